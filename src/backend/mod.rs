@@ -1,0 +1,215 @@
+//! The databases behind one trait.
+//!
+//! A backend runs statements on connections of its own pool and encodes rows straight into the
+//! messages of `rowgate.v1`. It knows no RPC. Rows cross the seam in batches: a virtual call costs per
+//! batch, not per row.
+
+pub mod postgres;
+pub mod sqlite;
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+
+use crate::error::Result;
+use crate::pool::PoolSnapshot;
+use crate::resilience::Deadline;
+use crate::sql::Analysis;
+use crate::value::proto::{Column, ParameterType, Row, Value};
+
+/// A database and its pool.
+pub trait Backend: Send + Sync {
+    /// `postgres` or `sqlite`.
+    fn name(&self) -> &'static str;
+
+    /// Starts a statement. The stream it returns owns the connection.
+    ///
+    /// # Errors
+    /// Whatever keeps the statement from running: no connection, bad parameters, the database's own
+    /// refusal. The outcome is in the error.
+    ///
+    /// # Cancel safety
+    /// The future may be dropped at any await: the statement is then cancelled in the database and
+    /// its connection cleaned or closed.
+    fn execute(&self, statement: Statement) -> BoxFuture<'_, Result<Box<dyn RowStream>>>;
+
+    /// Says what a statement takes and returns, without running it.
+    ///
+    /// # Errors
+    /// As [`Backend::execute`].
+    fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>>;
+
+    /// Checks, on a connection outside the pool, that the database answers.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn probe(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// Opens the pool's minimum of connections.
+    ///
+    /// # Errors
+    /// Why the first that failed could not be opened.
+    fn warm_up(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// The state and counters of the pool.
+    fn pool(&self) -> PoolSnapshot;
+
+    /// Closes the pool: later calls fail with [`crate::error::ErrorKind::ShuttingDown`], idle
+    /// connections close now and the others when they come back.
+    fn close(&self);
+}
+
+/// A statement to run, already admitted by the engine.
+#[derive(Debug)]
+pub struct Statement {
+    /// The text.
+    pub sql: String,
+    /// The values of `$1`, `$2` ….
+    pub parameters: Vec<Value>,
+    /// What is known of the text.
+    pub analysis: Arc<Analysis>,
+    /// Whether the database must refuse writes.
+    pub read_only: bool,
+    /// When it must have ended.
+    pub deadline: Deadline,
+}
+
+/// A statement to describe.
+#[derive(Debug)]
+pub struct DescribeRequest {
+    /// The text.
+    pub sql: String,
+    /// What is known of the text.
+    pub analysis: Arc<Analysis>,
+    /// Whether the plan is wanted.
+    pub include_plan: bool,
+    /// When it must have ended.
+    pub deadline: Deadline,
+}
+
+/// What a statement takes and returns.
+#[derive(Debug, Default)]
+pub struct Description {
+    /// Its columns; `None` when it returns no rows at all.
+    pub columns: Option<Vec<Column>>,
+    /// The types of its parameters.
+    pub parameters: Vec<ParameterType>,
+    /// Whether it is known to only read.
+    pub read_only: bool,
+    /// The plan, when asked for and there is one.
+    pub plan: Option<String>,
+}
+
+/// A running statement: its rows, then how it ended.
+pub trait RowStream: Send {
+    /// The columns; `None` when the statement returns no rows at all.
+    fn columns(&self) -> Option<&[Column]>;
+
+    /// Moves rows into the sink until the sink is full or the database has no more at hand.
+    ///
+    /// Rows may have been added when it returns `Pending`. After [`Fill::Done`] it must not be called
+    /// again.
+    ///
+    /// # Errors
+    /// How the statement failed; the rows delivered before prove nothing.
+    fn poll_rows(&mut self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>>;
+
+    /// Ends a statement whose rows are done: commits where a transaction was opened for it, gives the
+    /// connection back.
+    ///
+    /// # Errors
+    /// As [`RowStream::poll_rows`].
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Completion>>;
+
+    /// Ends a statement whose result the caller cannot take: a read is cancelled, a write is run to
+    /// its end, its rows unread. Returns what became of it.
+    fn abandon(self: Box<Self>) -> BoxFuture<'static, crate::error::Outcome>;
+}
+
+/// Whether a stream has more rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// The sink is full; there may be more.
+    Full,
+    /// All rows are in.
+    Done,
+}
+
+/// How a statement ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Completion {
+    /// Rows inserted, updated, deleted or merged; 0 for a SELECT.
+    pub rows_affected: u64,
+    /// The command as the database names it.
+    pub command: String,
+}
+
+/// Where a stream's rows go; the place for other result formats.
+#[derive(Debug)]
+pub struct RowSink {
+    rows: Vec<Row>,
+    bytes: usize,
+    target: usize,
+}
+
+impl RowSink {
+    /// A sink that is full at `target` bytes of encoded rows.
+    #[must_use]
+    pub fn new(target: usize) -> Self {
+        Self { rows: Vec::new(), bytes: 0, target }
+    }
+
+    /// Takes a row.
+    pub fn push(&mut self, row: Row) {
+        self.bytes += encoded_row_size(&row);
+        self.rows.push(row);
+    }
+
+    /// Whether it holds as much as it was made for.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.bytes >= self.target
+    }
+
+    /// The rows it holds, which are thereby taken out.
+    #[must_use]
+    pub fn take(&mut self) -> Vec<Row> {
+        self.bytes = 0;
+        let next = Vec::with_capacity(self.rows.len());
+        std::mem::replace(&mut self.rows, next)
+    }
+
+    /// The encoded size of the rows it holds, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many rows it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+/// The bytes a row takes in a `repeated Row` field: its own, a tag, and its length.
+#[must_use]
+pub fn encoded_row_size(row: &Row) -> usize {
+    let body = prost::Message::encoded_len(row);
+    1 + prost::length_delimiter_len(body) + body
+}
+
+/// Fills the sink as far as rows are at hand; waits while it is empty.
+///
+/// # Errors
+/// As [`RowStream::poll_rows`].
+pub async fn fill(stream: &mut dyn RowStream, sink: &mut RowSink) -> Result<Fill> {
+    std::future::poll_fn(|cx| stream.poll_rows(cx, sink)).await
+}

@@ -1,0 +1,139 @@
+//! `databases.NAME.*`: one database, its pool and its limits.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::secret::Secret;
+
+/// One database.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// `url`: which backend, and where.
+    pub target: Target,
+    /// `default_deadline`: of a unary call that sends none.
+    pub default_deadline: Duration,
+    /// `max_deadline`: of any call.
+    pub max_deadline: Duration,
+    /// `statement_timeout`: the database's own backstop. Default: `max_deadline` + 5 s.
+    pub statement_timeout: Duration,
+    /// `lock_timeout`: the same, for waiting on a lock.
+    pub lock_timeout: Duration,
+    /// `max_rows`: of a unary result.
+    pub max_rows: u64,
+    /// `max_bytes`: of a unary result, encoded.
+    pub max_bytes: u64,
+    /// `max_row_size`: the largest row taken from the database, in bytes.
+    pub max_row_size: usize,
+    /// `statement_cache`: prepared statements kept on each connection.
+    pub statement_cache: NonZeroUsize,
+    /// `error_details`: whether callers may see what errors quote from rows.
+    pub error_details: ErrorDetails,
+    /// `pool.*`
+    pub pool: PoolSettings,
+}
+
+/// What errors may tell callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorDetails {
+    /// No data of rows: no DETAIL, no literals in messages.
+    Safe,
+    /// Everything the database says.
+    Full,
+}
+
+/// `databases.NAME.pool.*`
+#[derive(Debug, Clone)]
+pub struct PoolSettings {
+    /// `min`: connections opened before the server is ready.
+    pub min: usize,
+    /// `max`: connections at most.
+    pub max: NonZeroUsize,
+    /// `acquire_timeout`: the longest wait for one.
+    pub acquire_timeout: Duration,
+    /// `connect_timeout`: TCP, TLS, authentication and first checks together.
+    pub connect_timeout: Duration,
+    /// `max_waiting`: callers that may wait at once.
+    pub max_waiting: usize,
+    /// `warm_up`: open `min` before readiness.
+    pub warm_up: bool,
+}
+
+/// Which backend, and where.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// `postgres://…`
+    Postgres(Box<PostgresTarget>),
+    /// `sqlite:path`
+    Sqlite(SqliteTarget),
+}
+
+/// A PostgreSQL server, a database on it, and who we are there.
+#[derive(Debug, Clone)]
+pub struct PostgresTarget {
+    /// The host.
+    pub host: Host,
+    /// The port; also names the socket in a directory.
+    pub port: u16,
+    /// The role.
+    pub user: String,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// The database's name on the server.
+    pub dbname: String,
+    /// `application_name`, as `pg_stat_activity` shows it.
+    pub application_name: String,
+    /// `tls.*`
+    pub tls: Tls,
+}
+
+/// Where a PostgreSQL server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// A host name or address.
+    Tcp(String),
+    /// The directory of a unix socket.
+    Unix(PathBuf),
+}
+
+/// `databases.NAME.tls.*`
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// `tls.mode`
+    pub mode: TlsMode,
+    /// `tls.ca`: PEM certificates; `None`: the system's.
+    pub ca: Option<PemFile>,
+    /// `tls.cert`: our own certificate chain, PEM.
+    pub cert: Option<PemFile>,
+    /// `tls.key`: its private key, PEM.
+    pub key: Option<PemFile>,
+}
+
+/// A PEM file, read when the configuration was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PemFile {
+    /// Where it was read from, for messages.
+    pub path: PathBuf,
+    /// Its text.
+    pub pem: Secret,
+}
+
+/// libpq's `sslmode`, less the modes that fall back to plain text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Plain text.
+    Disable,
+    /// Encrypted, the server's certificate unchecked.
+    Require,
+    /// The certificate's chain is checked.
+    VerifyCa,
+    /// The chain and the host name are checked.
+    VerifyFull,
+}
+
+/// A SQLite database.
+#[derive(Debug, Clone)]
+pub struct SqliteTarget {
+    /// The file; it is created when it does not exist.
+    pub path: PathBuf,
+}

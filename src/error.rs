@@ -1,0 +1,357 @@
+//! The one error vocabulary.
+//!
+//! [`ErrorKind`] decides everything that follows from an error: the gRPC code, the reason, the label
+//! of a metric, the field of a log line. What callers may read (`message`, `hint`, [`DatabaseReport`])
+//! and the private cause are separate fields; the cause is for logs only.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+/// The result of everything that can fail in a call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What became of the call's work in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Nothing was applied, and nothing ever will be. Also every failed read.
+    NotApplied,
+    /// The work is committed, although the call failed (its result was too large, say).
+    Applied,
+    /// It may have been applied or not.
+    Unknown,
+}
+
+impl Outcome {
+    /// The value of `ErrorInfo.metadata["outcome"]`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotApplied => "NOT_APPLIED",
+            Self::Applied => "APPLIED",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// No connection became free in time, or too many callers wait.
+    PoolExhausted,
+    /// The database cannot be reached, or takes no connections.
+    DatabaseUnavailable,
+    /// The connection was lost; nothing was applied.
+    ConnectionLost,
+    /// The server is shutting down.
+    ShuttingDown,
+    /// The database refuses the server's own credentials, or has no such database.
+    BackendMisconfigured,
+    /// The database is a standby.
+    NotPrimary,
+    /// A write was in flight when the connection was lost or the deadline passed.
+    OutcomeUnknown,
+    /// The deadline passed; nothing was applied.
+    DeadlineExceeded,
+    /// The caller cancelled.
+    Cancelled,
+    /// The reader of a stream took nothing for too long.
+    StreamStalled,
+    /// The result is over a cap on rows or bytes.
+    ResultTooLarge,
+    /// One row is over a cap.
+    RowTooLarge,
+    /// A parameter is missing, too many, unset, or of the wrong kind.
+    InvalidParameter,
+    /// A parameter is outside the range of its type.
+    ParameterOutOfRange,
+    /// An option is invalid.
+    InvalidOption,
+    /// The statement is empty or over a limit.
+    InvalidSql,
+    /// The statement controls transactions.
+    TransactionControl,
+    /// No such database.
+    DatabaseNotFound,
+    /// No such pool.
+    PoolNotFound,
+    /// A transaction could not be serialized.
+    SerializationFailure,
+    /// A deadlock.
+    DeadlockDetected,
+    /// A lock was not available in time; SQLite's BUSY.
+    LockNotAvailable,
+    /// The database ended an idle transaction.
+    IdleInTransactionTimeout,
+    /// The transaction is aborted.
+    TransactionAborted,
+    /// A write where READ_ONLY was asked.
+    ReadOnly,
+    /// The tables changed under a prepared statement.
+    PlanChanged,
+    /// The database: something exists already.
+    AlreadyExists,
+    /// The database: a constraint, a state, or an error that its own code raises.
+    FailedPrecondition,
+    /// The database: a value outside its range.
+    OutOfRange,
+    /// The database: the statement or its data is invalid.
+    InvalidStatement,
+    /// The database: not allowed.
+    PermissionDenied,
+    /// The database: not supported.
+    Unsupported,
+    /// The database: out of disk, memory, or over a limit of its own.
+    ResourceExhausted,
+    /// The database: its data is damaged.
+    DataLoss,
+    /// The database: an internal error.
+    DatabaseInternal,
+    /// A defect of this server.
+    Internal,
+}
+
+impl ErrorKind {
+    /// The reason in `ErrorInfo`, where the database named no condition of its own.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::PoolExhausted => "POOL_EXHAUSTED",
+            Self::DatabaseUnavailable => "DATABASE_UNAVAILABLE",
+            Self::ConnectionLost => "CONNECTION_LOST",
+            Self::ShuttingDown => "SHUTTING_DOWN",
+            Self::BackendMisconfigured => "BACKEND_MISCONFIGURED",
+            Self::NotPrimary => "NOT_PRIMARY",
+            Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
+            Self::DeadlineExceeded => "DEADLINE",
+            Self::Cancelled => "CANCELLED",
+            Self::StreamStalled => "STREAM_STALLED",
+            Self::ResultTooLarge => "RESULT_TOO_LARGE",
+            Self::RowTooLarge => "ROW_TOO_LARGE",
+            Self::InvalidParameter => "INVALID_PARAMETER",
+            Self::ParameterOutOfRange => "PARAMETER_OUT_OF_RANGE",
+            Self::InvalidOption => "INVALID_OPTION",
+            Self::InvalidSql => "INVALID_SQL",
+            Self::TransactionControl => "TRANSACTION_CONTROL",
+            Self::DatabaseNotFound => "DATABASE_NOT_FOUND",
+            Self::PoolNotFound => "POOL_NOT_FOUND",
+            Self::SerializationFailure => "SERIALIZATION_FAILURE",
+            Self::DeadlockDetected => "DEADLOCK_DETECTED",
+            Self::LockNotAvailable => "LOCK_NOT_AVAILABLE",
+            Self::IdleInTransactionTimeout => "IDLE_IN_TRANSACTION_TIMEOUT",
+            Self::TransactionAborted => "TRANSACTION_ABORTED",
+            Self::ReadOnly => "READ_ONLY",
+            Self::PlanChanged => "PLAN_CHANGED",
+            Self::AlreadyExists => "ALREADY_EXISTS",
+            Self::FailedPrecondition => "FAILED_PRECONDITION",
+            Self::OutOfRange => "OUT_OF_RANGE",
+            Self::InvalidStatement => "INVALID_STATEMENT",
+            Self::PermissionDenied => "PERMISSION_DENIED",
+            Self::Unsupported => "FEATURE_NOT_SUPPORTED",
+            Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
+            Self::DataLoss => "DATA_LOSS",
+            Self::DatabaseInternal => "DATABASE_INTERNAL",
+            Self::Internal => "INTERNAL",
+        }
+    }
+}
+
+/// What the database said of a failure, as callers may read it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DatabaseReport {
+    /// The SQLSTATE, five characters; empty for SQLite.
+    pub sqlstate: String,
+    /// ERROR, FATAL or PANIC.
+    pub severity: String,
+    /// The constraint's name.
+    pub constraint: String,
+    /// The schema's name.
+    pub schema: String,
+    /// The table's name.
+    pub table: String,
+    /// The column's name.
+    pub column: String,
+    /// The data type's name.
+    pub data_type: String,
+    /// Where in the SQL text, in characters from 1; 0 for nowhere.
+    pub position: u32,
+    /// The database's DETAIL; empty unless the configuration allows it.
+    pub detail: String,
+}
+
+/// A field of the request that is wrong, for `google.rpc.BadRequest`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldViolation {
+    /// The path of the field, as in `parameters[0]` or `options.timeout`.
+    pub field: String,
+    /// What is wrong with it.
+    pub description: String,
+}
+
+/// An error, as it crosses every module.
+#[derive(Debug)]
+pub struct Error(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    hint: Option<Cow<'static, str>>,
+    outcome: Outcome,
+    condition: Option<Cow<'static, str>>,
+    report: Option<DatabaseReport>,
+    violation: Option<FieldViolation>,
+    retry_after: Option<Duration>,
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// An error after which nothing was applied.
+    ///
+    /// The message is public: lower case, no full stop, what happened to what, no data of rows.
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Parts {
+            kind,
+            message: message.into(),
+            hint: None,
+            outcome: Outcome::NotApplied,
+            condition: None,
+            report: None,
+            violation: None,
+            retry_after: None,
+            cause: None,
+        }))
+    }
+
+    /// An error about one field of the request.
+    #[must_use]
+    pub fn field(
+        kind: ErrorKind,
+        field: impl Into<String>,
+        description: impl Into<String>,
+    ) -> Self {
+        let violation = FieldViolation { field: field.into(), description: description.into() };
+        let mut error = Self::new(kind, format!("{}: {}", violation.field, violation.description));
+        error.0.violation = Some(violation);
+        error
+    }
+
+    /// What to do about it, as a sentence.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// What became of the work.
+    #[must_use]
+    pub fn with_outcome(mut self, outcome: Outcome) -> Self {
+        self.0.outcome = outcome;
+        self
+    }
+
+    /// The database's own name of the condition, in upper case: it becomes the reason.
+    #[must_use]
+    pub fn with_condition(mut self, condition: impl Into<Cow<'static, str>>) -> Self {
+        self.0.condition = Some(condition.into());
+        self
+    }
+
+    /// What the database said.
+    #[must_use]
+    pub fn with_report(mut self, report: DatabaseReport) -> Self {
+        self.0.report = Some(report);
+        self
+    }
+
+    /// The field of the request that is to blame.
+    #[must_use]
+    pub fn with_violation(mut self, violation: FieldViolation) -> Self {
+        self.0.violation = Some(violation);
+        self
+    }
+
+    /// When to try again.
+    #[must_use]
+    pub fn with_retry_after(mut self, delay: Duration) -> Self {
+        self.0.retry_after = Some(delay);
+        self
+    }
+
+    /// The private cause, for logs.
+    #[must_use]
+    pub fn with_cause(
+        mut self,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The public message.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The reason: the database's condition, else the kind's own.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match &self.0.condition {
+            Some(condition) => condition,
+            None => self.0.kind.reason(),
+        }
+    }
+
+    /// What became of the work.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.0.outcome
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// What the database said.
+    #[must_use]
+    pub fn report(&self) -> Option<&DatabaseReport> {
+        self.0.report.as_ref()
+    }
+
+    /// The field of the request that is to blame.
+    #[must_use]
+    pub fn violation(&self) -> Option<&FieldViolation> {
+        self.0.violation.as_ref()
+    }
+
+    /// When to try again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0.cause {
+            Some(cause) => Some(&**cause),
+            None => None,
+        }
+    }
+}

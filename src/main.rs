@@ -1,0 +1,2 @@
+//! `rowgate`.
+fn main() {}

@@ -1,0 +1,96 @@
+//! The value model: the messages of `rowgate.v1`, generated from proto/, and small constructors.
+//!
+//! The wire's model is the domain's model: backends encode straight into these types, so there is no
+//! second model to convert to. This module knows no backend and no RPC.
+
+use prost_types::Timestamp;
+
+#[expect(clippy::pedantic, reason = "generated; the proto files hold the comments")]
+pub mod proto {
+    //! What the generator wrote from `proto/rowgate/v1`.
+    include!(concat!(env!("OUT_DIR"), "/rowgate.v1.rs"));
+}
+
+pub use proto::value::Kind;
+pub use proto::{ArrayValue, Column, DataType, RecordValue, Row, Value};
+
+/// The encoded `FileDescriptorSet` of `rowgate.v1` and its imports, for reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rowgate.bin"));
+
+impl Value {
+    /// SQL NULL.
+    #[must_use]
+    pub fn null() -> Self {
+        Kind::NullValue(0).into()
+    }
+
+    /// Text, or any type in its canonical text.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        Kind::TextValue(text.into()).into()
+    }
+
+    /// An integer of up to 64 bits.
+    #[must_use]
+    pub fn int64(value: i64) -> Self {
+        Kind::Int64Value(value).into()
+    }
+
+    /// A floating-point number.
+    #[must_use]
+    pub fn float64(value: f64) -> Self {
+        Kind::Float64Value(value).into()
+    }
+
+    /// A boolean.
+    #[must_use]
+    pub fn bool(value: bool) -> Self {
+        Kind::BoolValue(value).into()
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub fn bytes(value: impl Into<Vec<u8>>) -> Self {
+        Kind::BytesValue(value.into()).into()
+    }
+
+    /// A point in time; the caller has checked `google.protobuf.Timestamp`'s range.
+    #[must_use]
+    pub fn timestamp(seconds: i64, nanos: i32) -> Self {
+        Kind::TimestampValue(Timestamp { seconds, nanos }).into()
+    }
+
+    /// Text when the bytes are valid UTF-8, else the bytes themselves: nothing a database holds is
+    /// lost because its encoding is not UTF-8.
+    #[must_use]
+    pub fn text_or_bytes(raw: &[u8]) -> Self {
+        match std::str::from_utf8(raw) {
+            Ok(text) => Self::text(text),
+            Err(_invalid) => Self::bytes(raw),
+        }
+    }
+}
+
+impl From<Kind> for Value {
+    fn from(kind: Kind) -> Self {
+        Self { kind: Some(kind) }
+    }
+}
+
+impl Kind {
+    /// The field's name in the proto, as error messages say it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NullValue(_) => "null_value",
+            Self::BoolValue(_) => "bool_value",
+            Self::Int64Value(_) => "int64_value",
+            Self::Float64Value(_) => "float64_value",
+            Self::TextValue(_) => "text_value",
+            Self::BytesValue(_) => "bytes_value",
+            Self::TimestampValue(_) => "timestamp_value",
+            Self::ArrayValue(_) => "array_value",
+            Self::RecordValue(_) => "record_value",
+        }
+    }
+}
