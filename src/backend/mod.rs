@@ -46,11 +46,11 @@ pub trait Backend: Send + Sync {
     /// Why it does not.
     fn probe(&self) -> BoxFuture<'_, Result<()>>;
 
-    /// Opens the pool's minimum of connections.
+    /// Opens connections on the calling worker until it has `connections` of them.
     ///
     /// # Errors
     /// Why the first that failed could not be opened.
-    fn warm_up(&self) -> BoxFuture<'_, Result<()>>;
+    fn warm_up(&self, connections: usize) -> BoxFuture<'_, Result<()>>;
 
     /// The state and counters of the pool.
     fn pool(&self) -> PoolSnapshot;

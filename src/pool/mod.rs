@@ -1,18 +1,32 @@
 //! Connections that are opened once and lent many times.
 //!
-//! Generic over what a connection is; it knows no SQL. Wraps deadpool, one pool a worker, under one
-//! bound and one queue for all of them.
+//! Generic over what a connection is; it knows no SQL. A connection is driven by the worker that
+//! opened it, so there is one shard (a deadpool pool) a worker. One queue and one bound stand over all
+//! shards: a worker takes its own idle connection first, opens one while the bound allows it, and
+//! borrows from a neighbour when it must.
 
+mod checkout;
+mod queue;
+mod shard;
 mod stats;
 
-use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
+use futures_util::future::try_join_all;
+use parking_lot::RwLock;
+use tokio::runtime::Handle;
+
+pub use checkout::Checkout;
 pub use stats::{CloseReason, PoolSnapshot};
 
 use crate::config::PoolSettings;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::resilience::Deadline;
+use queue::Queue;
+use shard::{Refusal, Shard};
+use stats::Counters;
 
 /// Opens connections of one kind.
 pub trait Manager: Send + Sync + 'static {
@@ -27,15 +41,39 @@ pub trait Manager: Send + Sync + 'static {
 }
 
 /// A pool; cheap to clone.
-pub struct Pool<M: Manager>(PhantomData<M>);
+pub struct Pool<M: Manager>(Arc<Inner<M>>);
 
-/// A connection on loan; goes back to the pool when dropped.
-pub struct Checkout<M: Manager>(M::Connection);
+struct Inner<M: Manager> {
+    manager: Arc<M>,
+    settings: PoolSettings,
+    queue: Queue,
+    counters: Arc<Counters>,
+    shards: RwLock<Vec<Shard<M>>>,
+}
+
+impl<M: Manager> Clone for Pool<M> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<M: Manager> std::fmt::Debug for Pool<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("counters", &self.0.counters).finish_non_exhaustive()
+    }
+}
 
 impl<M: Manager> Pool<M> {
     /// A pool that opens nothing yet. `name` is the database's, for messages.
-    pub fn new(_name: &str, _settings: &PoolSettings, _manager: M) -> Self {
-        Self(PhantomData)
+    pub fn new(name: &str, settings: &PoolSettings, manager: M) -> Self {
+        let counters = Arc::new(Counters::new(name, settings.max.get()));
+        Self(Arc::new(Inner {
+            manager: Arc::new(manager),
+            settings: settings.clone(),
+            queue: Queue::new(settings, Arc::clone(&counters)),
+            counters,
+            shards: RwLock::new(Vec::new()),
+        }))
     }
 
     /// Lends a connection: an idle one, else a new one, else the next that comes back, in the order
@@ -44,43 +82,100 @@ impl<M: Manager> Pool<M> {
     /// # Errors
     /// `PoolExhausted` after `pool.acquire_timeout` or when too many wait, `DeadlineExceeded` when the
     /// deadline comes first, `ShuttingDown` after [`Pool::close`], or why no connection could be opened.
-    #[expect(clippy::unused_async, reason = "to be written")]
-    pub async fn acquire(&self, _deadline: Deadline) -> Result<Checkout<M>> {
-        Err(crate::error::Error::new(crate::error::ErrorKind::Internal, "to be written"))
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await: the place in the queue is given up.
+    pub async fn acquire(&self, deadline: Deadline) -> Result<Checkout<M>> {
+        let permit = self.0.queue.enter(deadline).await?;
+        let found = tokio::time::timeout_at(deadline.instant().into(), self.take()).await;
+        let Ok(taken) = found else {
+            return Err(self.0.queue.deadline_passed("opening a connection"));
+        };
+        let object = taken?;
+        self.0.counters.acquired.fetch_add(1, Relaxed);
+        Ok(Checkout::new(object, permit, Arc::clone(&self.0.counters)))
     }
 
-    /// Opens `pool.min` connections.
+    /// Opens connections on the calling worker until it has `count` of them.
     ///
     /// # Errors
     /// Why the first that failed could not be opened.
-    #[expect(clippy::unused_async, reason = "to be written")]
-    pub async fn warm_up(&self) -> Result<()> {
+    pub async fn warm_up(&self, count: usize) -> Result<()> {
+        let settings = &self.0.settings;
+        let limit = settings.acquire_timeout + settings.connect_timeout;
+        let deadline = Deadline::at(Instant::now() + limit);
+        let held = try_join_all((0..count).map(|_| self.acquire(deadline))).await?;
+        drop(held);
         Ok(())
     }
 
     /// State and counters; `statements` and `resets` are the backend's to fill in.
+    #[must_use]
     pub fn snapshot(&self) -> PoolSnapshot {
-        PoolSnapshot::default()
+        let idle = self.0.shards.read().iter().map(Shard::idle).sum();
+        let settings = &self.0.settings;
+        let mut snapshot = self.0.counters.snapshot(idle);
+        snapshot.max = settings.max.get();
+        snapshot.min = settings.min;
+        (snapshot.waiting, snapshot.oldest_wait) = self.0.queue.waiting(Instant::now());
+        snapshot
     }
 
-    /// Closes idle connections now and the others when they come back.
-    pub fn close(&self) {}
-}
+    /// Closes idle connections now and the others when they come back; later callers are refused.
+    pub fn close(&self) {
+        self.0.counters.closing.store(true, Relaxed);
+        self.0.queue.close();
+        for shard in self.0.shards.read().iter() {
+            shard.close();
+        }
+    }
 
-impl<M: Manager> Checkout<M> {
-    /// Closes the connection instead of giving it back.
-    pub fn discard(self, _reason: CloseReason) {}
-}
+    /// Takes a connection for a caller that holds a permit, so one is idle somewhere or may be
+    /// opened; only a race with another caller can hide it, and that caller then moves on.
+    async fn take(&self) -> Result<shard::Object<M>> {
+        let own = self.own_shard();
+        loop {
+            match own.take().await {
+                Ok(object) => return Ok(object),
+                Err(Refusal::Failed(error)) => return Err(error),
+                Err(Refusal::Closed) => return Err(self.0.queue.shutting_down()),
+                Err(Refusal::Full) => {}
+            }
+            let neighbours: Vec<Shard<M>> =
+                self.0.shards.read().iter().filter(|shard| !shard.is(&own)).cloned().collect();
+            for shard in neighbours {
+                if let Ok(object) = shard.take().await {
+                    return Ok(object);
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
 
-impl<M: Manager> Deref for Checkout<M> {
-    type Target = M::Connection;
-    fn deref(&self) -> &M::Connection {
-        &self.0
+    fn own_shard(&self) -> Shard<M> {
+        let worker = Handle::current();
+        if let Some(shard) = self.0.shards.read().iter().find(|shard| shard.runs_on(&worker)) {
+            return shard.clone();
+        }
+        let mut shards = self.0.shards.write();
+        if let Some(shard) = shards.iter().find(|shard| shard.runs_on(&worker)) {
+            return shard.clone();
+        }
+        let shard = Shard::new(
+            worker,
+            Arc::clone(&self.0.manager),
+            &self.0.settings,
+            Arc::clone(&self.0.counters),
+        );
+        shards.push(shard.clone());
+        shard
     }
 }
 
-impl<M: Manager> DerefMut for Checkout<M> {
-    fn deref_mut(&mut self) -> &mut M::Connection {
-        &mut self.0
-    }
+/// The error of a caller that comes after the end.
+fn shutting_down(database: &str) -> Error {
+    Error::new(ErrorKind::ShuttingDown, format!("database \"{database}\" is shutting down"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! What a pool counts.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 /// Why a connection was closed.
@@ -59,4 +62,119 @@ pub struct PoolSnapshot {
     pub statements: u64,
     /// Sessions reset because a statement may have left a trace in them.
     pub resets: u64,
+}
+
+/// The counters behind a snapshot.
+#[derive(Debug)]
+pub(super) struct Counters {
+    /// The database's name, for messages.
+    pub(super) database: String,
+    pub(super) closing: AtomicBool,
+    pub(super) acquired: AtomicU64,
+    pub(super) waited: AtomicU64,
+    pub(super) wait_micros: AtomicU64,
+    pub(super) timeouts: AtomicU64,
+    pub(super) cancelled_waits: AtomicU64,
+    pub(super) rejected: AtomicU64,
+    pub(super) opened: AtomicU64,
+    pub(super) connect_failures: AtomicU64,
+    max: usize,
+    /// Connections that are open or being opened; never over `max`.
+    slots: AtomicUsize,
+    connecting: AtomicUsize,
+    closed: [AtomicU64; 3],
+}
+
+impl Counters {
+    pub(super) fn new(database: &str, max: usize) -> Self {
+        Self {
+            database: database.to_owned(),
+            max,
+            closing: AtomicBool::default(),
+            acquired: AtomicU64::default(),
+            waited: AtomicU64::default(),
+            wait_micros: AtomicU64::default(),
+            timeouts: AtomicU64::default(),
+            cancelled_waits: AtomicU64::default(),
+            rejected: AtomicU64::default(),
+            opened: AtomicU64::default(),
+            connect_failures: AtomicU64::default(),
+            slots: AtomicUsize::default(),
+            connecting: AtomicUsize::default(),
+            closed: Default::default(),
+        }
+    }
+
+    /// Counts an attempt to connect for as long as the guard lives.
+    pub(super) fn connecting(&self) -> Connecting<'_> {
+        self.connecting.fetch_add(1, Relaxed);
+        Connecting(self)
+    }
+
+    pub(super) fn snapshot(&self, idle: usize) -> PoolSnapshot {
+        let connecting = self.connecting.load(Relaxed);
+        let open = self.slots.load(Relaxed).saturating_sub(connecting);
+        let idle = idle.min(open);
+        PoolSnapshot {
+            open,
+            idle,
+            in_use: open - idle,
+            connecting,
+            acquired: self.acquired.load(Relaxed),
+            waited: self.waited.load(Relaxed),
+            wait_time: Duration::from_micros(self.wait_micros.load(Relaxed)),
+            timeouts: self.timeouts.load(Relaxed),
+            cancelled_waits: self.cancelled_waits.load(Relaxed),
+            rejected: self.rejected.load(Relaxed),
+            opened: self.opened.load(Relaxed),
+            connect_failures: self.connect_failures.load(Relaxed),
+            closed: std::array::from_fn(|reason| self.closed[reason].load(Relaxed)),
+            ..PoolSnapshot::default()
+        }
+    }
+}
+
+pub(super) struct Connecting<'a>(&'a Counters);
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        self.0.connecting.fetch_sub(1, Relaxed);
+    }
+}
+
+/// One connection's share of the pool's bound; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    counters: Arc<Counters>,
+    reason: Option<CloseReason>,
+}
+
+impl Slot {
+    /// Takes a share, unless `max` are taken.
+    pub(super) fn reserve(counters: &Arc<Counters>) -> Option<Self> {
+        let take = |open| (open < counters.max).then_some(open + 1);
+        counters.slots.fetch_update(SeqCst, SeqCst, take).ok()?;
+        let reason = Some(CloseReason::Shutdown);
+        Some(Self { counters: Arc::clone(counters), reason })
+    }
+
+    /// Says why the connection is about to be closed.
+    pub(super) fn closes_because(&mut self, reason: CloseReason) {
+        self.reason = Some(reason);
+    }
+
+    /// Gives the share of a connection back that could not be opened.
+    pub(super) fn never_opened(mut self) {
+        self.reason = None;
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.counters.slots.fetch_sub(1, SeqCst);
+        if let Some(reason) = self.reason {
+            let position = CloseReason::ALL.iter().position(|each| *each == reason);
+            self.counters.closed[position.unwrap_or_default()].fetch_add(1, Relaxed);
+        }
+    }
 }

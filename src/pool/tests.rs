@@ -1,0 +1,159 @@
+//! The pool with connections that are numbers.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use super::*;
+use std::time::Duration;
+
+#[derive(Default)]
+struct Numbers {
+    next: AtomicUsize,
+    down: Arc<AtomicBool>,
+    stale: Arc<AtomicBool>,
+}
+
+impl Manager for Numbers {
+    type Connection = usize;
+
+    async fn connect(&self) -> Result<usize> {
+        if self.down.load(Relaxed) {
+            return Err(Error::new(ErrorKind::DatabaseUnavailable, "down"));
+        }
+        Ok(self.next.fetch_add(1, Relaxed))
+    }
+
+    fn is_usable(&self, _: &usize) -> bool {
+        !self.stale.load(Relaxed)
+    }
+}
+
+fn settings(max: usize, max_waiting: usize) -> PoolSettings {
+    PoolSettings {
+        min: 1,
+        max: NonZeroUsize::new(max).expect("not zero"),
+        acquire_timeout: Duration::from_millis(200),
+        connect_timeout: Duration::from_secs(1),
+        max_waiting,
+        warm_up: true,
+    }
+}
+
+fn soon() -> Deadline {
+    Deadline::at(Instant::now() + Duration::from_secs(5))
+}
+
+#[tokio::test]
+async fn a_connection_that_comes_back_is_lent_again() {
+    let pool = Pool::new("db", &settings(2, 10), Numbers::default());
+    drop(pool.acquire(soon()).await.expect("one"));
+    assert_eq!(*pool.acquire(soon()).await.expect("the same"), 0);
+    assert_eq!((pool.snapshot().open, pool.snapshot().idle), (1, 1));
+}
+
+#[tokio::test]
+async fn a_discarded_connection_is_not_lent_again_and_its_reason_is_counted() {
+    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    pool.acquire(soon()).await.expect("one").discard(CloseReason::Dirty);
+    assert_eq!(*pool.acquire(soon()).await.expect("a new one"), 1);
+    assert_eq!(pool.snapshot().closed, [0, 1, 0]);
+}
+
+#[tokio::test]
+async fn a_stale_idle_connection_is_replaced() {
+    let manager = Numbers::default();
+    let stale = Arc::clone(&manager.stale);
+    let pool = Pool::new("db", &settings(1, 10), manager);
+    drop(pool.acquire(soon()).await.expect("one"));
+    stale.store(true, Relaxed);
+    assert_eq!(*pool.acquire(soon()).await.expect("a new one"), 1);
+    assert_eq!(pool.snapshot().closed, [1, 0, 0]);
+    assert_eq!(pool.snapshot().open, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exhausted_pool_refuses_after_the_acquire_timeout() {
+    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    let held = pool.acquire(soon()).await.expect("one");
+    let error = pool.acquire(soon()).await.expect_err("none is left");
+    assert_eq!(error.kind(), ErrorKind::PoolExhausted);
+    assert!(error.retry_after().is_some());
+    drop(held);
+    assert_eq!((pool.snapshot().timeouts, pool.snapshot().waited), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_before_the_acquire_timeout_is_a_deadline() {
+    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    let _held = pool.acquire(soon()).await.expect("one");
+    let deadline = Deadline::at(Instant::now() + Duration::from_millis(50));
+    let error = pool.acquire(deadline).await.expect_err("none is left");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once() {
+    let pool = Pool::new("db", &settings(1, 0), Numbers::default());
+    let _held = pool.acquire(soon()).await.expect("one");
+    let error = pool.acquire(soon()).await.expect_err("nobody may wait");
+    assert_eq!(error.kind(), ErrorKind::PoolExhausted);
+    assert_eq!(pool.snapshot().rejected, 1);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_the_queue_is_counted_and_loses_nothing() {
+    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    let held = pool.acquire(soon()).await.expect("one");
+    let mut waiting = Box::pin(pool.acquire(soon()));
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    assert_eq!(pool.snapshot().waiting, 1);
+    drop(waiting);
+    assert_eq!((pool.snapshot().waiting, pool.snapshot().cancelled_waits), (0, 1));
+    drop(held);
+    pool.acquire(soon()).await.expect("the connection is there");
+}
+
+#[tokio::test]
+async fn a_database_that_is_down_takes_no_place_in_the_pool() {
+    let manager = Numbers::default();
+    let down = Arc::clone(&manager.down);
+    let pool = Pool::new("db", &settings(1, 10), manager);
+    down.store(true, Relaxed);
+    for _ in 0..3 {
+        let error = pool.acquire(soon()).await.expect_err("down");
+        assert_eq!(error.kind(), ErrorKind::DatabaseUnavailable);
+    }
+    down.store(false, Relaxed);
+    pool.acquire(soon()).await.expect("back");
+    assert_eq!((pool.snapshot().connect_failures, pool.snapshot().opened), (3, 1));
+}
+
+#[tokio::test]
+async fn a_closed_pool_closes_what_comes_back_and_lends_nothing() {
+    let pool = Pool::new("db", &settings(2, 10), Numbers::default());
+    let held = pool.acquire(soon()).await.expect("one");
+    pool.close();
+    let error = pool.acquire(soon()).await.expect_err("closed");
+    assert_eq!(error.kind(), ErrorKind::ShuttingDown);
+    drop(held);
+    assert_eq!((pool.snapshot().open, pool.snapshot().closed), (0, [0, 0, 1]));
+}
+
+#[test]
+fn workers_share_one_bound_and_borrow_when_they_must() {
+    let pool = Pool::new("db", &settings(2, 10), Numbers::default());
+    let worker = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    };
+    let (one, two) = (worker(), worker());
+    one.block_on(pool.warm_up(2)).expect("two connections on the first worker");
+    let held = two.block_on(pool.acquire(soon())).expect("borrowed");
+    let other = two.block_on(pool.acquire(soon())).expect("borrowed too");
+    assert_eq!(pool.snapshot().opened, 2, "the bound holds over both workers");
+    drop((held, other));
+    assert_eq!((pool.snapshot().open, pool.snapshot().idle), (2, 2));
+}
