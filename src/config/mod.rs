@@ -3,11 +3,24 @@
 //! `source` alone reads files and the environment. Everything else takes its section by value, through
 //! a constructor.
 
+mod assemble;
 mod database;
+mod keys;
+mod libpq;
+mod load;
 mod problem;
+mod reader;
+mod reference;
 pub mod secret;
 mod sections;
+mod shape;
 mod source;
+mod target;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod unknown;
+mod url;
 
 use std::collections::BTreeMap;
 
@@ -76,7 +89,7 @@ pub fn example() -> &'static str {
 /// # Errors
 /// Everything that is wrong with it, at once.
 pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
-    Err(Problem::new(format!("{inputs:?}"), "to be written").into())
+    load::load(inputs)
 }
 
 /// Loads a configuration from keys and values alone: no file, no environment.
@@ -94,5 +107,5 @@ pub fn load_from(pairs: &[(&str, &str)]) -> Result<Config, Problems> {
 /// # Errors
 /// When neither is set, or what they hold cannot be used.
 pub fn keyring(environment: &Environment) -> Result<secret::Keyring, Problems> {
-    Err(Problem::new(format!("{environment:?}"), "to be written").into())
+    reference::keyring(environment).map_err(|refusal| refusal.of("ROWGATE_SECRET_KEY").into())
 }

@@ -55,6 +55,29 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Why a value is not taken, before it is known whose value it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) why: String,
+    pub(super) instead: Option<String>,
+}
+
+impl Refusal {
+    pub(super) fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), instead: None }
+    }
+
+    pub(super) fn instead(mut self, instead: impl Into<String>) -> Self {
+        self.instead = Some(instead.into());
+        self
+    }
+
+    /// The problem of a key whose value this is.
+    pub(super) fn of(self, key: impl Into<String>) -> Problem {
+        Problem { key: key.into(), value: None, origin: None, why: self.why, instead: self.instead }
+    }
+}
+
 /// Everything that is wrong, at least one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);

@@ -51,13 +51,13 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Reads keys separated by commas.
+    /// Reads keys separated by commas or line breaks.
     ///
     /// # Errors
     /// Which of them is no Fernet key, in words and without quoting it.
     pub fn parse(keys: &str) -> Result<Self, String> {
         let mut parsed = Vec::new();
-        let texts = keys.split(',').map(str::trim).filter(|text| !text.is_empty());
+        let texts = keys.split([',', '\n']).map(str::trim).filter(|text| !text.is_empty());
         for (index, text) in texts.enumerate() {
             let key = Fernet::new(text).ok_or_else(|| {
                 format!(
