@@ -23,6 +23,8 @@ const BACKSTOP: Duration = Duration::from_secs(5);
 pub(super) struct Named {
     pub(super) databases: BTreeSet<String>,
     pub(super) main: Option<Written>,
+    /// There may be others, in a section whose name is misspelt: that some are missed is no news then.
+    pub(super) uncertain: bool,
 }
 
 /// Reads every section. The configuration is whole unless the reader has met a problem: `None` when
@@ -37,8 +39,8 @@ pub(super) fn config(
     let ops = ops(reader, &grpc);
     let shutdown = shutdown(reader);
     let stream = Stream { stall_timeout: reader.read(&keys::STALL_TIMEOUT).value };
-    let default_database = default_database(reader, &named.databases);
-    let health = health(reader, &named.databases, default_database.as_deref());
+    let default_database = default_database(reader, &named);
+    let health = health(reader, &named, default_database.as_deref());
     let telemetry = telemetry(reader);
     let mut databases = BTreeMap::new();
     let mut main = named.main;
@@ -112,13 +114,14 @@ fn shutdown(reader: &mut Reader<'_>) -> Shutdown {
     Shutdown { grace: grace.value, delay: delay.value }
 }
 
-fn default_database(reader: &mut Reader<'_>, databases: &BTreeSet<String>) -> Option<String> {
+fn default_database(reader: &mut Reader<'_>, named: &Named) -> Option<String> {
+    let databases = &named.databases;
     let derived = match databases.first() {
         Some(only) if databases.len() == 1 => Some(only.clone()),
         Some(_) | None => databases.get(MAIN).cloned(),
     };
     let found = reader.read_or(&keys::DEFAULT_DATABASE, derived.unwrap_or_default());
-    if databases.contains(&found.value) || found.broken {
+    if databases.contains(&found.value) || found.broken || named.uncertain {
         return Some(found.value);
     }
     let names = list(databases);
@@ -130,19 +133,16 @@ fn default_database(reader: &mut Reader<'_>, databases: &BTreeSet<String>) -> Op
     None
 }
 
-fn health(reader: &mut Reader<'_>, databases: &BTreeSet<String>, default: Option<&str>) -> Health {
+fn health(reader: &mut Reader<'_>, named: &Named, default: Option<&str>) -> Health {
     let interval = reader.read(&keys::HEALTH_INTERVAL).value;
     let timeout = reader.read(&keys::HEALTH_TIMEOUT).value;
     let derived = default.map(str::to_owned).into_iter().collect();
     let require = reader.read_or(&keys::HEALTH_REQUIRE, derived);
-    for name in require.value.iter().filter(|name| !databases.contains(*name)) {
+    let is_missed = |name: &&String| !named.uncertain && !named.databases.contains(*name);
+    // When the default database is wrong, that is reported as such.
+    for name in require.value.iter().filter(is_missed).filter(|_| require.origin.is_some()) {
         let problem = require.problem(format!("there is no database named {name}"));
-        let problem = match require.origin {
-            Some(_) => problem.instead(format!("Name some of {}.", list(databases))),
-            // The default database is wrong, which is reported there.
-            None => continue,
-        };
-        reader.problems.push(problem);
+        reader.problems.push(problem.instead(format!("Name some of {}.", list(&named.databases))));
     }
     Health { interval, timeout, require: require.value }
 }

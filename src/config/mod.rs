@@ -16,8 +16,6 @@ mod sections;
 mod shape;
 mod source;
 mod target;
-#[cfg(test)]
-mod tests;
 mod tree;
 mod unknown;
 mod url;
@@ -95,7 +93,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
 /// Loads a configuration from keys and values alone: no file, no environment.
 ///
 /// # Errors
-/// As [`load`].
+/// As [`load()`].
 pub fn load_from(pairs: &[(&str, &str)]) -> Result<Config, Problems> {
     let mut inputs = Inputs::new(Environment::default());
     inputs.flags = pairs.iter().map(|(key, value)| Flag::new("(given)", *key, *value)).collect();

@@ -45,7 +45,8 @@ impl<'a> Resolver<'a> {
     pub(super) fn resolve_file(&self, leaf: Leaf, problems: &mut Vec<Problem>) -> Entry {
         let content = match &leaf.raw {
             Raw::Text(path) => self.file(path).and_then(|text| self.decrypt_if_encrypted(text)),
-            Raw::Number(_) | Raw::Switch(_) | Raw::List(_) | Raw::Nothing | Raw::Broken => {
+            Raw::Broken => return Entry { raw: Raw::Broken, origin: leaf.origin, secret: true },
+            Raw::Number(_) | Raw::Switch(_) | Raw::List(_) | Raw::Nothing => {
                 Err(Refusal::new("this is not the path of a file")
                     .instead("Write the path of the file that holds the value, in quotes."))
             }
@@ -166,7 +167,9 @@ pub(super) fn keyring(environment: &Environment) -> Result<Keyring, Refusal> {
             let keys = source::read_secret(path.as_ref());
             (
                 SECRET_KEY_FILE,
-                keys.map_err(|why| Refusal::new(format!("of {SECRET_KEY_FILE}, {why}")))?,
+                keys.map_err(|why| {
+                    Refusal::new(format!("{SECRET_KEY_FILE} cannot be used: {why}"))
+                })?,
             )
         }
         (None, None) => {
@@ -174,7 +177,8 @@ pub(super) fn keyring(environment: &Environment) -> Result<Keyring, Refusal> {
             return Err(Refusal::new(why).instead(format!("Set one of them. {make}")));
         }
     };
-    Keyring::parse(&keys).map_err(|why| Refusal::new(format!("of {name}, {why}")).instead(make))
+    Keyring::parse(&keys)
+        .map_err(|why| Refusal::new(format!("{name} cannot be used: {why}")).instead(make))
 }
 
 enum Piece<'a> {

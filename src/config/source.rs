@@ -155,6 +155,7 @@ fn file_layer(inputs: &Inputs) -> Result<Layer, Problem> {
     let table = format.parse(Some(&name), &text).map_err(|error| {
         let language = extension.to_ascii_uppercase();
         Problem::new(&name, format!("this is not valid {language}: {}", without_source(&*error)))
+            .instead("Mend it there; nothing else of the configuration was looked at.")
     })?;
     Ok(tree::leaves(table, &name))
 }
@@ -170,7 +171,8 @@ fn without_source(error: &(dyn std::error::Error + Send + Sync + 'static)) -> St
         let line = line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit());
         line.trim_start().starts_with('|')
     };
-    text.lines().filter(|line| !is_quote(line)).map(str::trim).collect::<Vec<_>>().join(": ")
+    let words: Vec<_> = text.lines().filter(|line| !is_quote(line)).map(str::trim).collect();
+    words.join(": ").replace("TOML parse error at ", "at ")
 }
 
 /// `RUST_LOG`, which every Rust program heeds: above the file, below our own variable.

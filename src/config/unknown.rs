@@ -27,6 +27,15 @@ pub(super) fn problems(entries: &Entries, databases: &BTreeSet<String>) -> Vec<P
     problems
 }
 
+/// Whether a misspelt section may name databases that are missed elsewhere.
+pub(super) fn hides_databases(entries: &Entries) -> bool {
+    let known = Known::new(&BTreeSet::new());
+    let sections = entries.keys().filter_map(|path| path.first());
+    let mut unknown =
+        sections.filter(|section| known.first_unknown(&vec![(*section).clone()]).is_some());
+    unknown.any(|section| known.suggestion(section) == Some(DATABASES))
+}
+
 struct Known {
     keys: BTreeSet<String>,
     /// What stands above a key: `grpc`, `databases.main`, `databases.main.pool`.
