@@ -350,3 +350,60 @@ fn scalar(raw: &Raw) -> Option<&str> {
         Raw::Switch(_) | Raw::List(_) | Raw::Nothing | Raw::Broken => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed<S: Shape>(shape: &S, text: &str) -> Result<S::Value, String> {
+        shape.parse(&Raw::Text(text.to_owned())).map_err(|refusal| refusal.why)
+    }
+
+    #[test]
+    fn sizes_have_binary_units_or_none() {
+        let size = Size { min: 1, max: 1 << 30 };
+        let cases = [("1", 1), ("65536", 65_536), ("64KiB", 65_536), ("4 mib", 4 << 20)];
+        for (text, bytes) in cases {
+            assert_eq!(parsed(&size, text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MiB", "4MB", "4M", "-1", "1.5MiB", "0", "2GiB", "99999999999999999999"] {
+            assert!(parsed(&size, text).is_err(), "{text}");
+        }
+        for (bytes, text) in [(4 << 20, "\"4MiB\""), (1 << 30, "\"1GiB\""), (1025, "1025")] {
+            assert_eq!(size.show(&bytes), text);
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let span = Span { min: Duration::ZERO, max: Duration::from_secs(3600) };
+        let cases =
+            [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1m 30s", 90_000), ("0s", 0)];
+        for (text, millis) in cases {
+            assert_eq!(parsed(&span, text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "30", "0", "1.5", "-3s", "2h", "30 parsecs"] {
+            assert!(parsed(&span, text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_stay_within_their_bounds() {
+        let whole = Whole { min: 1, max: 10 };
+        assert_eq!(parsed(&whole, " 10 "), Ok(10));
+        for (text, why) in
+            [("0", "small"), ("-1", "small"), ("11", "large"), ("2.5", "whole"), ("x", "not a")]
+        {
+            let refused = parsed(&whole, text).unwrap_err();
+            assert!(refused.contains(why), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_reads_back() {
+        let text = "a \"quoted\" \\ line\n\twith \u{7f} and ü";
+        let toml = format!("k = {}", Text.show(&text.to_owned()));
+        let table = config::Format::parse(&config::FileFormat::Toml, None, &toml).unwrap();
+        assert_eq!(table["k"].clone().into_string().unwrap(), text);
+    }
+}
