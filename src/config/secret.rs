@@ -1,6 +1,11 @@
-//! A value that must not be printed.
+//! Values that must not be printed, and the Fernet keys that keep them encrypted in files.
 
 use std::fmt;
+
+use fernet::{Fernet, MultiFernet};
+
+/// What an encrypted value starts with.
+const PREFIX: &str = "fernet:";
 
 /// A secret: `Debug` and `Display` show `******`.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,5 +34,146 @@ impl fmt::Debug for Secret {
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("******")
+    }
+}
+
+/// A new Fernet key: 32 random bytes in URL-safe base64.
+#[must_use]
+pub fn keygen() -> String {
+    Fernet::generate_key()
+}
+
+/// Fernet keys: the first encrypts, all decrypt, so that a key can be replaced in steps.
+#[derive(Clone)]
+pub struct Keyring {
+    fernet: MultiFernet,
+    count: usize,
+}
+
+impl Keyring {
+    /// Reads keys separated by commas or line breaks.
+    ///
+    /// # Errors
+    /// Which of them is no Fernet key, in words and without quoting it.
+    pub fn parse(keys: &str) -> Result<Self, String> {
+        let mut parsed = Vec::new();
+        let texts = keys.split([',', '\n']).map(str::trim).filter(|text| !text.is_empty());
+        for (index, text) in texts.enumerate() {
+            let key = Fernet::new(text).ok_or_else(|| {
+                format!(
+                    "key number {} is not a Fernet key: a key is 32 bytes in URL-safe base64, \
+                     44 characters; this one has {}",
+                    index + 1,
+                    text.chars().count()
+                )
+            })?;
+            parsed.push(key);
+        }
+        if parsed.is_empty() {
+            return Err("it holds no key".to_owned());
+        }
+        Ok(Self { count: parsed.len(), fernet: MultiFernet::new(parsed) })
+    }
+
+    /// Encrypts with the first key: `fernet:gAAAA…`, ready to paste into the configuration.
+    #[must_use]
+    pub fn encrypt(&self, plain: &str) -> String {
+        format!("{PREFIX}{}", self.fernet.encrypt(plain.as_bytes()))
+    }
+
+    /// Decrypts what [`Self::encrypt`] returned, with or without its `fernet:`.
+    ///
+    /// # Errors
+    /// Why it cannot, in words.
+    pub fn decrypt(&self, token: &str) -> Result<Secret, String> {
+        let token = token.trim();
+        let token = token.strip_prefix(PREFIX).unwrap_or(token).trim();
+        // Version 0x80 and the zero bytes of the time: what every token of this century starts with.
+        if !token.starts_with("gAAAA") {
+            return Err("this is not a Fernet token: those start with gAAAA".to_owned());
+        }
+        let plain = self.fernet.decrypt(token).map_err(|fernet::DecryptionError| {
+            let keys = match self.count {
+                1 => "the key does not fit".to_owned(),
+                count => format!("none of the {count} keys fits"),
+            };
+            format!(
+                "{keys}, or the token is damaged: \
+                 it was encrypted with another key, or characters are missing"
+            )
+        })?;
+        String::from_utf8(plain)
+            .map(Secret)
+            .map_err(|error| format!("the decrypted value is not text: {}", error.utf8_error()))
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+/// Whether a value is encrypted.
+pub(super) fn is_encrypted(value: &str) -> bool {
+    value.trim_start().starts_with(PREFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_encrypted_is_decrypted() {
+        let ring = Keyring::parse(&keygen()).unwrap();
+        let token = ring.encrypt("s3cret ü");
+        assert!(token.starts_with("fernet:gAAAA"), "{token}");
+        assert_eq!(ring.decrypt(&token).unwrap().expose(), "s3cret ü");
+        assert_eq!(ring.decrypt(&token["fernet:".len()..]).unwrap().expose(), "s3cret ü");
+    }
+
+    #[test]
+    fn the_first_key_encrypts_and_all_decrypt() {
+        let (new, old) = (keygen(), keygen());
+        let both = Keyring::parse(&format!("{new}, {old}")).unwrap();
+        let written_before = Keyring::parse(&old).unwrap().encrypt("before");
+        assert_eq!(both.decrypt(&written_before).unwrap().expose(), "before");
+        let written_now = both.encrypt("now");
+        assert_eq!(Keyring::parse(&new).unwrap().decrypt(&written_now).unwrap().expose(), "now");
+        assert!(Keyring::parse(&old).unwrap().decrypt(&written_now).is_err());
+    }
+
+    #[test]
+    fn a_token_of_the_specification_is_decrypted() {
+        // From the Fernet specification's verify.json.
+        let ring = Keyring::parse("cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=").unwrap();
+        let token = "gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7J\
+                     cbmrR64jVmpU4IwqDA==";
+        assert_eq!(ring.decrypt(token).unwrap().expose(), "hello");
+    }
+
+    #[test]
+    fn a_wrong_key_is_explained() {
+        let token = Keyring::parse(&keygen()).unwrap().encrypt("s3cret");
+        let why = Keyring::parse(&keygen()).unwrap().decrypt(&token).unwrap_err();
+        assert!(why.contains("the key does not fit"), "{why}");
+        let why = Keyring::parse("tooshort").unwrap_err();
+        assert!(
+            why.contains("44 characters; this one has 8") && !why.contains("tooshort"),
+            "{why}"
+        );
+        assert!(Keyring::parse(" , ").unwrap_err().contains("no key"));
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused_as_such() {
+        let why = Keyring::parse(&keygen()).unwrap().decrypt("fernet:hunter2").unwrap_err();
+        assert!(why.contains("not a Fernet token") && !why.contains("hunter2"), "{why}");
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let secret = Secret::new("s3cret");
+        assert_eq!(format!("{secret} {secret:?}"), "****** ******");
     }
 }

@@ -1,0 +1,172 @@
+//! Every key there is, with its default and its bounds.
+//!
+//! A key is added here, with its field, where `assemble` reads it, in deploy/rowgate.example.toml and
+//! in docs/CONFIGURATION.md: tests compare them.
+
+use std::time::Duration;
+
+use super::database::{ErrorDetails, TlsMode};
+use super::sections::LogFormat;
+use super::shape::{Address, Names, OneOf, Pem, Size, Span, Switch, Text, Url, Whole};
+
+/// A key: its name, for a database below `databases.NAME.`; how it is written; its default as it is
+/// written, empty when it has none and `auto` when the default depends on other things.
+pub(super) struct Key<S> {
+    pub(super) name: &'static str,
+    pub(super) shape: S,
+    pub(super) default: &'static str,
+}
+
+/// What the default is called that depends on other things.
+pub(super) const AUTO: &str = "auto";
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const KIB: u64 = 1 << 10;
+const GIB: u64 = 1 << 30;
+
+const fn key<S>(name: &'static str, default: &'static str, shape: S) -> Key<S> {
+    Key { name, shape, default }
+}
+
+const fn span(min: Duration, max: Duration) -> Span {
+    Span { min, max }
+}
+
+pub(super) const GRPC_LISTEN: Key<Address> = key("grpc.listen", "127.0.0.1:50051", Address);
+pub(super) const MAX_REQUEST_SIZE: Key<Size> =
+    key("grpc.max_request_size", "4MiB", Size { min: KIB, max: GIB });
+// A stream's batches are up to 256 KiB.
+pub(super) const MAX_RESPONSE_SIZE: Key<Size> =
+    key("grpc.max_response_size", "4MiB", Size { min: 512 * KIB, max: GIB });
+pub(super) const MAX_CONCURRENT_STREAMS: Key<Whole> =
+    key("grpc.max_concurrent_streams", "200", Whole { min: 1, max: 65_535 });
+pub(super) const MAX_CONNECTIONS: Key<Whole> =
+    key("grpc.max_connections", "10000", Whole { min: 1, max: 1_000_000 });
+pub(super) const KEEPALIVE_INTERVAL: Key<Span> =
+    key("grpc.keepalive_interval", "20s", span(SECOND, HOUR));
+pub(super) const KEEPALIVE_TIMEOUT: Key<Span> =
+    key("grpc.keepalive_timeout", "10s", span(SECOND, HOUR));
+pub(super) const REFLECTION: Key<Switch> = key("grpc.reflection", "true", Switch);
+pub(super) const WORKERS: Key<Whole> = key("grpc.workers", AUTO, Whole { min: 1, max: 256 });
+
+pub(super) const OPS_LISTEN: Key<Address> = key("ops.listen", "127.0.0.1:9464", Address);
+
+pub(super) const GRACE: Key<Span> = key("shutdown.grace", "25s", span(Duration::ZERO, HOUR));
+pub(super) const DELAY: Key<Span> = key("shutdown.delay", "0s", span(Duration::ZERO, HOUR));
+
+pub(super) const STALL_TIMEOUT: Key<Span> =
+    key("stream.stall_timeout", "10s", span(Duration::from_millis(100), HOUR));
+
+pub(super) const HEALTH_INTERVAL: Key<Span> =
+    key("health.interval", "5s", span(Duration::from_millis(100), HOUR));
+pub(super) const HEALTH_TIMEOUT: Key<Span> =
+    key("health.timeout", "2s", span(Duration::from_millis(10), HOUR));
+pub(super) const HEALTH_REQUIRE: Key<Names> = key("health.require", AUTO, Names);
+
+const LOG_FORMATS: &[(&str, Option<LogFormat>)] =
+    &[(AUTO, None), ("text", Some(LogFormat::Text)), ("json", Some(LogFormat::Json))];
+pub(super) const LOG_FORMAT: Key<OneOf<Option<LogFormat>>> =
+    key("telemetry.log_format", AUTO, OneOf(LOG_FORMATS));
+pub(super) const LOG_FILTER: Key<Text> = key("telemetry.log_filter", "info", Text);
+
+pub(super) const DEFAULT_DATABASE: Key<Text> = key("default_database", AUTO, Text);
+
+/// The section above the databases.
+pub(super) const DATABASES: &str = "databases";
+
+pub(super) const URL: Key<Url> = key("url", "sqlite:rowgate.db", Url);
+pub(super) const TLS_MODES: &[(&str, Option<TlsMode>)] = &[
+    (AUTO, None),
+    ("disable", Some(TlsMode::Disable)),
+    ("require", Some(TlsMode::Require)),
+    ("verify-ca", Some(TlsMode::VerifyCa)),
+    ("verify-full", Some(TlsMode::VerifyFull)),
+];
+pub(super) const TLS_MODE: Key<OneOf<Option<TlsMode>>> = key("tls.mode", AUTO, OneOf(TLS_MODES));
+pub(super) const TLS_CA: Key<Pem> = key("tls.ca", "", Pem);
+pub(super) const TLS_CERT: Key<Pem> = key("tls.cert", "", Pem);
+pub(super) const TLS_KEY: Key<Pem> = key("tls.key", "", Pem);
+pub(super) const DEFAULT_DEADLINE: Key<Span> = key("default_deadline", AUTO, span(MS, DAY));
+/// Unless `max_deadline` is shorter.
+pub(super) const DEFAULT_DEADLINE_VALUE: Duration = Duration::from_secs(30);
+pub(super) const MAX_DEADLINE: Key<Span> = key("max_deadline", "5m", span(MS, DAY));
+// PostgreSQL keeps both in milliseconds, in 31 bits: 24.8 days.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 24 * 3600);
+pub(super) const STATEMENT_TIMEOUT: Key<Span> =
+    key("statement_timeout", AUTO, span(MS, LONGEST_TIMEOUT));
+pub(super) const LOCK_TIMEOUT: Key<Span> = key("lock_timeout", "5s", span(MS, LONGEST_TIMEOUT));
+pub(super) const MAX_ROWS: Key<Whole> =
+    key("max_rows", "10000", Whole { min: 1, max: 1_000_000_000 });
+pub(super) const MAX_BYTES: Key<Size> = key("max_bytes", AUTO, Size { min: KIB, max: GIB });
+/// Unless it is more than three quarters of `grpc.max_response_size`.
+pub(super) const MAX_BYTES_VALUE: u64 = 3 << 20;
+pub(super) const MAX_ROW_SIZE: Key<Size> =
+    key("max_row_size", "16MiB", Size { min: KIB, max: GIB });
+pub(super) const STATEMENT_CACHE: Key<Whole> =
+    key("statement_cache", "256", Whole { min: 1, max: 65_536 });
+pub(super) const ERROR_DETAILS: Key<OneOf<ErrorDetails>> = key(
+    "error_details",
+    "safe",
+    OneOf(&[("safe", ErrorDetails::Safe), ("full", ErrorDetails::Full)]),
+);
+
+pub(super) const POOL_MIN: Key<Whole> = key("pool.min", AUTO, Whole { min: 0, max: 10_000 });
+/// Unless `pool.max` is less.
+pub(super) const POOL_MIN_VALUE: u64 = 5;
+pub(super) const POOL_MAX: Key<Whole> = key("pool.max", "20", Whole { min: 1, max: 10_000 });
+pub(super) const ACQUIRE_TIMEOUT: Key<Span> = key("pool.acquire_timeout", "10s", span(MS, HOUR));
+pub(super) const CONNECT_TIMEOUT: Key<Span> =
+    key("pool.connect_timeout", "5s", span(Duration::from_millis(10), HOUR));
+pub(super) const MAX_WAITING: Key<Whole> =
+    key("pool.max_waiting", "1000", Whole { min: 0, max: 1_000_000 });
+pub(super) const WARM_UP: Key<Switch> = key("pool.warm_up", "true", Switch);
+
+/// The keys outside `databases`, in the order of the documentation.
+pub(super) const GLOBAL: &[&str] = &[
+    GRPC_LISTEN.name,
+    MAX_REQUEST_SIZE.name,
+    MAX_RESPONSE_SIZE.name,
+    MAX_CONCURRENT_STREAMS.name,
+    MAX_CONNECTIONS.name,
+    KEEPALIVE_INTERVAL.name,
+    KEEPALIVE_TIMEOUT.name,
+    REFLECTION.name,
+    WORKERS.name,
+    OPS_LISTEN.name,
+    GRACE.name,
+    DELAY.name,
+    STALL_TIMEOUT.name,
+    HEALTH_INTERVAL.name,
+    HEALTH_TIMEOUT.name,
+    HEALTH_REQUIRE.name,
+    LOG_FORMAT.name,
+    LOG_FILTER.name,
+    DEFAULT_DATABASE.name,
+];
+
+/// The keys of a database, below `databases.NAME.`.
+pub(super) const DATABASE: &[&str] = &[
+    URL.name,
+    TLS_MODE.name,
+    TLS_CA.name,
+    TLS_CERT.name,
+    TLS_KEY.name,
+    DEFAULT_DEADLINE.name,
+    MAX_DEADLINE.name,
+    STATEMENT_TIMEOUT.name,
+    LOCK_TIMEOUT.name,
+    MAX_ROWS.name,
+    MAX_BYTES.name,
+    MAX_ROW_SIZE.name,
+    STATEMENT_CACHE.name,
+    ERROR_DETAILS.name,
+    POOL_MIN.name,
+    POOL_MAX.name,
+    ACQUIRE_TIMEOUT.name,
+    CONNECT_TIMEOUT.name,
+    MAX_WAITING.name,
+    WARM_UP.name,
+];

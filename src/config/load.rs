@@ -1,0 +1,681 @@
+//! From what was written to the configuration: the steps, in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::assemble::{self, MAIN, Named};
+use super::keys::{DATABASE, DATABASES, GLOBAL, URL};
+use super::libpq;
+use super::problem::{Problem, Problems};
+use super::reader::Reader;
+use super::reference::{FILE_SUFFIX, Resolver};
+use super::source::{self, Environment, Inputs, Layer};
+use super::target::Written;
+use super::tree::{Entries, Leaf, Path, Raw};
+use super::{Loaded, unknown};
+
+const DATABASE_URL: &str = "DATABASE_URL";
+
+/// The longest name of a database.
+const LONGEST_NAME: usize = 63;
+
+pub(super) fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
+    let environment = &inputs.environment;
+    let resolver = Resolver::new(environment);
+    let mut problems = Vec::new();
+    let layers = source::layers(inputs, &mut problems);
+    // Without one of them the rest means something else, and its problems would mislead.
+    Problems::check(std::mem::take(&mut problems))?;
+    // References are followed only where they count: a lower layer's may exist on another machine.
+    let merged = merge(layers, &mut problems).into_iter();
+    let mut entries: Entries = merged
+        .map(|(path, (leaf, is_file))| match is_file {
+            true => (path, resolver.resolve_file(leaf, &mut problems)),
+            false => (path, resolver.resolve(leaf, &mut problems)),
+        })
+        .collect();
+    let named = named(&mut entries, environment, &resolver, &mut problems);
+    problems.extend(unknown::problems(&entries, &named.databases));
+    let mut reader = Reader::new(&entries);
+    reader.warnings.extend(near_misses(environment));
+    reader.warnings.extend(ignored_url(environment, &entries));
+    let config = assemble::config(&mut reader, environment, named, inputs.insecure);
+    let (warnings, mut settings) = (reader.warnings, reader.settings);
+    settings.sort_by(|one, other| place(&one.key).cmp(&place(&other.key)));
+    problems.extend(reader.problems);
+    Problems::check(problems)?;
+    let config = config.expect("a configuration is whole when no problem says otherwise");
+    Ok(Loaded { config, settings, warnings })
+}
+
+/// What the uppermost layer says of each key, and whether it says so as `KEY_FILE`.
+fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> BTreeMap<Path, (Leaf, bool)> {
+    let mut merged = BTreeMap::new();
+    for layer in layers {
+        // Of this layer, whether each key was given as a file.
+        let mut seen = BTreeMap::new();
+        for mut leaf in layer {
+            let is_file = strip_file_suffix(&mut leaf.path);
+            let path = leaf.path.clone();
+            if seen.insert(path.clone(), is_file).is_some_and(|before| before != is_file) {
+                let key = path.join(".");
+                let why = format!("both {key} and {key}{FILE_SUFFIX} are given");
+                let problem = Problem::new(key, why).origin(&leaf.origin);
+                problems.push(problem.instead("Remove one of them."));
+                leaf.raw = Raw::Broken;
+            }
+            // Null, and a section without keys, hide nothing.
+            if leaf.raw != Raw::Nothing || !merged.contains_key(&path) {
+                merged.insert(path, (leaf, is_file));
+            }
+        }
+    }
+    merged
+}
+
+/// Whether a path is that of `KEY_FILE`; it becomes that of `KEY`.
+fn strip_file_suffix(path: &mut Path) -> bool {
+    let Some(last) = path.last_mut() else { return false };
+    let Some(start) = last.len().checked_sub(FILE_SUFFIX.len()).filter(|start| *start > 0) else {
+        return false;
+    };
+    let is_file = last.get(start..).is_some_and(|end| end.eq_ignore_ascii_case(FILE_SUFFIX));
+    if is_file {
+        last.truncate(start);
+    }
+    is_file
+}
+
+/// Which databases there are; a URL or variables of the surroundings name `main` when nothing else
+/// names any.
+fn named(
+    entries: &mut Entries,
+    environment: &Environment,
+    resolver: &Resolver<'_>,
+    problems: &mut Vec<Problem>,
+) -> Named {
+    let mut databases = BTreeSet::new();
+    for (path, entry) in entries.iter() {
+        let (Some(section), Some(name)) = (path.first(), path.get(1)) else { continue };
+        if section != DATABASES || !databases.insert(name.clone()) || is_name(name) {
+            continue;
+        }
+        let why = "this cannot be the name of a database";
+        let instead =
+            "Start it with a letter and go on with up to 62 small letters, digits, - and _.";
+        let problem = Problem::new(format!("{DATABASES}.{name}"), why).origin(&entry.origin);
+        problems.push(problem.instead(instead));
+    }
+    let url = main_url();
+    let mut main = None;
+    if (databases.is_empty() || databases.contains(MAIN)) && !entries.contains_key(&url) {
+        databases.insert(MAIN.to_owned());
+        if let Some(text) = environment.variables.get(DATABASE_URL) {
+            let raw = Raw::Text(text.clone());
+            let leaf = Leaf { path: url.clone(), raw, origin: DATABASE_URL.to_owned() };
+            entries.insert(url, resolver.resolve(leaf, problems));
+        } else {
+            let variables = libpq::from_variables(environment, problems);
+            main = Some(variables.map_or_else(Written::by_default, Written::by_variables));
+        }
+    }
+    Named { databases, main, uncertain: unknown::hides_databases(entries) }
+}
+
+/// A key's place in the documentation: keys are read in the order of what depends on what.
+fn place(key: &str) -> (Option<&str>, Option<usize>) {
+    match key.strip_prefix(DATABASES).and_then(|key| key.strip_prefix('.')?.split_once('.')) {
+        Some((name, key)) => (Some(name), DATABASE.iter().position(|known| *known == key)),
+        None => (None, GLOBAL.iter().position(|known| *known == key)),
+    }
+}
+
+fn main_url() -> Path {
+    vec![DATABASES.to_owned(), MAIN.to_owned(), URL.name.to_owned()]
+}
+
+/// `ROWGATE_GRPC_LISTEN`, which sets nothing: two underscores are meant.
+fn near_misses(environment: &Environment) -> Vec<String> {
+    let main = DATABASE.iter().map(|key| format!("{DATABASES}.{MAIN}.{key}"));
+    let keys: Vec<_> = GLOBAL.iter().map(|key| (*key).to_owned()).chain(main).collect();
+    let near = |name: &String| {
+        let rest = name.strip_prefix("ROWGATE_").filter(|rest| !rest.starts_with('_'))?;
+        let rest = rest.to_ascii_lowercase().replace("__", "_");
+        let meant = keys.iter().find(|key| key.replace('.', "_") == rest)?;
+        let meant = meant.to_ascii_uppercase().replace('.', "__");
+        Some(format!("the variable {name} is ignored: {}{meant} sets that key", source::PREFIX))
+    };
+    environment.variables.keys().filter_map(near).collect()
+}
+
+/// `DATABASE_URL` that something else overrides.
+fn ignored_url(environment: &Environment, entries: &Entries) -> Option<String> {
+    environment.get(DATABASE_URL)?;
+    match entries.get(&main_url()) {
+        Some(entry) if entry.origin == DATABASE_URL => None,
+        Some(entry) => Some(format!(
+            "{DATABASE_URL} is ignored: databases.main.url is set by {}",
+            entry.origin
+        )),
+        None => Some(format!(
+            "{DATABASE_URL} is ignored: it names the database main, but others are configured"
+        )),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let fits =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    name.len() <= LONGEST_NAME
+        && name.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
+        && name.bytes().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::secret::{Keyring, keygen};
+    use crate::config::{
+        Config, Flag, Host, PostgresTarget, Secret, Setting, Target, TlsMode, example, load_from,
+        tree,
+    };
+
+    /// A directory with a rowgate.toml.
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new(toml: &str) -> Self {
+            let place = Self(tempfile::tempdir().unwrap());
+            place.write("rowgate.toml", toml);
+            place
+        }
+
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        }
+
+        fn load(&self, variables: &[(&str, &str)]) -> Result<Loaded, Problems> {
+            let mut environment = Environment::of(variables).in_directory(self.0.path());
+            environment.user = Some("operator".to_owned());
+            load(&Inputs::new(environment))
+        }
+
+        fn problems(&self, variables: &[(&str, &str)]) -> Vec<Problem> {
+            match self.load(variables) {
+                Ok(_) => panic!("this loads"),
+                Err(problems) => problems.iter().cloned().collect(),
+            }
+        }
+    }
+
+    fn keys_of(problems: &[Problem]) -> Vec<&str> {
+        problems.iter().map(|problem| problem.key.as_str()).collect()
+    }
+
+    fn setting<'a>(loaded: &'a Loaded, key: &str) -> (&'a str, &'a str) {
+        let found = loaded.settings.iter().find(|setting| setting.key == key).unwrap();
+        (&found.value, &found.origin)
+    }
+
+    fn postgres(config: &Config) -> &PostgresTarget {
+        match &config.databases["main"].target {
+            Target::Postgres(target) => target,
+            Target::Sqlite(target) => panic!("{target:?}"),
+        }
+    }
+
+    #[test]
+    fn without_a_word_it_is_sqlite_here() {
+        let config = load_from(&[]).unwrap();
+        assert_eq!(config.grpc.listen.to_string(), "127.0.0.1:50051");
+        assert_eq!(config.grpc.max_request_size, 4 << 20);
+        assert_eq!(config.default_database, "main");
+        assert_eq!(config.health.require, ["main"]);
+        let main = &config.databases["main"];
+        assert!(matches!(&main.target, Target::Sqlite(t) if t.path.as_os_str() == "rowgate.db"));
+        assert_eq!((main.pool.min, main.pool.max.get()), (5, 20));
+        assert_eq!(main.default_deadline, Duration::from_secs(30));
+        assert_eq!(main.statement_timeout, Duration::from_secs(305));
+        assert_eq!(main.max_bytes, 3 << 20);
+    }
+
+    #[test]
+    fn later_layers_win() {
+        let place = Place::new(
+            "[grpc]\nlisten = '127.0.0.1:1'\nmax_connections = 7\nworkers = 3\n\
+         [telemetry]\nlog_filter = 'warn'",
+        );
+        let variables = [
+            ("ROWGATE__GRPC__LISTEN", "127.0.0.1:2"),
+            ("ROWGATE__GRPC__WORKERS", "4"),
+            ("RUST_LOG", "debug"),
+        ];
+        let mut inputs = Inputs::new(Environment::of(&variables).in_directory(place.0.path()));
+        inputs.flags = vec![Flag::new("--listen", "grpc.listen", "127.0.0.1:3")];
+        let loaded = load(&inputs).unwrap();
+        assert_eq!(setting(&loaded, "grpc.listen"), ("\"127.0.0.1:3\"", "flag --listen"));
+        assert_eq!(setting(&loaded, "grpc.workers"), ("4", "environment ROWGATE__GRPC__WORKERS"));
+        assert_eq!(setting(&loaded, "grpc.max_connections"), ("7", "rowgate.toml"));
+        assert_eq!(setting(&loaded, "grpc.reflection"), ("true", "default"));
+        assert_eq!(setting(&loaded, "telemetry.log_filter"), ("\"debug\"", "environment RUST_LOG"));
+        assert_eq!(loaded.config.grpc.listen.port(), 3);
+    }
+
+    #[test]
+    fn toml_yaml_and_json_say_the_same() {
+        let place = Place::new("");
+        let files = [
+            ("a.toml", "[databases.main.pool]\nmax = 9\nwarm_up = false\n"),
+            ("a.yaml", "databases:\n  main:\n    pool: {max: 9, warm_up: false}\n"),
+            (
+                "a.yml",
+                "grpc:\n  listen:\nops:\ndatabases:\n  main:\n    pool:\n      max: 9\n      warm_up: false\n",
+            ),
+            ("a.json", r#"{"databases": {"main": {"pool": {"max": 9, "warm_up": false}}}}"#),
+        ];
+        for (name, text) in files {
+            let mut inputs = Inputs::new(Environment::default());
+            inputs.file = Some(place.write(name, text));
+            let pool = load(&inputs).unwrap().config.databases["main"].pool.clone();
+            assert_eq!((pool.max.get(), pool.warm_up), (9, false), "{name}");
+        }
+    }
+
+    #[test]
+    fn five_mistakes_are_five_problems() {
+        let place = Place::new(
+            "[grpc]\nlistn = '127.0.0.1:1'\nmax_request_size = '4 megs'\nreflection = 'maybe'\n\
+         [databases.main]\nurl = 'postgres://me:hunter2@db/shop?sslmode=prefer'\n\
+         [databases.main.pool]\nmin = 30\n",
+        );
+        let problems = place.problems(&[]);
+        assert_eq!(
+            keys_of(&problems),
+            [
+                "grpc.listn",
+                "grpc.max_request_size",
+                "grpc.reflection",
+                "databases.main.url",
+                "databases.main.pool.min"
+            ]
+        );
+        assert_eq!(problems[0].instead.as_deref(), Some("Did you mean grpc.listen?"));
+        assert!(problems.iter().all(|problem| problem.origin.as_deref() == Some("rowgate.toml")));
+        assert!(problems.iter().all(|problem| problem.instead.is_some()));
+        let text = place.load(&[]).unwrap_err().to_string();
+        assert!(text.starts_with("5 problems in the configuration") && !text.contains("hunter2"));
+    }
+
+    #[test]
+    fn every_kind_of_mistake_is_found_once() {
+        let cases: &[(&str, &str)] = &[
+            ("grpc = 5", "grpc"),
+            ("databases.main = 'postgres://h/d'", "databases.main"),
+            ("[grpc.listen]\nport = 5", "grpc.listen.port"),
+            ("[grcp]\nlisten = 'x'\nworkers = 2", "grcp"),
+            (
+                "database.a.url = 'x'\ndatabases.b.url = 'sqlite:b'\ndatabases.c.url = 'sqlite:c'",
+                "database",
+            ),
+            ("grpc.listen = 'localhost'", "grpc.listen"),
+            ("grpc.listen = '0.0.0.0:50051'", "grpc.listen"),
+            ("grpc.listen = 50051", "grpc.listen"),
+            ("ops.listen = '127.0.0.1:50051'", "ops.listen"),
+            ("grpc.workers = 0", "grpc.workers"),
+            ("grpc.workers = 2.5", "grpc.workers"),
+            ("grpc.max_connections = true", "grpc.max_connections"),
+            ("grpc.max_request_size = '4MB'", "grpc.max_request_size"),
+            ("grpc.max_request_size = '2GiB'", "grpc.max_request_size"),
+            ("shutdown.grace = 30", "shutdown.grace"),
+            ("shutdown.grace = '30 parsecs'", "shutdown.grace"),
+            ("shutdown.delay = '26s'", "shutdown.delay"),
+            ("stream.stall_timeout = '1ms'", "stream.stall_timeout"),
+            ("health.require = ['main', 'orders']", "health.require"),
+            ("health.require = [1]", "health.require"),
+            ("telemetry.log_format = 'xml'", "telemetry.log_format"),
+            ("telemetry.log_filter = 'rowgate=loud'", "telemetry.log_filter"),
+            ("default_database = 'orders'", "default_database"),
+            ("databases.a.url = 'sqlite:a'\ndatabases.b.url = 'sqlite:b'", "default_database"),
+            ("databases.orders.max_rows = 5", "databases.orders.url"),
+            ("databases.Orders.url = 'sqlite:a'", "databases.Orders"),
+            ("databases.main.url = ''", "databases.main.url"),
+            ("databases.main.url = 5", "databases.main.url"),
+            ("databases.main.url = []", "databases.main.url"),
+            ("databases.main.url = '${env:UNSET}'", "databases.main.url"),
+            ("databases.main.url_file = '/none'", "databases.main.url_file"),
+            ("databases.main.tls.mode = 'require'", "databases.main.tls.mode"),
+            ("databases.main.default_deadline = '6m'", "databases.main.default_deadline"),
+            ("databases.main.max_bytes = '4MiB'", "databases.main.max_bytes"),
+            ("databases.main.pool = {min = 6, max = 5}", "databases.main.pool.min"),
+            (
+                "databases.main.pool.max = 'many'\ndatabases.main.pool.min = 50",
+                "databases.main.pool.max",
+            ),
+            ("databases.main.breaker.failures = 5", "databases.main.breaker"),
+            ("databases.main = {url = 'sqlite:a', url_file = 'b'}", "databases.main.url"),
+            (
+                "databases.main.url = 'postgres://u@h/d'\ndatabases.main.tls.cert = '/none'",
+                "databases.main.tls.cert",
+            ),
+            ("this is not TOML", "rowgate.toml"),
+        ];
+        for (toml, key) in cases {
+            let problems = Place::new(toml).problems(&[]);
+            assert_eq!(keys_of(&problems), [*key], "{toml}\n{problems:#?}");
+        }
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_said() {
+        for (name, expected) in [
+            ("/none/rowgate.toml", "does not exist"),
+            ("/etc/hostname.ini", ".toml"),
+            ("/", ".toml"),
+        ] {
+            let mut inputs = Inputs::new(Environment::default());
+            inputs.file = Some(name.into());
+            let text = load(&inputs).unwrap_err().to_string();
+            assert!(text.contains(name) && text.contains(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_listener_beyond_loopback_needs_a_word() {
+        let mut inputs = Inputs::new(Environment::of(&[("ROWGATE__GRPC__LISTEN", "[::]:50051")]));
+        let text = load(&inputs).unwrap_err().to_string();
+        assert!(text.contains("--insecure"), "{text}");
+        inputs.insecure = true;
+        assert!(load(&inputs).unwrap().config.insecure);
+    }
+
+    #[test]
+    fn keys_may_come_from_files() {
+        let place = Place::new("");
+        let url = place.write("url", "sqlite:from-file.db\n");
+        let url = url.to_str().unwrap();
+        let by_variable = [("ROWGATE__DATABASES__MAIN__URL_FILE", url)];
+        let place_in_file = Place::new(&format!("databases.main.url_file = '{url}'"));
+        for loaded in [place.load(&by_variable), place_in_file.load(&[])] {
+            let loaded = loaded.unwrap();
+            assert_eq!(setting(&loaded, "databases.main.url").0, "\"sqlite:from-file.db\"");
+        }
+        // A higher layer wins in either form, and what it hides is not looked for.
+        let hidden = Place::new("databases.main.url = '${file:/none}'");
+        assert!(hidden.load(&by_variable).is_ok());
+        let lower = Place::new("databases.main.url = 'sqlite:lower.db'");
+        let loaded = lower.load(&by_variable).unwrap();
+        assert_eq!(setting(&loaded, "databases.main.url").0, "\"sqlite:from-file.db\"");
+    }
+
+    #[test]
+    fn a_wrong_fernet_key_is_explained() {
+        let token = Keyring::parse(&keygen()).unwrap().encrypt("postgres://me:hunter2@h/d");
+        let place = Place::new(&format!("databases.main.url = '{token}'"));
+        let problems = place.problems(&[("ROWGATE_SECRET_KEY", &keygen())]);
+        assert_eq!(keys_of(&problems), ["databases.main.url"]);
+        let text = problems[0].to_string();
+        assert!(
+            text.contains("the key does not fit") && text.contains("ROWGATE_SECRET_KEY"),
+            "{text}"
+        );
+        assert!(!text.contains(&token), "{text}");
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let key = keygen();
+        let token = Keyring::parse(&key).unwrap().encrypt("hunter2");
+        let place = Place::new(&format!(
+            "databases.main.url = 'postgres://me:${{{token}}}@127.0.0.1/d'\n\
+         databases.other.url = 'postgres://me:hunter2@127.0.0.1/d'\n\
+         telemetry.log_filter = '${{env:FILTER}}'"
+        ));
+        let variables = [("ROWGATE_SECRET_KEY", key.as_str()), ("FILTER", "hunter2")];
+        let loaded = place.load(&variables).unwrap();
+        assert_eq!(postgres(&loaded.config).password.as_ref().unwrap().expose(), "hunter2");
+        let shown =
+            format!("{:?} {:?} {:?}", loaded.settings, loaded.warnings, loaded.config.databases);
+        assert!(!shown.contains("hunter2") && !shown.contains(&key), "{shown}");
+        let url = setting(&loaded, "databases.main.url").0;
+        assert_eq!(url, "\"postgres://me:******@127.0.0.1/d\"");
+        assert_eq!(setting(&loaded, "telemetry.log_filter").0, "\"******\"");
+    }
+
+    #[test]
+    fn no_problem_shows_a_secret() {
+        let mistakes = [
+            "databases.main.password = 'hunter2'",
+            "databases.main.url = 'postgres://me:hunter2'",
+            "databases.main.url = 'postgres://me:hunter2/x@h/d'",
+            "databases.main.url = 'hunter2'",
+            "databases.main.url = ['hunter2']",
+            "databases.main.url = 'postgres://me:hunter2@h:port/d?x=y'",
+            "databases.main.url = 'postgres://me:hunter2${@h/d'",
+            "databases.main = 'postgres://me:hunter2@h/d'",
+            "databases.main.url = 'postgres://me:hunter2@h/d",
+            "url = 'postgres://me:hunter2@h/d' 'hunter2'",
+            "grpc.listen = '${env:SECRET}'",
+            "grpc.workers = '${env:SECRET}'",
+            "databases.main.tls.key = \"-----BEGIN KEY\\nhunter2\"",
+            "databases.main = {url = 'postgres://u@h/d', tls.key = '''-----BEGIN KEY\nhunter2'''}",
+        ];
+        for toml in mistakes {
+            let text = Place::new(toml).load(&[("SECRET", "hunter2")]).unwrap_err().to_string();
+            assert!(!text.contains("hunter2"), "{toml}\n{text}");
+        }
+        let inputs = Inputs::new(Environment::of(&[("DATABASE_URL", "hunter2")]));
+        let text = format!("{} {inputs:?}", load(&inputs).unwrap_err());
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn database_url_and_libpq_variables_define_main() {
+        let place = Place::new("databases.main.pool.max = 3");
+        let url = ("DATABASE_URL", "postgres://me@[::1]/shop");
+        let libpq = [
+            ("PGHOST", "db"),
+            ("PGPORT", "5433"),
+            ("PGUSER", "you"),
+            ("PGPASSWORD", "p@ss"),
+            ("PGDATABASE", "orders"),
+            ("PGSSLMODE", "require"),
+            ("PGAPPNAME", "shop"),
+        ];
+        let loaded = place.load(&[&[url], &libpq[..]].concat()).unwrap();
+        let target = postgres(&loaded.config);
+        assert_eq!(
+            (target.user.as_str(), target.dbname.as_str(), target.port),
+            ("me", "shop", 5432)
+        );
+        assert_eq!((&target.host, target.tls.mode), (&Host::Tcp("::1".into()), TlsMode::Disable));
+        assert_eq!(target.password, None);
+        assert_eq!(setting(&loaded, "databases.main.url").1, "DATABASE_URL");
+
+        let loaded = place.load(&libpq).unwrap();
+        let target = postgres(&loaded.config);
+        assert_eq!(
+            (target.user.as_str(), target.dbname.as_str(), target.port),
+            ("you", "orders", 5433)
+        );
+        assert_eq!(target.tls.mode, TlsMode::Require);
+        assert_eq!(target.application_name, "shop");
+        assert_eq!(target.password.as_ref().map(Secret::expose), Some("p@ss"));
+        let (shown, origin) = setting(&loaded, "databases.main.url");
+        assert_eq!(shown, "\"postgres://you:******@db:5433/orders\"");
+        assert_eq!(origin, "PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, PGAPPNAME");
+
+        let problems = place.problems(&[("PGPORT", "x"), ("PGSSLMODE", "prefer")]);
+        assert_eq!(keys_of(&problems), ["PGPORT", "PGSSLMODE"]);
+    }
+
+    #[test]
+    fn an_overridden_database_url_is_mentioned() {
+        let variables = [("DATABASE_URL", "postgres://me@h/shop"), ("ROWGATE_GRPC_LISTEN", "x")];
+        for toml in ["databases.main.url = 'sqlite:a'", "databases.orders.url = 'sqlite:a'"] {
+            let loaded = Place::new(toml).load(&variables).unwrap();
+            let [near, ignored] = &loaded.warnings[..] else { panic!("{:?}", loaded.warnings) };
+            assert!(near.contains("ROWGATE__GRPC__LISTEN"), "{near}");
+            assert!(ignored.contains("DATABASE_URL is ignored"), "{ignored}");
+            assert_eq!(loaded.config.databases.len(), 1);
+        }
+        let loaded = Place::new("databases.orders.url = 'sqlite:a'").load(&[]).unwrap();
+        assert_eq!(loaded.config.default_database, "orders");
+        assert_eq!(loaded.config.health.require, ["orders"]);
+    }
+
+    #[test]
+    fn a_url_is_completed_as_libpq_does() {
+        let pairs = |url| [("DATABASE_URL", url)];
+        let place = Place::new("");
+        let loaded = place.load(&pairs("postgres://db")).unwrap();
+        let target = postgres(&loaded.config);
+        assert_eq!((target.user.as_str(), target.dbname.as_str()), ("operator", "operator"));
+        assert_eq!((target.port, target.tls.mode), (5432, TlsMode::VerifyFull));
+        assert_eq!(target.application_name, "rowgate");
+        let loaded = place.load(&[("DATABASE_URL", "postgres://db"), ("PGUSER", "me")]).unwrap();
+        assert_eq!(postgres(&loaded.config).user, "me");
+        let loaded = place.load(&pairs("postgres:///d?host=/tmp&sslmode=require")).unwrap();
+        let target = postgres(&loaded.config);
+        assert_eq!((&target.host, target.tls.mode), (&Host::Unix("/tmp".into()), TlsMode::Disable));
+        let loaded = place.load(&pairs("postgres:///d")).unwrap();
+        assert_eq!(postgres(&loaded.config).host, Host::Tcp("localhost".into()));
+        let error = load(&Inputs::new(Environment::of(&pairs("postgres://db/x")))).unwrap_err();
+        assert!(error.to_string().contains("names no user"), "{error}");
+    }
+
+    #[test]
+    fn a_password_may_come_from_libpqs_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = Place::new("");
+        let path = place.write("pgpass", "localhost:*:*:me:socket\ndb:5433:shop:me:s3cret\n");
+        let mode = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        mode(0o600);
+        let variables = [
+            ("DATABASE_URL", "postgres://me@db:5433/shop"),
+            ("PGPASSFILE", path.to_str().unwrap()),
+        ];
+        let loaded = place.load(&variables).unwrap();
+        let password = postgres(&loaded.config).password.as_ref().map(Secret::expose);
+        assert_eq!((password, loaded.warnings.len()), (Some("s3cret"), 0));
+        mode(0o644);
+        let loaded = place.load(&variables).unwrap();
+        assert_eq!(postgres(&loaded.config).password, None);
+        assert!(loaded.warnings[0].contains("chmod 600"), "{:?}", loaded.warnings);
+    }
+
+    #[test]
+    fn tls_is_taken_from_keys_or_the_url_and_is_consistent() {
+        let place = Place::new("");
+        let pem = place.write("ca.pem", "-----BEGIN CERTIFICATE-----\n");
+        let text = place.write("text", "hello");
+        let (pem, text) = (pem.to_str().unwrap(), text.to_str().unwrap());
+        let load = |query: &str, keys: &[(&str, &str)]| {
+            let url = format!("postgres://u@db/d{query}");
+            let keys =
+                keys.iter().map(|(key, value)| (format!("databases.main.tls.{key}"), *value));
+            let mut pairs: Vec<_> = keys.collect();
+            pairs.push(("databases.main.url".to_owned(), &url));
+            let pairs: Vec<_> = pairs.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+            load_from(&pairs).map(|config| postgres(&config).tls.clone())
+        };
+        let tls = load(&format!("?sslmode=verify-ca&sslrootcert={pem}"), &[]).unwrap();
+        assert_eq!((tls.mode, tls.ca.unwrap().path), (TlsMode::VerifyCa, PathBuf::from(pem)));
+        let tls = load("", &[("ca", pem), ("cert", pem), ("key", "-----BEGIN KEY")]).unwrap();
+        assert_eq!(
+            (tls.mode, tls.key.unwrap().pem.expose()),
+            (TlsMode::VerifyFull, "-----BEGIN KEY")
+        );
+        let tls = load("?sslrootcert=system&sslmode=require", &[("mode", "require")]).unwrap();
+        assert_eq!((tls.mode, tls.ca), (TlsMode::Require, None));
+        type Keys<'a> = &'a [(&'a str, &'a str)];
+        let refused: [(&str, Keys<'_>, &str); 8] = [
+            ("?sslmode=require", &[("mode", "disable")], "says otherwise"),
+            ("", &[("ca", text)], "no PEM"),
+            ("?sslrootcert=/none", &[], "/none cannot be read"),
+            ("?sslrootcert=/none", &[("ca", pem)], "another file"),
+            ("", &[("cert", pem)], "private key"),
+            ("", &[("key", pem)], "certificate"),
+            ("", &[("mode", "require"), ("ca", pem)], "checks no certificate"),
+            ("", &[("mode", "disable"), ("cert", pem), ("key", pem)], "never used"),
+        ];
+        for (query, keys, expected) in refused {
+            let error = load(query, keys).unwrap_err();
+            assert!(error.len() == 1 && error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn derived_defaults_follow_what_they_derive_from() {
+        let config = load_from(&[
+            ("grpc.max_response_size", "2MiB"),
+            ("databases.main.max_deadline", "10s"),
+            ("databases.main.pool.max", "3"),
+        ])
+        .unwrap();
+        let main = &config.databases["main"];
+        assert_eq!(main.max_bytes, 3 << 19);
+        assert_eq!(main.default_deadline, Duration::from_secs(10));
+        assert_eq!(main.statement_timeout, Duration::from_secs(15));
+        assert_eq!(main.pool.min, 3);
+    }
+
+    #[test]
+    fn the_effective_configuration_is_toml_and_lists_every_key() {
+        let loaded =
+            load(&Inputs::new(Environment::of(&[("DATABASE_URL", "postgres://me@h/d")]))).unwrap();
+        let keys: BTreeSet<_> = loaded.settings.iter().map(|setting| setting.key.clone()).collect();
+        let database = DATABASE.iter().map(|key| format!("databases.main.{key}"));
+        let expected = GLOBAL.iter().map(|key| (*key).to_owned()).chain(database).collect();
+        assert_eq!(keys, expected);
+        assert_eq!(keys.len(), loaded.settings.len());
+        let line = |s: &Setting| format!("{} = {} # {}\n", s.key, s.value, s.origin);
+        let again =
+            Place::new(&loaded.settings.iter().map(line).collect::<String>()).load(&[]).unwrap();
+        assert_eq!(format!("{:?}", again.config), format!("{:?}", loaded.config));
+    }
+
+    /// The sample's lines, with every key in force.
+    fn uncommented() -> String {
+        let is_key = |line: &str| {
+            line.strip_prefix('#').is_some_and(|l| l.starts_with(|c: char| c.is_ascii_lowercase()))
+        };
+        let lines = example().lines().map(|line| if is_key(line) { &line[1..] } else { line });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_sample_holds_every_key_with_its_default() {
+        let defaults = load_from(&[]).unwrap();
+        let loaded =
+            Place::new(&uncommented()).load(&[]).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(format!("{:?}", loaded.config), format!("{defaults:?}"));
+        let commented = Place::new(example()).load(&[]).unwrap();
+        assert_eq!(format!("{:?}", commented.config), format!("{defaults:?}"));
+        let format = |text: &str| {
+            use config::Format as _;
+            let table = config::FileFormat::Toml.parse(None, text).unwrap();
+            tree::leaves(table, "")
+                .into_iter()
+                .map(|leaf| leaf.path.join("."))
+                .collect::<BTreeSet<_>>()
+        };
+        let database = DATABASE.iter().map(|key| format!("databases.main.{key}"));
+        let known: BTreeSet<_> =
+            GLOBAL.iter().map(|key| (*key).to_owned()).chain(database).collect();
+        assert_eq!(format(&uncommented()), known);
+    }
+
+    #[test]
+    fn the_documentation_has_a_line_for_every_key() {
+        let documentation = include_str!("../../docs/CONFIGURATION.md");
+        let database = DATABASE.iter().map(|key| format!("databases.NAME.{key}"));
+        for key in GLOBAL.iter().map(|key| (*key).to_owned()).chain(database) {
+            let row = format!("| `{key}` |");
+            assert_eq!(documentation.matches(&row).count(), 1, "{row}");
+        }
+    }
+}

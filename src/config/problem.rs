@@ -1,0 +1,153 @@
+//! What is wrong with a configuration, said so that it can be put right.
+
+use std::fmt;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The key, or the file or variable when it is about no single key.
+    pub key: String,
+    /// The value as it was written; never a secret.
+    pub value: Option<String>,
+    /// Where the value came from.
+    pub origin: Option<String>,
+    /// What is wrong with it.
+    pub why: String,
+    /// What to write instead, as a sentence.
+    pub instead: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(key: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { key: key.into(), value: None, origin: None, why: why.into(), instead: None }
+    }
+
+    pub(super) fn value(mut self, value: impl Into<String>) -> Self {
+        self.value = Some(value.into());
+        self
+    }
+
+    pub(super) fn origin(mut self, origin: impl Into<String>) -> Self {
+        self.origin = Some(origin.into());
+        self
+    }
+
+    pub(super) fn instead(mut self, instead: impl Into<String>) -> Self {
+        self.instead = Some(instead.into());
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.key)?;
+        if let Some(value) = &self.value {
+            write!(f, " = {value}")?;
+        }
+        if let Some(origin) = &self.origin {
+            write!(f, "  ({origin})")?;
+        }
+        write!(f, "\n    {}", self.why)?;
+        if let Some(instead) = &self.instead {
+            write!(f, "\n    {instead}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a value is not taken, before it is known whose value it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) why: String,
+    pub(super) instead: Option<String>,
+}
+
+impl Refusal {
+    pub(super) fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), instead: None }
+    }
+
+    pub(super) fn instead(mut self, instead: impl Into<String>) -> Self {
+        self.instead = Some(instead.into());
+        self
+    }
+
+    /// The problem of a key whose value this is.
+    pub(super) fn of(self, key: impl Into<String>) -> Problem {
+        Problem { key: key.into(), value: None, origin: None, why: self.why, instead: self.instead }
+    }
+}
+
+/// Everything that is wrong, at least one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// `Ok` when there are none.
+    pub(super) fn check(problems: Vec<Problem>) -> Result<(), Self> {
+        if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
+    }
+
+    /// The problems, in the order in which they were found.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Never true of problems that were returned as an error.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => f.write_str("1 problem in the configuration")?,
+            count => write!(f, "{count} problems in the configuration")?,
+        }
+        for problem in &self.0 {
+            write!(f, "\n\n  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_says_what_where_why_and_what_to_write() {
+        let problem = Problem::new("grpc.listen", "this is not an address")
+            .value("\"here\"")
+            .origin("rowgate.toml")
+            .instead("Write an address and a port: \"127.0.0.1:50051\".");
+        assert_eq!(
+            Problems::from(problem).to_string(),
+            "1 problem in the configuration\n\n  \
+             grpc.listen = \"here\"  (rowgate.toml)\n    \
+             this is not an address\n    \
+             Write an address and a port: \"127.0.0.1:50051\"."
+        );
+    }
+
+    #[test]
+    fn no_problems_are_no_error() {
+        assert_eq!(Problems::check(Vec::new()), Ok(()));
+    }
+}

@@ -1,0 +1,162 @@
+//! Keys that do not exist, and what was probably meant.
+
+use std::collections::BTreeSet;
+
+use super::keys::{DATABASE, DATABASES, GLOBAL};
+use super::problem::Problem;
+use super::tree::{Entries, Entry, Path, Raw};
+
+/// How alike two names must be for one to be suggested: strsim's measure, from 0 to 1.
+const ALIKE: f64 = 0.7;
+
+/// One problem for each key or section that does not exist.
+pub(super) fn problems(entries: &Entries, databases: &BTreeSet<String>) -> Vec<Problem> {
+    let known = Known::new(databases);
+    let mut reported = BTreeSet::new();
+    let mut problems = Vec::new();
+    for (path, entry) in entries {
+        let Some(unknown) = known.first_unknown(path) else {
+            problems.extend(known.section_problem(path, entry));
+            continue;
+        };
+        // Several keys below one misspelt section are one mistake.
+        if reported.insert(unknown.clone()) {
+            problems.push(known.problem(&unknown, entry));
+        }
+    }
+    problems
+}
+
+/// Whether a misspelt section may name databases that are missed elsewhere.
+pub(super) fn hides_databases(entries: &Entries) -> bool {
+    let known = Known::new(&BTreeSet::new());
+    let sections = entries.keys().filter_map(|path| path.first());
+    let mut unknown =
+        sections.filter(|section| known.first_unknown(&vec![(*section).clone()]).is_some());
+    unknown.any(|section| known.suggestion(section) == Some(DATABASES))
+}
+
+struct Known {
+    keys: BTreeSet<String>,
+    /// What stands above a key: `grpc`, `databases.main`, `databases.main.pool`.
+    sections: BTreeSet<String>,
+}
+
+impl Known {
+    fn new(databases: &BTreeSet<String>) -> Self {
+        let mut keys: BTreeSet<_> = GLOBAL.iter().map(|key| (*key).to_owned()).collect();
+        for name in databases {
+            keys.extend(DATABASE.iter().map(|key| format!("{DATABASES}.{name}.{key}")));
+        }
+        let mut sections = BTreeSet::from([DATABASES.to_owned()]);
+        for key in &keys {
+            sections.extend(key.match_indices('.').map(|(at, _)| key[..at].to_owned()));
+        }
+        Self { keys, sections }
+    }
+
+    /// The shortest start of a path that is neither a key nor above one.
+    fn first_unknown(&self, path: &Path) -> Option<String> {
+        let starts = (1..=path.len()).map(|length| path[..length].join("."));
+        starts
+            .into_iter()
+            .find(|start| !self.keys.contains(start) && !self.sections.contains(start))
+    }
+
+    /// The problem of a value where a section stands.
+    fn section_problem(&self, path: &Path, entry: &Entry) -> Option<Problem> {
+        let section = path.join(".");
+        if !self.sections.contains(&section) || entry.raw == Raw::Nothing {
+            return None;
+        }
+        let example = self.keys.iter().find(|key| key.starts_with(&format!("{section}.")));
+        let url = format!("{section}.url");
+        let example = if self.keys.contains(&url) { Some(&url) } else { example };
+        let why = "this is a section, not a key: it holds no value of its own";
+        let mut problem = Problem::new(section, why).origin(&entry.origin);
+        problem.instead = example.map(|key| format!("Set a key in it, such as {key}."));
+        Some(problem)
+    }
+
+    /// The value is not quoted: under a misspelt key it may be a secret.
+    fn problem(&self, unknown: &str, entry: &Entry) -> Problem {
+        let parent = unknown.rsplit_once('.').map(|(parent, _)| parent).unwrap_or_default();
+        let (why, instead) = match self.keys.contains(parent) {
+            true => (format!("{parent} is a key, not a section"), None),
+            false => ("there is no such key".to_owned(), self.suggestion(unknown)),
+        };
+        let instead = instead.map_or_else(
+            || "`rowgate config example` prints every key.".to_owned(),
+            |suggestion| format!("Did you mean {suggestion}?"),
+        );
+        Problem::new(unknown, why).origin(&entry.origin).instead(instead)
+    }
+
+    fn suggestion(&self, unknown: &str) -> Option<&str> {
+        if let Some(misplaced) = self.elsewhere(unknown) {
+            return Some(misplaced);
+        }
+        let depth = unknown.matches('.').count();
+        let siblings = self.keys.iter().chain(&self.sections);
+        let siblings = siblings.filter(|known| known.matches('.').count() == depth);
+        let parent = |key: &str| key.rsplit_once('.').map(|(parent, _)| parent.to_owned());
+        let is_longer = |one: &str, other: &str| other.len() >= 3 && one.starts_with(other);
+        let score = |known: &&String| {
+            let (written, meant) = (last(unknown), last(known));
+            let alike = is_longer(written, meant) || is_longer(meant, written);
+            // `maximum` for `max`.
+            if alike && parent(unknown) == parent(known) {
+                return 1.0;
+            }
+            // The whole names are alike by what they share above; the last parts must be alike too.
+            let whole = strsim::normalized_damerau_levenshtein(unknown, known);
+            let part = strsim::normalized_damerau_levenshtein(written, meant);
+            if unknown.contains('.') { f64::midpoint(whole, part) } else { whole }
+        };
+        let best = siblings.map(|known| (score(&known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
+        best.filter(|(score, _)| *score >= ALIKE).map(|(_, known)| known.as_str())
+    }
+
+    /// A key that is written right, in the wrong place; best one in the same section.
+    fn elsewhere(&self, unknown: &str) -> Option<&str> {
+        let name = last(unknown);
+        let section = unknown.split('.').next();
+        let mut same = self.keys.iter().filter(|known| last(known) == name).map(String::as_str);
+        let first = same.clone().find(|known| known.split('.').next() == section);
+        first.or_else(|| same.next())
+    }
+}
+
+fn last(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suggested(unknown: &str) -> Option<String> {
+        let known = Known::new(&BTreeSet::from(["main".to_owned()]));
+        known.suggestion(unknown).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_misspelt_key_is_recognised() {
+        let cases = [
+            ("grpc.listn", Some("grpc.listen")),
+            ("grpc.Listen", Some("grpc.listen")),
+            ("grcp", Some("grpc")),
+            ("database", Some("databases")),
+            ("defaultdatabase", Some("default_database")),
+            ("databases.main.ulr", Some("databases.main.url")),
+            ("databases.main.pool.maximum", Some("databases.main.pool.max")),
+            ("databases.main.poool", Some("databases.main.pool")),
+            ("databases.main.connect_timeout", Some("databases.main.pool.connect_timeout")),
+            ("grpc.max_rows", Some("databases.main.max_rows")),
+            ("telemetry.flux", None),
+        ];
+        for (unknown, expected) in cases {
+            assert_eq!(suggested(unknown).as_deref(), expected, "{unknown}");
+        }
+    }
+}
