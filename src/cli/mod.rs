@@ -12,6 +12,7 @@ mod query;
 mod secret;
 mod serve;
 mod server;
+mod settings;
 
 use std::io;
 use std::process::{ExitCode, Termination};
