@@ -256,7 +256,8 @@ impl Client {
     /// that works keeps `QueryOptions.timeout` by itself, and tells more when it passes.
     #[must_use]
     pub fn with_limit(mut self, after: Duration) -> Self {
-        self.limit = Some(Limit { after, at: Instant::now() + after });
+        // A limit beyond the clock's range is none.
+        self.limit = Instant::now().checked_add(after).map(|at| Limit { after, at });
         self
     }
 
@@ -357,7 +358,7 @@ fn code_name(code: Code) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::HashMap;
 
     use tokio::net::TcpListener;
@@ -370,8 +371,9 @@ mod tests {
     use crate::value::proto::database_service_server::{DatabaseService, DatabaseServiceServer};
     use crate::value::proto::{
         DescribeStatementRequest, DescribeStatementResponse, QueryResponse, ResultHeader,
-        ResultSummary,
+        ResultSummary, RowBatch,
     };
+    use crate::value::{Column, Row, Value};
 
     /// Plays parts for a statement, by its text.
     struct Scripted;
@@ -387,12 +389,23 @@ mod tests {
         let summary = part(Part::Summary(ResultSummary::default()));
         match sql {
             "complete" => Ok(vec![header, summary]),
+            "rows" => Ok(vec![rows_header(), rows(1), rows(2), summary]),
+            "rows, then failure" => Ok(vec![rows_header(), rows(1), Err(rich_status())]),
             "cut" => Ok(vec![header]),
             "late failure" => Ok(vec![header, Err(rich_status())]),
             "unknown part" => Ok(vec![Ok(StreamQueryResponse { part: None })]),
             "foreign" => Err(Status::unavailable("upstream connect error")),
             _ => Err(rich_status()),
         }
+    }
+
+    fn rows_header() -> Result<StreamQueryResponse, Status> {
+        let column = Column { name: "id".to_owned(), ..Column::default() };
+        part(Part::Header(ResultHeader { has_columns: true, columns: vec![column] }))
+    }
+
+    fn rows(id: i64) -> Result<StreamQueryResponse, Status> {
+        part(Part::Rows(RowBatch { rows: vec![Row { values: vec![Value::int64(id)] }] }))
     }
 
     fn rich_status() -> Status {
@@ -461,6 +474,20 @@ mod tests {
         ) -> Result<Response<DescribeStatementResponse>, Status> {
             Err(Status::unimplemented("not scripted"))
         }
+    }
+
+    /// The scripted server, on a thread of its own: for callers that block.
+    pub(crate) fn server_thread() -> Address {
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tell.send(server().await).unwrap();
+                std::future::pending::<()>().await;
+            });
+        });
+        told.recv().unwrap()
     }
 
     async fn server() -> Address {

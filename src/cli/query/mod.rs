@@ -258,7 +258,9 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
+    use crate::cli::console::tests::on_console;
     use crate::cli::{Cli, Command};
+    use crate::grpc::client::tests::server_thread;
 
     fn parse(arguments: &[&str]) -> Args {
         let all = ["rowgate", "query"].iter().chain(arguments);
@@ -325,5 +327,62 @@ mod tests {
         assert_eq!(said("CREATE TABLE", 0), "CREATE TABLE");
         assert_eq!(said("CREATE TABLE AS", 3), "CREATE TABLE AS: 3 rows affected");
         assert_eq!(said("", 0), "done");
+    }
+
+    fn ran(sql: &str, format: &str) -> (Exit, String, String) {
+        let address = server_thread().to_string();
+        let args = parse(&[sql, "--format", format, "--address", &address]);
+        on_console(|console| run(args, console))
+    }
+
+    #[test]
+    fn a_result_is_printed_in_each_format() {
+        for (format, expected) in [
+            ("csv", "id\n1\n2\n"),
+            ("json", "{\"id\":1}\n{\"id\":2}\n"),
+            ("table", "┌────┐\n│ id │\n╞════╡\n│ 1  │\n│ 2  │\n└────┘\n(2 rows)\n"),
+        ] {
+            let (exit, out, err) = ran("rows", format);
+            assert_eq!((exit, out.as_str(), err.as_str()), (Exit::Success, expected, ""));
+        }
+    }
+
+    #[test]
+    fn a_statement_without_a_result_leaves_programs_nothing_to_read() {
+        assert_eq!(ran("complete", "csv"), (Exit::Success, String::new(), "done\n".to_owned()));
+        assert_eq!(ran("complete", "table"), (Exit::Success, "done\n".to_owned(), String::new()));
+    }
+
+    #[test]
+    fn rows_before_a_failure_are_said_to_be_incomplete() {
+        let (exit, out, err) = ran("rows, then failure", "csv");
+        assert_eq!((exit, out.as_str()), (Exit::Failure, "id\n1\n"));
+        assert!(err.starts_with("error: duplicate key\n  line 1: rows, then failure\n"), "{err}");
+        assert!(err.ends_with("  the result is incomplete: it failed after 1 row\n"), "{err}");
+    }
+
+    /// Takes the first line only, as `head -1` does.
+    struct Head(bool);
+
+    impl Write for Head {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if std::mem::replace(&mut self.0, true) {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_seen_enough_ends_the_query() {
+        let address = server_thread().to_string();
+        let args = parse(&["rows", "--format", "csv", "--address", &address]);
+        let (mut out, mut err) = (Head(false), Vec::new());
+        let error = run(args, &mut Console::new(&mut out, &mut err)).unwrap_err();
+        assert_eq!((error.kind(), err), (io::ErrorKind::BrokenPipe, Vec::new()));
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn dimensions(array: &ArrayValue) -> Vec<usize> {
     let lengths: Vec<usize> =
         array.dimensions.iter().filter_map(|length| usize::try_from(*length).ok()).collect();
     let product = lengths.iter().try_fold(1_usize, |product, length| product.checked_mul(*length));
-    if lengths.is_empty() || product != Some(array.elements.len()) {
+    if array.elements.is_empty() || product != Some(array.elements.len()) {
         return vec![array.elements.len()];
     }
     lengths
@@ -85,7 +85,8 @@ pub(super) fn dimensions(array: &ArrayValue) -> Vec<usize> {
 
 fn append_array(out: &mut String, array: &ArrayValue, single: bool) {
     let lengths = dimensions(array);
-    if array.lower_bounds.len() == lengths.len() && array.lower_bounds.iter().any(|low| *low != 1) {
+    let shifted = array.lower_bounds.iter().any(|low| *low != 1);
+    if shifted && array.lower_bounds.len() == lengths.len() && !array.elements.is_empty() {
         for (low, length) in array.lower_bounds.iter().zip(&lengths) {
             let length = i64::try_from(*length).unwrap_or(i64::MAX);
             let high = i64::from(*low).saturating_add(length).saturating_sub(1);
@@ -254,6 +255,7 @@ pub(super) mod tests {
             shown(&array(six.clone(), &[3, 1, 2], &[])).unwrap(),
             "{{{1,2}},{{3,4}},{{5,6}}}"
         );
+        assert_eq!(shown(&array(vec![], &[0, i32::MAX, i32::MAX, i32::MAX], &[5])).unwrap(), "{}");
         // Dimensions that do not fit are a server's defect: nothing is hidden because of it.
         assert_eq!(shown(&array(six, &[4, 4], &[])).unwrap(), "{1,2,3,4,5,6}");
     }
