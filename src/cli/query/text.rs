@@ -77,7 +77,8 @@ pub(super) fn dimensions(array: &ArrayValue) -> Vec<usize> {
     let lengths: Vec<usize> =
         array.dimensions.iter().filter_map(|length| usize::try_from(*length).ok()).collect();
     let product = lengths.iter().try_fold(1_usize, |product, length| product.checked_mul(*length));
-    if array.elements.is_empty() || product != Some(array.elements.len()) {
+    let given = !lengths.is_empty() && !array.elements.is_empty();
+    if !given || product != Some(array.elements.len()) {
         return vec![array.elements.len()];
     }
     lengths
