@@ -9,7 +9,6 @@ use super::settings::{self, Settings};
 use super::{Exit, settings::report};
 use crate::app::{self, CheckLine, Verdict};
 use crate::config::{self, Config, Loaded};
-use crate::telemetry;
 
 const CHECK: &str = "\
 It says all that is wrong at once. Unless told not to, it then connects to each database, and compares
@@ -71,10 +70,6 @@ fn show(loaded: &Loaded, console: &mut Console<'_>) -> io::Result<Exit> {
 }
 
 fn check(config: &Config, no_connect: bool, console: &mut Console<'_>) -> io::Result<Exit> {
-    if let Err(error) = telemetry::check_filter(&config.telemetry.log_filter) {
-        console.fail(&format!("telemetry.log_filter: {error}"))?;
-        return Ok(Exit::Config);
-    }
     let databases = u64::try_from(config.databases.len()).unwrap_or(u64::MAX);
     writeln!(console.out, "ok      configuration, {}", counted(databases, "database"))?;
     if no_connect {
@@ -127,14 +122,6 @@ mod tests {
         let (exit, out, _) = on_console(|console| findings(&lines, console));
         assert_eq!(exit, Exit::Failure);
         assert!(out.ends_with("failed  database reports: cannot connect\n"), "{out}");
-    }
-
-    #[test]
-    fn an_invalid_log_filter_is_a_problem_of_the_configuration() {
-        let config = config::load_from(&[("telemetry.log_filter", "rowgate=loud")]).unwrap();
-        let (exit, _, err) = on_console(|console| check(&config, true, console));
-        assert_eq!(exit, Exit::Config);
-        assert!(err.starts_with("error: telemetry.log_filter: "), "{err}");
     }
 
     #[test]
