@@ -11,10 +11,10 @@ use crate::app::{self, CheckLine, Verdict};
 use crate::config::{self, Config, Loaded};
 
 const CHECK: &str = "\
-It says all that is wrong at once. Unless told not to, it then connects to each database, and compares
+It says all that is wrong at once. Unless told not to, it then connects to each database, and compares \
 the connections that the pools may open with what the server allows.
 
-Exit status: 0 when all is well; 78 when the configuration has problems; 1 when a database does not
+Exit status: 0 when all is well; 78 when the configuration has problems; 1 when a database does not \
 answer, or has no room for the pools.";
 
 /// Show, check and explain the configuration

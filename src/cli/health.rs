@@ -10,7 +10,7 @@ use super::server::{Server, runtime};
 use crate::grpc::client::{CallError, Client, Health};
 
 const EXAMPLES: &str = "\
-Services: the empty name and `readiness` are the server as a whole, `liveness` its process,
+Services: the empty name and `readiness` are the server as a whole, `liveness` its process, \
 `rowgate.v1.DatabaseService` the service, `database.NAME` one database.
 
 Examples:

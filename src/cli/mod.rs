@@ -28,7 +28,7 @@ Examples:
   rowgate query 'select * from orders where id = $1' -p 42
   rowgate config check                           is my configuration right?
 
-Exit status: 0 success; 1 a call failed, or the server is not serving; 2 wrong usage of a command;
+Exit status: 0 success; 1 a call failed, or the server is not serving; 2 wrong usage of a command; \
 78 the configuration has problems.";
 
 /// Pooled, deadline-bound, observable SQL over gRPC.
@@ -114,6 +114,17 @@ mod tests {
     #[test]
     fn the_definition_of_the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_it_serves_with_the_flags_of_serve() {
+        let bare = Cli::try_parse_from(["rowgate", "--listen", "127.0.0.1:0"]).unwrap();
+        assert!(bare.command.is_none());
+        let named = Cli::try_parse_from(["rowgate", "serve", "--listen", "127.0.0.1:0"]).unwrap();
+        let Some(Command::Serve(serve)) = named.command else { panic!("{named:?}") };
+        assert_eq!(format!("{serve:?}"), format!("{:?}", bare.serve));
+        let mixed = Cli::try_parse_from(["rowgate", "--insecure", "health"]);
+        assert_eq!(mixed.unwrap_err().exit_code(), 2);
     }
 
     #[test]

@@ -13,15 +13,15 @@ use crate::config::{self, Environment, secret};
 const MAX_SECRET: u64 = 1 << 20;
 
 const KEYGEN: &str = "\
-The server finds its keys in ROWGATE_SECRET_KEY, or in the file that ROWGATE_SECRET_KEY_FILE names;
-several are separated by commas: the first encrypts, all decrypt. So a new key is put first, and the
+The server finds its keys in ROWGATE_SECRET_KEY, or in the file that ROWGATE_SECRET_KEY_FILE names; \
+several are separated by commas: the first encrypts, all decrypt. So a new key is put first, and the \
 old one removed once nothing needs it.
 
 Example:
   rowgate secret keygen > rowgate.key";
 
 const ENCRYPT: &str = "\
-One line break at the end of the input is not part of the secret. The output may stand wherever the
+One line break at the end of the input is not part of the secret. The output may stand wherever the \
 configuration takes text.
 
 Example:

@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::telemetry;
 
 const EXAMPLES: &str = "\
-Every setting can be in a file, in the environment (ROWGATE__GRPC__LISTEN) and, where there is one,
-a flag; the later wins. `rowgate config example` prints all of them, `rowgate config show` what is in
+Every setting can be in a file, in the environment (ROWGATE__GRPC__LISTEN) and, where there is one, \
+a flag; the later wins. `rowgate config example` prints all of them, `rowgate config show` what is in \
 effect and where it comes from.
 
 Examples:
@@ -23,7 +23,7 @@ Examples:
   DATABASE_URL=postgres://me@db/shop rowgate serve
   rowgate serve --config /etc/rowgate.toml --listen 127.0.0.1:7000
 
-It ends at SIGTERM or SIGINT, after the calls in progress. Exit status: 0 after that, 1 when it cannot
+It ends at SIGTERM or SIGINT, after the calls in progress. Exit status: 0 after that, 1 when it cannot \
 start, 78 when the configuration has problems.";
 
 /// Serve databases over gRPC

@@ -25,11 +25,11 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 const MAX_SQL: u64 = 1 << 26;
 
 const EXAMPLES: &str = "\
-Parameters are sent as text, which the database reads as whatever type it expects; the two
+Parameters are sent as text, which the database reads as whatever type it expects; the two \
 characters \\N are NULL.
 
-Formats: `table` is for people. `csv` has a header; NULL is an empty field and the empty text is
-\"\". `json` is one object a line: numeric is a string, json is embedded, bytea is \\x and hex
+Formats: `table` is for people. `csv` has a header; NULL is an empty field and the empty text is \
+\"\". `json` is one object a line: numeric is a string, json is embedded, bytea is \\x and hex \
 digits, repeated column names get a number. csv and json print rows as they come.
 
 Examples:
