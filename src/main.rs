@@ -1,2 +1,11 @@
-//! `rowgate`.
-fn main() {}
+//! `rowgate`: parse, run, exit.
+
+use clap::Parser;
+use rowgate::cli::{Cli, Exit, run};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> Exit {
+    run(Cli::parse())
+}

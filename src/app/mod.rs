@@ -1,6 +1,10 @@
 //! The composition root: the only place that knows every part.
 
+mod check;
+
 use std::net::SocketAddr;
+
+pub use check::{CheckLine, Verdict, check};
 
 use crate::config::Config;
 use crate::error::Error;

@@ -1,1 +1,3 @@
-//! To be written.
+//! The gRPC transport.
+
+pub mod client;

@@ -1,0 +1,70 @@
+//! Where commands write.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use super::Exit;
+
+/// Standard output and standard error, or what stands in for them in a test.
+pub(super) struct Console<'a> {
+    /// Results.
+    pub(super) out: &'a mut dyn Write,
+    /// Everything else.
+    pub(super) err: &'a mut dyn Write,
+}
+
+impl<'a> Console<'a> {
+    pub(super) fn new(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
+        Self { out, err }
+    }
+
+    /// Hands on what was written as a result.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// Says why a command failed, in the order in which things happened.
+    pub(super) fn fail(&mut self, why: &dyn Display) -> io::Result<Exit> {
+        self.out.flush()?;
+        writeln!(self.err, "error: {why}")?;
+        Ok(Exit::Failure)
+    }
+}
+
+/// Control characters but line breaks as escapes: what a database or a server says must not be able to
+/// drive the terminal.
+pub(super) fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// `1 row`, `2 rows`.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Runs a command; returns how it ended and what it wrote.
+    pub(in super::super) fn on_console(
+        command: impl FnOnce(&mut Console<'_>) -> io::Result<Exit>,
+    ) -> (Exit, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let exit = command(&mut Console::new(&mut out, &mut err)).unwrap();
+        (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn what_is_shown_cannot_drive_the_terminal() {
+        assert_eq!(visible("\u{1b}[2J\tx\u{9b}\na"), "\\u{1b}[2J\\tx\\u{9b}\na");
+    }
+}

@@ -1,0 +1,168 @@
+//! A failed call, for people.
+
+use std::fmt::Write as _;
+
+use super::console::visible;
+use crate::error::Outcome;
+use crate::grpc::client::CallError;
+
+/// The part of a long line that is shown around an error, in characters.
+const WINDOW: usize = 100;
+
+/// What is known of a failed call, on several lines, without a line break at the end. A call without
+/// a statement has no outcome to tell.
+pub(super) fn describe(error: &CallError, sql: Option<&str>) -> String {
+    let mut text = error.message.clone();
+    let report = &error.report;
+    if let Some(place) = sql.and_then(|sql| place(sql, report.position)) {
+        text.push('\n');
+        text.push_str(&place);
+    }
+    for violation in &error.violations {
+        // Rowgate's own message says it already; another server's may not.
+        if !error.message.contains(&violation.description) {
+            line(&mut text, &violation.field, &violation.description);
+        }
+    }
+    match &error.reason {
+        Some(reason) => line(&mut text, "reason", &format!("{reason} ({})", error.code)),
+        None => line(&mut text, "code", error.code),
+    }
+    line(&mut text, "sqlstate", &report.sqlstate);
+    line(&mut text, "schema", &report.schema);
+    line(&mut text, "table", &report.table);
+    line(&mut text, "column", &report.column);
+    line(&mut text, "constraint", &report.constraint);
+    line(&mut text, "data type", &report.data_type);
+    line(&mut text, "detail", &report.detail);
+    line(&mut text, "hint", &error.hint);
+    if let Some(delay) = error.retry_after {
+        line(&mut text, "retry after", &humantime::format_duration(delay).to_string());
+    }
+    if sql.is_some() {
+        line(&mut text, "outcome", outcome(error.outcome));
+    }
+    visible(&text)
+}
+
+fn line(text: &mut String, name: &str, value: &str) {
+    if !value.is_empty() {
+        write!(text, "\n  {name}: {value}").expect("a String takes everything");
+    }
+}
+
+fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::NotApplied => "NOT_APPLIED, nothing was changed",
+        Outcome::Applied => "APPLIED, the change is committed",
+        Outcome::Unknown => "UNKNOWN, a change may have been applied or not",
+    }
+}
+
+/// The line of the statement that holds the position, and a caret below it. Positions count characters
+/// from 1; one past the end means that more was expected.
+fn place(sql: &str, position: u32) -> Option<String> {
+    let mut index = usize::try_from(position.checked_sub(1)?).ok()?;
+    let sql = sql.trim_end();
+    index = index.min(sql.chars().count());
+    for (number, line) in (1..).zip(sql.split('\n')) {
+        let length = line.chars().count();
+        if index > length {
+            index -= length + 1;
+            continue;
+        }
+        let start = index.saturating_sub(WINDOW * 2 / 3);
+        let shown: String = line
+            .chars()
+            .skip(start)
+            .take(WINDOW)
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        let before = if start > 0 { "…" } else { "" };
+        let after = if length > start + WINDOW { "…" } else { "" };
+        let label = format!("  line {number}: {before}");
+        let indent = " ".repeat(label.chars().count() + index - start);
+        return Some(format!("{label}{shown}{after}\n{indent}^"));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::{DatabaseReport, FieldViolation};
+
+    #[test]
+    fn everything_known_is_shown() {
+        let mut error = CallError::new(
+            "INVALID_ARGUMENT",
+            "relation \"nope\" does not exist",
+            Outcome::NotApplied,
+        );
+        error.reason = Some("UNDEFINED_TABLE".to_owned());
+        error.hint = "Create it first.".to_owned();
+        error.retry_after = Some(Duration::from_millis(250));
+        error.report =
+            DatabaseReport { sqlstate: "42P01".to_owned(), position: 15, ..Default::default() };
+        let expected = "\
+relation \"nope\" does not exist
+  line 1: select * from nope
+                        ^
+  reason: UNDEFINED_TABLE (INVALID_ARGUMENT)
+  sqlstate: 42P01
+  hint: Create it first.
+  retry after: 250ms
+  outcome: NOT_APPLIED, nothing was changed";
+        assert_eq!(describe(&error, Some("select * from nope")), expected);
+    }
+
+    #[test]
+    fn a_status_of_something_else_leaves_the_outcome_unknown() {
+        let error = CallError::new("UNAVAILABLE", "upstream\u{1b}[31m gone", Outcome::Unknown);
+        let expected = "\
+upstream\\u{1b}[31m gone
+  code: UNAVAILABLE
+  outcome: UNKNOWN, a change may have been applied or not";
+        assert_eq!(describe(&error, Some("")), expected);
+    }
+
+    #[test]
+    fn a_field_is_named_once() {
+        let mut error =
+            CallError::new("INVALID_ARGUMENT", "parameters[0]: not a date", Outcome::NotApplied);
+        error.violations = vec![FieldViolation {
+            field: "parameters[0]".to_owned(),
+            description: "not a date".to_owned(),
+        }];
+        assert_eq!(describe(&error, None).matches("not a date").count(), 1);
+        error.message = "invalid request".to_owned();
+        assert!(describe(&error, None).contains("\n  parameters[0]: not a date\n"));
+    }
+
+    #[test]
+    fn the_caret_stands_under_the_character_meant() {
+        let cases = [
+            ("select x", 8, "  line 1: select x\n                 ^"),
+            ("select 'ü', x", 13, "  line 1: select 'ü', x\n                      ^"),
+            ("select\n\t1,\n  x\n", 14, "  line 3:   x\n            ^"),
+            // One past the end, although the statement ends in a line break.
+            ("select\n", 8, "  line 1: select\n                ^"),
+            ("select", 4_000_000_000, "  line 1: select\n                ^"),
+        ];
+        for (sql, position, expected) in cases {
+            assert_eq!(place(sql, position).as_deref(), Some(expected), "{sql:?}");
+        }
+        assert_eq!(place("select", 0), None);
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_error_is_shown() {
+        let sql = format!("select {}, oops, {}", "a".repeat(500), "b".repeat(500));
+        let place = place(&sql, 510).unwrap();
+        let (line, caret) = place.split_once('\n').unwrap();
+        assert!(line.starts_with("  line 1: …aaa") && line.ends_with("bbb…"), "{line}");
+        assert_eq!(line.chars().nth(caret.chars().count() - 1), Some('o'));
+    }
+}

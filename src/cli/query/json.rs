@@ -1,0 +1,212 @@
+//! JSON lines: one object a row, so that rows can be printed as they come.
+
+use std::collections::HashSet;
+use std::io::{self, Write};
+
+use serde_json::to_string;
+
+use super::text::{dimensions, float, hex, is_single};
+use super::{Printer, Summary};
+use crate::value::proto::DataType;
+use crate::value::{Column, Kind, Row, Value};
+
+/// Prints rows as JSON objects.
+#[derive(Default)]
+pub(super) struct Json {
+    columns: Vec<Column>,
+    /// The columns' names as JSON strings, each one unique.
+    keys: Vec<String>,
+}
+
+impl Printer for Json {
+    fn columns(&mut self, columns: Vec<Column>, _out: &mut dyn Write) -> io::Result<()> {
+        self.keys = unique_names(&columns).iter().map(|name| quoted(name)).collect();
+        self.columns = columns;
+        Ok(())
+    }
+
+    fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
+        let mut line = String::from("{");
+        for ((key, column), value) in self.keys.iter().zip(&self.columns).zip(&row.values) {
+            if line.len() > 1 {
+                line.push(',');
+            }
+            line.push_str(key);
+            line.push(':');
+            let json = column.r#type() == DataType::Json;
+            append(&mut line, value, Style { single: is_single(column), json });
+        }
+        line.push('}');
+        writeln!(out, "{line}")
+    }
+
+    fn finish(&mut self, _summary: &Summary, _out: &mut dyn Write) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a value's kind does not tell of it.
+#[derive(Clone, Copy)]
+struct Style {
+    single: bool,
+    json: bool,
+}
+
+fn append(out: &mut String, value: &Value, style: Style) {
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => out.push_str("null"),
+        Some(Kind::BoolValue(value)) => out.push_str(if *value { "true" } else { "false" }),
+        Some(Kind::Int64Value(value)) => out.push_str(&value.to_string()),
+        Some(Kind::Float64Value(value)) => {
+            let text = float(*value, style.single);
+            // JSON has no words for them.
+            out.push_str(&if value.is_finite() { text } else { quoted(&text) });
+        }
+        Some(Kind::TextValue(value)) if style.json => out.push_str(&embedded(value)),
+        Some(Kind::TextValue(value)) => out.push_str(&quoted(value)),
+        Some(Kind::BytesValue(value)) => out.push_str(&quoted(&hex(value))),
+        Some(Kind::TimestampValue(value)) => out.push_str(&quoted(&value.to_string())),
+        Some(Kind::ArrayValue(value)) => {
+            append_dimension(out, &value.elements, &dimensions(value), style);
+        }
+        Some(Kind::RecordValue(value)) => {
+            append_dimension(out, &value.fields, &[value.fields.len()], style);
+        }
+    }
+}
+
+fn append_dimension(out: &mut String, elements: &[Value], lengths: &[usize], style: Style) {
+    out.push('[');
+    match lengths {
+        [_, inner @ ..] if !inner.is_empty() => {
+            let size = inner.iter().product::<usize>().max(1);
+            for (index, part) in elements.chunks(size).enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                append_dimension(out, part, inner, style);
+            }
+        }
+        _ => {
+            for (index, element) in elements.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                append(out, element, style);
+            }
+        }
+    }
+    out.push(']');
+}
+
+/// A JSON document inside the line, its numbers untouched. A line break in it can only be white space
+/// between tokens: inside a string it would be escaped.
+fn embedded(document: &str) -> String {
+    match serde_json::from_str::<serde::de::IgnoredAny>(document) {
+        Ok(_valid) => document.replace(['\n', '\r'], " "),
+        Err(_invalid) => quoted(document),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    to_string(text).expect("a string is always valid JSON")
+}
+
+/// Column names may repeat and may be empty, keys may not: `id`, `id_2`; `column_3`.
+fn unique_names(columns: &[Column]) -> Vec<String> {
+    let mut taken: HashSet<String> = columns.iter().map(|column| column.name.clone()).collect();
+    let mut seen = HashSet::new();
+    let mut names = Vec::with_capacity(columns.len());
+    for (index, column) in columns.iter().enumerate() {
+        if !column.name.is_empty() && seen.insert(column.name.as_str()) {
+            names.push(column.name.clone());
+            continue;
+        }
+        let (base, first) = match column.name.as_str() {
+            "" => ("column", index + 1),
+            name => (name, 2),
+        };
+        let name = (first..)
+            .map(|number| format!("{base}_{number}"))
+            .find(|name| !taken.contains(name))
+            .expect("there are more numbers than columns");
+        taken.insert(name.clone());
+        names.push(name);
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::text::tests::{array, column, record};
+    use super::*;
+
+    fn line(cells: Vec<(&str, DataType, Value)>) -> String {
+        let (columns, values) = cells
+            .into_iter()
+            .map(|(name, kind, value)| (column(name, kind), value))
+            .unzip::<_, _, Vec<_>, Vec<_>>();
+        let mut printer = Json::default();
+        let mut out = Vec::new();
+        printer.columns(columns, &mut out).unwrap();
+        printer.row(&Row { values }, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn value_of(kind: DataType, value: Value) -> String {
+        let line = line(vec![("c", kind, value)]);
+        line.strip_prefix("{\"c\":").unwrap().strip_suffix("}\n").unwrap().to_owned()
+    }
+
+    #[test]
+    fn every_kind_has_its_json() {
+        let six: Vec<Value> = (1..=4).map(Value::int64).collect();
+        let cases = [
+            (DataType::Text, Value::null(), "null"),
+            (DataType::Bool, Value::bool(true), "true"),
+            (DataType::Int64, Value::int64(i64::MAX), "9223372036854775807"),
+            (DataType::Float64, Value::float64(0.1), "0.1"),
+            (DataType::Float64, Value::float64(1e300), "1e+300"),
+            (DataType::Float32, Value::float64(f64::from(0.1_f32)), "0.1"),
+            (DataType::Float64, Value::float64(f64::NAN), "\"NaN\""),
+            (DataType::Float64, Value::float64(f64::NEG_INFINITY), "\"-Infinity\""),
+            (DataType::Numeric, Value::text("1.10"), "\"1.10\""),
+            (DataType::Text, Value::text("a\"b\n\u{1}ü"), r#""a\"b\n\u0001ü""#),
+            (DataType::Bytes, Value::bytes([1, 171]), r#""\\x01ab""#),
+            (DataType::Timestamptz, Value::timestamp(0, 0), "\"1970-01-01T00:00:00Z\""),
+            (DataType::Array, array(six, &[2, 2], &[]), "[[1,2],[3,4]]"),
+            (DataType::Array, array(vec![], &[], &[]), "[]"),
+            (DataType::Record, record(vec![Value::int64(1), Value::null()]), "[1,null]"),
+        ];
+        for (kind, value, expected) in cases {
+            let json = value_of(kind, value);
+            assert_eq!(json, expected);
+            serde_json::from_str::<serde_json::Value>(&json).unwrap();
+        }
+    }
+
+    #[test]
+    fn json_documents_are_embedded_on_one_line_with_their_digits() {
+        let document = Value::text("{\"a\": 1.00000000000000000001,\n \"b\": []}");
+        assert_eq!(
+            value_of(DataType::Json, document),
+            "{\"a\": 1.00000000000000000001,  \"b\": []}"
+        );
+        // SQLite holds whatever was written, whatever the column was declared as.
+        assert_eq!(value_of(DataType::Json, Value::text("{oops")), "\"{oops\"");
+        assert_eq!(value_of(DataType::Text, Value::text("{}")), "\"{}\"");
+    }
+
+    #[test]
+    fn keys_are_unique_in_the_order_of_the_columns() {
+        let cells = ["id", "id", "", "id_2", "id", "column_3"]
+            .into_iter()
+            .zip(1..)
+            .map(|(name, number)| (name, DataType::Int32, Value::int64(number)))
+            .collect();
+        assert_eq!(
+            line(cells),
+            "{\"id\":1,\"id_3\":2,\"column_4\":3,\"id_2\":4,\"id_4\":5,\"column_3\":6}\n"
+        );
+    }
+}

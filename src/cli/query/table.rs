@@ -1,0 +1,168 @@
+//! A table for people, with a line below that counts the rows.
+
+use std::io::{self, Write};
+
+use comfy_table::{Cell, CellAlignment, Table as Grid, presets};
+
+use super::text::text;
+use super::{Printer, Summary};
+use crate::cli::console::{counted, visible};
+use crate::value::proto::DataType;
+use crate::value::{Column, Row};
+
+/// The widths of columns are known once their rows are: so many are held. A longer result is printed
+/// as several tables.
+const ROWS_HELD: usize = 10_000;
+
+/// Prints rows as a table.
+#[derive(Default)]
+pub(super) struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<Cell>>,
+    printed: bool,
+}
+
+impl Table {
+    fn flush(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let mut grid = Grid::new();
+        grid.load_preset(presets::UTF8_FULL_CONDENSED);
+        grid.set_header(self.columns.iter().map(|column| Cell::new(visible(&column.name))));
+        grid.add_rows(self.rows.drain(..));
+        self.printed = true;
+        writeln!(out, "{grid}")
+    }
+}
+
+impl Printer for Table {
+    fn columns(&mut self, columns: Vec<Column>, _out: &mut dyn Write) -> io::Result<()> {
+        self.columns = columns;
+        Ok(())
+    }
+
+    fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
+        if self.rows.len() == ROWS_HELD {
+            self.flush(out)?;
+        }
+        let cells = row.values.iter().zip(&self.columns).map(|(value, column)| {
+            let text = text(value, column);
+            Cell::new(visible(text.as_deref().unwrap_or("NULL"))).set_alignment(alignment(column))
+        });
+        self.rows.push(cells.collect());
+        Ok(())
+    }
+
+    fn finish(&mut self, summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
+        if !summary.has_columns {
+            return Ok(());
+        }
+        if !self.rows.is_empty() || !self.printed {
+            self.flush(out)?;
+        }
+        let rows = counted(summary.row_count, "row");
+        match summary.change() {
+            Some(change) => writeln!(out, "({rows}; {change})"),
+            None => writeln!(out, "({rows})"),
+        }
+    }
+}
+
+fn alignment(column: &Column) -> CellAlignment {
+    match column.r#type() {
+        DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float32
+        | DataType::Float64
+        | DataType::Numeric => CellAlignment::Right,
+        DataType::Unspecified
+        | DataType::Bool
+        | DataType::Text
+        | DataType::Bytes
+        | DataType::Uuid
+        | DataType::Json
+        | DataType::Date
+        | DataType::Time
+        | DataType::Timetz
+        | DataType::Timestamp
+        | DataType::Timestamptz
+        | DataType::Interval
+        | DataType::Enum
+        | DataType::Array
+        | DataType::Range
+        | DataType::Record
+        | DataType::Other => CellAlignment::Left,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::text::tests::{array, column};
+    use super::*;
+    use crate::value::Value;
+
+    fn printed(columns: Vec<Column>, rows: Vec<Vec<Value>>, command: &str) -> String {
+        let summary = Summary {
+            has_columns: true,
+            row_count: u64::try_from(rows.len()).unwrap(),
+            rows_affected: if command == "SELECT" { 0 } else { 2 },
+            command: command.to_owned(),
+        };
+        let mut printer = Table::default();
+        let mut out = Vec::new();
+        printer.columns(columns, &mut out).unwrap();
+        for values in rows {
+            printer.row(&Row { values }, &mut out).unwrap();
+        }
+        printer.finish(&summary, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_stand_right_and_null_is_named() {
+        let columns = vec![column("number", DataType::Int32), column("text", DataType::Text)];
+        let rows = vec![
+            vec![Value::int64(1), Value::text("one\ntwo")],
+            vec![Value::null(), array(vec![Value::text("a b")], &[], &[])],
+        ];
+        let expected = "\
+┌────────┬─────────┐
+│ number ┆ text    │
+╞════════╪═════════╡
+│      1 ┆ one     │
+│        ┆ two     │
+│   NULL ┆ {\"a b\"} │
+└────────┴─────────┘
+(2 rows)
+";
+        assert_eq!(printed(columns, rows, "SELECT"), expected);
+    }
+
+    #[test]
+    fn a_result_without_rows_shows_its_columns() {
+        let table = printed(vec![column("id", DataType::Int32)], vec![], "SELECT");
+        assert!(table.contains("│ id │") && table.ends_with("(0 rows)\n"), "{table}");
+    }
+
+    #[test]
+    fn a_write_that_returns_rows_tells_both_counts() {
+        let rows = vec![vec![Value::int64(7)]];
+        let table = printed(vec![column("id", DataType::Int32)], rows, "INSERT");
+        assert!(table.ends_with("(1 row; INSERT: 2 rows affected)\n"), "{table}");
+    }
+
+    #[test]
+    fn values_cannot_drive_the_terminal() {
+        let rows = vec![vec![Value::text("\u{1b}[2J\tx\u{9b}")]];
+        let table = printed(vec![column("id", DataType::Text)], rows, "SELECT");
+        assert!(table.contains(r"\u{1b}[2J\tx\u{9b}"), "{table}");
+    }
+
+    #[test]
+    fn a_long_result_is_printed_in_pieces() {
+        let rows = (0..=10_000).map(|number| vec![Value::int64(number)]).collect();
+        let table = printed(vec![column("id", DataType::Int64)], rows, "SELECT");
+        assert_eq!(table.matches("│    id │").count() + table.matches("│ id    │").count(), 1);
+        assert_eq!(table.matches('╞').count(), 2);
+        assert!(table.ends_with("(10001 rows)\n"));
+    }
+}

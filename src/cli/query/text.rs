@@ -1,0 +1,273 @@
+//! Values as text, for tables and CSV: what PostgreSQL prints, but booleans as words and times as RFC
+//! 3339, which both can be sent back as parameters.
+
+use std::fmt::Write as _;
+
+use crate::value::proto::{ArrayValue, DataType, RecordValue};
+use crate::value::{Column, Kind, Value};
+
+/// The text of a value; `None` for NULL.
+pub(super) fn text(value: &Value, column: &Column) -> Option<String> {
+    let mut out = String::new();
+    append(&mut out, value, is_single(column)).then_some(out)
+}
+
+/// Whether the column's floats, or its elements, are of single precision.
+pub(super) fn is_single(column: &Column) -> bool {
+    column.r#type() == DataType::Float32 || column.element_type() == DataType::Float32
+}
+
+/// Returns false, having appended nothing, for NULL.
+fn append(out: &mut String, value: &Value, single: bool) -> bool {
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => return false,
+        Some(Kind::BoolValue(value)) => out.push_str(if *value { "true" } else { "false" }),
+        Some(Kind::Int64Value(value)) => append_display(out, value),
+        Some(Kind::Float64Value(value)) => out.push_str(&float(*value, single)),
+        Some(Kind::TextValue(value)) => out.push_str(value),
+        Some(Kind::BytesValue(value)) => out.push_str(&hex(value)),
+        Some(Kind::TimestampValue(value)) => append_display(out, value),
+        Some(Kind::ArrayValue(value)) => append_array(out, value, single),
+        Some(Kind::RecordValue(value)) => append_record(out, value),
+    }
+    true
+}
+
+fn append_display(out: &mut String, value: &impl std::fmt::Display) {
+    write!(out, "{value}").expect("a String takes everything");
+}
+
+/// Bytes as PostgreSQL's hex format.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(2 + 2 * bytes.len());
+    out.push_str("\\x");
+    for byte in bytes {
+        write!(out, "{byte:02x}").expect("a String takes everything");
+    }
+    out
+}
+
+/// The shortest digits that read back as the same number, with an exponent where PostgreSQL writes one.
+pub(super) fn float(value: f64, single: bool) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+    }
+    let (plain, scientific) = if single {
+        #[expect(clippy::cast_possible_truncation, reason = "it was widened from this precision")]
+        let value = value as f32;
+        (value.to_string(), format!("{value:e}"))
+    } else {
+        (value.to_string(), format!("{value:e}"))
+    };
+    let (mantissa, exponent) = scientific.split_once('e').expect("{:e} writes an exponent");
+    let exponent: i32 = exponent.parse().expect("the exponent is a small integer");
+    let limit = if single { 6 } else { 15 };
+    if (-4..limit).contains(&exponent) {
+        return plain;
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
+}
+
+/// The lengths of an array's dimensions, outermost first, when they fit its elements.
+pub(super) fn dimensions(array: &ArrayValue) -> Vec<usize> {
+    let lengths: Vec<usize> =
+        array.dimensions.iter().filter_map(|length| usize::try_from(*length).ok()).collect();
+    let product = lengths.iter().try_fold(1_usize, |product, length| product.checked_mul(*length));
+    let given = !lengths.is_empty() && !array.elements.is_empty();
+    if !given || product != Some(array.elements.len()) {
+        return vec![array.elements.len()];
+    }
+    lengths
+}
+
+fn append_array(out: &mut String, array: &ArrayValue, single: bool) {
+    let lengths = dimensions(array);
+    let shifted = array.lower_bounds.iter().any(|low| *low != 1);
+    if shifted && array.lower_bounds.len() == lengths.len() && !array.elements.is_empty() {
+        for (low, length) in array.lower_bounds.iter().zip(&lengths) {
+            let length = i64::try_from(*length).unwrap_or(i64::MAX);
+            let high = i64::from(*low).saturating_add(length).saturating_sub(1);
+            append_display(out, &format_args!("[{low}:{high}]"));
+        }
+        out.push('=');
+    }
+    append_dimension(out, &array.elements, &lengths, single);
+}
+
+fn append_dimension(out: &mut String, elements: &[Value], lengths: &[usize], single: bool) {
+    out.push('{');
+    match lengths {
+        [_, inner @ ..] if !inner.is_empty() => {
+            let size = inner.iter().product::<usize>().max(1);
+            for (index, part) in elements.chunks(size).enumerate() {
+                append_comma(out, index);
+                append_dimension(out, part, inner, single);
+            }
+        }
+        _ => {
+            for (index, element) in elements.iter().enumerate() {
+                append_comma(out, index);
+                let mut item = String::new();
+                if append(&mut item, element, single) {
+                    let plain = !item.is_empty()
+                        && !item.eq_ignore_ascii_case("null")
+                        && !item.contains(|c: char| "{},\"\\".contains(c) || c.is_whitespace());
+                    append_quoted(out, &item, plain, "\\");
+                } else {
+                    out.push_str("NULL");
+                }
+            }
+        }
+    }
+    out.push('}');
+}
+
+fn append_record(out: &mut String, record: &RecordValue) {
+    out.push('(');
+    for (index, field) in record.fields.iter().enumerate() {
+        append_comma(out, index);
+        let mut item = String::new();
+        if append(&mut item, field, false) {
+            let plain = !item.is_empty()
+                && !item.contains(|c: char| "(),\"\\".contains(c) || c.is_whitespace());
+            append_quoted(out, &item, plain, "\"");
+        }
+    }
+    out.push(')');
+}
+
+fn append_comma(out: &mut String, index: usize) {
+    if index > 0 {
+        out.push(',');
+    }
+}
+
+/// `quote_escape` is what stands before a quote inside: arrays and records differ there.
+fn append_quoted(out: &mut String, item: &str, plain: bool, quote_escape: &str) {
+    if plain {
+        out.push_str(item);
+        return;
+    }
+    out.push('"');
+    for c in item.chars() {
+        match c {
+            '"' => out.push_str(quote_escape),
+            '\\' => out.push('\\'),
+            _ => {}
+        }
+        out.push(c);
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A column of a type.
+    pub(in super::super) fn column(name: &str, kind: DataType) -> Column {
+        Column { name: name.to_owned(), r#type: kind.into(), ..Column::default() }
+    }
+
+    /// An array value.
+    pub(in super::super) fn array(elements: Vec<Value>, dimensions: &[i32], low: &[i32]) -> Value {
+        Kind::ArrayValue(ArrayValue {
+            elements,
+            dimensions: dimensions.to_vec(),
+            lower_bounds: low.to_vec(),
+        })
+        .into()
+    }
+
+    /// A record value.
+    pub(in super::super) fn record(fields: Vec<Value>) -> Value {
+        Kind::RecordValue(RecordValue { fields }).into()
+    }
+
+    fn shown(value: &Value) -> Option<String> {
+        text(value, &column("c", DataType::Other))
+    }
+
+    #[test]
+    fn every_kind_has_its_text() {
+        let cases = [
+            (Value::bool(true), "true"),
+            (Value::bool(false), "false"),
+            (Value::int64(i64::MIN), "-9223372036854775808"),
+            (Value::float64(1.5), "1.5"),
+            (Value::text("it's"), "it's"),
+            (Value::bytes([0, 255, 16]), "\\x00ff10"),
+            (Value::bytes([]), "\\x"),
+            (Value::timestamp(1_769_903_999, 999_999_000), "2026-01-31T23:59:59.999999Z"),
+            (Value::timestamp(-62_135_596_800, 0), "0001-01-01T00:00:00Z"),
+            (Value::timestamp(0, 0), "1970-01-01T00:00:00Z"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(shown(&value).as_deref(), Some(expected));
+        }
+        assert_eq!(shown(&Value::null()), None);
+        assert_eq!(shown(&Value { kind: None }), None);
+    }
+
+    #[test]
+    fn floats_look_as_in_postgresql() {
+        let cases = [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (0.1, "0.1"),
+            (1e14, "100000000000000"),
+            (1e15, "1e+15"),
+            (1.5e300, "1.5e+300"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "Infinity"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(float(value, false), expected);
+        }
+        assert_eq!(float(f64::from(0.1_f32), true), "0.1");
+        assert_eq!(float(1_000_000.0, true), "1e+06");
+        assert_eq!(float(123_456.0, true), "123456");
+    }
+
+    #[test]
+    fn arrays_look_as_in_postgresql() {
+        let flat = |elements| shown(&array(elements, &[], &[])).unwrap();
+        assert_eq!(flat(vec![]), "{}");
+        assert_eq!(flat(vec![Value::int64(1), Value::null(), Value::int64(2)]), "{1,NULL,2}");
+        let texts = ["a b", "", "null", "q\"\\", "{x,y}", "plain"].map(Value::text).to_vec();
+        assert_eq!(flat(texts), r#"{"a b","","null","q\"\\","{x,y}",plain}"#);
+        assert_eq!(flat(vec![Value::bytes([1])]), r#"{"\\x01"}"#);
+
+        let six: Vec<Value> = (1..=6).map(Value::int64).collect();
+        assert_eq!(shown(&array(six.clone(), &[2, 3], &[])).unwrap(), "{{1,2,3},{4,5,6}}");
+        assert_eq!(
+            shown(&array(six.clone(), &[2, 3], &[0, 1])).unwrap(),
+            "[0:1][1:3]={{1,2,3},{4,5,6}}"
+        );
+        assert_eq!(
+            shown(&array(six.clone(), &[3, 1, 2], &[])).unwrap(),
+            "{{{1,2}},{{3,4}},{{5,6}}}"
+        );
+        assert_eq!(shown(&array(vec![], &[0, i32::MAX, i32::MAX, i32::MAX], &[5])).unwrap(), "{}");
+        // Dimensions that do not fit are a server's defect: nothing is hidden because of it.
+        assert_eq!(shown(&array(six, &[4, 4], &[])).unwrap(), "{1,2,3,4,5,6}");
+    }
+
+    #[test]
+    fn records_look_as_in_postgresql() {
+        let fields = ["a b", "", "q\"\\", "(x,y)", "plain"].map(Value::text).to_vec();
+        assert_eq!(shown(&record(fields)).unwrap(), r#"("a b","","q""\\","(x,y)",plain)"#);
+        assert_eq!(shown(&record(vec![Value::int64(1), Value::null()])).unwrap(), "(1,)");
+        assert_eq!(shown(&record(vec![])).unwrap(), "()");
+        let nested = record(vec![array(vec![Value::int64(1), Value::int64(2)], &[], &[])]);
+        assert_eq!(shown(&nested).unwrap(), r#"("{1,2}")"#);
+    }
+}

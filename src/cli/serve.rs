@@ -1,0 +1,181 @@
+//! `rowgate serve`
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::Exit;
+use super::console::Console;
+use super::settings::{self, Settings};
+use crate::app::App;
+use crate::config::{Config, Host, Target};
+use crate::error::Error;
+use crate::telemetry;
+
+const EXAMPLES: &str = "\
+Every setting can be in a file, in the environment (ROWGATE__GRPC__LISTEN) and, where there is one, \
+a flag; the later wins. `rowgate config example` prints all of them, `rowgate config show` what is in \
+effect and where it comes from.
+
+Examples:
+  rowgate serve                                        SQLite, in rowgate.db
+  rowgate serve --database-url sqlite:/var/lib/shop.db
+  DATABASE_URL=postgres://me@db/shop rowgate serve
+  rowgate serve --config /etc/rowgate.toml --listen 127.0.0.1:7000
+
+It ends at SIGTERM or SIGINT, after the calls in progress. Exit status: 0 after that, 1 when it cannot \
+start, 78 when the configuration has problems.";
+
+/// Serve databases over gRPC
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
+    let loaded = match args.settings.load() {
+        Ok(loaded) => loaded,
+        Err(problems) => return settings::report(&problems, console),
+    };
+    settings::warn(&loaded, console)?;
+    let config = loaded.config;
+    if let Err(error) = telemetry::init(&config.telemetry) {
+        console.fail(&error)?;
+        return Ok(Exit::Config);
+    }
+    let databases = describe_databases(&config);
+    match App::start(config) {
+        Ok(app) => {
+            let banner = banner(app.grpc_address(), app.ops_address(), &databases);
+            // Whoever started it may have closed its end: no reason not to serve.
+            if let Err(error) = console.out.write_all(banner.as_bytes()).and(console.flush()) {
+                tracing::warn!(%error, "standard output cannot be written");
+            }
+            app.run_until_signal();
+            Ok(Exit::Success)
+        }
+        Err(error) => console.fail(&cannot_start(&error)),
+    }
+}
+
+/// One line: what failed, why the system says so, what to do.
+fn cannot_start(error: &Error) -> String {
+    let mut line = error.to_string();
+    if let Some(cause) = std::error::Error::source(error).map(ToString::to_string)
+        && !line.contains(&cause)
+    {
+        line = format!("{line}: {cause}");
+    }
+    if let Some(hint) = error.hint() {
+        line = format!("{line} ({hint})");
+    }
+    line
+}
+
+/// What people want to know once it serves.
+fn banner(grpc: SocketAddr, ops: SocketAddr, databases: &[String]) -> String {
+    let mut text = format!("rowgate {}\n\n", env!("CARGO_PKG_VERSION"));
+    let mut line = |name: &str, value: &str| {
+        writeln!(text, "  {name:<10} {value}").expect("a String takes everything");
+    };
+    line("gRPC", &grpc.to_string());
+    line("operators", &format!("http://{ops}/readyz"));
+    for database in databases {
+        line("database", database);
+    }
+    let address = reachable(grpc);
+    format!(
+        "{text}\nTry it:\n  rowgate query --address http://{address} 'select 1 as one'\n  grpcurl -plaintext -d \
+         '{{\"sql\":\"select 1 as one\"}}' {address} rowgate.v1.DatabaseService/Query\n\n"
+    )
+}
+
+/// Where a client on this machine reaches a listener: one that listens everywhere has no address to
+/// connect to.
+fn reachable(listener: SocketAddr) -> SocketAddr {
+    let here = match listener {
+        SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
+        SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::LOCALHOST),
+    };
+    let ip = if listener.ip().is_unspecified() { here } else { listener.ip() };
+    SocketAddr::new(ip, listener.port())
+}
+
+/// One line a database, the default one marked when there are several.
+fn describe_databases(config: &Config) -> Vec<String> {
+    let several = config.databases.len() > 1;
+    let line = |(name, target): (&String, &Target)| {
+        let place = describe(target);
+        let mark = if several && *name == config.default_database { " (default)" } else { "" };
+        format!("{name}{mark}: {place}")
+    };
+    config.databases.iter().map(|(name, database)| line((name, &database.target))).collect()
+}
+
+fn describe(target: &Target) -> String {
+    match target {
+        Target::Sqlite(target) => {
+            format!("embedded SQLite in {}: not for production", target.path.display())
+        }
+        Target::Postgres(target) => {
+            let host = match &target.host {
+                Host::Tcp(host) if host.contains(':') => format!("[{host}]"),
+                Host::Tcp(host) => host.clone(),
+                Host::Unix(directory) => directory.display().to_string(),
+            };
+            format!("PostgreSQL {} on {host}:{} as {}", target.dbname, target.port, target.user)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn the_banner_has_lines_to_paste() {
+        let databases = ["main: embedded SQLite in rowgate.db: not for production".to_owned()];
+        let text = banner(([0, 0, 0, 0], 7000).into(), ([127, 0, 0, 1], 9464).into(), &databases);
+        for line in [
+            "  gRPC       0.0.0.0:7000\n",
+            "  operators  http://127.0.0.1:9464/readyz\n",
+            "  database   main: embedded SQLite in rowgate.db: not for production\n",
+            "  rowgate query --address http://127.0.0.1:7000 'select 1 as one'\n",
+            "  grpcurl -plaintext -d '{\"sql\":\"select 1 as one\"}' 127.0.0.1:7000 \
+             rowgate.v1.DatabaseService/Query\n",
+        ] {
+            assert!(text.contains(line), "{line} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn databases_are_described_without_their_passwords() {
+        let config = config::load_from(&[
+            ("databases.main.url", "postgres://me:hunter2@[::1]:5433/shop"),
+            ("databases.local.url", "sqlite:local.db"),
+        ])
+        .unwrap();
+        assert_eq!(
+            describe_databases(&config),
+            [
+                "local: embedded SQLite in local.db: not for production",
+                "main (default): PostgreSQL shop on [::1]:5433 as me",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_failed_start_is_one_line() {
+        let error = Error::new(ErrorKind::Internal, "cannot listen on 127.0.0.1:50051")
+            .with_cause(io::Error::from(io::ErrorKind::AddrInUse))
+            .with_hint("Choose another address with --listen.");
+        assert_eq!(
+            cannot_start(&error),
+            "cannot listen on 127.0.0.1:50051: address in use (Choose another address with --listen.)"
+        );
+    }
+}

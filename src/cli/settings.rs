@@ -1,0 +1,100 @@
+//! The flags that take part in the configuration, shared by the commands that load it.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::Exit;
+use super::console::{Console, visible};
+use crate::config::{self, Environment, Flag, Inputs, Loaded, Problems};
+
+/// Flags over environment over file over defaults.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Settings {
+    /// The configuration file: TOML, YAML or JSON [default: rowgate.toml here, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to serve gRPC, as `grpc.listen`; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where to serve operators' HTTP, as `ops.listen`
+    #[arg(long, value_name = "ADDRESS")]
+    ops_listen: Option<String>,
+    /// The database `main`: `postgres://…` or `sqlite:path`. Other users of this machine can read a
+    /// password given here: DATABASE_URL keeps it from them
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// Allow a gRPC address beyond this machine although nobody authenticates
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl Settings {
+    /// Loads the configuration of this process.
+    pub(super) fn load(&self) -> Result<Loaded, Problems> {
+        config::load(&self.inputs(Environment::of_process()))
+    }
+
+    fn inputs(&self, environment: Environment) -> Inputs {
+        let flags = [
+            ("--listen", "grpc.listen", &self.listen),
+            ("--ops-listen", "ops.listen", &self.ops_listen),
+            ("--database-url", "databases.main.url", &self.database_url),
+        ];
+        let mut inputs = Inputs::new(environment);
+        inputs.file.clone_from(&self.config);
+        inputs.insecure = self.insecure;
+        inputs.flags = flags
+            .into_iter()
+            .filter_map(|(name, key, value)| Some(Flag::new(name, key, value.clone()?)))
+            .collect();
+        inputs
+    }
+}
+
+/// Says what is wrong with the configuration.
+pub(super) fn report(problems: &Problems, console: &mut Console<'_>) -> io::Result<Exit> {
+    console.fail(&visible(&problems.to_string()))?;
+    Ok(Exit::Config)
+}
+
+/// Says what a configuration does that its author may not have meant.
+pub(super) fn warn(loaded: &Loaded, console: &mut Console<'_>) -> io::Result<()> {
+    for warning in &loaded.warnings {
+        writeln!(console.err, "warning: {}", visible(warning))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_become_settings_with_their_names() {
+        let settings = Settings {
+            listen: Some("127.0.0.1:7000".to_owned()),
+            database_url: Some("sqlite:shop.db".to_owned()),
+            ..Settings::default()
+        };
+        let loaded = config::load(&settings.inputs(Environment::of(&[]))).unwrap();
+        assert_eq!(loaded.config.grpc.listen, ([127, 0, 0, 1], 7000).into());
+        let origin = |key: &str| {
+            let setting = loaded.settings.iter().find(|setting| setting.key == key).unwrap();
+            setting.origin.clone()
+        };
+        assert_eq!(origin("grpc.listen"), "flag --listen");
+        assert_eq!(origin("databases.main.url"), "flag --database-url");
+        assert_eq!(origin("ops.listen"), "default");
+    }
+
+    #[test]
+    fn only_insecure_opens_a_port_to_everybody() {
+        let open = |insecure| {
+            let listen = Some("0.0.0.0:7000".to_owned());
+            let settings = Settings { listen, insecure, ..Settings::default() };
+            config::load(&settings.inputs(Environment::of(&[])))
+        };
+        assert!(open(false).is_err());
+        assert!(open(true).unwrap().config.insecure);
+    }
+}
