@@ -91,7 +91,20 @@ impl<'a> Reply<'a> {
     fn new(error: &'a DbError) -> Self {
         Self {
             code: error.code().code(),
-            severity: error.severity(),
+            // The other field of the protocol is in the server's language.
+            severity: match error.parsed_severity() {
+                Some(Severity::Error) => "ERROR",
+                Some(Severity::Fatal) => "FATAL",
+                Some(Severity::Panic) => "PANIC",
+                Some(
+                    Severity::Warning
+                    | Severity::Notice
+                    | Severity::Debug
+                    | Severity::Info
+                    | Severity::Log,
+                )
+                | None => error.severity(),
+            },
             fatal: matches!(error.parsed_severity(), Some(Severity::Fatal | Severity::Panic)),
             message: error.message(),
             detail: error.detail(),
