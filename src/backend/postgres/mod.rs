@@ -1,1 +1,6 @@
-//! To be written.
+//! PostgreSQL, over `tokio-postgres`.
+
+pub mod codec;
+pub mod error;
+mod redact;
+pub mod sqlstate;

@@ -1,0 +1,364 @@
+//! Dates, times and intervals as PostgreSQL prints them: DateStyle ISO, IntervalStyle postgres,
+//! TimeZone UTC.
+//!
+//! On the wire a date is days, and a timestamp microseconds, since 2000-01-01 in the proleptic
+//! Gregorian calendar; the extremes of the integer are the infinities.
+
+use std::fmt::Write;
+
+use crate::value::Value;
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+/// Seconds from 1970-01-01 to 2000-01-01.
+const POSTGRES_EPOCH: i64 = 946_684_800;
+/// Days from 0000-03-01 to 2000-01-01. Counting years from March puts the leap day last.
+const DAYS_FROM_MARCH: i64 = 730_425;
+const DAYS_PER_ERA: i64 = 146_097;
+/// The range of `google.protobuf.Timestamp`, in seconds since 1970: the years 1 to 9999.
+const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+const INFINITY: &str = "infinity";
+const NEGATIVE_INFINITY: &str = "-infinity";
+const TEXT_FITS: &str = "a String takes all text";
+
+/// A `timestamptz`: a point in time where protobuf can say it, else its text.
+pub(super) fn timestamptz_value(micros: i64) -> Value {
+    timestamp_value(micros).unwrap_or_else(|| Value::text(timestamptz(micros)))
+}
+
+/// A point in time inside protobuf's range.
+pub(super) fn timestamp_value(micros: i64) -> Option<Value> {
+    let seconds = micros.div_euclid(MICROS_PER_SECOND) + POSTGRES_EPOCH;
+    let nanos = i32::try_from(micros.rem_euclid(MICROS_PER_SECOND) * 1_000).ok()?;
+    TIMESTAMP_SECONDS.contains(&seconds).then(|| Value::timestamp(seconds, nanos))
+}
+
+/// A point in time as microseconds since 2000, rounded; `None` outside protobuf's own rules.
+pub(super) fn micros_from_timestamp(seconds: i64, nanos: i32) -> Option<i64> {
+    if !TIMESTAMP_SECONDS.contains(&seconds) || !(0..1_000_000_000).contains(&nanos) {
+        return None;
+    }
+    let micros = (i64::from(nanos) + 500) / 1_000;
+    Some((seconds - POSTGRES_EPOCH) * MICROS_PER_SECOND + micros)
+}
+
+/// `timestamptz_out` in UTC.
+pub(super) fn timestamptz(micros: i64) -> String {
+    timestamp_with_zone(micros, "+00")
+}
+
+/// `timestamp_out`.
+pub(super) fn timestamp(micros: i64) -> String {
+    timestamp_with_zone(micros, "")
+}
+
+fn timestamp_with_zone(micros: i64, zone: &str) -> String {
+    match micros {
+        i64::MAX => return INFINITY.to_owned(),
+        i64::MIN => return NEGATIVE_INFINITY.to_owned(),
+        _ => {}
+    }
+    let mut text = String::with_capacity(32);
+    let era = write_date(micros.div_euclid(MICROS_PER_DAY), &mut text);
+    text.push(' ');
+    write_time(micros.rem_euclid(MICROS_PER_DAY), &mut text);
+    text.push_str(zone);
+    text.push_str(era);
+    text
+}
+
+/// `date_out`.
+pub(super) fn date(days: i32) -> String {
+    match days {
+        i32::MAX => return INFINITY.to_owned(),
+        i32::MIN => return NEGATIVE_INFINITY.to_owned(),
+        _ => {}
+    }
+    let mut text = String::with_capacity(16);
+    let era = write_date(days.into(), &mut text);
+    text.push_str(era);
+    text
+}
+
+/// `time_out`.
+pub(super) fn time(micros: i64) -> String {
+    let mut text = String::with_capacity(16);
+    write_time(micros, &mut text);
+    text
+}
+
+/// `timetz_out`; the zone is in seconds west of Greenwich.
+pub(super) fn timetz(micros: i64, west: i32) -> String {
+    let mut text = String::with_capacity(24);
+    write_time(micros, &mut text);
+    let offset = west.unsigned_abs();
+    let (hours, minutes, seconds) = (offset / 3600, offset / 60 % 60, offset % 60);
+    let sign = if west <= 0 { '+' } else { '-' };
+    write!(text, "{sign}{hours:02}").expect(TEXT_FITS);
+    if minutes != 0 || seconds != 0 {
+        write!(text, ":{minutes:02}").expect(TEXT_FITS);
+    }
+    if seconds != 0 {
+        write!(text, ":{seconds:02}").expect(TEXT_FITS);
+    }
+    text
+}
+
+/// `interval_out` in style `postgres`.
+///
+/// All three parts at their extremes are the infinities of PostgreSQL 17; before, the same bytes were
+/// intervals of 178 million years.
+pub(super) fn interval(micros: i64, days: i32, months: i32) -> String {
+    match (micros, days, months) {
+        (i64::MAX, i32::MAX, i32::MAX) => return INFINITY.to_owned(),
+        (i64::MIN, i32::MIN, i32::MIN) => return NEGATIVE_INFINITY.to_owned(),
+        (_, _, _) => {}
+    }
+    let mut text = String::with_capacity(32);
+    let mut after_negative = false;
+    for (value, unit) in [(months / 12, "year"), (months % 12, "mon"), (days, "day")] {
+        if value == 0 {
+            continue;
+        }
+        let space = if text.is_empty() { "" } else { " " };
+        // A sign is printed where the part before had the other one.
+        let plus = if after_negative && value > 0 { "+" } else { "" };
+        let plural = if value == 1 { "" } else { "s" };
+        write!(text, "{space}{plus}{value} {unit}{plural}").expect(TEXT_FITS);
+        after_negative = value < 0;
+    }
+    if micros != 0 || text.is_empty() {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        if micros < 0 {
+            text.push('-');
+        } else if after_negative {
+            text.push('+');
+        }
+        write_clock(micros.unsigned_abs(), &mut text);
+    }
+    text
+}
+
+fn write_time(micros: i64, out: &mut String) {
+    if micros < 0 {
+        out.push('-');
+    }
+    write_clock(micros.unsigned_abs(), out);
+}
+
+/// `HH:MM:SS.ffffff`, without trailing zeros in the fraction.
+fn write_clock(micros: u64, out: &mut String) {
+    let (seconds, mut fraction) = (micros / 1_000_000, micros % 1_000_000);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    write!(out, "{hours:02}:{minutes:02}:{seconds:02}").expect(TEXT_FITS);
+    if fraction != 0 {
+        let mut width = 6;
+        while fraction.is_multiple_of(10) {
+            fraction /= 10;
+            width -= 1;
+        }
+        write!(out, ".{fraction:0width$}").expect(TEXT_FITS);
+    }
+}
+
+/// Writes `YYYY-MM-DD` and returns what belongs at the very end, ` BC` or nothing.
+fn write_date(days: i64, out: &mut String) -> &'static str {
+    let (year, month, day) = civil(days);
+    let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
+    write!(out, "{year:04}-{month:02}-{day:02}").expect(TEXT_FITS);
+    era
+}
+
+/// Year (0 is 1 BC), month and day of a day counted from 2000-01-01.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + DAYS_FROM_MARCH;
+    let era = days.div_euclid(DAYS_PER_ERA);
+    let day_of_era = days.rem_euclid(DAYS_PER_ERA);
+    // 1,460, 36,524 and 146,096 are the last days of 4, 100 and 400 years: each takes one leap day.
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - days_before_year(year_of_era);
+    // From March, five months have 153 days: 31, 30, 31, 30, 31.
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+/// The day, counted from 2000-01-01.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let (year, march_month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let day_of_year = (153 * march_month + 2) / 5 + day - 1;
+    let days = days_before_year(year.rem_euclid(400)) + day_of_year;
+    year.div_euclid(400) * DAYS_PER_ERA + days - DAYS_FROM_MARCH
+}
+
+fn days_before_year(year_of_era: i64) -> i64 {
+    year_of_era * 365 + year_of_era / 4 - year_of_era / 100
+}
+
+/// Reads what `timestamptz_out` prints in style ISO, in any time zone; `None` for the infinities and
+/// for everything else.
+pub(super) fn parse_timestamptz(text: &str) -> Option<i64> {
+    let (text, is_bc) = match text.strip_suffix(" BC") {
+        Some(text) => (text, true),
+        None => (text, false),
+    };
+    let (date, rest) = text.split_once(' ')?;
+    let (time, zone) = rest.split_at(rest.find(['+', '-'])?);
+
+    let mut parts = date.split('-');
+    // Six digits reach beyond year 294276, the last there is.
+    let year = number(parts.next()?, 4..=6)?;
+    let month = number(parts.next()?, 2..=2).filter(|month| (1..=12).contains(month))?;
+    let day = number(parts.next()?, 2..=2).filter(|day| (1..=31).contains(day))?;
+    if parts.next().is_some() {
+        return None;
+    }
+    let year = if is_bc { 1 - year } else { year };
+
+    let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let digits = u32::try_from(fraction.len()).ok()?;
+    let micros = number(fraction, 1..=6)? * 10_i64.pow(6_u32.checked_sub(digits)?);
+    let offset = clock_seconds(zone.get(1..)?)?;
+    let offset = if zone.starts_with('-') { -offset } else { offset };
+    let seconds = days_from_civil(year, month, day) * 86_400 + clock_seconds(clock)? - offset;
+    seconds.checked_mul(MICROS_PER_SECOND)?.checked_add(micros)
+}
+
+/// The seconds of `HH`, `HH:MM` or `HH:MM:SS`.
+fn clock_seconds(text: &str) -> Option<i64> {
+    let mut seconds = 0;
+    let mut units = [3_600, 60, 1].into_iter();
+    for part in text.split(':') {
+        seconds += number(part, 2..=2)? * units.next()?;
+    }
+    Some(seconds)
+}
+
+fn number(text: &str, digits: std::ops::RangeInclusive<usize>) -> Option<i64> {
+    let all_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    (all_digits && digits.contains(&text.len())).then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DAY: i64 = MICROS_PER_DAY;
+
+    #[test]
+    fn dates_print_as_the_database_prints_them() {
+        let cases = [
+            (0, "2000-01-01"),
+            (59, "2000-02-29"),
+            (60, "2000-03-01"),
+            (-36_465, "1900-03-01"),
+            (-36_466, "1900-02-28"),
+            (-730_119, "0001-01-01"),
+            (-730_120, "0001-12-31 BC"),
+            (-2_451_545, "4714-11-24 BC"),
+            (2_145_031_948, "5874897-12-31"),
+            (i32::MAX, "infinity"),
+            (i32::MIN, "-infinity"),
+        ];
+        for (days, text) in cases {
+            assert_eq!(date(days), text);
+        }
+    }
+
+    #[test]
+    fn times_print_as_the_database_prints_them() {
+        assert_eq!(time(0), "00:00:00");
+        assert_eq!(time(DAY), "24:00:00");
+        assert_eq!(time(DAY - 1), "23:59:59.999999");
+        assert_eq!(time(45_296_700_000), "12:34:56.7");
+        assert_eq!(timetz(0, 0), "00:00:00+00");
+        assert_eq!(timetz(1, -19_800), "00:00:00.000001+05:30");
+        assert_eq!(timetz(0, 57_599), "00:00:00-15:59:59");
+        assert_eq!(timetz(0, -3_601), "00:00:00+01:00:01");
+        assert_eq!(timestamp(-1), "1999-12-31 23:59:59.999999");
+        assert_eq!(timestamp(i64::MAX), "infinity");
+        assert_eq!(timestamptz(i64::MIN), "-infinity");
+        assert_eq!(timestamptz(9_223_371_331_199_999_999), "294276-12-31 23:59:59.999999+00");
+        assert_eq!(timestamptz(-730_120 * DAY), "0001-12-31 00:00:00+00 BC");
+    }
+
+    #[test]
+    fn intervals_print_as_the_database_prints_them() {
+        let cases = [
+            ((0, 0, 0), "00:00:00"),
+            ((14_706_789_000, 3, 14), "1 year 2 mons 3 days 04:05:06.789"),
+            ((0, 1, 1), "1 mon 1 day"),
+            ((-1, 0, 0), "-00:00:00.000001"),
+            ((3_600_000_000, -1, 0), "-1 days +01:00:00"),
+            ((-3_600_000_000, 1, -13), "-1 years -1 mons +1 day -01:00:00"),
+            ((0, 5, -12), "-1 years +5 days"),
+            ((359_999_999_999, 0, 0), "99:59:59.999999"),
+            ((i64::MAX, i32::MAX, i32::MAX), "infinity"),
+            ((i64::MIN, i32::MIN, i32::MIN), "-infinity"),
+            ((i64::MIN, 0, 0), "-2562047788:00:54.775808"),
+        ];
+        for ((micros, days, months), text) in cases {
+            assert_eq!(interval(micros, days, months), text);
+        }
+    }
+
+    #[test]
+    fn a_point_in_time_outside_protobufs_range_is_text() {
+        let first = -730_119 * DAY;
+        let last = (253_402_300_799 - POSTGRES_EPOCH) * MICROS_PER_SECOND + 999_999;
+        assert_eq!(timestamptz_value(first), Value::timestamp(-62_135_596_800, 0));
+        assert_eq!(timestamptz_value(last), Value::timestamp(253_402_300_799, 999_999_000));
+        assert_eq!(timestamptz_value(first - 1), Value::text("0001-12-31 23:59:59.999999+00 BC"));
+        assert_eq!(timestamptz_value(last + 1), Value::text("10000-01-01 00:00:00+00"));
+        assert_eq!(timestamptz_value(i64::MAX), Value::text("infinity"));
+    }
+
+    #[test]
+    fn timestamps_are_rounded_to_microseconds_and_checked() {
+        assert_eq!(micros_from_timestamp(POSTGRES_EPOCH, 499), Some(0));
+        assert_eq!(micros_from_timestamp(POSTGRES_EPOCH, 500), Some(1));
+        assert_eq!(micros_from_timestamp(POSTGRES_EPOCH - 1, 999_999_999), Some(0));
+        assert_eq!(micros_from_timestamp(0, 1_000_000_000), None);
+        assert_eq!(micros_from_timestamp(0, -1), None);
+        assert_eq!(micros_from_timestamp(253_402_300_800, 0), None);
+        assert_eq!(micros_from_timestamp(i64::MIN, 0), None);
+    }
+
+    #[test]
+    fn other_zones_and_other_texts_are_told_apart() {
+        assert_eq!(parse_timestamptz("2000-01-01 05:30:00+05:30"), Some(0));
+        assert_eq!(parse_timestamptz("1999-12-31 20:00:00.5-04"), Some(500_000));
+        assert_eq!(parse_timestamptz("0001-12-31 20:00:00-04 BC"), Some(-730_119 * DAY));
+        for text in ["infinity", "", "2000-01-01", "2000-13-01 00:00:00+00", "01/02/2000 00:00 UTC"]
+        {
+            assert_eq!(parse_timestamptz(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_calendar_is_its_own_inverse(days: i32) {
+            let (year, month, day) = civil(days.into());
+            prop_assert_eq!(days_from_civil(year, month, day), i64::from(days));
+        }
+
+        #[test]
+        fn text_and_binary_say_the_same_time(micros in -211_813_488_000_000_000..9_223_371_331_200_000_000_i64) {
+            prop_assert_eq!(parse_timestamptz(&timestamptz(micros)), Some(micros));
+        }
+
+        #[test]
+        fn nothing_panics(text in "[0-9]{0,7}[-:+. BC0-9]{0,30}", any: String, micros: i64, days: i32, months: i32) {
+            let _parsed = (parse_timestamptz(&text), parse_timestamptz(&any));
+            let _texts = (timestamp(micros), time(micros), timetz(micros, days), date(days));
+            let _interval = interval(micros, days, months);
+        }
+    }
+}
