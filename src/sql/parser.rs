@@ -19,7 +19,7 @@ pub(super) const MAX_TEXT_BYTES: usize = 16 * 1024;
 const MAX_NESTING: usize = 24;
 
 /// The most tokens that may each put one more level on a tree: `a + b + c` leans to the left, one level for each sign.
-const MAX_LINKS: usize = 1024;
+const MAX_LINKS: usize = 4096;
 
 /// The most of them in a row, as in `NOT NOT NOT a`, where the parser recurses.
 const MAX_LINKS_IN_A_ROW: usize = 16;

@@ -1,18 +1,24 @@
 //! Texts that would exhaust the stack or the time of a parser without bounds.
 
+use proptest::prelude::*;
+
 use super::super::parser;
 use super::{Shape, analyze};
 
 #[test]
 fn no_text_that_is_parsed_overflows_two_mebibytes_of_stack_or_takes_long() {
     for (name, sql) in bombs() {
-        let start = std::time::Instant::now();
-        let run = move || parser::shape(&sql);
-        let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(run);
-        thread.unwrap().join().unwrap();
-        let taken = start.elapsed();
-        assert!(taken.as_millis() < 2000, "{name} took {taken:?}");
+        parse_on_a_small_stack(name, sql);
     }
+}
+
+fn parse_on_a_small_stack(name: &str, sql: String) {
+    let start = std::time::Instant::now();
+    let run = move || drop(parser::shape(&sql));
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(run);
+    thread.unwrap().join().unwrap();
+    let taken = start.elapsed();
+    assert!(taken.as_millis() < 2000, "{name} took {taken:?}");
 }
 
 #[test]
@@ -136,4 +142,168 @@ const NESTED: &[(&str, &str, &str, &str)] = &[
     ("not in parentheses", "not (", "a", ")"),
     ("rows", "row(", "1", ")"),
     ("case in cast", "cast(case ", "1", " when 1 then 1 end as int)"),
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_repetition_of_words_overflows_the_stack_or_takes_long(
+        start in prop::sample::select(STARTS.to_vec()),
+        words in prop::collection::vec(prop::sample::select(WORDS.to_vec()), 1..5),
+        times in prop::sample::select(vec![10_usize, 20, 30, 47, 200, 1000, 16_000]),
+    ) {
+        let unit = format!("{} ", words.join(" "));
+        let times = times.min((16_300 - start.len()) / unit.len());
+        parse_on_a_small_stack("repetition", format!("{start} {}", unit.repeat(times)));
+    }
+}
+
+const STARTS: &[&str] = &[
+    "select",
+    "select a",
+    "select * from",
+    "select * from t",
+    "select * from t where",
+    "select * from t order by",
+    "select f(",
+    "select a::",
+    "with a as (",
+    "(",
+    "values (",
+    "insert into t",
+    "insert into t values (",
+    "update t set a =",
+    "delete from t where",
+    "merge into t using",
+];
+
+const WORDS: &[&str] = &[
+    "select",
+    "from",
+    "where",
+    "with",
+    "recursive",
+    "as",
+    "(",
+    ")",
+    ",",
+    ".",
+    "*",
+    "a",
+    "t",
+    "1",
+    "$1",
+    "'s'",
+    "f(",
+    "union",
+    "all",
+    "except",
+    "insert into",
+    "values",
+    "update",
+    "set",
+    "=",
+    "delete from",
+    "returning",
+    "join",
+    "left join",
+    "natural",
+    "cross join",
+    "on",
+    "using",
+    "lateral",
+    "order by",
+    "group by",
+    "limit",
+    "offset",
+    "for update",
+    "::",
+    "int",
+    "int array",
+    "foo",
+    "case",
+    "when",
+    "then",
+    "else",
+    "end",
+    "not",
+    "in",
+    "exists",
+    "array",
+    "[",
+    "]",
+    "interval",
+    "filter",
+    "over",
+    "and",
+    "or",
+    "between",
+    "is",
+    "null",
+    "like",
+    "-",
+    "+",
+    "->",
+    "<->",
+    ";",
+    "distinct",
+    "only",
+    "table",
+    "into",
+    "cast",
+    "extract",
+    "position",
+    "substring",
+    "trim",
+    "row",
+    "any",
+    "some",
+    "at time zone",
+    "collate",
+    "operator",
+    "merge into",
+    "begin",
+    "if",
+    "explain",
+    "date",
+    "timestamp",
+    "struct",
+    "map",
+    "unnest",
+    "pivot",
+    "prior",
+    "convert",
+    "ceil",
+    "overlay",
+    "window",
+    "partition by",
+    "rollup",
+    "cube",
+    "grouping sets",
+    ":",
+    ":=",
+    "=>",
+    "?",
+    "@>",
+    "~",
+    "default",
+    "point",
+    "nested",
+    "tuple",
+    "varchar",
+    "current_time",
+    "within group",
+    "tablesample",
+    "match_recognize",
+    "json_table",
+    "lambda",
+    "try_cast",
+    "setof",
+    "trigger",
+    "enum",
+    "lowcardinality",
+    "nullable",
+    "<",
+    ">",
 ];
