@@ -1,7 +1,11 @@
 //! Statements that are not admitted.
 
 use proptest::prelude::*;
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
 
+use super::super::tokens::tokens;
+use super::super::visitor;
 use super::{Analysis, Shape, analyze, summary};
 
 #[test]
@@ -18,6 +22,16 @@ fn whatever_is_not_on_the_list_is_other() {
 fn transaction_control_is_never_admitted() {
     let analysis = analyze("/**/;commit");
     assert_eq!(analysis, Analysis { transaction_control: Some("COMMIT"), shape: Shape::Other });
+}
+
+#[test]
+fn a_statement_with_a_name_that_the_tree_does_not_hold_is_other() {
+    let sql = "select a from t";
+    let mut names = visitor::names(&tokens(sql).unwrap());
+    let parse = || Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
+    assert!(visitor::shape(&parse(), names.clone()).is_some());
+    names.insert("hidden".to_owned());
+    assert_eq!(visitor::shape(&parse(), names), None);
 }
 
 proptest! {
@@ -94,6 +108,8 @@ const OTHERS: &[&str] = &[
     "commit",
     "table t",
     "select * from only t",
+    "select * from only (t)",
+    "select * from t, lateral only (t)",
     "update only t set a = 1",
     "delete from only t",
     "select * from t only",

@@ -70,7 +70,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The name of a function that is called. LEFT and RIGHT and their like may be called, but name no table.
-    fn callable(&mut self, name: &ObjectName) -> Understood {
+    pub(super) fn callable(&mut self, name: &ObjectName) -> Understood {
         if !is_one_of(name, "left right")
             && let Some(first) = parts(name)?.first()
         {

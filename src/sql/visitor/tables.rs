@@ -74,7 +74,7 @@ impl<'a> Walk<'a> {
                 self.alias(alias.as_ref())
             }
             TableFactor::Function { lateral: _, name, args, with_ordinality: _, alias } => {
-                self.function_name(name)?;
+                self.callable(name)?;
                 self.arguments(args)?;
                 self.alias(alias.as_ref())
             }
@@ -124,7 +124,7 @@ impl<'a> Walk<'a> {
             }
             Some(TableFunctionArgs { args, settings }) => {
                 only_if(settings.is_none())?;
-                self.function_name(name)?;
+                self.callable(name)?;
                 self.arguments(args)?;
             }
         }
