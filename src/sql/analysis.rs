@@ -2,6 +2,12 @@
 
 use std::sync::Arc;
 
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::lexer::transaction_control;
+use super::parser::{self, MAX_TEXT_BYTES};
+
 /// Whose SQL it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -14,9 +20,11 @@ pub enum Dialect {
 /// What is known of a statement's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Analysis {
-    /// The keyword of transaction control that the statement starts with, upper case: `BEGIN`.
+    /// The keywords of transaction control that the statement starts with, upper case: `BEGIN`,
+    /// `PREPARE TRANSACTION`.
     pub transaction_control: Option<&'static str>,
-    /// What the statement is, as far as the parser understood all of it.
+    /// What the statement is, as far as the parser understood all of it. Always [`Shape::Other`] for
+    /// SQLite, which says by itself whether a statement only reads.
     pub shape: Shape,
 }
 
@@ -34,10 +42,17 @@ pub enum Shape {
 
 /// What a statement uses that can run code of somebody else's: all the ways in which a statement that
 /// looks harmless can leave something behind in its session.
+///
+/// Operators and casts of ordinary spelling are not listed: a database in which somebody defined some for
+/// types of their own is known by its catalogs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Uses {
-    /// Function names, folded as PostgreSQL folds them, without `pg_catalog.`; sorted, each once.
+    /// Function names, folded as PostgreSQL folds them, without `pg_catalog.`, other schemas kept as
+    /// `schema.name`; sorted, each once.
     pub functions: Vec<String>,
+    /// Names of columns that stand after a point, folded: `t.f` is read as `f(t)` where `t` has no such column,
+    /// so a function of this name that takes a row may be called. Sorted, each once.
+    pub attributes: Vec<String>,
     /// Relations as written, parts quoted where needed, so that `to_regclass` takes them; without
     /// the names of common table expressions; sorted, each once.
     pub relations: Vec<String>,
@@ -50,20 +65,79 @@ pub struct Uses {
 #[derive(Debug)]
 pub struct Analyzer {
     dialect: Dialect,
+    known: Cache<Box<str>, Arc<Analysis>, Weight>,
+    /// What is said of a statement of which nothing is known.
+    nothing: Arc<Analysis>,
 }
 
 impl Analyzer {
-    /// An analyzer whose memory holds at most `cache_bytes` of statement text.
+    /// An analyzer whose memory holds at most `cache_bytes`, the texts and what is known of them together.
     #[must_use]
     pub fn new(dialect: Dialect, cache_bytes: u64) -> Self {
-        let _ = cache_bytes;
-        Self { dialect }
+        let entries = usize::try_from(cache_bytes / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX);
+        Self {
+            dialect,
+            known: Cache::with_weighter(entries, cache_bytes, Weight),
+            nothing: Arc::new(Analysis { transaction_control: None, shape: Shape::Other }),
+        }
     }
 
     /// What is known of `sql`.
+    ///
+    /// A text that was seen before costs one look-up and no allocation. A text too long to be parsed is not
+    /// remembered: to find its first keyword costs less than to hash it.
     #[must_use]
     pub fn analyze(&self, sql: &str) -> Arc<Analysis> {
-        let _ = (sql, self.dialect);
-        Arc::new(Analysis { transaction_control: None, shape: Shape::Other })
+        if self.dialect == Dialect::Sqlite || sql.len() > MAX_TEXT_BYTES {
+            return self.by_first_keyword(sql);
+        }
+        if let Some(known) = self.known.get(sql) {
+            return known;
+        }
+        let transaction_control = transaction_control(sql, self.dialect);
+        let shape = if transaction_control.is_some() { Shape::Other } else { parser::shape(sql) };
+        let analysis = Arc::new(Analysis { transaction_control, shape });
+        self.known.insert(sql.into(), Arc::clone(&analysis));
+        analysis
     }
+
+    /// What the memory weighs now.
+    #[cfg(test)]
+    pub(super) fn remembered_bytes(&self) -> u64 {
+        self.known.weight()
+    }
+
+    fn by_first_keyword(&self, sql: &str) -> Arc<Analysis> {
+        match transaction_control(sql, self.dialect) {
+            None => Arc::clone(&self.nothing),
+            control => Arc::new(Analysis { transaction_control: control, shape: Shape::Other }),
+        }
+    }
+}
+
+/// What an entry of the cache is taken to weigh when its size is planned.
+const TYPICAL_ENTRY_BYTES: u64 = 768;
+
+/// What an entry weighs beyond its text and names: the analysis, and the cache's own tables.
+const ENTRY_BYTES: usize = 256;
+
+/// What a name weighs beyond its text.
+const NAME_BYTES: usize = 40;
+
+#[derive(Debug, Clone)]
+struct Weight;
+
+impl Weighter<Box<str>, Arc<Analysis>> for Weight {
+    fn weight(&self, sql: &Box<str>, analysis: &Arc<Analysis>) -> u64 {
+        let names = match &analysis.shape {
+            Shape::Read(uses) | Shape::Change(uses) => names_bytes(uses),
+            Shape::Other => 0,
+        };
+        u64::try_from(ENTRY_BYTES + sql.len() + names).unwrap_or(u64::MAX)
+    }
+}
+
+fn names_bytes(uses: &Uses) -> usize {
+    let names = [&uses.functions, &uses.attributes, &uses.relations];
+    names.into_iter().flatten().map(|name| NAME_BYTES + name.len()).sum()
 }

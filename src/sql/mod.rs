@@ -7,5 +7,12 @@
 //! may leave anything behind. This is convenience, never safety: the database and the lease guard.
 
 mod analysis;
+mod lexer;
+mod parser;
+mod tokens;
+mod visitor;
 
 pub use analysis::{Analysis, Analyzer, Dialect, Shape, Uses};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! Admits statements that are understood whole.
+//!
+//! The parser is somebody else's: it recurses, and its trees are dropped by recursion. So a text reaches it only
+//! within bounds that a thread's stack is known to bear, and whatever is out of bounds, does not parse or is
+//! not on the visitor's list is [`Shape::Other`].
+
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::{Token, Word};
+
+use super::analysis::Shape;
+use super::{tokens, visitor};
+
+/// The longest text that is parsed.
+pub(super) const MAX_TEXT_BYTES: usize = 16 * 1024;
+
+/// The most parentheses and brackets that are open at once.
+const MAX_NESTING: usize = 24;
+
+/// The most tokens that may each put one more level on a tree: `a + b + c` leans to the left, one level for each sign.
+const MAX_LINKS: usize = 4096;
+
+/// The most of them in a row, as in `NOT NOT NOT a`, where the parser recurses.
+const MAX_LINKS_IN_A_ROW: usize = 16;
+
+/// The most joins: without parentheses and conditions, each nests in the one before.
+const MAX_JOINS: usize = 48;
+
+/// How deep the parser may recurse, in its own counting.
+const MAX_RECURSION: usize = 40;
+
+/// The shape of a statement of PostgreSQL.
+pub(super) fn shape(sql: &str) -> Shape {
+    understood(sql).unwrap_or(Shape::Other)
+}
+
+fn understood(sql: &str) -> Option<Shape> {
+    if sql.len() > MAX_TEXT_BYTES {
+        return None;
+    }
+    let tokens = without_empty_statements(tokens::tokens(sql)?);
+    if !starts_plain(tokens.first()?) || !within_bounds(&tokens) {
+        return None;
+    }
+    let names = visitor::names(&tokens);
+    let mut parser =
+        Parser::new(&PostgreSqlDialect {}).with_recursion_limit(MAX_RECURSION).with_tokens(tokens);
+    let statement = parser.parse_statement().ok()?;
+    if parser.peek_token_ref().token != Token::EOF {
+        return None;
+    }
+    visitor::shape(&statement, names)
+}
+
+/// The tokens without the semicolons before and after the statement.
+fn without_empty_statements(mut tokens: Vec<Token>) -> Vec<Token> {
+    while tokens.last() == Some(&Token::SemiColon) {
+        tokens.pop();
+    }
+    let empty = tokens.iter().take_while(|token| **token == Token::SemiColon).count();
+    tokens.drain(..empty);
+    tokens
+}
+
+/// Whether a statement starts as a query or as a change of rows does.
+fn starts_plain(first: &Token) -> bool {
+    const PLAIN: [Keyword; 7] = [
+        Keyword::SELECT,
+        Keyword::WITH,
+        Keyword::VALUES,
+        Keyword::INSERT,
+        Keyword::UPDATE,
+        Keyword::DELETE,
+        Keyword::MERGE,
+    ];
+    *first == Token::LParen || keyword(first).is_some_and(|keyword| PLAIN.contains(&keyword))
+}
+
+/// The keyword that a token is to the parser, if it is one.
+pub(super) fn keyword(token: &Token) -> Option<Keyword> {
+    word(token).map(|word| word.keyword).filter(|keyword| *keyword != Keyword::NoKeyword)
+}
+
+/// The word that a token is, if it is one.
+#[expect(clippy::wildcard_enum_match_arm, reason = "one token of the parser's hundred is wanted")]
+pub(super) fn word(token: &Token) -> Option<&Word> {
+    match token {
+        Token::Word(word) => Some(word),
+        _ => None,
+    }
+}
+
+fn within_bounds(tokens: &[Token]) -> bool {
+    let (mut nesting, mut links, mut in_a_row, mut joins) = (0_usize, 0, 0, 0);
+    for token in tokens {
+        match role(token) {
+            Role::Opens => nesting += 1,
+            Role::Closes => nesting = nesting.saturating_sub(1),
+            Role::Link => links += 1,
+            Role::Leaf => {}
+        }
+        in_a_row = if role(token) == Role::Link { in_a_row + 1 } else { 0 };
+        joins += usize::from(keyword(token) == Some(Keyword::JOIN));
+        if nesting > MAX_NESTING
+            || links > MAX_LINKS
+            || in_a_row > MAX_LINKS_IN_A_ROW
+            || joins > MAX_JOINS
+        {
+            return false;
+        }
+    }
+    true
+}
+
+/// What a token does to the depth of the tree.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Opens,
+    Closes,
+    Link,
+    Leaf,
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "any other token is held to make the tree deeper"
+)]
+fn role(token: &Token) -> Role {
+    match token {
+        Token::LParen => Role::Opens,
+        // A bracket opens, and `int[][]` nests one type in another.
+        Token::LBracket => Role::Opens,
+        Token::RParen => Role::Closes,
+        Token::RBracket => Role::Closes,
+        Token::Word(word) if word.keyword == Keyword::NoKeyword => Role::Leaf,
+        Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::DollarQuotedString(_)
+        | Token::Placeholder(_)
+        | Token::Comma
+        | Token::Period => Role::Leaf,
+        _ => Role::Link,
+    }
+}

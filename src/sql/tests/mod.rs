@@ -1,0 +1,30 @@
+//! What is admitted and what is not, and that no text brings the process down.
+
+mod admitted;
+mod bounds;
+mod memory;
+mod refused;
+
+use super::{Analysis, Analyzer, Dialect, Shape, Uses};
+
+fn analyze(sql: &str) -> Analysis {
+    (*Analyzer::new(Dialect::Postgres, 1 << 20).analyze(sql)).clone()
+}
+
+/// The shape in one line: `read f,g / t,u / .a !`, `change …`, `other`.
+fn summary(sql: &str) -> String {
+    let (kind, uses) = match analyze(sql).shape {
+        Shape::Read(uses) => ("read", uses),
+        Shape::Change(uses) => ("change", uses),
+        Shape::Other => return "other".to_owned(),
+    };
+    let Uses { functions, attributes, relations, exotic } = uses;
+    let mut line = format!("{kind} {} / {}", functions.join(","), relations.join(","));
+    if !attributes.is_empty() {
+        line.push_str(&format!(" / .{}", attributes.join(" .")));
+    }
+    if exotic {
+        line.push_str(" !");
+    }
+    line
+}

@@ -1,0 +1,213 @@
+//! INSERT, UPDATE, DELETE and MERGE.
+
+use sqlparser::ast::{
+    Assignment, AssignmentTarget, ConflictTarget, Delete, DoUpdate, FromTable, Insert, Merge,
+    MergeAction, MergeClause, MergeInsertExpr, MergeInsertKind, MergeUpdateExpr, MergeUpdateKind,
+    OnConflict, OnConflictAction, OnInsert, OutputClause, Statement, TableObject, TableWithJoins,
+    Update, UpdateTableFromKind,
+};
+
+use super::{Node, NotUnderstood, Understood, Walk, only_if};
+
+impl<'a> Walk<'a> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an allow-list: whatever is not on it is refused"
+    )]
+    pub(super) fn change(&mut self, statement: &'a Statement) -> Understood {
+        self.changes = true;
+        match statement {
+            Statement::Insert(insert) => self.insert(insert),
+            Statement::Update(update) => self.update(update),
+            Statement::Delete(delete) => self.delete(delete),
+            Statement::Merge(merge) => self.merge(merge),
+            _ => Err(NotUnderstood),
+        }
+    }
+
+    fn insert(&mut self, insert: &'a Insert) -> Understood {
+        let Insert {
+            insert_token: _,
+            optimizer_hints,
+            or,
+            ignore,
+            into,
+            table,
+            table_alias,
+            columns,
+            overwrite,
+            source,
+            assignments,
+            partitioned,
+            after_columns,
+            has_table_keyword,
+            on,
+            returning,
+            output,
+            replace_into,
+            priority,
+            insert_alias,
+            settings,
+            format_clause,
+            multi_table_insert_type,
+            multi_table_into_clauses,
+            multi_table_when_clauses,
+            multi_table_else_clause,
+        } = insert;
+        only_if(optimizer_hints.is_empty() && or.is_none() && !ignore && *into && !overwrite)?;
+        only_if(assignments.is_empty() && partitioned.is_none() && after_columns.is_empty())?;
+        only_if(!has_table_keyword && output.is_none() && !replace_into && priority.is_none())?;
+        only_if(insert_alias.is_none() && settings.is_none() && format_clause.is_none())?;
+        only_if(multi_table_insert_type.is_none() && multi_table_into_clauses.is_empty())?;
+        only_if(multi_table_when_clauses.is_empty() && multi_table_else_clause.is_none())?;
+        let TableObject::TableName(table) = table else { return Err(NotUnderstood) };
+        self.relation(table)?;
+        if let Some(alias) = table_alias {
+            self.name(&alias.alias)?;
+        }
+        columns.iter().try_for_each(|column| self.plain(column))?;
+        if let Some(source) = source {
+            self.later(Node::Query(source));
+        }
+        match on {
+            None => {}
+            Some(OnInsert::OnConflict(conflict)) => self.on_conflict(conflict)?,
+            Some(_) => return Err(NotUnderstood),
+        }
+        self.items(returning.as_deref().unwrap_or(&[]))
+    }
+
+    fn on_conflict(&mut self, conflict: &'a OnConflict) -> Understood {
+        let OnConflict { conflict_target, action } = conflict;
+        match conflict_target {
+            None => {}
+            Some(ConflictTarget::Columns(columns)) => {
+                columns.iter().try_for_each(|column| self.name(column))?;
+            }
+            Some(ConflictTarget::OnConstraint(name)) => self.plain(name)?,
+        }
+        match action {
+            OnConflictAction::DoNothing => Ok(()),
+            OnConflictAction::DoUpdate(DoUpdate { assignments, selection }) => {
+                self.expressions(selection);
+                self.assignments(assignments)
+            }
+        }
+    }
+
+    fn assignments(&mut self, assignments: &'a [Assignment]) -> Understood {
+        for Assignment { target, value } in assignments {
+            match target {
+                AssignmentTarget::ColumnName(column) => self.plain(column)?,
+                AssignmentTarget::Tuple(columns) => {
+                    columns.iter().try_for_each(|column| self.plain(column))?;
+                }
+            }
+            self.assigned(value)?;
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, update: &'a Update) -> Understood {
+        let Update {
+            update_token: _,
+            optimizer_hints,
+            table: TableWithJoins { relation, joins },
+            assignments,
+            from,
+            selection,
+            returning,
+            output,
+            or,
+            order_by,
+            limit,
+        } = update;
+        only_if(optimizer_hints.is_empty() && joins.is_empty() && output.is_none())?;
+        only_if(or.is_none() && order_by.is_empty() && limit.is_none())?;
+        self.target(relation)?;
+        self.assignments(assignments)?;
+        match from {
+            None => {}
+            Some(UpdateTableFromKind::AfterSet(tables)) => self.tables(tables)?,
+            Some(UpdateTableFromKind::BeforeSet(_)) => return Err(NotUnderstood),
+        }
+        self.expressions(selection);
+        self.items(returning.as_deref().unwrap_or(&[]))
+    }
+
+    fn delete(&mut self, delete: &'a Delete) -> Understood {
+        let Delete {
+            delete_token: _,
+            optimizer_hints,
+            tables,
+            from,
+            using,
+            selection,
+            returning,
+            output,
+            order_by,
+            limit,
+        } = delete;
+        only_if(optimizer_hints.is_empty() && tables.is_empty() && output.is_none())?;
+        only_if(order_by.is_empty() && limit.is_none())?;
+        let FromTable::WithFromKeyword(targets) = from else { return Err(NotUnderstood) };
+        let [TableWithJoins { relation, joins }] = targets.as_slice() else {
+            return Err(NotUnderstood);
+        };
+        only_if(joins.is_empty())?;
+        self.target(relation)?;
+        self.tables(using.as_deref().unwrap_or(&[]))?;
+        self.expressions(selection);
+        self.items(returning.as_deref().unwrap_or(&[]))
+    }
+
+    fn merge(&mut self, merge: &'a Merge) -> Understood {
+        let Merge { merge_token: _, optimizer_hints, into, table, source, on, clauses, output } =
+            merge;
+        only_if(optimizer_hints.is_empty() && *into)?;
+        self.target(table)?;
+        self.later(Node::Table(source));
+        self.expression(on);
+        for MergeClause { when_token: _, clause_kind: _, predicate, action } in clauses {
+            self.expressions(predicate);
+            self.merge_action(action)?;
+        }
+        match output {
+            None => Ok(()),
+            Some(OutputClause::Returning { returning_token: _, select_items }) => {
+                self.items(select_items)
+            }
+            Some(OutputClause::Output { .. }) => Err(NotUnderstood),
+        }
+    }
+
+    fn merge_action(&mut self, action: &'a MergeAction) -> Understood {
+        match action {
+            MergeAction::Insert(insert) => {
+                let MergeInsertExpr {
+                    insert_token: _,
+                    columns,
+                    kind_token: _,
+                    kind,
+                    insert_predicate,
+                } = insert;
+                only_if(insert_predicate.is_none())?;
+                columns.iter().try_for_each(|column| self.plain(column))?;
+                match kind {
+                    MergeInsertKind::Values(values) => self.values(values),
+                    MergeInsertKind::Row | MergeInsertKind::Wildcard => Err(NotUnderstood),
+                }
+            }
+            MergeAction::Update(update) => {
+                let MergeUpdateExpr { update_token: _, kind, update_predicate, delete_predicate } =
+                    update;
+                only_if(update_predicate.is_none() && delete_predicate.is_none())?;
+                match kind {
+                    MergeUpdateKind::Set(assignments) => self.assignments(assignments),
+                    MergeUpdateKind::Wildcard => Err(NotUnderstood),
+                }
+            }
+            MergeAction::Delete { .. } | MergeAction::DoNothing { .. } => Ok(()),
+        }
+    }
+}

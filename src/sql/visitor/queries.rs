@@ -1,0 +1,238 @@
+//! Queries: WITH, SELECT, VALUES, set operations, and what comes after them.
+
+use sqlparser::ast::{
+    Cte, Distinct, Expr, Fetch, GroupByExpr, LimitClause, LockClause, NamedWindowDefinition,
+    NamedWindowExpr, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Query, Select,
+    SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
+    TableAlias, Values, WildcardAdditionalOptions, With,
+};
+
+use super::names::is_word;
+use super::{Node, NotUnderstood, Understood, Walk, only_if};
+
+impl<'a> Walk<'a> {
+    pub(super) fn visit_query(&mut self, query: &'a Query) -> Understood {
+        let Query {
+            with,
+            body,
+            order_by,
+            limit_clause,
+            fetch,
+            locks,
+            for_clause,
+            settings,
+            format_clause,
+            pipe_operators,
+        } = query;
+        only_if(for_clause.is_none() && settings.is_none())?;
+        only_if(format_clause.is_none() && pipe_operators.is_empty())?;
+        if let Some(with) = with {
+            self.with(with)?;
+        }
+        self.later(Node::Body(body));
+        if let Some(OrderBy { kind, interpolate }) = order_by {
+            only_if(interpolate.is_none())?;
+            match kind {
+                OrderByKind::Expressions(list) => self.order_by(list)?,
+                OrderByKind::All(_) => return Err(NotUnderstood),
+            }
+        }
+        if let Some(limit) = limit_clause {
+            self.limit(limit)?;
+        }
+        if let Some(Fetch { with_ties: _, percent, quantity }) = fetch {
+            only_if(!percent)?;
+            self.expressions(quantity);
+        }
+        for LockClause { lock_type: _, of, nonblock: _ } in locks {
+            self.changes = true;
+            if let Some(of) = of {
+                self.plain(of)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings common table expressions into scope: each for those after it, and all of them for all of them when
+    /// the clause is recursive.
+    fn with(&mut self, with: &'a With) -> Understood {
+        let With { with_token: _, recursive, cte_tables } = with;
+        if *recursive {
+            cte_tables.iter().for_each(|table| self.bind(&table.alias.name));
+        }
+        for table in cte_tables {
+            let Cte { alias, query, from, materialized: _, closing_paren_token: _ } = table;
+            let TableAlias { explicit: _, name, columns: _, at: _ } = alias;
+            only_if(from.is_none())?;
+            self.alias(Some(alias))?;
+            self.later(Node::Query(query));
+            if !recursive {
+                self.bind(name);
+            }
+        }
+        Ok(())
+    }
+
+    fn limit(&mut self, limit: &'a LimitClause) -> Understood {
+        match limit {
+            LimitClause::LimitOffset { limit, offset, limit_by } => {
+                only_if(limit_by.is_empty())?;
+                // ALL is no limit.
+                let limit = limit.as_ref().filter(
+                    |limit| !matches!(limit, Expr::Identifier(name) if is_word(name, "all")),
+                );
+                self.expressions(limit);
+                self.expressions(offset.as_ref().map(|offset| &offset.value));
+                Ok(())
+            }
+            LimitClause::OffsetCommaLimit { .. } => Err(NotUnderstood),
+        }
+    }
+
+    pub(super) fn order_by(&mut self, list: &'a [OrderByExpr]) -> Understood {
+        for OrderByExpr { expr, options: OrderByOptions { sort, nulls_first: _ }, with_fill } in
+            list
+        {
+            only_if(with_fill.is_none())?;
+            only_if(matches!(sort, None | Some(OrderBySort::Asc | OrderBySort::Desc)))?;
+            self.expression(expr);
+        }
+        Ok(())
+    }
+
+    pub(super) fn visit_body(&mut self, body: &'a SetExpr) -> Understood {
+        match body {
+            SetExpr::Select(select) => self.select(select),
+            SetExpr::Query(query) => {
+                self.later(Node::Query(query));
+                Ok(())
+            }
+            SetExpr::SetOperation { left, op, set_quantifier, right } => {
+                only_if(*op != SetOperator::Minus)?;
+                only_if(matches!(
+                    set_quantifier,
+                    SetQuantifier::All | SetQuantifier::Distinct | SetQuantifier::None
+                ))?;
+                self.later(Node::Body(left));
+                self.later(Node::Body(right));
+                Ok(())
+            }
+            SetExpr::Values(values) => self.values(values),
+            SetExpr::Insert(change)
+            | SetExpr::Update(change)
+            | SetExpr::Delete(change)
+            | SetExpr::Merge(change) => self.change(change),
+            SetExpr::Table(_) => Err(NotUnderstood),
+        }
+    }
+
+    pub(super) fn values(&mut self, values: &'a Values) -> Understood {
+        let Values { explicit_row, value_keyword, rows } = values;
+        only_if(!explicit_row && !value_keyword)?;
+        for expression in rows.iter().flat_map(|row| &row.content) {
+            self.assigned(expression)?;
+        }
+        Ok(())
+    }
+
+    /// A value to store, for which DEFAULT may stand.
+    pub(super) fn assigned(&mut self, value: &'a Expr) -> Understood {
+        if !matches!(value, Expr::Identifier(name) if is_word(name, "default")) {
+            self.expression(value);
+        }
+        Ok(())
+    }
+
+    fn select(&mut self, select: &'a Select) -> Understood {
+        let Select {
+            select_token: _,
+            optimizer_hints,
+            distinct,
+            select_modifiers,
+            top,
+            top_before_distinct: _,
+            projection,
+            exclude,
+            into,
+            from,
+            lateral_views,
+            prewhere,
+            selection,
+            connect_by,
+            group_by,
+            cluster_by,
+            distribute_by,
+            sort_by,
+            having,
+            named_window,
+            qualify,
+            window_before_qualify: _,
+            value_table_mode,
+            flavor,
+        } = select;
+        only_if(optimizer_hints.is_empty() && select_modifiers.is_none() && top.is_none())?;
+        only_if(exclude.is_none() && into.is_none() && lateral_views.is_empty())?;
+        only_if(prewhere.is_none() && connect_by.is_empty() && cluster_by.is_empty())?;
+        only_if(distribute_by.is_empty() && sort_by.is_empty() && qualify.is_none())?;
+        only_if(value_table_mode.is_none() && *flavor == SelectFlavor::Standard)?;
+        match distinct {
+            None | Some(Distinct::All | Distinct::Distinct) => {}
+            Some(Distinct::On(list)) => self.expressions(list),
+        }
+        self.items(projection)?;
+        self.tables(from)?;
+        self.expressions(selection.iter().chain(having));
+        match group_by {
+            GroupByExpr::Expressions(list, modifiers) => {
+                only_if(modifiers.is_empty())?;
+                self.expressions(list);
+            }
+            GroupByExpr::All(_) => return Err(NotUnderstood),
+        }
+        for NamedWindowDefinition(name, window) in named_window {
+            self.name(name)?;
+            match window {
+                NamedWindowExpr::NamedWindow(_) => return Err(NotUnderstood),
+                NamedWindowExpr::WindowSpec(window) => self.window(window)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What a SELECT or a RETURNING lists.
+    pub(super) fn items(&mut self, items: &'a [SelectItem]) -> Understood {
+        for item in items {
+            match item {
+                SelectItem::UnnamedExpr(expr) => self.expression(expr),
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    self.label(alias)?;
+                    self.expression(expr);
+                }
+                SelectItem::ExprWithAliases { .. } => return Err(NotUnderstood),
+                SelectItem::Wildcard(options) => plain_wildcard(options)?,
+                SelectItem::QualifiedWildcard(of, options) => {
+                    plain_wildcard(options)?;
+                    match of {
+                        SelectItemQualifiedWildcardKind::ObjectName(name) => self.plain(name)?,
+                        SelectItemQualifiedWildcardKind::Expr(expr) => self.expression(expr),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn plain_wildcard(options: &WildcardAdditionalOptions) -> Understood {
+    let WildcardAdditionalOptions {
+        wildcard_token: _,
+        opt_ilike,
+        opt_exclude,
+        opt_except,
+        opt_replace,
+        opt_rename,
+        opt_alias,
+    } = options;
+    only_if(opt_ilike.is_none() && opt_exclude.is_none() && opt_except.is_none())?;
+    only_if(opt_replace.is_none() && opt_rename.is_none() && opt_alias.is_none())
+}
