@@ -26,6 +26,16 @@ pub(super) fn counts_changes(command: &str) -> bool {
     matches!(command, "INSERT" | "UPDATE" | "DELETE")
 }
 
+/// Whether a command is one that writes, so that its statement need not ask a reader first.
+///
+/// SQLite itself decides; but it compiles some of these (ALTER, CREATE) against the schema that the
+/// connection remembers, and a reader's may be out of date.
+pub(super) fn writes(command: &str) -> bool {
+    counts_changes(command)
+        || matches!(command, "REINDEX" | "ANALYZE" | "VACUUM")
+        || ["CREATE ", "DROP ", "ALTER "].iter().any(|start| command.starts_with(start))
+}
+
 fn verb(word: &str) -> Option<&'static str> {
     let verbs = [
         ("SELECT", "SELECT"),

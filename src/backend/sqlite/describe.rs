@@ -21,6 +21,8 @@ impl Session {
     /// # Errors
     /// When SQLite does not accept it.
     pub(super) fn describe(&self, sql: &str, include_plan: bool) -> Result<Description> {
+        // Running anything brings the schema up to date that ALTER and CREATE are compiled against.
+        self.probe()?;
         let statement = self.prepare(sql)?;
         let parameter =
             ParameterType { r#type: DataType::Other.into(), ..ParameterType::default() };

@@ -49,7 +49,7 @@ pub(super) fn several_statements() -> Error {
 pub(super) fn translate(error: rusqlite::Error, origin: &Origin<'_>) -> Error {
     let Some((code, message, position)) = read(&error, origin.sql) else {
         let message = format!("the SQLite driver failed: {}", kind_of(&error));
-        return Error::new(ErrorKind::Internal, message).with_cause(error);
+        return Error::new(ErrorKind::Internal, message);
     };
     let mut report =
         DatabaseReport { severity: "ERROR".to_owned(), position, ..Default::default() };
@@ -58,7 +58,15 @@ pub(super) fn translate(error: rusqlite::Error, origin: &Origin<'_>) -> Error {
         ffi::SQLITE_ERROR => generic(&message, origin),
         primary => by_code(primary, code, origin.step),
     };
-    translated.with_report(report).with_cause(error)
+    let translated = translated.with_report(report);
+    // The driver's own text repeats the statement, which may hold what no log should. Where the file
+    // cannot be opened, it says which.
+    match error.sqlite_error() {
+        Some(failure) if failure.code == rusqlite::ErrorCode::CannotOpen => {
+            translated.with_cause(error)
+        }
+        _ => translated.with_cause(ffi::Error::new(code)),
+    }
 }
 
 /// SQLite's own code and message in a driver error, and the position in the statement.

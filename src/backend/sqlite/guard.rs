@@ -126,7 +126,16 @@ impl Guard {
 
 fn refusal(context: &AuthContext<'_>, phase: Phase) -> Option<Refusal> {
     let action = &context.action;
-    if phase == Phase::Own || is_plain(action) {
+    if phase == Phase::Own {
+        return None;
+    }
+    // `CREATE TABLE temp.x` is no CreateTempTable to SQLite. ALTER TABLE looks into the temporary
+    // schema and updates it, but there is never anything in it.
+    let temporary = context.database_name == Some("temp");
+    if temporary && !matches!(action, AuthAction::Read { .. } | AuthAction::Update { .. }) {
+        return Some(Refusal::Temporary);
+    }
+    if is_plain(action) {
         return None;
     }
     if let AuthAction::Pragma { pragma_name, pragma_value } = action {
@@ -155,10 +164,15 @@ fn refusal(context: &AuthContext<'_>, phase: Phase) -> Option<Refusal> {
 }
 
 /// What only SQLite's own modules ask for while a statement runs; a caller's own would have been
-/// refused when it was compiled. VACUUM attaches a nameless scratch file; full-text search works
-/// inside a savepoint.
+/// refused when it was compiled. VACUUM attaches a nameless scratch file and begins a transaction;
+/// full-text search works inside a savepoint.
 fn is_inner_work(action: &AuthAction<'_>) -> bool {
-    matches!(action, AuthAction::Attach { filename: "" } | AuthAction::Savepoint { .. })
+    matches!(
+        action,
+        AuthAction::Attach { filename: "" }
+            | AuthAction::Savepoint { .. }
+            | AuthAction::Transaction { .. }
+    )
 }
 
 fn is_plain(action: &AuthAction<'_>) -> bool {

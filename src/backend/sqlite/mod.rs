@@ -1,9 +1,9 @@
 //! SQLite, compiled in: the database that needs nothing installed.
 //!
 //! The file is in WAL mode, with one connection that writes and several that read, each on a thread
-//! of its own ([`connection`]). SQLite itself says whether a statement writes, once it has compiled
-//! it; the text's analysis only saves the detour over a reader. What a statement may do to a
-//! connection is decided in [`guard`].
+//! of its own (`connection`). SQLite itself says whether a statement writes, once it has compiled
+//! it; the statement's first words only save the detour over a reader. What a statement may do to a
+//! connection is decided in `guard`.
 
 mod command;
 mod connection;
@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
+use self::command::{command, writes};
 use self::connection::{Handle, Opener, Work, submit};
 use self::pipe::{First, lost, pipe};
 use self::run::{Ran, Request};
@@ -37,7 +38,6 @@ use crate::config::{Database, PoolSettings, SqliteTarget};
 use crate::error::Result;
 use crate::pool::{Pool, PoolSnapshot};
 use crate::resilience::Deadline;
-use crate::sql::Shape;
 
 /// A SQLite database: a pool of readers and a pool of one writer.
 pub struct Sqlite {
@@ -81,15 +81,12 @@ impl Sqlite {
         let deadline = statement.deadline.within(Instant::now(), self.statement_timeout);
         self.statements.fetch_add(1, Ordering::Relaxed);
         let request = Request {
+            command: command(&statement.sql),
             sql: statement.sql,
             parameters: statement.parameters,
             read_only: statement.read_only,
         };
-        let changes = match statement.analysis.shape {
-            Shape::Change(_) => true,
-            Shape::Read(_) | Shape::Other => false,
-        };
-        if changes && !request.read_only {
+        if writes(&request.command) && !request.read_only {
             return self.write(request, deadline).await;
         }
         match self.attempt(&self.readers, request, deadline, false).await? {

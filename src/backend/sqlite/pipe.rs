@@ -85,19 +85,24 @@ struct State<T> {
 }
 
 impl<T> State<T> {
-    fn wake(&mut self, now: Instant) {
-        if let Some(reader) = self.reader.take() {
-            self.woken = Some(now);
-            reader.wake();
-        }
+    /// Takes the reader's waker, to be woken once the lock is released.
+    fn reader(&mut self, now: Instant) -> Option<Waker> {
+        let reader = self.reader.take()?;
+        self.woken = Some(now);
+        Some(reader)
     }
 
-    /// Wakes the reader when rows have waited for long enough.
-    fn flush(&mut self, now: Instant) {
-        let due = self.woken.is_none_or(|woken| now.duration_since(woken) >= FLUSH);
-        if !self.rows.is_empty() && (due || self.bytes >= CHUNK) {
-            self.wake(now);
-        }
+    /// The same when rows have waited for long enough.
+    fn due_reader(&mut self, now: Instant) -> Option<Waker> {
+        let late = self.woken.is_none_or(|woken| now.duration_since(woken) >= FLUSH);
+        let due = !self.rows.is_empty() && (late || self.bytes >= CHUNK);
+        if due { self.reader(now) } else { None }
+    }
+}
+
+fn wake(reader: Option<Waker>) {
+    if let Some(reader) = reader {
+        reader.wake();
     }
 }
 
@@ -121,7 +126,8 @@ impl<T> Watch<T> {
     /// out that a slow statement found a while ago.
     pub(super) fn check(&self) -> Option<Stop> {
         let now = Instant::now();
-        self.0.state.lock().flush(now);
+        let reader = self.0.state.lock().due_reader(now);
+        wake(reader);
         self.0.stopped(now)
     }
 
@@ -152,9 +158,9 @@ impl<T> Outlet<T> {
     pub(super) fn start(&self, columns: Vec<Column>) {
         let mut state = self.0.state.lock();
         state.columns = Some(columns);
-        if let Some(reader) = state.reader.take() {
-            reader.wake();
-        }
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
     }
 
     /// Sends a row; blocks while too many wait.
@@ -173,7 +179,9 @@ impl<T> Outlet<T> {
         if !state.discard {
             state.bytes += size;
             state.rows.push_back(row);
-            state.flush(Instant::now());
+            let reader = state.due_reader(Instant::now());
+            drop(state);
+            wake(reader);
         }
         Ok(())
     }
@@ -188,7 +196,9 @@ impl<T> Outlet<T> {
         if state.end.is_none() {
             state.end = Some(end);
         }
-        state.wake(Instant::now());
+        let reader = state.reader(Instant::now());
+        drop(state);
+        wake(reader);
     }
 }
 

@@ -1,9 +1,9 @@
 //! Running a statement on a connection's own thread.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{CachedStatement, Row as SqliteRow, Statement};
+use rusqlite::{Row as SqliteRow, Statement};
 
-use super::command::{command, counts_changes};
+use super::command::counts_changes;
 use super::error::{Step, too_large};
 use super::guard::Phase;
 use super::parameters;
@@ -19,6 +19,8 @@ use crate::value::{Column, Row, Value};
 pub(super) struct Request {
     /// The text.
     pub(super) sql: String,
+    /// Its command, as [`command`](super::command::command) finds it.
+    pub(super) command: String,
     /// The values of `$1`, `$2` ….
     pub(super) parameters: Vec<Value>,
     /// Whether writes must be refused.
@@ -40,7 +42,6 @@ impl Session {
     /// # Errors
     /// Why it failed; nothing of it was applied, unless the error says otherwise.
     pub(super) fn run(&self, request: Request, outlet: &Outlet<Ran>) -> Result<Ran> {
-        let mut name = command(&request.sql);
         let mut statement = self.prepare(&request.sql)?;
         let reads = statement.readonly() || statement.is_explain() != 0;
         if !reads && request.read_only {
@@ -51,19 +52,20 @@ impl Session {
             return Ok(Ran::Writes(request));
         }
         parameters::bind(&mut statement, &request.parameters)?;
+        let Request { sql, command: mut name, .. } = request;
         if name.is_empty() {
             return Ok(Ran::Done(Completion::default()));
         }
         self.guard.enter(Phase::Run);
         let mut rows_affected = 0;
         if reads {
-            self.rows(&mut statement, &request.sql, Step::Read, outlet)?;
+            self.rows(&mut statement, &sql, Step::Read, outlet)?;
             // A common table expression may be called `replace`.
             if name == "INSERT" {
                 "SELECT".clone_into(&mut name);
             }
         } else {
-            self.write(&mut statement, &request.sql, &name, outlet)?;
+            self.write(&mut statement, &sql, &name, outlet)?;
             if counts_changes(&name) {
                 rows_affected = self.connection.changes();
             }
@@ -79,7 +81,7 @@ impl Session {
     /// interrupts, tells the truth.
     fn write(
         &self,
-        statement: &mut CachedStatement<'_>,
+        statement: &mut Statement<'_>,
         sql: &str,
         name: &str,
         outlet: &Outlet<Ran>,
@@ -99,7 +101,7 @@ impl Session {
     /// Steps a statement to its end.
     fn rows(
         &self,
-        statement: &mut CachedStatement<'_>,
+        statement: &mut Statement<'_>,
         sql: &str,
         step: Step,
         outlet: &Outlet<Ran>,

@@ -1,6 +1,7 @@
 //! One SQLite connection, as its thread sees it: how it is opened, armed for a statement, cleaned.
 
 use std::ffi::c_int;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use fallible_iterator::FallibleIterator;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
-use rusqlite::{Batch, CachedStatement, Connection, OpenFlags};
+use rusqlite::{Batch, CachedStatement, Connection, OpenFlags, Statement};
 
 use super::error::{Origin, Step, several_statements, translate};
 use super::guard::{Guard, Phase};
@@ -28,6 +29,9 @@ const LOCK_PAUSES: [Duration; 5] = [
     Duration::from_millis(10),
     Duration::from_millis(20),
 ];
+
+/// The longest text whose compiled statement is kept: memory is bounded by the number kept.
+const LONGEST_KEPT: usize = 16 * 1024;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +122,7 @@ impl Session {
     ///
     /// # Errors
     /// When the text is not one statement that SQLite accepts and that may run here.
-    pub(super) fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>> {
+    pub(super) fn prepare(&self, sql: &str) -> Result<Compiled<'_>> {
         if sql.contains('\0') {
             let message = "the statement contains a NUL character";
             return Err(Error::new(ErrorKind::InvalidSql, message));
@@ -127,7 +131,12 @@ impl Session {
         if may_be_several(sql) && self.is_several(sql) {
             return Err(several_statements());
         }
-        self.connection.prepare_cached(sql).map_err(|error| self.failed(error, sql, Step::Compile))
+        let compiled = if sql.len() <= LONGEST_KEPT {
+            self.connection.prepare_cached(sql).map(Compiled::Kept)
+        } else {
+            self.connection.prepare(sql).map(Compiled::Once)
+        };
+        compiled.map_err(|error| self.failed(error, sql, Step::Compile))
     }
 
     /// Whether a text holds more than one statement.
@@ -153,7 +162,7 @@ impl Session {
     /// An error of SQLite's, in this server's words.
     pub(super) fn failed(&self, error: rusqlite::Error, sql: &str, step: Step) -> Error {
         match self.guard.refusal() {
-            Some(refusal) => Error::from(refusal).with_cause(error),
+            Some(refusal) => refusal.into(),
             None => translate(error, &Origin { sql, step, details: self.spec.details }),
         }
     }
@@ -175,6 +184,34 @@ impl Session {
             ErrorKind::Internal,
         ];
         error.filter(|error| broken.contains(&error.kind())).map(|_broken| CloseReason::Broken)
+    }
+}
+
+/// A compiled statement.
+pub(super) enum Compiled<'connection> {
+    /// Goes back to the connection's cache.
+    Kept(CachedStatement<'connection>),
+    /// Used once.
+    Once(Statement<'connection>),
+}
+
+impl<'connection> Deref for Compiled<'connection> {
+    type Target = Statement<'connection>;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Kept(statement) => statement,
+            Self::Once(statement) => statement,
+        }
+    }
+}
+
+impl DerefMut for Compiled<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match self {
+            Self::Kept(statement) => statement,
+            Self::Once(statement) => statement,
+        }
     }
 }
 
