@@ -1,5 +1,7 @@
 //! Deadlines, locks, streams, transactions.
 
+use std::task::Poll;
+
 use super::*;
 
 #[tokio::test]
@@ -163,4 +165,20 @@ async fn a_commit_is_never_reported_as_interrupted() {
             session.control(sql).unwrap_or_else(|error| panic!("{n}: {sql}: {error}"));
         }
     }
+}
+
+#[tokio::test]
+async fn rows_at_hand_do_not_wait_for_a_slow_one() {
+    let fixture = fixture();
+    let quick = format!("SELECT count(*) FROM ({ENDLESS} LIMIT 4000) UNION ALL ").repeat(5);
+    let sql = format!("{quick} SELECT count(*) FROM ({ENDLESS})");
+    let mut stream = fixture.database.execute(statement(&sql, vec![])).await.expect("it starts");
+    let mut sink = RowSink::new(usize::MAX);
+    let quick_rows = std::future::poll_fn(|cx| {
+        assert!(stream.poll_rows(cx, &mut sink).is_pending(), "the last row never comes");
+        if sink.len() == 5 { Poll::Ready(()) } else { Poll::Pending }
+    });
+    let began = Instant::now();
+    tokio::time::timeout(Duration::from_secs(5), quick_rows).await.expect("they arrive");
+    assert!(began.elapsed() < Duration::from_secs(4), "the reader was not woken for them");
 }
