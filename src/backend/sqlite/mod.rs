@@ -1,1 +1,211 @@
-//! To be written.
+//! SQLite, compiled in: the database that needs nothing installed.
+//!
+//! The file is in WAL mode, with one connection that writes and several that read, each on a thread
+//! of its own (`connection`). SQLite itself says whether a statement writes, once it has compiled
+//! it; the statement's first words only save the detour over a reader. What a statement may do to a
+//! connection is decided in `guard`.
+
+mod command;
+mod connection;
+mod describe;
+mod error;
+mod guard;
+mod parameters;
+mod pipe;
+mod run;
+mod session;
+mod stream;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+
+use self::command::{command, writes};
+use self::connection::{Handle, Opener, Work, submit};
+use self::pipe::{First, lost, pipe};
+use self::run::{Ran, Request};
+use self::session::{Role, Spec};
+use self::stream::{Call, Running};
+use crate::backend::{Backend, DescribeRequest, Description, RowStream, Statement};
+use crate::config::{Database, PoolSettings, SqliteTarget};
+use crate::error::Result;
+use crate::pool::{Pool, PoolSnapshot};
+use crate::resilience::Deadline;
+
+/// A SQLite database: a pool of readers and a pool of one writer.
+pub struct Sqlite {
+    spec: Arc<Spec>,
+    readers: Pool<Opener>,
+    writer: Pool<Opener>,
+    statement_timeout: Duration,
+    statements: AtomicU64,
+}
+
+impl Sqlite {
+    /// A database. Does no I/O: the file is created by the first connection, which also finds a path
+    /// that does not work.
+    #[must_use]
+    pub fn open(name: &str, config: &Database, target: &SqliteTarget) -> Self {
+        let spec = Arc::new(Spec {
+            name: name.to_owned(),
+            path: target.path.clone(),
+            max_row_size: config.max_row_size,
+            statement_cache: config.statement_cache.get(),
+            lock_timeout: config.lock_timeout,
+            connect_timeout: config.pool.connect_timeout,
+            details: config.error_details,
+        });
+        let opener = |role| Opener { spec: Arc::clone(&spec), role };
+        let single = PoolSettings {
+            min: config.pool.min.min(1),
+            max: NonZeroUsize::MIN,
+            ..config.pool.clone()
+        };
+        Self {
+            readers: Pool::new(name, &config.pool, opener(Role::Reader)),
+            writer: Pool::new(name, &single, opener(Role::Writer)),
+            spec,
+            statement_timeout: config.statement_timeout,
+            statements: AtomicU64::new(0),
+        }
+    }
+
+    async fn start(&self, statement: Statement) -> Result<Box<dyn RowStream>> {
+        let deadline = statement.deadline.within(Instant::now(), self.statement_timeout);
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        let request = Request {
+            command: command(&statement.sql),
+            sql: statement.sql,
+            parameters: statement.parameters,
+            read_only: statement.read_only,
+        };
+        if writes(&request.command) && !request.read_only {
+            return self.write(request, deadline).await;
+        }
+        match self.attempt(&self.readers, request, deadline, false).await? {
+            Attempt::Running(running) => Ok(Box::new(running)),
+            Attempt::Writes(request) => self.write(request, deadline).await,
+        }
+    }
+
+    async fn write(&self, request: Request, deadline: Deadline) -> Result<Box<dyn RowStream>> {
+        match self.attempt(&self.writer, request, deadline, true).await? {
+            Attempt::Running(running) => Ok(Box::new(running)),
+            // The writer's own session refuses nothing as a write.
+            Attempt::Writes(_) => Err(lost()),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        pool: &Pool<Opener>,
+        request: Request,
+        deadline: Deadline,
+        writes: bool,
+    ) -> Result<Attempt> {
+        let loan = pool.acquire(deadline).await?;
+        let (outlet, inlet) = pipe(deadline.instant());
+        submit(loan, Work::Run(request, outlet))?;
+        let mut call = Call::new(inlet, deadline, writes);
+        Ok(match call.first().await? {
+            First::Columns(columns) => Attempt::Running(Running::Rows { columns, call }),
+            First::End(end) => match end? {
+                Ran::Done(completion) => Attempt::Running(Running::Over { completion, writes }),
+                Ran::Writes(request) => Attempt::Writes(request),
+            },
+        })
+    }
+}
+
+/// What a connection made of a request.
+enum Attempt {
+    Running(Running),
+    /// It is a write, and the connection was a reader.
+    Writes(Request),
+}
+
+impl Backend for Sqlite {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn execute(&self, statement: Statement) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
+        Box::pin(self.start(statement))
+    }
+
+    fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
+        Box::pin(async move {
+            let deadline = request.deadline;
+            let loan = self.readers.acquire(deadline).await?;
+            let (outlet, inlet) = pipe(deadline.instant());
+            submit(loan, Work::Describe(request.sql, request.include_plan, outlet))?;
+            Call::new(inlet, deadline, false).end().await
+        })
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let deadline = Deadline::at(Instant::now() + self.spec.connect_timeout);
+            // A new connection each time: one that is open would not notice that the file has become
+            // unreadable.
+            let handle = Handle::open(Arc::clone(&self.spec), Role::Reader).await?;
+            let (outlet, inlet) = pipe(deadline.instant());
+            handle.submit(Work::Probe(outlet))?;
+            Call::new(inlet, deadline, false).end().await
+        })
+    }
+
+    fn warm_up(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            // The writer first: it creates the file.
+            self.writer.warm_up().await?;
+            self.readers.warm_up().await
+        })
+    }
+
+    fn pool(&self) -> PoolSnapshot {
+        let statements = self.statements.load(Ordering::Relaxed);
+        let sum = sum(self.readers.snapshot(), &self.writer.snapshot());
+        PoolSnapshot { statements, ..sum }
+    }
+
+    fn close(&self) {
+        self.readers.close();
+        self.writer.close();
+    }
+}
+
+/// Both pools as one.
+fn sum(mut one: PoolSnapshot, other: &PoolSnapshot) -> PoolSnapshot {
+    for (count, more) in one.closed.iter_mut().zip(other.closed) {
+        *count += more;
+    }
+    PoolSnapshot {
+        max: one.max + other.max,
+        min: one.min + other.min,
+        open: one.open + other.open,
+        idle: one.idle + other.idle,
+        in_use: one.in_use + other.in_use,
+        connecting: one.connecting + other.connecting,
+        waiting: one.waiting + other.waiting,
+        oldest_wait: one.oldest_wait.max(other.oldest_wait),
+        acquired: one.acquired + other.acquired,
+        waited: one.waited + other.waited,
+        wait_time: one.wait_time + other.wait_time,
+        timeouts: one.timeouts + other.timeouts,
+        cancelled_waits: one.cancelled_waits + other.cancelled_waits,
+        rejected: one.rejected + other.rejected,
+        opened: one.opened + other.opened,
+        connect_failures: one.connect_failures + other.connect_failures,
+        closed: one.closed,
+        statements: one.statements + other.statements,
+        resets: one.resets + other.resets,
+    }
+}

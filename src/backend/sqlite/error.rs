@@ -1,0 +1,285 @@
+//! SQLite's errors in this server's words.
+//!
+//! A message of SQLite's is shown as far as it is made of names from the schema and the statement;
+//! what may quote a value is cut unless the configuration allows it (`error_details`).
+
+use std::ffi::c_int;
+use std::time::Duration;
+
+use rusqlite::ffi;
+
+use super::pipe::Stop;
+use crate::config::ErrorDetails;
+use crate::error::{DatabaseReport, Error, ErrorKind, Outcome};
+
+/// When a caller may try for a lock again.
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+
+/// What SQLite was doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Opening the file.
+    Open,
+    /// Compiling the statement: nothing has run.
+    Compile,
+    /// Running a read.
+    Read,
+    /// Running a write, or committing it.
+    Write,
+}
+
+/// Where an error arose.
+pub(super) struct Origin<'a> {
+    /// The statement, as it was sent.
+    pub(super) sql: &'a str,
+    /// What SQLite was doing.
+    pub(super) step: Step,
+    /// What callers may see.
+    pub(super) details: ErrorDetails,
+}
+
+/// The error of a text that holds more than one statement.
+pub(super) fn several_statements() -> Error {
+    Error::new(ErrorKind::InvalidStatement, "cannot run several statements in one call")
+        .with_condition("MULTIPLE_STATEMENTS")
+        .with_hint("Send each statement as a call of its own; nothing has run.")
+}
+
+/// Translates an error of SQLite's.
+pub(super) fn translate(error: rusqlite::Error, origin: &Origin<'_>) -> Error {
+    let Some((code, message, position)) = read(&error, origin.sql) else {
+        let message = format!("the SQLite driver failed: {}", kind_of(&error));
+        return Error::new(ErrorKind::Internal, message);
+    };
+    let mut report =
+        DatabaseReport { severity: "ERROR".to_owned(), position, ..Default::default() };
+    let translated = match code & 0xff {
+        ffi::SQLITE_CONSTRAINT => constraint(code, &message, &mut report),
+        ffi::SQLITE_ERROR => generic(&message, origin),
+        primary => by_code(primary, code, origin.step),
+    };
+    let translated = translated.with_report(report);
+    // The driver's own text repeats the statement, which may hold what no log should. Where the file
+    // cannot be opened, it says which.
+    match error.sqlite_error() {
+        Some(failure) if failure.code == rusqlite::ErrorCode::CannotOpen => {
+            translated.with_cause(error)
+        }
+        _ => translated.with_cause(ffi::Error::new(code)),
+    }
+}
+
+/// SQLite's own code and message in a driver error, and the position in the statement.
+fn read(error: &rusqlite::Error, sent: &str) -> Option<(c_int, String, u32)> {
+    if let rusqlite::Error::SqliteFailure(failure, message) = error {
+        return Some((failure.extended_code, message.clone().unwrap_or_default(), 0));
+    }
+    if let rusqlite::Error::SqlInputError { error, msg, sql, offset } = error {
+        return Some((error.extended_code, msg.clone(), position(sent, sql, *offset)));
+    }
+    None
+}
+
+/// A driver error without what it may quote.
+fn kind_of(error: &rusqlite::Error) -> String {
+    let debug = format!("{error:?}");
+    debug.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_owned()
+}
+
+/// Where in the statement, in characters from 1. The driver trims the text that it compiles.
+fn position(sent: &str, compiled: &str, offset: c_int) -> u32 {
+    let Ok(offset) = usize::try_from(offset) else { return 0 };
+    let Some(start) = sent.find(compiled) else { return 0 };
+    let before = sent.get(..start + offset).unwrap_or_default();
+    u32::try_from(before.chars().count() + 1).unwrap_or(0)
+}
+
+fn constraint(code: c_int, message: &str, report: &mut DatabaseReport) -> Error {
+    let about = message.split_once(" failed: ").map_or("", |(_, about)| about);
+    let refused = |kind, condition: &'static str, what: &str| {
+        let message = if about.is_empty() {
+            format!("{what} failed")
+        } else {
+            format!("{what} failed: {about}")
+        };
+        Error::new(kind, message).with_condition(condition)
+    };
+    match code {
+        ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY => {
+            name_columns(about, report);
+            refused(ErrorKind::AlreadyExists, "UNIQUE_VIOLATION", "unique constraint")
+        }
+        ffi::SQLITE_CONSTRAINT_ROWID => {
+            name_columns(about, report);
+            refused(ErrorKind::AlreadyExists, "UNIQUE_VIOLATION", "unique constraint")
+        }
+        ffi::SQLITE_CONSTRAINT_NOTNULL => {
+            name_columns(about, report);
+            refused(ErrorKind::FailedPrecondition, "NOT_NULL_VIOLATION", "not-null constraint")
+        }
+        ffi::SQLITE_CONSTRAINT_CHECK => {
+            about.clone_into(&mut report.constraint);
+            refused(ErrorKind::FailedPrecondition, "CHECK_VIOLATION", "check constraint")
+        }
+        ffi::SQLITE_CONSTRAINT_FOREIGNKEY => refused(
+            ErrorKind::FailedPrecondition,
+            "FOREIGN_KEY_VIOLATION",
+            "foreign key constraint",
+        ),
+        // What RAISE says in a trigger is the application's own message.
+        ffi::SQLITE_CONSTRAINT_TRIGGER => {
+            Error::new(ErrorKind::FailedPrecondition, message.to_owned())
+                .with_condition("RAISE_EXCEPTION")
+        }
+        // STRICT tables: `cannot store TEXT value in INTEGER column t.a`.
+        ffi::SQLITE_CONSTRAINT_DATATYPE => {
+            Error::new(ErrorKind::InvalidStatement, message.to_owned())
+                .with_condition("DATATYPE_MISMATCH")
+        }
+        _ => Error::new(ErrorKind::FailedPrecondition, "a constraint failed")
+            .with_condition("INTEGRITY_CONSTRAINT_VIOLATION"),
+    }
+}
+
+/// Reads `t.a, t.b` or `index 'name'`.
+fn name_columns(about: &str, report: &mut DatabaseReport) {
+    if let Some(index) = about.strip_prefix("index '") {
+        index.trim_end_matches('\'').clone_into(&mut report.constraint);
+        return;
+    }
+    if let Some((table, column)) = about.split_once('.') {
+        table.clone_into(&mut report.table);
+        if !column.contains(", ") {
+            column.clone_into(&mut report.column);
+        }
+    }
+}
+
+/// SQLITE_ERROR: everything that has no code of its own is told by its message.
+fn generic(message: &str, origin: &Origin<'_>) -> Error {
+    let known = [
+        ("no such table", ErrorKind::InvalidStatement, "UNDEFINED_TABLE"),
+        ("no such column", ErrorKind::InvalidStatement, "UNDEFINED_COLUMN"),
+        ("no such function", ErrorKind::InvalidStatement, "UNDEFINED_FUNCTION"),
+        ("ambiguous column name", ErrorKind::InvalidStatement, "AMBIGUOUS_COLUMN"),
+        ("too many SQL variables", ErrorKind::InvalidParameter, "INVALID_PARAMETER"),
+        ("integer overflow", ErrorKind::OutOfRange, "NUMERIC_VALUE_OUT_OF_RANGE"),
+        ("incomplete input", ErrorKind::InvalidStatement, "SYNTAX_ERROR"),
+    ];
+    if message.contains("syntax error") && message.starts_with("near ") {
+        return syntax_error(message, origin.details);
+    }
+    if message.starts_with("unrecognized token") {
+        return Error::new(ErrorKind::InvalidStatement, "syntax error: unrecognized token")
+            .with_condition("SYNTAX_ERROR");
+    }
+    for (start, kind, condition) in known {
+        if message.starts_with(start) {
+            return Error::new(kind, message.to_owned()).with_condition(condition);
+        }
+    }
+    if message.ends_with("already exists") && origin.step != Step::Read {
+        return Error::new(ErrorKind::AlreadyExists, message.to_owned())
+            .with_condition("DUPLICATE_OBJECT");
+    }
+    // A statement that was only compiled has named nothing but its own words and the schema's.
+    let shown = match (origin.step, origin.details) {
+        (Step::Compile, _) | (_, ErrorDetails::Full) => message,
+        (Step::Open | Step::Read | Step::Write, ErrorDetails::Safe) => without_values(message),
+    };
+    let shown = if shown.is_empty() { "the statement failed" } else { shown };
+    Error::new(ErrorKind::InvalidStatement, shown.to_owned()).with_condition("SQLITE_ERROR")
+}
+
+/// `near "FORM": syntax error`; the word is shown unless it may be a literal.
+fn syntax_error(message: &str, details: ErrorDetails) -> Error {
+    let word =
+        message.strip_prefix("near \"").and_then(|rest| rest.strip_suffix("\": syntax error"));
+    let is_word = |word: &&str| {
+        !word.starts_with(|c: char| c.is_ascii_digit()) && !word.contains(['\'', '"'])
+    };
+    let shown = match details {
+        ErrorDetails::Safe => word.filter(is_word),
+        ErrorDetails::Full => word,
+    };
+    let message = match shown {
+        Some(word) => format!("syntax error near \"{word}\""),
+        None => "syntax error".to_owned(),
+    };
+    Error::new(ErrorKind::InvalidStatement, message).with_condition("SYNTAX_ERROR")
+}
+
+/// A message up to where it may quote a value.
+fn without_values(message: &str) -> &str {
+    let quoted = message.find(['\'', '"', '[']).unwrap_or(message.len());
+    let listed = message.find(": ").unwrap_or(message.len());
+    message[..quoted.min(listed)].trim_end_matches([' ', ':'])
+}
+
+fn by_code(primary: c_int, code: c_int, step: Step) -> Error {
+    let make = |kind, message: &'static str, condition: &'static str| {
+        Error::new(kind, message).with_condition(condition)
+    };
+    match primary {
+        ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => make(
+            ErrorKind::LockNotAvailable,
+            "another process or statement holds the database's lock",
+            "LOCK_NOT_AVAILABLE",
+        )
+        .with_retry_after(LOCK_RETRY),
+        // Only a job's own callback interrupts, and whoever cancelled does not read this.
+        ffi::SQLITE_INTERRUPT => Stop::Deadline.into(),
+        ffi::SQLITE_FULL => make(ErrorKind::ResourceExhausted, "the disk is full", "DISK_FULL"),
+        ffi::SQLITE_NOMEM => {
+            make(ErrorKind::ResourceExhausted, "SQLite is out of memory", "OUT_OF_MEMORY")
+        }
+        ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => make(
+            ErrorKind::DataLoss,
+            "the database file is damaged or not a database",
+            "DATA_CORRUPTED",
+        ),
+        ffi::SQLITE_READONLY => {
+            make(ErrorKind::ReadOnly, "the database cannot be written", "READ_ONLY")
+        }
+        ffi::SQLITE_MISMATCH => {
+            make(ErrorKind::InvalidStatement, "datatype mismatch", "DATATYPE_MISMATCH")
+        }
+        ffi::SQLITE_RANGE => {
+            make(ErrorKind::InvalidParameter, "a parameter is out of range", "INVALID_PARAMETER")
+        }
+        ffi::SQLITE_TOOBIG if step == Step::Compile => {
+            make(ErrorKind::InvalidSql, "the statement is too long", "INVALID_SQL")
+        }
+        ffi::SQLITE_TOOBIG => too_large(),
+        ffi::SQLITE_AUTH | ffi::SQLITE_PERM => {
+            make(ErrorKind::PermissionDenied, "SQLite does not allow it", "INSUFFICIENT_PRIVILEGE")
+        }
+        ffi::SQLITE_SCHEMA => make(
+            ErrorKind::PlanChanged,
+            "the tables kept changing while the statement was compiled",
+            "PLAN_CHANGED",
+        ),
+        ffi::SQLITE_CANTOPEN => make(
+            ErrorKind::DatabaseUnavailable,
+            "the database file cannot be opened",
+            "DATABASE_UNAVAILABLE",
+        )
+        .with_hint("The directory must exist and be writable."),
+        ffi::SQLITE_IOERR => {
+            let error =
+                make(ErrorKind::DatabaseInternal, "reading or writing the file failed", "IO_ERROR");
+            // A commit whose sync failed may still be in the log and come back after a crash.
+            if step == Step::Write { error.with_outcome(Outcome::Unknown) } else { error }
+        }
+        _ => {
+            let message = format!("SQLite failed with code {code}");
+            Error::new(ErrorKind::DatabaseInternal, message).with_condition("SQLITE_INTERNAL")
+        }
+    }
+}
+
+/// The error of a row over `max_row_size`.
+pub(super) fn too_large() -> Error {
+    Error::new(ErrorKind::RowTooLarge, "a row or value is larger than the largest row allowed")
+        .with_hint("databases.NAME.max_row_size bounds it.")
+}

@@ -1,0 +1,210 @@
+//! Values for the placeholders `$1`, `$2` ….
+//!
+//! To SQLite `$1` is a *named* parameter: its index is the order of appearance, not the number. So
+//! each is bound by its name. Booleans are stored as 0 and 1, timestamps as text that sorts by time
+//! and that SQLite's date functions read: `2026-01-31 23:59:59.999999Z`.
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::{Kind, Value};
+
+/// How many values a statement takes: the highest `$n` in it.
+///
+/// # Errors
+/// When it has placeholders of another form.
+pub(super) fn count(statement: &rusqlite::Statement<'_>) -> Result<usize> {
+    let mut highest = 0;
+    for index in 1..=statement.parameter_count() {
+        highest = highest.max(number(statement.parameter_name(index))?);
+    }
+    Ok(highest)
+}
+
+/// Binds every value.
+///
+/// # Errors
+/// When there are too few or too many, or one is unset or of a kind that SQLite has no form for.
+pub(super) fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<()> {
+    let expected = count(statement)?;
+    if expected != values.len() {
+        let sent = values.len();
+        return Err(Error::field(
+            ErrorKind::InvalidParameter,
+            "parameters",
+            format!("the statement takes {expected} but {sent} were sent"),
+        ));
+    }
+    let stored: Vec<Stored<'_>> =
+        values.iter().enumerate().map(|(at, value)| stored(at, value)).collect::<Result<_>>()?;
+    for index in 1..=statement.parameter_count() {
+        let at = number(statement.parameter_name(index))? - 1;
+        let value = match &stored[at] {
+            Stored::Borrowed(value) => *value,
+            Stored::Text(text) => ValueRef::Text(text.as_bytes()),
+        };
+        statement
+            .raw_bind_parameter(index, ToSqlOutput::Borrowed(value))
+            .map_err(|error| unbound(at, error))?;
+    }
+    Ok(())
+}
+
+/// The number of a placeholder.
+fn number(name: Option<&str>) -> Result<usize> {
+    let number = name.and_then(|name| name.strip_prefix('$')).filter(|digits| {
+        !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    number.and_then(|digits| digits.parse().ok()).ok_or_else(|| {
+        let placeholder = name.unwrap_or("?");
+        Error::field(
+            ErrorKind::InvalidParameter,
+            "sql",
+            format!("placeholder \"{placeholder}\" is not of the form $1"),
+        )
+        .with_hint("Number the parameters: $1, $2 and so on.")
+    })
+}
+
+enum Stored<'a> {
+    Borrowed(ValueRef<'a>),
+    Text(String),
+}
+
+fn stored(at: usize, value: &Value) -> Result<Stored<'_>> {
+    let refused = |kind, why: String| Error::field(kind, format!("parameters[{at}]"), why);
+    let Some(kind) = &value.kind else {
+        return Err(refused(ErrorKind::InvalidParameter, "no kind is set".to_owned()));
+    };
+    let value = match kind {
+        Kind::NullValue(_) => ValueRef::Null,
+        Kind::BoolValue(value) => ValueRef::Integer((*value).into()),
+        Kind::Int64Value(value) => ValueRef::Integer(*value),
+        // SQLite would store NULL instead, silently.
+        Kind::Float64Value(value) if value.is_nan() => {
+            return Err(refused(
+                ErrorKind::ParameterOutOfRange,
+                "SQLite cannot store NaN".to_owned(),
+            ));
+        }
+        Kind::Float64Value(value) => ValueRef::Real(*value),
+        Kind::TextValue(value) => ValueRef::Text(value.as_bytes()),
+        Kind::BytesValue(value) => ValueRef::Blob(value),
+        Kind::TimestampValue(value) => {
+            let text = timestamp(value.seconds, value.nanos).ok_or_else(|| {
+                refused(
+                    ErrorKind::ParameterOutOfRange,
+                    "the timestamp is outside the years 0001 to 9999".to_owned(),
+                )
+            })?;
+            return Ok(Stored::Text(text));
+        }
+        Kind::ArrayValue(_) | Kind::RecordValue(_) => {
+            return Err(refused(
+                ErrorKind::InvalidParameter,
+                format!("SQLite has no form for {}", kind.name()),
+            ));
+        }
+    };
+    Ok(Stored::Borrowed(value))
+}
+
+fn unbound(at: usize, error: rusqlite::Error) -> Error {
+    let field = format!("parameters[{at}]");
+    let too_big = error.sqlite_error_code() == Some(rusqlite::ErrorCode::TooBig);
+    if too_big {
+        let why = "it is larger than the largest row allowed";
+        return Error::field(ErrorKind::ParameterOutOfRange, field, why)
+            .with_hint("databases.NAME.max_row_size bounds it.");
+    }
+    Error::field(ErrorKind::InvalidParameter, field, "SQLite refused the value").with_cause(error)
+}
+
+const DAY: i64 = 86_400;
+
+/// `2026-01-31 23:59:59.999999Z`, rounded to microseconds.
+fn timestamp(seconds: i64, nanos: i32) -> Option<String> {
+    let nanos = u32::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+    let mut micros = (nanos + 500) / 1000;
+    let mut seconds = seconds;
+    if micros == 1_000_000 {
+        micros = 0;
+        seconds = seconds.checked_add(1)?;
+    }
+    let (year, month, day) = civil(seconds.div_euclid(DAY))?;
+    let time = seconds.rem_euclid(DAY);
+    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+    Some(format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}Z"))
+}
+
+/// Year, month and day of a day counted from 1970-01-01, in the years 1 to 9999.
+///
+/// Counts from 1 March of year 0, so that the leap day is the last of a year, in eras of 400 years.
+fn civil(day: i64) -> Option<(i64, i64, i64)> {
+    const ERA: i64 = 146_097;
+    let day = day.checked_add(719_468)?;
+    let (era, day) = (day.div_euclid(ERA), day.rem_euclid(ERA));
+    let year = (day - day / 1460 + day / 36_524 - day / (ERA - 1)) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // Months from March have 31, 30, 31, 30, 31 days, and again: 153 in five.
+    let shifted = (5 * day + 2) / 153;
+    let (month, after) = if shifted < 10 { (shifted + 3, 0) } else { (shifted - 9, 1) };
+    let year = year + era * 400 + after;
+    (1..=9999).contains(&year).then_some((year, month, day - (153 * shifted + 2) / 5 + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn timestamps_are_text_that_sorts_by_time() {
+        let cases = [
+            (0, 0, Some("1970-01-01 00:00:00.000000Z")),
+            (-1, 999_999_499, Some("1969-12-31 23:59:59.999999Z")),
+            (-1, 999_999_500, Some("1970-01-01 00:00:00.000000Z")),
+            (951_782_400, 1_000, Some("2000-02-29 00:00:00.000001Z")),
+            (-62_135_596_800, 0, Some("0001-01-01 00:00:00.000000Z")),
+            (253_402_300_799, 999_999_000, Some("9999-12-31 23:59:59.999999Z")),
+            (253_402_300_799, 999_999_999, None),
+            (-62_135_596_801, 0, None),
+            (i64::MAX, 0, None),
+            (i64::MIN, 0, None),
+            (0, -1, None),
+            (0, 1_000_000_000, None),
+        ];
+        for (seconds, nanos, expected) in cases {
+            assert_eq!(timestamp(seconds, nanos).as_deref(), expected, "{seconds} {nanos}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sqlite_reads_the_same_moment_from_the_text(
+            seconds in -62_135_596_800..253_402_300_799_i64,
+        ) {
+            let text = timestamp(seconds, 0).expect("in range");
+            let connection = rusqlite::Connection::open_in_memory().expect("memory");
+            let read: i64 = connection
+                .query_row("SELECT unixepoch($1)", [text], |row| row.get(0))
+                .expect("a time");
+            prop_assert_eq!(read, seconds);
+        }
+    }
+
+    #[test]
+    fn only_numbered_placeholders_are_taken() {
+        for (name, expected) in [("$1", 1), ("$12", 12)] {
+            assert_eq!(number(Some(name)).expect("a number"), expected);
+        }
+        for name in [None, Some("?1"), Some(":a"), Some("@a"), Some("$a"), Some("$01"), Some("$0")]
+        {
+            let error = number(name).expect_err("refused");
+            assert_eq!(error.kind(), ErrorKind::InvalidParameter);
+        }
+        assert!(number(Some("$99999999999999999999999")).is_err());
+        assert!(number(Some("$")).is_err());
+    }
+}

@@ -1,0 +1,135 @@
+//! A running statement, as the call sees it.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::time::Sleep;
+
+use super::pipe::{First, Inlet, Stop, lost};
+use super::run::Ran;
+use crate::backend::{Completion, Fill, RowSink, RowStream};
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::resilience::Deadline;
+use crate::value::Column;
+
+/// How long after the deadline the thread may still say how the statement ended. It notices the
+/// deadline within microseconds unless a single step of SQLite's takes long (a sync of the file, a
+/// pattern match over megabytes).
+const GRACE: Duration = Duration::from_millis(40);
+
+/// Waits for a thread, and not for ever.
+pub(super) struct Call<T> {
+    inlet: Inlet<T>,
+    overdue: Pin<Box<Sleep>>,
+    /// Whether the thread may have written by the time that it is overdue.
+    writes: bool,
+}
+
+impl<T> Call<T> {
+    /// Waits at the end of a pipe whose job may write or not.
+    pub(super) fn new(inlet: Inlet<T>, deadline: Deadline, writes: bool) -> Self {
+        let overdue = tokio::time::sleep_until((deadline.instant() + GRACE).into());
+        Self { inlet, overdue: Box::pin(overdue), writes }
+    }
+
+    /// The first thing that the job says.
+    ///
+    /// # Errors
+    /// When it is overdue.
+    pub(super) async fn first(&mut self) -> Result<First<T>> {
+        poll_fn(|cx| match self.inlet.poll_first(cx) {
+            Poll::Ready(first) => Poll::Ready(Ok(first)),
+            Poll::Pending => self.poll_overdue(cx).map(Err),
+        })
+        .await
+    }
+
+    /// How the job ends; its rows are thrown away.
+    ///
+    /// # Errors
+    /// How it failed, or that it is overdue.
+    pub(super) async fn end(&mut self) -> Result<T> {
+        poll_fn(|cx| match self.inlet.poll_end(cx) {
+            Poll::Ready(end) => Poll::Ready(end),
+            Poll::Pending => self.poll_overdue(cx).map(Err),
+        })
+        .await
+    }
+
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        self.overdue.as_mut().poll(cx).map(|()| {
+            if self.writes {
+                let message = "the deadline passed and the write has not answered";
+                Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
+            } else {
+                Stop::Deadline.into()
+            }
+        })
+    }
+}
+
+/// A statement that is running or has run.
+pub(super) enum Running {
+    /// It returns rows, or did.
+    Rows {
+        /// Of these columns.
+        columns: Vec<Column>,
+        /// Where they come from.
+        call: Call<Ran>,
+    },
+    /// It returned none and has ended.
+    Over {
+        /// How.
+        completion: Completion,
+        /// Whether it may have written.
+        writes: bool,
+    },
+}
+
+impl RowStream for Running {
+    fn columns(&self) -> Option<&[Column]> {
+        match self {
+            Self::Rows { columns, .. } => Some(columns),
+            Self::Over { .. } => None,
+        }
+    }
+
+    fn poll_rows(&mut self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
+        match self {
+            Self::Rows { call, .. } => match call.inlet.poll_rows(cx, sink) {
+                Poll::Ready(filled) => Poll::Ready(filled),
+                Poll::Pending => call.poll_overdue(cx).map(Err),
+            },
+            Self::Over { .. } => Poll::Ready(Ok(Fill::Done)),
+        }
+    }
+
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Completion>> {
+        Box::pin(async move {
+            match *self {
+                Self::Over { completion, .. } => Ok(completion),
+                Self::Rows { mut call, .. } => match call.end().await? {
+                    Ran::Done(completion) => Ok(completion),
+                    Ran::Writes(_) => Err(lost()),
+                },
+            }
+        })
+    }
+
+    fn abandon(self: Box<Self>) -> BoxFuture<'static, Outcome> {
+        Box::pin(async move {
+            match *self {
+                Self::Over { writes: true, .. } => Outcome::Applied,
+                Self::Over { writes: false, .. } => Outcome::NotApplied,
+                Self::Rows { call, .. } if !call.writes => Outcome::NotApplied,
+                Self::Rows { mut call, .. } => match call.end().await {
+                    Ok(_ran) => Outcome::Applied,
+                    Err(error) => error.outcome(),
+                },
+            }
+        })
+    }
+}

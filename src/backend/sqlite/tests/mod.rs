@@ -1,0 +1,138 @@
+//! The backend against real files.
+
+mod errors;
+mod running;
+mod session;
+mod values;
+
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::backend::{Completion, Fill, RowSink, fill};
+use crate::config::{ErrorDetails, Target};
+use crate::error::{Error, ErrorKind, Outcome};
+use crate::sql::Analysis;
+use crate::sql::Shape;
+use crate::value::{ArrayValue, Column, DataType, Kind, Row, Value};
+
+const ENDLESS: &str =
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c";
+
+struct Fixture {
+    directory: TempDir,
+    database: Sqlite,
+}
+
+fn config(target: &SqliteTarget) -> Database {
+    let number = |n| NonZeroUsize::new(n).expect("not zero");
+    Database {
+        target: Target::Sqlite(target.clone()),
+        default_deadline: Duration::from_secs(30),
+        max_deadline: Duration::from_secs(300),
+        statement_timeout: Duration::from_secs(305),
+        lock_timeout: Duration::from_secs(5),
+        max_rows: 10_000,
+        max_bytes: 3 << 20,
+        max_row_size: 1 << 20,
+        statement_cache: number(8),
+        error_details: ErrorDetails::Safe,
+        pool: PoolSettings {
+            min: 0,
+            max: number(2),
+            acquire_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            max_waiting: 1000,
+            warm_up: false,
+        },
+    }
+}
+
+fn fixture() -> Fixture {
+    fixture_with(|_config| {})
+}
+
+fn fixture_with(change: impl FnOnce(&mut Database)) -> Fixture {
+    let directory = tempfile::tempdir().expect("a directory");
+    let target = SqliteTarget { path: directory.path().join("test.db") };
+    let mut config = config(&target);
+    change(&mut config);
+    let database = Sqlite::open("test", &config, &target);
+    Fixture { directory, database }
+}
+
+fn analysis(shape: Shape) -> Arc<Analysis> {
+    Arc::new(Analysis { transaction_control: None, shape })
+}
+
+fn statement(sql: &str, parameters: Vec<Value>) -> Statement {
+    Statement {
+        sql: sql.to_owned(),
+        parameters,
+        analysis: analysis(Shape::Other),
+        read_only: false,
+        deadline: after(Duration::from_secs(20)),
+    }
+}
+
+fn after(time: Duration) -> Deadline {
+    Deadline::at(Instant::now() + time)
+}
+
+#[derive(Debug)]
+struct Answer {
+    columns: Option<Vec<Column>>,
+    rows: Vec<Row>,
+    completion: Completion,
+}
+
+impl Answer {
+    fn values(&self) -> Vec<&Value> {
+        self.rows.iter().flat_map(|row| &row.values).collect()
+    }
+
+    fn number(&self) -> i64 {
+        match self.values().as_slice() {
+            [Value { kind: Some(Kind::Int64Value(number)) }] => *number,
+            other => panic!("not one number: {other:?}"),
+        }
+    }
+}
+
+impl Fixture {
+    async fn execute(&self, statement: Statement) -> Result<Answer> {
+        let mut stream = self.database.execute(statement).await?;
+        let columns = stream.columns().map(<[Column]>::to_vec);
+        let mut rows = Vec::new();
+        let mut sink = RowSink::new(64 * 1024);
+        while fill(&mut *stream, &mut sink).await? == Fill::Full {
+            rows.extend(sink.take());
+        }
+        rows.extend(sink.take());
+        Ok(Answer { columns, rows, completion: stream.finish().await? })
+    }
+
+    async fn query(&self, sql: &str, parameters: Vec<Value>) -> Result<Answer> {
+        self.execute(statement(sql, parameters)).await
+    }
+
+    async fn run(&self, sql: &str) -> Answer {
+        match self.query(sql, vec![]).await {
+            Ok(answer) => answer,
+            Err(error) => panic!("{sql}: {error}"),
+        }
+    }
+
+    async fn refused(&self, sql: &str) -> Error {
+        match self.query(sql, vec![]).await {
+            Ok(answer) => panic!("{sql}: {answer:?}"),
+            Err(error) => error,
+        }
+    }
+
+    /// Another process's connection to the same file.
+    fn outside(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.directory.path().join("test.db")).expect("it opens")
+    }
+}

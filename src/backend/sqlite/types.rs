@@ -1,0 +1,186 @@
+//! The types of columns and their values.
+//!
+//! SQLite types values, not columns. A column's [`DataType`] follows the type it was declared with,
+//! or the first row's value where nothing was declared; each value travels in the kind of its own
+//! storage class, whatever the column says. Two declared types reach into values: an integer 0 or 1
+//! in a BOOLEAN column is a boolean, and a number in a NUMERIC column travels as text.
+
+use rusqlite::types::ValueRef;
+
+use crate::value::{Column, DataType, Value};
+
+/// What a column's declared type means for its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Integers 0 and 1 are booleans.
+    Bool,
+    /// Numbers travel as text.
+    Numeric,
+    /// As stored.
+    Stored,
+}
+
+impl Reading {
+    /// The reading of a column of a type.
+    pub(super) fn of(data_type: DataType) -> Self {
+        if data_type == DataType::Bool {
+            Self::Bool
+        } else if data_type == DataType::Numeric {
+            Self::Numeric
+        } else {
+            Self::Stored
+        }
+    }
+
+    /// A value, and its bytes of content.
+    pub(super) fn read(self, stored: ValueRef<'_>) -> (Value, usize) {
+        match (stored, self) {
+            (ValueRef::Null, _) => (Value::null(), 0),
+            (ValueRef::Integer(number @ (0 | 1)), Self::Bool) => (Value::bool(number == 1), 1),
+            (ValueRef::Integer(number), Self::Numeric) => (Value::text(number.to_string()), 8),
+            (ValueRef::Integer(number), Self::Bool | Self::Stored) => (Value::int64(number), 8),
+            (ValueRef::Real(number), Self::Numeric) => (Value::text(decimal(number)), 8),
+            (ValueRef::Real(number), Self::Bool | Self::Stored) => (Value::float64(number), 8),
+            (ValueRef::Text(text), _) => (Value::text_or_bytes(text), text.len()),
+            (ValueRef::Blob(bytes), _) => (Value::bytes(bytes), bytes.len()),
+        }
+    }
+}
+
+/// The shortest decimal that reads back as the same number.
+fn decimal(number: f64) -> String {
+    if number.is_infinite() {
+        return if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+    }
+    number.to_string()
+}
+
+/// A column of a result. `first` is its value in the first row, if there is one.
+pub(super) fn column(name: &str, declared: Option<&str>, first: Option<ValueRef<'_>>) -> Column {
+    let data_type = match declared {
+        Some(declared) if !declared.is_empty() => declared_type(declared),
+        _ => first.map_or(DataType::Other, stored_type),
+    };
+    Column {
+        name: name.to_owned(),
+        r#type: data_type.into(),
+        element_type: DataType::Unspecified.into(),
+        type_name: declared.unwrap_or_default().to_owned(),
+        type_oid: 0,
+    }
+}
+
+fn stored_type(value: ValueRef<'_>) -> DataType {
+    match value {
+        ValueRef::Null => DataType::Other,
+        ValueRef::Integer(_) => DataType::Int64,
+        ValueRef::Real(_) => DataType::Float64,
+        ValueRef::Text(_) => DataType::Text,
+        ValueRef::Blob(_) => DataType::Bytes,
+    }
+}
+
+/// The type that a declaration such as `VARCHAR(20)` or `unsigned big int` means.
+fn declared_type(declared: &str) -> DataType {
+    let upper = declared.to_ascii_uppercase();
+    let mut words = upper
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| !word.is_empty())
+        .peekable();
+    let first = words.peek().copied().unwrap_or_default();
+    let starts = [
+        ("TIMESTAMP", DataType::Timestamp),
+        ("DATETIME", DataType::Timestamp),
+        ("NUMERIC", DataType::Numeric),
+        ("DECIMAL", DataType::Numeric),
+        ("FLOAT", DataType::Float64),
+        ("DOUBLE", DataType::Float64),
+        ("BOOL", DataType::Bool),
+        ("JSON", DataType::Json),
+    ];
+    let exact = [
+        ("REAL", DataType::Float64),
+        ("DATE", DataType::Date),
+        ("TIME", DataType::Time),
+        ("UUID", DataType::Uuid),
+    ];
+    let parts = [("CHAR", DataType::Text), ("TEXT", DataType::Text), ("CLOB", DataType::Text)];
+    if let Some((_, found)) = exact.iter().find(|(word, _)| first == *word) {
+        return *found;
+    }
+    if let Some((_, found)) = starts.iter().find(|(start, _)| first.starts_with(start)) {
+        return *found;
+    }
+    if let Some((_, found)) = parts.iter().find(|(part, _)| upper.contains(part)) {
+        return *found;
+    }
+    if upper.contains("BLOB") || first == "BYTEA" {
+        return DataType::Bytes;
+    }
+    if words.any(is_integer) { DataType::Int64 } else { DataType::Other }
+}
+
+/// `INT`, `INTEGER`, `INT8`, `TINYINT`, `BIGINT` …; not `POINT`, not `INTERVAL`.
+fn is_integer(word: &str) -> bool {
+    let stem = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    stem == "INTEGER" || (stem.ends_with("INT") && stem != "POINT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_declared_type_says_what_a_column_holds() {
+        let cases = [
+            ("INTEGER", DataType::Int64),
+            ("int", DataType::Int64),
+            ("BIGINT", DataType::Int64),
+            ("INT2", DataType::Int64),
+            ("unsigned big int", DataType::Int64),
+            ("REAL", DataType::Float64),
+            ("DOUBLE PRECISION", DataType::Float64),
+            ("float8", DataType::Float64),
+            ("BOOLEAN", DataType::Bool),
+            ("numeric(10, 2)", DataType::Numeric),
+            ("DECIMAL", DataType::Numeric),
+            ("VARCHAR(20)", DataType::Text),
+            ("native character(70)", DataType::Text),
+            ("text", DataType::Text),
+            ("BLOB", DataType::Bytes),
+            ("DATE", DataType::Date),
+            ("TIME", DataType::Time),
+            ("DATETIME", DataType::Timestamp),
+            ("timestamp with time zone", DataType::Timestamp),
+            ("UUID", DataType::Uuid),
+            ("JSON", DataType::Json),
+            ("POINT", DataType::Other),
+            ("INTERVAL", DataType::Other),
+            ("ANY", DataType::Other),
+        ];
+        for (declared, expected) in cases {
+            assert_eq!(declared_type(declared), expected, "{declared}");
+        }
+    }
+
+    #[test]
+    fn an_undeclared_column_has_the_type_of_its_first_value() {
+        let typed = |first| column("c", None, first).r#type();
+        assert_eq!(typed(Some(ValueRef::Integer(1))), DataType::Int64);
+        assert_eq!(typed(Some(ValueRef::Text(b"x"))), DataType::Text);
+        assert_eq!(typed(None), DataType::Other);
+    }
+
+    #[test]
+    fn a_value_keeps_its_storage_class_unless_the_declared_type_says_otherwise() {
+        let read = |reading: Reading, stored| reading.read(stored).0;
+        assert_eq!(read(Reading::Bool, ValueRef::Integer(1)), Value::bool(true));
+        assert_eq!(read(Reading::Bool, ValueRef::Integer(2)), Value::int64(2));
+        assert_eq!(read(Reading::Numeric, ValueRef::Integer(2)), Value::text("2"));
+        assert_eq!(read(Reading::Numeric, ValueRef::Real(0.1)), Value::text("0.1"));
+        assert_eq!(read(Reading::Numeric, ValueRef::Real(f64::INFINITY)), Value::text("Infinity"));
+        assert_eq!(read(Reading::Numeric, ValueRef::Text(b"x")), Value::text("x"));
+        assert_eq!(read(Reading::Stored, ValueRef::Integer(1)), Value::int64(1));
+        assert_eq!(read(Reading::Stored, ValueRef::Text(b"\xff")), Value::bytes(*b"\xff"));
+    }
+}
