@@ -84,3 +84,27 @@ postgres_require() {
   export ROWGATE_PG_BIN=$bin
   printf '%s in %s\n' "$("$bin/postgres" --version)" "$bin"
 }
+
+# postgres_private_start DIR PORT: starts a server of our own in DIR, on 127.0.0.1:PORT and a socket in
+# DIR, for the role `postgres` without a password. Sets postgres_pid. Root runs it as an unprivileged
+# user, which PostgreSQL insists on.
+postgres_private_start() {
+  local dir=$1 port=$2 run=() user
+  if [ "$(id -u)" -eq 0 ]; then
+    user=$(id -un postgres 2>/dev/null || echo nobody)
+    chown "$user" "$dir"
+    run=(setpriv --reuid "$user" --regid "$(id -g "$user")" --clear-groups)
+    has setpriv || run=(runuser -u "$user" --)
+  fi
+  "${run[@]}" "$ROWGATE_PG_BIN/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync \
+    >"$dir/initdb.log"
+  "${run[@]}" "$ROWGATE_PG_BIN/postgres" -D "$dir/data" -k "$dir" -h 127.0.0.1 -p "$port" -F \
+    >"$dir/server.log" 2>&1 </dev/null &
+  postgres_pid=$!
+  local tries
+  for tries in $(seq 100); do
+    [ "$tries" -lt 100 ] || die "PostgreSQL did not start: $(tail -n 3 "$dir/server.log")"
+    ! grep -qs '^ready' "$dir/data/postmaster.pid" || return 0
+    sleep 0.05
+  done
+}
