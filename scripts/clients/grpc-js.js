@@ -28,7 +28,7 @@ const rpc = protobuf.parse(`
   message Any { string type_url = 1; bytes value = 2; }
   message Status { int32 code = 1; string message = 2; repeated Any details = 3; }
   message ErrorInfo { string reason = 1; string domain = 2; map<string, string> metadata = 3; }
-`).root.lookup('google.rpc');
+`, { keepCase: true }).root.lookup('google.rpc');
 const errors = new protobuf.Root();
 errors.resolvePath = (_origin, target) => path.join(protos, target);
 errors.loadSync('rowgate/v1/error.proto');
@@ -59,7 +59,7 @@ async function failure(database, sql) {
   const [raw] = error.metadata.get('grpc-status-details-bin');
   const status = rpc.lookupType('Status').decode(raw);
   const detail = (name, type) => {
-    const any = status.details.find((d) => d.type_url.endsWith(`/${name}`) || d.typeUrl?.endsWith(`/${name}`));
+    const any = status.details.find((d) => d.type_url.endsWith(`/${name}`));
     assert.ok(any, `${name} is missing from ${JSON.stringify(status)}`);
     return type.decode(any.value);
   };

@@ -11,7 +11,7 @@ durations=()
 part() {
   local title=$1 start=$SECONDS
   shift
-  printf '\n== %s\n' "$title"
+  printf '\n== %s: RUN\n' "$title"
   "$@"
   durations+=("$(printf '%5d s  %s' $((SECONDS - start)) "$title")")
 }
