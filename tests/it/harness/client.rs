@@ -58,7 +58,11 @@ impl Client {
     }
 
     /// Runs a statement on the default database.
-    pub(crate) async fn query(&self, sql: &str, parameters: &[Value]) -> Result<ResultSet, Failure> {
+    pub(crate) async fn query(
+        &self,
+        sql: &str,
+        parameters: &[Value],
+    ) -> Result<ResultSet, Failure> {
         self.run(request(sql, parameters)).await
     }
 
@@ -176,11 +180,7 @@ pub(crate) struct Streamed {
 
 /// A request on the default database without options.
 pub(crate) fn request(sql: &str, parameters: &[Value]) -> QueryRequest {
-    QueryRequest {
-        sql: sql.to_owned(),
-        parameters: parameters.to_vec(),
-        ..QueryRequest::default()
-    }
+    QueryRequest { sql: sql.to_owned(), parameters: parameters.to_vec(), ..QueryRequest::default() }
 }
 
 /// A request with options.
@@ -270,7 +270,8 @@ fn check_pushback(status: &Status, retry_after: Option<Duration>) {
 }
 
 fn database_error(status: &Status) -> DatabaseError {
-    let status = tonic_types::Status::decode(status.details()).expect("details are google.rpc.Status");
+    let status =
+        tonic_types::Status::decode(status.details()).expect("details are google.rpc.Status");
     let any = status.details.iter().find(|any| any.type_url.ends_with("/rowgate.v1.DatabaseError"));
     let any = any.unwrap_or_else(|| panic!("no DatabaseError: {status:?}"));
     DatabaseError::decode(&*any.value).expect("it is a DatabaseError")

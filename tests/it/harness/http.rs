@@ -26,7 +26,8 @@ impl Response {
 pub(crate) async fn get(address: SocketAddr, path: &str) -> Response {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.expect("the server accepts");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("the server reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("the server answers in UTF-8");

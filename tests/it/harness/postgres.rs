@@ -137,7 +137,12 @@ impl Postgres {
     fn run_psql(&self, sql: &str) -> Output {
         let mut command = Command::new(tool("psql"));
         command.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres"]);
-        command.arg("-h").arg(&self.directory).args(["-p", &self.port.to_string(), "-d", "postgres"]);
+        command.arg("-h").arg(&self.directory).args([
+            "-p",
+            &self.port.to_string(),
+            "-d",
+            "postgres",
+        ]);
         // The baseline that api.md promises, whatever the server's own defaults are.
         let baseline = "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC \
                         -c extra_float_digits=1 -c bytea_output=hex";
@@ -245,7 +250,8 @@ fn template(user: &User, base: &Path) -> PathBuf {
     let lock = File::create(base.join("lock")).expect("the directory is ours");
     lock.lock().expect("files can be locked");
     let version = Command::new(tool("postgres")).arg("--version").output().expect("postgres runs");
-    let version = String::from_utf8_lossy(&version.stdout).replace(|c: char| !c.is_alphanumeric(), "");
+    let version =
+        String::from_utf8_lossy(&version.stdout).replace(|c: char| !c.is_alphanumeric(), "");
     let template = base.join(format!("template-{version}"));
     if !template.exists() {
         let fresh = base.join(format!("fresh-{}", std::process::id()));
@@ -253,7 +259,15 @@ fn template(user: &User, base: &Path) -> PathBuf {
         fs::write(base.join("password"), PASSWORD).expect("the directory is ours");
         let mut command = user.command(tool("initdb"));
         command.arg("-D").arg(&fresh).arg(format!("--pwfile={}", base.join("password").display()));
-        command.args(["-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1"]);
+        command.args([
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+            "--wal-segsize=1",
+        ]);
         let output = command.output().expect("initdb runs");
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
         fs::write(fresh.join("pg_hba.conf"), HBA).expect("the directory is ours");

@@ -42,7 +42,8 @@ impl Server {
         command.stderr(File::create(directory.path().join("log")).expect("it is ours"));
         let mut child = command.spawn().expect("the binary was built");
         let lines = lines_of(&mut child);
-        let mut server = Self { child, grpc: unset(), ops: unset(), greeting: Vec::new(), directory };
+        let mut server =
+            Self { child, grpc: unset(), ops: unset(), greeting: Vec::new(), directory };
         server.read_addresses(&lines);
         server
     }
@@ -90,7 +91,8 @@ impl Server {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .expect("it runs, on a system with /proc");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-        let kibibytes: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("kB");
+        let kibibytes: u64 =
+            line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("kB");
         kibibytes * 1024
     }
 
@@ -162,7 +164,9 @@ pub(crate) fn address_in(line: &str) -> Option<SocketAddr> {
 #[test]
 fn an_address_is_found_in_a_sentence() {
     let address = Some(SocketAddr::from(([127, 0, 0, 1], 50051)));
-    for line in ["gRPC on 127.0.0.1:50051.", "  grpc  127.0.0.1:50051", "http://127.0.0.1:50051/livez"] {
+    for line in
+        ["gRPC on 127.0.0.1:50051.", "  grpc  127.0.0.1:50051", "http://127.0.0.1:50051/livez"]
+    {
         assert_eq!(address_in(line), address, "{line}");
     }
     assert_eq!(address_in("rowgate 0.1.0: ready"), None);

@@ -1,6 +1,5 @@
 //! Waiting for an event, with a deadline: the one place in the tests where time passes.
 
-use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// Between two looks.
@@ -24,10 +23,10 @@ pub(crate) fn eventually<T>(
 }
 
 /// As [`eventually`], where looking is itself a call.
-pub(crate) async fn eventually_async<T, F: Future<Output = Option<T>>>(
+pub(crate) async fn eventually_async<T>(
     what: &str,
     within: Duration,
-    mut look: impl FnMut() -> F,
+    mut look: impl AsyncFnMut() -> Option<T>,
 ) -> T {
     let start = Instant::now();
     loop {
