@@ -54,13 +54,10 @@ impl Server {
             let Ok(line) = lines.recv_timeout(START) else {
                 panic!("no addresses on standard output, only {:?}", self.greeting);
             };
-            if let Some(address) = address_in(&line) {
-                let lower = line.to_lowercase();
-                if lower.contains("ops") || lower.contains("http") {
-                    self.ops = address;
-                } else if self.grpc == unset() {
-                    self.grpc = address;
-                }
+            match (line.split_whitespace().next(), address_in(&line)) {
+                (Some("gRPC"), Some(address)) => self.grpc = address,
+                (Some("operators"), Some(address)) => self.ops = address,
+                _ => {}
             }
             self.greeting.push(line);
         }
