@@ -31,16 +31,7 @@ impl Client {
     /// Connects.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("it is a URL");
-        Self::over(endpoint.connect().await.expect("the server accepts"))
-    }
-
-    /// A client that connects when it first calls, and again after it lost the connection.
-    pub(crate) fn lazy(address: SocketAddr) -> Self {
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("it is a URL");
-        Self::over(endpoint.connect_lazy())
-    }
-
-    fn over(channel: Channel) -> Self {
+        let channel = endpoint.connect().await.expect("the server accepts");
         let database = DatabaseServiceClient::new(channel.clone())
             .max_decoding_message_size(LARGEST)
             .max_encoding_message_size(LARGEST);

@@ -116,11 +116,6 @@ impl Postgres {
         format!("postgres://{role}:{password}@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// The port on loopback.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// What `psql -At` prints for one statement or several, without the last line's end.
     #[track_caller]
     pub(crate) fn psql(&self, sql: &str) -> String {

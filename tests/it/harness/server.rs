@@ -44,15 +44,15 @@ impl Server {
         let lines = lines_of(&mut child);
         let mut server =
             Self { child, grpc: unset(), ops: unset(), greeting: Vec::new(), directory };
-        server.read_addresses(&lines);
+        server.read_greeting(&lines);
         server
     }
 
-    /// Reads standard output until both addresses have been there.
-    fn read_addresses(&mut self, lines: &Receiver<String>) {
-        while self.grpc == unset() || self.ops == unset() {
+    /// Reads the greeting, whose last line is the one to paste.
+    fn read_greeting(&mut self, lines: &Receiver<String>) {
+        while !self.greeting.last().is_some_and(|line| line.contains("grpcurl")) {
             let Ok(line) = lines.recv_timeout(START) else {
-                panic!("no addresses on standard output, only {:?}", self.greeting);
+                panic!("no greeting on standard output, only {:?}", self.greeting);
             };
             match (line.split_whitespace().next(), address_in(&line)) {
                 (Some("gRPC"), Some(address)) => self.grpc = address,
@@ -61,6 +61,12 @@ impl Server {
             }
             self.greeting.push(line);
         }
+        assert!(self.grpc != unset() && self.ops != unset(), "no address in {:?}", self.greeting);
+    }
+
+    /// What it printed when it was ready.
+    pub(crate) fn greeting(&self) -> &[String] {
+        &self.greeting
     }
 
     /// Where gRPC is served.
