@@ -22,12 +22,8 @@ impl Source {
         if parts.first() == Some(&"src") && parts.iter().any(|p| ["tests", "tests.rs"].contains(p))
         {
             code.clear();
-        } else if let Some(tests) = code.find("\n#[cfg(test)]\nmod ") {
-            // `mod x;` is a file of its own; what follows it is code again.
-            let block = code[tests..].find(['{', ';']).map(|at| code.as_bytes()[tests + at]);
-            if block == Some(b'{') {
-                code.truncate(tests + 1);
-            }
+        } else if let Some(tests) = tests_start(&code) {
+            code.truncate(tests);
         }
         Self { path, text, code }
     }
@@ -90,6 +86,15 @@ impl Source {
     fn line_of(&self, offset: usize) -> usize {
         self.code[..offset].matches('\n').count() + 1
     }
+}
+
+/// Where the block of tests starts, whoever may see it. Tests in a file of their own are no block.
+fn tests_start(code: &str) -> Option<usize> {
+    const MARK: &str = "\n#[cfg(test)]\n";
+    code.match_indices(MARK).map(|(at, _)| at + 1).find(|at| {
+        let item = code[*at..].lines().nth(1).unwrap_or_default();
+        item.split_whitespace().any(|word| word == "mod") && item.trim_end().ends_with('{')
+    })
 }
 
 fn is_word(c: char) -> bool {
@@ -250,7 +255,7 @@ fn uses_are_found_in_groups_and_in_paths() {
 #[test]
 fn functions_are_measured_and_tests_are_not() {
     let text = "fn a(x: [u8; 2]) -> u8 {\n  if x { 1 }\n  else { \"}\" }\n}\ntrait T { fn b(); }\n\
-                #[cfg(test)]\nmod tests { fn c() {} }\n";
+                #[cfg(test)]\npub(crate) mod tests {\nfn c() {} }\n";
     let source = Source::new("src/x.rs", text);
     assert_eq!(source.functions(), [("a".to_owned(), 1, 4)]);
     assert_eq!(source.lines(), 5);
