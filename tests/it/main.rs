@@ -8,6 +8,8 @@
 //! | `types` | every PostgreSQL type, compared with what `psql` prints |
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `outage` | a database that goes away and comes back |
+//! | `connect` | ways to the database: sockets, TLS, passwords, variables |
+//! | `logs` | the log, and what must not be in it |
 //! | `stream` | a million rows, and how much memory they take |
 //! | `config_cli` | the command line, and configurations with mistakes |
 //! | `readme` | the commands that README.md shows |
@@ -16,9 +18,13 @@
 #[cfg(test)]
 mod config_cli;
 #[cfg(test)]
+mod connect;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod logs;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]

@@ -116,6 +116,26 @@ impl Postgres {
         format!("postgres://{role}:{password}@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// The port on loopback, and the number of the socket.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The directory of the socket.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Writes a file into the data directory, readable by the server alone.
+    pub(crate) fn put(&self, name: &str, content: &[u8]) {
+        let path = self.directory.join("data").join(name);
+        fs::write(&path, content).expect("the directory is ours");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
+        if let Some((user, group)) = self.user.switch {
+            std::os::unix::fs::chown(&path, Some(user), Some(group)).expect("root may chown");
+        }
+    }
+
     /// What `psql -At` prints for one statement or several, without the last line's end.
     #[track_caller]
     pub(crate) fn psql(&self, sql: &str) -> String {
