@@ -3,6 +3,7 @@
 
 mod deadlines;
 mod errors;
+mod hostile;
 mod limits;
 mod options;
 mod parameters;

@@ -18,6 +18,7 @@ contract! {
     a_stream_that_cannot_start_fails_without_a_part
     a_stream_that_fails_midway_has_no_summary
     streamed_values_are_those_of_a_query
+    a_stream_fails_as_a_query_does
     a_stream_that_is_dropped_frees_its_connection
     streams_run_beside_each_other
 }
@@ -115,6 +116,29 @@ async fn streamed_values_are_those_of_a_query(service: Service) {
     let whole = service.client.run(request.clone()).await.expect("it runs");
     let streamed = service.client.stream(request).await.expect("it runs");
     assert_eq!((whole.rows, whole.columns), (streamed.rows, streamed.header.columns));
+}
+
+async fn a_stream_fails_as_a_query_does(service: Service) {
+    service.client.must("create table t (id integer primary key, n integer not null)", &[]).await;
+    service.client.must("insert into t values (1, 1)", &[]).await;
+    for sql in [
+        "insert into t values (1, 1)",
+        "insert into t values (2, null)",
+        "select * from nowhere",
+        "select nothing from t",
+        "selct 1",
+        "begin",
+        "",
+        "select 1; select 2",
+        "create table t (id integer)",
+        "select $1",
+    ] {
+        let query = service.client.must_fail(sql, &[]).await;
+        let stream = service.client.stream(request(sql, &[])).await.expect_err(sql);
+        assert_eq!(query.what(), stream.what(), "{sql}");
+        assert_eq!((&query.message, &query.outcome), (&stream.message, &stream.outcome), "{sql}");
+        assert_eq!(query.report, stream.report, "{sql}");
+    }
 }
 
 async fn a_stream_that_is_dropped_frees_its_connection(service: Service) {
