@@ -89,14 +89,20 @@ impl Server {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
-    /// The memory it keeps resident, in bytes.
+    /// The memory it keeps resident, in bytes: from /proc where there is one, else from `ps`.
     pub(crate) fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
-            .expect("it runs, on a system with /proc");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-        let kibibytes: u64 =
-            line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("kB");
-        kibibytes * 1024
+        let pid = self.child.id().to_string();
+        let kibibytes = fs::read_to_string(format!("/proc/{pid}/status")).map_or_else(
+            |_no_proc| {
+                let output = Command::new("ps").args(["-o", "rss=", "-p", &pid]).output();
+                String::from_utf8(output.expect("ps runs").stdout).expect("a number")
+            },
+            |status| {
+                let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+                line.expect("VmRSS").trim_end_matches("kB").to_owned()
+            },
+        );
+        kibibytes.trim().parse::<u64>().expect("a number of KiB") * 1024
     }
 
     /// Sends a signal by its name.
