@@ -57,10 +57,17 @@ async fn an_unknown_database_is_not_found(service: Service) {
 }
 
 async fn an_empty_statement_is_refused(service: Service) {
-    for sql in ["", "  \n", ";", "-- nothing", "/* nothing */ ;;"] {
+    for sql in ["", "  \n"] {
         let failure = service.client.must_fail(sql, &[]).await;
         assert_eq!(failure.code, Code::InvalidArgument, "{sql:?}: {failure:?}");
         assert_eq!(failure.fields(), ["sql"], "{sql:?}: {failure:?}");
+    }
+    // Text without a statement in it may be refused too, or do nothing.
+    for sql in [";", "-- remark", "/* remark */ ;;"] {
+        match service.client.query(sql, &[]).await {
+            Err(failure) => assert_eq!(failure.code, Code::InvalidArgument, "{sql:?}: {failure:?}"),
+            Ok(result) => assert!(!result.has_columns && result.command.is_empty(), "{result:?}"),
+        }
     }
 }
 
@@ -74,7 +81,7 @@ async fn transaction_control_is_refused(service: Service) {
         "savepoint a",
         "release a",
         "rollback to a",
-        "/* a /* remark */ */ begin",
+        service.pick("/* a remark */ begin", "/* a /* remark */ */ begin"),
         "-- a remark\n  Commit;",
         ";; rollback",
         "begin; select 1",
@@ -109,7 +116,8 @@ async fn a_duplicate_already_exists(service: Service) {
 async fn a_table_that_exists_already_exists(service: Service) {
     service.client.must("create table t (id integer)", &[]).await;
     let failure = service.client.must_fail("create table t (id integer)", &[]).await;
-    assert_eq!(failure.what(), (Code::AlreadyExists, "DUPLICATE_TABLE"), "{failure:?}");
+    let reason = service.pick("DUPLICATE_OBJECT", "DUPLICATE_TABLE");
+    assert_eq!(failure.what(), (Code::AlreadyExists, reason), "{failure:?}");
 }
 
 async fn a_violated_constraint_is_a_failed_precondition(service: Service) {

@@ -63,7 +63,7 @@ async fn garbage_is_an_invalid_argument(service: Service) {
         "'",
         "select '",
         "\"",
-        "/* never closed",
+        service.pick("'", "/* never closed"),
         "$$",
         "$tag$ never closed",
         "select $",
@@ -87,7 +87,9 @@ async fn more_parameters_than_the_protocol_has_are_refused(service: Service) {
     let parameters = vec![Value::int64(1); 70_000];
     let failure = service.client.must_fail("select $1", &parameters).await;
     assert_eq!(failure.code, Code::InvalidArgument, "{failure:?}");
-    let failure = service.client.must_fail("select $70000", &parameters).await;
+    // SQLite takes `$70000` for a name like any other.
+    let far = service.pick("select ?70000", "select $70000");
+    let failure = service.client.must_fail(far, &parameters).await;
     assert_eq!(failure.code, Code::InvalidArgument, "{failure:?}");
     assert_alive(&service).await;
 }

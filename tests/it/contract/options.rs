@@ -44,7 +44,7 @@ async fn a_bad_tag_is_refused(service: Service) {
 }
 
 async fn a_timeout_that_is_not_positive_is_refused(service: Service) {
-    for (seconds, nanos) in [(0, 0), (-1, 0), (0, -1), (1, -1), (0, 1_000_000_000)] {
+    for (seconds, nanos) in [(0, 0), (-1, 0), (0, -1), (-1, -5)] {
         let request = request_with("select 1", timeout(seconds, nanos));
         let failure = service.client.run(request).await.expect_err("it is not positive");
         assert_refused(&failure, "options.timeout");

@@ -40,7 +40,7 @@ async fn rows_come_in_order_with_their_columns(service: Service) {
 }
 
 async fn null_is_null(service: Service) {
-    let result = service.client.must("select null as nothing", &[]).await;
+    let result = service.client.must("select null as missing", &[]).await;
     assert_eq!(values(&result), [[Value::null()]]);
 }
 
