@@ -44,7 +44,7 @@ const SETUP: &str = "
     create trigger dirtying before insert on triggered for each row execute function on_insert();
     create table defaulted (id int, x text default set_config('my.leak', 'default', false));
     create function plus(int, text) returns text language sql as $$ select dirty() $$;
-    create operator +++ (leftarg = int, rightarg = text, function = plus);
+    create operator <+> (leftarg = int, rightarg = text, function = plus);
     create domain checked as int check (set_config('my.leak', 'domain', false) is not null);
     create procedure committing() language plpgsql as $$
       begin perform set_config('my.leak', 'procedure', false); commit; end $$;
@@ -70,7 +70,7 @@ const DIRTY: &[&str] = &[
     "select 1 where set_config('my.leak', 'where', false) is not null",
     "select * from set_config('my.leak', 'from', false)",
     "select dirty()",
-    "select 1 +++ 'a'",
+    "select 1 <+> 'a'",
     "select 1::checked",
     "select * from innocent",
     "select * from nested",
