@@ -226,7 +226,7 @@ async fn a_statement_that_cannot_be_described_fails_as_a_query_does(service: Ser
 
 async fn sigterm_ends_it_after_the_last_call(mut service: Service) {
     let slow = service.pick(
-        "with recursive c(n) as (select 1 union all select n + 1 from c where n < 1000000) \
+        "with recursive c(n) as (select 1 union all select n + 1 from c where n < 3000000) \
          select count(*) from c",
         "select count(*) from (select pg_sleep(0.5)) as slept",
     );
