@@ -1,0 +1,189 @@
+//! The command line: configurations with mistakes, secrets that stay secret, exit statuses.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::{Output, Stdio};
+
+use tempfile::TempDir;
+
+use crate::harness::server::{Server, rowgate, run};
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory can be made")
+}
+
+fn with_file(text: &str) -> TempDir {
+    let directory = directory();
+    fs::write(directory.path().join("rowgate.toml"), text).expect("it is ours");
+    directory
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+const FIVE_MISTAKES: &str = r#"
+default_databse = "main"
+[grpc]
+listen = "nowhere"
+workers = 0
+[databases.main]
+url = "postgres://me:s3cret@db/shop"
+[databases.main.pool]
+min = 50
+max = 10
+acquire_timeout = "soon"
+"#;
+
+#[test]
+fn five_mistakes_are_five_problems_and_status_78() {
+    let directory = with_file(FIVE_MISTAKES);
+    for command in [&["serve"][..], &[], &["config", "show"], &["config", "check", "--no-connect"]]
+    {
+        let output = run(directory.path(), command, &[]);
+        assert_eq!(output.status.code(), Some(78), "{command:?}");
+        let told = stderr(&output);
+        assert!(told.contains("5 problems"), "{told}");
+        for (key, help) in [
+            ("default_databse", "default_database"),
+            ("grpc.listen", "127.0.0.1:50051"),
+            ("grpc.workers", "1"),
+            ("databases.main.pool.min", "databases.main.pool.max"),
+            ("databases.main.pool.acquire_timeout", "30s"),
+        ] {
+            let problem = told.split("\n\n").find(|problem| problem.trim_start().starts_with(key));
+            let problem = problem.unwrap_or_else(|| panic!("nothing of {key} in:\n{told}"));
+            assert!(problem.contains(help), "no `{help}` in: {problem}");
+            assert!(problem.contains("rowgate.toml"), "not where it is: {problem}");
+        }
+        assert!(!told.contains("s3cret"), "{told}");
+        assert!(stdout(&output).is_empty());
+    }
+}
+
+#[test]
+fn the_configuration_is_shown_with_origins_and_without_secrets() {
+    let directory = with_file(
+        "[databases.main]\nurl = \"postgres://me:first-s3cret@db/shop\"\n\
+         [databases.other]\nurl = \"${file:url}\"\n[databases.third]\nurl = \"${env:THIRD}\"\n",
+    );
+    fs::write(directory.path().join("url"), "postgres://me:second-s3cret@db/a\n").expect("ours");
+    let environment = [
+        ("THIRD", "postgres://me:third-s3cret@db/b?sslmode=disable"),
+        ("ROWGATE__DATABASES__MAIN__POOL__MAX", "7"),
+        ("ROWGATE_SECRET_KEY", "Nx7qFVFN15Hrge_mGAf0JLPR-cdHe2IMOoDGevKUrIQ="),
+    ];
+    let output = run(directory.path(), &["config", "show"], &environment);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let shown = stdout(&output) + &stderr(&output);
+    assert!(!shown.contains("s3cret"), "{shown}");
+    assert!(!shown.contains("Nx7q"), "{shown}");
+    for (key, origin) in [
+        ("databases.main.pool.max = 7", "ROWGATE__DATABASES__MAIN__POOL__MAX"),
+        ("databases.main.url = ", "rowgate.toml"),
+        ("databases.main.pool.min = ", "default"),
+    ] {
+        let line = shown.lines().find(|line| line.starts_with(key));
+        assert!(line.is_some_and(|line| line.contains(origin)), "{key}, {origin} in:\n{shown}");
+    }
+}
+
+#[test]
+fn an_encrypted_secret_works_and_a_wrong_key_is_explained() {
+    let directory = directory();
+    let keygen = || stdout(&run(directory.path(), &["secret", "keygen"], &[])).trim().to_owned();
+    let (right, wrong) = (keygen(), keygen());
+    let mut command = rowgate(directory.path());
+    command.args(["secret", "encrypt"]).env("ROWGATE_SECRET_KEY", &right);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
+    let mut input = child.stdin.take().expect("the pipe was asked for");
+    input.write_all(b"postgres://me:s3cret@db/shop").expect("it reads");
+    drop(input);
+    let token = stdout(&child.wait_with_output().expect("it ends")).trim().to_owned();
+    assert!(token.starts_with("fernet:"), "{token}");
+    fs::write(
+        directory.path().join("rowgate.toml"),
+        format!("[databases.main]\nurl = \"{token}\"\n"),
+    )
+    .expect("it is ours");
+
+    let show =
+        |keys: &str| run(directory.path(), &["config", "show"], &[("ROWGATE_SECRET_KEY", keys)]);
+    for keys in [right.clone(), format!("{wrong},{right}")] {
+        let output = show(&keys);
+        assert!(stdout(&output).contains("@db/shop"), "{}", stderr(&output));
+    }
+    for (keys, told) in [(wrong.as_str(), "ROWGATE_SECRET_KEY"), ("short", "44 characters")] {
+        let output = show(keys);
+        assert_eq!(output.status.code(), Some(78));
+        let explained = stderr(&output);
+        assert!(
+            explained.contains("databases.main.url") && explained.contains(told),
+            "{explained}"
+        );
+        assert!(!explained.contains(keys), "the key itself is shown: {explained}");
+    }
+    let output = run(directory.path(), &["config", "show"], &[]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(stderr(&output).contains("ROWGATE_SECRET_KEY"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_example_is_a_configuration_and_is_the_file_in_the_repository() {
+    let directory = directory();
+    let example = stdout(&run(directory.path(), &["config", "example"], &[]));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/rowgate.example.toml");
+    assert_eq!(example, fs::read_to_string(file).expect("it is there"));
+    let directory = with_file(&example);
+    let output = run(directory.path(), &["config", "check", "--no-connect"], &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn an_open_listener_needs_a_word() {
+    let directory = directory();
+    let open = ["serve", "--listen", "0.0.0.0:0", "--ops-listen", "127.0.0.1:0"];
+    let output = run(directory.path(), &open, &[]);
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--insecure"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_port_that_is_taken_is_an_error_and_no_mystery() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let serve = ["serve", "--listen", &address, "--ops-listen", "127.0.0.1:0"];
+    let output = run(directory().path(), &serve, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains(&address), "{}", stderr(&output));
+}
+
+#[test]
+fn the_command_line_is_a_client() {
+    let server = Server::start("");
+    let address = format!("http://{}", server.grpc());
+    let ask = |more: &[&str]| {
+        let arguments = [&["query", "--address", &address], more].concat();
+        run(server.directory(), &arguments, &[])
+    };
+    let output = ask(&["select $1 as word, 2 as number", "-p", "a,b", "--format", "csv"]);
+    assert_eq!(stdout(&output), "word,number\n\"a,b\",2\n", "{}", stderr(&output));
+    let output = ask(&["select 1 as one", "--format", "json"]);
+    assert_eq!(stdout(&output), "{\"one\":1}\n", "{}", stderr(&output));
+    let output = ask(&["select 1 as one"]);
+    assert!(stdout(&output).contains("one"), "{}", stdout(&output));
+    let output = ask(&["select * from nowhere"]);
+    assert!(!output.status.success());
+    assert!(stderr(&output).contains("nowhere"), "{}", stderr(&output));
+
+    let health = |more: &[&str]| {
+        let arguments = [&["health", "--address", &address], more].concat();
+        run(server.directory(), &arguments, &[]).status.success()
+    };
+    assert!(health(&["--service", "liveness"]));
+    assert!(!health(&["--service", "database.mian"]));
+}

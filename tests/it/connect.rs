@@ -1,0 +1,215 @@
+//! Ways to the database: sockets, TLS in all its modes, passwords, and the variables that name it.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use rowgate::value::proto::Value;
+use tempfile::TempDir;
+use tonic::Code;
+
+use crate::harness::client::Client;
+use crate::harness::postgres::{PASSWORD, Postgres};
+use crate::harness::server::Server;
+use crate::harness::wait::eventually_async;
+
+/// Certificates that are good for a day: an authority, a server called `localhost`, a client.
+struct Certificates(TempDir);
+
+impl Certificates {
+    fn make() -> Self {
+        let certificates = Self(tempfile::tempdir().expect("a directory can be made"));
+        certificates.openssl(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 \
+             -subj /CN=authority -keyout ca.key -out ca.crt",
+        );
+        for (name, subject) in [("server", "localhost"), ("client", "postgres")] {
+            certificates.openssl(&format!(
+                "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={subject} \
+                 -keyout {name}.key -out {name}.csr"
+            ));
+            let extension = format!("subjectAltName=DNS:{subject}\n");
+            fs::write(certificates.0.path().join("extension"), extension).expect("it is ours");
+            certificates.openssl(&format!(
+                "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 1 \
+                 -extfile extension -out {name}.crt"
+            ));
+        }
+        certificates
+    }
+
+    fn openssl(&self, arguments: &str) {
+        let mut command = Command::new("openssl");
+        command.args(arguments.split_whitespace()).current_dir(self.0.path());
+        let output = command.output().expect("openssl is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+}
+
+/// A server that speaks TLS; `hba` says who may come, and how.
+fn postgres(certificates: &Certificates, hba: &str) -> Postgres {
+    let postgres = Postgres::start();
+    for name in ["server.crt", "server.key", "ca.crt"] {
+        postgres.put(name, &fs::read(certificates.path(name)).expect("it was made"));
+    }
+    postgres.put("pg_hba.conf", format!("local all all trust\n{hba}\n").as_bytes());
+    postgres.psql("alter system set ssl_ca_file = 'ca.crt'");
+    postgres.psql("alter system set ssl = on");
+    postgres.psql("select pg_reload_conf()");
+    postgres
+}
+
+/// Whether the service's own connection is encrypted; the code of the failure when there is none.
+async fn is_encrypted(url: &str, tls: &str) -> Result<bool, Code> {
+    let server = Server::start(&format!("[databases.main]\nurl = \"{url}\"\n{tls}\n"));
+    let client = Client::connect(server.grpc()).await;
+    let sql = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+    let result = client.query(sql, &[]).await.map_err(|failure| failure.code)?;
+    Ok(result.rows[0].values == [Value::bool(true)])
+}
+
+fn assert_refused(answer: Result<bool, Code>, why: &str) {
+    let code = answer.expect_err(why);
+    assert!([Code::Unavailable, Code::FailedPrecondition].contains(&code), "{why}: {code}");
+}
+
+const SCRAM: &str = "host all all 127.0.0.1/32 scram-sha-256";
+
+#[tokio::test]
+async fn each_mode_of_tls_does_what_it_says() {
+    let (ours, others) = (Certificates::make(), Certificates::make());
+    let postgres = postgres(&ours, SCRAM);
+    let by_address = postgres.url();
+    let by_name = by_address.replace("127.0.0.1", "localhost");
+    let with = |mode: &str, authority: &Certificates| {
+        format!("[databases.main.tls]\nmode = \"{mode}\"\nca = \"{}\"", authority.path("ca.crt"))
+    };
+    assert_eq!(is_encrypted(&by_address, "").await, Ok(false), "loopback needs none");
+    assert_eq!(is_encrypted(&format!("{by_address}?sslmode=disable"), "").await, Ok(false));
+    assert_eq!(is_encrypted(&format!("{by_address}?sslmode=require"), "").await, Ok(true));
+    assert_eq!(is_encrypted(&by_address, &with("verify-ca", &ours)).await, Ok(true));
+    assert_eq!(is_encrypted(&by_name, &with("verify-full", &ours)).await, Ok(true));
+    let authority = format!("{by_name}?sslmode=verify-full&sslrootcert={}", ours.path("ca.crt"));
+    assert_eq!(is_encrypted(&authority, "").await, Ok(true));
+
+    let wrong_name = is_encrypted(&by_address, &with("verify-full", &ours)).await;
+    assert_refused(wrong_name, "the certificate is for `localhost`");
+    let unknown = is_encrypted(&by_name, &with("verify-ca", &others)).await;
+    assert_refused(unknown, "another authority");
+    let unknown = is_encrypted(&by_name, &with("verify-full", &others)).await;
+    assert_refused(unknown, "another authority");
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_refused_where_tls_is_asked_for() {
+    let postgres = Postgres::start();
+    let answer = is_encrypted(&format!("{}?sslmode=require", postgres.url()), "").await;
+    assert_refused(answer, "the server has no TLS");
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_a_server_that_asks() {
+    let certificates = Certificates::make();
+    let hba = "hostssl all all 127.0.0.1/32 cert";
+    let postgres = postgres(&certificates, hba);
+    let tls = format!(
+        "[databases.main.tls]\nmode = \"verify-ca\"\nca = \"{}\"\ncert = \"{}\"\nkey = \"{}\"",
+        certificates.path("ca.crt"),
+        certificates.path("client.crt"),
+        certificates.path("client.key"),
+    );
+    assert_eq!(is_encrypted(&postgres.url(), &tls).await, Ok(true));
+    let without = tls.lines().take(3).collect::<Vec<_>>().join("\n");
+    assert_refused(is_encrypted(&postgres.url(), &without).await, "no certificate");
+}
+
+#[tokio::test]
+async fn every_kind_of_password_is_understood() {
+    let postgres = Postgres::start();
+    for (method, encryption) in
+        [("scram-sha-256", "scram-sha-256"), ("md5", "md5"), ("password", "md5")]
+    {
+        postgres.psql(&format!(
+            "set password_encryption = '{encryption}'; alter role postgres password '{PASSWORD}'"
+        ));
+        let hba = format!("local all all trust\nhost all all 127.0.0.1/32 {method}\n");
+        postgres.put("pg_hba.conf", hba.as_bytes());
+        postgres.psql("select pg_reload_conf()");
+        assert_eq!(is_encrypted(&postgres.url(), "").await, Ok(false), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_a_way_too() {
+    let postgres = Postgres::start();
+    let (directory, port) = (postgres.directory().display(), postgres.port());
+    let escaped = postgres.directory().display().to_string().replace('/', "%2F");
+    for url in [
+        format!("postgres://postgres@{escaped}:{port}/postgres"),
+        format!("postgres:///postgres?host={directory}&port={port}&user=postgres"),
+    ] {
+        assert_eq!(is_encrypted(&url, "").await, Ok(false), "{url}");
+    }
+}
+
+/// Starts a server that knows its database from the environment alone.
+async fn one_from(environment: &[(&str, &str)]) -> Value {
+    let server = Server::start_with("", environment);
+    let client = Client::connect(server.grpc()).await;
+    let sql = "select current_user || '@' || current_database() || ' ' || \
+               current_setting('application_name')";
+    client.must(sql, &[]).await.rows.remove(0).values.remove(0)
+}
+
+#[tokio::test]
+async fn the_environment_names_the_database() {
+    let postgres = Postgres::start();
+    postgres.psql("create database shop; create role keeper login password 'pass%word'");
+    let url = format!(
+        "postgres://keeper:pass%25word@127.0.0.1:{}/shop?application_name=till",
+        postgres.port()
+    );
+    assert_eq!(one_from(&[("DATABASE_URL", &url)]).await, Value::text("keeper@shop till"));
+    let port = postgres.port().to_string();
+    let libpq = [
+        ("PGHOST", "127.0.0.1"),
+        ("PGPORT", port.as_str()),
+        ("PGUSER", "keeper"),
+        ("PGPASSWORD", "pass%word"),
+        ("PGDATABASE", "shop"),
+        ("PGAPPNAME", "till"),
+    ];
+    assert_eq!(one_from(&libpq).await, Value::text("keeper@shop till"));
+}
+
+#[tokio::test]
+async fn the_pool_is_warm_before_the_first_call_and_stays_within_its_bounds() {
+    let postgres = Postgres::start();
+    let settings = "[databases.main.pool]\nmin = 3\nmax = 6";
+    let server =
+        Server::start(&format!("[databases.main]\nurl = \"{}\"\n{settings}\n", postgres.url()));
+    let count = "select count(*) from pg_stat_activity where backend_type = 'client backend' \
+                 and pid <> pg_backend_pid()";
+    let count = || postgres.psql(count).parse::<u32>().expect("a number");
+    eventually_async("three connections are open", Duration::from_secs(5), async || {
+        (count() >= 3).then_some(())
+    })
+    .await;
+    let client = Client::connect(server.grpc()).await;
+    let calls: Vec<_> = (0..30)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.query("select pg_sleep(0.05)", &[]).await })
+        })
+        .collect();
+    eventually_async("six work", Duration::from_secs(5), async || (count() >= 6).then_some(()))
+        .await;
+    assert!(count() <= 7, "six and one probe");
+    for call in calls {
+        call.await.expect("no panic").expect("it waits its turn");
+    }
+}

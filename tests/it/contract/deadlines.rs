@@ -1,0 +1,131 @@
+//! Every call ends within 50 ms of its deadline, and the work in the database with it.
+
+use std::time::{Duration, Instant};
+
+use rowgate::value::proto::{QueryOptions, QueryRequest};
+use tonic::Code;
+
+use super::contract;
+use crate::harness::Service;
+use crate::harness::client::{Failure, PATIENCE, request, request_with};
+
+contract! {
+    a_timeout_ends_the_call_in_time
+    the_callers_deadline_ends_the_call_before_the_callers_timer
+    a_timeout_ends_a_stream_in_time
+    a_write_past_its_deadline_is_not_applied
+    the_service_works_after_many_timeouts
+    a_caller_who_goes_away_frees_its_connection
+}
+
+mod configured {
+    use super::*;
+    use crate::contract::contract;
+
+    contract! {
+        with "default_deadline = \"300ms\"\nmax_deadline = \"600ms\"":
+        the_default_deadline_holds
+        the_longest_deadline_holds
+    }
+
+    async fn the_default_deadline_holds(service: Service) {
+        let start = Instant::now();
+        let status = service.client.raw().query(request(endless(&service), &[])).await;
+        let failure = Failure::from(status.expect_err("it is endless"));
+        assert_ended(&failure, start, Duration::from_millis(300));
+    }
+
+    async fn the_longest_deadline_holds(service: Service) {
+        let start = Instant::now();
+        let failure = service.client.call(request(endless(&service), &[]), PATIENCE).await;
+        let failure = failure.expect_err("it is endless");
+        assert_ended(&failure, start, Duration::from_millis(600));
+    }
+}
+
+/// How late a call may end.
+const TOLERANCE: Duration = Duration::from_millis(50);
+
+/// A statement that does not end by itself.
+fn endless(service: &Service) -> &'static str {
+    service.pick(
+        "with recursive c(n) as (select 1 union all select n + 1 from c) select count(*) from c",
+        "select pg_sleep(600)",
+    )
+}
+
+fn ending_after(sql: &str, timeout: Duration) -> QueryRequest {
+    let timeout = prost_types::Duration::try_from(timeout).expect("it is short");
+    request_with(sql, QueryOptions { timeout: Some(timeout), ..QueryOptions::default() })
+}
+
+fn assert_ended(failure: &Failure, start: Instant, deadline: Duration) {
+    let took = start.elapsed();
+    assert_eq!(failure.what(), (Code::DeadlineExceeded, "DEADLINE"), "{failure:?}");
+    assert_eq!(failure.outcome, "NOT_APPLIED");
+    assert!(took >= deadline - TOLERANCE, "it ended early: {took:?} of {deadline:?}");
+    assert!(took <= deadline + TOLERANCE, "it ended late: {took:?} of {deadline:?}");
+}
+
+async fn a_timeout_ends_the_call_in_time(service: Service) {
+    service.client.must("select 1", &[]).await;
+    for milliseconds in [100, 300] {
+        let timeout = Duration::from_millis(milliseconds);
+        let start = Instant::now();
+        let failure = service.client.run(ending_after(endless(&service), timeout)).await;
+        assert_ended(&failure.expect_err("it is endless"), start, timeout);
+    }
+}
+
+async fn the_callers_deadline_ends_the_call_before_the_callers_timer(service: Service) {
+    let deadline = Duration::from_secs(1);
+    let start = Instant::now();
+    let failure = service.client.call(request(endless(&service), &[]), deadline).await;
+    // The client's own timer would have made a status without ErrorInfo, which fails the test.
+    let failure = failure.expect_err("it is endless");
+    assert_ended(&failure, start, deadline - deadline / 20);
+}
+
+async fn a_timeout_ends_a_stream_in_time(service: Service) {
+    let timeout = Duration::from_millis(300);
+    let start = Instant::now();
+    let failure = service.client.stream(ending_after(endless(&service), timeout)).await;
+    assert_ended(&failure.expect_err("it is endless"), start, timeout);
+}
+
+async fn a_write_past_its_deadline_is_not_applied(service: Service) {
+    service.client.must("create table t (id integer)", &[]).await;
+    let sql = service.pick(
+        "insert into t with recursive c(n) as (select 1 union all select n + 1 from c) \
+         select count(*) from c",
+        "insert into t select 1 from pg_sleep(600)",
+    );
+    let timeout = Duration::from_millis(200);
+    let start = Instant::now();
+    let failure = service.client.run(ending_after(sql, timeout)).await;
+    assert_ended(&failure.expect_err("it is endless"), start, timeout);
+    assert!(service.client.must("select * from t", &[]).await.rows.is_empty());
+    service.client.must("insert into t values (1)", &[]).await;
+}
+
+async fn the_service_works_after_many_timeouts(service: Service) {
+    for _ in 0..30 {
+        let request = ending_after(endless(&service), Duration::from_millis(10));
+        let failure = service.client.run(request).await.expect_err("it is endless");
+        assert_eq!(failure.code, Code::DeadlineExceeded, "{failure:?}");
+        // The next statement on the connection must not be hit by the late cancel.
+        service.client.must("select 1", &[]).await;
+    }
+}
+
+async fn a_caller_who_goes_away_frees_its_connection(service: Service) {
+    // More than a pool holds: were they not freed, the last would wait for ten seconds.
+    for _ in 0..25 {
+        let call = service.client.run(request(endless(&service), &[]));
+        tokio::time::timeout(Duration::from_millis(20), call).await.expect_err("it is endless");
+    }
+    let start = Instant::now();
+    service.client.must("select 1", &[]).await;
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(2), "the next caller waited {took:?}");
+}

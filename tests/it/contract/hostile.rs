@@ -1,0 +1,118 @@
+//! Statements that nobody would write: the server answers something, and goes on.
+
+use rowgate::value::proto::Value;
+use tonic::Code;
+
+use super::contract;
+use crate::harness::Service;
+use crate::harness::client::request;
+
+contract! {
+    long_and_deep_statements_do_not_end_the_server
+    a_nul_in_the_statement_is_refused
+    garbage_is_an_invalid_argument
+    more_parameters_than_the_protocol_has_are_refused
+    five_hundred_calls_at_once_are_all_answered
+    names_are_not_taken_for_code
+}
+
+async fn assert_alive(service: &Service) {
+    let result = service.client.must("select 1", &[]).await;
+    assert_eq!(result.rows[0].values, [Value::int64(1)]);
+}
+
+async fn long_and_deep_statements_do_not_end_the_server(service: Service) {
+    let chain = |n: usize| format!("select 1 where 1=1{}", " or 1=1".repeat(n));
+    let nested = |n: usize| format!("select {}1{}", "(".repeat(n), ")".repeat(n));
+    let negated = |n: usize| format!("select {} true", "not ".repeat(n));
+    let cases =
+        |n: usize| format!("select {} 1 {}", "case when true then".repeat(n), "end ".repeat(n));
+    for sql in [
+        chain(2000),
+        chain(30_000),
+        chain(500_000),
+        nested(100),
+        nested(5_000),
+        nested(200_000),
+        negated(3_000),
+        negated(300_000),
+        cases(600),
+        cases(100_000),
+        format!("select 1{}", " union all select 1".repeat(20_000)),
+        format!("select '{}'", "x".repeat(1 << 20)),
+        format!("/*{}*/ select 1", "/* ".repeat(100_000)),
+        format!("select 1 as \"{}\"", "n".repeat(100_000)),
+    ] {
+        // Whatever it says, as long as it is a status of its own.
+        drop(service.client.query(&sql, &[]).await);
+        assert_alive(&service).await;
+    }
+}
+
+async fn a_nul_in_the_statement_is_refused(service: Service) {
+    for sql in ["select 'a\0b'", "select 1\0", "\0"] {
+        let failure = service.client.must_fail(sql, &[]).await;
+        assert_eq!(failure.code, Code::InvalidArgument, "{failure:?}");
+    }
+    assert_alive(&service).await;
+}
+
+async fn garbage_is_an_invalid_argument(service: Service) {
+    for sql in [
+        "selct 1",
+        "'",
+        "select '",
+        "\"",
+        service.pick("'", "/* never closed"),
+        "$$",
+        "$tag$ never closed",
+        "select $",
+        "select ::",
+        ")",
+        "☃",
+        "\u{feff}selekt",
+        "select e'\\",
+        "0x",
+        "select from where",
+        "\\d",
+        "%s",
+    ] {
+        let failure = service.client.must_fail(sql, &[]).await;
+        assert_eq!(failure.code, Code::InvalidArgument, "{sql}: {failure:?}");
+    }
+    assert_alive(&service).await;
+}
+
+async fn more_parameters_than_the_protocol_has_are_refused(service: Service) {
+    let parameters = vec![Value::int64(1); 70_000];
+    let failure = service.client.must_fail("select $1", &parameters).await;
+    assert_eq!(failure.code, Code::InvalidArgument, "{failure:?}");
+    // SQLite takes `$70000` for a name like any other.
+    let far = service.pick("select ?70000", "select $70000");
+    let failure = service.client.must_fail(far, &parameters).await;
+    assert_eq!(failure.code, Code::InvalidArgument, "{failure:?}");
+    assert_alive(&service).await;
+}
+
+async fn five_hundred_calls_at_once_are_all_answered(service: Service) {
+    let calls: Vec<_> = (0..500)
+        .map(|number| {
+            let client = service.client.clone();
+            let sql = format!("select {number} as n");
+            tokio::spawn(async move { client.run(request(&sql, &[])).await })
+        })
+        .collect();
+    for (number, call) in (0..).zip(calls) {
+        let result = call.await.expect("no panic").expect("it waits its turn");
+        assert_eq!(result.rows[0].values, [Value::int64(number)]);
+    }
+}
+
+async fn names_are_not_taken_for_code(service: Service) {
+    let result = service.client.must("select 1 as \"begin; commit\", 2 as \"x\"\"y\"", &[]).await;
+    assert_eq!(result.columns[0].name, "begin; commit");
+    assert_eq!(result.columns[1].name, "x\"y");
+    let result = service.client.must("select 'begin', '; commit -- ', ';'", &[]).await;
+    let wanted = ["begin", "; commit -- ", ";"].map(Value::text);
+    assert_eq!(result.rows[0].values, wanted);
+}

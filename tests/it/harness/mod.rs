@@ -1,0 +1,83 @@
+//! Databases, servers and clients for the tests. Knows no test.
+
+pub(crate) mod client;
+pub(crate) mod http;
+pub(crate) mod postgres;
+pub(crate) mod server;
+pub(crate) mod wait;
+
+use client::Client;
+use postgres::Postgres;
+use server::Server;
+
+/// Which database a service stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// The embedded SQLite.
+    Sqlite,
+    /// A private PostgreSQL.
+    Postgres,
+}
+
+/// A database, a server on it and a client of the server.
+pub(crate) struct Service {
+    /// What it stands on.
+    pub(crate) backend: Backend,
+    /// Asks the server.
+    pub(crate) client: Client,
+    /// The real binary.
+    pub(crate) server: Server,
+    /// The database, when it is PostgreSQL.
+    postgres: Option<Postgres>,
+}
+
+impl Service {
+    /// A service with the default configuration.
+    pub(crate) async fn start(backend: Backend) -> Self {
+        Self::with(backend, "").await
+    }
+
+    /// A service whose database `main` has `settings` too, lines of TOML, and further tables after them.
+    pub(crate) async fn with(backend: Backend, settings: &str) -> Self {
+        match backend {
+            Backend::Sqlite => Self::on_sqlite(settings).await,
+            Backend::Postgres => Self::on(Postgres::start(), settings).await,
+        }
+    }
+
+    /// A service on a PostgreSQL that runs already.
+    pub(crate) async fn on(postgres: Postgres, settings: &str) -> Self {
+        let server = Server::start(&database(&postgres.url(), settings));
+        let client = Client::connect(server.grpc()).await;
+        Self { backend: Backend::Postgres, client, server, postgres: Some(postgres) }
+    }
+
+    async fn on_sqlite(settings: &str) -> Self {
+        let server = Server::start(&database("sqlite:test.db", settings));
+        let client = Client::connect(server.grpc()).await;
+        Self { backend: Backend::Sqlite, client, server, postgres: None }
+    }
+
+    /// The PostgreSQL below.
+    pub(crate) fn postgres(&self) -> &Postgres {
+        self.postgres.as_ref().expect("the service stands on PostgreSQL")
+    }
+
+    /// The PostgreSQL below, to stop it and to start it.
+    pub(crate) fn postgres_mut(&mut self) -> &mut Postgres {
+        self.postgres.as_mut().expect("the service stands on PostgreSQL")
+    }
+
+    /// One of two, by the backend: where the databases' own words differ.
+    pub(crate) fn pick<T>(&self, sqlite: T, postgres: T) -> T {
+        match self.backend {
+            Backend::Sqlite => sqlite,
+            Backend::Postgres => postgres,
+        }
+    }
+}
+
+/// The configuration of one database, `main`.
+fn database(url: &str, settings: &str) -> String {
+    format!("[databases.main]\nurl = \"{url}\"\n{settings}\n")
+}

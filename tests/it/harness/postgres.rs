@@ -1,0 +1,354 @@
+//! A private PostgreSQL: its own directory, a socket there, a free port on loopback.
+//!
+//! `initdb` runs once on a machine and is copied from then on. The server runs under a shell that reads
+//! a pipe of the test's: whatever becomes of the test, the pipe closes, and the shell stops the server
+//! and removes its directory. Root starts it as an unprivileged user, which PostgreSQL insists on.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::wait::eventually;
+
+/// The superuser's password over TCP; over the socket none is asked for.
+pub(crate) const PASSWORD: &str = "correct horse";
+
+const START: Duration = Duration::from_secs(30);
+
+/// Runs the server `"$@"` until a signal's name comes from standard input, or its end.
+const KEEPER: &str = r#"
+log=$1 directory=$2; shift 2
+"$@" </dev/null >>"$log" 2>&1 &
+pid=$!
+if read -r signal; then
+  kill -"$signal" $pid; wait $pid
+else
+  kill -QUIT $pid; wait $pid; rm -rf "$directory"
+fi
+"#;
+
+/// Local users are trusted; whoever comes over TCP proves who he is.
+const HBA: &str = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+
+/// A running server, or one that can be started again.
+pub(crate) struct Postgres {
+    user: User,
+    directory: PathBuf,
+    port: u16,
+    settings: Vec<String>,
+    keeper: Option<Child>,
+}
+
+impl Postgres {
+    /// A server with an empty database `postgres`.
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same, with settings as in `work_mem=1MB`.
+    pub(crate) fn with(settings: &[&str]) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let user = User::find();
+        let base = base_directory(&user);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let directory = base.join(format!("pg-{}-{number}", std::process::id()));
+        user.own_directory(&directory);
+        copy(&user, &template(&user, &base), &directory.join("data"));
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut server = Self { user, directory, port: free_port(), settings, keeper: None };
+        server.resume();
+        server
+    }
+
+    /// Starts it again after [`Postgres::stop`] or [`Postgres::crash`], on the same port.
+    pub(crate) fn resume(&mut self) {
+        assert!(self.keeper.is_none(), "it runs already");
+        let data = self.directory.join("data");
+        let mut command = self.user.command("sh");
+        command.args(["-c", KEEPER, "keeper"]).args([&self.log_file(), &self.directory]);
+        command.arg(tool("postgres")).arg("-D").arg(&data).arg("-k").arg(&self.directory);
+        command.args(["-F", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        for setting in ["shared_buffers=16MB", "max_connections=50", "log_checkpoints=off"] {
+            command.args(["-c", setting]);
+        }
+        for setting in &self.settings {
+            command.args(["-c", setting]);
+        }
+        let quiet = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.keeper = Some(quiet.process_group(0).spawn().expect("sh can be started"));
+        eventually("PostgreSQL accepts connections", START, || {
+            let state = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+            state.lines().nth(7).filter(|line| line.starts_with("ready")).map(drop)
+        });
+    }
+
+    /// Ends it in order: connections are closed with 57P01.
+    pub(crate) fn stop(&mut self) {
+        self.end_with("INT");
+    }
+
+    /// Ends it as a crash does: connections just break.
+    pub(crate) fn crash(&mut self) {
+        self.end_with("QUIT");
+    }
+
+    fn end_with(&mut self, signal: &str) {
+        let mut keeper = self.keeper.take().expect("it runs");
+        let pipe = keeper.stdin.as_mut().expect("the pipe was asked for");
+        writeln!(pipe, "{signal}").expect("the keeper reads");
+        keeper.wait().expect("the keeper is a child of ours");
+    }
+
+    /// The URL of the superuser over TCP.
+    pub(crate) fn url(&self) -> String {
+        self.url_as("postgres", PASSWORD)
+    }
+
+    /// The URL of another role.
+    pub(crate) fn url_as(&self, role: &str, password: &str) -> String {
+        let password = password.replace(' ', "%20");
+        format!("postgres://{role}:{password}@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// The port on loopback, and the number of the socket.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The directory of the socket.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Writes a file into the data directory, readable by the server alone.
+    pub(crate) fn put(&self, name: &str, content: &[u8]) {
+        let path = self.directory.join("data").join(name);
+        fs::write(&path, content).expect("the directory is ours");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
+        if let Some((user, group)) = self.user.switch {
+            std::os::unix::fs::chown(&path, Some(user), Some(group)).expect("root may chown");
+        }
+    }
+
+    /// What `psql -At` prints for one statement or several, without the last line's end.
+    #[track_caller]
+    pub(crate) fn psql(&self, sql: &str) -> String {
+        let output = self.run_psql(sql);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "psql: {errors}\nin: {sql}");
+        let mut text = String::from_utf8(output.stdout).expect("psql prints UTF-8");
+        if text.ends_with('\n') {
+            text.pop();
+        }
+        text
+    }
+
+    fn run_psql(&self, sql: &str) -> Output {
+        let mut command = Command::new(tool("psql"));
+        command.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres"]);
+        command.arg("-h").arg(&self.directory).args([
+            "-p",
+            &self.port.to_string(),
+            "-d",
+            "postgres",
+        ]);
+        // The baseline that api.md promises, whatever the server's own defaults are.
+        let baseline = "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC \
+                        -c extra_float_digits=1 -c bytea_output=hex";
+        command.env("PGOPTIONS", baseline).env("PGCLIENTENCODING", "UTF8");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("psql can be started");
+        let mut input = child.stdin.take().expect("the pipe was asked for");
+        // The script is far smaller than what psql prints, so it cannot block on its own output.
+        input.write_all(sql.as_bytes()).expect("psql reads");
+        drop(input);
+        child.wait_with_output().expect("psql is a child of ours")
+    }
+
+    /// Terminates every client's connection; returns how many there were.
+    pub(crate) fn terminate_backends(&self) -> usize {
+        let sql = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+                   where backend_type = 'client backend' and pid <> pg_backend_pid()";
+        self.psql(sql).parse().expect("a number")
+    }
+
+    /// What the server logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("PostgreSQL's log ends:\n{}", tail(&self.log(), 20));
+        }
+        match self.keeper.take() {
+            // Its pipe closes here: the keeper stops the server and removes the directory.
+            Some(mut keeper) => {
+                drop(keeper.stdin.take());
+                keeper.wait().map(drop).unwrap_or_default();
+            }
+            None => fs::remove_dir_all(&self.directory).unwrap_or_default(),
+        }
+    }
+}
+
+/// The last lines of a log.
+pub(crate) fn tail(log: &str, lines: usize) -> String {
+    let skipped = log.lines().count().saturating_sub(lines);
+    log.lines().skip(skipped).collect::<Vec<_>>().join("\n")
+}
+
+/// Whom the server runs as: ourselves, or somebody without privileges when we are root.
+struct User {
+    switch: Option<(u32, u32)>,
+}
+
+impl User {
+    fn find() -> Self {
+        if id(&["-u"]) != Some(0) {
+            return Self { switch: None };
+        }
+        let switch = ["postgres", "nobody"].iter().find_map(|name| {
+            let user = id(&["-u", name])?;
+            Some((user, id(&["-g", name])?))
+        });
+        assert!(switch.is_some(), "root needs a user `postgres` or `nobody` to run PostgreSQL as");
+        Self { switch }
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        if let Some((user, group)) = self.switch {
+            command.uid(user).gid(group);
+        }
+        command.current_dir("/").env("LC_ALL", "C");
+        command
+    }
+
+    fn own_directory(&self, directory: &Path) {
+        fs::create_dir_all(directory).expect("a directory can be made");
+        if let Some((user, group)) = self.switch {
+            std::os::unix::fs::chown(directory, Some(user), Some(group)).expect("root may chown");
+        }
+    }
+}
+
+fn id(arguments: &[&str]) -> Option<u32> {
+    let output = Command::new("id").args(arguments).stderr(Stdio::null()).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+}
+
+/// Where all servers' directories are; the template too. Short, for the sake of socket paths.
+fn base_directory(user: &User) -> PathBuf {
+    let own = user.switch.map_or_else(|| id(&["-u"]).unwrap_or_default(), |_| 0);
+    let base = std::env::temp_dir().join(format!("rowgate-tests-{own}"));
+    fs::create_dir_all(&base).expect("a directory can be made");
+    // As /tmp: whoever owns a directory in it, the keeper for one, may remove it.
+    fs::set_permissions(&base, fs::Permissions::from_mode(0o1777)).expect("the directory is ours");
+    base
+}
+
+/// A data directory fresh from `initdb`, made by whoever comes first.
+fn template(user: &User, base: &Path) -> PathBuf {
+    let lock = File::create(base.join("lock")).expect("the directory is ours");
+    lock.lock().expect("files can be locked");
+    let version = Command::new(tool("postgres")).arg("--version").output().expect("postgres runs");
+    let version =
+        String::from_utf8_lossy(&version.stdout).replace(|c: char| !c.is_alphanumeric(), "");
+    let template = base.join(format!("template-{version}"));
+    if !template.exists() {
+        let fresh = base.join(format!("fresh-{}", std::process::id()));
+        user.own_directory(&fresh);
+        fs::write(base.join("password"), PASSWORD).expect("the directory is ours");
+        let mut command = user.command(tool("initdb"));
+        command.arg("-D").arg(&fresh).arg(format!("--pwfile={}", base.join("password").display()));
+        command.args([
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+            "--wal-segsize=1",
+        ]);
+        let output = command.output().expect("initdb runs");
+        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        fs::write(fresh.join("pg_hba.conf"), HBA).expect("the directory is ours");
+        fs::rename(&fresh, &template).expect("one directory, one file system");
+    }
+    template
+}
+
+/// Copies as the owner; where the file system can, blocks are shared.
+fn copy(user: &User, from: &Path, to: &Path) {
+    let clone = if cfg!(target_os = "macos") { "-c" } else { "--reflink=auto" };
+    let status = user.command("cp").args(["-R", "-p", clone]).arg(from).arg(to).status();
+    assert!(status.expect("cp runs").success(), "the template could not be copied");
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// The path of one of PostgreSQL's programs.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    bin_directory().join(name)
+}
+
+/// `ROWGATE_PG_BIN`, which scripts/test sets; else the newest of the usual places.
+#[expect(clippy::disallowed_methods, reason = "scripts/test says where PostgreSQL is")]
+fn bin_directory() -> PathBuf {
+    if let Some(directory) = std::env::var_os("ROWGATE_PG_BIN") {
+        return directory.into();
+    }
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest = versions
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .max()
+        .map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    newest
+        .into_iter()
+        .chain(std::env::split_paths(&path))
+        .find(|directory| directory.join("initdb").exists() && directory.join("postgres").exists())
+        .expect("PostgreSQL is installed (scripts/test finds or installs it)")
+}
+
+#[test]
+fn a_server_starts_in_less_than_two_seconds() {
+    drop(Postgres::start());
+    let start = std::time::Instant::now();
+    let server = Postgres::start();
+    let took = start.elapsed();
+    assert_eq!(server.psql("select 1"), "1");
+    assert!(took < Duration::from_secs(2), "it took {took:?}");
+}
+
+#[test]
+fn a_server_starts_answers_stops_and_leaves_nothing() {
+    let mut server = Postgres::start();
+    assert_eq!(server.psql("select 1 + 1; select 'two'"), "2\ntwo");
+    server.stop();
+    server.resume();
+    assert_eq!(server.psql("select 3"), "3");
+    server.crash();
+    server.resume();
+    let directory = server.directory.clone();
+    assert!(directory.exists());
+    drop(server);
+    assert!(!directory.exists());
+}

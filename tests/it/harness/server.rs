@@ -1,0 +1,182 @@
+//! The real binary, in a directory of its own, on free ports.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::postgres::tail;
+use super::wait::eventually;
+
+const START: Duration = Duration::from_secs(20);
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    grpc: SocketAddr,
+    ops: SocketAddr,
+    greeting: Vec<String>,
+    directory: TempDir,
+}
+
+impl Server {
+    /// Starts `rowgate serve` with a configuration file; the listeners are chosen here.
+    pub(crate) fn start(configuration: &str) -> Self {
+        Self::start_with(configuration, &[])
+    }
+
+    /// The same, with environment variables.
+    pub(crate) fn start_with(configuration: &str, environment: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        fs::write(directory.path().join("rowgate.toml"), configuration).expect("it is ours");
+        let mut command = rowgate(directory.path());
+        command.arg("serve").envs(environment.iter().copied());
+        command.env("ROWGATE__GRPC__LISTEN", "127.0.0.1:0");
+        command.env("ROWGATE__OPS__LISTEN", "127.0.0.1:0");
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(File::create(directory.path().join("log")).expect("it is ours"));
+        let mut child = command.spawn().expect("the binary was built");
+        let lines = lines_of(&mut child);
+        let mut server =
+            Self { child, grpc: unset(), ops: unset(), greeting: Vec::new(), directory };
+        server.read_greeting(&lines);
+        server
+    }
+
+    /// Reads the greeting, whose last line is the one to paste.
+    fn read_greeting(&mut self, lines: &Receiver<String>) {
+        while !self.greeting.last().is_some_and(|line| line.contains("grpcurl")) {
+            let Ok(line) = lines.recv_timeout(START) else {
+                panic!("no greeting on standard output, only {:?}", self.greeting);
+            };
+            match (line.split_whitespace().next(), address_in(&line)) {
+                (Some("gRPC"), Some(address)) => self.grpc = address,
+                (Some("operators"), Some(address)) => self.ops = address,
+                _ => {}
+            }
+            self.greeting.push(line);
+        }
+        assert!(self.grpc != unset() && self.ops != unset(), "no address in {:?}", self.greeting);
+    }
+
+    /// What it printed when it was ready.
+    pub(crate) fn greeting(&self) -> &[String] {
+        &self.greeting
+    }
+
+    /// Where gRPC is served.
+    pub(crate) fn grpc(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// Where operators' HTTP is served.
+    pub(crate) fn ops(&self) -> SocketAddr {
+        self.ops
+    }
+
+    /// The directory it runs in.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// What it logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// The memory it keeps resident, in bytes: from /proc where there is one, else from `ps`.
+    pub(crate) fn resident(&self) -> u64 {
+        let pid = self.child.id().to_string();
+        let kibibytes = fs::read_to_string(format!("/proc/{pid}/status")).map_or_else(
+            |_no_proc| {
+                let output = Command::new("ps").args(["-o", "rss=", "-p", &pid]).output();
+                String::from_utf8(output.expect("ps runs").stdout).expect("a number")
+            },
+            |status| {
+                let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+                line.expect("VmRSS").trim_end_matches("kB").to_owned()
+            },
+        );
+        kibibytes.trim().parse::<u64>().expect("a number of KiB") * 1024
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(status.expect("kill runs").success(), "the server has ended");
+    }
+
+    /// How it ended; fails the test when it has not within the time.
+    pub(crate) fn wait_for_exit(&mut self, within: Duration) -> ExitStatus {
+        eventually("the server ends", within, || self.child.try_wait().expect("it is our child"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the server's log ends:\n{}", tail(&self.log(), 30));
+        }
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(drop).unwrap_or_default();
+    }
+}
+
+/// Runs one command to its end, in `directory`.
+pub(crate) fn run(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = rowgate(directory);
+    command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null());
+    command.output().expect("the binary was built")
+}
+
+/// The binary without the environment of whoever runs the tests.
+pub(crate) fn rowgate(directory: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command.env_clear().env("HOME", directory).current_dir(directory);
+    command
+}
+
+/// The path of the binary.
+pub(crate) fn binary() -> PathBuf {
+    env!("CARGO_BIN_EXE_rowgate").into()
+}
+
+fn unset() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 0))
+}
+
+/// Its lines as they come; they are read to the end, so that it never waits for a reader.
+fn lines_of(child: &mut Child) -> Receiver<String> {
+    let output = child.stdout.take().expect("the pipe was asked for");
+    let (sender, receiver) = sync_channel(1000);
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            sender.try_send(line).unwrap_or_default();
+        }
+    });
+    receiver
+}
+
+/// The first thing in a line that looks like an address and a port.
+pub(crate) fn address_in(line: &str) -> Option<SocketAddr> {
+    line.split(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))
+        .map(|word| word.trim_start_matches(':').trim_end_matches(['.', ':']))
+        .find_map(|word| word.parse().ok())
+}
+
+#[test]
+fn an_address_is_found_in_a_sentence() {
+    let address = Some(SocketAddr::from(([127, 0, 0, 1], 50051)));
+    for line in
+        ["gRPC on 127.0.0.1:50051.", "  grpc  127.0.0.1:50051", "http://127.0.0.1:50051/livez"]
+    {
+        assert_eq!(address_in(line), address, "{line}");
+    }
+    assert_eq!(address_in("rowgate 0.1.0: ready"), None);
+}

@@ -1,0 +1,39 @@
+//! The tests of the whole: the real binary on free ports, over the embedded SQLite and over private
+//! PostgreSQL servers, asked by ordinary gRPC clients.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `harness` | databases, servers and clients for tests |
+//! | `contract` | what every backend must answer, run for each of them |
+//! | `types` | every PostgreSQL type, compared with what `psql` prints |
+//! | `session` | statements that dirty their session, and the callers after them |
+//! | `outage` | a database that goes away and comes back |
+//! | `connect` | ways to the database: sockets, TLS, passwords, variables |
+//! | `logs` | the log, and what must not be in it |
+//! | `stream` | a million rows, and how much memory they take |
+//! | `config_cli` | the command line, and configurations with mistakes |
+//! | `readme` | the commands that README.md shows |
+//! | `tidy` | the rules of the architecture that a program can check |
+
+#[cfg(test)]
+mod config_cli;
+#[cfg(test)]
+mod connect;
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod logs;
+#[cfg(test)]
+mod outage;
+#[cfg(test)]
+mod readme;
+#[cfg(test)]
+mod session;
+#[cfg(test)]
+mod stream;
+#[cfg(test)]
+mod tidy;
+#[cfg(test)]
+mod types;

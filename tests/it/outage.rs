@@ -1,0 +1,266 @@
+//! A database that goes away and comes back.
+
+use std::time::{Duration, Instant};
+
+use rowgate::value::proto::pool_service_client::PoolServiceClient;
+use rowgate::value::proto::{ListPoolStatsRequest, Value};
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::harness::client::{Client, Failure, PATIENCE, request};
+use crate::harness::postgres::Postgres;
+use crate::harness::server::Server;
+use crate::harness::wait::eventually_async;
+use crate::harness::{Backend, Service, http};
+
+/// A failed call while the database is away.
+const MILLISECONDS: Duration = Duration::from_millis(100);
+
+/// From the database's return to the first success.
+const RECOVERY: Duration = Duration::from_secs(1);
+
+const PROBING: &str = "[health]\ninterval = \"200ms\"\ntimeout = \"200ms\"\n";
+
+async fn is_serving(service: &Service, name: &str) -> bool {
+    let request = HealthCheckRequest { service: name.to_owned() };
+    let answer = HealthClient::new(service.client.channel()).check(request).await;
+    answer.expect("health always answers").get_ref().status() == ServingStatus::Serving
+}
+
+/// Waits until health and `/readyz` both say so.
+async fn until_ready(service: &Service, wanted: bool, within: Duration) {
+    eventually_async(&format!("ready: {wanted}"), within, async || {
+        let serving = is_serving(service, "").await
+            && is_serving(service, "readiness").await
+            && is_serving(service, "database.main").await;
+        let ready = http::get(service.server.ops(), "/readyz").await.status == 200;
+        (serving == wanted && ready == wanted).then_some(())
+    })
+    .await;
+    assert!(is_serving(service, "liveness").await, "the process itself responds");
+    assert_eq!(http::get(service.server.ops(), "/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn calls_fail_in_milliseconds_and_the_service_recovers_by_itself() {
+    let mut service = Service::with(Backend::Postgres, PROBING).await;
+    service.client.must("create table t (id integer primary key)", &[]).await;
+    until_ready(&service, true, Duration::from_secs(5)).await;
+
+    service.postgres_mut().stop();
+    for _ in 0..50 {
+        let start = Instant::now();
+        let failure = service.client.must_fail("select 1", &[]).await;
+        let took = start.elapsed();
+        assert_eq!(failure.code, Code::Unavailable, "{failure:?}");
+        let known = ["DATABASE_UNAVAILABLE", "CONNECTION_LOST"].contains(&&*failure.reason);
+        assert!(known && failure.retry_after.is_some(), "{failure:?}");
+        assert!(took < MILLISECONDS, "it took {took:?}");
+    }
+    until_ready(&service, false, Duration::from_secs(2)).await;
+
+    service.postgres_mut().resume();
+    let back = Instant::now();
+    eventually_async("a call succeeds", RECOVERY, async || {
+        service.client.query("insert into t values (1)", &[]).await.ok()
+    })
+    .await;
+    eprintln!("the first success came {:?} after the return", back.elapsed());
+    until_ready(&service, true, Duration::from_secs(2)).await;
+    let result = service.client.must("select count(*) from t", &[]).await;
+    assert_eq!(result.rows[0].values, [Value::int64(1)]);
+}
+
+/// What 8 callers saw who wrote without pause.
+#[derive(Debug, Default)]
+struct Seen {
+    written: Vec<i64>,
+    refused: Vec<i64>,
+    unknown: Vec<i64>,
+    slowest: Duration,
+}
+
+/// Writes numbers from `first` on, until told to stop.
+async fn write(client: Client, first: i64, stop: tokio::sync::watch::Receiver<bool>) -> Seen {
+    let mut seen = Seen::default();
+    let mut number = first;
+    while !*stop.borrow() {
+        let start = Instant::now();
+        let answer = client.query("insert into t values ($1)", &[Value::int64(number)]).await;
+        seen.slowest = seen.slowest.max(start.elapsed());
+        match answer {
+            Ok(_) => seen.written.push(number),
+            Err(failure) => seen.count(number, &failure),
+        }
+        number += 1;
+        tokio::task::yield_now().await;
+    }
+    seen
+}
+
+impl Seen {
+    fn count(&mut self, number: i64, failure: &Failure) {
+        match failure.outcome.as_str() {
+            "UNKNOWN" => {
+                assert_eq!(failure.what(), (Code::Unknown, "OUTCOME_UNKNOWN"), "{failure:?}");
+                self.unknown.push(number);
+            }
+            "NOT_APPLIED" => {
+                assert_eq!(failure.code, Code::Unavailable, "{failure:?}");
+                self.refused.push(number);
+            }
+            other => panic!("a failed insert is not {other}: {failure:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_callers_were_told_is_true_whatever_happened_to_the_database() {
+    let mut service = Service::with(Backend::Postgres, PROBING).await;
+    service.client.must("create table t (id bigint primary key)", &[]).await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let callers: Vec<_> = (1..=8)
+        .map(|n| tokio::spawn(write(service.client.clone(), n * 10_000_000, stopped.clone())))
+        .collect();
+    let count = async |service: &Service| {
+        let result = service.client.query("select count(*) from t", &[]).await.ok()?;
+        result.rows[0].values[0].kind.clone()
+    };
+    for round in 0..4 {
+        let before = count(&service).await;
+        eventually_async("writes go on", Duration::from_secs(5), async || {
+            let now = count(&service).await;
+            (now.is_some() && now != before).then_some(())
+        })
+        .await;
+        if round % 2 == 0 {
+            service.postgres_mut().crash();
+        } else {
+            service.postgres().terminate_backends();
+            service.postgres_mut().stop();
+        }
+        service.client.must_fail("select 1", &[]).await;
+        service.postgres_mut().resume();
+    }
+    stop.send(true).expect("they listen");
+    let mut all = Seen::default();
+    for caller in callers {
+        let seen = caller.await.expect("no caller panics");
+        all.written.extend(seen.written);
+        all.refused.extend(seen.refused);
+        all.unknown.extend(seen.unknown);
+        all.slowest = all.slowest.max(seen.slowest);
+    }
+    check_truth(&service, &all);
+}
+
+fn check_truth(service: &Service, all: &Seen) {
+    let rows = service.postgres().psql("select id from t order by id");
+    let rows: std::collections::HashSet<i64> =
+        rows.lines().map(|line| line.parse().expect("a number")).collect();
+    let (written, refused, unknown) = (all.written.len(), all.refused.len(), all.unknown.len());
+    eprintln!("{written} written, {refused} refused, {unknown} unknown, slowest {:?}", all.slowest);
+    let lost: Vec<_> = all.written.iter().filter(|id| !rows.contains(id)).collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    let there: Vec<_> = all.refused.iter().filter(|id| rows.contains(id)).collect();
+    assert!(there.is_empty(), "NOT_APPLIED and there: {there:?}");
+    assert!(written > 0 && refused > 0, "the test saw no fault");
+    assert!(all.slowest < Duration::from_secs(2), "a call hung for {:?}", all.slowest);
+}
+
+#[tokio::test]
+async fn it_starts_without_its_database_and_serves_when_it_comes() {
+    let mut postgres = Postgres::start();
+    postgres.stop();
+    let mut service = Service::on(postgres, PROBING).await;
+    until_ready(&service, false, Duration::from_secs(2)).await;
+    let start = Instant::now();
+    let failure = service.client.must_fail("select 1", &[]).await;
+    assert_eq!(failure.what(), (Code::Unavailable, "DATABASE_UNAVAILABLE"), "{failure:?}");
+    assert!(start.elapsed() < MILLISECONDS, "it took {:?}", start.elapsed());
+    service.postgres_mut().resume();
+    until_ready(&service, true, Duration::from_secs(3)).await;
+    service.client.must("select 1", &[]).await;
+}
+
+#[tokio::test]
+async fn idle_connections_that_were_terminated_are_replaced_unseen() {
+    let service = Service::start(Backend::Postgres).await;
+    service.client.must("create table t (id integer)", &[]).await;
+    for round in 1..=10 {
+        assert!(service.postgres().terminate_backends() > 0, "round {round}");
+        service.client.must("insert into t values (1)", &[]).await;
+        let result = service.client.must("select count(*) from t", &[]).await;
+        assert_eq!(result.rows[0].values, [Value::int64(round)]);
+    }
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_a_misconfiguration_and_never_unauthenticated() {
+    let postgres = Postgres::start();
+    let url = postgres.url_as("postgres", "s3cret-7f3a");
+    let server = Server::start(&format!("[databases.main]\nurl = \"{url}\"\n{PROBING}"));
+    let client = Client::connect(server.grpc()).await;
+    let failure = client.must_fail("select 1", &[]).await;
+    assert_eq!(failure.what(), (Code::FailedPrecondition, "BACKEND_MISCONFIGURED"), "{failure:?}");
+    assert!(!format!("{failure:?}{}", server.log()).contains("7f3a"), "the password is shown");
+    assert_eq!(http::get(server.ops(), "/readyz").await.status, 503);
+}
+
+#[tokio::test]
+async fn a_full_pool_refuses_at_its_limit() {
+    let settings =
+        "[databases.main.pool]\nmin = 1\nmax = 1\nacquire_timeout = \"200ms\"\nmax_waiting = 1";
+    let service = Service::with(Backend::Postgres, settings).await;
+    let client = service.client.clone();
+    let holder = tokio::spawn(async move { client.query("select pg_sleep(2)", &[]).await });
+    let mut pools = PoolServiceClient::new(service.client.channel());
+    let mut pool = async || {
+        let answer = pools.list_pool_stats(ListPoolStatsRequest::default()).await;
+        answer.expect("it runs").into_inner().pools.remove(0)
+    };
+    eventually_async("the connection is in use", PATIENCE, async || {
+        (pool().await.in_use == 1).then_some(())
+    })
+    .await;
+    let start = Instant::now();
+    let failure = service.client.must_fail("select 1", &[]).await;
+    let took = start.elapsed();
+    assert_eq!(failure.what(), (Code::ResourceExhausted, "POOL_EXHAUSTED"), "{failure:?}");
+    assert!(failure.retry_after.is_some(), "{failure:?}");
+    let limit = Duration::from_millis(200);
+    let tolerance = Duration::from_millis(50);
+    assert!(took >= limit && took < limit + tolerance, "it took {took:?}");
+    // One may wait; the next is turned away at once.
+    let waiting = tokio::spawn({
+        let client = service.client.clone();
+        async move { client.query("select 1", &[]).await }
+    });
+    eventually_async("one waits", PATIENCE, async || (pool().await.waiting == 1).then_some(()))
+        .await;
+    let start = Instant::now();
+    let failure = service.client.must_fail("select 1", &[]).await;
+    assert_eq!(failure.what(), (Code::ResourceExhausted, "POOL_EXHAUSTED"), "{failure:?}");
+    assert!(start.elapsed() < tolerance, "it took {:?}", start.elapsed());
+    waiting.await.expect("no panic").expect_err("it waited for longer than allowed");
+    holder.await.expect("no panic").expect("it was never disturbed");
+}
+
+#[tokio::test]
+async fn hostile_sockets_do_not_keep_it_from_ending() {
+    let mut server = Server::start("[shutdown]\ngrace = \"2s\"");
+    // One that never says anything, one that watches its health, one that reads no rows.
+    let silent = tokio::net::TcpStream::connect(server.grpc()).await.expect("it accepts");
+    let client = Client::connect(server.grpc()).await;
+    let watched = HealthCheckRequest { service: "readiness".to_owned() };
+    let watch = HealthClient::new(client.channel()).watch(watched).await.expect("it is known");
+    let endless = "with recursive c(n) as (select 1 union all select n + 1 from c) select n from c";
+    let unread = client.open(request(endless, &[])).await.expect("it starts");
+    let start = Instant::now();
+    server.signal("TERM");
+    server.wait_for_exit(Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(3), "it took {:?}", start.elapsed());
+    drop((silent, watch, unread));
+}

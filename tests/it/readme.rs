@@ -1,0 +1,163 @@
+//! The commands that README.md shows: each is run as a reader would, in the order of the page.
+//!
+//! Blocks marked `console` or `sh` are commands, with `$ ` before them or not; what follows a command in
+//! a `console` block is its output and is not compared. A block that builds or serves is replaced by the
+//! binary under test; a command whose program this machine has not got is left out, and said so.
+
+use std::fs;
+use std::process::Command;
+
+use crate::harness::postgres::Postgres;
+use crate::harness::server::{Server, binary, run};
+
+/// Programs that a reader may not have.
+const OPTIONAL: [&str; 4] = ["grpcurl", "docker", "psql", "pgbench"];
+
+/// What the README says to do before there is a binary, and what does not end.
+const NOT_RUN: [&str; 6] =
+    ["git clone", "cd ", "cargo install", "cargo build", "scripts/", "docker "];
+
+fn readme() -> String {
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))
+        .expect("there is a README")
+}
+
+/// The commands, continued lines joined, comments left out.
+fn commands(text: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut block = None;
+    let mut continued = String::new();
+    for line in text.lines() {
+        let fence = line.trim_start().strip_prefix("```");
+        if let Some(language) = fence {
+            block = block.is_none().then(|| language.trim().to_owned());
+            continue;
+        }
+        let typed = match block.as_deref() {
+            Some("console") if continued.is_empty() => line.strip_prefix("$ "),
+            Some("sh" | "shell" | "bash") => Some(line.strip_prefix("$ ").unwrap_or(line)),
+            Some("console") => Some(line),
+            _ => None,
+        };
+        let Some(typed) = typed.map(str::trim).filter(|typed| !typed.starts_with('#')) else {
+            continue;
+        };
+        match typed.strip_suffix('\\') {
+            Some(first) => continued.push_str(first),
+            None => commands.push(std::mem::take(&mut continued) + typed),
+        }
+    }
+    commands.retain(|command| !command.is_empty());
+    commands
+}
+
+/// Whether a command starts a server: those are started by the test, on free ports.
+fn serves(command: &str) -> bool {
+    let command = command.split_once("rowgate serve").map_or(command, |_| "cargo run");
+    command.contains("cargo run") && !command.contains(" -- ")
+        || command.contains("cargo run") && command.contains("-- serve")
+}
+
+/// The programs a line starts, as far as words at the places of commands tell.
+fn lacks(command: &str) -> Option<&'static str> {
+    let words: Vec<_> = command.split_whitespace().collect();
+    let missing = |program: &&&str| {
+        words.contains(program)
+            && !Command::new("sh")
+                .args(["-c", &format!("command -v {program}")])
+                .output()
+                .is_ok_and(|output| output.status.success())
+    };
+    OPTIONAL.iter().find(missing).copied()
+}
+
+/// A directory with `rowgate` in it, to stand first in PATH.
+fn path_with_rowgate() -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    std::os::unix::fs::symlink(binary(), directory.path().join("rowgate")).expect("it is ours");
+    #[expect(clippy::disallowed_methods, reason = "the reader's PATH, with the binary before it")]
+    let path = std::env::var("PATH").expect("there is a PATH");
+    let path = format!("{}:{path}", directory.path().display());
+    (directory, path)
+}
+
+#[test]
+fn the_commands_of_the_readme_work() {
+    let postgres = Postgres::start();
+    let server = Server::start(&format!(
+        "default_database = \"main\"\n[databases.main]\nurl = \"sqlite:readme.db\"\n\
+         [databases.postgres]\nurl = \"{}\"\n",
+        postgres.url()
+    ));
+    let (_directory, path) = path_with_rowgate();
+    let text = readme();
+    let all = commands(&text);
+    assert!(!all.is_empty(), "the README shows no command");
+    for command in all {
+        if serves(&command) || NOT_RUN.iter().any(|start| command.starts_with(start)) {
+            continue;
+        }
+        if let Some(program) = lacks(&command) {
+            eprintln!("left out, {program} is not installed: {command}");
+            continue;
+        }
+        let here = here(&command, &server);
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &here])
+            .current_dir(server.directory())
+            .env("PATH", &path)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("bash runs");
+        let (out, err) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "`{here}`: {}\n{out}{err}", output.status);
+        eprintln!("`{command}`:\n{out}");
+    }
+}
+
+/// The command with this server's addresses in place of the default ones.
+fn here(command: &str, server: &Server) -> String {
+    let command =
+        command.replace("cargo run --release -- ", "rowgate ").replace("./target/release/", "");
+    let addressed = ["rowgate query", "rowgate health"].iter().fold(command, |command, client| {
+        let named = command.contains("--address");
+        let full = format!("{client} --address http://{}", server.grpc());
+        if named { command } else { command.replace(client, &full) }
+    });
+    let grpc = server.grpc().to_string();
+    let ops = server.ops().to_string();
+    ["127.0.0.1:50051", "localhost:50051"]
+        .iter()
+        .fold(addressed, |command, default| command.replace(default, &grpc))
+        .replace("127.0.0.1:9464", &ops)
+        .replace("localhost:9464", &ops)
+}
+
+#[test]
+fn the_first_commands_serve_and_test() {
+    let all = commands(&readme());
+    let serve = all.iter().position(|command| command.contains("cargo run --release"));
+    assert!(serve.is_some_and(|at| at <= 2), "`cargo run --release` is not first: {all:?}");
+    assert!(all.iter().any(|command| command.starts_with("scripts/test")), "{all:?}");
+}
+
+#[test]
+fn without_anything_it_serves_sqlite_in_the_working_directory() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let shown = run(directory.path(), &["config", "show"], &[]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("sqlite:rowgate.db"), "{shown}");
+    let server = Server::start("");
+    assert!(server.greeting().iter().any(|line| line.contains("grpcurl")), "no line to paste");
+    let told = server.greeting().join("\n");
+    assert!(told.contains("not for production"), "{told}");
+}
+
+#[test]
+fn commands_are_found_in_blocks() {
+    let text = "a\n```console\n$ one \\\n  two\noutput\n$ three\n```\n```sh\n# remark\nfour\n```\n```toml\nfive\n```\n";
+    assert_eq!(commands(text), ["one two", "three", "four"]);
+    assert!(serves("cargo run --release") && serves("DATABASE_URL=x cargo run --release"));
+    assert!(!serves("cargo run --release -- query 'select 1'"));
+}
