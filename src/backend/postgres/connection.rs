@@ -1,0 +1,79 @@
+//! A connection as the pool holds it.
+
+use std::sync::Arc;
+
+use deadpool_postgres::ClientWrapper;
+use lru::LruCache;
+
+use super::codec::{Format, RowDecoder, describe_column};
+use super::connect::Connector;
+use super::wire::Wire;
+use crate::error::Result;
+use crate::pool::Manager;
+use crate::value::Column;
+
+/// A connection, what its wire says, and what it has prepared.
+pub(super) struct Connection {
+    pub(super) client: ClientWrapper,
+    pub(super) wire: Arc<Wire>,
+    pub(super) prepared: LruCache<String, Arc<Prepared>>,
+}
+
+/// A statement prepared on one connection.
+pub(super) struct Prepared {
+    pub(super) statement: tokio_postgres::Statement,
+    pub(super) decoder: RowDecoder,
+    /// `None`: it returns no rows at all.
+    pub(super) columns: Option<Vec<Column>>,
+}
+
+impl Connection {
+    /// Prepares a statement, unless this connection has.
+    pub(super) async fn prepare(
+        &mut self,
+        sql: &str,
+    ) -> std::result::Result<Arc<Prepared>, tokio_postgres::Error> {
+        if let Some(prepared) = self.prepared.get(sql) {
+            return Ok(Arc::clone(prepared));
+        }
+        let statement = self.client.prepare(sql).await?;
+        let columns = statement.columns();
+        let types: Vec<_> = columns.iter().map(|column| column.type_().clone()).collect();
+        let decoder = RowDecoder::new(&types);
+        if decoder.format() == Format::Text {
+            self.wire.send_as_text(sql);
+        }
+        let described =
+            columns.iter().map(|column| describe_column(column.name(), column.type_())).collect();
+        let prepared = Arc::new(Prepared {
+            columns: (!columns.is_empty()).then_some(described),
+            decoder,
+            statement,
+        });
+        self.prepared.put(sql.to_owned(), Arc::clone(&prepared));
+        Ok(prepared)
+    }
+}
+
+/// Opens connections for the pool.
+pub(super) struct Opener {
+    pub(super) connector: Arc<Connector>,
+    pub(super) statement_cache: std::num::NonZeroUsize,
+}
+
+impl Manager for Opener {
+    type Connection = Connection;
+
+    async fn connect(&self) -> Result<Connection> {
+        let (client, driver, wire) = self.connector.open().await?;
+        Ok(Connection {
+            client: ClientWrapper::new(client, driver),
+            wire,
+            prepared: LruCache::new(self.statement_cache),
+        })
+    }
+
+    fn is_usable(&self, connection: &Connection) -> bool {
+        !connection.client.is_closed() && connection.wire.is_idle()
+    }
+}
