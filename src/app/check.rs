@@ -211,7 +211,7 @@ mod tests {
             })
         }
 
-        fn warm_up(&self) -> BoxFuture<'_, Result<()>> {
+        fn warm_up(&self, _connections: usize) -> BoxFuture<'_, Result<()>> {
             Box::pin(async { Ok(()) })
         }
 

@@ -162,11 +162,11 @@ impl Backend for Sqlite {
         })
     }
 
-    fn warm_up(&self) -> BoxFuture<'_, Result<()>> {
+    fn warm_up(&self, connections: usize) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             // The writer first: it creates the file.
-            self.writer.warm_up().await?;
-            self.readers.warm_up().await
+            self.writer.warm_up(connections.min(1)).await?;
+            self.readers.warm_up(connections).await
         })
     }
 

@@ -146,7 +146,7 @@ async fn the_file_is_made_on_first_use_and_has_a_write_ahead_log() {
     let path = fixture.directory.path().join("test.db");
     assert!(!path.exists());
     let (one, two) =
-        futures_util::future::join(fixture.database.warm_up(), fixture.database.probe()).await;
+        futures_util::future::join(fixture.database.warm_up(2), fixture.database.probe()).await;
     one.and(two).expect("it can be made");
     assert!(path.exists());
     let mode: String = fixture
