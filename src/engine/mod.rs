@@ -1,1 +1,160 @@
-//! To be written.
+//! What a call does, whatever the transport and the database: admit, bound, run, end.
+//!
+//! Knows no driver and no transport. A unary call runs in its caller's future; a stream runs in a task
+//! of its own, which outlives a reader that has gone just long enough to stop the statement.
+
+mod admit;
+mod query;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+pub use stream::{Part, Summary};
+
+use crate::backend::{Backend, DescribeRequest, Description};
+use crate::config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::resilience::CallLimits;
+use crate::sql::{Analyzer, Dialect};
+
+/// Statement texts remembered for each database, in bytes.
+const ANALYSIS_CACHE: u64 = 8 << 20;
+
+/// The databases, and what calls may do with them.
+pub struct Engine {
+    databases: BTreeMap<String, Database>,
+    default_database: String,
+    stall_timeout: Duration,
+    response_limit: usize,
+}
+
+/// One database: its backend and the limits of calls.
+pub struct Database {
+    name: String,
+    backend: Arc<dyn Backend>,
+    analyzer: Analyzer,
+    limits: CallLimits,
+    max_rows: u64,
+    max_bytes: u64,
+    max_row_size: usize,
+    available: AtomicBool,
+}
+
+impl Engine {
+    /// An engine over opened backends; `default_database` is one of them.
+    #[must_use]
+    pub fn new(
+        databases: Vec<(String, config::Database, Arc<dyn Backend>)>,
+        config: &config::Config,
+    ) -> Self {
+        let databases = databases
+            .into_iter()
+            .map(|(name, config, backend)| (name.clone(), Database::new(name, &config, backend)))
+            .collect();
+        Self {
+            databases,
+            default_database: config.default_database.clone(),
+            stall_timeout: config.stream.stall_timeout,
+            response_limit: config.grpc.max_response_size,
+        }
+    }
+
+    /// The database of a request; an empty name is the default one.
+    ///
+    /// # Errors
+    /// `DatabaseNotFound`.
+    pub fn database(&self, name: &str) -> Result<&Database> {
+        let name = if name.is_empty() { &self.default_database } else { name };
+        self.databases.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.databases.keys().map(String::as_str).collect();
+            Error::new(ErrorKind::DatabaseNotFound, format!("there is no database \"{name}\""))
+                .with_hint(format!("Known here: {}.", known.join(", ")))
+        })
+    }
+
+    /// All databases, by name.
+    pub fn databases(&self) -> impl Iterator<Item = &Database> {
+        self.databases.values()
+    }
+
+    /// The database of a request that names none.
+    #[must_use]
+    pub fn default_database(&self) -> &str {
+        &self.default_database
+    }
+
+    /// Says what a statement takes and returns.
+    ///
+    /// # Errors
+    /// As a query of it, but for what only running it would show.
+    pub async fn describe(
+        &self,
+        database: &str,
+        sql: String,
+        include_plan: bool,
+        grpc_timeout: Option<Duration>,
+    ) -> Result<Description> {
+        let database = self.database(database)?;
+        let analysis = database.admit(&sql)?;
+        let deadline = database.deadline(Instant::now(), grpc_timeout, None);
+        let request = DescribeRequest { sql, analysis, include_plan, deadline };
+        database.backend.describe(request).await
+    }
+}
+
+impl Database {
+    fn new(name: String, config: &config::Database, backend: Arc<dyn Backend>) -> Self {
+        let dialect = match config.target {
+            config::Target::Postgres(_) => Dialect::Postgres,
+            config::Target::Sqlite(_) => Dialect::Sqlite,
+        };
+        Self {
+            name,
+            backend,
+            analyzer: Analyzer::new(dialect, ANALYSIS_CACHE),
+            limits: CallLimits { default: config.default_deadline, cap: config.max_deadline },
+            max_rows: config.max_rows,
+            max_bytes: config.max_bytes,
+            max_row_size: config.max_row_size,
+            available: AtomicBool::new(false),
+        }
+    }
+
+    /// The logical name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The backend.
+    #[must_use]
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    /// The limits of a call's time.
+    #[must_use]
+    pub fn limits(&self) -> CallLimits {
+        self.limits
+    }
+
+    /// The caps on a unary result (rows, bytes) and on a row (bytes).
+    #[must_use]
+    pub fn caps(&self) -> (u64, u64, usize) {
+        (self.max_rows, self.max_bytes, self.max_row_size)
+    }
+
+    /// Whether the last probe reached it.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.available.load(Relaxed)
+    }
+
+    /// Says what the last probe found.
+    pub fn set_available(&self, available: bool) {
+        self.available.store(available, Relaxed);
+    }
+}
