@@ -45,7 +45,7 @@ impl Engine {
     ///
     /// # Errors
     /// Why it could not be started.
-    pub async fn stream(
+    pub fn stream(
         self: &Arc<Self>,
         request: QueryRequest,
         grpc_timeout: Option<Duration>,
@@ -102,7 +102,7 @@ impl Outlet {
     }
 
     async fn run(&self, backend: &dyn crate::backend::Backend, statement: Statement) -> Result<()> {
-        let mut stream = backend.execute(statement).await?;
+        let stream = backend.execute(statement).await?;
         let columns = stream.columns().map(<[_]>::to_vec);
         let has_columns = columns.is_some();
         let Some(mut stream) = self.send(stream, Part::Header(columns)).await? else {
@@ -111,7 +111,8 @@ impl Outlet {
         let (mut count, mut bytes) = (0, 0);
         let mut sink = RowSink::new(BATCH);
         let mut linger = Duration::ZERO;
-        while has_columns {
+        let mut open = has_columns;
+        while open {
             let filled = batch(&mut *stream, &mut sink, linger).await?;
             linger = LINGER;
             count += u64::try_from(sink.len()).unwrap_or(u64::MAX);
@@ -119,15 +120,17 @@ impl Outlet {
             if let Some(error) = self.bounds.exceeded(count, bytes) {
                 return Err(error.with_outcome(stream.abandon().await));
             }
-            for rows in messages(sink.take(), self.response_limit)? {
+            let messages = match messages(sink.take(), self.response_limit) {
+                Ok(messages) => messages,
+                Err(error) => return Err(error.with_outcome(stream.abandon().await)),
+            };
+            for rows in messages {
                 let Some(same) = self.send(stream, Part::Rows(rows)).await? else {
                     return Ok(());
                 };
                 stream = same;
             }
-            if filled == Some(Fill::Done) {
-                break;
-            }
+            open = filled != Some(Fill::Done);
         }
         let end = stream.finish().await?;
         let (rows_affected, command) = (end.rows_affected, end.command);

@@ -1,0 +1,42 @@
+//! The caller's deadline, from the `grpc-timeout` header (gRPC over HTTP/2, Requests).
+
+use std::time::Duration;
+
+use tonic::metadata::MetadataMap;
+
+/// The time the caller gives; `None` when it sends none, or none that can be read.
+pub(super) fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
+    parse(metadata.get("grpc-timeout")?.to_str().ok()?)
+}
+
+fn parse(text: &str) -> Option<Duration> {
+    let unit = text.chars().last()?;
+    let digits = text.strip_suffix(unit)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    Some(match unit {
+        'H' => Duration::from_secs(amount * 3600),
+        'M' => Duration::from_secs(amount * 60),
+        'S' => Duration::from_secs(amount),
+        'm' => Duration::from_millis(amount),
+        'u' => Duration::from_micros(amount),
+        'n' => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_up_to_eight_digits_and_a_unit() {
+        assert_eq!(parse("100m"), Some(Duration::from_millis(100)));
+        assert_eq!(parse("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        for wrong in ["", "m", "1", "123456789m", "-1S", "1.5S", "1x", "1é"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! rowgate.v1.ServerService.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::duration;
+use crate::config::Grpc;
+use crate::engine::{Database, Engine};
+use crate::value::proto::server_service_server::ServerService;
+use crate::value::proto::{DatabaseInfo, GetServerInfoRequest, GetServerInfoResponse};
+
+pub(super) struct Service {
+    engine: Arc<Engine>,
+    instance: String,
+    max_request_size: u64,
+    max_response_size: u64,
+}
+
+impl Service {
+    pub(super) fn new(engine: Arc<Engine>, settings: &Grpc, instance: &str) -> Self {
+        Self {
+            engine,
+            instance: instance.to_owned(),
+            max_request_size: wide(settings.max_request_size),
+            max_response_size: wide(settings.max_response_size),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl ServerService for Service {
+    async fn get_server_info(
+        &self,
+        _request: Request<GetServerInfoRequest>,
+    ) -> Result<Response<GetServerInfoResponse>, Status> {
+        Ok(Response::new(GetServerInfoResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance: self.instance.clone(),
+            default_database: self.engine.default_database().to_owned(),
+            databases: self.engine.databases().map(info).collect(),
+            max_request_size: self.max_request_size,
+            max_response_size: self.max_response_size,
+        }))
+    }
+}
+
+fn info(database: &Database) -> DatabaseInfo {
+    let (max_rows, max_bytes, max_row_size) = database.caps();
+    DatabaseInfo {
+        name: database.name().to_owned(),
+        backend: database.backend().name().to_owned(),
+        available: database.is_available(),
+        default_deadline: duration(database.limits().default),
+        max_deadline: duration(database.limits().cap),
+        max_rows,
+        max_bytes,
+        max_row_size: wide(max_row_size),
+    }
+}
+
+fn wide(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
+}
