@@ -57,18 +57,14 @@ pub fn check(config: &Config) -> Result<Vec<CheckLine>> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
             Error::new(ErrorKind::Internal, "the runtime cannot be started").with_cause(error)
         })?;
-    let lines = runtime.block_on(join_all(config.databases.iter().map(
-        async |(name, database)| match open(name, database) {
-            Ok(backend) => check_backend(config, name, &*backend).await,
-            Err(error) => vec![failed(name, &error)],
-        },
-    )));
+    let lines =
+        runtime.block_on(join_all(config.databases.iter().map(async |(name, database)| {
+            match super::backends::open(name, database) {
+                Ok(backend) => check_backend(config, name, &*backend).await,
+                Err(error) => vec![failed(name, &error)],
+            }
+        })));
     Ok(lines.concat())
-}
-
-/// The seam to the backends.
-fn open(name: &str, _database: &Database) -> Result<Arc<dyn Backend>> {
-    Err(Error::new(ErrorKind::Internal, format!("database \"{name}\" has no backend yet")))
 }
 
 async fn check_backend(config: &Config, name: &str, backend: &dyn Backend) -> Vec<CheckLine> {

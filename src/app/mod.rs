@@ -1,19 +1,39 @@
 //! The composition root: the only place that knows every part.
+//!
+//! A control thread accepts connections, probes databases, serves operators and hears signals; each
+//! worker thread serves whole gRPC connections on a runtime of its own.
 
+mod acceptor;
+mod backends;
 mod check;
+mod prober;
+mod shutdown;
+mod workers;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
 
 pub use check::{CheckLine, Verdict, check};
 
 use crate::config::Config;
-use crate::error::Error;
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind};
+use crate::grpc::Service;
+use crate::ops;
+use shutdown::Cause;
+use workers::Workers;
 
-/// A running server.
+/// A running server; dropped, it shuts down.
 #[derive(Debug)]
 pub struct App {
     grpc: SocketAddr,
     ops: SocketAddr,
+    stop: watch::Sender<Option<Cause>>,
+    control: Option<JoinHandle<()>>,
 }
 
 impl App {
@@ -25,7 +45,28 @@ impl App {
     /// # Errors
     /// When a listener cannot be bound, or a certificate cannot be used.
     pub fn start(config: Config) -> Result<Self, Error> {
-        Ok(Self { grpc: config.grpc.listen, ops: config.ops.listen })
+        let (grpc_listener, grpc) = listen(config.grpc.listen)?;
+        let (ops_listener, ops) = listen(config.ops.listen)?;
+        let engine = Arc::new(Engine::new(backends::open_all(&config)?, &config));
+        let instance = instance();
+        let (service, health) = Service::new(&engine, &config, &instance)?;
+        let runtime = control_runtime()?;
+        let workers = Workers::start(&config.grpc, &service)?;
+        let (stop, stopping) = watch::channel(None);
+        let (readiness, ready) = watch::channel(ops::Readiness::starting());
+        let server = Server {
+            listeners: (grpc_listener, ops_listener),
+            status: ops::Status::new(Arc::clone(&engine), instance, ready),
+            prober: prober::Prober::new(&config, engine, health, readiness, workers.handles()),
+            config,
+            workers,
+            stopping,
+        };
+        let control = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || server.run(runtime))
+            .map_err(|error| cannot("start the control thread", error))?;
+        Ok(Self { grpc, ops, stop, control: Some(control) })
     }
 
     /// Where gRPC is served.
@@ -41,8 +82,104 @@ impl App {
     }
 
     /// Shuts down as `shutdown.*` says, and returns when everything has ended; blocks.
-    pub fn shutdown(self) {}
+    pub fn shutdown(mut self) {
+        self.end();
+    }
 
     /// Serves until SIGTERM or SIGINT, then shuts down; blocks. A second signal ends it at once.
-    pub fn run_until_signal(self) {}
+    pub fn run_until_signal(self) {
+        self.stop.send_replace(Some(Cause::Signal));
+        self.shutdown();
+    }
+
+    fn end(&mut self) {
+        if let Some(control) = self.control.take() {
+            self.stop.send_if_modified(|cause| match cause {
+                Some(Cause::Signal) => false,
+                Some(Cause::Asked) | None => {
+                    *cause = Some(Cause::Asked);
+                    true
+                }
+            });
+            drop(control.join());
+        }
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What the control thread runs.
+struct Server {
+    listeners: (TcpListener, TcpListener),
+    status: ops::Status,
+    prober: prober::Prober,
+    config: Config,
+    workers: Workers,
+    stopping: watch::Receiver<Option<Cause>>,
+}
+
+impl Server {
+    fn run(self, runtime: Runtime) {
+        let Self { listeners: (grpc, ops), status, prober, config, workers, stopping } = self;
+        let grace = config.shutdown.grace;
+        runtime.block_on(async move {
+            let engine = status.engine();
+            let operators = tokio::spawn(ops::serve(ops, status));
+            let accepting = tokio::spawn(acceptor::accept(grpc, workers.doors(), &config.grpc));
+            let draining = prober.draining();
+            let probing = tokio::spawn(prober.run());
+            shutdown::wait(stopping).await;
+            draining.send_replace(true);
+            let drained = async {
+                tokio::time::sleep(config.shutdown.delay).await;
+                accepting.abort();
+                workers.stop().await;
+            };
+            let second = shutdown::signal();
+            tokio::select! {
+                _ = tokio::time::timeout(grace, drained) => {}
+                () = second => {}
+            }
+            probing.abort();
+            operators.abort();
+            for database in engine.databases() {
+                database.backend().close();
+            }
+        });
+        runtime.shutdown_background();
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    });
+    bound.map_err(|error| {
+        Error::new(ErrorKind::Internal, format!("cannot listen on {address}"))
+            .with_cause(error)
+            .with_hint("Choose another address with --listen or --ops-listen.")
+    })
+}
+
+fn control_runtime() -> Result<Runtime, Error> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| cannot("start the control runtime", error))
+}
+
+fn cannot(what: &str, cause: std::io::Error) -> Error {
+    Error::new(ErrorKind::Internal, format!("cannot {what}")).with_cause(cause)
+}
+
+/// How this process is named in answers: its host and process id.
+fn instance() -> String {
+    let host = whoami::hostname().unwrap_or_else(|_error| "localhost".to_owned());
+    format!("{host}:{}", std::process::id())
 }

@@ -1,0 +1,132 @@
+//! Probes databases in the background; health and readiness follow what it finds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::engine::{Database, Engine};
+use crate::error::{Error, ErrorKind};
+use crate::grpc::HealthReporter;
+use crate::ops::Readiness;
+
+/// Probes every database, and says what follows.
+pub(super) struct Prober {
+    engine: Arc<Engine>,
+    health: HealthReporter,
+    readiness: watch::Sender<Readiness>,
+    draining: watch::Sender<bool>,
+    workers: Vec<Handle>,
+    interval: Duration,
+    timeout: Duration,
+    require: Vec<String>,
+    /// Connections to open before readiness, by database; emptied once they are.
+    warm_ups: Vec<(String, usize)>,
+}
+
+impl Prober {
+    pub(super) fn new(
+        config: &Config,
+        engine: Arc<Engine>,
+        health: HealthReporter,
+        readiness: watch::Sender<Readiness>,
+        workers: Vec<Handle>,
+    ) -> Self {
+        let warm = config.databases.iter().filter(|(_, database)| database.pool.warm_up);
+        Self {
+            warm_ups: warm.map(|(name, database)| (name.clone(), database.pool.min)).collect(),
+            engine,
+            health,
+            readiness,
+            draining: watch::channel(false).0,
+            workers,
+            interval: config.health.interval,
+            timeout: config.health.timeout,
+            require: config.health.require.clone(),
+        }
+    }
+
+    /// Set to true, nothing is ready any more.
+    pub(super) fn draining(&self) -> watch::Sender<bool> {
+        self.draining.clone()
+    }
+
+    pub(super) async fn run(mut self) {
+        self.health.set("liveness", true).await;
+        let mut draining = self.draining.subscribe();
+        loop {
+            if !*draining.borrow_and_update() {
+                join_all(self.engine.databases().map(|each| self.probe(each))).await;
+                self.warm_up().await;
+            }
+            self.publish().await;
+            tokio::select! {
+                () = tokio::time::sleep(self.interval) => {}
+                _ = draining.changed() => {}
+            }
+        }
+    }
+
+    async fn probe(&self, database: &Database) {
+        let probed = tokio::time::timeout(self.timeout, database.backend().probe()).await;
+        let probed = probed.unwrap_or_else(|_elapsed| {
+            Err(Error::new(ErrorKind::DatabaseUnavailable, "the probe timed out"))
+        });
+        let was = database.is_available();
+        database.set_available(probed.is_ok());
+        match probed {
+            Ok(()) if !was => tracing::info!(database = database.name(), "database reached"),
+            Err(error) if was => {
+                tracing::warn!(database = database.name(), reason = error.reason(), %error, "database lost");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                tracing::debug!(database = database.name(), reason = error.reason(), %error, "still lost");
+            }
+        }
+    }
+
+    /// Opens what shall be open before readiness, its share on each worker.
+    async fn warm_up(&mut self) {
+        let mut left = Vec::new();
+        for (name, count) in std::mem::take(&mut self.warm_ups) {
+            let Ok(database) = self.engine.database(&name) else { continue };
+            if !database.is_available() || !self.open(database, count).await {
+                left.push((name, count));
+            }
+        }
+        self.warm_ups = left;
+    }
+
+    async fn open(&self, database: &Database, count: usize) -> bool {
+        let workers = self.workers.len().max(1);
+        let opening = self.workers.iter().enumerate().map(|(number, worker)| {
+            let share = count / workers + usize::from(number < count % workers);
+            let backend = Arc::clone(database.backend());
+            worker.spawn(async move { backend.warm_up(share).await })
+        });
+        join_all(opening).await.into_iter().all(|opened| matches!(opened, Ok(Ok(()))))
+    }
+
+    async fn publish(&self) {
+        let draining = *self.draining.borrow();
+        let missing: Vec<String> = self
+            .require
+            .iter()
+            .filter(|name| !self.engine.database(name).is_ok_and(Database::is_available))
+            .cloned()
+            .collect();
+        let readiness = Readiness::new(draining, missing);
+        for service in ["", "readiness", "rowgate.v1.DatabaseService"] {
+            self.health.set(service, readiness.is_ready()).await;
+        }
+        for database in self.engine.databases() {
+            let serving = database.is_available() && !draining;
+            self.health.set(&format!("database.{}", database.name()), serving).await;
+        }
+        self.readiness.send_replace(readiness);
+    }
+}
