@@ -4,8 +4,12 @@ use std::fs;
 use std::io::Write as _;
 use std::process::{Output, Stdio};
 
+use rowgate::app::App;
+use rowgate::config;
+use rowgate::value::proto::Value;
 use tempfile::TempDir;
 
+use crate::harness::client::Client;
 use crate::harness::server::{Server, rowgate, run};
 
 fn directory() -> TempDir {
@@ -186,4 +190,27 @@ fn the_command_line_is_a_client() {
     };
     assert!(health(&["--service", "liveness"]));
     assert!(!health(&["--service", "database.mian"]));
+}
+
+#[tokio::test]
+async fn an_app_starts_in_a_process_of_somebody_else() {
+    let directory = directory();
+    let url = format!("sqlite:{}", directory.path().join("app.db").display());
+    let pairs = [
+        ("grpc.listen", "127.0.0.1:0"),
+        ("ops.listen", "127.0.0.1:0"),
+        ("databases.main.url", url.as_str()),
+    ];
+    let app = App::start(config::load_from(&pairs).expect("it is valid")).expect("it starts");
+    let client = Client::connect(app.grpc_address()).await;
+    let result = client.must("select $1", &[Value::int64(7)]).await;
+    assert_eq!(result.rows[0].values, [Value::int64(7)]);
+    let live = crate::harness::http::get(app.ops_address(), "/livez").await;
+    assert_eq!(live.status, 200);
+    drop(client);
+    let ended = tokio::task::spawn_blocking(|| app.shutdown());
+    tokio::time::timeout(std::time::Duration::from_secs(10), ended)
+        .await
+        .expect("it ends within the grace")
+        .expect("it does not panic");
 }
