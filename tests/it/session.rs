@@ -21,7 +21,7 @@ const AUDIT: &str = "select
       where relnamespace = pg_my_temp_schema() and relkind = 'r') as temporary,
     (select string_agg(name || '=' || setting, ',' order by name) from pg_settings
       where source = 'session') as changed,
-    current_setting('my.leak', true) as leak,
+    nullif(current_setting('my.leak', true), '') as leak,
     current_setting('search_path') as search_path,
     current_setting('statement_timeout') as statement_timeout,
     current_setting('default_transaction_read_only') as read_only,
