@@ -346,3 +346,18 @@ async fn a_changed_table_is_healed_under_cached_plans() {
         service.postgres().psql("drop table changing");
     }
 }
+
+#[tokio::test]
+async fn whoever_drops_all_prepared_statements_hurts_nobody() {
+    let service = service(1).await;
+    for (number, drop) in ["deallocate all", "discard all", "deallocate all"].iter().enumerate() {
+        // A type that the connection has not met: the driver asks the catalog, by statements of its own.
+        service.postgres().psql(&format!("create type new_{number} as enum ('a')"));
+        let sql = format!("select 'a'::new_{number}, array['a']::new_{number}[]");
+        for _ in 0..2 {
+            service.client.must(&sql, &[]).await;
+            service.client.must("select $1::int4", &[Value::int64(1)]).await;
+        }
+        service.client.must(drop, &[]).await;
+    }
+}
