@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 
 use crate::backend::{Backend, Fill, RowSink, Statement, fill};
 use crate::config::{Config, Database, Target};
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resilience::Deadline;
 use crate::sql::{Analysis, Shape};
 use crate::value::{Kind, Value};
 

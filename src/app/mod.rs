@@ -62,10 +62,16 @@ impl App {
             workers,
             stopping,
         };
+        let (announced, announcement) = std::sync::mpsc::sync_channel(1);
         let control = std::thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || server.run(runtime))
+            .spawn(move || {
+                runtime.block_on(server.prober.announce());
+                drop(announced.send(()));
+                server.run(runtime);
+            })
             .map_err(|error| cannot("start the control thread", error))?;
+        drop(announcement.recv());
         Ok(Self { grpc, ops, stop, control: Some(control) })
     }
 

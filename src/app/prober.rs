@@ -54,15 +54,20 @@ impl Prober {
         self.draining.clone()
     }
 
-    pub(super) async fn run(mut self) {
+    /// Makes every name known to health, before anything was probed.
+    pub(super) async fn announce(&self) {
         self.health.set("liveness", true).await;
+        self.publish(true).await;
+    }
+
+    pub(super) async fn run(mut self) {
         let mut draining = self.draining.subscribe();
         loop {
             if !*draining.borrow_and_update() {
                 join_all(self.engine.databases().map(|each| self.probe(each))).await;
                 self.warm_up().await;
             }
-            self.publish().await;
+            self.publish(false).await;
             tokio::select! {
                 () = tokio::time::sleep(self.interval) => {}
                 _ = draining.changed() => {}
@@ -111,7 +116,7 @@ impl Prober {
         join_all(opening).await.into_iter().all(|opened| matches!(opened, Ok(Ok(()))))
     }
 
-    async fn publish(&self) {
+    async fn publish(&self, starting: bool) {
         let draining = *self.draining.borrow();
         let missing: Vec<String> = self
             .require
@@ -119,7 +124,8 @@ impl Prober {
             .filter(|name| !self.engine.database(name).is_ok_and(Database::is_available))
             .cloned()
             .collect();
-        let readiness = Readiness::new(draining, missing);
+        let probed = Readiness::new(draining, missing);
+        let readiness = if starting { Readiness::starting() } else { probed };
         for service in ["", "readiness", "rowgate.v1.DatabaseService"] {
             self.health.set(service, readiness.is_ready()).await;
         }

@@ -12,9 +12,9 @@ use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 
+use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::pool::PoolSnapshot;
-use crate::resilience::Deadline;
 use crate::sql::Analysis;
 use crate::value::proto::{Column, ParameterType, Row, Value};
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::Database;
 use crate::backend::Statement;
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resilience::Deadline;
 use crate::sql::Analysis;
 use crate::value::proto::{AccessMode, QueryOptions, QueryRequest};
 

@@ -16,8 +16,8 @@ pub use stream::{Part, Summary};
 
 use crate::backend::{Backend, DescribeRequest, Description};
 use crate::config;
+use crate::deadline::CallLimits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resilience::CallLimits;
 use crate::sql::{Analyzer, Dialect};
 
 /// Statement texts remembered for each database, in bytes.

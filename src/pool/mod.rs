@@ -22,8 +22,8 @@ pub use checkout::Checkout;
 pub use stats::{CloseReason, PoolSnapshot};
 
 use crate::config::PoolSettings;
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resilience::Deadline;
 use queue::Queue;
 use shard::{Refusal, Shard};
 use stats::Counters;

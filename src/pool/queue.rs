@@ -10,8 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use super::stats::Counters;
 use crate::config::PoolSettings;
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resilience::Deadline;
 
 /// When a caller that found the pool exhausted may try again.
 const RETRY_AFTER: Duration = Duration::from_millis(100);

@@ -11,9 +11,9 @@ use super::codec::Parameter;
 use super::connect::Connector;
 use super::connection::{Connection, Opener, Prepared};
 use crate::config::ErrorDetails;
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::{Checkout, CloseReason};
-use crate::resilience::Deadline;
 
 /// How long a cancelled statement may take to answer before its caller is told without its answer.
 pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(40);

@@ -24,9 +24,9 @@ use futures_util::future::BoxFuture;
 
 use crate::backend::{Backend, DescribeRequest, Description, RowStream, Statement};
 use crate::config::{Database, PostgresTarget};
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Manager, Pool, PoolSnapshot};
-use crate::resilience::Deadline;
 use crate::sql::{Analysis, Shape};
 use connect::Connector;
 use connection::{Connection, Opener};

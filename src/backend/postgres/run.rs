@@ -13,8 +13,8 @@ use tokio_postgres::types::{FromSql, Type};
 use super::connection::Prepared;
 use super::lease::{CANCEL_GRACE, Lease};
 use crate::backend::{Completion, Fill, RowSink, RowStream};
+use crate::deadline::Deadline;
 use crate::error::{Outcome, Result};
-use crate::resilience::Deadline;
 use crate::value::{Column, Row};
 
 /// Ends a transaction that we opened; a transaction that failed or ended inside answers with an
@@ -31,6 +31,7 @@ pub(super) struct Running {
     deadline: Deadline,
     timer: Pin<Box<Sleep>>,
     cancelled: bool,
+    over: bool,
     in_transaction: bool,
 }
 
@@ -49,6 +50,7 @@ impl Running {
             deadline: call.deadline,
             timer: Box::pin(tokio::time::sleep_until(call.deadline.instant().into())),
             cancelled: false,
+            over: false,
             in_transaction: call.in_transaction,
         }
     }
@@ -62,6 +64,7 @@ impl Running {
                 }
                 Poll::Ready(None) => {
                     self.lease.busy = false;
+                    self.over = true;
                     return Poll::Ready(Ok(None));
                 }
                 Poll::Pending => {}
@@ -79,7 +82,9 @@ impl Running {
 
     /// Reads what is left of the rows, for its end alone.
     async fn drain(&mut self) -> Result<()> {
-        while std::future::poll_fn(|cx| self.poll_next(cx)).await?.is_some() {}
+        while !self.over {
+            std::future::poll_fn(|cx| self.poll_next(cx)).await?;
+        }
         Ok(())
     }
 

@@ -265,17 +265,19 @@ fn by_code(primary: c_int, code: c_int, step: Step) -> Error {
             "DATABASE_UNAVAILABLE",
         )
         .with_hint("The directory must exist and be writable."),
-        ffi::SQLITE_IOERR => {
-            let error =
-                make(ErrorKind::DatabaseInternal, "reading or writing the file failed", "IO_ERROR");
-            // A commit whose sync failed may still be in the log and come back after a crash.
-            if step == Step::Write { error.with_outcome(Outcome::Unknown) } else { error }
-        }
+        ffi::SQLITE_IOERR => io_error(step),
         _ => {
             let message = format!("SQLite failed with code {code}");
             Error::new(ErrorKind::DatabaseInternal, message).with_condition("SQLITE_INTERNAL")
         }
     }
+}
+
+fn io_error(step: Step) -> Error {
+    let error = Error::new(ErrorKind::DatabaseInternal, "reading or writing the file failed")
+        .with_condition("IO_ERROR");
+    // A commit whose sync failed may still be in the log and come back after a crash.
+    if step == Step::Write { error.with_outcome(Outcome::Unknown) } else { error }
 }
 
 /// The error of a row over `max_row_size`.

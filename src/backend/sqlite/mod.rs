@@ -35,9 +35,9 @@ use self::session::{Role, Spec};
 use self::stream::{Call, Running};
 use crate::backend::{Backend, DescribeRequest, Description, RowStream, Statement};
 use crate::config::{Database, PoolSettings, SqliteTarget};
+use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::pool::{Pool, PoolSnapshot};
-use crate::resilience::Deadline;
 
 /// A SQLite database: a pool of readers and a pool of one writer.
 pub struct Sqlite {

@@ -11,8 +11,8 @@ use tokio::time::Sleep;
 use super::pipe::{First, Inlet, Stop, lost};
 use super::run::Ran;
 use crate::backend::{Completion, Fill, RowSink, RowStream};
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::resilience::Deadline;
 use crate::value::Column;
 
 /// How long after the deadline the thread may still say how the statement ended. It notices the

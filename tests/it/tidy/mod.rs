@@ -18,7 +18,7 @@ const ROWS: &[&[&str]] = &[
     &["backend"],
     &["pool", "resilience", "sql"],
     &["telemetry"],
-    &["error", "value", "config"],
+    &["error", "value", "config", "deadline"],
 ];
 
 /// A path of code, and where alone it may stand: in these modules and the modules inside them.

@@ -1,4 +1,4 @@
-//! When a call must have ended.
+//! When a call must have ended. Pure: the clock is passed in.
 
 use std::time::{Duration, Instant};
 
