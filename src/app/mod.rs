@@ -67,11 +67,11 @@ impl App {
             .name("control".to_owned())
             .spawn(move || {
                 runtime.block_on(server.prober.announce());
-                drop(announced.send(()));
+                announced.send(()).unwrap_or_default();
                 server.run(runtime);
             })
             .map_err(|error| cannot("start the control thread", error))?;
-        drop(announcement.recv());
+        announcement.recv().unwrap_or_default();
         Ok(Self { grpc, ops, stop, control: Some(control) })
     }
 

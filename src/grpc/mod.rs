@@ -28,8 +28,8 @@ use crate::value::proto::server_service_server::ServerServiceServer;
 
 /// hyper's own limit, which tonic switches off: streams reset for errors of the peer's.
 const MAX_LOCAL_ERROR_RESETS: usize = 1024;
-/// Room for the request's message to be refused by us, with a reason, rather than by tonic.
-const DECODE_ROOM: usize = 64 << 10;
+/// How far over the limit a request is still read, so that we refuse it, with a reason, and not tonic.
+const DECODE_ROOM: usize = 4;
 
 /// All services, ready to be served by any worker.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ impl Service {
         let settings = config.grpc.clone();
         let (health, health_service) = HealthReporter::new();
         let database = database::Service::new(Arc::clone(engine), settings.max_request_size);
-        let decode = settings.max_request_size + DECODE_ROOM;
+        let decode = settings.max_request_size.saturating_mul(DECODE_ROOM);
         let database = DatabaseServiceServer::new(database)
             .max_decoding_message_size(decode)
             .max_encoding_message_size(settings.max_response_size);

@@ -44,11 +44,13 @@ pub(super) struct Lease {
     pub(super) touched: bool,
     /// Whether what runs only reads: then nothing can have been applied.
     pub(super) reads: bool,
+    /// Whether the server has lost statements that the driver still counts on.
+    pub(super) spoiled: bool,
 }
 
 impl Lease {
     pub(super) fn new(checkout: Checkout<Opener>, shared: Arc<Shared>, reads: bool) -> Self {
-        Self { checkout: Some(checkout), shared, busy: false, touched: true, reads }
+        Self { checkout: Some(checkout), shared, busy: false, touched: true, reads, spoiled: false }
     }
 
     pub(super) fn connection(&mut self) -> &mut Connection {
@@ -116,6 +118,7 @@ impl Lease {
     /// What the driver's error means here.
     pub(super) fn failure(&mut self, error: tokio_postgres::Error, sql: &str) -> Error {
         if let Some(reported) = error.as_db_error() {
+            self.spoiled |= super::error::is_stale_statement(reported);
             let mapped = super::error::from_statement(reported, sql, self.shared.details);
             if mapped.kind() == ErrorKind::OutcomeUnknown && self.reads {
                 return self.lost().with_cause(error);
@@ -196,6 +199,12 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(checkout) = self.checkout.take() else { return };
         if !self.busy && !self.touched && checkout.wire.is_idle() {
+            return;
+        }
+        let tag = checkout.wire.tag();
+        let drops_statements = tag.starts_with("DEALLOCATE") || tag.starts_with("DISCARD");
+        if self.spoiled || drops_statements {
+            checkout.discard(CloseReason::Dirty);
             return;
         }
         if checkout.client.is_closed() {

@@ -25,7 +25,7 @@ use futures_util::future::BoxFuture;
 use crate::backend::{Backend, DescribeRequest, Description, RowStream, Statement};
 use crate::config::{Database, PostgresTarget};
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::pool::{Manager, Pool, PoolSnapshot};
 use crate::sql::{Analysis, Shape};
 use connect::Connector;
@@ -35,6 +35,29 @@ use run::{Call, Running};
 
 /// The first query pins the transaction's mode; without it `SET TRANSACTION READ WRITE` escapes.
 const BEGIN_READ_ONLY: &str = "BEGIN READ ONLY; SELECT 1";
+
+/// How many connections with stale statements one call may meet; each is closed.
+const STALE_TRIES: usize = 8;
+/// Built-in functions that only compute: PostgreSQL looks in `pg_catalog` first.
+const HARMLESS: [&str; 14] = [
+    "avg",
+    "count",
+    "current_setting",
+    "generate_series",
+    "length",
+    "lower",
+    "max",
+    "md5",
+    "min",
+    "now",
+    "pg_sleep",
+    "repeat",
+    "sum",
+    "upper",
+];
+
+/// A statement that runs.
+type Started = (tokio_postgres::RowStream, Lease, Arc<connection::Prepared>);
 
 /// A PostgreSQL database and its pool.
 pub struct Postgres {
@@ -79,11 +102,11 @@ impl Postgres {
 
     async fn start(&self, statement: Statement) -> Result<Box<dyn RowStream>> {
         self.statements.fetch_add(1, Relaxed);
-        let mut retried = false;
+        let mut tries = STALE_TRIES;
         loop {
             match self.attempt(&statement).await {
-                Err(error) if !retried && error.kind() == ErrorKind::PlanChanged => retried = true,
-                Err(error) => return Err(error),
+                Err((_, true)) if tries > 0 => tries -= 1,
+                Err((error, _)) => return Err(error),
                 Ok((rows, lease, prepared)) => {
                     let call = Call {
                         sql: statement.sql,
@@ -96,12 +119,23 @@ impl Postgres {
         }
     }
 
-    async fn attempt(
+    /// Starts a statement on one connection; an error says whether the connection's prepared
+    /// statements are to blame, which another connection may not share.
+    async fn attempt(&self, statement: &Statement) -> Result<Started, (Error, bool)> {
+        let acquired = self.lease(&statement.analysis, statement.deadline).await;
+        let mut lease = acquired.map_err(|error| (error, false))?;
+        match self.start_on(&mut lease, statement).await {
+            Ok((rows, prepared)) => Ok((rows, lease, prepared)),
+            Err(error) => Err((error, lease.spoiled)),
+        }
+    }
+
+    async fn start_on(
         &self,
+        lease: &mut Lease,
         statement: &Statement,
-    ) -> Result<(tokio_postgres::RowStream, Lease, Arc<connection::Prepared>)> {
+    ) -> Result<(tokio_postgres::RowStream, Arc<connection::Prepared>)> {
         let Statement { sql, parameters, deadline, .. } = statement;
-        let mut lease = self.lease(&statement.analysis, *deadline).await?;
         let reads = std::mem::replace(&mut lease.reads, true);
         let prepared = lease.prepare(*deadline, sql).await?;
         let parameters = codec::encode(parameters, prepared.statement.params())?;
@@ -111,16 +145,8 @@ impl Postgres {
         } else {
             lease.reads = reads;
         }
-        match lease.start(*deadline, sql, &prepared, parameters).await {
-            Ok(rows) => Ok((rows, lease, prepared)),
-            Err(error) => {
-                if error.kind() == ErrorKind::PlanChanged {
-                    lease.connection().prepared.pop(sql);
-                    lease.connection().client.clear_type_cache();
-                }
-                Err(error)
-            }
-        }
+        let rows = lease.start(*deadline, sql, &prepared, parameters).await?;
+        Ok((rows, prepared))
     }
 
     async fn describe_on_a_lease(&self, request: DescribeRequest) -> Result<Description> {
@@ -128,12 +154,31 @@ impl Postgres {
         lease.reads = true;
         let prepared = lease.prepare(request.deadline, &request.sql).await?;
         lease.touched = false;
+        let plan = match request.include_plan && prepared.statement.params().is_empty() {
+            true => self.plan(&mut lease, &request).await?,
+            false => None,
+        };
         Ok(Description {
             columns: prepared.columns.clone(),
             parameters: prepared.statement.params().iter().map(codec::describe_parameter).collect(),
             read_only: certainly_reads(&request.analysis),
-            plan: None,
+            plan,
         })
+    }
+
+    /// The text was prepared before, so it is one statement and EXPLAIN runs nothing of it.
+    async fn plan(&self, lease: &mut Lease, request: &DescribeRequest) -> Result<Option<String>> {
+        let sql = format!("EXPLAIN {}", request.sql);
+        let prepared = lease.prepare(request.deadline, &sql).await?;
+        let rows = lease.start(request.deadline, &sql, &prepared, Vec::new()).await?;
+        let mut rows = Box::pin(rows);
+        let mut lines = Vec::new();
+        while let Some(row) = futures_util::StreamExt::next(&mut rows).await {
+            let row = row.map_err(|error| lease.failure(error, &sql))?;
+            lines.push(row.get::<_, String>(0));
+        }
+        lease.busy = false;
+        Ok(Some(lines.join("\n")))
     }
 
     async fn check(&self) -> Result<()> {
@@ -159,13 +204,7 @@ impl Backend for Postgres {
     }
 
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
-        Box::pin(async move {
-            if !request.include_plan {
-                return self.describe_on_a_lease(request).await;
-            }
-            let message = "plans are not available for PostgreSQL yet";
-            Err(Error::field(ErrorKind::InvalidOption, "include_plan", message))
-        })
+        Box::pin(self.describe_on_a_lease(request))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<()>> {
@@ -188,11 +227,12 @@ impl Backend for Postgres {
     }
 }
 
-/// Whether nothing can have been applied, however the statement ends. Any function may write.
+/// Whether nothing can have been applied, however the statement ends. A function may write.
 fn certainly_reads(analysis: &Analysis) -> bool {
     match &analysis.shape {
         Shape::Read(uses) => {
-            uses.functions.is_empty() && uses.attributes.is_empty() && !uses.exotic
+            let only_computes = uses.functions.iter().all(|name| HARMLESS.contains(&name.as_str()));
+            only_computes && uses.attributes.is_empty() && !uses.exotic
         }
         Shape::Change(_) | Shape::Other => false,
     }
@@ -202,7 +242,9 @@ fn certainly_reads(analysis: &Analysis) -> bool {
 /// trigger or a function can hold code, so what uses any of them counts as touched.
 fn leaves_no_trace(analysis: &Analysis) -> bool {
     match &analysis.shape {
-        Shape::Read(uses) => certainly_reads(analysis) && uses.relations.is_empty(),
+        Shape::Read(uses) => {
+            uses.functions.is_empty() && uses.relations.is_empty() && certainly_reads(analysis)
+        }
         Shape::Change(_) | Shape::Other => false,
     }
 }
