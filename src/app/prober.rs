@@ -107,6 +107,9 @@ impl Prober {
     }
 
     async fn open(&self, database: &Database, count: usize) -> bool {
+        if database.backend().pool().open >= count {
+            return true;
+        }
         let workers = self.workers.len().max(1);
         let opening = self.workers.iter().enumerate().map(|(number, worker)| {
             let share = count / workers + usize::from(number < count % workers);
