@@ -214,8 +214,8 @@ async fn wrong_credentials_are_a_misconfiguration_and_never_unauthenticated() {
 
 #[tokio::test]
 async fn a_full_pool_refuses_at_its_limit() {
-    let settings =
-        "[databases.main.pool]\nmin = 1\nmax = 1\nacquire_timeout = \"200ms\"\nmax_waiting = 1";
+    let settings = "[databases.main.pool]\nwarm_up = false\nmin = 1\nmax = 1\n\
+                    acquire_timeout = \"200ms\"\nmax_waiting = 1";
     let service = Service::with(Backend::Postgres, settings).await;
     let client = service.client.clone();
     let holder = tokio::spawn(async move { client.query("select pg_sleep(3)", &[]).await });
