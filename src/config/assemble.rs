@@ -200,6 +200,7 @@ fn database(
         max_bytes: max_bytes.value,
         max_row_size: to_usize(reader.read(&keys::MAX_ROW_SIZE).value),
         statement_cache: to_nonzero(reader.read(&keys::STATEMENT_CACHE).value),
+        catalog_ttl: reader.read(&keys::CATALOG_TTL).value,
         error_details: reader.read(&keys::ERROR_DETAILS).value,
         pool: pool(reader),
         target: target?,

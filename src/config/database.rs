@@ -27,6 +27,8 @@ pub struct Database {
     pub max_row_size: usize,
     /// `statement_cache`: prepared statements kept on each connection.
     pub statement_cache: NonZeroUsize,
+    /// `catalog_ttl`: how long it is believed what PostgreSQL's catalogs say of a statement.
+    pub catalog_ttl: Duration,
     /// `error_details`: whether callers may see what errors quote from rows.
     pub error_details: ErrorDetails,
     /// `pool.*`

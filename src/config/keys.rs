@@ -107,6 +107,7 @@ pub(super) const MAX_ROW_SIZE: Key<Size> =
     key("max_row_size", "16MiB", Size { min: KIB, max: GIB });
 pub(super) const STATEMENT_CACHE: Key<Whole> =
     key("statement_cache", "256", Whole { min: 1, max: 65_536 });
+pub(super) const CATALOG_TTL: Key<Span> = key("catalog_ttl", "10s", span(Duration::ZERO, HOUR));
 pub(super) const ERROR_DETAILS: Key<OneOf<ErrorDetails>> = key(
     "error_details",
     "safe",
@@ -162,6 +163,7 @@ pub(super) const DATABASE: &[&str] = &[
     MAX_BYTES.name,
     MAX_ROW_SIZE.name,
     STATEMENT_CACHE.name,
+    CATALOG_TTL.name,
     ERROR_DETAILS.name,
     POOL_MIN.name,
     POOL_MAX.name,

@@ -29,7 +29,7 @@ pub struct Analysis {
 }
 
 /// The shape of a statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Shape {
     /// A query without locking clauses and without INTO.
     Read(Uses),
@@ -45,7 +45,7 @@ pub enum Shape {
 ///
 /// Operators and casts of ordinary spelling are not listed: a database in which somebody defined some for
 /// types of their own is known by its catalogs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Uses {
     /// Function names, folded as PostgreSQL folds them, without `pg_catalog.`, other schemas kept as
     /// `schema.name`; sorted, each once.

@@ -35,5 +35,6 @@ mod session;
 mod stream;
 #[cfg(test)]
 mod tidy;
+mod trace;
 #[cfg(test)]
 mod types;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use deadpool_postgres::ClientWrapper;
 use lru::LruCache;
+use tokio_postgres::types::Type;
 
 use super::codec::{Format, RowDecoder, describe_column};
 use super::connect::Connector;
@@ -17,6 +18,9 @@ pub(super) struct Connection {
     pub(super) client: ClientWrapper,
     pub(super) wire: Arc<Wire>,
     pub(super) prepared: LruCache<String, Arc<Prepared>>,
+    /// Whether the session remembers values drawn from sequences.
+    pub(super) sequences_drawn: bool,
+    question: Option<tokio_postgres::Statement>,
 }
 
 /// A statement prepared on one connection.
@@ -28,6 +32,19 @@ pub(super) struct Prepared {
 }
 
 impl Connection {
+    /// The question to the catalogs, prepared once on each connection and never evicted.
+    pub(super) async fn question(
+        &mut self,
+        sql: &str,
+        types: &[Type],
+    ) -> std::result::Result<tokio_postgres::Statement, tokio_postgres::Error> {
+        if let Some(question) = &self.question {
+            return Ok(question.clone());
+        }
+        let question = self.client.prepare_typed(sql, types).await?;
+        Ok(self.question.insert(question).clone())
+    }
+
     /// Prepares a statement, unless this connection has.
     pub(super) async fn prepare(
         &mut self,
@@ -70,6 +87,8 @@ impl Manager for Opener {
             client: ClientWrapper::new(client, driver),
             wire,
             prepared: LruCache::new(self.statement_cache),
+            sequences_drawn: false,
+            question: None,
         })
     }
 

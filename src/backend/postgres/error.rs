@@ -58,6 +58,13 @@ pub fn is_crash(error: &DbError) -> bool {
     error.code().code() == "57P02"
 }
 
+/// Whether somebody ended the session before the statement began: 57P01 as a reply means that nothing was
+/// applied.
+#[must_use]
+pub fn is_terminated(error: &DbError) -> bool {
+    ends_connection(error) && error.code().code() == "57P01"
+}
+
 /// Whether the prepared statement is stale: dropping it and preparing anew heals it, once. Nothing ran.
 #[must_use]
 pub fn is_stale_statement(error: &DbError) -> bool {

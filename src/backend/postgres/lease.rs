@@ -5,23 +5,29 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
 
 use super::codec::Parameter;
 use super::connect::Connector;
 use super::connection::{Connection, Opener, Prepared};
+use super::trace::{Trace, Verdict, Verdicts};
 use crate::config::ErrorDetails;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::{Checkout, CloseReason};
+use crate::sql::Analysis;
 
 /// How long a cancelled statement may take to answer before its caller is told without its answer.
 pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(40);
 /// How long cleaning may take before the connection is closed instead.
 const CLEANING_LIMIT: Duration = Duration::from_secs(5);
-/// Everything a statement can leave in a session, but prepared statements of the driver's own.
+/// Everything a statement can leave in a session, but prepared statements of the driver's own; also the
+/// state of `random()`, which no RESET knows.
 const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
-    SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
+    SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
+    SELECT pg_catalog.setseed(pg_catalog.hashtext(pg_catalog.gen_random_uuid()::text) / 2147483648.0); \
     DO $rowgate$ DECLARE prepared text; BEGIN \
     FOR prepared IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP \
     EXECUTE pg_catalog.format('DEALLOCATE %I', prepared); END LOOP; END $rowgate$";
@@ -38,36 +44,75 @@ pub(super) struct Shared {
 pub(super) struct Lease {
     checkout: Option<Checkout<Opener>>,
     shared: Arc<Shared>,
+    cancel: Cancel,
     /// Whether a request may be unanswered.
     pub(super) busy: bool,
-    /// Whether the session may hold a trace of the caller.
-    pub(super) touched: bool,
+    /// What the session may remember of the caller.
+    pub(super) trace: Trace,
     /// Whether what runs only reads: then nothing can have been applied.
     pub(super) reads: bool,
-    /// Whether the server has lost statements that the driver still counts on.
-    pub(super) spoiled: bool,
+    /// Whether the connection must be closed.
+    broken: bool,
+    /// Whether the connection failed and not the statement, of which nothing ran: another may do better.
+    pub(super) blameless: bool,
 }
 
 impl Lease {
-    pub(super) fn new(checkout: Checkout<Opener>, shared: Arc<Shared>, reads: bool) -> Self {
-        Self { checkout: Some(checkout), shared, busy: false, touched: true, reads, spoiled: false }
+    pub(super) fn new(checkout: Checkout<Opener>, shared: Arc<Shared>) -> Self {
+        let cancel = Cancel {
+            connector: Arc::clone(&shared.connector),
+            key: checkout.wire.key(),
+            sent: None,
+        };
+        Self {
+            checkout: Some(checkout),
+            shared,
+            cancel,
+            busy: false,
+            trace: Trace::Nothing,
+            reads: true,
+            broken: false,
+            blameless: false,
+        }
     }
 
     pub(super) fn connection(&mut self) -> &mut Connection {
         self.checkout.as_mut().expect("a lease holds its connection until it is dropped")
     }
 
+    /// Says what the statement can do, and hides from it what earlier callers drew from sequences.
+    pub(super) async fn judge(
+        &mut self,
+        verdicts: &Verdicts,
+        analysis: &Analysis,
+        deadline: Deadline,
+    ) -> Result<Verdict> {
+        let verdict = match verdicts.recall(analysis) {
+            Some(verdict) => verdict,
+            None => {
+                let (connection, cancel) = self.begin();
+                let answer = cancel.watch(deadline, verdicts.ask(connection, analysis)).await;
+                self.settle(answer, "")?
+            }
+        };
+        if verdict.trace == Trace::Anything && self.connection().sequences_drawn {
+            self.run(deadline, "DISCARD SEQUENCES").await?;
+            self.connection().sequences_drawn = false;
+        }
+        Ok(verdict)
+    }
+
     /// Prepares a statement on the connection.
     pub(super) async fn prepare(&mut self, deadline: Deadline, sql: &str) -> Result<Arc<Prepared>> {
-        let guard = self.begin(deadline);
-        let answer = guard.watch(self.connection().prepare(sql)).await;
+        let (connection, cancel) = self.begin();
+        let answer = cancel.watch(deadline, connection.prepare(sql)).await;
         self.settle(answer, sql)
     }
 
     /// Runs statements without parameters of our own making.
     pub(super) async fn run(&mut self, deadline: Deadline, sql: &str) -> Result<()> {
-        let guard = self.begin(deadline);
-        let answer = guard.watch(self.connection().client.batch_execute(sql)).await;
+        let (connection, cancel) = self.begin();
+        let answer = cancel.watch(deadline, connection.client.batch_execute(sql)).await;
         self.settle(answer, sql)
     }
 
@@ -79,18 +124,18 @@ impl Lease {
         prepared: &Prepared,
         parameters: Vec<Parameter<'_>>,
     ) -> Result<tokio_postgres::RowStream> {
-        let guard = self.begin(deadline);
-        let client = &self.connection().client;
-        let answer = guard.watch(client.query_raw(&prepared.statement, parameters)).await;
+        let (connection, cancel) = self.begin();
+        let request = connection.client.query_raw(&prepared.statement, parameters);
+        let answer = cancel.watch(deadline, request).await;
         let stream = self.settle(answer, sql)?;
         self.busy = true;
         Ok(stream)
     }
 
-    fn begin(&mut self, deadline: Deadline) -> Guard {
+    fn begin(&mut self) -> (&mut Connection, &mut Cancel) {
         self.busy = true;
-        let connector = Arc::clone(&self.shared.connector);
-        Guard { deadline, connector, key: self.connection().wire.key() }
+        let checkout = self.checkout.as_mut().expect("a lease holds its connection until dropped");
+        (checkout, &mut self.cancel)
     }
 
     fn settle<T>(
@@ -110,15 +155,16 @@ impl Lease {
 
     /// Starts a cancel of what runs, without waiting for it.
     pub(super) fn cancel(&mut self) {
-        let connector = Arc::clone(&self.shared.connector);
-        let key = self.connection().wire.key();
-        tokio::spawn(async move { drop(connector.cancel(key).await) });
+        self.cancel.send();
     }
 
     /// What the driver's error means here.
     pub(super) fn failure(&mut self, error: tokio_postgres::Error, sql: &str) -> Error {
         if let Some(reported) = error.as_db_error() {
-            self.spoiled |= super::error::is_stale_statement(reported);
+            self.busy = false;
+            self.blameless |=
+                super::error::is_stale_statement(reported) || super::error::is_terminated(reported);
+            self.broken |= self.blameless || super::error::ends_connection(reported);
             let mapped = super::error::from_statement(reported, sql, self.shared.details);
             if mapped.kind() == ErrorKind::OutcomeUnknown && self.reads {
                 return self.lost().with_cause(error);
@@ -172,79 +218,106 @@ impl Lease {
 }
 
 /// What stops a request at its deadline.
-struct Guard {
-    deadline: Deadline,
+struct Cancel {
     connector: Arc<Connector>,
     key: [u8; 8],
+    /// The last cancel: whether the server has acted on it, which must be known before anything else
+    /// runs on the connection.
+    sent: Option<JoinHandle<bool>>,
 }
 
-impl Guard {
+impl Cancel {
+    fn send(&mut self) {
+        let (connector, key) = (Arc::clone(&self.connector), self.key);
+        self.sent = Some(tokio::spawn(async move { connector.cancel(key).await.is_ok() }));
+    }
+
     /// Waits for a request; at the deadline cancels it and gives it a moment to answer. `None`: it
     /// did not.
-    async fn watch<F: Future>(self, request: F) -> Option<F::Output> {
+    async fn watch<F: Future>(&mut self, deadline: Deadline, request: F) -> Option<F::Output> {
         let mut request = Box::pin(request);
-        let until = self.deadline.instant().into();
+        let until = deadline.instant().into();
         if let Ok(answer) = tokio::time::timeout_at(until, &mut request).await {
             return Some(answer);
         }
-        let cancelled = async {
-            drop(self.connector.cancel(self.key).await);
-            request.await
-        };
-        tokio::time::timeout(CANCEL_GRACE, cancelled).await.ok()
+        self.send();
+        tokio::time::timeout(CANCEL_GRACE, request).await.ok()
+    }
+
+    /// Whether no cancel is on its way any more.
+    async fn settled(&mut self) -> bool {
+        match &mut self.sent {
+            None => true,
+            Some(sent) => matches!(sent.await, Ok(true)),
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(checkout) = self.checkout.take() else { return };
-        if !self.busy && !self.touched && checkout.wire.is_idle() {
-            return;
-        }
+        let Some(mut checkout) = self.checkout.take() else { return };
+        let settled = !self.busy && self.cancel.sent.is_none() && checkout.wire.is_idle();
         let tag = checkout.wire.tag();
-        let drops_statements = tag.starts_with("DEALLOCATE") || tag.starts_with("DISCARD");
-        if self.spoiled || drops_statements {
+        if self.broken || tag.starts_with("DEALLOCATE") || tag == "DISCARD ALL" {
             checkout.discard(CloseReason::Dirty);
-            return;
-        }
-        if checkout.client.is_closed() {
+        } else if checkout.client.is_closed() {
             checkout.discard(CloseReason::Broken);
-            return;
-        }
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => {
-                let cleaning = clean(checkout, Arc::clone(&self.shared), self.busy);
-                drop(runtime.spawn(cleaning));
-            }
-            Err(_none) => checkout.discard(CloseReason::Dirty),
+        } else if settled && self.trace < Trace::Anything {
+            checkout.sequences_drawn |= self.trace == Trace::Sequences;
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let connector = Arc::clone(&self.shared.connector);
+            let sent = self.cancel.sent.take();
+            let cancel = Cancel { connector, key: checkout.wire.key(), sent };
+            let cleaner = Cleaner { shared: Arc::clone(&self.shared), cancel, trace: self.trace };
+            drop(runtime.spawn(cleaner.clean(checkout, self.busy)));
+        } else {
+            checkout.discard(CloseReason::Dirty);
         }
     }
 }
 
-/// Brings a connection back to its baseline, or closes it.
-async fn clean(checkout: Checkout<Opener>, shared: Arc<Shared>, busy: bool) {
-    let until = tokio::time::Instant::from_std(Instant::now() + CLEANING_LIMIT);
-    match tokio::time::timeout_at(until, reset(&checkout, &shared, busy)).await {
-        Ok(Ok(())) if checkout.wire.is_idle() => {
-            shared.resets.fetch_add(1, Relaxed);
-        }
-        Ok(Ok(()) | Err(_)) | Err(_) => checkout.discard(CloseReason::Dirty),
-    }
+/// Brings a connection back to its baseline, off the caller's path.
+struct Cleaner {
+    shared: Arc<Shared>,
+    cancel: Cancel,
+    trace: Trace,
 }
 
-async fn reset(
-    connection: &Connection,
-    shared: &Shared,
-    busy: bool,
-) -> std::result::Result<(), tokio_postgres::Error> {
-    if busy {
-        drop(shared.connector.cancel(connection.wire.key()).await);
-        // Behind whatever is still queued: once it is answered, so is all before it.
-        drop(connection.client.check_connection().await);
+impl Cleaner {
+    /// Gives the connection back clean, or closes it.
+    async fn clean(mut self, mut checkout: Checkout<Opener>, busy: bool) {
+        let cleaned = tokio::time::timeout(CLEANING_LIMIT, self.reset(&mut checkout, busy)).await;
+        if cleaned != Ok(true) || !checkout.wire.is_idle() {
+            checkout.discard(CloseReason::Dirty);
+        }
     }
-    connection.wire.quiesce().await;
-    if connection.wire.in_transaction() {
-        connection.client.batch_execute("ROLLBACK").await?;
+
+    async fn reset(&mut self, connection: &mut Connection, busy: bool) -> bool {
+        if busy && self.cancel.sent.is_none() {
+            self.cancel.send();
+        }
+        if !self.cancel.settled().await {
+            return false;
+        }
+        if busy {
+            // Behind whatever is still queued: once it is answered, so is all before it.
+            drop(connection.client.check_connection().await);
+        }
+        connection.wire.quiesce().await;
+        if connection.wire.in_transaction()
+            && connection.client.batch_execute("ROLLBACK").await.is_err()
+        {
+            return false;
+        }
+        if self.trace < Trace::Anything {
+            connection.sequences_drawn |= self.trace == Trace::Sequences;
+            return true;
+        }
+        if connection.client.batch_execute(RESET).await.is_err() {
+            return false;
+        }
+        connection.sequences_drawn = false;
+        self.shared.resets.fetch_add(1, Relaxed);
+        true
     }
-    connection.client.batch_execute(RESET).await
 }

@@ -14,6 +14,7 @@ mod run;
 pub mod sqlstate;
 mod tap;
 mod tls;
+mod trace;
 mod wire;
 
 use std::sync::Arc;
@@ -27,34 +28,18 @@ use crate::config::{Database, PostgresTarget};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::pool::{Manager, Pool, PoolSnapshot};
-use crate::sql::{Analysis, Shape};
 use connect::Connector;
 use connection::{Connection, Opener};
 use lease::{Lease, Shared};
 use run::{Call, Running};
+use trace::Verdicts;
 
 /// The first query pins the transaction's mode; without it `SET TRANSACTION READ WRITE` escapes.
 const BEGIN_READ_ONLY: &str = "BEGIN READ ONLY; SELECT 1";
 
-/// How many connections with stale statements one call may meet; each is closed.
-const STALE_TRIES: usize = 8;
-/// Built-in functions that only compute: PostgreSQL looks in `pg_catalog` first.
-const HARMLESS: [&str; 14] = [
-    "avg",
-    "count",
-    "current_setting",
-    "generate_series",
-    "length",
-    "lower",
-    "max",
-    "md5",
-    "min",
-    "now",
-    "pg_sleep",
-    "repeat",
-    "sum",
-    "upper",
-];
+/// How many spoiled connections one call may meet: ended while idle, or without the statements that the
+/// driver counts on. Each is closed.
+const SPOILED_TRIES: usize = 8;
 
 /// A statement that runs.
 type Started = (tokio_postgres::RowStream, Lease, Arc<connection::Prepared>);
@@ -65,6 +50,7 @@ pub struct Postgres {
     pool: Pool<Opener>,
     prober: Opener,
     probe: tokio::sync::Mutex<Option<Connection>>,
+    verdicts: Verdicts,
     statements: AtomicU64,
 }
 
@@ -83,6 +69,7 @@ impl Postgres {
             pool: Pool::new(name, &config.pool, opener()),
             prober: opener(),
             probe: tokio::sync::Mutex::new(None),
+            verdicts: Verdicts::new(config.catalog_ttl),
             statements: AtomicU64::new(0),
             shared: Arc::new(Shared {
                 database: name.to_owned(),
@@ -93,16 +80,14 @@ impl Postgres {
         })
     }
 
-    async fn lease(&self, analysis: &Analysis, deadline: Deadline) -> Result<Lease> {
+    async fn lease(&self, deadline: Deadline) -> Result<Lease> {
         let checkout = self.pool.acquire(deadline).await?;
-        let mut lease = Lease::new(checkout, Arc::clone(&self.shared), certainly_reads(analysis));
-        lease.touched = !leaves_no_trace(analysis);
-        Ok(lease)
+        Ok(Lease::new(checkout, Arc::clone(&self.shared)))
     }
 
     async fn start(&self, statement: Statement) -> Result<Box<dyn RowStream>> {
         self.statements.fetch_add(1, Relaxed);
-        let mut tries = STALE_TRIES;
+        let mut tries = SPOILED_TRIES;
         loop {
             match self.attempt(&statement).await {
                 Err((_, true)) if tries > 0 => tries -= 1,
@@ -119,14 +104,13 @@ impl Postgres {
         }
     }
 
-    /// Starts a statement on one connection; an error says whether the connection's prepared
-    /// statements are to blame, which another connection may not share.
+    /// Starts a statement on one connection; an error says whether another one may do better.
     async fn attempt(&self, statement: &Statement) -> Result<Started, (Error, bool)> {
-        let acquired = self.lease(&statement.analysis, statement.deadline).await;
+        let acquired = self.lease(statement.deadline).await;
         let mut lease = acquired.map_err(|error| (error, false))?;
         match self.start_on(&mut lease, statement).await {
             Ok((rows, prepared)) => Ok((rows, lease, prepared)),
-            Err(error) => Err((error, lease.spoiled)),
+            Err(error) => Err((error, lease.blameless)),
         }
     }
 
@@ -136,24 +120,23 @@ impl Postgres {
         statement: &Statement,
     ) -> Result<(tokio_postgres::RowStream, Arc<connection::Prepared>)> {
         let Statement { sql, parameters, deadline, .. } = statement;
-        let reads = std::mem::replace(&mut lease.reads, true);
+        let verdict = lease.judge(&self.verdicts, &statement.analysis, *deadline).await?;
         let prepared = lease.prepare(*deadline, sql).await?;
         let parameters = codec::encode(parameters, prepared.statement.params())?;
+        lease.trace = verdict.trace;
         if statement.read_only {
-            lease.touched = true;
             lease.run(*deadline, BEGIN_READ_ONLY).await?;
         } else {
-            lease.reads = reads;
+            lease.reads = verdict.reads;
         }
         let rows = lease.start(*deadline, sql, &prepared, parameters).await?;
         Ok((rows, prepared))
     }
 
     async fn describe_on_a_lease(&self, request: DescribeRequest) -> Result<Description> {
-        let mut lease = self.lease(&request.analysis, request.deadline).await?;
-        lease.reads = true;
+        let mut lease = self.lease(request.deadline).await?;
+        let verdict = lease.judge(&self.verdicts, &request.analysis, request.deadline).await?;
         let prepared = lease.prepare(request.deadline, &request.sql).await?;
-        lease.touched = false;
         let plan = match request.include_plan && prepared.statement.params().is_empty() {
             true => self.plan(&mut lease, &request).await?,
             false => None,
@@ -161,7 +144,7 @@ impl Postgres {
         Ok(Description {
             columns: prepared.columns.clone(),
             parameters: prepared.statement.params().iter().map(codec::describe_parameter).collect(),
-            read_only: certainly_reads(&request.analysis),
+            read_only: verdict.reads,
             plan,
         })
     }
@@ -224,27 +207,5 @@ impl Backend for Postgres {
 
     fn close(&self) {
         self.pool.close();
-    }
-}
-
-/// Whether nothing can have been applied, however the statement ends. A function may write.
-fn certainly_reads(analysis: &Analysis) -> bool {
-    match &analysis.shape {
-        Shape::Read(uses) => {
-            let only_computes = uses.functions.iter().all(|name| HARMLESS.contains(&name.as_str()));
-            only_computes && uses.attributes.is_empty() && !uses.exotic
-        }
-        Shape::Change(_) | Shape::Other => false,
-    }
-}
-
-/// Whether the session is the same after the statement, whatever is in the database. A view, a
-/// trigger or a function can hold code, so what uses any of them counts as touched.
-fn leaves_no_trace(analysis: &Analysis) -> bool {
-    match &analysis.shape {
-        Shape::Read(uses) => {
-            uses.functions.is_empty() && uses.relations.is_empty() && certainly_reads(analysis)
-        }
-        Shape::Change(_) | Shape::Other => false,
     }
 }

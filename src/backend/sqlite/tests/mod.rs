@@ -37,6 +37,7 @@ fn config(target: &SqliteTarget) -> Database {
         max_bytes: 3 << 20,
         max_row_size: 1 << 20,
         statement_cache: number(8),
+        catalog_ttl: Duration::from_secs(10),
         error_details: ErrorDetails::Safe,
         pool: PoolSettings {
             min: 0,
