@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio_postgres::SimpleQueryMessage;
 
+use super::cancel::Cancel;
 use super::codec::Parameter;
 use super::connect::Connector;
 use super::connection::{Connection, Opener, Prepared};
@@ -19,8 +20,6 @@ use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::{Checkout, CloseReason};
 use crate::sql::Analysis;
 
-/// How long a cancelled statement may take to answer before its caller is told without its answer.
-pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(40);
 /// How long cleaning may take before the connection is closed instead.
 const CLEANING_LIMIT: Duration = Duration::from_secs(5);
 /// Everything a statement can leave in a session, but prepared statements of the driver's own; also the
@@ -59,11 +58,7 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn new(checkout: Checkout<Opener>, shared: Arc<Shared>) -> Self {
-        let cancel = Cancel {
-            connector: Arc::clone(&shared.connector),
-            key: checkout.wire.key(),
-            sent: None,
-        };
+        let cancel = Cancel::new(Arc::clone(&shared.connector), checkout.wire.key());
         Self {
             checkout: Some(checkout),
             shared,
@@ -114,6 +109,35 @@ impl Lease {
         let (connection, cancel) = self.begin();
         let answer = cancel.watch(deadline, connection.client.batch_execute(sql)).await;
         self.settle(answer, sql)
+    }
+
+    /// The plan of a statement that was prepared, and so is a single one: nothing of it runs. `None`: a
+    /// server older than 16 plans no parameters.
+    pub(super) async fn explain(
+        &mut self,
+        deadline: Deadline,
+        sql: &str,
+        prepared: &Prepared,
+    ) -> Result<Option<String>> {
+        let generic = !prepared.statement.params().is_empty();
+        let options = if generic { "(GENERIC_PLAN) " } else { "" };
+        let explain = format!("EXPLAIN {options}{sql}");
+        let (connection, cancel) = self.begin();
+        let answer = cancel.watch(deadline, connection.client.simple_query(&explain)).await;
+        let messages = match self.settle(answer, &explain) {
+            Err(error) if generic && error.kind() == ErrorKind::InvalidStatement => {
+                return Ok(None);
+            }
+            settled => settled?,
+        };
+        let lines: Vec<&str> =
+            messages
+                .iter()
+                .filter_map(|message| {
+                    if let SimpleQueryMessage::Row(row) = message { row.get(0) } else { None }
+                })
+                .collect();
+        Ok(Some(lines.join("\n")))
     }
 
     /// Starts a prepared statement; from here on the lease is busy until its rows are done.
@@ -217,46 +241,10 @@ impl Lease {
     }
 }
 
-/// What stops a request at its deadline.
-struct Cancel {
-    connector: Arc<Connector>,
-    key: [u8; 8],
-    /// The last cancel: whether the server has acted on it, which must be known before anything else
-    /// runs on the connection.
-    sent: Option<JoinHandle<bool>>,
-}
-
-impl Cancel {
-    fn send(&mut self) {
-        let (connector, key) = (Arc::clone(&self.connector), self.key);
-        self.sent = Some(tokio::spawn(async move { connector.cancel(key).await.is_ok() }));
-    }
-
-    /// Waits for a request; at the deadline cancels it and gives it a moment to answer. `None`: it
-    /// did not.
-    async fn watch<F: Future>(&mut self, deadline: Deadline, request: F) -> Option<F::Output> {
-        let mut request = Box::pin(request);
-        let until = deadline.instant().into();
-        if let Ok(answer) = tokio::time::timeout_at(until, &mut request).await {
-            return Some(answer);
-        }
-        self.send();
-        tokio::time::timeout(CANCEL_GRACE, request).await.ok()
-    }
-
-    /// Whether no cancel is on its way any more.
-    async fn settled(&mut self) -> bool {
-        match &mut self.sent {
-            None => true,
-            Some(sent) => matches!(sent.await, Ok(true)),
-        }
-    }
-}
-
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(mut checkout) = self.checkout.take() else { return };
-        let settled = !self.busy && self.cancel.sent.is_none() && checkout.wire.is_idle();
+        let settled = !self.busy && !self.cancel.is_sent() && checkout.wire.is_idle();
         let tag = checkout.wire.tag();
         if self.broken || tag.starts_with("DEALLOCATE") || tag == "DISCARD ALL" {
             checkout.discard(CloseReason::Dirty);
@@ -265,9 +253,7 @@ impl Drop for Lease {
         } else if settled && self.trace < Trace::Anything {
             checkout.sequences_drawn |= self.trace == Trace::Sequences;
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let connector = Arc::clone(&self.shared.connector);
-            let sent = self.cancel.sent.take();
-            let cancel = Cancel { connector, key: checkout.wire.key(), sent };
+            let cancel = self.cancel.take();
             let cleaner = Cleaner { shared: Arc::clone(&self.shared), cancel, trace: self.trace };
             drop(runtime.spawn(cleaner.clean(checkout, self.busy)));
         } else {
@@ -293,7 +279,7 @@ impl Cleaner {
     }
 
     async fn reset(&mut self, connection: &mut Connection, busy: bool) -> bool {
-        if busy && self.cancel.sent.is_none() {
+        if busy && !self.cancel.is_sent() {
             self.cancel.send();
         }
         if !self.cancel.settled().await {

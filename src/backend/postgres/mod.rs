@@ -4,6 +4,7 @@
 //! pool holds it as a `connection`; a caller works on it through a `lease`, which gives it back clean
 //! or not at all; `run` is a statement whose rows are being read.
 
+mod cancel;
 pub mod codec;
 mod connect;
 mod connection;
@@ -137,8 +138,10 @@ impl Postgres {
         let mut lease = self.lease(request.deadline).await?;
         let verdict = lease.judge(&self.verdicts, &request.analysis, request.deadline).await?;
         let prepared = lease.prepare(request.deadline, &request.sql).await?;
-        let plan = match request.include_plan && prepared.statement.params().is_empty() {
-            true => self.plan(&mut lease, &request).await?,
+        // The planner may call what is immutable.
+        lease.trace = verdict.trace;
+        let plan = match request.include_plan {
+            true => lease.explain(request.deadline, &request.sql, &prepared).await?,
             false => None,
         };
         Ok(Description {
@@ -147,21 +150,6 @@ impl Postgres {
             read_only: verdict.reads,
             plan,
         })
-    }
-
-    /// The text was prepared before, so it is one statement and EXPLAIN runs nothing of it.
-    async fn plan(&self, lease: &mut Lease, request: &DescribeRequest) -> Result<Option<String>> {
-        let sql = format!("EXPLAIN {}", request.sql);
-        let prepared = lease.prepare(request.deadline, &sql).await?;
-        let rows = lease.start(request.deadline, &sql, &prepared, Vec::new()).await?;
-        let mut rows = Box::pin(rows);
-        let mut lines = Vec::new();
-        while let Some(row) = futures_util::StreamExt::next(&mut rows).await {
-            let row = row.map_err(|error| lease.failure(error, &sql))?;
-            lines.push(row.get::<_, String>(0));
-        }
-        lease.busy = false;
-        Ok(Some(lines.join("\n")))
     }
 
     async fn check(&self) -> Result<()> {

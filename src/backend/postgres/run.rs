@@ -10,8 +10,9 @@ use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 use tokio_postgres::types::{FromSql, Type};
 
+use super::cancel::CANCEL_GRACE;
 use super::connection::Prepared;
-use super::lease::{CANCEL_GRACE, Lease};
+use super::lease::Lease;
 use crate::backend::{Completion, Fill, RowSink, RowStream};
 use crate::deadline::Deadline;
 use crate::error::{Outcome, Result};

@@ -1,0 +1,72 @@
+//! Stopping a statement, and knowing when that is over.
+//!
+//! A cancel names a connection and not a statement: one that arrives late kills the next. The server
+//! closes the cancel's own socket once it has acted on it, so nothing else may run on the connection
+//! before that was read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::connect::Connector;
+use crate::deadline::Deadline;
+
+/// How long a cancelled statement may take to answer before its caller is told without its answer.
+pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(40);
+
+/// Stops what one connection runs.
+pub(super) struct Cancel {
+    connector: Arc<Connector>,
+    key: [u8; 8],
+    /// The last cancel: whether the server has acted on it, which must be known before anything else
+    /// runs on the connection.
+    sent: Option<JoinHandle<bool>>,
+}
+
+impl Cancel {
+    pub(super) fn new(connector: Arc<Connector>, key: [u8; 8]) -> Self {
+        Self { connector, key, sent: None }
+    }
+
+    /// This one, with what it has sent; another takes its place.
+    pub(super) fn take(&mut self) -> Self {
+        let next = Self::new(Arc::clone(&self.connector), self.key);
+        std::mem::replace(self, next)
+    }
+
+    /// Whether a cancel may be on its way.
+    pub(super) fn is_sent(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Starts a cancel, without waiting for it.
+    pub(super) fn send(&mut self) {
+        let (connector, key) = (Arc::clone(&self.connector), self.key);
+        self.sent = Some(tokio::spawn(async move { connector.cancel(key).await.is_ok() }));
+    }
+
+    /// Waits for a request; at the deadline cancels it and gives it a moment to answer. `None`: it
+    /// did not.
+    pub(super) async fn watch<F: Future>(
+        &mut self,
+        deadline: Deadline,
+        request: F,
+    ) -> Option<F::Output> {
+        let mut request = Box::pin(request);
+        let until = deadline.instant().into();
+        if let Ok(answer) = tokio::time::timeout_at(until, &mut request).await {
+            return Some(answer);
+        }
+        self.send();
+        tokio::time::timeout(CANCEL_GRACE, request).await.ok()
+    }
+
+    /// Whether no cancel is on its way any more.
+    pub(super) async fn settled(&mut self) -> bool {
+        match &mut self.sent {
+            None => true,
+            Some(sent) => matches!(sent.await, Ok(true)),
+        }
+    }
+}
