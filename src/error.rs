@@ -81,10 +81,24 @@ pub enum ErrorKind {
     DeadlockDetected,
     /// A lock was not available in time; SQLite's BUSY.
     LockNotAvailable,
-    /// The database ended an idle transaction.
+    /// The transaction waited too long for its next command.
     IdleInTransactionTimeout,
+    /// The transaction took too long as a whole.
+    TransactionTimeout,
     /// The transaction is aborted.
     TransactionAborted,
+    /// The caller ended its transaction without a commit.
+    NotCommitted,
+    /// A command that has no place in the transaction's present state.
+    InvalidCommand,
+    /// A statement changed more or fewer rows than expected.
+    ExpectationFailed,
+    /// Another request was sent under this idempotency key.
+    KeyReused,
+    /// The first run under this idempotency key is not over.
+    KeyInProgress,
+    /// What this idempotency key stands for was applied before.
+    KeyApplied,
     /// A write where READ_ONLY was asked.
     ReadOnly,
     /// The tables changed under a prepared statement.
@@ -139,7 +153,14 @@ impl ErrorKind {
             Self::DeadlockDetected => "DEADLOCK_DETECTED",
             Self::LockNotAvailable => "LOCK_NOT_AVAILABLE",
             Self::IdleInTransactionTimeout => "IDLE_IN_TRANSACTION_TIMEOUT",
+            Self::TransactionTimeout => "TRANSACTION_TIMEOUT",
             Self::TransactionAborted => "TRANSACTION_ABORTED",
+            Self::NotCommitted => "NOT_COMMITTED",
+            Self::InvalidCommand => "INVALID_COMMAND",
+            Self::ExpectationFailed => "EXPECTATION_FAILED",
+            Self::KeyReused => "KEY_REUSED",
+            Self::KeyInProgress => "KEY_IN_PROGRESS",
+            Self::KeyApplied => "KEY_APPLIED",
             Self::ReadOnly => "READ_ONLY",
             Self::PlanChanged => "PLAN_CHANGED",
             Self::AlreadyExists => "ALREADY_EXISTS",
@@ -202,6 +223,8 @@ struct Parts {
     report: Option<DatabaseReport>,
     violation: Option<FieldViolation>,
     retry_after: Option<Duration>,
+    failed_statement: Option<u32>,
+    transaction_token: Option<String>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -220,6 +243,8 @@ impl Error {
             report: None,
             violation: None,
             retry_after: None,
+            failed_statement: None,
+            transaction_token: None,
             cause: None,
         }))
     }
@@ -279,6 +304,20 @@ impl Error {
         self
     }
 
+    /// Which statement of a batch failed, from 0.
+    #[must_use]
+    pub fn with_failed_statement(mut self, index: usize) -> Self {
+        self.0.failed_statement = u32::try_from(index).ok();
+        self
+    }
+
+    /// By what the database can be asked later what became of the work.
+    #[must_use]
+    pub fn with_transaction_token(mut self, token: impl Into<String>) -> Self {
+        self.0.transaction_token = Some(token.into());
+        self
+    }
+
     /// The private cause, for logs.
     #[must_use]
     pub fn with_cause(
@@ -332,6 +371,18 @@ impl Error {
     #[must_use]
     pub fn violation(&self) -> Option<&FieldViolation> {
         self.0.violation.as_ref()
+    }
+
+    /// Which statement of a batch failed, from 0.
+    #[must_use]
+    pub fn failed_statement(&self) -> Option<u32> {
+        self.0.failed_statement
+    }
+
+    /// By what the database can be asked later what became of the work.
+    #[must_use]
+    pub fn transaction_token(&self) -> Option<&str> {
+        self.0.transaction_token.as_deref()
     }
 
     /// When to try again.

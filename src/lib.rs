@@ -8,7 +8,7 @@
 //! 3. [`grpc`], [`ops`]: the transports: gRPC for services, HTTP for operators.
 //! 4. [`engine`]: what a call does, whatever the transport and the database.
 //! 5. [`backend`]: the databases behind one trait.
-//! 6. [`pool`], [`sql`]: connections, statements as text.
+//! 6. [`pool`], [`resilience`], [`sql`]: connections, decisions after failures, statements as text.
 //! 7. [`telemetry`][]: logs.
 //! 8. [`error`], [`value`], [`config`], [`deadline`]: the vocabulary.
 
@@ -22,6 +22,7 @@ pub mod error;
 pub mod grpc;
 pub mod ops;
 pub mod pool;
+pub mod resilience;
 pub mod sql;
 pub mod telemetry;
 pub mod value;

@@ -152,7 +152,7 @@ async fn connection_limits(backend: &dyn Backend) -> Result<ConnectionLimits> {
         read_only: true,
         deadline: Deadline::at(Instant::now() + QUERY_TIME),
     };
-    let mut stream = backend.execute(statement).await?;
+    let mut stream = backend.execute(Arc::new(statement)).await?;
     let mut sink = RowSink::new(usize::MAX);
     while fill(&mut *stream, &mut sink).await? != Fill::Done {}
     stream.finish().await?;
@@ -172,7 +172,10 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use super::*;
-    use crate::backend::{Completion, DescribeRequest, Description, RowStream};
+    use crate::backend::{
+        Batch, BatchResult, BeginRequest, Completion, DescribeRequest, Description, RowStream,
+        Transaction, UnitHandle, UnitState,
+    };
     use crate::config;
     use crate::error::Outcome;
     use crate::pool::PoolSnapshot;
@@ -186,10 +189,30 @@ mod tests {
             "answers"
         }
 
-        fn execute(&self, statement: Statement) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
+        fn execute(&self, statement: Arc<Statement>) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
             assert_eq!(statement.sql, CONNECTION_LIMITS);
             let values = self.0.clone().unwrap_or_default();
             Box::pin(async { Ok(Box::new(OneRow(values)) as Box<dyn RowStream>) })
+        }
+
+        fn execute_batch(&self, _batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
+            Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+        }
+
+        fn begin(&self, _request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
+            Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+        }
+
+        fn outcome(
+            &self,
+            _handle: UnitHandle,
+            _deadline: Deadline,
+        ) -> BoxFuture<'_, Result<UnitState>> {
+            Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+        }
+
+        fn delete_expired_keys(&self, _deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
+            Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
         }
 
         fn describe(&self, _request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
@@ -230,11 +253,17 @@ mod tests {
             Poll::Ready(Ok(Fill::Done))
         }
 
-        fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Completion>> {
+        fn finish<'a>(self: Box<Self>) -> BoxFuture<'a, Result<Completion>>
+        where
+            Self: 'a,
+        {
             Box::pin(async { Ok(Completion::default()) })
         }
 
-        fn abandon(self: Box<Self>) -> BoxFuture<'static, Outcome> {
+        fn abandon<'a>(self: Box<Self>) -> BoxFuture<'a, Outcome>
+        where
+            Self: 'a,
+        {
             Box::pin(async { Outcome::NotApplied })
         }
     }

@@ -5,18 +5,25 @@
 //! batch, not per row.
 
 pub mod postgres;
+mod rows;
 pub mod sqlite;
+mod unit;
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
+
+pub use rows::{Completion, Fill, RowSink, RowStream, encoded_row_size, fill};
+pub use unit::{
+    Batch, BatchResult, BatchStatement, BeginRequest, Expect, IdempotencyKey, IsolationLevel,
+    SavepointCommand, Transaction, TransactionMode, UnitHandle, UnitState,
+};
 
 use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::pool::PoolSnapshot;
 use crate::sql::Analysis;
-use crate::value::proto::{Column, ParameterType, Row, Value};
+use crate::value::proto::{Column, ParameterType, Value};
 
 /// A database and its pool.
 pub trait Backend: Send + Sync {
@@ -32,7 +39,38 @@ pub trait Backend: Send + Sync {
     /// # Cancel safety
     /// The future may be dropped at any await: the statement is then cancelled in the database and
     /// its connection cleaned or closed.
-    fn execute(&self, statement: Statement) -> BoxFuture<'_, Result<Box<dyn RowStream>>>;
+    fn execute(&self, statement: Arc<Statement>) -> BoxFuture<'_, Result<Box<dyn RowStream>>>;
+
+    /// Runs a unit once: all of its statements are applied, or none is.
+    ///
+    /// A connection that is lost in the commit is resolved as far as it can be before this returns:
+    /// `OutcomeUnknown` with a token is left only where the database cannot say, or not in time.
+    ///
+    /// # Errors
+    /// As [`Backend::execute`], naming the statement that failed; `ExpectationFailed`, `KeyReused`,
+    /// `KeyInProgress`, `ResultTooLarge` with what became of the unit.
+    ///
+    /// # Cancel safety
+    /// As [`Backend::execute`], but a commit that was sent is finished.
+    fn execute_batch(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>>;
+
+    /// Opens a transaction, which owns its connection. Dropped, it rolls back.
+    ///
+    /// # Errors
+    /// As [`Backend::execute`]; `KeyApplied`, `KeyInProgress` where a key is claimed.
+    fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>>;
+
+    /// Says what became of a unit of work.
+    ///
+    /// # Errors
+    /// `InvalidParameter` for a token that is none of this database; why it could not be asked.
+    fn outcome(&self, handle: UnitHandle, deadline: Deadline) -> BoxFuture<'_, Result<UnitState>>;
+
+    /// Deletes idempotency keys that are past their retention, at most some thousands; returns how many.
+    ///
+    /// # Errors
+    /// Why it could not; a missing table is none.
+    fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>>;
 
     /// Says what a statement takes and returns, without running it.
     ///
@@ -99,117 +137,4 @@ pub struct Description {
     pub read_only: bool,
     /// The plan, when asked for and there is one.
     pub plan: Option<String>,
-}
-
-/// A running statement: its rows, then how it ended.
-pub trait RowStream: Send {
-    /// The columns; `None` when the statement returns no rows at all.
-    fn columns(&self) -> Option<&[Column]>;
-
-    /// Moves rows into the sink until the sink is full or the database has no more at hand.
-    ///
-    /// Rows may have been added when it returns `Pending`. After [`Fill::Done`] it must not be called
-    /// again.
-    ///
-    /// # Errors
-    /// How the statement failed; the rows delivered before prove nothing.
-    fn poll_rows(&mut self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>>;
-
-    /// Ends a statement whose rows are done: commits where a transaction was opened for it, gives the
-    /// connection back.
-    ///
-    /// # Errors
-    /// As [`RowStream::poll_rows`].
-    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Completion>>;
-
-    /// Ends a statement whose result the caller cannot take: a read is cancelled, a write is run to
-    /// its end, its rows unread. Returns what became of it.
-    fn abandon(self: Box<Self>) -> BoxFuture<'static, crate::error::Outcome>;
-}
-
-/// Whether a stream has more rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fill {
-    /// The sink is full; there may be more.
-    Full,
-    /// All rows are in.
-    Done,
-}
-
-/// How a statement ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Completion {
-    /// Rows inserted, updated, deleted or merged; 0 for a SELECT.
-    pub rows_affected: u64,
-    /// The command as the database names it.
-    pub command: String,
-}
-
-/// Where a stream's rows go; the place for other result formats.
-#[derive(Debug)]
-pub struct RowSink {
-    rows: Vec<Row>,
-    bytes: usize,
-    target: usize,
-}
-
-impl RowSink {
-    /// A sink that is full at `target` bytes of encoded rows.
-    #[must_use]
-    pub fn new(target: usize) -> Self {
-        Self { rows: Vec::new(), bytes: 0, target }
-    }
-
-    /// Takes a row.
-    pub fn push(&mut self, row: Row) {
-        self.bytes += encoded_row_size(&row);
-        self.rows.push(row);
-    }
-
-    /// Whether it holds as much as it was made for.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.bytes >= self.target
-    }
-
-    /// The rows it holds, which are thereby taken out.
-    #[must_use]
-    pub fn take(&mut self) -> Vec<Row> {
-        self.bytes = 0;
-        let next = Vec::with_capacity(self.rows.len());
-        std::mem::replace(&mut self.rows, next)
-    }
-
-    /// The encoded size of the rows it holds, in bytes.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// How many rows it holds.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Whether it holds none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-}
-
-/// The bytes a row takes in a `repeated Row` field: its own, a tag, and its length.
-#[must_use]
-pub fn encoded_row_size(row: &Row) -> usize {
-    let body = prost::Message::encoded_len(row);
-    1 + prost::length_delimiter_len(body) + body
-}
-
-/// Fills the sink as far as rows are at hand; waits while it is empty.
-///
-/// # Errors
-/// As [`RowStream::poll_rows`].
-pub async fn fill(stream: &mut dyn RowStream, sink: &mut RowSink) -> Result<Fill> {
-    std::future::poll_fn(|cx| stream.poll_rows(cx, sink)).await
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::Config;
-use super::database::{Database, PoolSettings};
+use super::database::{Database, Idempotency, PoolSettings, RetrySettings, TransactionSettings};
 use super::keys::{self, DATABASES};
 use super::problem::Problem;
 use super::reader::{Found, Reader};
@@ -42,12 +42,17 @@ pub(super) fn config(
     let default_database = default_database(reader, &named);
     let health = health(reader, &named, default_database.as_deref());
     let telemetry = telemetry(reader);
+    let idempotency = Idempotency {
+        table: reader.read(&keys::IDEMPOTENCY_TABLE).value,
+        retention: reader.read(&keys::IDEMPOTENCY_RETENTION).value,
+    };
     let mut databases = BTreeMap::new();
     let mut main = named.main;
     for name in named.databases {
         reader.enter(format!("{DATABASES}.{name}."));
         let otherwise = if name == MAIN { main.take() } else { None };
-        if let Some(database) = database(reader, environment, otherwise, &response_size) {
+        let database = database(reader, environment, otherwise, &response_size, &idempotency);
+        if let Some(database) = database {
             databases.insert(name, database);
         }
     }
@@ -165,6 +170,7 @@ fn database(
     environment: &Environment,
     otherwise: Option<Written>,
     response_size: &Found<u64>,
+    idempotency: &Idempotency,
 ) -> Option<Database> {
     let target = target::read(reader, environment, otherwise);
     let max_deadline = reader.read(&keys::MAX_DEADLINE);
@@ -202,9 +208,27 @@ fn database(
         statement_cache: to_nonzero(reader.read(&keys::STATEMENT_CACHE).value),
         catalog_ttl: reader.read(&keys::CATALOG_TTL).value,
         error_details: reader.read(&keys::ERROR_DETAILS).value,
+        max_batch: to_usize(reader.read(&keys::MAX_BATCH).value),
         pool: pool(reader),
+        retry: retry(reader),
+        transaction: TransactionSettings {
+            idle_timeout: reader.read(&keys::IDLE_TIMEOUT).value,
+            max_duration: reader.read(&keys::MAX_DURATION).value,
+        },
+        idempotency: idempotency.clone(),
         target: target?,
     })
+}
+
+fn retry(reader: &mut Reader<'_>) -> RetrySettings {
+    RetrySettings {
+        max_attempts: u32::try_from(reader.read(&keys::MAX_ATTEMPTS).value).unwrap_or(u32::MAX),
+        initial_backoff: reader.read(&keys::INITIAL_BACKOFF).value,
+        max_backoff: reader.read(&keys::MAX_BACKOFF).value,
+        budget: reader.read(&keys::BUDGET).value,
+        conflict_initial_backoff: reader.read(&keys::CONFLICT_INITIAL_BACKOFF).value,
+        conflict_max_backoff: reader.read(&keys::CONFLICT_MAX_BACKOFF).value,
+    }
 }
 
 fn pool(reader: &mut Reader<'_>) -> PoolSettings {
@@ -218,6 +242,7 @@ fn pool(reader: &mut Reader<'_>) -> PoolSettings {
         connect_timeout: reader.read(&keys::CONNECT_TIMEOUT).value,
         max_waiting: to_usize(reader.read(&keys::MAX_WAITING).value),
         warm_up: reader.read(&keys::WARM_UP).value,
+        transaction_share: reader.read(&keys::TRANSACTION_SHARE).value,
     }
 }
 

@@ -31,8 +31,51 @@ pub struct Database {
     pub catalog_ttl: Duration,
     /// `error_details`: whether callers may see what errors quote from rows.
     pub error_details: ErrorDetails,
+    /// `max_batch`: statements of a batch.
+    pub max_batch: usize,
     /// `pool.*`
     pub pool: PoolSettings,
+    /// `retry.*`
+    pub retry: RetrySettings,
+    /// `transaction.*`
+    pub transaction: TransactionSettings,
+    /// `idempotency.*`, the same for all databases.
+    pub idempotency: Idempotency,
+}
+
+/// `databases.NAME.retry.*`
+#[derive(Debug, Clone)]
+pub struct RetrySettings {
+    /// `max_attempts`: for lost and refused connections, the first included.
+    pub max_attempts: u32,
+    /// `initial_backoff`: the longest pause before the second attempt; it doubles from there.
+    pub initial_backoff: Duration,
+    /// `max_backoff`: the longest pause of all.
+    pub max_backoff: Duration,
+    /// `budget`: retries for each call, on average and at most.
+    pub budget: f64,
+    /// `conflict_initial_backoff`: as `initial_backoff`, after a serialization failure or a deadlock.
+    pub conflict_initial_backoff: Duration,
+    /// `conflict_max_backoff`: as `max_backoff`, after these.
+    pub conflict_max_backoff: Duration,
+}
+
+/// `databases.NAME.transaction.*`: interactive transactions.
+#[derive(Debug, Clone, Copy)]
+pub struct TransactionSettings {
+    /// `idle_timeout`: the longest wait for the next command.
+    pub idle_timeout: Duration,
+    /// `max_duration`: of the whole transaction.
+    pub max_duration: Duration,
+}
+
+/// `idempotency.*`
+#[derive(Debug, Clone)]
+pub struct Idempotency {
+    /// `table`: where keys are kept, in each database that has some.
+    pub table: String,
+    /// `retention`: how long.
+    pub retention: Duration,
 }
 
 /// What errors may tell callers.
@@ -59,6 +102,8 @@ pub struct PoolSettings {
     pub max_waiting: usize,
     /// `warm_up`: open `min` before readiness.
     pub warm_up: bool,
+    /// `transaction_share`: of `max`, held by interactive transactions at most; one connection at least.
+    pub transaction_share: f64,
 }
 
 /// Which backend, and where.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::database::{ErrorDetails, TlsMode};
 use super::sections::LogFormat;
-use super::shape::{Address, Names, OneOf, Pem, Size, Span, Switch, Text, Url, Whole};
+use super::shape::{Address, Names, OneOf, Pem, Share, Size, Span, Switch, Text, Url, Whole};
 
 /// A key: its name, for a database below `databases.NAME.`; how it is written; its default as it is
 /// written, empty when it has none and `auto` when the default depends on other things.
@@ -59,6 +59,14 @@ pub(super) const DELAY: Key<Span> = key("shutdown.delay", "0s", span(Duration::Z
 
 pub(super) const STALL_TIMEOUT: Key<Span> =
     key("stream.stall_timeout", "10s", span(Duration::from_millis(100), HOUR));
+
+pub(super) const IDEMPOTENCY_TABLE: Key<Text> =
+    key("idempotency.table", "rowgate_idempotency", Text);
+pub(super) const IDEMPOTENCY_RETENTION: Key<Span> = key(
+    "idempotency.retention",
+    "24h",
+    span(Duration::from_secs(60), Duration::from_secs(366 * 24 * 3600)),
+);
 
 pub(super) const HEALTH_INTERVAL: Key<Span> =
     key("health.interval", "5s", span(Duration::from_millis(100), HOUR));
@@ -124,6 +132,21 @@ pub(super) const CONNECT_TIMEOUT: Key<Span> =
 pub(super) const MAX_WAITING: Key<Whole> =
     key("pool.max_waiting", "1000", Whole { min: 0, max: 1_000_000 });
 pub(super) const WARM_UP: Key<Switch> = key("pool.warm_up", "true", Switch);
+pub(super) const TRANSACTION_SHARE: Key<Share> = key("pool.transaction_share", "0.8", Share);
+
+pub(super) const MAX_ATTEMPTS: Key<Whole> =
+    key("retry.max_attempts", "3", Whole { min: 1, max: 100 });
+pub(super) const INITIAL_BACKOFF: Key<Span> = key("retry.initial_backoff", "100ms", span(MS, HOUR));
+pub(super) const MAX_BACKOFF: Key<Span> = key("retry.max_backoff", "30s", span(MS, HOUR));
+pub(super) const BUDGET: Key<Share> = key("retry.budget", "0.1", Share);
+pub(super) const CONFLICT_INITIAL_BACKOFF: Key<Span> =
+    key("retry.conflict_initial_backoff", "2ms", span(MS, HOUR));
+pub(super) const CONFLICT_MAX_BACKOFF: Key<Span> =
+    key("retry.conflict_max_backoff", "100ms", span(MS, HOUR));
+
+pub(super) const MAX_BATCH: Key<Whole> = key("max_batch", "1000", Whole { min: 1, max: 100_000 });
+pub(super) const IDLE_TIMEOUT: Key<Span> = key("transaction.idle_timeout", "30s", span(MS, HOUR));
+pub(super) const MAX_DURATION: Key<Span> = key("transaction.max_duration", "5m", span(MS, DAY));
 
 /// The keys outside `databases`, in the order of the documentation.
 pub(super) const GLOBAL: &[&str] = &[
@@ -140,6 +163,8 @@ pub(super) const GLOBAL: &[&str] = &[
     GRACE.name,
     DELAY.name,
     STALL_TIMEOUT.name,
+    IDEMPOTENCY_TABLE.name,
+    IDEMPOTENCY_RETENTION.name,
     HEALTH_INTERVAL.name,
     HEALTH_TIMEOUT.name,
     HEALTH_REQUIRE.name,
@@ -162,6 +187,7 @@ pub(super) const DATABASE: &[&str] = &[
     MAX_ROWS.name,
     MAX_BYTES.name,
     MAX_ROW_SIZE.name,
+    MAX_BATCH.name,
     STATEMENT_CACHE.name,
     CATALOG_TTL.name,
     ERROR_DETAILS.name,
@@ -171,4 +197,13 @@ pub(super) const DATABASE: &[&str] = &[
     CONNECT_TIMEOUT.name,
     MAX_WAITING.name,
     WARM_UP.name,
+    TRANSACTION_SHARE.name,
+    MAX_ATTEMPTS.name,
+    INITIAL_BACKOFF.name,
+    MAX_BACKOFF.name,
+    BUDGET.name,
+    CONFLICT_INITIAL_BACKOFF.name,
+    CONFLICT_MAX_BACKOFF.name,
+    IDLE_TIMEOUT.name,
+    MAX_DURATION.name,
 ];

@@ -23,8 +23,8 @@ mod url;
 use std::collections::BTreeMap;
 
 pub use database::{
-    Database, ErrorDetails, Host, PemFile, PoolSettings, PostgresTarget, SqliteTarget, Target, Tls,
-    TlsMode,
+    Database, ErrorDetails, Host, Idempotency, PemFile, PoolSettings, PostgresTarget,
+    RetrySettings, SqliteTarget, Target, Tls, TlsMode, TransactionSettings,
 };
 pub use problem::{Problem, Problems};
 pub use secret::Secret;

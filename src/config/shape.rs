@@ -121,6 +121,28 @@ impl Shape for Whole {
     }
 }
 
+/// A share of a whole, from 0 to 1: `0.8`.
+pub(super) struct Share;
+
+impl Shape for Share {
+    type Value = f64;
+
+    fn parse(&self, raw: &Raw) -> Result<f64, Refusal> {
+        let refuse =
+            |why: &str| Refusal::new(why).instead("Write a number from 0 to 1, as in 0.8.");
+        let written = scalar(raw).ok_or_else(|| refuse("this is not a number"))?;
+        let share: f64 = written.trim().parse().map_err(|_error| refuse("this is not a number"))?;
+        match (0.0..=1.0).contains(&share) {
+            true => Ok(share),
+            false => Err(refuse("this is no share of a whole")),
+        }
+    }
+
+    fn show(&self, value: &f64) -> String {
+        format!("{value:?}")
+    }
+}
+
 /// A number of bytes: `65536`, `"64KiB"`, `"4MiB"`, `"1GiB"`.
 pub(super) struct Size {
     pub(super) min: u64,

@@ -4,8 +4,11 @@
 //! of its own, which outlives a reader that has gone just long enough to stop the statement.
 
 mod admit;
+mod batch;
+mod outcome;
 mod query;
 mod stream;
+mod transaction;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 pub use stream::{Part, Summary};
+pub use transaction::{Incoming, Reply, ReplyBody};
 
 use crate::backend::{Backend, DescribeRequest, Description};
 use crate::config;

@@ -1,5 +1,6 @@
 //! Query: one statement, a bounded result.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::admit::Bounds;
@@ -23,7 +24,7 @@ impl Engine {
     ) -> Result<QueryResponse> {
         let database = self.database(&request.database)?;
         let result = database.query(request, grpc_timeout).await?;
-        Ok(QueryResponse { result: Some(result), attempts: 1 })
+        Ok(QueryResponse { result: Some(result), attempts: 1, replayed: false })
     }
 }
 
@@ -35,7 +36,7 @@ impl Database {
     ) -> Result<ResultSet> {
         let server = Bounds { rows: self.max_rows, bytes: self.max_bytes };
         let (statement, bounds) = self.prepare(request, grpc_timeout, server)?;
-        let mut stream = self.backend.execute(statement).await?;
+        let mut stream = self.backend.execute(Arc::new(statement)).await?;
         let mut sink = RowSink::new(PORTION);
         let mut rows = Vec::new();
         let mut bytes: u64 = 0;

@@ -102,7 +102,7 @@ impl Outlet {
     }
 
     async fn run(&self, backend: &dyn crate::backend::Backend, statement: Statement) -> Result<()> {
-        let stream = backend.execute(statement).await?;
+        let stream = backend.execute(Arc::new(statement)).await?;
         let columns = stream.columns().map(<[_]>::to_vec);
         let has_columns = columns.is_some();
         let Some(mut stream) = self.send(stream, Part::Header(columns)).await? else {

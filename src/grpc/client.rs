@@ -370,8 +370,9 @@ pub(crate) mod tests {
     use super::*;
     use crate::value::proto::database_service_server::{DatabaseService, DatabaseServiceServer};
     use crate::value::proto::{
-        DescribeStatementRequest, DescribeStatementResponse, QueryResponse, ResultHeader,
-        ResultSummary, RowBatch,
+        DescribeStatementRequest, DescribeStatementResponse, ExecuteBatchRequest,
+        ExecuteBatchResponse, GetTransactionOutcomeRequest, GetTransactionOutcomeResponse,
+        QueryResponse, ResultHeader, ResultSummary, RowBatch, TransactRequest, TransactResponse,
     };
     use crate::value::{Column, Row, Value};
 
@@ -451,6 +452,30 @@ pub(crate) mod tests {
             &self,
             _request: Request<QueryRequest>,
         ) -> Result<Response<QueryResponse>, Status> {
+            Err(Status::unimplemented("not scripted"))
+        }
+
+        async fn execute_batch(
+            &self,
+            _request: Request<ExecuteBatchRequest>,
+        ) -> Result<Response<ExecuteBatchResponse>, Status> {
+            Err(Status::unimplemented("not scripted"))
+        }
+
+        type TransactStream =
+            std::pin::Pin<Box<dyn Stream<Item = Result<TransactResponse, Status>> + Send>>;
+
+        async fn transact(
+            &self,
+            _request: Request<tonic::Streaming<TransactRequest>>,
+        ) -> Result<Response<Self::TransactStream>, Status> {
+            Err(Status::unimplemented("not scripted"))
+        }
+
+        async fn get_transaction_outcome(
+            &self,
+            _request: Request<GetTransactionOutcomeRequest>,
+        ) -> Result<Response<GetTransactionOutcomeResponse>, Status> {
             Err(Status::unimplemented("not scripted"))
         }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt};
 use prost::Message;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::deadline::grpc_timeout;
 use super::status::status;
@@ -15,8 +15,10 @@ use crate::error::{Error, ErrorKind};
 use crate::value::proto::database_service_server::DatabaseService;
 use crate::value::proto::stream_query_response::Part as Wire;
 use crate::value::proto::{
-    DescribeStatementRequest, DescribeStatementResponse, QueryRequest, QueryResponse, ResultHeader,
-    ResultSummary, RowBatch, StreamQueryRequest, StreamQueryResponse,
+    DescribeStatementRequest, DescribeStatementResponse, ExecuteBatchRequest, ExecuteBatchResponse,
+    GetTransactionOutcomeRequest, GetTransactionOutcomeResponse, QueryRequest, QueryResponse,
+    ResultHeader, ResultSummary, RowBatch, StreamQueryRequest, StreamQueryResponse,
+    TransactRequest, TransactResponse,
 };
 
 pub(super) struct Service {
@@ -48,6 +50,7 @@ impl Service {
 impl DatabaseService for Service {
     type StreamQueryStream =
         Pin<Box<dyn Stream<Item = Result<StreamQueryResponse, Status>> + Send>>;
+    type TransactStream = Pin<Box<dyn Stream<Item = Result<TransactResponse, Status>> + Send>>;
 
     async fn query(
         &self,
@@ -78,6 +81,38 @@ impl DatabaseService for Service {
             Err(error) => Err(status(&error)),
         });
         Ok(Response::new(Box::pin(responses)))
+    }
+
+    async fn execute_batch(
+        &self,
+        request: Request<ExecuteBatchRequest>,
+    ) -> Result<Response<ExecuteBatchResponse>, Status> {
+        let timeout = grpc_timeout(request.metadata());
+        let request = request.into_inner();
+        self.check_size(&request)?;
+        match self.engine.execute_batch(request, timeout).await {
+            Ok(response) => Ok(Response::new(response)),
+            Err(error) => Err(status(&error)),
+        }
+    }
+
+    async fn transact(
+        &self,
+        _request: Request<Streaming<TransactRequest>>,
+    ) -> Result<Response<Self::TransactStream>, Status> {
+        let error = Error::new(ErrorKind::Unsupported, "not built yet");
+        Err(status(&error))
+    }
+
+    async fn get_transaction_outcome(
+        &self,
+        request: Request<GetTransactionOutcomeRequest>,
+    ) -> Result<Response<GetTransactionOutcomeResponse>, Status> {
+        let timeout = grpc_timeout(request.metadata());
+        match self.engine.transaction_outcome(request.into_inner(), timeout).await {
+            Ok(response) => Ok(Response::new(response)),
+            Err(error) => Err(status(&error)),
+        }
     }
 
     async fn describe_statement(

@@ -74,6 +74,8 @@ fn database_error(error: &Error) -> DatabaseError {
         position: report.position,
         hint: cut(error.hint().unwrap_or_default(), MAX_TEXT).to_owned(),
         detail: cut(&report.detail, MAX_TEXT).to_owned(),
+        failed_statement: error.failed_statement(),
+        transaction_token: error.transaction_token().unwrap_or_default().to_owned(),
     }
 }
 
@@ -103,18 +105,25 @@ fn code(kind: ErrorKind) -> Code {
         | K::DeadlockDetected
         | K::LockNotAvailable
         | K::IdleInTransactionTimeout
+        | K::TransactionTimeout
+        | K::KeyInProgress
         | K::PlanChanged => Code::Aborted,
-        K::BackendMisconfigured | K::TransactionAborted | K::ReadOnly | K::FailedPrecondition => {
-            Code::FailedPrecondition
-        }
+        K::BackendMisconfigured
+        | K::TransactionAborted
+        | K::NotCommitted
+        | K::ExpectationFailed
+        | K::KeyReused
+        | K::ReadOnly
+        | K::FailedPrecondition => Code::FailedPrecondition,
         K::InvalidParameter
         | K::InvalidOption
         | K::InvalidSql
+        | K::InvalidCommand
         | K::TransactionControl
         | K::InvalidStatement => Code::InvalidArgument,
         K::ParameterOutOfRange | K::OutOfRange => Code::OutOfRange,
         K::DatabaseNotFound | K::PoolNotFound => Code::NotFound,
-        K::AlreadyExists => Code::AlreadyExists,
+        K::AlreadyExists | K::KeyApplied => Code::AlreadyExists,
         K::PermissionDenied => Code::PermissionDenied,
         K::Unsupported => Code::Unimplemented,
         K::DataLoss => Code::DataLoss,

@@ -36,6 +36,7 @@ fn settings(max: usize, max_waiting: usize) -> PoolSettings {
         connect_timeout: Duration::from_secs(1),
         max_waiting,
         warm_up: true,
+        transaction_share: 1.0,
     }
 }
 

@@ -264,6 +264,7 @@ fn retry_after(kind: ErrorKind) -> Option<Duration> {
         ErrorKind::SerializationFailure
         | ErrorKind::DeadlockDetected
         | ErrorKind::PlanChanged
+        | ErrorKind::KeyInProgress
         | ErrorKind::ConnectionLost => Some(RETRY_CONFLICT),
         ErrorKind::LockNotAvailable | ErrorKind::IdleInTransactionTimeout => Some(RETRY_LOCK),
         ErrorKind::DatabaseUnavailable => Some(RETRY_UNAVAILABLE),
@@ -284,7 +285,13 @@ fn retry_after(kind: ErrorKind) -> Option<Duration> {
         | ErrorKind::TransactionControl
         | ErrorKind::DatabaseNotFound
         | ErrorKind::PoolNotFound
+        | ErrorKind::TransactionTimeout
         | ErrorKind::TransactionAborted
+        | ErrorKind::NotCommitted
+        | ErrorKind::InvalidCommand
+        | ErrorKind::ExpectationFailed
+        | ErrorKind::KeyReused
+        | ErrorKind::KeyApplied
         | ErrorKind::ReadOnly
         | ErrorKind::AlreadyExists
         | ErrorKind::FailedPrecondition

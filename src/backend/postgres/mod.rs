@@ -24,15 +24,18 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::future::BoxFuture;
 
-use crate::backend::{Backend, DescribeRequest, Description, RowStream, Statement};
+use crate::backend::{
+    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, RowStream, Statement,
+    Transaction, UnitHandle, UnitState,
+};
 use crate::config::{Database, PostgresTarget};
 use crate::deadline::Deadline;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Manager, Pool, PoolSnapshot};
 use connect::Connector;
 use connection::{Connection, Opener};
 use lease::{Lease, Shared};
-use run::{Call, Running};
+use run::Running;
 use trace::Verdicts;
 
 /// The first query pins the transaction's mode; without it `SET TRANSACTION READ WRITE` escapes.
@@ -86,7 +89,7 @@ impl Postgres {
         Ok(Lease::new(checkout, Arc::clone(&self.shared)))
     }
 
-    async fn start(&self, statement: Statement) -> Result<Box<dyn RowStream>> {
+    async fn start(&self, statement: Arc<Statement>) -> Result<Box<dyn RowStream>> {
         self.statements.fetch_add(1, Relaxed);
         let mut tries = SPOILED_TRIES;
         loop {
@@ -94,12 +97,7 @@ impl Postgres {
                 Err((_, true)) if tries > 0 => tries -= 1,
                 Err((error, _)) => return Err(error),
                 Ok((rows, lease, prepared)) => {
-                    let call = Call {
-                        sql: statement.sql,
-                        deadline: statement.deadline,
-                        in_transaction: statement.read_only,
-                    };
-                    return Ok(Box::new(Running::new(rows, lease, prepared, call)));
+                    return Ok(Box::new(Running::new(rows, lease, prepared, statement)));
                 }
             }
         }
@@ -170,8 +168,28 @@ impl Backend for Postgres {
         "postgres"
     }
 
-    fn execute(&self, statement: Statement) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
+    fn execute(&self, statement: Arc<Statement>) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
         Box::pin(self.start(statement))
+    }
+
+    fn execute_batch(&self, _batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
+        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+    }
+
+    fn begin(&self, _request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
+        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+    }
+
+    fn outcome(
+        &self,
+        _handle: UnitHandle,
+        _deadline: Deadline,
+    ) -> BoxFuture<'_, Result<UnitState>> {
+        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+    }
+
+    fn delete_expired_keys(&self, _deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
     }
 
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {

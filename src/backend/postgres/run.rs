@@ -13,8 +13,7 @@ use tokio_postgres::types::{FromSql, Type};
 use super::cancel::CANCEL_GRACE;
 use super::connection::Prepared;
 use super::lease::Lease;
-use crate::backend::{Completion, Fill, RowSink, RowStream};
-use crate::deadline::Deadline;
+use crate::backend::{Completion, Fill, RowSink, RowStream, Statement};
 use crate::error::{Outcome, Result};
 use crate::value::{Column, Row};
 
@@ -28,12 +27,10 @@ pub(super) struct Running {
     rows: Pin<Box<tokio_postgres::RowStream>>,
     lease: Lease,
     prepared: Arc<Prepared>,
-    sql: String,
-    deadline: Deadline,
+    statement: Arc<Statement>,
     timer: Pin<Box<Sleep>>,
     cancelled: bool,
     over: bool,
-    in_transaction: bool,
 }
 
 impl Running {
@@ -41,18 +38,16 @@ impl Running {
         rows: tokio_postgres::RowStream,
         lease: Lease,
         prepared: Arc<Prepared>,
-        call: Call,
+        statement: Arc<Statement>,
     ) -> Self {
         Self {
             rows: Box::pin(rows),
             lease,
             prepared,
-            sql: call.sql,
-            deadline: call.deadline,
-            timer: Box::pin(tokio::time::sleep_until(call.deadline.instant().into())),
+            timer: Box::pin(tokio::time::sleep_until(statement.deadline.instant().into())),
+            statement,
             cancelled: false,
             over: false,
-            in_transaction: call.in_transaction,
         }
     }
 
@@ -61,7 +56,7 @@ impl Running {
             match self.rows.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(row))) => return Poll::Ready(Ok(Some(row))),
                 Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Err(self.lease.failure(error, &self.sql)));
+                    return Poll::Ready(Err(self.lease.failure(error, &self.statement.sql)));
                 }
                 Poll::Ready(None) => {
                     self.lease.busy = false;
@@ -92,18 +87,11 @@ impl Running {
     async fn complete(mut self: Box<Self>) -> Result<Completion> {
         self.drain().await?;
         let completion = completion(&self.lease.connection().wire.tag());
-        if self.in_transaction {
-            self.lease.run(self.deadline, COMMIT).await?;
+        if self.statement.read_only {
+            self.lease.run(self.statement.deadline, COMMIT).await?;
         }
         Ok(completion)
     }
-}
-
-/// What a running statement keeps of its call.
-pub(super) struct Call {
-    pub(super) sql: String,
-    pub(super) deadline: Deadline,
-    pub(super) in_transaction: bool,
 }
 
 impl RowStream for Running {
@@ -121,13 +109,19 @@ impl RowStream for Running {
         Poll::Ready(Ok(Fill::Full))
     }
 
-    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Completion>> {
+    fn finish<'a>(self: Box<Self>) -> BoxFuture<'a, Result<Completion>>
+    where
+        Self: 'a,
+    {
         Box::pin(self.complete())
     }
 
-    fn abandon(mut self: Box<Self>) -> BoxFuture<'static, Outcome> {
+    fn abandon<'a>(mut self: Box<Self>) -> BoxFuture<'a, Outcome>
+    where
+        Self: 'a,
+    {
         Box::pin(async move {
-            if self.lease.reads || self.in_transaction {
+            if self.lease.reads || self.statement.read_only {
                 return Outcome::NotApplied;
             }
             match self.drain().await {

@@ -33,10 +33,13 @@ use self::pipe::{First, lost, pipe};
 use self::run::{Ran, Request};
 use self::session::{Role, Spec};
 use self::stream::{Call, Running};
-use crate::backend::{Backend, DescribeRequest, Description, RowStream, Statement};
+use crate::backend::{
+    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, RowStream, Statement,
+    Transaction, UnitHandle, UnitState,
+};
 use crate::config::{Database, PoolSettings, SqliteTarget};
 use crate::deadline::Deadline;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Pool, PoolSnapshot};
 
 /// A SQLite database: a pool of readers and a pool of one writer.
@@ -77,13 +80,13 @@ impl Sqlite {
         }
     }
 
-    async fn start(&self, statement: Statement) -> Result<Box<dyn RowStream>> {
+    async fn start(&self, statement: Arc<Statement>) -> Result<Box<dyn RowStream>> {
         let deadline = statement.deadline.within(Instant::now(), self.statement_timeout);
         self.statements.fetch_add(1, Ordering::Relaxed);
         let request = Request {
             command: command(&statement.sql),
-            sql: statement.sql,
-            parameters: statement.parameters,
+            sql: statement.sql.clone(),
+            parameters: statement.parameters.clone(),
             read_only: statement.read_only,
         };
         if writes(&request.command) && !request.read_only {
@@ -136,8 +139,28 @@ impl Backend for Sqlite {
         "sqlite"
     }
 
-    fn execute(&self, statement: Statement) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
+    fn execute(&self, statement: Arc<Statement>) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
         Box::pin(self.start(statement))
+    }
+
+    fn execute_batch(&self, _batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
+        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+    }
+
+    fn begin(&self, _request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
+        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+    }
+
+    fn outcome(
+        &self,
+        _handle: UnitHandle,
+        _deadline: Deadline,
+    ) -> BoxFuture<'_, Result<UnitState>> {
+        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+    }
+
+    fn delete_expired_keys(&self, _deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
     }
 
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {

@@ -107,7 +107,10 @@ impl RowStream for Running {
         }
     }
 
-    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Completion>> {
+    fn finish<'a>(self: Box<Self>) -> BoxFuture<'a, Result<Completion>>
+    where
+        Self: 'a,
+    {
         Box::pin(async move {
             match *self {
                 Self::Over { completion, .. } => Ok(completion),
@@ -119,7 +122,10 @@ impl RowStream for Running {
         })
     }
 
-    fn abandon(self: Box<Self>) -> BoxFuture<'static, Outcome> {
+    fn abandon<'a>(self: Box<Self>) -> BoxFuture<'a, Outcome>
+    where
+        Self: 'a,
+    {
         Box::pin(async move {
             match *self {
                 Self::Over { writes: true, .. } => Outcome::Applied,

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::backend::{Completion, Fill, RowSink, fill};
-use crate::config::{ErrorDetails, Target};
+use crate::config::{ErrorDetails, Idempotency, RetrySettings, Target, TransactionSettings};
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::sql::Analysis;
 use crate::sql::Shape;
@@ -46,6 +46,24 @@ fn config(target: &SqliteTarget) -> Database {
             connect_timeout: Duration::from_secs(5),
             max_waiting: 1000,
             warm_up: false,
+            transaction_share: 0.8,
+        },
+        max_batch: 1000,
+        retry: RetrySettings {
+            max_attempts: 3,
+            initial_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(30),
+            budget: 0.1,
+            conflict_initial_backoff: Duration::from_millis(2),
+            conflict_max_backoff: Duration::from_millis(100),
+        },
+        transaction: TransactionSettings {
+            idle_timeout: Duration::from_secs(30),
+            max_duration: Duration::from_secs(300),
+        },
+        idempotency: Idempotency {
+            table: "rowgate_idempotency".to_owned(),
+            retention: Duration::from_secs(24 * 3600),
         },
     }
 }
@@ -103,7 +121,7 @@ impl Answer {
 
 impl Fixture {
     async fn execute(&self, statement: Statement) -> Result<Answer> {
-        let mut stream = self.database.execute(statement).await?;
+        let mut stream = self.database.execute(Arc::new(statement)).await?;
         let columns = stream.columns().map(<[Column]>::to_vec);
         let mut rows = Vec::new();
         let mut sink = RowSink::new(64 * 1024);

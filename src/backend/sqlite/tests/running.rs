@@ -27,7 +27,8 @@ async fn the_deadline_ends_a_statement_and_its_connection_serves_on() {
 async fn a_stream_that_nobody_reads_ends_at_the_deadline() {
     let fixture = fixture();
     let deadline = after(Duration::from_millis(100));
-    let stream = fixture.database.execute(Statement { deadline, ..statement(ENDLESS, vec![]) });
+    let stream =
+        fixture.database.execute(Arc::new(Statement { deadline, ..statement(ENDLESS, vec![]) }));
     let mut stream = stream.await.expect("it starts");
     tokio::time::sleep_until((deadline.instant() + Duration::from_millis(20)).into()).await;
     let mut sink = RowSink::new(usize::MAX);
@@ -39,7 +40,7 @@ async fn a_stream_that_nobody_reads_ends_at_the_deadline() {
 async fn a_dropped_stream_stops_its_statement_and_frees_its_connection() {
     let fixture = fixture_with(|config| config.pool.max = NonZeroUsize::MIN);
     for round in 0..20 {
-        let stream = fixture.database.execute(statement(ENDLESS, vec![]));
+        let stream = fixture.database.execute(Arc::new(statement(ENDLESS, vec![])));
         let mut stream = stream.await.expect("it starts");
         if round % 2 == 0 {
             let mut sink = RowSink::new(1024);
@@ -111,15 +112,18 @@ async fn an_abandoned_write_is_finished_and_a_dropped_one_is_not_half_done() {
     let fixture = fixture();
     fixture.run("CREATE TABLE t (n)").await;
     let insert = format!("INSERT INTO t {ENDLESS} LIMIT 50000 RETURNING n");
-    let stream = fixture.database.execute(statement(&insert, vec![])).await.expect("it starts");
+    let stream =
+        fixture.database.execute(Arc::new(statement(&insert, vec![]))).await.expect("it starts");
     drop(stream);
     assert_eq!(fixture.run("DELETE FROM t").await.completion.rows_affected, 0);
 
-    let stream = fixture.database.execute(statement(&insert, vec![])).await.expect("it starts");
+    let stream =
+        fixture.database.execute(Arc::new(statement(&insert, vec![]))).await.expect("it starts");
     assert_eq!(stream.abandon().await, Outcome::Applied);
     assert_eq!(fixture.run("SELECT count(*) FROM t").await.number(), 50_000);
 
-    let stream = fixture.database.execute(statement(ENDLESS, vec![])).await.expect("it starts");
+    let stream =
+        fixture.database.execute(Arc::new(statement(ENDLESS, vec![]))).await.expect("it starts");
     assert_eq!(stream.abandon().await, Outcome::NotApplied);
 }
 
@@ -172,7 +176,8 @@ async fn rows_at_hand_do_not_wait_for_a_slow_one() {
     let fixture = fixture();
     let quick = format!("SELECT count(*) FROM ({ENDLESS} LIMIT 4000) UNION ALL ").repeat(5);
     let sql = format!("{quick} SELECT count(*) FROM ({ENDLESS})");
-    let mut stream = fixture.database.execute(statement(&sql, vec![])).await.expect("it starts");
+    let mut stream =
+        fixture.database.execute(Arc::new(statement(&sql, vec![]))).await.expect("it starts");
     let mut sink = RowSink::new(usize::MAX);
     let quick_rows = std::future::poll_fn(|cx| {
         assert!(stream.poll_rows(cx, &mut sink).is_pending(), "the last row never comes");
