@@ -43,7 +43,7 @@ fn every_reason_is_documented() {
 
 #[test]
 fn reasons_are_literals_in_capitals_before_the_tests() {
-    let text = "//! A.\nfn f() { g(\"A_B\", \"INSERT\", \"a_b\", \"A B\") }\n#[cfg(test)]\nmod tests { f(\"C_D\") }\n";
+    let text = "//! A.\nfn f() { g(\"A_B\", \"INSERT\", \"a_b\", \"A B\") }\n#[cfg(test)]\nmod tests {\n    f(\"C_D\")\n}\n";
     assert_eq!(Vec::from_iter(reasons(&Source::new("src/a.rs", text))), ["A_B"]);
     assert_eq!(Vec::from_iter(reasons(&Source::new("src/error.rs", text))), ["A_B", "INSERT"]);
 }
