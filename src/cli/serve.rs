@@ -42,6 +42,9 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
     };
     settings::warn(&loaded, console)?;
     let config = loaded.config;
+    if let Some(warning) = exposure(config.grpc.listen) {
+        writeln!(console.err, "warning: {warning}")?;
+    }
     if let Err(error) = telemetry::init(&config.telemetry) {
         console.fail(&error)?;
         return Ok(Exit::Config);
@@ -60,6 +63,16 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
         }
         Err(error) => console.fail(&cannot_start(&error)),
     }
+}
+
+/// What `--insecure` allowed: to be seen wherever the server's output is kept.
+fn exposure(listener: SocketAddr) -> Option<String> {
+    let open = !listener.ip().is_loopback();
+    open.then(|| {
+        format!(
+            "anyone who reaches {listener} may query the databases: callers are not authenticated"
+        )
+    })
 }
 
 /// One line: what failed, why the system says so, what to do.
@@ -164,6 +177,13 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is missing in {text}");
         }
+    }
+
+    #[test]
+    fn a_listener_beyond_this_machine_is_warned_of() {
+        assert_eq!(exposure(([127, 0, 0, 1], 7000).into()), None);
+        let warning = exposure(([0, 0, 0, 0], 7000).into()).unwrap();
+        assert!(warning.contains("0.0.0.0:7000 may query the databases"), "{warning}");
     }
 
     #[test]
