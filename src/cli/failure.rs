@@ -9,6 +9,10 @@ use crate::grpc::client::CallError;
 /// The part of a long line that is shown around an error, in characters.
 const WINDOW: usize = 100;
 
+/// Whoever has no such method is most likely something else: our own port for operators, say.
+const NO_SUCH_METHOD: &str = "Nothing there speaks Rowgate's gRPC: is it the address that \
+    `rowgate serve` prints as gRPC?";
+
 /// What is known of a failed call, on several lines, without a line break at the end. A call without
 /// a statement has no outcome to tell.
 pub(super) fn describe(error: &CallError, sql: Option<&str>) -> String {
@@ -35,7 +39,8 @@ pub(super) fn describe(error: &CallError, sql: Option<&str>) -> String {
     line(&mut text, "constraint", &report.constraint);
     line(&mut text, "data type", &report.data_type);
     line(&mut text, "detail", &report.detail);
-    line(&mut text, "hint", &error.hint);
+    let foreign = error.reason.is_none() && error.code == "UNIMPLEMENTED";
+    line(&mut text, "hint", if foreign { NO_SUCH_METHOD } else { &error.hint });
     if let Some(delay) = error.retry_after {
         line(&mut text, "retry after", &humantime::format_duration(delay).to_string());
     }
@@ -126,6 +131,14 @@ upstream\\u{1b}[31m gone
   code: UNAVAILABLE
   outcome: UNKNOWN, a change may have been applied or not";
         assert_eq!(describe(&error, Some("")), expected);
+    }
+
+    #[test]
+    fn a_server_that_is_something_else_is_suspected() {
+        let mut error = CallError::new("UNIMPLEMENTED", "HTTP status code 404", Outcome::Unknown);
+        assert!(describe(&error, None).contains("hint: Nothing there speaks Rowgate's gRPC"));
+        error.reason = Some("FEATURE_NOT_SUPPORTED".to_owned());
+        assert!(!describe(&error, None).contains("hint"));
     }
 
     #[test]

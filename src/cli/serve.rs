@@ -1,5 +1,6 @@
 //! `rowgate serve`
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -41,6 +42,9 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
     };
     settings::warn(&loaded, console)?;
     let config = loaded.config;
+    if let Some(warning) = exposure(config.grpc.listen) {
+        writeln!(console.err, "warning: {warning}")?;
+    }
     if let Err(error) = telemetry::init(&config.telemetry) {
         console.fail(&error)?;
         return Ok(Exit::Config);
@@ -48,7 +52,8 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
     let databases = describe_databases(&config);
     match App::start(config) {
         Ok(app) => {
-            let banner = banner(app.grpc_address(), app.ops_address(), &databases);
+            let program = program(std::env::args_os().next());
+            let banner = banner(&program, (app.grpc_address(), app.ops_address()), &databases);
             // Whoever started it may have closed its end: no reason not to serve.
             if let Err(error) = console.out.write_all(banner.as_bytes()).and(console.flush()) {
                 tracing::warn!(%error, "standard output cannot be written");
@@ -60,13 +65,25 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
     }
 }
 
+/// What `--insecure` allowed: to be seen wherever the server's output is kept.
+fn exposure(listener: SocketAddr) -> Option<String> {
+    let open = !listener.ip().is_loopback();
+    open.then(|| {
+        format!(
+            "anyone who reaches {listener} may query the databases: callers are not authenticated"
+        )
+    })
+}
+
 /// One line: what failed, why the system says so, what to do.
 fn cannot_start(error: &Error) -> String {
     let mut line = error.to_string();
     if let Some(cause) = std::error::Error::source(error).map(ToString::to_string)
         && !line.contains(&cause)
     {
-        line = format!("{line}: {cause}");
+        // The system's number tells people nothing that its words do not.
+        let words = cause.split(" (os error").next().unwrap_or_default();
+        line = format!("{line}: {words}");
     }
     if let Some(hint) = error.hint() {
         line = format!("{line} ({hint})");
@@ -74,8 +91,17 @@ fn cannot_start(error: &Error) -> String {
     line
 }
 
+/// How this program was started, so that the line to paste starts it, too: `cargo run` puts nothing on
+/// the PATH.
+fn program(started_as: Option<OsString>) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    let typed = started_as.and_then(|name| name.into_string().ok());
+    let pasted = typed.filter(|name| !name.is_empty() && name.chars().all(plain));
+    pasted.unwrap_or_else(|| "rowgate".to_owned())
+}
+
 /// What people want to know once it serves.
-fn banner(grpc: SocketAddr, ops: SocketAddr, databases: &[String]) -> String {
+fn banner(program: &str, (grpc, ops): (SocketAddr, SocketAddr), databases: &[String]) -> String {
     let mut text = format!("rowgate {}\n\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, value: &str| {
         writeln!(text, "  {name:<10} {value}").expect("a String takes everything");
@@ -87,7 +113,7 @@ fn banner(grpc: SocketAddr, ops: SocketAddr, databases: &[String]) -> String {
     }
     let address = reachable(grpc);
     format!(
-        "{text}\nTry it:\n  rowgate query --address http://{address} 'select 1 as one'\n  grpcurl -plaintext -d \
+        "{text}\nTry it:\n  {program} query --address http://{address} 'select 1 as one'\n  grpcurl -plaintext -d \
          '{{\"sql\":\"select 1 as one\"}}' {address} rowgate.v1.DatabaseService/Query\n\n"
     )
 }
@@ -139,16 +165,38 @@ mod tests {
     #[test]
     fn the_banner_has_lines_to_paste() {
         let databases = ["main: embedded SQLite in rowgate.db: not for production".to_owned()];
-        let text = banner(([0, 0, 0, 0], 7000).into(), ([127, 0, 0, 1], 9464).into(), &databases);
+        let addresses = (([0, 0, 0, 0], 7000).into(), ([127, 0, 0, 1], 9464).into());
+        let text = banner("target/debug/rowgate", addresses, &databases);
         for line in [
             "  gRPC       0.0.0.0:7000\n",
             "  operators  http://127.0.0.1:9464/readyz\n",
             "  database   main: embedded SQLite in rowgate.db: not for production\n",
-            "  rowgate query --address http://127.0.0.1:7000 'select 1 as one'\n",
+            "  target/debug/rowgate query --address http://127.0.0.1:7000 'select 1 as one'\n",
             "  grpcurl -plaintext -d '{\"sql\":\"select 1 as one\"}' 127.0.0.1:7000 \
              rowgate.v1.DatabaseService/Query\n",
         ] {
             assert!(text.contains(line), "{line} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn a_listener_beyond_this_machine_is_warned_of() {
+        assert_eq!(exposure(([127, 0, 0, 1], 7000).into()), None);
+        let warning = exposure(([0, 0, 0, 0], 7000).into()).unwrap();
+        assert!(warning.contains("0.0.0.0:7000 may query the databases"), "{warning}");
+    }
+
+    #[test]
+    fn the_program_is_named_as_it_was_started_if_a_shell_takes_that() {
+        let cases = [
+            (Some("target/release/rowgate"), "target/release/rowgate"),
+            (Some("rowgate"), "rowgate"),
+            (Some("/my tools/rowgate"), "rowgate"),
+            (Some(""), "rowgate"),
+            (None, "rowgate"),
+        ];
+        for (started_as, named) in cases {
+            assert_eq!(program(started_as.map(OsString::from)), named);
         }
     }
 

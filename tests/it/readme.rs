@@ -11,11 +11,11 @@ use crate::harness::postgres::Postgres;
 use crate::harness::server::{Server, binary, run};
 
 /// Programs that a reader may not have.
-const OPTIONAL: [&str; 4] = ["grpcurl", "docker", "psql", "pgbench"];
+const OPTIONAL: [&str; 6] = ["grpcurl", "docker", "psql", "pgbench", "curl", "protoc"];
 
 /// What the README says to do before there is a binary, and what does not end.
-const NOT_RUN: [&str; 6] =
-    ["git clone", "cd ", "cargo install", "cargo build", "scripts/", "docker "];
+const NOT_RUN: [&str; 7] =
+    ["git clone", "cd ", "cargo install", "cargo build", "scripts/", "docker ", "pip install"];
 
 fn readme() -> String {
     fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))
@@ -58,17 +58,26 @@ fn serves(command: &str) -> bool {
         || command.contains("cargo run") && command.contains("-- serve")
 }
 
-/// The programs a line starts, as far as words at the places of commands tell.
-fn lacks(command: &str) -> Option<&'static str> {
+/// What a line needs and this machine has not got: a program, as far as words at the places of commands
+/// tell, or a module of Python.
+fn lacks(command: &str) -> Option<String> {
     let words: Vec<_> = command.split_whitespace().collect();
-    let missing = |program: &&&str| {
-        words.contains(program)
-            && !Command::new("sh")
-                .args(["-c", &format!("command -v {program}")])
-                .output()
-                .is_ok_and(|output| output.status.success())
-    };
-    OPTIONAL.iter().find(missing).copied()
+    if let Some(module) =
+        command.strip_prefix("python3 -m ").and_then(|rest| rest.split([' ', '.']).next())
+        && !succeeds(&format!("python3 -c 'import {module}'"))
+    {
+        return Some(format!("Python's {module}"));
+    }
+    let plugins = words.iter().filter_map(|word| word.strip_prefix("--")?.split_once("_out="));
+    let plugins = plugins.filter(|(name, _)| name.starts_with("go"));
+    let plugins = plugins.map(|(name, _)| format!("protoc-gen-{name}"));
+    let programs = OPTIONAL.iter().filter(|program| words.contains(program));
+    let mut needed = programs.map(|program| (*program).to_owned()).chain(plugins);
+    needed.find(|program| !succeeds(&format!("command -v {program}")))
+}
+
+fn succeeds(command: &str) -> bool {
+    Command::new("sh").args(["-c", command]).output().is_ok_and(|output| output.status.success())
 }
 
 /// A directory with `rowgate` in it, to stand first in PATH.
@@ -90,6 +99,8 @@ fn the_commands_of_the_readme_work() {
         postgres.url()
     ));
     let (_directory, path) = path_with_rowgate();
+    let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
+    std::os::unix::fs::symlink(proto, server.directory().join("proto")).expect("it is ours");
     let text = readme();
     let all = commands(&text);
     assert!(!all.is_empty(), "the README shows no command");
@@ -118,8 +129,7 @@ fn the_commands_of_the_readme_work() {
 
 /// The command with this server's addresses in place of the default ones.
 fn here(command: &str, server: &Server) -> String {
-    let command =
-        command.replace("cargo run --release -- ", "rowgate ").replace("./target/release/", "");
+    let command = command.replace("cargo run --release -q -- ", "rowgate ");
     let addressed = ["rowgate query", "rowgate health"].iter().fold(command, |command, client| {
         let named = command.contains("--address");
         let full = format!("{client} --address http://{}", server.grpc());
@@ -137,9 +147,9 @@ fn here(command: &str, server: &Server) -> String {
 #[test]
 fn the_first_commands_serve_and_test() {
     let all = commands(&readme());
-    let serve = all.iter().position(|command| command.contains("cargo run --release"));
-    assert!(serve.is_some_and(|at| at <= 2), "`cargo run --release` is not first: {all:?}");
-    assert!(all.iter().any(|command| command.starts_with("scripts/test")), "{all:?}");
+    let [serve, test, ..] = &all[..] else { panic!("{all:?}") };
+    assert!(serves(serve) && serve.starts_with("cargo run --release "), "{serve}");
+    assert!(test.starts_with("scripts/test"), "{test}");
 }
 
 #[test]
@@ -159,5 +169,5 @@ fn commands_are_found_in_blocks() {
     let text = "a\n```console\n$ one \\\n  two\noutput\n$ three\n```\n```sh\n# remark\nfour\n```\n```toml\nfive\n```\n";
     assert_eq!(commands(text), ["one two", "three", "four"]);
     assert!(serves("cargo run --release") && serves("DATABASE_URL=x cargo run --release"));
-    assert!(!serves("cargo run --release -- query 'select 1'"));
+    assert!(!serves("cargo run --release -q -- query 'select 1'"));
 }

@@ -1,6 +1,7 @@
 //! The rules of the architecture and of the style that a program can check. Each rule is a function
 //! from a source to what is wrong with it, so that the rules themselves are tested on bad snippets.
 
+mod documents;
 mod source;
 
 use std::fs;
