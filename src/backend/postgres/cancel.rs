@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::connect::Connector;
+use super::wire::Wire;
 use crate::deadline::Deadline;
 
 /// How long a cancelled statement may take to answer before its caller is told without its answer.
@@ -18,20 +19,23 @@ pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(40);
 /// Stops what one connection runs.
 pub(super) struct Cancel {
     connector: Arc<Connector>,
-    key: [u8; 8],
+    wire: Arc<Wire>,
+    /// The number of the request that commits: while it runs, nothing is cancelled. Under synchronous
+    /// replication a cancelled commit is a commit that nobody else has.
+    pub(super) commit: Option<u64>,
     /// The last cancel: whether the server has acted on it, which must be known before anything else
     /// runs on the connection.
     sent: Option<JoinHandle<bool>>,
 }
 
 impl Cancel {
-    pub(super) fn new(connector: Arc<Connector>, key: [u8; 8]) -> Self {
-        Self { connector, key, sent: None }
+    pub(super) fn new(connector: Arc<Connector>, wire: Arc<Wire>) -> Self {
+        Self { connector, wire, commit: None, sent: None }
     }
 
     /// This one, with what it has sent; another takes its place.
     pub(super) fn take(&mut self) -> Self {
-        let next = Self::new(Arc::clone(&self.connector), self.key);
+        let next = Self::new(Arc::clone(&self.connector), Arc::clone(&self.wire));
         std::mem::replace(self, next)
     }
 
@@ -40,9 +44,12 @@ impl Cancel {
         self.sent.is_some()
     }
 
-    /// Starts a cancel, without waiting for it.
+    /// Starts a cancel, without waiting for it, unless a commit is what runs.
     pub(super) fn send(&mut self) {
-        let (connector, key) = (Arc::clone(&self.connector), self.key);
+        if self.commit.is_some_and(|number| self.wire.answered() + 1 >= number) {
+            return;
+        }
+        let (connector, key) = (Arc::clone(&self.connector), self.wire.key());
         self.sent = Some(tokio::spawn(async move { connector.cancel(key).await.is_ok() }));
     }
 
@@ -66,7 +73,13 @@ impl Cancel {
     pub(super) async fn settled(&mut self) -> bool {
         match &mut self.sent {
             None => true,
-            Some(sent) => matches!(sent.await, Ok(true)),
+            Some(sent) => {
+                let settled = matches!(sent.await, Ok(true));
+                if settled {
+                    self.sent = None;
+                }
+                settled
+            }
         }
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Connection {
     /// Whether the session remembers values drawn from sequences.
     pub(super) sequences_drawn: bool,
     question: Option<tokio_postgres::Statement>,
+    /// Which incarnation of the server it is on, once it was asked.
+    pub(super) incarnation: Option<String>,
 }
 
 /// A statement prepared on one connection.
@@ -89,6 +91,7 @@ impl Manager for Opener {
             prepared: LruCache::new(self.statement_cache),
             sequences_drawn: false,
             question: None,
+            incarnation: None,
         })
     }
 

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio_postgres::SimpleQueryMessage;
-
 use super::cancel::Cancel;
 use super::codec::Parameter;
 use super::connect::Connector;
 use super::connection::{Connection, Opener, Prepared};
+use super::flight::{Answer, Failure, Flight, Landing, first_value, fly, rows};
+use super::keys::KeyTable;
 use super::trace::{Trace, Verdict, Verdicts};
 use crate::config::ErrorDetails;
 use crate::deadline::Deadline;
@@ -37,6 +37,10 @@ pub(super) struct Shared {
     pub(super) connector: Arc<Connector>,
     pub(super) details: ErrorDetails,
     pub(super) resets: AtomicU64,
+    pub(super) verdicts: Verdicts,
+    pub(super) keys: KeyTable,
+    /// Opens connections that are not the pool's.
+    pub(super) opener: Opener,
 }
 
 /// A connection at work.
@@ -48,8 +52,10 @@ pub(super) struct Lease {
     pub(super) busy: bool,
     /// What the session may remember of the caller.
     pub(super) trace: Trace,
-    /// Whether what runs only reads: then nothing can have been applied.
+    /// Whether nothing of what runs can have been applied: it reads, or a commit is still to come.
     pub(super) reads: bool,
+    /// The number of the request that applies something: before it is on its way, nothing is.
+    decisive: Option<u64>,
     /// Whether the connection must be closed.
     broken: bool,
     /// Whether the connection failed and not the statement, of which nothing ran: another may do better.
@@ -58,7 +64,7 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn new(checkout: Checkout<Opener>, shared: Arc<Shared>) -> Self {
-        let cancel = Cancel::new(Arc::clone(&shared.connector), checkout.wire.key());
+        let cancel = Cancel::new(Arc::clone(&shared.connector), Arc::clone(&checkout.wire));
         Self {
             checkout: Some(checkout),
             shared,
@@ -66,9 +72,14 @@ impl Lease {
             busy: false,
             trace: Trace::Nothing,
             reads: true,
+            decisive: None,
             broken: false,
             blameless: false,
         }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     pub(super) fn connection(&mut self) -> &mut Connection {
@@ -78,15 +89,16 @@ impl Lease {
     /// Says what the statement can do, and hides from it what earlier callers drew from sequences.
     pub(super) async fn judge(
         &mut self,
-        verdicts: &Verdicts,
         analysis: &Analysis,
         deadline: Deadline,
     ) -> Result<Verdict> {
-        let verdict = match verdicts.recall(analysis) {
+        let shared = Arc::clone(&self.shared);
+        let verdict = match shared.verdicts.recall(analysis) {
             Some(verdict) => verdict,
             None => {
                 let (connection, cancel) = self.begin();
-                let answer = cancel.watch(deadline, verdicts.ask(connection, analysis)).await;
+                let asked = shared.verdicts.ask(connection, analysis);
+                let answer = cancel.watch(deadline, asked).await;
                 self.settle(answer, "")?
             }
         };
@@ -111,6 +123,51 @@ impl Lease {
         self.settle(answer, sql)
     }
 
+    /// Asks for one value.
+    pub(super) async fn value(&mut self, deadline: Deadline, sql: &str) -> Result<Option<String>> {
+        let (connection, cancel) = self.begin();
+        let answer = cancel.watch(deadline, connection.client.simple_query(sql)).await;
+        let messages = self.settle(answer, sql)?;
+        Ok(first_value(&messages))
+    }
+
+    /// Sends requests together and reads their answers in order.
+    pub(super) async fn fly(&mut self, deadline: Deadline, flight: Flight<'_>) -> Landing {
+        let Flight { steps, room, commits } = flight;
+        let wire = Arc::clone(&self.connection().wire);
+        let last = wire.begun() + u64::try_from(steps.len()).unwrap_or(u64::MAX);
+        if commits {
+            self.reads = false;
+            self.decisive = Some(last);
+            self.cancel.commit = Some(last);
+        }
+        let mut answers = Vec::new();
+        let first = wire.log_tags();
+        let (connection, cancel) = self.begin();
+        let landed = cancel.watch(deadline, fly(connection, steps, room, &mut answers)).await;
+        let lost = |answer: &std::result::Result<Answer, Failure>| {
+            matches!(answer, Err(Failure::Driver(error)) if error.as_db_error().is_none())
+        };
+        self.busy = landed.is_none() || answers.iter().any(lost);
+        if !self.busy {
+            self.cancel.commit = None;
+        }
+        Landing { answers, overdue: landed.is_none(), tags: wire.take_tags(first) }
+    }
+
+    /// What a failure in a flight means.
+    pub(super) fn misfortune(&mut self, failure: Failure, sql: &str) -> Error {
+        match failure {
+            Failure::Driver(error) => {
+                let busy = self.busy;
+                let error = self.failure(error, sql);
+                self.busy = busy;
+                error
+            }
+            Failure::Ours(error) => error,
+        }
+    }
+
     /// The plan of a statement that was prepared, and so is a single one: nothing of it runs. `None`: a
     /// server older than 16 plans no parameters.
     pub(super) async fn explain(
@@ -130,13 +187,7 @@ impl Lease {
             }
             settled => settled?,
         };
-        let lines: Vec<&str> =
-            messages
-                .iter()
-                .filter_map(|message| {
-                    if let SimpleQueryMessage::Row(row) = message { row.get(0) } else { None }
-                })
-                .collect();
+        let lines: Vec<&str> = rows(&messages).filter_map(|row| row.get(0)).collect();
         Ok(Some(lines.join("\n")))
     }
 
@@ -148,6 +199,9 @@ impl Lease {
         prepared: &Prepared,
         parameters: Vec<Parameter<'_>>,
     ) -> Result<tokio_postgres::RowStream> {
+        if !self.reads {
+            self.decisive = Some(self.connection().wire.begun() + 1);
+        }
         let (connection, cancel) = self.begin();
         let request = connection.client.query_raw(&prepared.statement, parameters);
         let answer = cancel.watch(deadline, request).await;
@@ -209,7 +263,8 @@ impl Lease {
             )
             .with_hint("Use StreamQuery to read and parameters to write.");
         }
-        if self.reads {
+        let begun = wire.begun();
+        if self.reads || self.decisive.is_some_and(|number| begun < number) {
             return self.lost().with_cause(error);
         }
         let database = &self.shared.database;
@@ -228,6 +283,21 @@ impl Lease {
         }
         let message = format!("the deadline passed while database \"{database}\" was writing");
         Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
+    }
+
+    /// Whether a transaction is open on it, aborted or not, and can be told something.
+    pub(super) fn is_in_transaction(&self) -> bool {
+        let Some(checkout) = &self.checkout else { return false };
+        !self.busy && !self.broken && !checkout.client.is_closed() && checkout.wire.in_transaction()
+    }
+
+    /// Rolls back an open transaction, and waits for it.
+    pub(super) async fn roll_back(mut self) {
+        if self.is_in_transaction() {
+            let deadline = Deadline::at(std::time::Instant::now() + CLEANING_LIMIT);
+            // What fails is cleaned or closed when the lease is dropped.
+            drop(self.run(deadline, "ROLLBACK").await);
+        }
     }
 
     fn outcome(&self) -> Outcome {

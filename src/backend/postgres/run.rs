@@ -1,5 +1,6 @@
 //! A running statement.
 
+use std::borrow::BorrowMut;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,21 +12,18 @@ use tokio::time::Sleep;
 use tokio_postgres::types::{FromSql, Type};
 
 use super::cancel::CANCEL_GRACE;
+use super::commit::{COMMIT, controls_transaction, was_controlled};
 use super::connection::Prepared;
 use super::lease::Lease;
 use crate::backend::{Completion, Fill, RowSink, RowStream, Statement};
-use crate::error::{Outcome, Result};
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::{Column, Row};
 
-/// Ends a transaction that we opened; a transaction that failed or ended inside answers with an
-/// error, never with a silent ROLLBACK.
-const COMMIT: &str = "SAVEPOINT rowgate_guard; COMMIT";
-
 /// A statement whose rows are being read.
-pub(super) struct Running {
+pub(super) struct Running<L> {
     // Declared before the lease: the stream lets go of the connection first.
     rows: Pin<Box<tokio_postgres::RowStream>>,
-    lease: Lease,
+    lease: L,
     prepared: Arc<Prepared>,
     statement: Arc<Statement>,
     timer: Pin<Box<Sleep>>,
@@ -36,7 +34,7 @@ pub(super) struct Running {
 impl Running {
     pub(super) fn new(
         rows: tokio_postgres::RowStream,
-        lease: Lease,
+        lease: L,
         prepared: Arc<Prepared>,
         statement: Arc<Statement>,
     ) -> Self {
@@ -56,10 +54,11 @@ impl Running {
             match self.rows.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(row))) => return Poll::Ready(Ok(Some(row))),
                 Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Err(self.lease.failure(error, &self.statement.sql)));
+                    let lease = self.lease.borrow_mut();
+                    return Poll::Ready(Err(lease.failure(error, &self.statement.sql)));
                 }
                 Poll::Ready(None) => {
-                    self.lease.busy = false;
+                    self.lease().busy = false;
                     self.over = true;
                     return Poll::Ready(Ok(None));
                 }
@@ -67,13 +66,17 @@ impl Running {
             }
             std::task::ready!(self.timer.as_mut().poll(cx));
             if self.cancelled {
-                return Poll::Ready(Err(self.lease.deadline_passed()));
+                return Poll::Ready(Err(self.lease().deadline_passed()));
             }
-            self.cancelled = true;
-            self.lease.cancel();
-            let grace = Instant::now() + CANCEL_GRACE;
-            self.timer.as_mut().reset(grace.into());
+            self.cancel();
         }
+    }
+
+    fn cancel(&mut self) {
+        self.cancelled = true;
+        self.lease().cancel();
+        let grace = Instant::now() + CANCEL_GRACE;
+        self.timer.as_mut().reset(grace.into());
     }
 
     /// Reads what is left of the rows, for its end alone.
@@ -86,15 +89,25 @@ impl Running {
 
     async fn complete(mut self: Box<Self>) -> Result<Completion> {
         self.drain().await?;
-        let completion = completion(&self.lease.connection().wire.tag());
-        if self.statement.read_only {
-            self.lease.run(self.statement.deadline, COMMIT).await?;
+        let (within, read_only) = (self.within, self.statement.read_only);
+        let deadline = self.statement.deadline;
+        let lease = self.lease();
+        let tag = lease.connection().wire.tag();
+        if within && controls_transaction(&tag) {
+            return Err(was_controlled());
         }
-        Ok(completion)
+        if !within && !read_only && lease.connection().wire.in_transaction() {
+            let message = "the statement opened a transaction, which SQL text may not do here";
+            return Err(Error::new(ErrorKind::TransactionControl, message));
+        }
+        if !within && read_only {
+            lease.run(deadline, COMMIT).await?;
+        }
+        Ok(completion(&tag))
     }
 }
 
-impl RowStream for Running {
+impl<L: BorrowMut<Lease> + Send + Unpin> RowStream for Running<L> {
     fn columns(&self) -> Option<&[Column]> {
         self.prepared.columns.as_deref()
     }
@@ -121,7 +134,13 @@ impl RowStream for Running {
         Self: 'a,
     {
         Box::pin(async move {
-            if self.lease.reads || self.statement.read_only {
+            if self.within {
+                // The transaction goes on, so the connection must be free of it.
+                self.cancel();
+                drop(self.drain().await);
+                return Outcome::NotApplied;
+            }
+            if self.lease().reads || self.statement.read_only {
                 return Outcome::NotApplied;
             }
             match self.drain().await {
@@ -148,7 +167,7 @@ impl<'a> FromSql<'a> for Raw<'a> {
     }
 }
 
-fn decode(prepared: &Prepared, row: &tokio_postgres::Row) -> Result<Row> {
+pub(super) fn decode(prepared: &Prepared, row: &tokio_postgres::Row) -> Result<Row> {
     let values =
         (0..row.len()).map(|index| row.get::<_, Option<Raw<'_>>>(index).map(|Raw(bytes)| bytes));
     prepared.decoder.decode(values)
@@ -156,7 +175,7 @@ fn decode(prepared: &Prepared, row: &tokio_postgres::Row) -> Result<Row> {
 
 /// A command tag is the command, for some an OID, and the count of rows (protocol 3.0,
 /// CommandComplete).
-fn completion(tag: &str) -> Completion {
+pub(super) fn completion(tag: &str) -> Completion {
     let (command, count) = match tag.rsplit_once(' ') {
         Some((head, last)) if last.bytes().all(|byte| byte.is_ascii_digit()) => {
             (head.strip_suffix(" 0").unwrap_or(head), last.parse().unwrap_or_default())

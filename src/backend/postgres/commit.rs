@@ -1,0 +1,196 @@
+//! The commit that tells the truth, and what became of one that got no answer.
+
+use std::time::{Duration, Instant};
+
+use super::flight::{Answer, Failure, Flight, Room, Step, rows};
+use super::lease::{Lease, Shared};
+use super::token::{CURRENT, INCARNATION, Token};
+use crate::backend::{TransactionMode, UnitState};
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::pool::Manager;
+
+/// Ends a transaction that we opened; one that failed or ended inside answers with an error, never with
+/// a silent ROLLBACK.
+pub(super) const COMMIT: &str = "SAVEPOINT rowgate_guard; COMMIT";
+
+/// How long to wait between two attempts to ask.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long a commit without an answer is asked for at most, once its deadline has passed.
+const LAST_CALL: Duration = Duration::from_millis(30);
+
+/// The statement that opens a transaction.
+pub(super) fn begin(mode: TransactionMode) -> String {
+    use crate::backend::IsolationLevel as Level;
+    let mut sql = "BEGIN".to_owned();
+    match mode.isolation {
+        None => {}
+        Some(Level::ReadCommitted) => sql.push_str(" ISOLATION LEVEL READ COMMITTED"),
+        Some(Level::RepeatableRead) => sql.push_str(" ISOLATION LEVEL REPEATABLE READ"),
+        Some(Level::Serializable) => sql.push_str(" ISOLATION LEVEL SERIALIZABLE"),
+    }
+    if mode.deferrable {
+        sql.push_str(" DEFERRABLE");
+    }
+    if mode.read_only {
+        // The first query pins the mode; without it `SET TRANSACTION READ WRITE` escapes.
+        sql.push_str(" READ ONLY; SELECT 1");
+    }
+    sql
+}
+
+/// Whether a command tag shows that a statement's text controlled the transaction after all.
+pub(super) fn controls_transaction(tag: &str) -> bool {
+    ["COMMIT", "ROLLBACK", "BEGIN", "START TRANSACTION", "PREPARE TRANSACTION", "SAVEPOINT", "RELEASE"]
+        .contains(&tag)
+}
+
+/// The error of a unit whose own text controlled its transaction: a part may be applied.
+pub(super) fn was_controlled() -> Error {
+    let message = "the statement ended its transaction, which SQL text may not do here";
+    Error::new(ErrorKind::TransactionControl, message).with_outcome(Outcome::Unknown)
+}
+
+impl Lease {
+    /// Asks, once for each connection, which incarnation of the server it is on.
+    pub(super) async fn incarnation(&mut self, deadline: Deadline) -> Result<String> {
+        if let Some(incarnation) = &self.connection().incarnation {
+            return Ok(incarnation.clone());
+        }
+        let incarnation = self.value(deadline, INCARNATION).await?.unwrap_or_default();
+        self.connection().incarnation = Some(incarnation.clone());
+        Ok(incarnation)
+    }
+
+    /// Commits an open transaction.
+    pub(super) async fn commit(mut self, deadline: Deadline, incarnation: &str) -> Result<()> {
+        let room = Room::new(0, 0);
+        let steps = vec![Step::Script(CURRENT.to_owned()), Step::Script(COMMIT.to_owned())];
+        let landing = self.fly(deadline, Flight { steps, room: &room, commits: true }).await;
+        let mut answers = landing.answers.into_iter();
+        let (number, committed) = (answers.next(), answers.next());
+        self.conclude(number, committed, incarnation, deadline).await
+    }
+
+    /// Ends with what the request for the transaction's number and the commit were answered.
+    pub(super) async fn conclude(
+        mut self,
+        number: Option<std::result::Result<Answer, Failure>>,
+        committed: Option<std::result::Result<Answer, Failure>>,
+        incarnation: &str,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let token = match number {
+            Some(Ok(Answer::Script(Some(xid)))) => Token::new(incarnation, &xid),
+            Some(Ok(Answer::Script(None))) => {
+                // It has written nothing: then nothing is lost with the answer.
+                self.reads = true;
+                None
+            }
+            Some(Ok(Answer::Rows(..)) | Err(_)) | None => None,
+        };
+        let error = match committed {
+            Some(Ok(_)) => return Ok(()),
+            Some(Err(failure)) => self.misfortune(failure, ""),
+            None => self.deadline_passed(),
+        };
+        let error = match error.report().map(|report| report.sqlstate.as_str()) {
+            Some("25P01") => was_controlled(),
+            Some(_) | None => error,
+        };
+        self.resolve(error, token, deadline).await
+    }
+
+    /// Finds out what became of a commit, where the error says that it is unknown.
+    pub(super) async fn resolve(
+        self,
+        error: Error,
+        token: Option<Token>,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let Some(token) = token else { return Err(error) };
+        if error.outcome() != Outcome::Unknown {
+            return Err(error);
+        }
+        let shared = std::sync::Arc::clone(self.shared());
+        // The connection is of no more use, and its end is what the server may be waiting for.
+        drop(self);
+        match shared.ask_until_known(&token, deadline).await {
+            UnitState::Applied => Ok(()),
+            UnitState::NotApplied => {
+                let message = format!("the connection to database \"{}\" was lost", shared.database);
+                Err(Error::new(ErrorKind::ConnectionLost, message)
+                    .with_retry_after(Duration::from_millis(20)))
+            }
+            UnitState::InProgress | UnitState::Unknown => {
+                Err(error.with_transaction_token(token.print()))
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// What became of a transaction, asked on new connections until it is known or the deadline passes.
+    async fn ask_until_known(&self, token: &Token, deadline: Deadline) -> UnitState {
+        let latest = deadline.instant().max(Instant::now() + LAST_CALL);
+        let asking = async {
+            loop {
+                match self.ask(token).await {
+                    Ok(UnitState::InProgress) | Err(_) => tokio::time::sleep(PAUSE).await,
+                    Ok(known) => return known,
+                }
+            }
+        };
+        let asked = tokio::time::timeout_at(latest.into(), asking).await;
+        asked.unwrap_or(UnitState::Unknown)
+    }
+
+    /// Asks once, on a new connection: an old one may be to a server that is no longer the primary.
+    pub(super) async fn ask(&self, token: &Token) -> Result<UnitState> {
+        let connection = self.opener.connect().await?;
+        let question = token.question();
+        let answer = connection.client.simple_query(&question).await;
+        let messages = match answer {
+            Ok(messages) => messages,
+            // The number is in the future: it was given by an incarnation that lost it.
+            Err(error) if error.code().is_some_and(|code| code.code() == "22023") => {
+                return Ok(UnitState::NotApplied);
+            }
+            Err(error) => return Err(self.unanswered().with_cause(error)),
+        };
+        let Some(row) = rows(&messages).next() else { return Err(self.unanswered()) };
+        Ok(token.state(row.get(0).unwrap_or_default(), row.get(1)))
+    }
+
+    fn unanswered(&self) -> Error {
+        let message = format!("database \"{}\" does not answer", self.database);
+        Error::new(ErrorKind::DatabaseUnavailable, message)
+            .with_retry_after(Duration::from_millis(250))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::IsolationLevel;
+
+    #[test]
+    fn a_transaction_is_opened_as_it_was_asked_for() {
+        let mode = |isolation, read_only, deferrable| TransactionMode {
+            isolation,
+            read_only,
+            deferrable,
+        };
+        let cases = [
+            (mode(None, false, false), "BEGIN"),
+            (mode(None, true, false), "BEGIN READ ONLY; SELECT 1"),
+            (
+                mode(Some(IsolationLevel::Serializable), true, true),
+                "BEGIN ISOLATION LEVEL SERIALIZABLE DEFERRABLE READ ONLY; SELECT 1",
+            ),
+        ];
+        for (mode, sql) in cases {
+            assert_eq!(begin(mode), sql);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Requests that are sent together and answered in order: one round trip for all of them.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
+
+use super::codec::Parameter;
+use super::connection::{Connection, Prepared};
+use super::run::decode;
+use crate::backend::encoded_row_size;
+use crate::error::Error;
+use crate::value::proto::Row;
+
+/// One request.
+pub(super) enum Step<'a> {
+    /// Statements without parameters, of our own making.
+    Script(String),
+    /// A prepared statement.
+    Statement(&'a Prepared, Vec<Parameter<'a>>),
+}
+
+/// Requests to send together.
+pub(super) struct Flight<'a> {
+    pub(super) steps: Vec<Step<'a>>,
+    pub(super) room: &'a Room,
+    /// Whether the last one commits.
+    pub(super) commits: bool,
+}
+
+/// What came back.
+pub(super) struct Landing {
+    /// In order, as far as they came.
+    pub(super) answers: Vec<Result<Answer, Failure>>,
+    /// Whether the deadline passed and the rest did not come in time.
+    pub(super) overdue: bool,
+    /// The last command tag of each request that was answered.
+    pub(super) tags: Vec<String>,
+}
+
+/// What a request was answered.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// To a script: the first value of its first row.
+    Script(Option<String>),
+    /// To a statement: its rows, none where the room was used up, and the count of its command.
+    Rows(Vec<Row>, u64),
+}
+
+/// Why a request was not answered.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// By the database, or by nobody.
+    Driver(tokio_postgres::Error),
+    /// Its answer could not be read.
+    Ours(Error),
+}
+
+/// How much the rows of all statements may take.
+pub(super) struct Room {
+    max_rows: u64,
+    max_bytes: u64,
+    rows: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Room {
+    pub(super) fn new(max_rows: u64, max_bytes: u64) -> Self {
+        Self { max_rows, max_bytes, rows: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+    }
+
+    /// Takes up room for a row, whether there is any or not.
+    fn take(&self, row: &Row) -> bool {
+        let size = u64::try_from(encoded_row_size(row)).unwrap_or(u64::MAX);
+        let rows = self.rows.fetch_add(1, Relaxed) + 1;
+        let bytes = self.bytes.fetch_add(size, Relaxed) + size;
+        rows <= self.max_rows && bytes <= self.max_bytes
+    }
+
+    /// What there was no room for.
+    pub(super) fn exceeded(&self) -> Option<String> {
+        if self.rows.load(Relaxed) > self.max_rows {
+            return Some(format!("the results have more than {} rows", self.max_rows));
+        }
+        (self.bytes.load(Relaxed) > self.max_bytes)
+            .then(|| format!("the results are larger than {} bytes", self.max_bytes))
+    }
+}
+
+/// Sends all requests, then reads the answers in order; those that came are in `answers` even when
+/// this is dropped.
+///
+/// Each request ends its own protocol sequence (a Sync of its own): what one has answered is on the
+/// wire before the next runs.
+pub(super) async fn fly<'a>(
+    connection: &'a Connection,
+    steps: Vec<Step<'a>>,
+    room: &'a Room,
+    answers: &mut Vec<Result<Answer, Failure>>,
+) {
+    let mut requests: Vec<BoxFuture<'_, _>> =
+        steps.into_iter().map(|step| request(connection, step, room)).collect();
+    let mut early: Vec<Option<Result<Answer, Failure>>> = Vec::new();
+    // The driver queues a request when its future is polled for the first time.
+    poll_fn(|cx| {
+        for request in &mut requests {
+            early.push(match request.as_mut().poll(cx) {
+                Poll::Ready(answer) => Some(answer),
+                Poll::Pending => None,
+            });
+        }
+        Poll::Ready(())
+    })
+    .await;
+    for (request, early) in requests.into_iter().zip(early) {
+        answers.push(match early {
+            Some(answer) => answer,
+            None => request.await,
+        });
+    }
+}
+
+/// The rows among the answers to a script.
+pub(super) fn rows(messages: &[SimpleQueryMessage]) -> impl Iterator<Item = &SimpleQueryRow> {
+    messages.iter().filter_map(|message| {
+        if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None }
+    })
+}
+
+/// The first value of a script's first row.
+pub(super) fn first_value(messages: &[SimpleQueryMessage]) -> Option<String> {
+    rows(messages).next().and_then(|row| row.get(0)).map(str::to_owned)
+}
+
+fn request<'a>(
+    connection: &'a Connection,
+    step: Step<'a>,
+    room: &'a Room,
+) -> BoxFuture<'a, Result<Answer, Failure>> {
+    match step {
+        Step::Script(sql) => Box::pin(async move {
+            let messages = connection.client.simple_query(&sql).await.map_err(Failure::Driver)?;
+            Ok(Answer::Script(first_value(&messages)))
+        }),
+        Step::Statement(prepared, parameters) => Box::pin(async move {
+            let rows = connection.client.query_raw(&prepared.statement, parameters).await;
+            let mut rows = Box::pin(rows.map_err(Failure::Driver)?);
+            let mut kept = Vec::new();
+            while let Some(row) = rows.next().await {
+                let row = decode(prepared, &row.map_err(Failure::Driver)?).map_err(Failure::Ours)?;
+                if room.take(&row) {
+                    kept.push(row);
+                }
+            }
+            Ok(Answer::Rows(kept, rows.rows_affected().unwrap_or_default()))
+        }),
+    }
+}

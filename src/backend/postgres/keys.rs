@@ -1,0 +1,203 @@
+//! Idempotency keys: a row in the same transaction as the work.
+//!
+//! The row is the first statement of the unit and its response the last before the commit, so key, work
+//! and response are applied together or not at all. A second unit under the same key waits at the row of
+//! the first, which is the lock.
+
+use std::time::Duration;
+
+use prost::Message;
+
+use super::codec;
+use super::flight::{Answer, Flight, Room, Step};
+use super::lease::Lease;
+use crate::backend::{BatchResult, IdempotencyKey};
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::value::proto::{ExecuteBatchResponse, ResultSet};
+use crate::value::{Kind, Row, Value};
+
+/// Rows deleted at once.
+const EXPIRED_AT_ONCE: u32 = 5000;
+
+/// The statements that work on the table of keys.
+#[derive(Debug)]
+pub(super) struct KeyTable {
+    pub(super) claim: String,
+    pub(super) store: String,
+    pub(super) read: String,
+    pub(super) forget: String,
+    pub(super) expire: String,
+    retention: Duration,
+}
+
+impl KeyTable {
+    /// `table` is a name as configured, with or without a schema.
+    pub(super) fn new(table: &str, retention: Duration) -> Self {
+        let table = quoted(table);
+        let row = "where caller = $1 and key = $2";
+        Self {
+            claim: format!(
+                "insert into {table} (caller, key, request_hash, expires_at) \
+                 values ($1, $2, $3, now() + make_interval(secs => $4))"
+            ),
+            store: format!("update {table} set response = $3 {row}"),
+            read: format!(
+                "select request_hash, response, expires_at < now() from {table} {row}"
+            ),
+            forget: format!("delete from {table} {row} and expires_at < now()"),
+            expire: format!(
+                "delete from {table} where ctid = any (array(select ctid from {table} \
+                 where expires_at < now() limit {EXPIRED_AT_ONCE} for update skip locked))"
+            ),
+            retention,
+        }
+    }
+
+    /// The values that claim a key.
+    pub(super) fn claiming(&self, key: &IdempotencyKey) -> Vec<Value> {
+        let mut values = naming(&key.caller, &key.key);
+        values.push(Value::bytes(key.request_hash.to_vec()));
+        values.push(Value::float64(self.retention.as_secs_f64()));
+        values
+    }
+}
+
+/// The values that name a key's row.
+pub(super) fn naming(caller: &str, key: &str) -> Vec<Value> {
+    vec![Value::text(caller), Value::text(key)]
+}
+
+/// What is stored of a unit's results.
+pub(super) fn stored(results: &[ResultSet]) -> Vec<u8> {
+    ExecuteBatchResponse { results: results.to_vec(), ..Default::default() }.encode_to_vec()
+}
+
+/// A row of the table, as it stands after the unit that wrote it has committed.
+pub(super) struct Claimed {
+    pub(super) request_hash: Vec<u8>,
+    pub(super) response: Option<Vec<u8>>,
+    pub(super) expired: bool,
+}
+
+impl Claimed {
+    /// The results of the first run.
+    pub(super) fn replay(self, key: &IdempotencyKey) -> Result<BatchResult> {
+        self.check(key)?;
+        let stored = self.response.unwrap_or_default();
+        let response = ExecuteBatchResponse::decode(stored.as_slice()).map_err(|error| {
+            Error::new(ErrorKind::DataLoss, "the stored response of the idempotency key is damaged")
+                .with_outcome(Outcome::Applied)
+                .with_cause(error)
+        })?;
+        Ok(BatchResult { results: response.results, replayed: true })
+    }
+
+    /// Whether it was this very request.
+    pub(super) fn check(&self, key: &IdempotencyKey) -> Result<()> {
+        if self.request_hash == key.request_hash {
+            return Ok(());
+        }
+        let message = "another request was sent under this idempotency key";
+        Err(Error::new(ErrorKind::KeyReused, message)
+            .with_hint("Use a new key for a new request."))
+    }
+}
+
+impl Lease {
+    /// Runs a statement of our own, in or outside a transaction.
+    pub(super) async fn execute(
+        &mut self,
+        deadline: Deadline,
+        sql: &str,
+        values: &[Value],
+    ) -> Result<Vec<Row>> {
+        let prepared = self.prepare(deadline, sql).await?;
+        let parameters = codec::encode(values, prepared.statement.params())?;
+        let room = Room::new(u64::MAX, u64::MAX);
+        let steps = vec![Step::Statement(&prepared, parameters)];
+        let landing = self.fly(deadline, Flight { steps, room: &room, commits: false }).await;
+        match landing.answers.into_iter().next() {
+            Some(Ok(Answer::Rows(rows, _))) => Ok(rows),
+            Some(Ok(Answer::Script(_))) => Ok(Vec::new()),
+            Some(Err(failure)) => Err(self.misfortune(failure, sql)),
+            None => Err(self.deadline_passed()),
+        }
+    }
+
+    /// The row under a key; `None` when there is none.
+    pub(super) async fn claimed(
+        &mut self,
+        key: &IdempotencyKey,
+        deadline: Deadline,
+    ) -> Result<Option<Claimed>> {
+        let sql = self.shared().keys.read.clone();
+        let rows = self.execute(deadline, &sql, &naming(&key.caller, &key.key)).await?;
+        Ok(rows.into_iter().next().map(|row| {
+            let mut values = row.values.into_iter().map(|value| value.kind);
+            let mut bytes = || match values.next().flatten() {
+                Some(Kind::BytesValue(bytes)) => Some(bytes),
+                Some(_) | None => None,
+            };
+            let (request_hash, response) = (bytes().unwrap_or_default(), bytes());
+            let expired = matches!(values.next().flatten(), Some(Kind::BoolValue(true)));
+            Claimed { request_hash, response, expired }
+        }))
+    }
+
+    /// Deletes the row under a key that has expired.
+    pub(super) async fn forget(&mut self, key: &IdempotencyKey, deadline: Deadline) -> Result<()> {
+        let sql = self.shared().keys.forget.clone();
+        self.execute(deadline, &sql, &naming(&key.caller, &key.key)).await.map(drop)
+    }
+}
+
+pub(super) fn in_progress() -> Error {
+    let message = "the first call with this idempotency key is not over";
+    Error::new(ErrorKind::KeyInProgress, message).with_retry_after(Duration::from_millis(100))
+}
+
+pub(super) fn not_installed() -> Error {
+    let message = "the table of idempotency keys does not exist";
+    Error::new(ErrorKind::FailedPrecondition, message)
+        .with_condition("IDEMPOTENCY_NOT_INSTALLED")
+        .with_hint("Run rowgate idempotency install once for this database.")
+}
+
+/// A configured name as SQL: each part between points an identifier.
+fn quoted(name: &str) -> String {
+    let parts = name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
+    parts.collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_name_cannot_carry_sql() {
+        assert_eq!(quoted("rowgate_idempotency"), "\"rowgate_idempotency\"");
+        assert_eq!(quoted("infra.keys"), "\"infra\".\"keys\"");
+        assert_eq!(quoted("a\"; drop table t"), "\"a\"\"; drop table t\"");
+    }
+
+    #[test]
+    fn what_is_stored_is_replayed_to_the_same_request_only() {
+        let results = vec![ResultSet { rows_affected: 3, ..Default::default() }];
+        let key = IdempotencyKey {
+            caller: String::new(),
+            key: "k".to_owned(),
+            request_hash: [7; 32],
+        };
+        let claimed = |hash: [u8; 32]| Claimed {
+            request_hash: hash.to_vec(),
+            response: Some(stored(&results)),
+            expired: false,
+        };
+        let replayed = claimed([7; 32]).replay(&key).expect("the same request");
+        assert!(replayed.replayed);
+        assert_eq!(replayed.results, results);
+        let error = claimed([8; 32]).replay(&key).expect_err("another request");
+        assert_eq!(error.kind(), ErrorKind::KeyReused);
+    }
+}
