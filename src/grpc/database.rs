@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::deadline::grpc_timeout;
@@ -59,7 +58,7 @@ impl DatabaseService for Service {
         })?;
         let parts =
             self.engine.stream(query, timeout).map_err(|error| answer("StreamQuery", &error))?;
-        let responses = ReceiverStream::new(parts).map(|part| match part {
+        let responses = parts.map(|part| match part {
             Ok(part) => Ok(StreamQueryResponse { part: Some(encode(part)) }),
             Err(error) => Err(answer("StreamQuery", &error)),
         });
