@@ -80,6 +80,8 @@ impl Service {
         stop: impl Future<Output = ()>,
     ) -> Result<()> {
         let limit = self.settings.max_request_size;
+        // A peer that has not said what it speaks is held to what one must keep that has.
+        let incoming = incoming::stream(connections, self.settings.keepalive_timeout);
         Server::builder()
             // Outermost, where statuses of tonic's own pass too: they become ours.
             .layer(MapResponseLayer::new(move |response| foreign::made_ours(response, limit)))
@@ -87,7 +89,7 @@ impl Service {
             .http2_max_local_error_reset_streams(Some(MAX_LOCAL_ERROR_RESETS))
             .http2_keepalive_interval(Some(self.settings.keepalive_interval))
             .http2_keepalive_timeout(Some(self.settings.keepalive_timeout))
-            .serve_with_incoming_shutdown(self.routes, incoming::stream(connections), stop)
+            .serve_with_incoming_shutdown(self.routes, incoming, stop)
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, "serving failed").with_cause(error))
     }
