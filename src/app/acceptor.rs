@@ -1,5 +1,6 @@
 //! Takes connections and hands each to the worker with the fewest.
 
+use std::net::TcpStream;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -24,31 +25,72 @@ pub(super) fn accept(
                 return;
             }
         };
+        let mut refusing = false;
         loop {
-            match take(&listener).await {
-                Ok(stream) => hand_over(stream, &doors, max_connections).await,
+            let stream = match take(&listener).await {
+                Ok(stream) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(PAUSE).await;
+                    continue;
                 }
+            };
+            let full = doors.iter().map(Door::load).sum::<usize>() >= max_connections;
+            // Said once, not for each of those who knock.
+            if full && !refusing {
+                tracing::warn!(max_connections, "connections are refused: too many are open");
+            }
+            refusing = full;
+            if !full {
+                hand_over(stream, &doors).await;
             }
         }
     }
 }
 
-async fn take(listener: &TcpListener) -> std::io::Result<std::net::TcpStream> {
+async fn take(listener: &TcpListener) -> std::io::Result<TcpStream> {
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
     stream.into_std()
 }
 
-async fn hand_over(stream: std::net::TcpStream, doors: &[Door], max_connections: usize) {
-    let open: usize = doors.iter().map(Door::load).sum();
-    if open >= max_connections {
-        tracing::warn!(max_connections, "a connection was refused: too many are open");
-        return;
+/// Gives a connection to the worker with the fewest that takes it: one that is stuck or has ended
+/// takes none. While none does, later connections wait in the listener.
+async fn hand_over(mut stream: TcpStream, doors: &[Door]) {
+    let mut doors: Vec<&Door> = doors.iter().collect();
+    loop {
+        doors.sort_by_key(|door| door.load());
+        for door in &doors {
+            match door.enter(stream) {
+                Ok(()) => return,
+                Err(same) => stream = same,
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
     }
-    if let Some(door) = doors.iter().min_by_key(|door| door.load()) {
-        door.enter(stream).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection() -> TcpStream {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it accepts")
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_takes_nothing_is_passed_by() {
+        let (ended, behind) = Door::new();
+        drop(behind);
+        let (stuck, _never_read) = Door::new();
+        while stuck.enter(connection()).is_ok() {}
+        let (working, mut taken) = Door::new();
+        let busy: Vec<_> = (0..100).map(|_| working.count()).collect();
+        let doors = [ended.clone(), stuck.clone(), working.clone()];
+        let handed = hand_over(connection(), &doors);
+        tokio::time::timeout(Duration::from_secs(5), handed).await.expect("it waits for no other");
+        taken.try_recv().expect("the one that works has it");
+        assert_eq!((ended.load(), working.load()), (0, busy.len()), "only what is open counts");
     }
 }

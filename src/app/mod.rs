@@ -130,31 +130,39 @@ struct Server {
 
 impl Server {
     fn run(self, runtime: Runtime) {
-        let Self { listeners: (grpc, ops), status, prober, config, workers, stopping } = self;
+        let Self { listeners: (grpc, ops), status, prober, config, mut workers, stopping } = self;
         let grace = config.shutdown.grace;
         runtime.block_on(async move {
             let engine = status.engine();
             let operators = tokio::spawn(ops::serve(ops, status));
             let accepting = tokio::spawn(acceptor::accept(grpc, workers.doors(), &config.grpc));
-            let draining = prober.draining();
+            let (draining, health) = (prober.draining(), prober.health());
             let probing = tokio::spawn(prober.run());
             shutdown::wait(stopping).await;
+            tracing::info!("shutting down");
             draining.send_replace(true);
             let drained = async {
                 tokio::time::sleep(config.shutdown.delay).await;
                 accepting.abort();
-                workers.stop().await;
+                // It has told NOT_SERVING; to watch that must not keep a connection open.
+                drop(probing.await);
+                health.end().await;
+                workers.drain().await;
             };
             let second = shutdown::signal();
             tokio::select! {
-                _ = tokio::time::timeout(grace, drained) => {}
-                () = second => {}
+                ended = tokio::time::timeout(grace, drained) => {
+                    if ended.is_err() {
+                        tracing::warn!("the grace is over and calls are cut off");
+                    }
+                }
+                () = second => tracing::warn!("a second signal: calls are cut off"),
             }
-            probing.abort();
             operators.abort();
             for database in engine.databases() {
                 database.backend().close();
             }
+            workers.end().await;
         });
         runtime.shutdown_background();
     }

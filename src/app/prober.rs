@@ -54,25 +54,43 @@ impl Prober {
         self.draining.clone()
     }
 
+    /// What health tells.
+    pub(super) fn health(&self) -> HealthReporter {
+        self.health.clone()
+    }
+
     /// Makes every name known to health, before anything was probed.
     pub(super) async fn announce(&self) {
         self.health.set("liveness", true).await;
         self.publish(true).await;
     }
 
+    /// Probes until the server drains; the last that is told is NOT_SERVING.
     pub(super) async fn run(mut self) {
         let mut draining = self.draining.subscribe();
         loop {
             if !*draining.borrow_and_update() {
-                join_all(self.engine.databases().map(|each| self.probe(each))).await;
-                self.warm_up().await;
+                // Draining is told at once, however long a database does not answer.
+                tokio::select! {
+                    () = self.look() => {}
+                    _ = draining.changed() => {}
+                }
             }
+            let last = *draining.borrow_and_update();
             self.publish(false).await;
+            if last {
+                return;
+            }
             tokio::select! {
                 () = tokio::time::sleep(self.interval) => {}
                 _ = draining.changed() => {}
             }
         }
+    }
+
+    async fn look(&mut self) {
+        join_all(self.engine.databases().map(|each| self.probe(each))).await;
+        self.warm_up().await;
     }
 
     async fn probe(&self, database: &Database) {

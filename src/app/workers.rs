@@ -1,7 +1,9 @@
 //! The threads that serve: each has a single-threaded runtime and whole gRPC connections.
 
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, watch};
@@ -15,12 +17,25 @@ const DOOR: usize = 16;
 /// The parser of statements recurses, within bounds proven on half of this.
 const STACK: usize = 4 << 20;
 
+/// For the threads of calls that were cut off to end.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(super) struct Workers {
     doors: Vec<Door>,
     handles: Vec<Handle>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Stop>,
     ended: Vec<mpsc::Receiver<()>>,
+}
+
+/// What the workers are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stop {
+    No,
+    /// Tell clients to go, and wait for their calls.
+    Drain,
+    /// Whatever still runs.
+    Now,
 }
 
 /// The way to one worker.
@@ -31,20 +46,30 @@ pub(super) struct Door {
 }
 
 impl Door {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Accepted>) {
+        let (connections, incoming) = mpsc::channel(DOOR);
+        (Self { connections, open: Arc::default() }, incoming)
+    }
+
     /// How many connections the worker has.
     pub(super) fn load(&self) -> usize {
         self.open.load(Relaxed)
     }
 
-    pub(super) async fn enter(&self, stream: std::net::TcpStream) {
-        let accepted = Accepted { stream, open: Open::count(&self.open) };
-        drop(self.connections.send(accepted).await);
+    /// Hands a connection over, or gives it back when the worker takes none.
+    pub(super) fn enter(&self, stream: TcpStream) -> Result<(), TcpStream> {
+        let accepted = Accepted { stream, open: self.count() };
+        self.connections.try_send(accepted).map_err(|refused| refused.into_inner().stream)
+    }
+
+    pub(super) fn count(&self) -> Open {
+        Open::count(&self.open)
     }
 }
 
 impl Workers {
     pub(super) fn start(settings: &Grpc, service: &Service) -> Result<Self, Error> {
-        let (stop, _) = watch::channel(false);
+        let (stop, _) = watch::channel(Stop::No);
         let mut workers = Self { doors: Vec::new(), handles: Vec::new(), stop, ended: Vec::new() };
         for number in 0..settings.workers.get() {
             workers.add(number, service.clone())?;
@@ -61,8 +86,20 @@ impl Workers {
     }
 
     /// Tells clients to go, and waits for their calls.
-    pub(super) async fn stop(mut self) {
-        self.stop.send_replace(true);
+    pub(super) async fn drain(&mut self) {
+        self.stop.send_replace(Stop::Drain);
+        self.ended().await;
+    }
+
+    /// Ends the workers with whatever they still run. A thread that is stuck is left behind.
+    pub(super) async fn end(mut self) {
+        self.stop.send_replace(Stop::Now);
+        if tokio::time::timeout(LAST_MOMENT, self.ended()).await.is_err() {
+            tracing::warn!("a worker is stuck and was left behind");
+        }
+    }
+
+    async fn ended(&mut self) {
         for ended in &mut self.ended {
             // Nothing is ever sent: it ends when the worker drops its side.
             ended.recv().await;
@@ -74,15 +111,21 @@ impl Workers {
             .enable_all()
             .build()
             .map_err(|error| super::cannot("start a worker's runtime", error))?;
-        let (connections, incoming) = mpsc::channel(DOOR);
+        let (door, incoming) = Door::new();
         let (end, ended) = mpsc::channel(1);
-        let mut stop = self.stop.subscribe();
+        let (mut drain, mut now) = (self.stop.subscribe(), self.stop.subscribe());
         self.handles.push(runtime.handle().clone());
         let serve = move || {
             runtime.block_on(async move {
-                let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
-                if let Err(error) = service.serve(incoming, stopped).await {
-                    tracing::error!(%error, "a worker ended");
+                let drain = async move { drop(drain.wait_for(|stop| *stop >= Stop::Drain).await) };
+                let now = async move { drop(now.wait_for(|stop| *stop == Stop::Now).await) };
+                tokio::select! {
+                    served = service.serve(incoming, drain) => {
+                        if let Err(error) = served {
+                            tracing::error!(%error, "a worker ended");
+                        }
+                    }
+                    () = now => {}
                 }
             });
             runtime.shutdown_background();
@@ -93,7 +136,7 @@ impl Workers {
             .stack_size(STACK)
             .spawn(serve)
             .map_err(|error| super::cannot("start a worker", error))?;
-        self.doors.push(Door { connections, open: Arc::default() });
+        self.doors.push(door);
         self.ended.push(ended);
         Ok(())
     }

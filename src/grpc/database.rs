@@ -4,12 +4,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt};
-use prost::Message;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::deadline::grpc_timeout;
-use super::status::status;
+use super::failure::answer;
 use crate::engine::{Engine, Part};
 use crate::error::{Error, ErrorKind};
 use crate::value::proto::database_service_server::DatabaseService;
@@ -23,26 +21,11 @@ use crate::value::proto::{
 
 pub(super) struct Service {
     engine: Arc<Engine>,
-    max_request_size: usize,
 }
 
 impl Service {
-    pub(super) fn new(engine: Arc<Engine>, max_request_size: usize) -> Self {
-        Self { engine, max_request_size }
-    }
-
-    /// tonic's own refusal has no ErrorInfo, so it allows a little more than we do.
-    fn check_size(&self, message: &impl Message) -> Result<(), Status> {
-        let size = message.encoded_len();
-        if size <= self.max_request_size {
-            return Ok(());
-        }
-        let limit = self.max_request_size;
-        let message = format!("the request has {size} bytes; at most {limit} are taken");
-        let error = Error::new(ErrorKind::ResourceExhausted, message)
-            .with_condition("REQUEST_TOO_LARGE")
-            .with_hint("Send less at once, or raise grpc.max_request_size.");
-        Err(status(&error))
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
     }
 }
 
@@ -58,10 +41,9 @@ impl DatabaseService for Service {
     ) -> Result<Response<QueryResponse>, Status> {
         let timeout = grpc_timeout(request.metadata());
         let request = request.into_inner();
-        self.check_size(&request)?;
         match self.engine.query(request, timeout).await {
             Ok(response) => Ok(Response::new(response)),
-            Err(error) => Err(status(&error)),
+            Err(error) => Err(answer("Query", &error)),
         }
     }
 
@@ -71,14 +53,17 @@ impl DatabaseService for Service {
     ) -> Result<Response<Self::StreamQueryStream>, Status> {
         let timeout = grpc_timeout(request.metadata());
         let request = request.into_inner();
-        self.check_size(&request)?;
         let query = request.query.ok_or_else(|| {
-            status(&Error::field(ErrorKind::InvalidOption, "query", "the query is missing"))
+            answer(
+                "StreamQuery",
+                &Error::field(ErrorKind::InvalidOption, "query", "the query is missing"),
+            )
         })?;
-        let parts = self.engine.stream(query, timeout).map_err(|error| status(&error))?;
-        let responses = ReceiverStream::new(parts).map(|part| match part {
+        let parts =
+            self.engine.stream(query, timeout).map_err(|error| answer("StreamQuery", &error))?;
+        let responses = parts.map(|part| match part {
             Ok(part) => Ok(StreamQueryResponse { part: Some(encode(part)) }),
-            Err(error) => Err(status(&error)),
+            Err(error) => Err(answer("StreamQuery", &error)),
         });
         Ok(Response::new(Box::pin(responses)))
     }
@@ -88,11 +73,9 @@ impl DatabaseService for Service {
         request: Request<ExecuteBatchRequest>,
     ) -> Result<Response<ExecuteBatchResponse>, Status> {
         let timeout = grpc_timeout(request.metadata());
-        let request = request.into_inner();
-        self.check_size(&request)?;
-        match self.engine.execute_batch(request, timeout).await {
+        match self.engine.execute_batch(request.into_inner(), timeout).await {
             Ok(response) => Ok(Response::new(response)),
-            Err(error) => Err(status(&error)),
+            Err(error) => Err(answer("ExecuteBatch", &error)),
         }
     }
 
@@ -101,7 +84,7 @@ impl DatabaseService for Service {
         _request: Request<Streaming<TransactRequest>>,
     ) -> Result<Response<Self::TransactStream>, Status> {
         let error = Error::new(ErrorKind::Unsupported, "not built yet");
-        Err(status(&error))
+        Err(answer("Transact", &error))
     }
 
     async fn get_transaction_outcome(
@@ -111,7 +94,7 @@ impl DatabaseService for Service {
         let timeout = grpc_timeout(request.metadata());
         match self.engine.transaction_outcome(request.into_inner(), timeout).await {
             Ok(response) => Ok(Response::new(response)),
-            Err(error) => Err(status(&error)),
+            Err(error) => Err(answer("GetTransactionOutcome", &error)),
         }
     }
 
@@ -121,7 +104,6 @@ impl DatabaseService for Service {
     ) -> Result<Response<DescribeStatementResponse>, Status> {
         let timeout = grpc_timeout(request.metadata());
         let request = request.into_inner();
-        self.check_size(&request)?;
         let DescribeStatementRequest { database, sql, include_plan } = request;
         match self.engine.describe(&database, sql, include_plan, timeout).await {
             Ok(found) => Ok(Response::new(DescribeStatementResponse {
@@ -131,7 +113,7 @@ impl DatabaseService for Service {
                 read_only: found.read_only,
                 plan: found.plan.unwrap_or_default(),
             })),
-            Err(error) => Err(status(&error)),
+            Err(error) => Err(answer("DescribeStatement", &error)),
         }
     }
 }

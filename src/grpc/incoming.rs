@@ -5,11 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::Receiver;
+use tokio::time::Sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
@@ -41,19 +43,37 @@ impl Drop for Open {
     }
 }
 
+/// What a client says first, in bytes (HTTP/2, 3.4): without it no limit of HTTP/2 applies yet.
+const PREFACE: usize = 24;
+
 pub(super) fn stream(
     connections: Receiver<Accepted>,
+    preface_timeout: Duration,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    ReceiverStream::new(connections).map(|accepted| {
+    ReceiverStream::new(connections).map(move |accepted| {
         let Accepted { stream, open } = accepted;
-        Ok(Connection { stream: TcpStream::from_std(stream)?, _open: open })
+        Ok(Connection {
+            stream: TcpStream::from_std(stream)?,
+            preface: Some(Preface {
+                missing: PREFACE,
+                timer: Box::pin(tokio::time::sleep(preface_timeout)),
+            }),
+            _open: open,
+        })
     })
 }
 
 /// A connection at work; counted until it is dropped.
 pub(super) struct Connection {
     stream: TcpStream,
+    preface: Option<Preface>,
     _open: Open,
+}
+
+/// Until a client has said that it speaks HTTP/2.
+struct Preface {
+    missing: usize,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Connected for Connection {
@@ -70,7 +90,19 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        if let Some(preface) = &mut this.preface {
+            if polled.is_pending() && preface.timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            preface.missing = preface.missing.saturating_sub(buffer.filled().len() - before);
+            if preface.missing == 0 {
+                this.preface = None;
+            }
+        }
+        polled
     }
 }
 

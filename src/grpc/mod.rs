@@ -3,6 +3,8 @@
 pub mod client;
 mod database;
 mod deadline;
+mod failure;
+mod foreign;
 mod health;
 mod incoming;
 mod pool;
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tower::util::MapResponseLayer;
 
 pub use health::HealthReporter;
 pub use incoming::{Accepted, Open};
@@ -28,8 +31,6 @@ use crate::value::proto::server_service_server::ServerServiceServer;
 
 /// hyper's own limit, which tonic switches off: streams reset for errors of the peer's.
 const MAX_LOCAL_ERROR_RESETS: usize = 1024;
-/// How far over the limit a request is still read, so that we refuse it, with a reason, and not tonic.
-const DECODE_ROOM: usize = 4;
 
 /// All services, ready to be served by any worker.
 #[derive(Clone)]
@@ -50,17 +51,16 @@ impl Service {
     ) -> Result<(Self, HealthReporter)> {
         let settings = config.grpc.clone();
         let (health, health_service) = HealthReporter::new();
-        let database = database::Service::new(Arc::clone(engine), settings.max_request_size);
-        let decode = settings.max_request_size.saturating_mul(DECODE_ROOM);
-        let database = DatabaseServiceServer::new(database)
-            .max_decoding_message_size(decode)
+        let database = DatabaseServiceServer::new(database::Service::new(Arc::clone(engine)))
+            .max_decoding_message_size(settings.max_request_size)
             .max_encoding_message_size(settings.max_response_size);
-        let pool = PoolServiceServer::new(pool::Service::new(Arc::clone(engine), instance));
+        let pool = PoolServiceServer::new(pool::Service::new(Arc::clone(engine), instance))
+            .max_decoding_message_size(settings.max_request_size);
         let server = server::Service::new(Arc::clone(engine), &settings, instance);
-        let mut routes = Routes::new(health_service)
-            .add_service(database)
-            .add_service(pool)
-            .add_service(ServerServiceServer::new(server));
+        let server =
+            ServerServiceServer::new(server).max_decoding_message_size(settings.max_request_size);
+        let mut routes =
+            Routes::new(health_service).add_service(database).add_service(pool).add_service(server);
         if settings.reflection {
             let v1 = reflection().build_v1().map_err(defect)?;
             let v1alpha = reflection().build_v1alpha().map_err(defect)?;
@@ -79,12 +79,17 @@ impl Service {
         connections: tokio::sync::mpsc::Receiver<Accepted>,
         stop: impl Future<Output = ()>,
     ) -> Result<()> {
+        let limit = self.settings.max_request_size;
+        // A peer that has not said what it speaks is held to what one must keep that has.
+        let incoming = incoming::stream(connections, self.settings.keepalive_timeout);
         Server::builder()
+            // Outermost, where statuses of tonic's own pass too: they become ours.
+            .layer(MapResponseLayer::new(move |response| foreign::made_ours(response, limit)))
             .max_concurrent_streams(self.settings.max_concurrent_streams)
             .http2_max_local_error_reset_streams(Some(MAX_LOCAL_ERROR_RESETS))
             .http2_keepalive_interval(Some(self.settings.keepalive_interval))
             .http2_keepalive_timeout(Some(self.settings.keepalive_timeout))
-            .serve_with_incoming_shutdown(self.routes, incoming::stream(connections), stop)
+            .serve_with_incoming_shutdown(self.routes, incoming, stop)
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, "serving failed").with_cause(error))
     }

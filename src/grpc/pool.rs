@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::duration;
-use super::status::status;
+use super::failure::answer;
 use crate::engine::{Database, Engine};
 use crate::error::{Error, ErrorKind};
 use crate::pool::CloseReason;
@@ -35,7 +35,7 @@ impl PoolService for Service {
         let pools: Vec<_> = self.engine.databases().filter(named).map(stats).collect();
         if pools.is_empty() {
             let message = format!("there is no pool \"{wanted}\"");
-            return Err(status(&Error::new(ErrorKind::PoolNotFound, message)));
+            return Err(answer("ListPoolStats", &Error::new(ErrorKind::PoolNotFound, message)));
         }
         Ok(Response::new(ListPoolStatsResponse { instance: self.instance.clone(), pools }))
     }

@@ -1,15 +1,28 @@
 //! HTTP for operators: `/livez`, `/readyz` and `/status`, in plain text and JSON.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::engine::{Database, Engine};
+
+/// Connections of operators: a few probes and a scraper.
+const MAX_CONNECTIONS: usize = 128;
+/// For the head of a request, from when one may be sent.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// After an error of the system's, so that it does not spin.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Whether the server takes calls, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,12 +84,40 @@ pub async fn serve(listener: std::net::TcpListener, status: Status) {
         .route("/readyz", get(readyz))
         .route("/status", get(show))
         .with_state(status);
-    let served = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => axum::serve(listener, router).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = served {
-        tracing::error!(%error, "operators cannot be served");
+    match TcpListener::from_std(listener) {
+        Ok(listener) => accept(&listener, router, HEADER_TIMEOUT).await,
+        Err(error) => tracing::error!(%error, "operators cannot be served"),
+    }
+}
+
+/// Serves connections, each in a task of its own that ends with this one.
+async fn accept(listener: &TcpListener, router: Router, header_timeout: Duration) {
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        if connections.len() >= MAX_CONNECTIONS {
+            // One of them ends soon: none may be silent for long.
+            drop(connections.join_next().await);
+            continue;
+        }
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                connections.spawn(converse(stream, router.clone(), header_timeout));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an operator's connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, router: Router, header_timeout: Duration) {
+    let mut server = Builder::new(TokioExecutor::new()).http1_only();
+    server.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
+    let served = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(error) = served.await {
+        tracing::debug!(error, "an operator's connection broke off");
     }
 }
 
@@ -119,4 +160,36 @@ fn database(database: &Database) -> Value {
             "resets": pool.resets,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn clients_that_never_ask_do_not_keep_others_from_being_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let router = Router::new().route("/livez", get(|| async { "ok\n" }));
+        let serving = tokio::spawn(async move {
+            accept(&listener, router, Duration::from_millis(200)).await;
+        });
+        let mut slow = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            let mut stream = TcpStream::connect(address).await.expect("it accepts");
+            stream.write_all(b"GET /livez HTT").await.expect("it is open");
+            slow.push(stream);
+        }
+        let mut stream = TcpStream::connect(address).await.expect("it accepts");
+        let request = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.expect("it is open");
+        let mut answer = String::new();
+        let answered = stream.read_to_string(&mut answer);
+        let answered = tokio::time::timeout(Duration::from_secs(5), answered).await;
+        answered.expect("it waits for none of them").expect("it is UTF-8");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        serving.abort();
+    }
 }

@@ -12,7 +12,7 @@ mod stats;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use parking_lot::RwLock;
@@ -27,6 +27,10 @@ use crate::error::{Error, ErrorKind, Result};
 use queue::Queue;
 use shard::{Refusal, Shard};
 use stats::Counters;
+
+/// How often a caller looks for the connection it has a right to before it pauses between looks.
+const QUICK_TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Opens connections of one kind.
 pub trait Manager: Send + Sync + 'static {
@@ -87,6 +91,11 @@ impl<M: Manager> Pool<M> {
     /// May be dropped at any await: the place in the queue is given up.
     pub async fn acquire(&self, deadline: Deadline) -> Result<Checkout<M>> {
         let permit = self.0.queue.enter(deadline).await?;
+        // Of a process that was stopped and goes on, or of a caller that gave no time at all: a
+        // statement that is begun now can only be cancelled, and a write's outcome be unknown.
+        if deadline.left(Instant::now()).is_zero() {
+            return Err(self.0.queue.deadline_passed("getting a connection"));
+        }
         let found = tokio::time::timeout_at(deadline.instant().into(), self.take()).await;
         let Ok(taken) = found else {
             return Err(self.0.queue.deadline_passed("opening a connection"));
@@ -131,9 +140,11 @@ impl<M: Manager> Pool<M> {
     }
 
     /// Takes a connection for a caller that holds a permit, so one is idle somewhere or may be
-    /// opened; only a race with another caller can hide it, and that caller then moves on.
+    /// opened; only a race with another caller can hide it, and that caller then moves on. Should that
+    /// take long (its thread was stopped, say), looking must not keep this worker busy.
     async fn take(&self) -> Result<shard::Object<M>> {
         let own = self.own_shard();
+        let mut tries = 0;
         loop {
             match own.take().await {
                 Ok(object) => return Ok(object),
@@ -148,17 +159,22 @@ impl<M: Manager> Pool<M> {
                     return Ok(object);
                 }
             }
-            tokio::task::yield_now().await;
+            if tries < QUICK_TRIES {
+                tries += 1;
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 
     fn own_shard(&self) -> Shard<M> {
-        let worker = Handle::current();
-        if let Some(shard) = self.0.shards.read().iter().find(|shard| shard.runs_on(&worker)) {
+        let worker = Handle::current().id();
+        if let Some(shard) = self.0.shards.read().iter().find(|shard| shard.runs_on(worker)) {
             return shard.clone();
         }
         let mut shards = self.0.shards.write();
-        if let Some(shard) = shards.iter().find(|shard| shard.runs_on(&worker)) {
+        if let Some(shard) = shards.iter().find(|shard| shard.runs_on(worker)) {
             return shard.clone();
         }
         let shard = Shard::new(

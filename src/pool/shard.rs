@@ -7,8 +7,7 @@ use std::time::Duration;
 use deadpool::managed::{
     self, Metrics, PoolError, QueueMode, RecycleError, RecycleResult, Timeouts,
 };
-use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::runtime::{Handle, Id};
 
 use super::Manager;
 use super::stats::{CloseReason, Counters, Slot};
@@ -19,13 +18,13 @@ pub(super) type Object<M> = managed::Object<Opener<M>>;
 
 /// A deadpool pool whose connections live on one worker.
 pub(super) struct Shard<M: Manager> {
-    worker: Handle,
+    worker: Id,
     pool: managed::Pool<Opener<M>>,
 }
 
 impl<M: Manager> Clone for Shard<M> {
     fn clone(&self) -> Self {
-        Self { worker: self.worker.clone(), pool: self.pool.clone() }
+        Self { worker: self.worker, pool: self.pool.clone() }
     }
 }
 
@@ -47,17 +46,13 @@ pub(super) struct Pooled<C> {
 
 impl<M: Manager> Shard<M> {
     pub(super) fn new(
-        worker: Handle,
+        worker: Id,
         manager: Arc<M>,
         settings: &PoolSettings,
         counters: Arc<Counters>,
     ) -> Self {
-        let opener = Opener {
-            worker: worker.clone(),
-            manager,
-            connect_timeout: settings.connect_timeout,
-            counters,
-        };
+        let opener =
+            Opener { worker, manager, connect_timeout: settings.connect_timeout, counters };
         // The most recently used first: few busy connections cost less than many.
         let pool = managed::Pool::builder(opener)
             .max_size(settings.max.get())
@@ -67,12 +62,12 @@ impl<M: Manager> Shard<M> {
         Self { worker, pool }
     }
 
-    pub(super) fn runs_on(&self, worker: &Handle) -> bool {
-        self.worker.id() == worker.id()
+    pub(super) fn runs_on(&self, worker: Id) -> bool {
+        self.worker == worker
     }
 
     pub(super) fn is(&self, other: &Self) -> bool {
-        self.runs_on(&other.worker)
+        self.runs_on(other.worker)
     }
 
     pub(super) fn idle(&self) -> usize {
@@ -98,7 +93,7 @@ impl<M: Manager> Shard<M> {
 
 /// Opens the connections of one worker, on that worker.
 pub(super) struct Opener<M> {
-    worker: Handle,
+    worker: Id,
     manager: Arc<M>,
     connect_timeout: Duration,
     counters: Arc<Counters>,
@@ -112,25 +107,23 @@ impl<M: Manager> managed::Manager for Opener<M> {
         if self.counters.closing.load(Relaxed) {
             return Err(Refusal::Closed);
         }
-        let slot = Slot::reserve(&self.counters).ok_or(Refusal::Full)?;
+        // A borrower whose find was stale: it opens one on its own worker, where it will be driven.
+        if Handle::current().id() != self.worker {
+            return Err(Refusal::Full);
+        }
+        let mut slot = Slot::reserve(&self.counters).ok_or(Refusal::Full)?;
         let connecting = self.counters.connecting();
-        let manager = Arc::clone(&self.manager);
-        let limit = self.connect_timeout;
-        let task = async move { tokio::time::timeout(limit, manager.connect()).await };
-        let mut task = AbortOnDrop(self.worker.spawn(task));
-        let opened = (&mut task.0).await;
+        let opened = tokio::time::timeout(self.connect_timeout, self.manager.connect()).await;
         drop(connecting);
         let failure = match opened {
-            Ok(Ok(Ok(connection))) => {
-                self.counters.opened.fetch_add(1, Relaxed);
+            Ok(Ok(connection)) => {
+                slot.opened();
                 return Ok(Pooled { connection, slot });
             }
-            Ok(Ok(Err(error))) => error,
-            Ok(Err(_elapsed)) => self.timed_out(),
-            Err(ended) => super::shutting_down(&self.counters.database).with_cause(ended),
+            Ok(Err(error)) => error,
+            Err(_elapsed) => self.timed_out(),
         };
         self.counters.connect_failures.fetch_add(1, Relaxed);
-        slot.never_opened();
         Err(Refusal::Failed(failure))
     }
 
@@ -152,14 +145,5 @@ impl<M> Opener<M> {
             format!("connection to database \"{database}\" timed out after {limit}"),
         )
         .with_retry_after(Duration::from_millis(250))
-    }
-}
-
-/// A caller that goes away takes its attempt to connect with it.
-struct AbortOnDrop<T>(JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

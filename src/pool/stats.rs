@@ -146,6 +146,7 @@ impl Drop for Connecting<'_> {
 #[derive(Debug)]
 pub(super) struct Slot {
     counters: Arc<Counters>,
+    /// Why the connection will be closed; `None` before it is open.
     reason: Option<CloseReason>,
 }
 
@@ -154,18 +155,19 @@ impl Slot {
     pub(super) fn reserve(counters: &Arc<Counters>) -> Option<Self> {
         let take = |open| (open < counters.max).then_some(open + 1);
         counters.slots.fetch_update(SeqCst, SeqCst, take).ok()?;
-        let reason = Some(CloseReason::Shutdown);
-        Some(Self { counters: Arc::clone(counters), reason })
+        Some(Self { counters: Arc::clone(counters), reason: None })
+    }
+
+    /// Counts the connection as opened: from here on its end is counted too, so that opened less
+    /// closed is what is open.
+    pub(super) fn opened(&mut self) {
+        self.counters.opened.fetch_add(1, Relaxed);
+        self.reason = Some(CloseReason::Shutdown);
     }
 
     /// Says why the connection is about to be closed.
     pub(super) fn closes_because(&mut self, reason: CloseReason) {
         self.reason = Some(reason);
-    }
-
-    /// Gives the share of a connection back that could not be opened.
-    pub(super) fn never_opened(mut self) {
-        self.reason = None;
     }
 }
 

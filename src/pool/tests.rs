@@ -4,19 +4,24 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::*;
-use std::time::Duration;
+use crate::error::Outcome;
 
 #[derive(Default)]
 struct Numbers {
     next: AtomicUsize,
     down: Arc<AtomicBool>,
     stale: Arc<AtomicBool>,
+    /// It takes for ever.
+    silent: Arc<AtomicBool>,
 }
 
 impl Manager for Numbers {
     type Connection = usize;
 
     async fn connect(&self) -> Result<usize> {
+        if self.silent.load(Relaxed) {
+            std::future::pending::<()>().await;
+        }
         if self.down.load(Relaxed) {
             return Err(Error::new(ErrorKind::DatabaseUnavailable, "down"));
         }
@@ -157,4 +162,58 @@ fn workers_share_one_bound_and_borrow_when_they_must() {
     assert_eq!(pool.snapshot().opened, 2, "the bound holds over both workers");
     drop((held, other));
     assert_eq!((pool.snapshot().open, pool.snapshot().idle), (2, 2));
+}
+
+#[tokio::test]
+async fn a_caller_whose_deadline_has_passed_gets_no_connection() {
+    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    drop(pool.acquire(soon()).await.expect("one"));
+    let error = pool.acquire(Deadline::at(Instant::now())).await.expect_err("too late");
+    assert_eq!((error.kind(), error.outcome()), (ErrorKind::DeadlineExceeded, Outcome::NotApplied));
+    pool.acquire(soon()).await.expect("nothing was lost");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_never_opened_is_not_counted_as_closed() {
+    let manager = Numbers::default();
+    let silent = Arc::clone(&manager.silent);
+    silent.store(true, Relaxed);
+    let pool = Pool::new("db", &settings(1, 10), manager);
+    let mut connecting = Box::pin(pool.acquire(soon()));
+    assert!(futures_util::poll!(connecting.as_mut()).is_pending());
+    assert_eq!((pool.snapshot().connecting, pool.snapshot().open), (1, 0));
+    drop(connecting);
+    let left = pool.snapshot();
+    assert_eq!((left.connecting, left.open, left.opened, left.closed), (0, 0, 0, [0; 3]));
+    silent.store(false, Relaxed);
+    pool.acquire(soon()).await.expect("its place is free");
+}
+
+#[tokio::test]
+async fn callers_are_served_in_the_order_in_which_they_came() {
+    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    let held = pool.acquire(soon()).await.expect("one");
+    let (mut first, mut second) = (Box::pin(pool.acquire(soon())), Box::pin(pool.acquire(soon())));
+    assert!(futures_util::poll!(first.as_mut()).is_pending());
+    assert!(futures_util::poll!(second.as_mut()).is_pending());
+    drop(held);
+    let newcomer = pool.acquire(Deadline::at(Instant::now() + Duration::from_millis(20))).await;
+    assert_eq!(newcomer.expect_err("two are before it").kind(), ErrorKind::DeadlineExceeded);
+    assert!(futures_util::poll!(second.as_mut()).is_pending(), "it overtook the first");
+    drop(first.await.expect("its turn"));
+    second.await.expect("its turn");
+}
+
+#[test]
+fn a_borrowed_connection_that_is_stale_is_replaced_where_it_is_needed() {
+    let manager = Numbers::default();
+    let stale = Arc::clone(&manager.stale);
+    let pool = Pool::new("db", &settings(1, 10), manager);
+    let worker = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let (one, two) = (worker().expect("a runtime"), worker().expect("a runtime"));
+    one.block_on(pool.warm_up(1)).expect("a connection on the first worker");
+    // Nothing drives the first worker any more: a connection that it had to open would never come.
+    stale.store(true, Relaxed);
+    let held = two.block_on(pool.acquire(soon())).expect("a new one");
+    assert_eq!((*held, pool.snapshot().open, pool.snapshot().closed), (1, 1, [1, 0, 0]));
 }

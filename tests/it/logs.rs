@@ -1,7 +1,11 @@
 //! The log: lines for machines, and nothing in them that callers own.
 
-use rowgate::value::proto::Value;
+use std::time::Duration;
 
+use rowgate::value::proto::Value;
+use tonic::Code;
+
+use crate::harness::wait::eventually;
 use crate::harness::{Backend, Service};
 
 /// What must never be logged: a parameter, a value of a row, a literal, a password.
@@ -47,4 +51,30 @@ async fn each_line_is_json_with_a_constant_message() {
         assert!(json["level"].is_string() && json["timestamp"].is_string(), "{line}");
         assert!(!log.contains("panicked"), "{line}");
     }
+}
+
+#[tokio::test]
+async fn an_error_of_the_database_is_logged_once_and_one_of_the_caller_is_not() {
+    let settings = "error_details = \"full\"\n[telemetry]\nlog_format = \"json\"";
+    let service = Service::with(Backend::Postgres, settings).await;
+    let client = &service.client;
+    client.must_fail("select 'literal-7f3a'::int4", &[]).await;
+    client.must_fail("select nothing_of_the_kind", &[]).await;
+    let raise = "do $$ begin raise exception 'row-7f3a' using errcode = 'XX000'; end $$";
+    let failure = client.must_fail(raise, &[]).await;
+    assert_eq!(failure.what(), (Code::Internal, "INTERNAL_ERROR"), "{failure:?}");
+    let lines = eventually("the error is logged", Duration::from_secs(5), || {
+        let log = service.server.log();
+        let lines = log.lines().filter(|line| line.contains("call failed"));
+        let lines: Vec<String> = lines.map(str::to_owned).collect();
+        (!lines.is_empty()).then_some(lines)
+    });
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let line: serde_json::Value = serde_json::from_str(&lines[0]).expect("it is JSON");
+    assert_eq!(line["level"], "WARN", "{line}");
+    let line = line.to_string();
+    for part in ["\"Query\"", "\"INTERNAL_ERROR\"", "\"XX000\"", "\"NOT_APPLIED\""] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    assert!(!service.server.log().contains("7f3a"), "{line}");
 }

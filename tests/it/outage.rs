@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rowgate::value::proto::pool_service_client::PoolServiceClient;
 use rowgate::value::proto::{ListPoolStatsRequest, Value};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -12,7 +13,7 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::harness::client::{Client, Failure, PATIENCE, request};
 use crate::harness::postgres::Postgres;
 use crate::harness::server::Server;
-use crate::harness::wait::eventually_async;
+use crate::harness::wait::{eventually_async, idle_for};
 use crate::harness::{Backend, Service, http};
 
 /// A failed call while the database is away.
@@ -270,4 +271,42 @@ async fn hostile_sockets_do_not_keep_it_from_ending() {
     server.wait_for_exit(Duration::from_secs(5));
     assert!(start.elapsed() < Duration::from_secs(3), "it took {:?}", start.elapsed());
     drop((silent, watch, unread));
+}
+
+#[tokio::test]
+async fn watching_health_does_not_keep_it_from_ending() {
+    let mut server = Server::start("");
+    let client = Client::connect(server.grpc()).await;
+    let watched = HealthCheckRequest { service: "readiness".to_owned() };
+    let watch = HealthClient::new(client.channel()).watch(watched).await.expect("it is known");
+    let mut watch = watch.into_inner();
+    let start = Instant::now();
+    server.signal("TERM");
+    let mut last = None;
+    while let Some(answer) = watch.message().await.expect("it ends well") {
+        last = Some(answer.status());
+    }
+    assert_eq!(last, Some(ServingStatus::NotServing));
+    assert!(server.wait_for_exit(Duration::from_secs(20)).success());
+    assert!(start.elapsed() < Duration::from_secs(15), "it took {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn sockets_that_never_speak_do_not_keep_others_out() {
+    let server = Server::start("[grpc]\nmax_connections = 2\nkeepalive_timeout = \"1s\"");
+    let mut silent = Vec::new();
+    for hello in ["", "PRI * HTTP/2.0"] {
+        let mut socket = tokio::net::TcpStream::connect(server.grpc()).await.expect("it accepts");
+        socket.write_all(hello.as_bytes()).await.expect("it is open");
+        silent.push(socket);
+    }
+    for mut socket in silent {
+        let closed = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut Vec::new())).await;
+        drop(closed.expect("it is closed"));
+    }
+    let client = Client::connect(server.grpc()).await;
+    client.must("select 1", &[]).await;
+    // One that speaks may be silent afterwards.
+    idle_for(Duration::from_millis(1500)).await;
+    client.must("select 1", &[]).await;
 }

@@ -16,12 +16,12 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::tap::Tap;
 use super::wire::Wire;
-use crate::config::{Database, Host, PostgresTarget, TlsMode};
+use crate::config::{Database, ErrorDetails, Host, PostgresTarget, TlsMode};
 use crate::error::{Error, ErrorKind, Result};
 
-/// protocol 3.0, SSLRequest.
+/// Protocol 3.0, SSLRequest.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
-/// protocol 3.0, CancelRequest, before the key.
+/// Protocol 3.0, CancelRequest, before the key.
 const CANCEL_REQUEST: [u8; 8] = [0, 0, 0, 16, 4, 210, 22, 46];
 /// When a caller may try again while the database cannot be reached.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -36,14 +36,16 @@ pub(super) struct Connector {
     tls: Option<MakeRustlsConnect>,
     driver: tokio_postgres::Config,
     max_row_size: usize,
+    timeout: Duration,
 }
 
 impl Connector {
     pub(super) fn new(name: &str, config: &Database, target: &PostgresTarget) -> Result<Self> {
-        let encrypted = target.tls.mode != TlsMode::Disable;
-        let tls = match encrypted {
-            true => Some(MakeRustlsConnect::new(super::tls::client_config(&target.tls)?)),
-            false => None,
+        let tls = match target.tls.mode {
+            TlsMode::Disable => None,
+            TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => {
+                Some(MakeRustlsConnect::new(super::tls::client_config(&target.tls)?))
+            }
         };
         Ok(Self {
             database: name.to_owned(),
@@ -51,11 +53,19 @@ impl Connector {
             tls,
             driver: driver_config(config, target),
             max_row_size: config.max_row_size,
+            timeout: config.pool.connect_timeout,
         })
     }
 
-    /// Opens a connection; its driver runs on the calling runtime.
+    /// Opens a connection within `pool.connect_timeout`; its driver runs on the calling runtime.
     pub(super) async fn open(
+        &self,
+    ) -> Result<(tokio_postgres::Client, tokio::task::JoinHandle<()>, Arc<Wire>)> {
+        let opened = tokio::time::timeout(self.timeout, self.log_in()).await;
+        opened.unwrap_or_else(|elapsed| Err(self.unreachable(elapsed)))
+    }
+
+    async fn log_in(
         &self,
     ) -> Result<(tokio_postgres::Client, tokio::task::JoinHandle<()>, Arc<Wire>)> {
         let socket = self.socket().await.map_err(|error| self.unreachable(error))?;
@@ -70,14 +80,21 @@ impl Connector {
         Ok((client, driver, wire))
     }
 
-    /// Cancels what the connection with this key runs; returns once the server has acted on it.
+    /// Cancels what the connection with this key runs; returns once the server has acted on it, or
+    /// did not within `pool.connect_timeout`.
     pub(super) async fn cancel(&self, key: [u8; 8]) -> io::Result<()> {
+        let cancelled = tokio::time::timeout(self.timeout, self.request_cancel(key)).await;
+        cancelled.map_err(io::Error::from)?
+    }
+
+    async fn request_cancel(&self, key: [u8; 8]) -> io::Result<()> {
         let mut socket = self.socket().await?;
         socket.write_all(&[CANCEL_REQUEST, key].concat()).await?;
         socket.flush().await?;
-        // Read to the end: a cancel that is still on its way would hit the next statement.
+        // Read to the end: a cancel that is still on its way would hit the next statement. Over TLS
+        // the server ends without a word, which is an error to TLS and the end to us.
         let mut rest = [0; 16];
-        while socket.read(&mut rest).await? != 0 {}
+        while matches!(socket.read(&mut rest).await, Ok(1..)) {}
         Ok(())
     }
 
@@ -89,6 +106,7 @@ impl Connector {
                 Ok(Socket(Box::new(Plain(UnixStream::connect(path).await?))))
             }
             Host::Tcp(host) => {
+                // Each address of a name in turn, until one answers or the time is up.
                 let stream = TcpStream::connect((host.as_str(), port)).await?;
                 tune(&stream)?;
                 match &self.tls {
@@ -99,39 +117,55 @@ impl Connector {
         }
     }
 
-    fn unreachable(&self, error: io::Error) -> Error {
-        let database = &self.database;
-        Error::new(
-            ErrorKind::DatabaseUnavailable,
-            format!("cannot connect to database \"{database}\""),
-        )
-        .with_retry_after(RETRY_AFTER)
-        .with_cause(error)
+    fn unreachable(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        let message = format!("cannot connect to database \"{}\"", self.database);
+        Error::new(ErrorKind::DatabaseUnavailable, message)
+            .with_retry_after(RETRY_AFTER)
+            .with_cause(cause)
     }
 
+    /// What it means that the driver could not log in. The server's own words name roles, hosts and
+    /// databases, which are no business of callers: they are the cause, which is for logs.
     fn refused(&self, error: tokio_postgres::Error) -> Error {
+        let database = &self.database;
         let Some(refusal) = error.as_db_error() else {
-            let message = format!("cannot connect to database \"{}\"", self.database);
-            let kind = match self.target.password {
-                None if error.to_string().contains("password missing") => {
-                    ErrorKind::BackendMisconfigured
-                }
-                _ => ErrorKind::DatabaseUnavailable,
-            };
-            return Error::new(kind, message).with_retry_after(RETRY_AFTER).with_cause(error);
+            if !is_of_credentials(&error) {
+                return self.unreachable(error);
+            }
+            let message = format!("database \"{database}\" wants another way to log in");
+            return Error::new(ErrorKind::BackendMisconfigured, message).with_cause(error);
         };
-        let error = super::error::from_db(refusal, crate::config::ErrorDetails::Safe);
-        if error.kind() == ErrorKind::BackendMisconfigured {
-            return error;
-        }
-        self.unavailable(refusal)
+        let code = refusal.code().code();
+        let refused = match is_permanent(code) {
+            true => {
+                let message =
+                    format!("database \"{database}\" refuses the login (SQLSTATE {code})");
+                Error::new(ErrorKind::BackendMisconfigured, message)
+            }
+            false => {
+                let message =
+                    format!("database \"{database}\" takes no connections (SQLSTATE {code})");
+                Error::new(ErrorKind::DatabaseUnavailable, message).with_retry_after(RETRY_AFTER)
+            }
+        };
+        let refused = match super::error::from_db(refusal, ErrorDetails::Safe).report() {
+            Some(report) => refused.with_report(report.clone()),
+            None => refused,
+        };
+        refused.with_cause(refusal.clone())
     }
+}
 
-    fn unavailable(&self, refusal: &tokio_postgres::error::DbError) -> Error {
-        let (database, code) = (&self.database, refusal.code().code());
-        let message = format!("database \"{database}\" takes no connections (SQLSTATE {code})");
-        Error::new(ErrorKind::DatabaseUnavailable, message).with_retry_after(RETRY_AFTER)
-    }
+/// Whether a login is refused for what it asks: role, password, database, privilege (class 42), or a
+/// setting (class 22). It will be refused again until somebody changes the configuration.
+fn is_permanent(code: &str) -> bool {
+    matches!(code.get(..2), Some("0A" | "22" | "28" | "3D" | "42"))
+}
+
+/// Whether the driver itself gave up on the login: it has no password, knows no such method, or the
+/// server could not prove that it knows the password. It tells of the kind by its text alone.
+fn is_of_credentials(error: &tokio_postgres::Error) -> bool {
+    matches!(error.to_string().as_str(), "invalid configuration" | "authentication error")
 }
 
 fn driver_config(config: &Database, target: &PostgresTarget) -> tokio_postgres::Config {
@@ -171,18 +205,25 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 }
 
 async fn encrypt(tls: &MakeRustlsConnect, host: &str, mut stream: TcpStream) -> io::Result<Socket> {
+    // Before anything is sent: TLS wants a name or an address, and a name may be malformed.
     ServerName::try_from(host).map_err(io::Error::other)?;
     stream.write_all(&SSL_REQUEST).await?;
+    // Exactly one byte: whatever a man in the middle puts behind it goes into the handshake, which
+    // fails, and never into the stream that is taken for encrypted.
     let mut answer = [0];
     stream.read_exact(&mut answer).await?;
-    if answer != *b"S" {
-        let message = "the server has no TLS; set tls.mode = \"disable\" to go without";
-        return Err(io::Error::other(message));
+    match answer {
+        [b'S'] => {}
+        [b'N'] => {
+            let message = "the server has no TLS; set tls.mode = \"disable\" to go without";
+            return Err(io::Error::other(message));
+        }
+        // An error in plain text, perhaps: not to be read, as anyone can have sent it.
+        _ => return Err(io::Error::other("the server does not answer as PostgreSQL does")),
     }
     let connect = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls.clone(), host)
         .map_err(io::Error::other)?;
-    let stream = connect.connect(stream).await.map_err(io::Error::other)?;
-    Ok(Socket(Box::new(Encrypted(stream))))
+    Ok(Socket(Box::new(Encrypted(connect.connect(stream).await?))))
 }
 
 /// Hands the driver a stream that needs no handshake.
@@ -265,5 +306,225 @@ impl AsyncWrite for Socket {
 impl TlsStream for Socket {
     fn channel_binding(&self) -> ChannelBinding {
         self.0.binding()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use tokio::net::TcpListener;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::config::{Target, load_from};
+
+    /// A connector to a port of this machine that gives up after a while.
+    fn connector(port: u16, user: &str, query: &str, timeout: &str) -> Connector {
+        let url = format!("postgres://{user}@127.0.0.1:{port}/shop?{query}");
+        let pairs = [
+            ("databases.main.url", url.as_str()),
+            ("databases.main.pool.connect_timeout", timeout),
+        ];
+        let config = load_from(&pairs).expect("it is valid");
+        let database = config.databases.get("main").expect("it is in it");
+        let Target::Postgres(target) = &database.target else { panic!("not PostgreSQL's URL") };
+        Connector::new("main", database, target).expect("no certificate is asked for")
+    }
+
+    async fn listen() -> (TcpListener, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        (listener, port)
+    }
+
+    /// Reads a packet without a type, whole.
+    async fn packet(stream: &mut TcpStream) -> Vec<u8> {
+        let length = stream.read_u32().await.expect("a length comes");
+        let mut body = vec![0; usize::try_from(length).expect("it is small") - 4];
+        stream.read_exact(&mut body).await.expect("the body comes");
+        body
+    }
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).expect("it is small").to_be_bytes();
+        [kind].into_iter().chain(length).chain(body.iter().copied()).collect()
+    }
+
+    /// What a server gets as the first packet, and how a login ends that it answers with these bytes.
+    async fn answer_login(user: &str, answer: Vec<u8>) -> (Vec<u8>, Error) {
+        let (listener, port) = listen().await;
+        let server = async {
+            let (mut stream, _) = listener.accept().await.expect("somebody comes");
+            let startup = packet(&mut stream).await;
+            stream.write_all(&answer).await.expect("it is sent");
+            startup
+        };
+        let connector = connector(port, user, "", "5s");
+        let (startup, opened) = tokio::join!(server, connector.open());
+        (startup, opened.map(drop).expect_err("nobody was let in"))
+    }
+
+    fn refusal(code: &str) -> Vec<u8> {
+        let text = "password authentication failed for user \"keeper\"";
+        message(b'E', format!("SFATAL\0VFATAL\0C{code}\0M{text}\0\0").as_bytes())
+    }
+
+    #[tokio::test]
+    async fn the_session_begins_at_its_baseline() {
+        let (startup, _) = answer_login("keeper", refusal("57P03")).await;
+        let startup = String::from_utf8(startup).expect("it is text");
+        let pairs: Vec<_> = startup[4..].trim_end_matches('\0').split('\0').collect();
+        let value = |key| pairs.iter().position(|each| *each == key).map(|at| pairs[at + 1]);
+        assert_eq!(value("client_encoding"), Some("UTF8"));
+        assert_eq!((value("user"), value("database")), (Some("keeper"), Some("shop")));
+        let options = value("options").expect("they are set");
+        for setting in ["TimeZone=UTC", "statement_timeout=305000", "lock_timeout=5000"] {
+            assert!(options.contains(&format!("-c {setting}")), "{options}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_login_is_a_misconfiguration_or_a_matter_of_time() {
+        let cases = [
+            ("28P01", ErrorKind::BackendMisconfigured),
+            ("28000", ErrorKind::BackendMisconfigured),
+            ("3D000", ErrorKind::BackendMisconfigured),
+            ("42501", ErrorKind::BackendMisconfigured),
+            ("22023", ErrorKind::BackendMisconfigured),
+            ("53300", ErrorKind::DatabaseUnavailable),
+            ("57P01", ErrorKind::DatabaseUnavailable),
+            ("57P02", ErrorKind::DatabaseUnavailable),
+            ("57P03", ErrorKind::DatabaseUnavailable),
+            ("08P01", ErrorKind::DatabaseUnavailable),
+            ("XX000", ErrorKind::DatabaseUnavailable),
+        ];
+        for (code, kind) in cases {
+            let (_, error) = answer_login("keeper:s3cret", refusal(code)).await;
+            assert_eq!(error.kind(), kind, "{code}");
+            assert_eq!(error.outcome(), crate::error::Outcome::NotApplied, "{code}");
+            let may_retry = kind == ErrorKind::DatabaseUnavailable;
+            assert_eq!(error.retry_after().is_some(), may_retry, "{code}");
+            assert_eq!(error.report().map(|report| report.sqlstate.as_str()), Some(code));
+            assert!(error.message().contains(code), "{error}");
+            assert!(!format!("{error}{:?}", error.hint()).contains("keeper"), "{error}");
+            let cause = error.source().expect("logs tell why").to_string();
+            assert!(cause.contains("failed for user \"keeper\""), "{cause}");
+            assert!(!format!("{error:?}").contains("s3cret"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_login_that_cannot_be_answered_is_a_misconfiguration() {
+        let cleartext = message(b'R', &[0, 0, 0, 3]);
+        let md5 = message(b'R', &[0, 0, 0, 5, 1, 2, 3, 4]);
+        let scram = message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0");
+        let other_sasl = message(b'R', b"\0\0\0\x0aOTHER\0\0");
+        let gss = message(b'R', &[0, 0, 0, 7]);
+        let cases = [
+            ("keeper", cleartext),
+            ("keeper", md5),
+            ("keeper", scram),
+            ("keeper:s3cret", other_sasl),
+            ("keeper:s3cret", gss),
+        ];
+        for (user, answer) in cases {
+            let (_, error) = answer_login(user, answer.clone()).await;
+            assert_eq!(error.kind(), ErrorKind::BackendMisconfigured, "{answer:?}");
+            assert_eq!(error.retry_after(), None, "{answer:?}");
+            assert!(error.source().is_some(), "{answer:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_postgresql_is_unavailable() {
+        for answer in [Vec::new(), b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), vec![0; 64]] {
+            let (_, error) = answer_login("keeper:s3cret", answer.clone()).await;
+            assert_eq!(error.kind(), ErrorKind::DatabaseUnavailable, "{answer:?}");
+            assert!(error.retry_after().is_some() && error.source().is_some());
+        }
+    }
+
+    /// What a client that insists on TLS sends before and after this answer to its question.
+    async fn answer_tls(answer: &[u8]) -> (Vec<u8>, Error) {
+        let (listener, port) = listen().await;
+        let server = async {
+            let (mut stream, _) = listener.accept().await.expect("somebody comes");
+            assert_eq!(packet(&mut stream).await, SSL_REQUEST[4..]);
+            stream.write_all(answer).await.expect("it is sent");
+            let mut rest = Vec::new();
+            // It may be reset.
+            drop(stream.read_to_end(&mut rest).await);
+            rest
+        };
+        let connector = connector(port, "keeper:s3cret", "sslmode=require", "5s");
+        let (rest, opened) = tokio::join!(server, connector.open());
+        (rest, opened.map(drop).expect_err("nothing is encrypted"))
+    }
+
+    #[tokio::test]
+    async fn nothing_is_said_in_plain_text_to_a_server_that_does_not_encrypt() {
+        // Words put behind the answer by whoever is between: the login is granted, all is well.
+        let granted = [b"S".to_vec(), message(b'R', &[0; 4]), message(b'Z', b"I")].concat();
+        let failed = [b"E".to_vec(), refusal("53300")].concat();
+        for (answer, why) in [
+            (&b"N"[..], "no TLS"),
+            (&failed, "does not answer"),
+            (b"X", "does not answer"),
+            (&granted, ""),
+        ] {
+            let (rest, error) = answer_tls(answer).await;
+            assert_eq!(error.kind(), ErrorKind::DatabaseUnavailable, "{why}");
+            let cause = error.source().expect("logs tell why").to_string();
+            assert!(cause.contains(why) && !cause.contains("keeper"), "{cause}");
+            assert!(!rest.windows(6).any(|bytes| bytes == b"keeper"), "{rest:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_cause_of_an_unreachable_server_is_kept() {
+        let (listener, port) = listen().await;
+        drop(listener);
+        let opened = connector(port, "keeper", "", "5s").open().await;
+        let error = opened.map(drop).expect_err("nobody listens");
+        assert_eq!(error.kind(), ErrorKind::DatabaseUnavailable);
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        assert_eq!(cause.map(io::Error::kind), Some(io::ErrorKind::ConnectionRefused));
+    }
+
+    #[tokio::test]
+    async fn a_silent_server_is_given_up() {
+        // Its connections wait to be accepted, for ever.
+        let (_listener, port) = listen().await;
+        for query in ["sslmode=disable", "sslmode=require"] {
+            let connector = connector(port, "keeper", query, "100ms");
+            let both = async { tokio::join!(connector.open(), connector.cancel([7; 8])) };
+            let ended = tokio::time::timeout(Duration::from_secs(5), both).await;
+            let (opened, cancelled) = ended.expect("both end by themselves");
+            let error = opened.map(drop).expect_err("nobody answers");
+            assert_eq!(error.kind(), ErrorKind::DatabaseUnavailable);
+            let cancelled = cancelled.expect_err("nobody answers");
+            assert_eq!(cancelled.kind(), io::ErrorKind::TimedOut);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cancel_waits_until_the_server_has_read_it() {
+        let (listener, port) = listen().await;
+        let (release, released) = oneshot::channel::<()>();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("somebody comes");
+            let request = packet(&mut stream).await;
+            released.await.expect("it is told");
+            request
+        });
+        let connector = connector(port, "keeper", "", "5s");
+        let mut cancel = std::pin::pin!(connector.cancel([1, 2, 3, 4, 5, 6, 7, 8]));
+        let early = tokio::time::timeout(Duration::from_millis(100), cancel.as_mut()).await;
+        early.expect_err("the server has not acted on it");
+        release.send(()).expect("it waits");
+        cancel.await.expect("it was read");
+        let request = server.await.expect("it does not panic");
+        assert_eq!(request, [&CANCEL_REQUEST[4..], &[1, 2, 3, 4, 5, 6, 7, 8]].concat());
     }
 }

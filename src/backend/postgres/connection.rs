@@ -55,13 +55,12 @@ impl Connection {
         if let Some(prepared) = self.prepared.get(sql) {
             return Ok(Arc::clone(prepared));
         }
+        self.wire.expect_statement(sql);
         let statement = self.client.prepare(sql).await?;
         let columns = statement.columns();
         let types: Vec<_> = columns.iter().map(|column| column.type_().clone()).collect();
         let decoder = RowDecoder::new(&types);
-        if decoder.format() == Format::Text {
-            self.wire.send_as_text(sql);
-        }
+        self.wire.prepared(decoder.format() == Format::Text);
         let described =
             columns.iter().map(|column| describe_column(column.name(), column.type_())).collect();
         let prepared = Arc::new(Prepared {

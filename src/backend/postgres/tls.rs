@@ -43,12 +43,18 @@ fn chain(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVe
             }
         }
         None => {
+            // One that cannot be parsed is of no use to anyone; the others are.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
     }
+    let authorities = match &tls.ca {
+        Some(file) => file.path.display().to_string(),
+        None => "the system's list of authorities".to_owned(),
+    };
+    // It fails when there is no certificate at all.
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
-        .map_err(|error| unusable("tls.ca", error))
+        .map_err(|error| unusable(&authorities, error))
 }
 
 fn certificates(file: &PemFile) -> Result<Vec<CertificateDer<'static>>> {
@@ -90,6 +96,7 @@ impl ServerCertVerifier for Verifier {
         let verified =
             chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
+            // The name is looked at last: the chain is good.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),

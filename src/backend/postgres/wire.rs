@@ -1,8 +1,7 @@
 //! What the wire says of a connection: everything the driver hides and the lease must know.
 
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{HashMap, HashSet};
-use std::hash::Hasher;
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
 
 use parking_lot::Mutex;
@@ -13,43 +12,56 @@ use tokio::sync::Notify;
 pub(super) struct Wire {
     /// Transaction status of the last ReadyForQuery: `I`, `T` or `E`.
     status: AtomicU8,
+    /// Requests of which something was sent: one is all messages up to a Sync, or a Query.
     requests: AtomicU64,
+    /// ReadyForQuery messages: one for the startup, then one for each request.
     answers: AtomicU64,
-    answered: Notify,
+    /// Told of each answer, and of the end.
+    changed: Notify,
+    closed: AtomicBool,
     oversized: AtomicBool,
     copying: AtomicBool,
     key: Mutex<[u8; 8]>,
     tag: Mutex<String>,
     statements: Mutex<Statements>,
     any_text: AtomicBool,
+    lost_a_statement: AtomicBool,
 }
 
 /// Which prepared statements have their results sent as text.
 #[derive(Debug, Default)]
 struct Statements {
-    by_text: HashMap<u64, Vec<u8>>,
+    expected: Option<Expected>,
+    /// Names, each until its Close is sent: no more than the driver holds.
     as_text: HashSet<Vec<u8>>,
 }
 
+/// The statement that is being prepared. The driver tells nobody the name that it gives it.
+#[derive(Debug)]
+struct Expected {
+    text: Arc<[u8]>,
+    name: Option<Vec<u8>>,
+}
+
 impl Wire {
-    /// Whether the last answer left the session outside a transaction.
+    /// Whether the session is outside a transaction and nothing that was sent is unanswered.
     pub(super) fn is_idle(&self) -> bool {
-        self.status.load(SeqCst) == b'I' && self.in_flight() == 0
+        self.in_flight() == 0 && !self.in_transaction() && !self.closed.load(SeqCst)
     }
 
     pub(super) fn in_transaction(&self) -> bool {
         self.status.load(SeqCst) != b'I'
     }
 
-    /// Waits, without a round trip, until all that was sent is answered.
+    /// Waits, without a round trip, until all that was sent is answered or the connection has ended.
     pub(super) async fn quiesce(&self) {
         loop {
-            let mut answered = std::pin::pin!(self.answered.notified());
-            answered.as_mut().enable();
-            if self.in_flight() == 0 {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.in_flight() == 0 || self.closed.load(SeqCst) {
                 return;
             }
-            answered.await;
+            changed.await;
         }
     }
 
@@ -58,6 +70,7 @@ impl Wire {
         self.tag.lock().clone()
     }
 
+    /// Process and secret, as a cancel names them.
     pub(super) fn key(&self) -> [u8; 8] {
         *self.key.lock()
     }
@@ -67,47 +80,79 @@ impl Wire {
         self.oversized.load(SeqCst)
     }
 
-    /// Whether the server started a COPY, which this API has no place for.
+    /// Whether the last request started a COPY, which this API has no place for.
     pub(super) fn is_copying(&self) -> bool {
         self.copying.load(SeqCst)
     }
 
-    /// From now on the results of the statement prepared last with this text come as text.
-    pub(super) fn send_as_text(&self, sql: &str) {
+    /// A statement with this text is about to be prepared.
+    pub(super) fn expect_statement(&self, sql: &str) {
+        let expected = Expected { text: Arc::from(sql.as_bytes()), name: None };
+        self.statements.lock().expected = Some(expected);
+    }
+
+    /// The statement that was expected is prepared; its results come as text from now on, or as they
+    /// are asked for.
+    pub(super) fn prepared(&self, as_text: bool) {
         let mut statements = self.statements.lock();
-        if let Some(name) = statements.by_text.get(&hash(sql.as_bytes())).cloned() {
-            statements.as_text.insert(name);
-            self.any_text.store(true, SeqCst);
+        let expected = statements.expected.take();
+        if !as_text {
+            return;
         }
+        match expected.and_then(|expected| expected.name) {
+            Some(name) => drop(statements.as_text.insert(name)),
+            None => self.lost_a_statement.store(true, SeqCst),
+        }
+        self.any_text.store(true, SeqCst);
+    }
+
+    /// Whether any statement was ever to be sent as text: for most connections none is.
+    pub(super) fn sends_any_text(&self) -> bool {
+        self.any_text.load(SeqCst)
     }
 
     pub(super) fn sends_text(&self, name: &[u8]) -> bool {
-        self.any_text.load(SeqCst) && self.statements.lock().as_text.contains(name)
+        self.statements.lock().as_text.contains(name)
+    }
+
+    /// Whether results were to be sent as text and nobody saw the name of their statement.
+    pub(super) fn has_lost_a_statement(&self) -> bool {
+        self.lost_a_statement.load(SeqCst)
     }
 
     pub(super) fn refuse_row(&self) {
         self.oversized.store(true, SeqCst);
     }
 
-    /// A message of ours was handed to the socket.
-    pub(super) fn sent(&self, kind: u8, head: &[u8]) {
-        match kind {
-            b'S' | b'Q' => {
-                self.requests.fetch_add(1, SeqCst);
-            }
-            b'C' if head.first() == Some(&b'S') => {
-                let name = text(head.get(1..).unwrap_or_default()).to_vec();
-                let mut statements = self.statements.lock();
-                statements.as_text.remove(&name);
-                statements.by_text.retain(|_, each| *each != name);
-            }
-            _ => {}
+    /// The connection has ended: nothing more will be answered.
+    pub(super) fn close(&self) {
+        self.closed.store(true, SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    /// The first message of a request goes to the socket.
+    pub(super) fn request_begins(&self) {
+        // What is said of the request before it must not be believed of this one.
+        self.copying.store(false, SeqCst);
+        self.requests.fetch_add(1, SeqCst);
+    }
+
+    /// The text of the statement that is being prepared.
+    pub(super) fn expected(&self) -> Option<Arc<[u8]>> {
+        self.statements.lock().expected.as_ref().map(|expected| Arc::clone(&expected.text))
+    }
+
+    /// A Parse of the expected text was sent. The last one counts: one before it can only be of a
+    /// call that has been given up.
+    pub(super) fn parsed(&self, name: &[u8]) {
+        if let Some(expected) = &mut self.statements.lock().expected {
+            expected.name = Some(name.to_vec());
         }
     }
 
-    /// A Parse message of ours: its statement's name and the hash of its text.
-    pub(super) fn parsed(&self, name: Vec<u8>, text: u64) {
-        self.statements.lock().by_text.insert(text, name);
+    /// The Close of a statement was sent. The driver never gives a name twice.
+    pub(super) fn closed(&self, name: &[u8]) {
+        self.statements.lock().as_text.remove(name);
     }
 
     /// A message of the server's, its first bytes at least.
@@ -116,7 +161,7 @@ impl Wire {
             b'Z' => {
                 self.status.store(head.first().copied().unwrap_or(b'E'), SeqCst);
                 self.answers.fetch_add(1, SeqCst);
-                self.answered.notify_waiters();
+                self.changed.notify_waiters();
             }
             b'K' => {
                 if let Some(key) = head.first_chunk::<8>() {
@@ -124,9 +169,10 @@ impl Wire {
                 }
             }
             b'C' => {
+                let text = head.split(|byte| *byte == 0).next().unwrap_or_default();
                 let mut tag = self.tag.lock();
                 tag.clear();
-                tag.push_str(&String::from_utf8_lossy(text(head)));
+                tag.push_str(&String::from_utf8_lossy(text));
             }
             b'I' => self.tag.lock().clear(),
             b'G' | b'H' | b'W' => self.copying.store(true, SeqCst),
@@ -135,18 +181,44 @@ impl Wire {
     }
 
     fn in_flight(&self) -> u64 {
-        // The first ReadyForQuery answers the startup, which is no request.
-        (self.requests.load(SeqCst) + 1).saturating_sub(self.answers.load(SeqCst))
+        // The first answer is to the startup, which is no request. Loaded in this order, a request
+        // that begins meanwhile can only hide behind a moment at which none was in flight.
+        let requests = self.requests.load(SeqCst);
+        (requests + 1).saturating_sub(self.answers.load(SeqCst))
     }
 }
 
-/// The hash by which a Parse message is found again.
-pub(super) fn hash(text: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(text);
-    hasher.finish()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn text(body: &[u8]) -> &[u8] {
-    body.split(|byte| *byte == 0).next().unwrap_or_default()
+    #[test]
+    fn a_copy_is_said_of_its_own_request_alone() {
+        let wire = Wire::default();
+        wire.request_begins();
+        wire.received(b'H', b"");
+        assert!(wire.is_copying());
+        wire.received(b'Z', b"I");
+        assert!(wire.is_copying(), "whoever asked may ask only now");
+        wire.request_begins();
+        assert!(!wire.is_copying(), "a write that is lost on this connection is no COPY");
+    }
+
+    #[test]
+    fn each_request_has_one_answer_whatever_it_says() {
+        let wire = Wire::default();
+        assert!(!wire.is_idle(), "the startup is not over");
+        wire.received(b'Z', b"I");
+        assert!(wire.is_idle());
+        wire.request_begins();
+        wire.request_begins();
+        wire.received(b'E', b"SERROR");
+        wire.received(b'Z', b"I");
+        assert!(!wire.is_idle(), "the second is queued");
+        wire.received(b'Z', b"E");
+        assert!(!wire.is_idle() && wire.in_transaction());
+        wire.request_begins();
+        wire.received(b'Z', b"I");
+        assert!(wire.is_idle());
+    }
 }

@@ -1,11 +1,11 @@
 //! Statements that nobody would write: the server answers something, and goes on.
 
-use rowgate::value::proto::Value;
-use tonic::Code;
+use rowgate::value::proto::{DescribeStatementRequest, QueryResponse, Value};
+use tonic::{Code, Request};
 
 use super::contract;
 use crate::harness::Service;
-use crate::harness::client::request;
+use crate::harness::client::{Failure, request};
 
 contract! {
     long_and_deep_statements_do_not_end_the_server
@@ -14,6 +14,7 @@ contract! {
     more_parameters_than_the_protocol_has_are_refused
     five_hundred_calls_at_once_are_all_answered
     names_are_not_taken_for_code
+    what_is_no_request_is_refused_in_our_own_words
 }
 
 async fn assert_alive(service: &Service) {
@@ -115,4 +116,39 @@ async fn names_are_not_taken_for_code(service: Service) {
     let result = service.client.must("select 'begin', '; commit -- ', ';'", &[]).await;
     let wanted = ["begin", "; commit -- ", ";"].map(Value::text);
     assert_eq!(result.rows[0].values, wanted);
+}
+
+/// Calls a method with a message of another's.
+async fn misuse(
+    service: &Service,
+    method: &'static str,
+    request: Request<DescribeStatementRequest>,
+) -> Failure {
+    let mut grpc = tonic::client::Grpc::new(service.client.channel());
+    grpc.ready().await.expect("it is connected");
+    let codec = tonic_prost::ProstCodec::<_, QueryResponse>::default();
+    let path = http::uri::PathAndQuery::from_static(method);
+    grpc.unary(request, path, codec).await.expect_err("it is no request of this method's").into()
+}
+
+async fn what_is_no_request_is_refused_in_our_own_words(service: Service) {
+    const QUERY: &str = "/rowgate.v1.DatabaseService/Query";
+    // A query's third field is a parameter, this one's a flag.
+    let message = DescribeStatementRequest { include_plan: true, ..Default::default() };
+    let failure = misuse(&service, QUERY, Request::new(message)).await;
+    assert_eq!(failure.what(), (Code::InvalidArgument, "MALFORMED_REQUEST"), "{failure:?}");
+    assert_eq!(failure.outcome, "NOT_APPLIED", "{failure:?}");
+
+    let mut compressed = Request::new(DescribeStatementRequest::default());
+    compressed.metadata_mut().insert("grpc-encoding", "gzip".parse().expect("it is ASCII"));
+    let failure = misuse(&service, QUERY, compressed).await;
+    assert_eq!(failure.code, Code::Unimplemented, "{failure:?}");
+    assert!(failure.message.contains("gzip"), "{failure:?}");
+
+    for unknown in ["/rowgate.v1.DatabaseService/Nothing", "/no.such.Service/Query"] {
+        let request = Request::new(DescribeStatementRequest::default());
+        let failure = misuse(&service, unknown, request).await;
+        assert_eq!(failure.what(), (Code::Unimplemented, "FEATURE_NOT_SUPPORTED"), "{failure:?}");
+    }
+    assert_alive(&service).await;
 }

@@ -1,0 +1,47 @@
+//! What is read of the messages that the server sends.
+
+use std::sync::Arc;
+
+use super::walker::Visitor;
+use crate::backend::postgres::wire::Wire;
+
+/// A message is kept up to this many bytes: status, key and command tag fit.
+const HEAD: usize = 128;
+
+/// Tells the wire what was received.
+pub(super) struct Received {
+    wire: Arc<Wire>,
+    max_row_size: usize,
+    is_kept: bool,
+    head: Vec<u8>,
+    /// Whether a row was over the bound.
+    pub(super) refuses: bool,
+}
+
+impl Received {
+    pub(super) fn new(wire: Arc<Wire>, max_row_size: usize) -> Self {
+        Self { wire, max_row_size, is_kept: false, head: Vec::with_capacity(HEAD), refuses: false }
+    }
+}
+
+impl Visitor for Received {
+    fn begin(&mut self, kind: u8, length: usize) {
+        self.head.clear();
+        self.is_kept = matches!(kind, b'Z' | b'K' | b'C' | b'I' | b'G' | b'H' | b'W');
+        // Told by the header: the driver would hold the whole row in memory.
+        self.refuses |= kind == b'D' && length > self.max_row_size;
+    }
+
+    fn body(&mut self, bytes: &[u8]) {
+        if self.is_kept {
+            let room = HEAD - self.head.len();
+            self.head.extend_from_slice(&bytes[..room.min(bytes.len())]);
+        }
+    }
+
+    fn end(&mut self, kind: u8, _: usize) {
+        if self.is_kept {
+            self.wire.received(kind, &self.head);
+        }
+    }
+}
