@@ -40,6 +40,11 @@ pub trait Manager: Send + Sync + 'static {
     /// Opens one. Bounded by `pool.connect_timeout` from outside.
     fn connect(&self) -> impl Future<Output = Result<Self::Connection>> + Send;
 
+    /// Whether the server refused a connection only because it has no room for more.
+    fn is_full(&self, _refusal: &Error) -> bool {
+        false
+    }
+
     /// Whether a connection that was idle may be lent; no I/O.
     fn is_usable(&self, connection: &Self::Connection) -> bool;
 }

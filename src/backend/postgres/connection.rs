@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 use super::codec::{Format, RowDecoder, describe_column};
 use super::connect::Connector;
 use super::wire::Wire;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pool::Manager;
 use crate::value::Column;
 
@@ -99,6 +99,10 @@ impl Manager for Opener {
             sequences_drawn: false,
             question: None,
         })
+    }
+
+    fn is_full(&self, refusal: &Error) -> bool {
+        refusal.report().is_some_and(|report| report.sqlstate == "53300")
     }
 
     fn is_usable(&self, connection: &Connection) -> bool {
