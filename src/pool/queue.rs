@@ -60,6 +60,11 @@ impl Queue {
         }
     }
 
+    /// The right to hold a connection, if nobody need wait for it.
+    pub(super) fn enter_at_once(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
     pub(super) fn close(&self) {
         self.permits.close();
     }
