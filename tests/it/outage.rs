@@ -339,6 +339,7 @@ async fn a_server_without_room_is_an_exhausted_pool_while_some_of_it_is_ours() {
     postgres.stop();
     postgres.resume();
     let service = Service::on(postgres, "[databases.main.pool]\nmin = 0\nwarm_up = false").await;
+    service.client.must("select 1", &[]).await;
     let callers: Vec<_> = (0..12)
         .map(|_| {
             let client = service.client.clone();
