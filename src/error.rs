@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 /// The result of everything that can fail in a call.
@@ -328,6 +329,23 @@ impl Error {
         self
     }
 
+    /// The private cause, for logs: what the driver says in words of its own, and the system's errors
+    /// beneath it. Whatever else is beneath may be the database's reply, which quotes rows. Empty when
+    /// there is none.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        let Some(first) = &self.0.cause else { return String::new() };
+        let mut text = first.to_string();
+        let mut next = first.source();
+        while let Some(link) = next {
+            if link.is::<io::Error>() {
+                text = format!("{text}: {link}");
+            }
+            next = link.source();
+        }
+        text
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -404,5 +422,39 @@ impl std::error::Error for Error {
             Some(cause) => Some(&**cause),
             None => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A driver's error over one of another kind.
+    #[derive(Debug)]
+    struct Driver(Box<dyn std::error::Error + Send + Sync>);
+
+    impl fmt::Display for Driver {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("db error")
+        }
+    }
+
+    impl std::error::Error for Driver {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&*self.0)
+        }
+    }
+
+    fn lost() -> Error {
+        Error::new(ErrorKind::ConnectionLost, "lost")
+    }
+
+    #[test]
+    fn a_cause_is_told_but_for_what_may_quote_rows() {
+        let reply: Box<dyn std::error::Error + Send + Sync> = "row-7f3a".into();
+        assert_eq!(lost().with_cause(Driver(reply)).cause(), "db error");
+        let reset = io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer");
+        assert_eq!(lost().with_cause(Driver(reset.into())).cause(), "db error: reset by peer");
+        assert_eq!(lost().cause(), "");
     }
 }

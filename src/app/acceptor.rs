@@ -27,8 +27,8 @@ pub(super) fn accept(
         };
         let mut refusing = false;
         loop {
-            let stream = match take(&listener).await {
-                Ok(stream) => stream,
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(PAUSE).await;
@@ -41,15 +41,17 @@ pub(super) fn accept(
                 tracing::warn!(max_connections, "connections are refused: too many are open");
             }
             refusing = full;
-            if !full {
+            // One that its client has reset already cannot be tuned, and is nothing to wait for.
+            if let Ok(stream) = tuned(stream)
+                && !full
+            {
                 hand_over(stream, &doors).await;
             }
         }
     }
 }
 
-async fn take(listener: &TcpListener) -> std::io::Result<TcpStream> {
-    let (stream, _) = listener.accept().await?;
+fn tuned(stream: tokio::net::TcpStream) -> std::io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.into_std()
 }

@@ -91,6 +91,10 @@ fn line(name: &str, verdict: Verdict, text: String) -> CheckLine {
 
 fn failed(name: &str, error: &Error) -> CheckLine {
     let mut text = error.to_string();
+    let cause = error.cause();
+    if !cause.is_empty() {
+        text = format!("{text}: {cause}");
+    }
     if let Some(hint) = error.hint() {
         text = format!("{text} ({hint})");
     }

@@ -1,5 +1,6 @@
 //! Probes databases in the background; health and readiness follow what it finds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::engine::{Database, Engine};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::grpc::HealthReporter;
 use crate::ops::Readiness;
 
@@ -25,6 +26,8 @@ pub(super) struct Prober {
     require: Vec<String>,
     /// Connections to open before readiness, by database; emptied once they are.
     warm_ups: Vec<(String, usize)>,
+    /// What was logged last of each database: why it is not reached, `None` when it is.
+    told: BTreeMap<String, Option<(String, String)>>,
 }
 
 impl Prober {
@@ -38,6 +41,7 @@ impl Prober {
         let warm = config.databases.iter().filter(|(_, database)| database.pool.warm_up);
         Self {
             warm_ups: warm.map(|(name, database)| (name.clone(), database.pool.min)).collect(),
+            told: BTreeMap::new(),
             engine,
             health,
             readiness,
@@ -89,25 +93,34 @@ impl Prober {
     }
 
     async fn look(&mut self) {
-        join_all(self.engine.databases().map(|each| self.probe(each))).await;
+        let engine = Arc::clone(&self.engine);
+        let probed = join_all(engine.databases().map(|each| self.probe(each))).await;
+        for (database, probed) in engine.databases().zip(probed) {
+            database.set_available(probed.is_ok());
+            self.tell(database.name(), probed);
+        }
         self.warm_up().await;
     }
 
-    async fn probe(&self, database: &Database) {
+    async fn probe(&self, database: &Database) -> Result<()> {
         let probed = tokio::time::timeout(self.timeout, database.backend().probe()).await;
-        let probed = probed.unwrap_or_else(|_elapsed| {
+        probed.unwrap_or_else(|_elapsed| {
             Err(Error::new(ErrorKind::DatabaseUnavailable, "the probe timed out"))
-        });
-        let was = database.is_available();
-        database.set_available(probed.is_ok());
+        })
+    }
+
+    /// Logs what has changed since the last probe: a database that stays away says so once.
+    fn tell(&mut self, database: &str, probed: Result<()>) {
+        let now = probed.as_ref().err().map(|error| (error.reason().to_owned(), error.cause()));
+        let before = self.told.insert(database.to_owned(), now.clone());
+        if before.as_ref() == Some(&now) {
+            return;
+        }
         match probed {
-            Ok(()) if !was => tracing::info!(database = database.name(), "database reached"),
-            Err(error) if was => {
-                tracing::warn!(database = database.name(), reason = error.reason(), %error, "database lost");
-            }
-            Ok(()) => {}
+            Ok(()) => tracing::info!(database, "database reached"),
             Err(error) => {
-                tracing::debug!(database = database.name(), reason = error.reason(), %error, "still lost");
+                let (reason, cause) = (error.reason(), error.cause());
+                tracing::warn!(database, reason, %error, cause, "database not reached");
             }
         }
     }

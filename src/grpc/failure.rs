@@ -1,8 +1,5 @@
 //! What is done with an error that reaches a caller: it is logged, here and nowhere else, and answered.
 
-use std::error::Error as _;
-use std::io;
-
 use tonic::Status;
 
 use super::status::status;
@@ -14,7 +11,7 @@ pub(super) fn answer(rpc: &'static str, error: &Error) -> Status {
     let sqlstate = error.report().map_or("", |report| report.sqlstate.as_str());
     if is_ours(error.kind()) {
         let message = message(error);
-        let cause = cause(error);
+        let cause = error.cause();
         tracing::warn!(rpc, reason, outcome, sqlstate, message, cause, "call failed");
     } else {
         tracing::debug!(rpc, reason, outcome, sqlstate, "call failed");
@@ -77,55 +74,13 @@ fn message(error: &Error) -> &str {
     if error.report().is_some() { "" } else { error.message() }
 }
 
-/// The private cause: what the driver says in words of its own, and the system's errors beneath it.
-/// Whatever else is beneath may be the database's reply, which quotes rows.
-fn cause(error: &Error) -> String {
-    let Some(first) = error.source() else { return String::new() };
-    let mut text = first.to_string();
-    let mut next = first.source();
-    while let Some(link) = next {
-        if link.is::<io::Error>() {
-            text = format!("{text}: {link}");
-        }
-        next = link.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fmt;
-
     use super::*;
     use crate::error::DatabaseReport;
 
-    /// A driver's error over one of another kind.
-    #[derive(Debug)]
-    struct Driver(Box<dyn std::error::Error + Send + Sync>);
-
-    impl fmt::Display for Driver {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("db error")
-        }
-    }
-
-    impl std::error::Error for Driver {
-        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-            Some(&*self.0)
-        }
-    }
-
     fn lost() -> Error {
         Error::new(ErrorKind::ConnectionLost, "lost")
-    }
-
-    #[test]
-    fn a_cause_is_told_but_for_what_may_quote_rows() {
-        let reply: Box<dyn std::error::Error + Send + Sync> = "row-7f3a".into();
-        assert_eq!(cause(&lost().with_cause(Driver(reply))), "db error");
-        let reset = io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer");
-        assert_eq!(cause(&lost().with_cause(Driver(reset.into()))), "db error: reset by peer");
-        assert_eq!(cause(&lost()), "");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 
 pub use checkout::Checkout;
 pub use stats::{CloseReason, PoolSnapshot};
@@ -39,6 +40,11 @@ pub trait Manager: Send + Sync + 'static {
 
     /// Opens one. Bounded by `pool.connect_timeout` from outside.
     fn connect(&self) -> impl Future<Output = Result<Self::Connection>> + Send;
+
+    /// Whether the server refused a connection only because it has no room for more.
+    fn is_full(&self, _refusal: &Error) -> bool {
+        false
+    }
 
     /// Whether a connection that was idle may be lent; no I/O.
     fn is_usable(&self, connection: &Self::Connection) -> bool;
@@ -96,24 +102,20 @@ impl<M: Manager> Pool<M> {
         if deadline.left(Instant::now()).is_zero() {
             return Err(self.0.queue.deadline_passed("getting a connection"));
         }
-        let found = tokio::time::timeout_at(deadline.instant().into(), self.take()).await;
-        let Ok(taken) = found else {
-            return Err(self.0.queue.deadline_passed("opening a connection"));
-        };
-        let object = taken?;
+        let checkout = self.lend(permit, deadline).await?;
         self.0.counters.acquired.fetch_add(1, Relaxed);
-        Ok(Checkout::new(object, permit, Arc::clone(&self.0.counters)))
+        Ok(checkout)
     }
 
-    /// Opens connections on the calling worker until it has `count` of them.
+    /// Opens connections on the calling worker until it has `count` of them, or as many as callers
+    /// leave: it never waits for one, as a connection that a caller holds is open already.
     ///
     /// # Errors
     /// Why the first that failed could not be opened.
     pub async fn warm_up(&self, count: usize) -> Result<()> {
-        let settings = &self.0.settings;
-        let limit = settings.acquire_timeout + settings.connect_timeout;
-        let deadline = Deadline::at(Instant::now() + limit);
-        let held = try_join_all((0..count).map(|_| self.acquire(deadline))).await?;
+        let deadline = Deadline::at(Instant::now() + self.0.settings.connect_timeout * 2);
+        let permits = (0..count).map_while(|_| self.0.queue.enter_at_once());
+        let held = try_join_all(permits.map(|permit| self.lend(permit, deadline))).await?;
         drop(held);
         Ok(())
     }
@@ -136,6 +138,14 @@ impl<M: Manager> Pool<M> {
         self.0.queue.close();
         for shard in self.0.shards.read().iter() {
             shard.close();
+        }
+    }
+
+    async fn lend(&self, permit: OwnedSemaphorePermit, deadline: Deadline) -> Result<Checkout<M>> {
+        let found = tokio::time::timeout_at(deadline.instant().into(), self.take()).await;
+        match found {
+            Ok(object) => Ok(Checkout::new(object?, permit, Arc::clone(&self.0.counters))),
+            Err(_elapsed) => Err(self.0.queue.deadline_passed("opening a connection")),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 
 /// When a caller that found the pool exhausted may try again.
-const RETRY_AFTER: Duration = Duration::from_millis(100);
+pub(super) const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 pub(super) struct Queue {
     permits: Arc<Semaphore>,
@@ -58,6 +58,11 @@ impl Queue {
                 Err(self.waited_too_long(deadline <= until))
             }
         }
+    }
+
+    /// The right to hold a connection, if nobody need wait for it.
+    pub(super) fn enter_at_once(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
     pub(super) fn close(&self) {

@@ -120,6 +120,10 @@ impl<M: Manager> managed::Manager for Opener<M> {
                 slot.opened();
                 return Ok(Pooled { connection, slot });
             }
+            // While some of ours are open, one of them comes back.
+            Ok(Err(error)) if self.manager.is_full(&error) && self.counters.open() > 0 => {
+                self.no_room(error)
+            }
             Ok(Err(error)) => error,
             Err(_elapsed) => self.timed_out(),
         };
@@ -137,6 +141,15 @@ impl<M: Manager> managed::Manager for Opener<M> {
 }
 
 impl<M> Opener<M> {
+    fn no_room(&self, refusal: Error) -> Error {
+        let database = &self.counters.database;
+        let message = format!("the server of database \"{database}\" takes no more connections");
+        Error::new(ErrorKind::PoolExhausted, message)
+            .with_hint("Lower pool.max, or raise max_connections of the server.")
+            .with_retry_after(super::queue::RETRY_AFTER)
+            .with_cause(refusal)
+    }
+
     fn timed_out(&self) -> Error {
         let database = &self.counters.database;
         let limit = humantime::format_duration(self.connect_timeout);

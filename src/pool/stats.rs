@@ -111,9 +111,14 @@ impl Counters {
         Connecting(self)
     }
 
+    /// Connections that are open.
+    pub(super) fn open(&self) -> usize {
+        self.slots.load(Relaxed).saturating_sub(self.connecting.load(Relaxed))
+    }
+
     pub(super) fn snapshot(&self, idle: usize) -> PoolSnapshot {
         let connecting = self.connecting.load(Relaxed);
-        let open = self.slots.load(Relaxed).saturating_sub(connecting);
+        let open = self.open();
         let idle = idle.min(open);
         PoolSnapshot {
             open,

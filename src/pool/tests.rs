@@ -217,3 +217,13 @@ fn a_borrowed_connection_that_is_stale_is_replaced_where_it_is_needed() {
     let held = two.block_on(pool.acquire(soon())).expect("a new one");
     assert_eq!((*held, pool.snapshot().open, pool.snapshot().closed), (1, 1, [1, 0, 0]));
 }
+
+#[tokio::test]
+async fn a_warm_up_never_waits_and_is_not_counted_as_a_caller() {
+    let pool = Pool::new("db", &settings(2, 10), Numbers::default());
+    let held = pool.acquire(soon()).await.expect("one");
+    pool.warm_up(2).await.expect("the one that is left");
+    let both = pool.snapshot();
+    assert_eq!((both.open, both.in_use, both.acquired, both.waited), (2, 1, 1, 0));
+    drop(held);
+}

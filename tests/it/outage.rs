@@ -10,7 +10,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::harness::client::{Client, Failure, PATIENCE, request};
+use crate::harness::client::{Client, Failure, PATIENCE, read_only, request, request_with};
 use crate::harness::postgres::Postgres;
 use crate::harness::server::Server;
 use crate::harness::wait::{eventually_async, idle_for};
@@ -287,7 +287,9 @@ async fn watching_health_does_not_keep_it_from_ending() {
         last = Some(answer.status());
     }
     assert_eq!(last, Some(ServingStatus::NotServing));
-    assert!(server.wait_for_exit(Duration::from_secs(20)).success());
+    // On another thread: the client must go on answering HTTP/2's pings.
+    let exit = tokio::task::spawn_blocking(move || server.wait_for_exit(Duration::from_secs(20)));
+    assert!(exit.await.expect("no panic").success());
     assert!(start.elapsed() < Duration::from_secs(15), "it took {:?}", start.elapsed());
 }
 
@@ -309,4 +311,55 @@ async fn sockets_that_never_speak_do_not_keep_others_out() {
     // One that speaks may be silent afterwards.
     idle_for(Duration::from_millis(1500)).await;
     client.must("select 1", &[]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_became_a_standby_is_told_from_a_caller_that_may_not_write() {
+    let service = Service::start(Backend::Postgres).await;
+    service.client.must("create table t (id int)", &[]).await;
+    service.postgres().psql("alter system set default_transaction_read_only = on");
+    service.postgres().psql("select pg_reload_conf()");
+    eventually_async("the sessions have heard of it", PATIENCE, async || {
+        let shown = service.client.must("show default_transaction_read_only", &[]).await;
+        (shown.rows[0].values == [Value::text("on")]).then_some(())
+    })
+    .await;
+    let write = "insert into t values (1)";
+    let failure = service.client.must_fail(write, &[]).await;
+    assert_eq!(failure.what(), (Code::Unavailable, "NOT_PRIMARY"), "{failure:?}");
+    assert_eq!(failure.outcome, "NOT_APPLIED");
+    let failure = service.client.run(request_with(write, read_only())).await.expect_err("no write");
+    assert_eq!(failure.what(), (Code::FailedPrecondition, "READ_ONLY"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_server_without_room_is_an_exhausted_pool_while_some_of_it_is_ours() {
+    let mut postgres = Postgres::start();
+    postgres.psql("alter system set max_connections = 8");
+    postgres.stop();
+    postgres.resume();
+    let service = Service::on(postgres, "[databases.main.pool]\nmin = 0\nwarm_up = false").await;
+    service.client.must("select 1", &[]).await;
+    let callers: Vec<_> = (0..12)
+        .map(|_| {
+            let client = service.client.clone();
+            tokio::spawn(async move { client.query("select pg_sleep(0.5)", &[]).await })
+        })
+        .collect();
+    let (mut served, mut refused) = (0, 0);
+    for caller in callers {
+        match caller.await.expect("no caller panics") {
+            Ok(_) => served += 1,
+            Err(failure) => {
+                assert_eq!(
+                    failure.what(),
+                    (Code::ResourceExhausted, "POOL_EXHAUSTED"),
+                    "{failure:?}"
+                );
+                assert!(failure.retry_after.is_some(), "{failure:?}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
 }

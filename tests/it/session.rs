@@ -361,3 +361,26 @@ async fn whoever_drops_all_prepared_statements_hurts_nobody() {
         service.client.must(drop, &[]).await;
     }
 }
+
+#[tokio::test]
+async fn a_long_statement_is_not_kept_and_its_connection_is() {
+    let service = service(1).await;
+    let client = &service.client;
+    let pid = client.must("select pg_backend_pid()", &[]).await;
+    // Each takes the connection at once after the one before it, whose statement is being closed.
+    let calls: Vec<_> = (0..100)
+        .map(|number| {
+            let client = client.clone();
+            let sql = format!("select {number} as n /* {} */", "x".repeat(20_000));
+            tokio::spawn(async move { (number, client.must(&sql, &[]).await) })
+        })
+        .collect();
+    for call in calls {
+        let (number, result) = call.await.expect("no panic");
+        assert_eq!(result.rows[0].values, [Value::int64(number)]);
+    }
+    let now = client.must("select pg_backend_pid()", &[]).await;
+    assert_eq!(now.rows, pid.rows, "the connection was closed");
+    let kept = "select count(*) from pg_prepared_statements where length(statement) > 16384";
+    assert_eq!(client.must(kept, &[]).await.rows[0].values, [Value::int64(0)]);
+}

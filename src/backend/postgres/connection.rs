@@ -9,9 +9,13 @@ use tokio_postgres::types::Type;
 use super::codec::{Format, RowDecoder, describe_column};
 use super::connect::Connector;
 use super::wire::Wire;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pool::Manager;
 use crate::value::Column;
+
+/// The longest text, in bytes, that is kept prepared. The cache is bounded by number, and callers send
+/// megabytes; to prepare a long text again costs little beside sending it.
+const LONGEST_KEPT: usize = 16 << 10;
 
 /// A connection, what its wire says, and what it has prepared.
 pub(super) struct Connection {
@@ -47,7 +51,11 @@ impl Connection {
         Ok(self.question.insert(question).clone())
     }
 
-    /// Prepares a statement, unless this connection has.
+    /// Prepares a statement, unless this connection has. A long one is closed after its last use.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await: what was half prepared is closed by the driver, or ends with the
+    /// connection.
     pub(super) async fn prepare(
         &mut self,
         sql: &str,
@@ -68,7 +76,9 @@ impl Connection {
             decoder,
             statement,
         });
-        self.prepared.put(sql.to_owned(), Arc::clone(&prepared));
+        if sql.len() <= LONGEST_KEPT {
+            self.prepared.put(sql.to_owned(), Arc::clone(&prepared));
+        }
         Ok(prepared)
     }
 }
@@ -94,7 +104,13 @@ impl Manager for Opener {
         })
     }
 
+    fn is_full(&self, refusal: &Error) -> bool {
+        refusal.report().is_some_and(|report| report.sqlstate == "53300")
+    }
+
     fn is_usable(&self, connection: &Connection) -> bool {
-        !connection.client.is_closed() && connection.wire.is_idle()
+        // What may be unanswered is the Close of a statement, which the driver sends when it likes:
+        // nothing else is behind a connection that came back, as that was idle then.
+        !connection.client.is_closed() && !connection.wire.in_transaction()
     }
 }

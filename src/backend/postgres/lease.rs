@@ -52,6 +52,8 @@ pub(super) struct Lease {
     pub(super) busy: bool,
     /// What the session may remember of the caller.
     pub(super) trace: Trace,
+    /// Whether the caller asked the database to refuse writes.
+    pub(super) read_only: bool,
     /// Whether nothing of what runs can have been applied: it reads, or a commit is still to come.
     pub(super) reads: bool,
     /// The number of the request that applies something: before it is on its way, nothing is.
@@ -71,6 +73,7 @@ impl Lease {
             cancel,
             busy: false,
             trace: Trace::Nothing,
+            read_only: false,
             reads: true,
             decisive: None,
             broken: false,
@@ -244,6 +247,10 @@ impl Lease {
                 super::error::is_stale_statement(reported) || super::error::is_terminated(reported);
             self.broken |= self.blameless || super::error::ends_connection(reported);
             let mapped = super::error::from_statement(reported, sql, self.shared.details);
+            if mapped.kind() == ErrorKind::ReadOnly && !self.read_only {
+                self.broken = true;
+                return self.not_primary().with_cause(error);
+            }
             if mapped.kind() == ErrorKind::OutcomeUnknown && self.reads {
                 return self.lost().with_cause(error);
             }
@@ -300,6 +307,14 @@ impl Lease {
         }
     }
 
+    /// A write was refused that nobody asked to refuse: the server became a standby, and so have the
+    /// connections that are open to it.
+    fn not_primary(&self) -> Error {
+        let database = &self.shared.database;
+        let message = format!("the server of database \"{database}\" takes no writes: a standby");
+        Error::new(ErrorKind::NotPrimary, message).with_retry_after(Duration::from_millis(250))
+    }
+
     fn outcome(&self) -> Outcome {
         if self.reads { Outcome::NotApplied } else { Outcome::Unknown }
     }
@@ -324,16 +339,18 @@ impl Drop for Lease {
             checkout.sequences_drawn |= self.trace == Trace::Sequences;
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let cancel = self.cancel.take();
-            let cleaner = Cleaner { shared: Arc::clone(&self.shared), cancel, trace: self.trace };
-            drop(runtime.spawn(cleaner.clean(checkout, self.busy)));
+            let shared = Arc::clone(&self.shared);
+            let cleaner = Cleaner { checkout: Some(checkout), shared, cancel, trace: self.trace };
+            drop(runtime.spawn(cleaner.clean(self.busy)));
         } else {
             checkout.discard(CloseReason::Dirty);
         }
     }
 }
 
-/// Brings a connection back to its baseline, off the caller's path.
+/// Brings a connection back to its baseline, off the caller's path; dropped before it is done, closes it.
 struct Cleaner {
+    checkout: Option<Checkout<Opener>>,
     shared: Arc<Shared>,
     cancel: Cancel,
     trace: Trace,
@@ -341,14 +358,15 @@ struct Cleaner {
 
 impl Cleaner {
     /// Gives the connection back clean, or closes it.
-    async fn clean(mut self, mut checkout: Checkout<Opener>, busy: bool) {
-        let cleaned = tokio::time::timeout(CLEANING_LIMIT, self.reset(&mut checkout, busy)).await;
-        if cleaned != Ok(true) || !checkout.wire.is_idle() {
-            checkout.discard(CloseReason::Dirty);
+    async fn clean(mut self, busy: bool) {
+        let cleaned = tokio::time::timeout(CLEANING_LIMIT, self.reset(busy)).await;
+        if cleaned == Ok(true) && self.checkout.as_ref().is_some_and(|own| own.wire.is_idle()) {
+            drop(self.checkout.take());
         }
     }
 
-    async fn reset(&mut self, connection: &mut Connection, busy: bool) -> bool {
+    async fn reset(&mut self, busy: bool) -> bool {
+        let Some(connection) = self.checkout.as_deref_mut() else { return false };
         if busy && !self.cancel.is_sent() {
             self.cancel.send();
         }
@@ -375,5 +393,13 @@ impl Cleaner {
         connection.sequences_drawn = false;
         self.shared.resets.fetch_add(1, Relaxed);
         true
+    }
+}
+
+impl Drop for Cleaner {
+    fn drop(&mut self) {
+        if let Some(checkout) = self.checkout.take() {
+            checkout.discard(CloseReason::Dirty);
+        }
     }
 }

@@ -124,6 +124,7 @@ impl Postgres {
         let parameters = codec::encode(parameters, prepared.statement.params())?;
         lease.trace = verdict.trace;
         if statement.read_only {
+            lease.read_only = true;
             lease.run(*deadline, BEGIN_READ_ONLY).await?;
         } else {
             lease.reads = verdict.reads;

@@ -128,3 +128,20 @@ impl ServerCertVerifier for Verifier {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_authorities_without_any_is_refused_by_its_name() {
+        let ca = PemFile { path: "ca.crt".into(), pem: crate::config::Secret::new("no PEM") };
+        for mode in [TlsMode::VerifyCa, TlsMode::VerifyFull] {
+            let tls = Tls { mode, ca: Some(ca.clone()), cert: None, key: None };
+            let error = client_config(&tls).expect_err("nobody could be trusted");
+            assert_eq!(error.kind(), ErrorKind::BackendMisconfigured);
+            assert_eq!(error.message(), "ca.crt cannot be used for TLS");
+            assert!(std::error::Error::source(&error).is_some());
+        }
+    }
+}

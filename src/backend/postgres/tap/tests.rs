@@ -1,3 +1,5 @@
+//! The tap on streams that are cut anywhere, of messages and of garbage.
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
