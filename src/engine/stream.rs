@@ -283,7 +283,10 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::backend::{DescribeRequest, Description};
+    use crate::backend::{
+        Batch, BatchResult, BeginRequest, DescribeRequest, Description, Transaction, UnitHandle,
+        UnitState,
+    };
     use crate::deadline::Deadline;
     use crate::pool::PoolSnapshot;
     use crate::sql::{Analyzer, Dialect};
@@ -340,9 +343,25 @@ mod tests {
             "script"
         }
 
-        fn execute(&self, _: Statement) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
+        fn execute(&self, _: Arc<Statement>) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
             let running: Box<dyn RowStream> = Box::new(self.clone());
             Box::pin(async { Ok(running) })
+        }
+
+        fn execute_batch(&self, _: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
+            Box::pin(async { Ok(BatchResult::default()) })
+        }
+
+        fn begin(&self, _: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
+            Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not scripted")) })
+        }
+
+        fn outcome(&self, _: UnitHandle, _: Deadline) -> BoxFuture<'_, Result<UnitState>> {
+            Box::pin(async { Ok(UnitState::Unknown) })
+        }
+
+        fn delete_expired_keys(&self, _: Deadline) -> BoxFuture<'_, Result<u64>> {
+            Box::pin(async { Ok(0) })
         }
 
         fn describe(&self, _: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
@@ -379,7 +398,10 @@ mod tests {
             Poll::Ready(Ok(Fill::Full))
         }
 
-        fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Completion>> {
+        fn finish<'a>(self: Box<Self>) -> BoxFuture<'a, Result<Completion>>
+        where
+            Self: 'a,
+        {
             Box::pin(async move {
                 self.finishing.notify_one();
                 self.release.notified().await;
@@ -389,7 +411,10 @@ mod tests {
             })
         }
 
-        fn abandon(self: Box<Self>) -> BoxFuture<'static, Outcome> {
+        fn abandon<'a>(self: Box<Self>) -> BoxFuture<'a, Outcome>
+        where
+            Self: 'a,
+        {
             Box::pin(async move { self.abandoned })
         }
     }

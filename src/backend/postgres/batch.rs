@@ -8,45 +8,245 @@ use std::sync::Arc;
 use super::codec;
 use super::commit::{COMMIT, begin, controls_transaction, was_controlled};
 use super::connection::Prepared;
-use super::flight::{Answer, Failure, Flight, Room, Step};
-use super::keys;
+use super::flight::{Answer, Failure, Flight, Landing, Room, Step};
+use super::keys::{self, Conflict};
 use super::lease::Lease;
 use super::run::completion;
 use super::token::CURRENT;
-use crate::backend::{Batch, BatchResult, IdempotencyKey};
+use crate::backend::{Batch, BatchResult};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::ResultSet;
 
-type Answered = std::result::Result<Answer, Failure>;
+/// Makes constraints speak that would wait for a commit.
+pub(super) const CHECK_CONSTRAINTS: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
-/// A unit at work on a connection.
-pub(super) struct Unit<'a> {
+/// A unit at work on a connection, its statements prepared.
+struct Unit<'a> {
     batch: &'a Batch,
     lease: Lease,
-    prepared: Vec<Arc<Prepared>>,
-    claim: Option<Arc<Prepared>>,
     incarnation: String,
+    claim: Option<Arc<Prepared>>,
+    statements: Vec<Arc<Prepared>>,
+}
+
+/// Runs a unit once; an error says whether another connection may do better.
+pub(super) async fn run(
+    batch: &Batch,
+    lease: Lease,
+) -> std::result::Result<BatchResult, (Error, bool)> {
+    let mut unit =
+        Unit { batch, lease, incarnation: String::new(), claim: None, statements: Vec::new() };
+    match unit.prepare().await {
+        Ok(true) => {}
+        Ok(false) => {
+            let Unit { lease, incarnation, .. } = unit;
+            return super::sequence::run(batch, lease, &incarnation).await;
+        }
+        Err(error) => return Err((error, unit.lease.blameless)),
+    }
+    let waits = batch.key.is_some() || batch.statements.iter().any(|one| one.expect.is_some());
+    if waits { unit.in_two().await } else { unit.in_one().await }
 }
 
 impl<'a> Unit<'a> {
-    /// Runs a unit; an error says whether another connection may do better.
-    pub(super) async fn run(
-        batch: &'a Batch,
-        lease: Lease,
-    ) -> std::result::Result<BatchResult, (Error, bool)> {
-        let mut unit =
-            Self { batch, lease, prepared: Vec::new(), claim: None, incarnation: String::new() };
-        match unit.prepare().await {
-            Ok(true) => {}
-            // A statement that needs what an earlier one makes cannot be prepared before that has run.
-            Ok(false) => return super::sequence::run(batch, unit.lease).await.map_err(|error| (error, false)),
-            Err(error) => return Err((error, unit.lease.blameless)),
+    /// Prepares every statement; `false`: one cannot be, perhaps because it needs what an earlier one
+    /// makes.
+    async fn prepare(&mut self) -> Result<bool> {
+        let deadline = self.batch.deadline;
+        self.incarnation = self.lease.incarnation(deadline).await?;
+        for statement in &self.batch.statements {
+            let verdict = self.lease.judge(&statement.analysis, deadline).await?;
+            self.lease.trace = self.lease.trace.max(verdict.trace);
         }
-        let parameters = match unit.parameters() {
-            Ok(parameters) => parameters,
-            Err(error) => return Err((error, false)),
-        };
-        let waits = batch.key.is_some() || batch.statements.iter().any(|one| one.expect.is_some());
-        if waits { unit.in_two(parameters).await } else { unit.in_one(parameters).await }
+        if self.batch.key.is_some() {
+            let claim = self.lease.shared().keys.claim.clone();
+            let prepared = self.lease.prepare(deadline, &claim).await;
+            self.claim = Some(prepared.map_err(keys::missing_table)?);
+        }
+        for statement in &self.batch.statements {
+            match self.lease.prepare(deadline, &statement.sql).await {
+                Ok(prepared) => self.statements.push(prepared),
+                Err(error) if self.lease.blameless || error.report().is_none() => {
+                    return Err(error);
+                }
+                Err(_refused) => return Ok(false),
+            }
+        }
+        Ok(true)
     }
+
+    /// The requests of all statements.
+    fn steps(&self) -> Result<Vec<Step<'a>>> {
+        let statements = self.batch.statements.iter().zip(&self.statements).enumerate();
+        statements
+            .map(|(index, (statement, prepared))| {
+                let types = prepared.statement.params();
+                let parameters = codec::encode(&statement.parameters, types)
+                    .map_err(|error| error.with_failed_statement(index))?;
+                Ok(Step::Statement(Arc::clone(prepared), parameters))
+            })
+            .collect()
+    }
+
+    /// BEGIN, the statements, the number of the transaction and the commit, at once.
+    async fn in_one(mut self) -> std::result::Result<BatchResult, (Error, bool)> {
+        let Batch { mode, deadline, dry_run, max_rows, max_bytes, .. } = *self.batch;
+        let mut steps = vec![Step::Script(begin(mode))];
+        steps.extend(self.steps().map_err(|error| (error, false))?);
+        let last = if dry_run { [CHECK_CONSTRAINTS, "ROLLBACK"] } else { [CURRENT, COMMIT] };
+        steps.extend(last.map(|sql| Step::Script(sql.to_owned())));
+        let room = Room::new(max_rows, max_bytes);
+        let flight = Flight { steps, room: &room, commits: !dry_run };
+        let mut landing = self.lease.fly(deadline, flight).await;
+        let results = self.results(&mut landing, 0);
+        let results = results.map_err(|error| (error, self.lease.blameless))?;
+        let [first, second] = [landing.next(), landing.next()];
+        let outcome = if dry_run {
+            self.settled(first).and_then(|()| self.settled(second)).map(|()| Outcome::NotApplied)
+        } else {
+            let ended = self.lease.conclude((first, second), &self.incarnation, deadline).await;
+            ended.map(|()| Outcome::Applied)
+        };
+        finished(results, &room, outcome)
+    }
+
+    /// BEGIN, the key and the statements; then, once their results are known, the stored response, the
+    /// number of the transaction and the commit.
+    async fn in_two(mut self) -> std::result::Result<BatchResult, (Error, bool)> {
+        let Batch { mode, deadline, dry_run, max_rows, max_bytes, .. } = *self.batch;
+        let shared = Arc::clone(self.lease.shared());
+        let key = self.batch.key.as_ref();
+        let claiming = key.map(|key| shared.keys.claiming(key));
+        let mut steps = vec![Step::Script(begin(mode))];
+        if let (Some(claim), Some(values)) = (&self.claim, &claiming) {
+            let parameters = codec::encode(values, claim.statement.params());
+            let parameters = parameters.map_err(|error| (error, false))?;
+            steps.push(Step::Statement(Arc::clone(claim), parameters));
+        }
+        steps.extend(self.steps().map_err(|error| (error, false))?);
+        let room = Room::new(max_rows, max_bytes);
+        let flight = Flight { steps, room: &room, commits: false };
+        let mut landing = self.lease.fly(deadline, flight).await;
+        if let Some(key) = key
+            && let Some(failure) = landing.fail_at(1)
+        {
+            let error = self.lease.misfortune(failure, "");
+            let resolved = self.lease.claim_failed(error, key, deadline).await;
+            return match resolved {
+                Ok(Conflict::Replayed(result)) => Ok(result),
+                Ok(Conflict::Gone) => Err((keys::in_progress(), false)),
+                Err(error) => Err((error, self.lease.blameless)),
+            };
+        }
+        let results = self.results(&mut landing, usize::from(key.is_some()));
+        let checked = results.and_then(|results| self.check(results, &room));
+        let results = match checked {
+            Ok(results) => results,
+            Err(error) => return Err(self.give_up(error).await),
+        };
+        if dry_run {
+            let checked = self.lease.run(deadline, CHECK_CONSTRAINTS).await;
+            self.lease.roll_back().await;
+            return finished(results, &room, checked.map(|()| Outcome::NotApplied));
+        }
+        let ended = self.lease.store_and_commit(key, &results, &self.incarnation, deadline).await;
+        finished(results, &room, ended.map(|()| Outcome::Applied))
+    }
+
+    /// What may not be committed: a result with too many rows, or a count that was not expected.
+    fn check(&self, results: Vec<ResultSet>, room: &Room) -> Result<Vec<ResultSet>> {
+        if let Some(message) = room.exceeded() {
+            return Err(too_large(message));
+        }
+        for (index, (statement, result)) in self.batch.statements.iter().zip(&results).enumerate() {
+            if let Some(expect) = statement.expect {
+                let checked = expect.check(result.rows_affected);
+                checked.map_err(|error| error.with_failed_statement(index))?;
+            }
+        }
+        Ok(results)
+    }
+
+    async fn give_up(self, error: Error) -> (Error, bool) {
+        let blameless = self.lease.blameless;
+        self.lease.roll_back().await;
+        (error, blameless)
+    }
+
+    /// The results of the statements, or the first failure; `skipped` requests stand between BEGIN and
+    /// them.
+    fn results(&mut self, landing: &mut Landing, skipped: usize) -> Result<Vec<ResultSet>> {
+        for _ in 0..=skipped {
+            let opened = landing.next();
+            self.settled(opened)?;
+        }
+        let mut results = Vec::with_capacity(self.statements.len());
+        for index in 0..self.statements.len() {
+            let (answer, tag) = (landing.next(), landing.tag(index + skipped + 1));
+            let sql = &self.batch.statements[index].sql;
+            let failed = match answer {
+                Some(Ok(Answer::Rows(rows))) if !controls_transaction(&tag) => {
+                    results.push(result_set(&self.statements[index], rows, &tag));
+                    continue;
+                }
+                Some(Ok(_)) => was_controlled(),
+                Some(Err(failure)) => self.before_commit(failure, sql),
+                None => self.lease.deadline_passed(),
+            };
+            return Err(failed.with_failed_statement(index));
+        }
+        Ok(results)
+    }
+
+    /// A statement that the database itself says failed took its commit with it, even where the server
+    /// crashed; one without an answer may not have.
+    fn before_commit(&mut self, failure: Failure, sql: &str) -> Error {
+        let replied = matches!(&failure, Failure::Driver(error) if error.as_db_error().is_some());
+        let reads = self.lease.reads;
+        self.lease.reads |= replied;
+        let error = self.lease.misfortune(failure, sql);
+        self.lease.reads = reads;
+        error
+    }
+
+    fn settled(&mut self, answer: Option<std::result::Result<Answer, Failure>>) -> Result<()> {
+        match answer {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(failure)) => Err(self.before_commit(failure, "")),
+            None => Err(self.lease.deadline_passed()),
+        }
+    }
+}
+
+/// The result of one statement.
+pub(super) fn result_set(
+    prepared: &Prepared,
+    rows: Vec<crate::value::Row>,
+    tag: &str,
+) -> ResultSet {
+    let ended = completion(tag);
+    ResultSet {
+        has_columns: prepared.columns.is_some(),
+        columns: prepared.columns.clone().unwrap_or_default(),
+        rows,
+        rows_affected: ended.rows_affected,
+        command: ended.command,
+    }
+}
+
+fn finished(
+    results: Vec<ResultSet>,
+    room: &Room,
+    outcome: Result<Outcome>,
+) -> std::result::Result<BatchResult, (Error, bool)> {
+    let outcome = outcome.map_err(|error| (error, false))?;
+    match room.exceeded() {
+        Some(message) => Err((too_large(message).with_outcome(outcome), false)),
+        None => Ok(BatchResult { results, replayed: false }),
+    }
+}
+
+pub(super) fn too_large(message: String) -> Error {
+    Error::new(ErrorKind::ResultTooLarge, message)
+        .with_hint("Select less, use StreamQuery or Transact, or raise max_rows and max_bytes.")
 }

@@ -14,6 +14,9 @@ use crate::pool::Manager;
 /// a silent ROLLBACK.
 pub(super) const COMMIT: &str = "SAVEPOINT rowgate_guard; COMMIT";
 
+/// An answer, unless it did not come before the deadline.
+type Answered = Option<std::result::Result<Answer, Failure>>;
+
 /// How long to wait between two attempts to ask.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a commit without an answer is asked for at most, once its deadline has passed.
@@ -41,8 +44,16 @@ pub(super) fn begin(mode: TransactionMode) -> String {
 
 /// Whether a command tag shows that a statement's text controlled the transaction after all.
 pub(super) fn controls_transaction(tag: &str) -> bool {
-    ["COMMIT", "ROLLBACK", "BEGIN", "START TRANSACTION", "PREPARE TRANSACTION", "SAVEPOINT", "RELEASE"]
-        .contains(&tag)
+    [
+        "COMMIT",
+        "ROLLBACK",
+        "BEGIN",
+        "START TRANSACTION",
+        "PREPARE TRANSACTION",
+        "SAVEPOINT",
+        "RELEASE",
+    ]
+    .contains(&tag)
 }
 
 /// The error of a unit whose own text controlled its transaction: a part may be applied.
@@ -66,17 +77,15 @@ impl Lease {
     pub(super) async fn commit(mut self, deadline: Deadline, incarnation: &str) -> Result<()> {
         let room = Room::new(0, 0);
         let steps = vec![Step::Script(CURRENT.to_owned()), Step::Script(COMMIT.to_owned())];
-        let landing = self.fly(deadline, Flight { steps, room: &room, commits: true }).await;
-        let mut answers = landing.answers.into_iter();
-        let (number, committed) = (answers.next(), answers.next());
-        self.conclude(number, committed, incarnation, deadline).await
+        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: true }).await;
+        let ended = (landing.next(), landing.next());
+        self.conclude(ended, incarnation, deadline).await
     }
 
     /// Ends with what the request for the transaction's number and the commit were answered.
     pub(super) async fn conclude(
         mut self,
-        number: Option<std::result::Result<Answer, Failure>>,
-        committed: Option<std::result::Result<Answer, Failure>>,
+        (number, committed): (Answered, Answered),
         incarnation: &str,
         deadline: Deadline,
     ) -> Result<()> {
@@ -87,7 +96,7 @@ impl Lease {
                 self.reads = true;
                 None
             }
-            Some(Ok(Answer::Rows(..)) | Err(_)) | None => None,
+            Some(Ok(Answer::Rows(_)) | Err(_)) | None => None,
         };
         let error = match committed {
             Some(Ok(_)) => return Ok(()),
@@ -118,7 +127,8 @@ impl Lease {
         match shared.ask_until_known(&token, deadline).await {
             UnitState::Applied => Ok(()),
             UnitState::NotApplied => {
-                let message = format!("the connection to database \"{}\" was lost", shared.database);
+                let message =
+                    format!("the connection to database \"{}\" was lost", shared.database);
                 Err(Error::new(ErrorKind::ConnectionLost, message)
                     .with_retry_after(Duration::from_millis(20)))
             }
@@ -176,11 +186,8 @@ mod tests {
 
     #[test]
     fn a_transaction_is_opened_as_it_was_asked_for() {
-        let mode = |isolation, read_only, deferrable| TransactionMode {
-            isolation,
-            read_only,
-            deferrable,
-        };
+        let mode =
+            |isolation, read_only, deferrable| TransactionMode { isolation, read_only, deferrable };
         let cases = [
             (mode(None, false, false), "BEGIN"),
             (mode(None, true, false), "BEGIN READ ONLY; SELECT 1"),

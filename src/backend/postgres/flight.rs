@@ -1,6 +1,8 @@
 //! Requests that are sent together and answered in order: one round trip for all of them.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 
@@ -20,7 +22,7 @@ pub(super) enum Step<'a> {
     /// Statements without parameters, of our own making.
     Script(String),
     /// A prepared statement.
-    Statement(&'a Prepared, Vec<Parameter<'a>>),
+    Statement(Arc<Prepared>, Vec<Parameter<'a>>),
 }
 
 /// Requests to send together.
@@ -33,12 +35,33 @@ pub(super) struct Flight<'a> {
 
 /// What came back.
 pub(super) struct Landing {
-    /// In order, as far as they came.
-    pub(super) answers: Vec<Result<Answer, Failure>>,
-    /// Whether the deadline passed and the rest did not come in time.
-    pub(super) overdue: bool,
-    /// The last command tag of each request that was answered.
-    pub(super) tags: Vec<String>,
+    answers: VecDeque<Result<Answer, Failure>>,
+    tags: Vec<String>,
+}
+
+impl Landing {
+    /// `answers` as far as they came before the deadline; `tags` of the requests that were answered.
+    pub(super) fn new(answers: Vec<Result<Answer, Failure>>, tags: Vec<String>) -> Self {
+        Self { answers: answers.into(), tags }
+    }
+
+    /// The next answer; `None` when it did not come before the deadline.
+    pub(super) fn next(&mut self) -> Option<Result<Answer, Failure>> {
+        self.answers.pop_front()
+    }
+
+    /// Takes out the failure at a place, when there is one.
+    pub(super) fn fail_at(&mut self, index: usize) -> Option<Failure> {
+        match self.answers.get(index) {
+            Some(Err(_)) => self.answers.remove(index)?.err(),
+            Some(Ok(_)) | None => None,
+        }
+    }
+
+    /// The last command tag of a request, by its place; empty when it has none.
+    pub(super) fn tag(&self, index: usize) -> String {
+        self.tags.get(index).cloned().unwrap_or_default()
+    }
 }
 
 /// What a request was answered.
@@ -46,8 +69,8 @@ pub(super) struct Landing {
 pub(super) enum Answer {
     /// To a script: the first value of its first row.
     Script(Option<String>),
-    /// To a statement: its rows, none where the room was used up, and the count of its command.
-    Rows(Vec<Row>, u64),
+    /// To a statement: its rows, as far as there was room.
+    Rows(Vec<Row>),
 }
 
 /// Why a request was not answered.
@@ -150,12 +173,13 @@ fn request<'a>(
             let mut rows = Box::pin(rows.map_err(Failure::Driver)?);
             let mut kept = Vec::new();
             while let Some(row) = rows.next().await {
-                let row = decode(prepared, &row.map_err(Failure::Driver)?).map_err(Failure::Ours)?;
+                let row =
+                    decode(&prepared, &row.map_err(Failure::Driver)?).map_err(Failure::Ours)?;
                 if room.take(&row) {
                     kept.push(row);
                 }
             }
-            Ok(Answer::Rows(kept, rows.rows_affected().unwrap_or_default()))
+            Ok(Answer::Rows(kept))
         }),
     }
 }

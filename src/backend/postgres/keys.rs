@@ -9,8 +9,10 @@ use std::time::Duration;
 use prost::Message;
 
 use super::codec;
+use super::commit::COMMIT;
 use super::flight::{Answer, Flight, Room, Step};
 use super::lease::Lease;
+use super::token::CURRENT;
 use crate::backend::{BatchResult, IdempotencyKey};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -42,13 +44,12 @@ impl KeyTable {
                  values ($1, $2, $3, now() + make_interval(secs => $4))"
             ),
             store: format!("update {table} set response = $3 {row}"),
-            read: format!(
-                "select request_hash, response, expires_at < now() from {table} {row}"
-            ),
+            read: format!("select request_hash, response, expires_at < now() from {table} {row}"),
             forget: format!("delete from {table} {row} and expires_at < now()"),
             expire: format!(
-                "delete from {table} where ctid = any (array(select ctid from {table} \
-                 where expires_at < now() limit {EXPIRED_AT_ONCE} for update skip locked))"
+                "with expired as (delete from {table} where ctid = any (array(select ctid from {table} \
+                 where expires_at < now() limit {EXPIRED_AT_ONCE} for update skip locked)) returning 1) \
+                 select count(*) from expired"
             ),
             retention,
         }
@@ -99,8 +100,7 @@ impl Claimed {
             return Ok(());
         }
         let message = "another request was sent under this idempotency key";
-        Err(Error::new(ErrorKind::KeyReused, message)
-            .with_hint("Use a new key for a new request."))
+        Err(Error::new(ErrorKind::KeyReused, message).with_hint("Use a new key for a new request."))
     }
 }
 
@@ -115,10 +115,10 @@ impl Lease {
         let prepared = self.prepare(deadline, sql).await?;
         let parameters = codec::encode(values, prepared.statement.params())?;
         let room = Room::new(u64::MAX, u64::MAX);
-        let steps = vec![Step::Statement(&prepared, parameters)];
-        let landing = self.fly(deadline, Flight { steps, room: &room, commits: false }).await;
-        match landing.answers.into_iter().next() {
-            Some(Ok(Answer::Rows(rows, _))) => Ok(rows),
+        let steps = vec![Step::Statement(prepared, parameters)];
+        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: false }).await;
+        match landing.next() {
+            Some(Ok(Answer::Rows(rows))) => Ok(rows),
             Some(Ok(Answer::Script(_))) => Ok(Vec::new()),
             Some(Err(failure)) => Err(self.misfortune(failure, sql)),
             None => Err(self.deadline_passed()),
@@ -128,11 +128,11 @@ impl Lease {
     /// The row under a key; `None` when there is none.
     pub(super) async fn claimed(
         &mut self,
-        key: &IdempotencyKey,
+        (caller, key): (&str, &str),
         deadline: Deadline,
     ) -> Result<Option<Claimed>> {
         let sql = self.shared().keys.read.clone();
-        let rows = self.execute(deadline, &sql, &naming(&key.caller, &key.key)).await?;
+        let rows = self.execute(deadline, &sql, &naming(caller, key)).await?;
         Ok(rows.into_iter().next().map(|row| {
             let mut values = row.values.into_iter().map(|value| value.kind);
             let mut bytes = || match values.next().flatten() {
@@ -152,12 +152,89 @@ impl Lease {
     }
 }
 
+/// What stands in the way of a claim.
+pub(super) enum Conflict {
+    /// The unit was applied before, with these results.
+    Replayed(BatchResult),
+    /// Nothing any more.
+    Gone,
+}
+
+impl Lease {
+    /// What follows from a claim that failed: its transaction is rolled back, and the row that was there
+    /// before is read.
+    pub(super) async fn claim_failed(
+        &mut self,
+        error: Error,
+        key: &IdempotencyKey,
+        deadline: Deadline,
+    ) -> Result<Conflict> {
+        let Some(row) = self.standing(error, key, deadline).await? else {
+            return Ok(Conflict::Gone);
+        };
+        row.replay(key).map(Conflict::Replayed)
+    }
+
+    /// The row that made a claim fail; `None` when it is gone, or had expired and is gone now.
+    pub(super) async fn standing(
+        &mut self,
+        error: Error,
+        key: &IdempotencyKey,
+        deadline: Deadline,
+    ) -> Result<Option<Claimed>> {
+        match error.report().map(|report| report.sqlstate.as_str()) {
+            Some("55P03" | "57014") => return Err(in_progress()),
+            Some("23505") => {}
+            Some(_) | None => return Err(missing_table(error)),
+        }
+        self.run(deadline, "ROLLBACK").await?;
+        match self.claimed((&key.caller, &key.key), deadline).await? {
+            Some(row) if row.expired => {
+                self.forget(key, deadline).await?;
+                Ok(None)
+            }
+            row => Ok(row),
+        }
+    }
+
+    /// Stores the response under the key, when there is one, and commits.
+    pub(super) async fn store_and_commit(
+        mut self,
+        key: Option<&IdempotencyKey>,
+        results: &[ResultSet],
+        incarnation: &str,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let Some(key) = key else { return self.commit(deadline, incarnation).await };
+        let store = self.shared().keys.store.clone();
+        let prepared = self.prepare(deadline, &store).await?;
+        let mut values = naming(&key.caller, &key.key);
+        values.push(Value::bytes(stored(results)));
+        let parameters = codec::encode(&values, prepared.statement.params())?;
+        let mut steps = vec![Step::Statement(prepared, parameters)];
+        steps.extend([CURRENT, COMMIT].map(|sql| Step::Script(sql.to_owned())));
+        let room = Room::new(u64::MAX, u64::MAX);
+        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: true }).await;
+        let _stored = landing.next();
+        let ended = (landing.next(), landing.next());
+        self.conclude(ended, incarnation, deadline).await
+    }
+}
+
+/// Says of a table that is not there what to do.
+pub(super) fn missing_table(error: Error) -> Error {
+    match error.report().map(|report| report.sqlstate.as_str()) {
+        Some("42P01") => not_installed(),
+        Some(_) | None => error,
+    }
+}
+
 pub(super) fn in_progress() -> Error {
     let message = "the first call with this idempotency key is not over";
     Error::new(ErrorKind::KeyInProgress, message).with_retry_after(Duration::from_millis(100))
 }
 
-pub(super) fn not_installed() -> Error {
+fn not_installed() -> Error {
     let message = "the table of idempotency keys does not exist";
     Error::new(ErrorKind::FailedPrecondition, message)
         .with_condition("IDEMPOTENCY_NOT_INSTALLED")
@@ -184,11 +261,8 @@ mod tests {
     #[test]
     fn what_is_stored_is_replayed_to_the_same_request_only() {
         let results = vec![ResultSet { rows_affected: 3, ..Default::default() }];
-        let key = IdempotencyKey {
-            caller: String::new(),
-            key: "k".to_owned(),
-            request_hash: [7; 32],
-        };
+        let key =
+            IdempotencyKey { caller: String::new(), key: "k".to_owned(), request_hash: [7; 32] };
         let claimed = |hash: [u8; 32]| Claimed {
             request_hash: hash.to_vec(),
             response: Some(stored(&results)),

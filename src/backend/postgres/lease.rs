@@ -148,14 +148,12 @@ impl Lease {
         let first = wire.log_tags();
         let (connection, cancel) = self.begin();
         let landed = cancel.watch(deadline, fly(connection, steps, room, &mut answers)).await;
-        let lost = |answer: &std::result::Result<Answer, Failure>| {
-            matches!(answer, Err(Failure::Driver(error)) if error.as_db_error().is_none())
-        };
+        let lost = |answer: &std::result::Result<Answer, Failure>| matches!(answer, Err(Failure::Driver(error)) if error.as_db_error().is_none());
         self.busy = landed.is_none() || answers.iter().any(lost);
         if !self.busy {
             self.cancel.commit = None;
         }
-        Landing { answers, overdue: landed.is_none(), tags: wire.take_tags(first) }
+        Landing::new(answers, wire.take_tags(first))
     }
 
     /// What a failure in a flight means.

@@ -2,20 +2,29 @@
 //!
 //! `connect` opens a connection over the `tap`, which reads along what the driver hides (`wire`); the
 //! pool holds it as a `connection`; a caller works on it through a `lease`, which gives it back clean
-//! or not at all; `run` is a statement whose rows are being read.
+//! or not at all; `run` is a statement whose rows are being read. A unit of work is a `batch`, in one
+//! or two `flight`s or in `sequence`, or an interactive `transaction`; both end in `commit`, which tells
+//! the truth by `token`s and `keys`.
 
+mod batch;
 mod cancel;
 pub mod codec;
+mod commit;
 mod connect;
 mod connection;
 pub mod error;
+mod flight;
+mod keys;
 mod lease;
 mod redact;
 mod run;
+mod sequence;
 pub mod sqlstate;
 mod tap;
 mod tls;
+mod token;
 mod trace;
+mod transaction;
 mod wire;
 
 use std::sync::Arc;
@@ -26,24 +35,29 @@ use futures_util::future::BoxFuture;
 
 use crate::backend::{
     Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, RowStream, Statement,
-    Transaction, UnitHandle, UnitState,
+    Transaction, TransactionMode, UnitHandle, UnitState,
 };
 use crate::config::{Database, PostgresTarget};
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::pool::{Manager, Pool, PoolSnapshot};
+use crate::value::{Kind, Value};
 use connect::Connector;
 use connection::{Connection, Opener};
+use keys::KeyTable;
 use lease::{Lease, Shared};
 use run::Running;
+use token::Token;
 use trace::Verdicts;
-
-/// The first query pins the transaction's mode; without it `SET TRANSACTION READ WRITE` escapes.
-const BEGIN_READ_ONLY: &str = "BEGIN READ ONLY; SELECT 1";
+use transaction::Open;
 
 /// How many spoiled connections one call may meet: ended while idle, or without the statements that the
 /// driver counts on. Each is closed.
 const SPOILED_TRIES: usize = 8;
+
+/// How a single statement is run that must not write.
+const READ_ONLY: TransactionMode =
+    TransactionMode { isolation: None, read_only: true, deferrable: false };
 
 /// A statement that runs.
 type Started = (tokio_postgres::RowStream, Lease, Arc<connection::Prepared>);
@@ -52,9 +66,7 @@ type Started = (tokio_postgres::RowStream, Lease, Arc<connection::Prepared>);
 pub struct Postgres {
     shared: Arc<Shared>,
     pool: Pool<Opener>,
-    prober: Opener,
     probe: tokio::sync::Mutex<Option<Connection>>,
-    verdicts: Verdicts,
     statements: AtomicU64,
 }
 
@@ -71,15 +83,16 @@ impl Postgres {
         };
         Ok(Self {
             pool: Pool::new(name, &config.pool, opener()),
-            prober: opener(),
             probe: tokio::sync::Mutex::new(None),
-            verdicts: Verdicts::new(config.catalog_ttl),
             statements: AtomicU64::new(0),
             shared: Arc::new(Shared {
                 database: name.to_owned(),
                 connector: Arc::clone(&connector),
                 details: config.error_details,
                 resets: AtomicU64::new(0),
+                verdicts: Verdicts::new(config.catalog_ttl),
+                keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
+                opener: opener(),
             }),
         })
     }
@@ -97,7 +110,7 @@ impl Postgres {
                 Err((_, true)) if tries > 0 => tries -= 1,
                 Err((error, _)) => return Err(error),
                 Ok((rows, lease, prepared)) => {
-                    return Ok(Box::new(Running::new(rows, lease, prepared, statement)));
+                    return Ok(Box::new(Running::alone(rows, lease, prepared, statement)));
                 }
             }
         }
@@ -107,25 +120,24 @@ impl Postgres {
     async fn attempt(&self, statement: &Statement) -> Result<Started, (Error, bool)> {
         let acquired = self.lease(statement.deadline).await;
         let mut lease = acquired.map_err(|error| (error, false))?;
-        match self.start_on(&mut lease, statement).await {
+        match Self::start_on(&mut lease, statement).await {
             Ok((rows, prepared)) => Ok((rows, lease, prepared)),
             Err(error) => Err((error, lease.blameless)),
         }
     }
 
     async fn start_on(
-        &self,
         lease: &mut Lease,
         statement: &Statement,
     ) -> Result<(tokio_postgres::RowStream, Arc<connection::Prepared>)> {
         let Statement { sql, parameters, deadline, .. } = statement;
-        let verdict = lease.judge(&self.verdicts, &statement.analysis, *deadline).await?;
+        let verdict = lease.judge(&statement.analysis, *deadline).await?;
         let prepared = lease.prepare(*deadline, sql).await?;
         let parameters = codec::encode(parameters, prepared.statement.params())?;
         lease.trace = verdict.trace;
         if statement.read_only {
             lease.read_only = true;
-            lease.run(*deadline, BEGIN_READ_ONLY).await?;
+            lease.run(*deadline, &commit::begin(READ_ONLY)).await?;
         } else {
             lease.reads = verdict.reads;
         }
@@ -133,9 +145,70 @@ impl Postgres {
         Ok((rows, prepared))
     }
 
+    async fn run_batch(&self, batch: &Batch) -> Result<BatchResult> {
+        self.statements.fetch_add(u64::try_from(batch.statements.len()).unwrap_or(0), Relaxed);
+        let mut tries = SPOILED_TRIES;
+        loop {
+            let mut lease = self.lease(batch.deadline).await?;
+            lease.read_only = batch.mode.read_only;
+            match batch::run(batch, lease).await {
+                Err((_, true)) if tries > 0 => tries -= 1,
+                ended => return ended.map_err(|(error, _)| error),
+            }
+        }
+    }
+
+    async fn open_transaction(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
+        let mut tries = SPOILED_TRIES;
+        loop {
+            let mut lease = self.lease(request.deadline).await?;
+            lease.read_only = request.mode.read_only;
+            match Open::begin(lease, &request).await {
+                Err((_, true)) if tries > 0 => tries -= 1,
+                Ok(open) => return Ok(Box::new(open)),
+                Err((error, _)) => return Err(error),
+            }
+        }
+    }
+
+    async fn state(&self, handle: UnitHandle, deadline: Deadline) -> Result<UnitState> {
+        let (caller, key) = match handle {
+            UnitHandle::Token(token) => {
+                let token = Token::parse(&token)?;
+                let asked = self.shared.ask(&token);
+                let answer = tokio::time::timeout_at(deadline.instant().into(), asked).await;
+                return answer.unwrap_or(Ok(UnitState::Unknown));
+            }
+            UnitHandle::Key { caller, key } => (caller, key),
+        };
+        let mut lease = self.lease(deadline).await?;
+        let row = lease.claimed((&caller, &key), deadline).await.map_err(keys::missing_table)?;
+        Ok(match row {
+            Some(row) if !row.expired => UnitState::Applied,
+            Some(_) | None => UnitState::NotApplied,
+        })
+    }
+
+    async fn expire_keys(&self, deadline: Deadline) -> Result<u64> {
+        let mut lease = self.lease(deadline).await?;
+        let rows = match lease.execute(deadline, &self.shared.keys.expire, &[]).await {
+            Err(error) if error.report().is_some_and(|report| report.sqlstate == "42P01") => {
+                return Ok(0);
+            }
+            rows => rows?,
+        };
+        let first = rows.first().and_then(|row| row.values.first());
+        Ok(match first {
+            Some(Value { kind: Some(Kind::Int64Value(count)) }) => {
+                u64::try_from(*count).unwrap_or_default()
+            }
+            Some(_) | None => 0,
+        })
+    }
+
     async fn describe_on_a_lease(&self, request: DescribeRequest) -> Result<Description> {
         let mut lease = self.lease(request.deadline).await?;
-        let verdict = lease.judge(&self.verdicts, &request.analysis, request.deadline).await?;
+        let verdict = lease.judge(&request.analysis, request.deadline).await?;
         let prepared = lease.prepare(request.deadline, &request.sql).await?;
         // The planner may call what is immutable.
         lease.trace = verdict.trace;
@@ -159,7 +232,7 @@ impl Postgres {
             *probe = Some(connection);
             return Ok(());
         }
-        *probe = Some(self.prober.connect().await?);
+        *probe = Some(self.shared.opener.connect().await?);
         Ok(())
     }
 }
@@ -173,24 +246,20 @@ impl Backend for Postgres {
         Box::pin(self.start(statement))
     }
 
-    fn execute_batch(&self, _batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
-        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+    fn execute_batch(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
+        Box::pin(async move { self.run_batch(&batch).await })
     }
 
-    fn begin(&self, _request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
-        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+    fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
+        Box::pin(self.open_transaction(request))
     }
 
-    fn outcome(
-        &self,
-        _handle: UnitHandle,
-        _deadline: Deadline,
-    ) -> BoxFuture<'_, Result<UnitState>> {
-        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+    fn outcome(&self, handle: UnitHandle, deadline: Deadline) -> BoxFuture<'_, Result<UnitState>> {
+        Box::pin(self.state(handle, deadline))
     }
 
-    fn delete_expired_keys(&self, _deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+    fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(self.expire_keys(deadline))
     }
 
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {

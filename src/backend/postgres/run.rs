@@ -29,10 +29,36 @@ pub(super) struct Running<L> {
     timer: Pin<Box<Sleep>>,
     cancelled: bool,
     over: bool,
+    /// Whether it is one of several in a transaction that goes on.
+    within: bool,
 }
 
-impl Running {
-    pub(super) fn new(
+impl Running<Lease> {
+    /// A statement that is a call of its own.
+    pub(super) fn alone(
+        rows: tokio_postgres::RowStream,
+        lease: Lease,
+        prepared: Arc<Prepared>,
+        statement: Arc<Statement>,
+    ) -> Self {
+        Self::new(rows, lease, prepared, statement)
+    }
+}
+
+impl<'a> Running<&'a mut Lease> {
+    /// A statement in a transaction.
+    pub(super) fn within(
+        rows: tokio_postgres::RowStream,
+        lease: &'a mut Lease,
+        prepared: Arc<Prepared>,
+        statement: Arc<Statement>,
+    ) -> Self {
+        Self { within: true, ..Self::new(rows, lease, prepared, statement) }
+    }
+}
+
+impl<L: BorrowMut<Lease>> Running<L> {
+    fn new(
         rows: tokio_postgres::RowStream,
         lease: L,
         prepared: Arc<Prepared>,
@@ -46,7 +72,12 @@ impl Running {
             statement,
             cancelled: false,
             over: false,
+            within: false,
         }
+    }
+
+    fn lease(&mut self) -> &mut Lease {
+        self.lease.borrow_mut()
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<tokio_postgres::Row>>> {

@@ -22,20 +22,29 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) async fn begin(mut lease: Lease, request: BeginRequest) -> Result<Self> {
-        let BeginRequest { mode, key, deadline } = request;
-        let incarnation = lease.incarnation(deadline).await?;
-        lease.run(deadline, &begin(mode)).await?;
-        if let Some(key) = &key {
-            claim(&mut lease, key, deadline).await?;
+    /// Opens a transaction; an error says whether another connection may do better.
+    pub(super) async fn begin(
+        lease: Lease,
+        request: &BeginRequest,
+    ) -> std::result::Result<Self, (Error, bool)> {
+        let mut open = Self { lease, incarnation: String::new() };
+        match open.prepare(request).await {
+            Ok(()) => Ok(open),
+            Err(error) => Err((error, open.lease.blameless)),
         }
-        Ok(Self { lease, incarnation })
     }
 
-    async fn start<'a>(
-        &'a mut self,
-        statement: Arc<Statement>,
-    ) -> Result<Box<dyn RowStream + 'a>> {
+    async fn prepare(&mut self, request: &BeginRequest) -> Result<()> {
+        let BeginRequest { mode, key, deadline } = request;
+        self.incarnation = self.lease.incarnation(*deadline).await?;
+        self.lease.run(*deadline, &begin(*mode)).await?;
+        match key {
+            Some(key) => claim(&mut self.lease, key, *deadline).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn start<'a>(&'a mut self, statement: Arc<Statement>) -> Result<Box<dyn RowStream + 'a>> {
         let lease = &mut self.lease;
         let Statement { sql, parameters, analysis, deadline, .. } = &*statement;
         let verdict = lease.judge(analysis, *deadline).await?;
@@ -51,28 +60,15 @@ impl Open {
 async fn claim(lease: &mut Lease, key: &IdempotencyKey, deadline: Deadline) -> Result<()> {
     let shared = Arc::clone(lease.shared());
     let values = shared.keys.claiming(key);
-    let claimed = match lease.execute(deadline, &shared.keys.claim, &values).await {
-        Ok(_rows) => return Ok(()),
-        Err(error) => error,
+    let Err(error) = lease.execute(deadline, &shared.keys.claim, &values).await else {
+        return Ok(());
     };
-    match claimed.report().map(|report| report.sqlstate.as_str()) {
-        Some("42P01") => Err(keys::not_installed()),
-        Some("55P03" | "57014") => Err(keys::in_progress()),
-        Some("23505") => {
-            lease.run(deadline, "ROLLBACK").await?;
-            let Some(row) = lease.claimed(key, deadline).await? else {
-                return Err(keys::in_progress());
-            };
-            if row.expired {
-                lease.forget(key, deadline).await?;
-                return Err(keys::in_progress());
-            }
-            row.check(key)?;
-            let message = "the transaction with this idempotency key was applied before";
-            Err(Error::new(ErrorKind::KeyApplied, message).with_outcome(Outcome::Applied))
-        }
-        Some(_) | None => Err(claimed),
-    }
+    let Some(row) = lease.standing(error, key, deadline).await? else {
+        return Err(keys::in_progress());
+    };
+    row.check(key)?;
+    let message = "the transaction with this idempotency key was applied before";
+    Err(Error::new(ErrorKind::KeyApplied, message).with_outcome(Outcome::Applied))
 }
 
 impl Transaction for Open {

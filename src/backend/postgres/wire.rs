@@ -23,6 +23,8 @@ pub(super) struct Wire {
     copying: AtomicBool,
     key: Mutex<[u8; 8]>,
     tag: Mutex<String>,
+    /// While it is kept: the last command tag of each request, with the request's number.
+    log: Mutex<Option<Vec<(u64, String)>>>,
     statements: Mutex<Statements>,
     any_text: AtomicBool,
     lost_a_statement: AtomicBool,
@@ -68,6 +70,33 @@ impl Wire {
     /// The last command tag, as in `INSERT 0 5`.
     pub(super) fn tag(&self) -> String {
         self.tag.lock().clone()
+    }
+
+    /// Starts to keep the last command tag of each request; returns the number of the next one.
+    pub(super) fn log_tags(&self) -> u64 {
+        *self.log.lock() = Some(Vec::new());
+        self.begun() + 1
+    }
+
+    /// The last command tag of each request from `first` on that was answered; empty where it had none.
+    pub(super) fn take_tags(&self, first: u64) -> Vec<String> {
+        let log = self.log.lock().take().unwrap_or_default();
+        let answered = self.answered();
+        let tag = |number| log.iter().rev().find(|(of, _)| *of == number);
+        (first..=answered)
+            .map(|number| tag(number).map(|(_, tag)| tag.clone()).unwrap_or_default())
+            .collect()
+    }
+
+    /// The number of the last request of which something was sent, from 1.
+    pub(super) fn begun(&self) -> u64 {
+        self.requests.load(SeqCst)
+    }
+
+    /// The number of the last request that was answered, from 1.
+    pub(super) fn answered(&self) -> u64 {
+        // The first answer is to the startup, which is no request.
+        self.answers.load(SeqCst).saturating_sub(1)
     }
 
     /// Process and secret, as a cancel names them.
@@ -170,9 +199,13 @@ impl Wire {
             }
             b'C' => {
                 let text = head.split(|byte| *byte == 0).next().unwrap_or_default();
+                let text = String::from_utf8_lossy(text);
+                if let Some(log) = &mut *self.log.lock() {
+                    log.push((self.answered() + 1, text.clone().into_owned()));
+                }
                 let mut tag = self.tag.lock();
                 tag.clear();
-                tag.push_str(&String::from_utf8_lossy(text));
+                tag.push_str(&text);
             }
             b'I' => self.tag.lock().clear(),
             b'G' | b'H' | b'W' => self.copying.store(true, SeqCst),
