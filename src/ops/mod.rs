@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::engine::{Database, Engine};
+use crate::pool::CloseReason;
 
 /// Connections of operators: a few probes and a scraper.
 const MAX_CONNECTIONS: usize = 128;
@@ -139,6 +140,7 @@ async fn show(State(status): State<Status>) -> Json<Value> {
 
 fn database(database: &Database) -> Value {
     let pool = database.backend().pool();
+    let closed = |reason| pool.closed_because(reason);
     json!({
         "name": database.name(),
         "backend": database.backend().name(),
@@ -153,13 +155,26 @@ fn database(database: &Database) -> Value {
             "waiting": pool.waiting,
             "acquired": pool.acquired,
             "waited": pool.waited,
+            "wait_time_ms": milliseconds(pool.wait_time),
+            "oldest_wait_ms": pool.oldest_wait.map(milliseconds),
             "timeouts": pool.timeouts,
+            "cancelled_waits": pool.cancelled_waits,
+            "rejected": pool.rejected,
             "opened": pool.opened,
             "connect_failures": pool.connect_failures,
+            "closed": {
+                "broken": closed(CloseReason::Broken),
+                "dirty": closed(CloseReason::Dirty),
+                "shutdown": closed(CloseReason::Shutdown),
+            },
             "statements": pool.statements,
             "resets": pool.resets,
         },
     })
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

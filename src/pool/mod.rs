@@ -201,6 +201,7 @@ impl<M: Manager> Pool<M> {
 /// The error of a caller that comes after the end.
 fn shutting_down(database: &str) -> Error {
     Error::new(ErrorKind::ShuttingDown, format!("database \"{database}\" is shutting down"))
+        .with_retry_after(queue::RETRY_AFTER)
 }
 
 #[cfg(test)]

@@ -64,6 +64,15 @@ pub struct PoolSnapshot {
     pub resets: u64,
 }
 
+impl PoolSnapshot {
+    /// Connections closed for a reason.
+    #[must_use]
+    pub fn closed_because(&self, reason: CloseReason) -> u64 {
+        let position = CloseReason::ALL.iter().position(|each| *each == reason);
+        position.map_or(0, |position| self.closed[position])
+    }
+}
+
 /// The counters behind a snapshot.
 #[derive(Debug)]
 pub(super) struct Counters {

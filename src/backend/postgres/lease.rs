@@ -245,6 +245,12 @@ impl Lease {
                 super::error::is_stale_statement(reported) || super::error::is_terminated(reported);
             self.broken |= self.blameless || super::error::ends_connection(reported);
             let mapped = super::error::from_statement(reported, sql, self.shared.details);
+            if mapped.kind() == ErrorKind::DeadlineExceeded && self.cancel.is_sent() {
+                return Error::new(
+                    ErrorKind::DeadlineExceeded,
+                    "the deadline passed; the statement was cancelled",
+                );
+            }
             if mapped.kind() == ErrorKind::ReadOnly && !self.read_only {
                 self.broken = true;
                 return self.not_primary().with_cause(error);
