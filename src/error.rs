@@ -298,6 +298,20 @@ impl Error {
         self
     }
 
+    /// Gives the field that is to blame another path, in the message as well.
+    #[must_use]
+    pub fn with_field(mut self, path: impl FnOnce(&str) -> String) -> Self {
+        if let Some(violation) = &mut self.0.violation {
+            let path = path(&violation.field);
+            let rest = self.0.message.strip_prefix(violation.field.as_str());
+            if let Some(rest) = rest.filter(|rest| rest.starts_with(':')) {
+                self.0.message = format!("{path}{rest}").into();
+            }
+            violation.field = path;
+        }
+        self
+    }
+
     /// When to try again.
     #[must_use]
     pub fn with_retry_after(mut self, delay: Duration) -> Self {
@@ -309,6 +323,13 @@ impl Error {
     #[must_use]
     pub fn with_failed_statement(mut self, index: usize) -> Self {
         self.0.failed_statement = u32::try_from(index).ok();
+        self
+    }
+
+    /// The same of a statement that stands alone in its request.
+    #[must_use]
+    pub fn without_failed_statement(mut self) -> Self {
+        self.0.failed_statement = None;
         self
     }
 

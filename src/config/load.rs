@@ -624,6 +624,35 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_transactions_and_retries_reach_their_database() {
+        let config = load_from(&[
+            ("idempotency.table", "ops.keys"),
+            ("idempotency.retention", "2h"),
+            ("databases.main.max_batch", "7"),
+            ("databases.main.pool.transaction_share", "0.25"),
+            ("databases.main.retry.max_attempts", "5"),
+            ("databases.main.retry.budget", "0"),
+            ("databases.main.retry.conflict_max_backoff", "1s"),
+            ("databases.main.transaction.idle_timeout", "3s"),
+        ])
+        .unwrap();
+        let main = &config.databases["main"];
+        assert_eq!(main.idempotency.table, "ops.keys");
+        assert_eq!(main.idempotency.retention, Duration::from_secs(7200));
+        assert_eq!((main.max_batch, main.retry.max_attempts), (7, 5));
+        assert_eq!((main.pool.transaction_share, main.retry.budget), (0.25, 0.0));
+        assert_eq!(main.retry.conflict_max_backoff, Duration::from_secs(1));
+        assert_eq!(main.retry.conflict_initial_backoff, Duration::from_millis(2));
+        assert_eq!(main.transaction.idle_timeout, Duration::from_secs(3));
+        let problems = load_from(&[
+            ("databases.main.retry.budget", "10"),
+            ("databases.main.retry.max_attempts", "0"),
+            ("idempotency.retention", "1s"),
+        ]);
+        assert_eq!(problems.unwrap_err().iter().count(), 3);
+    }
+
+    #[test]
     fn the_effective_configuration_is_toml_and_lists_every_key() {
         let loaded =
             load(&Inputs::new(Environment::of(&[("DATABASE_URL", "postgres://me@h/d")]))).unwrap();

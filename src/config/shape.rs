@@ -422,6 +422,20 @@ mod tests {
     }
 
     #[test]
+    fn shares_are_from_nothing_to_all() {
+        for (text, share) in [("0", 0.0), ("0.8", 0.8), (" 1 ", 1.0), ("1e-1", 0.1)] {
+            assert_eq!(parsed(&Share, text), Ok(share), "{text}");
+        }
+        assert_eq!(Share.parse(&Raw::Number("0.5".to_owned())).ok(), Some(0.5));
+        for text in ["", "-0.1", "1.1", "80%", "NaN", "inf", "most"] {
+            assert!(parsed(&Share, text).is_err(), "{text}");
+        }
+        for (share, text) in [(0.0, "0.0"), (0.1, "0.1"), (1.0, "1.0")] {
+            assert_eq!(Share.show(&share), text);
+        }
+    }
+
+    #[test]
     fn what_is_shown_reads_back() {
         let text = "a \"quoted\" \\ line\n\twith \u{7f} and ü";
         let toml = format!("k = {}", Text.show(&text.to_owned()));

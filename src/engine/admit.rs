@@ -4,14 +4,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Database;
-use crate::backend::Statement;
+use crate::backend::{IsolationLevel, Statement, TransactionMode};
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, FieldViolation, Result};
 use crate::sql::Analysis;
-use crate::value::proto::{AccessMode, QueryOptions, QueryRequest};
+use crate::value::proto::{
+    AccessMode, IsolationLevel as WireIsolation, QueryOptions, QueryRequest, TransactionOptions,
+    Value,
+};
 
 /// The longest tag, in characters.
 const MAX_TAG: usize = 64;
+
+/// The longest idempotency key, in characters.
+const MAX_KEY: usize = 128;
 
 /// The bounds of one result.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +27,15 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
+    /// These, or what the options ask for where that is less; 0 asks for nothing.
+    pub(super) fn lowered(self, options: &QueryOptions) -> Self {
+        let lower = |own: u64, server: u64| if own == 0 { server } else { own.min(server) };
+        Self {
+            rows: lower(options.max_rows, self.rows),
+            bytes: lower(options.max_bytes, self.bytes),
+        }
+    }
+
     /// The error of a result that is over them.
     pub(super) fn exceeded(self, rows: u64, bytes: u64) -> Option<Error> {
         let message = if rows > self.rows {
@@ -35,6 +50,43 @@ impl Bounds {
     }
 }
 
+/// Where in its request a statement stands: the paths of its fields, and what to do instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The request is the statement.
+    Request,
+    /// In a batch, from 0.
+    Batch(usize),
+}
+
+impl Place {
+    /// The path of one of the statement's fields.
+    pub(super) fn field(self, name: &str) -> String {
+        match self {
+            Self::Request => name.to_owned(),
+            Self::Batch(index) => format!("statements[{index}].{name}"),
+        }
+    }
+
+    /// Says where the statement stands that an error is about.
+    fn blame(self, error: Error) -> Error {
+        match self {
+            Self::Request => error,
+            Self::Batch(index) => error.with_failed_statement(index),
+        }
+    }
+
+    fn instead_of_control(self) -> &'static str {
+        match self {
+            Self::Request => {
+                "Each call is a transaction of its own: send the statement alone, several with \
+                 ExecuteBatch, or open a transaction with Transact."
+            }
+            Self::Batch(_) => "The batch is one transaction: leave the statement out.",
+        }
+    }
+}
+
 impl Database {
     /// Checks a query and turns it into a statement with its bounds; 0 in the options means `server`.
     pub(super) fn prepare(
@@ -43,43 +95,55 @@ impl Database {
         grpc_timeout: Option<Duration>,
         server: Bounds,
     ) -> Result<(Statement, Bounds)> {
-        let analysis = self.admit(&query.sql)?;
-        for (index, parameter) in query.parameters.iter().enumerate() {
-            if parameter.kind.is_none() {
-                let field = format!("parameters[{index}]");
-                let description = "no kind is set; set null_value for NULL";
-                return Err(Error::field(ErrorKind::InvalidParameter, field, description));
-            }
-        }
+        let analysis = self.admit_statement(&query.sql, &query.parameters, Place::Request)?;
         let options = query.options.unwrap_or_default();
-        let read_only = check(&options)?;
+        check_tag(&options.tag, "options.tag")?;
+        let read_only = read_only(options.access_mode, "options.access_mode")?;
         let timeout = timeout(&options)?;
-        let lower = |own: u64, server: u64| if own == 0 { server } else { own.min(server) };
-        let bounds = Bounds {
-            rows: lower(options.max_rows, server.rows),
-            bytes: lower(options.max_bytes, server.bytes),
-        };
         let deadline = self.deadline(Instant::now(), grpc_timeout, timeout);
         let QueryRequest { sql, parameters, .. } = query;
-        Ok((Statement { sql, parameters, analysis, read_only, deadline }, bounds))
+        let statement = Statement { sql, parameters, analysis, read_only, deadline };
+        Ok((statement, server.lowered(&options)))
     }
 
     /// Checks a statement's text.
     pub(super) fn admit(&self, sql: &str) -> Result<Arc<Analysis>> {
+        self.admit_statement(sql, &[], Place::Request)
+    }
+
+    /// Checks a statement's text and its parameters.
+    pub(super) fn admit_statement(
+        &self,
+        sql: &str,
+        parameters: &[Value],
+        place: Place,
+    ) -> Result<Arc<Analysis>> {
+        let refuse = |kind, field: &str, description: &str| {
+            Err(place.blame(Error::field(kind, place.field(field), description)))
+        };
         if sql.trim().is_empty() {
-            return Err(Error::field(ErrorKind::InvalidSql, "sql", "the statement is empty"));
+            return refuse(ErrorKind::InvalidSql, "sql", "the statement is empty");
         }
         if sql.contains('\0') {
-            return Err(Error::field(ErrorKind::InvalidSql, "sql", "it holds a NUL character"));
+            return refuse(ErrorKind::InvalidSql, "sql", "it holds a NUL character");
         }
         let analysis = self.analyzer.analyze(sql);
         if let Some(keyword) = analysis.transaction_control {
             let message =
                 format!("{keyword} controls transactions, which SQL text may not do here");
-            return Err(Error::new(ErrorKind::TransactionControl, message)
-                .with_hint("Each call is a transaction of its own: send the statement alone."));
+            let violation =
+                FieldViolation { field: place.field("sql"), description: message.clone() };
+            let error = Error::new(ErrorKind::TransactionControl, message);
+            let error = error.with_violation(violation).with_hint(place.instead_of_control());
+            return Err(place.blame(error));
         }
-        Ok(analysis)
+        match parameters.iter().position(|parameter| parameter.kind.is_none()) {
+            None => Ok(analysis),
+            Some(index) => {
+                let description = "no kind is set; set null_value for NULL";
+                refuse(ErrorKind::InvalidParameter, &format!("parameters[{index}]"), description)
+            }
+        }
     }
 
     /// When a call must have ended.
@@ -93,30 +157,78 @@ impl Database {
     }
 }
 
-/// Checks the options that are not bounds; returns whether writes must be refused.
-fn check(options: &QueryOptions) -> Result<bool> {
+/// Checks a label for logs and metrics.
+pub(super) fn check_tag(tag: &str, field: &str) -> Result<()> {
     let of_tag = |c: char| c.is_ascii_alphanumeric() || "_.:/-".contains(c);
-    if options.tag.len() > MAX_TAG || !options.tag.chars().all(of_tag) {
-        let description = "a tag has 1 to 64 characters of A-Z a-z 0-9 _ . : / -";
-        return Err(Error::field(ErrorKind::InvalidOption, "options.tag", description));
+    if tag.len() <= MAX_TAG && tag.chars().all(of_tag) {
+        return Ok(());
     }
-    match AccessMode::try_from(options.access_mode) {
+    let description = "a tag has 1 to 64 characters of A-Z a-z 0-9 _ . : / -";
+    Err(Error::field(ErrorKind::InvalidOption, field, description))
+}
+
+/// Checks an idempotency key that is set.
+pub(super) fn check_key(key: &str, field: &str) -> Result<()> {
+    if key.len() <= MAX_KEY && key.chars().all(|c| matches!(c, ' '..='~')) {
+        return Ok(());
+    }
+    let description = "a key has 1 to 128 printable ASCII characters";
+    Err(Error::field(ErrorKind::InvalidOption, field, description))
+}
+
+/// Whether writes must be refused.
+pub(super) fn read_only(access_mode: i32, field: &str) -> Result<bool> {
+    match AccessMode::try_from(access_mode) {
         Ok(AccessMode::Unspecified | AccessMode::ReadWrite) => Ok(false),
         Ok(AccessMode::ReadOnly) => Ok(true),
-        Err(unknown) => {
-            Err(Error::field(ErrorKind::InvalidOption, "options.access_mode", unknown.to_string()))
+        Err(unknown) => Err(Error::field(ErrorKind::InvalidOption, field, unknown.to_string())),
+    }
+}
+
+/// The `timeout` of a call's options.
+pub(super) fn timeout(options: &QueryOptions) -> Result<Option<Duration>> {
+    positive(options.timeout, "options.timeout")
+}
+
+/// A duration that must be positive where it is set.
+pub(super) fn positive(
+    duration: Option<prost_types::Duration>,
+    field: &str,
+) -> Result<Option<Duration>> {
+    let Some(duration) = duration else { return Ok(None) };
+    match Duration::try_from(duration) {
+        Ok(duration) if !duration.is_zero() => Ok(Some(duration)),
+        Ok(_) | Err(_) => {
+            let name = field.rsplit('.').next().unwrap_or(field).replace('_', " ");
+            let article = if name.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+            let description = format!("{article} {name} must be positive");
+            Err(Error::field(ErrorKind::InvalidOption, field, description))
         }
     }
 }
 
-fn timeout(options: &QueryOptions) -> Result<Option<Duration>> {
-    let Some(timeout) = options.timeout else { return Ok(None) };
-    match Duration::try_from(timeout) {
-        Ok(timeout) if !timeout.is_zero() => Ok(Some(timeout)),
-        Ok(_) | Err(_) => Err(Error::field(
-            ErrorKind::InvalidOption,
-            "options.timeout",
-            "a timeout must be positive",
-        )),
+/// How a transaction is run; `root` is the path of the options, as in `transaction`.
+pub(super) fn transaction_mode(
+    options: &TransactionOptions,
+    root: &str,
+) -> Result<TransactionMode> {
+    let field = |name: &str| format!("{root}.{name}");
+    let isolation = match WireIsolation::try_from(options.isolation_level) {
+        Ok(WireIsolation::Unspecified) => None,
+        Ok(WireIsolation::ReadCommitted) => Some(IsolationLevel::ReadCommitted),
+        Ok(WireIsolation::RepeatableRead) => Some(IsolationLevel::RepeatableRead),
+        Ok(WireIsolation::Serializable) => Some(IsolationLevel::Serializable),
+        Err(unknown) => {
+            let description = unknown.to_string();
+            let kind = ErrorKind::InvalidOption;
+            return Err(Error::field(kind, field("isolation_level"), description));
+        }
+    };
+    let read_only = read_only(options.access_mode, &field("access_mode"))?;
+    let deferrable = options.deferrable;
+    if deferrable && !(isolation == Some(IsolationLevel::Serializable) && read_only) {
+        let description = "only SERIALIZABLE and READ_ONLY transactions can be deferrable";
+        return Err(Error::field(ErrorKind::InvalidOption, field("deferrable"), description));
     }
+    Ok(TransactionMode { isolation, read_only, deferrable })
 }

@@ -1,4 +1,4 @@
-//! What a call does, whatever the transport and the database: admit, bound, run, end.
+//! What a call does, whatever the transport and the database: admit, bound, run, retry, end.
 //!
 //! Knows no driver and no transport. A unary call runs in its caller's future; a stream runs in a task
 //! of its own, which outlives a reader that has gone just long enough to stop the statement.
@@ -7,6 +7,8 @@ mod admit;
 mod batch;
 mod outcome;
 mod query;
+mod request_hash;
+mod retry;
 mod stream;
 mod transaction;
 
@@ -18,10 +20,13 @@ use std::time::{Duration, Instant};
 pub use stream::{Part, Summary};
 pub use transaction::{Incoming, Reply, ReplyBody};
 
+use admit::Bounds;
+
 use crate::backend::{Backend, DescribeRequest, Description};
 use crate::config;
 use crate::deadline::CallLimits;
 use crate::error::{Error, ErrorKind, Result};
+use crate::resilience::{Retries, Unit};
 use crate::sql::{Analyzer, Dialect};
 
 /// Statement texts remembered for each database, in bytes.
@@ -41,9 +46,11 @@ pub struct Database {
     backend: Arc<dyn Backend>,
     analyzer: Analyzer,
     limits: CallLimits,
-    max_rows: u64,
-    max_bytes: u64,
+    retries: Arc<Retries>,
+    caps: Bounds,
     max_row_size: usize,
+    max_batch: usize,
+    key_retention: Duration,
     available: AtomicBool,
 }
 
@@ -104,8 +111,12 @@ impl Engine {
         let database = self.database(database)?;
         let analysis = database.admit(&sql)?;
         let deadline = database.deadline(Instant::now(), grpc_timeout, None);
-        let request = DescribeRequest { sql, analysis, include_plan, deadline };
-        database.backend.describe(request).await
+        let describe = || {
+            let (sql, analysis) = (sql.clone(), Arc::clone(&analysis));
+            database.backend.describe(DescribeRequest { sql, analysis, include_plan, deadline })
+        };
+        let attempts = database.retries.start(Unit::Statement, None);
+        retry::retry(attempts, deadline, describe).await.map(|done| done.value)
     }
 }
 
@@ -120,9 +131,11 @@ impl Database {
             backend,
             analyzer: Analyzer::new(dialect, ANALYSIS_CACHE),
             limits: CallLimits { default: config.default_deadline, cap: config.max_deadline },
-            max_rows: config.max_rows,
-            max_bytes: config.max_bytes,
+            retries: Arc::new(Retries::new(&config.retry)),
+            caps: Bounds { rows: config.max_rows, bytes: config.max_bytes },
             max_row_size: config.max_row_size,
+            max_batch: config.max_batch,
+            key_retention: config.idempotency.retention,
             available: AtomicBool::new(false),
         }
     }
@@ -148,7 +161,19 @@ impl Database {
     /// The caps on a unary result (rows, bytes) and on a row (bytes).
     #[must_use]
     pub fn caps(&self) -> (u64, u64, usize) {
-        (self.max_rows, self.max_bytes, self.max_row_size)
+        (self.caps.rows, self.caps.bytes, self.max_row_size)
+    }
+
+    /// Statements of a batch at most.
+    #[must_use]
+    pub fn max_batch(&self) -> usize {
+        self.max_batch
+    }
+
+    /// How long idempotency keys are kept.
+    #[must_use]
+    pub fn key_retention(&self) -> Duration {
+        self.key_retention
     }
 
     /// Whether the last probe reached it.
@@ -161,4 +186,8 @@ impl Database {
     pub fn set_available(&self, available: bool) {
         self.available.store(available, Relaxed);
     }
+}
+
+fn wide(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
 }

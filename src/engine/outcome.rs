@@ -1,10 +1,17 @@
 //! GetTransactionOutcome: what became of a unit of work.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Engine;
+use super::admit::check_key;
+use super::retry::retry;
+use crate::backend::{UnitHandle, UnitState};
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::proto::{GetTransactionOutcomeRequest, GetTransactionOutcomeResponse};
+use crate::resilience::Unit;
+use crate::value::proto::get_transaction_outcome_request::Handle;
+use crate::value::proto::{
+    GetTransactionOutcomeRequest, GetTransactionOutcomeResponse, TransactionState,
+};
 
 impl Engine {
     /// Says what became of a key or of a token.
@@ -13,9 +20,40 @@ impl Engine {
     /// `InvalidParameter` when neither is set or the token is none; why the database could not be asked.
     pub async fn transaction_outcome(
         &self,
-        _request: GetTransactionOutcomeRequest,
-        _grpc_timeout: Option<Duration>,
+        request: GetTransactionOutcomeRequest,
+        grpc_timeout: Option<Duration>,
     ) -> Result<GetTransactionOutcomeResponse> {
-        Err(Error::new(ErrorKind::Unsupported, "not built yet"))
+        let database = self.database(&request.database)?;
+        let handle = handle(request.handle)?;
+        let deadline = database.deadline(Instant::now(), grpc_timeout, None);
+        let attempts = database.retries.start(Unit::Statement, None);
+        let ask = || database.backend.outcome(handle.clone(), deadline);
+        let state = match retry(attempts, deadline, ask).await?.value {
+            UnitState::Applied => TransactionState::Applied,
+            UnitState::NotApplied => TransactionState::NotApplied,
+            UnitState::InProgress => TransactionState::InProgress,
+            UnitState::Unknown => TransactionState::Unknown,
+        };
+        Ok(GetTransactionOutcomeResponse { state: state.into() })
+    }
+}
+
+fn handle(handle: Option<Handle>) -> Result<UnitHandle> {
+    let missing = |field: &str, description: &str| {
+        Err(Error::field(ErrorKind::InvalidParameter, field, description))
+    };
+    match handle {
+        Some(Handle::IdempotencyKey(key)) if key.is_empty() => {
+            missing("idempotency_key", "the key is empty")
+        }
+        Some(Handle::IdempotencyKey(key)) => {
+            check_key(&key, "idempotency_key")?;
+            Ok(UnitHandle::Key { caller: String::new(), key })
+        }
+        Some(Handle::TransactionToken(token)) if token.is_empty() => {
+            missing("transaction_token", "the token is empty")
+        }
+        Some(Handle::TransactionToken(token)) => Ok(UnitHandle::Token(token)),
+        None => missing("handle", "neither idempotency_key nor transaction_token is set"),
     }
 }

@@ -3,50 +3,81 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::admit::Bounds;
-use super::{Database, Engine};
-use crate::backend::{Fill, RowSink, fill};
-use crate::error::Result;
-use crate::value::proto::{QueryRequest, QueryResponse, ResultSet};
+use prost::Message;
+
+use super::admit::{Bounds, check_key};
+use super::retry::{Success, retry};
+use super::{Database, Engine, request_hash, wide};
+use crate::backend::{
+    Batch, BatchStatement, Fill, IdempotencyKey, RowSink, Statement, TransactionMode, fill,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::resilience::Unit;
+use crate::value::proto::{QueryOptions, QueryRequest, QueryResponse, ResultSet};
 
 /// Rows are taken from the backend in portions of this size, in bytes.
 const PORTION: usize = 64 << 10;
 
+/// What a response has around its result, in bytes at most: tags, lengths, counters.
+const ENVELOPE: u64 = 64;
+
 impl Engine {
-    /// Runs one statement and returns its whole result.
+    /// Runs one statement and returns its whole result, after as many attempts as it takes and is
+    /// allowed.
     ///
     /// # Errors
     /// Why it did not run, or `ResultTooLarge`; the outcome is in the error.
+    ///
+    /// # Cancel safety
+    /// As [`crate::backend::Backend::execute`], and with an idempotency key
+    /// [`crate::backend::Backend::execute_batch`].
     pub async fn query(
         &self,
         request: QueryRequest,
         grpc_timeout: Option<Duration>,
     ) -> Result<QueryResponse> {
         let database = self.database(&request.database)?;
-        let result = database.query(request, grpc_timeout).await?;
-        Ok(QueryResponse { result: Some(result), attempts: 1, replayed: false })
+        if options(&request).is_some_and(|options| !options.idempotency_key.is_empty()) {
+            return database.query_once(request, grpc_timeout, self.response_limit).await;
+        }
+        let idempotent = options(&request).is_some_and(|options| options.idempotent);
+        let unit = if idempotent { Unit::Idempotent } else { Unit::Statement };
+        let (statement, bounds) = database.prepare(request, grpc_timeout, database.caps)?;
+        let (deadline, statement) = (statement.deadline, Arc::new(statement));
+        let attempts = database.retries.start(unit, None);
+        let limit = self.response_limit;
+        // Nothing reaches the caller before the whole result does: an attempt may fail anywhere.
+        let attempt = || database.collect(Arc::clone(&statement), bounds, limit);
+        let Success { value: result, attempts } = retry(attempts, deadline, attempt).await?;
+        Ok(QueryResponse { result: Some(result), attempts, replayed: false })
     }
 }
 
 impl Database {
-    async fn query(
+    async fn collect(
         &self,
-        request: QueryRequest,
-        grpc_timeout: Option<Duration>,
+        statement: Arc<Statement>,
+        bounds: Bounds,
+        response_limit: usize,
     ) -> Result<ResultSet> {
-        let server = Bounds { rows: self.max_rows, bytes: self.max_bytes };
-        let (statement, bounds) = self.prepare(request, grpc_timeout, server)?;
-        let mut stream = self.backend.execute(Arc::new(statement)).await?;
+        let mut stream = self.backend.execute(statement).await?;
         let mut sink = RowSink::new(PORTION);
-        let mut rows = Vec::new();
-        let mut bytes: u64 = 0;
         let columns = stream.columns().map(<[_]>::to_vec);
-        while columns.is_some() {
+        let mut result = ResultSet {
+            has_columns: columns.is_some(),
+            columns: columns.unwrap_or_default(),
+            ..ResultSet::default()
+        };
+        let around = ENVELOPE + wide(result.encoded_len());
+        let mut bytes: u64 = 0;
+        while result.has_columns {
             let filled = fill(&mut *stream, &mut sink).await?;
-            bytes += u64::try_from(sink.bytes()).unwrap_or(u64::MAX);
-            rows.append(&mut sink.take());
-            let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-            if let Some(error) = bounds.exceeded(count, bytes) {
+            bytes += wide(sink.bytes());
+            result.rows.append(&mut sink.take());
+            let over = bounds
+                .exceeded(wide(result.rows.len()), bytes)
+                .or_else(|| over_response_limit(around + bytes, response_limit));
+            if let Some(error) = over {
                 return Err(error.with_outcome(stream.abandon().await));
             }
             if filled == Fill::Done {
@@ -54,12 +85,61 @@ impl Database {
             }
         }
         let end = stream.finish().await?;
-        Ok(ResultSet {
-            has_columns: columns.is_some(),
-            columns: columns.unwrap_or_default(),
-            rows,
-            rows_affected: end.rows_affected,
-            command: end.command,
-        })
+        (result.rows_affected, result.command) = (end.rows_affected, end.command);
+        Ok(result)
     }
+
+    /// Runs a query under its idempotency key: a batch of one statement.
+    async fn query_once(
+        &self,
+        request: QueryRequest,
+        grpc_timeout: Option<Duration>,
+        response_limit: usize,
+    ) -> Result<QueryResponse> {
+        let field = "options.idempotency_key";
+        let key = options(&request).map(|options| options.idempotency_key.clone());
+        let key = key.unwrap_or_default();
+        check_key(&key, field)?;
+        let request_hash = request_hash::of_query(&request, &self.name);
+        let (statement, bounds) = self.prepare(request, grpc_timeout, self.caps)?;
+        let Statement { sql, parameters, analysis, read_only, deadline } = statement;
+        if read_only {
+            let description = "nothing that is READ_ONLY is kept under a key";
+            return Err(Error::field(ErrorKind::InvalidOption, field, description));
+        }
+        let batch = Batch {
+            statements: vec![BatchStatement { sql, parameters, analysis, expect: None }],
+            mode: TransactionMode::default(),
+            key: Some(IdempotencyKey { caller: String::new(), key, request_hash }),
+            dry_run: false,
+            max_rows: bounds.rows,
+            max_bytes: bounds.bytes,
+            deadline,
+        };
+        let attempts = self.retries.start(Unit::Keyed, None);
+        let Success { value: mut done, attempts } = self
+            .run(batch, attempts, response_limit)
+            .await
+            .map_err(|error| error.without_failed_statement().with_field(alone))?;
+        Ok(QueryResponse { result: done.results.pop(), attempts, replayed: done.replayed })
+    }
+}
+
+/// The error of a response that is over `grpc.max_response_size`.
+pub(super) fn over_response_limit(bytes: u64, limit: usize) -> Option<Error> {
+    if bytes <= wide(limit) {
+        return None;
+    }
+    let message = format!("the response is larger than {limit} bytes");
+    let hint = "Use StreamQuery, select less, or raise grpc.max_response_size.";
+    Some(Error::new(ErrorKind::ResultTooLarge, message).with_hint(hint))
+}
+
+fn options(request: &QueryRequest) -> Option<&QueryOptions> {
+    request.options.as_ref()
+}
+
+/// The path in a query of what stands in its batch at `path`.
+fn alone(path: &str) -> String {
+    path.strip_prefix("statements[0].").unwrap_or(path).to_owned()
 }

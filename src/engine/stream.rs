@@ -13,8 +13,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::Engine;
 use super::admit::Bounds;
+use super::retry::retry;
 use crate::backend::{Backend, Completion, Fill, RowSink, RowStream, Statement, encoded_row_size};
 use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::resilience::{Retries, Unit};
 use crate::value::proto::{Column, QueryRequest, Row};
 
 /// A batch is sent when it has this size, in bytes.
@@ -56,6 +58,7 @@ impl Engine {
         grpc_timeout: Option<Duration>,
     ) -> Result<impl Stream<Item = Result<Part>> + Send + use<>> {
         let database = self.database(&request.database)?;
+        let unit = unit(&request)?;
         let unbounded = Bounds { rows: u64::MAX, bytes: u64::MAX };
         // A stream without a deadline of its caller's gets the longest one.
         let grpc_timeout = grpc_timeout.or(Some(database.limits.cap.saturating_mul(2)));
@@ -66,13 +69,43 @@ impl Engine {
             response: self.response_limit,
             deadline: Instant::from_std(statement.deadline.instant()),
         };
-        Ok(open(Arc::clone(&database.backend), statement, limits))
+        let backend = Arc::clone(&database.backend);
+        let source = Source { backend, retries: Arc::clone(&database.retries), unit };
+        Ok(open(source, statement, limits))
+    }
+}
+
+/// What is run again when it is run again.
+fn unit(request: &QueryRequest) -> Result<Unit> {
+    let Some(options) = &request.options else { return Ok(Unit::Statement) };
+    if !options.idempotency_key.is_empty() {
+        let description = "nothing that is streamed is kept under a key; use Query";
+        let field = "options.idempotency_key";
+        return Err(Error::field(ErrorKind::InvalidOption, field, description));
+    }
+    Ok(if options.idempotent { Unit::Idempotent } else { Unit::Statement })
+}
+
+/// Where the rows come from.
+struct Source {
+    backend: Arc<dyn Backend>,
+    retries: Arc<Retries>,
+    unit: Unit,
+}
+
+impl Source {
+    /// Starts the statement. Once it has, parts of its result are on their way: its errors are final.
+    async fn start(&self, statement: Statement) -> Result<Box<dyn RowStream>> {
+        let (deadline, statement) = (statement.deadline, Arc::new(statement));
+        let attempts = self.retries.start(self.unit, None);
+        let attempt = || self.backend.execute(Arc::clone(&statement));
+        retry(attempts, deadline, attempt).await.map(|started| started.value)
     }
 }
 
 /// Runs a statement in a task of its own.
 fn open(
-    backend: Arc<dyn Backend>,
+    source: Source,
     statement: Statement,
     limits: Limits,
 ) -> impl Stream<Item = Result<Part>> + Send {
@@ -80,7 +113,7 @@ fn open(
     let (end, ended) = oneshot::channel();
     let outlet = Outlet { parts, limits };
     tokio::spawn(async move {
-        if let Some(ended) = outlet.serve(&*backend, statement).await {
+        if let Some(ended) = outlet.serve(&source, statement).await {
             end.send(ended).unwrap_or_default();
         }
     });
@@ -131,9 +164,9 @@ impl Outlet {
     ///
     /// A reader that goes ends the statement at whatever it is waiting for, until all rows are done:
     /// what is left then may be a COMMIT, which is never cancelled.
-    async fn serve(self, backend: &dyn Backend, statement: Statement) -> Option<Result<Part>> {
+    async fn serve(self, source: &Source, statement: Statement) -> Option<Result<Part>> {
         let sent = tokio::select! {
-            sent = self.rows(backend, statement) => sent,
+            sent = self.rows(source, statement) => sent,
             () = self.parts.closed() => return None,
         };
         let Sent { stream, runs, count } = match sent {
@@ -151,8 +184,8 @@ impl Outlet {
     }
 
     /// Sends the header and all rows; `None` when the reader has gone.
-    async fn rows(&self, backend: &dyn Backend, statement: Statement) -> Result<Option<Sent>> {
-        let stream = backend.execute(Arc::new(statement)).await?;
+    async fn rows(&self, source: &Source, statement: Statement) -> Result<Option<Sent>> {
+        let stream = source.start(statement).await?;
         let columns = stream.columns().map(<[_]>::to_vec);
         let runs = columns.is_none();
         let Some(mut stream) = self.send(stream, Part::Header(columns)).await? else {
@@ -332,7 +365,13 @@ mod tests {
                 read_only: false,
                 deadline: Deadline::at(limits.deadline.into_std()),
             };
-            Box::pin(open(Arc::new(self.clone()), statement, limits))
+            let defaults = crate::config::load_from(&[]).expect("the defaults are right");
+            let source = Source {
+                backend: Arc::new(self.clone()),
+                retries: Arc::new(Retries::new(&defaults.databases["main"].retry)),
+                unit: Unit::Statement,
+            };
+            Box::pin(open(source, statement, limits))
         }
     }
 

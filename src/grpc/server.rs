@@ -56,8 +56,8 @@ fn info(database: &Database) -> DatabaseInfo {
         max_rows,
         max_bytes,
         max_row_size: wide(max_row_size),
-        idempotency_retention: None,
-        max_batch: 0,
+        idempotency_retention: duration(database.key_retention()),
+        max_batch: wide(database.max_batch()),
     }
 }
 

@@ -3,11 +3,23 @@
 //! Knows no database and no transport: it sees an [`Error`]'s kind and outcome, and the clock that it
 //! is given.
 
+mod backoff;
+mod budget;
+mod verdict;
+
 use std::time::{Duration, Instant};
+
+use backoff::Backoff;
+use budget::Budget;
+use verdict::Verdict;
 
 use crate::config::RetrySettings;
 use crate::deadline::Deadline;
-use crate::error::Error;
+use crate::error::{Error, Outcome};
+
+/// The longest pause while it is open whether a unit was applied: its caller waits for the truth, and
+/// shall have it soon after the database is back.
+const LONGEST_DOUBT: Duration = Duration::from_secs(1);
 
 /// What is run again when it is run again, and so what must hold before it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,10 +34,58 @@ pub enum Unit {
     Keyed,
 }
 
+impl Unit {
+    /// Whether it may be sent again while it is open whether it was applied.
+    fn may_repeat(self) -> bool {
+        match self {
+            Self::Idempotent | Self::Keyed => true,
+            Self::Statement | Self::Batch => false,
+        }
+    }
+}
+
 /// The retries of one database: its settings and its budget.
 #[derive(Debug)]
 pub struct Retries {
-    settings: RetrySettings,
+    max_attempts: u32,
+    outage: Backoff,
+    conflict: Backoff,
+    doubt: Backoff,
+    budget: Budget,
+}
+
+impl Retries {
+    /// The retries of a database, with a small reserve in its budget.
+    #[must_use]
+    pub fn new(settings: &RetrySettings) -> Self {
+        let outage = Backoff { initial: settings.initial_backoff, max: settings.max_backoff };
+        Self {
+            max_attempts: settings.max_attempts,
+            outage,
+            conflict: Backoff {
+                initial: settings.conflict_initial_backoff,
+                max: settings.conflict_max_backoff,
+            },
+            doubt: Backoff { max: outage.max.min(LONGEST_DOUBT), ..outage },
+            budget: Budget::new(settings.budget),
+        }
+    }
+
+    /// Starts a call. `max` is the caller's own bound on its attempts.
+    #[must_use]
+    pub fn start(&self, unit: Unit, max: Option<u32>) -> Attempts<'_> {
+        self.budget.add();
+        let (made, in_doubt) = (1, 0);
+        Attempts {
+            retries: self,
+            unit,
+            max,
+            made,
+            in_doubt,
+            stale: false,
+            pauses: Pauses::default(),
+        }
+    }
 }
 
 /// The attempts of one call.
@@ -33,39 +93,116 @@ pub struct Retries {
 pub struct Attempts<'a> {
     retries: &'a Retries,
     unit: Unit,
-    made: u32,
     max: Option<u32>,
+    made: u32,
+    /// Attempts that may have been applied.
+    in_doubt: u32,
+    /// Whether a stale plan was made anew.
+    stale: bool,
+    pauses: Pauses,
 }
 
-impl Retries {
-    /// The retries of a database, with a full budget.
-    #[must_use]
-    pub fn new(settings: RetrySettings) -> Self {
-        Self { settings }
-    }
-
-    /// Starts a call. `max` is the caller's own bound on its attempts.
-    #[must_use]
-    pub fn start(&self, unit: Unit, max: Option<u32>) -> Attempts<'_> {
-        Attempts { retries: self, unit, made: 1, max }
-    }
+/// Pauses made, by their series.
+#[derive(Debug, Default)]
+struct Pauses {
+    outage: u32,
+    conflict: u32,
+    doubt: u32,
 }
 
 impl Attempts<'_> {
-    /// How many attempts were made, the present one included.
+    /// How many attempts were made, the present one included. Waiting for another run under the same key
+    /// is none.
     #[must_use]
     pub fn made(&self) -> u32 {
         self.made
     }
 
+    /// How many of the failed attempts may have been applied, as far as it is known now.
+    #[must_use]
+    pub fn in_doubt(&self) -> u32 {
+        self.in_doubt
+    }
+
     /// How long to wait before the next attempt; `None`: the error is the call's answer.
-    pub fn after(
-        &mut self,
-        _error: &Error,
-        _deadline: Deadline,
-        _now: Instant,
-    ) -> Option<Duration> {
-        let _settings = (&self.retries.settings, self.unit, self.max);
-        None
+    ///
+    /// | the attempt failed with | attempts at most | by | charged to the budget |
+    /// |---|---|---|---|
+    /// | an outage, nothing applied | `retry.max_attempts`, the caller's | `retry.*_backoff` | yes |
+    /// | a stale plan | one more | `retry.conflict_*_backoff` | yes |
+    /// | a conflict, of one statement | `retry.max_attempts`, the caller's | `retry.conflict_*_backoff` | no |
+    /// | a conflict, of any other unit | the caller's, else the deadline | `retry.conflict_*_backoff` | no |
+    /// | its key at work elsewhere | the deadline | `retry.conflict_*_backoff` | no |
+    /// | in doubt, or after it was; idempotent or keyed | the caller's, else the deadline | `retry.*_backoff` up to 1 s | no |
+    ///
+    /// Everything else is final. A pause never reaches the deadline.
+    pub fn after(&mut self, error: &Error, deadline: Deadline, now: Instant) -> Option<Duration> {
+        let verdict = self.verdict(error);
+        let pause = self.pause(verdict, fastrand::f64());
+        let fits = pause < deadline.left(now);
+        if !fits || !self.allows(verdict) {
+            return None;
+        }
+        if verdict != Verdict::KeyTaken {
+            self.made += 1;
+        }
+        Some(pause)
+    }
+
+    /// What the error says, in the light of earlier attempts.
+    fn verdict(&mut self, error: &Error) -> Verdict {
+        if self.unit == Unit::Keyed
+            && error.outcome() == Outcome::NotApplied
+            && verdict::had_its_key(error.kind())
+        {
+            self.in_doubt = 0;
+        }
+        let verdict = Verdict::of(error);
+        self.in_doubt += u32::from(verdict == Verdict::Doubt);
+        match verdict {
+            // Only another attempt can tell what became of the earlier one.
+            Verdict::Outage if self.in_doubt > 0 => Verdict::Doubt,
+            Verdict::Final
+            | Verdict::Outage
+            | Verdict::Stale
+            | Verdict::Conflict
+            | Verdict::KeyTaken
+            | Verdict::Doubt => verdict,
+        }
+    }
+
+    fn pause(&mut self, verdict: Verdict, random: f64) -> Duration {
+        let (backoff, pauses) = match verdict {
+            Verdict::Final | Verdict::Outage => (self.retries.outage, &mut self.pauses.outage),
+            Verdict::Stale | Verdict::Conflict | Verdict::KeyTaken => {
+                (self.retries.conflict, &mut self.pauses.conflict)
+            }
+            Verdict::Doubt => (self.retries.doubt, &mut self.pauses.doubt),
+        };
+        let pause = backoff.pause(*pauses, random);
+        *pauses = pauses.saturating_add(1);
+        pause
+    }
+
+    /// Whether another attempt may be made; pays for it where it costs.
+    fn allows(&mut self, verdict: Verdict) -> bool {
+        let (own, server) = (self.max.unwrap_or(u32::MAX), self.retries.max_attempts);
+        match verdict {
+            Verdict::Final => false,
+            Verdict::KeyTaken => true,
+            Verdict::Outage => self.made < own.min(server) && self.retries.budget.take(),
+            Verdict::Stale => {
+                let first = !std::mem::replace(&mut self.stale, true);
+                first && self.made < own.min(server) && self.retries.budget.take()
+            }
+            Verdict::Conflict => {
+                let most = if self.unit == Unit::Statement { own.min(server) } else { own };
+                self.made < most
+            }
+            Verdict::Doubt => self.unit.may_repeat() && self.made < own,
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

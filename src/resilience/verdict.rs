@@ -1,0 +1,103 @@
+//! What an error says about another attempt.
+
+use crate::error::{Error, ErrorKind, Outcome};
+
+/// What an error says about another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Another attempt would fail as well, or must not be made.
+    Final,
+    /// Nothing was applied; the database, or the way to it, was in trouble.
+    Outage,
+    /// Nothing was applied, as the tables changed under a prepared statement: once anew.
+    Stale,
+    /// Nothing was applied; another transaction was in the way.
+    Conflict,
+    /// The same key is at work elsewhere.
+    KeyTaken,
+    /// It may have been applied.
+    Doubt,
+}
+
+impl Verdict {
+    /// Judges by the kind and the outcome alone.
+    pub(super) fn of(error: &Error) -> Self {
+        let verdict = Self::of_kind(error.kind());
+        match (error.outcome(), verdict) {
+            (Outcome::Applied, _) => Self::Final,
+            // However the connection was lost: this is what matters of it.
+            (Outcome::Unknown, Self::Outage | Self::Stale | Self::Conflict | Self::KeyTaken) => {
+                Self::Doubt
+            }
+            (Outcome::NotApplied | Outcome::Unknown, verdict) => verdict,
+        }
+    }
+
+    fn of_kind(kind: ErrorKind) -> Self {
+        use ErrorKind as K;
+        match kind {
+            K::DatabaseUnavailable | K::ConnectionLost | K::NotPrimary => Self::Outage,
+            K::PlanChanged => Self::Stale,
+            K::SerializationFailure | K::DeadlockDetected => Self::Conflict,
+            K::KeyInProgress => Self::KeyTaken,
+            K::OutcomeUnknown => Self::Doubt,
+            // The pool has waited already; more callers would only lengthen its queue.
+            K::PoolExhausted
+            // Of our own making, and not over within a call.
+            | K::ShuttingDown
+            | K::BackendMisconfigured
+            | K::Internal
+            // The lock's holder was waited for already.
+            | K::LockNotAvailable
+            | K::DeadlineExceeded
+            | K::Cancelled
+            | K::StreamStalled
+            | K::IdleInTransactionTimeout
+            | K::TransactionTimeout
+            // Of the caller's making: the same again.
+            | K::ResultTooLarge
+            | K::RowTooLarge
+            | K::InvalidParameter
+            | K::ParameterOutOfRange
+            | K::InvalidOption
+            | K::InvalidSql
+            | K::InvalidCommand
+            | K::TransactionControl
+            | K::TransactionAborted
+            | K::NotCommitted
+            | K::DatabaseNotFound
+            | K::PoolNotFound
+            | K::ExpectationFailed
+            | K::KeyReused
+            | K::KeyApplied
+            | K::ReadOnly
+            // The database has answered.
+            | K::AlreadyExists
+            | K::FailedPrecondition
+            | K::OutOfRange
+            | K::InvalidStatement
+            | K::PermissionDenied
+            | K::Unsupported
+            | K::ResourceExhausted
+            | K::DataLoss
+            | K::DatabaseInternal => Self::Final,
+        }
+    }
+}
+
+/// Whether an attempt that failed so had its key: then no earlier attempt under that key was applied,
+/// and none will be. Only errors that a statement meets when it runs say so; what fails before, while
+/// statements are prepared, say, proves nothing.
+pub(super) fn had_its_key(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::AlreadyExists
+            | ErrorKind::ExpectationFailed
+            | ErrorKind::FailedPrecondition
+            | ErrorKind::OutOfRange
+            | ErrorKind::SerializationFailure
+            | ErrorKind::DeadlockDetected
+            | ErrorKind::ResultTooLarge
+            | ErrorKind::RowTooLarge
+    )
+}
