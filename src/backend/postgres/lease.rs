@@ -296,6 +296,15 @@ impl Lease {
         Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
     }
 
+    /// Waits until no cancel can hit what is sent next.
+    pub(super) async fn settle_cancel(&mut self) -> Result<()> {
+        if self.cancel.settled().await {
+            return Ok(());
+        }
+        self.broken = true;
+        Err(self.lost())
+    }
+
     /// Whether a transaction is open on it, aborted or not, and can be told something.
     pub(super) fn is_in_transaction(&self) -> bool {
         let Some(checkout) = &self.checkout else { return false };

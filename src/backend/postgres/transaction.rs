@@ -46,6 +46,7 @@ impl Open {
 
     async fn start<'a>(&'a mut self, statement: Arc<Statement>) -> Result<Box<dyn RowStream + 'a>> {
         let lease = &mut self.lease;
+        lease.settle_cancel().await?;
         let Statement { sql, parameters, analysis, deadline, .. } = &*statement;
         let verdict = lease.judge(analysis, *deadline).await?;
         let prepared = lease.prepare(*deadline, sql).await?;
@@ -91,7 +92,10 @@ impl Transaction for Open {
             SavepointCommand::Release => "RELEASE SAVEPOINT",
         };
         let sql = format!("{verb} \"{}\"", name.replace('"', "\"\""));
-        Box::pin(async move { self.lease.run(deadline, &sql).await })
+        Box::pin(async move {
+            self.lease.settle_cancel().await?;
+            self.lease.run(deadline, &sql).await
+        })
     }
 
     fn is_open(&self) -> bool {
@@ -99,7 +103,11 @@ impl Transaction for Open {
     }
 
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
-        Box::pin(async move { self.lease.commit(deadline, &self.incarnation).await })
+        let Self { mut lease, incarnation } = *self;
+        Box::pin(async move {
+            lease.settle_cancel().await?;
+            lease.commit(deadline, &incarnation).await
+        })
     }
 
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()> {
