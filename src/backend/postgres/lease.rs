@@ -4,10 +4,11 @@
 //! its own, off the caller's path, and closed if that fails.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::cancel::Cancel;
+use super::clean::{CLEANING_LIMIT, Cleaner};
 use super::codec::Parameter;
 use super::connect::Connector;
 use super::connection::{Connection, Opener, Prepared};
@@ -19,17 +20,6 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::{Checkout, CloseReason};
 use crate::sql::Analysis;
-
-/// How long cleaning may take before the connection is closed instead.
-const CLEANING_LIMIT: Duration = Duration::from_secs(5);
-/// Everything a statement can leave in a session, but prepared statements of the driver's own; also the
-/// state of `random()`, which no RESET knows.
-const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
-    SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
-    SELECT pg_catalog.setseed(pg_catalog.hashtext(pg_catalog.gen_random_uuid()::text) / 2147483648.0); \
-    DO $rowgate$ DECLARE prepared text; BEGIN \
-    FOR prepared IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP \
-    EXECUTE pg_catalog.format('DEALLOCATE %I', prepared); END LOOP; END $rowgate$";
 
 /// What leases share.
 pub(super) struct Shared {
@@ -356,62 +346,6 @@ impl Drop for Lease {
             let cleaner = Cleaner { checkout: Some(checkout), shared, cancel, trace: self.trace };
             drop(runtime.spawn(cleaner.clean(self.busy)));
         } else {
-            checkout.discard(CloseReason::Dirty);
-        }
-    }
-}
-
-/// Brings a connection back to its baseline, off the caller's path; dropped before it is done, closes it.
-struct Cleaner {
-    checkout: Option<Checkout<Opener>>,
-    shared: Arc<Shared>,
-    cancel: Cancel,
-    trace: Trace,
-}
-
-impl Cleaner {
-    /// Gives the connection back clean, or closes it.
-    async fn clean(mut self, busy: bool) {
-        let cleaned = tokio::time::timeout(CLEANING_LIMIT, self.reset(busy)).await;
-        if cleaned == Ok(true) && self.checkout.as_ref().is_some_and(|own| own.wire.is_idle()) {
-            drop(self.checkout.take());
-        }
-    }
-
-    async fn reset(&mut self, busy: bool) -> bool {
-        let Some(connection) = self.checkout.as_deref_mut() else { return false };
-        if busy && !self.cancel.is_sent() {
-            self.cancel.send();
-        }
-        if !self.cancel.settled().await {
-            return false;
-        }
-        if busy {
-            // Behind whatever is still queued: once it is answered, so is all before it.
-            drop(connection.client.check_connection().await);
-        }
-        connection.wire.quiesce().await;
-        if connection.wire.in_transaction()
-            && connection.client.batch_execute("ROLLBACK").await.is_err()
-        {
-            return false;
-        }
-        if self.trace < Trace::Anything {
-            connection.sequences_drawn |= self.trace == Trace::Sequences;
-            return true;
-        }
-        if connection.client.batch_execute(RESET).await.is_err() {
-            return false;
-        }
-        connection.sequences_drawn = false;
-        self.shared.resets.fetch_add(1, Relaxed);
-        true
-    }
-}
-
-impl Drop for Cleaner {
-    fn drop(&mut self) {
-        if let Some(checkout) = self.checkout.take() {
             checkout.discard(CloseReason::Dirty);
         }
     }

@@ -8,6 +8,7 @@
 
 mod batch;
 mod cancel;
+mod clean;
 pub mod codec;
 mod commit;
 mod connect;
