@@ -6,6 +6,8 @@
 
 pub mod postgres;
 mod rows;
+#[cfg(test)]
+pub(crate) mod scripted;
 pub mod sqlite;
 mod unit;
 

@@ -17,7 +17,8 @@ impl Engine {
     /// Says what became of a key or of a token.
     ///
     /// # Errors
-    /// `InvalidParameter` when neither is set or the token is none; why the database could not be asked.
+    /// `InvalidParameter` when neither is set or the token is none, `InvalidOption` when the key cannot be
+    /// one; why the database could not be asked.
     pub async fn transaction_outcome(
         &self,
         request: GetTransactionOutcomeRequest,

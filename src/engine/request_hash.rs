@@ -81,3 +81,123 @@ impl Hash {
         self.0.finalize().into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Value;
+    use crate::value::proto::expectation::Rows;
+    use crate::value::proto::{BatchStatement, Expectation, TransactionOptions};
+
+    fn second() -> Option<prost_types::Duration> {
+        Some(prost_types::Duration { seconds: 1, nanos: 0 })
+    }
+
+    fn query() -> QueryRequest {
+        QueryRequest {
+            sql: "select $1".to_owned(),
+            parameters: vec![Value::text("a"), Value::int64(1)],
+            ..Default::default()
+        }
+    }
+
+    fn batch() -> ExecuteBatchRequest {
+        let QueryRequest { sql, parameters, .. } = query();
+        let statement = BatchStatement { sql, parameters, expect: None };
+        ExecuteBatchRequest { statements: vec![statement; 2], ..Default::default() }
+    }
+
+    type Change = fn(&mut QueryOptions);
+
+    /// Changes to the options, and whether they make it another request.
+    const OPTIONS: &[(bool, Change)] = &[
+        (false, |_| {}),
+        (false, |options| options.timeout = second()),
+        (false, |options| options.tag = "t".to_owned()),
+        (true, |options| options.max_rows = 1),
+        (true, |options| options.max_bytes = 1),
+        (true, |options| options.access_mode = 1),
+        (true, |options| options.idempotent = true),
+        (true, |options| options.idempotency_key = "k".to_owned()),
+    ];
+
+    #[test]
+    fn every_field_of_a_query_counts_but_its_timeout_and_tag() {
+        let first = of_query(&query(), "main");
+        for (index, (counts, change)) in OPTIONS.iter().enumerate() {
+            let mut request = query();
+            change(request.options.get_or_insert_default());
+            assert_eq!(of_query(&request, "main") != first, *counts, "option {index}");
+        }
+        let changes: [fn(&mut QueryRequest); 5] = [
+            |request| request.sql.push(' '),
+            |request| request.parameters[0] = Value::text("b"),
+            |request| request.parameters[1] = Value::text("1"),
+            |request| request.parameters.reverse(),
+            |request| request.parameters.push(Value::null()),
+        ];
+        for (index, change) in changes.iter().enumerate() {
+            let mut request = query();
+            change(&mut request);
+            assert_ne!(of_query(&request, "main"), first, "change {index}");
+        }
+        assert_ne!(of_query(&query(), "other"), first);
+    }
+
+    #[test]
+    fn every_field_of_a_batch_counts_but_its_timeout_tag_and_attempts() {
+        let first = of_batch(&batch(), "main");
+        for (index, (counts, change)) in OPTIONS.iter().enumerate() {
+            let mut request = batch();
+            change(request.options.get_or_insert_default());
+            assert_eq!(of_batch(&request, "main") != first, *counts, "option {index}");
+        }
+        type OfBatch = fn(&mut ExecuteBatchRequest);
+        fn transaction(request: &mut ExecuteBatchRequest) -> &mut TransactionOptions {
+            request.transaction.get_or_insert_default()
+        }
+        let changes: &[(bool, OfBatch)] = &[
+            (false, |request| request.max_attempts = 3),
+            (false, |request| request.transaction = Some(TransactionOptions::default())),
+            (true, |request| request.dry_run = true),
+            (true, |request| transaction(request).isolation_level = 1),
+            (true, |request| transaction(request).access_mode = 1),
+            (true, |request| transaction(request).deferrable = true),
+            (true, |request| request.statements.truncate(1)),
+            (true, |request| request.statements[1].sql.push(' ')),
+            (true, |request| request.statements[0].parameters.clear()),
+            (true, |request| request.statements[0].expect = Some(Expectation { rows: None })),
+            (true, |request| {
+                let rows = Some(Rows::AtLeast(0));
+                request.statements[0].expect = Some(Expectation { rows });
+            }),
+        ];
+        for (index, (counts, change)) in changes.iter().enumerate() {
+            let mut request = batch();
+            change(&mut request);
+            assert_eq!(of_batch(&request, "main") != first, *counts, "change {index}");
+        }
+        assert_ne!(of_batch(&batch(), "other"), first);
+    }
+
+    #[test]
+    fn the_database_counts_as_it_is_resolved() {
+        let named = QueryRequest { database: "main".to_owned(), ..query() };
+        assert_eq!(of_query(&named, "main"), of_query(&query(), "main"));
+        let named = ExecuteBatchRequest { database: "main".to_owned(), ..batch() };
+        assert_eq!(of_batch(&named, "main"), of_batch(&batch(), "main"));
+    }
+
+    #[test]
+    fn the_same_content_under_another_rpc_is_another_request() {
+        let query = QueryRequest::default();
+        assert_ne!(of_query(&query, "main"), of_batch(&ExecuteBatchRequest::default(), "main"));
+    }
+
+    #[test]
+    fn a_hash_is_the_same_in_every_version() {
+        // Replicas of two versions share a table of keys: this must never change.
+        let hash = of_query(&query(), "main").map(|byte| format!("{byte:02x}")).concat();
+        assert_eq!(hash, "5e325810248d36196170de8960ff0c66c8439377526a9489f557492830f6be3e");
+    }
+}

@@ -1,0 +1,213 @@
+//! A database that plays a list of steps, for tests of what stands above it.
+//!
+//! Each call takes the next step, which must be one for this call; dropped, it verifies that all steps
+//! were taken. Whatever it is asked to run is kept, so that a test can look at it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+
+use super::{
+    Backend, Batch, BatchResult, BeginRequest, Completion, DescribeRequest, Description, Fill,
+    RowSink, RowStream, Statement, Transaction, UnitHandle, UnitState,
+};
+use crate::deadline::Deadline;
+use crate::error::{Outcome, Result};
+use crate::pool::PoolSnapshot;
+use crate::value::proto::{Column, Row, Value};
+
+/// What the database does when it is called the next time.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Starts a statement.
+    Execute(Result<Answer>),
+    /// Runs a unit; `None`: it never ends.
+    Batch(Option<Result<BatchResult>>),
+    /// Tells what became of one.
+    Outcome(Result<UnitState>),
+    /// Describes a statement.
+    Describe(Result<Description>),
+    /// Deletes keys.
+    DeleteExpiredKeys(Result<u64>),
+}
+
+/// What a statement does once it has started.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// One column's texts; `None`: it returns no rows at all.
+    pub(crate) texts: Option<Vec<String>>,
+    /// How it ends when its rows are read.
+    pub(crate) end: Result<Completion>,
+    /// What becomes of it when it is abandoned.
+    pub(crate) abandoned: Outcome,
+}
+
+impl Answer {
+    /// A query that returns these texts.
+    pub(crate) fn rows(texts: &[&str]) -> Self {
+        let end = Ok(Completion { rows_affected: 0, command: "SELECT".to_owned() });
+        let texts = Some(texts.iter().map(|text| (*text).to_owned()).collect());
+        Self { texts, end, abandoned: Outcome::NotApplied }
+    }
+
+    /// A query that fails after its rows.
+    pub(crate) fn failing(end: crate::error::Error) -> Self {
+        Self { end: Err(end), ..Self::rows(&["a row"]) }
+    }
+}
+
+/// A database that plays a list of steps.
+#[derive(Debug)]
+pub(crate) struct Scripted {
+    steps: Mutex<VecDeque<Step>>,
+    statements: Mutex<Vec<Arc<Statement>>>,
+    batches: Mutex<Vec<Arc<Batch>>>,
+    handles: Mutex<Vec<UnitHandle>>,
+}
+
+impl Scripted {
+    pub(crate) fn new(steps: impl IntoIterator<Item = Step>) -> Arc<Self> {
+        Arc::new(Self {
+            steps: Mutex::new(steps.into_iter().collect()),
+            statements: Mutex::default(),
+            batches: Mutex::default(),
+            handles: Mutex::default(),
+        })
+    }
+
+    /// The statements it was asked to start.
+    pub(crate) fn statements(&self) -> Vec<Arc<Statement>> {
+        self.statements.lock().clone()
+    }
+
+    /// The units it was asked to run.
+    pub(crate) fn batches(&self) -> Vec<Arc<Batch>> {
+        self.batches.lock().clone()
+    }
+
+    /// The units it was asked about.
+    pub(crate) fn handles(&self) -> Vec<UnitHandle> {
+        self.handles.lock().clone()
+    }
+
+    #[track_caller]
+    fn step(&self, call: &str) -> Step {
+        let step = self.steps.lock().pop_front();
+        step.unwrap_or_else(|| panic!("no step is left for {call}"))
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        let left = self.steps.lock();
+        assert!(left.is_empty() || std::thread::panicking(), "not taken: {left:?}");
+    }
+}
+
+/// The step for a call, or the test's failure.
+macro_rules! take {
+    ($script:expr, $step:ident) => {{
+        let step = $script.step(stringify!($step));
+        let Step::$step(result) = step else {
+            panic!("{} was called; next is {step:?}", stringify!($step))
+        };
+        result
+    }};
+}
+
+impl Backend for Scripted {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn execute(&self, statement: Arc<Statement>) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
+        self.statements.lock().push(statement);
+        let started = take!(self, Execute);
+        Box::pin(async { started.map(|answer| Box::new(Running::new(answer)) as _) })
+    }
+
+    fn execute_batch(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
+        self.batches.lock().push(batch);
+        match take!(self, Batch) {
+            Some(result) => Box::pin(async { result }),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+
+    fn begin(&self, _: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
+        panic!("transactions are not scripted")
+    }
+
+    fn outcome(&self, handle: UnitHandle, _: Deadline) -> BoxFuture<'_, Result<UnitState>> {
+        self.handles.lock().push(handle);
+        let state = take!(self, Outcome);
+        Box::pin(async { state })
+    }
+
+    fn delete_expired_keys(&self, _: Deadline) -> BoxFuture<'_, Result<u64>> {
+        let deleted = take!(self, DeleteExpiredKeys);
+        Box::pin(async { deleted })
+    }
+
+    fn describe(&self, _: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
+        let description = take!(self, Describe);
+        Box::pin(async { description })
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn warm_up(&self, _: usize) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn pool(&self) -> PoolSnapshot {
+        PoolSnapshot::default()
+    }
+
+    fn close(&self) {}
+}
+
+/// A statement that has started.
+struct Running {
+    columns: Option<Vec<Column>>,
+    answer: Answer,
+}
+
+impl Running {
+    fn new(answer: Answer) -> Self {
+        let column = || Column { name: "text".to_owned(), ..Column::default() };
+        Self { columns: answer.texts.is_some().then(|| vec![column()]), answer }
+    }
+}
+
+impl RowStream for Running {
+    fn columns(&self) -> Option<&[Column]> {
+        self.columns.as_deref()
+    }
+
+    fn poll_rows(&mut self, _: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
+        for text in self.answer.texts.take().into_iter().flatten() {
+            sink.push(Row { values: vec![Value::text(text)] });
+        }
+        Poll::Ready(Ok(Fill::Done))
+    }
+
+    fn finish<'a>(self: Box<Self>) -> BoxFuture<'a, Result<Completion>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async { self.answer.end })
+    }
+
+    fn abandon<'a>(self: Box<Self>) -> BoxFuture<'a, Outcome>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move { self.answer.abandoned })
+    }
+}
