@@ -8,6 +8,7 @@ mod backends;
 mod check;
 mod prober;
 mod shutdown;
+mod sweeper;
 mod workers;
 
 use std::net::{SocketAddr, TcpListener};
@@ -138,9 +139,12 @@ impl Server {
             let accepting = tokio::spawn(acceptor::accept(grpc, workers.doors(), &config.grpc));
             let (draining, health) = (prober.draining(), prober.health());
             let probing = tokio::spawn(prober.run());
+            let sweeper = sweeper::Sweeper::new(Arc::clone(&engine), workers.handles());
+            let sweeping = tokio::spawn(sweeper.run());
             shutdown::wait(stopping).await;
             tracing::info!("shutting down");
             draining.send_replace(true);
+            sweeping.abort();
             let drained = async {
                 tokio::time::sleep(config.shutdown.delay).await;
                 accepting.abort();

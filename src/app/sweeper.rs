@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_sweep_comes_24_times_in_the_retention_within_bounds() {
-        let hours = |hours| Duration::from_secs(hours * 3600);
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
         let cases = [
             (Duration::from_secs(60), SHORTEST),
             (hours(1), Duration::from_secs(150)),
