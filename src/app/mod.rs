@@ -144,6 +144,7 @@ impl Server {
             shutdown::wait(stopping).await;
             tracing::info!("shutting down");
             draining.send_replace(true);
+            engine.drain();
             sweeping.abort();
             let drained = async {
                 tokio::time::sleep(config.shutdown.delay).await;

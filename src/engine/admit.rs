@@ -57,13 +57,15 @@ pub(super) enum Place {
     Request,
     /// In a batch, from 0.
     Batch(usize),
+    /// In an interactive transaction.
+    Transaction,
 }
 
 impl Place {
     /// The path of one of the statement's fields.
     pub(super) fn field(self, name: &str) -> String {
         match self {
-            Self::Request => name.to_owned(),
+            Self::Request | Self::Transaction => name.to_owned(),
             Self::Batch(index) => format!("statements[{index}].{name}"),
         }
     }
@@ -71,7 +73,7 @@ impl Place {
     /// Says where the statement stands that an error is about.
     fn blame(self, error: Error) -> Error {
         match self {
-            Self::Request => error,
+            Self::Request | Self::Transaction => error,
             Self::Batch(index) => error.with_failed_statement(index),
         }
     }
@@ -83,6 +85,9 @@ impl Place {
                  ExecuteBatch, or open a transaction with Transact."
             }
             Self::Batch(_) => "The batch is one transaction: leave the statement out.",
+            Self::Transaction => {
+                "The stream is the transaction: send commit, rollback or a savepoint as a command."
+            }
         }
     }
 }

@@ -3,7 +3,9 @@
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use crate::value::proto::{ExecuteBatchRequest, QueryOptions, QueryRequest};
+use crate::value::proto::{
+    Begin, ExecuteBatchRequest, QueryOptions, QueryRequest, TransactionOptions,
+};
 
 /// The hash of a query. `database` is the resolved name.
 ///
@@ -34,6 +36,16 @@ pub(super) fn of_batch(request: &ExecuteBatchRequest, database: &str) -> [u8; 32
     hash.message(&transaction.unwrap_or_default());
     hash.options(options.as_ref());
     hash.bytes(&[u8::from(*dry_run)]);
+    hash.end()
+}
+
+/// The hash of a transaction's beginning, which is all that is known of it: everything but the tag and
+/// the timeouts.
+pub(super) fn of_begin(begin: &Begin, database: &str) -> [u8; 32] {
+    let Begin { database: _, transaction, idempotency_key: _, tag: _ } = begin;
+    let mut hash = Hash::new("Transact", database);
+    let transaction = transaction.unwrap_or_default();
+    hash.message(&TransactionOptions { idle_timeout: None, max_duration: None, ..transaction });
     hash.end()
 }
 

@@ -20,9 +20,9 @@ use crate::resilience::{Retries, Unit};
 use crate::value::proto::{Column, QueryRequest, Row};
 
 /// A batch is sent when it has this size, in bytes.
-const BATCH: usize = 64 << 10;
+pub(super) const BATCH: usize = 64 << 10;
 /// A batch that is not full is sent when it is this old.
-const LINGER: Duration = Duration::from_millis(20);
+pub(super) const LINGER: Duration = Duration::from_millis(20);
 
 /// A part of a streamed result.
 #[derive(Debug)]
@@ -266,7 +266,7 @@ impl Outlet {
 }
 
 /// Fills a batch: until it is full, or `linger` has passed and it has rows. `None`: there may be more.
-async fn batch(
+pub(super) async fn batch(
     stream: &mut dyn RowStream,
     sink: &mut RowSink,
     linger: Duration,
@@ -281,7 +281,7 @@ async fn batch(
 }
 
 /// Rows by message: none is over `limit` bytes.
-fn messages(rows: Vec<Row>, limit: usize) -> Result<Vec<Vec<Row>>> {
+pub(super) fn messages(rows: Vec<Row>, limit: usize) -> Result<Vec<Vec<Row>>> {
     // The message around the rows: two tags and two lengths.
     let limit = limit.saturating_sub(32);
     let mut messages = Vec::with_capacity(1);

@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::deadline::grpc_timeout;
 use super::failure::answer;
+use super::transact;
 use crate::engine::{Engine, Part};
 use crate::error::{Error, ErrorKind};
 use crate::value::proto::database_service_server::DatabaseService;
@@ -81,10 +82,10 @@ impl DatabaseService for Service {
 
     async fn transact(
         &self,
-        _request: Request<Streaming<TransactRequest>>,
+        request: Request<Streaming<TransactRequest>>,
     ) -> Result<Response<Self::TransactStream>, Status> {
-        let error = Error::new(ErrorKind::Unsupported, "not built yet");
-        Err(answer("Transact", &error))
+        let timeout = grpc_timeout(request.metadata());
+        Ok(Response::new(Box::pin(transact::serve(&self.engine, request.into_inner(), timeout))))
     }
 
     async fn get_transaction_outcome(

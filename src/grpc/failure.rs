@@ -2,11 +2,22 @@
 
 use tonic::Status;
 
-use super::status::status;
+use super::status;
 use crate::error::{Error, ErrorKind};
 
 /// Logs an error and makes the status of it. `rpc` is the method that failed.
 pub(super) fn answer(rpc: &'static str, error: &Error) -> Status {
+    log(rpc, error);
+    status::status(error)
+}
+
+/// Logs an error and makes the reply of it, in a stream that stays open.
+pub(super) fn detail(rpc: &'static str, error: &Error) -> tonic_types::Status {
+    log(rpc, error);
+    status::reply(error)
+}
+
+fn log(rpc: &'static str, error: &Error) {
     let (reason, outcome) = (error.reason(), error.outcome().as_str());
     let sqlstate = error.report().map_or("", |report| report.sqlstate.as_str());
     if is_ours(error.kind()) {
@@ -16,7 +27,6 @@ pub(super) fn answer(rpc: &'static str, error: &Error) -> Status {
     } else {
         tracing::debug!(rpc, reason, outcome, sqlstate, "call failed");
     }
-    status(error)
 }
 
 /// Whether operators should look: the fault is not the caller's, and not a conflict between callers.

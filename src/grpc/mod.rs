@@ -10,6 +10,7 @@ mod incoming;
 mod pool;
 mod server;
 mod status;
+mod transact;
 
 use std::sync::Arc;
 use std::time::Duration;

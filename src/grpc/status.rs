@@ -37,6 +37,11 @@ pub(super) fn status(error: &Error) -> Status {
     Status::with_details_and_metadata(code, message, details.into(), metadata)
 }
 
+/// The same as a message, for a reply in a stream.
+pub(super) fn reply(error: &Error) -> pb::Status {
+    Details::new(error).fitting(code(error), message(error.message()))
+}
+
 /// What a status carries beside its code and message.
 struct Details {
     info: pb::ErrorInfo,
