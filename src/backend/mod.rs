@@ -4,6 +4,7 @@
 //! messages of `rowgate.v1`. It knows no RPC. Rows cross the seam in batches: a virtual call costs per
 //! batch, not per row.
 
+mod keys;
 pub mod postgres;
 mod rows;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::keys::{self, Conflict};
 use super::lease::Lease;
 use super::run::completion;
 use super::token::CURRENT;
+use crate::backend::keys::in_progress;
 use crate::backend::{Batch, BatchResult};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::ResultSet;
@@ -134,7 +135,7 @@ impl<'a> Unit<'a> {
             let resolved = self.lease.claim_failed(error, key, deadline).await;
             return match resolved {
                 Ok(Conflict::Replayed(result)) => Ok(result),
-                Ok(Conflict::Gone) => Err((keys::in_progress(), false)),
+                Ok(Conflict::Gone) => Err((in_progress(), false)),
                 Err(error) => Err((error, self.lease.blameless)),
             };
         }

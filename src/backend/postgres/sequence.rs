@@ -7,8 +7,9 @@ use super::batch::{CHECK_CONSTRAINTS, result_set, too_large};
 use super::codec;
 use super::commit::{begin, controls_transaction, was_controlled};
 use super::flight::{Answer, Flight, Room, Step};
-use super::keys::{self, Conflict};
+use super::keys::Conflict;
 use super::lease::Lease;
+use crate::backend::keys::in_progress;
 use crate::backend::{Batch, BatchResult, BatchStatement};
 use crate::error::{Error, Result};
 use crate::value::proto::ResultSet;
@@ -56,7 +57,7 @@ async fn statements(batch: &Batch, lease: &mut Lease) -> Result<Done> {
         if let Err(error) = claimed {
             return match lease.claim_failed(error, key, deadline).await? {
                 Conflict::Replayed(result) => Ok(Done::Replayed(result)),
-                Conflict::Gone => Err(keys::in_progress()),
+                Conflict::Gone => Err(in_progress()),
             };
         }
     }

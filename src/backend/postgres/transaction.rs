@@ -6,14 +6,14 @@ use futures_util::future::BoxFuture;
 
 use super::codec;
 use super::commit::begin;
-use super::keys;
 use super::lease::Lease;
 use super::run::Running;
+use crate::backend::keys::{applied_before, in_progress};
 use crate::backend::{
     BeginRequest, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
 };
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::error::{Error, Result};
 
 /// A transaction that is open on a connection of its own.
 pub(super) struct Open {
@@ -65,11 +65,10 @@ async fn claim(lease: &mut Lease, key: &IdempotencyKey, deadline: Deadline) -> R
         return Ok(());
     };
     let Some(row) = lease.standing(error, key, deadline).await? else {
-        return Err(keys::in_progress());
+        return Err(in_progress());
     };
     row.check(key)?;
-    let message = "the transaction with this idempotency key was applied before";
-    Err(Error::new(ErrorKind::KeyApplied, message).with_outcome(Outcome::Applied))
+    Err(applied_before())
 }
 
 impl Transaction for Open {

@@ -1,0 +1,91 @@
+//! Idempotency keys, whatever the database: what is stored, and what a stored row means.
+
+use std::time::Duration;
+
+use prost::Message;
+
+use super::{BatchResult, IdempotencyKey};
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::value::proto::{ExecuteBatchResponse, ResultSet};
+
+/// What is stored of a unit's results.
+pub(in crate::backend) fn stored(results: &[ResultSet]) -> Vec<u8> {
+    ExecuteBatchResponse { results: results.to_vec(), ..Default::default() }.encode_to_vec()
+}
+
+/// A row of the table, as it stands after the unit that wrote it has committed.
+pub(in crate::backend) struct Claimed {
+    pub(in crate::backend) request_hash: Vec<u8>,
+    pub(in crate::backend) response: Option<Vec<u8>>,
+    pub(in crate::backend) expired: bool,
+}
+
+impl Claimed {
+    /// The results of the first run.
+    pub(in crate::backend) fn replay(self, key: &IdempotencyKey) -> Result<BatchResult> {
+        self.check(key)?;
+        let stored = self.response.unwrap_or_default();
+        let response = ExecuteBatchResponse::decode(stored.as_slice()).map_err(|error| {
+            Error::new(ErrorKind::DataLoss, "the stored response of the idempotency key is damaged")
+                .with_outcome(Outcome::Applied)
+                .with_cause(error)
+        })?;
+        Ok(BatchResult { results: response.results, replayed: true })
+    }
+
+    /// Whether it was this very request.
+    pub(in crate::backend) fn check(&self, key: &IdempotencyKey) -> Result<()> {
+        if self.request_hash == key.request_hash {
+            return Ok(());
+        }
+        let message = "another request was sent under this idempotency key";
+        Err(Error::new(ErrorKind::KeyReused, message).with_hint("Use a new key for a new request."))
+    }
+}
+
+/// The error of a unit whose first run is not over.
+pub(in crate::backend) fn in_progress() -> Error {
+    let message = "the first call with this idempotency key is not over";
+    Error::new(ErrorKind::KeyInProgress, message).with_retry_after(Duration::from_millis(100))
+}
+
+/// The error of an interactive transaction that was applied before.
+pub(in crate::backend) fn applied_before() -> Error {
+    let message = "the transaction with this idempotency key was applied before";
+    Error::new(ErrorKind::KeyApplied, message).with_outcome(Outcome::Applied)
+}
+
+/// A configured name as SQL: each part between points an identifier.
+pub(in crate::backend) fn quoted(name: &str) -> String {
+    let parts = name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
+    parts.collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_name_cannot_carry_sql() {
+        assert_eq!(quoted("rowgate_idempotency"), "\"rowgate_idempotency\"");
+        assert_eq!(quoted("infra.keys"), "\"infra\".\"keys\"");
+        assert_eq!(quoted("a\"; drop table t"), "\"a\"\"; drop table t\"");
+    }
+
+    #[test]
+    fn what_is_stored_is_replayed_to_the_same_request_only() {
+        let results = vec![ResultSet { rows_affected: 3, ..Default::default() }];
+        let key =
+            IdempotencyKey { caller: String::new(), key: "k".to_owned(), request_hash: [7; 32] };
+        let claimed = |hash: [u8; 32]| Claimed {
+            request_hash: hash.to_vec(),
+            response: Some(stored(&results)),
+            expired: false,
+        };
+        let replayed = claimed([7; 32]).replay(&key).expect("the same request");
+        assert!(replayed.replayed);
+        assert_eq!(replayed.results, results);
+        let error = claimed([8; 32]).replay(&key).expect_err("another request");
+        assert_eq!(error.kind(), ErrorKind::KeyReused);
+    }
+}
