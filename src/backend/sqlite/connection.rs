@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
+use super::hold::{Hold, hold};
 use super::pipe::{Outlet, lost};
 use super::run::{Ran, Request};
 use super::session::{Role, Session, Spec};
@@ -65,6 +66,8 @@ pub(super) enum Work {
     Describe(String, bool, Outlet<Description>),
     /// See whether the database can be read.
     Probe(Outlet<()>),
+    /// Hold the connection for a transaction.
+    Hold(Hold),
 }
 
 impl Handle {
@@ -143,6 +146,7 @@ fn serve(mut session: Session, queue: &Receiver<Job>) {
             Work::Describe(sql, plan, outlet) => {
                 settle(&mut session, loan, outlet, |session, _| session.describe(&sql, plan))
             }
+            Work::Hold(transaction) => hold(&mut session, loan, transaction),
             Work::Probe(outlet) => settle(&mut session, loan, outlet, |session, _| session.probe()),
         };
         if !usable {

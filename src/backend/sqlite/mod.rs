@@ -10,12 +10,15 @@ mod connection;
 mod describe;
 mod error;
 mod guard;
+mod hold;
 mod parameters;
 mod pipe;
 mod run;
 mod session;
 mod stream;
+mod transaction;
 mod types;
+mod units;
 
 #[cfg(test)]
 mod tests;
@@ -33,20 +36,27 @@ use self::pipe::{First, lost, pipe};
 use self::run::{Ran, Request};
 use self::session::{Role, Spec};
 use self::stream::{Call, Running};
+use self::transaction::Open;
+use self::units::KeyTable;
+use crate::backend::keys::applied_before;
 use crate::backend::{
-    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, RowStream, Statement,
-    Transaction, UnitHandle, UnitState,
+    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, Fill, RowSink,
+    RowStream, Statement, Transaction, TransactionMode, UnitHandle, UnitState, fill,
 };
 use crate::config::{Database, PoolSettings, SqliteTarget};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Pool, PoolSnapshot};
 
+/// The reason of a statement about a table that is not there.
+const UNDEFINED_TABLE: &str = "UNDEFINED_TABLE";
+
 /// A SQLite database: a pool of readers and a pool of one writer.
 pub struct Sqlite {
     spec: Arc<Spec>,
     readers: Pool<Opener>,
     writer: Pool<Opener>,
+    keys: KeyTable,
     statement_timeout: Duration,
     statements: AtomicU64,
 }
@@ -75,6 +85,7 @@ impl Sqlite {
             readers: Pool::new(name, &config.pool, opener(Role::Reader)),
             writer: Pool::new(name, &single, opener(Role::Writer)),
             spec,
+            keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
             statement_timeout: config.statement_timeout,
             statements: AtomicU64::new(0),
         }
@@ -96,6 +107,40 @@ impl Sqlite {
             Attempt::Running(running) => Ok(Box::new(running)),
             Attempt::Writes(request) => self.write(request, deadline).await,
         }
+    }
+
+    /// Opens a transaction: on the writer, or on a reader when it only reads. Any isolation is as good
+    /// as SERIALIZABLE here.
+    async fn hold(&self, mode: TransactionMode, deadline: Deadline) -> Result<Open> {
+        let pool = if mode.read_only { &self.readers } else { &self.writer };
+        let loan = pool.acquire(deadline).await?;
+        Open::begin(loan, mode.read_only, deadline).await
+    }
+
+    async fn state(&self, handle: UnitHandle, deadline: Deadline) -> Result<UnitState> {
+        let (caller, key) = match handle {
+            UnitHandle::Key { caller, key } => (caller, key),
+            UnitHandle::Token(_) => {
+                let description = "SQLite gives no tokens";
+                let field = "transaction_token";
+                return Err(Error::field(ErrorKind::InvalidParameter, field, description));
+            }
+        };
+        let values = units::naming(&caller, &key);
+        let read = units::own_statement(&self.keys.read, values, deadline);
+        let mut stream = match self.start(Arc::new(read)).await {
+            Ok(stream) => stream,
+            Err(error) if error.reason() == UNDEFINED_TABLE => return Ok(UnitState::NotApplied),
+            Err(error) => return Err(error),
+        };
+        let mut sink = RowSink::new(usize::MAX);
+        while fill(&mut *stream, &mut sink).await? != Fill::Done {}
+        stream.finish().await?;
+        let claimed = sink.take().into_iter().next().map(units::claimed);
+        Ok(match claimed {
+            Some(claimed) if !claimed.expired => UnitState::Applied,
+            Some(_) | None => UnitState::NotApplied,
+        })
     }
 
     async fn write(&self, request: Request, deadline: Deadline) -> Result<Box<dyn RowStream>> {
@@ -143,24 +188,42 @@ impl Backend for Sqlite {
         Box::pin(self.start(statement))
     }
 
-    fn execute_batch(&self, _batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
-        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+    fn execute_batch(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
+        Box::pin(async move {
+            let count = u64::try_from(batch.statements.len()).unwrap_or_default();
+            self.statements.fetch_add(count, Ordering::Relaxed);
+            let open = self.hold(batch.mode, batch.deadline).await?;
+            units::run(&batch, open, &self.keys).await
+        })
     }
 
-    fn begin(&self, _request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
-        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+    fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
+        Box::pin(async move {
+            let BeginRequest { mode, key, deadline } = request;
+            let mut open = self.hold(mode, deadline).await?;
+            if let Some(key) = &key
+                && let Some(claimed) = units::claim(&mut open, &self.keys, key, deadline).await?
+            {
+                claimed.check(key)?;
+                return Err(applied_before());
+            }
+            Ok(Box::new(open) as Box<dyn Transaction>)
+        })
     }
 
-    fn outcome(
-        &self,
-        _handle: UnitHandle,
-        _deadline: Deadline,
-    ) -> BoxFuture<'_, Result<UnitState>> {
-        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+    fn outcome(&self, handle: UnitHandle, deadline: Deadline) -> BoxFuture<'_, Result<UnitState>> {
+        Box::pin(self.state(handle, deadline))
     }
 
-    fn delete_expired_keys(&self, _deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
+    fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move {
+            let expire = units::own_statement(&self.keys.expire, Vec::new(), deadline);
+            match self.start(Arc::new(expire)).await {
+                Ok(stream) => Ok(stream.finish().await?.rows_affected),
+                Err(error) if error.reason() == UNDEFINED_TABLE => Ok(0),
+                Err(error) => Err(error),
+            }
+        })
     }
 
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {

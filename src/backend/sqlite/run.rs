@@ -86,8 +86,9 @@ impl Session {
         name: &str,
         outlet: &Outlet<Ran>,
     ) -> Result<()> {
-        // The one statement that must not be in a transaction. It changes no data.
-        if name == "VACUUM" {
+        // The one statement that must not be in a transaction. It changes no data. In a transaction
+        // that is open already the statement is one of several.
+        if name == "VACUUM" || !self.connection.is_autocommit() {
             return self.rows(statement, sql, Step::Write, outlet);
         }
         self.control("BEGIN IMMEDIATE")?;

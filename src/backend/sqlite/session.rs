@@ -159,6 +159,17 @@ impl Session {
         ran.map(drop).map_err(|error| self.failed(error, sql, Step::Write))
     }
 
+    /// Runs a statement of this server's own that is not always the same.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub(super) fn own(&self, sql: &str) -> Result<()> {
+        self.guard.enter(Phase::Own);
+        let ran = self.connection.execute_batch(sql);
+        self.guard.enter(Phase::Run);
+        ran.map_err(|error| self.failed(error, sql, Step::Write))
+    }
+
     /// An error of SQLite's, in this server's words.
     pub(super) fn failed(&self, error: rusqlite::Error, sql: &str, step: Step) -> Error {
         match self.guard.refusal() {
