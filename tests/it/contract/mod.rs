@@ -1,6 +1,7 @@
 //! What every backend must answer. Each case runs once for each backend, on a database and a server of
 //! its own; where the databases' own words differ, `Service::pick` says so in the case.
 
+mod batches;
 mod deadlines;
 mod errors;
 mod hostile;
@@ -10,6 +11,7 @@ mod parameters;
 mod rows;
 mod services;
 mod streams;
+mod transactions;
 
 /// Makes a test of each case for each backend: `contract::rows::sqlite::null_is_null`.
 macro_rules! contract {

@@ -193,7 +193,7 @@ pub(crate) fn with_deadline<T>(message: T, deadline: Duration) -> Request<T> {
 
 /// A failed call. Making one fails the test when the status is not as every status of the server must
 /// be: its domain, a reason, an outcome, and a pushback that agrees with RetryInfo.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Failure {
     /// The canonical code.
     pub(crate) code: Code,
@@ -225,6 +225,20 @@ impl Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
+        let failure = Self::read(&status);
+        check_pushback(&status, failure.retry_after);
+        failure
+    }
+}
+
+impl Failure {
+    /// What a status holds that is a reply within a stream.
+    pub(crate) fn of_reply(reply: &tonic_types::Status) -> Self {
+        let details = reply.encode_to_vec().into();
+        Self::read(&Status::with_details(Code::from(reply.code), &reply.message, details))
+    }
+
+    fn read(status: &Status) -> Self {
         let details = status.get_error_details();
         let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
         assert_eq!(info.domain, "rowgate", "{status:?}");
@@ -237,13 +251,12 @@ impl From<Status> for Failure {
         assert!(status.message().len() <= 1024, "a message over 1 KiB: {status:?}");
         assert!(status.details().len() <= 4096, "details over 4 KiB: {status:?}");
         let retry_after = details.retry_info().and_then(|info| info.retry_delay);
-        check_pushback(&status, retry_after);
         Self {
             code: status.code(),
             message: status.message().to_owned(),
             reason: info.reason.clone(),
             outcome,
-            report: database_error(&status),
+            report: database_error(status),
             violations: details.bad_request().map_or_else(Vec::new, |bad| {
                 let violations = bad.field_violations.iter();
                 violations.map(|v| (v.field.clone(), v.description.clone())).collect()

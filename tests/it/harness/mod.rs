@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod postgres;
 pub(crate) mod server;
+pub(crate) mod unit;
 pub(crate) mod wait;
 
 use client::Client;

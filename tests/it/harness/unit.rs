@@ -1,0 +1,185 @@
+//! Batches and interactive transactions, as a client writes them.
+
+use rowgate::value::proto::transact_request::Command;
+use rowgate::value::proto::transact_response::Reply;
+use rowgate::value::proto::{
+    BatchStatement, Begin, Commit, ExecuteBatchRequest, ExecuteBatchResponse, QueryOptions,
+    ResultSet, Rollback, RollbackTo, Savepoint, TransactQuery, TransactRequest, TransactResponse,
+    Value,
+};
+use tokio::sync::mpsc::{Sender, channel};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use super::client::{Client, Failure, PATIENCE, with_deadline};
+
+/// A statement of a batch.
+pub(crate) fn statement(sql: &str, parameters: &[Value]) -> BatchStatement {
+    BatchStatement { sql: sql.to_owned(), parameters: parameters.to_vec(), expect: None }
+}
+
+/// A batch of statements without parameters.
+pub(crate) fn batch(statements: &[&str]) -> ExecuteBatchRequest {
+    ExecuteBatchRequest {
+        statements: statements.iter().map(|sql| statement(sql, &[])).collect(),
+        ..ExecuteBatchRequest::default()
+    }
+}
+
+/// Options with an idempotency key.
+pub(crate) fn keyed(key: &str) -> QueryOptions {
+    QueryOptions { idempotency_key: key.to_owned(), ..QueryOptions::default() }
+}
+
+impl Client {
+    /// Runs a batch.
+    pub(crate) async fn batch(
+        &self,
+        request: ExecuteBatchRequest,
+    ) -> Result<ExecuteBatchResponse, Failure> {
+        let answer = self.raw().execute_batch(with_deadline(request, PATIENCE)).await;
+        answer.map(tonic::Response::into_inner).map_err(Failure::from)
+    }
+
+    /// Opens a transaction without options.
+    pub(crate) async fn begin(&self) -> Transaction {
+        let mut transaction = self.transact().await;
+        transaction.send(Command::Begin(Begin::default())).await;
+        assert_eq!(
+            transaction.reply().await.expect("it opens"),
+            Some(Reply::Begun(Default::default()))
+        );
+        transaction
+    }
+
+    /// Opens the stream of a transaction and sends nothing.
+    pub(crate) async fn transact(&self) -> Transaction {
+        let (commands, receiver) = channel(64);
+        let request = with_deadline(ReceiverStream::new(receiver), PATIENCE);
+        let replies = self.raw().transact(request).await.expect("headers come at once");
+        Transaction { commands: Some(commands), replies: replies.into_inner(), sequence: 0 }
+    }
+}
+
+/// The stream of a transaction.
+pub(crate) struct Transaction {
+    commands: Option<Sender<TransactRequest>>,
+    replies: Streaming<TransactResponse>,
+    /// Of the last command.
+    pub(crate) sequence: u32,
+}
+
+impl Transaction {
+    /// Sends a command.
+    pub(crate) async fn send(&mut self, command: Command) {
+        self.sequence += 1;
+        let request = TransactRequest { sequence: self.sequence, command: Some(command) };
+        // A stream that has ended already says so with its next reply.
+        drop(self.commands.as_ref().expect("not closed").send(request).await);
+    }
+
+    /// Closes the caller's side.
+    pub(crate) fn half_close(&mut self) {
+        self.commands = None;
+    }
+
+    /// The next reply; `None` at the end.
+    pub(crate) async fn reply(&mut self) -> Result<Option<Reply>, Failure> {
+        let message = self.replies.message().await?;
+        Ok(message.map(|message| message.reply.expect("a message has a reply")))
+    }
+
+    /// Sends a statement without parameters.
+    pub(crate) async fn send_query(&mut self, sql: &str) {
+        self.send(Command::Query(query(sql, &[]))).await;
+    }
+
+    /// Runs a statement; an error is the reply's, or the stream's.
+    pub(crate) async fn query(
+        &mut self,
+        sql: &str,
+        parameters: &[Value],
+    ) -> Result<ResultSet, Failure> {
+        self.send(Command::Query(query(sql, parameters))).await;
+        self.result().await
+    }
+
+    /// The result of the statement that was sent first of those without one.
+    pub(crate) async fn result(&mut self) -> Result<ResultSet, Failure> {
+        let mut whole: Option<ResultSet> = None;
+        loop {
+            let (part, more) = match self.reply().await? {
+                Some(Reply::Result(part)) => (part.result_set.expect("it has one"), part.more),
+                Some(Reply::Error(error)) => return Err(Failure::of_reply(&error)),
+                other => panic!("no result but {other:?}"),
+            };
+            whole = Some(match whole {
+                None => part,
+                Some(before) => {
+                    assert!(part.columns.is_empty(), "only the first part has the columns");
+                    let rows = before.rows.into_iter().chain(part.rows).collect();
+                    let (rows_affected, command) = (part.rows_affected, part.command);
+                    ResultSet { rows, rows_affected, command, ..before }
+                }
+            });
+            if !more {
+                return Ok(whole.expect("it was just set"));
+            }
+        }
+    }
+
+    /// Runs a command that answers `done`.
+    pub(crate) async fn done(&mut self, command: Command) -> Result<(), Failure> {
+        self.send(command).await;
+        match self.reply().await? {
+            Some(Reply::Done(_)) => Ok(()),
+            Some(Reply::Error(error)) => Err(Failure::of_reply(&error)),
+            other => panic!("not done but {other:?}"),
+        }
+    }
+
+    /// Sets a savepoint.
+    pub(crate) async fn savepoint(&mut self, name: &str) -> Result<(), Failure> {
+        self.done(Command::Savepoint(Savepoint { name: name.to_owned() })).await
+    }
+
+    /// Goes back to a savepoint.
+    pub(crate) async fn rollback_to(&mut self, name: &str) -> Result<(), Failure> {
+        self.done(Command::RollbackTo(RollbackTo { name: name.to_owned() })).await
+    }
+
+    /// Commits, and closes the stream.
+    pub(crate) async fn commit(mut self) -> Result<(), Failure> {
+        self.send(Command::Commit(Commit {})).await;
+        match self.reply().await? {
+            Some(Reply::Committed(_)) => {}
+            other => panic!("not committed but {other:?}"),
+        }
+        self.half_close();
+        self.end().await
+    }
+
+    /// Rolls back, and closes the stream.
+    pub(crate) async fn rollback(mut self) -> Result<(), Failure> {
+        self.send(Command::Rollback(Rollback {})).await;
+        match self.reply().await? {
+            Some(Reply::RolledBack(_)) => {}
+            other => panic!("not rolled back but {other:?}"),
+        }
+        self.half_close();
+        self.end().await
+    }
+
+    /// Waits for the end of the stream, which must come without another reply.
+    pub(crate) async fn end(mut self) -> Result<(), Failure> {
+        match self.reply().await? {
+            None => Ok(()),
+            Some(reply) => panic!("another reply: {reply:?}"),
+        }
+    }
+}
+
+/// A statement in a transaction.
+pub(crate) fn query(sql: &str, parameters: &[Value]) -> TransactQuery {
+    TransactQuery { sql: sql.to_owned(), parameters: parameters.to_vec(), options: None }
+}
