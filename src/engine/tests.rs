@@ -1,3 +1,5 @@
+//! Calls, on a scripted database.
+
 use std::sync::Arc;
 use std::time::Duration;
 

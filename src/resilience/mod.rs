@@ -7,6 +7,7 @@ mod backoff;
 mod budget;
 mod verdict;
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use backoff::Backoff;
@@ -15,7 +16,7 @@ use verdict::Verdict;
 
 use crate::config::RetrySettings;
 use crate::deadline::Deadline;
-use crate::error::{Error, Outcome};
+use crate::error::{Error, ErrorKind, Outcome};
 
 /// The longest pause while it is open whether a unit was applied: its caller waits for the truth, and
 /// shall have it soon after the database is back.
@@ -52,6 +53,8 @@ pub struct Retries {
     conflict: Backoff,
     doubt: Backoff,
     budget: Budget,
+    /// Whether the database was away when it was tried last.
+    away: AtomicBool,
 }
 
 impl Retries {
@@ -68,7 +71,14 @@ impl Retries {
             },
             doubt: Backoff { max: outage.max.min(LONGEST_DOUBT), ..outage },
             budget: Budget::new(settings.budget),
+            away: AtomicBool::new(false),
         }
+    }
+
+    /// Says whether the database can be reached. While it is known to be away a call that finds it so is
+    /// told at once: waiting for it is the caller's affair, and thousands would wait.
+    pub fn set_away(&self, away: bool) {
+        self.away.store(away, Relaxed);
     }
 
     /// Starts a call. `max` is the caller's own bound on its attempts.
@@ -83,6 +93,7 @@ impl Retries {
             made,
             in_doubt,
             stale: false,
+            was_away: self.away.load(Relaxed),
             pauses: Pauses::default(),
         }
     }
@@ -99,6 +110,8 @@ pub struct Attempts<'a> {
     in_doubt: u32,
     /// Whether a stale plan was made anew.
     stale: bool,
+    /// Whether the database was known to be away when the call came.
+    was_away: bool,
     pauses: Pauses,
 }
 
@@ -116,6 +129,13 @@ impl Attempts<'_> {
     #[must_use]
     pub fn made(&self) -> u32 {
         self.made
+    }
+
+    /// The last attempt succeeded.
+    pub fn succeeded(&self) {
+        if self.retries.away.load(Relaxed) {
+            self.retries.set_away(false);
+        }
     }
 
     /// How many of the failed attempts may have been applied, as far as it is known now.
@@ -157,7 +177,13 @@ impl Attempts<'_> {
         {
             self.in_doubt = 0;
         }
-        let verdict = Verdict::of(error);
+        let mut verdict = Verdict::of(error);
+        if error.kind() == ErrorKind::DatabaseUnavailable {
+            self.retries.set_away(true);
+            if self.was_away && verdict == Verdict::Outage && self.in_doubt == 0 {
+                verdict = Verdict::Final;
+            }
+        }
         self.in_doubt += u32::from(verdict == Verdict::Doubt);
         match verdict {
             // Only another attempt can tell what became of the earlier one.

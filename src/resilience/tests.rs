@@ -1,3 +1,5 @@
+//! Decisions, as tables and as properties.
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -150,7 +152,7 @@ fn outages_are_charged_to_the_budget_and_nothing_else_is() {
     let deadline = Deadline::at(now + Duration::from_secs(3_600));
     let cases = [
         (K::ConnectionLost, Unit::Batch, true),
-        (K::DatabaseUnavailable, Unit::Keyed, true),
+        (K::NotPrimary, Unit::Keyed, true),
         (K::PlanChanged, Unit::Statement, true),
         (K::SerializationFailure, Unit::Statement, false),
         (K::DeadlockDetected, Unit::Batch, false),
@@ -244,4 +246,22 @@ proptest! {
             prop_assert!(pause <= doubled.min(ms(longest)), "{round}: {pause:?}");
         }
     }
+}
+
+#[test]
+fn a_database_that_is_known_to_be_away_is_not_waited_for() {
+    let retries = retries();
+    let now = Instant::now();
+    let deadline = Deadline::at(now + Duration::from_secs(3_600));
+    let away = || error(ErrorKind::DatabaseUnavailable);
+    let mut first = retries.start(Unit::Statement, None);
+    assert!(first.after(&away(), deadline, now).is_some(), "nobody knew");
+    let mut second = retries.start(Unit::Statement, None);
+    assert!(second.after(&away(), deadline, now).is_none(), "the first has found out");
+    let mut keyed = retries.start(Unit::Keyed, None);
+    assert!(keyed.after(&unknown(), deadline, now).is_some());
+    assert!(keyed.after(&away(), deadline, now).is_some(), "only another attempt can tell");
+    retries.start(Unit::Statement, None).succeeded();
+    let mut third = retries.start(Unit::Statement, None);
+    assert!(third.after(&away(), deadline, now).is_some(), "it was back");
 }
