@@ -140,7 +140,7 @@ pub trait Transaction: Send {
     /// applied before the commit.
     ///
     /// # Errors
-    /// As [`Backend::execute`].
+    /// As [`super::Backend::execute`].
     fn query<'a>(
         &'a mut self,
         statement: Arc<Statement>,
@@ -165,7 +165,7 @@ pub trait Transaction: Send {
     ///
     /// # Errors
     /// `TransactionAborted`; the error of a deferred constraint; `OutcomeUnknown` as
-    /// [`Backend::execute_batch`].
+    /// [`super::Backend::execute_batch`].
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>>;
 
     /// Rolls back, and waits for it.
