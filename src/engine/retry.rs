@@ -32,7 +32,10 @@ where
     let mut doubt = None;
     loop {
         let error = match attempt().await {
-            Ok(value) => return Ok(Success { value, attempts: attempts.made() }),
+            Ok(value) => {
+                attempts.succeeded();
+                return Ok(Success { value, attempts: attempts.made() });
+            }
             Err(error) => error,
         };
         let made = attempts.made();

@@ -1,3 +1,5 @@
+//! Whole calls against a scripted database.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ mod backoff;
 mod budget;
 mod verdict;
 
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use backoff::Backoff;
@@ -15,11 +16,15 @@ use verdict::Verdict;
 
 use crate::config::RetrySettings;
 use crate::deadline::Deadline;
-use crate::error::{Error, Outcome};
+use crate::error::{Error, ErrorKind, Outcome};
 
 /// The longest pause while it is open whether a unit was applied: its caller waits for the truth, and
 /// shall have it soon after the database is back.
 const LONGEST_DOUBT: Duration = Duration::from_secs(1);
+
+/// Attempts in a row that found the database away, after which no call waits for it: pauses help over a
+/// moment, and while it is away for longer, calls fail in milliseconds.
+const AWAY: u32 = 5;
 
 /// What is run again when it is run again, and so what must hold before it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +57,8 @@ pub struct Retries {
     conflict: Backoff,
     doubt: Backoff,
     budget: Budget,
+    /// Attempts in a row, of all calls, that found the database away.
+    away: AtomicU32,
 }
 
 impl Retries {
@@ -68,6 +75,7 @@ impl Retries {
             },
             doubt: Backoff { max: outage.max.min(LONGEST_DOUBT), ..outage },
             budget: Budget::new(settings.budget),
+            away: AtomicU32::new(0),
         }
     }
 
@@ -85,6 +93,14 @@ impl Retries {
             stale: false,
             pauses: Pauses::default(),
         }
+    }
+
+    /// Notes that the database has answered, or that it is away.
+    fn note(&self, answered: bool) {
+        let next = |away: u32| if answered { 0 } else { away.saturating_add(1) };
+        // Workers share its cache line: what does not change is only read.
+        let change = |away| Some(next(away)).filter(|next| *next != away);
+        self.away.fetch_update(Relaxed, Relaxed, change).unwrap_or_default();
     }
 }
 
@@ -124,11 +140,16 @@ impl Attempts<'_> {
         self.in_doubt
     }
 
+    /// Says that the present attempt has succeeded.
+    pub fn succeeded(&self) {
+        self.retries.note(true);
+    }
+
     /// How long to wait before the next attempt; `None`: the error is the call's answer.
     ///
     /// | the attempt failed with | attempts at most | by | charged to the budget |
     /// |---|---|---|---|
-    /// | an outage, nothing applied | `retry.max_attempts`, the caller's | `retry.*_backoff` | yes |
+    /// | an outage, nothing applied, unless the database has been away for a while | `retry.max_attempts`, the caller's | `retry.*_backoff` | yes |
     /// | a stale plan | one more | `retry.conflict_*_backoff` | yes |
     /// | a conflict, of one statement | `retry.max_attempts`, the caller's | `retry.conflict_*_backoff` | no |
     /// | a conflict, of any other unit | the caller's, else the deadline | `retry.conflict_*_backoff` | no |
@@ -137,6 +158,11 @@ impl Attempts<'_> {
     ///
     /// Everything else is final. A pause never reaches the deadline.
     pub fn after(&mut self, error: &Error, deadline: Deadline, now: Instant) -> Option<Duration> {
+        if error.kind() == ErrorKind::DatabaseUnavailable {
+            self.retries.note(false);
+        } else if error.report().is_some() {
+            self.retries.note(true);
+        }
         let verdict = self.verdict(error);
         let pause = self.pause(verdict, fastrand::f64());
         let fits = pause < deadline.left(now);
@@ -190,7 +216,10 @@ impl Attempts<'_> {
         match verdict {
             Verdict::Final => false,
             Verdict::KeyTaken => true,
-            Verdict::Outage => self.made < own.min(server) && self.retries.budget.take(),
+            Verdict::Outage => {
+                let away = self.retries.away.load(Relaxed) >= AWAY;
+                !away && self.made < own.min(server) && self.retries.budget.take()
+            }
             Verdict::Stale => {
                 let first = !std::mem::replace(&mut self.stale, true);
                 first && self.made < own.min(server) && self.retries.budget.take()

@@ -1,9 +1,11 @@
+//! Each row of the table of retries, and what bounds them.
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::ErrorKind;
+use crate::error::{DatabaseReport, ErrorKind};
 
 const UNITS: [Unit; 4] = [Unit::Statement, Unit::Idempotent, Unit::Batch, Unit::Keyed];
 
@@ -150,7 +152,7 @@ fn outages_are_charged_to_the_budget_and_nothing_else_is() {
     let deadline = Deadline::at(now + Duration::from_secs(3_600));
     let cases = [
         (K::ConnectionLost, Unit::Batch, true),
-        (K::DatabaseUnavailable, Unit::Keyed, true),
+        (K::NotPrimary, Unit::Keyed, true),
         (K::PlanChanged, Unit::Statement, true),
         (K::SerializationFailure, Unit::Statement, false),
         (K::DeadlockDetected, Unit::Batch, false),
@@ -182,6 +184,30 @@ fn a_retry_that_cannot_be_made_is_not_charged() {
         call.after(&error(ErrorKind::ConnectionLost), deadline, now).is_some()
     };
     assert_eq!((0..15).filter(paid).count(), 15);
+}
+
+#[test]
+fn once_the_database_is_away_calls_fail_at_once_until_it_answers() {
+    let away = || error(ErrorKind::DatabaseUnavailable);
+    let now = Instant::now();
+    let deadline = Deadline::at(now + Duration::from_secs(3_600));
+    let retries = retries();
+    let made = || {
+        let mut call = retries.start(Unit::Statement, None);
+        while call.after(&away(), deadline, now).is_some() {}
+        call.made()
+    };
+    assert_eq!([made(), made(), made(), made()], [3, 2, 1, 1]);
+    retries.start(Unit::Statement, None).succeeded();
+    assert_eq!([made(), made(), made()], [3, 2, 1]);
+    let refused = error(ErrorKind::AlreadyExists).with_report(DatabaseReport::default());
+    retries.start(Unit::Statement, None).after(&refused, deadline, now);
+    assert_eq!([made(), made(), made()], [3, 2, 1]);
+    // That the pool or the caller's time is exhausted says nothing of the database.
+    for kind in [ErrorKind::PoolExhausted, ErrorKind::DeadlineExceeded] {
+        retries.start(Unit::Statement, None).after(&error(kind), deadline, now);
+        assert_eq!(made(), 1, "{kind:?}");
+    }
 }
 
 #[test]
