@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use super::database::{ErrorDetails, TlsMode};
 use super::sections::LogFormat;
-use super::shape::{
-    Address, Names, OneOf, Pem, Share, Size, Span, Switch, Table, Text, Url, Whole,
-};
+use super::shape::{Address, Names, OneOf, Pem, Share, Size, Span, Switch, Text, Url, Whole};
+use super::table::Table;
 
 /// A key: its name, for a database below `databases.NAME.`; how it is written; its default as it is
 /// written, empty when it has none and `auto` when the default depends on other things.

@@ -229,6 +229,7 @@ impl Database {
     /// Says what the last probe found.
     pub fn set_available(&self, available: bool) {
         self.available.store(available, Relaxed);
+        self.retries.probed(available);
     }
 }
 

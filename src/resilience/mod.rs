@@ -95,6 +95,11 @@ impl Retries {
         }
     }
 
+    /// Says what a probe of the database found.
+    pub fn probed(&self, reached: bool) {
+        self.away.store(if reached { 0 } else { AWAY }, Relaxed);
+    }
+
     /// Notes that the database has answered, or that it is away.
     fn note(&self, answered: bool) {
         let next = |away: u32| if answered { 0 } else { away.saturating_add(1) };

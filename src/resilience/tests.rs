@@ -203,6 +203,10 @@ fn once_the_database_is_away_calls_fail_at_once_until_it_answers() {
     let refused = error(ErrorKind::AlreadyExists).with_report(DatabaseReport::default());
     retries.start(Unit::Statement, None).after(&refused, deadline, now);
     assert_eq!([made(), made(), made()], [3, 2, 1]);
+    retries.probed(true);
+    assert_eq!(made(), 3);
+    retries.probed(false);
+    assert_eq!(made(), 1);
     // That the pool or the caller's time is exhausted says nothing of the database.
     for kind in [ErrorKind::PoolExhausted, ErrorKind::DeadlineExceeded] {
         retries.start(Unit::Statement, None).after(&error(kind), deadline, now);
