@@ -6,7 +6,6 @@
 //! | `harness` | databases, servers and clients for tests |
 //! | `contract` | what every backend must answer, run for each of them |
 //! | `types` | every PostgreSQL type, compared with what `psql` prints |
-//! | `batch` | batches and idempotency keys |
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `outage` | a database that goes away and comes back |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
@@ -16,8 +15,6 @@
 //! | `readme` | the commands that README.md shows |
 //! | `tidy` | the rules of the architecture that a program can check |
 
-#[cfg(test)]
-mod batch;
 #[cfg(test)]
 mod config_cli;
 #[cfg(test)]
