@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::database::{ErrorDetails, TlsMode};
 use super::sections::LogFormat;
 use super::shape::{Address, Names, OneOf, Pem, Share, Size, Span, Switch, Text, Url, Whole};
+use super::table::Table;
 
 /// A key: its name, for a database below `databases.NAME.`; how it is written; its default as it is
 /// written, empty when it has none and `auto` when the default depends on other things.
@@ -60,8 +61,8 @@ pub(super) const DELAY: Key<Span> = key("shutdown.delay", "0s", span(Duration::Z
 pub(super) const STALL_TIMEOUT: Key<Span> =
     key("stream.stall_timeout", "10s", span(Duration::from_millis(100), HOUR));
 
-pub(super) const IDEMPOTENCY_TABLE: Key<Text> =
-    key("idempotency.table", "rowgate_idempotency", Text);
+pub(super) const IDEMPOTENCY_TABLE: Key<Table> =
+    key("idempotency.table", "rowgate_idempotency", Table);
 pub(super) const IDEMPOTENCY_RETENTION: Key<Span> = key(
     "idempotency.retention",
     "24h",

@@ -15,6 +15,7 @@ pub mod secret;
 mod sections;
 mod shape;
 mod source;
+mod table;
 mod target;
 mod tree;
 mod unknown;

@@ -229,7 +229,7 @@ impl Database {
     /// Says what the last probe found.
     pub fn set_available(&self, available: bool) {
         self.available.store(available, Relaxed);
-        self.retries.set_away(!available);
+        self.retries.probed(available);
     }
 }
 

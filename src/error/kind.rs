@@ -1,4 +1,4 @@
-//! The kinds of errors there are.
+//! What can go wrong, and the reason that callers read.
 
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

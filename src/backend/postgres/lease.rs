@@ -286,25 +286,43 @@ impl Lease {
         Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
     }
 
-    /// Waits until no cancel can hit what is sent next.
-    pub(super) async fn settle_cancel(&mut self) -> Result<()> {
-        if self.cancel.settled().await {
+    /// Waits until a statement that was cancelled has ended, and no cancel can hit what is sent next.
+    pub(super) async fn settle_cancel(&mut self, deadline: Deadline) -> Result<()> {
+        if !self.cancel.is_sent() {
             return Ok(());
         }
-        self.broken = true;
-        Err(self.lost())
+        let wire = Arc::clone(&self.connection().wire);
+        let settling = async {
+            let settled = self.cancel.settled().await;
+            wire.quiesce().await;
+            settled
+        };
+        match tokio::time::timeout_at(deadline.instant().into(), settling).await {
+            Ok(true) => {
+                self.busy = false;
+                Ok(())
+            }
+            Ok(false) => {
+                self.broken = true;
+                Err(self.lost())
+            }
+            Err(_elapsed) => Err(self.deadline_passed()),
+        }
     }
 
     /// Whether a transaction is open on it, aborted or not, and can be told something.
     pub(super) fn is_in_transaction(&self) -> bool {
         let Some(checkout) = &self.checkout else { return false };
-        !self.busy && !self.broken && !checkout.client.is_closed() && checkout.wire.in_transaction()
+        // What was cancelled will have ended when the next command is sent.
+        let settled =
+            if self.busy { self.cancel.is_sent() } else { checkout.wire.in_transaction() };
+        settled && !self.broken && !checkout.client.is_closed()
     }
 
     /// Rolls back an open transaction, and waits for it.
     pub(super) async fn roll_back(mut self) {
-        if self.is_in_transaction() {
-            let deadline = Deadline::at(std::time::Instant::now() + CLEANING_LIMIT);
+        let deadline = Deadline::at(std::time::Instant::now() + CLEANING_LIMIT);
+        if self.is_in_transaction() && self.settle_cancel(deadline).await.is_ok() {
             // What fails is cleaned or closed when the lease is dropped.
             drop(self.run(deadline, "ROLLBACK").await);
         }

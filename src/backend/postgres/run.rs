@@ -166,9 +166,8 @@ impl<L: BorrowMut<Lease> + Send + Unpin> RowStream for Running<L> {
     {
         Box::pin(async move {
             if self.within {
-                // The transaction goes on, so the connection must be free of it.
+                // The transaction goes on; its next command waits until this one has ended.
                 self.cancel();
-                drop(self.drain().await);
                 return Outcome::NotApplied;
             }
             if self.lease().reads || self.statement.read_only {

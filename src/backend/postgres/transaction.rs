@@ -46,8 +46,8 @@ impl Open {
 
     async fn start<'a>(&'a mut self, statement: Arc<Statement>) -> Result<Box<dyn RowStream + 'a>> {
         let lease = &mut self.lease;
-        lease.settle_cancel().await?;
         let Statement { sql, parameters, analysis, deadline, .. } = &*statement;
+        lease.settle_cancel(*deadline).await?;
         let verdict = lease.judge(analysis, *deadline).await?;
         let prepared = lease.prepare(*deadline, sql).await?;
         let parameters = codec::encode(parameters, prepared.statement.params())?;
@@ -92,7 +92,7 @@ impl Transaction for Open {
         };
         let sql = format!("{verb} \"{}\"", name.replace('"', "\"\""));
         Box::pin(async move {
-            self.lease.settle_cancel().await?;
+            self.lease.settle_cancel(deadline).await?;
             self.lease.run(deadline, &sql).await
         })
     }
@@ -104,7 +104,7 @@ impl Transaction for Open {
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
         let Self { mut lease, incarnation } = *self;
         Box::pin(async move {
-            lease.settle_cancel().await?;
+            lease.settle_cancel(deadline).await?;
             lease.commit(deadline, &incarnation).await
         })
     }

@@ -8,6 +8,7 @@ mod hostile;
 mod limits;
 mod options;
 mod parameters;
+mod retries;
 mod rows;
 mod services;
 mod streams;
