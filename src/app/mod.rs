@@ -6,6 +6,7 @@
 mod acceptor;
 mod backends;
 mod check;
+mod keys;
 mod prober;
 mod shutdown;
 mod sweeper;
@@ -19,6 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 pub use check::{CheckLine, Verdict, check};
+pub use keys::{install_keys, key_table_sql};
 
 use crate::config::Config;
 use crate::engine::Engine;

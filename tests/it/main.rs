@@ -12,6 +12,7 @@
 //! | `logs` | the log, and what must not be in it |
 //! | `stream` | a million rows, and how much memory they take |
 //! | `config_cli` | the command line, and configurations with mistakes |
+//! | `idempotency_cli` | the command that makes the table of idempotency keys |
 //! | `readme` | the commands that README.md shows |
 //! | `tidy` | the rules of the architecture that a program can check |
 
@@ -23,6 +24,8 @@ mod connect;
 mod contract;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod idempotency_cli;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]

@@ -24,6 +24,7 @@ const EXPIRED_AT_ONCE: u32 = 5000;
 /// The statements that work on the table of keys.
 #[derive(Debug)]
 pub(super) struct KeyTable {
+    pub(super) table: String,
     pub(super) claim: String,
     pub(super) store: String,
     pub(super) read: String,
@@ -50,6 +51,7 @@ impl KeyTable {
                  where expires_at < now() limit {EXPIRED_AT_ONCE} for update skip locked)) returning 1) \
                  select count(*) from expired"
             ),
+            table,
             retention,
         }
     }

@@ -15,6 +15,7 @@ mod connect;
 mod connection;
 pub mod error;
 mod flight;
+mod install;
 mod keys;
 mod lease;
 mod redact;
@@ -35,8 +36,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use futures_util::future::BoxFuture;
 
 use crate::backend::{
-    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, RowStream, Statement,
-    Transaction, TransactionMode, UnitHandle, UnitState,
+    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, Installed, RowStream,
+    Statement, Transaction, TransactionMode, UnitHandle, UnitState,
 };
 use crate::config::{Database, PostgresTarget};
 use crate::deadline::Deadline;
@@ -261,6 +262,14 @@ impl Backend for Postgres {
 
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
         Box::pin(self.expire_keys(deadline))
+    }
+
+    fn key_table_sql(&self) -> Option<String> {
+        Some(self.shared.keys.create())
+    }
+
+    fn install_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<Installed>> {
+        Box::pin(async move { self.lease(deadline).await?.install_keys(deadline).await })
     }
 
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
