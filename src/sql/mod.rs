@@ -9,10 +9,12 @@
 mod analysis;
 mod lexer;
 mod parser;
+mod statements;
 mod tokens;
 mod visitor;
 
 pub use analysis::{Analysis, Analyzer, Dialect, Shape, Uses};
+pub use statements::{Piece, Unclosed, statements};
 
 #[cfg(test)]
 mod tests;

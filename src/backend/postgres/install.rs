@@ -10,16 +10,16 @@ use crate::error::{Error, ErrorKind, Result};
 /// word `rowgate` in ASCII.
 const ONE_AT_A_TIME: &str = "SELECT pg_catalog.pg_advisory_xact_lock(32210705971246181)";
 
-/// Of the table's name in the index's, in characters: PostgreSQL would cut the end off that tells them
-/// apart.
-const NAME_IN_INDEX: usize = 12;
+/// Of the table's name in the index's, in bytes: of a name over 63 PostgreSQL would cut the end off, which
+/// tells them apart.
+const NAME_IN_INDEX: usize = 52;
 
 impl KeyTable {
     /// The table, with what its columns are for.
     pub(super) fn create(&self) -> String {
         let table = &self.table;
         let bare = table.rsplit("\".\"").next().unwrap_or(table).replace('"', "");
-        let stem: String = bare.chars().take(NAME_IN_INDEX).collect();
+        let stem = &bare[..bare.floor_char_boundary(NAME_IN_INDEX)];
         format!(
             "\
 -- Idempotency keys of Rowgate. A row is written in the transaction of the call that it belongs to.
@@ -86,7 +86,7 @@ mod tests {
         let line = index("infra.keys");
         assert!(line.contains("\"keys_expires_at\" ON \"infra\".\"keys\" "), "{line}");
         let line = index(&"ü".repeat(31));
-        assert!(line.contains(&format!("\"{}_expires_at\"", "ü".repeat(12))), "{line}");
+        assert!(line.contains(&format!("\"{}_expires_at\"", "ü".repeat(26))), "{line}");
     }
 
     #[test]
