@@ -2,6 +2,7 @@
 //! its own; where the databases' own words differ, `Service::pick` says so in the case.
 
 mod batches;
+mod command_line;
 mod deadlines;
 mod errors;
 mod hostile;
