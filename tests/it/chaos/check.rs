@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use rowgate::value::proto::TransactionState;
 use rowgate::value::proto::get_transaction_outcome_request::Handle;
+use rowgate::value::proto::{GetTransactionOutcomeRequest, TransactionState};
 
 use super::client::{Fate, Seen};
 use super::inject::Scene;
 use super::plan::{Mishap, Sort};
 use super::unit::{ACCOUNTS, BALANCE};
-use crate::harness::client::Client;
+use crate::harness::client::{Client, Failure, PATIENCE, with_deadline};
 use crate::harness::proxy::Counts;
 use crate::harness::wait::eventually;
 
@@ -125,7 +125,7 @@ impl Report {
                 continue;
             }
             let there = rows.contains(token);
-            let state = client.outcome(Handle::TransactionToken(handle.clone())).await;
+            let state = outcome(client, handle).await;
             let (told, agrees) = match state {
                 Ok(TransactionState::Applied) => ("APPLIED", there),
                 Ok(TransactionState::NotApplied) => ("NOT_APPLIED", !there),
@@ -197,4 +197,12 @@ impl Report {
         });
         shown.map(|line| line + "\n").collect()
     }
+}
+
+/// What became of a transaction, by the token that came with its error.
+async fn outcome(client: &Client, token: &str) -> Result<TransactionState, Failure> {
+    let handle = Some(Handle::TransactionToken(token.to_owned()));
+    let request = GetTransactionOutcomeRequest { handle, ..Default::default() };
+    let answer = client.raw().get_transaction_outcome(with_deadline(request, PATIENCE)).await;
+    answer.map(|answer| answer.into_inner().state()).map_err(Failure::from)
 }

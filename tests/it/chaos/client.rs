@@ -9,9 +9,8 @@ use rowgate::value::proto::{AccessMode, Begin, IsolationLevel, TransactionOption
 use tokio::sync::watch;
 use tonic::Code;
 
-use super::unit::{ACCOUNTS, BALANCE, Done, How, Unit};
+use super::unit::{ACCOUNTS, BALANCE, Done, How, Unit, at, open};
 use crate::harness::client::{Client, Failure, read_only, request_with};
-use crate::harness::unit::at;
 use crate::harness::wait::idle_for;
 
 /// The longest pause of a client that was told when to come again.
@@ -206,15 +205,15 @@ async fn sum_twice(client: &Client) -> Result<Vec<Value>, Failure> {
         access_mode: AccessMode::ReadOnly.into(),
         ..at(IsolationLevel::RepeatableRead)
     };
-    let mut talk =
-        client.begin(Begin { transaction: Some(transaction), ..Begin::default() }).await?;
+    let begin = Begin { transaction: Some(transaction), ..Begin::default() };
+    let mut transaction = open(client, begin).await?;
     let mut total = 0;
     for half in ["id <= $1", "id > $1"] {
         let sql = format!("select id, balance from accounts where {half}");
-        let result = talk.query(&sql, &[Value::int64(ACCOUNTS / 2)]).await??;
+        let result = transaction.query(&sql, &[Value::int64(ACCOUNTS / 2)]).await?;
         total += result.rows.iter().map(|row| integer(&row.values[1])).sum::<i64>();
     }
-    talk.commit().await?;
+    transaction.commit().await?;
     Ok(vec![Value::int64(total)])
 }
 

@@ -6,11 +6,11 @@ use rowgate::value::proto::transact_request::Command;
 use rowgate::value::proto::transact_response::Reply;
 use rowgate::value::proto::{
     BatchStatement, Begin, Commit, ExecuteBatchRequest, Expectation, IsolationLevel, QueryRequest,
-    RollbackTo, Savepoint, Value,
+    Rollback, TransactionOptions, Value,
 };
 
 use crate::harness::client::{Client, Failure, PATIENCE, request};
-use crate::harness::unit::{Talk, at, batch, keyed, query, statement};
+use crate::harness::unit::{Transaction, keyed, query, statement};
 
 /// Counters: as many units can run at once.
 pub(super) const SHARDS: i64 = 4;
@@ -189,7 +189,8 @@ impl Unit {
     }
 
     async fn run_batch(&self, client: &Client) -> Result<Done, Failure> {
-        let mut request = batch(self.statements());
+        let mut request =
+            ExecuteBatchRequest { statements: self.statements(), ..Default::default() };
         match self.how {
             How::BatchExpecting => {
                 for statement in &mut request.statements {
@@ -230,61 +231,49 @@ impl Unit {
 
     /// Statement by statement; now and then one is undone.
     async fn interact(&self, client: &Client) -> Result<Done, Failure> {
-        let mut talk = match client.begin(self.begin()).await {
+        let mut transaction = match open(client, self.begin()).await {
             Err(failure) if failure.reason == "KEY_APPLIED" => {
                 assert_eq!(failure.outcome, "APPLIED", "{failure:?}");
                 return Ok(Done { replayed: true, ..FIRST });
             }
-            begun => begun?,
+            opened => opened?,
         };
         if self.token % 3 == 0 {
-            talk = self.undo(talk).await?;
+            undo(&mut transaction).await?;
         }
-        let talk = self.say(talk).await?;
-        talk.commit().await.map(|()| FIRST)
+        self.say(&mut transaction).await?;
+        transaction.commit().await.map(|()| FIRST)
     }
 
     /// Runs the statements of the unit.
-    async fn say(&self, mut talk: Talk) -> Result<Talk, Failure> {
+    async fn say(&self, transaction: &mut Transaction) -> Result<(), Failure> {
         for BatchStatement { sql, parameters, .. } in self.statements() {
-            if let Err(failure) = talk.query(&sql, &parameters).await? {
-                // The connection may be gone meanwhile; the rollback is not what matters.
-                talk.roll_back().await.unwrap_or_default();
+            if let Err(failure) = transaction.query(&sql, &parameters).await {
+                // Whether that was the reply's failure or the stream's: the rollback ends both.
+                transaction.send(Command::Rollback(Rollback {})).await;
+                while let Ok(Some(reply)) = transaction.reply().await {
+                    assert!(!matches!(reply, Reply::Committed(_)), "nobody said commit");
+                }
                 return Err(failure);
             }
         }
-        Ok(talk)
-    }
-
-    /// Leaves a token that nobody knows, and takes it back.
-    async fn undo(&self, mut talk: Talk) -> Result<Talk, Failure> {
-        let name = "s".to_owned();
-        for command in [
-            Command::Savepoint(Savepoint { name: name.clone() }),
-            query("insert into units (token, shard) values (-1, 0)", &[]),
-            Command::RollbackTo(RollbackTo { name }),
-        ] {
-            if let Reply::Error(status) = talk.ask(command).await? {
-                return Err(crate::harness::unit::failure(&status));
-            }
-        }
-        Ok(talk)
+        Ok(())
     }
 
     /// Everything at once, `also` before the commit.
     async fn pipeline(&self, client: &Client, also: Option<&str>) -> Result<Done, Failure> {
-        let mut talk = client.talk(PATIENCE).await?;
-        talk.send(Command::Begin(self.begin())).await;
+        let mut transaction = client.transact().await;
+        transaction.send(Command::Begin(self.begin())).await;
         for BatchStatement { sql, parameters, .. } in self.statements() {
-            talk.send(query(&sql, &parameters)).await;
+            transaction.send(Command::Query(query(&sql, &parameters))).await;
         }
         if let Some(sql) = also {
-            talk.send(query(sql, &[])).await;
+            transaction.send_query(sql).await;
         }
-        talk.send(Command::Commit(Commit {})).await;
-        talk.half_close();
+        transaction.send(Command::Commit(Commit {})).await;
+        transaction.half_close();
         let mut committed = false;
-        while let Some((_, reply)) = talk.next().await? {
+        while let Some(reply) = transaction.reply().await? {
             committed |= matches!(reply, Reply::Committed(_));
         }
         assert!(committed, "a stream that ends well has committed");
@@ -293,15 +282,36 @@ impl Unit {
 
     /// Leaves before the commit.
     async fn forsake(&self, client: &Client) -> Result<Done, Failure> {
-        let talk = client.begin(self.begin()).await?;
-        let mut talk = self.say(talk).await?;
+        let mut transaction = open(client, self.begin()).await?;
+        self.say(&mut transaction).await?;
         if self.how == How::TransactAbandoned {
             return Ok(Done::default());
         }
-        talk.half_close();
-        match talk.next().await {
+        transaction.half_close();
+        match transaction.reply().await {
             Err(failure) => Err(failure),
             Ok(reply) => panic!("nothing was committed, and the answer is {reply:?}"),
         }
     }
+}
+
+/// Opens a transaction.
+pub(super) async fn open(client: &Client, begin: Begin) -> Result<Transaction, Failure> {
+    let mut transaction = client.transact().await;
+    transaction.send(Command::Begin(begin)).await;
+    let reply = transaction.reply().await?;
+    assert!(matches!(reply, Some(Reply::Begun(_))), "{reply:?}");
+    Ok(transaction)
+}
+
+/// A transaction at a level.
+pub(super) fn at(level: IsolationLevel) -> TransactionOptions {
+    TransactionOptions { isolation_level: level.into(), ..TransactionOptions::default() }
+}
+
+/// Leaves a token that nobody knows, and takes it back.
+async fn undo(transaction: &mut Transaction) -> Result<(), Failure> {
+    transaction.savepoint("s").await?;
+    transaction.query("insert into units (token, shard) values (-1, 0)", &[]).await?;
+    transaction.rollback_to("s").await
 }
