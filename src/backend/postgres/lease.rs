@@ -130,7 +130,7 @@ impl Lease {
         let wire = Arc::clone(&self.connection().wire);
         let last = wire.begun() + u64::try_from(steps.len()).unwrap_or(u64::MAX);
         if commits {
-            self.reads = false;
+            self.reads = self.read_only;
             self.decisive = Some(last);
             self.cancel.commit = Some(last);
         }
