@@ -17,7 +17,7 @@ use crate::harness::wait::idle_for;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a keyed unit may go without an answer.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// What a client was told of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -126,8 +126,37 @@ async fn must_hold(title: &str, plan: &Plan) -> Report {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_callers_are_told_is_true_whatever_happens() {
-    let report = must_hold("short run", &Plan::new(40, 20_261_121)).await;
+    let report = must_hold("short run", &Plan::new(80, 20_261_121)).await;
     assert_eq!(report.faults.len(), 5, "every sort of fault: {:?}", report.faults);
+}
+
+/// A checker that finds nothing where something is wrong is none.
+#[cfg(debug_assertions)]
+async fn must_be_found(bug: &str, found: &str, plan: &Plan) {
+    let report = run(plan, &[("ROWGATE_PLANTED_BUG", bug)]).await;
+    eprintln!("{}", report.print(bug));
+    let is_found = |violation: &String| violation.starts_with(found);
+    assert!(report.violations.iter().any(is_found), "{bug} was not found as {found:?}");
+    assert!(report.took < Duration::from_secs(60), "it took {:?}", report.took);
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_that_is_taken_for_a_commit_is_found() {
+    must_be_found("ignored-tag", "lost", &Plan::new(10, 7)).await;
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_of_what_may_have_been_applied_is_found() {
+    must_be_found("repeated-doubt", "doubled", &Plan::of_lost_answers(20, 7)).await;
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_goes_back_to_the_pool_is_found() {
+    must_be_found("recycled-transaction", "NOT_APPLIED and there", &Plan::of_lost_answers(5, 7))
+        .await;
 }
 
 /// The number of faults and the seed come from `scripts/chaos`.

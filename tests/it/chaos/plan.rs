@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::proxy::{Cut, Direction, Fault, Then};
+use crate::harness::proxy::{Cut, Direction, Fault, Place, Then};
 
 /// The sorts of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,23 +76,44 @@ impl Plan {
         Self { seed, clients: 32, mishaps }
     }
 
+    /// A plan of answers that are lost, and nothing else.
+    pub(super) fn of_lost_answers(faults: usize, seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mishaps = (0..faults).map(|_| Mishap::Connection(answer_lost(&mut random))).collect();
+        Self { seed, clients: 32, mishaps }
+    }
+
     /// How many faults of a sort there are.
     pub(super) fn count(&self, sort: Sort) -> usize {
         self.mishaps.iter().filter(|mishap| mishap.sort() == sort).count()
     }
 }
 
-/// A unit takes about 500 bytes up and 300 down: some of these hit the middle of a message, others the
-/// next unit or the one after it.
+/// A unit takes about 500 bytes up and 300 down: at random some of these hit the middle of a message,
+/// others the next unit or the one after it. Every other one hits a commit: when it has just been sent,
+/// or its answer, or that of what is asked for just before it, which is also how single statements end.
 fn cut(random: &mut fastrand::Rng) -> Fault {
-    let direction = if random.bool() { Direction::Up } else { Direction::Down };
     let cut = if random.bool() { Cut::Reset } else { Cut::Close };
-    Fault { direction, after: random.u64(..1500), then: Then::Cut(cut) }
+    let (direction, place) = match random.bool() {
+        true => (Direction::Down, place(random, 900)),
+        false if random.bool() => (Direction::Up, Place::Text("COMMIT\0")),
+        false => (Direction::Up, Place::Byte(random.u64(..1500))),
+    };
+    Fault { direction, place, then: Then::Cut(cut) }
 }
 
 fn answer_lost(random: &mut fastrand::Rng) -> Fault {
     let linger = Duration::from_millis(random.u64(1..30));
-    Fault { direction: Direction::Down, after: random.u64(..900), then: Then::Lose(linger) }
+    Fault { direction: Direction::Down, place: place(random, 900), then: Then::Lose(linger) }
+}
+
+fn place(random: &mut fastrand::Rng, bytes: u64) -> Place {
+    let byte = random.u64(..bytes);
+    match random.u8(..4) {
+        0 => Place::Text("COMMIT\0"),
+        1 => Place::Text("SELECT 1\0"),
+        _ => Place::Byte(byte),
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::harness::unit::{Transaction, keyed, query, statement};
 pub(super) const SHARDS: i64 = 4;
 
 /// Accounts, and what is in each at first.
-pub(super) const ACCOUNTS: i64 = 16;
+pub(super) const ACCOUNTS: i64 = 64;
 pub(super) const BALANCE: i64 = 1000;
 
 /// Tokens have no index: a double must be seen, not refused.

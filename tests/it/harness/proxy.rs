@@ -1,8 +1,8 @@
 //! A proxy between a server and its database that fails as it is told: it cuts connections at a byte,
 //! loses what one side says, passes nothing, delays, throttles; and it counts what it did.
 //!
-//! Knows no protocol. A fault that is armed hits the next connection that has something to say in its
-//! direction, so that it always hits one that is at work; the weather is the same for all.
+//! Knows no protocol, only bytes. A fault that is armed hits the next connection that has something to say
+//! in its direction, so that it always hits one that is at work; the weather is the same for all.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -47,14 +47,23 @@ pub(crate) enum Then {
     Lose(Duration),
 }
 
+/// Where in what is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// After so many more bytes.
+    Byte(u64),
+    /// Where this stands, unless it comes in two pieces: a cut comes after it, a loss takes it along.
+    Text(&'static str),
+}
+
 /// A fault of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// Of which way the bytes are counted.
+    /// Which way it waits.
     pub(crate) direction: Direction,
-    /// How many still pass.
-    pub(crate) after: u64,
-    /// What happens then.
+    /// Where it happens.
+    pub(crate) place: Place,
+    /// What happens.
     pub(crate) then: Then,
 }
 
@@ -115,7 +124,7 @@ impl Proxy {
     /// Arms a fault; what is returned resolves when it has happened.
     pub(crate) fn arm(&self, fault: Fault) -> oneshot::Receiver<()> {
         let (happened, receiver) = oneshot::channel();
-        self.shared.armed().push_back(Armed { fault, left: fault.after, happened });
+        self.shared.armed().push_back(Armed { fault, left: 0, happened });
         receiver
     }
 
@@ -177,11 +186,28 @@ impl Shared {
         self.armed.lock().expect("nobody panics with it")
     }
 
-    /// The first fault that waits for a connection with something to say in this direction.
-    fn take(&self, direction: Direction) -> Option<Armed> {
+    /// The first fault that waits for what is said in this direction.
+    fn take(&self, direction: Direction, said: &[u8]) -> Option<Armed> {
         let mut armed = self.armed();
-        let place = armed.iter().position(|armed| armed.fault.direction == direction)?;
-        armed.remove(place)
+        let left = |armed: &Armed| {
+            let fault = &armed.fault;
+            let place = (fault.direction == direction).then_some(fault.place)?;
+            match place {
+                Place::Byte(after) => Some(after),
+                Place::Text(text) => {
+                    let found =
+                        said.windows(text.len()).position(|part| part == text.as_bytes())?;
+                    let end = match fault.then {
+                        Then::Cut(_) => found + text.len(),
+                        Then::Lose(_) => found,
+                    };
+                    Some(wide(end))
+                }
+            }
+        };
+        let (place, left) =
+            armed.iter().enumerate().find_map(|(place, armed)| Some((place, left(armed)?)))?;
+        armed.remove(place).map(|armed| Armed { left, ..armed })
     }
 
     /// Waits out a black hole.
@@ -281,18 +307,18 @@ async fn pump(
         let read = from.read(&mut buffer).await.unwrap_or_default();
         if read == 0 {
             // The fault has not happened: another connection shall have it.
-            shared.armed().extend(own.map(|armed| Armed { left: armed.fault.after, ..armed }));
+            shared.armed().extend(own);
             to.shutdown().await.unwrap_or_default();
             return None;
         }
         shared.delay(read).await;
-        own = own.or_else(|| shared.take(direction));
+        own = own.or_else(|| shared.take(direction, &buffer[..read]));
         let left = own.as_ref().map_or(u64::MAX, |armed| armed.left);
         let passed = usize::try_from(left).unwrap_or(usize::MAX).min(read);
         // Who takes no more may still say something.
         to.write_all(&buffer[..passed]).await.unwrap_or_default();
         let Some(armed) = &mut own else { continue };
-        armed.left -= u64::try_from(passed).expect("a buffer is small");
+        armed.left -= wide(passed);
         let lost = read - passed;
         match armed.fault.then {
             Then::Cut(cut) if armed.left == 0 => {
@@ -302,9 +328,8 @@ async fn pump(
             Then::Lose(linger) if lost > 0 => {
                 own.map(|armed| armed.happened.send(()));
                 shared.counters.losses.fetch_add(1, Relaxed);
-                let count = |lost: usize| {
-                    let lost = u64::try_from(lost).expect("a buffer is small");
-                    shared.counters.lost_bytes.fetch_add(lost, Relaxed);
+                let count = |lost| {
+                    shared.counters.lost_bytes.fetch_add(wide(lost), Relaxed);
                 };
                 count(lost);
                 lose(from, &mut buffer, linger, count).await;
@@ -313,6 +338,10 @@ async fn pump(
             Then::Cut(_) | Then::Lose(_) => {}
         }
     }
+}
+
+fn wide(bytes: usize) -> u64 {
+    u64::try_from(bytes).expect("a buffer is small")
 }
 
 /// Drops whatever comes, for a while.
@@ -372,7 +401,8 @@ mod tests {
     async fn a_connection_is_cut_at_its_byte_and_the_next_lives() {
         for (cut, direction) in [(Cut::Reset, Direction::Down), (Cut::Close, Direction::Up)] {
             let (proxy, mut stream) = echo().await;
-            let happened = proxy.arm(Fault { direction, after: 5, then: Then::Cut(cut) });
+            let happened =
+                proxy.arm(Fault { direction, place: Place::Byte(5), then: Then::Cut(cut) });
             assert_eq!(exchange(&mut stream, b"abc").await.expect("3 of 5"), b"abc");
             stream.write_all(b"defgh").await.expect("it is open");
             happened.await.expect("it happens");
@@ -389,7 +419,7 @@ mod tests {
     async fn a_loss_goes_one_way() {
         let (proxy, mut stream) = echo().await;
         let then = Then::Lose(Duration::from_millis(20));
-        let happened = proxy.arm(Fault { direction: Direction::Down, after: 2, then });
+        let happened = proxy.arm(Fault { direction: Direction::Down, place: Place::Byte(2), then });
         stream.write_all(b"abcd").await.expect("it is open");
         happened.await.expect("it happens");
         let mut got = Vec::new();
@@ -400,9 +430,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_fault_waits_for_its_text() {
+        let (proxy, mut stream) = echo().await;
+        let place = Place::Text("abc");
+        let then = Then::Lose(Duration::from_millis(20));
+        let lost = proxy.arm(Fault { direction: Direction::Down, place, then });
+        exchange(&mut stream, b"xyz").await.expect("that is another");
+        stream.write_all(b"..abc").await.expect("it is open");
+        lost.await.expect("it happens");
+        assert_eq!(proxy.counts().lost_bytes, 3);
+        let mut next = TcpStream::connect(proxy.address()).await.expect("it accepts");
+        let then = Then::Cut(Cut::Reset);
+        let cut = proxy.arm(Fault { direction: Direction::Up, place, then });
+        exchange(&mut next, b"xyz").await.expect("that is another");
+        next.write_all(b"..abc..").await.expect("it is open");
+        cut.await.expect("it happens");
+    }
+
+    #[tokio::test]
     async fn a_fault_that_found_no_connection_waits_for_the_next() {
         let (proxy, mut stream) = echo().await;
-        let fault = Fault { direction: Direction::Up, after: 10, then: Then::Cut(Cut::Reset) };
+        let place = Place::Byte(10);
+        let fault = Fault { direction: Direction::Up, place, then: Then::Cut(Cut::Reset) };
         let happened = proxy.arm(fault);
         exchange(&mut stream, b"abc").await.expect("3 of 10");
         drop(stream);
