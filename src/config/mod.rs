@@ -30,7 +30,7 @@ pub use database::{
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
 pub use sections::{Grpc, Health, LogFormat, Ops, Shutdown, Stream, Telemetry};
-pub use source::{Environment, Flag, Inputs};
+pub use source::{Environment, Flag, Inputs, Planted};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]

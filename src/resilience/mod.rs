@@ -14,7 +14,7 @@ use backoff::Backoff;
 use budget::Budget;
 use verdict::Verdict;
 
-use crate::config::RetrySettings;
+use crate::config::{Planted, RetrySettings};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome};
 
@@ -233,7 +233,10 @@ impl Attempts<'_> {
                 let most = if self.unit == Unit::Statement { own.min(server) } else { own };
                 self.made < most
             }
-            Verdict::Doubt => self.unit.may_repeat() && self.made < own,
+            Verdict::Doubt => {
+                let may_repeat = self.unit.may_repeat() || Planted::RepeatedDoubt.is_there();
+                may_repeat && self.made < own
+            }
         }
     }
 }

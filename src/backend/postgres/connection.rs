@@ -9,6 +9,7 @@ use tokio_postgres::types::Type;
 use super::codec::{Format, RowDecoder, describe_column};
 use super::connect::Connector;
 use super::wire::Wire;
+use crate::config::Planted;
 use crate::error::{Error, Result};
 use crate::pool::Manager;
 use crate::value::Column;
@@ -111,6 +112,7 @@ impl Manager for Opener {
     fn is_usable(&self, connection: &Connection) -> bool {
         // What may be unanswered is the Close of a statement, which the driver sends when it likes:
         // nothing else is behind a connection that came back, as that was idle then.
-        !connection.client.is_closed() && !connection.wire.in_transaction()
+        !connection.client.is_closed()
+            && (!connection.wire.in_transaction() || Planted::RecycledTransaction.is_there())
     }
 }

@@ -15,7 +15,7 @@ use super::connection::{Connection, Opener, Prepared};
 use super::flight::{Answer, Failure, Flight, Landing, first_value, fly, rows};
 use super::keys::KeyTable;
 use super::trace::{Trace, Verdict, Verdicts};
-use crate::config::ErrorDetails;
+use crate::config::{ErrorDetails, Planted};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::{Checkout, CloseReason};
@@ -130,7 +130,7 @@ impl Lease {
         let wire = Arc::clone(&self.connection().wire);
         let last = wire.begun() + u64::try_from(steps.len()).unwrap_or(u64::MAX);
         if commits {
-            self.reads = false;
+            self.reads = self.read_only;
             self.decisive = Some(last);
             self.cancel.commit = Some(last);
         }
@@ -350,7 +350,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(mut checkout) = self.checkout.take() else { return };
-        let settled = !self.busy && !self.cancel.is_sent() && checkout.wire.is_idle();
+        let idle = checkout.wire.is_idle() || Planted::RecycledTransaction.is_there();
+        let settled = !self.busy && !self.cancel.is_sent() && idle;
         let tag = checkout.wire.tag();
         if self.broken || tag.starts_with("DEALLOCATE") || tag == "DISCARD ALL" {
             checkout.discard(CloseReason::Dirty);
