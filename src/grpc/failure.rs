@@ -23,7 +23,7 @@ fn log(rpc: &'static str, error: &Error) {
     if is_ours(error.kind()) {
         let message = message(error);
         let cause = error.cause();
-        tracing::warn!(rpc, reason, outcome, sqlstate, message, cause, "call failed");
+        tracing::warn!(rpc, reason, outcome, sqlstate, error = message, cause, "call failed");
     } else {
         tracing::debug!(rpc, reason, outcome, sqlstate, "call failed");
     }

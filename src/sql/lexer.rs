@@ -27,6 +27,11 @@ pub(super) fn transaction_control(sql: &str, dialect: Dialect) -> Option<&'stati
     }
 }
 
+/// The first word of the first statement.
+pub(super) fn first_word(sql: &str, dialect: Dialect) -> Option<&str> {
+    Words { rest: skip_empty_statements(sql, dialect), dialect }.next()
+}
+
 /// Control that needs more than its first word to be told.
 fn longer(first: &str, mut words: Words<'_>) -> Option<&'static str> {
     let mut next_is = |word| words.next().is_some_and(|next| is(next, word));

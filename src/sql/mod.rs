@@ -7,6 +7,7 @@
 //! may leave anything behind. This is convenience, never safety: the database and the lease guard.
 
 mod analysis;
+mod atomic;
 mod lexer;
 mod parser;
 mod statements;
@@ -14,6 +15,7 @@ mod tokens;
 mod visitor;
 
 pub use analysis::{Analysis, Analyzer, Dialect, Shape, Uses};
+pub use atomic::is_whole;
 pub use statements::{Piece, Unclosed, statements};
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ mod logs;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod procedures;
 mod readme;
 #[cfg(test)]
 mod session;

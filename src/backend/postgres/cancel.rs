@@ -46,6 +46,10 @@ impl Cancel {
 
     /// Starts a cancel, without waiting for it, unless a commit is what runs.
     pub(super) fn send(&mut self) {
+        // One that is on its way may still hit: it must not be forgotten over another.
+        if self.is_sent() {
+            return;
+        }
         if self.commit.is_some_and(|number| self.wire.answered() + 1 >= number) {
             return;
         }

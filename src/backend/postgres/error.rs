@@ -209,7 +209,7 @@ fn kind(reply: &Reply<'_>) -> ErrorKind {
         "42501" => ErrorKind::PermissionDenied,
         "53300" | "57P03" => ErrorKind::DatabaseUnavailable,
         "55P03" => ErrorKind::LockNotAvailable,
-        "57P01" | "57P04" | "57P05" => ErrorKind::ConnectionLost,
+        "57P01" | "57P04" | "57P05" if reply.fatal => ErrorKind::ConnectionLost,
         "XX001" | "XX002" => ErrorKind::DataLoss,
         code if sqlstate::condition(code).is_some() => kind_of_class(code),
         _ if reply.fatal => ErrorKind::DatabaseInternal,

@@ -42,6 +42,8 @@ pub(super) struct Lease {
     pub(super) busy: bool,
     /// What the session may remember of the caller.
     pub(super) trace: Trace,
+    /// Whether what runs may have committed a part of its work before it fails.
+    pub(super) divisible: bool,
     /// Whether the caller asked the database to refuse writes.
     pub(super) read_only: bool,
     /// Whether nothing of what runs can have been applied: it reads, or a commit is still to come.
@@ -63,6 +65,7 @@ impl Lease {
             cancel,
             busy: false,
             trace: Trace::Nothing,
+            divisible: false,
             read_only: false,
             reads: true,
             decisive: None,
@@ -229,11 +232,22 @@ impl Lease {
 
     /// What the driver's error means here.
     pub(super) fn failure(&mut self, error: tokio_postgres::Error, sql: &str) -> Error {
+        let failure = self.failure_of_a_whole(error, sql);
+        if self.divisible && failure.outcome() == Outcome::NotApplied {
+            // What it committed before it failed stays.
+            return failure.with_outcome(Outcome::Unknown).without_retry_after();
+        }
+        failure
+    }
+
+    /// The same of a statement that is applied as a whole or not at all.
+    fn failure_of_a_whole(&mut self, error: tokio_postgres::Error, sql: &str) -> Error {
         if let Some(reported) = error.as_db_error() {
             self.busy = false;
-            self.blameless |=
+            let blameless =
                 super::error::is_stale_statement(reported) || super::error::is_terminated(reported);
-            self.broken |= self.blameless || super::error::ends_connection(reported);
+            self.broken |= blameless || super::error::ends_connection(reported);
+            self.blameless |= blameless && !self.divisible;
             let mapped = super::error::from_statement(reported, sql, self.shared.details);
             if mapped.kind() == ErrorKind::DeadlineExceeded && self.cancel.is_sent() {
                 return Error::new(
@@ -278,7 +292,7 @@ impl Lease {
     /// The error of a statement that did not answer its cancel in time.
     pub(super) fn deadline_passed(&self) -> Error {
         let database = &self.shared.database;
-        if self.reads {
+        if self.reads && !self.divisible {
             let message = format!("the deadline passed while database \"{database}\" was working");
             return Error::new(ErrorKind::DeadlineExceeded, message);
         }

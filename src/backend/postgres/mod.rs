@@ -142,6 +142,7 @@ impl Postgres {
             lease.run(*deadline, &commit::begin(READ_ONLY)).await?;
         } else {
             lease.reads = verdict.reads;
+            lease.divisible = !crate::sql::is_whole(sql);
         }
         let rows = lease.start(*deadline, sql, &prepared, parameters).await?;
         Ok((rows, prepared))
