@@ -8,6 +8,7 @@
 //! | `types` | every PostgreSQL type, compared with what `psql` prints |
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `outage` | a database that goes away and comes back |
+//! | `batch` | commits whose answer is lost, keys, callers who want the same row |
 //! | `chaos` | a database under faults, and whether callers are told the truth |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
 //! | `logs` | the log, and what must not be in it |
@@ -17,6 +18,8 @@
 //! | `readme` | the commands that README.md shows |
 //! | `tidy` | the rules of the architecture that a program can check |
 
+#[cfg(test)]
+mod batch;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]

@@ -148,6 +148,9 @@ impl Lease {
         key: &IdempotencyKey,
         deadline: Deadline,
     ) -> Result<Option<Claimed>> {
+        if error.kind() == ErrorKind::DeadlineExceeded {
+            return Err(in_progress());
+        }
         match error.report().map(|report| report.sqlstate.as_str()) {
             Some("55P03" | "57014") => return Err(in_progress()),
             Some("23505") => {}

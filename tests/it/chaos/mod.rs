@@ -29,10 +29,9 @@ use client::{Seen, Together, read, write};
 use inject::Scene;
 use plan::{Plan, Sort};
 
+use crate::harness::behind::Behind;
 use crate::harness::client::Client;
 use crate::harness::postgres::Postgres;
-use crate::harness::proxy::Proxy;
-use crate::harness::server::Server;
 use crate::harness::wait::eventually_async;
 
 /// Units that are applied between two faults, at least.
@@ -52,11 +51,9 @@ async fn run(plan: &Plan, environment: &[(&str, &str)]) -> Report {
     let start = Instant::now();
     let postgres = Postgres::with(&SETTINGS);
     postgres.psql(&unit::setup());
-    let direct = format!("127.0.0.1:{}", postgres.port());
-    let proxy = Proxy::start(direct.parse().expect("it is an address")).await;
-    let url = postgres.url().replace(&direct, &proxy.address().to_string());
-    let configuration = format!("[databases.main]\nurl = \"{url}\"\ndefault_deadline = \"5s\"\n");
-    let server = Server::start_with(&configuration, environment);
+    let settings = "default_deadline = \"5s\"";
+    let Behind { postgres, proxy, server, client } =
+        Behind::start(postgres, settings, environment).await;
     let mut scene = Scene { postgres, proxy };
 
     let (stop, stopped) = watch::channel(false);
@@ -92,7 +89,7 @@ async fn run(plan: &Plan, environment: &[(&str, &str)]) -> Report {
         }
     }
     report.proxy = scene.proxy.counts();
-    report.check(&scene, &Client::connect(server.grpc()).await).await;
+    report.check(&scene, &client).await;
     report.took = start.elapsed();
     report
 }

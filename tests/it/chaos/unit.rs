@@ -9,6 +9,7 @@ use rowgate::value::proto::{
     Rollback, TransactionOptions, Value,
 };
 
+use crate::harness::behind::KEYS;
 use crate::harness::client::{Client, Failure, PATIENCE, request};
 use crate::harness::unit::{Transaction, keyed, query, statement};
 
@@ -30,9 +31,7 @@ pub(super) fn setup() -> String {
          create table parents (id bigint primary key);
          create table children
            (parent bigint references parents deferrable initially deferred);
-         create table rowgate_idempotency (caller text not null, key text not null,
-           request_hash bytea not null, response bytea, expires_at timestamptz not null,
-           primary key (caller, key))"
+         {KEYS}"
     )
 }
 

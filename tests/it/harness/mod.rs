@@ -1,5 +1,6 @@
 //! Databases, servers and clients for the tests. Knows no test.
 
+pub(crate) mod behind;
 pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod postgres;
