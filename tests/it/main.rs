@@ -10,6 +10,7 @@
 //! | `outage` | a database that goes away and comes back |
 //! | `batch` | commits whose answer is lost, keys, callers who want the same row |
 //! | `chaos` | a database under faults, and whether callers are told the truth |
+//! | `conformance` | statements that each way of the API answers alike |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
 //! | `logs` | the log, and what must not be in it |
 //! | `stream` | a million rows, and how much memory they take |
@@ -24,6 +25,8 @@ mod batch;
 mod chaos;
 #[cfg(test)]
 mod config_cli;
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod connect;
 #[cfg(test)]

@@ -105,8 +105,10 @@ impl<'a> Unit<'a> {
         let outcome = if dry_run {
             self.settled(first).and_then(|()| self.settled(second)).map(|()| Outcome::NotApplied)
         } else {
+            // Without a number it has written nothing.
+            let reads = matches!(first, Some(Ok(Answer::Script(None))));
             let ended = self.lease.conclude((first, second), &self.incarnation, deadline).await;
-            ended.map(|()| Outcome::Applied)
+            ended.map(|()| if reads { Outcome::NotApplied } else { Outcome::Applied })
         };
         finished(results, &room, outcome)
     }
