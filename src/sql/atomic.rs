@@ -51,14 +51,24 @@ const WHOLE: [&str; 40] = [
     "(",
 ];
 
+/// A block with none of these is PL/pgSQL that does not commit: it neither says so, nor calls a
+/// procedure, nor runs a text that it makes, nor is itself written in another language or with
+/// escapes.
+const MAY_COMMIT: [&str; 6] = ["COMMIT", "CALL", "EXECUTE", "LANGUAGE", "\\", "U&"];
+
 /// Whether a statement that fails has applied nothing, as far as its text tells.
 #[must_use]
 pub fn is_whole(sql: &str) -> bool {
     let Some(first) = first_word(sql, Dialect::Postgres) else { return true };
-    let word = b"CONCURRENTLY";
-    let concurrently =
-        sql.as_bytes().windows(word.len()).any(|bytes| bytes.eq_ignore_ascii_case(word));
-    !concurrently && WHOLE.iter().any(|whole| first.eq_ignore_ascii_case(whole))
+    if first.eq_ignore_ascii_case("DO") {
+        return !MAY_COMMIT.iter().any(|word| contains(sql, word));
+    }
+    !contains(sql, "CONCURRENTLY") && WHOLE.iter().any(|whole| first.eq_ignore_ascii_case(whole))
+}
+
+/// Whether the word is anywhere in the text, be it in a literal or a comment.
+fn contains(sql: &str, word: &str) -> bool {
+    sql.as_bytes().windows(word.len()).any(|bytes| bytes.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 #[cfg(test)]
@@ -73,12 +83,18 @@ mod tests {
             "/* x */ INSERT into t values (1)",
             "create index i on t (a)",
             "with a as (select 1) select * from a",
+            "do $$ begin update t set n = 5; raise exception 'no'; end $$",
             "",
         ] {
             assert!(is_whole(sql), "{sql}");
         }
         for sql in [
             "do $$ begin commit; end $$",
+            "do $$ begin call p(); end $$",
+            "do $$ begin execute 'com' || 'mit'; end $$",
+            "do language plpython3u $$ plpy.cursor() $$",
+            "do E'begin \\x63ommit; end'",
+            "do U&'begin !0063ommit; end' uescape '!'",
             "; CALL p()",
             "vacuum t",
             "reindex table t",
