@@ -59,6 +59,8 @@ fn is_ours(kind: ErrorKind) -> bool {
         | ErrorKind::LockNotAvailable
         | ErrorKind::IdleInTransactionTimeout
         | ErrorKind::TransactionTimeout
+        | ErrorKind::Terminated
+        | ErrorKind::PoolPaused
         | ErrorKind::TransactionAborted
         | ErrorKind::NotCommitted
         | ErrorKind::InvalidCommand

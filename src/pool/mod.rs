@@ -6,6 +6,7 @@
 //! borrows from a neighbour when it must.
 
 mod checkout;
+mod control;
 mod queue;
 mod shard;
 mod stats;
@@ -20,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
 pub use checkout::Checkout;
+pub use control::{CheckedOut, Control, Holder};
 pub use stats::{CloseReason, PoolSnapshot};
 
 use crate::config::PoolSettings;

@@ -292,6 +292,8 @@ fn retry_after(kind: ErrorKind) -> Option<Duration> {
         | ErrorKind::DatabaseNotFound
         | ErrorKind::PoolNotFound
         | ErrorKind::TransactionTimeout
+        | ErrorKind::Terminated
+        | ErrorKind::PoolPaused
         | ErrorKind::TransactionAborted
         | ErrorKind::NotCommitted
         | ErrorKind::InvalidCommand

@@ -76,7 +76,8 @@ impl Plan {
         Self { seed, clients: 32, mishaps }
     }
 
-    /// A plan of answers that are lost, and nothing else.
+    /// A plan of answers that are lost, and nothing else: what the planted defects are found by.
+    #[cfg(debug_assertions)]
     pub(super) fn of_lost_answers(faults: usize, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mishaps = (0..faults).map(|_| Mishap::Connection(answer_lost(&mut random))).collect();
