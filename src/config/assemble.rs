@@ -45,6 +45,7 @@ pub(super) fn config(
     let idempotency = Idempotency {
         table: reader.read(&keys::IDEMPOTENCY_TABLE).value,
         retention: reader.read(&keys::IDEMPOTENCY_RETENTION).value,
+        create_table: reader.read(&keys::IDEMPOTENCY_CREATE_TABLE).value,
     };
     let mut databases = BTreeMap::new();
     let mut main = named.main;

@@ -76,6 +76,8 @@ pub struct Idempotency {
     pub table: String,
     /// `retention`: how long.
     pub retention: Duration,
+    /// `create_table`: make the table when a database is first reached that needs one.
+    pub create_table: bool,
 }
 
 /// What errors may tell callers.
