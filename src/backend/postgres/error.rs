@@ -174,7 +174,7 @@ fn from_reply(reply: &Reply<'_>, details: ErrorDetails) -> Error {
     if reply.code == "42601" && reply.routine == Some("exec_parse_message") {
         return error
             .with_condition("MULTIPLE_STATEMENTS")
-            .with_hint("Send each statement as a call of its own; nothing has run.");
+            .with_hint("Send each as a call of its own, or as one of an ExecuteBatch; nothing has run.");
     }
     if names_no_condition(kind) {
         error = error.with_condition(condition(reply.code));
