@@ -172,9 +172,9 @@ fn from_reply(reply: &Reply<'_>, details: ErrorDetails) -> Error {
     let mut error = error.with_report(report(reply, details)).with_outcome(outcome(kind));
     // The protocol's own refusal of more than one statement; the message may be translated.
     if reply.code == "42601" && reply.routine == Some("exec_parse_message") {
-        return error
-            .with_condition("MULTIPLE_STATEMENTS")
-            .with_hint("Send each as a call of its own, or as one of an ExecuteBatch; nothing has run.");
+        return error.with_condition("MULTIPLE_STATEMENTS").with_hint(
+            "Send each as a call of its own, or as one of an ExecuteBatch; nothing has run.",
+        );
     }
     if names_no_condition(kind) {
         error = error.with_condition(condition(reply.code));
