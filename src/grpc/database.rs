@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::deadline::grpc_timeout;
+use super::deadline::time_left;
 use super::failure::answer;
 use super::transact;
 use crate::engine::{Engine, Part};
@@ -40,7 +40,7 @@ impl DatabaseService for Service {
         &self,
         request: Request<QueryRequest>,
     ) -> Result<Response<QueryResponse>, Status> {
-        let timeout = grpc_timeout(request.metadata());
+        let timeout = time_left(&request);
         let request = request.into_inner();
         match self.engine.query(request, timeout).await {
             Ok(response) => Ok(Response::new(response)),
@@ -52,7 +52,7 @@ impl DatabaseService for Service {
         &self,
         request: Request<StreamQueryRequest>,
     ) -> Result<Response<Self::StreamQueryStream>, Status> {
-        let timeout = grpc_timeout(request.metadata());
+        let timeout = time_left(&request);
         let request = request.into_inner();
         let query = request.query.ok_or_else(|| {
             answer(
@@ -73,7 +73,7 @@ impl DatabaseService for Service {
         &self,
         request: Request<ExecuteBatchRequest>,
     ) -> Result<Response<ExecuteBatchResponse>, Status> {
-        let timeout = grpc_timeout(request.metadata());
+        let timeout = time_left(&request);
         match self.engine.execute_batch(request.into_inner(), timeout).await {
             Ok(response) => Ok(Response::new(response)),
             Err(error) => Err(answer("ExecuteBatch", &error)),
@@ -84,7 +84,7 @@ impl DatabaseService for Service {
         &self,
         request: Request<Streaming<TransactRequest>>,
     ) -> Result<Response<Self::TransactStream>, Status> {
-        let timeout = grpc_timeout(request.metadata());
+        let timeout = time_left(&request);
         Ok(Response::new(Box::pin(transact::serve(&self.engine, request.into_inner(), timeout))))
     }
 
@@ -92,7 +92,7 @@ impl DatabaseService for Service {
         &self,
         request: Request<GetTransactionOutcomeRequest>,
     ) -> Result<Response<GetTransactionOutcomeResponse>, Status> {
-        let timeout = grpc_timeout(request.metadata());
+        let timeout = time_left(&request);
         match self.engine.transaction_outcome(request.into_inner(), timeout).await {
             Ok(response) => Ok(Response::new(response)),
             Err(error) => Err(answer("GetTransactionOutcome", &error)),
@@ -103,7 +103,7 @@ impl DatabaseService for Service {
         &self,
         request: Request<DescribeStatementRequest>,
     ) -> Result<Response<DescribeStatementResponse>, Status> {
-        let timeout = grpc_timeout(request.metadata());
+        let timeout = time_left(&request);
         let request = request.into_inner();
         let DescribeStatementRequest { database, sql, include_plan } = request;
         match self.engine.describe(&database, sql, include_plan, timeout).await {

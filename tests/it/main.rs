@@ -12,6 +12,8 @@
 //! | `chaos` | a database under faults, and whether callers are told the truth |
 //! | `conformance` | statements that each way of the API answers alike |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
+//! | `front_door` | deadlines, limits on connections, descriptors that run out |
+//! | `shutdown` | the end of a server, with calls that must not fail and clients who do not go |
 //! | `logs` | the log, and what must not be in it |
 //! | `stream` | a million rows, and how much memory they take |
 //! | `config_cli` | the command line, and configurations with mistakes |
@@ -32,6 +34,8 @@ mod connect;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod front_door;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod idempotency_cli;
@@ -44,6 +48,8 @@ mod procedures;
 mod readme;
 #[cfg(test)]
 mod session;
+#[cfg(test)]
+mod shutdown;
 #[cfg(test)]
 mod stream;
 #[cfg(test)]
