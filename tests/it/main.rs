@@ -9,6 +9,7 @@
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `outage` | a database that goes away and comes back |
 //! | `batch` | commits whose answer is lost, keys, callers who want the same row |
+//! | `cancel` | statements that are stopped: by a deadline, by a caller who goes, past a frozen database |
 //! | `chaos` | a database under faults, and whether callers are told the truth |
 //! | `conformance` | statements that each way of the API answers alike |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
@@ -23,6 +24,8 @@
 
 #[cfg(test)]
 mod batch;
+#[cfg(test)]
+mod cancel;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use rowgate::value::proto::{AccessMode, QueryOptions, QueryRequest, Value};
 
 use crate::harness::client::{Client, PATIENCE, read_only, request, request_with};
 use crate::harness::postgres::Postgres;
+use crate::harness::random::Random;
 use crate::harness::wait::eventually;
 use crate::harness::{Backend, Service};
 
@@ -116,28 +117,6 @@ const FAILING: &[&str] = &[
     "copy t from stdin",
     "select pg_advisory_lock(8) from nowhere",
 ];
-
-/// A generator that needs no seed from outside: a failure can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        let bound = u64::try_from(from.len()).expect("it is small");
-        from[usize::try_from(self.below(bound)).expect("it is small")]
-    }
-}
 
 async fn service(pool: u32) -> Service {
     let postgres = Postgres::start();

