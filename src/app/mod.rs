@@ -15,6 +15,7 @@ mod workers;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -145,12 +146,13 @@ impl Server {
             let sweeping = tokio::spawn(sweeper.run());
             shutdown::wait(stopping).await;
             tracing::info!("shutting down");
+            let transactions_end = Instant::now() + transactions_grace(grace);
             draining.send_replace(true);
-            engine.drain();
             sweeping.abort();
             let drained = async {
                 tokio::time::sleep(config.shutdown.delay).await;
                 accepting.abort();
+                engine.drain(transactions_end);
                 // It has told NOT_SERVING; to watch that must not keep a connection open.
                 drop(probing.await);
                 health.end().await;
@@ -173,6 +175,12 @@ impl Server {
         });
         runtime.shutdown_background();
     }
+}
+
+/// How much of the grace interactive transactions may take to do what was sent before: what is left is for
+/// the callers of the others, to hear of their end.
+fn transactions_grace(grace: Duration) -> Duration {
+    grace.saturating_sub((grace / 10).min(Duration::from_secs(1)))
 }
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {

@@ -52,7 +52,8 @@ impl Service {
     ) -> Result<(Self, HealthReporter)> {
         let settings = config.grpc.clone();
         let (health, health_service) = HealthReporter::new();
-        let database = DatabaseServiceServer::new(database::Service::new(Arc::clone(engine)))
+        let database = database::Service::new(Arc::clone(engine), settings.max_request_size);
+        let database = DatabaseServiceServer::new(database)
             .max_decoding_message_size(settings.max_request_size)
             .max_encoding_message_size(settings.max_response_size);
         let pool = PoolServiceServer::new(pool::Service::new(Arc::clone(engine), instance))
