@@ -9,6 +9,7 @@
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `outage` | a database that goes away and comes back |
 //! | `batch` | commits whose answer is lost, keys, callers who want the same row |
+//! | `transact` | how interactive transactions end by themselves, and how much they hold |
 //! | `chaos` | a database under faults, and whether callers are told the truth |
 //! | `conformance` | statements that each way of the API answers alike |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
@@ -49,5 +50,7 @@ mod stream;
 #[cfg(test)]
 mod tidy;
 mod trace;
+#[cfg(test)]
+mod transact;
 #[cfg(test)]
 mod types;
