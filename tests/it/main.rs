@@ -10,6 +10,7 @@
 //! | `outage` | a database that goes away and comes back |
 //! | `batch` | commits whose answer is lost, keys, callers who want the same row |
 //! | `cancel` | statements that are stopped: by a deadline, by a caller who goes, past a frozen database |
+//! | `transact` | how interactive transactions end by themselves, and how much they hold |
 //! | `chaos` | a database under faults, and whether callers are told the truth |
 //! | `conformance` | statements that each way of the API answers alike |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
@@ -58,5 +59,7 @@ mod stream;
 #[cfg(test)]
 mod tidy;
 mod trace;
+#[cfg(test)]
+mod transact;
 #[cfg(test)]
 mod types;

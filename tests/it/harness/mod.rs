@@ -73,6 +73,11 @@ impl Service {
         self.postgres.as_mut().expect("the service stands on PostgreSQL")
     }
 
+    /// The PostgreSQL below, for itself: it outlives the server then.
+    pub(crate) fn take_postgres(&mut self) -> Postgres {
+        self.postgres.take().expect("the service stands on PostgreSQL")
+    }
+
     /// One of two, by the backend: where the databases' own words differ.
     pub(crate) fn pick<T>(&self, sqlite: T, postgres: T) -> T {
         match self.backend {
