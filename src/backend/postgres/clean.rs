@@ -47,6 +47,10 @@ impl Cleaner {
         if !self.cancel.settled().await {
             return false;
         }
+        if connection.wire.is_copying() {
+            // It waits for our data and for nothing else; now that it is cancelled, this end it sees.
+            return false;
+        }
         if busy {
             // Behind whatever is still queued: once it is answered, so is all before it.
             drop(connection.client.check_connection().await);
