@@ -6,6 +6,7 @@
 //! | `harness` | databases, servers and clients for tests |
 //! | `contract` | what every backend must answer, run for each of them |
 //! | `types` | every PostgreSQL type, compared with what `psql` prints |
+//! | `audit` | what a connection is at each checkout, and what it is asked for on the way |
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `outage` | a database that goes away and comes back |
 //! | `batch` | commits whose answer is lost, keys, callers who want the same row |
@@ -23,6 +24,8 @@
 //! | `readme` | the commands that README.md shows |
 //! | `tidy` | the rules of the architecture that a program can check |
 
+#[cfg(test)]
+mod audit;
 #[cfg(test)]
 mod batch;
 #[cfg(test)]

@@ -82,6 +82,10 @@ async fn stop(connection: &Connection, cancel: &mut Cancel) -> bool {
         if !cancel.settled().await {
             return false;
         }
+        if connection.wire.is_copying() {
+            // It waits for our data and for nothing else; now that it is cancelled, this end it sees.
+            return false;
+        }
         // Behind whatever is still queued: once it is answered, so is all before it.
         let answered = connection.client.check_connection();
         if tokio::time::timeout(limit, answered).await.is_ok() {

@@ -52,7 +52,16 @@ impl Service {
 
     /// A service on a PostgreSQL that runs already.
     pub(crate) async fn on(postgres: Postgres, settings: &str) -> Self {
-        let server = Server::start(&database(&postgres.url(), settings));
+        Self::on_with(postgres, settings, &[]).await
+    }
+
+    /// The same, with environment variables.
+    pub(crate) async fn on_with(
+        postgres: Postgres,
+        settings: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let server = Server::start_with(&database(&postgres.url(), settings), environment);
         let client = Client::connect(server.grpc()).await;
         Self { backend: Backend::Postgres, client, server, postgres: Some(postgres) }
     }
