@@ -27,7 +27,7 @@ impl Received {
 impl Visitor for Received {
     fn begin(&mut self, kind: u8, length: usize) {
         self.head.clear();
-        self.is_kept = matches!(kind, b'Z' | b'K' | b'C' | b'I' | b'G' | b'H' | b'W');
+        self.is_kept = matches!(kind, b'Z' | b'K' | b'C' | b'I' | b'G' | b'H' | b'W' | b'S');
         // Told by the header: the driver would hold the whole row in memory.
         self.refuses |= kind == b'D' && length > self.max_row_size;
     }
