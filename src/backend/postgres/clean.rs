@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::cancel::Cancel;
 use super::connection::{Connection, Opener};
-use super::lease::Shared;
+use super::shared::Shared;
 use super::trace::Trace;
 use crate::config::Planted;
 use crate::pool::{Checkout, CloseReason};
@@ -33,15 +33,38 @@ pub(super) struct Cleaner {
     pub(super) shared: Arc<Shared>,
     pub(super) cancel: Cancel,
     pub(super) trace: Trace,
+    /// Whether the server may not be any more what it was.
+    pub(super) is_suspect: bool,
 }
 
 impl Cleaner {
     /// Gives the connection back clean, or closes it.
     pub(super) async fn clean(mut self, busy: bool) {
-        let cleaned = tokio::time::timeout(CLEANING_LIMIT, self.reset(busy)).await;
-        if cleaned == Ok(true) && self.checkout.as_ref().is_some_and(|own| own.wire.is_idle()) {
-            drop(self.checkout.take());
+        let restored = tokio::time::timeout(CLEANING_LIMIT, self.restore(busy)).await;
+        let departed = match restored {
+            Ok(Some(departed)) if self.checkout.as_ref().is_some_and(|own| own.wire.is_idle()) => {
+                departed
+            }
+            Ok(_) | Err(_) => return,
+        };
+        let Some(checkout) = self.checkout.take() else { return };
+        if departed {
+            self.shared.fail_over(&checkout);
+            checkout.discard(CloseReason::Broken);
         }
+    }
+
+    /// Resets the session; says whether its server is not what it was. Only now: before, it may have
+    /// been the caller who made the session read-only.
+    async fn restore(&mut self, busy: bool) -> Option<bool> {
+        if !self.reset(busy).await {
+            return None;
+        }
+        let connection = self.checkout.as_deref()?;
+        if self.is_suspect {
+            return connection.departs().await.ok();
+        }
+        Some(connection.has_departed())
     }
 
     async fn reset(&mut self, busy: bool) -> bool {

@@ -13,20 +13,25 @@ pub mod codec;
 mod commit;
 mod connect;
 mod connection;
+mod credentials;
 pub mod error;
 mod flight;
 mod install;
 mod keys;
 mod lease;
 mod redact;
+mod role;
 mod run;
 mod sequence;
+mod shared;
+mod socket;
 pub mod sqlstate;
 mod tap;
 mod tls;
 mod token;
 mod trace;
 mod transaction;
+mod tried;
 mod wire;
 
 use std::sync::Arc;
@@ -35,6 +40,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 
 use crate::backend::{
     Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, Installed, RowStream,
@@ -48,8 +54,9 @@ use crate::value::{Kind, Value};
 use connect::Connector;
 use connection::{Connection, Opener};
 use keys::KeyTable;
-use lease::{Lease, Shared};
+use lease::Lease;
 use run::Running;
+use shared::Shared;
 use token::Token;
 use trace::Verdicts;
 use transaction::Open;
@@ -96,6 +103,7 @@ impl Postgres {
                 verdicts: Verdicts::new(config.catalog_ttl),
                 keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
                 opener: opener(),
+                failed_over: Mutex::default(),
             }),
         })
     }
@@ -236,9 +244,14 @@ impl Postgres {
         let mut probe = self.probe.lock().await;
         if let Some(connection) = probe.take()
             && connection.client.check_connection().await.is_ok()
+            && let Ok(departed) = connection.departs().await
         {
-            *probe = Some(connection);
-            return Ok(());
+            if departed {
+                self.shared.fail_over(&connection);
+            } else {
+                *probe = Some(connection);
+                return Ok(());
+            }
         }
         *probe = Some(self.shared.opener.connect().await?);
         Ok(())
