@@ -41,19 +41,18 @@ impl Cleaner {
 
     async fn reset(&mut self, busy: bool) -> bool {
         let Some(connection) = self.checkout.as_deref_mut() else { return false };
-        if busy && !self.cancel.is_sent() {
+        if busy && connection.wire.is_copying() {
+            // It waits for our data and not for us; once it is cancelled, the end of all is what it sees.
             self.cancel.send();
-        }
-        if !self.cancel.settled().await {
-            return false;
-        }
-        if connection.wire.is_copying() {
-            // It waits for our data and for nothing else; now that it is cancelled, this end it sees.
+            self.cancel.settled().await;
             return false;
         }
         if busy {
             // Behind whatever is still queued: once it is answered, so is all before it.
-            drop(connection.client.check_connection().await);
+            drop(self.cancel.insist(connection.client.check_connection()).await);
+        }
+        if !self.cancel.settled().await {
+            return false;
         }
         connection.wire.quiesce().await;
         if connection.wire.in_transaction()
