@@ -16,6 +16,7 @@
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
 //! | `logs` | the log, and what must not be in it |
 //! | `stream` | a million rows, and how much memory they take |
+//! | `unread` | streams that nobody reads: what they cost, and that they end |
 //! | `config_cli` | the command line, and configurations with mistakes |
 //! | `idempotency_cli` | the command that makes the table of idempotency keys |
 //! | `readme` | the commands that README.md shows |
@@ -57,3 +58,5 @@ mod tidy;
 mod trace;
 #[cfg(test)]
 mod types;
+#[cfg(test)]
+mod unread;

@@ -1,5 +1,6 @@
 //! What is done to a connection before the next caller gets it.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -13,6 +14,9 @@ use crate::pool::{Checkout, CloseReason};
 
 /// How long cleaning may take before the connection is closed instead.
 pub(super) const CLEANING_LIMIT: Duration = Duration::from_secs(5);
+/// How much of an unwanted result is read to its end, in bytes: what a client did not take may be
+/// megabytes of it, of rows of few bytes, on every connection at once.
+const UNWANTED: NonZeroU64 = NonZeroU64::new(256 << 10).expect("it is not zero");
 /// Everything a statement can leave in a session, but prepared statements of the driver's own; also the
 /// state of `random()`, which no RESET knows.
 const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
@@ -49,7 +53,9 @@ impl Cleaner {
         }
         if busy {
             // Behind whatever is still queued: once it is answered, so is all before it.
+            connection.wire.bound(Some(UNWANTED));
             drop(self.cancel.insist(connection.client.check_connection()).await);
+            connection.wire.bound(None);
         }
         if !self.cancel.settled().await {
             return false;

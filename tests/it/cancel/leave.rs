@@ -38,7 +38,7 @@ async fn service() -> Service {
     let url = postgres.url();
     let settings = format!(
         "pool.min = 4\npool.max = 4\n[health]\ninterval = \"1h\"\n\
-         [databases.watch]\nurl = \"{url}\"\npool.min = 1\npool.max = 2\n"
+         [databases.watch]\nurl = \"{url}\"\npool.min = 1\npool.max = 2\ndefault_deadline = \"5m\"\n"
     );
     let service = Service::on(postgres, &settings).await;
     let hold = "select pg_advisory_lock(1), pg_sleep(600) /* holder */";
