@@ -19,6 +19,7 @@
 //! | `shutdown` | the end of a server, with calls that must not fail and clients who do not go |
 //! | `logs` | the log, and what must not be in it |
 //! | `stream` | a million rows, and how much memory they take |
+//! | `unread` | streams that nobody reads: what they cost, and that they end |
 //! | `config_cli` | the command line, and configurations with mistakes |
 //! | `idempotency_cli` | the command that makes the table of idempotency keys |
 //! | `readme` | the commands that README.md shows |
@@ -66,3 +67,5 @@ mod trace;
 mod transact;
 #[cfg(test)]
 mod types;
+#[cfg(test)]
+mod unread;

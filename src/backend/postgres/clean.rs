@@ -1,5 +1,6 @@
 //! What is done to a connection before the next caller gets it.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -13,11 +14,13 @@ use crate::pool::{Checkout, CloseReason};
 
 /// How long cleaning may take before the connection is closed instead.
 pub(super) const CLEANING_LIMIT: Duration = Duration::from_secs(5);
-/// After how long a statement is cancelled again: PostgreSQL forgets a cancel that comes before the
-/// statement does, and one that fills a set of rows has been seen not to hear it.
-const CANCEL_AGAIN: Duration = Duration::from_millis(150);
-/// How often a statement is cancelled before its connection is closed instead.
-const CANCELS: u32 = 4;
+/// How long a statement may go on that was cancelled: PostgreSQL forgets a cancel that comes before the
+/// statement does, and one that fills a set of rows has been seen not to hear any. Then the end of the
+/// connection must stop it, which else keeps its locks.
+const STOPPING_LIMIT: Duration = Duration::from_millis(600);
+/// How much of an unwanted result is read to its end, in bytes: what a client did not take may be
+/// megabytes of it, of rows of few bytes, on every connection at once.
+const UNWANTED: NonZeroU64 = NonZeroU64::new(256 << 10).expect("it is not zero");
 /// Everything a statement can leave in a session, but prepared statements of the driver's own; also the
 /// state of `random()`, which no RESET knows.
 const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
@@ -69,12 +72,16 @@ impl Cleaner {
 
     async fn reset(&mut self, busy: bool) -> bool {
         let Some(connection) = self.checkout.as_deref_mut() else { return false };
-        let stopped = if busy {
-            stop(connection, &mut self.cancel).await
-        } else {
-            self.cancel.settled().await
-        };
-        if !stopped {
+        if busy && connection.wire.is_copying() {
+            // It waits for our data and not for us; once it is cancelled, the end of all is what it sees.
+            self.cancel.send();
+            self.cancel.settled().await;
+            return false;
+        }
+        if busy && !stop(connection, &mut self.cancel).await {
+            return false;
+        }
+        if !self.cancel.settled().await {
             return false;
         }
         connection.wire.quiesce().await;
@@ -96,26 +103,16 @@ impl Cleaner {
     }
 }
 
-/// Stops what a connection runs and waits for its answer; whether it has come. What is not stopped soon
-/// would keep its locks: then the end of the connection must do it. A commit is waited for.
+/// Stops what a connection runs and waits for its answer; whether it has come. A commit is waited for.
 async fn stop(connection: &Connection, cancel: &mut Cancel) -> bool {
-    for _ in 0..CANCELS {
-        cancel.send();
-        let limit = if cancel.is_sent() { CANCEL_AGAIN } else { CLEANING_LIMIT };
-        if !cancel.settled().await {
-            return false;
-        }
-        if connection.wire.is_copying() {
-            // It waits for our data and for nothing else; now that it is cancelled, this end it sees.
-            return false;
-        }
-        // Behind whatever is still queued: once it is answered, so is all before it.
-        let answered = connection.client.check_connection();
-        if tokio::time::timeout(limit, answered).await.is_ok() {
-            return true;
-        }
-    }
-    false
+    cancel.send();
+    let limit = if cancel.is_sent() { STOPPING_LIMIT } else { CLEANING_LIMIT };
+    connection.wire.bound(Some(UNWANTED));
+    // Behind whatever is still queued: once it is answered, so is all before it.
+    let answered = cancel.insist(connection.client.check_connection());
+    let stopped = tokio::time::timeout(limit, answered).await.is_ok();
+    connection.wire.bound(None);
+    stopped
 }
 
 impl Drop for Cleaner {

@@ -313,9 +313,8 @@ impl Lease {
         }
         let wire = Arc::clone(&self.connection().wire);
         let settling = async {
-            let settled = self.cancel.settled().await;
-            wire.quiesce().await;
-            settled
+            self.cancel.insist(wire.quiesce()).await;
+            self.cancel.settled().await
         };
         match tokio::time::timeout_at(deadline.instant().into(), settling).await {
             Ok(true) => {

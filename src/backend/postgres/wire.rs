@@ -1,6 +1,7 @@
 //! What the wire says of a connection: everything the driver hides and the lease must know.
 
 use std::collections::HashSet;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
@@ -25,6 +26,8 @@ pub(super) struct Wire {
     oversized: AtomicBool,
     copying: AtomicBool,
     unconfirmed: AtomicBool,
+    /// How much may still be received, in bytes, once nobody wants it; 0: nothing is bounded.
+    patience: AtomicU64,
     key: Mutex<[u8; 8]>,
     tag: Mutex<String>,
     /// While it is kept: the last command tag of each request, with the request's number.
@@ -142,6 +145,23 @@ impl Wire {
     /// cancel cut the wait short.
     pub(super) fn take_unconfirmed(&self) -> bool {
         self.unconfirmed.load(SeqCst) && self.unconfirmed.swap(false, SeqCst)
+    }
+
+    /// Bounds what is still received, in bytes: nobody wants it, and it costs time to take it apart.
+    /// `None`: it is wanted again.
+    pub(super) fn bound(&self, bytes: Option<NonZeroU64>) {
+        self.patience.store(bytes.map_or(0, NonZeroU64::get), SeqCst);
+    }
+
+    /// So many bytes came; `false` when they are more than was bound for.
+    pub(super) fn spend(&self, bytes: usize) -> bool {
+        let bound = self.patience.load(SeqCst);
+        if bound == 0 {
+            return true;
+        }
+        let left = bound.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.patience.store(left.max(1), SeqCst);
+        left > 0
     }
 
     /// A statement with this text is about to be prepared.
@@ -287,6 +307,16 @@ mod tests {
         assert!(wire.is_copying(), "whoever asked may ask only now");
         wire.request_begins();
         assert!(!wire.is_copying(), "a write that is lost on this connection is no COPY");
+    }
+
+    #[test]
+    fn what_nobody_wants_is_bounded() {
+        let wire = Wire::default();
+        assert!(wire.spend(usize::MAX), "nothing is bounded");
+        wire.bound(NonZeroU64::new(100));
+        assert!(wire.spend(60) && !wire.spend(60) && !wire.spend(60));
+        wire.bound(None);
+        assert!(wire.spend(60));
     }
 
     #[test]
