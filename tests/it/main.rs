@@ -8,6 +8,7 @@
 //! | `types` | every PostgreSQL type, compared with what `psql` prints |
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `outage` | a database that goes away and comes back |
+//! | `failover` | several servers, one of which takes writes, and secrets that change |
 //! | `batch` | commits whose answer is lost, keys, callers who want the same row |
 //! | `chaos` | a database under faults, and whether callers are told the truth |
 //! | `conformance` | statements that each way of the API answers alike |
@@ -31,6 +32,8 @@ mod conformance;
 mod connect;
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod failover;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]

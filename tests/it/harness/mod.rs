@@ -6,6 +6,7 @@ pub(crate) mod http;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod server;
+mod standby;
 pub(crate) mod unit;
 pub(crate) mod wait;
 
