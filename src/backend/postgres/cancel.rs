@@ -11,10 +11,13 @@ use tokio::task::JoinHandle;
 
 use super::connect::Connector;
 use super::wire::Wire;
+use crate::config::Planted;
 use crate::deadline::Deadline;
 
 /// How long a cancelled statement may take to answer before its caller is told without its answer.
 pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(40);
+/// How long a commit may take to answer past its deadline; then the database is asked elsewhere.
+const COMMIT_GRACE: Duration = Duration::from_millis(10);
 
 /// Stops what one connection runs.
 pub(super) struct Cancel {
@@ -70,13 +73,15 @@ impl Cancel {
             return Some(answer);
         }
         self.send();
-        tokio::time::timeout(CANCEL_GRACE, request).await.ok()
+        let grace = if self.is_sent() { CANCEL_GRACE } else { COMMIT_GRACE };
+        tokio::time::timeout(grace, request).await.ok()
     }
 
     /// Whether no cancel is on its way any more.
     pub(super) async fn settled(&mut self) -> bool {
         match &mut self.sent {
             None => true,
+            Some(_) if Planted::UnawaitedCancel.is_there() => true,
             Some(sent) => {
                 let settled = matches!(sent.await, Ok(true));
                 if settled {

@@ -5,13 +5,19 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::cancel::Cancel;
-use super::connection::Opener;
+use super::connection::{Connection, Opener};
 use super::shared::Shared;
 use super::trace::Trace;
+use crate::config::Planted;
 use crate::pool::{Checkout, CloseReason};
 
 /// How long cleaning may take before the connection is closed instead.
 pub(super) const CLEANING_LIMIT: Duration = Duration::from_secs(5);
+/// After how long a statement is cancelled again: PostgreSQL forgets a cancel that comes before the
+/// statement does, and one that fills a set of rows has been seen not to hear it.
+const CANCEL_AGAIN: Duration = Duration::from_millis(150);
+/// How often a statement is cancelled before its connection is closed instead.
+const CANCELS: u32 = 4;
 /// Everything a statement can leave in a session, but prepared statements of the driver's own; also the
 /// state of `random()`, which no RESET knows.
 const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
@@ -63,15 +69,13 @@ impl Cleaner {
 
     async fn reset(&mut self, busy: bool) -> bool {
         let Some(connection) = self.checkout.as_deref_mut() else { return false };
-        if busy && !self.cancel.is_sent() {
-            self.cancel.send();
-        }
-        if !self.cancel.settled().await {
+        let stopped = if busy {
+            stop(connection, &mut self.cancel).await
+        } else {
+            self.cancel.settled().await
+        };
+        if !stopped {
             return false;
-        }
-        if busy {
-            // Behind whatever is still queued: once it is answered, so is all before it.
-            drop(connection.client.check_connection().await);
         }
         connection.wire.quiesce().await;
         if connection.wire.in_transaction()
@@ -79,7 +83,7 @@ impl Cleaner {
         {
             return false;
         }
-        if self.trace < Trace::Anything {
+        if self.trace < Trace::Anything || Planted::KeptSession.is_there() {
             connection.sequences_drawn |= self.trace == Trace::Sequences;
             return true;
         }
@@ -90,6 +94,28 @@ impl Cleaner {
         self.shared.resets.fetch_add(1, Relaxed);
         true
     }
+}
+
+/// Stops what a connection runs and waits for its answer; whether it has come. What is not stopped soon
+/// would keep its locks: then the end of the connection must do it. A commit is waited for.
+async fn stop(connection: &Connection, cancel: &mut Cancel) -> bool {
+    for _ in 0..CANCELS {
+        cancel.send();
+        let limit = if cancel.is_sent() { CANCEL_AGAIN } else { CLEANING_LIMIT };
+        if !cancel.settled().await {
+            return false;
+        }
+        if connection.wire.is_copying() {
+            // It waits for our data and for nothing else; now that it is cancelled, this end it sees.
+            return false;
+        }
+        // Behind whatever is still queued: once it is answered, so is all before it.
+        let answered = connection.client.check_connection();
+        if tokio::time::timeout(limit, answered).await.is_ok() {
+            return true;
+        }
+    }
+    false
 }
 
 impl Drop for Cleaner {

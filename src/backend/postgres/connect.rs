@@ -242,10 +242,17 @@ impl Connector {
         socket.write_all(&[CANCEL_REQUEST, key].concat()).await?;
         socket.flush().await?;
         // Read to the end: a cancel that is still on its way would hit the next statement. Over TLS
-        // the server ends without a word, which is an error to TLS and the end to us.
+        // the server ends without a word, which is an error to TLS and the end to us. A reset is no
+        // end: whoever sent it may not be the server.
         let mut rest = [0; 16];
-        while matches!(socket.read(&mut rest).await, Ok(1..)) {}
-        Ok(())
+        loop {
+            match socket.read(&mut rest).await {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 

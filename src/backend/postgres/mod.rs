@@ -37,6 +37,7 @@ mod wire;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -108,7 +109,11 @@ impl Postgres {
     }
 
     async fn lease(&self, deadline: Deadline) -> Result<Lease> {
-        let checkout = self.pool.acquire(deadline).await?;
+        self.lease_after(Duration::ZERO, deadline).await
+    }
+
+    async fn lease_after(&self, waited: Duration, deadline: Deadline) -> Result<Lease> {
+        let checkout = self.pool.acquire_after(waited, deadline).await?;
         Ok(Lease::new(checkout, Arc::clone(&self.shared)))
     }
 
@@ -172,7 +177,7 @@ impl Postgres {
     async fn open_transaction(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
         let mut tries = SPOILED_TRIES;
         loop {
-            let mut lease = self.lease(request.deadline).await?;
+            let mut lease = self.lease_after(request.waited, request.deadline).await?;
             lease.read_only = request.mode.read_only;
             match Open::begin(lease, &request).await {
                 Err((_, true)) if tries > 0 => tries -= 1,

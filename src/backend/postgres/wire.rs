@@ -24,6 +24,7 @@ pub(super) struct Wire {
     closed: AtomicBool,
     oversized: AtomicBool,
     copying: AtomicBool,
+    unconfirmed: AtomicBool,
     key: Mutex<[u8; 8]>,
     tag: Mutex<String>,
     /// While it is kept: the last command tag of each request, with the request's number.
@@ -137,6 +138,12 @@ impl Wire {
         self.copying.load(SeqCst)
     }
 
+    /// Whether, since it was last asked, a commit went on without the standbys it waited for: somebody's
+    /// cancel cut the wait short.
+    pub(super) fn take_unconfirmed(&self) -> bool {
+        self.unconfirmed.load(SeqCst) && self.unconfirmed.swap(false, SeqCst)
+    }
+
     /// A statement with this text is about to be prepared.
     pub(super) fn expect_statement(&self, sql: &str) {
         let expected = Expected { text: Arc::from(sql.as_bytes()), name: None };
@@ -232,6 +239,7 @@ impl Wire {
             }
             b'S' => self.reported(head),
             b'I' => self.tag.lock().clear(),
+            b'N' if is_of_a_cut_wait(head) => self.unconfirmed.store(true, SeqCst),
             b'G' | b'H' | b'W' => self.copying.store(true, SeqCst),
             _ => {}
         }
@@ -257,6 +265,14 @@ impl Wire {
     }
 }
 
+/// Whether a notice tells that the wait of a commit for synchronous standbys was cancelled: the commit is
+/// a success all the same. The name of the server's own function is the one part that no language
+/// changes and no statement can choose (protocol 3.0, "Error and Notice Message Fields").
+fn is_of_a_cut_wait(notice: &[u8]) -> bool {
+    let mut fields = notice.split(|byte| *byte == 0);
+    fields.any(|field| field == b"RSyncRepWaitForLSN")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,6 +287,16 @@ mod tests {
         assert!(wire.is_copying(), "whoever asked may ask only now");
         wire.request_begins();
         assert!(!wire.is_copying(), "a write that is lost on this connection is no COPY");
+    }
+
+    #[test]
+    fn a_commit_whose_wait_was_cut_short_is_told_of_once() {
+        let wire = Wire::default();
+        wire.received(b'N', b"SWARNING\0C01000\0MRSyncRepWaitForLSN\0Rexec_stmt_raise\0\0");
+        assert!(!wire.take_unconfirmed(), "anybody may say it");
+        wire.received(b'N', b"SWARNUNG\0C01000\0Mabgebrochen\0Fsyncrep.c\0RSyncRepWaitForLSN\0\0");
+        assert!(wire.take_unconfirmed());
+        assert!(!wire.take_unconfirmed(), "the next caller has nothing to do with it");
     }
 
     #[test]

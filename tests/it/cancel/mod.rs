@@ -1,0 +1,4 @@
+//! Statements that are stopped, and what else must not be.
+
+mod commits;
+mod races;
