@@ -75,6 +75,21 @@ pub trait Backend: Send + Sync {
     /// Why it could not; a missing table is none.
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>>;
 
+    /// The SQL that makes the table of idempotency keys, for a migration tool; `None` where the table is
+    /// made when it is first needed.
+    fn key_table_sql(&self) -> Option<String> {
+        None
+    }
+
+    /// Makes the table of idempotency keys, unless it is there. Does nothing where
+    /// [`Backend::key_table_sql`] is `None`.
+    ///
+    /// # Errors
+    /// Why it could not; also when a table of that name is there that cannot hold keys.
+    fn install_keys(&self, _deadline: Deadline) -> BoxFuture<'_, Result<Installed>> {
+        Box::pin(async { Ok(Installed::NotNeeded) })
+    }
+
     /// Says what a statement takes and returns, without running it.
     ///
     /// # Errors
@@ -99,6 +114,17 @@ pub trait Backend: Send + Sync {
     /// Closes the pool: later calls fail with [`crate::error::ErrorKind::ShuttingDown`], idle
     /// connections close now and the others when they come back.
     fn close(&self);
+}
+
+/// What was done for the table of idempotency keys to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Installed {
+    /// It was made.
+    Created,
+    /// It was there.
+    Existed,
+    /// The database makes it when it is first needed.
+    NotNeeded,
 }
 
 /// A statement to run, already admitted by the engine.

@@ -89,8 +89,12 @@ impl<L: BorrowMut<Lease>> Running<L> {
                     return Poll::Ready(Err(lease.failure(error, &self.statement.sql)));
                 }
                 Poll::Ready(None) => {
-                    self.lease().busy = false;
                     self.over = true;
+                    let lease = self.lease();
+                    lease.busy = false;
+                    if lease.connection().wire.take_unconfirmed() {
+                        return Poll::Ready(Err(lease.unconfirmed()));
+                    }
                     return Poll::Ready(Ok(None));
                 }
                 Poll::Pending => {}
@@ -166,9 +170,8 @@ impl<L: BorrowMut<Lease> + Send + Unpin> RowStream for Running<L> {
     {
         Box::pin(async move {
             if self.within {
-                // The transaction goes on, so the connection must be free of it.
+                // The transaction goes on; its next command waits until this one has ended.
                 self.cancel();
-                drop(self.drain().await);
                 return Outcome::NotApplied;
             }
             if self.lease().reads || self.statement.read_only {

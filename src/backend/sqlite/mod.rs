@@ -143,7 +143,8 @@ impl Sqlite {
     }
 
     async fn hold(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
-        let loan = self.connections(role(request.mode)).acquire(request.deadline).await?;
+        let connections = self.connections(role(request.mode));
+        let loan = connections.acquire_after(request.waited, request.deadline).await?;
         let limit = self.spec.statement_timeout;
         let open = Open::begin(loan, request, limit, Arc::clone(&self.statements)).await?;
         Ok(Box::new(open))

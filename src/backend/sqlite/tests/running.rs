@@ -161,7 +161,7 @@ async fn a_commit_is_never_reported_as_interrupted() {
     let spec = Arc::clone(&fixture.database.spec);
     let mut session = super::super::session::Session::open(spec, Role::Writer).expect("it opens");
     let (outlet, _inlet) = pipe::<()>(Instant::now());
-    session.arm(&outlet).expect("armed");
+    session.arm(&outlet, after(Duration::from_secs(60)).instant()).expect("armed");
     session.control("CREATE TABLE t (n)").expect("created");
     session.control("PRAGMA synchronous = OFF").expect("only to save time");
     for n in 0..1500 {
