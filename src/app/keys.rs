@@ -1,10 +1,15 @@
-//! The table of idempotency keys, made by hand: `rowgate idempotency install`.
+//! The table of idempotency keys, made by hand (`rowgate idempotency install`) or at start
+//! (`idempotency.create_table`).
 
+use std::sync::Arc;
 use std::time::Instant;
+
+use tokio::runtime::Handle;
 
 use crate::backend::{Backend, Installed};
 use crate::config::Config;
 use crate::deadline::Deadline;
+use crate::engine::{Database, Engine};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Makes the table of idempotency keys in a database, unless it is there; returns what was done.
@@ -36,7 +41,7 @@ pub fn key_table_sql(config: &Config, name: &str) -> Result<Option<String>> {
     Ok(backend(config, name)?.key_table_sql())
 }
 
-fn backend(config: &Config, name: &str) -> Result<std::sync::Arc<dyn Backend>> {
+fn backend(config: &Config, name: &str) -> Result<Arc<dyn Backend>> {
     let Some(database) = config.databases.get(name) else {
         let message = format!("there is no database \"{name}\"");
         let names: Vec<_> = config.databases.keys().map(String::as_str).collect();
@@ -44,4 +49,59 @@ fn backend(config: &Config, name: &str) -> Result<std::sync::Arc<dyn Backend>> {
             .with_hint(format!("The databases are {}.", names.join(", "))));
     };
     super::backends::open(name, database)
+}
+
+/// The tables that are to be made at start.
+#[derive(Debug)]
+pub(super) struct KeyTables {
+    /// The databases that have not been seen to.
+    left: Vec<String>,
+}
+
+impl KeyTables {
+    pub(super) fn new(config: &Config) -> Self {
+        let wanted = config.databases.iter().filter(|(_, each)| each.idempotency.create_table);
+        Self { left: wanted.map(|(name, _)| name.clone()).collect() }
+    }
+
+    /// Sees to the databases that are reached. One where it fails says so, and is not tried again: the
+    /// server serves without keys there, as it does without the setting.
+    pub(super) async fn create(&mut self, engine: &Engine, workers: &[Handle]) {
+        for database in engine.databases().filter(|database| database.is_available()) {
+            let Some(place) = self.left.iter().position(|name| name == database.name()) else {
+                continue;
+            };
+            match create(database, workers).await {
+                Ok(Installed::Created) => {
+                    tracing::info!(database = database.name(), "table of idempotency keys made");
+                }
+                Ok(Installed::Existed | Installed::NotNeeded) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::ConnectionLost | ErrorKind::DatabaseUnavailable
+                    ) =>
+                {
+                    continue;
+                }
+                Err(error) => {
+                    let (reason, cause) = (error.reason(), error.cause());
+                    let database = database.name();
+                    tracing::error!(database, reason, %error, cause, "no table of idempotency keys");
+                }
+            }
+            self.left.swap_remove(place);
+        }
+    }
+}
+
+/// Makes the table on a worker, which then drives the connection.
+async fn create(database: &Database, workers: &[Handle]) -> Result<Installed> {
+    let backend = Arc::clone(database.backend());
+    let deadline = Deadline::at(Instant::now() + database.limits().default);
+    let install = async move { backend.install_keys(deadline).await };
+    let worker = workers.first().cloned().unwrap_or_else(Handle::current);
+    worker.spawn(install).await.map_err(|error| {
+        Error::new(ErrorKind::Internal, "the installation broke off").with_cause(error)
+    })?
 }

@@ -5,12 +5,12 @@
 //! `shutdown.grace`: its last part is kept for those who would not go.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use super::workers::Workers;
 use crate::config;
@@ -82,6 +82,7 @@ impl Ending<'_> {
     /// Brings everything to its end within the grace, all but the threads.
     pub(super) async fn run(self, settings: &config::Shutdown) {
         let reserve = RESERVE.min(settings.grace / RESERVED_PART);
+        let end = Instant::now() + (settings.grace - reserve);
         let Self { engine, workers, draining, probing, open, accepting } = self;
         let gently = async {
             draining.send_replace(true);
@@ -93,17 +94,17 @@ impl Ending<'_> {
             // From here on clients know that they shall go, and new transactions are refused.
             workers.drain();
             until(|| workers.calls() == 0).await;
-            engine.drain();
+            engine.drain(end);
             workers.served().await;
             until(|| is_idle(&engine)).await;
         };
-        if timeout(settings.grace - reserve, gently).await.is_ok() {
+        if timeout_at(end.into(), gently).await.is_ok() {
             return;
         }
         let calls = workers.calls();
         tracing::warn!(calls, "the grace is nearly over: what still runs is cut off");
         // Those who listen are told, and those who do not are rolled back.
-        engine.drain();
+        engine.drain(end);
         drop(timeout(reserve / 2, until(|| is_idle(&engine))).await);
         workers.cut();
         // What was cut off is cancelled in the database, too.

@@ -12,6 +12,7 @@ use super::reader::{Found, Reader};
 use super::sections::{Grpc, Health, Ops, Shutdown, Stream, Telemetry};
 use super::source::{self, Environment};
 use super::target::{self, Written};
+use super::tree::Leaf;
 
 /// The name of the database that is there without a word of configuration.
 pub(super) const MAIN: &str = "main";
@@ -23,6 +24,8 @@ const BACKSTOP: Duration = Duration::from_secs(5);
 pub(super) struct Named {
     pub(super) databases: BTreeSet<String>,
     pub(super) main: Option<Written>,
+    /// What `DATABASE_URL` says, where it counts.
+    pub(super) url: Option<Leaf>,
     /// There may be others, in a section whose name is misspelt: that some are missed is no news then.
     pub(super) uncertain: bool,
 }
@@ -45,6 +48,7 @@ pub(super) fn config(
     let idempotency = Idempotency {
         table: reader.read(&keys::IDEMPOTENCY_TABLE).value,
         retention: reader.read(&keys::IDEMPOTENCY_RETENTION).value,
+        create_table: reader.read(&keys::IDEMPOTENCY_CREATE_TABLE).value,
     };
     let mut databases = BTreeMap::new();
     let mut main = named.main;

@@ -79,6 +79,9 @@ pub(super) const IDEMPOTENCY_RETENTION: Key<Span> = key(
     span(Duration::from_secs(60), Duration::from_secs(366 * 24 * 3600)),
 );
 
+pub(super) const IDEMPOTENCY_CREATE_TABLE: Key<Switch> =
+    key("idempotency.create_table", "false", Switch);
+
 pub(super) const HEALTH_INTERVAL: Key<Span> =
     key("health.interval", "5s", span(Duration::from_millis(100), HOUR));
 pub(super) const HEALTH_TIMEOUT: Key<Span> =
@@ -181,6 +184,7 @@ pub(super) const GLOBAL: &[&str] = &[
     STALL_TIMEOUT.name,
     IDEMPOTENCY_TABLE.name,
     IDEMPOTENCY_RETENTION.name,
+    IDEMPOTENCY_CREATE_TABLE.name,
     HEALTH_INTERVAL.name,
     HEALTH_TIMEOUT.name,
     HEALTH_REQUIRE.name,

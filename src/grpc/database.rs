@@ -22,11 +22,12 @@ use crate::value::proto::{
 
 pub(super) struct Service {
     engine: Arc<Engine>,
+    max_request_size: usize,
 }
 
 impl Service {
-    pub(super) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine }
+    pub(super) fn new(engine: Arc<Engine>, max_request_size: usize) -> Self {
+        Self { engine, max_request_size }
     }
 }
 
@@ -85,7 +86,8 @@ impl DatabaseService for Service {
         request: Request<Streaming<TransactRequest>>,
     ) -> Result<Response<Self::TransactStream>, Status> {
         let timeout = time_left(&request);
-        Ok(Response::new(Box::pin(transact::serve(&self.engine, request.into_inner(), timeout))))
+        let commands = transact::commands(request.into_inner(), self.max_request_size);
+        Ok(Response::new(Box::pin(transact::serve(&self.engine, commands, timeout))))
     }
 
     async fn get_transaction_outcome(

@@ -56,7 +56,8 @@ impl Service {
         let settings = config.grpc.clone();
         let max_request_size = settings.max_request_size;
         let (health, health_service) = HealthReporter::new();
-        let database = DatabaseServiceServer::new(database::Service::new(Arc::clone(engine)))
+        let database = database::Service::new(Arc::clone(engine), max_request_size);
+        let database = DatabaseServiceServer::new(database)
             .max_decoding_message_size(max_request_size)
             .max_encoding_message_size(settings.max_response_size);
         let pool = PoolServiceServer::new(pool::Service::new(Arc::clone(engine), instance))

@@ -4,8 +4,9 @@
 use std::time::{Duration, Instant};
 
 use rowgate::value::proto::get_transaction_outcome_request::Handle;
+use rowgate::value::proto::transact_request::Command;
 use rowgate::value::proto::{
-    AccessMode, ExecuteBatchRequest, ExecuteBatchResponse, GetTransactionOutcomeRequest,
+    AccessMode, Begin, ExecuteBatchRequest, ExecuteBatchResponse, GetTransactionOutcomeRequest,
     IsolationLevel, QueryOptions, TransactionOptions, TransactionState, Value,
 };
 use tonic::Code;
@@ -14,7 +15,7 @@ use crate::harness::behind::{Behind, KEYS};
 use crate::harness::client::{Client, Failure, PATIENCE, with_deadline};
 use crate::harness::postgres::Postgres;
 use crate::harness::proxy::{Cut, Direction, Fault, Place, Then, Weather};
-use crate::harness::unit::{batch, keyed};
+use crate::harness::unit::{Transaction, batch, keyed};
 use crate::harness::wait::{eventually, eventually_async};
 use crate::harness::{Backend, Service};
 
@@ -121,6 +122,38 @@ async fn with_a_key_a_doubt_is_settled_in_the_same_call() {
     let again = behind.client.batch(request).await.expect("it is replayed");
     assert!(again.replayed);
     assert_eq!(again.results, response.results);
+}
+
+/// Opens a transaction under a key that has written.
+async fn written_under(key: &str, client: &Client) -> Transaction {
+    let mut transaction = client.transact().await;
+    let idempotency_key = key.to_owned();
+    transaction.send(Command::Begin(Begin { idempotency_key, ..Begin::default() })).await;
+    transaction.reply().await.expect("it opens");
+    transaction.query(INSERT[0], &[]).await.expect("it runs");
+    transaction
+}
+
+#[tokio::test]
+async fn the_key_of_a_transaction_tells_what_became_of_its_commit() {
+    let behind = behind(1).await;
+    let number = "pg_current_xact_id_if_assigned";
+    // The answer to the commit is lost, and the transaction's number before it.
+    let transaction = written_under("k", &behind.client).await;
+    let happened = behind.proxy.arm(lose(number));
+    transaction.commit().await.expect("the key is there");
+    happened.await.expect("it was lost");
+    assert_eq!(count(&behind.client).await, 1);
+    // The commit never arrives.
+    let transaction = written_under("l", &behind.client).await;
+    let happened = behind.proxy.arm(Fault { direction: Direction::Up, ..lose(number) });
+    let failure = transaction.commit().await.expect_err("the key is free");
+    happened.await.expect("it was lost");
+    assert_eq!(failure.what(), (Code::Unavailable, "CONNECTION_LOST"), "{failure:?}");
+    assert_eq!(failure.outcome, "NOT_APPLIED");
+    let transaction = written_under("l", &behind.client).await;
+    transaction.commit().await.expect("the key was not taken");
+    assert_eq!(count(&behind.client).await, 2);
 }
 
 async fn outcome(client: &Client, handle: Handle) -> Result<TransactionState, Failure> {

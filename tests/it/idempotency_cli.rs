@@ -6,10 +6,11 @@ use std::process::Output;
 use rowgate::value::proto::Value;
 use tonic::Code;
 
-use crate::harness::client::{PATIENCE, request_with};
+use crate::harness::client::{Client, PATIENCE, request_with};
 use crate::harness::postgres::Postgres;
-use crate::harness::server::run;
+use crate::harness::server::{Server, run};
 use crate::harness::unit::{batch, keyed};
+use crate::harness::wait::eventually_async;
 use crate::harness::{Backend, Service};
 
 /// Two databases on one server, whose table is called as is usual and otherwise.
@@ -30,6 +31,34 @@ fn install(directory: &std::path::Path, more: &[&str]) -> (Option<i32>, String, 
 
 fn said(text: &str) -> (Option<i32>, String, String) {
     (Some(0), format!("{text}\n"), String::new())
+}
+
+#[tokio::test]
+async fn the_table_is_made_at_start_where_that_is_allowed() {
+    let postgres = Postgres::start();
+    let settings = format!(
+        "[idempotency]\ncreate_table = true\n[databases.main]\nurl = \"{}\"",
+        postgres.url()
+    );
+    for replayed in [false, true] {
+        let server = Server::start(&settings);
+        let client = Client::connect(server.grpc()).await;
+        let asking = async || outcome_of_a_keyed_call(&client).await;
+        let seen = eventually_async("the table is there", PATIENCE, asking).await;
+        assert_eq!(seen, replayed, "the second server finds the table and what is in it");
+    }
+}
+
+/// Whether a keyed call is replayed; `None` while there is no table.
+async fn outcome_of_a_keyed_call(client: &Client) -> Option<bool> {
+    let query = request_with("select 1", keyed("q"));
+    match client.call(query, PATIENCE).await {
+        Ok(answer) => Some(answer.replayed),
+        Err(failure) => {
+            assert_eq!(failure.reason, "IDEMPOTENCY_NOT_INSTALLED", "{failure:?}");
+            None
+        }
+    }
 }
 
 #[tokio::test]

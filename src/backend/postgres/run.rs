@@ -89,8 +89,12 @@ impl<L: BorrowMut<Lease>> Running<L> {
                     return Poll::Ready(Err(lease.failure(error, &self.statement.sql)));
                 }
                 Poll::Ready(None) => {
-                    self.lease().busy = false;
                     self.over = true;
+                    let lease = self.lease();
+                    lease.busy = false;
+                    if lease.connection().wire.take_unconfirmed() {
+                        return Poll::Ready(Err(lease.unconfirmed()));
+                    }
                     return Poll::Ready(Ok(None));
                 }
                 Poll::Pending => {}

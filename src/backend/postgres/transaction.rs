@@ -13,12 +13,13 @@ use crate::backend::{
     BeginRequest, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
 };
 use crate::deadline::Deadline;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A transaction that is open on a connection of its own.
 pub(super) struct Open {
     lease: Lease,
     incarnation: String,
+    key: Option<IdempotencyKey>,
 }
 
 impl Open {
@@ -27,7 +28,7 @@ impl Open {
         lease: Lease,
         request: &BeginRequest,
     ) -> std::result::Result<Self, (Error, bool)> {
-        let mut open = Self { lease, incarnation: String::new() };
+        let mut open = Self { lease, incarnation: String::new(), key: request.key.clone() };
         match open.prepare(request).await {
             Ok(()) => Ok(open),
             Err(error) => Err((error, open.lease.blameless)),
@@ -35,7 +36,7 @@ impl Open {
     }
 
     async fn prepare(&mut self, request: &BeginRequest) -> Result<()> {
-        let BeginRequest { mode, key, deadline } = request;
+        let BeginRequest { mode, key, deadline, .. } = request;
         self.incarnation = self.lease.incarnation(*deadline).await?;
         self.lease.run(*deadline, &begin(*mode)).await?;
         match key {
@@ -102,10 +103,16 @@ impl Transaction for Open {
     }
 
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
-        let Self { mut lease, incarnation } = *self;
+        let Self { mut lease, incarnation, key } = *self;
         Box::pin(async move {
             lease.settle_cancel(deadline).await?;
-            lease.commit(deadline, &incarnation).await
+            let shared = Arc::clone(lease.shared());
+            match (lease.commit(deadline, &incarnation).await, key) {
+                (Err(doubt), Some(key)) if doubt.kind() == ErrorKind::OutcomeUnknown => {
+                    shared.resolve_by_key(&key, doubt, deadline).await
+                }
+                (ended, _) => ended,
+            }
         })
     }
 

@@ -16,6 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::AbortHandle;
 
+/// A connection that has a fault and says nothing for this long leaves it to another.
+const SILENCE: Duration = Duration::from_millis(500);
+
 /// How long the other side may take to close, too.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -304,7 +307,18 @@ async fn pump(
     let mut buffer = vec![0; 16 << 10];
     let mut own: Option<Armed> = None;
     loop {
-        let read = from.read(&mut buffer).await.unwrap_or_default();
+        let reading = from.read(&mut buffer);
+        let read = match own {
+            None => reading.await,
+            Some(_) => match tokio::time::timeout(SILENCE, reading).await {
+                Ok(read) => read,
+                Err(_silent) => {
+                    shared.armed().extend(own.take());
+                    continue;
+                }
+            },
+        };
+        let read = read.unwrap_or_default();
         if read == 0 {
             // The fault has not happened: another connection shall have it.
             shared.armed().extend(own);

@@ -64,6 +64,7 @@ fn config(target: &SqliteTarget) -> Database {
         idempotency: Idempotency {
             table: "rowgate_idempotency".to_owned(),
             retention: Duration::from_secs(24 * 3600),
+            create_table: false,
         },
     }
 }
