@@ -516,6 +516,23 @@ mod tests {
     }
 
     #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn a_peer_that_is_gone_is_noticed_within_ten_seconds() {
+        let (listener, port) = listen().await;
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
+        tune(&stream).expect("it is a socket");
+        let socket = SockRef::from(&stream);
+        // What was sent and is not acknowledged, and a connection on which nothing is sent.
+        let unacknowledged = socket.tcp_user_timeout().expect("it is asked").expect("it is set");
+        let idle = socket.tcp_keepalive_time().expect("it is asked")
+            + socket.tcp_keepalive_interval().expect("it is asked")
+                * socket.tcp_keepalive_retries().expect("it is asked");
+        assert!(unacknowledged <= Duration::from_secs(10), "{unacknowledged:?}");
+        assert!(idle > Duration::ZERO && idle <= Duration::from_secs(11), "{idle:?}");
+        drop(listener);
+    }
+
+    #[tokio::test]
     async fn a_cancel_waits_until_the_server_has_read_it() {
         let (listener, port) = listen().await;
         let (release, released) = oneshot::channel::<()>();
