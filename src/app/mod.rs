@@ -15,9 +15,10 @@ mod workers;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 pub use check::{CheckLine, Verdict, check};
 pub use keys::{install_keys, key_table_sql};
@@ -29,6 +30,9 @@ use crate::grpc::Service;
 use crate::ops;
 use shutdown::Cause;
 use workers::Workers;
+
+/// For answers to operators that are being written while everything else has ended.
+const LAST_ANSWERS: Duration = Duration::from_millis(100);
 
 /// A running server; dropped, it shuts down.
 #[derive(Debug)]
@@ -134,45 +138,50 @@ struct Server {
 impl Server {
     fn run(self, runtime: Runtime) {
         let Self { listeners: (grpc, ops), status, prober, config, mut workers, stopping } = self;
-        let grace = config.shutdown.grace;
         runtime.block_on(async move {
             let engine = status.engine();
-            let operators = tokio::spawn(ops::serve(ops, status));
-            let accepting = tokio::spawn(acceptor::accept(grpc, workers.doors(), &config.grpc));
-            let (draining, health) = (prober.draining(), prober.health());
+            let (serve_operators, dismissed) = oneshot::channel::<()>();
+            let dismissed = async move { drop(dismissed.await) };
+            let operators = tokio::spawn(ops::serve(ops, status, config.ops.clone(), dismissed));
+            let (open, closed) = oneshot::channel::<()>();
+            let closed = async move { drop(closed.await) };
+            let acceptor = acceptor::Acceptor::new(workers.doors(), config.grpc.max_connections);
+            let accepting = tokio::spawn(acceptor.run(grpc, closed));
+            let draining = prober.draining();
             let probing = tokio::spawn(prober.run());
             let sweeper = sweeper::Sweeper::new(Arc::clone(&engine), workers.handles());
             let sweeping = tokio::spawn(sweeper.run());
-            shutdown::wait(stopping).await;
+            let mut signals = shutdown::wait(stopping).await;
+            let start = Instant::now();
             tracing::info!("shutting down");
-            draining.send_replace(true);
-            engine.drain();
             sweeping.abort();
-            let drained = async {
-                tokio::time::sleep(config.shutdown.delay).await;
-                accepting.abort();
-                // It has told NOT_SERVING; to watch that must not keep a connection open.
-                drop(probing.await);
-                health.end().await;
-                workers.drain().await;
+            let (ending, workers_left) = (Arc::clone(&engine), &mut workers);
+            let ending = shutdown::Ending {
+                engine: ending,
+                workers: workers_left,
+                draining,
+                probing,
+                open,
+                accepting,
             };
-            let second = shutdown::signal();
             tokio::select! {
-                ended = tokio::time::timeout(grace, drained) => {
-                    if ended.is_err() {
-                        tracing::warn!("the grace is over and calls are cut off");
-                    }
-                }
-                () = second => tracing::warn!("a second signal: calls are cut off"),
+                () = ending.run(&config.shutdown) => {}
+                () = signals.next() => tracing::warn!("a second signal: calls are cut off"),
             }
-            operators.abort();
+            drop(serve_operators);
             for database in engine.databases() {
                 database.backend().close();
             }
             workers.end().await;
+            drop(tokio::time::timeout(LAST_ANSWERS, operators).await);
+            tracing::info!(duration_ms = milliseconds(start.elapsed()), "shut down");
         });
         runtime.shutdown_background();
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {

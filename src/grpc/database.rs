@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::deadline::grpc_timeout;
+use super::deadline::time_left;
 use super::failure::answer;
 use super::transact;
 use crate::engine::{Engine, Part};
@@ -22,11 +22,12 @@ use crate::value::proto::{
 
 pub(super) struct Service {
     engine: Arc<Engine>,
+    max_request_size: usize,
 }
 
 impl Service {
-    pub(super) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine }
+    pub(super) fn new(engine: Arc<Engine>, max_request_size: usize) -> Self {
+        Self { engine, max_request_size }
     }
 }
 
@@ -40,7 +41,7 @@ impl DatabaseService for Service {
         &self,
         request: Request<QueryRequest>,
     ) -> Result<Response<QueryResponse>, Status> {
-        let timeout = grpc_timeout(request.metadata());
+        let timeout = time_left(&request);
         let request = request.into_inner();
         match self.engine.query(request, timeout).await {
             Ok(response) => Ok(Response::new(response)),
@@ -52,7 +53,7 @@ impl DatabaseService for Service {
         &self,
         request: Request<StreamQueryRequest>,
     ) -> Result<Response<Self::StreamQueryStream>, Status> {
-        let timeout = grpc_timeout(request.metadata());
+        let timeout = time_left(&request);
         let request = request.into_inner();
         let query = request.query.ok_or_else(|| {
             answer(
@@ -73,7 +74,7 @@ impl DatabaseService for Service {
         &self,
         request: Request<ExecuteBatchRequest>,
     ) -> Result<Response<ExecuteBatchResponse>, Status> {
-        let timeout = grpc_timeout(request.metadata());
+        let timeout = time_left(&request);
         match self.engine.execute_batch(request.into_inner(), timeout).await {
             Ok(response) => Ok(Response::new(response)),
             Err(error) => Err(answer("ExecuteBatch", &error)),
@@ -84,15 +85,16 @@ impl DatabaseService for Service {
         &self,
         request: Request<Streaming<TransactRequest>>,
     ) -> Result<Response<Self::TransactStream>, Status> {
-        let timeout = grpc_timeout(request.metadata());
-        Ok(Response::new(Box::pin(transact::serve(&self.engine, request.into_inner(), timeout))))
+        let timeout = time_left(&request);
+        let commands = transact::commands(request.into_inner(), self.max_request_size);
+        Ok(Response::new(Box::pin(transact::serve(&self.engine, commands, timeout))))
     }
 
     async fn get_transaction_outcome(
         &self,
         request: Request<GetTransactionOutcomeRequest>,
     ) -> Result<Response<GetTransactionOutcomeResponse>, Status> {
-        let timeout = grpc_timeout(request.metadata());
+        let timeout = time_left(&request);
         match self.engine.transaction_outcome(request.into_inner(), timeout).await {
             Ok(response) => Ok(Response::new(response)),
             Err(error) => Err(answer("GetTransactionOutcome", &error)),
@@ -103,7 +105,7 @@ impl DatabaseService for Service {
         &self,
         request: Request<DescribeStatementRequest>,
     ) -> Result<Response<DescribeStatementResponse>, Status> {
-        let timeout = grpc_timeout(request.metadata());
+        let timeout = time_left(&request);
         let request = request.into_inner();
         let DescribeStatementRequest { database, sql, include_plan } = request;
         match self.engine.describe(&database, sql, include_plan, timeout).await {

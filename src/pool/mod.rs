@@ -98,7 +98,15 @@ impl<M: Manager> Pool<M> {
     /// # Cancel safety
     /// May be dropped at any await: the place in the queue is given up.
     pub async fn acquire(&self, deadline: Deadline) -> Result<Checkout<M>> {
-        let permit = self.0.queue.enter(deadline).await?;
+        self.acquire_after(Duration::ZERO, deadline).await
+    }
+
+    /// The same for a caller that has waited elsewhere: `pool.acquire_timeout` bounds both together.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`].
+    pub async fn acquire_after(&self, waited: Duration, deadline: Deadline) -> Result<Checkout<M>> {
+        let permit = self.0.queue.enter(waited, deadline).await?;
         // Of a process that was stopped and goes on, or of a caller that gave no time at all: a
         // statement that is begun now can only be cancelled, and a write's outcome be unknown.
         if deadline.left(Instant::now()).is_zero() {

@@ -37,8 +37,12 @@ impl Queue {
         }
     }
 
-    /// Waits for the right to hold a connection.
-    pub(super) async fn enter(&self, deadline: Deadline) -> Result<OwnedSemaphorePermit> {
+    /// Waits for the right to hold a connection; the caller has waited elsewhere before.
+    pub(super) async fn enter(
+        &self,
+        waited: Duration,
+        deadline: Deadline,
+    ) -> Result<OwnedSemaphorePermit> {
         match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => return Ok(permit),
             Err(TryAcquireError::Closed) => return Err(self.shutting_down()),
@@ -46,7 +50,7 @@ impl Queue {
         }
         let started = Instant::now();
         let mut place = self.join(started)?;
-        let until = deadline.within(started, self.acquire_timeout);
+        let until = deadline.within(started, self.acquire_timeout.saturating_sub(waited));
         let permit = Arc::clone(&self.permits).acquire_owned();
         let waited = tokio::time::timeout_at(until.instant().into(), permit).await;
         place.finished = true;

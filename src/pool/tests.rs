@@ -89,6 +89,17 @@ async fn an_exhausted_pool_refuses_after_the_acquire_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_waited_elsewhere_waits_for_the_rest() {
+    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    let _held = pool.acquire(soon()).await.expect("one");
+    let start = tokio::time::Instant::now();
+    let waiting = pool.acquire_after(Duration::from_millis(150), soon());
+    assert_eq!(waiting.await.expect_err("none is left").kind(), ErrorKind::PoolExhausted);
+    let waited = start.elapsed();
+    assert!((Duration::from_millis(40)..Duration::from_millis(60)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_before_the_acquire_timeout_is_a_deadline() {
     let pool = Pool::new("db", &settings(1, 10), Numbers::default());
     let _held = pool.acquire(soon()).await.expect("one");

@@ -11,9 +11,12 @@
 //! | `outage` | a database that goes away and comes back |
 //! | `batch` | commits whose answer is lost, keys, callers who want the same row |
 //! | `cancel` | statements that are stopped: by a deadline, by a caller who goes, past a frozen database |
+//! | `transact` | how interactive transactions end by themselves, and how much they hold |
 //! | `chaos` | a database under faults, and whether callers are told the truth |
 //! | `conformance` | statements that each way of the API answers alike |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
+//! | `front_door` | deadlines, limits on connections, descriptors that run out |
+//! | `shutdown` | the end of a server, with calls that must not fail and clients who do not go |
 //! | `logs` | the log, and what must not be in it |
 //! | `stream` | a million rows, and how much memory they take |
 //! | `unread` | streams that nobody reads: what they cost, and that they end |
@@ -39,6 +42,8 @@ mod connect;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod front_door;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod idempotency_cli;
@@ -52,10 +57,14 @@ mod readme;
 #[cfg(test)]
 mod session;
 #[cfg(test)]
+mod shutdown;
+#[cfg(test)]
 mod stream;
 #[cfg(test)]
 mod tidy;
 mod trace;
+#[cfg(test)]
+mod transact;
 #[cfg(test)]
 mod types;
 #[cfg(test)]

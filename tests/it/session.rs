@@ -341,7 +341,7 @@ async fn writes_under_a_table_that_changes_run_once_and_nobody_notices() {
                 let insert = "insert into changing (token) values ($1) returning *";
                 for number in 0..60 {
                     let token = Value::int64(caller * 1000 + number);
-                    let result = client.must(insert, &[token.clone()]).await;
+                    let result = client.must(insert, std::slice::from_ref(&token)).await;
                     assert_eq!((result.rows_affected, &result.rows[0].values[0]), (1, &token));
                 }
             })

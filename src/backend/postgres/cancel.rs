@@ -63,8 +63,8 @@ impl Cancel {
         if self.commit.is_some_and(|number| self.wire.answered() + 1 >= number) {
             return;
         }
-        let (connector, key) = (Arc::clone(&self.connector), self.wire.key());
-        self.sent = Some(tokio::spawn(async move { connector.cancel(key).await.is_ok() }));
+        let (connector, wire) = (Arc::clone(&self.connector), Arc::clone(&self.wire));
+        self.sent = Some(tokio::spawn(async move { connector.cancel(&wire).await.is_ok() }));
     }
 
     /// Waits for a request; at the deadline cancels it and gives it a moment to answer. `None`: it

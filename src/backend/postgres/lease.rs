@@ -4,34 +4,20 @@
 //! its own, off the caller's path, and closed if that fails.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use super::cancel::Cancel;
 use super::clean::{CLEANING_LIMIT, Cleaner};
 use super::codec::Parameter;
-use super::connect::Connector;
 use super::connection::{Connection, Opener, Prepared};
 use super::flight::{Answer, Failure, Flight, Landing, first_value, fly, rows};
-use super::keys::KeyTable;
-use super::trace::{Trace, Verdict, Verdicts};
-use crate::config::{ErrorDetails, Planted};
+use super::shared::Shared;
+use super::trace::{Trace, Verdict};
+use crate::config::{Planted, TargetSession};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::{Checkout, CloseReason};
 use crate::sql::Analysis;
-
-/// What leases share.
-pub(super) struct Shared {
-    pub(super) database: String,
-    pub(super) connector: Arc<Connector>,
-    pub(super) details: ErrorDetails,
-    pub(super) resets: AtomicU64,
-    pub(super) verdicts: Verdicts,
-    pub(super) keys: KeyTable,
-    /// Opens connections that are not the pool's.
-    pub(super) opener: Opener,
-}
 
 /// A connection at work.
 pub(super) struct Lease {
@@ -54,6 +40,8 @@ pub(super) struct Lease {
     broken: bool,
     /// Whether the connection failed and not the statement, of which nothing ran: another may do better.
     pub(super) blameless: bool,
+    /// Whether a write was refused that nobody asked to refuse: the server may be a standby by now.
+    is_suspect: bool,
 }
 
 impl Lease {
@@ -73,6 +61,7 @@ impl Lease {
             decisive: None,
             broken: false,
             blameless: false,
+            is_suspect: false,
         }
     }
 
@@ -263,8 +252,17 @@ impl Lease {
                     "the deadline passed; the statement was cancelled",
                 );
             }
-            if mapped.kind() == ErrorKind::ReadOnly && !self.read_only {
-                self.broken = true;
+            let writes = !self.read_only && self.shared.connector.takes_writes();
+            if mapped.kind() == ErrorKind::ReadOnly && writes {
+                match self.connection().kept {
+                    // It never was anything else: another name or address may lead elsewhere.
+                    TargetSession::Any => self.broken = true,
+                    TargetSession::ReadWrite
+                    | TargetSession::Primary
+                    | TargetSession::ReadOnly
+                    | TargetSession::Standby
+                    | TargetSession::PreferStandby => self.is_suspect = true,
+                }
                 return self.not_primary().with_cause(error);
             }
             if mapped.kind() == ErrorKind::OutcomeUnknown && self.reads {
@@ -337,7 +335,7 @@ impl Lease {
         // What was cancelled will have ended when the next command is sent.
         let settled =
             if self.busy { self.cancel.is_sent() } else { checkout.wire.in_transaction() };
-        settled && !self.broken && !checkout.client.is_closed()
+        settled && !self.broken && !self.is_suspect && !checkout.client.is_closed()
     }
 
     /// Rolls back an open transaction, and waits for it.
@@ -378,12 +376,17 @@ impl Drop for Lease {
             checkout.discard(CloseReason::Dirty);
         } else if checkout.client.is_closed() {
             checkout.discard(CloseReason::Broken);
-        } else if settled && self.trace < Trace::Anything {
+        } else if settled && self.trace < Trace::Anything && checkout.has_departed() {
+            // Nothing that ran can have said so but the server itself.
+            self.shared.fail_over(&checkout);
+            checkout.discard(CloseReason::Broken);
+        } else if settled && self.trace < Trace::Anything && !self.is_suspect {
             checkout.sequences_drawn |= self.trace == Trace::Sequences;
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let cancel = self.cancel.take();
             let shared = Arc::clone(&self.shared);
-            let cleaner = Cleaner { checkout: Some(checkout), shared, cancel, trace: self.trace };
+            let (trace, is_suspect) = (self.trace, self.is_suspect);
+            let cleaner = Cleaner { checkout: Some(checkout), shared, cancel, trace, is_suspect };
             drop(runtime.spawn(cleaner.clean(self.busy)));
         } else {
             checkout.discard(CloseReason::Dirty);

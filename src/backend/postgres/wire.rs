@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use super::role::Role;
+use super::socket::Peer;
 
 /// The state of one connection, as its bytes tell it.
 #[derive(Debug, Default)]
@@ -32,6 +35,10 @@ pub(super) struct Wire {
     statements: Mutex<Statements>,
     any_text: AtomicBool,
     lost_a_statement: AtomicBool,
+    /// Where it leads.
+    peer: OnceLock<Peer>,
+    /// What the server reports of the session.
+    role: Mutex<Role>,
 }
 
 /// Which prepared statements have their results sent as text.
@@ -106,6 +113,22 @@ impl Wire {
     /// Process and secret, as a cancel names them.
     pub(super) fn key(&self) -> [u8; 8] {
         *self.key.lock()
+    }
+
+    /// Says where the connection leads.
+    pub(super) fn connected_to(&self, peer: Peer) {
+        self.peer.get_or_init(|| peer);
+    }
+
+    /// Where the connection leads.
+    pub(super) fn peer(&self) -> Option<&Peer> {
+        self.peer.get()
+    }
+
+    /// What the server has last reported of the session: at login, and before each answer when it has
+    /// changed.
+    pub(super) fn role(&self) -> Role {
+        *self.role.lock()
     }
 
     /// Whether a row over the bound made us close the connection.
@@ -234,9 +257,22 @@ impl Wire {
                 tag.clear();
                 tag.push_str(&text);
             }
+            b'S' => self.reported(head),
             b'I' => self.tag.lock().clear(),
             b'N' if is_of_a_cut_wait(head) => self.unconfirmed.store(true, SeqCst),
             b'G' | b'H' | b'W' => self.copying.store(true, SeqCst),
+            _ => {}
+        }
+    }
+
+    /// A ParameterStatus: a name and a value, each ended by a zero byte.
+    fn reported(&self, head: &[u8]) {
+        let mut texts = head.split(|byte| *byte == 0);
+        let (Some(name), Some(value)) = (texts.next(), texts.next()) else { return };
+        let is_on = Some(value == b"on");
+        match name {
+            b"in_hot_standby" => self.role.lock().standby = is_on,
+            b"default_transaction_read_only" => self.role.lock().read_only = is_on,
             _ => {}
         }
     }
@@ -291,6 +327,18 @@ mod tests {
         wire.received(b'N', b"SWARNUNG\0C01000\0Mabgebrochen\0Fsyncrep.c\0RSyncRepWaitForLSN\0\0");
         assert!(wire.take_unconfirmed());
         assert!(!wire.take_unconfirmed(), "the next caller has nothing to do with it");
+    }
+
+    #[test]
+    fn what_the_server_reports_of_the_session_is_known() {
+        let wire = Wire::default();
+        assert_eq!(wire.role(), Role::default());
+        wire.received(b'S', b"in_hot_standby\0off\0");
+        wire.received(b'S', b"default_transaction_read_only\0off\0");
+        wire.received(b'S', b"TimeZone\0UTC\0");
+        assert_eq!(wire.role(), Role { standby: Some(false), read_only: Some(false) });
+        wire.received(b'S', b"default_transaction_read_only\0on\0");
+        assert_eq!(wire.role(), Role { standby: Some(false), read_only: Some(true) });
     }
 
     #[test]

@@ -111,9 +111,14 @@ impl Sqlite {
 
     /// Opens a transaction: on the writer, or on a reader when it only reads. Any isolation is as good
     /// as SERIALIZABLE here.
-    async fn hold(&self, mode: TransactionMode, deadline: Deadline) -> Result<Open> {
+    async fn hold(
+        &self,
+        mode: TransactionMode,
+        waited: Duration,
+        deadline: Deadline,
+    ) -> Result<Open> {
         let pool = if mode.read_only { &self.readers } else { &self.writer };
-        let loan = pool.acquire(deadline).await?;
+        let loan = pool.acquire_after(waited, deadline).await?;
         Open::begin(loan, mode.read_only, deadline).await
     }
 
@@ -192,15 +197,15 @@ impl Backend for Sqlite {
         Box::pin(async move {
             let count = u64::try_from(batch.statements.len()).unwrap_or_default();
             self.statements.fetch_add(count, Ordering::Relaxed);
-            let open = self.hold(batch.mode, batch.deadline).await?;
+            let open = self.hold(batch.mode, Duration::ZERO, batch.deadline).await?;
             units::run(&batch, open, &self.keys).await
         })
     }
 
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
         Box::pin(async move {
-            let BeginRequest { mode, key, deadline } = request;
-            let mut open = self.hold(mode, deadline).await?;
+            let BeginRequest { mode, key, waited, deadline } = request;
+            let mut open = self.hold(mode, waited, deadline).await?;
             if let Some(key) = &key
                 && let Some(claimed) = units::claim(&mut open, &self.keys, key, deadline).await?
             {

@@ -3,6 +3,7 @@
 pub(crate) mod behind;
 pub(crate) mod client;
 pub(crate) mod http;
+pub(crate) mod http2;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod random;
@@ -79,6 +80,11 @@ impl Service {
     /// The PostgreSQL below, to stop it and to start it.
     pub(crate) fn postgres_mut(&mut self) -> &mut Postgres {
         self.postgres.as_mut().expect("the service stands on PostgreSQL")
+    }
+
+    /// The PostgreSQL below, for itself: it outlives the server then.
+    pub(crate) fn take_postgres(&mut self) -> Postgres {
+        self.postgres.take().expect("the service stands on PostgreSQL")
     }
 
     /// One of two, by the backend: where the databases' own words differ.
