@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use super::{RowStream, Statement};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pool::Borrower;
 use crate::sql::Analysis;
 use crate::value::proto::{ResultSet, Value};
 
@@ -49,6 +50,8 @@ pub struct Batch {
     pub max_bytes: u64,
     /// When it must have ended.
     pub deadline: Deadline,
+    /// For whom its connection is lent.
+    pub borrower: Arc<Borrower>,
 }
 
 /// One statement of a unit.
@@ -120,6 +123,8 @@ pub struct BeginRequest {
     pub key: Option<IdempotencyKey>,
     /// When the opening must have ended.
     pub deadline: Deadline,
+    /// For whom its connection is lent.
+    pub borrower: Arc<Borrower>,
 }
 
 /// What a savepoint is told.

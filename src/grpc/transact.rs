@@ -1,14 +1,13 @@
 //! Transact: the two streams of an interactive transaction.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc::{Sender, channel};
 use tonic::{Status, Streaming};
 
 use super::failure::{answer, detail};
-use crate::engine::{Engine, Incoming, Reply, ReplyBody};
+use crate::engine::{Caller, Engine, Incoming, Reply, ReplyBody};
 use crate::value::proto::transact_response::Reply as Wire;
 use crate::value::proto::{
     Begun, Committed, Done, RolledBack, TransactRequest, TransactResponse, TransactResult,
@@ -21,11 +20,11 @@ const READ_AHEAD: usize = 64;
 pub(super) fn serve(
     engine: &Arc<Engine>,
     commands: Streaming<TransactRequest>,
-    grpc_timeout: Option<Duration>,
+    caller: Caller,
 ) -> impl Stream<Item = Result<TransactResponse, Status>> + Send + use<> {
     let (incoming, receiver) = channel(READ_AHEAD);
     tokio::spawn(read(commands, incoming));
-    engine.transact(receiver, grpc_timeout).map(|reply| match reply {
+    engine.transact(receiver, caller).map(|reply| match reply {
         Ok(reply) => Ok(encode(reply)),
         Err(error) => Err(answer("Transact", &error)),
     })

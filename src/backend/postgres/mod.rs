@@ -42,7 +42,7 @@ use crate::backend::{
 use crate::config::{Database, PostgresTarget};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
-use crate::pool::{Manager, Pool, PoolSnapshot};
+use crate::pool::{Borrower, Control, Manager, Pool, PoolSnapshot};
 use crate::value::{Kind, Value};
 use connect::Connector;
 use connection::{Connection, Opener};
@@ -99,8 +99,8 @@ impl Postgres {
         })
     }
 
-    async fn lease(&self, deadline: Deadline) -> Result<Lease> {
-        let checkout = self.pool.acquire(deadline).await?;
+    async fn lease(&self, deadline: Deadline, borrower: &Arc<Borrower>) -> Result<Lease> {
+        let checkout = self.pool.acquire(deadline, borrower).await?;
         Ok(Lease::new(checkout, Arc::clone(&self.shared)))
     }
 
@@ -120,7 +120,7 @@ impl Postgres {
 
     /// Starts a statement on one connection; an error says whether another one may do better.
     async fn attempt(&self, statement: &Statement) -> Result<Started, (Error, bool)> {
-        let acquired = self.lease(statement.deadline).await;
+        let acquired = self.lease(statement.deadline, &statement.borrower).await;
         let mut lease = acquired.map_err(|error| (error, false))?;
         match Self::start_on(&mut lease, statement).await {
             Ok((rows, prepared)) => Ok((rows, lease, prepared)),
@@ -152,7 +152,7 @@ impl Postgres {
         self.statements.fetch_add(u64::try_from(batch.statements.len()).unwrap_or(0), Relaxed);
         let mut tries = SPOILED_TRIES;
         loop {
-            let mut lease = self.lease(batch.deadline).await?;
+            let mut lease = self.lease(batch.deadline, &batch.borrower).await?;
             lease.read_only = batch.mode.read_only;
             match batch::run(batch, lease).await {
                 Err((_, true)) if tries > 0 => tries -= 1,
@@ -164,7 +164,7 @@ impl Postgres {
     async fn open_transaction(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
         let mut tries = SPOILED_TRIES;
         loop {
-            let mut lease = self.lease(request.deadline).await?;
+            let mut lease = self.lease(request.deadline, &request.borrower).await?;
             lease.read_only = request.mode.read_only;
             match Open::begin(lease, &request).await {
                 Err((_, true)) if tries > 0 => tries -= 1,
@@ -174,7 +174,12 @@ impl Postgres {
         }
     }
 
-    async fn state(&self, handle: UnitHandle, deadline: Deadline) -> Result<UnitState> {
+    async fn state(
+        &self,
+        handle: UnitHandle,
+        deadline: Deadline,
+        borrower: &Arc<Borrower>,
+    ) -> Result<UnitState> {
         let (caller, key) = match handle {
             UnitHandle::Token(token) => {
                 let token = Token::parse(&token)?;
@@ -184,7 +189,7 @@ impl Postgres {
             }
             UnitHandle::Key { caller, key } => (caller, key),
         };
-        let mut lease = self.lease(deadline).await?;
+        let mut lease = self.lease(deadline, borrower).await?;
         let row = lease.claimed((&caller, &key), deadline).await.map_err(keys::missing_table)?;
         Ok(match row {
             Some(row) if !row.expired => UnitState::Applied,
@@ -193,7 +198,7 @@ impl Postgres {
     }
 
     async fn expire_keys(&self, deadline: Deadline) -> Result<u64> {
-        let mut lease = self.lease(deadline).await?;
+        let mut lease = self.lease(deadline, &Borrower::own("sweep")).await?;
         let rows = match lease.execute(deadline, &self.shared.keys.expire, &[]).await {
             Err(error) if error.report().is_some_and(|report| report.sqlstate == "42P01") => {
                 return Ok(0);
@@ -210,7 +215,7 @@ impl Postgres {
     }
 
     async fn describe_on_a_lease(&self, request: DescribeRequest) -> Result<Description> {
-        let mut lease = self.lease(request.deadline).await?;
+        let mut lease = self.lease(request.deadline, &request.borrower).await?;
         let verdict = lease.judge(&request.analysis, request.deadline).await?;
         let prepared = lease.prepare(request.deadline, &request.sql).await?;
         // The planner may call what is immutable.
@@ -236,6 +241,7 @@ impl Postgres {
             return Ok(());
         }
         *probe = Some(self.shared.opener.connect().await?);
+        self.pool.reached();
         Ok(())
     }
 }
@@ -257,8 +263,13 @@ impl Backend for Postgres {
         Box::pin(self.open_transaction(request))
     }
 
-    fn outcome(&self, handle: UnitHandle, deadline: Deadline) -> BoxFuture<'_, Result<UnitState>> {
-        Box::pin(self.state(handle, deadline))
+    fn outcome(
+        &self,
+        handle: UnitHandle,
+        deadline: Deadline,
+        borrower: Arc<Borrower>,
+    ) -> BoxFuture<'_, Result<UnitState>> {
+        Box::pin(async move { self.state(handle, deadline, &borrower).await })
     }
 
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
@@ -270,7 +281,10 @@ impl Backend for Postgres {
     }
 
     fn install_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<Installed>> {
-        Box::pin(async move { self.lease(deadline).await?.install_keys(deadline).await })
+        Box::pin(async move {
+            let lease = self.lease(deadline, &Borrower::own("install")).await?;
+            lease.install_keys(deadline).await
+        })
     }
 
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
@@ -290,6 +304,10 @@ impl Backend for Postgres {
         snapshot.statements = self.statements.load(Relaxed);
         snapshot.resets = self.shared.resets.load(Relaxed);
         snapshot
+    }
+
+    fn control(&self) -> &dyn Control {
+        &self.pool
     }
 
     fn close(&self) {

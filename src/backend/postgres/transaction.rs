@@ -36,7 +36,7 @@ impl Open {
     }
 
     async fn prepare(&mut self, request: &BeginRequest) -> Result<()> {
-        let BeginRequest { mode, key, deadline } = request;
+        let BeginRequest { mode, key, deadline, .. } = request;
         self.incarnation = self.lease.incarnation(*deadline).await?;
         self.lease.run(*deadline, &begin(*mode)).await?;
         match key {

@@ -7,6 +7,7 @@
 
 mod command;
 mod connection;
+mod control;
 mod describe;
 mod error;
 mod guard;
@@ -46,7 +47,7 @@ use crate::backend::{
 use crate::config::{Database, PoolSettings, SqliteTarget};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::{Pool, PoolSnapshot};
+use crate::pool::{Borrower, Control, Pool, PoolSnapshot};
 
 /// The reason of a statement about a table that is not there.
 const UNDEFINED_TABLE: &str = "UNDEFINED_TABLE";
@@ -79,6 +80,7 @@ impl Sqlite {
         let single = PoolSettings {
             min: config.pool.min.min(1),
             max: NonZeroUsize::MIN,
+            overflow: 0,
             ..config.pool.clone()
         };
         Self {
@@ -100,24 +102,35 @@ impl Sqlite {
             parameters: statement.parameters.clone(),
             read_only: statement.read_only,
         };
+        let caller = (deadline, &statement.borrower);
         if writes(&request.command) && !request.read_only {
-            return self.write(request, deadline).await;
+            return self.write(request, caller).await;
         }
-        match self.attempt(&self.readers, request, deadline, false).await? {
+        match self.attempt(&self.readers, request, caller, false).await? {
             Attempt::Running(running) => Ok(Box::new(running)),
-            Attempt::Writes(request) => self.write(request, deadline).await,
+            Attempt::Writes(request) => self.write(request, caller).await,
         }
     }
 
     /// Opens a transaction: on the writer, or on a reader when it only reads. Any isolation is as good
     /// as SERIALIZABLE here.
-    async fn hold(&self, mode: TransactionMode, deadline: Deadline) -> Result<Open> {
+    async fn hold(
+        &self,
+        mode: TransactionMode,
+        deadline: Deadline,
+        borrower: &Arc<Borrower>,
+    ) -> Result<Open> {
         let pool = if mode.read_only { &self.readers } else { &self.writer };
-        let loan = pool.acquire(deadline).await?;
+        let loan = pool.acquire(deadline, borrower).await?;
         Open::begin(loan, mode.read_only, deadline).await
     }
 
-    async fn state(&self, handle: UnitHandle, deadline: Deadline) -> Result<UnitState> {
+    async fn state(
+        &self,
+        handle: UnitHandle,
+        deadline: Deadline,
+        borrower: Arc<Borrower>,
+    ) -> Result<UnitState> {
         let (caller, key) = match handle {
             UnitHandle::Key { caller, key } => (caller, key),
             UnitHandle::Token(_) => {
@@ -127,7 +140,7 @@ impl Sqlite {
             }
         };
         let values = units::naming(&caller, &key);
-        let read = units::own_statement(&self.keys.read, values, deadline);
+        let read = units::own_statement(&self.keys.read, values, deadline, borrower);
         let mut stream = match self.start(Arc::new(read)).await {
             Ok(stream) => stream,
             Err(error) if error.reason() == UNDEFINED_TABLE => return Ok(UnitState::NotApplied),
@@ -143,8 +156,8 @@ impl Sqlite {
         })
     }
 
-    async fn write(&self, request: Request, deadline: Deadline) -> Result<Box<dyn RowStream>> {
-        match self.attempt(&self.writer, request, deadline, true).await? {
+    async fn write(&self, request: Request, caller: Caller<'_>) -> Result<Box<dyn RowStream>> {
+        match self.attempt(&self.writer, request, caller, true).await? {
             Attempt::Running(running) => Ok(Box::new(running)),
             // The writer's own session refuses nothing as a write.
             Attempt::Writes(_) => Err(lost()),
@@ -155,10 +168,10 @@ impl Sqlite {
         &self,
         pool: &Pool<Opener>,
         request: Request,
-        deadline: Deadline,
+        (deadline, borrower): Caller<'_>,
         writes: bool,
     ) -> Result<Attempt> {
-        let loan = pool.acquire(deadline).await?;
+        let loan = pool.acquire(deadline, borrower).await?;
         let (outlet, inlet) = pipe(deadline.instant());
         submit(loan, Work::Run(request, outlet))?;
         let mut call = Call::new(inlet, deadline, writes);
@@ -171,6 +184,9 @@ impl Sqlite {
         })
     }
 }
+
+/// When a call must have ended, and for whom its connection is lent.
+type Caller<'a> = (Deadline, &'a Arc<Borrower>);
 
 /// What a connection made of a request.
 enum Attempt {
@@ -192,15 +208,15 @@ impl Backend for Sqlite {
         Box::pin(async move {
             let count = u64::try_from(batch.statements.len()).unwrap_or_default();
             self.statements.fetch_add(count, Ordering::Relaxed);
-            let open = self.hold(batch.mode, batch.deadline).await?;
+            let open = self.hold(batch.mode, batch.deadline, &batch.borrower).await?;
             units::run(&batch, open, &self.keys).await
         })
     }
 
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
         Box::pin(async move {
-            let BeginRequest { mode, key, deadline } = request;
-            let mut open = self.hold(mode, deadline).await?;
+            let BeginRequest { mode, key, deadline, borrower } = request;
+            let mut open = self.hold(mode, deadline, &borrower).await?;
             if let Some(key) = &key
                 && let Some(claimed) = units::claim(&mut open, &self.keys, key, deadline).await?
             {
@@ -211,13 +227,19 @@ impl Backend for Sqlite {
         })
     }
 
-    fn outcome(&self, handle: UnitHandle, deadline: Deadline) -> BoxFuture<'_, Result<UnitState>> {
-        Box::pin(self.state(handle, deadline))
+    fn outcome(
+        &self,
+        handle: UnitHandle,
+        deadline: Deadline,
+        borrower: Arc<Borrower>,
+    ) -> BoxFuture<'_, Result<UnitState>> {
+        Box::pin(self.state(handle, deadline, borrower))
     }
 
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
-            let expire = units::own_statement(&self.keys.expire, Vec::new(), deadline);
+            let sweep = Borrower::own("sweep");
+            let expire = units::own_statement(&self.keys.expire, Vec::new(), deadline, sweep);
             match self.start(Arc::new(expire)).await {
                 Ok(stream) => Ok(stream.finish().await?.rows_affected),
                 Err(error) if error.reason() == UNDEFINED_TABLE => Ok(0),
@@ -229,7 +251,7 @@ impl Backend for Sqlite {
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
         Box::pin(async move {
             let deadline = request.deadline;
-            let loan = self.readers.acquire(deadline).await?;
+            let loan = self.readers.acquire(deadline, &request.borrower).await?;
             let (outlet, inlet) = pipe(deadline.instant());
             submit(loan, Work::Describe(request.sql, request.include_plan, outlet))?;
             Call::new(inlet, deadline, false).end().await
@@ -258,40 +280,15 @@ impl Backend for Sqlite {
 
     fn pool(&self) -> PoolSnapshot {
         let statements = self.statements.load(Ordering::Relaxed);
-        let sum = sum(self.readers.snapshot(), &self.writer.snapshot());
-        PoolSnapshot { statements, ..sum }
+        PoolSnapshot { statements, ..self.snapshot() }
+    }
+
+    fn control(&self) -> &dyn Control {
+        self
     }
 
     fn close(&self) {
         self.readers.close();
         self.writer.close();
-    }
-}
-
-/// Both pools as one.
-fn sum(mut one: PoolSnapshot, other: &PoolSnapshot) -> PoolSnapshot {
-    for (count, more) in one.closed.iter_mut().zip(other.closed) {
-        *count += more;
-    }
-    PoolSnapshot {
-        max: one.max + other.max,
-        min: one.min + other.min,
-        open: one.open + other.open,
-        idle: one.idle + other.idle,
-        in_use: one.in_use + other.in_use,
-        connecting: one.connecting + other.connecting,
-        waiting: one.waiting + other.waiting,
-        oldest_wait: one.oldest_wait.max(other.oldest_wait),
-        acquired: one.acquired + other.acquired,
-        waited: one.waited + other.waited,
-        wait_time: one.wait_time + other.wait_time,
-        timeouts: one.timeouts + other.timeouts,
-        cancelled_waits: one.cancelled_waits + other.cancelled_waits,
-        rejected: one.rejected + other.rejected,
-        opened: one.opened + other.opened,
-        connect_failures: one.connect_failures + other.connect_failures,
-        closed: one.closed,
-        statements: one.statements + other.statements,
-        resets: one.resets + other.resets,
     }
 }

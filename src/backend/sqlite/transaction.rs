@@ -16,6 +16,7 @@ use super::stream::{Call, Running};
 use crate::backend::{RowStream, SavepointCommand, Statement, Transaction};
 use crate::deadline::Deadline;
 use crate::error::{ErrorKind, Result};
+use crate::pool::Borrower;
 
 /// Commands that may wait for the thread: one that was given up, and the next.
 const QUEUE: usize = 2;
@@ -28,17 +29,19 @@ pub(super) struct Open {
     tasks: SyncSender<Task>,
     open: Arc<AtomicBool>,
     read_only: bool,
+    pub(super) borrower: Arc<Borrower>,
 }
 
 impl Open {
     /// Opens a transaction on a connection.
     pub(super) async fn begin(loan: Loan, read_only: bool, deadline: Deadline) -> Result<Self> {
+        let borrower = Arc::clone(loan.borrower());
         let (tasks, queue) = sync_channel(QUEUE);
         let open = Arc::new(AtomicBool::new(false));
         let (opened, inlet) = pipe(deadline.instant());
         submit(loan, Work::Hold(Hold { tasks: queue, open: Arc::clone(&open), opened }))?;
         Call::new(inlet, deadline, false).end().await?;
-        Ok(Self { tasks, open, read_only })
+        Ok(Self { tasks, open, read_only, borrower })
     }
 
     fn submit(&self, task: Task) -> Result<()> {

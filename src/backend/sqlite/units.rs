@@ -15,7 +15,8 @@ use crate::backend::{
 };
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::sql::{Analysis, Shape};
+use crate::pool::Borrower;
+use crate::sql::Analysis;
 use crate::value::proto::ResultSet;
 use crate::value::{Kind, Row, Value};
 
@@ -136,13 +137,19 @@ pub(super) fn claimed(row: Row) -> Claimed {
 }
 
 /// A statement of this server's own.
-pub(super) fn own_statement(sql: &str, parameters: Vec<Value>, deadline: Deadline) -> Statement {
+pub(super) fn own_statement(
+    sql: &str,
+    parameters: Vec<Value>,
+    deadline: Deadline,
+    borrower: Arc<Borrower>,
+) -> Statement {
     Statement {
         sql: sql.to_owned(),
         parameters,
-        analysis: Arc::new(Analysis { transaction_control: None, shape: Shape::Other }),
+        analysis: Arc::new(Analysis::unknown()),
         read_only: false,
         deadline,
+        borrower,
     }
 }
 
@@ -153,7 +160,8 @@ async fn own(
     deadline: Deadline,
 ) -> Result<Vec<Row>> {
     let mut room = Room { max_rows: u64::MAX, max_bytes: u64::MAX, rows: 0, bytes: 0 };
-    let result = collect(open, own_statement(sql, parameters, deadline), &mut room).await?;
+    let statement = own_statement(sql, parameters, deadline, Arc::clone(&open.borrower));
+    let result = collect(open, statement, &mut room).await?;
     Ok(result.rows)
 }
 
@@ -169,6 +177,7 @@ async fn statement(
         analysis: Arc::clone(&one.analysis),
         read_only: false,
         deadline,
+        borrower: Arc::clone(&open.borrower),
     };
     let result = collect(open, statement, room).await?;
     if let Some(expect) = one.expect {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::admit::{check_key, check_tag, positive, transaction_mode};
-use super::super::{Database, request_hash};
+use super::super::{Caller, Database, request_hash};
 use crate::backend::{BeginRequest, IdempotencyKey};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,7 +25,7 @@ impl Database {
     pub(super) fn admit_begin(
         &self,
         begin: &Begin,
-        grpc_timeout: Option<Duration>,
+        caller: &Caller,
     ) -> Result<(BeginRequest, Limits)> {
         let now = Instant::now();
         let options = begin.transaction.unwrap_or_default();
@@ -39,7 +39,7 @@ impl Database {
         // What the caller's own timer leaves, less the reserve for the answer.
         let unlimited = crate::deadline::CallLimits { default: duration, cap: Duration::MAX / 4 };
         let callers =
-            grpc_timeout.map(|timeout| Deadline::of_call(now, Some(timeout), None, unlimited));
+            caller.time_left.map(|timeout| Deadline::of_call(now, Some(timeout), None, unlimited));
         let end = now + duration;
         let limits = match callers {
             Some(callers) if callers.instant() < end => Limits {
@@ -55,7 +55,8 @@ impl Database {
         };
         let key = self.begin_key(begin, mode.read_only)?;
         let deadline = self.command_deadline(None, limits);
-        Ok((BeginRequest { mode, key, deadline }, limits))
+        let borrower = caller.borrower("Transact", &begin.tag);
+        Ok((BeginRequest { mode, key, deadline, borrower }, limits))
     }
 
     /// When one command must have ended.

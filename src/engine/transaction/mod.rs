@@ -9,7 +9,6 @@ mod owner;
 mod rows;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::FutureExt;
 use futures_util::{Stream, StreamExt};
@@ -17,7 +16,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Engine;
+use super::{Caller, Engine};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::{ResultSet, TransactRequest};
 use owner::Owner;
@@ -68,14 +67,14 @@ impl Engine {
     /// Serves one transaction in a task of its own until it ends. Replies come in the order of the
     /// commands; a stream that does not end with an error was committed or rolled back as it was told.
     /// Dropped, it rolls back, unless a commit was sent.
-    pub fn transact(
+    pub fn transact<C: Into<Caller>>(
         self: &Arc<Self>,
         incoming: Receiver<Incoming>,
-        grpc_timeout: Option<Duration>,
-    ) -> impl Stream<Item = Result<Reply>> + Send + use<> {
+        caller: C,
+    ) -> impl Stream<Item = Result<Reply>> + Send + use<C> {
         let (replies, receiver) = channel(1);
         let (end, ended) = oneshot::channel();
-        let owner = Owner::new(Arc::clone(self), incoming, replies, grpc_timeout);
+        let owner = Owner::new(Arc::clone(self), incoming, replies, caller.into());
         tokio::spawn(async move {
             end.send(owner.serve().await).unwrap_or_default();
         });

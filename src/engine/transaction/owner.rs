@@ -11,8 +11,9 @@ use super::begin::Limits;
 use super::{Incoming, Reply, ReplyBody};
 use crate::backend::{SavepointCommand, Transaction};
 use crate::config::Planted;
-use crate::engine::{Database, Engine};
+use crate::engine::{Caller, Database, Engine};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pool::Borrower;
 use crate::value::proto::transact_request::Command;
 use crate::value::proto::{Begin, TransactRequest};
 
@@ -26,7 +27,7 @@ pub(super) struct Owner {
     pub(super) engine: Arc<Engine>,
     incoming: Receiver<Incoming>,
     pub(super) replies: Sender<Reply>,
-    grpc_timeout: Option<Duration>,
+    caller: Caller,
     sequence: u32,
 }
 
@@ -37,6 +38,7 @@ pub(super) struct Open<'a> {
     pub(super) limits: Limits,
     /// Whether a statement failed: nothing but a rollback is possible.
     pub(super) aborted: bool,
+    pub(super) borrower: Arc<Borrower>,
     _share: OwnedSemaphorePermit,
 }
 
@@ -53,9 +55,9 @@ impl Owner {
         engine: Arc<Engine>,
         incoming: Receiver<Incoming>,
         replies: Sender<Reply>,
-        grpc_timeout: Option<Duration>,
+        caller: Caller,
     ) -> Self {
-        Self { engine, incoming, replies, grpc_timeout, sequence: 0 }
+        Self { engine, incoming, replies, caller, sequence: 0 }
     }
 
     /// Serves the transaction until it is over.
@@ -79,6 +81,7 @@ impl Owner {
                 request = self.next(open.limits.idle_timeout, open.limits) => request?,
                 () = replies.closed() => return Err(gone()),
                 () = engine.drained() => return Err(draining()),
+                () = open.borrower.terminated() => return Err(open.borrower.stopped()),
             };
             open = match self.command(request, open).await? {
                 (Next::Open, Some(open)) => open,
@@ -103,10 +106,12 @@ impl Owner {
 
     async fn open<'a>(&mut self, engine: &'a Engine, begin: &Begin) -> Result<Open<'a>> {
         let database = engine.database(&begin.database)?;
-        let (request, limits) = database.admit_begin(begin, self.grpc_timeout)?;
+        let (request, limits) = database.admit_begin(begin, &self.caller)?;
         let share = database.transaction_share(request.deadline).await?;
-        let transaction = database.backend.begin(request).await?;
-        Ok(Open { database, transaction, limits, aborted: false, _share: share })
+        let borrower = Arc::clone(&request.borrower);
+        let begun = database.backend.begin(request).await;
+        let transaction = begun.map_err(|error| borrower.explain(error))?;
+        Ok(Open { database, transaction, limits, aborted: false, borrower, _share: share })
     }
 
     /// The next command; an error when there is none, or not in time.
@@ -134,7 +139,7 @@ impl Owner {
         request: TransactRequest,
         mut open: Open<'a>,
     ) -> Result<(Next, Option<Open<'a>>)> {
-        let replies = self.replies.clone();
+        let (replies, borrower) = (self.replies.clone(), Arc::clone(&open.borrower));
         match request.command {
             Some(Command::Commit(_)) => {
                 return self.commit(open).await.map(|()| (Next::Over, None));
@@ -157,6 +162,8 @@ impl Owner {
         let done = tokio::select! {
             done = self.work(request, &mut open) => done,
             () = replies.closed() => return Err(gone()),
+            // Dropped, the statement is cancelled and the transaction rolled back.
+            () = borrower.terminated() => return Err(borrower.stopped()),
         };
         match done {
             Ok(()) => {}

@@ -86,6 +86,8 @@ fn admit(query: TransactQuery, options: &QueryOptions, open: &Open<'_>) -> Resul
         return Err(Error::field(ErrorKind::InvalidOption, field, description));
     }
     let deadline = open.database.command_deadline(timeout(options)?, open.limits);
+    open.borrower.runs(&analysis.summary);
+    let borrower = Arc::clone(&open.borrower);
     // The transaction itself has its mode.
-    Ok(Statement { sql, parameters, analysis, read_only: false, deadline })
+    Ok(Statement { sql, parameters, analysis, read_only: false, deadline, borrower })
 }
