@@ -105,19 +105,17 @@ fn failed(name: &str, error: &Error) -> CheckLine {
 /// The connections that this configuration may hold on the database's server: of every database that is
 /// on it, the pool and one probe. 0 where the server does not count them.
 fn connections_needed(config: &Config, name: &str) -> usize {
-    let server = |database: &Database| match &database.target {
-        Target::Postgres(target) => Some((target.host.clone(), target.port)),
-        Target::Sqlite(_) => None,
+    let servers = |database: &Database| match &database.target {
+        Target::Postgres(target) => target.servers.clone(),
+        Target::Sqlite(_) => Vec::new(),
     };
-    let Some(own) = config.databases.get(name).and_then(server) else {
-        return 0;
+    let own = config.databases.get(name).map(servers).unwrap_or_default();
+    let shares = |database: &&Database| {
+        servers(database).iter().any(|server| own.iter().any(|own| own.is_at(server)))
     };
-    config
-        .databases
-        .values()
-        .filter(|database| server(database).as_ref() == Some(&own))
-        .map(|database| database.pool.max.get() + database.pool.overflow + 1)
-        .sum()
+    // Where several servers take turns, each must have room for all.
+    let most = |database: &Database| database.pool.max.get() + database.pool.overflow + 1;
+    config.databases.values().filter(shares).map(most).sum()
 }
 
 /// How many connections the server, the role and the database allow.

@@ -61,11 +61,6 @@ impl Prober {
         self.draining.clone()
     }
 
-    /// What health tells.
-    pub(super) fn health(&self) -> HealthReporter {
-        self.health.clone()
-    }
-
     /// Makes every name known to health, before anything was probed.
     pub(super) async fn announce(&self) {
         self.health.set("liveness", true).await;

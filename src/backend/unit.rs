@@ -1,6 +1,7 @@
 //! Units of work: batches, interactive transactions, and what became of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -121,6 +122,8 @@ pub struct BeginRequest {
     pub mode: TransactionMode,
     /// The key it claims.
     pub key: Option<IdempotencyKey>,
+    /// For how long it has waited already; less is left to wait for a connection.
+    pub waited: Duration,
     /// When the opening must have ended.
     pub deadline: Deadline,
     /// For whom its connection is lent.

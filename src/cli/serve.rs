@@ -9,7 +9,7 @@ use super::Exit;
 use super::console::{Console, one_line};
 use super::settings::{self, Settings};
 use crate::app::App;
-use crate::config::{Config, Host, Target};
+use crate::config::{Config, Target, TargetSession};
 use crate::telemetry;
 
 const EXAMPLES: &str = "\
@@ -129,12 +129,13 @@ fn describe(target: &Target) -> String {
             format!("embedded SQLite in {}: not for production", target.path.display())
         }
         Target::Postgres(target) => {
-            let host = match &target.host {
-                Host::Tcp(host) if host.contains(':') => format!("[{host}]"),
-                Host::Tcp(host) => host.clone(),
-                Host::Unix(directory) => directory.display().to_string(),
+            let servers: Vec<_> = target.servers.iter().map(ToString::to_string).collect();
+            let which = match target.session == TargetSession::Any {
+                true => String::new(),
+                false => format!(" ({})", target.session.name()),
             };
-            format!("PostgreSQL {} on {host}:{} as {}", target.dbname, target.port, target.user)
+            let servers = servers.join(", ");
+            format!("PostgreSQL {} on {servers}{which} as {}", target.dbname, target.user)
         }
     }
 }
@@ -187,11 +188,13 @@ mod tests {
         let config = config::load_from(&[
             ("databases.main.url", "postgres://me:hunter2@[::1]:5433/shop"),
             ("databases.local.url", "sqlite:local.db"),
+            ("databases.far.url", "postgres://me:hunter2@a,b:5433/shop"),
         ])
         .unwrap();
         assert_eq!(
             describe_databases(&config),
             [
+                "far: PostgreSQL shop on a:5432, b:5433 (read-write) as me",
                 "local: embedded SQLite in local.db: not for production",
                 "main (default): PostgreSQL shop on [::1]:5433 as me",
             ]

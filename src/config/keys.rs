@@ -50,10 +50,20 @@ pub(super) const KEEPALIVE_INTERVAL: Key<Span> =
     key("grpc.keepalive_interval", "20s", span(SECOND, HOUR));
 pub(super) const KEEPALIVE_TIMEOUT: Key<Span> =
     key("grpc.keepalive_timeout", "10s", span(SECOND, HOUR));
+pub(super) const PREFACE_TIMEOUT: Key<Span> =
+    key("grpc.preface_timeout", "10s", span(Duration::from_millis(100), HOUR));
+pub(super) const MAX_CONNECTION_AGE: Key<Span> =
+    key("grpc.max_connection_age", "30m", span(SECOND, DAY));
+pub(super) const MAX_HEADER_SIZE: Key<Size> =
+    key("grpc.max_header_size", "16KiB", Size { min: KIB, max: 1024 * KIB });
 pub(super) const REFLECTION: Key<Switch> = key("grpc.reflection", "true", Switch);
 pub(super) const WORKERS: Key<Whole> = key("grpc.workers", AUTO, Whole { min: 1, max: 256 });
 
 pub(super) const OPS_LISTEN: Key<Address> = key("ops.listen", "127.0.0.1:9464", Address);
+pub(super) const OPS_MAX_CONNECTIONS: Key<Whole> =
+    key("ops.max_connections", "128", Whole { min: 1, max: 65_535 });
+pub(super) const OPS_HEADER_TIMEOUT: Key<Span> =
+    key("ops.header_timeout", "10s", span(Duration::from_millis(100), HOUR));
 
 pub(super) const GRACE: Key<Span> = key("shutdown.grace", "25s", span(Duration::ZERO, HOUR));
 pub(super) const DELAY: Key<Span> = key("shutdown.delay", "0s", span(Duration::ZERO, HOUR));
@@ -172,9 +182,14 @@ pub(super) const GLOBAL: &[&str] = &[
     MAX_CONNECTIONS.name,
     KEEPALIVE_INTERVAL.name,
     KEEPALIVE_TIMEOUT.name,
+    PREFACE_TIMEOUT.name,
+    MAX_CONNECTION_AGE.name,
+    MAX_HEADER_SIZE.name,
     REFLECTION.name,
     WORKERS.name,
     OPS_LISTEN.name,
+    OPS_MAX_CONNECTIONS.name,
+    OPS_HEADER_TIMEOUT.name,
     GRACE.name,
     DELAY.name,
     STALL_TIMEOUT.name,

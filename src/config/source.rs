@@ -121,6 +121,10 @@ pub enum Planted {
     RepeatedDoubt,
     /// A connection goes back to the pool with its transaction open.
     RecycledTransaction,
+    /// A connection is used again before the server has acted on the cancel that was sent to it.
+    UnawaitedCancel,
+    /// A connection goes back to the pool as its caller left the session.
+    KeptSession,
 }
 
 impl Planted {
@@ -143,6 +147,8 @@ impl Planted {
             Self::IgnoredTag => "ignored-tag",
             Self::RepeatedDoubt => "repeated-doubt",
             Self::RecycledTransaction => "recycled-transaction",
+            Self::UnawaitedCancel => "unawaited-cancel",
+            Self::KeptSession => "kept-session",
         };
         std::env::var_os("ROWGATE_PLANTED_BUG").is_some_and(|planted| planted == name)
     }

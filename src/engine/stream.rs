@@ -21,6 +21,8 @@ use crate::value::proto::{Column, QueryRequest, Row};
 
 /// A batch is sent when it has this size, in bytes.
 pub(super) const BATCH: usize = 64 << 10;
+/// The same while the reader is behind: many may never read again, and each has what it is behind with.
+const SMALL_BATCH: usize = 8 << 10;
 /// A batch that is not full is sent when it is this old.
 pub(super) const LINGER: Duration = Duration::from_millis(20);
 
@@ -199,6 +201,8 @@ impl Outlet {
         let mut linger = Duration::ZERO;
         let mut open = !runs;
         while open {
+            let is_behind = self.parts.capacity() == 0;
+            sink.set_target(if is_behind { SMALL_BATCH } else { BATCH });
             let filled = batch(&mut *stream, &mut sink, linger).await?;
             linger = LINGER;
             count += u64::try_from(sink.len()).unwrap_or(u64::MAX);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::deadline::grpc_timeout;
+use super::deadline::time_left;
 use super::failure::answer;
 use super::transact;
 use crate::engine::{Caller, Engine, Part};
@@ -22,11 +22,12 @@ use crate::value::proto::{
 
 pub(super) struct Service {
     engine: Arc<Engine>,
+    max_request_size: usize,
 }
 
 impl Service {
-    pub(super) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine }
+    pub(super) fn new(engine: Arc<Engine>, max_request_size: usize) -> Self {
+        Self { engine, max_request_size }
     }
 }
 
@@ -85,7 +86,8 @@ impl DatabaseService for Service {
         request: Request<Streaming<TransactRequest>>,
     ) -> Result<Response<Self::TransactStream>, Status> {
         let caller = caller(&request);
-        Ok(Response::new(Box::pin(transact::serve(&self.engine, request.into_inner(), caller))))
+        let commands = transact::commands(request.into_inner(), self.max_request_size);
+        Ok(Response::new(Box::pin(transact::serve(&self.engine, commands, caller))))
     }
 
     async fn get_transaction_outcome(
@@ -119,12 +121,12 @@ impl DatabaseService for Service {
     }
 }
 
-/// Who calls: the peer, by its address. A proxy that many services stand behind counts as one.
+/// Who calls: the peer, by its address. Many services behind one proxy count as one.
 fn caller<T>(request: &Request<T>) -> Caller {
     let peer = request.remote_addr();
     Caller {
         name: peer.map_or_else(String::new, |peer| peer.ip().to_canonical().to_string()),
-        time_left: grpc_timeout(request.metadata()),
+        time_left: time_left(request),
     }
 }
 

@@ -61,9 +61,10 @@ impl Admission {
         Arc::new(Self { state: Mutex::new(state), max_waiting, acquire_timeout, counters })
     }
 
-    /// Waits for the right to hold a connection.
+    /// Waits for the right to hold a connection; the caller has waited elsewhere before.
     pub(super) async fn enter(
         self: &Arc<Self>,
+        waited: Duration,
         deadline: Deadline,
         caller: &str,
     ) -> Result<Permit> {
@@ -79,7 +80,7 @@ impl Admission {
             }
             self.join(&mut state, deadline, caller)?
         };
-        let until = deadline.within(place.since, self.acquire_timeout);
+        let until = deadline.within(place.since, self.acquire_timeout.saturating_sub(waited));
         let waited = tokio::time::timeout_at(until.instant().into(), told).await;
         place.finished = true;
         match waited {

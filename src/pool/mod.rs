@@ -143,10 +143,23 @@ impl<M: Manager> Pool<M> {
         deadline: Deadline,
         borrower: &Arc<Borrower>,
     ) -> Result<Checkout<M>> {
+        self.acquire_after(Duration::ZERO, deadline, borrower).await
+    }
+
+    /// The same for a caller that has waited elsewhere: `pool.acquire_timeout` bounds both together.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`].
+    pub async fn acquire_after(
+        &self,
+        waited: Duration,
+        deadline: Deadline,
+        borrower: &Arc<Borrower>,
+    ) -> Result<Checkout<M>> {
         if borrower.is_terminated() {
             return Err(borrower.stopped());
         }
-        let permit = self.0.queue.enter(deadline, borrower.caller()).await?;
+        let permit = self.0.queue.enter(waited, deadline, borrower.caller()).await?;
         // Of a process that was stopped and goes on, or of a caller that gave no time at all: a
         // statement that is begun now can only be cancelled, and a write's outcome be unknown.
         if deadline.left(now()).is_zero() {

@@ -106,6 +106,17 @@ async fn an_exhausted_pool_refuses_after_the_acquire_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_waited_elsewhere_waits_for_the_rest() {
+    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    let _held = pool.acquire(soon(), &nobody()).await.expect("one");
+    let (start, caller) = (tokio::time::Instant::now(), nobody());
+    let waiting = pool.acquire_after(Duration::from_millis(150), soon(), &caller);
+    assert_eq!(waiting.await.expect_err("none is left").kind(), ErrorKind::PoolExhausted);
+    let waited = start.elapsed();
+    assert!((Duration::from_millis(40)..Duration::from_millis(60)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_before_the_acquire_timeout_is_a_deadline() {
     let pool = Pool::new("db", &settings(1, 10), Numbers::default());
     let _held = pool.acquire(soon(), &nobody()).await.expect("one");
@@ -213,9 +224,9 @@ async fn a_connection_that_was_never_opened_is_not_counted_as_closed() {
 async fn callers_are_served_in_the_order_in_which_they_came() {
     let pool = Pool::new("db", &settings(1, 10), Numbers::default());
     let held = pool.acquire(soon(), &nobody()).await.expect("one");
-    let nobody = nobody();
+    let caller = nobody();
     let (mut first, mut second) =
-        (Box::pin(pool.acquire(soon(), &nobody)), Box::pin(pool.acquire(soon(), &nobody)));
+        (Box::pin(pool.acquire(soon(), &caller)), Box::pin(pool.acquire(soon(), &caller)));
     assert!(futures_util::poll!(first.as_mut()).is_pending());
     assert!(futures_util::poll!(second.as_mut()).is_pending());
     drop(held);

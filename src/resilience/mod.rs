@@ -5,10 +5,13 @@
 
 mod backoff;
 mod budget;
+mod knocking;
 mod verdict;
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+pub use knocking::{Knocking, Pause};
 
 use backoff::Backoff;
 use budget::Budget;

@@ -73,7 +73,7 @@ async fn an_error_of_the_database_is_logged_once_and_one_of_the_caller_is_not() 
     let line: serde_json::Value = serde_json::from_str(&lines[0]).expect("it is JSON");
     assert_eq!(line["level"], "WARN", "{line}");
     let line = line.to_string();
-    for part in ["\"Query\"", "\"INTERNAL_ERROR\"", "\"XX000\"", "\"UNKNOWN\""] {
+    for part in ["\"Query\"", "\"INTERNAL_ERROR\"", "\"XX000\"", "\"NOT_APPLIED\""] {
         assert!(line.contains(part), "{part} is not in {line}");
     }
     assert!(!service.server.log().contains("7f3a"), "{line}");

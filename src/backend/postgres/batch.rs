@@ -98,7 +98,8 @@ impl<'a> Unit<'a> {
         steps.extend(last.map(|sql| Step::Script(sql.to_owned())));
         let room = Room::new(max_rows, max_bytes);
         let flight = Flight { steps, room: &room, commits: !dry_run };
-        let mut landing = self.lease.fly(deadline, flight).await;
+        let landed = self.lease.fly(deadline, flight).await;
+        let mut landing = landed.map_err(|error| (error, false))?;
         let results = self.results(&mut landing, 0);
         let results = results.map_err(|error| (error, self.lease.blameless))?;
         let [first, second] = [landing.next(), landing.next()];
@@ -129,7 +130,8 @@ impl<'a> Unit<'a> {
         steps.extend(self.steps().map_err(|error| (error, false))?);
         let room = Room::new(max_rows, max_bytes);
         let flight = Flight { steps, room: &room, commits: false };
-        let mut landing = self.lease.fly(deadline, flight).await;
+        let landed = self.lease.fly(deadline, flight).await;
+        let mut landing = landed.map_err(|error| (error, false))?;
         if let Some(key) = key
             && let Some(failure) = landing.fail_at(1)
         {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::codec;
 use super::connection::Connection;
 use super::flight::{Answer, Failure, Flight, Room, Step, rows};
-use super::lease::{Lease, Shared};
+use super::lease::Lease;
+use super::shared::Shared;
 use super::token::{CURRENT, INCARNATION, Token};
 use crate::backend::{IdempotencyKey, TransactionMode, UnitState};
 use crate::config::Planted;
@@ -32,6 +33,8 @@ enum Name<'a> {
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a commit without an answer is asked for at most, once its deadline has passed.
 const LAST_CALL: Duration = Duration::from_millis(30);
+/// How late after its deadline a call may end: 50 ms, of which the way back takes a part.
+const LATEST: Duration = Duration::from_millis(45);
 
 /// How a key is claimed only to see whether it can be: the first to claim it may still be at work.
 const ASK_KEY: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
@@ -92,7 +95,7 @@ impl Lease {
         let room = Room::new(0, 0);
         let guarded = if Planted::IgnoredTag.is_there() { "COMMIT" } else { COMMIT };
         let steps = vec![Step::Script(CURRENT.to_owned()), Step::Script(guarded.to_owned())];
-        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: true }).await;
+        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: true }).await?;
         let ended = (landing.next(), landing.next());
         self.conclude(ended, incarnation, deadline).await
     }
@@ -104,6 +107,10 @@ impl Lease {
         incarnation: &str,
         deadline: Deadline,
     ) -> Result<()> {
+        let (mut number, mut cut) = (number, None);
+        if let Some(Err(_)) = number {
+            cut = number.take().and_then(std::result::Result::err);
+        }
         let token = match number {
             Some(Ok(Answer::Script(Some(xid)))) => Token::new(incarnation, &xid),
             Some(Ok(Answer::Script(None))) => {
@@ -113,16 +120,30 @@ impl Lease {
             }
             Some(Ok(Answer::Rows(_)) | Err(_)) | None => None,
         };
-        let error = match committed {
-            Some(Ok(_)) => return Ok(()),
-            Some(Err(failure)) => self.misfortune(failure, ""),
-            None => self.deadline_passed(),
+        let error = match (committed, cut) {
+            (Some(Ok(_)), _) if self.connection().wire.take_unconfirmed() => {
+                return Err(self.unconfirmed());
+            }
+            (Some(Ok(_)), _) => return Ok(()),
+            // What failed before the commit is why it failed, too.
+            (_, Some(failure)) | (Some(Err(failure)), None) => self.misfortune(failure, ""),
+            (None, None) => self.deadline_passed(),
         };
         let error = match error.report().map(|report| report.sqlstate.as_str()) {
             Some("25P01") => was_controlled(),
             Some(_) | None => error,
         };
         self.resolve(error, token, deadline).await
+    }
+
+    /// The error of a commit that is there, and that no standby has confirmed: the database calls it a
+    /// success, with a warning. It may not survive a failover, so it is none.
+    pub(super) fn unconfirmed(&self) -> Error {
+        let database = &self.shared().database;
+        let message = format!(
+            "no synchronous standby of database \"{database}\" confirmed the commit in time"
+        );
+        Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
     }
 
     /// Finds out what became of a commit, where the error says that it is unknown.
@@ -152,7 +173,8 @@ impl Lease {
 impl Shared {
     /// What became of a transaction, asked on new connections until it is known or the deadline passes.
     async fn ask_until_known(&self, name: Name<'_>, deadline: Deadline) -> UnitState {
-        let latest = deadline.instant().max(Instant::now() + LAST_CALL);
+        let last_call = (Instant::now() + LAST_CALL).min(deadline.instant() + LATEST);
+        let latest = deadline.instant().max(last_call);
         let asking = async {
             loop {
                 let answer = match name {

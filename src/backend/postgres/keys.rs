@@ -82,7 +82,7 @@ impl Lease {
         let parameters = codec::encode(values, prepared.statement.params())?;
         let room = Room::new(u64::MAX, u64::MAX);
         let steps = vec![Step::Statement(prepared, parameters)];
-        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: false }).await;
+        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: false }).await?;
         match landing.next() {
             Some(Ok(Answer::Rows(rows))) => Ok(rows),
             Some(Ok(Answer::Script(_))) => Ok(Vec::new()),
@@ -183,7 +183,7 @@ impl Lease {
         let mut steps = vec![Step::Statement(prepared, parameters)];
         steps.extend([CURRENT, COMMIT].map(|sql| Step::Script(sql.to_owned())));
         let room = Room::new(u64::MAX, u64::MAX);
-        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: true }).await;
+        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: true }).await?;
         let _stored = landing.next();
         let ended = (landing.next(), landing.next());
         self.conclude(ended, incarnation, deadline).await

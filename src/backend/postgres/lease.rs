@@ -4,34 +4,20 @@
 //! its own, off the caller's path, and closed if that fails.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cancel::Cancel;
 use super::clean::{CLEANING_LIMIT, Cleaner};
 use super::codec::Parameter;
-use super::connect::Connector;
 use super::connection::{Connection, Opener, Prepared};
 use super::flight::{Answer, Failure, Flight, Landing, first_value, fly, rows};
-use super::keys::KeyTable;
-use super::trace::{Trace, Verdict, Verdicts};
-use crate::config::{ErrorDetails, Planted};
+use super::shared::Shared;
+use super::trace::{Trace, Verdict};
+use crate::config::{Planted, TargetSession};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::{Checkout, CloseReason};
 use crate::sql::Analysis;
-
-/// What leases share.
-pub(super) struct Shared {
-    pub(super) database: String,
-    pub(super) connector: Arc<Connector>,
-    pub(super) details: ErrorDetails,
-    pub(super) resets: AtomicU64,
-    pub(super) verdicts: Verdicts,
-    pub(super) keys: KeyTable,
-    /// Opens connections that are not the pool's.
-    pub(super) opener: Opener,
-}
 
 /// A connection at work.
 pub(super) struct Lease {
@@ -54,11 +40,16 @@ pub(super) struct Lease {
     broken: bool,
     /// Whether the connection failed and not the statement, of which nothing ran: another may do better.
     pub(super) blameless: bool,
+    /// Whether a write was refused that nobody asked to refuse: the server may be a standby by now.
+    is_suspect: bool,
 }
 
 impl Lease {
     pub(super) fn new(checkout: Checkout<Opener>, shared: Arc<Shared>) -> Self {
-        let cancel = Cancel::new(Arc::clone(&shared.connector), Arc::clone(&checkout.wire));
+        let (connector, wire) = (Arc::clone(&shared.connector), Arc::clone(&checkout.wire));
+        let cancel = Cancel::new(connector, wire, Arc::clone(checkout.borrower()));
+        // Of a caller who did not wait for the answer.
+        checkout.wire.take_unconfirmed();
         Self {
             checkout: Some(checkout),
             shared,
@@ -71,6 +62,7 @@ impl Lease {
             decisive: None,
             broken: false,
             blameless: false,
+            is_suspect: false,
         }
     }
 
@@ -92,7 +84,7 @@ impl Lease {
         let verdict = match shared.verdicts.recall(analysis) {
             Some(verdict) => verdict,
             None => {
-                let (connection, cancel) = self.begin();
+                let (connection, cancel) = self.begin(deadline)?;
                 let asked = shared.verdicts.ask(connection, analysis);
                 let answer = cancel.watch(deadline, asked).await;
                 self.settle(answer, "")?
@@ -107,30 +99,30 @@ impl Lease {
 
     /// Prepares a statement on the connection.
     pub(super) async fn prepare(&mut self, deadline: Deadline, sql: &str) -> Result<Arc<Prepared>> {
-        let (connection, cancel) = self.begin();
+        let (connection, cancel) = self.begin(deadline)?;
         let answer = cancel.watch(deadline, connection.prepare(sql)).await;
         self.settle(answer, sql)
     }
 
     /// Runs statements without parameters of our own making.
     pub(super) async fn run(&mut self, deadline: Deadline, sql: &str) -> Result<()> {
-        let (connection, cancel) = self.begin();
+        let (connection, cancel) = self.begin(deadline)?;
         let answer = cancel.watch(deadline, connection.client.batch_execute(sql)).await;
         self.settle(answer, sql)
     }
 
     /// Asks for one value.
     pub(super) async fn value(&mut self, deadline: Deadline, sql: &str) -> Result<Option<String>> {
-        let (connection, cancel) = self.begin();
+        let (connection, cancel) = self.begin(deadline)?;
         let answer = cancel.watch(deadline, connection.client.simple_query(sql)).await;
         let messages = self.settle(answer, sql)?;
         Ok(first_value(&messages))
     }
 
-    /// Sends requests together and reads their answers in order.
-    pub(super) async fn fly(&mut self, deadline: Deadline, flight: Flight<'_>) -> Landing {
+    /// Sends requests together and reads their answers in order; an error: nothing was sent.
+    pub(super) async fn fly(&mut self, deadline: Deadline, flight: Flight<'_>) -> Result<Landing> {
         let Flight { steps, room, commits } = flight;
-        let wire = Arc::clone(&self.connection().wire);
+        let wire = Arc::clone(&self.begin(deadline)?.0.wire);
         let last = wire.begun() + u64::try_from(steps.len()).unwrap_or(u64::MAX);
         if commits {
             self.reads = self.read_only;
@@ -139,14 +131,15 @@ impl Lease {
         }
         let mut answers = Vec::new();
         let first = wire.log_tags();
-        let (connection, cancel) = self.begin();
-        let landed = cancel.watch(deadline, fly(connection, steps, room, &mut answers)).await;
+        let checkout = self.checkout.as_mut().expect("a lease holds its connection until dropped");
+        let flying = fly(checkout, steps, room, &mut answers);
+        let landed = self.cancel.watch(deadline, flying).await;
         let lost = |answer: &std::result::Result<Answer, Failure>| matches!(answer, Err(Failure::Driver(error)) if error.as_db_error().is_none());
         self.busy = landed.is_none() || answers.iter().any(lost);
         if !self.busy {
             self.cancel.commit = None;
         }
-        Landing::new(answers, wire.take_tags(first))
+        Ok(Landing::new(answers, wire.take_tags(first)))
     }
 
     /// What a failure in a flight means.
@@ -173,7 +166,7 @@ impl Lease {
         let generic = !prepared.statement.params().is_empty();
         let options = if generic { "(GENERIC_PLAN) " } else { "" };
         let explain = format!("EXPLAIN {options}{sql}");
-        let (connection, cancel) = self.begin();
+        let (connection, cancel) = self.begin(deadline)?;
         let answer = cancel.watch(deadline, connection.client.simple_query(&explain)).await;
         let messages = match self.settle(answer, &explain) {
             Err(error) if generic && error.kind() == ErrorKind::InvalidStatement => {
@@ -196,7 +189,7 @@ impl Lease {
         if !self.reads {
             self.decisive = Some(self.connection().wire.begun() + 1);
         }
-        let (connection, cancel) = self.begin();
+        let (connection, cancel) = self.begin(deadline)?;
         let request = connection.client.query_raw(&prepared.statement, parameters);
         let answer = cancel.watch(deadline, request).await;
         let stream = self.settle(answer, sql)?;
@@ -204,10 +197,15 @@ impl Lease {
         Ok(stream)
     }
 
-    fn begin(&mut self) -> (&mut Connection, &mut Cancel) {
+    /// Nothing is begun past the deadline: a cancel may have been sent by then, and none would stop it.
+    fn begin(&mut self, deadline: Deadline) -> Result<(&mut Connection, &mut Cancel)> {
+        if Instant::now() >= deadline.instant() {
+            let message = "the deadline passed before all of it was sent to the database";
+            return Err(Error::new(ErrorKind::DeadlineExceeded, message));
+        }
         self.busy = true;
         let checkout = self.checkout.as_mut().expect("a lease holds its connection until dropped");
-        (checkout, &mut self.cancel)
+        Ok((checkout, &mut self.cancel))
     }
 
     fn settle<T>(
@@ -255,8 +253,17 @@ impl Lease {
                     "the deadline passed; the statement was cancelled",
                 );
             }
-            if mapped.kind() == ErrorKind::ReadOnly && !self.read_only {
-                self.broken = true;
+            let writes = !self.read_only && self.shared.connector.takes_writes();
+            if mapped.kind() == ErrorKind::ReadOnly && writes {
+                match self.connection().kept {
+                    // It never was anything else: another name or address may lead elsewhere.
+                    TargetSession::Any => self.broken = true,
+                    TargetSession::ReadWrite
+                    | TargetSession::Primary
+                    | TargetSession::ReadOnly
+                    | TargetSession::Standby
+                    | TargetSession::PreferStandby => self.is_suspect = true,
+                }
                 return self.not_primary().with_cause(error);
             }
             if mapped.kind() == ErrorKind::OutcomeUnknown && self.reads {
@@ -307,9 +314,8 @@ impl Lease {
         }
         let wire = Arc::clone(&self.connection().wire);
         let settling = async {
-            let settled = self.cancel.settled().await;
-            wire.quiesce().await;
-            settled
+            self.cancel.insist(wire.quiesce()).await;
+            self.cancel.settled().await
         };
         match tokio::time::timeout_at(deadline.instant().into(), settling).await {
             Ok(true) => {
@@ -330,12 +336,12 @@ impl Lease {
         // What was cancelled will have ended when the next command is sent.
         let settled =
             if self.busy { self.cancel.is_sent() } else { checkout.wire.in_transaction() };
-        settled && !self.broken && !checkout.client.is_closed()
+        settled && !self.broken && !self.is_suspect && !checkout.client.is_closed()
     }
 
     /// Rolls back an open transaction, and waits for it.
     pub(super) async fn roll_back(mut self) {
-        let deadline = Deadline::at(std::time::Instant::now() + CLEANING_LIMIT);
+        let deadline = Deadline::at(Instant::now() + CLEANING_LIMIT);
         if self.is_in_transaction() && self.settle_cancel(deadline).await.is_ok() {
             // What fails is cleaned or closed when the lease is dropped.
             drop(self.run(deadline, "ROLLBACK").await);
@@ -371,12 +377,17 @@ impl Drop for Lease {
             checkout.discard(CloseReason::Dirty);
         } else if checkout.client.is_closed() {
             checkout.discard(CloseReason::Broken);
-        } else if settled && self.trace < Trace::Anything {
+        } else if settled && self.trace < Trace::Anything && checkout.has_departed() {
+            // Nothing that ran can have said so but the server itself.
+            self.shared.fail_over(&checkout);
+            checkout.discard(CloseReason::Failover);
+        } else if settled && self.trace < Trace::Anything && !self.is_suspect {
             checkout.sequences_drawn |= self.trace == Trace::Sequences;
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let cancel = self.cancel.take();
             let shared = Arc::clone(&self.shared);
-            let cleaner = Cleaner { checkout: Some(checkout), shared, cancel, trace: self.trace };
+            let (trace, is_suspect) = (self.trace, self.is_suspect);
+            let cleaner = Cleaner { checkout: Some(checkout), shared, cancel, trace, is_suspect };
             drop(runtime.spawn(cleaner.clean(self.busy)));
         } else {
             checkout.discard(CloseReason::Dirty);

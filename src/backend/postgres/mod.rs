@@ -13,27 +13,34 @@ pub mod codec;
 mod commit;
 mod connect;
 mod connection;
+mod credentials;
 pub mod error;
 mod flight;
 mod install;
 mod keys;
 mod lease;
 mod redact;
+mod role;
 mod run;
 mod sequence;
+mod shared;
+mod socket;
 pub mod sqlstate;
 mod tap;
 mod tls;
 mod token;
 mod trace;
 mod transaction;
+mod tried;
 mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 
 use crate::backend::{
     Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, Installed, RowStream,
@@ -47,8 +54,9 @@ use crate::value::{Kind, Value};
 use connect::Connector;
 use connection::{Connection, Opener};
 use keys::KeyTable;
-use lease::{Lease, Shared};
+use lease::Lease;
 use run::Running;
+use shared::Shared;
 use token::Token;
 use trace::Verdicts;
 use transaction::Open;
@@ -83,8 +91,9 @@ impl Postgres {
             connector: Arc::clone(&connector),
             statement_cache: config.statement_cache,
         };
+        let pool = Pool::new(name, &config.pool, opener());
         Ok(Self {
-            pool: Pool::new(name, &config.pool, opener()),
+            pool: pool.clone(),
             probe: tokio::sync::Mutex::new(None),
             statements: AtomicU64::new(0),
             shared: Arc::new(Shared {
@@ -95,12 +104,23 @@ impl Postgres {
                 verdicts: Verdicts::new(config.catalog_ttl),
                 keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
                 opener: opener(),
+                pool,
+                failed_over: Mutex::default(),
             }),
         })
     }
 
     async fn lease(&self, deadline: Deadline, borrower: &Arc<Borrower>) -> Result<Lease> {
-        let checkout = self.pool.acquire(deadline, borrower).await?;
+        self.lease_after(Duration::ZERO, deadline, borrower).await
+    }
+
+    async fn lease_after(
+        &self,
+        waited: Duration,
+        deadline: Deadline,
+        borrower: &Arc<Borrower>,
+    ) -> Result<Lease> {
+        let checkout = self.pool.acquire_after(waited, deadline, borrower).await?;
         Ok(Lease::new(checkout, Arc::clone(&self.shared)))
     }
 
@@ -164,7 +184,8 @@ impl Postgres {
     async fn open_transaction(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
         let mut tries = SPOILED_TRIES;
         loop {
-            let mut lease = self.lease(request.deadline, &request.borrower).await?;
+            let BeginRequest { waited, deadline, ref borrower, .. } = request;
+            let mut lease = self.lease_after(waited, deadline, borrower).await?;
             lease.read_only = request.mode.read_only;
             match Open::begin(lease, &request).await {
                 Err((_, true)) if tries > 0 => tries -= 1,
@@ -236,9 +257,14 @@ impl Postgres {
         let mut probe = self.probe.lock().await;
         if let Some(connection) = probe.take()
             && connection.client.check_connection().await.is_ok()
+            && let Ok(departed) = connection.departs().await
         {
-            *probe = Some(connection);
-            return Ok(());
+            if departed {
+                self.shared.fail_over(&connection);
+            } else {
+                *probe = Some(connection);
+                return Ok(());
+            }
         }
         *probe = Some(self.shared.opener.connect().await?);
         self.pool.reached();

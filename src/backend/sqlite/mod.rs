@@ -117,11 +117,12 @@ impl Sqlite {
     async fn hold(
         &self,
         mode: TransactionMode,
+        waited: Duration,
         deadline: Deadline,
         borrower: &Arc<Borrower>,
     ) -> Result<Open> {
         let pool = if mode.read_only { &self.readers } else { &self.writer };
-        let loan = pool.acquire(deadline, borrower).await?;
+        let loan = pool.acquire_after(waited, deadline, borrower).await?;
         Open::begin(loan, mode.read_only, deadline).await
     }
 
@@ -174,7 +175,7 @@ impl Sqlite {
         let loan = pool.acquire(deadline, borrower).await?;
         let (outlet, inlet) = pipe(deadline.instant());
         submit(loan, Work::Run(request, outlet))?;
-        let mut call = Call::new(inlet, deadline, writes);
+        let mut call = Call::new(inlet, deadline, writes).of(borrower);
         Ok(match call.first().await? {
             First::Columns(columns) => Attempt::Running(Running::Rows { columns, call }),
             First::End(end) => match end? {
@@ -208,15 +209,16 @@ impl Backend for Sqlite {
         Box::pin(async move {
             let count = u64::try_from(batch.statements.len()).unwrap_or_default();
             self.statements.fetch_add(count, Ordering::Relaxed);
-            let open = self.hold(batch.mode, batch.deadline, &batch.borrower).await?;
+            let Batch { mode, deadline, ref borrower, .. } = *batch;
+            let open = self.hold(mode, Duration::ZERO, deadline, borrower).await?;
             units::run(&batch, open, &self.keys).await
         })
     }
 
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
         Box::pin(async move {
-            let BeginRequest { mode, key, deadline, borrower } = request;
-            let mut open = self.hold(mode, deadline, &borrower).await?;
+            let BeginRequest { mode, key, waited, deadline, borrower } = request;
+            let mut open = self.hold(mode, waited, deadline, &borrower).await?;
             if let Some(key) = &key
                 && let Some(claimed) = units::claim(&mut open, &self.keys, key, deadline).await?
             {
@@ -250,11 +252,11 @@ impl Backend for Sqlite {
 
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
         Box::pin(async move {
-            let deadline = request.deadline;
-            let loan = self.readers.acquire(deadline, &request.borrower).await?;
+            let DescribeRequest { sql, include_plan, deadline, borrower, .. } = request;
+            let loan = self.readers.acquire(deadline, &borrower).await?;
             let (outlet, inlet) = pipe(deadline.instant());
-            submit(loan, Work::Describe(request.sql, request.include_plan, outlet))?;
-            Call::new(inlet, deadline, false).end().await
+            submit(loan, Work::Describe(sql, include_plan, outlet))?;
+            Call::new(inlet, deadline, false).of(&borrower).end().await
         })
     }
 

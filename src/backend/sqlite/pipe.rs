@@ -283,12 +283,19 @@ impl<T> Inlet<T> {
     }
 }
 
-impl<T> Drop for Inlet<T> {
-    fn drop(&mut self) {
+impl<T> Inlet<T> {
+    /// Stops the statement; how it ended is still told.
+    pub(super) fn cancel(&self) {
         let state = self.0.state.lock();
         self.0.cancelled.store(true, Ordering::Release);
         self.0.room.notify_one();
         drop(state);
+    }
+}
+
+impl<T> Drop for Inlet<T> {
+    fn drop(&mut self) {
+        self.cancel();
     }
 }
 

@@ -6,7 +6,7 @@ use sqlparser::parser::Parser;
 
 use super::super::tokens::tokens;
 use super::super::visitor;
-use super::{Analysis, Shape, analyze, summary};
+use super::{Shape, analyze, summary};
 
 #[test]
 fn whatever_is_not_on_the_list_is_other() {
