@@ -141,7 +141,9 @@ async fn a_write_that_is_told_to_have_failed_is_not_there() {
             Ok(_) => acknowledged.push(i64::from(call)),
             Err(error) if error.outcome() == Outcome::NotApplied => failed += 1,
             // On a busy machine: it may be there or not.
-            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => unknown.push(i64::from(call)),
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
+                unknown.push(i64::from(call))
+            }
             Err(error) => panic!("{error}"),
         }
     }
