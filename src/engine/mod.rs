@@ -15,7 +15,6 @@ mod transaction;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -31,7 +30,7 @@ use crate::backend::{Backend, DescribeRequest, Description};
 use crate::config;
 use crate::deadline::CallLimits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resilience::{Retries, Unit};
+use crate::resilience::{Retries, RetryCounts, Unit};
 use crate::sql::{Analyzer, Dialect};
 
 /// Statement texts remembered for each database, in bytes.
@@ -60,7 +59,6 @@ pub struct Database {
     max_row_size: usize,
     max_batch: usize,
     key_retention: Duration,
-    available: AtomicBool,
 }
 
 impl Engine {
@@ -166,16 +164,19 @@ impl Database {
         Self {
             transactions: Share::new(&name, &config.pool),
             name,
-            backend,
             analyzer: Analyzer::new(dialect, ANALYSIS_CACHE),
             limits: CallLimits { default: config.default_deadline, cap: config.max_deadline },
-            retries: Arc::new(Retries::new(&config.retry)),
+            retries: Arc::new(Retries::new(
+                &config.retry,
+                config.pool.connect_timeout,
+                backend.gate().away(),
+            )),
+            backend,
             caps: Bounds { rows: config.max_rows, bytes: config.max_bytes },
             max_row_size: config.max_row_size,
             max_batch: config.max_batch,
             key_retention: config.idempotency.retention,
             transaction: config.transaction,
-            available: AtomicBool::new(false),
         }
     }
 
@@ -215,16 +216,16 @@ impl Database {
         self.key_retention
     }
 
-    /// Whether the last probe reached it.
+    /// Whether it was reached, and is not given up.
     #[must_use]
     pub fn is_available(&self) -> bool {
-        self.available.load(Relaxed)
+        self.backend.gate().state().borrow().is_available()
     }
 
-    /// Says what the last probe found.
-    pub fn set_available(&self, available: bool) {
-        self.available.store(available, Relaxed);
-        self.retries.probed(available);
+    /// What was tried again.
+    #[must_use]
+    pub fn retry_counts(&self) -> RetryCounts {
+        self.retries.counts()
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `audit` | what a connection is at each checkout, and what it is asked for on the way |
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `outage` | a database that goes away and comes back |
+//! | `breaker` | how calls fail while a database is away, who tries it, and how soon all is back |
 //! | `failover` | several servers, one of which takes writes, and secrets that change |
 //! | `batch` | commits whose answer is lost, keys, callers who want the same row |
 //! | `cancel` | statements that are stopped: by a deadline, by a caller who goes, past a frozen database |
@@ -30,6 +31,8 @@
 mod audit;
 #[cfg(test)]
 mod batch;
+#[cfg(test)]
+mod breaker;
 #[cfg(test)]
 mod cancel;
 #[cfg(test)]
