@@ -11,8 +11,10 @@ use tokio::sync::Semaphore;
 use super::workers::Door;
 use crate::resilience::Knocking;
 
-/// While no worker takes a connection.
-const PAUSE: Duration = Duration::from_millis(50);
+/// While no worker takes a connection: at first a burst of them is the likely reason, then that all are
+/// stuck.
+const PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// SETTINGS without any, and GOAWAY with ENHANCE_YOUR_CALM and a word of explanation (HTTP/2, 6.5 and
 /// 6.8): clients of gRPC go elsewhere, and come back after a pause of theirs.
@@ -129,6 +131,7 @@ impl Acceptor {
 /// takes none. While none does, later connections wait in the listener.
 async fn hand_over(mut stream: TcpStream, doors: &[Door]) {
     let mut doors: Vec<&Door> = doors.iter().collect();
+    let mut pause = PAUSE;
     loop {
         doors.sort_by_key(|door| door.load());
         for door in &doors {
@@ -137,7 +140,8 @@ async fn hand_over(mut stream: TcpStream, doors: &[Door]) {
                 Err(same) => stream = same,
             }
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

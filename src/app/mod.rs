@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
 
@@ -30,6 +31,10 @@ use crate::grpc::Service;
 use crate::ops;
 use shutdown::Cause;
 use workers::Workers;
+
+/// Connections that may knock at once, where the system allows it: std's 128 are too few for the clients
+/// of a replica that has ended, and one that finds no room tries again after a whole second.
+const BACKLOG: i32 = 4096;
 
 /// For answers to operators that are being written while everything else has ended.
 const LAST_ANSWERS: Duration = Duration::from_millis(100);
@@ -185,16 +190,23 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
-    let bound = TcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    });
-    bound.map_err(|error| {
+    bind(address).map_err(|error| {
         Error::new(ErrorKind::Internal, format!("cannot listen on {address}"))
             .with_cause(error)
             .with_hint("Choose another address with --listen or --ops-listen.")
     })
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // As std does, so that a server that is restarted gets its address back at once.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
 fn control_runtime() -> Result<Runtime, Error> {

@@ -24,7 +24,7 @@ pub use unit::{
 
 use crate::deadline::Deadline;
 use crate::error::Result;
-use crate::pool::PoolSnapshot;
+use crate::pool::{Borrower, Control, PoolSnapshot};
 use crate::sql::Analysis;
 use crate::value::proto::{Column, ParameterType, Value};
 
@@ -67,7 +67,12 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// `InvalidParameter` for a token that is none of this database; why it could not be asked.
-    fn outcome(&self, handle: UnitHandle, deadline: Deadline) -> BoxFuture<'_, Result<UnitState>>;
+    fn outcome(
+        &self,
+        handle: UnitHandle,
+        deadline: Deadline,
+        borrower: Arc<Borrower>,
+    ) -> BoxFuture<'_, Result<UnitState>>;
 
     /// Deletes idempotency keys that are past their retention, at most some thousands; returns how many.
     ///
@@ -111,6 +116,9 @@ pub trait Backend: Send + Sync {
     /// The state and counters of the pool.
     fn pool(&self) -> PoolSnapshot;
 
+    /// What operators see of the pool, and do to it.
+    fn control(&self) -> &dyn Control;
+
     /// Closes the pool: later calls fail with [`crate::error::ErrorKind::ShuttingDown`], idle
     /// connections close now and the others when they come back.
     fn close(&self);
@@ -140,6 +148,8 @@ pub struct Statement {
     pub read_only: bool,
     /// When it must have ended.
     pub deadline: Deadline,
+    /// For whom its connection is lent.
+    pub borrower: Arc<Borrower>,
 }
 
 /// A statement to describe.
@@ -153,6 +163,8 @@ pub struct DescribeRequest {
     pub include_plan: bool,
     /// When it must have ended.
     pub deadline: Deadline,
+    /// For whom its connection is lent.
+    pub borrower: Arc<Borrower>,
 }
 
 /// What a statement takes and returns.

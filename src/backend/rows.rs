@@ -91,7 +91,7 @@ impl RowSink {
     /// Whether it holds as much as it was made for.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.bytes >= self.target || self.weight >= HEAVIER * self.target
+        self.bytes >= self.target || self.weight >= self.target.saturating_mul(HEAVIER)
     }
 
     /// The rows it holds, which are thereby taken out.

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use super::{RowStream, Statement};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pool::Borrower;
 use crate::sql::Analysis;
 use crate::value::proto::{ResultSet, Value};
 
@@ -50,6 +51,8 @@ pub struct Batch {
     pub max_bytes: u64,
     /// When it must have ended.
     pub deadline: Deadline,
+    /// For whom its connection is lent.
+    pub borrower: Arc<Borrower>,
 }
 
 /// One statement of a unit.
@@ -123,6 +126,8 @@ pub struct BeginRequest {
     pub waited: Duration,
     /// When the opening must have ended.
     pub deadline: Deadline,
+    /// For whom its connection is lent.
+    pub borrower: Arc<Borrower>,
 }
 
 /// What a savepoint is told.

@@ -253,6 +253,12 @@ fn pool(reader: &mut Reader<'_>) -> PoolSettings {
         acquire_timeout: reader.read(&keys::ACQUIRE_TIMEOUT).value,
         connect_timeout: reader.read(&keys::CONNECT_TIMEOUT).value,
         max_waiting: to_usize(reader.read(&keys::MAX_WAITING).value),
+        overflow: to_usize(reader.read(&keys::POOL_OVERFLOW).value),
+        idle_timeout: reader.read(&keys::POOL_IDLE_TIMEOUT).value,
+        max_lifetime: reader.read(&keys::MAX_LIFETIME).value,
+        lifetime_jitter: reader.read(&keys::LIFETIME_JITTER).value,
+        validate_after_idle: reader.read(&keys::VALIDATE_AFTER_IDLE).value,
+        leak_threshold: reader.read(&keys::LEAK_THRESHOLD).value,
         warm_up: reader.read(&keys::WARM_UP).value,
         transaction_share: reader.read(&keys::TRANSACTION_SHARE).value,
     }

@@ -94,16 +94,28 @@ pub enum ErrorDetails {
 /// `databases.NAME.pool.*`
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
-    /// `min`: connections opened before the server is ready.
+    /// `min`: connections that are kept open.
     pub min: usize,
-    /// `max`: connections at most.
+    /// `max`: connections at most, but for `overflow`.
     pub max: NonZeroUsize,
+    /// `overflow`: connections beyond `max`, closed when they come back.
+    pub overflow: usize,
     /// `acquire_timeout`: the longest wait for one.
     pub acquire_timeout: Duration,
     /// `connect_timeout`: TCP, TLS, authentication and first checks together.
     pub connect_timeout: Duration,
     /// `max_waiting`: callers that may wait at once.
     pub max_waiting: usize,
+    /// `idle_timeout`: after how long without work a connection over `min` is closed; zero: never.
+    pub idle_timeout: Duration,
+    /// `max_lifetime`: how old a connection gets; zero: as old as it likes.
+    pub max_lifetime: Duration,
+    /// `lifetime_jitter`: by which share of `max_lifetime` it may end earlier.
+    pub lifetime_jitter: f64,
+    /// `validate_after_idle`: after how long without work a connection is asked before it is lent.
+    pub validate_after_idle: Duration,
+    /// `leak_threshold`: after how long a checkout is reported; zero: never.
+    pub leak_threshold: Duration,
     /// `warm_up`: open `min` before readiness.
     pub warm_up: bool,
     /// `transaction_share`: of `max`, held by interactive transactions at most; one connection at least.

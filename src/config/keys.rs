@@ -145,6 +145,17 @@ pub(super) const CONNECT_TIMEOUT: Key<Span> =
     key("pool.connect_timeout", "5s", span(Duration::from_millis(10), HOUR));
 pub(super) const MAX_WAITING: Key<Whole> =
     key("pool.max_waiting", "1000", Whole { min: 0, max: 1_000_000 });
+pub(super) const POOL_OVERFLOW: Key<Whole> =
+    key("pool.overflow", "0", Whole { min: 0, max: 10_000 });
+pub(super) const POOL_IDLE_TIMEOUT: Key<Span> =
+    key("pool.idle_timeout", "1m", span(Duration::ZERO, DAY));
+pub(super) const MAX_LIFETIME: Key<Span> =
+    key("pool.max_lifetime", "1h", span(Duration::ZERO, LONGEST_TIMEOUT));
+pub(super) const LIFETIME_JITTER: Key<Share> = key("pool.lifetime_jitter", "0.1", Share);
+pub(super) const VALIDATE_AFTER_IDLE: Key<Span> =
+    key("pool.validate_after_idle", "5s", span(Duration::ZERO, DAY));
+pub(super) const LEAK_THRESHOLD: Key<Span> =
+    key("pool.leak_threshold", "1m", span(Duration::ZERO, DAY));
 pub(super) const WARM_UP: Key<Switch> = key("pool.warm_up", "true", Switch);
 pub(super) const TRANSACTION_SHARE: Key<Share> = key("pool.transaction_share", "0.8", Share);
 
@@ -216,6 +227,12 @@ pub(super) const DATABASE: &[&str] = &[
     ACQUIRE_TIMEOUT.name,
     CONNECT_TIMEOUT.name,
     MAX_WAITING.name,
+    POOL_OVERFLOW.name,
+    POOL_IDLE_TIMEOUT.name,
+    MAX_LIFETIME.name,
+    LIFETIME_JITTER.name,
+    VALIDATE_AFTER_IDLE.name,
+    LEAK_THRESHOLD.name,
     WARM_UP.name,
     TRANSACTION_SHARE.name,
     MAX_ATTEMPTS.name,

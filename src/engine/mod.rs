@@ -5,6 +5,7 @@
 
 mod admit;
 mod batch;
+mod caller;
 mod outcome;
 mod query;
 mod request_hash;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+pub use caller::Caller;
 pub use stream::{Part, Summary};
 pub use transaction::{Incoming, Reply, ReplyBody};
 
@@ -136,17 +138,22 @@ impl Engine {
         database: &str,
         sql: String,
         include_plan: bool,
-        grpc_timeout: Option<Duration>,
+        caller: impl Into<Caller>,
     ) -> Result<Description> {
-        let database = self.database(database)?;
+        let (database, caller) = (self.database(database)?, caller.into());
         let analysis = database.admit(&sql)?;
-        let deadline = database.deadline(Instant::now(), grpc_timeout, None);
+        let deadline = database.deadline(Instant::now(), caller.time_left, None);
+        let borrower = caller.borrower("DescribeStatement", "");
+        borrower.runs(&analysis.summary);
         let describe = || {
-            let (sql, analysis) = (sql.clone(), Arc::clone(&analysis));
-            database.backend.describe(DescribeRequest { sql, analysis, include_plan, deadline })
+            let (sql, analysis, borrower) =
+                (sql.clone(), Arc::clone(&analysis), Arc::clone(&borrower));
+            let request = DescribeRequest { sql, analysis, include_plan, deadline, borrower };
+            database.backend.describe(request)
         };
         let attempts = database.retries.start(Unit::Statement, None);
-        retry::retry(attempts, deadline, describe).await.map(|done| done.value)
+        let described = retry::retry(attempts, deadline, describe).await;
+        described.map(|done| done.value).map_err(|error| borrower.explain(error))
     }
 }
 

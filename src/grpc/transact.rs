@@ -2,7 +2,6 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
@@ -14,7 +13,7 @@ use tonic::{Status, Streaming};
 
 use super::failure::{answer, detail};
 use super::foreign;
-use crate::engine::{Engine, Incoming, Reply, ReplyBody};
+use crate::engine::{Caller, Engine, Incoming, Reply, ReplyBody};
 use crate::value::proto::transact_response::Reply as Wire;
 use crate::value::proto::{
     Begun, Committed, Done, RolledBack, TransactRequest, TransactResponse, TransactResult,
@@ -28,9 +27,9 @@ const READ_AHEAD: usize = 64;
 pub(super) fn serve(
     engine: &Arc<Engine>,
     commands: BoxStream<'static, Incoming>,
-    grpc_timeout: Option<Duration>,
+    caller: Caller,
 ) -> impl Stream<Item = Result<TransactResponse, Status>> + Send + use<> {
-    engine.transact(commands, grpc_timeout).map(|reply| match reply {
+    engine.transact(commands, caller).map(|reply| match reply {
         Ok(reply) => Ok(encode(reply)),
         Err(error) => Err(answer("Transact", &error)),
     })

@@ -186,7 +186,10 @@ async fn show(State(status): State<Status>) -> Json<Value> {
 
 fn database(database: &Database) -> Value {
     let pool = database.backend().pool();
-    let closed = |reason| pool.closed_because(reason);
+    let closed: serde_json::Map<String, Value> = CloseReason::ALL
+        .iter()
+        .map(|reason| (reason.as_str().to_owned(), pool.closed_because(*reason).into()))
+        .collect();
     json!({
         "name": database.name(),
         "backend": database.backend().name(),
@@ -208,11 +211,8 @@ fn database(database: &Database) -> Value {
             "rejected": pool.rejected,
             "opened": pool.opened,
             "connect_failures": pool.connect_failures,
-            "closed": {
-                "broken": closed(CloseReason::Broken),
-                "dirty": closed(CloseReason::Dirty),
-                "shutdown": closed(CloseReason::Shutdown),
-            },
+            "leaks": pool.leaks,
+            "closed": closed,
             "statements": pool.statements,
             "resets": pool.resets,
         },

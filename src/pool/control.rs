@@ -27,7 +27,7 @@ pub trait Control: Send + Sync {
     /// Sets the bounds. What is open over the new `max` is closed when it comes back.
     ///
     /// # Errors
-    /// `InvalidOption` when `max` is 0 or over what the server was started for, or `min` is over `max`.
+    /// `InvalidOption` when `max` is 0 or over 10000, or `min` is over `max`.
     fn resize(&self, min: Option<usize>, max: Option<usize>) -> Result<()>;
 
     /// Ends what a checkout does: its statement is cancelled, its transaction rolled back, and its caller

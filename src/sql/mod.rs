@@ -11,6 +11,7 @@ mod atomic;
 mod lexer;
 mod parser;
 mod statements;
+mod summary;
 mod tokens;
 mod visitor;
 

@@ -9,6 +9,7 @@
 //! | `audit` | what a connection is at each checkout, and what it is asked for on the way |
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `outage` | a database that goes away and comes back |
+//! | `failover` | several servers, one of which takes writes, and secrets that change |
 //! | `batch` | commits whose answer is lost, keys, callers who want the same row |
 //! | `cancel` | statements that are stopped: by a deadline, by a caller who goes, past a frozen database |
 //! | `transact` | how interactive transactions end by themselves, and how much they hold |
@@ -41,6 +42,7 @@ mod conformance;
 mod connect;
 #[cfg(test)]
 mod contract;
+mod failover;
 #[cfg(test)]
 mod front_door;
 #[cfg(test)]

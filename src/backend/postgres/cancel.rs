@@ -14,6 +14,7 @@ use super::connect::Connector;
 use super::wire::Wire;
 use crate::config::Planted;
 use crate::deadline::Deadline;
+use crate::pool::Borrower;
 
 /// How long a cancelled statement may take to answer before its caller is told without its answer.
 pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(40);
@@ -28,6 +29,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(2
 pub(super) struct Cancel {
     connector: Arc<Connector>,
     wire: Arc<Wire>,
+    /// Whose statement it is: an operator may stop it.
+    borrower: Arc<Borrower>,
     /// The number of the request that commits: while it runs, nothing is cancelled. Under synchronous
     /// replication a cancelled commit is a commit that nobody else has.
     pub(super) commit: Option<u64>,
@@ -39,13 +42,14 @@ pub(super) struct Cancel {
 }
 
 impl Cancel {
-    pub(super) fn new(connector: Arc<Connector>, wire: Arc<Wire>) -> Self {
-        Self { connector, wire, commit: None, sent: None, lost: false }
+    pub(super) fn new(connector: Arc<Connector>, wire: Arc<Wire>, borrower: Arc<Borrower>) -> Self {
+        Self { connector, wire, borrower, commit: None, sent: None, lost: false }
     }
 
     /// This one, with what it has sent; another takes its place.
     pub(super) fn take(&mut self) -> Self {
-        let next = Self::new(Arc::clone(&self.connector), Arc::clone(&self.wire));
+        let (connector, wire) = (Arc::clone(&self.connector), Arc::clone(&self.wire));
+        let next = Self::new(connector, wire, Arc::clone(&self.borrower));
         std::mem::replace(self, next)
     }
 
@@ -54,21 +58,26 @@ impl Cancel {
         self.sent.is_some() || self.lost
     }
 
+    /// Whether a commit is what runs.
+    fn is_committing(&self) -> bool {
+        self.commit.is_some_and(|number| self.wire.answered() + 1 >= number)
+    }
+
     /// Starts a cancel, without waiting for it, unless a commit is what runs.
     pub(super) fn send(&mut self) {
         // One that is on its way may still hit: it must not be forgotten over another.
         if self.sent.is_some() {
             return;
         }
-        if self.commit.is_some_and(|number| self.wire.answered() + 1 >= number) {
+        if self.is_committing() {
             return;
         }
         let (connector, wire) = (Arc::clone(&self.connector), Arc::clone(&self.wire));
         self.sent = Some(tokio::spawn(async move { connector.cancel(&wire).await.is_ok() }));
     }
 
-    /// Waits for a request; at the deadline cancels it and gives it a moment to answer. `None`: it
-    /// did not.
+    /// Waits for a request; at the deadline, or when an operator ends the call, cancels it and gives it a
+    /// moment to answer. `None`: it did not.
     pub(super) async fn watch<F: Future>(
         &mut self,
         deadline: Deadline,
@@ -76,7 +85,16 @@ impl Cancel {
     ) -> Option<F::Output> {
         let mut request = Box::pin(request);
         let until = deadline.instant().into();
-        if let Ok(answer) = tokio::time::timeout_at(until, &mut request).await {
+        let timely = tokio::time::timeout_at(until, async {
+            tokio::select! {
+                biased;
+                answer = &mut request => return Some(answer),
+                () = self.borrower.terminated() => {}
+            }
+            // A commit that was sent is waited for, whoever ends the call.
+            if self.is_committing() { Some((&mut request).await) } else { None }
+        });
+        if let Ok(Some(answer)) = timely.await {
             return Some(answer);
         }
         self.send();

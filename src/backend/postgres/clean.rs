@@ -14,8 +14,10 @@ use crate::pool::{Checkout, CloseReason};
 
 /// How long cleaning may take before the connection is closed instead.
 pub(super) const CLEANING_LIMIT: Duration = Duration::from_secs(5);
-/// How long a statement may go on after its first cancel: whoever hears none for so long is closed.
-const STOPPING_LIMIT: Duration = Duration::from_secs(2);
+/// How long a statement may go on that was cancelled: PostgreSQL forgets a cancel that comes before the
+/// statement does, and one that fills a set of rows has been seen not to hear any. Then the end of the
+/// connection must stop it, which else keeps its locks.
+const STOPPING_LIMIT: Duration = Duration::from_millis(600);
 /// How much of an unwanted result is read to its end, in bytes: what a client did not take may be
 /// megabytes of it, of rows of few bytes, on every connection at once.
 const UNWANTED: NonZeroU64 = NonZeroU64::new(256 << 10).expect("it is not zero");

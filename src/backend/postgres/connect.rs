@@ -23,7 +23,7 @@ use crate::error::Result;
 const CANCEL_REQUEST: [u8; 8] = [0, 0, 0, 16, 4, 210, 22, 46];
 /// What is left of `pool.connect_timeout` to say which server failed how.
 const RESERVE: Duration = Duration::from_millis(50);
-/// A server that has kept an attempt waiting for this long without an answer is tried last…
+/// What has kept an attempt waiting for this long without an answer is tried last…
 const SLOW: Duration = Duration::from_millis(500);
 /// …for this long: else each new connection would wait for it again.
 const AVOIDED: Duration = Duration::from_secs(30);
@@ -38,8 +38,8 @@ pub(super) struct Connector {
     driver: tokio_postgres::Config,
     max_row_size: usize,
     timeout: Duration,
-    /// The servers that did not answer, by their number, and since when.
-    slow: Mutex<HashMap<usize, Instant>>,
+    /// What did not answer, and since when.
+    slow: Mutex<HashMap<Spot, Instant>>,
     /// The server of the last connection.
     last: Mutex<Option<String>>,
 }
@@ -102,11 +102,13 @@ impl Connector {
         let mut spare = None;
         for (position, number) in order.iter().enumerate() {
             let until = share(end, order.len() - position);
+            let mut whole = Attempt::at(self, Spot::Server(*number));
             for (peer, until) in self.addresses(*number, until, &mut tried).await {
-                let attempt = Attempt::of(self, *number);
+                let mut attempt = Attempt::at(self, Spot::Address(peer.clone()));
                 let opened =
                     tokio::time::timeout_at(until, self.log_in(login, *number, &peer)).await;
-                attempt.end(opened.is_ok());
+                attempt.answered = opened.is_ok();
+                whole.answered |= opened.is_ok();
                 match opened.unwrap_or_else(|_elapsed| Err(Why::timed_out())) {
                     Ok((opened, true)) => return Ok(self.taken(opened, *number)),
                     Ok((opened, false)) => {
@@ -134,9 +136,12 @@ impl Connector {
         if self.balance {
             fastrand::shuffle(&mut order);
         }
-        let slow = self.slow.lock();
-        order.sort_by_key(|number| slow.get(number).is_some_and(|at| at.elapsed() < AVOIDED));
+        order.sort_by_key(|number| self.is_slow(&Spot::Server(*number)));
         order
+    }
+
+    fn is_slow(&self, spot: &Spot) -> bool {
+        self.slow.lock().get(spot).is_some_and(|since| since.elapsed() < AVOIDED)
     }
 
     /// A server's addresses now, each with the end of its share of the time.
@@ -172,13 +177,12 @@ impl Connector {
         if self.balance {
             fastrand::shuffle(&mut addresses);
         }
-        let count = addresses.len();
-        let peer = |(position, address)| {
-            // The last has all that is left, the others equal parts of it.
-            let end = share_of(until, count, position);
-            (Peer::Tcp(address, host.clone()), end)
-        };
-        addresses.into_iter().enumerate().map(peer).collect()
+        let peers = addresses.into_iter().map(|address| Peer::Tcp(address, host.clone()));
+        let mut peers: Vec<Peer> = peers.collect();
+        peers.sort_by_key(|peer| self.is_slow(&Spot::Address(peer.clone())));
+        let count = peers.len();
+        let ends = (0..count).map(|position| share_of(until, count, position));
+        peers.into_iter().zip(ends).collect()
     }
 
     /// Logs in at one address; says whether the session is all that is asked for: one that is not may
@@ -252,32 +256,37 @@ impl Connector {
     }
 }
 
-/// An attempt at a server, which may be dropped at any moment.
+/// What can be slow: a server as a whole, or one of its addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Spot {
+    Server(usize),
+    Address(Peer),
+}
+
+/// An attempt, which may be dropped at any moment: what has not answered by then is avoided for a while.
 struct Attempt<'a> {
     connector: &'a Connector,
-    number: usize,
+    spot: Spot,
     began: Instant,
     answered: bool,
 }
 
 impl<'a> Attempt<'a> {
-    fn of(connector: &'a Connector, number: usize) -> Self {
-        Self { connector, number, began: Instant::now(), answered: false }
-    }
-
-    /// It has ended, with an answer or without one.
-    fn end(mut self, answered: bool) {
-        self.answered = answered;
+    fn at(connector: &'a Connector, spot: Spot) -> Self {
+        Self { connector, spot, began: Instant::now(), answered: false }
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        let mut slow = self.connector.slow.lock();
+        let connector = self.connector;
+        let servers = u32::try_from(connector.servers.len()).unwrap_or(u32::MAX);
+        let mut slow = connector.slow.lock();
         if self.answered {
-            slow.remove(&self.number);
-        } else if self.began.elapsed() >= SLOW.min(self.connector.timeout / 2) {
-            slow.insert(self.number, Instant::now());
+            slow.remove(&self.spot);
+        } else if self.began.elapsed() >= SLOW.min(connector.timeout / (2 * servers)) {
+            slow.retain(|_, since| since.elapsed() < AVOIDED);
+            slow.insert(self.spot.clone(), Instant::now());
         }
     }
 }
@@ -542,5 +551,168 @@ mod tests {
         cancel.await.expect("it was read");
         let request = server.await.expect("it does not panic");
         assert_eq!(request, [&CANCEL_REQUEST[4..], &[1, 2, 3, 4, 5, 6, 7, 8]].concat());
+    }
+
+    #[tokio::test]
+    async fn a_cancel_goes_where_its_connection_leads_whatever_the_name_says_now() {
+        let (listener, port) = listen().await;
+        let (elsewhere, other_port) = listen().await;
+        drop(elsewhere);
+        let server = async {
+            let (mut stream, _) = listener.accept().await.expect("somebody comes");
+            packet(&mut stream).await
+        };
+        let (connector, wire) = (connector(other_port, "keeper", "", "5s"), wire(port, [9; 8]));
+        let (request, cancelled) = tokio::join!(server, connector.cancel(&wire));
+        cancelled.expect("somebody listens there");
+        assert_eq!(request, [&CANCEL_REQUEST[4..], &[9; 8]].concat());
+    }
+
+    /// What a server of a version before 14 says of itself.
+    const SILENT: &str = "";
+    const PRIMARY: &str = "off";
+    const STANDBY: &str = "on";
+
+    /// A server that lets everybody in, and says whether it is a standby when it logs somebody in, or
+    /// when it is asked; returns its port, and counts who comes.
+    async fn server(standby: &'static str) -> (u16, Arc<std::sync::atomic::AtomicUsize>) {
+        let (listener, port) = listen().await;
+        let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counter = Arc::clone(&count);
+        let serve = move |mut stream: TcpStream| async move {
+            packet(&mut stream).await;
+            let mut hello = message(b'R', &[0; 4]);
+            if standby != SILENT {
+                for name in ["in_hot_standby", "default_transaction_read_only"] {
+                    let value = if name == "in_hot_standby" { standby } else { "off" };
+                    hello.extend(message(b'S', format!("{name}\0{value}\0").as_bytes()));
+                }
+            }
+            hello.extend([message(b'K', &[1; 8]), message(b'Z', b"I")].concat());
+            stream.write_all(&hello).await.expect("it is sent");
+            while let Ok(b'Q') = stream.read_u8().await {
+                packet(&mut stream).await;
+                // Two columns of text, and one row: a primary that takes writes.
+                let column = b"x\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
+                let columns = [&[0, 2], &column[..], &column[..]].concat();
+                let row = b"\0\x02\0\0\0\x01f\0\0\0\x03off";
+                let answer = [message(b'T', &columns), message(b'D', row)].concat();
+                let end = [message(b'C', b"SELECT 1\0"), message(b'Z', b"I")].concat();
+                stream.write_all(&[answer, end].concat()).await.expect("it is sent");
+            }
+        };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                tokio::spawn(serve(stream));
+            }
+        });
+        (port, count)
+    }
+
+    /// A connector to several ports of this machine.
+    fn connector_to(ports: &[u16], query: &str, timeout: &str) -> Connector {
+        let places: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let url = format!("postgres://keeper@{}/shop?{query}", places.join(","));
+        let pairs = [
+            ("databases.main.url", url.as_str()),
+            ("databases.main.pool.connect_timeout", timeout),
+        ];
+        let config = load_from(&pairs).expect("it is valid");
+        let Target::Postgres(target) = &config.databases["main"].target else { panic!("no") };
+        Connector::new("main", &config.databases["main"], target).expect("it is valid")
+    }
+
+    fn port_of(opened: &Opened) -> u16 {
+        match opened.wire.peer() {
+            Some(Peer::Tcp(address, _)) => address.port(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_server_that_will_do_is_taken() {
+        let ((standby, _), (primary, _), (old, _)) =
+            (server(STANDBY).await, server(PRIMARY).await, server(SILENT).await);
+        let cases: [(&[u16], &str, u16); 9] = [
+            (&[standby, primary], "", primary),
+            (&[standby, primary], "target_session_attrs=any", standby),
+            (&[standby, primary], "target_session_attrs=primary", primary),
+            (&[primary, standby], "target_session_attrs=standby", standby),
+            (&[primary, standby], "target_session_attrs=read-only", standby),
+            (&[primary, standby], "target_session_attrs=prefer-standby", standby),
+            (&[primary, primary], "target_session_attrs=prefer-standby", primary),
+            (&[standby, old], "", old),
+            (&[old, standby], "target_session_attrs=standby", standby),
+        ];
+        for (ports, query, expected) in cases {
+            let opened = connector_to(ports, query, "5s").open().await;
+            let opened = opened.unwrap_or_else(|error| panic!("{query}: {}", error.cause()));
+            assert_eq!(port_of(&opened), expected, "{query}");
+        }
+    }
+
+    #[tokio::test]
+    async fn servers_are_tried_at_random_where_that_is_asked_for() {
+        let ((one, _), (other, _)) = (server(PRIMARY).await, server(PRIMARY).await);
+        let mut taken = std::collections::BTreeSet::new();
+        let connector = connector_to(&[one, other], "load_balance_hosts=random", "5s");
+        for _ in 0..40 {
+            taken.insert(port_of(&connector.open().await.expect("both take writes")));
+        }
+        assert_eq!(taken.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_takes_its_share_of_the_time_once() {
+        let (hung, hung_port) = listen().await;
+        let (primary, _) = server(PRIMARY).await;
+        let connector = connector_to(&[hung_port, primary], "", "1s");
+        let start = Instant::now();
+        assert_eq!(port_of(&connector.open().await.expect("the second answers")), primary);
+        let first = start.elapsed();
+        assert!(first >= Duration::from_millis(400), "{first:?}");
+        let start = Instant::now();
+        assert_eq!(port_of(&connector.open().await.expect("the second answers")), primary);
+        assert!(start.elapsed() < first / 2, "{:?} after {first:?}", start.elapsed());
+        drop(hung);
+    }
+
+    #[tokio::test]
+    async fn none_of_several_servers_is_the_fault_of_the_configuration_unless_one_says_so() {
+        let (standby, asked) = server(STANDBY).await;
+        let (nobody, nobody_port) = listen().await;
+        drop(nobody);
+        let refusing = |code: &'static str| async move {
+            let (listener, port) = listen().await;
+            tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    packet(&mut stream).await;
+                    drop(stream.write_all(&refusal(code)).await);
+                }
+            });
+            port
+        };
+        let (wrong, full) = (refusing("28P01").await, refusing("53300").await);
+        let away = ErrorKind::DatabaseUnavailable;
+        let cases: [(&[u16], ErrorKind, &str); 5] = [
+            (&[standby, standby], away, "takes writes"),
+            (&[nobody_port, standby], away, "takes writes"),
+            (&[standby, wrong], ErrorKind::BackendMisconfigured, "28P01"),
+            (&[wrong, nobody_port], away, "cannot connect"),
+            (&[full, standby], away, "53300"),
+        ];
+        for (ports, kind, message) in cases {
+            let opened = connector_to(ports, "", "5s").open().await;
+            let error = opened.map(drop).expect_err("none will do");
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.message().contains(message), "{error}");
+            let cause = error.cause();
+            for port in ports {
+                assert!(cause.contains(&format!("127.0.0.1:{port}: ")), "{cause}");
+                assert!(!error.message().contains(&port.to_string()), "{error}");
+            }
+        }
+        assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 5, "each attempt asks once");
     }
 }

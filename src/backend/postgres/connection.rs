@@ -13,7 +13,7 @@ use super::role::Role;
 use super::wire::Wire;
 use crate::config::{Planted, TargetSession};
 use crate::error::{Error, Result};
-use crate::pool::Manager;
+use crate::pool::{Condition, Manager};
 use crate::value::Column;
 
 /// The longest text, in bytes, that is kept prepared. The cache is bounded by number, and callers send
@@ -103,6 +103,16 @@ impl Connection {
     }
 }
 
+impl Condition for Wire {
+    fn describe(&self) -> &'static str {
+        match (self.begun() > self.answered(), self.in_transaction()) {
+            (true, _) => "active",
+            (false, true) => "idle in transaction",
+            (false, false) => "idle",
+        }
+    }
+}
+
 /// Opens connections for the pool.
 pub(super) struct Opener {
     pub(super) connector: Arc<Connector>,
@@ -136,5 +146,13 @@ impl Manager for Opener {
         !connection.client.is_closed()
             && !connection.has_departed()
             && (!connection.wire.in_transaction() || Planted::RecycledTransaction.is_there())
+    }
+
+    async fn validate(&self, connection: &mut Connection) -> bool {
+        connection.client.check_connection().await.is_ok()
+    }
+
+    fn condition(&self, connection: &Connection) -> Option<Arc<dyn Condition>> {
+        Some(Arc::clone(&connection.wire) as Arc<dyn Condition>)
     }
 }

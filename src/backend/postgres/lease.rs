@@ -46,7 +46,8 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn new(checkout: Checkout<Opener>, shared: Arc<Shared>) -> Self {
-        let cancel = Cancel::new(Arc::clone(&shared.connector), Arc::clone(&checkout.wire));
+        let (connector, wire) = (Arc::clone(&shared.connector), Arc::clone(&checkout.wire));
+        let cancel = Cancel::new(connector, wire, Arc::clone(checkout.borrower()));
         // Of a caller who did not wait for the answer.
         checkout.wire.take_unconfirmed();
         Self {
@@ -379,7 +380,7 @@ impl Drop for Lease {
         } else if settled && self.trace < Trace::Anything && checkout.has_departed() {
             // Nothing that ran can have said so but the server itself.
             self.shared.fail_over(&checkout);
-            checkout.discard(CloseReason::Broken);
+            checkout.discard(CloseReason::Failover);
         } else if settled && self.trace < Trace::Anything && !self.is_suspect {
             checkout.sequences_drawn |= self.trace == Trace::Sequences;
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {

@@ -49,7 +49,7 @@ use crate::backend::{
 use crate::config::{Database, PostgresTarget};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
-use crate::pool::{Manager, Pool, PoolSnapshot};
+use crate::pool::{Borrower, Control, Manager, Pool, PoolSnapshot};
 use crate::value::{Kind, Value};
 use connect::Connector;
 use connection::{Connection, Opener};
@@ -91,8 +91,9 @@ impl Postgres {
             connector: Arc::clone(&connector),
             statement_cache: config.statement_cache,
         };
+        let pool = Pool::new(name, &config.pool, opener());
         Ok(Self {
-            pool: Pool::new(name, &config.pool, opener()),
+            pool: pool.clone(),
             probe: tokio::sync::Mutex::new(None),
             statements: AtomicU64::new(0),
             shared: Arc::new(Shared {
@@ -103,17 +104,23 @@ impl Postgres {
                 verdicts: Verdicts::new(config.catalog_ttl),
                 keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
                 opener: opener(),
+                pool,
                 failed_over: Mutex::default(),
             }),
         })
     }
 
-    async fn lease(&self, deadline: Deadline) -> Result<Lease> {
-        self.lease_after(Duration::ZERO, deadline).await
+    async fn lease(&self, deadline: Deadline, borrower: &Arc<Borrower>) -> Result<Lease> {
+        self.lease_after(Duration::ZERO, deadline, borrower).await
     }
 
-    async fn lease_after(&self, waited: Duration, deadline: Deadline) -> Result<Lease> {
-        let checkout = self.pool.acquire_after(waited, deadline).await?;
+    async fn lease_after(
+        &self,
+        waited: Duration,
+        deadline: Deadline,
+        borrower: &Arc<Borrower>,
+    ) -> Result<Lease> {
+        let checkout = self.pool.acquire_after(waited, deadline, borrower).await?;
         Ok(Lease::new(checkout, Arc::clone(&self.shared)))
     }
 
@@ -133,7 +140,7 @@ impl Postgres {
 
     /// Starts a statement on one connection; an error says whether another one may do better.
     async fn attempt(&self, statement: &Statement) -> Result<Started, (Error, bool)> {
-        let acquired = self.lease(statement.deadline).await;
+        let acquired = self.lease(statement.deadline, &statement.borrower).await;
         let mut lease = acquired.map_err(|error| (error, false))?;
         match Self::start_on(&mut lease, statement).await {
             Ok((rows, prepared)) => Ok((rows, lease, prepared)),
@@ -165,7 +172,7 @@ impl Postgres {
         self.statements.fetch_add(u64::try_from(batch.statements.len()).unwrap_or(0), Relaxed);
         let mut tries = SPOILED_TRIES;
         loop {
-            let mut lease = self.lease(batch.deadline).await?;
+            let mut lease = self.lease(batch.deadline, &batch.borrower).await?;
             lease.read_only = batch.mode.read_only;
             match batch::run(batch, lease).await {
                 Err((_, true)) if tries > 0 => tries -= 1,
@@ -177,7 +184,8 @@ impl Postgres {
     async fn open_transaction(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
         let mut tries = SPOILED_TRIES;
         loop {
-            let mut lease = self.lease_after(request.waited, request.deadline).await?;
+            let BeginRequest { waited, deadline, ref borrower, .. } = request;
+            let mut lease = self.lease_after(waited, deadline, borrower).await?;
             lease.read_only = request.mode.read_only;
             match Open::begin(lease, &request).await {
                 Err((_, true)) if tries > 0 => tries -= 1,
@@ -187,7 +195,12 @@ impl Postgres {
         }
     }
 
-    async fn state(&self, handle: UnitHandle, deadline: Deadline) -> Result<UnitState> {
+    async fn state(
+        &self,
+        handle: UnitHandle,
+        deadline: Deadline,
+        borrower: &Arc<Borrower>,
+    ) -> Result<UnitState> {
         let (caller, key) = match handle {
             UnitHandle::Token(token) => {
                 let token = Token::parse(&token)?;
@@ -197,7 +210,7 @@ impl Postgres {
             }
             UnitHandle::Key { caller, key } => (caller, key),
         };
-        let mut lease = self.lease(deadline).await?;
+        let mut lease = self.lease(deadline, borrower).await?;
         let row = lease.claimed((&caller, &key), deadline).await.map_err(keys::missing_table)?;
         Ok(match row {
             Some(row) if !row.expired => UnitState::Applied,
@@ -206,7 +219,7 @@ impl Postgres {
     }
 
     async fn expire_keys(&self, deadline: Deadline) -> Result<u64> {
-        let mut lease = self.lease(deadline).await?;
+        let mut lease = self.lease(deadline, &Borrower::own("sweep")).await?;
         let rows = match lease.execute(deadline, &self.shared.keys.expire, &[]).await {
             Err(error) if error.report().is_some_and(|report| report.sqlstate == "42P01") => {
                 return Ok(0);
@@ -223,7 +236,7 @@ impl Postgres {
     }
 
     async fn describe_on_a_lease(&self, request: DescribeRequest) -> Result<Description> {
-        let mut lease = self.lease(request.deadline).await?;
+        let mut lease = self.lease(request.deadline, &request.borrower).await?;
         let verdict = lease.judge(&request.analysis, request.deadline).await?;
         let prepared = lease.prepare(request.deadline, &request.sql).await?;
         // The planner may call what is immutable.
@@ -254,6 +267,7 @@ impl Postgres {
             }
         }
         *probe = Some(self.shared.opener.connect().await?);
+        self.pool.reached();
         Ok(())
     }
 }
@@ -275,8 +289,13 @@ impl Backend for Postgres {
         Box::pin(self.open_transaction(request))
     }
 
-    fn outcome(&self, handle: UnitHandle, deadline: Deadline) -> BoxFuture<'_, Result<UnitState>> {
-        Box::pin(self.state(handle, deadline))
+    fn outcome(
+        &self,
+        handle: UnitHandle,
+        deadline: Deadline,
+        borrower: Arc<Borrower>,
+    ) -> BoxFuture<'_, Result<UnitState>> {
+        Box::pin(async move { self.state(handle, deadline, &borrower).await })
     }
 
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
@@ -288,7 +307,10 @@ impl Backend for Postgres {
     }
 
     fn install_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<Installed>> {
-        Box::pin(async move { self.lease(deadline).await?.install_keys(deadline).await })
+        Box::pin(async move {
+            let lease = self.lease(deadline, &Borrower::own("install")).await?;
+            lease.install_keys(deadline).await
+        })
     }
 
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
@@ -308,6 +330,10 @@ impl Backend for Postgres {
         snapshot.statements = self.statements.load(Relaxed);
         snapshot.resets = self.shared.resets.load(Relaxed);
         snapshot
+    }
+
+    fn control(&self) -> &dyn Control {
+        &self.pool
     }
 
     fn close(&self) {

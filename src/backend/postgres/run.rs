@@ -27,6 +27,8 @@ pub(super) struct Running<L> {
     prepared: Arc<Prepared>,
     statement: Arc<Statement>,
     timer: Pin<Box<Sleep>>,
+    /// Ready when an operator ends the call; made when something is first waited for.
+    terminated: Option<BoxFuture<'static, ()>>,
     cancelled: bool,
     over: bool,
     /// Whether it is one of several in a transaction that goes on.
@@ -70,6 +72,7 @@ impl<L: BorrowMut<Lease>> Running<L> {
             prepared,
             timer: Box::pin(tokio::time::sleep_until(statement.deadline.instant().into())),
             statement,
+            terminated: None,
             cancelled: false,
             over: false,
             within: false,
@@ -99,12 +102,25 @@ impl<L: BorrowMut<Lease>> Running<L> {
                 }
                 Poll::Pending => {}
             }
+            if !self.cancelled && self.is_terminated(cx) {
+                self.cancel();
+                continue;
+            }
             std::task::ready!(self.timer.as_mut().poll(cx));
             if self.cancelled {
                 return Poll::Ready(Err(self.lease().deadline_passed()));
             }
             self.cancel();
         }
+    }
+
+    fn is_terminated(&mut self, cx: &mut Context<'_>) -> bool {
+        let borrower = &self.statement.borrower;
+        let terminated = self.terminated.get_or_insert_with(|| {
+            let borrower = Arc::clone(borrower);
+            Box::pin(async move { borrower.terminated().await })
+        });
+        terminated.as_mut().poll(cx).is_ready()
     }
 
     fn cancel(&mut self) {

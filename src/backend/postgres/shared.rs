@@ -11,6 +11,7 @@ use super::connection::{Connection, Opener};
 use super::keys::KeyTable;
 use super::trace::Verdicts;
 use crate::config::ErrorDetails;
+use crate::pool::{CloseReason, Control, Pool};
 
 /// What leases share.
 pub(super) struct Shared {
@@ -22,7 +23,8 @@ pub(super) struct Shared {
     pub(super) keys: KeyTable,
     /// Opens connections that are not the pool's.
     pub(super) opener: Opener,
-    /// When that was last done.
+    pub(super) pool: Pool<Opener>,
+    /// When it last failed over.
     pub(super) failed_over: Mutex<Option<Instant>>,
 }
 
@@ -39,5 +41,6 @@ impl Shared {
         let role = departed.wire.role().to_string();
         let server = departed.wire.peer().map(ToString::to_string);
         tracing::warn!(database = %self.database, server, role, "the server has changed its role");
+        self.pool.flush(CloseReason::Failover);
     }
 }

@@ -19,7 +19,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 pub(super) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// One address, and whose certificate is expected there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Peer {
     /// The path of a unix socket.
     Unix(PathBuf),

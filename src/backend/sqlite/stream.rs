@@ -2,17 +2,19 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::pipe::{First, Inlet, Stop, lost};
+use super::pipe::{First, Header, Inlet, Stop, lost};
 use super::run::Ran;
 use crate::backend::{Completion, Fill, RowSink, RowStream};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::pool::Borrower;
 use crate::value::Column;
 
 /// How long after the deadline the thread may still say how the statement ended. It notices the
@@ -24,21 +26,28 @@ const GRACE: Duration = Duration::from_millis(40);
 pub(super) struct Call<T> {
     inlet: Inlet<T>,
     overdue: Pin<Box<Sleep>>,
-    /// Whether the thread may have written by the time that it is overdue.
-    writes: bool,
+    /// Ready when an operator ends the call; `None`: nobody does, or it was told already.
+    terminated: Option<BoxFuture<'static, ()>>,
 }
 
 impl<T> Call<T> {
-    /// Waits at the end of a pipe whose job may write or not.
-    pub(super) fn new(inlet: Inlet<T>, deadline: Deadline, writes: bool) -> Self {
+    /// Waits at the end of a pipe.
+    pub(super) fn new(inlet: Inlet<T>, deadline: Deadline) -> Self {
         let overdue = tokio::time::sleep_until((deadline.instant() + GRACE).into());
-        Self { inlet, overdue: Box::pin(overdue), writes }
+        Self { inlet, overdue: Box::pin(overdue), terminated: None }
+    }
+
+    /// Stops when an operator ends the call.
+    pub(super) fn of(mut self, borrower: &Arc<Borrower>) -> Self {
+        let borrower = Arc::clone(borrower);
+        self.terminated = Some(Box::pin(async move { borrower.terminated().await }));
+        self
     }
 
     /// The first thing that the job says.
     ///
     /// # Errors
-    /// When it is overdue.
+    /// That it is overdue.
     pub(super) async fn first(&mut self) -> Result<First<T>> {
         poll_fn(|cx| match self.inlet.poll_first(cx) {
             Poll::Ready(first) => Poll::Ready(Ok(first)),
@@ -60,9 +69,14 @@ impl<T> Call<T> {
     }
 
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let mut told = self.terminated.as_mut().map(|told| told.as_mut().poll(cx));
+        if told.take().is_some_and(|told| told.is_ready()) {
+            self.terminated = None;
+            self.inlet.give_up();
+        }
         self.overdue.as_mut().poll(cx).map(|()| {
-            if self.writes {
-                let message = "the deadline passed and the write has not answered";
+            if self.inlet.give_up() {
+                let message = "the deadline passed and the commit has not answered";
                 Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
             } else {
                 Stop::Deadline.into()
@@ -75,8 +89,8 @@ impl<T> Call<T> {
 pub(super) enum Running {
     /// It returns rows, or did.
     Rows {
-        /// Of these columns.
-        columns: Vec<Column>,
+        /// Of which kind.
+        header: Header,
         /// Where they come from.
         call: Call<Ran>,
     },
@@ -92,7 +106,7 @@ pub(super) enum Running {
 impl RowStream for Running {
     fn columns(&self) -> Option<&[Column]> {
         match self {
-            Self::Rows { columns, .. } => Some(columns),
+            Self::Rows { header, .. } => Some(&header.columns),
             Self::Over { .. } => None,
         }
     }
@@ -130,7 +144,7 @@ impl RowStream for Running {
             match *self {
                 Self::Over { writes: true, .. } => Outcome::Applied,
                 Self::Over { writes: false, .. } => Outcome::NotApplied,
-                Self::Rows { call, .. } if !call.writes => Outcome::NotApplied,
+                Self::Rows { header, .. } if header.reads => Outcome::NotApplied,
                 Self::Rows { mut call, .. } => match call.end().await {
                     Ok(_ran) => Outcome::Applied,
                     Err(error) => error.outcome(),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::admit::{check_key, check_tag, positive, transaction_mode};
-use super::super::{Database, request_hash};
+use super::super::{Caller, Database, request_hash};
 use crate::backend::{BeginRequest, IdempotencyKey};
 use crate::deadline::{CallLimits, Deadline};
 use crate::error::{Error, ErrorKind, Result};
@@ -66,6 +66,7 @@ impl Database {
     pub(super) fn admit_begin(
         &self,
         begin: &Begin,
+        caller: &Caller,
         stream: Limits,
     ) -> Result<(BeginRequest, Limits)> {
         let options = begin.transaction.unwrap_or_default();
@@ -82,7 +83,8 @@ impl Database {
         };
         let key = self.begin_key(begin, mode.read_only)?;
         let deadline = self.command_deadline(None, limits);
-        Ok((BeginRequest { mode, key, waited: Duration::ZERO, deadline }, limits))
+        let borrower = caller.borrower("Transact", &begin.tag);
+        Ok((BeginRequest { mode, key, waited: Duration::ZERO, deadline, borrower }, limits))
     }
 
     /// When one command must have ended.

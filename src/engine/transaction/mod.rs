@@ -11,7 +11,6 @@ mod rows;
 mod share;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::FutureExt;
 use futures_util::stream::BoxStream;
@@ -20,7 +19,7 @@ use tokio::sync::mpsc::channel;
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Engine;
+use super::{Caller, Engine};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::{ResultSet, TransactRequest};
 use owner::Owner;
@@ -76,14 +75,14 @@ impl Engine {
     /// commands; a stream that does not end with an error was committed or rolled back as it was told.
     /// Dropped, it rolls back, unless a commit was sent. A command is taken when its turn has come: what
     /// is read ahead is bounded by whoever makes the stream.
-    pub fn transact(
+    pub fn transact<C: Into<Caller>>(
         self: &Arc<Self>,
         incoming: BoxStream<'static, Incoming>,
-        grpc_timeout: Option<Duration>,
-    ) -> impl Stream<Item = Result<Reply>> + Send + use<> {
+        caller: C,
+    ) -> impl Stream<Item = Result<Reply>> + Send + use<C> {
         let (replies, receiver) = channel(1);
         let (end, ended) = oneshot::channel();
-        let owner = Owner::new(Arc::clone(self), incoming, replies, grpc_timeout);
+        let owner = Owner::new(Arc::clone(self), incoming, replies, caller.into());
         tokio::spawn(async move {
             end.send(owner.serve().await).unwrap_or_default();
         });

@@ -16,8 +16,9 @@ use super::refusal::{
 use super::{Incoming, Reply, ReplyBody};
 use crate::backend::{SavepointCommand, Transaction};
 use crate::config::Planted;
-use crate::engine::{Database, Engine};
+use crate::engine::{Caller, Database, Engine};
 use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::pool::Borrower;
 use crate::value::proto::transact_request::Command;
 use crate::value::proto::{Begin, TransactQuery, TransactRequest};
 
@@ -30,6 +31,7 @@ pub(super) struct Owner {
     pub(super) engine: Arc<Engine>,
     incoming: BoxStream<'static, Incoming>,
     replies: Sender<Reply>,
+    caller: Caller,
     /// The limits of the stream, before a transaction has its own.
     stream: Limits,
     /// Of the last command; `None` before the first.
@@ -43,6 +45,7 @@ pub(super) struct Open<'a> {
     pub(super) limits: Limits,
     /// Whether a command failed: nothing but a rollback is possible.
     aborted: bool,
+    pub(super) borrower: Arc<Borrower>,
     share: OwnedSemaphorePermit,
 }
 
@@ -75,17 +78,31 @@ enum Inner {
 struct Cut {
     engine: Arc<Engine>,
     replies: Sender<Reply>,
+    /// Whom an operator can stop; `None` before the transaction is open.
+    borrower: Option<Arc<Borrower>>,
 }
 
 impl Cut {
-    /// Does some work, unless the caller goes or the server ends: the work is then dropped at once, also
+    /// Does some work, unless the caller goes, the server ends, or an operator ends it: the work is then dropped at once, also
     /// when it could go on.
     async fn or<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             biased;
             () = self.replies.closed() => Err(gone()),
             () = self.engine.drained() => Err(draining()),
+            stopped = self.stopped() => Err(stopped),
             done = work => done,
+        }
+    }
+
+    /// The error of a transaction that an operator ends. Dropped, what runs is cancelled and rolled back.
+    async fn stopped(&self) -> Error {
+        match &self.borrower {
+            Some(borrower) => {
+                borrower.terminated().await;
+                borrower.stopped()
+            }
+            None => std::future::pending().await,
         }
     }
 
@@ -108,18 +125,20 @@ impl Owner {
         engine: Arc<Engine>,
         incoming: BoxStream<'static, Incoming>,
         replies: Sender<Reply>,
-        grpc_timeout: Option<Duration>,
+        caller: Caller,
     ) -> Self {
-        let stream = Limits::before_begin(engine.stall_timeout, grpc_timeout);
-        Self { engine, incoming, replies, stream, sequence: None }
+        let stream = Limits::before_begin(engine.stall_timeout, caller.time_left);
+        Self { engine, incoming, replies, caller, stream, sequence: None }
     }
 
     /// Serves the transaction until it is over. Whatever is returned early drops it, which rolls back.
     pub(super) async fn serve(mut self) -> Result<()> {
         let engine = Arc::clone(&self.engine);
-        let cut = Cut { engine: Arc::clone(&engine), replies: self.replies.clone() };
+        let (waking, replies) = (Arc::clone(&engine), self.replies.clone());
+        let mut cut = Cut { engine: waking, replies, borrower: None };
         let first = cut.or_drain(self.next(self.stream)).await?;
         let mut open = cut.or(self.open(&engine, first)).await?;
+        cut.borrower = Some(Arc::clone(&open.borrower));
         loop {
             let request = cut.or_drain(self.next(open.limits)).await?;
             let inner = match request.command {
@@ -152,12 +171,14 @@ impl Owner {
 
     async fn begin<'a>(&mut self, engine: &'a Engine, begin: &Begin) -> Result<Open<'a>> {
         let database = engine.database(&begin.database)?;
-        let (mut request, limits) = database.admit_begin(begin, self.stream)?;
+        let (mut request, limits) = database.admit_begin(begin, &self.caller, self.stream)?;
         let came = now();
         let share = database.transactions.acquire(request.deadline).await?;
         request.waited = now().saturating_duration_since(came);
-        let transaction = database.backend.begin(request).await?;
-        Ok(Open { database, transaction, limits, aborted: false, share })
+        let borrower = Arc::clone(&request.borrower);
+        let transaction = database.backend.begin(request).await;
+        let transaction = transaction.map_err(|error| borrower.explain(error))?;
+        Ok(Open { database, transaction, limits, aborted: false, borrower, share })
     }
 
     /// The next command; an error when there is none, or not in time.
@@ -224,7 +245,7 @@ impl Owner {
 
     /// Commits; nothing that happens to the caller ends this early.
     async fn commit(&mut self, open: Open<'_>) -> Result<()> {
-        let Open { database, transaction, limits, aborted: failed, share } = open;
+        let Open { database, transaction, limits, aborted: failed, share, .. } = open;
         if failed && !Planted::IgnoredTag.is_there() {
             transaction.rollback().await;
             return Err(aborted());

@@ -15,6 +15,7 @@ use crate::engine::query::over_response_limit;
 use crate::engine::stream::{BATCH, LINGER, batch, messages};
 use crate::engine::{Database, wide};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pool::Borrower;
 use crate::value::proto::{Column, QueryOptions, ResultSet, Row, TransactQuery};
 
 /// Around the rows and columns of a reply: the sequence, tags and lengths, the counts, the command.
@@ -27,9 +28,10 @@ impl Owner {
         query: TransactQuery,
         open: &mut Open<'_>,
     ) -> Result<(), Broken> {
-        let Open { database, transaction, limits, .. } = open;
+        let Open { database, transaction, limits, borrower, .. } = open;
         let limits = *limits;
-        let (statement, bounds) = admit(query, database, limits).map_err(Broken::Command)?;
+        let admitted = admit(query, database, limits, borrower);
+        let (statement, bounds) = admitted.map_err(Broken::Command)?;
         let deadline = statement.deadline.instant();
         let started = transaction.query(Arc::new(statement)).await;
         let mut stream = started.map_err(Broken::Command)?;
@@ -139,7 +141,12 @@ impl Parts {
     }
 }
 
-fn admit(query: TransactQuery, database: &Database, limits: Limits) -> Result<(Statement, Bounds)> {
+fn admit(
+    query: TransactQuery,
+    database: &Database,
+    limits: Limits,
+    borrower: &Arc<Borrower>,
+) -> Result<(Statement, Bounds)> {
     let TransactQuery { sql, parameters, options } = query;
     let analysis = database.admit_statement(&sql, &parameters, Place::Transaction)?;
     let options = options.unwrap_or_default();
@@ -147,8 +154,11 @@ fn admit(query: TransactQuery, database: &Database, limits: Limits) -> Result<(S
     let deadline = database.command_deadline(timeout(&options)?, limits);
     // Large results come in several replies, so that the server needs no cap.
     let bounds = Bounds { rows: u64::MAX, bytes: u64::MAX }.lowered(&options);
+    borrower.runs(&analysis.summary);
+    let borrower = Arc::clone(borrower);
     // The transaction itself has its mode.
-    Ok((Statement { sql, parameters, analysis, read_only: false, deadline }, bounds))
+    let read_only = false;
+    Ok((Statement { sql, parameters, analysis, read_only, deadline, borrower }, bounds))
 }
 
 fn check_options(options: &QueryOptions) -> Result<()> {

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::client::SendRequest;
+use http::{HeaderMap, HeaderValue};
 use prost::Message;
 use rowgate::value::proto::{QueryRequest, QueryResponse};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
+use tonic::Status;
 
 use super::client::PATIENCE;
 
@@ -22,6 +24,9 @@ pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
+
+/// The path of the RPC that most tests use.
+pub(crate) const QUERY: &str = "/rowgate.v1.DatabaseService/Query";
 
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
@@ -52,6 +57,7 @@ impl Raw {
     /// Connects and says what it speaks.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let mut stream = TcpStream::connect(address).await.expect("it accepts");
+        stream.set_nodelay(true).expect("it is open");
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("it is open");
         let mut raw = Self(stream);
         raw.send(SETTINGS, 0, 0, &[]).await;
@@ -131,7 +137,8 @@ impl Raw {
     }
 }
 
-fn prefixed(message: &impl Message) -> Bytes {
+/// A message as gRPC sends it.
+pub(crate) fn prefixed(message: &impl Message) -> Bytes {
     let mut bytes = BytesMut::new();
     bytes.put_u8(0);
     bytes.put_u32(message.encoded_len().try_into().expect("it is short"));
@@ -232,31 +239,84 @@ async fn call(
     connection: SendRequest<Bytes>,
     request: &QueryRequest,
 ) -> Result<QueryResponse, Failed> {
-    let head = http::Request::post("http://x/rowgate.v1.DatabaseService/Query")
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(())
-        .expect("it is well formed");
     // Until here nothing has left this process.
-    let mut connection = connection.ready().await.map_err(|_gone| Failed::Unseen)?;
-    let (response, mut body) =
-        connection.send_request(head, false).map_err(|_gone| Failed::Unseen)?;
-    body.send_data(prefixed(request), true).map_err(|error| Failed::of(&error))?;
-    let response = response.await.map_err(|error| Failed::of(&error))?;
-    let headers = response.headers().clone();
-    let mut body = response.into_body();
-    let mut received = BytesMut::new();
-    while let Some(data) = body.data().await {
-        let data = data.map_err(|error| Failed::of(&error))?;
-        body.flow_control().release_capacity(data.len()).map_err(|error| Failed::of(&error))?;
-        received.extend_from_slice(&data);
-    }
-    let trailers = body.trailers().await.map_err(|error| Failed::of(&error))?;
-    let ends = trailers.unwrap_or(headers);
-    match ends.get("grpc-status").map(http::HeaderValue::as_bytes) {
+    let connection = connection.ready().await.map_err(|_gone| Failed::Unseen)?;
+    let call = Call { path: QUERY, timeout: None, messages: vec![prefixed(request)], ends: true };
+    let (received, ends) = call.run(connection).await.map_err(|error| Failed::of(&error))?;
+    match ends.get("grpc-status").map(HeaderValue::as_bytes) {
         Some(b"0") => {
             QueryResponse::decode(&received[5..]).map_err(|error| Failed::Call(error.to_string()))
         }
         _ => Err(Failed::Call(format!("{ends:?}"))),
+    }
+}
+
+/// A connection that leaves deadlines to the server: no timer of its own ends a call.
+#[derive(Clone)]
+pub(crate) struct Patient(SendRequest<Bytes>);
+
+impl Patient {
+    /// Connects.
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.expect("it accepts");
+        stream.set_nodelay(true).expect("it is open");
+        let (connection, driver) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
+        tokio::spawn(driver);
+        Self(connection)
+    }
+
+    /// Makes a call with `grpc-timeout` and says how it ended. With `ends` the caller closes its side.
+    pub(crate) async fn status(
+        &self,
+        path: &'static str,
+        timeout: Duration,
+        messages: Vec<Bytes>,
+        ends: bool,
+    ) -> Status {
+        let timeout = Some(format!("{}m", timeout.as_millis()));
+        let call = Call { path, timeout, messages, ends };
+        let connection = self.0.clone().ready().await.expect("it is open");
+        let (_received, ends) = call.run(connection).await.expect("the server answers");
+        Status::from_header_map(&ends).expect("a call ends with a status")
+    }
+}
+
+struct Call {
+    path: &'static str,
+    timeout: Option<String>,
+    messages: Vec<Bytes>,
+    ends: bool,
+}
+
+impl Call {
+    /// What was received, and the headers with which it ended.
+    async fn run(
+        self,
+        mut connection: SendRequest<Bytes>,
+    ) -> Result<(BytesMut, HeaderMap), h2::Error> {
+        let mut head = http::Request::post(format!("http://x{}", self.path))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        if let Some(timeout) = self.timeout {
+            head = head.header("grpc-timeout", timeout);
+        }
+        let head = head.body(()).expect("it is well formed");
+        let (response, mut body) = connection.send_request(head, false)?;
+        for (left, message) in (0..self.messages.len()).rev().zip(self.messages) {
+            body.send_data(message, self.ends && left == 0)?;
+        }
+        let response = response.await?;
+        let headers = response.headers().clone();
+        let mut incoming = response.into_body();
+        let mut received = BytesMut::new();
+        while let Some(data) = incoming.data().await {
+            let data = data?;
+            incoming.flow_control().release_capacity(data.len())?;
+            received.extend_from_slice(&data);
+        }
+        let trailers = incoming.trailers().await?;
+        // The caller's side is open until here.
+        drop(body);
+        Ok((received, trailers.unwrap_or(headers)))
     }
 }

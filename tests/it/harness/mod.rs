@@ -8,6 +8,7 @@ pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod random;
 pub(crate) mod server;
+mod standby;
 pub(crate) mod unit;
 pub(crate) mod wait;
 

@@ -14,7 +14,7 @@ use crate::backend::{
 };
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::pool::PoolSnapshot;
+use crate::pool::{Borrower, Control, PoolSnapshot};
 use crate::value::Value;
 use crate::value::proto::{Column, Row};
 
@@ -70,7 +70,12 @@ impl Backend for Fake {
         Box::pin(async { Ok(Box::new(open) as _) })
     }
 
-    fn outcome(&self, _: UnitHandle, _: Deadline) -> BoxFuture<'_, Result<UnitState>> {
+    fn outcome(
+        &self,
+        _: UnitHandle,
+        _: Deadline,
+        _: Arc<Borrower>,
+    ) -> BoxFuture<'_, Result<UnitState>> {
         unreachable!("only transactions are tested here")
     }
 
@@ -92,6 +97,10 @@ impl Backend for Fake {
 
     fn pool(&self) -> PoolSnapshot {
         PoolSnapshot::default()
+    }
+
+    fn control(&self) -> &dyn Control {
+        unreachable!("only transactions are tested here")
     }
 
     fn close(&self) {}
