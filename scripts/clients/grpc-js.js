@@ -31,7 +31,7 @@ const rpc = protobuf.parse(`
 `, { keepCase: true }).root.lookup('google.rpc');
 const errors = new protobuf.Root();
 errors.resolvePath = (_origin, target) => path.join(protos, target);
-errors.loadSync('rowgate/v1/error.proto');
+errors.loadSync('rowgate/v1/error.proto', { keepCase: true });
 
 const deadline = () => ({ deadline: Date.now() + 20_000 });
 
@@ -50,12 +50,60 @@ async function stream(database, sql) {
   return parts;
 }
 
-// Code, ErrorInfo and DatabaseError of a failing query.
-async function failure(database, sql) {
-  const error = await query(database, sql).then(
-    () => assert.fail(`${sql} did not fail`),
-    (rejected) => rejected,
-  );
+function batch(database, statements, rest = {}) {
+  return new Promise((resolve, reject) => {
+    client.ExecuteBatch({ database, statements, ...rest }, deadline(), (error, answer) =>
+      error ? reject(error) : resolve(answer));
+  });
+}
+
+// An interactive transaction: sends commands one by one, waits for each reply.
+class Transaction {
+  constructor(database) {
+    this.stream = client.Transact(deadline());
+    this.sequence = 0;
+    this.replies = this.stream[Symbol.asyncIterator]();
+    this.database = database;
+  }
+
+  async send(name, command) {
+    this.sequence += 1;
+    this.stream.write({ sequence: this.sequence, [name]: command });
+    const { value, done } = await this.replies.next();
+    assert.ok(!done, `the stream ended at ${name}`);
+    assert.equal(value.sequence, this.sequence);
+    return value;
+  }
+
+  async begin() {
+    assert.equal((await this.send('begin', { database: this.database })).reply, 'begun');
+    return this;
+  }
+
+  // The rows, or the status of an error.
+  async query(sql) {
+    let reply = await this.send('query', { sql });
+    const rows = [];
+    while (reply.reply === 'result') {
+      const found = reply.result.result_set.rows ?? [];
+      rows.push(...found.map((row) => row.values.map(bare)));
+      if (!reply.result.more) return { rows };
+      reply = (await this.replies.next()).value;
+    }
+    return { error: reply.error };
+  }
+
+  // The end of the stream once our side is closed.
+  async end() {
+    this.stream.end();
+    assert.ok((await this.replies.next()).done, 'a reply after the end');
+  }
+}
+
+// Code, ErrorInfo and DatabaseError of a call that fails.
+async function failure(call, what) {
+  const error = await call.then(() => assert.fail(`${what} did not fail`), (rejected) => rejected);
+  assert.ok(error.metadata, String(error.stack));
   const [raw] = error.metadata.get('grpc-status-details-bin');
   const status = rpc.lookupType('Status').decode(raw);
   const detail = (name, type) => {
@@ -120,7 +168,8 @@ async function main() {
     await query(database, 'create table if not exists grpc_js_t (id int primary key)');
     await query(database, 'delete from grpc_js_t');
     await query(database, 'insert into grpc_js_t values (1)');
-    const { code, info, report } = await failure(database, 'insert into grpc_js_t values (1)');
+    const again = 'insert into grpc_js_t values (1)';
+    const { code, info, report } = await failure(query(database, again), again);
     await query(database, 'drop table grpc_js_t');
     check(`${database}: code of a duplicate`, code, grpc.status.ALREADY_EXISTS);
     check(`${database}: its reason`, info.reason, 'UNIQUE_VIOLATION');
@@ -128,8 +177,46 @@ async function main() {
     if (database === 'postgres') {
       check('postgres: its constraint and SQLSTATE', [report.constraint, report.sqlstate], ['grpc_js_t_pkey', '23505']);
     }
+    await batches(database);
+    await transactions(database);
   }
   client.close();
+}
+
+async function batches(database) {
+  await query(database, 'create table if not exists grpc_js_b (id int primary key)');
+  await query(database, 'delete from grpc_js_b');
+  const insert = { sql: 'insert into grpc_js_b values ($1)', parameters: [{ int64_value: '1' }] };
+  const count = { sql: 'select count(*) from grpc_js_b' };
+  const { results, attempts } = await batch(database, [insert, count]);
+  check(`${database}: the results of a batch`, results.map((one) => one.command), ['INSERT', 'SELECT']);
+  check(`${database}: the last one`, results[1].rows[0].values.map(bare), [{ int64_value: '1' }]);
+  check(`${database}: its attempts`, attempts, 1);
+  const { info, report } = await failure(batch(database, [count, insert]), 'a duplicate in a batch');
+  check(`${database}: the statement that fails one`, [report.failed_statement, info.reason], [1, 'UNIQUE_VIOLATION']);
+  await batch(database, [{ sql: 'delete from grpc_js_b' }], { dry_run: true });
+  const { rows: [row] } = await query(database, count.sql);
+  check(`${database}: what both leave`, row.values.map(bare), [{ int64_value: '1' }]);
+}
+
+async function transactions(database) {
+  const count = 'select count(*) from grpc_js_b';
+  const transaction = await new Transaction(database).begin();
+  await transaction.query('insert into grpc_js_b values (2)');
+  assert.equal((await transaction.send('savepoint', { name: 'before' })).reply, 'done');
+  const { error } = await transaction.query('insert into grpc_js_b values (2)');
+  check(`${database}: an error in a transaction`, error.code, grpc.status.ALREADY_EXISTS);
+  assert.equal((await transaction.send('rollback_to', { name: 'before' })).reply, 'done');
+  check(`${database}: what it sees`, (await transaction.query(count)).rows, [[{ int64_value: '2' }]]);
+  assert.equal((await transaction.send('commit', {})).reply, 'committed');
+  await transaction.end();
+  const closing = await new Transaction(database).begin();
+  await closing.query('delete from grpc_js_b');
+  const { code, info } = await failure(closing.end(), 'a stream without a commit');
+  check(`${database}: a stream without a commit`, [code, info.reason], [grpc.status.FAILED_PRECONDITION, 'NOT_COMMITTED']);
+  const { rows: [row] } = await query(database, count);
+  check(`${database}: what they leave`, row.values.map(bare), [{ int64_value: '2' }]);
+  await query(database, 'drop table grpc_js_b');
 }
 
 main().catch((error) => {

@@ -6,37 +6,19 @@ Usage: grpcio.py ADDRESS
 import sys
 
 import grpc
-from google.protobuf import json_format, message_factory
-from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf import json_format
 from google.rpc import error_details_pb2
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
-    ProtoReflectionDescriptorDatabase,
-)
 from grpc_status import rpc_status
+from reflected import Failed, Server, Transaction, plain
 
 (ADDRESS,) = sys.argv[1:]
-CHANNEL = grpc.insecure_channel(ADDRESS)
-POOL = DescriptorPool(ProtoReflectionDescriptorDatabase(CHANNEL))
-SERVICE = "rowgate.v1.DatabaseService"
-
-
-def message(name):
-    return message_factory.GetMessageClass(POOL.FindMessageTypeByName(name))
-
-
-def caller(method, kind):
-    description = POOL.FindServiceByName(SERVICE).FindMethodByName(method)
-    return kind(
-        f"/{SERVICE}/{method}",
-        request_serializer=lambda m: m.SerializeToString(),
-        response_deserializer=message(description.output_type.full_name).FromString,
-    )
-
-
-QUERY = caller("Query", CHANNEL.unary_unary)
-STREAM = caller("StreamQuery", CHANNEL.unary_stream)
-Request = message("rowgate.v1.QueryRequest")
-Value = message("rowgate.v1.Value")
+SERVER = Server(ADDRESS)
+QUERY = SERVER.method("DatabaseService", "Query", "unary_unary")
+STREAM = SERVER.method("DatabaseService", "StreamQuery", "unary_stream")
+BATCH = SERVER.method("DatabaseService", "ExecuteBatch", "unary_unary")
+OUTCOME = SERVER.method("DatabaseService", "GetTransactionOutcome", "unary_unary")
+Request = SERVER.message("QueryRequest")
+Value = SERVER.message("Value")
 
 
 def request(database, sql, parameters):
@@ -47,17 +29,28 @@ def query(database, sql, *parameters):
     return QUERY(request(database, sql, parameters), timeout=20).result
 
 
-def error(database, sql, *parameters):
-    """The code, ErrorInfo and DatabaseError of a failing query."""
+def error(call, what):
+    """The code, ErrorInfo and DatabaseError of a failing call."""
     try:
-        query(database, sql, *parameters)
+        call()
     except grpc.RpcError as failure:
-        info, report = error_details_pb2.ErrorInfo(), message("rowgate.v1.DatabaseError")()
+        info, report = error_details_pb2.ErrorInfo(), SERVER.message("DatabaseError")()
         status = rpc_status.from_call(failure)
         unpacked = [detail.Unpack(info) or detail.Unpack(report) for detail in status.details]
         assert unpacked.count(True) >= 2, f"the details are {status.details}"
         return failure.code(), info, report
-    raise AssertionError(f"{sql} did not fail")
+    raise AssertionError(f"{what} did not fail")
+
+
+def error_of(database, sql):
+    return error(lambda: query(database, sql), sql)
+
+
+def batch(database, *statements, **fields):
+    request = SERVER.message("ExecuteBatchRequest")(database=database, **fields)
+    for sql in statements:
+        request.statements.add(sql=sql)
+    return BATCH(request, timeout=20)
 
 
 def check(what, got, wanted):
@@ -100,14 +93,14 @@ check("postgres: values of every kind", values, [*PLAIN, *TYPED])
 query("postgres", "drop type grpcio_pair")
 
 for database in ("main", "postgres"):
-    stream = message("rowgate.v1.StreamQueryRequest")(query=request(database, "select 1 as one", []))
+    stream = SERVER.message("StreamQueryRequest")(query=request(database, "select 1 as one", []))
     parts = [part.WhichOneof("part") for part in STREAM(stream, timeout=20)]
     check(f"{database}: parts of a stream", parts, ["header", "rows", "summary"])
 
     query(database, "create table if not exists grpcio_t (id int primary key)")
     query(database, "delete from grpcio_t")
     query(database, "insert into grpcio_t values (1)")
-    code, info, report = error(database, "insert into grpcio_t values (1)")
+    code, info, report = error_of(database, "insert into grpcio_t values (1)")
     query(database, "drop table grpcio_t")
     check(f"{database}: code of a duplicate", code, grpc.StatusCode.ALREADY_EXISTS)
     check(f"{database}: its reason", info.reason, "UNIQUE_VIOLATION")
@@ -115,5 +108,54 @@ for database in ("main", "postgres"):
     if database == "postgres":
         check("postgres: its constraint", report.constraint, "grpcio_t_pkey")
         check("postgres: its SQLSTATE", report.sqlstate, "23505")
-        code, info, report = error(database, "select * from nowhere")
+        code, info, report = error_of(database, "select * from nowhere")
         check("postgres: reason and position of a bad name", (info.reason, report.position), ("UNDEFINED_TABLE", 15))
+
+    query(database, "create table if not exists grpcio_b (id int primary key)")
+    query(database, "delete from grpcio_b")
+    insert, count = "insert into grpcio_b values ({})", "select count(*) from grpcio_b"
+    answer = batch(database, insert.format(1), "insert into grpcio_b values (2) returning id", count)
+    shape = [(one.command, one.rows_affected, [plain(row) for row in one.rows]) for one in answer.results]
+    check(f"{database}: the results of a batch", shape, [("INSERT", 1, []), ("INSERT", 1, [[2]]), ("SELECT", 0, [[2]])])
+    check(f"{database}: its attempts", (answer.attempts, answer.replayed), (1, False))
+    failing = lambda: batch(database, insert.format(3), insert.format(1))
+    code, info, report = error(failing, "a batch with a duplicate")
+    check(f"{database}: the statement that fails it", (report.failed_statement, info.reason), (1, "UNIQUE_VIOLATION"))
+    check(f"{database}: what it leaves", plain(query(database, count).rows[0]), [2])
+    batch(database, insert.format(4), dry_run=True)
+    check(f"{database}: what a dry run leaves", plain(query(database, count).rows[0]), [2])
+
+    if database == "main":
+        keyed = {"options": SERVER.message("QueryOptions")(idempotency_key="grpcio")}
+        runs = [batch(database, insert.format(5), **keyed).replayed for _ in range(2)]
+        check(f"{database}: a batch under a key, twice", runs, [False, True])
+        handle = SERVER.message("GetTransactionOutcomeRequest")(database=database, idempotency_key="grpcio")
+        state = SERVER.message("GetTransactionOutcomeResponse").DESCRIPTOR.fields_by_name["state"].enum_type
+        applied = state.values_by_name["TRANSACTION_STATE_APPLIED"].number
+        check(f"{database}: what became of the key", OUTCOME(handle, timeout=20).state, applied)
+        query(database, "delete from grpcio_b where id = 5")
+
+    transaction = Transaction(SERVER, database=database)
+    transaction.query("insert into grpcio_b values ($1)", 6)
+    transaction.savepoint("before")
+    try:
+        transaction.query(insert.format(6))
+    except Failed as failed:
+        check(f"{database}: an error in a transaction", (failed.reason, failed.outcome), ("UNIQUE_VIOLATION", "NOT_APPLIED"))
+    try:
+        transaction.query(count)
+    except Failed as failed:
+        check(f"{database}: after it", failed.reason, "TRANSACTION_ABORTED")
+    transaction.rollback_to("before")
+    check(f"{database}: what the transaction sees", transaction.query(count), [[3]])
+    transaction.commit()
+    check(f"{database}: what it leaves", plain(query(database, count).rows[0]), [3])
+    closing = Transaction(SERVER, database=database)
+    closing.query(insert.format(7))
+    code, info, report = error(closing.close, "a stream without a commit")
+    check(f"{database}: a stream without a commit", (code, info.reason), (grpc.StatusCode.FAILED_PRECONDITION, "NOT_COMMITTED"))
+    rolled_back = Transaction(SERVER, database=database)
+    rolled_back.query(insert.format(8))
+    rolled_back.rollback()
+    check(f"{database}: what both leave", plain(query(database, count).rows[0]), [3])
+    query(database, "drop table grpcio_b")

@@ -39,11 +39,10 @@ def query(database, sql, *parameters):
     return answer["result"]
 
 
-def error(database, sql):
-    """The code's name and the details of a failing query, by the last part of their type's name."""
-    request = {"database": database, "sql": sql}
-    answer = run("-format-error", "-d", json.dumps(request), ADDRESS, f"{SERVICE}/Query")
-    assert answer.returncode != 0, f"{sql} did not fail"
+def error(method, request):
+    """The code and the details of a failing call, by the last part of their type's name."""
+    answer = run("-format-error", "-d", json.dumps(request), ADDRESS, f"{SERVICE}/{method}")
+    assert answer.returncode != 0, f"{request} did not fail"
     status = json.loads(answer.stderr)
     details = {d["@type"].rsplit(".", 1)[1]: d for d in status["details"]}
     return status["code"], details
@@ -105,7 +104,7 @@ for database in ("main", "postgres"):
     query(database, "create table if not exists grpcurl_t (id int primary key)")
     query(database, "delete from grpcurl_t")
     query(database, "insert into grpcurl_t values (1)")
-    code, details = error(database, "insert into grpcurl_t values (1)")
+    code, details = error("Query", {"database": database, "sql": "insert into grpcurl_t values (1)"})
     check(f"{database}: code of a duplicate", code, 6)
     check(f"{database}: its reason", details["ErrorInfo"]["reason"], "UNIQUE_VIOLATION")
     check(f"{database}: its domain", details["ErrorInfo"]["domain"], "rowgate")
@@ -115,3 +114,20 @@ for database in ("main", "postgres"):
     if database == "postgres":
         check("postgres: its constraint", details["DatabaseError"]["constraint"], "grpcurl_t_pkey")
         check("postgres: its SQLSTATE", details["DatabaseError"]["sqlstate"], "23505")
+
+    query(database, "create table if not exists grpcurl_b (id int primary key)")
+    query(database, "delete from grpcurl_b")
+    insert = {"sql": "insert into grpcurl_b values ($1)", "parameters": [{"int64Value": "1"}], "expect": {"exactly": "1"}}
+    count = {"sql": "select count(*) from grpcurl_b"}
+    (answer,) = call("ExecuteBatch", {"database": database, "statements": [insert, count]})
+    commands = [result["command"] for result in answer["results"]]
+    check(f"{database}: the results of a batch", (commands, answer["attempts"]), (["INSERT", "SELECT"], 1))
+    check(f"{database}: the last one", values(answer["results"][1]["rows"][0]), [{"int64Value": "1"}])
+    code, details = error("ExecuteBatch", {"database": database, "statements": [count, insert]})
+    check(f"{database}: the statement that fails one", (code, details["DatabaseError"]["failedStatement"]), (6, 1))
+    update = {"sql": "update grpcurl_b set id = 2", "expect": {"atLeast": "2"}}
+    code, details = error("ExecuteBatch", {"database": database, "statements": [update]})
+    check(f"{database}: an expectation that fails", (code, details["ErrorInfo"]["reason"]), (9, "EXPECTATION_FAILED"))
+    (row,) = query(database, "select id from grpcurl_b")["rows"]
+    check(f"{database}: what both leave", values(row), [{"int64Value": "1"}])
+    query(database, "drop table grpcurl_b")

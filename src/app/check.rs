@@ -10,7 +10,8 @@ use crate::backend::{Backend, Fill, RowSink, Statement, fill};
 use crate::config::{Config, Database, Target};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sql::{Analysis, Shape};
+use crate::pool::Borrower;
+use crate::sql::Analysis;
 use crate::value::{Kind, Value};
 
 /// What an ordinary role may use of the server, then the limits of the role and of the database; -1 is
@@ -104,19 +105,17 @@ fn failed(name: &str, error: &Error) -> CheckLine {
 /// The connections that this configuration may hold on the database's server: of every database that is
 /// on it, the pool and one probe. 0 where the server does not count them.
 fn connections_needed(config: &Config, name: &str) -> usize {
-    let server = |database: &Database| match &database.target {
-        Target::Postgres(target) => Some((target.host.clone(), target.port)),
-        Target::Sqlite(_) => None,
+    let servers = |database: &Database| match &database.target {
+        Target::Postgres(target) => target.servers.clone(),
+        Target::Sqlite(_) => Vec::new(),
     };
-    let Some(own) = config.databases.get(name).and_then(server) else {
-        return 0;
+    let own = config.databases.get(name).map(servers).unwrap_or_default();
+    let shares = |database: &&Database| {
+        servers(database).iter().any(|server| own.iter().any(|own| own.is_at(server)))
     };
-    config
-        .databases
-        .values()
-        .filter(|database| server(database).as_ref() == Some(&own))
-        .map(|database| database.pool.max.get() + 1)
-        .sum()
+    // Where several servers take turns, each must have room for all.
+    let most = |database: &Database| database.pool.max.get() + database.pool.overflow + 1;
+    config.databases.values().filter(shares).map(most).sum()
 }
 
 /// How many connections the server, the role and the database allow.
@@ -152,9 +151,10 @@ async fn connection_limits(backend: &dyn Backend) -> Result<ConnectionLimits> {
     let statement = Statement {
         sql: CONNECTION_LIMITS.to_owned(),
         parameters: Vec::new(),
-        analysis: Arc::new(Analysis { transaction_control: None, shape: Shape::Other }),
+        analysis: Arc::new(Analysis::unknown()),
         read_only: true,
         deadline: Deadline::at(Instant::now() + QUERY_TIME),
+        borrower: Borrower::own("check"),
     };
     let mut stream = backend.execute(Arc::new(statement)).await?;
     let mut sink = RowSink::new(usize::MAX);
@@ -182,7 +182,7 @@ mod tests {
     };
     use crate::config;
     use crate::error::Outcome;
-    use crate::pool::PoolSnapshot;
+    use crate::pool::{Control, PoolSnapshot};
     use crate::value::{Column, Row};
 
     /// A database that answers the question about limits with these values, or not at all.
@@ -211,6 +211,7 @@ mod tests {
             &self,
             _handle: UnitHandle,
             _deadline: Deadline,
+            _borrower: Arc<Borrower>,
         ) -> BoxFuture<'_, Result<UnitState>> {
             Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
         }
@@ -240,6 +241,10 @@ mod tests {
 
         fn pool(&self) -> PoolSnapshot {
             PoolSnapshot::default()
+        }
+
+        fn control(&self) -> &dyn Control {
+            unreachable!("no operator is here")
         }
 
         fn close(&self) {}

@@ -6,6 +6,7 @@
 mod acceptor;
 mod backends;
 mod check;
+mod keys;
 mod prober;
 mod shutdown;
 mod sweeper;
@@ -14,11 +15,14 @@ mod workers;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 pub use check::{CheckLine, Verdict, check};
+pub use keys::{install_keys, key_table_sql};
 
 use crate::config::Config;
 use crate::engine::Engine;
@@ -27,6 +31,13 @@ use crate::grpc::Service;
 use crate::ops;
 use shutdown::Cause;
 use workers::Workers;
+
+/// Connections that may knock at once, where the system allows it: std's 128 are too few for the clients
+/// of a replica that has ended, and one that finds no room tries again after a whole second.
+const BACKLOG: i32 = 4096;
+
+/// For answers to operators that are being written while everything else has ended.
+const LAST_ANSWERS: Duration = Duration::from_millis(100);
 
 /// A running server; dropped, it shuts down.
 #[derive(Debug)]
@@ -132,58 +143,70 @@ struct Server {
 impl Server {
     fn run(self, runtime: Runtime) {
         let Self { listeners: (grpc, ops), status, prober, config, mut workers, stopping } = self;
-        let grace = config.shutdown.grace;
         runtime.block_on(async move {
             let engine = status.engine();
-            let operators = tokio::spawn(ops::serve(ops, status));
-            let accepting = tokio::spawn(acceptor::accept(grpc, workers.doors(), &config.grpc));
-            let (draining, health) = (prober.draining(), prober.health());
+            let (serve_operators, dismissed) = oneshot::channel::<()>();
+            let dismissed = async move { drop(dismissed.await) };
+            let operators = tokio::spawn(ops::serve(ops, status, config.ops.clone(), dismissed));
+            let (open, closed) = oneshot::channel::<()>();
+            let closed = async move { drop(closed.await) };
+            let acceptor = acceptor::Acceptor::new(workers.doors(), config.grpc.max_connections);
+            let accepting = tokio::spawn(acceptor.run(grpc, closed));
+            let draining = prober.draining();
             let probing = tokio::spawn(prober.run());
             let sweeper = sweeper::Sweeper::new(Arc::clone(&engine), workers.handles());
             let sweeping = tokio::spawn(sweeper.run());
-            shutdown::wait(stopping).await;
+            let mut signals = shutdown::wait(stopping).await;
+            let start = Instant::now();
             tracing::info!("shutting down");
-            draining.send_replace(true);
-            engine.drain();
             sweeping.abort();
-            let drained = async {
-                tokio::time::sleep(config.shutdown.delay).await;
-                accepting.abort();
-                // It has told NOT_SERVING; to watch that must not keep a connection open.
-                drop(probing.await);
-                health.end().await;
-                workers.drain().await;
+            let (ending, workers_left) = (Arc::clone(&engine), &mut workers);
+            let ending = shutdown::Ending {
+                engine: ending,
+                workers: workers_left,
+                draining,
+                probing,
+                open,
+                accepting,
             };
-            let second = shutdown::signal();
             tokio::select! {
-                ended = tokio::time::timeout(grace, drained) => {
-                    if ended.is_err() {
-                        tracing::warn!("the grace is over and calls are cut off");
-                    }
-                }
-                () = second => tracing::warn!("a second signal: calls are cut off"),
+                () = ending.run(&config.shutdown) => {}
+                () = signals.next() => tracing::warn!("a second signal: calls are cut off"),
             }
-            operators.abort();
+            drop(serve_operators);
             for database in engine.databases() {
                 database.backend().close();
             }
             workers.end().await;
+            drop(tokio::time::timeout(LAST_ANSWERS, operators).await);
+            tracing::info!(duration_ms = milliseconds(start.elapsed()), "shut down");
         });
         runtime.shutdown_background();
     }
 }
 
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
-    let bound = TcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    });
-    bound.map_err(|error| {
+    bind(address).map_err(|error| {
         Error::new(ErrorKind::Internal, format!("cannot listen on {address}"))
             .with_cause(error)
             .with_hint("Choose another address with --listen or --ops-listen.")
     })
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // As std does, so that a server that is restarted gets its address back at once.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
 fn control_runtime() -> Result<Runtime, Error> {

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::keys::KeyTables;
 use crate::config::Config;
 use crate::engine::{Database, Engine};
 use crate::error::{Error, ErrorKind, Result};
@@ -26,6 +27,7 @@ pub(super) struct Prober {
     require: Vec<String>,
     /// Connections to open before readiness, by database; emptied once they are.
     warm_ups: Vec<(String, usize)>,
+    tables: KeyTables,
     /// What was logged last of each database: why it is not reached, `None` when it is.
     told: BTreeMap<String, Option<(String, String)>>,
 }
@@ -41,6 +43,7 @@ impl Prober {
         let warm = config.databases.iter().filter(|(_, database)| database.pool.warm_up);
         Self {
             warm_ups: warm.map(|(name, database)| (name.clone(), database.pool.min)).collect(),
+            tables: KeyTables::new(config),
             told: BTreeMap::new(),
             engine,
             health,
@@ -56,11 +59,6 @@ impl Prober {
     /// Set to true, nothing is ready any more.
     pub(super) fn draining(&self) -> watch::Sender<bool> {
         self.draining.clone()
-    }
-
-    /// What health tells.
-    pub(super) fn health(&self) -> HealthReporter {
-        self.health.clone()
     }
 
     /// Makes every name known to health, before anything was probed.
@@ -99,6 +97,7 @@ impl Prober {
             database.set_available(probed.is_ok());
             self.tell(database.name(), probed);
         }
+        self.tables.create(&engine, &self.workers).await;
         self.warm_up().await;
     }
 

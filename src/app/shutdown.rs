@@ -1,7 +1,27 @@
-//! When to stop.
+//! When to stop, and in which order.
+//!
+//! NOT_SERVING, `shutdown.delay`, the listener closes and clients are told to go, calls end, open
+//! transactions are told and rolled back, pools close. Whatever clients do, it is over within
+//! `shutdown.grace`: its last part is kept for those who would not go.
 
-use tokio::signal::unix::{SignalKind, signal as listen};
-use tokio::sync::watch;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout, timeout_at};
+
+use super::workers::Workers;
+use crate::config;
+use crate::engine::Engine;
+
+/// The most of the grace that is kept for an end by force, and its part of a short one.
+const RESERVE: Duration = Duration::from_secs(2);
+const RESERVED_PART: u32 = 5;
+
+/// Between two looks at what is still there.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What ends the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,22 +32,93 @@ pub(super) enum Cause {
     Signal,
 }
 
-/// Returns when the server shall stop.
-pub(super) async fn wait(mut stopping: watch::Receiver<Option<Cause>>) {
-    let cause = stopping.wait_for(Option::is_some).await.map_or(Some(Cause::Asked), |cause| *cause);
-    if cause == Some(Cause::Signal) {
-        signal().await;
+/// SIGTERM and SIGINT, each of them heard once; none when the system gives no signals.
+pub(super) struct Signals(Option<(Signal, Signal)>);
+
+impl Signals {
+    fn listen() -> Self {
+        let listeners = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        Self(match listeners {
+            (Ok(terminate), Ok(interrupt)) => Some((terminate, interrupt)),
+            (Ok(_) | Err(_), Ok(_) | Err(_)) => None,
+        })
+    }
+
+    /// Returns at the next one.
+    pub(super) async fn next(&mut self) {
+        let Some((terminate, interrupt)) = &mut self.0 else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 
-/// Returns at SIGTERM or SIGINT; never when the system gives no signals.
-pub(super) async fn signal() {
-    let listeners = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = listeners else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Returns when the server shall stop, with what hears the next signal.
+pub(super) async fn wait(mut stopping: watch::Receiver<Option<Cause>>) -> Signals {
+    let cause = stopping.wait_for(Option::is_some).await.map_or(Some(Cause::Asked), |cause| *cause);
+    let mut signals = Signals::listen();
+    if cause == Some(Cause::Signal) {
+        signals.next().await;
+    }
+    signals
+}
+
+/// All that is brought to an end.
+pub(super) struct Ending<'a> {
+    pub(super) engine: Arc<Engine>,
+    pub(super) workers: &'a mut Workers,
+    /// Set to true, health says NOT_SERVING; then the prober ends.
+    pub(super) draining: watch::Sender<bool>,
+    pub(super) probing: JoinHandle<()>,
+    /// Dropped, the acceptor takes what has knocked and closes the listener.
+    pub(super) open: oneshot::Sender<()>,
+    pub(super) accepting: JoinHandle<()>,
+}
+
+impl Ending<'_> {
+    /// Brings everything to its end within the grace, all but the threads.
+    pub(super) async fn run(self, settings: &config::Shutdown) {
+        let reserve = RESERVE.min(settings.grace / RESERVED_PART);
+        let end = Instant::now() + (settings.grace - reserve);
+        let Self { engine, workers, draining, probing, open, accepting } = self;
+        let gently = async {
+            draining.send_replace(true);
+            // It has told NOT_SERVING before anything else happens.
+            drop(probing.await);
+            sleep(settings.delay).await;
+            drop(open);
+            drop(accepting.await);
+            // From here on clients know that they shall go, and new transactions are refused.
+            workers.drain();
+            until(|| workers.calls() == 0).await;
+            engine.drain(end);
+            workers.served().await;
+            until(|| is_idle(&engine)).await;
+        };
+        if timeout_at(end.into(), gently).await.is_ok() {
+            return;
+        }
+        let calls = workers.calls();
+        tracing::warn!(calls, "the grace is nearly over: what still runs is cut off");
+        // Those who listen are told, and those who do not are rolled back.
+        engine.drain(end);
+        drop(timeout(reserve / 2, until(|| is_idle(&engine))).await);
+        workers.cut();
+        // What was cut off is cancelled in the database, too.
+        drop(timeout(reserve / 4, until(|| is_idle(&engine))).await);
+    }
+}
+
+/// Whether no call holds a connection.
+fn is_idle(engine: &Engine) -> bool {
+    engine.databases().all(|database| database.backend().pool().in_use == 0)
+}
+
+async fn until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        sleep(LOOK).await;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Grpc;
@@ -17,23 +17,29 @@ const DOOR: usize = 16;
 /// The parser of statements recurses, within bounds proven on half of this.
 const STACK: usize = 4 << 20;
 
-/// For the threads of calls that were cut off to end.
-const LAST_MOMENT: Duration = Duration::from_secs(1);
+/// For the threads to end once nothing is left to them.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Workers {
     doors: Vec<Door>,
     handles: Vec<Handle>,
+    calls: Vec<Arc<AtomicUsize>>,
+    draining: watch::Sender<bool>,
     stop: watch::Sender<Stop>,
-    ended: Vec<mpsc::Receiver<()>>,
+    served: Vec<Ended>,
+    ended: Vec<Ended>,
 }
 
-/// What the workers are told.
+/// Nothing is ever sent: it closes when the other side is dropped.
+type Ended = mpsc::Receiver<()>;
+
+/// How workers are stopped that clients do not let go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stop {
     No,
-    /// Tell clients to go, and wait for their calls.
-    Drain,
+    /// Connections are closed. What has an owner of its own (a rollback, a cancel request) goes on.
+    Cut,
     /// Whatever still runs.
     Now,
 }
@@ -69,8 +75,15 @@ impl Door {
 
 impl Workers {
     pub(super) fn start(settings: &Grpc, service: &Service) -> Result<Self, Error> {
-        let (stop, _) = watch::channel(Stop::No);
-        let mut workers = Self { doors: Vec::new(), handles: Vec::new(), stop, ended: Vec::new() };
+        let mut workers = Self {
+            doors: Vec::new(),
+            handles: Vec::new(),
+            calls: Vec::new(),
+            draining: watch::Sender::new(false),
+            stop: watch::Sender::new(Stop::No),
+            served: Vec::new(),
+            ended: Vec::new(),
+        };
         for number in 0..settings.workers.get() {
             workers.add(number, service.clone())?;
         }
@@ -85,24 +98,31 @@ impl Workers {
         self.handles.clone()
     }
 
-    /// Tells clients to go, and waits for their calls.
-    pub(super) async fn drain(&mut self) {
-        self.stop.send_replace(Stop::Drain);
-        self.ended().await;
+    /// Calls that run and end by themselves: no transactions, and nobody who watches.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.iter().map(|calls| calls.load(Relaxed)).sum()
+    }
+
+    /// Tells clients to go.
+    pub(super) fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    /// Returns when all connections are closed.
+    pub(super) async fn served(&mut self) {
+        all(&mut self.served).await;
+    }
+
+    /// Closes all connections, which ends their calls.
+    pub(super) fn cut(&self) {
+        self.stop.send_replace(Stop::Cut);
     }
 
     /// Ends the workers with whatever they still run. A thread that is stuck is left behind.
     pub(super) async fn end(mut self) {
         self.stop.send_replace(Stop::Now);
-        if tokio::time::timeout(LAST_MOMENT, self.ended()).await.is_err() {
+        if tokio::time::timeout(LAST_MOMENT, all(&mut self.ended)).await.is_err() {
             tracing::warn!("a worker is stuck and was left behind");
-        }
-    }
-
-    async fn ended(&mut self) {
-        for ended in &mut self.ended {
-            // Nothing is ever sent: it ends when the worker drops its side.
-            ended.recv().await;
         }
     }
 
@@ -112,32 +132,54 @@ impl Workers {
             .build()
             .map_err(|error| super::cannot("start a worker's runtime", error))?;
         let (door, incoming) = Door::new();
+        let (end_served, served) = mpsc::channel(1);
         let (end, ended) = mpsc::channel(1);
-        let (mut drain, mut now) = (self.stop.subscribe(), self.stop.subscribe());
+        let calls = Arc::<AtomicUsize>::default();
         self.handles.push(runtime.handle().clone());
-        let serve = move || {
-            runtime.block_on(async move {
-                let drain = async move { drop(drain.wait_for(|stop| *stop >= Stop::Drain).await) };
-                let now = async move { drop(now.wait_for(|stop| *stop == Stop::Now).await) };
-                tokio::select! {
-                    served = service.serve(incoming, drain) => {
-                        if let Err(error) = served {
-                            tracing::error!(%error, "a worker ended");
-                        }
-                    }
-                    () = now => {}
-                }
-            });
-            runtime.shutdown_background();
+        self.calls.push(Arc::clone(&calls));
+        let serving = service.serve(incoming, calls, self.draining.subscribe());
+        let stop = self.stop.subscribe();
+        let work = move || {
+            run(runtime, serving, stop, end_served);
             drop(end);
         };
         std::thread::Builder::new()
             .name(format!("worker-{number}"))
             .stack_size(STACK)
-            .spawn(serve)
+            .spawn(work)
             .map_err(|error| super::cannot("start a worker", error))?;
         self.doors.push(door);
+        self.served.push(served);
         self.ended.push(ended);
         Ok(())
+    }
+}
+
+/// Runs one worker to its end. Its runtime outlives its connections: what they leave behind is still
+/// put in order.
+fn run(
+    runtime: Runtime,
+    serving: impl Future<Output = ()>,
+    stop: watch::Receiver<Stop>,
+    end_served: mpsc::Sender<()>,
+) {
+    let reached = |least: Stop| {
+        let mut stop = stop.clone();
+        async move { drop(stop.wait_for(|stop| *stop >= least).await) }
+    };
+    runtime.block_on(async {
+        tokio::select! {
+            () = serving => {}
+            () = reached(Stop::Cut) => {}
+        }
+        drop(end_served);
+        reached(Stop::Now).await;
+    });
+    runtime.shutdown_background();
+}
+
+async fn all(ended: &mut [Ended]) {
+    for ended in ended {
+        ended.recv().await;
     }
 }

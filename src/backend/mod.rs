@@ -24,7 +24,7 @@ pub use unit::{
 
 use crate::deadline::Deadline;
 use crate::error::Result;
-use crate::pool::PoolSnapshot;
+use crate::pool::{Borrower, Control, PoolSnapshot};
 use crate::sql::Analysis;
 use crate::value::proto::{Column, ParameterType, Value};
 
@@ -67,13 +67,33 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// `InvalidParameter` for a token that is none of this database; why it could not be asked.
-    fn outcome(&self, handle: UnitHandle, deadline: Deadline) -> BoxFuture<'_, Result<UnitState>>;
+    fn outcome(
+        &self,
+        handle: UnitHandle,
+        deadline: Deadline,
+        borrower: Arc<Borrower>,
+    ) -> BoxFuture<'_, Result<UnitState>>;
 
     /// Deletes idempotency keys that are past their retention, at most some thousands; returns how many.
     ///
     /// # Errors
     /// Why it could not; a missing table is none.
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>>;
+
+    /// The SQL that makes the table of idempotency keys, for a migration tool; `None` where the table is
+    /// made when it is first needed.
+    fn key_table_sql(&self) -> Option<String> {
+        None
+    }
+
+    /// Makes the table of idempotency keys, unless it is there. Does nothing where
+    /// [`Backend::key_table_sql`] is `None`.
+    ///
+    /// # Errors
+    /// Why it could not; also when a table of that name is there that cannot hold keys.
+    fn install_keys(&self, _deadline: Deadline) -> BoxFuture<'_, Result<Installed>> {
+        Box::pin(async { Ok(Installed::NotNeeded) })
+    }
 
     /// Says what a statement takes and returns, without running it.
     ///
@@ -96,9 +116,23 @@ pub trait Backend: Send + Sync {
     /// The state and counters of the pool.
     fn pool(&self) -> PoolSnapshot;
 
+    /// What operators see of the pool, and do to it.
+    fn control(&self) -> &dyn Control;
+
     /// Closes the pool: later calls fail with [`crate::error::ErrorKind::ShuttingDown`], idle
     /// connections close now and the others when they come back.
     fn close(&self);
+}
+
+/// What was done for the table of idempotency keys to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Installed {
+    /// It was made.
+    Created,
+    /// It was there.
+    Existed,
+    /// The database makes it when it is first needed.
+    NotNeeded,
 }
 
 /// A statement to run, already admitted by the engine.
@@ -114,6 +148,8 @@ pub struct Statement {
     pub read_only: bool,
     /// When it must have ended.
     pub deadline: Deadline,
+    /// For whom its connection is lent.
+    pub borrower: Arc<Borrower>,
 }
 
 /// A statement to describe.
@@ -127,6 +163,8 @@ pub struct DescribeRequest {
     pub include_plan: bool,
     /// When it must have ended.
     pub deadline: Deadline,
+    /// For whom its connection is lent.
+    pub borrower: Arc<Borrower>,
 }
 
 /// What a statement takes and returns.

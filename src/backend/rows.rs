@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use futures_util::future::BoxFuture;
 
 use crate::error::{Outcome, Result};
-use crate::value::proto::{Column, Row};
+use crate::value::proto::{Column, Row, Value};
 
 /// A running statement: its rows, then how it ended.
 pub trait RowStream: Send {
@@ -60,32 +60,44 @@ pub struct Completion {
 pub struct RowSink {
     rows: Vec<Row>,
     bytes: usize,
+    weight: usize,
     target: usize,
 }
 
+/// How much more than its target a sink may take of memory: small values weigh far more than they have
+/// bytes.
+const HEAVIER: usize = 2;
+
 impl RowSink {
-    /// A sink that is full at `target` bytes of encoded rows.
+    /// A sink that is full at `target` bytes of encoded rows, or twice that of memory.
     #[must_use]
     pub fn new(target: usize) -> Self {
-        Self { rows: Vec::new(), bytes: 0, target }
+        Self { rows: Vec::new(), bytes: 0, weight: 0, target }
+    }
+
+    /// Makes it full at another size; what it holds stays.
+    pub fn set_target(&mut self, target: usize) {
+        self.target = target;
     }
 
     /// Takes a row.
     pub fn push(&mut self, row: Row) {
-        self.bytes += encoded_row_size(&row);
+        let size = encoded_row_size(&row);
+        self.bytes += size;
+        self.weight += size + size_of::<Row>() + row.values.len() * size_of::<Value>();
         self.rows.push(row);
     }
 
     /// Whether it holds as much as it was made for.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.bytes >= self.target
+        self.bytes >= self.target || self.weight >= self.target.saturating_mul(HEAVIER)
     }
 
     /// The rows it holds, which are thereby taken out.
     #[must_use]
     pub fn take(&mut self) -> Vec<Row> {
-        self.bytes = 0;
+        (self.bytes, self.weight) = (0, 0);
         let next = Vec::with_capacity(self.rows.len());
         std::mem::replace(&mut self.rows, next)
     }

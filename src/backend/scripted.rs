@@ -16,7 +16,7 @@ use super::{
 };
 use crate::deadline::Deadline;
 use crate::error::{Outcome, Result};
-use crate::pool::PoolSnapshot;
+use crate::pool::{Borrower, Control, PoolSnapshot};
 use crate::value::proto::{Column, Row, Value};
 
 /// What the database does when it is called the next time.
@@ -141,7 +141,12 @@ impl Backend for Scripted {
         panic!("transactions are not scripted")
     }
 
-    fn outcome(&self, handle: UnitHandle, _: Deadline) -> BoxFuture<'_, Result<UnitState>> {
+    fn outcome(
+        &self,
+        handle: UnitHandle,
+        _: Deadline,
+        _: Arc<Borrower>,
+    ) -> BoxFuture<'_, Result<UnitState>> {
         self.handles.lock().push(handle);
         let state = take!(self, Outcome);
         Box::pin(async { state })
@@ -167,6 +172,10 @@ impl Backend for Scripted {
 
     fn pool(&self) -> PoolSnapshot {
         PoolSnapshot::default()
+    }
+
+    fn control(&self) -> &dyn Control {
+        unreachable!("no operator is scripted")
     }
 
     fn close(&self) {}

@@ -1,12 +1,14 @@
 //! Units of work: batches, interactive transactions, and what became of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use super::{RowStream, Statement};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pool::Borrower;
 use crate::sql::Analysis;
 use crate::value::proto::{ResultSet, Value};
 
@@ -49,6 +51,8 @@ pub struct Batch {
     pub max_bytes: u64,
     /// When it must have ended.
     pub deadline: Deadline,
+    /// For whom its connection is lent.
+    pub borrower: Arc<Borrower>,
 }
 
 /// One statement of a unit.
@@ -118,8 +122,12 @@ pub struct BeginRequest {
     pub mode: TransactionMode,
     /// The key it claims.
     pub key: Option<IdempotencyKey>,
+    /// For how long it has waited already; less is left to wait for a connection.
+    pub waited: Duration,
     /// When the opening must have ended.
     pub deadline: Deadline,
+    /// For whom its connection is lent.
+    pub borrower: Arc<Borrower>,
 }
 
 /// What a savepoint is told.

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use super::Exit;
+use crate::error::Error;
 
 /// Standard output and standard error, or what stands in for them in a test.
 pub(super) struct Console<'a> {
@@ -45,6 +46,22 @@ pub(super) fn visible(text: &str) -> String {
     out
 }
 
+/// One line: what failed, why the system says so, what to do.
+pub(super) fn one_line(error: &Error) -> String {
+    let mut line = error.to_string();
+    if let Some(cause) = std::error::Error::source(error).map(ToString::to_string)
+        && !line.contains(&cause)
+    {
+        // The system's number tells people nothing that its words do not.
+        let words = cause.split(" (os error").next().unwrap_or_default();
+        line = format!("{line}: {words}");
+    }
+    if let Some(hint) = error.hint() {
+        line = format!("{line} ({hint})");
+    }
+    line
+}
+
 /// `1 row`, `2 rows`.
 pub(super) fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
@@ -53,6 +70,7 @@ pub(super) fn counted(count: u64, noun: &str) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     /// Runs a command; returns how it ended and what it wrote.
     pub(in super::super) fn on_console(
@@ -66,5 +84,16 @@ pub(super) mod tests {
     #[test]
     fn what_is_shown_cannot_drive_the_terminal() {
         assert_eq!(visible("\u{1b}[2J\tx\u{9b}\na"), "\\u{1b}[2J\\tx\\u{9b}\na");
+    }
+
+    #[test]
+    fn an_error_is_one_line() {
+        let error = Error::new(ErrorKind::Internal, "cannot listen on 127.0.0.1:50051")
+            .with_cause(io::Error::from(io::ErrorKind::AddrInUse))
+            .with_hint("Choose another address with --listen.");
+        assert_eq!(
+            one_line(&error),
+            "cannot listen on 127.0.0.1:50051: address in use (Choose another address with --listen.)"
+        );
     }
 }

@@ -13,12 +13,28 @@ const WINDOW: usize = 100;
 const NO_SUCH_METHOD: &str = "Nothing there speaks Rowgate's gRPC: is it the address that \
     `rowgate serve` prints as gRPC?";
 
+/// The statement that a call ran.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text<'a> {
+    /// What was sent.
+    pub(super) sql: &'a str,
+    /// The line of the file on which it starts, from 1.
+    pub(super) first_line: usize,
+}
+
+impl<'a> Text<'a> {
+    /// A statement that is not in a file of several.
+    pub(super) fn alone(sql: &'a str) -> Self {
+        Self { sql, first_line: 1 }
+    }
+}
+
 /// What is known of a failed call, on several lines, without a line break at the end. A call without
 /// a statement has no outcome to tell.
-pub(super) fn describe(error: &CallError, sql: Option<&str>) -> String {
+pub(super) fn describe(error: &CallError, statement: Option<Text<'_>>) -> String {
     let mut text = error.message.clone();
     let report = &error.report;
-    if let Some(place) = sql.and_then(|sql| place(sql, report.position)) {
+    if let Some(place) = statement.and_then(|text| place(text, report.position)) {
         text.push('\n');
         text.push_str(&place);
     }
@@ -44,9 +60,10 @@ pub(super) fn describe(error: &CallError, sql: Option<&str>) -> String {
     if let Some(delay) = error.retry_after {
         line(&mut text, "retry after", &humantime::format_duration(delay).to_string());
     }
-    if sql.is_some() {
+    if statement.is_some() {
         line(&mut text, "outcome", outcome(error.outcome));
     }
+    line(&mut text, "transaction token", &error.transaction_token);
     visible(&text)
 }
 
@@ -66,11 +83,11 @@ fn outcome(outcome: Outcome) -> &'static str {
 
 /// The line of the statement that holds the position, and a caret below it. Positions count characters
 /// from 1; one past the end means that more was expected.
-fn place(sql: &str, position: u32) -> Option<String> {
+fn place(text: Text<'_>, position: u32) -> Option<String> {
     let mut index = usize::try_from(position.checked_sub(1)?).ok()?;
-    let sql = sql.trim_end();
+    let sql = text.sql.trim_end();
     index = index.min(sql.chars().count());
-    for (number, line) in (1..).zip(sql.split('\n')) {
+    for (number, line) in (text.first_line..).zip(sql.split('\n')) {
         let length = line.chars().count();
         if index > length {
             index -= length + 1;
@@ -120,7 +137,7 @@ relation \"nope\" does not exist
   hint: Create it first.
   retry after: 250ms
   outcome: NOT_APPLIED, nothing was changed";
-        assert_eq!(describe(&error, Some("select * from nope")), expected);
+        assert_eq!(describe(&error, Some(Text::alone("select * from nope"))), expected);
     }
 
     #[test]
@@ -130,7 +147,7 @@ relation \"nope\" does not exist
 upstream\\u{1b}[31m gone
   code: UNAVAILABLE
   outcome: UNKNOWN, a change may have been applied or not";
-        assert_eq!(describe(&error, Some("")), expected);
+        assert_eq!(describe(&error, Some(Text::alone(""))), expected);
     }
 
     #[test]
@@ -165,15 +182,15 @@ upstream\\u{1b}[31m gone
             ("select", 4_000_000_000, "  line 1: select\n                ^"),
         ];
         for (sql, position, expected) in cases {
-            assert_eq!(place(sql, position).as_deref(), Some(expected), "{sql:?}");
+            assert_eq!(place(Text::alone(sql), position).as_deref(), Some(expected), "{sql:?}");
         }
-        assert_eq!(place("select", 0), None);
+        assert_eq!(place(Text::alone("select"), 0), None);
     }
 
     #[test]
     fn of_a_long_line_the_part_around_the_error_is_shown() {
         let sql = format!("select {}, oops, {}", "a".repeat(500), "b".repeat(500));
-        let place = place(&sql, 510).unwrap();
+        let place = place(Text::alone(&sql), 510).unwrap();
         let (line, caret) = place.split_once('\n').unwrap();
         assert!(line.starts_with("  line 1: …aaa") && line.ends_with("bbb…"), "{line}");
         assert_eq!(line.chars().nth(caret.chars().count() - 1), Some('o'));

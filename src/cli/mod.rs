@@ -8,6 +8,7 @@ mod config;
 mod console;
 mod failure;
 mod health;
+mod idempotency;
 mod query;
 mod secret;
 mod serve;
@@ -51,6 +52,7 @@ enum Command {
     Secret(secret::Args),
     Query(query::Args),
     Health(health::Args),
+    Idempotency(idempotency::Args),
     Completions(completions::Args),
 }
 
@@ -101,6 +103,7 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> io::Result<Exit> {
         Command::Secret(args) => secret::run(&args, console),
         Command::Query(args) => query::run(args, console),
         Command::Health(args) => health::run(&args, console),
+        Command::Idempotency(args) => idempotency::run(&args, console),
         Command::Completions(args) => completions::run(&args, console),
     }
 }

@@ -6,11 +6,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Exit;
-use super::console::Console;
+use super::console::{Console, one_line};
 use super::settings::{self, Settings};
 use crate::app::App;
-use crate::config::{Config, Host, Target};
-use crate::error::Error;
+use crate::config::{Config, Target, TargetSession};
 use crate::telemetry;
 
 const EXAMPLES: &str = "\
@@ -61,7 +60,7 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
             app.run_until_signal();
             Ok(Exit::Success)
         }
-        Err(error) => console.fail(&cannot_start(&error)),
+        Err(error) => console.fail(&one_line(&error)),
     }
 }
 
@@ -73,22 +72,6 @@ fn exposure(listener: SocketAddr) -> Option<String> {
             "anyone who reaches {listener} may query the databases: callers are not authenticated"
         )
     })
-}
-
-/// One line: what failed, why the system says so, what to do.
-fn cannot_start(error: &Error) -> String {
-    let mut line = error.to_string();
-    if let Some(cause) = std::error::Error::source(error).map(ToString::to_string)
-        && !line.contains(&cause)
-    {
-        // The system's number tells people nothing that its words do not.
-        let words = cause.split(" (os error").next().unwrap_or_default();
-        line = format!("{line}: {words}");
-    }
-    if let Some(hint) = error.hint() {
-        line = format!("{line} ({hint})");
-    }
-    line
 }
 
 /// How this program was started, so that the line to paste starts it, too: `cargo run` puts nothing on
@@ -146,12 +129,13 @@ fn describe(target: &Target) -> String {
             format!("embedded SQLite in {}: not for production", target.path.display())
         }
         Target::Postgres(target) => {
-            let host = match &target.host {
-                Host::Tcp(host) if host.contains(':') => format!("[{host}]"),
-                Host::Tcp(host) => host.clone(),
-                Host::Unix(directory) => directory.display().to_string(),
+            let servers: Vec<_> = target.servers.iter().map(ToString::to_string).collect();
+            let which = match target.session == TargetSession::Any {
+                true => String::new(),
+                false => format!(" ({})", target.session.name()),
             };
-            format!("PostgreSQL {} on {host}:{} as {}", target.dbname, target.port, target.user)
+            let servers = servers.join(", ");
+            format!("PostgreSQL {} on {servers}{which} as {}", target.dbname, target.user)
         }
     }
 }
@@ -160,7 +144,6 @@ fn describe(target: &Target) -> String {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::error::ErrorKind;
 
     #[test]
     fn the_banner_has_lines_to_paste() {
@@ -205,25 +188,16 @@ mod tests {
         let config = config::load_from(&[
             ("databases.main.url", "postgres://me:hunter2@[::1]:5433/shop"),
             ("databases.local.url", "sqlite:local.db"),
+            ("databases.far.url", "postgres://me:hunter2@a,b:5433/shop"),
         ])
         .unwrap();
         assert_eq!(
             describe_databases(&config),
             [
+                "far: PostgreSQL shop on a:5432, b:5433 (read-write) as me",
                 "local: embedded SQLite in local.db: not for production",
                 "main (default): PostgreSQL shop on [::1]:5433 as me",
             ]
-        );
-    }
-
-    #[test]
-    fn a_failed_start_is_one_line() {
-        let error = Error::new(ErrorKind::Internal, "cannot listen on 127.0.0.1:50051")
-            .with_cause(io::Error::from(io::ErrorKind::AddrInUse))
-            .with_hint("Choose another address with --listen.");
-        assert_eq!(
-            cannot_start(&error),
-            "cannot listen on 127.0.0.1:50051: address in use (Choose another address with --listen.)"
         );
     }
 }

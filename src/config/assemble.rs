@@ -12,6 +12,7 @@ use super::reader::{Found, Reader};
 use super::sections::{Grpc, Health, Ops, Shutdown, Stream, Telemetry};
 use super::source::{self, Environment};
 use super::target::{self, Written};
+use super::tree::Leaf;
 
 /// The name of the database that is there without a word of configuration.
 pub(super) const MAIN: &str = "main";
@@ -23,6 +24,8 @@ const BACKSTOP: Duration = Duration::from_secs(5);
 pub(super) struct Named {
     pub(super) databases: BTreeSet<String>,
     pub(super) main: Option<Written>,
+    /// What `DATABASE_URL` says, where it counts.
+    pub(super) url: Option<Leaf>,
     /// There may be others, in a section whose name is misspelt: that some are missed is no news then.
     pub(super) uncertain: bool,
 }
@@ -45,6 +48,7 @@ pub(super) fn config(
     let idempotency = Idempotency {
         table: reader.read(&keys::IDEMPOTENCY_TABLE).value,
         retention: reader.read(&keys::IDEMPOTENCY_RETENTION).value,
+        create_table: reader.read(&keys::IDEMPOTENCY_CREATE_TABLE).value,
     };
     let mut databases = BTreeMap::new();
     let mut main = named.main;
@@ -87,6 +91,7 @@ fn grpc(reader: &mut Reader<'_>, insecure: bool) -> (Grpc, Found<u64>) {
     let request_size = reader.read(&keys::MAX_REQUEST_SIZE).value;
     let response_size = reader.read(&keys::MAX_RESPONSE_SIZE);
     let streams = reader.read(&keys::MAX_CONCURRENT_STREAMS).value;
+    let header_size = reader.read(&keys::MAX_HEADER_SIZE).value;
     let grpc = Grpc {
         listen: listen.value,
         max_request_size: to_usize(request_size),
@@ -95,6 +100,9 @@ fn grpc(reader: &mut Reader<'_>, insecure: bool) -> (Grpc, Found<u64>) {
         max_connections: to_usize(reader.read(&keys::MAX_CONNECTIONS).value),
         keepalive_interval: reader.read(&keys::KEEPALIVE_INTERVAL).value,
         keepalive_timeout: reader.read(&keys::KEEPALIVE_TIMEOUT).value,
+        preface_timeout: reader.read(&keys::PREFACE_TIMEOUT).value,
+        max_connection_age: reader.read(&keys::MAX_CONNECTION_AGE).value,
+        max_header_size: u32::try_from(header_size).unwrap_or(u32::MAX),
         reflection: reader.read(&keys::REFLECTION).value,
         workers: to_nonzero(reader.read_or(&keys::WORKERS, source::cores()).value),
     };
@@ -109,7 +117,11 @@ fn ops(reader: &mut Reader<'_>, grpc: &Grpc) -> Ops {
             listen.problem("grpc.listen is the same address").instead("Choose another port.");
         reader.problems.push(problem);
     }
-    Ops { listen: listen.value }
+    Ops {
+        listen: listen.value,
+        max_connections: to_usize(reader.read(&keys::OPS_MAX_CONNECTIONS).value),
+        header_timeout: reader.read(&keys::OPS_HEADER_TIMEOUT).value,
+    }
 }
 
 fn shutdown(reader: &mut Reader<'_>) -> Shutdown {
@@ -241,6 +253,12 @@ fn pool(reader: &mut Reader<'_>) -> PoolSettings {
         acquire_timeout: reader.read(&keys::ACQUIRE_TIMEOUT).value,
         connect_timeout: reader.read(&keys::CONNECT_TIMEOUT).value,
         max_waiting: to_usize(reader.read(&keys::MAX_WAITING).value),
+        overflow: to_usize(reader.read(&keys::POOL_OVERFLOW).value),
+        idle_timeout: reader.read(&keys::POOL_IDLE_TIMEOUT).value,
+        max_lifetime: reader.read(&keys::MAX_LIFETIME).value,
+        lifetime_jitter: reader.read(&keys::LIFETIME_JITTER).value,
+        validate_after_idle: reader.read(&keys::VALIDATE_AFTER_IDLE).value,
+        leak_threshold: reader.read(&keys::LEAK_THRESHOLD).value,
         warm_up: reader.read(&keys::WARM_UP).value,
         transaction_share: reader.read(&keys::TRANSACTION_SHARE).value,
     }

@@ -1,9 +1,11 @@
 //! `databases.NAME.*`: one database, its pool and its limits.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::origin::Origin;
 use super::secret::Secret;
 
 /// One database.
@@ -76,6 +78,8 @@ pub struct Idempotency {
     pub table: String,
     /// `retention`: how long.
     pub retention: Duration,
+    /// `create_table`: make the table when a database is first reached that needs one.
+    pub create_table: bool,
 }
 
 /// What errors may tell callers.
@@ -90,16 +94,28 @@ pub enum ErrorDetails {
 /// `databases.NAME.pool.*`
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
-    /// `min`: connections opened before the server is ready.
+    /// `min`: connections that are kept open.
     pub min: usize,
-    /// `max`: connections at most.
+    /// `max`: connections at most, but for `overflow`.
     pub max: NonZeroUsize,
+    /// `overflow`: connections beyond `max`, closed when they come back.
+    pub overflow: usize,
     /// `acquire_timeout`: the longest wait for one.
     pub acquire_timeout: Duration,
     /// `connect_timeout`: TCP, TLS, authentication and first checks together.
     pub connect_timeout: Duration,
     /// `max_waiting`: callers that may wait at once.
     pub max_waiting: usize,
+    /// `idle_timeout`: after how long without work a connection over `min` is closed; zero: never.
+    pub idle_timeout: Duration,
+    /// `max_lifetime`: how old a connection gets; zero: as old as it likes.
+    pub max_lifetime: Duration,
+    /// `lifetime_jitter`: by which share of `max_lifetime` it may end earlier.
+    pub lifetime_jitter: f64,
+    /// `validate_after_idle`: after how long without work a connection is asked before it is lent.
+    pub validate_after_idle: Duration,
+    /// `leak_threshold`: after how long a checkout is reported; zero: never.
+    pub leak_threshold: Duration,
     /// `warm_up`: open `min` before readiness.
     pub warm_up: bool,
     /// `transaction_share`: of `max`, held by interactive transactions at most; one connection at least.
@@ -115,23 +131,96 @@ pub enum Target {
     Sqlite(SqliteTarget),
 }
 
-/// A PostgreSQL server, a database on it, and who we are there.
+/// PostgreSQL servers, a database on them, and who we are there.
 #[derive(Debug, Clone)]
 pub struct PostgresTarget {
-    /// The host.
-    pub host: Host,
-    /// The port; also names the socket in a directory.
-    pub port: u16,
+    /// Where it may be, at least one place: tried in this order.
+    pub servers: Vec<Server>,
+    /// `target_session_attrs`: which of them will do. Default: read-write when there are several.
+    pub session: TargetSession,
+    /// `load_balance_hosts`: whether they are tried in random order.
+    pub balance: bool,
     /// The role.
     pub user: String,
-    /// Its password.
-    pub password: Option<Secret>,
     /// The database's name on the server.
     pub dbname: String,
     /// `application_name`, as `pg_stat_activity` shows it.
     pub application_name: String,
     /// `tls.*`
     pub tls: Tls,
+    /// Reads again what is kept in files.
+    pub origin: Origin,
+}
+
+/// One of the places where a database may be.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The host.
+    pub host: Host,
+    /// The port; also names the socket in a directory.
+    pub port: u16,
+    /// The role's password there: the password file may have another for each.
+    pub password: Option<Secret>,
+}
+
+impl Server {
+    /// Whether this is the same place.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        (&self.host, self.port) == (&other.host, other.port)
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Tcp(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
+            Host::Tcp(host) => write!(f, "{host}:{}", self.port),
+            Host::Unix(directory) => write!(f, "{}:{}", directory.display(), self.port),
+        }
+    }
+}
+
+/// Which of several servers will do: libpq's `target_session_attrs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetSession {
+    /// Any.
+    Any,
+    /// One whose sessions may write: no standby, and transactions are not read-only by default.
+    ReadWrite,
+    /// One whose sessions may not.
+    ReadOnly,
+    /// One that is no standby.
+    Primary,
+    /// A standby.
+    Standby,
+    /// A standby, or any when there is none.
+    PreferStandby,
+}
+
+impl TargetSession {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Any,
+        Self::ReadWrite,
+        Self::ReadOnly,
+        Self::Primary,
+        Self::Standby,
+        Self::PreferStandby,
+    ];
+
+    /// As libpq writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::ReadWrite => "read-write",
+            Self::ReadOnly => "read-only",
+            Self::Primary => "primary",
+            Self::Standby => "standby",
+            Self::PreferStandby => "prefer-standby",
+        }
+    }
 }
 
 /// Where a PostgreSQL server listens.
@@ -144,7 +233,7 @@ pub enum Host {
 }
 
 /// `databases.NAME.tls.*`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     /// `tls.mode`
     pub mode: TlsMode,

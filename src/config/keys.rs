@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::database::{ErrorDetails, TlsMode};
 use super::sections::LogFormat;
 use super::shape::{Address, Names, OneOf, Pem, Share, Size, Span, Switch, Text, Url, Whole};
+use super::table::Table;
 
 /// A key: its name, for a database below `databases.NAME.`; how it is written; its default as it is
 /// written, empty when it has none and `auto` when the default depends on other things.
@@ -49,10 +50,20 @@ pub(super) const KEEPALIVE_INTERVAL: Key<Span> =
     key("grpc.keepalive_interval", "20s", span(SECOND, HOUR));
 pub(super) const KEEPALIVE_TIMEOUT: Key<Span> =
     key("grpc.keepalive_timeout", "10s", span(SECOND, HOUR));
+pub(super) const PREFACE_TIMEOUT: Key<Span> =
+    key("grpc.preface_timeout", "10s", span(Duration::from_millis(100), HOUR));
+pub(super) const MAX_CONNECTION_AGE: Key<Span> =
+    key("grpc.max_connection_age", "30m", span(SECOND, DAY));
+pub(super) const MAX_HEADER_SIZE: Key<Size> =
+    key("grpc.max_header_size", "16KiB", Size { min: KIB, max: 1024 * KIB });
 pub(super) const REFLECTION: Key<Switch> = key("grpc.reflection", "true", Switch);
 pub(super) const WORKERS: Key<Whole> = key("grpc.workers", AUTO, Whole { min: 1, max: 256 });
 
 pub(super) const OPS_LISTEN: Key<Address> = key("ops.listen", "127.0.0.1:9464", Address);
+pub(super) const OPS_MAX_CONNECTIONS: Key<Whole> =
+    key("ops.max_connections", "128", Whole { min: 1, max: 65_535 });
+pub(super) const OPS_HEADER_TIMEOUT: Key<Span> =
+    key("ops.header_timeout", "10s", span(Duration::from_millis(100), HOUR));
 
 pub(super) const GRACE: Key<Span> = key("shutdown.grace", "25s", span(Duration::ZERO, HOUR));
 pub(super) const DELAY: Key<Span> = key("shutdown.delay", "0s", span(Duration::ZERO, HOUR));
@@ -60,13 +71,16 @@ pub(super) const DELAY: Key<Span> = key("shutdown.delay", "0s", span(Duration::Z
 pub(super) const STALL_TIMEOUT: Key<Span> =
     key("stream.stall_timeout", "10s", span(Duration::from_millis(100), HOUR));
 
-pub(super) const IDEMPOTENCY_TABLE: Key<Text> =
-    key("idempotency.table", "rowgate_idempotency", Text);
+pub(super) const IDEMPOTENCY_TABLE: Key<Table> =
+    key("idempotency.table", "rowgate_idempotency", Table);
 pub(super) const IDEMPOTENCY_RETENTION: Key<Span> = key(
     "idempotency.retention",
     "24h",
     span(Duration::from_secs(60), Duration::from_secs(366 * 24 * 3600)),
 );
+
+pub(super) const IDEMPOTENCY_CREATE_TABLE: Key<Switch> =
+    key("idempotency.create_table", "false", Switch);
 
 pub(super) const HEALTH_INTERVAL: Key<Span> =
     key("health.interval", "5s", span(Duration::from_millis(100), HOUR));
@@ -131,6 +145,17 @@ pub(super) const CONNECT_TIMEOUT: Key<Span> =
     key("pool.connect_timeout", "5s", span(Duration::from_millis(10), HOUR));
 pub(super) const MAX_WAITING: Key<Whole> =
     key("pool.max_waiting", "1000", Whole { min: 0, max: 1_000_000 });
+pub(super) const POOL_OVERFLOW: Key<Whole> =
+    key("pool.overflow", "0", Whole { min: 0, max: 10_000 });
+pub(super) const POOL_IDLE_TIMEOUT: Key<Span> =
+    key("pool.idle_timeout", "1m", span(Duration::ZERO, DAY));
+pub(super) const MAX_LIFETIME: Key<Span> =
+    key("pool.max_lifetime", "1h", span(Duration::ZERO, LONGEST_TIMEOUT));
+pub(super) const LIFETIME_JITTER: Key<Share> = key("pool.lifetime_jitter", "0.1", Share);
+pub(super) const VALIDATE_AFTER_IDLE: Key<Span> =
+    key("pool.validate_after_idle", "5s", span(Duration::ZERO, DAY));
+pub(super) const LEAK_THRESHOLD: Key<Span> =
+    key("pool.leak_threshold", "1m", span(Duration::ZERO, DAY));
 pub(super) const WARM_UP: Key<Switch> = key("pool.warm_up", "true", Switch);
 pub(super) const TRANSACTION_SHARE: Key<Share> = key("pool.transaction_share", "0.8", Share);
 
@@ -157,14 +182,20 @@ pub(super) const GLOBAL: &[&str] = &[
     MAX_CONNECTIONS.name,
     KEEPALIVE_INTERVAL.name,
     KEEPALIVE_TIMEOUT.name,
+    PREFACE_TIMEOUT.name,
+    MAX_CONNECTION_AGE.name,
+    MAX_HEADER_SIZE.name,
     REFLECTION.name,
     WORKERS.name,
     OPS_LISTEN.name,
+    OPS_MAX_CONNECTIONS.name,
+    OPS_HEADER_TIMEOUT.name,
     GRACE.name,
     DELAY.name,
     STALL_TIMEOUT.name,
     IDEMPOTENCY_TABLE.name,
     IDEMPOTENCY_RETENTION.name,
+    IDEMPOTENCY_CREATE_TABLE.name,
     HEALTH_INTERVAL.name,
     HEALTH_TIMEOUT.name,
     HEALTH_REQUIRE.name,
@@ -196,6 +227,12 @@ pub(super) const DATABASE: &[&str] = &[
     ACQUIRE_TIMEOUT.name,
     CONNECT_TIMEOUT.name,
     MAX_WAITING.name,
+    POOL_OVERFLOW.name,
+    POOL_IDLE_TIMEOUT.name,
+    MAX_LIFETIME.name,
+    LIFETIME_JITTER.name,
+    VALIDATE_AFTER_IDLE.name,
+    LEAK_THRESHOLD.name,
     WARM_UP.name,
     TRANSACTION_SHARE.name,
     MAX_ATTEMPTS.name,

@@ -11,7 +11,8 @@ use super::url::{self, PostgresUrl};
 const NAMING: [&str; 5] = ["PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"];
 
 /// The variables that are heeded when there is.
-const REFINING: [&str; 3] = ["PGSSLMODE", "PGSSLROOTCERT", "PGAPPNAME"];
+const REFINING: [&str; 5] =
+    ["PGSSLMODE", "PGSSLROOTCERT", "PGAPPNAME", "PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS"];
 
 /// The database that the `PG*` variables define, and their names. `None` when they define none.
 pub(super) fn from_variables(
@@ -24,12 +25,8 @@ pub(super) fn from_variables(
     }
     let names: Vec<_> = NAMING.into_iter().chain(REFINING).filter(set).collect();
     let text = |name: &str| environment.get(name).map(str::to_owned);
-    let mut refuse = |name: &str, refusal: Refusal| {
-        let problem = refusal.of(name).value(text(name).unwrap_or_default());
-        problems.push(problem.origin("environment"));
-    };
     let mut found = PostgresUrl {
-        host: text("PGHOST"),
+        hosts: environment.get("PGHOST").map(url::hosts).unwrap_or_default(),
         user: text("PGUSER"),
         password: text("PGPASSWORD").map(Secret::new),
         dbname: text("PGDATABASE"),
@@ -37,18 +34,39 @@ pub(super) fn from_variables(
         sslrootcert: text("PGSSLROOTCERT"),
         ..PostgresUrl::default()
     };
-    if found.host.as_deref().is_some_and(|host| host.contains(',')) {
-        refuse("PGHOST", url::several_hosts());
-    }
-    match environment.get("PGPORT").map(url::port).transpose() {
-        Ok(port) => found.port = port,
-        Err(refusal) => refuse("PGPORT", refusal),
-    }
-    match environment.get("PGSSLMODE").map(url::tls_mode).transpose() {
-        Ok(mode) => found.sslmode = mode,
-        Err(refusal) => refuse("PGSSLMODE", refusal),
+    let mut variables = Variables { environment, problems };
+    found.ports = variables.read("PGPORT", url::ports).unwrap_or_default();
+    found.sslmode = variables.read("PGSSLMODE", url::tls_mode);
+    found.session = variables.read("PGTARGETSESSIONATTRS", url::session);
+    found.balance = variables.read("PGLOADBALANCEHOSTS", url::balance);
+    if let Err(refusal) = found.places() {
+        variables.refuse("PGPORT", refusal);
+        found.ports.clear();
     }
     Some((found, names.join(", ")))
+}
+
+/// Variables that are not just text.
+struct Variables<'a> {
+    environment: &'a Environment,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Variables<'_> {
+    fn read<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Refusal>) -> Option<T> {
+        match self.environment.get(name).map(parse)? {
+            Ok(value) => Some(value),
+            Err(refusal) => {
+                self.refuse(name, refusal);
+                None
+            }
+        }
+    }
+
+    fn refuse(&mut self, name: &str, refusal: Refusal) {
+        let value = self.environment.get(name).unwrap_or_default();
+        self.problems.push(refusal.of(name).value(value).origin("environment"));
+    }
 }
 
 /// What a line of the password file must match.

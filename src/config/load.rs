@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::assemble::{self, MAIN, Named};
 use super::keys::{DATABASE, DATABASES, GLOBAL, URL};
 use super::libpq;
+use super::origin::{self, Leaves};
 use super::problem::{Problem, Problems};
 use super::reader::Reader;
 use super::reference::{FILE_SUFFIX, Resolver};
@@ -26,14 +27,20 @@ pub(super) fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     // Without one of them the rest means something else, and its problems would mislead.
     Problems::check(std::mem::take(&mut problems))?;
     // References are followed only where they count: a lower layer's may exist on another machine.
-    let merged = merge(layers, &mut problems).into_iter();
-    let mut entries: Entries = merged
-        .map(|(path, (leaf, is_file))| match is_file {
-            true => (path, resolver.resolve_file(leaf, &mut problems)),
-            false => (path, resolver.resolve(leaf, &mut problems)),
+    let mut leaves = merge(layers, &mut problems);
+    let mut entries: Entries = leaves
+        .iter()
+        .map(|(path, (leaf, is_file))| {
+            let entry = resolver.resolve_either(leaf.clone(), *is_file, &mut problems);
+            (path.clone(), entry)
         })
         .collect();
-    let named = named(&mut entries, environment, &resolver, &mut problems);
+    let named = named(&entries, environment, &mut problems);
+    if let Some(leaf) = &named.url {
+        let entry = resolver.resolve(leaf.clone(), &mut problems);
+        entries.insert(leaf.path.clone(), entry);
+        leaves.insert(leaf.path.clone(), (leaf.clone(), false));
+    }
     problems.extend(unknown::problems(&entries, &named.databases));
     let mut reader = Reader::new(&entries);
     reader.warnings.extend(near_misses(environment));
@@ -43,13 +50,14 @@ pub(super) fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     settings.sort_by(|one, other| place(&one.key).cmp(&place(&other.key)));
     problems.extend(reader.problems);
     Problems::check(problems)?;
-    let config = config.expect("a configuration is whole when no problem says otherwise");
+    let mut config = config.expect("a configuration is whole when no problem says otherwise");
+    origin::attach(&mut config, &leaves, environment);
     Ok(Loaded { config, settings, warnings })
 }
 
 /// What the uppermost layer says of each key, and whether it says so as `KEY_FILE`.
-fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> BTreeMap<Path, (Leaf, bool)> {
-    let mut merged = BTreeMap::new();
+fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Leaves {
+    let mut merged = Leaves::new();
     for layer in layers {
         // Of this layer, whether each key was given as a file.
         let mut seen = BTreeMap::new();
@@ -87,12 +95,7 @@ fn strip_file_suffix(path: &mut Path) -> bool {
 
 /// Which databases there are; a URL or variables of the surroundings name `main` when nothing else
 /// names any.
-fn named(
-    entries: &mut Entries,
-    environment: &Environment,
-    resolver: &Resolver<'_>,
-    problems: &mut Vec<Problem>,
-) -> Named {
+fn named(entries: &Entries, environment: &Environment, problems: &mut Vec<Problem>) -> Named {
     let mut databases = BTreeSet::new();
     for (path, entry) in entries.iter() {
         let (Some(section), Some(name)) = (path.first(), path.get(1)) else { continue };
@@ -105,20 +108,19 @@ fn named(
         let problem = Problem::new(format!("{DATABASES}.{name}"), why).origin(&entry.origin);
         problems.push(problem.instead(instead));
     }
-    let url = main_url();
-    let mut main = None;
-    if (databases.is_empty() || databases.contains(MAIN)) && !entries.contains_key(&url) {
+    let path = main_url();
+    let (mut main, mut url) = (None, None);
+    if (databases.is_empty() || databases.contains(MAIN)) && !entries.contains_key(&path) {
         databases.insert(MAIN.to_owned());
         if let Some(text) = environment.variables.get(DATABASE_URL) {
             let raw = Raw::Text(text.clone());
-            let leaf = Leaf { path: url.clone(), raw, origin: DATABASE_URL.to_owned() };
-            entries.insert(url, resolver.resolve(leaf, problems));
+            url = Some(Leaf { path, raw, origin: DATABASE_URL.to_owned() });
         } else {
             let variables = libpq::from_variables(environment, problems);
             main = Some(variables.map_or_else(Written::by_default, Written::by_variables));
         }
     }
-    Named { databases, main, uncertain: unknown::hides_databases(entries) }
+    Named { databases, main, url, uncertain: unknown::hides_databases(entries) }
 }
 
 /// A key's place in the documentation: keys are read in the order of what depends on what.
@@ -178,8 +180,8 @@ mod tests {
     use super::*;
     use crate::config::secret::{Keyring, keygen};
     use crate::config::{
-        Config, Flag, Host, PostgresTarget, Secret, Setting, Target, TlsMode, example, load_from,
-        tree,
+        Config, Flag, Host, PostgresTarget, Secret, Setting, Target, TargetSession, TlsMode,
+        example, load_from, tree,
     };
 
     /// A directory with a rowgate.toml.
@@ -436,7 +438,10 @@ mod tests {
         ));
         let variables = [("ROWGATE_SECRET_KEY", key.as_str()), ("FILTER", "hunter2")];
         let loaded = place.load(&variables).unwrap();
-        assert_eq!(postgres(&loaded.config).password.as_ref().unwrap().expose(), "hunter2");
+        assert_eq!(
+            postgres(&loaded.config).servers[0].password.as_ref().unwrap().expose(),
+            "hunter2"
+        );
         let shown =
             format!("{:?} {:?} {:?}", loaded.settings, loaded.warnings, loaded.config.databases);
         assert!(!shown.contains("hunter2") && !shown.contains(&key), "{shown}");
@@ -488,22 +493,23 @@ mod tests {
         let loaded = place.load(&[&[url], &libpq[..]].concat()).unwrap();
         let target = postgres(&loaded.config);
         assert_eq!(
-            (target.user.as_str(), target.dbname.as_str(), target.port),
+            (target.user.as_str(), target.dbname.as_str(), target.servers[0].port),
             ("me", "shop", 5432)
         );
-        assert_eq!((&target.host, target.tls.mode), (&Host::Tcp("::1".into()), TlsMode::Disable));
-        assert_eq!(target.password, None);
+        assert_eq!(target.servers[0].host, Host::Tcp("::1".into()));
+        assert_eq!((target.session, target.tls.mode), (TargetSession::Any, TlsMode::Disable));
+        assert_eq!(target.servers[0].password, None);
         assert_eq!(setting(&loaded, "databases.main.url").1, "DATABASE_URL");
 
         let loaded = place.load(&libpq).unwrap();
         let target = postgres(&loaded.config);
         assert_eq!(
-            (target.user.as_str(), target.dbname.as_str(), target.port),
+            (target.user.as_str(), target.dbname.as_str(), target.servers[0].port),
             ("you", "orders", 5433)
         );
         assert_eq!(target.tls.mode, TlsMode::Require);
         assert_eq!(target.application_name, "shop");
-        assert_eq!(target.password.as_ref().map(Secret::expose), Some("p@ss"));
+        assert_eq!(target.servers[0].password.as_ref().map(Secret::expose), Some("p@ss"));
         let (shown, origin) = setting(&loaded, "databases.main.url");
         assert_eq!(shown, "\"postgres://you:******@db:5433/orders\"");
         assert_eq!(origin, "PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, PGAPPNAME");
@@ -534,17 +540,55 @@ mod tests {
         let loaded = place.load(&pairs("postgres://db")).unwrap();
         let target = postgres(&loaded.config);
         assert_eq!((target.user.as_str(), target.dbname.as_str()), ("operator", "operator"));
-        assert_eq!((target.port, target.tls.mode), (5432, TlsMode::VerifyFull));
+        assert_eq!((target.servers[0].port, target.tls.mode), (5432, TlsMode::VerifyFull));
         assert_eq!(target.application_name, "rowgate");
         let loaded = place.load(&[("DATABASE_URL", "postgres://db"), ("PGUSER", "me")]).unwrap();
         assert_eq!(postgres(&loaded.config).user, "me");
         let loaded = place.load(&pairs("postgres:///d?host=/tmp&sslmode=require")).unwrap();
         let target = postgres(&loaded.config);
-        assert_eq!((&target.host, target.tls.mode), (&Host::Unix("/tmp".into()), TlsMode::Disable));
+        assert_eq!(target.servers[0].host, Host::Unix("/tmp".into()));
+        assert_eq!(target.tls.mode, TlsMode::Disable);
         let loaded = place.load(&pairs("postgres:///d")).unwrap();
-        assert_eq!(postgres(&loaded.config).host, Host::Tcp("localhost".into()));
+        assert_eq!(postgres(&loaded.config).servers[0].host, Host::Tcp("localhost".into()));
         let error = load(&Inputs::new(Environment::of(&pairs("postgres://db/x")))).unwrap_err();
         assert!(error.to_string().contains("names no user"), "{error}");
+    }
+
+    #[test]
+    fn several_servers_are_asked_for_one_that_writes_unless_told_otherwise() {
+        let place = Place::new("");
+        let main = |variables: &[(&str, &str)]| {
+            let loaded = place.load(variables).unwrap();
+            let target = postgres(&loaded.config);
+            let servers: Vec<_> = target.servers.iter().map(ToString::to_string).collect();
+            let shown = setting(&loaded, "databases.main.url").0.to_owned();
+            (servers.join(" "), target.session, target.tls.mode, shown)
+        };
+        let url = "postgres://me:hunter2@localhost,[::1]:5433/shop";
+        let (servers, session, tls, shown) = main(&[("DATABASE_URL", url)]);
+        assert_eq!(servers, "localhost:5432 [::1]:5433");
+        assert_eq!((session, tls), (TargetSession::ReadWrite, TlsMode::Disable));
+        assert_eq!(shown, "\"postgres://me:******@localhost,[::1]:5433/shop\"");
+        let url = "postgres://me@localhost,db/shop?target_session_attrs=any";
+        let (_, session, tls, _) = main(&[("DATABASE_URL", url)]);
+        assert_eq!((session, tls), (TargetSession::Any, TlsMode::VerifyFull), "one is elsewhere");
+        let variables = [
+            ("PGHOST", "a,/tmp,::1"),
+            ("PGPORT", "1,,3"),
+            ("PGUSER", "me"),
+            ("PGTARGETSESSIONATTRS", "prefer-standby"),
+            ("PGLOADBALANCEHOSTS", "random"),
+        ];
+        let (servers, session, _, shown) = main(&variables);
+        assert_eq!(servers, "a:1 /tmp:5432 [::1]:3");
+        assert_eq!(session, TargetSession::PreferStandby);
+        let query = "target_session_attrs=prefer-standby&load_balance_hosts=random";
+        assert_eq!(shown, format!("\"postgres://me@a:1,%2Ftmp,[::1]:3/?{query}\""));
+        assert_eq!(main(&[("DATABASE_URL", shown.trim_matches('"'))]).0, servers);
+        let problems = place.problems(&[("PGHOST", "a,b"), ("PGPORT", "1,2,3")]);
+        assert_eq!(keys_of(&problems), ["PGPORT"]);
+        let problems = place.problems(&[("PGHOST", "a"), ("PGTARGETSESSIONATTRS", "master")]);
+        assert_eq!(keys_of(&problems), ["PGTARGETSESSIONATTRS"]);
     }
 
     #[test]
@@ -559,11 +603,11 @@ mod tests {
             ("PGPASSFILE", path.to_str().unwrap()),
         ];
         let loaded = place.load(&variables).unwrap();
-        let password = postgres(&loaded.config).password.as_ref().map(Secret::expose);
+        let password = postgres(&loaded.config).servers[0].password.as_ref().map(Secret::expose);
         assert_eq!((password, loaded.warnings.len()), (Some("s3cret"), 0));
         mode(0o644);
         let loaded = place.load(&variables).unwrap();
-        assert_eq!(postgres(&loaded.config).password, None);
+        assert_eq!(postgres(&loaded.config).servers[0].password, None);
         assert!(loaded.warnings[0].contains("chmod 600"), "{:?}", loaded.warnings);
     }
 

@@ -8,6 +8,7 @@ mod database;
 mod keys;
 mod libpq;
 mod load;
+mod origin;
 mod problem;
 mod reader;
 mod reference;
@@ -15,6 +16,7 @@ pub mod secret;
 mod sections;
 mod shape;
 mod source;
+mod table;
 mod target;
 mod tree;
 mod unknown;
@@ -24,12 +26,13 @@ use std::collections::BTreeMap;
 
 pub use database::{
     Database, ErrorDetails, Host, Idempotency, PemFile, PoolSettings, PostgresTarget,
-    RetrySettings, SqliteTarget, Target, Tls, TlsMode, TransactionSettings,
+    RetrySettings, Server, SqliteTarget, Target, TargetSession, Tls, TlsMode, TransactionSettings,
 };
+pub use origin::Origin;
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
 pub use sections::{Grpc, Health, LogFormat, Ops, Shutdown, Stream, Telemetry};
-pub use source::{Environment, Flag, Inputs};
+pub use source::{Environment, Flag, Inputs, Planted};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]

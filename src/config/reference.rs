@@ -28,6 +28,16 @@ impl<'a> Resolver<'a> {
         Self { environment, ring: OnceCell::new() }
     }
 
+    /// What a leaf stands for that may be a `KEY_FILE`.
+    pub(super) fn resolve_either(
+        &self,
+        leaf: Leaf,
+        is_file: bool,
+        problems: &mut Vec<Problem>,
+    ) -> Entry {
+        if is_file { self.resolve_file(leaf, problems) } else { self.resolve(leaf, problems) }
+    }
+
     /// What a leaf stands for. A problem leaves [`Raw::Broken`].
     pub(super) fn resolve(&self, leaf: Leaf, problems: &mut Vec<Problem>) -> Entry {
         let is_url = leaf.path.last().is_some_and(|key| key == "url");

@@ -21,6 +21,12 @@ pub struct Grpc {
     pub keepalive_interval: Duration,
     /// `grpc.keepalive_timeout`
     pub keepalive_timeout: Duration,
+    /// `grpc.preface_timeout`: for the first bytes of a connection.
+    pub preface_timeout: Duration,
+    /// `grpc.max_connection_age`: after it, give or take a tenth, a client is told to connect anew.
+    pub max_connection_age: Duration,
+    /// `grpc.max_header_size`: of one request, in bytes.
+    pub max_header_size: u32,
     /// `grpc.reflection`
     pub reflection: bool,
     /// `grpc.workers`: single-threaded runtimes.
@@ -32,6 +38,10 @@ pub struct Grpc {
 pub struct Ops {
     /// `ops.listen`
     pub listen: SocketAddr,
+    /// `ops.max_connections`
+    pub max_connections: usize,
+    /// `ops.header_timeout`: for the head of a request, from when one may be sent.
+    pub header_timeout: Duration,
 }
 
 /// `shutdown.*`

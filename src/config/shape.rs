@@ -356,7 +356,7 @@ impl Shape for Pem {
     }
 }
 
-fn text<'a>(raw: &'a Raw, what: &str) -> Result<&'a str, Refusal> {
+pub(super) fn text<'a>(raw: &'a Raw, what: &str) -> Result<&'a str, Refusal> {
     match raw {
         Raw::Text(text) => Ok(text),
         Raw::Number(_) | Raw::Switch(_) | Raw::List(_) | Raw::Nothing | Raw::Broken => {

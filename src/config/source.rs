@@ -111,6 +111,49 @@ impl std::fmt::Debug for Environment {
     }
 }
 
+/// Defects that the tests' own checkers are checked with: each must make a run under faults fail. They
+/// exist in builds with debug assertions only, where the variable `ROWGATE_PLANTED_BUG` names one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Planted {
+    /// A commit that turned out to be a rollback is taken for one.
+    IgnoredTag,
+    /// What may have been applied is repeated.
+    RepeatedDoubt,
+    /// A connection goes back to the pool with its transaction open.
+    RecycledTransaction,
+    /// A connection is used again before the server has acted on the cancel that was sent to it.
+    UnawaitedCancel,
+    /// A connection goes back to the pool as its caller left the session.
+    KeptSession,
+}
+
+impl Planted {
+    /// Never, in a release.
+    #[must_use]
+    #[cfg(not(debug_assertions))]
+    pub const fn is_there(self) -> bool {
+        false
+    }
+
+    /// Whether the environment asks for it.
+    #[must_use]
+    #[cfg(debug_assertions)]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the place where the environment is read"
+    )]
+    pub fn is_there(self) -> bool {
+        let name = match self {
+            Self::IgnoredTag => "ignored-tag",
+            Self::RepeatedDoubt => "repeated-doubt",
+            Self::RecycledTransaction => "recycled-transaction",
+            Self::UnawaitedCancel => "unawaited-cancel",
+            Self::KeptSession => "kept-session",
+        };
+        std::env::var_os("ROWGATE_PLANTED_BUG").is_some_and(|planted| planted == name)
+    }
+}
+
 /// One layer: its leaves override those of the layers before it.
 pub(super) type Layer = Vec<Leaf>;
 

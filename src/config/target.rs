@@ -3,16 +3,19 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::database::{Host, PemFile, PostgresTarget, SqliteTarget, Target, Tls, TlsMode};
+use super::database::{
+    Host, PemFile, PostgresTarget, Server, SqliteTarget, Target, TargetSession, Tls, TlsMode,
+};
 use super::keys::{self, TLS_CA, TLS_CERT, TLS_KEY, TLS_MODE, TLS_MODES, URL};
 use super::libpq::{self, Login};
+use super::origin::Origin;
 use super::problem::Problem;
 use super::reader::{Found, Reader};
 use super::secret::Secret;
 use super::shape::{OneOf, Pem, Shape as _, Url};
 use super::source::Environment;
 use super::tree::{Raw, quote};
-use super::url::{self, DatabaseUrl, PostgresUrl};
+use super::url::{self, DatabaseUrl, Place, PostgresUrl};
 
 const DEFAULT_PORT: u16 = 5432;
 const DEFAULT_APPLICATION: &str = "rowgate";
@@ -98,14 +101,27 @@ fn describe(url: &PostgresUrl) -> String {
         Some(_) => format!("{user}:******@"),
         None => format!("{user}@"),
     });
-    let port = url.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let (host, query) = match url.host.as_deref() {
-        Some(socket) if socket.starts_with('/') => (String::new(), format!("?host={socket}")),
-        Some(address) if address.contains(':') => (format!("[{address}]"), String::new()),
-        host => (host.unwrap_or_default().to_owned(), String::new()),
+    let places = url.places().unwrap_or_default();
+    let place = |(host, port): &Place<'_>| {
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        match host.unwrap_or_default() {
+            address if address.contains(':') => format!("[{address}]{port}"),
+            host => format!("{}{port}", host.replace('/', "%2F")),
+        }
     };
+    let (hosts, socket) = match &places[..] {
+        [(Some(socket), port)] if socket.starts_with('/') => {
+            (place(&(None, *port)), Some(format!("host={socket}")))
+        }
+        places => (places.iter().map(place).collect::<Vec<_>>().join(","), None),
+    };
+    let session = url.session.map(|session| format!("target_session_attrs={}", session.name()));
+    let balance = url.balance.filter(|balance| *balance);
+    let balance = balance.map(|_random| "load_balance_hosts=random".to_owned());
+    let query: Vec<_> = [socket, session, balance].into_iter().flatten().collect();
+    let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
     let dbname = url.dbname.as_deref().unwrap_or_default();
-    format!("postgres://{}{host}{port}/{dbname}{query}", user.unwrap_or_default())
+    format!("postgres://{}{hosts}/{dbname}{query}", user.unwrap_or_default())
 }
 
 fn complete(
@@ -114,18 +130,18 @@ fn complete(
     url: PostgresUrl,
     tls: TlsKeys,
 ) -> Option<Target> {
-    let sockets = environment.socket_directory.as_ref();
-    let is_default_socket = match url.host.as_deref() {
-        None => sockets.is_some(),
-        Some(host) => sockets.is_some_and(|directory| directory.as_os_str() == host),
-    };
-    let host = match (url.host.clone(), sockets) {
-        (Some(host), _) if host.starts_with('/') => Host::Unix(PathBuf::from(host)),
-        (Some(host), _) => Host::Tcp(host),
-        (None, Some(directory)) => Host::Unix(directory.clone()),
-        (None, None) => Host::Tcp("localhost".to_owned()),
-    };
-    let tls = tls.complete(reader, &url, &host);
+    let places = url.places().expect("a URL whose places do not fit each other is refused before");
+    let mut servers: Vec<_> = places
+        .into_iter()
+        .map(|(host, port)| Server {
+            host: complete_host(environment, host),
+            port: port.unwrap_or(DEFAULT_PORT),
+            password: url.password.clone(),
+        })
+        .collect();
+    let tls = tls.complete(reader, &url, &servers);
+    // libpq's own default suits who reads: a pool that everyone writes through wants the primary.
+    let several = if servers.len() > 1 { TargetSession::ReadWrite } else { TargetSession::Any };
     let user = url.user.or_else(|| environment.get("PGUSER").map(str::to_owned));
     let Some(user) = user.or_else(|| environment.user.clone()) else {
         let problem = Problem::new(reader.full(&URL), "the URL names no user")
@@ -133,20 +149,37 @@ fn complete(
         reader.problems.push(problem);
         return None;
     };
-    let port = url.port.unwrap_or(DEFAULT_PORT);
     let dbname = url.dbname.unwrap_or_else(|| user.clone());
-    let password = url.password.or_else(|| {
-        let host = match &host {
-            Host::Unix(_) if is_default_socket => "localhost",
+    for server in servers.iter_mut().filter(|server| server.password.is_none()) {
+        let host = match &server.host {
+            Host::Unix(directory) if Some(directory) == environment.socket_directory.as_ref() => {
+                "localhost"
+            }
             Host::Unix(directory) => directory.to_str().unwrap_or_default(),
             Host::Tcp(host) => host,
         };
-        let login = Login { host, port, dbname: &dbname, user: &user };
-        stored_password(reader, environment, &login)
-    });
-    let application_name = url.application_name.unwrap_or_else(|| DEFAULT_APPLICATION.to_owned());
-    let target = PostgresTarget { host, port, user, password, dbname, application_name, tls };
-    Some(Target::Postgres(Box::new(target)))
+        let login = Login { host, port: server.port, dbname: &dbname, user: &user };
+        server.password = stored_password(reader, environment, &login);
+    }
+    Some(Target::Postgres(Box::new(PostgresTarget {
+        servers,
+        session: url.session.unwrap_or(several),
+        balance: url.balance.unwrap_or_default(),
+        user,
+        dbname,
+        application_name: url.application_name.unwrap_or_else(|| DEFAULT_APPLICATION.to_owned()),
+        tls,
+        origin: Origin::default(),
+    })))
+}
+
+fn complete_host(environment: &Environment, host: Option<&str>) -> Host {
+    match (host, &environment.socket_directory) {
+        (Some(host), _) if host.starts_with('/') => Host::Unix(PathBuf::from(host)),
+        (Some(host), _) => Host::Tcp(host.to_owned()),
+        (None, Some(directory)) => Host::Unix(directory.clone()),
+        (None, None) => Host::Tcp("localhost".to_owned()),
+    }
 }
 
 fn stored_password(
@@ -193,7 +226,7 @@ impl TlsKeys {
         reader.problems.extend(files.map(|found| refuse(&|why| found.problem(why))));
     }
 
-    fn complete(self, reader: &mut Reader<'_>, url: &PostgresUrl, host: &Host) -> Tls {
+    fn complete(self, reader: &mut Reader<'_>, url: &PostgresUrl, servers: &[Server]) -> Tls {
         // libpq's word for the certificates that the system trusts, which are used anyway.
         let rootcert = url.sslrootcert.as_deref().filter(|path| *path != "system");
         let ca = merge_file(reader, self.ca, rootcert, &TLS_CA);
@@ -201,18 +234,19 @@ impl TlsKeys {
         let key = merge_file(reader, self.key, url.sslkey.as_deref(), &TLS_KEY);
         let mode = merge_mode(reader, self.mode, url.sslmode);
         let wanted = ca.is_some() || cert.is_some();
-        let (mode, origin) = match (host, mode) {
+        let is_tcp = |server: &Server| matches!(server.host, Host::Tcp(_));
+        let is_tcp = servers.iter().any(is_tcp);
+        let (mode, origin) = match mode {
             // As in libpq: nothing leaves the machine.
-            (Host::Unix(_), _) => (TlsMode::Disable, None),
-            (Host::Tcp(_), Some((mode, origin))) => (mode, Some(origin)),
-            (Host::Tcp(host), None) if is_loopback(host) && !wanted => (TlsMode::Disable, None),
-            (Host::Tcp(_), None) => (TlsMode::VerifyFull, None),
+            _ if !is_tcp => (TlsMode::Disable, None),
+            Some((mode, origin)) => (mode, Some(origin)),
+            None if servers.iter().all(is_here) && !wanted => (TlsMode::Disable, None),
+            None => (TlsMode::VerifyFull, None),
         };
         reader.note(reader.full(&TLS_MODE), OneOf(TLS_MODES).show(&Some(mode)), origin);
         note_file(reader, &TLS_CA, ca.as_ref());
         note_file(reader, &TLS_CERT, cert.as_ref());
         note_file(reader, &TLS_KEY, key.as_ref());
-        let is_tcp = matches!(host, Host::Tcp(_));
         if is_tcp {
             check_files(reader, mode, [ca.as_ref(), cert.as_ref(), key.as_ref()]);
         }
@@ -306,7 +340,13 @@ fn note_file(reader: &mut Reader<'_>, key: &keys::Key<Pem>, found: Option<&Found
     reader.note(reader.full(key), shown, found.and_then(|found| found.origin.clone()));
 }
 
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+/// Whether a server is on this machine.
+fn is_here(server: &Server) -> bool {
+    match &server.host {
+        Host::Unix(_) => true,
+        Host::Tcp(host) => {
+            host.eq_ignore_ascii_case("localhost")
+                || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+    }
 }

@@ -41,6 +41,7 @@ impl Raw {
 pub(super) type Path = Vec<String>;
 
 /// A value, its place and where it was written.
+#[derive(Clone)]
 pub(super) struct Leaf {
     pub(super) path: Path,
     pub(super) raw: Raw,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-use super::database::TlsMode;
+use super::database::{TargetSession, TlsMode};
 use super::problem::Refusal;
 use super::secret::Secret;
 use super::shape::MASK;
@@ -22,8 +22,12 @@ pub(super) enum DatabaseUrl {
 /// What a PostgreSQL URL names, or the `PG*` variables; everything may be missing.
 #[derive(Default)]
 pub(super) struct PostgresUrl {
-    pub(super) host: Option<String>,
-    pub(super) port: Option<u16>,
+    /// Empty: none is named; `None` among others is the default one.
+    pub(super) hosts: Vec<Option<String>>,
+    /// None, one for all hosts, or one for each.
+    pub(super) ports: Vec<Option<u16>>,
+    pub(super) session: Option<TargetSession>,
+    pub(super) balance: Option<bool>,
     pub(super) user: Option<String>,
     pub(super) password: Option<Secret>,
     pub(super) dbname: Option<String>,
@@ -36,16 +40,18 @@ pub(super) struct PostgresUrl {
 
 const FORMS: &str = "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE or sqlite:PATH.";
 
-const PARAMETERS: [&str; 10] = [
+const PARAMETERS: [&str; 12] = [
     "application_name",
     "dbname",
     "host",
+    "load_balance_hosts",
     "password",
     "port",
     "sslcert",
     "sslkey",
     "sslmode",
     "sslrootcert",
+    "target_session_attrs",
     "user",
 ];
 
@@ -142,7 +148,7 @@ fn parse_postgres(rest: &str) -> Result<PostgresUrl, Vec<Refusal>> {
         )]);
     }
     refusals.extend(user.and_then(|user| set_user(&mut url, user).err()));
-    refusals.extend(set_host(&mut url, hosts).err());
+    refusals.extend(set_hosts(&mut url, hosts).err());
     let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
     if tail.contains('#') {
         refusals.push(Refusal::new("this URL holds a #").instead("Write %23 for it."));
@@ -154,6 +160,9 @@ fn parse_postgres(rest: &str) -> Result<PostgresUrl, Vec<Refusal>> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         refusals.extend(set_parameter(&mut url, name, value).err());
+    }
+    if refusals.is_empty() {
+        refusals.extend(url.places().err());
     }
     if refusals.is_empty() { Ok(url) } else { Err(refusals) }
 }
@@ -169,31 +178,86 @@ fn set_user(url: &mut PostgresUrl, user: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn set_host(url: &mut PostgresUrl, hosts: &str) -> Result<(), Refusal> {
-    let (host, port) = match hosts.strip_prefix('[') {
+fn set_hosts(url: &mut PostgresUrl, authority: &str) -> Result<(), Refusal> {
+    if authority.is_empty() {
+        return Ok(());
+    }
+    for place in authority.split(',') {
+        let (host, port) = split_place(place)?;
+        url.hosts.push(Some(decode(host, "the host")?).filter(|host| !host.is_empty()));
+        url.ports.push(if port.is_empty() { None } else { Some(self::port(port)?) });
+    }
+    Ok(())
+}
+
+/// A host and its port, which may be empty.
+fn split_place(place: &str) -> Result<(&str, &str), Refusal> {
+    let (host, port) = match place.strip_prefix('[') {
         Some(bracketed) => {
             let (address, after) = bracketed.split_once(']').ok_or_else(|| {
                 Refusal::new("the URL's host starts with [ but has no ]").instead("Write [::1].")
             })?;
             (address, after.strip_prefix(':').unwrap_or(after))
         }
-        None => hosts.rsplit_once(':').unwrap_or((hosts, "")),
+        None => place.rsplit_once(':').unwrap_or((place, "")),
     };
-    if hosts.contains(',') {
-        return Err(several_hosts());
-    }
     if host.contains(':') && host.parse::<Ipv6Addr>().is_err() {
         return Err(Refusal::new("the URL's host holds a : but is no IPv6 address")
             .instead("Write HOST:PORT, or [ADDRESS]:PORT for IPv6."));
     }
-    url.host = Some(decode(host, "the host")?).filter(|host| !host.is_empty());
-    url.port = if port.is_empty() { None } else { Some(self::port(port)?) };
-    Ok(())
+    Ok((host, port))
 }
 
-pub(super) fn several_hosts() -> Refusal {
-    Refusal::new("several hosts are not supported yet")
-        .instead("Name one host; a name that follows the primary will do.")
+/// Several hosts, as a parameter and `PGHOST` write them.
+pub(super) fn hosts(text: &str) -> Vec<Option<String>> {
+    text.split(',').map(|host| Some(host.to_owned()).filter(|host| !host.is_empty())).collect()
+}
+
+/// Several ports, as a parameter and `PGPORT` write them; an empty one is the default.
+pub(super) fn ports(text: &str) -> Result<Vec<Option<u16>>, Refusal> {
+    let one = |text: &str| if text.is_empty() { Ok(None) } else { port(text).map(Some) };
+    text.split(',').map(one).collect()
+}
+
+/// A host and a port; `None` where the default is meant.
+pub(super) type Place<'a> = (Option<&'a str>, Option<u16>);
+
+impl PostgresUrl {
+    /// Each place to connect to.
+    pub(super) fn places(&self) -> Result<Vec<Place<'_>>, Refusal> {
+        let hosts = if self.hosts.is_empty() { &[None][..] } else { &self.hosts };
+        let port = |at: usize| match &self.ports[..] {
+            [] => None,
+            [port] => *port,
+            ports => ports[at],
+        };
+        if self.ports.len() > 1 && self.ports.len() != hosts.len() {
+            let (ports, hosts) = (self.ports.len(), hosts.len());
+            return Err(Refusal::new(format!("{ports} ports are given for {hosts} hosts"))
+                .instead("Write one port for all hosts, or one for each."));
+        }
+        Ok(hosts.iter().enumerate().map(|(at, host)| (host.as_deref(), port(at))).collect())
+    }
+}
+
+/// `target_session_attrs`
+pub(super) fn session(text: &str) -> Result<TargetSession, Refusal> {
+    let known = TargetSession::ALL.into_iter().find(|session| session.name() == text);
+    known.ok_or_else(|| {
+        let names = TargetSession::ALL.map(TargetSession::name).join(", ");
+        Refusal::new("there is no such target_session_attrs")
+            .instead(format!("Write one of {names}."))
+    })
+}
+
+/// `load_balance_hosts`
+pub(super) fn balance(text: &str) -> Result<bool, Refusal> {
+    match text {
+        "disable" => Ok(false),
+        "random" => Ok(true),
+        _ => Err(Refusal::new("there is no such load_balance_hosts")
+            .instead("Write disable (the order that is written) or random.")),
+    }
 }
 
 /// A port, as URLs and `PGPORT` write it.
@@ -209,9 +273,10 @@ pub(super) fn port(text: &str) -> Result<u16, Refusal> {
 fn set_parameter(url: &mut PostgresUrl, name: &str, value: &str) -> Result<(), Refusal> {
     let value = decode(value, "a parameter")?;
     match name {
-        "host" if value.contains(',') => return Err(several_hosts()),
-        "host" => url.host = Some(value),
-        "port" => url.port = Some(port(&value)?),
+        "host" => url.hosts = hosts(&value),
+        "port" => url.ports = ports(&value)?,
+        "target_session_attrs" => url.session = Some(session(&value)?),
+        "load_balance_hosts" => url.balance = Some(balance(&value)?),
         "user" => url.user = Some(value),
         "password" => url.password = Some(Secret::new(value)),
         "dbname" => url.dbname = Some(value),
@@ -292,21 +357,35 @@ pub(super) fn masked(url: &str) -> String {
         shown.push_str(&user[..end]);
         shown.push_str(if end < user.len() { ":******@" } else { "@" });
     }
-    // Without a user, what stands in the port's place may be one's password.
+    // Without a user, what stands in a port's place may be one's password.
     let authority = place.split('/').next().unwrap_or_default();
-    let port = authority.rsplit_once(']').map_or(authority, |(_, port)| port).split_once(':');
-    match port {
-        Some((_, port)) if !port.bytes().all(|byte| byte.is_ascii_digit() || byte == b',') => {
-            shown.push_str(&authority[..authority.len() - port.len()]);
+    match end_of_hosts(authority) {
+        Some(end) => {
+            shown.push_str(&authority[..end]);
             shown.push_str(MASK);
         }
-        Some(_) | None => shown.push_str(place),
+        None => shown.push_str(place),
     }
     if let Some(query) = query {
         let parameters: Vec<_> = query.split('&').map(masked_parameter).collect();
         shown.push_str(&format!("?{}", parameters.join("&")));
     }
     shown
+}
+
+/// Where in a list of hosts a port stands that is none.
+fn end_of_hosts(authority: &str) -> Option<usize> {
+    let mut start = 0;
+    for place in authority.split(',') {
+        let bracket = place.rfind(']').unwrap_or(0);
+        let colon = place[bracket..].find(':').map(|at| bracket + at + 1);
+        let is_port = |at: usize| place[at..].bytes().all(|byte| byte.is_ascii_digit());
+        if let Some(at) = colon.filter(|at| !is_port(*at)) {
+            return Some(start + at);
+        }
+        start += place.len() + 1;
+    }
+    None
 }
 
 fn masked_parameter(pair: &str) -> String {
@@ -339,14 +418,13 @@ mod tests {
     #[test]
     fn a_url_names_everything() {
         let url = postgres("postgres://me:p%40s%2Fs@db.example:5433/shop?sslmode=require");
-        assert_eq!(url.host.as_deref(), Some("db.example"));
-        assert_eq!(url.port, Some(5433));
+        assert_eq!(url.places(), Ok(vec![(Some("db.example"), Some(5433))]));
         assert_eq!(url.user.as_deref(), Some("me"));
         assert_eq!(url.password.map(|p| p.expose().to_owned()).as_deref(), Some("p@s/s"));
         assert_eq!(url.dbname.as_deref(), Some("shop"));
         assert_eq!(url.sslmode, Some(TlsMode::Require));
         let url = postgres("postgresql://?host=db&port=1&user=u&password=p&dbname=d");
-        assert_eq!((url.host.as_deref(), url.port), (Some("db"), Some(1)));
+        assert_eq!(url.places(), Ok(vec![(Some("db"), Some(1))]));
         assert_eq!((url.user.as_deref(), url.dbname.as_deref()), (Some("u"), Some("d")));
     }
 
@@ -365,8 +443,26 @@ mod tests {
         ];
         for (text, host, port) in cases {
             let url = postgres(text);
-            assert_eq!((url.host.as_deref(), url.port), (host, port), "{text}");
+            assert_eq!(url.places(), Ok(vec![(host, port)]), "{text}");
         }
+    }
+
+    #[test]
+    fn several_hosts_have_one_port_or_one_each() {
+        let cases = [
+            ("postgres://a,b:5433/d", vec![(Some("a"), None), (Some("b"), Some(5433))]),
+            ("postgres://u@a:1,[::1]:2/d", vec![(Some("a"), Some(1)), (Some("::1"), Some(2))]),
+            ("postgres:///d?host=a,b&port=7", vec![(Some("a"), Some(7)), (Some("b"), Some(7))]),
+            ("postgres:///d?host=a,b&port=,7", vec![(Some("a"), None), (Some("b"), Some(7))]),
+            ("postgres://a,/d", vec![(Some("a"), None), (None, None)]),
+            ("postgres://%2Ftmp,b/d", vec![(Some("/tmp"), None), (Some("b"), None)]),
+        ];
+        for (text, places) in cases {
+            assert_eq!(postgres(text).places(), Ok(places), "{text}");
+        }
+        let url =
+            postgres("postgres://a,b/d?target_session_attrs=standby&load_balance_hosts=random");
+        assert_eq!((url.session, url.balance), (Some(TargetSession::Standby), Some(true)));
     }
 
     #[test]
@@ -380,8 +476,11 @@ mod tests {
             ("jdbc:postgresql://h/d", "driver of another language"),
             ("postgresql+psycopg2://h/d", "driver of another language"),
             ("postgres:h/d", "slashes"),
-            ("postgres://a,b/d", "several hosts"),
-            ("postgres:///d?host=a,b", "several hosts"),
+            ("postgres:///d?host=a,b,c&port=1,2", "2 ports are given for 3 hosts"),
+            ("postgres://a,b:x/d", "not a number"),
+            ("postgres://a,b/d?target_session_attrs=master", "read-write"),
+            ("postgres://a,b/d?load_balance_hosts=yes", "random"),
+            ("postgres://a,b/d?hostaddr=10.0.0.1,10.0.0.2", "as the host"),
             ("postgres://h:99999/d", "from 1 to 65535"),
             ("postgres://h:0/d", "no port 0"),
             ("postgres://u:p/w@h/d", "%2F for /"),
@@ -436,6 +535,9 @@ mod tests {
             ("postgres://me:hunter2", "postgres://me:******"),
             ("postgres://me:hunter2/d", "postgres://me:******"),
             ("postgres://[::1]:5432/d", "postgres://[::1]:5432/d"),
+            ("postgres://me:hunter2@a:1,[::1]:2,c/d", "postgres://me:******@a:1,[::1]:2,c/d"),
+            ("postgres://a,me:hunter2,b/d", "postgres://a,me:******"),
+            ("postgres://me:hun,ter2", "postgres://me:******"),
             ("postgres://h/d?sslpassword=hunter2", "postgres://h/d?sslpassword=******"),
             ("me:hunter2@h/d", "******"),
             ("password=hunter2 host=h", "******"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Database;
+use super::{Caller, Database};
 use crate::backend::{IsolationLevel, Statement, TransactionMode};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, FieldViolation, Result};
@@ -97,7 +97,8 @@ impl Database {
     pub(super) fn prepare(
         &self,
         query: QueryRequest,
-        grpc_timeout: Option<Duration>,
+        caller: &Caller,
+        rpc: &'static str,
         server: Bounds,
     ) -> Result<(Statement, Bounds)> {
         let analysis = self.admit_statement(&query.sql, &query.parameters, Place::Request)?;
@@ -105,9 +106,11 @@ impl Database {
         check_tag(&options.tag, "options.tag")?;
         let read_only = read_only(options.access_mode, "options.access_mode")?;
         let timeout = timeout(&options)?;
-        let deadline = self.deadline(Instant::now(), grpc_timeout, timeout);
+        let deadline = self.deadline(Instant::now(), caller.time_left, timeout);
+        let borrower = caller.borrower(rpc, &options.tag);
+        borrower.runs(&analysis.summary);
         let QueryRequest { sql, parameters, .. } = query;
-        let statement = Statement { sql, parameters, analysis, read_only, deadline };
+        let statement = Statement { sql, parameters, analysis, read_only, deadline, borrower };
         Ok((statement, server.lowered(&options)))
     }
 

@@ -5,14 +5,14 @@
 //! finishes, so that nothing here has to outlive the caller.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use prost::Message;
 
 use super::admit::{Place, check_key, check_tag, read_only, timeout, transaction_mode};
 use super::query::over_response_limit;
 use super::retry::{Success, retry};
-use super::{Database, Engine, request_hash, wide};
+use super::{Caller, Database, Engine, request_hash, wide};
 use crate::backend::{Batch, BatchResult, BatchStatement, Expect, IdempotencyKey, TransactionMode};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::resilience::{Attempts, Unit};
@@ -33,12 +33,12 @@ impl Engine {
     pub async fn execute_batch(
         &self,
         request: ExecuteBatchRequest,
-        grpc_timeout: Option<Duration>,
+        caller: impl Into<Caller>,
     ) -> Result<ExecuteBatchResponse> {
         let database = self.database(&request.database)?;
         let max = Some(request.max_attempts).filter(|max| *max > 0);
         let idempotent = request.options.as_ref().is_some_and(|options| options.idempotent);
-        let batch = database.admit_batch(request, grpc_timeout)?;
+        let batch = database.admit_batch(request, &caller.into())?;
         let unit = match (&batch.key, idempotent) {
             (Some(_), _) => Unit::Keyed,
             (None, true) => Unit::Idempotent,
@@ -63,7 +63,8 @@ impl Database {
         let leaves_nothing = batch.dry_run || batch.mode.read_only;
         let batch = Arc::new(batch);
         let attempt = || self.backend.execute_batch(Arc::clone(&batch));
-        let done = retry(attempts, deadline, attempt).await.map_err(blame_field)?;
+        let done = retry(attempts, deadline, attempt).await;
+        let done = done.map_err(|error| blame_field(batch.borrower.explain(error)))?;
         // The rows are within their bounds, or the backend had rolled back: this is for what stands
         // around them, a thousand lists of columns, say.
         let bytes = done.value.results.iter().map(|result| 8 + result.encoded_len()).sum();
@@ -74,11 +75,7 @@ impl Database {
         }
     }
 
-    fn admit_batch(
-        &self,
-        request: ExecuteBatchRequest,
-        grpc_timeout: Option<Duration>,
-    ) -> Result<Batch> {
+    fn admit_batch(&self, request: ExecuteBatchRequest, caller: &Caller) -> Result<Batch> {
         let count = request.statements.len();
         if !(1..=self.max_batch).contains(&count) {
             let description =
@@ -90,19 +87,25 @@ impl Database {
         let mode = mode(&request.transaction.unwrap_or_default())?;
         let timeout = timeout(&options)?;
         let key = key(&request, &options, mode, &self.name)?;
-        let deadline = self.deadline(Instant::now(), grpc_timeout, timeout);
+        let deadline = self.deadline(Instant::now(), caller.time_left, timeout);
         let bounds = self.caps.lowered(&options);
         let statements = request.statements.into_iter().enumerate();
+        let statements = statements
+            .map(|(index, statement)| self.admit_one(index, statement))
+            .collect::<Result<Vec<_>>>()?;
+        let borrower = caller.borrower("ExecuteBatch", &options.tag);
+        if let Some(first) = statements.first() {
+            borrower.runs(&first.analysis.summary);
+        }
         Ok(Batch {
-            statements: statements
-                .map(|(index, statement)| self.admit_one(index, statement))
-                .collect::<Result<_>>()?,
+            statements,
             mode,
             key,
             dry_run: request.dry_run,
             max_rows: bounds.rows,
             max_bytes: bounds.bytes,
             deadline,
+            borrower,
         })
     }
 

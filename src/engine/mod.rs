@@ -5,6 +5,7 @@
 
 mod admit;
 mod batch;
+mod caller;
 mod outcome;
 mod query;
 mod request_hash;
@@ -17,16 +18,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
+pub use caller::Caller;
 pub use stream::{Part, Summary};
 pub use transaction::{Incoming, Reply, ReplyBody};
 
 use admit::Bounds;
+use transaction::Share;
 
 use crate::backend::{Backend, DescribeRequest, Description};
 use crate::config;
-use crate::deadline::{CallLimits, Deadline};
+use crate::deadline::CallLimits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resilience::{Retries, Unit};
 use crate::sql::{Analyzer, Dialect};
@@ -40,7 +43,8 @@ pub struct Engine {
     default_database: String,
     stall_timeout: Duration,
     response_limit: usize,
-    draining: watch::Sender<bool>,
+    /// When interactive transactions must be over, once the server is to stop.
+    drain: watch::Sender<Option<Instant>>,
 }
 
 /// One database: its backend and the limits of calls.
@@ -51,8 +55,7 @@ pub struct Database {
     limits: CallLimits,
     retries: Arc<Retries>,
     transaction: config::TransactionSettings,
-    transactions: Arc<Semaphore>,
-    acquire_timeout: Duration,
+    transactions: Share,
     caps: Bounds,
     max_row_size: usize,
     max_batch: usize,
@@ -76,20 +79,30 @@ impl Engine {
             default_database: config.default_database.clone(),
             stall_timeout: config.stream.stall_timeout,
             response_limit: config.grpc.max_response_size,
-            draining: watch::Sender::new(false),
+            drain: watch::Sender::new(None),
         }
     }
 
-    /// Ends interactive transactions that wait for their next command, and those that run one after it.
-    pub fn drain(&self) {
-        self.draining.send_replace(true);
+    /// Rolls back interactive transactions: those that wait for their caller now, the others once what
+    /// has come of them is done, and at `end` whatever is open.
+    pub fn drain(&self, end: Instant) {
+        self.drain.send_replace(Some(end));
     }
 
-    /// Returns when the server drains.
+    /// Returns when interactive transactions wait for no more commands; the moment when they must be over.
+    async fn draining(&self) -> Instant {
+        let mut drain = self.drain.subscribe();
+        let end = drain.wait_for(Option::is_some).await.map(|end| *end);
+        match end {
+            Ok(Some(end)) => end,
+            // The sender lives as long as this engine.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Returns when interactive transactions must be over.
     async fn drained(&self) {
-        let mut draining = self.draining.subscribe();
-        // The sender lives as long as this engine.
-        drop(draining.wait_for(|draining| *draining).await);
+        tokio::time::sleep_until(self.draining().await.into()).await;
     }
 
     /// The database of a request; an empty name is the default one.
@@ -125,17 +138,22 @@ impl Engine {
         database: &str,
         sql: String,
         include_plan: bool,
-        grpc_timeout: Option<Duration>,
+        caller: impl Into<Caller>,
     ) -> Result<Description> {
-        let database = self.database(database)?;
+        let (database, caller) = (self.database(database)?, caller.into());
         let analysis = database.admit(&sql)?;
-        let deadline = database.deadline(Instant::now(), grpc_timeout, None);
+        let deadline = database.deadline(Instant::now(), caller.time_left, None);
+        let borrower = caller.borrower("DescribeStatement", "");
+        borrower.runs(&analysis.summary);
         let describe = || {
-            let (sql, analysis) = (sql.clone(), Arc::clone(&analysis));
-            database.backend.describe(DescribeRequest { sql, analysis, include_plan, deadline })
+            let (sql, analysis, borrower) =
+                (sql.clone(), Arc::clone(&analysis), Arc::clone(&borrower));
+            let request = DescribeRequest { sql, analysis, include_plan, deadline, borrower };
+            database.backend.describe(request)
         };
         let attempts = database.retries.start(Unit::Statement, None);
-        retry::retry(attempts, deadline, describe).await.map(|done| done.value)
+        let described = retry::retry(attempts, deadline, describe).await;
+        described.map(|done| done.value).map_err(|error| borrower.explain(error))
     }
 }
 
@@ -146,6 +164,7 @@ impl Database {
             config::Target::Sqlite(_) => Dialect::Sqlite,
         };
         Self {
+            transactions: Share::new(&name, &config.pool),
             name,
             backend,
             analyzer: Analyzer::new(dialect, ANALYSIS_CACHE),
@@ -156,8 +175,6 @@ impl Database {
             max_batch: config.max_batch,
             key_retention: config.idempotency.retention,
             transaction: config.transaction,
-            transactions: Arc::new(Semaphore::new(share(&config.pool))),
-            acquire_timeout: config.pool.acquire_timeout,
             available: AtomicBool::new(false),
         }
     }
@@ -198,28 +215,6 @@ impl Database {
         self.key_retention
     }
 
-    /// Waits, in the order of coming, for the right to hold a connection for an interactive transaction.
-    async fn transaction_share(&self, deadline: Deadline) -> Result<OwnedSemaphorePermit> {
-        let now = Instant::now();
-        let until = deadline.within(now, self.acquire_timeout);
-        let permit = Arc::clone(&self.transactions).acquire_owned();
-        match tokio::time::timeout_at(until.instant().into(), permit).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_closed)) => {
-                Err(Error::new(ErrorKind::ShuttingDown, "the server is shutting down"))
-            }
-            Err(_elapsed) => {
-                let message =
-                    format!("open transactions hold their share of database \"{}\"", self.name);
-                Err(Error::new(ErrorKind::PoolExhausted, message)
-                    .with_hint(
-                        "Raise pool.max or pool.transaction_share, or keep transactions short.",
-                    )
-                    .with_retry_after(Duration::from_millis(100)))
-            }
-        }
-    }
-
     /// Whether the last probe reached it.
     #[must_use]
     pub fn is_available(&self) -> bool {
@@ -229,20 +224,8 @@ impl Database {
     /// Says what the last probe found.
     pub fn set_available(&self, available: bool) {
         self.available.store(available, Relaxed);
-        self.retries.set_away(!available);
+        self.retries.probed(available);
     }
-}
-
-/// Connections that interactive transactions may hold at once.
-fn share(pool: &config::PoolSettings) -> usize {
-    let max = pool.max.get();
-    // Nearest below, as far as a float can tell: pools have at most thousands of connections.
-    (1..=max).rev().find(|held| fraction(*held, max) <= pool.transaction_share).unwrap_or(1)
-}
-
-fn fraction(part: usize, whole: usize) -> f64 {
-    let small = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-    small(part) / small(whole)
 }
 
 fn wide(size: usize) -> u64 {

@@ -1,10 +1,11 @@
 //! GetTransactionOutcome: what became of a unit of work.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
-use super::Engine;
 use super::admit::check_key;
 use super::retry::retry;
+use super::{Caller, Engine};
 use crate::backend::{UnitHandle, UnitState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resilience::Unit;
@@ -22,14 +23,16 @@ impl Engine {
     pub async fn transaction_outcome(
         &self,
         request: GetTransactionOutcomeRequest,
-        grpc_timeout: Option<Duration>,
+        caller: impl Into<Caller>,
     ) -> Result<GetTransactionOutcomeResponse> {
-        let database = self.database(&request.database)?;
+        let (database, caller) = (self.database(&request.database)?, caller.into());
         let handle = handle(request.handle)?;
-        let deadline = database.deadline(Instant::now(), grpc_timeout, None);
+        let deadline = database.deadline(Instant::now(), caller.time_left, None);
         let attempts = database.retries.start(Unit::Statement, None);
-        let ask = || database.backend.outcome(handle.clone(), deadline);
-        let state = match retry(attempts, deadline, ask).await?.value {
+        let borrower = caller.borrower("GetTransactionOutcome", "");
+        let ask = || database.backend.outcome(handle.clone(), deadline, Arc::clone(&borrower));
+        let asked = retry(attempts, deadline, ask).await.map_err(|error| borrower.explain(error));
+        let state = match asked?.value {
             UnitState::Applied => TransactionState::Applied,
             UnitState::NotApplied => TransactionState::NotApplied,
             UnitState::InProgress => TransactionState::InProgress,

@@ -1,13 +1,12 @@
 //! Query: one statement, a bounded result.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use prost::Message;
 
 use super::admit::{Bounds, check_key};
 use super::retry::{Success, retry};
-use super::{Database, Engine, request_hash, wide};
+use super::{Caller, Database, Engine, request_hash, wide};
 use crate::backend::{
     Batch, BatchStatement, Fill, IdempotencyKey, RowSink, Statement, TransactionMode, fill,
 };
@@ -20,6 +19,9 @@ const PORTION: usize = 64 << 10;
 
 /// What a response has around its result, in bytes at most: tags, lengths, counters.
 const ENVELOPE: u64 = 64;
+
+/// How operators see these calls.
+const RPC: &str = "Query";
 
 impl Engine {
     /// Runs one statement and returns its whole result, after as many attempts as it takes and is
@@ -34,21 +36,23 @@ impl Engine {
     pub async fn query(
         &self,
         request: QueryRequest,
-        grpc_timeout: Option<Duration>,
+        caller: impl Into<Caller>,
     ) -> Result<QueryResponse> {
-        let database = self.database(&request.database)?;
+        let (database, caller) = (self.database(&request.database)?, caller.into());
         if options(&request).is_some_and(|options| !options.idempotency_key.is_empty()) {
-            return database.query_once(request, grpc_timeout, self.response_limit).await;
+            return database.query_once(request, &caller, self.response_limit).await;
         }
         let idempotent = options(&request).is_some_and(|options| options.idempotent);
         let unit = if idempotent { Unit::Idempotent } else { Unit::Statement };
-        let (statement, bounds) = database.prepare(request, grpc_timeout, database.caps)?;
+        let (statement, bounds) = database.prepare(request, &caller, RPC, database.caps)?;
         let (deadline, statement) = (statement.deadline, Arc::new(statement));
         let attempts = database.retries.start(unit, None);
         let limit = self.response_limit;
         // Nothing reaches the caller before the whole result does: an attempt may fail anywhere.
         let attempt = || database.collect(Arc::clone(&statement), bounds, limit);
-        let Success { value: result, attempts } = retry(attempts, deadline, attempt).await?;
+        let done = retry(attempts, deadline, attempt).await;
+        let done = done.map_err(|error| statement.borrower.explain(error));
+        let Success { value: result, attempts } = done?;
         Ok(QueryResponse { result: Some(result), attempts, replayed: false })
     }
 }
@@ -93,7 +97,7 @@ impl Database {
     async fn query_once(
         &self,
         request: QueryRequest,
-        grpc_timeout: Option<Duration>,
+        caller: &Caller,
         response_limit: usize,
     ) -> Result<QueryResponse> {
         let field = "options.idempotency_key";
@@ -101,8 +105,8 @@ impl Database {
         let key = key.unwrap_or_default();
         check_key(&key, field)?;
         let request_hash = request_hash::of_query(&request, &self.name);
-        let (statement, bounds) = self.prepare(request, grpc_timeout, self.caps)?;
-        let Statement { sql, parameters, analysis, read_only, deadline } = statement;
+        let (statement, bounds) = self.prepare(request, caller, RPC, self.caps)?;
+        let Statement { sql, parameters, analysis, read_only, deadline, borrower } = statement;
         if read_only {
             let description = "nothing that is READ_ONLY is kept under a key";
             return Err(Error::field(ErrorKind::InvalidOption, field, description));
@@ -115,6 +119,7 @@ impl Database {
             max_rows: bounds.rows,
             max_bytes: bounds.bytes,
             deadline,
+            borrower,
         };
         let attempts = self.retries.start(Unit::Keyed, None);
         let Success { value: mut done, attempts } = self

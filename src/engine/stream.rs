@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Engine;
 use super::admit::Bounds;
 use super::retry::retry;
+use super::{Caller, Engine};
 use crate::backend::{Backend, Completion, Fill, RowSink, RowStream, Statement, encoded_row_size};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::resilience::{Retries, Unit};
@@ -21,6 +21,8 @@ use crate::value::proto::{Column, QueryRequest, Row};
 
 /// A batch is sent when it has this size, in bytes.
 pub(super) const BATCH: usize = 64 << 10;
+/// The same while the reader is behind: many may never read again, and each has what it is behind with.
+const SMALL_BATCH: usize = 8 << 10;
 /// A batch that is not full is sent when it is this old.
 pub(super) const LINGER: Duration = Duration::from_millis(20);
 
@@ -52,17 +54,18 @@ impl Engine {
     ///
     /// # Errors
     /// Why it could not be started.
-    pub fn stream(
+    pub fn stream<C: Into<Caller>>(
         self: &Arc<Self>,
         request: QueryRequest,
-        grpc_timeout: Option<Duration>,
-    ) -> Result<impl Stream<Item = Result<Part>> + Send + use<>> {
+        caller: C,
+    ) -> Result<impl Stream<Item = Result<Part>> + Send + use<C>> {
         let database = self.database(&request.database)?;
         let unit = unit(&request)?;
         let unbounded = Bounds { rows: u64::MAX, bytes: u64::MAX };
         // A stream without a deadline of its caller's gets the longest one.
-        let grpc_timeout = grpc_timeout.or(Some(database.limits.cap.saturating_mul(2)));
-        let (statement, bounds) = database.prepare(request, grpc_timeout, unbounded)?;
+        let mut caller = caller.into();
+        caller.time_left.get_or_insert(database.limits.cap.saturating_mul(2));
+        let (statement, bounds) = database.prepare(request, &caller, "StreamQuery", unbounded)?;
         let limits = Limits {
             bounds,
             stall_timeout: self.stall_timeout,
@@ -165,6 +168,7 @@ impl Outlet {
     /// A reader that goes ends the statement at whatever it is waiting for, until all rows are done:
     /// what is left then may be a COMMIT, which is never cancelled.
     async fn serve(self, source: &Source, statement: Statement) -> Option<Result<Part>> {
+        let borrower = Arc::clone(&statement.borrower);
         let sent = tokio::select! {
             sent = self.rows(source, statement) => sent,
             () = self.parts.closed() => return None,
@@ -172,12 +176,13 @@ impl Outlet {
         let Sent { stream, runs, count } = match sent {
             Ok(Some(sent)) => sent,
             Ok(None) => return None,
-            Err(error) => return Some(Err(error)),
+            Err(error) => return Some(Err(borrower.explain(error))),
         };
         let ended = tokio::select! {
             ended = stream.finish() => ended,
             () = self.parts.closed(), if runs => return None,
         };
+        let ended = ended.map_err(|error| borrower.explain(error));
         Some(ended.map(|Completion { rows_affected, command }| {
             Part::Summary(Summary { rows_affected, command, row_count: count })
         }))
@@ -196,6 +201,8 @@ impl Outlet {
         let mut linger = Duration::ZERO;
         let mut open = !runs;
         while open {
+            let is_behind = self.parts.capacity() == 0;
+            sink.set_target(if is_behind { SMALL_BATCH } else { BATCH });
             let filled = batch(&mut *stream, &mut sink, linger).await?;
             linger = LINGER;
             count += u64::try_from(sink.len()).unwrap_or(u64::MAX);
@@ -321,7 +328,7 @@ mod tests {
         UnitState,
     };
     use crate::deadline::Deadline;
-    use crate::pool::PoolSnapshot;
+    use crate::pool::{Borrower, Control, PoolSnapshot};
     use crate::sql::{Analyzer, Dialect};
     use crate::value::Value;
 
@@ -364,6 +371,7 @@ mod tests {
                 analysis: Analyzer::new(Dialect::Sqlite, 1 << 10).analyze("select 1"),
                 read_only: false,
                 deadline: Deadline::at(limits.deadline.into_std()),
+                borrower: Borrower::own("test"),
             };
             let defaults = crate::config::load_from(&[]).expect("the defaults are right");
             let source = Source {
@@ -395,7 +403,12 @@ mod tests {
             Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not scripted")) })
         }
 
-        fn outcome(&self, _: UnitHandle, _: Deadline) -> BoxFuture<'_, Result<UnitState>> {
+        fn outcome(
+            &self,
+            _: UnitHandle,
+            _: Deadline,
+            _: Arc<Borrower>,
+        ) -> BoxFuture<'_, Result<UnitState>> {
             Box::pin(async { Ok(UnitState::Unknown) })
         }
 
@@ -417,6 +430,10 @@ mod tests {
 
         fn pool(&self) -> PoolSnapshot {
             PoolSnapshot::default()
+        }
+
+        fn control(&self) -> &dyn Control {
+            unreachable!("no operator is here")
         }
 
         fn close(&self) {}

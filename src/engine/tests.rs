@@ -1,4 +1,4 @@
-//! Calls, on a scripted database.
+//! Whole calls against a scripted database.
 
 use std::sync::Arc;
 use std::time::Duration;

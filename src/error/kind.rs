@@ -1,4 +1,4 @@
-//! The kinds of errors there are.
+//! What can go wrong, and the reason that callers read.
 
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +51,10 @@ pub enum ErrorKind {
     IdleInTransactionTimeout,
     /// The transaction took too long as a whole.
     TransactionTimeout,
+    /// An operator ended it.
+    Terminated,
+    /// The pool is paused, and was not resumed in time.
+    PoolPaused,
     /// The transaction is aborted.
     TransactionAborted,
     /// The caller ended its transaction without a commit.
@@ -120,6 +124,8 @@ impl ErrorKind {
             Self::LockNotAvailable => "LOCK_NOT_AVAILABLE",
             Self::IdleInTransactionTimeout => "IDLE_IN_TRANSACTION_TIMEOUT",
             Self::TransactionTimeout => "TRANSACTION_TIMEOUT",
+            Self::Terminated => "TERMINATED",
+            Self::PoolPaused => "POOL_PAUSED",
             Self::TransactionAborted => "TRANSACTION_ABORTED",
             Self::NotCommitted => "NOT_COMMITTED",
             Self::InvalidCommand => "INVALID_COMMAND",

@@ -180,6 +180,13 @@ impl Error {
         self
     }
 
+    /// The same without a word on when to try again.
+    #[must_use]
+    pub fn without_retry_after(mut self) -> Self {
+        self.0.retry_after = None;
+        self
+    }
+
     /// Which statement of a batch failed, from 0.
     #[must_use]
     pub fn with_failed_statement(mut self, index: usize) -> Self {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::deadline::grpc_timeout;
+use super::deadline::time_left;
 use super::failure::answer;
 use super::transact;
-use crate::engine::{Engine, Part};
+use crate::engine::{Caller, Engine, Part};
 use crate::error::{Error, ErrorKind};
 use crate::value::proto::database_service_server::DatabaseService;
 use crate::value::proto::stream_query_response::Part as Wire;
@@ -22,11 +22,12 @@ use crate::value::proto::{
 
 pub(super) struct Service {
     engine: Arc<Engine>,
+    max_request_size: usize,
 }
 
 impl Service {
-    pub(super) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine }
+    pub(super) fn new(engine: Arc<Engine>, max_request_size: usize) -> Self {
+        Self { engine, max_request_size }
     }
 }
 
@@ -40,9 +41,9 @@ impl DatabaseService for Service {
         &self,
         request: Request<QueryRequest>,
     ) -> Result<Response<QueryResponse>, Status> {
-        let timeout = grpc_timeout(request.metadata());
+        let caller = caller(&request);
         let request = request.into_inner();
-        match self.engine.query(request, timeout).await {
+        match self.engine.query(request, caller).await {
             Ok(response) => Ok(Response::new(response)),
             Err(error) => Err(answer("Query", &error)),
         }
@@ -52,7 +53,7 @@ impl DatabaseService for Service {
         &self,
         request: Request<StreamQueryRequest>,
     ) -> Result<Response<Self::StreamQueryStream>, Status> {
-        let timeout = grpc_timeout(request.metadata());
+        let caller = caller(&request);
         let request = request.into_inner();
         let query = request.query.ok_or_else(|| {
             answer(
@@ -61,7 +62,7 @@ impl DatabaseService for Service {
             )
         })?;
         let parts =
-            self.engine.stream(query, timeout).map_err(|error| answer("StreamQuery", &error))?;
+            self.engine.stream(query, caller).map_err(|error| answer("StreamQuery", &error))?;
         let responses = parts.map(|part| match part {
             Ok(part) => Ok(StreamQueryResponse { part: Some(encode(part)) }),
             Err(error) => Err(answer("StreamQuery", &error)),
@@ -73,8 +74,8 @@ impl DatabaseService for Service {
         &self,
         request: Request<ExecuteBatchRequest>,
     ) -> Result<Response<ExecuteBatchResponse>, Status> {
-        let timeout = grpc_timeout(request.metadata());
-        match self.engine.execute_batch(request.into_inner(), timeout).await {
+        let caller = caller(&request);
+        match self.engine.execute_batch(request.into_inner(), caller).await {
             Ok(response) => Ok(Response::new(response)),
             Err(error) => Err(answer("ExecuteBatch", &error)),
         }
@@ -84,16 +85,17 @@ impl DatabaseService for Service {
         &self,
         request: Request<Streaming<TransactRequest>>,
     ) -> Result<Response<Self::TransactStream>, Status> {
-        let timeout = grpc_timeout(request.metadata());
-        Ok(Response::new(Box::pin(transact::serve(&self.engine, request.into_inner(), timeout))))
+        let caller = caller(&request);
+        let commands = transact::commands(request.into_inner(), self.max_request_size);
+        Ok(Response::new(Box::pin(transact::serve(&self.engine, commands, caller))))
     }
 
     async fn get_transaction_outcome(
         &self,
         request: Request<GetTransactionOutcomeRequest>,
     ) -> Result<Response<GetTransactionOutcomeResponse>, Status> {
-        let timeout = grpc_timeout(request.metadata());
-        match self.engine.transaction_outcome(request.into_inner(), timeout).await {
+        let caller = caller(&request);
+        match self.engine.transaction_outcome(request.into_inner(), caller).await {
             Ok(response) => Ok(Response::new(response)),
             Err(error) => Err(answer("GetTransactionOutcome", &error)),
         }
@@ -103,10 +105,10 @@ impl DatabaseService for Service {
         &self,
         request: Request<DescribeStatementRequest>,
     ) -> Result<Response<DescribeStatementResponse>, Status> {
-        let timeout = grpc_timeout(request.metadata());
+        let caller = caller(&request);
         let request = request.into_inner();
         let DescribeStatementRequest { database, sql, include_plan } = request;
-        match self.engine.describe(&database, sql, include_plan, timeout).await {
+        match self.engine.describe(&database, sql, include_plan, caller).await {
             Ok(found) => Ok(Response::new(DescribeStatementResponse {
                 has_columns: found.columns.is_some(),
                 columns: found.columns.unwrap_or_default(),
@@ -116,6 +118,15 @@ impl DatabaseService for Service {
             })),
             Err(error) => Err(answer("DescribeStatement", &error)),
         }
+    }
+}
+
+/// Who calls: the peer, by its address. Many services behind one proxy count as one.
+fn caller<T>(request: &Request<T>) -> Caller {
+    let peer = request.remote_addr();
+    Caller {
+        name: peer.map_or_else(String::new, |peer| peer.ip().to_canonical().to_string()),
+        time_left: time_left(request),
     }
 }
 

@@ -2,11 +2,28 @@
 
 use std::time::Duration;
 
-use tonic::metadata::MetadataMap;
+use http::{HeaderMap, HeaderValue};
+use tonic::Request;
 
-/// The time the caller gives; `None` when it sends none, or none that can be read.
-pub(super) fn grpc_timeout(metadata: &MetadataMap) -> Option<Duration> {
-    parse(metadata.get("grpc-timeout")?.to_str().ok()?)
+use super::front::Arrived;
+
+const HEADER: &str = "grpc-timeout";
+
+/// The time that the caller gives, as sent; `None` when it sends none, or none that can be read.
+pub(super) fn timeout_in(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(HEADER).map(HeaderValue::as_bytes).and_then(parse_bytes)
+}
+
+/// What is left of the time that the caller gives: it began when the call's headers came, and the
+/// request's message may have taken a while after them.
+pub(super) fn time_left<T>(request: &Request<T>) -> Option<Duration> {
+    let given = parse_bytes(request.metadata().get(HEADER)?.as_encoded_bytes())?;
+    let arrived = request.extensions().get::<Arrived>();
+    Some(given.saturating_sub(arrived.map_or(Duration::ZERO, |arrived| arrived.0.elapsed())))
+}
+
+fn parse_bytes(text: &[u8]) -> Option<Duration> {
+    parse(std::str::from_utf8(text).ok()?)
 }
 
 fn parse(text: &str) -> Option<Duration> {

@@ -23,7 +23,7 @@ fn log(rpc: &'static str, error: &Error) {
     if is_ours(error.kind()) {
         let message = message(error);
         let cause = error.cause();
-        tracing::warn!(rpc, reason, outcome, sqlstate, message, cause, "call failed");
+        tracing::warn!(rpc, reason, outcome, sqlstate, error = message, cause, "call failed");
     } else {
         tracing::debug!(rpc, reason, outcome, sqlstate, "call failed");
     }
@@ -59,6 +59,8 @@ fn is_ours(kind: ErrorKind) -> bool {
         | ErrorKind::LockNotAvailable
         | ErrorKind::IdleInTransactionTimeout
         | ErrorKind::TransactionTimeout
+        | ErrorKind::Terminated
+        | ErrorKind::PoolPaused
         | ErrorKind::TransactionAborted
         | ErrorKind::NotCommitted
         | ErrorKind::InvalidCommand

@@ -20,8 +20,8 @@ pub(super) fn made_ours(mut response: Response<Body>, max_request_size: usize) -
     response
 }
 
-/// What went wrong before the call: the code alone tells, as no service has run yet.
-fn error(foreign: &Status, max_request_size: usize) -> Option<Error> {
+/// What went wrong before a request was read: the code alone tells, as no service has run for it.
+pub(super) fn error(foreign: &Status, max_request_size: usize) -> Option<Error> {
     let message = foreign.message();
     let error = match foreign.code() {
         Code::OutOfRange => {

@@ -1,19 +1,22 @@
 //! Connections that were accepted elsewhere and are served here.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::Receiver;
-use tokio::time::Sleep;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// What a client says first (HTTP/2, 3.4): without it no limit of HTTP/2 applies yet.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long one that has not spoken is still heard once the server drains: what it was about to say is
+/// under way.
+const LAST_WORD: Duration = Duration::from_millis(250);
 
 /// An accepted connection on its way to a worker.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ pub struct Accepted {
     pub open: Open,
 }
 
-/// A connection's share in a count.
+/// One more in a count, until it is dropped.
 #[derive(Debug)]
 pub struct Open(Arc<AtomicUsize>);
 
@@ -43,45 +46,46 @@ impl Drop for Open {
     }
 }
 
-/// What a client says first, in bytes (HTTP/2, 3.4): without it no limit of HTTP/2 applies yet.
-const PREFACE: usize = 24;
-
-pub(super) fn stream(
-    connections: Receiver<Accepted>,
-    preface_timeout: Duration,
-) -> impl Stream<Item = io::Result<Connection>> {
-    ReceiverStream::new(connections).map(move |accepted| {
-        let Accepted { stream, open } = accepted;
-        Ok(Connection {
-            stream: TcpStream::from_std(stream)?,
-            preface: Some(Preface {
-                missing: PREFACE,
-                timer: Box::pin(tokio::time::sleep(preface_timeout)),
-            }),
-            _open: open,
-        })
-    })
-}
-
-/// A connection at work; counted until it is dropped.
+/// A connection whose client speaks HTTP/2; counted until it is dropped.
 pub(super) struct Connection {
     stream: TcpStream,
-    preface: Option<Preface>,
+    peer: Option<SocketAddr>,
+    /// How much of the preface hyper has been told.
+    told: usize,
     _open: Open,
 }
 
-/// Until a client has said that it speaks HTTP/2.
-struct Preface {
-    missing: usize,
-    timer: Pin<Box<Sleep>>,
+impl Connection {
+    /// Takes a connection over once its client has said that it speaks HTTP/2; `None` when it says
+    /// something else, or nothing in time.
+    pub(super) async fn open(
+        accepted: Accepted,
+        preface_timeout: Duration,
+        drained: impl Future<Output = ()>,
+    ) -> Option<Self> {
+        let Accepted { stream, open } = accepted;
+        let mut stream = TcpStream::from_std(stream).ok()?;
+        let peer = stream.peer_addr().ok();
+        let last_word = async {
+            drained.await;
+            tokio::time::sleep(LAST_WORD).await;
+        };
+        let heard = tokio::select! {
+            heard = tokio::time::timeout(preface_timeout, hear_preface(&mut stream)) => heard,
+            () = last_word => return None,
+        };
+        heard.unwrap_or(false).then_some(Self { stream, peer, told: 0, _open: open })
+    }
+
+    /// Who is at its other end.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
 }
 
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
-    }
+async fn hear_preface(stream: &mut TcpStream) -> bool {
+    let mut said = [0; PREFACE.len()];
+    stream.read_exact(&mut said).await.is_ok() && said == *PREFACE
 }
 
 impl AsyncRead for Connection {
@@ -91,18 +95,14 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        if let Some(preface) = &mut this.preface {
-            if polled.is_pending() && preface.timer.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            preface.missing = preface.missing.saturating_sub(buffer.filled().len() - before);
-            if preface.missing == 0 {
-                this.preface = None;
-            }
+        let untold = PREFACE.get(this.told..).unwrap_or_default();
+        if untold.is_empty() {
+            return Pin::new(&mut this.stream).poll_read(cx, buffer);
         }
-        polled
+        let (now, _later) = untold.split_at(untold.len().min(buffer.remaining()));
+        buffer.put_slice(now);
+        this.told += now.len();
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,42 +1,45 @@
 //! The transport for services: decode, call, encode. The only place that knows tonic.
 
+mod body;
 pub mod client;
 mod database;
 mod deadline;
 mod failure;
 mod foreign;
+mod front;
 mod health;
 mod incoming;
 mod pool;
 mod server;
+mod serving;
 mod status;
 mod transact;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
 use tonic::service::Routes;
-use tonic::transport::Server;
-use tower::util::MapResponseLayer;
 
 pub use health::HealthReporter;
 pub use incoming::{Accepted, Open};
 
 use crate::config::{Config, Grpc};
+use crate::deadline::CallLimits;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::FILE_DESCRIPTOR_SET;
 use crate::value::proto::database_service_server::DatabaseServiceServer;
 use crate::value::proto::pool_service_server::PoolServiceServer;
 use crate::value::proto::server_service_server::ServerServiceServer;
-
-/// hyper's own limit, which tonic switches off: streams reset for errors of the peer's.
-const MAX_LOCAL_ERROR_RESETS: usize = 1024;
+use front::{Front, Services};
 
 /// All services, ready to be served by any worker.
 #[derive(Clone)]
 pub struct Service {
-    routes: Routes,
+    services: Arc<Services>,
     settings: Grpc,
 }
 
@@ -51,48 +54,51 @@ impl Service {
         instance: &str,
     ) -> Result<(Self, HealthReporter)> {
         let settings = config.grpc.clone();
+        let max_request_size = settings.max_request_size;
         let (health, health_service) = HealthReporter::new();
-        let database = DatabaseServiceServer::new(database::Service::new(Arc::clone(engine)))
-            .max_decoding_message_size(settings.max_request_size)
+        let database = database::Service::new(Arc::clone(engine), max_request_size);
+        let database = DatabaseServiceServer::new(database)
+            .max_decoding_message_size(max_request_size)
             .max_encoding_message_size(settings.max_response_size);
         let pool = PoolServiceServer::new(pool::Service::new(Arc::clone(engine), instance))
-            .max_decoding_message_size(settings.max_request_size);
+            .max_decoding_message_size(max_request_size);
         let server = server::Service::new(Arc::clone(engine), &settings, instance);
-        let server =
-            ServerServiceServer::new(server).max_decoding_message_size(settings.max_request_size);
-        let mut routes =
-            Routes::new(health_service).add_service(database).add_service(pool).add_service(server);
+        let server = ServerServiceServer::new(server).max_decoding_message_size(max_request_size);
+        let mut routes = Routes::new(health_service).add_service(pool).add_service(server);
         if settings.reflection {
             let v1 = reflection().build_v1().map_err(defect)?;
             let v1alpha = reflection().build_v1alpha().map_err(defect)?;
             routes = routes.add_service(v1).add_service(v1alpha);
         }
-        Ok((Self { routes: routes.prepare(), settings }, health))
+        let (routes, arrival) = (routes.prepare(), arrival(config));
+        let services = Arc::new(Services { database, routes, arrival, max_request_size });
+        Ok((Self { services, settings }, health))
     }
 
-    /// Serves accepted connections on the calling runtime; after `stop` tells clients to go and
-    /// returns once their calls have ended.
+    /// Serves accepted connections on the calling runtime. Once `draining` is true it tells clients to
+    /// go, and returns when they have gone. `calls` counts those that run and end by themselves.
     ///
-    /// # Errors
-    /// `Internal` when a connection could not be taken over.
+    /// # Cancel safety
+    /// Dropped, it closes all connections, which ends their calls.
     pub async fn serve(
         self,
-        connections: tokio::sync::mpsc::Receiver<Accepted>,
-        stop: impl Future<Output = ()>,
-    ) -> Result<()> {
-        let limit = self.settings.max_request_size;
-        // A peer that has not said what it speaks is held to what one must keep that has.
-        let incoming = incoming::stream(connections, self.settings.keepalive_timeout);
-        Server::builder()
-            // Outermost, where statuses of tonic's own pass too: they become ours.
-            .layer(MapResponseLayer::new(move |response| foreign::made_ours(response, limit)))
-            .max_concurrent_streams(self.settings.max_concurrent_streams)
-            .http2_max_local_error_reset_streams(Some(MAX_LOCAL_ERROR_RESETS))
-            .http2_keepalive_interval(Some(self.settings.keepalive_interval))
-            .http2_keepalive_timeout(Some(self.settings.keepalive_timeout))
-            .serve_with_incoming_shutdown(self.routes, incoming, stop)
-            .await
-            .map_err(|error| Error::new(ErrorKind::Internal, "serving failed").with_cause(error))
+        connections: Receiver<Accepted>,
+        calls: Arc<AtomicUsize>,
+        draining: watch::Receiver<bool>,
+    ) {
+        let front = Front::new(self.services, calls, draining);
+        serving::serve(front, &self.settings, connections).await;
+    }
+}
+
+/// Until when a request must have come whole whose database is not known yet.
+fn arrival(config: &Config) -> CallLimits {
+    let longest = |limit: fn(&crate::config::Database) -> Duration| {
+        config.databases.values().map(limit).max().unwrap_or_default()
+    };
+    CallLimits {
+        default: longest(|database| database.default_deadline),
+        cap: longest(|database| database.max_deadline),
     }
 }
 

@@ -77,6 +77,11 @@ fn stats(database: &Database) -> proto::PoolStats {
 
 fn reason_of(reason: CloseReason) -> proto::CloseReason {
     match reason {
+        CloseReason::Lifetime
+        | CloseReason::Idle
+        | CloseReason::Overflow
+        | CloseReason::Failover
+        | CloseReason::Admin => proto::CloseReason::Unspecified,
         CloseReason::Broken => proto::CloseReason::Broken,
         CloseReason::Dirty => proto::CloseReason::Dirty,
         CloseReason::Shutdown => proto::CloseReason::Shutdown,

@@ -164,9 +164,11 @@ fn code_of(kind: ErrorKind) -> Code {
         K::PoolExhausted | K::ResultTooLarge | K::RowTooLarge | K::ResourceExhausted => {
             Code::ResourceExhausted
         }
-        K::DatabaseUnavailable | K::ConnectionLost | K::ShuttingDown | K::NotPrimary => {
-            Code::Unavailable
-        }
+        K::DatabaseUnavailable
+        | K::ConnectionLost
+        | K::ShuttingDown
+        | K::PoolPaused
+        | K::NotPrimary => Code::Unavailable,
         K::OutcomeUnknown => Code::Unknown,
         K::DeadlineExceeded => Code::DeadlineExceeded,
         K::Cancelled => Code::Cancelled,
@@ -176,6 +178,7 @@ fn code_of(kind: ErrorKind) -> Code {
         | K::LockNotAvailable
         | K::IdleInTransactionTimeout
         | K::TransactionTimeout
+        | K::Terminated
         | K::KeyInProgress
         | K::PlanChanged => Code::Aborted,
         K::BackendMisconfigured

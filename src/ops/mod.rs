@@ -1,5 +1,6 @@
 //! HTTP for operators: `/livez`, `/readyz` and `/status`, in plain text and JSON.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,15 +16,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::config::Ops;
 use crate::engine::{Database, Engine};
 use crate::pool::CloseReason;
-
-/// Connections of operators: a few probes and a scraper.
-const MAX_CONNECTIONS: usize = 128;
-/// For the head of a request, from when one may be sent.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// After an error of the system's, so that it does not spin.
-const PAUSE: Duration = Duration::from_millis(50);
+use crate::resilience::Knocking;
 
 /// Whether the server takes calls, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,46 +74,96 @@ impl Status {
     }
 }
 
-/// Serves operators until the task is aborted.
-pub async fn serve(listener: std::net::TcpListener, status: Status) {
+/// Serves operators until `dismissed`, and then those who have asked already.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    status: Status,
+    settings: Ops,
+    dismissed: impl Future<Output = ()>,
+) {
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/status", get(show))
         .with_state(status);
-    match TcpListener::from_std(listener) {
-        Ok(listener) => accept(&listener, router, HEADER_TIMEOUT).await,
-        Err(error) => tracing::error!(%error, "operators cannot be served"),
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "operators cannot be served");
+            return;
+        }
+    };
+    let (open, over) = watch::channel(());
+    let mut server = Server { router, settings, over, connections: JoinSet::new() };
+    tokio::select! {
+        () = server.accept(&listener) => {}
+        () = dismissed => {}
+    }
+    drop((listener, open));
+    while server.connections.join_next().await.is_some() {}
+}
+
+/// Serves connections, each in a task of its own that ends with this.
+struct Server {
+    router: Router,
+    settings: Ops,
+    /// Closed when operators shall go.
+    over: watch::Receiver<()>,
+    connections: JoinSet<()>,
+}
+
+impl Server {
+    async fn accept(&mut self, listener: &TcpListener) {
+        let mut knocking = Knocking::default();
+        loop {
+            while self.connections.try_join_next().is_some() {}
+            if self.connections.len() >= self.settings.max_connections {
+                // One of them ends soon: none may be silent for long.
+                drop(self.connections.join_next().await);
+                continue;
+            }
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    knocking.accepted();
+                    let (router, over) = (self.router.clone(), self.over.clone());
+                    let header_timeout = self.settings.header_timeout;
+                    self.connections.spawn(converse(stream, router, header_timeout, over));
+                }
+                Err(error) => {
+                    let Some(pause) = knocking.failed(&error) else { continue };
+                    if pause.first {
+                        tracing::warn!(%error, "operators' connections cannot be accepted; they wait");
+                    }
+                    tokio::time::sleep(pause.length).await;
+                }
+            }
+        }
     }
 }
 
-/// Serves connections, each in a task of its own that ends with this one.
-async fn accept(listener: &TcpListener, router: Router, header_timeout: Duration) {
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        if connections.len() >= MAX_CONNECTIONS {
-            // One of them ends soon: none may be silent for long.
-            drop(connections.join_next().await);
-            continue;
-        }
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                connections.spawn(converse(stream, router.clone(), header_timeout));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "an operator's connection could not be accepted");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn converse(stream: TcpStream, router: Router, header_timeout: Duration) {
+async fn converse(
+    stream: TcpStream,
+    router: Router,
+    header_timeout: Duration,
+    mut over: watch::Receiver<()>,
+) {
     let mut server = Builder::new(TokioExecutor::new()).http1_only();
     server.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
-    let served = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = served.await {
+    let serving = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut serving = pin!(serving);
+    let early = tokio::select! {
+        served = serving.as_mut() => Some(served),
+        // Nothing is ever sent.
+        _ = over.changed() => None,
+    };
+    let served = match early {
+        Some(served) => served,
+        None => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
         tracing::debug!(error, "an operator's connection broke off");
     }
 }
@@ -140,7 +186,10 @@ async fn show(State(status): State<Status>) -> Json<Value> {
 
 fn database(database: &Database) -> Value {
     let pool = database.backend().pool();
-    let closed = |reason| pool.closed_because(reason);
+    let closed: serde_json::Map<String, Value> = CloseReason::ALL
+        .iter()
+        .map(|reason| (reason.as_str().to_owned(), pool.closed_because(*reason).into()))
+        .collect();
     json!({
         "name": database.name(),
         "backend": database.backend().name(),
@@ -162,11 +211,8 @@ fn database(database: &Database) -> Value {
             "rejected": pool.rejected,
             "opened": pool.opened,
             "connect_failures": pool.connect_failures,
-            "closed": {
-                "broken": closed(CloseReason::Broken),
-                "dirty": closed(CloseReason::Dirty),
-                "shutdown": closed(CloseReason::Shutdown),
-            },
+            "leaks": pool.leaks,
+            "closed": closed,
             "statements": pool.statements,
             "resets": pool.resets,
         },
@@ -188,11 +234,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let router = Router::new().route("/livez", get(|| async { "ok\n" }));
-        let serving = tokio::spawn(async move {
-            accept(&listener, router, Duration::from_millis(200)).await;
-        });
+        let settings =
+            Ops { listen: address, max_connections: 4, header_timeout: Duration::from_millis(200) };
+        let (_open, over) = watch::channel(());
+        let mut server = Server { router, settings, over, connections: JoinSet::new() };
+        let serving = tokio::spawn(async move { server.accept(&listener).await });
         let mut slow = Vec::new();
-        for number in 0..MAX_CONNECTIONS {
+        for number in 0..4 {
             // Every other one has asked before, and may do so again.
             let before = ["", "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"][number % 2];
             let mut stream = TcpStream::connect(address).await.expect("it accepts");

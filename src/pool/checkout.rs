@@ -2,44 +2,96 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Instant;
 
 use deadpool::managed;
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::Manager;
-use super::shard::{Object, Pooled};
-use super::stats::{CloseReason, Counters};
+use super::admission::Permit;
+use super::clock::now;
+use super::shard::Object;
+use super::stats::CloseReason;
+use super::{Borrower, Inner, Manager};
 
 /// A connection on loan; goes back to the pool when dropped.
 pub struct Checkout<M: Manager> {
-    // Declared before the permit: the connection is back before the next in the queue is let in.
-    object: Object<M>,
-    permit: OwnedSemaphorePermit,
-    counters: Arc<Counters>,
+    object: Option<Object<M>>,
+    pool: Arc<Inner<M>>,
+    borrower: Arc<Borrower>,
+    id: u64,
+    // Dropped last: the connection is back before the next in the queue is let in.
+    _permit: Permit,
 }
 
 impl<M: Manager> Checkout<M> {
     pub(super) fn new(
         object: Object<M>,
-        permit: OwnedSemaphorePermit,
-        counters: Arc<Counters>,
+        pool: Arc<Inner<M>>,
+        borrower: &Arc<Borrower>,
+        permit: Permit,
     ) -> Self {
-        Self { object, permit, counters }
+        let id = pool.register.enter(borrower, permit.since(), object.condition.clone());
+        Self { object: Some(object), pool, borrower: Arc::clone(borrower), id, _permit: permit }
+    }
+
+    /// For whom.
+    #[must_use]
+    pub fn borrower(&self) -> &Arc<Borrower> {
+        &self.borrower
     }
 
     /// Closes the connection instead of giving it back.
-    pub fn discard(self, reason: CloseReason) {
-        let Self { object, permit, counters } = self;
-        let Pooled { connection, mut slot } = managed::Object::take(object);
-        slot.closes_because(reason);
-        drop((connection, slot, permit, counters));
+    pub fn discard(mut self, reason: CloseReason) {
+        if reason == CloseReason::Broken {
+            self.pool.common.trust.lost_one(now());
+        }
+        if let Some(object) = self.object.take() {
+            close::<M>(object, reason);
+        }
+    }
+}
+
+impl<M: Manager> Drop for Checkout<M> {
+    fn drop(&mut self) {
+        if let Some(mut object) = self.object.take() {
+            let now = now();
+            match self.pool.end_of_returned(&object, now) {
+                Some(reason) => close::<M>(object, reason),
+                None => {
+                    object.life.idle_since = now;
+                    drop(object);
+                }
+            }
+        }
+        self.pool.register.remove(self.id);
+    }
+}
+
+fn close<M: Manager>(object: Object<M>, reason: CloseReason) {
+    let mut pooled = managed::Object::take(object);
+    pooled.slot.closes_because(reason);
+}
+
+impl<M: Manager> Inner<M> {
+    /// Why a connection that comes back is closed, if it is.
+    fn end_of_returned(&self, object: &Object<M>, now: Instant) -> Option<CloseReason> {
+        let counters = &self.common.counters;
+        if let Some(reason) = self.common.trust.outlived(&object.life) {
+            return Some(reason);
+        }
+        if object.life.expires.is_some_and(|expires| expires <= now) {
+            return Some(CloseReason::Lifetime);
+        }
+        // One more than is kept, unless the next caller would only have to open another.
+        let too_many = counters.slots() > counters.max();
+        (too_many && self.queue.waiting(now).0 == 0).then_some(CloseReason::Overflow)
     }
 }
 
 impl<M: Manager> std::fmt::Debug for Checkout<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Checkout")
-            .field("database", &self.counters.database)
+            .field("id", &self.id)
+            .field("borrower", &self.borrower)
             .finish_non_exhaustive()
     }
 }
@@ -48,12 +100,12 @@ impl<M: Manager> Deref for Checkout<M> {
     type Target = M::Connection;
 
     fn deref(&self) -> &M::Connection {
-        &self.object.connection
+        &self.object.as_ref().expect("only the end takes it").connection
     }
 }
 
 impl<M: Manager> DerefMut for Checkout<M> {
     fn deref_mut(&mut self) -> &mut M::Connection {
-        &mut self.object.connection
+        &mut self.object.as_mut().expect("only the end takes it").connection
     }
 }

@@ -1,33 +1,49 @@
 //! Connections that are opened once and lent many times.
 //!
 //! Generic over what a connection is; it knows no SQL. A connection is driven by the worker that
-//! opened it, so there is one shard (a deadpool pool) a worker. One queue and one bound stand over all
-//! shards: a worker takes its own idle connection first, opens one while the bound allows it, and
-//! borrows from a neighbour when it must.
+//! opened it, so there is one shard (a deadpool pool) a worker. One queue (`admission`, fair by `turns`)
+//! and one bound (`counters`) stand over all shards: a worker takes its own idle connection first, opens
+//! one while the bound allows it, and borrows from a neighbour when it must. A `keeper` on each worker
+//! looks after what is idle; `life` says when a connection is over.
 
+mod admission;
+mod borrower;
 mod checkout;
-mod queue;
+mod clock;
+mod control;
+mod counters;
+mod keeper;
+mod life;
+mod operate;
+mod pace;
+mod register;
 mod shard;
 mod stats;
+mod turns;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 
+pub use borrower::Borrower;
 pub use checkout::Checkout;
+pub use control::{CheckedOut, Control, Holder};
+pub use register::Condition;
 pub use stats::{CloseReason, PoolSnapshot};
 
 use crate::config::PoolSettings;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use queue::Queue;
-use shard::{Refusal, Shard};
-use stats::Counters;
+use admission::{Admission, Permit};
+use clock::now;
+use counters::Counters;
+use keeper::Refill;
+use register::Register;
+use shard::{Common, Object, Refusal, Shard};
 
 /// How often a caller looks for the connection it has a right to before it pauses between looks.
 const QUICK_TRIES: u32 = 100;
@@ -48,6 +64,17 @@ pub trait Manager: Send + Sync + 'static {
 
     /// Whether a connection that was idle may be lent; no I/O.
     fn is_usable(&self, connection: &Self::Connection) -> bool;
+
+    /// Whether a connection answers that was idle for long. Bounded in time from outside; when dropped
+    /// before its end, the connection is closed.
+    fn validate(&self, _connection: &mut Self::Connection) -> impl Future<Output = bool> + Send {
+        async { true }
+    }
+
+    /// What will say what a connection does; `None`: nobody knows.
+    fn condition(&self, _connection: &Self::Connection) -> Option<Arc<dyn Condition>> {
+        None
+    }
 }
 
 /// A pool; cheap to clone.
@@ -55,10 +82,15 @@ pub struct Pool<M: Manager>(Arc<Inner<M>>);
 
 struct Inner<M: Manager> {
     manager: Arc<M>,
-    settings: PoolSettings,
-    queue: Queue,
-    counters: Arc<Counters>,
+    common: Arc<Common>,
+    queue: Arc<Admission>,
+    register: Register,
     shards: RwLock<Vec<Shard<M>>>,
+    refill: Refill,
+    /// Held while idle connections are counted and closed.
+    looking: Mutex<()>,
+    /// Those that the server has no room for, one after the other.
+    scarce: tokio::sync::Mutex<()>,
 }
 
 impl<M: Manager> Clone for Pool<M> {
@@ -69,105 +101,158 @@ impl<M: Manager> Clone for Pool<M> {
 
 impl<M: Manager> std::fmt::Debug for Pool<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").field("counters", &self.0.counters).finish_non_exhaustive()
+        f.debug_struct("Pool").field("counters", &self.0.common.counters).finish_non_exhaustive()
     }
 }
 
 impl<M: Manager> Pool<M> {
     /// A pool that opens nothing yet. `name` is the database's, for messages.
     pub fn new(name: &str, settings: &PoolSettings, manager: M) -> Self {
-        let counters = Arc::new(Counters::new(name, settings.max.get()));
+        let counters = Arc::new(Counters::new(name, settings));
+        let queue = Admission::new(
+            counters.limit(),
+            settings.max_waiting,
+            settings.acquire_timeout,
+            Arc::clone(&counters),
+        );
         Self(Arc::new(Inner {
             manager: Arc::new(manager),
-            settings: settings.clone(),
-            queue: Queue::new(settings, Arc::clone(&counters)),
-            counters,
+            common: Arc::new(Common::new(counters, settings)),
+            queue,
+            register: Register::default(),
             shards: RwLock::new(Vec::new()),
+            refill: Refill::default(),
+            looking: Mutex::new(()),
+            scarce: tokio::sync::Mutex::new(()),
         }))
     }
 
     /// Lends a connection: an idle one, else a new one, else the next that comes back, in the order
-    /// in which callers came.
+    /// in which callers came; different callers take turns.
     ///
     /// # Errors
-    /// `PoolExhausted` after `pool.acquire_timeout` or when too many wait, `DeadlineExceeded` when the
-    /// deadline comes first, `ShuttingDown` after [`Pool::close`], or why no connection could be opened.
+    /// `PoolExhausted` after `pool.acquire_timeout`, when too many wait, or when the deadline is sure to
+    /// come first; `PoolPaused` when the pool was paused all that time; `DeadlineExceeded` when the
+    /// deadline comes first, `ShuttingDown` after [`Pool::close`], `Terminated` when the borrower was told
+    /// to stop, or why no connection could be opened.
     ///
     /// # Cancel safety
     /// May be dropped at any await: the place in the queue is given up.
-    pub async fn acquire(&self, deadline: Deadline) -> Result<Checkout<M>> {
-        let permit = self.0.queue.enter(deadline).await?;
+    pub async fn acquire(
+        &self,
+        deadline: Deadline,
+        borrower: &Arc<Borrower>,
+    ) -> Result<Checkout<M>> {
+        self.acquire_after(Duration::ZERO, deadline, borrower).await
+    }
+
+    /// The same for a caller that has waited elsewhere: `pool.acquire_timeout` bounds both together.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`].
+    pub async fn acquire_after(
+        &self,
+        waited: Duration,
+        deadline: Deadline,
+        borrower: &Arc<Borrower>,
+    ) -> Result<Checkout<M>> {
+        if borrower.is_terminated() {
+            return Err(borrower.stopped());
+        }
+        let permit = self.0.queue.enter(waited, deadline, borrower.caller()).await?;
         // Of a process that was stopped and goes on, or of a caller that gave no time at all: a
         // statement that is begun now can only be cancelled, and a write's outcome be unknown.
-        if deadline.left(Instant::now()).is_zero() {
+        if deadline.left(now()).is_zero() {
             return Err(self.0.queue.deadline_passed("getting a connection"));
         }
-        let checkout = self.lend(permit, deadline).await?;
-        self.0.counters.acquired.fetch_add(1, Relaxed);
+        let found = tokio::time::timeout_at(deadline.instant().into(), self.take(&permit)).await;
+        let Ok(object) = found else {
+            return Err(self.0.queue.deadline_passed("opening a connection"));
+        };
+        let checkout = Checkout::new(object?, Arc::clone(&self.0), borrower, permit);
+        self.0.common.counters.acquired.fetch_add(1, Relaxed);
         Ok(checkout)
     }
 
     /// Opens connections on the calling worker until it has `count` of them, or as many as callers
-    /// leave: it never waits for one, as a connection that a caller holds is open already.
+    /// leave: it never waits for one, as a connection that a caller holds is open already. From then on
+    /// `pool.min` are kept open.
     ///
     /// # Errors
     /// Why the first that failed could not be opened.
     pub async fn warm_up(&self, count: usize) -> Result<()> {
-        let deadline = Deadline::at(Instant::now() + self.0.settings.connect_timeout * 2);
-        let permits = (0..count).map_while(|_| self.0.queue.enter_at_once());
-        let held = try_join_all(permits.map(|permit| self.lend(permit, deadline))).await?;
-        drop(held);
+        let own = self.own_shard();
+        let missing = count.saturating_sub(own.size());
+        let permits = (0..missing).map_while(|_| self.0.queue.enter_at_once());
+        let opening = permits.map(|permit| async {
+            let opened = own.open_one().await;
+            drop(permit);
+            match opened {
+                Ok(()) | Err(Refusal::Full) => Ok(()),
+                Err(Refusal::Closed) => Err(self.0.queue.shutting_down()),
+                Err(Refusal::NoRoom(error) | Refusal::Failed(error)) => Err(error),
+            }
+        });
+        try_join_all(opening).await?;
         Ok(())
+    }
+
+    /// Says that the database was reached otherwise: what is missing is opened at once.
+    pub fn reached(&self) {
+        self.0.refill.reached();
+        self.0.common.counters.wake.notify_waiters();
     }
 
     /// State and counters; `statements` and `resets` are the backend's to fill in.
     #[must_use]
     pub fn snapshot(&self) -> PoolSnapshot {
         let idle = self.0.shards.read().iter().map(Shard::idle).sum();
-        let settings = &self.0.settings;
-        let mut snapshot = self.0.counters.snapshot(idle);
-        snapshot.max = settings.max.get();
-        snapshot.min = settings.min;
-        (snapshot.waiting, snapshot.oldest_wait) = self.0.queue.waiting(Instant::now());
+        let mut snapshot = self.0.common.counters.snapshot(idle);
+        (snapshot.waiting, snapshot.oldest_wait) = self.0.queue.waiting(now());
+        snapshot.paused = self.0.queue.is_paused();
+        snapshot.generation = self.0.common.trust.generation();
         snapshot
     }
 
     /// Closes idle connections now and the others when they come back; later callers are refused.
     pub fn close(&self) {
-        self.0.counters.closing.store(true, Relaxed);
+        let counters = &self.0.common.counters;
+        counters.closing.store(true, SeqCst);
         self.0.queue.close();
         for shard in self.0.shards.read().iter() {
             shard.close();
         }
-    }
-
-    async fn lend(&self, permit: OwnedSemaphorePermit, deadline: Deadline) -> Result<Checkout<M>> {
-        let found = tokio::time::timeout_at(deadline.instant().into(), self.take()).await;
-        match found {
-            Ok(object) => Ok(Checkout::new(object?, permit, Arc::clone(&self.0.counters))),
-            Err(_elapsed) => Err(self.0.queue.deadline_passed("opening a connection")),
-        }
+        counters.wake.notify_waiters();
     }
 
     /// Takes a connection for a caller that holds a permit, so one is idle somewhere or may be
     /// opened; only a race with another caller can hide it, and that caller then moves on. Should that
     /// take long (its thread was stopped, say), looking must not keep this worker busy.
-    async fn take(&self) -> Result<shard::Object<M>> {
+    async fn take(&self, permit: &Permit) -> Result<Object<M>> {
         let own = self.own_shard();
         let mut tries = 0;
+        let mut scarce = None;
         loop {
-            match own.take().await {
+            let no_room = match own.take().await {
                 Ok(object) => return Ok(object),
                 Err(Refusal::Failed(error)) => return Err(error),
                 Err(Refusal::Closed) => return Err(self.0.queue.shutting_down()),
-                Err(Refusal::Full) => {}
+                Err(Refusal::Full) => None,
+                Err(Refusal::NoRoom(error)) => Some(error),
+            };
+            if let Some(object) = self.borrow(&own).await {
+                return Ok(object);
             }
-            let neighbours: Vec<Shard<M>> =
-                self.0.shards.read().iter().filter(|shard| !shard.is(&own)).cloned().collect();
-            for shard in neighbours {
-                if let Ok(object) = shard.take().await {
-                    return Ok(object);
+            if let Some(error) = no_room {
+                let until = permit.since() + self.0.common.settings.acquire_timeout;
+                if scarce.is_none() {
+                    let turn = self.0.scarce.lock();
+                    scarce = tokio::time::timeout_at(until.into(), turn).await.ok();
                 }
+                if now() >= until {
+                    return Err(error);
+                }
+                tries = QUICK_TRIES;
             }
             if tries < QUICK_TRIES {
                 tries += 1;
@@ -176,6 +261,18 @@ impl<M: Manager> Pool<M> {
                 tokio::time::sleep(PAUSE).await;
             }
         }
+    }
+
+    /// Takes an idle connection of another worker's.
+    async fn borrow(&self, own: &Shard<M>) -> Option<Object<M>> {
+        let neighbours: Vec<Shard<M>> =
+            self.0.shards.read().iter().filter(|shard| !shard.is(own)).cloned().collect();
+        for shard in neighbours {
+            if let Ok(object) = shard.take().await {
+                return Some(object);
+            }
+        }
+        None
     }
 
     fn own_shard(&self) -> Shard<M> {
@@ -187,21 +284,26 @@ impl<M: Manager> Pool<M> {
         if let Some(shard) = shards.iter().find(|shard| shard.runs_on(worker)) {
             return shard.clone();
         }
-        let shard = Shard::new(
-            worker,
-            Arc::clone(&self.0.manager),
-            &self.0.settings,
-            Arc::clone(&self.0.counters),
-        );
+        let common = &self.0.common;
+        let shard = Shard::new(worker, Arc::clone(&self.0.manager), Arc::clone(common));
         shards.push(shard.clone());
+        let pool = Arc::downgrade(&self.0);
+        tokio::spawn(keeper::keep(pool, Arc::clone(&common.counters), worker));
         shard
+    }
+}
+
+impl<M: Manager> Inner<M> {
+    /// After how long a checkout is a leak, if ever.
+    fn leak_threshold(&self) -> Option<Duration> {
+        Some(self.common.settings.leak_threshold).filter(|threshold| !threshold.is_zero())
     }
 }
 
 /// The error of a caller that comes after the end.
 fn shutting_down(database: &str) -> Error {
     Error::new(ErrorKind::ShuttingDown, format!("database \"{database}\" is shutting down"))
-        .with_retry_after(queue::RETRY_AFTER)
+        .with_retry_after(admission::RETRY_AFTER)
 }
 
 #[cfg(test)]

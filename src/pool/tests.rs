@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Instant;
 
 use super::*;
 use crate::error::Outcome;
@@ -40,9 +41,25 @@ fn settings(max: usize, max_waiting: usize) -> PoolSettings {
         acquire_timeout: Duration::from_millis(200),
         connect_timeout: Duration::from_secs(1),
         max_waiting,
+        overflow: 0,
+        idle_timeout: Duration::from_secs(60),
+        max_lifetime: Duration::from_secs(3600),
+        lifetime_jitter: 0.1,
+        validate_after_idle: Duration::from_secs(5),
+        leak_threshold: Duration::from_secs(60),
         warm_up: true,
         transaction_share: 1.0,
     }
+}
+
+fn nobody() -> Arc<Borrower> {
+    Borrower::new("somebody".to_owned(), "Query", String::new())
+}
+
+/// The reasons for which connections were closed, each once.
+fn closed<M: Manager>(pool: &Pool<M>) -> Vec<CloseReason> {
+    let snapshot = pool.snapshot();
+    CloseReason::ALL.into_iter().filter(|reason| snapshot.closed_because(*reason) > 0).collect()
 }
 
 fn soon() -> Deadline {
@@ -52,17 +69,17 @@ fn soon() -> Deadline {
 #[tokio::test]
 async fn a_connection_that_comes_back_is_lent_again() {
     let pool = Pool::new("db", &settings(2, 10), Numbers::default());
-    drop(pool.acquire(soon()).await.expect("one"));
-    assert_eq!(*pool.acquire(soon()).await.expect("the same"), 0);
+    drop(pool.acquire(soon(), &nobody()).await.expect("one"));
+    assert_eq!(*pool.acquire(soon(), &nobody()).await.expect("the same"), 0);
     assert_eq!((pool.snapshot().open, pool.snapshot().idle), (1, 1));
 }
 
 #[tokio::test]
 async fn a_discarded_connection_is_not_lent_again_and_its_reason_is_counted() {
     let pool = Pool::new("db", &settings(1, 10), Numbers::default());
-    pool.acquire(soon()).await.expect("one").discard(CloseReason::Dirty);
-    assert_eq!(*pool.acquire(soon()).await.expect("a new one"), 1);
-    assert_eq!(pool.snapshot().closed, [0, 1, 0]);
+    pool.acquire(soon(), &nobody()).await.expect("one").discard(CloseReason::Dirty);
+    assert_eq!(*pool.acquire(soon(), &nobody()).await.expect("a new one"), 1);
+    assert_eq!(closed(&pool), [CloseReason::Dirty]);
 }
 
 #[tokio::test]
@@ -70,18 +87,18 @@ async fn a_stale_idle_connection_is_replaced() {
     let manager = Numbers::default();
     let stale = Arc::clone(&manager.stale);
     let pool = Pool::new("db", &settings(1, 10), manager);
-    drop(pool.acquire(soon()).await.expect("one"));
+    drop(pool.acquire(soon(), &nobody()).await.expect("one"));
     stale.store(true, Relaxed);
-    assert_eq!(*pool.acquire(soon()).await.expect("a new one"), 1);
-    assert_eq!(pool.snapshot().closed, [1, 0, 0]);
+    assert_eq!(*pool.acquire(soon(), &nobody()).await.expect("a new one"), 1);
+    assert_eq!(closed(&pool), [CloseReason::Broken]);
     assert_eq!(pool.snapshot().open, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_exhausted_pool_refuses_after_the_acquire_timeout() {
     let pool = Pool::new("db", &settings(1, 10), Numbers::default());
-    let held = pool.acquire(soon()).await.expect("one");
-    let error = pool.acquire(soon()).await.expect_err("none is left");
+    let held = pool.acquire(soon(), &nobody()).await.expect("one");
+    let error = pool.acquire(soon(), &nobody()).await.expect_err("none is left");
     assert_eq!(error.kind(), ErrorKind::PoolExhausted);
     assert!(error.retry_after().is_some());
     drop(held);
@@ -89,19 +106,30 @@ async fn an_exhausted_pool_refuses_after_the_acquire_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_waited_elsewhere_waits_for_the_rest() {
+    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    let _held = pool.acquire(soon(), &nobody()).await.expect("one");
+    let (start, caller) = (tokio::time::Instant::now(), nobody());
+    let waiting = pool.acquire_after(Duration::from_millis(150), soon(), &caller);
+    assert_eq!(waiting.await.expect_err("none is left").kind(), ErrorKind::PoolExhausted);
+    let waited = start.elapsed();
+    assert!((Duration::from_millis(40)..Duration::from_millis(60)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_before_the_acquire_timeout_is_a_deadline() {
     let pool = Pool::new("db", &settings(1, 10), Numbers::default());
-    let _held = pool.acquire(soon()).await.expect("one");
+    let _held = pool.acquire(soon(), &nobody()).await.expect("one");
     let deadline = Deadline::at(Instant::now() + Duration::from_millis(50));
-    let error = pool.acquire(deadline).await.expect_err("none is left");
+    let error = pool.acquire(deadline, &nobody()).await.expect_err("none is left");
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
 }
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
     let pool = Pool::new("db", &settings(1, 0), Numbers::default());
-    let _held = pool.acquire(soon()).await.expect("one");
-    let error = pool.acquire(soon()).await.expect_err("nobody may wait");
+    let _held = pool.acquire(soon(), &nobody()).await.expect("one");
+    let error = pool.acquire(soon(), &nobody()).await.expect_err("nobody may wait");
     assert_eq!(error.kind(), ErrorKind::PoolExhausted);
     assert_eq!(pool.snapshot().rejected, 1);
 }
@@ -109,14 +137,14 @@ async fn a_full_queue_refuses_at_once() {
 #[tokio::test]
 async fn a_caller_that_leaves_the_queue_is_counted_and_loses_nothing() {
     let pool = Pool::new("db", &settings(1, 10), Numbers::default());
-    let held = pool.acquire(soon()).await.expect("one");
-    let mut waiting = Box::pin(pool.acquire(soon()));
+    let held = pool.acquire(soon(), &nobody()).await.expect("one");
+    let mut waiting = Box::pin(async { pool.acquire(soon(), &nobody()).await });
     assert!(futures_util::poll!(waiting.as_mut()).is_pending());
     assert_eq!(pool.snapshot().waiting, 1);
     drop(waiting);
     assert_eq!((pool.snapshot().waiting, pool.snapshot().cancelled_waits), (0, 1));
     drop(held);
-    pool.acquire(soon()).await.expect("the connection is there");
+    pool.acquire(soon(), &nobody()).await.expect("the connection is there");
 }
 
 #[tokio::test]
@@ -126,23 +154,23 @@ async fn a_database_that_is_down_takes_no_place_in_the_pool() {
     let pool = Pool::new("db", &settings(1, 10), manager);
     down.store(true, Relaxed);
     for _ in 0..3 {
-        let error = pool.acquire(soon()).await.expect_err("down");
+        let error = pool.acquire(soon(), &nobody()).await.expect_err("down");
         assert_eq!(error.kind(), ErrorKind::DatabaseUnavailable);
     }
     down.store(false, Relaxed);
-    pool.acquire(soon()).await.expect("back");
+    pool.acquire(soon(), &nobody()).await.expect("back");
     assert_eq!((pool.snapshot().connect_failures, pool.snapshot().opened), (3, 1));
 }
 
 #[tokio::test]
 async fn a_closed_pool_closes_what_comes_back_and_lends_nothing() {
     let pool = Pool::new("db", &settings(2, 10), Numbers::default());
-    let held = pool.acquire(soon()).await.expect("one");
+    let held = pool.acquire(soon(), &nobody()).await.expect("one");
     pool.close();
-    let error = pool.acquire(soon()).await.expect_err("closed");
+    let error = pool.acquire(soon(), &nobody()).await.expect_err("closed");
     assert_eq!(error.kind(), ErrorKind::ShuttingDown);
     drop(held);
-    assert_eq!((pool.snapshot().open, pool.snapshot().closed), (0, [0, 0, 1]));
+    assert_eq!((pool.snapshot().open, closed(&pool)), (0, vec![CloseReason::Shutdown]));
 }
 
 #[test]
@@ -157,8 +185,8 @@ fn workers_share_one_bound_and_borrow_when_they_must() {
     };
     let (one, two) = (worker(), worker());
     one.block_on(pool.warm_up(2)).expect("two connections on the first worker");
-    let held = two.block_on(pool.acquire(soon())).expect("borrowed");
-    let other = two.block_on(pool.acquire(soon())).expect("borrowed too");
+    let held = two.block_on(pool.acquire(soon(), &nobody())).expect("borrowed");
+    let other = two.block_on(pool.acquire(soon(), &nobody())).expect("borrowed too");
     assert_eq!(pool.snapshot().opened, 2, "the bound holds over both workers");
     drop((held, other));
     assert_eq!((pool.snapshot().open, pool.snapshot().idle), (2, 2));
@@ -167,10 +195,10 @@ fn workers_share_one_bound_and_borrow_when_they_must() {
 #[tokio::test]
 async fn a_caller_whose_deadline_has_passed_gets_no_connection() {
     let pool = Pool::new("db", &settings(1, 10), Numbers::default());
-    drop(pool.acquire(soon()).await.expect("one"));
-    let error = pool.acquire(Deadline::at(Instant::now())).await.expect_err("too late");
+    drop(pool.acquire(soon(), &nobody()).await.expect("one"));
+    let error = pool.acquire(Deadline::at(Instant::now()), &nobody()).await.expect_err("too late");
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::DeadlineExceeded, Outcome::NotApplied));
-    pool.acquire(soon()).await.expect("nothing was lost");
+    pool.acquire(soon(), &nobody()).await.expect("nothing was lost");
 }
 
 #[tokio::test]
@@ -179,25 +207,31 @@ async fn a_connection_that_was_never_opened_is_not_counted_as_closed() {
     let silent = Arc::clone(&manager.silent);
     silent.store(true, Relaxed);
     let pool = Pool::new("db", &settings(1, 10), manager);
-    let mut connecting = Box::pin(pool.acquire(soon()));
+    let mut connecting = Box::pin(async { pool.acquire(soon(), &nobody()).await });
     assert!(futures_util::poll!(connecting.as_mut()).is_pending());
     assert_eq!((pool.snapshot().connecting, pool.snapshot().open), (1, 0));
     drop(connecting);
     let left = pool.snapshot();
-    assert_eq!((left.connecting, left.open, left.opened, left.closed), (0, 0, 0, [0; 3]));
+    assert_eq!(
+        (left.connecting, left.open, left.opened, left.closed_because(CloseReason::Shutdown)),
+        (0, 0, 0, 0)
+    );
     silent.store(false, Relaxed);
-    pool.acquire(soon()).await.expect("its place is free");
+    pool.acquire(soon(), &nobody()).await.expect("its place is free");
 }
 
 #[tokio::test]
 async fn callers_are_served_in_the_order_in_which_they_came() {
     let pool = Pool::new("db", &settings(1, 10), Numbers::default());
-    let held = pool.acquire(soon()).await.expect("one");
-    let (mut first, mut second) = (Box::pin(pool.acquire(soon())), Box::pin(pool.acquire(soon())));
+    let held = pool.acquire(soon(), &nobody()).await.expect("one");
+    let caller = nobody();
+    let (mut first, mut second) =
+        (Box::pin(pool.acquire(soon(), &caller)), Box::pin(pool.acquire(soon(), &caller)));
     assert!(futures_util::poll!(first.as_mut()).is_pending());
     assert!(futures_util::poll!(second.as_mut()).is_pending());
     drop(held);
-    let newcomer = pool.acquire(Deadline::at(Instant::now() + Duration::from_millis(20))).await;
+    let newcomer =
+        pool.acquire(Deadline::at(Instant::now() + Duration::from_millis(20)), &nobody()).await;
     assert_eq!(newcomer.expect_err("two are before it").kind(), ErrorKind::DeadlineExceeded);
     assert!(futures_util::poll!(second.as_mut()).is_pending(), "it overtook the first");
     drop(first.await.expect("its turn"));
@@ -214,14 +248,14 @@ fn a_borrowed_connection_that_is_stale_is_replaced_where_it_is_needed() {
     one.block_on(pool.warm_up(1)).expect("a connection on the first worker");
     // Nothing drives the first worker any more: a connection that it had to open would never come.
     stale.store(true, Relaxed);
-    let held = two.block_on(pool.acquire(soon())).expect("a new one");
-    assert_eq!((*held, pool.snapshot().open, pool.snapshot().closed), (1, 1, [1, 0, 0]));
+    let held = two.block_on(pool.acquire(soon(), &nobody())).expect("a new one");
+    assert_eq!((*held, pool.snapshot().open, closed(&pool)), (1, 1, vec![CloseReason::Broken]));
 }
 
 #[tokio::test]
 async fn a_warm_up_never_waits_and_is_not_counted_as_a_caller() {
     let pool = Pool::new("db", &settings(2, 10), Numbers::default());
-    let held = pool.acquire(soon()).await.expect("one");
+    let held = pool.acquire(soon(), &nobody()).await.expect("one");
     pool.warm_up(2).await.expect("the one that is left");
     let both = pool.snapshot();
     assert_eq!((both.open, both.in_use, both.acquired, both.waited), (2, 1, 1, 0));

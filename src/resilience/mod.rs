@@ -5,22 +5,29 @@
 
 mod backoff;
 mod budget;
+mod knocking;
 mod verdict;
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+pub use knocking::{Knocking, Pause};
 
 use backoff::Backoff;
 use budget::Budget;
 use verdict::Verdict;
 
-use crate::config::RetrySettings;
+use crate::config::{Planted, RetrySettings};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome};
 
 /// The longest pause while it is open whether a unit was applied: its caller waits for the truth, and
 /// shall have it soon after the database is back.
 const LONGEST_DOUBT: Duration = Duration::from_secs(1);
+
+/// Attempts in a row that found the database away, after which no call waits for it: pauses help over a
+/// moment, and while it is away for longer, calls fail in milliseconds.
+const AWAY: u32 = 5;
 
 /// What is run again when it is run again, and so what must hold before it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +60,8 @@ pub struct Retries {
     conflict: Backoff,
     doubt: Backoff,
     budget: Budget,
-    /// Whether the database was away when it was tried last.
-    away: AtomicBool,
+    /// Attempts in a row, of all calls, that found the database away.
+    away: AtomicU32,
 }
 
 impl Retries {
@@ -71,14 +78,8 @@ impl Retries {
             },
             doubt: Backoff { max: outage.max.min(LONGEST_DOUBT), ..outage },
             budget: Budget::new(settings.budget),
-            away: AtomicBool::new(false),
+            away: AtomicU32::new(0),
         }
-    }
-
-    /// Says whether the database can be reached. While it is known to be away a call that finds it so is
-    /// told at once: waiting for it is the caller's affair, and thousands would wait.
-    pub fn set_away(&self, away: bool) {
-        self.away.store(away, Relaxed);
     }
 
     /// Starts a call. `max` is the caller's own bound on its attempts.
@@ -93,9 +94,21 @@ impl Retries {
             made,
             in_doubt,
             stale: false,
-            was_away: self.away.load(Relaxed),
             pauses: Pauses::default(),
         }
+    }
+
+    /// Says what a probe of the database found.
+    pub fn probed(&self, reached: bool) {
+        self.away.store(if reached { 0 } else { AWAY }, Relaxed);
+    }
+
+    /// Notes that the database has answered, or that it is away.
+    fn note(&self, answered: bool) {
+        let next = |away: u32| if answered { 0 } else { away.saturating_add(1) };
+        // Workers share its cache line: what does not change is only read.
+        let change = |away| Some(next(away)).filter(|next| *next != away);
+        self.away.fetch_update(Relaxed, Relaxed, change).unwrap_or_default();
     }
 }
 
@@ -110,8 +123,6 @@ pub struct Attempts<'a> {
     in_doubt: u32,
     /// Whether a stale plan was made anew.
     stale: bool,
-    /// Whether the database was known to be away when the call came.
-    was_away: bool,
     pauses: Pauses,
 }
 
@@ -131,24 +142,22 @@ impl Attempts<'_> {
         self.made
     }
 
-    /// The last attempt succeeded.
-    pub fn succeeded(&self) {
-        if self.retries.away.load(Relaxed) {
-            self.retries.set_away(false);
-        }
-    }
-
     /// How many of the failed attempts may have been applied, as far as it is known now.
     #[must_use]
     pub fn in_doubt(&self) -> u32 {
         self.in_doubt
     }
 
+    /// Says that the present attempt has succeeded.
+    pub fn succeeded(&self) {
+        self.retries.note(true);
+    }
+
     /// How long to wait before the next attempt; `None`: the error is the call's answer.
     ///
     /// | the attempt failed with | attempts at most | by | charged to the budget |
     /// |---|---|---|---|
-    /// | an outage, nothing applied | `retry.max_attempts`, the caller's | `retry.*_backoff` | yes |
+    /// | an outage, nothing applied, unless the database has been away for a while | `retry.max_attempts`, the caller's | `retry.*_backoff` | yes |
     /// | a stale plan | one more | `retry.conflict_*_backoff` | yes |
     /// | a conflict, of one statement | `retry.max_attempts`, the caller's | `retry.conflict_*_backoff` | no |
     /// | a conflict, of any other unit | the caller's, else the deadline | `retry.conflict_*_backoff` | no |
@@ -157,6 +166,11 @@ impl Attempts<'_> {
     ///
     /// Everything else is final. A pause never reaches the deadline.
     pub fn after(&mut self, error: &Error, deadline: Deadline, now: Instant) -> Option<Duration> {
+        if error.kind() == ErrorKind::DatabaseUnavailable {
+            self.retries.note(false);
+        } else if error.report().is_some() {
+            self.retries.note(true);
+        }
         let verdict = self.verdict(error);
         let pause = self.pause(verdict, fastrand::f64());
         let fits = pause < deadline.left(now);
@@ -177,13 +191,7 @@ impl Attempts<'_> {
         {
             self.in_doubt = 0;
         }
-        let mut verdict = Verdict::of(error);
-        if error.kind() == ErrorKind::DatabaseUnavailable {
-            self.retries.set_away(true);
-            if self.was_away && verdict == Verdict::Outage && self.in_doubt == 0 {
-                verdict = Verdict::Final;
-            }
-        }
+        let verdict = Verdict::of(error);
         self.in_doubt += u32::from(verdict == Verdict::Doubt);
         match verdict {
             // Only another attempt can tell what became of the earlier one.
@@ -216,7 +224,10 @@ impl Attempts<'_> {
         match verdict {
             Verdict::Final => false,
             Verdict::KeyTaken => true,
-            Verdict::Outage => self.made < own.min(server) && self.retries.budget.take(),
+            Verdict::Outage => {
+                let away = self.retries.away.load(Relaxed) >= AWAY;
+                !away && self.made < own.min(server) && self.retries.budget.take()
+            }
             Verdict::Stale => {
                 let first = !std::mem::replace(&mut self.stale, true);
                 first && self.made < own.min(server) && self.retries.budget.take()
@@ -225,7 +236,10 @@ impl Attempts<'_> {
                 let most = if self.unit == Unit::Statement { own.min(server) } else { own };
                 self.made < most
             }
-            Verdict::Doubt => self.unit.may_repeat() && self.made < own,
+            Verdict::Doubt => {
+                let may_repeat = self.unit.may_repeat() || Planted::RepeatedDoubt.is_there();
+                may_repeat && self.made < own
+            }
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Decisions, as tables and as properties.
+//! Each row of the table of retries, and what bounds them.
 
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::ErrorKind;
+use crate::error::{DatabaseReport, ErrorKind};
 
 const UNITS: [Unit; 4] = [Unit::Statement, Unit::Idempotent, Unit::Batch, Unit::Keyed];
 
@@ -187,6 +187,34 @@ fn a_retry_that_cannot_be_made_is_not_charged() {
 }
 
 #[test]
+fn once_the_database_is_away_calls_fail_at_once_until_it_answers() {
+    let away = || error(ErrorKind::DatabaseUnavailable);
+    let now = Instant::now();
+    let deadline = Deadline::at(now + Duration::from_secs(3_600));
+    let retries = retries();
+    let made = || {
+        let mut call = retries.start(Unit::Statement, None);
+        while call.after(&away(), deadline, now).is_some() {}
+        call.made()
+    };
+    assert_eq!([made(), made(), made(), made()], [3, 2, 1, 1]);
+    retries.start(Unit::Statement, None).succeeded();
+    assert_eq!([made(), made(), made()], [3, 2, 1]);
+    let refused = error(ErrorKind::AlreadyExists).with_report(DatabaseReport::default());
+    retries.start(Unit::Statement, None).after(&refused, deadline, now);
+    assert_eq!([made(), made(), made()], [3, 2, 1]);
+    retries.probed(true);
+    assert_eq!(made(), 3);
+    retries.probed(false);
+    assert_eq!(made(), 1);
+    // That the pool or the caller's time is exhausted says nothing of the database.
+    for kind in [ErrorKind::PoolExhausted, ErrorKind::DeadlineExceeded] {
+        retries.start(Unit::Statement, None).after(&error(kind), deadline, now);
+        assert_eq!(made(), 1, "{kind:?}");
+    }
+}
+
+#[test]
 fn a_doubt_is_pursued_through_an_outage_whatever_the_budget() {
     let retries = retries();
     let now = Instant::now();
@@ -246,22 +274,4 @@ proptest! {
             prop_assert!(pause <= doubled.min(ms(longest)), "{round}: {pause:?}");
         }
     }
-}
-
-#[test]
-fn a_database_that_is_known_to_be_away_is_not_waited_for() {
-    let retries = retries();
-    let now = Instant::now();
-    let deadline = Deadline::at(now + Duration::from_secs(3_600));
-    let away = || error(ErrorKind::DatabaseUnavailable);
-    let mut first = retries.start(Unit::Statement, None);
-    assert!(first.after(&away(), deadline, now).is_some(), "nobody knew");
-    let mut second = retries.start(Unit::Statement, None);
-    assert!(second.after(&away(), deadline, now).is_none(), "the first has found out");
-    let mut keyed = retries.start(Unit::Keyed, None);
-    assert!(keyed.after(&unknown(), deadline, now).is_some());
-    assert!(keyed.after(&away(), deadline, now).is_some(), "only another attempt can tell");
-    retries.start(Unit::Statement, None).succeeded();
-    let mut third = retries.start(Unit::Statement, None);
-    assert!(third.after(&away(), deadline, now).is_some(), "it was back");
 }

@@ -54,6 +54,8 @@ impl Verdict {
             | K::StreamStalled
             | K::IdleInTransactionTimeout
             | K::TransactionTimeout
+| K::Terminated
+| K::PoolPaused
             // Of the caller's making: the same again.
             | K::ResultTooLarge
             | K::RowTooLarge

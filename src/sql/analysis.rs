@@ -7,6 +7,7 @@ use quick_cache::sync::Cache;
 
 use super::lexer::transaction_control;
 use super::parser::{self, MAX_TEXT_BYTES};
+use super::summary::summary;
 
 /// Whose SQL it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,16 @@ pub struct Analysis {
     /// What the statement is, as far as the parser understood all of it. Always [`Shape::Other`] for
     /// SQLite, which says by itself whether a statement only reads.
     pub shape: Shape,
+    /// Its first words for people to read, without literals.
+    pub summary: Arc<str>,
+}
+
+impl Analysis {
+    /// What is said of a statement of which nothing is known.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { transaction_control: None, shape: Shape::Other, summary: "".into() }
+    }
 }
 
 /// The shape of a statement.
@@ -66,8 +77,6 @@ pub struct Uses {
 pub struct Analyzer {
     dialect: Dialect,
     known: Cache<Box<str>, Arc<Analysis>, Weight>,
-    /// What is said of a statement of which nothing is known.
-    nothing: Arc<Analysis>,
 }
 
 impl Analyzer {
@@ -75,11 +84,7 @@ impl Analyzer {
     #[must_use]
     pub fn new(dialect: Dialect, cache_bytes: u64) -> Self {
         let entries = usize::try_from(cache_bytes / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX);
-        Self {
-            dialect,
-            known: Cache::with_weighter(entries, cache_bytes, Weight),
-            nothing: Arc::new(Analysis { transaction_control: None, shape: Shape::Other }),
-        }
+        Self { dialect, known: Cache::with_weighter(entries, cache_bytes, Weight) }
     }
 
     /// What is known of `sql`.
@@ -96,7 +101,8 @@ impl Analyzer {
         }
         let transaction_control = transaction_control(sql, self.dialect);
         let shape = if transaction_control.is_some() { Shape::Other } else { parser::shape(sql) };
-        let analysis = Arc::new(Analysis { transaction_control, shape });
+        let summary = summary(sql, self.dialect).into();
+        let analysis = Arc::new(Analysis { transaction_control, shape, summary });
         self.known.insert(sql.into(), Arc::clone(&analysis));
         analysis
     }
@@ -108,10 +114,11 @@ impl Analyzer {
     }
 
     fn by_first_keyword(&self, sql: &str) -> Arc<Analysis> {
-        match transaction_control(sql, self.dialect) {
-            None => Arc::clone(&self.nothing),
-            control => Arc::new(Analysis { transaction_control: control, shape: Shape::Other }),
-        }
+        Arc::new(Analysis {
+            transaction_control: transaction_control(sql, self.dialect),
+            shape: Shape::Other,
+            summary: summary(sql, self.dialect).into(),
+        })
     }
 }
 
@@ -133,7 +140,7 @@ impl Weighter<Box<str>, Arc<Analysis>> for Weight {
             Shape::Read(uses) | Shape::Change(uses) => names_bytes(uses),
             Shape::Other => 0,
         };
-        u64::try_from(ENTRY_BYTES + sql.len() + names).unwrap_or(u64::MAX)
+        u64::try_from(ENTRY_BYTES + sql.len() + analysis.summary.len() + names).unwrap_or(u64::MAX)
     }
 }
 

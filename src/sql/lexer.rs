@@ -27,6 +27,11 @@ pub(super) fn transaction_control(sql: &str, dialect: Dialect) -> Option<&'stati
     }
 }
 
+/// The first word of the first statement.
+pub(super) fn first_word(sql: &str, dialect: Dialect) -> Option<&str> {
+    Words { rest: skip_empty_statements(sql, dialect), dialect }.next()
+}
+
 /// Control that needs more than its first word to be told.
 fn longer(first: &str, mut words: Words<'_>) -> Option<&'static str> {
     let mut next_is = |word| words.next().is_some_and(|next| is(next, word));
@@ -113,6 +118,11 @@ fn skip_empty_statements(sql: &str, dialect: Dialect) -> &str {
 
 /// `text` from its first character that is neither blank nor part of a comment.
 pub(super) fn skip_blanks(text: &str, dialect: Dialect) -> &str {
+    skip_closed_blanks(text, dialect).unwrap_or("")
+}
+
+/// The same; a comment that does not end is the error.
+pub(super) fn skip_closed_blanks(text: &str, dialect: Dialect) -> Result<&str, &str> {
     let mut text = text;
     loop {
         // The vertical tab is a blank since PostgreSQL 16 and an error elsewhere.
@@ -120,9 +130,9 @@ pub(super) fn skip_blanks(text: &str, dialect: Dialect) -> &str {
         text = if let Some(comment) = text.strip_prefix("--") {
             after_line(comment, dialect)
         } else if let Some(comment) = text.strip_prefix("/*") {
-            after_block(comment, dialect)
+            after_block(comment, dialect).ok_or(text)?
         } else {
-            return text;
+            return Ok(text);
         };
     }
 }
@@ -136,26 +146,47 @@ fn after_line(comment: &str, dialect: Dialect) -> &str {
     end.map_or("", |end| comment.get(end..).unwrap_or(""))
 }
 
-/// What follows the end of a block comment whose start was read; nothing when it does not end.
-fn after_block(comment: &str, dialect: Dialect) -> &str {
+/// What follows the end of a block comment whose start was read; `None` when it does not end.
+fn after_block(comment: &str, dialect: Dialect) -> Option<&str> {
     let bytes = comment.as_bytes();
     let mut depth = 1_usize;
     let mut at = 0;
     while depth > 0 {
-        match bytes.get(at..at + 2) {
-            None => return "",
-            Some(b"*/") => {
+        match bytes.get(at..at + 2)? {
+            b"*/" => {
                 depth -= 1;
                 at += 2;
             }
-            Some(b"/*") if dialect == Dialect::Postgres => {
+            b"/*" if dialect == Dialect::Postgres => {
                 depth += 1;
                 at += 2;
             }
-            Some(_) => at += 1,
+            _ => at += 1,
         }
     }
-    comment.get(at..).unwrap_or("")
+    comment.get(at..)
+}
+
+/// The length of what is quoted at the start of `text`, quotes doubled inside; with `escapes` a backslash
+/// takes the next character with it. `None` when it does not end.
+pub(super) fn quoted_length(text: &str, quote: char, escapes: bool) -> Option<usize> {
+    let mut rest = text.char_indices().skip(1).peekable();
+    while let Some((at, c)) = rest.next() {
+        if c == '\\' && escapes {
+            rest.next();
+        } else if c == quote && rest.next_if(|(_, next)| *next == quote).is_none() {
+            return Some(at + c.len_utf8());
+        }
+    }
+    None
+}
+
+/// The `$tag$` at the start of `text`, which starts with a `$`.
+pub(super) fn dollar_delimiter(text: &str) -> Option<&str> {
+    let after = text.get(1..)?;
+    let tag = after.get(..after.find('$')?)?;
+    let is_tag = !tag.starts_with(|c: char| c.is_ascii_digit()) && tag.chars().all(is_word_part);
+    is_tag.then(|| text.get(..tag.len() + 2))?
 }
 
 #[cfg(test)]

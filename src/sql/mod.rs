@@ -7,12 +7,17 @@
 //! may leave anything behind. This is convenience, never safety: the database and the lease guard.
 
 mod analysis;
+mod atomic;
 mod lexer;
 mod parser;
+mod statements;
+mod summary;
 mod tokens;
 mod visitor;
 
 pub use analysis::{Analysis, Analyzer, Dialect, Shape, Uses};
+pub use atomic::is_whole;
+pub use statements::{Piece, Unclosed, statements};
 
 #[cfg(test)]
 mod tests;

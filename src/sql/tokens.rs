@@ -10,7 +10,7 @@ use sqlparser::ast::DollarQuotedString;
 use sqlparser::tokenizer::Token;
 
 use super::analysis::Dialect;
-use super::lexer::{is_word_part, skip_blanks};
+use super::lexer::{dollar_delimiter, is_word_part, quoted_length, skip_blanks};
 
 /// The tokens of `sql`; `None` if any of it is not certain.
 pub(super) fn tokens(sql: &str) -> Option<Vec<Token>> {
@@ -84,17 +84,9 @@ fn string(text: &str, start: usize, backslash: Backslash) -> Option<(Token, usiz
 }
 
 fn quoted_name(text: &str) -> Option<(Token, usize)> {
-    let bytes = text.as_bytes();
-    let mut at = 1;
-    loop {
-        match (bytes.get(at)?, bytes.get(at + 1)) {
-            (b'"', Some(b'"')) => at += 2,
-            (b'"', _) => break,
-            _ => at += 1,
-        }
-    }
-    let name = text.get(1..at)?.replace("\"\"", "\"");
-    (!name.is_empty()).then(|| (Token::make_word(&name, Some('"')), at + 1))
+    let length = quoted_length(text, '"', false)?;
+    let name = text.get(1..length - 1)?.replace("\"\"", "\"");
+    (!name.is_empty()).then(|| (Token::make_word(&name, Some('"')), length))
 }
 
 /// `$1`, or `$tag$…$tag$`.
@@ -105,12 +97,9 @@ fn dollar(text: &str) -> Option<(Token, usize)> {
         let clear = !text.get(end..)?.starts_with(is_word_part);
         return clear.then(|| (Token::Placeholder(text.get(..end).unwrap_or("").to_owned()), end));
     }
-    let tag_end = after.find('$')?;
-    if !after.get(..tag_end)?.chars().all(is_word_part) {
-        return None;
-    }
-    let (delimiter, body) = text.split_at_checked(tag_end + 2)?;
-    let end = tag_end + 2 + body.find(delimiter)? + delimiter.len();
+    let delimiter = dollar_delimiter(text)?;
+    let body = text.get(delimiter.len()..)?;
+    let end = body.find(delimiter)? + 2 * delimiter.len();
     let content = DollarQuotedString { value: String::new(), tag: None };
     Some((Token::DollarQuotedString(content), end))
 }

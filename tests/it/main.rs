@@ -6,35 +6,68 @@
 //! | `harness` | databases, servers and clients for tests |
 //! | `contract` | what every backend must answer, run for each of them |
 //! | `types` | every PostgreSQL type, compared with what `psql` prints |
+//! | `audit` | what a connection is at each checkout, and what it is asked for on the way |
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `outage` | a database that goes away and comes back |
+//! | `failover` | several servers, one of which takes writes, and secrets that change |
+//! | `batch` | commits whose answer is lost, keys, callers who want the same row |
+//! | `cancel` | statements that are stopped: by a deadline, by a caller who goes, past a frozen database |
+//! | `transact` | how interactive transactions end by themselves, and how much they hold |
+//! | `chaos` | a database under faults, and whether callers are told the truth |
+//! | `conformance` | statements that each way of the API answers alike |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
+//! | `front_door` | deadlines, limits on connections, descriptors that run out |
+//! | `shutdown` | the end of a server, with calls that must not fail and clients who do not go |
 //! | `logs` | the log, and what must not be in it |
 //! | `stream` | a million rows, and how much memory they take |
+//! | `unread` | streams that nobody reads: what they cost, and that they end |
 //! | `config_cli` | the command line, and configurations with mistakes |
+//! | `idempotency_cli` | the command that makes the table of idempotency keys |
 //! | `readme` | the commands that README.md shows |
 //! | `tidy` | the rules of the architecture that a program can check |
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
+mod batch;
+#[cfg(test)]
+mod cancel;
+#[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod config_cli;
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod connect;
 #[cfg(test)]
 mod contract;
+mod failover;
+#[cfg(test)]
+mod front_door;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod idempotency_cli;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod procedures;
 mod readme;
 #[cfg(test)]
 mod session;
+#[cfg(test)]
+mod shutdown;
 #[cfg(test)]
 mod stream;
 #[cfg(test)]
 mod tidy;
 mod trace;
 #[cfg(test)]
+mod transact;
+#[cfg(test)]
 mod types;
+#[cfg(test)]
+mod unread;

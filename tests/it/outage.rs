@@ -4,16 +4,15 @@ use std::time::{Duration, Instant};
 
 use rowgate::value::proto::pool_service_client::PoolServiceClient;
 use rowgate::value::proto::{ListPoolStatsRequest, Value};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::harness::client::{Client, Failure, PATIENCE, read_only, request, request_with};
+use crate::harness::client::{Client, Failure, PATIENCE, read_only, request_with};
 use crate::harness::postgres::Postgres;
 use crate::harness::server::Server;
-use crate::harness::wait::{eventually_async, idle_for};
+use crate::harness::wait::eventually_async;
 use crate::harness::{Backend, Service, http};
 
 /// A failed call while the database is away.
@@ -254,63 +253,6 @@ async fn a_full_pool_refuses_at_its_limit() {
     assert!(start.elapsed() < tolerance, "it took {:?}", start.elapsed());
     waiting.await.expect("no panic").expect_err("it waited for longer than allowed");
     holder.await.expect("no panic").expect("it was never disturbed");
-}
-
-#[tokio::test]
-async fn hostile_sockets_do_not_keep_it_from_ending() {
-    let mut server = Server::start("[shutdown]\ngrace = \"2s\"");
-    // One that never says anything, one that watches its health, one that reads no rows.
-    let silent = tokio::net::TcpStream::connect(server.grpc()).await.expect("it accepts");
-    let client = Client::connect(server.grpc()).await;
-    let watched = HealthCheckRequest { service: "readiness".to_owned() };
-    let watch = HealthClient::new(client.channel()).watch(watched).await.expect("it is known");
-    let endless = "with recursive c(n) as (select 1 union all select n + 1 from c) select n from c";
-    let unread = client.open(request(endless, &[])).await.expect("it starts");
-    let start = Instant::now();
-    server.signal("TERM");
-    server.wait_for_exit(Duration::from_secs(5));
-    assert!(start.elapsed() < Duration::from_secs(3), "it took {:?}", start.elapsed());
-    drop((silent, watch, unread));
-}
-
-#[tokio::test]
-async fn watching_health_does_not_keep_it_from_ending() {
-    let mut server = Server::start("");
-    let client = Client::connect(server.grpc()).await;
-    let watched = HealthCheckRequest { service: "readiness".to_owned() };
-    let watch = HealthClient::new(client.channel()).watch(watched).await.expect("it is known");
-    let mut watch = watch.into_inner();
-    let start = Instant::now();
-    server.signal("TERM");
-    let mut last = None;
-    while let Some(answer) = watch.message().await.expect("it ends well") {
-        last = Some(answer.status());
-    }
-    assert_eq!(last, Some(ServingStatus::NotServing));
-    // On another thread: the client must go on answering HTTP/2's pings.
-    let exit = tokio::task::spawn_blocking(move || server.wait_for_exit(Duration::from_secs(20)));
-    assert!(exit.await.expect("no panic").success());
-    assert!(start.elapsed() < Duration::from_secs(15), "it took {:?}", start.elapsed());
-}
-
-#[tokio::test]
-async fn sockets_that_never_speak_do_not_keep_others_out() {
-    let server = Server::start("[grpc]\nmax_connections = 2\nkeepalive_timeout = \"1s\"");
-    let mut silent = Vec::new();
-    for hello in ["", "PRI * HTTP/2.0"] {
-        let mut socket = tokio::net::TcpStream::connect(server.grpc()).await.expect("it accepts");
-        socket.write_all(hello.as_bytes()).await.expect("it is open");
-        silent.push(socket);
-    }
-    for mut socket in silent {
-        let closed = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut Vec::new())).await;
-        drop(closed.expect("it is closed"));
-    }
-    let client = Client::connect(server.grpc()).await;
-    client.must("select 1", &[]).await;
-    // One that speaks may be silent afterwards.
-    idle_for(Duration::from_millis(1500)).await;
-    client.must("select 1", &[]).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! The commands that README.md shows: each is run as a reader would, in the order of the page.
+//! The commands that README.md shows: each is run as a reader would, in the order of the page. Then the
+//! Python of README.md and of the pages that go on from it, as one program.
 //!
 //! Blocks marked `console` or `sh` are commands, with `$ ` before them or not; what follows a command in
 //! a `console` block is its output and is not compared. A block that builds or serves is replaced by the
@@ -17,9 +18,16 @@ const OPTIONAL: [&str; 6] = ["grpcurl", "docker", "psql", "pgbench", "curl", "pr
 const NOT_RUN: [&str; 7] =
     ["git clone", "cd ", "cargo install", "cargo build", "scripts/", "docker ", "pip install"];
 
+/// Pages whose Python goes on from that of README.md, in the order in which it is run.
+const PYTHON: [&str; 3] = ["README.md", "docs/ERRORS.md", "docs/TRANSACTIONS.md"];
+
+fn page(path: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(path).expect("there is the page")
+}
+
 fn readme() -> String {
-    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))
-        .expect("there is a README")
+    page("README.md")
 }
 
 /// The commands, continued lines joined, comments left out.
@@ -112,19 +120,49 @@ fn the_commands_of_the_readme_work() {
             eprintln!("left out, {program} is not installed: {command}");
             continue;
         }
-        let here = here(&command, &server);
-        let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", &here])
-            .current_dir(server.directory())
-            .env("PATH", &path)
-            .stdin(std::process::Stdio::null())
-            .output()
-            .expect("bash runs");
-        let (out, err) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "`{here}`: {}\n{out}{err}", output.status);
+        let out = shell(&here(&command, &server), &server, &path);
         eprintln!("`{command}`:\n{out}");
     }
+    let modules = ["grpc_status", "rowgate.v1.database_pb2_grpc"];
+    let lacking = modules.iter().find(|module| {
+        let found =
+            format!("cd '{}' && python3 -c 'import {module}'", server.directory().display());
+        !succeeds(&found)
+    });
+    match lacking {
+        Some(module) => eprintln!("left out, Python's {module} is missing: the pages' Python"),
+        None => {
+            let program = here(&PYTHON.map(|path| python(&page(path))).concat(), &server);
+            fs::write(server.directory().join("pages.py"), program).expect("it is ours");
+            let out = shell("python3 pages.py", &server, &path);
+            eprintln!("the pages' Python:\n{out}");
+            for shown in ["hello\n", "True\n", "[1, 1] 1\n", "TRANSACTION_STATE_APPLIED\n"] {
+                assert!(out.contains(shown), "{shown:?} is not in {out:?}");
+            }
+        }
+    }
+}
+
+/// Runs a command where the server runs; returns what it printed.
+#[track_caller]
+fn shell(command: &str, server: &Server, path: &str) -> String {
+    let output = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", command])
+        .current_dir(server.directory())
+        .env("PATH", path)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("bash runs");
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "`{command}`: {}\n{out}{err}", output.status);
+    out.into_owned()
+}
+
+/// The blocks marked `python`, one after the other.
+fn python(text: &str) -> String {
+    let blocks = text.split("\n```").filter_map(|block| block.strip_prefix("python\n"));
+    blocks.map(|block| format!("{block}\n")).collect()
 }
 
 /// The command with this server's addresses in place of the default ones.

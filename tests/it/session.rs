@@ -6,12 +6,13 @@ use rowgate::value::proto::{AccessMode, QueryOptions, QueryRequest, Value};
 
 use crate::harness::client::{Client, PATIENCE, read_only, request, request_with};
 use crate::harness::postgres::Postgres;
+use crate::harness::random::Random;
 use crate::harness::wait::eventually;
 use crate::harness::{Backend, Service};
 
 /// All that a session can remember, in one row. The names of temporary tables and of prepared
 /// statements are listed and not counted: a failure then says what was left.
-const AUDIT: &str = "select
+pub(crate) const AUDIT: &str = "select
     (select string_agg(objid::text, ',') from pg_locks
       where pid = pg_backend_pid() and locktype = 'advisory') as locks,
     (select string_agg(name, ',') from pg_prepared_statements where from_sql) as prepared,
@@ -21,6 +22,9 @@ const AUDIT: &str = "select
       where relnamespace = pg_my_temp_schema() and relkind = 'r') as temporary,
     (select string_agg(name || '=' || setting, ',' order by name) from pg_settings
       where source = 'session') as changed,
+    (select md5(string_agg(name || '=' || setting, ',' order by name)) from pg_settings
+      where name not like 'plpgsql.%') as all_settings,
+    (select count(*) from pg_locks where pid = pg_backend_pid() and relation >= 16384) as held,
     nullif(current_setting('my.leak', true), '') as leak,
     current_setting('search_path') as search_path,
     current_setting('statement_timeout') as statement_timeout,
@@ -32,7 +36,7 @@ const AUDIT: &str = "select
     session_user::text as login,
     pg_current_xact_id_if_assigned()::text as transaction";
 
-const SETUP: &str = "
+pub(crate) const SETUP: &str = "
     create role somebody; grant all on schema public to somebody;
     create table t (id serial primary key, n int);
     create function dirty() returns text language sql as $$ select set_config('my.leak', 'f', false) $$;
@@ -53,7 +57,7 @@ const SETUP: &str = "
     create policy dirtying on secured using (dirty() is not null);";
 
 /// Session SQL that works, and leaves something behind.
-const DIRTY: &[&str] = &[
+pub(crate) const DIRTY: &[&str] = &[
     "set work_mem = '1MB'",
     "set search_path = pg_catalog",
     "set timezone = 'Asia/Tokyo'",
@@ -97,7 +101,7 @@ const DIRTY: &[&str] = &[
 ];
 
 /// What fails, or may, and must leave nothing either.
-const FAILING: &[&str] = &[
+pub(crate) const FAILING: &[&str] = &[
     "begin",
     "start transaction isolation level serializable",
     "/* hidden */ begin",
@@ -116,28 +120,6 @@ const FAILING: &[&str] = &[
     "copy t from stdin",
     "select pg_advisory_lock(8) from nowhere",
 ];
-
-/// A generator that needs no seed from outside: a failure can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        let bound = u64::try_from(from.len()).expect("it is small");
-        from[usize::try_from(self.below(bound)).expect("it is small")]
-    }
-}
 
 async fn service(pool: u32) -> Service {
     let postgres = Postgres::start();
@@ -276,7 +258,7 @@ impl Caller {
 }
 
 #[tokio::test]
-async fn ten_thousand_calls_on_four_connections_see_nothing_of_each_other() {
+async fn callers_who_share_four_connections_see_nothing_of_each_other() {
     let service = service(4).await;
     let clean = audit(&service.client).await;
     let callers: Vec<_> = (0..16)
@@ -285,7 +267,7 @@ async fn ten_thousand_calls_on_four_connections_see_nothing_of_each_other() {
             random: Random(seed),
             clean: clean.clone(),
         })
-        .map(|caller| tokio::spawn(caller.run(625)))
+        .map(|caller| tokio::spawn(caller.run(40)))
         .collect();
     let mut wrong = Vec::new();
     for caller in callers {
@@ -345,6 +327,38 @@ async fn a_changed_table_is_healed_under_cached_plans() {
         }
         service.postgres().psql("drop table changing");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_under_a_table_that_changes_run_once_and_nobody_notices() {
+    let service = service(4).await;
+    service.postgres().psql("create table changing (token bigint, n int default 0)");
+    let callers: Vec<_> = (0..8)
+        .map(|caller| {
+            let client = service.client.clone();
+            tokio::spawn(async move {
+                // All columns come back: each change makes the plans of all connections stale.
+                let insert = "insert into changing (token) values ($1) returning *";
+                for number in 0..60 {
+                    let token = Value::int64(caller * 1000 + number);
+                    let result = client.must(insert, std::slice::from_ref(&token)).await;
+                    assert_eq!((result.rows_affected, &result.rows[0].values[0]), (1, &token));
+                }
+            })
+        })
+        .collect();
+    let mut changes = 0;
+    while callers.iter().any(|caller| !caller.is_finished()) {
+        let sql = format!("alter table changing add c{changes} int default {changes}");
+        service.postgres().psql(&sql);
+        changes += 1;
+    }
+    for caller in callers {
+        caller.await.expect("no caller notices");
+    }
+    let rows = service.postgres().psql("select count(*), count(distinct token) from changing");
+    assert_eq!(rows, "480|480");
+    assert!(changes > 3, "the table changed {changes} times");
 }
 
 #[tokio::test]

@@ -98,15 +98,18 @@ impl<'a> Unit<'a> {
         steps.extend(last.map(|sql| Step::Script(sql.to_owned())));
         let room = Room::new(max_rows, max_bytes);
         let flight = Flight { steps, room: &room, commits: !dry_run };
-        let mut landing = self.lease.fly(deadline, flight).await;
+        let landed = self.lease.fly(deadline, flight).await;
+        let mut landing = landed.map_err(|error| (error, false))?;
         let results = self.results(&mut landing, 0);
         let results = results.map_err(|error| (error, self.lease.blameless))?;
         let [first, second] = [landing.next(), landing.next()];
         let outcome = if dry_run {
             self.settled(first).and_then(|()| self.settled(second)).map(|()| Outcome::NotApplied)
         } else {
+            // Without a number it has written nothing.
+            let reads = matches!(first, Some(Ok(Answer::Script(None))));
             let ended = self.lease.conclude((first, second), &self.incarnation, deadline).await;
-            ended.map(|()| Outcome::Applied)
+            ended.map(|()| if reads { Outcome::NotApplied } else { Outcome::Applied })
         };
         finished(results, &room, outcome)
     }
@@ -127,7 +130,8 @@ impl<'a> Unit<'a> {
         steps.extend(self.steps().map_err(|error| (error, false))?);
         let room = Room::new(max_rows, max_bytes);
         let flight = Flight { steps, room: &room, commits: false };
-        let mut landing = self.lease.fly(deadline, flight).await;
+        let landed = self.lease.fly(deadline, flight).await;
+        let mut landing = landed.map_err(|error| (error, false))?;
         if let Some(key) = key
             && let Some(failure) = landing.fail_at(1)
         {

@@ -1,17 +1,26 @@
 //! What is done to a connection before the next caller gets it.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::cancel::Cancel;
-use super::connection::Opener;
-use super::lease::Shared;
+use super::connection::{Connection, Opener};
+use super::shared::Shared;
 use super::trace::Trace;
+use crate::config::Planted;
 use crate::pool::{Checkout, CloseReason};
 
 /// How long cleaning may take before the connection is closed instead.
 pub(super) const CLEANING_LIMIT: Duration = Duration::from_secs(5);
+/// How long a statement may go on that was cancelled: PostgreSQL forgets a cancel that comes before the
+/// statement does, and one that fills a set of rows has been seen not to hear any. Then the end of the
+/// connection must stop it, which else keeps its locks.
+const STOPPING_LIMIT: Duration = Duration::from_millis(600);
+/// How much of an unwanted result is read to its end, in bytes: what a client did not take may be
+/// megabytes of it, of rows of few bytes, on every connection at once.
+const UNWANTED: NonZeroU64 = NonZeroU64::new(256 << 10).expect("it is not zero");
 /// Everything a statement can leave in a session, but prepared statements of the driver's own; also the
 /// state of `random()`, which no RESET knows.
 const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
@@ -27,28 +36,49 @@ pub(super) struct Cleaner {
     pub(super) shared: Arc<Shared>,
     pub(super) cancel: Cancel,
     pub(super) trace: Trace,
+    /// Whether the server may not be any more what it was.
+    pub(super) is_suspect: bool,
 }
 
 impl Cleaner {
     /// Gives the connection back clean, or closes it.
     pub(super) async fn clean(mut self, busy: bool) {
-        let cleaned = tokio::time::timeout(CLEANING_LIMIT, self.reset(busy)).await;
-        if cleaned == Ok(true) && self.checkout.as_ref().is_some_and(|own| own.wire.is_idle()) {
-            drop(self.checkout.take());
+        let restored = tokio::time::timeout(CLEANING_LIMIT, self.restore(busy)).await;
+        let departed = match restored {
+            Ok(Some(departed)) if self.checkout.as_ref().is_some_and(|own| own.wire.is_idle()) => {
+                departed
+            }
+            Ok(_) | Err(_) => return,
+        };
+        let Some(checkout) = self.checkout.take() else { return };
+        if departed {
+            self.shared.fail_over(&checkout);
+            checkout.discard(CloseReason::Broken);
         }
+    }
+
+    /// Resets the session; says whether its server is not what it was. Only now: before, it may have
+    /// been the caller who made the session read-only.
+    async fn restore(&mut self, busy: bool) -> Option<bool> {
+        if !self.reset(busy).await {
+            return None;
+        }
+        let connection = self.checkout.as_deref()?;
+        if self.is_suspect {
+            return connection.departs().await.ok();
+        }
+        Some(connection.has_departed())
     }
 
     async fn reset(&mut self, busy: bool) -> bool {
         let Some(connection) = self.checkout.as_deref_mut() else { return false };
-        if busy && !self.cancel.is_sent() {
-            self.cancel.send();
-        }
-        if !self.cancel.settled().await {
+        let stopped = if busy {
+            stop(connection, &mut self.cancel).await
+        } else {
+            self.cancel.settled().await
+        };
+        if !stopped {
             return false;
-        }
-        if busy {
-            // Behind whatever is still queued: once it is answered, so is all before it.
-            drop(connection.client.check_connection().await);
         }
         connection.wire.quiesce().await;
         if connection.wire.in_transaction()
@@ -56,7 +86,7 @@ impl Cleaner {
         {
             return false;
         }
-        if self.trace < Trace::Anything {
+        if self.trace < Trace::Anything || Planted::KeptSession.is_there() {
             connection.sequences_drawn |= self.trace == Trace::Sequences;
             return true;
         }
@@ -67,6 +97,23 @@ impl Cleaner {
         self.shared.resets.fetch_add(1, Relaxed);
         true
     }
+}
+
+/// Stops what a connection runs and waits for its answer; whether it has come. A commit is waited for.
+async fn stop(connection: &Connection, cancel: &mut Cancel) -> bool {
+    cancel.send();
+    if connection.wire.is_copying() {
+        // It waits for our data and not for us; once it is cancelled, the end of all is what it sees.
+        cancel.settled().await;
+        return false;
+    }
+    let limit = if cancel.is_sent() { STOPPING_LIMIT } else { CLEANING_LIMIT };
+    connection.wire.bound(Some(UNWANTED));
+    // Behind whatever is still queued: once it is answered, so is all before it.
+    let answered = cancel.insist(connection.client.check_connection());
+    let stopped = tokio::time::timeout(limit, answered).await.is_ok();
+    connection.wire.bound(None);
+    stopped && cancel.settled().await
 }
 
 impl Drop for Cleaner {

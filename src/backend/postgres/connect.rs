@@ -1,171 +1,307 @@
-//! Opening a connection: socket, TLS, authentication, the session's baseline.
+//! Opening a connection: which server, its addresses, TLS, authentication, the session's baseline.
 
+use std::collections::HashMap;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 use tokio_postgres::config::{SslMode, SslNegotiation};
-use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::credentials::{Credentials, Login};
+use super::role::Role;
+use super::socket::{Peer, Ready, Socket};
 use super::tap::Tap;
+use super::tried::{Tried, Why};
 use super::wire::Wire;
-use crate::config::{Database, ErrorDetails, Host, PostgresTarget, TlsMode};
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::{Database, Host, PostgresTarget, Server, TargetSession};
+use crate::error::Result;
 
-/// Protocol 3.0, SSLRequest.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 /// Protocol 3.0, CancelRequest, before the key.
 const CANCEL_REQUEST: [u8; 8] = [0, 0, 0, 16, 4, 210, 22, 46];
-/// When a caller may try again while the database cannot be reached.
-const RETRY_AFTER: Duration = Duration::from_millis(250);
-
-/// A socket, encrypted or not.
-pub(super) struct Socket(Box<dyn Bound>);
+/// What is left of `pool.connect_timeout` to say which server failed how.
+const RESERVE: Duration = Duration::from_millis(50);
+/// What has kept an attempt waiting for this long without an answer is tried last…
+const SLOW: Duration = Duration::from_millis(500);
+/// …for this long: else each new connection would wait for it again.
+const AVOIDED: Duration = Duration::from_secs(30);
 
 /// Where to connect, and as whom.
 pub(super) struct Connector {
     database: String,
-    target: PostgresTarget,
-    tls: Option<MakeRustlsConnect>,
+    servers: Vec<Server>,
+    session: TargetSession,
+    balance: bool,
+    credentials: Credentials,
     driver: tokio_postgres::Config,
     max_row_size: usize,
     timeout: Duration,
+    /// What did not answer, and since when.
+    slow: Mutex<HashMap<Spot, Instant>>,
+    /// The server of the last connection.
+    last: Mutex<Option<String>>,
+}
+
+/// A connection that was opened.
+pub(super) struct Opened {
+    pub(super) client: tokio_postgres::Client,
+    pub(super) driver: tokio::task::JoinHandle<()>,
+    pub(super) wire: Arc<Wire>,
+    /// What its session must remain, or the connection is given up.
+    pub(super) kept: TargetSession,
 }
 
 impl Connector {
     pub(super) fn new(name: &str, config: &Database, target: &PostgresTarget) -> Result<Self> {
-        let tls = match target.tls.mode {
-            TlsMode::Disable => None,
-            TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => {
-                Some(MakeRustlsConnect::new(super::tls::client_config(&target.tls)?))
-            }
-        };
         Ok(Self {
             database: name.to_owned(),
-            target: target.clone(),
-            tls,
+            servers: target.servers.clone(),
+            session: target.session,
+            balance: target.balance,
+            credentials: Credentials::new(name, target)?,
             driver: driver_config(config, target),
             max_row_size: config.max_row_size,
             timeout: config.pool.connect_timeout,
+            slow: Mutex::default(),
+            last: Mutex::default(),
         })
     }
 
-    /// Opens a connection within `pool.connect_timeout`; its driver runs on the calling runtime.
-    pub(super) async fn open(
-        &self,
-    ) -> Result<(tokio_postgres::Client, tokio::task::JoinHandle<()>, Arc<Wire>)> {
-        let opened = tokio::time::timeout(self.timeout, self.log_in()).await;
-        opened.unwrap_or_else(|elapsed| Err(self.unreachable(elapsed)))
-    }
-
-    async fn log_in(
-        &self,
-    ) -> Result<(tokio_postgres::Client, tokio::task::JoinHandle<()>, Arc<Wire>)> {
-        let socket = self.socket().await.map_err(|error| self.unreachable(error))?;
-        let wire = Arc::new(Wire::default());
-        let tap = Tap::new(socket, Arc::clone(&wire), self.max_row_size);
-        let opened = self.driver.connect_raw(tap, Ready).await;
-        let (client, connection) = opened.map_err(|error| self.refused(error))?;
-        let driver = tokio::spawn(async move {
-            // How it ended is seen by whoever uses the connection.
-            drop(connection.await);
-        });
-        Ok((client, driver, wire))
-    }
-
-    /// Cancels what the connection with this key runs; returns once the server has acted on it, or
-    /// did not within `pool.connect_timeout`.
-    pub(super) async fn cancel(&self, key: [u8; 8]) -> io::Result<()> {
-        let cancelled = tokio::time::timeout(self.timeout, self.request_cancel(key)).await;
-        cancelled.map_err(io::Error::from)?
-    }
-
-    async fn request_cancel(&self, key: [u8; 8]) -> io::Result<()> {
-        let mut socket = self.socket().await?;
-        socket.write_all(&[CANCEL_REQUEST, key].concat()).await?;
-        socket.flush().await?;
-        // Read to the end: a cancel that is still on its way would hit the next statement. Over TLS
-        // the server ends without a word, which is an error to TLS and the end to us.
-        let mut rest = [0; 16];
-        while matches!(socket.read(&mut rest).await, Ok(1..)) {}
-        Ok(())
-    }
-
-    async fn socket(&self) -> io::Result<Socket> {
-        let port = self.target.port;
-        match &self.target.host {
-            Host::Unix(directory) => {
-                let path = directory.join(format!(".s.PGSQL.{port}"));
-                Ok(Socket(Box::new(Plain(UnixStream::connect(path).await?))))
-            }
-            Host::Tcp(host) => {
-                // Each address of a name in turn, until one answers or the time is up.
-                let stream = TcpStream::connect((host.as_str(), port)).await?;
-                tune(&stream)?;
-                match &self.tls {
-                    None => Ok(Socket(Box::new(Plain(stream)))),
-                    Some(tls) => encrypt(tls, host, stream).await,
-                }
+    /// Whether whoever writes here expects to be let: what is meant for reading refuses it for good.
+    pub(super) fn takes_writes(&self) -> bool {
+        match self.session {
+            TargetSession::Any | TargetSession::ReadWrite | TargetSession::Primary => true,
+            TargetSession::ReadOnly | TargetSession::Standby | TargetSession::PreferStandby => {
+                false
             }
         }
     }
 
-    fn unreachable(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        let message = format!("cannot connect to database \"{}\"", self.database);
-        Error::new(ErrorKind::DatabaseUnavailable, message)
-            .with_retry_after(RETRY_AFTER)
-            .with_cause(cause)
+    /// Opens a connection within `pool.connect_timeout` to the first server that will do; its driver
+    /// runs on the calling runtime. Names are resolved anew, and secrets read again that have changed.
+    pub(super) async fn open(&self) -> Result<Opened> {
+        let end = Instant::now() + self.timeout.saturating_sub(RESERVE.min(self.timeout / 10));
+        let login = self.credentials.fresh().await;
+        let mut opened = self.try_servers(&login, end).await;
+        // The password may have been replaced a moment ago.
+        if let Err(tried) = &opened
+            && tried.refused_login()
+            && let Some(renewed) = self.credentials.renewed(&login).await
+        {
+            opened = self.try_servers(&renewed, end).await;
+        }
+        opened.map_err(|tried| tried.into_error(&self.database, self.session))
     }
 
-    /// What it means that the driver could not log in. The server's own words name roles, hosts and
-    /// databases, which are no business of callers: they are the cause, which is for logs.
-    fn refused(&self, error: tokio_postgres::Error) -> Error {
-        let database = &self.database;
-        let Some(refusal) = error.as_db_error() else {
-            if !is_of_credentials(&error) {
-                return self.unreachable(error);
+    /// Tries one server after the other; each gets an equal share of the time that is left.
+    async fn try_servers(&self, login: &Login, end: Instant) -> std::result::Result<Opened, Tried> {
+        let order = self.order();
+        let mut tried = Tried::new(self.servers.len());
+        let mut spare = None;
+        for (position, number) in order.iter().enumerate() {
+            let until = share(end, order.len() - position);
+            let mut whole = Attempt::at(self, Spot::Server(*number));
+            for (peer, until) in self.addresses(*number, until, &mut tried).await {
+                let mut attempt = Attempt::at(self, Spot::Address(peer.clone()));
+                let opened =
+                    tokio::time::timeout_at(until, self.log_in(login, *number, &peer)).await;
+                attempt.answered = opened.is_ok();
+                whole.answered |= opened.is_ok();
+                match opened.unwrap_or_else(|_elapsed| Err(Why::timed_out())) {
+                    Ok((opened, true)) => return Ok(self.taken(opened, *number)),
+                    Ok((opened, false)) => {
+                        spare.get_or_insert((opened, *number));
+                    }
+                    Err(why) => {
+                        let is_final = why.refuses_login();
+                        tried.add(&self.servers[*number], Some(&peer), why);
+                        if is_final {
+                            break;
+                        }
+                    }
+                }
             }
-            let message = format!("database \"{database}\" wants another way to log in");
-            return Error::new(ErrorKind::BackendMisconfigured, message).with_cause(error);
-        };
-        let code = refusal.code().code();
-        let refused = match is_permanent(code) {
-            true => {
-                let message =
-                    format!("database \"{database}\" refuses the login (SQLSTATE {code})");
-                Error::new(ErrorKind::BackendMisconfigured, message)
+        }
+        match spare {
+            Some((opened, number)) => Ok(self.taken(opened, number)),
+            None => Err(tried),
+        }
+    }
+
+    /// The order in which servers are tried this time, by their numbers.
+    fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.servers.len()).collect();
+        if self.balance {
+            fastrand::shuffle(&mut order);
+        }
+        order.sort_by_key(|number| self.is_slow(&Spot::Server(*number)));
+        order
+    }
+
+    fn is_slow(&self, spot: &Spot) -> bool {
+        self.slow.lock().get(spot).is_some_and(|since| since.elapsed() < AVOIDED)
+    }
+
+    /// A server's addresses now, each with the end of its share of the time.
+    async fn addresses(
+        &self,
+        number: usize,
+        until: Instant,
+        tried: &mut Tried,
+    ) -> Vec<(Peer, Instant)> {
+        let server = &self.servers[number];
+        let host = match &server.host {
+            Host::Unix(directory) => {
+                let path = directory.join(format!(".s.PGSQL.{}", server.port));
+                return vec![(Peer::Unix(path), until)];
             }
-            false => {
-                let message =
-                    format!("database \"{database}\" takes no connections (SQLSTATE {code})");
-                Error::new(ErrorKind::DatabaseUnavailable, message).with_retry_after(RETRY_AFTER)
+            Host::Tcp(host) => host,
+        };
+        let found = tokio::net::lookup_host((host.as_str(), server.port));
+        let mut addresses: Vec<_> = match tokio::time::timeout_at(until, found).await {
+            Ok(Ok(found)) => found.collect(),
+            Ok(Err(error)) => {
+                tried.add(server, None, Why::unreachable(error));
+                return Vec::new();
+            }
+            Err(_elapsed) => {
+                tried.add(server, None, Why::timed_out());
+                return Vec::new();
             }
         };
-        let refused = match super::error::from_db(refusal, ErrorDetails::Safe).report() {
-            Some(report) => refused.with_report(report.clone()),
-            None => refused,
-        };
-        refused.with_cause(refusal.clone())
+        if addresses.is_empty() {
+            tried.add(server, None, Why::unreachable(io::Error::other("the name has no address")));
+        }
+        if self.balance {
+            fastrand::shuffle(&mut addresses);
+        }
+        let peers = addresses.into_iter().map(|address| Peer::Tcp(address, host.clone()));
+        let mut peers: Vec<Peer> = peers.collect();
+        peers.sort_by_key(|peer| self.is_slow(&Spot::Address(peer.clone())));
+        let count = peers.len();
+        let ends = (0..count).map(|position| share_of(until, count, position));
+        peers.into_iter().zip(ends).collect()
+    }
+
+    /// Logs in at one address; says whether the session is all that is asked for: one that is not may
+    /// still do where a standby is only preferred.
+    async fn log_in(
+        &self,
+        login: &Login,
+        number: usize,
+        peer: &Peer,
+    ) -> std::result::Result<(Opened, bool), Why> {
+        let socket = Socket::to(peer, login.tls()).await.map_err(Why::unreachable)?;
+        let wire = Arc::new(Wire::default());
+        wire.connected_to(peer.clone());
+        let tap = Tap::new(socket, Arc::clone(&wire), self.max_row_size);
+        let mut driver = self.driver.clone();
+        login.write_to(&mut driver, number);
+        let (client, connection) = driver.connect_raw(tap, Ready).await.map_err(Why::of_login)?;
+        let driver = tokio::spawn(async move {
+            // How it ended is seen by whoever uses the connection.
+            drop(connection.await);
+        });
+        let is_only_preferred = self.session == TargetSession::PreferStandby;
+        let wanted = if is_only_preferred { TargetSession::Standby } else { self.session };
+        let mut role = wire.role();
+        if role.fits(wanted).is_none() {
+            role = Role::ask(&client).await.map_err(Why::of_login)?;
+        }
+        let fits = role.fits(wanted) == Some(true);
+        let opened = Opened { client, driver, wire, kept: role.kept(self.session) };
+        if fits || is_only_preferred { Ok((opened, fits)) } else { Err(Why::Unfit(role)) }
+    }
+
+    /// Tells of a change of servers.
+    fn taken(&self, opened: Opened, number: usize) -> Opened {
+        let server = self.servers[number].to_string();
+        let mut last = self.last.lock();
+        if last.as_ref() != Some(&server) {
+            if last.is_some() {
+                tracing::info!(database = %self.database, server, "connected to another server");
+            }
+            *last = Some(server);
+        }
+        opened
+    }
+
+    /// Cancels what a connection runs, at the very address that it was opened to: its name may lead to
+    /// another server by now. Returns once the server has acted on it, or did not within
+    /// `pool.connect_timeout`.
+    pub(super) async fn cancel(&self, wire: &Wire) -> io::Result<()> {
+        let peer = wire.peer().ok_or(io::ErrorKind::NotConnected)?;
+        let cancelled = tokio::time::timeout(self.timeout, self.request_cancel(peer, wire.key()));
+        cancelled.await.map_err(io::Error::from)?
+    }
+
+    async fn request_cancel(&self, peer: &Peer, key: [u8; 8]) -> io::Result<()> {
+        let mut socket = Socket::to(peer, self.credentials.latest().tls()).await?;
+        socket.write_all(&[CANCEL_REQUEST, key].concat()).await?;
+        socket.flush().await?;
+        // Read to the end: a cancel that is still on its way would hit the next statement. Over TLS
+        // the server ends without a word, which is an error to TLS and the end to us. A reset is no
+        // end: whoever sent it may not be the server.
+        let mut rest = [0; 16];
+        loop {
+            match socket.read(&mut rest).await {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
-/// Whether a login is refused for what it asks: role, password, database, privilege (class 42), or a
-/// setting (class 22). It will be refused again until somebody changes the configuration.
-fn is_permanent(code: &str) -> bool {
-    matches!(code.get(..2), Some("0A" | "22" | "28" | "3D" | "42"))
+/// What can be slow: a server as a whole, or one of its addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Spot {
+    Server(usize),
+    Address(Peer),
 }
 
-/// Whether the driver itself gave up on the login: it has no password, knows no such method, or the
-/// server could not prove that it knows the password. It tells of the kind by its text alone.
-fn is_of_credentials(error: &tokio_postgres::Error) -> bool {
-    matches!(error.to_string().as_str(), "invalid configuration" | "authentication error")
+/// An attempt, which may be dropped at any moment: what has not answered by then is avoided for a while.
+struct Attempt<'a> {
+    connector: &'a Connector,
+    spot: Spot,
+    began: Instant,
+    answered: bool,
+}
+
+impl<'a> Attempt<'a> {
+    fn at(connector: &'a Connector, spot: Spot) -> Self {
+        Self { connector, spot, began: Instant::now(), answered: false }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let connector = self.connector;
+        let servers = u32::try_from(connector.servers.len()).unwrap_or(u32::MAX);
+        let mut slow = connector.slow.lock();
+        if self.answered {
+            slow.remove(&self.spot);
+        } else if self.began.elapsed() >= SLOW.min(connector.timeout / (2 * servers)) {
+            slow.retain(|_, since| since.elapsed() < AVOIDED);
+            slow.insert(self.spot.clone(), Instant::now());
+        }
+    }
+}
+
+/// The end of the next part, when the time up to `end` is divided into equal parts.
+fn share(end: Instant, parts: usize) -> Instant {
+    share_of(end, parts, 0)
+}
+
+/// The end of one of equal parts of the time up to `end`.
+fn share_of(end: Instant, parts: usize, position: usize) -> Instant {
+    let now = Instant::now();
+    let parts = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
+    let ended = u32::try_from(position + 1).unwrap_or(u32::MAX).min(parts);
+    now + end.saturating_duration_since(now) / parts * ended
 }
 
 fn driver_config(config: &Database, target: &PostgresTarget) -> tokio_postgres::Config {
@@ -177,147 +313,26 @@ fn driver_config(config: &Database, target: &PostgresTarget) -> tokio_postgres::
         config.lock_timeout.as_millis()
     );
     driver
-        .user(&target.user)
         .dbname(&target.dbname)
         .application_name(&target.application_name)
         .options(&backstops)
         // The stream is ready, encrypted or not, when the driver gets it.
         .ssl_mode(SslMode::Require)
         .ssl_negotiation(SslNegotiation::Direct);
-    if let Some(password) = &target.password {
-        driver.password(password.expose());
-    }
     driver
-}
-
-/// A dead peer is noticed within 10 s; with the system's defaults it takes hours.
-fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(5))
-        .with_interval(Duration::from_secs(2))
-        .with_retries(3);
-    socket.set_tcp_keepalive(&keepalive)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(Duration::from_secs(10)))?;
-    Ok(())
-}
-
-async fn encrypt(tls: &MakeRustlsConnect, host: &str, mut stream: TcpStream) -> io::Result<Socket> {
-    // Before anything is sent: TLS wants a name or an address, and a name may be malformed.
-    ServerName::try_from(host).map_err(io::Error::other)?;
-    stream.write_all(&SSL_REQUEST).await?;
-    // Exactly one byte: whatever a man in the middle puts behind it goes into the handshake, which
-    // fails, and never into the stream that is taken for encrypted.
-    let mut answer = [0];
-    stream.read_exact(&mut answer).await?;
-    match answer {
-        [b'S'] => {}
-        [b'N'] => {
-            let message = "the server has no TLS; set tls.mode = \"disable\" to go without";
-            return Err(io::Error::other(message));
-        }
-        // An error in plain text, perhaps: not to be read, as anyone can have sent it.
-        _ => return Err(io::Error::other("the server does not answer as PostgreSQL does")),
-    }
-    let connect = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls.clone(), host)
-        .map_err(io::Error::other)?;
-    Ok(Socket(Box::new(Encrypted(connect.connect(stream).await?))))
-}
-
-/// Hands the driver a stream that needs no handshake.
-struct Ready;
-
-impl<S: TlsStream + Unpin + Send + 'static> TlsConnect<S> for Ready {
-    type Stream = S;
-    type Error = io::Error;
-    type Future = std::future::Ready<io::Result<S>>;
-
-    fn connect(self, stream: S) -> Self::Future {
-        std::future::ready(Ok(stream))
-    }
-}
-
-/// Both directions of a stream.
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
-
-/// A stream, and what binds its authentication to it.
-trait Bound: Send + Unpin {
-    fn stream(&mut self) -> Pin<&mut dyn Duplex>;
-    fn binding(&self) -> ChannelBinding;
-}
-
-/// A stream without TLS, and so without channel binding.
-struct Plain<S>(S);
-
-impl<S: Duplex> Bound for Plain<S> {
-    fn stream(&mut self) -> Pin<&mut dyn Duplex> {
-        Pin::new(&mut self.0)
-    }
-
-    fn binding(&self) -> ChannelBinding {
-        ChannelBinding::none()
-    }
-}
-
-struct Encrypted<S>(S);
-
-impl<S: TlsStream + Send + Unpin> Bound for Encrypted<S> {
-    fn stream(&mut self) -> Pin<&mut dyn Duplex> {
-        Pin::new(&mut self.0)
-    }
-
-    fn binding(&self) -> ChannelBinding {
-        self.0.channel_binding()
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.get_mut().0.stream().poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().0.stream().poll_write(cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().0.stream().poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().0.stream().poll_shutdown(cx)
-    }
-}
-
-impl TlsStream for Socket {
-    fn channel_binding(&self) -> ChannelBinding {
-        self.0.binding()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
 
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::backend::postgres::socket::SSL_REQUEST;
     use crate::config::{Target, load_from};
+    use crate::error::{Error, ErrorKind};
 
     /// A connector to a port of this machine that gives up after a while.
     fn connector(port: u16, user: &str, query: &str, timeout: &str) -> Connector {
@@ -330,6 +345,14 @@ mod tests {
         let database = config.databases.get("main").expect("it is in it");
         let Target::Postgres(target) = &database.target else { panic!("not PostgreSQL's URL") };
         Connector::new("main", database, target).expect("no certificate is asked for")
+    }
+
+    /// What is known of a connection that was opened there.
+    fn wire(port: u16, key: [u8; 8]) -> Wire {
+        let wire = Wire::default();
+        wire.connected_to(Peer::Tcp(([127, 0, 0, 1], port).into(), "127.0.0.1".to_owned()));
+        wire.received(b'K', &key);
+        wire
     }
 
     async fn listen() -> (TcpListener, u16) {
@@ -498,7 +521,8 @@ mod tests {
         let (_listener, port) = listen().await;
         for query in ["sslmode=disable", "sslmode=require"] {
             let connector = connector(port, "keeper", query, "100ms");
-            let both = async { tokio::join!(connector.open(), connector.cancel([7; 8])) };
+            let wire = wire(port, [7; 8]);
+            let both = async { tokio::join!(connector.open(), connector.cancel(&wire)) };
             let ended = tokio::time::timeout(Duration::from_secs(5), both).await;
             let (opened, cancelled) = ended.expect("both end by themselves");
             let error = opened.map(drop).expect_err("nobody answers");
@@ -519,12 +543,176 @@ mod tests {
             request
         });
         let connector = connector(port, "keeper", "", "5s");
-        let mut cancel = std::pin::pin!(connector.cancel([1, 2, 3, 4, 5, 6, 7, 8]));
+        let wire = wire(port, [1, 2, 3, 4, 5, 6, 7, 8]);
+        let mut cancel = std::pin::pin!(connector.cancel(&wire));
         let early = tokio::time::timeout(Duration::from_millis(100), cancel.as_mut()).await;
         early.expect_err("the server has not acted on it");
         release.send(()).expect("it waits");
         cancel.await.expect("it was read");
         let request = server.await.expect("it does not panic");
         assert_eq!(request, [&CANCEL_REQUEST[4..], &[1, 2, 3, 4, 5, 6, 7, 8]].concat());
+    }
+
+    #[tokio::test]
+    async fn a_cancel_goes_where_its_connection_leads_whatever_the_name_says_now() {
+        let (listener, port) = listen().await;
+        let (elsewhere, other_port) = listen().await;
+        drop(elsewhere);
+        let server = async {
+            let (mut stream, _) = listener.accept().await.expect("somebody comes");
+            packet(&mut stream).await
+        };
+        let (connector, wire) = (connector(other_port, "keeper", "", "5s"), wire(port, [9; 8]));
+        let (request, cancelled) = tokio::join!(server, connector.cancel(&wire));
+        cancelled.expect("somebody listens there");
+        assert_eq!(request, [&CANCEL_REQUEST[4..], &[9; 8]].concat());
+    }
+
+    /// What a server of a version before 14 says of itself.
+    const SILENT: &str = "";
+    const PRIMARY: &str = "off";
+    const STANDBY: &str = "on";
+
+    /// A server that lets everybody in, and says whether it is a standby when it logs somebody in, or
+    /// when it is asked; returns its port, and counts who comes.
+    async fn server(standby: &'static str) -> (u16, Arc<std::sync::atomic::AtomicUsize>) {
+        let (listener, port) = listen().await;
+        let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counter = Arc::clone(&count);
+        let serve = move |mut stream: TcpStream| async move {
+            packet(&mut stream).await;
+            let mut hello = message(b'R', &[0; 4]);
+            if standby != SILENT {
+                for name in ["in_hot_standby", "default_transaction_read_only"] {
+                    let value = if name == "in_hot_standby" { standby } else { "off" };
+                    hello.extend(message(b'S', format!("{name}\0{value}\0").as_bytes()));
+                }
+            }
+            hello.extend([message(b'K', &[1; 8]), message(b'Z', b"I")].concat());
+            stream.write_all(&hello).await.expect("it is sent");
+            while let Ok(b'Q') = stream.read_u8().await {
+                packet(&mut stream).await;
+                // Two columns of text, and one row: a primary that takes writes.
+                let column = b"x\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
+                let columns = [&[0, 2], &column[..], &column[..]].concat();
+                let row = b"\0\x02\0\0\0\x01f\0\0\0\x03off";
+                let answer = [message(b'T', &columns), message(b'D', row)].concat();
+                let end = [message(b'C', b"SELECT 1\0"), message(b'Z', b"I")].concat();
+                stream.write_all(&[answer, end].concat()).await.expect("it is sent");
+            }
+        };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                tokio::spawn(serve(stream));
+            }
+        });
+        (port, count)
+    }
+
+    /// A connector to several ports of this machine.
+    fn connector_to(ports: &[u16], query: &str, timeout: &str) -> Connector {
+        let places: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let url = format!("postgres://keeper@{}/shop?{query}", places.join(","));
+        let pairs = [
+            ("databases.main.url", url.as_str()),
+            ("databases.main.pool.connect_timeout", timeout),
+        ];
+        let config = load_from(&pairs).expect("it is valid");
+        let Target::Postgres(target) = &config.databases["main"].target else { panic!("no") };
+        Connector::new("main", &config.databases["main"], target).expect("it is valid")
+    }
+
+    fn port_of(opened: &Opened) -> u16 {
+        match opened.wire.peer() {
+            Some(Peer::Tcp(address, _)) => address.port(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_server_that_will_do_is_taken() {
+        let ((standby, _), (primary, _), (old, _)) =
+            (server(STANDBY).await, server(PRIMARY).await, server(SILENT).await);
+        let cases: [(&[u16], &str, u16); 9] = [
+            (&[standby, primary], "", primary),
+            (&[standby, primary], "target_session_attrs=any", standby),
+            (&[standby, primary], "target_session_attrs=primary", primary),
+            (&[primary, standby], "target_session_attrs=standby", standby),
+            (&[primary, standby], "target_session_attrs=read-only", standby),
+            (&[primary, standby], "target_session_attrs=prefer-standby", standby),
+            (&[primary, primary], "target_session_attrs=prefer-standby", primary),
+            (&[standby, old], "", old),
+            (&[old, standby], "target_session_attrs=standby", standby),
+        ];
+        for (ports, query, expected) in cases {
+            let opened = connector_to(ports, query, "5s").open().await;
+            let opened = opened.unwrap_or_else(|error| panic!("{query}: {}", error.cause()));
+            assert_eq!(port_of(&opened), expected, "{query}");
+        }
+    }
+
+    #[tokio::test]
+    async fn servers_are_tried_at_random_where_that_is_asked_for() {
+        let ((one, _), (other, _)) = (server(PRIMARY).await, server(PRIMARY).await);
+        let mut taken = std::collections::BTreeSet::new();
+        let connector = connector_to(&[one, other], "load_balance_hosts=random", "5s");
+        for _ in 0..40 {
+            taken.insert(port_of(&connector.open().await.expect("both take writes")));
+        }
+        assert_eq!(taken.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_takes_its_share_of_the_time_once() {
+        let (hung, hung_port) = listen().await;
+        let (primary, _) = server(PRIMARY).await;
+        let connector = connector_to(&[hung_port, primary], "", "1s");
+        let start = Instant::now();
+        assert_eq!(port_of(&connector.open().await.expect("the second answers")), primary);
+        let first = start.elapsed();
+        assert!(first >= Duration::from_millis(400), "{first:?}");
+        let start = Instant::now();
+        assert_eq!(port_of(&connector.open().await.expect("the second answers")), primary);
+        assert!(start.elapsed() < first / 2, "{:?} after {first:?}", start.elapsed());
+        drop(hung);
+    }
+
+    #[tokio::test]
+    async fn none_of_several_servers_is_the_fault_of_the_configuration_unless_one_says_so() {
+        let (standby, asked) = server(STANDBY).await;
+        let (nobody, nobody_port) = listen().await;
+        drop(nobody);
+        let refusing = |code: &'static str| async move {
+            let (listener, port) = listen().await;
+            tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    packet(&mut stream).await;
+                    drop(stream.write_all(&refusal(code)).await);
+                }
+            });
+            port
+        };
+        let (wrong, full) = (refusing("28P01").await, refusing("53300").await);
+        let away = ErrorKind::DatabaseUnavailable;
+        let cases: [(&[u16], ErrorKind, &str); 5] = [
+            (&[standby, standby], away, "takes writes"),
+            (&[nobody_port, standby], away, "takes writes"),
+            (&[standby, wrong], ErrorKind::BackendMisconfigured, "28P01"),
+            (&[wrong, nobody_port], away, "cannot connect"),
+            (&[full, standby], away, "53300"),
+        ];
+        for (ports, kind, message) in cases {
+            let opened = connector_to(ports, "", "5s").open().await;
+            let error = opened.map(drop).expect_err("none will do");
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.message().contains(message), "{error}");
+            let cause = error.cause();
+            for port in ports {
+                assert!(cause.contains(&format!("127.0.0.1:{port}: ")), "{cause}");
+                assert!(!error.message().contains(&port.to_string()), "{error}");
+            }
+        }
+        assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 5, "each attempt asks once");
     }
 }

@@ -1,16 +1,19 @@
 //! A connection as the pool holds it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use deadpool_postgres::ClientWrapper;
 use lru::LruCache;
 use tokio_postgres::types::Type;
 
 use super::codec::{Format, RowDecoder, describe_column};
-use super::connect::Connector;
+use super::connect::{Connector, Opened};
+use super::role::Role;
 use super::wire::Wire;
+use crate::config::{Planted, TargetSession};
 use crate::error::{Error, Result};
-use crate::pool::Manager;
+use crate::pool::{Condition, Manager};
 use crate::value::Column;
 
 /// The longest text, in bytes, that is kept prepared. The cache is bounded by number, and callers send
@@ -27,6 +30,10 @@ pub(super) struct Connection {
     question: Option<tokio_postgres::Statement>,
     /// Which incarnation of the server it is on, once it was asked.
     pub(super) incarnation: Option<String>,
+    /// What its session must remain.
+    pub(super) kept: TargetSession,
+    /// When it was opened.
+    pub(super) opened: Instant,
 }
 
 /// A statement prepared on one connection.
@@ -38,6 +45,19 @@ pub(super) struct Prepared {
 }
 
 impl Connection {
+    /// Whether its session is known not to be any more what it was opened for: a standby, say.
+    pub(super) fn has_departed(&self) -> bool {
+        self.wire.role().fits(self.kept) == Some(false)
+    }
+
+    /// The same; asks a server that does not report it.
+    pub(super) async fn departs(&self) -> std::result::Result<bool, tokio_postgres::Error> {
+        match self.wire.role().fits(self.kept) {
+            Some(fits) => Ok(!fits),
+            None => Ok(Role::ask(&self.client).await?.fits(self.kept) == Some(false)),
+        }
+    }
+
     /// The question to the catalogs, prepared once on each connection and never evicted.
     pub(super) async fn question(
         &mut self,
@@ -83,6 +103,16 @@ impl Connection {
     }
 }
 
+impl Condition for Wire {
+    fn describe(&self) -> &'static str {
+        match (self.begun() > self.answered(), self.in_transaction()) {
+            (true, _) => "active",
+            (false, true) => "idle in transaction",
+            (false, false) => "idle",
+        }
+    }
+}
+
 /// Opens connections for the pool.
 pub(super) struct Opener {
     pub(super) connector: Arc<Connector>,
@@ -93,10 +123,12 @@ impl Manager for Opener {
     type Connection = Connection;
 
     async fn connect(&self) -> Result<Connection> {
-        let (client, driver, wire) = self.connector.open().await?;
+        let Opened { client, driver, wire, kept } = self.connector.open().await?;
         Ok(Connection {
             client: ClientWrapper::new(client, driver),
             wire,
+            kept,
+            opened: Instant::now(),
             prepared: LruCache::new(self.statement_cache),
             sequences_drawn: false,
             question: None,
@@ -111,6 +143,16 @@ impl Manager for Opener {
     fn is_usable(&self, connection: &Connection) -> bool {
         // What may be unanswered is the Close of a statement, which the driver sends when it likes:
         // nothing else is behind a connection that came back, as that was idle then.
-        !connection.client.is_closed() && !connection.wire.in_transaction()
+        !connection.client.is_closed()
+            && !connection.has_departed()
+            && (!connection.wire.in_transaction() || Planted::RecycledTransaction.is_there())
+    }
+
+    async fn validate(&self, connection: &mut Connection) -> bool {
+        connection.client.check_connection().await.is_ok()
+    }
+
+    fn condition(&self, connection: &Connection) -> Option<Arc<dyn Condition>> {
+        Some(Arc::clone(&connection.wire) as Arc<dyn Condition>)
     }
 }

@@ -172,9 +172,9 @@ fn from_reply(reply: &Reply<'_>, details: ErrorDetails) -> Error {
     let mut error = error.with_report(report(reply, details)).with_outcome(outcome(kind));
     // The protocol's own refusal of more than one statement; the message may be translated.
     if reply.code == "42601" && reply.routine == Some("exec_parse_message") {
-        return error
-            .with_condition("MULTIPLE_STATEMENTS")
-            .with_hint("Send each statement as a call of its own; nothing has run.");
+        return error.with_condition("MULTIPLE_STATEMENTS").with_hint(
+            "Send each as a call of its own, or as one of an ExecuteBatch; nothing has run.",
+        );
     }
     if names_no_condition(kind) {
         error = error.with_condition(condition(reply.code));
@@ -207,9 +207,14 @@ fn kind(reply: &Reply<'_>) -> ErrorKind {
         "40001" => ErrorKind::SerializationFailure,
         "40P01" => ErrorKind::DeadlockDetected,
         "42501" => ErrorKind::PermissionDenied,
+        // SERIALIZABLE transactions have met more often than the server can note (predicate.c). Like the
+        // conflict that it would have noted, it is gone with one of them.
+        "53200" if matches!(reply.routine, Some("SetRWConflict" | "SetPossibleUnsafeConflict")) => {
+            ErrorKind::SerializationFailure
+        }
         "53300" | "57P03" => ErrorKind::DatabaseUnavailable,
         "55P03" => ErrorKind::LockNotAvailable,
-        "57P01" | "57P04" | "57P05" => ErrorKind::ConnectionLost,
+        "57P01" | "57P04" | "57P05" if reply.fatal => ErrorKind::ConnectionLost,
         "XX001" | "XX002" => ErrorKind::DataLoss,
         code if sqlstate::condition(code).is_some() => kind_of_class(code),
         _ if reply.fatal => ErrorKind::DatabaseInternal,
@@ -292,6 +297,8 @@ fn retry_after(kind: ErrorKind) -> Option<Duration> {
         | ErrorKind::DatabaseNotFound
         | ErrorKind::PoolNotFound
         | ErrorKind::TransactionTimeout
+        | ErrorKind::Terminated
+        | ErrorKind::PoolPaused
         | ErrorKind::TransactionAborted
         | ErrorKind::NotCommitted
         | ErrorKind::InvalidCommand
@@ -342,6 +349,15 @@ mod tests {
     fn mapped(reply: &Reply<'_>) -> (ErrorKind, String) {
         let error = from_reply(reply, ErrorDetails::Safe);
         (error.kind(), error.reason().to_owned())
+    }
+
+    #[test]
+    fn a_conflict_that_could_not_be_noted_is_one() {
+        let memory = reply("53200");
+        assert_eq!(mapped(&memory), (ErrorKind::ResourceExhausted, "OUT_OF_MEMORY".to_owned()));
+        let conflict = Reply { routine: Some("SetRWConflict"), ..memory };
+        let expected = (ErrorKind::SerializationFailure, "SERIALIZATION_FAILURE".to_owned());
+        assert_eq!(mapped(&conflict), expected);
     }
 
     #[test]

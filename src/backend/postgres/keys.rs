@@ -24,6 +24,7 @@ const EXPIRED_AT_ONCE: u32 = 5000;
 /// The statements that work on the table of keys.
 #[derive(Debug)]
 pub(super) struct KeyTable {
+    pub(super) table: String,
     pub(super) claim: String,
     pub(super) store: String,
     pub(super) read: String,
@@ -50,6 +51,7 @@ impl KeyTable {
                  where expires_at < now() limit {EXPIRED_AT_ONCE} for update skip locked)) returning 1) \
                  select count(*) from expired"
             ),
+            table,
             retention,
         }
     }
@@ -80,7 +82,7 @@ impl Lease {
         let parameters = codec::encode(values, prepared.statement.params())?;
         let room = Room::new(u64::MAX, u64::MAX);
         let steps = vec![Step::Statement(prepared, parameters)];
-        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: false }).await;
+        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: false }).await?;
         match landing.next() {
             Some(Ok(Answer::Rows(rows))) => Ok(rows),
             Some(Ok(Answer::Script(_))) => Ok(Vec::new()),
@@ -146,6 +148,9 @@ impl Lease {
         key: &IdempotencyKey,
         deadline: Deadline,
     ) -> Result<Option<Claimed>> {
+        if error.kind() == ErrorKind::DeadlineExceeded {
+            return Err(in_progress());
+        }
         match error.report().map(|report| report.sqlstate.as_str()) {
             Some("55P03" | "57014") => return Err(in_progress()),
             Some("23505") => {}
@@ -178,7 +183,7 @@ impl Lease {
         let mut steps = vec![Step::Statement(prepared, parameters)];
         steps.extend([CURRENT, COMMIT].map(|sql| Step::Script(sql.to_owned())));
         let room = Room::new(u64::MAX, u64::MAX);
-        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: true }).await;
+        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: true }).await?;
         let _stored = landing.next();
         let ended = (landing.next(), landing.next());
         self.conclude(ended, incarnation, deadline).await

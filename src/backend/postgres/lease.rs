@@ -4,34 +4,20 @@
 //! its own, off the caller's path, and closed if that fails.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cancel::Cancel;
 use super::clean::{CLEANING_LIMIT, Cleaner};
 use super::codec::Parameter;
-use super::connect::Connector;
 use super::connection::{Connection, Opener, Prepared};
 use super::flight::{Answer, Failure, Flight, Landing, first_value, fly, rows};
-use super::keys::KeyTable;
-use super::trace::{Trace, Verdict, Verdicts};
-use crate::config::ErrorDetails;
+use super::shared::Shared;
+use super::trace::{Trace, Verdict};
+use crate::config::{Planted, TargetSession};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::{Checkout, CloseReason};
 use crate::sql::Analysis;
-
-/// What leases share.
-pub(super) struct Shared {
-    pub(super) database: String,
-    pub(super) connector: Arc<Connector>,
-    pub(super) details: ErrorDetails,
-    pub(super) resets: AtomicU64,
-    pub(super) verdicts: Verdicts,
-    pub(super) keys: KeyTable,
-    /// Opens connections that are not the pool's.
-    pub(super) opener: Opener,
-}
 
 /// A connection at work.
 pub(super) struct Lease {
@@ -42,6 +28,8 @@ pub(super) struct Lease {
     pub(super) busy: bool,
     /// What the session may remember of the caller.
     pub(super) trace: Trace,
+    /// Whether what runs may have committed a part of its work before it fails.
+    pub(super) divisible: bool,
     /// Whether the caller asked the database to refuse writes.
     pub(super) read_only: bool,
     /// Whether nothing of what runs can have been applied: it reads, or a commit is still to come.
@@ -52,22 +40,29 @@ pub(super) struct Lease {
     broken: bool,
     /// Whether the connection failed and not the statement, of which nothing ran: another may do better.
     pub(super) blameless: bool,
+    /// Whether a write was refused that nobody asked to refuse: the server may be a standby by now.
+    is_suspect: bool,
 }
 
 impl Lease {
     pub(super) fn new(checkout: Checkout<Opener>, shared: Arc<Shared>) -> Self {
-        let cancel = Cancel::new(Arc::clone(&shared.connector), Arc::clone(&checkout.wire));
+        let (connector, wire) = (Arc::clone(&shared.connector), Arc::clone(&checkout.wire));
+        let cancel = Cancel::new(connector, wire, Arc::clone(checkout.borrower()));
+        // Of a caller who did not wait for the answer.
+        checkout.wire.take_unconfirmed();
         Self {
             checkout: Some(checkout),
             shared,
             cancel,
             busy: false,
             trace: Trace::Nothing,
+            divisible: false,
             read_only: false,
             reads: true,
             decisive: None,
             broken: false,
             blameless: false,
+            is_suspect: false,
         }
     }
 
@@ -89,7 +84,7 @@ impl Lease {
         let verdict = match shared.verdicts.recall(analysis) {
             Some(verdict) => verdict,
             None => {
-                let (connection, cancel) = self.begin();
+                let (connection, cancel) = self.begin(deadline)?;
                 let asked = shared.verdicts.ask(connection, analysis);
                 let answer = cancel.watch(deadline, asked).await;
                 self.settle(answer, "")?
@@ -104,46 +99,47 @@ impl Lease {
 
     /// Prepares a statement on the connection.
     pub(super) async fn prepare(&mut self, deadline: Deadline, sql: &str) -> Result<Arc<Prepared>> {
-        let (connection, cancel) = self.begin();
+        let (connection, cancel) = self.begin(deadline)?;
         let answer = cancel.watch(deadline, connection.prepare(sql)).await;
         self.settle(answer, sql)
     }
 
     /// Runs statements without parameters of our own making.
     pub(super) async fn run(&mut self, deadline: Deadline, sql: &str) -> Result<()> {
-        let (connection, cancel) = self.begin();
+        let (connection, cancel) = self.begin(deadline)?;
         let answer = cancel.watch(deadline, connection.client.batch_execute(sql)).await;
         self.settle(answer, sql)
     }
 
     /// Asks for one value.
     pub(super) async fn value(&mut self, deadline: Deadline, sql: &str) -> Result<Option<String>> {
-        let (connection, cancel) = self.begin();
+        let (connection, cancel) = self.begin(deadline)?;
         let answer = cancel.watch(deadline, connection.client.simple_query(sql)).await;
         let messages = self.settle(answer, sql)?;
         Ok(first_value(&messages))
     }
 
-    /// Sends requests together and reads their answers in order.
-    pub(super) async fn fly(&mut self, deadline: Deadline, flight: Flight<'_>) -> Landing {
+    /// Sends requests together and reads their answers in order; an error: nothing was sent.
+    pub(super) async fn fly(&mut self, deadline: Deadline, flight: Flight<'_>) -> Result<Landing> {
         let Flight { steps, room, commits } = flight;
-        let wire = Arc::clone(&self.connection().wire);
+        let wire = Arc::clone(&self.begin(deadline)?.0.wire);
         let last = wire.begun() + u64::try_from(steps.len()).unwrap_or(u64::MAX);
         if commits {
-            self.reads = false;
+            self.reads = self.read_only;
             self.decisive = Some(last);
             self.cancel.commit = Some(last);
         }
         let mut answers = Vec::new();
         let first = wire.log_tags();
-        let (connection, cancel) = self.begin();
-        let landed = cancel.watch(deadline, fly(connection, steps, room, &mut answers)).await;
+        let checkout = self.checkout.as_mut().expect("a lease holds its connection until dropped");
+        let flying = fly(checkout, steps, room, &mut answers);
+        let landed = self.cancel.watch(deadline, flying).await;
         let lost = |answer: &std::result::Result<Answer, Failure>| matches!(answer, Err(Failure::Driver(error)) if error.as_db_error().is_none());
         self.busy = landed.is_none() || answers.iter().any(lost);
         if !self.busy {
             self.cancel.commit = None;
         }
-        Landing::new(answers, wire.take_tags(first))
+        Ok(Landing::new(answers, wire.take_tags(first)))
     }
 
     /// What a failure in a flight means.
@@ -170,7 +166,7 @@ impl Lease {
         let generic = !prepared.statement.params().is_empty();
         let options = if generic { "(GENERIC_PLAN) " } else { "" };
         let explain = format!("EXPLAIN {options}{sql}");
-        let (connection, cancel) = self.begin();
+        let (connection, cancel) = self.begin(deadline)?;
         let answer = cancel.watch(deadline, connection.client.simple_query(&explain)).await;
         let messages = match self.settle(answer, &explain) {
             Err(error) if generic && error.kind() == ErrorKind::InvalidStatement => {
@@ -193,7 +189,7 @@ impl Lease {
         if !self.reads {
             self.decisive = Some(self.connection().wire.begun() + 1);
         }
-        let (connection, cancel) = self.begin();
+        let (connection, cancel) = self.begin(deadline)?;
         let request = connection.client.query_raw(&prepared.statement, parameters);
         let answer = cancel.watch(deadline, request).await;
         let stream = self.settle(answer, sql)?;
@@ -201,10 +197,15 @@ impl Lease {
         Ok(stream)
     }
 
-    fn begin(&mut self) -> (&mut Connection, &mut Cancel) {
+    /// Nothing is begun past the deadline: a cancel may have been sent by then, and none would stop it.
+    fn begin(&mut self, deadline: Deadline) -> Result<(&mut Connection, &mut Cancel)> {
+        if Instant::now() >= deadline.instant() {
+            let message = "the deadline passed before all of it was sent to the database";
+            return Err(Error::new(ErrorKind::DeadlineExceeded, message));
+        }
         self.busy = true;
         let checkout = self.checkout.as_mut().expect("a lease holds its connection until dropped");
-        (checkout, &mut self.cancel)
+        Ok((checkout, &mut self.cancel))
     }
 
     fn settle<T>(
@@ -229,11 +230,22 @@ impl Lease {
 
     /// What the driver's error means here.
     pub(super) fn failure(&mut self, error: tokio_postgres::Error, sql: &str) -> Error {
+        let failure = self.failure_of_a_whole(error, sql);
+        if self.divisible && failure.outcome() == Outcome::NotApplied {
+            // What it committed before it failed stays.
+            return failure.with_outcome(Outcome::Unknown).without_retry_after();
+        }
+        failure
+    }
+
+    /// The same of a statement that is applied as a whole or not at all.
+    fn failure_of_a_whole(&mut self, error: tokio_postgres::Error, sql: &str) -> Error {
         if let Some(reported) = error.as_db_error() {
             self.busy = false;
-            self.blameless |=
+            let blameless =
                 super::error::is_stale_statement(reported) || super::error::is_terminated(reported);
-            self.broken |= self.blameless || super::error::ends_connection(reported);
+            self.broken |= blameless || super::error::ends_connection(reported);
+            self.blameless |= blameless && !self.divisible;
             let mapped = super::error::from_statement(reported, sql, self.shared.details);
             if mapped.kind() == ErrorKind::DeadlineExceeded && self.cancel.is_sent() {
                 return Error::new(
@@ -241,8 +253,17 @@ impl Lease {
                     "the deadline passed; the statement was cancelled",
                 );
             }
-            if mapped.kind() == ErrorKind::ReadOnly && !self.read_only {
-                self.broken = true;
+            let writes = !self.read_only && self.shared.connector.takes_writes();
+            if mapped.kind() == ErrorKind::ReadOnly && writes {
+                match self.connection().kept {
+                    // It never was anything else: another name or address may lead elsewhere.
+                    TargetSession::Any => self.broken = true,
+                    TargetSession::ReadWrite
+                    | TargetSession::Primary
+                    | TargetSession::ReadOnly
+                    | TargetSession::Standby
+                    | TargetSession::PreferStandby => self.is_suspect = true,
+                }
                 return self.not_primary().with_cause(error);
             }
             if mapped.kind() == ErrorKind::OutcomeUnknown && self.reads {
@@ -278,7 +299,7 @@ impl Lease {
     /// The error of a statement that did not answer its cancel in time.
     pub(super) fn deadline_passed(&self) -> Error {
         let database = &self.shared.database;
-        if self.reads {
+        if self.reads && !self.divisible {
             let message = format!("the deadline passed while database \"{database}\" was working");
             return Error::new(ErrorKind::DeadlineExceeded, message);
         }
@@ -286,25 +307,42 @@ impl Lease {
         Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
     }
 
-    /// Waits until no cancel can hit what is sent next.
-    pub(super) async fn settle_cancel(&mut self) -> Result<()> {
-        if self.cancel.settled().await {
+    /// Waits until a statement that was cancelled has ended, and no cancel can hit what is sent next.
+    pub(super) async fn settle_cancel(&mut self, deadline: Deadline) -> Result<()> {
+        if !self.cancel.is_sent() {
             return Ok(());
         }
-        self.broken = true;
-        Err(self.lost())
+        let wire = Arc::clone(&self.connection().wire);
+        let settling = async {
+            self.cancel.insist(wire.quiesce()).await;
+            self.cancel.settled().await
+        };
+        match tokio::time::timeout_at(deadline.instant().into(), settling).await {
+            Ok(true) => {
+                self.busy = false;
+                Ok(())
+            }
+            Ok(false) => {
+                self.broken = true;
+                Err(self.lost())
+            }
+            Err(_elapsed) => Err(self.deadline_passed()),
+        }
     }
 
     /// Whether a transaction is open on it, aborted or not, and can be told something.
     pub(super) fn is_in_transaction(&self) -> bool {
         let Some(checkout) = &self.checkout else { return false };
-        !self.busy && !self.broken && !checkout.client.is_closed() && checkout.wire.in_transaction()
+        // What was cancelled will have ended when the next command is sent.
+        let settled =
+            if self.busy { self.cancel.is_sent() } else { checkout.wire.in_transaction() };
+        settled && !self.broken && !self.is_suspect && !checkout.client.is_closed()
     }
 
     /// Rolls back an open transaction, and waits for it.
     pub(super) async fn roll_back(mut self) {
-        if self.is_in_transaction() {
-            let deadline = Deadline::at(std::time::Instant::now() + CLEANING_LIMIT);
+        let deadline = Deadline::at(Instant::now() + CLEANING_LIMIT);
+        if self.is_in_transaction() && self.settle_cancel(deadline).await.is_ok() {
             // What fails is cleaned or closed when the lease is dropped.
             drop(self.run(deadline, "ROLLBACK").await);
         }
@@ -332,18 +370,24 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(mut checkout) = self.checkout.take() else { return };
-        let settled = !self.busy && !self.cancel.is_sent() && checkout.wire.is_idle();
+        let idle = checkout.wire.is_idle() || Planted::RecycledTransaction.is_there();
+        let settled = !self.busy && !self.cancel.is_sent() && idle;
         let tag = checkout.wire.tag();
         if self.broken || tag.starts_with("DEALLOCATE") || tag == "DISCARD ALL" {
             checkout.discard(CloseReason::Dirty);
         } else if checkout.client.is_closed() {
             checkout.discard(CloseReason::Broken);
-        } else if settled && self.trace < Trace::Anything {
+        } else if settled && self.trace < Trace::Anything && checkout.has_departed() {
+            // Nothing that ran can have said so but the server itself.
+            self.shared.fail_over(&checkout);
+            checkout.discard(CloseReason::Failover);
+        } else if settled && self.trace < Trace::Anything && !self.is_suspect {
             checkout.sequences_drawn |= self.trace == Trace::Sequences;
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let cancel = self.cancel.take();
             let shared = Arc::clone(&self.shared);
-            let cleaner = Cleaner { checkout: Some(checkout), shared, cancel, trace: self.trace };
+            let (trace, is_suspect) = (self.trace, self.is_suspect);
+            let cleaner = Cleaner { checkout: Some(checkout), shared, cancel, trace, is_suspect };
             drop(runtime.spawn(cleaner.clean(self.busy)));
         } else {
             checkout.discard(CloseReason::Dirty);

@@ -13,41 +13,50 @@ pub mod codec;
 mod commit;
 mod connect;
 mod connection;
+mod credentials;
 pub mod error;
 mod flight;
+mod install;
 mod keys;
 mod lease;
 mod redact;
+mod role;
 mod run;
 mod sequence;
+mod shared;
+mod socket;
 pub mod sqlstate;
 mod tap;
 mod tls;
 mod token;
 mod trace;
 mod transaction;
+mod tried;
 mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 
 use crate::backend::{
-    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, RowStream, Statement,
-    Transaction, TransactionMode, UnitHandle, UnitState,
+    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, Installed, RowStream,
+    Statement, Transaction, TransactionMode, UnitHandle, UnitState,
 };
 use crate::config::{Database, PostgresTarget};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
-use crate::pool::{Manager, Pool, PoolSnapshot};
+use crate::pool::{Borrower, Control, Manager, Pool, PoolSnapshot};
 use crate::value::{Kind, Value};
 use connect::Connector;
 use connection::{Connection, Opener};
 use keys::KeyTable;
-use lease::{Lease, Shared};
+use lease::Lease;
 use run::Running;
+use shared::Shared;
 use token::Token;
 use trace::Verdicts;
 use transaction::Open;
@@ -82,8 +91,9 @@ impl Postgres {
             connector: Arc::clone(&connector),
             statement_cache: config.statement_cache,
         };
+        let pool = Pool::new(name, &config.pool, opener());
         Ok(Self {
-            pool: Pool::new(name, &config.pool, opener()),
+            pool: pool.clone(),
             probe: tokio::sync::Mutex::new(None),
             statements: AtomicU64::new(0),
             shared: Arc::new(Shared {
@@ -94,12 +104,23 @@ impl Postgres {
                 verdicts: Verdicts::new(config.catalog_ttl),
                 keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
                 opener: opener(),
+                pool,
+                failed_over: Mutex::default(),
             }),
         })
     }
 
-    async fn lease(&self, deadline: Deadline) -> Result<Lease> {
-        let checkout = self.pool.acquire(deadline).await?;
+    async fn lease(&self, deadline: Deadline, borrower: &Arc<Borrower>) -> Result<Lease> {
+        self.lease_after(Duration::ZERO, deadline, borrower).await
+    }
+
+    async fn lease_after(
+        &self,
+        waited: Duration,
+        deadline: Deadline,
+        borrower: &Arc<Borrower>,
+    ) -> Result<Lease> {
+        let checkout = self.pool.acquire_after(waited, deadline, borrower).await?;
         Ok(Lease::new(checkout, Arc::clone(&self.shared)))
     }
 
@@ -119,7 +140,7 @@ impl Postgres {
 
     /// Starts a statement on one connection; an error says whether another one may do better.
     async fn attempt(&self, statement: &Statement) -> Result<Started, (Error, bool)> {
-        let acquired = self.lease(statement.deadline).await;
+        let acquired = self.lease(statement.deadline, &statement.borrower).await;
         let mut lease = acquired.map_err(|error| (error, false))?;
         match Self::start_on(&mut lease, statement).await {
             Ok((rows, prepared)) => Ok((rows, lease, prepared)),
@@ -141,6 +162,7 @@ impl Postgres {
             lease.run(*deadline, &commit::begin(READ_ONLY)).await?;
         } else {
             lease.reads = verdict.reads;
+            lease.divisible = !crate::sql::is_whole(sql);
         }
         let rows = lease.start(*deadline, sql, &prepared, parameters).await?;
         Ok((rows, prepared))
@@ -150,7 +172,7 @@ impl Postgres {
         self.statements.fetch_add(u64::try_from(batch.statements.len()).unwrap_or(0), Relaxed);
         let mut tries = SPOILED_TRIES;
         loop {
-            let mut lease = self.lease(batch.deadline).await?;
+            let mut lease = self.lease(batch.deadline, &batch.borrower).await?;
             lease.read_only = batch.mode.read_only;
             match batch::run(batch, lease).await {
                 Err((_, true)) if tries > 0 => tries -= 1,
@@ -162,7 +184,8 @@ impl Postgres {
     async fn open_transaction(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
         let mut tries = SPOILED_TRIES;
         loop {
-            let mut lease = self.lease(request.deadline).await?;
+            let BeginRequest { waited, deadline, ref borrower, .. } = request;
+            let mut lease = self.lease_after(waited, deadline, borrower).await?;
             lease.read_only = request.mode.read_only;
             match Open::begin(lease, &request).await {
                 Err((_, true)) if tries > 0 => tries -= 1,
@@ -172,7 +195,12 @@ impl Postgres {
         }
     }
 
-    async fn state(&self, handle: UnitHandle, deadline: Deadline) -> Result<UnitState> {
+    async fn state(
+        &self,
+        handle: UnitHandle,
+        deadline: Deadline,
+        borrower: &Arc<Borrower>,
+    ) -> Result<UnitState> {
         let (caller, key) = match handle {
             UnitHandle::Token(token) => {
                 let token = Token::parse(&token)?;
@@ -182,7 +210,7 @@ impl Postgres {
             }
             UnitHandle::Key { caller, key } => (caller, key),
         };
-        let mut lease = self.lease(deadline).await?;
+        let mut lease = self.lease(deadline, borrower).await?;
         let row = lease.claimed((&caller, &key), deadline).await.map_err(keys::missing_table)?;
         Ok(match row {
             Some(row) if !row.expired => UnitState::Applied,
@@ -191,7 +219,7 @@ impl Postgres {
     }
 
     async fn expire_keys(&self, deadline: Deadline) -> Result<u64> {
-        let mut lease = self.lease(deadline).await?;
+        let mut lease = self.lease(deadline, &Borrower::own("sweep")).await?;
         let rows = match lease.execute(deadline, &self.shared.keys.expire, &[]).await {
             Err(error) if error.report().is_some_and(|report| report.sqlstate == "42P01") => {
                 return Ok(0);
@@ -208,7 +236,7 @@ impl Postgres {
     }
 
     async fn describe_on_a_lease(&self, request: DescribeRequest) -> Result<Description> {
-        let mut lease = self.lease(request.deadline).await?;
+        let mut lease = self.lease(request.deadline, &request.borrower).await?;
         let verdict = lease.judge(&request.analysis, request.deadline).await?;
         let prepared = lease.prepare(request.deadline, &request.sql).await?;
         // The planner may call what is immutable.
@@ -229,11 +257,17 @@ impl Postgres {
         let mut probe = self.probe.lock().await;
         if let Some(connection) = probe.take()
             && connection.client.check_connection().await.is_ok()
+            && let Ok(departed) = connection.departs().await
         {
-            *probe = Some(connection);
-            return Ok(());
+            if departed {
+                self.shared.fail_over(&connection);
+            } else {
+                *probe = Some(connection);
+                return Ok(());
+            }
         }
         *probe = Some(self.shared.opener.connect().await?);
+        self.pool.reached();
         Ok(())
     }
 }
@@ -255,12 +289,28 @@ impl Backend for Postgres {
         Box::pin(self.open_transaction(request))
     }
 
-    fn outcome(&self, handle: UnitHandle, deadline: Deadline) -> BoxFuture<'_, Result<UnitState>> {
-        Box::pin(self.state(handle, deadline))
+    fn outcome(
+        &self,
+        handle: UnitHandle,
+        deadline: Deadline,
+        borrower: Arc<Borrower>,
+    ) -> BoxFuture<'_, Result<UnitState>> {
+        Box::pin(async move { self.state(handle, deadline, &borrower).await })
     }
 
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
         Box::pin(self.expire_keys(deadline))
+    }
+
+    fn key_table_sql(&self) -> Option<String> {
+        Some(self.shared.keys.create())
+    }
+
+    fn install_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<Installed>> {
+        Box::pin(async move {
+            let lease = self.lease(deadline, &Borrower::own("install")).await?;
+            lease.install_keys(deadline).await
+        })
     }
 
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
@@ -280,6 +330,10 @@ impl Backend for Postgres {
         snapshot.statements = self.statements.load(Relaxed);
         snapshot.resets = self.shared.resets.load(Relaxed);
         snapshot
+    }
+
+    fn control(&self) -> &dyn Control {
+        &self.pool
     }
 
     fn close(&self) {

@@ -27,6 +27,8 @@ pub(super) struct Running<L> {
     prepared: Arc<Prepared>,
     statement: Arc<Statement>,
     timer: Pin<Box<Sleep>>,
+    /// Ready when an operator ends the call; made when something is first waited for.
+    terminated: Option<BoxFuture<'static, ()>>,
     cancelled: bool,
     over: bool,
     /// Whether it is one of several in a transaction that goes on.
@@ -70,6 +72,7 @@ impl<L: BorrowMut<Lease>> Running<L> {
             prepared,
             timer: Box::pin(tokio::time::sleep_until(statement.deadline.instant().into())),
             statement,
+            terminated: None,
             cancelled: false,
             over: false,
             within: false,
@@ -89,11 +92,19 @@ impl<L: BorrowMut<Lease>> Running<L> {
                     return Poll::Ready(Err(lease.failure(error, &self.statement.sql)));
                 }
                 Poll::Ready(None) => {
-                    self.lease().busy = false;
                     self.over = true;
+                    let lease = self.lease();
+                    lease.busy = false;
+                    if lease.connection().wire.take_unconfirmed() {
+                        return Poll::Ready(Err(lease.unconfirmed()));
+                    }
                     return Poll::Ready(Ok(None));
                 }
                 Poll::Pending => {}
+            }
+            if !self.cancelled && self.is_terminated(cx) {
+                self.cancel();
+                continue;
             }
             std::task::ready!(self.timer.as_mut().poll(cx));
             if self.cancelled {
@@ -101,6 +112,15 @@ impl<L: BorrowMut<Lease>> Running<L> {
             }
             self.cancel();
         }
+    }
+
+    fn is_terminated(&mut self, cx: &mut Context<'_>) -> bool {
+        let borrower = &self.statement.borrower;
+        let terminated = self.terminated.get_or_insert_with(|| {
+            let borrower = Arc::clone(borrower);
+            Box::pin(async move { borrower.terminated().await })
+        });
+        terminated.as_mut().poll(cx).is_ready()
     }
 
     fn cancel(&mut self) {
@@ -166,9 +186,8 @@ impl<L: BorrowMut<Lease> + Send + Unpin> RowStream for Running<L> {
     {
         Box::pin(async move {
             if self.within {
-                // The transaction goes on, so the connection must be free of it.
+                // The transaction goes on; its next command waits until this one has ended.
                 self.cancel();
-                drop(self.drain().await);
                 return Outcome::NotApplied;
             }
             if self.lease().reads || self.statement.read_only {

@@ -82,7 +82,7 @@ async fn statement(
     let prepared = lease.prepare(batch.deadline, &one.sql).await?;
     let parameters = codec::encode(&one.parameters, prepared.statement.params())?;
     let steps = vec![Step::Statement(Arc::clone(&prepared), parameters)];
-    let mut landing = lease.fly(batch.deadline, Flight { steps, room, commits: false }).await;
+    let mut landing = lease.fly(batch.deadline, Flight { steps, room, commits: false }).await?;
     let tag = landing.tag(0);
     let rows = match landing.next() {
         Some(Ok(Answer::Rows(rows))) => rows,

@@ -13,12 +13,13 @@ use crate::backend::{
     BeginRequest, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
 };
 use crate::deadline::Deadline;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A transaction that is open on a connection of its own.
 pub(super) struct Open {
     lease: Lease,
     incarnation: String,
+    key: Option<IdempotencyKey>,
 }
 
 impl Open {
@@ -27,7 +28,7 @@ impl Open {
         lease: Lease,
         request: &BeginRequest,
     ) -> std::result::Result<Self, (Error, bool)> {
-        let mut open = Self { lease, incarnation: String::new() };
+        let mut open = Self { lease, incarnation: String::new(), key: request.key.clone() };
         match open.prepare(request).await {
             Ok(()) => Ok(open),
             Err(error) => Err((error, open.lease.blameless)),
@@ -35,7 +36,7 @@ impl Open {
     }
 
     async fn prepare(&mut self, request: &BeginRequest) -> Result<()> {
-        let BeginRequest { mode, key, deadline } = request;
+        let BeginRequest { mode, key, deadline, .. } = request;
         self.incarnation = self.lease.incarnation(*deadline).await?;
         self.lease.run(*deadline, &begin(*mode)).await?;
         match key {
@@ -46,8 +47,8 @@ impl Open {
 
     async fn start<'a>(&'a mut self, statement: Arc<Statement>) -> Result<Box<dyn RowStream + 'a>> {
         let lease = &mut self.lease;
-        lease.settle_cancel().await?;
         let Statement { sql, parameters, analysis, deadline, .. } = &*statement;
+        lease.settle_cancel(*deadline).await?;
         let verdict = lease.judge(analysis, *deadline).await?;
         let prepared = lease.prepare(*deadline, sql).await?;
         let parameters = codec::encode(parameters, prepared.statement.params())?;
@@ -92,7 +93,7 @@ impl Transaction for Open {
         };
         let sql = format!("{verb} \"{}\"", name.replace('"', "\"\""));
         Box::pin(async move {
-            self.lease.settle_cancel().await?;
+            self.lease.settle_cancel(deadline).await?;
             self.lease.run(deadline, &sql).await
         })
     }
@@ -102,10 +103,16 @@ impl Transaction for Open {
     }
 
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
-        let Self { mut lease, incarnation } = *self;
+        let Self { mut lease, incarnation, key } = *self;
         Box::pin(async move {
-            lease.settle_cancel().await?;
-            lease.commit(deadline, &incarnation).await
+            lease.settle_cancel(deadline).await?;
+            let shared = Arc::clone(lease.shared());
+            match (lease.commit(deadline, &incarnation).await, key) {
+                (Err(doubt), Some(key)) if doubt.kind() == ErrorKind::OutcomeUnknown => {
+                    shared.resolve_by_key(&key, doubt, deadline).await
+                }
+                (ended, _) => ended,
+            }
         })
     }
 

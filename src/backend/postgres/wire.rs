@@ -1,11 +1,15 @@
 //! What the wire says of a connection: everything the driver hides and the lease must know.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use super::role::Role;
+use super::socket::Peer;
 
 /// The state of one connection, as its bytes tell it.
 #[derive(Debug, Default)]
@@ -21,6 +25,9 @@ pub(super) struct Wire {
     closed: AtomicBool,
     oversized: AtomicBool,
     copying: AtomicBool,
+    unconfirmed: AtomicBool,
+    /// How much may still be received, in bytes, once nobody wants it; 0: nothing is bounded.
+    patience: AtomicU64,
     key: Mutex<[u8; 8]>,
     tag: Mutex<String>,
     /// While it is kept: the last command tag of each request, with the request's number.
@@ -28,6 +35,10 @@ pub(super) struct Wire {
     statements: Mutex<Statements>,
     any_text: AtomicBool,
     lost_a_statement: AtomicBool,
+    /// Where it leads.
+    peer: OnceLock<Peer>,
+    /// What the server reports of the session.
+    role: Mutex<Role>,
 }
 
 /// Which prepared statements have their results sent as text.
@@ -104,6 +115,22 @@ impl Wire {
         *self.key.lock()
     }
 
+    /// Says where the connection leads.
+    pub(super) fn connected_to(&self, peer: Peer) {
+        self.peer.get_or_init(|| peer);
+    }
+
+    /// Where the connection leads.
+    pub(super) fn peer(&self) -> Option<&Peer> {
+        self.peer.get()
+    }
+
+    /// What the server has last reported of the session: at login, and before each answer when it has
+    /// changed.
+    pub(super) fn role(&self) -> Role {
+        *self.role.lock()
+    }
+
     /// Whether a row over the bound made us close the connection.
     pub(super) fn refused_a_row(&self) -> bool {
         self.oversized.load(SeqCst)
@@ -112,6 +139,29 @@ impl Wire {
     /// Whether the last request started a COPY, which this API has no place for.
     pub(super) fn is_copying(&self) -> bool {
         self.copying.load(SeqCst)
+    }
+
+    /// Whether, since it was last asked, a commit went on without the standbys it waited for: somebody's
+    /// cancel cut the wait short.
+    pub(super) fn take_unconfirmed(&self) -> bool {
+        self.unconfirmed.load(SeqCst) && self.unconfirmed.swap(false, SeqCst)
+    }
+
+    /// Bounds what is still received, in bytes: nobody wants it, and it costs time to take it apart.
+    /// `None`: it is wanted again.
+    pub(super) fn bound(&self, bytes: Option<NonZeroU64>) {
+        self.patience.store(bytes.map_or(0, NonZeroU64::get), SeqCst);
+    }
+
+    /// So many bytes came; `false` when they are more than was bound for.
+    pub(super) fn spend(&self, bytes: usize) -> bool {
+        let bound = self.patience.load(SeqCst);
+        if bound == 0 {
+            return true;
+        }
+        let left = bound.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.patience.store(left.max(1), SeqCst);
+        left > 0
     }
 
     /// A statement with this text is about to be prepared.
@@ -207,8 +257,22 @@ impl Wire {
                 tag.clear();
                 tag.push_str(&text);
             }
+            b'S' => self.reported(head),
             b'I' => self.tag.lock().clear(),
+            b'N' if is_of_a_cut_wait(head) => self.unconfirmed.store(true, SeqCst),
             b'G' | b'H' | b'W' => self.copying.store(true, SeqCst),
+            _ => {}
+        }
+    }
+
+    /// A ParameterStatus: a name and a value, each ended by a zero byte.
+    fn reported(&self, head: &[u8]) {
+        let mut texts = head.split(|byte| *byte == 0);
+        let (Some(name), Some(value)) = (texts.next(), texts.next()) else { return };
+        let is_on = Some(value == b"on");
+        match name {
+            b"in_hot_standby" => self.role.lock().standby = is_on,
+            b"default_transaction_read_only" => self.role.lock().read_only = is_on,
             _ => {}
         }
     }
@@ -219,6 +283,14 @@ impl Wire {
         let requests = self.requests.load(SeqCst);
         (requests + 1).saturating_sub(self.answers.load(SeqCst))
     }
+}
+
+/// Whether a notice tells that the wait of a commit for synchronous standbys was cancelled: the commit is
+/// a success all the same. The name of the server's own function is the one part that no language
+/// changes and no statement can choose (protocol 3.0, "Error and Notice Message Fields").
+fn is_of_a_cut_wait(notice: &[u8]) -> bool {
+    let mut fields = notice.split(|byte| *byte == 0);
+    fields.any(|field| field == b"RSyncRepWaitForLSN")
 }
 
 #[cfg(test)]
@@ -235,6 +307,38 @@ mod tests {
         assert!(wire.is_copying(), "whoever asked may ask only now");
         wire.request_begins();
         assert!(!wire.is_copying(), "a write that is lost on this connection is no COPY");
+    }
+
+    #[test]
+    fn what_nobody_wants_is_bounded() {
+        let wire = Wire::default();
+        assert!(wire.spend(usize::MAX), "nothing is bounded");
+        wire.bound(NonZeroU64::new(100));
+        assert!(wire.spend(60) && !wire.spend(60) && !wire.spend(60));
+        wire.bound(None);
+        assert!(wire.spend(60));
+    }
+
+    #[test]
+    fn a_commit_whose_wait_was_cut_short_is_told_of_once() {
+        let wire = Wire::default();
+        wire.received(b'N', b"SWARNING\0C01000\0MRSyncRepWaitForLSN\0Rexec_stmt_raise\0\0");
+        assert!(!wire.take_unconfirmed(), "anybody may say it");
+        wire.received(b'N', b"SWARNUNG\0C01000\0Mabgebrochen\0Fsyncrep.c\0RSyncRepWaitForLSN\0\0");
+        assert!(wire.take_unconfirmed());
+        assert!(!wire.take_unconfirmed(), "the next caller has nothing to do with it");
+    }
+
+    #[test]
+    fn what_the_server_reports_of_the_session_is_known() {
+        let wire = Wire::default();
+        assert_eq!(wire.role(), Role::default());
+        wire.received(b'S', b"in_hot_standby\0off\0");
+        wire.received(b'S', b"default_transaction_read_only\0off\0");
+        wire.received(b'S', b"TimeZone\0UTC\0");
+        assert_eq!(wire.role(), Role { standby: Some(false), read_only: Some(false) });
+        wire.received(b'S', b"default_transaction_read_only\0on\0");
+        assert_eq!(wire.role(), Role { standby: Some(false), read_only: Some(true) });
     }
 
     #[test]

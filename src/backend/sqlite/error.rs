@@ -47,7 +47,7 @@ pub(super) struct Origin<'a> {
 pub(super) fn several_statements() -> Error {
     Error::new(ErrorKind::InvalidStatement, "cannot run several statements in one call")
         .with_condition("MULTIPLE_STATEMENTS")
-        .with_hint("Send each statement as a call of its own; nothing has run.")
+        .with_hint("Send each as a call of its own, or as one of an ExecuteBatch; nothing has run.")
 }
 
 /// Translates an error of SQLite's.

@@ -40,7 +40,7 @@ impl KeyTable {
     pub(super) fn new(table: &str, retention: Duration) -> Self {
         let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let (index, table) = (quote(&format!("{table}_expires_at")), quote(table));
-        let row = "caller = $1 AND \"key\" = $2";
+        let row = "caller = ?1 AND \"key\" = ?2";
         let expired = "expires_at <= unixepoch()";
         Self {
             // The response is last: what stands behind a large value is read through it.
@@ -53,12 +53,12 @@ impl KeyTable {
             // Changes one row, or none where the key is another unit's.
             claim: format!(
                 "INSERT INTO {table} (caller, \"key\", request_hash, created_at, expires_at) \
-                 VALUES ($1, $2, $3, unixepoch(), unixepoch() + $4) ON CONFLICT (caller, \"key\") \
+                 VALUES (?1, ?2, ?3, unixepoch(), unixepoch() + ?4) ON CONFLICT (caller, \"key\") \
                  DO UPDATE SET request_hash = excluded.request_hash, response = NULL, \
                  created_at = excluded.created_at, expires_at = excluded.expires_at WHERE {expired}"
             ),
             read: format!("SELECT request_hash, response FROM {table} WHERE {row}"),
-            store: format!("UPDATE {table} SET response = $3 WHERE {row}"),
+            store: format!("UPDATE {table} SET response = ?3 WHERE {row}"),
             state: format!("SELECT 1 FROM {table} WHERE {row} AND NOT {expired}"),
             any_expired: format!("SELECT 1 FROM {table} WHERE {expired} LIMIT 1"),
             expire: format!(

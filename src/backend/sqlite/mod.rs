@@ -7,6 +7,7 @@
 
 mod command;
 mod connection;
+mod control;
 mod describe;
 mod error;
 mod guard;
@@ -46,7 +47,7 @@ use crate::backend::{
 use crate::config::{Database, PoolSettings, SqliteTarget};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::{Pool, PoolSnapshot};
+use crate::pool::{Borrower, Control, Pool, PoolSnapshot};
 
 /// A SQLite database: a pool of readers and a pool of one writer.
 pub struct Sqlite {
@@ -76,6 +77,7 @@ impl Sqlite {
         let single = PoolSettings {
             min: config.pool.min.min(1),
             max: NonZeroUsize::MIN,
+            overflow: 0,
             ..config.pool.clone()
         };
         Self {
@@ -108,11 +110,12 @@ impl Sqlite {
         statement: Arc<Statement>,
         deadline: Deadline,
     ) -> Result<Attempt> {
-        let loan = self.connections(role).acquire(deadline).await?;
+        let borrower = Arc::clone(&statement.borrower);
+        let loan = self.connections(role).acquire(deadline, &borrower).await?;
         let writes = role == Role::Writer;
         let (outlet, inlet) = pipe(deadline.instant());
         submit(loan, Work::Run(statement, outlet))?;
-        let mut call = Call::new(inlet, deadline);
+        let mut call = Call::new(inlet, deadline).of(&borrower);
         Ok(match call.first().await? {
             First::Rows(header) => Attempt::Running(Running::Rows { header, call }),
             First::End(end) => match end? {
@@ -127,12 +130,13 @@ impl Sqlite {
         &self,
         role: Role,
         deadline: Deadline,
+        borrower: Arc<Borrower>,
         work: impl FnOnce(Outlet<T>) -> Work + Send,
     ) -> Result<T> {
-        let loan = self.connections(role).acquire(deadline).await?;
+        let loan = self.connections(role).acquire(deadline, &borrower).await?;
         let (outlet, inlet) = pipe(deadline.instant());
         submit(loan, work(outlet))?;
-        Call::new(inlet, deadline).end().await
+        Call::new(inlet, deadline).of(&borrower).end().await
     }
 
     fn connections(&self, role: Role) -> &Pool<Opener> {
@@ -143,7 +147,9 @@ impl Sqlite {
     }
 
     async fn hold(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
-        let loan = self.connections(role(request.mode)).acquire(request.deadline).await?;
+        let connections = self.connections(role(request.mode));
+        let loan =
+            connections.acquire_after(request.waited, request.deadline, &request.borrower).await?;
         let limit = self.spec.statement_timeout;
         let open = Open::begin(loan, request, limit, Arc::clone(&self.statements)).await?;
         Ok(Box::new(open))
@@ -175,19 +181,25 @@ impl Backend for Sqlite {
         let count = u64::try_from(batch.statements.len()).unwrap_or_default();
         self.statements.fetch_add(count, Ordering::Relaxed);
         let (role, deadline) = (role(batch.mode), batch.deadline);
-        Box::pin(self.ask(role, deadline, move |outlet| Work::Batch(batch, outlet)))
+        let borrower = Arc::clone(&batch.borrower);
+        Box::pin(self.ask(role, deadline, borrower, move |outlet| Work::Batch(batch, outlet)))
     }
 
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
         Box::pin(self.hold(request))
     }
 
-    fn outcome(&self, handle: UnitHandle, deadline: Deadline) -> BoxFuture<'_, Result<UnitState>> {
+    fn outcome(
+        &self,
+        handle: UnitHandle,
+        deadline: Deadline,
+        borrower: Arc<Borrower>,
+    ) -> BoxFuture<'_, Result<UnitState>> {
         Box::pin(async move {
             match handle {
                 UnitHandle::Key { caller, key } => {
                     let work = move |outlet| Work::State(caller, key, outlet);
-                    self.ask(Role::Reader, deadline, work).await
+                    self.ask(Role::Reader, deadline, borrower, work).await
                 }
                 UnitHandle::Token(_) => {
                     let (field, description) = ("transaction_token", "SQLite gives no tokens");
@@ -198,13 +210,13 @@ impl Backend for Sqlite {
     }
 
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(self.ask(Role::Writer, deadline, Work::Expire))
+        Box::pin(self.ask(Role::Writer, deadline, Borrower::own("sweep"), Work::Expire))
     }
 
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
-        let DescribeRequest { sql, include_plan, deadline, .. } = request;
+        let DescribeRequest { sql, include_plan, deadline, borrower, .. } = request;
         let work = move |outlet| Work::Describe(sql, include_plan, outlet);
-        Box::pin(self.ask(Role::Reader, deadline, work))
+        Box::pin(self.ask(Role::Reader, deadline, borrower, work))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<()>> {
@@ -229,40 +241,15 @@ impl Backend for Sqlite {
 
     fn pool(&self) -> PoolSnapshot {
         let statements = self.statements.load(Ordering::Relaxed);
-        let sum = sum(self.readers.snapshot(), &self.writer.snapshot());
-        PoolSnapshot { statements, ..sum }
+        PoolSnapshot { statements, ..self.snapshot() }
+    }
+
+    fn control(&self) -> &dyn Control {
+        self
     }
 
     fn close(&self) {
         self.readers.close();
         self.writer.close();
-    }
-}
-
-/// Both pools as one.
-fn sum(mut one: PoolSnapshot, other: &PoolSnapshot) -> PoolSnapshot {
-    for (count, more) in one.closed.iter_mut().zip(other.closed) {
-        *count += more;
-    }
-    PoolSnapshot {
-        max: one.max + other.max,
-        min: one.min + other.min,
-        open: one.open + other.open,
-        idle: one.idle + other.idle,
-        in_use: one.in_use + other.in_use,
-        connecting: one.connecting + other.connecting,
-        waiting: one.waiting + other.waiting,
-        oldest_wait: one.oldest_wait.max(other.oldest_wait),
-        acquired: one.acquired + other.acquired,
-        waited: one.waited + other.waited,
-        wait_time: one.wait_time + other.wait_time,
-        timeouts: one.timeouts + other.timeouts,
-        cancelled_waits: one.cancelled_waits + other.cancelled_waits,
-        rejected: one.rejected + other.rejected,
-        opened: one.opened + other.opened,
-        connect_failures: one.connect_failures + other.connect_failures,
-        closed: one.closed,
-        statements: one.statements + other.statements,
-        resets: one.resets + other.resets,
     }
 }

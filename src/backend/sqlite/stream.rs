@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::run::Ran;
 use crate::backend::{Completion, Fill, RowSink, RowStream};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::pool::Borrower;
 use crate::value::Column;
 
 /// How long after the deadline the thread may still say how the statement ended. It notices the
@@ -24,13 +26,22 @@ const GRACE: Duration = Duration::from_millis(40);
 pub(super) struct Call<T> {
     inlet: Inlet<T>,
     overdue: Pin<Box<Sleep>>,
+    /// Ready when an operator ends the call; `None`: nobody does, or it was told already.
+    terminated: Option<BoxFuture<'static, ()>>,
 }
 
 impl<T> Call<T> {
     /// Waits at the end of a pipe.
     pub(super) fn new(inlet: Inlet<T>, deadline: Deadline) -> Self {
         let overdue = tokio::time::sleep_until((deadline.instant() + GRACE).into());
-        Self { inlet, overdue: Box::pin(overdue) }
+        Self { inlet, overdue: Box::pin(overdue), terminated: None }
+    }
+
+    /// Stops when an operator ends the call.
+    pub(super) fn of(mut self, borrower: &Arc<Borrower>) -> Self {
+        let borrower = Arc::clone(borrower);
+        self.terminated = Some(Box::pin(async move { borrower.terminated().await }));
+        self
     }
 
     /// The first thing that the job says.
@@ -58,6 +69,11 @@ impl<T> Call<T> {
     }
 
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let mut told = self.terminated.as_mut().map(|told| told.as_mut().poll(cx));
+        if told.take().is_some_and(|told| told.is_ready()) {
+            self.terminated = None;
+            self.inlet.give_up();
+        }
         self.overdue.as_mut().poll(cx).map(|()| {
             if self.inlet.give_up() {
                 let message = "the deadline passed and the commit has not answered";

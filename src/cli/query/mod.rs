@@ -1,20 +1,22 @@
-//! `rowgate query`: runs one statement on any Rowgate server and prints its result.
+//! `rowgate query`: runs a statement, or a file of them, on any Rowgate server and prints the results.
 
+mod batch;
 mod csv;
 mod json;
 mod table;
 mod text;
 
 use std::io::{self, IsTerminal as _, Read as _, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Exit;
 use super::console::{Console, counted};
-use super::failure;
+use super::failure::{self, Text};
 use super::server::{Server, runtime};
 use crate::grpc::client::{CallError, Client, ResultStream};
 use crate::value::proto::stream_query_response::Part;
-use crate::value::proto::{AccessMode, QueryOptions, QueryRequest};
+use crate::value::proto::{AccessMode, QueryOptions, QueryRequest, ResultSet};
 use crate::value::{Column, Row, Value};
 
 /// How much longer than `--timeout` an answer may take: the server that keeps it says what became of
@@ -30,17 +32,26 @@ characters \\N are NULL.
 
 Formats: `table` is for people. `csv` has a header; NULL is an empty field and the empty text is \
 \"\". `json` is one object a line: numeric is a string, json is embedded, bytea is \\x and hex \
-digits, repeated column names get a number. csv and json print rows as they come.
+digits, repeated column names get a number. csv and json print rows as they come, and nothing but rows.
+
+With --batch the statements of a file, or of standard input for `-`, are run in one transaction: all of \
+them are applied, or none is. They end with semicolons and have no parameters. Their results are printed \
+in order once all have run; csv puts an empty line between two.
+
+With --key a statement or a batch runs once, however often it is sent: a repetition prints the stored \
+result.
 
 Examples:
   rowgate query 'select 1 as one'
   rowgate query 'select * from orders where id = $1 and state = $2' -p 42 -p open
   rowgate query --format csv 'select * from orders' > orders.csv
   rowgate query --read-only --timeout 10s --database reports < report.sql
+  rowgate query --key order-4711 'insert into orders values (4711)'
+  rowgate query --batch migration.sql --dry-run
 
-Exit status: 0 when the statement succeeded, else 1; a result after which it is 1 is incomplete.";
+Exit status: 0 when all succeeded, else 1; a result after which it is 1 is incomplete.";
 
-/// Run one SQL statement on a server and print its result
+/// Run SQL on a server and print its result
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -63,6 +74,18 @@ pub(super) struct Args {
     /// Have the database refuse writes
     #[arg(long)]
     read_only: bool,
+    /// The idempotency key, 1 to 128 printable ASCII characters
+    #[arg(long, conflicts_with_all = ["read_only", "dry_run"])]
+    key: Option<String>,
+    /// Run the statements of a file in one transaction; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sql", "parameters"])]
+    batch: Option<PathBuf>,
+    /// Run the batch, then roll it back
+    #[arg(long, requires = "batch", conflicts_with = "sql")]
+    dry_run: bool,
+    /// How much of other transactions the batch sees; the database's default when left out
+    #[arg(long, value_name = "LEVEL", value_enum, requires = "batch", conflicts_with = "sql")]
+    isolation: Option<batch::Isolation>,
 }
 
 /// How a result is printed.
@@ -100,9 +123,19 @@ struct Summary {
     row_count: u64,
     rows_affected: u64,
     command: String,
+    /// How often the server ran it; 0 when it does not say.
+    attempts: u32,
+    /// Whether this is the stored result of an earlier call.
+    replayed: bool,
 }
 
 impl Summary {
+    /// What is worth knowing of the call beyond its result.
+    fn notes(&self) -> Vec<String> {
+        let attempts = (self.attempts > 1).then(|| counted(self.attempts.into(), "attempt"));
+        self.replayed.then(|| "replayed".to_owned()).into_iter().chain(attempts).collect()
+    }
+
     /// `INSERT: 1 row affected`; `None` for a command that changes no rows.
     fn change(&self) -> Option<String> {
         let changes = matches!(self.command.as_str(), "INSERT" | "UPDATE" | "DELETE" | "MERGE");
@@ -112,15 +145,22 @@ impl Summary {
 
     /// What to say of a statement that returns no rows.
     fn without_rows(&self) -> String {
-        match self.change() {
+        let done = match self.change() {
             Some(change) => change,
             None if self.command.is_empty() => "done".to_owned(),
             None => self.command.clone(),
+        };
+        match self.notes().join("; ") {
+            notes if notes.is_empty() => done,
+            notes => format!("{done} ({notes})"),
         }
     }
 }
 
 pub(super) fn run(mut args: Args, console: &mut Console<'_>) -> io::Result<Exit> {
+    if let Some(file) = args.batch.take() {
+        return batch::run(&args, &file, console);
+    }
     let sql = match args.sql.take() {
         Some(sql) => sql,
         None => match read_statement(console)? {
@@ -128,32 +168,30 @@ pub(super) fn run(mut args: Args, console: &mut Console<'_>) -> io::Result<Exit>
             Err(why) => return console.fail(&why),
         },
     };
-    let mut printer: Box<dyn Printer> = match args.format {
-        Format::Table => Box::new(table::Table::default()),
-        Format::Json => Box::new(json::Json::default()),
-        Format::Csv => Box::new(csv::Csv::default()),
-    };
     let mut delivered = Summary::default();
     let ended = runtime()?.block_on(async {
-        let mut client = Client::connect(&args.server.address).await?;
-        if let Some(timeout) = args.timeout {
-            client = client.with_limit(timeout.saturating_add(ANSWER_TIME));
+        let client = args.connect().await?;
+        if args.key.is_some() {
+            // What is kept under a key is not streamed.
+            let answer = client.query(args.request(&sql)).await?;
+            let (attempts, replayed) = (answer.attempts, answer.replayed);
+            delivered = Summary { attempts, replayed, ..Summary::default() };
+            let result = answer.result.unwrap_or_default();
+            return Ok(print_set(result, args.format, &mut delivered, console.out)?);
         }
         let mut stream = client.stream_query(args.request(&sql)).await?;
-        print(&mut stream, &mut *printer, &mut delivered, console.out).await
+        print(&mut stream, &mut *args.format.printer(), &mut delivered, console.out).await
     });
     match ended {
-        Ok(()) if delivered.has_columns => Ok(Exit::Success),
         Ok(()) => {
-            // Programs that read JSON or CSV would take it for data.
-            let to: &mut dyn Write =
-                if args.format == Format::Table { console.out } else { console.err };
-            writeln!(to, "{}", delivered.without_rows())?;
+            if !delivered.has_columns {
+                say_done(&delivered, args.format, console)?;
+            }
             Ok(Exit::Success)
         }
         Err(Stopped::Output(error)) => Err(error),
         Err(Stopped::Call(error)) => {
-            console.fail(&failure::describe(&error, Some(&sql)))?;
+            console.fail(&failure::describe(&error, Some(Text::alone(&sql))))?;
             if delivered.row_count > 0 {
                 let rows = counted(delivered.row_count, "row");
                 writeln!(console.err, "  the result is incomplete: it failed after {rows}")?;
@@ -161,6 +199,35 @@ pub(super) fn run(mut args: Args, console: &mut Console<'_>) -> io::Result<Exit>
             Ok(Exit::Failure)
         }
     }
+}
+
+/// Says what a statement did that returns no rows: to people. Programs that read JSON or CSV would take
+/// it for data.
+fn say_done(summary: &Summary, format: Format, console: &mut Console<'_>) -> io::Result<()> {
+    let to: &mut dyn Write = if format == Format::Table { console.out } else { console.err };
+    writeln!(to, "{}", summary.without_rows())
+}
+
+/// Prints a result that came whole, unless the statement returns no rows; `summary` then says what it was.
+fn print_set(
+    set: ResultSet,
+    format: Format,
+    summary: &mut Summary,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    summary.has_columns = set.has_columns;
+    summary.row_count = u64::try_from(set.rows.len()).unwrap_or(u64::MAX);
+    summary.rows_affected = set.rows_affected;
+    summary.command = set.command;
+    if !set.has_columns {
+        return Ok(());
+    }
+    let mut printer = format.printer();
+    printer.columns(set.columns, out)?;
+    for row in &set.rows {
+        printer.row(row, out)?;
+    }
+    printer.finish(summary, out)
 }
 
 /// Why printing ended early.
@@ -213,18 +280,46 @@ async fn print(
     Ok(())
 }
 
+impl Format {
+    fn printer(self) -> Box<dyn Printer> {
+        match self {
+            Self::Table => Box::new(table::Table::default()),
+            Self::Json => Box::new(json::Json::default()),
+            Self::Csv => Box::new(csv::Csv::default()),
+        }
+    }
+}
+
 impl Args {
+    async fn connect(&self) -> Result<Client, CallError> {
+        let client = Client::connect(&self.server.address).await?;
+        Ok(match self.timeout {
+            Some(timeout) => client.with_limit(timeout.saturating_add(ANSWER_TIME)),
+            None => client,
+        })
+    }
+
+    fn access_mode(&self) -> AccessMode {
+        if self.read_only { AccessMode::ReadOnly } else { AccessMode::Unspecified }
+    }
+
+    /// The options of a query and of a batch.
+    fn options(&self) -> QueryOptions {
+        QueryOptions {
+            timeout: self.timeout.and_then(|timeout| timeout.try_into().ok()),
+            idempotency_key: self.key.clone().unwrap_or_default(),
+            ..QueryOptions::default()
+        }
+    }
+
     fn request(&self, sql: &str) -> QueryRequest {
-        let access_mode =
-            if self.read_only { AccessMode::ReadOnly } else { AccessMode::Unspecified };
         QueryRequest {
             database: self.database.clone().unwrap_or_default(),
             sql: sql.to_owned(),
             parameters: self.parameters.iter().map(|text| parameter(text)).collect(),
             options: Some(QueryOptions {
-                timeout: self.timeout.and_then(|timeout| timeout.try_into().ok()),
-                access_mode: access_mode.into(),
-                ..QueryOptions::default()
+                access_mode: self.access_mode().into(),
+                ..self.options()
             }),
         }
     }
@@ -254,7 +349,7 @@ fn read_statement(console: &mut Console<'_>) -> io::Result<Result<String, String
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use clap::Parser as _;
 
     use super::*;
@@ -262,7 +357,7 @@ mod tests {
     use crate::cli::{Cli, Command};
     use crate::grpc::client::tests::server_thread;
 
-    fn parse(arguments: &[&str]) -> Args {
+    pub(super) fn parse(arguments: &[&str]) -> Args {
         let all = ["rowgate", "query"].iter().chain(arguments);
         match Cli::try_parse_from(all).unwrap().command {
             Some(Command::Query(args)) => args,
@@ -301,12 +396,17 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_refused_with_a_reason() {
-        let cases: [(&[&str], &str); 5] = [
+        let cases: [(&[&str], &str); 10] = [
             (&["--timeout", "10"], "write it as 500ms, 10s or 1m"),
             (&["--timeout", "0s"], "longer than nothing"),
             (&["--format", "xml"], "possible values: table, json, csv"),
             (&["--address", "https://db:1"], "does not speak TLS yet"),
             (&["select 1", "select 2"], "unexpected argument"),
+            (&["--dry-run"], "--batch"),
+            (&["select 1", "--isolation", "serializable"], "cannot be used with"),
+            (&["--batch", "x", "-p", "1"], "cannot be used with"),
+            (&["--batch", "x", "--key", "k", "--dry-run"], "cannot be used with"),
+            (&["select 1", "--key", "k", "--read-only"], "cannot be used with"),
         ];
         for (arguments, reason) in cases {
             let all = ["rowgate", "query"].iter().chain(arguments);
@@ -327,6 +427,8 @@ mod tests {
         assert_eq!(said("CREATE TABLE", 0), "CREATE TABLE");
         assert_eq!(said("CREATE TABLE AS", 3), "CREATE TABLE AS: 3 rows affected");
         assert_eq!(said("", 0), "done");
+        let replayed = Summary { attempts: 2, replayed: true, ..Summary::default() };
+        assert_eq!(replayed.without_rows(), "done (replayed; 2 attempts)");
     }
 
     fn ran(sql: &str, format: &str) -> (Exit, String, String) {

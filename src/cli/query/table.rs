@@ -58,11 +58,10 @@ impl Printer for Table {
         if !self.rows.is_empty() || !self.printed {
             self.flush(out)?;
         }
-        let rows = counted(summary.row_count, "row");
-        match summary.change() {
-            Some(change) => writeln!(out, "({rows}; {change})"),
-            None => writeln!(out, "({rows})"),
-        }
+        let mut told = vec![counted(summary.row_count, "row")];
+        told.extend(summary.change());
+        told.extend(summary.notes());
+        writeln!(out, "({})", told.join("; "))
     }
 }
 
@@ -106,6 +105,7 @@ mod tests {
             row_count: u64::try_from(rows.len()).unwrap(),
             rows_affected: if command == "SELECT" { 0 } else { 2 },
             command: command.to_owned(),
+            ..Summary::default()
         };
         let mut printer = Table::default();
         let mut out = Vec::new();
@@ -148,6 +148,17 @@ mod tests {
         let rows = vec![vec![Value::int64(7)]];
         let table = printed(vec![column("id", DataType::Int32)], rows, "INSERT");
         assert!(table.ends_with("(1 row; INSERT: 2 rows affected)\n"), "{table}");
+    }
+
+    #[test]
+    fn more_than_one_attempt_and_a_replay_are_told() {
+        let summary =
+            Summary { has_columns: true, attempts: 3, replayed: true, ..Summary::default() };
+        let (mut printer, mut out) = (Table::default(), Vec::new());
+        printer.columns(vec![column("id", DataType::Int32)], &mut out).unwrap();
+        printer.finish(&summary, &mut out).unwrap();
+        let table = String::from_utf8(out).unwrap();
+        assert!(table.ends_with("(0 rows; replayed; 3 attempts)\n"), "{table}");
     }
 
     #[test]

@@ -3,21 +3,62 @@
 use std::time::{Duration, Instant};
 
 use super::super::admit::{check_key, check_tag, positive, transaction_mode};
-use super::super::{Database, request_hash};
+use super::super::{Caller, Database, request_hash};
 use crate::backend::{BeginRequest, IdempotencyKey};
-use crate::deadline::Deadline;
+use crate::deadline::{CallLimits, Deadline};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::proto::Begin;
+
+/// The present, as the runtime's clock tells it.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
 
 /// The limits of one transaction.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// The longest wait for the next command.
     pub(super) idle_timeout: Duration,
-    /// When it must be over.
-    pub(super) end: Instant,
-    /// Whether that is the caller's own deadline.
-    pub(super) end_is_the_callers: bool,
+    /// When it has taken its longest duration; `None` before it has begun.
+    longest: Option<Instant>,
+    /// When the caller's own timer leaves just the time for an answer.
+    callers: Option<Instant>,
+}
+
+impl Limits {
+    /// The limits of a stream on which nothing has begun. The caller's timer started with the stream.
+    pub(super) fn before_begin(idle_timeout: Duration, grpc_timeout: Option<Duration>) -> Self {
+        let unlimited = CallLimits { default: Duration::ZERO, cap: Duration::MAX / 4 };
+        let callers =
+            grpc_timeout.map(|timeout| Deadline::of_call(now(), Some(timeout), None, unlimited));
+        Self { idle_timeout, longest: None, callers: callers.map(Deadline::instant) }
+    }
+
+    /// When it must be over; `None`: whenever it likes.
+    pub(super) fn end(&self) -> Option<Instant> {
+        [self.longest, self.callers].into_iter().flatten().min()
+    }
+
+    /// The error of a transaction that is not over when it must be.
+    pub(super) fn overdue(&self, now: Instant) -> Option<Error> {
+        if now < self.end()? {
+            return None;
+        }
+        Some(match (self.longest, self.callers) {
+            (Some(longest), callers) if callers.is_none_or(|callers| longest <= callers) => {
+                let message = "the transaction took longer than its max_duration";
+                Error::new(ErrorKind::TransactionTimeout, message)
+            }
+            (Some(_) | None, _) => {
+                let message = "the deadline passed in the transaction";
+                Error::new(ErrorKind::DeadlineExceeded, message)
+            }
+        })
+    }
+
+    fn bound(moment: Instant, limit: Option<Instant>) -> Deadline {
+        Deadline::at(limit.map_or(moment, |limit| limit.min(moment)))
+    }
 }
 
 impl Database {
@@ -25,9 +66,9 @@ impl Database {
     pub(super) fn admit_begin(
         &self,
         begin: &Begin,
-        grpc_timeout: Option<Duration>,
+        caller: &Caller,
+        stream: Limits,
     ) -> Result<(BeginRequest, Limits)> {
-        let now = Instant::now();
         let options = begin.transaction.unwrap_or_default();
         check_tag(&begin.tag, "begin.tag")?;
         let mode = transaction_mode(&options, "begin.transaction")?;
@@ -35,33 +76,28 @@ impl Database {
             |own: Option<Duration>, server: Duration| own.map_or(server, |own| own.min(server));
         let idle = positive(options.idle_timeout, "begin.transaction.idle_timeout")?;
         let duration = positive(options.max_duration, "begin.transaction.max_duration")?;
-        let duration = lower(duration, self.transaction.max_duration);
-        // What the caller's own timer leaves, less the reserve for the answer.
-        let unlimited = crate::deadline::CallLimits { default: duration, cap: Duration::MAX / 4 };
-        let callers =
-            grpc_timeout.map(|timeout| Deadline::of_call(now, Some(timeout), None, unlimited));
-        let end = now + duration;
-        let limits = match callers {
-            Some(callers) if callers.instant() < end => Limits {
-                idle_timeout: lower(idle, self.transaction.idle_timeout),
-                end: callers.instant(),
-                end_is_the_callers: true,
-            },
-            Some(_) | None => Limits {
-                idle_timeout: lower(idle, self.transaction.idle_timeout),
-                end,
-                end_is_the_callers: false,
-            },
+        let limits = Limits {
+            idle_timeout: lower(idle, self.transaction.idle_timeout),
+            longest: Some(now() + lower(duration, self.transaction.max_duration)),
+            ..stream
         };
         let key = self.begin_key(begin, mode.read_only)?;
         let deadline = self.command_deadline(None, limits);
-        Ok((BeginRequest { mode, key, deadline }, limits))
+        let borrower = caller.borrower("Transact", &begin.tag);
+        Ok((BeginRequest { mode, key, waited: Duration::ZERO, deadline, borrower }, limits))
     }
 
     /// When one command must have ended.
     pub(super) fn command_deadline(&self, option: Option<Duration>, limits: Limits) -> Deadline {
         let budget = option.unwrap_or(self.limits.default).min(self.limits.cap);
-        Deadline::at((Instant::now() + budget).min(limits.end))
+        Limits::bound(now() + budget, limits.end())
+    }
+
+    /// How long a commit's answer is waited for. The longest duration says when one may be sent: to
+    /// wait no longer than that for the answer would only make a doubt of what is known a moment later.
+    pub(super) fn commit_deadline(&self, limits: Limits) -> Deadline {
+        let budget = self.limits.default.min(self.limits.cap);
+        Limits::bound(now() + budget, limits.callers)
     }
 
     fn begin_key(&self, begin: &Begin, read_only: bool) -> Result<Option<IdempotencyKey>> {

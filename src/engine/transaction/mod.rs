@@ -1,26 +1,30 @@
 //! Transact: an interactive transaction.
 //!
 //! One task owns it from `begin` to its end. Whatever ends the stream otherwise (the caller goes, stays
-//! silent, takes no replies, or the server drains) ends in a rollback at once; a commit that was sent is
-//! finished.
+//! silent, takes no replies, takes too long, or the server ends) rolls back at once, in the middle of a
+//! statement too; a commit that was sent is finished.
 
 mod begin;
 mod owner;
+mod refusal;
 mod rows;
+mod share;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::FutureExt;
+use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
-use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::mpsc::channel;
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Engine;
+use super::{Caller, Engine};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::{ResultSet, TransactRequest};
 use owner::Owner;
+
+pub(super) use share::Share;
 
 /// A reply to a command.
 #[derive(Debug)]
@@ -58,6 +62,8 @@ pub enum ReplyBody {
 pub enum Incoming {
     /// A command.
     Command(TransactRequest),
+    /// What came is no command: the stream ends with this once the commands before it are done.
+    Refused(Error),
     /// The caller has closed its side: no command follows.
     HalfClosed,
     /// The caller has cancelled, or its connection is lost.
@@ -67,15 +73,16 @@ pub enum Incoming {
 impl Engine {
     /// Serves one transaction in a task of its own until it ends. Replies come in the order of the
     /// commands; a stream that does not end with an error was committed or rolled back as it was told.
-    /// Dropped, it rolls back, unless a commit was sent.
-    pub fn transact(
+    /// Dropped, it rolls back, unless a commit was sent. A command is taken when its turn has come: what
+    /// is read ahead is bounded by whoever makes the stream.
+    pub fn transact<C: Into<Caller>>(
         self: &Arc<Self>,
-        incoming: Receiver<Incoming>,
-        grpc_timeout: Option<Duration>,
-    ) -> impl Stream<Item = Result<Reply>> + Send + use<> {
+        incoming: BoxStream<'static, Incoming>,
+        caller: C,
+    ) -> impl Stream<Item = Result<Reply>> + Send + use<C> {
         let (replies, receiver) = channel(1);
         let (end, ended) = oneshot::channel();
-        let owner = Owner::new(Arc::clone(self), incoming, replies, grpc_timeout);
+        let owner = Owner::new(Arc::clone(self), incoming, replies, caller.into());
         tokio::spawn(async move {
             end.send(owner.serve().await).unwrap_or_default();
         });
@@ -95,3 +102,6 @@ impl Engine {
 fn broken_off() -> Error {
     Error::new(ErrorKind::Internal, "the transaction broke off").with_outcome(Outcome::Unknown)
 }
+
+#[cfg(test)]
+mod tests;

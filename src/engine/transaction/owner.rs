@@ -1,32 +1,41 @@
 //! The task that owns a transaction.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::{Receiver, Sender};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::mpsc::Sender;
+use tokio::time::timeout_at;
 
-use super::begin::Limits;
+use super::begin::{Limits, now};
+use super::refusal::{
+    aborted, check_name, draining, gone, not_committed, out_of_place, silent, stalled,
+};
 use super::{Incoming, Reply, ReplyBody};
 use crate::backend::{SavepointCommand, Transaction};
-use crate::engine::{Database, Engine};
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::Planted;
+use crate::engine::{Caller, Database, Engine};
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::pool::Borrower;
 use crate::value::proto::transact_request::Command;
-use crate::value::proto::{Begin, TransactRequest};
+use crate::value::proto::{Begin, TransactQuery, TransactRequest};
 
-/// How long the caller may take to close its side once the transaction is over.
+/// How long the caller may take to close its side once the transaction is over: long enough for a
+/// network's round trip, and nothing is held meanwhile.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// The longest name of a savepoint, in bytes (PostgreSQL, NAMEDATALEN).
-const MAX_NAME: usize = 63;
 
 /// The owner of one transaction.
 pub(super) struct Owner {
     pub(super) engine: Arc<Engine>,
-    incoming: Receiver<Incoming>,
-    pub(super) replies: Sender<Reply>,
-    grpc_timeout: Option<Duration>,
-    sequence: u32,
+    incoming: BoxStream<'static, Incoming>,
+    replies: Sender<Reply>,
+    caller: Caller,
+    /// The limits of the stream, before a transaction has its own.
+    stream: Limits,
+    /// Of the last command; `None` before the first.
+    sequence: Option<u32>,
 }
 
 /// What a transaction that is open goes by.
@@ -34,204 +43,10 @@ pub(super) struct Open<'a> {
     pub(super) database: &'a Database,
     pub(super) transaction: Box<dyn Transaction>,
     pub(super) limits: Limits,
-    /// Whether a statement failed: nothing but a rollback is possible.
-    pub(super) aborted: bool,
-    _share: OwnedSemaphorePermit,
-}
-
-/// How a command leaves its transaction.
-enum Next {
-    /// Open.
-    Open,
-    /// Over, as it was told.
-    Over,
-}
-
-impl Owner {
-    pub(super) fn new(
-        engine: Arc<Engine>,
-        incoming: Receiver<Incoming>,
-        replies: Sender<Reply>,
-        grpc_timeout: Option<Duration>,
-    ) -> Self {
-        Self { engine, incoming, replies, grpc_timeout, sequence: 0 }
-    }
-
-    /// Serves the transaction until it is over.
-    pub(super) async fn serve(mut self) -> Result<()> {
-        let engine = Arc::clone(&self.engine);
-        let replies = self.replies.clone();
-        let opening = async {
-            let begin = self.first().await?;
-            let open = self.open(&engine, &begin).await?;
-            self.reply(ReplyBody::Begun, open.limits).await?;
-            Ok::<_, Error>(open)
-        };
-        let mut open = tokio::select! {
-            opened = opening => opened?,
-            () = replies.closed() => return Err(gone()),
-        };
-        loop {
-            // What was sent before the server began to drain is still done.
-            let request = tokio::select! {
-                biased;
-                request = self.next(open.limits.idle_timeout, open.limits) => request?,
-                () = replies.closed() => return Err(gone()),
-                () = engine.drained() => return Err(draining()),
-            };
-            open = match self.command(request, open).await? {
-                (Next::Open, Some(open)) => open,
-                (Next::Open | Next::Over, _) => return self.farewell().await,
-            };
-        }
-    }
-
-    /// The first command, which opens the transaction.
-    async fn first(&mut self) -> Result<Begin> {
-        let wait = self.engine.stall_timeout;
-        let limits = Limits {
-            idle_timeout: wait,
-            end: std::time::Instant::now() + wait,
-            end_is_the_callers: false,
-        };
-        match self.next(wait, limits).await?.command {
-            Some(Command::Begin(begin)) => Ok(begin),
-            Some(_) | None => Err(out_of_place("the first command must be begin")),
-        }
-    }
-
-    async fn open<'a>(&mut self, engine: &'a Engine, begin: &Begin) -> Result<Open<'a>> {
-        let database = engine.database(&begin.database)?;
-        let (request, limits) = database.admit_begin(begin, self.grpc_timeout)?;
-        let share = database.transaction_share(request.deadline).await?;
-        let transaction = database.backend.begin(request).await?;
-        Ok(Open { database, transaction, limits, aborted: false, _share: share })
-    }
-
-    /// The next command; an error when there is none, or not in time.
-    async fn next(&mut self, idle_timeout: Duration, limits: Limits) -> Result<TransactRequest> {
-        let idle = Instant::now() + idle_timeout;
-        let end = Instant::from_std(limits.end);
-        let Ok(incoming) = timeout_at(idle.min(end), self.incoming.recv()).await else {
-            return Err(if end <= idle { overdue(limits) } else { silent(idle_timeout) });
-        };
-        let request = match incoming {
-            Some(Incoming::Command(request)) => request,
-            Some(Incoming::HalfClosed) => return Err(not_committed()),
-            Some(Incoming::Gone) | None => return Err(gone()),
-        };
-        if request.sequence <= self.sequence {
-            let description = "a sequence must be greater than the one before, from 1";
-            return Err(Error::field(ErrorKind::InvalidCommand, "sequence", description));
-        }
-        self.sequence = request.sequence;
-        Ok(request)
-    }
-
-    async fn command<'a>(
-        &mut self,
-        request: TransactRequest,
-        mut open: Open<'a>,
-    ) -> Result<(Next, Option<Open<'a>>)> {
-        let replies = self.replies.clone();
-        match request.command {
-            Some(Command::Commit(_)) => {
-                return self.commit(open).await.map(|()| (Next::Over, None));
-            }
-            Some(Command::Rollback(_)) => {
-                let limits = open.limits;
-                open.transaction.rollback().await;
-                self.reply(ReplyBody::RolledBack, limits).await?;
-                return Ok((Next::Over, None));
-            }
-            Some(Command::Begin(_)) => return Err(out_of_place("begin must be the first command")),
-            None => return Err(out_of_place("no command is set")),
-            Some(
-                Command::Query(_)
-                | Command::Savepoint(_)
-                | Command::RollbackTo(_)
-                | Command::Release(_),
-            ) => {}
-        }
-        let done = tokio::select! {
-            done = self.work(request, &mut open) => done,
-            () = replies.closed() => return Err(gone()),
-        };
-        match done {
-            Ok(()) => {}
-            Err(Broken::Command(error)) if open.transaction.is_open() => {
-                open.aborted = true;
-                self.reply(ReplyBody::Failed(error), open.limits).await?;
-            }
-            Err(Broken::Command(error) | Broken::Stream(error)) => return Err(error),
-        }
-        Ok((Next::Open, Some(open)))
-    }
-
-    /// Does what leaves the transaction open.
-    async fn work(&mut self, request: TransactRequest, open: &mut Open<'_>) -> Result<(), Broken> {
-        let (command, name) = match request.command {
-            Some(Command::Query(query)) => {
-                if open.aborted {
-                    return Err(Broken::Command(aborted()));
-                }
-                return self.query(query, open).await;
-            }
-            Some(Command::Savepoint(savepoint)) => (SavepointCommand::Set, savepoint.name),
-            Some(Command::RollbackTo(to)) => (SavepointCommand::RollbackTo, to.name),
-            Some(Command::Release(release)) => (SavepointCommand::Release, release.name),
-            Some(Command::Begin(_) | Command::Commit(_) | Command::Rollback(_)) | None => {
-                return Err(Broken::Command(out_of_place("this is no command for here")));
-            }
-        };
-        check_name(&name).map_err(Broken::Command)?;
-        if open.aborted && command != SavepointCommand::RollbackTo {
-            return Err(Broken::Command(aborted()));
-        }
-        let deadline = open.database.command_deadline(None, open.limits);
-        let done = open.transaction.savepoint(command, &name, deadline).await;
-        done.map_err(Broken::Command)?;
-        open.aborted = false;
-        self.reply(ReplyBody::Done, open.limits).await.map_err(Broken::Stream)
-    }
-
-    /// Commits; nothing that happens to the caller ends this early.
-    async fn commit(&mut self, open: Open<'_>) -> Result<()> {
-        let Open { database, transaction, limits, aborted: failed, .. } = open;
-        if failed {
-            transaction.rollback().await;
-            return Err(aborted());
-        }
-        transaction.commit(database.command_deadline(None, limits)).await?;
-        self.reply(ReplyBody::Committed, limits).await
-    }
-
-    /// Waits a moment for the caller to close its side: a commit that it has heard of is no error.
-    async fn farewell(&mut self) -> Result<()> {
-        let until = Instant::now() + FAREWELL;
-        let Ok(incoming) = timeout_at(until, self.incoming.recv()).await else { return Ok(()) };
-        match incoming {
-            Some(Incoming::Command(_)) => Err(out_of_place("the transaction is over")),
-            Some(Incoming::HalfClosed | Incoming::Gone) | None => Ok(()),
-        }
-    }
-
-    /// Sends a reply, while the caller takes some.
-    pub(super) async fn reply(&self, body: ReplyBody, limits: Limits) -> Result<()> {
-        let reply = Reply { sequence: self.sequence, body };
-        let stall = self.engine.stall_timeout;
-        let until = (Instant::now() + stall).min(Instant::from_std(limits.end));
-        match timeout_at(until, self.replies.send(reply)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_closed)) => Err(gone()),
-            Err(_elapsed) if std::time::Instant::now() >= limits.end => Err(overdue(limits)),
-            Err(_elapsed) => {
-                let limit = humantime::format_duration(stall);
-                let message = format!("the caller took no reply for {limit}");
-                Err(Error::new(ErrorKind::StreamStalled, message))
-            }
-        }
-    }
+    /// Whether a command failed: nothing but a rollback is possible.
+    aborted: bool,
+    pub(super) borrower: Arc<Borrower>,
+    share: OwnedSemaphorePermit,
 }
 
 /// How a command failed.
@@ -242,53 +57,263 @@ pub(super) enum Broken {
     Stream(Error),
 }
 
-fn check_name(name: &str) -> Result<()> {
-    if (1..=MAX_NAME).contains(&name.len()) && !name.contains('\0') {
-        return Ok(());
+/// How sending a reply can fail.
+pub(super) enum Unsent {
+    /// The caller has gone.
+    Gone,
+    /// The caller takes nothing.
+    Stalled,
+    /// The caller has not taken it when it had to.
+    Late,
+}
+
+/// A command that leaves the transaction open, unless it fails.
+enum Inner {
+    Query(TransactQuery),
+    Savepoint(SavepointCommand, String),
+}
+
+/// What may end a stream at any time, but for a commit.
+#[derive(Clone)]
+struct Cut {
+    engine: Arc<Engine>,
+    replies: Sender<Reply>,
+    /// Whom an operator can stop; `None` before the transaction is open.
+    borrower: Option<Arc<Borrower>>,
+}
+
+impl Cut {
+    /// Does some work, unless the caller goes, the server ends, or an operator ends it: the work is then dropped at once, also
+    /// when it could go on.
+    async fn or<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.replies.closed() => Err(gone()),
+            () = self.engine.drained() => Err(draining()),
+            stopped = self.stopped() => Err(stopped),
+            done = work => done,
+        }
     }
-    let description = "a savepoint's name has 1 to 63 bytes, and no NUL";
-    Err(Error::field(ErrorKind::InvalidParameter, "name", description))
-}
 
-fn out_of_place(message: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidCommand, message)
-        .with_hint("A transaction is begin, any commands, then commit or rollback.")
-}
-
-fn aborted() -> Error {
-    let message = "the transaction is aborted: an earlier command failed";
-    Error::new(ErrorKind::TransactionAborted, message)
-        .with_hint("Send rollback, or rollback_to with a savepoint set before.")
-}
-
-fn not_committed() -> Error {
-    let message = "the stream was closed without commit or rollback, and was rolled back";
-    Error::new(ErrorKind::NotCommitted, message).with_hint(
-        "Send commit before you close your side; some clients close it when their iterator ends.",
-    )
-}
-
-fn gone() -> Error {
-    Error::new(ErrorKind::Cancelled, "the caller has gone, and its transaction was rolled back")
-}
-
-fn draining() -> Error {
-    Error::new(
-        ErrorKind::ShuttingDown,
-        "the server is shutting down; the transaction was rolled back",
-    )
-    .with_retry_after(Duration::from_millis(100))
-}
-
-fn silent(limit: Duration) -> Error {
-    let limit = humantime::format_duration(limit);
-    Error::new(ErrorKind::IdleInTransactionTimeout, format!("no command came for {limit}"))
-        .with_retry_after(Duration::from_millis(100))
-}
-
-fn overdue(limits: Limits) -> Error {
-    if limits.end_is_the_callers {
-        return Error::new(ErrorKind::DeadlineExceeded, "the deadline passed in the transaction");
+    /// The error of a transaction that an operator ends. Dropped, what runs is cancelled and rolled back.
+    async fn stopped(&self) -> Error {
+        match &self.borrower {
+            Some(borrower) => {
+                borrower.terminated().await;
+                borrower.stopped()
+            }
+            None => std::future::pending().await,
+        }
     }
-    Error::new(ErrorKind::TransactionTimeout, "the transaction took longer than its max_duration")
+
+    /// Waits for the caller. A server that ends waits for nobody who holds locks while it thinks; what has
+    /// come before is still done.
+    async fn or_drain<T>(&self, coming: impl Future<Output = Result<T>>) -> Result<T> {
+        let coming = async {
+            tokio::select! {
+                biased;
+                came = coming => came,
+                _end = self.engine.draining() => Err(draining()),
+            }
+        };
+        self.or(coming).await
+    }
+}
+
+impl Owner {
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        incoming: BoxStream<'static, Incoming>,
+        replies: Sender<Reply>,
+        caller: Caller,
+    ) -> Self {
+        let stream = Limits::before_begin(engine.stall_timeout, caller.time_left);
+        Self { engine, incoming, replies, caller, stream, sequence: None }
+    }
+
+    /// Serves the transaction until it is over. Whatever is returned early drops it, which rolls back.
+    pub(super) async fn serve(mut self) -> Result<()> {
+        let engine = Arc::clone(&self.engine);
+        let (waking, replies) = (Arc::clone(&engine), self.replies.clone());
+        let mut cut = Cut { engine: waking, replies, borrower: None };
+        let first = cut.or_drain(self.next(self.stream)).await?;
+        let mut open = cut.or(self.open(&engine, first)).await?;
+        cut.borrower = Some(Arc::clone(&open.borrower));
+        loop {
+            let request = cut.or_drain(self.next(open.limits)).await?;
+            let inner = match request.command {
+                Some(Command::Commit(_)) => return self.commit(open).await,
+                Some(Command::Rollback(_)) => return self.roll_back(open).await,
+                Some(Command::Begin(_)) => {
+                    return Err(out_of_place("begin must be the first command"));
+                }
+                None => return Err(out_of_place("no command is set")),
+                Some(Command::Query(query)) => Inner::Query(query),
+                Some(Command::Savepoint(to)) => Inner::Savepoint(SavepointCommand::Set, to.name),
+                Some(Command::RollbackTo(to)) => {
+                    Inner::Savepoint(SavepointCommand::RollbackTo, to.name)
+                }
+                Some(Command::Release(it)) => Inner::Savepoint(SavepointCommand::Release, it.name),
+            };
+            cut.or(self.command(inner, &mut open)).await?;
+        }
+    }
+
+    /// Opens the transaction as the first command says.
+    async fn open<'a>(&mut self, engine: &'a Engine, first: TransactRequest) -> Result<Open<'a>> {
+        let Some(Command::Begin(begin)) = first.command else {
+            return Err(out_of_place("the first command must be begin"));
+        };
+        let open = self.begin(engine, &begin).await?;
+        self.reply(ReplyBody::Begun, open.limits).await?;
+        Ok(open)
+    }
+
+    async fn begin<'a>(&mut self, engine: &'a Engine, begin: &Begin) -> Result<Open<'a>> {
+        let database = engine.database(&begin.database)?;
+        let (mut request, limits) = database.admit_begin(begin, &self.caller, self.stream)?;
+        let came = now();
+        let share = database.transactions.acquire(request.deadline).await?;
+        request.waited = now().saturating_duration_since(came);
+        let borrower = Arc::clone(&request.borrower);
+        let transaction = database.backend.begin(request).await;
+        let transaction = transaction.map_err(|error| borrower.explain(error))?;
+        Ok(Open { database, transaction, limits, aborted: false, borrower, share })
+    }
+
+    /// The next command; an error when there is none, or not in time.
+    async fn next(&mut self, limits: Limits) -> Result<TransactRequest> {
+        let idle = now() + limits.idle_timeout;
+        let until = limits.end().map_or(idle, |end| end.min(idle));
+        let came = timeout_at(until.into(), self.incoming.next()).await;
+        // A command that comes too late is not begun, be it at hand.
+        if let Some(overdue) = limits.overdue(now()) {
+            return Err(overdue);
+        }
+        let request = match came {
+            Ok(Some(Incoming::Command(request))) => request,
+            Ok(Some(Incoming::Refused(error))) => return Err(error),
+            Ok(Some(Incoming::HalfClosed)) => return Err(not_committed()),
+            Ok(Some(Incoming::Gone) | None) => return Err(gone()),
+            Err(_elapsed) => return Err(silent(limits.idle_timeout)),
+        };
+        if self.sequence.is_some_and(|last| request.sequence <= last) {
+            let description = "a sequence must be greater than the one before";
+            return Err(Error::field(ErrorKind::InvalidCommand, "sequence", description));
+        }
+        self.sequence = Some(request.sequence);
+        Ok(request)
+    }
+
+    /// Does what leaves the transaction open; an error ends the stream.
+    async fn command(&mut self, command: Inner, open: &mut Open<'_>) -> Result<()> {
+        let error = match self.work(command, open).await {
+            Ok(()) => return Ok(()),
+            Err(Broken::Stream(error)) => return Err(error),
+            Err(Broken::Command(error)) => error,
+        };
+        if !open.transaction.is_open() && error.outcome() != Outcome::NotApplied {
+            return Err(error);
+        }
+        // What the transaction's end has stopped did not fail alone.
+        if let Some(overdue) = open.limits.overdue(now()) {
+            return Err(overdue);
+        }
+        if !open.transaction.is_open() {
+            return Err(error);
+        }
+        open.aborted = true;
+        self.reply(ReplyBody::Failed(error), open.limits).await
+    }
+
+    async fn work(&mut self, command: Inner, open: &mut Open<'_>) -> Result<(), Broken> {
+        let goes_back = matches!(command, Inner::Savepoint(SavepointCommand::RollbackTo, _));
+        if open.aborted && !goes_back {
+            return Err(Broken::Command(aborted()));
+        }
+        let (command, name) = match command {
+            Inner::Query(query) => return self.query(query, open).await,
+            Inner::Savepoint(command, name) => (command, name),
+        };
+        check_name(&name).map_err(Broken::Command)?;
+        let deadline = open.database.command_deadline(None, open.limits);
+        let done = open.transaction.savepoint(command, &name, deadline).await;
+        done.map_err(Broken::Command)?;
+        open.aborted = false;
+        self.reply(ReplyBody::Done, open.limits).await.map_err(Broken::Stream)
+    }
+
+    /// Commits; nothing that happens to the caller ends this early.
+    async fn commit(&mut self, open: Open<'_>) -> Result<()> {
+        let Open { database, transaction, limits, aborted: failed, share, .. } = open;
+        if failed && !Planted::IgnoredTag.is_there() {
+            transaction.rollback().await;
+            return Err(aborted());
+        }
+        transaction.commit(database.commit_deadline(limits)).await?;
+        drop(share);
+        self.farewell(ReplyBody::Committed, Outcome::Applied).await
+    }
+
+    async fn roll_back(&mut self, open: Open<'_>) -> Result<()> {
+        let Open { transaction, share, .. } = open;
+        transaction.rollback().await;
+        drop(share);
+        self.farewell(ReplyBody::RolledBack, Outcome::NotApplied).await
+    }
+
+    /// Replies that the transaction is over, then waits a moment for the caller to close its side: a
+    /// stream that ends before it did is an error to some clients. Whatever goes wrong now has this
+    /// outcome.
+    async fn farewell(&mut self, last: ReplyBody, outcome: Outcome) -> Result<()> {
+        let stall = self.engine.stall_timeout;
+        let sent = self.offer(last, None).await.map_err(|unsent| match unsent {
+            Unsent::Gone => gone(),
+            Unsent::Stalled | Unsent::Late => stalled(stall),
+        });
+        sent.map_err(|error| error.with_outcome(outcome))?;
+        let until = now() + FAREWELL;
+        match timeout_at(until.into(), self.incoming.next()).await {
+            Ok(Some(Incoming::Command(_))) => {
+                Err(out_of_place("the transaction is over").with_outcome(outcome))
+            }
+            Ok(Some(Incoming::Refused(error))) => Err(error.with_outcome(outcome)),
+            Ok(Some(Incoming::HalfClosed | Incoming::Gone) | None) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Sends a reply, while the caller takes some and the transaction may last.
+    pub(super) async fn reply(&mut self, body: ReplyBody, limits: Limits) -> Result<()> {
+        let unsent = match self.offer(body, limits.end()).await {
+            Ok(()) => return Ok(()),
+            Err(unsent) => unsent,
+        };
+        Err(self.undelivered(&unsent, limits))
+    }
+
+    /// What it means to the stream that a reply was not sent.
+    pub(super) fn undelivered(&self, unsent: &Unsent, limits: Limits) -> Error {
+        match (unsent, limits.overdue(now())) {
+            (Unsent::Gone, _) => gone(),
+            (Unsent::Late | Unsent::Stalled, Some(overdue)) => overdue,
+            (Unsent::Late | Unsent::Stalled, None) => stalled(self.engine.stall_timeout),
+        }
+    }
+
+    /// Sends a reply until `latest`, if the caller takes it within the stall timeout.
+    pub(super) async fn offer(
+        &mut self,
+        body: ReplyBody,
+        latest: Option<Instant>,
+    ) -> Result<(), Unsent> {
+        let reply = Reply { sequence: self.sequence.unwrap_or_default(), body };
+        let stalled = now() + self.engine.stall_timeout;
+        let until = latest.map_or(stalled, |latest| latest.min(stalled));
+        match timeout_at(until.into(), self.replies.send(reply)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_closed)) => Err(Unsent::Gone),
+            Err(_elapsed) if until < stalled => Err(Unsent::Late),
+            Err(_elapsed) => Err(Unsent::Stalled),
+        }
+    }
 }

@@ -198,10 +198,24 @@ async fn a_batch_ends_at_its_deadline_and_leaves_nothing(service: Service) {
         "with recursive c(x) as (select 1 union all select x + 1 from c) select count(*) from c";
     let timeout = Some(prost_types::Duration { seconds: 0, nanos: 200_000_000 });
     let options = Some(QueryOptions { timeout, ..QueryOptions::default() });
-    let request = ExecuteBatchRequest { options, ..batch(&["insert into t values (1, 1)", long]) };
-    let failure = service.client.batch(request).await.expect_err("it takes too long");
-    assert_eq!(failure.what(), (Code::DeadlineExceeded, "DEADLINE"), "{failure:?}");
-    assert_eq!(failure.outcome, "NOT_APPLIED");
+    // On a busy machine the database may take too long to answer the cancel: then nobody knows yet.
+    let mut known = false;
+    for _ in 0..5 {
+        let options = options.clone();
+        let request =
+            ExecuteBatchRequest { options, ..batch(&["insert into t values (1, 1)", long]) };
+        let failure = service.client.batch(request).await.expect_err("it takes too long");
+        match failure.what() {
+            (Code::DeadlineExceeded, "DEADLINE") => {
+                assert_eq!(failure.outcome, "NOT_APPLIED");
+                known = true;
+                break;
+            }
+            (Code::Unknown, "OUTCOME_UNKNOWN") => {}
+            _ => panic!("{failure:?}"),
+        }
+    }
+    assert!(known, "five times in a row nobody knew");
     assert_eq!(numbers(&service).await, []);
 }
 

@@ -2,12 +2,14 @@
 //! its own; where the databases' own words differ, `Service::pick` says so in the case.
 
 mod batches;
+mod command_line;
 mod deadlines;
 mod errors;
 mod hostile;
 mod limits;
 mod options;
 mod parameters;
+mod retries;
 mod rows;
 mod services;
 mod streams;

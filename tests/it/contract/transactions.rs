@@ -21,6 +21,7 @@ contract! {
     a_commit_after_a_failed_statement_is_an_error
     a_constraint_that_fails_at_the_commit_is_an_error
     savepoints_nest_and_have_any_name
+    savepoints_nest_to_any_depth
     closing_without_a_commit_rolls_back_and_says_so
     going_away_rolls_back_at_once
     a_silent_caller_loses_its_transaction
@@ -155,6 +156,26 @@ async fn savepoints_nest_and_have_any_name(service: Service) {
     transaction.rollback_to("a").await.expect("the outer one");
     transaction.commit().await.expect("it commits");
     assert_eq!(count(&service).await, 0);
+}
+
+async fn savepoints_nest_to_any_depth(service: Service) {
+    table(&service).await;
+    let mut transaction = service.client.begin().await;
+    for depth in 0..300 {
+        transaction.savepoint(&format!("level {depth}")).await.expect("it is set");
+        let depth = [Value::int64(depth)];
+        transaction.query("insert into t values ($1, 1)", &depth).await.expect("it runs");
+    }
+    transaction.query("insert into t values (0, 1)", &[]).await.expect_err("it is there");
+    transaction.rollback_to("level 200").await.expect("it is there");
+    for depth in (100..200).rev() {
+        let name = format!("level {depth}");
+        transaction.done(Command::Release(Release { name })).await.expect("it is the innermost");
+    }
+    transaction.query("insert into t values (1000, 1)", &[]).await.expect("it goes on");
+    transaction.rollback_to("level 50").await.expect("it is there");
+    transaction.commit().await.expect("it commits");
+    assert_eq!(count(&service).await, 50);
 }
 
 async fn closing_without_a_commit_rolls_back_and_says_so(service: Service) {
@@ -308,9 +329,12 @@ async fn open_transactions_leave_connections_for_others(service: Service) {
     let held = [begun(&service, readers).await, begun(&service, readers).await];
     let mut third = service.client.transact().await;
     let begin = Begin { transaction: Some(readers), ..Begin::default() };
+    let start = std::time::Instant::now();
     third.send(Command::Begin(begin)).await;
     let failure = third.reply().await.expect_err("their share is taken");
+    let waited = start.elapsed().as_millis();
     assert_eq!(failure.what(), (Code::ResourceExhausted, "POOL_EXHAUSTED"), "{failure:?}");
+    assert!((190..1_000).contains(&waited), "it waited {waited} ms");
     service.client.must("select 1", &[]).await;
     drop(held);
     eventually_async("the share is free", PATIENCE, async || {

@@ -1,9 +1,14 @@
 //! Databases, servers and clients for the tests. Knows no test.
 
+pub(crate) mod behind;
 pub(crate) mod client;
 pub(crate) mod http;
+pub(crate) mod http2;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
+pub(crate) mod random;
 pub(crate) mod server;
+mod standby;
 pub(crate) mod unit;
 pub(crate) mod wait;
 
@@ -48,7 +53,16 @@ impl Service {
 
     /// A service on a PostgreSQL that runs already.
     pub(crate) async fn on(postgres: Postgres, settings: &str) -> Self {
-        let server = Server::start(&database(&postgres.url(), settings));
+        Self::on_with(postgres, settings, &[]).await
+    }
+
+    /// The same, with environment variables.
+    pub(crate) async fn on_with(
+        postgres: Postgres,
+        settings: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let server = Server::start_with(&database(&postgres.url(), settings), environment);
         let client = Client::connect(server.grpc()).await;
         Self { backend: Backend::Postgres, client, server, postgres: Some(postgres) }
     }
@@ -67,6 +81,11 @@ impl Service {
     /// The PostgreSQL below, to stop it and to start it.
     pub(crate) fn postgres_mut(&mut self) -> &mut Postgres {
         self.postgres.as_mut().expect("the service stands on PostgreSQL")
+    }
+
+    /// The PostgreSQL below, for itself: it outlives the server then.
+    pub(crate) fn take_postgres(&mut self) -> Postgres {
+        self.postgres.take().expect("the service stands on PostgreSQL")
     }
 
     /// One of two, by the backend: where the databases' own words differ.

@@ -34,15 +34,15 @@ fi
 "#;
 
 /// Local users are trusted; whoever comes over TCP proves who he is.
-const HBA: &str = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+pub(super) const HBA: &str = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
 
 /// A running server, or one that can be started again.
 pub(crate) struct Postgres {
-    user: User,
+    pub(super) user: User,
     directory: PathBuf,
     port: u16,
-    settings: Vec<String>,
-    keeper: Option<Child>,
+    pub(super) settings: Vec<String>,
+    pub(super) keeper: Option<Child>,
 }
 
 impl Postgres {
@@ -53,17 +53,22 @@ impl Postgres {
 
     /// The same, with settings as in `work_mem=1MB`.
     pub(crate) fn with(settings: &[&str]) -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let user = User::find();
-        let base = base_directory(&user);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let directory = base.join(format!("pg-{}-{number}", std::process::id()));
-        user.own_directory(&directory);
-        copy(&user, &template(&user, &base), &directory.join("data"));
-        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut server = Self { user, directory, port: free_port(), settings, keeper: None };
+        let mut server = Self::bare();
+        let base = base_directory(&server.user);
+        copy(&server.user, &template(&server.user, &base), &server.directory.join("data"));
+        server.settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         server.resume();
         server
+    }
+
+    /// Without data, and not started.
+    pub(super) fn bare() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let user = User::find();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let directory = base_directory(&user).join(format!("pg-{}-{number}", std::process::id()));
+        user.own_directory(&directory);
+        Self { user, directory, port: free_port(), settings: Vec::new(), keeper: None }
     }
 
     /// Starts it again after [`Postgres::stop`] or [`Postgres::crash`], on the same port.
@@ -211,7 +216,7 @@ pub(crate) fn tail(log: &str, lines: usize) -> String {
 }
 
 /// Whom the server runs as: ourselves, or somebody without privileges when we are root.
-struct User {
+pub(super) struct User {
     switch: Option<(u32, u32)>,
 }
 
@@ -228,7 +233,7 @@ impl User {
         Self { switch }
     }
 
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         if let Some((user, group)) = self.switch {
             command.uid(user).gid(group);

@@ -32,10 +32,22 @@ impl Server {
 
     /// The same, with environment variables.
     pub(crate) fn start_with(configuration: &str, environment: &[(&str, &str)]) -> Self {
-        let directory = tempfile::tempdir().expect("a directory can be made");
-        fs::write(directory.path().join("rowgate.toml"), configuration).expect("it is ours");
+        let directory = configured(configuration);
         let mut command = rowgate(directory.path());
         command.arg("serve").envs(environment.iter().copied());
+        Self::spawn(command, directory)
+    }
+
+    /// The same, with no more than so many file descriptors.
+    pub(crate) fn start_with_descriptors(configuration: &str, descriptors: u32) -> Self {
+        let directory = configured(configuration);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" serve")]).arg(binary());
+        command.env_clear().env("HOME", directory.path()).current_dir(directory.path());
+        Self::spawn(command, directory)
+    }
+
+    fn spawn(mut command: Command, directory: TempDir) -> Self {
         command.env("ROWGATE__GRPC__LISTEN", "127.0.0.1:0");
         command.env("ROWGATE__OPS__LISTEN", "127.0.0.1:0");
         command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -105,11 +117,35 @@ impl Server {
         kibibytes.trim().parse::<u64>().expect("a number of KiB") * 1024
     }
 
+    /// The processor time it has used; `None` where there is no /proc to tell it.
+    pub(crate) fn processor_time(&self) -> Option<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        // The name, in parentheses, may hold spaces; utime and stime are the 14th and 15th fields.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index)?.parse::<u64>().ok();
+        Some(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
+    }
+
     /// Sends a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args([&format!("-{name}"), &pid]).status();
         assert!(status.expect("kill runs").success(), "the server has ended");
+    }
+
+    /// Stops it, with all its threads.
+    pub(crate) fn stop(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let stops = |task: std::io::Result<fs::DirEntry>| {
+            let stat = fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+            Some(stat.rsplit_once(')')?.1.trim_start().starts_with('T'))
+        };
+        eventually("every thread stops", START, || {
+            // Without /proc nobody can tell.
+            let Ok(mut tasks) = fs::read_dir(&tasks) else { return Some(()) };
+            tasks.all(|task| stops(task).unwrap_or(true)).then_some(())
+        });
     }
 
     /// How it ended; fails the test when it has not within the time.
@@ -145,6 +181,13 @@ pub(crate) fn rowgate(directory: &Path) -> Command {
 /// The path of the binary.
 pub(crate) fn binary() -> PathBuf {
     env!("CARGO_BIN_EXE_rowgate").into()
+}
+
+/// A directory with a configuration file.
+fn configured(configuration: &str) -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    fs::write(directory.path().join("rowgate.toml"), configuration).expect("it is ours");
+    directory
 }
 
 fn unset() -> SocketAddr {

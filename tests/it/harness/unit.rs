@@ -1,5 +1,7 @@
 //! Batches and interactive transactions, as a client writes them.
 
+use std::time::Duration;
+
 use rowgate::value::proto::transact_request::Command;
 use rowgate::value::proto::transact_response::Reply;
 use rowgate::value::proto::{
@@ -54,8 +56,13 @@ impl Client {
 
     /// Opens the stream of a transaction and sends nothing.
     pub(crate) async fn transact(&self) -> Transaction {
+        self.transact_within(PATIENCE).await
+    }
+
+    /// The same with a deadline of the client's, sent as `grpc-timeout`.
+    pub(crate) async fn transact_within(&self, deadline: Duration) -> Transaction {
         let (commands, receiver) = channel(64);
-        let request = with_deadline(ReceiverStream::new(receiver), PATIENCE);
+        let request = with_deadline(ReceiverStream::new(receiver), deadline);
         let replies = self.raw().transact(request).await.expect("headers come at once");
         Transaction { commands: Some(commands), replies: replies.into_inner(), sequence: 0 }
     }
@@ -76,6 +83,11 @@ impl Transaction {
         let request = TransactRequest { sequence: self.sequence, command: Some(command) };
         // A stream that has ended already says so with its next reply.
         drop(self.commands.as_ref().expect("not closed").send(request).await);
+    }
+
+    /// What sends commands from another task; the caller's side is not closed while it is there.
+    pub(crate) fn sender(&self) -> Sender<TransactRequest> {
+        self.commands.clone().expect("not closed")
     }
 
     /// Closes the caller's side.

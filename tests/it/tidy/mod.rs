@@ -34,6 +34,8 @@ const FENCES: &[(&[&str], &[&str])] = &[
     (&["rusqlite"], &["backend/sqlite"]),
     (&["sqlparser"], &["sql"]),
     (&["axum"], &["ops"]),
+    (&["hyper", "hyper_util"], &["grpc", "ops"]),
+    (&["h2"], &["grpc"]),
     (&["clap"], &["cli", "main.rs"]),
     (&["opentelemetry"], &["telemetry"]),
     (&["std::env", "env::var", "env::vars", "env::var_os"], &["config/source.rs", "cli"]),

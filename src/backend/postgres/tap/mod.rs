@@ -49,6 +49,11 @@ impl<S> Tap<S> {
 
     fn read(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.incoming.feed(bytes, &mut self.received);
+        if !self.wire.spend(bytes.len()) {
+            let message =
+                "more was left of a result that nobody wants than it costs to connect anew";
+            return Err(io::Error::other(message));
+        }
         if self.received.refuses {
             self.wire.refuse_row();
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a row is over max_row_size"));

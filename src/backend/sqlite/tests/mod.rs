@@ -45,6 +45,12 @@ fn config(target: &SqliteTarget) -> Database {
             acquire_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             max_waiting: 1000,
+            overflow: 0,
+            idle_timeout: Duration::from_secs(60),
+            max_lifetime: Duration::from_secs(3600),
+            lifetime_jitter: 0.1,
+            validate_after_idle: Duration::from_secs(5),
+            leak_threshold: Duration::from_secs(60),
             warm_up: false,
             transaction_share: 0.8,
         },
@@ -64,6 +70,7 @@ fn config(target: &SqliteTarget) -> Database {
         idempotency: Idempotency {
             table: "rowgate_idempotency".to_owned(),
             retention: Duration::from_secs(24 * 3600),
+            create_table: false,
         },
     }
 }
@@ -82,7 +89,7 @@ fn fixture_with(change: impl FnOnce(&mut Database)) -> Fixture {
 }
 
 fn analysis(shape: Shape) -> Arc<Analysis> {
-    Arc::new(Analysis { transaction_control: None, shape })
+    Arc::new(Analysis { shape, ..Analysis::unknown() })
 }
 
 fn statement(sql: &str, parameters: Vec<Value>) -> Statement {
@@ -90,6 +97,7 @@ fn statement(sql: &str, parameters: Vec<Value>) -> Statement {
         sql: sql.to_owned(),
         parameters,
         analysis: analysis(Shape::Other),
+        borrower: Borrower::own("test"),
         read_only: false,
         deadline: after(Duration::from_secs(20)),
     }

@@ -72,7 +72,7 @@ async fn nothing_that_would_leave_a_trace_in_the_session_runs() {
     assert_eq!(fixture.run("SELECT count(*) FROM t").await.number(), 0);
     assert_eq!(fixture.run("PRAGMA foreign_keys").await.number(), 1);
     assert!(!fixture.directory.path().join("copy.db").exists());
-    assert_eq!(fixture.database.pool().closed, [0; 3]);
+    assert_eq!(fixture.database.pool().closed.iter().sum::<u64>(), 0);
 }
 
 #[tokio::test]

@@ -143,6 +143,7 @@ async fn a_description_runs_nothing() {
             analysis,
             include_plan,
             deadline,
+            borrower: Borrower::own("test"),
         })
     };
     let insert = "INSERT INTO t SELECT $2, $1 RETURNING s AS text";

@@ -3,23 +3,30 @@
 //! It turns tonic's types into plain ones, so that its callers never name them. It knows nothing of
 //! how results are printed. TLS is not there yet.
 
-use std::fmt;
-use std::str::FromStr;
+mod address;
+mod error;
+
 use std::time::Duration;
 
-use prost::Message as _;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
-use tonic_types::pb;
 
-use crate::error::{DatabaseReport, FieldViolation, Outcome};
+pub use address::Address;
+pub use error::CallError;
+
+use crate::error::Outcome;
 use crate::value::proto::database_service_client::DatabaseServiceClient;
+use crate::value::proto::server_service_client::ServerServiceClient;
 use crate::value::proto::stream_query_response::Part;
-use crate::value::proto::{DatabaseError, QueryRequest, StreamQueryRequest, StreamQueryResponse};
+use crate::value::proto::{
+    ExecuteBatchRequest, ExecuteBatchResponse, GetServerInfoRequest, GetServerInfoResponse,
+    QueryRequest, QueryResponse, StreamQueryRequest, StreamQueryResponse,
+};
+use error::root_cause;
 
 /// TCP and HTTP/2 to a server that is there take milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,157 +40,6 @@ const MAX_MESSAGE_SIZE: usize = 1 << 30;
 
 /// Room for a few batches in flight: HTTP/2's default of 64 KiB would stall the server on each.
 const WINDOW: u32 = 1 << 20;
-
-/// Where a server is: `http://host:port`; the scheme may be left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address(http::Uri);
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let uri: http::Uri =
-            full.parse().map_err(|error| format!("{error}; write it as http://127.0.0.1:50051"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err("this client does not speak TLS yet; use http://".to_owned());
-            }
-            Some(_) | None => return Err("the scheme must be http://".to_owned()),
-        }
-        if uri.port().is_none() {
-            return Err(format!("it needs a port, as in {full}:50051"));
-        }
-        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return Err("it must end after the port".to_owned());
-        }
-        Ok(Self(uri))
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.to_string().trim_end_matches('/'))
-    }
-}
-
-/// Why a call failed, in plain fields.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallError {
-    /// The gRPC code: `INVALID_ARGUMENT`.
-    pub code: &'static str,
-    /// The message.
-    pub message: String,
-    /// The reason Rowgate gives; `None` when something else made the status.
-    pub reason: Option<String>,
-    /// What became of the work.
-    pub outcome: Outcome,
-    /// What to do about it; may be empty.
-    pub hint: String,
-    /// What the database said; its fields are empty where it said nothing.
-    pub report: DatabaseReport,
-    /// The fields of the request that are to blame.
-    pub violations: Vec<FieldViolation>,
-    /// When to try again.
-    pub retry_after: Option<Duration>,
-}
-
-impl CallError {
-    /// An error without details.
-    #[must_use]
-    pub fn new(code: &'static str, message: impl Into<String>, outcome: Outcome) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            reason: None,
-            outcome,
-            hint: String::new(),
-            report: DatabaseReport::default(),
-            violations: Vec::new(),
-            retry_after: None,
-        }
-    }
-
-    fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = hint.into();
-        self
-    }
-
-    /// Reads Rowgate's details. A status without its ErrorInfo was made by something on the way, and
-    /// says nothing about what the database did.
-    fn from_status(status: &Status) -> Self {
-        let mut message = status.message().to_owned();
-        if let Some(cause) = root_cause(status).filter(|cause| !message.contains(cause)) {
-            message = format!("{message}: {cause}");
-        }
-        let mut error = Self::new(code_name(status.code()), message, Outcome::Unknown);
-        let details = pb::Status::decode(status.details()).unwrap_or_default().details;
-        for detail in details {
-            error.take_detail(&detail.type_url, &detail.value);
-        }
-        error
-    }
-
-    /// An undecodable or unknown detail adds nothing: the rest of the status is still worth showing.
-    fn take_detail(&mut self, type_url: &str, value: &[u8]) {
-        match type_url.rsplit('/').next().unwrap_or_default() {
-            "google.rpc.ErrorInfo" => {
-                let info = pb::ErrorInfo::decode(value).unwrap_or_default();
-                if info.domain == "rowgate" {
-                    self.outcome = match info.metadata.get("outcome").map(String::as_str) {
-                        Some("NOT_APPLIED") => Outcome::NotApplied,
-                        Some("APPLIED") => Outcome::Applied,
-                        Some(_) | None => Outcome::Unknown,
-                    };
-                    self.reason = Some(info.reason);
-                }
-            }
-            "google.rpc.BadRequest" => {
-                let bad = pb::BadRequest::decode(value).unwrap_or_default();
-                self.violations = bad
-                    .field_violations
-                    .into_iter()
-                    .map(|violation| FieldViolation {
-                        field: violation.field,
-                        description: violation.description,
-                    })
-                    .collect();
-            }
-            "google.rpc.RetryInfo" => {
-                let retry = pb::RetryInfo::decode(value).unwrap_or_default();
-                self.retry_after = retry.retry_delay.and_then(|delay| delay.try_into().ok());
-            }
-            "rowgate.v1.DatabaseError" => {
-                self.take_report(DatabaseError::decode(value).unwrap_or_default());
-            }
-            _ => {}
-        }
-    }
-
-    fn take_report(&mut self, error: DatabaseError) {
-        self.hint = error.hint;
-        self.report = DatabaseReport {
-            sqlstate: error.sqlstate,
-            severity: error.severity,
-            constraint: error.constraint,
-            schema: error.schema,
-            table: error.table,
-            column: error.column,
-            data_type: error.data_type,
-            position: error.position,
-            detail: error.detail,
-        };
-    }
-}
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for CallError {}
 
 /// What a server says of a service's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,7 +91,7 @@ impl Client {
     /// # Errors
     /// When nothing accepts the connection within 5 s.
     pub async fn connect(address: &Address) -> Result<Self, CallError> {
-        let endpoint = Endpoint::from(address.0.clone())
+        let endpoint = Endpoint::from(address.uri())
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
@@ -261,16 +117,50 @@ impl Client {
         self
     }
 
+    /// Runs a statement and returns its whole result.
+    ///
+    /// # Errors
+    /// Why it failed, and what became of it.
+    pub async fn query(&self, request: QueryRequest) -> Result<QueryResponse, CallError> {
+        let mut service = self.databases();
+        Ok(Limit::within(self.limit, service.query(request)).await?.into_inner())
+    }
+
+    /// Runs statements in one transaction.
+    ///
+    /// # Errors
+    /// Why it failed, which statement is to blame, and what became of all.
+    pub async fn execute_batch(
+        &self,
+        request: ExecuteBatchRequest,
+    ) -> Result<ExecuteBatchResponse, CallError> {
+        let mut service = self.databases();
+        Ok(Limit::within(self.limit, service.execute_batch(request)).await?.into_inner())
+    }
+
+    /// Asks which databases the server has.
+    ///
+    /// # Errors
+    /// Why it did not answer.
+    pub async fn server_info(&self) -> Result<GetServerInfoResponse, CallError> {
+        let mut service = ServerServiceClient::new(self.channel.clone());
+        let call = service.get_server_info(GetServerInfoRequest {});
+        Ok(Limit::within(self.limit, call).await?.into_inner())
+    }
+
     /// Starts a statement.
     ///
     /// # Errors
     /// Why the server, or the way to it, refused.
     pub async fn stream_query(&self, query: QueryRequest) -> Result<ResultStream, CallError> {
-        let mut service = DatabaseServiceClient::new(self.channel.clone())
-            .max_decoding_message_size(MAX_MESSAGE_SIZE);
+        let mut service = self.databases();
         let call = service.stream_query(StreamQueryRequest { query: Some(query) });
         let parts = Limit::within(self.limit, call).await?.into_inner();
         Ok(ResultStream { parts, complete: false, limit: self.limit })
+    }
+
+    fn databases(&self) -> DatabaseServiceClient<Channel> {
+        DatabaseServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_SIZE)
     }
 
     /// Asks how a service is; `""` is the server as a whole.
@@ -325,54 +215,25 @@ impl ResultStream {
     }
 }
 
-/// What stands at the end of a chain of causes: the ones between say "transport error".
-fn root_cause(error: &dyn std::error::Error) -> Option<String> {
-    let mut cause = error.source()?;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    Some(cause.to_string())
-}
-
-/// The code's name in the gRPC specification, which is what other clients show.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use std::collections::HashMap;
 
+    use prost::Message as _;
     use tokio::net::TcpListener;
     use tokio_stream::Stream;
     use tonic::transport::Server;
     use tonic::transport::server::TcpIncoming;
-    use tonic::{Request, Response};
+    use tonic::{Code, Request, Response};
+    use tonic_types::pb;
 
     use super::*;
+    use crate::error::{DatabaseReport, FieldViolation};
     use crate::value::proto::database_service_server::{DatabaseService, DatabaseServiceServer};
     use crate::value::proto::{
-        DescribeStatementRequest, DescribeStatementResponse, ExecuteBatchRequest,
-        ExecuteBatchResponse, GetTransactionOutcomeRequest, GetTransactionOutcomeResponse,
-        QueryResponse, ResultHeader, ResultSummary, RowBatch, TransactRequest, TransactResponse,
+        DatabaseError, DescribeStatementRequest, DescribeStatementResponse,
+        GetTransactionOutcomeRequest, GetTransactionOutcomeResponse, ResultHeader, ResultSummary,
+        RowBatch, TransactRequest, TransactResponse,
     };
     use crate::value::{Column, Row, Value};
 
@@ -424,6 +285,8 @@ pub(crate) mod tests {
             constraint: "orders_pkey".to_owned(),
             position: 7,
             hint: "Choose another key.".to_owned(),
+            failed_statement: Some(3),
+            transaction_token: "pg1-1".to_owned(),
             ..DatabaseError::default()
         };
         let violation = pb::bad_request::FieldViolation {
@@ -573,6 +436,8 @@ pub(crate) mod tests {
                     description: "taken".to_owned(),
                 }],
                 retry_after: Some(Duration::from_millis(250)),
+                failed_statement: Some(3),
+                transaction_token: "pg1-1".to_owned(),
             };
             assert_eq!(error, expected);
         }
@@ -609,25 +474,5 @@ pub(crate) mod tests {
         assert_eq!(client.health("").await, Ok(Health::Serving));
         assert_eq!(client.health("database.main").await, Ok(Health::NotServing));
         assert_eq!(client.health("database.other").await.unwrap_err().code, "NOT_FOUND");
-    }
-
-    #[test]
-    fn addresses_are_plain_http_with_a_port() {
-        let cases = [
-            ("127.0.0.1:50051", Ok("http://127.0.0.1:50051")),
-            ("http://[::1]:1/", Ok("http://[::1]:1")),
-            ("https://db:1", Err("TLS")),
-            ("ftp://db:1", Err("http://")),
-            ("db", Err("needs a port")),
-            ("http://db:1/path", Err("end after the port")),
-            ("", Err("")),
-        ];
-        for (text, expected) in cases {
-            match (text.parse::<Address>(), expected) {
-                (Ok(address), Ok(shown)) => assert_eq!(address.to_string(), shown),
-                (Err(error), Err(part)) => assert!(error.contains(part), "{text}: {error}"),
-                (parsed, _) => panic!("{text}: {parsed:?}"),
-            }
-        }
     }
 }

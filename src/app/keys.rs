@@ -1,0 +1,107 @@
+//! The table of idempotency keys, made by hand (`rowgate idempotency install`) or at start
+//! (`idempotency.create_table`).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+
+use crate::backend::{Backend, Installed};
+use crate::config::Config;
+use crate::deadline::Deadline;
+use crate::engine::{Database, Engine};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Makes the table of idempotency keys in a database, unless it is there; returns what was done.
+/// `name` must be a configured database. Blocks; must not be called from a runtime.
+///
+/// # Errors
+/// Why it could not.
+pub fn install_keys(config: &Config, name: &str) -> Result<Installed> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+            Error::new(ErrorKind::Internal, "the runtime cannot be started").with_cause(error)
+        })?;
+    runtime.block_on(async {
+        let backend = backend(config, name)?;
+        let limit = config.databases.get(name).map(|database| database.default_deadline);
+        let deadline = Deadline::at(Instant::now() + limit.unwrap_or_default());
+        let installed = backend.install_keys(deadline).await;
+        backend.close();
+        installed
+    })
+}
+
+/// The SQL that makes the table of idempotency keys in a database, for a migration tool; `None` where
+/// the table is made when it is first needed. Connects to nothing.
+///
+/// # Errors
+/// As [`install_keys`].
+pub fn key_table_sql(config: &Config, name: &str) -> Result<Option<String>> {
+    Ok(backend(config, name)?.key_table_sql())
+}
+
+fn backend(config: &Config, name: &str) -> Result<Arc<dyn Backend>> {
+    let Some(database) = config.databases.get(name) else {
+        let message = format!("there is no database \"{name}\"");
+        let names: Vec<_> = config.databases.keys().map(String::as_str).collect();
+        return Err(Error::new(ErrorKind::DatabaseNotFound, message)
+            .with_hint(format!("The databases are {}.", names.join(", "))));
+    };
+    super::backends::open(name, database)
+}
+
+/// The tables that are to be made at start.
+#[derive(Debug)]
+pub(super) struct KeyTables {
+    /// The databases that have not been seen to.
+    left: Vec<String>,
+}
+
+impl KeyTables {
+    pub(super) fn new(config: &Config) -> Self {
+        let wanted = config.databases.iter().filter(|(_, each)| each.idempotency.create_table);
+        Self { left: wanted.map(|(name, _)| name.clone()).collect() }
+    }
+
+    /// Sees to the databases that are reached. One where it fails says so, and is not tried again: the
+    /// server serves without keys there, as it does without the setting.
+    pub(super) async fn create(&mut self, engine: &Engine, workers: &[Handle]) {
+        for database in engine.databases().filter(|database| database.is_available()) {
+            let Some(place) = self.left.iter().position(|name| name == database.name()) else {
+                continue;
+            };
+            match create(database, workers).await {
+                Ok(Installed::Created) => {
+                    tracing::info!(database = database.name(), "table of idempotency keys made");
+                }
+                Ok(Installed::Existed | Installed::NotNeeded) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::ConnectionLost | ErrorKind::DatabaseUnavailable
+                    ) =>
+                {
+                    continue;
+                }
+                Err(error) => {
+                    let (reason, cause) = (error.reason(), error.cause());
+                    let database = database.name();
+                    tracing::error!(database, reason, %error, cause, "no table of idempotency keys");
+                }
+            }
+            self.left.swap_remove(place);
+        }
+    }
+}
+
+/// Makes the table on a worker, which then drives the connection.
+async fn create(database: &Database, workers: &[Handle]) -> Result<Installed> {
+    let backend = Arc::clone(database.backend());
+    let deadline = Deadline::at(Instant::now() + database.limits().default);
+    let install = async move { backend.install_keys(deadline).await };
+    let worker = workers.first().cloned().unwrap_or_else(Handle::current);
+    worker.spawn(install).await.map_err(|error| {
+        Error::new(ErrorKind::Internal, "the installation broke off").with_cause(error)
+    })?
+}

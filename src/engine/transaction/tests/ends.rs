@@ -1,0 +1,127 @@
+//! How transactions end.
+
+use tokio::time::Instant;
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn closing_takes_effect_after_what_was_sent_and_is_no_commit() {
+    let fake = Fake::default();
+    let mut session = Session::open(&engine(&fake, &[]), TransactionOptions::default()).await;
+    session.send(query("a")).await;
+    session.send(query("b")).await;
+    session.half_close().await;
+    assert!(session.parts().await.is_ok() && session.parts().await.is_ok());
+    let error = session.failure().await;
+    assert_eq!((error.kind(), error.outcome()), (ErrorKind::NotCommitted, Outcome::NotApplied));
+    assert_eq!(fake.log(), ["a", "b", "gone"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_stops_what_runs_and_what_waits() {
+    let fake = Fake::default();
+    let mut session = Session::open(&engine(&fake, &[]), TransactionOptions::default()).await;
+    session.send(query("sleep 5000")).await;
+    session.send(COMMIT).await;
+    tokio::time::sleep(ms(100)).await;
+    let start = Instant::now();
+    drop(session);
+    while fake.log() != ["sleep 5000", "gone"] {
+        assert!(fake.log().len() < 2, "{:?}", fake.log());
+        tokio::time::sleep(ms(1)).await;
+    }
+    assert!(start.elapsed() < ms(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_was_sent_is_finished_without_its_caller() {
+    let fake = Fake::with_slow_commits(ms(500));
+    let mut session = Session::open(&engine(&fake, &[]), TransactionOptions::default()).await;
+    session.send(COMMIT).await;
+    tokio::time::sleep(ms(100)).await;
+    assert_eq!(fake.log(), ["commit"]);
+    drop(session);
+    tokio::time::sleep(ms(500)).await;
+    assert_eq!(fake.log(), ["commit", "committed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_committed_transaction_stays_so_whatever_its_caller_does() {
+    let fake = Fake::default();
+    let mut session = Session::open(&engine(&fake, &[]), TransactionOptions::default()).await;
+    session.send(query("a")).await;
+    session.send(COMMIT).await;
+    // The result waits to be taken, and so the caller cannot be told of the commit.
+    tokio::time::sleep(ms(60_000)).await;
+    assert_eq!(fake.log(), ["a", "commit", "committed"]);
+    let error = session.failure().await;
+    assert_eq!((error.kind(), error.outcome()), (ErrorKind::StreamStalled, Outcome::Applied));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_after_the_end_is_refused_and_changes_nothing_of_it() {
+    for (end, outcome) in [(COMMIT, Outcome::Applied), (ROLLBACK, Outcome::NotApplied)] {
+        let fake = Fake::default();
+        let mut session = Session::open(&engine(&fake, &[]), TransactionOptions::default()).await;
+        session.ask(end).await.expect("it ends as it was told");
+        session.send(query("a")).await;
+        let error = session.failure().await;
+        assert_eq!((error.kind(), error.outcome()), (ErrorKind::InvalidCommand, outcome));
+        assert!(!fake.log().contains(&"a".to_owned()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stream_ends_when_its_caller_closes_it_or_soon() {
+    for (closes, expected) in [(true, ms(0)), (false, ms(1_000))] {
+        let fake = Fake::default();
+        let mut session = Session::open(&engine(&fake, &[]), TransactionOptions::default()).await;
+        assert!(matches!(session.ask(COMMIT).await, Ok(ReplyBody::Committed)));
+        let start = Instant::now();
+        if closes {
+            session.half_close().await;
+        }
+        session.end().await.expect("it ends well");
+        assert!((expected..expected + ms(10)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stops_waits_for_no_caller() {
+    let fake = Fake::default();
+    let engine = engine(&fake, &[]);
+    let mut silent = Session::start(&engine, None);
+    let mut idle = Session::open(&engine, TransactionOptions::default()).await;
+    let start = Instant::now();
+    engine.drain((start + ms(60_000)).into_std());
+    let mut late = Session::start(&engine, None);
+    for session in [&mut silent, &mut idle, &mut late] {
+        let error = session.failure().await;
+        assert_eq!((error.kind(), error.outcome()), (ErrorKind::ShuttingDown, Outcome::NotApplied));
+    }
+    assert!(start.elapsed() < ms(10), "{:?}", start.elapsed());
+    assert_eq!(fake.log(), ["gone"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stops_does_what_was_sent_before_for_a_while() {
+    let fake = Fake::with_slow_commits(ms(2_000));
+    let engine = engine(&fake, &[]);
+    let mut sessions = Vec::new();
+    for commands in [[query("sleep 500"), COMMIT], [query("sleep 500"), query("sleep 5000")]] {
+        let mut session = Session::open(&engine, TransactionOptions::default()).await;
+        for command in commands {
+            session.send(command).await;
+        }
+        sessions.push(session);
+    }
+    tokio::time::sleep(ms(1)).await;
+    let start = Instant::now();
+    engine.drain((start + ms(1_000)).into_std());
+    let [committing, busy] = &mut sessions[..] else { panic!("there are two") };
+    let error = busy.failure().await;
+    assert_eq!((error.kind(), error.outcome()), (ErrorKind::ShuttingDown, Outcome::NotApplied));
+    assert!((ms(990)..ms(1_010)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    committing.parts().await.expect("it runs");
+    assert!(matches!(committing.reply().await, Ok(ReplyBody::Committed)));
+}

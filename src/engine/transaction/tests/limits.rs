@@ -1,0 +1,120 @@
+//! How long transactions may take, and how many there may be.
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::value::proto::QueryOptions;
+
+fn timeout(millis: u64) -> QueryOptions {
+    QueryOptions { timeout: wire(ms(millis)), ..QueryOptions::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_bounded_and_callers_can_only_lower_the_bound() {
+    let settings = [("databases.main.transaction.idle_timeout", "2s")];
+    for (asked, expected) in [(None, 2_000), (Some(500), 500), (Some(60_000), 2_000)] {
+        let fake = Fake::default();
+        let idle_timeout = asked.and_then(|asked| wire(ms(asked)));
+        let options = TransactionOptions { idle_timeout, ..TransactionOptions::default() };
+        let mut session = Session::open(&engine(&fake, &settings), options).await;
+        // What runs is not silence.
+        assert!(matches!(session.ask(query("sleep 3000")).await, Ok(ReplyBody::Result { .. })));
+        let start = Instant::now();
+        let error = session.failure().await;
+        assert_eq!(error.kind(), ErrorKind::IdleInTransactionTimeout);
+        let elapsed = start.elapsed();
+        assert!((ms(expected)..ms(expected + 10)).contains(&elapsed), "{elapsed:?} {asked:?}");
+        assert_eq!(fake.log(), ["sleep 3000", "gone"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_without_a_begin_ends() {
+    let mut session = Session::start(&engine(&Fake::default(), &[]), None);
+    assert_eq!(session.failure().await.kind(), ErrorKind::IdleInTransactionTimeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_duration_ends_a_transaction_whatever_it_does() {
+    for command in [None, Some("hang"), Some("sleep 600")] {
+        let fake = Fake::default();
+        let mut session = Session::open(&engine(&fake, &[]), lasting(ms(500))).await;
+        if let Some(sql) = command {
+            session.send(query(sql)).await;
+            // At hand in time, but its turn comes too late.
+            session.send(COMMIT).await;
+        }
+        let error = session.failure().await;
+        assert_eq!(
+            (error.kind(), error.outcome()),
+            (ErrorKind::TransactionTimeout, Outcome::NotApplied)
+        );
+        assert_eq!(fake.log().last().map(String::as_str), Some("gone"), "{:?}", fake.log());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_of_a_commit_is_waited_for_past_the_longest_duration() {
+    let fake = Fake::with_slow_commits(ms(1_000));
+    let mut session = Session::open(&engine(&fake, &[]), lasting(ms(500))).await;
+    assert!(matches!(session.ask(COMMIT).await, Ok(ReplyBody::Committed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_callers_deadline_counts_from_the_start_of_its_stream() {
+    let fake = Fake::default();
+    let mut session = Session::start(&engine(&fake, &[]), Some(ms(1_000)));
+    let start = Instant::now();
+    tokio::time::sleep(ms(600)).await;
+    session.send(begin(TransactionOptions::default())).await;
+    session.begun().await;
+    session.send(query("hang")).await;
+    assert_eq!(session.failure().await.kind(), ErrorKind::DeadlineExceeded);
+    assert!((ms(940)..ms(960)).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_without_an_answer_at_the_callers_deadline_is_in_doubt() {
+    let fake = Fake::with_slow_commits(ms(5_000));
+    let mut session = Session::start(&engine(&fake, &[]), Some(ms(1_000)));
+    session.send(begin(TransactionOptions::default())).await;
+    session.send(COMMIT).await;
+    let error = session.failure().await;
+    assert_eq!((error.kind(), error.outcome()), (ErrorKind::OutcomeUnknown, Outcome::Unknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_statement_over_its_timeout_fails_alone() {
+    let settings = [("databases.main.default_deadline", "2s")];
+    let fake = Fake::default();
+    let mut session = Session::open(&engine(&fake, &settings), TransactionOptions::default()).await;
+    for (options, expected) in [(timeout(300), 300), (QueryOptions::default(), 2_000)] {
+        assert!(matches!(session.ask(savepoint("s")).await, Ok(ReplyBody::Done)));
+        let start = Instant::now();
+        assert_eq!(session.fails(query_with("hang", options)).await, ErrorKind::DeadlineExceeded);
+        let elapsed = start.elapsed();
+        assert!((ms(expected)..ms(expected + 10)).contains(&elapsed), "{elapsed:?}");
+        assert!(matches!(session.ask(rollback_to("s")).await, Ok(ReplyBody::Done)));
+    }
+    assert!(matches!(session.ask(COMMIT).await, Ok(ReplyBody::Committed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_transaction_takes_its_share_until_it_is_over() {
+    let settings = [
+        ("databases.main.pool.max", "2"),
+        ("databases.main.pool.transaction_share", "0.5"),
+        ("databases.main.pool.acquire_timeout", "300ms"),
+    ];
+    let engine = engine(&Fake::default(), &settings);
+    let options = TransactionOptions::default();
+    let mut first = Session::open(&engine, options).await;
+    let mut second = Session::start(&engine, None);
+    let error = second.ask(begin(options)).await.expect_err("the share is taken");
+    assert_eq!(error.kind(), ErrorKind::PoolExhausted);
+    let mut third = Session::start(&engine, None);
+    third.send(begin(options)).await;
+    assert!(matches!(first.ask(COMMIT).await, Ok(ReplyBody::Committed)));
+    // Although the first one's stream is still open.
+    third.begun().await;
+}

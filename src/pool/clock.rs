@@ -1,0 +1,8 @@
+//! The clock of a pool: the runtime's, which tests can stop.
+
+use std::time::Instant;
+
+/// The present moment.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

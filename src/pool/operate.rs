@@ -1,0 +1,73 @@
+//! What operators see of a pool, and do to it.
+
+use super::clock::now;
+use super::stats::CloseReason;
+use super::{CheckedOut, Control, Manager, Pool, PoolSnapshot};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The most connections a pool can be given at run time: what `pool.max` can be.
+const MOST: usize = 10_000;
+
+impl<M: Manager> Control for Pool<M> {
+    fn snapshot(&self) -> PoolSnapshot {
+        Self::snapshot(self)
+    }
+
+    fn checkouts(&self) -> Vec<CheckedOut> {
+        self.0.register.list(now(), self.0.leak_threshold())
+    }
+
+    fn pause(&self) {
+        self.0.queue.pause();
+    }
+
+    fn resume(&self) {
+        self.0.queue.resume();
+        self.0.common.counters.wake.notify_waiters();
+    }
+
+    fn flush(&self, reason: CloseReason) {
+        self.0.common.trust.give_up(reason);
+        self.look();
+    }
+
+    fn resize(&self, min: Option<usize>, max: Option<usize>) -> Result<()> {
+        let counters = &self.0.common.counters;
+        // Two at once must not mix their bounds.
+        let resizing = self.0.looking.lock();
+        let (new_min, new_max) =
+            (min.unwrap_or_else(|| counters.min()), max.unwrap_or_else(|| counters.max()));
+        let refuse = |field: &str, description: String| {
+            Err(Error::field(ErrorKind::InvalidOption, field, description))
+        };
+        if !(1..=MOST).contains(&new_max) {
+            return refuse("max", format!("it is from 1 to {MOST}"));
+        }
+        if new_min > new_max {
+            let field = if min.is_some() { "min" } else { "max" };
+            return refuse(field, format!("min would be {new_min}, over max, which is {new_max}"));
+        }
+        counters.resize(new_min, new_max);
+        drop(resizing);
+        for shard in self.0.shards.read().iter() {
+            shard.grow(counters.limit());
+        }
+        self.0.queue.resize(counters.limit());
+        self.look();
+        Ok(())
+    }
+
+    fn terminate(&self, id: u64) -> bool {
+        self.0.register.terminate(id)
+    }
+}
+
+impl<M: Manager> Pool<M> {
+    /// Closes what is idle and should not be open any more, and opens what is missing.
+    fn look(&self) {
+        for shard in self.0.shards.read().iter() {
+            self.0.reap(shard);
+        }
+        self.0.common.counters.wake.notify_waiters();
+    }
+}

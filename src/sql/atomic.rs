@@ -1,0 +1,109 @@
+//! Which of PostgreSQL's statements are applied as a whole or not at all.
+//!
+//! Some commit along the way (procedures and DO blocks that say COMMIT, VACUUM, whatever is done
+//! CONCURRENTLY): when one fails, what it committed before stays. So an error says that nothing was
+//! applied only of a statement that is known to be whole.
+
+use super::analysis::Dialect;
+use super::lexer::first_word;
+
+/// First words of statements that commit nothing by themselves.
+const WHOLE: [&str; 40] = [
+    "ALTER",
+    "ANALYZE",
+    "CHECKPOINT",
+    "CLOSE",
+    "COMMENT",
+    "COPY",
+    "CREATE",
+    "DEALLOCATE",
+    "DECLARE",
+    "DELETE",
+    "DISCARD",
+    "DROP",
+    "EXECUTE",
+    "EXPLAIN",
+    "FETCH",
+    "GRANT",
+    "IMPORT",
+    "INSERT",
+    "LISTEN",
+    "LOAD",
+    "LOCK",
+    "MERGE",
+    "MOVE",
+    "NOTIFY",
+    "PREPARE",
+    "REASSIGN",
+    "REFRESH",
+    "RESET",
+    "REVOKE",
+    "SECURITY",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "TABLE",
+    "TRUNCATE",
+    "UNLISTEN",
+    "UPDATE",
+    "VALUES",
+    "WITH",
+    "(",
+];
+
+/// A block with none of these is PL/pgSQL that does not commit: it neither says so, nor calls a
+/// procedure, nor runs a text that it makes, nor is itself written in another language or with
+/// escapes.
+const MAY_COMMIT: [&str; 6] = ["COMMIT", "CALL", "EXECUTE", "LANGUAGE", "\\", "U&"];
+
+/// Whether a statement that fails has applied nothing, as far as its text tells.
+#[must_use]
+pub fn is_whole(sql: &str) -> bool {
+    let Some(first) = first_word(sql, Dialect::Postgres) else { return true };
+    if first.eq_ignore_ascii_case("DO") {
+        return !MAY_COMMIT.iter().any(|word| contains(sql, word));
+    }
+    !contains(sql, "CONCURRENTLY") && WHOLE.iter().any(|whole| first.eq_ignore_ascii_case(whole))
+}
+
+/// Whether the word is anywhere in the text, be it in a literal or a comment.
+fn contains(sql: &str, word: &str) -> bool {
+    sql.as_bytes().windows(word.len()).any(|bytes| bytes.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_commit_along_the_way_is_not_whole() {
+        for sql in [
+            "select 1",
+            "(select 1)",
+            "/* x */ INSERT into t values (1)",
+            "create index i on t (a)",
+            "with a as (select 1) select * from a",
+            "do $$ begin update t set n = 5; raise exception 'no'; end $$",
+            "",
+        ] {
+            assert!(is_whole(sql), "{sql}");
+        }
+        for sql in [
+            "do $$ begin commit; end $$",
+            "do $$ begin call p(); end $$",
+            "do $$ begin execute 'com' || 'mit'; end $$",
+            "do language plpython3u $$ plpy.cursor() $$",
+            "do E'begin \\x63ommit; end'",
+            "do U&'begin !0063ommit; end' uescape '!'",
+            "; CALL p()",
+            "vacuum t",
+            "reindex table t",
+            "cluster t",
+            "create unique index Concurrently i on t (a)",
+            "alter table t detach partition u concurrently",
+            "frobnicate",
+        ] {
+            assert!(!is_whole(sql), "{sql}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Whatever happens to the database, what callers were told is true.
+//!
+//! Thirty-two clients do units of work in every way that the API has, while a seeded plan of faults hits
+//! the database and the way to it. In the end what they were told is compared with what is there.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `plan` | what goes wrong, the same for the same seed |
+//! | `inject` | makes it go wrong |
+//! | `unit` | what clients do: the workloads *set* and *bank* |
+//! | `client` | clients, and what they remember |
+//! | `check` | compares, counts, prints |
+
+mod check;
+mod client;
+mod inject;
+mod plan;
+mod unit;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use check::Report;
+use client::{Seen, Together, read, write};
+use inject::Scene;
+use plan::{Plan, Sort};
+
+use crate::harness::behind::Behind;
+use crate::harness::client::Client;
+use crate::harness::postgres::Postgres;
+use crate::harness::wait::eventually_async;
+
+/// Units that are applied between two faults, at least.
+const BETWEEN: u64 = 20;
+
+/// How long it may take until they are.
+const RECOVERY: Duration = Duration::from_secs(30);
+
+/// Who reads while others write.
+const READERS: u64 = 2;
+
+/// Deadlocks are looked for soon: there are many.
+const SETTINGS: [&str; 2] = ["deadlock_timeout=50ms", "autovacuum_naptime=5s"];
+
+/// Runs a plan; the server gets these variables, too.
+async fn run(plan: &Plan, environment: &[(&str, &str)]) -> Report {
+    let start = Instant::now();
+    let postgres = Postgres::with(&SETTINGS);
+    postgres.psql(&unit::setup());
+    let settings = "default_deadline = \"5s\"";
+    let Behind { postgres, proxy, server, client } =
+        Behind::start(postgres, settings, environment).await;
+    let mut scene = Scene { postgres, proxy };
+
+    let (stop, stopped) = watch::channel(false);
+    let together = Together { applied: Arc::new(AtomicU64::new(0)), stop: stopped };
+    let mut clients = JoinSet::new();
+    for number in 1..=plan.clients {
+        let client = Client::connect(server.grpc()).await;
+        clients.spawn(write(client, number, plan.seed, together.clone()));
+    }
+    for _ in 0..READERS {
+        clients.spawn(read(Client::connect(server.grpc()).await, together.clone()));
+    }
+    let mut report = Report::default();
+    for mishap in &plan.mishaps {
+        scene.suffer(*mishap).await;
+        report.count(*mishap);
+        // Where nobody is left to write, the rest tells why.
+        let Some(first) = applied_again(&together.applied, &clients).await else {
+            report
+                .violations
+                .push(format!("no units are applied in {RECOVERY:?} after {mishap:?}"));
+            break;
+        };
+        if mishap.sort() == Sort::Restarted {
+            report.slowest_return = report.slowest_return.max(first);
+        }
+    }
+    stop.send(true).expect("they listen");
+    while let Some(ended) = clients.join_next().await {
+        match ended {
+            Ok(seen) => report.seen.add(seen),
+            Err(error) => report.violations.push(format!("a client: {error}")),
+        }
+    }
+    report.proxy = scene.proxy.counts();
+    report.check(&scene, &client).await;
+    report.took = start.elapsed();
+    report
+}
+
+/// Waits until enough units are applied; how long it took for the first. `None`: it takes too long.
+async fn applied_again(applied: &AtomicU64, clients: &JoinSet<Seen>) -> Option<Duration> {
+    let start = Instant::now();
+    let before = applied.load(Relaxed);
+    let mut first = None;
+    eventually_async("units are applied again", 2 * RECOVERY, async || {
+        let more = applied.load(Relaxed) - before;
+        if more > 0 {
+            first.get_or_insert_with(|| start.elapsed());
+        }
+        let over = start.elapsed() > RECOVERY || clients.is_empty();
+        (more >= BETWEEN || over).then_some(more)
+    })
+    .await;
+    first
+}
+
+/// Runs a plan, prints what came of it, and fails with what must not be.
+async fn must_hold(title: &str, plan: &Plan) -> Report {
+    let report = run(plan, &[]).await;
+    eprintln!("{}", report.print(title));
+    assert!(report.violations.is_empty(), "{} violations", report.violations.len());
+    let [applied, ..] = report.fates();
+    assert!(applied > 0 && report.seen.snapshots > 0, "nothing was done");
+    report
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_callers_are_told_is_true_whatever_happens() {
+    let report = must_hold("short run", &Plan::new(80, 20_261_121)).await;
+    assert_eq!(report.faults.len(), 5, "every sort of fault: {:?}", report.faults);
+}
+
+/// A checker that finds nothing where something is wrong is none.
+#[cfg(debug_assertions)]
+async fn must_be_found(bug: &str, found: &str, plan: &Plan) {
+    let report = run(plan, &[("ROWGATE_PLANTED_BUG", bug)]).await;
+    eprintln!("{}", report.print(bug));
+    let is_found = |violation: &String| violation.starts_with(found);
+    assert!(report.violations.iter().any(is_found), "{bug} was not found as {found:?}");
+    assert!(report.took < Duration::from_secs(60), "it took {:?}", report.took);
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_that_is_taken_for_a_commit_is_found() {
+    must_be_found("ignored-tag", "lost", &Plan::new(10, 7)).await;
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_of_what_may_have_been_applied_is_found() {
+    must_be_found("repeated-doubt", "doubled", &Plan::of_lost_answers(20, 7)).await;
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_goes_back_to_the_pool_is_found() {
+    must_be_found("recycled-transaction", "NOT_APPLIED and there", &Plan::of_lost_answers(5, 7))
+        .await;
+}
+
+/// The number of faults and the seed come from `scripts/chaos`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes: scripts/chaos runs it"]
+async fn a_thousand_faults_change_nothing() {
+    let faults = number("ROWGATE_CHAOS_FAULTS").unwrap_or(1000);
+    let seed = number("ROWGATE_CHAOS_SEED").unwrap_or(1);
+    let plan = Plan::new(usize::try_from(faults).expect("a number of faults"), seed);
+    let report = must_hold(&format!("{faults} faults, seed {seed}"), &plan).await;
+    for sort in [Sort::Restarted, Sort::Killed, Sort::Terminated, Sort::Cut, Sort::AnswerLost] {
+        assert_eq!(report.faults.get(&sort), Some(&plan.count(sort)), "{sort:?}");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "scripts/chaos says how long and which")]
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(value.parse().unwrap_or_else(|error| panic!("{variable}={value}: {error}")))
+}

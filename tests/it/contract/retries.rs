@@ -1,0 +1,115 @@
+//! What the server runs again by itself, and what a key makes of a call that is sent again.
+
+use rowgate::value::Value;
+use rowgate::value::proto::get_transaction_outcome_request::Handle;
+use rowgate::value::proto::{
+    BatchStatement, ExecuteBatchRequest, ExecuteBatchResponse, GetTransactionOutcomeRequest,
+    QueryOptions, TransactionState,
+};
+use tonic::Code;
+
+use super::contract;
+use crate::harness::client::{Client, Failure, PATIENCE, request_with, with_deadline};
+use crate::harness::{Backend, Service};
+
+contract! {
+    a_key_is_the_same_whatever_the_tag_and_the_attempts
+    what_became_of_a_key_is_told
+}
+
+/// PostgreSQL's table of keys; SQLite has its own made.
+const KEYS: &str = "create table rowgate_idempotency (caller text not null, key text not null, \
+    request_hash bytea not null, response bytea, expires_at timestamptz not null, \
+    primary key (caller, key))";
+
+fn batch(statements: &[&str]) -> ExecuteBatchRequest {
+    let statement = |sql: &&str| BatchStatement { sql: (*sql).to_owned(), ..Default::default() };
+    ExecuteBatchRequest {
+        statements: statements.iter().map(statement).collect(),
+        ..Default::default()
+    }
+}
+
+fn keyed(key: &str) -> QueryOptions {
+    QueryOptions { idempotency_key: key.to_owned(), ..Default::default() }
+}
+
+async fn run(
+    client: &Client,
+    request: ExecuteBatchRequest,
+) -> Result<ExecuteBatchResponse, Failure> {
+    let answer = client.raw().execute_batch(with_deadline(request, PATIENCE)).await;
+    answer.map(tonic::Response::into_inner).map_err(Failure::from)
+}
+
+/// Makes the tables of a case; `KEY` is a primary key that the database counts itself.
+async fn prepare(service: &Service, table: &str) {
+    let key = service.pick("integer primary key", "serial primary key");
+    if service.backend == Backend::Postgres {
+        service.client.must(KEYS, &[]).await;
+    }
+    service.client.must(&table.replace("KEY", key), &[]).await;
+}
+
+#[tokio::test]
+async fn a_parameter_is_named_within_its_statement() {
+    let service = Service::start(Backend::Postgres).await;
+    prepare(&service, "create table t (id integer primary key)").await;
+    let mut request = batch(&["select 1", "select $1::integer"]);
+    request.statements[1].parameters = vec![Value::bool(true)];
+    let failure = run(&service.client, request).await.expect_err("it is no integer");
+    assert_eq!(failure.what(), (Code::InvalidArgument, "INVALID_PARAMETER"), "{failure:?}");
+    assert_eq!(failure.fields(), ["statements[1].parameters[0]"]);
+    assert_eq!(failure.report.failed_statement, Some(1));
+}
+
+async fn a_key_is_the_same_whatever_the_tag_and_the_attempts(service: Service) {
+    prepare(&service, "create table t (id KEY)").await;
+    let inserting = || ExecuteBatchRequest {
+        options: Some(keyed("k")),
+        ..batch(&["insert into t default values returning id"])
+    };
+    let first = run(&service.client, inserting()).await.expect("it is right");
+    let options = QueryOptions { tag: "again".to_owned(), ..keyed("k") };
+    let again = ExecuteBatchRequest { options: Some(options), max_attempts: 7, ..inserting() };
+    let again = run(&service.client, again).await.expect("it is replayed");
+    assert_eq!((first.replayed, again.replayed), (false, true));
+    assert_eq!(first.results, again.results);
+    let bounded = QueryOptions { max_rows: 5, ..keyed("k") };
+    let other = ExecuteBatchRequest { options: Some(bounded), ..inserting() };
+    let failure = run(&service.client, other).await.expect_err("it is another request");
+    assert_eq!(failure.what(), (Code::FailedPrecondition, "KEY_REUSED"), "{failure:?}");
+}
+
+async fn what_became_of_a_key_is_told(service: Service) {
+    prepare(&service, "create table t (id KEY)").await;
+    let state = async |key: &str| {
+        let request = GetTransactionOutcomeRequest {
+            handle: Some(Handle::IdempotencyKey(key.to_owned())),
+            ..Default::default()
+        };
+        let answer = service.client.raw().get_transaction_outcome(request).await;
+        answer.expect("it is known").into_inner().state()
+    };
+    assert_eq!(state("k").await, TransactionState::NotApplied);
+    let query = request_with("insert into t default values", keyed("k"));
+    service.client.call(query, PATIENCE).await.expect("it is right");
+    assert_eq!(state("k").await, TransactionState::Applied);
+}
+
+#[tokio::test]
+async fn batches_that_deadlock_both_succeed() {
+    let service = Service::start(Backend::Postgres).await;
+    prepare(&service, "create table t (id integer primary key, n integer)").await;
+    service.client.must("insert into t values (1, 0), (2, 0)", &[]).await;
+    let add = |first: u32, second: u32| {
+        let update = |id| format!("update t set n = n + 1 where id = {id}");
+        let (first, second) = (update(first), update(second));
+        run(&service.client, batch(&[&first, "select pg_sleep(0.3)", &second]))
+    };
+    let (one, other) = tokio::join!(add(1, 2), add(2, 1));
+    let attempts = one.expect("it is retried").attempts + other.expect("it is retried").attempts;
+    assert!(attempts > 2, "there was no deadlock");
+    let sum = service.client.must("select sum(n)::int from t", &[]).await;
+    assert_eq!(sum.rows[0].values, [Value::int64(4)]);
+}

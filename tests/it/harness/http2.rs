@@ -1,0 +1,322 @@
+//! HTTP/2 by hand: clients that do what no client library does, and one that does what the best do.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use h2::client::SendRequest;
+use http::{HeaderMap, HeaderValue};
+use prost::Message;
+use rowgate::value::proto::{QueryRequest, QueryResponse};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tonic::Status;
+
+use super::client::PATIENCE;
+
+/// Kinds of frames (HTTP/2, 6).
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+
+/// The path of the RPC that most tests use.
+pub(crate) const QUERY: &str = "/rowgate.v1.DatabaseService/Query";
+
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// A frame.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    /// One of the constants above.
+    pub(crate) kind: u8,
+    /// The stream that it belongs to.
+    pub(crate) stream: u32,
+    /// What it holds.
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Frame {
+    /// The error code of a RST_STREAM.
+    pub(crate) fn code(&self) -> u32 {
+        u32::from_be_bytes(self.payload[..4].try_into().expect("four bytes"))
+    }
+}
+
+/// A connection without a library: nothing is sent on it but what the test sends.
+pub(crate) struct Raw(TcpStream);
+
+impl Raw {
+    /// Connects and says what it speaks.
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let mut stream = TcpStream::connect(address).await.expect("it accepts");
+        stream.set_nodelay(true).expect("it is open");
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("it is open");
+        let mut raw = Self(stream);
+        raw.send(SETTINGS, 0, 0, &[]).await;
+        raw
+    }
+
+    /// Sends a frame.
+    async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let mut frame = BytesMut::new();
+        frame.put_uint(payload.len().try_into().expect("it is short"), 3);
+        frame.put_u8(kind);
+        frame.put_u8(flags);
+        frame.put_u32(stream);
+        frame.put_slice(payload);
+        self.0.write_all(&frame).await.expect("it is open");
+    }
+
+    /// Begins a call; its message follows.
+    pub(crate) async fn begin(&mut self, stream: u32, path: &str, headers: &[(&str, &str)]) {
+        let fixed = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "x"),
+            ("content-type", "application/grpc"),
+            ("te", "trailers"),
+        ];
+        let mut block = BytesMut::new();
+        for (name, value) in fixed.iter().chain(headers) {
+            // Literals without indexing (HPACK, 6.2.2).
+            block.put_u8(0);
+            for text in [name, value] {
+                block.put_u8(u8::try_from(text.len()).ok().filter(|n| *n < 127).expect("short"));
+                block.put_slice(text.as_bytes());
+            }
+        }
+        self.send(HEADERS, END_HEADERS, stream, &block).await;
+    }
+
+    /// Sends a call's only message.
+    pub(crate) async fn message(&mut self, stream: u32, message: &impl Message) {
+        self.send(DATA, END_STREAM, stream, &prefixed(message)).await;
+    }
+
+    /// Gives a call up.
+    pub(crate) async fn reset(&mut self, stream: u32) {
+        self.send(RST_STREAM, 0, stream, &8_u32.to_be_bytes()).await;
+    }
+
+    /// Answers a PING.
+    pub(crate) async fn pong(&mut self, ping: &Frame) {
+        self.send(PING, ACK, 0, &ping.payload).await;
+    }
+
+    /// The next frame; `None` at the end of the connection.
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
+        let mut head = [0; 9];
+        tokio::time::timeout(PATIENCE, self.0.read_exact(&mut head))
+            .await
+            .expect("something comes")
+            .ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length.try_into().expect("it fits")];
+        self.0.read_exact(&mut payload).await.ok()?;
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        Some(Frame { kind: head[3], stream, payload })
+    }
+
+    /// The next frame of a kind.
+    pub(crate) async fn find(&mut self, kind: u8) -> Frame {
+        loop {
+            let frame = self.next().await.expect("the connection is open");
+            if frame.kind == kind {
+                return frame;
+            }
+        }
+    }
+}
+
+/// A message as gRPC sends it.
+pub(crate) fn prefixed(message: &impl Message) -> Bytes {
+    let mut bytes = BytesMut::new();
+    bytes.put_u8(0);
+    bytes.put_u32(message.encoded_len().try_into().expect("it is short"));
+    message.encode(&mut bytes).expect("a buffer grows");
+    bytes.freeze()
+}
+
+/// A client that balances over several servers and follows GOAWAY as gRPC's own clients do: what was
+/// certainly not looked at is sent again elsewhere, and nothing else is.
+pub(crate) struct Balancer {
+    places: Mutex<Vec<Place>>,
+    turn: AtomicUsize,
+}
+
+struct Place {
+    address: SocketAddr,
+    connection: Option<SendRequest<Bytes>>,
+}
+
+impl Balancer {
+    /// A client of these servers.
+    pub(crate) fn new(addresses: &[SocketAddr]) -> Arc<Self> {
+        let place = |address: &SocketAddr| Place { address: *address, connection: None };
+        let places = Mutex::new(addresses.iter().map(place).collect());
+        Arc::new(Self { places, turn: AtomicUsize::new(0) })
+    }
+
+    /// Puts a server in the place of another.
+    pub(crate) async fn replace(&self, index: usize, address: SocketAddr) {
+        self.places.lock().await[index] = Place { address, connection: None };
+    }
+
+    /// Runs a query on the next server; the error says what went wrong with the call.
+    pub(crate) async fn query(&self, request: &QueryRequest) -> Result<QueryResponse, String> {
+        let patience = tokio::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let turn = self.turn.fetch_add(1, Relaxed);
+            let Some(connection) = self.connection(turn).await else {
+                if tokio::time::Instant::now() > patience {
+                    return Err("no server accepts".to_owned());
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                continue;
+            };
+            match call(connection, request).await {
+                Ok(response) => return Ok(response),
+                Err(Failed::Unseen) => self.forget(turn).await,
+                Err(Failed::Call(why)) => return Err(why),
+            }
+        }
+    }
+
+    /// The connection whose turn it is. It counts once the server has said its first word, as an accepted
+    /// socket may still be one that nobody serves.
+    async fn connection(&self, turn: usize) -> Option<SendRequest<Bytes>> {
+        let mut places = self.places.lock().await;
+        let index = turn % places.len();
+        let place = &mut places[index];
+        if place.connection.is_none() {
+            let stream = TcpStream::connect(place.address).await.ok()?;
+            stream.set_nodelay(true).ok()?;
+            let (connection, mut driver) = h2::client::handshake(stream).await.ok()?;
+            let mut ping = driver.ping_pong().expect("it is asked for once");
+            tokio::spawn(driver);
+            ping.ping(h2::Ping::opaque()).await.ok()?;
+            place.connection = Some(connection);
+        }
+        place.connection.clone()
+    }
+
+    async fn forget(&self, turn: usize) {
+        let mut places = self.places.lock().await;
+        let index = turn % places.len();
+        places[index].connection = None;
+    }
+}
+
+/// Why a call has no response.
+enum Failed {
+    /// The server has certainly not looked at it.
+    Unseen,
+    /// It may have, or has and failed.
+    Call(String),
+}
+
+impl Failed {
+    fn of(error: &h2::Error) -> Self {
+        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        // Of a stream above the last that GOAWAY names.
+        if refused || (error.is_go_away() && error.is_remote()) {
+            return Self::Unseen;
+        }
+        Self::Call(error.to_string())
+    }
+}
+
+async fn call(
+    connection: SendRequest<Bytes>,
+    request: &QueryRequest,
+) -> Result<QueryResponse, Failed> {
+    // Until here nothing has left this process.
+    let connection = connection.ready().await.map_err(|_gone| Failed::Unseen)?;
+    let call = Call { path: QUERY, timeout: None, messages: vec![prefixed(request)], ends: true };
+    let (received, ends) = call.run(connection).await.map_err(|error| Failed::of(&error))?;
+    match ends.get("grpc-status").map(HeaderValue::as_bytes) {
+        Some(b"0") => {
+            QueryResponse::decode(&received[5..]).map_err(|error| Failed::Call(error.to_string()))
+        }
+        _ => Err(Failed::Call(format!("{ends:?}"))),
+    }
+}
+
+/// A connection that leaves deadlines to the server: no timer of its own ends a call.
+#[derive(Clone)]
+pub(crate) struct Patient(SendRequest<Bytes>);
+
+impl Patient {
+    /// Connects.
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.expect("it accepts");
+        stream.set_nodelay(true).expect("it is open");
+        let (connection, driver) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
+        tokio::spawn(driver);
+        Self(connection)
+    }
+
+    /// Makes a call with `grpc-timeout` and says how it ended. With `ends` the caller closes its side.
+    pub(crate) async fn status(
+        &self,
+        path: &'static str,
+        timeout: Duration,
+        messages: Vec<Bytes>,
+        ends: bool,
+    ) -> Status {
+        let timeout = Some(format!("{}m", timeout.as_millis()));
+        let call = Call { path, timeout, messages, ends };
+        let connection = self.0.clone().ready().await.expect("it is open");
+        let (_received, ends) = call.run(connection).await.expect("the server answers");
+        Status::from_header_map(&ends).expect("a call ends with a status")
+    }
+}
+
+struct Call {
+    path: &'static str,
+    timeout: Option<String>,
+    messages: Vec<Bytes>,
+    ends: bool,
+}
+
+impl Call {
+    /// What was received, and the headers with which it ended.
+    async fn run(
+        self,
+        mut connection: SendRequest<Bytes>,
+    ) -> Result<(BytesMut, HeaderMap), h2::Error> {
+        let mut head = http::Request::post(format!("http://x{}", self.path))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        if let Some(timeout) = self.timeout {
+            head = head.header("grpc-timeout", timeout);
+        }
+        let head = head.body(()).expect("it is well formed");
+        let (response, mut body) = connection.send_request(head, false)?;
+        for (left, message) in (0..self.messages.len()).rev().zip(self.messages) {
+            body.send_data(message, self.ends && left == 0)?;
+        }
+        let response = response.await?;
+        let headers = response.headers().clone();
+        let mut incoming = response.into_body();
+        let mut received = BytesMut::new();
+        while let Some(data) = incoming.data().await {
+            let data = data?;
+            incoming.flow_control().release_capacity(data.len())?;
+            received.extend_from_slice(&data);
+        }
+        let trailers = incoming.trailers().await?;
+        // The caller's side is open until here.
+        drop(body);
+        Ok((received, trailers.unwrap_or(headers)))
+    }
+}

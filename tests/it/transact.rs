@@ -1,0 +1,339 @@
+//! Interactive transactions on PostgreSQL: how they end when nobody ends them, that a commit is never
+//! given up, and how much they hold.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rowgate::value::proto::transact_request::Command;
+use rowgate::value::proto::transact_response::Reply;
+use rowgate::value::proto::{Begin, Commit, TransactRequest, TransactionOptions, Value};
+use tonic::Code;
+
+use crate::harness::client::{Client, PATIENCE};
+use crate::harness::postgres::Postgres;
+use crate::harness::proxy::{Cut, Proxy, Weather};
+use crate::harness::unit::{Transaction, query};
+use crate::harness::wait::{eventually_async, idle_for};
+use crate::harness::{Backend, Service};
+
+/// How soon the locks of a transaction must be gone that was ended.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// How much the process may grow, whatever is sent to it or asked of it.
+const GROWTH: u64 = 24 << 20;
+
+const LONG: &str = "select pg_sleep(60)";
+
+/// A row to lock, and rows whose commit takes a second.
+const TABLES: &str = "create table t (id int primary key, n int);
+    insert into t values (1, 0), (2, 0);
+    create table slow (id int primary key);
+    create function linger() returns trigger language plpgsql as
+        $$ begin perform pg_sleep(1); return null; end $$;
+    create constraint trigger linger after insert on slow deferrable initially deferred
+        for each row execute function linger();";
+
+const LOCK: &str = "update t set n = n + 1 where id = 1";
+
+async fn service(settings: &str) -> Service {
+    let postgres = Postgres::start();
+    postgres.psql(TABLES);
+    Service::on(postgres, settings).await
+}
+
+/// A client on the other side of a proxy, which ends as its process would: with its connection.
+async fn far(service: &Service) -> (Proxy, Client) {
+    let proxy = Proxy::start(service.server.grpc()).await;
+    let client = Client::connect(proxy.address()).await;
+    (proxy, client)
+}
+
+async fn begin(client: &Client, options: TransactionOptions) -> Transaction {
+    begin_within(client, options, PATIENCE).await
+}
+
+/// A transaction whose caller has a deadline.
+async fn begin_within(
+    client: &Client,
+    options: TransactionOptions,
+    whole: Duration,
+) -> Transaction {
+    let mut transaction = client.transact_within(whole).await;
+    let begin = Begin { transaction: Some(options), ..Begin::default() };
+    transaction.send(Command::Begin(begin)).await;
+    assert!(matches!(transaction.reply().await, Ok(Some(Reply::Begun(_)))));
+    transaction
+}
+
+/// A transaction that holds the lock of a row.
+async fn locking(client: &Client, options: TransactionOptions) -> Transaction {
+    let mut transaction = begin(client, options).await;
+    transaction.query(LOCK, &[]).await.expect("it runs");
+    transaction
+}
+
+/// A transaction whose commit is under way.
+async fn committing(client: &Client, id: i64, options: TransactionOptions) -> Transaction {
+    let mut transaction = begin(client, options).await;
+    start_commit(&mut transaction, id).await;
+    transaction
+}
+
+async fn start_commit(transaction: &mut Transaction, id: i64) {
+    let insert = "insert into slow values ($1)";
+    transaction.query(insert, &[Value::int64(id)]).await.expect("it runs");
+    transaction.send(Command::Commit(Commit {})).await;
+}
+
+fn idle(idle_timeout: Duration) -> TransactionOptions {
+    let idle_timeout = prost_types::Duration::try_from(idle_timeout).ok();
+    TransactionOptions { idle_timeout, ..TransactionOptions::default() }
+}
+
+fn lasting(max_duration: Duration) -> TransactionOptions {
+    let max_duration = prost_types::Duration::try_from(max_duration).ok();
+    TransactionOptions { max_duration, ..TransactionOptions::default() }
+}
+
+/// Waits until the database runs so many statements with this text.
+async fn running(postgres: &Postgres, count: u32, text: &str) {
+    let sql = format!(
+        "select count(*) = {count} from pg_stat_activity where state = 'active' \
+         and query like '%{text}%' and pid <> pg_backend_pid()"
+    );
+    eventually_async(text, PATIENCE, async || (postgres.psql(&sql) == "t").then_some(())).await;
+}
+
+/// How long another caller must wait for the row that a transaction holds; it sees nothing of that one.
+async fn time_to_lock(service: &Service) -> Duration {
+    let start = Instant::now();
+    service.client.must(LOCK, &[]).await;
+    let took = start.elapsed();
+    let result = service.client.must("update t set n = 0 where id = 1 returning n", &[]).await;
+    assert_eq!(result.rows_affected, 1);
+    took
+}
+
+async fn slow_rows(postgres: &Postgres, expected: &str) {
+    eventually_async("the commit is finished", PATIENCE, async || {
+        (postgres.psql("select string_agg(id::text, ' ' order by id) from slow") == expected)
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_caller_that_is_killed_holds_its_locks_for_less_than_a_second() {
+    let service = service("").await;
+    let endless = "with recursive c(x) as (select 1 union all select x + 1 from c) \
+                   select count(*) from c";
+    // Idle; while a statement runs; while it waits for a row; while its rows are not read.
+    let waits = "update t set n = 5 where id = 2";
+    let unread = "select repeat('x', 1000) from generate_series(1, 10000000)";
+    for runs in [None, Some(LONG), Some(endless), Some(waits), Some(unread)] {
+        for cut in [Cut::Close, Cut::Reset] {
+            let (proxy, client) = far(&service).await;
+            let mut holder = begin(&service.client, TransactionOptions::default()).await;
+            holder.query("update t set n = 1 where id = 2", &[]).await.expect("it runs");
+            let mut transaction = locking(&client, TransactionOptions::default()).await;
+            if let Some(sql) = runs {
+                transaction.send_query(sql).await;
+                let text = sql.replace('\'', "''");
+                running(service.postgres(), 1, &text).await;
+            }
+            assert_eq!(proxy.cut_all(cut), 1);
+            let took = time_to_lock(&service).await;
+            assert!(took < AT_ONCE, "{took:?} after {cut:?} while {runs:?}");
+            holder.rollback().await.expect("it rolls back");
+            drop(transaction);
+        }
+    }
+    let n = service.postgres().psql("select sum(n) from t");
+    assert_eq!(n, "0", "nothing of them is there");
+}
+
+#[tokio::test]
+async fn a_caller_that_falls_silent_holds_its_locks_for_the_idle_timeout() {
+    let service = service("").await;
+    let (proxy, client) = far(&service).await;
+    let limit = Duration::from_secs(1);
+    let transaction = locking(&client, idle(limit)).await;
+    // Its machine is gone, and nothing tells.
+    proxy.set_weather(Weather { black_hole: true, ..Weather::default() });
+    let took = time_to_lock(&service).await;
+    let expected = (limit - limit / 4)..(limit + limit / 2);
+    assert!(expected.contains(&took), "{took:?}");
+    drop(transaction);
+}
+
+#[tokio::test]
+async fn the_longest_duration_ends_a_statement_that_runs() {
+    let service = service("").await;
+    let limit = Duration::from_millis(500);
+    let start = Instant::now();
+    let mut transaction = locking(&service.client, lasting(limit)).await;
+    transaction.send_query(LONG).await;
+    running(service.postgres(), 1, "pg_sleep(60)").await;
+    time_to_lock(&service).await;
+    let failure = transaction.result().await.expect_err("it takes too long");
+    assert_eq!(failure.what(), (Code::Aborted, "TRANSACTION_TIMEOUT"), "{failure:?}");
+    let took = start.elapsed();
+    assert!((limit..limit + AT_ONCE).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_stops_rolls_back_who_waits_and_does_what_was_sent() {
+    let mut service = service("").await;
+    let postgres = Arc::new(service.take_postgres());
+    let (holding, sent) = (service.client.clone(), Client::connect(service.server.grpc()).await);
+    let mut idle = locking(&holding, TransactionOptions::default()).await;
+    let mut pipelined = begin(&sent, TransactionOptions::default()).await;
+    pipelined.send_query("select pg_sleep(1)").await;
+    pipelined.send_query("insert into t values (3, 3)").await;
+    pipelined.send(Command::Commit(Commit {})).await;
+    running(&postgres, 1, "pg_sleep(1)").await;
+    let start = Instant::now();
+    service.server.signal("TERM");
+    let failure = idle.reply().await.expect_err("the server ends");
+    assert_eq!(failure.what(), (Code::Unavailable, "SHUTTING_DOWN"), "{failure:?}");
+    assert_eq!(failure.outcome, "NOT_APPLIED");
+    assert!(start.elapsed() < AT_ONCE, "it was told after {:?}", start.elapsed());
+    let lock = format!("set lock_timeout = '1s'; {LOCK}");
+    let other = Arc::clone(&postgres);
+    tokio::task::spawn_blocking(move || other.psql(&lock)).await.expect("its locks are gone");
+    pipelined.result().await.expect("it runs to its end");
+    pipelined.result().await.expect("what was sent is done");
+    assert!(matches!(pipelined.reply().await, Ok(Some(Reply::Committed(_)))));
+    let Service { client, mut server, .. } = service;
+    drop((idle, pipelined, holding, sent, client));
+    assert!(server.wait_for_exit(Duration::from_secs(10)).success());
+    assert_eq!(postgres.psql("select n from t order by id"), "1\n0\n3");
+}
+
+#[tokio::test]
+async fn a_commit_is_finished_whatever_becomes_of_its_caller() {
+    let mut service = service("").await;
+    let postgres = service.take_postgres();
+    let (proxy, client) = far(&service).await;
+    let any = TransactionOptions::default();
+    let cancelled = committing(&service.client, 1, any).await;
+    let (closed, reset) = (committing(&client, 2, any).await, committing(&client, 3, any).await);
+    running(&postgres, 3, "COMMIT").await;
+    drop(cancelled);
+    proxy.cut_all(Cut::Reset);
+    slow_rows(&postgres, "1 2 3").await;
+    drop((closed, reset));
+}
+
+#[tokio::test]
+async fn a_commit_is_finished_although_a_limit_or_the_server_ends() {
+    let mut service = service("").await;
+    let postgres = service.take_postgres();
+    let half = Duration::from_millis(500);
+    let mut limited = committing(&service.client, 1, lasting(half)).await;
+    let any = TransactionOptions::default();
+    let mut late = begin_within(&service.client, any, half).await;
+    start_commit(&mut late, 2).await;
+    assert!(matches!(limited.reply().await, Ok(Some(Reply::Committed(_)))));
+    // Its caller could not wait for the answer.
+    let failure = late.reply().await.expect_err("it takes longer");
+    assert_eq!(failure.what(), (Code::Unknown, "OUTCOME_UNKNOWN"), "{failure:?}");
+    slow_rows(&postgres, "1 2").await;
+
+    let mut last = committing(&service.client, 3, any).await;
+    running(&postgres, 1, "COMMIT").await;
+    service.server.signal("TERM");
+    assert!(matches!(last.reply().await, Ok(Some(Reply::Committed(_)))));
+    slow_rows(&postgres, "1 2 3").await;
+}
+
+#[tokio::test]
+async fn waiting_for_a_share_and_for_a_connection_is_bounded_together() {
+    let settings = "pool.max = 2\npool.transaction_share = 0.5\npool.acquire_timeout = \"1s\"";
+    let service = service(settings).await;
+    let first = begin(&service.client, TransactionOptions::default()).await;
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let client = service.client.clone();
+        others.push(tokio::spawn(async move { client.query("select pg_sleep(3)", &[]).await }));
+    }
+    running(service.postgres(), 1, "pg_sleep(3)").await;
+    let mut second = service.client.transact().await;
+    let start = Instant::now();
+    second.send(Command::Begin(Begin::default())).await;
+    idle_for(Duration::from_millis(500)).await;
+    // The share is free now; the connection is for the query that came before.
+    first.rollback().await.expect("it rolls back");
+    let failure = second.reply().await.expect_err("all connections are in use");
+    let took = start.elapsed();
+    assert_eq!(failure.what(), (Code::ResourceExhausted, "POOL_EXHAUSTED"), "{failure:?}");
+    assert!(failure.retry_after.is_some(), "{failure:?}");
+    assert!((Duration::from_millis(950)..Duration::from_millis(1_200)).contains(&took), "{took:?}");
+    for other in others {
+        other.await.expect("no panic").expect("it runs");
+    }
+}
+
+#[tokio::test]
+async fn results_of_any_size_take_constant_memory() {
+    let service = Service::start(Backend::Postgres).await;
+    let rows =
+        |count: u32| format!("select n, repeat('x', 200) from generate_series(1, {count}) n");
+    let mut transaction = begin(&service.client, TransactionOptions::default()).await;
+    for _ in 0..20 {
+        transaction.query(&rows(20_000), &[]).await.expect("it runs");
+    }
+    let before = service.server.resident();
+    transaction.send_query(&rows(1_000_000)).await;
+    let (mut seen, mut parts, mut peak) = (0, 0, 0);
+    loop {
+        let Ok(Some(Reply::Result(part))) = transaction.reply().await else { panic!("a result") };
+        seen += part.result_set.expect("it has one").rows.len();
+        parts += 1;
+        if parts == 10 {
+            // Nothing is read for a while, and the socket's buffers are full.
+            idle_for(Duration::from_secs(2)).await;
+        }
+        peak = peak.max(service.server.resident());
+        if !part.more {
+            break;
+        }
+    }
+    let growth = peak.saturating_sub(before);
+    eprintln!("{parts} replies, {} KiB of growth", growth >> 10);
+    assert_eq!(seen, 1_000_000);
+    assert!(growth < GROWTH, "it grew by {} KiB", growth >> 10);
+    transaction.commit().await.expect("it commits");
+}
+
+#[tokio::test]
+async fn commands_sent_ahead_take_bounded_memory_and_are_all_done() {
+    let service = service("").await;
+    let mut transaction = begin(&service.client, TransactionOptions::default()).await;
+    let before = service.server.resident();
+    transaction.send_query("select pg_sleep(2)").await;
+    let sender = transaction.sender();
+    let sending = tokio::spawn(async move {
+        for sequence in 100_u32..200 {
+            let text = Value::text("x".repeat(1 << 20));
+            let sql = "insert into t values ($1, length($2::text))";
+            let insert = query(sql, &[Value::int64(i64::from(sequence)), text]);
+            let command = Some(Command::Query(insert));
+            sender.send(TransactRequest { sequence, command }).await.expect("it is open");
+        }
+    });
+    running(service.postgres(), 1, "pg_sleep(2)").await;
+    idle_for(Duration::from_secs(1)).await;
+    let peak = service.server.resident();
+    assert!(!sending.is_finished(), "all of it was read");
+    let growth = peak.saturating_sub(before);
+    eprintln!("{} KiB of growth", growth >> 10);
+    assert!(growth < GROWTH, "it grew by {} KiB", growth >> 10);
+    for _ in 0..=100 {
+        transaction.result().await.expect("it runs");
+    }
+    sending.await.expect("no panic");
+    transaction.sequence = 1_000;
+    transaction.commit().await.expect("it commits");
+    assert_eq!(service.postgres().psql("select count(*) from t where n = 1 << 20"), "100");
+}
