@@ -3,6 +3,7 @@
 
 use rowgate::value::proto::Value;
 use rowgate::value::proto::transact_request::Command;
+use rowgate::value::proto::transact_response::Reply;
 use rowgate::value::proto::{Commit, ExecuteBatchRequest};
 
 use crate::harness::client::Failure;
@@ -51,15 +52,18 @@ async fn nothing_of_a_transaction_is_applied_that_ended_itself() {
         transaction.send_query("insert into t values (3)").await;
         transaction.send(Command::Commit(Commit {})).await;
         let mut failures = Vec::new();
-        while failures.len() < 3 {
-            match transaction.result().await {
-                Ok(result) => panic!("{end}: {result:?} after its end"),
-                Err(failure) => failures.push(failure),
-            }
-            if failures.last().is_some_and(|failure| failure.reason == "TRANSACTION_ABORTED") {
-                break;
+        loop {
+            match transaction.reply().await {
+                Ok(Some(Reply::Error(error))) => failures.push(Failure::of_reply(&error)),
+                Ok(Some(reply)) => panic!("{end}: {reply:?} after its end"),
+                Ok(None) => break,
+                Err(failure) => {
+                    failures.push(failure);
+                    break;
+                }
             }
         }
+        assert!(!failures.is_empty(), "{end} must be told");
         failures.iter().for_each(|failure| assert_not_applied(failure, end));
         assert!(is_untouched(&service).await, "{end}: {failures:?}");
     }
