@@ -9,6 +9,7 @@ mod hostile;
 mod limits;
 mod options;
 mod parameters;
+mod pools;
 mod retries;
 mod rows;
 mod services;
