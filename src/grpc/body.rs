@@ -27,11 +27,12 @@ pub(super) struct Arriving {
     until: Option<Deadline>,
     /// Made when the body must be waited for: nearly none must.
     timer: Option<Pin<Box<Sleep>>>,
+    has_waited: bool,
 }
 
 impl Arriving {
     pub(super) fn new(body: Incoming, until: Option<Deadline>) -> Self {
-        Self { body, until, timer: None }
+        Self { body, until, timer: None, has_waited: false }
     }
 }
 
@@ -44,10 +45,17 @@ impl Body for Arriving {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
+        if std::mem::take(&mut this.has_waited) {
+            // What has come may have been given up in the same breath: as in `Call::poll`, hyper is
+            // asked first.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let Some(until) = this.until else { return Poll::Pending };
+        this.has_waited = true;
         let sleep = || Box::pin(tokio::time::sleep_until(until.instant().into()));
         ready!(this.timer.get_or_insert_with(sleep).as_mut().poll(cx));
         let message = "the deadline passed before the whole request had come";

@@ -329,6 +329,38 @@ async fn a_changed_table_is_healed_under_cached_plans() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_under_a_table_that_changes_run_once_and_nobody_notices() {
+    let service = service(4).await;
+    service.postgres().psql("create table changing (token bigint, n int default 0)");
+    let callers: Vec<_> = (0..8)
+        .map(|caller| {
+            let client = service.client.clone();
+            tokio::spawn(async move {
+                // All columns come back: each change makes the plans of all connections stale.
+                let insert = "insert into changing (token) values ($1) returning *";
+                for number in 0..60 {
+                    let token = Value::int64(caller * 1000 + number);
+                    let result = client.must(insert, std::slice::from_ref(&token)).await;
+                    assert_eq!((result.rows_affected, &result.rows[0].values[0]), (1, &token));
+                }
+            })
+        })
+        .collect();
+    let mut changes = 0;
+    while callers.iter().any(|caller| !caller.is_finished()) {
+        let sql = format!("alter table changing add c{changes} int default {changes}");
+        service.postgres().psql(&sql);
+        changes += 1;
+    }
+    for caller in callers {
+        caller.await.expect("no caller notices");
+    }
+    let rows = service.postgres().psql("select count(*), count(distinct token) from changing");
+    assert_eq!(rows, "480|480");
+    assert!(changes > 3, "the table changed {changes} times");
+}
+
 #[tokio::test]
 async fn whoever_drops_all_prepared_statements_hurts_nobody() {
     let service = service(1).await;

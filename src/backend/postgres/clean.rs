@@ -72,16 +72,12 @@ impl Cleaner {
 
     async fn reset(&mut self, busy: bool) -> bool {
         let Some(connection) = self.checkout.as_deref_mut() else { return false };
-        if busy && connection.wire.is_copying() {
-            // It waits for our data and not for us; once it is cancelled, the end of all is what it sees.
-            self.cancel.send();
-            self.cancel.settled().await;
-            return false;
-        }
-        if busy && !stop(connection, &mut self.cancel).await {
-            return false;
-        }
-        if !self.cancel.settled().await {
+        let stopped = if busy {
+            stop(connection, &mut self.cancel).await
+        } else {
+            self.cancel.settled().await
+        };
+        if !stopped {
             return false;
         }
         connection.wire.quiesce().await;
@@ -106,13 +102,18 @@ impl Cleaner {
 /// Stops what a connection runs and waits for its answer; whether it has come. A commit is waited for.
 async fn stop(connection: &Connection, cancel: &mut Cancel) -> bool {
     cancel.send();
+    if connection.wire.is_copying() {
+        // It waits for our data and not for us; once it is cancelled, the end of all is what it sees.
+        cancel.settled().await;
+        return false;
+    }
     let limit = if cancel.is_sent() { STOPPING_LIMIT } else { CLEANING_LIMIT };
     connection.wire.bound(Some(UNWANTED));
     // Behind whatever is still queued: once it is answered, so is all before it.
     let answered = cancel.insist(connection.client.check_connection());
     let stopped = tokio::time::timeout(limit, answered).await.is_ok();
     connection.wire.bound(None);
-    stopped
+    stopped && cancel.settled().await
 }
 
 impl Drop for Cleaner {

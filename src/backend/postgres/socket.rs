@@ -174,3 +174,25 @@ impl TlsStream for Socket {
         self.0.binding()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn a_peer_that_is_gone_is_noticed_within_ten_seconds() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let stream = TcpStream::connect(address).await.expect("it listens");
+        tune(&stream).expect("it is a socket");
+        let socket = SockRef::from(&stream);
+        // What was sent and is not acknowledged, and a connection on which nothing is sent.
+        let unacknowledged = socket.tcp_user_timeout().expect("it is asked").expect("it is set");
+        let idle = socket.tcp_keepalive_time().expect("it is asked")
+            + socket.tcp_keepalive_interval().expect("it is asked")
+                * socket.tcp_keepalive_retries().expect("it is asked");
+        assert!(unacknowledged <= Duration::from_secs(10), "{unacknowledged:?}");
+        assert!(idle > Duration::ZERO && idle <= Duration::from_secs(11), "{idle:?}");
+    }
+}

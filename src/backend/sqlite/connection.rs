@@ -14,9 +14,9 @@ use tokio::sync::oneshot;
 
 use super::hold::{Hold, hold};
 use super::pipe::{Outlet, lost};
-use super::run::{Ran, Request};
+use super::run::Ran;
 use super::session::{Role, Session, Spec};
-use crate::backend::Description;
+use crate::backend::{Batch, BatchResult, Description, Statement, UnitState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Checkout, CloseReason, Manager};
 
@@ -61,13 +61,19 @@ pub(super) struct Job {
 /// One kind of job, and where its result goes.
 pub(super) enum Work {
     /// Run a statement.
-    Run(Request, Outlet<Ran>),
+    Run(Arc<Statement>, Outlet<Ran>),
+    /// Run a unit of statements.
+    Batch(Arc<Batch>, Outlet<BatchResult>),
+    /// Hold the connection for a transaction.
+    Hold(Hold),
+    /// Say what became of the unit of a caller under a key.
+    State(String, String, Outlet<UnitState>),
+    /// Delete keys that have expired.
+    Expire(Outlet<u64>),
     /// Describe a statement; with its plan if the flag is set.
     Describe(String, bool, Outlet<Description>),
     /// See whether the database can be read.
     Probe(Outlet<()>),
-    /// Hold the connection for a transaction.
-    Hold(Hold),
 }
 
 impl Handle {
@@ -139,53 +145,106 @@ fn send(jobs: &SyncSender<Job>, job: Job) -> Result<()> {
 /// Does jobs until the handle is gone or the connection is no good any more.
 fn serve(mut session: Session, queue: &Receiver<Job>) {
     while let Ok(Job { loan, work }) = queue.recv() {
-        let usable = match work {
-            Work::Run(request, outlet) => {
-                settle(&mut session, loan, outlet, |session, outlet| session.run(request, outlet))
-            }
-            Work::Describe(sql, plan, outlet) => {
-                settle(&mut session, loan, outlet, |session, _| session.describe(&sql, plan))
-            }
-            Work::Hold(transaction) => hold(&mut session, loan, transaction),
-            Work::Probe(outlet) => settle(&mut session, loan, outlet, |session, _| session.probe()),
-        };
-        if !usable {
+        if !job(&mut session, loan, work) {
             return;
         }
     }
 }
 
-/// Does one job: arms, works, cleans, gives the connection back, answers. Says whether the connection
-/// is still good.
+/// Does one job. Says whether the connection is still good.
+fn job(session: &mut Session, loan: Option<Loan>, work: Work) -> bool {
+    match work {
+        Work::Run(statement, outlet) => {
+            settle(session, loan, outlet, |session, outlet| session.run(statement, outlet))
+        }
+        Work::Batch(batch, outlet) => {
+            settle(session, loan, outlet, |session, outlet| session.batch(&batch, outlet))
+        }
+        Work::Hold(transaction) => hold(session, loan, transaction),
+        Work::State(caller, key, outlet) => {
+            settle(session, loan, outlet, |session, _| session.state(&caller, &key))
+        }
+        Work::Expire(outlet) => {
+            settle(session, loan, outlet, |session, outlet| session.expire(outlet))
+        }
+        Work::Describe(sql, plan, outlet) => {
+            settle(session, loan, outlet, |session, _| session.describe(&sql, plan))
+        }
+        Work::Probe(outlet) => settle(session, loan, outlet, |session, _| session.probe()),
+    }
+}
+
+/// What work on a connection came to.
+pub(super) enum Worked<T> {
+    /// It ended.
+    Ended(Result<T>),
+    /// The driver panicked, as it does where SQLite hands it names that are not UTF-8.
+    Panicked,
+}
+
+impl<T> Worked<T> {
+    /// The answer.
+    pub(super) fn end(self) -> Result<T> {
+        match self {
+            Self::Ended(end) => end,
+            Self::Panicked => Err(Error::new(ErrorKind::Internal, "the SQLite driver panicked")),
+        }
+    }
+}
+
+/// Does one job: arms, works, cleans, gives the connection back, answers.
 fn settle<T: Send + 'static>(
     session: &mut Session,
     loan: Option<Loan>,
     outlet: Outlet<T>,
-    work: impl FnOnce(&mut Session, &Outlet<T>) -> Result<T>,
+    job: impl FnOnce(&mut Session, &Outlet<T>) -> Result<T>,
 ) -> bool {
+    let worked = work(session, &outlet, |session| job(session, &outlet));
+    give_back(session, loan, outlet, worked)
+}
+
+/// Arms the session for a call and works.
+pub(super) fn work<T: Send + 'static>(
+    session: &mut Session,
+    outlet: &Outlet<T>,
+    work: impl FnOnce(&mut Session) -> Result<T>,
+) -> Worked<T> {
     let worked = catch_unwind(AssertUnwindSafe(|| {
         if let Some(stop) = outlet.stopped() {
             return Err(stop.into());
         }
-        session.arm(&outlet)?;
-        work(session, &outlet)
+        session.arm(outlet, outlet.deadline())?;
+        work(session)
     }));
-    // The driver panics where SQLite hands it names that are not UTF-8.
-    let (end, closed) = match worked {
-        Ok(end) => {
-            let closed = session.clean(end.as_ref().err());
-            (end, closed)
-        }
-        Err(_panic) => {
-            let message = "the SQLite driver panicked";
-            (Err(Error::new(ErrorKind::Internal, message)), Some(CloseReason::Broken))
-        }
+    match worked {
+        Ok(end) => Worked::Ended(end),
+        Err(_panic) => Worked::Panicked,
+    }
+}
+
+/// Cleans the session, gives the connection back and answers, in this order. Says whether the
+/// connection is still good.
+pub(super) fn give_back<T>(
+    session: &Session,
+    loan: Option<Loan>,
+    outlet: Outlet<T>,
+    worked: Worked<T>,
+) -> bool {
+    let usable = restore(session, loan, &worked);
+    outlet.end(worked.end());
+    usable
+}
+
+/// Cleans the session and gives the connection back. Says whether it is still good.
+pub(super) fn restore<T>(session: &Session, loan: Option<Loan>, worked: &Worked<T>) -> bool {
+    let closed = match worked {
+        Worked::Ended(end) => session.clean(end.as_ref().err()),
+        Worked::Panicked => Some(CloseReason::Broken),
     };
     match (loan, closed) {
         (Some(loan), Some(reason)) => loan.discard(reason),
         (Some(loan), None) => drop(loan),
         (None, _) => {}
     }
-    outlet.end(end);
     closed.is_none()
 }

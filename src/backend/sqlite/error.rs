@@ -15,6 +15,9 @@ use crate::error::{DatabaseReport, Error, ErrorKind, Outcome};
 /// When a caller may try for a lock again.
 const LOCK_RETRY: Duration = Duration::from_millis(50);
 
+/// The reason of a statement about a table that is not there.
+pub(super) const UNDEFINED_TABLE: &str = "UNDEFINED_TABLE";
+
 /// What SQLite was doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -24,8 +27,10 @@ pub(super) enum Step {
     Compile,
     /// Running a read.
     Read,
-    /// Running a write, or committing it.
+    /// Running a write: nothing is applied before its commit.
     Write,
+    /// Committing.
+    Commit,
 }
 
 /// Where an error arose.
@@ -158,7 +163,7 @@ fn name_columns(about: &str, report: &mut DatabaseReport) {
 /// SQLITE_ERROR: everything that has no code of its own is told by its message.
 fn generic(message: &str, origin: &Origin<'_>) -> Error {
     let known = [
-        ("no such table", ErrorKind::InvalidStatement, "UNDEFINED_TABLE"),
+        ("no such table", ErrorKind::InvalidStatement, UNDEFINED_TABLE),
         ("no such column", ErrorKind::InvalidStatement, "UNDEFINED_COLUMN"),
         ("no such function", ErrorKind::InvalidStatement, "UNDEFINED_FUNCTION"),
         ("ambiguous column name", ErrorKind::InvalidStatement, "AMBIGUOUS_COLUMN"),
@@ -185,7 +190,9 @@ fn generic(message: &str, origin: &Origin<'_>) -> Error {
     // A statement that was only compiled has named nothing but its own words and the schema's.
     let shown = match (origin.step, origin.details) {
         (Step::Compile, _) | (_, ErrorDetails::Full) => message,
-        (Step::Open | Step::Read | Step::Write, ErrorDetails::Safe) => without_values(message),
+        (Step::Open | Step::Read | Step::Write | Step::Commit, ErrorDetails::Safe) => {
+            without_values(message)
+        }
     };
     let shown = if shown.is_empty() { "the statement failed" } else { shown };
     Error::new(ErrorKind::InvalidStatement, shown.to_owned()).with_condition("SQLITE_ERROR")
@@ -277,7 +284,7 @@ fn io_error(step: Step) -> Error {
     let error = Error::new(ErrorKind::DatabaseInternal, "reading or writing the file failed")
         .with_condition("IO_ERROR");
     // A commit whose sync failed may still be in the log and come back after a crash.
-    if step == Step::Write { error.with_outcome(Outcome::Unknown) } else { error }
+    if step == Step::Commit { error.with_outcome(Outcome::Unknown) } else { error }
 }
 
 /// The error of a row over `max_row_size`.

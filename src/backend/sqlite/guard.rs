@@ -53,7 +53,7 @@ impl From<Refusal> for Error {
                 ErrorKind::TransactionControl,
                 "transaction control is not allowed in SQL",
             )
-            .with_hint("Each statement is a transaction of its own."),
+            .with_hint("Each statement is a transaction of its own; use ExecuteBatch or Transact."),
             Refusal::Attach => session(
                 "other database files cannot be attached or written",
                 "Configure each file as a database of its own.",

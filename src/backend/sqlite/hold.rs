@@ -1,120 +1,145 @@
 //! A connection that one transaction holds: its thread takes one command after the other until the
 //! transaction ends, or nobody is there to end it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
-use super::connection::Loan;
+use super::connection::{Loan, Worked, give_back, restore, work};
 use super::pipe::Outlet;
-use super::run::{Ran, Request};
-use super::session::{Role, Session};
+use super::run::Ran;
+use super::session::Session;
+use crate::backend::keys::applied_before;
+use crate::backend::{IdempotencyKey, SavepointCommand, Statement};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::CloseReason;
 
 /// A command to the thread of a connection that is held.
 pub(super) enum Task {
     /// Run a statement.
-    Run(Request, Outlet<Ran>),
+    Run(Arc<Statement>, Outlet<Ran>),
     /// Set, go back to or forget a savepoint.
-    Savepoint(String, Outlet<()>),
-    /// Commit, or roll back; then it is over.
-    End(&'static str, Outlet<()>),
+    Savepoint(SavepointCommand, String, Outlet<()>),
+    /// Commit; then it is over.
+    Commit(Outlet<()>),
+    /// Roll back; then it is over.
+    Rollback(Outlet<()>),
 }
 
-/// A transaction to open and the commands that will come.
+/// A transaction to open, and where its commands will come from.
 pub(super) struct Hold {
+    /// The key that it claims.
+    pub(super) key: Option<IdempotencyKey>,
+    /// The commands.
     pub(super) tasks: Receiver<Task>,
     /// Whether the transaction is open; told before any answer.
     pub(super) open: Arc<AtomicBool>,
+    /// Where it is told that the transaction is open, or why not.
     pub(super) opened: Outlet<()>,
 }
 
 /// Serves one transaction. Says whether the connection is still good.
 pub(super) fn hold(session: &mut Session, loan: Option<Loan>, hold: Hold) -> bool {
-    let Hold { tasks, open, opened } = hold;
-    let began = guarded(|| begin(session, &opened));
-    if began.is_err() {
-        return give_back(session, loan, opened, began);
+    let Hold { key, tasks, open, opened } = hold;
+    match work(session, &opened, |session| session.begin_under(key.as_ref())) {
+        Worked::Ended(Ok(())) => {}
+        failed @ (Worked::Ended(Err(_)) | Worked::Panicked) => {
+            return give_back(session, loan, opened, failed);
+        }
     }
-    open.store(true, SeqCst);
+    open.store(true, Ordering::Release);
     opened.end(Ok(()));
     // Whoever drops the transaction ends this: what is left of it is rolled back with the cleaning.
     while let Ok(task) = tasks.recv() {
-        match task {
-            Task::Run(request, outlet) => {
-                let ran = guarded(|| {
-                    ready(session, &outlet)?;
-                    session.run(request, &outlet)
+        let usable = match task {
+            Task::Run(sent, outlet) => {
+                let ran = work(session, &outlet, |session| {
+                    let statement = (sent.sql.as_str(), sent.parameters.as_slice());
+                    session.run_within(statement, sent.read_only, &mut &outlet).map(Ran::Done)
                 });
-                told(session, &open, outlet, ran);
+                answer(session, &open, outlet, ran)
             }
-            Task::Savepoint(sql, outlet) => {
-                let done = guarded(|| {
-                    ready(session, &outlet)?;
-                    session.own(&sql)
-                });
-                told(session, &open, outlet, done);
+            Task::Savepoint(command, name, outlet) => {
+                let done = work(session, &outlet, |session| session.savepoint(command, &name));
+                answer(session, &open, outlet, done)
             }
-            Task::End(sql, outlet) => {
-                let ended = guarded(|| {
-                    ready(session, &outlet)?;
-                    session.control(sql)
-                });
-                open.store(false, SeqCst);
-                return give_back(session, loan, outlet, ended);
+            Task::Commit(outlet) => {
+                open.store(false, Ordering::Release);
+                let committed = work(session, &outlet, |session| session.commit(&outlet));
+                return give_back(session, loan, outlet, committed);
             }
+            Task::Rollback(outlet) => {
+                open.store(false, Ordering::Release);
+                return give_back(session, loan, outlet, Worked::Ended(Ok(())));
+            }
+        };
+        if !usable {
+            return restore(session, loan, &Worked::<()>::Panicked);
         }
     }
-    settle(session, loan, None)
+    restore(session, loan, &Worked::Ended(Ok(())))
 }
 
-fn begin(session: &mut Session, opened: &Outlet<()>) -> Result<()> {
-    ready(session, opened)?;
-    match session.role {
-        Role::Writer => session.control("BEGIN IMMEDIATE"),
-        Role::Reader => {
-            session.control("BEGIN")?;
-            // The first read takes the snapshot.
-            session.own("SELECT 1 FROM sqlite_schema LIMIT 1")
-        }
-    }
-}
-
-fn ready<T: Send + 'static>(session: &mut Session, outlet: &Outlet<T>) -> Result<()> {
-    if let Some(stop) = outlet.stopped() {
-        return Err(stop.into());
-    }
-    session.arm(outlet)
-}
-
-/// Answers a command that leaves the connection held.
-fn told<T>(session: &Session, open: &AtomicBool, outlet: Outlet<T>, end: Result<T>) {
-    // A write that is interrupted takes its whole transaction with it (sqlite3_interrupt).
-    open.store(!session.connection.is_autocommit(), SeqCst);
-    outlet.end(end);
-}
-
-/// Gives the connection back clean, then answers the last command.
-fn give_back(session: &Session, loan: Option<Loan>, outlet: Outlet<()>, end: Result<()>) -> bool {
-    let usable = settle(session, loan, end.as_ref().err());
-    outlet.end(end);
+/// Answers a command that leaves the connection held; says whether it can be.
+fn answer<T>(session: &Session, open: &AtomicBool, outlet: Outlet<T>, worked: Worked<T>) -> bool {
+    let usable = matches!(worked, Worked::Ended(_));
+    open.store(usable && !session.connection.is_autocommit(), Ordering::Release);
+    outlet.end(worked.end());
     usable
 }
 
-fn settle(session: &Session, loan: Option<Loan>, error: Option<&Error>) -> bool {
-    let closed: Option<CloseReason> = session.clean(error);
-    match (loan, closed) {
-        (Some(loan), Some(reason)) => loan.discard(reason),
-        (Some(loan), None) => drop(loan),
-        (None, _) => {}
+impl Session {
+    /// Begins a transaction under a key, if there is one.
+    fn begin_under(&self, key: Option<&IdempotencyKey>) -> Result<()> {
+        self.begin()?;
+        if let Some(key) = key
+            && let Some(claimed) = self.claim(key)?
+        {
+            claimed.check(key)?;
+            return Err(applied_before());
+        }
+        Ok(())
     }
-    closed.is_none()
+
+    fn savepoint(&self, command: SavepointCommand, name: &str) -> Result<()> {
+        // SAVEPOINT would begin a transaction.
+        self.check_open()?;
+        let verb = match command {
+            SavepointCommand::Set => "SAVEPOINT",
+            SavepointCommand::RollbackTo => "ROLLBACK TO",
+            SavepointCommand::Release => "RELEASE",
+        };
+        let sql = format!("{verb} {}", identifier(name));
+        self.control(&sql).map_err(|error| {
+            if error.kind() != ErrorKind::InvalidStatement {
+                return error;
+            }
+            // The one thing that can be wrong with it; the condition has PostgreSQL's name.
+            let message = format!("there is no savepoint \"{name}\"");
+            Error::new(ErrorKind::InvalidStatement, message)
+                .with_condition("S_E_INVALID_SPECIFICATION")
+                .with_cause(error)
+        })
+    }
 }
 
-/// The driver panics where SQLite hands it names that are not UTF-8.
-fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_panic| Err(Error::new(ErrorKind::Internal, "the SQLite driver panicked")))
+/// A savepoint's name as SQL. SQLite takes `A` for `a`, even between quotes; digits it tells apart.
+fn identifier(name: &str) -> String {
+    use std::fmt::Write as _;
+    let mut identifier = String::with_capacity(2 + 2 * name.len());
+    identifier.push('s');
+    for byte in name.bytes() {
+        write!(identifier, "{byte:02x}").expect("a string takes everything");
+    }
+    identifier
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_differ_are_different_savepoints() {
+        assert_eq!(identifier("A\"; b"), "s41223b2062");
+        assert_ne!(identifier("a").to_ascii_lowercase(), identifier("A").to_ascii_lowercase());
+    }
 }

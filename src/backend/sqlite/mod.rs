@@ -12,6 +12,7 @@ mod describe;
 mod error;
 mod guard;
 mod hold;
+mod keys;
 mod parameters;
 mod pipe;
 mod run;
@@ -19,7 +20,7 @@ mod session;
 mod stream;
 mod transaction;
 mod types;
-mod units;
+mod unit;
 
 #[cfg(test)]
 mod tests;
@@ -27,39 +28,33 @@ mod tests;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 
 use self::command::{command, writes};
 use self::connection::{Handle, Opener, Work, submit};
-use self::pipe::{First, lost, pipe};
-use self::run::{Ran, Request};
+use self::keys::KeyTable;
+use self::pipe::{First, Outlet, lost, pipe};
+use self::run::Ran;
 use self::session::{Role, Spec};
 use self::stream::{Call, Running};
 use self::transaction::Open;
-use self::units::KeyTable;
-use crate::backend::keys::applied_before;
 use crate::backend::{
-    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, Fill, RowSink,
-    RowStream, Statement, Transaction, TransactionMode, UnitHandle, UnitState, fill,
+    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, RowStream, Statement,
+    Transaction, TransactionMode, UnitHandle, UnitState,
 };
 use crate::config::{Database, PoolSettings, SqliteTarget};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Borrower, Control, Pool, PoolSnapshot};
 
-/// The reason of a statement about a table that is not there.
-const UNDEFINED_TABLE: &str = "UNDEFINED_TABLE";
-
 /// A SQLite database: a pool of readers and a pool of one writer.
 pub struct Sqlite {
     spec: Arc<Spec>,
     readers: Pool<Opener>,
     writer: Pool<Opener>,
-    keys: KeyTable,
-    statement_timeout: Duration,
-    statements: AtomicU64,
+    statements: Arc<AtomicU64>,
 }
 
 impl Sqlite {
@@ -75,6 +70,8 @@ impl Sqlite {
             lock_timeout: config.lock_timeout,
             connect_timeout: config.pool.connect_timeout,
             details: config.error_details,
+            statement_timeout: config.statement_timeout,
+            keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
         });
         let opener = |role| Opener { spec: Arc::clone(&spec), role };
         let single = PoolSettings {
@@ -87,78 +84,20 @@ impl Sqlite {
             readers: Pool::new(name, &config.pool, opener(Role::Reader)),
             writer: Pool::new(name, &single, opener(Role::Writer)),
             spec,
-            keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
-            statement_timeout: config.statement_timeout,
-            statements: AtomicU64::new(0),
+            statements: Arc::default(),
         }
     }
 
-    async fn start(&self, statement: Arc<Statement>) -> Result<Box<dyn RowStream>> {
-        let deadline = statement.deadline.within(Instant::now(), self.statement_timeout);
+    async fn start(&self, mut statement: Arc<Statement>) -> Result<Box<dyn RowStream>> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        let request = Request {
-            command: command(&statement.sql),
-            sql: statement.sql.clone(),
-            parameters: statement.parameters.clone(),
-            read_only: statement.read_only,
-        };
-        let caller = (deadline, &statement.borrower);
-        if writes(&request.command) && !request.read_only {
-            return self.write(request, caller).await;
-        }
-        match self.attempt(&self.readers, request, caller, false).await? {
-            Attempt::Running(running) => Ok(Box::new(running)),
-            Attempt::Writes(request) => self.write(request, caller).await,
-        }
-    }
-
-    /// Opens a transaction: on the writer, or on a reader when it only reads. Any isolation is as good
-    /// as SERIALIZABLE here.
-    async fn hold(
-        &self,
-        mode: TransactionMode,
-        waited: Duration,
-        deadline: Deadline,
-        borrower: &Arc<Borrower>,
-    ) -> Result<Open> {
-        let pool = if mode.read_only { &self.readers } else { &self.writer };
-        let loan = pool.acquire_after(waited, deadline, borrower).await?;
-        Open::begin(loan, mode.read_only, deadline).await
-    }
-
-    async fn state(
-        &self,
-        handle: UnitHandle,
-        deadline: Deadline,
-        borrower: Arc<Borrower>,
-    ) -> Result<UnitState> {
-        let (caller, key) = match handle {
-            UnitHandle::Key { caller, key } => (caller, key),
-            UnitHandle::Token(_) => {
-                let description = "SQLite gives no tokens";
-                let field = "transaction_token";
-                return Err(Error::field(ErrorKind::InvalidParameter, field, description));
+        let deadline = statement.deadline.within(Instant::now(), self.spec.statement_timeout);
+        if statement.read_only || !writes(&command(&statement.sql)) {
+            match self.attempt(Role::Reader, statement, deadline).await? {
+                Attempt::Running(running) => return Ok(Box::new(running)),
+                Attempt::Writes(refused) => statement = refused,
             }
-        };
-        let values = units::naming(&caller, &key);
-        let read = units::own_statement(&self.keys.read, values, deadline, borrower);
-        let mut stream = match self.start(Arc::new(read)).await {
-            Ok(stream) => stream,
-            Err(error) if error.reason() == UNDEFINED_TABLE => return Ok(UnitState::NotApplied),
-            Err(error) => return Err(error),
-        };
-        let mut sink = RowSink::new(usize::MAX);
-        while fill(&mut *stream, &mut sink).await? != Fill::Done {}
-        stream.finish().await?;
-        let claimed = sink.take().into_iter().next().map(units::claimed);
-        Ok(match claimed {
-            Some(claimed) if !claimed.expired => UnitState::Applied,
-            Some(_) | None => UnitState::NotApplied,
-        })
-    }
-
-    async fn write(&self, request: Request, caller: Caller<'_>) -> Result<Box<dyn RowStream>> {
-        match self.attempt(&self.writer, request, caller, true).await? {
+        }
+        match self.attempt(Role::Writer, statement, deadline).await? {
             Attempt::Running(running) => Ok(Box::new(running)),
             // The writer's own session refuses nothing as a write.
             Attempt::Writes(_) => Err(lost()),
@@ -167,33 +106,66 @@ impl Sqlite {
 
     async fn attempt(
         &self,
-        pool: &Pool<Opener>,
-        request: Request,
-        (deadline, borrower): Caller<'_>,
-        writes: bool,
+        role: Role,
+        statement: Arc<Statement>,
+        deadline: Deadline,
     ) -> Result<Attempt> {
-        let loan = pool.acquire(deadline, borrower).await?;
+        let borrower = Arc::clone(&statement.borrower);
+        let loan = self.connections(role).acquire(deadline, &borrower).await?;
+        let writes = role == Role::Writer;
         let (outlet, inlet) = pipe(deadline.instant());
-        submit(loan, Work::Run(request, outlet))?;
-        let mut call = Call::new(inlet, deadline, writes).of(borrower);
+        submit(loan, Work::Run(statement, outlet))?;
+        let mut call = Call::new(inlet, deadline).of(&borrower);
         Ok(match call.first().await? {
-            First::Columns(columns) => Attempt::Running(Running::Rows { columns, call }),
+            First::Rows(header) => Attempt::Running(Running::Rows { header, call }),
             First::End(end) => match end? {
                 Ran::Done(completion) => Attempt::Running(Running::Over { completion, writes }),
-                Ran::Writes(request) => Attempt::Writes(request),
+                Ran::Writes(statement) => Attempt::Writes(statement),
             },
         })
     }
+
+    /// Gives a connection a job and waits for its end.
+    async fn ask<T: Send + 'static>(
+        &self,
+        role: Role,
+        deadline: Deadline,
+        borrower: Arc<Borrower>,
+        work: impl FnOnce(Outlet<T>) -> Work + Send,
+    ) -> Result<T> {
+        let loan = self.connections(role).acquire(deadline, &borrower).await?;
+        let (outlet, inlet) = pipe(deadline.instant());
+        submit(loan, work(outlet))?;
+        Call::new(inlet, deadline).of(&borrower).end().await
+    }
+
+    fn connections(&self, role: Role) -> &Pool<Opener> {
+        match role {
+            Role::Reader => &self.readers,
+            Role::Writer => &self.writer,
+        }
+    }
+
+    async fn hold(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
+        let connections = self.connections(role(request.mode));
+        let loan =
+            connections.acquire_after(request.waited, request.deadline, &request.borrower).await?;
+        let limit = self.spec.statement_timeout;
+        let open = Open::begin(loan, request, limit, Arc::clone(&self.statements)).await?;
+        Ok(Box::new(open))
+    }
 }
 
-/// When a call must have ended, and for whom its connection is lent.
-type Caller<'a> = (Deadline, &'a Arc<Borrower>);
+/// Which connection a transaction is run on.
+fn role(mode: TransactionMode) -> Role {
+    if mode.read_only { Role::Reader } else { Role::Writer }
+}
 
-/// What a connection made of a request.
+/// What a connection made of a statement.
 enum Attempt {
     Running(Running),
     /// It is a write, and the connection was a reader.
-    Writes(Request),
+    Writes(Arc<Statement>),
 }
 
 impl Backend for Sqlite {
@@ -206,27 +178,15 @@ impl Backend for Sqlite {
     }
 
     fn execute_batch(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
-        Box::pin(async move {
-            let count = u64::try_from(batch.statements.len()).unwrap_or_default();
-            self.statements.fetch_add(count, Ordering::Relaxed);
-            let Batch { mode, deadline, ref borrower, .. } = *batch;
-            let open = self.hold(mode, Duration::ZERO, deadline, borrower).await?;
-            units::run(&batch, open, &self.keys).await
-        })
+        let count = u64::try_from(batch.statements.len()).unwrap_or_default();
+        self.statements.fetch_add(count, Ordering::Relaxed);
+        let (role, deadline) = (role(batch.mode), batch.deadline);
+        let borrower = Arc::clone(&batch.borrower);
+        Box::pin(self.ask(role, deadline, borrower, move |outlet| Work::Batch(batch, outlet)))
     }
 
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
-        Box::pin(async move {
-            let BeginRequest { mode, key, waited, deadline, borrower } = request;
-            let mut open = self.hold(mode, waited, deadline, &borrower).await?;
-            if let Some(key) = &key
-                && let Some(claimed) = units::claim(&mut open, &self.keys, key, deadline).await?
-            {
-                claimed.check(key)?;
-                return Err(applied_before());
-            }
-            Ok(Box::new(open) as Box<dyn Transaction>)
-        })
+        Box::pin(self.hold(request))
     }
 
     fn outcome(
@@ -235,29 +195,28 @@ impl Backend for Sqlite {
         deadline: Deadline,
         borrower: Arc<Borrower>,
     ) -> BoxFuture<'_, Result<UnitState>> {
-        Box::pin(self.state(handle, deadline, borrower))
-    }
-
-    fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
-            let sweep = Borrower::own("sweep");
-            let expire = units::own_statement(&self.keys.expire, Vec::new(), deadline, sweep);
-            match self.start(Arc::new(expire)).await {
-                Ok(stream) => Ok(stream.finish().await?.rows_affected),
-                Err(error) if error.reason() == UNDEFINED_TABLE => Ok(0),
-                Err(error) => Err(error),
+            match handle {
+                UnitHandle::Key { caller, key } => {
+                    let work = move |outlet| Work::State(caller, key, outlet);
+                    self.ask(Role::Reader, deadline, borrower, work).await
+                }
+                UnitHandle::Token(_) => {
+                    let (field, description) = ("transaction_token", "SQLite gives no tokens");
+                    Err(Error::field(ErrorKind::InvalidParameter, field, description))
+                }
             }
         })
     }
 
+    fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(self.ask(Role::Writer, deadline, Borrower::own("sweep"), Work::Expire))
+    }
+
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
-        Box::pin(async move {
-            let DescribeRequest { sql, include_plan, deadline, borrower, .. } = request;
-            let loan = self.readers.acquire(deadline, &borrower).await?;
-            let (outlet, inlet) = pipe(deadline.instant());
-            submit(loan, Work::Describe(sql, include_plan, outlet))?;
-            Call::new(inlet, deadline, false).of(&borrower).end().await
-        })
+        let DescribeRequest { sql, include_plan, deadline, borrower, .. } = request;
+        let work = move |outlet| Work::Describe(sql, include_plan, outlet);
+        Box::pin(self.ask(Role::Reader, deadline, borrower, work))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<()>> {
@@ -268,7 +227,7 @@ impl Backend for Sqlite {
             let handle = Handle::open(Arc::clone(&self.spec), Role::Reader).await?;
             let (outlet, inlet) = pipe(deadline.instant());
             handle.submit(Work::Probe(outlet))?;
-            Call::new(inlet, deadline, false).end().await
+            Call::new(inlet, deadline).end().await
         })
     }
 

@@ -53,16 +53,25 @@ pub(super) fn pipe<T>(deadline: Instant) -> (Outlet<T>, Inlet<T>) {
         cancelled: AtomicBool::new(false),
         room: Condvar::new(),
         state: Mutex::new(State {
-            columns: None,
+            header: None,
             rows: VecDeque::new(),
             bytes: 0,
             discard: false,
+            decided: false,
             end: None,
             reader: None,
             woken: None,
         }),
     });
-    (Outlet(Arc::clone(&shared)), Inlet(shared))
+    (Outlet(Arc::clone(&shared)), Inlet { shared, cancels: true })
+}
+
+/// What a statement says before its first row, if it returns rows.
+pub(super) struct Header {
+    /// The columns.
+    pub(super) columns: Vec<Column>,
+    /// Whether it only reads.
+    pub(super) reads: bool,
 }
 
 struct Shared<T> {
@@ -74,11 +83,13 @@ struct Shared<T> {
 }
 
 struct State<T> {
-    columns: Option<Vec<Column>>,
+    header: Option<Header>,
     rows: VecDeque<Row>,
     bytes: usize,
     /// Whether nobody wants the rows, only the end.
     discard: bool,
+    /// Whether the job has begun what cannot be undone.
+    decided: bool,
     end: Option<Result<T>>,
     reader: Option<Waker>,
     woken: Option<Instant>,
@@ -119,23 +130,27 @@ impl<T> Shared<T> {
 }
 
 /// A view of a pipe for SQLite's callbacks.
-pub(super) struct Watch<T>(Arc<Shared<T>>);
+pub(super) struct Watch<T> {
+    shared: Arc<Shared<T>>,
+    until: Instant,
+}
 
 impl<T> Watch<T> {
     /// Why the statement must stop, if it must. Called all through a statement, so it also lets rows
     /// out that a slow statement found a while ago.
     pub(super) fn check(&self) -> Option<Stop> {
         let now = Instant::now();
-        let reader = self.0.state.lock().due_reader(now);
+        let reader = self.shared.state.lock().due_reader(now);
         wake(reader);
-        self.0.stopped(now)
+        self.shared.stopped(now).or_else(|| (now >= self.until).then_some(Stop::Deadline))
     }
 
     /// Sleeps until `until`, the deadline or the cancellation; may return early.
     pub(super) fn pause(&self, until: Instant) {
-        let mut state = self.0.state.lock();
-        if !self.0.cancelled.load(Ordering::Acquire) {
-            self.0.room.wait_until(&mut state, until.min(self.0.deadline));
+        let mut state = self.shared.state.lock();
+        if !self.shared.cancelled.load(Ordering::Acquire) {
+            let until = until.min(self.until).min(self.shared.deadline);
+            self.shared.room.wait_until(&mut state, until);
         }
     }
 }
@@ -144,9 +159,14 @@ impl<T> Watch<T> {
 pub(super) struct Outlet<T>(Arc<Shared<T>>);
 
 impl<T> Outlet<T> {
-    /// A view for SQLite's callbacks.
-    pub(super) fn watch(&self) -> Watch<T> {
-        Watch(Arc::clone(&self.0))
+    /// A view for SQLite's callbacks, which also stop at `until`.
+    pub(super) fn watch(&self, until: Instant) -> Watch<T> {
+        Watch { shared: Arc::clone(&self.0), until }
+    }
+
+    /// When the job must have ended.
+    pub(super) fn deadline(&self) -> Instant {
+        self.0.deadline
     }
 
     /// Why the statement must stop, if it must.
@@ -154,10 +174,28 @@ impl<T> Outlet<T> {
         self.0.stopped(Instant::now())
     }
 
-    /// Says that the statement returns rows, and of which columns; before its first row.
-    pub(super) fn start(&self, columns: Vec<Column>) {
+    /// Says that what follows cannot be undone, such as a COMMIT.
+    ///
+    /// From here on the job goes on whatever the call does; before, a call that gives up knows that
+    /// nothing will be applied. The two decide under one lock.
+    ///
+    /// # Errors
+    /// When the call was cancelled or its deadline passed.
+    pub(super) fn decide(&self) -> Result<(), Stop> {
         let mut state = self.0.state.lock();
-        state.columns = Some(columns);
+        match self.0.stopped(Instant::now()) {
+            Some(stop) => Err(stop),
+            None => {
+                state.decided = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Says that the statement returns rows, and of which columns; before its first row.
+    pub(super) fn start(&self, header: Header) {
+        let mut state = self.0.state.lock();
+        state.header = Some(header);
         let reader = state.reader.take();
         drop(state);
         wake(reader);
@@ -217,22 +255,41 @@ pub(super) fn lost() -> Error {
 }
 
 /// The call's end. Dropping it cancels the statement.
-pub(super) struct Inlet<T>(Arc<Shared<T>>);
+pub(super) struct Inlet<T> {
+    shared: Arc<Shared<T>>,
+    cancels: bool,
+}
 
 /// The first thing a pipe says.
 pub(super) enum First<T> {
-    /// The statement returns rows of these columns.
-    Columns(Vec<Column>),
+    /// The statement returns rows.
+    Rows(Header),
     /// It has ended.
     End(Result<T>),
 }
 
 impl<T> Inlet<T> {
+    /// Lets the job run on when this is dropped: only its deadline ends it.
+    pub(super) fn let_finish(mut self) -> Self {
+        self.cancels = false;
+        self
+    }
+
+    /// Stops waiting: cancels the job, unless it has decided; says whether it has.
+    pub(super) fn give_up(&self) -> bool {
+        let state = self.shared.state.lock();
+        if !state.decided {
+            self.shared.cancelled.store(true, Ordering::Release);
+            self.shared.room.notify_one();
+        }
+        state.decided
+    }
+
     /// What the statement says first.
     pub(super) fn poll_first(&self, cx: &mut Context<'_>) -> Poll<First<T>> {
-        let mut state = self.0.state.lock();
-        if let Some(columns) = state.columns.take() {
-            return Poll::Ready(First::Columns(columns));
+        let mut state = self.shared.state.lock();
+        if let Some(header) = state.header.take() {
+            return Poll::Ready(First::Rows(header));
         }
         if let Some(end) = state.end.take() {
             return Poll::Ready(First::End(end));
@@ -243,7 +300,7 @@ impl<T> Inlet<T> {
 
     /// Moves rows at hand into the sink, as [`crate::backend::RowStream::poll_rows`] says.
     pub(super) fn poll_rows(&self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
-        let mut state = self.0.state.lock();
+        let mut state = self.shared.state.lock();
         if let Some(end) = state.end.take_if(|end| end.is_err()) {
             return Poll::Ready(end.map(|_ended| Fill::Done));
         }
@@ -254,7 +311,7 @@ impl<T> Inlet<T> {
             sink.push(row);
         }
         if state.bytes <= CHUNK {
-            self.0.room.notify_one();
+            self.shared.room.notify_one();
         }
         if state.rows.is_empty() && state.end.is_some() {
             return Poll::Ready(Ok(Fill::Done));
@@ -268,7 +325,7 @@ impl<T> Inlet<T> {
 
     /// The end; rows that wait or come are thrown away.
     pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        let mut state = self.0.state.lock();
+        let mut state = self.shared.state.lock();
         if let Some(end) = state.end.take() {
             return Poll::Ready(end);
         }
@@ -276,26 +333,18 @@ impl<T> Inlet<T> {
             state.discard = true;
             state.rows = VecDeque::new();
             state.bytes = 0;
-            self.0.room.notify_one();
+            self.shared.room.notify_one();
         }
         state.reader = Some(cx.waker().clone());
         Poll::Pending
     }
 }
 
-impl<T> Inlet<T> {
-    /// Stops the statement; how it ended is still told.
-    pub(super) fn cancel(&self) {
-        let state = self.0.state.lock();
-        self.0.cancelled.store(true, Ordering::Release);
-        self.0.room.notify_one();
-        drop(state);
-    }
-}
-
 impl<T> Drop for Inlet<T> {
     fn drop(&mut self) {
-        self.cancel();
+        if self.cancels {
+            self.give_up();
+        }
     }
 }
 
@@ -329,7 +378,7 @@ mod tests {
             let mut sink = RowSink::new(CHUNK);
             let polled = inlet.poll_rows(&mut cx, &mut sink);
             received += sink.len();
-            most = most.max(inlet.0.state.lock().bytes);
+            most = most.max(inlet.shared.state.lock().bytes);
             if let Poll::Ready(Ok(Fill::Done)) = polled {
                 break;
             }
@@ -380,6 +429,25 @@ mod tests {
             std::thread::yield_now();
         }
         writer.join().expect("no panic");
+    }
+
+    #[test]
+    fn a_job_is_either_given_up_or_decided() {
+        let (outlet, inlet) = pipe::<()>(soon());
+        assert!(!inlet.give_up());
+        assert_eq!(outlet.decide(), Err(Stop::Cancelled));
+
+        let (outlet, inlet) = pipe::<()>(soon());
+        assert_eq!(outlet.decide(), Ok(()));
+        assert!(inlet.give_up());
+        assert_eq!(outlet.stopped(), None, "it goes on");
+
+        let (outlet, inlet) = pipe::<()>(soon());
+        drop(inlet.let_finish());
+        assert_eq!(outlet.decide(), Ok(()));
+
+        let (outlet, _inlet) = pipe::<()>(Instant::now());
+        assert_eq!(outlet.decide(), Err(Stop::Deadline));
     }
 
     #[test]

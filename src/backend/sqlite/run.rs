@@ -1,112 +1,123 @@
 //! Running a statement on a connection's own thread.
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Row as SqliteRow, Statement};
+use std::sync::Arc;
 
-use super::command::counts_changes;
+use rusqlite::types::ValueRef;
+use rusqlite::{Row as SqliteRow, Statement as SqliteStatement};
+
+use super::command::{command, counts_changes};
 use super::error::{Step, too_large};
 use super::guard::Phase;
 use super::parameters;
-use super::pipe::Outlet;
-use super::session::{Role, Session};
+use super::pipe::{Header, Outlet};
+use super::session::{Compiled, Role, Session};
 use super::types::{Reading, column};
-use crate::backend::Completion;
+use crate::backend::{Completion, Statement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Column, Row, Value};
 
-/// A statement on its way to a connection.
-#[derive(Debug)]
-pub(super) struct Request {
-    /// The text.
-    pub(super) sql: String,
-    /// Its command, as [`command`](super::command::command) finds it.
-    pub(super) command: String,
-    /// The values of `$1`, `$2` ….
-    pub(super) parameters: Vec<Value>,
-    /// Whether writes must be refused.
-    pub(super) read_only: bool,
-}
-
-/// What became of a request.
+/// What became of a statement that was sent to a connection.
 #[derive(Debug)]
 pub(super) enum Ran {
     /// It has run.
     Done(Completion),
     /// It writes, and this connection only reads: nothing has run.
-    Writes(Request),
+    Writes(Arc<Statement>),
+}
+
+/// Where a statement's rows go.
+pub(super) trait Rows {
+    /// Takes what is known before the first row. Not called for a statement that returns none.
+    fn start(&mut self, header: Header);
+
+    /// Takes a row.
+    ///
+    /// # Errors
+    /// Why no more are wanted.
+    fn push(&mut self, row: Row) -> Result<()>;
+}
+
+impl<T> Rows for &Outlet<T> {
+    fn start(&mut self, header: Header) {
+        Outlet::start(self, header);
+    }
+
+    fn push(&mut self, row: Row) -> Result<()> {
+        Ok(Outlet::push(self, row)?)
+    }
+}
+
+/// A statement that is ready to run.
+pub(super) struct Ready<'session> {
+    statement: Compiled<'session>,
+    sql: &'session str,
+    command: String,
+    /// Whether it only reads.
+    reads: bool,
 }
 
 impl Session {
-    /// Runs a statement; its rows go into the outlet.
+    /// Runs a statement outside a transaction; its rows go into the outlet.
     ///
     /// # Errors
     /// Why it failed; nothing of it was applied, unless the error says otherwise.
-    pub(super) fn run(&self, request: Request, outlet: &Outlet<Ran>) -> Result<Ran> {
-        let mut statement = self.prepare(&request.sql)?;
-        let reads = statement.readonly() || statement.is_explain() != 0;
-        if !reads && request.read_only {
-            return Err(read_only());
+    pub(super) fn run(&self, sent: Arc<Statement>, outlet: &Outlet<Ran>) -> Result<Ran> {
+        let mut ready = self.ready(&sent.sql, sent.read_only)?;
+        if !ready.reads && self.role == Role::Reader {
+            drop(ready);
+            return Ok(Ran::Writes(sent));
         }
-        if !reads && self.role == Role::Reader {
-            drop(statement);
-            return Ok(Ran::Writes(request));
+        ready.bind(&sent.parameters)?;
+        // VACUUM is the one write that must not be in a transaction. It changes no data.
+        if ready.reads || ready.command == "VACUUM" {
+            return self.step(&mut ready, &mut &*outlet).map(Ran::Done);
         }
-        parameters::bind(&mut statement, &request.parameters)?;
-        let Request { sql, command: mut name, .. } = request;
-        if name.is_empty() {
-            return Ok(Ran::Done(Completion::default()));
-        }
-        self.guard.enter(Phase::Run);
-        let mut rows_affected = 0;
-        if reads {
-            self.rows(&mut statement, &sql, Step::Read, outlet)?;
-            // A common table expression may be called `replace`.
-            if name == "INSERT" {
-                "SELECT".clone_into(&mut name);
-            }
-        } else {
-            self.write(&mut statement, &sql, &name, outlet)?;
-            if counts_changes(&name) {
-                rows_affected = self.connection.changes();
-            }
-        }
-        Ok(Ran::Done(Completion { rows_affected, command: name }))
+        // Not in autocommit, for two reasons. A statement with RETURNING that is given up half-way
+        // would *commit*: SQLite makes all changes before the first row. And a statement that
+        // committed by itself may be reported as interrupted (see `arm`); an explicit COMMIT, which
+        // nothing interrupts, tells the truth.
+        self.begin()?;
+        let completion = self.step(&mut ready, &mut &*outlet)?;
+        drop(ready);
+        self.commit(outlet)?;
+        Ok(Ran::Done(completion))
     }
 
-    /// Runs a write in a transaction of its own.
+    /// Compiles a statement; `read_only`: it must not write.
     ///
-    /// Not in autocommit, for two reasons. A statement with RETURNING that is given up half-way would
-    /// *commit*: SQLite makes all changes before the first row. And a statement that committed by
-    /// itself may be reported as interrupted (see [`Session::arm`]); an explicit COMMIT, which nothing
-    /// interrupts, tells the truth.
-    fn write(
-        &self,
-        statement: &mut Statement<'_>,
-        sql: &str,
-        name: &str,
-        outlet: &Outlet<Ran>,
-    ) -> Result<()> {
-        // The one statement that must not be in a transaction. It changes no data. In a transaction
-        // that is open already the statement is one of several.
-        if name == "VACUUM" || !self.connection.is_autocommit() {
-            return self.rows(statement, sql, Step::Write, outlet);
+    /// # Errors
+    /// When SQLite does not accept it, or it may not run here.
+    pub(super) fn ready<'s>(&'s self, sql: &'s str, read_only: bool) -> Result<Ready<'s>> {
+        let statement = self.prepare(sql)?;
+        let reads = statement.readonly() || statement.is_explain() != 0;
+        if !reads && read_only {
+            let message = "the statement writes, and the call asked for READ_ONLY";
+            return Err(Error::new(ErrorKind::ReadOnly, message));
         }
-        self.control("BEGIN IMMEDIATE")?;
-        self.rows(statement, sql, Step::Write, outlet)?;
-        if let Some(stop) = outlet.stopped() {
-            return Err(stop.into());
-        }
-        self.control("COMMIT")
+        Ok(Ready { statement, sql, command: command(sql), reads })
     }
 
     /// Steps a statement to its end.
-    fn rows(
-        &self,
-        statement: &mut Statement<'_>,
-        sql: &str,
-        step: Step,
-        outlet: &Outlet<Ran>,
-    ) -> Result<()> {
+    ///
+    /// # Errors
+    /// How it failed.
+    pub(super) fn step(&self, ready: &mut Ready<'_>, rows: &mut dyn Rows) -> Result<Completion> {
+        if ready.command.is_empty() {
+            return Ok(Completion::default());
+        }
+        self.guard.enter(Phase::Run);
+        self.rows(ready, rows)?;
+        let counts = !ready.reads && counts_changes(&ready.command);
+        let rows_affected = if counts { self.connection.changes() } else { 0 };
+        // A common table expression may be called `replace`.
+        let misnamed = ready.reads && ready.command == "INSERT";
+        let command = if misnamed { "SELECT".to_owned() } else { ready.command.clone() };
+        Ok(Completion { rows_affected, command })
+    }
+
+    fn rows(&self, ready: &mut Ready<'_>, sink: &mut dyn Rows) -> Result<()> {
+        let Ready { statement, sql, reads, .. } = ready;
+        let (reads, step) = (*reads, if *reads { Step::Read } else { Step::Write });
         let mut readings: Option<Vec<Reading>> = None;
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next().map_err(|error| self.failed(error, sql, step))? {
@@ -116,15 +127,15 @@ impl Session {
                 none => {
                     let columns = columns(row.as_ref(), Some(row));
                     let found = columns.iter().map(|column| Reading::of(column.r#type())).collect();
-                    outlet.start(columns);
+                    sink.start(Header { columns, reads });
                     none.insert(found)
                 }
             };
-            outlet.push(self.row(row, readings)?)?;
+            sink.push(self.row(row, readings)?)?;
         }
         drop(rows);
         if readings.is_none() && statement.column_count() > 0 {
-            outlet.start(columns(statement, None));
+            sink.start(Header { columns: columns(statement, None), reads });
         }
         Ok(())
     }
@@ -141,13 +152,18 @@ impl Session {
     }
 }
 
-/// The error of a write where READ_ONLY was asked.
-fn read_only() -> Error {
-    Error::new(ErrorKind::ReadOnly, "the statement writes, and the call asked for READ_ONLY")
+impl Ready<'_> {
+    /// Binds the values of `$1`, `$2` ….
+    ///
+    /// # Errors
+    /// When they are too few or too many, or SQLite has no form for one.
+    pub(super) fn bind(&mut self, values: &[Value]) -> Result<()> {
+        parameters::bind(&mut self.statement, values)
+    }
 }
 
 /// The columns of a statement; `row` is its first row, if there is one.
-pub(super) fn columns(statement: &Statement<'_>, row: Option<&SqliteRow<'_>>) -> Vec<Column> {
+pub(super) fn columns(statement: &SqliteStatement<'_>, row: Option<&SqliteRow<'_>>) -> Vec<Column> {
     let described = statement.columns().enumerate();
     described
         .map(|(index, described)| {

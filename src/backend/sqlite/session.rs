@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use fallible_iterator::FallibleIterator;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
-use rusqlite::{Batch, CachedStatement, Connection, OpenFlags, Statement};
+use rusqlite::{Batch, CachedStatement, Connection, OpenFlags, Statement, ffi};
 
 use super::error::{Origin, Step, several_statements, translate};
 use super::guard::{Guard, Phase};
+use super::keys::KeyTable;
 use super::pipe::Outlet;
 use crate::config::ErrorDetails;
 use crate::error::{Error, ErrorKind, Result};
@@ -32,6 +33,8 @@ const LOCK_PAUSES: [Duration; 5] = [
 
 /// The longest text whose compiled statement is kept: memory is bounded by the number kept.
 const LONGEST_KEPT: usize = 16 * 1024;
+
+const COMMIT: &str = "COMMIT";
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +58,14 @@ pub(super) struct Spec {
     pub(super) statement_cache: usize,
     /// The longest wait for a lock of another process.
     pub(super) lock_timeout: Duration,
+    /// The longest time that a statement may take.
+    pub(super) statement_timeout: Duration,
     /// The longest time that opening may take.
     pub(super) connect_timeout: Duration,
     /// What errors may quote.
     pub(super) details: ErrorDetails,
+    /// Where idempotency keys are kept.
+    pub(super) keys: KeyTable,
 }
 
 /// An open connection.
@@ -84,8 +91,8 @@ impl Session {
         Ok(Self { connection, guard, spec, role })
     }
 
-    /// Makes SQLite look at the call's deadline and cancellation, while it works and while it waits
-    /// for a lock.
+    /// Makes SQLite look at the call's deadline and cancellation and at `until`, while it works and
+    /// while it waits for a lock.
     ///
     /// Each job brings its own callbacks, so a late cancellation cannot reach the next one. They are
     /// silent in [`Phase::Own`]: SQLite asks once more *after* a COMMIT has committed, and would then
@@ -93,10 +100,14 @@ impl Session {
     ///
     /// # Errors
     /// When SQLite is out of memory.
-    pub(super) fn arm<T: Send + 'static>(&mut self, outlet: &Outlet<T>) -> Result<()> {
-        let (watch, guard) = (outlet.watch(), self.guard.clone());
+    pub(super) fn arm<T: Send + 'static>(
+        &mut self,
+        outlet: &Outlet<T>,
+        until: Instant,
+    ) -> Result<()> {
+        let (watch, guard) = (outlet.watch(until), self.guard.clone());
         let progress = move || guard.phase() != Phase::Own && watch.check().is_some();
-        let watch = outlet.watch();
+        let watch = outlet.watch(until);
         let patience = self.spec.lock_timeout;
         let mut give_up = Instant::now();
         let busy = move |tries: i32| {
@@ -148,26 +159,49 @@ impl Session {
         matches!(batch.next(), Ok(Some(_))) && !matches!(batch.next(), Ok(None))
     }
 
-    /// Runs a statement of this server's own, such as COMMIT.
+    /// Runs a statement of this server's own, such as BEGIN; it returns no rows.
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub(super) fn control(&self, sql: &'static str) -> Result<()> {
+    pub(super) fn control(&self, sql: &str) -> Result<()> {
+        self.own(sql).map_err(|error| self.failed(error, sql, Step::Write))
+    }
+
+    /// Commits the open transaction. Nothing interrupts that.
+    ///
+    /// # Errors
+    /// Why it is not committed; of a file that cannot be written it is not known.
+    pub(super) fn commit_now(&self) -> Result<()> {
+        self.own(COMMIT).map_err(|error| self.failed(error, COMMIT, Step::Commit))
+    }
+
+    /// Sees whether the open transaction could be committed; then it is rolled back.
+    ///
+    /// Only a COMMIT checks deferred constraints. So this is one, with a hook behind these checks that
+    /// turns it into a ROLLBACK.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub(super) fn rehearse_commit(&mut self) -> Result<()> {
+        let hooked = self.connection.commit_hook(Some(|| true));
+        let ended = hooked.and_then(|()| self.own(COMMIT));
+        let unhooked = self.connection.commit_hook(None::<fn() -> bool>);
+        let rolled_back = |error: &rusqlite::Error| {
+            error
+                .sqlite_error()
+                .is_some_and(|error| error.extended_code == ffi::SQLITE_CONSTRAINT_COMMITHOOK)
+        };
+        match ended.and(unhooked) {
+            Err(error) if !rolled_back(&error) => Err(self.failed(error, COMMIT, Step::Write)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn own(&self, sql: &str) -> rusqlite::Result<()> {
         self.guard.enter(Phase::Own);
         let ran = self.connection.prepare_cached(sql).and_then(|mut own| own.raw_execute());
         self.guard.enter(Phase::Run);
-        ran.map(drop).map_err(|error| self.failed(error, sql, Step::Write))
-    }
-
-    /// Runs a statement of this server's own that is not always the same.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub(super) fn own(&self, sql: &str) -> Result<()> {
-        self.guard.enter(Phase::Own);
-        let ran = self.connection.execute_batch(sql);
-        self.guard.enter(Phase::Run);
-        ran.map_err(|error| self.failed(error, sql, Step::Write))
+        ran.map(drop)
     }
 
     /// An error of SQLite's, in this server's words.

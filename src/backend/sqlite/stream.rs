@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::pipe::{First, Inlet, Stop, lost};
+use super::pipe::{First, Header, Inlet, Stop, lost};
 use super::run::Ran;
 use crate::backend::{Completion, Fill, RowSink, RowStream};
 use crate::deadline::Deadline;
@@ -28,15 +28,13 @@ pub(super) struct Call<T> {
     overdue: Pin<Box<Sleep>>,
     /// Ready when an operator ends the call; `None`: nobody does, or it was told already.
     terminated: Option<BoxFuture<'static, ()>>,
-    /// Whether the thread may have written by the time that it is overdue.
-    writes: bool,
 }
 
 impl<T> Call<T> {
-    /// Waits at the end of a pipe whose job may write or not.
-    pub(super) fn new(inlet: Inlet<T>, deadline: Deadline, writes: bool) -> Self {
+    /// Waits at the end of a pipe.
+    pub(super) fn new(inlet: Inlet<T>, deadline: Deadline) -> Self {
         let overdue = tokio::time::sleep_until((deadline.instant() + GRACE).into());
-        Self { inlet, overdue: Box::pin(overdue), terminated: None, writes }
+        Self { inlet, overdue: Box::pin(overdue), terminated: None }
     }
 
     /// Stops when an operator ends the call.
@@ -49,7 +47,7 @@ impl<T> Call<T> {
     /// The first thing that the job says.
     ///
     /// # Errors
-    /// When it is overdue.
+    /// That it is overdue.
     pub(super) async fn first(&mut self) -> Result<First<T>> {
         poll_fn(|cx| match self.inlet.poll_first(cx) {
             Poll::Ready(first) => Poll::Ready(Ok(first)),
@@ -74,11 +72,11 @@ impl<T> Call<T> {
         let mut told = self.terminated.as_mut().map(|told| told.as_mut().poll(cx));
         if told.take().is_some_and(|told| told.is_ready()) {
             self.terminated = None;
-            self.inlet.cancel();
+            self.inlet.give_up();
         }
         self.overdue.as_mut().poll(cx).map(|()| {
-            if self.writes {
-                let message = "the deadline passed and the write has not answered";
+            if self.inlet.give_up() {
+                let message = "the deadline passed and the commit has not answered";
                 Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
             } else {
                 Stop::Deadline.into()
@@ -91,8 +89,8 @@ impl<T> Call<T> {
 pub(super) enum Running {
     /// It returns rows, or did.
     Rows {
-        /// Of these columns.
-        columns: Vec<Column>,
+        /// Of which kind.
+        header: Header,
         /// Where they come from.
         call: Call<Ran>,
     },
@@ -108,7 +106,7 @@ pub(super) enum Running {
 impl RowStream for Running {
     fn columns(&self) -> Option<&[Column]> {
         match self {
-            Self::Rows { columns, .. } => Some(columns),
+            Self::Rows { header, .. } => Some(&header.columns),
             Self::Over { .. } => None,
         }
     }
@@ -146,7 +144,7 @@ impl RowStream for Running {
             match *self {
                 Self::Over { writes: true, .. } => Outcome::Applied,
                 Self::Over { writes: false, .. } => Outcome::NotApplied,
-                Self::Rows { call, .. } if !call.writes => Outcome::NotApplied,
+                Self::Rows { header, .. } if header.reads => Outcome::NotApplied,
                 Self::Rows { mut call, .. } => match call.end().await {
                     Ok(_ran) => Outcome::Applied,
                     Err(error) => error.outcome(),

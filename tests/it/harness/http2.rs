@@ -57,6 +57,7 @@ impl Raw {
     /// Connects and says what it speaks.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let mut stream = TcpStream::connect(address).await.expect("it accepts");
+        stream.set_nodelay(true).expect("it is open");
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("it is open");
         let mut raw = Self(stream);
         raw.send(SETTINGS, 0, 0, &[]).await;

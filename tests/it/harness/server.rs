@@ -133,6 +133,21 @@ impl Server {
         assert!(status.expect("kill runs").success(), "the server has ended");
     }
 
+    /// Stops it, with all its threads.
+    pub(crate) fn stop(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let stops = |task: std::io::Result<fs::DirEntry>| {
+            let stat = fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+            Some(stat.rsplit_once(')')?.1.trim_start().starts_with('T'))
+        };
+        eventually("every thread stops", START, || {
+            // Without /proc nobody can tell.
+            let Ok(mut tasks) = fs::read_dir(&tasks) else { return Some(()) };
+            tasks.all(|task| stops(task).unwrap_or(true)).then_some(())
+        });
+    }
+
     /// How it ended; fails the test when it has not within the time.
     pub(crate) fn wait_for_exit(&mut self, within: Duration) -> ExitStatus {
         eventually("the server ends", within, || self.child.try_wait().expect("it is our child"))

@@ -132,7 +132,7 @@ async fn a_write_that_is_told_to_have_failed_is_not_there() {
     let fixture = fixture();
     fixture.run("CREATE TABLE t (call INTEGER)").await;
     let mut acknowledged = Vec::new();
-    let mut failed = 0;
+    let (mut failed, mut unknown) = (0, Vec::new());
     for call in 0..400_u32 {
         let sql = format!("INSERT INTO t SELECT $1 FROM ({ENDLESS} LIMIT 3000)");
         let deadline = after(Duration::from_micros(u64::from(call * 37 % 4000)));
@@ -140,6 +140,10 @@ async fn a_write_that_is_told_to_have_failed_is_not_there() {
         match fixture.execute(Statement { deadline, ..statement(&sql, sent) }).await {
             Ok(_) => acknowledged.push(i64::from(call)),
             Err(error) if error.outcome() == Outcome::NotApplied => failed += 1,
+            // On a busy machine: it may be there or not.
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
+                unknown.push(i64::from(call))
+            }
             Err(error) => panic!("{error}"),
         }
     }
@@ -149,6 +153,7 @@ async fn a_write_that_is_told_to_have_failed_is_not_there() {
         let rows = statement.query_map([], |row| row.get(0)).expect("rows");
         rows.collect::<Result<_, _>>().expect("numbers")
     };
+    let stored: Vec<i64> = stored.into_iter().filter(|call| !unknown.contains(call)).collect();
     assert_eq!(stored, acknowledged);
     assert!(failed > 0 && !stored.is_empty(), "{failed} failed");
 }
@@ -161,7 +166,7 @@ async fn a_commit_is_never_reported_as_interrupted() {
     let spec = Arc::clone(&fixture.database.spec);
     let mut session = super::super::session::Session::open(spec, Role::Writer).expect("it opens");
     let (outlet, _inlet) = pipe::<()>(Instant::now());
-    session.arm(&outlet).expect("armed");
+    session.arm(&outlet, after(Duration::from_secs(60)).instant()).expect("armed");
     session.control("CREATE TABLE t (n)").expect("created");
     session.control("PRAGMA synchronous = OFF").expect("only to save time");
     for n in 0..1500 {
