@@ -19,6 +19,7 @@
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
 //! | `front_door` | deadlines, limits on connections, descriptors that run out |
 //! | `shutdown` | the end of a server, with calls that must not fail and clients who do not go |
+//! | `pool` | what operators do to a pool, seen in PostgreSQL |
 //! | `logs` | the log, and what must not be in it |
 //! | `stream` | a million rows, and how much memory they take |
 //! | `unread` | streams that nobody reads: what they cost, and that they end |
@@ -54,6 +55,8 @@ mod idempotency_cli;
 mod logs;
 #[cfg(test)]
 mod outage;
+#[cfg(test)]
+mod pool;
 #[cfg(test)]
 mod procedures;
 mod readme;
