@@ -152,6 +152,13 @@ async fn connections_leave_a_primary_that_is_demoted_but_up() {
     assert_eq!(both.keys().find(|id| then.contains_key(id)), None, "applied twice");
     both.extend(then);
     seen.must_agree_with(&both);
+    // Idle: the probe finds it.
+    set_read_only(&one, false);
+    set_read_only(&other, true);
+    let left = all_left(&other);
+    eprintln!("idle, all had left after {left:?}");
+    assert!(left <= LEFT, "the last connection left after {left:?}");
+    writes_go_on(&client, "a write on the first again").await;
     let log = server.log();
     assert!(log.contains("has changed its role") && log.contains("connected to another"), "{log}");
 }
