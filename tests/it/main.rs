@@ -13,6 +13,7 @@
 //! | `batch` | commits whose answer is lost, keys, callers who want the same row |
 //! | `cancel` | statements that are stopped: by a deadline, by a caller who goes, past a frozen database |
 //! | `transact` | how interactive transactions end by themselves, and how much they hold |
+//! | `self_ended` | transactions that SQLite ends by itself, and what comes after |
 //! | `chaos` | a database under faults, and whether callers are told the truth |
 //! | `conformance` | statements that each way of the API answers alike |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
@@ -58,6 +59,7 @@ mod outage;
 mod procedures;
 mod readme;
 #[cfg(test)]
+mod self_ended;
 mod session;
 #[cfg(test)]
 mod shutdown;
