@@ -44,6 +44,7 @@ mod conformance;
 mod connect;
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
 mod failover;
 #[cfg(test)]
 mod front_door;
