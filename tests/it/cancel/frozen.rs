@@ -53,10 +53,13 @@ async fn freeze(service: &Service, sql: &str) -> (Failure, Duration, Frozen) {
     let limit = Duration::from_millis(700);
     let client = service.client.clone();
     let call = within(sql, limit);
-    let (stutter, start) = (Stutter::watch(), Instant::now());
-    let call = tokio::spawn(async move { client.run(call).await });
     let find = "select pid from pg_stat_activity where query like '%/* own */' \
                 and pid <> pg_backend_pid() and state = 'active'";
+    eventually("the one before it has ended", PATIENCE, || {
+        service.postgres().psql(find).is_empty().then_some(())
+    });
+    let (stutter, start) = (Stutter::watch(), Instant::now());
+    let call = tokio::spawn(async move { client.run(call).await });
     let pid = eventually("it runs", PATIENCE, || {
         Some(service.postgres().psql(find)).filter(|pid| !pid.is_empty() && !pid.contains('\n'))
     });
