@@ -15,6 +15,7 @@
 //! | `transact` | how interactive transactions end by themselves, and how much they hold |
 //! | `chaos` | a database under faults, and whether callers are told the truth |
 //! | `conformance` | statements that each way of the API answers alike |
+//! | `embedded` | what only the embedded SQLite does: transactions that it ends, the files it leaves |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
 //! | `front_door` | deadlines, limits on connections, descriptors that run out |
 //! | `shutdown` | the end of a server, with calls that must not fail and clients who do not go |
@@ -42,6 +43,8 @@ mod conformance;
 mod connect;
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod embedded;
 mod failover;
 #[cfg(test)]
 mod front_door;
