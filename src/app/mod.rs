@@ -29,6 +29,8 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::grpc::Service;
 use crate::ops;
+pub use shutdown::signalled;
+
 use shutdown::Cause;
 use workers::Workers;
 

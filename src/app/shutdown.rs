@@ -60,6 +60,11 @@ impl Signals {
     }
 }
 
+/// Returns at SIGTERM or SIGINT; never when the system gives no signals.
+pub async fn signalled() {
+    Signals::listen().next().await;
+}
+
 /// Returns when the server shall stop, with what hears the next signal.
 pub(super) async fn wait(mut stopping: watch::Receiver<Option<Cause>>) -> Signals {
     let cause = stopping.wait_for(Option::is_some).await.map_or(Some(Cause::Asked), |cause| *cause);

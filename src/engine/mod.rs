@@ -15,7 +15,7 @@ mod transaction;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -61,6 +61,16 @@ pub struct Database {
     max_batch: usize,
     key_retention: Duration,
     available: AtomicBool,
+    transactions_run: AtomicU64,
+}
+
+/// What a database's calls have come to since the start, beyond what its pool counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Interactive transactions that were begun, and batches.
+    pub transactions: u64,
+    /// Attempts that were made again after a failure.
+    pub retries: u64,
 }
 
 impl Engine {
@@ -176,6 +186,7 @@ impl Database {
             key_retention: config.idempotency.retention,
             transaction: config.transaction,
             available: AtomicBool::new(false),
+            transactions_run: AtomicU64::default(),
         }
     }
 
@@ -213,6 +224,17 @@ impl Database {
     #[must_use]
     pub fn key_retention(&self) -> Duration {
         self.key_retention
+    }
+
+    /// What its calls have come to.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let transactions = self.transactions_run.load(Relaxed);
+        Counts { transactions, retries: self.retries.made() }
+    }
+
+    fn count_transaction(&self) {
+        self.transactions_run.fetch_add(1, Relaxed);
     }
 
     /// Whether the last probe reached it.

@@ -8,7 +8,7 @@ mod budget;
 mod knocking;
 mod verdict;
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 pub use knocking::{Knocking, Pause};
@@ -62,6 +62,7 @@ pub struct Retries {
     budget: Budget,
     /// Attempts in a row, of all calls, that found the database away.
     away: AtomicU32,
+    made: AtomicU64,
 }
 
 impl Retries {
@@ -79,6 +80,7 @@ impl Retries {
             doubt: Backoff { max: outage.max.min(LONGEST_DOUBT), ..outage },
             budget: Budget::new(settings.budget),
             away: AtomicU32::new(0),
+            made: AtomicU64::new(0),
         }
     }
 
@@ -96,6 +98,12 @@ impl Retries {
             stale: false,
             pauses: Pauses::default(),
         }
+    }
+
+    /// How many retries were made since the start.
+    #[must_use]
+    pub fn made(&self) -> u64 {
+        self.made.load(Relaxed)
     }
 
     /// Says what a probe of the database found.
@@ -179,6 +187,7 @@ impl Attempts<'_> {
         }
         if verdict != Verdict::KeyTaken {
             self.made += 1;
+            self.retries.made.fetch_add(1, Relaxed);
         }
         Some(pause)
     }
