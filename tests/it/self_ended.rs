@@ -5,9 +5,7 @@
 use rowgate::value::proto::Value;
 use rowgate::value::proto::transact_request::Command;
 use rowgate::value::proto::transact_response::Reply;
-use rowgate::value::proto::{
-    Commit, ExecuteBatchRequest, QueryOptions, RollbackTo, TransactQuery,
-};
+use rowgate::value::proto::{Commit, ExecuteBatchRequest, QueryOptions, RollbackTo, TransactQuery};
 use tonic::Code;
 
 use crate::harness::client::Failure;
