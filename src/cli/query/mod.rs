@@ -57,7 +57,10 @@ Exit status: 0 when all succeeded, else 1; a result after which it is 1 is incom
 pub(super) struct Args {
     /// The statement; read from standard input when left out
     sql: Option<String>,
-    /// The value of `$1`; repeat it for `$2` … Sent as text: see `cast` in SQLite's expressions
+    /// The value of `$1`, as text; repeat it for `$2` …
+    ///
+    /// SQLite takes it for a number where it meets a column of numbers; elsewhere write
+    /// `cast($1 as integer)`.
     #[arg(short, long = "parameter", value_name = "VALUE", allow_hyphen_values = true)]
     parameters: Vec<String>,
     /// How to print the result
