@@ -15,6 +15,7 @@ mod hold;
 mod keys;
 mod parameters;
 mod pipe;
+mod presence;
 mod run;
 mod session;
 mod stream;
@@ -36,6 +37,7 @@ use self::command::{command, writes};
 use self::connection::{Handle, Opener, Work, submit};
 use self::keys::KeyTable;
 use self::pipe::{First, Outlet, lost, pipe};
+use self::presence::Presence;
 use self::run::Ran;
 use self::session::{Role, Spec};
 use self::stream::{Call, Running};
@@ -72,6 +74,7 @@ impl Sqlite {
             details: config.error_details,
             statement_timeout: config.statement_timeout,
             keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
+            presence: Presence::default(),
         });
         let opener = |role| Opener { spec: Arc::clone(&spec), role };
         let single = PoolSettings {
@@ -251,5 +254,9 @@ impl Backend for Sqlite {
     fn close(&self) {
         self.readers.close();
         self.writer.close();
+    }
+
+    fn closed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.spec.presence.none())
     }
 }

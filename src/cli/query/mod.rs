@@ -57,7 +57,7 @@ Exit status: 0 when all succeeded, else 1; a result after which it is 1 is incom
 pub(super) struct Args {
     /// The statement; read from standard input when left out
     sql: Option<String>,
-    /// The value of `$1`; repeat it for `$2` …
+    /// The value of `$1`; repeat it for `$2` … Sent as text: see `cast` in SQLite's expressions
     #[arg(short, long = "parameter", value_name = "VALUE", allow_hyphen_values = true)]
     parameters: Vec<String>,
     /// How to print the result
