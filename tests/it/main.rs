@@ -20,6 +20,7 @@
 //! | `front_door` | deadlines, limits on connections, descriptors that run out |
 //! | `shutdown` | the end of a server, with calls that must not fail and clients who do not go |
 //! | `pool` | what operators do to a pool, seen in PostgreSQL |
+//! | `pool_life` | connections that are replaced, leaks that are told, callers that share |
 //! | `logs` | the log, and what must not be in it |
 //! | `stream` | a million rows, and how much memory they take |
 //! | `unread` | streams that nobody reads: what they cost, and that they end |
@@ -58,6 +59,8 @@ mod logs;
 mod outage;
 #[cfg(test)]
 mod pool;
+#[cfg(test)]
+mod pool_life;
 #[cfg(test)]
 mod procedures;
 mod readme;
