@@ -26,6 +26,9 @@ select current_setting('max_connections')::int8
 /// Reading the limits takes milliseconds; a check must end.
 const QUERY_TIME: Duration = Duration::from_secs(5);
 
+/// Closing takes milliseconds, too.
+const CLOSING: Duration = Duration::from_secs(1);
+
 /// One finding about one database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckLine {
@@ -70,9 +73,18 @@ pub fn check(config: &Config) -> Result<Vec<CheckLine>> {
 
 async fn check_backend(config: &Config, name: &str, backend: &dyn Backend) -> Vec<CheckLine> {
     let limit = config.databases.get(name).map(|database| database.pool.connect_timeout);
-    if let Err(error) = backend.probe(limit.unwrap_or_default()).await {
-        return vec![failed(name, &error)];
-    }
+    let lines = match backend.probe(limit.unwrap_or_default()).await {
+        Ok(()) => findings(config, name, backend).await,
+        Err(error) => vec![failed(name, &error)],
+    };
+    backend.close();
+    // One that is stuck must not keep whoever asked.
+    drop(tokio::time::timeout(CLOSING, backend.closed()).await);
+    lines
+}
+
+/// What else is found of a database that answers.
+async fn findings(config: &Config, name: &str, backend: &dyn Backend) -> Vec<CheckLine> {
     let mut lines = vec![line(name, Verdict::Passed, "answers".to_owned())];
     let needed = connections_needed(config, name);
     if needed > 0 {
@@ -83,7 +95,6 @@ async fn check_backend(config: &Config, name: &str, backend: &dyn Backend) -> Ve
             }
         });
     }
-    backend.close();
     lines
 }
 

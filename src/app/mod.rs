@@ -29,6 +29,8 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::grpc::Service;
 use crate::ops;
+pub use shutdown::signalled;
+
 use shutdown::Cause;
 use workers::Workers;
 
@@ -169,15 +171,19 @@ impl Server {
                 open,
                 accepting,
             };
-            tokio::select! {
-                () = ending.run(&config.shutdown) => {}
-                () = signals.next() => tracing::warn!("a second signal: calls are cut off"),
-            }
+            let patience = tokio::select! {
+                () = ending.run(&config.shutdown) => config.shutdown.grace,
+                () = signals.next() => {
+                    tracing::warn!("a second signal: calls are cut off");
+                    Duration::ZERO
+                }
+            };
             drop(serve_operators);
             for database in engine.databases() {
                 database.backend().close();
             }
             workers.end().await;
+            shutdown::closed(&engine, patience.saturating_sub(start.elapsed())).await;
             drop(tokio::time::timeout(LAST_ANSWERS, operators).await);
             tracing::info!(duration_ms = milliseconds(start.elapsed()), "shut down");
         });

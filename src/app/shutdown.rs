@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -19,6 +20,9 @@ use crate::engine::Engine;
 /// The most of the grace that is kept for an end by force, and its part of a short one.
 const RESERVE: Duration = Duration::from_secs(2);
 const RESERVED_PART: u32 = 5;
+
+/// How long connections may take to close when there is no time left.
+const CLOSING: Duration = Duration::from_millis(100);
 
 /// Between two looks at what is still there.
 const LOOK: Duration = Duration::from_millis(5);
@@ -54,6 +58,11 @@ impl Signals {
             _ = interrupt.recv() => {}
         }
     }
+}
+
+/// Returns at SIGTERM or SIGINT; never when the system gives no signals.
+pub async fn signalled() {
+    Signals::listen().next().await;
 }
 
 /// Returns when the server shall stop, with what hears the next signal.
@@ -109,6 +118,15 @@ impl Ending<'_> {
         workers.cut();
         // What was cut off is cancelled in the database, too.
         drop(timeout(reserve / 4, until(|| is_idle(&engine))).await);
+    }
+}
+
+/// Waits until the connections that leave something behind are closed: what a database in a file keeps
+/// beside it goes with the last one. For `patience`, or for a moment at least.
+pub(super) async fn closed(engine: &Engine, patience: Duration) {
+    let all = join_all(engine.databases().map(|database| database.backend().closed()));
+    if timeout(patience.max(CLOSING), all).await.is_err() {
+        tracing::warn!("a connection to a database is stuck and was left behind");
     }
 }
 

@@ -129,6 +129,12 @@ pub trait Backend: Send + Sync {
     /// Closes the pool: later calls fail with [`crate::error::ErrorKind::ShuttingDown`], idle
     /// connections close now and the others when they come back.
     fn close(&self);
+
+    /// Returns once no connection is open any more that would leave something behind, after
+    /// [`Backend::close`]. A server that vanishes from the other end of a socket leaves nothing.
+    fn closed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What was done for the table of idempotency keys to be there.

@@ -9,6 +9,7 @@ mod console;
 mod failure;
 mod health;
 mod idempotency;
+mod pool;
 mod query;
 mod secret;
 mod serve;
@@ -27,6 +28,7 @@ Examples:
   rowgate                                        serve; the default database is a SQLite file here
   DATABASE_URL=postgres://me@db/shop rowgate     serve a PostgreSQL database
   rowgate query 'select * from orders where id = $1' -p 42
+  rowgate pool watch                             what do the connections do?
   rowgate config check                           is my configuration right?
 
 Exit status: 0 success; 1 a call failed, or the server is not serving; 2 wrong usage of a command; \
@@ -52,6 +54,7 @@ enum Command {
     Secret(secret::Args),
     Query(query::Args),
     Health(health::Args),
+    Pool(pool::Args),
     Idempotency(idempotency::Args),
     Completions(completions::Args),
 }
@@ -103,6 +106,7 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> io::Result<Exit> {
         Command::Secret(args) => secret::run(&args, console),
         Command::Query(args) => query::run(args, console),
         Command::Health(args) => health::run(&args, console),
+        Command::Pool(args) => pool::run(&args, console),
         Command::Idempotency(args) => idempotency::run(&args, console),
         Command::Completions(args) => completions::run(&args, console),
     }

@@ -45,6 +45,7 @@ impl Engine {
             (None, false) => Unit::Batch,
         };
         let attempts = database.retries.start(unit, max);
+        database.count_transaction();
         let done = database.run(batch, attempts, self.response_limit).await?;
         let Success { value: BatchResult { results, replayed }, attempts } = done;
         Ok(ExecuteBatchResponse { results, attempts, replayed })

@@ -15,6 +15,7 @@ mod transaction;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -59,6 +60,16 @@ pub struct Database {
     max_row_size: usize,
     max_batch: usize,
     key_retention: Duration,
+    transactions_run: AtomicU64,
+}
+
+/// What a database's calls have come to since the start, beyond what its pool counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Interactive transactions that were begun, and batches.
+    pub transactions: u64,
+    /// Attempts that were made again after a failure, or were not.
+    pub retries: RetryCounts,
 }
 
 impl Engine {
@@ -177,6 +188,7 @@ impl Database {
             max_batch: config.max_batch,
             key_retention: config.idempotency.retention,
             transaction: config.transaction,
+            transactions_run: AtomicU64::default(),
         }
     }
 
@@ -216,16 +228,21 @@ impl Database {
         self.key_retention
     }
 
+    /// What its calls have come to.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let transactions = self.transactions_run.load(Relaxed);
+        Counts { transactions, retries: self.retries.counts() }
+    }
+
+    fn count_transaction(&self) {
+        self.transactions_run.fetch_add(1, Relaxed);
+    }
+
     /// Whether it was reached, and is not given up.
     #[must_use]
     pub fn is_available(&self) -> bool {
         self.backend.gate().state().borrow().is_available()
-    }
-
-    /// What was tried again.
-    #[must_use]
-    pub fn retry_counts(&self) -> RetryCounts {
-        self.retries.counts()
     }
 }
 

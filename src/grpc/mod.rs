@@ -113,6 +113,11 @@ fn defect(error: tonic_reflection::server::Error) -> Error {
     Error::new(ErrorKind::Internal, "the descriptors do not fit together").with_cause(error)
 }
 
+/// A count as the messages carry it.
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 /// A duration as the messages carry it.
 fn duration(value: Duration) -> Option<prost_types::Duration> {
     prost_types::Duration::try_from(value).ok()

@@ -186,7 +186,7 @@ async fn show(State(status): State<Status>) -> Json<Value> {
 
 fn database(database: &Database) -> Value {
     let pool = database.backend().pool();
-    let (breaker, retries) = (database.backend().gate().snapshot(), database.retry_counts());
+    let (breaker, retries) = (database.backend().gate().snapshot(), database.counts().retries);
     let closed: serde_json::Map<String, Value> = CloseReason::ALL
         .iter()
         .map(|reason| (reason.as_str().to_owned(), pool.closed_because(*reason).into()))

@@ -160,7 +160,6 @@ impl Admission {
         )
     }
 
-    #[expect(clippy::type_complexity, reason = "named nowhere else")]
     fn join<'a>(
         &'a self,
         state: &mut State,

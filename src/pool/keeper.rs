@@ -39,9 +39,9 @@ struct Pause {
 }
 
 impl Refill {
-    /// Says that the database was reached.
-    pub(super) fn reached(&self) {
-        *self.pause.lock() = Pause::default();
+    /// Says that the database was reached; returns whether that is news.
+    pub(super) fn reached(&self) -> bool {
+        std::mem::take(&mut *self.pause.lock()).until.is_some()
     }
 
     fn failed(&self, refused: bool, now: Instant) {
@@ -134,16 +134,16 @@ impl<M: Manager> Inner<M> {
             if self.shards.read().iter().any(|other| other.size() < size) {
                 return;
             }
-            let Some(_turn) = self.refill.begin(now()) else { return };
+            let Some(_turn) = self.common.refill.begin(now()) else { return };
             // Whoever holds a connection has one open, and whoever waits opens one.
             let Some(_permit) = self.queue.enter_at_once() else { return };
             match shard.open_one().await {
-                Ok(()) => self.refill.reached(),
+                Ok(()) => {}
                 Err(Refusal::Full | Refusal::Closed) => return,
-                Err(Refusal::NoRoom(_)) => return self.refill.failed(false, now()),
+                Err(Refusal::NoRoom(_)) => return self.common.refill.failed(false, now()),
                 Err(Refusal::Failed(error)) => {
                     let refused = error.kind() == ErrorKind::BackendMisconfigured;
-                    return self.refill.failed(refused, now());
+                    return self.common.refill.failed(refused, now());
                 }
             }
         }
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 5000, 5000]);
         refill.failed(true, at);
         assert!(refill.begin(at + LONGEST).is_none(), "a wrong password is not tried often");
-        refill.reached();
+        assert!(refill.reached() && !refill.reached());
         let turn = refill.begin(at).expect("it was reached");
         assert!(refill.begin(at).is_none(), "one is being opened");
         drop(turn);

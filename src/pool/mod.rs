@@ -41,7 +41,6 @@ use crate::error::{Error, ErrorKind, Result};
 use admission::{Admission, Permit};
 use clock::now;
 use counters::Counters;
-use keeper::Refill;
 use register::Register;
 use shard::{Common, Object, Refusal, Shard};
 
@@ -94,7 +93,6 @@ struct Inner<M: Manager> {
     queue: Arc<Admission>,
     register: Register,
     shards: RwLock<Vec<Shard<M>>>,
-    refill: Refill,
     /// Held while idle connections are counted and closed.
     looking: Mutex<()>,
     /// Those that the server has no room for, one after the other.
@@ -129,7 +127,6 @@ impl<M: Manager> Pool<M> {
             queue,
             register: Register::default(),
             shards: RwLock::new(Vec::new()),
-            refill: Refill::default(),
             looking: Mutex::new(()),
             scarce: tokio::sync::Mutex::new(()),
         }))
@@ -207,8 +204,9 @@ impl<M: Manager> Pool<M> {
 
     /// Says that the database was reached otherwise: what is missing is opened at once.
     pub fn reached(&self) {
-        self.0.refill.reached();
-        self.0.common.counters.wake.notify_waiters();
+        if self.0.common.refill.reached() {
+            self.0.common.counters.wake.notify_waiters();
+        }
     }
 
     /// State and counters; `statements` and `resets` are the backend's to fill in.

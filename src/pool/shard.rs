@@ -12,6 +12,7 @@ use tokio::runtime::{Handle, Id};
 
 use super::clock::now;
 use super::counters::{Counters, Slot};
+use super::keeper::Refill;
 use super::life::{Fitness, Life, Trust, expiry};
 use super::stats::CloseReason;
 use super::{Condition, Manager};
@@ -30,6 +31,7 @@ pub(super) struct Common {
     pub(super) counters: Arc<Counters>,
     pub(super) trust: Trust,
     pub(super) settings: PoolSettings,
+    pub(super) refill: Refill,
     /// Until when the server is taken to have no room.
     no_room: Mutex<Option<Instant>>,
 }
@@ -37,7 +39,8 @@ pub(super) struct Common {
 impl Common {
     pub(super) fn new(counters: Arc<Counters>, settings: &PoolSettings) -> Self {
         let no_room = Mutex::new(None);
-        Self { counters, trust: Trust::new(), settings: settings.clone(), no_room }
+        let (trust, refill) = (Trust::new(), Refill::default());
+        Self { counters, trust, settings: settings.clone(), refill, no_room }
     }
 }
 
@@ -234,7 +237,9 @@ impl<M: Manager> Opener<M> {
                 let expires = expiry(now, lifetime, jitter, fastrand::f64());
                 let condition = self.manager.condition(&connection);
                 let life = Life { expires, idle_since: now, generation };
-                counters.wake.notify_waiters();
+                if self.common.refill.reached() {
+                    counters.wake.notify_waiters();
+                }
                 return Ok(Pooled { connection, slot, life, condition });
             }
             Ok(Err(error)) if self.manager.is_full(&error) && counters.open() > 0 => {

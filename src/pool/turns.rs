@@ -85,12 +85,10 @@ impl<T> Turns<T> {
 
     /// Takes out the last of the longest line, if that is longer than `than`.
     pub(super) fn crowd_out(&mut self, than: usize) -> Option<T> {
-        let (caller, line) = self.lines.iter_mut().max_by_key(|(_, line)| line.len())?;
-        if line.len() <= than {
-            return None;
-        }
+        let longest = self.ring.iter().max_by_key(|caller| self.of(caller))?;
+        let caller = Arc::clone(longest);
+        let line = self.lines.get_mut(&caller).filter(|line| line.len() > than)?;
         let (_, waiter) = line.pop_back()?;
-        let caller = Arc::clone(caller);
         self.len -= 1;
         self.forget_if_empty(&caller);
         Some(waiter)

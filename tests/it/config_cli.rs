@@ -214,3 +214,22 @@ async fn an_app_starts_in_a_process_of_somebody_else() {
         .expect("it ends within the grace")
         .expect("it does not panic");
 }
+
+#[test]
+fn a_check_leaves_one_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for _ in 0..5 {
+        let checked = run(
+            directory.path(),
+            &["config", "check"],
+            &[("ROWGATE__DATABASES__MAIN__URL", "sqlite:test.db")],
+        );
+        assert!(checked.status.success(), "{checked:?}");
+        let mut files: Vec<_> = std::fs::read_dir(directory.path())
+            .expect("it is there")
+            .map(|file| file.expect("it is there").file_name())
+            .collect();
+        files.retain(|name| name.to_string_lossy().starts_with("test.db"));
+        assert_eq!(files, ["test.db"]);
+    }
+}

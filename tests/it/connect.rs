@@ -128,6 +128,49 @@ async fn a_client_certificate_is_shown_to_a_server_that_asks() {
 }
 
 #[tokio::test]
+async fn certificates_are_replaced_without_a_restart() {
+    let (first, second) = (Certificates::make(), Certificates::make());
+    let postgres = postgres(&first, "hostssl all all 127.0.0.1/32 cert");
+    let ours = tempfile::tempdir().expect("a directory can be made");
+    let path = |name: &str| ours.path().join(name).display().to_string();
+    let take = |from: &Certificates| {
+        for name in ["ca.crt", "client.crt", "client.key"] {
+            fs::copy(from.path(name), path(name)).expect("both are ours");
+        }
+    };
+    take(&first);
+    let server = Server::start(&format!(
+        "[databases.main]\nurl = \"{}\"\n[databases.main.tls]\nmode = \"verify-ca\"\n\
+         ca = \"{}\"\ncert = \"{}\"\nkey = \"{}\"\n",
+        postgres.url(),
+        path("ca.crt"),
+        path("client.crt"),
+        path("client.key")
+    ));
+    let client = Client::connect(server.grpc()).await;
+    client.must("select 1", &[]).await;
+    for name in ["server.crt", "server.key", "ca.crt"] {
+        postgres.put(name, &fs::read(second.path(name)).expect("it was made"));
+    }
+    postgres.psql("select pg_reload_conf()");
+    // What is no certificate changes nothing, and is told of.
+    fs::write(path("ca.crt"), "-----BEGIN CERTIFICATE-----\n").expect("it is ours");
+    let count = || server.log().matches("credentials cannot be read again").count();
+    eventually_async("a bad file is noticed", Duration::from_secs(5), async || {
+        postgres.terminate_backends();
+        drop(client.query("select 2", &[]).await);
+        (count() > 0).then_some(())
+    })
+    .await;
+    take(&second);
+    eventually_async("the new ones are used", Duration::from_secs(5), async || {
+        client.query("select 3", &[]).await.ok()
+    })
+    .await;
+    assert_eq!(count(), 1, "{}", server.log());
+}
+
+#[tokio::test]
 async fn every_kind_of_password_is_understood() {
     let postgres = Postgres::start();
     for (method, encryption) in

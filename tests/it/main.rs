@@ -14,11 +14,14 @@
 //! | `batch` | commits whose answer is lost, keys, callers who want the same row |
 //! | `cancel` | statements that are stopped: by a deadline, by a caller who goes, past a frozen database |
 //! | `transact` | how interactive transactions end by themselves, and how much they hold |
+//! | `self_ended` | transactions that SQLite ends by itself, and what comes after |
 //! | `chaos` | a database under faults, and whether callers are told the truth |
 //! | `conformance` | statements that each way of the API answers alike |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
 //! | `front_door` | deadlines, limits on connections, descriptors that run out |
 //! | `shutdown` | the end of a server, with calls that must not fail and clients who do not go |
+//! | `pool` | what operators do to a pool, seen in PostgreSQL |
+//! | `pool_life` | connections that are replaced, leaks that are told, callers that share |
 //! | `logs` | the log, and what must not be in it |
 //! | `stream` | a million rows, and how much memory they take |
 //! | `unread` | streams that nobody reads: what they cost, and that they end |
@@ -45,6 +48,7 @@ mod conformance;
 mod connect;
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
 mod failover;
 #[cfg(test)]
 mod front_door;
@@ -57,9 +61,14 @@ mod logs;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod pool;
+#[cfg(test)]
+mod pool_life;
+#[cfg(test)]
 mod procedures;
 mod readme;
 #[cfg(test)]
+mod self_ended;
 mod session;
 #[cfg(test)]
 mod shutdown;

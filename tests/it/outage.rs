@@ -277,7 +277,8 @@ async fn a_server_that_became_a_standby_is_told_from_a_caller_that_may_not_write
 #[tokio::test]
 async fn a_server_without_room_is_an_exhausted_pool_while_some_of_it_is_ours() {
     let postgres = Postgres::with(&["max_connections=8"]);
-    let service = Service::on(postgres, "[databases.main.pool]\nmin = 0\nwarm_up = false").await;
+    let settings = "[databases.main.pool]\nmin = 0\nwarm_up = false\nacquire_timeout = \"250ms\"";
+    let service = Service::on(postgres, settings).await;
     service.client.must("select 1", &[]).await;
     let callers: Vec<_> = (0..12)
         .map(|_| {

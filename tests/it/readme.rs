@@ -15,8 +15,16 @@ use crate::harness::server::{Server, binary, run};
 const OPTIONAL: [&str; 6] = ["grpcurl", "docker", "psql", "pgbench", "curl", "protoc"];
 
 /// What the README says to do before there is a binary, and what does not end.
-const NOT_RUN: [&str; 7] =
-    ["git clone", "cd ", "cargo install", "cargo build", "scripts/", "docker ", "pip install"];
+const NOT_RUN: [&str; 8] = [
+    "git clone",
+    "cd ",
+    "cargo install",
+    "cargo build",
+    "scripts/",
+    "docker ",
+    "pip install",
+    "rowgate pool watch",
+];
 
 /// Pages whose Python goes on from that of README.md, in the order in which it is run.
 const PYTHON: [&str; 3] = ["README.md", "docs/ERRORS.md", "docs/TRANSACTIONS.md"];
@@ -150,6 +158,7 @@ fn shell(command: &str, server: &Server, path: &str) -> String {
         .args(["-euo", "pipefail", "-c", command])
         .current_dir(server.directory())
         .env("PATH", path)
+        .env("ROWGATE_ADDRESS", format!("http://{}", server.grpc()))
         .stdin(std::process::Stdio::null())
         .output()
         .expect("bash runs");
@@ -168,16 +177,11 @@ fn python(text: &str) -> String {
 /// The command with this server's addresses in place of the default ones.
 fn here(command: &str, server: &Server) -> String {
     let command = command.replace("cargo run --release -q -- ", "rowgate ");
-    let addressed = ["rowgate query", "rowgate health"].iter().fold(command, |command, client| {
-        let named = command.contains("--address");
-        let full = format!("{client} --address http://{}", server.grpc());
-        if named { command } else { command.replace(client, &full) }
-    });
     let grpc = server.grpc().to_string();
     let ops = server.ops().to_string();
     ["127.0.0.1:50051", "localhost:50051"]
         .iter()
-        .fold(addressed, |command, default| command.replace(default, &grpc))
+        .fold(command, |command, default| command.replace(default, &grpc))
         .replace("127.0.0.1:9464", &ops)
         .replace("localhost:9464", &ops)
 }

@@ -286,3 +286,30 @@ impl Open {
         self.replies.message().await.expect_err("the server ends it").into()
     }
 }
+
+/// The files beside the database.
+fn beside(service: &Service) -> Vec<String> {
+    let files = std::fs::read_dir(service.server.directory()).expect("it is there");
+    let names = files.map(|file| file.expect("it is there").file_name().into_string());
+    names.map(|name| name.expect("UTF-8")).filter(|name| name.starts_with("test.db-")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_ends_leaves_one_file() {
+    for interrupted in [false, true] {
+        let mut service = Service::start(Backend::Sqlite).await;
+        service.client.must("create table t (id integer primary key)", &[]).await;
+        // Several readers, so that the last connection is not always the same.
+        let reads = (0..8).map(|_| service.client.must("select count(*) from t", &[]));
+        futures_util::future::join_all(reads).await;
+        assert!(!beside(&service).is_empty(), "a write-ahead log is in use");
+        let mut open = service.client.begin().await;
+        open.query("insert into t values (2)", &[]).await.expect("it runs");
+        if !interrupted {
+            open.rollback().await.expect("it is open");
+        }
+        service.server.signal("TERM");
+        assert!(service.server.wait_for_exit(PATIENCE).success());
+        assert_eq!(beside(&service), [""; 0], "{}", service.server.log());
+    }
+}

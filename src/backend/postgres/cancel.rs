@@ -39,11 +39,13 @@ pub(super) struct Cancel {
     sent: Option<JoinHandle<bool>>,
     /// Whether nobody knows what became of one: it may still come.
     lost: bool,
+    /// Whether one was sent at what runs, be it on its way or not.
+    aimed: bool,
 }
 
 impl Cancel {
     pub(super) fn new(connector: Arc<Connector>, wire: Arc<Wire>, borrower: Arc<Borrower>) -> Self {
-        Self { connector, wire, borrower, commit: None, sent: None, lost: false }
+        Self { connector, wire, borrower, commit: None, sent: None, lost: false, aimed: false }
     }
 
     /// This one, with what it has sent; another takes its place.
@@ -56,6 +58,16 @@ impl Cancel {
     /// Whether a cancel may be on its way.
     pub(super) fn is_sent(&self) -> bool {
         self.sent.is_some() || self.lost
+    }
+
+    /// Whether what runs was cancelled, or what ran last.
+    pub(super) fn is_aimed(&self) -> bool {
+        self.aimed || self.is_sent()
+    }
+
+    /// Says that something else runs from here on.
+    pub(super) fn begin(&mut self) {
+        self.aimed = false;
     }
 
     /// Whether a commit is what runs.
@@ -73,6 +85,7 @@ impl Cancel {
             return;
         }
         let (connector, wire) = (Arc::clone(&self.connector), Arc::clone(&self.wire));
+        self.aimed = true;
         self.sent = Some(tokio::spawn(async move { connector.cancel(&wire).await.is_ok() }));
     }
 

@@ -53,7 +53,7 @@ impl Cleaner {
         let Some(checkout) = self.checkout.take() else { return };
         if departed {
             self.shared.fail_over(&checkout);
-            checkout.discard(CloseReason::Broken);
+            checkout.discard(CloseReason::Failover);
         }
     }
 

@@ -142,7 +142,7 @@ impl Opener {
 
     /// The same, through the gate.
     pub(super) async fn open_through_gate(&self) -> Result<Connection> {
-        self.gate.connect(self.open()).await
+        self.gate.connect(Box::pin(self.open())).await
     }
 }
 

@@ -204,6 +204,7 @@ impl Lease {
             return Err(Error::new(ErrorKind::DeadlineExceeded, message));
         }
         self.busy = true;
+        self.cancel.begin();
         let checkout = self.checkout.as_mut().expect("a lease holds its connection until dropped");
         Ok((checkout, &mut self.cancel))
     }
@@ -247,7 +248,7 @@ impl Lease {
             self.broken |= blameless || super::error::ends_connection(reported);
             self.blameless |= blameless && !self.divisible;
             let mapped = super::error::from_statement(reported, sql, self.shared.details);
-            if mapped.kind() == ErrorKind::DeadlineExceeded && self.cancel.is_sent() {
+            if mapped.kind() == ErrorKind::DeadlineExceeded && self.cancel.is_aimed() {
                 return Error::new(
                     ErrorKind::DeadlineExceeded,
                     "the deadline passed; the statement was cancelled",
@@ -309,7 +310,8 @@ impl Lease {
 
     /// Waits until a statement that was cancelled has ended, and no cancel can hit what is sent next.
     pub(super) async fn settle_cancel(&mut self, deadline: Deadline) -> Result<()> {
-        if !self.cancel.is_sent() {
+        let cancelled = self.cancel.is_sent() || (self.busy && self.cancel.is_aimed());
+        if !cancelled {
             return Ok(());
         }
         let wire = Arc::clone(&self.connection().wire);
@@ -335,7 +337,7 @@ impl Lease {
         let Some(checkout) = &self.checkout else { return false };
         // What was cancelled will have ended when the next command is sent.
         let settled =
-            if self.busy { self.cancel.is_sent() } else { checkout.wire.in_transaction() };
+            if self.busy { self.cancel.is_aimed() } else { checkout.wire.in_transaction() };
         settled && !self.broken && !self.is_suspect && !checkout.client.is_closed()
     }
 

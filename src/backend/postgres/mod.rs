@@ -275,7 +275,7 @@ impl Postgres {
                 return Ok(());
             }
         }
-        *probe = Some(self.gate.probe(limit, self.shared.opener.open()).await?);
+        *probe = Some(self.gate.probe(limit, Box::pin(self.shared.opener.open())).await?);
         self.pool.reached();
         Ok(())
     }

@@ -23,6 +23,7 @@ pub(super) struct Shared {
     pub(super) keys: KeyTable,
     /// Opens connections that are not the pool's.
     pub(super) opener: Opener,
+    /// The pool, of which all is given up when one connection finds itself on the wrong server.
     pub(super) pool: Pool<Opener>,
     /// When it last failed over.
     pub(super) failed_over: Mutex<Option<Instant>>,

@@ -97,14 +97,19 @@ impl Handle {
             Role::Reader => format!("{}-read", spec.name),
             Role::Writer => format!("{}-write", spec.name),
         };
-        let serve = move || match Session::open(spec, role) {
-            Ok(session) => {
-                if opened.send(Ok(())).is_ok() {
-                    serve(session, &queue);
+        let present = spec.presence.enter();
+        let serve = move || {
+            match Session::open(spec, role) {
+                Ok(mut session) => {
+                    if opened.send(Ok(())).is_ok() {
+                        serve(&mut session, &queue);
+                    }
+                    session.close();
                 }
+                // When nobody waits any more, nobody needs to know.
+                Err(error) => drop(opened.send(Err(error))),
             }
-            // When nobody waits any more, nobody needs to know.
-            Err(error) => drop(opened.send(Err(error))),
+            drop(present);
         };
         let thread =
             std::thread::Builder::new().name(name).stack_size(STACK).spawn(serve).map_err(
@@ -148,9 +153,9 @@ fn send(jobs: &SyncSender<Job>, job: Job) -> Result<()> {
 }
 
 /// Does jobs until the handle is gone or the connection is no good any more.
-fn serve(mut session: Session, queue: &Receiver<Job>) {
+fn serve(session: &mut Session, queue: &Receiver<Job>) {
     while let Ok(Job { loan, work }) = queue.recv() {
-        if !job(&mut session, loan, work) {
+        if !job(session, loan, work) {
             return;
         }
     }

@@ -45,7 +45,7 @@ impl Control for Sqlite {
     }
 
     fn terminate(&self, id: u64) -> bool {
-        let pool = if id % 2 == 0 { &self.readers } else { &self.writer };
+        let pool = if id.is_multiple_of(2) { &self.readers } else { &self.writer };
         pool.terminate(id / 2)
     }
 }

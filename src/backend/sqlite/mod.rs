@@ -15,6 +15,7 @@ mod hold;
 mod keys;
 mod parameters;
 mod pipe;
+mod presence;
 mod run;
 mod session;
 mod stream;
@@ -36,6 +37,7 @@ use self::command::{command, writes};
 use self::connection::{Handle, Opener, Work, submit};
 use self::keys::KeyTable;
 use self::pipe::{First, Outlet, lost, pipe};
+use self::presence::Presence;
 use self::run::Ran;
 use self::session::{Role, Spec};
 use self::stream::{Call, Running};
@@ -73,6 +75,7 @@ impl Sqlite {
             details: config.error_details,
             statement_timeout: config.statement_timeout,
             keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
+            presence: Presence::default(),
         });
         let gate = Gate::new(name, config);
         let opener = |role| Opener { gate: Arc::clone(&gate), spec: Arc::clone(&spec), role };
@@ -264,5 +267,9 @@ impl Backend for Sqlite {
     fn close(&self) {
         self.readers.close();
         self.writer.close();
+    }
+
+    fn closed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.spec.presence.none())
     }
 }

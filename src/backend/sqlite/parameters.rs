@@ -3,6 +3,9 @@
 //! To SQLite `$1` is a *named* parameter: its index is the order of appearance, not the number. So
 //! each is bound by its name. Booleans are stored as 0 and 1, timestamps as text that sorts by time
 //! and that SQLite's date functions read: `2026-01-31 23:59:59.999999Z`.
+//!
+//! Text stays text. A column that it is stored in or compared with converts it; an expression does not,
+//! and nothing says whether `length(x) = $1` meant the text or the number. To guess would be worse.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 

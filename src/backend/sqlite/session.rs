@@ -15,6 +15,7 @@ use super::error::{Origin, Step, several_statements, translate};
 use super::guard::{Guard, Phase};
 use super::keys::KeyTable;
 use super::pipe::Outlet;
+use super::presence::Presence;
 use crate::config::ErrorDetails;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::CloseReason;
@@ -66,6 +67,8 @@ pub(super) struct Spec {
     pub(super) details: ErrorDetails,
     /// Where idempotency keys are kept.
     pub(super) keys: KeyTable,
+    /// The connections that are open.
+    pub(super) presence: Presence,
 }
 
 /// An open connection.
@@ -210,6 +213,14 @@ impl Session {
             Some(refusal) => refusal.into(),
             None => translate(error, &Origin { sql, step, details: self.spec.details }),
         }
+    }
+
+    /// Closes the connection. The last one empties the write-ahead log into the file and removes it.
+    pub(super) fn close(self) {
+        let Self { connection, spec, .. } = self;
+        // One after the other: of two at once neither finds itself to be the last.
+        let _alone = spec.presence.closing();
+        drop(connection);
     }
 
     /// Leaves nothing of the last job behind. Says why the connection must be closed, if it must.

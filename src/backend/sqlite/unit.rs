@@ -14,6 +14,10 @@ use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::ResultSet;
 use crate::value::{Row, Value};
 
+/// What to know of a transaction that is over before its end.
+const ROLLED_BACK: &str = "SQLite has rolled the whole transaction back, as it does when a write is \
+    interrupted or finds no room, for OR ROLLBACK and for RAISE(ROLLBACK). Begin again.";
+
 impl Session {
     /// Begins a transaction: of the writer one that can write from the start, of a reader one that sees
     /// the database as it is now. Any isolation level is as good as SERIALIZABLE here.
@@ -44,15 +48,22 @@ impl Session {
         self.check_open()?;
         let mut ready = self.ready(sql, read_only || self.role == Role::Reader)?;
         ready.bind(values)?;
-        let completion = self.step(&mut ready, rows)?;
-        if self.connection.is_autocommit() {
-            // Texts that do so are refused before they run; whichever was not may have committed.
-            let message = "the statement ended the transaction that it ran in";
-            return Err(Error::new(ErrorKind::TransactionControl, message)
-                .with_outcome(Outcome::Unknown)
-                .with_hint("Transactions are ended by commit and rollback, not by SQL text."));
+        let stepped = self.step(&mut ready, rows);
+        if !self.connection.is_autocommit() {
+            return stepped;
         }
-        Ok(completion)
+        match stepped {
+            // Nothing of the transaction is left, so NOT_APPLIED, as the error says, is true of it all.
+            Err(error) if error.hint().is_none() => Err(error.with_hint(ROLLED_BACK)),
+            Err(error) => Err(error),
+            // Texts that do so are refused before they run; whichever was not may have committed.
+            Ok(_completion) => {
+                let message = "the statement ended the transaction that it ran in";
+                Err(Error::new(ErrorKind::TransactionControl, message)
+                    .with_outcome(Outcome::Unknown)
+                    .with_hint("Transactions are ended by commit and rollback, not by SQL text."))
+            }
+        }
     }
 
     /// Sees that the transaction is open. SQLite rolls one back by itself when a write in it is
@@ -66,8 +77,7 @@ impl Session {
             return Ok(());
         }
         let message = "the database has rolled the transaction back";
-        Err(Error::new(ErrorKind::TransactionAborted, message)
-            .with_hint("SQLite does so when a write is interrupted, and for ON CONFLICT ROLLBACK."))
+        Err(Error::new(ErrorKind::TransactionAborted, message).with_hint(ROLLED_BACK))
     }
 
     /// Commits, unless the call has given up or its deadline passed.
@@ -123,10 +133,8 @@ impl Session {
         if let Some(stop) = outlet.stopped() {
             return Err(stop.into());
         }
-        let limit = Instant::now() + self.spec.statement_timeout;
-        if limit < outlet.deadline() {
-            self.arm(outlet, limit)?;
-        }
+        // Each anew: the limit of the one before is not this one's.
+        self.arm(outlet, Instant::now() + self.spec.statement_timeout)?;
         let mut rows = Collected { result: ResultSet::default(), room };
         let read_only = rows.room.batch.mode.read_only;
         let completion = self.run_within((&one.sql, &one.parameters), read_only, &mut rows)?;

@@ -57,7 +57,10 @@ Exit status: 0 when all succeeded, else 1; a result after which it is 1 is incom
 pub(super) struct Args {
     /// The statement; read from standard input when left out
     sql: Option<String>,
-    /// The value of `$1`; repeat it for `$2` …
+    /// The value of `$1`, as text; repeat it for `$2` …
+    ///
+    /// SQLite takes it for a number where it meets a column of numbers; elsewhere write
+    /// `cast($1 as integer)`.
     #[arg(short, long = "parameter", value_name = "VALUE", allow_hyphen_values = true)]
     parameters: Vec<String>,
     /// How to print the result
@@ -90,7 +93,7 @@ pub(super) struct Args {
 
 /// How a result is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+pub(super) enum Format {
     Table,
     Json,
     Csv,
@@ -105,7 +108,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 /// Prints a result, part by part.
-trait Printer {
+pub(super) trait Printer {
     /// Takes the columns, before any row. Not called when the statement returns no rows at all.
     fn columns(&mut self, columns: Vec<Column>, out: &mut dyn Write) -> io::Result<()>;
 
@@ -118,7 +121,7 @@ trait Printer {
 
 /// How a statement ended.
 #[derive(Debug, Default)]
-struct Summary {
+pub(super) struct Summary {
     has_columns: bool,
     row_count: u64,
     rows_affected: u64,
@@ -209,7 +212,7 @@ fn say_done(summary: &Summary, format: Format, console: &mut Console<'_>) -> io:
 }
 
 /// Prints a result that came whole, unless the statement returns no rows; `summary` then says what it was.
-fn print_set(
+pub(super) fn print_set(
     set: ResultSet,
     format: Format,
     summary: &mut Summary,
@@ -231,8 +234,10 @@ fn print_set(
 }
 
 /// Why printing ended early.
-enum Stopped {
+pub(super) enum Stopped {
+    /// The console takes no more.
     Output(io::Error),
+    /// The call failed.
     Call(Box<CallError>),
 }
 
@@ -281,7 +286,8 @@ async fn print(
 }
 
 impl Format {
-    fn printer(self) -> Box<dyn Printer> {
+    /// What prints a result in this format.
+    pub(super) fn printer(self) -> Box<dyn Printer> {
         match self {
             Self::Table => Box::new(table::Table::default()),
             Self::Json => Box::new(json::Json::default()),

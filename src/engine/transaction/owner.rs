@@ -178,6 +178,7 @@ impl Owner {
         let borrower = Arc::clone(&request.borrower);
         let transaction = database.backend.begin(request).await;
         let transaction = transaction.map_err(|error| borrower.explain(error))?;
+        database.count_transaction();
         Ok(Open { database, transaction, limits, aborted: false, borrower, share })
     }
 

@@ -5,6 +5,7 @@
 
 mod address;
 mod error;
+mod pool;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 pub use address::Address;
 pub use error::CallError;
+pub use pool::PoolWatch;
 
 use crate::error::Outcome;
 use crate::value::proto::database_service_client::DatabaseServiceClient;

@@ -146,7 +146,7 @@ async fn a_rollback_that_is_taken_for_a_commit_is_found() {
 #[cfg(debug_assertions)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_of_what_may_have_been_applied_is_found() {
-    must_be_found("repeated-doubt", "doubled", &Plan::of_lost_answers(20, 7)).await;
+    must_be_found("repeated-doubt", "doubled", &Plan::of_lost_answers(60, 7)).await;
 }
 
 #[cfg(debug_assertions)]

@@ -9,6 +9,8 @@ mod hostile;
 mod limits;
 mod options;
 mod parameters;
+mod pool_commands;
+mod pools;
 mod retries;
 mod rows;
 mod services;

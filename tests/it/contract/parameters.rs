@@ -13,6 +13,7 @@ contract! {
     a_parameter_may_be_used_twice_and_out_of_order
     extremes_are_exact
     null_is_taken_for_any_type
+    text_is_taken_for_a_number
     too_few_parameters_are_refused
     too_many_parameters_are_refused
     an_unset_value_is_refused_by_its_place
@@ -79,6 +80,22 @@ async fn null_is_taken_for_any_type(service: Service) {
     let types = ["int4", "text", "bytea", "float8", "bool", "date", "numeric", "int4[]"];
     let nulls = vec![Value::null(); types.len()];
     assert_eq!(echo(&service, &types, &nulls).await, nulls);
+}
+
+async fn text_is_taken_for_a_number(service: Service) {
+    service.client.must("create table t (id integer, name text)", &[]).await;
+    let row = [Value::text("7"), Value::text("four")];
+    service.client.must("insert into t values ($1, $2)", &row).await;
+    let found = async |condition: &str, parameter: &str| {
+        let sql = format!("select id from t where {condition}");
+        let rows = service.client.must(&sql, &[Value::text(parameter)]).await.rows;
+        !rows.is_empty() && rows[0].values == [Value::int64(7)]
+    };
+    assert!(found("id = $1", "7").await);
+    assert!(found("id between $1 and 8", "6").await);
+    assert!(found("length(name) = cast($1 as integer)", "4").await);
+    // In SQLite nothing says that the parameter is a number.
+    assert_eq!(found("length(name) = $1", "4").await, service.pick(false, true));
 }
 
 async fn too_few_parameters_are_refused(service: Service) {

@@ -63,10 +63,11 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn start(client: &Client, clients: i64) -> Self {
+    /// Of the clients' numbers, no two rounds have one in common.
+    pub(super) fn start(client: &Client, clients: i64, round: u32) -> Self {
         let (stop, stopped) = watch::channel(false);
         let writing = |number: i64| {
-            let first = (number + 1) * 10_000_000;
+            let first = (i64::from(round) * clients + number + 1) * 10_000_000;
             tokio::spawn(write(client.clone(), first, stopped.clone()))
         };
         Self { clients: (0..clients).map(writing).collect(), stop }

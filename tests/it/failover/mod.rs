@@ -63,48 +63,65 @@ async fn writes_go_on(client: &Client, what: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_follow_the_primary_to_the_standby_that_takes_its_place() {
+    promotions(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute: scripts/chaos runs it"]
+async fn writes_follow_the_primary_to_and_fro() {
+    promotions(20).await;
+}
+
+/// Lets two servers take turns as the primary, under load.
+async fn promotions(rounds: u32) {
     let mut old = Postgres::start();
     old.admit_standbys();
     old.psql(TABLE);
     old.psql(KEYS);
-    let new = Postgres::standby_of(&old);
-    // From here on, what is acknowledged is on both.
-    old.psql("alter system set synchronous_standby_names = '*'");
-    old.psql("select pg_reload_conf()");
-    let (old_port, new_port) = (old.port(), new.port());
+    let mut new = Postgres::standby_of(&old);
     let server = Server::start(&configuration(&url(&[&old, &new]), ""));
     let client = Client::connect(server.grpc()).await;
     writes_go_on(&client, "the first write").await;
+    let mut slowest = Duration::ZERO;
+    for round in 0..rounds {
+        slowest = slowest.max(promotion(&mut old, &new, &client, round).await);
+        std::mem::swap(&mut old, &mut new);
+    }
+    eprintln!("{rounds} promotions; writes resumed {slowest:?} after recovery at the latest");
+    assert!(slowest <= RESUMED, "writes resumed after {slowest:?}");
+}
 
-    let load = Load::start(&client, 8);
-    until_more(&old, "there is load", 100);
+/// The old primary is stopped, the new one promoted, the old one comes back as its standby; returns how
+/// long after its recovery the new one took the first write.
+async fn promotion(old: &mut Postgres, new: &Postgres, client: &Client, round: u32) -> Duration {
+    // From here on, what is acknowledged is on both.
+    old.psql("alter system set synchronous_standby_names = '*'");
+    old.psql("select pg_reload_conf()");
+    let load = Load::start(client, 8, round);
+    until_more(old, "there is load", 100);
     old.crash();
     let crashed = new.psql("select clock_timestamp()");
     new.promote();
     let promoted = Instant::now();
-    until_more(&new, "writes are taken", 100);
-    old.follow(&new);
-    // It is asked first, and must not be taken.
+    until_more(new, "writes are taken", 100);
+    old.follow(new);
+    // Whichever of them is asked first, the old one must not be taken.
     new.terminate_backends();
-    until_more(&new, "writes go on beside the old primary", 100);
+    until_more(new, "writes go on beside the old primary", 100);
     let seen = load.end().await;
 
-    let there = rows(&new);
+    let there = rows(new);
     seen.must_agree_with(&there);
-    let on_new = |(id, _): &(&i64, &Instant)| there.get(id) == Some(&new_port);
-    let first = seen.written.iter().filter(on_new).map(|(_, at)| *at).min();
-    let resumed = first.expect("some were written").duration_since(promoted);
-    let (written, refused, unknown) = (seen.written.len(), seen.refused.len(), seen.unknown.len());
-    let reasons = &seen.reasons;
-    eprintln!("{written} written, {refused} refused, {unknown} unknown: {reasons:?}");
-    eprintln!("the first write on the new primary came {resumed:?} after its recovery had ended");
-    assert!(resumed <= RESUMED, "writes resumed after {resumed:?}");
-    let late = format!("select id from t where port = '{old_port}' and at > '{crashed}'");
+    eprintln!("{} written; what failed: {:?}", seen.written.len(), seen.reasons);
+    let late = format!("select id from t where port = '{}' and at > '{crashed}'", old.port());
     assert_eq!(new.psql(&late), "", "the old primary took a write too late");
     eventually("the old primary has all of it", Duration::from_secs(10), || {
-        (rows(&old) == there).then_some(())
+        (rows(old) == there).then_some(())
     });
     assert_eq!(old.psql("select pg_is_in_recovery()"), "t");
+    let on_new = |(id, _): &(&i64, &Instant)| there.get(id) == Some(&new.port());
+    let first = seen.written.iter().filter(on_new).map(|(_, at)| *at).min();
+    first.expect("some were written").duration_since(promoted)
 }
 
 /// Makes a server refuse writes, or take them again, without a word to those who are connected.
@@ -139,7 +156,7 @@ async fn connections_leave_a_primary_that_is_demoted_but_up() {
     assert_eq!(other.clients(), 0, "nobody stays where nothing can be written");
 
     // Under load: a write that is refused tells.
-    let load = Load::start(&client, 8);
+    let load = Load::start(&client, 8, 0);
     until_more(&one, "there is load", 100);
     set_read_only(&other, false);
     set_read_only(&one, true);
@@ -152,6 +169,13 @@ async fn connections_leave_a_primary_that_is_demoted_but_up() {
     assert_eq!(both.keys().find(|id| then.contains_key(id)), None, "applied twice");
     both.extend(then);
     seen.must_agree_with(&both);
+    // Idle: the probe finds it.
+    set_read_only(&one, false);
+    set_read_only(&other, true);
+    let left = all_left(&other);
+    eprintln!("idle, all had left after {left:?}");
+    assert!(left <= LEFT, "the last connection left after {left:?}");
+    writes_go_on(&client, "a write on the first again").await;
     let log = server.log();
     assert!(log.contains("has changed its role") && log.contains("connected to another"), "{log}");
 }

@@ -1,8 +1,9 @@
 //! An ordinary gRPC client, and what it reads from a failed call.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
 use prost::Message as _;
 use rowgate::value::proto::database_service_client::DatabaseServiceClient;
 use rowgate::value::proto::stream_query_response::Part;
@@ -10,6 +11,8 @@ use rowgate::value::proto::{
     AccessMode, DatabaseError, QueryOptions, QueryRequest, QueryResponse, ResultHeader, ResultSet,
     ResultSummary, Row, StreamQueryRequest, StreamQueryResponse, Value,
 };
+use tokio::net::TcpSocket;
+use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt as _;
@@ -31,7 +34,23 @@ impl Client {
     /// Connects.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("it is a URL");
-        let channel = endpoint.connect().await.expect("the server accepts");
+        Self::over(endpoint.connect().await.expect("the server accepts"))
+    }
+
+    /// Connects from another address of this machine's: as another caller.
+    pub(crate) async fn connect_from(own: Ipv4Addr, address: SocketAddr) -> Self {
+        let connector = tower::service_fn(move |_uri: Uri| async move {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((own, 0).into())?;
+            let stream = socket.connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok::<_, std::io::Error>(TokioIo::new(stream))
+        });
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("it is a URL");
+        Self::over(endpoint.connect_with_connector(connector).await.expect("the server accepts"))
+    }
+
+    fn over(channel: Channel) -> Self {
         let database = DatabaseServiceClient::new(channel.clone())
             .max_decoding_message_size(LARGEST)
             .max_encoding_message_size(LARGEST);

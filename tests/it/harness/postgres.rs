@@ -304,9 +304,12 @@ fn copy(user: &User, from: &Path, to: &Path) {
 }
 
 /// A port that was free a moment ago.
+/// One that the system gives to nobody by itself (`ip_local_port_range` begins above): until it is bound, and
+/// while the server is down, no connection of another test may get it.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    listener.local_addr().expect("it is bound").port()
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(is_free).expect("loopback has free ports")
 }
 
 /// The path of one of PostgreSQL's programs.

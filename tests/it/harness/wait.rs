@@ -1,5 +1,7 @@
 //! Waiting for an event, with a deadline: the one place in the tests where time passes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Between two looks.
@@ -41,4 +43,34 @@ pub(crate) async fn eventually_async<T>(
 /// Lets time pass where time itself is what is tested: a reader that does not read, say.
 pub(crate) async fn idle_for(duration: Duration) {
     tokio::time::sleep(duration).await;
+}
+
+/// Watches how late this machine wakes whoever asked to be woken: what is measured beside it is late by as
+/// much, and is not to blame.
+pub(crate) struct Stutter {
+    worst: Arc<AtomicU64>,
+    watcher: Arc<()>,
+}
+
+impl Stutter {
+    /// Watches until it is dropped.
+    pub(crate) fn watch() -> Self {
+        let (worst, watcher) = (Arc::new(AtomicU64::new(0)), Arc::new(()));
+        let (seen, watched) = (Arc::clone(&worst), Arc::downgrade(&watcher));
+        std::thread::spawn(move || {
+            while watched.strong_count() > 0 {
+                let start = Instant::now();
+                std::thread::park_timeout(PAUSE);
+                let late = start.elapsed().saturating_sub(PAUSE);
+                seen.fetch_max(u64::try_from(late.as_micros()).unwrap_or(u64::MAX), Relaxed);
+            }
+        });
+        Self { worst, watcher }
+    }
+
+    /// What may be added to a limit: several processes take part in a call, each woken so late.
+    pub(crate) fn allowance(&self) -> Duration {
+        debug_assert!(Arc::strong_count(&self.watcher) > 0, "it is watched");
+        4 * Duration::from_micros(self.worst.load(Relaxed))
+    }
 }

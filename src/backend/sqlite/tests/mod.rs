@@ -3,6 +3,7 @@
 mod errors;
 mod running;
 mod session;
+mod unit;
 mod values;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,10 @@
 //! The pool with connections that are numbers.
 
+mod fair;
+mod life;
+mod operate;
+mod simulation;
+
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Instant;
@@ -14,23 +19,94 @@ struct Numbers {
     stale: Arc<AtomicBool>,
     /// It takes for ever.
     silent: Arc<AtomicBool>,
+    script: Arc<Script>,
+}
+
+/// What happens to connections, by their numbers.
+#[derive(Default)]
+struct Script {
+    /// Those below it are lost, and known to be.
+    lost: AtomicUsize,
+    /// Those below it are lost, and only answer when they are asked.
+    gone: AtomicUsize,
+    /// Those below it do not even answer.
+    mute: AtomicUsize,
+    /// How many were asked.
+    asked: AtomicUsize,
+    /// How many the server takes; 0: all.
+    room: AtomicUsize,
+    /// Connections that are there.
+    alive: AtomicUsize,
+    /// How many are being opened at once, and were at most.
+    opening: AtomicUsize,
+    most_opening: AtomicUsize,
+}
+
+/// A connection.
+struct Number(usize, Arc<Script>);
+
+impl PartialEq<usize> for Number {
+    fn eq(&self, other: &usize) -> bool {
+        self.0 == *other
+    }
+}
+
+impl std::fmt::Debug for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        self.1.alive.fetch_sub(1, SeqCst);
+    }
 }
 
 impl Manager for Numbers {
-    type Connection = usize;
+    type Connection = Number;
 
-    async fn connect(&self) -> Result<usize> {
+    async fn connect(&self) -> Result<Number> {
+        let script = &self.script;
+        let opening = script.opening.fetch_add(1, SeqCst) + 1;
+        script.most_opening.fetch_max(opening, SeqCst);
+        let opened = self.open().await;
+        script.opening.fetch_sub(1, SeqCst);
+        opened
+    }
+
+    fn is_full(&self, refusal: &Error) -> bool {
+        refusal.message() == "full"
+    }
+
+    fn is_usable(&self, number: &Number) -> bool {
+        !self.stale.load(Relaxed) && number.0 >= self.script.lost.load(SeqCst)
+    }
+
+    async fn validate(&self, number: &mut Number) -> bool {
+        self.script.asked.fetch_add(1, SeqCst);
+        if number.0 < self.script.mute.load(SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        number.0 >= self.script.gone.load(SeqCst)
+    }
+}
+
+impl Numbers {
+    async fn open(&self) -> Result<Number> {
+        let script = &self.script;
         if self.silent.load(Relaxed) {
             std::future::pending::<()>().await;
         }
         if self.down.load(Relaxed) {
             return Err(Error::new(ErrorKind::DatabaseUnavailable, "down"));
         }
-        Ok(self.next.fetch_add(1, Relaxed))
-    }
-
-    fn is_usable(&self, _: &usize) -> bool {
-        !self.stale.load(Relaxed)
+        let room = script.room.load(SeqCst);
+        if room > 0 && script.alive.load(SeqCst) >= room {
+            return Err(Error::new(ErrorKind::DatabaseUnavailable, "full"));
+        }
+        script.alive.fetch_add(1, SeqCst);
+        Ok(Number(self.next.fetch_add(1, Relaxed), Arc::clone(script)))
     }
 }
 
@@ -64,6 +140,17 @@ fn closed<M: Manager>(pool: &Pool<M>) -> Vec<CloseReason> {
 
 fn soon() -> Deadline {
     Deadline::at(Instant::now() + Duration::from_secs(5))
+}
+
+/// A pool, and what happens to its connections.
+fn scripted(settings: &PoolSettings) -> (Pool<Numbers>, Arc<Script>) {
+    let manager = Numbers::default();
+    let script = Arc::clone(&manager.script);
+    (Pool::new("db", settings, manager), script)
+}
+
+async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
 }
 
 #[tokio::test]
@@ -249,7 +336,8 @@ fn a_borrowed_connection_that_is_stale_is_replaced_where_it_is_needed() {
     // Nothing drives the first worker any more: a connection that it had to open would never come.
     stale.store(true, Relaxed);
     let held = two.block_on(pool.acquire(soon(), &nobody())).expect("a new one");
-    assert_eq!((*held, pool.snapshot().open, closed(&pool)), (1, 1, vec![CloseReason::Broken]));
+    assert_eq!(*held, 1);
+    assert_eq!((pool.snapshot().open, closed(&pool)), (1, vec![CloseReason::Broken]));
 }
 
 #[tokio::test]

@@ -1,0 +1,114 @@
+//! A pool's state and counters, as messages.
+
+use super::{duration, small};
+use crate::backend::gate::GateSnapshot;
+use crate::engine::Database;
+use crate::pool::CloseReason;
+use crate::value::proto;
+
+/// The state and counters of a database's pool.
+pub(super) fn encode(database: &Database) -> proto::PoolStats {
+    let pool = database.backend().pool();
+    let closed = CloseReason::ALL.iter().zip(pool.closed).filter(|(_, count)| *count > 0);
+    let counts = database.counts();
+    let gate = database.backend().gate().snapshot();
+    proto::PoolStats {
+        pool: database.name().to_owned(),
+        backend: database.backend().name().to_owned(),
+        max: small(pool.max),
+        min: small(pool.min),
+        open: small(pool.open),
+        idle: small(pool.idle),
+        in_use: small(pool.in_use),
+        connecting: small(pool.connecting),
+        waiting: small(pool.waiting),
+        oldest_wait: pool.oldest_wait.and_then(duration),
+        acquired: pool.acquired,
+        waited: pool.waited,
+        wait_time: duration(pool.wait_time),
+        timeouts: pool.timeouts,
+        cancelled_waits: pool.cancelled_waits,
+        rejected: pool.rejected,
+        opened: pool.opened,
+        connect_failures: pool.connect_failures,
+        closed: closed
+            .map(|(reason, count)| proto::ClosedConnections {
+                reason: reason_of(*reason).into(),
+                count,
+            })
+            .collect(),
+        statements: pool.statements,
+        resets: pool.resets,
+        overflow: small(pool.open.saturating_sub(pool.max)),
+        max_overflow: small(pool.overflow),
+        paused: pool.paused,
+        leaks: pool.leaks,
+        transactions: counts.transactions,
+        retries: counts.retries.made,
+        breaker: state_of(gate).into(),
+        breaker_since: duration(gate.since),
+        breaker_opened: gate.opened,
+        retries_refused: counts.retries.refused,
+    }
+}
+
+/// What is left of a pool's figures when those are blanked that only ever grow: its state.
+pub(super) fn without_counters(stats: &proto::PoolStats) -> proto::PoolStats {
+    proto::PoolStats {
+        oldest_wait: None,
+        acquired: 0,
+        waited: 0,
+        wait_time: None,
+        timeouts: 0,
+        cancelled_waits: 0,
+        rejected: 0,
+        opened: 0,
+        connect_failures: 0,
+        closed: Vec::new(),
+        statements: 0,
+        resets: 0,
+        transactions: 0,
+        retries: 0,
+        breaker_since: None,
+        retries_refused: 0,
+        ..stats.clone()
+    }
+}
+
+fn state_of(gate: GateSnapshot) -> proto::BreakerState {
+    if gate.open { proto::BreakerState::Open } else { proto::BreakerState::Closed }
+}
+
+fn reason_of(reason: CloseReason) -> proto::CloseReason {
+    match reason {
+        CloseReason::Lifetime => proto::CloseReason::Lifetime,
+        CloseReason::Idle => proto::CloseReason::Idle,
+        CloseReason::Broken => proto::CloseReason::Broken,
+        CloseReason::Dirty => proto::CloseReason::Dirty,
+        CloseReason::Overflow => proto::CloseReason::Overflow,
+        CloseReason::Failover => proto::CloseReason::Failover,
+        CloseReason::Admin => proto::CloseReason::Admin,
+        CloseReason::Shutdown => proto::CloseReason::Shutdown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_alone_are_no_change() {
+        let before = proto::PoolStats { in_use: 1, leaks: 1, ..proto::PoolStats::default() };
+        let counted = proto::PoolStats { acquired: 9, statements: 9, retries: 1, ..before.clone() };
+        assert_eq!(without_counters(&before), without_counters(&counted));
+        for changed in [
+            proto::PoolStats { in_use: 2, ..before.clone() },
+            proto::PoolStats { waiting: 1, ..before.clone() },
+            proto::PoolStats { paused: true, ..before.clone() },
+            proto::PoolStats { leaks: 2, ..before.clone() },
+            proto::PoolStats { breaker: proto::BreakerState::Open.into(), ..before.clone() },
+        ] {
+            assert_ne!(without_counters(&before), without_counters(&changed), "{changed:?}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! How connections come and go.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn later() -> Deadline {
+    Deadline::at(now() + Duration::from_secs(5))
+}
+
+/// As many as asked for at once.
+async fn hold(pool: &Pool<Numbers>, count: usize) -> Vec<Checkout<Numbers>> {
+    let nobody = nobody();
+    let mut held = Vec::new();
+    for _ in 0..count {
+        held.push(pool.acquire(later(), &nobody).await.expect("there is one"));
+    }
+    held
+}
+
+fn count(pool: &Pool<Numbers>, reason: CloseReason) -> u64 {
+    pool.snapshot().closed_because(reason)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_while_idle_is_replaced_within_a_second() {
+    let (pool, script) = scripted(&PoolSettings { min: 3, ..settings(5, 10) });
+    pool.warm_up(3).await.expect("they open");
+    script.lost.store(3, SeqCst);
+    pass(SECOND).await;
+    let after = pool.snapshot();
+    assert_eq!((after.open, after.idle, after.opened), (3, 3, 6));
+    assert_eq!(count(&pool, CloseReason::Broken), 3);
+    assert_eq!(*hold(&pool, 1).await[0], 5, "the newest is lent first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_only_some_callers_used_is_filled_up_to_min() {
+    let (pool, script) = scripted(&PoolSettings { min: 4, ..settings(5, 10) });
+    let held = hold(&pool, 1).await;
+    pass(SECOND).await;
+    assert_eq!((pool.snapshot().open, pool.snapshot().in_use), (4, 1));
+    assert_eq!(script.most_opening.load(SeqCst), 1, "one after the other");
+    drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_is_away_is_tried_rarely_and_one_at_a_time_until_it_is_reached() {
+    let manager = Numbers::default();
+    let (down, script) = (Arc::clone(&manager.down), Arc::clone(&manager.script));
+    let pool = Pool::new("db", &PoolSettings { min: 4, ..settings(5, 10) }, manager);
+    pool.warm_up(4).await.expect("they open");
+    script.most_opening.store(0, SeqCst);
+    down.store(true, Relaxed);
+    script.lost.store(4, SeqCst);
+    pass(30 * SECOND).await;
+    let away = pool.snapshot();
+    assert_eq!(away.open, 0);
+    assert!((1..=12).contains(&away.connect_failures), "{} attempts", away.connect_failures);
+    down.store(false, Relaxed);
+    pool.reached();
+    pass(SECOND / 10).await;
+    assert_eq!((pool.snapshot().open, script.most_opening.load(SeqCst)), (4, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_caller_that_reaches_the_database_again_fills_the_pool() {
+    let manager = Numbers::default();
+    let (down, script) = (Arc::clone(&manager.down), Arc::clone(&manager.script));
+    let pool = Pool::new("db", &PoolSettings { min: 4, ..settings(5, 10) }, manager);
+    pool.warm_up(4).await.expect("they open");
+    down.store(true, Relaxed);
+    script.lost.store(4, SeqCst);
+    pass(30 * SECOND).await;
+    down.store(false, Relaxed);
+    drop(hold(&pool, 1).await);
+    pass(SECOND / 10).await;
+    assert_eq!(pool.snapshot().open, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_beyond_max_is_closed_when_it_comes_back() {
+    let (pool, _) = scripted(&PoolSettings { overflow: 2, ..settings(1, 10) });
+    let mut held = hold(&pool, 3).await;
+    assert_eq!(pool.snapshot().open, 3);
+    drop(held.pop());
+    assert_eq!((pool.snapshot().open, count(&pool, CloseReason::Overflow)), (2, 1));
+    drop(held);
+    assert_eq!((pool.snapshot().open, count(&pool, CloseReason::Overflow)), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_beyond_max_is_kept_for_who_waits_for_it() {
+    let (pool, _) = scripted(&PoolSettings { overflow: 1, ..settings(1, 10) });
+    let mut held = hold(&pool, 2).await;
+    let nobody = nobody();
+    let mut waiting = Box::pin(pool.acquire(later(), &nobody));
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    drop(held.pop());
+    let third = waiting.await.expect("it came back");
+    assert_eq!((*third == 1, pool.snapshot().opened), (true, 2));
+    drop((held, third));
+    assert_eq!(pool.snapshot().open, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_are_closed_down_to_min() {
+    let (pool, _) = scripted(&PoolSettings { min: 2, ..settings(5, 10) });
+    drop(hold(&pool, 5).await);
+    pass(59 * SECOND).await;
+    assert_eq!(pool.snapshot().open, 5);
+    pass(2 * SECOND).await;
+    assert_eq!((pool.snapshot().open, count(&pool, CloseReason::Idle)), (2, 3));
+    pass(300 * SECOND).await;
+    assert_eq!(pool.snapshot().open, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_is_replaced_when_idle_and_closed_when_it_comes_back() {
+    let (pool, _) = scripted(&PoolSettings { min: 2, ..settings(2, 10) });
+    let mut held = hold(&pool, 2).await;
+    drop(held.pop());
+    pass(3601 * SECOND).await;
+    assert_eq!(count(&pool, CloseReason::Lifetime), 1, "the idle one");
+    assert_eq!(pool.snapshot().open, 2, "and there is another");
+    drop(held);
+    assert_eq!(count(&pool, CloseReason::Lifetime), 2);
+    pass(SECOND).await;
+    assert_eq!((pool.snapshot().open, pool.snapshot().opened), (2, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_was_idle_for_long_is_asked_before_it_is_lent() {
+    let (pool, script) = scripted(&settings(2, 10));
+    for _ in 0..100 {
+        drop(hold(&pool, 1).await);
+        pass(SECOND).await;
+    }
+    assert_eq!(script.asked.load(SeqCst), 0);
+    pass(5 * SECOND).await;
+    drop(hold(&pool, 1).await);
+    drop(hold(&pool, 1).await);
+    assert_eq!((script.asked.load(SeqCst), pool.snapshot().opened), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_one_is_found_lost_the_idle_rest_is_asked() {
+    let (pool, script) = scripted(&settings(5, 10));
+    drop(hold(&pool, 4).await);
+    pass(SECOND).await;
+    hold(&pool, 1).await.remove(0).discard(CloseReason::Broken);
+    // The server went away: the rest is lost, too, and nobody has said so.
+    script.gone.store(4, SeqCst);
+    let new = hold(&pool, 1).await;
+    assert_eq!((*new[0] == 4, script.asked.load(SeqCst)), (true, 3));
+    assert_eq!(count(&pool, CloseReason::Broken), 4);
+    pass(SECOND).await;
+    drop(new);
+    drop(hold(&pool, 1).await);
+    assert_eq!(script.asked.load(SeqCst), 3, "what came later is trusted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_answer_costs_a_second_once() {
+    let (pool, script) = scripted(&settings(5, 10));
+    drop(hold(&pool, 5).await);
+    script.mute.store(5, SeqCst);
+    pass(10 * SECOND).await;
+    let start = now();
+    let new = hold(&pool, 1).await;
+    let took = now() - start;
+    assert!((SECOND..SECOND * 3 / 2).contains(&took), "{took:?}");
+    assert_eq!((*new[0] >= 5, script.asked.load(SeqCst)), (true, 1));
+}
+
+impl PartialOrd<usize> for Number {
+    fn partial_cmp(&self, other: &usize) -> Option<std::cmp::Ordering> {
+        self.0.partial_cmp(other)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_waiting_for_an_answer_leaves_no_unknown_connection_behind() {
+    let (pool, script) = scripted(&settings(1, 10));
+    drop(hold(&pool, 1).await);
+    script.mute.store(1, SeqCst);
+    pass(10 * SECOND).await;
+    let soon = Deadline::at(now() + SECOND / 10);
+    let error = pool.acquire(soon, &nobody()).await.expect_err("it does not answer");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    assert_eq!(pool.snapshot().idle, 0);
+    assert_eq!(*hold(&pool, 1).await[0], 1, "a new one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_held_too_long_is_told_once_with_its_holder() {
+    let (pool, _) = scripted(&settings(2, 10));
+    let batch = Borrower::new("10.0.0.7".to_owned(), "ExecuteBatch", "nightly".to_owned());
+    let held = pool.acquire(later(), &batch).await.expect("one");
+    batch.runs(&"UPDATE t SET a = ?".into());
+    pass(60 * SECOND).await;
+    assert_eq!((pool.snapshot().leaks, pool.checkouts()[0].is_leak), (0, false));
+    pass(2 * SECOND).await;
+    assert_eq!((pool.snapshot().leaks, pool.checkouts()[0].is_leak), (1, true));
+    pass(60 * SECOND).await;
+    assert_eq!(pool.snapshot().leaks, 1, "it is told once");
+    assert_eq!(
+        pool.checkouts()[0].holder,
+        Holder {
+            caller: "10.0.0.7".to_owned(),
+            rpc: "ExecuteBatch",
+            tag: "nightly".to_owned(),
+            summary: "UPDATE t SET a = ?".to_owned(),
+        }
+    );
+    drop(held);
+    assert_eq!(pool.checkouts(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_room_is_waited_for_while_some_of_it_is_ours() {
+    let patient = PoolSettings { acquire_timeout: 2 * SECOND, ..settings(4, 10) };
+    let (pool, script) = scripted(&patient);
+    script.room.store(2, SeqCst);
+    let mut held = hold(&pool, 2).await;
+    let start = now();
+    let error = pool.acquire(later(), &nobody()).await.expect_err("nobody gives one back");
+    assert_eq!(error.kind(), ErrorKind::PoolExhausted);
+    let took = now() - start;
+    assert!(took.abs_diff(2 * SECOND) < SECOND / 20, "{took:?}");
+    let attempts = pool.snapshot().connect_failures;
+    assert!((1..=5).contains(&attempts), "{attempts} attempts");
+    let nobody = nobody();
+    let mut waiting = Box::pin(pool.acquire(later(), &nobody));
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    drop(held.pop());
+    waiting.await.expect("one came back");
+}
