@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::config;
+use crate::config::{self, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resilience::{Away, Breaker, BreakerLimits, Change, Failure};
 
-/// Whoever gives up on a connection sooner has learned nothing of the database.
+/// Whoever gives up on a connection sooner has learned nothing of a database on one server.
 const TELLING: Duration = Duration::from_millis(500);
 
 /// The breaker of one database, and what follows from it.
@@ -23,6 +23,8 @@ pub struct Gate {
     database: String,
     interval: Duration,
     connect_timeout: Duration,
+    /// Who waited so long has learned that nobody answers.
+    telling: Duration,
     inner: Mutex<Inner>,
     away: Away,
     state: watch::Sender<GateState>,
@@ -91,6 +93,7 @@ impl Gate {
             database: name.to_owned(),
             interval: limits.interval,
             connect_timeout: config.pool.connect_timeout,
+            telling: telling(config),
             inner: Mutex::new(Inner { breaker: Breaker::new(limits, now()), why: None }),
             away: Away::default(),
             state: watch::Sender::default(),
@@ -347,11 +350,21 @@ impl Drop for Pending<'_> {
             return;
         }
         let (gate, waited) = (self.gate, now().saturating_duration_since(self.began));
-        if self.is_probe || waited >= TELLING.min(gate.connect_timeout) {
+        if self.is_probe || waited >= gate.telling {
             let cause = format!("no answer within {}", humantime::format_duration(waited));
             let error = gate.unreachable().with_cause(cause);
             gate.failed(self.is_probe, Some(Failure::Away), &error);
         }
+    }
+}
+
+/// How long who gives up must have waited to tell something of the database. Of several servers each has
+/// its share of the whole time, and any may be the one that answers.
+fn telling(config: &config::Database) -> Duration {
+    let whole = config.pool.connect_timeout;
+    match &config.target {
+        Target::Postgres(target) if target.servers.len() > 1 => whole,
+        Target::Postgres(_) | Target::Sqlite(_) => TELLING.min(whole),
     }
 }
 

@@ -11,6 +11,9 @@ use crate::error::DatabaseReport;
 
 const MS: Duration = Duration::from_millis(1);
 
+/// The default of `pool.connect_timeout`.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What a database does with who connects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weather {
@@ -85,7 +88,8 @@ impl Place {
         sleep(MS).await;
         let mut weather = self.weather.subscribe();
         let telling = weather.wait_for(|weather| *weather != Weather::Silent);
-        match *telling.await.expect("the place is there") {
+        let told = tokio::time::timeout(CONNECT_TIMEOUT, telling).await;
+        match *told.map_err(|_elapsed| refused())?.expect("the place is there") {
             Weather::Up => Ok(()),
             Weather::Refusing | Weather::Silent => Err(refused()),
         }
@@ -189,6 +193,29 @@ async fn what_is_given_up_after_a_while_counts_and_what_is_given_up_sooner_does_
             tokio::time::timeout(patience, silent).await.expect_err("it does not answer");
         }
         assert_eq!(gate.is_open(), opens, "{patience:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_servers_one_that_hangs_says_nothing_of_the_others() {
+    let gate = gate_with(&[("databases.main.url", "postgres://me@a,b/shop")]);
+    reach(&gate).await;
+    for (patience, opens) in [(4_999 * MS, false), (CONNECT_TIMEOUT, true)] {
+        for _ in 0..5 {
+            let silent = gate.connect(std::future::pending::<Result<()>>());
+            tokio::time::timeout(patience, silent).await.expect_err("the first does not answer");
+        }
+        assert_eq!(gate.is_open(), opens, "{patience:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_there_and_takes_no_connections_is_away() {
+    for sqlstate in ["57P03", "08004", "53300"] {
+        let gate = gate();
+        reach(&gate).await;
+        fail(&gate, || with_code(ErrorKind::DatabaseUnavailable, sqlstate), 5).await;
+        assert!(gate.is_open(), "{sqlstate}");
     }
 }
 
