@@ -20,6 +20,7 @@ mod install;
 mod keys;
 mod lease;
 mod redact;
+mod requests;
 mod role;
 mod run;
 mod sequence;
