@@ -1,6 +1,7 @@
 //! Units of work: batches, interactive transactions, and what became of them.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -53,6 +54,8 @@ pub struct Batch {
     pub deadline: Deadline,
     /// For whom its connection is lent.
     pub borrower: Arc<Borrower>,
+    /// Set by a backend that found that its statements must be prepared one by one: the next attempt does.
+    pub is_piecemeal: AtomicBool,
 }
 
 /// One statement of a unit.

@@ -5,6 +5,7 @@
 //! finishes, so that nothing here has to outlive the caller.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use prost::Message;
@@ -107,6 +108,7 @@ impl Database {
             max_bytes: bounds.bytes,
             deadline,
             borrower,
+            is_piecemeal: AtomicBool::new(false),
         })
     }
 

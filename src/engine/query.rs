@@ -1,6 +1,7 @@
 //! Query: one statement, a bounded result.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use prost::Message;
 
@@ -120,6 +121,7 @@ impl Database {
             max_bytes: bounds.bytes,
             deadline,
             borrower,
+            is_piecemeal: AtomicBool::new(false),
         };
         let attempts = self.retries.start(Unit::Keyed, None);
         let Success { value: mut done, attempts } = self

@@ -29,7 +29,12 @@ pub(super) fn transaction_control(sql: &str, dialect: Dialect) -> Option<&'stati
 
 /// The first word of the first statement.
 pub(super) fn first_word(sql: &str, dialect: Dialect) -> Option<&str> {
-    Words { rest: skip_empty_statements(sql, dialect), dialect }.next()
+    words(sql, dialect).next()
+}
+
+/// The words of the first statement, and of what follows it.
+pub(super) fn words(sql: &str, dialect: Dialect) -> impl Iterator<Item = &str> {
+    Words { rest: skip_empty_statements(sql, dialect), dialect }
 }
 
 /// Control that needs more than its first word to be told.

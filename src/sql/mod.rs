@@ -10,6 +10,7 @@ mod analysis;
 mod atomic;
 mod lexer;
 mod parser;
+mod redefine;
 mod statements;
 mod summary;
 mod tokens;
@@ -17,6 +18,7 @@ mod visitor;
 
 pub use analysis::{Analysis, Analyzer, Dialect, Shape, Uses};
 pub use atomic::is_whole;
+pub use redefine::redefines;
 pub use statements::{Piece, Unclosed, statements};
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! transaction, the commit. With either, the commit waits until the results are known.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::codec;
 use super::commit::{COMMIT, begin, controls_transaction, was_controlled};
@@ -11,11 +12,13 @@ use super::connection::Prepared;
 use super::flight::{Answer, Failure, Flight, Landing, Room, Step};
 use super::keys::{self, Conflict};
 use super::lease::Lease;
+use super::misfortune::Again;
 use super::run::completion;
 use super::token::CURRENT;
 use crate::backend::keys::in_progress;
-use crate::backend::{Batch, BatchResult};
+use crate::backend::{Batch, BatchResult, BatchStatement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::sql::redefines;
 use crate::value::proto::ResultSet;
 
 /// Makes constraints speak that would wait for a commit.
@@ -34,7 +37,7 @@ struct Unit<'a> {
 pub(super) async fn run(
     batch: &Batch,
     lease: Lease,
-) -> std::result::Result<BatchResult, (Error, bool)> {
+) -> std::result::Result<BatchResult, (Error, Again)> {
     let mut unit =
         Unit { batch, lease, incarnation: String::new(), claim: None, statements: Vec::new() };
     match unit.prepare().await {
@@ -43,15 +46,15 @@ pub(super) async fn run(
             let Unit { lease, incarnation, .. } = unit;
             return super::sequence::run(batch, lease, &incarnation).await;
         }
-        Err(error) => return Err((error, unit.lease.blameless)),
+        Err(error) => return Err((error, unit.lease.again)),
     }
     let waits = batch.key.is_some() || batch.statements.iter().any(|one| one.expect.is_some());
     if waits { unit.in_two().await } else { unit.in_one().await }
 }
 
 impl<'a> Unit<'a> {
-    /// Prepares every statement; `false`: one cannot be, perhaps because it needs what an earlier one
-    /// makes.
+    /// Prepares every statement; `false`: they must be prepared one by one, as an earlier one may change
+    /// what a later one means, or one cannot be, perhaps because it needs what an earlier one makes.
     async fn prepare(&mut self) -> Result<bool> {
         let deadline = self.batch.deadline;
         self.incarnation = self.lease.incarnation(deadline).await?;
@@ -64,14 +67,22 @@ impl<'a> Unit<'a> {
             let prepared = self.lease.prepare(deadline, &claim).await;
             self.claim = Some(prepared.map_err(keys::missing_table)?);
         }
+        if self.batch.is_piecemeal.load(Relaxed) || redefine_others(&self.batch.statements) {
+            return Ok(false);
+        }
         for statement in &self.batch.statements {
             match self.lease.prepare(deadline, &statement.sql).await {
                 Ok(prepared) => self.statements.push(prepared),
-                Err(error) if self.lease.blameless || error.report().is_none() => {
+                Err(error) if self.lease.again != Again::No || error.report().is_none() => {
                     return Err(error);
                 }
                 Err(_refused) => return Ok(false),
             }
+        }
+        let last = self.batch.statements.last();
+        if last.is_some_and(|last| redefines(&last.sql, &last.analysis)) {
+            // What is prepared behind it is our own, to store the response.
+            self.lease.redefine();
         }
         Ok(true)
     }
@@ -90,18 +101,18 @@ impl<'a> Unit<'a> {
     }
 
     /// BEGIN, the statements, the number of the transaction and the commit, at once.
-    async fn in_one(mut self) -> std::result::Result<BatchResult, (Error, bool)> {
+    async fn in_one(mut self) -> std::result::Result<BatchResult, (Error, Again)> {
         let Batch { mode, deadline, dry_run, max_rows, max_bytes, .. } = *self.batch;
         let mut steps = vec![Step::Script(begin(mode))];
-        steps.extend(self.steps().map_err(|error| (error, false))?);
+        steps.extend(self.steps().map_err(|error| (error, Again::No))?);
         let last = if dry_run { [CHECK_CONSTRAINTS, "ROLLBACK"] } else { [CURRENT, COMMIT] };
         steps.extend(last.map(|sql| Step::Script(sql.to_owned())));
         let room = Room::new(max_rows, max_bytes);
         let flight = Flight { steps, room: &room, commits: !dry_run };
         let landed = self.lease.fly(deadline, flight).await;
-        let mut landing = landed.map_err(|error| (error, false))?;
+        let mut landing = landed.map_err(|error| (error, Again::No))?;
         let results = self.results(&mut landing, 0);
-        let results = results.map_err(|error| (error, self.lease.blameless))?;
+        let results = results.map_err(|error| (error, self.lease.again))?;
         let [first, second] = [landing.next(), landing.next()];
         let outcome = if dry_run {
             self.settled(first).and_then(|()| self.settled(second)).map(|()| Outcome::NotApplied)
@@ -116,7 +127,7 @@ impl<'a> Unit<'a> {
 
     /// BEGIN, the key and the statements; then, once their results are known, the stored response, the
     /// number of the transaction and the commit.
-    async fn in_two(mut self) -> std::result::Result<BatchResult, (Error, bool)> {
+    async fn in_two(mut self) -> std::result::Result<BatchResult, (Error, Again)> {
         let Batch { mode, deadline, dry_run, max_rows, max_bytes, .. } = *self.batch;
         let shared = Arc::clone(self.lease.shared());
         let key = self.batch.key.as_ref();
@@ -124,14 +135,14 @@ impl<'a> Unit<'a> {
         let mut steps = vec![Step::Script(begin(mode))];
         if let (Some(claim), Some(values)) = (&self.claim, &claiming) {
             let parameters = codec::encode(values, claim.statement.params());
-            let parameters = parameters.map_err(|error| (error, false))?;
+            let parameters = parameters.map_err(|error| (error, Again::No))?;
             steps.push(Step::Statement(Arc::clone(claim), parameters));
         }
-        steps.extend(self.steps().map_err(|error| (error, false))?);
+        steps.extend(self.steps().map_err(|error| (error, Again::No))?);
         let room = Room::new(max_rows, max_bytes);
         let flight = Flight { steps, room: &room, commits: false };
         let landed = self.lease.fly(deadline, flight).await;
-        let mut landing = landed.map_err(|error| (error, false))?;
+        let mut landing = landed.map_err(|error| (error, Again::No))?;
         if let Some(key) = key
             && let Some(failure) = landing.fail_at(1)
         {
@@ -139,8 +150,8 @@ impl<'a> Unit<'a> {
             let resolved = self.lease.claim_failed(error, key, deadline).await;
             return match resolved {
                 Ok(Conflict::Replayed(result)) => Ok(result),
-                Ok(Conflict::Gone) => Err((in_progress(), false)),
-                Err(error) => Err((error, self.lease.blameless)),
+                Ok(Conflict::Gone) => Err((in_progress(), Again::No)),
+                Err(error) => Err((error, self.lease.again)),
             };
         }
         let results = self.results(&mut landing, usize::from(key.is_some()));
@@ -172,10 +183,10 @@ impl<'a> Unit<'a> {
         Ok(results)
     }
 
-    async fn give_up(self, error: Error) -> (Error, bool) {
-        let blameless = self.lease.blameless;
+    async fn give_up(self, error: Error) -> (Error, Again) {
+        let again = self.lease.again;
         self.lease.roll_back().await;
-        (error, blameless)
+        (error, again)
     }
 
     /// The results of the statements, or the first failure; `skipped` requests stand between BEGIN and
@@ -223,6 +234,12 @@ impl<'a> Unit<'a> {
     }
 }
 
+/// Whether any but the last may change what those behind it mean.
+fn redefine_others(statements: &[BatchStatement]) -> bool {
+    let others = statements.split_last().map(|(_, others)| others).unwrap_or_default();
+    others.iter().any(|one| redefines(&one.sql, &one.analysis))
+}
+
 /// The result of one statement.
 pub(super) fn result_set(
     prepared: &Prepared,
@@ -243,10 +260,10 @@ fn finished(
     results: Vec<ResultSet>,
     room: &Room,
     outcome: Result<Outcome>,
-) -> std::result::Result<BatchResult, (Error, bool)> {
-    let outcome = outcome.map_err(|error| (error, false))?;
+) -> std::result::Result<BatchResult, (Error, Again)> {
+    let outcome = outcome.map_err(|error| (error, Again::No))?;
     match room.exceeded() {
-        Some(message) => Err((too_large(message).with_outcome(outcome), false)),
+        Some(message) => Err((too_large(message).with_outcome(outcome), Again::No)),
         None => Ok(BatchResult { results, replayed: false }),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::cancel::Cancel;
 use super::connection::{Connection, Opener};
+use super::flight::rows;
 use super::shared::Shared;
 use super::trace::Trace;
 use crate::config::Planted;
@@ -28,7 +29,8 @@ const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UN
     SELECT pg_catalog.setseed(pg_catalog.hashtext(pg_catalog.gen_random_uuid()::text) / 2147483648.0); \
     DO $rowgate$ DECLARE prepared text; BEGIN \
     FOR prepared IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP \
-    EXECUTE pg_catalog.format('DEALLOCATE %I', prepared); END LOOP; END $rowgate$";
+    EXECUTE pg_catalog.format('DEALLOCATE %I', prepared); END LOOP; END $rowgate$; \
+    SELECT pg_catalog.string_agg(name, ' ') FROM pg_catalog.pg_prepared_statements";
 
 /// Brings a connection back to its baseline, off the caller's path; dropped before it is done, closes it.
 pub(super) struct Cleaner {
@@ -90,7 +92,10 @@ impl Cleaner {
             connection.sequences_drawn |= self.trace == Trace::Sequences;
             return true;
         }
-        if connection.client.batch_execute(RESET).await.is_err() {
+        let Ok(messages) = connection.client.simple_query(RESET).await else { return false };
+        let names = rows(&messages).last().and_then(|row| row.get(0)).unwrap_or_default();
+        if !connection.has_all_of_its_statements(names) {
+            // Some were deallocated where no tag tells it, and perhaps the driver's own among them.
             return false;
         }
         connection.sequences_drawn = false;

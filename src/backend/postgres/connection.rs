@@ -1,5 +1,6 @@
 //! A connection as the pool holds it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,6 +27,8 @@ pub(super) struct Connection {
     pub(super) client: ClientWrapper,
     pub(super) wire: Arc<Wire>,
     pub(super) prepared: LruCache<String, Arc<Prepared>>,
+    /// Grows when statements that were prepared before must not be used any more.
+    generation: u64,
     /// Whether the session remembers values drawn from sequences.
     pub(super) sequences_drawn: bool,
     question: Option<tokio_postgres::Statement>,
@@ -45,6 +48,7 @@ pub(super) struct Prepared {
     /// What the driver calls it, where that was seen.
     pub(super) name: Option<Vec<u8>>,
     pub(super) decoder: RowDecoder,
+    generation: u64,
     /// `None`: it returns no rows at all.
     pub(super) columns: Option<Vec<Column>>,
 }
@@ -61,6 +65,19 @@ impl Connection {
             Some(fits) => Ok(!fits),
             None => Ok(Role::ask(&self.client).await?.fits(self.kept) == Some(false)),
         }
+    }
+
+    /// What was prepared is prepared anew when it is used again: it may be gone, or mean something else.
+    pub(super) fn forget_statements(&mut self) {
+        self.generation += 1;
+        self.question = None;
+    }
+
+    /// Whether all that is kept prepared is among `names`, which stand apart by blanks.
+    pub(super) fn has_all_of_its_statements(&self, names: &str) -> bool {
+        let there: HashSet<&[u8]> = names.split(' ').map(str::as_bytes).collect();
+        let names = self.prepared.iter().filter_map(|(_, prepared)| prepared.name.as_deref());
+        names.into_iter().all(|name| there.contains(name))
     }
 
     /// The question to the catalogs, prepared once on each connection and never evicted.
@@ -85,7 +102,9 @@ impl Connection {
         &mut self,
         sql: &str,
     ) -> std::result::Result<Arc<Prepared>, tokio_postgres::Error> {
-        if let Some(prepared) = self.prepared.get(sql) {
+        if let Some(prepared) = self.prepared.get(sql)
+            && prepared.generation == self.generation
+        {
             return Ok(Arc::clone(prepared));
         }
         self.wire.expect_statement(sql);
@@ -99,6 +118,7 @@ impl Connection {
         let prepared = Arc::new(Prepared {
             columns: (!columns.is_empty()).then_some(described),
             name,
+            generation: self.generation,
             decoder,
             statement,
         });
@@ -139,6 +159,7 @@ impl Opener {
             sequences_drawn: false,
             question: None,
             incarnation: None,
+            generation: 0,
             held: None,
         })
     }

@@ -65,11 +65,31 @@ pub fn is_terminated(error: &DbError) -> bool {
     ends_connection(error) && error.code().code() == "57P01"
 }
 
-/// Whether the prepared statement is stale: dropping it and preparing anew heals it, once. Nothing ran.
+/// Whether the tables changed under a prepared statement: to prepare it anew heals it. It has not run.
 #[must_use]
-pub fn is_stale_statement(error: &DbError) -> bool {
-    let reply = Reply::new(error);
-    reply.is_stale_plan() || matches!(reply.code, "26000" | "42P05")
+pub fn is_stale_plan(error: &DbError) -> bool {
+    Reply::new(error).is_stale_plan()
+}
+
+/// Whether a prepared statement is not there, or one is there of its name, as far as that is one of those
+/// that `is_ours` knows. A caller's own EXECUTE, or a function's error, may say the same of others.
+#[must_use]
+pub fn is_lost_statement(error: &DbError, is_ours: impl Fn(&str) -> bool) -> bool {
+    let names = |message: &str| {
+        let mut words = message.split(|c: char| !c.is_ascii_alphanumeric());
+        words.any(|word| is_name_of_the_drivers(word) && is_ours(word))
+    };
+    // The message may be translated; the name and the server's own function are not.
+    let of_server = ["FetchPreparedStatement", "StorePreparedStatement"];
+    matches!(error.code().code(), "26000" | "42P05")
+        && error.routine().is_none_or(|routine| of_server.contains(&routine))
+        && names(error.message())
+}
+
+/// Whether the driver names statements so: a letter and a number.
+fn is_name_of_the_drivers(word: &str) -> bool {
+    let number = word.strip_prefix('s').unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// What is read of an error reply; the driver's type cannot be made in a test.

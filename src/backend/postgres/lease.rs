@@ -4,27 +4,28 @@
 //! its own, off the caller's path, and closed if that fails.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::cancel::Cancel;
 use super::clean::{CLEANING_LIMIT, Cleaner};
 use super::codec::Parameter;
 use super::connection::{Connection, Opener, Prepared};
 use super::flight::{Failure, Flight, Landing, Step, first_value, fly, rows};
+use super::misfortune::Again;
 use super::requests::{Kind, fit};
 use super::shared::Shared;
 use super::trace::{Trace, Verdict};
-use crate::config::{Planted, TargetSession};
+use crate::config::Planted;
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Checkout, CloseReason};
 use crate::sql::Analysis;
 
 /// A connection at work.
 pub(super) struct Lease {
     checkout: Option<Checkout<Opener>>,
-    shared: Arc<Shared>,
-    cancel: Cancel,
+    pub(super) shared: Arc<Shared>,
+    pub(super) cancel: Cancel,
     /// Whether a request may be unanswered.
     pub(super) busy: bool,
     /// What the session may remember of the caller.
@@ -36,15 +37,23 @@ pub(super) struct Lease {
     /// Whether nothing of what runs can have been applied: it reads, or a commit is still to come.
     pub(super) reads: bool,
     /// The number of the request that applies something: before it is on its way, nothing is.
-    decisive: Option<u64>,
+    pub(super) decisive: Option<u64>,
     /// The number of the statement that was started last.
     started: u64,
     /// Whether the connection must be closed.
-    broken: bool,
-    /// Whether the connection failed and not the statement, of which nothing ran: another may do better.
-    pub(super) blameless: bool,
+    pub(super) broken: bool,
+    /// Whether what failed may be run again at once.
+    pub(super) again: Again,
+    /// Whether a statement has begun to run.
+    pub(super) begun: bool,
+    /// Whether statements are prepared anew that are prepared already.
+    pub(super) afresh: bool,
+    /// The names of the prepared statements that were sent last.
+    pub(super) at_work: Vec<Kind>,
+    /// Whether something ran that changes what texts mean.
+    redefined: bool,
     /// Whether a write was refused that nobody asked to refuse: the server may be a standby by now.
-    is_suspect: bool,
+    pub(super) is_suspect: bool,
 }
 
 impl Lease {
@@ -65,7 +74,11 @@ impl Lease {
             decisive: None,
             started: 0,
             broken: false,
-            blameless: false,
+            again: Again::No,
+            begun: false,
+            afresh: false,
+            at_work: Vec::new(),
+            redefined: false,
             is_suspect: false,
         }
     }
@@ -101,8 +114,24 @@ impl Lease {
         Ok(verdict)
     }
 
+    /// Something ran that changes what texts mean, or was undone: statements behind it are prepared anew.
+    pub(super) fn redefine(&mut self) {
+        self.redefined = true;
+        self.connection().forget_statements();
+    }
+
+    /// Undoes what ran since a savepoint.
+    pub(super) fn undone(&mut self) {
+        if self.redefined {
+            self.connection().forget_statements();
+        }
+    }
+
     /// Prepares a statement on the connection.
     pub(super) async fn prepare(&mut self, deadline: Deadline, sql: &str) -> Result<Arc<Prepared>> {
+        if self.afresh {
+            self.connection().prepared.pop(sql);
+        }
         let (connection, cancel) = self.begin(deadline)?;
         let answer = cancel.watch(deadline, connection.prepare(sql)).await;
         self.settle(answer, sql)
@@ -130,6 +159,7 @@ impl Lease {
         // Nothing is on its way but what has no number: the driver's own Close of a statement.
         let last = wire.begun() + u64::try_from(steps.len()).unwrap_or(u64::MAX);
         let meant: Vec<Kind> = steps.iter().map(Step::kind).collect();
+        self.at_work.clone_from(&meant);
         if commits {
             self.reads = self.read_only;
             self.decisive = Some(last);
@@ -146,37 +176,12 @@ impl Lease {
             self.cancel.commit = None;
         }
         let exchanges = wire.take_noted();
+        self.begun |= exchanges.iter().any(|exchange| exchange.bound);
         let all_sent = self.busy || exchanges.len() == meant.len();
         if !all_sent || !fit(&exchanges, &meant) {
             answers = vec![Err(Failure::Ours(self.mistaken(commits)))];
         }
         Ok(Landing::new(answers, exchanges))
-    }
-
-    /// What was sent is not what was meant to be, so nothing can be said of what it was answered.
-    fn mistaken(&mut self, commits: bool) -> Error {
-        self.broken = true;
-        let database = &self.shared.database;
-        tracing::error!(database, "requests and answers do not fit on a connection");
-        if !commits || self.reads {
-            return self.lost();
-        }
-        let message =
-            format!("what database \"{database}\" answered does not fit what it was asked");
-        Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
-    }
-
-    /// What a failure in a flight means.
-    pub(super) fn misfortune(&mut self, failure: Failure, sql: &str) -> Error {
-        match failure {
-            Failure::Driver(error) => {
-                let busy = self.busy;
-                let error = self.failure(error, sql);
-                self.busy = busy;
-                error
-            }
-            Failure::Ours(error) => error,
-        }
     }
 
     /// The plan of a statement that was prepared, and so is a single one: nothing of it runs. `None`: a
@@ -217,7 +222,9 @@ impl Lease {
         let (connection, cancel) = self.begin(deadline)?;
         let request = connection.client.query_raw(&prepared.statement, parameters);
         let answer = cancel.watch(deadline, request).await;
+        self.at_work = vec![Kind::Statement(prepared.name.clone())];
         let stream = self.settle(answer, sql)?;
+        self.begun = true;
         self.busy = true;
         Ok(stream)
     }
@@ -241,6 +248,7 @@ impl Lease {
             return Err(Error::new(ErrorKind::DeadlineExceeded, message));
         }
         self.busy = true;
+        self.at_work.clear();
         self.cancel.begin();
         let checkout = self.checkout.as_mut().expect("a lease holds its connection until dropped");
         Ok((checkout, &mut self.cancel))
@@ -264,85 +272,6 @@ impl Lease {
     /// Starts a cancel of what runs, without waiting for it.
     pub(super) fn cancel(&mut self) {
         self.cancel.send();
-    }
-
-    /// What the driver's error means here.
-    pub(super) fn failure(&mut self, error: tokio_postgres::Error, sql: &str) -> Error {
-        let failure = self.failure_of_a_whole(error, sql);
-        if self.divisible && failure.outcome() == Outcome::NotApplied {
-            // What it committed before it failed stays.
-            return failure.with_outcome(Outcome::Unknown).without_retry_after();
-        }
-        failure
-    }
-
-    /// The same of a statement that is applied as a whole or not at all.
-    fn failure_of_a_whole(&mut self, error: tokio_postgres::Error, sql: &str) -> Error {
-        if let Some(reported) = error.as_db_error() {
-            self.busy = false;
-            let blameless =
-                super::error::is_stale_statement(reported) || super::error::is_terminated(reported);
-            self.broken |= blameless || super::error::ends_connection(reported);
-            self.blameless |= blameless && !self.divisible;
-            let mapped = super::error::from_statement(reported, sql, self.shared.details);
-            if mapped.kind() == ErrorKind::DeadlineExceeded && self.cancel.is_aimed() {
-                return Error::new(
-                    ErrorKind::DeadlineExceeded,
-                    "the deadline passed; the statement was cancelled",
-                );
-            }
-            let writes = !self.read_only && self.shared.connector.takes_writes();
-            if mapped.kind() == ErrorKind::ReadOnly && writes {
-                match self.connection().kept {
-                    // It never was anything else: another name or address may lead elsewhere.
-                    TargetSession::Any => self.broken = true,
-                    TargetSession::ReadWrite
-                    | TargetSession::Primary
-                    | TargetSession::ReadOnly
-                    | TargetSession::Standby
-                    | TargetSession::PreferStandby => self.is_suspect = true,
-                }
-                return self.not_primary().with_cause(error);
-            }
-            if mapped.kind() == ErrorKind::OutcomeUnknown && self.reads {
-                return self.lost().with_cause(error);
-            }
-            return mapped;
-        }
-        let wire = &self.connection().wire;
-        if wire.refused_a_row() {
-            let outcome = self.outcome();
-            return Error::new(ErrorKind::RowTooLarge, "a row is larger than max_row_size")
-                .with_outcome(outcome)
-                .with_hint("Select less of it, or raise max_row_size.");
-        }
-        if wire.is_copying() {
-            return Error::new(
-                ErrorKind::Unsupported,
-                "COPY to or from the client is not supported",
-            )
-            .with_hint("Use StreamQuery to read and parameters to write.");
-        }
-        let begun = wire.begun();
-        if self.reads || self.decisive.is_some_and(|number| begun < number) {
-            return self.lost().with_cause(error);
-        }
-        let database = &self.shared.database;
-        let message = format!("the connection to database \"{database}\" was lost during a write");
-        Error::new(ErrorKind::OutcomeUnknown, message)
-            .with_outcome(Outcome::Unknown)
-            .with_cause(error)
-    }
-
-    /// The error of a statement that did not answer its cancel in time.
-    pub(super) fn deadline_passed(&self) -> Error {
-        let database = &self.shared.database;
-        if self.reads && !self.divisible {
-            let message = format!("the deadline passed while database \"{database}\" was working");
-            return Error::new(ErrorKind::DeadlineExceeded, message);
-        }
-        let message = format!("the deadline passed while database \"{database}\" was writing");
-        Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
     }
 
     /// Waits until a statement that was cancelled has ended, and no cancel can hit what is sent next.
@@ -387,24 +316,6 @@ impl Lease {
             drop(self.run(deadline, "ROLLBACK").await);
         }
     }
-
-    /// A write was refused that nobody asked to refuse: the server became a standby, and so have the
-    /// connections that are open to it.
-    fn not_primary(&self) -> Error {
-        let database = &self.shared.database;
-        let message = format!("the server of database \"{database}\" takes no writes: a standby");
-        Error::new(ErrorKind::NotPrimary, message).with_retry_after(Duration::from_millis(250))
-    }
-
-    fn outcome(&self) -> Outcome {
-        if self.reads { Outcome::NotApplied } else { Outcome::Unknown }
-    }
-
-    fn lost(&self) -> Error {
-        let database = &self.shared.database;
-        let message = format!("the connection to database \"{database}\" was lost");
-        Error::new(ErrorKind::ConnectionLost, message).with_retry_after(Duration::from_millis(100))
-    }
 }
 
 impl Drop for Lease {
@@ -412,8 +323,11 @@ impl Drop for Lease {
         let Some(mut checkout) = self.checkout.take() else { return };
         let idle = checkout.wire.is_idle() || Planted::RecycledTransaction.is_there();
         let settled = !self.busy && !self.cancel.is_sent() && idle;
-        let tag = checkout.wire.tag();
-        if self.broken || tag.starts_with("DEALLOCATE") || tag == "DISCARD ALL" {
+        if self.redefined {
+            // What was prepared meanwhile means what it meant to this caller.
+            checkout.forget_statements();
+        }
+        if self.broken || checkout.wire.take_deallocated() {
             checkout.discard(CloseReason::Dirty);
         } else if checkout.client.is_closed() {
             checkout.discard(CloseReason::Broken);

@@ -19,6 +19,7 @@ mod flight;
 mod install;
 mod keys;
 mod lease;
+mod misfortune;
 mod redact;
 mod requests;
 mod role;
@@ -49,22 +50,19 @@ use crate::backend::{
 };
 use crate::config::{Database, PostgresTarget};
 use crate::deadline::Deadline;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Borrower, Control, Pool, PoolSnapshot};
 use crate::value::{Kind, Value};
 use connect::Connector;
 use connection::{Connection, Opener};
 use keys::KeyTable;
 use lease::Lease;
+use misfortune::{Again, Tries};
 use run::Running;
 use shared::Shared;
 use token::Token;
 use trace::Verdicts;
 use transaction::Open;
-
-/// How many spoiled connections one call may meet: ended while idle, or without the statements that the
-/// driver counts on. Each is closed.
-const SPOILED_TRIES: usize = 8;
 
 /// How a single statement is run that must not write.
 const READ_ONLY: TransactionMode =
@@ -131,10 +129,10 @@ impl Postgres {
 
     async fn start(&self, statement: Arc<Statement>) -> Result<Box<dyn RowStream>> {
         self.statements.fetch_add(1, Relaxed);
-        let mut tries = SPOILED_TRIES;
+        let mut tries = Tries::new();
         loop {
-            match self.attempt(&statement).await {
-                Err((_, true)) if tries > 0 => tries -= 1,
+            match self.attempt(&statement, tries.afresh).await {
+                Err((_, again)) if tries.allow(again) => {}
                 Err((error, _)) => return Err(error),
                 Ok((rows, lease, prepared)) => {
                     return Ok(Box::new(Running::alone(rows, lease, prepared, statement)));
@@ -144,12 +142,17 @@ impl Postgres {
     }
 
     /// Starts a statement on one connection; an error says whether another one may do better.
-    async fn attempt(&self, statement: &Statement) -> Result<Started, (Error, bool)> {
+    async fn attempt(
+        &self,
+        statement: &Statement,
+        afresh: bool,
+    ) -> Result<Started, (Error, Again)> {
         let acquired = self.lease(statement.deadline, &statement.borrower).await;
-        let mut lease = acquired.map_err(|error| (error, false))?;
+        let mut lease = acquired.map_err(|error| (error, Again::No))?;
+        lease.afresh = afresh;
         match Self::start_on(&mut lease, statement).await {
             Ok((rows, prepared)) => Ok((rows, lease, prepared)),
-            Err(error) => Err((error, lease.blameless)),
+            Err(error) => Err((error, lease.again)),
         }
     }
 
@@ -175,25 +178,33 @@ impl Postgres {
 
     async fn run_batch(&self, batch: &Batch) -> Result<BatchResult> {
         self.statements.fetch_add(u64::try_from(batch.statements.len()).unwrap_or(0), Relaxed);
-        let mut tries = SPOILED_TRIES;
+        let mut tries = Tries::new();
         loop {
             let mut lease = self.lease(batch.deadline, &batch.borrower).await?;
             lease.read_only = batch.mode.read_only;
+            lease.afresh = tries.afresh;
             match batch::run(batch, lease).await {
-                Err((_, true)) if tries > 0 => tries -= 1,
-                ended => return ended.map_err(|(error, _)| error),
+                Err((_, again)) if tries.allow(again) => {}
+                Err((error, _)) => {
+                    if error.kind() == ErrorKind::PlanChanged {
+                        batch.is_piecemeal.store(true, Relaxed);
+                    }
+                    return Err(error);
+                }
+                Ok(result) => return Ok(result),
             }
         }
     }
 
     async fn open_transaction(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
-        let mut tries = SPOILED_TRIES;
+        let mut tries = Tries::new();
         loop {
             let BeginRequest { waited, deadline, ref borrower, .. } = request;
             let mut lease = self.lease_after(waited, deadline, borrower).await?;
             lease.read_only = request.mode.read_only;
+            lease.afresh = tries.afresh;
             match Open::begin(lease, &request).await {
-                Err((_, true)) if tries > 0 => tries -= 1,
+                Err((_, again)) if tries.allow(again) => {}
                 Ok(open) => return Ok(Box::new(open)),
                 Err((error, _)) => return Err(error),
             }

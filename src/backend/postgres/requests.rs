@@ -27,6 +27,11 @@ impl Kind {
         }
     }
 
+    /// Whether it is a statement of this name.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        matches!(self, Self::Statement(Some(own)) if own == name.as_bytes())
+    }
+
     /// Whether both can be the same.
     fn fits(&self, other: &Self) -> bool {
         match (self, other) {

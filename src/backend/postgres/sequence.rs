@@ -2,6 +2,7 @@
 //! prepared before they run.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::batch::{CHECK_CONSTRAINTS, result_set, too_large};
 use super::codec;
@@ -9,9 +10,11 @@ use super::commit::{begin, controls_transaction, was_controlled};
 use super::flight::{Answer, Flight, Room, Step};
 use super::keys::Conflict;
 use super::lease::Lease;
+use super::misfortune::Again;
 use crate::backend::keys::in_progress;
 use crate::backend::{Batch, BatchResult, BatchStatement};
 use crate::error::{Error, Result};
+use crate::sql::redefines;
 use crate::value::proto::ResultSet;
 
 /// Runs a unit once; an error says whether another connection may do better.
@@ -19,15 +22,15 @@ pub(super) async fn run(
     batch: &Batch,
     mut lease: Lease,
     incarnation: &str,
-) -> std::result::Result<BatchResult, (Error, bool)> {
+) -> std::result::Result<BatchResult, (Error, Again)> {
     let key = batch.key.as_ref();
     let results = match statements(batch, &mut lease).await {
         Ok(Done::Results(results)) => results,
         Ok(Done::Replayed(result)) => return Ok(result),
         Err(error) => {
-            let blameless = lease.blameless;
+            let again = lease.again;
             lease.roll_back().await;
-            return Err((error, blameless));
+            return Err((error, again));
         }
     };
     let ended = if batch.dry_run {
@@ -39,7 +42,7 @@ pub(super) async fn run(
     };
     match ended {
         Ok(()) => Ok(BatchResult { results, replayed: false }),
-        Err(error) => Err((error, false)),
+        Err(error) => Err((error, Again::No)),
     }
 }
 
@@ -92,6 +95,9 @@ async fn statement(
     };
     if controls_transaction(&tag) {
         return Err(was_controlled());
+    }
+    if batch.is_piecemeal.load(Relaxed) || redefines(&one.sql, &one.analysis) {
+        lease.redefine();
     }
     let result = result_set(&prepared, rows, &tag);
     if let Some(expect) = one.expect {

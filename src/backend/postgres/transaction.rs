@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use super::codec;
 use super::commit::begin;
 use super::lease::Lease;
+use super::misfortune::Again;
 use super::run::Running;
 use crate::backend::keys::{applied_before, in_progress};
 use crate::backend::{
@@ -14,6 +15,7 @@ use crate::backend::{
 };
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
+use crate::sql::redefines;
 
 /// A transaction that is open on a connection of its own.
 pub(super) struct Open {
@@ -27,11 +29,11 @@ impl Open {
     pub(super) async fn begin(
         lease: Lease,
         request: &BeginRequest,
-    ) -> std::result::Result<Self, (Error, bool)> {
+    ) -> std::result::Result<Self, (Error, Again)> {
         let mut open = Self { lease, incarnation: String::new(), key: request.key.clone() };
         match open.prepare(request).await {
             Ok(()) => Ok(open),
-            Err(error) => Err((error, open.lease.blameless)),
+            Err(error) => Err((error, open.lease.again)),
         }
     }
 
@@ -54,6 +56,9 @@ impl Open {
         let parameters = codec::encode(parameters, prepared.statement.params())?;
         lease.trace = lease.trace.max(verdict.trace);
         let rows = lease.start(*deadline, sql, &prepared, parameters).await?;
+        if redefines(sql, analysis) {
+            lease.redefine();
+        }
         Ok(Box::new(Running::within(rows, lease, prepared, statement)))
     }
 }
@@ -94,7 +99,11 @@ impl Transaction for Open {
         let sql = format!("{verb} \"{}\"", name.replace('"', "\"\""));
         Box::pin(async move {
             self.lease.settle_cancel(deadline).await?;
-            self.lease.run(deadline, &sql).await
+            self.lease.run(deadline, &sql).await?;
+            if command == SavepointCommand::RollbackTo {
+                self.lease.undone();
+            }
+            Ok(())
         })
     }
 

@@ -27,6 +27,7 @@ pub(super) struct Wire {
     oversized: AtomicBool,
     copying: AtomicBool,
     unconfirmed: AtomicBool,
+    deallocated: AtomicBool,
     /// How much may still be received, in bytes, once nobody wants it; 0: nothing is bounded.
     patience: AtomicU64,
     key: Mutex<[u8; 8]>,
@@ -139,6 +140,11 @@ impl Wire {
     /// cancel cut the wait short.
     pub(super) fn take_unconfirmed(&self) -> bool {
         self.unconfirmed.load(SeqCst) && self.unconfirmed.swap(false, SeqCst)
+    }
+
+    /// Whether, since it was last asked, prepared statements were given up by SQL.
+    pub(super) fn take_deallocated(&self) -> bool {
+        self.deallocated.load(SeqCst) && self.deallocated.swap(false, SeqCst)
     }
 
     /// Bounds what is still received, in bytes: nobody wants it, and it costs time to take it apart.
@@ -261,6 +267,9 @@ impl Wire {
                 if let Some(exchange) = self.requests.lock().current() {
                     exchange.tag.clear();
                     exchange.tag.push_str(&text);
+                }
+                if text.starts_with("DEALLOCATE") || text == "DISCARD ALL" {
+                    self.deallocated.store(true, SeqCst);
                 }
                 let mut tag = self.tag.lock();
                 tag.clear();

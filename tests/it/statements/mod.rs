@@ -1,6 +1,9 @@
 //! Prepared statements of a connection: many more than it keeps, and such as somebody else closed.
 
+mod changed;
+mod ended;
 mod evicted;
+mod lost;
 
 use rowgate::value::proto::BatchStatement;
 use rowgate::value::proto::expectation::Rows;
