@@ -10,11 +10,13 @@
 //! | `unit` | what clients do: the workloads *set* and *bank* |
 //! | `client` | clients, and what they remember |
 //! | `check` | compares, counts, prints |
+//! | `rows` | all faults that are injected, each a row with its count and what held |
 
 mod check;
 mod client;
 mod inject;
 mod plan;
+mod rows;
 mod unit;
 
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use check::Report;
+use check::{Logged, Report};
 use client::{Seen, Together, read, write};
 use inject::Scene;
 use plan::{Plan, Sort};
@@ -89,6 +91,7 @@ async fn run(plan: &Plan, environment: &[(&str, &str)]) -> Report {
         }
     }
     report.proxy = scene.proxy.counts();
+    report.logged = Logged::read(&scene.postgres.log());
     report.check(&scene, &client).await;
     report.took = start.elapsed();
     report
@@ -146,31 +149,16 @@ async fn a_rollback_that_is_taken_for_a_commit_is_found() {
 #[cfg(debug_assertions)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_of_what_may_have_been_applied_is_found() {
-    must_be_found("repeated-doubt", "doubled", &Plan::of_lost_answers(60, 7)).await;
+    must_be_found("repeated-doubt", "doubled", &Plan::of(&[(Sort::AnswerLost, 60)], 7)).await;
 }
 
 #[cfg(debug_assertions)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_that_goes_back_to_the_pool_is_found() {
-    must_be_found("recycled-transaction", "NOT_APPLIED and there", &Plan::of_lost_answers(5, 7))
-        .await;
-}
-
-/// The number of faults and the seed come from `scripts/chaos`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes: scripts/chaos runs it"]
-async fn a_thousand_faults_change_nothing() {
-    let faults = number("ROWGATE_CHAOS_FAULTS").unwrap_or(1000);
-    let seed = number("ROWGATE_CHAOS_SEED").unwrap_or(1);
-    let plan = Plan::new(usize::try_from(faults).expect("a number of faults"), seed);
-    let report = must_hold(&format!("{faults} faults, seed {seed}"), &plan).await;
-    for sort in [Sort::Restarted, Sort::Killed, Sort::Terminated, Sort::Cut, Sort::AnswerLost] {
-        assert_eq!(report.faults.get(&sort), Some(&plan.count(sort)), "{sort:?}");
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "scripts/chaos says how long and which")]
-fn number(variable: &str) -> Option<u64> {
-    let value = std::env::var(variable).ok()?;
-    Some(value.parse().unwrap_or_else(|error| panic!("{variable}={value}: {error}")))
+    must_be_found(
+        "recycled-transaction",
+        "NOT_APPLIED and there",
+        &Plan::of(&[(Sort::AnswerLost, 5)], 7),
+    )
+    .await;
 }
