@@ -72,7 +72,8 @@ pub fn check(config: &Config) -> Result<Vec<CheckLine>> {
 }
 
 async fn check_backend(config: &Config, name: &str, backend: &dyn Backend) -> Vec<CheckLine> {
-    let lines = match backend.probe().await {
+    let limit = config.databases.get(name).map(|database| database.pool.connect_timeout);
+    let lines = match backend.probe(limit.unwrap_or_default()).await {
         Ok(()) => findings(config, name, backend).await,
         Err(error) => vec![failed(name, &error)],
     };
@@ -188,8 +189,8 @@ mod tests {
 
     use super::*;
     use crate::backend::{
-        Batch, BatchResult, BeginRequest, Completion, DescribeRequest, Description, RowStream,
-        Transaction, UnitHandle, UnitState,
+        Batch, BatchResult, BeginRequest, Completion, DescribeRequest, Description, Gate,
+        RowStream, Transaction, UnitHandle, UnitState,
     };
     use crate::config;
     use crate::error::Outcome;
@@ -235,7 +236,11 @@ mod tests {
             Box::pin(async { Ok(Description::default()) })
         }
 
-        fn probe(&self) -> BoxFuture<'_, Result<()>> {
+        fn gate(&self) -> &Arc<Gate> {
+            unreachable!("nobody connects")
+        }
+
+        fn probe(&self, _limit: Duration) -> BoxFuture<'_, Result<()>> {
             let answers = self.0.is_some();
             Box::pin(async move {
                 let refused = || {

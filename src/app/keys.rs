@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use crate::backend::{Backend, Installed};
 use crate::config::Config;
 use crate::deadline::Deadline;
-use crate::engine::{Database, Engine};
+use crate::engine::Database;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Makes the table of idempotency keys in a database, unless it is there; returns what was done.
@@ -51,48 +51,30 @@ fn backend(config: &Config, name: &str) -> Result<Arc<dyn Backend>> {
     super::backends::open(name, database)
 }
 
-/// The tables that are to be made at start.
-#[derive(Debug)]
-pub(super) struct KeyTables {
-    /// The databases that have not been seen to.
-    left: Vec<String>,
-}
-
-impl KeyTables {
-    pub(super) fn new(config: &Config) -> Self {
-        let wanted = config.databases.iter().filter(|(_, each)| each.idempotency.create_table);
-        Self { left: wanted.map(|(name, _)| name.clone()).collect() }
-    }
-
-    /// Sees to the databases that are reached. One where it fails says so, and is not tried again: the
-    /// server serves without keys there, as it does without the setting.
-    pub(super) async fn create(&mut self, engine: &Engine, workers: &[Handle]) {
-        for database in engine.databases().filter(|database| database.is_available()) {
-            let Some(place) = self.left.iter().position(|name| name == database.name()) else {
-                continue;
-            };
-            match create(database, workers).await {
-                Ok(Installed::Created) => {
-                    tracing::info!(database = database.name(), "table of idempotency keys made");
-                }
-                Ok(Installed::Existed | Installed::NotNeeded) => {}
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::ConnectionLost | ErrorKind::DatabaseUnavailable
-                    ) =>
-                {
-                    continue;
-                }
-                Err(error) => {
-                    let (reason, cause) = (error.reason(), error.cause());
-                    let database = database.name();
-                    tracing::error!(database, reason, %error, cause, "no table of idempotency keys");
-                }
-            }
-            self.left.swap_remove(place);
+/// Makes the table of a database that was reached. `false`: the database has gone meanwhile, and the table
+/// is to be made when it is back. Where it fails otherwise that is said, and the server serves without keys
+/// there, as it does without the setting.
+pub(super) async fn create_table(database: &Database, workers: &[Handle]) -> bool {
+    match create(database, workers).await {
+        Ok(Installed::Created) => {
+            tracing::info!(database = database.name(), "table of idempotency keys made");
+        }
+        Ok(Installed::Existed | Installed::NotNeeded) => {}
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::ConnectionLost | ErrorKind::DatabaseUnavailable
+            ) =>
+        {
+            return false;
+        }
+        Err(error) => {
+            let (reason, cause) = (error.reason(), error.cause());
+            let database = database.name();
+            tracing::error!(database, reason, %error, cause, "no table of idempotency keys");
         }
     }
+    true
 }
 
 /// Makes the table on a worker, which then drives the connection.

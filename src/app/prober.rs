@@ -1,19 +1,25 @@
-//! Probes databases in the background; health and readiness follow what it finds.
+//! Probes databases in the background, and tells health and readiness what is known of them.
+//!
+//! What is known is the gate's, which whoever connects informs: so health, readiness and callers learn of an
+//! outage and of its end at the same moment.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use super::keys::KeyTables;
+use super::keys::create_table;
 use crate::config::Config;
 use crate::engine::{Database, Engine};
-use crate::error::{Error, ErrorKind, Result};
 use crate::grpc::HealthReporter;
 use crate::ops::Readiness;
+
+/// The longest pause while a database is given up: a login that was changed meanwhile is tried at once.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// Probes every database, and says what follows.
 pub(super) struct Prober {
@@ -25,11 +31,19 @@ pub(super) struct Prober {
     interval: Duration,
     timeout: Duration,
     require: Vec<String>,
-    /// Connections to open before readiness, by database; emptied once they are.
-    warm_ups: Vec<(String, usize)>,
-    tables: KeyTables,
-    /// What was logged last of each database: why it is not reached, `None` when it is.
-    told: BTreeMap<String, Option<(String, String)>>,
+    first: Vec<First>,
+    /// The databases that were probed, and made ready if they were reached.
+    looked: Mutex<BTreeSet<String>>,
+    /// Something is to be told.
+    news: Notify,
+}
+
+/// What is to be done once a database is reached.
+struct First {
+    database: String,
+    key_table: bool,
+    /// Connections to open before readiness.
+    warm_up: usize,
 }
 
 impl Prober {
@@ -40,11 +54,15 @@ impl Prober {
         readiness: watch::Sender<Readiness>,
         workers: Vec<Handle>,
     ) -> Self {
-        let warm = config.databases.iter().filter(|(_, database)| database.pool.warm_up);
+        let first = config.databases.iter().map(|(name, database)| First {
+            database: name.clone(),
+            key_table: database.idempotency.create_table,
+            warm_up: if database.pool.warm_up { database.pool.min } else { 0 },
+        });
         Self {
-            warm_ups: warm.map(|(name, database)| (name.clone(), database.pool.min)).collect(),
-            tables: KeyTables::new(config),
-            told: BTreeMap::new(),
+            first: first.collect(),
+            looked: Mutex::default(),
+            news: Notify::new(),
             engine,
             health,
             readiness,
@@ -64,78 +82,63 @@ impl Prober {
     /// Makes every name known to health, before anything was probed.
     pub(super) async fn announce(&self) {
         self.health.set("liveness", true).await;
-        self.publish(true).await;
+        self.publish().await;
     }
 
     /// Probes until the server drains; the last that is told is NOT_SERVING.
     pub(super) async fn run(mut self) {
-        let mut draining = self.draining.subscribe();
-        loop {
-            if !*draining.borrow_and_update() {
-                // Draining is told at once, however long a database does not answer.
-                tokio::select! {
-                    () = self.look() => {}
-                    _ = draining.changed() => {}
+        let first = std::mem::take(&mut self.first);
+        let probing = first.into_iter().map(|first| self.probe(first));
+        tokio::select! {
+            // Which it never does.
+            _ = join_all(probing) => {}
+            () = self.tell() => {}
+        }
+    }
+
+    /// Probes a database for ever; does what is to be done first when it is reached.
+    async fn probe(&self, mut first: First) {
+        let Ok(database) = self.engine.database(&first.database) else {
+            return std::future::pending().await;
+        };
+        let gate = database.backend().gate();
+        let mut changes = gate.state();
+        let telling = async {
+            let mut changes = gate.state();
+            // It is open as long as its gate.
+            while changes.changed().await.is_ok() {
+                self.news.notify_one();
+            }
+        };
+        let probing = async {
+            loop {
+                let reached = database.backend().probe(self.timeout).await.is_ok();
+                if reached {
+                    self.make_ready(database, &mut first).await;
                 }
+                self.looked.lock().insert(first.database.clone());
+                self.news.notify_one();
+                let open = changes.borrow_and_update().open;
+                let pause = match reached && !open {
+                    true => self.interval,
+                    false => gate.pause().min(GLANCE),
+                };
+                drop(tokio::time::timeout(pause, changes.changed()).await);
             }
-            let last = *draining.borrow_and_update();
-            self.publish(false).await;
-            if last {
-                return;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(self.interval) => {}
-                _ = draining.changed() => {}
-            }
-        }
+        };
+        join(telling, probing).await;
     }
 
-    async fn look(&mut self) {
-        let engine = Arc::clone(&self.engine);
-        let probed = join_all(engine.databases().map(|each| self.probe(each))).await;
-        for (database, probed) in engine.databases().zip(probed) {
-            database.set_available(probed.is_ok());
-            self.tell(database.name(), probed);
+    async fn make_ready(&self, database: &Database, first: &mut First) {
+        if first.key_table && create_table(database, &self.workers).await {
+            first.key_table = false;
         }
-        self.tables.create(&engine, &self.workers).await;
-        self.warm_up().await;
-    }
-
-    async fn probe(&self, database: &Database) -> Result<()> {
-        let probed = tokio::time::timeout(self.timeout, database.backend().probe()).await;
-        probed.unwrap_or_else(|_elapsed| {
-            Err(Error::new(ErrorKind::DatabaseUnavailable, "the probe timed out"))
-        })
-    }
-
-    /// Logs what has changed since the last probe: a database that stays away says so once.
-    fn tell(&mut self, database: &str, probed: Result<()>) {
-        let now = probed.as_ref().err().map(|error| (error.reason().to_owned(), error.cause()));
-        let before = self.told.insert(database.to_owned(), now.clone());
-        if before.as_ref() == Some(&now) {
-            return;
-        }
-        match probed {
-            Ok(()) => tracing::info!(database, "database reached"),
-            Err(error) => {
-                let (reason, cause) = (error.reason(), error.cause());
-                tracing::warn!(database, reason, %error, cause, "database not reached");
-            }
+        if first.warm_up > 0 && self.open(database, first.warm_up).await {
+            first.warm_up = 0;
         }
     }
 
     /// Opens what shall be open before readiness, its share on each worker.
-    async fn warm_up(&mut self) {
-        let mut left = Vec::new();
-        for (name, count) in std::mem::take(&mut self.warm_ups) {
-            let Ok(database) = self.engine.database(&name) else { continue };
-            if !database.is_available() || !self.open(database, count).await {
-                left.push((name, count));
-            }
-        }
-        self.warm_ups = left;
-    }
-
     async fn open(&self, database: &Database, count: usize) -> bool {
         if database.backend().pool().open >= count {
             return true;
@@ -149,21 +152,43 @@ impl Prober {
         join_all(opening).await.into_iter().all(|opened| matches!(opened, Ok(Ok(()))))
     }
 
-    async fn publish(&self, starting: bool) {
+    /// Tells of all that changes, until the server drains.
+    async fn tell(&self) {
+        let mut draining = self.draining.subscribe();
+        loop {
+            let last = *draining.borrow_and_update();
+            self.publish().await;
+            if last {
+                return;
+            }
+            tokio::select! {
+                () = self.news.notified() => {}
+                _ = draining.changed() => {}
+            }
+        }
+    }
+
+    fn is_ready(&self, database: &Database) -> bool {
+        database.is_available() && self.looked.lock().contains(database.name())
+    }
+
+    async fn publish(&self) {
         let draining = *self.draining.borrow();
-        let missing: Vec<String> = self
-            .require
-            .iter()
-            .filter(|name| !self.engine.database(name).is_ok_and(Database::is_available))
-            .cloned()
-            .collect();
-        let probed = Readiness::new(draining, missing);
-        let readiness = if starting { Readiness::starting() } else { probed };
+        let is_starting = {
+            let looked = self.looked.lock();
+            self.require.iter().any(|name| !looked.contains(name))
+        };
+        let reached = |name: &str| self.engine.database(name).is_ok_and(|each| self.is_ready(each));
+        let missing = self.require.iter().filter(|name| !reached(name)).cloned().collect();
+        let readiness = match is_starting && !draining {
+            true => Readiness::starting(),
+            false => Readiness::new(draining, missing),
+        };
         for service in ["", "readiness", "rowgate.v1.DatabaseService"] {
             self.health.set(service, readiness.is_ready()).await;
         }
         for database in self.engine.databases() {
-            let serving = database.is_available() && !draining;
+            let serving = self.is_ready(database) && !draining;
             self.health.set(&format!("database.{}", database.name()), serving).await;
         }
         self.readiness.send_replace(readiness);

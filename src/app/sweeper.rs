@@ -132,7 +132,13 @@ mod tests {
         let sweeper = Sweeper::new(Arc::clone(&engine), vec![Handle::current()]);
         let sweeping = tokio::spawn(sweeper.run());
         tokio::time::sleep(LONGEST * 10).await;
-        engine.database("").expect("it is there").set_available(true);
+        engine
+            .database("")
+            .expect("it is there")
+            .backend()
+            .probe(LONGEST)
+            .await
+            .expect("it answers");
         // The only step is left for now.
         tokio::time::sleep(LONGEST + LONGEST / 3).await;
         sweeping.abort();

@@ -4,6 +4,7 @@
 //! messages of `rowgate.v1`. It knows no RPC. Rows cross the seam in batches: a virtual call costs per
 //! batch, not per row.
 
+pub mod gate;
 mod keys;
 pub mod postgres;
 mod rows;
@@ -13,9 +14,11 @@ pub mod sqlite;
 mod unit;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+pub use gate::Gate;
 pub use rows::{Completion, Fill, RowSink, RowStream, encoded_row_size, fill};
 pub use unit::{
     Batch, BatchResult, BatchStatement, BeginRequest, Expect, IdempotencyKey, IsolationLevel,
@@ -101,11 +104,15 @@ pub trait Backend: Send + Sync {
     /// As [`Backend::execute`].
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>>;
 
-    /// Checks, on a connection outside the pool, that the database answers.
+    /// What connections are opened through: whether the database is there, as far as it is known.
+    fn gate(&self) -> &Arc<Gate>;
+
+    /// Checks, on a connection outside the pool, that the database answers within `limit`. While it is
+    /// given up, a connection is tried whenever the gate says that it is time.
     ///
     /// # Errors
     /// Why it does not.
-    fn probe(&self) -> BoxFuture<'_, Result<()>>;
+    fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>>;
 
     /// Opens connections on the calling worker until it has `connections` of them.
     ///

@@ -6,13 +6,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::{
     Backend, Batch, BatchResult, BeginRequest, Completion, DescribeRequest, Description, Fill,
-    RowSink, RowStream, Statement, Transaction, UnitHandle, UnitState,
+    Gate, RowSink, RowStream, Statement, Transaction, UnitHandle, UnitState,
 };
 use crate::deadline::Deadline;
 use crate::error::{Outcome, Result};
@@ -66,6 +67,7 @@ pub(crate) struct Scripted {
     statements: Mutex<Vec<Arc<Statement>>>,
     batches: Mutex<Vec<Arc<Batch>>>,
     handles: Mutex<Vec<UnitHandle>>,
+    gate: Arc<Gate>,
 }
 
 impl Scripted {
@@ -75,6 +77,7 @@ impl Scripted {
             statements: Mutex::default(),
             batches: Mutex::default(),
             handles: Mutex::default(),
+            gate: Arc::default(),
         })
     }
 
@@ -162,8 +165,12 @@ impl Backend for Scripted {
         Box::pin(async { description })
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async { Ok(()) })
+    fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.gate.probe(limit, async { Ok(()) }))
     }
 
     fn warm_up(&self, _: usize) -> BoxFuture<'_, Result<()>> {

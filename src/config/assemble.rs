@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::Config;
-use super::database::{Database, Idempotency, PoolSettings, RetrySettings, TransactionSettings};
+use super::database::{
+    BreakerSettings, Database, Idempotency, PoolSettings, RetrySettings, TransactionSettings,
+};
 use super::keys::{self, DATABASES};
 use super::problem::Problem;
 use super::reader::{Found, Reader};
@@ -223,6 +225,7 @@ fn database(
         max_batch: to_usize(reader.read(&keys::MAX_BATCH).value),
         pool: pool(reader),
         retry: retry(reader),
+        breaker: breaker(reader),
         transaction: TransactionSettings {
             idle_timeout: reader.read(&keys::IDLE_TIMEOUT).value,
             max_duration: reader.read(&keys::MAX_DURATION).value,
@@ -240,6 +243,14 @@ fn retry(reader: &mut Reader<'_>) -> RetrySettings {
         budget: reader.read(&keys::BUDGET).value,
         conflict_initial_backoff: reader.read(&keys::CONFLICT_INITIAL_BACKOFF).value,
         conflict_max_backoff: reader.read(&keys::CONFLICT_MAX_BACKOFF).value,
+    }
+}
+
+fn breaker(reader: &mut Reader<'_>) -> BreakerSettings {
+    let failures = reader.read(&keys::BREAKER_FAILURES).value;
+    BreakerSettings {
+        failures: u32::try_from(failures).unwrap_or(u32::MAX),
+        probe_interval: reader.read(&keys::PROBE_INTERVAL).value,
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Database {
     pub pool: PoolSettings,
     /// `retry.*`
     pub retry: RetrySettings,
+    /// `breaker.*`
+    pub breaker: BreakerSettings,
     /// `transaction.*`
     pub transaction: TransactionSettings,
     /// `idempotency.*`, the same for all databases.
@@ -60,6 +62,15 @@ pub struct RetrySettings {
     pub conflict_initial_backoff: Duration,
     /// `conflict_max_backoff`: as `max_backoff`, after these.
     pub conflict_max_backoff: Duration,
+}
+
+/// `databases.NAME.breaker.*`
+#[derive(Debug, Clone, Copy)]
+pub struct BreakerSettings {
+    /// `failures`: attempts to connect that fail in a row, after which calls do not try any more.
+    pub failures: u32,
+    /// `probe_interval`: from one attempt to the next of the one task that tries then.
+    pub probe_interval: Duration,
 }
 
 /// `databases.NAME.transaction.*`: interactive transactions.

@@ -169,6 +169,11 @@ pub(super) const CONFLICT_INITIAL_BACKOFF: Key<Span> =
 pub(super) const CONFLICT_MAX_BACKOFF: Key<Span> =
     key("retry.conflict_max_backoff", "100ms", span(MS, HOUR));
 
+pub(super) const BREAKER_FAILURES: Key<Whole> =
+    key("breaker.failures", "5", Whole { min: 1, max: 1_000 });
+pub(super) const PROBE_INTERVAL: Key<Span> =
+    key("breaker.probe_interval", "250ms", span(Duration::from_millis(10), HOUR));
+
 pub(super) const MAX_BATCH: Key<Whole> = key("max_batch", "1000", Whole { min: 1, max: 100_000 });
 pub(super) const IDLE_TIMEOUT: Key<Span> = key("transaction.idle_timeout", "30s", span(MS, HOUR));
 pub(super) const MAX_DURATION: Key<Span> = key("transaction.max_duration", "5m", span(MS, DAY));
@@ -241,6 +246,8 @@ pub(super) const DATABASE: &[&str] = &[
     BUDGET.name,
     CONFLICT_INITIAL_BACKOFF.name,
     CONFLICT_MAX_BACKOFF.name,
+    BREAKER_FAILURES.name,
+    PROBE_INTERVAL.name,
     IDLE_TIMEOUT.name,
     MAX_DURATION.name,
 ];

@@ -357,7 +357,8 @@ mod tests {
                 "databases.main.pool.max = 'many'\ndatabases.main.pool.min = 50",
                 "databases.main.pool.max",
             ),
-            ("databases.main.breaker.failures = 5", "databases.main.breaker"),
+            ("databases.main.breaker.failures = 0", "databases.main.breaker.failures"),
+            ("databases.main.brake.failures = 5", "databases.main.brake"),
             ("databases.main = {url = 'sqlite:a', url_file = 'b'}", "databases.main.url"),
             (
                 "databases.main.url = 'postgres://u@h/d'\ndatabases.main.tls.cert = '/none'",

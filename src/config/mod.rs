@@ -25,8 +25,9 @@ mod url;
 use std::collections::BTreeMap;
 
 pub use database::{
-    Database, ErrorDetails, Host, Idempotency, PemFile, PoolSettings, PostgresTarget,
-    RetrySettings, Server, SqliteTarget, Target, TargetSession, Tls, TlsMode, TransactionSettings,
+    BreakerSettings, Database, ErrorDetails, Host, Idempotency, PemFile, PoolSettings,
+    PostgresTarget, RetrySettings, Server, SqliteTarget, Target, TargetSession, Tls, TlsMode,
+    TransactionSettings,
 };
 pub use origin::Origin;
 pub use problem::{Problem, Problems};

@@ -15,7 +15,7 @@ mod transaction;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -31,7 +31,7 @@ use crate::backend::{Backend, DescribeRequest, Description};
 use crate::config;
 use crate::deadline::CallLimits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resilience::{Retries, Unit};
+use crate::resilience::{Retries, RetryCounts, Unit};
 use crate::sql::{Analyzer, Dialect};
 
 /// Statement texts remembered for each database, in bytes.
@@ -60,7 +60,6 @@ pub struct Database {
     max_row_size: usize,
     max_batch: usize,
     key_retention: Duration,
-    available: AtomicBool,
     transactions_run: AtomicU64,
 }
 
@@ -69,8 +68,8 @@ pub struct Database {
 pub struct Counts {
     /// Interactive transactions that were begun, and batches.
     pub transactions: u64,
-    /// Attempts that were made again after a failure.
-    pub retries: u64,
+    /// Attempts that were made again after a failure, or were not.
+    pub retries: RetryCounts,
 }
 
 impl Engine {
@@ -176,16 +175,19 @@ impl Database {
         Self {
             transactions: Share::new(&name, &config.pool),
             name,
-            backend,
             analyzer: Analyzer::new(dialect, ANALYSIS_CACHE),
             limits: CallLimits { default: config.default_deadline, cap: config.max_deadline },
-            retries: Arc::new(Retries::new(&config.retry)),
+            retries: Arc::new(Retries::new(
+                &config.retry,
+                config.pool.connect_timeout,
+                backend.gate().away(),
+            )),
+            backend,
             caps: Bounds { rows: config.max_rows, bytes: config.max_bytes },
             max_row_size: config.max_row_size,
             max_batch: config.max_batch,
             key_retention: config.idempotency.retention,
             transaction: config.transaction,
-            available: AtomicBool::new(false),
             transactions_run: AtomicU64::default(),
         }
     }
@@ -230,23 +232,17 @@ impl Database {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let transactions = self.transactions_run.load(Relaxed);
-        Counts { transactions, retries: self.retries.made() }
+        Counts { transactions, retries: self.retries.counts() }
     }
 
     fn count_transaction(&self) {
         self.transactions_run.fetch_add(1, Relaxed);
     }
 
-    /// Whether the last probe reached it.
+    /// Whether it was reached, and is not given up.
     #[must_use]
     pub fn is_available(&self) -> bool {
-        self.available.load(Relaxed)
-    }
-
-    /// Says what the last probe found.
-    pub fn set_available(&self, available: bool) {
-        self.available.store(available, Relaxed);
-        self.retries.probed(available);
+        self.backend.gate().state().borrow().is_available()
     }
 }
 

@@ -30,10 +30,10 @@ where
     F: Future<Output = Result<T>>,
 {
     let mut doubt = None;
+    attempts.begin(Instant::now().into_std());
     loop {
         let error = match attempt().await {
             Ok(value) => {
-                attempts.succeeded();
                 return Ok(Success { value, attempts: attempts.made() });
             }
             Err(error) => error,

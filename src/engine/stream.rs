@@ -324,11 +324,12 @@ mod tests {
 
     use super::*;
     use crate::backend::{
-        Batch, BatchResult, BeginRequest, DescribeRequest, Description, Transaction, UnitHandle,
-        UnitState,
+        Batch, BatchResult, BeginRequest, DescribeRequest, Description, Gate, Transaction,
+        UnitHandle, UnitState,
     };
     use crate::deadline::Deadline;
     use crate::pool::{Borrower, Control, PoolSnapshot};
+    use crate::resilience::Away;
     use crate::sql::{Analyzer, Dialect};
     use crate::value::Value;
 
@@ -376,7 +377,11 @@ mod tests {
             let defaults = crate::config::load_from(&[]).expect("the defaults are right");
             let source = Source {
                 backend: Arc::new(self.clone()),
-                retries: Arc::new(Retries::new(&defaults.databases["main"].retry)),
+                retries: Arc::new(Retries::new(
+                    &defaults.databases["main"].retry,
+                    Duration::from_secs(5),
+                    Away::default(),
+                )),
                 unit: Unit::Statement,
             };
             Box::pin(open(source, statement, limits))
@@ -420,7 +425,11 @@ mod tests {
             Box::pin(async { Ok(Description::default()) })
         }
 
-        fn probe(&self) -> BoxFuture<'_, Result<()>> {
+        fn gate(&self) -> &Arc<Gate> {
+            unreachable!("nobody connects")
+        }
+
+        fn probe(&self, _: Duration) -> BoxFuture<'_, Result<()>> {
             Box::pin(async { Ok(()) })
         }
 

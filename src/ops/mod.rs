@@ -186,6 +186,7 @@ async fn show(State(status): State<Status>) -> Json<Value> {
 
 fn database(database: &Database) -> Value {
     let pool = database.backend().pool();
+    let (breaker, retries) = (database.backend().gate().snapshot(), database.counts().retries);
     let closed: serde_json::Map<String, Value> = CloseReason::ALL
         .iter()
         .map(|reason| (reason.as_str().to_owned(), pool.closed_because(*reason).into()))
@@ -194,6 +195,12 @@ fn database(database: &Database) -> Value {
         "name": database.name(),
         "backend": database.backend().name(),
         "available": database.is_available(),
+        "breaker": {
+            "state": if breaker.open { "open" } else { "closed" },
+            "since_ms": milliseconds(breaker.since),
+            "opened": breaker.opened,
+        },
+        "retries": { "made": retries.made, "refused": retries.refused },
         "pool": {
             "max": pool.max,
             "min": pool.min,

@@ -53,6 +53,14 @@ pub trait Manager: Send + Sync + 'static {
     /// A connection.
     type Connection: Send + 'static;
 
+    /// Why none can be opened now, where that is known without trying.
+    ///
+    /// # Errors
+    /// That.
+    fn may_connect(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Opens one. Bounded by `pool.connect_timeout` from outside.
     fn connect(&self) -> impl Future<Output = Result<Self::Connection>> + Send;
 
@@ -233,7 +241,8 @@ impl<M: Manager> Pool<M> {
         loop {
             let no_room = match own.take().await {
                 Ok(object) => return Ok(object),
-                Err(Refusal::Failed(error)) => return Err(error),
+                // What is idle elsewhere may still serve.
+                Err(Refusal::Failed(error)) => return self.borrow(&own).await.ok_or(error),
                 Err(Refusal::Closed) => return Err(self.0.queue.shutting_down()),
                 Err(Refusal::Full) => None,
                 Err(Refusal::NoRoom(error)) => Some(error),

@@ -222,6 +222,7 @@ impl<M: Manager> Opener<M> {
         if counters.open() > 0 && self.common.no_room.lock().is_some_and(|until| began < until) {
             return Err(Refusal::NoRoom(self.no_room()));
         }
+        self.manager.may_connect().map_err(Refusal::Failed)?;
         let mut slot = Slot::reserve(counters).ok_or(Refusal::Full)?;
         // What is given up while this one is being opened, it is a part of.
         let generation = trust.generation();

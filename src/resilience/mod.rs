@@ -4,13 +4,16 @@
 //! is given.
 
 mod backoff;
+mod breaker;
 mod budget;
 mod knocking;
 mod verdict;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+pub use breaker::{Breaker, BreakerLimits, Change, Failure};
 pub use knocking::{Knocking, Pause};
 
 use backoff::Backoff;
@@ -24,10 +27,6 @@ use crate::error::{Error, ErrorKind, Outcome};
 /// The longest pause while it is open whether a unit was applied: its caller waits for the truth, and
 /// shall have it soon after the database is back.
 const LONGEST_DOUBT: Duration = Duration::from_secs(1);
-
-/// Attempts in a row that found the database away, after which no call waits for it: pauses help over a
-/// moment, and while it is away for longer, calls fail in milliseconds.
-const AWAY: u32 = 5;
 
 /// What is run again when it is run again, and so what must hold before it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +51,32 @@ impl Unit {
     }
 }
 
+/// Whether a database's breaker is open: said by who opens connections, read by who runs calls.
+#[derive(Debug, Clone, Default)]
+pub struct Away(Arc<AtomicBool>);
+
+impl Away {
+    /// Whether it is.
+    #[must_use]
+    pub fn get(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+
+    /// Says whether it is.
+    pub fn set(&self, away: bool) {
+        self.0.store(away, Relaxed);
+    }
+}
+
+/// Attempts after the first of a call, since start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RetryCounts {
+    /// Those that were made.
+    pub made: u64,
+    /// Those that the budget did not pay for.
+    pub refused: u64,
+}
+
 /// The retries of one database: its settings and its budget.
 #[derive(Debug)]
 pub struct Retries {
@@ -60,15 +85,19 @@ pub struct Retries {
     conflict: Backoff,
     doubt: Backoff,
     budget: Budget,
-    /// Attempts in a row, of all calls, that found the database away.
-    away: AtomicU32,
+    /// Who has waited so long for a database that is away has waited enough.
+    patience: Duration,
+    /// Pauses help over a moment; while the database is away for longer, calls fail in milliseconds.
+    away: Away,
     made: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Retries {
-    /// The retries of a database, with a small reserve in its budget.
+    /// The retries of a database, with a small reserve in its budget; `away` is its breaker's, and
+    /// `connect_timeout` the time that one attempt to connect may take.
     #[must_use]
-    pub fn new(settings: &RetrySettings) -> Self {
+    pub fn new(settings: &RetrySettings, connect_timeout: Duration, away: Away) -> Self {
         let outage = Backoff { initial: settings.initial_backoff, max: settings.max_backoff };
         Self {
             max_attempts: settings.max_attempts,
@@ -79,8 +108,11 @@ impl Retries {
             },
             doubt: Backoff { max: outage.max.min(LONGEST_DOUBT), ..outage },
             budget: Budget::new(settings.budget),
-            away: AtomicU32::new(0),
+            // An attempt ends a little before, to say which server failed how.
+            patience: connect_timeout / 5 * 4,
+            away,
             made: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
         }
     }
 
@@ -93,6 +125,7 @@ impl Retries {
             retries: self,
             unit,
             max,
+            began: None,
             made,
             in_doubt,
             stale: false,
@@ -100,23 +133,19 @@ impl Retries {
         }
     }
 
-    /// How many retries were made since the start.
+    /// What was retried.
     #[must_use]
-    pub fn made(&self) -> u64 {
-        self.made.load(Relaxed)
+    pub fn counts(&self) -> RetryCounts {
+        RetryCounts { made: self.made.load(Relaxed), refused: self.refused.load(Relaxed) }
     }
 
-    /// Says what a probe of the database found.
-    pub fn probed(&self, reached: bool) {
-        self.away.store(if reached { 0 } else { AWAY }, Relaxed);
-    }
-
-    /// Notes that the database has answered, or that it is away.
-    fn note(&self, answered: bool) {
-        let next = |away: u32| if answered { 0 } else { away.saturating_add(1) };
-        // Workers share its cache line: what does not change is only read.
-        let change = |away| Some(next(away)).filter(|next| *next != away);
-        self.away.fetch_update(Relaxed, Relaxed, change).unwrap_or_default();
+    /// Pays for a retry, if the budget can.
+    fn pays(&self) -> bool {
+        let paid = self.budget.take();
+        if !paid {
+            self.refused.fetch_add(1, Relaxed);
+        }
+        paid
     }
 }
 
@@ -126,6 +155,7 @@ pub struct Attempts<'a> {
     retries: &'a Retries,
     unit: Unit,
     max: Option<u32>,
+    began: Option<Instant>,
     made: u32,
     /// Attempts that may have been applied.
     in_doubt: u32,
@@ -143,6 +173,11 @@ struct Pauses {
 }
 
 impl Attempts<'_> {
+    /// Says when the first attempt begins.
+    pub fn begin(&mut self, now: Instant) {
+        self.began.get_or_insert(now);
+    }
+
     /// How many attempts were made, the present one included. Waiting for another run under the same key
     /// is none.
     #[must_use]
@@ -156,16 +191,11 @@ impl Attempts<'_> {
         self.in_doubt
     }
 
-    /// Says that the present attempt has succeeded.
-    pub fn succeeded(&self) {
-        self.retries.note(true);
-    }
-
     /// How long to wait before the next attempt; `None`: the error is the call's answer.
     ///
     /// | the attempt failed with | attempts at most | by | charged to the budget |
     /// |---|---|---|---|
-    /// | an outage, nothing applied, unless the database has been away for a while | `retry.max_attempts`, the caller's | `retry.*_backoff` | yes |
+    /// | an outage, nothing applied, unless the breaker is open or connecting took all of its time | `retry.max_attempts`, the caller's | `retry.*_backoff` | yes |
     /// | a stale plan | one more | `retry.conflict_*_backoff` | yes |
     /// | a conflict, of one statement | `retry.max_attempts`, the caller's | `retry.conflict_*_backoff` | no |
     /// | a conflict, of any other unit | the caller's, else the deadline | `retry.conflict_*_backoff` | no |
@@ -174,12 +204,13 @@ impl Attempts<'_> {
     ///
     /// Everything else is final. A pause never reaches the deadline.
     pub fn after(&mut self, error: &Error, deadline: Deadline, now: Instant) -> Option<Duration> {
-        if error.kind() == ErrorKind::DatabaseUnavailable {
-            self.retries.note(false);
-        } else if error.report().is_some() {
-            self.retries.note(true);
+        let mut verdict = self.verdict(error);
+        let waited =
+            self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
+        let is_away = verdict == Verdict::Outage && error.kind() == ErrorKind::DatabaseUnavailable;
+        if is_away && waited >= self.retries.patience {
+            verdict = Verdict::Final;
         }
-        let verdict = self.verdict(error);
         let pause = self.pause(verdict, fastrand::f64());
         let fits = pause < deadline.left(now);
         if !fits || !self.allows(verdict) {
@@ -234,12 +265,12 @@ impl Attempts<'_> {
             Verdict::Final => false,
             Verdict::KeyTaken => true,
             Verdict::Outage => {
-                let away = self.retries.away.load(Relaxed) >= AWAY;
-                !away && self.made < own.min(server) && self.retries.budget.take()
+                let away = self.retries.away.get();
+                !away && self.made < own.min(server) && self.retries.pays()
             }
             Verdict::Stale => {
                 let first = !std::mem::replace(&mut self.stale, true);
-                first && self.made < own.min(server) && self.retries.budget.take()
+                first && self.made < own.min(server) && self.retries.pays()
             }
             Verdict::Conflict => {
                 let most = if self.unit == Unit::Statement { own.min(server) } else { own };

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::{DatabaseReport, ErrorKind};
+use crate::error::ErrorKind;
 
 const UNITS: [Unit; 4] = [Unit::Statement, Unit::Idempotent, Unit::Batch, Unit::Keyed];
+
+const CONNECT: Duration = Duration::from_secs(5);
 
 fn settings() -> RetrySettings {
     RetrySettings {
@@ -21,7 +23,7 @@ fn settings() -> RetrySettings {
 }
 
 fn retries() -> Retries {
-    Retries::new(&settings())
+    Retries::new(&settings(), CONNECT, Away::default())
 }
 
 fn error(kind: ErrorKind) -> Error {
@@ -187,31 +189,62 @@ fn a_retry_that_cannot_be_made_is_not_charged() {
 }
 
 #[test]
-fn once_the_database_is_away_calls_fail_at_once_until_it_answers() {
-    let away = || error(ErrorKind::DatabaseUnavailable);
+fn while_the_breaker_is_open_calls_fail_at_once() {
+    let now = Instant::now();
+    let deadline = Deadline::at(now + Duration::from_secs(3_600));
+    let away = Away::default();
+    let retries = Retries::new(&settings(), CONNECT, away.clone());
+    let made = |kind| {
+        let mut call = retries.start(Unit::Statement, None);
+        while call.after(&error(kind), deadline, now).is_some() {}
+        call.made()
+    };
+    let outages = [ErrorKind::DatabaseUnavailable, ErrorKind::ConnectionLost];
+    assert_eq!(outages.map(made), [3, 3]);
+    away.set(true);
+    assert_eq!(outages.map(made), [1, 1]);
+    assert_eq!(made(ErrorKind::DeadlockDetected), 3, "what is connected goes on to serve");
+    away.set(false);
+    assert_eq!(outages.map(made), [3, 3]);
+}
+
+#[test]
+fn who_has_waited_for_as_long_as_connecting_may_take_does_not_wait_for_it_again() {
     let now = Instant::now();
     let deadline = Deadline::at(now + Duration::from_secs(3_600));
     let retries = retries();
-    let made = || {
-        let mut call = retries.start(Unit::Statement, None);
-        while call.after(&away(), deadline, now).is_some() {}
-        call.made()
+    let again = |kind, doubt: bool, after: u64| {
+        let mut call = retries.start(Unit::Keyed, None);
+        call.begin(now);
+        if doubt {
+            call.after(&unknown(), deadline, now);
+        }
+        call.after(&error(kind), deadline, now + Duration::from_millis(after)).is_some()
     };
-    assert_eq!([made(), made(), made(), made()], [3, 2, 1, 1]);
-    retries.start(Unit::Statement, None).succeeded();
-    assert_eq!([made(), made(), made()], [3, 2, 1]);
-    let refused = error(ErrorKind::AlreadyExists).with_report(DatabaseReport::default());
-    retries.start(Unit::Statement, None).after(&refused, deadline, now);
-    assert_eq!([made(), made(), made()], [3, 2, 1]);
-    retries.probed(true);
-    assert_eq!(made(), 3);
-    retries.probed(false);
-    assert_eq!(made(), 1);
-    // That the pool or the caller's time is exhausted says nothing of the database.
-    for kind in [ErrorKind::PoolExhausted, ErrorKind::DeadlineExceeded] {
-        retries.start(Unit::Statement, None).after(&error(kind), deadline, now);
-        assert_eq!(made(), 1, "{kind:?}");
+    assert!(again(ErrorKind::DatabaseUnavailable, false, 3_900));
+    assert!(!again(ErrorKind::DatabaseUnavailable, false, 4_900));
+    assert!(again(ErrorKind::DatabaseUnavailable, true, 4_900), "only an answer ends a doubt");
+    assert!(again(ErrorKind::ConnectionLost, false, 4_900), "it was no wait for a connection");
+}
+
+#[test]
+fn retries_are_counted_and_so_are_those_that_the_budget_refuses() {
+    let (retries, now) = (retries(), Instant::now());
+    let deadline = Deadline::at(now + Duration::from_secs(3_600));
+    let lost = || error(ErrorKind::ConnectionLost);
+    for _ in 0..100 {
+        let mut call = retries.start(Unit::Statement, None);
+        while call.after(&lost(), deadline, now).is_some() {}
     }
+    let RetryCounts { made, refused } = retries.counts();
+    // The reserve of 10, and a tenth of 100 calls.
+    assert!((18..=20).contains(&made), "{made}");
+    assert!((80..=100).contains(&refused), "{refused}");
+    let mut call = retries.start(Unit::Batch, None);
+    assert!(call.after(&error(ErrorKind::DeadlockDetected), deadline, now).is_some());
+    assert_eq!(retries.counts(), RetryCounts { made: made + 1, refused });
+    assert!(call.after(&error(ErrorKind::AlreadyExists), deadline, now).is_none());
+    assert_eq!(retries.counts(), RetryCounts { made: made + 1, refused });
 }
 
 #[test]
@@ -264,7 +297,8 @@ proptest! {
             (ErrorKind::ConnectionLost, 100, 30_000),
         ][kind];
         let ms = Duration::from_millis;
-        let retries = Retries::new(&RetrySettings { max_attempts: 100, budget: 1.0, ..settings() });
+        let many = RetrySettings { max_attempts: 100, budget: 1.0, ..settings() };
+        let retries = Retries::new(&many, CONNECT, Away::default());
         let now = Instant::now();
         let deadline = Deadline::at(now + Duration::from_secs(3_600));
         let mut attempts = retries.start(Unit::Keyed, None);

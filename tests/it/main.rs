@@ -10,6 +10,7 @@
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `plans` | prepared statements that are kept, while tables change below them |
 //! | `outage` | a database that goes away and comes back |
+//! | `breaker` | how calls fail while a database is away, who tries it, and how soon all is back |
 //! | `failover` | several servers, one of which takes writes, and secrets that change |
 //! | `batch` | commits whose answer is lost, keys, callers who want the same row |
 //! | `cancel` | statements that are stopped: by a deadline, by a caller who goes, past a frozen database |
@@ -34,6 +35,8 @@
 mod audit;
 #[cfg(test)]
 mod batch;
+#[cfg(test)]
+mod breaker;
 #[cfg(test)]
 mod cancel;
 #[cfg(test)]

@@ -12,7 +12,6 @@ use crate::backend::{IdempotencyKey, TransactionMode, UnitState};
 use crate::config::Planted;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::pool::Manager;
 
 /// Ends a transaction that we opened; one that failed or ended inside answers with an error, never with
 /// a silent ROLLBACK.
@@ -208,7 +207,7 @@ impl Shared {
     /// What became of the transaction that has claimed a key, asked once on a new connection by claiming
     /// it again. Where that succeeds the first claim is gone, and with it all that it was made with.
     async fn ask_key(&self, key: &IdempotencyKey) -> Result<UnitState> {
-        let mut connection = self.opener.connect().await?;
+        let mut connection = self.opener.open_through_gate().await?;
         let lost = |error| self.unanswered().with_cause(error);
         connection.client.batch_execute(ASK_KEY).await.map_err(lost)?;
         let claim = connection.prepare(&self.keys.claim).await.map_err(lost)?;
@@ -248,7 +247,7 @@ impl Shared {
 
     /// Asks once, on a new connection: an old one may be to a server that is no longer the primary.
     pub(super) async fn ask(&self, token: &Token) -> Result<UnitState> {
-        let connection = self.opener.connect().await?;
+        let connection = self.opener.open_through_gate().await?;
         let question = token.question();
         let answer = connection.client.simple_query(&question).await;
         let messages = match answer {

@@ -42,6 +42,8 @@ pub(super) struct Connector {
     slow: Mutex<HashMap<Spot, Instant>>,
     /// The server of the last connection.
     last: Mutex<Option<String>>,
+    /// The login that was refused, since no other was let in.
+    refused: Mutex<Option<Arc<Login>>>,
 }
 
 /// A connection that was opened.
@@ -66,6 +68,7 @@ impl Connector {
             timeout: config.pool.connect_timeout,
             slow: Mutex::default(),
             last: Mutex::default(),
+            refused: Mutex::default(),
         })
     }
 
@@ -88,11 +91,24 @@ impl Connector {
         // The password may have been replaced a moment ago.
         if let Err(tried) = &opened
             && tried.refused_login()
-            && let Some(renewed) = self.credentials.renewed(&login).await
         {
-            opened = self.try_servers(&renewed, end).await;
+            let renewed = self.credentials.renewed(&login).await;
+            *self.refused.lock() = Some(Arc::clone(renewed.as_ref().unwrap_or(&login)));
+            if let Some(renewed) = renewed {
+                opened = self.try_servers(&renewed, end).await;
+            }
         }
         opened.map_err(|tried| tried.into_error(&self.database, self.session))
+    }
+
+    /// Whether the login that was last refused is another one by now: it is worth an attempt.
+    pub(super) async fn login_has_changed(&self) -> bool {
+        let Some(refused) = self.refused.lock().clone() else { return false };
+        let changed = !Arc::ptr_eq(&refused, &self.credentials.fresh().await);
+        if changed {
+            *self.refused.lock() = None;
+        }
+        changed
     }
 
     /// Tries one server after the other; each gets an equal share of the time that is left.

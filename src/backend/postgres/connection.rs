@@ -11,6 +11,7 @@ use super::codec::{Format, RowDecoder, describe_column};
 use super::connect::{Connector, Opened};
 use super::role::Role;
 use super::wire::Wire;
+use crate::backend::gate::{Gate, Held};
 use crate::config::{Planted, TargetSession};
 use crate::error::{Error, Result};
 use crate::pool::{Condition, Manager};
@@ -34,6 +35,8 @@ pub(super) struct Connection {
     pub(super) kept: TargetSession,
     /// When it was opened.
     pub(super) opened: Instant,
+    /// Set where it is the pool's.
+    held: Option<Held>,
 }
 
 /// A statement prepared on one connection.
@@ -113,16 +116,16 @@ impl Condition for Wire {
     }
 }
 
-/// Opens connections for the pool.
+/// Opens connections.
 pub(super) struct Opener {
+    pub(super) gate: Arc<Gate>,
     pub(super) connector: Arc<Connector>,
     pub(super) statement_cache: std::num::NonZeroUsize,
 }
 
-impl Manager for Opener {
-    type Connection = Connection;
-
-    async fn connect(&self) -> Result<Connection> {
+impl Opener {
+    /// Opens one that is not the pool's, whatever the gate says.
+    pub(super) async fn open(&self) -> Result<Connection> {
         let Opened { client, driver, wire, kept } = self.connector.open().await?;
         Ok(Connection {
             client: ClientWrapper::new(client, driver),
@@ -133,7 +136,27 @@ impl Manager for Opener {
             sequences_drawn: false,
             question: None,
             incarnation: None,
+            held: None,
         })
+    }
+
+    /// The same, through the gate.
+    pub(super) async fn open_through_gate(&self) -> Result<Connection> {
+        self.gate.connect(Box::pin(self.open())).await
+    }
+}
+
+impl Manager for Opener {
+    type Connection = Connection;
+
+    fn may_connect(&self) -> Result<()> {
+        self.gate.admits()
+    }
+
+    async fn connect(&self) -> Result<Connection> {
+        let mut connection = self.open_through_gate().await?;
+        connection.held = Some(self.gate.hold());
+        Ok(connection)
     }
 
     fn is_full(&self, refusal: &Error) -> bool {

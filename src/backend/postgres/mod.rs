@@ -43,13 +43,13 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::backend::{
-    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, Installed, RowStream,
-    Statement, Transaction, TransactionMode, UnitHandle, UnitState,
+    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, Gate, Installed,
+    RowStream, Statement, Transaction, TransactionMode, UnitHandle, UnitState,
 };
 use crate::config::{Database, PostgresTarget};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
-use crate::pool::{Borrower, Control, Manager, Pool, PoolSnapshot};
+use crate::pool::{Borrower, Control, Pool, PoolSnapshot};
 use crate::value::{Kind, Value};
 use connect::Connector;
 use connection::{Connection, Opener};
@@ -76,6 +76,7 @@ type Started = (tokio_postgres::RowStream, Lease, Arc<connection::Prepared>);
 pub struct Postgres {
     shared: Arc<Shared>,
     pool: Pool<Opener>,
+    gate: Arc<Gate>,
     probe: tokio::sync::Mutex<Option<Connection>>,
     statements: AtomicU64,
 }
@@ -87,13 +88,16 @@ impl Postgres {
     /// `BackendMisconfigured` when a certificate cannot be used.
     pub fn open(name: &str, config: &Database, target: &PostgresTarget) -> Result<Self> {
         let connector = Arc::new(Connector::new(name, config, target)?);
+        let gate = Gate::new(name, config);
         let opener = || Opener {
+            gate: Arc::clone(&gate),
             connector: Arc::clone(&connector),
             statement_cache: config.statement_cache,
         };
         let pool = Pool::new(name, &config.pool, opener());
         Ok(Self {
             pool: pool.clone(),
+            gate: Arc::clone(&gate),
             probe: tokio::sync::Mutex::new(None),
             statements: AtomicU64::new(0),
             shared: Arc::new(Shared {
@@ -253,23 +257,34 @@ impl Postgres {
         })
     }
 
-    async fn check(&self) -> Result<()> {
+    async fn check(&self, limit: Duration) -> Result<()> {
         let mut probe = self.probe.lock().await;
-        if let Some(connection) = probe.take()
-            && connection.client.check_connection().await.is_ok()
-            && let Ok(departed) = connection.departs().await
+        if self.gate.is_open() {
+            // That an old connection answers says nothing of a new one.
+            if self.shared.connector.login_has_changed().await {
+                self.gate.hurry();
+            }
+        } else if let Some(connection) = probe.take()
+            && let Ok(Some(departed)) = tokio::time::timeout(limit, answer(&connection)).await
         {
             if departed {
                 self.shared.fail_over(&connection);
             } else {
                 *probe = Some(connection);
+                self.pool.reached();
                 return Ok(());
             }
         }
-        *probe = Some(self.shared.opener.connect().await?);
+        *probe = Some(self.gate.probe(limit, Box::pin(self.shared.opener.open())).await?);
         self.pool.reached();
         Ok(())
     }
+}
+
+/// Whether a connection's session has departed from what it was opened for; `None`: it is lost.
+async fn answer(connection: &Connection) -> Option<bool> {
+    connection.client.check_connection().await.ok()?;
+    connection.departs().await.ok()
 }
 
 impl Backend for Postgres {
@@ -317,8 +332,12 @@ impl Backend for Postgres {
         Box::pin(self.describe_on_a_lease(request))
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(self.check())
+    fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.check(limit))
     }
 
     fn warm_up(&self, connections: usize) -> BoxFuture<'_, Result<()>> {

@@ -43,5 +43,7 @@ impl Shared {
         let server = departed.wire.peer().map(ToString::to_string);
         tracing::warn!(database = %self.database, server, role, "the server has changed its role");
         self.pool.flush(CloseReason::Failover);
+        // Should no server have been right so far, another may be by now.
+        self.opener.gate.hurry();
     }
 }

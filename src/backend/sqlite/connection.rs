@@ -16,7 +16,7 @@ use super::hold::{Hold, hold};
 use super::pipe::{Outlet, lost};
 use super::run::Ran;
 use super::session::{Role, Session, Spec};
-use crate::backend::{Batch, BatchResult, Description, Statement, UnitState};
+use crate::backend::{Batch, BatchResult, Description, Gate, Statement, UnitState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Checkout, CloseReason, Manager};
 
@@ -26,6 +26,7 @@ const STACK: usize = 8 * 1024 * 1024;
 
 /// Opens connections of one role.
 pub(super) struct Opener {
+    pub(super) gate: Arc<Gate>,
     pub(super) spec: Arc<Spec>,
     pub(super) role: Role,
 }
@@ -33,8 +34,12 @@ pub(super) struct Opener {
 impl Manager for Opener {
     type Connection = Handle;
 
+    fn may_connect(&self) -> Result<()> {
+        self.gate.admits()
+    }
+
     async fn connect(&self) -> Result<Handle> {
-        Handle::open(Arc::clone(&self.spec), self.role).await
+        self.gate.connect(Handle::open(Arc::clone(&self.spec), self.role)).await
     }
 
     fn is_usable(&self, connection: &Handle) -> bool {

@@ -29,7 +29,7 @@ mod tests;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
@@ -43,8 +43,8 @@ use self::session::{Role, Spec};
 use self::stream::{Call, Running};
 use self::transaction::Open;
 use crate::backend::{
-    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, RowStream, Statement,
-    Transaction, TransactionMode, UnitHandle, UnitState,
+    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, Gate, RowStream,
+    Statement, Transaction, TransactionMode, UnitHandle, UnitState,
 };
 use crate::config::{Database, PoolSettings, SqliteTarget};
 use crate::deadline::Deadline;
@@ -54,6 +54,7 @@ use crate::pool::{Borrower, Control, Pool, PoolSnapshot};
 /// A SQLite database: a pool of readers and a pool of one writer.
 pub struct Sqlite {
     spec: Arc<Spec>,
+    gate: Arc<Gate>,
     readers: Pool<Opener>,
     writer: Pool<Opener>,
     statements: Arc<AtomicU64>,
@@ -76,7 +77,8 @@ impl Sqlite {
             keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
             presence: Presence::default(),
         });
-        let opener = |role| Opener { spec: Arc::clone(&spec), role };
+        let gate = Gate::new(name, config);
+        let opener = |role| Opener { gate: Arc::clone(&gate), spec: Arc::clone(&spec), role };
         let single = PoolSettings {
             min: config.pool.min.min(1),
             max: NonZeroUsize::MIN,
@@ -86,6 +88,7 @@ impl Sqlite {
         Self {
             readers: Pool::new(name, &config.pool, opener(Role::Reader)),
             writer: Pool::new(name, &single, opener(Role::Writer)),
+            gate: Arc::clone(&gate),
             spec,
             statements: Arc::default(),
         }
@@ -222,8 +225,12 @@ impl Backend for Sqlite {
         Box::pin(self.ask(Role::Reader, deadline, borrower, work))
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
+    fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>> {
+        let asking = async {
             let deadline = Deadline::at(Instant::now() + self.spec.connect_timeout);
             // A new connection each time: one that is open would not notice that the file has become
             // unreadable.
@@ -231,6 +238,12 @@ impl Backend for Sqlite {
             let (outlet, inlet) = pipe(deadline.instant());
             handle.submit(Work::Probe(outlet))?;
             Call::new(inlet, deadline).end().await
+        };
+        Box::pin(async move {
+            self.gate.probe(limit, asking).await?;
+            self.writer.reached();
+            self.readers.reached();
+            Ok(())
         })
     }
 

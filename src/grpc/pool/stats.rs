@@ -1,6 +1,7 @@
 //! A pool's state and counters, as messages.
 
 use super::{duration, small};
+use crate::backend::gate::GateSnapshot;
 use crate::engine::Database;
 use crate::pool::CloseReason;
 use crate::value::proto;
@@ -10,6 +11,7 @@ pub(super) fn encode(database: &Database) -> proto::PoolStats {
     let pool = database.backend().pool();
     let closed = CloseReason::ALL.iter().zip(pool.closed).filter(|(_, count)| *count > 0);
     let counts = database.counts();
+    let gate = database.backend().gate().snapshot();
     proto::PoolStats {
         pool: database.name().to_owned(),
         backend: database.backend().name().to_owned(),
@@ -42,11 +44,11 @@ pub(super) fn encode(database: &Database) -> proto::PoolStats {
         paused: pool.paused,
         leaks: pool.leaks,
         transactions: counts.transactions,
-        retries: counts.retries,
-        breaker: proto::BreakerState::Unspecified.into(),
-        breaker_since: None,
-        breaker_opened: 0,
-        retries_refused: 0,
+        retries: counts.retries.made,
+        breaker: state_of(gate).into(),
+        breaker_since: duration(gate.since),
+        breaker_opened: gate.opened,
+        retries_refused: counts.retries.refused,
     }
 }
 
@@ -71,6 +73,10 @@ pub(super) fn without_counters(stats: &proto::PoolStats) -> proto::PoolStats {
         retries_refused: 0,
         ..stats.clone()
     }
+}
+
+fn state_of(gate: GateSnapshot) -> proto::BreakerState {
+    if gate.open { proto::BreakerState::Open } else { proto::BreakerState::Closed }
 }
 
 fn reason_of(reason: CloseReason) -> proto::CloseReason {

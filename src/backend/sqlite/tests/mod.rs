@@ -12,7 +12,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::backend::{Completion, Fill, RowSink, fill};
-use crate::config::{ErrorDetails, Idempotency, RetrySettings, Target, TransactionSettings};
+use crate::config::{
+    BreakerSettings, ErrorDetails, Idempotency, RetrySettings, Target, TransactionSettings,
+};
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::sql::Analysis;
 use crate::sql::Shape;
@@ -56,6 +58,7 @@ fn config(target: &SqliteTarget) -> Database {
             transaction_share: 0.8,
         },
         max_batch: 1000,
+        breaker: BreakerSettings { failures: 5, probe_interval: Duration::from_millis(250) },
         retry: RetrySettings {
             max_attempts: 3,
             initial_backoff: Duration::from_millis(100),

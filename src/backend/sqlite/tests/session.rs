@@ -145,8 +145,11 @@ async fn the_file_is_made_on_first_use_and_has_a_write_ahead_log() {
     let fixture = fixture();
     let path = fixture.directory.path().join("test.db");
     assert!(!path.exists());
-    let (one, two) =
-        futures_util::future::join(fixture.database.warm_up(2), fixture.database.probe()).await;
+    let (one, two) = futures_util::future::join(
+        fixture.database.warm_up(2),
+        fixture.database.probe(Duration::from_secs(5)),
+    )
+    .await;
     one.and(two).expect("it can be made");
     assert!(path.exists());
     let mode: String = fixture

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::backend::{
     Backend, Batch, BatchResult, BeginRequest, Completion, DescribeRequest, Description, Fill,
-    RowSink, RowStream, SavepointCommand, Statement, Transaction, UnitHandle, UnitState,
+    Gate, RowSink, RowStream, SavepointCommand, Statement, Transaction, UnitHandle, UnitState,
 };
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -29,6 +29,7 @@ struct Shared {
     log: Mutex<Vec<String>>,
     keys: Mutex<Vec<String>>,
     commit_time: Mutex<Duration>,
+    gate: Arc<Gate>,
 }
 
 impl Fake {
@@ -87,7 +88,11 @@ impl Backend for Fake {
         unreachable!("only transactions are tested here")
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<()>> {
+    fn gate(&self) -> &Arc<Gate> {
+        &self.0.gate
+    }
+
+    fn probe(&self, _: Duration) -> BoxFuture<'_, Result<()>> {
         Box::pin(async { Ok(()) })
     }
 
