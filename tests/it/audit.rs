@@ -235,7 +235,7 @@ async fn every_checkout_after_hostile_sql_is_clean() {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes: scripts/chaos runs it"]
+#[ignore = "takes minutes: scripts/measure runs it"]
 async fn a_hundred_thousand_checkouts_after_hostile_sql_are_clean() {
     audit(100_000, &[]).await.must_be_clean();
 }

@@ -365,7 +365,7 @@ async fn no_increment_is_lost_and_no_caller_sees_a_conflict() {
 }
 
 #[tokio::test]
-#[ignore = "takes a minute: scripts/chaos runs it"]
+#[ignore = "takes a minute: scripts/measure runs it"]
 async fn sixteen_thousand_increments_all_count() {
     increments(1000).await;
 }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use rowgate::value::proto::{AccessMode, QueryOptions, QueryRequest, Value};
+use rowgate::value::proto::{AccessMode, QueryOptions, Value};
 
 use crate::harness::client::{Client, PATIENCE, read_only, request, request_with};
 use crate::harness::postgres::Postgres;
 use crate::harness::random::Random;
-use crate::harness::wait::eventually;
-use crate::harness::{Backend, Service};
+use crate::harness::{Backend, Service, wait::eventually};
 
 /// All that a session can remember, in one row. The names of temporary tables and of prepared
 /// statements are listed and not counted: a failure then says what was left.
@@ -306,8 +305,7 @@ async fn two_callers_do_not_share_literals_through_prepared_statements() {
     let service = Service::start(Backend::Postgres).await;
     for number in 0..600 {
         // More texts than the statement cache holds, some of them alike.
-        let request = QueryRequest { ..request(&format!("select {} as n", number % 400), &[]) };
-        let result = service.client.run(request).await.expect("it runs");
+        let result = service.client.must(&format!("select {} as n", number % 400), &[]).await;
         assert_eq!(result.rows[0].values, [Value::int64(number % 400)]);
     }
 }

@@ -138,7 +138,7 @@ async fn unread_streams_cost_little_and_end() {
 }
 
 #[tokio::test]
-#[ignore = "measures, in a release: scripts/chaos runs it"]
+#[ignore = "measures, in a release: scripts/measure runs it"]
 async fn unread_streams_on_all_of_256_connections_cost_96_mib_and_12_seconds() {
     for sql in [WIDE, NARROW] {
         let cost = leave_unread(256, Duration::from_secs(10), sql).await;

@@ -123,7 +123,7 @@ async fn a_statement_leaves_the_database_with_its_caller() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-#[ignore = "measures: scripts/chaos runs it"]
+#[ignore = "measures: scripts/measure runs it"]
 async fn of_a_thousand_statements_99_in_100_leave_within_200_ms() {
     let took = sample(999).await;
     assert!(took[took.len() * 99 / 100] <= Duration::from_millis(200), "{took:?}");

@@ -55,7 +55,10 @@ const CALLERS: usize = 4;
 
 /// Postmasters that are stopped: the system accepts for them, and nobody answers.
 pub(super) async fn postmasters(faults: usize) -> Held {
-    let settings = format!("pool.min = 2\npool.max = 8\npool.connect_timeout = \"{CONNECT:?}\"\n");
+    // One worker: else a caller's may have no connection and try for one while another has one idle.
+    let settings = format!(
+        "pool.min = 2\npool.max = 8\npool.connect_timeout = \"{CONNECT:?}\"\n[grpc]\nworkers = 1\n"
+    );
     let service = Service::on(Postgres::start(), &settings).await;
     let mut told = Worst::new("UNAVAILABLE", CONNECT + TOLERANCE);
     let mut back = Worst::new("a new connection when it goes on", Duration::from_secs(1));
