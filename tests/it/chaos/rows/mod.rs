@@ -62,6 +62,6 @@ enum Short {
 
 /// What `scripts/chaos` wants.
 #[expect(clippy::disallowed_methods, reason = "scripts/chaos says how many faults, and which")]
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
