@@ -53,9 +53,9 @@ async fn run(plan: &Plan, environment: &[(&str, &str)]) -> Report {
     let start = Instant::now();
     let postgres = Postgres::with(&SETTINGS);
     postgres.psql(&unit::setup());
-    let settings = "default_deadline = \"5s\"";
+    let settings = format!("default_deadline = \"{:?}\"", unit::TOLD);
     let Behind { postgres, proxy, server, client } =
-        Behind::start(postgres, settings, environment).await;
+        Behind::start(postgres, &settings, environment).await;
     let mut scene = Scene { postgres, proxy };
 
     let (stop, stopped) = watch::channel(false);
