@@ -29,6 +29,7 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::grpc::Service;
 use crate::ops;
+use crate::telemetry::Tasks;
 pub use shutdown::signalled;
 
 use shutdown::Cause;
@@ -63,9 +64,11 @@ impl App {
         let (ops_listener, ops) = listen(config.ops.listen)?;
         let engine = Arc::new(Engine::new(backends::open_all(&config)?, &config));
         let instance = instance();
-        let (service, health) = Service::new(&engine, &config, &instance)?;
+        let tasks = Tasks::default();
+        let (service, health) = Service::new(&engine, &config, &instance, &tasks)?;
         let runtime = control_runtime()?;
         let workers = Workers::start(&config.grpc, &service)?;
+        tasks.watch([workers.handles(), vec![runtime.handle().clone()]].concat());
         let (stop, stopping) = watch::channel(None);
         let (readiness, ready) = watch::channel(ops::Readiness::starting());
         let server = Server {

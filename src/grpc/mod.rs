@@ -30,6 +30,7 @@ use crate::config::{Config, Grpc};
 use crate::deadline::CallLimits;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::telemetry::Tasks;
 use crate::value::FILE_DESCRIPTOR_SET;
 use crate::value::proto::database_service_server::DatabaseServiceServer;
 use crate::value::proto::pool_service_server::PoolServiceServer;
@@ -44,7 +45,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// The services over an engine. `instance` names this process in their answers.
+    /// The services over an engine. `instance` names this process in their answers, `tasks` are its own.
     ///
     /// # Errors
     /// `Internal` when the descriptors of reflection do not fit together: a defect of the build.
@@ -52,6 +53,7 @@ impl Service {
         engine: &Arc<Engine>,
         config: &Config,
         instance: &str,
+        tasks: &Tasks,
     ) -> Result<(Self, HealthReporter)> {
         let settings = config.grpc.clone();
         let max_request_size = settings.max_request_size;
@@ -62,7 +64,7 @@ impl Service {
             .max_encoding_message_size(settings.max_response_size);
         let pool = PoolServiceServer::new(pool::Service::new(Arc::clone(engine), instance))
             .max_decoding_message_size(max_request_size);
-        let server = server::Service::new(Arc::clone(engine), &settings, instance);
+        let server = server::Service::new(Arc::clone(engine), &settings, instance, tasks.clone());
         let server = ServerServiceServer::new(server).max_decoding_message_size(max_request_size);
         let mut routes = Routes::new(health_service).add_service(pool).add_service(server);
         if settings.reflection {

@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 use super::duration;
 use crate::config::Grpc;
 use crate::engine::{Database, Engine};
+use crate::telemetry::Tasks;
 use crate::value::proto::server_service_server::ServerService;
 use crate::value::proto::{DatabaseInfo, GetServerInfoRequest, GetServerInfoResponse};
 
@@ -15,15 +16,17 @@ pub(super) struct Service {
     instance: String,
     max_request_size: u64,
     max_response_size: u64,
+    tasks: Tasks,
 }
 
 impl Service {
-    pub(super) fn new(engine: Arc<Engine>, settings: &Grpc, instance: &str) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, settings: &Grpc, instance: &str, tasks: Tasks) -> Self {
         Self {
             engine,
             instance: instance.to_owned(),
             max_request_size: wide(settings.max_request_size),
             max_response_size: wide(settings.max_response_size),
+            tasks,
         }
     }
 }
@@ -41,6 +44,7 @@ impl ServerService for Service {
             databases: self.engine.databases().map(info).collect(),
             max_request_size: self.max_request_size,
             max_response_size: self.max_response_size,
+            tasks: wide(self.tasks.alive()),
         }))
     }
 }

@@ -1,6 +1,8 @@
-//! Logs: where they go, how they look, and what must never be in them.
+//! Logs: where they go, how they look, and what must never be in them; and how many tasks there are.
 //!
 //! It knows the filter only as an argument: the environment is read elsewhere.
+
+mod tasks;
 
 use std::fmt;
 use std::io::IsTerminal as _;
@@ -14,6 +16,7 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogFormat, Telemetry};
+pub use tasks::Tasks;
 
 /// Why logs cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq)]

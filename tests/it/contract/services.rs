@@ -186,6 +186,7 @@ async fn the_server_describes_itself(service: Service) {
     assert_eq!(info.version, env!("CARGO_PKG_VERSION"));
     assert_eq!(info.default_database, "main");
     assert_eq!((info.max_request_size, info.max_response_size), (4 << 20, 4 << 20));
+    assert!((5..100).contains(&info.tasks), "{} tasks", info.tasks);
     let [database] = info.databases.as_slice() else { panic!("not one database: {info:?}") };
     assert_eq!(database.backend, service.pick("sqlite", "postgres"));
     assert_eq!((database.max_rows, database.max_bytes), (10_000, 3 << 20));
