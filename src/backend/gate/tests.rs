@@ -177,7 +177,8 @@ async fn whoever_connects_when_it_opens_is_told_at_once() {
         );
     sleep(10 * MS).await;
     fail(&gate, refused, 5).await;
-    let (connected, took) = waiting.await.expect("no panic");
+    let told = tokio::time::timeout(CONNECT_TIMEOUT, waiting).await.expect("it is told");
+    let (connected, took) = told.expect("no panic");
     let error = connected.expect_err("nobody answered");
     assert_eq!((error.kind(), took), (ErrorKind::DatabaseUnavailable, 10 * MS));
     assert_eq!(error.retry_after(), Some(250 * MS));

@@ -212,7 +212,8 @@ impl Report {
         line("  replayed", self.seen.replayed.to_string());
         line("rows", self.rows.to_string());
         line("snapshots of the accounts", self.seen.snapshots.to_string());
-        line("longest call", format!("{:.2} s", self.seen.longest.as_secs_f64()));
+        let (longest, how) = self.seen.longest;
+        line(&format!("longest unit: {how:?}"), format!("{:.2} s", longest.as_secs_f64()));
         line("slowest return", format!("{:.2} s", self.slowest_return.as_secs_f64()));
         for ((how, what), count) in &self.seen.answers {
             line(&format!("{how:?}: {what}"), count.to_string());

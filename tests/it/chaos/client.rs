@@ -43,8 +43,8 @@ pub(super) struct Seen {
     pub(super) replayed: u64,
     /// Sums that were read.
     pub(super) snapshots: u64,
-    /// The longest call.
-    pub(super) longest: Duration,
+    /// The longest unit, and by which way.
+    pub(super) longest: (Duration, Option<How>),
     /// What must not be.
     pub(super) violations: Vec<String>,
 }
@@ -121,7 +121,7 @@ async fn settle(client: &Client, unit: &Unit, seen: &mut Seen) -> Fate {
     loop {
         let start = Instant::now();
         let answer = unit.run(client).await;
-        seen.longest = seen.longest.max(start.elapsed());
+        seen.longest = seen.longest.max((start.elapsed(), Some(unit.how)));
         let failure = match answer {
             Ok(done) => return applied(unit, done, seen),
             Err(failure) => failure,

@@ -54,7 +54,7 @@ const SETTINGS: [&str; 2] = ["deadlock_timeout=50ms", "autovacuum_naptime=5s"];
 
 /// Runs a plan; the server gets these variables, too.
 async fn run(plan: &Plan, environment: &[(&str, &str)]) -> Report {
-    let mut trial = Trial::start("default_deadline = \"5s\"", "", environment).await;
+    let mut trial = Trial::start("", "", environment).await;
     trial.load(1..=plan.clients, plan.seed, Pace::Full).await;
     for mishap in &plan.mishaps {
         if !trial.suffer(*mishap).await {
@@ -84,8 +84,9 @@ impl Trial {
         let postgres = Postgres::with(&SETTINGS);
         postgres.psql(&unit::setup());
         postgres.psql(sql);
+        let settings = format!("default_deadline = \"{:?}\"\n{settings}", unit::TOLD);
         let Behind { postgres, proxy, server, client } =
-            Behind::start(postgres, settings, environment).await;
+            Behind::start(postgres, &settings, environment).await;
         Self {
             began,
             scene: Scene { postgres, proxy },

@@ -17,7 +17,7 @@ use crate::harness::wait::{eventually_async, idle_for};
 use crate::session::{DIRTY, FAILING, SETUP};
 
 /// Connections come and go while it lasts, and in the end as many are left as at first.
-const SETTINGS: &str = "default_deadline = \"5s\"\n[databases.main.pool]\nmin = 4\nmax = 12\n\
+const SETTINGS: &str = "[databases.main.pool]\nmin = 4\nmax = 12\n\
     idle_timeout = \"5s\"\nmax_lifetime = \"30s\"";
 
 /// Writers of one load.

@@ -50,8 +50,9 @@ pub(super) async fn backends(faults: usize) -> Held {
 /// The budget of a new connection in these tests.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// Who needs a new connection while there is nobody to give one.
-const CALLERS: usize = 4;
+/// How many need a new connection while there is nobody to give one: too few for the breaker to open, or
+/// enough.
+const CALLERS: [usize; 2] = [4, 1];
 
 /// Postmasters that are stopped: the system accepts for them, and nobody answers.
 pub(super) async fn postmasters(faults: usize) -> Held {
@@ -63,7 +64,7 @@ pub(super) async fn postmasters(faults: usize) -> Held {
     let mut told = Worst::new("UNAVAILABLE", CONNECT + TOLERANCE);
     let mut back = Worst::new("a new connection when it goes on", Duration::from_secs(1));
     let mut served = 0;
-    for _ in 0..faults {
+    for callers in CALLERS.into_iter().cycle().take(faults) {
         let connected = |pool: &rowgate::value::proto::PoolStats| pool.open == 2 && pool.idle == 2;
         service.until_pool("there are the fewest connections", connected).await;
         let mut first = service.client.begin().await;
@@ -71,7 +72,7 @@ pub(super) async fn postmasters(faults: usize) -> Held {
         let stutter = Stutter::watch();
         let stopped = Stopped::new(&service.postgres().postmaster());
         let callers: Vec<_> =
-            (0..CALLERS).map(|_| tokio::spawn(refused(service.client.clone()))).collect();
+            (0..callers).map(|_| tokio::spawn(refused(service.client.clone()))).collect();
         // Those who have a connection do not notice.
         while !callers.iter().all(tokio::task::JoinHandle::is_finished) {
             for transaction in [&mut first, &mut second] {
