@@ -53,6 +53,8 @@ impl<M: Manager> Control for Pool<M> {
             shard.grow(counters.limit());
         }
         self.0.queue.resize(counters.limit());
+        let share = self.0.common.settings.transaction_share;
+        self.0.transactions.resize(super::transactions_of(counters.max(), share));
         self.look();
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::{PAUSE, RECOVERY, REFILLED, connections, is_ready, until_breaker_is, 
 use crate::harness::behind::Behind;
 use crate::harness::client::Client;
 use crate::harness::postgres::Postgres;
-use crate::harness::wait::{eventually, idle_for};
+use crate::harness::wait::{Stutter, eventually, idle_for};
 
 /// The default of `pool.max`.
 const MAX: u64 = 20;
@@ -106,9 +106,10 @@ struct Outage {
 }
 
 impl Outage {
-    fn check(&self, attempts: u64) {
+    /// `late`: what the machine itself may be late by.
+    fn check(&self, attempts: u64, late: Duration) {
         // Neighbours on this machine slow down what needs no database as well.
-        let limit = Duration::from_millis(5).max(self.baseline * 2);
+        let limit = Duration::from_millis(5).max(self.baseline * 2) + late;
         assert!(self.p99 <= limit, "{self:?}");
         assert!(self.opened_after <= RECOVERY && self.attempts <= attempts, "{self:?}");
         // Probes while it starts, and then what a pool has room for: no storm.
@@ -175,19 +176,20 @@ async fn outage(clients: usize, length: Duration) -> Outage {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_database_is_away_calls_fail_at_once_and_all_is_back_with_it() {
+    let stutter = Stutter::watch();
     let outage = outage(16, Duration::from_secs(2)).await;
     eprintln!("{outage:?}");
     assert!(outage.refusals > 50, "{outage:?}");
     // A burst until it opens, and four in a second.
-    outage.check(16 + 4 * 2 + 2);
+    outage.check(16 + 4 * 2 + 2, stutter.allowance());
 }
 
 /// Takes its time: for `scripts/chaos`.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes half a minute"]
+#[ignore = "takes half a minute: scripts/measure runs it"]
 async fn thirty_seconds_without_the_database_under_64_clients() {
     let outage = outage(64, Duration::from_secs(30)).await;
     eprintln!("{outage:?}");
     assert!(outage.refusals > 10_000, "{outage:?}");
-    outage.check(150);
+    outage.check(150, Duration::ZERO);
 }
