@@ -32,6 +32,7 @@ use tokio::runtime::Handle;
 pub use borrower::Borrower;
 pub use checkout::Checkout;
 pub use control::{CheckedOut, Control, Holder};
+pub use operate::check_bounds;
 pub use register::Condition;
 pub use stats::{CloseReason, PoolSnapshot};
 
