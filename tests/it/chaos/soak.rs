@@ -2,17 +2,18 @@
 //! has in hand when all have gone is what it had before.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rowgate::value::proto::pool_service_client::PoolServiceClient;
 use rowgate::value::proto::server_service_client::ServerServiceClient;
-use rowgate::value::proto::{GetServerInfoRequest, ListPoolStatsRequest, PoolStats};
+use rowgate::value::proto::{GetServerInfoRequest, ListPoolStatsRequest, PoolStats, QueryOptions};
 use tokio::task::JoinSet;
 
 use super::client::Pace;
 use super::plan::Plan;
 use super::{Trial, rows};
-use crate::harness::client::{Client, request};
+use crate::harness::client::{Client, request, request_with};
 use crate::harness::wait::{eventually_async, idle_for};
 use crate::session::{DIRTY, FAILING, SETUP};
 
@@ -104,18 +105,19 @@ async fn pool(trial: &Trial) -> Option<PoolStats> {
 
 /// Calls as nobody should, until it is aborted: leaves session state, does not read, does not wait, goes
 /// in the middle.
-async fn misbehave(trial_address: std::net::SocketAddr, seed: u64) {
+async fn misbehave(address: SocketAddr, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     loop {
-        let client = Client::connect(trial_address).await;
+        let client = Client::connect(address).await;
         for _ in 0..random.usize(1..20) {
             let start = Instant::now();
             match random.u8(..6) {
                 0 => drop(client.query(DIRTY[random.usize(..DIRTY.len())], &[]).await),
                 1 => drop(client.query(FAILING[random.usize(..FAILING.len())], &[]).await),
                 2 => {
-                    let deadline = Duration::from_millis(random.u64(1..40));
-                    drop(client.call(request("select pg_sleep(1)", &[]), deadline).await);
+                    let timeout = Duration::from_millis(random.u64(1..40)).try_into().ok();
+                    let options = QueryOptions { timeout, ..QueryOptions::default() };
+                    drop(client.run(request_with("select pg_sleep(1)", options)).await);
                 }
                 3 => {
                     let rows = "select repeat('x', 1000) from generate_series(1, 100000)";
@@ -155,6 +157,9 @@ async fn soak(trial: &mut Trial, plan: &Plan, first: u64, during: Duration) -> F
         if !trial.suffer(*mishap).await {
             break;
         }
+    }
+    while let Some(ended) = rude.try_join_next() {
+        ended.expect("nobody who misbehaves gives up");
     }
     rude.shutdown().await;
     trial.unload().await;
