@@ -12,7 +12,7 @@ use super::flight::{Answer, Flight, Room, Step};
 use super::lease::Lease;
 use super::token::CURRENT;
 use crate::backend::keys::{Claimed, in_progress, quoted, stored};
-use crate::backend::{BatchResult, IdempotencyKey};
+use crate::backend::{BatchResult, IdempotencyKey, UnitState};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::proto::ResultSet;
@@ -115,6 +115,25 @@ impl Lease {
     pub(super) async fn forget(&mut self, key: &IdempotencyKey, deadline: Deadline) -> Result<()> {
         let sql = self.shared().keys.forget.clone();
         self.execute(deadline, &sql, &naming(&key.caller, &key.key)).await.map(drop)
+    }
+}
+
+impl Lease {
+    /// What became of the unit under a key, so far.
+    pub(super) async fn state_of_key(
+        &mut self,
+        key: (&str, &str),
+        deadline: Deadline,
+    ) -> Result<UnitState> {
+        match self.claimed(key, deadline).await.map_err(missing_table)? {
+            Some(row) if !row.expired => return Ok(UnitState::Applied),
+            Some(_) | None => {}
+        }
+        // What is not there yet may be on the primary.
+        match self.value(deadline, "select pg_catalog.pg_is_in_recovery()").await?.as_deref() {
+            Some("f") => Ok(UnitState::NotApplied),
+            Some(_) | None => Err(self.shared().behind()),
+        }
     }
 }
 
