@@ -203,9 +203,13 @@ impl Lease {
         steps.extend([CURRENT, COMMIT].map(|sql| Step::Script(sql.to_owned())));
         let room = Room::new(u64::MAX, u64::MAX);
         let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: true }).await?;
-        let _stored = landing.next();
-        let ended = (landing.next(), landing.next());
-        self.conclude(ended, incarnation, deadline).await
+        let (stored, number, committed) = (landing.next(), landing.next(), landing.next());
+        // A response that was not stored is why the transaction failed.
+        let number = match stored {
+            Some(Err(failure)) => Some(Err(failure)),
+            Some(Ok(_)) | None => number,
+        };
+        self.conclude((number, committed), incarnation, deadline).await
     }
 }
 
