@@ -90,6 +90,10 @@ struct Parts {
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// What to do about a result that did not fit and that came with a write.
+const APPLIED: &str =
+    "It is applied: do not send it again. Read what it wrote; the next time return less.";
+
 impl Error {
     /// An error after which nothing was applied.
     ///
@@ -135,6 +139,10 @@ impl Error {
     #[must_use]
     pub fn with_outcome(mut self, outcome: Outcome) -> Self {
         self.0.outcome = outcome;
+        if self.0.kind == ErrorKind::ResultTooLarge && outcome == Outcome::Applied {
+            // To ask for less would be to write again.
+            self.0.hint = Some(Cow::Borrowed(APPLIED));
+        }
         self
     }
 

@@ -106,8 +106,9 @@ impl<'a> Unit<'a> {
         let outcome = if dry_run {
             self.settled(first).and_then(|()| self.settled(second)).map(|()| Outcome::NotApplied)
         } else {
-            // Without a number it has written nothing.
-            let reads = matches!(first, Some(Ok(Answer::Script(None))));
+            // Without a number nothing was written before the commit, which reads do not in it either.
+            let reads = matches!(first, Some(Ok(Answer::Script(None))))
+                && (self.lease.only_reads || mode.read_only);
             let ended = self.lease.conclude((first, second), &self.incarnation, deadline).await;
             ended.map(|()| if reads { Outcome::NotApplied } else { Outcome::Applied })
         };

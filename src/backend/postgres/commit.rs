@@ -91,8 +91,9 @@ impl Lease {
         let token = match number {
             Some(Ok(Answer::Script(Some(xid)))) => Token::new(incarnation, &xid),
             Some(Ok(Answer::Script(None))) => {
-                // It has written nothing: then nothing is lost with the answer.
-                self.reads = true;
+                // It has written nothing so far. What can only read will not: then nothing is lost with
+                // the answer. Anything else may get its number while it commits: a NOTIFY does.
+                self.reads |= self.only_reads;
                 None
             }
             Some(Ok(Answer::Rows(_)) | Err(_)) | None => None,

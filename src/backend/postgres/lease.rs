@@ -34,6 +34,8 @@ pub(super) struct Lease {
     pub(super) read_only: bool,
     /// Whether nothing of what runs can have been applied: it reads, or a commit is still to come.
     pub(super) reads: bool,
+    /// Whether the catalogs say of all that ran that it can only read.
+    pub(super) only_reads: bool,
     /// The number of the request that applies something: before it is on its way, nothing is.
     decisive: Option<u64>,
     /// Whether the connection must be closed.
@@ -59,6 +61,7 @@ impl Lease {
             divisible: false,
             read_only: false,
             reads: true,
+            only_reads: true,
             decisive: None,
             broken: false,
             blameless: false,
@@ -90,6 +93,7 @@ impl Lease {
                 self.settle(answer, "")?
             }
         };
+        self.only_reads &= verdict.reads;
         if verdict.trace == Trace::Anything && self.connection().sequences_drawn {
             self.run(deadline, "DISCARD SEQUENCES").await?;
             self.connection().sequences_drawn = false;
