@@ -28,8 +28,12 @@ pub(super) enum Name<'a> {
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a commit without an answer is asked for at most, once its deadline has passed.
 const LAST_CALL: Duration = Duration::from_millis(30);
-/// How late after its deadline a call may end: 50 ms, of which the way back takes a part.
-const LATEST: Duration = Duration::from_millis(45);
+/// How late after its deadline a call may end, in hundredths of what is left to the caller: the way back
+/// takes a part.
+const LATEST: u32 = 80;
+/// How late asking is begun at all, in the same measure: a commit that was waited for until its deadline
+/// goes on, and nobody else knows how it will end.
+const TOO_LATE: u32 = 20;
 
 /// How a key is claimed only to see whether it can be: the first to claim it may still be at work.
 const ASK_KEY: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
@@ -37,7 +41,10 @@ const ASK_KEY: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
 impl Shared {
     /// What became of a transaction, asked on new connections until it is known or the deadline passes.
     pub(super) async fn ask_until_known(&self, name: Name<'_>, deadline: Deadline) -> UnitState {
-        let last_call = (Instant::now() + LAST_CALL).min(deadline.instant() + LATEST);
+        if Instant::now() >= deadline.late(TOO_LATE) {
+            return UnitState::Unknown;
+        }
+        let last_call = (Instant::now() + LAST_CALL).min(deadline.late(LATEST));
         let latest = deadline.instant().max(last_call);
         let asking = async {
             loop {
@@ -132,6 +139,13 @@ impl Shared {
             }
             Err(error) => Err(lost(error)),
         }
+    }
+
+    /// The error of a question without an answer in time.
+    pub(super) fn late(&self) -> Error {
+        let database = &self.database;
+        let message = format!("the deadline passed before database \"{database}\" answered");
+        Error::new(ErrorKind::DeadlineExceeded, message)
     }
 
     /// The error of a question that only a primary can answer.

@@ -211,7 +211,8 @@ impl Postgres {
                 let token = Token::parse(&token)?;
                 let asked = self.shared.ask(&token);
                 let answer = tokio::time::timeout_at(deadline.instant().into(), asked).await;
-                answer.unwrap_or(Ok(UnitState::Unknown))
+                // Not that nobody knows: another question may be answered.
+                answer.unwrap_or_else(|_elapsed| Err(self.shared.late()))
             }
             UnitHandle::Key { caller, key } => {
                 let mut lease = self.lease(deadline, borrower).await?;

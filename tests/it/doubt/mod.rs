@@ -1,6 +1,8 @@
 //! Commits whose outcome is in doubt, on real servers: what is said of them must be true.
 
+mod effects;
 mod standby;
+mod timely;
 
 use std::time::Duration;
 
@@ -16,6 +18,12 @@ const SLOW_COMMIT: &str = "create table t (id bigint primary key, seconds float 
 /// How many commits wait.
 const WAITING: &str =
     "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and query like '%COMMIT'";
+
+fn under(key: &str, request: ExecuteBatchRequest) -> ExecuteBatchRequest {
+    let options = request.options.unwrap_or_default();
+    let options = QueryOptions { idempotency_key: key.to_owned(), ..options };
+    ExecuteBatchRequest { options: Some(options), ..request }
+}
 
 fn within(limit: Duration, request: ExecuteBatchRequest) -> ExecuteBatchRequest {
     let options = request.options.unwrap_or_default();
