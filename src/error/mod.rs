@@ -87,6 +87,7 @@ struct Parts {
     retry_after: Option<Duration>,
     failed_statement: Option<u32>,
     transaction_token: Option<String>,
+    had_its_key: bool,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -111,6 +112,7 @@ impl Error {
             retry_after: None,
             failed_statement: None,
             transaction_token: None,
+            had_its_key: false,
             cause: None,
         }))
     }
@@ -126,6 +128,20 @@ impl Error {
         let mut error = Self::new(kind, format!("{}: {}", violation.field, violation.description));
         error.0.violation = Some(violation);
         error
+    }
+
+    /// Says that the unit had its idempotency key when it failed: then no earlier unit under that key was
+    /// applied, and none will be.
+    #[must_use]
+    pub fn with_its_key(mut self) -> Self {
+        self.0.had_its_key = true;
+        self
+    }
+
+    /// Whether the unit had its idempotency key.
+    #[must_use]
+    pub fn had_its_key(&self) -> bool {
+        self.0.had_its_key
     }
 
     /// What to do about it, as a sentence.

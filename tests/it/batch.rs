@@ -114,7 +114,7 @@ async fn what_may_have_been_applied_is_not_repeated_without_a_key() {
 async fn with_a_key_a_doubt_is_settled_in_the_same_call() {
     let behind = behind(1).await;
     // The stored response's answer comes before the transaction's number, which is lost with the rest.
-    let happened = behind.proxy.arm(lose("UPDATE 1\0"));
+    let happened = behind.proxy.arm(lose("SELECT 1\0"));
     let request = under("k", batch(&["insert into t (n) values (1) returning id"]));
     let response = behind.client.batch(request.clone()).await.expect("the key tells");
     happened.await.expect("it was lost");

@@ -10,6 +10,7 @@ use futures_util::future::join;
 use super::codec;
 use super::connection::Connection;
 use super::flight::{first_value, rows};
+use super::keys::KeyTable;
 use super::shared::Shared;
 use super::token::{NEVER_GIVEN, Server, Token};
 use crate::backend::{IdempotencyKey, UnitState};
@@ -82,15 +83,17 @@ impl Shared {
         let mut connection = self.opener.open_through_gate().await?;
         let lost = |error| self.unanswered().with_cause(error);
         connection.client.batch_execute(ASK_KEY).await.map_err(lost)?;
-        let claim = connection.prepare(&self.keys.claim).await.map_err(lost)?;
-        let values = self.keys.claiming(key);
+        let keys = connection.keys(&self.keys).await.map_err(lost)?;
+        let keys = keys.ok_or_else(|| self.unanswered())?;
+        let claim = connection.prepare(&keys.claim).await.map_err(lost)?;
+        let values = keys.claiming(key);
         let values = codec::encode(&values, claim.statement.params())?;
         let Err(error) = connection.client.execute_raw(&claim.statement, values).await else {
             // The connection ends here, and its claim with it.
             return Ok(UnitState::NotApplied);
         };
         match error.code().map(tokio_postgres::error::SqlState::code) {
-            Some("23505") => self.standing_under(key, &mut connection).await.map_err(lost),
+            Some("23505") => Self::standing_under(key, &keys, &mut connection).await.map_err(lost),
             Some("55P03") => Ok(UnitState::InProgress),
             Some(_) | None => Err(lost(error)),
         }
@@ -98,12 +101,12 @@ impl Shared {
 
     /// Whose row stands under a key: that of this request, or of another one that came after it.
     async fn standing_under(
-        &self,
         key: &IdempotencyKey,
+        keys: &KeyTable,
         connection: &mut Connection,
     ) -> std::result::Result<UnitState, tokio_postgres::Error> {
         connection.client.batch_execute("ROLLBACK").await?;
-        let read = connection.prepare(&self.keys.read).await?;
+        let read = connection.prepare(&keys.read).await?;
         let row = connection.client.query_opt(&read.statement, &[&key.caller, &key.key]).await?;
         Ok(match row.map(|row| row.try_get::<_, Vec<u8>>(0)).transpose()? {
             Some(hash) if hash == key.request_hash => UnitState::Applied,

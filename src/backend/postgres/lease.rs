@@ -202,7 +202,7 @@ impl Lease {
     }
 
     /// Nothing is begun past the deadline: a cancel may have been sent by then, and none would stop it.
-    fn begin(&mut self, deadline: Deadline) -> Result<(&mut Connection, &mut Cancel)> {
+    pub(super) fn begin(&mut self, deadline: Deadline) -> Result<(&mut Connection, &mut Cancel)> {
         if Instant::now() >= deadline.instant() {
             let message = "the deadline passed before all of it was sent to the database";
             return Err(Error::new(ErrorKind::DeadlineExceeded, message));
@@ -213,7 +213,7 @@ impl Lease {
         Ok((checkout, &mut self.cancel))
     }
 
-    fn settle<T>(
+    pub(super) fn settle<T>(
         &mut self,
         answer: Option<std::result::Result<T, tokio_postgres::Error>>,
         sql: &str,
@@ -354,8 +354,7 @@ impl Lease {
         }
     }
 
-    /// A write was refused that nobody asked to refuse: the server became a standby, and so have the
-    /// connections that are open to it.
+    /// A write was refused that nobody asked to refuse: the server became a standby, for all its connections.
     fn not_primary(&self) -> Error {
         let database = &self.shared.database;
         let message = format!("the server of database \"{database}\" takes no writes: a standby");
@@ -367,8 +366,7 @@ impl Lease {
     }
 
     fn lost(&self) -> Error {
-        let database = &self.shared.database;
-        let message = format!("the connection to database \"{database}\" was lost");
+        let message = format!("the connection to database \"{}\" was lost", self.shared.database);
         Error::new(ErrorKind::ConnectionLost, message).with_retry_after(Duration::from_millis(100))
     }
 }

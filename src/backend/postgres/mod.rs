@@ -223,12 +223,7 @@ impl Postgres {
 
     async fn expire_keys(&self, deadline: Deadline) -> Result<u64> {
         let mut lease = self.lease(deadline, &Borrower::own("sweep")).await?;
-        let rows = match lease.execute(deadline, &self.shared.keys.expire, &[]).await {
-            Err(error) if error.report().is_some_and(|report| report.sqlstate == "42P01") => {
-                return Ok(0);
-            }
-            rows => rows?,
-        };
+        let Some(rows) = lease.expire_keys(deadline).await? else { return Ok(0) };
         let first = rows.first().and_then(|row| row.values.first());
         Ok(match first {
             Some(Value { kind: Some(Kind::Int64Value(count)) }) => {

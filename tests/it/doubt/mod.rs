@@ -1,6 +1,7 @@
 //! Commits whose outcome is in doubt, on real servers: what is said of them must be true.
 
 mod effects;
+mod keys;
 mod standby;
 mod timely;
 
