@@ -1,7 +1,6 @@
 //! Units of work: batches, interactive transactions, and what became of them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use prost::Message;
@@ -150,8 +149,6 @@ pub struct BeginRequest {
     pub mode: TransactionMode,
     /// The key it claims.
     pub key: Option<IdempotencyKey>,
-    /// For how long it has waited already; less is left to wait for a connection.
-    pub waited: Duration,
     /// When the opening must have ended.
     pub deadline: Deadline,
     /// For whom its connection is lent.

@@ -25,7 +25,6 @@ pub use stream::{Part, Summary};
 pub use transaction::{Incoming, Reply, ReplyBody};
 
 use admit::Bounds;
-use transaction::Share;
 
 use crate::backend::{Backend, DescribeRequest, Description};
 use crate::config;
@@ -55,7 +54,6 @@ pub struct Database {
     limits: CallLimits,
     retries: Arc<Retries>,
     transaction: config::TransactionSettings,
-    transactions: Share,
     caps: Bounds,
     max_row_size: usize,
     max_batch: usize,
@@ -173,7 +171,6 @@ impl Database {
             config::Target::Sqlite(_) => Dialect::Sqlite,
         };
         Self {
-            transactions: Share::new(&name, &config.pool),
             name,
             analyzer: Analyzer::new(dialect, ANALYSIS_CACHE),
             limits: CallLimits { default: config.default_deadline, cap: config.max_deadline },

@@ -371,7 +371,7 @@ async fn with_keys_no_caller_sees_a_conflict_either() {
 }
 
 #[tokio::test]
-#[ignore = "takes a minute: scripts/chaos runs it"]
+#[ignore = "takes a minute: scripts/measure runs it"]
 async fn sixteen_thousand_increments_all_count() {
     increments(1000, false).await;
 }

@@ -8,6 +8,7 @@
 //! | `types` | every PostgreSQL type, compared with what `psql` prints |
 //! | `audit` | what a connection is at each checkout, and what it is asked for on the way |
 //! | `session` | statements that dirty their session, and the callers after them |
+//! | `plans` | prepared statements that are kept, while tables change below them |
 //! | `outage` | a database that goes away and comes back |
 //! | `breaker` | how calls fail while a database is away, who tries it, and how soon all is back |
 //! | `failover` | several servers, one of which takes writes, and secrets that change |
@@ -63,6 +64,8 @@ mod idempotency_cli;
 mod logs;
 #[cfg(test)]
 mod outage;
+#[cfg(test)]
+mod plans;
 #[cfg(test)]
 mod pool;
 #[cfg(test)]

@@ -116,16 +116,7 @@ impl Postgres {
     }
 
     async fn lease(&self, deadline: Deadline, borrower: &Arc<Borrower>) -> Result<Lease> {
-        self.lease_after(Duration::ZERO, deadline, borrower).await
-    }
-
-    async fn lease_after(
-        &self,
-        waited: Duration,
-        deadline: Deadline,
-        borrower: &Arc<Borrower>,
-    ) -> Result<Lease> {
-        let checkout = self.pool.acquire_after(waited, deadline, borrower).await?;
+        let checkout = self.pool.acquire(deadline, borrower).await?;
         Ok(Lease::new(checkout, Arc::clone(&self.shared)))
     }
 
@@ -189,8 +180,9 @@ impl Postgres {
     async fn open_transaction(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
         let mut tries = SPOILED_TRIES;
         loop {
-            let BeginRequest { waited, deadline, ref borrower, .. } = request;
-            let mut lease = self.lease_after(waited, deadline, borrower).await?;
+            let BeginRequest { deadline, ref borrower, .. } = request;
+            let checkout = self.pool.acquire_for_transaction(deadline, borrower).await?;
+            let mut lease = Lease::new(checkout, Arc::clone(&self.shared));
             lease.read_only = request.mode.read_only;
             match Open::begin(lease, &request).await {
                 Err((_, true)) if tries > 0 => tries -= 1,

@@ -85,7 +85,7 @@ impl Database {
         let key = self.begin_key(begin, mode.read_only)?;
         let deadline = self.command_deadline(None, limits);
         let borrower = caller.borrower("Transact", &begin.tag);
-        Ok((BeginRequest { mode, key, waited: Duration::ZERO, deadline, borrower }, limits))
+        Ok((BeginRequest { mode, key, deadline, borrower }, limits))
     }
 
     /// When one command must have ended.
