@@ -259,7 +259,8 @@ async fn a_batch_in_doubt_is_sent_again_with_a_key_only() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_was_free_settles_an_earlier_doubt() {
-    let script = batches([Err(unknown("t")), Err(error(ErrorKind::ExpectationFailed))]);
+    let script =
+        batches([Err(unknown("t")), Err(error(ErrorKind::ExpectationFailed).with_its_key())]);
     let request = ExecuteBatchRequest { options: Some(keyed()), ..batch(&["a"]) };
     let error = engine(&script).execute_batch(request, None).await.unwrap_err();
     assert_eq!(

@@ -23,6 +23,7 @@
 //! | `shutdown` | the end of a server, with calls that must not fail and clients who do not go |
 //! | `pool` | what operators do to a pool, seen in PostgreSQL |
 //! | `pool_life` | connections that are replaced, leaks that are told, callers that share |
+//! | `doubt` | what is said of a commit whose answer is lost, late, or of nobody who knows; what keys hold |
 //! | `logs` | the log, and what must not be in it |
 //! | `stream` | a million rows, and how much memory they take |
 //! | `unread` | streams that nobody reads: what they cost, and that they end |
@@ -49,6 +50,8 @@ mod conformance;
 mod connect;
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod doubt;
 #[cfg(test)]
 mod failover;
 #[cfg(test)]

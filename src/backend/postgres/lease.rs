@@ -34,6 +34,8 @@ pub(super) struct Lease {
     pub(super) read_only: bool,
     /// Whether nothing of what runs can have been applied: it reads, or a commit is still to come.
     pub(super) reads: bool,
+    /// Whether the catalogs say of all that ran that it can only read.
+    pub(super) only_reads: bool,
     /// The number of the request that applies something: before it is on its way, nothing is.
     decisive: Option<u64>,
     /// Whether the connection must be closed.
@@ -59,6 +61,7 @@ impl Lease {
             divisible: false,
             read_only: false,
             reads: true,
+            only_reads: true,
             decisive: None,
             broken: false,
             blameless: false,
@@ -90,6 +93,7 @@ impl Lease {
                 self.settle(answer, "")?
             }
         };
+        self.only_reads &= verdict.reads;
         if verdict.trace == Trace::Anything && self.connection().sequences_drawn {
             self.run(deadline, "DISCARD SEQUENCES").await?;
             self.connection().sequences_drawn = false;
@@ -198,7 +202,7 @@ impl Lease {
     }
 
     /// Nothing is begun past the deadline: a cancel may have been sent by then, and none would stop it.
-    fn begin(&mut self, deadline: Deadline) -> Result<(&mut Connection, &mut Cancel)> {
+    pub(super) fn begin(&mut self, deadline: Deadline) -> Result<(&mut Connection, &mut Cancel)> {
         if Instant::now() >= deadline.instant() {
             let message = "the deadline passed before all of it was sent to the database";
             return Err(Error::new(ErrorKind::DeadlineExceeded, message));
@@ -209,7 +213,7 @@ impl Lease {
         Ok((checkout, &mut self.cancel))
     }
 
-    fn settle<T>(
+    pub(super) fn settle<T>(
         &mut self,
         answer: Option<std::result::Result<T, tokio_postgres::Error>>,
         sql: &str,
@@ -350,8 +354,7 @@ impl Lease {
         }
     }
 
-    /// A write was refused that nobody asked to refuse: the server became a standby, and so have the
-    /// connections that are open to it.
+    /// A write was refused that nobody asked to refuse: the server became a standby, for all its connections.
     fn not_primary(&self) -> Error {
         let database = &self.shared.database;
         let message = format!("the server of database \"{database}\" takes no writes: a standby");
@@ -363,8 +366,7 @@ impl Lease {
     }
 
     fn lost(&self) -> Error {
-        let database = &self.shared.database;
-        let message = format!("the connection to database \"{database}\" was lost");
+        let message = format!("the connection to database \"{}\" was lost", self.shared.database);
         Error::new(ErrorKind::ConnectionLost, message).with_retry_after(Duration::from_millis(100))
     }
 }
