@@ -25,6 +25,7 @@
 //! | `pool_life` | connections that are replaced, leaks that are told, callers that share |
 //! | `doubt` | what is said of a commit whose answer is lost, late, or of nobody who knows; what keys hold |
 //! | `logs` | the log, and what must not be in it |
+//! | `statements` | prepared statements: more than a connection keeps, and such as somebody closed |
 //! | `stream` | a million rows, and how much memory they take |
 //! | `unread` | streams that nobody reads: what they cost, and that they end |
 //! | `config_cli` | the command line, and configurations with mistakes |
@@ -78,6 +79,8 @@ mod self_ended;
 mod session;
 #[cfg(test)]
 mod shutdown;
+#[cfg(test)]
+mod statements;
 #[cfg(test)]
 mod stream;
 #[cfg(test)]

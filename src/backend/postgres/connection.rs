@@ -45,6 +45,8 @@ pub(super) struct Connection {
 /// A statement prepared on one connection.
 pub(super) struct Prepared {
     pub(super) statement: tokio_postgres::Statement,
+    /// What the driver calls it, where that was seen.
+    pub(super) name: Option<Vec<u8>>,
     pub(super) decoder: RowDecoder,
     /// `None`: it returns no rows at all.
     pub(super) columns: Option<Vec<Column>>,
@@ -94,11 +96,12 @@ impl Connection {
         let columns = statement.columns();
         let types: Vec<_> = columns.iter().map(|column| column.type_().clone()).collect();
         let decoder = RowDecoder::new(&types);
-        self.wire.prepared(decoder.format() == Format::Text);
+        let name = self.wire.prepared(decoder.format() == Format::Text);
         let described =
             columns.iter().map(|column| describe_column(column.name(), column.type_())).collect();
         let prepared = Arc::new(Prepared {
             columns: (!columns.is_empty()).then_some(described),
+            name,
             decoder,
             statement,
         });

@@ -12,6 +12,7 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 use super::codec::Parameter;
 use super::connection::{Connection, Prepared};
+use super::requests::{Exchange, Kind};
 use super::run::decode;
 use crate::backend::encoded_row_size;
 use crate::error::Error;
@@ -25,6 +26,16 @@ pub(super) enum Step<'a> {
     Statement(Arc<Prepared>, Vec<Parameter<'a>>),
 }
 
+impl Step<'_> {
+    /// What it is on the wire.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Script(_) => Kind::Script,
+            Self::Statement(prepared, _) => Kind::Statement(prepared.name.clone()),
+        }
+    }
+}
+
 /// Requests to send together.
 pub(super) struct Flight<'a> {
     pub(super) steps: Vec<Step<'a>>,
@@ -36,13 +47,14 @@ pub(super) struct Flight<'a> {
 /// What came back.
 pub(super) struct Landing {
     answers: VecDeque<Result<Answer, Failure>>,
-    tags: Vec<String>,
+    exchanges: Vec<Exchange>,
 }
 
 impl Landing {
-    /// `answers` as far as they came before the deadline; `tags` of the requests that were answered.
-    pub(super) fn new(answers: Vec<Result<Answer, Failure>>, tags: Vec<String>) -> Self {
-        Self { answers: answers.into(), tags }
+    /// `answers` as far as they came before the deadline; `exchanges` are the same requests, as the wire
+    /// saw them.
+    pub(super) fn new(answers: Vec<Result<Answer, Failure>>, exchanges: Vec<Exchange>) -> Self {
+        Self { answers: answers.into(), exchanges }
     }
 
     /// The next answer; `None` when it did not come before the deadline.
@@ -60,7 +72,7 @@ impl Landing {
 
     /// The last command tag of a request, by its place; empty when it has none.
     pub(super) fn tag(&self, index: usize) -> String {
-        self.tags.get(index).cloned().unwrap_or_default()
+        self.exchanges.get(index).map(|exchange| exchange.tag.clone()).unwrap_or_default()
     }
 }
 
@@ -80,6 +92,13 @@ pub(super) enum Failure {
     Driver(tokio_postgres::Error),
     /// Its answer could not be read.
     Ours(Error),
+}
+
+impl Failure {
+    /// Whether the database has not said so.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self, Self::Driver(error) if error.as_db_error().is_none())
+    }
 }
 
 /// How much the rows of all statements may take.
@@ -117,7 +136,8 @@ impl Room {
 /// this is dropped.
 ///
 /// Each request ends its own protocol sequence (a Sync of its own): what one has answered is on the
-/// wire before the next runs.
+/// wire before the next runs. One that could not be sent keeps back those behind it: a commit must not
+/// go where a statement did not.
 pub(super) async fn fly<'a>(
     connection: &'a Connection,
     steps: Vec<Step<'a>>,
@@ -130,10 +150,15 @@ pub(super) async fn fly<'a>(
     // The driver queues a request when its future is polled for the first time.
     poll_fn(|cx| {
         for request in &mut requests {
-            early.push(match request.as_mut().poll(cx) {
+            let answer = match request.as_mut().poll(cx) {
                 Poll::Ready(answer) => Some(answer),
                 Poll::Pending => None,
-            });
+            };
+            let is_unsent = matches!(&answer, Some(Err(failure)) if failure.is_lost());
+            early.push(answer);
+            if is_unsent {
+                break;
+            }
         }
         Poll::Ready(())
     })

@@ -10,7 +10,8 @@ use super::cancel::Cancel;
 use super::clean::{CLEANING_LIMIT, Cleaner};
 use super::codec::Parameter;
 use super::connection::{Connection, Opener, Prepared};
-use super::flight::{Answer, Failure, Flight, Landing, first_value, fly, rows};
+use super::flight::{Failure, Flight, Landing, Step, first_value, fly, rows};
+use super::requests::{Kind, fit};
 use super::shared::Shared;
 use super::trace::{Trace, Verdict};
 use crate::config::{Planted, TargetSession};
@@ -38,6 +39,8 @@ pub(super) struct Lease {
     pub(super) only_reads: bool,
     /// The number of the request that applies something: before it is on its way, nothing is.
     decisive: Option<u64>,
+    /// The number of the statement that was started last.
+    started: u64,
     /// Whether the connection must be closed.
     broken: bool,
     /// Whether the connection failed and not the statement, of which nothing ran: another may do better.
@@ -63,6 +66,7 @@ impl Lease {
             reads: true,
             only_reads: true,
             decisive: None,
+            started: 0,
             broken: false,
             blameless: false,
             is_suspect: false,
@@ -127,23 +131,43 @@ impl Lease {
     pub(super) async fn fly(&mut self, deadline: Deadline, flight: Flight<'_>) -> Result<Landing> {
         let Flight { steps, room, commits } = flight;
         let wire = Arc::clone(&self.begin(deadline)?.0.wire);
+        // Nothing is on its way but what has no number: the driver's own Close of a statement.
         let last = wire.begun() + u64::try_from(steps.len()).unwrap_or(u64::MAX);
+        let meant: Vec<Kind> = steps.iter().map(Step::kind).collect();
         if commits {
             self.reads = self.read_only;
             self.decisive = Some(last);
             self.cancel.commit = Some(last);
         }
         let mut answers = Vec::new();
-        let first = wire.log_tags();
+        wire.note();
         let checkout = self.checkout.as_mut().expect("a lease holds its connection until dropped");
         let flying = fly(checkout, steps, room, &mut answers);
         let landed = self.cancel.watch(deadline, flying).await;
-        let lost = |answer: &std::result::Result<Answer, Failure>| matches!(answer, Err(Failure::Driver(error)) if error.as_db_error().is_none());
-        self.busy = landed.is_none() || answers.iter().any(lost);
+        let is_lost = |answer: &std::result::Result<_, Failure>| matches!(answer, Err(failure) if failure.is_lost());
+        self.busy = landed.is_none() || answers.iter().any(is_lost);
         if !self.busy {
             self.cancel.commit = None;
         }
-        Ok(Landing::new(answers, wire.take_tags(first)))
+        let exchanges = wire.take_noted();
+        let all_sent = self.busy || exchanges.len() == meant.len();
+        if !all_sent || !fit(&exchanges, &meant) {
+            answers = vec![Err(Failure::Ours(self.mistaken(commits)))];
+        }
+        Ok(Landing::new(answers, exchanges))
+    }
+
+    /// What was sent is not what was meant to be, so nothing can be said of what it was answered.
+    fn mistaken(&mut self, commits: bool) -> Error {
+        self.broken = true;
+        let database = &self.shared.database;
+        tracing::error!(database, "requests and answers do not fit on a connection");
+        if !commits || self.reads {
+            return self.lost();
+        }
+        let message =
+            format!("what database \"{database}\" answered does not fit what it was asked");
+        Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
     }
 
     /// What a failure in a flight means.
@@ -190,8 +214,9 @@ impl Lease {
         prepared: &Prepared,
         parameters: Vec<Parameter<'_>>,
     ) -> Result<tokio_postgres::RowStream> {
+        self.started = self.connection().wire.begun() + 1;
         if !self.reads {
-            self.decisive = Some(self.connection().wire.begun() + 1);
+            self.decisive = Some(self.started);
         }
         let (connection, cancel) = self.begin(deadline)?;
         let request = connection.client.query_raw(&prepared.statement, parameters);
@@ -199,6 +224,18 @@ impl Lease {
         let stream = self.settle(answer, sql)?;
         self.busy = true;
         Ok(stream)
+    }
+
+    /// The rows of the statement that was started are over; an error: its answer is not what it seems.
+    pub(super) fn finished(&mut self) -> Result<()> {
+        self.busy = false;
+        if self.connection().wire.answered() != self.started {
+            return Err(self.mistaken(!self.reads));
+        }
+        if self.connection().wire.take_unconfirmed() {
+            return Err(self.unconfirmed());
+        }
+        Ok(())
     }
 
     /// Nothing is begun past the deadline: a cancel may have been sent by then, and none would stop it.
@@ -318,10 +355,11 @@ impl Lease {
         if !cancelled {
             return Ok(());
         }
-        let wire = Arc::clone(&self.connection().wire);
+        let checkout = self.checkout.as_ref().expect("a lease holds its connection until dropped");
         let settling = async {
-            self.cancel.insist(wire.quiesce()).await;
-            self.cancel.settled().await
+            self.cancel.insist(checkout.wire.quiesce()).await;
+            // What was given up before the driver had sent it may still be queued: behind it comes this.
+            self.cancel.settled().await && checkout.client.check_connection().await.is_ok()
         };
         match tokio::time::timeout_at(deadline.instant().into(), settling).await {
             Ok(true) => {

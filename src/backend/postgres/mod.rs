@@ -21,6 +21,7 @@ mod install;
 mod keys;
 mod lease;
 mod redact;
+mod requests;
 mod role;
 mod run;
 mod sequence;

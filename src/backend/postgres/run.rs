@@ -93,12 +93,7 @@ impl<L: BorrowMut<Lease>> Running<L> {
                 }
                 Poll::Ready(None) => {
                     self.over = true;
-                    let lease = self.lease();
-                    lease.busy = false;
-                    if lease.connection().wire.take_unconfirmed() {
-                        return Poll::Ready(Err(lease.unconfirmed()));
-                    }
-                    return Poll::Ready(Ok(None));
+                    return Poll::Ready(self.lease().finished().map(|()| None));
                 }
                 Poll::Pending => {}
             }

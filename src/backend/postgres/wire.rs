@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::requests::{Exchange, Requests};
 use super::role::Role;
 use super::socket::Peer;
 
@@ -16,8 +17,8 @@ use super::socket::Peer;
 pub(super) struct Wire {
     /// Transaction status of the last ReadyForQuery: `I`, `T` or `E`.
     status: AtomicU8,
-    /// Requests of which something was sent: one is all messages up to a Sync, or a Query.
-    requests: AtomicU64,
+    /// Requests of which something was sent, the driver's own among them.
+    sent: AtomicU64,
     /// ReadyForQuery messages: one for the startup, then one for each request.
     answers: AtomicU64,
     /// Told of each answer, and of the end.
@@ -30,8 +31,8 @@ pub(super) struct Wire {
     patience: AtomicU64,
     key: Mutex<[u8; 8]>,
     tag: Mutex<String>,
-    /// While it is kept: the last command tag of each request, with the request's number.
-    log: Mutex<Option<Vec<(u64, String)>>>,
+    /// The requests that have a number.
+    requests: Mutex<Requests>,
     statements: Mutex<Statements>,
     any_text: AtomicBool,
     lost_a_statement: AtomicBool,
@@ -83,31 +84,24 @@ impl Wire {
         self.tag.lock().clone()
     }
 
-    /// Starts to keep the last command tag of each request; returns the number of the next one.
-    pub(super) fn log_tags(&self) -> u64 {
-        *self.log.lock() = Some(Vec::new());
-        self.begun() + 1
+    /// Starts to note the requests that are still to begin, and what they are answered.
+    pub(super) fn note(&self) {
+        self.requests.lock().note();
     }
 
-    /// The last command tag of each request from `first` on that was answered; empty where it had none.
-    pub(super) fn take_tags(&self, first: u64) -> Vec<String> {
-        let log = self.log.lock().take().unwrap_or_default();
-        let answered = self.answered();
-        let tag = |number| log.iter().rev().find(|(of, _)| *of == number);
-        (first..=answered)
-            .map(|number| tag(number).map(|(_, tag)| tag.clone()).unwrap_or_default())
-            .collect()
+    /// What was noted.
+    pub(super) fn take_noted(&self) -> Vec<Exchange> {
+        self.requests.lock().take_noted()
     }
 
     /// The number of the last request of which something was sent, from 1.
     pub(super) fn begun(&self) -> u64 {
-        self.requests.load(SeqCst)
+        self.requests.lock().begun()
     }
 
     /// The number of the last request that was answered, from 1.
     pub(super) fn answered(&self) -> u64 {
-        // The first answer is to the startup, which is no request.
-        self.answers.load(SeqCst).saturating_sub(1)
+        self.requests.lock().answered()
     }
 
     /// Process and secret, as a cancel names them.
@@ -171,18 +165,18 @@ impl Wire {
     }
 
     /// The statement that was expected is prepared; its results come as text from now on, or as they
-    /// are asked for.
-    pub(super) fn prepared(&self, as_text: bool) {
+    /// are asked for. Returns its name, where it was seen.
+    pub(super) fn prepared(&self, as_text: bool) -> Option<Vec<u8>> {
         let mut statements = self.statements.lock();
-        let expected = statements.expected.take();
-        if !as_text {
-            return;
+        let name = statements.expected.take().and_then(|expected| expected.name);
+        if as_text {
+            match &name {
+                Some(name) => drop(statements.as_text.insert(name.clone())),
+                None => self.lost_a_statement.store(true, SeqCst),
+            }
+            self.any_text.store(true, SeqCst);
         }
-        match expected.and_then(|expected| expected.name) {
-            Some(name) => drop(statements.as_text.insert(name)),
-            None => self.lost_a_statement.store(true, SeqCst),
-        }
-        self.any_text.store(true, SeqCst);
+        name
     }
 
     /// Whether any statement was ever to be sent as text: for most connections none is.
@@ -210,10 +204,23 @@ impl Wire {
     }
 
     /// The first message of a request goes to the socket.
-    pub(super) fn request_begins(&self) {
-        // What is said of the request before it must not be believed of this one.
-        self.copying.store(false, SeqCst);
-        self.requests.fetch_add(1, SeqCst);
+    pub(super) fn request_begins(&self, message: u8) {
+        // What is said of the request before it must not be believed of this one; a Close says nothing.
+        if message != b'C' {
+            self.copying.store(false, SeqCst);
+        }
+        self.requests.lock().begin(message);
+        self.sent.fetch_add(1, SeqCst);
+    }
+
+    /// A further message of it does.
+    pub(super) fn request_goes_on(&self, message: u8) {
+        self.requests.lock().go_on(message);
+    }
+
+    /// A Bind was sent, of the statement with this name.
+    pub(super) fn binds(&self, name: Option<&[u8]>) {
+        self.requests.lock().bind(name);
     }
 
     /// The text of the statement that is being prepared.
@@ -239,6 +246,7 @@ impl Wire {
         match kind {
             b'Z' => {
                 self.status.store(head.first().copied().unwrap_or(b'E'), SeqCst);
+                self.requests.lock().answer();
                 self.answers.fetch_add(1, SeqCst);
                 self.changed.notify_waiters();
             }
@@ -250,12 +258,18 @@ impl Wire {
             b'C' => {
                 let text = head.split(|byte| *byte == 0).next().unwrap_or_default();
                 let text = String::from_utf8_lossy(text);
-                if let Some(log) = &mut *self.log.lock() {
-                    log.push((self.answered() + 1, text.clone().into_owned()));
+                if let Some(exchange) = self.requests.lock().current() {
+                    exchange.tag.clear();
+                    exchange.tag.push_str(&text);
                 }
                 let mut tag = self.tag.lock();
                 tag.clear();
                 tag.push_str(&text);
+            }
+            b'2' => {
+                if let Some(exchange) = self.requests.lock().current() {
+                    exchange.bound = true;
+                }
             }
             b'S' => self.reported(head),
             b'I' => self.tag.lock().clear(),
@@ -280,8 +294,8 @@ impl Wire {
     fn in_flight(&self) -> u64 {
         // The first answer is to the startup, which is no request. Loaded in this order, a request
         // that begins meanwhile can only hide behind a moment at which none was in flight.
-        let requests = self.requests.load(SeqCst);
-        (requests + 1).saturating_sub(self.answers.load(SeqCst))
+        let sent = self.sent.load(SeqCst);
+        (sent + 1).saturating_sub(self.answers.load(SeqCst))
     }
 }
 
@@ -300,12 +314,12 @@ mod tests {
     #[test]
     fn a_copy_is_said_of_its_own_request_alone() {
         let wire = Wire::default();
-        wire.request_begins();
+        wire.request_begins(b'Q');
         wire.received(b'H', b"");
         assert!(wire.is_copying());
         wire.received(b'Z', b"I");
         assert!(wire.is_copying(), "whoever asked may ask only now");
-        wire.request_begins();
+        wire.request_begins(b'Q');
         assert!(!wire.is_copying(), "a write that is lost on this connection is no COPY");
     }
 
@@ -347,14 +361,14 @@ mod tests {
         assert!(!wire.is_idle(), "the startup is not over");
         wire.received(b'Z', b"I");
         assert!(wire.is_idle());
-        wire.request_begins();
-        wire.request_begins();
+        wire.request_begins(b'Q');
+        wire.request_begins(b'Q');
         wire.received(b'E', b"SERROR");
         wire.received(b'Z', b"I");
         assert!(!wire.is_idle(), "the second is queued");
         wire.received(b'Z', b"E");
         assert!(!wire.is_idle() && wire.in_transaction());
-        wire.request_begins();
+        wire.request_begins(b'Q');
         wire.received(b'Z', b"I");
         assert!(wire.is_idle());
     }

@@ -226,18 +226,18 @@ async fn nothing_commits(mut talk: Transaction) {
 }
 
 /// A server on either database, asked by somebody who may not do everything.
-fn server(backend: Backend) -> (Option<Postgres>, Server) {
+fn server(backend: Backend, settings: &str) -> (Option<Postgres>, Server) {
     let postgres = (backend == Backend::Postgres).then(Postgres::start);
     let url = postgres.as_ref().map_or("sqlite:test.db".to_owned(), |postgres| {
         postgres.psql(MORE);
         postgres.url_as("app", "secret")
     });
-    let server = Server::start(&format!("[databases.main]\nurl = \"{url}\"\n"));
+    let server = Server::start(&format!("[databases.main]\nurl = \"{url}\"\n{settings}\n"));
     (postgres, server)
 }
 
-async fn conforms(backend: Backend) {
-    let (_postgres, server) = server(backend);
+async fn conforms(backend: Backend, settings: &str) {
+    let (_postgres, server) = server(backend, settings);
     let client = Client::connect(server.grpc()).await;
     for sql in TABLES {
         client.must(sql, &[]).await;
@@ -275,10 +275,15 @@ async fn conforms(backend: Backend) {
 
 #[tokio::test]
 async fn each_case_is_the_same_by_every_way_on_sqlite() {
-    conforms(Backend::Sqlite).await;
+    conforms(Backend::Sqlite, "").await;
 }
 
 #[tokio::test]
 async fn each_case_is_the_same_by_every_way_on_postgres() {
-    conforms(Backend::Postgres).await;
+    conforms(Backend::Postgres, "").await;
+}
+
+#[tokio::test]
+async fn each_case_is_the_same_where_no_statement_stays_prepared() {
+    conforms(Backend::Postgres, "statement_cache = 1\n[databases.main.pool]\nmax = 1").await;
 }

@@ -51,9 +51,11 @@ impl Visitor for Sent {
             _ => Message::Other,
         };
         // Startup and authentication are answered by the first ReadyForQuery.
-        if !self.in_request && kind != STARTUP && kind != b'p' {
+        if self.in_request {
+            self.wire.request_goes_on(kind);
+        } else if kind != STARTUP && kind != b'p' {
             self.in_request = true;
-            self.wire.request_begins();
+            self.wire.request_begins(kind);
         }
     }
 
@@ -68,7 +70,8 @@ impl Visitor for Sent {
 
     fn end(&mut self, kind: u8, _: usize) {
         match std::mem::replace(&mut self.message, Message::Other) {
-            Message::Other | Message::Bind(_) => {}
+            Message::Other => {}
+            Message::Bind(bind) => self.wire.binds(bind.statement.get()),
             Message::Parse(parse) => {
                 if let Some(name) = parse.name_of_expected() {
                     self.wire.parsed(name);

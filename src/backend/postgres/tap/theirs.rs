@@ -31,7 +31,7 @@ impl Visitor for Received {
     fn begin(&mut self, kind: u8, length: usize) {
         self.head.clear();
         self.kept = match kind {
-            b'Z' | b'K' | b'C' | b'I' | b'G' | b'H' | b'W' | b'S' => HEAD,
+            b'Z' | b'K' | b'C' | b'I' | b'2' | b'G' | b'H' | b'W' | b'S' => HEAD,
             b'N' => NOTICE,
             _ => 0,
         };
