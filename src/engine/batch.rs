@@ -5,7 +5,6 @@
 //! finishes, so that nothing here has to outlive the caller.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::admit::{Place, check_key, check_tag, read_only, timeout, transaction_mode};
 use super::retry::{Success, retry};
@@ -88,7 +87,7 @@ impl Database {
         let mode = mode(&request.transaction.unwrap_or_default())?;
         let timeout = timeout(&options)?;
         let key = key(&request, &options, mode, &self.name)?;
-        let deadline = self.deadline(Instant::now(), caller.time_left, timeout);
+        let deadline = self.deadline(super::now(), caller.time_left, timeout);
         let bounds = self.caps.lowered(&options);
         let statements = request.statements.into_iter().enumerate();
         let statements = statements

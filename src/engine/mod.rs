@@ -149,7 +149,7 @@ impl Engine {
     ) -> Result<Description> {
         let (database, caller) = (self.database(database)?, caller.into());
         let analysis = database.admit(&sql)?;
-        let deadline = database.deadline(Instant::now(), caller.time_left, None);
+        let deadline = database.deadline(now(), caller.time_left, None);
         let borrower = caller.borrower("DescribeStatement", "");
         borrower.runs(&analysis.summary);
         let describe = || {
@@ -245,6 +245,11 @@ impl Database {
 
 fn wide(size: usize) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX)
+}
+
+/// The moment by the clock that timers go by, which tests stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]

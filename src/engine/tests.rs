@@ -223,8 +223,8 @@ async fn conflicts_end_with_the_deadline() {
     let timeout = Some(Duration::from_secs(1));
     let error = engine(&script).execute_batch(batch(&["a"]), timeout).await.unwrap_err();
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::DeadlockDetected, Outcome::NotApplied));
-    // The timer counts whole milliseconds: the last wait may end with the deadline.
-    assert!(started.elapsed() <= Duration::from_millis(950), "{:?}", started.elapsed());
+    // Timers count whole milliseconds: the last wait may end with the deadline.
+    assert!(started.elapsed() <= Duration::from_millis(951), "{:?}", started.elapsed());
     let made = script.batches().len();
     assert!((10..150).contains(&made), "{made}");
     // What it did not need is no failure here.

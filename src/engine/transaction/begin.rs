@@ -6,13 +6,9 @@ use super::super::admit::{check_key, check_tag, positive, transaction_mode};
 use super::super::{Caller, Database, request_hash};
 use crate::backend::{BeginRequest, IdempotencyKey};
 use crate::deadline::{CallLimits, Deadline};
+use crate::engine::now;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::proto::Begin;
-
-/// The present, as the runtime's clock tells it.
-pub(super) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
 
 /// The limits of one transaction.
 #[derive(Debug, Clone, Copy)]

@@ -8,14 +8,14 @@ use futures_util::stream::BoxStream;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout_at;
 
-use super::begin::{Limits, now};
+use super::begin::Limits;
 use super::refusal::{
     aborted, check_name, draining, gone, not_committed, out_of_place, silent, stalled,
 };
 use super::{Incoming, Reply, ReplyBody};
 use crate::backend::{SavepointCommand, Transaction};
 use crate::config::Planted;
-use crate::engine::{Caller, Database, Engine};
+use crate::engine::{Caller, Database, Engine, now};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::Borrower;
 use crate::value::proto::transact_request::Command;
