@@ -4,7 +4,14 @@ use std::time::{Duration, Instant};
 
 /// The moment at which a call's work in the database must have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Deadline(Instant);
+pub struct Deadline {
+    moment: Instant,
+    /// How much later the answer may arrive.
+    slack: Duration,
+}
+
+/// How much later an answer may arrive at most, whoever waits for it.
+const SLACK: Duration = Duration::from_millis(50);
 
 /// The limits a database sets on calls.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +26,7 @@ impl Deadline {
     /// A deadline at a moment.
     #[must_use]
     pub fn at(moment: Instant) -> Self {
-        Self(moment)
+        Self { moment, slack: SLACK }
     }
 
     /// The smallest of the caller's gRPC timeout less a reserve, its `timeout` option, and the cap;
@@ -34,35 +41,50 @@ impl Deadline {
         option: Option<Duration>,
         limits: CallLimits,
     ) -> Self {
-        let from_grpc = grpc_timeout.map(|timeout| {
-            let reserve =
-                (timeout / 20).clamp(Duration::from_millis(5), Duration::from_millis(250));
-            timeout.saturating_sub(reserve)
-        });
+        let reserve = |timeout: Duration| {
+            (timeout / 20).clamp(Duration::from_millis(5), Duration::from_millis(250))
+        };
+        let from_grpc = grpc_timeout.map(|timeout| timeout.saturating_sub(reserve(timeout)));
         let budget = match (from_grpc, option) {
             (None, None) => limits.default,
             (Some(one), None) | (None, Some(one)) => one,
             (Some(one), Some(other)) => one.min(other),
         };
-        Self(now + budget.min(limits.cap))
+        let budget = budget.min(limits.cap);
+        let left = grpc_timeout.map_or(SLACK, |timeout| timeout.saturating_sub(budget));
+        Self { moment: now + budget, slack: left.min(SLACK) }
     }
 
     /// The moment.
     #[must_use]
     pub fn instant(self) -> Instant {
-        self.0
+        self.moment
+    }
+
+    /// So many hundredths of the time between the moment and the answer's arrival later than the moment:
+    /// 50 ms, less where the caller's own timer fires before.
+    #[must_use]
+    pub fn late(self, hundredths: u32) -> Instant {
+        self.moment + self.slack * hundredths / 100
     }
 
     /// The time left at `now`; zero when it has passed.
     #[must_use]
     pub fn left(self, now: Instant) -> Duration {
-        self.0.saturating_duration_since(now)
+        self.moment.saturating_duration_since(now)
     }
 
     /// The earlier of this and `now + limit`.
     #[must_use]
     pub fn within(self, now: Instant, limit: Duration) -> Self {
-        Self(self.0.min(now + limit))
+        self.no_later_than(now + limit)
+    }
+
+    /// The earlier of this and a moment. The caller's own timer stays where it is.
+    #[must_use]
+    pub fn no_later_than(self, moment: Instant) -> Self {
+        let earlier = self.moment.saturating_duration_since(moment);
+        Self { moment: self.moment.min(moment), slack: (self.slack + earlier).min(SLACK) }
     }
 }
 
@@ -90,6 +112,32 @@ mod tests {
         for (grpc, option, expected) in cases {
             let deadline = Deadline::of_call(now, grpc.map(ms), option.map(ms), limits);
             assert_eq!(deadline.left(now), ms(expected), "{grpc:?} {option:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_may_be_as_late_as_the_callers_own_timer_allows() {
+        let ms = Duration::from_millis;
+        let limits = CallLimits { default: ms(30_000), cap: ms(300_000) };
+        let cases = [
+            (None, None, 50),
+            (Some(100), None, 5),
+            (Some(400), None, 20),
+            (Some(1_000), None, 50),
+            (Some(60_000), None, 50),
+            (Some(1_000), Some(200), 50),
+            (Some(1_000), Some(980), 50),
+            (Some(1), None, 1),
+        ];
+        let now = Instant::now();
+        for (grpc, option, expected) in cases {
+            let deadline = Deadline::of_call(now, grpc.map(ms), option.map(ms), limits);
+            let late = deadline.late(100).duration_since(deadline.instant());
+            assert_eq!(late, ms(expected), "{grpc:?} {option:?}");
+            assert_eq!(deadline.late(20).duration_since(deadline.instant()), late / 5);
+            let earlier = deadline.no_later_than(deadline.instant() - ms(2).min(late));
+            assert_eq!(earlier.late(100), earlier.instant() + (late + ms(2).min(late)).min(ms(50)));
+            assert_eq!(deadline.no_later_than(deadline.instant() + ms(1)), deadline);
         }
     }
 }

@@ -22,7 +22,7 @@ pub use gate::Gate;
 pub use rows::{Completion, Fill, RowSink, RowStream, encoded_row_size, fill};
 pub use unit::{
     Batch, BatchResult, BatchStatement, BeginRequest, Expect, IdempotencyKey, IsolationLevel,
-    SavepointCommand, Transaction, TransactionMode, UnitHandle, UnitState,
+    SavepointCommand, Transaction, TransactionMode, UnitHandle, UnitState, response_too_large,
 };
 
 use crate::deadline::Deadline;

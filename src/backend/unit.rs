@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use prost::Message;
 
 use super::{RowStream, Statement};
 use crate::deadline::Deadline;
@@ -50,12 +50,39 @@ pub struct Batch {
     pub max_rows: u64,
     /// Encoded bytes of all results together at most.
     pub max_bytes: u64,
+    /// Encoded bytes of the whole response at most.
+    pub max_response: u64,
     /// When it must have ended.
     pub deadline: Deadline,
     /// For whom its connection is lent.
     pub borrower: Arc<Borrower>,
     /// Set by a backend that found that its statements must be prepared one by one: the next attempt does.
     pub is_piecemeal: AtomicBool,
+}
+
+/// What a response has around its results, in bytes at most: tags, lengths, counters.
+const ENVELOPE: usize = 64;
+
+impl Batch {
+    /// Whether the results fit into one response: rows have bounds of their own, but there is what stands
+    /// around them, a thousand lists of columns, say.
+    ///
+    /// # Errors
+    /// `ResultTooLarge`.
+    pub fn check_response(&self, results: &[ResultSet]) -> Result<()> {
+        let bytes: usize = results.iter().map(|result| 8 + result.encoded_len()).sum();
+        match u64::try_from(ENVELOPE + bytes).is_ok_and(|bytes| bytes <= self.max_response) {
+            true => Ok(()),
+            false => Err(response_too_large(self.max_response)),
+        }
+    }
+}
+
+/// The error of a response that is over `grpc.max_response_size`.
+pub fn response_too_large(limit: u64) -> Error {
+    let message = format!("the response is larger than {limit} bytes");
+    let hint = "Use StreamQuery, select less, or raise grpc.max_response_size.";
+    Error::new(ErrorKind::ResultTooLarge, message).with_hint(hint)
 }
 
 /// One statement of a unit.
@@ -125,8 +152,6 @@ pub struct BeginRequest {
     pub mode: TransactionMode,
     /// The key it claims.
     pub key: Option<IdempotencyKey>,
-    /// For how long it has waited already; less is left to wait for a connection.
-    pub waited: Duration,
     /// When the opening must have ended.
     pub deadline: Deadline,
     /// For whom its connection is lent.

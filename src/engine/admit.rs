@@ -106,7 +106,7 @@ impl Database {
         check_tag(&options.tag, "options.tag")?;
         let read_only = read_only(options.access_mode, "options.access_mode")?;
         let timeout = timeout(&options)?;
-        let deadline = self.deadline(Instant::now(), caller.time_left, timeout);
+        let deadline = self.deadline(super::now(), caller.time_left, timeout);
         let borrower = caller.borrower(rpc, &options.tag);
         borrower.runs(&analysis.summary);
         let QueryRequest { sql, parameters, .. } = query;

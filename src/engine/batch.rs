@@ -6,12 +6,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
-
-use prost::Message;
 
 use super::admit::{Place, check_key, check_tag, read_only, timeout, transaction_mode};
-use super::query::over_response_limit;
 use super::retry::{Success, retry};
 use super::{Caller, Database, Engine, request_hash, wide};
 use crate::backend::{Batch, BatchResult, BatchStatement, Expect, IdempotencyKey, TransactionMode};
@@ -39,7 +35,8 @@ impl Engine {
         let database = self.database(&request.database)?;
         let max = Some(request.max_attempts).filter(|max| *max > 0);
         let idempotent = request.options.as_ref().is_some_and(|options| options.idempotent);
-        let batch = database.admit_batch(request, &caller.into())?;
+        let limit = wide(self.response_limit);
+        let batch = database.admit_batch(request, limit, &caller.into())?;
         let unit = match (&batch.key, idempotent) {
             (Some(_), _) => Unit::Keyed,
             (None, true) => Unit::Idempotent,
@@ -47,7 +44,7 @@ impl Engine {
         };
         let attempts = database.retries.start(unit, max);
         database.count_transaction();
-        let done = database.run(batch, attempts, self.response_limit).await?;
+        let done = database.run(batch, attempts).await?;
         let Success { value: BatchResult { results, replayed }, attempts } = done;
         Ok(ExecuteBatchResponse { results, attempts, replayed })
     }
@@ -59,7 +56,6 @@ impl Database {
         &self,
         batch: Batch,
         attempts: Attempts<'_>,
-        response_limit: usize,
     ) -> Result<Success<BatchResult>> {
         let deadline = batch.deadline;
         let leaves_nothing = batch.dry_run || batch.mode.read_only;
@@ -67,17 +63,20 @@ impl Database {
         let attempt = || self.backend.execute_batch(Arc::clone(&batch));
         let done = retry(attempts, deadline, attempt).await;
         let done = done.map_err(|error| blame_field(batch.borrower.explain(error)))?;
-        // The rows are within their bounds, or the backend had rolled back: this is for what stands
-        // around them, a thousand lists of columns, say.
-        let bytes = done.value.results.iter().map(|result| 8 + result.encoded_len()).sum();
-        match over_response_limit(wide(bytes), response_limit) {
-            None => Ok(done),
-            Some(error) if leaves_nothing => Err(error),
-            Some(error) => Err(error.with_outcome(Outcome::Applied)),
+        // The backend has seen to it but for what it replays.
+        match batch.check_response(&done.value.results) {
+            Ok(()) => Ok(done),
+            Err(error) if leaves_nothing => Err(error),
+            Err(error) => Err(error.with_outcome(Outcome::Applied)),
         }
     }
 
-    fn admit_batch(&self, request: ExecuteBatchRequest, caller: &Caller) -> Result<Batch> {
+    fn admit_batch(
+        &self,
+        request: ExecuteBatchRequest,
+        max_response: u64,
+        caller: &Caller,
+    ) -> Result<Batch> {
         let count = request.statements.len();
         if !(1..=self.max_batch).contains(&count) {
             let description =
@@ -89,7 +88,7 @@ impl Database {
         let mode = mode(&request.transaction.unwrap_or_default())?;
         let timeout = timeout(&options)?;
         let key = key(&request, &options, mode, &self.name)?;
-        let deadline = self.deadline(Instant::now(), caller.time_left, timeout);
+        let deadline = self.deadline(super::now(), caller.time_left, timeout);
         let bounds = self.caps.lowered(&options);
         let statements = request.statements.into_iter().enumerate();
         let statements = statements
@@ -106,6 +105,7 @@ impl Database {
             dry_run: request.dry_run,
             max_rows: bounds.rows,
             max_bytes: bounds.bytes,
+            max_response,
             deadline,
             borrower,
             is_piecemeal: AtomicBool::new(false),

@@ -25,7 +25,6 @@ pub use stream::{Part, Summary};
 pub use transaction::{Incoming, Reply, ReplyBody};
 
 use admit::Bounds;
-use transaction::Share;
 
 use crate::backend::{Backend, DescribeRequest, Description};
 use crate::config;
@@ -55,7 +54,6 @@ pub struct Database {
     limits: CallLimits,
     retries: Arc<Retries>,
     transaction: config::TransactionSettings,
-    transactions: Share,
     caps: Bounds,
     max_row_size: usize,
     max_batch: usize,
@@ -151,7 +149,7 @@ impl Engine {
     ) -> Result<Description> {
         let (database, caller) = (self.database(database)?, caller.into());
         let analysis = database.admit(&sql)?;
-        let deadline = database.deadline(Instant::now(), caller.time_left, None);
+        let deadline = database.deadline(now(), caller.time_left, None);
         let borrower = caller.borrower("DescribeStatement", "");
         borrower.runs(&analysis.summary);
         let describe = || {
@@ -173,7 +171,6 @@ impl Database {
             config::Target::Sqlite(_) => Dialect::Sqlite,
         };
         Self {
-            transactions: Share::new(&name, &config.pool),
             name,
             analyzer: Analyzer::new(dialect, ANALYSIS_CACHE),
             limits: CallLimits { default: config.default_deadline, cap: config.max_deadline },
@@ -248,6 +245,11 @@ impl Database {
 
 fn wide(size: usize) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX)
+}
+
+/// The moment by the clock that timers go by, which tests stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]

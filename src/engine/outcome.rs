@@ -1,7 +1,6 @@
 //! GetTransactionOutcome: what became of a unit of work.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::admit::check_key;
 use super::retry::retry;
@@ -27,7 +26,7 @@ impl Engine {
     ) -> Result<GetTransactionOutcomeResponse> {
         let (database, caller) = (self.database(&request.database)?, caller.into());
         let handle = handle(request.handle)?;
-        let deadline = database.deadline(Instant::now(), caller.time_left, None);
+        let deadline = database.deadline(super::now(), caller.time_left, None);
         let attempts = database.retries.start(Unit::Statement, None);
         let borrower = caller.borrower("GetTransactionOutcome", "");
         let ask = || database.backend.outcome(handle.clone(), deadline, Arc::clone(&borrower));

@@ -10,6 +10,7 @@ use super::retry::{Success, retry};
 use super::{Caller, Database, Engine, request_hash, wide};
 use crate::backend::{
     Batch, BatchStatement, Fill, IdempotencyKey, RowSink, Statement, TransactionMode, fill,
+    response_too_large,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::resilience::Unit;
@@ -119,13 +120,14 @@ impl Database {
             dry_run: false,
             max_rows: bounds.rows,
             max_bytes: bounds.bytes,
+            max_response: wide(response_limit),
             deadline,
             borrower,
             is_piecemeal: AtomicBool::new(false),
         };
         let attempts = self.retries.start(Unit::Keyed, None);
         let Success { value: mut done, attempts } = self
-            .run(batch, attempts, response_limit)
+            .run(batch, attempts)
             .await
             .map_err(|error| error.without_failed_statement().with_field(alone))?;
         Ok(QueryResponse { result: done.results.pop(), attempts, replayed: done.replayed })
@@ -137,9 +139,7 @@ pub(super) fn over_response_limit(bytes: u64, limit: usize) -> Option<Error> {
     if bytes <= wide(limit) {
         return None;
     }
-    let message = format!("the response is larger than {limit} bytes");
-    let hint = "Use StreamQuery, select less, or raise grpc.max_response_size.";
-    Some(Error::new(ErrorKind::ResultTooLarge, message).with_hint(hint))
+    Some(response_too_large(wide(limit)))
 }
 
 fn options(request: &QueryRequest) -> Option<&QueryOptions> {

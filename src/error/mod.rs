@@ -87,8 +87,13 @@ struct Parts {
     retry_after: Option<Duration>,
     failed_statement: Option<u32>,
     transaction_token: Option<String>,
+    had_its_key: bool,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
+
+/// What to do about a result that did not fit and that came with a write.
+const APPLIED: &str =
+    "It is applied: do not send it again. Read what it wrote; the next time return less.";
 
 impl Error {
     /// An error after which nothing was applied.
@@ -107,6 +112,7 @@ impl Error {
             retry_after: None,
             failed_statement: None,
             transaction_token: None,
+            had_its_key: false,
             cause: None,
         }))
     }
@@ -124,6 +130,20 @@ impl Error {
         error
     }
 
+    /// Says that the unit had its idempotency key when it failed: then no earlier unit under that key was
+    /// applied, and none will be.
+    #[must_use]
+    pub fn with_its_key(mut self) -> Self {
+        self.0.had_its_key = true;
+        self
+    }
+
+    /// Whether the unit had its idempotency key.
+    #[must_use]
+    pub fn had_its_key(&self) -> bool {
+        self.0.had_its_key
+    }
+
     /// What to do about it, as a sentence.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
@@ -135,6 +155,10 @@ impl Error {
     #[must_use]
     pub fn with_outcome(mut self, outcome: Outcome) -> Self {
         self.0.outcome = outcome;
+        if self.0.kind == ErrorKind::ResultTooLarge && outcome == Outcome::Applied {
+            // To ask for less would be to write again.
+            self.0.hint = Some(Cow::Borrowed(APPLIED));
+        }
         self
     }
 

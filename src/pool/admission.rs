@@ -1,4 +1,4 @@
-//! The one queue before a pool: bounded in length and time, fair between callers.
+//! A queue before a pool: bounded in length and time, fair between callers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,14 +10,26 @@ use super::clock::now;
 use super::counters::Counters;
 use super::pace::Pace;
 use super::turns::Turns;
+use crate::config::PoolSettings;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 
 /// When a caller that found the pool exhausted may try again.
 pub(super) const RETRY_AFTER: Duration = Duration::from_millis(100);
 
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// A connection.
+    Connection,
+    /// The right to hold one for a whole transaction, `pool.transaction_share`; a connection is waited for
+    /// after it.
+    Transaction,
+}
+
 /// The queue.
 pub(super) struct Admission {
+    awaited: Awaited,
     state: Mutex<State>,
     max_waiting: usize,
     acquire_timeout: Duration,
@@ -45,11 +57,12 @@ struct Crowded;
 
 impl Admission {
     pub(super) fn new(
+        awaited: Awaited,
         limit: usize,
-        max_waiting: usize,
-        acquire_timeout: Duration,
+        settings: &PoolSettings,
         counters: Arc<Counters>,
     ) -> Arc<Self> {
+        let PoolSettings { max_waiting, acquire_timeout, .. } = *settings;
         let state = State {
             turns: Turns::default(),
             admitted: 0,
@@ -58,7 +71,8 @@ impl Admission {
             closed: false,
             pace: Pace::default(),
         };
-        Arc::new(Self { state: Mutex::new(state), max_waiting, acquire_timeout, counters })
+        let state = Mutex::new(state);
+        Arc::new(Self { awaited, state, max_waiting, acquire_timeout, counters })
     }
 
     /// Waits for the right to hold a connection; the caller has waited elsewhere before.
@@ -223,15 +237,14 @@ impl Admission {
     }
 
     fn crowded(&self, waiting: usize) -> Error {
-        let database = &self.counters.database;
-        exhausted(format!("{waiting} callers wait for a connection to database \"{database}\""))
+        let what = self.what();
+        self.exhausted(format!("{waiting} callers wait for {what}"))
     }
 
     fn no_time(&self, waiting: usize) -> Error {
-        let database = &self.counters.database;
-        exhausted(format!(
-            "{waiting} callers wait for a connection to database \"{database}\", and the deadline comes \
-             before this one's turn"
+        let what = self.what();
+        self.exhausted(format!(
+            "{waiting} callers wait for {what}, and the deadline comes before this one's turn"
         ))
     }
 
@@ -245,7 +258,33 @@ impl Admission {
             let message = format!("the pool of database \"{database}\" was paused for {limit}");
             return Error::new(ErrorKind::PoolPaused, message).with_retry_after(RETRY_AFTER);
         }
-        exhausted(format!("no connection to database \"{database}\" became free within {limit}"))
+        self.exhausted(match self.awaited {
+            Awaited::Connection => {
+                format!("no connection to database \"{database}\" became free within {limit}")
+            }
+            Awaited::Transaction => {
+                format!("open transactions held their share of database \"{database}\" for {limit}")
+            }
+        })
+    }
+
+    fn what(&self) -> String {
+        let database = &self.counters.database;
+        match self.awaited {
+            Awaited::Connection => format!("a connection to database \"{database}\""),
+            Awaited::Transaction => format!("a transaction on database \"{database}\""),
+        }
+    }
+
+    fn exhausted(&self, message: String) -> Error {
+        let hint = match self.awaited {
+            Awaited::Connection => "Raise pool.max or lower the number of callers.",
+            Awaited::Transaction => {
+                "Raise pool.max or pool.transaction_share, or keep transactions short."
+            }
+        };
+        let error = Error::new(ErrorKind::PoolExhausted, message);
+        error.with_hint(hint).with_retry_after(RETRY_AFTER)
     }
 }
 
@@ -263,12 +302,6 @@ impl State {
     fn may_pass_on(&self) -> bool {
         !self.closed && !self.paused && self.admitted <= self.limit
     }
-}
-
-fn exhausted(message: String) -> Error {
-    Error::new(ErrorKind::PoolExhausted, message)
-        .with_hint("Raise pool.max or lower the number of callers.")
-        .with_retry_after(RETRY_AFTER)
 }
 
 /// The right to hold a connection; given back when dropped.

@@ -20,6 +20,7 @@ pub struct Checkout<M: Manager> {
     id: u64,
     // Dropped last: the connection is back before the next in the queue is let in.
     _permit: Permit,
+    _share: Option<Permit>,
 }
 
 impl<M: Manager> Checkout<M> {
@@ -30,7 +31,14 @@ impl<M: Manager> Checkout<M> {
         permit: Permit,
     ) -> Self {
         let id = pool.register.enter(borrower, permit.since(), object.condition.clone());
-        Self { object: Some(object), pool, borrower: Arc::clone(borrower), id, _permit: permit }
+        let borrower = Arc::clone(borrower);
+        Self { object: Some(object), pool, borrower, id, _permit: permit, _share: None }
+    }
+
+    /// With the right to hold it through a transaction, given back with it.
+    pub(super) fn with_share(mut self, share: Permit) -> Self {
+        self._share = Some(share);
+        self
     }
 
     /// For whom.

@@ -32,13 +32,14 @@ use tokio::runtime::Handle;
 pub use borrower::Borrower;
 pub use checkout::Checkout;
 pub use control::{CheckedOut, Control, Holder};
+pub use operate::check_bounds;
 pub use register::Condition;
 pub use stats::{CloseReason, PoolSnapshot};
 
 use crate::config::PoolSettings;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use admission::{Admission, Permit};
+use admission::{Admission, Awaited, Permit};
 use clock::now;
 use counters::Counters;
 use register::Register;
@@ -91,6 +92,8 @@ struct Inner<M: Manager> {
     manager: Arc<M>,
     common: Arc<Common>,
     queue: Arc<Admission>,
+    /// Before it, for who holds a connection through a whole transaction.
+    transactions: Arc<Admission>,
     register: Register,
     shards: RwLock<Vec<Shard<M>>>,
     /// Held while idle connections are counted and closed.
@@ -115,16 +118,16 @@ impl<M: Manager> Pool<M> {
     /// A pool that opens nothing yet. `name` is the database's, for messages.
     pub fn new(name: &str, settings: &PoolSettings, manager: M) -> Self {
         let counters = Arc::new(Counters::new(name, settings));
-        let queue = Admission::new(
-            counters.limit(),
-            settings.max_waiting,
-            settings.acquire_timeout,
-            Arc::clone(&counters),
-        );
+        let queue =
+            |awaited, limit| Admission::new(awaited, limit, settings, Arc::clone(&counters));
+        let transactions = transactions_of(settings.max.get(), settings.transaction_share);
+        let transactions = queue(Awaited::Transaction, transactions);
+        let queue = queue(Awaited::Connection, counters.limit());
         Self(Arc::new(Inner {
             manager: Arc::new(manager),
             common: Arc::new(Common::new(counters, settings)),
             queue,
+            transactions,
             register: Register::default(),
             shards: RwLock::new(Vec::new()),
             looking: Mutex::new(()),
@@ -151,11 +154,26 @@ impl<M: Manager> Pool<M> {
         self.acquire_after(Duration::ZERO, deadline, borrower).await
     }
 
-    /// The same for a caller that has waited elsewhere: `pool.acquire_timeout` bounds both together.
+    /// The same for who holds it through a whole transaction of its caller's: of such there are no more at
+    /// once than `pool.transaction_share` allows. `pool.acquire_timeout` bounds both waits together.
     ///
     /// # Errors
     /// As [`Pool::acquire`].
-    pub async fn acquire_after(
+    ///
+    /// # Cancel safety
+    /// As [`Pool::acquire`].
+    pub async fn acquire_for_transaction(
+        &self,
+        deadline: Deadline,
+        borrower: &Arc<Borrower>,
+    ) -> Result<Checkout<M>> {
+        let came = now();
+        let share = self.0.transactions.enter(Duration::ZERO, deadline, borrower.caller()).await?;
+        let waited = now().saturating_duration_since(came);
+        Ok(self.acquire_after(waited, deadline, borrower).await?.with_share(share))
+    }
+
+    async fn acquire_after(
         &self,
         waited: Duration,
         deadline: Deadline,
@@ -214,7 +232,10 @@ impl<M: Manager> Pool<M> {
     pub fn snapshot(&self) -> PoolSnapshot {
         let idle = self.0.shards.read().iter().map(Shard::idle).sum();
         let mut snapshot = self.0.common.counters.snapshot(idle);
-        (snapshot.waiting, snapshot.oldest_wait) = self.0.queue.waiting(now());
+        let now = now();
+        let (waiting, oldest) = self.0.queue.waiting(now);
+        let (more, older) = self.0.transactions.waiting(now);
+        (snapshot.waiting, snapshot.oldest_wait) = (waiting + more, oldest.max(older));
         snapshot.paused = self.0.queue.is_paused();
         snapshot.generation = self.0.common.trust.generation();
         snapshot
@@ -224,6 +245,7 @@ impl<M: Manager> Pool<M> {
     pub fn close(&self) {
         let counters = &self.0.common.counters;
         counters.closing.store(true, SeqCst);
+        self.0.transactions.close();
         self.0.queue.close();
         for shard in self.0.shards.read().iter() {
             shard.close();
@@ -305,6 +327,13 @@ impl<M: Manager> Inner<M> {
     fn leak_threshold(&self) -> Option<Duration> {
         Some(self.common.settings.leak_threshold).filter(|threshold| !threshold.is_zero())
     }
+}
+
+/// How many of `max` connections may be held through transactions: whole ones, and at least one.
+fn transactions_of(max: usize, share: f64) -> usize {
+    let small = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    // The largest count within the share, compared as the fractions that people write: 0.3 of 10 is 3.
+    (1..=max).rev().find(|held| small(*held) / small(max) <= share).unwrap_or(1)
 }
 
 /// The error of a caller that comes after the end.

@@ -37,22 +37,15 @@ impl<M: Manager> Control for Pool<M> {
         let resizing = self.0.looking.lock();
         let (new_min, new_max) =
             (min.unwrap_or_else(|| counters.min()), max.unwrap_or_else(|| counters.max()));
-        let refuse = |field: &str, description: String| {
-            Err(Error::field(ErrorKind::InvalidOption, field, description))
-        };
-        if !(1..=MOST).contains(&new_max) {
-            return refuse("max", format!("it is from 1 to {MOST}"));
-        }
-        if new_min > new_max {
-            let field = if min.is_some() { "min" } else { "max" };
-            return refuse(field, format!("min would be {new_min}, over max, which is {new_max}"));
-        }
+        check_bounds(min.is_some(), new_min, new_max)?;
         counters.resize(new_min, new_max);
         drop(resizing);
         for shard in self.0.shards.read().iter() {
             shard.grow(counters.limit());
         }
         self.0.queue.resize(counters.limit());
+        let share = self.0.common.settings.transaction_share;
+        self.0.transactions.resize(super::transactions_of(counters.max(), share));
         self.look();
         Ok(())
     }
@@ -60,6 +53,24 @@ impl<M: Manager> Control for Pool<M> {
     fn terminate(&self, id: u64) -> bool {
         self.0.register.terminate(id)
     }
+}
+
+/// Whether a pool can have these bounds; an error names what was asked for.
+///
+/// # Errors
+/// As [`Control::resize`].
+pub fn check_bounds(asks_for_min: bool, min: usize, max: usize) -> Result<()> {
+    let refuse = |field: &str, description: String| {
+        Err(Error::field(ErrorKind::InvalidOption, field, description))
+    };
+    if !(1..=MOST).contains(&max) {
+        return refuse("max", format!("it is from 1 to {MOST}"));
+    }
+    if min > max {
+        let field = if asks_for_min { "min" } else { "max" };
+        return refuse(field, format!("min would be {min}, over max, which is {max}"));
+    }
+    Ok(())
 }
 
 impl<M: Manager> Pool<M> {

@@ -22,7 +22,7 @@ use verdict::Verdict;
 
 use crate::config::{Planted, RetrySettings};
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Outcome};
+use crate::error::{Error, ErrorKind};
 
 /// The longest pause while it is open whether a unit was applied: its caller waits for the truth, and
 /// shall have it soon after the database is back.
@@ -225,10 +225,7 @@ impl Attempts<'_> {
 
     /// What the error says, in the light of earlier attempts.
     fn verdict(&mut self, error: &Error) -> Verdict {
-        if self.unit == Unit::Keyed
-            && error.outcome() == Outcome::NotApplied
-            && verdict::had_its_key(error.kind())
-        {
+        if self.unit == Unit::Keyed && error.had_its_key() {
             self.in_doubt = 0;
         }
         let verdict = Verdict::of(error);

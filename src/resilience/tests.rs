@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::error::Outcome;
 
 const UNITS: [Unit; 4] = [Unit::Statement, Unit::Idempotent, Unit::Batch, Unit::Keyed];
 
@@ -269,21 +270,24 @@ fn a_doubt_lasts_until_a_later_attempt_had_the_key() {
     let now = Instant::now();
     let deadline = Deadline::at(now + Duration::from_secs(3_600));
     let cases = [
-        (Unit::Keyed, K::AlreadyExists, 0),
-        (Unit::Keyed, K::ExpectationFailed, 0),
-        (Unit::Keyed, K::SerializationFailure, 0),
-        (Unit::Keyed, K::InvalidStatement, 1),
-        (Unit::Keyed, K::PoolExhausted, 1),
-        (Unit::Keyed, K::DeadlineExceeded, 1),
-        (Unit::Keyed, K::OutcomeUnknown, 2),
-        (Unit::Idempotent, K::AlreadyExists, 1),
-        (Unit::Idempotent, K::OutcomeUnknown, 2),
+        // The kind alone says nothing: the claim itself fails so, too. Then of one that had its key.
+        (Unit::Keyed, K::AlreadyExists, [1, 0]),
+        (Unit::Keyed, K::FailedPrecondition, [1, 0]),
+        (Unit::Keyed, K::SerializationFailure, [1, 0]),
+        (Unit::Keyed, K::ConnectionLost, [1, 0]),
+        (Unit::Keyed, K::DeadlineExceeded, [1, 0]),
+        (Unit::Keyed, K::OutcomeUnknown, [2, 1]),
+        (Unit::Idempotent, K::AlreadyExists, [1, 1]),
+        (Unit::Idempotent, K::OutcomeUnknown, [2, 2]),
     ];
     for (unit, kind, expected) in cases {
-        let mut attempts = retries.start(unit, None);
-        attempts.after(&unknown(), deadline, now);
-        attempts.after(&error(kind), deadline, now);
-        assert_eq!(attempts.in_doubt(), expected, "{unit:?} {kind:?}");
+        let failure = || if kind == K::OutcomeUnknown { unknown() } else { error(kind) };
+        for (failure, expected) in [failure(), failure().with_its_key()].into_iter().zip(expected) {
+            let mut attempts = retries.start(unit, None);
+            attempts.after(&unknown(), deadline, now);
+            attempts.after(&failure, deadline, now);
+            assert_eq!(attempts.in_doubt(), expected, "{unit:?} {failure:?}");
+        }
     }
 }
 

@@ -86,20 +86,3 @@ impl Verdict {
         }
     }
 }
-
-/// Whether an attempt that failed so had its key: then no earlier attempt under that key was applied,
-/// and none will be. Only errors that a statement meets when it runs say so; what fails before, while
-/// statements are prepared, say, proves nothing.
-pub(super) fn had_its_key(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::AlreadyExists
-            | ErrorKind::ExpectationFailed
-            | ErrorKind::FailedPrecondition
-            | ErrorKind::OutOfRange
-            | ErrorKind::SerializationFailure
-            | ErrorKind::DeadlockDetected
-            | ErrorKind::ResultTooLarge
-            | ErrorKind::RowTooLarge
-    )
-}

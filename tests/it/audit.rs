@@ -184,8 +184,26 @@ impl Pair {
     }
 }
 
-/// Audits so many checkouts; what was wrong.
-async fn audit(checkouts: u64, environment: &[(&str, &str)]) -> Vec<String> {
+/// What came of an audit.
+#[derive(Debug)]
+pub(crate) struct Audited {
+    /// Connections that were lent, every other one for a hostile call.
+    pub(crate) checkouts: u64,
+    /// Writes that were acknowledged.
+    pub(crate) writes: usize,
+    /// What was wrong.
+    pub(crate) wrong: Vec<String>,
+}
+
+impl Audited {
+    /// Fails the test when anything was.
+    pub(crate) fn must_be_clean(&self) {
+        assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
+    }
+}
+
+/// Audits so many checkouts.
+pub(crate) async fn audit(checkouts: u64, environment: &[(&str, &str)]) -> Audited {
     let service = service(environment).await;
     let start = Instant::now();
     let mut pairs = Vec::new();
@@ -208,28 +226,26 @@ async fn audit(checkouts: u64, environment: &[(&str, &str)]) -> Vec<String> {
     wrong.extend(acknowledged.difference(&rows).map(|lost| format!("{lost} is lost")));
     let count = acknowledged.len();
     eprintln!("{done} checkouts in {:?}, {count} writes, {} dirty", start.elapsed(), wrong.len());
-    wrong
+    Audited { checkouts: done, writes: count, wrong }
 }
 
 #[tokio::test]
 async fn every_checkout_after_hostile_sql_is_clean() {
-    let wrong = audit(800, &[]).await;
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    audit(800, &[]).await.must_be_clean();
 }
 
 #[tokio::test]
-#[ignore = "takes minutes: scripts/chaos runs it"]
+#[ignore = "takes minutes: scripts/measure runs it"]
 async fn a_hundred_thousand_checkouts_after_hostile_sql_are_clean() {
-    let wrong = audit(100_000, &[]).await;
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    audit(100_000, &[]).await.must_be_clean();
 }
 
 /// A checker that finds nothing where something is wrong is none.
 #[tokio::test]
 #[cfg(debug_assertions)]
 async fn a_session_that_is_not_cleaned_is_found() {
-    let wrong = audit(4_000, &[("ROWGATE_PLANTED_BUG", "kept-session")]).await;
-    assert!(!wrong.is_empty(), "nothing was found");
+    let audited = audit(4_000, &[("ROWGATE_PLANTED_BUG", "kept-session")]).await;
+    assert!(!audited.wrong.is_empty(), "nothing was found");
 }
 
 /// Statements that the server logged behind its first `from` bytes, without those of psql.

@@ -13,7 +13,7 @@ use tonic::Code;
 use tonic::metadata::MetadataValue;
 
 use crate::harness::client::{Client, Failure, PATIENCE, request, with_deadline};
-use crate::harness::http2::{DATA, GOAWAY, HEADERS, PING, Patient, QUERY, Raw, prefixed};
+use crate::harness::http2::{DATA, GOAWAY, HEADERS, PING, Patient, QUERY, Raw, SETTINGS, prefixed};
 use crate::harness::server::Server;
 use crate::harness::wait::{eventually_async, idle_for};
 use crate::harness::{Backend, Service};
@@ -132,10 +132,19 @@ async fn a_request_that_does_not_come_whole_ends_at_its_deadline() {
     assert!(start.elapsed() < Duration::from_millis(300), "{:?}", start.elapsed());
 }
 
-#[tokio::test]
-async fn expired_calls_are_not_run_when_a_stopped_server_goes_on() {
+/// Calls that expire while a server is stopped, 20 that wait for its connection and as many that come
+/// then: none may have run when it goes on.
+pub(crate) const EXPIRED: usize = 40;
+
+/// A service for [`expire`].
+pub(crate) async fn service_of_one() -> Service {
     let service = Service::with(Backend::Postgres, "[databases.main.pool]\nmin = 1\nmax = 1").await;
     service.client.must("create table t (id bigint)", &[]).await;
+    service
+}
+
+/// Stops a server, lets calls expire, and lets it go on.
+pub(crate) async fn expire(service: &Service) {
     let insert = |deadline: u64| {
         let client = service.client.clone();
         tokio::spawn(async move {
@@ -154,7 +163,7 @@ async fn expired_calls_are_not_run_when_a_stopped_server_goes_on() {
         (service.postgres().psql(active).trim() == "1").then_some(())
     })
     .await;
-    let mut calls: Vec<_> = (0..20).map(|_| insert(400)).collect();
+    let mut calls: Vec<_> = (0..EXPIRED / 2).map(|_| insert(400)).collect();
     let waiting = eventually_async("they wait", PATIENCE, async || {
         let stats = crate::harness::http::get(service.server.ops(), "/status").await.json();
         let waiting = stats["databases"][0]["pool"]["waiting"].as_u64()?;
@@ -162,7 +171,7 @@ async fn expired_calls_are_not_run_when_a_stopped_server_goes_on() {
     });
     waiting.await;
     service.server.stop();
-    calls.extend((0..20).map(|_| insert(200)));
+    calls.extend((0..EXPIRED / 2).map(|_| insert(200)));
     for call in calls {
         call.await.expect("no panic").expect_err("it expires meanwhile");
     }
@@ -171,6 +180,11 @@ async fn expired_calls_are_not_run_when_a_stopped_server_goes_on() {
     holder.await.expect("no panic").expect("it was never given up");
     let rows = service.client.must("select id, count(*) from t group by id", &[]).await.rows;
     assert!(rows.is_empty(), "they have run: {rows:?}");
+}
+
+#[tokio::test]
+async fn expired_calls_are_not_run_when_a_stopped_server_goes_on() {
+    expire(&service_of_one().await).await;
 }
 
 #[tokio::test]
@@ -205,42 +219,84 @@ async fn calls_given_up_while_a_server_was_stopped_are_not_run() {
     assert!(rows.is_empty(), "{} of 100 have run: {rows:?}", rows.len());
 }
 
-#[tokio::test]
-async fn without_descriptors_it_waits_and_then_goes_on() {
-    let settings = "[grpc]\npreface_timeout = \"5m\"\n[ops]\nheader_timeout = \"5m\"";
-    let server = Server::start_with_descriptors(settings, 64);
-    let client = Client::connect(server.grpc()).await;
-    client.must("create table t (id int)", &[]).await;
+/// Sockets that say nothing, more of them than a server has descriptors for.
+async fn silent_sockets(server: &Server) -> Vec<TcpStream> {
     let mut silent = Vec::new();
-    for _ in 0..64 {
+    for _ in 0..DESCRIPTORS {
         for address in [server.grpc(), server.ops()] {
             silent.push(TcpStream::connect(address).await.expect("the system accepts"));
         }
     }
-    eventually_async("it has none left", PATIENCE, async || {
-        let log = server.log();
-        let told = log.contains("connections cannot be accepted");
-        told.then_some(())
+    silent
+}
+
+const DESCRIPTORS: u32 = 64;
+
+/// A server with few descriptors and a table, for [`exhaust`].
+pub(crate) async fn server_of_few() -> (Server, Client) {
+    let settings = "[grpc]\npreface_timeout = \"5m\"\n[ops]\nheader_timeout = \"5m\"";
+    let server = Server::start_with_descriptors(settings, DESCRIPTORS);
+    let client = Client::connect(server.grpc()).await;
+    client.must("create table t (id int)", &[]).await;
+    (server, client)
+}
+
+/// What a server did whose descriptors ran out.
+#[derive(Debug)]
+pub(crate) struct Exhausted {
+    /// The processor time it used, and in what time; where that can be told.
+    pub(crate) used: Option<Duration>,
+    pub(crate) measured: Duration,
+    /// How often that was told of callers' connections, and of operators', while it lasted.
+    pub(crate) told: [usize; 2],
+    /// From the end of it until a new client was served.
+    pub(crate) back: Duration,
+}
+
+/// Takes all descriptors for a while: who is inside is served, who comes has to wait.
+pub(crate) async fn exhaust(server: &Server, inside: &Client, measured: Duration) -> Exhausted {
+    let before = told(server);
+    let silent = silent_sockets(server).await;
+    eventually_async("nobody is accepted", PATIENCE, async || {
+        let mut raw = Raw::connect(server.grpc()).await;
+        let greeting = tokio::time::timeout(Duration::from_millis(100), raw.find(SETTINGS)).await;
+        greeting.is_err().then_some(())
     })
     .await;
-    // Those who are inside are served.
-    client.must("insert into t values (1)", &[]).await;
-    let before = server.processor_time();
-    let measured = Duration::from_millis(1500);
+    inside.must("insert into t values (1)", &[]).await;
+    let started = server.processor_time();
     idle_for(measured).await;
-    if let (Some(before), Some(after)) = (before, server.processor_time()) {
-        let used = after - before;
-        println!("{used:?} of processor time in {measured:?}");
-        assert!(used < measured / 10, "it spins: {used:?} in {measured:?}");
-    }
-    for message in ["connections cannot be accepted; they wait", "operators' connections"] {
-        let told = server.log().matches(&format!("\"message\":\"{message}")).count();
-        assert!(told <= 1, "{message}: told {told} times");
-    }
+    let used = started.and_then(|started| Some(server.processor_time()? - started));
+    let after = told(server);
+    let told = [after[0] - before[0], after[1] - before[1]];
     drop(silent);
     let start = Instant::now();
     Client::connect(server.grpc()).await.must("select * from t", &[]).await;
-    assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
+    Exhausted { used, measured, told, back: start.elapsed() }
+}
+
+fn told(server: &Server) -> [usize; 2] {
+    let log = server.log();
+    ["\"connections cannot be accepted; they wait", "operators' connections"]
+        .map(|message| log.matches(message).count())
+}
+
+impl Exhausted {
+    /// Fails the test where it span, or did not go on.
+    pub(crate) fn must_be_calm(&self) {
+        let used = self.used.unwrap_or_default();
+        assert!(used < self.measured / 10, "it spins: {self:?}");
+        assert!(self.told.iter().all(|told| *told <= 1), "it repeats itself: {self:?}");
+        assert!(self.back < Duration::from_secs(5), "{self:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_descriptors_it_waits_and_then_goes_on() {
+    let (server, inside) = server_of_few().await;
+    let exhausted = exhaust(&server, &inside, Duration::from_millis(1500)).await;
+    exhausted.must_be_calm();
+    assert_eq!(exhausted.told, [1, 1], "it is told");
     assert_eq!(crate::harness::http::get(server.ops(), "/livez").await.status, 200);
 }
 

@@ -8,6 +8,7 @@
 //! | `types` | every PostgreSQL type, compared with what `psql` prints |
 //! | `audit` | what a connection is at each checkout, and what it is asked for on the way |
 //! | `session` | statements that dirty their session, and the callers after them |
+//! | `plans` | prepared statements that are kept, while tables change below them |
 //! | `outage` | a database that goes away and comes back |
 //! | `breaker` | how calls fail while a database is away, who tries it, and how soon all is back |
 //! | `failover` | several servers, one of which takes writes, and secrets that change |
@@ -22,6 +23,7 @@
 //! | `shutdown` | the end of a server, with calls that must not fail and clients who do not go |
 //! | `pool` | what operators do to a pool, seen in PostgreSQL |
 //! | `pool_life` | connections that are replaced, leaks that are told, callers that share |
+//! | `doubt` | what is said of a commit whose answer is lost, late, or of nobody who knows; what keys hold |
 //! | `logs` | the log, and what must not be in it |
 //! | `statements` | prepared statements: more than a connection keeps, and such as somebody closed |
 //! | `stream` | a million rows, and how much memory they take |
@@ -50,6 +52,8 @@ mod connect;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod doubt;
+#[cfg(test)]
 mod failover;
 #[cfg(test)]
 mod front_door;
@@ -61,6 +65,8 @@ mod idempotency_cli;
 mod logs;
 #[cfg(test)]
 mod outage;
+#[cfg(test)]
+mod plans;
 #[cfg(test)]
 mod pool;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rowgate::value::proto::QueryOptions;
+use tokio::task::JoinSet;
 
 use crate::harness::client::{Client, PATIENCE, request_with};
 use crate::harness::wait::{Stutter, eventually_async, idle_for};
@@ -66,27 +67,62 @@ async fn latencies(client: &Client, calls: usize) -> Vec<Duration> {
     took
 }
 
+/// One caller with 40 calls at once, ten times what the pool can take, until it is dropped.
+async fn flood(service: &Service) -> JoinSet<()> {
+    let mut flood = JoinSet::new();
+    for _ in 0..40 {
+        let client = service.client.clone();
+        flood.spawn(async move {
+            loop {
+                client.must("select pg_sleep(0.02)", &[]).await;
+            }
+        });
+    }
+    service.until_pool("it is flooded", |pool| pool.waiting >= 30).await;
+    flood
+}
+
 #[tokio::test]
 async fn a_caller_that_floods_the_pool_does_not_slow_another() {
     let service = Service::with(Backend::Postgres, "pool.min = 4\npool.max = 4\n").await;
     let modest = Client::connect_from(Ipv4Addr::new(127, 0, 0, 2), service.server.grpc()).await;
     let alone = latencies(&modest, 30).await;
-    let flood: Vec<_> = (0..40)
-        .map(|_| {
-            let client = service.client.clone();
-            tokio::spawn(async move {
-                loop {
-                    client.must("select pg_sleep(0.02)", &[]).await;
-                }
-            })
-        })
-        .collect();
-    service.until_pool("it is flooded", |pool| pool.waiting >= 30).await;
+    let flood = flood(&service).await;
     let flooded = latencies(&modest, 30).await;
-    flood.iter().for_each(tokio::task::JoinHandle::abort);
+    drop(flood);
     // In one queue for all it would be ten times as much: 40 before it, 4 at a time.
     let (alone, flooded) = (alone[alone.len() * 9 / 10], flooded[flooded.len() * 9 / 10]);
     assert!(flooded < 3 * alone, "{alone:?} alone, {flooded:?} beside a flood");
+}
+
+/// What 99 of 100 calls take of four callers who call now and then, each from an address of its own.
+async fn modest(service: &Service, during: Duration) -> Duration {
+    let callers = (2..6).map(async |host| {
+        let own = Ipv4Addr::new(127, 0, 0, host);
+        let client = Client::connect_from(own, service.server.grpc()).await;
+        let (start, mut took) = (Instant::now(), Vec::new());
+        while start.elapsed() < during {
+            took.extend(latencies(&client, 1).await);
+            idle_for(Duration::from_millis(60 + u64::from(host) * 7)).await;
+        }
+        took
+    });
+    let mut took = join_all(callers).await.concat();
+    took.sort();
+    took[took.len() * 99 / 100]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures, in a release: scripts/measure runs it"]
+async fn others_take_at_most_twice_as_long_beside_a_caller_with_ten_times_their_load() {
+    let service = Service::with(Backend::Postgres, "pool.min = 4\npool.max = 4\n").await;
+    let during = Duration::from_secs(20);
+    let undisturbed = modest(&service, during).await;
+    let flood = flood(&service).await;
+    let beside = modest(&service, during).await;
+    drop(flood);
+    println!("p99 {undisturbed:?} undisturbed, {beside:?} beside a caller with ten times the load");
+    assert!(beside <= 2 * undisturbed, "{undisturbed:?} undisturbed, {beside:?} beside a flood");
 }
 
 #[tokio::test]

@@ -120,7 +120,8 @@ pub(crate) const FAILING: &[&str] = &[
     "select pg_advisory_lock(8) from nowhere",
 ];
 
-async fn service(pool: u32) -> Service {
+/// A service with so many connections, on a database with [`SETUP`].
+pub(crate) async fn service(pool: u32) -> Service {
     let postgres = Postgres::start();
     postgres.psql(SETUP);
     let settings = format!("[databases.main.pool]\nmin = {pool}\nmax = {pool}");
@@ -307,94 +308,4 @@ async fn two_callers_do_not_share_literals_through_prepared_statements() {
         let result = service.client.must(&format!("select {} as n", number % 400), &[]).await;
         assert_eq!(result.rows[0].values, [Value::int64(number % 400)]);
     }
-}
-
-#[tokio::test]
-async fn a_changed_table_is_healed_under_cached_plans() {
-    let service = service(2).await;
-    for round in 0..5 {
-        service.client.must("create table changing (a int4, b text)", &[]).await;
-        service.client.must("insert into changing values (1, 'x')", &[]).await;
-        for _ in 0..4 {
-            service.client.must("select * from changing", &[]).await;
-        }
-        service.postgres().psql("alter table changing alter a type int8, add c bool default true");
-        for _ in 0..4 {
-            let result = service.client.must("select * from changing", &[]).await;
-            assert_eq!(result.columns.len(), 3, "round {round}");
-            let wanted = [Value::int64(1), Value::text("x"), Value::bool(true)];
-            assert_eq!(result.rows[0].values, wanted, "round {round}");
-        }
-        service.postgres().psql("drop table changing");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_under_a_table_that_changes_run_once_and_nobody_notices() {
-    let service = service(4).await;
-    service.postgres().psql("create table changing (token bigint, n int default 0)");
-    let callers: Vec<_> = (0..8)
-        .map(|caller| {
-            let client = service.client.clone();
-            tokio::spawn(async move {
-                // All columns come back: each change makes the plans of all connections stale.
-                let insert = "insert into changing (token) values ($1) returning *";
-                for number in 0..60 {
-                    let token = Value::int64(caller * 1000 + number);
-                    let result = client.must(insert, std::slice::from_ref(&token)).await;
-                    assert_eq!((result.rows_affected, &result.rows[0].values[0]), (1, &token));
-                }
-            })
-        })
-        .collect();
-    let mut changes = 0;
-    while callers.iter().any(|caller| !caller.is_finished()) {
-        let sql = format!("alter table changing add c{changes} int default {changes}");
-        service.postgres().psql(&sql);
-        changes += 1;
-    }
-    for caller in callers {
-        caller.await.expect("no caller notices");
-    }
-    let rows = service.postgres().psql("select count(*), count(distinct token) from changing");
-    assert_eq!(rows, "480|480");
-    assert!(changes > 3, "the table changed {changes} times");
-}
-
-#[tokio::test]
-async fn whoever_drops_all_prepared_statements_hurts_nobody() {
-    let service = service(1).await;
-    for (number, drop) in ["deallocate all", "discard all", "deallocate all"].iter().enumerate() {
-        // A type that the connection has not met: the driver asks the catalog, by statements of its own.
-        service.postgres().psql(&format!("create type new_{number} as enum ('a')"));
-        let sql = format!("select 'a'::new_{number}, array['a']::new_{number}[]");
-        for _ in 0..2 {
-            service.client.must(&sql, &[]).await;
-            service.client.must("select $1::int4", &[Value::int64(1)]).await;
-        }
-        service.client.must(drop, &[]).await;
-    }
-}
-
-#[tokio::test]
-async fn a_long_statement_is_not_kept_and_its_connection_is() {
-    let service = service(1).await;
-    let client = &service.client;
-    let pid = client.must("select pg_backend_pid()", &[]).await;
-    // Each takes the connection at once after the one before it, whose statement is being closed.
-    let calls: Vec<_> = (0..100)
-        .map(|number| {
-            let client = client.clone();
-            let sql = format!("select {number} as n /* {} */", "x".repeat(20_000));
-            tokio::spawn(async move { (number, client.must(&sql, &[]).await) })
-        })
-        .collect();
-    for call in calls {
-        let (number, result) = call.await.expect("no panic");
-        assert_eq!(result.rows[0].values, [Value::int64(number)]);
-    }
-    let now = client.must("select pg_backend_pid()", &[]).await;
-    assert_eq!(now.rows, pid.rows, "the connection was closed");
-    let kept = "select count(*) from pg_prepared_statements where length(statement) > 16384";
-    assert_eq!(client.must(kept, &[]).await.rows[0].values, [Value::int64(0)]);
 }

@@ -27,8 +27,16 @@ const ENDLESS: &str = "with recursive c(n) as (select 1 union all select n + 1 f
 const SOME: &str = "with recursive c(n) as (select 1 union all select n + 1 from c where n < 3000) \
     select count(*) from c";
 
+/// What came of restarts.
+pub(crate) struct Restarted {
+    /// Calls, of which none failed.
+    pub(crate) calls: usize,
+    /// The longest end of a server.
+    pub(crate) longest: Duration,
+}
+
 /// What no client is told, as long as it goes when it is told to.
-async fn restarts(rounds: usize) {
+pub(crate) async fn restarts(rounds: usize) -> Restarted {
     let mut servers = vec![Server::start(""), Server::start("")];
     let addresses: Vec<_> = servers.iter().map(Server::grpc).collect();
     let balancer = Balancer::new(&addresses);
@@ -79,6 +87,7 @@ async fn restarts(rounds: usize) {
     assert!(failures.is_empty(), "of {calls} calls: {failures:#?}");
     // Nobody was there who would not go: nothing was waited for.
     assert!(longest < Duration::from_secs(5), "it took {longest:?}");
+    Restarted { calls, longest }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,8 +102,8 @@ async fn no_call_fails_while_servers_are_restarted_fifty_times() {
 }
 
 /// 200 sockets that never speak, 50 who watch health, 8 who do not read their streams, and one with an
-/// open transaction, who shall be told.
-async fn hostile(configuration: &str, grace: Duration) {
+/// open transaction, who shall be told; how long the end took.
+pub(crate) async fn hostile(configuration: &str, grace: Duration) -> Duration {
     let mut server = Server::start(configuration);
     let mut silent = Vec::new();
     for number in 0..200 {
@@ -126,6 +135,7 @@ async fn hostile(configuration: &str, grace: Duration) {
     println!("it took {took:?} of {grace:?}");
     assert!(took < grace + Duration::from_millis(250), "it took {took:?} of {grace:?}");
     drop((silent, watching, unread));
+    took
 }
 
 #[tokio::test]

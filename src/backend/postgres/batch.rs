@@ -63,9 +63,9 @@ impl<'a> Unit<'a> {
             self.lease.trace = self.lease.trace.max(verdict.trace);
         }
         if self.batch.key.is_some() {
-            let claim = self.lease.shared().keys.claim.clone();
-            let prepared = self.lease.prepare(deadline, &claim).await;
-            self.claim = Some(prepared.map_err(keys::missing_table)?);
+            let keys = self.lease.keys(deadline).await?;
+            let prepared = self.lease.prepare(deadline, &keys.claim).await;
+            self.claim = Some(prepared.map_err(|error| self.lease.of_keys(error))?);
         }
         if self.batch.is_piecemeal.load(Relaxed) || redefine_others(&self.batch.statements) {
             return Ok(false);
@@ -117,12 +117,13 @@ impl<'a> Unit<'a> {
         let outcome = if dry_run {
             self.settled(first).and_then(|()| self.settled(second)).map(|()| Outcome::NotApplied)
         } else {
-            // Without a number it has written nothing.
-            let reads = matches!(first, Some(Ok(Answer::Script(None))));
+            // Without a number nothing was written before the commit, which reads do not in it either.
+            let reads = matches!(first, Some(Ok(Answer::Script(None))))
+                && (self.lease.only_reads || mode.read_only);
             let ended = self.lease.conclude((first, second), &self.incarnation, deadline).await;
             ended.map(|()| if reads { Outcome::NotApplied } else { Outcome::Applied })
         };
-        finished(results, &room, outcome)
+        finished(self.batch, results, &room, outcome)
     }
 
     /// BEGIN, the key and the statements; then, once their results are known, the stored response, the
@@ -155,7 +156,8 @@ impl<'a> Unit<'a> {
             };
         }
         let results = self.results(&mut landing, usize::from(key.is_some()));
-        let checked = results.and_then(|results| self.check(results, &room));
+        let checked = results
+            .and_then(|results| self.check(results, &room).map_err(|error| keys::had(key, error)));
         let results = match checked {
             Ok(results) => results,
             Err(error) => return Err(self.give_up(error).await),
@@ -163,10 +165,10 @@ impl<'a> Unit<'a> {
         if dry_run {
             let checked = self.lease.run(deadline, CHECK_CONSTRAINTS).await;
             self.lease.roll_back().await;
-            return finished(results, &room, checked.map(|()| Outcome::NotApplied));
+            return finished(self.batch, results, &room, checked.map(|()| Outcome::NotApplied));
         }
         let ended = self.lease.store_and_commit(key, &results, &self.incarnation, deadline).await;
-        finished(results, &room, ended.map(|()| Outcome::Applied))
+        finished(self.batch, results, &room, ended.map(|()| Outcome::Applied))
     }
 
     /// What may not be committed: a result with too many rows, or a count that was not expected.
@@ -174,6 +176,7 @@ impl<'a> Unit<'a> {
         if let Some(message) = room.exceeded() {
             return Err(too_large(message));
         }
+        self.batch.check_response(&results)?;
         for (index, (statement, result)) in self.batch.statements.iter().zip(&results).enumerate() {
             if let Some(expect) = statement.expect {
                 let checked = expect.check(result.rows_affected);
@@ -209,7 +212,7 @@ impl<'a> Unit<'a> {
                 Some(Err(failure)) => self.before_commit(failure, sql),
                 None => self.lease.deadline_passed(),
             };
-            return Err(failed.with_failed_statement(index));
+            return Err(keys::had(self.batch.key.as_ref(), failed).with_failed_statement(index));
         }
         Ok(results)
     }
@@ -257,6 +260,7 @@ pub(super) fn result_set(
 }
 
 fn finished(
+    batch: &Batch,
     results: Vec<ResultSet>,
     room: &Room,
     outcome: Result<Outcome>,
@@ -264,7 +268,11 @@ fn finished(
     let outcome = outcome.map_err(|error| (error, Again::No))?;
     match room.exceeded() {
         Some(message) => Err((too_large(message).with_outcome(outcome), Again::No)),
-        None => Ok(BatchResult { results, replayed: false }),
+        None => {
+            let checked = batch.check_response(&results);
+            checked.map_err(|error| (error.with_outcome(outcome), Again::No))?;
+            Ok(BatchResult { results, replayed: false })
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! waits for a request, which may be in its socket already. So it is sent until the request is answered.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
@@ -18,8 +18,9 @@ use crate::pool::Borrower;
 
 /// How long a cancelled statement may take to answer before its caller is told without its answer.
 pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(40);
-/// How long a commit may take to answer past its deadline; then the database is asked elsewhere.
-const COMMIT_GRACE: Duration = Duration::from_millis(10);
+/// How long a commit may take to answer past its deadline, in hundredths of what is left to the caller
+/// then; whoever waits for it is told in time that it goes on.
+const COMMITTED: u32 = 20;
 
 /// How long a cancelled statement may take to answer before it is cancelled again, the first time and
 /// at most.
@@ -111,8 +112,11 @@ impl Cancel {
             return Some(answer);
         }
         self.send();
-        let grace = if self.is_sent() { CANCEL_GRACE } else { COMMIT_GRACE };
-        tokio::time::timeout(grace, self.insist(request)).await.ok()
+        let end = match self.is_sent() {
+            true => Instant::now() + CANCEL_GRACE,
+            false => deadline.late(COMMITTED),
+        };
+        tokio::time::timeout_at(end.into(), self.insist(request)).await.ok()
     }
 
     /// Cancels, again and again, until the request is answered; a commit is only waited for.

@@ -1,14 +1,10 @@
-//! The commit that tells the truth, and what became of one that got no answer.
+//! The commit that tells the truth.
 
-use std::time::{Duration, Instant};
-
-use super::codec;
-use super::connection::Connection;
-use super::flight::{Answer, Failure, Flight, Room, Step, rows};
+use super::doubt::Name;
+use super::flight::{Answer, Failure, Flight, Room, Step};
 use super::lease::Lease;
-use super::shared::Shared;
 use super::token::{CURRENT, INCARNATION, Token};
-use crate::backend::{IdempotencyKey, TransactionMode, UnitState};
+use crate::backend::{TransactionMode, UnitState};
 use crate::config::Planted;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -19,24 +15,6 @@ pub(super) const COMMIT: &str = "SAVEPOINT rowgate_guard; COMMIT";
 
 /// An answer, unless it did not come before the deadline.
 type Answered = Option<std::result::Result<Answer, Failure>>;
-
-/// By what a transaction is asked for.
-#[derive(Clone, Copy)]
-enum Name<'a> {
-    Token(&'a Token),
-    /// It has claimed this key.
-    Key(&'a IdempotencyKey),
-}
-
-/// How long to wait between two attempts to ask.
-const PAUSE: Duration = Duration::from_millis(50);
-/// How long a commit without an answer is asked for at most, once its deadline has passed.
-const LAST_CALL: Duration = Duration::from_millis(30);
-/// How late after its deadline a call may end: 50 ms, of which the way back takes a part.
-const LATEST: Duration = Duration::from_millis(45);
-
-/// How a key is claimed only to see whether it can be: the first to claim it may still be at work.
-const ASK_KEY: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
 
 /// The statement that opens a transaction.
 pub(super) fn begin(mode: TransactionMode) -> String {
@@ -113,8 +91,9 @@ impl Lease {
         let token = match number {
             Some(Ok(Answer::Script(Some(xid)))) => Token::new(incarnation, &xid),
             Some(Ok(Answer::Script(None))) => {
-                // It has written nothing: then nothing is lost with the answer.
-                self.reads = true;
+                // It has written nothing so far. What can only read will not: then nothing is lost with
+                // the answer. Anything else may get its number while it commits: a NOTIFY does.
+                self.reads |= self.only_reads;
                 None
             }
             Some(Ok(Answer::Rows(_)) | Err(_)) | None => None,
@@ -166,106 +145,6 @@ impl Lease {
                 Err(error.with_transaction_token(token.print()))
             }
         }
-    }
-}
-
-impl Shared {
-    /// What became of a transaction, asked on new connections until it is known or the deadline passes.
-    async fn ask_until_known(&self, name: Name<'_>, deadline: Deadline) -> UnitState {
-        let last_call = (Instant::now() + LAST_CALL).min(deadline.instant() + LATEST);
-        let latest = deadline.instant().max(last_call);
-        let asking = async {
-            loop {
-                let answer = match name {
-                    Name::Token(token) => self.ask(token).await,
-                    Name::Key(key) => self.ask_key(key).await,
-                };
-                match answer {
-                    Ok(UnitState::InProgress) | Err(_) => tokio::time::sleep(PAUSE).await,
-                    Ok(known) => return known,
-                }
-            }
-        };
-        let asked = tokio::time::timeout_at(latest.into(), asking).await;
-        asked.unwrap_or(UnitState::Unknown)
-    }
-
-    /// Ends a commit whose outcome is in doubt by the key that its transaction has claimed.
-    pub(super) async fn resolve_by_key(
-        &self,
-        key: &IdempotencyKey,
-        doubt: Error,
-        deadline: Deadline,
-    ) -> Result<()> {
-        match self.ask_until_known(Name::Key(key), deadline).await {
-            UnitState::Applied => Ok(()),
-            UnitState::NotApplied => Err(self.lost_before_commit()),
-            UnitState::InProgress | UnitState::Unknown => Err(doubt),
-        }
-    }
-
-    /// What became of the transaction that has claimed a key, asked once on a new connection by claiming
-    /// it again. Where that succeeds the first claim is gone, and with it all that it was made with.
-    async fn ask_key(&self, key: &IdempotencyKey) -> Result<UnitState> {
-        let mut connection = self.opener.open_through_gate().await?;
-        let lost = |error| self.unanswered().with_cause(error);
-        connection.client.batch_execute(ASK_KEY).await.map_err(lost)?;
-        let claim = connection.prepare(&self.keys.claim).await.map_err(lost)?;
-        let values = self.keys.claiming(key);
-        let values = codec::encode(&values, claim.statement.params())?;
-        let Err(error) = connection.client.execute_raw(&claim.statement, values).await else {
-            // The connection ends here, and its claim with it.
-            return Ok(UnitState::NotApplied);
-        };
-        match error.code().map(tokio_postgres::error::SqlState::code) {
-            Some("23505") => self.standing_under(key, &mut connection).await.map_err(lost),
-            Some("55P03") => Ok(UnitState::InProgress),
-            Some(_) | None => Err(lost(error)),
-        }
-    }
-
-    /// Whose row stands under a key: that of this request, or of another one that came after it.
-    async fn standing_under(
-        &self,
-        key: &IdempotencyKey,
-        connection: &mut Connection,
-    ) -> std::result::Result<UnitState, tokio_postgres::Error> {
-        connection.client.batch_execute("ROLLBACK").await?;
-        let read = connection.prepare(&self.keys.read).await?;
-        let row = connection.client.query_opt(&read.statement, &[&key.caller, &key.key]).await?;
-        Ok(match row.map(|row| row.try_get::<_, Vec<u8>>(0)).transpose()? {
-            Some(hash) if hash == key.request_hash => UnitState::Applied,
-            Some(_) => UnitState::NotApplied,
-            None => UnitState::InProgress,
-        })
-    }
-
-    fn lost_before_commit(&self) -> Error {
-        let message = format!("the connection to database \"{}\" was lost", self.database);
-        Error::new(ErrorKind::ConnectionLost, message).with_retry_after(Duration::from_millis(20))
-    }
-
-    /// Asks once, on a new connection: an old one may be to a server that is no longer the primary.
-    pub(super) async fn ask(&self, token: &Token) -> Result<UnitState> {
-        let connection = self.opener.open_through_gate().await?;
-        let question = token.question();
-        let answer = connection.client.simple_query(&question).await;
-        let messages = match answer {
-            Ok(messages) => messages,
-            // The number is in the future: it was given by an incarnation that lost it.
-            Err(error) if error.code().is_some_and(|code| code.code() == "22023") => {
-                return Ok(UnitState::NotApplied);
-            }
-            Err(error) => return Err(self.unanswered().with_cause(error)),
-        };
-        let Some(row) = rows(&messages).next() else { return Err(self.unanswered()) };
-        Ok(token.state(row.get(0).unwrap_or_default(), row.get(1)))
-    }
-
-    fn unanswered(&self) -> Error {
-        let message = format!("database \"{}\" does not answer", self.database);
-        Error::new(ErrorKind::DatabaseUnavailable, message)
-            .with_retry_after(Duration::from_millis(250))
     }
 }
 

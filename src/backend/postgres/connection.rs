@@ -10,6 +10,7 @@ use tokio_postgres::types::Type;
 
 use super::codec::{Format, RowDecoder, describe_column};
 use super::connect::{Connector, Opened};
+use super::keys::KeyTable;
 use super::role::Role;
 use super::wire::Wire;
 use crate::backend::gate::{Gate, Held};
@@ -32,6 +33,8 @@ pub(super) struct Connection {
     /// Whether the session remembers values drawn from sequences.
     pub(super) sequences_drawn: bool,
     question: Option<tokio_postgres::Statement>,
+    /// Where its session keeps idempotency keys, once it was asked.
+    pub(super) keys: Option<Arc<KeyTable>>,
     /// Which incarnation of the server it is on, once it was asked.
     pub(super) incarnation: Option<String>,
     /// What its session must remain.
@@ -160,6 +163,7 @@ impl Opener {
             question: None,
             incarnation: None,
             generation: 0,
+            keys: None,
             held: None,
         })
     }

@@ -38,9 +38,14 @@ CREATE INDEX IF NOT EXISTS \"{stem}_expires_at\" ON {table} (expires_at);
         )
     }
 
-    /// One value: whether there is something of the table's name.
-    fn exists(&self) -> String {
-        format!("SELECT pg_catalog.to_regclass('{}')", self.table.replace('\'', "''"))
+    /// One value: the schema where there is something of the table's name.
+    pub(super) fn place(&self) -> String {
+        format!(
+            "SELECT s.nspname FROM pg_catalog.pg_class AS t \
+             JOIN pg_catalog.pg_namespace AS s ON s.oid = t.relnamespace \
+             WHERE t.oid = pg_catalog.to_regclass('{}')",
+            self.table.replace('\'', "''")
+        )
     }
 }
 
@@ -49,13 +54,14 @@ impl Lease {
     pub(super) async fn install_keys(mut self, deadline: Deadline) -> Result<Installed> {
         let shared = std::sync::Arc::clone(self.shared());
         let keys = &shared.keys;
-        let existed = self.value(deadline, &keys.exists()).await?.is_some();
+        let existed = self.value(deadline, &keys.place()).await?.is_some();
         if !existed {
             // One script is one transaction.
             self.run(deadline, &format!("{ONE_AT_A_TIME};\n{}", keys.create())).await?;
         }
+        let keys = self.keys(deadline).await?;
         for sql in [&keys.claim, &keys.store, &keys.read, &keys.forget, &keys.expire] {
-            self.prepare(deadline, sql).await.map_err(|error| unfit(keys, error))?;
+            self.prepare(deadline, sql).await.map_err(|error| unfit(&keys, error))?;
         }
         Ok(if existed { Installed::Existed } else { Installed::Created })
     }
@@ -92,6 +98,6 @@ mod tests {
     #[test]
     fn the_tables_name_is_asked_for_as_text() {
         let keys = KeyTable::new("it's", Duration::from_secs(60));
-        assert_eq!(keys.exists(), "SELECT pg_catalog.to_regclass('\"it''s\"')");
+        assert!(keys.place().ends_with("to_regclass('\"it''s\"')"), "{}", keys.place());
     }
 }

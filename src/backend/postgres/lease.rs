@@ -36,6 +36,8 @@ pub(super) struct Lease {
     pub(super) read_only: bool,
     /// Whether nothing of what runs can have been applied: it reads, or a commit is still to come.
     pub(super) reads: bool,
+    /// Whether the catalogs say of all that ran that it can only read.
+    pub(super) only_reads: bool,
     /// The number of the request that applies something: before it is on its way, nothing is.
     pub(super) decisive: Option<u64>,
     /// The number of the statement that was started last.
@@ -71,6 +73,7 @@ impl Lease {
             divisible: false,
             read_only: false,
             reads: true,
+            only_reads: true,
             decisive: None,
             started: 0,
             broken: false,
@@ -107,6 +110,7 @@ impl Lease {
                 self.settle(answer, "")?
             }
         };
+        self.only_reads &= verdict.reads;
         if verdict.trace == Trace::Anything && self.connection().sequences_drawn {
             self.run(deadline, "DISCARD SEQUENCES").await?;
             self.connection().sequences_drawn = false;
@@ -242,7 +246,7 @@ impl Lease {
     }
 
     /// Nothing is begun past the deadline: a cancel may have been sent by then, and none would stop it.
-    fn begin(&mut self, deadline: Deadline) -> Result<(&mut Connection, &mut Cancel)> {
+    pub(super) fn begin(&mut self, deadline: Deadline) -> Result<(&mut Connection, &mut Cancel)> {
         if Instant::now() >= deadline.instant() {
             let message = "the deadline passed before all of it was sent to the database";
             return Err(Error::new(ErrorKind::DeadlineExceeded, message));
@@ -254,7 +258,7 @@ impl Lease {
         Ok((checkout, &mut self.cancel))
     }
 
-    fn settle<T>(
+    pub(super) fn settle<T>(
         &mut self,
         answer: Option<std::result::Result<T, tokio_postgres::Error>>,
         sql: &str,

@@ -4,7 +4,7 @@
 //! pool holds it as a `connection`; a caller works on it through a `lease`, which gives it back clean
 //! or not at all; `run` is a statement whose rows are being read. A unit of work is a `batch`, in one
 //! or two `flight`s or in `sequence`, or an interactive `transaction`; both end in `commit`, which tells
-//! the truth by `token`s and `keys`.
+//! the truth, and where it cannot, in `doubt`, which is settled by `token`s and `keys`.
 
 mod batch;
 mod cancel;
@@ -14,6 +14,7 @@ mod commit;
 mod connect;
 mod connection;
 mod credentials;
+mod doubt;
 pub mod error;
 mod flight;
 mod install;
@@ -114,16 +115,7 @@ impl Postgres {
     }
 
     async fn lease(&self, deadline: Deadline, borrower: &Arc<Borrower>) -> Result<Lease> {
-        self.lease_after(Duration::ZERO, deadline, borrower).await
-    }
-
-    async fn lease_after(
-        &self,
-        waited: Duration,
-        deadline: Deadline,
-        borrower: &Arc<Borrower>,
-    ) -> Result<Lease> {
-        let checkout = self.pool.acquire_after(waited, deadline, borrower).await?;
+        let checkout = self.pool.acquire(deadline, borrower).await?;
         Ok(Lease::new(checkout, Arc::clone(&self.shared)))
     }
 
@@ -199,8 +191,9 @@ impl Postgres {
     async fn open_transaction(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
         let mut tries = Tries::new();
         loop {
-            let BeginRequest { waited, deadline, ref borrower, .. } = request;
-            let mut lease = self.lease_after(waited, deadline, borrower).await?;
+            let BeginRequest { deadline, ref borrower, .. } = request;
+            let checkout = self.pool.acquire_for_transaction(deadline, borrower).await?;
+            let mut lease = Lease::new(checkout, Arc::clone(&self.shared));
             lease.read_only = request.mode.read_only;
             lease.afresh = tries.afresh;
             match Open::begin(lease, &request).await {
@@ -217,31 +210,24 @@ impl Postgres {
         deadline: Deadline,
         borrower: &Arc<Borrower>,
     ) -> Result<UnitState> {
-        let (caller, key) = match handle {
+        match handle {
             UnitHandle::Token(token) => {
                 let token = Token::parse(&token)?;
                 let asked = self.shared.ask(&token);
                 let answer = tokio::time::timeout_at(deadline.instant().into(), asked).await;
-                return answer.unwrap_or(Ok(UnitState::Unknown));
+                // Not that nobody knows: another question may be answered.
+                answer.unwrap_or_else(|_elapsed| Err(self.shared.late()))
             }
-            UnitHandle::Key { caller, key } => (caller, key),
-        };
-        let mut lease = self.lease(deadline, borrower).await?;
-        let row = lease.claimed((&caller, &key), deadline).await.map_err(keys::missing_table)?;
-        Ok(match row {
-            Some(row) if !row.expired => UnitState::Applied,
-            Some(_) | None => UnitState::NotApplied,
-        })
+            UnitHandle::Key { caller, key } => {
+                let mut lease = self.lease(deadline, borrower).await?;
+                lease.state_of_key((&caller, &key), deadline).await
+            }
+        }
     }
 
     async fn expire_keys(&self, deadline: Deadline) -> Result<u64> {
         let mut lease = self.lease(deadline, &Borrower::own("sweep")).await?;
-        let rows = match lease.execute(deadline, &self.shared.keys.expire, &[]).await {
-            Err(error) if error.report().is_some_and(|report| report.sqlstate == "42P01") => {
-                return Ok(0);
-            }
-            rows => rows?,
-        };
+        let Some(rows) = lease.expire_keys(deadline).await? else { return Ok(0) };
         let first = rows.first().and_then(|row| row.values.first());
         Ok(match first {
             Some(Value { kind: Some(Kind::Int64Value(count)) }) => {

@@ -8,7 +8,7 @@ use super::batch::{CHECK_CONSTRAINTS, result_set, too_large};
 use super::codec;
 use super::commit::{begin, controls_transaction, was_controlled};
 use super::flight::{Answer, Flight, Room, Step};
-use super::keys::Conflict;
+use super::keys::{self, Conflict};
 use super::lease::Lease;
 use super::misfortune::Again;
 use crate::backend::keys::in_progress;
@@ -55,8 +55,8 @@ async fn statements(batch: &Batch, lease: &mut Lease) -> Result<Done> {
     let deadline = batch.deadline;
     lease.run(deadline, &begin(batch.mode)).await?;
     if let Some(key) = &batch.key {
-        let shared = Arc::clone(lease.shared());
-        let claimed = lease.execute(deadline, &shared.keys.claim, &shared.keys.claiming(key)).await;
+        let keys = lease.keys(deadline).await?;
+        let claimed = lease.execute(deadline, &keys.claim, &keys.claiming(key)).await;
         if let Err(error) = claimed {
             return match lease.claim_failed(error, key, deadline).await? {
                 Conflict::Replayed(result) => Ok(Done::Replayed(result)),
@@ -68,12 +68,15 @@ async fn statements(batch: &Batch, lease: &mut Lease) -> Result<Done> {
     let mut results = Vec::with_capacity(batch.statements.len());
     for (index, one) in batch.statements.iter().enumerate() {
         let result = statement(batch, lease, one, &room).await;
+        let result = result.map_err(|error| keys::had(batch.key.as_ref(), error));
         results.push(result.map_err(|error| error.with_failed_statement(index))?);
     }
-    match room.exceeded() {
+    let checked = match room.exceeded() {
         Some(message) => Err(too_large(message)),
-        None => Ok(Done::Results(results)),
-    }
+        None => batch.check_response(&results),
+    };
+    checked.map_err(|error| keys::had(batch.key.as_ref(), error))?;
+    Ok(Done::Results(results))
 }
 
 async fn statement(

@@ -4,6 +4,8 @@
 //! given again. So the token names the incarnation of the server too, and an answer counts only while
 //! that is the same.
 
+use tokio_postgres::SimpleQueryRow;
+
 use crate::backend::UnitState;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -22,6 +24,9 @@ const INCARNATION_PARTS: usize = 4;
 
 /// The number of the transaction; NULL while it has written nothing.
 pub(super) const CURRENT: &str = "select pg_catalog.pg_current_xact_id_if_assigned()::text";
+
+/// In place of a state: the server refuses the number, as it has not given it.
+pub(super) const NEVER_GIVEN: &str = "never given";
 
 /// What names a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,28 +63,70 @@ impl Token {
         Self::new(incarnation, xid).ok_or_else(wrong)
     }
 
-    /// The question what became of it: the incarnation now, and the state of the number.
+    /// The question what became of it: one value.
     pub(super) fn question(&self) -> String {
-        format!("{INCARNATION}, pg_catalog.pg_xact_status('{}'::xid8)", self.xid)
+        format!("select pg_catalog.pg_xact_status('{}'::xid8)", self.xid)
     }
 
-    /// What the answer means.
-    pub(super) fn state(&self, incarnation: &str, status: Option<&str>) -> UnitState {
+    /// Whether it can be one of a server's.
+    ///
+    /// # Errors
+    /// `InvalidParameter` when it is of another cluster.
+    pub(super) fn check(&self, server: &Server) -> Result<()> {
+        if part(&self.incarnation, CLUSTER) == part(&server.incarnation, CLUSTER) {
+            return Ok(());
+        }
+        let description = "this is no token of this database";
+        Err(Error::field(ErrorKind::InvalidParameter, "transaction_token", description))
+    }
+
+    /// What a server's answer means.
+    ///
+    /// Only the server that gave the number knows. A crash that it outlived, the same postmaster, may
+    /// have lost the number, which is then given again: that it was not committed stays true, and only
+    /// that. Another postmaster may be one beside it, and know nothing of what was committed there.
+    pub(super) fn state(&self, server: &Server, status: Option<&str>) -> UnitState {
+        if server.is_standby {
+            return UnitState::Unknown;
+        }
+        let is_same = server.incarnation == self.incarnation;
+        let [here, there] = [&server.incarnation, &self.incarnation]
+            .map(|incarnation| (part(incarnation, CLUSTER), part(incarnation, POSTMASTER)));
         match status {
-            // A number that was given again, to a transaction that failed: the first is lost too.
-            Some("aborted") if cluster(incarnation) == cluster(&self.incarnation) => {
-                UnitState::NotApplied
-            }
-            Some(_) if incarnation != self.incarnation => UnitState::Unknown,
-            Some("committed") => UnitState::Applied,
-            Some("in progress") => UnitState::InProgress,
+            Some("aborted" | NEVER_GIVEN) if here == there => UnitState::NotApplied,
+            Some("committed") if is_same => UnitState::Applied,
+            Some("in progress") if is_same => UnitState::InProgress,
             Some(_) | None => UnitState::Unknown,
         }
     }
 }
 
-fn cluster(incarnation: &str) -> Option<&str> {
-    incarnation.split('-').next()
+/// A server, as it says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Server {
+    pub(super) incarnation: String,
+    pub(super) is_standby: bool,
+}
+
+impl Server {
+    /// One row.
+    pub(super) fn question() -> String {
+        format!("{INCARNATION}, pg_catalog.pg_is_in_recovery()")
+    }
+
+    /// What it answered.
+    pub(super) fn read(row: &SimpleQueryRow) -> Option<Self> {
+        let incarnation = row.get(0)?.to_owned();
+        Some(Self { incarnation, is_standby: row.get(1)? != "f" })
+    }
+}
+
+/// Places in an incarnation.
+const CLUSTER: usize = 0;
+const POSTMASTER: usize = 2;
+
+fn part(incarnation: &str, place: usize) -> Option<&str> {
+    incarnation.split('-').nth(place)
 }
 
 #[cfg(test)]
@@ -102,22 +149,43 @@ mod tests {
         assert_eq!(Token::new("7512-1-1700000000-1", ""), None);
     }
 
+    fn server(incarnation: &str, is_standby: bool) -> Server {
+        Server { incarnation: incarnation.to_owned(), is_standby }
+    }
+
     #[test]
-    fn a_commit_counts_only_in_the_same_incarnation() {
+    fn only_the_server_that_gave_a_number_knows_what_became_of_it() {
+        use UnitState::{Applied, InProgress, NotApplied, Unknown};
         let token = Token::new("1-2-3-4", "5").expect("all is known");
+        // committed, aborted, never given, in progress
         let cases = [
-            ("1-2-3-4", Some("committed"), UnitState::Applied),
-            ("1-2-3-5", Some("committed"), UnitState::Unknown),
-            ("1-2-3", Some("committed"), UnitState::Unknown),
-            ("1-2-3-4", Some("aborted"), UnitState::NotApplied),
-            ("1-2-3-5", Some("aborted"), UnitState::NotApplied),
-            ("9-2-3-4", Some("aborted"), UnitState::Unknown),
-            ("1-2-3-4", Some("in progress"), UnitState::InProgress),
-            ("1-2-3-5", Some("in progress"), UnitState::Unknown),
-            ("1-2-3-4", None, UnitState::Unknown),
+            ("1-2-3-4", [Applied, NotApplied, NotApplied, InProgress]),
+            // A crash that the postmaster outlived.
+            ("1-2-3-5", [Unknown, NotApplied, NotApplied, Unknown]),
+            // Who may not see the checkpointer.
+            ("1-2-3", [Unknown, NotApplied, NotApplied, Unknown]),
+            // Restarted, promoted, a copy.
+            ("1-2-4-4", [Unknown; 4]),
+            ("1-3-9-9", [Unknown; 4]),
+            ("9-2-3-4", [Unknown; 4]),
+            ("", [Unknown; 4]),
         ];
-        for (incarnation, status, state) in cases {
-            assert_eq!(token.state(incarnation, status), state, "{incarnation} {status:?}");
+        let answers = ["committed", "aborted", NEVER_GIVEN, "in progress"];
+        for (incarnation, states) in cases {
+            let told = |is_standby| {
+                answers.map(|answer| token.state(&server(incarnation, is_standby), Some(answer)))
+            };
+            assert_eq!(told(false), states, "{incarnation}");
+            assert_eq!(told(true), [Unknown; 4], "{incarnation}");
+            assert_eq!(token.state(&server(incarnation, false), None), Unknown);
         }
+    }
+
+    #[test]
+    fn a_token_of_another_cluster_is_none_of_this_database() {
+        let token = Token::new("1-2-3-4", "5").expect("all is known");
+        token.check(&server("1-7-8-9", false)).expect("it is of this cluster");
+        let error = token.check(&server("7-2-3-4", false)).expect_err("it is of another");
+        assert_eq!(error.kind(), ErrorKind::InvalidParameter);
     }
 }

@@ -65,9 +65,9 @@ impl Open {
 
 /// Claims a key within an open transaction.
 async fn claim(lease: &mut Lease, key: &IdempotencyKey, deadline: Deadline) -> Result<()> {
-    let shared = Arc::clone(lease.shared());
-    let values = shared.keys.claiming(key);
-    let Err(error) = lease.execute(deadline, &shared.keys.claim, &values).await else {
+    let keys = lease.keys(deadline).await?;
+    let values = keys.claiming(key);
+    let Err(error) = lease.execute(deadline, &keys.claim, &values).await else {
         return Ok(());
     };
     let Some(row) = lease.standing(error, key, deadline).await? else {

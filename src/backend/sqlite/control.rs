@@ -2,7 +2,7 @@
 
 use super::Sqlite;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::{CheckedOut, CloseReason, Control, PoolSnapshot};
+use crate::pool::{CheckedOut, CloseReason, Control, PoolSnapshot, check_bounds};
 
 impl Control for Sqlite {
     fn snapshot(&self) -> PoolSnapshot {
@@ -40,6 +40,8 @@ impl Control for Sqlite {
             let description = "SQLite needs 2 connections: one that writes and one that reads";
             return Err(Error::field(ErrorKind::InvalidOption, "max", description));
         }
+        let bounds = self.snapshot();
+        check_bounds(min.is_some(), min.unwrap_or(bounds.min), max.unwrap_or(bounds.max))?;
         self.readers.resize(min.map(|min| min.saturating_sub(1)), readers)?;
         self.writer.resize(min.map(|min| min.min(1)), None)
     }

@@ -116,7 +116,7 @@ impl Session {
             // The one thing that can be wrong with it; the condition has PostgreSQL's name.
             let message = format!("there is no savepoint \"{name}\"");
             Error::new(ErrorKind::InvalidStatement, message)
-                .with_condition("S_E_INVALID_SPECIFICATION")
+                .with_condition("INVALID_SAVEPOINT_SPECIFICATION")
                 .with_cause(error)
         })
     }

@@ -154,8 +154,7 @@ impl Sqlite {
 
     async fn hold(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
         let connections = self.connections(role(request.mode));
-        let loan =
-            connections.acquire_after(request.waited, request.deadline, &request.borrower).await?;
+        let loan = connections.acquire_for_transaction(request.deadline, &request.borrower).await?;
         let limit = self.spec.statement_timeout;
         let open = Open::begin(loan, request, limit, Arc::clone(&self.statements)).await?;
         Ok(Box::new(open))

@@ -111,6 +111,7 @@ impl Session {
             let result = self.one(one, &mut room, outlet);
             results.push(result.map_err(|error| error.with_failed_statement(index))?);
         }
+        batch.check_response(&results)?;
         if let Some(key) = &batch.key {
             self.store(key, &results)?;
         }

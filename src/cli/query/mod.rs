@@ -49,7 +49,7 @@ Examples:
   rowgate query --key order-4711 'insert into orders values (4711)'
   rowgate query --batch migration.sql --dry-run
 
-Exit status: 0 when all succeeded, else 1; a result after which it is 1 is incomplete.";
+Exit status: 0 when all succeeded, 2 when the command line is wrong, else 1; a result after which it is 1 is incomplete.";
 
 /// Run SQL on a server and print its result
 #[derive(Debug, clap::Args)]

@@ -6,13 +6,9 @@ use super::super::admit::{check_key, check_tag, positive, transaction_mode};
 use super::super::{Caller, Database, request_hash};
 use crate::backend::{BeginRequest, IdempotencyKey};
 use crate::deadline::{CallLimits, Deadline};
+use crate::engine::now;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::proto::Begin;
-
-/// The present, as the runtime's clock tells it.
-pub(super) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
 
 /// The limits of one transaction.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +18,7 @@ pub(super) struct Limits {
     /// When it has taken its longest duration; `None` before it has begun.
     longest: Option<Instant>,
     /// When the caller's own timer leaves just the time for an answer.
-    callers: Option<Instant>,
+    callers: Option<Deadline>,
 }
 
 impl Limits {
@@ -31,12 +27,12 @@ impl Limits {
         let unlimited = CallLimits { default: Duration::ZERO, cap: Duration::MAX / 4 };
         let callers =
             grpc_timeout.map(|timeout| Deadline::of_call(now(), Some(timeout), None, unlimited));
-        Self { idle_timeout, longest: None, callers: callers.map(Deadline::instant) }
+        Self { idle_timeout, longest: None, callers }
     }
 
     /// When it must be over; `None`: whenever it likes.
     pub(super) fn end(&self) -> Option<Instant> {
-        [self.longest, self.callers].into_iter().flatten().min()
+        [self.longest, self.callers.map(Deadline::instant)].into_iter().flatten().min()
     }
 
     /// The error of a transaction that is not over when it must be.
@@ -44,7 +40,7 @@ impl Limits {
         if now < self.end()? {
             return None;
         }
-        Some(match (self.longest, self.callers) {
+        Some(match (self.longest, self.callers.map(Deadline::instant)) {
             (Some(longest), callers) if callers.is_none_or(|callers| longest <= callers) => {
                 let message = "the transaction took longer than its max_duration";
                 Error::new(ErrorKind::TransactionTimeout, message)
@@ -56,8 +52,9 @@ impl Limits {
         })
     }
 
-    fn bound(moment: Instant, limit: Option<Instant>) -> Deadline {
-        Deadline::at(limit.map_or(moment, |limit| limit.min(moment)))
+    /// The earlier of a moment and the caller's own deadline.
+    fn bound(self, moment: Instant) -> Deadline {
+        self.callers.map_or(Deadline::at(moment), |callers| callers.no_later_than(moment))
     }
 }
 
@@ -84,20 +81,21 @@ impl Database {
         let key = self.begin_key(begin, mode.read_only)?;
         let deadline = self.command_deadline(None, limits);
         let borrower = caller.borrower("Transact", &begin.tag);
-        Ok((BeginRequest { mode, key, waited: Duration::ZERO, deadline, borrower }, limits))
+        Ok((BeginRequest { mode, key, deadline, borrower }, limits))
     }
 
     /// When one command must have ended.
     pub(super) fn command_deadline(&self, option: Option<Duration>, limits: Limits) -> Deadline {
         let budget = option.unwrap_or(self.limits.default).min(self.limits.cap);
-        Limits::bound(now() + budget, limits.end())
+        let moment = now() + budget;
+        limits.bound(limits.longest.map_or(moment, |longest| longest.min(moment)))
     }
 
     /// How long a commit's answer is waited for. The longest duration says when one may be sent: to
     /// wait no longer than that for the answer would only make a doubt of what is known a moment later.
     pub(super) fn commit_deadline(&self, limits: Limits) -> Deadline {
         let budget = self.limits.default.min(self.limits.cap);
-        Limits::bound(now() + budget, limits.callers)
+        limits.bound(now() + budget)
     }
 
     fn begin_key(&self, begin: &Begin, read_only: bool) -> Result<Option<IdempotencyKey>> {

@@ -8,7 +8,6 @@ mod begin;
 mod owner;
 mod refusal;
 mod rows;
-mod share;
 
 use std::sync::Arc;
 
@@ -23,8 +22,6 @@ use super::{Caller, Engine};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::{ResultSet, TransactRequest};
 use owner::Owner;
-
-pub(super) use share::Share;
 
 /// A reply to a command.
 #[derive(Debug)]

@@ -5,18 +5,17 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout_at;
 
-use super::begin::{Limits, now};
+use super::begin::Limits;
 use super::refusal::{
     aborted, check_name, draining, gone, not_committed, out_of_place, silent, stalled,
 };
 use super::{Incoming, Reply, ReplyBody};
 use crate::backend::{SavepointCommand, Transaction};
 use crate::config::Planted;
-use crate::engine::{Caller, Database, Engine};
+use crate::engine::{Caller, Database, Engine, now};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::Borrower;
 use crate::value::proto::transact_request::Command;
@@ -46,7 +45,6 @@ pub(super) struct Open<'a> {
     /// Whether a command failed: nothing but a rollback is possible.
     aborted: bool,
     pub(super) borrower: Arc<Borrower>,
-    share: OwnedSemaphorePermit,
 }
 
 /// How a command failed.
@@ -171,15 +169,12 @@ impl Owner {
 
     async fn begin<'a>(&mut self, engine: &'a Engine, begin: &Begin) -> Result<Open<'a>> {
         let database = engine.database(&begin.database)?;
-        let (mut request, limits) = database.admit_begin(begin, &self.caller, self.stream)?;
-        let came = now();
-        let share = database.transactions.acquire(request.deadline).await?;
-        request.waited = now().saturating_duration_since(came);
+        let (request, limits) = database.admit_begin(begin, &self.caller, self.stream)?;
         let borrower = Arc::clone(&request.borrower);
         let transaction = database.backend.begin(request).await;
         let transaction = transaction.map_err(|error| borrower.explain(error))?;
         database.count_transaction();
-        Ok(Open { database, transaction, limits, aborted: false, borrower, share })
+        Ok(Open { database, transaction, limits, aborted: false, borrower })
     }
 
     /// The next command; an error when there is none, or not in time.
@@ -246,20 +241,18 @@ impl Owner {
 
     /// Commits; nothing that happens to the caller ends this early.
     async fn commit(&mut self, open: Open<'_>) -> Result<()> {
-        let Open { database, transaction, limits, aborted: failed, share, .. } = open;
+        let Open { database, transaction, limits, aborted: failed, .. } = open;
         if failed && !Planted::IgnoredTag.is_there() {
             transaction.rollback().await;
             return Err(aborted());
         }
         transaction.commit(database.commit_deadline(limits)).await?;
-        drop(share);
         self.farewell(ReplyBody::Committed, Outcome::Applied).await
     }
 
     async fn roll_back(&mut self, open: Open<'_>) -> Result<()> {
-        let Open { transaction, share, .. } = open;
+        let Open { transaction, .. } = open;
         transaction.rollback().await;
-        drop(share);
         self.farewell(ReplyBody::RolledBack, Outcome::NotApplied).await
     }
 

@@ -3,6 +3,7 @@
 mod fair;
 mod life;
 mod operate;
+mod share;
 mod simulation;
 
 use std::num::NonZeroUsize;

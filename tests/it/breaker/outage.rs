@@ -186,7 +186,7 @@ async fn while_the_database_is_away_calls_fail_at_once_and_all_is_back_with_it()
 
 /// Takes its time: for `scripts/chaos`.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes half a minute"]
+#[ignore = "takes half a minute: scripts/measure runs it"]
 async fn thirty_seconds_without_the_database_under_64_clients() {
     let outage = outage(64, Duration::from_secs(30)).await;
     eprintln!("{outage:?}");

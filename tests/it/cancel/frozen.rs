@@ -1,7 +1,6 @@
 //! Databases that do not answer, not even to a cancel: a backend that is stopped, a network that passes
 //! nothing. Their callers are told in time, and their connections are given up.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rowgate::value::proto::pool_service_client::PoolServiceClient;
@@ -12,44 +11,40 @@ use crate::harness::Service;
 use crate::harness::behind::Behind;
 use crate::harness::client::{Client, Failure, PATIENCE, request, request_with};
 use crate::harness::postgres::Postgres;
+use crate::harness::process::Stopped;
 use crate::harness::proxy::Weather;
 use crate::harness::wait::{Stutter, eventually, eventually_async};
 
 /// How late a call may end; of three, one must be in time on a busy machine.
-const TOLERANCE: Duration = Duration::from_millis(50);
+pub(crate) const TOLERANCE: Duration = Duration::from_millis(50);
 
 /// Within which a connection that answers nothing must be given up.
-const DEAD: Duration = Duration::from_secs(10);
-
-/// A backend that is stopped until this is dropped.
-struct Frozen(String);
-
-impl Frozen {
-    fn stop(pid: &str) -> Self {
-        signal("STOP", pid);
-        Self(pid.to_owned())
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        signal("CONT", &self.0);
-    }
-}
-
-fn signal(name: &str, pid: &str) {
-    // The one process that PostgreSQL named.
-    let status = Command::new("kill").args([&format!("-{name}"), pid]).status();
-    assert!(status.expect("kill runs").success() || name == "CONT", "{pid} has ended");
-}
+pub(crate) const DEAD: Duration = Duration::from_secs(10);
 
 fn within(sql: &str, timeout: Duration) -> QueryRequest {
     let timeout = Some(timeout.try_into().expect("it is short"));
     request_with(sql, QueryOptions { timeout, ..QueryOptions::default() })
 }
 
-/// Freezes the backend that runs a statement, and tells how its call ended and how late.
-async fn freeze(service: &Service, sql: &str) -> (Failure, Duration, Frozen) {
+/// What is told of a call whose backend is stopped.
+pub(crate) struct Frozen {
+    /// How the call ended.
+    pub(crate) failure: Failure,
+    /// How long after its deadline, this machine's own lateness taken off.
+    pub(crate) late: Duration,
+    /// How long after that its place in the pool was free, although the backend was still stopped.
+    pub(crate) freed: Duration,
+}
+
+/// A service with one connection.
+pub(crate) async fn service_of_one() -> Service {
+    let postgres = Postgres::start();
+    postgres.psql("create table t (id int)");
+    Service::on(postgres, "pool.min = 1\npool.max = 1\n[health]\ninterval = \"1h\"\n").await
+}
+
+/// Stops the backend that runs a statement, on [`service_of_one`].
+pub(crate) async fn freeze(service: &Service, sql: &str) -> Frozen {
     let limit = Duration::from_millis(700);
     let client = service.client.clone();
     let call = within(sql, limit);
@@ -63,41 +58,40 @@ async fn freeze(service: &Service, sql: &str) -> (Failure, Duration, Frozen) {
     let pid = eventually("it runs", PATIENCE, || {
         Some(service.postgres().psql(find)).filter(|pid| !pid.is_empty() && !pid.contains('\n'))
     });
-    let frozen = Frozen::stop(&pid);
+    let stopped = Stopped::new(&pid);
     let failure = call.await.expect("no panic").expect_err("it is frozen");
-    (failure, start.elapsed().saturating_sub(limit + stutter.allowance()), frozen)
+    let late = start.elapsed().saturating_sub(limit + stutter.allowance());
+    let ended = Instant::now();
+    service.client.must("select 1", &[]).await;
+    drop(stopped);
+    Frozen { failure, late, freed: ended.elapsed() }
 }
+
+/// A read and a write whose backend is stopped, and what their callers must be told.
+pub(crate) const FROZEN: [(&str, (Code, &str), &str); 2] = [
+    ("select pg_sleep(5) /* own */", (Code::DeadlineExceeded, "DEADLINE"), "NOT_APPLIED"),
+    (
+        "insert into t select 1 from pg_sleep(5) /* own */",
+        (Code::Unknown, "OUTCOME_UNKNOWN"),
+        "UNKNOWN",
+    ),
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_stopped_backend_costs_its_caller_no_time_and_the_pool_no_place() {
-    let postgres = Postgres::start();
-    postgres.psql("create table t (id int)");
-    let settings = "pool.min = 1\npool.max = 1\n[health]\ninterval = \"1h\"\n";
-    let service = Service::on(postgres, settings).await;
-    for (sql, what, outcome) in [
-        ("select pg_sleep(5) /* own */", (Code::DeadlineExceeded, "DEADLINE"), "NOT_APPLIED"),
-        (
-            "insert into t select 1 from pg_sleep(5) /* own */",
-            (Code::Unknown, "OUTCOME_UNKNOWN"),
-            "UNKNOWN",
-        ),
-    ] {
-        let mut late = Vec::new();
+    let service = service_of_one().await;
+    for (sql, what, outcome) in FROZEN {
+        let mut all = Vec::new();
         for _ in 0..3 {
-            let (failure, by, frozen) = freeze(&service, sql).await;
+            let Frozen { failure, late, freed } = freeze(&service, sql).await;
             assert_eq!((failure.what(), failure.outcome.as_str()), (what, outcome), "{failure:?}");
-            // The only place of the pool is free, although the backend is still stopped.
-            let start = Instant::now();
-            service.client.must("select 1", &[]).await;
-            eprintln!("the call ended {by:?} late, its place was free {:?} later", start.elapsed());
-            assert!(start.elapsed() < DEAD, "it took {:?}", start.elapsed());
-            drop(frozen);
-            late.push(by);
-            if by <= TOLERANCE {
+            assert!(freed < DEAD, "it took {freed:?}");
+            all.push(late);
+            if late <= TOLERANCE {
                 break;
             }
         }
-        assert!(late.iter().any(|by| *by <= TOLERANCE), "it ended late: {late:?}");
+        assert!(all.iter().any(|late| *late <= TOLERANCE), "it ended late: {all:?}");
     }
 }
 
@@ -107,12 +101,26 @@ async fn in_use(client: &Client) -> u32 {
     answer.expect("it runs").into_inner().pools.remove(0).in_use
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn behind_a_network_that_passes_nothing_calls_end_in_time_and_connections_are_given_up() {
+/// A service with two connections, through a proxy.
+pub(crate) async fn behind() -> Behind {
     let postgres = Postgres::start();
     postgres.psql("create table t (id int)");
     let settings = "pool.min = 2\npool.max = 2\n[health]\ninterval = \"1h\"\n";
-    let behind = Behind::start(postgres, settings, &[]).await;
+    Behind::start(postgres, settings, &[]).await
+}
+
+/// What is told of calls whose database has fallen silent.
+pub(crate) struct Silent {
+    /// How long after their deadline they ended, this machine's own lateness taken off.
+    pub(crate) late: [Duration; 2],
+    /// When their connections had been given up, after the deadline.
+    pub(crate) given_up: Duration,
+    /// What the first call took once something passed again.
+    pub(crate) back: Duration,
+}
+
+/// Lets a network fall silent under a read and a write, and then be back.
+pub(crate) async fn fall_silent(behind: &Behind) -> Silent {
     let limit = Duration::from_millis(400);
     behind.client.query("select 1", &[]).await.expect("it runs");
     behind.proxy.set_weather(Weather { black_hole: true, ..Weather::default() });
@@ -121,23 +129,30 @@ async fn behind_a_network_that_passes_nothing_calls_end_in_time_and_connections_
         let (client, call) = (behind.client.clone(), within(sql, limit));
         tokio::spawn(async move { (client.run(call).await, start.elapsed()) })
     });
-    let mut late = Vec::new();
-    for call in calls {
+    let mut late = [Duration::ZERO; 2];
+    for (late, call) in late.iter_mut().zip(calls) {
         let (answer, took) = call.await.expect("no panic");
         let failure = answer.expect_err("nothing passes");
         let in_time = (Code::DeadlineExceeded, "DEADLINE");
         let told = [in_time, (Code::Unknown, "OUTCOME_UNKNOWN")];
         assert!(told.contains(&failure.what()), "{failure:?}");
-        late.push(took.saturating_sub(limit + stutter.allowance()));
+        *late = took.saturating_sub(limit + stutter.allowance());
     }
-    assert!(late.iter().any(|by| *by <= TOLERANCE), "they ended late: {late:?}");
     eventually_async("the connections are given up", DEAD, async || {
         (in_use(&behind.client).await == 0).then_some(())
     })
     .await;
-    eprintln!("the connections were given up {:?} after the deadline", start.elapsed() - limit);
+    let given_up = start.elapsed().saturating_sub(limit);
     behind.proxy.set_weather(Weather::default());
     let again = Instant::now();
     behind.client.run(request("select 1", &[])).await.expect("it is back");
-    assert!(again.elapsed() < Duration::from_secs(1), "it took {:?}", again.elapsed());
+    Silent { late, given_up, back: again.elapsed() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn behind_a_network_that_passes_nothing_calls_end_in_time_and_connections_are_given_up() {
+    let Silent { late, given_up, back } = fall_silent(&behind().await).await;
+    assert!(late.iter().any(|by| *by <= TOLERANCE), "they ended late: {late:?}");
+    eprintln!("the connections were given up {given_up:?} after the deadline");
+    assert!(back < Duration::from_secs(1), "it took {back:?}");
 }

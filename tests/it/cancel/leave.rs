@@ -123,31 +123,37 @@ async fn a_statement_leaves_the_database_with_its_caller() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-#[ignore = "measures: scripts/chaos runs it"]
+#[ignore = "measures: scripts/measure runs it"]
 async fn of_a_thousand_statements_99_in_100_leave_within_200_ms() {
     let took = sample(999).await;
     assert!(took[took.len() * 99 / 100] <= Duration::from_millis(200), "{took:?}");
 }
 
-/// A server, and a client that reaches it through the proxy.
-struct Far {
-    service: Service,
+/// A server, and a way to it on which clients can crash or fall silent.
+pub(crate) struct Far {
+    /// The server, and its database with table `t` of 100 rows.
+    pub(crate) service: Service,
     proxy: Proxy,
-    client: Client,
-}
-
-async fn far(settings: &str) -> Far {
-    let postgres = Postgres::start();
-    postgres.psql("create table t (id int primary key); insert into t values (1)");
-    let service = Service::on(postgres, settings).await;
-    let proxy = Proxy::start(service.server.grpc()).await;
-    let client = Client::connect(proxy.address()).await;
-    Far { service, proxy, client }
 }
 
 impl Far {
+    /// Starts it, with settings of its database and further tables after them.
+    pub(crate) async fn start(settings: &str) -> Self {
+        let postgres = Postgres::start();
+        postgres.psql(
+            "create table t (id int primary key); insert into t select generate_series(1, 100)",
+        );
+        let service = Service::on(postgres, settings).await;
+        let proxy = Proxy::start(service.server.grpc()).await;
+        Self { service, proxy }
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(self.proxy.address()).await
+    }
+
     /// Waits until no session does anything or holds anything; how long it took.
-    fn until_free(&self, within: Duration) -> Duration {
+    pub(crate) fn until_free(&self, within: Duration) -> Duration {
         let start = Instant::now();
         let busy = "select count(*) from pg_stat_activity where backend_type = 'client backend' \
                     and pid <> pg_backend_pid() and state <> 'idle'";
@@ -159,68 +165,75 @@ impl Far {
         start.elapsed()
     }
 
-    fn until_busy(&self, state: &str) {
+    /// Waits until so many of the tests' own statements are in a state.
+    pub(crate) fn until_busy(&self, state: &str, count: usize) {
         let busy = format!(
             "select count(*) from pg_stat_activity where state = '{state}' \
                             and query like '%/* own */'"
         );
         eventually("it runs", PATIENCE, || {
-            (self.service.postgres().psql(&busy) == "1").then_some(())
+            (self.service.postgres().psql(&busy) == count.to_string()).then_some(())
         });
+    }
+
+    /// A client crashes while its query runs; how long until that is gone.
+    pub(crate) async fn crash_in_query(&self) -> Duration {
+        let mut client = self.client().await.raw();
+        let sleep = request("select pg_sleep(600) /* own */", &[]);
+        let call = tokio::spawn(async move { client.query(sleep).await });
+        self.until_busy("active", 1);
+        assert!(self.proxy.cut_all(Cut::Reset) > 0);
+        let took = self.until_free(PATIENCE);
+        call.abort();
+        took
+    }
+
+    /// A client crashes while its transaction holds a lock; how long until that is free.
+    pub(crate) async fn crash_in_transaction(&self) -> Duration {
+        let mut transaction = self.client().await.begin().await;
+        transaction.query("update t set id = id /* own */", &[]).await.expect("it runs");
+        self.until_busy("idle in transaction", 1);
+        assert!(self.proxy.cut_all(Cut::Reset) > 0);
+        self.until_free(PATIENCE)
+    }
+
+    /// Clients fall silent in transactions whose statements run on; how long until all is free.
+    pub(crate) async fn fall_silent(&self, clients: usize, within: Duration) -> Duration {
+        let mut transactions = Vec::new();
+        for number in 1..=clients {
+            let mut transaction = self.client().await.begin().await;
+            let update = format!("update t set id = id where id = {number}");
+            transaction.query(&update, &[]).await.expect("it runs");
+            transaction.send_query("select pg_sleep(600) /* own */").await;
+            transactions.push(transaction);
+        }
+        self.until_busy("active", clients);
+        self.proxy.set_weather(Weather { black_hole: true, ..Weather::default() });
+        let took = self.until_free(within);
+        eprintln!("all was free {took:?} after {clients} clients fell silent");
+        took
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn the_query_of_a_client_that_crashes_is_gone_within_half_a_second() {
-    let far = far("").await;
-    let mut client = far.client.raw();
-    let sleep = request("select pg_sleep(600) /* own */", &[]);
-    let call = tokio::spawn(async move { client.query(sleep).await });
-    far.until_busy("active");
-    assert!(far.proxy.cut_all(Cut::Reset) > 0);
-    let stutter = Stutter::watch();
-    let took = far.until_free(Duration::from_secs(5));
+    let (far, stutter) = (Far::start("").await, Stutter::watch());
+    let took = far.crash_in_query().await;
     let limit = Duration::from_millis(500) + stutter.allowance();
     assert!(took < limit, "it took {took:?} of {limit:?}");
-    call.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn the_locks_of_a_client_that_crashes_are_free_within_a_second() {
-    let far = far("").await;
-    let mut transaction = far.client.begin().await;
-    transaction.query("update t set id = id /* own */", &[]).await.expect("it runs");
-    far.until_busy("idle in transaction");
-    assert!(far.proxy.cut_all(Cut::Reset) > 0);
-    let stutter = Stutter::watch();
-    let took = far.until_free(Duration::from_secs(5));
+    let (far, stutter) = (Far::start("").await, Stutter::watch());
+    let took = far.crash_in_transaction().await;
     let limit = Duration::from_secs(1) + stutter.allowance();
     assert!(took < limit, "it took {took:?} of {limit:?}");
-}
-
-/// A client falls silent in a transaction whose statement runs on; how long until all is free.
-async fn silence(settings: &str, within: Duration) -> Duration {
-    let far = far(settings).await;
-    let mut transaction = far.client.begin().await;
-    transaction.query("update t set id = id", &[]).await.expect("it runs");
-    transaction.send_query("select pg_sleep(600) /* own */").await;
-    far.until_busy("active");
-    far.proxy.set_weather(Weather { black_hole: true, ..Weather::default() });
-    let took = far.until_free(within);
-    eprintln!("all was free {took:?} after the client fell silent");
-    took
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn the_locks_of_a_client_that_falls_silent_are_freed_by_keepalive() {
     let settings = "[grpc]\nkeepalive_interval = \"1s\"\nkeepalive_timeout = \"1s\"";
-    let took = silence(settings, PATIENCE).await;
+    let took = Far::start(settings).await.fall_silent(1, PATIENCE).await;
     assert!(took < Duration::from_secs(5), "it took {took:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-#[ignore = "takes half a minute: scripts/chaos runs it"]
-async fn the_locks_of_a_client_that_falls_silent_are_free_within_30_seconds() {
-    let took = silence("", Duration::from_secs(60)).await;
-    assert!(took < Duration::from_millis(30_500), "it took {took:?}");
 }

@@ -1,6 +1,6 @@
 //! Statements that are stopped, and what else must not be.
 
 mod commits;
-mod frozen;
-mod leave;
+pub(crate) mod frozen;
+pub(crate) mod leave;
 mod races;

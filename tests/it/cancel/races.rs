@@ -145,7 +145,7 @@ async fn no_cancel_hits_another_callers_statement() {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes: scripts/chaos runs it"]
+#[ignore = "takes minutes: scripts/measure runs it"]
 async fn ten_thousand_cancels_hit_no_other_callers_statement() {
     let tally = race(10_000, Duration::from_secs(600), &[]).await;
     must_be_clean(&tally, 10_000);

@@ -9,7 +9,7 @@ use rowgate::value::proto::{GetTransactionOutcomeRequest, TransactionState};
 
 use super::client::{Fate, Seen};
 use super::inject::Scene;
-use super::plan::{Mishap, Sort};
+use super::plan::{Mishap, Plan, Sort};
 use super::unit::{ACCOUNTS, BALANCE};
 use crate::harness::client::{Client, Failure, PATIENCE, with_deadline};
 use crate::harness::proxy::Counts;
@@ -28,6 +28,8 @@ pub(super) struct Report {
     pub(super) faults: BTreeMap<Sort, usize>,
     /// What the proxy did.
     pub(super) proxy: Counts,
+    /// What the database says was done to it.
+    pub(super) logged: Logged,
     /// What clients saw.
     pub(super) seen: Seen,
     /// What those were told later who asked with their tokens.
@@ -42,10 +44,47 @@ pub(super) struct Report {
     pub(super) violations: Vec<String>,
 }
 
+/// What a database logged of faults.
+#[derive(Debug, Default)]
+pub(super) struct Logged {
+    /// Backends that were told to end.
+    pub(super) terminated: usize,
+    /// Backends that were killed.
+    pub(super) killed: usize,
+}
+
+impl Logged {
+    /// Reads it from a log.
+    pub(super) fn read(log: &str) -> Self {
+        let count = |what: &str| log.matches(what).count();
+        Self {
+            terminated: count("terminating connection due to administrator command"),
+            killed: count("was terminated by signal 9"),
+        }
+    }
+}
+
 impl Report {
     /// Counts a fault that happened.
     pub(super) fn count(&mut self, mishap: Mishap) {
         *self.faults.entry(mishap.sort()).or_default() += 1;
+    }
+
+    /// Faults that took effect: as the database logged them, or the proxy counted. One signal may end a
+    /// backend that another was on its way to, and what a crash ends is not counted twice.
+    pub(super) fn effects(&self, plan: &Plan) -> usize {
+        let Counts { resets, closes, losses, .. } = self.proxy;
+        let wide = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        let seen = |sort| match sort {
+            Sort::Terminated => self.logged.terminated,
+            Sort::Killed => self.logged.killed,
+            // Each was waited for until it had happened.
+            Sort::Restarted => usize::MAX,
+            // A connection that lost an answer is reset, too.
+            Sort::Cut => wide(resets + closes - losses),
+            Sort::AnswerLost => wide(losses),
+        };
+        self.faults.iter().map(|(sort, count)| seen(*sort).min(plan.count(*sort)).min(*count)).sum()
     }
 
     /// Units by what their clients were told.
@@ -173,7 +212,8 @@ impl Report {
         line("  replayed", self.seen.replayed.to_string());
         line("rows", self.rows.to_string());
         line("snapshots of the accounts", self.seen.snapshots.to_string());
-        line("longest call", format!("{:.2} s", self.seen.longest.as_secs_f64()));
+        let (longest, how) = self.seen.longest;
+        line(&format!("longest unit: {how:?}"), format!("{:.2} s", longest.as_secs_f64()));
         line("slowest return", format!("{:.2} s", self.slowest_return.as_secs_f64()));
         for ((how, what), count) in &self.seen.answers {
             line(&format!("{how:?}: {what}"), count.to_string());

@@ -43,8 +43,8 @@ pub(super) struct Seen {
     pub(super) replayed: u64,
     /// Sums that were read.
     pub(super) snapshots: u64,
-    /// The longest call.
-    pub(super) longest: Duration,
+    /// The longest unit, and by which way.
+    pub(super) longest: (Duration, Option<How>),
     /// What must not be.
     pub(super) violations: Vec<String>,
 }
@@ -75,6 +75,25 @@ pub(super) struct Together {
     pub(super) applied: Arc<AtomicU64>,
     /// Whether it is over.
     pub(super) stop: watch::Receiver<bool>,
+    /// How much they do.
+    pub(super) pace: Pace,
+}
+
+/// How much clients do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// One unit after the other.
+    Full,
+    /// They rest as long as they have waited for answers: about half of that.
+    Half,
+}
+
+impl Pace {
+    async fn rest(self, since: Instant) {
+        if self == Self::Half {
+            idle_for(since.elapsed()).await;
+        }
+    }
 }
 
 /// Writes until it is over.
@@ -85,11 +104,13 @@ pub(super) async fn write(client: Client, number: u64, seed: u64, together: Toge
     while !*together.stop.borrow() {
         token += 1;
         let unit = Unit::new(token, &mut random);
+        let start = Instant::now();
         let fate = settle(&client, &unit, &mut seen).await;
         if fate == Fate::Applied {
             together.applied.fetch_add(1, Relaxed);
         }
         seen.units.insert(token, (unit.how, fate));
+        together.pace.rest(start).await;
     }
     seen
 }
@@ -100,7 +121,7 @@ async fn settle(client: &Client, unit: &Unit, seen: &mut Seen) -> Fate {
     loop {
         let start = Instant::now();
         let answer = unit.run(client).await;
-        seen.longest = seen.longest.max(start.elapsed());
+        seen.longest = seen.longest.max((start.elapsed(), Some(unit.how)));
         let failure = match answer {
             Ok(done) => return applied(unit, done, seen),
             Err(failure) => failure,
@@ -173,6 +194,7 @@ pub(super) async fn read(client: Client, together: Together) -> Seen {
     let mut in_transaction = false;
     while !*together.stop.borrow() {
         in_transaction = !in_transaction;
+        let start = Instant::now();
         let sums = if in_transaction { sum_twice(&client).await } else { sum(&client).await };
         match sums {
             Ok(sums) => {
@@ -188,6 +210,7 @@ pub(super) async fn read(client: Client, together: Together) -> Seen {
                 idle_for(failure.retry_after.unwrap_or_default().min(PAUSE)).await;
             }
         }
+        together.pace.rest(start).await;
     }
     seen
 }

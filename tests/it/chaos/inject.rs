@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::plan::Mishap;
 use crate::harness::postgres::{Postgres, tool};
+use crate::harness::process::send;
 use crate::harness::proxy::Proxy;
 use crate::harness::wait::eventually;
 
@@ -64,9 +65,7 @@ impl Scene {
 
     /// Kills the postmaster alone, and waits for its children to notice.
     fn kill_postmaster(&mut self) {
-        let file = self.postgres.directory().join("data/postmaster.pid");
-        let pid = std::fs::read_to_string(&file).expect("it runs");
-        let pid = pid.lines().next().expect("its id comes first").to_owned();
+        let pid = self.postgres.postmaster();
         let children = processes(|parent, _| parent == pid);
         assert!(send("KILL", &pid), "the postmaster runs");
         // Its keeper is told, too, which finds it gone.
@@ -75,7 +74,8 @@ impl Scene {
             processes(|_, own| children.iter().any(|child| child == own)).is_empty().then_some(())
         });
         // It would be taken for that of a server which runs.
-        std::fs::remove_file(&file).expect("the postmaster could not");
+        let file = self.postgres.directory().join("data/postmaster.pid");
+        std::fs::remove_file(file).expect("the postmaster could not");
     }
 
     /// What `psql` prints; `None` while the server does not answer.
@@ -87,13 +87,6 @@ impl Scene {
         let output = command.output().expect("psql can be started");
         output.status.success().then(|| String::from_utf8(output.stdout).expect("it is UTF-8"))
     }
-}
-
-/// Whether there was somebody to get it.
-fn send(signal: &str, pid: &str) -> bool {
-    let mut command = Command::new("kill");
-    command.args([&format!("-{signal}"), pid]).stderr(Stdio::null());
-    command.status().expect("kill runs").success()
 }
 
 /// The ids of the processes alive that are wanted by their parent's id and their own.

@@ -10,13 +10,18 @@
 //! | `unit` | what clients do: the workloads *set* and *bank* |
 //! | `client` | clients, and what they remember |
 //! | `check` | compares, counts, prints |
+//! | `soak` | whether all comes back that a long load took |
+//! | `rows` | all faults that are injected, each a row with its count and what held |
 
 mod check;
 mod client;
 mod inject;
 mod plan;
+mod rows;
+mod soak;
 mod unit;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -24,14 +29,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use check::Report;
-use client::{Seen, Together, read, write};
+use check::{Logged, Report};
+use client::{Pace, Seen, Together, read, write};
 use inject::Scene;
-use plan::{Plan, Sort};
+use plan::{Mishap, Plan, Sort};
 
 use crate::harness::behind::Behind;
 use crate::harness::client::Client;
 use crate::harness::postgres::Postgres;
+use crate::harness::server::Server;
 use crate::harness::wait::eventually_async;
 
 /// Units that are applied between two faults, at least.
@@ -48,50 +54,102 @@ const SETTINGS: [&str; 2] = ["deadlock_timeout=50ms", "autovacuum_naptime=5s"];
 
 /// Runs a plan; the server gets these variables, too.
 async fn run(plan: &Plan, environment: &[(&str, &str)]) -> Report {
-    let start = Instant::now();
-    let postgres = Postgres::with(&SETTINGS);
-    postgres.psql(&unit::setup());
-    let settings = "default_deadline = \"5s\"";
-    let Behind { postgres, proxy, server, client } =
-        Behind::start(postgres, settings, environment).await;
-    let mut scene = Scene { postgres, proxy };
-
-    let (stop, stopped) = watch::channel(false);
-    let together = Together { applied: Arc::new(AtomicU64::new(0)), stop: stopped };
-    let mut clients = JoinSet::new();
-    for number in 1..=plan.clients {
-        let client = Client::connect(server.grpc()).await;
-        clients.spawn(write(client, number, plan.seed, together.clone()));
-    }
-    for _ in 0..READERS {
-        clients.spawn(read(Client::connect(server.grpc()).await, together.clone()));
-    }
-    let mut report = Report::default();
+    let mut trial = Trial::start("", "", environment).await;
+    trial.load(1..=plan.clients, plan.seed, Pace::Full).await;
     for mishap in &plan.mishaps {
-        scene.suffer(*mishap).await;
-        report.count(*mishap);
-        // Where nobody is left to write, the rest tells why.
-        let Some(first) = applied_again(&together.applied, &clients).await else {
-            report
-                .violations
-                .push(format!("no units are applied in {RECOVERY:?} after {mishap:?}"));
+        if !trial.suffer(*mishap).await {
             break;
+        }
+    }
+    trial.unload().await;
+    trial.report().await
+}
+
+/// A server, the faults around it, and those who write and read.
+struct Trial {
+    began: Instant,
+    scene: Scene,
+    server: Server,
+    client: Client,
+    clients: JoinSet<Seen>,
+    applied: Arc<AtomicU64>,
+    stop: watch::Sender<bool>,
+    report: Report,
+}
+
+impl Trial {
+    /// A server whose database has `settings`, lines of TOML, and what `sql` makes.
+    async fn start(settings: &str, sql: &str, environment: &[(&str, &str)]) -> Self {
+        let began = Instant::now();
+        let postgres = Postgres::with(&SETTINGS);
+        postgres.psql(&unit::setup());
+        postgres.psql(sql);
+        let settings = format!("default_deadline = \"{:?}\"\n{settings}", unit::TOLD);
+        let Behind { postgres, proxy, server, client } =
+            Behind::start(postgres, &settings, environment).await;
+        Self {
+            began,
+            scene: Scene { postgres, proxy },
+            server,
+            client,
+            clients: JoinSet::new(),
+            applied: Arc::default(),
+            stop: watch::Sender::new(false),
+            report: Report::default(),
+        }
+    }
+
+    /// Lets those with these numbers write, each on its own connection, and a few others read.
+    async fn load(&mut self, writers: RangeInclusive<u64>, seed: u64, pace: Pace) {
+        self.stop.send_replace(false);
+        let together =
+            Together { applied: Arc::clone(&self.applied), stop: self.stop.subscribe(), pace };
+        for number in writers {
+            let client = Client::connect(self.server.grpc()).await;
+            self.clients.spawn(write(client, number, seed, together.clone()));
+        }
+        for _ in 0..READERS {
+            let client = Client::connect(self.server.grpc()).await;
+            self.clients.spawn(read(client, together.clone()));
+        }
+    }
+
+    /// Lets something go wrong; false when nobody gets on after it.
+    async fn suffer(&mut self, mishap: Mishap) -> bool {
+        self.scene.suffer(mishap).await;
+        self.report.count(mishap);
+        // Where nobody is left to write, the rest tells why.
+        let Some(first) = applied_again(&self.applied, &self.clients).await else {
+            let violation = format!("no units are applied in {RECOVERY:?} after {mishap:?}");
+            self.report.violations.push(violation);
+            return false;
         };
         if mishap.sort() == Sort::Restarted {
-            report.slowest_return = report.slowest_return.max(first);
+            self.report.slowest_return = self.report.slowest_return.max(first);
+        }
+        true
+    }
+
+    /// Lets all finish what they are at.
+    async fn unload(&mut self) {
+        self.stop.send_replace(true);
+        while let Some(ended) = self.clients.join_next().await {
+            match ended {
+                Ok(seen) => self.report.seen.add(seen),
+                Err(error) => self.report.violations.push(format!("a client: {error}")),
+            }
         }
     }
-    stop.send(true).expect("they listen");
-    while let Some(ended) = clients.join_next().await {
-        match ended {
-            Ok(seen) => report.seen.add(seen),
-            Err(error) => report.violations.push(format!("a client: {error}")),
-        }
+
+    /// What came of it, when nobody writes any more.
+    async fn report(self) -> Report {
+        let Self { began, scene, client, mut report, .. } = self;
+        report.proxy = scene.proxy.counts();
+        report.logged = Logged::read(&scene.postgres.log());
+        report.check(&scene, &client).await;
+        report.took = began.elapsed();
+        report
     }
-    report.proxy = scene.proxy.counts();
-    report.check(&scene, &client).await;
-    report.took = start.elapsed();
-    report
 }
 
 /// Waits until enough units are applied; how long it took for the first. `None`: it takes too long.
@@ -146,31 +204,16 @@ async fn a_rollback_that_is_taken_for_a_commit_is_found() {
 #[cfg(debug_assertions)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_of_what_may_have_been_applied_is_found() {
-    must_be_found("repeated-doubt", "doubled", &Plan::of_lost_answers(60, 7)).await;
+    must_be_found("repeated-doubt", "doubled", &Plan::of(&[(Sort::AnswerLost, 60)], 7)).await;
 }
 
 #[cfg(debug_assertions)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_that_goes_back_to_the_pool_is_found() {
-    must_be_found("recycled-transaction", "NOT_APPLIED and there", &Plan::of_lost_answers(5, 7))
-        .await;
-}
-
-/// The number of faults and the seed come from `scripts/chaos`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes: scripts/chaos runs it"]
-async fn a_thousand_faults_change_nothing() {
-    let faults = number("ROWGATE_CHAOS_FAULTS").unwrap_or(1000);
-    let seed = number("ROWGATE_CHAOS_SEED").unwrap_or(1);
-    let plan = Plan::new(usize::try_from(faults).expect("a number of faults"), seed);
-    let report = must_hold(&format!("{faults} faults, seed {seed}"), &plan).await;
-    for sort in [Sort::Restarted, Sort::Killed, Sort::Terminated, Sort::Cut, Sort::AnswerLost] {
-        assert_eq!(report.faults.get(&sort), Some(&plan.count(sort)), "{sort:?}");
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "scripts/chaos says how long and which")]
-fn number(variable: &str) -> Option<u64> {
-    let value = std::env::var(variable).ok()?;
-    Some(value.parse().unwrap_or_else(|error| panic!("{variable}={value}: {error}")))
+    must_be_found(
+        "recycled-transaction",
+        "NOT_APPLIED and there",
+        &Plan::of(&[(Sort::AnswerLost, 5)], 7),
+    )
+    .await;
 }

@@ -33,6 +33,16 @@ pub(super) enum Mishap {
 }
 
 impl Mishap {
+    fn new(sort: Sort, number: usize, random: &mut fastrand::Rng) -> Self {
+        match sort {
+            Sort::Terminated => Self::Terminate { pick: random.usize(..1000) },
+            Sort::Killed => Self::Kill { pick: random.usize(..1000) },
+            Sort::Restarted => Self::Restart { postmaster_first: number % 2 == 1 },
+            Sort::Cut => Self::Connection(cut(random)),
+            Sort::AnswerLost => Self::Connection(answer_lost(random)),
+        }
+    }
+
     /// Its sort.
     pub(super) fn sort(&self) -> Sort {
         match self {
@@ -59,28 +69,26 @@ pub(super) struct Plan {
 impl Plan {
     /// A plan of so many faults: of every sort some, most of them at the wire.
     pub(super) fn new(faults: usize, seed: u64) -> Self {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let restarts = (faults / 125).max(1);
-        let kills = (faults / 25).max(1);
-        let terminations = (faults * 3 / 20).max(1);
-        let cuts = (faults * 2 / 5).max(1);
-        let rest = faults.saturating_sub(restarts + kills + terminations + cuts).max(1);
-        let mut mishaps = Vec::new();
-        let alternate = |number: usize| Mishap::Restart { postmaster_first: number % 2 == 1 };
-        mishaps.extend((0..restarts).map(alternate));
-        mishaps.extend((0..kills).map(|_| Mishap::Kill { pick: random.usize(..1000) }));
-        mishaps.extend((0..terminations).map(|_| Mishap::Terminate { pick: random.usize(..1000) }));
-        mishaps.extend((0..cuts).map(|_| Mishap::Connection(cut(&mut random))));
-        mishaps.extend((0..rest).map(|_| Mishap::Connection(answer_lost(&mut random))));
-        random.shuffle(&mut mishaps);
-        Self { seed, clients: 32, mishaps }
+        let share = |number: usize, of: usize| (faults * number / of).max(1);
+        let others = [
+            (Sort::Restarted, share(1, 125)),
+            (Sort::Killed, share(1, 25)),
+            (Sort::Terminated, share(3, 20)),
+            (Sort::Cut, share(2, 5)),
+        ];
+        let count: usize = others.iter().map(|(_, count)| count).sum();
+        let lost = (Sort::AnswerLost, faults.saturating_sub(count).max(1));
+        Self::of(&[&others[..], &[lost]].concat(), seed)
     }
 
-    /// A plan of answers that are lost, and nothing else: what the planted defects are found by.
-    #[cfg(debug_assertions)]
-    pub(super) fn of_lost_answers(faults: usize, seed: u64) -> Self {
+    /// A plan of so many faults of some sorts, in any order.
+    pub(super) fn of(counts: &[(Sort, usize)], seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let mishaps = (0..faults).map(|_| Mishap::Connection(answer_lost(&mut random))).collect();
+        let mut mishaps = Vec::new();
+        for (sort, count) in counts {
+            mishaps.extend((0..*count).map(|number| Mishap::new(*sort, number, &mut random)));
+        }
+        random.shuffle(&mut mishaps);
         Self { seed, clients: 32, mishaps }
     }
 

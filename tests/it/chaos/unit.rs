@@ -1,6 +1,8 @@
 //! What clients do: units of work that leave a token, count it, and move money, all or nothing; by every
 //! way that the API has, the careless ones too.
 
+use std::time::Duration;
+
 use rowgate::value::proto::expectation::Rows;
 use rowgate::value::proto::transact_request::Command;
 use rowgate::value::proto::transact_response::Reply;
@@ -10,7 +12,7 @@ use rowgate::value::proto::{
 };
 
 use crate::harness::behind::KEYS;
-use crate::harness::client::{Client, Failure, PATIENCE, request};
+use crate::harness::client::{Client, Failure, request};
 use crate::harness::unit::{Transaction, keyed, query, statement};
 
 /// Counters: as many units can run at once.
@@ -19,6 +21,9 @@ pub(super) const SHARDS: i64 = 4;
 /// Accounts, and what is in each at first.
 pub(super) const ACCOUNTS: i64 = 64;
 pub(super) const BALANCE: i64 = 1000;
+
+/// Within which the truth is told, or that it is not known: the limit of every unit.
+pub(super) const TOLD: Duration = Duration::from_secs(5);
 
 /// Tokens have no index: a double must be seen, not refused.
 pub(super) fn setup() -> String {
@@ -167,7 +172,8 @@ impl Unit {
         if self.how.has_key() {
             request.options = Some(keyed(&self.key()));
         }
-        let answer = client.call(request, PATIENCE).await?;
+        // Without a deadline of the client's: the server's own holds.
+        let answer = client.raw().query(request).await?.into_inner();
         let rows = answer.result.expect("an answer has a result").rows;
         assert_eq!(rows[0].values, [Value::int64(self.token)], "another's answer");
         Ok(Done { attempts: answer.attempts, replayed: answer.replayed })
@@ -216,7 +222,7 @@ impl Unit {
         }
         let ExecuteBatchRequest { statements, .. } = &request;
         let count = statements.len();
-        let answer = client.batch(request).await?;
+        let answer = client.raw().execute_batch(request).await?.into_inner();
         assert_eq!(answer.results.len(), count, "each statement has a result");
         let token = &answer.results[0].rows[0].values;
         assert_eq!(*token, [Value::int64(self.token)], "another's answer");
@@ -225,7 +231,9 @@ impl Unit {
 
     fn begin(&self) -> Begin {
         let key = if self.how.has_key() { self.key() } else { String::new() };
-        Begin { idempotency_key: key, ..Begin::default() }
+        let max_duration = Some(TOLD.try_into().expect("it is short"));
+        let transaction = Some(TransactionOptions { max_duration, ..Default::default() });
+        Begin { idempotency_key: key, transaction, ..Begin::default() }
     }
 
     /// Statement by statement; now and then one is undone.

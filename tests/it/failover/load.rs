@@ -47,7 +47,7 @@ impl Seen {
 }
 
 /// A write that is applied once, with a key of its own.
-pub(super) fn keyed(number: i64) -> QueryRequest {
+pub(crate) fn keyed(number: i64) -> QueryRequest {
     let options =
         QueryOptions { idempotency_key: format!("write-{number}"), ..QueryOptions::default() };
     QueryRequest {

@@ -1,6 +1,6 @@
 //! Several servers, of which one takes writes: another does after a while, and what was written stays.
 
-mod load;
+pub(crate) mod load;
 mod secrets;
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use load::{Load, keyed};
 const RESUMED: Duration = Duration::from_secs(2);
 
 /// From the first write that is refused to the last connection's end.
-const LEFT: Duration = Duration::from_secs(1);
+pub(crate) const LEFT: Duration = Duration::from_secs(1);
 
 const TABLE: &str = "create table t (id bigint primary key, port text not null \
                      default current_setting('port'), at timestamptz not null default clock_timestamp())";
@@ -66,14 +66,9 @@ async fn writes_follow_the_primary_to_the_standby_that_takes_its_place() {
     promotions(1).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute: scripts/chaos runs it"]
-async fn writes_follow_the_primary_to_and_fro() {
-    promotions(20).await;
-}
-
-/// Lets two servers take turns as the primary, under load.
-async fn promotions(rounds: u32) {
+/// Lets two servers take turns as the primary, under load; the longest time from the end of recovery to
+/// the first write.
+pub(crate) async fn promotions(rounds: u32) -> Duration {
     let mut old = Postgres::start();
     old.admit_standbys();
     old.psql(TABLE);
@@ -89,6 +84,7 @@ async fn promotions(rounds: u32) {
     }
     eprintln!("{rounds} promotions; writes resumed {slowest:?} after recovery at the latest");
     assert!(slowest <= RESUMED, "writes resumed after {slowest:?}");
+    slowest
 }
 
 /// The old primary is stopped, the new one promoted, the old one comes back as its standby; returns how
@@ -143,7 +139,23 @@ fn all_left(postgres: &Postgres) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_leave_a_primary_that_is_demoted_but_up() {
-    let (one, other) = (Postgres::start(), Postgres::start());
+    demotions(2).await;
+}
+
+/// What came of demotions.
+#[derive(Debug, Default)]
+pub(crate) struct Demoted {
+    /// The longest time until the last connection had left.
+    pub(crate) left: Duration,
+    /// Writes under the demotions, and what those were told that failed.
+    pub(crate) written: usize,
+    pub(crate) reasons: BTreeMap<String, u32>,
+}
+
+/// Demotes each of two servers in turn, while it is up and the other takes its place: every other time
+/// under load, where a write that is refused tells; else idle, where the probe finds it.
+pub(crate) async fn demotions(rounds: u32) -> Demoted {
+    let (mut one, mut other) = (Postgres::start(), Postgres::start());
     for postgres in [&one, &other] {
         postgres.psql(TABLE);
         postgres.psql(KEYS);
@@ -155,29 +167,50 @@ async fn connections_leave_a_primary_that_is_demoted_but_up() {
     writes_go_on(&client, "the first write").await;
     assert_eq!(other.clients(), 0, "nobody stays where nothing can be written");
 
-    // Under load: a write that is refused tells.
-    let load = Load::start(&client, 8, 0);
-    until_more(&one, "there is load", 100);
-    set_read_only(&other, false);
-    set_read_only(&one, true);
-    let left = all_left(&one);
-    until_more(&other, "writes go on", 100);
+    let mut demoted = Demoted::default();
+    for round in 0..rounds {
+        assert!(one.clients() > 0, "nobody is there who could leave");
+        let left = if round % 2 == 0 {
+            demote_under_load(&one, &other, &client, &mut demoted, round).await
+        } else {
+            set_read_only(&other, false);
+            set_read_only(&one, true);
+            all_left(&one)
+        };
+        eprintln!("all had left after {left:?}");
+        assert!(left <= LEFT, "the last connection left after {left:?}");
+        demoted.left = demoted.left.max(left);
+        std::mem::swap(&mut one, &mut other);
+        writes_go_on(&client, "a write on the other").await;
+    }
+    let log = server.log();
+    assert!(log.contains("has changed its role") && log.contains("connected to another"), "{log}");
+    demoted
+}
+
+async fn demote_under_load(
+    one: &Postgres,
+    other: &Postgres,
+    client: &Client,
+    demoted: &mut Demoted,
+    round: u32,
+) -> Duration {
+    let load = Load::start(client, 8, round);
+    until_more(one, "there is load", 100);
+    set_read_only(other, false);
+    set_read_only(one, true);
+    let left = all_left(one);
+    until_more(other, "writes go on", 100);
     let seen = load.end().await;
-    eprintln!("under load all had left after {left:?}; told were {:?}", seen.reasons);
-    assert!(left <= LEFT, "the last connection left after {left:?}");
-    let (mut both, then) = (rows(&one), rows(&other));
+    let (mut both, then) = (rows(one), rows(other));
     assert_eq!(both.keys().find(|id| then.contains_key(id)), None, "applied twice");
     both.extend(then);
     seen.must_agree_with(&both);
-    // Idle: the probe finds it.
-    set_read_only(&one, false);
-    set_read_only(&other, true);
-    let left = all_left(&other);
-    eprintln!("idle, all had left after {left:?}");
-    assert!(left <= LEFT, "the last connection left after {left:?}");
-    writes_go_on(&client, "a write on the first again").await;
-    let log = server.log();
-    assert!(log.contains("has changed its role") && log.contains("connected to another"), "{log}");
+    demoted.written += seen.written.len();
+    for (reason, count) in seen.reasons {
+        *demoted.reasons.entry(reason).or_default() += count;
+    }
+    left
 }
 
 #[tokio::test]

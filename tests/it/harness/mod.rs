@@ -6,6 +6,7 @@ pub(crate) mod http;
 pub(crate) mod http2;
 pub(crate) mod pools;
 pub(crate) mod postgres;
+pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod random;
 pub(crate) mod server;

@@ -131,6 +131,13 @@ impl Postgres {
         &self.directory
     }
 
+    /// The id of its first process.
+    pub(crate) fn postmaster(&self) -> String {
+        let file = self.directory.join("data/postmaster.pid");
+        let text = fs::read_to_string(file).expect("it runs");
+        text.lines().next().expect("its id comes first").to_owned()
+    }
+
     /// Writes a file into the data directory, readable by the server alone.
     pub(crate) fn put(&self, name: &str, content: &[u8]) {
         let path = self.directory.join("data").join(name);

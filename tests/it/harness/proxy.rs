@@ -38,6 +38,8 @@ pub(crate) enum Cut {
     Reset,
     /// In order: FIN.
     Close,
+    /// On the one side as by a crash. The database sees nothing of it, and works on.
+    Abandon,
 }
 
 /// What becomes of a connection.
@@ -109,7 +111,8 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared {
-            target,
+            target: Mutex::new(target),
+            abandoned: Mutex::default(),
             weather: watch::Sender::default(),
             everybody: broadcast::Sender::new(1),
             armed: Mutex::default(),
@@ -134,6 +137,11 @@ impl Proxy {
     /// Cuts every connection now; how many there were.
     pub(crate) fn cut_all(&self, cut: Cut) -> usize {
         self.shared.everybody.send(cut).unwrap_or_default()
+    }
+
+    /// Leads to another server from here on; connections that are open stay where they are.
+    pub(crate) fn lead_to(&self, target: SocketAddr) {
+        *self.shared.target.lock().expect("nobody panics with it") = target;
     }
 
     /// Changes what holds for all connections, those that are open too.
@@ -177,7 +185,8 @@ struct Counters {
 }
 
 struct Shared {
-    target: SocketAddr,
+    target: Mutex<SocketAddr>,
+    abandoned: Mutex<Vec<TcpStream>>,
     weather: watch::Sender<Weather>,
     everybody: broadcast::Sender<Cut>,
     armed: Mutex<VecDeque<Armed>>,
@@ -246,7 +255,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
     let mut everybody = shared.everybody.subscribe();
     shared.clear().await;
-    let Ok(mut server) = TcpStream::connect(shared.target).await else {
+    let target = *shared.target.lock().expect("nobody panics with it");
+    let Ok(mut server) = TcpStream::connect(target).await else {
         client.set_zero_linger().unwrap_or_default();
         return;
     };
@@ -275,6 +285,10 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
             for stream in [&mut client, &mut server] {
                 stream.shutdown().await.unwrap_or_default();
             }
+        }
+        Some(Cut::Abandon) => {
+            client.set_zero_linger().unwrap_or_default();
+            shared.abandoned.lock().expect("nobody panics with it").push(server);
         }
         None => {}
     }

@@ -117,6 +117,20 @@ impl Server {
         kibibytes.trim().parse::<u64>().expect("a number of KiB") * 1024
     }
 
+    /// The file descriptors it has open; `None` where there is no /proc to tell them.
+    pub(crate) fn descriptors(&self) -> Option<usize> {
+        self.entries("fd")
+    }
+
+    /// Its threads; `None` where there is no /proc to tell them.
+    pub(crate) fn threads(&self) -> Option<usize> {
+        self.entries("task")
+    }
+
+    fn entries(&self, of: &str) -> Option<usize> {
+        Some(fs::read_dir(format!("/proc/{}/{of}", self.child.id())).ok()?.count())
+    }
+
     /// The processor time it has used; `None` where there is no /proc to tell it.
     pub(crate) fn processor_time(&self) -> Option<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use rowgate::value::proto::get_transaction_outcome_request::Handle;
 use rowgate::value::proto::transact_request::Command;
 use rowgate::value::proto::transact_response::Reply;
 use rowgate::value::proto::{
-    BatchStatement, Begin, Commit, ExecuteBatchRequest, ExecuteBatchResponse, QueryOptions,
-    ResultSet, Rollback, RollbackTo, Savepoint, TransactQuery, TransactRequest, TransactResponse,
-    Value,
+    BatchStatement, Begin, Commit, ExecuteBatchRequest, ExecuteBatchResponse,
+    GetTransactionOutcomeRequest, QueryOptions, ResultSet, Rollback, RollbackTo, Savepoint,
+    TransactQuery, TransactRequest, TransactResponse, TransactionState, Value,
 };
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
@@ -41,6 +42,22 @@ impl Client {
     ) -> Result<ExecuteBatchResponse, Failure> {
         let answer = self.raw().execute_batch(with_deadline(request, PATIENCE)).await;
         answer.map(tonic::Response::into_inner).map_err(Failure::from)
+    }
+
+    /// Asks what became of a unit.
+    pub(crate) async fn outcome(&self, handle: Handle) -> Result<TransactionState, Failure> {
+        self.outcome_within(handle, PATIENCE).await
+    }
+
+    /// The same with a deadline of the client's.
+    pub(crate) async fn outcome_within(
+        &self,
+        handle: Handle,
+        deadline: Duration,
+    ) -> Result<TransactionState, Failure> {
+        let request = GetTransactionOutcomeRequest { handle: Some(handle), ..Default::default() };
+        let answer = self.raw().get_transaction_outcome(with_deadline(request, deadline)).await;
+        answer.map(|answer| answer.into_inner().state()).map_err(Failure::from)
     }
 
     /// Opens a transaction without options.
@@ -97,6 +114,11 @@ impl Transaction {
 
     /// The next reply; `None` at the end.
     pub(crate) async fn reply(&mut self) -> Result<Option<Reply>, Failure> {
+        Ok(self.raw_reply().await?)
+    }
+
+    /// The same; an error may be another's than the server's.
+    pub(crate) async fn raw_reply(&mut self) -> Result<Option<Reply>, tonic::Status> {
         let message = self.replies.message().await?;
         Ok(message.map(|message| message.reply.expect("a message has a reply")))
     }

@@ -98,23 +98,3 @@ async fn a_statement_over_its_timeout_fails_alone() {
     }
     assert!(matches!(session.ask(COMMIT).await, Ok(ReplyBody::Committed)));
 }
-
-#[tokio::test(start_paused = true)]
-async fn an_open_transaction_takes_its_share_until_it_is_over() {
-    let settings = [
-        ("databases.main.pool.max", "2"),
-        ("databases.main.pool.transaction_share", "0.5"),
-        ("databases.main.pool.acquire_timeout", "300ms"),
-    ];
-    let engine = engine(&Fake::default(), &settings);
-    let options = TransactionOptions::default();
-    let mut first = Session::open(&engine, options).await;
-    let mut second = Session::start(&engine, None);
-    let error = second.ask(begin(options)).await.expect_err("the share is taken");
-    assert_eq!(error.kind(), ErrorKind::PoolExhausted);
-    let mut third = Session::start(&engine, None);
-    third.send(begin(options)).await;
-    assert!(matches!(first.ask(COMMIT).await, Ok(ReplyBody::Committed)));
-    // Although the first one's stream is still open.
-    third.begun().await;
-}

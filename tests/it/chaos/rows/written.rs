@@ -1,0 +1,47 @@
+//! Faults under which thirty-two clients write: nothing is lost, nothing doubled, and nobody waits long.
+
+use std::time::Duration;
+
+use super::{Held, variable};
+use crate::chaos::plan::{Plan, Sort};
+use crate::chaos::run;
+use crate::chaos::unit::TOLD;
+use crate::harness::wait::Stutter;
+
+/// How late that may be.
+const TOLERANCE: Duration = Duration::from_millis(50);
+
+/// Faults of one sort.
+pub(super) async fn only(sort: Sort, faults: usize) -> Held {
+    hold(Plan::of(&[(sort, faults)], seed())).await
+}
+
+/// Faults of all sorts, restarts of the server among them, in any order.
+pub(super) async fn mixed(faults: usize) -> Held {
+    hold(Plan::new(faults, seed())).await
+}
+
+fn seed() -> u64 {
+    let seed = variable("ROWGATE_CHAOS_SEED");
+    seed.map_or(1, |seed| seed.parse().expect("ROWGATE_CHAOS_SEED is a number"))
+}
+
+async fn hold(plan: Plan) -> Held {
+    let stutter = Stutter::watch();
+    let report = run(&plan, &[]).await;
+    eprintln!("{}", report.print("while clients write"));
+    let wrong = &report.violations;
+    assert!(wrong.is_empty(), "{} violations, the first: {}", wrong.len(), wrong[0]);
+    let ((longest, how), snapshots) = (report.seen.longest, report.seen.snapshots);
+    let limit = TOLD + TOLERANCE + stutter.allowance();
+    assert!(longest <= limit, "{how:?} took {longest:?} of {limit:?}");
+    let [applied, not_applied, unknown] = report.fates();
+    assert!(applied > 0 && snapshots > 0, "nothing was done");
+    let longest = longest.as_secs_f64();
+    let units = applied + not_applied + unknown;
+    let figures = format!(
+        "{units} units, {applied} applied, {unknown} UNKNOWN, 0 lost, 0 doubled, {snapshots} sums; \
+         longest unit {longest:.2} s (limit 5.05 s)"
+    );
+    Held { faults: report.effects(&plan), figures }
+}
