@@ -11,7 +11,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::wait::eventually;
@@ -63,10 +62,9 @@ impl Postgres {
 
     /// Without data, and not started.
     pub(super) fn bare() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
         let user = User::find();
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let directory = base_directory(&user).join(format!("pg-{}-{number}", std::process::id()));
+        // Not by the process's id: those come again, and the keeper of an earlier one may still clear up.
+        let directory = base_directory(&user).join(format!("pg-{:016x}", fastrand::u64(..)));
         user.own_directory(&directory);
         Self { user, directory, port: free_port(), settings: Vec::new(), keeper: None }
     }
