@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -79,7 +79,7 @@ impl Acceptor {
                     }
                 }
                 Err(error) => {
-                    let Some(pause) = knocking.failed(&error) else { continue };
+                    let Some(pause) = knocking.failed(&error, Instant::now()) else { continue };
                     if pause.first {
                         tracing::warn!(%error, "connections cannot be accepted; they wait");
                     }

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -130,7 +130,7 @@ impl Server {
                     self.connections.spawn(converse(stream, router, header_timeout, over));
                 }
                 Err(error) => {
-                    let Some(pause) = knocking.failed(&error) else { continue };
+                    let Some(pause) = knocking.failed(&error, Instant::now()) else { continue };
                     if pause.first {
                         tracing::warn!(%error, "operators' connections cannot be accepted; they wait");
                     }

@@ -1,16 +1,20 @@
 //! What a listener does when it cannot accept.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const FIRST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(1);
+/// After so long without a failure the next one is news.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// A row of failures to accept a connection. While the system has no descriptors left, say, those who
 /// knock stay in the listener's queue; to try again at once would only burn the processor.
 #[derive(Debug, Default)]
 pub struct Knocking {
     pause: Duration,
+    /// When it failed last.
+    failed: Option<Instant>,
 }
 
 impl Knocking {
@@ -19,14 +23,15 @@ impl Knocking {
         self.pause = Duration::ZERO;
     }
 
-    /// How long to wait after a failure; nothing when it was one client's own. `first` of its row is to be
-    /// logged, the others are the same story.
-    pub fn failed(&mut self, error: &io::Error) -> Option<Pause> {
+    /// How long to wait after a failure; nothing when it was one client's own. The `first` after a quiet time
+    /// is to be logged, the others are the same story, though one or the other gets in between.
+    pub fn failed(&mut self, error: &io::Error, now: Instant) -> Option<Pause> {
         let kind = error.kind();
         if kind == io::ErrorKind::ConnectionAborted || kind == io::ErrorKind::Interrupted {
             return None;
         }
-        let first = self.pause.is_zero();
+        let last = self.failed.replace(now);
+        let first = last.is_none_or(|last| now.saturating_duration_since(last) >= QUIET);
         self.pause = (self.pause * 2).clamp(FIRST, LONGEST);
         Some(Pause { length: self.pause, first })
     }
@@ -37,7 +42,7 @@ impl Knocking {
 pub struct Pause {
     /// How long.
     pub length: Duration,
-    /// Whether the row of failures begins with it.
+    /// Whether the story begins with it.
     pub first: bool,
 }
 
@@ -49,19 +54,24 @@ mod tests {
     fn pauses_grow_within_a_row_and_only_the_first_is_told() {
         let mut knocking = Knocking::default();
         let error = io::Error::other("no file descriptors are left");
-        let mut pauses = || knocking.failed(&error).expect("it is the system's error");
+        let now = Instant::now();
+        let mut pauses = || knocking.failed(&error, now).expect("it is the system's error");
         let ms = Duration::from_millis;
         assert_eq!(pauses(), Pause { length: ms(10), first: true });
         assert_eq!(pauses(), Pause { length: ms(20), first: false });
         let longest = (0..20).map(|_| pauses().length).last();
         assert_eq!(longest, Some(LONGEST));
         knocking.accepted();
-        assert_eq!(knocking.failed(&error), Some(Pause { length: ms(10), first: true }));
+        let between = knocking.failed(&error, now + QUIET / 2);
+        assert_eq!(between, Some(Pause { length: ms(10), first: false }), "one got in between");
+        knocking.accepted();
+        let later = knocking.failed(&error, now + 2 * QUIET);
+        assert_eq!(later, Some(Pause { length: ms(10), first: true }));
     }
 
     #[test]
     fn a_client_that_has_gone_already_is_nothing_to_wait_for() {
         let mut knocking = Knocking::default();
-        assert_eq!(knocking.failed(&io::ErrorKind::ConnectionAborted.into()), None);
+        assert_eq!(knocking.failed(&io::ErrorKind::ConnectionAborted.into(), Instant::now()), None);
     }
 }
