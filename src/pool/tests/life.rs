@@ -48,7 +48,7 @@ async fn a_pool_that_only_some_callers_used_is_filled_up_to_min() {
 async fn a_database_that_is_away_is_tried_rarely_and_one_at_a_time_until_it_is_reached() {
     let manager = Numbers::default();
     let (down, script) = (Arc::clone(&manager.down), Arc::clone(&manager.script));
-    let pool = Pool::new("db", &PoolSettings { min: 4, ..settings(5, 10) }, manager);
+    let pool = Pool::new(&Telemetry::silent("db"), &PoolSettings { min: 4, ..settings(5, 10) }, manager);
     pool.warm_up(4).await.expect("they open");
     script.most_opening.store(0, SeqCst);
     down.store(true, Relaxed);
@@ -67,7 +67,7 @@ async fn a_database_that_is_away_is_tried_rarely_and_one_at_a_time_until_it_is_r
 async fn the_first_caller_that_reaches_the_database_again_fills_the_pool() {
     let manager = Numbers::default();
     let (down, script) = (Arc::clone(&manager.down), Arc::clone(&manager.script));
-    let pool = Pool::new("db", &PoolSettings { min: 4, ..settings(5, 10) }, manager);
+    let pool = Pool::new(&Telemetry::silent("db"), &PoolSettings { min: 4, ..settings(5, 10) }, manager);
     pool.warm_up(4).await.expect("they open");
     down.store(true, Relaxed);
     script.lost.store(4, SeqCst);

@@ -157,7 +157,7 @@ impl Life {
             bound: AtomicUsize::new(settings.max.get() + settings.overflow),
             generation: AtomicUsize::default(),
         });
-        let pool = Pool::new("db", &settings, Database(Arc::clone(&world)));
+        let pool = Pool::new(&Telemetry::silent("db"), &settings, Database(Arc::clone(&world)));
         Rc::new(Self { world, pool, settings, seen: RefCell::default() })
     }
 
