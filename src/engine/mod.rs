@@ -12,6 +12,7 @@ mod request_hash;
 mod retry;
 mod stream;
 mod transaction;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use stream::{Part, Summary};
 pub use transaction::{Incoming, Reply, ReplyBody};
 
 use admit::Bounds;
+use turns::Turns;
 
 use crate::backend::{Backend, DescribeRequest, Description};
 use crate::config;
@@ -42,6 +44,7 @@ pub struct Engine {
     default_database: String,
     stall_timeout: Duration,
     response_limit: usize,
+    turns: Turns,
     /// When interactive transactions must be over, once the server is to stop.
     drain: watch::Sender<Option<Instant>>,
 }
@@ -86,6 +89,7 @@ impl Engine {
             default_database: config.default_database.clone(),
             stall_timeout: config.stream.stall_timeout,
             response_limit: config.grpc.max_response_size,
+            turns: Turns::default(),
             drain: watch::Sender::new(None),
         }
     }

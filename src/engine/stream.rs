@@ -13,6 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::admit::Bounds;
 use super::retry::retry;
+use super::turns::Turn;
 use super::{Caller, Engine};
 use crate::backend::{Backend, Completion, Fill, RowSink, RowStream, Statement, encoded_row_size};
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -74,7 +75,7 @@ impl Engine {
         };
         let backend = Arc::clone(&database.backend);
         let source = Source { backend, retries: Arc::clone(&database.retries), unit };
-        Ok(open(source, statement, limits))
+        Ok(open(source, statement, limits, self.turns.here()))
     }
 }
 
@@ -111,10 +112,11 @@ fn open(
     source: Source,
     statement: Statement,
     limits: Limits,
+    turn: Turn,
 ) -> impl Stream<Item = Result<Part>> + Send {
     let (parts, receiver) = channel(1);
     let (end, ended) = oneshot::channel();
-    let outlet = Outlet { parts, limits };
+    let outlet = Outlet { parts, limits, turn };
     tokio::spawn(async move {
         if let Some(ended) = outlet.serve(&source, statement).await {
             end.send(ended).unwrap_or_default();
@@ -134,6 +136,7 @@ fn broken_off() -> Error {
 struct Outlet {
     parts: Sender<Part>,
     limits: Limits,
+    turn: Turn,
 }
 
 /// What bounds a stream.
@@ -203,6 +206,7 @@ impl Outlet {
         while open {
             let is_behind = self.parts.capacity() == 0;
             sink.set_target(if is_behind { SMALL_BATCH } else { BATCH });
+            self.turn.pass(self.limits.deadline).await;
             let filled = batch(&mut *stream, &mut sink, linger).await?;
             linger = LINGER;
             count += u64::try_from(sink.len()).unwrap_or(u64::MAX);
@@ -328,6 +332,7 @@ mod tests {
         UnitHandle, UnitState,
     };
     use crate::deadline::Deadline;
+    use crate::engine::turns::Turns;
     use crate::pool::{Borrower, Control, PoolSnapshot};
     use crate::resilience::Away;
     use crate::sql::{Analyzer, Dialect};
@@ -384,7 +389,7 @@ mod tests {
                 )),
                 unit: Unit::Statement,
             };
-            Box::pin(open(source, statement, limits))
+            Box::pin(open(source, statement, limits, Turns::default().here()))
         }
     }
 

@@ -5,6 +5,7 @@
 //! audit leaves nothing itself, so the hostile call behind it starts on what the audit saw.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rowgate::value::proto::transact_request::Command;
@@ -20,9 +21,14 @@ use crate::session::{AUDIT, DIRTY, FAILING, SETUP};
 /// Databases of the service, each with a pool of one: so many connections are at work.
 const POOLS: u64 = 4;
 
+/// Rounds on one connection of a caller's: its HTTP/2 library ends one that has given up a thousand streams
+/// while their answers were on the way ("too_many_internal_resets"), which says nothing of the server.
+const ROUNDS: u64 = 1000;
+
 /// A hostile caller on a pool of its own, and the auditor behind it.
 struct Pair {
     client: Client,
+    server: SocketAddr,
     database: String,
     random: Random,
     clean: Vec<Value>,
@@ -49,7 +55,8 @@ impl Pair {
     async fn new(service: &Service, number: u64) -> Self {
         let database = if number == 0 { String::new() } else { format!("d{number}") };
         let mut pair = Self {
-            client: service.client.clone(),
+            client: Client::connect(service.server.grpc()).await,
+            server: service.server.grpc(),
             database,
             random: Random(number),
             clean: Vec::new(),
@@ -75,6 +82,9 @@ impl Pair {
             let what = self.offend().await;
             self.audit().await.map_err(|wrong| format!("after {what}: {wrong}"))?;
             self.checkouts += 2;
+            if self.checkouts % (2 * ROUNDS) == 1 {
+                self.client = Client::connect(self.server).await;
+            }
         }
         Ok(self)
     }

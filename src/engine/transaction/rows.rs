@@ -43,7 +43,9 @@ impl Owner {
         let mut sink = RowSink::new(BATCH);
         let mut linger = Duration::ZERO;
         let mut last = None;
+        let turn = self.engine.turns.here();
         while parts.has_columns && last.is_none() {
+            turn.pass(deadline.into()).await;
             let filled = batch(&mut *stream, &mut sink, linger).await.map_err(Broken::Command)?;
             linger = LINGER;
             let mut split = match taken.count(&sink).and_then(|()| parts.split(sink.take())) {

@@ -69,6 +69,13 @@ impl Service {
         Self { backend: Backend::Postgres, client, server, postgres: Some(postgres) }
     }
 
+    /// A service on a PostgreSQL that runs already, over its socket.
+    pub(crate) async fn on_socket(postgres: Postgres, settings: &str) -> Self {
+        let server = Server::start(&database(&postgres.socket_url(), settings));
+        let client = Client::connect(server.grpc()).await;
+        Self { backend: Backend::Postgres, client, server, postgres: Some(postgres) }
+    }
+
     async fn on_sqlite(settings: &str) -> Self {
         let server = Server::start(&database("sqlite:test.db", settings));
         let client = Client::connect(server.grpc()).await;

@@ -113,6 +113,15 @@ impl Postgres {
         self.url_as("postgres", PASSWORD)
     }
 
+    /// The URL of the superuser over the socket.
+    pub(crate) fn socket_url(&self) -> String {
+        format!(
+            "postgres://postgres@/postgres?host={}&port={}",
+            self.directory.display(),
+            self.port
+        )
+    }
+
     /// The URL of another role.
     pub(crate) fn url_as(&self, role: &str, password: &str) -> String {
         let password = password.replace(' ', "%20");
