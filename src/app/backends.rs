@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Backend, Observed};
 use crate::backend::postgres::Postgres;
 use crate::backend::sqlite::Sqlite;
+use crate::backend::{Backend, Observed};
 use crate::config::{Config, Database, Target};
 use crate::error::Result;
 use crate::telemetry::{self, Telemetry};

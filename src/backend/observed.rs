@@ -8,8 +8,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Backend, Batch, BatchResult, BeginRequest, Completion, DescribeRequest, Description, Fill, Gate,
-    Installed, RowSink, RowStream, SavepointCommand, Statement, Transaction, UnitHandle, UnitState,
+    Backend, Batch, BatchResult, BeginRequest, Completion, DescribeRequest, Description, Fill,
+    Gate, Installed, RowSink, RowStream, SavepointCommand, Statement, Transaction, UnitHandle,
+    UnitState,
 };
 use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
@@ -235,7 +236,9 @@ impl Transaction for Open {
         let work = self.work(statement.analysis.command, &statement.analysis.summary);
         Box::pin(async move {
             match self.open.query(statement).await {
-                Ok(rows) => Ok(Box::new(Rows { rows, work: Some(work) }) as Box<dyn RowStream + 'a>),
+                Ok(rows) => {
+                    Ok(Box::new(Rows { rows, work: Some(work) }) as Box<dyn RowStream + 'a>)
+                }
                 Err(error) => work.ended(Err(error)),
             }
         })

@@ -153,7 +153,8 @@ impl<'a> Reader<'a> {
             Some("parentbased_always_on") => (true, 1.0),
             Some("parentbased_always_off") => (true, 0.0),
             Some(other) => {
-                let known = "always_on, always_off, traceidratio, and parentbased_ before any of them are";
+                let known =
+                    "always_on, always_off, traceidratio, and parentbased_ before any of them are";
                 self.ignored(name, other, known);
                 (true, RATIO)
             }

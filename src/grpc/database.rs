@@ -58,13 +58,9 @@ impl DatabaseService for Service {
         let (call, caller) = caller(&request);
         let request = request.into_inner();
         let query = request.query.ok_or_else(|| {
-            answer(
-                &call,
-                &Error::field(ErrorKind::InvalidOption, "query", "the query is missing"),
-            )
+            answer(&call, &Error::field(ErrorKind::InvalidOption, "query", "the query is missing"))
         })?;
-        let parts =
-            self.engine.stream(query, caller).map_err(|error| answer(&call, &error))?;
+        let parts = self.engine.stream(query, caller).map_err(|error| answer(&call, &error))?;
         let responses = parts.map(move |part| match part {
             Ok(part) => Ok(StreamQueryResponse { part: Some(encode(part)) }),
             Err(error) => Err(answer(&call, &error)),

@@ -25,6 +25,7 @@ fn record(call: &Call, error: &Error) {
     let rpc = call.method();
     let (reason, outcome) = (error.reason(), error.outcome().as_str());
     let sqlstate = error.report().map(|report| report.sqlstate.as_str());
+    let sqlstate = sqlstate.filter(|sqlstate| !sqlstate.is_empty());
     let ids = call.ids();
     let trace_id = ids.as_ref().map(|ids| ids.trace_id.as_str());
     let span_id = ids.as_ref().map(|ids| ids.span_id.as_str());

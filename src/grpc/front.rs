@@ -18,10 +18,10 @@ use h2::Reason;
 use http::{HeaderMap, Request, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::sync::watch;
-use tonic::{Code, Status};
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
+use tonic::{Code, Status};
 use tower::Service as _;
 
 use super::body::{Arriving, Watched};
@@ -205,9 +205,7 @@ impl Future for Call {
         let (open, watched) = (this.open.take(), this.watched.take());
         Poll::Ready(Ok(response.map(|body| {
             let body = match watched {
-                Some(drained) => {
-                    Body::new(Watched::new(Arc::clone(&served.call), body, drained))
-                }
+                Some(drained) => Body::new(Watched::new(Arc::clone(&served.call), body, drained)),
                 None => body,
             };
             Answer { body, served, _open: open }

@@ -84,7 +84,12 @@ mod tests {
             for file in FileDescriptorSet::decode(set).unwrap().file {
                 for service in &file.service {
                     for method in &service.method {
-                        served.insert(format!("{}.{}/{}", file.package(), service.name(), method.name()));
+                        served.insert(format!(
+                            "{}.{}/{}",
+                            file.package(),
+                            service.name(),
+                            method.name()
+                        ));
                     }
                 }
             }
@@ -96,7 +101,9 @@ mod tests {
         for method in METHODS {
             assert_eq!(method_of(&format!("/{method}")), method);
         }
-        for path in ["", "/", "/rowgate.v1.DatabaseService/Drop", "rowgate.v1.DatabaseService/Query"] {
+        for path in
+            ["", "/", "/rowgate.v1.DatabaseService/Drop", "rowgate.v1.DatabaseService/Query"]
+        {
             assert_eq!(method_of(path), OTHER, "{path}");
         }
     }

@@ -193,7 +193,9 @@ async fn readyz(State(status): State<Status>) -> (StatusCode, Json<Value>) {
 /// Prometheus' text format (Exposition formats, 0.0.4).
 async fn metrics(State(status): State<Status>) -> Response {
     match status.telemetry.metrics() {
-        Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
+        Ok(text) => {
+            ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+        }
         Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, why.into_owned()).into_response(),
     }
 }

@@ -118,7 +118,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_is_told_to_stop_whenever_it_asks() {
-        let call = Borrower::new(Arc::default(), "10.0.0.7".to_owned(), "Query", "nightly".to_owned());
+        let call =
+            Borrower::new(Arc::default(), "10.0.0.7".to_owned(), "Query", "nightly".to_owned());
         let mut early = Box::pin(call.terminated());
         assert!(futures_util::poll!(early.as_mut()).is_pending());
         call.terminate();

@@ -33,7 +33,15 @@ impl<M: Manager> Checkout<M> {
     ) -> Self {
         let id = pool.register.enter(borrower, permit.since(), object.condition.clone());
         let borrower = Arc::clone(borrower);
-        Self { object: Some(object), pool, borrower, id, lent: now(), _permit: permit, _share: None }
+        Self {
+            object: Some(object),
+            pool,
+            borrower,
+            id,
+            lent: now(),
+            _permit: permit,
+            _share: None,
+        }
     }
 
     /// With the right to hold it through a transaction, given back with it.

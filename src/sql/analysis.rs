@@ -128,16 +128,17 @@ impl Analyzer {
 
 /// The commands that are told apart.
 const COMMANDS: [&str; 28] = [
-    "SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "TABLE", "CALL", "COPY", "EXPLAIN",
-    "CREATE", "ALTER", "DROP", "TRUNCATE", "SET", "SHOW", "DO", "LOCK", "ANALYZE", "VACUUM", "REINDEX",
-    "REFRESH", "GRANT", "REVOKE", "NOTIFY", "PRAGMA", "REPLACE",
+    "SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "TABLE", "CALL", "COPY",
+    "EXPLAIN", "CREATE", "ALTER", "DROP", "TRUNCATE", "SET", "SHOW", "DO", "LOCK", "ANALYZE",
+    "VACUUM", "REINDEX", "REFRESH", "GRANT", "REVOKE", "NOTIFY", "PRAGMA", "REPLACE",
 ];
 
 const OTHER: &str = "OTHER";
 
 fn command(sql: &str, dialect: Dialect) -> &'static str {
     let first = first_word(sql, dialect);
-    let known = first.and_then(|first| COMMANDS.iter().find(|known| known.eq_ignore_ascii_case(first)));
+    let known =
+        first.and_then(|first| COMMANDS.iter().find(|known| known.eq_ignore_ascii_case(first)));
     known.copied().unwrap_or(OTHER)
 }
 

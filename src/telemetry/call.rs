@@ -182,7 +182,10 @@ impl Call {
             set(attribute::DB_QUERY_TEXT, Arc::clone(text).into());
         }
         if let Some(count) = batch {
-            set(attribute::DB_OPERATION_BATCH_SIZE, i64::try_from(*count).unwrap_or(i64::MAX).into());
+            set(
+                attribute::DB_OPERATION_BATCH_SIZE,
+                i64::try_from(*count).unwrap_or(i64::MAX).into(),
+            );
         }
         span
     }

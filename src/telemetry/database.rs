@@ -49,19 +49,34 @@ impl Database {
 
     /// Begins a statement of a call, on the connection that it is lent next.
     #[must_use]
-    pub fn statement(self: &Arc<Self>, call: &Arc<Call>, name: &'static str, text: &Arc<str>) -> Operation {
+    pub fn statement(
+        self: &Arc<Self>,
+        call: &Arc<Call>,
+        name: &'static str,
+        text: &Arc<str>,
+    ) -> Operation {
         self.begin(call, self.intent(name, text), false)
     }
 
     /// Begins one on the connection that it has.
     #[must_use]
-    pub fn command(self: &Arc<Self>, call: &Arc<Call>, name: &'static str, text: &Arc<str>) -> Operation {
+    pub fn command(
+        self: &Arc<Self>,
+        call: &Arc<Call>,
+        name: &'static str,
+        text: &Arc<str>,
+    ) -> Operation {
         self.begin(call, self.intent(name, text), true)
     }
 
     /// Begins a batch of so many statements, on the connection that its call is lent next.
     #[must_use]
-    pub fn batch(self: &Arc<Self>, call: &Arc<Call>, statements: usize, first: &Arc<str>) -> Operation {
+    pub fn batch(
+        self: &Arc<Self>,
+        call: &Arc<Call>,
+        statements: usize,
+        first: &Arc<str>,
+    ) -> Operation {
         let intent = Intent { batch: Some(statements), ..self.intent("BATCH", first) };
         self.begin(call, intent, false)
     }
@@ -83,7 +98,12 @@ impl Database {
         Intent { database: Arc::clone(self), name, text: Arc::clone(text), batch: None }
     }
 
-    fn begin(self: &Arc<Self>, call: &Arc<Call>, intent: Intent, has_connection: bool) -> Operation {
+    fn begin(
+        self: &Arc<Self>,
+        call: &Arc<Call>,
+        intent: Intent,
+        has_connection: bool,
+    ) -> Operation {
         let name = intent.name;
         call.begin(intent, has_connection);
         Operation { database: Arc::clone(self), call: Arc::clone(call), name, over: false }
@@ -101,7 +121,8 @@ impl Operation {
     /// is to be logged.
     pub fn end(mut self, error: Option<&Error>, stopped: bool) -> Option<Took> {
         let operator = stopped.then_some("operator");
-        let cause = error.and_then(|error| cause(error.kind()).map(|cause| operator.unwrap_or(cause)));
+        let cause =
+            error.and_then(|error| cause(error.kind()).map(|cause| operator.unwrap_or(cause)));
         self.finish(error, cause)
     }
 

@@ -89,11 +89,10 @@ impl Sender {
 
     fn client(&self) -> OnThread {
         let roots = HttpsConnectorBuilder::new().with_native_roots();
-        let connector = roots.map_or_else(
-            // Without any roots only plain HTTP can be spoken.
-            |_none| HttpsConnectorBuilder::new().with_tls_config(no_roots()),
-            |builder| builder,
-        );
+        let connector = roots.unwrap_or_else(|_none| {
+            // Without any only plain HTTP can be spoken.
+            HttpsConnectorBuilder::new().with_tls_config(no_roots())
+        });
         let connector = connector.https_or_http().enable_http1().build();
         let client = HyperClient::new(connector, REQUEST, None);
         OnThread { client: std::sync::Arc::new(client), handle: self.handle.clone() }

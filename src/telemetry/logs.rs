@@ -6,8 +6,8 @@ use std::fmt;
 use std::io::IsTerminal as _;
 
 use opentelemetry_sdk::trace::SdkTracer;
-use tracing::level_filters::LevelFilter;
 use tracing::Metadata;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::{Layer, Layered, SubscriberExt as _};
@@ -33,7 +33,9 @@ impl fmt::Display for InitError {
         match self {
             Self::Filter(filter, why) => write!(f, "log filter {filter:?} is invalid: {why}"),
             Self::AlreadyStarted => f.write_str("logging was started twice"),
-            Self::Export(why) => write!(f, "telemetry cannot be sent as OTEL_EXPORTER_OTLP_* says: {why}"),
+            Self::Export(why) => {
+                write!(f, "telemetry cannot be sent as OTEL_EXPORTER_OTLP_* says: {why}")
+            }
         }
     }
 }

@@ -65,7 +65,7 @@ impl Telemetry {
     /// # Errors
     /// When the filter of logs is invalid, nothing can be sent as configured, or logging was started before.
     pub fn start(settings: &config::Telemetry) -> Result<Self, InitError> {
-        let telemetry = Self::new(settings)?;
+        let telemetry = Self::without_logs(settings)?;
         let tracer = telemetry.0.traces.as_ref().map(|traces| traces.tracer_with_scope(scope()));
         logs::start(settings, tracer)?;
         Ok(telemetry)
@@ -78,11 +78,16 @@ impl Telemetry {
         Database::new(name, "", Instruments::new(&meter), Duration::ZERO)
     }
 
-    fn new(settings: &config::Telemetry) -> Result<Self, InitError> {
+    /// Starts traces and metrics alone, for who keeps the logs of the process; nothing takes spans then.
+    ///
+    /// # Errors
+    /// When nothing can be sent as configured.
+    pub fn without_logs(settings: &config::Telemetry) -> Result<Self, InitError> {
         let cannot = |why: &dyn std::fmt::Display| InitError::Export(why.to_string());
         let otel = &settings.otel;
         let sends = otel.traces.is_some() || otel.metrics.is_some();
-        let sender = sends.then(export::Sender::start).transpose().map_err(|error| cannot(&error))?;
+        let sender =
+            sends.then(export::Sender::start).transpose().map_err(|error| cannot(&error))?;
         let resource = resource();
         let registry = prometheus::Registry::new();
         let exporter = opentelemetry_prometheus::exporter()

@@ -76,8 +76,8 @@ impl IdGenerator for Ids {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry::trace::{SamplingResult, SpanKind, TraceContextExt, TraceFlags, TraceState};
-    use opentelemetry_sdk::trace::{SamplingDecision, ShouldSample};
+    use opentelemetry::trace::{SpanKind, TraceContextExt, TraceFlags, TraceState};
+    use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
     use super::*;
 
@@ -112,7 +112,9 @@ mod tests {
                         assert!(sdk_samples(sampling, None, ids.new_trace_id()), "{sampler:?}");
                     }
                 }
-                assert!(!sampling.samples(None, ratio) && (ratio == 0.0 || sampling.samples(None, 0.0)));
+                assert!(
+                    !sampling.samples(None, ratio) && (ratio == 0.0 || sampling.samples(None, 0.0))
+                );
             }
         }
     }

@@ -3,7 +3,6 @@
 //! Spans are made by name, never entered: a call's futures need not be wrapped, and one that is not sampled
 //! costs no more than finding that out.
 
-
 use http::HeaderMap;
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, Status, TraceContextExt};
@@ -65,15 +64,16 @@ impl Tracing {
 
     /// The trace of a call of `method`, which a caller sent with `headers`.
     pub(super) fn begin(&self, method: &'static str, headers: &HeaderMap) -> Trace {
-        let context = self
-            .propagator
-            .as_ref()
-            .filter(|_| headers.contains_key(TRACEPARENT))
-            .map(|propagator| propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers)));
+        let context = self.propagator.as_ref().filter(|_| headers.contains_key(TRACEPARENT)).map(
+            |propagator| {
+                propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers))
+            },
+        );
         let caller = context.as_ref().map(|context| context.span().span_context().clone());
         let caller = caller.filter(SpanContext::is_valid);
-        let sampled =
-            self.sampling.is_some_and(|sampling| sampling.samples(caller.as_ref(), fastrand::f64()));
+        let sampled = self
+            .sampling
+            .is_some_and(|sampling| sampling.samples(caller.as_ref(), fastrand::f64()));
         if !sampled {
             return Trace { caller, ..Trace::default() };
         }

@@ -50,6 +50,7 @@ use crate::config::{Database, PoolSettings, SqliteTarget};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Borrower, Control, Pool, PoolSnapshot};
+use crate::telemetry;
 
 /// A SQLite database: a pool of readers and a pool of one writer.
 pub struct Sqlite {

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::error::Outcome;
+use crate::telemetry::Telemetry;
 
 #[derive(Default)]
 struct Numbers {
@@ -130,7 +131,7 @@ fn settings(max: usize, max_waiting: usize) -> PoolSettings {
 }
 
 fn nobody() -> Arc<Borrower> {
-    Borrower::new("somebody".to_owned(), "Query", String::new())
+    Borrower::new(Arc::default(), "somebody".to_owned(), "Query", String::new())
 }
 
 /// The reasons for which connections were closed, each once.

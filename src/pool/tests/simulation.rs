@@ -173,7 +173,8 @@ impl Life {
 
     async fn one_call(&self, caller: usize, number: u64) {
         let world = &self.world;
-        let borrower = Borrower::new(format!("10.0.0.{caller}"), "Query", String::new());
+        let borrower =
+            Borrower::new(Arc::default(), format!("10.0.0.{caller}"), "Query", String::new());
         let start = now();
         let given = if world.calm { 7200 * 1000 * MS } else { world.millis(1..700) };
         let deadline = Deadline::at(start + given);

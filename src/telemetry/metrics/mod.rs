@@ -13,8 +13,8 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use opentelemetry_semantic_conventions::{attribute, metric};
 
-pub(super) use readings::{Source, observe};
 pub use readings::{Breaker, Connections, Reading, Retries, described};
+pub(super) use readings::{Source, observe};
 
 /// The limits of histograms of times, in seconds: most of what is timed here takes less than the first limits that the
 /// conventions advise.

@@ -81,7 +81,7 @@ pub struct Retries {
 /// Takes the values of one metric: each with what it is told apart by.
 type Take<'a> = &'a mut dyn FnMut(u64, Option<KeyValue>);
 
-/// One metric: whether it only grows, and its values in a reading.
+/// One metric (a unit of `1` would have Prometheus call what is 0 or 1 a ratio): whether it only grows, and its values in a reading.
 struct Read {
     described: Described,
     counter: bool,
@@ -182,7 +182,7 @@ const READ: [Read; 21] = [
     ),
     gauge(
         "rowgate.pool.paused",
-        "1",
+        "{pool}",
         "1 while an operator lets no caller in",
         (POOL, |reading, take| take(reading.connections.paused.into(), None)),
     ),
@@ -200,13 +200,13 @@ const READ: [Read; 21] = [
     ),
     gauge(
         "rowgate.database.available",
-        "1",
+        "{database}",
         "1 while the database is reached",
         (DATABASE, |reading, take| take(reading.available.into(), None)),
     ),
     gauge(
         "rowgate.breaker.state",
-        "1",
+        "{breaker}",
         "1 for the state in which the breaker is, 0 for the other",
         (DATABASE, |reading, take| {
             let state = |state| Some(KeyValue::new("rowgate.state", state));
@@ -251,7 +251,7 @@ const READ: [Read; 21] = [
     ),
     gauge(
         "rowgate.build_info",
-        "1",
+        "{build}",
         "1, and the version as a label",
         ("", |_, take| take(1, Some(KeyValue::new("version", env!("CARGO_PKG_VERSION"))))),
     ),
@@ -286,12 +286,12 @@ pub(in crate::telemetry) fn observe(meter: &Meter, source: &Source) {
             let instrument = meter.u64_observable_counter(name).with_callback(move |to| {
                 read(&|value, labels| to.observe(value, labels));
             });
-            drop(instrument.with_description(help).with_unit(unit).build());
+            let _registered = instrument.with_description(help).with_unit(unit).build();
         } else {
             let instrument = meter.u64_observable_gauge(name).with_callback(move |to| {
                 read(&|value, labels| to.observe(value, labels));
             });
-            drop(instrument.with_description(help).with_unit(unit).build());
+            let _registered = instrument.with_description(help).with_unit(unit).build();
         }
     }
 }
