@@ -181,7 +181,9 @@ impl Telemetry {
         let (traces, metrics) = (self.0.traces.clone(), self.0.metrics.clone());
         // Failures are told by what sends.
         let traces = export::aside(move || {
-            traces.map(|traces| traces.shutdown_with_timeout(limit).unwrap_or_default());
+            if let Some(traces) = traces {
+                traces.shutdown_with_timeout(limit).unwrap_or_default();
+            }
         });
         let metrics = export::aside(move || {
             metrics.shutdown_with_timeout(limit).unwrap_or_default();

@@ -132,14 +132,17 @@ async fn serve(listener: TcpListener, taker: Taker, stopped: oneshot::Receiver<(
     let listener = tokio::net::TcpListener::from_std(listener).expect("it listens");
     let services = Routes::new(TraceServiceServer::new(taker.clone()))
         .add_service(MetricsServiceServer::new(taker.clone()));
-    let (traces, metrics) = (taker.clone(), taker);
+    let also = taker.clone();
+    let traces = |head: HeaderMap, body: Bytes| async move {
+        taker.take_http(&head, body, Taken::take_traces)
+    };
+    let metrics = |head: HeaderMap, body: Bytes| async move {
+        also.take_http(&head, body, Taken::take_metrics)
+    };
     let router = services
         .into_axum_router()
-        .route("/v1/traces", post(|head, body| traces.take_http(head, body, Taken::take_traces)))
-        .route(
-            "/v1/metrics",
-            post(|head, body| metrics.take_http(head, body, Taken::take_metrics)),
-        );
+        .route("/v1/traces", post(traces))
+        .route("/v1/metrics", post(metrics));
     let serving = tonic::transport::Server::builder()
         .accept_http1(true)
         .add_routes(Routes::from(router))
@@ -155,9 +158,9 @@ async fn serve(listener: TcpListener, taker: Taker, stopped: oneshot::Receiver<(
 struct Taker(Arc<Mutex<Taken>>);
 
 impl Taker {
-    async fn take_http<M: Message + Default>(
+    fn take_http<M: Message + Default>(
         self,
-        headers: HeaderMap,
+        headers: &HeaderMap,
         body: Bytes,
         take: fn(&mut Taken, &str, M),
     ) -> StatusCode {
