@@ -194,7 +194,7 @@ impl Server {
             shutdown::closed(&engine, patience.saturating_sub(start.elapsed())).await;
             drop(tokio::time::timeout(LAST_ANSWERS, operators).await);
             let left = patience.saturating_sub(start.elapsed()).max(LAST_WORDS);
-            telemetry.flush(left).await;
+            telemetry.end(left).await;
             tracing::info!(duration_ms = milliseconds(start.elapsed()), "shut down");
         });
         runtime.shutdown_background();

@@ -8,15 +8,18 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Backend, Batch, BatchResult, BeginRequest, Completion, DescribeRequest, Description, Fill,
-    Gate, Installed, RowSink, RowStream, SavepointCommand, Statement, Transaction, UnitHandle,
-    UnitState,
+    Backend, Batch, BatchResult, BatchStatement, BeginRequest, Completion, DescribeRequest,
+    Description, Fill, Gate, Installed, RowSink, RowStream, SavepointCommand, Statement,
+    Transaction, UnitHandle, UnitState,
 };
 use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
 use crate::pool::{Borrower, Control, PoolSnapshot};
 use crate::telemetry::{Database, Operation};
 use crate::value::Column;
+
+/// How long the text of a batch gets, in bytes, before it is cut.
+const LONGEST_BATCH: usize = 500;
 
 /// A backend, and what records for its database.
 pub struct Observed {
@@ -49,7 +52,7 @@ impl Work {
             && let Some(unsaid) = borrower.call().may_tell("slow")
         {
             let holder = borrower.holder();
-            let ids = borrower.call().ids().unwrap_or_default();
+            let ids = borrower.call().ids();
             tracing::warn!(
                 database = database.name(),
                 statement = &*text,
@@ -59,14 +62,32 @@ impl Work {
                 wait_ms = milliseconds(took.waited),
                 run_ms = milliseconds(took.ran),
                 reason = result.as_ref().err().map(Error::reason),
-                trace_id = ids.trace_id,
-                span_id = ids.span_id,
-                unsaid,
+                trace_id = ids.as_ref().map(|ids| ids.trace_id.as_str()),
+                span_id = ids.as_ref().map(|ids| ids.span_id.as_str()),
+                unsaid = Some(unsaid).filter(|unsaid| *unsaid > 0),
                 "slow statement"
             );
         }
         result
     }
+}
+
+/// The statements of a batch in short, as far as they fit.
+fn text_of(statements: &[BatchStatement]) -> Arc<str> {
+    let [first, others @ ..] = statements else { return "".into() };
+    if others.is_empty() {
+        return Arc::clone(&first.analysis.summary);
+    }
+    let mut text = first.analysis.summary.to_string();
+    for BatchStatement { analysis, .. } in others {
+        text.push_str("; ");
+        if text.len() + analysis.summary.len() > LONGEST_BATCH {
+            text.push('…');
+            break;
+        }
+        text.push_str(&analysis.summary);
+    }
+    text.into()
 }
 
 fn milliseconds(time: Duration) -> u64 {
@@ -92,9 +113,11 @@ impl Backend for Observed {
     }
 
     fn execute_batch(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
-        let text = batch.statements.first().map(|first| Arc::clone(&first.analysis.summary));
-        let (borrower, text) = (Arc::clone(&batch.borrower), text.unwrap_or_else(|| "".into()));
-        let operation = self.telemetry.batch(borrower.call(), batch.statements.len(), &text);
+        let (borrower, text) = (Arc::clone(&batch.borrower), text_of(&batch.statements));
+        let operation = match &*batch.statements {
+            [one] => self.telemetry.statement(borrower.call(), one.analysis.command, &text),
+            several => self.telemetry.batch(borrower.call(), several.len(), &text),
+        };
         let work = Work { operation, borrower, text };
         Box::pin(async move { work.ended(self.backend.execute_batch(batch).await) })
     }

@@ -64,10 +64,11 @@ impl Default for Otel {
 /// Reads the variables; what cannot be used is told in `warnings`.
 pub(super) fn read(environment: &Environment, warnings: &mut Vec<String>) -> Otel {
     let mut reader = Reader { environment, warnings };
-    if reader.is_true("OTEL_SDK_DISABLED") {
-        return Otel { disabled: true, ..Otel::default() };
-    }
     let (trace_context, baggage) = reader.propagators();
+    if reader.is_true("OTEL_SDK_DISABLED") {
+        // It has no effect on what a caller's trace is read with (Environment Variable Specification).
+        return Otel { disabled: true, trace_context, baggage, ..Otel::default() };
+    }
     Otel {
         disabled: false,
         traces: reader.exported("TRACES"),

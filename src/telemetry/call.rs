@@ -1,15 +1,23 @@
 //! One call, from its headers to the end of its answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::Uri;
 use opentelemetry_semantic_conventions::attribute;
 use parking_lot::Mutex;
 use tracing::Span;
 
-use super::trace::{Ids, Trace};
+use super::trace::{self, Ids, Trace};
 use super::{Database, Telemetry};
 use crate::error::Error;
+
+/// The status of calls that ended well.
+const OK: &str = "OK";
+
+/// Of what a caller chose, a span holds so many bytes at most.
+const LONGEST: usize = 200;
 
 /// What telemetry knows of one call. The default one is nobody's.
 #[derive(Debug, Default)]
@@ -17,6 +25,15 @@ pub struct Call {
     served: Option<Served>,
     trace: Trace,
     work: Mutex<Work>,
+    failure: Mutex<Option<Failure>>,
+}
+
+/// Why a call that is sampled failed, as its span tells it.
+#[derive(Debug)]
+struct Failure {
+    reason: String,
+    outcome: &'static str,
+    sqlstate: Option<String>,
 }
 
 /// A call that somebody sent.
@@ -54,7 +71,7 @@ pub(super) struct Intent {
     pub(super) name: &'static str,
     /// The statement in short, without literals; empty for none.
     pub(super) text: Arc<str>,
-    /// Statements of a batch.
+    /// Statements of a batch, two at least.
     pub(super) batch: Option<usize>,
 }
 
@@ -78,7 +95,7 @@ impl Call {
             trace.set(attribute::RPC_SYSTEM_NAME, "grpc");
             trace.set(attribute::RPC_METHOD, method);
         }
-        Self { served: Some(Served { telemetry, method, began }), trace, work: Mutex::default() }
+        Self { served: Some(Served { telemetry, method, began }), trace, ..Self::default() }
     }
 
     /// The method, as in `rowgate.v1.DatabaseService/Query`; empty for none.
@@ -99,12 +116,30 @@ impl Call {
         let outcome = error.outcome().as_str();
         telemetry.instruments().failed(method, error.label(), outcome);
         if self.trace.is_sampled() {
-            self.trace.set(attribute::ERROR_TYPE, error.reason().to_owned());
-            self.trace.set("rowgate.outcome", outcome);
-            if let Some(report) = error.report() {
-                let sqlstate = report.sqlstate.as_str().to_owned();
-                self.trace.set(attribute::DB_RESPONSE_STATUS_CODE, sqlstate);
-            }
+            let sqlstate = trace::sqlstate(error).map(str::to_owned);
+            let failure = Failure { reason: error.reason().to_owned(), outcome, sqlstate };
+            *self.failure.lock() = Some(failure);
+        }
+    }
+
+    /// Says in its span where it was sent, and by whom.
+    pub fn asked(&self, uri: &Uri, caller: Option<IpAddr>) {
+        if !self.trace.is_sampled() {
+            return;
+        }
+        let path = uri.path().strip_prefix('/').unwrap_or_default();
+        if path != self.method() {
+            // A label must not hold it.
+            self.trace.set(attribute::RPC_METHOD_ORIGINAL, shortened(path));
+        }
+        if let Some(host) = uri.host() {
+            self.trace.set(attribute::SERVER_ADDRESS, shortened(host));
+        }
+        if let Some(port) = uri.port_u16() {
+            self.trace.set(attribute::SERVER_PORT, i64::from(port));
+        }
+        if let Some(caller) = caller {
+            self.trace.set(attribute::CLIENT_ADDRESS, caller.to_string());
         }
     }
 
@@ -122,7 +157,22 @@ impl Call {
         telemetry.instruments().called(method, code, began.elapsed());
         if self.trace.is_sampled() {
             self.trace.set(attribute::RPC_RESPONSE_STATUS_CODE, code);
+            if code != OK {
+                self.tell_failure(code);
+            }
             self.trace.end(is_the_servers(code).then_some(code));
+        }
+    }
+
+    /// Says in its span why it failed. An error in a stream that ended well is none of the call.
+    fn tell_failure(&self, code: &'static str) {
+        let Some(Failure { reason, outcome, sqlstate }) = self.failure.lock().take() else {
+            return self.trace.set(attribute::ERROR_TYPE, code);
+        };
+        self.trace.set(attribute::ERROR_TYPE, reason);
+        self.trace.set("rowgate.outcome", outcome);
+        if let Some(sqlstate) = sqlstate {
+            self.trace.set(attribute::DB_RESPONSE_STATUS_CODE, sqlstate);
         }
     }
 
@@ -176,7 +226,7 @@ impl Call {
         let Intent { database, name, text, batch } = intent;
         let span = self.trace.operation(&format!("{name} {}", database.name()));
         database.describe(&span);
-        let set = |key, value: opentelemetry::Value| super::trace::set(&span, key, value);
+        let set = |key, value: opentelemetry::Value| trace::set(&span, key, value);
         set(attribute::DB_OPERATION_NAME, (*name).into());
         if !text.is_empty() {
             set(attribute::DB_QUERY_TEXT, Arc::clone(text).into());
@@ -191,8 +241,12 @@ impl Call {
     }
 }
 
+fn shortened(text: &str) -> String {
+    text.get(..text.floor_char_boundary(LONGEST)).unwrap_or_default().to_owned()
+}
+
 /// Whether a status is a failure of the server (semantic conventions for gRPC, spans of servers).
-fn is_the_servers(code: &str) -> bool {
+pub(super) fn is_the_servers(code: &str) -> bool {
     let failures =
         ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
     failures.contains(&code)

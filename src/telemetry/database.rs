@@ -69,15 +69,15 @@ impl Database {
         self.begin(call, self.intent(name, text), true)
     }
 
-    /// Begins a batch of so many statements, on the connection that its call is lent next.
+    /// Begins a batch of two statements or more, on the connection that its call is lent next.
     #[must_use]
     pub fn batch(
         self: &Arc<Self>,
         call: &Arc<Call>,
         statements: usize,
-        first: &Arc<str>,
+        text: &Arc<str>,
     ) -> Operation {
-        let intent = Intent { batch: Some(statements), ..self.intent("BATCH", first) };
+        let intent = Intent { batch: Some(statements), ..self.intent("BATCH", text) };
         self.begin(call, intent, false)
     }
 

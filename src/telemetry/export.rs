@@ -2,7 +2,6 @@
 //! nothing, memory no more than the queue has (`OTEL_BSP_MAX_QUEUE_SIZE`), and the log a line now and then.
 
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -130,28 +129,40 @@ impl HttpClient for OnThread {
 struct Told<E> {
     what: &'static str,
     exporter: E,
-    last: Mutex<Option<Instant>>,
-    failed: AtomicU64,
+    trouble: Mutex<Trouble>,
+}
+
+/// What is known of failures.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// Requests that failed since one did not.
+    failed: u64,
+    /// When they were told of.
+    last: Option<Instant>,
+    /// Whether it is to be told that they are over.
+    told: bool,
 }
 
 impl<E> Told<E> {
     fn new(what: &'static str, exporter: E) -> Self {
-        Self { what, exporter, last: Mutex::new(None), failed: AtomicU64::new(0) }
+        Self { what, exporter, trouble: Mutex::default() }
     }
 
     fn tell(&self, result: &OTelSdkResult) {
+        let signal = self.what;
+        let mut trouble = self.trouble.lock();
         let Err(error) = result else {
-            if self.failed.swap(0, Relaxed) > 0 {
-                *self.last.lock() = None;
-                tracing::info!(signal = self.what, "telemetry is taken again");
+            trouble.failed = 0;
+            // Of one that comes and goes nothing is said in between either.
+            if std::mem::take(&mut trouble.told) {
+                tracing::info!(signal, "telemetry is taken again");
             }
             return;
         };
-        let failed = self.failed.fetch_add(1, Relaxed) + 1;
-        let mut last = self.last.lock();
-        if last.is_none_or(|last| last.elapsed() >= QUIET) {
-            *last = Some(Instant::now());
-            let signal = self.what;
+        trouble.failed += 1;
+        if trouble.last.is_none_or(|last| last.elapsed() >= QUIET) {
+            (trouble.last, trouble.told) = (Some(Instant::now()), true);
+            let failed = trouble.failed;
             tracing::warn!(signal, failed, %error, "telemetry cannot be sent and is dropped");
         }
     }

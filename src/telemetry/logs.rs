@@ -93,6 +93,7 @@ fn spans_layer(tracer: SdkTracer) -> impl Layer<Logs> {
     tracing_opentelemetry::layer()
         .with_tracer(tracer)
         .with_location(false)
+        .with_target(false)
         .with_threads(false)
         .with_tracked_inactivity(false)
         .with_context_activation(false)

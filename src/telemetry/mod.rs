@@ -23,6 +23,7 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::resource::{ResourceDetector as _, SdkProvidedResourceDetector};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use opentelemetry_semantic_conventions::attribute as semconv;
@@ -41,6 +42,9 @@ use trace::Tracing;
 /// The name of what is measured here, as of whoever sends.
 const SERVICE: &str = "rowgate";
 
+/// The end of a process waits for a collector no longer than this.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
 /// What leaves a process; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Telemetry(Arc<Inner>);
@@ -57,6 +61,17 @@ struct Inner {
     metrics: SdkMeterProvider,
     /// Ends after what it sends for.
     _sender: Option<export::Sender>,
+}
+
+impl Drop for Inner {
+    /// What was not ended before would send once more, and wait for that.
+    fn drop(&mut self) {
+        if self._sender.is_some() {
+            let left = (self.traces.take(), std::mem::take(&mut self.metrics));
+            // Without a thread it is dropped here after all.
+            drop(std::thread::Builder::new().spawn(move || drop(left)));
+        }
+    }
 }
 
 impl Telemetry {
@@ -157,32 +172,35 @@ impl Telemetry {
         metrics::text_of(&self.0.registry)
     }
 
-    /// Sends what is still to be sent, for no longer than this.
-    pub async fn flush(&self, limit: Duration) {
+    /// Sends what is still to be sent, for no longer than this; nothing is measured or sent from then on.
+    pub async fn end(&self, limit: Duration) {
         if self.0._sender.is_none() {
             return;
         }
+        let limit = limit.min(LAST_REQUESTS);
         let (traces, metrics) = (self.0.traces.clone(), self.0.metrics.clone());
-        let flushed = export::aside(move || {
-            // Failures are told by what sends.
+        // Failures are told by what sends.
+        let traces = export::aside(move || {
             if let Some(traces) = traces {
-                traces.force_flush().unwrap_or_default();
+                traces.shutdown_with_timeout(limit).unwrap_or_default();
             }
-            metrics.force_flush().unwrap_or_default();
         });
-        drop(tokio::time::timeout(limit, flushed).await);
+        let metrics = export::aside(move || {
+            metrics.shutdown_with_timeout(limit).unwrap_or_default();
+        });
+        let both = async { tokio::join!(traces, metrics) };
+        drop(tokio::time::timeout(limit, both).await);
     }
 }
 
 /// Who sends: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` go before.
 fn resource() -> Resource {
-    let named = Resource::builder().build();
-    let service = named.get(&semconv::SERVICE_NAME.into());
-    let unnamed = service.is_none_or(|name| name.as_str().starts_with("unknown_service"));
-    let mut builder = Resource::builder();
-    if unnamed {
-        builder = builder.with_service_name(SERVICE);
-    }
+    // In the order of the specification, which building a resource from both does not keep.
+    let named = SdkProvidedResourceDetector.detect().get(&semconv::SERVICE_NAME.into());
+    let named = named.map(|name| name.to_string());
+    let named = named.filter(|name| !name.starts_with("unknown_service"));
+    let builder =
+        Resource::builder().with_service_name(named.unwrap_or_else(|| SERVICE.to_owned()));
     let version = KeyValue::new(semconv::SERVICE_VERSION, env!("CARGO_PKG_VERSION"));
     builder.with_attribute(version).with_schema_url([], SCHEMA_URL).build()
 }

@@ -102,7 +102,7 @@ struct Spans {
     call: Span,
     /// What new spans are children of: the call, or the attempt of it that is being made.
     within: Mutex<Span>,
-    /// The last thing that was done in the database.
+    /// The last thing that was done for the attempt: in the database, or else to get there.
     last: Mutex<Option<SpanContext>>,
 }
 
@@ -146,7 +146,9 @@ impl Trace {
         if let Some(failure) = failure {
             spans.call.set_status(Status::error(failure));
         }
-        // That it was left is when it ended.
+        let attempt = std::mem::replace(&mut *spans.within.lock(), spans.call.clone());
+        // That they were left is when they ended.
+        attempt.in_scope(|| {});
         spans.call.in_scope(|| {});
     }
 
@@ -161,7 +163,9 @@ impl Trace {
     /// Getting a connection.
     pub(super) fn acquire(&self) -> Span {
         let Some(spans) = &self.spans else { return Span::none() };
-        span!("acquire", &*spans.within.lock(), "client", "acquire")
+        let span = span!("acquire", &*spans.within.lock(), "internal", "acquire");
+        *spans.last.lock() = Some(context_of(&span));
+        span
     }
 
     /// What follows is another attempt: its spans are children of one of its own, which is linked to what the
@@ -192,12 +196,17 @@ pub(super) fn record_error(span: &Span, error: &Error) {
     if span.is_none() {
         return;
     }
-    if let Some(report) = error.report() {
-        let sqlstate = report.sqlstate.as_str().to_owned();
-        span.set_attribute(semconv::DB_RESPONSE_STATUS_CODE, sqlstate);
+    if let Some(sqlstate) = sqlstate(error) {
+        span.set_attribute(semconv::DB_RESPONSE_STATUS_CODE, sqlstate.to_owned());
     }
     span.set_attribute(semconv::ERROR_TYPE, error.reason().to_owned());
     span.set_status(Status::error(error.reason().to_owned()));
+}
+
+/// The SQLSTATE of an error, where the database gave one.
+pub(super) fn sqlstate(error: &Error) -> Option<&str> {
+    let sqlstate = error.report()?.sqlstate.as_str();
+    Some(sqlstate).filter(|sqlstate| !sqlstate.is_empty())
 }
 
 /// Sets an attribute.

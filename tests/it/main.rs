@@ -31,6 +31,7 @@
 //! | `config_cli` | the command line, and configurations with mistakes |
 //! | `idempotency_cli` | the command that makes the table of idempotency keys |
 //! | `readme` | the commands that README.md shows |
+//! | `telemetry` | traces, metrics and logs, as those see them who watch a server |
 //! | `tidy` | the rules of the architecture that a program can check |
 
 #[cfg(test)]
@@ -83,6 +84,8 @@ mod shutdown;
 mod statements;
 #[cfg(test)]
 mod stream;
+#[cfg(test)]
+mod telemetry;
 #[cfg(test)]
 mod tidy;
 mod trace;

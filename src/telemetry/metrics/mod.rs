@@ -16,6 +16,8 @@ use opentelemetry_semantic_conventions::{attribute, metric};
 pub use readings::{Breaker, Connections, Reading, Retries, described};
 pub(super) use readings::{Source, observe};
 
+use super::call::is_the_servers;
+
 /// The limits of histograms of times, in seconds: most of what is timed here takes less than the first limits that the
 /// conventions advise.
 const SECONDS: [f64; 15] =
@@ -122,12 +124,15 @@ impl Instruments {
 
     /// A call has ended.
     pub(super) fn called(&self, method: &'static str, code: &'static str, took: Duration) {
-        let [system, method, code] = [
+        let labels = [
             KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
             KeyValue::new(attribute::RPC_METHOD, method),
             KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, code),
+            KeyValue::new(attribute::ERROR_TYPE, code),
         ];
-        self.rpc_duration.record(took.as_secs_f64(), &[system, method, code]);
+        let [without_failure @ .., _] = &labels;
+        let labels = if is_the_servers(code) { &labels[..] } else { without_failure };
+        self.rpc_duration.record(took.as_secs_f64(), labels);
     }
 
     /// An error was answered.

@@ -81,13 +81,24 @@ pub struct Retries {
 /// Takes the values of one metric: each with what it is told apart by.
 type Take<'a> = &'a mut dyn FnMut(u64, Option<KeyValue>);
 
-/// One metric (a unit of `1` would have Prometheus call what is 0 or 1 a ratio): whether it only grows, and its values in a reading.
+/// One metric (a unit of `1` would have Prometheus call what is 0 or 1 a ratio), and its values in a reading.
 struct Read {
     described: Described,
-    counter: bool,
+    kind: Kind,
     /// What its values are of: a pool, or a database.
     of: &'static str,
     values: fn(&Reading, Take<'_>),
+}
+
+/// What its values are: OpenTelemetry tells apart what adds up over replicas, and what does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It only grows.
+    Counter,
+    /// A number of things there are.
+    UpDownCounter,
+    /// A state.
+    Gauge,
 }
 
 const POOL: &str = attribute::DB_CLIENT_CONNECTION_POOL_NAME;
@@ -99,7 +110,16 @@ const fn gauge(
     help: &'static str,
     (of, values): (&'static str, fn(&Reading, Take<'_>)),
 ) -> Read {
-    Read { described: Described { name, help, unit }, counter: false, of, values }
+    Read { described: Described { name, help, unit }, kind: Kind::Gauge, of, values }
+}
+
+const fn level(
+    name: &'static str,
+    unit: &'static str,
+    help: &'static str,
+    (of, values): (&'static str, fn(&Reading, Take<'_>)),
+) -> Read {
+    Read { described: Described { name, help, unit }, kind: Kind::UpDownCounter, of, values }
 }
 
 const fn counter(
@@ -108,11 +128,11 @@ const fn counter(
     help: &'static str,
     (of, values): (&'static str, fn(&Reading, Take<'_>)),
 ) -> Read {
-    Read { described: Described { name, help, unit }, counter: true, of, values }
+    Read { described: Described { name, help, unit }, kind: Kind::Counter, of, values }
 }
 
 const READ: [Read; 21] = [
-    gauge(
+    level(
         metric::DB_CLIENT_CONNECTION_COUNT,
         "{connection}",
         "Connections by state: used by a call (or being cleaned after it), or idle",
@@ -122,25 +142,25 @@ const READ: [Read; 21] = [
             take(reading.connections.used, state("used"));
         }),
     ),
-    gauge(
+    level(
         metric::DB_CLIENT_CONNECTION_MAX,
         "{connection}",
         "Connections at most: pool.max and pool.overflow",
         (POOL, |reading, take| take(reading.connections.max, None)),
     ),
-    gauge(
+    level(
         metric::DB_CLIENT_CONNECTION_IDLE_MAX,
         "{connection}",
         "Idle connections at most: pool.max",
         (POOL, |reading, take| take(reading.connections.idle_max, None)),
     ),
-    gauge(
+    level(
         metric::DB_CLIENT_CONNECTION_IDLE_MIN,
         "{connection}",
         "Connections that are kept open: pool.min",
         (POOL, |reading, take| take(reading.connections.min, None)),
     ),
-    gauge(
+    level(
         metric::DB_CLIENT_CONNECTION_PENDING_REQUESTS,
         "{request}",
         "Callers that wait for a connection",
@@ -267,7 +287,7 @@ pub(in crate::telemetry) type Source = Arc<dyn Fn() -> Vec<Reading> + Send + Syn
 
 /// Has all of them read from `source` from now on.
 pub(in crate::telemetry) fn observe(meter: &Meter, source: &Source) {
-    for Read { described: Described { name, help, unit }, counter, of, values } in READ {
+    for Read { described: Described { name, help, unit }, kind, of, values } in READ {
         let source = Arc::clone(source);
         let read = move |take: &dyn Fn(u64, &[KeyValue])| {
             if of.is_empty() {
@@ -282,16 +302,37 @@ pub(in crate::telemetry) fn observe(meter: &Meter, source: &Source) {
                 });
             }
         };
-        if counter {
-            let instrument = meter.u64_observable_counter(name).with_callback(move |to| {
-                read(&|value, labels| to.observe(value, labels));
-            });
-            let _registered = instrument.with_description(help).with_unit(unit).build();
-        } else {
-            let instrument = meter.u64_observable_gauge(name).with_callback(move |to| {
-                read(&|value, labels| to.observe(value, labels));
-            });
-            let _registered = instrument.with_description(help).with_unit(unit).build();
+        match kind {
+            Kind::Counter => drop(
+                meter
+                    .u64_observable_counter(name)
+                    .with_description(help)
+                    .with_unit(unit)
+                    .with_callback(move |to| read(&|value, labels| to.observe(value, labels)))
+                    .build(),
+            ),
+            Kind::UpDownCounter => drop(
+                meter
+                    .i64_observable_up_down_counter(name)
+                    .with_description(help)
+                    .with_unit(unit)
+                    .with_callback(move |to| {
+                        read(&|value, labels| to.observe(signed(value), labels));
+                    })
+                    .build(),
+            ),
+            Kind::Gauge => drop(
+                meter
+                    .u64_observable_gauge(name)
+                    .with_description(help)
+                    .with_unit(unit)
+                    .with_callback(move |to| read(&|value, labels| to.observe(value, labels)))
+                    .build(),
+            ),
         }
     }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }

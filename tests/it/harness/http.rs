@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 pub(crate) struct Response {
     /// The status code.
     pub(crate) status: u16,
+    /// The status line and the headers.
+    pub(crate) head: String,
     /// The body.
     pub(crate) body: String,
 }
@@ -38,5 +40,5 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Response {
         .expect("the server answers within 10 s");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
-    Response { status, body: body.to_owned() }
+    Response { status, head: head.to_owned(), body: body.to_owned() }
 }

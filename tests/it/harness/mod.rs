@@ -47,9 +47,18 @@ impl Service {
 
     /// A service whose database `main` has `settings` too, lines of TOML, and further tables after them.
     pub(crate) async fn with(backend: Backend, settings: &str) -> Self {
+        Self::with_environment(backend, settings, &[]).await
+    }
+
+    /// The same, with environment variables.
+    pub(crate) async fn with_environment(
+        backend: Backend,
+        settings: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         match backend {
-            Backend::Sqlite => Self::on_sqlite(settings).await,
-            Backend::Postgres => Self::on(Postgres::start(), settings).await,
+            Backend::Sqlite => Self::on_sqlite(settings, environment).await,
+            Backend::Postgres => Self::on_with(Postgres::start(), settings, environment).await,
         }
     }
 
@@ -76,8 +85,8 @@ impl Service {
         Self { backend: Backend::Postgres, client, server, postgres: Some(postgres) }
     }
 
-    async fn on_sqlite(settings: &str) -> Self {
-        let server = Server::start(&database("sqlite:test.db", settings));
+    async fn on_sqlite(settings: &str, environment: &[(&str, &str)]) -> Self {
+        let server = Server::start_with(&database("sqlite:test.db", settings), environment);
         let client = Client::connect(server.grpc()).await;
         Self { backend: Backend::Sqlite, client, server, postgres: None }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::postgres::tail;
-use super::wait::eventually;
+use super::wait::{eventually, eventually_async};
 
 const START: Duration = Duration::from_secs(20);
 
@@ -160,6 +160,12 @@ impl Server {
             let Ok(mut tasks) = fs::read_dir(&tasks) else { return Some(()) };
             tasks.all(|task| stops(task).unwrap_or(true)).then_some(())
         });
+    }
+
+    /// The same for a test whose own clients have to go meanwhile.
+    pub(crate) async fn exit(&mut self, within: Duration) -> ExitStatus {
+        let ended = async || self.child.try_wait().expect("it is our child");
+        eventually_async("the server ends", within, ended).await
     }
 
     /// How it ended; fails the test when it has not within the time.

@@ -12,7 +12,7 @@ use rowgate::value::proto::{
 };
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
+use tonic::{Request, Streaming};
 
 use super::client::{Client, Failure, PATIENCE, with_deadline};
 
@@ -62,13 +62,7 @@ impl Client {
 
     /// Opens a transaction without options.
     pub(crate) async fn begin(&self) -> Transaction {
-        let mut transaction = self.transact().await;
-        transaction.send(Command::Begin(Begin::default())).await;
-        assert_eq!(
-            transaction.reply().await.expect("it opens"),
-            Some(Reply::Begun(Default::default()))
-        );
-        transaction
+        self.transact().await.begun().await
     }
 
     /// Opens the stream of a transaction and sends nothing.
@@ -78,8 +72,18 @@ impl Client {
 
     /// The same with a deadline of the client's, sent as `grpc-timeout`.
     pub(crate) async fn transact_within(&self, deadline: Duration) -> Transaction {
+        self.transact_with(|commands| with_deadline(commands, deadline)).await
+    }
+
+    /// The same with metadata of the client's.
+    pub(crate) async fn transact_with(
+        &self,
+        request: impl FnOnce(
+            ReceiverStream<TransactRequest>,
+        ) -> Request<ReceiverStream<TransactRequest>>,
+    ) -> Transaction {
         let (commands, receiver) = channel(64);
-        let request = with_deadline(ReceiverStream::new(receiver), deadline);
+        let request = request(ReceiverStream::new(receiver));
         let replies = self.raw().transact(request).await.expect("headers come at once");
         Transaction { commands: Some(commands), replies: replies.into_inner(), sequence: 0 }
     }
@@ -94,6 +98,13 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
+    /// Begins it without options.
+    pub(crate) async fn begun(mut self) -> Self {
+        self.send(Command::Begin(Begin::default())).await;
+        assert_eq!(self.reply().await.expect("it opens"), Some(Reply::Begun(Default::default())));
+        self
+    }
+
     /// Sends a command.
     pub(crate) async fn send(&mut self, command: Command) {
         self.sequence += 1;
