@@ -10,7 +10,7 @@ use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::{MakeWriter, layer};
-use tracing_subscriber::layer::{Layer, Layered, SubscriberExt as _};
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -47,10 +47,10 @@ pub(super) fn start(settings: &Telemetry, spans: Option<SdkTracer>) -> Result<()
     let terminal = std::io::stderr().is_terminal();
     let format =
         settings.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-    subscriber(format, &settings.log_filter, Colours(terminal), std::io::stderr)?
-        .with(spans.map(spans_layer))
-        .try_init()
-        .map_err(|_other| InitError::AlreadyStarted)
+    let lines = writing(format, &settings.log_filter, Colours(terminal), std::io::stderr)?;
+    // In one list: beside a layer that is not there, spans would be made that nothing takes.
+    let layers: Vec<Boxed> = [lines].into_iter().chain(spans.map(spans_layer)).collect();
+    Registry::default().with(layers).try_init().map_err(|_other| InitError::AlreadyStarted)
 }
 
 fn filter(text: &str) -> Result<EnvFilter, InitError> {
@@ -64,32 +64,35 @@ fn filter(text: &str) -> Result<EnvFilter, InitError> {
 #[derive(Clone, Copy)]
 struct Colours(bool);
 
-fn subscriber<W>(
+type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// What writes log lines.
+fn writing<W>(
     format: LogFormat,
     filter_text: &str,
     colours: Colours,
     writer: W,
-) -> Result<Logs, InitError>
+) -> Result<Boxed, InitError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = filter(filter_text)?.and(filter_fn(is_harmless as fn(&Metadata<'_>) -> bool));
+    // Both have to say how far they go, or every library's spans are asked about, call by call.
+    let harmless = filter_fn(is_harmless as fn(&Metadata<'_>) -> bool);
+    let harmless = harmless.with_max_level_hint(LevelFilter::TRACE);
+    let filter = filter(filter_text)?.and(harmless);
     let mut layer = layer().with_writer(writer);
     if !colours.0 {
         layer = layer.with_ansi(false);
     }
-    let layer = match format {
+    Ok(match format {
         LogFormat::Text => layer.with_filter(filter).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
-    };
-    Ok(Registry::default().with(layer))
+    })
 }
 
-/// What log lines are written by.
-type Logs = Layered<Box<dyn Layer<Registry> + Send + Sync>, Registry>;
-
 /// Takes our spans, and nothing else.
-fn spans_layer(tracer: SdkTracer) -> impl Layer<Logs> {
+fn spans_layer(tracer: SdkTracer) -> Boxed {
+    let ours = filter_fn(|metadata| metadata.is_span() && metadata.target() == TARGET);
     tracing_opentelemetry::layer()
         .with_tracer(tracer)
         .with_location(false)
@@ -97,7 +100,8 @@ fn spans_layer(tracer: SdkTracer) -> impl Layer<Logs> {
         .with_threads(false)
         .with_tracked_inactivity(false)
         .with_context_activation(false)
-        .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target() == TARGET))
+        .with_filter(ours.with_max_level_hint(LevelFilter::ERROR))
+        .boxed()
 }
 
 /// The PostgreSQL driver writes SQL and parameters at debug, and what RAISE NOTICE says at info. No
@@ -134,8 +138,8 @@ mod tests {
     fn logged(format: LogFormat, filter: &str, log: impl FnOnce()) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber =
-            subscriber(format, filter, Colours(false), move || writer.clone()).unwrap();
+        let layer = writing(format, filter, Colours(false), move || writer.clone()).unwrap();
+        let subscriber = Registry::default().with(layer);
         tracing::subscriber::with_default(subscriber, log);
         String::from_utf8(lines.0.lock().clone()).unwrap()
     }
