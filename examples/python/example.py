@@ -18,7 +18,7 @@ TABLE = "example_python"
 
 def main() -> None:
     address = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("ROWGATE_ADDRESS", "127.0.0.1:50051")
-    with connect(address.removeprefix("http://")) as channel:
+    with connect(address.removeprefix("http://")) as channel, rowgate_errors():
         stub = database_pb2_grpc.DatabaseServiceStub(channel)
         health(channel)
         make_table(stub)
@@ -144,7 +144,8 @@ def transaction_again(stub) -> None:
             raise
 
     retrying(work)
-    show("retry", f"{', '.join(failures)}, {balances(stub)}", wanted="IDLE_IN_TRANSACTION_TIMEOUT NOT_APPLIED, ann 351, bob 800")
+    wanted = "IDLE_IN_TRANSACTION_TIMEOUT NOT_APPLIED, ann 351, bob 800"
+    show("retry", f"{', '.join(failures)}, {balances(stub)}", wanted)
 
 
 def deadline(stub) -> None:
@@ -173,4 +174,7 @@ def show(step: str, got: str, wanted: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RowgateError as error:
+        sys.exit(str(error))

@@ -133,14 +133,20 @@ def show_deadline
   show('deadline', error.code.to_s, 'DEADLINE_EXCEEDED')
 end
 
-show_health
-make_table
-show_query
-show_stream
-show_batch
-show_transaction
-show_error
-show_retry
-show_deadline
-query("drop table #{TABLE}")
+begin
+  Rowgate.errors do
+    show_health
+    make_table
+    show_query
+    show_stream
+    show_batch
+    show_transaction
+    show_error
+    show_retry
+    show_deadline
+    query("drop table #{TABLE}")
+  end
+rescue Rowgate::Error => e
+  abort "#{e.code} #{e.reason}: #{e.message} (#{e.outcome})"
+end
 puts 'ok'

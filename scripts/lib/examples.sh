@@ -73,7 +73,7 @@ example_lack_debian() {
   if ! apt-get install --simulate -q $packages >/dev/null 2>&1; then
     sudo apt-get update -q >&2 || true
     apt-get install --simulate -q $packages >/dev/null 2>&1 ||
-      { echo "Debian's packages cannot be had: $packages"; return 1; }
+      { echo "Debian's packages cannot be had:$packages"; return 1; }
   fi
 }
 

@@ -9,6 +9,7 @@ import io.rowgate.v1.DatabaseServiceGrpc;
 import io.rowgate.v1.DatabaseServiceGrpc.DatabaseServiceBlockingStub;
 import io.rowgate.v1.DatabaseServiceGrpc.DatabaseServiceStub;
 import io.rowgate.v1.ExecuteBatchRequest;
+import io.rowgate.v1.ExecuteBatchResponse;
 import io.rowgate.v1.Expectation;
 import io.rowgate.v1.QueryOptions;
 import io.rowgate.v1.QueryRequest;
@@ -70,22 +71,21 @@ public final class Example {
 
   private void health() {
     var request = HealthCheckRequest.newBuilder().setService("rowgate.v1.DatabaseService").build();
-    var answer = HealthGrpc.newBlockingStub(channel).withDeadlineAfter(5, TimeUnit.SECONDS).check(request);
+    var stub = HealthGrpc.newBlockingStub(channel).withDeadlineAfter(5, TimeUnit.SECONDS);
+    var answer = Rowgate.call(() -> stub.check(request));
     show("health", answer.getStatus().name(), "SERVING");
   }
 
   private void makeTable() {
-    stub.withDeadlineAfter(5, TimeUnit.SECONDS)
-        .executeBatch(
-            ExecuteBatchRequest.newBuilder()
-                .addStatements(statement("drop table if exists " + TABLE))
-                .addStatements(
-                    statement(
-                        "create table " + TABLE
-                            + " (id bigint primary key, owner text not null, cents bigint not null)"))
-                .addStatements(statement(INSERT, 1, "ann", 1000))
-                .addStatements(statement(INSERT, 2, "bob", 500))
-                .build());
+    String create =
+        "create table " + TABLE + " (id bigint primary key, owner text not null, cents bigint not null)";
+    execute(
+        ExecuteBatchRequest.newBuilder()
+            .addStatements(statement("drop table if exists " + TABLE))
+            .addStatements(statement(create))
+            .addStatements(statement(INSERT, 1, "ann", 1000))
+            .addStatements(statement(INSERT, 2, "bob", 500))
+            .build());
   }
 
   private void query() {
@@ -106,7 +106,7 @@ public final class Example {
             .streamQuery(StreamQueryRequest.newBuilder().setQuery(query).build());
     long sum = 0;
     ResultSummary summary = null;
-    while (parts.hasNext()) {
+    while (Rowgate.call(parts::hasNext)) {
       var part = parts.next();
       switch (part.getPartCase()) {
         case ROWS -> sum += part.getRows().getRowsList().stream().mapToLong(row -> row.getValues(0).getInt64Value()).sum();
@@ -131,8 +131,8 @@ public final class Example {
             .addStatements(statement(give, 300, 2).setExpect(one))
             .setOptions(QueryOptions.newBuilder().setIdempotencyKey("transfer-" + UUID.randomUUID()))
             .build();
-    var first = stub.withDeadlineAfter(5, TimeUnit.SECONDS).executeBatch(transfer);
-    var again = stub.withDeadlineAfter(5, TimeUnit.SECONDS).executeBatch(transfer);
+    var first = execute(transfer);
+    var again = execute(transfer);
     show(
         "batch",
         "replayed " + first.getReplayed() + ", then " + again.getReplayed() + ", " + balances(),
@@ -207,6 +207,10 @@ public final class Example {
   private ResultSet query(String sql, Object... parameters) {
     var request = QueryRequest.newBuilder().setSql(sql).addAllParameters(Rowgate.values(parameters)).build();
     return Rowgate.call(() -> stub.withDeadlineAfter(2, TimeUnit.SECONDS).query(request)).getResult();
+  }
+
+  private ExecuteBatchResponse execute(ExecuteBatchRequest batch) {
+    return Rowgate.call(() -> stub.withDeadlineAfter(5, TimeUnit.SECONDS).executeBatch(batch));
   }
 
   private static BatchStatement.Builder statement(String sql, Object... parameters) {

@@ -35,6 +35,11 @@ final class RowgateException extends RuntimeException {
     return new RowgateException(StatusProto.fromThrowable(error));
   }
 
+  @Override
+  public String getMessage() {
+    return code + " " + reason + ": " + super.getMessage() + " (" + outcome + ")";
+  }
+
   private void read(Any detail) throws InvalidProtocolBufferException {
     if (detail.is(ErrorInfo.class)) {
       ErrorInfo info = detail.unpack(ErrorInfo.class);
