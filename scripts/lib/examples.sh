@@ -8,6 +8,12 @@ example_steps='health query stream batch transaction error retry deadline'
 verify_examples() {
   postgres_require
   part 'examples: a server on SQLite, one on PostgreSQL' example_servers
+  if python_packages grpcio grpcio-reflection grpcio-status; then
+    part 'examples: the service config repeats no write' "$python/bin/python" \
+      scripts/clients/service_config.py "$sqlite_address" examples/service-config.json
+  else
+    skipped 'examples: the service config repeats no write' 'grpcio could not be installed'
+  fi
   local language command lack
   for language in examples/*/README.md; do
     language=$(basename "$(dirname "$language")")
