@@ -12,7 +12,7 @@ use crate::harness::postgres::Postgres;
 use crate::harness::server::{Server, binary, run};
 
 /// Programs that a reader may not have.
-const OPTIONAL: [&str; 6] = ["grpcurl", "docker", "psql", "pgbench", "curl", "protoc"];
+const OPTIONAL: [&str; 5] = ["grpcurl", "docker", "psql", "pgbench", "curl"];
 
 /// What the README says to do before there is a binary, and what does not end.
 const NOT_RUN: [&str; 8] = [
@@ -84,12 +84,10 @@ fn lacks(command: &str) -> Option<String> {
     {
         return Some(format!("Python's {module}"));
     }
-    let plugins = words.iter().filter_map(|word| word.strip_prefix("--")?.split_once("_out="));
-    let plugins = plugins.filter(|(name, _)| name.starts_with("go"));
-    let plugins = plugins.map(|(name, _)| format!("protoc-gen-{name}"));
-    let programs = OPTIONAL.iter().filter(|program| words.contains(program));
-    let mut needed = programs.map(|program| (*program).to_owned()).chain(plugins);
-    needed.find(|program| !succeeds(&format!("command -v {program}")))
+    let program = OPTIONAL
+        .iter()
+        .find(|program| words.contains(program) && !succeeds(&format!("command -v {program}")));
+    program.map(|program| (*program).to_owned())
 }
 
 fn succeeds(command: &str) -> bool {

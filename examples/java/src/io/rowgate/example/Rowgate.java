@@ -1,0 +1,86 @@
+package io.rowgate.example;
+
+import com.google.gson.Gson;
+import com.google.protobuf.ByteString;
+import com.google.protobuf.NullValue;
+import com.google.protobuf.Timestamp;
+import io.grpc.ManagedChannel;
+import io.grpc.ManagedChannelBuilder;
+import io.grpc.StatusRuntimeException;
+import io.rowgate.v1.Value;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.function.Supplier;
+
+/** What a service wants around the generated stubs: a channel, parameters, and retries that respect outcomes. */
+final class Rowgate {
+  private Rowgate() {}
+
+  /** A channel for the whole process: it is thread-safe, and reconnects by itself. */
+  static ManagedChannel connect(String address) throws IOException {
+    String config = Files.readString(Path.of("../service-config.json"));
+    @SuppressWarnings("unchecked")
+    Map<String, ?> parsed = new Gson().fromJson(config, Map.class);
+    return ManagedChannelBuilder.forTarget(address)
+        .usePlaintext()
+        .defaultServiceConfig(parsed)
+        .enableRetry()
+        .build();
+  }
+
+  /** Parameters. */
+  static List<Value> values(Object... plain) {
+    return Arrays.stream(plain).map(Rowgate::value).toList();
+  }
+
+  private static Value value(Object plain) {
+    Value.Builder value = Value.newBuilder();
+    if (plain == null) {
+      value.setNullValue(NullValue.NULL_VALUE);
+    } else if (plain instanceof Boolean bool) {
+      value.setBoolValue(bool);
+    } else if (plain instanceof Integer || plain instanceof Long) {
+      value.setInt64Value(((Number) plain).longValue());
+    } else if (plain instanceof Double number) {
+      value.setFloat64Value(number);
+    } else if (plain instanceof byte[] bytes) {
+      value.setBytesValue(ByteString.copyFrom(bytes));
+    } else if (plain instanceof Instant time) {
+      value.setTimestampValue(
+          Timestamp.newBuilder().setSeconds(time.getEpochSecond()).setNanos(time.getNano()));
+    } else { // the database parses the text of any type
+      value.setTextValue(plain.toString());
+    }
+    return value.build();
+  }
+
+  /** Calls, and turns errors of gRPC into {@link RowgateException}. */
+  static <T> T call(Supplier<T> call) {
+    try {
+      return call.get();
+    } catch (StatusRuntimeException error) {
+      throw RowgateException.of(error);
+    }
+  }
+
+  /** Does it again where nothing was applied and it may succeed later, as RetryInfo says. */
+  static <T> T retrying(int attempts, Supplier<T> work) throws InterruptedException {
+    for (int attempt = 1; ; attempt++) {
+      try {
+        return call(work);
+      } catch (RowgateException error) {
+        if (!error.outcome().equals("NOT_APPLIED") || error.retryDelay().isEmpty() || attempt >= attempts) {
+          throw error;
+        }
+        long delay = error.retryDelay().get().toMillis() << (attempt - 1);
+        Thread.sleep(delay + ThreadLocalRandom.current().nextLong(delay / 2 + 1));
+      }
+    }
+  }
+}

@@ -1,0 +1,104 @@
+# shellcheck shell=bash
+# The clients in examples/, each by the command of its README, in a copy that nothing was built in. Needs
+# common.sh, postgres.sh, and the servers and packages of scripts/verify.
+
+# What each must print, in any order, before `ok`: a step that is left out is missed.
+example_steps='health query stream batch transaction error retry deadline'
+
+verify_examples() {
+  postgres_require
+  part 'examples: a server on SQLite, one on PostgreSQL' example_servers
+  if python_packages grpcio grpcio-reflection grpcio-status; then
+    part 'examples: the service config repeats no write' "$python/bin/python" \
+      scripts/clients/service_config.py "$sqlite_address" examples/service-config.json
+  else
+    skipped 'examples: the service config repeats no write' 'grpcio could not be installed'
+  fi
+  local language command lack
+  for language in examples/*/README.md; do
+    language=$(basename "$(dirname "$language")")
+    command=$(example_command "$language")
+    [ -n "$command" ] || die "examples/$language/README.md shows no command"
+    if ! lack=$(example_lack "$language" "$command"); then
+      skipped "examples: $language" "$lack"
+      continue
+    fi
+    part "examples: $language, SQLite" example_run "$language" "$command" "$sqlite_address"
+    part "examples: $language, PostgreSQL" example_run "$language" "$command" "$postgres_address"
+  done
+  clean_up
+}
+
+# Sets sqlite_address and postgres_address, and copies what is committed, or could be, to $scratch/copy.
+example_servers() {
+  start_postgres
+  start_server on-sqlite </dev/null
+  sqlite_address=$server_address
+  start_server on-postgres <<TOML
+[databases.main]
+url = "$postgres_url"
+[idempotency]
+create_table = true
+TOML
+  postgres_address=$server_address
+  mkdir "$scratch/copy"
+  git ls-files -z --cached --others --exclude-standard examples proto |
+    xargs -0 cp --parents -t "$scratch/copy"
+}
+
+# example_command LANGUAGE: the first command of its README.
+example_command() {
+  awk '/^```sh$/ { found = 1; next } /^```$/ { exit } found' "examples/$1/README.md"
+}
+
+# example_lack LANGUAGE COMMAND: false and why, when what it needs is not here and cannot be installed.
+example_lack() {
+  case $1 in
+    python)
+      python_packages -r examples/python/requirements.txt >&2 ||
+        { echo 'its packages could not be installed (python3 with venv)'; return 1; }
+      ;;
+    node)
+      node_packages @grpc/grpc-js @grpc/proto-loader >&2 ||
+        { echo "node with npm is missing, or its packages: see $node/install.log"; return 1; }
+      ;;
+    *) example_lack_debian "$2" ;;
+  esac
+}
+
+# example_lack_debian COMMAND: the same for one that begins by installing Debian's packages.
+example_lack_debian() {
+  local packages
+  has apt-get || { echo 'it needs packages of Debian, and there is no apt-get'; return 1; }
+  if [ "$(id -u)" -ne 0 ] && ! sudo true 2>/dev/null; then
+    echo 'its packages are installed by root, or by sudo without a password'
+    return 1
+  fi
+  packages=$(sed -E 's/ && .*//; s/.* install //; s/(^| )-[^ ]*//g' <<<"$1")
+  # shellcheck disable=SC2086 # they are words
+  if ! apt-get install --simulate -q $packages >/dev/null 2>&1; then
+    sudo apt-get update -q >&2 || true
+    apt-get install --simulate -q $packages >/dev/null 2>&1 ||
+      { echo "Debian's packages cannot be had:$packages"; return 1; }
+  fi
+}
+
+# What sudo is to the commands: root needs none, and often has none; nobody is there to be asked for a password.
+sudo() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else command sudo -n "$@"; fi
+}
+export -f sudo
+
+# example_run LANGUAGE COMMAND ADDRESS
+example_run() {
+  local output step
+  output=$scratch/$1.out
+  printf '%s\n' "$2"
+  env --chdir "$scratch/copy" ROWGATE_ADDRESS="$3" DEBIAN_FRONTEND=noninteractive \
+    bash -euo pipefail -c "$2" >"$output" || { cat "$output"; die 'the example failed'; }
+  grep -E "^(${example_steps// /|}): |^ok$" "$output" || true
+  for step in $example_steps; do
+    grep -q "^$step: " "$output" || die "the example does not show $step"
+  done
+  [ "$(tail -n 1 "$output")" = ok ] || die 'the last line is not ok'
+}
