@@ -16,6 +16,8 @@ const GRPC_PORT: &str = ":4317";
 /// Traces and metrics by OTLP, as `OTEL_*` says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Otel {
+    /// `OTEL_SDK_DISABLED`: nothing is traced or measured, for OTLP and `/metrics` alike.
+    pub disabled: bool,
     /// How traces are sent; `None`: they are not.
     pub traces: Option<Protocol>,
     /// How metrics are sent; `None`: they are not, which leaves `/metrics` as it is.
@@ -49,6 +51,7 @@ pub struct Sampler {
 impl Default for Otel {
     fn default() -> Self {
         Self {
+            disabled: false,
             traces: None,
             metrics: None,
             sampler: Sampler { parent_based: true, ratio: RATIO },
@@ -62,10 +65,11 @@ impl Default for Otel {
 pub(super) fn read(environment: &Environment, warnings: &mut Vec<String>) -> Otel {
     let mut reader = Reader { environment, warnings };
     if reader.is_true("OTEL_SDK_DISABLED") {
-        return Otel::default();
+        return Otel { disabled: true, ..Otel::default() };
     }
     let (trace_context, baggage) = reader.propagators();
     Otel {
+        disabled: false,
         traces: reader.exported("TRACES"),
         metrics: reader.exported("METRICS"),
         sampler: reader.sampler(),

@@ -95,8 +95,10 @@ impl Telemetry {
             .scope_info_enabled(false)
             .build()
             .map_err(|error| cannot(&error))?;
-        let mut meters =
-            SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(exporter);
+        let mut meters = SdkMeterProvider::builder().with_resource(resource.clone());
+        if !otel.disabled {
+            meters = meters.with_reader(exporter);
+        }
         let mut traces = None;
         if let Some(sender) = &sender {
             if let Some(protocol) = otel.metrics {
