@@ -30,9 +30,8 @@ kubernetes_configurations() {
 }
 
 kubernetes_probes() {
-  local address=${postgres_url##*@}
   "$python/bin/python" scripts/deploy/probes.py "$scratch/kubernetes/production" "$server_bin" \
-    "${address%%/*}"
+    "127.0.0.1:$postgres_port"
 }
 
 verify_kubernetes() {
