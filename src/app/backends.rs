@@ -2,25 +2,45 @@
 
 use std::sync::Arc;
 
-use crate::backend::Backend;
 use crate::backend::postgres::Postgres;
 use crate::backend::sqlite::Sqlite;
+use crate::backend::{Backend, Observed};
 use crate::config::{Config, Database, Target};
 use crate::error::Result;
+use crate::telemetry::{self, Telemetry};
 
+/// A backend that nobody watches.
 pub(super) fn open(name: &str, database: &Database) -> Result<Arc<dyn Backend>> {
+    open_with(&Telemetry::silent(name), database)
+}
+
+fn open_with(
+    telemetry: &Arc<telemetry::Database>,
+    database: &Database,
+) -> Result<Arc<dyn Backend>> {
     Ok(match &database.target {
-        Target::Postgres(target) => Arc::new(Postgres::open(name, database, target)?),
-        Target::Sqlite(target) => Arc::new(Sqlite::open(name, database, target)),
+        Target::Postgres(target) => Arc::new(Postgres::open(telemetry, database, target)?),
+        Target::Sqlite(target) => Arc::new(Sqlite::open(telemetry, database, target)),
     })
+}
+
+/// The database's kind, as OpenTelemetry names it (`db.system.name`).
+fn system(target: &Target) -> &'static str {
+    match target {
+        Target::Postgres(_) => "postgresql",
+        Target::Sqlite(_) => "sqlite",
+    }
 }
 
 /// A database's name, configuration and backend.
 pub(super) type Opened = (String, Database, Arc<dyn Backend>);
 
-pub(super) fn open_all(config: &Config) -> Result<Vec<Opened>> {
-    let databases = config.databases.iter();
-    databases
-        .map(|(name, database)| Ok((name.clone(), database.clone(), open(name, database)?)))
-        .collect()
+pub(super) fn open_all(config: &Config, telemetry: &Telemetry) -> Result<Vec<Opened>> {
+    let open = |(name, database): (&String, &Database)| {
+        let telemetry = telemetry.database(name, system(&database.target));
+        let backend = open_with(&telemetry, database)?;
+        let seen: Arc<dyn Backend> = Arc::new(Observed::new(backend, telemetry));
+        Ok((name.clone(), database.clone(), seen))
+    };
+    config.databases.iter().map(open).collect()
 }

@@ -8,6 +8,7 @@ mod backends;
 mod check;
 mod keys;
 mod prober;
+mod readings;
 mod shutdown;
 mod sweeper;
 mod workers;
@@ -29,7 +30,7 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::grpc::Service;
 use crate::ops;
-use crate::telemetry::Tasks;
+use crate::telemetry::{Tasks, Telemetry};
 pub use shutdown::signalled;
 
 use shutdown::Cause;
@@ -41,6 +42,9 @@ const BACKLOG: i32 = 4096;
 
 /// For answers to operators that are being written while everything else has ended.
 const LAST_ANSWERS: Duration = Duration::from_millis(100);
+
+/// For what is still to be sent to a collector, however late it is.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A running server; dropped, it shuts down.
 #[derive(Debug)]
@@ -59,13 +63,14 @@ impl App {
     ///
     /// # Errors
     /// When a listener cannot be bound, or a certificate cannot be used.
-    pub fn start(config: Config) -> Result<Self, Error> {
+    pub fn start(config: Config, telemetry: &Telemetry) -> Result<Self, Error> {
         let (grpc_listener, grpc) = listen(config.grpc.listen)?;
         let (ops_listener, ops) = listen(config.ops.listen)?;
-        let engine = Arc::new(Engine::new(backends::open_all(&config)?, &config));
+        let engine = Arc::new(Engine::new(backends::open_all(&config, telemetry)?, &config));
         let instance = instance();
         let tasks = Tasks::default();
-        let (service, health) = Service::new(&engine, &config, &instance, &tasks)?;
+        let (service, health) = Service::new(&engine, &config, &instance, (&tasks, telemetry))?;
+        readings::read(telemetry, &engine);
         let runtime = control_runtime()?;
         let workers = Workers::start(&config.grpc, &service)?;
         tasks.watch([workers.handles(), vec![runtime.handle().clone()]].concat());
@@ -73,7 +78,7 @@ impl App {
         let (readiness, ready) = watch::channel(ops::Readiness::starting());
         let server = Server {
             listeners: (grpc_listener, ops_listener),
-            status: ops::Status::new(Arc::clone(&engine), instance, ready),
+            status: ops::Status::new(Arc::clone(&engine), instance, ready, telemetry.clone()),
             prober: prober::Prober::new(&config, engine, health, readiness, workers.handles()),
             config,
             workers,
@@ -149,7 +154,7 @@ impl Server {
     fn run(self, runtime: Runtime) {
         let Self { listeners: (grpc, ops), status, prober, config, mut workers, stopping } = self;
         runtime.block_on(async move {
-            let engine = status.engine();
+            let (engine, telemetry) = (status.engine(), status.telemetry());
             let (serve_operators, dismissed) = oneshot::channel::<()>();
             let dismissed = async move { drop(dismissed.await) };
             let operators = tokio::spawn(ops::serve(ops, status, config.ops.clone(), dismissed));
@@ -188,6 +193,8 @@ impl Server {
             workers.end().await;
             shutdown::closed(&engine, patience.saturating_sub(start.elapsed())).await;
             drop(tokio::time::timeout(LAST_ANSWERS, operators).await);
+            let left = patience.saturating_sub(start.elapsed()).max(LAST_WORDS);
+            telemetry.flush(left).await;
             tracing::info!(duration_ms = milliseconds(start.elapsed()), "shut down");
         });
         runtime.shutdown_background();

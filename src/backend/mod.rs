@@ -6,6 +6,7 @@
 
 pub mod gate;
 mod keys;
+mod observed;
 pub mod postgres;
 mod rows;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 pub use gate::Gate;
+pub use observed::Observed;
 pub use rows::{Completion, Fill, RowSink, RowStream, encoded_row_size, fill};
 pub use unit::{
     Batch, BatchResult, BatchStatement, BeginRequest, Expect, IdempotencyKey, IsolationLevel,

@@ -10,7 +10,7 @@ use super::console::{Console, one_line};
 use super::settings::{self, Settings};
 use crate::app::App;
 use crate::config::{Config, Target, TargetSession};
-use crate::telemetry;
+use crate::telemetry::Telemetry;
 
 const EXAMPLES: &str = "\
 Every setting can be in a file, in the environment (ROWGATE__GRPC__LISTEN) and, where there is one, \
@@ -44,12 +44,15 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
     if let Some(warning) = exposure(config.grpc.listen) {
         writeln!(console.err, "warning: {warning}")?;
     }
-    if let Err(error) = telemetry::init(&config.telemetry) {
-        console.fail(&error)?;
-        return Ok(Exit::Config);
-    }
+    let telemetry = match Telemetry::start(&config.telemetry) {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            console.fail(&error)?;
+            return Ok(Exit::Config);
+        }
+    };
     let databases = describe_databases(&config);
-    match App::start(config) {
+    match App::start(config, &telemetry) {
         Ok(app) => {
             let program = program(std::env::args_os().next());
             let banner = banner(&program, (app.grpc_address(), app.ops_address()), &databases);

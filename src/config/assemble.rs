@@ -9,6 +9,7 @@ use super::database::{
     BreakerSettings, Database, Idempotency, PoolSettings, RetrySettings, TransactionSettings,
 };
 use super::keys::{self, DATABASES};
+use super::otel;
 use super::problem::Problem;
 use super::reader::{Found, Reader};
 use super::sections::{Grpc, Health, Ops, Shutdown, Stream, Telemetry};
@@ -46,7 +47,7 @@ pub(super) fn config(
     let stream = Stream { stall_timeout: reader.read(&keys::STALL_TIMEOUT).value };
     let default_database = default_database(reader, &named);
     let health = health(reader, &named, default_database.as_deref());
-    let telemetry = telemetry(reader);
+    let telemetry = telemetry(reader, environment);
     let idempotency = Idempotency {
         table: reader.read(&keys::IDEMPOTENCY_TABLE).value,
         retention: reader.read(&keys::IDEMPOTENCY_RETENTION).value,
@@ -166,7 +167,7 @@ fn health(reader: &mut Reader<'_>, named: &Named, default: Option<&str>) -> Heal
     Health { interval, timeout, require: require.value }
 }
 
-fn telemetry(reader: &mut Reader<'_>) -> Telemetry {
+fn telemetry(reader: &mut Reader<'_>, environment: &Environment) -> Telemetry {
     let log_format = reader.read_or(&keys::LOG_FORMAT, None).value;
     let log_filter = reader.read(&keys::LOG_FILTER);
     let parsed = tracing_subscriber::EnvFilter::builder().parse(&log_filter.value);
@@ -176,7 +177,9 @@ fn telemetry(reader: &mut Reader<'_>) -> Telemetry {
             problem.instead("Write a level, or levels by module: \"info,rowgate::pool=debug\"."),
         );
     }
-    Telemetry { log_format, log_filter: log_filter.value }
+    let slow_query = reader.read(&keys::SLOW_QUERY).value;
+    let otel = otel::read(environment, &mut reader.warnings);
+    Telemetry { log_format, log_filter: log_filter.value, slow_query, otel }
 }
 
 fn database(

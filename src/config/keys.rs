@@ -93,6 +93,8 @@ const LOG_FORMATS: &[(&str, Option<LogFormat>)] =
 pub(super) const LOG_FORMAT: Key<OneOf<Option<LogFormat>>> =
     key("telemetry.log_format", AUTO, OneOf(LOG_FORMATS));
 pub(super) const LOG_FILTER: Key<Text> = key("telemetry.log_filter", "info", Text);
+pub(super) const SLOW_QUERY: Key<Span> =
+    key("telemetry.slow_query", "1s", span(Duration::ZERO, HOUR));
 
 pub(super) const DEFAULT_DATABASE: Key<Text> = key("default_database", AUTO, Text);
 
@@ -206,6 +208,7 @@ pub(super) const GLOBAL: &[&str] = &[
     HEALTH_REQUIRE.name,
     LOG_FORMAT.name,
     LOG_FILTER.name,
+    SLOW_QUERY.name,
     DEFAULT_DATABASE.name,
 ];
 

@@ -9,6 +9,7 @@ mod keys;
 mod libpq;
 mod load;
 mod origin;
+mod otel;
 mod problem;
 mod reader;
 mod reference;
@@ -30,6 +31,7 @@ pub use database::{
     TransactionSettings,
 };
 pub use origin::Origin;
+pub use otel::{Otel, Protocol, Sampler};
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
 pub use sections::{Grpc, Health, LogFormat, Ops, Shutdown, Stream, Telemetry};

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::otel::Otel;
+
 /// `grpc.*`: the listener for services.
 #[derive(Debug, Clone)]
 pub struct Grpc {
@@ -78,6 +80,10 @@ pub struct Telemetry {
     pub log_format: Option<LogFormat>,
     /// `telemetry.log_filter`, in the syntax of `RUST_LOG`.
     pub log_filter: String,
+    /// `telemetry.slow_query`: a statement that runs for this long is logged; zero: none is.
+    pub slow_query: Duration,
+    /// `OTEL_*`
+    pub otel: Otel,
 }
 
 /// How log lines look.

@@ -61,7 +61,7 @@ impl Database {
         let leaves_nothing = batch.dry_run || batch.mode.read_only;
         let batch = Arc::new(batch);
         let attempt = || self.backend.execute_batch(Arc::clone(&batch));
-        let done = retry(attempts, deadline, attempt).await;
+        let done = retry(batch.borrower.call(), attempts, deadline, attempt).await;
         let done = done.map_err(|error| blame_field(batch.borrower.explain(error)))?;
         // The backend has seen to it but for what it replays.
         match batch.check_response(&done.value.results) {

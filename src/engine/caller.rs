@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pool::Borrower;
+use crate::telemetry::Call;
 
 /// Who calls, and how much time it gives.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     /// Its identity when it has one, else its address without the port: callers are told apart by it.
     pub name: String,
+    /// Its call, as telemetry has it.
+    pub call: Arc<Call>,
     /// The time that its gRPC timeout leaves; `None` when it sent none.
     pub time_left: Option<Duration>,
 }
@@ -17,13 +20,13 @@ pub struct Caller {
 impl From<Option<Duration>> for Caller {
     /// A caller of whom nothing else is known.
     fn from(time_left: Option<Duration>) -> Self {
-        Self { name: String::new(), time_left }
+        Self { name: String::new(), call: Arc::default(), time_left }
     }
 }
 
 impl Caller {
     /// What the pool is told of one call.
     pub(super) fn borrower(&self, rpc: &'static str, tag: &str) -> Arc<Borrower> {
-        Borrower::new(self.name.clone(), rpc, tag.to_owned())
+        Borrower::new(Arc::clone(&self.call), self.name.clone(), rpc, tag.to_owned())
     }
 }

@@ -163,7 +163,7 @@ impl Engine {
             database.backend.describe(request)
         };
         let attempts = database.retries.start(Unit::Statement, None);
-        let described = retry::retry(attempts, deadline, describe).await;
+        let described = retry::retry(borrower.call(), attempts, deadline, describe).await;
         described.map(|done| done.value).map_err(|error| borrower.explain(error))
     }
 }

@@ -30,7 +30,9 @@ impl Engine {
         let attempts = database.retries.start(Unit::Statement, None);
         let borrower = caller.borrower("GetTransactionOutcome", "");
         let ask = || database.backend.outcome(handle.clone(), deadline, Arc::clone(&borrower));
-        let asked = retry(attempts, deadline, ask).await.map_err(|error| borrower.explain(error));
+        let asked = retry(borrower.call(), attempts, deadline, ask)
+            .await
+            .map_err(|error| borrower.explain(error));
         let state = match asked?.value {
             UnitState::Applied => TransactionState::Applied,
             UnitState::NotApplied => TransactionState::NotApplied,

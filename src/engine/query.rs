@@ -52,7 +52,7 @@ impl Engine {
         let limit = self.response_limit;
         // Nothing reaches the caller before the whole result does: an attempt may fail anywhere.
         let attempt = || database.collect(Arc::clone(&statement), bounds, limit);
-        let done = retry(attempts, deadline, attempt).await;
+        let done = retry(statement.borrower.call(), attempts, deadline, attempt).await;
         let done = done.map_err(|error| statement.borrower.explain(error));
         let Success { value: result, attempts } = done?;
         Ok(QueryResponse { result: Some(result), attempts, replayed: false })

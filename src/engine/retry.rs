@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::resilience::Attempts;
+use crate::telemetry::Call;
 
 /// What an attempt returned, and which it was.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub(super) struct Success<T> {
 /// # Cancel safety
 /// As the attempts; nothing is left behind between them.
 pub(super) async fn retry<T, F>(
+    call: &Call,
     mut attempts: Attempts<'_>,
     deadline: Deadline,
     mut attempt: impl FnMut() -> F,
@@ -45,10 +47,12 @@ where
         };
         let pause_ms = pause.as_millis();
         tracing::debug!(attempt = made, reason = error.reason(), pause_ms, "trying again");
+        let reason = error.label();
         if is_doubt(&error) {
             doubt = Some(error);
         }
         tokio::time::sleep(pause).await;
+        call.trace().retry(made + 1, reason);
     }
 }
 

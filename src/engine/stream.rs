@@ -103,7 +103,9 @@ impl Source {
         let (deadline, statement) = (statement.deadline, Arc::new(statement));
         let attempts = self.retries.start(self.unit, None);
         let attempt = || self.backend.execute(Arc::clone(&statement));
-        retry(attempts, deadline, attempt).await.map(|started| started.value)
+        retry(statement.borrower.call(), attempts, deadline, attempt)
+            .await
+            .map(|started| started.value)
     }
 }
 

@@ -271,6 +271,15 @@ impl Error {
         &self.0.message
     }
 
+    /// The reason as metrics have it, one of a finite set: a condition that a database's own code makes up stays out.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match &self.0.condition {
+            Some(Cow::Borrowed(condition)) => condition,
+            Some(Cow::Owned(_)) | None => self.kind().reason(),
+        }
+    }
+
     /// The reason: the database's condition, else the kind's own.
     #[must_use]
     pub fn reason(&self) -> &str {

@@ -2,6 +2,7 @@
 //! goes on for as long as the server does.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tonic::Status;
 use super::failure::answer;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
+use crate::telemetry::Call;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -23,6 +25,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// The body of a request; it fails when it has not come whole in time.
 pub(super) struct Arriving {
+    call: Arc<Call>,
     body: Incoming,
     until: Option<Deadline>,
     /// Made when the body must be waited for: nearly none must.
@@ -31,8 +34,8 @@ pub(super) struct Arriving {
 }
 
 impl Arriving {
-    pub(super) fn new(body: Incoming, until: Option<Deadline>) -> Self {
-        Self { body, until, timer: None, has_waited: false }
+    pub(super) fn new(call: Arc<Call>, body: Incoming, until: Option<Deadline>) -> Self {
+        Self { call, body, until, timer: None, has_waited: false }
     }
 }
 
@@ -60,7 +63,7 @@ impl Body for Arriving {
         ready!(this.timer.get_or_insert_with(sleep).as_mut().poll(cx));
         let message = "the deadline passed before the whole request had come";
         let late = Error::new(ErrorKind::DeadlineExceeded, message);
-        Poll::Ready(Some(Err(answer("unread", &late).into())))
+        Poll::Ready(Some(Err(answer(&this.call, &late).into())))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -75,14 +78,19 @@ impl Body for Arriving {
 /// The body of a response that never ends by itself; it ends when the server drains, after what it
 /// still had to say.
 pub(super) struct Watched {
+    call: Arc<Call>,
     body: tonic::body::Body,
     drained: BoxFuture<'static, ()>,
     over: bool,
 }
 
 impl Watched {
-    pub(super) fn new(body: tonic::body::Body, drained: BoxFuture<'static, ()>) -> Self {
-        Self { body, drained, over: false }
+    pub(super) fn new(
+        call: Arc<Call>,
+        body: tonic::body::Body,
+        drained: BoxFuture<'static, ()>,
+    ) -> Self {
+        Self { call, body, drained, over: false }
     }
 }
 
@@ -104,7 +112,7 @@ impl Body for Watched {
         ready!(this.drained.as_mut().poll(cx));
         this.over = true;
         let error = Error::new(ErrorKind::ShuttingDown, "the server is shutting down");
-        let status = answer("Watch", &error.with_retry_after(RETRY_AFTER));
+        let status = answer(&this.call, &error.with_retry_after(RETRY_AFTER));
         let mut trailers = HeaderMap::new();
         let added = status.add_header(&mut trailers);
         Poll::Ready(Some(added.map(|()| Frame::trailers(trailers))))

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::call_of;
 use super::deadline::time_left;
 use super::failure::answer;
 use super::transact;
 use crate::engine::{Caller, Engine, Part};
 use crate::error::{Error, ErrorKind};
+use crate::telemetry::Call;
 use crate::value::proto::database_service_server::DatabaseService;
 use crate::value::proto::stream_query_response::Part as Wire;
 use crate::value::proto::{
@@ -41,11 +43,11 @@ impl DatabaseService for Service {
         &self,
         request: Request<QueryRequest>,
     ) -> Result<Response<QueryResponse>, Status> {
-        let caller = caller(&request);
+        let (call, caller) = caller(&request);
         let request = request.into_inner();
         match self.engine.query(request, caller).await {
             Ok(response) => Ok(Response::new(response)),
-            Err(error) => Err(answer("Query", &error)),
+            Err(error) => Err(answer(&call, &error)),
         }
     }
 
@@ -53,19 +55,15 @@ impl DatabaseService for Service {
         &self,
         request: Request<StreamQueryRequest>,
     ) -> Result<Response<Self::StreamQueryStream>, Status> {
-        let caller = caller(&request);
+        let (call, caller) = caller(&request);
         let request = request.into_inner();
         let query = request.query.ok_or_else(|| {
-            answer(
-                "StreamQuery",
-                &Error::field(ErrorKind::InvalidOption, "query", "the query is missing"),
-            )
+            answer(&call, &Error::field(ErrorKind::InvalidOption, "query", "the query is missing"))
         })?;
-        let parts =
-            self.engine.stream(query, caller).map_err(|error| answer("StreamQuery", &error))?;
-        let responses = parts.map(|part| match part {
+        let parts = self.engine.stream(query, caller).map_err(|error| answer(&call, &error))?;
+        let responses = parts.map(move |part| match part {
             Ok(part) => Ok(StreamQueryResponse { part: Some(encode(part)) }),
-            Err(error) => Err(answer("StreamQuery", &error)),
+            Err(error) => Err(answer(&call, &error)),
         });
         Ok(Response::new(Box::pin(responses)))
     }
@@ -74,10 +72,10 @@ impl DatabaseService for Service {
         &self,
         request: Request<ExecuteBatchRequest>,
     ) -> Result<Response<ExecuteBatchResponse>, Status> {
-        let caller = caller(&request);
+        let (call, caller) = caller(&request);
         match self.engine.execute_batch(request.into_inner(), caller).await {
             Ok(response) => Ok(Response::new(response)),
-            Err(error) => Err(answer("ExecuteBatch", &error)),
+            Err(error) => Err(answer(&call, &error)),
         }
     }
 
@@ -85,7 +83,7 @@ impl DatabaseService for Service {
         &self,
         request: Request<Streaming<TransactRequest>>,
     ) -> Result<Response<Self::TransactStream>, Status> {
-        let caller = caller(&request);
+        let (_, caller) = caller(&request);
         let commands = transact::commands(request.into_inner(), self.max_request_size);
         Ok(Response::new(Box::pin(transact::serve(&self.engine, commands, caller))))
     }
@@ -94,10 +92,10 @@ impl DatabaseService for Service {
         &self,
         request: Request<GetTransactionOutcomeRequest>,
     ) -> Result<Response<GetTransactionOutcomeResponse>, Status> {
-        let caller = caller(&request);
+        let (call, caller) = caller(&request);
         match self.engine.transaction_outcome(request.into_inner(), caller).await {
             Ok(response) => Ok(Response::new(response)),
-            Err(error) => Err(answer("GetTransactionOutcome", &error)),
+            Err(error) => Err(answer(&call, &error)),
         }
     }
 
@@ -105,7 +103,7 @@ impl DatabaseService for Service {
         &self,
         request: Request<DescribeStatementRequest>,
     ) -> Result<Response<DescribeStatementResponse>, Status> {
-        let caller = caller(&request);
+        let (call, caller) = caller(&request);
         let request = request.into_inner();
         let DescribeStatementRequest { database, sql, include_plan } = request;
         match self.engine.describe(&database, sql, include_plan, caller).await {
@@ -116,18 +114,20 @@ impl DatabaseService for Service {
                 read_only: found.read_only,
                 plan: found.plan.unwrap_or_default(),
             })),
-            Err(error) => Err(answer("DescribeStatement", &error)),
+            Err(error) => Err(answer(&call, &error)),
         }
     }
 }
 
 /// Who calls: the peer, by its address. Many services behind one proxy count as one.
-fn caller<T>(request: &Request<T>) -> Caller {
-    let peer = request.remote_addr();
-    Caller {
+fn caller<T>(request: &Request<T>) -> (Arc<Call>, Caller) {
+    let (peer, call) = (request.remote_addr(), call_of(request));
+    let caller = Caller {
         name: peer.map_or_else(String::new, |peer| peer.ip().to_canonical().to_string()),
+        call: Arc::clone(&call),
         time_left: time_left(request),
-    }
+    };
+    (call, caller)
 }
 
 fn encode(part: Part) -> Wire {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue};
 use tonic::Request;
 
-use super::front::Arrived;
+use super::call_of;
 
 const HEADER: &str = "grpc-timeout";
 
@@ -18,8 +18,8 @@ pub(super) fn timeout_in(headers: &HeaderMap) -> Option<Duration> {
 /// request's message may have taken a while after them.
 pub(super) fn time_left<T>(request: &Request<T>) -> Option<Duration> {
     let given = parse_bytes(request.metadata().get(HEADER)?.as_encoded_bytes())?;
-    let arrived = request.extensions().get::<Arrived>();
-    Some(given.saturating_sub(arrived.map_or(Duration::ZERO, |arrived| arrived.0.elapsed())))
+    let began = call_of(request).began();
+    Some(given.saturating_sub(began.map_or(Duration::ZERO, |began| began.elapsed())))
 }
 
 fn parse_bytes(text: &[u8]) -> Option<Duration> {

@@ -1,31 +1,52 @@
-//! What is done with an error that reaches a caller: it is logged, here and nowhere else, and answered.
+//! What is done with an error that reaches a caller: it is logged, here and nowhere else, counted, and answered.
 
 use tonic::Status;
 
 use super::status;
 use crate::error::{Error, ErrorKind};
+use crate::telemetry::Call;
 
-/// Logs an error and makes the status of it. `rpc` is the method that failed.
-pub(super) fn answer(rpc: &'static str, error: &Error) -> Status {
-    log(rpc, error);
+/// Logs and counts an error of a call, and makes the status of it.
+pub(super) fn answer(call: &Call, error: &Error) -> Status {
+    record(call, error);
     status::status(error)
 }
 
-/// Logs an error and makes the reply of it, in a stream that stays open.
-pub(super) fn detail(rpc: &'static str, error: &Error) -> tonic_types::Status {
-    log(rpc, error);
+/// The same of an error in a stream that stays open.
+pub(super) fn detail(call: &Call, error: &Error) -> tonic_types::Status {
+    record(call, error);
     status::reply(error)
 }
 
-fn log(rpc: &'static str, error: &Error) {
+fn record(call: &Call, error: &Error) {
+    call.failed(error);
+    // A thousand callers that fail for one reason are told of once a second.
+    let Some(unsaid) = call.may_tell(error.label()) else { return };
+    let rpc = call.method();
     let (reason, outcome) = (error.reason(), error.outcome().as_str());
-    let sqlstate = error.report().map_or("", |report| report.sqlstate.as_str());
+    let sqlstate = error.report().map(|report| report.sqlstate.as_str());
+    let sqlstate = sqlstate.filter(|sqlstate| !sqlstate.is_empty());
+    let ids = call.ids();
+    let trace_id = ids.as_ref().map(|ids| ids.trace_id.as_str());
+    let span_id = ids.as_ref().map(|ids| ids.span_id.as_str());
+    let unsaid = Some(unsaid).filter(|unsaid| *unsaid > 0);
     if is_ours(error.kind()) {
         let message = message(error);
         let cause = error.cause();
-        tracing::warn!(rpc, reason, outcome, sqlstate, error = message, cause, "call failed");
+        tracing::warn!(
+            rpc,
+            reason,
+            outcome,
+            sqlstate,
+            error = message,
+            cause,
+            trace_id,
+            span_id,
+            unsaid,
+            "call failed"
+        );
     } else {
-        tracing::debug!(rpc, reason, outcome, sqlstate, "call failed");
+        tracing::info!(rpc, reason, outcome, sqlstate, trace_id, span_id, unsaid, "call failed");
     }
 }
 

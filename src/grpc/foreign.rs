@@ -7,15 +7,20 @@ use tonic::{Code, Status};
 
 use super::failure::answer;
 use crate::error::{Error, ErrorKind};
+use crate::telemetry::Call;
 
 /// Replaces a status of tonic's own. Ours all have details, so one without is tonic's.
-pub(super) fn made_ours(mut response: Response<Body>, max_request_size: usize) -> Response<Body> {
+pub(super) fn made_ours(
+    call: &Call,
+    mut response: Response<Body>,
+    max_request_size: usize,
+) -> Response<Body> {
     let foreign = Status::from_header_map(response.headers());
     if let Some(foreign) = foreign.filter(|status| status.details().is_empty())
         && let Some(error) = error(&foreign, max_request_size)
     {
         // Its other headers stay: `grpc-accept-encoding`, say. Ours are ASCII, so they can be added.
-        answer("unread", &error).add_header(response.headers_mut()).unwrap_or_default();
+        answer(call, &error).add_header(response.headers_mut()).unwrap_or_default();
     }
     response
 }

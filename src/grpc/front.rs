@@ -15,13 +15,13 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use h2::Reason;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::sync::watch;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
+use tonic::{Code, Status};
 use tower::Service as _;
 
 use super::body::{Arriving, Watched};
@@ -29,19 +29,17 @@ use super::database;
 use super::deadline::timeout_in;
 use super::foreign::made_ours;
 use super::incoming::Open;
+use super::methods::{CANCELLED, STATUS, UNAVAILABLE, code_name, method_of};
 use crate::deadline::{CallLimits, Deadline};
+use crate::telemetry::{self, Telemetry};
 use crate::value::proto::database_service_server::{DatabaseServiceServer, SERVICE_NAME};
-
-/// When a call's headers had come, in the extensions of its request: the time that the caller gives
-/// begins here.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Arrived(pub(super) Instant);
 
 /// All services, and what is checked before them.
 pub(super) struct Services {
     /// Not among the routes: nearly all calls go there, and what finds a route allocates.
     pub(super) database: DatabaseServiceServer<database::Service>,
     pub(super) routes: Routes,
+    pub(super) telemetry: Telemetry,
     /// Until when a request must have come whole.
     pub(super) arrival: CallLimits,
     pub(super) max_request_size: usize,
@@ -113,23 +111,26 @@ impl hyper::service::Service<Request<Incoming>> for Front {
         let arrived = Instant::now();
         let services = &*self.services;
         let kind = Kind::of(request.uri().path());
+        let method = method_of(request.uri().path());
+        let call = Arc::new(services.telemetry.call(method, request.headers(), arrived));
+        let served = Served::new(Arc::clone(&call));
         let (open, watched) = match kind {
             Kind::Call => (Some(Open::count(&self.calls)), None),
-            Kind::Transaction if *self.draining.borrow() => return Call::refused(),
+            Kind::Transaction if *self.draining.borrow() => return Call::refused(served),
             Kind::Transaction => (None, None),
             Kind::Watch => (None, Some(self.drained().boxed())),
         };
-        request.extensions_mut().insert(Arrived(arrived));
+        request.extensions_mut().insert(Arc::clone(&call));
         request.extensions_mut().insert(self.peer.clone());
         let until = (kind == Kind::Call).then(|| services.arrives_until(arrived, &request));
-        let request = request.map(|body| Arriving::new(body, until));
+        let request = request.map(|body| Arriving::new(call, body, until));
         let stage = if is_of_the_database(request.uri().path()) {
             Stage::Database(services.database.clone().call(request))
         } else {
             Stage::Other(Box::new(services.routes.clone().call(request)))
         };
         let max_request_size = services.max_request_size;
-        Call { stage, has_come: false, open, watched, max_request_size }
+        Call { stage, has_come: false, served: Some(served), open, watched, max_request_size }
     }
 }
 
@@ -151,6 +152,7 @@ fn is_of_the_database(path: &str) -> bool {
 pub(super) struct Call {
     stage: Stage,
     has_come: bool,
+    served: Option<Served>,
     open: Option<Open>,
     watched: Option<BoxFuture<'static, ()>>,
     max_request_size: usize,
@@ -164,9 +166,9 @@ enum Stage {
 }
 
 impl Call {
-    fn refused() -> Self {
-        let stage = Stage::Refused;
-        Self { stage, has_come: true, open: None, watched: None, max_request_size: 0 }
+    fn refused(served: Served) -> Self {
+        let (stage, served) = (Stage::Refused, Some(served));
+        Self { stage, has_come: true, served, open: None, watched: None, max_request_size: 0 }
     }
 }
 
@@ -184,18 +186,29 @@ impl Future for Call {
             return Poll::Pending;
         }
         let answered = match &mut this.stage {
-            Stage::Refused => return Poll::Ready(Err(Reason::REFUSED_STREAM.into())),
+            Stage::Refused => {
+                if let Some(mut served) = this.served.take() {
+                    served.ended(UNAVAILABLE);
+                }
+                return Poll::Ready(Err(Reason::REFUSED_STREAM.into()));
+            }
             Stage::Database(call) => ready!(call.as_mut().poll(cx)),
             Stage::Other(call) => ready!(Pin::new(call).poll(cx)),
         };
+        let mut served = this.served.take().unwrap_or_default();
         let response = match answered {
-            Ok(response) => made_ours(response, this.max_request_size),
+            Ok(response) => made_ours(&served.call, response, this.max_request_size),
             Err(never) => match never {},
         };
+        // An answer of an error alone has its status where others have their metadata.
+        served.read(response.headers());
         let (open, watched) = (this.open.take(), this.watched.take());
-        Poll::Ready(Ok(response.map(|body| match watched {
-            Some(drained) => Answer { body: Body::new(Watched::new(body, drained)), _open: open },
-            None => Answer { body, _open: open },
+        Poll::Ready(Ok(response.map(|body| {
+            let body = match watched {
+                Some(drained) => Body::new(Watched::new(Arc::clone(&served.call), body, drained)),
+                None => body,
+            };
+            Answer { body, served, _open: open }
         })))
     }
 }
@@ -203,6 +216,7 @@ impl Future for Call {
 /// The body of a response: its call is open until it ends.
 pub(super) struct Answer {
     body: Body,
+    served: Served,
     _open: Option<Open>,
 }
 
@@ -214,7 +228,14 @@ impl HttpBody for Answer {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+        let Self { body, served, .. } = self.get_mut();
+        let polled = Pin::new(body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            served.read(trailers);
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -223,6 +244,40 @@ impl HttpBody for Answer {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// A call as it is seen from outside: how it ended is the status that its caller is sent, if it is sent one.
+#[derive(Default)]
+struct Served {
+    call: Arc<telemetry::Call>,
+    over: bool,
+}
+
+impl Served {
+    fn new(call: Arc<telemetry::Call>) -> Self {
+        Self { call, over: false }
+    }
+
+    /// Ends it if there is a status among these.
+    fn read(&mut self, headers: &HeaderMap) {
+        if let Some(code) = headers.get(STATUS) {
+            self.ended(code_name(Code::from_bytes(code.as_bytes())));
+        }
+    }
+
+    fn ended(&mut self, code: &'static str) {
+        if !self.over {
+            self.over = true;
+            self.call.ended(code);
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It was reset, or its connection is gone.
+        self.ended(CANCELLED);
     }
 }
 

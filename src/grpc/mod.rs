@@ -9,6 +9,7 @@ mod foreign;
 mod front;
 mod health;
 mod incoming;
+mod methods;
 mod pool;
 mod server;
 mod serving;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
+use tonic::Request;
 use tonic::service::Routes;
 
 pub use health::HealthReporter;
@@ -30,7 +32,7 @@ use crate::config::{Config, Grpc};
 use crate::deadline::CallLimits;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::telemetry::Tasks;
+use crate::telemetry::{Call, Tasks, Telemetry};
 use crate::value::FILE_DESCRIPTOR_SET;
 use crate::value::proto::database_service_server::DatabaseServiceServer;
 use crate::value::proto::pool_service_server::PoolServiceServer;
@@ -53,7 +55,7 @@ impl Service {
         engine: &Arc<Engine>,
         config: &Config,
         instance: &str,
-        tasks: &Tasks,
+        (tasks, telemetry): (&Tasks, &Telemetry),
     ) -> Result<(Self, HealthReporter)> {
         let settings = config.grpc.clone();
         let max_request_size = settings.max_request_size;
@@ -73,7 +75,9 @@ impl Service {
             routes = routes.add_service(v1).add_service(v1alpha);
         }
         let (routes, arrival) = (routes.prepare(), arrival(config));
-        let services = Arc::new(Services { database, routes, arrival, max_request_size });
+        let telemetry = telemetry.clone();
+        let services =
+            Arc::new(Services { database, routes, telemetry, arrival, max_request_size });
         Ok((Self { services, settings }, health))
     }
 
@@ -113,6 +117,11 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 
 fn defect(error: tonic_reflection::server::Error) -> Error {
     Error::new(ErrorKind::Internal, "the descriptors do not fit together").with_cause(error)
+}
+
+/// The call that a request is of, as telemetry has it.
+fn call_of<T>(request: &Request<T>) -> Arc<Call> {
+    request.extensions().get::<Arc<Call>>().cloned().unwrap_or_default()
 }
 
 /// A count as the messages carry it.

@@ -14,6 +14,7 @@ use tonic::{Status, Streaming};
 use super::failure::{answer, detail};
 use super::foreign;
 use crate::engine::{Caller, Engine, Incoming, Reply, ReplyBody};
+use crate::telemetry::Call;
 use crate::value::proto::transact_response::Reply as Wire;
 use crate::value::proto::{
     Begun, Committed, Done, RolledBack, TransactRequest, TransactResponse, TransactResult,
@@ -29,9 +30,10 @@ pub(super) fn serve(
     commands: BoxStream<'static, Incoming>,
     caller: Caller,
 ) -> impl Stream<Item = Result<TransactResponse, Status>> + Send + use<> {
-    engine.transact(commands, caller).map(|reply| match reply {
-        Ok(reply) => Ok(encode(reply)),
-        Err(error) => Err(answer("Transact", &error)),
+    let call = Arc::clone(&caller.call);
+    engine.transact(commands, caller).map(move |reply| match reply {
+        Ok(reply) => Ok(encode(&call, reply)),
+        Err(error) => Err(answer(&call, &error)),
     })
 }
 
@@ -108,7 +110,7 @@ fn incoming(message: Result<Option<TransactRequest>, Status>, max_request_size: 
     }
 }
 
-fn encode(reply: Reply) -> TransactResponse {
+fn encode(call: &Call, reply: Reply) -> TransactResponse {
     let body = match reply.body {
         ReplyBody::Begun => Wire::Begun(Begun {}),
         ReplyBody::Result { result_set, more } => {
@@ -117,7 +119,7 @@ fn encode(reply: Reply) -> TransactResponse {
         ReplyBody::Done => Wire::Done(Done {}),
         ReplyBody::Committed => Wire::Committed(Committed {}),
         ReplyBody::RolledBack => Wire::RolledBack(RolledBack {}),
-        ReplyBody::Failed(error) => Wire::Error(detail("Transact", &error)),
+        ReplyBody::Failed(error) => Wire::Error(detail(call, &error)),
     };
     TransactResponse { sequence: reply.sequence, reply: Some(body) }
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,6 +22,7 @@ use crate::config::Ops;
 use crate::engine::{Database, Engine};
 use crate::pool::CloseReason;
 use crate::resilience::Knocking;
+use crate::telemetry::Telemetry;
 
 /// Whether the server takes calls, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,13 +61,25 @@ pub struct Status {
     engine: Arc<Engine>,
     instance: String,
     ready: watch::Receiver<Readiness>,
+    telemetry: Telemetry,
 }
 
 impl Status {
     /// A view of a running server.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, instance: String, ready: watch::Receiver<Readiness>) -> Self {
-        Self { engine, instance, ready }
+    pub fn new(
+        engine: Arc<Engine>,
+        instance: String,
+        ready: watch::Receiver<Readiness>,
+        telemetry: Telemetry,
+    ) -> Self {
+        Self { engine, instance, ready, telemetry }
+    }
+
+    /// What its metrics are of.
+    #[must_use]
+    pub fn telemetry(&self) -> Telemetry {
+        self.telemetry.clone()
     }
 
     /// The engine it shows.
@@ -85,6 +100,7 @@ pub async fn serve(
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/status", get(show))
+        .route("/metrics", get(metrics))
         .with_state(status);
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -172,6 +188,16 @@ async fn readyz(State(status): State<Status>) -> (StatusCode, Json<Value>) {
     let readiness = status.ready.borrow().clone();
     let code = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(json!({ "ready": readiness.is_ready(), "reasons": readiness.reasons })))
+}
+
+/// Prometheus' text format (Exposition formats, 0.0.4).
+async fn metrics(State(status): State<Status>) -> Response {
+    match status.telemetry.metrics() {
+        Ok(text) => {
+            ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+        }
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, why.into_owned()).into_response(),
+    }
 }
 
 async fn show(State(status): State<Status>) -> Json<Value> {

@@ -7,10 +7,12 @@ use tokio::sync::Notify;
 
 use super::control::Holder;
 use crate::error::{Error, ErrorKind, Outcome};
+use crate::telemetry::Call;
 
 /// One call, as the pool knows it: for whom it borrows connections, and the way to end what it does with them.
 #[derive(Debug)]
 pub struct Borrower {
+    call: Arc<Call>,
     caller: String,
     rpc: &'static str,
     tag: String,
@@ -22,8 +24,9 @@ pub struct Borrower {
 impl Borrower {
     /// A call by a caller, which is named by its identity or else by its address without the port.
     #[must_use]
-    pub fn new(caller: String, rpc: &'static str, tag: String) -> Arc<Self> {
+    pub fn new(call: Arc<Call>, caller: String, rpc: &'static str, tag: String) -> Arc<Self> {
         Arc::new(Self {
+            call,
             caller,
             rpc,
             tag,
@@ -36,13 +39,19 @@ impl Borrower {
     /// The server itself, at work of its own; named in lower case, as in `sweep`.
     #[must_use]
     pub fn own(work: &'static str) -> Arc<Self> {
-        Self::new(String::new(), work, String::new())
+        Self::new(Arc::default(), String::new(), work, String::new())
     }
 
     /// Who calls. Empty: the server itself.
     #[must_use]
     pub fn caller(&self) -> &str {
         &self.caller
+    }
+
+    /// The call, as telemetry has it.
+    #[must_use]
+    pub fn call(&self) -> &Arc<Call> {
+        &self.call
     }
 
     /// Says what the call runs, without literals; what is said first stays.
@@ -109,7 +118,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_is_told_to_stop_whenever_it_asks() {
-        let call = Borrower::new("10.0.0.7".to_owned(), "Query", "nightly".to_owned());
+        let call =
+            Borrower::new(Arc::default(), "10.0.0.7".to_owned(), "Query", "nightly".to_owned());
         let mut early = Box::pin(call.terminated());
         assert!(futures_util::poll!(early.as_mut()).is_pending());
         call.terminate();
@@ -132,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_first_statement_is_what_operators_see() {
-        let call = Borrower::new("10.0.0.7".to_owned(), "Transact", String::new());
+        let call = Borrower::new(Arc::default(), "10.0.0.7".to_owned(), "Transact", String::new());
         assert_eq!(call.holder().summary, "");
         call.runs(&"SELECT a".into());
         call.runs(&"SELECT b".into());

@@ -18,6 +18,7 @@ pub struct Checkout<M: Manager> {
     pool: Arc<Inner<M>>,
     borrower: Arc<Borrower>,
     id: u64,
+    lent: Instant,
     // Dropped last: the connection is back before the next in the queue is let in.
     _permit: Permit,
     _share: Option<Permit>,
@@ -32,7 +33,15 @@ impl<M: Manager> Checkout<M> {
     ) -> Self {
         let id = pool.register.enter(borrower, permit.since(), object.condition.clone());
         let borrower = Arc::clone(borrower);
-        Self { object: Some(object), pool, borrower, id, _permit: permit, _share: None }
+        Self {
+            object: Some(object),
+            pool,
+            borrower,
+            id,
+            lent: now(),
+            _permit: permit,
+            _share: None,
+        }
     }
 
     /// With the right to hold it through a transaction, given back with it.
@@ -71,6 +80,7 @@ impl<M: Manager> Drop for Checkout<M> {
             }
         }
         self.pool.register.remove(self.id);
+        self.pool.common.telemetry.came_back(now().saturating_duration_since(self.lent));
     }
 }
 

@@ -28,6 +28,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
+use tracing::Instrument as _;
 
 pub use borrower::Borrower;
 pub use checkout::Checkout;
@@ -39,6 +40,7 @@ pub use stats::{CloseReason, PoolSnapshot};
 use crate::config::PoolSettings;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
+use crate::telemetry::{self, Acquiring};
 use admission::{Admission, Awaited, Permit};
 use clock::now;
 use counters::Counters;
@@ -115,9 +117,9 @@ impl<M: Manager> std::fmt::Debug for Pool<M> {
 }
 
 impl<M: Manager> Pool<M> {
-    /// A pool that opens nothing yet. `name` is the database's, for messages.
-    pub fn new(name: &str, settings: &PoolSettings, manager: M) -> Self {
-        let counters = Arc::new(Counters::new(name, settings));
+    /// A pool of a database that opens nothing yet.
+    pub fn new(telemetry: &Arc<telemetry::Database>, settings: &PoolSettings, manager: M) -> Self {
+        let counters = Arc::new(Counters::new(telemetry.name(), settings));
         let queue =
             |awaited, limit| Admission::new(awaited, limit, settings, Arc::clone(&counters));
         let transactions = transactions_of(settings.max.get(), settings.transaction_share);
@@ -125,7 +127,7 @@ impl<M: Manager> Pool<M> {
         let queue = queue(Awaited::Connection, counters.limit());
         Self(Arc::new(Inner {
             manager: Arc::new(manager),
-            common: Arc::new(Common::new(counters, settings)),
+            common: Arc::new(Common::new(counters, settings, Arc::clone(telemetry))),
             queue,
             transactions,
             register: Register::default(),
@@ -151,7 +153,7 @@ impl<M: Manager> Pool<M> {
         deadline: Deadline,
         borrower: &Arc<Borrower>,
     ) -> Result<Checkout<M>> {
-        self.acquire_after(Duration::ZERO, deadline, borrower).await
+        self.recorded(borrower, self.acquire_after(Duration::ZERO, deadline, borrower)).await
     }
 
     /// The same for who holds it through a whole transaction of its caller's: of such there are no more at
@@ -167,10 +169,30 @@ impl<M: Manager> Pool<M> {
         deadline: Deadline,
         borrower: &Arc<Borrower>,
     ) -> Result<Checkout<M>> {
-        let came = now();
-        let share = self.0.transactions.enter(Duration::ZERO, deadline, borrower.caller()).await?;
-        let waited = now().saturating_duration_since(came);
-        Ok(self.acquire_after(waited, deadline, borrower).await?.with_share(share))
+        let acquiring = async {
+            let came = now();
+            let share =
+                self.0.transactions.enter(Duration::ZERO, deadline, borrower.caller()).await?;
+            let waited = now().saturating_duration_since(came);
+            Ok(self.acquire_after(waited, deadline, borrower).await?.with_share(share))
+        };
+        self.recorded(borrower, acquiring).await
+    }
+
+    /// Gets a connection, and has telemetry know how that went.
+    async fn recorded(
+        &self,
+        borrower: &Borrower,
+        acquiring: impl Future<Output = Result<Checkout<M>>>,
+    ) -> Result<Checkout<M>> {
+        let (database, call) = (&self.0.common.telemetry, borrower.call());
+        let attempt = Acquiring::begin(database, call, now());
+        let acquired = acquiring.instrument(attempt.span().clone()).await;
+        match &acquired {
+            Ok(_) => attempt.lent(database, call, now()),
+            Err(error) => attempt.failed(error),
+        }
+        acquired
     }
 
     async fn acquire_after(

@@ -9,6 +9,7 @@ use deadpool::managed::{
 };
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, Id};
+use tracing::Instrument as _;
 
 use super::clock::now;
 use super::counters::{Counters, Slot};
@@ -18,6 +19,7 @@ use super::stats::CloseReason;
 use super::{Condition, Manager};
 use crate::config::PoolSettings;
 use crate::error::{Error, ErrorKind, Result};
+use crate::telemetry::{Connecting, Database};
 
 pub(super) type Object<M> = managed::Object<Opener<M>>;
 
@@ -32,15 +34,20 @@ pub(super) struct Common {
     pub(super) trust: Trust,
     pub(super) settings: PoolSettings,
     pub(super) refill: Refill,
+    pub(super) telemetry: Arc<Database>,
     /// Until when the server is taken to have no room.
     no_room: Mutex<Option<Instant>>,
 }
 
 impl Common {
-    pub(super) fn new(counters: Arc<Counters>, settings: &PoolSettings) -> Self {
+    pub(super) fn new(
+        counters: Arc<Counters>,
+        settings: &PoolSettings,
+        telemetry: Arc<Database>,
+    ) -> Self {
         let no_room = Mutex::new(None);
         let (trust, refill) = (Trust::new(), Refill::default());
-        Self { counters, trust, settings: settings.clone(), refill, no_room }
+        Self { counters, trust, settings: settings.clone(), refill, telemetry, no_room }
     }
 }
 
@@ -227,12 +234,16 @@ impl<M: Manager> Opener<M> {
         // What is given up while this one is being opened, it is a part of.
         let generation = trust.generation();
         let connecting = counters.connecting();
-        let opened = tokio::time::timeout(settings.connect_timeout, self.manager.connect()).await;
+        let attempt = Connecting::begin(&self.common.telemetry);
+        let connect = self.manager.connect().instrument(attempt.span().clone());
+        let opened = tokio::time::timeout(settings.connect_timeout, connect).await;
         drop(connecting);
         let failure = match opened {
             Ok(Ok(connection)) => {
                 let now = now();
-                slot.opened(now.saturating_duration_since(began));
+                let took = now.saturating_duration_since(began);
+                slot.opened(took);
+                attempt.opened(&self.common.telemetry, took);
                 let (lifetime, jitter) = (settings.max_lifetime, settings.lifetime_jitter);
                 let expires = expiry(now, lifetime, jitter, fastrand::f64());
                 let condition = self.manager.condition(&connection);
@@ -245,12 +256,14 @@ impl<M: Manager> Opener<M> {
             Ok(Err(error)) if self.manager.is_full(&error) && counters.open() > 0 => {
                 counters.connect_failures.fetch_add(1, Relaxed);
                 *self.common.no_room.lock() = Some(now() + NO_ROOM);
+                attempt.failed(&error);
                 return Err(Refusal::NoRoom(self.no_room().with_cause(error)));
             }
             Ok(Err(error)) => error,
             Err(_elapsed) => self.timed_out(),
         };
         counters.connect_failures.fetch_add(1, Relaxed);
+        attempt.failed(&failure);
         Err(Refusal::Failed(failure))
     }
 

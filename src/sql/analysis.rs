@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::lexer::transaction_control;
+use super::lexer::{first_word, transaction_control};
 use super::parser::{self, MAX_TEXT_BYTES};
 use super::summary::summary;
 
@@ -27,6 +27,8 @@ pub struct Analysis {
     /// What the statement is, as far as the parser understood all of it. Always [`Shape::Other`] for
     /// SQLite, which says by itself whether a statement only reads.
     pub shape: Shape,
+    /// The command that it starts with, one of a finite set: `SELECT`, `INSERT`, else `OTHER`.
+    pub command: &'static str,
     /// Its first words for people to read, without literals.
     pub summary: Arc<str>,
 }
@@ -35,7 +37,7 @@ impl Analysis {
     /// What is said of a statement of which nothing is known.
     #[must_use]
     pub fn unknown() -> Self {
-        Self { transaction_control: None, shape: Shape::Other, summary: "".into() }
+        Self { transaction_control: None, shape: Shape::Other, command: OTHER, summary: "".into() }
     }
 }
 
@@ -102,7 +104,8 @@ impl Analyzer {
         let transaction_control = transaction_control(sql, self.dialect);
         let shape = if transaction_control.is_some() { Shape::Other } else { parser::shape(sql) };
         let summary = summary(sql, self.dialect).into();
-        let analysis = Arc::new(Analysis { transaction_control, shape, summary });
+        let command = command(sql, self.dialect);
+        let analysis = Arc::new(Analysis { transaction_control, shape, command, summary });
         self.known.insert(sql.into(), Arc::clone(&analysis));
         analysis
     }
@@ -117,9 +120,26 @@ impl Analyzer {
         Arc::new(Analysis {
             transaction_control: transaction_control(sql, self.dialect),
             shape: Shape::Other,
+            command: command(sql, self.dialect),
             summary: summary(sql, self.dialect).into(),
         })
     }
+}
+
+/// The commands that are told apart.
+const COMMANDS: [&str; 28] = [
+    "SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "TABLE", "CALL", "COPY",
+    "EXPLAIN", "CREATE", "ALTER", "DROP", "TRUNCATE", "SET", "SHOW", "DO", "LOCK", "ANALYZE",
+    "VACUUM", "REINDEX", "REFRESH", "GRANT", "REVOKE", "NOTIFY", "PRAGMA", "REPLACE",
+];
+
+const OTHER: &str = "OTHER";
+
+fn command(sql: &str, dialect: Dialect) -> &'static str {
+    let first = first_word(sql, dialect);
+    let known =
+        first.and_then(|first| COMMANDS.iter().find(|known| known.eq_ignore_ascii_case(first)));
+    known.copied().unwrap_or(OTHER)
 }
 
 /// What an entry of the cache is taken to weigh when its size is planned.

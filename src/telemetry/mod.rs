@@ -1,167 +1,195 @@
-//! Logs: where they go, how they look, and what must never be in them; and how many tasks there are.
+//! Logs, traces and metrics: what leaves the process for those who watch it, and what must never be in it.
 //!
-//! It knows the filter only as an argument: the environment is read elsewhere.
+//! The only place that knows OpenTelemetry. Others hand it what happened: a `Call` as it comes and ends, an `Operation`
+//! in a `Database`, an error that was answered. It knows settings only as arguments: the environment is read elsewhere,
+//! but for what the SDK itself reads of `OTEL_*`.
 
+mod call;
+mod database;
+mod export;
+mod logs;
+pub mod metrics;
+mod repeats;
+mod sampling;
 mod tasks;
+mod trace;
 
-use std::fmt;
-use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use tracing::level_filters::LevelFilter;
-use tracing::{Metadata, Subscriber};
-use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
-use tracing_subscriber::fmt::{MakeWriter, layer};
-use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
-use tracing_subscriber::registry::Registry;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use http::HeaderMap;
+use opentelemetry::metrics::{Meter, MeterProvider as _};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_semantic_conventions::SCHEMA_URL;
+use opentelemetry_semantic_conventions::attribute as semconv;
 
-use crate::config::{LogFormat, Telemetry};
+pub use call::{Call, Took};
+pub use database::{Acquiring, Connecting, Database, Operation};
+pub use logs::InitError;
 pub use tasks::Tasks;
+pub use trace::{Ids, Trace};
 
-/// Why logs cannot be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InitError {
-    /// The filter cannot be understood: the filter, and why.
-    Filter(String, String),
-    /// The process has logs already.
-    AlreadyStarted,
+use crate::config;
+use metrics::{Instruments, Reading};
+use repeats::Repeats;
+use trace::Tracing;
+
+/// The name of what is measured here, as of whoever sends.
+const SERVICE: &str = "rowgate";
+
+/// What leaves a process; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Telemetry(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    tracing: Tracing,
+    instruments: Instruments,
+    meter: Meter,
+    registry: prometheus::Registry,
+    slow: Duration,
+    repeats: Repeats,
+    traces: Option<SdkTracerProvider>,
+    metrics: SdkMeterProvider,
+    /// Ends after what it sends for.
+    _sender: Option<export::Sender>,
 }
 
-impl fmt::Display for InitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Filter(filter, why) => write!(f, "log filter {filter:?} is invalid: {why}"),
-            Self::AlreadyStarted => f.write_str("logging was started twice"),
-        }
-    }
-}
-
-impl std::error::Error for InitError {}
-
-/// Starts logging to standard error, for the whole process.
-///
-/// # Errors
-/// When the filter is invalid, or logging was started before.
-pub fn init(settings: &Telemetry) -> Result<(), InitError> {
-    let terminal = std::io::stderr().is_terminal();
-    let format =
-        settings.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-    subscriber(format, &settings.log_filter, Colours(terminal), std::io::stderr)?
-        .try_init()
-        .map_err(|_other| InitError::AlreadyStarted)
-}
-
-fn filter(text: &str) -> Result<EnvFilter, InitError> {
-    EnvFilter::builder()
-        .with_default_directive(LevelFilter::ERROR.into())
-        .parse(text)
-        .map_err(|error| InitError::Filter(text.to_owned(), error.to_string()))
-}
-
-/// Whether anyone sees colours; NO_COLOR is honoured where they do.
-#[derive(Clone, Copy)]
-struct Colours(bool);
-
-fn subscriber<W>(
-    format: LogFormat,
-    filter_text: &str,
-    colours: Colours,
-    writer: W,
-) -> Result<Box<dyn Subscriber + Send + Sync>, InitError>
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    let filter = filter(filter_text)?.and(filter_fn(is_harmless as fn(&Metadata<'_>) -> bool));
-    let mut layer = layer().with_writer(writer);
-    if !colours.0 {
-        layer = layer.with_ansi(false);
-    }
-    Ok(match format {
-        LogFormat::Text => Box::new(Registry::default().with(layer.with_filter(filter))),
-        LogFormat::Json => {
-            Box::new(Registry::default().with(layer.json().flatten_event(true).with_filter(filter)))
-        }
-    })
-}
-
-/// The PostgreSQL driver writes SQL and parameters at debug, and what RAISE NOTICE says at info. No
-/// filter may let them out.
-fn is_harmless(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() <= tracing::Level::WARN || !metadata.target().starts_with("tokio_postgres")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::sync::Arc;
-
-    use parking_lot::Mutex;
-    use tracing::{debug, info, warn};
-
-    use super::*;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
+impl Telemetry {
+    /// Starts logs, traces and metrics, for the whole process.
+    ///
+    /// # Errors
+    /// When the filter of logs is invalid, nothing can be sent as configured, or logging was started before.
+    pub fn start(settings: &config::Telemetry) -> Result<Self, InitError> {
+        let telemetry = Self::without_logs(settings)?;
+        let tracer = telemetry.0.traces.as_ref().map(|traces| traces.tracer_with_scope(scope()));
+        logs::start(settings, tracer)?;
+        Ok(telemetry)
     }
 
-    fn logged(format: LogFormat, filter: &str, log: impl FnOnce()) -> String {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber =
-            subscriber(format, filter, Colours(false), move || writer.clone()).unwrap();
-        tracing::subscriber::with_default(subscriber, log);
-        String::from_utf8(lines.0.lock().clone()).unwrap()
+    /// One that nobody watches, and what records for a database there.
+    #[must_use]
+    pub fn silent(name: &str) -> Arc<Database> {
+        let meter = SdkMeterProvider::default().meter(SERVICE);
+        Database::new(name, "", Instruments::new(&meter), Duration::ZERO)
     }
 
-    #[test]
-    fn no_filter_lets_the_driver_write_statements() {
-        for filter in ["trace", "tokio_postgres=trace", "info,tokio_postgres::query=debug"] {
-            let log = logged(LogFormat::Text, filter, || {
-                debug!(target: "tokio_postgres::query", "executing statement with parameters");
-                info!(target: "tokio_postgres::connection", "NOTICE: a row");
-                warn!(target: "tokio_postgres", "a warning");
-            });
-            assert!(!log.contains("executing") && !log.contains("NOTICE"), "{filter}: {log}");
-            assert!(log.contains("a warning"), "{filter}: {log}");
+    /// Starts traces and metrics alone, for who keeps the logs of the process; nothing takes spans then.
+    ///
+    /// # Errors
+    /// When nothing can be sent as configured.
+    pub fn without_logs(settings: &config::Telemetry) -> Result<Self, InitError> {
+        let cannot = |why: &dyn std::fmt::Display| InitError::Export(why.to_string());
+        let otel = &settings.otel;
+        let sends = otel.traces.is_some() || otel.metrics.is_some();
+        let sender =
+            sends.then(export::Sender::start).transpose().map_err(|error| cannot(&error))?;
+        let resource = resource();
+        let registry = prometheus::Registry::new();
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .scope_info_enabled(false)
+            .build()
+            .map_err(|error| cannot(&error))?;
+        let mut meters = SdkMeterProvider::builder().with_resource(resource.clone());
+        if !otel.disabled {
+            meters = meters.with_reader(exporter);
         }
+        let mut traces = None;
+        if let Some(sender) = &sender {
+            if let Some(protocol) = otel.metrics {
+                let reader = sender.metrics(protocol).map_err(|error| cannot(&error))?;
+                meters = meters.with_reader(reader);
+            }
+            let provider =
+                otel.traces.map(|protocol| sender.traces(protocol, otel, &resource)).transpose();
+            traces = provider.map_err(|error| cannot(&error))?;
+        }
+        let metrics = meters.build();
+        let meter = metrics.meter_with_scope(scope());
+        Ok(Self(Arc::new(Inner {
+            tracing: Tracing::new(otel, traces.is_some()),
+            instruments: Instruments::new(&meter),
+            meter,
+            registry,
+            slow: settings.slow_query,
+            repeats: Repeats::default(),
+            traces,
+            metrics,
+            _sender: sender,
+        })))
     }
 
-    #[test]
-    fn a_filter_chooses_levels_by_target() {
-        let log = logged(LogFormat::Text, "warn,rowgate::pool=debug", || {
-            debug!(target: "rowgate::pool", "connection opened");
-            info!(target: "rowgate::grpc", "call done");
+    /// Takes a call of `method`, whose `headers` had come when it `began`.
+    #[must_use]
+    pub fn call(&self, method: &'static str, headers: &HeaderMap, began: Instant) -> Call {
+        Call::new(self.clone(), method, began, self.0.tracing.begin(method, headers))
+    }
+
+    /// What records for one database.
+    #[must_use]
+    pub fn database(&self, name: &str, system: &'static str) -> Arc<Database> {
+        Database::new(name, system, self.0.instruments.clone(), self.0.slow)
+    }
+
+    /// Has the state of databases read by `source` whenever metrics are asked for.
+    pub fn read(&self, source: impl Fn() -> Vec<Reading> + Send + Sync + 'static) {
+        metrics::observe(&self.0.meter, &(Arc::new(source) as metrics::Source));
+    }
+
+    fn repeats(&self) -> &Repeats {
+        &self.0.repeats
+    }
+
+    fn instruments(&self) -> &Instruments {
+        &self.0.instruments
+    }
+
+    /// All metrics, in Prometheus' text format.
+    ///
+    /// # Errors
+    /// Why they cannot be written.
+    pub fn metrics(&self) -> Result<String, std::borrow::Cow<'static, str>> {
+        metrics::text_of(&self.0.registry)
+    }
+
+    /// Sends what is still to be sent, for no longer than this.
+    pub async fn flush(&self, limit: Duration) {
+        if self.0._sender.is_none() {
+            return;
+        }
+        let (traces, metrics) = (self.0.traces.clone(), self.0.metrics.clone());
+        let flushed = export::aside(move || {
+            // Failures are told by what sends.
+            if let Some(traces) = traces {
+                traces.force_flush().unwrap_or_default();
+            }
+            metrics.force_flush().unwrap_or_default();
         });
-        assert!(log.contains("connection opened") && !log.contains("call done"), "{log}");
+        drop(tokio::time::timeout(limit, flushed).await);
     }
+}
 
-    #[test]
-    fn json_lines_hold_fields_beside_the_message() {
-        let log = logged(LogFormat::Json, "info", || info!(pool = "main", "connection opened"));
-        let line: serde_json::Value = serde_json::from_str(&log).unwrap();
-        assert_eq!(line["pool"], "main");
-        assert_eq!(line["message"], "connection opened");
-        assert_eq!(line["level"], "INFO");
+/// Who sends: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` go before.
+fn resource() -> Resource {
+    let named = Resource::builder().build();
+    let service = named.get(&semconv::SERVICE_NAME.into());
+    let unnamed = service.is_none_or(|name| name.as_str().starts_with("unknown_service"));
+    let mut builder = Resource::builder();
+    if unnamed {
+        builder = builder.with_service_name(SERVICE);
     }
+    let version = KeyValue::new(semconv::SERVICE_VERSION, env!("CARGO_PKG_VERSION"));
+    builder.with_attribute(version).with_schema_url([], SCHEMA_URL).build()
+}
 
-    #[test]
-    fn text_without_a_terminal_has_no_colours() {
-        let log = logged(LogFormat::Text, "info", || info!("ready"));
-        assert!(log.contains("ready") && !log.contains('\u{1b}'), "{log:?}");
-    }
-
-    #[test]
-    fn an_invalid_filter_is_an_error_that_quotes_it() {
-        let error = filter("rowgate=loud").unwrap_err();
-        assert!(error.to_string().starts_with("log filter \"rowgate=loud\" is invalid: "));
-    }
+fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder(SERVICE)
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url(SCHEMA_URL)
+        .build()
 }

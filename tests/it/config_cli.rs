@@ -6,6 +6,7 @@ use std::process::{Output, Stdio};
 
 use rowgate::app::App;
 use rowgate::config;
+use rowgate::telemetry::Telemetry;
 use rowgate::value::proto::Value;
 use tempfile::TempDir;
 
@@ -201,7 +202,9 @@ async fn an_app_starts_in_a_process_of_somebody_else() {
         ("ops.listen", "127.0.0.1:0"),
         ("databases.main.url", url.as_str()),
     ];
-    let app = App::start(config::load_from(&pairs).expect("it is valid")).expect("it starts");
+    let config = config::load_from(&pairs).expect("it is valid");
+    let telemetry = Telemetry::without_logs(&config.telemetry).expect("nothing is sent");
+    let app = App::start(config, &telemetry).expect("it starts");
     let client = Client::connect(app.grpc_address()).await;
     let result = client.must("select $1", &[Value::int64(7)]).await;
     assert_eq!(result.rows[0].values, [Value::int64(7)]);

@@ -54,7 +54,7 @@ async fn each_line_is_json_with_a_constant_message() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_database_is_logged_once_and_one_of_the_caller_is_not() {
+async fn each_failed_call_has_one_line_which_warns_where_the_caller_is_not_to_blame() {
     let settings = "error_details = \"full\"\n[telemetry]\nlog_format = \"json\"";
     let service = Service::with(Backend::Postgres, settings).await;
     let client = &service.client;
@@ -67,14 +67,20 @@ async fn an_error_of_the_database_is_logged_once_and_one_of_the_caller_is_not() 
         let log = service.server.log();
         let lines = log.lines().filter(|line| line.contains("call failed"));
         let lines: Vec<String> = lines.map(str::to_owned).collect();
-        (!lines.is_empty()).then_some(lines)
+        (lines.len() >= 3).then_some(lines)
     });
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    let line: serde_json::Value = serde_json::from_str(&lines[0]).expect("it is JSON");
-    assert_eq!(line["level"], "WARN", "{line}");
-    let line = line.to_string();
-    for part in ["\"Query\"", "\"INTERNAL_ERROR\"", "\"XX000\"", "\"NOT_APPLIED\""] {
-        assert!(line.contains(part), "{part} is not in {line}");
+    let expected = [
+        ("INFO", "INVALID_TEXT_REPRESENTATION", "22P02"),
+        ("INFO", "UNDEFINED_COLUMN", "42703"),
+        ("WARN", "INTERNAL_ERROR", "XX000"),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:?}");
+    for (line, (level, reason, sqlstate)) in lines.iter().zip(expected) {
+        let line: serde_json::Value = serde_json::from_str(line).expect("it is JSON");
+        assert_eq!(line["level"], level, "{line}");
+        assert_eq!(line["rpc"], "rowgate.v1.DatabaseService/Query", "{line}");
+        assert_eq!((&line["reason"], &line["sqlstate"]), (&reason.into(), &sqlstate.into()));
+        assert_eq!(line["outcome"], "NOT_APPLIED", "{line}");
     }
-    assert!(!service.server.log().contains("7f3a"), "{line}");
+    assert!(!service.server.log().contains("7f3a"), "{lines:?}");
 }

@@ -22,23 +22,27 @@ pub(super) enum Again {
     No,
     /// On another connection: this one was ended while it was idle.
     Elsewhere,
-    /// With statements that are prepared anew, once.
+    /// With statements that are prepared anew.
     Afresh,
 }
 
 /// How many connections that were ended while idle one attempt may meet. Each is closed.
 const SPOILED_TRIES: usize = 8;
 
+/// How often statements are prepared anew: the tables may change again between that and the run.
+const FRESH_TRIES: usize = 3;
+
 /// What an attempt may try unseen, as long as nothing of it has begun to run.
 pub(super) struct Tries {
     left: usize,
+    fresh_left: usize,
     /// Whether statements are prepared anew.
     pub(super) afresh: bool,
 }
 
 impl Tries {
     pub(super) fn new() -> Self {
-        Self { left: SPOILED_TRIES, afresh: false }
+        Self { left: SPOILED_TRIES, fresh_left: FRESH_TRIES, afresh: false }
     }
 
     /// Whether another try may be made.
@@ -49,7 +53,12 @@ impl Tries {
                 self.left = self.left.saturating_sub(1);
                 self.left > 0
             }
-            Again::Afresh => !std::mem::replace(&mut self.afresh, true),
+            Again::Afresh => {
+                self.afresh = true;
+                let may = self.fresh_left > 0;
+                self.fresh_left = self.fresh_left.saturating_sub(1);
+                may
+            }
         }
     }
 }

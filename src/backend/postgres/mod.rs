@@ -53,6 +53,7 @@ use crate::config::{Database, PostgresTarget};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Borrower, Control, Pool, PoolSnapshot};
+use crate::telemetry;
 use crate::value::{Kind, Value};
 use connect::Connector;
 use connection::{Connection, Opener};
@@ -86,7 +87,12 @@ impl Postgres {
     ///
     /// # Errors
     /// `BackendMisconfigured` when a certificate cannot be used.
-    pub fn open(name: &str, config: &Database, target: &PostgresTarget) -> Result<Self> {
+    pub fn open(
+        telemetry: &Arc<telemetry::Database>,
+        config: &Database,
+        target: &PostgresTarget,
+    ) -> Result<Self> {
+        let name = telemetry.name();
         let connector = Arc::new(Connector::new(name, config, target)?);
         let gate = Gate::new(name, config);
         let opener = || Opener {
@@ -94,7 +100,7 @@ impl Postgres {
             connector: Arc::clone(&connector),
             statement_cache: config.statement_cache,
         };
-        let pool = Pool::new(name, &config.pool, opener());
+        let pool = Pool::new(telemetry, &config.pool, opener());
         Ok(Self {
             pool: pool.clone(),
             gate: Arc::clone(&gate),

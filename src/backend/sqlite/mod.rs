@@ -50,6 +50,7 @@ use crate::config::{Database, PoolSettings, SqliteTarget};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Borrower, Control, Pool, PoolSnapshot};
+use crate::telemetry;
 
 /// A SQLite database: a pool of readers and a pool of one writer.
 pub struct Sqlite {
@@ -64,7 +65,12 @@ impl Sqlite {
     /// A database. Does no I/O: the file is created by the first connection, which also finds a path
     /// that does not work.
     #[must_use]
-    pub fn open(name: &str, config: &Database, target: &SqliteTarget) -> Self {
+    pub fn open(
+        telemetry: &Arc<telemetry::Database>,
+        config: &Database,
+        target: &SqliteTarget,
+    ) -> Self {
+        let name = telemetry.name();
         let spec = Arc::new(Spec {
             name: name.to_owned(),
             path: target.path.clone(),
@@ -86,8 +92,8 @@ impl Sqlite {
             ..config.pool.clone()
         };
         Self {
-            readers: Pool::new(name, &config.pool, opener(Role::Reader)),
-            writer: Pool::new(name, &single, opener(Role::Writer)),
+            readers: Pool::new(telemetry, &config.pool, opener(Role::Reader)),
+            writer: Pool::new(telemetry, &single, opener(Role::Writer)),
             gate: Arc::clone(&gate),
             spec,
             statements: Arc::default(),

@@ -10,12 +10,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 use super::deadline::time_left;
 use super::failure::answer;
-use super::{duration, small};
+use super::{call_of, duration, small};
 use crate::engine::{Database, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::CheckedOut;
@@ -52,8 +52,9 @@ impl PoolService for Service {
         &self,
         request: Request<ListPoolStatsRequest>,
     ) -> Result<Response<ListPoolStatsResponse>, Status> {
+        let call = call_of(&request);
         let found = pools(&self.engine, &request.into_inner().pool);
-        let found = found.map_err(|error| answer("ListPoolStats", &error))?;
+        let found = found.map_err(|error| answer(&call, &error))?;
         let pools = found.into_iter().map(stats::encode).collect();
         Ok(Response::new(ListPoolStatsResponse { instance: self.instance(), pools }))
     }
@@ -62,11 +63,14 @@ impl PoolService for Service {
         &self,
         request: Request<WatchPoolStatsRequest>,
     ) -> Result<Response<Self::WatchPoolStatsStream>, Status> {
-        let timeout = time_left(&request);
+        let (call, timeout) = (call_of(&request), time_left(&request));
         let engine = Arc::clone(&self.engine);
         match watch::watch(engine, self.instance(), request.into_inner(), timeout) {
-            Ok(stream) => Ok(Response::new(Box::pin(stream))),
-            Err(error) => Err(answer("WatchPoolStats", &error)),
+            Ok(stream) => {
+                let stream = stream.map(move |next| next.map_err(|error| answer(&call, &error)));
+                Ok(Response::new(Box::pin(stream)))
+            }
+            Err(error) => Err(answer(&call, &error)),
         }
     }
 
@@ -74,8 +78,9 @@ impl PoolService for Service {
         &self,
         request: Request<ListCheckoutsRequest>,
     ) -> Result<Response<ListCheckoutsResponse>, Status> {
+        let call = call_of(&request);
         let found = pools(&self.engine, &request.into_inner().pool);
-        let found = found.map_err(|error| answer("ListCheckouts", &error))?;
+        let found = found.map_err(|error| answer(&call, &error))?;
         let checkouts = found.into_iter().flat_map(checkouts).collect();
         Ok(Response::new(ListCheckoutsResponse { instance: self.instance(), checkouts }))
     }
@@ -85,6 +90,7 @@ impl PoolService for Service {
         request: Request<PausePoolRequest>,
     ) -> Result<Response<PausePoolResponse>, Status> {
         let (operator, timeout) = (request.remote_addr(), time_left(&request));
+        let call = call_of(&request);
         let request = request.into_inner();
         let paused = async {
             let database = pool(&self.engine, &request.pool)?;
@@ -94,7 +100,7 @@ impl PoolService for Service {
             Ok(response) => {
                 Ok(Response::new(PausePoolResponse { instance: self.instance(), ..response }))
             }
-            Err(error) => Err(answer("PausePool", &error)),
+            Err(error) => Err(answer(&call, &error)),
         }
     }
 
@@ -102,9 +108,9 @@ impl PoolService for Service {
         &self,
         request: Request<ResumePoolRequest>,
     ) -> Result<Response<ResumePoolResponse>, Status> {
-        let operator = request.remote_addr();
+        let (operator, call) = (request.remote_addr(), call_of(&request));
         let found = pool(&self.engine, &request.get_ref().pool);
-        let database = found.map_err(|error| answer("ResumePool", &error))?;
+        let database = found.map_err(|error| answer(&call, &error))?;
         let response = act::resume(database, operator);
         Ok(Response::new(ResumePoolResponse { instance: self.instance(), ..response }))
     }
@@ -113,9 +119,9 @@ impl PoolService for Service {
         &self,
         request: Request<ReconnectPoolRequest>,
     ) -> Result<Response<ReconnectPoolResponse>, Status> {
-        let operator = request.remote_addr();
+        let (operator, call) = (request.remote_addr(), call_of(&request));
         let found = pool(&self.engine, &request.get_ref().pool);
-        let database = found.map_err(|error| answer("ReconnectPool", &error))?;
+        let database = found.map_err(|error| answer(&call, &error))?;
         let response = act::reconnect(database, operator);
         Ok(Response::new(ReconnectPoolResponse { instance: self.instance(), ..response }))
     }
@@ -124,7 +130,7 @@ impl PoolService for Service {
         &self,
         request: Request<ResizePoolRequest>,
     ) -> Result<Response<ResizePoolResponse>, Status> {
-        let operator = request.remote_addr();
+        let (operator, call) = (request.remote_addr(), call_of(&request));
         let request = request.into_inner();
         let resized = pool(&self.engine, &request.pool)
             .and_then(|database| act::resize(database, &request, operator));
@@ -132,7 +138,7 @@ impl PoolService for Service {
             Ok(response) => {
                 Ok(Response::new(ResizePoolResponse { instance: self.instance(), ..response }))
             }
-            Err(error) => Err(answer("ResizePool", &error)),
+            Err(error) => Err(answer(&call, &error)),
         }
     }
 
@@ -140,13 +146,13 @@ impl PoolService for Service {
         &self,
         request: Request<TerminateCheckoutRequest>,
     ) -> Result<Response<TerminateCheckoutResponse>, Status> {
-        let operator = request.remote_addr();
+        let (operator, call) = (request.remote_addr(), call_of(&request));
         let request = request.into_inner();
         let terminated = pool(&self.engine, &request.pool)
             .and_then(|database| act::terminate(database, request.checkout, operator));
         match terminated {
             Ok(()) => Ok(Response::new(TerminateCheckoutResponse { instance: self.instance() })),
-            Err(error) => Err(answer("TerminateCheckout", &error)),
+            Err(error) => Err(answer(&call, &error)),
         }
     }
 }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, stream};
 use tokio::time::{Instant, MissedTickBehavior};
-use tonic::Status;
 
-use super::{answer, pools, stats};
+use super::{pools, stats};
 use crate::deadline::{CallLimits, Deadline};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,7 +39,7 @@ pub(super) fn watch(
     instance: String,
     request: WatchPoolStatsRequest,
     grpc_timeout: Option<Duration>,
-) -> Result<impl Stream<Item = Result<WatchPoolStatsResponse, Status>> + Send + use<>> {
+) -> Result<impl Stream<Item = Result<WatchPoolStatsResponse>> + Send + use<>> {
     pools(&engine, &request.pool)?;
     let interval = interval(&request)?;
     let mut looks = tokio::time::interval(LOOK);
@@ -49,14 +48,13 @@ pub(super) fn watch(
     let deadline = Deadline::of_call(std::time::Instant::now(), grpc_timeout, None, limits);
     let pool = request.pool;
     let watch = Watch { engine, instance, pool, interval, looks, deadline, sent: None };
-    let messages = stream::unfold(Some(watch), async |watch| {
+    Ok(stream::unfold(Some(watch), async |watch| {
         let mut watch = watch?;
         match watch.next().await {
             Ok(message) => Some((Ok(message), Some(watch))),
             Err(error) => Some((Err(error), None)),
         }
-    });
-    Ok(messages.map(|next| next.map_err(|error| answer("WatchPoolStats", &error))))
+    }))
 }
 
 fn interval(request: &WatchPoolStatsRequest) -> Result<Duration> {

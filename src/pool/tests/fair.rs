@@ -7,7 +7,7 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 
 fn caller(name: &str) -> Arc<Borrower> {
-    Borrower::new(name.to_owned(), "Query", String::new())
+    Borrower::new(Arc::default(), name.to_owned(), "Query", String::new())
 }
 
 fn wide(max: usize, max_waiting: usize) -> PoolSettings {

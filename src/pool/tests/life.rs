@@ -48,7 +48,8 @@ async fn a_pool_that_only_some_callers_used_is_filled_up_to_min() {
 async fn a_database_that_is_away_is_tried_rarely_and_one_at_a_time_until_it_is_reached() {
     let manager = Numbers::default();
     let (down, script) = (Arc::clone(&manager.down), Arc::clone(&manager.script));
-    let pool = Pool::new("db", &PoolSettings { min: 4, ..settings(5, 10) }, manager);
+    let pool =
+        Pool::new(&Telemetry::silent("db"), &PoolSettings { min: 4, ..settings(5, 10) }, manager);
     pool.warm_up(4).await.expect("they open");
     script.most_opening.store(0, SeqCst);
     down.store(true, Relaxed);
@@ -67,7 +68,8 @@ async fn a_database_that_is_away_is_tried_rarely_and_one_at_a_time_until_it_is_r
 async fn the_first_caller_that_reaches_the_database_again_fills_the_pool() {
     let manager = Numbers::default();
     let (down, script) = (Arc::clone(&manager.down), Arc::clone(&manager.script));
-    let pool = Pool::new("db", &PoolSettings { min: 4, ..settings(5, 10) }, manager);
+    let pool =
+        Pool::new(&Telemetry::silent("db"), &PoolSettings { min: 4, ..settings(5, 10) }, manager);
     pool.warm_up(4).await.expect("they open");
     down.store(true, Relaxed);
     script.lost.store(4, SeqCst);
@@ -195,7 +197,8 @@ async fn who_stops_waiting_for_an_answer_leaves_no_unknown_connection_behind() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_held_too_long_is_told_once_with_its_holder() {
     let (pool, _) = scripted(&settings(2, 10));
-    let batch = Borrower::new("10.0.0.7".to_owned(), "ExecuteBatch", "nightly".to_owned());
+    let batch =
+        Borrower::new(Arc::default(), "10.0.0.7".to_owned(), "ExecuteBatch", "nightly".to_owned());
     let held = pool.acquire(later(), &batch).await.expect("one");
     batch.runs(&"UPDATE t SET a = ?".into());
     pass(60 * SECOND).await;

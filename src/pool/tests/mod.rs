@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::error::Outcome;
+use crate::telemetry::Telemetry;
 
 #[derive(Default)]
 struct Numbers {
@@ -130,7 +131,7 @@ fn settings(max: usize, max_waiting: usize) -> PoolSettings {
 }
 
 fn nobody() -> Arc<Borrower> {
-    Borrower::new("somebody".to_owned(), "Query", String::new())
+    Borrower::new(Arc::default(), "somebody".to_owned(), "Query", String::new())
 }
 
 /// The reasons for which connections were closed, each once.
@@ -147,7 +148,7 @@ fn soon() -> Deadline {
 fn scripted(settings: &PoolSettings) -> (Pool<Numbers>, Arc<Script>) {
     let manager = Numbers::default();
     let script = Arc::clone(&manager.script);
-    (Pool::new("db", settings, manager), script)
+    (Pool::new(&Telemetry::silent("db"), settings, manager), script)
 }
 
 async fn pass(time: Duration) {
@@ -156,7 +157,7 @@ async fn pass(time: Duration) {
 
 #[tokio::test]
 async fn a_connection_that_comes_back_is_lent_again() {
-    let pool = Pool::new("db", &settings(2, 10), Numbers::default());
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(2, 10), Numbers::default());
     drop(pool.acquire(soon(), &nobody()).await.expect("one"));
     assert_eq!(*pool.acquire(soon(), &nobody()).await.expect("the same"), 0);
     assert_eq!((pool.snapshot().open, pool.snapshot().idle), (1, 1));
@@ -164,7 +165,7 @@ async fn a_connection_that_comes_back_is_lent_again() {
 
 #[tokio::test]
 async fn a_discarded_connection_is_not_lent_again_and_its_reason_is_counted() {
-    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), Numbers::default());
     pool.acquire(soon(), &nobody()).await.expect("one").discard(CloseReason::Dirty);
     assert_eq!(*pool.acquire(soon(), &nobody()).await.expect("a new one"), 1);
     assert_eq!(closed(&pool), [CloseReason::Dirty]);
@@ -174,7 +175,7 @@ async fn a_discarded_connection_is_not_lent_again_and_its_reason_is_counted() {
 async fn a_stale_idle_connection_is_replaced() {
     let manager = Numbers::default();
     let stale = Arc::clone(&manager.stale);
-    let pool = Pool::new("db", &settings(1, 10), manager);
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), manager);
     drop(pool.acquire(soon(), &nobody()).await.expect("one"));
     stale.store(true, Relaxed);
     assert_eq!(*pool.acquire(soon(), &nobody()).await.expect("a new one"), 1);
@@ -184,7 +185,7 @@ async fn a_stale_idle_connection_is_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn an_exhausted_pool_refuses_after_the_acquire_timeout() {
-    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), Numbers::default());
     let held = pool.acquire(soon(), &nobody()).await.expect("one");
     let error = pool.acquire(soon(), &nobody()).await.expect_err("none is left");
     assert_eq!(error.kind(), ErrorKind::PoolExhausted);
@@ -195,7 +196,7 @@ async fn an_exhausted_pool_refuses_after_the_acquire_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn who_has_waited_elsewhere_waits_for_the_rest() {
-    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), Numbers::default());
     let _held = pool.acquire(soon(), &nobody()).await.expect("one");
     let (start, caller) = (tokio::time::Instant::now(), nobody());
     let waiting = pool.acquire_after(Duration::from_millis(150), soon(), &caller);
@@ -206,7 +207,7 @@ async fn who_has_waited_elsewhere_waits_for_the_rest() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_before_the_acquire_timeout_is_a_deadline() {
-    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), Numbers::default());
     let _held = pool.acquire(soon(), &nobody()).await.expect("one");
     let deadline = Deadline::at(Instant::now() + Duration::from_millis(50));
     let error = pool.acquire(deadline, &nobody()).await.expect_err("none is left");
@@ -215,7 +216,7 @@ async fn a_deadline_before_the_acquire_timeout_is_a_deadline() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
-    let pool = Pool::new("db", &settings(1, 0), Numbers::default());
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 0), Numbers::default());
     let _held = pool.acquire(soon(), &nobody()).await.expect("one");
     let error = pool.acquire(soon(), &nobody()).await.expect_err("nobody may wait");
     assert_eq!(error.kind(), ErrorKind::PoolExhausted);
@@ -224,7 +225,7 @@ async fn a_full_queue_refuses_at_once() {
 
 #[tokio::test]
 async fn a_caller_that_leaves_the_queue_is_counted_and_loses_nothing() {
-    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), Numbers::default());
     let held = pool.acquire(soon(), &nobody()).await.expect("one");
     let mut waiting = Box::pin(async { pool.acquire(soon(), &nobody()).await });
     assert!(futures_util::poll!(waiting.as_mut()).is_pending());
@@ -239,7 +240,7 @@ async fn a_caller_that_leaves_the_queue_is_counted_and_loses_nothing() {
 async fn a_database_that_is_down_takes_no_place_in_the_pool() {
     let manager = Numbers::default();
     let down = Arc::clone(&manager.down);
-    let pool = Pool::new("db", &settings(1, 10), manager);
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), manager);
     down.store(true, Relaxed);
     for _ in 0..3 {
         let error = pool.acquire(soon(), &nobody()).await.expect_err("down");
@@ -252,7 +253,7 @@ async fn a_database_that_is_down_takes_no_place_in_the_pool() {
 
 #[tokio::test]
 async fn a_closed_pool_closes_what_comes_back_and_lends_nothing() {
-    let pool = Pool::new("db", &settings(2, 10), Numbers::default());
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(2, 10), Numbers::default());
     let held = pool.acquire(soon(), &nobody()).await.expect("one");
     pool.close();
     let error = pool.acquire(soon(), &nobody()).await.expect_err("closed");
@@ -263,7 +264,7 @@ async fn a_closed_pool_closes_what_comes_back_and_lends_nothing() {
 
 #[test]
 fn workers_share_one_bound_and_borrow_when_they_must() {
-    let pool = Pool::new("db", &settings(2, 10), Numbers::default());
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(2, 10), Numbers::default());
     let worker = || {
         tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -282,7 +283,7 @@ fn workers_share_one_bound_and_borrow_when_they_must() {
 
 #[tokio::test]
 async fn a_caller_whose_deadline_has_passed_gets_no_connection() {
-    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), Numbers::default());
     drop(pool.acquire(soon(), &nobody()).await.expect("one"));
     let error = pool.acquire(Deadline::at(Instant::now()), &nobody()).await.expect_err("too late");
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::DeadlineExceeded, Outcome::NotApplied));
@@ -294,7 +295,7 @@ async fn a_connection_that_was_never_opened_is_not_counted_as_closed() {
     let manager = Numbers::default();
     let silent = Arc::clone(&manager.silent);
     silent.store(true, Relaxed);
-    let pool = Pool::new("db", &settings(1, 10), manager);
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), manager);
     let mut connecting = Box::pin(async { pool.acquire(soon(), &nobody()).await });
     assert!(futures_util::poll!(connecting.as_mut()).is_pending());
     assert_eq!((pool.snapshot().connecting, pool.snapshot().open), (1, 0));
@@ -310,7 +311,7 @@ async fn a_connection_that_was_never_opened_is_not_counted_as_closed() {
 
 #[tokio::test]
 async fn callers_are_served_in_the_order_in_which_they_came() {
-    let pool = Pool::new("db", &settings(1, 10), Numbers::default());
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), Numbers::default());
     let held = pool.acquire(soon(), &nobody()).await.expect("one");
     let caller = nobody();
     let (mut first, mut second) =
@@ -330,7 +331,7 @@ async fn callers_are_served_in_the_order_in_which_they_came() {
 fn a_borrowed_connection_that_is_stale_is_replaced_where_it_is_needed() {
     let manager = Numbers::default();
     let stale = Arc::clone(&manager.stale);
-    let pool = Pool::new("db", &settings(1, 10), manager);
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), manager);
     let worker = || tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (one, two) = (worker().expect("a runtime"), worker().expect("a runtime"));
     one.block_on(pool.warm_up(1)).expect("a connection on the first worker");
@@ -343,7 +344,7 @@ fn a_borrowed_connection_that_is_stale_is_replaced_where_it_is_needed() {
 
 #[tokio::test]
 async fn a_warm_up_never_waits_and_is_not_counted_as_a_caller() {
-    let pool = Pool::new("db", &settings(2, 10), Numbers::default());
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(2, 10), Numbers::default());
     let held = pool.acquire(soon(), &nobody()).await.expect("one");
     pool.warm_up(2).await.expect("the one that is left");
     let both = pool.snapshot();

@@ -66,7 +66,7 @@ async fn what_was_being_opened_during_a_flush_is_lent_to_nobody_who_comes_later(
     let manager = Numbers::default();
     let (silent, script) = (Arc::clone(&manager.silent), Arc::clone(&manager.script));
     silent.store(true, Relaxed);
-    let pool = Pool::new("db", &PoolSettings { min: 0, ..patient(1) }, manager);
+    let pool = Pool::new(&Telemetry::silent("db"), &PoolSettings { min: 0, ..patient(1) }, manager);
     let nobody = nobody();
     // What takes for ever here takes long elsewhere: its opening began before the flush.
     let mut opening = Box::pin(pool.acquire(later(), &nobody));

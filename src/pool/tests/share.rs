@@ -7,7 +7,7 @@ fn half(max: usize) -> PoolSettings {
 }
 
 fn caller(name: &str) -> Arc<Borrower> {
-    Borrower::new(name.to_owned(), "Transact", String::new())
+    Borrower::new(Arc::default(), name.to_owned(), "Transact", String::new())
 }
 
 #[test]

@@ -157,7 +157,7 @@ impl Life {
             bound: AtomicUsize::new(settings.max.get() + settings.overflow),
             generation: AtomicUsize::default(),
         });
-        let pool = Pool::new("db", &settings, Database(Arc::clone(&world)));
+        let pool = Pool::new(&Telemetry::silent("db"), &settings, Database(Arc::clone(&world)));
         Rc::new(Self { world, pool, settings, seen: RefCell::default() })
     }
 
@@ -173,7 +173,8 @@ impl Life {
 
     async fn one_call(&self, caller: usize, number: u64) {
         let world = &self.world;
-        let borrower = Borrower::new(format!("10.0.0.{caller}"), "Query", String::new());
+        let borrower =
+            Borrower::new(Arc::default(), format!("10.0.0.{caller}"), "Query", String::new());
         let start = now();
         let given = if world.calm { 7200 * 1000 * MS } else { world.millis(1..700) };
         let deadline = Deadline::at(start + given);

@@ -20,6 +20,14 @@ pub(crate) const PASSWORD: &str = "correct horse";
 
 const START: Duration = Duration::from_secs(30);
 
+/// Of every server. One that is stopped waits for who has not logged in yet, whatever the signal.
+const SETTINGS: [&str; 4] = [
+    "shared_buffers=16MB",
+    "max_connections=50",
+    "log_checkpoints=off",
+    "authentication_timeout=5s",
+];
+
 /// Runs the server `"$@"` until a signal's name comes from standard input, or its end.
 const KEEPER: &str = r#"
 log=$1 directory=$2; shift 2
@@ -77,7 +85,7 @@ impl Postgres {
         command.args(["-c", KEEPER, "keeper"]).args([&self.log_file(), &self.directory]);
         command.arg(tool("postgres")).arg("-D").arg(&data).arg("-k").arg(&self.directory);
         command.args(["-F", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
-        for setting in ["shared_buffers=16MB", "max_connections=50", "log_checkpoints=off"] {
+        for setting in SETTINGS {
             command.args(["-c", setting]);
         }
         for setting in &self.settings {

@@ -24,20 +24,34 @@ const ROWS: &[&[&str]] = &[
 
 /// A path of code, and where alone it may stand: in these modules and the modules inside them.
 const FENCES: &[(&[&str], &[&str])] = &[
-    (
-        &["tonic", "tonic_health", "tonic_prost", "tonic_reflection", "tonic_types"],
-        &["grpc", "value"],
-    ),
+    (&["tonic", "tonic_health", "tonic_prost", "tonic_reflection"], &["grpc", "value"]),
+    // OTLP over gRPC is sent by its client.
+    (&["tonic_types"], &["grpc", "value", "telemetry"]),
     (&["tokio_postgres", "tokio_postgres_rustls", "postgres_protocol"], &["backend/postgres"]),
     (&["deadpool"], &["pool", "backend/postgres"]),
     (&["deadpool_postgres"], &["backend/postgres"]),
     (&["rusqlite"], &["backend/sqlite"]),
     (&["sqlparser"], &["sql"]),
     (&["axum"], &["ops"]),
-    (&["hyper", "hyper_util"], &["grpc", "ops"]),
+    (&["hyper_util"], &["grpc", "ops"]),
+    // OTLP over HTTP is sent by its client.
+    (&["hyper"], &["grpc", "ops", "telemetry"]),
     (&["h2"], &["grpc"]),
     (&["clap"], &["cli", "main.rs"]),
-    (&["opentelemetry"], &["telemetry"]),
+    (
+        &[
+            "opentelemetry",
+            "opentelemetry_http",
+            "opentelemetry_otlp",
+            "opentelemetry_prometheus",
+            "opentelemetry_sdk",
+            "opentelemetry_semantic_conventions",
+            "tracing_opentelemetry",
+            "prometheus",
+            "hyper_rustls",
+        ],
+        &["telemetry"],
+    ),
     (&["std::env", "env::var", "env::vars", "env::var_os"], &["config/source.rs", "cli"]),
     (&["std::fs", "tokio::fs", "fs::read", "File::open"], &["config/source.rs", "cli"]),
     (&["tokio::signal", "signal::unix", "signal::ctrl_c"], &["app"]),

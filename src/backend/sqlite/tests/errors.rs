@@ -87,7 +87,8 @@ async fn a_path_that_does_not_work_is_found_by_use_and_probe() {
         (":memory:".into(), ErrorKind::BackendMisconfigured),
     ] {
         let target = SqliteTarget { path };
-        let database = Sqlite::open("test", &config(&target), &target);
+        let database =
+            Sqlite::open(&crate::telemetry::Telemetry::silent("test"), &config(&target), &target);
         let probe = database.probe(Duration::from_secs(5)).await.expect_err("it cannot be opened");
         assert_eq!(probe.kind(), kind, "{}: {probe}", target.path.display());
         let used = database.execute(Arc::new(statement("SELECT 1", vec![]))).await.err();

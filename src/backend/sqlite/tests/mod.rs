@@ -88,7 +88,7 @@ fn fixture_with(change: impl FnOnce(&mut Database)) -> Fixture {
     let target = SqliteTarget { path: directory.path().join("test.db") };
     let mut config = config(&target);
     change(&mut config);
-    let database = Sqlite::open("test", &config, &target);
+    let database = Sqlite::open(&crate::telemetry::Telemetry::silent("test"), &config, &target);
     Fixture { directory, database }
 }
 

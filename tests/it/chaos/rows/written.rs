@@ -11,9 +11,9 @@ use crate::harness::wait::Stutter;
 /// How late that may be.
 const TOLERANCE: Duration = Duration::from_millis(50);
 
-/// Faults of one sort.
+/// Faults of one sort, and a few more: of two backends that are killed at once the server tells of one.
 pub(super) async fn only(sort: Sort, faults: usize) -> Held {
-    hold(Plan::of(&[(sort, faults)], seed())).await
+    hold(Plan::of(&[(sort, faults + faults.div_ceil(20))], seed())).await
 }
 
 /// Faults of all sorts, restarts of the server among them, in any order.

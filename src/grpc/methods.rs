@@ -1,0 +1,110 @@
+//! The names of methods and of status codes, as telemetry has them.
+
+use tonic::Code;
+
+/// Where a status is.
+pub(super) const STATUS: &str = "grpc-status";
+
+pub(super) const CANCELLED: &str = "CANCELLED";
+pub(super) const UNAVAILABLE: &str = "UNAVAILABLE";
+
+/// Every method of this server.
+const METHODS: [&str; 19] = [
+    "rowgate.v1.DatabaseService/Query",
+    "rowgate.v1.DatabaseService/StreamQuery",
+    "rowgate.v1.DatabaseService/ExecuteBatch",
+    "rowgate.v1.DatabaseService/Transact",
+    "rowgate.v1.DatabaseService/GetTransactionOutcome",
+    "rowgate.v1.DatabaseService/DescribeStatement",
+    "rowgate.v1.PoolService/ListPoolStats",
+    "rowgate.v1.PoolService/WatchPoolStats",
+    "rowgate.v1.PoolService/ListCheckouts",
+    "rowgate.v1.PoolService/PausePool",
+    "rowgate.v1.PoolService/ResumePool",
+    "rowgate.v1.PoolService/ReconnectPool",
+    "rowgate.v1.PoolService/ResizePool",
+    "rowgate.v1.PoolService/TerminateCheckout",
+    "rowgate.v1.ServerService/GetServerInfo",
+    "grpc.health.v1.Health/Check",
+    "grpc.health.v1.Health/Watch",
+    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
+/// What stands for methods that are none of this server's (semantic conventions for RPC, `rpc.method`).
+const OTHER: &str = "_OTHER";
+
+/// The method that a path names, one of a finite set.
+pub(super) fn method_of(path: &str) -> &'static str {
+    let name = path.strip_prefix('/').unwrap_or_default();
+    METHODS.into_iter().find(|method| *method == name).unwrap_or(OTHER)
+}
+
+/// The name of a status code (gRPC, Status codes and their use).
+pub(super) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => CANCELLED,
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => UNAVAILABLE,
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+
+    #[test]
+    fn every_method_that_is_served_has_its_name() {
+        let mut served = BTreeSet::new();
+        for set in [
+            crate::value::FILE_DESCRIPTOR_SET,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ] {
+            for file in FileDescriptorSet::decode(set).unwrap().file {
+                for service in &file.service {
+                    for method in &service.method {
+                        served.insert(format!(
+                            "{}.{}/{}",
+                            file.package(),
+                            service.name(),
+                            method.name()
+                        ));
+                    }
+                }
+            }
+        }
+        let known: BTreeSet<String> = METHODS.into_iter().map(str::to_owned).collect();
+        // It is in the descriptors of health, and not in the service that is linked.
+        served.remove("grpc.health.v1.Health/List");
+        assert_eq!(served, known);
+        for method in METHODS {
+            assert_eq!(method_of(&format!("/{method}")), method);
+        }
+        for path in
+            ["", "/", "/rowgate.v1.DatabaseService/Drop", "rowgate.v1.DatabaseService/Query"]
+        {
+            assert_eq!(method_of(path), OTHER, "{path}");
+        }
+    }
+}

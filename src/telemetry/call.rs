@@ -1,0 +1,199 @@
+//! One call, from its headers to the end of its answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use opentelemetry_semantic_conventions::attribute;
+use parking_lot::Mutex;
+use tracing::Span;
+
+use super::trace::{Ids, Trace};
+use super::{Database, Telemetry};
+use crate::error::Error;
+
+/// What telemetry knows of one call. The default one is nobody's.
+#[derive(Debug, Default)]
+pub struct Call {
+    served: Option<Served>,
+    trace: Trace,
+    work: Mutex<Work>,
+}
+
+/// A call that somebody sent.
+#[derive(Debug)]
+struct Served {
+    telemetry: Telemetry,
+    method: &'static str,
+    began: Instant,
+}
+
+/// What a call does in its database.
+#[derive(Debug, Default)]
+struct Work {
+    /// The wait for the connection that it works on.
+    waited: Duration,
+    operation: State,
+}
+
+/// An operation in the database.
+#[derive(Debug, Default)]
+enum State {
+    /// There is none.
+    #[default]
+    None,
+    /// It waits for a connection.
+    Pending(Intent),
+    /// It runs.
+    Running { since: Instant, span: Span },
+}
+
+/// What is about to run.
+#[derive(Debug, Clone)]
+pub(super) struct Intent {
+    pub(super) database: Arc<Database>,
+    pub(super) name: &'static str,
+    /// The statement in short, without literals; empty for none.
+    pub(super) text: Arc<str>,
+    /// Statements of a batch.
+    pub(super) batch: Option<usize>,
+}
+
+/// How long an operation took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Took {
+    /// To get its connection; zero for a later command of a transaction.
+    pub waited: Duration,
+    /// In the database.
+    pub ran: Duration,
+}
+
+impl Call {
+    pub(super) fn new(
+        telemetry: Telemetry,
+        method: &'static str,
+        began: Instant,
+        trace: Trace,
+    ) -> Self {
+        if trace.is_sampled() {
+            trace.set(attribute::RPC_SYSTEM_NAME, "grpc");
+            trace.set(attribute::RPC_METHOD, method);
+        }
+        Self { served: Some(Served { telemetry, method, began }), trace, work: Mutex::default() }
+    }
+
+    /// The method, as in `rowgate.v1.DatabaseService/Query`; empty for none.
+    #[must_use]
+    pub fn method(&self) -> &'static str {
+        self.served.as_ref().map_or("", |served| served.method)
+    }
+
+    /// When its headers had come; `None`: nobody sent it.
+    #[must_use]
+    pub fn began(&self) -> Option<Instant> {
+        self.served.as_ref().map(|served| served.began)
+    }
+
+    /// It was answered with an error, which may not be its last.
+    pub fn failed(&self, error: &Error) {
+        let Some(Served { telemetry, method, .. }) = &self.served else { return };
+        let outcome = error.outcome().as_str();
+        telemetry.instruments().failed(method, error.label(), outcome);
+        if self.trace.is_sampled() {
+            self.trace.set(attribute::ERROR_TYPE, error.reason().to_owned());
+            self.trace.set("rowgate.outcome", outcome);
+            if let Some(report) = error.report() {
+                let sqlstate = report.sqlstate.as_str().to_owned();
+                self.trace.set(attribute::DB_RESPONSE_STATUS_CODE, sqlstate);
+            }
+        }
+    }
+
+    /// Whether a line about it may be written that many others are like, by their method and `kind`; and how many of
+    /// them were not since the last.
+    #[must_use]
+    pub fn may_tell(&self, kind: &'static str) -> Option<u64> {
+        let Some(Served { telemetry, method, .. }) = &self.served else { return Some(0) };
+        telemetry.repeats().admit((method, kind), Instant::now())
+    }
+
+    /// It has ended with a status: its name, as in `OK`.
+    pub fn ended(&self, code: &'static str) {
+        let Some(Served { telemetry, method, began }) = &self.served else { return };
+        telemetry.instruments().called(method, code, began.elapsed());
+        if self.trace.is_sampled() {
+            self.trace.set(attribute::RPC_RESPONSE_STATUS_CODE, code);
+            self.trace.end(is_the_servers(code).then_some(code));
+        }
+    }
+
+    /// Its trace.
+    #[must_use]
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// What log lines say of its trace.
+    #[must_use]
+    pub fn ids(&self) -> Option<Ids> {
+        self.trace.ids()
+    }
+
+    /// It has a connection from now on: what waited for it runs.
+    pub fn lent(&self, waited: Duration, now: Instant) {
+        let mut work = self.work.lock();
+        work.waited = waited;
+        if let State::Pending(intent) = &work.operation {
+            let span = self.span(intent);
+            work.operation = State::Running { since: now, span };
+        }
+    }
+
+    /// Something is to be run; on a connection that it has, or else once it is lent one.
+    pub(super) fn begin(&self, intent: Intent, has_connection: bool) {
+        let mut work = self.work.lock();
+        if has_connection {
+            work.waited = Duration::ZERO;
+            work.operation = State::Running { since: Instant::now(), span: self.span(&intent) };
+        } else {
+            work.operation = State::Pending(intent);
+        }
+    }
+
+    /// It is over. `None`: it never began.
+    pub(super) fn over(&self) -> Option<(Took, Span)> {
+        let mut work = self.work.lock();
+        let waited = std::mem::take(&mut work.waited);
+        match std::mem::take(&mut work.operation) {
+            State::Running { since, span } => Some((Took { waited, ran: since.elapsed() }, span)),
+            State::None | State::Pending(_) => None,
+        }
+    }
+
+    fn span(&self, intent: &Intent) -> Span {
+        if !self.trace.is_sampled() {
+            return Span::none();
+        }
+        let Intent { database, name, text, batch } = intent;
+        let span = self.trace.operation(&format!("{name} {}", database.name()));
+        database.describe(&span);
+        let set = |key, value: opentelemetry::Value| super::trace::set(&span, key, value);
+        set(attribute::DB_OPERATION_NAME, (*name).into());
+        if !text.is_empty() {
+            set(attribute::DB_QUERY_TEXT, Arc::clone(text).into());
+        }
+        if let Some(count) = batch {
+            set(
+                attribute::DB_OPERATION_BATCH_SIZE,
+                i64::try_from(*count).unwrap_or(i64::MAX).into(),
+            );
+        }
+        span
+    }
+}
+
+/// Whether a status is a failure of the server (semantic conventions for gRPC, spans of servers).
+fn is_the_servers(code: &str) -> bool {
+    let failures =
+        ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
+    failures.contains(&code)
+}

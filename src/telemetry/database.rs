@@ -1,0 +1,239 @@
+//! One database, as telemetry has it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use opentelemetry_semantic_conventions::attribute;
+use tracing::Span;
+
+use super::call::{Call, Intent, Took};
+use super::metrics::OfDatabase;
+use super::trace;
+use crate::error::{Error, ErrorKind};
+
+/// Records what is done in one database.
+#[derive(Debug)]
+pub struct Database {
+    name: Arc<str>,
+    system: &'static str,
+    metrics: OfDatabase,
+    slow: Option<Duration>,
+}
+
+/// Something that runs in a database, until it is told how it ended. Dropped before, it was given up.
+#[derive(Debug)]
+pub struct Operation {
+    database: Arc<Database>,
+    call: Arc<Call>,
+    name: &'static str,
+    over: bool,
+}
+
+impl Database {
+    pub(super) fn new(
+        name: &str,
+        system: &'static str,
+        metrics: super::metrics::Instruments,
+        slow: Duration,
+    ) -> Arc<Self> {
+        let name: Arc<str> = name.into();
+        let metrics = OfDatabase::new(metrics, system, &name);
+        Arc::new(Self { name, system, metrics, slow: Some(slow).filter(|slow| !slow.is_zero()) })
+    }
+
+    /// Its logical name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Begins a statement of a call, on the connection that it is lent next.
+    #[must_use]
+    pub fn statement(
+        self: &Arc<Self>,
+        call: &Arc<Call>,
+        name: &'static str,
+        text: &Arc<str>,
+    ) -> Operation {
+        self.begin(call, self.intent(name, text), false)
+    }
+
+    /// Begins one on the connection that it has.
+    #[must_use]
+    pub fn command(
+        self: &Arc<Self>,
+        call: &Arc<Call>,
+        name: &'static str,
+        text: &Arc<str>,
+    ) -> Operation {
+        self.begin(call, self.intent(name, text), true)
+    }
+
+    /// Begins a batch of so many statements, on the connection that its call is lent next.
+    #[must_use]
+    pub fn batch(
+        self: &Arc<Self>,
+        call: &Arc<Call>,
+        statements: usize,
+        first: &Arc<str>,
+    ) -> Operation {
+        let intent = Intent { batch: Some(statements), ..self.intent("BATCH", first) };
+        self.begin(call, intent, false)
+    }
+
+    /// A connection came back.
+    pub fn came_back(&self, held: Duration) {
+        self.metrics.came_back(held);
+    }
+
+    /// Says in a span which database it is of.
+    pub(super) fn describe(&self, span: &Span) {
+        if !span.is_none() {
+            trace::set(span, attribute::DB_SYSTEM_NAME, self.system.into());
+            trace::set(span, attribute::DB_NAMESPACE, Arc::clone(&self.name).into());
+        }
+    }
+
+    fn intent(self: &Arc<Self>, name: &'static str, text: &Arc<str>) -> Intent {
+        Intent { database: Arc::clone(self), name, text: Arc::clone(text), batch: None }
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        call: &Arc<Call>,
+        intent: Intent,
+        has_connection: bool,
+    ) -> Operation {
+        let name = intent.name;
+        call.begin(intent, has_connection);
+        Operation { database: Arc::clone(self), call: Arc::clone(call), name, over: false }
+    }
+}
+
+impl Operation {
+    /// Where it runs.
+    #[must_use]
+    pub fn database(&self) -> Arc<Database> {
+        Arc::clone(&self.database)
+    }
+
+    /// It has ended; perhaps because an operator told its call to stop. Returns how long it took when that is long: it
+    /// is to be logged.
+    pub fn end(mut self, error: Option<&Error>, stopped: bool) -> Option<Took> {
+        let operator = stopped.then_some("operator");
+        let cause =
+            error.and_then(|error| cause(error.kind()).map(|cause| operator.unwrap_or(cause)));
+        self.finish(error, cause)
+    }
+
+    /// Its result was not taken: it is over a limit, or its reader stalls.
+    pub fn abandoned(mut self) {
+        let error = Error::new(ErrorKind::Cancelled, "the result is not taken");
+        self.finish(Some(&error), Some("abandoned"));
+    }
+
+    fn finish(&mut self, error: Option<&Error>, cause: Option<&'static str>) -> Option<Took> {
+        self.over = true;
+        let (took, span) = self.call.over()?;
+        let metrics = &self.database.metrics;
+        metrics.ended(self.name, took.ran, error.map(Error::label));
+        if let Some(error) = error {
+            trace::record_error(&span, error);
+        }
+        if let Some(cause) = cause {
+            metrics.cancelled(cause);
+        }
+        let slow = self.database.slow.is_some_and(|slow| took.ran >= slow);
+        slow.then(|| {
+            metrics.was_slow();
+            took
+        })
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        if !self.over {
+            let error = Error::new(ErrorKind::Cancelled, "the caller is gone");
+            self.finish(Some(&error), Some("caller"));
+        }
+    }
+}
+
+/// What statements are stopped by, as errors tell it.
+const CAUSES: [(ErrorKind, &str); 3] = [
+    (ErrorKind::DeadlineExceeded, "deadline"),
+    (ErrorKind::Cancelled, "caller"),
+    (ErrorKind::ShuttingDown, "shutdown"),
+];
+
+/// Why a statement was stopped, if its error says that it was.
+fn cause(kind: ErrorKind) -> Option<&'static str> {
+    CAUSES.iter().find(|(error, _)| *error == kind).map(|(_, cause)| *cause)
+}
+
+/// Opening a connection, until it is told how that ended.
+#[derive(Debug)]
+pub struct Connecting(Span);
+
+impl Connecting {
+    /// Begins it, for the call that waits for it if one does.
+    #[must_use]
+    pub fn begin(database: &Database) -> Self {
+        let span = trace::connecting();
+        database.describe(&span);
+        Self(span)
+    }
+
+    /// What is done for it.
+    #[must_use]
+    pub fn span(&self) -> &Span {
+        &self.0
+    }
+
+    /// It is open.
+    pub fn opened(self, database: &Database, took: Duration) {
+        database.metrics.opened(took);
+    }
+
+    /// It could not be opened.
+    pub fn failed(&self, error: &Error) {
+        trace::record_error(&self.0, error);
+    }
+}
+
+/// Getting a connection, until it is told how that ended.
+#[derive(Debug)]
+pub struct Acquiring {
+    span: Span,
+    began: Instant,
+}
+
+impl Acquiring {
+    /// Begins it for a call.
+    #[must_use]
+    pub fn begin(database: &Database, call: &Call, now: Instant) -> Self {
+        let span = call.trace().acquire();
+        database.describe(&span);
+        Self { span, began: now }
+    }
+
+    /// What connections that are opened meanwhile are opened for.
+    #[must_use]
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// A connection was lent.
+    pub fn lent(self, database: &Database, call: &Call, now: Instant) {
+        let waited = now.saturating_duration_since(self.began);
+        database.metrics.lent(waited);
+        drop(self.span);
+        call.lent(waited, now);
+    }
+
+    /// None was.
+    pub fn failed(self, error: &Error) {
+        trace::record_error(&self.span, error);
+    }
+}

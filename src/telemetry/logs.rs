@@ -1,0 +1,184 @@
+//! Logs: where they go, how they look, and what must never be in them.
+//!
+//! It knows the filter only as an argument: the environment is read elsewhere.
+
+use std::fmt;
+use std::io::IsTerminal as _;
+
+use opentelemetry_sdk::trace::SdkTracer;
+use tracing::Metadata;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
+use tracing_subscriber::fmt::{MakeWriter, layer};
+use tracing_subscriber::layer::{Layer, Layered, SubscriberExt as _};
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use super::trace::TARGET;
+use crate::config::{LogFormat, Telemetry};
+
+/// Why logs cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InitError {
+    /// The filter cannot be understood: the filter, and why.
+    Filter(String, String),
+    /// The process has logs already.
+    AlreadyStarted,
+    /// Nothing can be sent by OTLP as it is configured: why.
+    Export(String),
+}
+
+impl fmt::Display for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Filter(filter, why) => write!(f, "log filter {filter:?} is invalid: {why}"),
+            Self::AlreadyStarted => f.write_str("logging was started twice"),
+            Self::Export(why) => {
+                write!(f, "telemetry cannot be sent as OTEL_EXPORTER_OTLP_* says: {why}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for InitError {}
+
+/// Starts logging to standard error, for the whole process, and hands spans to what takes them.
+pub(super) fn start(settings: &Telemetry, spans: Option<SdkTracer>) -> Result<(), InitError> {
+    let terminal = std::io::stderr().is_terminal();
+    let format =
+        settings.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    subscriber(format, &settings.log_filter, Colours(terminal), std::io::stderr)?
+        .with(spans.map(spans_layer))
+        .try_init()
+        .map_err(|_other| InitError::AlreadyStarted)
+}
+
+fn filter(text: &str) -> Result<EnvFilter, InitError> {
+    EnvFilter::builder()
+        .with_default_directive(LevelFilter::ERROR.into())
+        .parse(text)
+        .map_err(|error| InitError::Filter(text.to_owned(), error.to_string()))
+}
+
+/// Whether anyone sees colours; NO_COLOR is honoured where they do.
+#[derive(Clone, Copy)]
+struct Colours(bool);
+
+fn subscriber<W>(
+    format: LogFormat,
+    filter_text: &str,
+    colours: Colours,
+    writer: W,
+) -> Result<Logs, InitError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = filter(filter_text)?.and(filter_fn(is_harmless as fn(&Metadata<'_>) -> bool));
+    let mut layer = layer().with_writer(writer);
+    if !colours.0 {
+        layer = layer.with_ansi(false);
+    }
+    let layer = match format {
+        LogFormat::Text => layer.with_filter(filter).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+    };
+    Ok(Registry::default().with(layer))
+}
+
+/// What log lines are written by.
+type Logs = Layered<Box<dyn Layer<Registry> + Send + Sync>, Registry>;
+
+/// Takes our spans, and nothing else.
+fn spans_layer(tracer: SdkTracer) -> impl Layer<Logs> {
+    tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_context_activation(false)
+        .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target() == TARGET))
+}
+
+/// The PostgreSQL driver writes SQL and parameters at debug, and what RAISE NOTICE says at info. No
+/// filter may let them out. Our spans are for traces.
+fn is_harmless(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    target != TARGET
+        && (*metadata.level() <= tracing::Level::WARN || !target.starts_with("tokio_postgres"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use tracing::{debug, info, warn};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, filter: &str, log: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber =
+            subscriber(format, filter, Colours(false), move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, log);
+        String::from_utf8(lines.0.lock().clone()).unwrap()
+    }
+
+    #[test]
+    fn no_filter_lets_the_driver_write_statements() {
+        for filter in ["trace", "tokio_postgres=trace", "info,tokio_postgres::query=debug"] {
+            let log = logged(LogFormat::Text, filter, || {
+                debug!(target: "tokio_postgres::query", "executing statement with parameters");
+                info!(target: "tokio_postgres::connection", "NOTICE: a row");
+                warn!(target: "tokio_postgres", "a warning");
+            });
+            assert!(!log.contains("executing") && !log.contains("NOTICE"), "{filter}: {log}");
+            assert!(log.contains("a warning"), "{filter}: {log}");
+        }
+    }
+
+    #[test]
+    fn a_filter_chooses_levels_by_target() {
+        let log = logged(LogFormat::Text, "warn,rowgate::pool=debug", || {
+            debug!(target: "rowgate::pool", "connection opened");
+            info!(target: "rowgate::grpc", "call done");
+        });
+        assert!(log.contains("connection opened") && !log.contains("call done"), "{log}");
+    }
+
+    #[test]
+    fn json_lines_hold_fields_beside_the_message() {
+        let log = logged(LogFormat::Json, "info", || info!(pool = "main", "connection opened"));
+        let line: serde_json::Value = serde_json::from_str(&log).unwrap();
+        assert_eq!(line["pool"], "main");
+        assert_eq!(line["message"], "connection opened");
+        assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn text_without_a_terminal_has_no_colours() {
+        let log = logged(LogFormat::Text, "info", || info!("ready"));
+        assert!(log.contains("ready") && !log.contains('\u{1b}'), "{log:?}");
+    }
+
+    #[test]
+    fn an_invalid_filter_is_an_error_that_quotes_it() {
+        let error = filter("rowgate=loud").unwrap_err();
+        assert!(error.to_string().starts_with("log filter \"rowgate=loud\" is invalid: "));
+    }
+}
