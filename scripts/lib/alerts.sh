@@ -27,10 +27,12 @@ prometheus_download() {
 # and server_pid.
 start_watched() {
   start_postgres
-  local port sql
+  local port sql main_pid=$postgres_pid
   port=$(free_port)
   mkdir "$scratch/away"
   postgres_private_start "$scratch/away" "$port"
+  pids+=("$postgres_pid")
+  postgres_pid=$main_pid
   for sql in 'create table marks (number int)' 'create role refused login' \
     'create role crowded login connection limit 2'; do
     "$ROWGATE_PG_BIN/psql" -q -X -d "$postgres_url" -c "$sql"
