@@ -85,23 +85,34 @@ postgres_require() {
   printf '%s in %s\n' "$("$bin/postgres" --version)" "$bin"
 }
 
+# postgres_as: the words that run a command as whom PostgreSQL runs for us: root runs it as an unprivileged
+# user, which it insists on. Sets postgres_user and postgres_as.
+postgres_as() {
+  postgres_user=$(id -un) postgres_as=()
+  [ "$(id -u)" -eq 0 ] || return 0
+  postgres_user=$(id -un postgres 2>/dev/null || echo nobody)
+  postgres_as=(setpriv --reuid "$postgres_user" --regid "$(id -g "$postgres_user")" --clear-groups)
+  has setpriv || postgres_as=(runuser -u "$postgres_user" --)
+}
+
 # postgres_private_start DIR PORT: starts a server of our own in DIR, on 127.0.0.1:PORT and a socket in
-# DIR, for the role `postgres` without a password. Sets postgres_pid. Root runs it as an unprivileged
-# user, which PostgreSQL insists on.
+# DIR, for the role `postgres` without a password. Sets postgres_pid.
 postgres_private_start() {
-  local dir=$1 port=$2 run=() user
-  if [ "$(id -u)" -eq 0 ]; then
-    user=$(id -un postgres 2>/dev/null || echo nobody)
-    chown "$user" "$dir"
-    run=(setpriv --reuid "$user" --regid "$(id -g "$user")" --clear-groups)
-    has setpriv || run=(runuser -u "$user" --)
-  fi
-  "${run[@]}" "$ROWGATE_PG_BIN/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync \
-    >"$dir/initdb.log"
-  "${run[@]}" "$ROWGATE_PG_BIN/postgres" -D "$dir/data" -k "$dir" -h 127.0.0.1 -p "$port" -F \
+  local dir=$1
+  postgres_as
+  [ "$(id -u)" -ne 0 ] || chown "$postgres_user" "$dir"
+  "${postgres_as[@]}" "$ROWGATE_PG_BIN/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C \
+    --no-sync >"$dir/initdb.log"
+  postgres_private_resume "$@"
+}
+
+# postgres_private_resume DIR PORT: starts it again when it has ended.
+postgres_private_resume() {
+  local dir=$1 port=$2 tries
+  rm -f "$dir/data/postmaster.pid"
+  "${postgres_as[@]}" "$ROWGATE_PG_BIN/postgres" -D "$dir/data" -k "$dir" -h 127.0.0.1 -p "$port" -F \
     >"$dir/server.log" 2>&1 </dev/null &
   postgres_pid=$!
-  local tries
   for tries in $(seq 100); do
     [ "$tries" -lt 100 ] || die "PostgreSQL did not start: $(tail -n 3 "$dir/server.log")"
     ! grep -qs '^ready' "$dir/data/postmaster.pid" || return 0
