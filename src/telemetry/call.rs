@@ -98,6 +98,7 @@ impl Call {
         let Some(Served { telemetry, method, .. }) = &self.served else { return };
         let outcome = error.outcome().as_str();
         telemetry.instruments().failed(method, error.label(), outcome);
+        telemetry.recent().failed(method, error.label(), outcome, Instant::now());
         if self.trace.is_sampled() {
             self.trace.set(attribute::ERROR_TYPE, error.reason().to_owned());
             self.trace.set("rowgate.outcome", outcome);
