@@ -11,11 +11,22 @@ use tokio::net::TcpStream;
 pub(crate) struct Response {
     /// The status code.
     pub(crate) status: u16,
+    /// The status line and the headers.
+    pub(crate) head: String,
     /// The body.
     pub(crate) body: String,
 }
 
 impl Response {
+    /// The value of a header, once; its name is as the server writes it.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let mut values =
+            self.head.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let value = values.next().unwrap_or_else(|| panic!("no {name} in {}", self.head));
+        assert_eq!(values.next(), None, "{name} stands there twice");
+        value
+    }
+
     /// The body as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).expect("the body is JSON")
@@ -38,5 +49,5 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Response {
         .expect("the server answers within 10 s");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
-    Response { status, body: body.to_owned() }
+    Response { status, head: head.to_owned(), body: body.to_owned() }
 }
