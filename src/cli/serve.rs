@@ -93,7 +93,7 @@ fn banner(program: &str, (grpc, ops): (SocketAddr, SocketAddr), databases: &[Str
         writeln!(text, "  {name:<10} {value}").expect("a String takes everything");
     };
     line("gRPC", &grpc.to_string());
-    line("operators", &format!("http://{ops}/readyz"));
+    line("operators", &format!("http://{ops}/"));
     for database in databases {
         line("database", database);
     }
@@ -155,7 +155,7 @@ mod tests {
         let text = banner("target/debug/rowgate", addresses, &databases);
         for line in [
             "  gRPC       0.0.0.0:7000\n",
-            "  operators  http://127.0.0.1:9464/readyz\n",
+            "  operators  http://127.0.0.1:9464/\n",
             "  database   main: embedded SQLite in rowgate.db: not for production\n",
             "  target/debug/rowgate query --address http://127.0.0.1:7000 'select 1 as one'\n",
             "  grpcurl -plaintext -d '{\"sql\":\"select 1 as one\"}' 127.0.0.1:7000 \

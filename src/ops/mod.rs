@@ -1,4 +1,7 @@
-//! HTTP for operators: `/livez`, `/readyz` and `/status`, in plain text and JSON.
+//! HTTP for operators: `/livez`, `/readyz`, `/metrics` and `/status`, in plain text and JSON; at `/` a page that shows them.
+
+mod page;
+mod status;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -7,6 +10,7 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -19,8 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Ops;
-use crate::engine::{Database, Engine};
-use crate::pool::CloseReason;
+use crate::engine::Engine;
 use crate::resilience::Knocking;
 use crate::telemetry::Telemetry;
 
@@ -62,6 +65,7 @@ pub struct Status {
     instance: String,
     ready: watch::Receiver<Readiness>,
     telemetry: Telemetry,
+    started: Instant,
 }
 
 impl Status {
@@ -73,7 +77,7 @@ impl Status {
         ready: watch::Receiver<Readiness>,
         telemetry: Telemetry,
     ) -> Self {
-        Self { engine, instance, ready, telemetry }
+        Self { engine, instance, ready, telemetry, started: Instant::now() }
     }
 
     /// What its metrics are of.
@@ -96,11 +100,14 @@ pub async fn serve(
     settings: Ops,
     dismissed: impl Future<Output = ()>,
 ) {
+    let page = page::Page::new();
     let router = Router::new()
+        .route("/", get(|| async move { page.answer() }))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .route("/status", get(show))
+        .route("/status", get(status::show))
         .route("/metrics", get(metrics))
+        .layer(map_response(page::guarded))
         .with_state(status);
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -198,62 +205,6 @@ async fn metrics(State(status): State<Status>) -> Response {
         }
         Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, why.into_owned()).into_response(),
     }
-}
-
-async fn show(State(status): State<Status>) -> Json<Value> {
-    let ready = status.ready.borrow().is_ready();
-    Json(json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "instance": status.instance,
-        "ready": ready,
-        "databases": status.engine.databases().map(database).collect::<Vec<_>>(),
-    }))
-}
-
-fn database(database: &Database) -> Value {
-    let pool = database.backend().pool();
-    let (breaker, retries) = (database.backend().gate().snapshot(), database.counts().retries);
-    let closed: serde_json::Map<String, Value> = CloseReason::ALL
-        .iter()
-        .map(|reason| (reason.as_str().to_owned(), pool.closed_because(*reason).into()))
-        .collect();
-    json!({
-        "name": database.name(),
-        "backend": database.backend().name(),
-        "available": database.is_available(),
-        "breaker": {
-            "state": if breaker.open { "open" } else { "closed" },
-            "since_ms": milliseconds(breaker.since),
-            "opened": breaker.opened,
-        },
-        "retries": { "made": retries.made, "refused": retries.refused },
-        "pool": {
-            "max": pool.max,
-            "min": pool.min,
-            "open": pool.open,
-            "idle": pool.idle,
-            "in_use": pool.in_use,
-            "connecting": pool.connecting,
-            "waiting": pool.waiting,
-            "acquired": pool.acquired,
-            "waited": pool.waited,
-            "wait_time_ms": milliseconds(pool.wait_time),
-            "oldest_wait_ms": pool.oldest_wait.map(milliseconds),
-            "timeouts": pool.timeouts,
-            "cancelled_waits": pool.cancelled_waits,
-            "rejected": pool.rejected,
-            "opened": pool.opened,
-            "connect_failures": pool.connect_failures,
-            "leaks": pool.leaks,
-            "closed": closed,
-            "statements": pool.statements,
-            "resets": pool.resets,
-        },
-    })
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

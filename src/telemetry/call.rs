@@ -115,6 +115,7 @@ impl Call {
         let Some(Served { telemetry, method, .. }) = &self.served else { return };
         let outcome = error.outcome().as_str();
         telemetry.instruments().failed(method, error.label(), outcome);
+        telemetry.recent().failed(method, error.label(), outcome, Instant::now());
         if self.trace.is_sampled() {
             let sqlstate = trace::sqlstate(error).map(str::to_owned);
             let failure = Failure { reason: error.reason().to_owned(), outcome, sqlstate };

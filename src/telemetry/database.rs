@@ -8,6 +8,7 @@ use tracing::Span;
 
 use super::call::{Call, Intent, Took};
 use super::metrics::OfDatabase;
+use super::recent::{Statement, Statements};
 use super::trace;
 use crate::error::{Error, ErrorKind};
 
@@ -18,6 +19,7 @@ pub struct Database {
     system: &'static str,
     metrics: OfDatabase,
     slow: Option<Duration>,
+    recent: Arc<Statements>,
 }
 
 /// Something that runs in a database, until it is told how it ended. Dropped before, it was given up.
@@ -25,7 +27,7 @@ pub struct Database {
 pub struct Operation {
     database: Arc<Database>,
     call: Arc<Call>,
-    name: &'static str,
+    statement: Statement,
     over: bool,
 }
 
@@ -35,10 +37,12 @@ impl Database {
         system: &'static str,
         metrics: super::metrics::Instruments,
         slow: Duration,
+        recent: Arc<Statements>,
     ) -> Arc<Self> {
         let name: Arc<str> = name.into();
         let metrics = OfDatabase::new(metrics, system, &name);
-        Arc::new(Self { name, system, metrics, slow: Some(slow).filter(|slow| !slow.is_zero()) })
+        let slow = Some(slow).filter(|slow| !slow.is_zero());
+        Arc::new(Self { name, system, metrics, slow, recent })
     }
 
     /// Its logical name.
@@ -104,9 +108,9 @@ impl Database {
         intent: Intent,
         has_connection: bool,
     ) -> Operation {
-        let name = intent.name;
+        let statement = Statement { operation: intent.name, text: Arc::clone(&intent.text) };
         call.begin(intent, has_connection);
-        Operation { database: Arc::clone(self), call: Arc::clone(call), name, over: false }
+        Operation { database: Arc::clone(self), call: Arc::clone(call), statement, over: false }
     }
 }
 
@@ -136,7 +140,8 @@ impl Operation {
         self.over = true;
         let (took, span) = self.call.over()?;
         let metrics = &self.database.metrics;
-        metrics.ended(self.name, took.ran, error.map(Error::label));
+        metrics.ended(self.statement.operation, took.ran, error.map(Error::label));
+        self.database.recent.ran(&self.statement, took.ran, error.is_some(), Instant::now());
         if let Some(error) = error {
             trace::record_error(&span, error);
         }

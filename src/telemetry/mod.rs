@@ -9,6 +9,7 @@ mod database;
 mod export;
 mod logs;
 pub mod metrics;
+pub mod recent;
 mod repeats;
 mod sampling;
 mod tasks;
@@ -36,6 +37,7 @@ pub use trace::{Ids, Trace};
 
 use crate::config;
 use metrics::{Instruments, Reading};
+use recent::{Failures, Ran, Recent, Statements};
 use repeats::Repeats;
 use trace::Tracing;
 
@@ -57,6 +59,7 @@ struct Inner {
     registry: prometheus::Registry,
     slow: Duration,
     repeats: Repeats,
+    recent: Recent,
     traces: Option<SdkTracerProvider>,
     metrics: SdkMeterProvider,
     /// Ends after what it sends for.
@@ -90,7 +93,8 @@ impl Telemetry {
     #[must_use]
     pub fn silent(name: &str) -> Arc<Database> {
         let meter = SdkMeterProvider::default().meter(SERVICE);
-        Database::new(name, "", Instruments::new(&meter), Duration::ZERO)
+        let statements = Statements::new(Instant::now());
+        Database::new(name, "", Instruments::new(&meter), Duration::ZERO, statements)
     }
 
     /// Starts traces and metrics alone, for who keeps the logs of the process; nothing takes spans then.
@@ -133,6 +137,7 @@ impl Telemetry {
             registry,
             slow: settings.slow_query,
             repeats: Repeats::default(),
+            recent: Recent::new(Instant::now()),
             traces,
             metrics,
             _sender: sender,
@@ -148,12 +153,29 @@ impl Telemetry {
     /// What records for one database.
     #[must_use]
     pub fn database(&self, name: &str, system: &'static str) -> Arc<Database> {
-        Database::new(name, system, self.0.instruments.clone(), self.0.slow)
+        let statements = self.0.recent.database(name, Instant::now());
+        Database::new(name, system, self.0.instruments.clone(), self.0.slow, statements)
     }
 
     /// Has the state of databases read by `source` whenever metrics are asked for.
     pub fn read(&self, source: impl Fn() -> Vec<Reading> + Send + Sync + 'static) {
         metrics::observe(&self.0.meter, &(Arc::new(source) as metrics::Source));
+    }
+
+    /// What ran in a database of late.
+    #[must_use]
+    pub fn ran(&self, database: &str) -> Ran {
+        self.0.recent.ran(database, Instant::now())
+    }
+
+    /// The errors that were answered of late, the most frequent first.
+    #[must_use]
+    pub fn failures(&self) -> Vec<Failures> {
+        self.0.recent.failures(Instant::now())
+    }
+
+    fn recent(&self) -> &Recent {
+        &self.0.recent
     }
 
     fn repeats(&self) -> &Repeats {

@@ -26,6 +26,7 @@
 //! | `doubt` | what is said of a commit whose answer is lost, late, or of nobody who knows; what keys hold |
 //! | `logs` | the log, and what must not be in it |
 //! | `statements` | prepared statements: more than a connection keeps, and such as somebody closed |
+//! | `status_page` | what operators are shown at `/`, and what of it could run or lead elsewhere |
 //! | `stream` | a million rows, and how much memory they take |
 //! | `unread` | streams that nobody reads: what they cost, and that they end |
 //! | `config_cli` | the command line, and configurations with mistakes |
@@ -82,6 +83,8 @@ mod session;
 mod shutdown;
 #[cfg(test)]
 mod statements;
+#[cfg(test)]
+mod status_page;
 #[cfg(test)]
 mod stream;
 #[cfg(test)]

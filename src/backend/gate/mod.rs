@@ -130,6 +130,14 @@ impl Gate {
         }
     }
 
+    /// Why the database is given up, for operators: what is said to callers, and its cause. `None`: it is not.
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
+        let inner = self.inner.lock();
+        let Why { message, cause, .. } = inner.why.as_ref().filter(|_| inner.breaker.is_open())?;
+        Some(if cause.is_empty() { message.clone() } else { format!("{message}: {cause}") })
+    }
+
     /// How long to wait after a probe that has failed.
     #[must_use]
     pub fn pause(&self) -> Duration {

@@ -153,7 +153,6 @@ async fn operators_are_told_the_state(service: Service) {
 }
 
 async fn unknown_paths_are_not_found(service: Service) {
-    assert_eq!(http::get(service.server.ops(), "/").await.status, 404);
     assert_eq!(http::get(service.server.ops(), "/debug").await.status, 404);
 }
 

@@ -18,6 +18,15 @@ pub(crate) struct Response {
 }
 
 impl Response {
+    /// The value of a header, once; its name is as the server writes it.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let mut values =
+            self.head.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let value = values.next().unwrap_or_else(|| panic!("no {name} in {}", self.head));
+        assert_eq!(values.next(), None, "{name} stands there twice");
+        value
+    }
+
     /// The body as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).expect("the body is JSON")

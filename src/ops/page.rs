@@ -1,0 +1,80 @@
+//! The status page at `/`: one file without anything from elsewhere, which asks `/status` once a second.
+//!
+//! What it shows is text of callers: tags, and names in statements. It makes elements of none of it, and its policy lets
+//! nothing run but the script in the file.
+
+use axum::body::Bytes;
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
+
+const PAGE: &str = include_str!("page.html");
+
+/// The page, and what a browser may do with it.
+#[derive(Clone)]
+pub(super) struct Page {
+    policy: HeaderValue,
+}
+
+impl Page {
+    pub(super) fn new() -> Self {
+        let policy = HeaderValue::try_from(policy(PAGE)).expect("it is made of ASCII");
+        Self { policy }
+    }
+
+    pub(super) fn answer(self) -> Response {
+        let kind = HeaderValue::from_static("text/html; charset=utf-8");
+        let headers = [(CONTENT_TYPE, kind), (CONTENT_SECURITY_POLICY, self.policy)];
+        (headers, Bytes::from_static(PAGE.as_bytes())).into_response()
+    }
+}
+
+/// Answers to operators are of this moment and for them alone, and are what their type says.
+pub(super) async fn guarded(mut answer: Response) -> Response {
+    for (name, value) in [
+        ("cache-control", "no-store"),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+/// A Content-Security-Policy (level 3) that lets run and look what stands in `page`, ask the server that it is of, and
+/// nothing else.
+fn policy(page: &str) -> String {
+    let (script, style) = (hashes(page, "script"), hashes(page, "style"));
+    format!(
+        "default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; img-src data:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+         require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+}
+
+/// The hashes of what stands in the elements `name` of a page.
+fn hashes(page: &str, name: &str) -> String {
+    let (start, end) = (format!("<{name}>"), format!("</{name}>"));
+    let parts = page.split(&start).skip(1).filter_map(|rest| rest.split(&end).next());
+    let hash = |part: &str| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(part)));
+    parts.map(hash).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_names_what_stands_in_the_page() {
+        // printf 'a' | openssl dgst -sha256 -binary | base64
+        let a = "'sha256-ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs='";
+        assert_eq!(hashes("<p><style>a</style></p><script>b</script>", "style"), a);
+        let policy = policy(PAGE);
+        assert_eq!(policy.matches("'sha256-").count(), 2, "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+    }
+}
