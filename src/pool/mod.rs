@@ -187,7 +187,12 @@ impl<M: Manager> Pool<M> {
     ) -> Result<Checkout<M>> {
         let (database, call) = (&self.0.common.telemetry, borrower.call());
         let attempt = Acquiring::begin(database, call, now());
-        let acquired = acquiring.instrument(attempt.span().clone()).await;
+        // Nearly no call is sampled, and its future is large: it is not moved for one that is not.
+        let acquiring = std::pin::pin!(acquiring);
+        let acquired = match attempt.span().is_none() {
+            true => acquiring.await,
+            false => acquiring.instrument(attempt.span().clone()).await,
+        };
         match &acquired {
             Ok(_) => attempt.lent(database, call, now()),
             Err(error) => attempt.failed(error),
