@@ -201,8 +201,16 @@ impl OfDatabase {
     }
 }
 
+/// What `db.client.connection.count` is called in Prometheus' text, where `_count` is the end of a histogram's
+/// name and of no other's (Prometheus, Metric and label naming; `promtool check metrics`).
+const COUNT: (&str, &str) = ("db_client_connection_count", "db_client_connections");
+
 /// Prometheus' text of all that a registry has.
 pub(super) fn text_of(registry: &prometheus::Registry) -> Result<String, Cow<'static, str>> {
+    let mut families = registry.gather();
+    for family in families.iter_mut().filter(|family| family.name() == COUNT.0) {
+        family.set_name(COUNT.1.to_owned());
+    }
     let encoder = prometheus::TextEncoder::new();
-    encoder.encode_to_string(&registry.gather()).map_err(|error| Cow::Owned(error.to_string()))
+    encoder.encode_to_string(&families).map_err(|error| Cow::Owned(error.to_string()))
 }

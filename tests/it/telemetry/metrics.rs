@@ -13,7 +13,7 @@ use crate::harness::{Backend, Service};
 
 pub(super) const RPC: &str = "rpc_server_call_duration_seconds_count";
 pub(super) const OPERATION: &str = "db_client_operation_duration_seconds_count";
-const CONNECTIONS: &str = "db_client_connection_count";
+const CONNECTIONS: &str = "db_client_connections";
 
 /// A label of calls.
 pub(super) fn method(name: &str) -> (&str, &str) {
@@ -133,6 +133,9 @@ async fn the_pool_is_seen_as_it_is() {
 
 /// The name of a metric at `/metrics`, of its name, unit and kind in OTLP.
 fn prometheus_name(name: &str, unit: &str, monotonic: bool) -> String {
+    if name == "db.client.connection.count" {
+        return CONNECTIONS.to_owned();
+    }
     let seconds = if unit == "s" { "_seconds" } else { "" };
     let total = if monotonic { "_total" } else { "" };
     format!("{}{seconds}{total}", name.replace('.', "_"))

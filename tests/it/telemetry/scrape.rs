@@ -109,7 +109,6 @@ impl Sample {
     fn family(&self) -> &str {
         let mut ends = ["_bucket", "_sum", "_count"].into_iter();
         let histogram = ends.find_map(|end| self.name.strip_suffix(end));
-        // db_client_connection_count is one by itself.
-        histogram.filter(|name| name.ends_with("_seconds")).unwrap_or(&self.name)
+        histogram.unwrap_or(&self.name)
     }
 }
