@@ -15,7 +15,7 @@ use super::{
 use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
 use crate::pool::{Borrower, Control, PoolSnapshot};
-use crate::telemetry::{Database, Operation};
+use crate::telemetry::{Database, Operation, Took};
 use crate::value::Column;
 
 /// How long the text of a batch gets, in bytes, before it is cut.
@@ -35,42 +35,70 @@ impl Observed {
     }
 }
 
-/// Something that runs, and for whom.
+/// Something that runs, and for whom. Dropped, its caller has gone.
 struct Work {
-    operation: Operation,
+    /// Until it has ended.
+    operation: Option<Operation>,
     borrower: Arc<Borrower>,
     text: Arc<str>,
 }
 
 impl Work {
+    fn new(operation: Operation, borrower: &Arc<Borrower>, text: &Arc<str>) -> Self {
+        let operation = Some(operation);
+        Self { operation, borrower: Arc::clone(borrower), text: Arc::clone(text) }
+    }
+
     /// Hands on how it ended.
-    fn ended<T>(self, result: Result<T>) -> Result<T> {
-        let Self { operation, borrower, text } = self;
-        let database = operation.database();
-        let stopped = borrower.is_terminated();
-        if let Some(took) = operation.end(result.as_ref().err(), stopped)
-            && let Some(unsaid) = borrower.call().may_tell("slow")
-        {
-            let holder = borrower.holder();
-            let ids = borrower.call().ids();
-            tracing::warn!(
-                database = database.name(),
-                statement = &*text,
-                rpc = holder.rpc,
-                caller = holder.caller,
-                tag = holder.tag,
-                wait_ms = milliseconds(took.waited),
-                run_ms = milliseconds(took.ran),
-                reason = result.as_ref().err().map(Error::reason),
-                trace_id = ids.as_ref().map(|ids| ids.trace_id.as_str()),
-                span_id = ids.as_ref().map(|ids| ids.span_id.as_str()),
-                unsaid = Some(unsaid).filter(|unsaid| *unsaid > 0),
-                "slow statement"
-            );
-        }
+    fn ended<T>(mut self, result: Result<T>) -> Result<T> {
+        let (error, stopped) = (result.as_ref().err(), self.borrower.is_terminated());
+        let reason = error.map(Error::reason);
+        self.finish(reason, |operation| operation.end(error, stopped));
         result
     }
+
+    fn abandoned(mut self) {
+        self.finish(Some(GIVEN_UP), Operation::abandoned);
+    }
+
+    fn finish(&mut self, reason: Option<&str>, end: impl FnOnce(Operation) -> Option<Took>) {
+        let Some(operation) = self.operation.take() else { return };
+        let database = operation.database();
+        if let Some(took) = end(operation) {
+            self.tell(database.name(), reason, took);
+        }
+    }
+
+    /// Logs that it was slow.
+    fn tell(&self, database: &str, reason: Option<&str>, took: Took) {
+        let call = self.borrower.call();
+        let Some(unsaid) = call.may_tell("slow") else { return };
+        let (holder, ids) = (self.borrower.holder(), call.ids());
+        tracing::warn!(
+            database,
+            statement = &*self.text,
+            rpc = holder.rpc,
+            caller = holder.caller,
+            tag = holder.tag,
+            wait_ms = milliseconds(took.waited),
+            run_ms = milliseconds(took.ran),
+            reason,
+            trace_id = ids.as_ref().map(|ids| ids.trace_id.as_str()),
+            span_id = ids.as_ref().map(|ids| ids.span_id.as_str()),
+            unsaid = Some(unsaid).filter(|unsaid| *unsaid > 0),
+            "slow statement"
+        );
+    }
 }
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.finish(Some(GIVEN_UP), Operation::given_up);
+    }
+}
+
+/// The reason of what is ended for the sake of nobody.
+const GIVEN_UP: &str = "CANCELLED";
 
 /// The statements of a batch in short, as far as they fit.
 fn text_of(statements: &[BatchStatement]) -> Arc<str> {
@@ -103,7 +131,7 @@ impl Backend for Observed {
         let Statement { analysis, borrower, .. } = &*statement;
         let (borrower, text) = (Arc::clone(borrower), Arc::clone(&analysis.summary));
         let operation = self.telemetry.statement(borrower.call(), analysis.command, &text);
-        let work = Work { operation, borrower, text };
+        let work = Work::new(operation, &borrower, &text);
         Box::pin(async move {
             match self.backend.execute(statement).await {
                 Ok(rows) => Ok(Box::new(Rows { rows, work: Some(work) }) as Box<dyn RowStream>),
@@ -118,14 +146,14 @@ impl Backend for Observed {
             [one] => self.telemetry.statement(borrower.call(), one.analysis.command, &text),
             several => self.telemetry.batch(borrower.call(), several.len(), &text),
         };
-        let work = Work { operation, borrower, text };
+        let work = Work::new(operation, &borrower, &text);
         Box::pin(async move { work.ended(self.backend.execute_batch(batch).await) })
     }
 
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
         let (borrower, text): (_, Arc<str>) = (Arc::clone(&request.borrower), "".into());
         let operation = self.telemetry.statement(borrower.call(), "BEGIN", &text);
-        let work = Work { operation, borrower: Arc::clone(&borrower), text };
+        let work = Work::new(operation, &borrower, &text);
         Box::pin(async move {
             let open = work.ended(self.backend.begin(request).await)?;
             let telemetry = Arc::clone(&self.telemetry);
@@ -230,7 +258,7 @@ impl RowStream for Rows<'_> {
         Box::pin(async move {
             let outcome = self.rows.abandon().await;
             if let Some(work) = self.work {
-                work.operation.abandoned();
+                work.abandoned();
             }
             outcome
         })
@@ -247,7 +275,7 @@ struct Open {
 impl Open {
     fn work(&self, command: &'static str, text: &Arc<str>) -> Work {
         let operation = self.telemetry.command(self.borrower.call(), command, text);
-        Work { operation, borrower: Arc::clone(&self.borrower), text: Arc::clone(text) }
+        Work::new(operation, &self.borrower, text)
     }
 }
 

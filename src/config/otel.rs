@@ -79,6 +79,17 @@ pub(super) fn read(environment: &Environment, warnings: &mut Vec<String>) -> Ote
     }
 }
 
+/// Whether OTLP can be sent there. Over gRPC an authority alone will do.
+fn is_endpoint(endpoint: &str, protocol: Protocol) -> bool {
+    let Ok(uri) = endpoint.parse::<http::Uri>() else { return false };
+    let scheme = uri.scheme_str();
+    let is_known = matches!(scheme, Some("http" | "https"));
+    uri.authority().is_some() && (is_known || (scheme.is_none() && protocol == Protocol::Grpc))
+}
+
+/// Where both signals go, where they have no endpoint of their own.
+const COMMON_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
 struct Reader<'a> {
     environment: &'a Environment,
     warnings: &'a mut Vec<String>,
@@ -91,7 +102,14 @@ impl<'a> Reader<'a> {
     }
 
     fn ignored(&mut self, name: &str, value: &str, known: &str) {
-        self.warnings.push(format!("{name}: {value:?} is not known here and was ignored: {known}"));
+        self.warn(format!("{name}: {value:?} is not known here and was ignored: {known}"));
+    }
+
+    /// Says it once: traces and metrics have many variables in common.
+    fn warn(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     fn is_true(&mut self, name: &str) -> bool {
@@ -120,9 +138,22 @@ impl<'a> Reader<'a> {
             }
         }
         let own = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
-        let endpoint = self.get(&own).or_else(|| self.get("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        let endpoint = self.get(&own).or_else(|| self.get(COMMON_ENDPOINT));
         let wanted = asked || (names.is_none() && endpoint.is_some());
-        wanted.then(|| self.protocol(signal, endpoint.unwrap_or_default()))
+        if !wanted {
+            return None;
+        }
+        let protocol = self.protocol(signal, endpoint.unwrap_or_default());
+        if endpoint.is_none_or(|endpoint| is_endpoint(endpoint, protocol)) {
+            return Some(protocol);
+        }
+        // Without its value: a user and a password may be in it.
+        let name = if self.get(&own).is_some() { &own } else { COMMON_ENDPOINT };
+        let what = signal.to_ascii_lowercase();
+        self.warn(format!(
+            "{name}: this is no URL, and {what} are not sent: write http://host:port or https://host:port"
+        ));
+        None
     }
 
     fn protocol(&mut self, signal: &str, endpoint: &str) -> Protocol {
@@ -138,9 +169,7 @@ impl<'a> Reader<'a> {
                     "{endpoint} has the port of OTLP over gRPC, and OTLP over HTTP is sent there: set {common}=grpc \
                      if that is meant"
                 );
-                if !self.warnings.contains(&warning) {
-                    self.warnings.push(warning);
-                }
+                self.warn(warning);
             }
             None => {}
         }
@@ -221,6 +250,26 @@ mod tests {
             (vec![("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://x")], (false, true)),
         ] {
             assert_eq!(sent(&variables), expected, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_is_none_keeps_nothing_from_starting() {
+        let traces = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+        for (wrong, protocol) in [
+            ("foo", "http/protobuf"),
+            ("127.0.0.1:4318", "http/protobuf"),
+            ("http://", "grpc"),
+            ("ftp://x", "grpc"),
+        ] {
+            let (otel, warnings) = of(&[
+                (traces, wrong),
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ]);
+            assert_eq!((otel.traces, otel.metrics.is_some()), (None, true), "{wrong}");
+            let quoted = warnings[0].contains(&format!("{wrong:?}"));
+            assert!(warnings[0].starts_with(traces) && !quoted, "{warnings:?}");
         }
     }
 

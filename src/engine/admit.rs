@@ -107,7 +107,7 @@ impl Database {
         let read_only = read_only(options.access_mode, "options.access_mode")?;
         let timeout = timeout(&options)?;
         let deadline = self.deadline(super::now(), caller.time_left, timeout);
-        let borrower = caller.borrower(rpc, &options.tag);
+        let borrower = caller.borrower(&self.name, rpc, &options.tag);
         borrower.runs(&analysis.summary);
         let QueryRequest { sql, parameters, .. } = query;
         let statement = Statement { sql, parameters, analysis, read_only, deadline, borrower };

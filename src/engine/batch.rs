@@ -94,7 +94,7 @@ impl Database {
         let statements = statements
             .map(|(index, statement)| self.admit_one(index, statement))
             .collect::<Result<Vec<_>>>()?;
-        let borrower = caller.borrower("ExecuteBatch", &options.tag);
+        let borrower = caller.borrower(&self.name, "ExecuteBatch", &options.tag);
         if let Some(first) = statements.first() {
             borrower.runs(&first.analysis.summary);
         }

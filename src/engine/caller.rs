@@ -26,7 +26,13 @@ impl From<Option<Duration>> for Caller {
 
 impl Caller {
     /// What the pool is told of one call.
-    pub(super) fn borrower(&self, rpc: &'static str, tag: &str) -> Arc<Borrower> {
+    pub(super) fn borrower(
+        &self,
+        database: &Arc<str>,
+        rpc: &'static str,
+        tag: &str,
+    ) -> Arc<Borrower> {
+        self.call.is_about(database, &self.name, tag);
         Borrower::new(Arc::clone(&self.call), self.name.clone(), rpc, tag.to_owned())
     }
 }

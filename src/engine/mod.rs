@@ -51,7 +51,7 @@ pub struct Engine {
 
 /// One database: its backend and the limits of calls.
 pub struct Database {
-    name: String,
+    name: Arc<str>,
     backend: Arc<dyn Backend>,
     analyzer: Analyzer,
     limits: CallLimits,
@@ -154,7 +154,7 @@ impl Engine {
         let (database, caller) = (self.database(database)?, caller.into());
         let analysis = database.admit(&sql)?;
         let deadline = database.deadline(now(), caller.time_left, None);
-        let borrower = caller.borrower("DescribeStatement", "");
+        let borrower = caller.borrower(&database.name, "DescribeStatement", "");
         borrower.runs(&analysis.summary);
         let describe = || {
             let (sql, analysis, borrower) =
@@ -175,7 +175,7 @@ impl Database {
             config::Target::Sqlite(_) => Dialect::Sqlite,
         };
         Self {
-            name,
+            name: name.into(),
             analyzer: Analyzer::new(dialect, ANALYSIS_CACHE),
             limits: CallLimits { default: config.default_deadline, cap: config.max_deadline },
             retries: Arc::new(Retries::new(

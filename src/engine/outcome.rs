@@ -28,7 +28,7 @@ impl Engine {
         let handle = handle(request.handle)?;
         let deadline = database.deadline(super::now(), caller.time_left, None);
         let attempts = database.retries.start(Unit::Statement, None);
-        let borrower = caller.borrower("GetTransactionOutcome", "");
+        let borrower = caller.borrower(&database.name, "GetTransactionOutcome", "");
         let ask = || database.backend.outcome(handle.clone(), deadline, Arc::clone(&borrower));
         let asked = retry(borrower.call(), attempts, deadline, ask)
             .await

@@ -8,46 +8,115 @@ use crate::telemetry::Call;
 
 /// Logs and counts an error of a call, and makes the status of it.
 pub(super) fn answer(call: &Call, error: &Error) -> Status {
-    record(call, error);
+    call.failed(error, false);
+    log(call, error);
     status::status(error)
 }
 
 /// The same of an error in a stream that stays open.
 pub(super) fn detail(call: &Call, error: &Error) -> tonic_types::Status {
-    record(call, error);
+    call.failed(error, true);
+    log(call, error);
     status::reply(error)
 }
 
-fn record(call: &Call, error: &Error) {
-    call.failed(error);
-    // A thousand callers that fail for one reason are told of once a second.
+fn log(call: &Call, error: &Error) {
+    // A thousand callers that fail for one reason are told of ten times a second.
     let Some(unsaid) = call.may_tell(error.label()) else { return };
-    let rpc = call.method();
-    let (reason, outcome) = (error.reason(), error.outcome().as_str());
+    let about = call.about();
     let sqlstate = error.report().map(|report| report.sqlstate.as_str());
-    let sqlstate = sqlstate.filter(|sqlstate| !sqlstate.is_empty());
     let ids = call.ids();
-    let trace_id = ids.as_ref().map(|ids| ids.trace_id.as_str());
-    let span_id = ids.as_ref().map(|ids| ids.span_id.as_str());
-    let unsaid = Some(unsaid).filter(|unsaid| *unsaid > 0);
-    if is_ours(error.kind()) {
-        let message = message(error);
-        let cause = error.cause();
-        tracing::warn!(
-            rpc,
-            reason,
-            outcome,
-            sqlstate,
-            error = message,
-            cause,
-            trace_id,
-            span_id,
-            unsaid,
-            "call failed"
-        );
-    } else {
-        tracing::info!(rpc, reason, outcome, sqlstate, trace_id, span_id, unsaid, "call failed");
+    let (message, cause) = match is_ours(error.kind()) {
+        true => (message(error), error.cause()),
+        false => (public(error), String::new()),
+    };
+    let line = Line {
+        rpc: call.method(),
+        database: about.map(|about| &*about.database),
+        caller: about.map(|about| about.caller.as_str()),
+        tag: said(about.map(|about| about.tag.as_str())),
+        statement: said(call.statement()),
+        reason: error.reason(),
+        outcome: error.outcome().as_str(),
+        sqlstate: said(sqlstate),
+        error: said(Some(message)),
+        cause: said(Some(cause.as_str())),
+        trace_id: ids.as_ref().map(|ids| ids.trace_id.as_str()),
+        span_id: ids.as_ref().map(|ids| ids.span_id.as_str()),
+        unsaid: Some(unsaid).filter(|unsaid| *unsaid > 0),
+    };
+    line.write(is_ours(error.kind()));
+}
+
+/// A line of the log.
+struct Line<'a> {
+    rpc: &'a str,
+    database: Option<&'a str>,
+    caller: Option<&'a str>,
+    tag: Option<&'a str>,
+    statement: Option<&'a str>,
+    reason: &'a str,
+    outcome: &'a str,
+    sqlstate: Option<&'a str>,
+    error: Option<&'a str>,
+    cause: Option<&'a str>,
+    trace_id: Option<&'a str>,
+    span_id: Option<&'a str>,
+    unsaid: Option<u64>,
+}
+
+impl Line<'_> {
+    fn write(&self, warns: bool) {
+        let Self { rpc, database, caller, tag, statement, reason, outcome, sqlstate, .. } = *self;
+        let Self { error, cause, trace_id, span_id, unsaid, .. } = *self;
+        // The level of an event is a constant.
+        macro_rules! write {
+            ($level:ident) => {
+                tracing::$level!(
+                    rpc,
+                    database,
+                    caller,
+                    tag,
+                    statement,
+                    reason,
+                    outcome,
+                    sqlstate,
+                    error,
+                    cause,
+                    trace_id,
+                    span_id,
+                    unsaid,
+                    "call failed"
+                )
+            };
+        }
+        if warns { write!(warn) } else { write!(info) }
     }
+}
+
+/// What is there to say.
+fn said(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// The message of an error for which nothing that a caller sent is quoted: where it happened.
+fn public(error: &Error) -> &str {
+    let quotes_nothing = matches!(
+        error.kind(),
+        ErrorKind::PoolExhausted
+            | ErrorKind::ShuttingDown
+            | ErrorKind::DeadlineExceeded
+            | ErrorKind::Cancelled
+            | ErrorKind::StreamStalled
+            | ErrorKind::ResultTooLarge
+            | ErrorKind::RowTooLarge
+            | ErrorKind::LockNotAvailable
+            | ErrorKind::IdleInTransactionTimeout
+            | ErrorKind::TransactionTimeout
+            | ErrorKind::Terminated
+            | ErrorKind::PoolPaused
+    );
+    if quotes_nothing { message(error) } else { "" }
 }
 
 /// Whether operators should look: the fault is not the caller's, and not a conflict between callers.

@@ -57,6 +57,7 @@ impl Borrower {
     /// Says what the call runs, without literals; what is said first stays.
     pub fn runs(&self, summary: &Arc<str>) {
         self.summary.get_or_init(|| Arc::clone(summary));
+        self.call.runs(summary);
     }
 
     /// What operators see of it.

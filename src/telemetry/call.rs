@@ -1,7 +1,7 @@
 //! One call, from its headers to the end of its answer.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use http::Uri;
@@ -24,8 +24,21 @@ const LONGEST: usize = 200;
 pub struct Call {
     served: Option<Served>,
     trace: Trace,
+    about: OnceLock<About>,
+    statement: OnceLock<Arc<str>>,
     work: Mutex<Work>,
     failure: Mutex<Option<Failure>>,
+}
+
+/// What a call is about, as lines of the log tell it.
+#[derive(Debug)]
+pub struct About {
+    /// The database's logical name.
+    pub database: Arc<str>,
+    /// Who calls.
+    pub caller: String,
+    /// What the caller calls it.
+    pub tag: String,
 }
 
 /// Why a call that is sampled failed, as its span tells it.
@@ -110,13 +123,41 @@ impl Call {
         self.served.as_ref().map(|served| served.began)
     }
 
-    /// It was answered with an error, which may not be its last.
-    pub fn failed(&self, error: &Error) {
+    /// Says what it is about; what is said first stays.
+    pub fn is_about(&self, database: &Arc<str>, caller: &str, tag: &str) {
+        let about = || About {
+            database: Arc::clone(database),
+            caller: caller.to_owned(),
+            tag: tag.to_owned(),
+        };
+        self.about.get_or_init(about);
+    }
+
+    /// What it is about; `None`: it was refused before that was known.
+    #[must_use]
+    pub fn about(&self) -> Option<&About> {
+        self.about.get()
+    }
+
+    /// Says what it runs, without literals; what is said first stays.
+    pub fn runs(&self, summary: &Arc<str>) {
+        self.statement.get_or_init(|| Arc::clone(summary));
+    }
+
+    /// What it runs.
+    #[must_use]
+    pub fn statement(&self) -> Option<&str> {
+        self.statement.get().map(|statement| &**statement)
+    }
+
+    /// It was answered with an error: its own end, or that of a command `within` it.
+    pub fn failed(&self, error: &Error, within: bool) {
         let Some(Served { telemetry, method, .. }) = &self.served else { return };
         let outcome = error.outcome().as_str();
-        telemetry.instruments().failed(method, error.label(), outcome);
+        let database = self.about.get().map(|about| &about.database);
+        telemetry.instruments().failed((method, database), error.label(), outcome);
         telemetry.recent().failed(method, error.label(), outcome, Instant::now());
-        if self.trace.is_sampled() {
+        if self.trace.is_sampled() && !within {
             let sqlstate = trace::sqlstate(error).map(str::to_owned);
             let failure = Failure { reason: error.reason().to_owned(), outcome, sqlstate };
             *self.failure.lock() = Some(failure);
@@ -144,12 +185,13 @@ impl Call {
         }
     }
 
-    /// Whether a line about it may be written that many others are like, by their method and `kind`; and how many of
-    /// them were not since the last.
+    /// Whether a line about it may be written that many others are like, by their method, `kind` and database; and how
+    /// many of them were not since the last.
     #[must_use]
     pub fn may_tell(&self, kind: &'static str) -> Option<u64> {
         let Some(Served { telemetry, method, .. }) = &self.served else { return Some(0) };
-        telemetry.repeats().admit((method, kind), Instant::now())
+        let database = self.about.get().map(|about| Arc::clone(&about.database));
+        telemetry.repeats().admit((method, kind, database), Instant::now())
     }
 
     /// It has ended with a status: its name, as in `OK`.
@@ -165,7 +207,7 @@ impl Call {
         }
     }
 
-    /// Says in its span why it failed. An error in a stream that ended well is none of the call.
+    /// Says in its span why it failed. An error of a command within it is none of its own.
     fn tell_failure(&self, code: &'static str) {
         let Some(Failure { reason, outcome, sqlstate }) = self.failure.lock().take() else {
             return self.trace.set(attribute::ERROR_TYPE, code);

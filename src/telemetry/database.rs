@@ -131,9 +131,15 @@ impl Operation {
     }
 
     /// Its result was not taken: it is over a limit, or its reader stalls.
-    pub fn abandoned(mut self) {
+    pub fn abandoned(mut self) -> Option<Took> {
         let error = Error::new(ErrorKind::Cancelled, "the result is not taken");
-        self.finish(Some(&error), Some("abandoned"));
+        self.finish(Some(&error), Some("abandoned"))
+    }
+
+    /// Its caller has gone.
+    pub fn given_up(mut self) -> Option<Took> {
+        let error = Error::new(ErrorKind::Cancelled, "the caller is gone");
+        self.finish(Some(&error), Some("caller"))
     }
 
     fn finish(&mut self, error: Option<&Error>, cause: Option<&'static str>) -> Option<Took> {

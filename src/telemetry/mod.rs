@@ -29,7 +29,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use opentelemetry_semantic_conventions::attribute as semconv;
 
-pub use call::{Call, Took};
+pub use call::{About, Call, Took};
 pub use database::{Acquiring, Connecting, Database, Operation};
 pub use logs::InitError;
 pub use tasks::Tasks;

@@ -1,6 +1,7 @@
 //! Lines that say the same again and again, and how many of them are written.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -9,9 +10,12 @@ use parking_lot::Mutex;
 const LINES: u64 = 10;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// What was said lately. Its keys are of finite sets: methods and reasons.
+/// What lines of one kind are about: a method, a reason, a database. Each is of a finite set.
+pub(super) type Kind = (&'static str, &'static str, Option<Arc<str>>);
+
+/// What was said lately.
 #[derive(Debug, Default)]
-pub(super) struct Repeats(Mutex<HashMap<(&'static str, &'static str), Said>>);
+pub(super) struct Repeats(Mutex<HashMap<Kind, Said>>);
 
 #[derive(Debug)]
 struct Said {
@@ -22,7 +26,7 @@ struct Said {
 
 impl Repeats {
     /// Whether a line may be written now, and how many like it were not since the last one.
-    pub(super) fn admit(&self, kind: (&'static str, &'static str), now: Instant) -> Option<u64> {
+    pub(super) fn admit(&self, kind: Kind, now: Instant) -> Option<u64> {
         let mut known = self.0.lock();
         let said = known.entry(kind).or_insert(Said { since: now, lines: 0, unsaid: 0 });
         if now.saturating_duration_since(said.since) >= WINDOW {
@@ -44,7 +48,7 @@ mod tests {
     #[test]
     fn lines_of_one_kind_are_few_and_the_next_tells_how_many_were_not_written() {
         let (repeats, start) = (Repeats::default(), Instant::now());
-        let admit = |kind, after| repeats.admit(("Query", kind), start + after);
+        let admit = |kind, after| repeats.admit(("Query", kind, None), start + after);
         for _ in 0..LINES {
             assert_eq!(admit("DEADLINE", Duration::ZERO), Some(0));
         }

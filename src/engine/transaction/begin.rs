@@ -80,7 +80,7 @@ impl Database {
         };
         let key = self.begin_key(begin, mode.read_only)?;
         let deadline = self.command_deadline(None, limits);
-        let borrower = caller.borrower("Transact", &begin.tag);
+        let borrower = caller.borrower(&self.name, "Transact", &begin.tag);
         Ok((BeginRequest { mode, key, deadline, borrower }, limits))
     }
 

@@ -136,9 +136,16 @@ impl Instruments {
     }
 
     /// An error was answered.
-    pub(super) fn failed(&self, method: &'static str, reason: &'static str, outcome: &'static str) {
+    pub(super) fn failed(
+        &self,
+        (method, database): (&'static str, Option<&Arc<str>>),
+        reason: &'static str,
+        outcome: &'static str,
+    ) {
+        let database = database.cloned().unwrap_or_else(|| "".into());
         let labels = [
             KeyValue::new(attribute::RPC_METHOD, method),
+            KeyValue::new(attribute::DB_NAMESPACE, database),
             KeyValue::new("rowgate.reason", reason),
             KeyValue::new("rowgate.outcome", outcome),
         ];

@@ -118,3 +118,41 @@ async fn no_statement_is_slow_where_that_is_switched_off() {
     lines(&service, "call failed", 1);
     assert!(!service.server.log().contains("slow statement"), "{}", service.server.log());
 }
+
+#[tokio::test]
+async fn a_slow_statement_whose_caller_goes_is_told_too() {
+    let service = Service::with(Backend::Postgres, "[telemetry]\nslow_query = \"100ms\"\n").await;
+    let call = service.client.query("select pg_sleep(60)", &[]);
+    drop(tokio::time::timeout(Duration::from_millis(500), call).await);
+    let line = lines(&service, "slow statement", 1).remove(0);
+    assert_eq!(line["statement"], "select pg_sleep(?)", "{line}");
+    assert_eq!(line["reason"], "CANCELLED", "{line}");
+}
+
+#[tokio::test]
+async fn a_failed_call_is_told_with_its_database_and_where_its_time_went() {
+    let settings = "pool.min = 1\npool.max = 1\n";
+    let service = Service::with(Backend::Postgres, settings).await;
+    let options = |tag: &str, seconds: i64| QueryOptions {
+        tag: tag.to_owned(),
+        timeout: Some(prost_types::Duration { seconds, nanos: 0 }),
+        ..QueryOptions::default()
+    };
+    let slow = service.client.run(request_with("select pg_sleep(60)", options("slow", 3)));
+    let waits = service.client.run(request_with("select 1 as waits", options("waits", 1)));
+    let (slow, waits) = tokio::join!(slow, waits);
+    assert_eq!(slow.expect_err("it is late").reason, "DEADLINE");
+    assert_eq!(waits.expect_err("none is free").reason, "DEADLINE");
+    let lines = lines(&service, "call failed", 2);
+    for (line, tag, statement, error) in [
+        (&lines[0], "waits", "select ? as waits", "waiting for a connection"),
+        (&lines[1], "slow", "select pg_sleep(?)", "the statement was cancelled"),
+    ] {
+        for (field, expected) in
+            [("database", "main"), ("caller", "127.0.0.1"), ("tag", tag), ("statement", statement)]
+        {
+            assert_eq!(line[field], expected, "{line}");
+        }
+        assert!(line["error"].as_str().is_some_and(|said| said.contains(error)), "{line}");
+    }
+}
