@@ -44,12 +44,13 @@ def traced(call, request):
 def spans(log):
     """The spans in the collector's log, each with its fields and attributes."""
     with open(log, encoding="utf-8", errors="replace") as file:
-        # What follows the last attribute of a request may stand in its line.
+        # What follows the last attribute of a request may stand in its line, and so a span of another request behind
+        # this one's: what comes first counts.
         blocks = re.split(r"Span #\d+$", file.read(), flags=re.MULTILINE)[1:]
     for block in blocks:
-        fields = dict(re.findall(r"^ +([A-Z][A-Za-z ]+?) *: (.*)$", block, re.MULTILINE))
+        fields = dict(reversed(re.findall(r"^ +([A-Z][A-Za-z ]+?) *: (.*)$", block, re.MULTILINE)))
         attributes = re.findall(r"^ +-> ([a-z_.]+): [A-Za-z]+\((.*)\)", block, re.MULTILINE)
-        yield fields, dict(attributes)
+        yield fields, dict(reversed(attributes))
 
 
 def of_trace(log, trace_id, count):
