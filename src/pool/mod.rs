@@ -90,7 +90,7 @@ pub trait Manager: Send + Sync + 'static {
 /// A pool; cheap to clone.
 pub struct Pool<M: Manager>(Arc<Inner<M>>);
 
-struct Inner<M: Manager> {
+pub(crate) struct Inner<M: Manager> {
     manager: Arc<M>,
     common: Arc<Common>,
     queue: Arc<Admission>,

@@ -6,36 +6,15 @@
 //! or two `flight`s or in `sequence`, or an interactive `transaction`; both end in `commit`, which tells
 //! the truth, and where it cannot, in `doubt`, which is settled by `token`s and `keys`.
 
-mod batch;
-mod cancel;
-mod clean;
 pub mod codec;
 mod commit;
 mod connect;
 mod connection;
-mod credentials;
-mod doubt;
 pub mod error;
-mod flight;
-mod install;
-mod keys;
-mod lease;
-mod misfortune;
-mod redact;
-mod requests;
-mod role;
-mod run;
-mod sequence;
-mod shared;
-mod socket;
-pub mod sqlstate;
-mod tap;
-mod tls;
-mod token;
-mod trace;
-mod transaction;
-mod tried;
-mod wire;
+pub(crate) mod execute;
+pub(crate) mod idempotency;
+pub(crate) mod protocol;
+mod session;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -55,16 +34,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Borrower, Control, Pool, PoolSnapshot};
 use crate::telemetry;
 use crate::value::{Kind, Value};
+use commit::token::Token;
 use connect::Connector;
 use connection::{Connection, Opener};
-use keys::KeyTable;
-use lease::Lease;
-use misfortune::{Again, Tries};
-use run::Running;
-use shared::Shared;
-use token::Token;
-use trace::Verdicts;
-use transaction::Open;
+use execute::row_stream::Running;
+use execute::transaction::Open;
+use idempotency::key_table::KeyTable;
+use session::Lease;
+use session::database::Shared;
+use session::effects::Verdicts;
+use session::failure::{Again, Tries};
 
 /// How a single statement is run that must not write.
 const READ_ONLY: TransactionMode =
@@ -181,7 +160,7 @@ impl Postgres {
             let mut lease = self.lease(batch.deadline, &batch.borrower).await?;
             lease.read_only = batch.mode.read_only;
             lease.afresh = tries.afresh;
-            match batch::run(batch, lease).await {
+            match execute::batch_pipelined::run(batch, lease).await {
                 Err((_, again)) if tries.allow(again) => {}
                 Err((error, _)) => {
                     if error.kind() == ErrorKind::PlanChanged {

@@ -23,19 +23,19 @@ const NEGATIVE_INFINITY: &str = "-infinity";
 const TEXT_FITS: &str = "a String takes all text";
 
 /// A `timestamptz`: a point in time where protobuf can say it, else its text.
-pub(super) fn timestamptz_value(micros: i64) -> Value {
+pub(crate) fn timestamptz_value(micros: i64) -> Value {
     timestamp_value(micros).unwrap_or_else(|| Value::text(timestamptz(micros)))
 }
 
 /// A point in time inside protobuf's range.
-pub(super) fn timestamp_value(micros: i64) -> Option<Value> {
+pub(crate) fn timestamp_value(micros: i64) -> Option<Value> {
     let seconds = micros.div_euclid(MICROS_PER_SECOND) + POSTGRES_EPOCH;
     let nanos = i32::try_from(micros.rem_euclid(MICROS_PER_SECOND) * 1_000).ok()?;
     TIMESTAMP_SECONDS.contains(&seconds).then(|| Value::timestamp(seconds, nanos))
 }
 
 /// A point in time as microseconds since 2000, rounded; `None` outside protobuf's own rules.
-pub(super) fn micros_from_timestamp(seconds: i64, nanos: i32) -> Option<i64> {
+pub(crate) fn micros_from_timestamp(seconds: i64, nanos: i32) -> Option<i64> {
     if !TIMESTAMP_SECONDS.contains(&seconds) || !(0..1_000_000_000).contains(&nanos) {
         return None;
     }
@@ -44,12 +44,12 @@ pub(super) fn micros_from_timestamp(seconds: i64, nanos: i32) -> Option<i64> {
 }
 
 /// `timestamptz_out` in UTC.
-pub(super) fn timestamptz(micros: i64) -> String {
+pub(crate) fn timestamptz(micros: i64) -> String {
     timestamp_with_zone(micros, "+00")
 }
 
 /// `timestamp_out`.
-pub(super) fn timestamp(micros: i64) -> String {
+pub(crate) fn timestamp(micros: i64) -> String {
     timestamp_with_zone(micros, "")
 }
 
@@ -69,7 +69,7 @@ fn timestamp_with_zone(micros: i64, zone: &str) -> String {
 }
 
 /// `date_out`.
-pub(super) fn date(days: i32) -> String {
+pub(crate) fn date(days: i32) -> String {
     match days {
         i32::MAX => return INFINITY.to_owned(),
         i32::MIN => return NEGATIVE_INFINITY.to_owned(),
@@ -82,14 +82,14 @@ pub(super) fn date(days: i32) -> String {
 }
 
 /// `time_out`.
-pub(super) fn time(micros: i64) -> String {
+pub(crate) fn time(micros: i64) -> String {
     let mut text = String::with_capacity(16);
     write_time(micros, &mut text);
     text
 }
 
 /// `timetz_out`; the zone is in seconds west of Greenwich.
-pub(super) fn timetz(micros: i64, west: i32) -> String {
+pub(crate) fn timetz(micros: i64, west: i32) -> String {
     let mut text = String::with_capacity(24);
     write_time(micros, &mut text);
     let offset = west.unsigned_abs();
@@ -109,7 +109,7 @@ pub(super) fn timetz(micros: i64, west: i32) -> String {
 ///
 /// All three parts at their extremes are the infinities of PostgreSQL 17; before, the same bytes were
 /// intervals of 178 million years.
-pub(super) fn interval(micros: i64, days: i32, months: i32) -> String {
+pub(crate) fn interval(micros: i64, days: i32, months: i32) -> String {
     match (micros, days, months) {
         (i64::MAX, i32::MAX, i32::MAX) => return INFINITY.to_owned(),
         (i64::MIN, i32::MIN, i32::MIN) => return NEGATIVE_INFINITY.to_owned(),
@@ -202,7 +202,7 @@ fn days_before_year(year_of_era: i64) -> i64 {
 
 /// Reads what `timestamptz_out` prints in style ISO, in any time zone; `None` for the infinities and
 /// for everything else.
-pub(super) fn parse_timestamptz(text: &str) -> Option<i64> {
+pub(crate) fn parse_timestamptz(text: &str) -> Option<i64> {
     let (text, is_bc) = match text.strip_suffix(" BC") {
         Some(text) => (text, true),
         None => (text, false),

@@ -5,15 +5,15 @@
 //! of the statement at once ([`RowDecoder::format`]); a value is the same in either form. Parameters
 //! travel in binary where that is cheaper and in text otherwise, one by one.
 
-mod binary;
+mod array_and_record_text;
+mod binary_format;
+mod column_types;
 mod datetime;
-mod decoder;
-mod literal;
 mod numeric;
 mod parameters;
-mod text;
-mod types;
+mod row_decoder;
+mod text_format;
 
-pub use decoder::{Format, RowDecoder};
+pub use column_types::{describe_column, describe_parameter};
 pub use parameters::{Parameter, encode};
-pub use types::{describe_column, describe_parameter};
+pub use row_decoder::{Format, RowDecoder};

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::binary::Reader;
+use super::binary_format::Reader;
 
 const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
@@ -13,7 +13,7 @@ const INFINITY: u16 = 0xD000;
 const NEGATIVE_INFINITY: u16 = 0xF000;
 
 /// The canonical text; `None` when the bytes are no numeric.
-pub(super) fn to_text(raw: &[u8]) -> Option<String> {
+pub(crate) fn to_text(raw: &[u8]) -> Option<String> {
     let mut reader = Reader::new(raw);
     let count = usize::from(reader.u16()?);
     let weight = i32::from(reader.i16()?);

@@ -9,9 +9,10 @@ use std::fmt::{self, Write};
 use bytes::{BufMut, BytesMut};
 use tokio_postgres::types::{self, IsNull, ToSql, Type, to_sql_checked};
 
+use super::array_and_record_text;
+use super::array_and_record_text::{Dimension, MAX_RANK};
+use super::column_types::{base, delimiter, element, type_name};
 use super::datetime;
-use super::literal::{self, Dimension, MAX_RANK};
-use super::types::{base, delimiter, element, type_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{ArrayValue, Kind, RecordValue, Value};
 
@@ -120,8 +121,8 @@ impl Payload<'_> {
     fn write_quoted(&self, out: &mut String) {
         match self {
             Self::Null => {}
-            Self::Text(text) => literal::write_quoted(text, out),
-            Self::Literal(text) => literal::write_quoted(text, out),
+            Self::Text(text) => array_and_record_text::write_quoted(text, out),
+            Self::Literal(text) => array_and_record_text::write_quoted(text, out),
             Self::Bytes(bytes) => {
                 out.push_str("\"\\\\x");
                 for byte in *bytes {
@@ -137,7 +138,7 @@ impl Payload<'_> {
             Self::Float4(number) => push_float(f64::from(*number), &format!("{number:e}"), out),
             Self::Float8(number) => push_float(*number, &format!("{number:e}"), out),
             Self::TimestampTz(micros) => {
-                literal::write_quoted(&datetime::timestamptz(*micros), out);
+                array_and_record_text::write_quoted(&datetime::timestamptz(*micros), out);
             }
         }
     }
@@ -300,16 +301,21 @@ fn float(number: f64, target: &Type, place: &Place<'_>) -> Result<Option<Payload
 fn array_literal(array: &ArrayValue, element: &Type, place: &Place<'_>) -> Result<String> {
     let dimensions = dimensions(array, place)?;
     let mut out = String::with_capacity(array.elements.len() * 8 + 2);
-    literal::write_array(&dimensions, delimiter(element), &mut out, &mut |index, out| {
-        let place = Place::Element { of: place, index };
-        let Some(value) = array.elements.get(index) else { return Ok(()) };
-        let payload = payload(value, element, &place)?;
-        if let Payload::Null = payload {
-            out.push_str("NULL");
-        }
-        payload.write_quoted(out);
-        Ok::<(), Error>(())
-    })?;
+    array_and_record_text::write_array(
+        &dimensions,
+        delimiter(element),
+        &mut out,
+        &mut |index, out| {
+            let place = Place::Element { of: place, index };
+            let Some(value) = array.elements.get(index) else { return Ok(()) };
+            let payload = payload(value, element, &place)?;
+            if let Payload::Null = payload {
+                out.push_str("NULL");
+            }
+            payload.write_quoted(out);
+            Ok::<(), Error>(())
+        },
+    )?;
     Ok(out)
 }
 
@@ -341,7 +347,7 @@ fn dimensions(array: &ArrayValue, place: &Place<'_>) -> Result<Vec<Dimension>> {
         .zip(bounds)
         .map(|(length, lower_bound)| Dimension { length, lower_bound })
         .collect();
-    if literal::element_count(&dimensions) != Some(elements) {
+    if array_and_record_text::element_count(&dimensions) != Some(elements) {
         let elements = count(elements, "element");
         return Err(place.invalid(format!("the array's dimensions do not hold its {elements}")));
     }

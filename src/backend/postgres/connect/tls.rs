@@ -1,0 +1,147 @@
+//! TLS to a PostgreSQL server: libpq's modes on rustls.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+
+use crate::config::{PemFile, Tls, TlsMode};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The client's side of TLS for a mode other than `disable`.
+pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable("its protocol versions", error))?;
+    let verifier: Arc<dyn ServerCertVerifier> = match tls.mode {
+        TlsMode::Disable | TlsMode::Require => Arc::new(Verifier { provider, chain: None }),
+        TlsMode::VerifyCa => Arc::new(Verifier { chain: Some(chain(tls, &provider)?), provider }),
+        TlsMode::VerifyFull => chain(tls, &provider)?,
+    };
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => builder
+            .with_client_auth_cert(certificates(cert)?, private_key(key)?)
+            .map_err(|error| unusable("tls.cert and tls.key", error)),
+        (None, _) | (_, None) => Ok(builder.with_no_client_auth()),
+    }
+}
+
+fn chain(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>> {
+    let mut roots = RootCertStore::empty();
+    match &tls.ca {
+        Some(file) => {
+            for certificate in certificates(file)? {
+                roots.add(certificate).map_err(|error| unusable("tls.ca", error))?;
+            }
+        }
+        None => {
+            // One that cannot be parsed is of no use to anyone; the others are.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let authorities = match &tls.ca {
+        Some(file) => file.path.display().to_string(),
+        None => "the system's list of authorities".to_owned(),
+    };
+    // It fails when there is no certificate at all.
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|error| unusable(&authorities, error))
+}
+
+fn certificates(file: &PemFile) -> Result<Vec<CertificateDer<'static>>> {
+    CertificateDer::pem_slice_iter(file.pem.expose().as_bytes())
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|error| unusable(&file.path.display().to_string(), error))
+}
+
+fn private_key(file: &PemFile) -> Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_slice(file.pem.expose().as_bytes())
+        .map_err(|error| unusable(&file.path.display().to_string(), error))
+}
+
+fn unusable(what: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::BackendMisconfigured, format!("{what} cannot be used for TLS"))
+        .with_cause(cause)
+}
+
+/// `require` checks nothing but that the server holds its certificate's key; `verify-ca` checks the
+/// chain and leaves the name.
+#[derive(Debug)]
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    chain: Option<Arc<WebPkiServerVerifier>>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        let Some(chain) = &self.chain else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let verified =
+            chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            // The name is looked at last: the chain is good.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_authorities_without_any_is_refused_by_its_name() {
+        let ca = PemFile { path: "ca.crt".into(), pem: crate::config::Secret::new("no PEM") };
+        for mode in [TlsMode::VerifyCa, TlsMode::VerifyFull] {
+            let tls = Tls { mode, ca: Some(ca.clone()), cert: None, key: None };
+            let error = client_config(&tls).expect_err("nobody could be trusted");
+            assert_eq!(error.kind(), ErrorKind::BackendMisconfigured);
+            assert_eq!(error.message(), "ca.crt cannot be used for TLS");
+            assert!(std::error::Error::source(&error).is_some());
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! What a database's error may tell callers.
+//!
+//! With [`ErrorDetails::Safe`] no data of rows and no literal of a statement leaves: not the DETAIL
+//! (`Key (email)=(…) already exists.`), and not what messages quote. PostgreSQL quotes names and values
+//! alike and escapes nothing inside, so a value may itself hold quotes: what lies between the first
+//! and the last quote goes, except in errors that are known to quote names only.
+
+use super::Reply;
+use crate::config::ErrorDetails;
+
+/// The most bytes of a message, a hint or a detail. Longer trailers get lost on the way.
+const TEXT_LIMIT: usize = 1024;
+/// The most bytes of a name: four times PostgreSQL's own limit, which a RAISE may exceed.
+pub(crate) const NAME_LIMIT: usize = 256;
+
+const ELLIPSIS: &str = "…";
+
+/// The public message.
+pub(crate) fn message(reply: &Reply<'_>, details: ErrorDetails) -> String {
+    text(reply, reply.message, details)
+}
+
+/// The public hint.
+pub(crate) fn hint(reply: &Reply<'_>, details: ErrorDetails) -> Option<String> {
+    reply.hint.map(|hint| text(reply, hint, details))
+}
+
+/// The DETAIL, where it may be told at all.
+pub(crate) fn detail(reply: &Reply<'_>, details: ErrorDetails) -> String {
+    match details {
+        ErrorDetails::Safe => String::new(),
+        ErrorDetails::Full => shortened(reply.detail.unwrap_or_default(), TEXT_LIMIT),
+    }
+}
+
+/// The text, cut at a character's boundary to at most `limit` bytes.
+pub(crate) fn shortened(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(limit.saturating_sub(ELLIPSIS.len()));
+    format!("{}{ELLIPSIS}", &text[..end])
+}
+
+fn text(reply: &Reply<'_>, text: &str, details: ErrorDetails) -> String {
+    let may_tell = match details {
+        ErrorDetails::Full => true,
+        ErrorDetails::Safe => quotes_no_data(reply, text),
+    };
+    if may_tell { shortened(text, TEXT_LIMIT) } else { shortened(&redacted(text), TEXT_LIMIT) }
+}
+
+/// Whether everything that a text quotes is the name of something in the database, or a word of SQL.
+fn quotes_no_data(reply: &Reply<'_>, text: &str) -> bool {
+    // The words are those of the database's own code.
+    if reply.routine == Some("exec_stmt_raise") {
+        return false;
+    }
+    match (reply.code, reply.code.get(..2).unwrap_or_default()) {
+        ("42601", _) => quoted(text).is_none_or(|token| is_told_token(reply, token)),
+        (_, "23") => true,
+        // A name in the statement's text has a position. Without one it may come from a row, as in
+        // `email::regclass`: it must at least look like a name.
+        (_, "42") if reply.position.is_some() => true,
+        (_, "0A" | "25" | "26" | "2B" | "34" | "3B" | "3D" | "3F" | "40" | "42" | "55") => {
+            quotes_identifiers(text)
+        }
+        (_, _) => false,
+    }
+}
+
+/// Whether the token of a syntax error cannot be a piece of a literal. An unbalanced quote turns a
+/// literal's words into tokens, so a word counts only where no quote stands before it.
+fn is_told_token(reply: &Reply<'_>, token: &str) -> bool {
+    if token.bytes().all(|byte| byte.is_ascii_punctuation() && !matches!(byte, b'\'' | b'"' | b'$'))
+    {
+        return true;
+    }
+    if KEYWORDS.iter().any(|keyword| keyword.eq_ignore_ascii_case(token)) {
+        return true;
+    }
+    let starts_word = token.starts_with(|c: char| c.is_alphabetic() || c == '_');
+    starts_word && is_identifier(token) && !follows_quote(reply)
+}
+
+fn follows_quote(reply: &Reply<'_>) -> bool {
+    let Some(before) = reply.position.and_then(|position| usize::try_from(position).ok()) else {
+        return true;
+    };
+    match reply.sql {
+        Some(sql) => sql.chars().take(before).any(|c| matches!(c, '\'' | '$')),
+        None => before > 1,
+    }
+}
+
+/// Whether the quotes are paired and hold nothing but identifiers.
+fn quotes_identifiers(text: &str) -> bool {
+    let mut pieces = text.split('"');
+    // Outside, inside, outside …: paired quotes make an odd number of pieces.
+    text.matches('"').count().is_multiple_of(2)
+        && pieces.by_ref().skip(1).step_by(2).all(is_identifier)
+        && !text.contains(['«', '„', '“'])
+}
+
+fn is_identifier(text: &str) -> bool {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '.' | '[' | ']');
+    !text.is_empty() && text.len() <= NAME_LIMIT && text.chars().all(allowed)
+}
+
+/// What stands between the first quote and the last, whatever the language of the messages.
+fn quoted(text: &str) -> Option<&str> {
+    quoted_range(text).map(|(start, end)| &text[start..end])
+}
+
+fn redacted(text: &str) -> String {
+    match quoted_range(text) {
+        None => text.to_owned(),
+        Some((start, end)) => format!("{}{ELLIPSIS}{}", &text[..start], &text[end..]),
+    }
+}
+
+/// The bounds of the text inside the quotes; up to the end when the last is missing.
+fn quoted_range(text: &str) -> Option<(usize, usize)> {
+    let mut before = ' ';
+    let (open, quote) = text.char_indices().find(|(_, c)| {
+        // An apostrophe inside a word is none: "can't".
+        let opens = matches!(c, '"' | '«' | '„' | '“') || (*c == '\'' && !before.is_alphanumeric());
+        before = *c;
+        opens
+    })?;
+    let start = open + quote.len_utf8();
+    let close = text[start..].rfind(['"', '»', '“', '”', '\'']);
+    Some((start, close.map_or(text.len(), |close| start + close)))
+}
+
+/// Words at which a statement may break and which are nobody's data.
+const KEYWORDS: &[&str] = &[
+    "ALL",
+    "ALTER",
+    "ANALYZE",
+    "AND",
+    "ANY",
+    "AS",
+    "ASC",
+    "BEGIN",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "CAST",
+    "CHECK",
+    "COLUMN",
+    "COMMIT",
+    "CONFLICT",
+    "CONSTRAINT",
+    "CREATE",
+    "CROSS",
+    "DEFAULT",
+    "DELETE",
+    "DESC",
+    "DISTINCT",
+    "DO",
+    "DROP",
+    "ELSE",
+    "END",
+    "EXCEPT",
+    "EXISTS",
+    "EXPLAIN",
+    "FALSE",
+    "FETCH",
+    "FOR",
+    "FOREIGN",
+    "FROM",
+    "FULL",
+    "FUNCTION",
+    "GRANT",
+    "GROUP",
+    "HAVING",
+    "IF",
+    "ILIKE",
+    "IN",
+    "INDEX",
+    "INNER",
+    "INSERT",
+    "INTERSECT",
+    "INTO",
+    "IS",
+    "JOIN",
+    "KEY",
+    "LATERAL",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "MERGE",
+    "NATURAL",
+    "NOT",
+    "NULL",
+    "OFFSET",
+    "ON",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "OVER",
+    "PARTITION",
+    "PRIMARY",
+    "REFERENCES",
+    "RETURNING",
+    "RIGHT",
+    "ROLLBACK",
+    "ROW",
+    "ROWS",
+    "SELECT",
+    "SET",
+    "SOME",
+    "TABLE",
+    "THEN",
+    "TO",
+    "TRUE",
+    "UNION",
+    "UNIQUE",
+    "UPDATE",
+    "USING",
+    "VALUES",
+    "VIEW",
+    "WHEN",
+    "WHERE",
+    "WINDOW",
+    "WITH",
+];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn safe(code: &str, text: &str) -> String {
+        message(&Reply { code, message: text, ..Reply::default() }, ErrorDetails::Safe)
+    }
+
+    #[test]
+    fn what_data_errors_quote_is_left_out() {
+        let cases = [
+            (
+                "22P02",
+                r#"invalid input syntax for type integer: "4 eggs""#,
+                r#"invalid input syntax for type integer: "…""#,
+            ),
+            (
+                "22P02",
+                r#"invalid input syntax for type uuid: "a"b" c"#,
+                r#"invalid input syntax for type uuid: "…" c"#,
+            ),
+            ("22P02", r#"unexpected end: "abc"#, r#"unexpected end: "…"#),
+            (
+                "22003",
+                r#"value "9999999999" is out of range for type integer"#,
+                r#"value "…" is out of range for type integer"#,
+            ),
+            ("22007", r#"invalid value "no" for "YYYY""#, r#"invalid value "…""#),
+            ("22012", "division by zero", "division by zero"),
+            (
+                "22P02",
+                "syntaxe en entrée invalide : « secret »",
+                "syntaxe en entrée invalide : «…»",
+            ),
+            ("22P02", "ungültige Eingabe: „secret“", "ungültige Eingabe: „…“"),
+            ("P0001", r#"no funds on "bob's" account"#, r#"no funds on "…" account"#),
+            ("XX000", "can't parse 'secret' here", "can't parse '…' here"),
+            ("XX000", r#"unexpected "secret""#, r#"unexpected "…""#),
+            (
+                "28P01",
+                r#"password authentication failed for user "app""#,
+                r#"password authentication failed for user "…""#,
+            ),
+        ];
+        for (code, text, public) in cases {
+            assert_eq!(safe(code, text), public);
+        }
+    }
+
+    #[test]
+    fn names_are_kept() {
+        let kept = [
+            ("23505", r#"duplicate key value violates unique constraint "users email""#),
+            ("23502", r#"null value in column "a" of relation "t" violates not-null constraint"#),
+            ("42P01", r#"relation "nope" does not exist"#),
+            ("42883", "function nope(unknown) does not exist"),
+            ("3F000", r#"schema "nope" does not exist"#),
+            ("55000", r#"currval of sequence "s" is not yet defined in this session"#),
+            ("25001", "VACUUM cannot run inside a transaction block"),
+        ];
+        for (code, text) in kept {
+            assert_eq!(safe(code, text), text);
+        }
+        let positioned = Reply {
+            code: "42703",
+            message: r#"column "first name" does not exist"#,
+            position: Some(8),
+            ..Reply::default()
+        };
+        assert_eq!(message(&positioned, ErrorDetails::Safe), positioned.message);
+    }
+
+    #[test]
+    fn a_name_that_may_come_from_a_row_must_look_like_one() {
+        let leaked = r#"relation "bob@example.com" does not exist"#;
+        assert_eq!(safe("42P01", leaked), r#"relation "…" does not exist"#);
+        let odd = r#"relation "a"b" does not exist"#;
+        assert_eq!(safe("42P01", odd), r#"relation "…" does not exist"#);
+        let raised = Reply {
+            code: "23505",
+            message: r#"taken: "bob""#,
+            routine: Some("exec_stmt_raise"),
+            ..Reply::default()
+        };
+        assert_eq!(message(&raised, ErrorDetails::Safe), r#"taken: "…""#);
+    }
+
+    #[test]
+    fn a_syntax_error_tells_its_token_unless_it_may_be_a_literal() {
+        let near = |token: &str, sql: Option<&str>, position| {
+            let text = format!("syntax error at or near \"{token}\"");
+            let reply = Reply { code: "42601", message: &text, sql, position, ..Reply::default() };
+            message(&reply, ErrorDetails::Safe) == text
+        };
+        assert!(near("FROM", None, Some(9)));
+        assert!(near("from", None, None));
+        assert!(near(")", None, Some(9)));
+        assert!(near("selct", None, Some(1)));
+        assert!(near("form", Some("select * form t where a = 'x'"), Some(10)));
+        assert!(!near("form", None, Some(10)));
+        assert!(!near("Brien", Some("select 'O'Brien'"), Some(11)));
+        assert!(!near("'secret'", Some("select 1 'secret'"), Some(10)));
+        assert!(!near("42", Some("select a 42"), Some(10)));
+        assert!(!near("$$secret$$", Some("select a $$secret$$"), Some(10)));
+        let unterminated = r#"unterminated quoted string at or near "'my "secret""#;
+        assert_eq!(safe("42601", unterminated), r#"unterminated quoted string at or near "…""#);
+        assert_eq!(safe("42601", "syntax error at end of input"), "syntax error at end of input");
+    }
+
+    #[test]
+    fn details_and_hints_follow_the_configuration() {
+        let reply = Reply {
+            code: "22P02",
+            message: r#"bad "secret""#,
+            detail: Some("Key (a)=(secret)"),
+            hint: Some(r#"Try "secret" again."#),
+            ..Reply::default()
+        };
+        assert_eq!(detail(&reply, ErrorDetails::Safe), "");
+        assert_eq!(hint(&reply, ErrorDetails::Safe).as_deref(), Some(r#"Try "…" again."#));
+        assert_eq!(detail(&reply, ErrorDetails::Full), "Key (a)=(secret)");
+        assert_eq!(hint(&reply, ErrorDetails::Full).as_deref(), reply.hint);
+        assert_eq!(message(&reply, ErrorDetails::Full), reply.message);
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_a_character() {
+        assert_eq!(shortened("abc", 3), "abc");
+        let cut = shortened(&"é".repeat(600), TEXT_LIMIT);
+        assert!(cut.len() <= TEXT_LIMIT && cut.len() > TEXT_LIMIT - 4);
+        assert!(cut.ends_with("é…"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_quoted_secret_survives_a_data_error(before in "[a-z ]{0,9}", around in "[\"' a-z]{0,9}") {
+            let text = format!("{before}: \"{around}SECRET{around}\" of type integer");
+            prop_assert!(!safe("22P02", &text).contains("SECRET"));
+        }
+
+        #[test]
+        fn any_message_is_public_within_its_limit(code in "[0-9A-Z]{5}", text in "(?s).{0,2000}") {
+            prop_assert!(safe(&code, &text).len() <= TEXT_LIMIT);
+        }
+    }
+}
