@@ -12,10 +12,10 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use super::hold::{Hold, hold};
-use super::pipe::{Outlet, lost};
-use super::run::Ran;
+use super::row_channel::{Outlet, lost};
 use super::session::{Role, Session, Spec};
+use crate::backend::sqlite::execute::statement_run::Ran;
+use crate::backend::sqlite::execute::transaction_thread::{Hold, hold};
 use crate::backend::{Batch, BatchResult, Description, Gate, Statement, UnitState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Checkout, CloseReason, Manager};
@@ -25,10 +25,10 @@ use crate::pool::{Checkout, CloseReason, Manager};
 const STACK: usize = 8 * 1024 * 1024;
 
 /// Opens connections of one role.
-pub(super) struct Opener {
-    pub(super) gate: Arc<Gate>,
-    pub(super) spec: Arc<Spec>,
-    pub(super) role: Role,
+pub(crate) struct Opener {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) spec: Arc<Spec>,
+    pub(crate) role: Role,
 }
 
 impl Manager for Opener {
@@ -48,23 +48,23 @@ impl Manager for Opener {
 }
 
 /// A loan of a connection.
-pub(super) type Loan = Checkout<Opener>;
+pub(crate) type Loan = Checkout<Opener>;
 
 /// The way to a connection's thread, which ends when this is dropped.
-pub(super) struct Handle {
+pub(crate) struct Handle {
     jobs: SyncSender<Job>,
     thread: JoinHandle<()>,
 }
 
 /// What a thread is to do.
-pub(super) struct Job {
+pub(crate) struct Job {
     /// The loan of this very connection; `None` when it belongs to no pool.
     loan: Option<Loan>,
     work: Work,
 }
 
 /// One kind of job, and where its result goes.
-pub(super) enum Work {
+pub(crate) enum Work {
     /// Run a statement.
     Run(Arc<Statement>, Outlet<Ran>),
     /// Run a unit of statements.
@@ -89,7 +89,7 @@ impl Handle {
     ///
     /// # Cancel safety
     /// When dropped, the thread closes the connection and ends.
-    pub(super) async fn open(spec: Arc<Spec>, role: Role) -> Result<Self> {
+    pub(crate) async fn open(spec: Arc<Spec>, role: Role) -> Result<Self> {
         // One place: a connection is lent to one job at a time.
         let (jobs, queue) = sync_channel(1);
         let (opened, opening) = oneshot::channel();
@@ -126,7 +126,7 @@ impl Handle {
     ///
     /// # Errors
     /// When the thread is gone.
-    pub(super) fn submit(&self, work: Work) -> Result<()> {
+    pub(crate) fn submit(&self, work: Work) -> Result<()> {
         send(&self.jobs, Job { loan: None, work })
     }
 }
@@ -135,7 +135,7 @@ impl Handle {
 ///
 /// # Errors
 /// When the thread is gone; the connection is then closed.
-pub(super) fn submit(loan: Loan, work: Work) -> Result<()> {
+pub(crate) fn submit(loan: Loan, work: Work) -> Result<()> {
     let jobs = loan.jobs.clone();
     send(&jobs, Job { loan: Some(loan), work })
 }
@@ -185,7 +185,7 @@ fn job(session: &mut Session, loan: Option<Loan>, work: Work) -> bool {
 }
 
 /// What work on a connection came to.
-pub(super) enum Worked<T> {
+pub(crate) enum Worked<T> {
     /// It ended.
     Ended(Result<T>),
     /// The driver panicked, as it does where SQLite hands it names that are not UTF-8.
@@ -194,7 +194,7 @@ pub(super) enum Worked<T> {
 
 impl<T> Worked<T> {
     /// The answer.
-    pub(super) fn end(self) -> Result<T> {
+    pub(crate) fn end(self) -> Result<T> {
         match self {
             Self::Ended(end) => end,
             Self::Panicked => Err(Error::new(ErrorKind::Internal, "the SQLite driver panicked")),
@@ -214,7 +214,7 @@ fn settle<T: Send + 'static>(
 }
 
 /// Arms the session for a call and works.
-pub(super) fn work<T: Send + 'static>(
+pub(crate) fn work<T: Send + 'static>(
     session: &mut Session,
     outlet: &Outlet<T>,
     work: impl FnOnce(&mut Session) -> Result<T>,
@@ -234,7 +234,7 @@ pub(super) fn work<T: Send + 'static>(
 
 /// Cleans the session, gives the connection back and answers, in this order. Says whether the
 /// connection is still good.
-pub(super) fn give_back<T>(
+pub(crate) fn give_back<T>(
     session: &Session,
     loan: Option<Loan>,
     outlet: Outlet<T>,
@@ -246,7 +246,7 @@ pub(super) fn give_back<T>(
 }
 
 /// Cleans the session and gives the connection back. Says whether it is still good.
-pub(super) fn restore<T>(session: &Session, loan: Option<Loan>, worked: &Worked<T>) -> bool {
+pub(crate) fn restore<T>(session: &Session, loan: Option<Loan>, worked: &Worked<T>) -> bool {
     let closed = match worked {
         Worked::Ended(end) => session.clean(end.as_ref().err()),
         Worked::Panicked => Some(CloseReason::Broken),

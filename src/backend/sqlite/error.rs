@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::ffi;
 
-use super::pipe::Stop;
+use super::row_channel::Stop;
 use crate::config::ErrorDetails;
 use crate::error::{DatabaseReport, Error, ErrorKind, Outcome};
 
@@ -16,11 +16,11 @@ use crate::error::{DatabaseReport, Error, ErrorKind, Outcome};
 const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 /// The reason of a statement about a table that is not there.
-pub(super) const UNDEFINED_TABLE: &str = "UNDEFINED_TABLE";
+pub(crate) const UNDEFINED_TABLE: &str = "UNDEFINED_TABLE";
 
 /// What SQLite was doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Opening the file.
     Open,
     /// Compiling the statement: nothing has run.
@@ -34,24 +34,24 @@ pub(super) enum Step {
 }
 
 /// Where an error arose.
-pub(super) struct Origin<'a> {
+pub(crate) struct Origin<'a> {
     /// The statement, as it was sent.
-    pub(super) sql: &'a str,
+    pub(crate) sql: &'a str,
     /// What SQLite was doing.
-    pub(super) step: Step,
+    pub(crate) step: Step,
     /// What callers may see.
-    pub(super) details: ErrorDetails,
+    pub(crate) details: ErrorDetails,
 }
 
 /// The error of a text that holds more than one statement.
-pub(super) fn several_statements() -> Error {
+pub(crate) fn several_statements() -> Error {
     Error::new(ErrorKind::InvalidStatement, "cannot run several statements in one call")
         .with_condition("MULTIPLE_STATEMENTS")
         .with_hint("Send each as a call of its own, or as one of an ExecuteBatch; nothing has run.")
 }
 
 /// Translates an error of SQLite's.
-pub(super) fn translate(error: rusqlite::Error, origin: &Origin<'_>) -> Error {
+pub(crate) fn translate(error: rusqlite::Error, origin: &Origin<'_>) -> Error {
     let Some((code, message, position)) = read(&error, origin.sql) else {
         let message = format!("the SQLite driver failed: {}", kind_of(&error));
         return Error::new(ErrorKind::Internal, message);
@@ -288,7 +288,7 @@ fn io_error(step: Step) -> Error {
 }
 
 /// The error of a row over `max_row_size`.
-pub(super) fn too_large() -> Error {
+pub(crate) fn too_large() -> Error {
     Error::new(ErrorKind::RowTooLarge, "a row or value is larger than the largest row allowed")
         .with_hint("databases.NAME.max_row_size bounds it.")
 }

@@ -5,23 +5,17 @@
 //! it; the statement's first words only save the detour over a reader. What a statement may do to a
 //! connection is decided in `guard`.
 
-mod command;
+mod column_types;
+mod command_tag;
 mod connection;
-mod control;
-mod describe;
 mod error;
-mod guard;
-mod hold;
-mod keys;
+pub(crate) mod execute;
+mod idempotency;
+mod open_connections;
 mod parameters;
-mod pipe;
-mod presence;
-mod run;
+mod pool_pair_admin;
+mod row_channel;
 mod session;
-mod stream;
-mod transaction;
-mod types;
-mod unit;
 
 #[cfg(test)]
 mod tests;
@@ -33,15 +27,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
-use self::command::{command, writes};
 use self::connection::{Handle, Opener, Work, submit};
-use self::keys::KeyTable;
-use self::pipe::{First, Outlet, lost, pipe};
-use self::presence::Presence;
-use self::run::Ran;
 use self::session::{Role, Spec};
-use self::stream::{Call, Running};
-use self::transaction::Open;
 use crate::backend::{
     Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, Gate, RowStream,
     Statement, Transaction, TransactionMode, UnitHandle, UnitState,
@@ -51,6 +38,13 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Borrower, Control, Pool, PoolSnapshot};
 use crate::telemetry;
+use command_tag::{command, writes};
+use execute::row_stream::{Call, Running};
+use execute::statement_run::Ran;
+use execute::transaction::Open;
+use idempotency::KeyTable;
+use open_connections::Presence;
+use row_channel::{First, Outlet, lost, pipe};
 
 /// A SQLite database: a pool of readers and a pool of one writer.
 pub struct Sqlite {

@@ -16,7 +16,7 @@ use crate::value::{Kind, Value};
 ///
 /// # Errors
 /// When it has placeholders of another form.
-pub(super) fn count(statement: &rusqlite::Statement<'_>) -> Result<usize> {
+pub(crate) fn count(statement: &rusqlite::Statement<'_>) -> Result<usize> {
     let mut highest = 0;
     for index in 1..=statement.parameter_count() {
         highest = highest.max(number(statement.parameter_name(index))?);
@@ -28,7 +28,7 @@ pub(super) fn count(statement: &rusqlite::Statement<'_>) -> Result<usize> {
 ///
 /// # Errors
 /// When there are too few or too many, or one is unset or of a kind that SQLite has no form for.
-pub(super) fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<()> {
+pub(crate) fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<()> {
     let expected = count(statement)?;
     if expected != values.len() {
         let sent = values.len();

@@ -5,8 +5,8 @@ use super::*;
 
 struct Nowhere;
 
-impl super::super::run::Rows for Nowhere {
-    fn start(&mut self, _header: super::super::pipe::Header) {}
+impl crate::backend::sqlite::execute::statement_run::Rows for Nowhere {
+    fn start(&mut self, _header: crate::backend::sqlite::row_channel::Header) {}
 
     fn push(&mut self, _row: Row) -> Result<()> {
         Ok(())

@@ -4,7 +4,7 @@
 ///
 /// A query that starts with WITH is named after what follows its common table expressions; REPLACE
 /// is an INSERT, VALUES a SELECT.
-pub(super) fn command(sql: &str) -> String {
+pub(crate) fn command(sql: &str) -> String {
     let mut words = Words { rest: sql, depth: 0 };
     let Some(first) = words.next() else { return String::new() };
     match first.to_ascii_uppercase().as_str() {
@@ -22,7 +22,7 @@ pub(super) fn command(sql: &str) -> String {
 }
 
 /// Whether `sqlite3_changes` counts what the command did.
-pub(super) fn counts_changes(command: &str) -> bool {
+pub(crate) fn counts_changes(command: &str) -> bool {
     matches!(command, "INSERT" | "UPDATE" | "DELETE")
 }
 
@@ -30,7 +30,7 @@ pub(super) fn counts_changes(command: &str) -> bool {
 ///
 /// SQLite itself decides; but it compiles some of these (ALTER, CREATE) against the schema that the
 /// connection remembers, and a reader's may be out of date.
-pub(super) fn writes(command: &str) -> bool {
+pub(crate) fn writes(command: &str) -> bool {
     counts_changes(command)
         || matches!(command, "REINDEX" | "ANALYZE" | "VACUUM")
         || ["CREATE ", "DROP ", "ALTER "].iter().any(|start| command.starts_with(start))

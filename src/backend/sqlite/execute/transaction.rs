@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
-use super::connection::{Loan, Work, submit};
-use super::hold::{Hold, Task};
-use super::pipe::{First, Outlet, lost, pipe};
-use super::run::Ran;
-use super::stream::{Call, Running};
+use super::row_stream::{Call, Running};
+use super::statement_run::Ran;
+use super::transaction_thread::{Hold, Task};
+use crate::backend::sqlite::connection::{Loan, Work, submit};
+use crate::backend::sqlite::row_channel::{First, Outlet, lost, pipe};
 use crate::backend::{
     BeginRequest, Completion, Fill, RowSink, RowStream, SavepointCommand, Statement, Transaction,
 };
@@ -27,7 +27,7 @@ const QUEUE: usize = 2;
 const ROLLBACK_TIME: Duration = Duration::from_secs(5);
 
 /// A transaction that holds its connection.
-pub(super) struct Open {
+pub(crate) struct Open {
     tasks: SyncSender<Task>,
     open: Arc<AtomicBool>,
     /// Whether a command was dropped half-way: nobody knows how far it came.
@@ -38,7 +38,7 @@ pub(super) struct Open {
 
 impl Open {
     /// Opens a transaction on a connection.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         loan: Loan,
         request: BeginRequest,
         statement_timeout: Duration,

@@ -1,5 +1,7 @@
 //! One SQLite connection, as its thread sees it: how it is opened, armed for a statement, cleaned.
 
+pub(crate) mod authorizer;
+
 use std::ffi::c_int;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
@@ -12,13 +14,13 @@ use rusqlite::limits::Limit;
 use rusqlite::{Batch, CachedStatement, Connection, OpenFlags, Statement, ffi};
 
 use super::error::{Origin, Step, several_statements, translate};
-use super::guard::{Guard, Phase};
-use super::keys::KeyTable;
-use super::pipe::Outlet;
-use super::presence::Presence;
+use super::idempotency::KeyTable;
+use super::open_connections::Presence;
+use super::row_channel::Outlet;
 use crate::config::ErrorDetails;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::CloseReason;
+use authorizer::{Guard, Phase};
 
 /// Steps of SQLite's virtual machine between two looks at the deadline: some ten microseconds.
 const STEPS_BETWEEN_CHECKS: c_int = 1000;
@@ -39,7 +41,7 @@ const COMMIT: &str = "COMMIT";
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// It reads; SQLite refuses writes on it.
     Reader,
     /// It is the only one that writes.
@@ -48,35 +50,35 @@ pub(super) enum Role {
 
 /// What every connection of one database has in common.
 #[derive(Debug)]
-pub(super) struct Spec {
+pub(crate) struct Spec {
     /// The database's name, for threads and logs.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its file.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The largest row or value.
-    pub(super) max_row_size: usize,
+    pub(crate) max_row_size: usize,
     /// Prepared statements kept.
-    pub(super) statement_cache: usize,
+    pub(crate) statement_cache: usize,
     /// The longest wait for a lock of another process.
-    pub(super) lock_timeout: Duration,
+    pub(crate) lock_timeout: Duration,
     /// The longest time that a statement may take.
-    pub(super) statement_timeout: Duration,
+    pub(crate) statement_timeout: Duration,
     /// The longest time that opening may take.
-    pub(super) connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
     /// What errors may quote.
-    pub(super) details: ErrorDetails,
+    pub(crate) details: ErrorDetails,
     /// Where idempotency keys are kept.
-    pub(super) keys: KeyTable,
+    pub(crate) keys: KeyTable,
     /// The connections that are open.
-    pub(super) presence: Presence,
+    pub(crate) presence: Presence,
 }
 
 /// An open connection.
-pub(super) struct Session {
-    pub(super) connection: Connection,
-    pub(super) guard: Guard,
-    pub(super) spec: Arc<Spec>,
-    pub(super) role: Role,
+pub(crate) struct Session {
+    pub(crate) connection: Connection,
+    pub(crate) guard: Guard,
+    pub(crate) spec: Arc<Spec>,
+    pub(crate) role: Role,
 }
 
 impl Session {
@@ -84,7 +86,7 @@ impl Session {
     ///
     /// # Errors
     /// Why it cannot be opened, or is no database.
-    pub(super) fn open(spec: Arc<Spec>, role: Role) -> Result<Self> {
+    pub(crate) fn open(spec: Arc<Spec>, role: Role) -> Result<Self> {
         let guard = Guard::new();
         let mut connection = connect(&spec)?;
         set_up(&mut connection, &spec, role, &guard).map_err(|error| {
@@ -103,7 +105,7 @@ impl Session {
     ///
     /// # Errors
     /// When SQLite is out of memory.
-    pub(super) fn arm<T: Send + 'static>(
+    pub(crate) fn arm<T: Send + 'static>(
         &mut self,
         outlet: &Outlet<T>,
         until: Instant,
@@ -136,7 +138,7 @@ impl Session {
     ///
     /// # Errors
     /// When the text is not one statement that SQLite accepts and that may run here.
-    pub(super) fn prepare(&self, sql: &str) -> Result<Compiled<'_>> {
+    pub(crate) fn prepare(&self, sql: &str) -> Result<Compiled<'_>> {
         if sql.contains('\0') {
             let message = "the statement contains a NUL character";
             return Err(Error::new(ErrorKind::InvalidSql, message));
@@ -166,7 +168,7 @@ impl Session {
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub(super) fn control(&self, sql: &str) -> Result<()> {
+    pub(crate) fn control(&self, sql: &str) -> Result<()> {
         self.own(sql).map_err(|error| self.failed(error, sql, Step::Write))
     }
 
@@ -174,7 +176,7 @@ impl Session {
     ///
     /// # Errors
     /// Why it is not committed; of a file that cannot be written it is not known.
-    pub(super) fn commit_now(&self) -> Result<()> {
+    pub(crate) fn commit_now(&self) -> Result<()> {
         self.own(COMMIT).map_err(|error| self.failed(error, COMMIT, Step::Commit))
     }
 
@@ -185,7 +187,7 @@ impl Session {
     ///
     /// # Errors
     /// Why it could not.
-    pub(super) fn rehearse_commit(&mut self) -> Result<()> {
+    pub(crate) fn rehearse_commit(&mut self) -> Result<()> {
         let hooked = self.connection.commit_hook(Some(|| true));
         let ended = hooked.and_then(|()| self.own(COMMIT));
         let unhooked = self.connection.commit_hook(None::<fn() -> bool>);
@@ -208,7 +210,7 @@ impl Session {
     }
 
     /// An error of SQLite's, in this server's words.
-    pub(super) fn failed(&self, error: rusqlite::Error, sql: &str, step: Step) -> Error {
+    pub(crate) fn failed(&self, error: rusqlite::Error, sql: &str, step: Step) -> Error {
         match self.guard.refusal() {
             Some(refusal) => refusal.into(),
             None => translate(error, &Origin { sql, step, details: self.spec.details }),
@@ -216,7 +218,7 @@ impl Session {
     }
 
     /// Closes the connection. The last one empties the write-ahead log into the file and removes it.
-    pub(super) fn close(self) {
+    pub(crate) fn close(self) {
         let Self { connection, spec, .. } = self;
         // One after the other: of two at once neither finds itself to be the last.
         let _alone = spec.presence.closing();
@@ -224,7 +226,7 @@ impl Session {
     }
 
     /// Leaves nothing of the last job behind. Says why the connection must be closed, if it must.
-    pub(super) fn clean(&self, error: Option<&Error>) -> Option<CloseReason> {
+    pub(crate) fn clean(&self, error: Option<&Error>) -> Option<CloseReason> {
         if !self.connection.is_autocommit() {
             // What matters is whether it worked, which the next line asks.
             drop(self.control("ROLLBACK"));
@@ -244,7 +246,7 @@ impl Session {
 }
 
 /// A compiled statement.
-pub(super) enum Compiled<'connection> {
+pub(crate) enum Compiled<'connection> {
     /// Goes back to the connection's cache.
     Kept(CachedStatement<'connection>),
     /// Used once.

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::command::command;
-use super::error::Step;
-use super::guard::Phase;
-use super::parameters;
-use super::run::columns;
-use super::session::Session;
+use super::statement_run::columns;
 use crate::backend::Description;
+use crate::backend::sqlite::command_tag::command;
+use crate::backend::sqlite::error::Step;
+use crate::backend::sqlite::parameters;
+use crate::backend::sqlite::session::Session;
+use crate::backend::sqlite::session::authorizer::Phase;
 use crate::error::Result;
 use crate::value::DataType;
 use crate::value::proto::ParameterType;
@@ -20,7 +20,7 @@ impl Session {
     ///
     /// # Errors
     /// When SQLite does not accept it.
-    pub(super) fn describe(&self, sql: &str, include_plan: bool) -> Result<Description> {
+    pub(crate) fn describe(&self, sql: &str, include_plan: bool) -> Result<Description> {
         // Running anything brings the schema up to date that ALTER and CREATE are compiled against.
         self.probe()?;
         let statement = self.prepare(sql)?;
@@ -70,7 +70,7 @@ impl Session {
     ///
     /// # Errors
     /// Why it cannot.
-    pub(super) fn probe(&self) -> Result<()> {
+    pub(crate) fn probe(&self) -> Result<()> {
         // Reads the first page: an empty or damaged file, and one that is no database, show here.
         let sql = "SELECT 1 FROM sqlite_schema LIMIT 1";
         let mut statement = self.prepare(sql)?;

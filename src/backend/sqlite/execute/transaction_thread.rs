@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
-use super::connection::{Loan, Worked, give_back, restore, work};
-use super::pipe::Outlet;
-use super::run::Ran;
-use super::session::Session;
+use super::statement_run::Ran;
 use crate::backend::keys::applied_before;
+use crate::backend::sqlite::connection::{Loan, Worked, give_back, restore, work};
+use crate::backend::sqlite::row_channel::Outlet;
+use crate::backend::sqlite::session::Session;
 use crate::backend::{IdempotencyKey, SavepointCommand, Statement};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A command to the thread of a connection that is held.
-pub(super) enum Task {
+pub(crate) enum Task {
     /// Run a statement.
     Run(Arc<Statement>, Outlet<Ran>),
     /// Set, go back to or forget a savepoint.
@@ -26,19 +26,19 @@ pub(super) enum Task {
 }
 
 /// A transaction to open, and where its commands will come from.
-pub(super) struct Hold {
+pub(crate) struct Hold {
     /// The key that it claims.
-    pub(super) key: Option<IdempotencyKey>,
+    pub(crate) key: Option<IdempotencyKey>,
     /// The commands.
-    pub(super) tasks: Receiver<Task>,
+    pub(crate) tasks: Receiver<Task>,
     /// Whether the transaction is open; told before any answer.
-    pub(super) open: Arc<AtomicBool>,
+    pub(crate) open: Arc<AtomicBool>,
     /// Where it is told that the transaction is open, or why not.
-    pub(super) opened: Outlet<()>,
+    pub(crate) opened: Outlet<()>,
 }
 
 /// Serves one transaction. Says whether the connection is still good.
-pub(super) fn hold(session: &mut Session, loan: Option<Loan>, hold: Hold) -> bool {
+pub(crate) fn hold(session: &mut Session, loan: Option<Loan>, hold: Hold) -> bool {
     let Hold { key, tasks, open, opened } = hold;
     match work(session, &opened, |session| session.begin_under(key.as_ref())) {
         Worked::Ended(Ok(())) => {}

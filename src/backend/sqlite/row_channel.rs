@@ -27,7 +27,7 @@ const FLUSH: Duration = Duration::from_millis(5);
 
 /// Why a statement must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// Nobody waits for it any more.
     Cancelled,
     /// Its deadline has passed.
@@ -47,7 +47,7 @@ impl From<Stop> for Error {
 }
 
 /// Opens a pipe that ends with a `T`.
-pub(super) fn pipe<T>(deadline: Instant) -> (Outlet<T>, Inlet<T>) {
+pub(crate) fn pipe<T>(deadline: Instant) -> (Outlet<T>, Inlet<T>) {
     let shared = Arc::new(Shared {
         deadline,
         cancelled: AtomicBool::new(false),
@@ -67,11 +67,11 @@ pub(super) fn pipe<T>(deadline: Instant) -> (Outlet<T>, Inlet<T>) {
 }
 
 /// What a statement says before its first row, if it returns rows.
-pub(super) struct Header {
+pub(crate) struct Header {
     /// The columns.
-    pub(super) columns: Vec<Column>,
+    pub(crate) columns: Vec<Column>,
     /// Whether it only reads.
-    pub(super) reads: bool,
+    pub(crate) reads: bool,
 }
 
 struct Shared<T> {
@@ -130,7 +130,7 @@ impl<T> Shared<T> {
 }
 
 /// A view of a pipe for SQLite's callbacks.
-pub(super) struct Watch<T> {
+pub(crate) struct Watch<T> {
     shared: Arc<Shared<T>>,
     until: Instant,
 }
@@ -138,7 +138,7 @@ pub(super) struct Watch<T> {
 impl<T> Watch<T> {
     /// Why the statement must stop, if it must. Called all through a statement, so it also lets rows
     /// out that a slow statement found a while ago.
-    pub(super) fn check(&self) -> Option<Stop> {
+    pub(crate) fn check(&self) -> Option<Stop> {
         let now = Instant::now();
         let reader = self.shared.state.lock().due_reader(now);
         wake(reader);
@@ -146,7 +146,7 @@ impl<T> Watch<T> {
     }
 
     /// Sleeps until `until`, the deadline or the cancellation; may return early.
-    pub(super) fn pause(&self, until: Instant) {
+    pub(crate) fn pause(&self, until: Instant) {
         let mut state = self.shared.state.lock();
         if !self.shared.cancelled.load(Ordering::Acquire) {
             let until = until.min(self.until).min(self.shared.deadline);
@@ -156,21 +156,21 @@ impl<T> Watch<T> {
 }
 
 /// The thread's end.
-pub(super) struct Outlet<T>(Arc<Shared<T>>);
+pub(crate) struct Outlet<T>(Arc<Shared<T>>);
 
 impl<T> Outlet<T> {
     /// A view for SQLite's callbacks, which also stop at `until`.
-    pub(super) fn watch(&self, until: Instant) -> Watch<T> {
+    pub(crate) fn watch(&self, until: Instant) -> Watch<T> {
         Watch { shared: Arc::clone(&self.0), until }
     }
 
     /// When the job must have ended.
-    pub(super) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         self.0.deadline
     }
 
     /// Why the statement must stop, if it must.
-    pub(super) fn stopped(&self) -> Option<Stop> {
+    pub(crate) fn stopped(&self) -> Option<Stop> {
         self.0.stopped(Instant::now())
     }
 
@@ -181,7 +181,7 @@ impl<T> Outlet<T> {
     ///
     /// # Errors
     /// When the call was cancelled or its deadline passed.
-    pub(super) fn decide(&self) -> Result<(), Stop> {
+    pub(crate) fn decide(&self) -> Result<(), Stop> {
         let mut state = self.0.state.lock();
         match self.0.stopped(Instant::now()) {
             Some(stop) => Err(stop),
@@ -193,7 +193,7 @@ impl<T> Outlet<T> {
     }
 
     /// Says that the statement returns rows, and of which columns; before its first row.
-    pub(super) fn start(&self, header: Header) {
+    pub(crate) fn start(&self, header: Header) {
         let mut state = self.0.state.lock();
         state.header = Some(header);
         let reader = state.reader.take();
@@ -205,7 +205,7 @@ impl<T> Outlet<T> {
     ///
     /// # Errors
     /// When the call was cancelled or its deadline passed, also while it waited.
-    pub(super) fn push(&self, row: Row) -> Result<(), Stop> {
+    pub(crate) fn push(&self, row: Row) -> Result<(), Stop> {
         let size = encoded_row_size(&row);
         let mut state = self.0.state.lock();
         while state.bytes >= CAPACITY && !state.discard {
@@ -225,7 +225,7 @@ impl<T> Outlet<T> {
     }
 
     /// Says how the statement ended.
-    pub(super) fn end(self, end: Result<T>) {
+    pub(crate) fn end(self, end: Result<T>) {
         self.set_end(end);
     }
 
@@ -250,18 +250,18 @@ impl<T> Drop for Outlet<T> {
 }
 
 /// The error of a call whose connection thread is gone before the statement ran.
-pub(super) fn lost() -> Error {
+pub(crate) fn lost() -> Error {
     Error::new(ErrorKind::ConnectionLost, "the connection to the database was closed")
 }
 
 /// The call's end. Dropping it cancels the statement.
-pub(super) struct Inlet<T> {
+pub(crate) struct Inlet<T> {
     shared: Arc<Shared<T>>,
     cancels: bool,
 }
 
 /// The first thing a pipe says.
-pub(super) enum First<T> {
+pub(crate) enum First<T> {
     /// The statement returns rows.
     Rows(Header),
     /// It has ended.
@@ -270,13 +270,13 @@ pub(super) enum First<T> {
 
 impl<T> Inlet<T> {
     /// Lets the job run on when this is dropped: only its deadline ends it.
-    pub(super) fn let_finish(mut self) -> Self {
+    pub(crate) fn let_finish(mut self) -> Self {
         self.cancels = false;
         self
     }
 
     /// Stops waiting: cancels the job, unless it has decided; says whether it has.
-    pub(super) fn give_up(&self) -> bool {
+    pub(crate) fn give_up(&self) -> bool {
         let state = self.shared.state.lock();
         if !state.decided {
             self.shared.cancelled.store(true, Ordering::Release);
@@ -286,7 +286,7 @@ impl<T> Inlet<T> {
     }
 
     /// What the statement says first.
-    pub(super) fn poll_first(&self, cx: &mut Context<'_>) -> Poll<First<T>> {
+    pub(crate) fn poll_first(&self, cx: &mut Context<'_>) -> Poll<First<T>> {
         let mut state = self.shared.state.lock();
         if let Some(header) = state.header.take() {
             return Poll::Ready(First::Rows(header));
@@ -299,7 +299,7 @@ impl<T> Inlet<T> {
     }
 
     /// Moves rows at hand into the sink, as [`crate::backend::RowStream::poll_rows`] says.
-    pub(super) fn poll_rows(&self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
+    pub(crate) fn poll_rows(&self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
         let mut state = self.shared.state.lock();
         if let Some(end) = state.end.take_if(|end| end.is_err()) {
             return Poll::Ready(end.map(|_ended| Fill::Done));
@@ -324,7 +324,7 @@ impl<T> Inlet<T> {
     }
 
     /// The end; rows that wait or come are thrown away.
-    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Result<T>> {
+    pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let mut state = self.shared.state.lock();
         if let Some(end) = state.end.take() {
             return Poll::Ready(end);

@@ -5,25 +5,25 @@ use tokio::sync::watch;
 
 /// The connections of one database.
 #[derive(Debug, Default)]
-pub(super) struct Presence {
+pub(crate) struct Presence {
     open: watch::Sender<usize>,
     closing: Mutex<()>,
 }
 
 impl Presence {
     /// Counts a connection until what is returned is dropped, after the connection.
-    pub(super) fn enter(&self) -> Present {
+    pub(crate) fn enter(&self) -> Present {
         self.open.send_modify(|open| *open += 1);
         Present(self.open.clone())
     }
 
     /// Held while a connection closes.
-    pub(super) fn closing(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn closing(&self) -> MutexGuard<'_, ()> {
         self.closing.lock()
     }
 
     /// Returns once there is no connection.
-    pub(super) async fn none(&self) {
+    pub(crate) async fn none(&self) {
         let mut open = self.open.subscribe();
         // The sender is in `self`, so it cannot be gone.
         drop(open.wait_for(|open| *open == 0).await);
@@ -31,7 +31,7 @@ impl Presence {
 }
 
 /// A connection that is there.
-pub(super) struct Present(watch::Sender<usize>);
+pub(crate) struct Present(watch::Sender<usize>);
 
 impl Drop for Present {
     fn drop(&mut self) {

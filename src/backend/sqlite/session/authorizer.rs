@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 
 /// What a connection is doing while SQLite asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// It compiles a caller's statement.
     Compile,
     /// It runs one that was compiled before. What is compiled now comes from SQLite's own modules
@@ -26,7 +26,7 @@ pub(super) enum Phase {
 
 /// Why a statement was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// BEGIN, COMMIT, ROLLBACK, SAVEPOINT, RELEASE.
     TransactionControl,
     /// ATTACH, DETACH, VACUUM INTO.
@@ -80,7 +80,7 @@ impl From<Refusal> for Error {
 
 /// Decides for one connection; shared with SQLite's callback.
 #[derive(Clone)]
-pub(super) struct Guard(Arc<Mutex<State>>);
+pub(crate) struct Guard(Arc<Mutex<State>>);
 
 struct State {
     phase: Phase,
@@ -89,12 +89,12 @@ struct State {
 
 impl Guard {
     /// A guard of a connection that is being set up.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(State { phase: Phase::Own, refusal: None })))
     }
 
     /// The callback for SQLite.
-    pub(super) fn authorizer(&self) -> impl FnMut(AuthContext<'_>) -> Authorization + Send + use<> {
+    pub(crate) fn authorizer(&self) -> impl FnMut(AuthContext<'_>) -> Authorization + Send + use<> {
         let state = Arc::clone(&self.0);
         move |context| {
             let mut state = state.lock();
@@ -109,17 +109,17 @@ impl Guard {
     }
 
     /// Says what the connection does from now on; forgets why anything was refused before.
-    pub(super) fn enter(&self, phase: Phase) {
+    pub(crate) fn enter(&self, phase: Phase) {
         *self.0.lock() = State { phase, refusal: None };
     }
 
     /// What the connection does.
-    pub(super) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         self.0.lock().phase
     }
 
     /// Why the last statement was refused, if it was.
-    pub(super) fn refusal(&self) -> Option<Refusal> {
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
         self.0.lock().refusal
     }
 }

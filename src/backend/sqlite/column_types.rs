@@ -11,7 +11,7 @@ use crate::value::{Column, DataType, Value};
 
 /// What a column's declared type means for its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(crate) enum Reading {
     /// Integers 0 and 1 are booleans.
     Bool,
     /// Numbers travel as text.
@@ -22,7 +22,7 @@ pub(super) enum Reading {
 
 impl Reading {
     /// The reading of a column of a type.
-    pub(super) fn of(data_type: DataType) -> Self {
+    pub(crate) fn of(data_type: DataType) -> Self {
         if data_type == DataType::Bool {
             Self::Bool
         } else if data_type == DataType::Numeric {
@@ -33,7 +33,7 @@ impl Reading {
     }
 
     /// A value, and its bytes of content.
-    pub(super) fn read(self, stored: ValueRef<'_>) -> (Value, usize) {
+    pub(crate) fn read(self, stored: ValueRef<'_>) -> (Value, usize) {
         match (stored, self) {
             (ValueRef::Null, _) => (Value::null(), 0),
             (ValueRef::Integer(number @ (0 | 1)), Self::Bool) => (Value::bool(number == 1), 1),
@@ -56,7 +56,7 @@ fn decimal(number: f64) -> String {
 }
 
 /// A column of a result. `first` is its value in the first row, if there is one.
-pub(super) fn column(name: &str, declared: Option<&str>, first: Option<ValueRef<'_>>) -> Column {
+pub(crate) fn column(name: &str, declared: Option<&str>, first: Option<ValueRef<'_>>) -> Column {
     let data_type = match declared {
         Some(declared) if !declared.is_empty() => declared_type(declared),
         _ => first.map_or(DataType::Other, stored_type),

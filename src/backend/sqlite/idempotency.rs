@@ -10,10 +10,10 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::{Step, UNDEFINED_TABLE};
-use super::guard::Phase;
-use super::pipe::Outlet;
+use super::row_channel::Outlet;
 use super::session::Session;
 use crate::backend::keys::{Claimed, stored};
+use crate::backend::sqlite::session::authorizer::Phase;
 use crate::backend::{IdempotencyKey, UnitState};
 use crate::error::Result;
 use crate::value::proto::ResultSet;
@@ -23,7 +23,7 @@ const EXPIRED_AT_ONCE: u32 = 1000;
 
 /// The statements that work on the table of keys. Times are seconds since 1970.
 #[derive(Debug)]
-pub(super) struct KeyTable {
+pub(crate) struct KeyTable {
     create: String,
     claim: String,
     read: String,
@@ -37,7 +37,7 @@ pub(super) struct KeyTable {
 impl KeyTable {
     /// The configured name is one identifier here, a point in it a part of the name: what is a schema to
     /// PostgreSQL would be another file to SQLite.
-    pub(super) fn new(table: &str, retention: Duration) -> Self {
+    pub(crate) fn new(table: &str, retention: Duration) -> Self {
         let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let (index, table) = (quote(&format!("{table}_expires_at")), quote(table));
         let row = "caller = ?1 AND \"key\" = ?2";
@@ -75,7 +75,7 @@ impl Session {
     ///
     /// # Errors
     /// When the table of that name is no table of keys.
-    pub(super) fn claim(&self, key: &IdempotencyKey) -> Result<Option<Claimed>> {
+    pub(crate) fn claim(&self, key: &IdempotencyKey) -> Result<Option<Claimed>> {
         let keys = &self.spec.keys;
         let claim = |connection: &Connection| {
             let values = params![key.caller, key.key, key.request_hash.as_slice(), keys.retention];
@@ -105,7 +105,7 @@ impl Session {
     ///
     /// # Errors
     /// When SQLite cannot.
-    pub(super) fn store(&self, key: &IdempotencyKey, results: &[ResultSet]) -> Result<()> {
+    pub(crate) fn store(&self, key: &IdempotencyKey, results: &[ResultSet]) -> Result<()> {
         let sql = &self.spec.keys.store;
         let response = stored(results);
         let store = |connection: &Connection| {
@@ -118,7 +118,7 @@ impl Session {
     ///
     /// # Errors
     /// Why the database does not say.
-    pub(super) fn state(&self, caller: &str, key: &str) -> Result<UnitState> {
+    pub(crate) fn state(&self, caller: &str, key: &str) -> Result<UnitState> {
         let applied = self.finds(&self.spec.keys.state, &[caller, key])?;
         Ok(if applied { UnitState::Applied } else { UnitState::NotApplied })
     }
@@ -127,7 +127,7 @@ impl Session {
     ///
     /// # Errors
     /// Why it could not.
-    pub(super) fn expire(&self, outlet: &Outlet<u64>) -> Result<u64> {
+    pub(crate) fn expire(&self, outlet: &Outlet<u64>) -> Result<u64> {
         // Mostly there are none, and nobody has to wait.
         if !self.finds(&self.spec.keys.any_expired, &[])? {
             return Ok(0);

@@ -6,9 +6,9 @@
 
 use std::time::Instant;
 
-use super::pipe::{Header, Outlet};
-use super::run::Rows;
-use super::session::{Role, Session};
+use super::statement_run::Rows;
+use crate::backend::sqlite::row_channel::{Header, Outlet};
+use crate::backend::sqlite::session::{Role, Session};
 use crate::backend::{Batch, BatchResult, BatchStatement, Completion, encoded_row_size};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::ResultSet;
@@ -24,7 +24,7 @@ impl Session {
     ///
     /// # Errors
     /// When another process holds the lock for too long.
-    pub(super) fn begin(&self) -> Result<()> {
+    pub(crate) fn begin(&self) -> Result<()> {
         match self.role {
             Role::Writer => self.control("BEGIN IMMEDIATE"),
             Role::Reader => {
@@ -39,7 +39,7 @@ impl Session {
     ///
     /// # Errors
     /// Why it failed; nothing runs when SQLite has rolled the transaction back.
-    pub(super) fn run_within(
+    pub(crate) fn run_within(
         &self,
         (sql, values): (&str, &[Value]),
         read_only: bool,
@@ -72,7 +72,7 @@ impl Session {
     ///
     /// # Errors
     /// `TransactionAborted`.
-    pub(super) fn check_open(&self) -> Result<()> {
+    pub(crate) fn check_open(&self) -> Result<()> {
         if !self.connection.is_autocommit() {
             return Ok(());
         }
@@ -84,7 +84,7 @@ impl Session {
     ///
     /// # Errors
     /// Why nothing was applied: a deferred constraint, say.
-    pub(super) fn commit<T>(&self, outlet: &Outlet<T>) -> Result<()> {
+    pub(crate) fn commit<T>(&self, outlet: &Outlet<T>) -> Result<()> {
         self.check_open()?;
         outlet.decide()?;
         self.commit_now()
@@ -94,7 +94,7 @@ impl Session {
     ///
     /// # Errors
     /// Why nothing of it was applied, and which statement is to blame.
-    pub(super) fn batch(
+    pub(crate) fn batch(
         &mut self,
         batch: &Batch,
         outlet: &Outlet<BatchResult>,

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use rusqlite::types::ValueRef;
 use rusqlite::{Row as SqliteRow, Statement as SqliteStatement};
 
-use super::command::{command, counts_changes};
-use super::error::{Step, too_large};
-use super::guard::Phase;
-use super::parameters;
-use super::pipe::{Header, Outlet};
-use super::session::{Compiled, Role, Session};
-use super::types::{Reading, column};
+use crate::backend::sqlite::column_types::{Reading, column};
+use crate::backend::sqlite::command_tag::{command, counts_changes};
+use crate::backend::sqlite::error::{Step, too_large};
+use crate::backend::sqlite::parameters;
+use crate::backend::sqlite::row_channel::{Header, Outlet};
+use crate::backend::sqlite::session::authorizer::Phase;
+use crate::backend::sqlite::session::{Compiled, Role, Session};
 use crate::backend::{Completion, Statement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Column, Row, Value};
 
 /// What became of a statement that was sent to a connection.
 #[derive(Debug)]
-pub(super) enum Ran {
+pub(crate) enum Ran {
     /// It has run.
     Done(Completion),
     /// It writes, and this connection only reads: nothing has run.
@@ -26,7 +26,7 @@ pub(super) enum Ran {
 }
 
 /// Where a statement's rows go.
-pub(super) trait Rows {
+pub(crate) trait Rows {
     /// Takes what is known before the first row. Not called for a statement that returns none.
     fn start(&mut self, header: Header);
 
@@ -48,7 +48,7 @@ impl<T> Rows for &Outlet<T> {
 }
 
 /// A statement that is ready to run.
-pub(super) struct Ready<'session> {
+pub(crate) struct Ready<'session> {
     statement: Compiled<'session>,
     sql: &'session str,
     command: String,
@@ -61,7 +61,7 @@ impl Session {
     ///
     /// # Errors
     /// Why it failed; nothing of it was applied, unless the error says otherwise.
-    pub(super) fn run(&self, sent: Arc<Statement>, outlet: &Outlet<Ran>) -> Result<Ran> {
+    pub(crate) fn run(&self, sent: Arc<Statement>, outlet: &Outlet<Ran>) -> Result<Ran> {
         let mut ready = self.ready(&sent.sql, sent.read_only)?;
         if !ready.reads && self.role == Role::Reader {
             drop(ready);
@@ -87,7 +87,7 @@ impl Session {
     ///
     /// # Errors
     /// When SQLite does not accept it, or it may not run here.
-    pub(super) fn ready<'s>(&'s self, sql: &'s str, read_only: bool) -> Result<Ready<'s>> {
+    pub(crate) fn ready<'s>(&'s self, sql: &'s str, read_only: bool) -> Result<Ready<'s>> {
         let statement = self.prepare(sql)?;
         let reads = statement.readonly() || statement.is_explain() != 0;
         if !reads && read_only {
@@ -101,7 +101,7 @@ impl Session {
     ///
     /// # Errors
     /// How it failed.
-    pub(super) fn step(&self, ready: &mut Ready<'_>, rows: &mut dyn Rows) -> Result<Completion> {
+    pub(crate) fn step(&self, ready: &mut Ready<'_>, rows: &mut dyn Rows) -> Result<Completion> {
         if ready.command.is_empty() {
             return Ok(Completion::default());
         }
@@ -157,13 +157,13 @@ impl Ready<'_> {
     ///
     /// # Errors
     /// When they are too few or too many, or SQLite has no form for one.
-    pub(super) fn bind(&mut self, values: &[Value]) -> Result<()> {
+    pub(crate) fn bind(&mut self, values: &[Value]) -> Result<()> {
         parameters::bind(&mut self.statement, values)
     }
 }
 
 /// The columns of a statement; `row` is its first row, if there is one.
-pub(super) fn columns(statement: &SqliteStatement<'_>, row: Option<&SqliteRow<'_>>) -> Vec<Column> {
+pub(crate) fn columns(statement: &SqliteStatement<'_>, row: Option<&SqliteRow<'_>>) -> Vec<Column> {
     let described = statement.columns().enumerate();
     described
         .map(|(index, described)| {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::pipe::{First, Header, Inlet, Stop, lost};
-use super::run::Ran;
+use super::statement_run::Ran;
+use crate::backend::sqlite::row_channel::{First, Header, Inlet, Stop, lost};
 use crate::backend::{Completion, Fill, RowSink, RowStream};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -23,7 +23,7 @@ use crate::value::Column;
 const GRACE: Duration = Duration::from_millis(40);
 
 /// Waits for a thread, and not for ever.
-pub(super) struct Call<T> {
+pub(crate) struct Call<T> {
     inlet: Inlet<T>,
     overdue: Pin<Box<Sleep>>,
     /// Ready when an operator ends the call; `None`: nobody does, or it was told already.
@@ -32,13 +32,13 @@ pub(super) struct Call<T> {
 
 impl<T> Call<T> {
     /// Waits at the end of a pipe.
-    pub(super) fn new(inlet: Inlet<T>, deadline: Deadline) -> Self {
+    pub(crate) fn new(inlet: Inlet<T>, deadline: Deadline) -> Self {
         let overdue = tokio::time::sleep_until((deadline.instant() + GRACE).into());
         Self { inlet, overdue: Box::pin(overdue), terminated: None }
     }
 
     /// Stops when an operator ends the call.
-    pub(super) fn of(mut self, borrower: &Arc<Borrower>) -> Self {
+    pub(crate) fn of(mut self, borrower: &Arc<Borrower>) -> Self {
         let borrower = Arc::clone(borrower);
         self.terminated = Some(Box::pin(async move { borrower.terminated().await }));
         self
@@ -48,7 +48,7 @@ impl<T> Call<T> {
     ///
     /// # Errors
     /// That it is overdue.
-    pub(super) async fn first(&mut self) -> Result<First<T>> {
+    pub(crate) async fn first(&mut self) -> Result<First<T>> {
         poll_fn(|cx| match self.inlet.poll_first(cx) {
             Poll::Ready(first) => Poll::Ready(Ok(first)),
             Poll::Pending => self.poll_overdue(cx).map(Err),
@@ -60,7 +60,7 @@ impl<T> Call<T> {
     ///
     /// # Errors
     /// How it failed, or that it is overdue.
-    pub(super) async fn end(&mut self) -> Result<T> {
+    pub(crate) async fn end(&mut self) -> Result<T> {
         poll_fn(|cx| match self.inlet.poll_end(cx) {
             Poll::Ready(end) => Poll::Ready(end),
             Poll::Pending => self.poll_overdue(cx).map(Err),
@@ -86,7 +86,7 @@ impl<T> Call<T> {
 }
 
 /// A statement that is running or has run.
-pub(super) enum Running {
+pub(crate) enum Running {
     /// It returns rows, or did.
     Rows {
         /// Of which kind.

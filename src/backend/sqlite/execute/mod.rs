@@ -1,0 +1,8 @@
+//! Execution of statements, batches and transactions on a connection's thread.
+
+pub(crate) mod batch;
+pub(crate) mod describe;
+pub(crate) mod row_stream;
+pub(crate) mod statement_run;
+pub(crate) mod transaction;
+pub(crate) mod transaction_thread;
