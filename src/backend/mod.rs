@@ -4,11 +4,11 @@
 //! messages of `rowgate.v1`. It knows no RPC. Rows cross the seam in batches: a virtual call costs per
 //! batch, not per row.
 
-pub mod gate;
-mod keys;
-mod observed;
+pub mod connect_breaker;
+mod idempotency;
+mod instrumented;
 pub mod postgres;
-mod rows;
+mod row_stream;
 #[cfg(test)]
 pub(crate) mod scripted;
 pub mod sqlite;
@@ -19,9 +19,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-pub use gate::Gate;
-pub use observed::Observed;
-pub use rows::{Completion, Fill, RowSink, RowStream, encoded_row_size, fill};
+pub use connect_breaker::Gate;
+pub use instrumented::Observed;
+pub use row_stream::{Completion, Fill, RowSink, RowStream, encoded_row_size, fill};
 pub use unit::{
     Batch, BatchResult, BatchStatement, BeginRequest, Expect, IdempotencyKey, IsolationLevel,
     SavepointCommand, Transaction, TransactionMode, UnitHandle, UnitState, response_too_large,

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::error::{Step, UNDEFINED_TABLE};
 use super::row_channel::Outlet;
 use super::session::Session;
-use crate::backend::keys::{Claimed, stored};
+use crate::backend::idempotency::{Claimed, stored};
 use crate::backend::sqlite::session::authorizer::Phase;
 use crate::backend::{IdempotencyKey, UnitState};
 use crate::error::Result;

@@ -1,7 +1,7 @@
 //! A pool's state and counters, as messages.
 
 use super::{duration, small};
-use crate::backend::gate::GateSnapshot;
+use crate::backend::connect_breaker::GateSnapshot;
 use crate::engine::Database;
 use crate::pool::CloseReason;
 use crate::value::proto;

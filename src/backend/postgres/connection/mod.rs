@@ -13,7 +13,7 @@ use tokio_postgres::types::Type;
 
 use super::codec::{Format, RowDecoder, describe_column};
 use super::connect::{Connector, Opened};
-use crate::backend::gate::{Gate, Held};
+use crate::backend::connect_breaker::{Gate, Held};
 use crate::backend::postgres::idempotency::key_table::KeyTable;
 use crate::backend::postgres::protocol::session_attrs::Role;
 use crate::backend::postgres::protocol::state::Wire;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::row_stream::completion;
-use crate::backend::keys::in_progress;
+use crate::backend::idempotency::in_progress;
 use crate::backend::postgres::codec;
 use crate::backend::postgres::commit::token::CURRENT;
 use crate::backend::postgres::commit::{COMMIT, begin, controls_transaction, was_controlled};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::batch_pipelined::{CHECK_CONSTRAINTS, result_set, too_large};
-use crate::backend::keys::in_progress;
+use crate::backend::idempotency::in_progress;
 use crate::backend::postgres::codec;
 use crate::backend::postgres::commit::{begin, controls_transaction, was_controlled};
 use crate::backend::postgres::connection::pipeline::{Answer, Flight, Room, Step};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::row_stream::Running;
-use crate::backend::keys::{applied_before, in_progress};
+use crate::backend::idempotency::{applied_before, in_progress};
 use crate::backend::postgres::codec;
 use crate::backend::postgres::commit::begin;
 use crate::backend::postgres::session::Lease;

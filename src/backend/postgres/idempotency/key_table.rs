@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
-use crate::backend::keys::{Claimed, in_progress, quoted, stored};
+use crate::backend::idempotency::{Claimed, in_progress, quoted, stored};
 use crate::backend::postgres::codec;
 use crate::backend::postgres::commit::COMMIT;
 use crate::backend::postgres::commit::token::CURRENT;

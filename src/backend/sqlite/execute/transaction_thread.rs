@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
 use super::statement_run::Ran;
-use crate::backend::keys::applied_before;
+use crate::backend::idempotency::applied_before;
 use crate::backend::sqlite::connection::{Loan, Worked, give_back, restore, work};
 use crate::backend::sqlite::row_channel::Outlet;
 use crate::backend::sqlite::session::Session;

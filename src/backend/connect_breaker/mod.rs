@@ -4,13 +4,15 @@
 //! whatever it says. Whoever connects, the pool, a probe, the resolution of a doubt, does it through here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::config::{self, Target};
+use crate::config;
+use crate::config::Target;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resilience::{Away, Breaker, BreakerLimits, Change, Failure};
 

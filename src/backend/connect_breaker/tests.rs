@@ -1,6 +1,7 @@
 //! The gate before a database that is away by plan, under a clock that stands still.
 
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::SeqCst;
 
 use proptest::prelude::*;
 use tokio::task::JoinSet;
