@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use deadpool::managed;
 
-use super::admission::Permit;
 use super::clock::now;
 use super::shard::Object;
-use super::stats::CloseReason;
+use super::snapshot::CloseReason;
 use super::{Borrower, Inner, Manager};
+use crate::pool::queue::admission::Permit;
 
 /// A connection on loan; goes back to the pool when dropped.
 pub struct Checkout<M: Manager> {
@@ -25,7 +25,7 @@ pub struct Checkout<M: Manager> {
 }
 
 impl<M: Manager> Checkout<M> {
-    pub(super) fn new(
+    pub(crate) fn new(
         object: Object<M>,
         pool: Arc<Inner<M>>,
         borrower: &Arc<Borrower>,
@@ -45,7 +45,7 @@ impl<M: Manager> Checkout<M> {
     }
 
     /// With the right to hold it through a transaction, given back with it.
-    pub(super) fn with_share(mut self, share: Permit) -> Self {
+    pub(crate) fn with_share(mut self, share: Permit) -> Self {
         self._share = Some(share);
         self
     }

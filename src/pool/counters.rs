@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::clock::now;
-use super::stats::{CloseReason, PoolSnapshot};
+use super::snapshot::{CloseReason, PoolSnapshot};
 use crate::config::PoolSettings;
 
 /// The counters behind a snapshot, and the bounds.
 #[derive(Debug)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     /// The database's name, for messages.
-    pub(super) database: String,
-    pub(super) closing: AtomicBool,
-    pub(super) acquired: AtomicU64,
-    pub(super) connect_failures: AtomicU64,
-    pub(super) leaks: AtomicU64,
+    pub(crate) database: String,
+    pub(crate) closing: AtomicBool,
+    pub(crate) acquired: AtomicU64,
+    pub(crate) connect_failures: AtomicU64,
+    pub(crate) leaks: AtomicU64,
     /// Wakes the keepers: there may be something to open.
-    pub(super) wake: Notify,
+    pub(crate) wake: Notify,
     waited: AtomicU64,
     wait_micros: AtomicU64,
     timeouts: AtomicU64,
@@ -39,7 +39,7 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn new(database: &str, settings: &PoolSettings) -> Self {
+    pub(crate) fn new(database: &str, settings: &PoolSettings) -> Self {
         Self {
             database: database.to_owned(),
             closing: AtomicBool::default(),
@@ -63,51 +63,51 @@ impl Counters {
     }
 
     /// Connections to keep open.
-    pub(super) fn min(&self) -> usize {
+    pub(crate) fn min(&self) -> usize {
         self.min.load(SeqCst)
     }
 
     /// Connections that may stay open.
-    pub(super) fn max(&self) -> usize {
+    pub(crate) fn max(&self) -> usize {
         self.max.load(SeqCst)
     }
 
     /// Connections that may be open at once.
-    pub(super) fn limit(&self) -> usize {
+    pub(crate) fn limit(&self) -> usize {
         self.max().saturating_add(self.overflow)
     }
 
-    pub(super) fn resize(&self, min: usize, max: usize) {
+    pub(crate) fn resize(&self, min: usize, max: usize) {
         self.min.store(min, SeqCst);
         self.max.store(max, SeqCst);
     }
 
     /// Connections that are open or being opened.
-    pub(super) fn slots(&self) -> usize {
+    pub(crate) fn slots(&self) -> usize {
         self.slots.load(SeqCst)
     }
 
     /// Connections that are open.
-    pub(super) fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.slots().saturating_sub(self.connecting.load(Relaxed))
     }
 
     /// Counts an attempt to connect for as long as the guard lives.
-    pub(super) fn connecting(&self) -> Connecting<'_> {
+    pub(crate) fn connecting(&self) -> Connecting<'_> {
         self.connecting.fetch_add(1, Relaxed);
         Connecting(self)
     }
 
-    pub(super) fn rejected(&self) {
+    pub(crate) fn rejected(&self) {
         self.rejected.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn timed_out(&self) {
+    pub(crate) fn timed_out(&self) {
         self.timeouts.fetch_add(1, Relaxed);
     }
 
     /// Counts a wait that is over.
-    pub(super) fn waited(&self, time: Duration, cancelled: bool) {
+    pub(crate) fn waited(&self, time: Duration, cancelled: bool) {
         self.waited.fetch_add(1, Relaxed);
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.wait_micros.fetch_add(micros, Relaxed);
@@ -116,7 +116,7 @@ impl Counters {
         }
     }
 
-    pub(super) fn snapshot(&self, idle: usize) -> PoolSnapshot {
+    pub(crate) fn snapshot(&self, idle: usize) -> PoolSnapshot {
         let connecting = self.connecting.load(Relaxed);
         let open = self.open();
         let idle = idle.min(open);
@@ -143,7 +143,7 @@ impl Counters {
     }
 }
 
-pub(super) struct Connecting<'a>(&'a Counters);
+pub(crate) struct Connecting<'a>(&'a Counters);
 
 impl Drop for Connecting<'_> {
     fn drop(&mut self) {
@@ -153,7 +153,7 @@ impl Drop for Connecting<'_> {
 
 /// One connection's share of the pool's bound; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(crate) struct Slot {
     counters: Arc<Counters>,
     /// Since when it is open, and why it will be closed; `None` before it is open.
     open: Option<(Instant, CloseReason)>,
@@ -161,7 +161,7 @@ pub(super) struct Slot {
 
 impl Slot {
     /// Takes a share, unless all are taken.
-    pub(super) fn reserve(counters: &Arc<Counters>) -> Option<Self> {
+    pub(crate) fn reserve(counters: &Arc<Counters>) -> Option<Self> {
         let limit = counters.limit();
         let take = |taken| (taken < limit).then_some(taken + 1);
         counters.slots.fetch_update(SeqCst, SeqCst, take).ok()?;
@@ -170,7 +170,7 @@ impl Slot {
 
     /// Counts the connection as opened: from here on its end is counted too, so that opened less
     /// closed is what is open.
-    pub(super) fn opened(&mut self, took: Duration) {
+    pub(crate) fn opened(&mut self, took: Duration) {
         self.counters.opened.fetch_add(1, Relaxed);
         self.open = Some((now(), CloseReason::Shutdown));
         let (pool, duration_ms) = (&*self.counters.database, millis(took));
@@ -183,7 +183,7 @@ impl Slot {
     }
 
     /// Says why the connection is about to be closed.
-    pub(super) fn closes_because(&mut self, reason: CloseReason) {
+    pub(crate) fn closes_because(&mut self, reason: CloseReason) {
         if let Some((_, why)) = &mut self.open {
             *why = reason;
         }

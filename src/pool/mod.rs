@@ -6,20 +6,18 @@
 //! one while the bound allows it, and borrows from a neighbour when it must. A `keeper` on each worker
 //! looks after what is idle; `life` says when a connection is over.
 
-mod admission;
-mod borrower;
+mod admin;
+mod admin_operations;
+mod call_context;
 mod checkout;
+mod checkout_registry;
 mod clock;
-mod control;
 mod counters;
-mod keeper;
-mod life;
-mod operate;
-mod pace;
-mod register;
+mod lifetime;
+mod maintenance;
+pub(crate) mod queue;
 mod shard;
-mod stats;
-mod turns;
+mod snapshot;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -30,21 +28,21 @@ use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
-pub use borrower::Borrower;
+pub use admin::{CheckedOut, Control, Holder};
+pub use admin_operations::check_bounds;
+pub use call_context::Borrower;
 pub use checkout::Checkout;
-pub use control::{CheckedOut, Control, Holder};
-pub use operate::check_bounds;
-pub use register::Condition;
-pub use stats::{CloseReason, PoolSnapshot};
+pub use checkout_registry::Condition;
+pub use snapshot::{CloseReason, PoolSnapshot};
 
 use crate::config::PoolSettings;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::{self, Acquiring};
-use admission::{Admission, Awaited, Permit};
+use checkout_registry::Register;
 use clock::now;
 use counters::Counters;
-use register::Register;
+use queue::admission::{Admission, Awaited, Permit};
 use shard::{Common, Object, Refusal, Shard};
 
 /// How often a caller looks for the connection it has a right to before it pauses between looks.
@@ -344,7 +342,7 @@ impl<M: Manager> Pool<M> {
         let shard = Shard::new(worker, Arc::clone(&self.0.manager), Arc::clone(common));
         shards.push(shard.clone());
         let pool = Arc::downgrade(&self.0);
-        tokio::spawn(keeper::keep(pool, Arc::clone(&common.counters), worker));
+        tokio::spawn(maintenance::keep(pool, Arc::clone(&common.counters), worker));
         shard
     }
 }
@@ -366,7 +364,7 @@ fn transactions_of(max: usize, share: f64) -> usize {
 /// The error of a caller that comes after the end.
 fn shutting_down(database: &str) -> Error {
     Error::new(ErrorKind::ShuttingDown, format!("database \"{database}\" is shutting down"))
-        .with_retry_after(admission::RETRY_AFTER)
+        .with_retry_after(queue::admission::RETRY_AFTER)
 }
 
 #[cfg(test)]

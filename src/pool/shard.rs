@@ -13,15 +13,15 @@ use tracing::Instrument as _;
 
 use super::clock::now;
 use super::counters::{Counters, Slot};
-use super::keeper::Refill;
-use super::life::{Fitness, Life, Trust, expiry};
-use super::stats::CloseReason;
+use super::lifetime::{Fitness, Life, Trust, expiry};
+use super::maintenance::Refill;
+use super::snapshot::CloseReason;
 use super::{Condition, Manager};
 use crate::config::PoolSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::{Connecting, Database};
 
-pub(super) type Object<M> = managed::Object<Opener<M>>;
+pub(crate) type Object<M> = managed::Object<Opener<M>>;
 
 /// An idle connection that does not answer within this is lost.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -29,18 +29,18 @@ const ANSWER: Duration = Duration::from_secs(1);
 const NO_ROOM: Duration = Duration::from_millis(500);
 
 /// What the shards of a pool share.
-pub(super) struct Common {
-    pub(super) counters: Arc<Counters>,
-    pub(super) trust: Trust,
-    pub(super) settings: PoolSettings,
-    pub(super) refill: Refill,
-    pub(super) telemetry: Arc<Database>,
+pub(crate) struct Common {
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) trust: Trust,
+    pub(crate) settings: PoolSettings,
+    pub(crate) refill: Refill,
+    pub(crate) telemetry: Arc<Database>,
     /// Until when the server is taken to have no room.
     no_room: Mutex<Option<Instant>>,
 }
 
 impl Common {
-    pub(super) fn new(
+    pub(crate) fn new(
         counters: Arc<Counters>,
         settings: &PoolSettings,
         telemetry: Arc<Database>,
@@ -52,7 +52,7 @@ impl Common {
 }
 
 /// A deadpool pool whose connections live on one worker.
-pub(super) struct Shard<M: Manager> {
+pub(crate) struct Shard<M: Manager> {
     worker: Id,
     pool: managed::Pool<Opener<M>>,
 }
@@ -64,7 +64,7 @@ impl<M: Manager> Clone for Shard<M> {
 }
 
 /// Why a shard lends nothing.
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// It has no idle connection and the pool's bound allows no new one.
     Full,
     /// The server has no room for more, while some of ours are open: one of them comes back.
@@ -76,23 +76,23 @@ pub(super) enum Refusal {
 }
 
 /// A connection and what the pool knows of it.
-pub(super) struct Pooled<C> {
-    pub(super) connection: C,
-    pub(super) slot: Slot,
-    pub(super) life: Life,
-    pub(super) condition: Option<Arc<dyn Condition>>,
+pub(crate) struct Pooled<C> {
+    pub(crate) connection: C,
+    pub(crate) slot: Slot,
+    pub(crate) life: Life,
+    pub(crate) condition: Option<Arc<dyn Condition>>,
 }
 
 /// How many idle connections may be closed that are nothing but too many.
-pub(super) struct Surplus {
+pub(crate) struct Surplus {
     /// Over `max`.
-    pub(super) over: usize,
+    pub(crate) over: usize,
     /// Over `min`, if they were idle for long.
-    pub(super) spare: usize,
+    pub(crate) spare: usize,
 }
 
 impl<M: Manager> Shard<M> {
-    pub(super) fn new(worker: Id, manager: Arc<M>, common: Arc<Common>) -> Self {
+    pub(crate) fn new(worker: Id, manager: Arc<M>, common: Arc<Common>) -> Self {
         let size = common.counters.limit();
         let opener = Opener { worker, manager, common, newborn: Mutex::default() };
         // The most recently used first: few busy connections cost less than many.
@@ -104,37 +104,37 @@ impl<M: Manager> Shard<M> {
         Self { worker, pool }
     }
 
-    pub(super) fn runs_on(&self, worker: Id) -> bool {
+    pub(crate) fn runs_on(&self, worker: Id) -> bool {
         self.worker == worker
     }
 
-    pub(super) fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is(&self, other: &Self) -> bool {
         self.runs_on(other.worker)
     }
 
-    pub(super) fn idle(&self) -> usize {
+    pub(crate) fn idle(&self) -> usize {
         self.pool.status().available + self.newborn().lock().len()
     }
 
     /// Connections, idle or not.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.pool.status().size + self.newborn().lock().len()
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.pool.close();
         drop(std::mem::take(&mut *self.newborn().lock()));
     }
 
     /// Makes room for more; never for less, as it is not what bounds the pool.
-    pub(super) fn grow(&self, size: usize) {
+    pub(crate) fn grow(&self, size: usize) {
         if size > self.pool.status().max_size {
             self.pool.resize(size);
         }
     }
 
     /// Takes an idle connection or opens one.
-    pub(super) async fn take(&self) -> Result<Object<M>, Refusal> {
+    pub(crate) async fn take(&self) -> Result<Object<M>, Refusal> {
         let at_once = Timeouts { wait: Some(Duration::ZERO), create: None, recycle: None };
         self.pool.timeout_get(&at_once).await.map_err(|error| match error {
             PoolError::Backend(refusal) => refusal,
@@ -146,7 +146,7 @@ impl<M: Manager> Shard<M> {
     }
 
     /// Opens a connection for whoever comes.
-    pub(super) async fn open_one(&self) -> Result<(), Refusal> {
+    pub(crate) async fn open_one(&self) -> Result<(), Refusal> {
         let opener = self.pool.manager();
         let newborn = opener.open().await?;
         let mut nursery = self.newborn().lock();
@@ -159,7 +159,7 @@ impl<M: Manager> Shard<M> {
     }
 
     /// Closes what is idle and should not be open: dead, too old, or too many.
-    pub(super) fn reap(&self, now: Instant, surplus: &mut Surplus) {
+    pub(crate) fn reap(&self, now: Instant, surplus: &mut Surplus) {
         let opener = self.pool.manager();
         let mut reasons = Vec::new();
         let mut stays = |pooled: &Pooled<M::Connection>| {
@@ -180,7 +180,7 @@ impl<M: Manager> Shard<M> {
 }
 
 /// Opens the connections of one worker, on that worker.
-pub(super) struct Opener<M: Manager> {
+pub(crate) struct Opener<M: Manager> {
     worker: Id,
     manager: Arc<M>,
     common: Arc<Common>,
@@ -341,7 +341,7 @@ impl<M: Manager> Opener<M> {
         let message = format!("the server of database \"{database}\" takes no more connections");
         Error::new(ErrorKind::PoolExhausted, message)
             .with_hint("Lower pool.max, or raise max_connections of the server.")
-            .with_retry_after(super::admission::RETRY_AFTER)
+            .with_retry_after(crate::pool::queue::admission::RETRY_AFTER)
     }
 
     fn timed_out(&self) -> Error {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::stats::{CloseReason, PoolSnapshot};
+use super::snapshot::{CloseReason, PoolSnapshot};
 use crate::error::Result;
 
 /// What is shown of a pool, and done to it, without a word about what its connections are.

@@ -13,7 +13,7 @@ const WEIGHT: u32 = 32;
 
 /// How long connections are held.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     mean: Duration,
     seen: u32,
     last: Option<Instant>,
@@ -21,7 +21,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Notes a connection that came back.
-    pub(super) fn note(&mut self, held: Duration, now: Instant) {
+    pub(crate) fn note(&mut self, held: Duration, now: Instant) {
         let stale = self.last.is_none_or(|last| now.saturating_duration_since(last) > FRESH);
         if stale {
             *self = Self { mean: held, seen: 0, last: None };
@@ -33,7 +33,7 @@ impl Pace {
 
     /// The shortest wait behind `ahead` others for one of `connections`: half of what is to be expected.
     /// `None` whenever that is not certain.
-    pub(super) fn wait(&self, ahead: usize, connections: usize, now: Instant) -> Option<Duration> {
+    pub(crate) fn wait(&self, ahead: usize, connections: usize, now: Instant) -> Option<Duration> {
         let fresh = self.last.is_some_and(|last| now.saturating_duration_since(last) <= FRESH);
         if !fresh || self.seen < FEWEST || ahead < connections.max(CROWD) {
             return None;

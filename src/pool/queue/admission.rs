@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::clock::now;
-use super::counters::Counters;
-use super::pace::Pace;
-use super::turns::Turns;
+use super::fair_queue::Turns;
+use super::wait_estimate::Pace;
 use crate::config::PoolSettings;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pool::clock::now;
+use crate::pool::counters::Counters;
 
 /// When a caller that found the pool exhausted may try again.
-pub(super) const RETRY_AFTER: Duration = Duration::from_millis(100);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Awaited {
+pub(crate) enum Awaited {
     /// A connection.
     Connection,
     /// The right to hold one for a whole transaction, `pool.transaction_share`; a connection is waited for
@@ -28,7 +28,7 @@ pub(super) enum Awaited {
 }
 
 /// The queue.
-pub(super) struct Admission {
+pub(crate) struct Admission {
     awaited: Awaited,
     state: Mutex<State>,
     max_waiting: usize,
@@ -56,7 +56,7 @@ struct Waiter {
 struct Crowded;
 
 impl Admission {
-    pub(super) fn new(
+    pub(crate) fn new(
         awaited: Awaited,
         limit: usize,
         settings: &PoolSettings,
@@ -76,7 +76,7 @@ impl Admission {
     }
 
     /// Waits for the right to hold a connection; the caller has waited elsewhere before.
-    pub(super) async fn enter(
+    pub(crate) async fn enter(
         self: &Arc<Self>,
         waited: Duration,
         deadline: Deadline,
@@ -112,7 +112,7 @@ impl Admission {
     }
 
     /// The right to hold a connection, if nobody need wait for it.
-    pub(super) fn enter_at_once(self: &Arc<Self>) -> Option<Permit> {
+    pub(crate) fn enter_at_once(self: &Arc<Self>) -> Option<Permit> {
         let mut state = self.state.lock();
         if state.closed || !state.has_room() {
             return None;
@@ -123,7 +123,7 @@ impl Admission {
     }
 
     /// Lets nobody in any more, and sends away who waits.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
         let waiting = std::mem::take(&mut state.turns);
@@ -131,26 +131,26 @@ impl Admission {
         drop(waiting);
     }
 
-    pub(super) fn pause(&self) {
+    pub(crate) fn pause(&self) {
         self.state.lock().paused = true;
     }
 
-    pub(super) fn resume(self: &Arc<Self>) {
+    pub(crate) fn resume(self: &Arc<Self>) {
         self.state.lock().paused = false;
         self.let_in();
     }
 
-    pub(super) fn resize(self: &Arc<Self>, limit: usize) {
+    pub(crate) fn resize(self: &Arc<Self>, limit: usize) {
         self.state.lock().limit = limit;
         self.let_in();
     }
 
-    pub(super) fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         self.state.lock().paused
     }
 
     /// How many wait, and how long the first of them has.
-    pub(super) fn waiting(&self, now: Instant) -> (usize, Option<Duration>) {
+    pub(crate) fn waiting(&self, now: Instant) -> (usize, Option<Duration>) {
         let state = self.state.lock();
         let first = state.turns.heads().map(|waiter| waiter.since).min();
         (state.turns.len(), first.map(|since| now.saturating_duration_since(since)))
@@ -158,15 +158,15 @@ impl Admission {
 
     /// Permits that are out.
     #[cfg(test)]
-    pub(super) fn admitted(&self) -> usize {
+    pub(crate) fn admitted(&self) -> usize {
         self.state.lock().admitted
     }
 
-    pub(super) fn shutting_down(&self) -> Error {
-        super::shutting_down(&self.counters.database)
+    pub(crate) fn shutting_down(&self) -> Error {
+        crate::pool::shutting_down(&self.counters.database)
     }
 
-    pub(super) fn deadline_passed(&self, doing: &str) -> Error {
+    pub(crate) fn deadline_passed(&self, doing: &str) -> Error {
         let database = &self.counters.database;
         Error::new(
             ErrorKind::DeadlineExceeded,
@@ -305,7 +305,7 @@ impl State {
 }
 
 /// The right to hold a connection; given back when dropped.
-pub(super) struct Permit {
+pub(crate) struct Permit {
     queue: Option<Arc<Admission>>,
     since: Instant,
 }
@@ -316,7 +316,7 @@ impl Permit {
     }
 
     /// Since when it is held.
-    pub(super) fn since(&self) -> Instant {
+    pub(crate) fn since(&self) -> Instant {
         self.since
     }
 }

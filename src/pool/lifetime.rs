@@ -1,25 +1,26 @@
 //! How long a connection lives, and whether it may be lent. Pure.
 
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::stats::CloseReason;
+use super::snapshot::CloseReason;
 
 /// What the pool knows of one connection's life.
 #[derive(Debug)]
-pub(super) struct Life {
+pub(crate) struct Life {
     /// When it is to be closed; `None`: never for its age.
-    pub(super) expires: Option<Instant>,
-    pub(super) idle_since: Instant,
+    pub(crate) expires: Option<Instant>,
+    pub(crate) idle_since: Instant,
     /// The pool's generation when its opening began.
-    pub(super) generation: u64,
+    pub(crate) generation: u64,
 }
 
 /// Which connections the pool trusts.
 #[derive(Debug)]
-pub(super) struct Trust {
+pub(crate) struct Trust {
     generation: AtomicU64,
     doubts: Mutex<Doubts>,
 }
@@ -36,7 +37,7 @@ struct Doubts {
 
 /// Whether an idle connection may be lent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fitness {
+pub(crate) enum Fitness {
     /// As it is.
     Fit,
     /// Once it was asked.
@@ -46,40 +47,40 @@ pub(super) enum Fitness {
 }
 
 impl Trust {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             generation: AtomicU64::new(0),
             doubts: Mutex::new(Doubts { reason: CloseReason::Admin, suspect: None, silent: None }),
         }
     }
 
-    pub(super) fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.generation.load(SeqCst)
     }
 
     /// Gives up everything that is open.
-    pub(super) fn give_up(&self, reason: CloseReason) {
+    pub(crate) fn give_up(&self, reason: CloseReason) {
         self.doubts.lock().reason = reason;
         self.generation.fetch_add(1, SeqCst);
     }
 
     /// Says that a connection was found lost.
-    pub(super) fn lost_one(&self, now: Instant) {
+    pub(crate) fn lost_one(&self, now: Instant) {
         self.doubts.lock().suspect = Some(now);
     }
 
     /// Says that a connection did not answer.
-    pub(super) fn silent_one(&self, now: Instant) {
+    pub(crate) fn silent_one(&self, now: Instant) {
         self.doubts.lock().silent = Some(now);
     }
 
     /// Whether a connection is of an earlier generation, and why that was given up.
-    pub(super) fn outlived(&self, life: &Life) -> Option<CloseReason> {
+    pub(crate) fn outlived(&self, life: &Life) -> Option<CloseReason> {
         (life.generation < self.generation()).then(|| self.doubts.lock().reason)
     }
 
     /// Whether an idle connection may be lent now.
-    pub(super) fn judge(&self, life: &Life, now: Instant, ask_after: Duration) -> Fitness {
+    pub(crate) fn judge(&self, life: &Life, now: Instant, ask_after: Duration) -> Fitness {
         if let Some(reason) = self.outlived(life) {
             return Fitness::Unfit(reason);
         }
@@ -100,7 +101,7 @@ impl Trust {
 
 /// When a connection that opens now is to be closed: as late as `max_lifetime`, and earlier by up to
 /// `jitter` of it, so that what was opened together is not closed together. `chance` is from 0 to 1.
-pub(super) fn expiry(
+pub(crate) fn expiry(
     now: Instant,
     max_lifetime: Duration,
     jitter: f64,

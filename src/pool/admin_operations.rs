@@ -1,7 +1,7 @@
 //! What operators see of a pool, and do to it.
 
 use super::clock::now;
-use super::stats::CloseReason;
+use super::snapshot::CloseReason;
 use super::{CheckedOut, Control, Manager, Pool, PoolSnapshot};
 use crate::error::{Error, ErrorKind, Result};
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Those who wait.
 #[derive(Debug)]
-pub(super) struct Turns<T> {
+pub(crate) struct Turns<T> {
     lines: HashMap<Arc<str>, VecDeque<(u64, T)>>,
     /// Every caller that waits, once; the first is next.
     ring: VecDeque<Arc<str>>,
@@ -24,28 +24,28 @@ impl<T> Default for Turns<T> {
 }
 
 impl<T> Turns<T> {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Those at the head of each caller's line.
-    pub(super) fn heads(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn heads(&self) -> impl Iterator<Item = &T> {
         self.lines.values().filter_map(|line| line.front()).map(|(_, waiter)| waiter)
     }
 
     /// How many of a caller wait.
-    pub(super) fn of(&self, caller: &str) -> usize {
+    pub(crate) fn of(&self, caller: &str) -> usize {
         self.lines.get(caller).map_or(0, VecDeque::len)
     }
 
     /// How many are let in before the next of a caller, at the least: its own, and one of each other's.
-    pub(super) fn before(&self, caller: &str) -> usize {
+    pub(crate) fn before(&self, caller: &str) -> usize {
         let own = self.of(caller);
         own + self.ring.len() - usize::from(own > 0)
     }
 
     /// Joins the line of a caller; the ticket is for [`Turns::leave`].
-    pub(super) fn join(&mut self, caller: &str, waiter: T) -> u64 {
+    pub(crate) fn join(&mut self, caller: &str, waiter: T) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.len += 1;
@@ -60,7 +60,7 @@ impl<T> Turns<T> {
     }
 
     /// Lets the next one go first.
-    pub(super) fn next(&mut self) -> Option<T> {
+    pub(crate) fn next(&mut self) -> Option<T> {
         let caller = self.ring.pop_front()?;
         let line = self.lines.get_mut(&caller)?;
         let (_, waiter) = line.pop_front()?;
@@ -74,7 +74,7 @@ impl<T> Turns<T> {
     }
 
     /// Takes one out, if it still waits.
-    pub(super) fn leave(&mut self, caller: &str, ticket: u64) -> Option<T> {
+    pub(crate) fn leave(&mut self, caller: &str, ticket: u64) -> Option<T> {
         let line = self.lines.get_mut(caller)?;
         let place = line.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
         let (_, waiter) = line.remove(place)?;
@@ -84,7 +84,7 @@ impl<T> Turns<T> {
     }
 
     /// Takes out the last of the longest line, if that is longer than `than`.
-    pub(super) fn crowd_out(&mut self, than: usize) -> Option<T> {
+    pub(crate) fn crowd_out(&mut self, than: usize) -> Option<T> {
         let longest = self.ring.iter().max_by_key(|caller| self.of(caller))?;
         let caller = Arc::clone(longest);
         let line = self.lines.get_mut(&caller).filter(|line| line.len() > than)?;

@@ -4,7 +4,8 @@
 //! One task a shard, on the worker that drives the shard's connections. Only one of them opens a
 //! connection at a time: a database that comes back is not stormed.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ const REFUSED: Duration = Duration::from_secs(30);
 
 /// When a connection may be opened that nobody waits for.
 #[derive(Debug, Default)]
-pub(super) struct Refill {
+pub(crate) struct Refill {
     busy: AtomicBool,
     pause: Mutex<Pause>,
 }
@@ -40,7 +41,7 @@ struct Pause {
 
 impl Refill {
     /// Says that the database was reached; returns whether that is news.
-    pub(super) fn reached(&self) -> bool {
+    pub(crate) fn reached(&self) -> bool {
         std::mem::take(&mut *self.pause.lock()).until.is_some()
     }
 
@@ -72,7 +73,7 @@ impl Drop for Turn<'_> {
 }
 
 /// Looks after the shard of one worker until the pool is gone.
-pub(super) async fn keep<M: Manager>(pool: Weak<Inner<M>>, counters: Arc<Counters>, worker: Id) {
+pub(crate) async fn keep<M: Manager>(pool: Weak<Inner<M>>, counters: Arc<Counters>, worker: Id) {
     loop {
         let woken = counters.wake.notified();
         drop(tokio::time::timeout(LOOK, woken).await);
@@ -90,7 +91,7 @@ pub(super) async fn keep<M: Manager>(pool: Weak<Inner<M>>, counters: Arc<Counter
 
 impl<M: Manager> Inner<M> {
     /// Closes what is idle in a shard and should not be open.
-    pub(super) fn reap(&self, shard: &Shard<M>) {
+    pub(crate) fn reap(&self, shard: &Shard<M>) {
         // Two that look at once would both count what is too many.
         let _looking = self.looking.lock();
         let counters = &self.common.counters;

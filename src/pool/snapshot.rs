@@ -37,7 +37,7 @@ impl CloseReason {
     ];
 
     /// Its place among the counters.
-    pub(super) fn position(self) -> usize {
+    pub(crate) fn position(self) -> usize {
         Self::ALL.iter().position(|each| *each == self).unwrap_or_default()
     }
 

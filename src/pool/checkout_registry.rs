@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
 use super::Borrower;
-use super::control::CheckedOut;
+use super::admin::CheckedOut;
 
 /// What a connection says of itself.
 pub trait Condition: Send + Sync {
@@ -18,7 +19,7 @@ pub trait Condition: Send + Sync {
 
 /// The connections on loan, the oldest loan first.
 #[derive(Default)]
-pub(super) struct Register {
+pub(crate) struct Register {
     next: AtomicU64,
     loans: Mutex<BTreeMap<u64, Loan>>,
 }
@@ -32,7 +33,7 @@ struct Loan {
 
 impl Register {
     /// Notes a loan; returns what names it.
-    pub(super) fn enter(
+    pub(crate) fn enter(
         &self,
         borrower: &Arc<Borrower>,
         since: Instant,
@@ -45,25 +46,25 @@ impl Register {
         id
     }
 
-    pub(super) fn remove(&self, id: u64) {
+    pub(crate) fn remove(&self, id: u64) {
         let loan = self.loans.lock().remove(&id);
         drop(loan);
     }
 
     /// Tells a borrower to stop; `false`: there is no such loan.
-    pub(super) fn terminate(&self, id: u64) -> bool {
+    pub(crate) fn terminate(&self, id: u64) -> bool {
         let borrower = self.loans.lock().get(&id).map(|loan| Arc::clone(&loan.borrower));
         borrower.map(|borrower| borrower.terminate()).is_some()
     }
 
     /// All loans; those older than `leak` are leaks.
-    pub(super) fn list(&self, now: Instant, leak: Option<Duration>) -> Vec<CheckedOut> {
+    pub(crate) fn list(&self, now: Instant, leak: Option<Duration>) -> Vec<CheckedOut> {
         let loans = self.loans.lock();
         loans.iter().map(|(id, loan)| loan.show(*id, now, leak)).collect()
     }
 
     /// The leaks that were not told before.
-    pub(super) fn new_leaks(&self, now: Instant, leak: Duration) -> Vec<CheckedOut> {
+    pub(crate) fn new_leaks(&self, now: Instant, leak: Duration) -> Vec<CheckedOut> {
         let mut loans = self.loans.lock();
         let new = loans.iter_mut().filter(|(_, loan)| !loan.told && loan.age(now) > leak);
         new.map(|(id, loan)| {

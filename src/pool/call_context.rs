@@ -1,11 +1,12 @@
 //! For whom a connection is lent, and how that call is told to stop.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
-use super::control::Holder;
+use super::admin::Holder;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::telemetry::Call;
 
