@@ -4,11 +4,11 @@ use std::time::Duration;
 
 /// A series of pauses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     /// The longest first pause; it doubles from there.
-    pub(super) initial: Duration,
+    pub(crate) initial: Duration,
     /// The longest pause of all.
-    pub(super) max: Duration,
+    pub(crate) max: Duration,
 }
 
 impl Backoff {
@@ -20,7 +20,7 @@ impl Backoff {
 
     /// The pause after `earlier` pauses: the share `random`, from 0 up to 1, of the longest. Callers who
     /// failed together spread over all of it, which loads what is coming back least.
-    pub(super) fn pause(self, earlier: u32, random: f64) -> Duration {
+    pub(crate) fn pause(self, earlier: u32, random: f64) -> Duration {
         self.ceiling(earlier).mul_f64(random)
     }
 }

@@ -3,22 +3,21 @@
 //! Knows no database and no transport: it sees an [`Error`]'s kind and outcome, and the clock that it
 //! is given.
 
+mod accept_backoff;
 mod backoff;
-mod breaker;
-mod budget;
-mod knocking;
-mod verdict;
+mod circuit_breaker;
+pub(crate) mod retry;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-pub use breaker::{Breaker, BreakerLimits, Change, Failure};
-pub use knocking::{Knocking, Pause};
+pub use accept_backoff::{Knocking, Pause};
+pub use circuit_breaker::{Breaker, BreakerLimits, Change, Failure};
 
 use backoff::Backoff;
-use budget::Budget;
-use verdict::Verdict;
+use retry::budget::Budget;
+use retry::classify::Verdict;
 
 use crate::config::{Planted, RetrySettings};
 use crate::deadline::Deadline;

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Outcome};
 
 /// What an error says about another attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Another attempt would fail as well, or must not be made.
     Final,
     /// Nothing was applied; the database, or the way to it, was in trouble.
@@ -21,7 +21,7 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// Judges by the kind and the outcome alone.
-    pub(super) fn of(error: &Error) -> Self {
+    pub(crate) fn of(error: &Error) -> Self {
         let verdict = Self::of_kind(error.kind());
         match (error.outcome(), verdict) {
             (Outcome::Applied, _) => Self::Final,

@@ -1,7 +1,8 @@
 //! How many retries a database gets: a token bucket, so that retries never multiply the load on what is
 //! in trouble already.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What the bucket holds at first: a server that has just started may retry, too.
 const RESERVE: f64 = 10.0;
@@ -11,7 +12,7 @@ const CAPACITY: f64 = 100.0;
 
 /// Tokens: each call adds a share of one, each retry takes one.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     share: f64,
     /// The tokens, as the bits of an `f64`: no lock, whatever the number of threads.
     tokens: AtomicU64,
@@ -19,19 +20,19 @@ pub(super) struct Budget {
 
 impl Budget {
     /// A budget of `share` retries for each call; with 0 there are none at all.
-    pub(super) fn new(share: f64) -> Self {
+    pub(crate) fn new(share: f64) -> Self {
         let reserve = if share > 0.0 { RESERVE } else { 0.0 };
         Self { share, tokens: AtomicU64::new(reserve.to_bits()) }
     }
 
     /// Counts a call.
-    pub(super) fn add(&self) {
+    pub(crate) fn add(&self) {
         // A full bucket, as it is nearly always, is only read: workers share its cache line.
         self.change(|tokens| (tokens < CAPACITY).then(|| (tokens + self.share).min(CAPACITY)));
     }
 
     /// Pays for a retry; whether there was enough for it.
-    pub(super) fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         self.change(|tokens| (tokens >= 1.0).then_some(tokens - 1.0))
     }
 
