@@ -5,9 +5,9 @@ use std::sync::Arc;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::lexer::{first_word, transaction_control};
 use super::parser::{self, MAX_TEXT_BYTES};
 use super::summary::summary;
+use super::transaction_control::{first_word, transaction_control};
 
 /// Whose SQL it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Analyzer {
 
     /// What the memory weighs now.
     #[cfg(test)]
-    pub(super) fn remembered_bytes(&self) -> u64 {
+    pub(crate) fn remembered_bytes(&self) -> u64 {
         self.known.weight()
     }
 

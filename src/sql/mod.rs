@@ -7,19 +7,19 @@
 //! may leave anything behind. This is convenience, never safety: the database and the lease guard.
 
 mod analysis;
-mod atomic;
-mod lexer;
+mod classify;
 mod parser;
-mod redefine;
-mod statements;
+mod partial_commit;
+mod plan_invalidation;
+mod split;
 mod summary;
 mod tokens;
-mod visitor;
+mod transaction_control;
 
 pub use analysis::{Analysis, Analyzer, Dialect, Shape, Uses};
-pub use atomic::is_whole;
-pub use redefine::redefines;
-pub use statements::{Piece, Unclosed, statements};
+pub use partial_commit::is_whole;
+pub use plan_invalidation::redefines;
+pub use split::{Piece, Unclosed, statements};
 
 #[cfg(test)]
 mod tests;

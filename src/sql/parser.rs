@@ -10,10 +10,10 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Word};
 
 use super::analysis::Shape;
-use super::{tokens, visitor};
+use super::{classify, tokens};
 
 /// The longest text that is parsed.
-pub(super) const MAX_TEXT_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_TEXT_BYTES: usize = 16 * 1024;
 
 /// The most parentheses and brackets that are open at once.
 const MAX_NESTING: usize = 24;
@@ -31,7 +31,7 @@ const MAX_JOINS: usize = 48;
 const MAX_RECURSION: usize = 40;
 
 /// The shape of a statement of PostgreSQL.
-pub(super) fn shape(sql: &str) -> Shape {
+pub(crate) fn shape(sql: &str) -> Shape {
     understood(sql).unwrap_or(Shape::Other)
 }
 
@@ -43,14 +43,14 @@ fn understood(sql: &str) -> Option<Shape> {
     if !starts_plain(tokens.first()?) || !within_bounds(&tokens) {
         return None;
     }
-    let names = visitor::names(&tokens);
+    let names = classify::names(&tokens);
     let mut parser =
         Parser::new(&PostgreSqlDialect {}).with_recursion_limit(MAX_RECURSION).with_tokens(tokens);
     let statement = parser.parse_statement().ok()?;
     if parser.peek_token_ref().token != Token::EOF {
         return None;
     }
-    visitor::shape(&statement, names)
+    classify::shape(&statement, names)
 }
 
 /// The tokens without the semicolons before and after the statement.
@@ -78,13 +78,13 @@ fn starts_plain(first: &Token) -> bool {
 }
 
 /// The keyword that a token is to the parser, if it is one.
-pub(super) fn keyword(token: &Token) -> Option<Keyword> {
+pub(crate) fn keyword(token: &Token) -> Option<Keyword> {
     word(token).map(|word| word.keyword).filter(|keyword| *keyword != Keyword::NoKeyword)
 }
 
 /// The word that a token is, if it is one.
 #[expect(clippy::wildcard_enum_match_arm, reason = "one token of the parser's hundred is wanted")]
-pub(super) fn word(token: &Token) -> Option<&Word> {
+pub(crate) fn word(token: &Token) -> Option<&Word> {
     match token {
         Token::Word(word) => Some(word),
         _ => None,

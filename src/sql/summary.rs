@@ -3,7 +3,7 @@
 //! It stands in logs and lists, so what it cannot tell to be no literal ends it.
 
 use super::analysis::Dialect;
-use super::lexer::{
+use super::transaction_control::{
     dollar_delimiter, is_word_part, quoted_length, skip_blanks, skip_closed_blanks,
 };
 
@@ -14,7 +14,7 @@ const LONGEST: usize = 100;
 const CUT: char = '…';
 
 /// The first words of `sql` without its literals and comments.
-pub(super) fn summary(sql: &str, dialect: Dialect) -> String {
+pub(crate) fn summary(sql: &str, dialect: Dialect) -> String {
     let mut short = String::new();
     let mut rest = skip_blanks(sql, dialect).trim_end();
     while let Some(first) = rest.chars().next() {

@@ -10,10 +10,10 @@ use sqlparser::ast::DollarQuotedString;
 use sqlparser::tokenizer::Token;
 
 use super::analysis::Dialect;
-use super::lexer::{dollar_delimiter, is_word_part, quoted_length, skip_blanks};
+use super::transaction_control::{dollar_delimiter, is_word_part, quoted_length, skip_blanks};
 
 /// The tokens of `sql`; `None` if any of it is not certain.
-pub(super) fn tokens(sql: &str) -> Option<Vec<Token>> {
+pub(crate) fn tokens(sql: &str) -> Option<Vec<Token>> {
     let mut tokens = Vec::with_capacity(sql.len() / 4);
     let mut rest = skip_blanks(sql, Dialect::Postgres);
     while let Some(first) = rest.chars().next() {

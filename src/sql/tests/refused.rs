@@ -5,8 +5,8 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::super::tokens::tokens;
-use super::super::visitor;
 use super::{Shape, analyze, summary};
+use crate::sql::classify;
 
 #[test]
 fn whatever_is_not_on_the_list_is_other() {
@@ -28,11 +28,11 @@ fn transaction_control_is_never_admitted() {
 #[test]
 fn a_statement_with_a_name_that_the_tree_does_not_hold_is_other() {
     let sql = "select a from t";
-    let mut names = visitor::names(&tokens(sql).unwrap());
+    let mut names = classify::names(&tokens(sql).unwrap());
     let parse = || Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
-    assert!(visitor::shape(&parse(), names.clone()).is_some());
+    assert!(classify::shape(&parse(), names.clone()).is_some());
     names.insert("hidden".to_owned());
-    assert_eq!(visitor::shape(&parse(), names), None);
+    assert_eq!(classify::shape(&parse(), names), None);
 }
 
 proptest! {

@@ -5,7 +5,7 @@
 //! TABLE, a SET or a DEALLOCATE is prepared behind it.
 
 use super::analysis::{Analysis, Dialect, Shape};
-use super::lexer::words;
+use super::transaction_control::words;
 
 /// First words of statements that change neither tables nor settings nor prepared statements, whatever
 /// follows. What they call may, which nobody can tell.
@@ -101,8 +101,8 @@ fn sets_by_function(sql: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Analyzer;
     use super::*;
+    use crate::sql::Analyzer;
 
     #[test]
     fn what_changes_tables_settings_or_statements_is_told_by_its_text() {

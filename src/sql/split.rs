@@ -5,7 +5,7 @@
 //! Nothing else is understood: what is no SQL at all is still split, and the database says what is wrong.
 
 use super::analysis::Dialect;
-use super::lexer::{
+use super::transaction_control::{
     dollar_delimiter, is_word_part, quoted_length, skip_blanks, skip_closed_blanks,
 };
 

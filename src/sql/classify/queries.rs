@@ -11,7 +11,7 @@ use super::names::is_word;
 use super::{Node, NotUnderstood, Understood, Walk, only_if};
 
 impl<'a> Walk<'a> {
-    pub(super) fn visit_query(&mut self, query: &'a Query) -> Understood {
+    pub(crate) fn visit_query(&mut self, query: &'a Query) -> Understood {
         let Query {
             with,
             body,
@@ -89,7 +89,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    pub(super) fn order_by(&mut self, list: &'a [OrderByExpr]) -> Understood {
+    pub(crate) fn order_by(&mut self, list: &'a [OrderByExpr]) -> Understood {
         for OrderByExpr { expr, options: OrderByOptions { sort, nulls_first: _ }, with_fill } in
             list
         {
@@ -100,7 +100,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    pub(super) fn visit_body(&mut self, body: &'a SetExpr) -> Understood {
+    pub(crate) fn visit_body(&mut self, body: &'a SetExpr) -> Understood {
         match body {
             SetExpr::Select(select) => self.select(select),
             SetExpr::Query(query) => {
@@ -126,7 +126,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    pub(super) fn values(&mut self, values: &'a Values) -> Understood {
+    pub(crate) fn values(&mut self, values: &'a Values) -> Understood {
         let Values { explicit_row, value_keyword, rows } = values;
         only_if(!explicit_row && !value_keyword)?;
         for expression in rows.iter().flat_map(|row| &row.content) {
@@ -136,7 +136,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A value to store, for which DEFAULT may stand.
-    pub(super) fn assigned(&mut self, value: &'a Expr) -> Understood {
+    pub(crate) fn assigned(&mut self, value: &'a Expr) -> Understood {
         if !matches!(value, Expr::Identifier(name) if is_word(name, "default")) {
             self.expression(value);
         }
@@ -200,7 +200,7 @@ impl<'a> Walk<'a> {
     }
 
     /// What a SELECT or a RETURNING lists.
-    pub(super) fn items(&mut self, items: &'a [SelectItem]) -> Understood {
+    pub(crate) fn items(&mut self, items: &'a [SelectItem]) -> Understood {
         for item in items {
             match item {
                 SelectItem::UnnamedExpr(expr) => self.expression(expr),

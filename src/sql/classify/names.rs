@@ -7,8 +7,8 @@ use sqlparser::ast::{Ident, ObjectName, ObjectNamePart, TableAlias};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
-use super::super::parser::word;
 use super::{Binding, NotUnderstood, Scope, Understood, Walk, only_if};
+use crate::sql::parser::word;
 
 /// Words that PostgreSQL reserves, or takes for no table's and no column's name unless quoted. Where the parser
 /// thinks that it read one as a name, it missed what PostgreSQL reads there: `FROM only t`.
@@ -35,7 +35,7 @@ const SYNTAX: &str = "\
     within";
 
 /// The names in a text, folded: all its words but the keywords, and keywords where they may be called.
-pub(in crate::sql) fn names(tokens: &[Token]) -> HashSet<String> {
+pub(crate) fn names(tokens: &[Token]) -> HashSet<String> {
     let followers = tokens.iter().skip(1).map(Some).chain([None]);
     let mut names = HashSet::new();
     for (token, follower) in tokens.iter().zip(followers) {
@@ -60,22 +60,22 @@ fn fold(name: &str, quoted: bool) -> Cow<'_, str> {
 }
 
 /// A name's text, folded.
-pub(super) fn folded(name: &Ident) -> Cow<'_, str> {
+pub(crate) fn folded(name: &Ident) -> Cow<'_, str> {
     fold(&name.value, name.quote_style.is_some())
 }
 
 /// Whether a text is one of the words of a list, in any case.
-pub(super) fn is_among(text: &str, words: &str) -> bool {
+pub(crate) fn is_among(text: &str, words: &str) -> bool {
     words.split(' ').any(|word| text.eq_ignore_ascii_case(word))
 }
 
 /// Whether a name is this word, unquoted.
-pub(super) fn is_word(name: &Ident, word: &str) -> bool {
+pub(crate) fn is_word(name: &Ident, word: &str) -> bool {
     name.quote_style.is_none() && name.value.eq_ignore_ascii_case(word)
 }
 
 /// The parts of a name, each an ordinary identifier.
-pub(super) fn parts(name: &ObjectName) -> Result<Vec<&Ident>, NotUnderstood> {
+pub(crate) fn parts(name: &ObjectName) -> Result<Vec<&Ident>, NotUnderstood> {
     name.0
         .iter()
         .map(|part| match part {
@@ -100,33 +100,33 @@ fn spelled(name: &Ident) -> Cow<'_, str> {
 
 impl<'a> Walk<'a> {
     /// Meets a name that may be any word: a label after AS, a column after a point.
-    pub(super) fn label(&mut self, name: &Ident) -> Understood {
+    pub(crate) fn label(&mut self, name: &Ident) -> Understood {
         only_if(matches!(name.quote_style, None | Some('"')))?;
         self.unmet.remove(&*folded(name));
         Ok(())
     }
 
     /// Meets a name that may not be a reserved word.
-    pub(super) fn name(&mut self, name: &Ident) -> Understood {
+    pub(crate) fn name(&mut self, name: &Ident) -> Understood {
         let reserved = name.quote_style.is_none() && is_among(&name.value, RESERVED);
         only_if(!reserved)?;
         self.label(name)
     }
 
     /// Meets a name with points in it.
-    pub(super) fn qualified(&mut self, names: &[&Ident]) -> Understood {
+    pub(crate) fn qualified(&mut self, names: &[&Ident]) -> Understood {
         let (first, others) = names.split_first().ok_or(NotUnderstood)?;
         self.name(first)?;
         others.iter().try_for_each(|name| self.label(name))
     }
 
     /// Meets a name of something that is looked at by name only: a column to assign, a collation.
-    pub(super) fn plain(&mut self, name: &ObjectName) -> Understood {
+    pub(crate) fn plain(&mut self, name: &ObjectName) -> Understood {
         self.qualified(&parts(name)?)
     }
 
     /// Meets a table's alias, and the types that come with it.
-    pub(super) fn alias(&mut self, alias: Option<&'a TableAlias>) -> Understood {
+    pub(crate) fn alias(&mut self, alias: Option<&'a TableAlias>) -> Understood {
         let Some(TableAlias { explicit: _, name, columns, at }) = alias else { return Ok(()) };
         only_if(at.is_none())?;
         self.name(name)?;
@@ -140,7 +140,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Notes a relation, whatever common table expressions are called.
-    pub(super) fn relation(&mut self, name: &ObjectName) -> Understood {
+    pub(crate) fn relation(&mut self, name: &ObjectName) -> Understood {
         let parts = parts(name)?;
         only_if(parts.len() <= 3)?;
         self.qualified(&parts)?;
@@ -150,7 +150,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Notes a relation unless it is a common table expression in scope.
-    pub(super) fn relation_or_binding(&mut self, name: &ObjectName) -> Understood {
+    pub(crate) fn relation_or_binding(&mut self, name: &ObjectName) -> Understood {
         if let [only] = parts(name)?.as_slice()
             && self.is_bound(&folded(only))
         {
@@ -160,7 +160,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Brings a common table expression into scope.
-    pub(super) fn bind(&mut self, name: &Ident) {
+    pub(crate) fn bind(&mut self, name: &Ident) {
         self.bindings.push(Binding { name: folded(name).into_owned(), outer: self.scope });
         self.scope = Some(self.bindings.len() - 1);
     }
@@ -171,20 +171,20 @@ impl<'a> Walk<'a> {
     }
 
     /// Notes a name that would be called as a function if it were no column: `t.f` is `f(t)`.
-    pub(super) fn attribute(&mut self, name: &Ident) -> Understood {
+    pub(crate) fn attribute(&mut self, name: &Ident) -> Understood {
         self.label(name)?;
         self.attributes.insert(folded(name).into_owned());
         Ok(())
     }
 
     /// Notes a function that special syntax calls.
-    pub(super) fn special(&mut self, name: &'static str) {
+    pub(crate) fn special(&mut self, name: &'static str) {
         self.unmet.remove(name);
         self.functions.insert(name.to_owned());
     }
 
     /// Notes a function.
-    pub(super) fn function_name(&mut self, name: &ObjectName) -> Understood {
+    pub(crate) fn function_name(&mut self, name: &ObjectName) -> Understood {
         let parts = parts(name)?;
         // A point inside a part would read as one between parts.
         only_if(parts.iter().all(|part| !part.value.contains('.')))?;

@@ -19,7 +19,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use sqlparser::ast::{Expr, Query, SetExpr, Statement, TableFactor};
 
-pub(super) use names::names;
+pub(crate) use names::names;
 
 use super::analysis::{Shape, Uses};
 
@@ -28,7 +28,7 @@ use super::analysis::{Shape, Uses};
     clippy::wildcard_enum_match_arm,
     reason = "an allow-list: whatever is not on it is refused"
 )]
-pub(super) fn shape(statement: &Statement, names: HashSet<String>) -> Option<Shape> {
+pub(crate) fn shape(statement: &Statement, names: HashSet<String>) -> Option<Shape> {
     let mut walk = Walk { unmet: names, ..Walk::default() };
     match statement {
         Statement::Query(query) => walk.later(Node::Query(query)),

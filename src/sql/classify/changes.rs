@@ -14,7 +14,7 @@ impl<'a> Walk<'a> {
         clippy::wildcard_enum_match_arm,
         reason = "an allow-list: whatever is not on it is refused"
     )]
-    pub(super) fn change(&mut self, statement: &'a Statement) -> Understood {
+    pub(crate) fn change(&mut self, statement: &'a Statement) -> Understood {
         self.changes = true;
         match statement {
             Statement::Insert(insert) => self.insert(insert),

@@ -20,7 +20,7 @@ impl<'a> Walk<'a> {
         clippy::wildcard_enum_match_arm,
         reason = "an allow-list: whatever is not on it is refused"
     )]
-    pub(super) fn data_type(&mut self, data_type: &'a DataType) -> Understood {
+    pub(crate) fn data_type(&mut self, data_type: &'a DataType) -> Understood {
         let mut data_type = data_type;
         while let DataType::Array(
             ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::Qualified(element, _),

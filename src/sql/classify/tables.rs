@@ -9,7 +9,7 @@ use sqlparser::ast::{
 use super::{Node, NotUnderstood, Understood, Walk, only_if};
 
 impl<'a> Walk<'a> {
-    pub(super) fn tables(&mut self, tables: &'a [TableWithJoins]) -> Understood {
+    pub(crate) fn tables(&mut self, tables: &'a [TableWithJoins]) -> Understood {
         tables.iter().try_for_each(|table| self.table_with_joins(table))
     }
 
@@ -65,7 +65,7 @@ impl<'a> Walk<'a> {
         clippy::wildcard_enum_match_arm,
         reason = "an allow-list: whatever is not on it is refused"
     )]
-    pub(super) fn visit_table(&mut self, table: &'a TableFactor) -> Understood {
+    pub(crate) fn visit_table(&mut self, table: &'a TableFactor) -> Understood {
         match table {
             TableFactor::Table { .. } => self.named_table(table),
             TableFactor::Derived { lateral: _, subquery, alias, sample } => {
@@ -156,7 +156,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The table that a statement changes. No common table expression can hide it.
-    pub(super) fn target(&mut self, table: &'a TableFactor) -> Understood {
+    pub(crate) fn target(&mut self, table: &'a TableFactor) -> Understood {
         let TableFactor::Table {
             name,
             alias,

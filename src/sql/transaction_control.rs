@@ -18,7 +18,7 @@ const POSTGRES_CONTROL: [&str; 7] =
 const SQLITE_CONTROL: [&str; 6] = ["BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"];
 
 /// The transaction control that `sql` starts with, in upper case.
-pub(super) fn transaction_control(sql: &str, dialect: Dialect) -> Option<&'static str> {
+pub(crate) fn transaction_control(sql: &str, dialect: Dialect) -> Option<&'static str> {
     let mut words = Words { rest: skip_empty_statements(sql, dialect), dialect };
     let first = words.next()?;
     match dialect {
@@ -28,12 +28,12 @@ pub(super) fn transaction_control(sql: &str, dialect: Dialect) -> Option<&'stati
 }
 
 /// The first word of the first statement.
-pub(super) fn first_word(sql: &str, dialect: Dialect) -> Option<&str> {
+pub(crate) fn first_word(sql: &str, dialect: Dialect) -> Option<&str> {
     words(sql, dialect).next()
 }
 
 /// The words of the first statement, and of what follows it.
-pub(super) fn words(sql: &str, dialect: Dialect) -> impl Iterator<Item = &str> {
+pub(crate) fn words(sql: &str, dialect: Dialect) -> impl Iterator<Item = &str> {
     Words { rest: skip_empty_statements(sql, dialect), dialect }
 }
 
@@ -105,7 +105,7 @@ impl<'a> Iterator for Words<'a> {
 
 /// Whether a character continues an identifier, in both dialects: both take every character beyond
 /// ASCII, so `begin\u{a0}` is a name and not BEGIN.
-pub(super) fn is_word_part(c: char) -> bool {
+pub(crate) fn is_word_part(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '$' || !c.is_ascii()
 }
 
@@ -122,12 +122,12 @@ fn skip_empty_statements(sql: &str, dialect: Dialect) -> &str {
 }
 
 /// `text` from its first character that is neither blank nor part of a comment.
-pub(super) fn skip_blanks(text: &str, dialect: Dialect) -> &str {
+pub(crate) fn skip_blanks(text: &str, dialect: Dialect) -> &str {
     skip_closed_blanks(text, dialect).unwrap_or("")
 }
 
 /// The same; a comment that does not end is the error.
-pub(super) fn skip_closed_blanks(text: &str, dialect: Dialect) -> Result<&str, &str> {
+pub(crate) fn skip_closed_blanks(text: &str, dialect: Dialect) -> Result<&str, &str> {
     let mut text = text;
     loop {
         // The vertical tab is a blank since PostgreSQL 16 and an error elsewhere.
@@ -174,7 +174,7 @@ fn after_block(comment: &str, dialect: Dialect) -> Option<&str> {
 
 /// The length of what is quoted at the start of `text`, quotes doubled inside; with `escapes` a backslash
 /// takes the next character with it. `None` when it does not end.
-pub(super) fn quoted_length(text: &str, quote: char, escapes: bool) -> Option<usize> {
+pub(crate) fn quoted_length(text: &str, quote: char, escapes: bool) -> Option<usize> {
     let mut rest = text.char_indices().skip(1).peekable();
     while let Some((at, c)) = rest.next() {
         if c == '\\' && escapes {
@@ -187,7 +187,7 @@ pub(super) fn quoted_length(text: &str, quote: char, escapes: bool) -> Option<us
 }
 
 /// The `$tag$` at the start of `text`, which starts with a `$`.
-pub(super) fn dollar_delimiter(text: &str) -> Option<&str> {
+pub(crate) fn dollar_delimiter(text: &str) -> Option<&str> {
     let after = text.get(1..)?;
     let tag = after.get(..after.find('$')?)?;
     let is_tag = !tag.starts_with(|c: char| c.is_ascii_digit()) && tag.chars().all(is_word_part);

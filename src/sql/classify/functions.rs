@@ -27,12 +27,12 @@ fn is_one_of(name: &ObjectName, words: &str) -> bool {
 }
 
 /// Whether a name that stands alone is such a value.
-pub(super) fn is_value(name: &Ident) -> bool {
+pub(crate) fn is_value(name: &Ident) -> bool {
     name.quote_style.is_none() && is_among(&name.value, VALUES)
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn call(&mut self, function: &'a Function) -> Understood {
+    pub(crate) fn call(&mut self, function: &'a Function) -> Understood {
         let Function {
             name,
             uses_odbc_syntax,
@@ -70,7 +70,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The name of a function that is called. LEFT and RIGHT and their like may be called, but name no table.
-    pub(super) fn callable(&mut self, name: &ObjectName) -> Understood {
+    pub(crate) fn callable(&mut self, name: &ObjectName) -> Understood {
         if !is_one_of(name, "left right")
             && let Some(first) = parts(name)?.first()
         {
@@ -97,7 +97,7 @@ impl<'a> Walk<'a> {
         self.arguments(args)
     }
 
-    pub(super) fn arguments(&mut self, arguments: &'a [FunctionArg]) -> Understood {
+    pub(crate) fn arguments(&mut self, arguments: &'a [FunctionArg]) -> Understood {
         for argument in arguments {
             let value = match argument {
                 FunctionArg::Unnamed(value) => value,
@@ -133,7 +133,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    pub(super) fn window(&mut self, window: &'a WindowSpec) -> Understood {
+    pub(crate) fn window(&mut self, window: &'a WindowSpec) -> Understood {
         let WindowSpec { window_name, partition_by, order_by, window_frame } = window;
         if let Some(name) = window_name {
             self.name(name)?;

@@ -5,7 +5,7 @@
 //! applied only of a statement that is known to be whole.
 
 use super::analysis::Dialect;
-use super::lexer::first_word;
+use super::transaction_control::first_word;
 
 /// First words of statements that commit nothing by themselves.
 const WHOLE: [&str; 40] = [

@@ -15,7 +15,7 @@ use super::{Node, NotUnderstood, Understood, Walk, only_if};
 
 impl<'a> Walk<'a> {
     /// Columns, values, and what combines one or two expressions.
-    pub(super) fn visit_expression(&mut self, expression: &'a Expr) -> Understood {
+    pub(crate) fn visit_expression(&mut self, expression: &'a Expr) -> Understood {
         match expression {
             Expr::Identifier(name) if is_value(name) => {}
             Expr::Identifier(name) => self.name(name)?,
