@@ -10,7 +10,7 @@ use super::Status;
 use crate::engine::Database;
 use crate::pool::{CheckedOut, CloseReason, PoolSnapshot};
 use crate::telemetry::Telemetry;
-use crate::telemetry::recent::{Ran, WINDOW};
+use crate::telemetry::top_statements::{Ran, WINDOW};
 
 /// Checkouts that are shown of one database, and kinds of errors; the others are counted.
 const SHOWN: usize = 50;

@@ -14,7 +14,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::trace::TARGET;
+use super::traces::TARGET;
 use crate::config::{LogFormat, Telemetry};
 
 /// Why logs cannot be written.
@@ -43,7 +43,7 @@ impl fmt::Display for InitError {
 impl std::error::Error for InitError {}
 
 /// Starts logging to standard error, for the whole process, and hands spans to what takes them.
-pub(super) fn start(settings: &Telemetry, spans: Option<SdkTracer>) -> Result<(), InitError> {
+pub(crate) fn start(settings: &Telemetry, spans: Option<SdkTracer>) -> Result<(), InitError> {
     let terminal = std::io::stderr().is_terminal();
     let format =
         settings.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });

@@ -4,16 +4,16 @@
 //! in a `Database`, an error that was answered. It knows settings only as arguments: the environment is read elsewhere,
 //! but for what the SDK itself reads of `OTEL_*`.
 
-mod call;
-mod database;
-mod export;
+mod db_operation;
+mod log_rate_limit;
 mod logs;
 pub mod metrics;
-pub mod recent;
-mod repeats;
+mod otlp;
+mod rpc_call;
 mod sampling;
-mod tasks;
-mod trace;
+mod task_count;
+pub mod top_statements;
+mod traces;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,17 +29,17 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use opentelemetry_semantic_conventions::attribute as semconv;
 
-pub use call::{About, Call, Took};
-pub use database::{Acquiring, Connecting, Database, Operation};
+pub use db_operation::{Acquiring, Connecting, Database, Operation};
 pub use logs::InitError;
-pub use tasks::Tasks;
-pub use trace::{Ids, Trace};
+pub use rpc_call::{About, Call, Took};
+pub use task_count::Tasks;
+pub use traces::{Ids, Trace};
 
 use crate::config;
+use log_rate_limit::Repeats;
 use metrics::{Instruments, Reading};
-use recent::{Failures, Ran, Recent, Statements};
-use repeats::Repeats;
-use trace::Tracing;
+use top_statements::{Failures, Ran, Recent, Statements};
+use traces::Tracing;
 
 /// The name of what is measured here, as of whoever sends.
 const SERVICE: &str = "rowgate";
@@ -63,7 +63,7 @@ struct Inner {
     traces: Option<SdkTracerProvider>,
     metrics: SdkMeterProvider,
     /// Ends after what it sends for.
-    _sender: Option<export::Sender>,
+    _sender: Option<otlp::Sender>,
 }
 
 impl Drop for Inner {
@@ -105,8 +105,7 @@ impl Telemetry {
         let cannot = |why: &dyn std::fmt::Display| InitError::Export(why.to_string());
         let otel = &settings.otel;
         let sends = otel.traces.is_some() || otel.metrics.is_some();
-        let sender =
-            sends.then(export::Sender::start).transpose().map_err(|error| cannot(&error))?;
+        let sender = sends.then(otlp::Sender::start).transpose().map_err(|error| cannot(&error))?;
         let resource = resource();
         let registry = prometheus::Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
@@ -202,12 +201,12 @@ impl Telemetry {
         let limit = limit.min(LAST_REQUESTS);
         let (traces, metrics) = (self.0.traces.clone(), self.0.metrics.clone());
         // Failures are told by what sends.
-        let traces = export::aside(move || {
+        let traces = otlp::aside(move || {
             if let Some(traces) = traces {
                 traces.shutdown_with_timeout(limit).unwrap_or_default();
             }
         });
-        let metrics = export::aside(move || {
+        let metrics = otlp::aside(move || {
             metrics.shutdown_with_timeout(limit).unwrap_or_default();
         });
         let both = async { tokio::join!(traces, metrics) };

@@ -7,16 +7,16 @@ use crate::config::Sampler;
 
 /// Decides as the SDK's own sampler would.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sampling(Sampler);
+pub(crate) struct Sampling(Sampler);
 
 impl Sampling {
-    pub(super) fn new(sampler: Sampler) -> Self {
+    pub(crate) fn new(sampler: Sampler) -> Self {
         Self(sampler)
     }
 
     /// Whether a call is traced. Without a caller's trace it begins one of its own, of which `draw`, from 0 to 1,
     /// decides; its id is then drawn to suit ([`Ids`]).
-    pub(super) fn samples(self, caller: Option<&SpanContext>, draw: f64) -> bool {
+    pub(crate) fn samples(self, caller: Option<&SpanContext>, draw: f64) -> bool {
         let Sampler { parent_based, ratio } = self.0;
         match caller {
             Some(caller) if parent_based => caller.is_sampled(),
@@ -26,7 +26,7 @@ impl Sampling {
     }
 
     /// The SDK's sampler, which is asked again and agrees.
-    pub(super) fn of_the_sdk(self) -> SdkSampler {
+    pub(crate) fn of_the_sdk(self) -> SdkSampler {
         let root = SdkSampler::TraceIdRatioBased(self.0.ratio);
         if self.0.parent_based { SdkSampler::ParentBased(Box::new(root)) } else { root }
     }
@@ -52,12 +52,12 @@ fn bound(ratio: f64) -> u64 {
 /// Makes ids. That of a trace that begins here is one that the sampler lets through, because it was decided
 /// before that this call is traced: any two samplers along a trace that go by its id agree on it.
 #[derive(Debug)]
-pub(super) struct Ids {
+pub(crate) struct Ids {
     bound: u64,
 }
 
 impl Ids {
-    pub(super) fn new(sampler: Sampler) -> Self {
+    pub(crate) fn new(sampler: Sampler) -> Self {
         Self { bound: bound(sampler.ratio).clamp(1, 1 << 63) }
     }
 }

@@ -3,7 +3,7 @@
 //! Names, units and labels are those of OpenTelemetry's semantic conventions where there are any, else start with
 //! `rowgate.`. Labels come from enums and from the configuration only, so that their number has a bound.
 
-mod readings;
+mod gauges;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use opentelemetry_semantic_conventions::{attribute, metric};
 
-pub use readings::{Breaker, Connections, Reading, Retries, described};
-pub(super) use readings::{Source, observe};
+pub use gauges::{Breaker, Connections, Reading, Retries, described};
+pub(crate) use gauges::{Source, observe};
 
-use super::call::is_the_servers;
+use super::rpc_call::is_the_servers;
 
 /// The limits of histograms of times, in seconds: most of what is timed here takes less than the first limits that the
 /// conventions advise.
@@ -89,7 +89,7 @@ pub const RECORDED: [Described; 8] = [
 
 /// The instruments of a process.
 #[derive(Debug, Clone)]
-pub(super) struct Instruments {
+pub(crate) struct Instruments {
     rpc_duration: Histogram<f64>,
     failures: Counter<u64>,
     operation_duration: Histogram<f64>,
@@ -101,7 +101,7 @@ pub(super) struct Instruments {
 }
 
 impl Instruments {
-    pub(super) fn new(meter: &Meter) -> Self {
+    pub(crate) fn new(meter: &Meter) -> Self {
         let seconds = |described: Described| {
             let histogram = meter.f64_histogram(described.name).with_description(described.help);
             histogram.with_unit(described.unit).with_boundaries(SECONDS.to_vec()).build()
@@ -123,7 +123,7 @@ impl Instruments {
     }
 
     /// A call has ended.
-    pub(super) fn called(&self, method: &'static str, code: &'static str, took: Duration) {
+    pub(crate) fn called(&self, method: &'static str, code: &'static str, took: Duration) {
         let labels = [
             KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
             KeyValue::new(attribute::RPC_METHOD, method),
@@ -136,7 +136,7 @@ impl Instruments {
     }
 
     /// An error was answered.
-    pub(super) fn failed(
+    pub(crate) fn failed(
         &self,
         (method, database): (&'static str, Option<&Arc<str>>),
         reason: &'static str,
@@ -155,7 +155,7 @@ impl Instruments {
 
 /// The instruments as one database has them: with its labels.
 #[derive(Debug)]
-pub(super) struct OfDatabase {
+pub(crate) struct OfDatabase {
     instruments: Instruments,
     system: KeyValue,
     name: KeyValue,
@@ -163,7 +163,7 @@ pub(super) struct OfDatabase {
 }
 
 impl OfDatabase {
-    pub(super) fn new(instruments: Instruments, system: &'static str, name: &Arc<str>) -> Self {
+    pub(crate) fn new(instruments: Instruments, system: &'static str, name: &Arc<str>) -> Self {
         Self {
             instruments,
             system: KeyValue::new(attribute::DB_SYSTEM_NAME, system),
@@ -173,7 +173,7 @@ impl OfDatabase {
     }
 
     /// The operation `name` has ended, well or because of `failure`.
-    pub(super) fn ended(&self, name: &'static str, took: Duration, failure: Option<&'static str>) {
+    pub(crate) fn ended(&self, name: &'static str, took: Duration, failure: Option<&'static str>) {
         let histogram = &self.instruments.operation_duration;
         let operation = KeyValue::new(attribute::DB_OPERATION_NAME, name);
         let (system, database) = (self.system.clone(), self.name.clone());
@@ -186,24 +186,24 @@ impl OfDatabase {
         }
     }
 
-    pub(super) fn opened(&self, took: Duration) {
+    pub(crate) fn opened(&self, took: Duration) {
         self.instruments.create_time.record(took.as_secs_f64(), &self.pool);
     }
 
-    pub(super) fn lent(&self, waited: Duration) {
+    pub(crate) fn lent(&self, waited: Duration) {
         self.instruments.wait_time.record(waited.as_secs_f64(), &self.pool);
     }
 
-    pub(super) fn came_back(&self, held: Duration) {
+    pub(crate) fn came_back(&self, held: Duration) {
         self.instruments.use_time.record(held.as_secs_f64(), &self.pool);
     }
 
-    pub(super) fn cancelled(&self, cause: &'static str) {
+    pub(crate) fn cancelled(&self, cause: &'static str) {
         let labels = [self.name.clone(), KeyValue::new("rowgate.cause", cause)];
         self.instruments.cancellations.add(1, &labels);
     }
 
-    pub(super) fn was_slow(&self) {
+    pub(crate) fn was_slow(&self) {
         self.instruments.slow.add(1, std::slice::from_ref(&self.name));
     }
 }
@@ -213,7 +213,7 @@ impl OfDatabase {
 const COUNT: (&str, &str) = ("db_client_connection_count", "db_client_connections");
 
 /// Prometheus' text of all that a registry has.
-pub(super) fn text_of(registry: &prometheus::Registry) -> Result<String, Cow<'static, str>> {
+pub(crate) fn text_of(registry: &prometheus::Registry) -> Result<String, Cow<'static, str>> {
     let mut families = registry.gather();
     for family in families.iter_mut().filter(|family| family.name() == COUNT.0) {
         family.set_name(COUNT.1.to_owned());

@@ -19,7 +19,7 @@ use crate::config::Otel;
 use crate::error::Error;
 
 /// The target of our spans; nothing else becomes one of OpenTelemetry's, and none stands in a log line.
-pub(super) const TARGET: &str = "rowgate::trace";
+pub(crate) const TARGET: &str = "rowgate::trace";
 
 /// What carries a trace in the metadata of a call (W3C Trace Context, 3.2).
 const TRACEPARENT: &str = "traceparent";
@@ -39,14 +39,14 @@ macro_rules! span {
 
 /// Begins the traces of calls.
 #[derive(Debug)]
-pub(super) struct Tracing {
+pub(crate) struct Tracing {
     sampling: Option<Sampling>,
     propagator: Option<TextMapCompositePropagator>,
 }
 
 impl Tracing {
     /// `exported`: whether anything takes spans.
-    pub(super) fn new(settings: &Otel, exported: bool) -> Self {
+    pub(crate) fn new(settings: &Otel, exported: bool) -> Self {
         let mut propagators: Vec<Box<dyn TextMapPropagator + Send + Sync>> = Vec::new();
         if settings.trace_context {
             propagators.push(Box::new(TraceContextPropagator::new()));
@@ -63,7 +63,7 @@ impl Tracing {
     }
 
     /// The trace of a call of `method`, which a caller sent with `headers`.
-    pub(super) fn begin(&self, method: &'static str, headers: &HeaderMap) -> Trace {
+    pub(crate) fn begin(&self, method: &'static str, headers: &HeaderMap) -> Trace {
         let context = self.propagator.as_ref().filter(|_| headers.contains_key(TRACEPARENT)).map(
             |propagator| {
                 propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers))
@@ -128,20 +128,20 @@ impl Trace {
     }
 
     /// Sets an attribute of the server's span.
-    pub(super) fn set(&self, key: &'static str, value: impl Into<Value>) {
+    pub(crate) fn set(&self, key: &'static str, value: impl Into<Value>) {
         if let Some(spans) = &self.spans {
             spans.call.set_attribute(Key::from_static_str(key), value);
         }
     }
 
     /// Whether the call is sampled.
-    pub(super) fn is_sampled(&self) -> bool {
+    pub(crate) fn is_sampled(&self) -> bool {
         self.spans.is_some()
     }
 
     /// Ends the server's span, as failed when `failure` says so. What is still cleaned up after the call is not
     /// part of it.
-    pub(super) fn end(&self, failure: Option<&'static str>) {
+    pub(crate) fn end(&self, failure: Option<&'static str>) {
         let Some(spans) = &self.spans else { return };
         if let Some(failure) = failure {
             spans.call.set_status(Status::error(failure));
@@ -153,7 +153,7 @@ impl Trace {
     }
 
     /// What runs in the database.
-    pub(super) fn operation(&self, name: &str) -> Span {
+    pub(crate) fn operation(&self, name: &str) -> Span {
         let Some(spans) = &self.spans else { return Span::none() };
         let span = span!("operation", &*spans.within.lock(), "client", name);
         *spans.last.lock() = Some(context_of(&span));
@@ -161,7 +161,7 @@ impl Trace {
     }
 
     /// Getting a connection.
-    pub(super) fn acquire(&self) -> Span {
+    pub(crate) fn acquire(&self) -> Span {
         let Some(spans) = &self.spans else { return Span::none() };
         let span = span!("acquire", &*spans.within.lock(), "internal", "acquire");
         *spans.last.lock() = Some(context_of(&span));
@@ -183,7 +183,7 @@ impl Trace {
 }
 
 /// Opening a connection, for whoever waits for it: the call within whose `acquire` it happens.
-pub(super) fn connecting() -> Span {
+pub(crate) fn connecting() -> Span {
     let acquire = Span::current();
     if acquire.metadata().is_some_and(|metadata| metadata.target() == TARGET) {
         return span!("connect", &acquire, "client", "connect");
@@ -192,7 +192,7 @@ pub(super) fn connecting() -> Span {
 }
 
 /// Says in a span that what it stands for failed: the reason, SQLSTATE, never a message.
-pub(super) fn record_error(span: &Span, error: &Error) {
+pub(crate) fn record_error(span: &Span, error: &Error) {
     if span.is_none() {
         return;
     }
@@ -204,13 +204,13 @@ pub(super) fn record_error(span: &Span, error: &Error) {
 }
 
 /// The SQLSTATE of an error, where the database gave one.
-pub(super) fn sqlstate(error: &Error) -> Option<&str> {
+pub(crate) fn sqlstate(error: &Error) -> Option<&str> {
     let sqlstate = error.report()?.sqlstate.as_str();
     Some(sqlstate).filter(|sqlstate| !sqlstate.is_empty())
 }
 
 /// Sets an attribute.
-pub(super) fn set(span: &Span, key: &'static str, value: Value) {
+pub(crate) fn set(span: &Span, key: &'static str, value: Value) {
     span.set_attribute(Key::from_static_str(key), value);
 }
 

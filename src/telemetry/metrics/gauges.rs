@@ -283,10 +283,10 @@ pub fn described() -> impl Iterator<Item = Described> {
 }
 
 /// Where readings come from: all databases.
-pub(in crate::telemetry) type Source = Arc<dyn Fn() -> Vec<Reading> + Send + Sync>;
+pub(crate) type Source = Arc<dyn Fn() -> Vec<Reading> + Send + Sync>;
 
 /// Has all of them read from `source` from now on.
-pub(in crate::telemetry) fn observe(meter: &Meter, source: &Source) {
+pub(crate) fn observe(meter: &Meter, source: &Source) {
     for Read { described: Described { name, help, unit }, kind, of, values } in READ {
         let source = Arc::clone(source);
         let read = move |take: &dyn Fn(u64, &[KeyValue])| {

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use opentelemetry_semantic_conventions::attribute;
 use tracing::Span;
 
-use super::call::{Call, Intent, Took};
 use super::metrics::OfDatabase;
-use super::recent::{Statement, Statements};
-use super::trace;
+use super::rpc_call::{Call, Intent, Took};
+use super::top_statements::{Statement, Statements};
+use super::traces;
 use crate::error::{Error, ErrorKind};
 
 /// Records what is done in one database.
@@ -32,7 +32,7 @@ pub struct Operation {
 }
 
 impl Database {
-    pub(super) fn new(
+    pub(crate) fn new(
         name: &str,
         system: &'static str,
         metrics: super::metrics::Instruments,
@@ -91,10 +91,10 @@ impl Database {
     }
 
     /// Says in a span which database it is of.
-    pub(super) fn describe(&self, span: &Span) {
+    pub(crate) fn describe(&self, span: &Span) {
         if !span.is_none() {
-            trace::set(span, attribute::DB_SYSTEM_NAME, self.system.into());
-            trace::set(span, attribute::DB_NAMESPACE, Arc::clone(&self.name).into());
+            traces::set(span, attribute::DB_SYSTEM_NAME, self.system.into());
+            traces::set(span, attribute::DB_NAMESPACE, Arc::clone(&self.name).into());
         }
     }
 
@@ -149,7 +149,7 @@ impl Operation {
         metrics.ended(self.statement.operation, took.ran, error.map(Error::label));
         self.database.recent.ran(&self.statement, took.ran, error.is_some(), Instant::now());
         if let Some(error) = error {
-            trace::record_error(&span, error);
+            traces::record_error(&span, error);
         }
         if let Some(cause) = cause {
             metrics.cancelled(cause);
@@ -191,7 +191,7 @@ impl Connecting {
     /// Begins it, for the call that waits for it if one does.
     #[must_use]
     pub fn begin(database: &Database) -> Self {
-        let span = trace::connecting();
+        let span = traces::connecting();
         database.describe(&span);
         Self(span)
     }
@@ -209,7 +209,7 @@ impl Connecting {
 
     /// It could not be opened.
     pub fn failed(&self, error: &Error) {
-        trace::record_error(&self.0, error);
+        traces::record_error(&self.0, error);
     }
 }
 
@@ -245,6 +245,6 @@ impl Acquiring {
 
     /// None was.
     pub fn failed(self, error: &Error) {
-        trace::record_error(&self.span, error);
+        traces::record_error(&self.span, error);
     }
 }

@@ -9,7 +9,8 @@ use opentelemetry_semantic_conventions::attribute;
 use parking_lot::Mutex;
 use tracing::Span;
 
-use super::trace::{self, Ids, Trace};
+use super::traces;
+use super::traces::{Ids, Trace};
 use super::{Database, Telemetry};
 use crate::error::Error;
 
@@ -79,13 +80,13 @@ enum State {
 
 /// What is about to run.
 #[derive(Debug, Clone)]
-pub(super) struct Intent {
-    pub(super) database: Arc<Database>,
-    pub(super) name: &'static str,
+pub(crate) struct Intent {
+    pub(crate) database: Arc<Database>,
+    pub(crate) name: &'static str,
     /// The statement in short, without literals; empty for none.
-    pub(super) text: Arc<str>,
+    pub(crate) text: Arc<str>,
     /// Statements of a batch, two at least.
-    pub(super) batch: Option<usize>,
+    pub(crate) batch: Option<usize>,
 }
 
 /// How long an operation took.
@@ -98,7 +99,7 @@ pub struct Took {
 }
 
 impl Call {
-    pub(super) fn new(
+    pub(crate) fn new(
         telemetry: Telemetry,
         method: &'static str,
         began: Instant,
@@ -158,7 +159,7 @@ impl Call {
         telemetry.instruments().failed((method, database), error.label(), outcome);
         telemetry.recent().failed(method, error.label(), outcome, Instant::now());
         if self.trace.is_sampled() && !within {
-            let sqlstate = trace::sqlstate(error).map(str::to_owned);
+            let sqlstate = traces::sqlstate(error).map(str::to_owned);
             let failure = Failure { reason: error.reason().to_owned(), outcome, sqlstate };
             *self.failure.lock() = Some(failure);
         }
@@ -242,7 +243,7 @@ impl Call {
     }
 
     /// Something is to be run; on a connection that it has, or else once it is lent one.
-    pub(super) fn begin(&self, intent: Intent, has_connection: bool) {
+    pub(crate) fn begin(&self, intent: Intent, has_connection: bool) {
         let mut work = self.work.lock();
         if has_connection {
             work.waited = Duration::ZERO;
@@ -253,7 +254,7 @@ impl Call {
     }
 
     /// It is over. `None`: it never began.
-    pub(super) fn over(&self) -> Option<(Took, Span)> {
+    pub(crate) fn over(&self) -> Option<(Took, Span)> {
         let mut work = self.work.lock();
         let waited = std::mem::take(&mut work.waited);
         match std::mem::take(&mut work.operation) {
@@ -269,7 +270,7 @@ impl Call {
         let Intent { database, name, text, batch } = intent;
         let span = self.trace.operation(&format!("{name} {}", database.name()));
         database.describe(&span);
-        let set = |key, value: opentelemetry::Value| trace::set(&span, key, value);
+        let set = |key, value: opentelemetry::Value| traces::set(&span, key, value);
         set(attribute::DB_OPERATION_NAME, (*name).into());
         if !text.is_empty() {
             set(attribute::DB_QUERY_TEXT, Arc::clone(text).into());
@@ -289,7 +290,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// Whether a status is a failure of the server (semantic conventions for gRPC, spans of servers).
-pub(super) fn is_the_servers(code: &str) -> bool {
+pub(crate) fn is_the_servers(code: &str) -> bool {
     let failures =
         ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
     failures.contains(&code)

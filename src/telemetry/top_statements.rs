@@ -144,15 +144,15 @@ impl Minute {
 
 /// The statements of one database.
 #[derive(Debug)]
-pub(super) struct Statements(Mutex<Minutes<Minute>>);
+pub(crate) struct Statements(Mutex<Minutes<Minute>>);
 
 impl Statements {
-    pub(super) fn new(now: Instant) -> Arc<Self> {
+    pub(crate) fn new(now: Instant) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Minutes::new(now))))
     }
 
     /// A run has ended.
-    pub(super) fn ran(&self, statement: &Statement, took: Duration, failed: bool, now: Instant) {
+    pub(crate) fn ran(&self, statement: &Statement, took: Duration, failed: bool, now: Instant) {
         let run = Runs { count: 1, failed: failed.into(), total: took, longest: took };
         self.0.lock().current(now).add(statement, &run);
     }
@@ -186,25 +186,25 @@ type Seen = (u64, Instant);
 
 /// What was recorded of late in a process.
 #[derive(Debug)]
-pub(super) struct Recent {
+pub(crate) struct Recent {
     databases: Mutex<HashMap<Box<str>, Arc<Statements>>>,
     failures: Mutex<Minutes<HashMap<Kind, Seen>>>,
 }
 
 impl Recent {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { databases: Mutex::default(), failures: Mutex::new(Minutes::new(now)) }
     }
 
     /// What records the statements of one database.
-    pub(super) fn database(&self, name: &str, now: Instant) -> Arc<Statements> {
+    pub(crate) fn database(&self, name: &str, now: Instant) -> Arc<Statements> {
         let statements = Statements::new(now);
         self.databases.lock().insert(name.into(), Arc::clone(&statements));
         statements
     }
 
     /// An error was answered.
-    pub(super) fn failed(
+    pub(crate) fn failed(
         &self,
         method: &'static str,
         reason: &'static str,
@@ -215,13 +215,13 @@ impl Recent {
     }
 
     /// What ran in a database.
-    pub(super) fn ran(&self, database: &str, now: Instant) -> Ran {
+    pub(crate) fn ran(&self, database: &str, now: Instant) -> Ran {
         let statements = self.databases.lock().get(database).cloned();
         statements.map_or_else(Ran::default, |statements| statements.read(now))
     }
 
     /// The errors that were answered, the most frequent first.
-    pub(super) fn failures(&self, now: Instant) -> Vec<Failures> {
+    pub(crate) fn failures(&self, now: Instant) -> Vec<Failures> {
         let mut kinds = HashMap::new();
         for minute in self.failures.lock().all(now) {
             for (kind, seen) in minute {

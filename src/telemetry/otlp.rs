@@ -17,7 +17,8 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
-use opentelemetry_sdk::trace::{self, SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -33,13 +34,13 @@ const REQUEST: Duration = Duration::from_secs(10);
 
 /// The thread that sends; it ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Sender {
+pub(crate) struct Sender {
     handle: Handle,
     _stop: oneshot::Sender<()>,
 }
 
 impl Sender {
-    pub(super) fn start() -> std::io::Result<Self> {
+    pub(crate) fn start() -> std::io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -52,7 +53,7 @@ impl Sender {
     }
 
     /// What takes spans.
-    pub(super) fn traces(
+    pub(crate) fn traces(
         &self,
         protocol: Protocol,
         settings: &Otel,
@@ -73,7 +74,7 @@ impl Sender {
     }
 
     /// What sends metrics every `OTEL_METRIC_EXPORT_INTERVAL`.
-    pub(super) fn metrics(
+    pub(crate) fn metrics(
         &self,
         protocol: Protocol,
     ) -> Result<PeriodicReader<impl PushMetricExporter + use<>>, ExporterBuildError> {
@@ -215,7 +216,7 @@ impl<E: PushMetricExporter> PushMetricExporter for Told<E> {
 }
 
 /// Runs what blocks on a thread of its own; returns when it is done, or cannot be.
-pub(super) async fn aside(work: impl FnOnce() + Send + 'static) {
+pub(crate) async fn aside(work: impl FnOnce() + Send + 'static) {
     let (done, is_done) = oneshot::channel();
     let thread = std::thread::Builder::new().name("flush".to_owned()).spawn(move || {
         work();

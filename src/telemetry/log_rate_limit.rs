@@ -11,11 +11,11 @@ const LINES: u64 = 10;
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// What lines of one kind are about: a method, a reason, a database. Each is of a finite set.
-pub(super) type Kind = (&'static str, &'static str, Option<Arc<str>>);
+pub(crate) type Kind = (&'static str, &'static str, Option<Arc<str>>);
 
 /// What was said lately.
 #[derive(Debug, Default)]
-pub(super) struct Repeats(Mutex<HashMap<Kind, Said>>);
+pub(crate) struct Repeats(Mutex<HashMap<Kind, Said>>);
 
 #[derive(Debug)]
 struct Said {
@@ -26,7 +26,7 @@ struct Said {
 
 impl Repeats {
     /// Whether a line may be written now, and how many like it were not since the last one.
-    pub(super) fn admit(&self, kind: Kind, now: Instant) -> Option<u64> {
+    pub(crate) fn admit(&self, kind: Kind, now: Instant) -> Option<u64> {
         let mut known = self.0.lock();
         let said = known.entry(kind).or_insert(Said { since: now, lines: 0, unsaid: 0 });
         if now.saturating_duration_since(said.since) >= WINDOW {
