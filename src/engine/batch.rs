@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::admit::{Place, check_key, check_tag, read_only, timeout, transaction_mode};
-use super::retry::{Success, retry};
+use super::attempt_loop::{Success, retry};
+use super::validate::{Place, check_key, check_tag, read_only, timeout, transaction_mode};
 use super::{Caller, Database, Engine, request_hash, wide};
 use crate::backend::{Batch, BatchResult, BatchStatement, Expect, IdempotencyKey, TransactionMode};
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -52,7 +52,7 @@ impl Engine {
 
 impl Database {
     /// Runs a unit until an attempt succeeds or fails for good.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         &self,
         batch: Batch,
         attempts: Attempts<'_>,

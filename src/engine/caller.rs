@@ -26,7 +26,7 @@ impl From<Option<Duration>> for Caller {
 
 impl Caller {
     /// What the pool is told of one call.
-    pub(super) fn borrower(
+    pub(crate) fn borrower(
         &self,
         database: &Arc<str>,
         rpc: &'static str,

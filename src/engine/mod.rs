@@ -3,16 +3,16 @@
 //! Knows no driver and no transport. A unary call runs in its caller's future; a stream runs in a task
 //! of its own, which outlives a reader that has gone just long enough to stop the statement.
 
-mod admit;
+mod attempt_loop;
 mod batch;
 mod caller;
-mod outcome;
 mod query;
 mod request_hash;
-mod retry;
 mod stream;
 mod transaction;
-mod turns;
+mod transaction_outcome;
+mod validate;
+mod yielding;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ pub use caller::Caller;
 pub use stream::{Part, Summary};
 pub use transaction::{Incoming, Reply, ReplyBody};
 
-use admit::Bounds;
-use turns::Turns;
+use validate::Bounds;
+use yielding::Turns;
 
 use crate::backend::{Backend, DescribeRequest, Description};
 use crate::config;
@@ -163,7 +163,7 @@ impl Engine {
             database.backend.describe(request)
         };
         let attempts = database.retries.start(Unit::Statement, None);
-        let described = retry::retry(borrower.call(), attempts, deadline, describe).await;
+        let described = attempt_loop::retry(borrower.call(), attempts, deadline, describe).await;
         described.map(|done| done.value).map_err(|error| borrower.explain(error))
     }
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use prost::Message;
 
-use super::admit::{Bounds, check_key};
-use super::retry::{Success, retry};
+use super::attempt_loop::{Success, retry};
+use super::validate::{Bounds, check_key};
 use super::{Caller, Database, Engine, request_hash, wide};
 use crate::backend::{
     Batch, BatchStatement, Fill, IdempotencyKey, RowSink, Statement, TransactionMode, fill,
@@ -135,7 +135,7 @@ impl Database {
 }
 
 /// The error of a response that is over `grpc.max_response_size`.
-pub(super) fn over_response_limit(bytes: u64, limit: usize) -> Option<Error> {
+pub(crate) fn over_response_limit(bytes: u64, limit: usize) -> Option<Error> {
     if bytes <= wide(limit) {
         return None;
     }

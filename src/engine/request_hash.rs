@@ -11,7 +11,7 @@ use crate::value::proto::{
 ///
 /// Everything counts but `timeout` and `tag`: they say nothing of what is done, and a caller that sends
 /// again may well have less time left.
-pub(super) fn of_query(request: &QueryRequest, database: &str) -> [u8; 32] {
+pub(crate) fn of_query(request: &QueryRequest, database: &str) -> [u8; 32] {
     let QueryRequest { database: _, sql, parameters, options } = request;
     let mut hash = Hash::new("Query", database);
     hash.bytes(sql.as_bytes());
@@ -21,7 +21,7 @@ pub(super) fn of_query(request: &QueryRequest, database: &str) -> [u8; 32] {
 }
 
 /// The hash of a batch: everything but `max_attempts`, and as of a query.
-pub(super) fn of_batch(request: &ExecuteBatchRequest, database: &str) -> [u8; 32] {
+pub(crate) fn of_batch(request: &ExecuteBatchRequest, database: &str) -> [u8; 32] {
     let ExecuteBatchRequest {
         database: _,
         statements,
@@ -41,7 +41,7 @@ pub(super) fn of_batch(request: &ExecuteBatchRequest, database: &str) -> [u8; 32
 
 /// The hash of a transaction's beginning, which is all that is known of it: everything but the tag and
 /// the timeouts.
-pub(super) fn of_begin(begin: &Begin, database: &str) -> [u8; 32] {
+pub(crate) fn of_begin(begin: &Begin, database: &str) -> [u8; 32] {
     let Begin { database: _, transaction, idempotency_key: _, tag: _ } = begin;
     let mut hash = Hash::new("Transact", database);
     let transaction = transaction.unwrap_or_default();

@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::admit::Bounds;
-use super::retry::retry;
-use super::turns::Turn;
+use super::attempt_loop::retry;
+use super::validate::Bounds;
+use super::yielding::Turn;
 use super::{Caller, Engine};
 use crate::backend::{Backend, Completion, Fill, RowSink, RowStream, Statement, encoded_row_size};
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -21,11 +21,11 @@ use crate::resilience::{Retries, Unit};
 use crate::value::proto::{Column, QueryRequest, Row};
 
 /// A batch is sent when it has this size, in bytes.
-pub(super) const BATCH: usize = 64 << 10;
+pub(crate) const BATCH: usize = 64 << 10;
 /// The same while the reader is behind: many may never read again, and each has what it is behind with.
 const SMALL_BATCH: usize = 8 << 10;
 /// A batch that is not full is sent when it is this old.
-pub(super) const LINGER: Duration = Duration::from_millis(20);
+pub(crate) const LINGER: Duration = Duration::from_millis(20);
 
 /// A part of a streamed result.
 #[derive(Debug)]
@@ -279,7 +279,7 @@ impl Outlet {
 }
 
 /// Fills a batch: until it is full, or `linger` has passed and it has rows. `None`: there may be more.
-pub(super) async fn batch(
+pub(crate) async fn batch(
     stream: &mut dyn RowStream,
     sink: &mut RowSink,
     linger: Duration,
@@ -294,7 +294,7 @@ pub(super) async fn batch(
 }
 
 /// Rows by message: none is over `limit` bytes.
-pub(super) fn messages(rows: Vec<Row>, limit: usize) -> Result<Vec<Vec<Row>>> {
+pub(crate) fn messages(rows: Vec<Row>, limit: usize) -> Result<Vec<Vec<Row>>> {
     // The message around the rows: two tags and two lengths.
     let limit = limit.saturating_sub(32);
     let mut messages = Vec::with_capacity(1);
@@ -334,7 +334,7 @@ mod tests {
         UnitHandle, UnitState,
     };
     use crate::deadline::Deadline;
-    use crate::engine::turns::Turns;
+    use crate::engine::yielding::Turns;
     use crate::pool::{Borrower, Control, PoolSnapshot};
     use crate::resilience::Away;
     use crate::sql::{Analyzer, Dialect};

@@ -2,19 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::admit::{check_key, check_tag, positive, transaction_mode};
 use super::super::{Caller, Database, request_hash};
 use crate::backend::{BeginRequest, IdempotencyKey};
 use crate::deadline::{CallLimits, Deadline};
 use crate::engine::now;
+use crate::engine::validate::{check_key, check_tag, positive, transaction_mode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::proto::Begin;
 
 /// The limits of one transaction.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// The longest wait for the next command.
-    pub(super) idle_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
     /// When it has taken its longest duration; `None` before it has begun.
     longest: Option<Instant>,
     /// When the caller's own timer leaves just the time for an answer.
@@ -23,7 +23,7 @@ pub(super) struct Limits {
 
 impl Limits {
     /// The limits of a stream on which nothing has begun. The caller's timer started with the stream.
-    pub(super) fn before_begin(idle_timeout: Duration, grpc_timeout: Option<Duration>) -> Self {
+    pub(crate) fn before_begin(idle_timeout: Duration, grpc_timeout: Option<Duration>) -> Self {
         let unlimited = CallLimits { default: Duration::ZERO, cap: Duration::MAX / 4 };
         let callers =
             grpc_timeout.map(|timeout| Deadline::of_call(now(), Some(timeout), None, unlimited));
@@ -31,12 +31,12 @@ impl Limits {
     }
 
     /// When it must be over; `None`: whenever it likes.
-    pub(super) fn end(&self) -> Option<Instant> {
+    pub(crate) fn end(&self) -> Option<Instant> {
         [self.longest, self.callers.map(Deadline::instant)].into_iter().flatten().min()
     }
 
     /// The error of a transaction that is not over when it must be.
-    pub(super) fn overdue(&self, now: Instant) -> Option<Error> {
+    pub(crate) fn overdue(&self, now: Instant) -> Option<Error> {
         if now < self.end()? {
             return None;
         }
@@ -60,7 +60,7 @@ impl Limits {
 
 impl Database {
     /// Checks the first command and says how the transaction is run, and for how long.
-    pub(super) fn admit_begin(
+    pub(crate) fn admit_begin(
         &self,
         begin: &Begin,
         caller: &Caller,
@@ -85,7 +85,7 @@ impl Database {
     }
 
     /// When one command must have ended.
-    pub(super) fn command_deadline(&self, option: Option<Duration>, limits: Limits) -> Deadline {
+    pub(crate) fn command_deadline(&self, option: Option<Duration>, limits: Limits) -> Deadline {
         let budget = option.unwrap_or(self.limits.default).min(self.limits.cap);
         let moment = now() + budget;
         limits.bound(limits.longest.map_or(moment, |longest| longest.min(moment)))
@@ -93,7 +93,7 @@ impl Database {
 
     /// How long a commit's answer is waited for. The longest duration says when one may be sent: to
     /// wait no longer than that for the answer would only make a doubt of what is known a moment later.
-    pub(super) fn commit_deadline(&self, limits: Limits) -> Deadline {
+    pub(crate) fn commit_deadline(&self, limits: Limits) -> Deadline {
         let budget = self.limits.default.min(self.limits.cap);
         limits.bound(now() + budget)
     }

@@ -5,9 +5,9 @@
 //! statement too; a commit that was sent is finished.
 
 mod begin;
-mod owner;
-mod refusal;
-mod rows;
+mod errors;
+mod statement_replies;
+mod task;
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{Caller, Engine};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::{ResultSet, TransactRequest};
-use owner::Owner;
+use task::Owner;
 
 /// A reply to a command.
 #[derive(Debug)]

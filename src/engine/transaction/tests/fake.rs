@@ -22,7 +22,7 @@ use crate::value::proto::{Column, Row};
 /// first the size of its column's name), `sleep MS` (whatever its deadline), `hang` (until its
 /// deadline), `fail`, `lost`; anything else changes a row.
 #[derive(Clone, Default)]
-pub(super) struct Fake(Arc<Shared>);
+pub(crate) struct Fake(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -34,19 +34,19 @@ struct Shared {
 
 impl Fake {
     /// One whose commits take their time.
-    pub(super) fn with_slow_commits(commit_time: Duration) -> Self {
+    pub(crate) fn with_slow_commits(commit_time: Duration) -> Self {
         let fake = Self::default();
         *fake.0.commit_time.lock() = commit_time;
         fake
     }
 
     /// What it was told so far, after `begin`; `gone` for a transaction that was dropped.
-    pub(super) fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         self.0.log.lock().clone()
     }
 
     /// The keys that were claimed.
-    pub(super) fn keys(&self) -> Vec<String> {
+    pub(crate) fn keys(&self) -> Vec<String> {
         self.0.keys.lock().clone()
     }
 }

@@ -20,106 +20,106 @@ use crate::value::proto::{
     TransactQuery, TransactRequest, TransactionOptions,
 };
 
-pub(super) fn engine(fake: &Fake, settings: &[(&str, &str)]) -> Arc<Engine> {
+pub(crate) fn engine(fake: &Fake, settings: &[(&str, &str)]) -> Arc<Engine> {
     let config = config::load_from(settings).expect("the settings are right");
     let main = config.databases["main"].clone();
     let backend: Arc<dyn Backend> = Arc::new(fake.clone());
     Arc::new(Engine::new(vec![("main".to_owned(), main, backend)], &config))
 }
 
-pub(super) fn ms(millis: u64) -> Duration {
+pub(crate) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-pub(super) fn wire(duration: Duration) -> Option<prost_types::Duration> {
+pub(crate) fn wire(duration: Duration) -> Option<prost_types::Duration> {
     prost_types::Duration::try_from(duration).ok()
 }
 
-pub(super) fn begin(options: TransactionOptions) -> Command {
+pub(crate) fn begin(options: TransactionOptions) -> Command {
     Command::Begin(Begin { transaction: Some(options), ..Begin::default() })
 }
 
-pub(super) fn query(sql: &str) -> Command {
+pub(crate) fn query(sql: &str) -> Command {
     query_with(sql, QueryOptions::default())
 }
 
-pub(super) fn query_with(sql: &str, options: QueryOptions) -> Command {
+pub(crate) fn query_with(sql: &str, options: QueryOptions) -> Command {
     let sql = sql.to_owned();
     Command::Query(TransactQuery { sql, options: Some(options), parameters: Vec::new() })
 }
 
-pub(super) fn savepoint(name: &str) -> Command {
+pub(crate) fn savepoint(name: &str) -> Command {
     Command::Savepoint(Savepoint { name: name.to_owned() })
 }
 
-pub(super) fn rollback_to(name: &str) -> Command {
+pub(crate) fn rollback_to(name: &str) -> Command {
     Command::RollbackTo(RollbackTo { name: name.to_owned() })
 }
 
-pub(super) fn release(name: &str) -> Command {
+pub(crate) fn release(name: &str) -> Command {
     Command::Release(Release { name: name.to_owned() })
 }
 
-pub(super) const COMMIT: Command = Command::Commit(Commit {});
-pub(super) const ROLLBACK: Command = Command::Rollback(Rollback {});
+pub(crate) const COMMIT: Command = Command::Commit(Commit {});
+pub(crate) const ROLLBACK: Command = Command::Rollback(Rollback {});
 
 /// The caller's side of a stream.
-pub(super) struct Session {
+pub(crate) struct Session {
     commands: Option<Sender<Incoming>>,
     replies: Pin<Box<dyn Stream<Item = Result<Reply>> + Send>>,
     /// Of the last command.
-    pub(super) sequence: u32,
+    pub(crate) sequence: u32,
 }
 
 impl Session {
     /// A stream on which nothing has been sent.
-    pub(super) fn start(engine: &Arc<Engine>, grpc_timeout: Option<Duration>) -> Self {
+    pub(crate) fn start(engine: &Arc<Engine>, grpc_timeout: Option<Duration>) -> Self {
         let (commands, receiver) = channel(64);
         let replies = engine.transact(ReceiverStream::new(receiver).boxed(), grpc_timeout);
         Self { commands: Some(commands), replies: Box::pin(replies), sequence: 0 }
     }
 
     /// An open transaction.
-    pub(super) async fn open(engine: &Arc<Engine>, options: TransactionOptions) -> Self {
+    pub(crate) async fn open(engine: &Arc<Engine>, options: TransactionOptions) -> Self {
         let mut session = Self::start(engine, None);
         session.send(begin(options)).await;
         session.begun().await;
         session
     }
 
-    pub(super) async fn begun(&mut self) {
+    pub(crate) async fn begun(&mut self) {
         let reply = self.reply().await;
         assert!(matches!(reply, Ok(ReplyBody::Begun)), "{reply:?}");
     }
 
-    pub(super) async fn send(&mut self, command: Command) {
+    pub(crate) async fn send(&mut self, command: Command) {
         self.sequence += 1;
         let request = TransactRequest { sequence: self.sequence, command: Some(command) };
         self.offer(Incoming::Command(request)).await;
     }
 
-    pub(super) async fn offer(&mut self, incoming: Incoming) {
+    pub(crate) async fn offer(&mut self, incoming: Incoming) {
         // A stream that is over says so with its next reply.
         drop(self.commands.as_ref().expect("it is open").send(incoming).await);
     }
 
-    pub(super) async fn next(&mut self) -> Option<Result<Reply>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<Reply>> {
         self.replies.next().await
     }
 
     /// The next reply, which must be one.
-    pub(super) async fn reply(&mut self) -> Result<ReplyBody> {
+    pub(crate) async fn reply(&mut self) -> Result<ReplyBody> {
         self.next().await.expect("a reply or an error").map(|reply| reply.body)
     }
 
     /// Sends a command; its answer.
-    pub(super) async fn ask(&mut self, command: Command) -> Result<ReplyBody> {
+    pub(crate) async fn ask(&mut self, command: Command) -> Result<ReplyBody> {
         self.send(command).await;
         self.reply().await
     }
 
     /// Sends a command that fails; the kind in its reply.
-    pub(super) async fn fails(&mut self, command: Command) -> ErrorKind {
+    pub(crate) async fn fails(&mut self, command: Command) -> ErrorKind {
         match self.ask(command).await {
             Ok(ReplyBody::Failed(error)) => error.kind(),
             other => panic!("no failure: {other:?}"),
@@ -127,7 +127,7 @@ impl Session {
     }
 
     /// The parts of the next result.
-    pub(super) async fn parts(&mut self) -> Result<Vec<ResultSet>, Error> {
+    pub(crate) async fn parts(&mut self) -> Result<Vec<ResultSet>, Error> {
         let mut parts = Vec::new();
         loop {
             match self.reply().await? {
@@ -147,7 +147,7 @@ impl Session {
     }
 
     /// How the stream ends, whatever comes before.
-    pub(super) async fn end(&mut self) -> Result<()> {
+    pub(crate) async fn end(&mut self) -> Result<()> {
         while let Some(reply) = self.next().await {
             reply?;
         }
@@ -155,11 +155,11 @@ impl Session {
     }
 
     /// The error that ends the stream.
-    pub(super) async fn failure(&mut self) -> Error {
+    pub(crate) async fn failure(&mut self) -> Error {
         self.end().await.expect_err("it ends with an error")
     }
 
-    pub(super) async fn half_close(&mut self) {
+    pub(crate) async fn half_close(&mut self) {
         self.offer(Incoming::HalfClosed).await;
         self.commands = None;
     }

@@ -9,10 +9,10 @@ use crate::telemetry::Call;
 
 /// What an attempt returned, and which it was.
 #[derive(Debug)]
-pub(super) struct Success<T> {
-    pub(super) value: T,
+pub(crate) struct Success<T> {
+    pub(crate) value: T,
     /// Attempts made, this one included.
-    pub(super) attempts: u32,
+    pub(crate) attempts: u32,
 }
 
 /// Runs attempts until one succeeds, or the error of one is the answer.
@@ -22,7 +22,7 @@ pub(super) struct Success<T> {
 ///
 /// # Cancel safety
 /// As the attempts; nothing is left behind between them.
-pub(super) async fn retry<T, F>(
+pub(crate) async fn retry<T, F>(
     call: &Call,
     mut attempts: Attempts<'_>,
     deadline: Deadline,

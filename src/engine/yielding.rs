@@ -15,15 +15,15 @@ use tokio::time::Instant;
 
 /// The turns of each worker.
 #[derive(Debug, Default)]
-pub(super) struct Turns(RwLock<Vec<(Id, Turn)>>);
+pub(crate) struct Turns(RwLock<Vec<(Id, Turn)>>);
 
 /// The turns of one worker.
 #[derive(Debug, Clone)]
-pub(super) struct Turn(Arc<Semaphore>);
+pub(crate) struct Turn(Arc<Semaphore>);
 
 impl Turns {
     /// Those of the worker that asks.
-    pub(super) fn here(&self) -> Turn {
+    pub(crate) fn here(&self) -> Turn {
         let worker = Handle::current().id();
         let known = |turns: &[(Id, Turn)]| {
             turns.iter().find(|(id, _)| *id == worker).map(|(_, turn)| turn.clone())
@@ -45,7 +45,7 @@ impl Turn {
     ///
     /// # Cancel safety
     /// May be dropped at any await: the turn is another's.
-    pub(super) async fn pass(&self, until: Instant) {
+    pub(crate) async fn pass(&self, until: Instant) {
         let passing = async {
             // It is never closed.
             let _turn = self.0.acquire().await;
@@ -57,7 +57,8 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
     use std::time::Duration;
 
     use super::*;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::admit::check_key;
-use super::retry::retry;
+use super::attempt_loop::retry;
+use super::validate::check_key;
 use super::{Caller, Engine};
 use crate::backend::{UnitHandle, UnitState};
 use crate::error::{Error, ErrorKind, Result};

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::timeout_at;
 
 use super::begin::Limits;
-use super::refusal::{
+use super::errors::{
     aborted, check_name, draining, gone, not_committed, out_of_place, silent, stalled,
 };
 use super::{Incoming, Reply, ReplyBody};
@@ -26,8 +26,8 @@ use crate::value::proto::{Begin, TransactQuery, TransactRequest};
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The owner of one transaction.
-pub(super) struct Owner {
-    pub(super) engine: Arc<Engine>,
+pub(crate) struct Owner {
+    pub(crate) engine: Arc<Engine>,
     incoming: BoxStream<'static, Incoming>,
     replies: Sender<Reply>,
     caller: Caller,
@@ -38,17 +38,17 @@ pub(super) struct Owner {
 }
 
 /// What a transaction that is open goes by.
-pub(super) struct Open<'a> {
-    pub(super) database: &'a Database,
-    pub(super) transaction: Box<dyn Transaction>,
-    pub(super) limits: Limits,
+pub(crate) struct Open<'a> {
+    pub(crate) database: &'a Database,
+    pub(crate) transaction: Box<dyn Transaction>,
+    pub(crate) limits: Limits,
     /// Whether a command failed: nothing but a rollback is possible.
     aborted: bool,
-    pub(super) borrower: Arc<Borrower>,
+    pub(crate) borrower: Arc<Borrower>,
 }
 
 /// How a command failed.
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// By itself: the caller gets a reply, and the stream stays open while the transaction does.
     Command(Error),
     /// With the stream.
@@ -56,7 +56,7 @@ pub(super) enum Broken {
 }
 
 /// How sending a reply can fail.
-pub(super) enum Unsent {
+pub(crate) enum Unsent {
     /// The caller has gone.
     Gone,
     /// The caller takes nothing.
@@ -119,7 +119,7 @@ impl Cut {
 }
 
 impl Owner {
-    pub(super) fn new(
+    pub(crate) fn new(
         engine: Arc<Engine>,
         incoming: BoxStream<'static, Incoming>,
         replies: Sender<Reply>,
@@ -130,7 +130,7 @@ impl Owner {
     }
 
     /// Serves the transaction until it is over. Whatever is returned early drops it, which rolls back.
-    pub(super) async fn serve(mut self) -> Result<()> {
+    pub(crate) async fn serve(mut self) -> Result<()> {
         let engine = Arc::clone(&self.engine);
         let (waking, replies) = (Arc::clone(&engine), self.replies.clone());
         let mut cut = Cut { engine: waking, replies, borrower: None };
@@ -277,7 +277,7 @@ impl Owner {
     }
 
     /// Sends a reply, while the caller takes some and the transaction may last.
-    pub(super) async fn reply(&mut self, body: ReplyBody, limits: Limits) -> Result<()> {
+    pub(crate) async fn reply(&mut self, body: ReplyBody, limits: Limits) -> Result<()> {
         let unsent = match self.offer(body, limits.end()).await {
             Ok(()) => return Ok(()),
             Err(unsent) => unsent,
@@ -286,7 +286,7 @@ impl Owner {
     }
 
     /// What it means to the stream that a reply was not sent.
-    pub(super) fn undelivered(&self, unsent: &Unsent, limits: Limits) -> Error {
+    pub(crate) fn undelivered(&self, unsent: &Unsent, limits: Limits) -> Error {
         match (unsent, limits.overdue(now())) {
             (Unsent::Gone, _) => gone(),
             (Unsent::Late | Unsent::Stalled, Some(overdue)) => overdue,
@@ -295,7 +295,7 @@ impl Owner {
     }
 
     /// Sends a reply until `latest`, if the caller takes it within the stall timeout.
-    pub(super) async fn offer(
+    pub(crate) async fn offer(
         &mut self,
         body: ReplyBody,
         latest: Option<Instant>,

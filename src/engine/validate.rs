@@ -21,14 +21,14 @@ const MAX_KEY: usize = 128;
 
 /// The bounds of one result.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) rows: u64,
-    pub(super) bytes: u64,
+pub(crate) struct Bounds {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Bounds {
     /// These, or what the options ask for where that is less; 0 asks for nothing.
-    pub(super) fn lowered(self, options: &QueryOptions) -> Self {
+    pub(crate) fn lowered(self, options: &QueryOptions) -> Self {
         let lower = |own: u64, server: u64| if own == 0 { server } else { own.min(server) };
         Self {
             rows: lower(options.max_rows, self.rows),
@@ -37,7 +37,7 @@ impl Bounds {
     }
 
     /// The error of a result that is over them.
-    pub(super) fn exceeded(self, rows: u64, bytes: u64) -> Option<Error> {
+    pub(crate) fn exceeded(self, rows: u64, bytes: u64) -> Option<Error> {
         let message = if rows > self.rows {
             format!("the result has more than {} rows", self.rows)
         } else if bytes > self.bytes {
@@ -52,7 +52,7 @@ impl Bounds {
 
 /// Where in its request a statement stands: the paths of its fields, and what to do instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// The request is the statement.
     Request,
     /// In a batch, from 0.
@@ -63,7 +63,7 @@ pub(super) enum Place {
 
 impl Place {
     /// The path of one of the statement's fields.
-    pub(super) fn field(self, name: &str) -> String {
+    pub(crate) fn field(self, name: &str) -> String {
         match self {
             Self::Request | Self::Transaction => name.to_owned(),
             Self::Batch(index) => format!("statements[{index}].{name}"),
@@ -94,7 +94,7 @@ impl Place {
 
 impl Database {
     /// Checks a query and turns it into a statement with its bounds; 0 in the options means `server`.
-    pub(super) fn prepare(
+    pub(crate) fn prepare(
         &self,
         query: QueryRequest,
         caller: &Caller,
@@ -115,12 +115,12 @@ impl Database {
     }
 
     /// Checks a statement's text.
-    pub(super) fn admit(&self, sql: &str) -> Result<Arc<Analysis>> {
+    pub(crate) fn admit(&self, sql: &str) -> Result<Arc<Analysis>> {
         self.admit_statement(sql, &[], Place::Request)
     }
 
     /// Checks a statement's text and its parameters.
-    pub(super) fn admit_statement(
+    pub(crate) fn admit_statement(
         &self,
         sql: &str,
         parameters: &[Value],
@@ -155,7 +155,7 @@ impl Database {
     }
 
     /// When a call must have ended.
-    pub(super) fn deadline(
+    pub(crate) fn deadline(
         &self,
         now: Instant,
         grpc_timeout: Option<Duration>,
@@ -166,7 +166,7 @@ impl Database {
 }
 
 /// Checks a label for logs and metrics.
-pub(super) fn check_tag(tag: &str, field: &str) -> Result<()> {
+pub(crate) fn check_tag(tag: &str, field: &str) -> Result<()> {
     let of_tag = |c: char| c.is_ascii_alphanumeric() || "_.:/-".contains(c);
     if tag.len() <= MAX_TAG && tag.chars().all(of_tag) {
         return Ok(());
@@ -176,7 +176,7 @@ pub(super) fn check_tag(tag: &str, field: &str) -> Result<()> {
 }
 
 /// Checks an idempotency key that is set.
-pub(super) fn check_key(key: &str, field: &str) -> Result<()> {
+pub(crate) fn check_key(key: &str, field: &str) -> Result<()> {
     if key.len() <= MAX_KEY && key.chars().all(|c| matches!(c, ' '..='~')) {
         return Ok(());
     }
@@ -185,7 +185,7 @@ pub(super) fn check_key(key: &str, field: &str) -> Result<()> {
 }
 
 /// Whether writes must be refused.
-pub(super) fn read_only(access_mode: i32, field: &str) -> Result<bool> {
+pub(crate) fn read_only(access_mode: i32, field: &str) -> Result<bool> {
     match AccessMode::try_from(access_mode) {
         Ok(AccessMode::Unspecified | AccessMode::ReadWrite) => Ok(false),
         Ok(AccessMode::ReadOnly) => Ok(true),
@@ -194,12 +194,12 @@ pub(super) fn read_only(access_mode: i32, field: &str) -> Result<bool> {
 }
 
 /// The `timeout` of a call's options.
-pub(super) fn timeout(options: &QueryOptions) -> Result<Option<Duration>> {
+pub(crate) fn timeout(options: &QueryOptions) -> Result<Option<Duration>> {
     positive(options.timeout, "options.timeout")
 }
 
 /// A duration that must be positive where it is set.
-pub(super) fn positive(
+pub(crate) fn positive(
     duration: Option<prost_types::Duration>,
     field: &str,
 ) -> Result<Option<Duration>> {
@@ -216,7 +216,7 @@ pub(super) fn positive(
 }
 
 /// How a transaction is run; `root` is the path of the options, as in `transaction`.
-pub(super) fn transaction_mode(
+pub(crate) fn transaction_mode(
     options: &TransactionOptions,
     root: &str,
 ) -> Result<TransactionMode> {

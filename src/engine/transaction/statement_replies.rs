@@ -7,12 +7,12 @@ use prost::Message;
 
 use super::ReplyBody;
 use super::begin::Limits;
-use super::owner::{Broken, Open, Owner, Unsent};
-use super::refusal::late;
+use super::errors::late;
+use super::task::{Broken, Open, Owner, Unsent};
 use crate::backend::{Fill, RowSink, RowStream, Statement, encoded_row_size};
-use crate::engine::admit::{Bounds, Place, check_tag, timeout};
 use crate::engine::query::over_response_limit;
 use crate::engine::stream::{BATCH, LINGER, batch, messages};
+use crate::engine::validate::{Bounds, Place, check_tag, timeout};
 use crate::engine::{Database, wide};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Borrower;
@@ -23,7 +23,7 @@ const AROUND: usize = 256;
 
 impl Owner {
     /// Runs a statement and replies with its result, in as many parts as it takes.
-    pub(super) async fn query(
+    pub(crate) async fn query(
         &mut self,
         query: TransactQuery,
         open: &mut Open<'_>,
