@@ -1,20 +1,11 @@
 //! The transport for services: decode, call, encode. The only place that knows tonic.
 
-mod body;
 pub mod client;
-mod database;
-mod deadline;
-mod failure;
-mod foreign;
-mod front;
-mod health;
-mod incoming;
-mod methods;
-mod pool;
-mod server;
-mod serving;
-mod status;
-mod transact;
+pub(crate) mod error;
+pub(crate) mod http2;
+mod method_names;
+pub(crate) mod services;
+mod timeout_header;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -25,8 +16,8 @@ use tokio::sync::watch;
 use tonic::Request;
 use tonic::service::Routes;
 
-pub use health::HealthReporter;
-pub use incoming::{Accepted, Open};
+pub use http2::preface::{Accepted, Open};
+pub use services::health_service::HealthReporter;
 
 use crate::config::{Config, Grpc};
 use crate::deadline::CallLimits;
@@ -37,7 +28,7 @@ use crate::value::FILE_DESCRIPTOR_SET;
 use crate::value::proto::database_service_server::DatabaseServiceServer;
 use crate::value::proto::pool_service_server::PoolServiceServer;
 use crate::value::proto::server_service_server::ServerServiceServer;
-use front::{Front, Services};
+use http2::dispatch::{Front, Services};
 
 /// All services, ready to be served by any worker.
 #[derive(Clone)]
@@ -60,13 +51,22 @@ impl Service {
         let settings = config.grpc.clone();
         let max_request_size = settings.max_request_size;
         let (health, health_service) = HealthReporter::new();
-        let database = database::Service::new(Arc::clone(engine), max_request_size);
+        let database =
+            services::database_service::Service::new(Arc::clone(engine), max_request_size);
         let database = DatabaseServiceServer::new(database)
             .max_decoding_message_size(max_request_size)
             .max_encoding_message_size(settings.max_response_size);
-        let pool = PoolServiceServer::new(pool::Service::new(Arc::clone(engine), instance))
-            .max_decoding_message_size(max_request_size);
-        let server = server::Service::new(Arc::clone(engine), &settings, instance, tasks.clone());
+        let pool = PoolServiceServer::new(services::pool_service::Service::new(
+            Arc::clone(engine),
+            instance,
+        ))
+        .max_decoding_message_size(max_request_size);
+        let server = services::server_service::Service::new(
+            Arc::clone(engine),
+            &settings,
+            instance,
+            tasks.clone(),
+        );
         let server = ServerServiceServer::new(server).max_decoding_message_size(max_request_size);
         let mut routes = Routes::new(health_service).add_service(pool).add_service(server);
         if settings.reflection {
@@ -93,7 +93,7 @@ impl Service {
         draining: watch::Receiver<bool>,
     ) {
         let front = Front::new(self.services, calls, draining);
-        serving::serve(front, &self.settings, connections).await;
+        http2::serve::serve(front, &self.settings, connections).await;
     }
 }
 

@@ -39,7 +39,7 @@ impl fmt::Display for Address {
 
 impl Address {
     /// As tonic takes it.
-    pub(super) fn uri(&self) -> http::Uri {
+    pub(crate) fn uri(&self) -> http::Uri {
         self.0.clone()
     }
 }

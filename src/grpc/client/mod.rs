@@ -4,8 +4,8 @@
 //! how results are printed. TLS is not there yet.
 
 mod address;
-mod error;
-mod pool;
+mod call_error;
+mod pool_calls;
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 pub use address::Address;
-pub use error::CallError;
-pub use pool::PoolWatch;
+pub use call_error::CallError;
+pub use pool_calls::PoolWatch;
 
 use crate::error::Outcome;
 use crate::value::proto::database_service_client::DatabaseServiceClient;
@@ -28,7 +28,7 @@ use crate::value::proto::{
     ExecuteBatchRequest, ExecuteBatchResponse, GetServerInfoRequest, GetServerInfoResponse,
     QueryRequest, QueryResponse, StreamQueryRequest, StreamQueryResponse,
 };
-use error::root_cause;
+use call_error::root_cause;
 
 /// TCP and HTTP/2 to a server that is there take milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use crate::pool::CloseReason;
 use crate::value::proto;
 
 /// The state and counters of a database's pool.
-pub(super) fn encode(database: &Database) -> proto::PoolStats {
+pub(crate) fn encode(database: &Database) -> proto::PoolStats {
     let pool = database.backend().pool();
     let closed = CloseReason::ALL.iter().zip(pool.closed).filter(|(_, count)| *count > 0);
     let counts = database.counts();
@@ -53,7 +53,7 @@ pub(super) fn encode(database: &Database) -> proto::PoolStats {
 }
 
 /// What is left of a pool's figures when those are blanked that only ever grow: its state.
-pub(super) fn without_counters(stats: &proto::PoolStats) -> proto::PoolStats {
+pub(crate) fn without_counters(stats: &proto::PoolStats) -> proto::PoolStats {
     proto::PoolStats {
         oldest_wait: None,
         acquired: 0,

@@ -22,7 +22,7 @@ const MAX_ENCODED_MESSAGE: usize = 2 << 10;
 /// Of the encoded `google.rpc.Status`, before base64.
 const MAX_DETAILS: usize = 4 << 10;
 
-pub(super) fn status(error: &Error) -> Status {
+pub(crate) fn status(error: &Error) -> Status {
     let code = code(error);
     let message = message(error.message());
     let pushback = match error.retry_after() {
@@ -38,7 +38,7 @@ pub(super) fn status(error: &Error) -> Status {
 }
 
 /// The same as a message, for a reply in a stream.
-pub(super) fn reply(error: &Error) -> pb::Status {
+pub(crate) fn reply(error: &Error) -> pb::Status {
     Details::new(error).fitting(code(error), message(error.message()))
 }
 

@@ -53,14 +53,14 @@ impl CallError {
         }
     }
 
-    pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();
         self
     }
 
     /// Reads Rowgate's details. A status without its ErrorInfo was made by something on the way, and
     /// says nothing about what the database did.
-    pub(super) fn from_status(status: &Status) -> Self {
+    pub(crate) fn from_status(status: &Status) -> Self {
         let mut message = status.message().to_owned();
         if let Some(cause) = root_cause(status).filter(|cause| !message.contains(cause)) {
             message = format!("{message}: {cause}");
@@ -136,7 +136,7 @@ impl fmt::Display for CallError {
 impl std::error::Error for CallError {}
 
 /// What stands at the end of a chain of causes: the ones between say "transport error".
-pub(super) fn root_cause(error: &dyn std::error::Error) -> Option<String> {
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> Option<String> {
     let mut cause = error.source()?;
     while let Some(next) = cause.source() {
         cause = next;

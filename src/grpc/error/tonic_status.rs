@@ -5,12 +5,12 @@ use http::Response;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::failure::answer;
+use super::respond::answer;
 use crate::error::{Error, ErrorKind};
 use crate::telemetry::Call;
 
 /// Replaces a status of tonic's own. Ours all have details, so one without is tonic's.
-pub(super) fn made_ours(
+pub(crate) fn made_ours(
     call: &Call,
     mut response: Response<Body>,
     max_request_size: usize,
@@ -26,7 +26,7 @@ pub(super) fn made_ours(
 }
 
 /// What went wrong before a request was read: the code alone tells, as no service has run for it.
-pub(super) fn error(foreign: &Status, max_request_size: usize) -> Option<Error> {
+pub(crate) fn error(foreign: &Status, max_request_size: usize) -> Option<Error> {
     let message = foreign.message();
     let error = match foreign.code() {
         Code::OutOfRange => {

@@ -4,7 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ impl Drop for Open {
 }
 
 /// A connection whose client speaks HTTP/2; counted until it is dropped.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     peer: Option<SocketAddr>,
     /// How much of the preface hyper has been told.
@@ -58,7 +59,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Takes a connection over once its client has said that it speaks HTTP/2; `None` when it says
     /// something else, or nothing in time.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         accepted: Accepted,
         preface_timeout: Duration,
         drained: impl Future<Output = ()>,
@@ -78,7 +79,7 @@ impl Connection {
     }
 
     /// Who is at its other end.
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{Stream, stream};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{pools, stats};
+use super::{pools, stats_message};
 use crate::deadline::{CallLimits, Deadline};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,7 +34,7 @@ struct Watch {
 
 /// Watches until the caller goes, or its deadline comes, which is the status. The front door ends what never
 /// ends by itself when the server shuts down.
-pub(super) fn watch(
+pub(crate) fn watch(
     engine: Arc<Engine>,
     instance: String,
     request: WatchPoolStatsRequest,
@@ -91,8 +91,8 @@ impl Watch {
     /// The message that is due at a moment.
     fn look(&mut self, now: Instant) -> Result<Option<WatchPoolStatsResponse>> {
         let found = pools(&self.engine, &self.pool)?;
-        let pools: Vec<_> = found.into_iter().map(stats::encode).collect();
-        let states: Vec<_> = pools.iter().map(stats::without_counters).collect();
+        let pools: Vec<_> = found.into_iter().map(stats_message::encode).collect();
+        let states: Vec<_> = pools.iter().map(stats_message::without_counters).collect();
         let is_due = self.sent.as_ref().is_none_or(|(sent, last)| {
             // A look that comes a moment early must not cost a whole one more.
             states != *last || now.duration_since(*sent) + LOOK / 2 >= self.interval

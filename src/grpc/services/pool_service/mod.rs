@@ -2,9 +2,9 @@
 //!
 //! Knows pools by [`Control`] only, and nothing of what their connections are.
 
-mod act;
-mod stats;
-mod watch;
+mod admin;
+mod stats_message;
+mod watch_stream;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,11 +13,11 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
-use super::deadline::time_left;
-use super::failure::answer;
-use super::{call_of, duration, small};
 use crate::engine::{Database, Engine};
 use crate::error::{Error, ErrorKind, Result};
+use crate::grpc::error::respond::answer;
+use crate::grpc::timeout_header::time_left;
+use crate::grpc::{call_of, duration, small};
 use crate::pool::CheckedOut;
 use crate::value::proto::pool_service_server::PoolService;
 use crate::value::proto::{
@@ -28,13 +28,13 @@ use crate::value::proto::{
     WatchPoolStatsResponse,
 };
 
-pub(super) struct Service {
+pub(crate) struct Service {
     engine: Arc<Engine>,
     instance: String,
 }
 
 impl Service {
-    pub(super) fn new(engine: Arc<Engine>, instance: &str) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, instance: &str) -> Self {
         Self { engine, instance: instance.to_owned() }
     }
 
@@ -55,7 +55,7 @@ impl PoolService for Service {
         let call = call_of(&request);
         let found = pools(&self.engine, &request.into_inner().pool);
         let found = found.map_err(|error| answer(&call, &error))?;
-        let pools = found.into_iter().map(stats::encode).collect();
+        let pools = found.into_iter().map(stats_message::encode).collect();
         Ok(Response::new(ListPoolStatsResponse { instance: self.instance(), pools }))
     }
 
@@ -65,7 +65,7 @@ impl PoolService for Service {
     ) -> Result<Response<Self::WatchPoolStatsStream>, Status> {
         let (call, timeout) = (call_of(&request), time_left(&request));
         let engine = Arc::clone(&self.engine);
-        match watch::watch(engine, self.instance(), request.into_inner(), timeout) {
+        match watch_stream::watch(engine, self.instance(), request.into_inner(), timeout) {
             Ok(stream) => {
                 let stream = stream.map(move |next| next.map_err(|error| answer(&call, &error)));
                 Ok(Response::new(Box::pin(stream)))
@@ -94,7 +94,7 @@ impl PoolService for Service {
         let request = request.into_inner();
         let paused = async {
             let database = pool(&self.engine, &request.pool)?;
-            act::pause(database, request.timeout, timeout, operator).await
+            admin::pause(database, request.timeout, timeout, operator).await
         };
         match paused.await {
             Ok(response) => {
@@ -111,7 +111,7 @@ impl PoolService for Service {
         let (operator, call) = (request.remote_addr(), call_of(&request));
         let found = pool(&self.engine, &request.get_ref().pool);
         let database = found.map_err(|error| answer(&call, &error))?;
-        let response = act::resume(database, operator);
+        let response = admin::resume(database, operator);
         Ok(Response::new(ResumePoolResponse { instance: self.instance(), ..response }))
     }
 
@@ -122,7 +122,7 @@ impl PoolService for Service {
         let (operator, call) = (request.remote_addr(), call_of(&request));
         let found = pool(&self.engine, &request.get_ref().pool);
         let database = found.map_err(|error| answer(&call, &error))?;
-        let response = act::reconnect(database, operator);
+        let response = admin::reconnect(database, operator);
         Ok(Response::new(ReconnectPoolResponse { instance: self.instance(), ..response }))
     }
 
@@ -133,7 +133,7 @@ impl PoolService for Service {
         let (operator, call) = (request.remote_addr(), call_of(&request));
         let request = request.into_inner();
         let resized = pool(&self.engine, &request.pool)
-            .and_then(|database| act::resize(database, &request, operator));
+            .and_then(|database| admin::resize(database, &request, operator));
         match resized {
             Ok(response) => {
                 Ok(Response::new(ResizePoolResponse { instance: self.instance(), ..response }))
@@ -149,7 +149,7 @@ impl PoolService for Service {
         let (operator, call) = (request.remote_addr(), call_of(&request));
         let request = request.into_inner();
         let terminated = pool(&self.engine, &request.pool)
-            .and_then(|database| act::terminate(database, request.checkout, operator));
+            .and_then(|database| admin::terminate(database, request.checkout, operator));
         match terminated {
             Ok(()) => Ok(Response::new(TerminateCheckoutResponse { instance: self.instance() })),
             Err(error) => Err(answer(&call, &error)),

@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(5);
 ///
 /// # Cancel safety
 /// Dropped, it waits no longer; the pool stays paused.
-pub(super) async fn pause(
+pub(crate) async fn pause(
     database: &Database,
     timeout: Option<prost_types::Duration>,
     grpc_timeout: Option<Duration>,
@@ -49,7 +49,7 @@ pub(super) async fn pause(
     }
 }
 
-pub(super) fn resume(database: &Database, operator: Option<SocketAddr>) -> ResumePoolResponse {
+pub(crate) fn resume(database: &Database, operator: Option<SocketAddr>) -> ResumePoolResponse {
     let control = database.backend().control();
     let before = control.snapshot();
     control.resume();
@@ -58,7 +58,7 @@ pub(super) fn resume(database: &Database, operator: Option<SocketAddr>) -> Resum
     ResumePoolResponse { instance: String::new(), waiting, was_paused: before.paused }
 }
 
-pub(super) fn reconnect(
+pub(crate) fn reconnect(
     database: &Database,
     operator: Option<SocketAddr>,
 ) -> ReconnectPoolResponse {
@@ -73,7 +73,7 @@ pub(super) fn reconnect(
     }
 }
 
-pub(super) fn resize(
+pub(crate) fn resize(
     database: &Database,
     request: &ResizePoolRequest,
     operator: Option<SocketAddr>,
@@ -101,7 +101,7 @@ pub(super) fn resize(
     })
 }
 
-pub(super) fn terminate(
+pub(crate) fn terminate(
     database: &Database,
     checkout: u64,
     operator: Option<SocketAddr>,

@@ -13,9 +13,9 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 use tonic::Status;
 
-use super::failure::answer;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
+use crate::grpc::error::respond::answer;
 use crate::telemetry::Call;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -24,7 +24,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// The body of a request; it fails when it has not come whole in time.
-pub(super) struct Arriving {
+pub(crate) struct Arriving {
     call: Arc<Call>,
     body: Incoming,
     until: Option<Deadline>,
@@ -34,7 +34,7 @@ pub(super) struct Arriving {
 }
 
 impl Arriving {
-    pub(super) fn new(call: Arc<Call>, body: Incoming, until: Option<Deadline>) -> Self {
+    pub(crate) fn new(call: Arc<Call>, body: Incoming, until: Option<Deadline>) -> Self {
         Self { call, body, until, timer: None, has_waited: false }
     }
 }
@@ -77,7 +77,7 @@ impl Body for Arriving {
 
 /// The body of a response that never ends by itself; it ends when the server drains, after what it
 /// still had to say.
-pub(super) struct Watched {
+pub(crate) struct Watched {
     call: Arc<Call>,
     body: tonic::body::Body,
     drained: BoxFuture<'static, ()>,
@@ -85,7 +85,7 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn new(
+    pub(crate) fn new(
         call: Arc<Call>,
         body: tonic::body::Body,
         drained: BoxFuture<'static, ()>,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::call_of;
-use super::deadline::time_left;
-use super::failure::answer;
-use super::transact;
+use super::transact_streams;
 use crate::engine::{Caller, Engine, Part};
 use crate::error::{Error, ErrorKind};
+use crate::grpc::call_of;
+use crate::grpc::error::respond::answer;
+use crate::grpc::timeout_header::time_left;
 use crate::telemetry::Call;
 use crate::value::proto::database_service_server::DatabaseService;
 use crate::value::proto::stream_query_response::Part as Wire;
@@ -22,13 +22,13 @@ use crate::value::proto::{
     TransactRequest, TransactResponse,
 };
 
-pub(super) struct Service {
+pub(crate) struct Service {
     engine: Arc<Engine>,
     max_request_size: usize,
 }
 
 impl Service {
-    pub(super) fn new(engine: Arc<Engine>, max_request_size: usize) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, max_request_size: usize) -> Self {
         Self { engine, max_request_size }
     }
 }
@@ -84,8 +84,8 @@ impl DatabaseService for Service {
         request: Request<Streaming<TransactRequest>>,
     ) -> Result<Response<Self::TransactStream>, Status> {
         let (_, caller) = caller(&request);
-        let commands = transact::commands(request.into_inner(), self.max_request_size);
-        Ok(Response::new(Box::pin(transact::serve(&self.engine, commands, caller))))
+        let commands = transact_streams::commands(request.into_inner(), self.max_request_size);
+        Ok(Response::new(Box::pin(transact_streams::serve(&self.engine, commands, caller))))
     }
 
     async fn get_transaction_outcome(

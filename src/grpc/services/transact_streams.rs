@@ -11,9 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::failure::{answer, detail};
-use super::foreign;
 use crate::engine::{Caller, Engine, Incoming, Reply, ReplyBody};
+use crate::grpc::error::respond::{answer, detail};
+use crate::grpc::error::tonic_status;
 use crate::telemetry::Call;
 use crate::value::proto::transact_response::Reply as Wire;
 use crate::value::proto::{
@@ -25,7 +25,7 @@ use crate::value::proto::{
 const READ_AHEAD: usize = 64;
 
 /// Serves one transaction; the response's headers need not wait for anything.
-pub(super) fn serve(
+pub(crate) fn serve(
     engine: &Arc<Engine>,
     commands: BoxStream<'static, Incoming>,
     caller: Caller,
@@ -38,7 +38,7 @@ pub(super) fn serve(
 }
 
 /// Reads commands ahead in a task of its own, which ends with the stream that it returns.
-pub(super) fn commands(
+pub(crate) fn commands(
     commands: Streaming<TransactRequest>,
     max_request_size: usize,
 ) -> BoxStream<'static, Incoming> {
@@ -104,7 +104,7 @@ fn incoming(message: Result<Option<TransactRequest>, Status>, max_request_size: 
         Err(status) => status,
     };
     // What the transport says has a source; what is wrong with the message has none.
-    match foreign::error(&status, max_request_size).filter(|_| status.source().is_none()) {
+    match tonic_status::error(&status, max_request_size).filter(|_| status.source().is_none()) {
         Some(error) => Incoming::Refused(error),
         None => Incoming::Gone,
     }

@@ -10,7 +10,7 @@ pub struct HealthReporter {
 }
 
 impl HealthReporter {
-    pub(super) fn new() -> (Self, HealthServer<impl Health>) {
+    pub(crate) fn new() -> (Self, HealthServer<impl Health>) {
         let (reporter, service) = tonic_health::server::health_reporter();
         (Self { reporter }, service)
     }

@@ -8,8 +8,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinError, JoinSet};
 
-use super::front::Front;
-use super::incoming::{Accepted, Connection};
+use super::dispatch::Front;
+use super::preface::{Accepted, Connection};
 use crate::config::Grpc;
 
 /// Streams that may be reset before they are looked at, and for errors of the peer's. A worker that was
@@ -29,7 +29,7 @@ struct Server {
 }
 
 /// Serves what comes; once the server drains, tells clients to go, and returns when they have gone.
-pub(super) async fn serve(front: Front, settings: &Grpc, mut connections: Receiver<Accepted>) {
+pub(crate) async fn serve(front: Front, settings: &Grpc, mut connections: Receiver<Accepted>) {
     let mut drain = pin!(front.drained());
     let mut draining = false;
     let (preface_timeout, max_age) = (settings.preface_timeout, settings.max_connection_age);

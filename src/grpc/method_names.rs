@@ -3,10 +3,10 @@
 use tonic::Code;
 
 /// Where a status is.
-pub(super) const STATUS: &str = "grpc-status";
+pub(crate) const STATUS: &str = "grpc-status";
 
-pub(super) const CANCELLED: &str = "CANCELLED";
-pub(super) const UNAVAILABLE: &str = "UNAVAILABLE";
+pub(crate) const CANCELLED: &str = "CANCELLED";
+pub(crate) const UNAVAILABLE: &str = "UNAVAILABLE";
 
 /// Every method of this server.
 const METHODS: [&str; 19] = [
@@ -35,13 +35,13 @@ const METHODS: [&str; 19] = [
 const OTHER: &str = "_OTHER";
 
 /// The method that a path names, one of a finite set.
-pub(super) fn method_of(path: &str) -> &'static str {
+pub(crate) fn method_of(path: &str) -> &'static str {
     let name = path.strip_prefix('/').unwrap_or_default();
     METHODS.into_iter().find(|method| *method == name).unwrap_or(OTHER)
 }
 
 /// The name of a status code (gRPC, Status codes and their use).
-pub(super) fn code_name(code: Code) -> &'static str {
+pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => CANCELLED,

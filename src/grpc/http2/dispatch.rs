@@ -25,29 +25,30 @@ use tonic::{Code, Status};
 use tower::Service as _;
 
 use super::body::{Arriving, Watched};
-use super::database;
-use super::deadline::timeout_in;
-use super::foreign::made_ours;
-use super::incoming::Open;
-use super::methods::{CANCELLED, STATUS, UNAVAILABLE, code_name, method_of};
+use super::preface::Open;
 use crate::deadline::{CallLimits, Deadline};
-use crate::telemetry::{self, Telemetry};
+use crate::grpc::error::tonic_status::made_ours;
+use crate::grpc::method_names::{CANCELLED, STATUS, UNAVAILABLE, code_name, method_of};
+use crate::grpc::services::database_service;
+use crate::grpc::timeout_header::timeout_in;
+use crate::telemetry;
+use crate::telemetry::Telemetry;
 use crate::value::proto::database_service_server::{DatabaseServiceServer, SERVICE_NAME};
 
 /// All services, and what is checked before them.
-pub(super) struct Services {
+pub(crate) struct Services {
     /// Not among the routes: nearly all calls go there, and what finds a route allocates.
-    pub(super) database: DatabaseServiceServer<database::Service>,
-    pub(super) routes: Routes,
-    pub(super) telemetry: Telemetry,
+    pub(crate) database: DatabaseServiceServer<database_service::Service>,
+    pub(crate) routes: Routes,
+    pub(crate) telemetry: Telemetry,
     /// Until when a request must have come whole.
-    pub(super) arrival: CallLimits,
-    pub(super) max_request_size: usize,
+    pub(crate) arrival: CallLimits,
+    pub(crate) max_request_size: usize,
 }
 
 /// The services as one connection's calls see them.
 #[derive(Clone)]
-pub(super) struct Front {
+pub(crate) struct Front {
     services: Arc<Services>,
     calls: Arc<AtomicUsize>,
     draining: watch::Receiver<bool>,
@@ -81,7 +82,7 @@ impl Kind {
 
 impl Front {
     /// `calls` counts those that are waited for; `draining` turns true when clients are told to go.
-    pub(super) fn new(
+    pub(crate) fn new(
         services: Arc<Services>,
         calls: Arc<AtomicUsize>,
         draining: watch::Receiver<bool>,
@@ -91,12 +92,12 @@ impl Front {
     }
 
     /// The same for the calls of one connection.
-    pub(super) fn of(&self, peer: Option<SocketAddr>) -> Self {
+    pub(crate) fn of(&self, peer: Option<SocketAddr>) -> Self {
         Self { peer: TcpConnectInfo { local_addr: None, remote_addr: peer }, ..self.clone() }
     }
 
     /// Returns when the server drains.
-    pub(super) fn drained(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub(crate) fn drained(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut draining = self.draining.clone();
         async move { drop(draining.wait_for(|draining| *draining).await) }
     }
@@ -150,7 +151,7 @@ fn is_of_the_database(path: &str) -> bool {
 }
 
 /// A call until its response begins.
-pub(super) struct Call {
+pub(crate) struct Call {
     stage: Stage,
     has_come: bool,
     served: Option<Served>,
@@ -215,7 +216,7 @@ impl Future for Call {
 }
 
 /// The body of a response: its call is open until it ends.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     body: Body,
     served: Served,
     _open: Option<Open>,

@@ -10,13 +10,13 @@ use super::call_of;
 const HEADER: &str = "grpc-timeout";
 
 /// The time that the caller gives, as sent; `None` when it sends none, or none that can be read.
-pub(super) fn timeout_in(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn timeout_in(headers: &HeaderMap) -> Option<Duration> {
     headers.get(HEADER).map(HeaderValue::as_bytes).and_then(parse_bytes)
 }
 
 /// What is left of the time that the caller gives: it began when the call's headers came, and the
 /// request's message may have taken a while after them.
-pub(super) fn time_left<T>(request: &Request<T>) -> Option<Duration> {
+pub(crate) fn time_left<T>(request: &Request<T>) -> Option<Duration> {
     let given = parse_bytes(request.metadata().get(HEADER)?.as_encoded_bytes())?;
     let began = call_of(request).began();
     Some(given.saturating_sub(began.map_or(Duration::ZERO, |began| began.elapsed())))

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::duration;
 use crate::config::Grpc;
 use crate::engine::{Database, Engine};
+use crate::grpc::duration;
 use crate::telemetry::Tasks;
 use crate::value::proto::server_service_server::ServerService;
 use crate::value::proto::{DatabaseInfo, GetServerInfoRequest, GetServerInfoResponse};
 
-pub(super) struct Service {
+pub(crate) struct Service {
     engine: Arc<Engine>,
     instance: String,
     max_request_size: u64,
@@ -20,7 +20,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn new(engine: Arc<Engine>, settings: &Grpc, instance: &str, tasks: Tasks) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, settings: &Grpc, instance: &str, tasks: Tasks) -> Self {
         Self {
             engine,
             instance: instance.to_owned(),

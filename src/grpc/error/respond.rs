@@ -7,14 +7,14 @@ use crate::error::{Error, ErrorKind};
 use crate::telemetry::Call;
 
 /// Logs and counts an error of a call, and makes the status of it.
-pub(super) fn answer(call: &Call, error: &Error) -> Status {
+pub(crate) fn answer(call: &Call, error: &Error) -> Status {
     call.failed(error, false);
     log(call, error);
     status::status(error)
 }
 
 /// The same of an error in a stream that stays open.
-pub(super) fn detail(call: &Call, error: &Error) -> tonic_types::Status {
+pub(crate) fn detail(call: &Call, error: &Error) -> tonic_types::Status {
     call.failed(error, true);
     log(call, error);
     status::reply(error)
