@@ -1,7 +1,7 @@
 //! HTTP for operators: `/livez`, `/readyz`, `/metrics` and `/status`, in plain text and JSON; at `/` a page that shows them.
 
-mod page;
-mod status;
+mod status_json;
+mod status_page;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -100,14 +100,14 @@ pub async fn serve(
     settings: Ops,
     dismissed: impl Future<Output = ()>,
 ) {
-    let page = page::Page::new();
+    let page = status_page::Page::new();
     let router = Router::new()
         .route("/", get(|| async move { page.answer() }))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .route("/status", get(status::show))
+        .route("/status", get(status_json::show))
         .route("/metrics", get(metrics))
-        .layer(map_response(page::guarded))
+        .layer(map_response(status_page::guarded))
         .with_state(status);
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,

@@ -21,7 +21,7 @@ const LONG: Duration = Duration::from_secs(1);
 /// What holds a connection while its caller thinks.
 const TRANSACT: &str = "Transact";
 
-pub(super) async fn show(State(status): State<Status>) -> Json<Value> {
+pub(crate) async fn show(State(status): State<Status>) -> Json<Value> {
     let readiness = status.ready.borrow().clone();
     let databases = status.engine.databases();
     Json(json!({

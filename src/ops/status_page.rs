@@ -11,21 +11,21 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
-const PAGE: &str = include_str!("page.html");
+const PAGE: &str = include_str!("status_page.html");
 
 /// The page, and what a browser may do with it.
 #[derive(Clone)]
-pub(super) struct Page {
+pub(crate) struct Page {
     policy: HeaderValue,
 }
 
 impl Page {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let policy = HeaderValue::try_from(policy(PAGE)).expect("it is made of ASCII");
         Self { policy }
     }
 
-    pub(super) fn answer(self) -> Response {
+    pub(crate) fn answer(self) -> Response {
         let kind = HeaderValue::from_static("text/html; charset=utf-8");
         let headers = [(CONTENT_TYPE, kind), (CONTENT_SECURITY_POLICY, self.policy)];
         (headers, Bytes::from_static(PAGE.as_bytes())).into_response()
@@ -33,7 +33,7 @@ impl Page {
 }
 
 /// Answers to operators are of this moment and for them alone, and are what their type says.
-pub(super) async fn guarded(mut answer: Response) -> Response {
+pub(crate) async fn guarded(mut answer: Response) -> Response {
     for (name, value) in [
         ("cache-control", "no-store"),
         ("cross-origin-resource-policy", "same-origin"),
