@@ -16,13 +16,13 @@ Examples:
 /// Print a shell's completion script for this command line
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// The shell that is to complete `rowgate …`
     #[arg(value_enum)]
     shell: clap_complete::Shell,
 }
 
-pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
     // The generator panics when its output fails; a Vec does not.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "rowgate", &mut script);

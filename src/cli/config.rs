@@ -4,9 +4,11 @@ use std::io;
 
 use clap::Subcommand;
 
+use super::Exit;
+use super::config_flags;
+use super::config_flags::Settings;
+use super::config_flags::report;
 use super::console::{Console, counted, visible};
-use super::settings::{self, Settings};
-use super::{Exit, settings::report};
 use crate::app::{self, CheckLine, Verdict};
 use crate::config::{self, Config, Loaded};
 
@@ -19,7 +21,7 @@ answer, or has no room for the pools.";
 
 /// Show, check and explain the configuration
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -41,7 +43,7 @@ enum Command {
     },
 }
 
-pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
     let settings = match &args.command {
         Command::Example => {
             console.out.write_all(config::example().as_bytes())?;
@@ -53,7 +55,7 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
         Ok(loaded) => loaded,
         Err(problems) => return report(&problems, console),
     };
-    settings::warn(&loaded, console)?;
+    config_flags::warn(&loaded, console)?;
     match &args.command {
         Command::Example | Command::Show(_) => show(&loaded, console),
         Command::Check { no_connect, .. } => check(&loaded.config, *no_connect, console),

@@ -7,25 +7,25 @@ use super::Exit;
 use crate::error::Error;
 
 /// Standard output and standard error, or what stands in for them in a test.
-pub(super) struct Console<'a> {
+pub(crate) struct Console<'a> {
     /// Results.
-    pub(super) out: &'a mut dyn Write,
+    pub(crate) out: &'a mut dyn Write,
     /// Everything else.
-    pub(super) err: &'a mut dyn Write,
+    pub(crate) err: &'a mut dyn Write,
 }
 
 impl<'a> Console<'a> {
-    pub(super) fn new(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
+    pub(crate) fn new(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
         Self { out, err }
     }
 
     /// Hands on what was written as a result.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
     /// Says why a command failed, in the order in which things happened.
-    pub(super) fn fail(&mut self, why: &dyn Display) -> io::Result<Exit> {
+    pub(crate) fn fail(&mut self, why: &dyn Display) -> io::Result<Exit> {
         self.out.flush()?;
         writeln!(self.err, "error: {why}")?;
         Ok(Exit::Failure)
@@ -34,7 +34,7 @@ impl<'a> Console<'a> {
 
 /// Control characters but line breaks as escapes: what a database or a server says must not be able to
 /// drive the terminal.
-pub(super) fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() && c != '\n' {
@@ -47,7 +47,7 @@ pub(super) fn visible(text: &str) -> String {
 }
 
 /// One line: what failed, why the system says so, what to do.
-pub(super) fn one_line(error: &Error) -> String {
+pub(crate) fn one_line(error: &Error) -> String {
     let mut line = error.to_string();
     if let Some(cause) = std::error::Error::source(error).map(ToString::to_string)
         && !line.contains(&cause)
@@ -63,12 +63,12 @@ pub(super) fn one_line(error: &Error) -> String {
 }
 
 /// `1 row`, `2 rows`.
-pub(super) fn counted(count: u64, noun: &str) -> String {
+pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::error::ErrorKind;
 

@@ -4,9 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use super::Exit;
+use super::call_failure;
 use super::console::{Console, visible};
-use super::failure;
-use super::server::{Server, runtime};
+use super::server_address::{Server, runtime};
 use crate::grpc::client::{CallError, Client, Health};
 
 const EXAMPLES: &str = "\
@@ -23,7 +23,7 @@ Exit status: 0 when SERVING, else 1.";
 /// Ask a server whether it is healthy
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     server: Server,
     /// The service to ask for, in the names of grpc.health.v1
@@ -35,7 +35,7 @@ pub(super) struct Args {
     timeout: Duration,
 }
 
-pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
     let answer = runtime()?.block_on(async {
         let client = Client::connect(&args.server.address).await?;
         client.with_limit(args.timeout).health(&args.service).await
@@ -58,7 +58,7 @@ fn report(
                 visible(service)
             ));
         }
-        Err(error) => return console.fail(&failure::describe(&error, None)),
+        Err(error) => return console.fail(&call_failure::describe(&error, None)),
     };
     writeln!(console.out, "{word}")?;
     Ok(exit)

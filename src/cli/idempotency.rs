@@ -4,9 +4,11 @@ use std::io;
 
 use clap::Subcommand;
 
+use super::Exit;
+use super::config_flags;
+use super::config_flags::Settings;
+use super::config_flags::report;
 use super::console::{Console, one_line, visible};
-use super::settings::{self, Settings};
-use super::{Exit, settings::report};
 use crate::app;
 use crate::backend::Installed;
 use crate::config::Config;
@@ -28,7 +30,7 @@ problems.";
 
 /// Prepare databases for idempotency keys
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -49,13 +51,13 @@ enum Command {
     },
 }
 
-pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
     let Command::Install { settings, database, print } = &args.command;
     let loaded = match settings.load() {
         Ok(loaded) => loaded,
         Err(problems) => return report(&problems, console),
     };
-    settings::warn(&loaded, console)?;
+    config_flags::warn(&loaded, console)?;
     let config = &loaded.config;
     let name = database.as_ref().unwrap_or(&config.default_database);
     let done = if *print {

@@ -3,18 +3,18 @@
 //! A command reads its arguments, calls what does the work, and says on the console what came of it.
 //! Standard output carries results, standard error everything else.
 
+mod call_failure;
 mod completions;
 mod config;
+mod config_flags;
 mod console;
-mod failure;
 mod health;
 mod idempotency;
 mod pool;
 mod query;
 mod secret;
 mod serve;
-mod server;
-mod settings;
+mod server_address;
 
 use std::io;
 use std::process::{ExitCode, Termination};

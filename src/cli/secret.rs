@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal as _, Read as _};
 use clap::Subcommand;
 
 use super::Exit;
+use super::config_flags::report;
 use super::console::Console;
-use super::settings::report;
 use crate::config::{self, Environment, secret};
 
 /// The largest secret, in bytes: a certificate with its chain is far smaller.
@@ -29,7 +29,7 @@ Example:
 
 /// Make keys, and encrypt secrets for configuration files
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -44,7 +44,7 @@ enum Command {
     Encrypt,
 }
 
-pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
     match args.command {
         Command::Keygen => {
             writeln!(console.out, "{}", secret::keygen())?;

@@ -6,8 +6,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Exit;
+use super::config_flags;
+use super::config_flags::Settings;
 use super::console::{Console, one_line};
-use super::settings::{self, Settings};
 use crate::app::App;
 use crate::config::{Config, Target, TargetSession};
 use crate::telemetry::Telemetry;
@@ -29,17 +30,17 @@ start, 78 when the configuration has problems.";
 /// Serve databases over gRPC
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     settings: Settings,
 }
 
-pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
     let loaded = match args.settings.load() {
         Ok(loaded) => loaded,
-        Err(problems) => return settings::report(&problems, console),
+        Err(problems) => return config_flags::report(&problems, console),
     };
-    settings::warn(&loaded, console)?;
+    config_flags::warn(&loaded, console)?;
     let config = loaded.config;
     if let Some(warning) = exposure(config.grpc.listen) {
         writeln!(console.err, "warning: {warning}")?;

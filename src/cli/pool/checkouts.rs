@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::figures::{duration, milliseconds, readable, table};
-use super::grid::{Column, Style, lines};
 use super::screen;
+use super::stat_names::{duration, milliseconds, readable, table};
+use super::text_grid::{Column, Style, lines};
 use crate::cli::Exit;
 use crate::cli::console::Console;
 use crate::cli::query::{Format, Summary, print_set};
@@ -15,7 +15,7 @@ use crate::value::proto::{Checkout, ListCheckoutsResponse};
 const WORTHWHILE: usize = 16;
 
 /// Prints who holds a connection.
-pub(super) fn print(
+pub(crate) fn print(
     answer: &ListCheckoutsResponse,
     format: Format,
     console: &mut Console<'_>,
@@ -54,7 +54,7 @@ fn figures(instance: &str, checkout: &Checkout) -> Vec<(String, Value)> {
 }
 
 /// The table for people. A statement takes the room that the others leave.
-pub(super) fn overview(checkouts: &[Checkout], width: Option<usize>) -> Vec<String> {
+pub(crate) fn overview(checkouts: &[Checkout], width: Option<usize>) -> Vec<String> {
     let each = |cell: fn(&Checkout) -> String| checkouts.iter().map(cell).collect::<Vec<_>>();
     let mut columns = vec![
         Column::text("pool", 1, each(|one| one.pool.clone())),

@@ -1,12 +1,12 @@
 //! `rowgate pool`: what operators ask of a server's pools, and have done to them.
 
-mod act;
+mod admin_commands;
 mod checkouts;
-mod figures;
-mod grid;
 mod screen;
-mod stats;
-mod watch;
+mod stat_names;
+mod stats_command;
+mod text_grid;
+mod watch_command;
 
 use std::io;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::Exit;
+use super::call_failure;
 use super::console::Console;
-use super::failure;
 use super::query::Format;
-use super::server::{Server, runtime};
+use super::server_address::{Server, runtime};
 use crate::grpc::client::{CallError, Client};
 
 const POOLS: &str = "\
@@ -100,7 +100,7 @@ Exit status: 0 success; 1 the call failed, or there is no such checkout (any mor
 /// See what connections are doing, and act on their pools
 #[derive(Debug, clap::Args)]
 #[command(after_help = POOLS)]
-pub(super) struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -120,7 +120,7 @@ enum Command {
     },
     /// Show the state of pools, live
     #[command(after_help = WATCH)]
-    Watch(watch::Args),
+    Watch(watch_command::Args),
     /// List who holds a connection, the oldest first
     #[command(after_help = CHECKOUTS)]
     Checkouts {
@@ -209,39 +209,39 @@ impl Ask {
     }
 }
 
-pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
     let done = match &args.command {
         Command::Stats { pool, format, ask } => {
             let answer = ask.call(async |client| client.list_pool_stats(name(pool)).await)?;
-            answer.map(|answer| stats::print(&answer, pool.is_some(), *format, console))
+            answer.map(|answer| stats_command::print(&answer, pool.is_some(), *format, console))
         }
-        Command::Watch(args) => return watch::run(args, console),
+        Command::Watch(args) => return watch_command::run(args, console),
         Command::Checkouts { pool, format, ask } => {
             let answer = ask.call(async |client| client.list_checkouts(name(pool)).await)?;
             answer.map(|answer| checkouts::print(&answer, *format, console))
         }
         Command::Pause { pool, timeout, server } => {
-            return act::pause(pool, *timeout, server, console);
+            return admin_commands::pause(pool, *timeout, server, console);
         }
         Command::Resume { pool, ask } => {
             let answer = ask.call(async |client| client.resume_pool(pool).await)?;
-            answer.map(|answer| act::resumed(pool, &answer, console))
+            answer.map(|answer| admin_commands::resumed(pool, &answer, console))
         }
         Command::Reconnect { pool, ask } => {
             let answer = ask.call(async |client| client.reconnect_pool(pool).await)?;
-            answer.map(|answer| act::reconnected(pool, &answer, console))
+            answer.map(|answer| admin_commands::reconnected(pool, &answer, console))
         }
         Command::Resize { pool, min, max, ask } => {
             let answer = ask.call(async |client| client.resize_pool(pool, *min, *max).await)?;
-            answer.map(|answer| act::resized(pool, &answer, console))
+            answer.map(|answer| admin_commands::resized(pool, &answer, console))
         }
         Command::Terminate { pool, checkout, ask } => {
             let answer =
                 ask.call(async |client| client.terminate_checkout(pool, *checkout).await)?;
-            answer.map(|answer| act::terminated(pool, *checkout, &answer, console))
+            answer.map(|answer| admin_commands::terminated(pool, *checkout, &answer, console))
         }
     };
-    done.unwrap_or_else(|error| console.fail(&failure::describe(&error, None)))
+    done.unwrap_or_else(|error| console.fail(&call_failure::describe(&error, None)))
 }
 
 /// The name in a request: the empty one is all pools.

@@ -13,7 +13,7 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 /// The columns and lines of the terminal that standard output is; `None` when it is none, or one that
 /// cannot be drawn on.
-pub(super) fn size() -> Option<(usize, usize)> {
+pub(crate) fn size() -> Option<(usize, usize)> {
     #[expect(
         clippy::disallowed_methods,
         reason = "what kind of terminal this is stands nowhere else"
@@ -27,14 +27,14 @@ pub(super) fn size() -> Option<(usize, usize)> {
 }
 
 /// How wide a table on standard output may be; `None`: as wide as it likes.
-pub(super) fn width() -> Option<usize> {
+pub(crate) fn width() -> Option<usize> {
     size().map(|(columns, _)| columns)
 }
 
 /// What is drawn on a screen of its own, so that nothing of the terminal's is lost, and what there was to
 /// draw last.
 #[derive(Debug, Default)]
-pub(super) struct Screen {
+pub(crate) struct Screen {
     entered: bool,
     last: Vec<String>,
 }
@@ -42,7 +42,7 @@ pub(super) struct Screen {
 impl Screen {
     /// Draws a frame over the last one, in one piece: nothing is blanked before it is drawn, and a terminal
     /// that can waits for all of it. No line may be as wide as the window, or it would wrap.
-    pub(super) fn draw(
+    pub(crate) fn draw(
         &mut self,
         mut frame: Vec<String>,
         lines: usize,
@@ -61,7 +61,7 @@ impl Screen {
     }
 
     /// Gives the terminal back, with the last frame on it.
-    pub(super) fn leave(&mut self, out: &mut dyn Write) -> io::Result<()> {
+    pub(crate) fn leave(&mut self, out: &mut dyn Write) -> io::Result<()> {
         if std::mem::take(&mut self.entered) {
             write!(out, "{LEAVE}")?;
             for line in self.last.drain(..) {

@@ -1,19 +1,20 @@
 //! `rowgate query`: runs a statement, or a file of them, on any Rowgate server and prints the results.
 
-mod batch;
-mod csv;
-mod json;
-mod table;
-mod text;
+mod batch_file;
+mod csv_output;
+mod json_output;
+mod table_output;
+mod value_text;
 
 use std::io::{self, IsTerminal as _, Read as _, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Exit;
+use super::call_failure;
+use super::call_failure::Text;
 use super::console::{Console, counted};
-use super::failure::{self, Text};
-use super::server::{Server, runtime};
+use super::server_address::{Server, runtime};
 use crate::grpc::client::{CallError, Client, ResultStream};
 use crate::value::proto::stream_query_response::Part;
 use crate::value::proto::{AccessMode, QueryOptions, QueryRequest, ResultSet};
@@ -54,7 +55,7 @@ Exit status: 0 when all succeeded, 2 when the command line is wrong, else 1; a r
 /// Run SQL on a server and print its result
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// The statement; read from standard input when left out
     sql: Option<String>,
     /// The value of `$1`, as text; repeat it for `$2` …
@@ -88,12 +89,12 @@ pub(super) struct Args {
     dry_run: bool,
     /// How much of other transactions the batch sees; the database's default when left out
     #[arg(long, value_name = "LEVEL", value_enum, requires = "batch", conflicts_with = "sql")]
-    isolation: Option<batch::Isolation>,
+    isolation: Option<batch_file::Isolation>,
 }
 
 /// How a result is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
+pub(crate) enum Format {
     Table,
     Json,
     Csv,
@@ -108,7 +109,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 /// Prints a result, part by part.
-pub(super) trait Printer {
+pub(crate) trait Printer {
     /// Takes the columns, before any row. Not called when the statement returns no rows at all.
     fn columns(&mut self, columns: Vec<Column>, out: &mut dyn Write) -> io::Result<()>;
 
@@ -121,7 +122,7 @@ pub(super) trait Printer {
 
 /// How a statement ended.
 #[derive(Debug, Default)]
-pub(super) struct Summary {
+pub(crate) struct Summary {
     has_columns: bool,
     row_count: u64,
     rows_affected: u64,
@@ -160,9 +161,9 @@ impl Summary {
     }
 }
 
-pub(super) fn run(mut args: Args, console: &mut Console<'_>) -> io::Result<Exit> {
+pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> io::Result<Exit> {
     if let Some(file) = args.batch.take() {
-        return batch::run(&args, &file, console);
+        return batch_file::run(&args, &file, console);
     }
     let sql = match args.sql.take() {
         Some(sql) => sql,
@@ -194,7 +195,7 @@ pub(super) fn run(mut args: Args, console: &mut Console<'_>) -> io::Result<Exit>
         }
         Err(Stopped::Output(error)) => Err(error),
         Err(Stopped::Call(error)) => {
-            console.fail(&failure::describe(&error, Some(Text::alone(&sql))))?;
+            console.fail(&call_failure::describe(&error, Some(Text::alone(&sql))))?;
             if delivered.row_count > 0 {
                 let rows = counted(delivered.row_count, "row");
                 writeln!(console.err, "  the result is incomplete: it failed after {rows}")?;
@@ -212,7 +213,7 @@ fn say_done(summary: &Summary, format: Format, console: &mut Console<'_>) -> io:
 }
 
 /// Prints a result that came whole, unless the statement returns no rows; `summary` then says what it was.
-pub(super) fn print_set(
+pub(crate) fn print_set(
     set: ResultSet,
     format: Format,
     summary: &mut Summary,
@@ -234,7 +235,7 @@ pub(super) fn print_set(
 }
 
 /// Why printing ended early.
-pub(super) enum Stopped {
+pub(crate) enum Stopped {
     /// The console takes no more.
     Output(io::Error),
     /// The call failed.
@@ -287,11 +288,11 @@ async fn print(
 
 impl Format {
     /// What prints a result in this format.
-    pub(super) fn printer(self) -> Box<dyn Printer> {
+    pub(crate) fn printer(self) -> Box<dyn Printer> {
         match self {
-            Self::Table => Box::new(table::Table::default()),
-            Self::Json => Box::new(json::Json::default()),
-            Self::Csv => Box::new(csv::Csv::default()),
+            Self::Table => Box::new(table_output::Table::default()),
+            Self::Json => Box::new(json_output::Json::default()),
+            Self::Csv => Box::new(csv_output::Csv::default()),
         }
     }
 }
@@ -355,7 +356,7 @@ fn read_statement(console: &mut Console<'_>) -> io::Result<Result<String, String
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use clap::Parser as _;
 
     use super::*;
@@ -363,7 +364,7 @@ pub(super) mod tests {
     use crate::cli::{Cli, Command};
     use crate::grpc::client::tests::server_thread;
 
-    pub(super) fn parse(arguments: &[&str]) -> Args {
+    pub(crate) fn parse(arguments: &[&str]) -> Args {
         let all = ["rowgate", "query"].iter().chain(arguments);
         match Cli::try_parse_from(all).unwrap().command {
             Some(Command::Query(args)) => args,

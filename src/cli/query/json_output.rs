@@ -1,18 +1,19 @@
 //! JSON lines: one object a row, so that rows can be printed as they come.
 
 use std::collections::HashSet;
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 
 use serde_json::to_string;
 
-use super::text::{dimensions, float, hex, is_single};
+use super::value_text::{dimensions, float, hex, is_single};
 use super::{Printer, Summary};
 use crate::value::proto::DataType;
 use crate::value::{Column, Kind, Row, Value};
 
 /// Prints rows as JSON objects.
 #[derive(Default)]
-pub(super) struct Json {
+pub(crate) struct Json {
     columns: Vec<Column>,
     /// The columns' names as JSON strings, each one unique.
     keys: Vec<String>,
@@ -138,8 +139,8 @@ fn unique_names(columns: &[Column]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::text::tests::{array, column, record};
     use super::*;
+    use crate::cli::query::value_text::tests::{array, column, record};
 
     fn line(cells: Vec<(&str, DataType, Value)>) -> String {
         let (columns, values) = cells

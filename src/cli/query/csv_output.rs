@@ -2,15 +2,16 @@
 //!
 //! Written by hand because a CSV writer that does not know NULL quotes both or neither.
 
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 
-use super::text::text;
+use super::value_text::text;
 use super::{Printer, Summary};
 use crate::value::{Column, Row};
 
 /// Prints rows as CSV.
 #[derive(Default)]
-pub(super) struct Csv {
+pub(crate) struct Csv {
     columns: Vec<Column>,
 }
 
@@ -48,8 +49,8 @@ fn field(text: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::text::tests::{array, column};
     use super::*;
+    use crate::cli::query::value_text::tests::{array, column};
     use crate::value::Value;
     use crate::value::proto::DataType;
 

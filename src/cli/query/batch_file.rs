@@ -1,14 +1,16 @@
 //! `rowgate query --batch FILE`: the statements of a file in one transaction.
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 
-use super::super::Exit;
-use super::super::console::{Console, counted, visible};
-use super::super::failure::{self, Text};
-use super::super::server::runtime;
 use super::{Args, Format, MAX_SQL, Stopped, Summary, print_set, say_done};
+use crate::cli::Exit;
+use crate::cli::call_failure;
+use crate::cli::call_failure::Text;
+use crate::cli::console::{Console, counted, visible};
+use crate::cli::server_address::runtime;
 use crate::grpc::client::{CallError, Client};
 use crate::sql::{Dialect, Piece, statements};
 use crate::value::proto::{
@@ -17,7 +19,7 @@ use crate::value::proto::{
 
 /// How much of other transactions a batch sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Isolation {
+pub(crate) enum Isolation {
     ReadCommitted,
     RepeatableRead,
     Serializable,
@@ -42,7 +44,7 @@ impl From<io::Error> for Failed {
     }
 }
 
-pub(super) fn run(args: &Args, file: &Path, console: &mut Console<'_>) -> io::Result<Exit> {
+pub(crate) fn run(args: &Args, file: &Path, console: &mut Console<'_>) -> io::Result<Exit> {
     let text = match read(file, console)? {
         Ok(text) => text,
         Err(why) => return console.fail(&visible(&why)),
@@ -165,17 +167,17 @@ fn describe(mut error: CallError, pieces: &[Piece<'_>]) -> String {
     let index = error.failed_statement.and_then(|index| usize::try_from(index).ok());
     let blamed = index.and_then(|index| Some((index + 1, pieces.get(index)?)));
     let Some((number, piece)) = blamed else {
-        return failure::describe(&error, Some(Text::alone("")));
+        return call_failure::describe(&error, Some(Text::alone("")));
     };
     error.message = format!("statement {number}, line {}: {}", piece.line, error.message);
     let text = Text { sql: piece.sql, first_line: piece.first_line };
-    failure::describe(&error, Some(text))
+    call_failure::describe(&error, Some(text))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::parse;
     use super::*;
+    use crate::cli::query::tests::parse;
     use crate::error::Outcome;
     use crate::value::proto::AccessMode;
 

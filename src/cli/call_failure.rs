@@ -15,23 +15,23 @@ const NO_SUCH_METHOD: &str = "Nothing there speaks Rowgate's gRPC: is it the add
 
 /// The statement that a call ran.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Text<'a> {
+pub(crate) struct Text<'a> {
     /// What was sent.
-    pub(super) sql: &'a str,
+    pub(crate) sql: &'a str,
     /// The line of the file on which it starts, from 1.
-    pub(super) first_line: usize,
+    pub(crate) first_line: usize,
 }
 
 impl<'a> Text<'a> {
     /// A statement that is not in a file of several.
-    pub(super) fn alone(sql: &'a str) -> Self {
+    pub(crate) fn alone(sql: &'a str) -> Self {
         Self { sql, first_line: 1 }
     }
 }
 
 /// What is known of a failed call, on several lines, without a line break at the end. A call without
 /// a statement has no outcome to tell.
-pub(super) fn describe(error: &CallError, statement: Option<Text<'_>>) -> String {
+pub(crate) fn describe(error: &CallError, statement: Option<Text<'_>>) -> String {
     let mut text = error.message.clone();
     let report = &error.report;
     if let Some(place) = statement.and_then(|text| place(text, report.position)) {

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use super::Exit;
 use super::console::{Console, visible};
-use crate::config::{self, Environment, Flag, Inputs, Loaded, Problems};
+use crate::config;
+use crate::config::{Environment, Flag, Inputs, Loaded, Problems};
 
 /// Flags over environment over file over defaults.
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// The configuration file: TOML, YAML or JSON [default: rowgate.toml here, if there is one]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -30,7 +31,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// Loads the configuration of this process.
-    pub(super) fn load(&self) -> Result<Loaded, Problems> {
+    pub(crate) fn load(&self) -> Result<Loaded, Problems> {
         config::load(&self.inputs(Environment::of_process()))
     }
 
@@ -52,13 +53,13 @@ impl Settings {
 }
 
 /// Says what is wrong with the configuration.
-pub(super) fn report(problems: &Problems, console: &mut Console<'_>) -> io::Result<Exit> {
+pub(crate) fn report(problems: &Problems, console: &mut Console<'_>) -> io::Result<Exit> {
     console.fail(&visible(&problems.to_string()))?;
     Ok(Exit::Config)
 }
 
 /// Says what a configuration does that its author may not have meant.
-pub(super) fn warn(loaded: &Loaded, console: &mut Console<'_>) -> io::Result<()> {
+pub(crate) fn warn(loaded: &Loaded, console: &mut Console<'_>) -> io::Result<()> {
     for warning in &loaded.warnings {
         writeln!(console.err, "warning: {}", visible(warning))?;
     }

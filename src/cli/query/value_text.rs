@@ -7,13 +7,13 @@ use crate::value::proto::{ArrayValue, DataType, RecordValue};
 use crate::value::{Column, Kind, Value};
 
 /// The text of a value; `None` for NULL.
-pub(super) fn text(value: &Value, column: &Column) -> Option<String> {
+pub(crate) fn text(value: &Value, column: &Column) -> Option<String> {
     let mut out = String::new();
     append(&mut out, value, is_single(column)).then_some(out)
 }
 
 /// Whether the column's floats, or its elements, are of single precision.
-pub(super) fn is_single(column: &Column) -> bool {
+pub(crate) fn is_single(column: &Column) -> bool {
     column.r#type() == DataType::Float32 || column.element_type() == DataType::Float32
 }
 
@@ -38,7 +38,7 @@ fn append_display(out: &mut String, value: &impl std::fmt::Display) {
 }
 
 /// Bytes as PostgreSQL's hex format.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(2 + 2 * bytes.len());
     out.push_str("\\x");
     for byte in bytes {
@@ -48,7 +48,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 /// The shortest digits that read back as the same number, with an exponent where PostgreSQL writes one.
-pub(super) fn float(value: f64, single: bool) -> String {
+pub(crate) fn float(value: f64, single: bool) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
     }
@@ -73,7 +73,7 @@ pub(super) fn float(value: f64, single: bool) -> String {
 }
 
 /// The lengths of an array's dimensions, outermost first, when they fit its elements.
-pub(super) fn dimensions(array: &ArrayValue) -> Vec<usize> {
+pub(crate) fn dimensions(array: &ArrayValue) -> Vec<usize> {
     let lengths: Vec<usize> =
         array.dimensions.iter().filter_map(|length| usize::try_from(*length).ok()).collect();
     let product = lengths.iter().try_fold(1_usize, |product, length| product.checked_mul(*length));
@@ -165,16 +165,20 @@ fn append_quoted(out: &mut String, item: &str, plain: bool, quote_escape: &str) 
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A column of a type.
-    pub(in super::super) fn column(name: &str, kind: DataType) -> Column {
+    pub(in crate::cli::query) fn column(name: &str, kind: DataType) -> Column {
         Column { name: name.to_owned(), r#type: kind.into(), ..Column::default() }
     }
 
     /// An array value.
-    pub(in super::super) fn array(elements: Vec<Value>, dimensions: &[i32], low: &[i32]) -> Value {
+    pub(in crate::cli::query) fn array(
+        elements: Vec<Value>,
+        dimensions: &[i32],
+        low: &[i32],
+    ) -> Value {
         Kind::ArrayValue(ArrayValue {
             elements,
             dimensions: dimensions.to_vec(),
@@ -184,7 +188,7 @@ pub(super) mod tests {
     }
 
     /// A record value.
-    pub(in super::super) fn record(fields: Vec<Value>) -> Value {
+    pub(in crate::cli::query) fn record(fields: Vec<Value>) -> Value {
         Kind::RecordValue(RecordValue { fields }).into()
     }
 

@@ -6,28 +6,28 @@ use crate::cli::console::visible;
 
 /// A column of a table: its title and its cells.
 #[derive(Debug, Clone)]
-pub(super) struct Column {
-    pub(super) title: &'static str,
-    pub(super) cells: Vec<String>,
+pub(crate) struct Column {
+    pub(crate) title: &'static str,
+    pub(crate) cells: Vec<String>,
     /// Numbers stand right.
-    pub(super) number: bool,
+    pub(crate) number: bool,
     /// Of the columns that do not fit, those of the highest rank are left out first.
-    pub(super) rank: u8,
+    pub(crate) rank: u8,
 }
 
 impl Column {
-    pub(super) fn text(title: &'static str, rank: u8, cells: Vec<String>) -> Self {
+    pub(crate) fn text(title: &'static str, rank: u8, cells: Vec<String>) -> Self {
         // One line each: whatever a name or a statement holds.
         let cells = cells.iter().map(|cell| visible(&cell.replace('\n', " "))).collect();
         Self { title, cells, number: false, rank }
     }
 
-    pub(super) fn number(title: &'static str, rank: u8, cells: Vec<String>) -> Self {
+    pub(crate) fn number(title: &'static str, rank: u8, cells: Vec<String>) -> Self {
         Self { number: true, ..Self::text(title, rank, cells) }
     }
 
     /// How wide it is drawn, with its border and padding.
-    pub(super) fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         let cells = self.cells.iter().map(|cell| cell.chars().count());
         cells.chain([self.title.chars().count()]).max().unwrap_or_default() + 3
     }
@@ -35,7 +35,7 @@ impl Column {
 
 /// What stands around the cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// Lines.
     Boxed,
     /// Nothing: where the window is low.
@@ -43,7 +43,7 @@ pub(super) enum Style {
 }
 
 /// The lines of a table of as many of the columns as fit the width, without line breaks at their ends.
-pub(super) fn lines(mut columns: Vec<Column>, width: Option<usize>, style: Style) -> Vec<String> {
+pub(crate) fn lines(mut columns: Vec<Column>, width: Option<usize>, style: Style) -> Vec<String> {
     if let Some(width) = width {
         while columns.iter().map(Column::width).sum::<usize>() + 1 > width && columns.len() > 1 {
             let last = (0..columns.len()).max_by_key(|index| columns[*index].rank);

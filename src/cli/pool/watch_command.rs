@@ -1,19 +1,21 @@
 //! `rowgate pool watch`
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::figures::{duration, figures, readable, table};
-use super::grid::{Column, Style, lines};
-use super::screen::{self, Screen};
-use super::stats::{condition, each, state};
+use super::screen;
+use super::screen::Screen;
+use super::stat_names::{duration, figures, readable, table};
+use super::stats_command::{condition, each, state};
+use super::text_grid::{Column, Style, lines};
 use super::{WATCH, name};
 use crate::app;
 use crate::cli::console::{Console, visible};
 use crate::cli::query::{Format, Printer, Stopped, Summary};
-use crate::cli::server::{Server, runtime};
-use crate::cli::{Exit, failure};
+use crate::cli::server_address::{Server, runtime};
+use crate::cli::{Exit, call_failure};
 use crate::grpc::client::Client;
 use crate::value::proto::{PoolStats, WatchPoolStatsResponse};
 
@@ -25,7 +27,7 @@ const SPAN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = WATCH)]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// The pool; all pools when left out
     pool: Option<String>,
     /// The longest time between two looks, 100ms to 1h
@@ -39,7 +41,7 @@ pub(super) struct Args {
     server: Server,
 }
 
-pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
     let mut view = View::new(args.format);
     let ended = runtime()?.block_on(async {
         tokio::select! {
@@ -51,7 +53,7 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
     match ended {
         Ok(()) => Ok(Exit::Success),
         Err(Stopped::Output(error)) => Err(error),
-        Err(Stopped::Call(error)) => console.fail(&failure::describe(&error, None)),
+        Err(Stopped::Call(error)) => console.fail(&call_failure::describe(&error, None)),
     }
 }
 

@@ -1,10 +1,11 @@
 //! A table for people, with a line below that counts the rows.
 
-use std::io::{self, Write};
+use std::io;
+use std::io::Write;
 
 use comfy_table::{Cell, CellAlignment, Table as Grid, presets};
 
-use super::text::text;
+use super::value_text::text;
 use super::{Printer, Summary};
 use crate::cli::console::{counted, visible};
 use crate::value::proto::DataType;
@@ -16,7 +17,7 @@ const ROWS_HELD: usize = 10_000;
 
 /// Prints rows as a table.
 #[derive(Default)]
-pub(super) struct Table {
+pub(crate) struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
     printed: bool,
@@ -95,8 +96,8 @@ fn alignment(column: &Column) -> CellAlignment {
 
 #[cfg(test)]
 mod tests {
-    use super::super::text::tests::{array, column};
     use super::*;
+    use crate::cli::query::value_text::tests::{array, column};
     use crate::value::Value;
 
     fn printed(columns: Vec<Column>, rows: Vec<Vec<Value>>, command: &str) -> String {

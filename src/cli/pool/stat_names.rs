@@ -18,7 +18,7 @@ const REASONS: [CloseReason; 8] = [
 ];
 
 /// What is known of a pool. Durations are in milliseconds.
-pub(super) fn figures(instance: &str, stats: &PoolStats) -> Vec<(String, Value)> {
+pub(crate) fn figures(instance: &str, stats: &PoolStats) -> Vec<(String, Value)> {
     let mut all = vec![
         ("instance".to_owned(), Value::text(instance)),
         ("pool".to_owned(), Value::text(&stats.pool)),
@@ -65,7 +65,7 @@ pub(super) fn figures(instance: &str, stats: &PoolStats) -> Vec<(String, Value)>
 }
 
 /// Rows of the same figures as a result; `example` has their names, should there be no row.
-pub(super) fn table(example: &[(String, Value)], rows: Vec<Vec<(String, Value)>>) -> ResultSet {
+pub(crate) fn table(example: &[(String, Value)], rows: Vec<Vec<(String, Value)>>) -> ResultSet {
     let columns = example.iter().map(|(name, value)| Column {
         name: name.clone(),
         r#type: kind(value).into(),
@@ -119,12 +119,12 @@ fn closed(stats: &PoolStats, reason: CloseReason) -> u64 {
 }
 
 /// A duration of a message; nothing where it is unset or negative.
-pub(super) fn duration(duration: Option<prost_types::Duration>) -> Option<Duration> {
+pub(crate) fn duration(duration: Option<prost_types::Duration>) -> Option<Duration> {
     Duration::try_from(duration?).ok()
 }
 
 /// A duration as a number.
-pub(super) fn milliseconds(wire: Option<prost_types::Duration>) -> Value {
+pub(crate) fn milliseconds(wire: Option<prost_types::Duration>) -> Value {
     match duration(wire) {
         Some(duration) => Value::int64(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
         None => Value::null(),
@@ -132,7 +132,7 @@ pub(super) fn milliseconds(wire: Option<prost_types::Duration>) -> Value {
 }
 
 /// A duration for people: of two units at most.
-pub(super) fn readable(duration: Duration) -> String {
+pub(crate) fn readable(duration: Duration) -> String {
     let whole = match duration {
         short if short < Duration::from_secs(1) => {
             Duration::from_millis(u64::try_from(short.as_millis()).unwrap_or_default())

@@ -6,7 +6,7 @@ use crate::grpc::client::Address;
 
 /// Which server.
 #[derive(Debug, clap::Args)]
-pub(super) struct Server {
+pub(crate) struct Server {
     /// The server to ask, in plain text: `http://host:port`
     #[arg(
         long,
@@ -15,10 +15,10 @@ pub(super) struct Server {
         hide_env_values = true,
         default_value = "http://127.0.0.1:50051"
     )]
-    pub(super) address: Address,
+    pub(crate) address: Address,
 }
 
 /// What a client command runs on: one connection needs no more than one thread.
-pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::figures::{duration, figures, readable, table};
-use super::grid::{Column, Style, lines};
 use super::screen;
+use super::stat_names::{duration, figures, readable, table};
+use super::text_grid::{Column, Style, lines};
 use crate::cli::Exit;
 use crate::cli::console::Console;
 use crate::cli::query::{Format, Summary, print_set};
@@ -12,7 +12,7 @@ use crate::value::proto::{BreakerState, ListPoolStatsResponse, PoolStats};
 use crate::value::{Kind, Value};
 
 /// Prints the pools: for people a line each, or all of one; for programs all of each.
-pub(super) fn print(
+pub(crate) fn print(
     answer: &ListPoolStatsResponse,
     all: bool,
     format: Format,
@@ -64,12 +64,12 @@ fn shown(value: &Value) -> String {
 }
 
 /// Cells of one figure, a pool each.
-pub(super) fn each(pools: &[PoolStats], cell: impl Fn(&PoolStats) -> String) -> Vec<String> {
+pub(crate) fn each(pools: &[PoolStats], cell: impl Fn(&PoolStats) -> String) -> Vec<String> {
     pools.iter().map(cell).collect()
 }
 
 /// What pools are doing now.
-pub(super) fn state(pools: &[PoolStats]) -> Vec<Column> {
+pub(crate) fn state(pools: &[PoolStats]) -> Vec<Column> {
     let wait =
         |pool: &PoolStats| duration(pool.oldest_wait).map_or_else(|| "–".to_owned(), readable);
     vec![
@@ -98,7 +98,7 @@ fn counters(pools: &[PoolStats]) -> Vec<Column> {
 }
 
 /// The state of a pool in a word.
-pub(super) fn condition(pool: &PoolStats) -> &'static str {
+pub(crate) fn condition(pool: &PoolStats) -> &'static str {
     match (pool.paused, pool.breaker() == BreakerState::Open) {
         (true, true) => "paused, away",
         (true, false) => "paused",

@@ -3,11 +3,11 @@
 use std::io;
 use std::time::Duration;
 
-use super::figures::{duration, readable};
+use super::stat_names::{duration, readable};
 use super::{checkouts, screen};
 use crate::cli::console::{Console, counted, visible};
-use crate::cli::server::{Server, runtime};
-use crate::cli::{Exit, failure};
+use crate::cli::server_address::{Server, runtime};
+use crate::cli::{Exit, call_failure};
 use crate::grpc::client::Client;
 use crate::value::proto::{
     Checkout, PausePoolResponse, ReconnectPoolResponse, ResizePoolResponse, ResumePoolResponse,
@@ -18,7 +18,7 @@ use crate::value::proto::{
 /// the call itself.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) fn pause(
+pub(crate) fn pause(
     pool: &str,
     timeout: Duration,
     server: &Server,
@@ -37,7 +37,7 @@ pub(super) fn pause(
     });
     match answer {
         Ok((answer, open)) => paused(pool, &answer, &open, console),
-        Err(error) => console.fail(&failure::describe(&error, None)),
+        Err(error) => console.fail(&call_failure::describe(&error, None)),
     }
 }
 
@@ -69,7 +69,7 @@ fn paused(
     Ok(Exit::Failure)
 }
 
-pub(super) fn resumed(
+pub(crate) fn resumed(
     pool: &str,
     answer: &ResumePoolResponse,
     console: &mut Console<'_>,
@@ -84,7 +84,7 @@ pub(super) fn resumed(
     Ok(Exit::Success)
 }
 
-pub(super) fn reconnected(
+pub(crate) fn reconnected(
     pool: &str,
     answer: &ReconnectPoolResponse,
     console: &mut Console<'_>,
@@ -100,7 +100,7 @@ pub(super) fn reconnected(
     Ok(Exit::Success)
 }
 
-pub(super) fn resized(
+pub(crate) fn resized(
     pool: &str,
     answer: &ResizePoolResponse,
     console: &mut Console<'_>,
@@ -118,7 +118,7 @@ pub(super) fn resized(
     Ok(Exit::Success)
 }
 
-pub(super) fn terminated(
+pub(crate) fn terminated(
     pool: &str,
     checkout: u64,
     answer: &TerminateCheckoutResponse,
