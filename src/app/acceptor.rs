@@ -27,7 +27,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const FAREWELLS: usize = 64;
 
 /// Accepts connections for workers.
-pub(super) struct Acceptor {
+pub(crate) struct Acceptor {
     doors: Vec<Door>,
     max_connections: usize,
     refusing: bool,
@@ -35,13 +35,13 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn new(doors: Vec<Door>, max_connections: usize) -> Self {
+    pub(crate) fn new(doors: Vec<Door>, max_connections: usize) -> Self {
         let farewells = Arc::new(Semaphore::new(FAREWELLS));
         Self { doors, max_connections, refusing: false, farewells }
     }
 
     /// Accepts until `stop`, then takes what has knocked already and closes the listener.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         mut self,
         listener: std::net::TcpListener,
         stop: impl Future<Output = ()>,

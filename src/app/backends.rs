@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::telemetry::{self, Telemetry};
 
 /// A backend that nobody watches.
-pub(super) fn open(name: &str, database: &Database) -> Result<Arc<dyn Backend>> {
+pub(crate) fn open(name: &str, database: &Database) -> Result<Arc<dyn Backend>> {
     open_with(&Telemetry::silent(name), database)
 }
 
@@ -33,9 +33,9 @@ fn system(target: &Target) -> &'static str {
 }
 
 /// A database's name, configuration and backend.
-pub(super) type Opened = (String, Database, Arc<dyn Backend>);
+pub(crate) type Opened = (String, Database, Arc<dyn Backend>);
 
-pub(super) fn open_all(config: &Config, telemetry: &Telemetry) -> Result<Vec<Opened>> {
+pub(crate) fn open_all(config: &Config, telemetry: &Telemetry) -> Result<Vec<Opened>> {
     let open = |(name, database): (&String, &Database)| {
         let telemetry = telemetry.database(name, system(&database.target));
         let backend = open_with(&telemetry, database)?;

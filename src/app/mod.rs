@@ -5,12 +5,12 @@
 
 mod acceptor;
 mod backends;
-mod check;
-mod keys;
+mod gauge_sources;
+mod idempotency_gc;
+mod idempotency_install;
+mod preflight;
 mod prober;
-mod readings;
 mod shutdown;
-mod sweeper;
 mod workers;
 
 use std::net::{SocketAddr, TcpListener};
@@ -22,8 +22,8 @@ use socket2::{Domain, Socket, Type};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
 
-pub use check::{CheckLine, Verdict, check};
-pub use keys::{install_keys, key_table_sql};
+pub use idempotency_install::{install_keys, key_table_sql};
+pub use preflight::{CheckLine, Verdict, check};
 
 use crate::config::Config;
 use crate::engine::Engine;
@@ -70,7 +70,7 @@ impl App {
         let instance = instance();
         let tasks = Tasks::default();
         let (service, health) = Service::new(&engine, &config, &instance, (&tasks, telemetry))?;
-        readings::read(telemetry, &engine);
+        gauge_sources::read(telemetry, &engine);
         let runtime = control_runtime()?;
         let workers = Workers::start(&config.grpc, &service)?;
         tasks.watch([workers.handles(), vec![runtime.handle().clone()]].concat());
@@ -164,7 +164,7 @@ impl Server {
             let accepting = tokio::spawn(acceptor.run(grpc, closed));
             let draining = prober.draining();
             let probing = tokio::spawn(prober.run());
-            let sweeper = sweeper::Sweeper::new(Arc::clone(&engine), workers.handles());
+            let sweeper = idempotency_gc::Sweeper::new(Arc::clone(&engine), workers.handles());
             let sweeping = tokio::spawn(sweeper.run());
             let mut signals = shutdown::wait(stopping).await;
             let start = Instant::now();

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
-use super::keys::create_table;
+use super::idempotency_install::create_table;
 use crate::config::Config;
 use crate::engine::{Database, Engine};
 use crate::grpc::HealthReporter;
@@ -22,7 +22,7 @@ use crate::ops::Readiness;
 const GLANCE: Duration = Duration::from_secs(1);
 
 /// Probes every database, and says what follows.
-pub(super) struct Prober {
+pub(crate) struct Prober {
     engine: Arc<Engine>,
     health: HealthReporter,
     readiness: watch::Sender<Readiness>,
@@ -47,7 +47,7 @@ struct First {
 }
 
 impl Prober {
-    pub(super) fn new(
+    pub(crate) fn new(
         config: &Config,
         engine: Arc<Engine>,
         health: HealthReporter,
@@ -75,18 +75,18 @@ impl Prober {
     }
 
     /// Set to true, nothing is ready any more.
-    pub(super) fn draining(&self) -> watch::Sender<bool> {
+    pub(crate) fn draining(&self) -> watch::Sender<bool> {
         self.draining.clone()
     }
 
     /// Makes every name known to health, before anything was probed.
-    pub(super) async fn announce(&self) {
+    pub(crate) async fn announce(&self) {
         self.health.set("liveness", true).await;
         self.publish().await;
     }
 
     /// Probes until the server drains; the last that is told is NOT_SERVING.
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let first = std::mem::take(&mut self.first);
         let probing = first.into_iter().map(|first| self.probe(first));
         tokio::select! {

@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// What ends the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// It was asked to, by its owner.
     Asked,
     /// The next signal shall.
@@ -37,7 +37,7 @@ pub(super) enum Cause {
 }
 
 /// SIGTERM and SIGINT, each of them heard once; none when the system gives no signals.
-pub(super) struct Signals(Option<(Signal, Signal)>);
+pub(crate) struct Signals(Option<(Signal, Signal)>);
 
 impl Signals {
     fn listen() -> Self {
@@ -49,7 +49,7 @@ impl Signals {
     }
 
     /// Returns at the next one.
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         let Some((terminate, interrupt)) = &mut self.0 else {
             return std::future::pending().await;
         };
@@ -66,7 +66,7 @@ pub async fn signalled() {
 }
 
 /// Returns when the server shall stop, with what hears the next signal.
-pub(super) async fn wait(mut stopping: watch::Receiver<Option<Cause>>) -> Signals {
+pub(crate) async fn wait(mut stopping: watch::Receiver<Option<Cause>>) -> Signals {
     let cause = stopping.wait_for(Option::is_some).await.map_or(Some(Cause::Asked), |cause| *cause);
     let mut signals = Signals::listen();
     if cause == Some(Cause::Signal) {
@@ -76,20 +76,20 @@ pub(super) async fn wait(mut stopping: watch::Receiver<Option<Cause>>) -> Signal
 }
 
 /// All that is brought to an end.
-pub(super) struct Ending<'a> {
-    pub(super) engine: Arc<Engine>,
-    pub(super) workers: &'a mut Workers,
+pub(crate) struct Ending<'a> {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) workers: &'a mut Workers,
     /// Set to true, health says NOT_SERVING; then the prober ends.
-    pub(super) draining: watch::Sender<bool>,
-    pub(super) probing: JoinHandle<()>,
+    pub(crate) draining: watch::Sender<bool>,
+    pub(crate) probing: JoinHandle<()>,
     /// Dropped, the acceptor takes what has knocked and closes the listener.
-    pub(super) open: oneshot::Sender<()>,
-    pub(super) accepting: JoinHandle<()>,
+    pub(crate) open: oneshot::Sender<()>,
+    pub(crate) accepting: JoinHandle<()>,
 }
 
 impl Ending<'_> {
     /// Brings everything to its end within the grace, all but the threads.
-    pub(super) async fn run(self, settings: &config::Shutdown) {
+    pub(crate) async fn run(self, settings: &config::Shutdown) {
         let reserve = RESERVE.min(settings.grace / RESERVED_PART);
         let end = Instant::now() + (settings.grace - reserve);
         let Self { engine, workers, draining, probing, open, accepting } = self;
@@ -123,7 +123,7 @@ impl Ending<'_> {
 
 /// Waits until the connections that leave something behind are closed: what a database in a file keeps
 /// beside it goes with the last one. For `patience`, or for a moment at least.
-pub(super) async fn closed(engine: &Engine, patience: Duration) {
+pub(crate) async fn closed(engine: &Engine, patience: Duration) {
     let all = join_all(engine.databases().map(|database| database.backend().closed()));
     if timeout(patience.max(CLOSING), all).await.is_err() {
         tracing::warn!("a connection to a database is stuck and was left behind");

@@ -21,7 +21,7 @@ const STACK: usize = 4 << 20;
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
-pub(super) struct Workers {
+pub(crate) struct Workers {
     doors: Vec<Door>,
     handles: Vec<Handle>,
     calls: Vec<Arc<AtomicUsize>>,
@@ -46,35 +46,35 @@ enum Stop {
 
 /// The way to one worker.
 #[derive(Debug, Clone)]
-pub(super) struct Door {
+pub(crate) struct Door {
     connections: mpsc::Sender<Accepted>,
     open: Arc<AtomicUsize>,
 }
 
 impl Door {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Accepted>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Accepted>) {
         let (connections, incoming) = mpsc::channel(DOOR);
         (Self { connections, open: Arc::default() }, incoming)
     }
 
     /// How many connections the worker has.
-    pub(super) fn load(&self) -> usize {
+    pub(crate) fn load(&self) -> usize {
         self.open.load(Relaxed)
     }
 
     /// Hands a connection over, or gives it back when the worker takes none.
-    pub(super) fn enter(&self, stream: TcpStream) -> Result<(), TcpStream> {
+    pub(crate) fn enter(&self, stream: TcpStream) -> Result<(), TcpStream> {
         let accepted = Accepted { stream, open: self.count() };
         self.connections.try_send(accepted).map_err(|refused| refused.into_inner().stream)
     }
 
-    pub(super) fn count(&self) -> Open {
+    pub(crate) fn count(&self) -> Open {
         Open::count(&self.open)
     }
 }
 
 impl Workers {
-    pub(super) fn start(settings: &Grpc, service: &Service) -> Result<Self, Error> {
+    pub(crate) fn start(settings: &Grpc, service: &Service) -> Result<Self, Error> {
         let mut workers = Self {
             doors: Vec::new(),
             handles: Vec::new(),
@@ -90,36 +90,36 @@ impl Workers {
         Ok(workers)
     }
 
-    pub(super) fn doors(&self) -> Vec<Door> {
+    pub(crate) fn doors(&self) -> Vec<Door> {
         self.doors.clone()
     }
 
-    pub(super) fn handles(&self) -> Vec<Handle> {
+    pub(crate) fn handles(&self) -> Vec<Handle> {
         self.handles.clone()
     }
 
     /// Calls that run and end by themselves: no transactions, and nobody who watches.
-    pub(super) fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.calls.iter().map(|calls| calls.load(Relaxed)).sum()
     }
 
     /// Tells clients to go.
-    pub(super) fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.draining.send_replace(true);
     }
 
     /// Returns when all connections are closed.
-    pub(super) async fn served(&mut self) {
+    pub(crate) async fn served(&mut self) {
         all(&mut self.served).await;
     }
 
     /// Closes all connections, which ends their calls.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.stop.send_replace(Stop::Cut);
     }
 
     /// Ends the workers with whatever they still run. A thread that is stuck is left behind.
-    pub(super) async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.stop.send_replace(Stop::Now);
         if tokio::time::timeout(LAST_MOMENT, all(&mut self.ended)).await.is_err() {
             tracing::warn!("a worker is stuck and was left behind");

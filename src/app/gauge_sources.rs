@@ -8,7 +8,7 @@ use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::{Breaker, Connections, Reading, Retries};
 
 /// Has telemetry read an engine for as long as that lives.
-pub(super) fn read(telemetry: &Telemetry, engine: &Arc<Engine>) {
+pub(crate) fn read(telemetry: &Telemetry, engine: &Arc<Engine>) {
     let engine = Arc::downgrade(engine);
     telemetry.read(move || {
         let engine = engine.upgrade();

@@ -54,7 +54,7 @@ fn backend(config: &Config, name: &str) -> Result<Arc<dyn Backend>> {
 /// Makes the table of a database that was reached. `false`: the database has gone meanwhile, and the table
 /// is to be made when it is back. Where it fails otherwise that is said, and the server serves without keys
 /// there, as it does without the setting.
-pub(super) async fn create_table(database: &Database, workers: &[Handle]) -> bool {
+pub(crate) async fn create_table(database: &Database, workers: &[Handle]) -> bool {
     match create(database, workers).await {
         Ok(Installed::Created) => {
             tracing::info!(database = database.name(), "table of idempotency keys made");

@@ -18,18 +18,18 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const ROUNDS: usize = 100;
 
 /// Deletes expired keys of every database.
-pub(super) struct Sweeper {
+pub(crate) struct Sweeper {
     engine: Arc<Engine>,
     workers: Vec<Handle>,
 }
 
 impl Sweeper {
-    pub(super) fn new(engine: Arc<Engine>, workers: Vec<Handle>) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, workers: Vec<Handle>) -> Self {
         Self { engine, workers }
     }
 
     /// Sweeps until it is dropped.
-    pub(super) async fn run(self) {
+    pub(crate) async fn run(self) {
         // A connection is driven by the worker that opened it: the databases are spread over them.
         let pairs = self.engine.databases().zip(self.workers.iter().cycle());
         join_all(pairs.map(|(database, worker)| keep(database, worker))).await;
