@@ -15,14 +15,17 @@
 pub mod app;
 pub mod backend;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod deadline;
 pub mod engine;
 pub mod error;
 pub mod grpc;
 pub mod ops;
+pub mod planted_bug;
 pub mod pool;
 pub mod resilience;
 pub mod sql;
 pub mod telemetry;
 pub mod value;
+pub mod wire_size;

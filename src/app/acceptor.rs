@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::workers::Door;
-use crate::resilience::Knocking;
+use crate::resilience::AcceptBackoff;
 
 /// While no worker takes a connection: at first a burst of them is the likely reason, then that all are
 /// stuck.
@@ -68,18 +68,20 @@ impl Acceptor {
     /// # Cancel safety
     /// A connection that was accepted is handed over, unless all workers are stuck.
     async fn accept(&mut self, listener: &TcpListener) {
-        let mut knocking = Knocking::default();
+        let mut accept_backoff = AcceptBackoff::default();
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    knocking.accepted();
+                    accept_backoff.accepted();
                     // One that its client has reset already is nothing to wait for.
                     if let Ok(stream) = stream.into_std() {
                         self.take(stream).await;
                     }
                 }
                 Err(error) => {
-                    let Some(pause) = knocking.failed(&error, Instant::now()) else { continue };
+                    let Some(pause) = accept_backoff.failed(&error, Instant::now()) else {
+                        continue;
+                    };
                     if pause.first {
                         tracing::warn!(%error, "connections cannot be accepted; they wait");
                     }

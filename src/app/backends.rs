@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::postgres::Postgres;
 use crate::backend::sqlite::Sqlite;
-use crate::backend::{Backend, Observed};
+use crate::backend::{Backend, Instrumented};
 use crate::config::{Config, Database, Target};
 use crate::error::Result;
 use crate::telemetry::{self, Telemetry};
@@ -15,7 +15,7 @@ pub(crate) fn open(name: &str, database: &Database) -> Result<Arc<dyn Backend>> 
 }
 
 fn open_with(
-    telemetry: &Arc<telemetry::Database>,
+    telemetry: &Arc<telemetry::DatabaseTelemetry>,
     database: &Database,
 ) -> Result<Arc<dyn Backend>> {
     Ok(match &database.target {
@@ -39,7 +39,7 @@ pub(crate) fn open_all(config: &Config, telemetry: &Telemetry) -> Result<Vec<Ope
     let open = |(name, database): (&String, &Database)| {
         let telemetry = telemetry.database(name, system(&database.target));
         let backend = open_with(&telemetry, database)?;
-        let seen: Arc<dyn Backend> = Arc::new(Observed::new(backend, telemetry));
+        let seen: Arc<dyn Backend> = Arc::new(Instrumented::new(backend, telemetry));
         Ok((name.clone(), database.clone(), seen))
     };
     config.databases.iter().map(open).collect()

@@ -6,6 +6,7 @@ use crate::engine::{Database, Engine};
 use crate::pool::CloseReason;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::{Breaker, Connections, Reading, Retries};
+use crate::wire_size::widen;
 
 /// Has telemetry read an engine for as long as that lives.
 pub(crate) fn read(telemetry: &Telemetry, engine: &Arc<Engine>) {
@@ -18,18 +19,18 @@ pub(crate) fn read(telemetry: &Telemetry, engine: &Arc<Engine>) {
 
 fn reading(database: &Database) -> Reading {
     let (pool, counts) = (database.backend().pool(), database.counts());
-    let breaker = database.backend().gate().snapshot();
+    let breaker = database.backend().breaker().snapshot();
     let closed = CloseReason::ALL.into_iter();
     Reading {
         database: database.name().to_owned(),
         available: database.is_available(),
         connections: Connections {
-            idle: wide(pool.idle),
-            used: wide(pool.in_use),
-            max: wide(pool.max + pool.overflow),
-            idle_max: wide(pool.max),
-            min: wide(pool.min),
-            pending: wide(pool.waiting),
+            idle: widen(pool.idle),
+            used: widen(pool.in_use),
+            max: widen(pool.max + pool.overflow),
+            idle_max: widen(pool.max),
+            min: widen(pool.min),
+            pending: widen(pool.waiting),
             timeouts: pool.timeouts,
             rejected: pool.rejected,
             opened: pool.opened,
@@ -44,8 +45,4 @@ fn reading(database: &Database) -> Reading {
         resets: pool.resets,
         leaks: pool.leaks,
     }
-}
-
-fn wide(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -33,6 +33,7 @@ use crate::ops;
 use crate::telemetry::{Tasks, Telemetry};
 pub use shutdown::signalled;
 
+use crate::clock::milliseconds;
 use shutdown::Cause;
 use workers::Workers;
 
@@ -199,10 +200,6 @@ impl Server {
         });
         runtime.shutdown_background();
     }
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {

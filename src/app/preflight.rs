@@ -10,7 +10,7 @@ use crate::backend::{Backend, Fill, RowSink, Statement, fill};
 use crate::config::{Config, Database, Target};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::Borrower;
+use crate::pool::CallContext;
 use crate::sql::Analysis;
 use crate::value::{Kind, Value};
 
@@ -166,7 +166,7 @@ async fn connection_limits(backend: &dyn Backend) -> Result<ConnectionLimits> {
         analysis: Arc::new(Analysis::unknown()),
         read_only: true,
         deadline: Deadline::at(Instant::now() + QUERY_TIME),
-        borrower: Borrower::own("check"),
+        context: CallContext::own("check"),
     };
     let mut stream = backend.execute(Arc::new(statement)).await?;
     let mut sink = RowSink::new(usize::MAX);
@@ -189,12 +189,12 @@ mod tests {
 
     use super::*;
     use crate::backend::{
-        Batch, BatchResult, BeginRequest, Completion, DescribeRequest, Description, Gate,
-        RowStream, Transaction, UnitHandle, UnitState,
+        Batch, BatchResult, BeginRequest, Completion, ConnectBreaker, DescribeRequest, Description,
+        RowStream, Transaction, TransactionHandle, TransactionOutcome,
     };
     use crate::config;
     use crate::error::Outcome;
-    use crate::pool::{Control, PoolSnapshot};
+    use crate::pool::{PoolAdmin, PoolSnapshot};
     use crate::value::{Column, Row};
 
     /// A database that answers the question about limits with these values, or not at all.
@@ -221,10 +221,10 @@ mod tests {
 
         fn outcome(
             &self,
-            _handle: UnitHandle,
+            _handle: TransactionHandle,
             _deadline: Deadline,
-            _borrower: Arc<Borrower>,
-        ) -> BoxFuture<'_, Result<UnitState>> {
+            _borrower: Arc<CallContext>,
+        ) -> BoxFuture<'_, Result<TransactionOutcome>> {
             Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
         }
 
@@ -236,7 +236,7 @@ mod tests {
             Box::pin(async { Ok(Description::default()) })
         }
 
-        fn gate(&self) -> &Arc<Gate> {
+        fn breaker(&self) -> &Arc<ConnectBreaker> {
             unreachable!("nobody connects")
         }
 
@@ -259,7 +259,7 @@ mod tests {
             PoolSnapshot::default()
         }
 
-        fn control(&self) -> &dyn Control {
+        fn control(&self) -> &dyn PoolAdmin {
             unreachable!("no operator is here")
         }
 

@@ -1,6 +1,6 @@
 //! Probes databases in the background, and tells health and readiness what is known of them.
 //!
-//! What is known is the gate's, which whoever connects informs: so health, readiness and callers learn of an
+//! What is known is the breaker's, which whoever connects informs: so health, readiness and callers learn of an
 //! outage and of its end at the same moment.
 
 use std::collections::BTreeSet;
@@ -101,11 +101,11 @@ impl Prober {
         let Ok(database) = self.engine.database(&first.database) else {
             return std::future::pending().await;
         };
-        let gate = database.backend().gate();
-        let mut changes = gate.state();
+        let breaker = database.backend().breaker();
+        let mut changes = breaker.state();
         let telling = async {
-            let mut changes = gate.state();
-            // It is open as long as its gate.
+            let mut changes = breaker.state();
+            // It is open as long as its breaker.
             while changes.changed().await.is_ok() {
                 self.news.notify_one();
             }
@@ -121,7 +121,7 @@ impl Prober {
                 let open = changes.borrow_and_update().open;
                 let pause = match reached && !open {
                     true => self.interval,
-                    false => gate.pause().min(GLANCE),
+                    false => breaker.pause().min(GLANCE),
                 };
                 drop(tokio::time::timeout(pause, changes.changed()).await);
             }

@@ -9,20 +9,20 @@ use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::{ExecuteBatchResponse, ResultSet};
 
 /// What is stored of a unit's results.
-pub(super) fn stored(results: &[ResultSet]) -> Vec<u8> {
+pub(crate) fn stored(results: &[ResultSet]) -> Vec<u8> {
     ExecuteBatchResponse { results: results.to_vec(), ..Default::default() }.encode_to_vec()
 }
 
 /// A row of the table, as it stands after the unit that wrote it has committed.
-pub(super) struct Claimed {
-    pub(super) request_hash: Vec<u8>,
-    pub(super) response: Option<Vec<u8>>,
-    pub(super) expired: bool,
+pub(crate) struct Claimed {
+    pub(crate) request_hash: Vec<u8>,
+    pub(crate) response: Option<Vec<u8>>,
+    pub(crate) expired: bool,
 }
 
 impl Claimed {
     /// The results of the first run.
-    pub(super) fn replay(self, key: &IdempotencyKey) -> Result<BatchResult> {
+    pub(crate) fn replay(self, key: &IdempotencyKey) -> Result<BatchResult> {
         self.check(key)?;
         let stored = self.response.unwrap_or_default();
         let response = ExecuteBatchResponse::decode(stored.as_slice()).map_err(|error| {
@@ -34,7 +34,7 @@ impl Claimed {
     }
 
     /// Whether it was this very request.
-    pub(super) fn check(&self, key: &IdempotencyKey) -> Result<()> {
+    pub(crate) fn check(&self, key: &IdempotencyKey) -> Result<()> {
         if self.request_hash == key.request_hash {
             return Ok(());
         }
@@ -44,19 +44,19 @@ impl Claimed {
 }
 
 /// The error of a unit whose first run is not over.
-pub(super) fn in_progress() -> Error {
+pub(crate) fn in_progress() -> Error {
     let message = "the first call with this idempotency key is not over";
     Error::new(ErrorKind::KeyInProgress, message).with_retry_after(Duration::from_millis(100))
 }
 
 /// The error of an interactive transaction that was applied before.
-pub(super) fn applied_before() -> Error {
+pub(crate) fn applied_before() -> Error {
     let message = "the transaction with this idempotency key was applied before";
     Error::new(ErrorKind::KeyApplied, message).with_outcome(Outcome::Applied)
 }
 
 /// A configured name as SQL: each part between points an identifier.
-pub(super) fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     let parts = name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
     parts.collect::<Vec<_>>().join(".")
 }

@@ -8,29 +8,30 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Backend, Batch, BatchResult, BatchStatement, BeginRequest, Completion, DescribeRequest,
-    Description, Fill, Gate, Installed, RowSink, RowStream, SavepointCommand, Statement,
-    Transaction, UnitHandle, UnitState,
+    Backend, Batch, BatchResult, BatchStatement, BeginRequest, Completion, ConnectBreaker,
+    DescribeRequest, Description, Fill, Installed, RowSink, RowStream, SavepointCommand, Statement,
+    Transaction, TransactionHandle, TransactionOutcome,
 };
+use crate::clock::milliseconds;
 use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
-use crate::pool::{Borrower, Control, PoolSnapshot};
-use crate::telemetry::{Database, Operation, Took};
+use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
+use crate::telemetry::{DatabaseTelemetry, Operation, Took};
 use crate::value::Column;
 
 /// How long the text of a batch gets, in bytes, before it is cut.
 const LONGEST_BATCH: usize = 500;
 
 /// A backend, and what records for its database.
-pub struct Observed {
+pub struct Instrumented {
     backend: Arc<dyn Backend>,
-    telemetry: Arc<Database>,
+    telemetry: Arc<DatabaseTelemetry>,
 }
 
-impl Observed {
+impl Instrumented {
     /// The same backend, seen by telemetry.
     #[must_use]
-    pub fn new(backend: Arc<dyn Backend>, telemetry: Arc<Database>) -> Self {
+    pub fn new(backend: Arc<dyn Backend>, telemetry: Arc<DatabaseTelemetry>) -> Self {
         Self { backend, telemetry }
     }
 }
@@ -39,19 +40,19 @@ impl Observed {
 struct Work {
     /// Until it has ended.
     operation: Option<Operation>,
-    borrower: Arc<Borrower>,
+    context: Arc<CallContext>,
     text: Arc<str>,
 }
 
 impl Work {
-    fn new(operation: Operation, borrower: &Arc<Borrower>, text: &Arc<str>) -> Self {
+    fn new(operation: Operation, context: &Arc<CallContext>, text: &Arc<str>) -> Self {
         let operation = Some(operation);
-        Self { operation, borrower: Arc::clone(borrower), text: Arc::clone(text) }
+        Self { operation, context: Arc::clone(context), text: Arc::clone(text) }
     }
 
     /// Hands on how it ended.
     fn ended<T>(mut self, result: Result<T>) -> Result<T> {
-        let (error, stopped) = (result.as_ref().err(), self.borrower.is_terminated());
+        let (error, stopped) = (result.as_ref().err(), self.context.is_terminated());
         let reason = error.map(Error::reason);
         self.finish(reason, |operation| operation.end(error, stopped));
         result
@@ -71,9 +72,9 @@ impl Work {
 
     /// Logs that it was slow.
     fn tell(&self, database: &str, reason: Option<&str>, took: Took) {
-        let call = self.borrower.call();
+        let call = self.context.telemetry();
         let Some(unsaid) = call.may_tell("slow") else { return };
-        let (holder, ids) = (self.borrower.holder(), call.ids());
+        let (holder, ids) = (self.context.holder(), call.ids());
         tracing::warn!(
             database,
             statement = &*self.text,
@@ -118,20 +119,16 @@ fn text_of(statements: &[BatchStatement]) -> Arc<str> {
     text.into()
 }
 
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-impl Backend for Observed {
+impl Backend for Instrumented {
     fn name(&self) -> &'static str {
         self.backend.name()
     }
 
     fn execute(&self, statement: Arc<Statement>) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
-        let Statement { analysis, borrower, .. } = &*statement;
-        let (borrower, text) = (Arc::clone(borrower), Arc::clone(&analysis.summary));
-        let operation = self.telemetry.statement(borrower.call(), analysis.command, &text);
-        let work = Work::new(operation, &borrower, &text);
+        let Statement { analysis, context, .. } = &*statement;
+        let (context, text) = (Arc::clone(context), Arc::clone(&analysis.summary));
+        let operation = self.telemetry.statement(context.telemetry(), analysis.command, &text);
+        let work = Work::new(operation, &context, &text);
         Box::pin(async move {
             match self.backend.execute(statement).await {
                 Ok(rows) => Ok(Box::new(Rows { rows, work: Some(work) }) as Box<dyn RowStream>),
@@ -141,33 +138,33 @@ impl Backend for Observed {
     }
 
     fn execute_batch(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
-        let (borrower, text) = (Arc::clone(&batch.borrower), text_of(&batch.statements));
+        let (context, text) = (Arc::clone(&batch.context), text_of(&batch.statements));
         let operation = match &*batch.statements {
-            [one] => self.telemetry.statement(borrower.call(), one.analysis.command, &text),
-            several => self.telemetry.batch(borrower.call(), several.len(), &text),
+            [one] => self.telemetry.statement(context.telemetry(), one.analysis.command, &text),
+            several => self.telemetry.batch(context.telemetry(), several.len(), &text),
         };
-        let work = Work::new(operation, &borrower, &text);
+        let work = Work::new(operation, &context, &text);
         Box::pin(async move { work.ended(self.backend.execute_batch(batch).await) })
     }
 
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
-        let (borrower, text): (_, Arc<str>) = (Arc::clone(&request.borrower), "".into());
-        let operation = self.telemetry.statement(borrower.call(), "BEGIN", &text);
-        let work = Work::new(operation, &borrower, &text);
+        let (context, text): (_, Arc<str>) = (Arc::clone(&request.context), "".into());
+        let operation = self.telemetry.statement(context.telemetry(), "BEGIN", &text);
+        let work = Work::new(operation, &context, &text);
         Box::pin(async move {
             let open = work.ended(self.backend.begin(request).await)?;
             let telemetry = Arc::clone(&self.telemetry);
-            Ok(Box::new(Open { open, telemetry, borrower }) as Box<dyn Transaction>)
+            Ok(Box::new(Open { open, telemetry, context }) as Box<dyn Transaction>)
         })
     }
 
     fn outcome(
         &self,
-        handle: UnitHandle,
+        handle: TransactionHandle,
         deadline: Deadline,
-        borrower: Arc<Borrower>,
-    ) -> BoxFuture<'_, Result<UnitState>> {
-        self.backend.outcome(handle, deadline, borrower)
+        context: Arc<CallContext>,
+    ) -> BoxFuture<'_, Result<TransactionOutcome>> {
+        self.backend.outcome(handle, deadline, context)
     }
 
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
@@ -186,8 +183,8 @@ impl Backend for Observed {
         self.backend.describe(request)
     }
 
-    fn gate(&self) -> &Arc<Gate> {
-        self.backend.gate()
+    fn breaker(&self) -> &Arc<ConnectBreaker> {
+        self.backend.breaker()
     }
 
     fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>> {
@@ -202,7 +199,7 @@ impl Backend for Observed {
         self.backend.pool()
     }
 
-    fn control(&self) -> &dyn Control {
+    fn control(&self) -> &dyn PoolAdmin {
         self.backend.control()
     }
 
@@ -268,14 +265,14 @@ impl RowStream for Rows<'_> {
 /// A transaction that is seen.
 struct Open {
     open: Box<dyn Transaction>,
-    telemetry: Arc<Database>,
-    borrower: Arc<Borrower>,
+    telemetry: Arc<DatabaseTelemetry>,
+    context: Arc<CallContext>,
 }
 
 impl Open {
     fn work(&self, command: &'static str, text: &Arc<str>) -> Work {
-        let operation = self.telemetry.command(self.borrower.call(), command, text);
-        Work::new(operation, &self.borrower, text)
+        let operation = self.telemetry.command(self.context.telemetry(), command, text);
+        Work::new(operation, &self.context, text)
     }
 }
 

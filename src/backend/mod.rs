@@ -19,17 +19,18 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-pub use connect_breaker::Gate;
-pub use instrumented::Observed;
-pub use row_stream::{Completion, Fill, RowSink, RowStream, encoded_row_size, fill};
+pub use connect_breaker::ConnectBreaker;
+pub use instrumented::Instrumented;
+pub use row_stream::{Completion, Fill, RowSink, RowStream, fill};
 pub use unit::{
     Batch, BatchResult, BatchStatement, BeginRequest, Expect, IdempotencyKey, IsolationLevel,
-    SavepointCommand, Transaction, TransactionMode, UnitHandle, UnitState, response_too_large,
+    SavepointCommand, Transaction, TransactionHandle, TransactionMode, TransactionOutcome,
+    response_too_large,
 };
 
 use crate::deadline::Deadline;
 use crate::error::Result;
-use crate::pool::{Borrower, Control, PoolSnapshot};
+use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
 use crate::sql::Analysis;
 use crate::value::proto::{Column, ParameterType, Value};
 
@@ -74,10 +75,10 @@ pub trait Backend: Send + Sync {
     /// `InvalidParameter` for a token that is none of this database; why it could not be asked.
     fn outcome(
         &self,
-        handle: UnitHandle,
+        handle: TransactionHandle,
         deadline: Deadline,
-        borrower: Arc<Borrower>,
-    ) -> BoxFuture<'_, Result<UnitState>>;
+        context: Arc<CallContext>,
+    ) -> BoxFuture<'_, Result<TransactionOutcome>>;
 
     /// Deletes idempotency keys that are past their retention, at most some thousands; returns how many.
     ///
@@ -107,10 +108,10 @@ pub trait Backend: Send + Sync {
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>>;
 
     /// What connections are opened through: whether the database is there, as far as it is known.
-    fn gate(&self) -> &Arc<Gate>;
+    fn breaker(&self) -> &Arc<ConnectBreaker>;
 
     /// Checks, on a connection outside the pool, that the database answers within `limit`. While it is
-    /// given up, a connection is tried whenever the gate says that it is time.
+    /// given up, a connection is tried whenever the breaker says that it is time.
     ///
     /// # Errors
     /// Why it does not.
@@ -126,7 +127,7 @@ pub trait Backend: Send + Sync {
     fn pool(&self) -> PoolSnapshot;
 
     /// What operators see of the pool, and do to it.
-    fn control(&self) -> &dyn Control;
+    fn control(&self) -> &dyn PoolAdmin;
 
     /// Closes the pool: later calls fail with [`crate::error::ErrorKind::ShuttingDown`], idle
     /// connections close now and the others when they come back.
@@ -164,7 +165,7 @@ pub struct Statement {
     /// When it must have ended.
     pub deadline: Deadline,
     /// For whom its connection is lent.
-    pub borrower: Arc<Borrower>,
+    pub context: Arc<CallContext>,
 }
 
 /// A statement to describe.
@@ -179,7 +180,7 @@ pub struct DescribeRequest {
     /// When it must have ended.
     pub deadline: Deadline,
     /// For whom its connection is lent.
-    pub borrower: Arc<Borrower>,
+    pub context: Arc<CallContext>,
 }
 
 /// What a statement takes and returns.

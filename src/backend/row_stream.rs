@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 
 use crate::error::{Outcome, Result};
 use crate::value::proto::{Column, Row, Value};
+use crate::wire_size::encoded_row_size;
 
 /// A running statement: its rows, then how it ended.
 pub trait RowStream: Send {
@@ -119,13 +120,6 @@ impl RowSink {
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
-}
-
-/// The bytes a row takes in a `repeated Row` field: its own, a tag, and its length.
-#[must_use]
-pub fn encoded_row_size(row: &Row) -> usize {
-    let body = prost::Message::encoded_len(row);
-    1 + prost::length_delimiter_len(body) + body
 }
 
 /// Fills the sink as far as rows are at hand; waits while it is empty.

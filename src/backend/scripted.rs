@@ -12,12 +12,13 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::{
-    Backend, Batch, BatchResult, BeginRequest, Completion, DescribeRequest, Description, Fill,
-    Gate, RowSink, RowStream, Statement, Transaction, UnitHandle, UnitState,
+    Backend, Batch, BatchResult, BeginRequest, Completion, ConnectBreaker, DescribeRequest,
+    Description, Fill, RowSink, RowStream, Statement, Transaction, TransactionHandle,
+    TransactionOutcome,
 };
 use crate::deadline::Deadline;
 use crate::error::{Outcome, Result};
-use crate::pool::{Borrower, Control, PoolSnapshot};
+use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
 use crate::value::proto::{Column, Row, Value};
 
 /// What the database does when it is called the next time.
@@ -28,7 +29,7 @@ pub(crate) enum Step {
     /// Runs a unit; `None`: it never ends.
     Batch(Option<Result<BatchResult>>),
     /// Tells what became of one.
-    Outcome(Result<UnitState>),
+    Outcome(Result<TransactionOutcome>),
     /// Describes a statement.
     Describe(Result<Description>),
     /// Deletes keys.
@@ -66,8 +67,8 @@ pub(crate) struct Scripted {
     steps: Mutex<VecDeque<Step>>,
     statements: Mutex<Vec<Arc<Statement>>>,
     batches: Mutex<Vec<Arc<Batch>>>,
-    handles: Mutex<Vec<UnitHandle>>,
-    gate: Arc<Gate>,
+    handles: Mutex<Vec<TransactionHandle>>,
+    breaker: Arc<ConnectBreaker>,
 }
 
 impl Scripted {
@@ -77,7 +78,7 @@ impl Scripted {
             statements: Mutex::default(),
             batches: Mutex::default(),
             handles: Mutex::default(),
-            gate: Arc::default(),
+            breaker: Arc::default(),
         })
     }
 
@@ -92,7 +93,7 @@ impl Scripted {
     }
 
     /// The units it was asked about.
-    pub(crate) fn handles(&self) -> Vec<UnitHandle> {
+    pub(crate) fn handles(&self) -> Vec<TransactionHandle> {
         self.handles.lock().clone()
     }
 
@@ -146,10 +147,10 @@ impl Backend for Scripted {
 
     fn outcome(
         &self,
-        handle: UnitHandle,
+        handle: TransactionHandle,
         _: Deadline,
-        _: Arc<Borrower>,
-    ) -> BoxFuture<'_, Result<UnitState>> {
+        _: Arc<CallContext>,
+    ) -> BoxFuture<'_, Result<TransactionOutcome>> {
         self.handles.lock().push(handle);
         let state = take!(self, Outcome);
         Box::pin(async { state })
@@ -165,12 +166,12 @@ impl Backend for Scripted {
         Box::pin(async { description })
     }
 
-    fn gate(&self) -> &Arc<Gate> {
-        &self.gate
+    fn breaker(&self) -> &Arc<ConnectBreaker> {
+        &self.breaker
     }
 
     fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>> {
-        Box::pin(self.gate.probe(limit, async { Ok(()) }))
+        Box::pin(self.breaker.probe(limit, async { Ok(()) }))
     }
 
     fn warm_up(&self, _: usize) -> BoxFuture<'_, Result<()>> {
@@ -181,7 +182,7 @@ impl Backend for Scripted {
         PoolSnapshot::default()
     }
 
-    fn control(&self) -> &dyn Control {
+    fn control(&self) -> &dyn PoolAdmin {
         unreachable!("no operator is scripted")
     }
 

@@ -9,7 +9,7 @@ use prost::Message;
 use super::{RowStream, Statement};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::Borrower;
+use crate::pool::CallContext;
 use crate::sql::Analysis;
 use crate::value::proto::{ResultSet, Value};
 
@@ -55,7 +55,7 @@ pub struct Batch {
     /// When it must have ended.
     pub deadline: Deadline,
     /// For whom its connection is lent.
-    pub borrower: Arc<Borrower>,
+    pub context: Arc<CallContext>,
     /// Set by a backend that found that its statements must be prepared one by one: the next attempt does.
     pub is_piecemeal: AtomicBool,
 }
@@ -155,7 +155,7 @@ pub struct BeginRequest {
     /// When the opening must have ended.
     pub deadline: Deadline,
     /// For whom its connection is lent.
-    pub borrower: Arc<Borrower>,
+    pub context: Arc<CallContext>,
 }
 
 /// What a savepoint is told.
@@ -210,7 +210,7 @@ pub trait Transaction: Send {
 
 /// Which unit of work.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UnitHandle {
+pub enum TransactionHandle {
     /// The key it ran under.
     Key {
         /// Who sent it.
@@ -224,7 +224,7 @@ pub enum UnitHandle {
 
 /// What became of a unit of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnitState {
+pub enum TransactionOutcome {
     /// It is committed.
     Applied,
     /// It is not committed; of a token: and never will be.

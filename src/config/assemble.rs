@@ -18,24 +18,24 @@ use super::target::{self, Written};
 use super::tree::Leaf;
 
 /// The name of the database that is there without a word of configuration.
-pub(super) const MAIN: &str = "main";
+pub(crate) const MAIN: &str = "main";
 
 /// How much longer the database's own timeout is than the longest deadline, by default.
 const BACKSTOP: Duration = Duration::from_secs(5);
 
 /// What databases are named, and what `main` is when its section has no URL.
-pub(super) struct Named {
-    pub(super) databases: BTreeSet<String>,
-    pub(super) main: Option<Written>,
+pub(crate) struct Named {
+    pub(crate) databases: BTreeSet<String>,
+    pub(crate) main: Option<Written>,
     /// What `DATABASE_URL` says, where it counts.
-    pub(super) url: Option<Leaf>,
+    pub(crate) url: Option<Leaf>,
     /// There may be others, in a section whose name is misspelt: that some are missed is no news then.
-    pub(super) uncertain: bool,
+    pub(crate) uncertain: bool,
 }
 
 /// Reads every section. The configuration is whole unless the reader has met a problem: `None` when
 /// there is no database to serve.
-pub(super) fn config(
+pub(crate) fn config(
     reader: &mut Reader<'_>,
     environment: &Environment,
     named: Named,

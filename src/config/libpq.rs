@@ -15,7 +15,7 @@ const REFINING: [&str; 5] =
     ["PGSSLMODE", "PGSSLROOTCERT", "PGAPPNAME", "PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS"];
 
 /// The database that the `PG*` variables define, and their names. `None` when they define none.
-pub(super) fn from_variables(
+pub(crate) fn from_variables(
     environment: &Environment,
     problems: &mut Vec<Problem>,
 ) -> Option<(PostgresUrl, String)> {
@@ -70,16 +70,16 @@ impl Variables<'_> {
 }
 
 /// What a line of the password file must match.
-pub(super) struct Login<'a> {
+pub(crate) struct Login<'a> {
     /// The host, `localhost` for the default socket.
-    pub(super) host: &'a str,
-    pub(super) port: u16,
-    pub(super) dbname: &'a str,
-    pub(super) user: &'a str,
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    pub(crate) dbname: &'a str,
+    pub(crate) user: &'a str,
 }
 
 /// The password of `PGPASSFILE`, or of `~/.pgpass`; `Err` says why the file is ignored.
-pub(super) fn password(
+pub(crate) fn password(
     environment: &Environment,
     login: &Login<'_>,
 ) -> Result<Option<Secret>, String> {

@@ -19,7 +19,7 @@ const DATABASE_URL: &str = "DATABASE_URL";
 /// The longest name of a database.
 const LONGEST_NAME: usize = 63;
 
-pub(super) fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
+pub(crate) fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     let environment = &inputs.environment;
     let resolver = Resolver::new(environment);
     let mut problems = Vec::new();

@@ -35,7 +35,7 @@ pub use otel::{Otel, Protocol, Sampler};
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
 pub use sections::{Grpc, Health, LogFormat, Ops, Shutdown, Stream, Telemetry};
-pub use source::{Environment, Flag, Inputs, Planted};
+pub use source::{Environment, Flag, Inputs};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]

@@ -25,7 +25,7 @@ struct Section {
 }
 
 /// Leaves by their key, and whether each was given as `KEY_FILE`.
-pub(super) type Leaves = std::collections::BTreeMap<Path, (Leaf, bool)>;
+pub(crate) type Leaves = std::collections::BTreeMap<Path, (Leaf, bool)>;
 
 impl fmt::Debug for Origin {
     // It leads to secrets.
@@ -35,7 +35,7 @@ impl fmt::Debug for Origin {
 }
 
 /// Lets each database of a configuration find what it was read from.
-pub(super) fn attach(config: &mut Config, leaves: &Leaves, environment: &Environment) {
+pub(crate) fn attach(config: &mut Config, leaves: &Leaves, environment: &Environment) {
     let environment = Arc::new(environment.clone());
     for (name, database) in &mut config.databases {
         let Target::Postgres(target) = &mut database.target else { continue };

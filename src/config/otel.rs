@@ -62,7 +62,7 @@ impl Default for Otel {
 }
 
 /// Reads the variables; what cannot be used is told in `warnings`.
-pub(super) fn read(environment: &Environment, warnings: &mut Vec<String>) -> Otel {
+pub(crate) fn read(environment: &Environment, warnings: &mut Vec<String>) -> Otel {
     let mut reader = Reader { environment, warnings };
     let (trace_context, baggage) = reader.propagators();
     if reader.is_true("OTEL_SDK_DISABLED") {

@@ -18,21 +18,21 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(key: impl Into<String>, why: impl Into<String>) -> Self {
+    pub(crate) fn new(key: impl Into<String>, why: impl Into<String>) -> Self {
         Self { key: key.into(), value: None, origin: None, why: why.into(), instead: None }
     }
 
-    pub(super) fn value(mut self, value: impl Into<String>) -> Self {
+    pub(crate) fn value(mut self, value: impl Into<String>) -> Self {
         self.value = Some(value.into());
         self
     }
 
-    pub(super) fn origin(mut self, origin: impl Into<String>) -> Self {
+    pub(crate) fn origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
         self
     }
 
-    pub(super) fn instead(mut self, instead: impl Into<String>) -> Self {
+    pub(crate) fn instead(mut self, instead: impl Into<String>) -> Self {
         self.instead = Some(instead.into());
         self
     }
@@ -57,23 +57,23 @@ impl fmt::Display for Problem {
 
 /// Why a value is not taken, before it is known whose value it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) why: String,
-    pub(super) instead: Option<String>,
+pub(crate) struct Refusal {
+    pub(crate) why: String,
+    pub(crate) instead: Option<String>,
 }
 
 impl Refusal {
-    pub(super) fn new(why: impl Into<String>) -> Self {
+    pub(crate) fn new(why: impl Into<String>) -> Self {
         Self { why: why.into(), instead: None }
     }
 
-    pub(super) fn instead(mut self, instead: impl Into<String>) -> Self {
+    pub(crate) fn instead(mut self, instead: impl Into<String>) -> Self {
         self.instead = Some(instead.into());
         self
     }
 
     /// The problem of a key whose value this is.
-    pub(super) fn of(self, key: impl Into<String>) -> Problem {
+    pub(crate) fn of(self, key: impl Into<String>) -> Problem {
         Problem { key: key.into(), value: None, origin: None, why: self.why, instead: self.instead }
     }
 }
@@ -84,7 +84,7 @@ pub struct Problems(Vec<Problem>);
 
 impl Problems {
     /// `Ok` when there are none.
-    pub(super) fn check(problems: Vec<Problem>) -> Result<(), Self> {
+    pub(crate) fn check(problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
     }
 

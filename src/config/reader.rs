@@ -7,21 +7,21 @@ use super::shape::{MASK, Shape};
 use super::tree::{Entries, Entry, Path, Raw, quote};
 
 /// A value that was written, or the default in its place.
-pub(super) struct Found<T> {
+pub(crate) struct Found<T> {
     /// The whole key.
-    pub(super) key: String,
-    pub(super) value: T,
+    pub(crate) key: String,
+    pub(crate) value: T,
     /// As a problem may show it.
-    pub(super) shown: String,
+    pub(crate) shown: String,
     /// `None`: the default.
-    pub(super) origin: Option<String>,
+    pub(crate) origin: Option<String>,
     /// A problem is already known: comparing it with other keys would only confuse.
-    pub(super) broken: bool,
+    pub(crate) broken: bool,
 }
 
 impl<T> Found<T> {
     /// The problem of this value.
-    pub(super) fn problem(&self, why: impl Into<String>) -> Problem {
+    pub(crate) fn problem(&self, why: impl Into<String>) -> Problem {
         Problem::new(&self.key, why)
             .value(&self.shown)
             .origin(self.origin.as_deref().unwrap_or("default"))
@@ -29,52 +29,52 @@ impl<T> Found<T> {
 }
 
 /// Reads keys of one section after the other.
-pub(super) struct Reader<'a> {
-    pub(super) entries: &'a Entries,
-    pub(super) problems: Vec<Problem>,
-    pub(super) warnings: Vec<String>,
-    pub(super) settings: Vec<Setting>,
+pub(crate) struct Reader<'a> {
+    pub(crate) entries: &'a Entries,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) settings: Vec<Setting>,
     /// What the keys are below of: empty, or `databases.NAME.`.
     prefix: String,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(entries: &'a Entries) -> Self {
+    pub(crate) fn new(entries: &'a Entries) -> Self {
         let (problems, warnings, settings) = (Vec::new(), Vec::new(), Vec::new());
         Self { entries, problems, warnings, settings, prefix: String::new() }
     }
 
     /// From now on, keys are below this.
-    pub(super) fn enter(&mut self, prefix: String) {
+    pub(crate) fn enter(&mut self, prefix: String) {
         self.prefix = prefix;
     }
 
     /// The whole name of a key.
-    pub(super) fn full<S>(&self, key: &Key<S>) -> String {
+    pub(crate) fn full<S>(&self, key: &Key<S>) -> String {
         format!("{}{}", self.prefix, key.name)
     }
 
     /// Whether a problem of a key is known already.
-    pub(super) fn has_problem<S>(&self, key: &Key<S>) -> bool {
+    pub(crate) fn has_problem<S>(&self, key: &Key<S>) -> bool {
         let key = self.full(key);
         self.problems.iter().any(|problem| problem.key == key)
     }
 
     /// What was written for a key, if anything.
-    pub(super) fn entry<S>(&self, key: &Key<S>) -> Option<&'a Entry> {
+    pub(crate) fn entry<S>(&self, key: &Key<S>) -> Option<&'a Entry> {
         let path: Path = self.full(key).split('.').map(str::to_owned).collect();
         self.entries.get(&path).filter(|entry| entry.raw != Raw::Nothing)
     }
 
     /// A key's value, or its constant default.
-    pub(super) fn read<S: Shape>(&mut self, key: &Key<S>) -> Found<S::Value> {
+    pub(crate) fn read<S: Shape>(&mut self, key: &Key<S>) -> Found<S::Value> {
         let default = key.shape.parse(&Raw::Text(key.default.to_owned()));
         let default = default.expect("constant defaults are valid: a test reads them all");
         self.read_or(key, default)
     }
 
     /// A key's value, or a default that depends on other things.
-    pub(super) fn read_or<S: Shape>(&mut self, key: &Key<S>, default: S::Value) -> Found<S::Value> {
+    pub(crate) fn read_or<S: Shape>(&mut self, key: &Key<S>, default: S::Value) -> Found<S::Value> {
         let found = match self.look(key) {
             Looked::Value(found) => found,
             absent @ (Looked::Absent | Looked::Broken) => Found {
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A key's value, `None` when it has none; `auto` and an empty string are none.
-    pub(super) fn optional<S: Shape>(&mut self, key: &Key<S>) -> Option<Found<S::Value>> {
+    pub(crate) fn optional<S: Shape>(&mut self, key: &Key<S>) -> Option<Found<S::Value>> {
         match self.look(key) {
             Looked::Value(found) => Some(found),
             Looked::Absent | Looked::Broken => None,
@@ -98,13 +98,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Records the effective value of a key.
-    pub(super) fn note(&mut self, key: String, value: String, origin: Option<String>) {
+    pub(crate) fn note(&mut self, key: String, value: String, origin: Option<String>) {
         let origin = origin.unwrap_or_else(|| "default".to_owned());
         self.settings.push(Setting { key, value, origin });
     }
 
     /// Records that the value of a key is refused.
-    pub(super) fn refuse<S: Shape>(&mut self, key: &Key<S>, entry: &Entry, refusal: Refusal) {
+    pub(crate) fn refuse<S: Shape>(&mut self, key: &Key<S>, entry: &Entry, refusal: Refusal) {
         let shown = match entry.secret || key.shape.hides(&entry.raw) {
             true => MASK.to_owned(),
             false => abridge(entry.raw.literal()),

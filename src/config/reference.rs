@@ -14,22 +14,22 @@ const SECRET_KEY: &str = "ROWGATE_SECRET_KEY";
 const SECRET_KEY_FILE: &str = "ROWGATE_SECRET_KEY_FILE";
 
 /// The suffix of a key whose value is the path of the file that holds the value.
-pub(super) const FILE_SUFFIX: &str = "_file";
+pub(crate) const FILE_SUFFIX: &str = "_file";
 
 /// Finds what references name.
-pub(super) struct Resolver<'a> {
+pub(crate) struct Resolver<'a> {
     environment: &'a Environment,
     // Read once, and only when something is encrypted.
     ring: OnceCell<Result<Keyring, Refusal>>,
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(environment: &'a Environment) -> Self {
+    pub(crate) fn new(environment: &'a Environment) -> Self {
         Self { environment, ring: OnceCell::new() }
     }
 
     /// What a leaf stands for that may be a `KEY_FILE`.
-    pub(super) fn resolve_either(
+    pub(crate) fn resolve_either(
         &self,
         leaf: Leaf,
         is_file: bool,
@@ -39,7 +39,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// What a leaf stands for. A problem leaves [`Raw::Broken`].
-    pub(super) fn resolve(&self, leaf: Leaf, problems: &mut Vec<Problem>) -> Entry {
+    pub(crate) fn resolve(&self, leaf: Leaf, problems: &mut Vec<Problem>) -> Entry {
         let is_url = leaf.path.last().is_some_and(|key| key == "url");
         match self.raw(&leaf.raw, is_url) {
             Ok((raw, secret)) => Entry { raw, origin: leaf.origin, secret },
@@ -52,7 +52,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// What a leaf `KEY_FILE` stands for: the file's content, which may be encrypted.
-    pub(super) fn resolve_file(&self, leaf: Leaf, problems: &mut Vec<Problem>) -> Entry {
+    pub(crate) fn resolve_file(&self, leaf: Leaf, problems: &mut Vec<Problem>) -> Entry {
         let content = match &leaf.raw {
             Raw::Text(path) => self.file(path).and_then(|text| self.decrypt_if_encrypted(text)),
             Raw::Broken => return Entry { raw: Raw::Broken, origin: leaf.origin, secret: true },
@@ -70,7 +70,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// A text with its references replaced, and whether there were any.
-    pub(super) fn text(&self, text: &str, is_url: bool) -> Result<(String, bool), Refusal> {
+    pub(crate) fn text(&self, text: &str, is_url: bool) -> Result<(String, bool), Refusal> {
         if secret::is_encrypted(text) {
             return self.decrypt(text).map(|plain| (plain, true));
         }
@@ -165,7 +165,7 @@ impl<'a> Resolver<'a> {
 }
 
 /// The Fernet keys of the environment.
-pub(super) fn keyring(environment: &Environment) -> Result<Keyring, Refusal> {
+pub(crate) fn keyring(environment: &Environment) -> Result<Keyring, Refusal> {
     let make = "Make a key with `rowgate secret keygen`.";
     let (name, keys) = match (environment.get(SECRET_KEY), environment.get(SECRET_KEY_FILE)) {
         (Some(_), Some(_)) => {

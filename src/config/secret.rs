@@ -115,7 +115,7 @@ impl fmt::Debug for Keyring {
 }
 
 /// Whether a value is encrypted.
-pub(super) fn is_encrypted(value: &str) -> bool {
+pub(crate) fn is_encrypted(value: &str) -> bool {
     value.trim_start().starts_with(PREFIX)
 }
 

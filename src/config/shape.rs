@@ -11,10 +11,10 @@ use super::source;
 use super::tree::{Raw, quote};
 
 /// What is shown in place of a secret.
-pub(super) const MASK: &str = "******";
+pub(crate) const MASK: &str = "******";
 
 /// How a value is written.
-pub(super) trait Shape {
+pub(crate) trait Shape {
     /// What it becomes.
     type Value;
 
@@ -31,7 +31,7 @@ pub(super) trait Shape {
 }
 
 /// Any text.
-pub(super) struct Text;
+pub(crate) struct Text;
 
 impl Shape for Text {
     type Value = String;
@@ -46,7 +46,7 @@ impl Shape for Text {
 }
 
 /// A database's URL: text that holds a password.
-pub(super) struct Url;
+pub(crate) struct Url;
 
 impl Shape for Url {
     type Value = String;
@@ -65,7 +65,7 @@ impl Shape for Url {
 }
 
 /// `true` or `false`.
-pub(super) struct Switch;
+pub(crate) struct Switch;
 
 impl Shape for Switch {
     type Value = bool;
@@ -88,9 +88,9 @@ impl Shape for Switch {
 }
 
 /// A whole number.
-pub(super) struct Whole {
-    pub(super) min: u64,
-    pub(super) max: u64,
+pub(crate) struct Whole {
+    pub(crate) min: u64,
+    pub(crate) max: u64,
 }
 
 impl Shape for Whole {
@@ -122,7 +122,7 @@ impl Shape for Whole {
 }
 
 /// A share of a whole, from 0 to 1: `0.8`.
-pub(super) struct Share;
+pub(crate) struct Share;
 
 impl Shape for Share {
     type Value = f64;
@@ -144,9 +144,9 @@ impl Shape for Share {
 }
 
 /// A number of bytes: `65536`, `"64KiB"`, `"4MiB"`, `"1GiB"`.
-pub(super) struct Size {
-    pub(super) min: u64,
-    pub(super) max: u64,
+pub(crate) struct Size {
+    pub(crate) min: u64,
+    pub(crate) max: u64,
 }
 
 const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -191,16 +191,16 @@ impl Shape for Size {
 }
 
 /// `4MiB`, or in bytes when no larger unit divides it.
-pub(super) fn format_size(bytes: u64) -> String {
+pub(crate) fn format_size(bytes: u64) -> String {
     let fits = UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
     let (unit, factor) = fits.unwrap_or(&("B", 1));
     format!("{}{unit}", bytes / factor)
 }
 
 /// A duration: `"500ms"`, `"30s"`, `"5m"`, `"1h 30m"`.
-pub(super) struct Span {
-    pub(super) min: Duration,
-    pub(super) max: Duration,
+pub(crate) struct Span {
+    pub(crate) min: Duration,
+    pub(crate) max: Duration,
 }
 
 impl Shape for Span {
@@ -234,7 +234,7 @@ impl Shape for Span {
 }
 
 /// An address to listen on: `"127.0.0.1:50051"`, `"[::]:50051"`.
-pub(super) struct Address;
+pub(crate) struct Address;
 
 impl Shape for Address {
     type Value = SocketAddr;
@@ -263,7 +263,7 @@ impl Shape for Address {
 }
 
 /// One of a few words.
-pub(super) struct OneOf<T: 'static>(pub(super) &'static [(&'static str, T)]);
+pub(crate) struct OneOf<T: 'static>(pub(crate) &'static [(&'static str, T)]);
 
 impl<T: Copy + PartialEq> Shape for OneOf<T> {
     type Value = T;
@@ -286,7 +286,7 @@ impl<T: Copy + PartialEq> Shape for OneOf<T> {
 }
 
 /// A list of names: `["main", "orders"]`, or `main,orders` where only text can be given.
-pub(super) struct Names;
+pub(crate) struct Names;
 
 impl Shape for Names {
     type Value = Vec<String>;
@@ -321,7 +321,7 @@ impl Shape for Names {
 }
 
 /// A PEM file by its path, or the PEM text itself (as a reference may yield it).
-pub(super) struct Pem;
+pub(crate) struct Pem;
 
 const PEM_START: &str = "-----BEGIN ";
 
@@ -356,7 +356,7 @@ impl Shape for Pem {
     }
 }
 
-pub(super) fn text<'a>(raw: &'a Raw, what: &str) -> Result<&'a str, Refusal> {
+pub(crate) fn text<'a>(raw: &'a Raw, what: &str) -> Result<&'a str, Refusal> {
     match raw {
         Raw::Text(text) => Ok(text),
         Raw::Number(_) | Raw::Switch(_) | Raw::List(_) | Raw::Nothing | Raw::Broken => {

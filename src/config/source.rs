@@ -14,7 +14,7 @@ use super::tree::{self, Leaf, Raw};
 const DEFAULT_FILE: &str = "rowgate.toml";
 
 /// What the variables start with that set keys.
-pub(super) const PREFIX: &str = "ROWGATE__";
+pub(crate) const PREFIX: &str = "ROWGATE__";
 
 /// The largest file that is read, in bytes: configuration, secrets and certificates are far smaller.
 const LARGEST_FILE: u64 = 4 << 20;
@@ -61,13 +61,13 @@ impl Flag {
 /// What surrounds the process, or what a test puts in its place.
 #[derive(Clone, Default)]
 pub struct Environment {
-    pub(super) variables: BTreeMap<String, String>,
+    pub(crate) variables: BTreeMap<String, String>,
     /// Where `rowgate.toml` is looked for.
-    pub(super) directory: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
     /// The account's name.
-    pub(super) user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Where PostgreSQL's socket is when no host is named.
-    pub(super) socket_directory: Option<PathBuf>,
+    pub(crate) socket_directory: Option<PathBuf>,
 }
 
 impl Environment {
@@ -99,7 +99,7 @@ impl Environment {
     }
 
     /// The value of a variable; `None` when it is unset or empty.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 }
@@ -111,54 +111,11 @@ impl std::fmt::Debug for Environment {
     }
 }
 
-/// Defects that the tests' own checkers are checked with: each must make a run under faults fail. They
-/// exist in builds with debug assertions only, where the variable `ROWGATE_PLANTED_BUG` names one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Planted {
-    /// A commit that turned out to be a rollback is taken for one.
-    IgnoredTag,
-    /// What may have been applied is repeated.
-    RepeatedDoubt,
-    /// A connection goes back to the pool with its transaction open.
-    RecycledTransaction,
-    /// A connection is used again before the server has acted on the cancel that was sent to it.
-    UnawaitedCancel,
-    /// A connection goes back to the pool as its caller left the session.
-    KeptSession,
-}
-
-impl Planted {
-    /// Never, in a release.
-    #[must_use]
-    #[cfg(not(debug_assertions))]
-    pub const fn is_there(self) -> bool {
-        false
-    }
-
-    /// Whether the environment asks for it.
-    #[must_use]
-    #[cfg(debug_assertions)]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the place where the environment is read"
-    )]
-    pub fn is_there(self) -> bool {
-        let name = match self {
-            Self::IgnoredTag => "ignored-tag",
-            Self::RepeatedDoubt => "repeated-doubt",
-            Self::RecycledTransaction => "recycled-transaction",
-            Self::UnawaitedCancel => "unawaited-cancel",
-            Self::KeptSession => "kept-session",
-        };
-        std::env::var_os("ROWGATE_PLANTED_BUG").is_some_and(|planted| planted == name)
-    }
-}
-
 /// One layer: its leaves override those of the layers before it.
-pub(super) type Layer = Vec<Leaf>;
+pub(crate) type Layer = Vec<Leaf>;
 
 /// The layers above the defaults, the lowest first.
-pub(super) fn layers(inputs: &Inputs, problems: &mut Vec<Problem>) -> Vec<Layer> {
+pub(crate) fn layers(inputs: &Inputs, problems: &mut Vec<Problem>) -> Vec<Layer> {
     let file = file_layer(inputs).unwrap_or_else(|problem| {
         problems.push(problem);
         Layer::new()
@@ -250,13 +207,13 @@ fn flag_layer(flags: &[Flag]) -> Layer {
 }
 
 /// How many threads this machine, or this container, lets us run at once.
-pub(super) fn cores() -> u64 {
+pub(crate) fn cores() -> u64 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     u64::try_from(cores).unwrap_or(1)
 }
 
 /// The content of a file, or why it cannot be read.
-pub(super) fn read_text(path: &Path) -> Result<String, String> {
+pub(crate) fn read_text(path: &Path) -> Result<String, String> {
     let read = || -> io::Result<String> {
         let mut text = String::new();
         // One more than allowed tells whether there is more; a device could be endless.
@@ -271,7 +228,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, String> {
 }
 
 /// The content of a file less its last line break, which editors and `echo` leave.
-pub(super) fn read_secret(path: &Path) -> Result<String, String> {
+pub(crate) fn read_secret(path: &Path) -> Result<String, String> {
     let mut text = read_text(path)?;
     if text.ends_with('\n') {
         text.pop();
@@ -283,7 +240,7 @@ pub(super) fn read_secret(path: &Path) -> Result<String, String> {
 }
 
 /// Whether others than the owner may read a file; libpq then ignores a file of passwords.
-pub(super) fn is_open_to_others(path: &Path) -> bool {
+pub(crate) fn is_open_to_others(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
 }

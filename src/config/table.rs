@@ -6,7 +6,7 @@ use super::tree::{Raw, quote};
 
 /// A table's name, with or without its schema. Letters, digits and underscores alone, as no database
 /// needs more for a table of our own.
-pub(super) struct Table;
+pub(crate) struct Table;
 
 /// The longest identifier that PostgreSQL does not cut off, in bytes.
 const LONGEST_IDENTIFIER: usize = 63;

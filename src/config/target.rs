@@ -21,7 +21,7 @@ const DEFAULT_PORT: u16 = 5432;
 const DEFAULT_APPLICATION: &str = "rowgate";
 
 /// A URL as it was found.
-pub(super) struct Written {
+pub(crate) struct Written {
     url: DatabaseUrl,
     /// Masked.
     shown: String,
@@ -30,13 +30,13 @@ pub(super) struct Written {
 
 impl Written {
     /// What the `PG*` variables say.
-    pub(super) fn by_variables((url, names): (PostgresUrl, String)) -> Self {
+    pub(crate) fn by_variables((url, names): (PostgresUrl, String)) -> Self {
         let shown = describe(&url);
         Self { url: DatabaseUrl::Postgres(Box::new(url)), shown, origin: Some(names) }
     }
 
     /// The embedded database in the working directory.
-    pub(super) fn by_default() -> Self {
+    pub(crate) fn by_default() -> Self {
         let path = URL.default.trim_start_matches("sqlite:");
         let url = DatabaseUrl::Sqlite(PathBuf::from(path));
         Self { url, shown: URL.default.to_owned(), origin: None }
@@ -44,7 +44,7 @@ impl Written {
 }
 
 /// The database of the section that is being read; `None` when a problem says why there is none.
-pub(super) fn read(
+pub(crate) fn read(
     reader: &mut Reader<'_>,
     environment: &Environment,
     otherwise: Option<Written>,

@@ -6,7 +6,7 @@ use config::{Value, ValueKind};
 
 /// A value as it was written. No `Debug`: it may be a secret.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Raw {
+pub(crate) enum Raw {
     /// A string.
     Text(String),
     /// A number, as text.
@@ -23,7 +23,7 @@ pub(super) enum Raw {
 
 impl Raw {
     /// As TOML writes it.
-    pub(super) fn literal(&self) -> String {
+    pub(crate) fn literal(&self) -> String {
         match self {
             Self::Text(text) => quote(text),
             Self::Number(number) => number.clone(),
@@ -38,29 +38,29 @@ impl Raw {
 }
 
 /// A key's place: `["databases", "main", "url"]`.
-pub(super) type Path = Vec<String>;
+pub(crate) type Path = Vec<String>;
 
 /// A value, its place and where it was written.
 #[derive(Clone)]
-pub(super) struct Leaf {
-    pub(super) path: Path,
-    pub(super) raw: Raw,
-    pub(super) origin: String,
+pub(crate) struct Leaf {
+    pub(crate) path: Path,
+    pub(crate) raw: Raw,
+    pub(crate) origin: String,
 }
 
 /// A value after references were resolved.
-pub(super) struct Entry {
-    pub(super) raw: Raw,
-    pub(super) origin: String,
+pub(crate) struct Entry {
+    pub(crate) raw: Raw,
+    pub(crate) origin: String,
     /// It came out of a reference, and may be a secret.
-    pub(super) secret: bool,
+    pub(crate) secret: bool,
 }
 
 /// All layers, one upon the other.
-pub(super) type Entries = BTreeMap<Path, Entry>;
+pub(crate) type Entries = BTreeMap<Path, Entry>;
 
 /// The leaves of a parsed file, in the order of their keys.
-pub(super) fn leaves<I>(table: I, origin: &str) -> Vec<Leaf>
+pub(crate) fn leaves<I>(table: I, origin: &str) -> Vec<Leaf>
 where
     I: IntoIterator<Item = (String, Value)>,
 {
@@ -106,7 +106,7 @@ fn item(value: Value) -> Raw {
 }
 
 /// A string in TOML's syntax.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {

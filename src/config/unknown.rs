@@ -10,7 +10,7 @@ use super::tree::{Entries, Entry, Path, Raw};
 const ALIKE: f64 = 0.7;
 
 /// One problem for each key or section that does not exist.
-pub(super) fn problems(entries: &Entries, databases: &BTreeSet<String>) -> Vec<Problem> {
+pub(crate) fn problems(entries: &Entries, databases: &BTreeSet<String>) -> Vec<Problem> {
     let known = Known::new(databases);
     let mut reported = BTreeSet::new();
     let mut problems = Vec::new();
@@ -28,7 +28,7 @@ pub(super) fn problems(entries: &Entries, databases: &BTreeSet<String>) -> Vec<P
 }
 
 /// Whether a misspelt section may name databases that are missed elsewhere.
-pub(super) fn hides_databases(entries: &Entries) -> bool {
+pub(crate) fn hides_databases(entries: &Entries) -> bool {
     let known = Known::new(&BTreeSet::new());
     let sections = entries.keys().filter_map(|path| path.first());
     let mut unknown =

@@ -14,28 +14,28 @@ use super::secret::Secret;
 use super::shape::MASK;
 
 /// A URL taken apart.
-pub(super) enum DatabaseUrl {
+pub(crate) enum DatabaseUrl {
     Postgres(Box<PostgresUrl>),
     Sqlite(PathBuf),
 }
 
 /// What a PostgreSQL URL names, or the `PG*` variables; everything may be missing.
 #[derive(Default)]
-pub(super) struct PostgresUrl {
+pub(crate) struct PostgresUrl {
     /// Empty: none is named; `None` among others is the default one.
-    pub(super) hosts: Vec<Option<String>>,
+    pub(crate) hosts: Vec<Option<String>>,
     /// None, one for all hosts, or one for each.
-    pub(super) ports: Vec<Option<u16>>,
-    pub(super) session: Option<TargetSession>,
-    pub(super) balance: Option<bool>,
-    pub(super) user: Option<String>,
-    pub(super) password: Option<Secret>,
-    pub(super) dbname: Option<String>,
-    pub(super) application_name: Option<String>,
-    pub(super) sslmode: Option<TlsMode>,
-    pub(super) sslrootcert: Option<String>,
-    pub(super) sslcert: Option<String>,
-    pub(super) sslkey: Option<String>,
+    pub(crate) ports: Vec<Option<u16>>,
+    pub(crate) session: Option<TargetSession>,
+    pub(crate) balance: Option<bool>,
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) dbname: Option<String>,
+    pub(crate) application_name: Option<String>,
+    pub(crate) sslmode: Option<TlsMode>,
+    pub(crate) sslrootcert: Option<String>,
+    pub(crate) sslcert: Option<String>,
+    pub(crate) sslkey: Option<String>,
 }
 
 const FORMS: &str = "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE or sqlite:PATH.";
@@ -67,7 +67,7 @@ const ELSEWHERE: [(&str, &str); 7] = [
 ];
 
 /// Takes a URL apart.
-pub(super) fn parse(url: &str) -> Result<DatabaseUrl, Vec<Refusal>> {
+pub(crate) fn parse(url: &str) -> Result<DatabaseUrl, Vec<Refusal>> {
     let url = url.trim();
     let scheme_end = url.find(':').unwrap_or_default();
     let (scheme, rest) = url.split_at(scheme_end);
@@ -209,22 +209,22 @@ fn split_place(place: &str) -> Result<(&str, &str), Refusal> {
 }
 
 /// Several hosts, as a parameter and `PGHOST` write them.
-pub(super) fn hosts(text: &str) -> Vec<Option<String>> {
+pub(crate) fn hosts(text: &str) -> Vec<Option<String>> {
     text.split(',').map(|host| Some(host.to_owned()).filter(|host| !host.is_empty())).collect()
 }
 
 /// Several ports, as a parameter and `PGPORT` write them; an empty one is the default.
-pub(super) fn ports(text: &str) -> Result<Vec<Option<u16>>, Refusal> {
+pub(crate) fn ports(text: &str) -> Result<Vec<Option<u16>>, Refusal> {
     let one = |text: &str| if text.is_empty() { Ok(None) } else { port(text).map(Some) };
     text.split(',').map(one).collect()
 }
 
 /// A host and a port; `None` where the default is meant.
-pub(super) type Place<'a> = (Option<&'a str>, Option<u16>);
+pub(crate) type Place<'a> = (Option<&'a str>, Option<u16>);
 
 impl PostgresUrl {
     /// Each place to connect to.
-    pub(super) fn places(&self) -> Result<Vec<Place<'_>>, Refusal> {
+    pub(crate) fn places(&self) -> Result<Vec<Place<'_>>, Refusal> {
         let hosts = if self.hosts.is_empty() { &[None][..] } else { &self.hosts };
         let port = |at: usize| match &self.ports[..] {
             [] => None,
@@ -241,7 +241,7 @@ impl PostgresUrl {
 }
 
 /// `target_session_attrs`
-pub(super) fn session(text: &str) -> Result<TargetSession, Refusal> {
+pub(crate) fn session(text: &str) -> Result<TargetSession, Refusal> {
     let known = TargetSession::ALL.into_iter().find(|session| session.name() == text);
     known.ok_or_else(|| {
         let names = TargetSession::ALL.map(TargetSession::name).join(", ");
@@ -251,7 +251,7 @@ pub(super) fn session(text: &str) -> Result<TargetSession, Refusal> {
 }
 
 /// `load_balance_hosts`
-pub(super) fn balance(text: &str) -> Result<bool, Refusal> {
+pub(crate) fn balance(text: &str) -> Result<bool, Refusal> {
     match text {
         "disable" => Ok(false),
         "random" => Ok(true),
@@ -261,7 +261,7 @@ pub(super) fn balance(text: &str) -> Result<bool, Refusal> {
 }
 
 /// A port, as URLs and `PGPORT` write it.
-pub(super) fn port(text: &str) -> Result<u16, Refusal> {
+pub(crate) fn port(text: &str) -> Result<u16, Refusal> {
     // Not quoted: a password that holds an @ or / ends up here.
     let refuse = |_| Refusal::new("the port is not a number").instead("Write one from 1 to 65535.");
     match text.parse::<u16>().map_err(refuse)? {
@@ -304,7 +304,7 @@ fn unknown_parameter(name: &str) -> Refusal {
 }
 
 /// `sslmode`, less what may silently be plain.
-pub(super) fn tls_mode(mode: &str) -> Result<TlsMode, Refusal> {
+pub(crate) fn tls_mode(mode: &str) -> Result<TlsMode, Refusal> {
     let instead = "Write verify-full (or verify-ca, or require, which checks no certificate) to \
                    encrypt, disable to send plain text.";
     match mode {
@@ -336,7 +336,7 @@ fn decode(text: &str, what: &str) -> Result<String, Refusal> {
 }
 
 /// A URL without what may be a password, also when it is malformed.
-pub(super) fn masked(url: &str) -> String {
+pub(crate) fn masked(url: &str) -> String {
     let url = url.trim();
     if url.to_ascii_lowercase().starts_with("sqlite:") {
         return url.to_owned();

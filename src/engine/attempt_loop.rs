@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::resilience::Attempts;
-use crate::telemetry::Call;
+use crate::telemetry::RpcCall;
 
 /// What an attempt returned, and which it was.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Success<T> {
 /// # Cancel safety
 /// As the attempts; nothing is left behind between them.
 pub(crate) async fn retry<T, F>(
-    call: &Call,
+    call: &RpcCall,
     mut attempts: Attempts<'_>,
     deadline: Deadline,
     mut attempt: impl FnMut() -> F,

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::attempt_loop::{Success, retry};
 use super::validate::{Place, check_key, check_tag, read_only, timeout, transaction_mode};
-use super::{Caller, Database, Engine, request_hash, wide};
+use super::{Caller, Database, Engine, request_hash, widen};
 use crate::backend::{Batch, BatchResult, BatchStatement, Expect, IdempotencyKey, TransactionMode};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::resilience::{Attempts, Unit};
@@ -35,7 +35,7 @@ impl Engine {
         let database = self.database(&request.database)?;
         let max = Some(request.max_attempts).filter(|max| *max > 0);
         let idempotent = request.options.as_ref().is_some_and(|options| options.idempotent);
-        let limit = wide(self.response_limit);
+        let limit = widen(self.response_limit);
         let batch = database.admit_batch(request, limit, &caller.into())?;
         let unit = match (&batch.key, idempotent) {
             (Some(_), _) => Unit::Keyed,
@@ -61,8 +61,8 @@ impl Database {
         let leaves_nothing = batch.dry_run || batch.mode.read_only;
         let batch = Arc::new(batch);
         let attempt = || self.backend.execute_batch(Arc::clone(&batch));
-        let done = retry(batch.borrower.call(), attempts, deadline, attempt).await;
-        let done = done.map_err(|error| blame_field(batch.borrower.explain(error)))?;
+        let done = retry(batch.context.telemetry(), attempts, deadline, attempt).await;
+        let done = done.map_err(|error| blame_field(batch.context.explain(error)))?;
         // The backend has seen to it but for what it replays.
         match batch.check_response(&done.value.results) {
             Ok(()) => Ok(done),
@@ -94,9 +94,9 @@ impl Database {
         let statements = statements
             .map(|(index, statement)| self.admit_one(index, statement))
             .collect::<Result<Vec<_>>>()?;
-        let borrower = caller.borrower(&self.name, "ExecuteBatch", &options.tag);
+        let context = caller.context(&self.name, "ExecuteBatch", &options.tag);
         if let Some(first) = statements.first() {
-            borrower.runs(&first.analysis.summary);
+            context.runs(&first.analysis.summary);
         }
         Ok(Batch {
             statements,
@@ -107,7 +107,7 @@ impl Database {
             max_bytes: bounds.bytes,
             max_response,
             deadline,
-            borrower,
+            context,
             is_piecemeal: AtomicBool::new(false),
         })
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::pool::Borrower;
-use crate::telemetry::Call;
+use crate::pool::CallContext;
+use crate::telemetry::RpcCall;
 
 /// Who calls, and how much time it gives.
 #[derive(Debug, Clone, Default)]
@@ -12,7 +12,7 @@ pub struct Caller {
     /// Its identity when it has one, else its address without the port: callers are told apart by it.
     pub name: String,
     /// Its call, as telemetry has it.
-    pub call: Arc<Call>,
+    pub call: Arc<RpcCall>,
     /// The time that its gRPC timeout leaves; `None` when it sent none.
     pub time_left: Option<Duration>,
 }
@@ -26,13 +26,13 @@ impl From<Option<Duration>> for Caller {
 
 impl Caller {
     /// What the pool is told of one call.
-    pub(crate) fn borrower(
+    pub(crate) fn context(
         &self,
         database: &Arc<str>,
         rpc: &'static str,
         tag: &str,
-    ) -> Arc<Borrower> {
+    ) -> Arc<CallContext> {
         self.call.is_about(database, &self.name, tag);
-        Borrower::new(Arc::clone(&self.call), self.name.clone(), rpc, tag.to_owned())
+        CallContext::new(Arc::clone(&self.call), self.name.clone(), rpc, tag.to_owned())
     }
 }

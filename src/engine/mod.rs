@@ -29,11 +29,13 @@ use validate::Bounds;
 use yielding::Turns;
 
 use crate::backend::{Backend, DescribeRequest, Description};
+use crate::clock::now;
 use crate::config;
 use crate::deadline::CallLimits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resilience::{Retries, RetryCounts, Unit};
 use crate::sql::{Analyzer, Dialect};
+use crate::wire_size::widen;
 
 /// Statement texts remembered for each database, in bytes.
 const ANALYSIS_CACHE: u64 = 8 << 20;
@@ -154,17 +156,18 @@ impl Engine {
         let (database, caller) = (self.database(database)?, caller.into());
         let analysis = database.admit(&sql)?;
         let deadline = database.deadline(now(), caller.time_left, None);
-        let borrower = caller.borrower(&database.name, "DescribeStatement", "");
-        borrower.runs(&analysis.summary);
+        let context = caller.context(&database.name, "DescribeStatement", "");
+        context.runs(&analysis.summary);
         let describe = || {
-            let (sql, analysis, borrower) =
-                (sql.clone(), Arc::clone(&analysis), Arc::clone(&borrower));
-            let request = DescribeRequest { sql, analysis, include_plan, deadline, borrower };
+            let (sql, analysis, context) =
+                (sql.clone(), Arc::clone(&analysis), Arc::clone(&context));
+            let request = DescribeRequest { sql, analysis, include_plan, deadline, context };
             database.backend.describe(request)
         };
         let attempts = database.retries.start(Unit::Statement, None);
-        let described = attempt_loop::retry(borrower.call(), attempts, deadline, describe).await;
-        described.map(|done| done.value).map_err(|error| borrower.explain(error))
+        let described =
+            attempt_loop::retry(context.telemetry(), attempts, deadline, describe).await;
+        described.map(|done| done.value).map_err(|error| context.explain(error))
     }
 }
 
@@ -181,7 +184,7 @@ impl Database {
             retries: Arc::new(Retries::new(
                 &config.retry,
                 config.pool.connect_timeout,
-                backend.gate().away(),
+                backend.breaker().away(),
             )),
             backend,
             caps: Bounds { rows: config.max_rows, bytes: config.max_bytes },
@@ -243,17 +246,8 @@ impl Database {
     /// Whether it was reached, and is not given up.
     #[must_use]
     pub fn is_available(&self) -> bool {
-        self.backend.gate().state().borrow().is_available()
+        self.backend.breaker().state().borrow().is_available()
     }
-}
-
-fn wide(size: usize) -> u64 {
-    u64::try_from(size).unwrap_or(u64::MAX)
-}
-
-/// The moment by the clock that timers go by, which tests stop.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use prost::Message;
 
 use super::attempt_loop::{Success, retry};
 use super::validate::{Bounds, check_key};
-use super::{Caller, Database, Engine, request_hash, wide};
+use super::{Caller, Database, Engine, request_hash, widen};
 use crate::backend::{
     Batch, BatchStatement, Fill, IdempotencyKey, RowSink, Statement, TransactionMode, fill,
     response_too_large,
@@ -52,8 +52,8 @@ impl Engine {
         let limit = self.response_limit;
         // Nothing reaches the caller before the whole result does: an attempt may fail anywhere.
         let attempt = || database.collect(Arc::clone(&statement), bounds, limit);
-        let done = retry(statement.borrower.call(), attempts, deadline, attempt).await;
-        let done = done.map_err(|error| statement.borrower.explain(error));
+        let done = retry(statement.context.telemetry(), attempts, deadline, attempt).await;
+        let done = done.map_err(|error| statement.context.explain(error));
         let Success { value: result, attempts } = done?;
         Ok(QueryResponse { result: Some(result), attempts, replayed: false })
     }
@@ -74,14 +74,14 @@ impl Database {
             columns: columns.unwrap_or_default(),
             ..ResultSet::default()
         };
-        let around = ENVELOPE + wide(result.encoded_len());
+        let around = ENVELOPE + widen(result.encoded_len());
         let mut bytes: u64 = 0;
         while result.has_columns {
             let filled = fill(&mut *stream, &mut sink).await?;
-            bytes += wide(sink.bytes());
+            bytes += widen(sink.bytes());
             result.rows.append(&mut sink.take());
             let over = bounds
-                .exceeded(wide(result.rows.len()), bytes)
+                .exceeded(widen(result.rows.len()), bytes)
                 .or_else(|| over_response_limit(around + bytes, response_limit));
             if let Some(error) = over {
                 return Err(error.with_outcome(stream.abandon().await));
@@ -108,7 +108,7 @@ impl Database {
         check_key(&key, field)?;
         let request_hash = request_hash::of_query(&request, &self.name);
         let (statement, bounds) = self.prepare(request, caller, RPC, self.caps)?;
-        let Statement { sql, parameters, analysis, read_only, deadline, borrower } = statement;
+        let Statement { sql, parameters, analysis, read_only, deadline, context } = statement;
         if read_only {
             let description = "nothing that is READ_ONLY is kept under a key";
             return Err(Error::field(ErrorKind::InvalidOption, field, description));
@@ -120,9 +120,9 @@ impl Database {
             dry_run: false,
             max_rows: bounds.rows,
             max_bytes: bounds.bytes,
-            max_response: wide(response_limit),
+            max_response: widen(response_limit),
             deadline,
-            borrower,
+            context,
             is_piecemeal: AtomicBool::new(false),
         };
         let attempts = self.retries.start(Unit::Keyed, None);
@@ -136,10 +136,10 @@ impl Database {
 
 /// The error of a response that is over `grpc.max_response_size`.
 pub(crate) fn over_response_limit(bytes: u64, limit: usize) -> Option<Error> {
-    if bytes <= wide(limit) {
+    if bytes <= widen(limit) {
         return None;
     }
-    Some(response_too_large(wide(limit)))
+    Some(response_too_large(widen(limit)))
 }
 
 fn options(request: &QueryRequest) -> Option<&QueryOptions> {

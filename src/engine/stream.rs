@@ -15,10 +15,11 @@ use super::attempt_loop::retry;
 use super::validate::Bounds;
 use super::yielding::Turn;
 use super::{Caller, Engine};
-use crate::backend::{Backend, Completion, Fill, RowSink, RowStream, Statement, encoded_row_size};
+use crate::backend::{Backend, Completion, Fill, RowSink, RowStream, Statement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::resilience::{Retries, Unit};
 use crate::value::proto::{Column, QueryRequest, Row};
+use crate::wire_size::encoded_row_size;
 
 /// A batch is sent when it has this size, in bytes.
 pub(crate) const BATCH: usize = 64 << 10;
@@ -103,7 +104,7 @@ impl Source {
         let (deadline, statement) = (statement.deadline, Arc::new(statement));
         let attempts = self.retries.start(self.unit, None);
         let attempt = || self.backend.execute(Arc::clone(&statement));
-        retry(statement.borrower.call(), attempts, deadline, attempt)
+        retry(statement.context.telemetry(), attempts, deadline, attempt)
             .await
             .map(|started| started.value)
     }
@@ -173,7 +174,7 @@ impl Outlet {
     /// A reader that goes ends the statement at whatever it is waiting for, until all rows are done:
     /// what is left then may be a COMMIT, which is never cancelled.
     async fn serve(self, source: &Source, statement: Statement) -> Option<Result<Part>> {
-        let borrower = Arc::clone(&statement.borrower);
+        let context = Arc::clone(&statement.context);
         let sent = tokio::select! {
             sent = self.rows(source, statement) => sent,
             () = self.parts.closed() => return None,
@@ -181,13 +182,13 @@ impl Outlet {
         let Sent { stream, runs, count } = match sent {
             Ok(Some(sent)) => sent,
             Ok(None) => return None,
-            Err(error) => return Some(Err(borrower.explain(error))),
+            Err(error) => return Some(Err(context.explain(error))),
         };
         let ended = tokio::select! {
             ended = stream.finish() => ended,
             () = self.parts.closed(), if runs => return None,
         };
-        let ended = ended.map_err(|error| borrower.explain(error));
+        let ended = ended.map_err(|error| context.explain(error));
         Some(ended.map(|Completion { rows_affected, command }| {
             Part::Summary(Summary { rows_affected, command, row_count: count })
         }))
@@ -330,12 +331,12 @@ mod tests {
 
     use super::*;
     use crate::backend::{
-        Batch, BatchResult, BeginRequest, DescribeRequest, Description, Gate, Transaction,
-        UnitHandle, UnitState,
+        Batch, BatchResult, BeginRequest, ConnectBreaker, DescribeRequest, Description,
+        Transaction, TransactionHandle, TransactionOutcome,
     };
     use crate::deadline::Deadline;
     use crate::engine::yielding::Turns;
-    use crate::pool::{Borrower, Control, PoolSnapshot};
+    use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
     use crate::resilience::Away;
     use crate::sql::{Analyzer, Dialect};
     use crate::value::Value;
@@ -379,7 +380,7 @@ mod tests {
                 analysis: Analyzer::new(Dialect::Sqlite, 1 << 10).analyze("select 1"),
                 read_only: false,
                 deadline: Deadline::at(limits.deadline.into_std()),
-                borrower: Borrower::own("test"),
+                context: CallContext::own("test"),
             };
             let defaults = crate::config::load_from(&[]).expect("the defaults are right");
             let source = Source {
@@ -417,11 +418,11 @@ mod tests {
 
         fn outcome(
             &self,
-            _: UnitHandle,
+            _: TransactionHandle,
             _: Deadline,
-            _: Arc<Borrower>,
-        ) -> BoxFuture<'_, Result<UnitState>> {
-            Box::pin(async { Ok(UnitState::Unknown) })
+            _: Arc<CallContext>,
+        ) -> BoxFuture<'_, Result<TransactionOutcome>> {
+            Box::pin(async { Ok(TransactionOutcome::Unknown) })
         }
 
         fn delete_expired_keys(&self, _: Deadline) -> BoxFuture<'_, Result<u64>> {
@@ -432,7 +433,7 @@ mod tests {
             Box::pin(async { Ok(Description::default()) })
         }
 
-        fn gate(&self) -> &Arc<Gate> {
+        fn breaker(&self) -> &Arc<ConnectBreaker> {
             unreachable!("nobody connects")
         }
 
@@ -448,7 +449,7 @@ mod tests {
             PoolSnapshot::default()
         }
 
-        fn control(&self) -> &dyn Control {
+        fn control(&self) -> &dyn PoolAdmin {
             unreachable!("no operator is here")
         }
 

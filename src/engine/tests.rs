@@ -8,7 +8,8 @@ use futures_util::StreamExt;
 use super::*;
 use crate::backend::scripted::{Answer, Scripted, Step};
 use crate::backend::{
-    BatchResult, Completion, Expect, IsolationLevel, TransactionMode, UnitHandle, UnitState,
+    BatchResult, Completion, Expect, IsolationLevel, TransactionHandle, TransactionMode,
+    TransactionOutcome,
 };
 use crate::error::Outcome;
 use crate::value::Value;
@@ -439,8 +440,8 @@ async fn a_caller_that_goes_leaves_no_further_attempt() {
 async fn what_became_of_a_unit_is_asked_by_key_or_token() {
     let script = Scripted::new([
         Step::Outcome(Err(error(ErrorKind::DatabaseUnavailable))),
-        Step::Outcome(Ok(UnitState::Applied)),
-        Step::Outcome(Ok(UnitState::NotApplied)),
+        Step::Outcome(Ok(TransactionOutcome::Applied)),
+        Step::Outcome(Ok(TransactionOutcome::NotApplied)),
     ]);
     let engine = engine(&script);
     let ask = |handle| {
@@ -451,8 +452,8 @@ async fn what_became_of_a_unit_is_asked_by_key_or_token() {
     assert_eq!(applied.state(), TransactionState::Applied);
     let not_applied = ask(Some(Handle::TransactionToken("t".to_owned()))).await.unwrap();
     assert_eq!(not_applied.state(), TransactionState::NotApplied);
-    let key = UnitHandle::Key { caller: String::new(), key: "k".to_owned() };
-    assert_eq!(script.handles(), [key.clone(), key, UnitHandle::Token("t".to_owned())]);
+    let key = TransactionHandle::Key { caller: String::new(), key: "k".to_owned() };
+    assert_eq!(script.handles(), [key.clone(), key, TransactionHandle::Token("t".to_owned())]);
     let key = |key: &str| Some(Handle::IdempotencyKey(key.to_owned()));
     for (handle, kind, field) in [
         (None, ErrorKind::InvalidParameter, "handle"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::attempt_loop::retry;
 use super::validate::check_key;
 use super::{Caller, Engine};
-use crate::backend::{UnitHandle, UnitState};
+use crate::backend::{TransactionHandle, TransactionOutcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resilience::Unit;
 use crate::value::proto::get_transaction_outcome_request::Handle;
@@ -28,22 +28,22 @@ impl Engine {
         let handle = handle(request.handle)?;
         let deadline = database.deadline(super::now(), caller.time_left, None);
         let attempts = database.retries.start(Unit::Statement, None);
-        let borrower = caller.borrower(&database.name, "GetTransactionOutcome", "");
-        let ask = || database.backend.outcome(handle.clone(), deadline, Arc::clone(&borrower));
-        let asked = retry(borrower.call(), attempts, deadline, ask)
+        let context = caller.context(&database.name, "GetTransactionOutcome", "");
+        let ask = || database.backend.outcome(handle.clone(), deadline, Arc::clone(&context));
+        let asked = retry(context.telemetry(), attempts, deadline, ask)
             .await
-            .map_err(|error| borrower.explain(error));
+            .map_err(|error| context.explain(error));
         let state = match asked?.value {
-            UnitState::Applied => TransactionState::Applied,
-            UnitState::NotApplied => TransactionState::NotApplied,
-            UnitState::InProgress => TransactionState::InProgress,
-            UnitState::Unknown => TransactionState::Unknown,
+            TransactionOutcome::Applied => TransactionState::Applied,
+            TransactionOutcome::NotApplied => TransactionState::NotApplied,
+            TransactionOutcome::InProgress => TransactionState::InProgress,
+            TransactionOutcome::Unknown => TransactionState::Unknown,
         };
         Ok(GetTransactionOutcomeResponse { state: state.into() })
     }
 }
 
-fn handle(handle: Option<Handle>) -> Result<UnitHandle> {
+fn handle(handle: Option<Handle>) -> Result<TransactionHandle> {
     let missing = |field: &str, description: &str| {
         Err(Error::field(ErrorKind::InvalidParameter, field, description))
     };
@@ -53,12 +53,12 @@ fn handle(handle: Option<Handle>) -> Result<UnitHandle> {
         }
         Some(Handle::IdempotencyKey(key)) => {
             check_key(&key, "idempotency_key")?;
-            Ok(UnitHandle::Key { caller: String::new(), key })
+            Ok(TransactionHandle::Key { caller: String::new(), key })
         }
         Some(Handle::TransactionToken(token)) if token.is_empty() => {
             missing("transaction_token", "the token is empty")
         }
-        Some(Handle::TransactionToken(token)) => Ok(UnitHandle::Token(token)),
+        Some(Handle::TransactionToken(token)) => Ok(TransactionHandle::Token(token)),
         None => missing("handle", "neither idempotency_key nor transaction_token is set"),
     }
 }

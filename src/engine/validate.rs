@@ -107,10 +107,10 @@ impl Database {
         let read_only = read_only(options.access_mode, "options.access_mode")?;
         let timeout = timeout(&options)?;
         let deadline = self.deadline(super::now(), caller.time_left, timeout);
-        let borrower = caller.borrower(&self.name, rpc, &options.tag);
-        borrower.runs(&analysis.summary);
+        let context = caller.context(&self.name, rpc, &options.tag);
+        context.runs(&analysis.summary);
         let QueryRequest { sql, parameters, .. } = query;
-        let statement = Statement { sql, parameters, analysis, read_only, deadline, borrower };
+        let statement = Statement { sql, parameters, analysis, read_only, deadline, context };
         Ok((statement, server.lowered(&options)))
     }
 

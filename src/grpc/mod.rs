@@ -23,12 +23,12 @@ use crate::config::{Config, Grpc};
 use crate::deadline::CallLimits;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::telemetry::{Call, Tasks, Telemetry};
+use crate::telemetry::{RpcCall, Tasks, Telemetry};
 use crate::value::FILE_DESCRIPTOR_SET;
 use crate::value::proto::database_service_server::DatabaseServiceServer;
 use crate::value::proto::pool_service_server::PoolServiceServer;
 use crate::value::proto::server_service_server::ServerServiceServer;
-use http2::dispatch::{Front, Services};
+use http2::dispatch::{Dispatch, Services};
 
 /// All services, ready to be served by any worker.
 #[derive(Clone)]
@@ -92,7 +92,7 @@ impl Service {
         calls: Arc<AtomicUsize>,
         draining: watch::Receiver<bool>,
     ) {
-        let front = Front::new(self.services, calls, draining);
+        let front = Dispatch::new(self.services, calls, draining);
         http2::serve::serve(front, &self.settings, connections).await;
     }
 }
@@ -120,8 +120,8 @@ fn defect(error: tonic_reflection::server::Error) -> Error {
 }
 
 /// The call that a request is of, as telemetry has it.
-fn call_of<T>(request: &Request<T>) -> Arc<Call> {
-    request.extensions().get::<Arc<Call>>().cloned().unwrap_or_default()
+fn call_of<T>(request: &Request<T>) -> Arc<RpcCall> {
+    request.extensions().get::<Arc<RpcCall>>().cloned().unwrap_or_default()
 }
 
 /// A count as the messages carry it.

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Ops;
 use crate::engine::Engine;
-use crate::resilience::Knocking;
+use crate::resilience::AcceptBackoff;
 use crate::telemetry::Telemetry;
 
 /// Whether the server takes calls, and if not, why.
@@ -137,7 +137,7 @@ struct Server {
 
 impl Server {
     async fn accept(&mut self, listener: &TcpListener) {
-        let mut knocking = Knocking::default();
+        let mut accept_backoff = AcceptBackoff::default();
         loop {
             while self.connections.try_join_next().is_some() {}
             if self.connections.len() >= self.settings.max_connections {
@@ -147,13 +147,15 @@ impl Server {
             }
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    knocking.accepted();
+                    accept_backoff.accepted();
                     let (router, over) = (self.router.clone(), self.over.clone());
                     let header_timeout = self.settings.header_timeout;
                     self.connections.spawn(converse(stream, router, header_timeout, over));
                 }
                 Err(error) => {
-                    let Some(pause) = knocking.failed(&error, Instant::now()) else { continue };
+                    let Some(pause) = accept_backoff.failed(&error, Instant::now()) else {
+                        continue;
+                    };
                     if pause.first {
                         tracing::warn!(%error, "operators' connections cannot be accepted; they wait");
                     }

@@ -7,8 +7,9 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::Status;
+use crate::clock::milliseconds;
 use crate::engine::Database;
-use crate::pool::{CheckedOut, CloseReason, PoolSnapshot};
+use crate::pool::{CheckoutInfo, CloseReason, PoolSnapshot};
 use crate::telemetry::Telemetry;
 use crate::telemetry::top_statements::{Ran, WINDOW};
 
@@ -39,12 +40,12 @@ pub(crate) async fn show(State(status): State<Status>) -> Json<Value> {
 
 fn database(database: &Database, telemetry: &Telemetry) -> Value {
     let (backend, counts) = (database.backend(), database.counts());
-    let breaker = backend.gate().snapshot();
+    let breaker = backend.breaker().snapshot();
     json!({
         "name": database.name(),
         "backend": backend.name(),
         "available": database.is_available(),
-        "why": backend.gate().why(),
+        "why": backend.breaker().why(),
         "breaker": {
             "state": if breaker.open { "open" } else { "closed" },
             "since_ms": milliseconds(breaker.since),
@@ -90,8 +91,9 @@ fn pool(pool: &PoolSnapshot) -> Value {
 }
 
 /// Open transactions, leaks, and whatever else is held for long; the oldest first.
-fn checkouts(all: &[CheckedOut]) -> Value {
-    let matters = |one: &&CheckedOut| one.holder.rpc == TRANSACT || one.is_leak || one.age >= LONG;
+fn checkouts(all: &[CheckoutInfo]) -> Value {
+    let matters =
+        |one: &&CheckoutInfo| one.holder.rpc == TRANSACT || one.is_leak || one.age >= LONG;
     let shown = all.iter().filter(matters).take(SHOWN);
     json!({
         "count": all.len(),
@@ -101,7 +103,7 @@ fn checkouts(all: &[CheckedOut]) -> Value {
     })
 }
 
-fn checkout(one: &CheckedOut) -> Value {
+fn checkout(one: &CheckoutInfo) -> Value {
     json!({
         "id": one.id,
         "caller": one.holder.caller,
@@ -148,10 +150,6 @@ fn failures(telemetry: &Telemetry) -> Value {
         "count": all.iter().map(|each| each.count).sum::<u64>(),
         "shown": shown.collect::<Vec<_>>(),
     })
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn microseconds(time: Duration) -> u64 {

@@ -6,12 +6,12 @@ use super::snapshot::{CloseReason, PoolSnapshot};
 use crate::error::Result;
 
 /// What is shown of a pool, and done to it, without a word about what its connections are.
-pub trait Control: Send + Sync {
+pub trait PoolAdmin: Send + Sync {
     /// State and counters.
     fn snapshot(&self) -> PoolSnapshot;
 
     /// Who holds a connection, the oldest first.
-    fn checkouts(&self) -> Vec<CheckedOut>;
+    fn checkouts(&self) -> Vec<CheckoutInfo>;
 
     /// Lets no caller in: those that come wait, within their deadline and `pool.acquire_timeout`. What was
     /// let in goes on; the pool is at rest when [`PoolSnapshot::in_use`] is 0.
@@ -37,7 +37,7 @@ pub trait Control: Send + Sync {
 
 /// For whom a connection is lent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Holder {
+pub struct CheckoutHolder {
     /// The caller: its identity when it has one, else its address without the port. Empty: the server itself.
     pub caller: String,
     /// The RPC's name, as in `StreamQuery`; what the server does of its own in lower case, as in `sweep`.
@@ -48,13 +48,13 @@ pub struct Holder {
     pub summary: String,
 }
 
-/// A connection on loan.
+/// A connection on checkout.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckedOut {
+pub struct CheckoutInfo {
     /// Names it among those of this pool since the start of the process.
     pub id: u64,
     /// For whom.
-    pub holder: Holder,
+    pub holder: CheckoutHolder,
     /// Since when.
     pub since: SystemTime,
     /// For how long.

@@ -1,20 +1,20 @@
 //! What operators see of a pool, and do to it.
 
-use super::clock::now;
 use super::snapshot::CloseReason;
-use super::{CheckedOut, Control, Manager, Pool, PoolSnapshot};
+use super::{CheckoutInfo, Manager, Pool, PoolAdmin, PoolSnapshot};
+use crate::clock::now;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The most connections a pool can be given at run time: what `pool.max` can be.
 const MOST: usize = 10_000;
 
-impl<M: Manager> Control for Pool<M> {
+impl<M: Manager> PoolAdmin for Pool<M> {
     fn snapshot(&self) -> PoolSnapshot {
         Self::snapshot(self)
     }
 
-    fn checkouts(&self) -> Vec<CheckedOut> {
-        self.0.register.list(now(), self.0.leak_threshold())
+    fn checkouts(&self) -> Vec<CheckoutInfo> {
+        self.0.registry.list(now(), self.0.leak_threshold())
     }
 
     fn pause(&self) {
@@ -51,14 +51,14 @@ impl<M: Manager> Control for Pool<M> {
     }
 
     fn terminate(&self, id: u64) -> bool {
-        self.0.register.terminate(id)
+        self.0.registry.terminate(id)
     }
 }
 
 /// Whether a pool can have these bounds; an error names what was asked for.
 ///
 /// # Errors
-/// As [`Control::resize`].
+/// As [`PoolAdmin::resize`].
 pub fn check_bounds(asks_for_min: bool, min: usize, max: usize) -> Result<()> {
     let refuse = |field: &str, description: String| {
         Err(Error::field(ErrorKind::InvalidOption, field, description))

@@ -6,14 +6,14 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
-use super::admin::Holder;
+use super::admin::CheckoutHolder;
 use crate::error::{Error, ErrorKind, Outcome};
-use crate::telemetry::Call;
+use crate::telemetry::RpcCall;
 
 /// One call, as the pool knows it: for whom it borrows connections, and the way to end what it does with them.
 #[derive(Debug)]
-pub struct Borrower {
-    call: Arc<Call>,
+pub struct CallContext {
+    telemetry: Arc<RpcCall>,
     caller: String,
     rpc: &'static str,
     tag: String,
@@ -22,12 +22,17 @@ pub struct Borrower {
     wake: Notify,
 }
 
-impl Borrower {
+impl CallContext {
     /// A call by a caller, which is named by its identity or else by its address without the port.
     #[must_use]
-    pub fn new(call: Arc<Call>, caller: String, rpc: &'static str, tag: String) -> Arc<Self> {
+    pub fn new(
+        telemetry: Arc<RpcCall>,
+        caller: String,
+        rpc: &'static str,
+        tag: String,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            call,
+            telemetry,
             caller,
             rpc,
             tag,
@@ -51,20 +56,20 @@ impl Borrower {
 
     /// The call, as telemetry has it.
     #[must_use]
-    pub fn call(&self) -> &Arc<Call> {
-        &self.call
+    pub fn telemetry(&self) -> &Arc<RpcCall> {
+        &self.telemetry
     }
 
     /// Says what the call runs, without literals; what is said first stays.
     pub fn runs(&self, summary: &Arc<str>) {
         self.summary.get_or_init(|| Arc::clone(summary));
-        self.call.runs(summary);
+        self.telemetry.runs(summary);
     }
 
     /// What operators see of it.
     #[must_use]
-    pub fn holder(&self) -> Holder {
-        Holder {
+    pub fn holder(&self) -> CheckoutHolder {
+        CheckoutHolder {
             caller: self.caller.clone(),
             rpc: self.rpc,
             tag: self.tag.clone(),
@@ -121,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn a_call_is_told_to_stop_whenever_it_asks() {
         let call =
-            Borrower::new(Arc::default(), "10.0.0.7".to_owned(), "Query", "nightly".to_owned());
+            CallContext::new(Arc::default(), "10.0.0.7".to_owned(), "Query", "nightly".to_owned());
         let mut early = Box::pin(call.terminated());
         assert!(futures_util::poll!(early.as_mut()).is_pending());
         call.terminate();
@@ -131,7 +136,7 @@ mod tests {
 
     #[test]
     fn only_what_was_stopped_and_not_applied_is_called_terminated() {
-        let call = Borrower::own("sweep");
+        let call = CallContext::own("sweep");
         let late = || Error::new(ErrorKind::DeadlineExceeded, "late");
         assert_eq!(call.explain(late()).kind(), ErrorKind::DeadlineExceeded);
         call.terminate();
@@ -144,7 +149,8 @@ mod tests {
 
     #[test]
     fn the_first_statement_is_what_operators_see() {
-        let call = Borrower::new(Arc::default(), "10.0.0.7".to_owned(), "Transact", String::new());
+        let call =
+            CallContext::new(Arc::default(), "10.0.0.7".to_owned(), "Transact", String::new());
         assert_eq!(call.holder().summary, "");
         call.runs(&"SELECT a".into());
         call.runs(&"SELECT b".into());

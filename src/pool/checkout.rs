@@ -1,4 +1,4 @@
-//! A connection on loan.
+//! A connection on checkout.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -6,17 +6,17 @@ use std::time::Instant;
 
 use deadpool::managed;
 
-use super::clock::now;
 use super::shard::Object;
 use super::snapshot::CloseReason;
-use super::{Borrower, Inner, Manager};
+use super::{CallContext, Inner, Manager};
+use crate::clock::now;
 use crate::pool::queue::admission::Permit;
 
-/// A connection on loan; goes back to the pool when dropped.
+/// A connection on checkout; goes back to the pool when dropped.
 pub struct Checkout<M: Manager> {
     object: Option<Object<M>>,
     pool: Arc<Inner<M>>,
-    borrower: Arc<Borrower>,
+    context: Arc<CallContext>,
     id: u64,
     lent: Instant,
     // Dropped last: the connection is back before the next in the queue is let in.
@@ -28,20 +28,12 @@ impl<M: Manager> Checkout<M> {
     pub(crate) fn new(
         object: Object<M>,
         pool: Arc<Inner<M>>,
-        borrower: &Arc<Borrower>,
+        context: &Arc<CallContext>,
         permit: Permit,
     ) -> Self {
-        let id = pool.register.enter(borrower, permit.since(), object.condition.clone());
-        let borrower = Arc::clone(borrower);
-        Self {
-            object: Some(object),
-            pool,
-            borrower,
-            id,
-            lent: now(),
-            _permit: permit,
-            _share: None,
-        }
+        let id = pool.registry.enter(context, permit.since(), object.condition.clone());
+        let context = Arc::clone(context);
+        Self { object: Some(object), pool, context, id, lent: now(), _permit: permit, _share: None }
     }
 
     /// With the right to hold it through a transaction, given back with it.
@@ -52,8 +44,8 @@ impl<M: Manager> Checkout<M> {
 
     /// For whom.
     #[must_use]
-    pub fn borrower(&self) -> &Arc<Borrower> {
-        &self.borrower
+    pub fn context(&self) -> &Arc<CallContext> {
+        &self.context
     }
 
     /// Closes the connection instead of giving it back.
@@ -79,7 +71,7 @@ impl<M: Manager> Drop for Checkout<M> {
                 }
             }
         }
-        self.pool.register.remove(self.id);
+        self.pool.registry.remove(self.id);
         self.pool.common.telemetry.came_back(now().saturating_duration_since(self.lent));
     }
 }
@@ -109,7 +101,7 @@ impl<M: Manager> std::fmt::Debug for Checkout<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Checkout")
             .field("id", &self.id)
-            .field("borrower", &self.borrower)
+            .field("context", &self.context)
             .finish_non_exhaustive()
     }
 }

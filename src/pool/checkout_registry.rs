@@ -8,84 +8,86 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::Borrower;
-use super::admin::CheckedOut;
+use super::CallContext;
+use super::admin::CheckoutInfo;
 
 /// What a connection says of itself.
-pub trait Condition: Send + Sync {
+pub trait ConnectionActivity: Send + Sync {
     /// What it does, as in `idle in transaction`; no I/O.
     fn describe(&self) -> &'static str;
 }
 
-/// The connections on loan, the oldest loan first.
+/// The connections on checkout, the oldest checkout first.
 #[derive(Default)]
-pub(crate) struct Register {
+pub(crate) struct CheckoutRegistry {
     next: AtomicU64,
-    loans: Mutex<BTreeMap<u64, Loan>>,
+    checkouts: Mutex<BTreeMap<u64, RegisteredCheckout>>,
 }
 
-struct Loan {
-    borrower: Arc<Borrower>,
+struct RegisteredCheckout {
+    context: Arc<CallContext>,
     since: Instant,
-    condition: Option<Arc<dyn Condition>>,
+    condition: Option<Arc<dyn ConnectionActivity>>,
     told: bool,
 }
 
-impl Register {
-    /// Notes a loan; returns what names it.
+impl CheckoutRegistry {
+    /// Notes a checkout; returns what names it.
     pub(crate) fn enter(
         &self,
-        borrower: &Arc<Borrower>,
+        context: &Arc<CallContext>,
         since: Instant,
-        condition: Option<Arc<dyn Condition>>,
+        condition: Option<Arc<dyn ConnectionActivity>>,
     ) -> u64 {
         // From 1: no message can tell 0 from nothing.
         let id = self.next.fetch_add(1, Relaxed) + 1;
-        let loan = Loan { borrower: Arc::clone(borrower), since, condition, told: false };
-        self.loans.lock().insert(id, loan);
+        let checkout =
+            RegisteredCheckout { context: Arc::clone(context), since, condition, told: false };
+        self.checkouts.lock().insert(id, checkout);
         id
     }
 
     pub(crate) fn remove(&self, id: u64) {
-        let loan = self.loans.lock().remove(&id);
-        drop(loan);
+        let checkout = self.checkouts.lock().remove(&id);
+        drop(checkout);
     }
 
-    /// Tells a borrower to stop; `false`: there is no such loan.
+    /// Tells a context to stop; `false`: there is no such checkout.
     pub(crate) fn terminate(&self, id: u64) -> bool {
-        let borrower = self.loans.lock().get(&id).map(|loan| Arc::clone(&loan.borrower));
-        borrower.map(|borrower| borrower.terminate()).is_some()
+        let context = self.checkouts.lock().get(&id).map(|checkout| Arc::clone(&checkout.context));
+        context.map(|context| context.terminate()).is_some()
     }
 
-    /// All loans; those older than `leak` are leaks.
-    pub(crate) fn list(&self, now: Instant, leak: Option<Duration>) -> Vec<CheckedOut> {
-        let loans = self.loans.lock();
-        loans.iter().map(|(id, loan)| loan.show(*id, now, leak)).collect()
+    /// All checkouts; those older than `leak` are leaks.
+    pub(crate) fn list(&self, now: Instant, leak: Option<Duration>) -> Vec<CheckoutInfo> {
+        let checkouts = self.checkouts.lock();
+        checkouts.iter().map(|(id, checkout)| checkout.show(*id, now, leak)).collect()
     }
 
     /// The leaks that were not told before.
-    pub(crate) fn new_leaks(&self, now: Instant, leak: Duration) -> Vec<CheckedOut> {
-        let mut loans = self.loans.lock();
-        let new = loans.iter_mut().filter(|(_, loan)| !loan.told && loan.age(now) > leak);
-        new.map(|(id, loan)| {
-            loan.told = true;
-            loan.show(*id, now, Some(leak))
+    pub(crate) fn new_leaks(&self, now: Instant, leak: Duration) -> Vec<CheckoutInfo> {
+        let mut checkouts = self.checkouts.lock();
+        let new =
+            checkouts.iter_mut().filter(|(_, checkout)| !checkout.told && checkout.age(now) > leak);
+        new.map(|(id, checkout)| {
+            checkout.told = true;
+            checkout.show(*id, now, Some(leak))
         })
         .collect()
     }
 }
 
-impl Loan {
+impl RegisteredCheckout {
     fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.since)
     }
 
-    fn show(&self, id: u64, now: Instant, leak: Option<Duration>) -> CheckedOut {
+    fn show(&self, id: u64, now: Instant, leak: Option<Duration>) -> CheckoutInfo {
         let age = self.age(now);
         let state = self.condition.as_ref().map(|condition| condition.describe());
-        CheckedOut {
+        CheckoutInfo {
             id,
-            holder: self.borrower.holder(),
+            holder: self.context.holder(),
             since: SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH),
             age,
             is_leak: leak.is_some_and(|leak| age > leak),

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::clock::now;
 use super::snapshot::{CloseReason, PoolSnapshot};
+use crate::clock::now;
 use crate::config::PoolSettings;
 
 /// The counters behind a snapshot, and the bounds.

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::runtime::Id;
 
-use super::clock::now;
 use super::counters::Counters;
 use super::shard::{Refusal, Shard, Surplus};
 use super::{Inner, Manager};
+use crate::clock::now;
 use crate::error::ErrorKind;
 
 /// How often a keeper looks by itself: an idle connection that was lost is replaced within a second.
@@ -106,7 +106,7 @@ impl<M: Manager> Inner<M> {
     fn tell_leaks(&self) {
         let Some(threshold) = self.leak_threshold() else { return };
         let counters = &self.common.counters;
-        for leak in self.register.new_leaks(now(), threshold) {
+        for leak in self.registry.new_leaks(now(), threshold) {
             counters.leaks.fetch_add(1, SeqCst);
             let pool = &*counters.database;
             let age_ms = u64::try_from(leak.age.as_millis()).unwrap_or(u64::MAX);

@@ -11,7 +11,6 @@ mod admin_operations;
 mod call_context;
 mod checkout;
 mod checkout_registry;
-mod clock;
 mod counters;
 mod lifetime;
 mod maintenance;
@@ -28,19 +27,19 @@ use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
-pub use admin::{CheckedOut, Control, Holder};
+pub use admin::{CheckoutHolder, CheckoutInfo, PoolAdmin};
 pub use admin_operations::check_bounds;
-pub use call_context::Borrower;
+pub use call_context::CallContext;
 pub use checkout::Checkout;
-pub use checkout_registry::Condition;
+pub use checkout_registry::ConnectionActivity;
 pub use snapshot::{CloseReason, PoolSnapshot};
 
+use crate::clock::now;
 use crate::config::PoolSettings;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::{self, Acquiring};
-use checkout_registry::Register;
-use clock::now;
+use checkout_registry::CheckoutRegistry;
 use counters::Counters;
 use queue::admission::{Admission, Awaited, Permit};
 use shard::{Common, Object, Refusal, Shard};
@@ -80,7 +79,7 @@ pub trait Manager: Send + Sync + 'static {
     }
 
     /// What will say what a connection does; `None`: nobody knows.
-    fn condition(&self, _connection: &Self::Connection) -> Option<Arc<dyn Condition>> {
+    fn condition(&self, _connection: &Self::Connection) -> Option<Arc<dyn ConnectionActivity>> {
         None
     }
 }
@@ -94,7 +93,7 @@ pub(crate) struct Inner<M: Manager> {
     queue: Arc<Admission>,
     /// Before it, for who holds a connection through a whole transaction.
     transactions: Arc<Admission>,
-    register: Register,
+    registry: CheckoutRegistry,
     shards: RwLock<Vec<Shard<M>>>,
     /// Held while idle connections are counted and closed.
     looking: Mutex<()>,
@@ -116,7 +115,11 @@ impl<M: Manager> std::fmt::Debug for Pool<M> {
 
 impl<M: Manager> Pool<M> {
     /// A pool of a database that opens nothing yet.
-    pub fn new(telemetry: &Arc<telemetry::Database>, settings: &PoolSettings, manager: M) -> Self {
+    pub fn new(
+        telemetry: &Arc<telemetry::DatabaseTelemetry>,
+        settings: &PoolSettings,
+        manager: M,
+    ) -> Self {
         let counters = Arc::new(Counters::new(telemetry.name(), settings));
         let queue =
             |awaited, limit| Admission::new(awaited, limit, settings, Arc::clone(&counters));
@@ -128,7 +131,7 @@ impl<M: Manager> Pool<M> {
             common: Arc::new(Common::new(counters, settings, Arc::clone(telemetry))),
             queue,
             transactions,
-            register: Register::default(),
+            registry: CheckoutRegistry::default(),
             shards: RwLock::new(Vec::new()),
             looking: Mutex::new(()),
             scarce: tokio::sync::Mutex::new(()),
@@ -141,7 +144,7 @@ impl<M: Manager> Pool<M> {
     /// # Errors
     /// `PoolExhausted` after `pool.acquire_timeout`, when too many wait, or when the deadline is sure to
     /// come first; `PoolPaused` when the pool was paused all that time; `DeadlineExceeded` when the
-    /// deadline comes first, `ShuttingDown` after [`Pool::close`], `Terminated` when the borrower was told
+    /// deadline comes first, `ShuttingDown` after [`Pool::close`], `Terminated` when the context was told
     /// to stop, or why no connection could be opened.
     ///
     /// # Cancel safety
@@ -149,9 +152,9 @@ impl<M: Manager> Pool<M> {
     pub async fn acquire(
         &self,
         deadline: Deadline,
-        borrower: &Arc<Borrower>,
+        context: &Arc<CallContext>,
     ) -> Result<Checkout<M>> {
-        self.recorded(borrower, self.acquire_after(Duration::ZERO, deadline, borrower)).await
+        self.recorded(context, self.acquire_after(Duration::ZERO, deadline, context)).await
     }
 
     /// The same for who holds it through a whole transaction of its caller's: of such there are no more at
@@ -165,25 +168,25 @@ impl<M: Manager> Pool<M> {
     pub async fn acquire_for_transaction(
         &self,
         deadline: Deadline,
-        borrower: &Arc<Borrower>,
+        context: &Arc<CallContext>,
     ) -> Result<Checkout<M>> {
         let acquiring = async {
             let came = now();
             let share =
-                self.0.transactions.enter(Duration::ZERO, deadline, borrower.caller()).await?;
+                self.0.transactions.enter(Duration::ZERO, deadline, context.caller()).await?;
             let waited = now().saturating_duration_since(came);
-            Ok(self.acquire_after(waited, deadline, borrower).await?.with_share(share))
+            Ok(self.acquire_after(waited, deadline, context).await?.with_share(share))
         };
-        self.recorded(borrower, acquiring).await
+        self.recorded(context, acquiring).await
     }
 
     /// Gets a connection, and has telemetry know how that went.
     async fn recorded(
         &self,
-        borrower: &Borrower,
+        context: &CallContext,
         acquiring: impl Future<Output = Result<Checkout<M>>>,
     ) -> Result<Checkout<M>> {
-        let (database, call) = (&self.0.common.telemetry, borrower.call());
+        let (database, call) = (&self.0.common.telemetry, context.telemetry());
         let attempt = Acquiring::begin(database, call, now());
         // Nearly no call is sampled, and its future is large: it is not moved for one that is not.
         let acquiring = std::pin::pin!(acquiring);
@@ -202,12 +205,12 @@ impl<M: Manager> Pool<M> {
         &self,
         waited: Duration,
         deadline: Deadline,
-        borrower: &Arc<Borrower>,
+        context: &Arc<CallContext>,
     ) -> Result<Checkout<M>> {
-        if borrower.is_terminated() {
-            return Err(borrower.stopped());
+        if context.is_terminated() {
+            return Err(context.stopped());
         }
-        let permit = self.0.queue.enter(waited, deadline, borrower.caller()).await?;
+        let permit = self.0.queue.enter(waited, deadline, context.caller()).await?;
         // Of a process that was stopped and goes on, or of a caller that gave no time at all: a
         // statement that is begun now can only be cancelled, and a write's outcome be unknown.
         if deadline.left(now()).is_zero() {
@@ -217,7 +220,7 @@ impl<M: Manager> Pool<M> {
         let Ok(object) = found else {
             return Err(self.0.queue.deadline_passed("opening a connection"));
         };
-        let checkout = Checkout::new(object?, Arc::clone(&self.0), borrower, permit);
+        let checkout = Checkout::new(object?, Arc::clone(&self.0), context, permit);
         self.0.common.counters.acquired.fetch_add(1, Relaxed);
         Ok(checkout)
     }

@@ -11,15 +11,15 @@ use parking_lot::Mutex;
 use tokio::runtime::{Handle, Id};
 use tracing::Instrument as _;
 
-use super::clock::now;
 use super::counters::{Counters, Slot};
 use super::lifetime::{Fitness, Life, Trust, expiry};
 use super::maintenance::Refill;
 use super::snapshot::CloseReason;
-use super::{Condition, Manager};
+use super::{ConnectionActivity, Manager};
+use crate::clock::now;
 use crate::config::PoolSettings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::telemetry::{Connecting, Database};
+use crate::telemetry::{Connecting, DatabaseTelemetry};
 
 pub(crate) type Object<M> = managed::Object<Opener<M>>;
 
@@ -34,7 +34,7 @@ pub(crate) struct Common {
     pub(crate) trust: Trust,
     pub(crate) settings: PoolSettings,
     pub(crate) refill: Refill,
-    pub(crate) telemetry: Arc<Database>,
+    pub(crate) telemetry: Arc<DatabaseTelemetry>,
     /// Until when the server is taken to have no room.
     no_room: Mutex<Option<Instant>>,
 }
@@ -43,7 +43,7 @@ impl Common {
     pub(crate) fn new(
         counters: Arc<Counters>,
         settings: &PoolSettings,
-        telemetry: Arc<Database>,
+        telemetry: Arc<DatabaseTelemetry>,
     ) -> Self {
         let no_room = Mutex::new(None);
         let (trust, refill) = (Trust::new(), Refill::default());
@@ -80,7 +80,7 @@ pub(crate) struct Pooled<C> {
     pub(crate) connection: C,
     pub(crate) slot: Slot,
     pub(crate) life: Life,
-    pub(crate) condition: Option<Arc<dyn Condition>>,
+    pub(crate) condition: Option<Arc<dyn ConnectionActivity>>,
 }
 
 /// How many idle connections may be closed that are nothing but too many.
@@ -221,7 +221,7 @@ impl<M: Manager> Opener<M> {
         if self.is_closing() {
             return Err(Refusal::Closed);
         }
-        // A borrower whose find was stale: it opens one on its own worker, where it will be driven.
+        // A context whose find was stale: it opens one on its own worker, where it will be driven.
         if Handle::current().id() != self.worker {
             return Err(Refusal::Full);
         }

@@ -11,13 +11,13 @@ const QUIET: Duration = Duration::from_secs(10);
 /// A row of failures to accept a connection. While the system has no descriptors left, say, those who
 /// knock stay in the listener's queue; to try again at once would only burn the processor.
 #[derive(Debug, Default)]
-pub struct Knocking {
+pub struct AcceptBackoff {
     pause: Duration,
     /// When it failed last.
     failed: Option<Instant>,
 }
 
-impl Knocking {
+impl AcceptBackoff {
     /// A connection was accepted: the row is over.
     pub fn accepted(&mut self) {
         self.pause = Duration::ZERO;
@@ -52,26 +52,29 @@ mod tests {
 
     #[test]
     fn pauses_grow_within_a_row_and_only_the_first_is_told() {
-        let mut knocking = Knocking::default();
+        let mut accept_backoff = AcceptBackoff::default();
         let error = io::Error::other("no file descriptors are left");
         let now = Instant::now();
-        let mut pauses = || knocking.failed(&error, now).expect("it is the system's error");
+        let mut pauses = || accept_backoff.failed(&error, now).expect("it is the system's error");
         let ms = Duration::from_millis;
         assert_eq!(pauses(), Pause { length: ms(10), first: true });
         assert_eq!(pauses(), Pause { length: ms(20), first: false });
         let longest = (0..20).map(|_| pauses().length).last();
         assert_eq!(longest, Some(LONGEST));
-        knocking.accepted();
-        let between = knocking.failed(&error, now + QUIET / 2);
+        accept_backoff.accepted();
+        let between = accept_backoff.failed(&error, now + QUIET / 2);
         assert_eq!(between, Some(Pause { length: ms(10), first: false }), "one got in between");
-        knocking.accepted();
-        let later = knocking.failed(&error, now + 2 * QUIET);
+        accept_backoff.accepted();
+        let later = accept_backoff.failed(&error, now + 2 * QUIET);
         assert_eq!(later, Some(Pause { length: ms(10), first: true }));
     }
 
     #[test]
     fn a_client_that_has_gone_already_is_nothing_to_wait_for() {
-        let mut knocking = Knocking::default();
-        assert_eq!(knocking.failed(&io::ErrorKind::ConnectionAborted.into(), Instant::now()), None);
+        let mut accept_backoff = AcceptBackoff::default();
+        assert_eq!(
+            accept_backoff.failed(&io::ErrorKind::ConnectionAborted.into(), Instant::now()),
+            None
+        );
     }
 }

@@ -49,7 +49,7 @@ pub enum Change {
 /// Until it was reached for the first time, a single failure opens it: nothing speaks for a database
 /// that never answered.
 #[derive(Debug)]
-pub struct Breaker {
+pub struct CircuitBreaker {
     limits: BreakerLimits,
     state: State,
     /// Since when it is open, or closed.
@@ -65,7 +65,7 @@ enum State {
     Probing { began: Instant },
 }
 
-impl Breaker {
+impl CircuitBreaker {
     /// A closed one, of a database that was not reached yet.
     #[must_use]
     pub fn new(limits: BreakerLimits, now: Instant) -> Self {
@@ -109,8 +109,8 @@ impl Breaker {
         }
     }
 
-    /// Begins a probe, if it is open and one is due. Its end is told by [`Breaker::succeeded`] or
-    /// [`Breaker::probe_failed`].
+    /// Begins a probe, if it is open and one is due. Its end is told by [`CircuitBreaker::succeeded`] or
+    /// [`CircuitBreaker::probe_failed`].
     pub fn begin_probe(&mut self, now: Instant) -> bool {
         let begins = self.due().is_some_and(|due| due <= now);
         if begins {
@@ -194,13 +194,13 @@ mod tests {
         refused_interval: Duration::from_secs(30),
     };
 
-    fn reached(now: Instant) -> Breaker {
-        let mut breaker = Breaker::new(LIMITS, now);
+    fn reached(now: Instant) -> CircuitBreaker {
+        let mut breaker = CircuitBreaker::new(LIMITS, now);
         assert_eq!(breaker.succeeded(now), Some(Change::Reached));
         breaker
     }
 
-    fn open(failure: Failure, now: Instant) -> Breaker {
+    fn open(failure: Failure, now: Instant) -> CircuitBreaker {
         let mut breaker = reached(now);
         let changes = [0; 3].map(|_| breaker.failed(failure, now));
         assert_eq!(changes, [None, None, Some(Change::Opened)]);
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn a_database_that_was_never_reached_needs_one_failure() {
         let now = Instant::now();
-        let mut breaker = Breaker::new(LIMITS, now);
+        let mut breaker = CircuitBreaker::new(LIMITS, now);
         assert!(!breaker.is_open() && !breaker.was_reached());
         assert_eq!(breaker.failed(Failure::Away, now), Some(Change::Opened));
         let later = now + 700 * MS;

@@ -12,16 +12,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-pub use accept_backoff::{Knocking, Pause};
-pub use circuit_breaker::{Breaker, BreakerLimits, Change, Failure};
+pub use accept_backoff::{AcceptBackoff, Pause};
+pub use circuit_breaker::{BreakerLimits, Change, CircuitBreaker, Failure};
 
 use backoff::Backoff;
 use retry::budget::Budget;
 use retry::classify::Verdict;
 
-use crate::config::{Planted, RetrySettings};
+use crate::config::RetrySettings;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
+use crate::planted_bug::PlantedBug;
 
 /// The longest pause while it is open whether a unit was applied: its caller waits for the truth, and
 /// shall have it soon after the database is back.
@@ -273,7 +274,7 @@ impl Attempts<'_> {
                 self.made < most
             }
             Verdict::Doubt => {
-                let may_repeat = self.unit.may_repeat() || Planted::RepeatedDoubt.is_there();
+                let may_repeat = self.unit.may_repeat() || PlantedBug::RepeatedDoubt.is_planted();
                 may_repeat && self.made < own
             }
         }

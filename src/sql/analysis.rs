@@ -24,9 +24,9 @@ pub struct Analysis {
     /// The keywords of transaction control that the statement starts with, upper case: `BEGIN`,
     /// `PREPARE TRANSACTION`.
     pub transaction_control: Option<&'static str>,
-    /// What the statement is, as far as the parser understood all of it. Always [`Shape::Other`] for
+    /// What the statement is, as far as the parser understood all of it. Always [`StatementClass::Other`] for
     /// SQLite, which says by itself whether a statement only reads.
-    pub shape: Shape,
+    pub class: StatementClass,
     /// The command that it starts with, one of a finite set: `SELECT`, `INSERT`, else `OTHER`.
     pub command: &'static str,
     /// Its first words for people to read, without literals.
@@ -37,13 +37,18 @@ impl Analysis {
     /// What is said of a statement of which nothing is known.
     #[must_use]
     pub fn unknown() -> Self {
-        Self { transaction_control: None, shape: Shape::Other, command: OTHER, summary: "".into() }
+        Self {
+            transaction_control: None,
+            class: StatementClass::Other,
+            command: OTHER,
+            summary: "".into(),
+        }
     }
 }
 
-/// The shape of a statement.
+/// The class of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Shape {
+pub enum StatementClass {
     /// A query without locking clauses and without INTO.
     Read(Uses),
     /// INSERT, UPDATE, DELETE or MERGE; also a query with a locking clause or with one of these in a
@@ -102,10 +107,14 @@ impl Analyzer {
             return known;
         }
         let transaction_control = transaction_control(sql, self.dialect);
-        let shape = if transaction_control.is_some() { Shape::Other } else { parser::shape(sql) };
+        let class = if transaction_control.is_some() {
+            StatementClass::Other
+        } else {
+            parser::classify_text(sql)
+        };
         let summary = summary(sql, self.dialect).into();
         let command = command(sql, self.dialect);
-        let analysis = Arc::new(Analysis { transaction_control, shape, command, summary });
+        let analysis = Arc::new(Analysis { transaction_control, class, command, summary });
         self.known.insert(sql.into(), Arc::clone(&analysis));
         analysis
     }
@@ -119,7 +128,7 @@ impl Analyzer {
     fn by_first_keyword(&self, sql: &str) -> Arc<Analysis> {
         Arc::new(Analysis {
             transaction_control: transaction_control(sql, self.dialect),
-            shape: Shape::Other,
+            class: StatementClass::Other,
             command: command(sql, self.dialect),
             summary: summary(sql, self.dialect).into(),
         })
@@ -156,9 +165,9 @@ struct Weight;
 
 impl Weighter<Box<str>, Arc<Analysis>> for Weight {
     fn weight(&self, sql: &Box<str>, analysis: &Arc<Analysis>) -> u64 {
-        let names = match &analysis.shape {
-            Shape::Read(uses) | Shape::Change(uses) => names_bytes(uses),
-            Shape::Other => 0,
+        let names = match &analysis.class {
+            StatementClass::Read(uses) | StatementClass::Change(uses) => names_bytes(uses),
+            StatementClass::Other => 0,
         };
         u64::try_from(ENTRY_BYTES + sql.len() + analysis.summary.len() + names).unwrap_or(u64::MAX)
     }

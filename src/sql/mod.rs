@@ -16,7 +16,7 @@ mod summary;
 mod tokens;
 mod transaction_control;
 
-pub use analysis::{Analysis, Analyzer, Dialect, Shape, Uses};
+pub use analysis::{Analysis, Analyzer, Dialect, StatementClass, Uses};
 pub use partial_commit::is_whole;
 pub use plan_invalidation::redefines;
 pub use split::{Piece, Unclosed, statements};

@@ -2,14 +2,14 @@
 //!
 //! The parser is somebody else's: it recurses, and its trees are dropped by recursion. So a text reaches it only
 //! within bounds that a thread's stack is known to bear, and whatever is out of bounds, does not parse or is
-//! not on the visitor's list is [`Shape::Other`].
+//! not on the visitor's list is [`StatementClass::Other`].
 
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Word};
 
-use super::analysis::Shape;
+use super::analysis::StatementClass;
 use super::{classify, tokens};
 
 /// The longest text that is parsed.
@@ -30,12 +30,12 @@ const MAX_JOINS: usize = 48;
 /// How deep the parser may recurse, in its own counting.
 const MAX_RECURSION: usize = 40;
 
-/// The shape of a statement of PostgreSQL.
-pub(crate) fn shape(sql: &str) -> Shape {
-    understood(sql).unwrap_or(Shape::Other)
+/// The class of a statement of PostgreSQL.
+pub(crate) fn classify_text(sql: &str) -> StatementClass {
+    understood(sql).unwrap_or(StatementClass::Other)
 }
 
-fn understood(sql: &str) -> Option<Shape> {
+fn understood(sql: &str) -> Option<StatementClass> {
     if sql.len() > MAX_TEXT_BYTES {
         return None;
     }
@@ -50,7 +50,7 @@ fn understood(sql: &str) -> Option<Shape> {
     if parser.peek_token_ref().token != Token::EOF {
         return None;
     }
-    classify::shape(&statement, names)
+    classify::classify(&statement, names)
 }
 
 /// The tokens without the semicolons before and after the statement.

@@ -4,7 +4,7 @@
 //! that columns have then, its literals are read by the DateStyle of then. What is to run behind an ALTER
 //! TABLE, a SET or a DEALLOCATE is prepared behind it.
 
-use super::analysis::{Analysis, Dialect, Shape};
+use super::analysis::{Analysis, Dialect, StatementClass};
 use super::transaction_control::words;
 
 /// First words of statements that change neither tables nor settings nor prepared statements, whatever
@@ -51,11 +51,11 @@ const HARMLESS: [&str; 6] = [
 /// Whether what comes behind a statement may mean something else than before it.
 #[must_use]
 pub fn redefines(sql: &str, analysis: &Analysis) -> bool {
-    match &analysis.shape {
-        Shape::Read(uses) | Shape::Change(uses) => {
+    match &analysis.class {
+        StatementClass::Read(uses) | StatementClass::Change(uses) => {
             uses.functions.iter().any(|name| name == "set_config") && sets_by_function(sql)
         }
-        Shape::Other => other_redefines(sql),
+        StatementClass::Other => other_redefines(sql),
     }
 }
 

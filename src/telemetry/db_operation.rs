@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 use opentelemetry_semantic_conventions::attribute;
 use tracing::Span;
 
-use super::metrics::OfDatabase;
-use super::rpc_call::{Call, Intent, Took};
+use super::metrics::DatabaseInstruments;
+use super::rpc_call::{Intent, RpcCall, Took};
 use super::top_statements::{Statement, Statements};
 use super::traces;
 use crate::error::{Error, ErrorKind};
 
 /// Records what is done in one database.
 #[derive(Debug)]
-pub struct Database {
+pub struct DatabaseTelemetry {
     name: Arc<str>,
     system: &'static str,
-    metrics: OfDatabase,
+    metrics: DatabaseInstruments,
     slow: Option<Duration>,
     recent: Arc<Statements>,
 }
@@ -25,13 +25,13 @@ pub struct Database {
 /// Something that runs in a database, until it is told how it ended. Dropped before, it was given up.
 #[derive(Debug)]
 pub struct Operation {
-    database: Arc<Database>,
-    call: Arc<Call>,
+    database: Arc<DatabaseTelemetry>,
+    call: Arc<RpcCall>,
     statement: Statement,
     over: bool,
 }
 
-impl Database {
+impl DatabaseTelemetry {
     pub(crate) fn new(
         name: &str,
         system: &'static str,
@@ -40,7 +40,7 @@ impl Database {
         recent: Arc<Statements>,
     ) -> Arc<Self> {
         let name: Arc<str> = name.into();
-        let metrics = OfDatabase::new(metrics, system, &name);
+        let metrics = DatabaseInstruments::new(metrics, system, &name);
         let slow = Some(slow).filter(|slow| !slow.is_zero());
         Arc::new(Self { name, system, metrics, slow, recent })
     }
@@ -55,7 +55,7 @@ impl Database {
     #[must_use]
     pub fn statement(
         self: &Arc<Self>,
-        call: &Arc<Call>,
+        call: &Arc<RpcCall>,
         name: &'static str,
         text: &Arc<str>,
     ) -> Operation {
@@ -66,7 +66,7 @@ impl Database {
     #[must_use]
     pub fn command(
         self: &Arc<Self>,
-        call: &Arc<Call>,
+        call: &Arc<RpcCall>,
         name: &'static str,
         text: &Arc<str>,
     ) -> Operation {
@@ -77,7 +77,7 @@ impl Database {
     #[must_use]
     pub fn batch(
         self: &Arc<Self>,
-        call: &Arc<Call>,
+        call: &Arc<RpcCall>,
         statements: usize,
         text: &Arc<str>,
     ) -> Operation {
@@ -104,7 +104,7 @@ impl Database {
 
     fn begin(
         self: &Arc<Self>,
-        call: &Arc<Call>,
+        call: &Arc<RpcCall>,
         intent: Intent,
         has_connection: bool,
     ) -> Operation {
@@ -117,7 +117,7 @@ impl Database {
 impl Operation {
     /// Where it runs.
     #[must_use]
-    pub fn database(&self) -> Arc<Database> {
+    pub fn database(&self) -> Arc<DatabaseTelemetry> {
         Arc::clone(&self.database)
     }
 
@@ -190,7 +190,7 @@ pub struct Connecting(Span);
 impl Connecting {
     /// Begins it, for the call that waits for it if one does.
     #[must_use]
-    pub fn begin(database: &Database) -> Self {
+    pub fn begin(database: &DatabaseTelemetry) -> Self {
         let span = traces::connecting();
         database.describe(&span);
         Self(span)
@@ -203,7 +203,7 @@ impl Connecting {
     }
 
     /// It is open.
-    pub fn opened(self, database: &Database, took: Duration) {
+    pub fn opened(self, database: &DatabaseTelemetry, took: Duration) {
         database.metrics.opened(took);
     }
 
@@ -223,7 +223,7 @@ pub struct Acquiring {
 impl Acquiring {
     /// Begins it for a call.
     #[must_use]
-    pub fn begin(database: &Database, call: &Call, now: Instant) -> Self {
+    pub fn begin(database: &DatabaseTelemetry, call: &RpcCall, now: Instant) -> Self {
         let span = call.trace().acquire();
         database.describe(&span);
         Self { span, began: now }
@@ -236,7 +236,7 @@ impl Acquiring {
     }
 
     /// A connection was lent.
-    pub fn lent(self, database: &Database, call: &Call, now: Instant) {
+    pub fn lent(self, database: &DatabaseTelemetry, call: &RpcCall, now: Instant) {
         let waited = now.saturating_duration_since(self.began);
         database.metrics.lent(waited);
         drop(self.span);

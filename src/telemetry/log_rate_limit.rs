@@ -15,7 +15,7 @@ pub(crate) type Kind = (&'static str, &'static str, Option<Arc<str>>);
 
 /// What was said lately.
 #[derive(Debug, Default)]
-pub(crate) struct Repeats(Mutex<HashMap<Kind, Said>>);
+pub(crate) struct LogRateLimit(Mutex<HashMap<Kind, Said>>);
 
 #[derive(Debug)]
 struct Said {
@@ -24,7 +24,7 @@ struct Said {
     unsaid: u64,
 }
 
-impl Repeats {
+impl LogRateLimit {
     /// Whether a line may be written now, and how many like it were not since the last one.
     pub(crate) fn admit(&self, kind: Kind, now: Instant) -> Option<u64> {
         let mut known = self.0.lock();
@@ -47,8 +47,8 @@ mod tests {
 
     #[test]
     fn lines_of_one_kind_are_few_and_the_next_tells_how_many_were_not_written() {
-        let (repeats, start) = (Repeats::default(), Instant::now());
-        let admit = |kind, after| repeats.admit(("Query", kind, None), start + after);
+        let (log_rate_limit, start) = (LogRateLimit::default(), Instant::now());
+        let admit = |kind, after| log_rate_limit.admit(("Query", kind, None), start + after);
         for _ in 0..LINES {
             assert_eq!(admit("DEADLINE", Duration::ZERO), Some(0));
         }

@@ -1,7 +1,7 @@
 //! Logs, traces and metrics: what leaves the process for those who watch it, and what must never be in it.
 //!
-//! The only place that knows OpenTelemetry. Others hand it what happened: a `Call` as it comes and ends, an `Operation`
-//! in a `Database`, an error that was answered. It knows settings only as arguments: the environment is read elsewhere,
+//! The only place that knows OpenTelemetry. Others hand it what happened: a `RpcCall` as it comes and ends, an `Operation`
+//! in a `DatabaseTelemetry`, an error that was answered. It knows settings only as arguments: the environment is read elsewhere,
 //! but for what the SDK itself reads of `OTEL_*`.
 
 mod db_operation;
@@ -29,16 +29,16 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use opentelemetry_semantic_conventions::attribute as semconv;
 
-pub use db_operation::{Acquiring, Connecting, Database, Operation};
+pub use db_operation::{Acquiring, Connecting, DatabaseTelemetry, Operation};
 pub use logs::InitError;
-pub use rpc_call::{About, Call, Took};
+pub use rpc_call::{About, RpcCall, Took};
 pub use task_count::Tasks;
-pub use traces::{Ids, Trace};
+pub use traces::{TraceContext, TraceIds};
 
 use crate::config;
-use log_rate_limit::Repeats;
+use log_rate_limit::LogRateLimit;
 use metrics::{Instruments, Reading};
-use top_statements::{Failures, Ran, Recent, Statements};
+use top_statements::{Failures, Ran, Statements, TopStatements};
 use traces::Tracing;
 
 /// The name of what is measured here, as of whoever sends.
@@ -58,8 +58,8 @@ struct Inner {
     meter: Meter,
     registry: prometheus::Registry,
     slow: Duration,
-    repeats: Repeats,
-    recent: Recent,
+    log_rate_limit: LogRateLimit,
+    recent: TopStatements,
     traces: Option<SdkTracerProvider>,
     metrics: SdkMeterProvider,
     /// Ends after what it sends for.
@@ -91,10 +91,10 @@ impl Telemetry {
 
     /// One that nobody watches, and what records for a database there.
     #[must_use]
-    pub fn silent(name: &str) -> Arc<Database> {
+    pub fn silent(name: &str) -> Arc<DatabaseTelemetry> {
         let meter = SdkMeterProvider::default().meter(SERVICE);
         let statements = Statements::new(Instant::now());
-        Database::new(name, "", Instruments::new(&meter), Duration::ZERO, statements)
+        DatabaseTelemetry::new(name, "", Instruments::new(&meter), Duration::ZERO, statements)
     }
 
     /// Starts traces and metrics alone, for who keeps the logs of the process; nothing takes spans then.
@@ -135,8 +135,8 @@ impl Telemetry {
             meter,
             registry,
             slow: settings.slow_query,
-            repeats: Repeats::default(),
-            recent: Recent::new(Instant::now()),
+            log_rate_limit: LogRateLimit::default(),
+            recent: TopStatements::new(Instant::now()),
             traces,
             metrics,
             _sender: sender,
@@ -145,15 +145,15 @@ impl Telemetry {
 
     /// Takes a call of `method`, whose `headers` had come when it `began`.
     #[must_use]
-    pub fn call(&self, method: &'static str, headers: &HeaderMap, began: Instant) -> Call {
-        Call::new(self.clone(), method, began, self.0.tracing.begin(method, headers))
+    pub fn call(&self, method: &'static str, headers: &HeaderMap, began: Instant) -> RpcCall {
+        RpcCall::new(self.clone(), method, began, self.0.tracing.begin(method, headers))
     }
 
     /// What records for one database.
     #[must_use]
-    pub fn database(&self, name: &str, system: &'static str) -> Arc<Database> {
+    pub fn database(&self, name: &str, system: &'static str) -> Arc<DatabaseTelemetry> {
         let statements = self.0.recent.database(name, Instant::now());
-        Database::new(name, system, self.0.instruments.clone(), self.0.slow, statements)
+        DatabaseTelemetry::new(name, system, self.0.instruments.clone(), self.0.slow, statements)
     }
 
     /// Has the state of databases read by `source` whenever metrics are asked for.
@@ -173,12 +173,12 @@ impl Telemetry {
         self.0.recent.failures(Instant::now())
     }
 
-    fn recent(&self) -> &Recent {
+    fn recent(&self) -> &TopStatements {
         &self.0.recent
     }
 
-    fn repeats(&self) -> &Repeats {
-        &self.0.repeats
+    fn log_rate_limit(&self) -> &LogRateLimit {
+        &self.0.log_rate_limit
     }
 
     fn instruments(&self) -> &Instruments {

@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use tracing::Span;
 
 use super::traces;
-use super::traces::{Ids, Trace};
-use super::{Database, Telemetry};
+use super::traces::{TraceContext, TraceIds};
+use super::{DatabaseTelemetry, Telemetry};
 use crate::error::Error;
 
 /// The status of calls that ended well.
@@ -22,9 +22,9 @@ const LONGEST: usize = 200;
 
 /// What telemetry knows of one call. The default one is nobody's.
 #[derive(Debug, Default)]
-pub struct Call {
+pub struct RpcCall {
     served: Option<Served>,
-    trace: Trace,
+    trace: TraceContext,
     about: OnceLock<About>,
     statement: OnceLock<Arc<str>>,
     work: Mutex<Work>,
@@ -81,7 +81,7 @@ enum State {
 /// What is about to run.
 #[derive(Debug, Clone)]
 pub(crate) struct Intent {
-    pub(crate) database: Arc<Database>,
+    pub(crate) database: Arc<DatabaseTelemetry>,
     pub(crate) name: &'static str,
     /// The statement in short, without literals; empty for none.
     pub(crate) text: Arc<str>,
@@ -98,12 +98,12 @@ pub struct Took {
     pub ran: Duration,
 }
 
-impl Call {
+impl RpcCall {
     pub(crate) fn new(
         telemetry: Telemetry,
         method: &'static str,
         began: Instant,
-        trace: Trace,
+        trace: TraceContext,
     ) -> Self {
         if trace.is_sampled() {
             trace.set(attribute::RPC_SYSTEM_NAME, "grpc");
@@ -192,7 +192,7 @@ impl Call {
     pub fn may_tell(&self, kind: &'static str) -> Option<u64> {
         let Some(Served { telemetry, method, .. }) = &self.served else { return Some(0) };
         let database = self.about.get().map(|about| Arc::clone(&about.database));
-        telemetry.repeats().admit((method, kind, database), Instant::now())
+        telemetry.log_rate_limit().admit((method, kind, database), Instant::now())
     }
 
     /// It has ended with a status: its name, as in `OK`.
@@ -222,13 +222,13 @@ impl Call {
 
     /// Its trace.
     #[must_use]
-    pub fn trace(&self) -> &Trace {
+    pub fn trace(&self) -> &TraceContext {
         &self.trace
     }
 
     /// What log lines say of its trace.
     #[must_use]
-    pub fn ids(&self) -> Option<Ids> {
+    pub fn ids(&self) -> Option<TraceIds> {
         self.trace.ids()
     }
 

@@ -186,12 +186,12 @@ type Seen = (u64, Instant);
 
 /// What was recorded of late in a process.
 #[derive(Debug)]
-pub(crate) struct Recent {
+pub(crate) struct TopStatements {
     databases: Mutex<HashMap<Box<str>, Arc<Statements>>>,
     failures: Mutex<Minutes<HashMap<Kind, Seen>>>,
 }
 
-impl Recent {
+impl TopStatements {
     pub(crate) fn new(now: Instant) -> Self {
         Self { databases: Mutex::default(), failures: Mutex::new(Minutes::new(now)) }
     }
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn errors_are_counted_by_method_reason_and_outcome() {
         let start = Instant::now();
-        let recent = Recent::new(start);
+        let recent = TopStatements::new(start);
         let fail = |reason, after| recent.failed("Query", reason, "NOT_APPLIED", start + after);
         fail("DEADLINE", Duration::ZERO);
         fail("POOL_EXHAUSTED", MINUTE);
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn a_database_is_found_by_its_name() {
         let start = Instant::now();
-        let recent = Recent::new(start);
+        let recent = TopStatements::new(start);
         let main = recent.database("main", start);
         main.ran(&statement("a"), MS, false, start);
         assert_eq!(recent.ran("main", start).all.count, 1);

@@ -63,7 +63,7 @@ impl Tracing {
     }
 
     /// The trace of a call of `method`, which a caller sent with `headers`.
-    pub(crate) fn begin(&self, method: &'static str, headers: &HeaderMap) -> Trace {
+    pub(crate) fn begin(&self, method: &'static str, headers: &HeaderMap) -> TraceContext {
         let context = self.propagator.as_ref().filter(|_| headers.contains_key(TRACEPARENT)).map(
             |propagator| {
                 propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers))
@@ -75,7 +75,7 @@ impl Tracing {
             .sampling
             .is_some_and(|sampling| sampling.samples(caller.as_ref(), fastrand::f64()));
         if !sampled {
-            return Trace { caller, ..Trace::default() };
+            return TraceContext { caller, ..TraceContext::default() };
         }
         let span = span!("call", None, "server", method);
         if let Some(context) = context {
@@ -83,13 +83,13 @@ impl Tracing {
             span.set_parent(context).unwrap_or_default();
         }
         let spans = Spans { within: Mutex::new(span.clone()), last: Mutex::default(), call: span };
-        Trace { caller, spans: Some(Box::new(spans)) }
+        TraceContext { caller, spans: Some(Box::new(spans)) }
     }
 }
 
 /// The trace of one call.
 #[derive(Debug, Default)]
-pub struct Trace {
+pub struct TraceContext {
     /// The caller's own span, where it sent one.
     caller: Option<SpanContext>,
     /// Where the call is sampled.
@@ -108,20 +108,20 @@ struct Spans {
 
 /// The ids of a trace and of a span in it, as they are written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ids {
+pub struct TraceIds {
     /// 32 hexadecimal digits.
     pub trace_id: String,
     /// 16 hexadecimal digits: the server's span, or the caller's where the server has none.
     pub span_id: String,
 }
 
-impl Trace {
+impl TraceContext {
     /// What log lines say of it; `None`: the caller has no trace, and the call is none.
     #[must_use]
-    pub fn ids(&self) -> Option<Ids> {
+    pub fn ids(&self) -> Option<TraceIds> {
         let own = self.spans.as_ref().map(|spans| context_of(&spans.call));
         let context = own.filter(SpanContext::is_valid).or_else(|| self.caller.clone())?;
-        Some(Ids {
+        Some(TraceIds {
             trace_id: context.trace_id().to_string(),
             span_id: context.span_id().to_string(),
         })

@@ -11,17 +11,18 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::clock::now;
 use crate::config;
 use crate::config::Target;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resilience::{Away, Breaker, BreakerLimits, Change, Failure};
+use crate::resilience::{Away, BreakerLimits, Change, CircuitBreaker, Failure};
 
 /// Whoever gives up on a connection sooner has learned nothing of a database on one server.
 const TELLING: Duration = Duration::from_millis(500);
 
 /// The breaker of one database, and what follows from it.
 #[derive(Debug)]
-pub struct Gate {
+pub struct ConnectBreaker {
     database: String,
     interval: Duration,
     connect_timeout: Duration,
@@ -29,14 +30,14 @@ pub struct Gate {
     telling: Duration,
     inner: Mutex<Inner>,
     away: Away,
-    state: watch::Sender<GateState>,
+    state: watch::Sender<BreakerState>,
     /// Connections of the pool.
     held: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Inner {
-    breaker: Breaker,
+    breaker: CircuitBreaker,
     /// The last failure, since it is open.
     why: Option<Why>,
 }
@@ -52,14 +53,14 @@ struct Why {
 
 /// What is known of a database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct GateState {
+pub struct BreakerState {
     /// Whether it is given up for now.
     pub open: bool,
     /// Whether it was ever reached.
     pub reached: bool,
 }
 
-impl GateState {
+impl BreakerState {
     /// Whether the database is there, as far as it is known.
     #[must_use]
     pub fn is_available(self) -> bool {
@@ -69,7 +70,7 @@ impl GateState {
 
 /// The breaker as operators see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GateSnapshot {
+pub struct BreakerSnapshot {
     /// Whether it is open.
     pub open: bool,
     /// For how long it has been so.
@@ -78,7 +79,7 @@ pub struct GateSnapshot {
     pub opened: u64,
 }
 
-impl Gate {
+impl ConnectBreaker {
     /// A closed one, of a database that was not reached yet.
     #[must_use]
     pub fn new(name: &str, config: &config::Database) -> Arc<Self> {
@@ -96,7 +97,7 @@ impl Gate {
             interval: limits.interval,
             connect_timeout: config.pool.connect_timeout,
             telling: telling(config),
-            inner: Mutex::new(Inner { breaker: Breaker::new(limits, now()), why: None }),
+            inner: Mutex::new(Inner { breaker: CircuitBreaker::new(limits, now()), why: None }),
             away: Away::default(),
             state: watch::Sender::default(),
             held: AtomicUsize::new(0),
@@ -117,15 +118,15 @@ impl Gate {
 
     /// What is known of the database, and all changes of it.
     #[must_use]
-    pub fn state(&self) -> watch::Receiver<GateState> {
+    pub fn state(&self) -> watch::Receiver<BreakerState> {
         self.state.subscribe()
     }
 
     /// The breaker as operators see it.
     #[must_use]
-    pub fn snapshot(&self) -> GateSnapshot {
+    pub fn snapshot(&self) -> BreakerSnapshot {
         let Inner { breaker, .. } = &*self.inner.lock();
-        GateSnapshot {
+        BreakerSnapshot {
             open: breaker.is_open(),
             since: now().saturating_duration_since(breaker.since()),
             opened: breaker.opened(),
@@ -159,7 +160,7 @@ impl Gate {
         Held(Arc::clone(self))
     }
 
-    /// Whether [`Gate::connect`] would attempt anything.
+    /// Whether [`ConnectBreaker::connect`] would attempt anything.
     ///
     /// # Errors
     /// Why not.
@@ -197,7 +198,7 @@ impl Gate {
     /// database is given up whenever a probe is due.
     ///
     /// # Errors
-    /// As [`Gate::connect`].
+    /// As [`ConnectBreaker::connect`].
     pub async fn probe<T>(
         &self,
         limit: Duration,
@@ -229,7 +230,7 @@ impl Gate {
         is_probe: bool,
         attempt: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let mut pending = Pending { gate: self, is_probe, began: now(), ended: false };
+        let mut pending = Pending { breaker: self, is_probe, began: now(), ended: false };
         let opened = attempt.await;
         pending.ended = true;
         match &opened {
@@ -305,7 +306,7 @@ impl Gate {
     fn publish(&self, inner: &Inner) {
         let (open, reached) = (inner.breaker.is_open(), inner.breaker.was_reached());
         self.away.set(open);
-        self.state.send_replace(GateState { open, reached });
+        self.state.send_replace(BreakerState { open, reached });
     }
 
     /// Why nothing is attempted.
@@ -329,7 +330,7 @@ impl Gate {
 }
 
 #[cfg(test)]
-impl Default for Gate {
+impl Default for ConnectBreaker {
     fn default() -> Self {
         let config = config::load_from(&[]).expect("the defaults are right");
         Self::with("main", &config.databases["main"])
@@ -338,7 +339,7 @@ impl Default for Gate {
 
 /// A connection that is counted.
 #[derive(Debug)]
-pub struct Held(Arc<Gate>);
+pub struct Held(Arc<ConnectBreaker>);
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -348,7 +349,7 @@ impl Drop for Held {
 
 /// An attempt that may be dropped at any moment.
 struct Pending<'a> {
-    gate: &'a Gate,
+    breaker: &'a ConnectBreaker,
     is_probe: bool,
     began: Instant,
     ended: bool,
@@ -359,11 +360,11 @@ impl Drop for Pending<'_> {
         if self.ended {
             return;
         }
-        let (gate, waited) = (self.gate, now().saturating_duration_since(self.began));
-        if self.is_probe || waited >= gate.telling {
+        let (breaker, waited) = (self.breaker, now().saturating_duration_since(self.began));
+        if self.is_probe || waited >= breaker.telling {
             let cause = format!("no answer within {}", humantime::format_duration(waited));
-            let error = gate.unreachable().with_cause(cause);
-            gate.failed(self.is_probe, Some(Failure::Away), &error);
+            let error = breaker.unreachable().with_cause(cause);
+            breaker.failed(self.is_probe, Some(Failure::Away), &error);
         }
     }
 }
@@ -376,11 +377,6 @@ fn telling(config: &config::Database) -> Duration {
         Target::Postgres(target) if target.servers.len() > 1 => whole,
         Target::Postgres(_) | Target::Sqlite(_) => TELLING.min(whole),
     }
-}
-
-/// The present moment, which tests can stop.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]

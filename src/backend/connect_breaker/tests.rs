@@ -1,4 +1,4 @@
-//! The gate before a database that is away by plan, under a clock that stands still.
+//! The breaker before a database that is away by plan, under a clock that stands still.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
@@ -23,9 +23,9 @@ enum Weather {
     Silent,
 }
 
-/// A database, and a gate before it.
+/// A database, and a breaker before it.
 struct Place {
-    gate: Arc<Gate>,
+    breaker: Arc<ConnectBreaker>,
     weather: watch::Sender<Weather>,
     attempts: AtomicU32,
     /// Attempts on their way, and the most that there were of them at once while it was open.
@@ -33,13 +33,13 @@ struct Place {
     crowd: AtomicU32,
 }
 
-fn gate() -> Arc<Gate> {
+fn breaker() -> Arc<ConnectBreaker> {
     gate_with(&[])
 }
 
-fn gate_with(settings: &[(&str, &str)]) -> Arc<Gate> {
+fn gate_with(settings: &[(&str, &str)]) -> Arc<ConnectBreaker> {
     let config = config::load_from(settings).expect("it is valid");
-    Gate::new("main", &config.databases["main"])
+    ConnectBreaker::new("main", &config.databases["main"])
 }
 
 fn refused() -> Error {
@@ -51,14 +51,14 @@ fn with_code(kind: ErrorKind, sqlstate: &str) -> Error {
     Error::new(kind, format!("code {sqlstate}")).with_report(report)
 }
 
-async fn fail(gate: &Gate, error: impl Fn() -> Error, times: usize) {
+async fn fail(breaker: &ConnectBreaker, error: impl Fn() -> Error, times: usize) {
     for _ in 0..times {
-        gate.connect(async { Err::<(), _>(error()) }).await.expect_err("it fails");
+        breaker.connect(async { Err::<(), _>(error()) }).await.expect_err("it fails");
     }
 }
 
-async fn reach(gate: &Gate) {
-    gate.connect(async { Ok(()) }).await.expect("it is there");
+async fn reach(breaker: &ConnectBreaker) {
+    breaker.connect(async { Ok(()) }).await.expect("it is there");
 }
 
 /// How long something takes.
@@ -71,7 +71,7 @@ async fn timed<T>(future: impl Future<Output = T>) -> (T, Duration) {
 impl Place {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            gate: gate(),
+            breaker: breaker(),
             weather: watch::Sender::new(Weather::Up),
             attempts: AtomicU32::new(0),
             pending: AtomicU32::new(0),
@@ -83,7 +83,7 @@ impl Place {
     async fn attempt(&self) -> Result<()> {
         self.attempts.fetch_add(1, SeqCst);
         let _pending = Counted::new(&self.pending);
-        if self.gate.is_open() {
+        if self.breaker.is_open() {
             self.crowd.fetch_max(self.pending.load(SeqCst), SeqCst);
         }
         sleep(MS).await;
@@ -99,9 +99,9 @@ impl Place {
     /// Probes as the server does.
     async fn probe(self: Arc<Self>) {
         loop {
-            drop(self.gate.probe(2_000 * MS, self.attempt()).await);
-            let idle = if self.gate.is_open() { self.gate.pause() } else { 5_000 * MS };
-            let mut changes = self.gate.state();
+            drop(self.breaker.probe(2_000 * MS, self.attempt()).await);
+            let idle = if self.breaker.is_open() { self.breaker.pause() } else { 5_000 * MS };
+            let mut changes = self.breaker.state();
             drop(tokio::time::timeout(idle, changes.changed()).await);
         }
     }
@@ -110,8 +110,8 @@ impl Place {
     async fn call(self: Arc<Self>, until: Instant, pause: Duration) -> Duration {
         let mut slowest = Duration::ZERO;
         while now() < until {
-            let was_open = self.gate.is_open();
-            let (connected, took) = timed(self.gate.connect(self.attempt())).await;
+            let was_open = self.breaker.is_open();
+            let (connected, took) = timed(self.breaker.connect(self.attempt())).await;
             if was_open && connected.is_err() {
                 slowest = slowest.max(took);
             }
@@ -143,41 +143,41 @@ async fn an_outage_costs_one_attempt_in_an_interval_and_callers_no_time() {
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&place).probe());
         sleep(100 * MS).await;
-        assert!(place.gate.state().borrow().is_available());
+        assert!(place.breaker.state().borrow().is_available());
         let (away, until) = (30_000 * MS, now() + 32_000 * MS);
         let callers: Vec<_> =
             (1..=64).map(|n| tokio::spawn(Arc::clone(&place).call(until, n * MS))).collect();
         place.weather.send_replace(weather);
         let before = place.attempts.load(SeqCst);
         sleep(away).await;
-        assert!(place.gate.is_open());
+        assert!(place.breaker.is_open());
         let attempts = place.attempts.load(SeqCst) - before;
         assert!((5..=64 + 121).contains(&attempts), "{weather:?}: {attempts}");
         assert!(place.crowd.load(SeqCst) <= 1, "{weather:?}: several at once while it was open");
         place.weather.send_replace(Weather::Up);
-        let mut state = place.gate.state();
+        let mut state = place.breaker.state();
         let (closed, took) = timed(state.wait_for(|state| !state.open)).await;
-        closed.expect("the gate is there");
+        closed.expect("the breaker is there");
         assert!(took <= 260 * MS, "{weather:?}: closed after {took:?}");
         for caller in callers {
             let slowest = caller.await.expect("no caller panics");
             assert_eq!(slowest, Duration::ZERO, "{weather:?}");
         }
-        assert_eq!(place.gate.snapshot().opened, 1);
+        assert_eq!(place.breaker.snapshot().opened, 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_connects_when_it_opens_is_told_at_once() {
-    let gate = gate();
-    reach(&gate).await;
-    let waiting = Arc::clone(&gate);
+    let breaker = breaker();
+    reach(&breaker).await;
+    let waiting = Arc::clone(&breaker);
     let waiting =
         tokio::spawn(
             async move { timed(waiting.connect(std::future::pending::<Result<()>>())).await },
         );
     sleep(10 * MS).await;
-    fail(&gate, refused, 5).await;
+    fail(&breaker, refused, 5).await;
     let told = tokio::time::timeout(CONNECT_TIMEOUT, waiting).await.expect("it is told");
     let (connected, took) = told.expect("no panic");
     let error = connected.expect_err("nobody answered");
@@ -187,62 +187,62 @@ async fn whoever_connects_when_it_opens_is_told_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_given_up_after_a_while_counts_and_what_is_given_up_sooner_does_not() {
-    let gate = gate();
-    reach(&gate).await;
+    let breaker = breaker();
+    reach(&breaker).await;
     for (patience, opens) in [(499 * MS, false), (500 * MS, true)] {
         for _ in 0..5 {
-            let silent = gate.connect(std::future::pending::<Result<()>>());
+            let silent = breaker.connect(std::future::pending::<Result<()>>());
             tokio::time::timeout(patience, silent).await.expect_err("it does not answer");
         }
-        assert_eq!(gate.is_open(), opens, "{patience:?}");
+        assert_eq!(breaker.is_open(), opens, "{patience:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn of_several_servers_one_that_hangs_says_nothing_of_the_others() {
-    let gate = gate_with(&[("databases.main.url", "postgres://me@a,b/shop")]);
-    reach(&gate).await;
+    let breaker = gate_with(&[("databases.main.url", "postgres://me@a,b/shop")]);
+    reach(&breaker).await;
     for (patience, opens) in [(4_999 * MS, false), (CONNECT_TIMEOUT, true)] {
         for _ in 0..5 {
-            let silent = gate.connect(std::future::pending::<Result<()>>());
+            let silent = breaker.connect(std::future::pending::<Result<()>>());
             tokio::time::timeout(patience, silent).await.expect_err("the first does not answer");
         }
-        assert_eq!(gate.is_open(), opens, "{patience:?}");
+        assert_eq!(breaker.is_open(), opens, "{patience:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_there_and_takes_no_connections_is_away() {
     for sqlstate in ["57P03", "08004", "53300"] {
-        let gate = gate();
-        reach(&gate).await;
-        fail(&gate, || with_code(ErrorKind::DatabaseUnavailable, sqlstate), 5).await;
-        assert!(gate.is_open(), "{sqlstate}");
+        let breaker = breaker();
+        reach(&breaker).await;
+        fail(&breaker, || with_code(ErrorKind::DatabaseUnavailable, sqlstate), 5).await;
+        assert!(breaker.is_open(), "{sqlstate}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_refusal_says_why_as_the_last_attempt_did() {
-    let gate = gate();
+    let breaker = breaker();
     let error = || with_code(ErrorKind::BackendMisconfigured, "3D000").with_hint("Create it.");
-    fail(&gate, error, 1).await;
-    let refusal = gate.connect(async { Ok(()) }).await.expect_err("it is open");
+    fail(&breaker, error, 1).await;
+    let refusal = breaker.connect(async { Ok(()) }).await.expect_err("it is open");
     assert_eq!(refusal.kind(), ErrorKind::BackendMisconfigured);
     assert_eq!((refusal.message(), refusal.hint()), ("code 3D000", Some("Create it.")));
     assert_eq!(refusal.retry_after(), None, "it will not mend itself");
     sleep(250 * MS).await;
-    let probe = gate.probe(MS, async { Err::<(), _>(refused()) }).await;
+    let probe = breaker.probe(MS, async { Err::<(), _>(refused()) }).await;
     assert_eq!(probe.expect_err("it fails").message(), "cannot connect");
-    let refusal = gate.connect(async { Ok(()) }).await.expect_err("it is open");
+    let refusal = breaker.connect(async { Ok(()) }).await.expect_err("it is open");
     assert_eq!((refusal.message(), refusal.retry_after()), ("cannot connect", Some(250 * MS)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_login_is_tried_rarely_until_something_changes() {
-    let gate = gate_with(&[("databases.main.retry.max_backoff", "20s")]);
-    reach(&gate).await;
+    let breaker = gate_with(&[("databases.main.retry.max_backoff", "20s")]);
+    reach(&breaker).await;
     let error = || with_code(ErrorKind::BackendMisconfigured, "28P01");
-    fail(&gate, error, 5).await;
+    fail(&breaker, error, 5).await;
     let attempts = AtomicU32::new(0);
     let attempt = async || {
         attempts.fetch_add(1, SeqCst);
@@ -250,66 +250,66 @@ async fn a_refused_login_is_tried_rarely_until_something_changes() {
     };
     for _ in 0..240 {
         sleep(250 * MS).await;
-        gate.probe(MS, attempt()).await.expect_err("it fails");
+        breaker.probe(MS, attempt()).await.expect_err("it fails");
     }
     assert_eq!(attempts.load(SeqCst), 3, "in a minute");
-    gate.hurry();
-    gate.probe(MS, async { Ok(()) }).await.expect("the login was mended");
-    assert!(!gate.is_open());
+    breaker.hurry();
+    breaker.probe(MS, async { Ok(()) }).await.expect("the login was mended");
+    assert!(!breaker.is_open());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_server_is_there_while_some_of_it_is_ours() {
-    let gate = gate();
-    reach(&gate).await;
+    let breaker = breaker();
+    reach(&breaker).await;
     let full = || with_code(ErrorKind::DatabaseUnavailable, "53300");
-    let held = gate.hold();
-    fail(&gate, full, 10).await;
-    assert!(!gate.is_open());
+    let held = breaker.hold();
+    fail(&breaker, full, 10).await;
+    assert!(!breaker.is_open());
     drop(held);
-    fail(&gate, full, 5).await;
-    assert!(gate.is_open());
+    fail(&breaker, full, 5).await;
+    assert!(breaker.is_open());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_probes_when_nobody_else_does() {
-    let gate = gate();
-    fail(&gate, refused, 1).await;
+    let breaker = breaker();
+    fail(&breaker, refused, 1).await;
     sleep(499 * MS).await;
-    gate.admits().expect_err("a probe is due, and nobody is late");
+    breaker.admits().expect_err("a probe is due, and nobody is late");
     sleep(MS).await;
-    gate.admits().expect("it is late");
-    reach(&gate).await;
-    assert!(gate.state().borrow().is_available());
+    breaker.admits().expect("it is late");
+    reach(&breaker).await;
+    assert!(breaker.state().borrow().is_available());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_is_dropped_is_followed_by_another() {
-    let gate = gate();
-    fail(&gate, refused, 1).await;
+    let breaker = breaker();
+    fail(&breaker, refused, 1).await;
     sleep(250 * MS).await;
-    let silent = gate.probe(MS, std::future::pending::<Result<()>>());
+    let silent = breaker.probe(MS, std::future::pending::<Result<()>>());
     tokio::time::timeout(20 * MS, silent).await.expect_err("it does not answer");
     sleep(230 * MS).await;
-    gate.probe(MS, async { Ok(()) }).await.expect("it is back");
+    breaker.probe(MS, async { Ok(()) }).await.expect("it is back");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_of_a_server_that_is_slow_has_the_time_of_a_caller() {
-    let gate = gate();
-    reach(&gate).await;
+    let breaker = breaker();
+    reach(&breaker).await;
     let slow = async || {
         sleep(3_000 * MS).await;
         Ok(())
     };
     for _ in 0..5 {
-        let (probed, took) = timed(gate.probe(2_000 * MS, slow())).await;
+        let (probed, took) = timed(breaker.probe(2_000 * MS, slow())).await;
         let error = probed.expect_err("it is slow");
         assert_eq!((error.kind(), took), (ErrorKind::DatabaseUnavailable, 2_000 * MS));
     }
     sleep(250 * MS).await;
-    gate.probe(2_000 * MS, slow()).await.expect("it has 5 s now");
-    assert!(!gate.is_open());
+    breaker.probe(2_000 * MS, slow()).await.expect("it has 5 s now");
+    assert!(!breaker.is_open());
 }
 
 /// The weather, and for how many milliseconds.
@@ -350,7 +350,7 @@ proptest! {
                 sleep(Duration::from_millis(length)).await;
             }
             place.weather.send_replace(Weather::Up);
-            let mut state = place.gate.state();
+            let mut state = place.breaker.state();
             let (_, took) = timed(state.wait_for(|state| !state.open)).await;
             assert!(took <= 260 * MS, "closed after {took:?}");
             for call in calls {

@@ -1,9 +1,9 @@
 //! PostgreSQL, over `tokio-postgres`.
 //!
 //! `connect` opens a connection over the `tap`, which reads along what the driver hides (`wire`); the
-//! pool holds it as a `connection`; a caller works on it through a `lease`, which gives it back clean
+//! pool holds it as a `connection`; a caller works on it through a `session`, which gives it back clean
 //! or not at all; `run` is a statement whose rows are being read. A unit of work is a `batch`, in one
-//! or two `flight`s or in `sequence`, or an interactive `transaction`; both end in `commit`, which tells
+//! or two `pipeline`s or in `sequence`, or an interactive `transaction`; both end in `commit`, which tells
 //! the truth, and where it cannot, in `doubt`, which is settled by `token`s and `keys`.
 
 pub mod codec;
@@ -25,38 +25,39 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::backend::{
-    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, Gate, Installed,
-    RowStream, Statement, Transaction, TransactionMode, UnitHandle, UnitState,
+    Backend, Batch, BatchResult, BeginRequest, ConnectBreaker, DescribeRequest, Description,
+    Installed, RowStream, Statement, Transaction, TransactionHandle, TransactionMode,
+    TransactionOutcome,
 };
 use crate::config::{Database, PostgresTarget};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::{Borrower, Control, Pool, PoolSnapshot};
+use crate::pool::{CallContext, Pool, PoolAdmin, PoolSnapshot};
 use crate::telemetry;
 use crate::value::{Kind, Value};
 use commit::token::Token;
 use connect::Connector;
 use connection::{Connection, Opener};
-use execute::row_stream::Running;
-use execute::transaction::Open;
+use execute::row_stream::StatementRows;
+use execute::transaction::PostgresTransaction;
 use idempotency::key_table::KeyTable;
-use session::Lease;
-use session::database::Shared;
-use session::effects::Verdicts;
-use session::failure::{Again, Tries};
+use session::Session;
+use session::database::DatabaseContext;
+use session::effects::EffectCache;
+use session::failure::{AttemptBudget, RetryScope};
 
 /// How a single statement is run that must not write.
 const READ_ONLY: TransactionMode =
     TransactionMode { isolation: None, read_only: true, deferrable: false };
 
 /// A statement that runs.
-type Started = (tokio_postgres::RowStream, Lease, Arc<connection::Prepared>);
+type Started = (tokio_postgres::RowStream, Session, Arc<connection::Prepared>);
 
 /// A PostgreSQL database and its pool.
 pub struct Postgres {
-    shared: Arc<Shared>,
+    shared: Arc<DatabaseContext>,
     pool: Pool<Opener>,
-    gate: Arc<Gate>,
+    breaker: Arc<ConnectBreaker>,
     probe: tokio::sync::Mutex<Option<Connection>>,
     statements: AtomicU64,
 }
@@ -67,30 +68,30 @@ impl Postgres {
     /// # Errors
     /// `BackendMisconfigured` when a certificate cannot be used.
     pub fn open(
-        telemetry: &Arc<telemetry::Database>,
+        telemetry: &Arc<telemetry::DatabaseTelemetry>,
         config: &Database,
         target: &PostgresTarget,
     ) -> Result<Self> {
         let name = telemetry.name();
         let connector = Arc::new(Connector::new(name, config, target)?);
-        let gate = Gate::new(name, config);
+        let breaker = ConnectBreaker::new(name, config);
         let opener = || Opener {
-            gate: Arc::clone(&gate),
+            breaker: Arc::clone(&breaker),
             connector: Arc::clone(&connector),
             statement_cache: config.statement_cache,
         };
         let pool = Pool::new(telemetry, &config.pool, opener());
         Ok(Self {
             pool: pool.clone(),
-            gate: Arc::clone(&gate),
+            breaker: Arc::clone(&breaker),
             probe: tokio::sync::Mutex::new(None),
             statements: AtomicU64::new(0),
-            shared: Arc::new(Shared {
+            shared: Arc::new(DatabaseContext {
                 database: name.to_owned(),
                 connector: Arc::clone(&connector),
                 details: config.error_details,
                 resets: AtomicU64::new(0),
-                verdicts: Verdicts::new(config.catalog_ttl),
+                verdicts: EffectCache::new(config.catalog_ttl),
                 keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
                 opener: opener(),
                 pool,
@@ -99,20 +100,20 @@ impl Postgres {
         })
     }
 
-    async fn lease(&self, deadline: Deadline, borrower: &Arc<Borrower>) -> Result<Lease> {
-        let checkout = self.pool.acquire(deadline, borrower).await?;
-        Ok(Lease::new(checkout, Arc::clone(&self.shared)))
+    async fn session(&self, deadline: Deadline, context: &Arc<CallContext>) -> Result<Session> {
+        let checkout = self.pool.acquire(deadline, context).await?;
+        Ok(Session::new(checkout, Arc::clone(&self.shared)))
     }
 
     async fn start(&self, statement: Arc<Statement>) -> Result<Box<dyn RowStream>> {
         self.statements.fetch_add(1, Relaxed);
-        let mut tries = Tries::new();
+        let mut tries = AttemptBudget::new();
         loop {
             match self.attempt(&statement, tries.afresh).await {
                 Err((_, again)) if tries.allow(again) => {}
                 Err((error, _)) => return Err(error),
-                Ok((rows, lease, prepared)) => {
-                    return Ok(Box::new(Running::alone(rows, lease, prepared, statement)));
+                Ok((rows, session, prepared)) => {
+                    return Ok(Box::new(StatementRows::alone(rows, session, prepared, statement)));
                 }
             }
         }
@@ -123,44 +124,44 @@ impl Postgres {
         &self,
         statement: &Statement,
         afresh: bool,
-    ) -> Result<Started, (Error, Again)> {
-        let acquired = self.lease(statement.deadline, &statement.borrower).await;
-        let mut lease = acquired.map_err(|error| (error, Again::No))?;
-        lease.afresh = afresh;
-        match Self::start_on(&mut lease, statement).await {
-            Ok((rows, prepared)) => Ok((rows, lease, prepared)),
-            Err(error) => Err((error, lease.again)),
+    ) -> Result<Started, (Error, RetryScope)> {
+        let acquired = self.session(statement.deadline, &statement.context).await;
+        let mut session = acquired.map_err(|error| (error, RetryScope::No))?;
+        session.afresh = afresh;
+        match Self::start_on(&mut session, statement).await {
+            Ok((rows, prepared)) => Ok((rows, session, prepared)),
+            Err(error) => Err((error, session.again)),
         }
     }
 
     async fn start_on(
-        lease: &mut Lease,
+        session: &mut Session,
         statement: &Statement,
     ) -> Result<(tokio_postgres::RowStream, Arc<connection::Prepared>)> {
         let Statement { sql, parameters, deadline, .. } = statement;
-        let verdict = lease.judge(&statement.analysis, *deadline).await?;
-        let prepared = lease.prepare(*deadline, sql).await?;
+        let verdict = session.judge(&statement.analysis, *deadline).await?;
+        let prepared = session.prepare(*deadline, sql).await?;
         let parameters = codec::encode(parameters, prepared.statement.params())?;
-        lease.trace = verdict.trace;
+        session.trace = verdict.trace;
         if statement.read_only {
-            lease.read_only = true;
-            lease.run(*deadline, &commit::begin(READ_ONLY)).await?;
+            session.read_only = true;
+            session.run(*deadline, &commit::begin(READ_ONLY)).await?;
         } else {
-            lease.reads = verdict.reads;
-            lease.divisible = !crate::sql::is_whole(sql);
+            session.reads = verdict.reads;
+            session.divisible = !crate::sql::is_whole(sql);
         }
-        let rows = lease.start(*deadline, sql, &prepared, parameters).await?;
+        let rows = session.start(*deadline, sql, &prepared, parameters).await?;
         Ok((rows, prepared))
     }
 
     async fn run_batch(&self, batch: &Batch) -> Result<BatchResult> {
         self.statements.fetch_add(u64::try_from(batch.statements.len()).unwrap_or(0), Relaxed);
-        let mut tries = Tries::new();
+        let mut tries = AttemptBudget::new();
         loop {
-            let mut lease = self.lease(batch.deadline, &batch.borrower).await?;
-            lease.read_only = batch.mode.read_only;
-            lease.afresh = tries.afresh;
-            match execute::batch_pipelined::run(batch, lease).await {
+            let mut session = self.session(batch.deadline, &batch.context).await?;
+            session.read_only = batch.mode.read_only;
+            session.afresh = tries.afresh;
+            match execute::batch_pipelined::run(batch, session).await {
                 Err((_, again)) if tries.allow(again) => {}
                 Err((error, _)) => {
                     if error.kind() == ErrorKind::PlanChanged {
@@ -174,14 +175,14 @@ impl Postgres {
     }
 
     async fn open_transaction(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
-        let mut tries = Tries::new();
+        let mut tries = AttemptBudget::new();
         loop {
-            let BeginRequest { deadline, ref borrower, .. } = request;
-            let checkout = self.pool.acquire_for_transaction(deadline, borrower).await?;
-            let mut lease = Lease::new(checkout, Arc::clone(&self.shared));
-            lease.read_only = request.mode.read_only;
-            lease.afresh = tries.afresh;
-            match Open::begin(lease, &request).await {
+            let BeginRequest { deadline, ref context, .. } = request;
+            let checkout = self.pool.acquire_for_transaction(deadline, context).await?;
+            let mut session = Session::new(checkout, Arc::clone(&self.shared));
+            session.read_only = request.mode.read_only;
+            session.afresh = tries.afresh;
+            match PostgresTransaction::begin(session, &request).await {
                 Err((_, again)) if tries.allow(again) => {}
                 Ok(open) => return Ok(Box::new(open)),
                 Err((error, _)) => return Err(error),
@@ -191,28 +192,28 @@ impl Postgres {
 
     async fn state(
         &self,
-        handle: UnitHandle,
+        handle: TransactionHandle,
         deadline: Deadline,
-        borrower: &Arc<Borrower>,
-    ) -> Result<UnitState> {
+        context: &Arc<CallContext>,
+    ) -> Result<TransactionOutcome> {
         match handle {
-            UnitHandle::Token(token) => {
+            TransactionHandle::Token(token) => {
                 let token = Token::parse(&token)?;
                 let asked = self.shared.ask(&token);
                 let answer = tokio::time::timeout_at(deadline.instant().into(), asked).await;
                 // Not that nobody knows: another question may be answered.
                 answer.unwrap_or_else(|_elapsed| Err(self.shared.late()))
             }
-            UnitHandle::Key { caller, key } => {
-                let mut lease = self.lease(deadline, borrower).await?;
-                lease.state_of_key((&caller, &key), deadline).await
+            TransactionHandle::Key { caller, key } => {
+                let mut session = self.session(deadline, context).await?;
+                session.state_of_key((&caller, &key), deadline).await
             }
         }
     }
 
     async fn expire_keys(&self, deadline: Deadline) -> Result<u64> {
-        let mut lease = self.lease(deadline, &Borrower::own("sweep")).await?;
-        let Some(rows) = lease.expire_keys(deadline).await? else { return Ok(0) };
+        let mut session = self.session(deadline, &CallContext::own("sweep")).await?;
+        let Some(rows) = session.expire_keys(deadline).await? else { return Ok(0) };
         let first = rows.first().and_then(|row| row.values.first());
         Ok(match first {
             Some(Value { kind: Some(Kind::Int64Value(count)) }) => {
@@ -223,13 +224,13 @@ impl Postgres {
     }
 
     async fn describe_on_a_lease(&self, request: DescribeRequest) -> Result<Description> {
-        let mut lease = self.lease(request.deadline, &request.borrower).await?;
-        let verdict = lease.judge(&request.analysis, request.deadline).await?;
-        let prepared = lease.prepare(request.deadline, &request.sql).await?;
+        let mut session = self.session(request.deadline, &request.context).await?;
+        let verdict = session.judge(&request.analysis, request.deadline).await?;
+        let prepared = session.prepare(request.deadline, &request.sql).await?;
         // The planner may call what is immutable.
-        lease.trace = verdict.trace;
+        session.trace = verdict.trace;
         let plan = match request.include_plan {
-            true => lease.explain(request.deadline, &request.sql, &prepared).await?,
+            true => session.explain(request.deadline, &request.sql, &prepared).await?,
             false => None,
         };
         Ok(Description {
@@ -242,10 +243,10 @@ impl Postgres {
 
     async fn check(&self, limit: Duration) -> Result<()> {
         let mut probe = self.probe.lock().await;
-        if self.gate.is_open() {
+        if self.breaker.is_open() {
             // That an old connection answers says nothing of a new one.
             if self.shared.connector.login_has_changed().await {
-                self.gate.hurry();
+                self.breaker.hurry();
             }
         } else if let Some(connection) = probe.take()
             && let Ok(Some(departed)) = tokio::time::timeout(limit, answer(&connection)).await
@@ -258,7 +259,7 @@ impl Postgres {
                 return Ok(());
             }
         }
-        *probe = Some(self.gate.probe(limit, Box::pin(self.shared.opener.open())).await?);
+        *probe = Some(self.breaker.probe(limit, Box::pin(self.shared.opener.open())).await?);
         self.pool.reached();
         Ok(())
     }
@@ -289,11 +290,11 @@ impl Backend for Postgres {
 
     fn outcome(
         &self,
-        handle: UnitHandle,
+        handle: TransactionHandle,
         deadline: Deadline,
-        borrower: Arc<Borrower>,
-    ) -> BoxFuture<'_, Result<UnitState>> {
-        Box::pin(async move { self.state(handle, deadline, &borrower).await })
+        context: Arc<CallContext>,
+    ) -> BoxFuture<'_, Result<TransactionOutcome>> {
+        Box::pin(async move { self.state(handle, deadline, &context).await })
     }
 
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
@@ -306,8 +307,8 @@ impl Backend for Postgres {
 
     fn install_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<Installed>> {
         Box::pin(async move {
-            let lease = self.lease(deadline, &Borrower::own("install")).await?;
-            lease.install_keys(deadline).await
+            let session = self.session(deadline, &CallContext::own("install")).await?;
+            session.install_keys(deadline).await
         })
     }
 
@@ -315,8 +316,8 @@ impl Backend for Postgres {
         Box::pin(self.describe_on_a_lease(request))
     }
 
-    fn gate(&self) -> &Arc<Gate> {
-        &self.gate
+    fn breaker(&self) -> &Arc<ConnectBreaker> {
+        &self.breaker
     }
 
     fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>> {
@@ -334,7 +335,7 @@ impl Backend for Postgres {
         snapshot
     }
 
-    fn control(&self) -> &dyn Control {
+    fn control(&self) -> &dyn PoolAdmin {
         &self.pool
     }
 

@@ -12,11 +12,13 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use super::row_channel::{Outlet, lost};
+use super::row_channel::{RowSender, lost};
 use super::session::{Role, Session, Spec};
 use crate::backend::sqlite::execute::statement_run::Ran;
-use crate::backend::sqlite::execute::transaction_thread::{Hold, hold};
-use crate::backend::{Batch, BatchResult, Description, Gate, Statement, UnitState};
+use crate::backend::sqlite::execute::transaction_thread::{TransactionThread, hold};
+use crate::backend::{
+    Batch, BatchResult, ConnectBreaker, Description, Statement, TransactionOutcome,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{Checkout, CloseReason, Manager};
 
@@ -26,7 +28,7 @@ const STACK: usize = 8 * 1024 * 1024;
 
 /// Opens connections of one role.
 pub(crate) struct Opener {
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) breaker: Arc<ConnectBreaker>,
     pub(crate) spec: Arc<Spec>,
     pub(crate) role: Role,
 }
@@ -35,11 +37,11 @@ impl Manager for Opener {
     type Connection = Handle;
 
     fn may_connect(&self) -> Result<()> {
-        self.gate.admits()
+        self.breaker.admits()
     }
 
     async fn connect(&self) -> Result<Handle> {
-        self.gate.connect(Handle::open(Arc::clone(&self.spec), self.role)).await
+        self.breaker.connect(Handle::open(Arc::clone(&self.spec), self.role)).await
     }
 
     fn is_usable(&self, connection: &Handle) -> bool {
@@ -48,7 +50,7 @@ impl Manager for Opener {
 }
 
 /// A loan of a connection.
-pub(crate) type Loan = Checkout<Opener>;
+pub(crate) type ConnectionCheckout = Checkout<Opener>;
 
 /// The way to a connection's thread, which ends when this is dropped.
 pub(crate) struct Handle {
@@ -59,26 +61,26 @@ pub(crate) struct Handle {
 /// What a thread is to do.
 pub(crate) struct Job {
     /// The loan of this very connection; `None` when it belongs to no pool.
-    loan: Option<Loan>,
+    loan: Option<ConnectionCheckout>,
     work: Work,
 }
 
 /// One kind of job, and where its result goes.
 pub(crate) enum Work {
     /// Run a statement.
-    Run(Arc<Statement>, Outlet<Ran>),
+    Run(Arc<Statement>, RowSender<Ran>),
     /// Run a unit of statements.
-    Batch(Arc<Batch>, Outlet<BatchResult>),
-    /// Hold the connection for a transaction.
-    Hold(Hold),
+    Batch(Arc<Batch>, RowSender<BatchResult>),
+    /// TransactionThread the connection for a transaction.
+    TransactionThread(TransactionThread),
     /// Say what became of the unit of a caller under a key.
-    State(String, String, Outlet<UnitState>),
+    State(String, String, RowSender<TransactionOutcome>),
     /// Delete keys that have expired.
-    Expire(Outlet<u64>),
+    Expire(RowSender<u64>),
     /// Describe a statement; with its plan if the flag is set.
-    Describe(String, bool, Outlet<Description>),
+    Describe(String, bool, RowSender<Description>),
     /// See whether the database can be read.
-    Probe(Outlet<()>),
+    Probe(RowSender<()>),
 }
 
 impl Handle {
@@ -135,7 +137,7 @@ impl Handle {
 ///
 /// # Errors
 /// When the thread is gone; the connection is then closed.
-pub(crate) fn submit(loan: Loan, work: Work) -> Result<()> {
+pub(crate) fn submit(loan: ConnectionCheckout, work: Work) -> Result<()> {
     let jobs = loan.jobs.clone();
     send(&jobs, Job { loan: Some(loan), work })
 }
@@ -162,7 +164,7 @@ fn serve(session: &mut Session, queue: &Receiver<Job>) {
 }
 
 /// Does one job. Says whether the connection is still good.
-fn job(session: &mut Session, loan: Option<Loan>, work: Work) -> bool {
+fn job(session: &mut Session, loan: Option<ConnectionCheckout>, work: Work) -> bool {
     match work {
         Work::Run(statement, outlet) => {
             settle(session, loan, outlet, |session, outlet| session.run(statement, outlet))
@@ -170,7 +172,7 @@ fn job(session: &mut Session, loan: Option<Loan>, work: Work) -> bool {
         Work::Batch(batch, outlet) => {
             settle(session, loan, outlet, |session, outlet| session.batch(&batch, outlet))
         }
-        Work::Hold(transaction) => hold(session, loan, transaction),
+        Work::TransactionThread(transaction) => hold(session, loan, transaction),
         Work::State(caller, key, outlet) => {
             settle(session, loan, outlet, |session, _| session.state(&caller, &key))
         }
@@ -205,9 +207,9 @@ impl<T> Worked<T> {
 /// Does one job: arms, works, cleans, gives the connection back, answers.
 fn settle<T: Send + 'static>(
     session: &mut Session,
-    loan: Option<Loan>,
-    outlet: Outlet<T>,
-    job: impl FnOnce(&mut Session, &Outlet<T>) -> Result<T>,
+    loan: Option<ConnectionCheckout>,
+    outlet: RowSender<T>,
+    job: impl FnOnce(&mut Session, &RowSender<T>) -> Result<T>,
 ) -> bool {
     let worked = work(session, &outlet, |session| job(session, &outlet));
     give_back(session, loan, outlet, worked)
@@ -216,7 +218,7 @@ fn settle<T: Send + 'static>(
 /// Arms the session for a call and works.
 pub(crate) fn work<T: Send + 'static>(
     session: &mut Session,
-    outlet: &Outlet<T>,
+    outlet: &RowSender<T>,
     work: impl FnOnce(&mut Session) -> Result<T>,
 ) -> Worked<T> {
     let worked = catch_unwind(AssertUnwindSafe(|| {
@@ -236,8 +238,8 @@ pub(crate) fn work<T: Send + 'static>(
 /// connection is still good.
 pub(crate) fn give_back<T>(
     session: &Session,
-    loan: Option<Loan>,
-    outlet: Outlet<T>,
+    loan: Option<ConnectionCheckout>,
+    outlet: RowSender<T>,
     worked: Worked<T>,
 ) -> bool {
     let usable = restore(session, loan, &worked);
@@ -246,7 +248,11 @@ pub(crate) fn give_back<T>(
 }
 
 /// Cleans the session and gives the connection back. Says whether it is still good.
-pub(crate) fn restore<T>(session: &Session, loan: Option<Loan>, worked: &Worked<T>) -> bool {
+pub(crate) fn restore<T>(
+    session: &Session,
+    loan: Option<ConnectionCheckout>,
+    worked: &Worked<T>,
+) -> bool {
     let closed = match worked {
         Worked::Ended(end) => session.clean(end.as_ref().err()),
         Worked::Panicked => Some(CloseReason::Broken),

@@ -10,11 +10,11 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::{Step, UNDEFINED_TABLE};
-use super::row_channel::Outlet;
+use super::row_channel::RowSender;
 use super::session::Session;
 use crate::backend::idempotency::{Claimed, stored};
 use crate::backend::sqlite::session::authorizer::Phase;
-use crate::backend::{IdempotencyKey, UnitState};
+use crate::backend::{IdempotencyKey, TransactionOutcome};
 use crate::error::Result;
 use crate::value::proto::ResultSet;
 
@@ -118,16 +118,16 @@ impl Session {
     ///
     /// # Errors
     /// Why the database does not say.
-    pub(crate) fn state(&self, caller: &str, key: &str) -> Result<UnitState> {
+    pub(crate) fn state(&self, caller: &str, key: &str) -> Result<TransactionOutcome> {
         let applied = self.finds(&self.spec.keys.state, &[caller, key])?;
-        Ok(if applied { UnitState::Applied } else { UnitState::NotApplied })
+        Ok(if applied { TransactionOutcome::Applied } else { TransactionOutcome::NotApplied })
     }
 
     /// Deletes keys that have expired; returns how many.
     ///
     /// # Errors
     /// Why it could not.
-    pub(crate) fn expire(&self, outlet: &Outlet<u64>) -> Result<u64> {
+    pub(crate) fn expire(&self, outlet: &RowSender<u64>) -> Result<u64> {
         // Mostly there are none, and nobody has to wait.
         if !self.finds(&self.spec.keys.any_expired, &[])? {
             return Ok(0);

@@ -30,26 +30,26 @@ use futures_util::future::BoxFuture;
 use self::connection::{Handle, Opener, Work, submit};
 use self::session::{Role, Spec};
 use crate::backend::{
-    Backend, Batch, BatchResult, BeginRequest, DescribeRequest, Description, Gate, RowStream,
-    Statement, Transaction, TransactionMode, UnitHandle, UnitState,
+    Backend, Batch, BatchResult, BeginRequest, ConnectBreaker, DescribeRequest, Description,
+    RowStream, Statement, Transaction, TransactionHandle, TransactionMode, TransactionOutcome,
 };
 use crate::config::{Database, PoolSettings, SqliteTarget};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::{Borrower, Control, Pool, PoolSnapshot};
+use crate::pool::{CallContext, Pool, PoolAdmin, PoolSnapshot};
 use crate::telemetry;
 use command_tag::{command, writes};
 use execute::row_stream::{Call, Running};
 use execute::statement_run::Ran;
 use execute::transaction::Open;
 use idempotency::KeyTable;
-use open_connections::Presence;
-use row_channel::{First, Outlet, lost, pipe};
+use open_connections::OpenConnections;
+use row_channel::{First, RowSender, lost, pipe};
 
 /// A SQLite database: a pool of readers and a pool of one writer.
 pub struct Sqlite {
     spec: Arc<Spec>,
-    gate: Arc<Gate>,
+    breaker: Arc<ConnectBreaker>,
     readers: Pool<Opener>,
     writer: Pool<Opener>,
     statements: Arc<AtomicU64>,
@@ -60,7 +60,7 @@ impl Sqlite {
     /// that does not work.
     #[must_use]
     pub fn open(
-        telemetry: &Arc<telemetry::Database>,
+        telemetry: &Arc<telemetry::DatabaseTelemetry>,
         config: &Database,
         target: &SqliteTarget,
     ) -> Self {
@@ -75,10 +75,10 @@ impl Sqlite {
             details: config.error_details,
             statement_timeout: config.statement_timeout,
             keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
-            presence: Presence::default(),
+            presence: OpenConnections::default(),
         });
-        let gate = Gate::new(name, config);
-        let opener = |role| Opener { gate: Arc::clone(&gate), spec: Arc::clone(&spec), role };
+        let breaker = ConnectBreaker::new(name, config);
+        let opener = |role| Opener { breaker: Arc::clone(&breaker), spec: Arc::clone(&spec), role };
         let single = PoolSettings {
             min: config.pool.min.min(1),
             max: NonZeroUsize::MIN,
@@ -88,7 +88,7 @@ impl Sqlite {
         Self {
             readers: Pool::new(telemetry, &config.pool, opener(Role::Reader)),
             writer: Pool::new(telemetry, &single, opener(Role::Writer)),
-            gate: Arc::clone(&gate),
+            breaker: Arc::clone(&breaker),
             spec,
             statements: Arc::default(),
         }
@@ -116,12 +116,12 @@ impl Sqlite {
         statement: Arc<Statement>,
         deadline: Deadline,
     ) -> Result<Attempt> {
-        let borrower = Arc::clone(&statement.borrower);
-        let loan = self.connections(role).acquire(deadline, &borrower).await?;
+        let context = Arc::clone(&statement.context);
+        let loan = self.connections(role).acquire(deadline, &context).await?;
         let writes = role == Role::Writer;
         let (outlet, inlet) = pipe(deadline.instant());
         submit(loan, Work::Run(statement, outlet))?;
-        let mut call = Call::new(inlet, deadline).of(&borrower);
+        let mut call = Call::new(inlet, deadline).of(&context);
         Ok(match call.first().await? {
             First::Rows(header) => Attempt::Running(Running::Rows { header, call }),
             First::End(end) => match end? {
@@ -136,13 +136,13 @@ impl Sqlite {
         &self,
         role: Role,
         deadline: Deadline,
-        borrower: Arc<Borrower>,
-        work: impl FnOnce(Outlet<T>) -> Work + Send,
+        context: Arc<CallContext>,
+        work: impl FnOnce(RowSender<T>) -> Work + Send,
     ) -> Result<T> {
-        let loan = self.connections(role).acquire(deadline, &borrower).await?;
+        let loan = self.connections(role).acquire(deadline, &context).await?;
         let (outlet, inlet) = pipe(deadline.instant());
         submit(loan, work(outlet))?;
-        Call::new(inlet, deadline).of(&borrower).end().await
+        Call::new(inlet, deadline).of(&context).end().await
     }
 
     fn connections(&self, role: Role) -> &Pool<Opener> {
@@ -154,7 +154,7 @@ impl Sqlite {
 
     async fn hold(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
         let connections = self.connections(role(request.mode));
-        let loan = connections.acquire_for_transaction(request.deadline, &request.borrower).await?;
+        let loan = connections.acquire_for_transaction(request.deadline, &request.context).await?;
         let limit = self.spec.statement_timeout;
         let open = Open::begin(loan, request, limit, Arc::clone(&self.statements)).await?;
         Ok(Box::new(open))
@@ -186,8 +186,8 @@ impl Backend for Sqlite {
         let count = u64::try_from(batch.statements.len()).unwrap_or_default();
         self.statements.fetch_add(count, Ordering::Relaxed);
         let (role, deadline) = (role(batch.mode), batch.deadline);
-        let borrower = Arc::clone(&batch.borrower);
-        Box::pin(self.ask(role, deadline, borrower, move |outlet| Work::Batch(batch, outlet)))
+        let context = Arc::clone(&batch.context);
+        Box::pin(self.ask(role, deadline, context, move |outlet| Work::Batch(batch, outlet)))
     }
 
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
@@ -196,17 +196,17 @@ impl Backend for Sqlite {
 
     fn outcome(
         &self,
-        handle: UnitHandle,
+        handle: TransactionHandle,
         deadline: Deadline,
-        borrower: Arc<Borrower>,
-    ) -> BoxFuture<'_, Result<UnitState>> {
+        context: Arc<CallContext>,
+    ) -> BoxFuture<'_, Result<TransactionOutcome>> {
         Box::pin(async move {
             match handle {
-                UnitHandle::Key { caller, key } => {
+                TransactionHandle::Key { caller, key } => {
                     let work = move |outlet| Work::State(caller, key, outlet);
-                    self.ask(Role::Reader, deadline, borrower, work).await
+                    self.ask(Role::Reader, deadline, context, work).await
                 }
-                UnitHandle::Token(_) => {
+                TransactionHandle::Token(_) => {
                     let (field, description) = ("transaction_token", "SQLite gives no tokens");
                     Err(Error::field(ErrorKind::InvalidParameter, field, description))
                 }
@@ -215,17 +215,17 @@ impl Backend for Sqlite {
     }
 
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(self.ask(Role::Writer, deadline, Borrower::own("sweep"), Work::Expire))
+        Box::pin(self.ask(Role::Writer, deadline, CallContext::own("sweep"), Work::Expire))
     }
 
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
-        let DescribeRequest { sql, include_plan, deadline, borrower, .. } = request;
+        let DescribeRequest { sql, include_plan, deadline, context, .. } = request;
         let work = move |outlet| Work::Describe(sql, include_plan, outlet);
-        Box::pin(self.ask(Role::Reader, deadline, borrower, work))
+        Box::pin(self.ask(Role::Reader, deadline, context, work))
     }
 
-    fn gate(&self) -> &Arc<Gate> {
-        &self.gate
+    fn breaker(&self) -> &Arc<ConnectBreaker> {
+        &self.breaker
     }
 
     fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>> {
@@ -239,7 +239,7 @@ impl Backend for Sqlite {
             Call::new(inlet, deadline).end().await
         };
         Box::pin(async move {
-            self.gate.probe(limit, asking).await?;
+            self.breaker.probe(limit, asking).await?;
             self.writer.reached();
             self.readers.reached();
             Ok(())
@@ -259,7 +259,7 @@ impl Backend for Sqlite {
         PoolSnapshot { statements, ..self.snapshot() }
     }
 
-    fn control(&self) -> &dyn Control {
+    fn control(&self) -> &dyn PoolAdmin {
         self
     }
 

@@ -5,12 +5,12 @@ use tokio::sync::watch;
 
 /// The connections of one database.
 #[derive(Debug, Default)]
-pub(crate) struct Presence {
+pub(crate) struct OpenConnections {
     open: watch::Sender<usize>,
     closing: Mutex<()>,
 }
 
-impl Presence {
+impl OpenConnections {
     /// Counts a connection until what is returned is dropped, after the connection.
     pub(crate) fn enter(&self) -> Present {
         self.open.send_modify(|open| *open += 1);
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn there_is_none_once_each_has_gone() {
-        let presence = Presence::default();
+        let presence = OpenConnections::default();
         assert!(presence.none().now_or_never().is_some());
         let (one, other) = (presence.enter(), presence.enter());
         drop(one);

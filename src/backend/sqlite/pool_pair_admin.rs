@@ -2,15 +2,16 @@
 
 use super::Sqlite;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::{CheckedOut, CloseReason, Control, PoolSnapshot, check_bounds};
+use crate::pool::{CheckoutInfo, CloseReason, PoolAdmin, PoolSnapshot, check_bounds};
 
-impl Control for Sqlite {
+impl PoolAdmin for Sqlite {
     fn snapshot(&self) -> PoolSnapshot {
         self.readers.snapshot().and(&self.writer.snapshot())
     }
 
-    fn checkouts(&self) -> Vec<CheckedOut> {
-        let name = |pool: u64| move |one: CheckedOut| CheckedOut { id: one.id * 2 + pool, ..one };
+    fn checkouts(&self) -> Vec<CheckoutInfo> {
+        let name =
+            |pool: u64| move |one: CheckoutInfo| CheckoutInfo { id: one.id * 2 + pool, ..one };
         let readers = self.readers.checkouts().into_iter().map(name(0));
         let mut both: Vec<_> =
             readers.chain(self.writer.checkouts().into_iter().map(name(1))).collect();

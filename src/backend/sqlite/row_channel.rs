@@ -1,6 +1,6 @@
 //! What flows between the thread that runs a statement and the call that waits for it.
 //!
-//! The thread holds the [`Outlet`] and blocks, the call holds the [`Inlet`] and polls. Rows wait in
+//! The thread holds the [`RowSender`] and blocks, the call holds the [`RowReceiver`] and polls. Rows wait in
 //! between, bounded in bytes, so a slow reader stops SQLite itself. Dropping the inlet is how a call
 //! cancels. Both ends see the same deadline, also while one waits for the other.
 
@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::backend::{Fill, RowSink, encoded_row_size};
+use crate::backend::{Fill, RowSink};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Column, Row};
+use crate::wire_size::encoded_row_size;
 
 /// Encoded rows that may wait between the two ends; one row more than that at most.
 const CAPACITY: usize = 128 * 1024;
@@ -47,7 +48,7 @@ impl From<Stop> for Error {
 }
 
 /// Opens a pipe that ends with a `T`.
-pub(crate) fn pipe<T>(deadline: Instant) -> (Outlet<T>, Inlet<T>) {
+pub(crate) fn pipe<T>(deadline: Instant) -> (RowSender<T>, RowReceiver<T>) {
     let shared = Arc::new(Shared {
         deadline,
         cancelled: AtomicBool::new(false),
@@ -63,7 +64,7 @@ pub(crate) fn pipe<T>(deadline: Instant) -> (Outlet<T>, Inlet<T>) {
             woken: None,
         }),
     });
-    (Outlet(Arc::clone(&shared)), Inlet { shared, cancels: true })
+    (RowSender(Arc::clone(&shared)), RowReceiver { shared, cancels: true })
 }
 
 /// What a statement says before its first row, if it returns rows.
@@ -156,9 +157,9 @@ impl<T> Watch<T> {
 }
 
 /// The thread's end.
-pub(crate) struct Outlet<T>(Arc<Shared<T>>);
+pub(crate) struct RowSender<T>(Arc<Shared<T>>);
 
-impl<T> Outlet<T> {
+impl<T> RowSender<T> {
     /// A view for SQLite's callbacks, which also stop at `until`.
     pub(crate) fn watch(&self, until: Instant) -> Watch<T> {
         Watch { shared: Arc::clone(&self.0), until }
@@ -240,7 +241,7 @@ impl<T> Outlet<T> {
     }
 }
 
-impl<T> Drop for Outlet<T> {
+impl<T> Drop for RowSender<T> {
     /// A job that nobody took up leaves no caller waiting.
     fn drop(&mut self) {
         if self.0.state.lock().end.is_none() {
@@ -255,7 +256,7 @@ pub(crate) fn lost() -> Error {
 }
 
 /// The call's end. Dropping it cancels the statement.
-pub(crate) struct Inlet<T> {
+pub(crate) struct RowReceiver<T> {
     shared: Arc<Shared<T>>,
     cancels: bool,
 }
@@ -268,7 +269,7 @@ pub(crate) enum First<T> {
     End(Result<T>),
 }
 
-impl<T> Inlet<T> {
+impl<T> RowReceiver<T> {
     /// Lets the job run on when this is dropped: only its deadline ends it.
     pub(crate) fn let_finish(mut self) -> Self {
         self.cancels = false;
@@ -340,7 +341,7 @@ impl<T> Inlet<T> {
     }
 }
 
-impl<T> Drop for Inlet<T> {
+impl<T> Drop for RowReceiver<T> {
     fn drop(&mut self) {
         if self.cancels {
             self.give_up();

@@ -80,8 +80,8 @@ impl Database {
         };
         let key = self.begin_key(begin, mode.read_only)?;
         let deadline = self.command_deadline(None, limits);
-        let borrower = caller.borrower(&self.name, "Transact", &begin.tag);
-        Ok((BeginRequest { mode, key, deadline, borrower }, limits))
+        let context = caller.context(&self.name, "Transact", &begin.tag);
+        Ok((BeginRequest { mode, key, deadline, context }, limits))
     }
 
     /// When one command must have ended.

@@ -21,7 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{Caller, Engine};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::{ResultSet, TransactRequest};
-use task::Owner;
+use task::TransactionTask;
 
 /// A reply to a command.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Engine {
     ) -> impl Stream<Item = Result<Reply>> + Send + use<C> {
         let (replies, receiver) = channel(1);
         let (end, ended) = oneshot::channel();
-        let owner = Owner::new(Arc::clone(self), incoming, replies, caller.into());
+        let owner = TransactionTask::new(Arc::clone(self), incoming, replies, caller.into());
         tokio::spawn(async move {
             end.send(owner.serve().await).unwrap_or_default();
         });

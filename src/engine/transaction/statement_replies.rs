@@ -8,29 +8,30 @@ use prost::Message;
 use super::ReplyBody;
 use super::begin::Limits;
 use super::errors::late;
-use super::task::{Broken, Open, Owner, Unsent};
-use crate::backend::{Fill, RowSink, RowStream, Statement, encoded_row_size};
+use super::task::{Broken, Open, TransactionTask, Unsent};
+use crate::backend::{Fill, RowSink, RowStream, Statement};
 use crate::engine::query::over_response_limit;
 use crate::engine::stream::{BATCH, LINGER, batch, messages};
 use crate::engine::validate::{Bounds, Place, check_tag, timeout};
-use crate::engine::{Database, wide};
+use crate::engine::{Database, widen};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::Borrower;
+use crate::pool::CallContext;
 use crate::value::proto::{Column, QueryOptions, ResultSet, Row, TransactQuery};
+use crate::wire_size::encoded_row_size;
 
 /// Around the rows and columns of a reply: the sequence, tags and lengths, the counts, the command.
 const AROUND: usize = 256;
 
-impl Owner {
+impl TransactionTask {
     /// Runs a statement and replies with its result, in as many parts as it takes.
     pub(crate) async fn query(
         &mut self,
         query: TransactQuery,
         open: &mut Open<'_>,
     ) -> Result<(), Broken> {
-        let Open { database, transaction, limits, borrower, .. } = open;
+        let Open { database, transaction, limits, context, .. } = open;
         let limits = *limits;
-        let admitted = admit(query, database, limits, borrower);
+        let admitted = admit(query, database, limits, context);
         let (statement, bounds) = admitted.map_err(Broken::Command)?;
         let deadline = statement.deadline.instant();
         let started = transaction.query(Arc::new(statement)).await;
@@ -92,8 +93,8 @@ struct Taken {
 
 impl Taken {
     fn count(&mut self, sink: &RowSink) -> Result<()> {
-        self.rows += wide(sink.len());
-        self.bytes += wide(sink.bytes());
+        self.rows += widen(sink.len());
+        self.bytes += widen(sink.bytes());
         self.bounds.exceeded(self.rows, self.bytes).map_or(Ok(()), Err)
     }
 }
@@ -113,7 +114,7 @@ impl Parts {
         let columns = columns.unwrap_or_default().to_vec();
         let header = ResultSet { columns, ..ResultSet::default() };
         let columns_size = header.encoded_len();
-        if let Some(error) = over_response_limit(wide(columns_size + AROUND), response_limit) {
+        if let Some(error) = over_response_limit(widen(columns_size + AROUND), response_limit) {
             return Err(error);
         }
         let limit = response_limit - AROUND;
@@ -147,7 +148,7 @@ fn admit(
     query: TransactQuery,
     database: &Database,
     limits: Limits,
-    borrower: &Arc<Borrower>,
+    context: &Arc<CallContext>,
 ) -> Result<(Statement, Bounds)> {
     let TransactQuery { sql, parameters, options } = query;
     let analysis = database.admit_statement(&sql, &parameters, Place::Transaction)?;
@@ -156,11 +157,11 @@ fn admit(
     let deadline = database.command_deadline(timeout(&options)?, limits);
     // Large results come in several replies, so that the server needs no cap.
     let bounds = Bounds { rows: u64::MAX, bytes: u64::MAX }.lowered(&options);
-    borrower.runs(&analysis.summary);
-    let borrower = Arc::clone(borrower);
+    context.runs(&analysis.summary);
+    let context = Arc::clone(context);
     // The transaction itself has its mode.
     let read_only = false;
-    Ok((Statement { sql, parameters, analysis, read_only, deadline, borrower }, bounds))
+    Ok((Statement { sql, parameters, analysis, read_only, deadline, context }, bounds))
 }
 
 fn check_options(options: &QueryOptions) -> Result<()> {

@@ -14,10 +14,10 @@ use super::errors::{
 };
 use super::{Incoming, Reply, ReplyBody};
 use crate::backend::{SavepointCommand, Transaction};
-use crate::config::Planted;
 use crate::engine::{Caller, Database, Engine, now};
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::pool::Borrower;
+use crate::planted_bug::PlantedBug;
+use crate::pool::CallContext;
 use crate::value::proto::transact_request::Command;
 use crate::value::proto::{Begin, TransactQuery, TransactRequest};
 
@@ -26,7 +26,7 @@ use crate::value::proto::{Begin, TransactQuery, TransactRequest};
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The owner of one transaction.
-pub(crate) struct Owner {
+pub(crate) struct TransactionTask {
     pub(crate) engine: Arc<Engine>,
     incoming: BoxStream<'static, Incoming>,
     replies: Sender<Reply>,
@@ -44,7 +44,7 @@ pub(crate) struct Open<'a> {
     pub(crate) limits: Limits,
     /// Whether a command failed: nothing but a rollback is possible.
     aborted: bool,
-    pub(crate) borrower: Arc<Borrower>,
+    pub(crate) context: Arc<CallContext>,
 }
 
 /// How a command failed.
@@ -77,7 +77,7 @@ struct Cut {
     engine: Arc<Engine>,
     replies: Sender<Reply>,
     /// Whom an operator can stop; `None` before the transaction is open.
-    borrower: Option<Arc<Borrower>>,
+    context: Option<Arc<CallContext>>,
 }
 
 impl Cut {
@@ -95,10 +95,10 @@ impl Cut {
 
     /// The error of a transaction that an operator ends. Dropped, what runs is cancelled and rolled back.
     async fn stopped(&self) -> Error {
-        match &self.borrower {
-            Some(borrower) => {
-                borrower.terminated().await;
-                borrower.stopped()
+        match &self.context {
+            Some(context) => {
+                context.terminated().await;
+                context.stopped()
             }
             None => std::future::pending().await,
         }
@@ -118,7 +118,7 @@ impl Cut {
     }
 }
 
-impl Owner {
+impl TransactionTask {
     pub(crate) fn new(
         engine: Arc<Engine>,
         incoming: BoxStream<'static, Incoming>,
@@ -133,10 +133,10 @@ impl Owner {
     pub(crate) async fn serve(mut self) -> Result<()> {
         let engine = Arc::clone(&self.engine);
         let (waking, replies) = (Arc::clone(&engine), self.replies.clone());
-        let mut cut = Cut { engine: waking, replies, borrower: None };
+        let mut cut = Cut { engine: waking, replies, context: None };
         let first = cut.or_drain(self.next(self.stream)).await?;
         let mut open = cut.or(self.open(&engine, first)).await?;
-        cut.borrower = Some(Arc::clone(&open.borrower));
+        cut.context = Some(Arc::clone(&open.context));
         loop {
             let request = cut.or_drain(self.next(open.limits)).await?;
             let inner = match request.command {
@@ -170,11 +170,11 @@ impl Owner {
     async fn begin<'a>(&mut self, engine: &'a Engine, begin: &Begin) -> Result<Open<'a>> {
         let database = engine.database(&begin.database)?;
         let (request, limits) = database.admit_begin(begin, &self.caller, self.stream)?;
-        let borrower = Arc::clone(&request.borrower);
+        let context = Arc::clone(&request.context);
         let transaction = database.backend.begin(request).await;
-        let transaction = transaction.map_err(|error| borrower.explain(error))?;
+        let transaction = transaction.map_err(|error| context.explain(error))?;
         database.count_transaction();
-        Ok(Open { database, transaction, limits, aborted: false, borrower })
+        Ok(Open { database, transaction, limits, aborted: false, context })
     }
 
     /// The next command; an error when there is none, or not in time.
@@ -242,7 +242,7 @@ impl Owner {
     /// Commits; nothing that happens to the caller ends this early.
     async fn commit(&mut self, open: Open<'_>) -> Result<()> {
         let Open { database, transaction, limits, aborted: failed, .. } = open;
-        if failed && !Planted::IgnoredTag.is_there() {
+        if failed && !PlantedBug::IgnoredTag.is_planted() {
             transaction.rollback().await;
             return Err(aborted());
         }

@@ -4,23 +4,23 @@ use tonic::Status;
 
 use super::status;
 use crate::error::{Error, ErrorKind};
-use crate::telemetry::Call;
+use crate::telemetry::RpcCall;
 
 /// Logs and counts an error of a call, and makes the status of it.
-pub(crate) fn answer(call: &Call, error: &Error) -> Status {
+pub(crate) fn answer(call: &RpcCall, error: &Error) -> Status {
     call.failed(error, false);
     log(call, error);
     status::status(error)
 }
 
 /// The same of an error in a stream that stays open.
-pub(crate) fn detail(call: &Call, error: &Error) -> tonic_types::Status {
+pub(crate) fn detail(call: &RpcCall, error: &Error) -> tonic_types::Status {
     call.failed(error, true);
     log(call, error);
     status::reply(error)
 }
 
-fn log(call: &Call, error: &Error) {
+fn log(call: &RpcCall, error: &Error) {
     // A thousand callers that fail for one reason are told of ten times a second.
     let Some(unsaid) = call.may_tell(error.label()) else { return };
     let about = call.about();

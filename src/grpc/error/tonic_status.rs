@@ -7,11 +7,11 @@ use tonic::{Code, Status};
 
 use super::respond::answer;
 use crate::error::{Error, ErrorKind};
-use crate::telemetry::Call;
+use crate::telemetry::RpcCall;
 
 /// Replaces a status of tonic's own. Ours all have details, so one without is tonic's.
 pub(crate) fn made_ours(
-    call: &Call,
+    call: &RpcCall,
     mut response: Response<Body>,
     max_request_size: usize,
 ) -> Response<Body> {

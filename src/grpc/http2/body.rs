@@ -16,7 +16,7 @@ use tonic::Status;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::grpc::error::respond::answer;
-use crate::telemetry::Call;
+use crate::telemetry::RpcCall;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -25,7 +25,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// The body of a request; it fails when it has not come whole in time.
 pub(crate) struct Arriving {
-    call: Arc<Call>,
+    call: Arc<RpcCall>,
     body: Incoming,
     until: Option<Deadline>,
     /// Made when the body must be waited for: nearly none must.
@@ -34,7 +34,7 @@ pub(crate) struct Arriving {
 }
 
 impl Arriving {
-    pub(crate) fn new(call: Arc<Call>, body: Incoming, until: Option<Deadline>) -> Self {
+    pub(crate) fn new(call: Arc<RpcCall>, body: Incoming, until: Option<Deadline>) -> Self {
         Self { call, body, until, timer: None, has_waited: false }
     }
 }
@@ -49,7 +49,7 @@ impl Body for Arriving {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         if std::mem::take(&mut this.has_waited) {
-            // What has come may have been given up in the same breath: as in `Call::poll`, hyper is
+            // What has come may have been given up in the same breath: as in `RpcCall::poll`, hyper is
             // asked first.
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -78,7 +78,7 @@ impl Body for Arriving {
 /// The body of a response that never ends by itself; it ends when the server drains, after what it
 /// still had to say.
 pub(crate) struct Watched {
-    call: Arc<Call>,
+    call: Arc<RpcCall>,
     body: tonic::body::Body,
     drained: BoxFuture<'static, ()>,
     over: bool,
@@ -86,7 +86,7 @@ pub(crate) struct Watched {
 
 impl Watched {
     pub(crate) fn new(
-        call: Arc<Call>,
+        call: Arc<RpcCall>,
         body: tonic::body::Body,
         drained: BoxFuture<'static, ()>,
     ) -> Self {

@@ -48,7 +48,7 @@ pub(crate) struct Services {
 
 /// The services as one connection's calls see them.
 #[derive(Clone)]
-pub(crate) struct Front {
+pub(crate) struct Dispatch {
     services: Arc<Services>,
     calls: Arc<AtomicUsize>,
     draining: watch::Receiver<bool>,
@@ -80,7 +80,7 @@ impl Kind {
     }
 }
 
-impl Front {
+impl Dispatch {
     /// `calls` counts those that are waited for; `draining` turns true when clients are told to go.
     pub(crate) fn new(
         services: Arc<Services>,
@@ -103,7 +103,7 @@ impl Front {
     }
 }
 
-impl hyper::service::Service<Request<Incoming>> for Front {
+impl hyper::service::Service<Request<Incoming>> for Dispatch {
     type Response = Response<Answer>;
     type Error = h2::Error;
     type Future = Call;
@@ -252,12 +252,12 @@ impl HttpBody for Answer {
 /// A call as it is seen from outside: how it ended is the status that its caller is sent, if it is sent one.
 #[derive(Default)]
 struct Served {
-    call: Arc<telemetry::Call>,
+    call: Arc<telemetry::RpcCall>,
     over: bool,
 }
 
 impl Served {
-    fn new(call: Arc<telemetry::Call>) -> Self {
+    fn new(call: Arc<telemetry::RpcCall>) -> Self {
         Self { call, over: false }
     }
 

@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinError, JoinSet};
 
-use super::dispatch::Front;
+use super::dispatch::Dispatch;
 use super::preface::{Accepted, Connection};
 use crate::config::Grpc;
 
@@ -23,13 +23,13 @@ const JITTER: f64 = 0.1;
 #[derive(Clone)]
 struct Server {
     http2: Builder<TokioExecutor>,
-    front: Front,
+    front: Dispatch,
     preface_timeout: Duration,
     max_age: Duration,
 }
 
 /// Serves what comes; once the server drains, tells clients to go, and returns when they have gone.
-pub(crate) async fn serve(front: Front, settings: &Grpc, mut connections: Receiver<Accepted>) {
+pub(crate) async fn serve(front: Dispatch, settings: &Grpc, mut connections: Receiver<Accepted>) {
     let mut drain = pin!(front.drained());
     let mut draining = false;
     let (preface_timeout, max_age) = (settings.preface_timeout, settings.max_connection_age);

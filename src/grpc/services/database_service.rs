@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::grpc::call_of;
 use crate::grpc::error::respond::answer;
 use crate::grpc::timeout_header::time_left;
-use crate::telemetry::Call;
+use crate::telemetry::RpcCall;
 use crate::value::proto::database_service_server::DatabaseService;
 use crate::value::proto::stream_query_response::Part as Wire;
 use crate::value::proto::{
@@ -120,7 +120,7 @@ impl DatabaseService for Service {
 }
 
 /// Who calls: the peer, by its address. Many services behind one proxy count as one.
-fn caller<T>(request: &Request<T>) -> (Arc<Call>, Caller) {
+fn caller<T>(request: &Request<T>) -> (Arc<RpcCall>, Caller) {
     let (peer, call) = (request.remote_addr(), call_of(request));
     let caller = Caller {
         name: peer.map_or_else(String::new, |peer| peer.ip().to_canonical().to_string()),

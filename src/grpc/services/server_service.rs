@@ -10,6 +10,7 @@ use crate::grpc::duration;
 use crate::telemetry::Tasks;
 use crate::value::proto::server_service_server::ServerService;
 use crate::value::proto::{DatabaseInfo, GetServerInfoRequest, GetServerInfoResponse};
+use crate::wire_size::widen;
 
 pub(crate) struct Service {
     engine: Arc<Engine>,
@@ -24,8 +25,8 @@ impl Service {
         Self {
             engine,
             instance: instance.to_owned(),
-            max_request_size: wide(settings.max_request_size),
-            max_response_size: wide(settings.max_response_size),
+            max_request_size: widen(settings.max_request_size),
+            max_response_size: widen(settings.max_response_size),
             tasks,
         }
     }
@@ -44,7 +45,7 @@ impl ServerService for Service {
             databases: self.engine.databases().map(info).collect(),
             max_request_size: self.max_request_size,
             max_response_size: self.max_response_size,
-            tasks: wide(self.tasks.alive()),
+            tasks: widen(self.tasks.alive()),
         }))
     }
 }
@@ -59,12 +60,8 @@ fn info(database: &Database) -> DatabaseInfo {
         max_deadline: duration(database.limits().cap),
         max_rows,
         max_bytes,
-        max_row_size: wide(max_row_size),
+        max_row_size: widen(max_row_size),
         idempotency_retention: duration(database.key_retention()),
-        max_batch: wide(database.max_batch()),
+        max_batch: widen(database.max_batch()),
     }
-}
-
-fn wide(size: usize) -> u64 {
-    u64::try_from(size).unwrap_or(u64::MAX)
 }

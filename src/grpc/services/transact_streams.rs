@@ -14,7 +14,7 @@ use tonic::{Status, Streaming};
 use crate::engine::{Caller, Engine, Incoming, Reply, ReplyBody};
 use crate::grpc::error::respond::{answer, detail};
 use crate::grpc::error::tonic_status;
-use crate::telemetry::Call;
+use crate::telemetry::RpcCall;
 use crate::value::proto::transact_response::Reply as Wire;
 use crate::value::proto::{
     Begun, Committed, Done, RolledBack, TransactRequest, TransactResponse, TransactResult,
@@ -110,7 +110,7 @@ fn incoming(message: Result<Option<TransactRequest>, Status>, max_request_size: 
     }
 }
 
-fn encode(call: &Call, reply: Reply) -> TransactResponse {
+fn encode(call: &RpcCall, reply: Reply) -> TransactResponse {
     let body = match reply.body {
         ReplyBody::Begun => Wire::Begun(Begun {}),
         ReplyBody::Result { result_set, more } => {

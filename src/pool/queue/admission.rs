@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::fair_queue::Turns;
-use super::wait_estimate::Pace;
+use super::fair_queue::FairQueue;
+use super::wait_estimate::WaitEstimate;
+use crate::clock::now;
 use crate::config::PoolSettings;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::clock::now;
 use crate::pool::counters::Counters;
 
 /// When a caller that found the pool exhausted may try again.
@@ -37,14 +37,14 @@ pub(crate) struct Admission {
 }
 
 struct State {
-    turns: Turns<Waiter>,
+    turns: FairQueue<Waiter>,
     /// Permits that are out.
     admitted: usize,
     /// Permits at most.
     limit: usize,
     paused: bool,
     closed: bool,
-    pace: Pace,
+    wait_estimate: WaitEstimate,
 }
 
 struct Waiter {
@@ -64,12 +64,12 @@ impl Admission {
     ) -> Arc<Self> {
         let PoolSettings { max_waiting, acquire_timeout, .. } = *settings;
         let state = State {
-            turns: Turns::default(),
+            turns: FairQueue::default(),
             admitted: 0,
             limit,
             paused: false,
             closed: false,
-            pace: Pace::default(),
+            wait_estimate: WaitEstimate::default(),
         };
         let state = Mutex::new(state);
         Arc::new(Self { awaited, state, max_waiting, acquire_timeout, counters })
@@ -182,7 +182,7 @@ impl Admission {
     ) -> Result<(Place<'a>, oneshot::Receiver<Result<Permit, Crowded>>)> {
         let now = now();
         let ahead = state.turns.before(caller);
-        let wait = state.pace.wait(ahead, state.limit, now);
+        let wait = state.wait_estimate.wait(ahead, state.limit, now);
         if !state.paused && wait.is_some_and(|wait| wait > deadline.left(now)) {
             self.counters.rejected();
             return Err(self.no_time(state.turns.len()));
@@ -220,7 +220,7 @@ impl Admission {
     fn give_back(self: &Arc<Self>, since: Instant) {
         let now = now();
         let mut state = self.state.lock();
-        state.pace.note(now.saturating_duration_since(since), now);
+        state.wait_estimate.note(now.saturating_duration_since(since), now);
         loop {
             let next = if state.may_pass_on() { state.turns.next() } else { None };
             let Some(waiter) = next else {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Those who wait.
 #[derive(Debug)]
-pub(crate) struct Turns<T> {
+pub(crate) struct FairQueue<T> {
     lines: HashMap<Arc<str>, VecDeque<(u64, T)>>,
     /// Every caller that waits, once; the first is next.
     ring: VecDeque<Arc<str>>,
@@ -17,13 +17,13 @@ pub(crate) struct Turns<T> {
     len: usize,
 }
 
-impl<T> Default for Turns<T> {
+impl<T> Default for FairQueue<T> {
     fn default() -> Self {
         Self { lines: HashMap::new(), ring: VecDeque::new(), next_ticket: 0, len: 0 }
     }
 }
 
-impl<T> Turns<T> {
+impl<T> FairQueue<T> {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -44,7 +44,7 @@ impl<T> Turns<T> {
         own + self.ring.len() - usize::from(own > 0)
     }
 
-    /// Joins the line of a caller; the ticket is for [`Turns::leave`].
+    /// Joins the line of a caller; the ticket is for [`FairQueue::leave`].
     pub(crate) fn join(&mut self, caller: &str, waiter: T) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -106,13 +106,13 @@ impl<T> Turns<T> {
 mod tests {
     use super::*;
 
-    fn drain(turns: &mut Turns<&'static str>) -> Vec<&'static str> {
+    fn drain(turns: &mut FairQueue<&'static str>) -> Vec<&'static str> {
         std::iter::from_fn(|| turns.next()).collect()
     }
 
     #[test]
     fn one_caller_is_served_in_the_order_of_coming() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         for waiter in ["1", "2", "3"] {
             turns.join("a", waiter);
         }
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn callers_take_turns_however_many_of_one_wait() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         for waiter in ["a1", "a2", "a3", "a4"] {
             turns.join("a", waiter);
         }
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn whoever_leaves_is_forgotten() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         let (first, second) = (turns.join("a", "a1"), turns.join("a", "a2"));
         let other = turns.join("b", "b1");
         assert_eq!(turns.leave("a", second), Some("a2"));
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn only_a_longer_line_gives_up_its_last() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         for waiter in ["a1", "a2", "a3"] {
             turns.join("a", waiter);
         }

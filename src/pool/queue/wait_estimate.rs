@@ -13,13 +13,13 @@ const WEIGHT: u32 = 32;
 
 /// How long connections are held.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct WaitEstimate {
     mean: Duration,
     seen: u32,
     last: Option<Instant>,
 }
 
-impl Pace {
+impl WaitEstimate {
     /// Notes a connection that came back.
     pub(crate) fn note(&mut self, held: Duration, now: Instant) {
         let stale = self.last.is_none_or(|last| now.saturating_duration_since(last) > FRESH);
@@ -49,43 +49,43 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn steady(held: Duration) -> (Pace, Instant) {
-        let (mut pace, now) = (Pace::default(), Instant::now());
+    fn steady(held: Duration) -> (WaitEstimate, Instant) {
+        let (mut wait_estimate, now) = (WaitEstimate::default(), Instant::now());
         for _ in 0..FEWEST {
-            pace.note(held, now);
+            wait_estimate.note(held, now);
         }
-        (pace, now)
+        (wait_estimate, now)
     }
 
     #[test]
     fn the_wait_is_said_to_be_half_of_what_is_to_be_expected() {
-        let (pace, now) = steady(10 * MS);
+        let (wait_estimate, now) = steady(10 * MS);
         let near = |wait: Option<Duration>, expected: Duration| {
             wait.is_some_and(|wait| wait.abs_diff(expected) < MS)
         };
-        assert!(near(pace.wait(100, 10, now), 50 * MS));
-        assert!(near(pace.wait(1000, 10, now), 500 * MS));
+        assert!(near(wait_estimate.wait(100, 10, now), 50 * MS));
+        assert!(near(wait_estimate.wait(1000, 10, now), 500 * MS));
     }
 
     #[test]
     fn nothing_is_said_that_is_not_certain() {
-        let (pace, now) = steady(10 * MS);
-        assert_eq!(pace.wait(CROWD - 1, 1, now), None, "few are ahead");
-        assert_eq!(pace.wait(19, 20, now), None, "all that wait are served at once");
-        assert_eq!(pace.wait(100, 10, now + FRESH + MS), None, "it is long ago");
-        let mut few = Pace::default();
+        let (wait_estimate, now) = steady(10 * MS);
+        assert_eq!(wait_estimate.wait(CROWD - 1, 1, now), None, "few are ahead");
+        assert_eq!(wait_estimate.wait(19, 20, now), None, "all that wait are served at once");
+        assert_eq!(wait_estimate.wait(100, 10, now + FRESH + MS), None, "it is long ago");
+        let mut few = WaitEstimate::default();
         few.note(10 * MS, now);
         assert_eq!(few.wait(100, 1, now), None, "one was seen");
     }
 
     #[test]
     fn a_pace_that_changes_is_noticed() {
-        let (mut pace, now) = steady(100 * MS);
+        let (mut wait_estimate, now) = steady(100 * MS);
         for _ in 0..200 {
-            pace.note(MS, now);
+            wait_estimate.note(MS, now);
         }
-        assert!(pace.wait(100, 10, now).is_some_and(|wait| wait < 10 * MS));
-        pace.note(MS, now + FRESH + MS);
-        assert_eq!(pace.wait(100, 10, now + FRESH + MS), None, "it begins anew");
+        assert!(wait_estimate.wait(100, 10, now).is_some_and(|wait| wait < 10 * MS));
+        wait_estimate.note(MS, now + FRESH + MS);
+        assert_eq!(wait_estimate.wait(100, 10, now + FRESH + MS), None, "it begins anew");
     }
 }

@@ -6,8 +6,8 @@ use super::*;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn caller(name: &str) -> Arc<Borrower> {
-    Borrower::new(Arc::default(), name.to_owned(), "Query", String::new())
+fn caller(name: &str) -> Arc<CallContext> {
+    CallContext::new(Arc::default(), name.to_owned(), "Query", String::new())
 }
 
 fn wide(max: usize, max_waiting: usize) -> PoolSettings {
@@ -19,9 +19,9 @@ fn late() -> Deadline {
 }
 
 /// Uses the pool once; says when it is done how long that took.
-async fn work(pool: Pool<Numbers>, borrower: Arc<Borrower>, time: Duration) -> Duration {
+async fn work(pool: Pool<Numbers>, context: Arc<CallContext>, time: Duration) -> Duration {
     let start = now();
-    let held = pool.acquire(late(), &borrower).await.expect("it is served");
+    let held = pool.acquire(late(), &context).await.expect("it is served");
     pass(time).await;
     drop(held);
     now() - start

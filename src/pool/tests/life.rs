@@ -197,8 +197,12 @@ async fn who_stops_waiting_for_an_answer_leaves_no_unknown_connection_behind() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_held_too_long_is_told_once_with_its_holder() {
     let (pool, _) = scripted(&settings(2, 10));
-    let batch =
-        Borrower::new(Arc::default(), "10.0.0.7".to_owned(), "ExecuteBatch", "nightly".to_owned());
+    let batch = CallContext::new(
+        Arc::default(),
+        "10.0.0.7".to_owned(),
+        "ExecuteBatch",
+        "nightly".to_owned(),
+    );
     let held = pool.acquire(later(), &batch).await.expect("one");
     batch.runs(&"UPDATE t SET a = ?".into());
     pass(60 * SECOND).await;
@@ -209,7 +213,7 @@ async fn a_connection_held_too_long_is_told_once_with_its_holder() {
     assert_eq!(pool.snapshot().leaks, 1, "it is told once");
     assert_eq!(
         pool.checkouts()[0].holder,
-        Holder {
+        CheckoutHolder {
             caller: "10.0.0.7".to_owned(),
             rpc: "ExecuteBatch",
             tag: "nightly".to_owned(),

@@ -130,8 +130,8 @@ fn settings(max: usize, max_waiting: usize) -> PoolSettings {
     }
 }
 
-fn nobody() -> Arc<Borrower> {
-    Borrower::new(Arc::default(), "somebody".to_owned(), "Query", String::new())
+fn nobody() -> Arc<CallContext> {
+    CallContext::new(Arc::default(), "somebody".to_owned(), "Query", String::new())
 }
 
 /// The reasons for which connections were closed, each once.

@@ -6,8 +6,8 @@ fn half(max: usize) -> PoolSettings {
     PoolSettings { transaction_share: 0.5, ..settings(max, 2) }
 }
 
-fn caller(name: &str) -> Arc<Borrower> {
-    Borrower::new(Arc::default(), name.to_owned(), "Transact", String::new())
+fn caller(name: &str) -> Arc<CallContext> {
+    CallContext::new(Arc::default(), name.to_owned(), "Transact", String::new())
 }
 
 #[test]

@@ -173,12 +173,12 @@ impl Life {
 
     async fn one_call(&self, caller: usize, number: u64) {
         let world = &self.world;
-        let borrower =
-            Borrower::new(Arc::default(), format!("10.0.0.{caller}"), "Query", String::new());
+        let context =
+            CallContext::new(Arc::default(), format!("10.0.0.{caller}"), "Query", String::new());
         let start = now();
         let given = if world.calm { 7200 * 1000 * MS } else { world.millis(1..700) };
         let deadline = Deadline::at(start + given);
-        let acquiring = self.pool.acquire(deadline, &borrower);
+        let acquiring = self.pool.acquire(deadline, &context);
         let patience = if world.happens(10) { world.millis(0..100) } else { 2 * given };
         let Ok(acquired) = tokio::time::timeout(patience, acquiring).await else {
             self.seen.borrow_mut().given_up += 1;
@@ -192,12 +192,12 @@ impl Life {
         };
         self.seen.borrow_mut().served += 1;
         self.seen.borrow_mut().order.entry(caller).or_default().push(number);
-        if borrower.is_terminated() {
+        if context.is_terminated() {
             return;
         }
         let slow = world.happens(5);
         let time = if slow { world.millis(100..1500) } else { world.millis(0..30) };
-        drop(tokio::time::timeout(time, borrower.terminated()).await);
+        drop(tokio::time::timeout(time, context.terminated()).await);
         if held.0.generation != world.generation.load(SeqCst) || world.happens(3) {
             held.0.lost = true;
             held.discard(CloseReason::Broken);
@@ -316,7 +316,7 @@ async fn check_order(life: &Rc<Life>) {
         let mut held = Vec::new();
         let limit = life.settings.max.get() + life.settings.overflow;
         for _ in 0..limit {
-            let all = Borrower::own("all");
+            let all = CallContext::own("all");
             let soon = Deadline::at(now() + Duration::from_secs(3600));
             held.push(life.pool.acquire(soon, &all).await.expect("it is idle or opened"));
             life.seen.borrow_mut().served += 1;

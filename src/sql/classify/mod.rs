@@ -21,21 +21,21 @@ use sqlparser::ast::{Expr, Query, SetExpr, Statement, TableFactor};
 
 pub(crate) use names::names;
 
-use super::analysis::{Shape, Uses};
+use super::analysis::{StatementClass, Uses};
 
 /// The shape of a statement in whose text these names stand; `None` if not all of it was understood.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "an allow-list: whatever is not on it is refused"
 )]
-pub(crate) fn shape(statement: &Statement, names: HashSet<String>) -> Option<Shape> {
+pub(crate) fn classify(statement: &Statement, names: HashSet<String>) -> Option<StatementClass> {
     let mut walk = Walk { unmet: names, ..Walk::default() };
     match statement {
         Statement::Query(query) => walk.later(Node::Query(query)),
         change => walk.change(change).ok()?,
     }
     walk.finish().ok()?;
-    walk.unmet.is_empty().then(|| walk.shape())
+    walk.unmet.is_empty().then(|| walk.classify())
 }
 
 /// Something that is not on the list.
@@ -113,13 +113,13 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn shape(self) -> Shape {
+    fn classify(self) -> StatementClass {
         let uses = Uses {
             functions: self.functions.into_iter().collect(),
             attributes: self.attributes.into_iter().collect(),
             relations: self.relations.into_iter().collect(),
             exotic: self.exotic,
         };
-        if self.changes { Shape::Change(uses) } else { Shape::Read(uses) }
+        if self.changes { StatementClass::Change(uses) } else { StatementClass::Read(uses) }
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::parser;
-use super::{Shape, analyze};
+use super::{StatementClass, analyze};
 
 #[test]
 fn no_text_that_is_parsed_overflows_two_mebibytes_of_stack_or_takes_long() {
@@ -14,7 +14,7 @@ fn no_text_that_is_parsed_overflows_two_mebibytes_of_stack_or_takes_long() {
 
 fn parse_on_a_small_stack(name: &str, sql: String) {
     let start = std::time::Instant::now();
-    let run = move || drop(parser::shape(&sql));
+    let run = move || drop(parser::classify_text(&sql));
     let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(run);
     thread.unwrap().join().unwrap();
     let taken = start.elapsed();
@@ -33,7 +33,7 @@ fn statements_of_ordinary_size_stay_within_the_bounds() {
         format!("select * from t where {conditions}"),
         format!("select * from t{joins}"),
     ] {
-        assert_ne!(analyze(&sql).shape, Shape::Other, "{sql}");
+        assert_ne!(analyze(&sql).class, StatementClass::Other, "{sql}");
     }
 }
 

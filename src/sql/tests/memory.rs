@@ -1,6 +1,6 @@
 //! The analyzer's memory.
 
-use super::{Analyzer, Dialect, Shape};
+use super::{Analyzer, Dialect, StatementClass};
 
 #[test]
 fn a_known_text_is_not_analysed_again() {
@@ -25,7 +25,7 @@ fn memory_is_bounded_whatever_is_analysed() {
 fn a_long_text_is_read_by_its_first_keyword_only_and_not_remembered() {
     let analyzer = Analyzer::new(Dialect::Postgres, 1 << 20);
     let padding = " ".repeat(16 << 10);
-    assert_eq!(analyzer.analyze(&format!("select 1{padding}")).shape, Shape::Other);
+    assert_eq!(analyzer.analyze(&format!("select 1{padding}")).class, StatementClass::Other);
     let control = analyzer.analyze(&format!("{padding}commit")).transaction_control;
     assert_eq!(control, Some("COMMIT"));
     assert_eq!(analyzer.remembered_bytes(), 0);
@@ -34,7 +34,7 @@ fn a_long_text_is_read_by_its_first_keyword_only_and_not_remembered() {
 #[test]
 fn sqlite_is_read_by_its_first_keyword_only() {
     let analyzer = Analyzer::new(Dialect::Sqlite, 1 << 20);
-    assert_eq!(analyzer.analyze("select 1").shape, Shape::Other);
+    assert_eq!(analyzer.analyze("select 1").class, StatementClass::Other);
     assert_eq!(analyzer.analyze(";begin").transaction_control, Some("BEGIN"));
     assert_eq!(analyzer.analyze("abort").transaction_control, None);
 }

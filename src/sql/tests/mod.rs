@@ -5,7 +5,7 @@ mod bounds;
 mod memory;
 mod refused;
 
-use super::{Analysis, Analyzer, Dialect, Shape, Uses};
+use super::{Analysis, Analyzer, Dialect, StatementClass, Uses};
 
 fn analyze(sql: &str) -> Analysis {
     (*Analyzer::new(Dialect::Postgres, 1 << 20).analyze(sql)).clone()
@@ -13,10 +13,10 @@ fn analyze(sql: &str) -> Analysis {
 
 /// The shape in one line: `read f,g / t,u / .a !`, `change …`, `other`.
 fn summary(sql: &str) -> String {
-    let (kind, uses) = match analyze(sql).shape {
-        Shape::Read(uses) => ("read", uses),
-        Shape::Change(uses) => ("change", uses),
-        Shape::Other => return "other".to_owned(),
+    let (kind, uses) = match analyze(sql).class {
+        StatementClass::Read(uses) => ("read", uses),
+        StatementClass::Change(uses) => ("change", uses),
+        StatementClass::Other => return "other".to_owned(),
     };
     let Uses { functions, attributes, relations, exotic } = uses;
     let mut line = format!("{kind} {} / {}", functions.join(","), relations.join(","));

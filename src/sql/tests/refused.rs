@@ -5,14 +5,14 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::super::tokens::tokens;
-use super::{Shape, analyze, summary};
+use super::{StatementClass, analyze, summary};
 use crate::sql::classify;
 
 #[test]
 fn whatever_is_not_on_the_list_is_other() {
     let admitted: Vec<_> = OTHERS
         .iter()
-        .filter(|sql| analyze(sql).shape != Shape::Other)
+        .filter(|sql| analyze(sql).class != StatementClass::Other)
         .map(|sql| format!("{sql}: {}", summary(sql)))
         .collect();
     assert!(admitted.is_empty(), "{}", admitted.join("\n"));
@@ -22,7 +22,7 @@ fn whatever_is_not_on_the_list_is_other() {
 fn transaction_control_is_never_admitted() {
     let analysis = analyze("/**/;commit");
     assert_eq!(analysis.transaction_control, Some("COMMIT"));
-    assert_eq!(analysis.shape, Shape::Other);
+    assert_eq!(analysis.class, StatementClass::Other);
 }
 
 #[test]
@@ -30,9 +30,9 @@ fn a_statement_with_a_name_that_the_tree_does_not_hold_is_other() {
     let sql = "select a from t";
     let mut names = classify::names(&tokens(sql).unwrap());
     let parse = || Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
-    assert!(classify::shape(&parse(), names.clone()).is_some());
+    assert!(classify::classify(&parse(), names.clone()).is_some());
     names.insert("hidden".to_owned());
-    assert_eq!(classify::shape(&parse(), names), None);
+    assert_eq!(classify::classify(&parse(), names), None);
 }
 
 proptest! {
@@ -53,7 +53,7 @@ proptest! {
         ]), 0..25),
     ) {
         let sql = format!("select {}", words.join(" "));
-        if let Shape::Read(uses) | Shape::Change(uses) = analyze(&sql).shape {
+        if let StatementClass::Read(uses) | StatementClass::Change(uses) = analyze(&sql).class {
             let called = uses.functions.iter().any(|name| name == "evil");
             // What it may be besides: an alias, a table or a type, with a list of columns behind it.
             let declared = sql.contains("as evil(1)") || sql.contains("into evil(1)");

@@ -155,14 +155,14 @@ impl Instruments {
 
 /// The instruments as one database has them: with its labels.
 #[derive(Debug)]
-pub(crate) struct OfDatabase {
+pub(crate) struct DatabaseInstruments {
     instruments: Instruments,
     system: KeyValue,
     name: KeyValue,
     pool: [KeyValue; 1],
 }
 
-impl OfDatabase {
+impl DatabaseInstruments {
     pub(crate) fn new(instruments: Instruments, system: &'static str, name: &Arc<str>) -> Self {
         Self {
             instruments,

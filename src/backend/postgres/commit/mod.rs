@@ -3,12 +3,14 @@
 pub(crate) mod resolution;
 pub(crate) mod token;
 
-use super::session::Lease;
-use crate::backend::postgres::connection::pipeline::{Answer, Failure, Flight, Room, Step};
-use crate::backend::{TransactionMode, UnitState};
-use crate::config::Planted;
+use super::session::Session;
+use crate::backend::postgres::connection::pipeline::{
+    Answer, Failure, Pipeline, ResultQuota, Step,
+};
+use crate::backend::{TransactionMode, TransactionOutcome};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::planted_bug::PlantedBug;
 use resolution::Name;
 use token::{CURRENT, INCARNATION, Token};
 
@@ -59,7 +61,7 @@ pub(crate) fn was_controlled() -> Error {
     Error::new(ErrorKind::TransactionControl, message).with_outcome(Outcome::Unknown)
 }
 
-impl Lease {
+impl Session {
     /// Asks, once for each connection, which incarnation of the server it is on.
     pub(crate) async fn incarnation(&mut self, deadline: Deadline) -> Result<String> {
         if let Some(incarnation) = &self.connection().incarnation {
@@ -72,10 +74,11 @@ impl Lease {
 
     /// Commits an open transaction.
     pub(crate) async fn commit(mut self, deadline: Deadline, incarnation: &str) -> Result<()> {
-        let room = Room::new(0, 0);
-        let guarded = if Planted::IgnoredTag.is_there() { "COMMIT" } else { COMMIT };
+        let room = ResultQuota::new(0, 0);
+        let guarded = if PlantedBug::IgnoredTag.is_planted() { "COMMIT" } else { COMMIT };
         let steps = vec![Step::Script(CURRENT.to_owned()), Step::Script(guarded.to_owned())];
-        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: true }).await?;
+        let mut landing =
+            self.send_pipeline(deadline, Pipeline { steps, room: &room, commits: true }).await?;
         let ended = (landing.next(), landing.next());
         self.conclude(ended, incarnation, deadline).await
     }
@@ -142,9 +145,9 @@ impl Lease {
         // The connection is of no more use, and its end is what the server may be waiting for.
         drop(self);
         match shared.ask_until_known(Name::Token(&token), deadline).await {
-            UnitState::Applied => Ok(()),
-            UnitState::NotApplied => Err(shared.lost_before_commit()),
-            UnitState::InProgress | UnitState::Unknown => {
+            TransactionOutcome::Applied => Ok(()),
+            TransactionOutcome::NotApplied => Err(shared.lost_before_commit()),
+            TransactionOutcome::InProgress | TransactionOutcome::Unknown => {
                 Err(error.with_transaction_token(token.print()))
             }
         }

@@ -12,8 +12,8 @@ use crate::backend::postgres::codec;
 use crate::backend::postgres::connection::Connection;
 use crate::backend::postgres::connection::pipeline::{first_value, rows};
 use crate::backend::postgres::idempotency::key_table::KeyTable;
-use crate::backend::postgres::session::database::Shared;
-use crate::backend::{IdempotencyKey, UnitState};
+use crate::backend::postgres::session::database::DatabaseContext;
+use crate::backend::{IdempotencyKey, TransactionOutcome};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -39,11 +39,15 @@ const TOO_LATE: u32 = 20;
 /// How a key is claimed only to see whether it can be: the first to claim it may still be at work.
 const ASK_KEY: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
 
-impl Shared {
+impl DatabaseContext {
     /// What became of a transaction, asked on new connections until it is known or the deadline passes.
-    pub(crate) async fn ask_until_known(&self, name: Name<'_>, deadline: Deadline) -> UnitState {
+    pub(crate) async fn ask_until_known(
+        &self,
+        name: Name<'_>,
+        deadline: Deadline,
+    ) -> TransactionOutcome {
         if Instant::now() >= deadline.late(TOO_LATE) {
-            return UnitState::Unknown;
+            return TransactionOutcome::Unknown;
         }
         let last_call = (Instant::now() + LAST_CALL).min(deadline.late(LATEST));
         let latest = deadline.instant().max(last_call);
@@ -54,13 +58,13 @@ impl Shared {
                     Name::Key(key) => self.ask_key(key).await,
                 };
                 match answer {
-                    Ok(UnitState::InProgress) | Err(_) => tokio::time::sleep(PAUSE).await,
+                    Ok(TransactionOutcome::InProgress) | Err(_) => tokio::time::sleep(PAUSE).await,
                     Ok(known) => return known,
                 }
             }
         };
         let asked = tokio::time::timeout_at(latest.into(), asking).await;
-        asked.unwrap_or(UnitState::Unknown)
+        asked.unwrap_or(TransactionOutcome::Unknown)
     }
 
     /// Ends a commit whose outcome is in doubt by the key that its transaction has claimed.
@@ -71,15 +75,15 @@ impl Shared {
         deadline: Deadline,
     ) -> Result<()> {
         match self.ask_until_known(Name::Key(key), deadline).await {
-            UnitState::Applied => Ok(()),
-            UnitState::NotApplied => Err(self.lost_before_commit()),
-            UnitState::InProgress | UnitState::Unknown => Err(doubt),
+            TransactionOutcome::Applied => Ok(()),
+            TransactionOutcome::NotApplied => Err(self.lost_before_commit()),
+            TransactionOutcome::InProgress | TransactionOutcome::Unknown => Err(doubt),
         }
     }
 
     /// What became of the transaction that has claimed a key, asked once on a new connection by claiming
     /// it again. Where that succeeds the first claim is gone, and with it all that it was made with.
-    async fn ask_key(&self, key: &IdempotencyKey) -> Result<UnitState> {
+    async fn ask_key(&self, key: &IdempotencyKey) -> Result<TransactionOutcome> {
         let mut connection = self.opener.open_through_gate().await?;
         let lost = |error| self.unanswered().with_cause(error);
         connection.client.batch_execute(ASK_KEY).await.map_err(lost)?;
@@ -90,11 +94,11 @@ impl Shared {
         let values = codec::encode(&values, claim.statement.params())?;
         let Err(error) = connection.client.execute_raw(&claim.statement, values).await else {
             // The connection ends here, and its claim with it.
-            return Ok(UnitState::NotApplied);
+            return Ok(TransactionOutcome::NotApplied);
         };
         match error.code().map(tokio_postgres::error::SqlState::code) {
             Some("23505") => Self::standing_under(key, &keys, &mut connection).await.map_err(lost),
-            Some("55P03") => Ok(UnitState::InProgress),
+            Some("55P03") => Ok(TransactionOutcome::InProgress),
             Some(_) | None => Err(lost(error)),
         }
     }
@@ -104,14 +108,14 @@ impl Shared {
         key: &IdempotencyKey,
         keys: &KeyTable,
         connection: &mut Connection,
-    ) -> std::result::Result<UnitState, tokio_postgres::Error> {
+    ) -> std::result::Result<TransactionOutcome, tokio_postgres::Error> {
         connection.client.batch_execute("ROLLBACK").await?;
         let read = connection.prepare(&keys.read).await?;
         let row = connection.client.query_opt(&read.statement, &[&key.caller, &key.key]).await?;
         Ok(match row.map(|row| row.try_get::<_, Vec<u8>>(0)).transpose()? {
-            Some(hash) if hash == key.request_hash => UnitState::Applied,
-            Some(_) => UnitState::NotApplied,
-            None => UnitState::InProgress,
+            Some(hash) if hash == key.request_hash => TransactionOutcome::Applied,
+            Some(_) => TransactionOutcome::NotApplied,
+            None => TransactionOutcome::InProgress,
         })
     }
 
@@ -121,7 +125,7 @@ impl Shared {
     }
 
     /// Asks once, on a new connection: an old one may be to a server that is no longer the primary.
-    pub(crate) async fn ask(&self, token: &Token) -> Result<UnitState> {
+    pub(crate) async fn ask(&self, token: &Token) -> Result<TransactionOutcome> {
         let connection = self.opener.open_through_gate().await?;
         let client = &connection.client;
         // Who answers is asked first: an error in place of the state says nothing of that.

@@ -6,7 +6,7 @@
 
 use tokio_postgres::SimpleQueryRow;
 
-use crate::backend::UnitState;
+use crate::backend::TransactionOutcome;
 use crate::error::{Error, ErrorKind, Result};
 
 /// One row: the incarnation of the server. The start of the checkpointer changes when a crashed backend
@@ -85,18 +85,18 @@ impl Token {
     /// Only the server that gave the number knows. A crash that it outlived, the same postmaster, may
     /// have lost the number, which is then given again: that it was not committed stays true, and only
     /// that. Another postmaster may be one beside it, and know nothing of what was committed there.
-    pub(crate) fn state(&self, server: &Server, status: Option<&str>) -> UnitState {
+    pub(crate) fn state(&self, server: &Server, status: Option<&str>) -> TransactionOutcome {
         if server.is_standby {
-            return UnitState::Unknown;
+            return TransactionOutcome::Unknown;
         }
         let is_same = server.incarnation == self.incarnation;
         let [here, there] = [&server.incarnation, &self.incarnation]
             .map(|incarnation| (part(incarnation, CLUSTER), part(incarnation, POSTMASTER)));
         match status {
-            Some("aborted" | NEVER_GIVEN) if here == there => UnitState::NotApplied,
-            Some("committed") if is_same => UnitState::Applied,
-            Some("in progress") if is_same => UnitState::InProgress,
-            Some(_) | None => UnitState::Unknown,
+            Some("aborted" | NEVER_GIVEN) if here == there => TransactionOutcome::NotApplied,
+            Some("committed") if is_same => TransactionOutcome::Applied,
+            Some("in progress") if is_same => TransactionOutcome::InProgress,
+            Some(_) | None => TransactionOutcome::Unknown,
         }
     }
 }
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn only_the_server_that_gave_a_number_knows_what_became_of_it() {
-        use UnitState::{Applied, InProgress, NotApplied, Unknown};
+        use TransactionOutcome::{Applied, InProgress, NotApplied, Unknown};
         let token = Token::new("1-2-3-4", "5").expect("all is known");
         // committed, aborted, never given, in progress
         let cases = [

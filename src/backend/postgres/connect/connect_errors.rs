@@ -1,4 +1,4 @@
-//! Why no server was taken.
+//! ConnectFailure no server was taken.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,25 +6,25 @@ use std::io;
 use std::time::Duration;
 
 use super::socket::Peer;
-use crate::backend::postgres::protocol::session_attrs::Role;
+use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
 use crate::config::{ErrorDetails, Server, TargetSession};
 use crate::error::{Error, ErrorKind};
 
 /// When a caller may try again while the database cannot be reached.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// Why one address was not taken.
+/// ConnectFailure one address was not taken.
 #[derive(Debug)]
-pub(crate) enum Why {
+pub(crate) enum ConnectFailure {
     /// It cannot be reached, or breaks off.
     Unreachable(Box<dyn StdError + Send + Sync>),
     /// It does not let us in.
     Refused(tokio_postgres::Error),
     /// It lets us in, and is not what is asked for.
-    Unfit(Role),
+    Unfit(SessionAttrs),
 }
 
-impl Why {
+impl ConnectFailure {
     pub(crate) fn unreachable(error: io::Error) -> Self {
         Self::Unreachable(error.into())
     }
@@ -33,7 +33,7 @@ impl Why {
         Self::unreachable(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))
     }
 
-    /// Why the driver could not log in.
+    /// ConnectFailure the driver could not log in.
     pub(crate) fn of_login(error: tokio_postgres::Error) -> Self {
         if error.as_db_error().is_none() && !is_of_credentials(&error) {
             return Self::Unreachable(error.into());
@@ -77,18 +77,18 @@ impl Why {
 
 /// The servers that were tried, and why none was taken.
 #[derive(Debug)]
-pub(crate) struct Tried {
+pub(crate) struct ConnectErrors {
     servers: usize,
-    misses: Vec<(String, Why)>,
+    misses: Vec<(String, ConnectFailure)>,
 }
 
-impl Tried {
+impl ConnectErrors {
     /// Of so many servers none was tried yet.
     pub(crate) fn new(servers: usize) -> Self {
         Self { servers, misses: Vec::new() }
     }
 
-    pub(crate) fn add(&mut self, server: &Server, peer: Option<&Peer>, why: Why) {
+    pub(crate) fn add(&mut self, server: &Server, peer: Option<&Peer>, why: ConnectFailure) {
         let place = match peer {
             Some(Peer::Tcp(address, name)) if address.ip().to_string() != *name => {
                 format!("{server} ({})", address.ip())
@@ -108,7 +108,8 @@ impl Tried {
     pub(crate) fn into_error(self, database: &str, session: TargetSession) -> Error {
         let is_several = self.servers > 1 || self.misses.len() > 1;
         let list = List(self.to_string());
-        let is_away = |(_, why): &(String, Why)| matches!(why, Why::Unreachable(_));
+        let is_away =
+            |(_, why): &(String, ConnectFailure)| matches!(why, ConnectFailure::Unreachable(_));
         let is_final = !self.misses.iter().any(is_away);
         let misses = self.misses.into_iter().map(|(_, why)| why);
         let telling = misses.filter(|why| is_final || !why.is_permanent());
@@ -118,16 +119,16 @@ impl Tried {
             false => first,
         });
         let error = match telling {
-            Some(Why::Unreachable(cause)) => unreachable(database).with_cause(cause),
-            Some(Why::Refused(error)) => refused(database, error),
-            Some(Why::Unfit(_)) => unfit(database, session),
+            Some(ConnectFailure::Unreachable(cause)) => unreachable(database).with_cause(cause),
+            Some(ConnectFailure::Refused(error)) => refused(database, error),
+            Some(ConnectFailure::Unfit(_)) => unfit(database, session),
             None => unreachable(database),
         };
         if is_several { error.with_cause(list) } else { error }
     }
 }
 
-impl fmt::Display for Tried {
+impl fmt::Display for ConnectErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, (place, why)) in self.misses.iter().enumerate() {
             let separator = if position == 0 { "" } else { "; " };
@@ -137,7 +138,7 @@ impl fmt::Display for Tried {
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for ConnectFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(error) => write_chain(f, &**error),
@@ -239,16 +240,16 @@ mod tests {
         Server { host: crate::config::Host::Tcp(host.to_owned()), port: 5432, password: None }
     }
 
-    fn unfit_role() -> Why {
-        Why::Unfit(Role { standby: Some(true), read_only: None })
+    fn unfit_role() -> ConnectFailure {
+        ConnectFailure::Unfit(SessionAttrs { standby: Some(true), read_only: None })
     }
 
     #[test]
     fn each_server_is_named_with_its_reason_in_the_private_cause_alone() {
-        let mut tried = Tried::new(2);
+        let mut tried = ConnectErrors::new(2);
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let peer = Peer::Tcp(([10, 0, 0, 1], 5432).into(), "a.example".to_owned());
-        tried.add(&server("a.example"), Some(&peer), Why::unreachable(refused));
+        tried.add(&server("a.example"), Some(&peer), ConnectFailure::unreachable(refused));
         tried.add(&server("b.example"), None, unfit_role());
         let error = tried.into_error("main", TargetSession::ReadWrite);
         assert_eq!(error.kind(), ErrorKind::DatabaseUnavailable);
@@ -262,8 +263,8 @@ mod tests {
 
     #[test]
     fn a_single_server_keeps_its_own_cause() {
-        let mut tried = Tried::new(1);
-        tried.add(&server("a"), None, Why::timed_out());
+        let mut tried = ConnectErrors::new(1);
+        tried.add(&server("a"), None, ConnectFailure::timed_out());
         let error = tried.into_error("main", TargetSession::Any);
         assert_eq!(error.message(), "cannot connect to database \"main\"");
         assert_eq!(error.cause(), "no answer in time");

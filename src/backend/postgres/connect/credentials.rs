@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// How old what the files said may be when a connection is opened: promised are 5 s.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Role, passwords and certificates as they were at one moment.
+/// SessionAttrs, passwords and certificates as they were at one moment.
 pub(crate) struct Login {
     target: PostgresTarget,
     tls: Option<MakeRustlsConnect>,
@@ -82,7 +82,7 @@ pub(crate) struct Credentials {
     login: Mutex<Arc<Login>>,
     /// When the files were last looked at.
     looked: Mutex<Instant>,
-    /// Why the files cannot be used, as it was logged.
+    /// ConnectFailure the files cannot be used, as it was logged.
     told: Mutex<Option<String>>,
 }
 

@@ -15,12 +15,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 
-use crate::backend::postgres::protocol::session_attrs::Role;
-use crate::backend::postgres::protocol::state::Wire;
+use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
+use crate::backend::postgres::protocol::state::ProtocolState;
 use crate::backend::postgres::protocol::tap::Tap;
 use crate::config::{Database, Host, PostgresTarget, Server, TargetSession};
 use crate::error::Result;
-use connect_errors::{Tried, Why};
+use connect_errors::{ConnectErrors, ConnectFailure};
 use credentials::{Credentials, Login};
 use socket::{Peer, Ready, Socket};
 
@@ -55,7 +55,7 @@ pub(crate) struct Connector {
 pub(crate) struct Opened {
     pub(crate) client: tokio_postgres::Client,
     pub(crate) driver: tokio::task::JoinHandle<()>,
-    pub(crate) wire: Arc<Wire>,
+    pub(crate) wire: Arc<ProtocolState>,
     /// What its session must remain, or the connection is given up.
     pub(crate) kept: TargetSession,
 }
@@ -116,10 +116,14 @@ impl Connector {
         changed
     }
 
-    /// Tries one server after the other; each gets an equal share of the time that is left.
-    async fn try_servers(&self, login: &Login, end: Instant) -> std::result::Result<Opened, Tried> {
+    /// AttemptBudget one server after the other; each gets an equal share of the time that is left.
+    async fn try_servers(
+        &self,
+        login: &Login,
+        end: Instant,
+    ) -> std::result::Result<Opened, ConnectErrors> {
         let order = self.order();
-        let mut tried = Tried::new(self.servers.len());
+        let mut tried = ConnectErrors::new(self.servers.len());
         let mut spare = None;
         for (position, number) in order.iter().enumerate() {
             let until = share(end, order.len() - position);
@@ -130,7 +134,7 @@ impl Connector {
                     tokio::time::timeout_at(until, self.log_in(login, *number, &peer)).await;
                 attempt.answered = opened.is_ok();
                 whole.answered |= opened.is_ok();
-                match opened.unwrap_or_else(|_elapsed| Err(Why::timed_out())) {
+                match opened.unwrap_or_else(|_elapsed| Err(ConnectFailure::timed_out())) {
                     Ok((opened, true)) => return Ok(self.taken(opened, *number)),
                     Ok((opened, false)) => {
                         spare.get_or_insert((opened, *number));
@@ -170,7 +174,7 @@ impl Connector {
         &self,
         number: usize,
         until: Instant,
-        tried: &mut Tried,
+        tried: &mut ConnectErrors,
     ) -> Vec<(Peer, Instant)> {
         let server = &self.servers[number];
         let host = match &server.host {
@@ -184,16 +188,20 @@ impl Connector {
         let mut addresses: Vec<_> = match tokio::time::timeout_at(until, found).await {
             Ok(Ok(found)) => found.collect(),
             Ok(Err(error)) => {
-                tried.add(server, None, Why::unreachable(error));
+                tried.add(server, None, ConnectFailure::unreachable(error));
                 return Vec::new();
             }
             Err(_elapsed) => {
-                tried.add(server, None, Why::timed_out());
+                tried.add(server, None, ConnectFailure::timed_out());
                 return Vec::new();
             }
         };
         if addresses.is_empty() {
-            tried.add(server, None, Why::unreachable(io::Error::other("the name has no address")));
+            tried.add(
+                server,
+                None,
+                ConnectFailure::unreachable(io::Error::other("the name has no address")),
+            );
         }
         if self.balance {
             fastrand::shuffle(&mut addresses);
@@ -213,14 +221,15 @@ impl Connector {
         login: &Login,
         number: usize,
         peer: &Peer,
-    ) -> std::result::Result<(Opened, bool), Why> {
-        let socket = Socket::to(peer, login.tls()).await.map_err(Why::unreachable)?;
-        let wire = Arc::new(Wire::default());
+    ) -> std::result::Result<(Opened, bool), ConnectFailure> {
+        let socket = Socket::to(peer, login.tls()).await.map_err(ConnectFailure::unreachable)?;
+        let wire = Arc::new(ProtocolState::default());
         wire.connected_to(peer.clone());
         let tap = Tap::new(socket, Arc::clone(&wire), self.max_row_size);
         let mut driver = self.driver.clone();
         login.write_to(&mut driver, number);
-        let (client, connection) = driver.connect_raw(tap, Ready).await.map_err(Why::of_login)?;
+        let (client, connection) =
+            driver.connect_raw(tap, Ready).await.map_err(ConnectFailure::of_login)?;
         let driver = tokio::spawn(async move {
             // How it ended is seen by whoever uses the connection.
             drop(connection.await);
@@ -229,11 +238,15 @@ impl Connector {
         let wanted = if is_only_preferred { TargetSession::Standby } else { self.session };
         let mut role = wire.role();
         if role.fits(wanted).is_none() {
-            role = Role::ask(&client).await.map_err(Why::of_login)?;
+            role = SessionAttrs::ask(&client).await.map_err(ConnectFailure::of_login)?;
         }
         let fits = role.fits(wanted) == Some(true);
         let opened = Opened { client, driver, wire, kept: role.kept(self.session) };
-        if fits || is_only_preferred { Ok((opened, fits)) } else { Err(Why::Unfit(role)) }
+        if fits || is_only_preferred {
+            Ok((opened, fits))
+        } else {
+            Err(ConnectFailure::Unfit(role))
+        }
     }
 
     /// Tells of a change of servers.
@@ -252,7 +265,7 @@ impl Connector {
     /// Cancels what a connection runs, at the very address that it was opened to: its name may lead to
     /// another server by now. Returns once the server has acted on it, or did not within
     /// `pool.connect_timeout`.
-    pub(crate) async fn cancel(&self, wire: &Wire) -> io::Result<()> {
+    pub(crate) async fn cancel(&self, wire: &ProtocolState) -> io::Result<()> {
         let peer = wire.peer().ok_or(io::ErrorKind::NotConnected)?;
         let cancelled = tokio::time::timeout(self.timeout, self.request_cancel(peer, wire.key()));
         cancelled.await.map_err(io::Error::from)?
@@ -369,8 +382,8 @@ mod tests {
     }
 
     /// What is known of a connection that was opened there.
-    fn wire(port: u16, key: [u8; 8]) -> Wire {
-        let wire = Wire::default();
+    fn wire(port: u16, key: [u8; 8]) -> ProtocolState {
+        let wire = ProtocolState::default();
         wire.connected_to(Peer::Tcp(([127, 0, 0, 1], port).into(), "127.0.0.1".to_owned()));
         wire.received(b'K', &key);
         wire

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use crate::backend::postgres::connect::Connector;
-use crate::backend::postgres::protocol::state::Wire;
-use crate::config::Planted;
+use crate::backend::postgres::protocol::state::ProtocolState;
 use crate::deadline::Deadline;
-use crate::pool::Borrower;
+use crate::planted_bug::PlantedBug;
+use crate::pool::CallContext;
 
 /// How long a cancelled statement may take to answer before its caller is told without its answer.
 pub(crate) const CANCEL_GRACE: Duration = Duration::from_millis(40);
@@ -29,9 +29,9 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(2
 /// Stops what one connection runs.
 pub(crate) struct Cancel {
     connector: Arc<Connector>,
-    wire: Arc<Wire>,
+    wire: Arc<ProtocolState>,
     /// Whose statement it is: an operator may stop it.
-    borrower: Arc<Borrower>,
+    context: Arc<CallContext>,
     /// The number of the request that commits: while it runs, nothing is cancelled. Under synchronous
     /// replication a cancelled commit is a commit that nobody else has.
     pub(crate) commit: Option<u64>,
@@ -45,14 +45,18 @@ pub(crate) struct Cancel {
 }
 
 impl Cancel {
-    pub(crate) fn new(connector: Arc<Connector>, wire: Arc<Wire>, borrower: Arc<Borrower>) -> Self {
-        Self { connector, wire, borrower, commit: None, sent: None, lost: false, aimed: false }
+    pub(crate) fn new(
+        connector: Arc<Connector>,
+        wire: Arc<ProtocolState>,
+        context: Arc<CallContext>,
+    ) -> Self {
+        Self { connector, wire, context, commit: None, sent: None, lost: false, aimed: false }
     }
 
     /// This one, with what it has sent; another takes its place.
     pub(crate) fn take(&mut self) -> Self {
         let (connector, wire) = (Arc::clone(&self.connector), Arc::clone(&self.wire));
-        let next = Self::new(connector, wire, Arc::clone(&self.borrower));
+        let next = Self::new(connector, wire, Arc::clone(&self.context));
         std::mem::replace(self, next)
     }
 
@@ -103,7 +107,7 @@ impl Cancel {
             tokio::select! {
                 biased;
                 answer = &mut request => return Some(answer),
-                () = self.borrower.terminated() => {}
+                () = self.context.terminated() => {}
             }
             // A commit that was sent is waited for, whoever ends the call.
             if self.is_committing() { Some((&mut request).await) } else { None }
@@ -145,7 +149,7 @@ impl Cancel {
     /// Whether no cancel is on its way any more.
     pub(crate) async fn settled(&mut self) -> bool {
         if let Some(sent) = &mut self.sent
-            && !Planted::UnawaitedCancel.is_there()
+            && !PlantedBug::UnawaitedCancel.is_planted()
         {
             self.lost |= !matches!(sent.await, Ok(true));
             self.sent = None;

@@ -13,13 +13,14 @@ use tokio_postgres::types::Type;
 
 use super::codec::{Format, RowDecoder, describe_column};
 use super::connect::{Connector, Opened};
-use crate::backend::connect_breaker::{Gate, Held};
+use crate::backend::connect_breaker::{ConnectBreaker, Held};
 use crate::backend::postgres::idempotency::key_table::KeyTable;
-use crate::backend::postgres::protocol::session_attrs::Role;
-use crate::backend::postgres::protocol::state::Wire;
-use crate::config::{Planted, TargetSession};
+use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
+use crate::backend::postgres::protocol::state::ProtocolState;
+use crate::config::TargetSession;
 use crate::error::{Error, Result};
-use crate::pool::{Condition, Manager};
+use crate::planted_bug::PlantedBug;
+use crate::pool::{ConnectionActivity, Manager};
 use crate::value::Column;
 
 /// The longest text, in bytes, that is kept prepared. The cache is bounded by number, and callers send
@@ -29,7 +30,7 @@ const LONGEST_KEPT: usize = 16 << 10;
 /// A connection, what its wire says, and what it has prepared.
 pub(crate) struct Connection {
     pub(crate) client: ClientWrapper,
-    pub(crate) wire: Arc<Wire>,
+    pub(crate) wire: Arc<ProtocolState>,
     pub(crate) prepared: LruCache<String, Arc<Prepared>>,
     /// Grows when statements that were prepared before must not be used any more.
     generation: u64,
@@ -69,7 +70,7 @@ impl Connection {
     pub(crate) async fn departs(&self) -> std::result::Result<bool, tokio_postgres::Error> {
         match self.wire.role().fits(self.kept) {
             Some(fits) => Ok(!fits),
-            None => Ok(Role::ask(&self.client).await?.fits(self.kept) == Some(false)),
+            None => Ok(SessionAttrs::ask(&self.client).await?.fits(self.kept) == Some(false)),
         }
     }
 
@@ -135,7 +136,7 @@ impl Connection {
     }
 }
 
-impl Condition for Wire {
+impl ConnectionActivity for ProtocolState {
     fn describe(&self) -> &'static str {
         match (self.begun() > self.answered(), self.in_transaction()) {
             (true, _) => "active",
@@ -147,13 +148,13 @@ impl Condition for Wire {
 
 /// Opens connections.
 pub(crate) struct Opener {
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) breaker: Arc<ConnectBreaker>,
     pub(crate) connector: Arc<Connector>,
     pub(crate) statement_cache: std::num::NonZeroUsize,
 }
 
 impl Opener {
-    /// Opens one that is not the pool's, whatever the gate says.
+    /// Opens one that is not the pool's, whatever the breaker says.
     pub(crate) async fn open(&self) -> Result<Connection> {
         let Opened { client, driver, wire, kept } = self.connector.open().await?;
         Ok(Connection {
@@ -171,9 +172,9 @@ impl Opener {
         })
     }
 
-    /// The same, through the gate.
+    /// The same, through the breaker.
     pub(crate) async fn open_through_gate(&self) -> Result<Connection> {
-        self.gate.connect(Box::pin(self.open())).await
+        self.breaker.connect(Box::pin(self.open())).await
     }
 }
 
@@ -181,12 +182,12 @@ impl Manager for Opener {
     type Connection = Connection;
 
     fn may_connect(&self) -> Result<()> {
-        self.gate.admits()
+        self.breaker.admits()
     }
 
     async fn connect(&self) -> Result<Connection> {
         let mut connection = self.open_through_gate().await?;
-        connection.held = Some(self.gate.hold());
+        connection.held = Some(self.breaker.hold());
         Ok(connection)
     }
 
@@ -199,14 +200,14 @@ impl Manager for Opener {
         // nothing else is behind a connection that came back, as that was idle then.
         !connection.client.is_closed()
             && !connection.has_departed()
-            && (!connection.wire.in_transaction() || Planted::RecycledTransaction.is_there())
+            && (!connection.wire.in_transaction() || PlantedBug::RecycledTransaction.is_planted())
     }
 
     async fn validate(&self, connection: &mut Connection) -> bool {
         connection.client.check_connection().await.is_ok()
     }
 
-    fn condition(&self, connection: &Connection) -> Option<Arc<dyn Condition>> {
-        Some(Arc::clone(&connection.wire) as Arc<dyn Condition>)
+    fn condition(&self, connection: &Connection) -> Option<Arc<dyn ConnectionActivity>> {
+        Some(Arc::clone(&connection.wire) as Arc<dyn ConnectionActivity>)
     }
 }

@@ -12,12 +12,12 @@ use futures_util::future::BoxFuture;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 use super::{Connection, Prepared};
-use crate::backend::encoded_row_size;
 use crate::backend::postgres::codec::Parameter;
 use crate::backend::postgres::execute::row_stream::decode;
 use crate::backend::postgres::protocol::requests::{Exchange, Kind};
 use crate::error::Error;
 use crate::value::proto::Row;
+use crate::wire_size::encoded_row_size;
 
 /// One request.
 pub(crate) enum Step<'a> {
@@ -38,20 +38,20 @@ impl Step<'_> {
 }
 
 /// Requests to send together.
-pub(crate) struct Flight<'a> {
+pub(crate) struct Pipeline<'a> {
     pub(crate) steps: Vec<Step<'a>>,
-    pub(crate) room: &'a Room,
+    pub(crate) room: &'a ResultQuota,
     /// Whether the last one commits.
     pub(crate) commits: bool,
 }
 
 /// What came back.
-pub(crate) struct Landing {
+pub(crate) struct PipelineResponses {
     answers: VecDeque<Result<Answer, Failure>>,
     exchanges: Vec<Exchange>,
 }
 
-impl Landing {
+impl PipelineResponses {
     /// `answers` as far as they came before the deadline; `exchanges` are the same requests, as the wire
     /// saw them.
     pub(crate) fn new(answers: Vec<Result<Answer, Failure>>, exchanges: Vec<Exchange>) -> Self {
@@ -86,7 +86,7 @@ pub(crate) enum Answer {
     Rows(Vec<Row>),
 }
 
-/// Why a request was not answered.
+/// ConnectFailure a request was not answered.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// By the database, or by nobody.
@@ -103,14 +103,14 @@ impl Failure {
 }
 
 /// How much the rows of all statements may take.
-pub(crate) struct Room {
+pub(crate) struct ResultQuota {
     max_rows: u64,
     max_bytes: u64,
     rows: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl Room {
+impl ResultQuota {
     pub(crate) fn new(max_rows: u64, max_bytes: u64) -> Self {
         Self { max_rows, max_bytes, rows: AtomicU64::new(0), bytes: AtomicU64::new(0) }
     }
@@ -139,10 +139,10 @@ impl Room {
 /// Each request ends its own protocol sequence (a Sync of its own): what one has answered is on the
 /// wire before the next runs. One that could not be sent keeps back those behind it: a commit must not
 /// go where a statement did not.
-pub(crate) async fn fly<'a>(
+pub(crate) async fn send_pipeline<'a>(
     connection: &'a Connection,
     steps: Vec<Step<'a>>,
-    room: &'a Room,
+    room: &'a ResultQuota,
     answers: &mut Vec<Result<Answer, Failure>>,
 ) {
     let mut requests: Vec<BoxFuture<'_, _>> =
@@ -187,7 +187,7 @@ pub(crate) fn first_value(messages: &[SimpleQueryMessage]) -> Option<String> {
 fn request<'a>(
     connection: &'a Connection,
     step: Step<'a>,
-    room: &'a Room,
+    room: &'a ResultQuota,
 ) -> BoxFuture<'a, Result<Answer, Failure>> {
     match step {
         Step::Script(sql) => Box::pin(async move {

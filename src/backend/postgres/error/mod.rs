@@ -3,7 +3,7 @@
 //! What a SQLSTATE means to a caller is decided here and nowhere else. What an error may tell is
 //! decided in `redact`: messages quote rows, and callers of a gateway are many.
 //!
-//! This module sees one reply and not what was in flight: whether a lost connection leaves a write in
+//! This module sees one reply and not what was in pipeline: whether a lost connection leaves a write in
 //! doubt, and whether a standby was expected, its callers know.
 
 pub(crate) mod redact;

@@ -1,6 +1,6 @@
-//! A unit of work in one or two flights: everything is sent at once, and one round trip brings it back.
+//! A unit of work in one or two pipelines: everything is sent at once, and one round trip brings it back.
 //!
-//! Without a key and without expectations one flight is enough: BEGIN, the statements, the number of the
+//! Without a key and without expectations one pipeline is enough: BEGIN, the statements, the number of the
 //! transaction, the commit. With either, the commit waits until the results are known.
 
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::backend::postgres::commit::token::CURRENT;
 use crate::backend::postgres::commit::{COMMIT, begin, controls_transaction, was_controlled};
 use crate::backend::postgres::connection::Prepared;
 use crate::backend::postgres::connection::pipeline::{
-    Answer, Failure, Flight, Landing, Room, Step,
+    Answer, Failure, Pipeline, PipelineResponses, ResultQuota, Step,
 };
 use crate::backend::postgres::idempotency::key_table;
 use crate::backend::postgres::idempotency::key_table::Conflict;
-use crate::backend::postgres::session::Lease;
-use crate::backend::postgres::session::failure::Again;
+use crate::backend::postgres::session::Session;
+use crate::backend::postgres::session::failure::RetryScope;
 use crate::backend::{Batch, BatchResult, BatchStatement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::sql::redefines;
@@ -30,7 +30,7 @@ pub(crate) const CHECK_CONSTRAINTS: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 /// A unit at work on a connection, its statements prepared.
 struct Unit<'a> {
     batch: &'a Batch,
-    lease: Lease,
+    session: Session,
     incarnation: String,
     claim: Option<Arc<Prepared>>,
     statements: Vec<Arc<Prepared>>,
@@ -39,17 +39,17 @@ struct Unit<'a> {
 /// Runs a unit once; an error says whether another connection may do better.
 pub(crate) async fn run(
     batch: &Batch,
-    lease: Lease,
-) -> std::result::Result<BatchResult, (Error, Again)> {
+    session: Session,
+) -> std::result::Result<BatchResult, (Error, RetryScope)> {
     let mut unit =
-        Unit { batch, lease, incarnation: String::new(), claim: None, statements: Vec::new() };
+        Unit { batch, session, incarnation: String::new(), claim: None, statements: Vec::new() };
     match unit.prepare().await {
         Ok(true) => {}
         Ok(false) => {
-            let Unit { lease, incarnation, .. } = unit;
-            return super::batch_sequential::run(batch, lease, &incarnation).await;
+            let Unit { session, incarnation, .. } = unit;
+            return super::batch_sequential::run(batch, session, &incarnation).await;
         }
-        Err(error) => return Err((error, unit.lease.again)),
+        Err(error) => return Err((error, unit.session.again)),
     }
     let waits = batch.key.is_some() || batch.statements.iter().any(|one| one.expect.is_some());
     if waits { unit.in_two().await } else { unit.in_one().await }
@@ -60,23 +60,23 @@ impl<'a> Unit<'a> {
     /// what a later one means, or one cannot be, perhaps because it needs what an earlier one makes.
     async fn prepare(&mut self) -> Result<bool> {
         let deadline = self.batch.deadline;
-        self.incarnation = self.lease.incarnation(deadline).await?;
+        self.incarnation = self.session.incarnation(deadline).await?;
         for statement in &self.batch.statements {
-            let verdict = self.lease.judge(&statement.analysis, deadline).await?;
-            self.lease.trace = self.lease.trace.max(verdict.trace);
+            let verdict = self.session.judge(&statement.analysis, deadline).await?;
+            self.session.trace = self.session.trace.max(verdict.trace);
         }
         if self.batch.key.is_some() {
-            let keys = self.lease.keys(deadline).await?;
-            let prepared = self.lease.prepare(deadline, &keys.claim).await;
-            self.claim = Some(prepared.map_err(|error| self.lease.of_keys(error))?);
+            let keys = self.session.keys(deadline).await?;
+            let prepared = self.session.prepare(deadline, &keys.claim).await;
+            self.claim = Some(prepared.map_err(|error| self.session.of_keys(error))?);
         }
         if self.batch.is_piecemeal.load(Relaxed) || redefine_others(&self.batch.statements) {
             return Ok(false);
         }
         for statement in &self.batch.statements {
-            match self.lease.prepare(deadline, &statement.sql).await {
+            match self.session.prepare(deadline, &statement.sql).await {
                 Ok(prepared) => self.statements.push(prepared),
-                Err(error) if self.lease.again != Again::No || error.report().is_none() => {
+                Err(error) if self.session.again != RetryScope::No || error.report().is_none() => {
                     return Err(error);
                 }
                 Err(_refused) => return Ok(false),
@@ -85,7 +85,7 @@ impl<'a> Unit<'a> {
         let last = self.batch.statements.last();
         if last.is_some_and(|last| redefines(&last.sql, &last.analysis)) {
             // What is prepared behind it is our own, to store the response.
-            self.lease.redefine();
+            self.session.redefine();
         }
         Ok(true)
     }
@@ -104,26 +104,26 @@ impl<'a> Unit<'a> {
     }
 
     /// BEGIN, the statements, the number of the transaction and the commit, at once.
-    async fn in_one(mut self) -> std::result::Result<BatchResult, (Error, Again)> {
+    async fn in_one(mut self) -> std::result::Result<BatchResult, (Error, RetryScope)> {
         let Batch { mode, deadline, dry_run, max_rows, max_bytes, .. } = *self.batch;
         let mut steps = vec![Step::Script(begin(mode))];
-        steps.extend(self.steps().map_err(|error| (error, Again::No))?);
+        steps.extend(self.steps().map_err(|error| (error, RetryScope::No))?);
         let last = if dry_run { [CHECK_CONSTRAINTS, "ROLLBACK"] } else { [CURRENT, COMMIT] };
         steps.extend(last.map(|sql| Step::Script(sql.to_owned())));
-        let room = Room::new(max_rows, max_bytes);
-        let flight = Flight { steps, room: &room, commits: !dry_run };
-        let landed = self.lease.fly(deadline, flight).await;
-        let mut landing = landed.map_err(|error| (error, Again::No))?;
+        let room = ResultQuota::new(max_rows, max_bytes);
+        let pipeline = Pipeline { steps, room: &room, commits: !dry_run };
+        let landed = self.session.send_pipeline(deadline, pipeline).await;
+        let mut landing = landed.map_err(|error| (error, RetryScope::No))?;
         let results = self.results(&mut landing, 0);
-        let results = results.map_err(|error| (error, self.lease.again))?;
+        let results = results.map_err(|error| (error, self.session.again))?;
         let [first, second] = [landing.next(), landing.next()];
         let outcome = if dry_run {
             self.settled(first).and_then(|()| self.settled(second)).map(|()| Outcome::NotApplied)
         } else {
             // Without a number nothing was written before the commit, which reads do not in it either.
             let reads = matches!(first, Some(Ok(Answer::Script(None))))
-                && (self.lease.only_reads || mode.read_only);
-            let ended = self.lease.conclude((first, second), &self.incarnation, deadline).await;
+                && (self.session.only_reads || mode.read_only);
+            let ended = self.session.conclude((first, second), &self.incarnation, deadline).await;
             ended.map(|()| if reads { Outcome::NotApplied } else { Outcome::Applied })
         };
         finished(self.batch, results, &room, outcome)
@@ -131,31 +131,31 @@ impl<'a> Unit<'a> {
 
     /// BEGIN, the key and the statements; then, once their results are known, the stored response, the
     /// number of the transaction and the commit.
-    async fn in_two(mut self) -> std::result::Result<BatchResult, (Error, Again)> {
+    async fn in_two(mut self) -> std::result::Result<BatchResult, (Error, RetryScope)> {
         let Batch { mode, deadline, dry_run, max_rows, max_bytes, .. } = *self.batch;
-        let shared = Arc::clone(self.lease.shared());
+        let shared = Arc::clone(self.session.shared());
         let key = self.batch.key.as_ref();
         let claiming = key.map(|key| shared.keys.claiming(key));
         let mut steps = vec![Step::Script(begin(mode))];
         if let (Some(claim), Some(values)) = (&self.claim, &claiming) {
             let parameters = codec::encode(values, claim.statement.params());
-            let parameters = parameters.map_err(|error| (error, Again::No))?;
+            let parameters = parameters.map_err(|error| (error, RetryScope::No))?;
             steps.push(Step::Statement(Arc::clone(claim), parameters));
         }
-        steps.extend(self.steps().map_err(|error| (error, Again::No))?);
-        let room = Room::new(max_rows, max_bytes);
-        let flight = Flight { steps, room: &room, commits: false };
-        let landed = self.lease.fly(deadline, flight).await;
-        let mut landing = landed.map_err(|error| (error, Again::No))?;
+        steps.extend(self.steps().map_err(|error| (error, RetryScope::No))?);
+        let room = ResultQuota::new(max_rows, max_bytes);
+        let pipeline = Pipeline { steps, room: &room, commits: false };
+        let landed = self.session.send_pipeline(deadline, pipeline).await;
+        let mut landing = landed.map_err(|error| (error, RetryScope::No))?;
         if let Some(key) = key
             && let Some(failure) = landing.fail_at(1)
         {
-            let error = self.lease.misfortune(failure, "");
-            let resolved = self.lease.claim_failed(error, key, deadline).await;
+            let error = self.session.misfortune(failure, "");
+            let resolved = self.session.claim_failed(error, key, deadline).await;
             return match resolved {
                 Ok(Conflict::Replayed(result)) => Ok(result),
-                Ok(Conflict::Gone) => Err((in_progress(), Again::No)),
-                Err(error) => Err((error, self.lease.again)),
+                Ok(Conflict::Gone) => Err((in_progress(), RetryScope::No)),
+                Err(error) => Err((error, self.session.again)),
             };
         }
         let results = self.results(&mut landing, usize::from(key.is_some()));
@@ -167,16 +167,16 @@ impl<'a> Unit<'a> {
             Err(error) => return Err(self.give_up(error).await),
         };
         if dry_run {
-            let checked = self.lease.run(deadline, CHECK_CONSTRAINTS).await;
-            self.lease.roll_back().await;
+            let checked = self.session.run(deadline, CHECK_CONSTRAINTS).await;
+            self.session.roll_back().await;
             return finished(self.batch, results, &room, checked.map(|()| Outcome::NotApplied));
         }
-        let ended = self.lease.store_and_commit(key, &results, &self.incarnation, deadline).await;
+        let ended = self.session.store_and_commit(key, &results, &self.incarnation, deadline).await;
         finished(self.batch, results, &room, ended.map(|()| Outcome::Applied))
     }
 
     /// What may not be committed: a result with too many rows, or a count that was not expected.
-    fn check(&self, results: Vec<ResultSet>, room: &Room) -> Result<Vec<ResultSet>> {
+    fn check(&self, results: Vec<ResultSet>, room: &ResultQuota) -> Result<Vec<ResultSet>> {
         if let Some(message) = room.exceeded() {
             return Err(too_large(message));
         }
@@ -190,15 +190,19 @@ impl<'a> Unit<'a> {
         Ok(results)
     }
 
-    async fn give_up(self, error: Error) -> (Error, Again) {
-        let again = self.lease.again;
-        self.lease.roll_back().await;
+    async fn give_up(self, error: Error) -> (Error, RetryScope) {
+        let again = self.session.again;
+        self.session.roll_back().await;
         (error, again)
     }
 
     /// The results of the statements, or the first failure; `skipped` requests stand between BEGIN and
     /// them.
-    fn results(&mut self, landing: &mut Landing, skipped: usize) -> Result<Vec<ResultSet>> {
+    fn results(
+        &mut self,
+        landing: &mut PipelineResponses,
+        skipped: usize,
+    ) -> Result<Vec<ResultSet>> {
         for _ in 0..=skipped {
             let opened = landing.next();
             self.settled(opened)?;
@@ -214,7 +218,7 @@ impl<'a> Unit<'a> {
                 }
                 Some(Ok(_)) => was_controlled(),
                 Some(Err(failure)) => self.before_commit(failure, sql),
-                None => self.lease.deadline_passed(),
+                None => self.session.deadline_passed(),
             };
             return Err(
                 key_table::had(self.batch.key.as_ref(), failed).with_failed_statement(index)
@@ -227,10 +231,10 @@ impl<'a> Unit<'a> {
     /// crashed; one without an answer may not have.
     fn before_commit(&mut self, failure: Failure, sql: &str) -> Error {
         let replied = matches!(&failure, Failure::Driver(error) if error.as_db_error().is_some());
-        let reads = self.lease.reads;
-        self.lease.reads |= replied;
-        let error = self.lease.misfortune(failure, sql);
-        self.lease.reads = reads;
+        let reads = self.session.reads;
+        self.session.reads |= replied;
+        let error = self.session.misfortune(failure, sql);
+        self.session.reads = reads;
         error
     }
 
@@ -238,7 +242,7 @@ impl<'a> Unit<'a> {
         match answer {
             Some(Ok(_)) => Ok(()),
             Some(Err(failure)) => Err(self.before_commit(failure, "")),
-            None => Err(self.lease.deadline_passed()),
+            None => Err(self.session.deadline_passed()),
         }
     }
 }
@@ -268,15 +272,15 @@ pub(crate) fn result_set(
 fn finished(
     batch: &Batch,
     results: Vec<ResultSet>,
-    room: &Room,
+    room: &ResultQuota,
     outcome: Result<Outcome>,
-) -> std::result::Result<BatchResult, (Error, Again)> {
-    let outcome = outcome.map_err(|error| (error, Again::No))?;
+) -> std::result::Result<BatchResult, (Error, RetryScope)> {
+    let outcome = outcome.map_err(|error| (error, RetryScope::No))?;
     match room.exceeded() {
-        Some(message) => Err((too_large(message).with_outcome(outcome), Again::No)),
+        Some(message) => Err((too_large(message).with_outcome(outcome), RetryScope::No)),
         None => {
             let checked = batch.check_response(&results);
-            checked.map_err(|error| (error.with_outcome(outcome), Again::No))?;
+            checked.map_err(|error| (error.with_outcome(outcome), RetryScope::No))?;
             Ok(BatchResult { results, replayed: false })
         }
     }

@@ -8,11 +8,11 @@ use super::batch_pipelined::{CHECK_CONSTRAINTS, result_set, too_large};
 use crate::backend::idempotency::in_progress;
 use crate::backend::postgres::codec;
 use crate::backend::postgres::commit::{begin, controls_transaction, was_controlled};
-use crate::backend::postgres::connection::pipeline::{Answer, Flight, Room, Step};
+use crate::backend::postgres::connection::pipeline::{Answer, Pipeline, ResultQuota, Step};
 use crate::backend::postgres::idempotency::key_table;
 use crate::backend::postgres::idempotency::key_table::Conflict;
-use crate::backend::postgres::session::Lease;
-use crate::backend::postgres::session::failure::Again;
+use crate::backend::postgres::session::Session;
+use crate::backend::postgres::session::failure::RetryScope;
 use crate::backend::{Batch, BatchResult, BatchStatement};
 use crate::error::{Error, Result};
 use crate::sql::redefines;
@@ -21,29 +21,29 @@ use crate::value::proto::ResultSet;
 /// Runs a unit once; an error says whether another connection may do better.
 pub(crate) async fn run(
     batch: &Batch,
-    mut lease: Lease,
+    mut session: Session,
     incarnation: &str,
-) -> std::result::Result<BatchResult, (Error, Again)> {
+) -> std::result::Result<BatchResult, (Error, RetryScope)> {
     let key = batch.key.as_ref();
-    let results = match statements(batch, &mut lease).await {
+    let results = match statements(batch, &mut session).await {
         Ok(Done::Results(results)) => results,
         Ok(Done::Replayed(result)) => return Ok(result),
         Err(error) => {
-            let again = lease.again;
-            lease.roll_back().await;
+            let again = session.again;
+            session.roll_back().await;
             return Err((error, again));
         }
     };
     let ended = if batch.dry_run {
-        let checked = lease.run(batch.deadline, CHECK_CONSTRAINTS).await;
-        lease.roll_back().await;
+        let checked = session.run(batch.deadline, CHECK_CONSTRAINTS).await;
+        session.roll_back().await;
         checked
     } else {
-        lease.store_and_commit(key, &results, incarnation, batch.deadline).await
+        session.store_and_commit(key, &results, incarnation, batch.deadline).await
     };
     match ended {
         Ok(()) => Ok(BatchResult { results, replayed: false }),
-        Err(error) => Err((error, Again::No)),
+        Err(error) => Err((error, RetryScope::No)),
     }
 }
 
@@ -52,23 +52,23 @@ enum Done {
     Replayed(BatchResult),
 }
 
-async fn statements(batch: &Batch, lease: &mut Lease) -> Result<Done> {
+async fn statements(batch: &Batch, session: &mut Session) -> Result<Done> {
     let deadline = batch.deadline;
-    lease.run(deadline, &begin(batch.mode)).await?;
+    session.run(deadline, &begin(batch.mode)).await?;
     if let Some(key) = &batch.key {
-        let keys = lease.keys(deadline).await?;
-        let claimed = lease.execute(deadline, &keys.claim, &keys.claiming(key)).await;
+        let keys = session.keys(deadline).await?;
+        let claimed = session.execute(deadline, &keys.claim, &keys.claiming(key)).await;
         if let Err(error) = claimed {
-            return match lease.claim_failed(error, key, deadline).await? {
+            return match session.claim_failed(error, key, deadline).await? {
                 Conflict::Replayed(result) => Ok(Done::Replayed(result)),
                 Conflict::Gone => Err(in_progress()),
             };
         }
     }
-    let room = Room::new(batch.max_rows, batch.max_bytes);
+    let room = ResultQuota::new(batch.max_rows, batch.max_bytes);
     let mut results = Vec::with_capacity(batch.statements.len());
     for (index, one) in batch.statements.iter().enumerate() {
-        let result = statement(batch, lease, one, &room).await;
+        let result = statement(batch, session, one, &room).await;
         let result = result.map_err(|error| key_table::had(batch.key.as_ref(), error));
         results.push(result.map_err(|error| error.with_failed_statement(index))?);
     }
@@ -82,26 +82,27 @@ async fn statements(batch: &Batch, lease: &mut Lease) -> Result<Done> {
 
 async fn statement(
     batch: &Batch,
-    lease: &mut Lease,
+    session: &mut Session,
     one: &BatchStatement,
-    room: &Room,
+    room: &ResultQuota,
 ) -> Result<ResultSet> {
-    let prepared = lease.prepare(batch.deadline, &one.sql).await?;
+    let prepared = session.prepare(batch.deadline, &one.sql).await?;
     let parameters = codec::encode(&one.parameters, prepared.statement.params())?;
     let steps = vec![Step::Statement(Arc::clone(&prepared), parameters)];
-    let mut landing = lease.fly(batch.deadline, Flight { steps, room, commits: false }).await?;
+    let mut landing =
+        session.send_pipeline(batch.deadline, Pipeline { steps, room, commits: false }).await?;
     let tag = landing.tag(0);
     let rows = match landing.next() {
         Some(Ok(Answer::Rows(rows))) => rows,
         Some(Ok(Answer::Script(_))) => Vec::new(),
-        Some(Err(failure)) => return Err(lease.misfortune(failure, &one.sql)),
-        None => return Err(lease.deadline_passed()),
+        Some(Err(failure)) => return Err(session.misfortune(failure, &one.sql)),
+        None => return Err(session.deadline_passed()),
     };
     if controls_transaction(&tag) {
         return Err(was_controlled());
     }
     if batch.is_piecemeal.load(Relaxed) || redefines(&one.sql, &one.analysis) {
-        lease.redefine();
+        session.redefine();
     }
     let result = result_set(&prepared, rows, &tag);
     if let Some(expect) = one.expect {

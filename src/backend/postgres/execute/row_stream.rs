@@ -14,16 +14,16 @@ use tokio_postgres::types::{FromSql, Type};
 use crate::backend::postgres::commit::{COMMIT, controls_transaction, was_controlled};
 use crate::backend::postgres::connection::Prepared;
 use crate::backend::postgres::connection::cancel::CANCEL_GRACE;
-use crate::backend::postgres::session::Lease;
+use crate::backend::postgres::session::Session;
 use crate::backend::{Completion, Fill, RowSink, RowStream, Statement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::{Column, Row};
 
 /// A statement whose rows are being read.
-pub(crate) struct Running<L> {
-    // Declared before the lease: the stream lets go of the connection first.
+pub(crate) struct StatementRows<L> {
+    // Declared before the session: the stream lets go of the connection first.
     rows: Pin<Box<tokio_postgres::RowStream>>,
-    lease: L,
+    session: L,
     prepared: Arc<Prepared>,
     statement: Arc<Statement>,
     timer: Pin<Box<Sleep>>,
@@ -35,40 +35,40 @@ pub(crate) struct Running<L> {
     within: bool,
 }
 
-impl Running<Lease> {
+impl StatementRows<Session> {
     /// A statement that is a call of its own.
     pub(crate) fn alone(
         rows: tokio_postgres::RowStream,
-        lease: Lease,
+        session: Session,
         prepared: Arc<Prepared>,
         statement: Arc<Statement>,
     ) -> Self {
-        Self::new(rows, lease, prepared, statement)
+        Self::new(rows, session, prepared, statement)
     }
 }
 
-impl<'a> Running<&'a mut Lease> {
+impl<'a> StatementRows<&'a mut Session> {
     /// A statement in a transaction.
     pub(crate) fn within(
         rows: tokio_postgres::RowStream,
-        lease: &'a mut Lease,
+        session: &'a mut Session,
         prepared: Arc<Prepared>,
         statement: Arc<Statement>,
     ) -> Self {
-        Self { within: true, ..Self::new(rows, lease, prepared, statement) }
+        Self { within: true, ..Self::new(rows, session, prepared, statement) }
     }
 }
 
-impl<L: BorrowMut<Lease>> Running<L> {
+impl<L: BorrowMut<Session>> StatementRows<L> {
     fn new(
         rows: tokio_postgres::RowStream,
-        lease: L,
+        session: L,
         prepared: Arc<Prepared>,
         statement: Arc<Statement>,
     ) -> Self {
         Self {
             rows: Box::pin(rows),
-            lease,
+            session,
             prepared,
             timer: Box::pin(tokio::time::sleep_until(statement.deadline.instant().into())),
             statement,
@@ -79,8 +79,8 @@ impl<L: BorrowMut<Lease>> Running<L> {
         }
     }
 
-    fn lease(&mut self) -> &mut Lease {
-        self.lease.borrow_mut()
+    fn session(&mut self) -> &mut Session {
+        self.session.borrow_mut()
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<tokio_postgres::Row>>> {
@@ -88,12 +88,12 @@ impl<L: BorrowMut<Lease>> Running<L> {
             match self.rows.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(row))) => return Poll::Ready(Ok(Some(row))),
                 Poll::Ready(Some(Err(error))) => {
-                    let lease = self.lease.borrow_mut();
-                    return Poll::Ready(Err(lease.failure(error, &self.statement.sql)));
+                    let session = self.session.borrow_mut();
+                    return Poll::Ready(Err(session.failure(error, &self.statement.sql)));
                 }
                 Poll::Ready(None) => {
                     self.over = true;
-                    return Poll::Ready(self.lease().finished().map(|()| None));
+                    return Poll::Ready(self.session().finished().map(|()| None));
                 }
                 Poll::Pending => {}
             }
@@ -103,24 +103,24 @@ impl<L: BorrowMut<Lease>> Running<L> {
             }
             std::task::ready!(self.timer.as_mut().poll(cx));
             if self.cancelled {
-                return Poll::Ready(Err(self.lease().deadline_passed()));
+                return Poll::Ready(Err(self.session().deadline_passed()));
             }
             self.cancel();
         }
     }
 
     fn is_terminated(&mut self, cx: &mut Context<'_>) -> bool {
-        let borrower = &self.statement.borrower;
+        let context = &self.statement.context;
         let terminated = self.terminated.get_or_insert_with(|| {
-            let borrower = Arc::clone(borrower);
-            Box::pin(async move { borrower.terminated().await })
+            let context = Arc::clone(context);
+            Box::pin(async move { context.terminated().await })
         });
         terminated.as_mut().poll(cx).is_ready()
     }
 
     fn cancel(&mut self) {
         self.cancelled = true;
-        self.lease().cancel();
+        self.session().cancel();
         let grace = Instant::now() + CANCEL_GRACE;
         self.timer.as_mut().reset(grace.into());
     }
@@ -137,23 +137,23 @@ impl<L: BorrowMut<Lease>> Running<L> {
         self.drain().await?;
         let (within, read_only) = (self.within, self.statement.read_only);
         let deadline = self.statement.deadline;
-        let lease = self.lease();
-        let tag = lease.connection().wire.tag();
+        let session = self.session();
+        let tag = session.connection().wire.tag();
         if within && controls_transaction(&tag) {
             return Err(was_controlled());
         }
-        if !within && !read_only && lease.connection().wire.in_transaction() {
+        if !within && !read_only && session.connection().wire.in_transaction() {
             let message = "the statement opened a transaction, which SQL text may not do here";
             return Err(Error::new(ErrorKind::TransactionControl, message));
         }
         if !within && read_only {
-            lease.run(deadline, COMMIT).await?;
+            session.run(deadline, COMMIT).await?;
         }
         Ok(completion(&tag))
     }
 }
 
-impl<L: BorrowMut<Lease> + Send + Unpin> RowStream for Running<L> {
+impl<L: BorrowMut<Session> + Send + Unpin> RowStream for StatementRows<L> {
     fn columns(&self) -> Option<&[Column]> {
         self.prepared.columns.as_deref()
     }
@@ -185,7 +185,7 @@ impl<L: BorrowMut<Lease> + Send + Unpin> RowStream for Running<L> {
                 self.cancel();
                 return Outcome::NotApplied;
             }
-            if self.lease().reads || self.statement.read_only {
+            if self.session().reads || self.statement.read_only {
                 return Outcome::NotApplied;
             }
             match self.drain().await {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::row_stream::Running;
+use super::row_stream::StatementRows;
 use crate::backend::idempotency::{applied_before, in_progress};
 use crate::backend::postgres::codec;
 use crate::backend::postgres::commit::begin;
-use crate::backend::postgres::session::Lease;
-use crate::backend::postgres::session::failure::Again;
+use crate::backend::postgres::session::Session;
+use crate::backend::postgres::session::failure::RetryScope;
 use crate::backend::{
     BeginRequest, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
 };
@@ -18,66 +18,66 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::sql::redefines;
 
 /// A transaction that is open on a connection of its own.
-pub(crate) struct Open {
-    lease: Lease,
+pub(crate) struct PostgresTransaction {
+    session: Session,
     incarnation: String,
     key: Option<IdempotencyKey>,
 }
 
-impl Open {
+impl PostgresTransaction {
     /// Opens a transaction; an error says whether another connection may do better.
     pub(crate) async fn begin(
-        lease: Lease,
+        session: Session,
         request: &BeginRequest,
-    ) -> std::result::Result<Self, (Error, Again)> {
-        let mut open = Self { lease, incarnation: String::new(), key: request.key.clone() };
+    ) -> std::result::Result<Self, (Error, RetryScope)> {
+        let mut open = Self { session, incarnation: String::new(), key: request.key.clone() };
         match open.prepare(request).await {
             Ok(()) => Ok(open),
-            Err(error) => Err((error, open.lease.again)),
+            Err(error) => Err((error, open.session.again)),
         }
     }
 
     async fn prepare(&mut self, request: &BeginRequest) -> Result<()> {
         let BeginRequest { mode, key, deadline, .. } = request;
-        self.incarnation = self.lease.incarnation(*deadline).await?;
-        self.lease.run(*deadline, &begin(*mode)).await?;
+        self.incarnation = self.session.incarnation(*deadline).await?;
+        self.session.run(*deadline, &begin(*mode)).await?;
         match key {
-            Some(key) => claim(&mut self.lease, key, *deadline).await,
+            Some(key) => claim(&mut self.session, key, *deadline).await,
             None => Ok(()),
         }
     }
 
     async fn start<'a>(&'a mut self, statement: Arc<Statement>) -> Result<Box<dyn RowStream + 'a>> {
-        let lease = &mut self.lease;
+        let session = &mut self.session;
         let Statement { sql, parameters, analysis, deadline, .. } = &*statement;
-        lease.settle_cancel(*deadline).await?;
-        let verdict = lease.judge(analysis, *deadline).await?;
-        let prepared = lease.prepare(*deadline, sql).await?;
+        session.settle_cancel(*deadline).await?;
+        let verdict = session.judge(analysis, *deadline).await?;
+        let prepared = session.prepare(*deadline, sql).await?;
         let parameters = codec::encode(parameters, prepared.statement.params())?;
-        lease.trace = lease.trace.max(verdict.trace);
-        let rows = lease.start(*deadline, sql, &prepared, parameters).await?;
+        session.trace = session.trace.max(verdict.trace);
+        let rows = session.start(*deadline, sql, &prepared, parameters).await?;
         if redefines(sql, analysis) {
-            lease.redefine();
+            session.redefine();
         }
-        Ok(Box::new(Running::within(rows, lease, prepared, statement)))
+        Ok(Box::new(StatementRows::within(rows, session, prepared, statement)))
     }
 }
 
 /// Claims a key within an open transaction.
-async fn claim(lease: &mut Lease, key: &IdempotencyKey, deadline: Deadline) -> Result<()> {
-    let keys = lease.keys(deadline).await?;
+async fn claim(session: &mut Session, key: &IdempotencyKey, deadline: Deadline) -> Result<()> {
+    let keys = session.keys(deadline).await?;
     let values = keys.claiming(key);
-    let Err(error) = lease.execute(deadline, &keys.claim, &values).await else {
+    let Err(error) = session.execute(deadline, &keys.claim, &values).await else {
         return Ok(());
     };
-    let Some(row) = lease.standing(error, key, deadline).await? else {
+    let Some(row) = session.standing(error, key, deadline).await? else {
         return Err(in_progress());
     };
     row.check(key)?;
     Err(applied_before())
 }
 
-impl Transaction for Open {
+impl Transaction for PostgresTransaction {
     fn query<'a>(
         &'a mut self,
         statement: Arc<Statement>,
@@ -98,25 +98,25 @@ impl Transaction for Open {
         };
         let sql = format!("{verb} \"{}\"", name.replace('"', "\"\""));
         Box::pin(async move {
-            self.lease.settle_cancel(deadline).await?;
-            self.lease.run(deadline, &sql).await?;
+            self.session.settle_cancel(deadline).await?;
+            self.session.run(deadline, &sql).await?;
             if command == SavepointCommand::RollbackTo {
-                self.lease.undone();
+                self.session.undone();
             }
             Ok(())
         })
     }
 
     fn is_open(&self) -> bool {
-        self.lease.is_in_transaction()
+        self.session.is_in_transaction()
     }
 
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
-        let Self { mut lease, incarnation, key } = *self;
+        let Self { mut session, incarnation, key } = *self;
         Box::pin(async move {
-            lease.settle_cancel(deadline).await?;
-            let shared = Arc::clone(lease.shared());
-            match (lease.commit(deadline, &incarnation).await, key) {
+            session.settle_cancel(deadline).await?;
+            let shared = Arc::clone(session.shared());
+            match (session.commit(deadline, &incarnation).await, key) {
                 (Err(doubt), Some(key)) if doubt.kind() == ErrorKind::OutcomeUnknown => {
                     shared.resolve_by_key(&key, doubt, deadline).await
                 }
@@ -126,6 +126,6 @@ impl Transaction for Open {
     }
 
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(async move { self.lease.roll_back().await })
+        Box::pin(async move { self.session.roll_back().await })
     }
 }

@@ -15,10 +15,10 @@ use crate::backend::postgres::commit::COMMIT;
 use crate::backend::postgres::commit::token::CURRENT;
 use crate::backend::postgres::connection::Connection;
 use crate::backend::postgres::connection::pipeline::{
-    Answer, Failure, Flight, Room, Step, first_value,
+    Answer, Failure, Pipeline, ResultQuota, Step, first_value,
 };
-use crate::backend::postgres::session::Lease;
-use crate::backend::{BatchResult, IdempotencyKey, UnitState};
+use crate::backend::postgres::session::Session;
+use crate::backend::{BatchResult, IdempotencyKey, TransactionOutcome};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::proto::ResultSet;
@@ -113,7 +113,7 @@ impl Connection {
     }
 }
 
-impl Lease {
+impl Session {
     /// The table of keys.
     pub(crate) async fn keys(&mut self, deadline: Deadline) -> Result<Arc<KeyTable>> {
         let shared = Arc::clone(self.shared());
@@ -142,9 +142,10 @@ impl Lease {
     ) -> Result<Vec<Row>> {
         let prepared = self.prepare(deadline, sql).await?;
         let parameters = codec::encode(values, prepared.statement.params())?;
-        let room = Room::new(u64::MAX, u64::MAX);
+        let room = ResultQuota::new(u64::MAX, u64::MAX);
         let steps = vec![Step::Statement(prepared, parameters)];
-        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: false }).await?;
+        let mut landing =
+            self.send_pipeline(deadline, Pipeline { steps, room: &room, commits: false }).await?;
         match landing.next() {
             Some(Ok(Answer::Rows(rows))) => Ok(rows),
             Some(Ok(Answer::Script(_))) => Ok(Vec::new()),
@@ -193,20 +194,20 @@ impl Lease {
     }
 }
 
-impl Lease {
+impl Session {
     /// What became of the unit under a key, so far.
     pub(crate) async fn state_of_key(
         &mut self,
         key: (&str, &str),
         deadline: Deadline,
-    ) -> Result<UnitState> {
+    ) -> Result<TransactionOutcome> {
         match self.claimed(key, deadline).await? {
-            Some(row) if !row.expired => return Ok(UnitState::Applied),
+            Some(row) if !row.expired => return Ok(TransactionOutcome::Applied),
             Some(_) | None => {}
         }
         // What is not there yet may be on the primary.
         match self.value(deadline, "select pg_catalog.pg_is_in_recovery()").await?.as_deref() {
-            Some("f") => Ok(UnitState::NotApplied),
+            Some("f") => Ok(TransactionOutcome::NotApplied),
             Some(_) | None => Err(self.shared().behind()),
         }
     }
@@ -220,7 +221,7 @@ pub(crate) enum Conflict {
     Gone,
 }
 
-impl Lease {
+impl Session {
     /// What follows from a claim that failed: its transaction is rolled back, and the row that was there
     /// before is read.
     pub(crate) async fn claim_failed(
@@ -287,8 +288,9 @@ impl Lease {
         let parameters = codec::encode(&values, prepared.statement.params())?;
         let mut steps = vec![Step::Statement(prepared, parameters)];
         steps.extend([CURRENT, COMMIT].map(|sql| Step::Script(sql.to_owned())));
-        let room = Room::new(u64::MAX, u64::MAX);
-        let mut landing = self.fly(deadline, Flight { steps, room: &room, commits: true }).await?;
+        let room = ResultQuota::new(u64::MAX, u64::MAX);
+        let mut landing =
+            self.send_pipeline(deadline, Pipeline { steps, room: &room, commits: true }).await?;
         let (stored, number, committed) = (landing.next(), landing.next(), landing.next());
         let is_gone = matches!(&stored, Some(Err(Failure::Driver(error)))
             if error.code() == Some(&SqlState::DIVISION_BY_ZERO));

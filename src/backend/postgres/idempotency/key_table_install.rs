@@ -2,7 +2,7 @@
 
 use super::key_table::KeyTable;
 use crate::backend::Installed;
-use crate::backend::postgres::session::Lease;
+use crate::backend::postgres::session::Session;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -49,7 +49,7 @@ CREATE INDEX IF NOT EXISTS \"{stem}_expires_at\" ON {table} (expires_at);
     }
 }
 
-impl Lease {
+impl Session {
     /// Makes the table of keys unless it is there, and checks that it can hold keys.
     pub(crate) async fn install_keys(mut self, deadline: Deadline) -> Result<Installed> {
         let shared = std::sync::Arc::clone(self.shared());

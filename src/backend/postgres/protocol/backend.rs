@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::framing::Visitor;
-use super::state::Wire;
+use super::framing::FrameVisitor;
+use super::state::ProtocolState;
 
 /// A message is kept up to this many bytes: status, key and command tag fit.
 const HEAD: usize = 128;
@@ -12,7 +12,7 @@ const NOTICE: usize = 1024;
 
 /// Tells the wire what was received.
 pub(crate) struct Received {
-    wire: Arc<Wire>,
+    wire: Arc<ProtocolState>,
     max_row_size: usize,
     /// How much is kept of the message, in bytes.
     kept: usize,
@@ -22,12 +22,12 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    pub(crate) fn new(wire: Arc<Wire>, max_row_size: usize) -> Self {
+    pub(crate) fn new(wire: Arc<ProtocolState>, max_row_size: usize) -> Self {
         Self { wire, max_row_size, kept: 0, head: Vec::with_capacity(HEAD), refuses: false }
     }
 }
 
-impl Visitor for Received {
+impl FrameVisitor for Received {
     fn begin(&mut self, kind: u8, length: usize) {
         self.head.clear();
         self.kept = match kind {

@@ -8,7 +8,7 @@ pub(crate) const STARTUP: u8 = 0;
 const HEADER: usize = 5;
 
 /// Who is told what a walker meets.
-pub(crate) trait Visitor {
+pub(crate) trait FrameVisitor {
     /// A message begins; `length` is that of its body, as the header claims.
     fn begin(&mut self, kind: u8, length: usize);
 
@@ -21,14 +21,14 @@ pub(crate) trait Visitor {
 
 /// The place in the stream of one direction.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Walker {
+pub(crate) struct FrameWalker {
     header: [u8; HEADER],
     known: usize,
     /// Of the body, once the header is known.
     left: usize,
 }
 
-impl Walker {
+impl FrameWalker {
     /// A stream of messages.
     pub(crate) fn new() -> Self {
         Self { header: [STARTUP; HEADER], known: 0, left: 0 }
@@ -39,7 +39,7 @@ impl Walker {
         Self { known: 1, ..Self::new() }
     }
 
-    pub(crate) fn feed(&mut self, bytes: &[u8], visitor: &mut impl Visitor) {
+    pub(crate) fn feed(&mut self, bytes: &[u8], visitor: &mut impl FrameVisitor) {
         let mut at = 0;
         while at < bytes.len() {
             if self.known < HEADER {

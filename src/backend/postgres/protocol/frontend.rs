@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use super::framing::{STARTUP, Visitor};
-use super::state::Wire;
+use super::framing::{FrameVisitor, STARTUP};
+use super::state::ProtocolState;
 
 /// A longer statement name is not the driver's, whose names are a letter and a number.
 const NAME: usize = 32;
 
 /// Tells the wire what was sent.
 pub(crate) struct Sent {
-    wire: Arc<Wire>,
+    wire: Arc<ProtocolState>,
     message: Message,
     /// Whether a request has begun and its Sync is not sent yet.
     in_request: bool,
@@ -27,7 +27,7 @@ enum Message {
 }
 
 impl Sent {
-    pub(crate) fn new(wire: Arc<Wire>) -> Self {
+    pub(crate) fn new(wire: Arc<ProtocolState>) -> Self {
         Self { wire, message: Message::Other, in_request: false }
     }
 
@@ -40,7 +40,7 @@ impl Sent {
     }
 }
 
-impl Visitor for Sent {
+impl FrameVisitor for Sent {
     fn begin(&mut self, kind: u8, _: usize) {
         self.message = match kind {
             b'P' => {
@@ -91,7 +91,7 @@ impl Visitor for Sent {
 
 /// Finds the Binds whose results are to come as text, in bytes that may not all be sent.
 pub(crate) struct TextBinds<'a> {
-    wire: &'a Wire,
+    wire: &'a ProtocolState,
     bind: Option<Bind>,
     /// The offset of each result format to change: of its low byte.
     pub(crate) formats: Vec<usize>,
@@ -101,12 +101,12 @@ pub(crate) struct TextBinds<'a> {
 
 impl<'a> TextBinds<'a> {
     /// `bind`: the one of which a part is sent.
-    pub(crate) fn new(wire: &'a Wire, bind: Option<Bind>) -> Self {
+    pub(crate) fn new(wire: &'a ProtocolState, bind: Option<Bind>) -> Self {
         Self { wire, bind, formats: Vec::new(), unexpected: false }
     }
 }
 
-impl Visitor for TextBinds<'_> {
+impl FrameVisitor for TextBinds<'_> {
     fn begin(&mut self, kind: u8, _: usize) {
         self.bind = (kind == b'B').then(Bind::new);
     }

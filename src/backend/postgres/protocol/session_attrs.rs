@@ -10,14 +10,14 @@ const QUESTION: &str =
 
 /// What is known of a session; servers before 14 report none of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Role {
+pub(crate) struct SessionAttrs {
     /// Whether the server is a standby: `in_hot_standby`.
     pub(crate) standby: Option<bool>,
     /// Whether its transactions are read-only: `default_transaction_read_only`.
     pub(crate) read_only: Option<bool>,
 }
 
-impl Role {
+impl SessionAttrs {
     /// Asks the server.
     pub(crate) async fn ask(
         client: &tokio_postgres::Client,
@@ -62,7 +62,7 @@ impl Role {
     }
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for SessionAttrs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.standby, self.read_only) {
             (Some(true), _) => "it is a standby",
@@ -80,7 +80,10 @@ mod tests {
     #[test]
     fn a_session_fits_or_not_as_libpq_says() {
         use TargetSession as T;
-        let role = |standby, read_only| Role { standby: Some(standby), read_only: Some(read_only) };
+        let role = |standby, read_only| SessionAttrs {
+            standby: Some(standby),
+            read_only: Some(read_only),
+        };
         let (yes, no) = (Some(true), Some(false));
         // any, read-write, read-only, primary, standby, prefer-standby
         let cases = [
@@ -88,7 +91,7 @@ mod tests {
             (role(false, true), [yes, no, yes, yes, no, yes]),
             (role(true, true), [yes, no, yes, no, yes, yes]),
             (role(true, false), [yes, no, yes, no, yes, yes]),
-            (Role::default(), [yes, None, None, None, None, yes]),
+            (SessionAttrs::default(), [yes, None, None, None, None, yes]),
         ];
         for (role, expected) in cases {
             assert_eq!(T::ALL.map(|session| role.fits(session)), expected, "{role:?}");
@@ -98,11 +101,11 @@ mod tests {
     #[test]
     fn a_session_that_could_write_must_go_on_to_wherever_any_is_taken() {
         use TargetSession as T;
-        let writes = Role { standby: Some(false), read_only: Some(false) };
+        let writes = SessionAttrs { standby: Some(false), read_only: Some(false) };
         let kept = [T::ReadWrite, T::ReadWrite, T::ReadOnly, T::Primary, T::Standby, T::Any];
         assert_eq!(T::ALL.map(|session| writes.kept(session)), kept);
-        let standby = Role { standby: Some(true), read_only: Some(false) };
+        let standby = SessionAttrs { standby: Some(true), read_only: Some(false) };
         assert_eq!(standby.kept(T::Any), T::Any);
-        assert_eq!(Role::default().kept(T::Any), T::Any);
+        assert_eq!(SessionAttrs::default().kept(T::Any), T::Any);
     }
 }

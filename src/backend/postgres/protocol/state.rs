@@ -1,4 +1,4 @@
-//! What the wire says of a connection: everything the driver hides and the lease must know.
+//! What the wire says of a connection: everything the driver hides and the session must know.
 
 use std::collections::HashSet;
 use std::num::NonZeroU64;
@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::requests::{Exchange, Requests};
-use super::session_attrs::Role;
+use super::session_attrs::SessionAttrs;
 use crate::backend::postgres::connect::socket::Peer;
 
 /// The state of one connection, as its bytes tell it.
 #[derive(Debug, Default)]
-pub(crate) struct Wire {
+pub(crate) struct ProtocolState {
     /// Transaction status of the last ReadyForQuery: `I`, `T` or `E`.
     status: AtomicU8,
     /// Requests of which something was sent, the driver's own among them.
@@ -41,7 +41,7 @@ pub(crate) struct Wire {
     /// Where it leads.
     peer: OnceLock<Peer>,
     /// What the server reports of the session.
-    role: Mutex<Role>,
+    role: Mutex<SessionAttrs>,
 }
 
 /// Which prepared statements have their results sent as text.
@@ -59,7 +59,7 @@ struct Expected {
     name: Option<Vec<u8>>,
 }
 
-impl Wire {
+impl ProtocolState {
     /// Whether the session is outside a transaction and nothing that was sent is unanswered.
     pub(crate) fn is_idle(&self) -> bool {
         self.in_flight() == 0 && !self.in_transaction() && !self.closed.load(SeqCst)
@@ -123,7 +123,7 @@ impl Wire {
 
     /// What the server has last reported of the session: at login, and before each answer when it has
     /// changed.
-    pub(crate) fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> SessionAttrs {
         *self.role.lock()
     }
 
@@ -303,7 +303,7 @@ impl Wire {
 
     fn in_flight(&self) -> u64 {
         // The first answer is to the startup, which is no request. Loaded in this order, a request
-        // that begins meanwhile can only hide behind a moment at which none was in flight.
+        // that begins meanwhile can only hide behind a moment at which none was in pipeline.
         let sent = self.sent.load(SeqCst);
         (sent + 1).saturating_sub(self.answers.load(SeqCst))
     }
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_copy_is_said_of_its_own_request_alone() {
-        let wire = Wire::default();
+        let wire = ProtocolState::default();
         wire.request_begins(b'Q');
         wire.received(b'H', b"");
         assert!(wire.is_copying());
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn what_nobody_wants_is_bounded() {
-        let wire = Wire::default();
+        let wire = ProtocolState::default();
         assert!(wire.spend(usize::MAX), "nothing is bounded");
         wire.bound(NonZeroU64::new(100));
         assert!(wire.spend(60) && !wire.spend(60) && !wire.spend(60));
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_commit_whose_wait_was_cut_short_is_told_of_once() {
-        let wire = Wire::default();
+        let wire = ProtocolState::default();
         wire.received(b'N', b"SWARNING\0C01000\0MRSyncRepWaitForLSN\0Rexec_stmt_raise\0\0");
         assert!(!wire.take_unconfirmed(), "anybody may say it");
         wire.received(b'N', b"SWARNUNG\0C01000\0Mabgebrochen\0Fsyncrep.c\0RSyncRepWaitForLSN\0\0");
@@ -355,19 +355,19 @@ mod tests {
 
     #[test]
     fn what_the_server_reports_of_the_session_is_known() {
-        let wire = Wire::default();
-        assert_eq!(wire.role(), Role::default());
+        let wire = ProtocolState::default();
+        assert_eq!(wire.role(), SessionAttrs::default());
         wire.received(b'S', b"in_hot_standby\0off\0");
         wire.received(b'S', b"default_transaction_read_only\0off\0");
         wire.received(b'S', b"TimeZone\0UTC\0");
-        assert_eq!(wire.role(), Role { standby: Some(false), read_only: Some(false) });
+        assert_eq!(wire.role(), SessionAttrs { standby: Some(false), read_only: Some(false) });
         wire.received(b'S', b"default_transaction_read_only\0on\0");
-        assert_eq!(wire.role(), Role { standby: Some(false), read_only: Some(true) });
+        assert_eq!(wire.role(), SessionAttrs { standby: Some(false), read_only: Some(true) });
     }
 
     #[test]
     fn each_request_has_one_answer_whatever_it_says() {
-        let wire = Wire::default();
+        let wire = ProtocolState::default();
         assert!(!wire.is_idle(), "the startup is not over");
         wire.received(b'Z', b"I");
         assert!(wire.is_idle());

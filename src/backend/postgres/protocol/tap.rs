@@ -13,28 +13,28 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
 use super::backend::Received;
-use super::framing::Walker;
+use super::framing::FrameWalker;
 use super::frontend::{Sent, TextBinds};
-use super::state::Wire;
+use super::state::ProtocolState;
 
 /// A stream and what its bytes say.
 pub(crate) struct Tap<S> {
     pub(crate) stream: S,
-    wire: Arc<Wire>,
-    incoming: Walker,
+    wire: Arc<ProtocolState>,
+    incoming: FrameWalker,
     received: Received,
-    outgoing: Walker,
+    outgoing: FrameWalker,
     sent: Sent,
     patched: Vec<u8>,
 }
 
 impl<S> Tap<S> {
-    pub(crate) fn new(stream: S, wire: Arc<Wire>, max_row_size: usize) -> Self {
+    pub(crate) fn new(stream: S, wire: Arc<ProtocolState>, max_row_size: usize) -> Self {
         Self {
             stream,
-            incoming: Walker::new(),
+            incoming: FrameWalker::new(),
             received: Received::new(Arc::clone(&wire), max_row_size),
-            outgoing: Walker::from_startup(),
+            outgoing: FrameWalker::from_startup(),
             sent: Sent::new(Arc::clone(&wire)),
             patched: Vec::new(),
             wire,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::state::Wire;
+use super::state::ProtocolState;
 use super::tap::Tap;
 
 const TEXT: &str = "select a";
@@ -128,8 +128,8 @@ impl AsyncRead for Scripted {
 }
 
 /// A tap behind the startup, with one prepared statement, called `marked`, that is sent as text.
-fn marked_tap(marked: &str) -> (Tap<Scripted>, Arc<Wire>) {
-    let wire = Arc::new(Wire::default());
+fn marked_tap(marked: &str) -> (Tap<Scripted>, Arc<ProtocolState>) {
+    let wire = Arc::new(ProtocolState::default());
     let mut tap = Tap::new(Scripted::default(), Arc::clone(&wire), MAX_ROW);
     run(async {
         tap.write_all(&message(0, b"\0\x03\0\0user\0u\0\0")).await.expect("it takes all");
@@ -147,7 +147,7 @@ fn run<F: Future>(future: F) -> F::Output {
 }
 
 /// Everything that the wire says, to compare.
-fn said(wire: &Wire) -> String {
+fn said(wire: &ProtocolState) -> String {
     format!("{wire:?}")
 }
 
@@ -170,8 +170,8 @@ fn write(
     })
 }
 
-fn read(bytes: &[u8], cuts: &[usize]) -> (io::Result<Vec<u8>>, Arc<Wire>) {
-    let wire = Arc::new(Wire::default());
+fn read(bytes: &[u8], cuts: &[usize]) -> (io::Result<Vec<u8>>, Arc<ProtocolState>) {
+    let wire = Arc::new(ProtocolState::default());
     let given = bytes.iter().copied().collect();
     let stream = Scripted { given, cuts: cuts.iter().copied().collect(), ..Scripted::default() };
     let mut tap = Tap::new(stream, Arc::clone(&wire), MAX_ROW);
@@ -340,7 +340,7 @@ fn a_request_is_in_flight_from_its_first_message_to_its_answer() {
 
 #[test]
 fn the_exchange_of_the_login_is_one_with_the_startup() {
-    let wire = Arc::new(Wire::default());
+    let wire = Arc::new(ProtocolState::default());
     let mut tap = Tap::new(Scripted::default(), Arc::clone(&wire), MAX_ROW);
     let sasl = message(b'p', b"SCRAM-SHA-256\0\0\0\0\x01n");
     let bytes = [message(0, b"\0\x03\0\0user\0u\0\0"), sasl.clone(), sasl].concat();
@@ -382,7 +382,7 @@ fn a_statement_is_told_by_its_whole_text_and_its_name() {
     ];
     for (bytes, expected, found) in cases {
         for size in [1, 2, 3, 7, 5000] {
-            let wire = Arc::new(Wire::default());
+            let wire = Arc::new(ProtocolState::default());
             let mut tap = Tap::new(Scripted::default(), Arc::clone(&wire), MAX_ROW);
             wire.expect_statement(expected);
             let bytes = [message(0, b"\0\x03\0\0"), bytes.clone()].concat();
@@ -442,7 +442,7 @@ fn a_row_over_the_bound_ends_the_connection_by_its_header_alone() {
 
 #[tokio::test]
 async fn whoever_waits_for_answers_is_told_of_the_end() {
-    let wire = Arc::new(Wire::default());
+    let wire = Arc::new(ProtocolState::default());
     let tap = Tap::new(Scripted::default(), Arc::clone(&wire), MAX_ROW);
     let waiting = tokio::spawn({
         let wire = Arc::clone(&wire);

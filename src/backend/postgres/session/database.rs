@@ -6,20 +6,20 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::effects::Verdicts;
+use super::effects::EffectCache;
 use crate::backend::postgres::connect::Connector;
 use crate::backend::postgres::connection::{Connection, Opener};
 use crate::backend::postgres::idempotency::key_table::KeyTable;
 use crate::config::ErrorDetails;
-use crate::pool::{CloseReason, Control, Pool};
+use crate::pool::{CloseReason, Pool, PoolAdmin};
 
-/// What leases share.
-pub(crate) struct Shared {
+/// What sessions share.
+pub(crate) struct DatabaseContext {
     pub(crate) database: String,
     pub(crate) connector: Arc<Connector>,
     pub(crate) details: ErrorDetails,
     pub(crate) resets: AtomicU64,
-    pub(crate) verdicts: Verdicts,
+    pub(crate) verdicts: EffectCache,
     pub(crate) keys: KeyTable,
     /// Opens connections that are not the pool's.
     pub(crate) opener: Opener,
@@ -29,7 +29,7 @@ pub(crate) struct Shared {
     pub(crate) failed_over: Mutex<Option<Instant>>,
 }
 
-impl Shared {
+impl DatabaseContext {
     /// A connection has found that its server is not any more what it was: what is open leads there too.
     pub(crate) fn fail_over(&self, departed: &Connection) {
         let mut last = self.failed_over.lock();
@@ -44,6 +44,6 @@ impl Shared {
         tracing::warn!(database = %self.database, server, role, "the server has changed its role");
         self.pool.flush(CloseReason::Failover);
         // Should no server have been right so far, another may be by now.
-        self.opener.gate.hurry();
+        self.opener.breaker.hurry();
     }
 }

@@ -13,7 +13,7 @@ use quick_cache::sync::Cache;
 use tokio_postgres::types::Type;
 
 use crate::backend::postgres::connection::Connection;
-use crate::sql::{Analysis, Shape, Uses};
+use crate::sql::{Analysis, StatementClass, Uses};
 
 /// The question to the catalogs.
 const QUESTION: &str = include_str!("effects.sql");
@@ -22,7 +22,7 @@ const REMEMBERED: usize = 8192;
 
 /// What a session remembers of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Trace {
+pub(crate) enum SessionEffect {
     /// Nothing.
     Nothing,
     /// The last values drawn from sequences, for `currval` and `lastval`.
@@ -33,32 +33,32 @@ pub(crate) enum Trace {
 
 /// What is known of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct StatementEffects {
     /// Whether nothing can be applied, however it ends.
     pub(crate) reads: bool,
     /// What its session remembers of it.
-    pub(crate) trace: Trace,
+    pub(crate) trace: SessionEffect,
 }
 
-impl Verdict {
+impl StatementEffects {
     /// Of a statement of which nothing is known.
-    const UNKNOWN: Self = Self { reads: false, trace: Trace::Anything };
+    const UNKNOWN: Self = Self { reads: false, trace: SessionEffect::Anything };
     /// Of an expression of constants, parameters and nothing else.
-    const HARMLESS: Self = Self { reads: true, trace: Trace::Nothing };
+    const HARMLESS: Self = Self { reads: true, trace: SessionEffect::Nothing };
 }
 
 /// The verdicts so far.
-pub(crate) struct Verdicts {
-    known: Cache<Shape, Arc<Known>>,
+pub(crate) struct EffectCache {
+    known: Cache<StatementClass, Arc<Known>>,
     ttl: Duration,
 }
 
 struct Known {
-    verdict: Verdict,
+    verdict: StatementEffects,
     asked: Mutex<Instant>,
 }
 
-impl Verdicts {
+impl EffectCache {
     pub(crate) fn new(ttl: Duration) -> Self {
         Self { known: Cache::new(REMEMBERED), ttl }
     }
@@ -66,17 +66,17 @@ impl Verdicts {
     /// What is known of a statement without asking; `None`: the catalogs have to be asked.
     ///
     /// One caller asks anew when an answer is too old; until it has, the old one stands for the others.
-    pub(crate) fn recall(&self, analysis: &Analysis) -> Option<Verdict> {
-        let (Shape::Read(uses) | Shape::Change(uses)) = &analysis.shape else {
-            return Some(Verdict::UNKNOWN);
+    pub(crate) fn recall(&self, analysis: &Analysis) -> Option<StatementEffects> {
+        let (StatementClass::Read(uses) | StatementClass::Change(uses)) = &analysis.class else {
+            return Some(StatementEffects::UNKNOWN);
         };
         if uses.exotic {
-            return Some(Verdict::UNKNOWN);
+            return Some(StatementEffects::UNKNOWN);
         }
-        if matches!(analysis.shape, Shape::Read(_)) && names_nothing(uses) {
-            return Some(Verdict::HARMLESS);
+        if matches!(analysis.class, StatementClass::Read(_)) && names_nothing(uses) {
+            return Some(StatementEffects::HARMLESS);
         }
-        let known = self.known.get(&analysis.shape)?;
+        let known = self.known.get(&analysis.class)?;
         let mut asked = known.asked.lock();
         if asked.elapsed() > self.ttl {
             *asked = Instant::now();
@@ -90,11 +90,11 @@ impl Verdicts {
         &self,
         connection: &mut Connection,
         analysis: &Analysis,
-    ) -> Result<Verdict, tokio_postgres::Error> {
-        let (uses, changes) = match &analysis.shape {
-            Shape::Read(uses) => (uses, false),
-            Shape::Change(uses) => (uses, true),
-            Shape::Other => return Ok(Verdict::UNKNOWN),
+    ) -> Result<StatementEffects, tokio_postgres::Error> {
+        let (uses, changes) = match &analysis.class {
+            StatementClass::Read(uses) => (uses, false),
+            StatementClass::Change(uses) => (uses, true),
+            StatementClass::Other => return Ok(StatementEffects::UNKNOWN),
         };
         let asked = Mutex::new(Instant::now());
         // Names with points in a part are not understood by the analyzer: the last part is the name.
@@ -108,12 +108,12 @@ impl Verdicts {
             .await?;
         let (reads, traceless, sequences) = (row.get(0), row.get(1), row.get(2));
         let trace = match (traceless, sequences) {
-            (true, false) => Trace::Nothing,
-            (true, true) => Trace::Sequences,
-            (false, _) => Trace::Anything,
+            (true, false) => SessionEffect::Nothing,
+            (true, true) => SessionEffect::Sequences,
+            (false, _) => SessionEffect::Anything,
         };
-        let verdict = Verdict { reads, trace };
-        self.known.insert(analysis.shape.clone(), Arc::new(Known { verdict, asked }));
+        let verdict = StatementEffects { reads, trace };
+        self.known.insert(analysis.class.clone(), Arc::new(Known { verdict, asked }));
         Ok(verdict)
     }
 }

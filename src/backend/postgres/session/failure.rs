@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::DbError;
 
-use super::Lease;
+use super::Session;
 use crate::backend::postgres::connection::pipeline::Failure;
 use crate::backend::postgres::error::{
     ends_connection, from_statement, is_lost_statement, is_stale_plan, is_terminated,
@@ -17,7 +17,7 @@ const RETRY_STALE: Duration = Duration::from_millis(20);
 
 /// Whether what failed may be run again at once, unseen by the caller: nothing of it has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Again {
+pub(crate) enum RetryScope {
     /// It may not.
     No,
     /// On another connection: this one was ended while it was idle.
@@ -33,27 +33,27 @@ const SPOILED_TRIES: usize = 8;
 const FRESH_TRIES: usize = 3;
 
 /// What an attempt may try unseen, as long as nothing of it has begun to run.
-pub(crate) struct Tries {
+pub(crate) struct AttemptBudget {
     left: usize,
     fresh_left: usize,
     /// Whether statements are prepared anew.
     pub(crate) afresh: bool,
 }
 
-impl Tries {
+impl AttemptBudget {
     pub(crate) fn new() -> Self {
         Self { left: SPOILED_TRIES, fresh_left: FRESH_TRIES, afresh: false }
     }
 
     /// Whether another try may be made.
-    pub(crate) fn allow(&mut self, again: Again) -> bool {
+    pub(crate) fn allow(&mut self, again: RetryScope) -> bool {
         match again {
-            Again::No => false,
-            Again::Elsewhere => {
+            RetryScope::No => false,
+            RetryScope::Elsewhere => {
                 self.left = self.left.saturating_sub(1);
                 self.left > 0
             }
-            Again::Afresh => {
+            RetryScope::Afresh => {
                 self.afresh = true;
                 let may = self.fresh_left > 0;
                 self.fresh_left = self.fresh_left.saturating_sub(1);
@@ -63,7 +63,7 @@ impl Tries {
     }
 }
 
-impl Lease {
+impl Session {
     /// What was sent is not what was meant to be, so nothing can be said of what it was answered.
     pub(crate) fn mistaken(&mut self, commits: bool) -> Error {
         self.broken = true;
@@ -77,7 +77,7 @@ impl Lease {
         Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
     }
 
-    /// What a failure in a flight means.
+    /// What a failure in a pipeline means.
     pub(crate) fn misfortune(&mut self, failure: Failure, sql: &str) -> Error {
         match failure {
             Failure::Driver(error) => {
@@ -108,7 +108,7 @@ impl Lease {
             self.broken |= ends_connection(reported);
             let mapped = self.stale(reported, mapped);
             if is_terminated(reported) && !self.begun && !self.divisible {
-                self.again = Again::Elsewhere;
+                self.again = RetryScope::Elsewhere;
             }
             if mapped.kind() == ErrorKind::DeadlineExceeded && self.cancel.is_aimed() {
                 return Error::new(
@@ -175,7 +175,7 @@ impl Lease {
         self.broken |= is_lost;
         self.connection().forget_statements();
         if !self.begun && !self.divisible {
-            self.again = Again::Afresh;
+            self.again = RetryScope::Afresh;
         }
         let error = Error::new(ErrorKind::PlanChanged, mapped.message().to_owned())
             .with_retry_after(RETRY_STALE);

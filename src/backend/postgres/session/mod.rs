@@ -15,28 +15,28 @@ use super::codec::Parameter;
 use super::connection::{Connection, Opener, Prepared};
 use crate::backend::postgres::connection::cancel::Cancel;
 use crate::backend::postgres::connection::pipeline::{
-    Failure, Flight, Landing, Step, first_value, fly, rows,
+    Failure, Pipeline, PipelineResponses, Step, first_value, rows, send_pipeline,
 };
 use crate::backend::postgres::protocol::requests::{Kind, fit};
-use crate::config::Planted;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
+use crate::planted_bug::PlantedBug;
 use crate::pool::{Checkout, CloseReason};
 use crate::sql::Analysis;
-use database::Shared;
-use effects::{Trace, Verdict};
-use failure::Again;
-use reset::{CLEANING_LIMIT, Cleaner};
+use database::DatabaseContext;
+use effects::{SessionEffect, StatementEffects};
+use failure::RetryScope;
+use reset::{CLEANING_LIMIT, SessionReset};
 
 /// A connection at work.
-pub(crate) struct Lease {
+pub(crate) struct Session {
     checkout: Option<Checkout<Opener>>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<DatabaseContext>,
     pub(crate) cancel: Cancel,
     /// Whether a request may be unanswered.
     pub(crate) busy: bool,
     /// What the session may remember of the caller.
-    pub(crate) trace: Trace,
+    pub(crate) trace: SessionEffect,
     /// Whether what runs may have committed a part of its work before it fails.
     pub(crate) divisible: bool,
     /// Whether the caller asked the database to refuse writes.
@@ -52,7 +52,7 @@ pub(crate) struct Lease {
     /// Whether the connection must be closed.
     pub(crate) broken: bool,
     /// Whether what failed may be run again at once.
-    pub(crate) again: Again,
+    pub(crate) again: RetryScope,
     /// Whether a statement has begun to run.
     pub(crate) begun: bool,
     /// Whether statements are prepared anew that are prepared already.
@@ -65,10 +65,10 @@ pub(crate) struct Lease {
     pub(crate) is_suspect: bool,
 }
 
-impl Lease {
-    pub(crate) fn new(checkout: Checkout<Opener>, shared: Arc<Shared>) -> Self {
+impl Session {
+    pub(crate) fn new(checkout: Checkout<Opener>, shared: Arc<DatabaseContext>) -> Self {
         let (connector, wire) = (Arc::clone(&shared.connector), Arc::clone(&checkout.wire));
-        let cancel = Cancel::new(connector, wire, Arc::clone(checkout.borrower()));
+        let cancel = Cancel::new(connector, wire, Arc::clone(checkout.context()));
         // Of a caller who did not wait for the answer.
         checkout.wire.take_unconfirmed();
         Self {
@@ -76,7 +76,7 @@ impl Lease {
             shared,
             cancel,
             busy: false,
-            trace: Trace::Nothing,
+            trace: SessionEffect::Nothing,
             divisible: false,
             read_only: false,
             reads: true,
@@ -84,7 +84,7 @@ impl Lease {
             decisive: None,
             started: 0,
             broken: false,
-            again: Again::No,
+            again: RetryScope::No,
             begun: false,
             afresh: false,
             at_work: Vec::new(),
@@ -93,12 +93,12 @@ impl Lease {
         }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<DatabaseContext> {
         &self.shared
     }
 
     pub(crate) fn connection(&mut self) -> &mut Connection {
-        self.checkout.as_mut().expect("a lease holds its connection until it is dropped")
+        self.checkout.as_mut().expect("a session holds its connection until it is dropped")
     }
 
     /// Says what the statement can do, and hides from it what earlier callers drew from sequences.
@@ -106,7 +106,7 @@ impl Lease {
         &mut self,
         analysis: &Analysis,
         deadline: Deadline,
-    ) -> Result<Verdict> {
+    ) -> Result<StatementEffects> {
         let shared = Arc::clone(&self.shared);
         let verdict = match shared.verdicts.recall(analysis) {
             Some(verdict) => verdict,
@@ -118,7 +118,7 @@ impl Lease {
             }
         };
         self.only_reads &= verdict.reads;
-        if verdict.trace == Trace::Anything && self.connection().sequences_drawn {
+        if verdict.trace == SessionEffect::Anything && self.connection().sequences_drawn {
             self.run(deadline, "DISCARD SEQUENCES").await?;
             self.connection().sequences_drawn = false;
         }
@@ -164,8 +164,12 @@ impl Lease {
     }
 
     /// Sends requests together and reads their answers in order; an error: nothing was sent.
-    pub(crate) async fn fly(&mut self, deadline: Deadline, flight: Flight<'_>) -> Result<Landing> {
-        let Flight { steps, room, commits } = flight;
+    pub(crate) async fn send_pipeline(
+        &mut self,
+        deadline: Deadline,
+        pipeline: Pipeline<'_>,
+    ) -> Result<PipelineResponses> {
+        let Pipeline { steps, room, commits } = pipeline;
         let wire = Arc::clone(&self.begin(deadline)?.0.wire);
         // Nothing is on its way but what has no number: the driver's own Close of a statement.
         let last = wire.begun() + u64::try_from(steps.len()).unwrap_or(u64::MAX);
@@ -178,8 +182,9 @@ impl Lease {
         }
         let mut answers = Vec::new();
         wire.note();
-        let checkout = self.checkout.as_mut().expect("a lease holds its connection until dropped");
-        let flying = fly(checkout, steps, room, &mut answers);
+        let checkout =
+            self.checkout.as_mut().expect("a session holds its connection until dropped");
+        let flying = send_pipeline(checkout, steps, room, &mut answers);
         let landed = self.cancel.watch(deadline, flying).await;
         let is_lost = |answer: &std::result::Result<_, Failure>| matches!(answer, Err(failure) if failure.is_lost());
         self.busy = landed.is_none() || answers.iter().any(is_lost);
@@ -192,7 +197,7 @@ impl Lease {
         if !all_sent || !fit(&exchanges, &meant) {
             answers = vec![Err(Failure::Ours(self.mistaken(commits)))];
         }
-        Ok(Landing::new(answers, exchanges))
+        Ok(PipelineResponses::new(answers, exchanges))
     }
 
     /// The plan of a statement that was prepared, and so is a single one: nothing of it runs. `None`: a
@@ -218,7 +223,7 @@ impl Lease {
         Ok(Some(lines.join("\n")))
     }
 
-    /// Starts a prepared statement; from here on the lease is busy until its rows are done.
+    /// Starts a prepared statement; from here on the session is busy until its rows are done.
     pub(crate) async fn start(
         &mut self,
         deadline: Deadline,
@@ -261,7 +266,8 @@ impl Lease {
         self.busy = true;
         self.at_work.clear();
         self.cancel.begin();
-        let checkout = self.checkout.as_mut().expect("a lease holds its connection until dropped");
+        let checkout =
+            self.checkout.as_mut().expect("a session holds its connection until dropped");
         Ok((checkout, &mut self.cancel))
     }
 
@@ -291,7 +297,8 @@ impl Lease {
         if !cancelled {
             return Ok(());
         }
-        let checkout = self.checkout.as_ref().expect("a lease holds its connection until dropped");
+        let checkout =
+            self.checkout.as_ref().expect("a session holds its connection until dropped");
         let settling = async {
             self.cancel.insist(checkout.wire.quiesce()).await;
             // What was given up before the driver had sent it may still be queued: behind it comes this.
@@ -323,16 +330,16 @@ impl Lease {
     pub(crate) async fn roll_back(mut self) {
         let deadline = Deadline::at(Instant::now() + CLEANING_LIMIT);
         if self.is_in_transaction() && self.settle_cancel(deadline).await.is_ok() {
-            // What fails is cleaned or closed when the lease is dropped.
+            // What fails is cleaned or closed when the session is dropped.
             drop(self.run(deadline, "ROLLBACK").await);
         }
     }
 }
 
-impl Drop for Lease {
+impl Drop for Session {
     fn drop(&mut self) {
         let Some(mut checkout) = self.checkout.take() else { return };
-        let idle = checkout.wire.is_idle() || Planted::RecycledTransaction.is_there();
+        let idle = checkout.wire.is_idle() || PlantedBug::RecycledTransaction.is_planted();
         let settled = !self.busy && !self.cancel.is_sent() && idle;
         if self.redefined {
             // What was prepared meanwhile means what it meant to this caller.
@@ -342,17 +349,18 @@ impl Drop for Lease {
             checkout.discard(CloseReason::Dirty);
         } else if checkout.client.is_closed() {
             checkout.discard(CloseReason::Broken);
-        } else if settled && self.trace < Trace::Anything && checkout.has_departed() {
+        } else if settled && self.trace < SessionEffect::Anything && checkout.has_departed() {
             // Nothing that ran can have said so but the server itself.
             self.shared.fail_over(&checkout);
             checkout.discard(CloseReason::Failover);
-        } else if settled && self.trace < Trace::Anything && !self.is_suspect {
-            checkout.sequences_drawn |= self.trace == Trace::Sequences;
+        } else if settled && self.trace < SessionEffect::Anything && !self.is_suspect {
+            checkout.sequences_drawn |= self.trace == SessionEffect::Sequences;
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let cancel = self.cancel.take();
             let shared = Arc::clone(&self.shared);
             let (trace, is_suspect) = (self.trace, self.is_suspect);
-            let cleaner = Cleaner { checkout: Some(checkout), shared, cancel, trace, is_suspect };
+            let cleaner =
+                SessionReset { checkout: Some(checkout), shared, cancel, trace, is_suspect };
             drop(runtime.spawn(cleaner.clean(self.busy)));
         } else {
             checkout.discard(CloseReason::Dirty);

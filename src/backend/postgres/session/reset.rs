@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::database::Shared;
-use super::effects::Trace;
+use super::database::DatabaseContext;
+use super::effects::SessionEffect;
 use crate::backend::postgres::connection::cancel::Cancel;
 use crate::backend::postgres::connection::pipeline::rows;
 use crate::backend::postgres::connection::{Connection, Opener};
-use crate::config::Planted;
+use crate::planted_bug::PlantedBug;
 use crate::pool::{Checkout, CloseReason};
 
 /// How long cleaning may take before the connection is closed instead.
@@ -33,16 +33,16 @@ const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UN
     SELECT pg_catalog.string_agg(name, ' ') FROM pg_catalog.pg_prepared_statements";
 
 /// Brings a connection back to its baseline, off the caller's path; dropped before it is done, closes it.
-pub(crate) struct Cleaner {
+pub(crate) struct SessionReset {
     pub(crate) checkout: Option<Checkout<Opener>>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<DatabaseContext>,
     pub(crate) cancel: Cancel,
-    pub(crate) trace: Trace,
+    pub(crate) trace: SessionEffect,
     /// Whether the server may not be any more what it was.
     pub(crate) is_suspect: bool,
 }
 
-impl Cleaner {
+impl SessionReset {
     /// Gives the connection back clean, or closes it.
     pub(crate) async fn clean(mut self, busy: bool) {
         let restored = tokio::time::timeout(CLEANING_LIMIT, self.restore(busy)).await;
@@ -88,8 +88,8 @@ impl Cleaner {
         {
             return false;
         }
-        if self.trace < Trace::Anything || Planted::KeptSession.is_there() {
-            connection.sequences_drawn |= self.trace == Trace::Sequences;
+        if self.trace < SessionEffect::Anything || PlantedBug::KeptSession.is_planted() {
+            connection.sequences_drawn |= self.trace == SessionEffect::Sequences;
             return true;
         }
         let Ok(messages) = connection.client.simple_query(RESET).await else { return false };
@@ -121,7 +121,7 @@ async fn stop(connection: &Connection, cancel: &mut Cancel) -> bool {
     stopped && cancel.settled().await
 }
 
-impl Drop for Cleaner {
+impl Drop for SessionReset {
     fn drop(&mut self) {
         if let Some(checkout) = self.checkout.take() {
             checkout.discard(CloseReason::Dirty);

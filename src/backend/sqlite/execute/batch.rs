@@ -7,12 +7,13 @@
 use std::time::Instant;
 
 use super::statement_run::Rows;
-use crate::backend::sqlite::row_channel::{Header, Outlet};
+use crate::backend::sqlite::row_channel::{Header, RowSender};
 use crate::backend::sqlite::session::{Role, Session};
-use crate::backend::{Batch, BatchResult, BatchStatement, Completion, encoded_row_size};
+use crate::backend::{Batch, BatchResult, BatchStatement, Completion};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::ResultSet;
 use crate::value::{Row, Value};
+use crate::wire_size::encoded_row_size;
 
 /// What to know of a transaction that is over before its end.
 const ROLLED_BACK: &str = "SQLite has rolled the whole transaction back, as it does when a write is \
@@ -84,7 +85,7 @@ impl Session {
     ///
     /// # Errors
     /// Why nothing was applied: a deferred constraint, say.
-    pub(crate) fn commit<T>(&self, outlet: &Outlet<T>) -> Result<()> {
+    pub(crate) fn commit<T>(&self, outlet: &RowSender<T>) -> Result<()> {
         self.check_open()?;
         outlet.decide()?;
         self.commit_now()
@@ -97,7 +98,7 @@ impl Session {
     pub(crate) fn batch(
         &mut self,
         batch: &Batch,
-        outlet: &Outlet<BatchResult>,
+        outlet: &RowSender<BatchResult>,
     ) -> Result<BatchResult> {
         self.begin()?;
         if let Some(key) = &batch.key
@@ -128,7 +129,7 @@ impl Session {
         &mut self,
         one: &BatchStatement,
         room: &mut Room<'_>,
-        outlet: &Outlet<BatchResult>,
+        outlet: &RowSender<BatchResult>,
     ) -> Result<ResultSet> {
         // A statement of few steps ends before SQLite looks.
         if let Some(stop) = outlet.stopped() {

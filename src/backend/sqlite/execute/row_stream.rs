@@ -10,11 +10,11 @@ use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
 use super::statement_run::Ran;
-use crate::backend::sqlite::row_channel::{First, Header, Inlet, Stop, lost};
+use crate::backend::sqlite::row_channel::{First, Header, RowReceiver, Stop, lost};
 use crate::backend::{Completion, Fill, RowSink, RowStream};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::pool::Borrower;
+use crate::pool::CallContext;
 use crate::value::Column;
 
 /// How long after the deadline the thread may still say how the statement ended. It notices the
@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_millis(40);
 
 /// Waits for a thread, and not for ever.
 pub(crate) struct Call<T> {
-    inlet: Inlet<T>,
+    inlet: RowReceiver<T>,
     overdue: Pin<Box<Sleep>>,
     /// Ready when an operator ends the call; `None`: nobody does, or it was told already.
     terminated: Option<BoxFuture<'static, ()>>,
@@ -32,15 +32,15 @@ pub(crate) struct Call<T> {
 
 impl<T> Call<T> {
     /// Waits at the end of a pipe.
-    pub(crate) fn new(inlet: Inlet<T>, deadline: Deadline) -> Self {
+    pub(crate) fn new(inlet: RowReceiver<T>, deadline: Deadline) -> Self {
         let overdue = tokio::time::sleep_until((deadline.instant() + GRACE).into());
         Self { inlet, overdue: Box::pin(overdue), terminated: None }
     }
 
     /// Stops when an operator ends the call.
-    pub(crate) fn of(mut self, borrower: &Arc<Borrower>) -> Self {
-        let borrower = Arc::clone(borrower);
-        self.terminated = Some(Box::pin(async move { borrower.terminated().await }));
+    pub(crate) fn of(mut self, context: &Arc<CallContext>) -> Self {
+        let context = Arc::clone(context);
+        self.terminated = Some(Box::pin(async move { context.terminated().await }));
         self
     }
 

@@ -9,7 +9,7 @@ use crate::backend::sqlite::column_types::{Reading, column};
 use crate::backend::sqlite::command_tag::{command, counts_changes};
 use crate::backend::sqlite::error::{Step, too_large};
 use crate::backend::sqlite::parameters;
-use crate::backend::sqlite::row_channel::{Header, Outlet};
+use crate::backend::sqlite::row_channel::{Header, RowSender};
 use crate::backend::sqlite::session::authorizer::Phase;
 use crate::backend::sqlite::session::{Compiled, Role, Session};
 use crate::backend::{Completion, Statement};
@@ -37,13 +37,13 @@ pub(crate) trait Rows {
     fn push(&mut self, row: Row) -> Result<()>;
 }
 
-impl<T> Rows for &Outlet<T> {
+impl<T> Rows for &RowSender<T> {
     fn start(&mut self, header: Header) {
-        Outlet::start(self, header);
+        RowSender::start(self, header);
     }
 
     fn push(&mut self, row: Row) -> Result<()> {
-        Ok(Outlet::push(self, row)?)
+        Ok(RowSender::push(self, row)?)
     }
 }
 
@@ -61,7 +61,7 @@ impl Session {
     ///
     /// # Errors
     /// Why it failed; nothing of it was applied, unless the error says otherwise.
-    pub(crate) fn run(&self, sent: Arc<Statement>, outlet: &Outlet<Ran>) -> Result<Ran> {
+    pub(crate) fn run(&self, sent: Arc<Statement>, outlet: &RowSender<Ran>) -> Result<Ran> {
         let mut ready = self.ready(&sent.sql, sent.read_only)?;
         if !ready.reads && self.role == Role::Reader {
             drop(ready);

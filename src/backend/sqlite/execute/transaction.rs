@@ -10,9 +10,9 @@ use futures_util::future::BoxFuture;
 
 use super::row_stream::{Call, Running};
 use super::statement_run::Ran;
-use super::transaction_thread::{Hold, Task};
-use crate::backend::sqlite::connection::{Loan, Work, submit};
-use crate::backend::sqlite::row_channel::{First, Outlet, lost, pipe};
+use super::transaction_thread::{Task, TransactionThread};
+use crate::backend::sqlite::connection::{ConnectionCheckout, Work, submit};
+use crate::backend::sqlite::row_channel::{First, RowSender, lost, pipe};
 use crate::backend::{
     BeginRequest, Completion, Fill, RowSink, RowStream, SavepointCommand, Statement, Transaction,
 };
@@ -39,7 +39,7 @@ pub(crate) struct Open {
 impl Open {
     /// Opens a transaction on a connection.
     pub(crate) async fn begin(
-        loan: Loan,
+        loan: ConnectionCheckout,
         request: BeginRequest,
         statement_timeout: Duration,
         statements: Arc<AtomicU64>,
@@ -48,8 +48,8 @@ impl Open {
         let (tasks, queue) = sync_channel(QUEUE);
         let open = Arc::new(AtomicBool::new(false));
         let (opened, inlet) = pipe(deadline.instant());
-        let hold = Hold { key, tasks: queue, open: Arc::clone(&open), opened };
-        submit(loan, Work::Hold(hold))?;
+        let hold = TransactionThread { key, tasks: queue, open: Arc::clone(&open), opened };
+        submit(loan, Work::TransactionThread(hold))?;
         Call::new(inlet, deadline).end().await?;
         Ok(Self { tasks, open, torn: false, statement_timeout, statements })
     }
@@ -79,7 +79,7 @@ impl Open {
 
     async fn command(
         &self,
-        task: impl FnOnce(Outlet<()>) -> Task,
+        task: impl FnOnce(RowSender<()>) -> Task,
         deadline: Deadline,
     ) -> Result<()> {
         let (outlet, inlet) = pipe(deadline.instant());

@@ -7,8 +7,8 @@ use std::sync::mpsc::Receiver;
 
 use super::statement_run::Ran;
 use crate::backend::idempotency::applied_before;
-use crate::backend::sqlite::connection::{Loan, Worked, give_back, restore, work};
-use crate::backend::sqlite::row_channel::Outlet;
+use crate::backend::sqlite::connection::{ConnectionCheckout, Worked, give_back, restore, work};
+use crate::backend::sqlite::row_channel::RowSender;
 use crate::backend::sqlite::session::Session;
 use crate::backend::{IdempotencyKey, SavepointCommand, Statement};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,17 +16,17 @@ use crate::error::{Error, ErrorKind, Result};
 /// A command to the thread of a connection that is held.
 pub(crate) enum Task {
     /// Run a statement.
-    Run(Arc<Statement>, Outlet<Ran>),
+    Run(Arc<Statement>, RowSender<Ran>),
     /// Set, go back to or forget a savepoint.
-    Savepoint(SavepointCommand, String, Outlet<()>),
+    Savepoint(SavepointCommand, String, RowSender<()>),
     /// Commit; then it is over.
-    Commit(Outlet<()>),
+    Commit(RowSender<()>),
     /// Roll back; then it is over.
-    Rollback(Outlet<()>),
+    Rollback(RowSender<()>),
 }
 
 /// A transaction to open, and where its commands will come from.
-pub(crate) struct Hold {
+pub(crate) struct TransactionThread {
     /// The key that it claims.
     pub(crate) key: Option<IdempotencyKey>,
     /// The commands.
@@ -34,12 +34,16 @@ pub(crate) struct Hold {
     /// Whether the transaction is open; told before any answer.
     pub(crate) open: Arc<AtomicBool>,
     /// Where it is told that the transaction is open, or why not.
-    pub(crate) opened: Outlet<()>,
+    pub(crate) opened: RowSender<()>,
 }
 
 /// Serves one transaction. Says whether the connection is still good.
-pub(crate) fn hold(session: &mut Session, loan: Option<Loan>, hold: Hold) -> bool {
-    let Hold { key, tasks, open, opened } = hold;
+pub(crate) fn hold(
+    session: &mut Session,
+    loan: Option<ConnectionCheckout>,
+    hold: TransactionThread,
+) -> bool {
+    let TransactionThread { key, tasks, open, opened } = hold;
     match work(session, &opened, |session| session.begin_under(key.as_ref())) {
         Worked::Ended(Ok(())) => {}
         failed @ (Worked::Ended(Err(_)) | Worked::Panicked) => {
@@ -80,7 +84,12 @@ pub(crate) fn hold(session: &mut Session, loan: Option<Loan>, hold: Hold) -> boo
 }
 
 /// Answers a command that leaves the connection held; says whether it can be.
-fn answer<T>(session: &Session, open: &AtomicBool, outlet: Outlet<T>, worked: Worked<T>) -> bool {
+fn answer<T>(
+    session: &Session,
+    open: &AtomicBool,
+    outlet: RowSender<T>,
+    worked: Worked<T>,
+) -> bool {
     let usable = matches!(worked, Worked::Ended(_));
     open.store(usable && !session.connection.is_autocommit(), Ordering::Release);
     outlet.end(worked.end());

@@ -80,14 +80,14 @@ impl From<Refusal> for Error {
 
 /// Decides for one connection; shared with SQLite's callback.
 #[derive(Clone)]
-pub(crate) struct Guard(Arc<Mutex<State>>);
+pub(crate) struct Authorizer(Arc<Mutex<State>>);
 
 struct State {
     phase: Phase,
     refusal: Option<Refusal>,
 }
 
-impl Guard {
+impl Authorizer {
     /// A guard of a connection that is being set up.
     pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(State { phase: Phase::Own, refusal: None })))

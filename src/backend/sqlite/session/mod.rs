@@ -15,12 +15,12 @@ use rusqlite::{Batch, CachedStatement, Connection, OpenFlags, Statement, ffi};
 
 use super::error::{Origin, Step, several_statements, translate};
 use super::idempotency::KeyTable;
-use super::open_connections::Presence;
-use super::row_channel::Outlet;
+use super::open_connections::OpenConnections;
+use super::row_channel::RowSender;
 use crate::config::ErrorDetails;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::CloseReason;
-use authorizer::{Guard, Phase};
+use authorizer::{Authorizer, Phase};
 
 /// Steps of SQLite's virtual machine between two looks at the deadline: some ten microseconds.
 const STEPS_BETWEEN_CHECKS: c_int = 1000;
@@ -70,13 +70,13 @@ pub(crate) struct Spec {
     /// Where idempotency keys are kept.
     pub(crate) keys: KeyTable,
     /// The connections that are open.
-    pub(crate) presence: Presence,
+    pub(crate) presence: OpenConnections,
 }
 
 /// An open connection.
 pub(crate) struct Session {
     pub(crate) connection: Connection,
-    pub(crate) guard: Guard,
+    pub(crate) guard: Authorizer,
     pub(crate) spec: Arc<Spec>,
     pub(crate) role: Role,
 }
@@ -87,7 +87,7 @@ impl Session {
     /// # Errors
     /// Why it cannot be opened, or is no database.
     pub(crate) fn open(spec: Arc<Spec>, role: Role) -> Result<Self> {
-        let guard = Guard::new();
+        let guard = Authorizer::new();
         let mut connection = connect(&spec)?;
         set_up(&mut connection, &spec, role, &guard).map_err(|error| {
             let origin = Origin { sql: "", step: Step::Open, details: spec.details };
@@ -107,7 +107,7 @@ impl Session {
     /// When SQLite is out of memory.
     pub(crate) fn arm<T: Send + 'static>(
         &mut self,
-        outlet: &Outlet<T>,
+        outlet: &RowSender<T>,
         until: Instant,
     ) -> Result<()> {
         let (watch, guard) = (outlet.watch(until), self.guard.clone());
@@ -301,7 +301,7 @@ fn set_up(
     connection: &mut Connection,
     spec: &Spec,
     role: Role,
-    guard: &Guard,
+    guard: &Authorizer,
 ) -> rusqlite::Result<()> {
     connection.busy_timeout(spec.connect_timeout.min(Duration::from_secs(60)))?;
     write_ahead(connection, Instant::now() + spec.connect_timeout)?;

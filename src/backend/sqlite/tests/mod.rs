@@ -17,7 +17,7 @@ use crate::config::{
 };
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::sql::Analysis;
-use crate::sql::Shape;
+use crate::sql::StatementClass;
 use crate::value::{ArrayValue, Column, DataType, Kind, Row, Value};
 
 const ENDLESS: &str =
@@ -92,16 +92,16 @@ fn fixture_with(change: impl FnOnce(&mut Database)) -> Fixture {
     Fixture { directory, database }
 }
 
-fn analysis(shape: Shape) -> Arc<Analysis> {
-    Arc::new(Analysis { shape, ..Analysis::unknown() })
+fn analysis(class: StatementClass) -> Arc<Analysis> {
+    Arc::new(Analysis { class, ..Analysis::unknown() })
 }
 
 fn statement(sql: &str, parameters: Vec<Value>) -> Statement {
     Statement {
         sql: sql.to_owned(),
         parameters,
-        analysis: analysis(Shape::Other),
-        borrower: Borrower::own("test"),
+        analysis: analysis(StatementClass::Other),
+        context: CallContext::own("test"),
         read_only: false,
         deadline: after(Duration::from_secs(20)),
     }

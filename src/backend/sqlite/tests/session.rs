@@ -123,15 +123,15 @@ async fn read_only_refuses_writes() {
     let fixture = fixture();
     fixture.run("CREATE TABLE t (n)").await;
     let changes = "WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x RETURNING n";
-    for (sql, shape) in [
-        (changes, Shape::Other),
-        ("DELETE FROM t", Shape::Other),
-        ("DROP TABLE t", Shape::Read(crate::sql::Uses::default())),
-        ("PRAGMA user_version = 1", Shape::Other),
-        ("VACUUM", Shape::Other),
+    for (sql, class) in [
+        (changes, StatementClass::Other),
+        ("DELETE FROM t", StatementClass::Other),
+        ("DROP TABLE t", StatementClass::Read(crate::sql::Uses::default())),
+        ("PRAGMA user_version = 1", StatementClass::Other),
+        ("VACUUM", StatementClass::Other),
     ] {
         let refused =
-            Statement { read_only: true, analysis: analysis(shape), ..statement(sql, vec![]) };
+            Statement { read_only: true, analysis: analysis(class), ..statement(sql, vec![]) };
         let error = fixture.execute(refused).await.expect_err(sql);
         assert_eq!(error.kind(), ErrorKind::ReadOnly, "{sql}: {error}");
     }

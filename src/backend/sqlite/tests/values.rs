@@ -137,13 +137,13 @@ async fn a_description_runs_nothing() {
     fixture.run("CREATE TABLE t (n INTEGER, s TEXT)").await;
     let describe = |sql: &str, include_plan| {
         let deadline = after(Duration::from_secs(5));
-        let analysis = analysis(Shape::Other);
+        let analysis = analysis(StatementClass::Other);
         fixture.database.describe(DescribeRequest {
             sql: sql.into(),
             analysis,
             include_plan,
             deadline,
-            borrower: Borrower::own("test"),
+            context: CallContext::own("test"),
         })
     };
     let insert = "INSERT INTO t SELECT $2, $1 RETURNING s AS text";

@@ -9,12 +9,13 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::backend::{
-    Backend, Batch, BatchResult, BeginRequest, Completion, DescribeRequest, Description, Fill,
-    Gate, RowSink, RowStream, SavepointCommand, Statement, Transaction, UnitHandle, UnitState,
+    Backend, Batch, BatchResult, BeginRequest, Completion, ConnectBreaker, DescribeRequest,
+    Description, Fill, RowSink, RowStream, SavepointCommand, Statement, Transaction,
+    TransactionHandle, TransactionOutcome,
 };
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::pool::{Borrower, Control, PoolSnapshot};
+use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
 use crate::value::Value;
 use crate::value::proto::{Column, Row};
 
@@ -29,7 +30,7 @@ struct Shared {
     log: Mutex<Vec<String>>,
     keys: Mutex<Vec<String>>,
     commit_time: Mutex<Duration>,
-    gate: Arc<Gate>,
+    breaker: Arc<ConnectBreaker>,
 }
 
 impl Fake {
@@ -73,10 +74,10 @@ impl Backend for Fake {
 
     fn outcome(
         &self,
-        _: UnitHandle,
+        _: TransactionHandle,
         _: Deadline,
-        _: Arc<Borrower>,
-    ) -> BoxFuture<'_, Result<UnitState>> {
+        _: Arc<CallContext>,
+    ) -> BoxFuture<'_, Result<TransactionOutcome>> {
         unreachable!("only transactions are tested here")
     }
 
@@ -88,8 +89,8 @@ impl Backend for Fake {
         unreachable!("only transactions are tested here")
     }
 
-    fn gate(&self) -> &Arc<Gate> {
-        &self.0.gate
+    fn breaker(&self) -> &Arc<ConnectBreaker> {
+        &self.0.breaker
     }
 
     fn probe(&self, _: Duration) -> BoxFuture<'_, Result<()>> {
@@ -104,7 +105,7 @@ impl Backend for Fake {
         PoolSnapshot::default()
     }
 
-    fn control(&self) -> &dyn Control {
+    fn control(&self) -> &dyn PoolAdmin {
         unreachable!("only transactions are tested here")
     }
 

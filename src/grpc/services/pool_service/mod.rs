@@ -1,6 +1,6 @@
 //! rowgate.v1.PoolService: what operators see of the pools, and do to them.
 //!
-//! Knows pools by [`Control`] only, and nothing of what their connections are.
+//! Knows pools by [`PoolAdmin`] only, and nothing of what their connections are.
 
 mod admin;
 mod stats_message;
@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::grpc::error::respond::answer;
 use crate::grpc::timeout_header::time_left;
 use crate::grpc::{call_of, duration, small};
-use crate::pool::CheckedOut;
+use crate::pool::CheckoutInfo;
 use crate::value::proto::pool_service_server::PoolService;
 use crate::value::proto::{
     Checkout, ListCheckoutsRequest, ListCheckoutsResponse, ListPoolStatsRequest,
@@ -187,7 +187,7 @@ fn checkouts(database: &Database) -> impl Iterator<Item = Checkout> + use<> {
     database.backend().control().checkouts().into_iter().map(move |one| checkout(&pool, one))
 }
 
-fn checkout(pool: &str, one: CheckedOut) -> Checkout {
+fn checkout(pool: &str, one: CheckoutInfo) -> Checkout {
     Checkout {
         pool: pool.to_owned(),
         id: one.id,

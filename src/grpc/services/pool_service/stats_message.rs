@@ -1,7 +1,7 @@
 //! A pool's state and counters, as messages.
 
 use super::{duration, small};
-use crate::backend::connect_breaker::GateSnapshot;
+use crate::backend::connect_breaker::BreakerSnapshot;
 use crate::engine::Database;
 use crate::pool::CloseReason;
 use crate::value::proto;
@@ -11,7 +11,7 @@ pub(crate) fn encode(database: &Database) -> proto::PoolStats {
     let pool = database.backend().pool();
     let closed = CloseReason::ALL.iter().zip(pool.closed).filter(|(_, count)| *count > 0);
     let counts = database.counts();
-    let gate = database.backend().gate().snapshot();
+    let breaker = database.backend().breaker().snapshot();
     proto::PoolStats {
         pool: database.name().to_owned(),
         backend: database.backend().name().to_owned(),
@@ -45,9 +45,9 @@ pub(crate) fn encode(database: &Database) -> proto::PoolStats {
         leaks: pool.leaks,
         transactions: counts.transactions,
         retries: counts.retries.made,
-        breaker: state_of(gate).into(),
-        breaker_since: duration(gate.since),
-        breaker_opened: gate.opened,
+        breaker: state_of(breaker).into(),
+        breaker_since: duration(breaker.since),
+        breaker_opened: breaker.opened,
         retries_refused: counts.retries.refused,
     }
 }
@@ -75,8 +75,8 @@ pub(crate) fn without_counters(stats: &proto::PoolStats) -> proto::PoolStats {
     }
 }
 
-fn state_of(gate: GateSnapshot) -> proto::BreakerState {
-    if gate.open { proto::BreakerState::Open } else { proto::BreakerState::Closed }
+fn state_of(breaker: BreakerSnapshot) -> proto::BreakerState {
+    if breaker.open { proto::BreakerState::Open } else { proto::BreakerState::Closed }
 }
 
 fn reason_of(reason: CloseReason) -> proto::CloseReason {

@@ -1,0 +1,45 @@
+//! Defects that check the checkers: each must make a run of the tests under faults fail.
+//!
+//! They exist in builds with debug assertions only, where the variable `ROWGATE_PLANTED_BUG` names one.
+
+/// A defect that a test build can be told to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlantedBug {
+    /// A COMMIT that was answered with ROLLBACK counts as committed.
+    IgnoredTag,
+    /// A unit whose outcome is in doubt is retried.
+    RepeatedDoubt,
+    /// A connection returns to the pool with its transaction open.
+    RecycledTransaction,
+    /// A connection is used again before the server has acted on the cancel request for it.
+    UnawaitedCancel,
+    /// A connection returns to the pool without a reset.
+    KeptSession,
+}
+
+impl PlantedBug {
+    /// Always `false` in a release build.
+    #[must_use]
+    #[cfg(not(debug_assertions))]
+    pub const fn is_planted(self) -> bool {
+        false
+    }
+
+    /// Tells whether the environment asks for this defect.
+    #[must_use]
+    #[cfg(debug_assertions)]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the variable selects a defect for one test run and is no configuration key"
+    )]
+    pub fn is_planted(self) -> bool {
+        let name = match self {
+            Self::IgnoredTag => "ignored-tag",
+            Self::RepeatedDoubt => "repeated-doubt",
+            Self::RecycledTransaction => "recycled-transaction",
+            Self::UnawaitedCancel => "unawaited-cancel",
+            Self::KeptSession => "kept-session",
+        };
+        std::env::var_os("ROWGATE_PLANTED_BUG").is_some_and(|planted| planted == name)
+    }
+}
