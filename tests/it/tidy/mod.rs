@@ -2,6 +2,8 @@
 //! from a source to what is wrong with it, so that the rules themselves are tested on bad snippets.
 
 mod documents;
+mod imports;
+mod language;
 mod source;
 
 use std::fs;
@@ -133,6 +135,32 @@ fn looks_up_or_sideways(source: &Source) -> Wrong {
 #[test]
 fn modules_use_only_the_rows_below() {
     check(&files("src", &[".rs"]), looks_up_or_sideways);
+}
+
+#[test]
+fn no_imports_inside_a_module_form_a_circle() {
+    let circles = imports::circles(&files("src", &[".rs"]));
+    let circles: Vec<_> = circles.iter().map(|circle| circle.join(" ")).collect();
+    assert!(circles.is_empty(), "{} circles:\n{}", circles.len(), circles.join("\n"));
+}
+
+#[test]
+fn comments_open_with_a_noun_or_a_verb() {
+    check(&everything(), language::opens_with_a_riddle);
+    check(&files("proto", &[".proto"]), language::opens_with_a_riddle);
+}
+
+#[test]
+fn a_name_stands_for_one_thing() {
+    let sources = files("src", &[".rs"]);
+    let mut clashes = language::files_of_one_name(&sources);
+    clashes.extend(language::types_of_one_name(&sources));
+    assert!(clashes.is_empty(), "{} names:\n{}", clashes.len(), clashes.join("\n"));
+}
+
+#[test]
+fn a_statement_binds_one_thing() {
+    check(&files("src", &[".rs"]), language::binds_two_at_once);
 }
 
 fn climbs_a_fence(source: &Source) -> Wrong {

@@ -97,7 +97,7 @@ fn tests_start(code: &str) -> Option<usize> {
     })
 }
 
-fn is_word(c: char) -> bool {
+pub(super) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
