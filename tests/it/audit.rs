@@ -1,5 +1,5 @@
-//! What a connection is when a caller gets it: each checkout after hostile SQL is audited from inside; and
-//! what a clean one is asked for on the way, which is nothing.
+//! An audit of connections as callers get them: each checkout after hostile SQL is examined from inside, and
+//! a clean connection is asked nothing on the way.
 //!
 //! A pool of one, and one call at a time: whatever a hostile call leaves, the audit behind it meets. The
 //! audit leaves nothing itself, so the hostile call behind it starts on what the audit saw.
@@ -184,7 +184,7 @@ impl Pair {
         }
     }
 
-    /// What is acknowledged is there, and so in no transaction of somebody else's.
+    /// Checks that an acknowledged row is there, and so not in a transaction of another caller.
     async fn writes(&mut self) -> Result<(), String> {
         let token = i64::try_from(self.random.next() >> 1).expect("63 bits");
         let insert = request("insert into tokens values ($1)", &[Value::int64(token)]);
@@ -194,14 +194,14 @@ impl Pair {
     }
 }
 
-/// What came of an audit.
+/// The result of an audit.
 #[derive(Debug)]
 pub(crate) struct Audited {
     /// Connections that were lent, every other one for a hostile call.
     pub(crate) checkouts: u64,
     /// Writes that were acknowledged.
     pub(crate) writes: usize,
-    /// What was wrong.
+    /// The violations.
     pub(crate) wrong: Vec<String>,
 }
 

@@ -19,7 +19,7 @@ use crate::harness::unit::{Transaction, batch, keyed};
 use crate::harness::wait::{eventually, eventually_async};
 use crate::harness::{Backend, Service};
 
-/// What a caller is content with: there and back, once the database is.
+/// The longest time that a caller accepts: there and back, once the database is reachable.
 const SOON: Duration = Duration::from_secs(5);
 
 /// With one connection, that has met everything: then its next answers are those which are waited for.

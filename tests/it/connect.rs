@@ -63,7 +63,7 @@ fn postgres(certificates: &Certificates, hba: &str) -> Postgres {
     postgres
 }
 
-/// Whether the service's own connection is encrypted; the code of the failure when there is none.
+/// Tells whether the service's own connection is encrypted; the code of the failure if there is none.
 async fn is_encrypted(url: &str, tls: &str) -> Result<bool, Code> {
     let server = Server::start(&format!("[databases.main]\nurl = \"{url}\"\n{tls}\n"));
     let client = Client::connect(server.grpc()).await;

@@ -1,4 +1,4 @@
-//! What stands before every call: deadlines, limits on connections, descriptors that run out.
+//! Checks that precede every call: deadlines, limits on connections, exhausted descriptors.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::harness::server::Server;
 use crate::harness::wait::{eventually_async, idle_for};
 use crate::harness::{Backend, Service};
 
-/// How far from its deadline a call may end.
+/// The largest distance between a call's end and its deadline.
 const TOLERANCE: Duration = Duration::from_millis(50);
 
 /// The ways in which a statement is run.
@@ -60,7 +60,7 @@ async fn endless(client: &Patient, way: Way, deadline: Duration) -> Failure {
     client.status(path, deadline, messages, ends).await.into()
 }
 
-/// How late or early 99 of 100 calls end at most, by one way.
+/// The 99th percentile of the distance from the deadline, by one RPC.
 async fn lateness(client: &Patient, way: Way) -> Duration {
     let deadline = Duration::from_millis(300);
     let mut late = Vec::new();
@@ -241,13 +241,13 @@ pub(crate) async fn server_of_few() -> (Server, Client) {
     (server, client)
 }
 
-/// What a server did whose descriptors ran out.
+/// The behaviour of a server without free descriptors.
 #[derive(Debug)]
 pub(crate) struct Exhausted {
     /// The processor time it used, and in what time; where that can be told.
     pub(crate) used: Option<Duration>,
     pub(crate) measured: Duration,
-    /// How often that was told of callers' connections, and of operators', while it lasted.
+    /// The number of warnings about callers' connections, and about operators', while it lasted.
     pub(crate) told: [usize; 2],
     /// From the end of it until a new client was served.
     pub(crate) back: Duration,

@@ -49,7 +49,7 @@ async fn the_table_is_made_at_start_where_that_is_allowed() {
     }
 }
 
-/// Whether a keyed call is replayed; `None` while there is no table.
+/// Tells whether a keyed call is replayed; `None` while there is no table.
 async fn outcome_of_a_keyed_call(client: &Client) -> Option<bool> {
     let query = request_with("select 1", keyed("q"));
     match client.call(query, PATIENCE).await {

@@ -8,7 +8,7 @@ use tonic::Code;
 use crate::harness::wait::eventually;
 use crate::harness::{Backend, Service};
 
-/// What must never be logged: a parameter, a value of a row, a literal, a password.
+/// Texts that must never be logged: a parameter, a value of a row, a literal, a password.
 const PRIVATE: [&str; 4] = ["parameter-7f3a", "row-7f3a", "literal-7f3a", "correct horse"];
 
 async fn logs_of(backend: Backend, filter: &str) -> String {

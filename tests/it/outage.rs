@@ -76,7 +76,7 @@ async fn calls_fail_in_milliseconds_and_the_service_recovers_by_itself() {
     assert_eq!(result.rows[0].values, [Value::int64(1)]);
 }
 
-/// What 8 callers saw who wrote without pause.
+/// The answers to 8 callers that wrote without pause.
 #[derive(Debug, Default)]
 struct Seen {
     written: Vec<i64>,

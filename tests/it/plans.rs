@@ -34,7 +34,7 @@ async fn writes_under_a_table_that_changes_run_once_and_nobody_notices() {
     assert!(changed.stale > 0, "no plan was stale: {changed:?}");
 }
 
-/// What came of changes to a table under writes.
+/// The result of changes to a table under writes.
 #[derive(Debug)]
 pub(crate) struct Changed {
     /// Changes.

@@ -1,4 +1,4 @@
-//! What operators do to a pool, seen in PostgreSQL: which sessions there are, and what they run.
+//! Operators' actions on a pool, seen in PostgreSQL: its sessions and their statements.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a pool does unasked, seen from outside: connections that are replaced, leaks that are told, and
+//! Maintenance of a pool, seen from outside: connections that are replaced, leaks that are reported, and
 //! callers that do not suffer from each other.
 
 use std::net::Ipv4Addr;
@@ -55,7 +55,7 @@ async fn a_leak_is_logged_once_with_its_holder_and_without_literals() {
     assert_eq!(service.pool().await.leaks, 1);
 }
 
-/// How long each of some calls took, one after the other; the shortest first.
+/// Measures calls one after the other; returns their durations, the shortest first.
 async fn latencies(client: &Client, calls: usize) -> Vec<Duration> {
     let mut took = Vec::new();
     for _ in 0..calls {
@@ -95,7 +95,7 @@ async fn a_caller_that_floods_the_pool_does_not_slow_another() {
     assert!(flooded < 3 * alone, "{alone:?} alone, {flooded:?} beside a flood");
 }
 
-/// What 99 of 100 calls take of four callers who call now and then, each from an address of its own.
+/// Returns the 99th percentile of four callers that call now and then, each from an address of its own.
 async fn modest(service: &Service, during: Duration) -> Duration {
     let callers = (2..6).map(async |host| {
         let own = Ipv4Addr::new(127, 0, 0, host);

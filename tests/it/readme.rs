@@ -14,7 +14,7 @@ use crate::harness::server::{Server, binary, run};
 /// Programs that a reader may not have.
 const OPTIONAL: [&str; 5] = ["grpcurl", "docker", "psql", "pgbench", "curl"];
 
-/// What the README says to do before there is a binary, and what does not end.
+/// Commands of the README that come before there is a binary, or that do not end.
 const NOT_RUN: [&str; 8] = [
     "git clone",
     "cd ",
@@ -67,14 +67,14 @@ fn commands(text: &str) -> Vec<String> {
     commands
 }
 
-/// Whether a command starts a server: those are started by the test, on free ports.
+/// Tells whether a command starts a server: those are started by the test, on free ports.
 fn serves(command: &str) -> bool {
     let command = command.split_once("rowgate serve").map_or(command, |_| "cargo run");
     command.contains("cargo run") && !command.contains(" -- ")
         || command.contains("cargo run") && command.contains("-- serve")
 }
 
-/// What a line needs and this machine has not got: a program, as far as words at the places of commands
+/// Returns a program that a line needs and this machine lacks, as far as words at the places of commands
 /// tell, or a module of Python.
 fn lacks(command: &str) -> Option<String> {
     let words: Vec<_> = command.split_whitespace().collect();

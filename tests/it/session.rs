@@ -99,7 +99,7 @@ pub(crate) const DIRTY: &[&str] = &[
     "discard plans",
 ];
 
-/// What fails, or may, and must leave nothing either.
+/// Statements that fail, or may, and must leave nothing behind either.
 pub(crate) const FAILING: &[&str] = &[
     "begin",
     "start transaction isolation level serializable",
@@ -183,7 +183,7 @@ async fn the_last_value_of_a_sequence_is_nobody_elses() {
     }
 }
 
-/// How one of many callers behaves: mostly badly.
+/// The behaviour of one of many callers: mostly bad.
 struct Caller {
     client: Client,
     random: Random,
@@ -278,7 +278,7 @@ async fn callers_who_share_four_connections_see_nothing_of_each_other() {
     check_from_outside(service.postgres());
 }
 
-/// What the database itself says of the pool's sessions, once they are idle.
+/// Checks what the database itself reports of the pool's sessions, once they are idle.
 fn check_from_outside(postgres: &Postgres) {
     let sessions = "from pg_stat_activity where backend_type = 'client backend' \
                     and pid <> pg_backend_pid()";

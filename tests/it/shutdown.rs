@@ -27,7 +27,7 @@ const ENDLESS: &str = "with recursive c(n) as (select 1 union all select n + 1 f
 const SOME: &str = "with recursive c(n) as (select 1 union all select n + 1 from c where n < 3000) \
     select count(*) from c";
 
-/// What came of restarts.
+/// The result of restarts.
 pub(crate) struct Restarted {
     /// Calls, of which none failed.
     pub(crate) calls: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Restarted {
     pub(crate) longest: Duration,
 }
 
-/// What no client is told, as long as it goes when it is told to.
+/// Restarts servers under load: a client that leaves when it is told to sees no failed call.
 pub(crate) async fn restarts(rounds: usize) -> Restarted {
     let mut servers = vec![Server::start(""), Server::start("")];
     let addresses: Vec<_> = servers.iter().map(Server::grpc).collect();
@@ -291,7 +291,7 @@ impl Open {
         Self { _commands: commands, replies }
     }
 
-    /// How the server ends it.
+    /// Waits for the server to end the call.
     async fn end(&mut self) -> Failure {
         self.replies.message().await.expect_err("the server ends it").into()
     }

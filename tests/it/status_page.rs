@@ -11,7 +11,7 @@ use crate::harness::server::Server;
 use crate::harness::wait::eventually_async;
 use crate::harness::{Backend, Service};
 
-/// What stands between these two, which are there once.
+/// Returns the text between two marks, each of which is there once.
 fn between<'a>(page: &'a str, start: &str, end: &str) -> &'a str {
     let [_, rest] = page.split(start).collect::<Vec<_>>()[..] else {
         panic!("not one {start}");

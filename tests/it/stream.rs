@@ -13,7 +13,7 @@ use crate::harness::{Backend, Service};
 
 const ROWS: u64 = 1_000_000;
 
-/// How much the process may grow while it streams.
+/// The largest growth of the process while it streams.
 const GROWTH: u64 = 16 << 20;
 
 /// The table that `pgbench -i -s 10` makes.

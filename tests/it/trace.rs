@@ -1,4 +1,4 @@
-//! What costs a reset of the session: only what may have left something in it, by PostgreSQL's catalogs.
+//! Statements that cost a reset of the session: those that may leave something in it, by the catalogs.
 
 use rowgate::value::proto::pool_service_client::PoolServiceClient;
 use rowgate::value::proto::{ListPoolStatsRequest, PoolStats};
@@ -106,7 +106,7 @@ async fn service(settings: &str) -> Service {
     Service::on(postgres, &format!("{settings}\n[databases.main.pool]\nmin = 1\nmax = 1")).await
 }
 
-/// Which of the statements reset the session, each run twice.
+/// Returns the statements that reset the session, each run twice.
 async fn resetting<'a>(service: &Service, statements: &[&'a str]) -> Vec<&'a str> {
     let mut resetting = Vec::new();
     for &sql in statements {

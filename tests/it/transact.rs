@@ -16,10 +16,10 @@ use crate::harness::unit::{Transaction, query};
 use crate::harness::wait::{eventually_async, idle_for};
 use crate::harness::{Backend, Service};
 
-/// How soon the locks of a transaction must be gone that was ended.
+/// The longest time until the locks of an ended transaction are free.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// How much the process may grow, whatever is sent to it or asked of it.
+/// The largest growth of the process, whatever is sent to it or asked of it.
 const GROWTH: u64 = 24 << 20;
 
 const LONG: &str = "select pg_sleep(60)";
@@ -104,7 +104,7 @@ async fn running(postgres: &Postgres, count: u32, text: &str) {
     eventually_async(text, PATIENCE, async || (postgres.psql(&sql) == "t").then_some(())).await;
 }
 
-/// How long another caller must wait for the row that a transaction holds; it sees nothing of that one.
+/// Measures another caller's wait for the row that a transaction holds; it sees nothing of that one.
 async fn time_to_lock(service: &Service) -> Duration {
     let start = Instant::now();
     service.client.must(LOCK, &[]).await;

@@ -22,7 +22,7 @@ pub(crate) const NARROW: &str = "select generate_series(1, 100000000) as n";
 /// Streams on one connection of a client.
 const TOGETHER: usize = 16;
 
-/// What unread streams cost.
+/// The cost of unread streams.
 #[derive(Debug)]
 pub(crate) struct Cost {
     /// Of memory, in bytes at most.
@@ -78,7 +78,7 @@ async fn open(service: &Service, count: usize, sql: &str) -> Vec<Streaming<Strea
     streams
 }
 
-/// What 99 of 100 calls of another client take, within a while.
+/// Returns the 99th percentile of another client's calls, within a while.
 async fn others(client: Client, during: Duration) -> Duration {
     let (start, mut took) = (Instant::now(), Vec::new());
     while start.elapsed() < during {

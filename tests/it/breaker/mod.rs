@@ -1,4 +1,4 @@
-//! How calls fail while a database is away, who tries it meanwhile, and how soon all is back.
+//! Calls while a database is unreachable, the probes meanwhile, and the recovery after its return.
 
 mod connected;
 mod outage;
@@ -27,7 +27,7 @@ const MIN: u64 = 5;
 /// Between two calls of one client: faster than RetryInfo asks for.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What `/status` says of the database.
+/// Returns what `/status` reports of the database.
 async fn status(service: &Behind) -> Json {
     let mut status = http::get(service.server.ops(), "/status").await.json();
     status["databases"][0].take()
@@ -55,7 +55,7 @@ fn connections(service: &Behind) -> u64 {
     service.proxy.counts().connections
 }
 
-/// What `rowgate pool stats main --format json` says.
+/// Returns what `rowgate pool stats main --format json` prints.
 fn figures(service: &Behind) -> Json {
     let address = format!("http://{}", service.server.grpc());
     let output = run(
@@ -98,7 +98,7 @@ async fn operators_see_the_breaker_since_when_and_how_often_and_what_was_not_ret
     assert!(since(&now) <= back.elapsed() + RECOVERY, "{now}");
 }
 
-/// How long the breaker has been as it is.
+/// Returns how long the breaker has been in its state.
 fn since(figures: &Json) -> Duration {
     Duration::from_millis(figures["breaker_since_ms"].as_u64().expect("a number"))
 }

@@ -17,7 +17,7 @@ use crate::harness::wait::{Stutter, eventually, idle_for};
 /// The default of `pool.max`.
 const MAX: u64 = 20;
 
-/// How far an outage has come, told to who calls through it.
+/// The stage of an outage, known to those who call through it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// The database may be there or not.
@@ -28,7 +28,7 @@ enum Stage {
     Returning,
 }
 
-/// What one client saw: how long each failed call took while the breaker was open, how long calls took that
+/// The observations of one client: the duration of each failed call while the breaker was open, of calls that
 /// need no database, and when calls succeeded after the return.
 #[derive(Default)]
 struct Seen {
@@ -74,8 +74,8 @@ fn p99(times: &mut [Duration]) -> Duration {
 /// A startup message: protocol 3.0, user `postgres`.
 const STARTUP: &[u8] = b"\0\0\0\x17\0\x03\0\0user\0postgres\0\0";
 
-/// When the server lets somebody in, found by connecting again and again, beside the proxy: the first that is
-/// asked for a password. Before that it refuses the connection, or the session with 57P03.
+/// Returns the moment when the server first asks for a password, found by connecting again and again, beside
+/// the proxy. Before that it refuses the connection, or the session with 57P03.
 fn accepting(port: u16) -> Instant {
     let knock = || {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).ok()?;
@@ -88,7 +88,7 @@ fn accepting(port: u16) -> Instant {
     eventually("the server lets somebody in", Duration::from_secs(30), knock)
 }
 
-/// What an outage was like.
+/// The figures of an outage.
 #[derive(Debug)]
 struct Outage {
     refusals: usize,
@@ -99,7 +99,7 @@ struct Outage {
     attempts: u64,
     /// From then until the pool was filled again, all that callers needed included.
     returning: u64,
-    /// How long the database took to start.
+    /// The time that the database took to start.
     starting: Duration,
     first_success: Duration,
     filled: Duration,

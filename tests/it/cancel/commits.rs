@@ -12,7 +12,7 @@ use crate::harness::postgres::Postgres;
 use crate::harness::unit::{Transaction, batch};
 use crate::harness::wait::Stutter;
 
-/// How late a call may end.
+/// The largest lateness of a call.
 const TOLERANCE: Duration = Duration::from_millis(50);
 
 /// A database whose commits wait for a standby that does not come.
@@ -36,7 +36,7 @@ fn is_there(service: &Service, id: u64) -> bool {
     service.postgres().psql(&format!("select count(*) from t where id = {id}")) == "1"
 }
 
-/// What the server says when a cancel hits the wait of a commit.
+/// Counts the server's reports of cancels that hit the wait of a commit.
 fn cut_waits(service: &Service) -> usize {
     service.postgres().log().matches("canceling wait for synchronous replication").count()
 }

@@ -15,7 +15,7 @@ use crate::harness::process::Stopped;
 use crate::harness::proxy::Weather;
 use crate::harness::wait::{Stutter, eventually, eventually_async};
 
-/// How late a call may end; of three, one must be in time on a busy machine.
+/// The largest lateness of a call; of three, one must be in time on a busy machine.
 pub(crate) const TOLERANCE: Duration = Duration::from_millis(50);
 
 /// Within which a connection that answers nothing must be given up.
@@ -26,13 +26,13 @@ fn within(sql: &str, timeout: Duration) -> QueryRequest {
     request_with(sql, QueryOptions { timeout, ..QueryOptions::default() })
 }
 
-/// What is told of a call whose backend is stopped.
+/// The end of a call whose backend is stopped.
 pub(crate) struct Frozen {
-    /// How the call ended.
+    /// The failure that ended the call.
     pub(crate) failure: Failure,
-    /// How long after its deadline, this machine's own lateness taken off.
+    /// The time after its deadline, this machine's own lateness subtracted.
     pub(crate) late: Duration,
-    /// How long after that its place in the pool was free, although the backend was still stopped.
+    /// The time after that until its place in the pool was free, although the backend was still stopped.
     pub(crate) freed: Duration,
 }
 
@@ -109,13 +109,13 @@ pub(crate) async fn behind() -> Behind {
     Behind::start(postgres, settings, &[]).await
 }
 
-/// What is told of calls whose database has fallen silent.
+/// The ends of calls whose database has fallen silent.
 pub(crate) struct Silent {
-    /// How long after their deadline they ended, this machine's own lateness taken off.
+    /// The times after their deadline, this machine's own lateness subtracted.
     pub(crate) late: [Duration; 2],
-    /// When their connections had been given up, after the deadline.
+    /// The time after the deadline when their connections had been given up.
     pub(crate) given_up: Duration,
-    /// What the first call took once something passed again.
+    /// The duration of the first call once something passed again.
     pub(crate) back: Duration,
 }
 

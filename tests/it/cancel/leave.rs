@@ -1,4 +1,4 @@
-//! What nobody waits for any more leaves the database, by whatever way its caller went.
+//! Statements that nobody waits for any more leave the database, however their caller went.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ const ENDLESS: [&str; 3] = [
     "select pg_advisory_lock(1) /* endless */",
 ];
 
-/// How a caller stops waiting.
+/// The way in which a caller stops waiting.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     /// By its deadline.
@@ -60,7 +60,7 @@ async fn running(service: &Service) -> usize {
     service.client.run(look).await.expect("it runs").rows.len()
 }
 
-/// How long a statement outlives its caller's wait.
+/// Measures how long a statement outlives its caller's wait.
 async fn outlive(service: &Service, sql: &'static str, way: Way) -> Duration {
     let wait = Duration::from_millis(60);
     let timeout = Some(wait.try_into().expect("it is short"));
@@ -98,7 +98,7 @@ async fn outlive(service: &Service, sql: &'static str, way: Way) -> Duration {
     gone.elapsed()
 }
 
-/// How long statements outlive their callers' waits, in order.
+/// Measures how long statements outlive their callers' waits, in order.
 async fn sample(rounds: usize) -> Vec<Duration> {
     let service = service().await;
     let mut took = Vec::new();

@@ -18,7 +18,7 @@ use crate::harness::wait::eventually_async;
 const RACERS: u64 = 2;
 const VICTIMS: u64 = 2;
 
-/// What a run of races came to.
+/// The result of a run of races.
 #[derive(Debug, Default)]
 struct Tally {
     /// Cancels that were sent.
@@ -28,11 +28,11 @@ struct Tally {
     cancelled: u64,
     /// Victims' statements that were served.
     served: u64,
-    /// What no cancel may do: fail a victim.
+    /// Victims that a cancel made fail, which none may.
     hit: Vec<String>,
 }
 
-/// What the callers of a run share.
+/// The state that the callers of a run share.
 #[derive(Default)]
 struct Shared {
     over: AtomicBool,

@@ -15,36 +15,36 @@ use crate::harness::client::{Client, Failure, PATIENCE, with_deadline};
 use crate::harness::proxy::Counts;
 use crate::harness::wait::eventually;
 
-/// How long the database may take to answer, once nothing goes wrong any more.
+/// The longest time in which the database must answer after the last fault.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Violations that are shown of each sort.
 const SHOWN: usize = 5;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     /// Faults by sort.
     pub(super) faults: BTreeMap<Sort, usize>,
-    /// What the proxy did.
+    /// The faults that the proxy caused.
     pub(super) proxy: Counts,
-    /// What the database says was done to it.
+    /// The faults that the database logged.
     pub(super) logged: Logged,
-    /// What clients saw.
+    /// The answers to clients.
     pub(super) seen: Seen,
-    /// What those were told later who asked with their tokens.
+    /// The later answers to clients that asked with their tokens.
     pub(super) told_later: BTreeMap<&'static str, usize>,
     /// Rows in the end.
     pub(super) rows: usize,
     /// From the server's return to the first unit that was applied, at most.
     pub(super) slowest_return: Duration,
-    /// How long it took.
+    /// The duration of the run.
     pub(super) took: Duration,
-    /// What must not be: the run has failed.
+    /// The violations: with any, the run has failed.
     pub(super) violations: Vec<String>,
 }
 
-/// What a database logged of faults.
+/// The faults in a database's log.
 #[derive(Debug, Default)]
 pub(super) struct Logged {
     /// Backends that were told to end.
@@ -239,7 +239,7 @@ impl Report {
     }
 }
 
-/// What became of a transaction, by the token that came with its error.
+/// Returns the outcome of a transaction, by the token that came with its error.
 async fn outcome(client: &Client, token: &str) -> Result<TransactionState, Failure> {
     let handle = Some(Handle::TransactionToken(token.to_owned()));
     let request = GetTransactionOutcomeRequest { handle, ..Default::default() };

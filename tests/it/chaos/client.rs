@@ -16,10 +16,10 @@ use crate::harness::wait::idle_for;
 /// The longest pause of a client that was told when to come again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a keyed unit may go without an answer.
+/// The longest time that a keyed unit may stay without an answer.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// What a client was told of a unit.
+/// The answer to a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It is applied.
@@ -30,7 +30,7 @@ pub(super) enum Fate {
     Unknown(String),
 }
 
-/// What one client, or all of them, saw.
+/// The answers to one client, or to all of them.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// The units, by token.
@@ -45,7 +45,7 @@ pub(super) struct Seen {
     pub(super) snapshots: u64,
     /// The longest unit, and by which way.
     pub(super) longest: (Duration, Option<How>),
-    /// What must not be.
+    /// The violations.
     pub(super) violations: Vec<String>,
 }
 
@@ -68,18 +68,18 @@ impl Seen {
     }
 }
 
-/// What clients share.
+/// The state that clients share.
 #[derive(Clone)]
 pub(super) struct Together {
     /// Units that were applied.
     pub(super) applied: Arc<AtomicU64>,
-    /// Whether it is over.
+    /// Turns true when the run is over.
     pub(super) stop: watch::Receiver<bool>,
-    /// How much they do.
+    /// The load of each client.
     pub(super) pace: Pace,
 }
 
-/// How much clients do.
+/// The load of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
     /// One unit after the other.
@@ -160,7 +160,7 @@ fn applied(unit: &Unit, done: Done, seen: &mut Seen) -> Fate {
     Fate::Applied
 }
 
-/// What a failure must not say.
+/// Returns what is wrong with a failure, if anything is.
 fn wrong(unit: &Unit, failure: &Failure) -> Option<&'static str> {
     let unknown = failure.outcome == "UNKNOWN";
     if unknown != (failure.what() == (Code::Unknown, "OUTCOME_UNKNOWN")) {
@@ -179,7 +179,7 @@ fn wrong(unit: &Unit, failure: &Failure) -> Option<&'static str> {
     None
 }
 
-/// Whether it is worth to come again with the same key.
+/// Tells whether another call with the same key may succeed.
 fn is_passing(failure: &Failure) -> bool {
     failure.outcome == "UNKNOWN"
         || matches!(

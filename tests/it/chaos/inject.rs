@@ -9,7 +9,7 @@ use crate::harness::process::send;
 use crate::harness::proxy::Proxy;
 use crate::harness::wait::eventually;
 
-/// How long the server may take to come to an end, or to itself.
+/// The longest time in which the server must stop or recover.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The backends of others than who asks, those at work first.
@@ -17,7 +17,7 @@ const BACKENDS: &str = "select pid from pg_stat_activity \
     where backend_type = 'client backend' and pid <> pg_backend_pid() \
     order by state is distinct from 'idle' desc, pid";
 
-/// Where things go wrong.
+/// The servers and clients of a run.
 pub(super) struct Scene {
     pub(super) postgres: Postgres,
     pub(super) proxy: Proxy,
@@ -78,7 +78,7 @@ impl Scene {
         std::fs::remove_file(file).expect("the postmaster could not");
     }
 
-    /// What `psql` prints; `None` while the server does not answer.
+    /// Returns what `psql` prints; `None` while the server does not answer.
     pub(super) fn ask(&self, sql: &str) -> Option<String> {
         let mut command = Command::new(tool("psql"));
         command.args(["-X", "-A", "-t", "-q", "-U", "postgres", "-d", "postgres", "-c", sql]);

@@ -43,10 +43,10 @@ use crate::harness::wait::eventually_async;
 /// Units that are applied between two faults, at least.
 const BETWEEN: u64 = 20;
 
-/// How long it may take until they are.
+/// The longest time until they are.
 const RECOVERY: Duration = Duration::from_secs(30);
 
-/// Who reads while others write.
+/// The number of clients that read while others write.
 const READERS: u64 = 2;
 
 /// Deadlocks are looked for soon: there are many.
@@ -141,7 +141,7 @@ impl Trial {
         }
     }
 
-    /// What came of it, when nobody writes any more.
+    /// Reports the run, when nobody writes any more.
     async fn report(self) -> Report {
         let Self { began, scene, client, mut report, .. } = self;
         report.proxy = scene.proxy.counts();

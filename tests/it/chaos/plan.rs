@@ -1,4 +1,4 @@
-//! What goes wrong in a run, and when: the same for the same seed.
+//! The faults of a run and their times: the same for the same seed.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) enum Sort {
     Restarted,
     /// A connection is cut at some byte.
     Cut,
-    /// What the database answers is lost from some byte on, then the connection.
+    /// The database's answer is lost from some byte on, then the connection.
     AnswerLost,
 }
 
@@ -28,7 +28,7 @@ pub(super) enum Mishap {
     Kill { pick: usize },
     /// The server crashes: all of it in a moment, or the postmaster first.
     Restart { postmaster_first: bool },
-    /// What the proxy does.
+    /// A fault of the proxy.
     Connection(Fault),
 }
 
@@ -58,11 +58,11 @@ impl Mishap {
 /// A run.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
-    /// What the clients' choices follow from, too.
+    /// The seed, from which the clients' choices follow, too.
     pub(super) seed: u64,
-    /// Who writes at once.
+    /// The number of clients that write at once.
     pub(super) clients: u64,
-    /// What goes wrong, one after the other.
+    /// The faults, one after the other.
     pub(super) mishaps: Vec<Mishap>,
 }
 
@@ -92,7 +92,7 @@ impl Plan {
         Self { seed, clients: 32, mishaps }
     }
 
-    /// How many faults of a sort there are.
+    /// Counts the faults of a sort.
     pub(super) fn count(&self, sort: Sort) -> usize {
         self.mishaps.iter().filter(|mishap| mishap.sort() == sort).count()
     }

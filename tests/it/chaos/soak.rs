@@ -33,10 +33,10 @@ const RECENT: Duration = Duration::from_secs(6 * 60);
 /// Between two faults.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// When all must be as it was.
+/// The longest time until all must be as it was.
 const SETTLED: Duration = Duration::from_secs(120);
 
-/// What a server has in hand.
+/// The resources that a server holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Footprint {
     descriptors: usize,
@@ -77,8 +77,8 @@ impl Footprint {
         .await
     }
 
-    /// What is more than 5 % away from what it was; memory may be less. Threads are only shown: those that
-    /// block for others end when they have idled for a while.
+    /// Returns the resources that differ by more than 5 % from before; memory may be less. Threads are only
+    /// shown: those that block for others end when they have idled for a while.
     fn strays(&self, before: &Self) -> Vec<&'static str> {
         let near = |now: usize, before: usize| now.abs_diff(before) * 20 <= before;
         let checks = [

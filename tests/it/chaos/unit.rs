@@ -1,4 +1,4 @@
-//! What clients do: units of work that leave a token, count it, and move money, all or nothing; by every
+//! The work of clients: units that leave a token, count it, and move money, all or nothing; by every
 //! way that the API has, the careless ones too.
 
 use std::time::Duration;
@@ -92,7 +92,7 @@ impl How {
         Self::TransactHalfClosed,
     ];
 
-    /// Whether it may be sent again until it is answered.
+    /// Tells whether it may be sent again until it is answered.
     pub(super) fn has_key(self) -> bool {
         matches!(self, Self::QueryKeyed | Self::BatchKeyed | Self::TransactKeyed)
     }
@@ -101,7 +101,7 @@ impl How {
 /// A unit of work.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unit {
-    /// What it leaves.
+    /// The token that it leaves.
     pub(super) token: i64,
     /// By which way.
     pub(super) how: How,
@@ -110,12 +110,12 @@ pub(super) struct Unit {
     amount: i64,
 }
 
-/// What an answer says.
+/// The content of an answer.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Done {
-    /// How often the server tried.
+    /// The number of the server's attempts.
     pub(super) attempts: u32,
-    /// Whether it was done before.
+    /// True if an earlier call had applied it.
     pub(super) replayed: bool,
 }
 

@@ -8,7 +8,7 @@ use crate::harness::Backend;
 
 /// A statement to run by every way.
 pub(super) struct Case {
-    /// What it is about.
+    /// The subject of the case.
     pub(super) name: &'static str,
     pub(super) database: &'static str,
     pub(super) sql: &'static str,
@@ -20,7 +20,7 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// Whether the first answer is of the kind that the case is about.
+    /// Checks that the first answer is of the kind that the case is about.
     #[track_caller]
     pub(super) fn check(&self, answer: &Answer) {
         let code = match answer {

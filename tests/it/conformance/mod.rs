@@ -24,7 +24,7 @@ use crate::harness::unit::{Transaction, statement};
 /// As many as make the claim worth something.
 const ENOUGH: usize = 40;
 
-/// What the tables hold before each way of each case.
+/// The content of the tables before each way of each case.
 const STATE: [&str; 6] = [
     "drop table if exists made",
     "drop index if exists made_index",
@@ -40,7 +40,7 @@ const TABLES: [&str; 2] = [
      name text constraint one_name unique, p integer constraint of_p references p (id))",
 ];
 
-/// What PostgreSQL has beyond.
+/// The tables that PostgreSQL alone has.
 const MORE: &str = "create role app login password 'secret'; grant all on schema public to app; \
     create table hidden (id int); create type mood as enum ('sad', 'happy')";
 
@@ -53,7 +53,7 @@ enum Way {
     Transact,
 }
 
-/// What a way answers, without what only tells which way it was.
+/// The answer by one RPC, without what only tells which RPC it was.
 #[derive(Debug, PartialEq)]
 enum Answer {
     Result {

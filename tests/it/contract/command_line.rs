@@ -18,7 +18,7 @@ contract! {
     a_file_that_is_none_is_explained
 }
 
-/// What a command ended with and wrote.
+/// The exit status and output of a command.
 #[derive(Debug, PartialEq, Eq)]
 struct Ended {
     status: Option<i32>,
@@ -48,7 +48,7 @@ async fn count(service: &Service) -> Value {
     result.rows[0].values[0].clone()
 }
 
-/// What the other dialect's rules, or none, would split in other places.
+/// A text that the other dialect's rules, or none, would split in other places.
 const POSTGRES: &str = "\
 create table t (id integer primary key, note text);
 insert into t values (1, E'it\\'s; one'), (2, $$two; $$); /* ; /* ; */ */

@@ -45,7 +45,7 @@ mod configured {
     }
 }
 
-/// How late a call may end.
+/// The largest lateness of a call.
 const TOLERANCE: Duration = Duration::from_millis(50);
 
 /// A statement that does not end by itself.

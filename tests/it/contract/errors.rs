@@ -1,4 +1,4 @@
-//! What callers are told when a statement fails.
+//! Errors of statements, as callers see them.
 
 use rowgate::value::proto::{QueryRequest, Value};
 use tonic::Code;

@@ -1,4 +1,4 @@
-//! What every backend must answer. Each case runs once for each backend, on a database and a server of
+//! The contract of every backend. Each case runs once for each backend, on a database and a server of
 //! its own; where the databases' own words differ, `Service::pick` says so in the case.
 
 mod batches;

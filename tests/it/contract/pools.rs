@@ -1,4 +1,4 @@
-//! What operators see of a pool and do to it, by its RPCs.
+//! Operators' view of a pool and their actions on it, by its RPCs.
 
 use std::time::Duration;
 

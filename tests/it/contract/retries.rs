@@ -1,4 +1,4 @@
-//! What the server runs again by itself, and what a key makes of a call that is sent again.
+//! Retries by the server itself, and calls that are sent again under a key.
 
 use rowgate::value::Value;
 use rowgate::value::proto::get_transaction_outcome_request::Handle;

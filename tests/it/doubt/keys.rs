@@ -1,4 +1,4 @@
-//! What the row of a key must hold, whatever the unit does to its session.
+//! The row of a key holds what it must, whatever the unit does to its session.
 
 use rowgate::value::proto::{ExecuteBatchRequest, QueryOptions, Value};
 use tonic::Code;

@@ -16,7 +16,7 @@ const SLOW_COMMIT: &str = "create table t (id bigint primary key, seconds float 
     create constraint trigger waiting after insert on t deferrable initially deferred \
     for each row execute function wait()";
 
-/// How many commits wait.
+/// Counts the commits that wait.
 const WAITING: &str =
     "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and query like '%COMMIT'";
 

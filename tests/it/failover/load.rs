@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::harness::client::{Client, Failure, PATIENCE, request};
 
-/// What one client did.
+/// The answers to one client.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// By number: when the answer came.

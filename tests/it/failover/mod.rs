@@ -36,7 +36,7 @@ fn configuration(url: &str, more: &str) -> String {
     format!("[databases.main]\nurl = \"{url}\"\n[databases.main.pool]\nmin = 4\nmax = 8\n{more}\n")
 }
 
-/// How many rows there are, by the port of the server that took them.
+/// Counts rows by the port of the server that took them.
 fn rows(postgres: &Postgres) -> BTreeMap<i64, u16> {
     let text = postgres.psql("select id, port from t");
     let row = |line: &str| {
@@ -142,7 +142,7 @@ async fn connections_leave_a_primary_that_is_demoted_but_up() {
     demotions(2).await;
 }
 
-/// What came of demotions.
+/// The result of demotions.
 #[derive(Debug, Default)]
 pub(crate) struct Demoted {
     /// The longest time until the last connection had left.

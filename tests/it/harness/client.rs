@@ -222,7 +222,7 @@ pub(crate) struct Failure {
     pub(crate) reason: String,
     /// `ErrorInfo.metadata["outcome"]`
     pub(crate) outcome: String,
-    /// What the database said.
+    /// The database's report.
     pub(crate) report: DatabaseError,
     /// The fields to blame, and why.
     pub(crate) violations: Vec<(String, String)>,
@@ -251,7 +251,7 @@ impl From<Status> for Failure {
 }
 
 impl Failure {
-    /// What a status holds that is a reply within a stream.
+    /// Reads a status that is a reply within a stream.
     pub(crate) fn of_reply(reply: &tonic_types::Status) -> Self {
         let details = reply.encode_to_vec().into();
         Self::read(&Status::with_details(Code::from(reply.code), &reply.message, details))

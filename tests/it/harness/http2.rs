@@ -39,7 +39,7 @@ pub(crate) struct Frame {
     pub(crate) kind: u8,
     /// The stream that it belongs to.
     pub(crate) stream: u32,
-    /// What it holds.
+    /// The payload.
     pub(crate) payload: Vec<u8>,
 }
 
@@ -216,7 +216,7 @@ impl Balancer {
     }
 }
 
-/// Why a call has no response.
+/// The reason why a call has no response.
 enum Failed {
     /// The server has certainly not looked at it.
     Unseen,
@@ -289,7 +289,7 @@ struct Call {
 }
 
 impl Call {
-    /// What was received, and the headers with which it ended.
+    /// Returns what was received, and the headers that ended it.
     async fn run(
         self,
         mut connection: SendRequest<Bytes>,

@@ -18,7 +18,7 @@ use client::Client;
 use postgres::Postgres;
 use server::Server;
 
-/// Which database a service stands on.
+/// The kind of database behind a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backend {
     /// The embedded SQLite.
@@ -29,7 +29,7 @@ pub(crate) enum Backend {
 
 /// A database, a server on it and a client of the server.
 pub(crate) struct Service {
-    /// What it stands on.
+    /// The kind of database.
     pub(crate) backend: Backend,
     /// Asks the server.
     pub(crate) client: Client,

@@ -33,7 +33,7 @@ impl Service {
         .await
     }
 
-    /// Who holds a connection of the pool.
+    /// Lists the holders of the pool's connections.
     pub(crate) async fn checkouts(&self) -> Vec<Checkout> {
         let request = ListCheckoutsRequest { pool: "main".to_owned() };
         let answer = self.pools().list_checkouts(request).await.expect("it is there");

@@ -163,7 +163,7 @@ impl Postgres {
         }
     }
 
-    /// What `psql -At` prints for one statement or several, without the last line's end.
+    /// Returns what `psql -At` prints for one statement or several, without the last line's end.
     #[track_caller]
     pub(crate) fn psql(&self, sql: &str) -> String {
         let output = self.run_psql(sql);
@@ -205,7 +205,7 @@ impl Postgres {
         self.psql(sql).parse().expect("a number")
     }
 
-    /// What the server logged.
+    /// Returns the server's log.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
@@ -237,7 +237,7 @@ pub(crate) fn tail(log: &str, lines: usize) -> String {
     log.lines().skip(skipped).collect::<Vec<_>>().join("\n")
 }
 
-/// Whom the server runs as: ourselves, or somebody without privileges when we are root.
+/// The account that runs the server: our own, or one without privileges if we are root.
 pub(super) struct User {
     switch: Option<(u32, u32)>,
 }
@@ -277,7 +277,7 @@ fn id(arguments: &[&str]) -> Option<u32> {
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
-/// Where all servers' directories are; the template too. Short, for the sake of socket paths.
+/// Returns the directory of all servers' directories and of the template. Short, for the sake of socket paths.
 fn base_directory(user: &User) -> PathBuf {
     let own = user.switch.map_or_else(|| id(&["-u"]).unwrap_or_default(), |_| 0);
     let base = std::env::temp_dir().join(format!("rowgate-tests-{own}"));

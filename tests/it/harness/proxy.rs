@@ -19,10 +19,10 @@ use tokio::task::AbortHandle;
 /// A connection that has a fault and says nothing for this long leaves it to another.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// How long the other side may take to close, too.
+/// The longest time in which the other side must close, too.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// To the database.
@@ -31,7 +31,7 @@ pub(crate) enum Direction {
     Down,
 }
 
-/// How a connection is cut, on both sides.
+/// The way in which a connection is cut, on both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
     /// As by a crash: RST.
@@ -42,7 +42,7 @@ pub(crate) enum Cut {
     Abandon,
 }
 
-/// What becomes of a connection.
+/// The fate of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
     /// It is cut.
@@ -52,38 +52,38 @@ pub(crate) enum Then {
     Lose(Duration),
 }
 
-/// Where in what is said.
+/// A place in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// After so many more bytes.
     Byte(u64),
-    /// Where this stands, unless it comes in two pieces: a cut comes after it, a loss takes it along.
+    /// The place of this text, unless it comes in two pieces: a cut comes after it, a loss takes it along.
     Text(&'static str),
 }
 
 /// A fault of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// Which way it waits.
+    /// The direction in which it waits.
     pub(crate) direction: Direction,
-    /// Where it happens.
+    /// The place at which it happens.
     pub(crate) place: Place,
-    /// What happens.
+    /// The fault.
     pub(crate) then: Then,
 }
 
-/// What holds for all connections.
+/// Settings of all connections.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Weather {
     /// Connections are accepted, and nothing passes, until this ends.
     pub(crate) black_hole: bool,
-    /// How long everything takes, each way.
+    /// The delay of everything, each way.
     pub(crate) latency: Duration,
-    /// How much passes each way of a connection.
+    /// The throughput of a connection, each way.
     pub(crate) bytes_per_second: Option<u64>,
 }
 
-/// What was done.
+/// Counts of faults.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// Connections accepted.
@@ -122,7 +122,7 @@ impl Proxy {
         Self { address, shared, acceptor }
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -149,7 +149,7 @@ impl Proxy {
         self.shared.weather.send_replace(weather);
     }
 
-    /// What it did so far.
+    /// Returns the faults so far.
     pub(crate) fn counts(&self) -> Counts {
         let Counters { connections, resets, closes, losses, lost_bytes } = &self.shared.counters;
         Counts {
@@ -229,7 +229,7 @@ impl Shared {
         drop(weather.wait_for(|weather| !weather.black_hole).await);
     }
 
-    /// What bytes must wait for before they go on.
+    /// Waits as long as bytes must wait before they go on.
     async fn delay(&self, bytes: usize) {
         self.clear().await;
         let Weather { latency, bytes_per_second, .. } = *self.weather.borrow();

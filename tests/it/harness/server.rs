@@ -76,17 +76,17 @@ impl Server {
         assert!(self.grpc != unset() && self.ops != unset(), "no address in {:?}", self.greeting);
     }
 
-    /// What it printed when it was ready.
+    /// The lines that it printed when it was ready.
     pub(crate) fn greeting(&self) -> &[String] {
         &self.greeting
     }
 
-    /// Where gRPC is served.
+    /// The address of gRPC.
     pub(crate) fn grpc(&self) -> SocketAddr {
         self.grpc
     }
 
-    /// Where operators' HTTP is served.
+    /// The address of the operators' HTTP.
     pub(crate) fn ops(&self) -> SocketAddr {
         self.ops
     }
@@ -96,7 +96,7 @@ impl Server {
         self.directory.path()
     }
 
-    /// What it logged.
+    /// Returns its log.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
@@ -168,7 +168,7 @@ impl Server {
         eventually_async("the server ends", within, ended).await
     }
 
-    /// How it ended; fails the test when it has not within the time.
+    /// Waits for its exit; fails the test if it takes longer than the given time.
     pub(crate) fn wait_for_exit(&mut self, within: Duration) -> ExitStatus {
         eventually("the server ends", within, || self.child.try_wait().expect("it is our child"))
     }

@@ -113,7 +113,7 @@ impl Transaction {
         drop(self.commands.as_ref().expect("not closed").send(request).await);
     }
 
-    /// What sends commands from another task; the caller's side is not closed while it is there.
+    /// Sends commands from another task; the caller's side is not closed while it is there.
     pub(crate) fn sender(&self) -> Sender<TransactRequest> {
         self.commands.clone().expect("not closed")
     }

@@ -68,7 +68,7 @@ impl Stutter {
         Self { worst, watcher }
     }
 
-    /// What may be added to a limit: several processes take part in a call, each woken so late.
+    /// The time that may be added to a limit: several processes take part in a call, each woken so late.
     pub(crate) fn allowance(&self) -> Duration {
         debug_assert!(Arc::strong_count(&self.watcher) > 0, "it is watched");
         4 * Duration::from_micros(self.worst.load(Relaxed))

@@ -18,7 +18,7 @@ async fn calls(service: &Service, count: usize) {
     }
 }
 
-/// How long the server takes to end.
+/// Measures how long the server takes to end.
 async fn ends(service: &mut Service) -> Duration {
     let start = Instant::now();
     service.server.signal("TERM");

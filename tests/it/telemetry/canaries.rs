@@ -13,7 +13,7 @@ use crate::harness::postgres::Postgres;
 use crate::harness::server::{Server, run};
 use crate::harness::unit::{batch, statement};
 
-/// What is a secret, a value or a literal holds this; each has a number after it.
+/// The mark of every secret, value and literal; each has a number after it.
 const CANARY: &str = "canary7f3a";
 
 /// Of the role, which the URL spells with escapes.
@@ -35,7 +35,7 @@ struct Planted {
     collector: Collector,
     /// Each thing that must be nowhere.
     canaries: Vec<String>,
-    /// What callers were told.
+    /// The answers to callers.
     told: Vec<String>,
 }
 

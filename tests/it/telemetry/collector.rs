@@ -41,7 +41,7 @@ pub(super) struct Collector {
     _stop: oneshot::Sender<()>,
 }
 
-/// What was received.
+/// The requests that were received.
 #[derive(Debug, Default)]
 struct Taken {
     spans: Vec<Span>,
@@ -49,7 +49,7 @@ struct Taken {
     metrics: BTreeMap<String, Metric>,
     /// Attributes of whoever sends, with the version of the conventions.
     resources: BTreeSet<String>,
-    /// How each request came: `grpc traces`.
+    /// The transport and signal of each request: `grpc traces`.
     ways: BTreeSet<String>,
     /// All of it, as text.
     text: String,
@@ -75,7 +75,7 @@ impl Collector {
         Self { address, taken, _stop: stop }
     }
 
-    /// What `OTEL_EXPORTER_OTLP_ENDPOINT` is set to.
+    /// The value of `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -111,12 +111,12 @@ impl Collector {
         self.taken.lock().spans.iter().map(|span| span.name.clone()).collect()
     }
 
-    /// How requests came.
+    /// Returns the transport and signal of each request.
     pub(super) fn ways(&self) -> Vec<String> {
         self.taken.lock().ways.iter().cloned().collect()
     }
 
-    /// Who sent.
+    /// Returns the resources of the senders.
     pub(super) fn resources(&self) -> Vec<String> {
         self.taken.lock().resources.iter().cloned().collect()
     }

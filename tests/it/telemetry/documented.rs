@@ -23,7 +23,7 @@ fn page() -> String {
     std::fs::read_to_string(path).expect("there is the page")
 }
 
-/// What stands between backquotes.
+/// Returns the texts between backquotes.
 fn quoted(cell: &str) -> BTreeSet<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }

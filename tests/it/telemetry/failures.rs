@@ -14,7 +14,7 @@ use crate::harness::server::Server;
 use crate::harness::unit::batch;
 use crate::harness::{Backend, Service};
 
-/// What a span says of a failure: its status, `error.type` and the SQLSTATE.
+/// Returns what a span reports of a failure: its status, `error.type` and the SQLSTATE.
 fn failure(span: &Span) -> (StatusCode, String, String) {
     let own = attributes(span);
     let value = |key: &str| {

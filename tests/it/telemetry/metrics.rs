@@ -1,4 +1,4 @@
-//! What moves while all is well, under which labels.
+//! Metrics that move while all is well, and their labels.
 
 use std::collections::BTreeSet;
 

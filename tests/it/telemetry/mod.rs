@@ -59,7 +59,7 @@ impl Watched {
     }
 }
 
-/// What has a server send at once.
+/// Variables that have a server send at once.
 pub(super) fn sending_to(url: &str) -> Vec<(&str, &str)> {
     vec![
         ("OTEL_EXPORTER_OTLP_ENDPOINT", url),

@@ -7,7 +7,7 @@ use crate::harness::client::PATIENCE;
 use crate::harness::http::get;
 use crate::harness::wait::eventually_async;
 
-/// What was scraped at one time.
+/// The metrics of one scrape.
 #[derive(Debug, Default)]
 pub(super) struct Scrape {
     /// The type of each family.

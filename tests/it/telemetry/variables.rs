@@ -109,7 +109,7 @@ async fn without_a_propagator_a_callers_trace_is_not_gone_on_with() {
     });
 }
 
-/// How many of so many calls without a trace begin one.
+/// Counts the calls without a trace of their own that begin one.
 async fn sampled(variables: &[(&str, &str)], calls: usize) -> usize {
     let mut watched = watched(variables).await;
     let address = watched.service.server.grpc();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::source::Source;
 use super::{files, root};
 
-/// What stands between quotes and is written like a reason, before the tests.
+/// Returns the quoted texts that are written like a reason, before the tests.
 fn reasons(source: &Source) -> BTreeSet<String> {
     let constant = |text: &&str| {
         text.contains(|c: char| c.is_ascii_uppercase())
@@ -41,7 +41,7 @@ fn every_reason_is_documented() {
     assert!(missing.is_empty(), "docs/ERRORS.md does not mention {missing:?}");
 }
 
-/// What stands in a page between single backquotes, outside blocks.
+/// Returns the texts between single backquotes, outside blocks.
 fn quoted(page: &str) -> Vec<String> {
     let outside: String = page.split("```").step_by(2).collect();
     outside.split('`').skip(1).step_by(2).map(str::to_owned).collect()

@@ -69,10 +69,10 @@ const FUNCTION_LINES: usize = 60;
 /// Lines of a file before its tests.
 const FILE_LINES: usize = 400;
 
-/// What is wrong, each with its place.
+/// The violations of a rule, each with its place.
 type Wrong = Vec<String>;
 
-/// What a rule finds in one file.
+/// A rule: it returns the violations in one file.
 type Rule = fn(&Source) -> Wrong;
 
 fn root() -> &'static Path {

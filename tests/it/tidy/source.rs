@@ -7,7 +7,7 @@ use std::ops::Range;
 pub(super) struct Source {
     /// The path inside the repository.
     pub(super) path: String,
-    /// What is in the file.
+    /// The text of the file.
     pub(super) text: String,
     /// The same, with comments and literals blanked, up to the tests.
     pub(super) code: String,
@@ -39,7 +39,7 @@ impl Source {
         self.code.lines().count()
     }
 
-    /// Where in the code the words of a path stand one after another, `std::env` for one.
+    /// Returns the lines on which the words of a path stand one after another, `std::env` for one.
     pub(super) fn mentions(&self, path: &str) -> Vec<usize> {
         let whole = |start: usize, end: usize| {
             let before = self.code[..start].chars().next_back();
@@ -88,7 +88,7 @@ impl Source {
     }
 }
 
-/// Where the block of tests starts, whoever may see it. Tests in a file of their own are no block.
+/// Returns the start of the block of tests, of any visibility. Tests in a file of their own are no block.
 fn tests_start(code: &str) -> Option<usize> {
     const MARK: &str = "\n#[cfg(test)]\n";
     code.match_indices(MARK).map(|(at, _)| at + 1).find(|at| {

@@ -18,7 +18,7 @@ const fn since(since: u32, declared: &'static str, values: &'static [&'static st
     Family { declared, since, values }
 }
 
-/// What must be there before some of the types are.
+/// The schema that some of the types need.
 pub(super) const SETUP: &str = r#"
 create extension hstore; create extension ltree; create extension citext;
 create extension cube; create extension seg; create extension isn;
@@ -324,7 +324,7 @@ const SYSTEM: &[Family] = &[
     family("aclitem[]", &["{postgres=r/postgres,=w/postgres}"]),
 ];
 
-/// What no column can hold, or what no literal says: only read.
+/// Expressions that no column can hold, or that no literal expresses: only read.
 pub(super) const EXPRESSIONS: &[&str] = &[
     "row(1, 'a'::text, null, 2.5::numeric)",
     "row(row(1, 2), array[1, null], 'a b'::text)",

@@ -41,7 +41,7 @@ fn literal(value: &str, declared: &str) -> String {
     format!("$v${value}$v$::{declared}")
 }
 
-/// What `psql` prints for each expression.
+/// Returns what `psql` prints for each expression.
 fn psql(postgres: &Postgres, expressions: &[String]) -> Vec<String> {
     let script: String =
         expressions.iter().map(|e| format!("select {e};\n\\echo '{MARK}'\n")).collect();

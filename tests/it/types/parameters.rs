@@ -19,7 +19,7 @@ fn list(elements: &[Value]) -> Value {
     array(elements, &[], &[])
 }
 
-/// What the database understood, as text.
+/// Returns the value as the database understood it, as text.
 async fn understood(service: &Service, declared: &str, value: &Value) -> String {
     let sql = format!("select format('%s', $1::{declared})");
     let result = service.client.must(&sql, std::slice::from_ref(value)).await;

@@ -4,7 +4,7 @@
 use rowgate::value::Kind;
 use rowgate::value::proto::{ArrayValue, Column, DataType, RecordValue, Value};
 
-/// What stands for NULL at the top; `psql` is told to print the same.
+/// The text that stands for NULL at the top; `psql` is told to print the same.
 pub(super) const NULL: &str = "<NULL>";
 
 /// The text of a column's value.

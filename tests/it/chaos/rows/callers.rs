@@ -21,7 +21,7 @@ use crate::unread::{NARROW, WIDE, leave_unread};
 /// The default of `stream.stall_timeout`.
 const STALL: Duration = Duration::from_secs(10);
 
-/// When the last connection must be back. Nothing stalls before all buffers are full: with narrow rows
+/// The time by which the last connection must be back. Nothing stalls before all buffers are full: with narrow rows
 /// that takes a debug build seconds.
 const BACK: Duration = Duration::from_secs(if cfg!(debug_assertions) { 16 } else { 12 });
 
@@ -47,7 +47,7 @@ pub(super) async fn unread(faults: usize) -> Held {
     Held { faults: 2 * count, figures }
 }
 
-/// When the query of a client that crashed must be gone, and its locks free.
+/// The time by which the query of a crashed client must be gone, and its locks free.
 const GONE: Duration = Duration::from_millis(500);
 const FREE: Duration = Duration::from_secs(1);
 
@@ -97,11 +97,11 @@ pub(super) async fn killed(faults: usize) -> Held {
     Held { faults: gone.count(), figures: gone.to_string() }
 }
 
-/// When the locks of a client that fell silent must be free: it is pinged after 20 s, given up 10 s later,
-/// and then as one that crashed.
+/// The time by which the locks of a silent client must be free: it is pinged after 20 s, given up 10 s later,
+/// and then treated as one that crashed.
 const SILENT: Duration = Duration::from_millis(30_000 + 500);
 
-/// How many of them at once.
+/// The number of them at once.
 const TOGETHER: usize = 20;
 
 /// Clients who fall silent in transactions, many at once.
@@ -127,7 +127,7 @@ pub(super) async fn changed(faults: usize) -> Held {
     Held { faults: changed.changes.min(stale), figures }
 }
 
-/// What no call may do to its connection.
+/// Statements that no call may run on its connection.
 const CONTROL: [&str; 10] = [
     "begin",
     "/* hidden */ start transaction isolation level serializable",

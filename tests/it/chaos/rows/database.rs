@@ -89,7 +89,7 @@ pub(super) async fn restarted(faults: usize) -> Held {
     Held { faults: first.count(), figures }
 }
 
-/// How long a call took that failed because the database is away.
+/// Measures a call that fails because the database is unreachable.
 async fn refusal(client: &Client) -> Duration {
     let start = Instant::now();
     let failure = client.must_fail("select 1", &[]).await;
@@ -182,7 +182,7 @@ pub(super) async fn pool(faults: usize) -> Held {
     Held { faults: off.count(), figures }
 }
 
-/// Who comes first is served first.
+/// Checks that callers are served in the order in which they came.
 async fn in_line(service: &Service) {
     let holder = service.client.begin().await;
     let (served, mut order) = tokio::sync::mpsc::channel(100);

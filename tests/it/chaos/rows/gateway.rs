@@ -1,4 +1,4 @@
-//! What happens to the server itself: it is ended, killed, stopped, and out of descriptors.
+//! Faults of the server itself: it is ended, killed, stopped, and out of descriptors.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -82,7 +82,7 @@ pub(super) async fn killed(faults: usize) -> Held {
     Held { faults, figures }
 }
 
-/// What a caller saw.
+/// The answers to a caller.
 #[derive(Default)]
 struct Seen {
     written: BTreeSet<i64>,
@@ -120,7 +120,7 @@ async fn write(number: i64, mut places: watch::Receiver<Client>) -> Seen {
     seen
 }
 
-/// Whether it was applied before; `None`: there is no server, and no word of its.
+/// Tells whether it was applied before; `None`: there is no server, and no answer.
 async fn ask(client: &Client, request: QueryRequest) -> Option<bool> {
     match client.raw().query(with_deadline(request, PATIENCE)).await {
         Ok(answer) => Some(answer.into_inner().replayed),

@@ -26,12 +26,12 @@ mod written;
 
 use futures_util::future::LocalBoxFuture;
 
-/// What came of a row; one that does not hold panics instead.
+/// The result of a row; one that does not hold panics instead.
 #[derive(Debug)]
 struct Held {
     /// Faults that took effect.
     faults: usize,
-    /// What was measured.
+    /// The figures that were measured.
     figures: String,
 }
 
@@ -43,7 +43,7 @@ struct Row {
     share: usize,
     /// Faults of any run.
     least: usize,
-    /// What the ordinary tests have of it.
+    /// Its short form among the ordinary tests.
     short: Short,
     /// Injects them.
     run: Run,
@@ -60,7 +60,7 @@ enum Short {
     Own(usize),
 }
 
-/// What `scripts/chaos` wants.
+/// The arguments of `scripts/chaos`.
 #[expect(clippy::disallowed_methods, reason = "scripts/chaos says how many faults, and which")]
 pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()

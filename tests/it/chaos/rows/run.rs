@@ -9,7 +9,7 @@ use super::{Held, Row, Short};
 /// The number of faults that the shares of the rows are of.
 const WHOLE: usize = 3000;
 
-/// What a row came to.
+/// The verdict on a row.
 struct Judged {
     holds: bool,
     faults: usize,
@@ -18,7 +18,7 @@ struct Judged {
 }
 
 impl Row {
-    /// How many faults it has in a run of so many.
+    /// The number of its faults in a run of so many.
     fn faults(&self, of: usize) -> usize {
         (self.share * of).div_ceil(WHOLE).max(self.least)
     }
@@ -69,7 +69,7 @@ fn run<'a>(rows: impl Iterator<Item = (&'a Row, usize)>) -> (usize, Vec<&'static
     (total, failed)
 }
 
-/// Which rows, and how many faults, come from `scripts/chaos`.
+/// Runs the rows, with the number of faults, that `scripts/chaos` asks for.
 #[test]
 #[ignore = "takes minutes: scripts/chaos runs it"]
 fn every_fault_of_the_table() {

@@ -1,4 +1,4 @@
-//! What says nothing: a network, a backend, a postmaster.
+//! Silent parties: a network, a backend, a postmaster.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ pub(super) async fn backends(faults: usize) -> Held {
 /// The budget of a new connection in these tests.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// How many need a new connection while there is nobody to give one: too few for the breaker to open, or
+/// The number of callers that need a new connection while none can be opened: too few for the breaker to open, or
 /// enough.
 const CALLERS: [usize; 2] = [4, 1];
 
@@ -99,7 +99,7 @@ pub(super) async fn postmasters(faults: usize) -> Held {
     Held { faults, figures }
 }
 
-/// How long it took until a caller was told that there is no database.
+/// Measures the time until a caller is told that the database is unreachable.
 async fn refused(client: Client) -> Duration {
     let start = Instant::now();
     let failure = client.must_fail("select 1", &[]).await;

@@ -1,4 +1,4 @@
-//! What was measured, and the worst of it.
+//! Durations that were measured, and the worst of them.
 
 use std::fmt;
 use std::time::Duration;
@@ -32,12 +32,12 @@ impl Worst {
         self.all.push(took);
     }
 
-    /// How many there are.
+    /// The number of durations.
     pub(super) fn count(&self) -> usize {
         self.all.len()
     }
 
-    /// What 99 of 100 take at most.
+    /// The 99th percentile.
     pub(super) fn p99(&self) -> Duration {
         let mut all = self.all.clone();
         all.sort_unstable();

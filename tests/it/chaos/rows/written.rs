@@ -8,7 +8,7 @@ use crate::chaos::run;
 use crate::chaos::unit::TOLD;
 use crate::harness::wait::Stutter;
 
-/// How late that may be.
+/// The largest lateness.
 const TOLERANCE: Duration = Duration::from_millis(50);
 
 /// Faults of one sort, and a few more: of two backends that are killed at once the server tells of one.
