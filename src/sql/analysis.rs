@@ -1,31 +1,25 @@
-//! What is known of a statement's text, cached by the text.
+//! The analysis of a statement's text, cached by the text.
 
 use std::sync::Arc;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::parser::{self, MAX_TEXT_BYTES};
+use super::class::{StatementClass, Uses};
+use super::classify::{MAX_TEXT_BYTES, classify_text};
+use super::dialect::Dialect;
+use super::scanner::first_word;
 use super::summary::summary;
-use super::transaction_control::{first_word, transaction_control};
+use super::transaction_control::transaction_control;
 
-/// Whose SQL it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// PostgreSQL: nested comments, dollar quotes.
-    Postgres,
-    /// SQLite.
-    Sqlite,
-}
-
-/// What is known of a statement's text.
+/// What is known of a statement from its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Analysis {
     /// The keywords of transaction control that the statement starts with, upper case: `BEGIN`,
     /// `PREPARE TRANSACTION`.
     pub transaction_control: Option<&'static str>,
-    /// What the statement is, as far as the parser understood all of it. Always [`StatementClass::Other`] for
-    /// SQLite, which says by itself whether a statement only reads.
+    /// The class, as far as the parser understood all of it. Always [`StatementClass::Other`] for
+    /// SQLite, which decides by itself whether a statement only reads.
     pub class: StatementClass,
     /// The command that it starts with, one of a finite set: `SELECT`, `INSERT`, else `OTHER`.
     pub command: &'static str,
@@ -34,7 +28,7 @@ pub struct Analysis {
 }
 
 impl Analysis {
-    /// What is said of a statement of which nothing is known.
+    /// The analysis of a statement of which nothing is known.
     #[must_use]
     pub fn unknown() -> Self {
         Self {
@@ -46,96 +40,60 @@ impl Analysis {
     }
 }
 
-/// The class of a statement.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum StatementClass {
-    /// A query without locking clauses and without INTO.
-    Read(Uses),
-    /// INSERT, UPDATE, DELETE or MERGE; also a query with a locking clause or with one of these in a
-    /// common table expression.
-    Change(Uses),
-    /// Anything else, and whatever was not understood.
-    Other,
-}
-
-/// What a statement uses that can run code of somebody else's: all the ways in which a statement that
-/// looks harmless can leave something behind in its session.
-///
-/// Operators and casts of ordinary spelling are not listed: a database in which somebody defined some for
-/// types of their own is known by its catalogs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Uses {
-    /// Function names, folded as PostgreSQL folds them, without `pg_catalog.`, other schemas kept as
-    /// `schema.name`; sorted, each once.
-    pub functions: Vec<String>,
-    /// Names of columns that stand after a point, folded: `t.f` is read as `f(t)` where `t` has no such column,
-    /// so a function of this name that takes a row may be called. Sorted, each once.
-    pub attributes: Vec<String>,
-    /// Relations as written, parts quoted where needed, so that `to_regclass` takes them; without
-    /// the names of common table expressions; sorted, each once.
-    pub relations: Vec<String>,
-    /// Whether it uses an operator beyond SQL's ordinary ones, or casts to a type that is not a
-    /// built-in one.
-    pub exotic: bool,
-}
-
-/// Analyses statements and remembers what it found.
+/// A cache of analyses.
 #[derive(Debug)]
 pub struct Analyzer {
     dialect: Dialect,
-    known: Cache<Box<str>, Arc<Analysis>, Weight>,
+    cache: Cache<Box<str>, Arc<Analysis>, Weight>,
 }
 
 impl Analyzer {
-    /// An analyzer whose memory holds at most `cache_bytes`, the texts and what is known of them together.
+    /// An analyzer whose cache holds at most `cache_bytes`, the texts and their analyses together.
     #[must_use]
     pub fn new(dialect: Dialect, cache_bytes: u64) -> Self {
         let entries = usize::try_from(cache_bytes / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX);
-        Self { dialect, known: Cache::with_weighter(entries, cache_bytes, Weight) }
+        Self { dialect, cache: Cache::with_weighter(entries, cache_bytes, Weight) }
     }
 
-    /// What is known of `sql`.
+    /// Analyzes `sql`.
     ///
-    /// A text that was seen before costs one look-up and no allocation. A text too long to be parsed is not
-    /// remembered: to find its first keyword costs less than to hash it.
+    /// A cached text costs one look-up and no allocation. SQLite's texts, and those too long to be parsed, are
+    /// not cached: to find their first keyword costs less than to hash them.
     #[must_use]
     pub fn analyze(&self, sql: &str) -> Arc<Analysis> {
         if self.dialect == Dialect::Sqlite || sql.len() > MAX_TEXT_BYTES {
-            return self.by_first_keyword(sql);
+            return Arc::new(self.read(sql));
         }
-        if let Some(known) = self.known.get(sql) {
-            return known;
+        if let Some(cached) = self.cache.get(sql) {
+            return cached;
         }
-        let transaction_control = transaction_control(sql, self.dialect);
-        let class = if transaction_control.is_some() {
-            StatementClass::Other
-        } else {
-            parser::classify_text(sql)
-        };
-        let summary = summary(sql, self.dialect).into();
-        let command = command(sql, self.dialect);
-        let analysis = Arc::new(Analysis { transaction_control, class, command, summary });
-        self.known.insert(sql.into(), Arc::clone(&analysis));
+        let analysis = Arc::new(self.read(sql));
+        self.cache.insert(sql.into(), Arc::clone(&analysis));
         analysis
     }
 
-    /// What the memory weighs now.
-    #[cfg(test)]
-    pub(crate) fn remembered_bytes(&self) -> u64 {
-        self.known.weight()
-    }
-
-    fn by_first_keyword(&self, sql: &str) -> Arc<Analysis> {
-        Arc::new(Analysis {
-            transaction_control: transaction_control(sql, self.dialect),
-            class: StatementClass::Other,
+    fn read(&self, sql: &str) -> Analysis {
+        let transaction_control = transaction_control(sql, self.dialect);
+        let class = match self.dialect {
+            Dialect::Postgres if transaction_control.is_none() => classify_text(sql),
+            Dialect::Postgres | Dialect::Sqlite => StatementClass::Other,
+        };
+        Analysis {
+            transaction_control,
+            class,
             command: command(sql, self.dialect),
             summary: summary(sql, self.dialect).into(),
-        })
+        }
+    }
+
+    /// The present weight of the cache.
+    #[cfg(test)]
+    pub(crate) fn cached_bytes(&self) -> u64 {
+        self.cache.weight()
     }
 }
 
-/// The commands that are told apart.
+/// The commands that are distinguished.
 const COMMANDS: [&str; 28] = [
     "SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "TABLE", "CALL", "COPY",
     "EXPLAIN", "CREATE", "ALTER", "DROP", "TRUNCATE", "SET", "SHOW", "DO", "LOCK", "ANALYZE",
@@ -151,13 +109,13 @@ fn command(sql: &str, dialect: Dialect) -> &'static str {
     known.copied().unwrap_or(OTHER)
 }
 
-/// What an entry of the cache is taken to weigh when its size is planned.
+/// The assumed weight of a cache entry, from which the number of entries is estimated.
 const TYPICAL_ENTRY_BYTES: u64 = 768;
 
-/// What an entry weighs beyond its text and names: the analysis, and the cache's own tables.
+/// The weight of an entry beyond its text and names: the analysis, and the cache's own tables.
 const ENTRY_BYTES: usize = 256;
 
-/// What a name weighs beyond its text.
+/// The weight of a name beyond its text.
 const NAME_BYTES: usize = 40;
 
 #[derive(Debug, Clone)]

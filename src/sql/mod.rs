@@ -1,25 +1,29 @@
-//! What a statement is, read from its text.
+//! What is known of a statement from its text.
 //!
-//! Two readers with opposite duties. The lexer *refuses*: it finds transaction control at the start
-//! of a statement, whatever comments stand before it. The parser *admits*: a statement that it
-//! understands whole, and that has the shape of a read or of plain data modification, may be treated
-//! as such once a backend has checked its functions and tables. What does not parse is a write that
-//! may leave anything behind. This is convenience, never safety: the database and the lease guard.
+//! Two readers have opposite duties. [`transaction_control`] *rejects*: it finds transaction control at the
+//! start of a statement, whatever comments stand before it. [`classify`] *admits*: a statement that it
+//! understands completely, and that is a read or plain data modification, may be treated as such once a backend
+//! has checked its functions and tables. A statement that does not parse is a write that may leave
+//! anything behind. This is convenience, never safety: the database and the session's checks guard.
 
 mod analysis;
+mod class;
 mod classify;
-mod parser;
+mod dialect;
 mod partial_commit;
 mod plan_invalidation;
+mod scanner;
 mod split;
 mod summary;
-mod tokens;
 mod transaction_control;
 
-pub use analysis::{Analysis, Analyzer, Dialect, StatementClass, Uses};
-pub use partial_commit::is_whole;
-pub use plan_invalidation::redefines;
-pub use split::{Piece, Unclosed, statements};
+pub use analysis::{Analysis, Analyzer};
+pub use class::{StatementClass, Uses};
+pub use dialect::Dialect;
+pub use partial_commit::is_atomic;
+pub use plan_invalidation::invalidates_plans;
+pub(crate) use scanner::{Scanner, TokenKind};
+pub use split::{SplitStatement, Unterminated, split_statements};
 
 #[cfg(test)]
 mod tests;

@@ -1,72 +1,37 @@
-//! Which of PostgreSQL's statements are applied as a whole or not at all.
+//! The statements of PostgreSQL that are applied completely or not at all.
 //!
-//! Some commit along the way (procedures and DO blocks that say COMMIT, VACUUM, whatever is done
-//! CONCURRENTLY): when one fails, what it committed before stays. So an error says that nothing was
-//! applied only of a statement that is known to be whole.
+//! Some commit along the way (procedures and DO blocks that say COMMIT, VACUUM, everything done
+//! CONCURRENTLY): when one fails, its earlier commits stay. So an error claims that nothing was
+//! applied only for a statement that is known to be atomic.
 
-use super::analysis::Dialect;
-use super::transaction_control::first_word;
+use super::dialect::Dialect;
+use super::scanner::{first_word, is_among};
 
 /// First words of statements that commit nothing by themselves.
-const WHOLE: [&str; 40] = [
-    "ALTER",
-    "ANALYZE",
-    "CHECKPOINT",
-    "CLOSE",
-    "COMMENT",
-    "COPY",
-    "CREATE",
-    "DEALLOCATE",
-    "DECLARE",
-    "DELETE",
-    "DISCARD",
-    "DROP",
-    "EXECUTE",
-    "EXPLAIN",
-    "FETCH",
-    "GRANT",
-    "IMPORT",
-    "INSERT",
-    "LISTEN",
-    "LOAD",
-    "LOCK",
-    "MERGE",
-    "MOVE",
-    "NOTIFY",
-    "PREPARE",
-    "REASSIGN",
-    "REFRESH",
-    "RESET",
-    "REVOKE",
-    "SECURITY",
-    "SELECT",
-    "SET",
-    "SHOW",
-    "TABLE",
-    "TRUNCATE",
-    "UNLISTEN",
-    "UPDATE",
-    "VALUES",
-    "WITH",
-    "(",
-];
+const ATOMIC: &str = "\
+    ALTER ANALYZE CHECKPOINT CLOSE COMMENT COPY CREATE DEALLOCATE DECLARE DELETE DISCARD \
+    DROP EXECUTE EXPLAIN FETCH GRANT IMPORT INSERT LISTEN LOAD LOCK MERGE MOVE NOTIFY \
+    PREPARE REASSIGN REFRESH RESET REVOKE SECURITY SELECT SET SHOW TABLE TRUNCATE UNLISTEN \
+    UPDATE VALUES WITH (";
 
 /// A block with none of these is PL/pgSQL that does not commit: it neither says so, nor calls a
 /// procedure, nor runs a text that it makes, nor is itself written in another language or with
 /// escapes.
 const MAY_COMMIT: [&str; 6] = ["COMMIT", "CALL", "EXECUTE", "LANGUAGE", "\\", "U&"];
 
-/// Whether a statement that fails has applied nothing, as far as its text tells.
+/// Returns true if a statement that fails has applied nothing, as far as its text tells.
 #[must_use]
-pub fn is_whole(sql: &str) -> bool {
-    let Some(first) = first_word(sql, Dialect::Postgres) else { return true };
-    if first.eq_ignore_ascii_case("DO") {
-        return !MAY_COMMIT.iter().any(|word| contains(sql, word));
+pub fn is_atomic(sql: &str) -> bool {
+    match first_word(sql, Dialect::Postgres) {
+        None => true,
+        Some(first) if first.eq_ignore_ascii_case("DO") => {
+            !MAY_COMMIT.iter().any(|word| contains(sql, word))
+        }
+        Some(first) => is_among(first, ATOMIC) && !contains(sql, "CONCURRENTLY"),
     }
-    !contains(sql, "CONCURRENTLY") && WHOLE.iter().any(|whole| first.eq_ignore_ascii_case(whole))
 }
 
-/// Whether the word is anywhere in the text, be it in a literal or a comment.
+/// Tells whether the word is anywhere in the text, be it in a literal or a comment.
 fn contains(sql: &str, word: &str) -> bool {
     sql.as_bytes().windows(word.len()).any(|bytes| bytes.eq_ignore_ascii_case(word.as_bytes()))
 }
@@ -76,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_commit_along_the_way_is_not_whole() {
+    fn a_statement_that_may_commit_along_the_way_is_not_atomic() {
         for sql in [
             "select 1",
             "(select 1)",
@@ -86,7 +51,7 @@ mod tests {
             "do $$ begin update t set n = 5; raise exception 'no'; end $$",
             "",
         ] {
-            assert!(is_whole(sql), "{sql}");
+            assert!(is_atomic(sql), "{sql}");
         }
         for sql in [
             "do $$ begin commit; end $$",
@@ -103,7 +68,7 @@ mod tests {
             "alter table t detach partition u concurrently",
             "frobnicate",
         ] {
-            assert!(!is_whole(sql), "{sql}");
+            assert!(!is_atomic(sql), "{sql}");
         }
     }
 }

@@ -1,89 +1,61 @@
-//! Which of PostgreSQL's statements may change what the texts behind them mean.
+//! The statements of PostgreSQL after which later texts may mean something else.
 //!
 //! A statement is prepared with the tables, types and settings of that moment: its parameters have the types
-//! that columns have then, its literals are read by the DateStyle of then. What is to run behind an ALTER
-//! TABLE, a SET or a DEALLOCATE is prepared behind it.
+//! that columns have then, its literals are read by the DateStyle of then. A statement after an ALTER
+//! TABLE, a SET or a DEALLOCATE must be prepared after it.
 
-use super::analysis::{Analysis, Dialect, StatementClass};
-use super::transaction_control::words;
+use super::analysis::Analysis;
+use super::class::StatementClass;
+use super::dialect::Dialect;
+use super::scanner::{is_among, leading_words};
 
 /// First words of statements that change neither tables nor settings nor prepared statements, whatever
-/// follows. What they call may, which nobody can tell.
-const PLAIN: [&str; 26] = [
-    "ANALYZE",
-    "CHECKPOINT",
-    "CLOSE",
-    "COMMENT",
-    "COPY",
-    "DECLARE",
-    "DELETE",
-    "EXECUTE",
-    "EXPLAIN",
-    "FETCH",
-    "GRANT",
-    "INSERT",
-    "LISTEN",
-    "LOCK",
-    "MERGE",
-    "MOVE",
-    "NOTIFY",
-    "REVOKE",
-    "SELECT",
-    "SHOW",
-    "TABLE",
-    "TRUNCATE",
-    "UNLISTEN",
-    "UPDATE",
-    "VALUES",
-    "WITH",
-];
+/// follows. The functions that they call may, which no text tells.
+const PLAIN: &str = "\
+    ANALYZE CHECKPOINT CLOSE COMMENT COPY DECLARE DELETE EXECUTE EXPLAIN FETCH GRANT INSERT \
+    LISTEN LOCK MERGE MOVE NOTIFY REVOKE SELECT SHOW TABLE TRUNCATE UNLISTEN UPDATE VALUES \
+    WITH (";
 
-/// Settings that no text is read by.
-const HARMLESS: [&str; 6] = [
-    "application_name",
-    "constraints",
-    "synchronous_commit",
-    "work_mem",
-    "local_preload_libraries",
-    "maintenance_work_mem",
-];
+/// Settings that change the meaning of no text.
+const HARMLESS: &str = "\
+    application_name constraints synchronous_commit work_mem local_preload_libraries \
+    maintenance_work_mem";
 
-/// Whether what comes behind a statement may mean something else than before it.
+/// Returns true if a statement may change the meaning of those after it.
 #[must_use]
-pub fn redefines(sql: &str, analysis: &Analysis) -> bool {
+pub fn invalidates_plans(sql: &str, analysis: &Analysis) -> bool {
     match &analysis.class {
         StatementClass::Read(uses) | StatementClass::Change(uses) => {
             uses.functions.iter().any(|name| name == "set_config") && sets_by_function(sql)
         }
-        StatementClass::Other => other_redefines(sql),
+        StatementClass::Other => other_invalidates(sql),
     }
 }
 
-fn other_redefines(sql: &str) -> bool {
-    let mut words = words(sql, Dialect::Postgres);
+fn other_invalidates(sql: &str) -> bool {
+    let mut words = leading_words(sql, Dialect::Postgres);
     let Some(first) = words.next() else { return false };
-    let is = |keyword: &&str| first.eq_ignore_ascii_case(keyword);
-    if first == "(" || PLAIN.iter().any(is) {
+    if is_among(first, PLAIN) {
         return sets_by_function(sql);
     }
-    if !is(&"SET") {
+    if !first.eq_ignore_ascii_case("SET") {
         return true;
     }
-    let mut name = words.next().unwrap_or_default();
-    if ["LOCAL", "SESSION"].iter().any(|scope| name.eq_ignore_ascii_case(scope)) {
-        name = words.next().unwrap_or_default();
+    let mut setting = words.next().unwrap_or_default();
+    if is_among(setting, "LOCAL SESSION") {
+        setting = words.next().unwrap_or_default();
     }
     // A setting with a point is an application's own.
-    words.next() != Some(".") && !is_harmless(name)
+    let is_custom = words.next().is_some_and(|next| next.starts_with('.'));
+    !is_custom && !is_harmless(setting)
 }
 
 fn is_harmless(setting: &str) -> bool {
-    let setting = setting.to_ascii_lowercase();
-    setting.ends_with("_timeout") || HARMLESS.contains(&setting.as_str())
+    setting.to_ascii_lowercase().ends_with("_timeout") || is_among(setting, HARMLESS)
 }
 
-/// Whether the text may set something by `set_config`, unless each time it names, as a literal, a setting
-/// that nothing is read by.
+/// Tells whether the text may set something by `set_config`, unless each call names, as a literal, a
+/// harmless setting.
 fn sets_by_function(sql: &str) -> bool {
     const CALL: &str = "set_config";
     let text = sql.to_ascii_lowercase();
@@ -105,9 +77,9 @@ mod tests {
     use crate::sql::Analyzer;
 
     #[test]
-    fn what_changes_tables_settings_or_statements_is_told_by_its_text() {
+    fn a_text_that_changes_tables_settings_or_statements_invalidates_plans() {
         let analyzer = Analyzer::new(Dialect::Postgres, 1 << 20);
-        let told = |sql: &str| redefines(sql, &analyzer.analyze(sql));
+        let invalidates = |sql: &str| invalidates_plans(sql, &analyzer.analyze(sql));
         for sql in [
             "alter table t add column b int",
             "/* x */ create table t (a int)",
@@ -125,7 +97,7 @@ mod tests {
             "select set_config ( 'app.x', '1', true), set_config('role', 'x', true)",
             "frobnicate",
         ] {
-            assert!(told(sql), "{sql}");
+            assert!(invalidates(sql), "{sql}");
         }
         for sql in [
             "",
@@ -143,7 +115,7 @@ mod tests {
             "select set_config('app.tenant', $1, true)",
             "select set_config('statement_timeout', '5s', true)",
         ] {
-            assert!(!told(sql), "{sql}");
+            assert!(!invalidates(sql), "{sql}");
         }
     }
 }

@@ -1,17 +1,15 @@
-//! Where the statements of a text end, as `psql` and SQLite's own shell find it.
+//! The boundaries of the statements in a text, as `psql` and SQLite's own shell find them.
 //!
 //! A semicolon ends a statement unless it stands in a string, a name, a comment, or a body: between
 //! parentheses (CREATE RULE) and in `BEGIN ATOMIC … END` for PostgreSQL, in CREATE TRIGGER for SQLite.
-//! Nothing else is understood: what is no SQL at all is still split, and the database says what is wrong.
+//! Nothing else is understood: text that is no SQL is still split, and the database reports the error.
 
-use super::analysis::Dialect;
-use super::transaction_control::{
-    dollar_delimiter, is_word_part, quoted_length, skip_blanks, skip_closed_blanks,
-};
+use super::dialect::Dialect;
+use super::scanner::{Scanner, SqlToken, TokenKind, is_among};
 
 /// A statement in a text of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece<'a> {
+pub struct SplitStatement<'a> {
     /// Its text, with the comments before it and without the semicolon.
     pub sql: &'a str,
     /// The line on which the text starts, from 1.
@@ -20,46 +18,59 @@ pub struct Piece<'a> {
     pub line: usize,
 }
 
-/// Something that is opened and not closed.
+/// A construct that starts and does not end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unclosed {
-    /// What: `a string`.
+pub struct Unterminated {
+    /// The construct: `a string`.
     pub what: &'static str,
-    /// The line on which it is opened, from 1.
+    /// The line on which it starts, from 1.
     pub line: usize,
 }
 
 /// Splits a text into its statements; those that are empty are left out.
 ///
 /// # Errors
-/// When a string, a name or a comment does not end: then nobody knows where the statements end.
-pub fn statements(text: &str, dialect: Dialect) -> Result<Vec<Piece<'_>>, Unclosed> {
-    let mut pieces = Vec::new();
+/// When a string, a name or a comment does not end: then the statements have no certain end.
+pub fn split_statements(
+    text: &str,
+    dialect: Dialect,
+) -> Result<Vec<SplitStatement<'_>>, Unterminated> {
+    let mut statements = Vec::new();
     let mut lines = Lines { text, at: 0, line: 1 };
-    let mut rest = text.trim_start_matches('\u{feff}');
-    while !rest.is_empty() {
-        let start = text.len() - rest.len();
-        let mut scan = Scan { rest, dialect, body: Body::default() };
-        let length = scan.statement().map_err(|Open { what, rest }| Unclosed {
-            what,
-            line: lines.line_of(text.len() - rest.len()),
-        })?;
-        let (whole, after) = rest.split_at(length);
-        rest = after.strip_prefix(';').unwrap_or(after);
-        let blank = whole.len() - whole.trim_ascii_start().len();
-        let word = whole.len() - skip_blanks(whole, dialect).len();
-        if word < whole.len() {
-            pieces.push(Piece {
-                sql: whole.trim_ascii(),
-                first_line: lines.line_of(start + blank),
-                line: lines.line_of(start + word),
+    let mut scanner = Scanner::new(text, dialect);
+    scanner.skip_chars(|c| c == '\u{feff}');
+    let mut start = text.len() - scanner.rest().len();
+    loop {
+        let mut body = Body::default();
+        let mut first_word = None;
+        let end = loop {
+            let Some(token) = scanner.next() else { break text.len() };
+            if let TokenKind::Unterminated(what) = token.kind {
+                return Err(Unterminated { what, line: lines.line_of(token.start) });
+            }
+            if token.text == ";" && body.ends_at_semicolon(dialect) {
+                break token.start;
+            }
+            first_word.get_or_insert(token.start);
+            body.see(&token);
+        };
+        let statement = &text[start..end];
+        if let Some(first_word) = first_word {
+            let blanks = statement.len() - statement.trim_ascii_start().len();
+            statements.push(SplitStatement {
+                sql: statement.trim_ascii(),
+                first_line: lines.line_of(start + blanks),
+                line: lines.line_of(first_word),
             });
         }
+        if end == text.len() {
+            return Ok(statements);
+        }
+        start = end + 1;
     }
-    Ok(pieces)
 }
 
-/// Counts lines as far as it is asked; never asked for an earlier place than before.
+/// Counts lines up to places, each not before the last one.
 struct Lines<'a> {
     text: &'a str,
     at: usize,
@@ -75,124 +86,17 @@ impl Lines<'_> {
     }
 }
 
-/// What is opened and not closed, and the text from there.
-struct Open<'a> {
-    what: &'static str,
-    rest: &'a str,
-}
-
-/// Reads one statement.
-struct Scan<'a> {
-    rest: &'a str,
-    dialect: Dialect,
-    body: Body<'a>,
-}
-
-impl<'a> Scan<'a> {
-    /// The length of the statement up to its semicolon, or to the end of the text.
-    fn statement(&mut self) -> Result<usize, Open<'a>> {
-        let whole = self.rest.len();
-        loop {
-            self.blanks()?;
-            let Some(first) = self.rest.chars().next() else { return Ok(whole) };
-            if first == ';' && self.body.ends_at_semicolon(self.dialect) {
-                return Ok(whole - self.rest.len());
-            }
-            let length = self.token(first)?;
-            self.rest = &self.rest[length..];
-        }
-    }
-
-    fn blanks(&mut self) -> Result<(), Open<'a>> {
-        match skip_closed_blanks(self.rest, self.dialect) {
-            Ok(rest) => self.rest = rest,
-            // SQLite lets the end of the text end a comment, too.
-            Err(_open) if self.dialect == Dialect::Sqlite => self.rest = "",
-            Err(rest) => return Err(Open { what: "a comment", rest }),
-        }
-        Ok(())
-    }
-
-    /// The length of the next token, which a body may hang on.
-    fn token(&mut self, first: char) -> Result<usize, Open<'a>> {
-        let text = self.rest;
-        let quoted = |what, length: Option<usize>| length.ok_or(Open { what, rest: text });
-        let postgres = self.dialect == Dialect::Postgres;
-        let length = match first {
-            '\'' => quoted("a string", quoted_length(text, '\'', false))?,
-            '"' => quoted("a quoted name", quoted_length(text, '"', false))?,
-            '`' if !postgres => quoted("a quoted name", quoted_length(text, '`', false))?,
-            '[' if !postgres => quoted("a name in brackets", text.find(']').map(|end| end + 1))?,
-            '$' if postgres => match dollar_delimiter(text) {
-                Some(delimiter) => {
-                    quoted("a dollar-quoted string", dollar_length(text, delimiter))?
-                }
-                None => 1,
-            },
-            // PostgreSQL lets no word start with a digit: what follows the digits is not of theirs.
-            _ if is_word_part(first) && !(postgres && first.is_ascii_digit()) => {
-                return self.word();
-            }
-            _ => first.len_utf8(),
-        };
-        self.body.see_other(first);
-        Ok(length)
-    }
-
-    fn word(&mut self) -> Result<usize, Open<'a>> {
-        let text = self.rest;
-        let length = text.find(|c| !is_word_part(c)).unwrap_or(text.len());
-        let (word, after) = text.split_at(length);
-        let escapes = self.dialect == Dialect::Postgres && word.eq_ignore_ascii_case("e");
-        self.body.see_word(word);
-        if escapes && after.starts_with('\'') {
-            let string = escape_string(after).ok_or(Open { what: "a string", rest: text })?;
-            return Ok(length + string);
-        }
-        Ok(length)
-    }
-}
-
-/// The length of a string with backslashes, and of the strings on further lines that continue it: in them,
-/// too, a backslash escapes.
-fn escape_string(text: &str) -> Option<usize> {
-    let mut end = quoted_length(text, '\'', true)?;
-    loop {
-        let rest = &text[end..];
-        let next = skip_lines(rest);
-        let gap = rest.len() - next.len();
-        if !next.starts_with('\'') || !rest[..gap].contains(['\n', '\r']) {
-            return Some(end);
-        }
-        end += gap + quoted_length(next, '\'', true)?;
-    }
-}
-
-/// `text` without blanks and line comments at its start; a block comment ends a string for good.
-fn skip_lines(text: &str) -> &str {
-    let mut rest = text;
-    loop {
-        let trimmed = rest.trim_start_matches([' ', '\t', '\n', '\r', '\x0c']);
-        let Some(comment) = trimmed.strip_prefix("--") else { return trimmed };
-        rest = comment.trim_start_matches(|c| c != '\n' && c != '\r');
-    }
-}
-
-/// The length of a dollar-quoted string.
-fn dollar_length(text: &str, delimiter: &str) -> Option<usize> {
-    let body = text.get(delimiter.len()..)?;
-    body.find(delimiter).map(|end| end + 2 * delimiter.len())
-}
-
-/// How deep a place is in bodies that hold semicolons of their own.
+/// The state within bodies that hold semicolons of their own.
 #[derive(Debug, Default)]
-struct Body<'a> {
-    /// The first words of the statement.
-    head: Vec<&'a str>,
+struct Body {
+    /// The first words of the statement in upper case, a space behind each.
+    head: String,
+    /// The number of these words.
+    words: usize,
     parentheses: usize,
     /// BEGIN and CASE without their END, in a function.
     blocks: usize,
-    /// The end of what was read of a trigger.
+    /// The last tokens of a trigger.
     tail: Tail,
 }
 
@@ -205,35 +109,38 @@ enum Tail {
     End,
 }
 
-/// As many words as tell what a statement creates.
+/// The number of words that determine what a statement creates.
 const HEAD: usize = 6;
 
-impl<'a> Body<'a> {
-    fn see_word(&mut self, word: &'a str) {
-        if self.head.len() < HEAD {
-            self.head.push(word);
-        }
-        let is = |keyword: &str| word.eq_ignore_ascii_case(keyword);
+impl Body {
+    fn see(&mut self, token: &SqlToken<'_>) {
+        let text = token.text;
         self.tail = match self.tail {
-            Tail::Semicolon if is("END") => Tail::End,
+            _ if text == ";" => Tail::Semicolon,
+            Tail::Semicolon if is_among(text, "END") => Tail::End,
             Tail::Inside | Tail::Semicolon | Tail::End => Tail::Inside,
         };
-        if self.parentheses > 0 || !creates_routine(&self.head) {
-            return;
-        }
-        if is("BEGIN") || self.blocks > 0 && is("CASE") {
-            self.blocks += 1;
-        } else if is("END") {
-            self.blocks = self.blocks.saturating_sub(1);
+        match text {
+            "(" => self.parentheses += 1,
+            ")" => self.parentheses = self.parentheses.saturating_sub(1),
+            _ if token.kind == TokenKind::Word => self.see_word(text),
+            _ => {}
         }
     }
 
-    fn see_other(&mut self, first: char) {
-        self.tail = if first == ';' { Tail::Semicolon } else { Tail::Inside };
-        match first {
-            '(' => self.parentheses += 1,
-            ')' => self.parentheses = self.parentheses.saturating_sub(1),
-            _ => {}
+    fn see_word(&mut self, word: &str) {
+        if self.words < HEAD {
+            self.words += 1;
+            self.head.push_str(&word.to_ascii_uppercase());
+            self.head.push(' ');
+        }
+        if self.parentheses > 0 || !creates_routine(&self.head) {
+            return;
+        }
+        if is_among(word, "BEGIN") || self.blocks > 0 && is_among(word, "CASE") {
+            self.blocks += 1;
+        } else if is_among(word, "END") {
+            self.blocks = self.blocks.saturating_sub(1);
         }
     }
 
@@ -246,36 +153,19 @@ impl<'a> Body<'a> {
 }
 
 /// `CREATE [OR REPLACE] FUNCTION | PROCEDURE`
-fn creates_routine(head: &[&str]) -> bool {
-    let kind = match head {
-        [create, or, replace, kind, ..] if are(&[create, or, replace], "CREATE OR REPLACE") => kind,
-        [create, kind, ..] if are(&[create], "CREATE") => kind,
-        _ => return false,
-    };
-    are(&[kind], "FUNCTION") || are(&[kind], "PROCEDURE")
+fn creates_routine(head: &str) -> bool {
+    let object = head.strip_prefix("CREATE ").unwrap_or("");
+    let object = object.strip_prefix("OR REPLACE ").unwrap_or(object);
+    object.starts_with("FUNCTION ") || object.starts_with("PROCEDURE ")
 }
 
 /// `[EXPLAIN [QUERY PLAN]] CREATE [TEMP | TEMPORARY] TRIGGER`
-fn creates_trigger(head: &[&str]) -> bool {
-    let head = match head {
-        [explain, query, plan, rest @ ..] if are(&[explain, query, plan], "EXPLAIN QUERY PLAN") => {
-            rest
-        }
-        [explain, rest @ ..] if are(&[explain], "EXPLAIN") => rest,
-        _ => head,
-    };
-    match head {
-        [create, temp, trigger, ..] if are(&[temp], "TEMP") || are(&[temp], "TEMPORARY") => {
-            are(&[create, trigger], "CREATE TRIGGER")
-        }
-        [create, trigger, ..] => are(&[create, trigger], "CREATE TRIGGER"),
-        _ => false,
-    }
-}
-
-fn are(words: &[&str], keywords: &str) -> bool {
-    let mut keywords = keywords.split(' ');
-    words.iter().all(|word| keywords.next().is_some_and(|is| word.eq_ignore_ascii_case(is)))
+fn creates_trigger(head: &str) -> bool {
+    let plain = head
+        .strip_prefix("EXPLAIN ")
+        .map_or(head, |head| head.strip_prefix("QUERY PLAN ").unwrap_or(head));
+    let object = plain.strip_prefix("CREATE ").unwrap_or("");
+    ["TRIGGER ", "TEMP TRIGGER ", "TEMPORARY TRIGGER "].iter().any(|is| object.starts_with(is))
 }
 
 #[cfg(test)]
@@ -285,7 +175,8 @@ mod tests {
     use super::*;
 
     fn split(text: &str, dialect: Dialect) -> Vec<&str> {
-        statements(text, dialect).unwrap().into_iter().map(|piece| piece.sql).collect()
+        let statements = split_statements(text, dialect).unwrap();
+        statements.into_iter().map(|statement| statement.sql).collect()
     }
 
     #[test]
@@ -358,13 +249,13 @@ mod tests {
     #[test]
     fn lines_are_those_of_the_text() {
         let text = "-- a file\n\nselect 1; select\n2;\n\n  /* x\n */ b\n;;\nc";
-        let pieces = statements(text, Dialect::Postgres).unwrap();
+        let pieces = split_statements(text, Dialect::Postgres).unwrap();
         let lines: Vec<_> = pieces.iter().map(|piece| (piece.first_line, piece.line)).collect();
         assert_eq!(lines, [(1, 3), (3, 3), (6, 7), (9, 9)]);
     }
 
     #[test]
-    fn what_does_not_end_is_named_with_its_line() {
+    fn an_unterminated_construct_is_named_with_its_line() {
         for (text, what, line) in [
             ("a;\n'b", "a string", 2),
             ("a;\n e'b\\'", "a string", 2),
@@ -372,17 +263,17 @@ mod tests {
             ("\n\n$a$ ; $b$", "a dollar-quoted string", 3),
             ("a;\nb -- x\n /* /* */", "a comment", 3),
         ] {
-            let unclosed = statements(text, Dialect::Postgres).unwrap_err();
-            assert_eq!((unclosed.what, unclosed.line), (what, line), "{text:?}");
+            let unterminated = split_statements(text, Dialect::Postgres).unwrap_err();
+            assert_eq!((unterminated.what, unterminated.line), (what, line), "{text:?}");
         }
-        assert_eq!(statements("[a", Dialect::Sqlite).unwrap_err().what, "a name in brackets");
+        assert_eq!(split_statements("[a", Dialect::Sqlite).unwrap_err().what, "a name in brackets");
     }
 
     proptest! {
         #[test]
         fn nothing_is_lost_but_semicolons(text in "[a-e1$'\"\\\\;(){}\\[\\]`/*+é \n-]{0,40}") {
             for dialect in [Dialect::Postgres, Dialect::Sqlite] {
-                let Ok(pieces) = statements(&text, dialect) else { continue };
+                let Ok(pieces) = split_statements(&text, dialect) else { continue };
                 let mut rest = text.as_str();
                 for piece in pieces {
                     let at = rest.find(piece.sql);

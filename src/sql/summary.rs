@@ -1,14 +1,12 @@
-//! A statement in short, for people: its first words, and a `?` for every literal.
+//! The summary of a statement for people: its first words, and a `?` for every literal.
 //!
-//! It stands in logs and lists, so what it cannot tell to be no literal ends it.
+//! It stands in logs and lists, so it ends where a literal is not certain to end.
 
-use super::analysis::Dialect;
-use super::transaction_control::{
-    dollar_delimiter, is_word_part, quoted_length, skip_blanks, skip_closed_blanks,
-};
+use super::dialect::Dialect;
+use super::scanner::{COMMENT, Scanner, SqlToken, TokenKind, is_word_part};
 
-/// How long it gets, in bytes, before it is cut.
-const LONGEST: usize = 100;
+/// The length at which a summary is cut.
+const MAX_BYTES: usize = 100;
 
 /// Stands for what was cut.
 const CUT: char = '…';
@@ -16,73 +14,52 @@ const CUT: char = '…';
 /// The first words of `sql` without its literals and comments.
 pub(crate) fn summary(sql: &str, dialect: Dialect) -> String {
     let mut short = String::new();
-    let mut rest = skip_blanks(sql, dialect).trim_end();
-    while let Some(first) = rest.chars().next() {
-        let Some((shown, length)) = token(rest, first, dialect, &short) else {
-            short.push(CUT);
-            break;
-        };
-        if short.len() + shown.len() > LONGEST {
-            short.push(CUT);
+    let sql = sql.trim_end();
+    let mut scanner = Scanner::new(sql, dialect);
+    let mut end = 0;
+    while let Some(token) = scanner.next() {
+        if token.kind == TokenKind::Unterminated(COMMENT) {
             break;
         }
-        short.push_str(shown);
-        let after = rest.get(length..).unwrap_or_default();
-        let Ok(next) = skip_closed_blanks(after, dialect) else { break };
-        if next.len() < after.len() && !next.is_empty() {
+        if token.start > end && !short.is_empty() {
             short.push(' ');
         }
-        rest = next;
+        match shown(&token, dialect) {
+            Some(shown) if short.len() + shown.len() <= MAX_BYTES => short.push_str(shown),
+            Some(_) | None => {
+                short.push(CUT);
+                break;
+            }
+        }
+        if token.kind == TokenKind::Number {
+            scanner.skip_chars(|c| is_word_part(c) || c == '.');
+        }
+        end = sql.len() - scanner.rest().len();
     }
     short
 }
 
-/// What is shown of the token at the start of `text`, and the token's length; `None` where it is in doubt.
-fn token<'a>(
-    text: &'a str,
-    first: char,
-    dialect: Dialect,
-    before: &str,
-) -> Option<(&'a str, usize)> {
-    let within = |is_part: fn(char) -> bool| text.find(|c| !is_part(c)).unwrap_or(text.len());
-    match (first, dialect) {
-        ('\'', _) => Some(("?", string(text, before)?)),
-        ('"', Dialect::Postgres) => {
-            let length = quoted_length(text, '"', false)?;
-            Some((text.get(..length)?, length))
+/// The text shown for a token; `None` if it may be part of a literal.
+fn shown<'a>(token: &SqlToken<'a>, dialect: Dialect) -> Option<&'a str> {
+    let text = token.text;
+    match token.kind {
+        // Other databases quote with backticks.
+        TokenKind::Symbol => (!text.contains('`')).then_some(text),
+        TokenKind::Word => Some(text),
+        // SQLite takes a name that names nothing for a string.
+        TokenKind::QuotedName => Some(if dialect == Dialect::Postgres { text } else { "?" }),
+        TokenKind::String => (!text.contains('\\')).then_some("?"),
+        TokenKind::EscapeString if text.starts_with('\'') => Some("?"),
+        TokenKind::EscapeString => Some(if text.starts_with('e') { "e?" } else { "E?" }),
+        TokenKind::DollarString | TokenKind::Number => Some("?"),
+        // A parameter to SQLite, and a dollar-quoted string to whoever wrote it.
+        TokenKind::Parameter if text[1..].contains('$') => None,
+        TokenKind::Parameter if text.starts_with('$') => Some(text),
+        TokenKind::Parameter => {
+            Some(if text[1..].starts_with(|c: char| c.is_ascii_digit()) { "?" } else { text })
         }
-        // SQLite takes what names nothing for a string.
-        ('"' | '`', _) => Some(("?", quoted_length(text, first, false)?)),
-        ('$', _) => dollar(text, dialect),
-        ('0'..='9', _) => Some(("?", within(|c| is_word_part(c) || c == '.'))),
-        _ if is_word_part(first) => {
-            let length = within(is_word_part);
-            Some((text.get(..length)?, length))
-        }
-        _ => Some((text.get(..first.len_utf8())?, first.len_utf8())),
+        TokenKind::Unterminated(_) => None,
     }
-}
-
-/// The parameter or the quoted string at the start of `text`. SQLite takes what is quoted so for a parameter's name, and
-/// whoever wrote it meant a string.
-fn dollar(text: &str, dialect: Dialect) -> Option<(&str, usize)> {
-    if let Some(mark) = dollar_delimiter(text) {
-        let body = text.get(mark.len()..).filter(|_| dialect == Dialect::Postgres)?;
-        return Some(("?", mark.len() * 2 + body.find(mark)?));
-    }
-    let length = 1 + text.get(1..)?.bytes().take_while(u8::is_ascii_digit).count();
-    Some((text.get(..length)?, length))
-}
-
-/// The length of the string at the start of `text`. Whether a backslash escapes in one without an E is a
-/// setting of the session.
-fn string(text: &str, before: &str) -> Option<usize> {
-    let mut end = before.chars().rev();
-    let escapes = end.next().is_some_and(|c| c.eq_ignore_ascii_case(&'e'))
-        && !end.next().is_some_and(is_word_part);
-    let length = quoted_length(text, '\'', escapes)?;
-    let certain = escapes || !text.get(..length)?.contains('\\');
-    certain.then_some(length)
 }
 
 #[cfg(test)]
@@ -122,7 +99,7 @@ mod tests {
     #[test]
     fn a_long_statement_is_cut() {
         let short = summary(&format!("select {}", "a_column, ".repeat(50)), Dialect::Postgres);
-        assert!(short.len() <= LONGEST + CUT.len_utf8() && short.ends_with(CUT), "{short}");
+        assert!(short.len() <= MAX_BYTES + CUT.len_utf8() && short.ends_with(CUT), "{short}");
     }
 
     proptest! {

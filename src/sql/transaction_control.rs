@@ -1,59 +1,53 @@
-//! Finds transaction control at the start of a statement, and refuses it.
+//! Finds transaction control at the start of a statement, so that it can be rejected.
 //!
 //! It reads only as far as it must: blanks, comments and empty statements before the first keyword, and
-//! the few words after it that tell `PREPARE TRANSACTION` from `PREPARE p`. The extended protocol and
-//! SQLite's `prepare` run one statement of a text, so the first one is the one that matters. It knows
-//! nothing of what comes after; in particular it needs no parser that could fail to understand the rest.
+//! the few words after it that distinguish `PREPARE TRANSACTION` from `PREPARE p`. The extended protocol and
+//! SQLite's `prepare` run one statement of a text, so the first one is the one that matters. It needs no
+//! parser that could fail to understand the rest.
 
-use super::analysis::Dialect;
-
-/// The byte order mark: SQLite takes it for a blank, and clients leave it at the start of files.
-const BYTE_ORDER_MARK: char = '\u{feff}';
+use super::dialect::Dialect;
+use super::scanner::leading_words;
 
 /// First words that control the transaction whatever follows them.
 const POSTGRES_CONTROL: [&str; 7] =
     ["BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"];
 
-/// The same for SQLite, which knows no ABORT.
+/// The same for SQLite, which has no ABORT.
 const SQLITE_CONTROL: [&str; 6] = ["BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"];
 
 /// The transaction control that `sql` starts with, in upper case.
 pub(crate) fn transaction_control(sql: &str, dialect: Dialect) -> Option<&'static str> {
-    let mut words = Words { rest: skip_empty_statements(sql, dialect), dialect };
+    let mut words = leading_words(sql, dialect);
     let first = words.next()?;
-    match dialect {
-        Dialect::Postgres => one_of(&POSTGRES_CONTROL, first).or_else(|| longer(first, words)),
-        Dialect::Sqlite => one_of(&SQLITE_CONTROL, first),
+    let keywords = match dialect {
+        Dialect::Postgres => POSTGRES_CONTROL.as_slice(),
+        Dialect::Sqlite => SQLITE_CONTROL.as_slice(),
+    };
+    match keywords.iter().find(|keyword| is(first, keyword)) {
+        Some(keyword) => Some(keyword),
+        None if dialect == Dialect::Postgres => longer(first, words),
+        None => None,
     }
 }
 
-/// The first word of the first statement.
-pub(crate) fn first_word(sql: &str, dialect: Dialect) -> Option<&str> {
-    words(sql, dialect).next()
-}
-
-/// The words of the first statement, and of what follows it.
-pub(crate) fn words(sql: &str, dialect: Dialect) -> impl Iterator<Item = &str> {
-    Words { rest: skip_empty_statements(sql, dialect), dialect }
-}
-
-/// Control that needs more than its first word to be told.
-fn longer(first: &str, mut words: Words<'_>) -> Option<&'static str> {
-    let mut next_is = |word| words.next().is_some_and(|next| is(next, word));
-    if is(first, "START") {
-        return next_is("TRANSACTION").then_some("START TRANSACTION");
+/// Control that takes more than its first word to recognize.
+fn longer<'a>(first: &str, mut words: impl Iterator<Item = &'a str>) -> Option<&'static str> {
+    if is(first, "SET") {
+        return set_control(words);
     }
-    if is(first, "PREPARE") {
-        // `PREPARE transaction AS …` and `PREPARE transaction (int) AS …` prepare a statement of that name.
-        return (next_is("TRANSACTION")
-            && !matches!(words.next(), Some(w) if w == "(" || is(w, "AS")))
-        .then_some("PREPARE TRANSACTION");
+    let control = ["START TRANSACTION", "PREPARE TRANSACTION"]
+        .into_iter()
+        .find(|control| control.strip_suffix(" TRANSACTION").is_some_and(|verb| is(first, verb)))?;
+    if !is(words.next()?, "TRANSACTION") {
+        return None;
     }
-    if is(first, "SET") { set_control(words) } else { None }
+    // `PREPARE transaction AS …` and `PREPARE transaction (int) AS …` prepare a statement of that name.
+    let prepares = is(first, "PREPARE") && words.next().is_some_and(|w| w == "(" || is(w, "AS"));
+    (!prepares).then_some(control)
 }
 
 /// `SET [LOCAL | SESSION] TRANSACTION …` and `SET [LOCAL | SESSION] SESSION CHARACTERISTICS …`.
-fn set_control(mut words: Words<'_>) -> Option<&'static str> {
+fn set_control<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<&'static str> {
     const CHARACTERISTICS: &str = "SET SESSION CHARACTERISTICS";
     let mut word = words.next()?;
     if is(word, "LOCAL") || is(word, "SESSION") {
@@ -65,133 +59,15 @@ fn set_control(mut words: Words<'_>) -> Option<&'static str> {
     }
     let after = words.next()?;
     if is(word, "TRANSACTION") {
-        // A setting may be called so, too: `SET transaction = 1`, `SET transaction.x TO 1`.
-        let setting = after == "=" || after == "." || is(after, "TO");
+        // A setting may have this name, too: `SET transaction = 1`, `SET transaction.x TO 1`.
+        let setting = after.starts_with(['=', '.']) || is(after, "TO");
         return (!setting).then_some("SET TRANSACTION");
     }
     (is(word, "SESSION") && is(after, "CHARACTERISTICS")).then_some(CHARACTERISTICS)
 }
 
-fn one_of(list: &[&'static str], word: &str) -> Option<&'static str> {
-    list.iter().find(|keyword| is(word, keyword)).copied()
-}
-
 fn is(word: &str, keyword: &str) -> bool {
     word.eq_ignore_ascii_case(keyword)
-}
-
-/// The words and the single other characters of a text, without blanks and comments.
-struct Words<'a> {
-    rest: &'a str,
-    dialect: Dialect,
-}
-
-impl<'a> Iterator for Words<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        let text = skip_blanks(self.rest, self.dialect);
-        let first = text.chars().next()?;
-        let end = if is_word_part(first) {
-            text.find(|c| !is_word_part(c)).unwrap_or(text.len())
-        } else {
-            first.len_utf8()
-        };
-        let (word, rest) = text.split_at(end);
-        self.rest = rest;
-        Some(word)
-    }
-}
-
-/// Whether a character continues an identifier, in both dialects: both take every character beyond
-/// ASCII, so `begin\u{a0}` is a name and not BEGIN.
-pub(crate) fn is_word_part(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '_' || c == '$' || !c.is_ascii()
-}
-
-/// `sql` from its first statement that is not empty.
-fn skip_empty_statements(sql: &str, dialect: Dialect) -> &str {
-    let mut text = sql;
-    loop {
-        let trimmed = skip_blanks(text, dialect).trim_start_matches([';', BYTE_ORDER_MARK]);
-        if trimmed.len() == text.len() {
-            return text;
-        }
-        text = trimmed;
-    }
-}
-
-/// `text` from its first character that is neither blank nor part of a comment.
-pub(crate) fn skip_blanks(text: &str, dialect: Dialect) -> &str {
-    skip_closed_blanks(text, dialect).unwrap_or("")
-}
-
-/// The same; a comment that does not end is the error.
-pub(crate) fn skip_closed_blanks(text: &str, dialect: Dialect) -> Result<&str, &str> {
-    let mut text = text;
-    loop {
-        // The vertical tab is a blank since PostgreSQL 16 and an error elsewhere.
-        text = text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
-        text = if let Some(comment) = text.strip_prefix("--") {
-            after_line(comment, dialect)
-        } else if let Some(comment) = text.strip_prefix("/*") {
-            after_block(comment, dialect).ok_or(text)?
-        } else {
-            return Ok(text);
-        };
-    }
-}
-
-/// Where the line ends that the comment is on. Only PostgreSQL lets a carriage return end it.
-fn after_line(comment: &str, dialect: Dialect) -> &str {
-    let end = match dialect {
-        Dialect::Postgres => comment.find(['\n', '\r']),
-        Dialect::Sqlite => comment.find('\n'),
-    };
-    end.map_or("", |end| comment.get(end..).unwrap_or(""))
-}
-
-/// What follows the end of a block comment whose start was read; `None` when it does not end.
-fn after_block(comment: &str, dialect: Dialect) -> Option<&str> {
-    let bytes = comment.as_bytes();
-    let mut depth = 1_usize;
-    let mut at = 0;
-    while depth > 0 {
-        match bytes.get(at..at + 2)? {
-            b"*/" => {
-                depth -= 1;
-                at += 2;
-            }
-            b"/*" if dialect == Dialect::Postgres => {
-                depth += 1;
-                at += 2;
-            }
-            _ => at += 1,
-        }
-    }
-    comment.get(at..)
-}
-
-/// The length of what is quoted at the start of `text`, quotes doubled inside; with `escapes` a backslash
-/// takes the next character with it. `None` when it does not end.
-pub(crate) fn quoted_length(text: &str, quote: char, escapes: bool) -> Option<usize> {
-    let mut rest = text.char_indices().skip(1).peekable();
-    while let Some((at, c)) = rest.next() {
-        if c == '\\' && escapes {
-            rest.next();
-        } else if c == quote && rest.next_if(|(_, next)| *next == quote).is_none() {
-            return Some(at + c.len_utf8());
-        }
-    }
-    None
-}
-
-/// The `$tag$` at the start of `text`, which starts with a `$`.
-pub(crate) fn dollar_delimiter(text: &str) -> Option<&str> {
-    let after = text.get(1..)?;
-    let tag = after.get(..after.find('$')?)?;
-    let is_tag = !tag.starts_with(|c: char| c.is_ascii_digit()) && tag.chars().all(is_word_part);
-    is_tag.then(|| text.get(..tag.len() + 2))?
 }
 
 #[cfg(test)]

@@ -148,7 +148,7 @@ impl Postgres {
             session.run(*deadline, &commit::begin(READ_ONLY)).await?;
         } else {
             session.reads = verdict.reads;
-            session.divisible = !crate::sql::is_whole(sql);
+            session.divisible = !crate::sql::is_atomic(sql);
         }
         let rows = session.start(*deadline, sql, &prepared, parameters).await?;
         Ok((rows, prepared))

@@ -1,11 +1,13 @@
-//! What a statement is called: `INSERT`, `CREATE TABLE`.
+//! The command tag of a statement: `INSERT`, `CREATE TABLE`.
+
+use crate::sql::{Dialect, Scanner, TokenKind};
 
 /// The command of one statement that SQLite accepted; empty when the text holds none.
 ///
 /// A query that starts with WITH is named after what follows its common table expressions; REPLACE
 /// is an INSERT, VALUES a SELECT.
 pub(crate) fn command(sql: &str) -> String {
-    let mut words = Words { rest: sql, depth: 0 };
+    let mut words = top_level_words(sql);
     let Some(first) = words.next() else { return String::new() };
     match first.to_ascii_uppercase().as_str() {
         "WITH" => words.find_map(verb).unwrap_or("SELECT").to_owned(),
@@ -21,12 +23,12 @@ pub(crate) fn command(sql: &str) -> String {
     }
 }
 
-/// Whether `sqlite3_changes` counts what the command did.
+/// Tells whether `sqlite3_changes` counts the rows of the command.
 pub(crate) fn counts_changes(command: &str) -> bool {
     matches!(command, "INSERT" | "UPDATE" | "DELETE")
 }
 
-/// Whether a command is one that writes, so that its statement need not ask a reader first.
+/// Tells whether a command is one that writes, so that its statement need not ask a reader first.
 ///
 /// SQLite itself decides; but it compiles some of these (ALTER, CREATE) against the schema that the
 /// connection remembers, and a reader's may be out of date.
@@ -37,79 +39,28 @@ pub(crate) fn writes(command: &str) -> bool {
 }
 
 fn verb(word: &str) -> Option<&'static str> {
-    let verbs = [
-        ("SELECT", "SELECT"),
-        ("VALUES", "SELECT"),
-        ("INSERT", "INSERT"),
-        ("REPLACE", "INSERT"),
-        ("UPDATE", "UPDATE"),
-        ("DELETE", "DELETE"),
-    ];
-    verbs.iter().find(|(verb, _)| word.eq_ignore_ascii_case(verb)).map(|(_, name)| *name)
+    match word.to_ascii_uppercase().as_str() {
+        "SELECT" | "VALUES" => Some("SELECT"),
+        "INSERT" | "REPLACE" => Some("INSERT"),
+        "UPDATE" => Some("UPDATE"),
+        "DELETE" => Some("DELETE"),
+        _ => None,
+    }
 }
 
-/// The bare words of a statement outside parentheses.
-struct Words<'a> {
-    rest: &'a str,
-    depth: usize,
-}
-
-impl<'a> Iterator for Words<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        loop {
-            let first = self.rest.chars().next()?;
-            let length = token_length(self.rest, first);
-            let (token, rest) = self.rest.split_at(length);
-            self.rest = rest;
-            match first {
-                '(' => self.depth += 1,
-                ')' => self.depth = self.depth.saturating_sub(1),
-                _ if self.depth == 0 && is_word_start(first) => return Some(token),
+/// The words of a statement outside parentheses.
+fn top_level_words(sql: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_usize;
+    Scanner::at_first_statement(sql, Dialect::Sqlite)
+        .filter(move |token| {
+            match token.text {
+                "(" => depth += 1,
+                ")" => depth = depth.saturating_sub(1),
                 _ => {}
             }
-        }
-    }
-}
-
-/// The bytes of the token that `text` starts with; an unterminated one reaches to the end.
-fn token_length(text: &str, first: char) -> usize {
-    let through = |close: &str| text[1..].find(close).map_or(text.len(), |at| 1 + at + close.len());
-    match first {
-        '\'' | '"' | '`' => quoted_length(text, first),
-        '[' => through("]"),
-        '-' if text.starts_with("--") => through("\n"),
-        '/' if text.starts_with("/*") => {
-            text[2..].find("*/").map_or(text.len(), |at| 2 + at + "*/".len())
-        }
-        // Numbers and parameters are taken whole, or their letters would look like words.
-        _ if is_word_start(first) || first.is_ascii_digit() || "$:@?#".contains(first) => {
-            let after = first.len_utf8();
-            text[after..].find(|c| !is_word_part(c)).map_or(text.len(), |at| after + at)
-        }
-        _ => first.len_utf8(),
-    }
-}
-
-fn quoted_length(text: &str, quote: char) -> usize {
-    let mut at = 1;
-    while let Some(found) = text[at..].find(quote) {
-        at += found + 1;
-        if !text[at..].starts_with(quote) {
-            return at;
-        }
-        at += 1;
-    }
-    text.len()
-}
-
-fn is_word_start(c: char) -> bool {
-    c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()
-}
-
-fn is_word_part(c: char) -> bool {
-    is_word_start(c) || c.is_ascii_digit() || c == '$'
+            depth == 0 && token.kind == TokenKind::Word
+        })
+        .map(|token| token.text)
 }
 
 #[cfg(test)]

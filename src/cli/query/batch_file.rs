@@ -12,7 +12,7 @@ use crate::cli::call_failure::Text;
 use crate::cli::console::{Console, counted, visible};
 use crate::cli::server_address::runtime;
 use crate::grpc::client::{CallError, Client};
-use crate::sql::{Dialect, Piece, statements};
+use crate::sql::{Dialect, SplitStatement, split_statements};
 use crate::value::proto::{
     BatchStatement, ExecuteBatchRequest, ExecuteBatchResponse, IsolationLevel, TransactionOptions,
 };
@@ -54,8 +54,8 @@ pub(crate) fn run(args: &Args, file: &Path, console: &mut Console<'_>) -> io::Re
         let client = args.connect().await?;
         // Both databases quote in ways that the other does not know: where statements end depends on it.
         let dialect = dialect(&client, args.database.as_deref()).await?;
-        let split = statements(&text, dialect).map_err(|unclosed| {
-            Failed::Text(format!("line {}: {} does not end", unclosed.line, unclosed.what))
+        let split = split_statements(&text, dialect).map_err(|unterminated| {
+            Failed::Text(format!("line {}: {} does not end", unterminated.line, unterminated.what))
         });
         pieces = split?;
         if pieces.is_empty() {
@@ -110,15 +110,17 @@ async fn dialect(client: &Client, database: Option<&str>) -> Result<Dialect, Cal
     })
 }
 
-fn request(args: &Args, pieces: &[Piece<'_>]) -> ExecuteBatchRequest {
+fn request(args: &Args, pieces: &[SplitStatement<'_>]) -> ExecuteBatchRequest {
     let isolation_level = match args.isolation {
         None => IsolationLevel::Unspecified,
         Some(Isolation::ReadCommitted) => IsolationLevel::ReadCommitted,
         Some(Isolation::RepeatableRead) => IsolationLevel::RepeatableRead,
         Some(Isolation::Serializable) => IsolationLevel::Serializable,
     };
-    let statement =
-        |piece: &Piece<'_>| BatchStatement { sql: piece.sql.to_owned(), ..Default::default() };
+    let statement = |piece: &SplitStatement<'_>| BatchStatement {
+        sql: piece.sql.to_owned(),
+        ..Default::default()
+    };
     ExecuteBatchRequest {
         database: args.database.clone().unwrap_or_default(),
         statements: pieces.iter().map(statement).collect(),
@@ -163,7 +165,7 @@ fn print(args: &Args, answer: ExecuteBatchResponse, console: &mut Console<'_>) -
 }
 
 /// The error, with the place in the file of the statement that is to blame.
-fn describe(mut error: CallError, pieces: &[Piece<'_>]) -> String {
+fn describe(mut error: CallError, pieces: &[SplitStatement<'_>]) -> String {
     let index = error.failed_statement.and_then(|index| usize::try_from(index).ok());
     let blamed = index.and_then(|index| Some((index + 1, pieces.get(index)?)));
     let Some((number, piece)) = blamed else {
@@ -195,7 +197,7 @@ mod tests {
             "10s",
             "--dry-run",
         ];
-        let pieces = statements("select 1; select 2", Dialect::Postgres).unwrap();
+        let pieces = split_statements("select 1; select 2", Dialect::Postgres).unwrap();
         let request = request(&parse(&arguments), &pieces);
         let transaction = request.transaction.unwrap();
         assert_eq!(transaction.isolation_level(), IsolationLevel::RepeatableRead);
@@ -214,7 +216,7 @@ mod tests {
     #[test]
     fn a_failed_statement_is_named_with_its_place_in_the_file() {
         let text = "select 1;\n\n-- the second\nselect\n  nope;\n";
-        let pieces = statements(text, Dialect::Postgres).unwrap();
+        let pieces = split_statements(text, Dialect::Postgres).unwrap();
         let mut error = CallError::new("INVALID_ARGUMENT", "no such column", Outcome::NotApplied);
         error.failed_statement = Some(1);
         error.report.position = 24;

@@ -7,7 +7,7 @@ use sqlparser::ast::{
     Update, UpdateTableFromKind,
 };
 
-use super::{Node, NotUnderstood, Understood, Walk, only_if};
+use super::walk::{Node, NotUnderstood, Understood, Walk, only_if};
 
 impl<'a> Walk<'a> {
     #[expect(

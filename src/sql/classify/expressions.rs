@@ -11,7 +11,7 @@ use sqlparser::ast::{
 };
 
 use super::functions::is_value;
-use super::{Node, NotUnderstood, Understood, Walk, only_if};
+use super::walk::{Node, NotUnderstood, Understood, Walk, only_if};
 
 impl<'a> Walk<'a> {
     /// Columns, values, and what combines one or two expressions.

@@ -6,8 +6,9 @@ use sqlparser::ast::{
     WindowFrame, WindowFrameBound, WindowSpec, WindowType,
 };
 
-use super::names::{is_among, parts};
-use super::{Node, NotUnderstood, Understood, Walk, only_if};
+use super::names::parts;
+use super::walk::{Node, NotUnderstood, Understood, Walk, only_if};
+use crate::sql::scanner::is_among;
 
 /// Values that are written without parentheses.
 const VALUES: &str = "\
@@ -18,7 +19,7 @@ const VALUES: &str = "\
 const SYNTAX: &str = "\
     coalesce current_time current_timestamp greatest grouping least localtime nullif row";
 
-/// Whether a name is one of these words, unquoted and alone.
+/// Tells whether a name is one of these words, unquoted and alone.
 fn is_one_of(name: &ObjectName, words: &str) -> bool {
     parts(name).is_ok_and(|parts| match parts.as_slice() {
         [only] => only.quote_style.is_none() && is_among(&only.value, words),
@@ -26,13 +27,13 @@ fn is_one_of(name: &ObjectName, words: &str) -> bool {
     })
 }
 
-/// Whether a name that stands alone is such a value.
+/// Tells whether a name that stands alone is such a value.
 pub(crate) fn is_value(name: &Ident) -> bool {
     name.quote_style.is_none() && is_among(&name.value, VALUES)
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn call(&mut self, function: &'a Function) -> Understood {
+    pub(super) fn call(&mut self, function: &'a Function) -> Understood {
         let Function {
             name,
             uses_odbc_syntax,

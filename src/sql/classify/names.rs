@@ -7,8 +7,9 @@ use sqlparser::ast::{Ident, ObjectName, ObjectNamePart, TableAlias};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
-use super::{Binding, NotUnderstood, Scope, Understood, Walk, only_if};
-use crate::sql::parser::word;
+use super::parser_tokens::word;
+use super::walk::{Binding, NotUnderstood, Scope, Understood, Walk, only_if};
+use crate::sql::scanner::is_among;
 
 /// Words that PostgreSQL reserves, or takes for no table's and no column's name unless quoted. Where the parser
 /// thinks that it read one as a name, it missed what PostgreSQL reads there: `FROM only t`.
@@ -29,8 +30,8 @@ const SYNTAX: &str = "\
     conflict cube current_time current_timestamp dec decimal delete distinct else escape except \
     exists extract filter first float from greatest group grouping having ilike in insert int \
     integer intersect interval into is join lateral least like limit localtime localtimestamp \
-    materialized next not nullif numeric of offset on operator or order over overlaps partition position precision \
-    real repeatable returning rollup row second select set sets similar smallint some symmetric \
+    materialized next not nullif numeric of offset on operator or order over overlaps partition \
+    position precision real repeatable returning rollup row second select set sets similar smallint some symmetric \
     then time timestamp to trim union update using values varbit varchar varying when where \
     within";
 
@@ -64,18 +65,13 @@ pub(crate) fn folded(name: &Ident) -> Cow<'_, str> {
     fold(&name.value, name.quote_style.is_some())
 }
 
-/// Whether a text is one of the words of a list, in any case.
-pub(crate) fn is_among(text: &str, words: &str) -> bool {
-    words.split(' ').any(|word| text.eq_ignore_ascii_case(word))
-}
-
-/// Whether a name is this word, unquoted.
+/// Tells whether a name is this word, unquoted.
 pub(crate) fn is_word(name: &Ident, word: &str) -> bool {
     name.quote_style.is_none() && name.value.eq_ignore_ascii_case(word)
 }
 
 /// The parts of a name, each an ordinary identifier.
-pub(crate) fn parts(name: &ObjectName) -> Result<Vec<&Ident>, NotUnderstood> {
+pub(super) fn parts(name: &ObjectName) -> Result<Vec<&Ident>, NotUnderstood> {
     name.0
         .iter()
         .map(|part| match part {
@@ -139,7 +135,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Notes a relation, whatever common table expressions are called.
+    /// Records a relation, whatever common table expressions are called.
     pub(crate) fn relation(&mut self, name: &ObjectName) -> Understood {
         let parts = parts(name)?;
         only_if(parts.len() <= 3)?;
@@ -149,7 +145,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Notes a relation unless it is a common table expression in scope.
+    /// Records a relation unless it is a common table expression in scope.
     pub(crate) fn relation_or_binding(&mut self, name: &ObjectName) -> Understood {
         if let [only] = parts(name)?.as_slice()
             && self.is_bound(&folded(only))
@@ -170,20 +166,20 @@ impl<'a> Walk<'a> {
         std::iter::successors(binding(self.scope), |b| binding(b.outer)).any(|b| b.name == name)
     }
 
-    /// Notes a name that would be called as a function if it were no column: `t.f` is `f(t)`.
+    /// Records a name that would be called as a function if it were no column: `t.f` is `f(t)`.
     pub(crate) fn attribute(&mut self, name: &Ident) -> Understood {
         self.label(name)?;
         self.attributes.insert(folded(name).into_owned());
         Ok(())
     }
 
-    /// Notes a function that special syntax calls.
+    /// Records a function that special syntax calls.
     pub(crate) fn special(&mut self, name: &'static str) {
         self.unmet.remove(name);
         self.functions.insert(name.to_owned());
     }
 
-    /// Notes a function.
+    /// Records a function.
     pub(crate) fn function_name(&mut self, name: &ObjectName) -> Understood {
         let parts = parts(name)?;
         // A point inside a part would read as one between parts.

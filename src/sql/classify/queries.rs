@@ -8,10 +8,10 @@ use sqlparser::ast::{
 };
 
 use super::names::is_word;
-use super::{Node, NotUnderstood, Understood, Walk, only_if};
+use super::walk::{Node, NotUnderstood, Understood, Walk, only_if};
 
 impl<'a> Walk<'a> {
-    pub(crate) fn visit_query(&mut self, query: &'a Query) -> Understood {
+    pub(super) fn visit_query(&mut self, query: &'a Query) -> Understood {
         let Query {
             with,
             body,

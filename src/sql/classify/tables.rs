@@ -6,10 +6,10 @@ use sqlparser::ast::{
     TableSampleSeedModifier, TableWithJoins,
 };
 
-use super::{Node, NotUnderstood, Understood, Walk, only_if};
+use super::walk::{Node, NotUnderstood, Understood, Walk, only_if};
 
 impl<'a> Walk<'a> {
-    pub(crate) fn tables(&mut self, tables: &'a [TableWithJoins]) -> Understood {
+    pub(super) fn tables(&mut self, tables: &'a [TableWithJoins]) -> Understood {
         tables.iter().try_for_each(|table| self.table_with_joins(table))
     }
 

@@ -3,7 +3,7 @@
 use sqlparser::ast::{ArrayElemTypeDef, DataType, ObjectName};
 
 use super::names::{folded, parts};
-use super::{NotUnderstood, Understood, Walk};
+use super::walk::{NotUnderstood, Understood, Walk};
 
 /// Built-in types that the parser has no word for.
 const BUILT_IN: &str = "\
@@ -15,7 +15,7 @@ const BUILT_IN: &str = "\
     tstzrange tsvector txid_snapshot unknown uuid varbit varchar void xid xid8 xml";
 
 impl<'a> Walk<'a> {
-    /// Notes a type that a value is cast to.
+    /// Records a type that a value is cast to.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "an allow-list: whatever is not on it is refused"

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::parser;
 use super::{StatementClass, analyze};
+use crate::sql::classify;
 
 #[test]
 fn no_text_that_is_parsed_overflows_two_mebibytes_of_stack_or_takes_long() {
@@ -14,7 +14,7 @@ fn no_text_that_is_parsed_overflows_two_mebibytes_of_stack_or_takes_long() {
 
 fn parse_on_a_small_stack(name: &str, sql: String) {
     let start = std::time::Instant::now();
-    let run = move || drop(parser::classify_text(&sql));
+    let run = move || drop(classify::classify_text(&sql));
     let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(run);
     thread.unwrap().join().unwrap();
     let taken = start.elapsed();

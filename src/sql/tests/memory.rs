@@ -1,9 +1,9 @@
-//! The analyzer's memory.
+//! The analyzer's cache.
 
 use super::{Analyzer, Dialect, StatementClass};
 
 #[test]
-fn a_known_text_is_not_analysed_again() {
+fn a_cached_text_is_not_analysed_twice() {
     let analyzer = Analyzer::new(Dialect::Postgres, 1 << 20);
     let first = analyzer.analyze("select f(1)");
     assert!(std::sync::Arc::ptr_eq(&first, &analyzer.analyze("select f(1)")));
@@ -11,24 +11,24 @@ fn a_known_text_is_not_analysed_again() {
 }
 
 #[test]
-fn memory_is_bounded_whatever_is_analysed() {
+fn the_cache_is_bounded_whatever_is_analysed() {
     let analyzer = Analyzer::new(Dialect::Postgres, 64 << 10);
     for n in 0..2000 {
         let text = format!("select {n}, '{}'", "x".repeat(n));
         assert_eq!(analyzer.analyze(&text).transaction_control, None);
     }
-    assert!(analyzer.remembered_bytes() > 0);
-    assert!(analyzer.remembered_bytes() <= 64 << 10);
+    assert!(analyzer.cached_bytes() > 0);
+    assert!(analyzer.cached_bytes() <= 64 << 10);
 }
 
 #[test]
-fn a_long_text_is_read_by_its_first_keyword_only_and_not_remembered() {
+fn a_long_text_is_read_by_its_first_keyword_only_and_not_cached() {
     let analyzer = Analyzer::new(Dialect::Postgres, 1 << 20);
     let padding = " ".repeat(16 << 10);
     assert_eq!(analyzer.analyze(&format!("select 1{padding}")).class, StatementClass::Other);
     let control = analyzer.analyze(&format!("{padding}commit")).transaction_control;
     assert_eq!(control, Some("COMMIT"));
-    assert_eq!(analyzer.remembered_bytes(), 0);
+    assert_eq!(analyzer.cached_bytes(), 0);
 }
 
 #[test]

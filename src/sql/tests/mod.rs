@@ -1,4 +1,4 @@
-//! What is admitted and what is not, and that no text brings the process down.
+//! Statements that are admitted, statements that are not, and texts that must not bring the process down.
 
 mod admitted;
 mod bounds;
@@ -11,7 +11,7 @@ fn analyze(sql: &str) -> Analysis {
     (*Analyzer::new(Dialect::Postgres, 1 << 20).analyze(sql)).clone()
 }
 
-/// The shape in one line: `read f,g / t,u / .a !`, `change …`, `other`.
+/// The class in one line: `read f,g / t,u / .a !`, `change …`, `other`.
 fn summary(sql: &str) -> String {
     let (kind, uses) = match analyze(sql).class {
         StatementClass::Read(uses) => ("read", uses),

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
-use super::super::tokens::tokens;
 use super::{StatementClass, analyze, summary};
-use crate::sql::classify;
+use crate::sql::classify::parser_tokens::parser_tokens;
+use crate::sql::classify::{names, walk};
 
 #[test]
 fn whatever_is_not_on_the_list_is_other() {
@@ -28,11 +28,11 @@ fn transaction_control_is_never_admitted() {
 #[test]
 fn a_statement_with_a_name_that_the_tree_does_not_hold_is_other() {
     let sql = "select a from t";
-    let mut names = classify::names(&tokens(sql).unwrap());
+    let mut names = names::names(&parser_tokens(sql).unwrap());
     let parse = || Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
-    assert!(classify::classify(&parse(), names.clone()).is_some());
+    assert!(walk::classify(&parse(), names.clone()).is_some());
     names.insert("hidden".to_owned());
-    assert_eq!(classify::classify(&parse(), names), None);
+    assert_eq!(walk::classify(&parse(), names), None);
 }
 
 proptest! {

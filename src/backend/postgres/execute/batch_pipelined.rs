@@ -21,7 +21,7 @@ use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::failure::RetryScope;
 use crate::backend::{Batch, BatchResult, BatchStatement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::sql::redefines;
+use crate::sql::invalidates_plans;
 use crate::value::proto::ResultSet;
 
 /// Makes constraints speak that would wait for a commit.
@@ -83,7 +83,7 @@ impl<'a> Unit<'a> {
             }
         }
         let last = self.batch.statements.last();
-        if last.is_some_and(|last| redefines(&last.sql, &last.analysis)) {
+        if last.is_some_and(|last| invalidates_plans(&last.sql, &last.analysis)) {
             // What is prepared behind it is our own, to store the response.
             self.session.redefine();
         }
@@ -250,7 +250,7 @@ impl<'a> Unit<'a> {
 /// Whether any but the last may change what those behind it mean.
 fn redefine_others(statements: &[BatchStatement]) -> bool {
     let others = statements.split_last().map(|(_, others)| others).unwrap_or_default();
-    others.iter().any(|one| redefines(&one.sql, &one.analysis))
+    others.iter().any(|one| invalidates_plans(&one.sql, &one.analysis))
 }
 
 /// The result of one statement.

@@ -15,7 +15,7 @@ use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::failure::RetryScope;
 use crate::backend::{Batch, BatchResult, BatchStatement};
 use crate::error::{Error, Result};
-use crate::sql::redefines;
+use crate::sql::invalidates_plans;
 use crate::value::proto::ResultSet;
 
 /// Runs a unit once; an error says whether another connection may do better.
@@ -101,7 +101,7 @@ async fn statement(
     if controls_transaction(&tag) {
         return Err(was_controlled());
     }
-    if batch.is_piecemeal.load(Relaxed) || redefines(&one.sql, &one.analysis) {
+    if batch.is_piecemeal.load(Relaxed) || invalidates_plans(&one.sql, &one.analysis) {
         session.redefine();
     }
     let result = result_set(&prepared, rows, &tag);

@@ -15,7 +15,7 @@ use crate::backend::{
 };
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sql::redefines;
+use crate::sql::invalidates_plans;
 
 /// A transaction that is open on a connection of its own.
 pub(crate) struct PostgresTransaction {
@@ -56,7 +56,7 @@ impl PostgresTransaction {
         let parameters = codec::encode(parameters, prepared.statement.params())?;
         session.trace = session.trace.max(verdict.trace);
         let rows = session.start(*deadline, sql, &prepared, parameters).await?;
-        if redefines(sql, analysis) {
+        if invalidates_plans(sql, analysis) {
             session.redefine();
         }
         Ok(Box::new(StatementRows::within(rows, session, prepared, statement)))

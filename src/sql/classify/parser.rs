@@ -1,16 +1,18 @@
-//! Admits statements that are understood whole.
+//! Admits statements that are understood completely.
 //!
-//! The parser is somebody else's: it recurses, and its trees are dropped by recursion. So a text reaches it only
-//! within bounds that a thread's stack is known to bear, and whatever is out of bounds, does not parse or is
+//! The parser is a dependency that recurses, and its trees are dropped by recursion. So a text reaches it only
+//! within bounds that a thread's stack can bear, and a statement that is out of bounds, does not parse or is
 //! not on the visitor's list is [`StatementClass::Other`].
 
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Token, Word};
+use sqlparser::tokenizer::Token;
 
-use super::analysis::StatementClass;
-use super::{classify, tokens};
+use super::names::names;
+use super::parser_tokens::{keyword, parser_tokens};
+use super::walk::classify;
+use crate::sql::class::StatementClass;
 
 /// The longest text that is parsed.
 pub(crate) const MAX_TEXT_BYTES: usize = 16 * 1024;
@@ -27,7 +29,7 @@ const MAX_LINKS_IN_A_ROW: usize = 16;
 /// The most joins: without parentheses and conditions, each nests in the one before.
 const MAX_JOINS: usize = 48;
 
-/// How deep the parser may recurse, in its own counting.
+/// The depth to which the parser may recurse, in its own counting.
 const MAX_RECURSION: usize = 40;
 
 /// The class of a statement of PostgreSQL.
@@ -39,18 +41,18 @@ fn understood(sql: &str) -> Option<StatementClass> {
     if sql.len() > MAX_TEXT_BYTES {
         return None;
     }
-    let tokens = without_empty_statements(tokens::tokens(sql)?);
+    let tokens = without_empty_statements(parser_tokens(sql)?);
     if !starts_plain(tokens.first()?) || !within_bounds(&tokens) {
         return None;
     }
-    let names = classify::names(&tokens);
+    let names = names(&tokens);
     let mut parser =
         Parser::new(&PostgreSqlDialect {}).with_recursion_limit(MAX_RECURSION).with_tokens(tokens);
     let statement = parser.parse_statement().ok()?;
     if parser.peek_token_ref().token != Token::EOF {
         return None;
     }
-    classify::classify(&statement, names)
+    classify(&statement, names)
 }
 
 /// The tokens without the semicolons before and after the statement.
@@ -63,7 +65,7 @@ fn without_empty_statements(mut tokens: Vec<Token>) -> Vec<Token> {
     tokens
 }
 
-/// Whether a statement starts as a query or as a change of rows does.
+/// Tells whether a statement starts as a query or as a change of rows does.
 fn starts_plain(first: &Token) -> bool {
     const PLAIN: [Keyword; 7] = [
         Keyword::SELECT,
@@ -77,30 +79,20 @@ fn starts_plain(first: &Token) -> bool {
     *first == Token::LParen || keyword(first).is_some_and(|keyword| PLAIN.contains(&keyword))
 }
 
-/// The keyword that a token is to the parser, if it is one.
-pub(crate) fn keyword(token: &Token) -> Option<Keyword> {
-    word(token).map(|word| word.keyword).filter(|keyword| *keyword != Keyword::NoKeyword)
-}
-
-/// The word that a token is, if it is one.
-#[expect(clippy::wildcard_enum_match_arm, reason = "one token of the parser's hundred is wanted")]
-pub(crate) fn word(token: &Token) -> Option<&Word> {
-    match token {
-        Token::Word(word) => Some(word),
-        _ => None,
-    }
-}
-
 fn within_bounds(tokens: &[Token]) -> bool {
-    let (mut nesting, mut links, mut in_a_row, mut joins) = (0_usize, 0, 0, 0);
+    let mut nesting = 0_usize;
+    let mut links = 0;
+    let mut in_a_row = 0;
+    let mut joins = 0;
     for token in tokens {
-        match role(token) {
+        let role = role(token);
+        match role {
             Role::Opens => nesting += 1,
             Role::Closes => nesting = nesting.saturating_sub(1),
             Role::Link => links += 1,
             Role::Leaf => {}
         }
-        in_a_row = if role(token) == Role::Link { in_a_row + 1 } else { 0 };
+        in_a_row = if role == Role::Link { in_a_row + 1 } else { 0 };
         joins += usize::from(keyword(token) == Some(Keyword::JOIN));
         if nesting > MAX_NESTING
             || links > MAX_LINKS
@@ -113,7 +105,7 @@ fn within_bounds(tokens: &[Token]) -> bool {
     true
 }
 
-/// What a token does to the depth of the tree.
+/// The effect of a token on the depth of the tree.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Opens,
@@ -124,15 +116,12 @@ enum Role {
 
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "any other token is held to make the tree deeper"
+    reason = "any other token is assumed to make the tree deeper"
 )]
 fn role(token: &Token) -> Role {
     match token {
-        Token::LParen => Role::Opens,
-        // A bracket opens, and `int[][]` nests one type in another.
-        Token::LBracket => Role::Opens,
-        Token::RParen => Role::Closes,
-        Token::RBracket => Role::Closes,
+        Token::LParen | Token::LBracket => Role::Opens,
+        Token::RParen | Token::RBracket => Role::Closes,
         Token::Word(word) if word.keyword == Keyword::NoKeyword => Role::Leaf,
         Token::Number(..)
         | Token::SingleQuotedString(_)

@@ -1,0 +1,10 @@
+//! The SQL dialects of the supported databases.
+
+/// The dialect that a text is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// PostgreSQL: nested comments, dollar quotes, strings with backslash escapes.
+    Postgres,
+    /// SQLite: names in backticks and brackets.
+    Sqlite,
+}

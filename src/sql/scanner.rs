@@ -1,0 +1,346 @@
+//! The tokens of SQL text.
+//!
+//! One scanner for all that reads SQL here, since all must agree on where strings and comments end. It follows
+//! scan.l of PostgreSQL and tokenize.c of SQLite, and never fails: text that is no SQL gives tokens, too.
+
+use super::dialect::Dialect;
+
+/// The byte order mark: SQLite takes it for a blank, and clients leave it at the start of files.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// A comment that does not end; only in PostgreSQL, since the end of the text ends one in SQLite.
+pub(crate) const COMMENT: &str = "a comment";
+
+const STRING: &str = "a string";
+
+/// The kind of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenKind {
+    /// A keyword or an unquoted name.
+    Word,
+    /// A name in quotes, backticks or brackets.
+    QuotedName,
+    /// `'…'`. A setting of the session decides about backslashes in it.
+    String,
+    /// `E'…'`, or a string on a further line that continues one.
+    EscapeString,
+    /// `$tag$…$tag$`.
+    DollarString,
+    /// A number. In SQLite with the letters that it runs into.
+    Number,
+    /// `$1`; in SQLite also `?1`, `:name`, `@name`, `#name` and `$name`.
+    Parameter,
+    /// An operator, or another single character.
+    Symbol,
+    /// The rest of the text: the named construct starts here and does not end.
+    Unterminated(&'static str),
+}
+
+/// A token and its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SqlToken<'a> {
+    pub(crate) kind: TokenKind,
+    pub(crate) text: &'a str,
+    /// The byte at which it starts.
+    pub(crate) start: usize,
+}
+
+/// An iterator over the tokens of a text; it skips blanks and comments.
+pub(crate) struct Scanner<'a> {
+    sql: &'a str,
+    rest: &'a str,
+    dialect: Dialect,
+    last: Option<TokenKind>,
+}
+
+impl<'a> Scanner<'a> {
+    /// A scanner at the start of a text.
+    pub(crate) fn new(sql: &'a str, dialect: Dialect) -> Self {
+        Self { sql, rest: sql, dialect, last: None }
+    }
+
+    /// A scanner at the first statement that is not empty.
+    pub(crate) fn at_first_statement(sql: &'a str, dialect: Dialect) -> Self {
+        let mut scanner = Self::new(sql, dialect);
+        loop {
+            scanner.rest = skip_blanks(scanner.rest, dialect);
+            let trimmed = scanner.rest.trim_start_matches([';', BYTE_ORDER_MARK]);
+            if trimmed.len() == scanner.rest.len() {
+                return scanner;
+            }
+            scanner.rest = trimmed;
+        }
+    }
+
+    /// The text behind the last token.
+    pub(crate) fn rest(&self) -> &'a str {
+        self.rest
+    }
+
+    /// Skips characters of one kind.
+    pub(crate) fn skip_chars(&mut self, is_skipped: fn(char) -> bool) {
+        self.rest = self.rest.trim_start_matches(is_skipped);
+    }
+}
+
+impl<'a> Iterator for Scanner<'a> {
+    type Item = SqlToken<'a>;
+
+    fn next(&mut self) -> Option<SqlToken<'a>> {
+        let text = skip_blanks(self.rest, self.dialect);
+        let first = text.chars().next()?;
+        let gap = &self.rest[..self.rest.len() - text.len()];
+        let (kind, length) =
+            if first == '\'' && self.last == Some(TokenKind::EscapeString) && continues(gap) {
+                ended(TokenKind::EscapeString, escape_string_length(text), STRING)
+            } else {
+                token(text, first, self.dialect)
+            };
+        let start = self.sql.len() - text.len();
+        let (text, rest) = text.split_at(length.unwrap_or(text.len()));
+        self.rest = rest;
+        self.last = Some(kind);
+        Some(SqlToken { kind, text, start })
+    }
+}
+
+/// The texts of the tokens from the first statement that is not empty.
+pub(crate) fn leading_words(sql: &str, dialect: Dialect) -> impl Iterator<Item = &str> {
+    Scanner::at_first_statement(sql, dialect)
+        .take_while(|token| token.kind != TokenKind::Unterminated(COMMENT))
+        .map(|token| token.text)
+}
+
+/// The first word of the first statement that is not empty.
+pub(crate) fn first_word(sql: &str, dialect: Dialect) -> Option<&str> {
+    leading_words(sql, dialect).next()
+}
+
+/// Tells whether a text is one of the words of a list, in any case.
+pub(crate) fn is_among(text: &str, words: &str) -> bool {
+    words.split(' ').any(|word| text.eq_ignore_ascii_case(word))
+}
+
+/// Tells whether a character continues an identifier, in both dialects: both take every character beyond
+/// ASCII, so `begin\u{a0}` is a name and not BEGIN.
+pub(crate) fn is_word_part(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == '$' || !c.is_ascii()
+}
+
+/// Tells whether a character may be part of one of PostgreSQL's operators.
+pub(crate) fn is_operator_part(c: char) -> bool {
+    "~!@#^&|`?+-*/%<>=".contains(c)
+}
+
+/// A token that ends, or the named construct without an end.
+fn ended(kind: TokenKind, length: Option<usize>, what: &'static str) -> (TokenKind, Option<usize>) {
+    (if length.is_some() { kind } else { TokenKind::Unterminated(what) }, length)
+}
+
+/// The kind of the token at the start of `text`, and its length unless it is the rest of the text.
+fn token(text: &str, first: char, dialect: Dialect) -> (TokenKind, Option<usize>) {
+    let postgres = dialect == Dialect::Postgres;
+    let after = &text[first.len_utf8()..];
+    let starts_number = after.starts_with(|c: char| c.is_ascii_digit());
+    match first {
+        '\'' => ended(TokenKind::String, quoted_length(text, first), STRING),
+        '"' => ended(TokenKind::QuotedName, quoted_length(text, first), "a quoted name"),
+        '`' if !postgres => {
+            ended(TokenKind::QuotedName, quoted_length(text, first), "a quoted name")
+        }
+        '[' if !postgres => {
+            let length = text.find(']').map(|end| end + 1);
+            ended(TokenKind::QuotedName, length, "a name in brackets")
+        }
+        // Skipping blanks leaves only a comment that does not end.
+        '/' if after.starts_with('*') => (TokenKind::Unterminated(COMMENT), None),
+        '$' if postgres => dollar(text),
+        '?' if !postgres => (TokenKind::Parameter, Some(1 + digits(after))),
+        '$' | ':' | '@' | '#' if !postgres => (TokenKind::Parameter, Some(1 + word_length(after))),
+        '0'..='9' => (TokenKind::Number, Some(number_length(text, dialect))),
+        '.' if starts_number => (TokenKind::Number, Some(number_length(text, dialect))),
+        _ if is_word_part(first) => word(text, dialect),
+        _ if postgres => (TokenKind::Symbol, Some(symbol_length(text, first))),
+        _ => (TokenKind::Symbol, Some(first.len_utf8())),
+    }
+}
+
+/// `text` from its first character that is neither blank nor part of a comment that ends.
+fn skip_blanks(text: &str, dialect: Dialect) -> &str {
+    let mut text = text;
+    loop {
+        // The vertical tab is a blank since PostgreSQL 16 and an error elsewhere.
+        text = text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
+        text = if let Some(comment) = text.strip_prefix("--") {
+            after_line(comment, dialect)
+        } else if let Some(comment) = text.strip_prefix("/*") {
+            match after_block(comment, dialect) {
+                Some(rest) => rest,
+                None if dialect == Dialect::Sqlite => "",
+                None => return text,
+            }
+        } else {
+            return text;
+        };
+    }
+}
+
+/// `comment` from the end of its line. Only PostgreSQL lets a carriage return end it.
+fn after_line(comment: &str, dialect: Dialect) -> &str {
+    comment.trim_start_matches(|c| c != '\n' && (c != '\r' || dialect == Dialect::Sqlite))
+}
+
+/// The text behind a block comment whose start was read; `None` when it does not end.
+fn after_block(comment: &str, dialect: Dialect) -> Option<&str> {
+    let bytes = comment.as_bytes();
+    let mut depth = 1_usize;
+    let mut at = 0;
+    while depth > 0 {
+        match bytes.get(at..at + 2)? {
+            b"*/" => {
+                depth -= 1;
+                at += 2;
+            }
+            b"/*" if dialect == Dialect::Postgres => {
+                depth += 1;
+                at += 2;
+            }
+            _ => at += 1,
+        }
+    }
+    comment.get(at..)
+}
+
+/// Tells whether a string behind this gap continues the one before it: only line breaks and line
+/// comments join them.
+fn continues(gap: &str) -> bool {
+    let mut rest = gap;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', '\n', '\r', '\x0c']);
+        let Some(comment) = rest.strip_prefix("--") else { break };
+        rest = after_line(comment, Dialect::Postgres);
+    }
+    rest.is_empty() && gap.contains(['\n', '\r'])
+}
+
+/// The length of a quoted text, quotes doubled inside; `None` when it does not end.
+fn quoted_length(text: &str, quote: char) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        at += text.get(at..)?.find(quote)? + 1;
+        if !text[at..].starts_with(quote) {
+            return Some(at);
+        }
+        at += 1;
+    }
+}
+
+/// The length of a string in which a backslash takes the next character with it.
+fn escape_string_length(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut at = 1;
+    loop {
+        match (bytes.get(at)?, bytes.get(at + 1)) {
+            (b'\\', _) | (b'\'', Some(b'\'')) => at += 2,
+            (b'\'', _) => return Some(at + 1),
+            _ => at += 1,
+        }
+    }
+}
+
+/// `$1`, `$tag$…$tag$`, or the character alone.
+fn dollar(text: &str) -> (TokenKind, Option<usize>) {
+    let after = &text[1..];
+    let number = digits(after);
+    if number > 0 {
+        return (TokenKind::Parameter, Some(1 + number));
+    }
+    let tag = word_length(after);
+    let Some(end) = after[..tag].find('$') else { return (TokenKind::Symbol, Some(1)) };
+    let (delimiter, body) = text.split_at(end + 2);
+    let length = body.find(delimiter).map(|at| at + 2 * delimiter.len());
+    ended(TokenKind::DollarString, length, "a dollar-quoted string")
+}
+
+/// A decimal number as PostgreSQL reads it; SQLite takes all letters that follow with it.
+fn number_length(text: &str, dialect: Dialect) -> usize {
+    if dialect == Dialect::Sqlite {
+        return text.find(|c| !is_word_part(c) && c != '.').unwrap_or(text.len());
+    }
+    let mut end = digits(text);
+    if text[end..].starts_with('.') {
+        end += 1 + digits(&text[end + 1..]);
+    }
+    let exponent = text[end..].strip_prefix(['e', 'E']).unwrap_or("");
+    let unsigned = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+    match digits(unsigned) {
+        0 => end,
+        length => end + 1 + (exponent.len() - unsigned.len()) + length,
+    }
+}
+
+fn digits(text: &str) -> usize {
+    text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len())
+}
+
+fn word_length(text: &str) -> usize {
+    text.find(|c| !is_word_part(c)).unwrap_or(text.len())
+}
+
+/// A word, or the string whose escapes it announces.
+fn word(text: &str, dialect: Dialect) -> (TokenKind, Option<usize>) {
+    let length = word_length(text);
+    let (word, after) = text.split_at(length);
+    let escapes = dialect == Dialect::Postgres && word.eq_ignore_ascii_case("e");
+    if escapes && after.starts_with('\'') {
+        let length = escape_string_length(after).map(|string| word.len() + string);
+        return ended(TokenKind::EscapeString, length, STRING);
+    }
+    (TokenKind::Word, Some(length))
+}
+
+/// The length of the longest operator of PostgreSQL, or of another symbol. An operator ends where a comment
+/// starts, and may end with a sign only if one of its characters is none of the SQL standard's.
+fn symbol_length(text: &str, first: char) -> usize {
+    if [":=", "::", ".."].iter().any(|symbol| text.starts_with(symbol)) {
+        return 2;
+    }
+    if !is_operator_part(first) {
+        return first.len_utf8();
+    }
+    let end = text.find(|c| !is_operator_part(c)).unwrap_or(text.len());
+    let mut operator = &text[..end];
+    for comment in ["--", "/*"] {
+        operator = operator.split(comment).next().unwrap_or("");
+    }
+    if operator.contains(|c| "~!@#^&|`?%".contains(c)) {
+        return operator.len();
+    }
+    operator.trim_end_matches(['+', '-']).len().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn tokens_and_gaps_make_up_the_text(
+            sql in any::<String>(),
+            sqlish in "[a-e1$'\"\\\\.;:/*@?\\[\\]`é \n-]{0,40}",
+        ) {
+            for text in [&sql, &sqlish] {
+                for dialect in [Dialect::Postgres, Dialect::Sqlite] {
+                    let mut end = 0;
+                    for token in Scanner::new(text, dialect) {
+                        prop_assert!(token.start >= end && !token.text.is_empty());
+                        end = token.start + token.text.len();
+                        prop_assert_eq!(&text[token.start..end], token.text);
+                    }
+                }
+            }
+        }
+    }
+}
