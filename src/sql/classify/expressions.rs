@@ -1,13 +1,16 @@
 //! Expressions: operators, and what has a syntax of its own.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "an allow-list: whatever is not on it is refused"
-)]
-
+use sqlparser::ast::BinaryOperator::{
+    self, And, Arrow, ArrowAt, AtArrow, AtAt, AtQuestion, BitwiseAnd, BitwiseOr, Custom, Divide,
+    Eq, Gt, GtEq, HashArrow, HashLongArrow, HashMinus, LongArrow, Lt, LtEq, Minus, Modulo,
+    Multiply, NotEq, Or, Overlaps, PGBitwiseShiftLeft, PGBitwiseShiftRight, PGBitwiseXor,
+    PGCustomBinaryOperator, PGExp, PGILikeMatch, PGLikeMatch, PGNotILikeMatch, PGNotLikeMatch,
+    PGOverlap, PGRegexIMatch, PGRegexMatch, PGRegexNotIMatch, PGRegexNotMatch, PGStartsWith, Plus,
+    Question, QuestionAnd, QuestionPipe, StringConcat,
+};
 use sqlparser::ast::{
-    AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DateTimeField, Expr,
-    ExtractSyntax, Ident, Interval, Subscript, TypedString, UnaryOperator, Value,
+    AccessExpr, Array, CaseWhen, CastKind, CeilFloorKind, DateTimeField, Expr, ExtractSyntax,
+    Ident, Interval, Subscript, TypedString, UnaryOperator, Value,
 };
 
 use super::functions::is_value;
@@ -32,10 +35,9 @@ impl<'a> Walk<'a> {
             | Expr::IsJson { expr: operand, kind: _, unique_keys: _, negated: _ }
             | Expr::IsNormalized { expr: operand, form: _, negated: _ }
             | Expr::Nested(operand) => self.expression(operand),
-            Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => {
-                self.expressions([&**left, right]);
-            }
-            Expr::AtTimeZone { timestamp: left, time_zone: right } => {
+            Expr::IsDistinctFrom(left, right)
+            | Expr::IsNotDistinctFrom(left, right)
+            | Expr::AtTimeZone { timestamp: left, time_zone: right } => {
                 self.expressions([&**left, right]);
             }
             Expr::BinaryOp { left, op, right } => {
@@ -64,7 +66,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// What holds lists, queries and accesses.
+    /// Expressions with lists, queries, accesses, types or units of time.
     fn composite(&mut self, expression: &'a Expr) -> Understood {
         match expression {
             Expr::InList { expr, list, negated: _ } => {
@@ -94,21 +96,8 @@ impl<'a> Walk<'a> {
                 self.expression(root);
                 access_chain.iter().try_for_each(|access| self.access(access))?;
             }
-            other => self.typed(other)?,
-        }
-        Ok(())
-    }
-
-    /// What names a type or a unit of time.
-    fn typed(&mut self, expression: &'a Expr) -> Understood {
-        match expression {
-            Expr::Cast {
-                kind: CastKind::Cast | CastKind::DoubleColon,
-                expr,
-                data_type,
-                format,
-            } => {
-                only_if(format.is_none())?;
+            Expr::Cast { kind, expr, data_type, format: None } => {
+                only_if(matches!(kind, CastKind::Cast | CastKind::DoubleColon))?;
                 self.expression(expr);
                 self.data_type(data_type)?;
             }
@@ -140,14 +129,12 @@ impl<'a> Walk<'a> {
                 self.expressions([&**expr].into_iter().chain(trim_what.as_deref()));
                 self.expressions(trim_characters.iter().flatten());
             }
-            Expr::Ceil { expr, field } => {
-                no_field(field)?;
-                self.special("ceil");
-                self.expression(expr);
-            }
-            Expr::Floor { expr, field } => {
-                no_field(field)?;
-                self.special("floor");
+            Expr::Ceil { expr, field } | Expr::Floor { expr, field } => {
+                // With one argument; other databases take a unit or a scale.
+                let plain = CeilFloorKind::DateTimeField(DateTimeField::NoDateTime);
+                only_if(*field == plain)?;
+                let rounds_up = matches!(expression, Expr::Ceil { .. });
+                self.special(if rounds_up { "ceil" } else { "floor" });
                 self.expression(expr);
             }
             Expr::Substring { expr, substring_from, substring_for, special: _, shorthand } => {
@@ -209,54 +196,18 @@ impl<'a> Walk<'a> {
 
     fn binary_operator(&mut self, operator: &'a BinaryOperator) -> Understood {
         match operator {
-            BinaryOperator::Plus
-            | BinaryOperator::Minus
-            | BinaryOperator::Multiply
-            | BinaryOperator::Divide
-            | BinaryOperator::Modulo
-            | BinaryOperator::StringConcat
-            | BinaryOperator::Gt
-            | BinaryOperator::Lt
-            | BinaryOperator::GtEq
-            | BinaryOperator::LtEq
-            | BinaryOperator::Eq
-            | BinaryOperator::NotEq
-            | BinaryOperator::And
-            | BinaryOperator::Or
-            | BinaryOperator::BitwiseOr
-            | BinaryOperator::BitwiseAnd
-            | BinaryOperator::PGBitwiseXor
-            | BinaryOperator::PGBitwiseShiftLeft
-            | BinaryOperator::PGBitwiseShiftRight
-            | BinaryOperator::PGExp
-            | BinaryOperator::PGOverlap
-            | BinaryOperator::PGRegexMatch
-            | BinaryOperator::PGRegexIMatch
-            | BinaryOperator::PGRegexNotMatch
-            | BinaryOperator::PGRegexNotIMatch
-            | BinaryOperator::PGLikeMatch
-            | BinaryOperator::PGILikeMatch
-            | BinaryOperator::PGNotLikeMatch
-            | BinaryOperator::PGNotILikeMatch
-            | BinaryOperator::PGStartsWith
-            | BinaryOperator::Arrow
-            | BinaryOperator::LongArrow
-            | BinaryOperator::HashArrow
-            | BinaryOperator::HashLongArrow
-            | BinaryOperator::HashMinus
-            | BinaryOperator::AtAt
-            | BinaryOperator::AtArrow
-            | BinaryOperator::ArrowAt
-            | BinaryOperator::AtQuestion
-            | BinaryOperator::Question
-            | BinaryOperator::QuestionAnd
-            | BinaryOperator::QuestionPipe
-            | BinaryOperator::Overlaps => Ok(()),
-            BinaryOperator::Custom(_) => {
+            Plus | Minus | Multiply | Divide | Modulo | StringConcat | Gt | Lt | GtEq | LtEq
+            | Eq | NotEq | And | Or | BitwiseOr | BitwiseAnd | PGBitwiseXor
+            | PGBitwiseShiftLeft | PGBitwiseShiftRight | PGExp | PGOverlap | PGRegexMatch
+            | PGRegexIMatch | PGRegexNotMatch | PGRegexNotIMatch | PGLikeMatch | PGILikeMatch
+            | PGNotLikeMatch | PGNotILikeMatch | PGStartsWith | Arrow | LongArrow | HashArrow
+            | HashLongArrow | HashMinus | AtAt | AtArrow | ArrowAt | AtQuestion | Question
+            | QuestionAnd | QuestionPipe | Overlaps => Ok(()),
+            Custom(_) => {
                 self.exotic = true;
                 Ok(())
             }
-            BinaryOperator::PGCustomBinaryOperator(parts) => {
+            PGCustomBinaryOperator(parts) => {
                 self.exotic = true;
                 for part in parts {
                     self.unmet.remove(&part.to_ascii_lowercase());
@@ -275,22 +226,10 @@ fn unary_operator(operator: &UnaryOperator) -> Understood {
     ))
 }
 
-/// CEIL and FLOOR with one argument; other databases take a unit or a scale.
-fn no_field(field: &CeilFloorKind) -> Understood {
-    only_if(matches!(field, CeilFloorKind::DateTimeField(DateTimeField::NoDateTime)))
-}
-
 fn literal(value: &Value) -> Understood {
-    let known = match value {
+    only_if(match value {
         Value::Placeholder(name) => name.starts_with('$'),
-        other => matches!(
-            other,
-            Value::Number(..)
-                | Value::SingleQuotedString(_)
-                | Value::DollarQuotedString(_)
-                | Value::Boolean(_)
-                | Value::Null
-        ),
-    };
-    only_if(known)
+        Value::SingleQuotedString(_) | Value::DollarQuotedString(_) => true,
+        other => matches!(other, Value::Number(..) | Value::Boolean(_) | Value::Null),
+    })
 }

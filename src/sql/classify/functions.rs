@@ -85,14 +85,7 @@ impl<'a> Walk<'a> {
         for clause in clauses {
             match clause {
                 FunctionArgumentClause::OrderBy(list) => self.order_by(list)?,
-                FunctionArgumentClause::IgnoreOrRespectNulls(_)
-                | FunctionArgumentClause::Where(_)
-                | FunctionArgumentClause::Limit(_)
-                | FunctionArgumentClause::OnOverflow(_)
-                | FunctionArgumentClause::Having(_)
-                | FunctionArgumentClause::Separator(_)
-                | FunctionArgumentClause::JsonNullClause(_)
-                | FunctionArgumentClause::JsonReturningClause(_) => return Err(NotUnderstood),
+                _ => return Err(NotUnderstood),
             }
         }
         self.arguments(args)

@@ -114,10 +114,6 @@ enum Role {
     Leaf,
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "any other token is assumed to make the tree deeper"
-)]
 fn role(token: &Token) -> Role {
     match token {
         Token::LParen | Token::LBracket => Role::Opens,

@@ -33,7 +33,6 @@ pub(crate) fn keyword(token: &Token) -> Option<Keyword> {
 }
 
 /// The word that a token is, if it is one.
-#[expect(clippy::wildcard_enum_match_arm, reason = "one token of the parser's hundred is wanted")]
 pub(crate) fn word(token: &Token) -> Option<&Word> {
     match token {
         Token::Word(word) => Some(word),
