@@ -9,9 +9,9 @@ use rusqlite::types::ValueRef;
 
 use crate::value::{Column, DataType, Value};
 
-/// What a column's declared type means for its values.
+/// The conversion of values that a column's declared type asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reading {
+pub(crate) enum ValueConversion {
     /// Integers 0 and 1 are booleans.
     Bool,
     /// Numbers travel as text.
@@ -20,8 +20,8 @@ pub(crate) enum Reading {
     Stored,
 }
 
-impl Reading {
-    /// The reading of a column of a type.
+impl ValueConversion {
+    /// The conversion of a column of a type.
     pub(crate) fn of(data_type: DataType) -> Self {
         if data_type == DataType::Bool {
             Self::Bool
@@ -32,7 +32,7 @@ impl Reading {
         }
     }
 
-    /// A value, and its bytes of content.
+    /// Reads a value; returns it with the size of its content in bytes.
     pub(crate) fn read(self, stored: ValueRef<'_>) -> (Value, usize) {
         match (stored, self) {
             (ValueRef::Null, _) => (Value::null(), 0),
@@ -55,7 +55,7 @@ fn decimal(number: f64) -> String {
     number.to_string()
 }
 
-/// A column of a result. `first` is its value in the first row, if there is one.
+/// Describes a column of a result. `first` is its value in the first row, if there is one.
 pub(crate) fn column(name: &str, declared: Option<&str>, first: Option<ValueRef<'_>>) -> Column {
     let data_type = match declared {
         Some(declared) if !declared.is_empty() => declared_type(declared),
@@ -88,6 +88,13 @@ fn declared_type(declared: &str) -> DataType {
         .filter(|word| !word.is_empty())
         .peekable();
     let first = words.peek().copied().unwrap_or_default();
+    let by_first_word = match first {
+        "REAL" => Some(DataType::Float64),
+        "DATE" => Some(DataType::Date),
+        "TIME" => Some(DataType::Time),
+        "UUID" => Some(DataType::Uuid),
+        _ => None,
+    };
     let starts = [
         ("TIMESTAMP", DataType::Timestamp),
         ("DATETIME", DataType::Timestamp),
@@ -98,26 +105,18 @@ fn declared_type(declared: &str) -> DataType {
         ("BOOL", DataType::Bool),
         ("JSON", DataType::Json),
     ];
-    let exact = [
-        ("REAL", DataType::Float64),
-        ("DATE", DataType::Date),
-        ("TIME", DataType::Time),
-        ("UUID", DataType::Uuid),
-    ];
-    let parts = [("CHAR", DataType::Text), ("TEXT", DataType::Text), ("CLOB", DataType::Text)];
-    if let Some((_, found)) = exact.iter().find(|(word, _)| first == *word) {
-        return *found;
+    let by_start = || starts.iter().find(|(start, _)| first.starts_with(start));
+    if let Some(found) = by_first_word.or_else(|| by_start().map(|(_, found)| *found)) {
+        found
+    } else if ["CHAR", "TEXT", "CLOB"].iter().any(|part| upper.contains(part)) {
+        DataType::Text
+    } else if upper.contains("BLOB") || first == "BYTEA" {
+        DataType::Bytes
+    } else if words.any(is_integer) {
+        DataType::Int64
+    } else {
+        DataType::Other
     }
-    if let Some((_, found)) = starts.iter().find(|(start, _)| first.starts_with(start)) {
-        return *found;
-    }
-    if let Some((_, found)) = parts.iter().find(|(part, _)| upper.contains(part)) {
-        return *found;
-    }
-    if upper.contains("BLOB") || first == "BYTEA" {
-        return DataType::Bytes;
-    }
-    if words.any(is_integer) { DataType::Int64 } else { DataType::Other }
 }
 
 /// `INT`, `INTEGER`, `INT8`, `TINYINT`, `BIGINT` …; not `POINT`, not `INTERVAL`.
@@ -131,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_declared_type_says_what_a_column_holds() {
+    fn a_declared_type_gives_a_column_its_type() {
         let cases = [
             ("INTEGER", DataType::Int64),
             ("int", DataType::Int64),
@@ -173,14 +172,17 @@ mod tests {
 
     #[test]
     fn a_value_keeps_its_storage_class_unless_the_declared_type_says_otherwise() {
-        let read = |reading: Reading, stored| reading.read(stored).0;
-        assert_eq!(read(Reading::Bool, ValueRef::Integer(1)), Value::bool(true));
-        assert_eq!(read(Reading::Bool, ValueRef::Integer(2)), Value::int64(2));
-        assert_eq!(read(Reading::Numeric, ValueRef::Integer(2)), Value::text("2"));
-        assert_eq!(read(Reading::Numeric, ValueRef::Real(0.1)), Value::text("0.1"));
-        assert_eq!(read(Reading::Numeric, ValueRef::Real(f64::INFINITY)), Value::text("Infinity"));
-        assert_eq!(read(Reading::Numeric, ValueRef::Text(b"x")), Value::text("x"));
-        assert_eq!(read(Reading::Stored, ValueRef::Integer(1)), Value::int64(1));
-        assert_eq!(read(Reading::Stored, ValueRef::Text(b"\xff")), Value::bytes(*b"\xff"));
+        let read = |conversion: ValueConversion, stored| conversion.read(stored).0;
+        assert_eq!(read(ValueConversion::Bool, ValueRef::Integer(1)), Value::bool(true));
+        assert_eq!(read(ValueConversion::Bool, ValueRef::Integer(2)), Value::int64(2));
+        assert_eq!(read(ValueConversion::Numeric, ValueRef::Integer(2)), Value::text("2"));
+        assert_eq!(read(ValueConversion::Numeric, ValueRef::Real(0.1)), Value::text("0.1"));
+        assert_eq!(
+            read(ValueConversion::Numeric, ValueRef::Real(f64::INFINITY)),
+            Value::text("Infinity")
+        );
+        assert_eq!(read(ValueConversion::Numeric, ValueRef::Text(b"x")), Value::text("x"));
+        assert_eq!(read(ValueConversion::Stored, ValueRef::Integer(1)), Value::int64(1));
+        assert_eq!(read(ValueConversion::Stored, ValueRef::Text(b"\xff")), Value::bytes(*b"\xff"));
     }
 }

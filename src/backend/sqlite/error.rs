@@ -1,24 +1,24 @@
-//! SQLite's errors in this server's words.
+//! Translation of SQLite's errors.
 //!
 //! A message of SQLite's is shown as far as it is made of names from the schema and the statement;
-//! what may quote a value is cut unless the configuration allows it (`error_details`).
+//! a part that may quote a value is cut unless the configuration allows it (`error_details`).
 
 use std::ffi::c_int;
 use std::time::Duration;
 
 use rusqlite::ffi;
 
-use super::row_channel::Stop;
+use super::row_channel::StopReason;
 use crate::config::ErrorDetails;
 use crate::error::{DatabaseReport, Error, ErrorKind, Outcome};
 
-/// When a caller may try for a lock again.
+/// The delay after which a caller may retry for a lock.
 const LOCK_RETRY: Duration = Duration::from_millis(50);
 
-/// The reason of a statement about a table that is not there.
+/// The reason of a statement about a table that does not exist.
 pub(crate) const UNDEFINED_TABLE: &str = "UNDEFINED_TABLE";
 
-/// What SQLite was doing.
+/// The activity of SQLite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Opening the file.
@@ -33,13 +33,13 @@ pub(crate) enum Step {
     Commit,
 }
 
-/// Where an error arose.
+/// The origin of an error.
 pub(crate) struct Origin<'a> {
     /// The statement, as it was sent.
     pub(crate) sql: &'a str,
-    /// What SQLite was doing.
+    /// The activity of SQLite.
     pub(crate) step: Step,
-    /// What callers may see.
+    /// The details that callers may see.
     pub(crate) details: ErrorDetails,
 }
 
@@ -91,7 +91,7 @@ fn kind_of(error: &rusqlite::Error) -> String {
     debug.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_owned()
 }
 
-/// Where in the statement, in characters from 1. The driver trims the text that it compiles.
+/// The position in the statement, in characters from 1. The driver trims the text that it compiles.
 fn position(sent: &str, compiled: &str, offset: c_int) -> u32 {
     let Ok(offset) = usize::try_from(offset) else { return 0 };
     let Some(start) = sent.find(compiled) else { return 0 };
@@ -101,7 +101,7 @@ fn position(sent: &str, compiled: &str, offset: c_int) -> u32 {
 
 fn constraint(code: c_int, message: &str, report: &mut DatabaseReport) -> Error {
     let about = message.split_once(" failed: ").map_or("", |(_, about)| about);
-    let refused = |kind, condition: &'static str, what: &str| {
+    let violated = |kind, condition: &'static str, what: &str| {
         let message = if about.is_empty() {
             format!("{what} failed")
         } else {
@@ -110,28 +110,26 @@ fn constraint(code: c_int, message: &str, report: &mut DatabaseReport) -> Error 
         Error::new(kind, message).with_condition(condition)
     };
     match code {
-        ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY => {
+        ffi::SQLITE_CONSTRAINT_UNIQUE
+        | ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+        | ffi::SQLITE_CONSTRAINT_ROWID => {
             name_columns(about, report);
-            refused(ErrorKind::AlreadyExists, "UNIQUE_VIOLATION", "unique constraint")
-        }
-        ffi::SQLITE_CONSTRAINT_ROWID => {
-            name_columns(about, report);
-            refused(ErrorKind::AlreadyExists, "UNIQUE_VIOLATION", "unique constraint")
+            violated(ErrorKind::AlreadyExists, "UNIQUE_VIOLATION", "unique constraint")
         }
         ffi::SQLITE_CONSTRAINT_NOTNULL => {
             name_columns(about, report);
-            refused(ErrorKind::FailedPrecondition, "NOT_NULL_VIOLATION", "not-null constraint")
+            violated(ErrorKind::FailedPrecondition, "NOT_NULL_VIOLATION", "not-null constraint")
         }
         ffi::SQLITE_CONSTRAINT_CHECK => {
             about.clone_into(&mut report.constraint);
-            refused(ErrorKind::FailedPrecondition, "CHECK_VIOLATION", "check constraint")
+            violated(ErrorKind::FailedPrecondition, "CHECK_VIOLATION", "check constraint")
         }
-        ffi::SQLITE_CONSTRAINT_FOREIGNKEY => refused(
+        ffi::SQLITE_CONSTRAINT_FOREIGNKEY => violated(
             ErrorKind::FailedPrecondition,
             "FOREIGN_KEY_VIOLATION",
             "foreign key constraint",
         ),
-        // What RAISE says in a trigger is the application's own message.
+        // RAISE in a trigger has the application's own message.
         ffi::SQLITE_CONSTRAINT_TRIGGER => {
             Error::new(ErrorKind::FailedPrecondition, message.to_owned())
                 .with_condition("RAISE_EXCEPTION")
@@ -224,60 +222,57 @@ fn without_values(message: &str) -> &str {
 }
 
 fn by_code(primary: c_int, code: c_int, step: Step) -> Error {
-    let make = |kind, message: &'static str, condition: &'static str| {
-        Error::new(kind, message).with_condition(condition)
-    };
-    match primary {
-        ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => make(
-            ErrorKind::LockNotAvailable,
-            "another process or statement holds the database's lock",
-            "LOCK_NOT_AVAILABLE",
-        )
-        .with_retry_after(LOCK_RETRY),
-        // Only a job's own callback interrupts, and whoever cancelled does not read this.
-        ffi::SQLITE_INTERRUPT => Stop::Deadline.into(),
-        ffi::SQLITE_FULL => make(ErrorKind::ResourceExhausted, "the disk is full", "DISK_FULL"),
-        ffi::SQLITE_NOMEM => {
-            make(ErrorKind::ResourceExhausted, "SQLite is out of memory", "OUT_OF_MEMORY")
+    let (kind, message, condition) = match primary {
+        // Only a job's own callback interrupts, and a caller who cancelled does not read this.
+        ffi::SQLITE_INTERRUPT => return StopReason::Deadline.into(),
+        ffi::SQLITE_TOOBIG if step != Step::Compile => return too_large(),
+        ffi::SQLITE_IOERR => return io_error(step),
+        ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => {
+            let message = "another process or statement holds the database's lock";
+            return Error::new(ErrorKind::LockNotAvailable, message)
+                .with_condition("LOCK_NOT_AVAILABLE")
+                .with_retry_after(LOCK_RETRY);
         }
-        ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => make(
+        ffi::SQLITE_CANTOPEN => {
+            let message = "the database file cannot be opened";
+            return Error::new(ErrorKind::DatabaseUnavailable, message)
+                .with_condition("DATABASE_UNAVAILABLE")
+                .with_hint("The directory must exist and be writable.");
+        }
+        ffi::SQLITE_FULL => (ErrorKind::ResourceExhausted, "the disk is full", "DISK_FULL"),
+        ffi::SQLITE_NOMEM => {
+            (ErrorKind::ResourceExhausted, "SQLite is out of memory", "OUT_OF_MEMORY")
+        }
+        ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => (
             ErrorKind::DataLoss,
             "the database file is damaged or not a database",
             "DATA_CORRUPTED",
         ),
         ffi::SQLITE_READONLY => {
-            make(ErrorKind::ReadOnly, "the database cannot be written", "READ_ONLY")
+            (ErrorKind::ReadOnly, "the database cannot be written", "READ_ONLY")
         }
         ffi::SQLITE_MISMATCH => {
-            make(ErrorKind::InvalidStatement, "datatype mismatch", "DATATYPE_MISMATCH")
+            (ErrorKind::InvalidStatement, "datatype mismatch", "DATATYPE_MISMATCH")
         }
         ffi::SQLITE_RANGE => {
-            make(ErrorKind::InvalidParameter, "a parameter is out of range", "INVALID_PARAMETER")
+            (ErrorKind::InvalidParameter, "a parameter is out of range", "INVALID_PARAMETER")
         }
-        ffi::SQLITE_TOOBIG if step == Step::Compile => {
-            make(ErrorKind::InvalidSql, "the statement is too long", "INVALID_SQL")
-        }
-        ffi::SQLITE_TOOBIG => too_large(),
+        ffi::SQLITE_TOOBIG => (ErrorKind::InvalidSql, "the statement is too long", "INVALID_SQL"),
         ffi::SQLITE_AUTH | ffi::SQLITE_PERM => {
-            make(ErrorKind::PermissionDenied, "SQLite does not allow it", "INSUFFICIENT_PRIVILEGE")
+            (ErrorKind::PermissionDenied, "SQLite does not allow it", "INSUFFICIENT_PRIVILEGE")
         }
-        ffi::SQLITE_SCHEMA => make(
+        ffi::SQLITE_SCHEMA => (
             ErrorKind::PlanChanged,
             "the tables kept changing while the statement was compiled",
             "PLAN_CHANGED",
         ),
-        ffi::SQLITE_CANTOPEN => make(
-            ErrorKind::DatabaseUnavailable,
-            "the database file cannot be opened",
-            "DATABASE_UNAVAILABLE",
-        )
-        .with_hint("The directory must exist and be writable."),
-        ffi::SQLITE_IOERR => io_error(step),
         _ => {
             let message = format!("SQLite failed with code {code}");
-            Error::new(ErrorKind::DatabaseInternal, message).with_condition("SQLITE_INTERNAL")
+            return Error::new(ErrorKind::DatabaseInternal, message)
+                .with_condition("SQLITE_INTERNAL");
         }
-    }
+    };
+    Error::new(kind, message).with_condition(condition)
 }
 
 fn io_error(step: Step) -> Error {

@@ -1,172 +1,115 @@
 //! Idempotency keys: a row in the same transaction as the work.
 //!
-//! The row is the first change of a unit and its response the last before the commit, so key, work and
-//! response are applied together or not at all. The table is made when it is first needed: this is the
-//! database that needs nothing installed.
-
-use std::time::Duration;
+//! The row is the first change of a batch and its response the last before the commit, so key, work and
+//! response are applied together or not at all. The table is created when it is first needed: this
+//! database needs no installation.
 
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::authorizer::Phase;
 use super::error::{Step, UNDEFINED_TABLE};
 use super::row_channel::RowSender;
 use super::session::Session;
 use crate::backend::idempotency::{Claimed, stored};
-use crate::backend::sqlite::session::authorizer::Phase;
 use crate::backend::{IdempotencyKey, TransactionOutcome};
 use crate::error::Result;
 use crate::value::proto::ResultSet;
 
-/// Rows deleted at once: the writer serves nobody else for so long.
-const EXPIRED_AT_ONCE: u32 = 1000;
-
-/// The statements that work on the table of keys. Times are seconds since 1970.
-#[derive(Debug)]
-pub(crate) struct KeyTable {
-    create: String,
-    claim: String,
-    read: String,
-    store: String,
-    state: String,
-    any_expired: String,
-    expire: String,
-    retention: i64,
+/// Claims a key in the open transaction; returns the row of the batch that has it.
+///
+/// # Errors
+/// When the table of that name is no table of keys.
+pub(crate) fn claim(session: &Session, key: &IdempotencyKey) -> Result<Option<Claimed>> {
+    let keys = &session.config.keys;
+    let claim = |connection: &Connection| {
+        let values = params![key.caller, key.key, key.request_hash.as_slice(), keys.retention];
+        connection.prepare_cached(&keys.claim)?.execute(values)
+    };
+    let changed = match on_keys(session, &keys.claim, claim) {
+        Err(error) if error.reason() == UNDEFINED_TABLE => {
+            on_keys(session, &keys.create, |connection| connection.execute_batch(&keys.create))?;
+            on_keys(session, &keys.claim, claim)?
+        }
+        changed => changed?,
+    };
+    if changed > 0 {
+        return Ok(None);
+    }
+    let read = |connection: &Connection| {
+        let mut statement = connection.prepare_cached(&keys.read)?;
+        statement.query_row(params![key.caller, key.key], |row| {
+            Ok(Claimed { request_hash: row.get(0)?, response: row.get(1)?, expired: false })
+        })
+    };
+    on_keys(session, &keys.read, read).map(Some)
 }
 
-impl KeyTable {
-    /// The configured name is one identifier here, a point in it a part of the name: what is a schema to
-    /// PostgreSQL would be another file to SQLite.
-    pub(crate) fn new(table: &str, retention: Duration) -> Self {
-        let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-        let (index, table) = (quote(&format!("{table}_expires_at")), quote(table));
-        let row = "caller = ?1 AND \"key\" = ?2";
-        let expired = "expires_at <= unixepoch()";
-        Self {
-            // The response is last: what stands behind a large value is read through it.
-            create: format!(
-                "CREATE TABLE IF NOT EXISTS {table} (caller TEXT NOT NULL, \"key\" TEXT NOT NULL, \
-                 request_hash BLOB NOT NULL, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, \
-                 response BLOB, PRIMARY KEY (caller, \"key\")); \
-                 CREATE INDEX IF NOT EXISTS {index} ON {table} (expires_at)"
-            ),
-            // Changes one row, or none where the key is another unit's.
-            claim: format!(
-                "INSERT INTO {table} (caller, \"key\", request_hash, created_at, expires_at) \
-                 VALUES (?1, ?2, ?3, unixepoch(), unixepoch() + ?4) ON CONFLICT (caller, \"key\") \
-                 DO UPDATE SET request_hash = excluded.request_hash, response = NULL, \
-                 created_at = excluded.created_at, expires_at = excluded.expires_at WHERE {expired}"
-            ),
-            read: format!("SELECT request_hash, response FROM {table} WHERE {row}"),
-            store: format!("UPDATE {table} SET response = ?3 WHERE {row}"),
-            state: format!("SELECT 1 FROM {table} WHERE {row} AND NOT {expired}"),
-            any_expired: format!("SELECT 1 FROM {table} WHERE {expired} LIMIT 1"),
-            expire: format!(
-                "DELETE FROM {table} WHERE (caller, \"key\") IN \
-                 (SELECT caller, \"key\" FROM {table} WHERE {expired} LIMIT {EXPIRED_AT_ONCE})"
-            ),
-            retention: i64::try_from(retention.as_secs()).unwrap_or(i64::MAX),
-        }
+/// Stores the results of a batch under its key.
+///
+/// # Errors
+/// When SQLite cannot.
+pub(crate) fn store(session: &Session, key: &IdempotencyKey, results: &[ResultSet]) -> Result<()> {
+    let sql = &session.config.keys.store;
+    let response = stored(results);
+    let store = |connection: &Connection| {
+        connection.prepare_cached(sql)?.execute(params![key.caller, key.key, response])
+    };
+    on_keys(session, sql, store).map(drop)
+}
+
+/// Looks up the outcome of the batch under a key.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(crate) fn outcome(session: &Session, caller: &str, key: &str) -> Result<TransactionOutcome> {
+    let applied = finds(session, &session.config.keys.state, &[caller, key])?;
+    Ok(if applied { TransactionOutcome::Applied } else { TransactionOutcome::NotApplied })
+}
+
+/// Deletes expired keys; returns their number.
+///
+/// # Errors
+/// When SQLite cannot.
+pub(crate) fn delete_expired(session: &Session, sender: &RowSender<u64>) -> Result<u64> {
+    // Usually there are none, and no writer has to wait.
+    if !finds(session, &session.config.keys.any_expired, &[])? {
+        return Ok(0);
+    }
+    let sql = &session.config.keys.expire;
+    session.begin()?;
+    let expire = |connection: &Connection| connection.prepare_cached(sql)?.execute([]);
+    let deleted = on_keys(session, sql, expire)?;
+    session.commit(sender)?;
+    Ok(u64::try_from(deleted).unwrap_or(u64::MAX))
+}
+
+/// Tells whether a query finds a row; it finds none where there is no table of keys.
+fn finds(session: &Session, sql: &str, values: &[&str]) -> Result<bool> {
+    let find = |connection: &Connection| {
+        let mut statement = connection.prepare_cached(sql)?;
+        statement.query_row(rusqlite::params_from_iter(values), |_row| Ok(())).optional()
+    };
+    match on_keys(session, sql, find) {
+        Err(error) if error.reason() == UNDEFINED_TABLE => Ok(false),
+        found => Ok(found?.is_some()),
     }
 }
 
-impl Session {
-    /// Claims a key in the open transaction; returns the row of the unit that has it.
-    ///
-    /// # Errors
-    /// When the table of that name is no table of keys.
-    pub(crate) fn claim(&self, key: &IdempotencyKey) -> Result<Option<Claimed>> {
-        let keys = &self.spec.keys;
-        let claim = |connection: &Connection| {
-            let values = params![key.caller, key.key, key.request_hash.as_slice(), keys.retention];
-            connection.prepare_cached(&keys.claim)?.execute(values)
-        };
-        let changed = match self.on_keys(&keys.claim, claim) {
-            Err(error) if error.reason() == UNDEFINED_TABLE => {
-                self.on_keys(&keys.create, |connection| connection.execute_batch(&keys.create))?;
-                self.on_keys(&keys.claim, claim)?
-            }
-            changed => changed?,
-        };
-        if changed > 0 {
-            return Ok(None);
-        }
-        let read = |connection: &Connection| {
-            let mut statement = connection.prepare_cached(&keys.read)?;
-            statement.query_row(params![key.caller, key.key], |row| {
-                let (request_hash, response) = (row.get(0)?, row.get(1)?);
-                Ok(Claimed { request_hash, response, expired: false })
-            })
-        };
-        self.on_keys(&keys.read, read).map(Some)
-    }
-
-    /// Stores the results of a unit under its key.
-    ///
-    /// # Errors
-    /// When SQLite cannot.
-    pub(crate) fn store(&self, key: &IdempotencyKey, results: &[ResultSet]) -> Result<()> {
-        let sql = &self.spec.keys.store;
-        let response = stored(results);
-        let store = |connection: &Connection| {
-            connection.prepare_cached(sql)?.execute(params![key.caller, key.key, response])
-        };
-        self.on_keys(sql, store).map(drop)
-    }
-
-    /// What became of the unit under a key.
-    ///
-    /// # Errors
-    /// Why the database does not say.
-    pub(crate) fn state(&self, caller: &str, key: &str) -> Result<TransactionOutcome> {
-        let applied = self.finds(&self.spec.keys.state, &[caller, key])?;
-        Ok(if applied { TransactionOutcome::Applied } else { TransactionOutcome::NotApplied })
-    }
-
-    /// Deletes keys that have expired; returns how many.
-    ///
-    /// # Errors
-    /// Why it could not.
-    pub(crate) fn expire(&self, outlet: &RowSender<u64>) -> Result<u64> {
-        // Mostly there are none, and nobody has to wait.
-        if !self.finds(&self.spec.keys.any_expired, &[])? {
-            return Ok(0);
-        }
-        let sql = &self.spec.keys.expire;
-        self.begin()?;
-        let expire = |connection: &Connection| connection.prepare_cached(sql)?.execute([]);
-        let deleted = self.on_keys(sql, expire)?;
-        self.commit(outlet)?;
-        Ok(u64::try_from(deleted).unwrap_or(u64::MAX))
-    }
-
-    /// Whether a query finds a row; it finds none where there is no table of keys.
-    fn finds(&self, sql: &str, values: &[&str]) -> Result<bool> {
-        let find = |connection: &Connection| {
-            let mut statement = connection.prepare_cached(sql)?;
-            statement.query_row(rusqlite::params_from_iter(values), |_row| Ok(())).optional()
-        };
-        match self.on_keys(sql, find) {
-            Err(error) if error.reason() == UNDEFINED_TABLE => Ok(false),
-            found => Ok(found?.is_some()),
-        }
-    }
-
-    /// Works on the table of keys: a response may be larger than the largest row of a caller's, as it
-    /// holds several.
-    fn on_keys<T>(
-        &self,
-        sql: &str,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T> {
-        self.guard.enter(Phase::Own);
-        let worked =
-            self.connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::MAX).and_then(|usual| {
-                let worked = work(&self.connection);
-                self.connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, usual)?;
-                worked
-            });
-        self.guard.enter(Phase::Compile);
-        worked.map_err(|error| self.failed(error, sql, Step::Write))
-    }
+/// Works on the table of keys: a response may be larger than a caller's largest row, as it
+/// holds several.
+fn on_keys<T>(
+    session: &Session,
+    sql: &str,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<T> {
+    let connection = &session.connection;
+    session.authorizer.enter(Phase::Internal);
+    let worked = connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::MAX).and_then(|usual| {
+        let worked = work(connection);
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, usual)?;
+        worked
+    });
+    session.authorizer.enter(Phase::Compile);
+    worked.map_err(|error| session.translate(error, sql, Step::Write))
 }

@@ -1,19 +1,21 @@
-//! SQLite, compiled in: the database that needs nothing installed.
+//! SQLite, compiled in: the database that needs no installation.
 //!
 //! The file is in WAL mode, with one connection that writes and several that read, each on a thread
-//! of its own (`connection`). SQLite itself says whether a statement writes, once it has compiled
-//! it; the statement's first words only save the detour over a reader. What a statement may do to a
-//! connection is decided in `guard`.
+//! of its own (`connection`). SQLite itself decides whether a statement writes, once it has compiled
+//! it; the statement's first words only save the detour over a reader. The `authorizer` decides what a statement
+//! may do to a connection.
 
+mod authorizer;
 mod column_types;
 mod command_tag;
 mod connection;
 mod error;
-pub(crate) mod execute;
+mod execute;
 mod idempotency;
+mod key_table;
 mod open_connections;
 mod parameters;
-mod pool_pair_admin;
+mod pool_pair;
 mod row_channel;
 mod session;
 
@@ -27,36 +29,38 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
-use self::connection::{Handle, Opener, Work, submit};
-use self::session::{Role, Spec};
 use crate::backend::{
     Backend, Batch, BatchResult, BeginRequest, ConnectBreaker, DescribeRequest, Description,
     RowStream, Statement, Transaction, TransactionHandle, TransactionMode, TransactionOutcome,
 };
 use crate::config::{Database, PoolSettings, SqliteTarget};
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::{CallContext, Pool, PoolAdmin, PoolSnapshot};
 use crate::telemetry;
 use command_tag::{command, writes};
-use execute::row_stream::{Call, Running};
-use execute::statement_run::Ran;
-use execute::transaction::Open;
-use idempotency::KeyTable;
+use connection::{ConnectionThread, Opener, job, submit};
+use execute::batch::run_batch;
+use execute::describe::describe;
+use execute::row_stream::{PendingJob, SqliteRowStream};
+use execute::statement_run::run;
+use execute::transaction::SqliteTransaction;
+use key_table::KeyTable;
 use open_connections::OpenConnections;
-use row_channel::{First, RowSender, lost, pipe};
+use pool_pair::PoolPair;
+use row_channel::{RowSender, connection_lost, row_channel};
+use session::{Role, Session, SessionConfig};
 
 /// A SQLite database: a pool of readers and a pool of one writer.
 pub struct Sqlite {
-    spec: Arc<Spec>,
+    config: Arc<SessionConfig>,
     breaker: Arc<ConnectBreaker>,
-    readers: Pool<Opener>,
-    writer: Pool<Opener>,
+    pools: PoolPair,
     statements: Arc<AtomicU64>,
 }
 
 impl Sqlite {
-    /// A database. Does no I/O: the file is created by the first connection, which also finds a path
+    /// Opens a database. Does no I/O: the file is created by the first connection, which also reports a path
     /// that does not work.
     #[must_use]
     pub fn open(
@@ -65,7 +69,7 @@ impl Sqlite {
         target: &SqliteTarget,
     ) -> Self {
         let name = telemetry.name();
-        let spec = Arc::new(Spec {
+        let shared = Arc::new(SessionConfig {
             name: name.to_owned(),
             path: target.path.clone(),
             max_row_size: config.max_row_size,
@@ -75,102 +79,91 @@ impl Sqlite {
             details: config.error_details,
             statement_timeout: config.statement_timeout,
             keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
-            presence: OpenConnections::default(),
+            open_connections: OpenConnections::default(),
         });
         let breaker = ConnectBreaker::new(name, config);
-        let opener = |role| Opener { breaker: Arc::clone(&breaker), spec: Arc::clone(&spec), role };
+        let opener =
+            |role| Opener { breaker: Arc::clone(&breaker), config: Arc::clone(&shared), role };
         let single = PoolSettings {
             min: config.pool.min.min(1),
             max: NonZeroUsize::MIN,
             overflow: 0,
             ..config.pool.clone()
         };
-        Self {
+        let pools = PoolPair {
             readers: Pool::new(telemetry, &config.pool, opener(Role::Reader)),
             writer: Pool::new(telemetry, &single, opener(Role::Writer)),
-            breaker: Arc::clone(&breaker),
-            spec,
-            statements: Arc::default(),
-        }
+        };
+        Self { config: shared, breaker, pools, statements: Arc::default() }
     }
 
-    async fn start(&self, mut statement: Arc<Statement>) -> Result<Box<dyn RowStream>> {
+    async fn start(&self, statement: Arc<Statement>) -> Result<Box<dyn RowStream>> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        let deadline = statement.deadline.within(Instant::now(), self.spec.statement_timeout);
-        if statement.read_only || !writes(&command(&statement.sql)) {
-            match self.attempt(Role::Reader, statement, deadline).await? {
-                Attempt::Running(running) => return Ok(Box::new(running)),
-                Attempt::Writes(refused) => statement = refused,
-            }
+        let deadline = statement.deadline.within(Instant::now(), self.config.statement_timeout);
+        if (statement.read_only || !writes(&command(&statement.sql)))
+            && let Some(stream) = self.start_on(Role::Reader, &statement, deadline).await?
+        {
+            return Ok(Box::new(stream));
         }
-        match self.attempt(Role::Writer, statement, deadline).await? {
-            Attempt::Running(running) => Ok(Box::new(running)),
-            // The writer's own session refuses nothing as a write.
-            Attempt::Writes(_) => Err(lost()),
-        }
+        let stream = self.start_on(Role::Writer, &statement, deadline).await?;
+        Ok(Box::new(stream.ok_or_else(connection_lost)?))
     }
 
-    async fn attempt(
+    /// Starts a statement on a connection of this role; `None`: it writes, and the connection is a reader.
+    async fn start_on(
         &self,
         role: Role,
-        statement: Arc<Statement>,
+        statement: &Arc<Statement>,
         deadline: Deadline,
-    ) -> Result<Attempt> {
-        let context = Arc::clone(&statement.context);
-        let loan = self.connections(role).acquire(deadline, &context).await?;
-        let writes = role == Role::Writer;
-        let (outlet, inlet) = pipe(deadline.instant());
-        submit(loan, Work::Run(statement, outlet))?;
-        let mut call = Call::new(inlet, deadline).of(&context);
-        Ok(match call.first().await? {
-            First::Rows(header) => Attempt::Running(Running::Rows { header, call }),
-            First::End(end) => match end? {
-                Ran::Done(completion) => Attempt::Running(Running::Over { completion, writes }),
-                Ran::Writes(statement) => Attempt::Writes(statement),
-            },
-        })
+    ) -> Result<Option<SqliteRowStream>> {
+        let sent = Arc::clone(statement);
+        let work = move |session: &mut Session, sender: &RowSender<_>| run(session, &sent, sender);
+        let job = self.submit(role, deadline, &statement.context, work).await?;
+        let outcome = match role {
+            Role::Reader => Outcome::NotApplied,
+            Role::Writer => Outcome::Applied,
+        };
+        SqliteRowStream::start(job, outcome).await
     }
 
-    /// Gives a connection a job and waits for its end.
-    async fn ask<T: Send + 'static>(
+    /// Submits a job to a connection of this role.
+    async fn submit<T: Send + 'static>(
+        &self,
+        role: Role,
+        deadline: Deadline,
+        context: &Arc<CallContext>,
+        work: impl FnOnce(&mut Session, &RowSender<T>) -> Result<T> + Send + 'static,
+    ) -> Result<PendingJob<T>> {
+        let checkout = self.pools.of(role).acquire(deadline, context).await?;
+        let (sender, receiver) = row_channel(deadline.instant());
+        submit(checkout, job(sender, work))?;
+        Ok(PendingJob::new(receiver, deadline).terminated_by(context))
+    }
+
+    /// Runs a job on a connection of this role and waits for its result.
+    async fn run<T: Send + 'static>(
         &self,
         role: Role,
         deadline: Deadline,
         context: Arc<CallContext>,
-        work: impl FnOnce(RowSender<T>) -> Work + Send,
+        work: impl FnOnce(&mut Session, &RowSender<T>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let loan = self.connections(role).acquire(deadline, &context).await?;
-        let (outlet, inlet) = pipe(deadline.instant());
-        submit(loan, work(outlet))?;
-        Call::new(inlet, deadline).of(&context).end().await
+        self.submit(role, deadline, &context, work).await?.end().await
     }
 
-    fn connections(&self, role: Role) -> &Pool<Opener> {
-        match role {
-            Role::Reader => &self.readers,
-            Role::Writer => &self.writer,
-        }
-    }
-
-    async fn hold(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
-        let connections = self.connections(role(request.mode));
-        let loan = connections.acquire_for_transaction(request.deadline, &request.context).await?;
-        let limit = self.spec.statement_timeout;
-        let open = Open::begin(loan, request, limit, Arc::clone(&self.statements)).await?;
-        Ok(Box::new(open))
+    async fn begin_transaction(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
+        let pool = self.pools.of(role(request.mode));
+        let checkout = pool.acquire_for_transaction(request.deadline, &request.context).await?;
+        let timeout = self.config.statement_timeout;
+        let statements = Arc::clone(&self.statements);
+        let transaction = SqliteTransaction::begin(checkout, request, timeout, statements).await?;
+        Ok(Box::new(transaction))
     }
 }
 
-/// Which connection a transaction is run on.
+/// The role of the connection for a transaction.
 fn role(mode: TransactionMode) -> Role {
     if mode.read_only { Role::Reader } else { Role::Writer }
-}
-
-/// What a connection made of a statement.
-enum Attempt {
-    Running(Running),
-    /// It is a write, and the connection was a reader.
-    Writes(Arc<Statement>),
 }
 
 impl Backend for Sqlite {
@@ -185,13 +178,14 @@ impl Backend for Sqlite {
     fn execute_batch(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
         let count = u64::try_from(batch.statements.len()).unwrap_or_default();
         self.statements.fetch_add(count, Ordering::Relaxed);
-        let (role, deadline) = (role(batch.mode), batch.deadline);
         let context = Arc::clone(&batch.context);
-        Box::pin(self.ask(role, deadline, context, move |outlet| Work::Batch(batch, outlet)))
+        Box::pin(self.run(role(batch.mode), batch.deadline, context, move |session, sender| {
+            run_batch(session, &batch, sender)
+        }))
     }
 
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
-        Box::pin(self.hold(request))
+        Box::pin(self.begin_transaction(request))
     }
 
     fn outcome(
@@ -203,25 +197,31 @@ impl Backend for Sqlite {
         Box::pin(async move {
             match handle {
                 TransactionHandle::Key { caller, key } => {
-                    let work = move |outlet| Work::State(caller, key, outlet);
-                    self.ask(Role::Reader, deadline, context, work).await
+                    self.run(Role::Reader, deadline, context, move |session, _sender| {
+                        idempotency::outcome(session, &caller, &key)
+                    })
+                    .await
                 }
                 TransactionHandle::Token(_) => {
-                    let (field, description) = ("transaction_token", "SQLite gives no tokens");
-                    Err(Error::field(ErrorKind::InvalidParameter, field, description))
+                    let description = "SQLite issues no tokens";
+                    Err(Error::field(ErrorKind::InvalidParameter, "transaction_token", description))
                 }
             }
         })
     }
 
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(self.ask(Role::Writer, deadline, CallContext::own("sweep"), Work::Expire))
+        let context = CallContext::own("sweep");
+        Box::pin(self.run(Role::Writer, deadline, context, |session, sender| {
+            idempotency::delete_expired(session, sender)
+        }))
     }
 
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
         let DescribeRequest { sql, include_plan, deadline, context, .. } = request;
-        let work = move |outlet| Work::Describe(sql, include_plan, outlet);
-        Box::pin(self.ask(Role::Reader, deadline, context, work))
+        Box::pin(self.run(Role::Reader, deadline, context, move |session, _sender| {
+            describe(session, &sql, include_plan)
+        }))
     }
 
     fn breaker(&self) -> &Arc<ConnectBreaker> {
@@ -229,19 +229,20 @@ impl Backend for Sqlite {
     }
 
     fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>> {
-        let asking = async {
-            let deadline = Deadline::at(Instant::now() + self.spec.connect_timeout);
-            // A new connection each time: one that is open would not notice that the file has become
+        let probing = async {
+            let deadline = Deadline::at(Instant::now() + self.config.connect_timeout);
+            // A new connection each time: an open one would not notice that the file has become
             // unreadable.
-            let handle = Handle::open(Arc::clone(&self.spec), Role::Reader).await?;
-            let (outlet, inlet) = pipe(deadline.instant());
-            handle.submit(Work::Probe(outlet))?;
-            Call::new(inlet, deadline).end().await
+            let config = Arc::clone(&self.config);
+            let connection = ConnectionThread::open(config, Role::Reader).await?;
+            let (sender, receiver) = row_channel(deadline.instant());
+            connection.submit(job(sender, |session, _sender| session.probe()))?;
+            PendingJob::new(receiver, deadline).end().await
         };
         Box::pin(async move {
-            self.breaker.probe(limit, asking).await?;
-            self.writer.reached();
-            self.readers.reached();
+            self.breaker.probe(limit, probing).await?;
+            self.pools.writer.reached();
+            self.pools.readers.reached();
             Ok(())
         })
     }
@@ -249,26 +250,26 @@ impl Backend for Sqlite {
     fn warm_up(&self, connections: usize) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             // The writer first: it creates the file.
-            self.writer.warm_up(connections.min(1)).await?;
-            self.readers.warm_up(connections).await
+            self.pools.writer.warm_up(connections.min(1)).await?;
+            self.pools.readers.warm_up(connections).await
         })
     }
 
     fn pool(&self) -> PoolSnapshot {
         let statements = self.statements.load(Ordering::Relaxed);
-        PoolSnapshot { statements, ..self.snapshot() }
+        PoolSnapshot { statements, ..self.pools.snapshot() }
     }
 
     fn control(&self) -> &dyn PoolAdmin {
-        self
+        &self.pools
     }
 
     fn close(&self) {
-        self.readers.close();
-        self.writer.close();
+        self.pools.readers.close();
+        self.pools.writer.close();
     }
 
     fn closed(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.spec.presence.none())
+        Box::pin(self.config.open_connections.none())
     }
 }

@@ -1,4 +1,4 @@
-//! Which connections there are, so that a server that ends can wait until they are closed.
+//! The count of open connections, so that a server can wait until they are closed.
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
@@ -11,29 +11,29 @@ pub(crate) struct OpenConnections {
 }
 
 impl OpenConnections {
-    /// Counts a connection until what is returned is dropped, after the connection.
-    pub(crate) fn enter(&self) -> Present {
+    /// Counts a connection until the result is dropped, after the connection.
+    pub(crate) fn enter(&self) -> OpenConnection {
         self.open.send_modify(|open| *open += 1);
-        Present(self.open.clone())
+        OpenConnection(self.open.clone())
     }
 
-    /// Held while a connection closes.
+    /// A lock for closing a connection.
     pub(crate) fn closing(&self) -> MutexGuard<'_, ()> {
         self.closing.lock()
     }
 
-    /// Returns once there is no connection.
+    /// Waits until there is no connection.
     pub(crate) async fn none(&self) {
         let mut open = self.open.subscribe();
-        // The sender is in `self`, so it cannot be gone.
+        // The sender is in `self`, so the channel is open.
         drop(open.wait_for(|open| *open == 0).await);
     }
 }
 
-/// A connection that is there.
-pub(crate) struct Present(watch::Sender<usize>);
+/// One counted connection.
+pub(crate) struct OpenConnection(watch::Sender<usize>);
 
-impl Drop for Present {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.send_modify(|open| *open -= 1);
     }
@@ -46,13 +46,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_none_once_each_has_gone() {
-        let presence = OpenConnections::default();
-        assert!(presence.none().now_or_never().is_some());
-        let (one, other) = (presence.enter(), presence.enter());
+    fn there_is_none_once_each_is_closed() {
+        let connections = OpenConnections::default();
+        assert!(connections.none().now_or_never().is_some());
+        let one = connections.enter();
+        let other = connections.enter();
         drop(one);
-        assert!(presence.none().now_or_never().is_none());
+        assert!(connections.none().now_or_never().is_none());
         drop(other);
-        assert!(presence.none().now_or_never().is_some());
+        assert!(connections.none().now_or_never().is_some());
     }
 }

@@ -1,8 +1,8 @@
-//! What flows between the thread that runs a statement and the call that waits for it.
+//! The channel between the thread that runs a job and the call that waits for it.
 //!
-//! The thread holds the [`RowSender`] and blocks, the call holds the [`RowReceiver`] and polls. Rows wait in
-//! between, bounded in bytes, so a slow reader stops SQLite itself. Dropping the inlet is how a call
-//! cancels. Both ends see the same deadline, also while one waits for the other.
+//! The thread has the [`RowSender`] and blocks, the call has the [`RowReceiver`] and polls. Rows wait in
+//! between, bounded in bytes, so a slow reader stops SQLite itself. A call cancels by dropping the
+//! receiver. Both ends see the same deadline, also while one waits for the other.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,61 +17,61 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Column, Row};
 use crate::wire_size::encoded_row_size;
 
-/// Encoded rows that may wait between the two ends; one row more than that at most.
+/// The encoded bytes that may wait between the two ends; one row more than that at most.
 const CAPACITY: usize = 128 * 1024;
 
-/// The reader is woken when this much waits, and the writer when no more than this does.
+/// The receiver is woken when this much waits, and the sender when no more than this does.
 const CHUNK: usize = 64 * 1024;
 
-/// The reader is woken at least this often while rows wait. The first row wakes it at once.
+/// The receiver is woken at least this often while rows wait. The first row wakes it at once.
 const FLUSH: Duration = Duration::from_millis(5);
 
-/// Why a statement must stop.
+/// The reason why a statement must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// Nobody waits for it any more.
+pub(crate) enum StopReason {
+    /// The call was cancelled.
     Cancelled,
     /// Its deadline has passed.
     Deadline,
 }
 
-impl From<Stop> for Error {
-    fn from(stop: Stop) -> Self {
+impl From<StopReason> for Error {
+    fn from(stop: StopReason) -> Self {
         match stop {
-            Stop::Cancelled => Self::new(ErrorKind::Cancelled, "the statement was cancelled"),
-            Stop::Deadline => Self::new(
+            StopReason::Cancelled => Self::new(ErrorKind::Cancelled, "the statement was cancelled"),
+            StopReason::Deadline => Self::new(
                 ErrorKind::DeadlineExceeded,
-                "the deadline passed before the statement had ended",
+                "the deadline passed before the statement ended",
             ),
         }
     }
 }
 
-/// Opens a pipe that ends with a `T`.
-pub(crate) fn pipe<T>(deadline: Instant) -> (RowSender<T>, RowReceiver<T>) {
+/// Opens a channel that ends with a `T`.
+pub(crate) fn row_channel<T>(deadline: Instant) -> (RowSender<T>, RowReceiver<T>) {
     let shared = Arc::new(Shared {
         deadline,
         cancelled: AtomicBool::new(false),
-        room: Condvar::new(),
-        state: Mutex::new(State {
+        changed: Condvar::new(),
+        state: Mutex::new(ChannelState {
             header: None,
             rows: VecDeque::new(),
             bytes: 0,
             discard: false,
-            decided: false,
+            committing: false,
             end: None,
-            reader: None,
+            receiver: None,
             woken: None,
         }),
     });
-    (RowSender(Arc::clone(&shared)), RowReceiver { shared, cancels: true })
+    (RowSender(Arc::clone(&shared)), RowReceiver { shared, on_drop: OnDrop::Cancel })
 }
 
-/// What a statement says before its first row, if it returns rows.
-pub(crate) struct Header {
+/// The announcement of a statement that returns rows.
+pub(crate) struct ResultHeader {
     /// The columns.
     pub(crate) columns: Vec<Column>,
-    /// Whether it only reads.
+    /// True if the statement only reads.
     pub(crate) reads: bool,
 }
 
@@ -79,71 +79,71 @@ struct Shared<T> {
     deadline: Instant,
     /// Set under the lock of `state`, so that nobody sleeps past it.
     cancelled: AtomicBool,
-    room: Condvar,
-    state: Mutex<State<T>>,
+    changed: Condvar,
+    state: Mutex<ChannelState<T>>,
 }
 
-struct State<T> {
-    header: Option<Header>,
+struct ChannelState<T> {
+    header: Option<ResultHeader>,
     rows: VecDeque<Row>,
     bytes: usize,
-    /// Whether nobody wants the rows, only the end.
+    /// Set when the call wants only the end, not the rows.
     discard: bool,
-    /// Whether the job has begun what cannot be undone.
-    decided: bool,
+    /// Set once the job has begun to commit, which cannot be undone.
+    committing: bool,
     end: Option<Result<T>>,
-    reader: Option<Waker>,
+    receiver: Option<Waker>,
     woken: Option<Instant>,
 }
 
-impl<T> State<T> {
-    /// Takes the reader's waker, to be woken once the lock is released.
-    fn reader(&mut self, now: Instant) -> Option<Waker> {
-        let reader = self.reader.take()?;
+impl<T> ChannelState<T> {
+    /// Takes the receiver's waker, to be woken once the lock is released.
+    fn take_receiver(&mut self, now: Instant) -> Option<Waker> {
+        let receiver = self.receiver.take()?;
         self.woken = Some(now);
-        Some(reader)
+        Some(receiver)
     }
 
     /// The same when rows have waited for long enough.
-    fn due_reader(&mut self, now: Instant) -> Option<Waker> {
+    fn due_receiver(&mut self, now: Instant) -> Option<Waker> {
         let late = self.woken.is_none_or(|woken| now.duration_since(woken) >= FLUSH);
         let due = !self.rows.is_empty() && (late || self.bytes >= CHUNK);
-        if due { self.reader(now) } else { None }
+        if due { self.take_receiver(now) } else { None }
     }
 }
 
-fn wake(reader: Option<Waker>) {
-    if let Some(reader) = reader {
-        reader.wake();
+fn wake(receiver: Option<Waker>) {
+    if let Some(receiver) = receiver {
+        receiver.wake();
     }
 }
 
 impl<T> Shared<T> {
-    fn stopped(&self, now: Instant) -> Option<Stop> {
+    fn check(&self, now: Instant) -> Result<(), StopReason> {
         if self.cancelled.load(Ordering::Acquire) {
-            Some(Stop::Cancelled)
+            Err(StopReason::Cancelled)
         } else if now >= self.deadline {
-            Some(Stop::Deadline)
+            Err(StopReason::Deadline)
         } else {
-            None
+            Ok(())
         }
     }
 }
 
-/// A view of a pipe for SQLite's callbacks.
+/// A view of a channel for SQLite's callbacks.
 pub(crate) struct Watch<T> {
     shared: Arc<Shared<T>>,
     until: Instant,
 }
 
 impl<T> Watch<T> {
-    /// Why the statement must stop, if it must. Called all through a statement, so it also lets rows
-    /// out that a slow statement found a while ago.
-    pub(crate) fn check(&self) -> Option<Stop> {
+    /// Returns true if the statement must stop. Called all through a statement, so it also delivers rows
+    /// that a slow statement found a while ago.
+    pub(crate) fn must_stop(&self) -> bool {
         let now = Instant::now();
-        let reader = self.shared.state.lock().due_reader(now);
-        wake(reader);
-        self.shared.stopped(now).or_else(|| (now >= self.until).then_some(Stop::Deadline))
+        let receiver = self.shared.state.lock().due_receiver(now);
+        wake(receiver);
+        now >= self.until || self.shared.check(now).is_err()
     }
 
     /// Sleeps until `until`, the deadline or the cancellation; may return early.
@@ -151,7 +151,7 @@ impl<T> Watch<T> {
         let mut state = self.shared.state.lock();
         if !self.shared.cancelled.load(Ordering::Acquire) {
             let until = until.min(self.until).min(self.shared.deadline);
-            self.shared.room.wait_until(&mut state, until);
+            self.shared.changed.wait_until(&mut state, until);
         }
     }
 }
@@ -165,67 +165,64 @@ impl<T> RowSender<T> {
         Watch { shared: Arc::clone(&self.0), until }
     }
 
-    /// When the job must have ended.
+    /// The time at which the job must have ended.
     pub(crate) fn deadline(&self) -> Instant {
         self.0.deadline
     }
 
-    /// Why the statement must stop, if it must.
-    pub(crate) fn stopped(&self) -> Option<Stop> {
-        self.0.stopped(Instant::now())
-    }
-
-    /// Says that what follows cannot be undone, such as a COMMIT.
-    ///
-    /// From here on the job goes on whatever the call does; before, a call that gives up knows that
-    /// nothing will be applied. The two decide under one lock.
+    /// Checks that the job may go on.
     ///
     /// # Errors
     /// When the call was cancelled or its deadline passed.
-    pub(crate) fn decide(&self) -> Result<(), Stop> {
-        let mut state = self.0.state.lock();
-        match self.0.stopped(Instant::now()) {
-            Some(stop) => Err(stop),
-            None => {
-                state.decided = true;
-                Ok(())
-            }
-        }
+    pub(crate) fn check(&self) -> Result<(), StopReason> {
+        self.0.check(Instant::now())
     }
 
-    /// Says that the statement returns rows, and of which columns; before its first row.
-    pub(crate) fn start(&self, header: Header) {
+    /// Announces a COMMIT.
+    ///
+    /// From here on the job goes on whatever the call does; a call that cancels before knows that
+    /// nothing will be applied. One lock decides between the two.
+    ///
+    /// # Errors
+    /// When the call was cancelled or its deadline passed.
+    pub(crate) fn start_commit(&self) -> Result<(), StopReason> {
+        let mut state = self.0.state.lock();
+        self.check()?;
+        state.committing = true;
+        Ok(())
+    }
+
+    /// Announces that the statement returns rows; before its first row.
+    pub(crate) fn start(&self, header: ResultHeader) {
         let mut state = self.0.state.lock();
         state.header = Some(header);
-        let reader = state.reader.take();
+        let receiver = state.receiver.take();
         drop(state);
-        wake(reader);
+        wake(receiver);
     }
 
     /// Sends a row; blocks while too many wait.
     ///
     /// # Errors
     /// When the call was cancelled or its deadline passed, also while it waited.
-    pub(crate) fn push(&self, row: Row) -> Result<(), Stop> {
+    pub(crate) fn push(&self, row: Row) -> Result<(), StopReason> {
         let size = encoded_row_size(&row);
         let mut state = self.0.state.lock();
         while state.bytes >= CAPACITY && !state.discard {
-            if let Some(stop) = self.0.stopped(Instant::now()) {
-                return Err(stop);
-            }
-            self.0.room.wait_until(&mut state, self.0.deadline);
+            self.check()?;
+            self.0.changed.wait_until(&mut state, self.0.deadline);
         }
         if !state.discard {
             state.bytes += size;
             state.rows.push_back(row);
-            let reader = state.due_reader(Instant::now());
+            let receiver = state.due_receiver(Instant::now());
             drop(state);
-            wake(reader);
+            wake(receiver);
         }
         Ok(())
     }
 
-    /// Says how the statement ended.
+    /// Sends the result of the job.
     pub(crate) fn end(self, end: Result<T>) {
         self.set_end(end);
     }
@@ -235,71 +232,78 @@ impl<T> RowSender<T> {
         if state.end.is_none() {
             state.end = Some(end);
         }
-        let reader = state.reader(Instant::now());
+        let receiver = state.take_receiver(Instant::now());
         drop(state);
-        wake(reader);
+        wake(receiver);
     }
 }
 
 impl<T> Drop for RowSender<T> {
-    /// A job that nobody took up leaves no caller waiting.
+    /// Ends the job of a thread that ended before it, so that no call waits for ever.
     fn drop(&mut self) {
         if self.0.state.lock().end.is_none() {
-            self.set_end(Err(lost()));
+            self.set_end(Err(connection_lost()));
         }
     }
 }
 
-/// The error of a call whose connection thread is gone before the statement ran.
-pub(crate) fn lost() -> Error {
+/// The error of a call whose connection's thread ended before the statement ran.
+pub(crate) fn connection_lost() -> Error {
     Error::new(ErrorKind::ConnectionLost, "the connection to the database was closed")
 }
 
 /// The call's end. Dropping it cancels the statement.
 pub(crate) struct RowReceiver<T> {
     shared: Arc<Shared<T>>,
-    cancels: bool,
+    on_drop: OnDrop,
 }
 
-/// The first thing a pipe says.
-pub(crate) enum First<T> {
+/// The effect of dropping a receiver.
+#[derive(PartialEq, Eq)]
+enum OnDrop {
+    Cancel,
+    LetFinish,
+}
+
+/// The first event of a channel.
+pub(crate) enum FirstEvent<T> {
     /// The statement returns rows.
-    Rows(Header),
+    Rows(ResultHeader),
     /// It has ended.
     End(Result<T>),
 }
 
 impl<T> RowReceiver<T> {
-    /// Lets the job run on when this is dropped: only its deadline ends it.
+    /// Lets the job finish when this is dropped: only its deadline ends it.
     pub(crate) fn let_finish(mut self) -> Self {
-        self.cancels = false;
+        self.on_drop = OnDrop::LetFinish;
         self
     }
 
-    /// Stops waiting: cancels the job, unless it has decided; says whether it has.
-    pub(crate) fn give_up(&self) -> bool {
+    /// Cancels the job unless it is committing; returns true if it is.
+    pub(crate) fn cancel(&self) -> bool {
         let state = self.shared.state.lock();
-        if !state.decided {
+        if !state.committing {
             self.shared.cancelled.store(true, Ordering::Release);
-            self.shared.room.notify_one();
+            self.shared.changed.notify_one();
         }
-        state.decided
+        state.committing
     }
 
-    /// What the statement says first.
-    pub(crate) fn poll_first(&self, cx: &mut Context<'_>) -> Poll<First<T>> {
+    /// Polls the first event.
+    pub(crate) fn poll_first(&self, cx: &mut Context<'_>) -> Poll<FirstEvent<T>> {
         let mut state = self.shared.state.lock();
         if let Some(header) = state.header.take() {
-            return Poll::Ready(First::Rows(header));
+            return Poll::Ready(FirstEvent::Rows(header));
         }
         if let Some(end) = state.end.take() {
-            return Poll::Ready(First::End(end));
+            return Poll::Ready(FirstEvent::End(end));
         }
-        state.reader = Some(cx.waker().clone());
+        state.receiver = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    /// Moves rows at hand into the sink, as [`crate::backend::RowStream::poll_rows`] says.
+    /// Moves waiting rows into the sink, as [`crate::backend::RowStream::poll_rows`] says.
     pub(crate) fn poll_rows(&self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
         let mut state = self.shared.state.lock();
         if let Some(end) = state.end.take_if(|end| end.is_err()) {
@@ -312,7 +316,7 @@ impl<T> RowReceiver<T> {
             sink.push(row);
         }
         if state.bytes <= CHUNK {
-            self.shared.room.notify_one();
+            self.shared.changed.notify_one();
         }
         if state.rows.is_empty() && state.end.is_some() {
             return Poll::Ready(Ok(Fill::Done));
@@ -320,11 +324,11 @@ impl<T> RowReceiver<T> {
         if sink.is_full() {
             return Poll::Ready(Ok(Fill::Full));
         }
-        state.reader = Some(cx.waker().clone());
+        state.receiver = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    /// The end; rows that wait or come are thrown away.
+    /// Polls the result; rows are discarded.
     pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let mut state = self.shared.state.lock();
         if let Some(end) = state.end.take() {
@@ -334,17 +338,17 @@ impl<T> RowReceiver<T> {
             state.discard = true;
             state.rows = VecDeque::new();
             state.bytes = 0;
-            self.shared.room.notify_one();
+            self.shared.changed.notify_one();
         }
-        state.reader = Some(cx.waker().clone());
+        state.receiver = Some(cx.waker().clone());
         Poll::Pending
     }
 }
 
 impl<T> Drop for RowReceiver<T> {
     fn drop(&mut self) {
-        if self.cancels {
-            self.give_up();
+        if self.on_drop == OnDrop::Cancel {
+            self.cancel();
         }
     }
 }
@@ -363,23 +367,23 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pipe_stops_the_writer_until_the_reader_takes_rows() {
-        let (outlet, inlet) = pipe::<()>(soon());
+    fn a_full_channel_blocks_the_sender_until_the_receiver_takes_rows() {
+        let (sender, receiver) = row_channel::<()>(soon());
         let writer = std::thread::spawn(move || {
             for _ in 0..100 {
-                outlet.push(row(32 * 1024))?;
+                sender.push(row(32 * 1024))?;
             }
-            outlet.end(Ok(()));
-            Ok::<_, Stop>(())
+            sender.end(Ok(()));
+            Ok::<_, StopReason>(())
         });
         let mut cx = Context::from_waker(Waker::noop());
         let mut received = 0;
         let mut most = 0;
         loop {
             let mut sink = RowSink::new(CHUNK);
-            let polled = inlet.poll_rows(&mut cx, &mut sink);
+            let polled = receiver.poll_rows(&mut cx, &mut sink);
             received += sink.len();
-            most = most.max(inlet.shared.state.lock().bytes);
+            most = most.max(receiver.shared.state.lock().bytes);
             if let Poll::Ready(Ok(Fill::Done)) = polled {
                 break;
             }
@@ -391,39 +395,39 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_waits_sees_the_cancellation_and_the_deadline() {
-        let (outlet, inlet) = pipe::<()>(soon());
+    fn a_blocked_sender_sees_the_cancellation_and_the_deadline() {
+        let (sender, receiver) = row_channel::<()>(soon());
         let writer = std::thread::spawn(move || {
             loop {
-                if let Err(stop) = outlet.push(row(CHUNK)) {
+                if let Err(stop) = sender.push(row(CHUNK)) {
                     return stop;
                 }
             }
         });
-        drop(inlet);
-        assert_eq!(writer.join().expect("no panic"), Stop::Cancelled);
+        drop(receiver);
+        assert_eq!(writer.join().expect("no panic"), StopReason::Cancelled);
 
-        let (outlet, _inlet) = pipe::<()>(Instant::now() + Duration::from_millis(20));
+        let (sender, _receiver) = row_channel::<()>(Instant::now() + Duration::from_millis(20));
         let stop = loop {
-            if let Err(stop) = outlet.push(row(CHUNK)) {
+            if let Err(stop) = sender.push(row(CHUNK)) {
                 break stop;
             }
         };
-        assert_eq!(stop, Stop::Deadline);
+        assert_eq!(stop, StopReason::Deadline);
     }
 
     #[test]
-    fn whoever_waits_for_the_end_lets_the_writer_run_on() {
-        let (outlet, inlet) = pipe::<u8>(soon());
+    fn waiting_for_the_end_lets_the_sender_run_on() {
+        let (sender, receiver) = row_channel::<u8>(soon());
         let mut cx = Context::from_waker(Waker::noop());
         let writer = std::thread::spawn(move || {
             for _ in 0..10 {
-                outlet.push(row(CHUNK)).expect("never stopped");
+                sender.push(row(CHUNK)).expect("never stopped");
             }
-            outlet.end(Ok(7));
+            sender.end(Ok(7));
         });
         loop {
-            if let Poll::Ready(end) = inlet.poll_end(&mut cx) {
+            if let Poll::Ready(end) = receiver.poll_end(&mut cx) {
                 assert_eq!(end.expect("it ended well"), 7);
                 break;
             }
@@ -433,30 +437,30 @@ mod tests {
     }
 
     #[test]
-    fn a_job_is_either_given_up_or_decided() {
-        let (outlet, inlet) = pipe::<()>(soon());
-        assert!(!inlet.give_up());
-        assert_eq!(outlet.decide(), Err(Stop::Cancelled));
+    fn a_job_is_either_cancelled_or_commits() {
+        let (sender, receiver) = row_channel::<()>(soon());
+        assert!(!receiver.cancel());
+        assert_eq!(sender.start_commit(), Err(StopReason::Cancelled));
 
-        let (outlet, inlet) = pipe::<()>(soon());
-        assert_eq!(outlet.decide(), Ok(()));
-        assert!(inlet.give_up());
-        assert_eq!(outlet.stopped(), None, "it goes on");
+        let (sender, receiver) = row_channel::<()>(soon());
+        assert_eq!(sender.start_commit(), Ok(()));
+        assert!(receiver.cancel());
+        assert_eq!(sender.check(), Ok(()), "it goes on");
 
-        let (outlet, inlet) = pipe::<()>(soon());
-        drop(inlet.let_finish());
-        assert_eq!(outlet.decide(), Ok(()));
+        let (sender, receiver) = row_channel::<()>(soon());
+        drop(receiver.let_finish());
+        assert_eq!(sender.start_commit(), Ok(()));
 
-        let (outlet, _inlet) = pipe::<()>(Instant::now());
-        assert_eq!(outlet.decide(), Err(Stop::Deadline));
+        let (sender, _receiver) = row_channel::<()>(Instant::now());
+        assert_eq!(sender.start_commit(), Err(StopReason::Deadline));
     }
 
     #[test]
-    fn a_job_that_is_thrown_away_is_a_lost_connection() {
-        let (outlet, inlet) = pipe::<()>(soon());
-        drop(outlet);
+    fn a_dropped_job_is_a_lost_connection() {
+        let (sender, receiver) = row_channel::<()>(soon());
+        drop(sender);
         let mut cx = Context::from_waker(Waker::noop());
-        let Poll::Ready(Err(error)) = inlet.poll_end(&mut cx) else {
+        let Poll::Ready(Err(error)) = receiver.poll_end(&mut cx) else {
             panic!("it has ended");
         };
         assert_eq!(error.kind(), ErrorKind::ConnectionLost);

@@ -1,82 +1,65 @@
-//! Describing a statement without running it, and probing the database.
+//! Describing a statement without running it.
 
 use std::collections::HashMap;
 
 use super::statement_run::columns;
 use crate::backend::Description;
+use crate::backend::sqlite::authorizer::Phase;
 use crate::backend::sqlite::command_tag::command;
 use crate::backend::sqlite::error::Step;
 use crate::backend::sqlite::parameters;
 use crate::backend::sqlite::session::Session;
-use crate::backend::sqlite::session::authorizer::Phase;
 use crate::error::Result;
 use crate::value::DataType;
 use crate::value::proto::ParameterType;
 
-impl Session {
-    /// Describes a statement, with its plan if `include_plan`.
-    ///
-    /// SQLite types no parameters: each is OTHER.
-    ///
-    /// # Errors
-    /// When SQLite does not accept it.
-    pub(crate) fn describe(&self, sql: &str, include_plan: bool) -> Result<Description> {
-        // Running anything brings the schema up to date that ALTER and CREATE are compiled against.
-        self.probe()?;
-        let statement = self.prepare(sql)?;
-        let parameter =
-            ParameterType { r#type: DataType::Other.into(), ..ParameterType::default() };
-        let explains = statement.is_explain() != 0;
-        let description = Description {
-            columns: (statement.column_count() > 0).then(|| columns(&statement, None)),
-            parameters: vec![parameter; parameters::count(&statement)?],
-            read_only: explains || statement.readonly(),
-            plan: None,
-        };
-        drop(statement);
-        if !include_plan || explains || command(sql).is_empty() {
-            return Ok(description);
-        }
-        Ok(Description { plan: Some(self.plan(sql)?), ..description })
+/// Describes a statement, with its plan if `include_plan`.
+///
+/// SQLite types no parameters: each is OTHER.
+///
+/// # Errors
+/// When SQLite does not accept it.
+pub(crate) fn describe(session: &Session, sql: &str, include_plan: bool) -> Result<Description> {
+    // Running anything brings the schema up to date that ALTER and CREATE are compiled against.
+    session.probe()?;
+    let statement = session.prepare(sql)?;
+    let parameter = ParameterType { r#type: DataType::Other.into(), ..ParameterType::default() };
+    let explains = statement.is_explain() != 0;
+    let description = Description {
+        columns: (statement.column_count() > 0).then(|| columns(&statement, None)),
+        parameters: vec![parameter; parameters::count(&statement)?],
+        read_only: explains || statement.readonly(),
+        plan: None,
+    };
+    drop(statement);
+    if !include_plan || explains || command(sql).is_empty() {
+        return Ok(description);
     }
+    Ok(Description { plan: Some(plan(session, sql)?), ..description })
+}
 
-    /// The plan, one step a line, each indented below the step that it is part of.
-    fn plan(&self, sql: &str) -> Result<String> {
-        // Semicolons in front would end the EXPLAIN before it began.
-        let statement = sql.trim_start_matches(|c: char| c == ';' || c.is_whitespace());
-        let explain = format!("EXPLAIN QUERY PLAN {statement}");
-        let failed = |error| self.failed(error, &explain, Step::Read);
-        let mut statement = self.prepare(&explain)?;
-        self.guard.enter(Phase::Run);
-        let mut rows = statement.raw_query();
-        let mut depths: HashMap<i64, usize> = HashMap::new();
-        let mut plan = String::new();
-        while let Some(row) = rows.next().map_err(failed)? {
-            let (id, parent): (i64, i64) =
-                (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
-            let step: String = row.get(3).map_err(failed)?;
-            let depth = depths.get(&parent).map_or(0, |depth| depth + 1);
-            depths.insert(id, depth);
-            if !plan.is_empty() {
-                plan.push('\n');
-            }
-            plan.push_str(&"  ".repeat(depth));
-            plan.push_str(&step);
+/// The plan, one step a line, each indented below the step that it is part of.
+fn plan(session: &Session, sql: &str) -> Result<String> {
+    // Leading semicolons would end the EXPLAIN before it began.
+    let statement = sql.trim_start_matches(|c: char| c == ';' || c.is_whitespace());
+    let explain = format!("EXPLAIN QUERY PLAN {statement}");
+    let failed = |error| session.translate(error, &explain, Step::Read);
+    let mut statement = session.prepare(&explain)?;
+    session.authorizer.enter(Phase::Run);
+    let mut rows = statement.raw_query();
+    let mut depths: HashMap<i64, usize> = HashMap::new();
+    let mut plan = String::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let id: i64 = row.get(0).map_err(failed)?;
+        let parent: i64 = row.get(1).map_err(failed)?;
+        let step: String = row.get(3).map_err(failed)?;
+        let depth = depths.get(&parent).map_or(0, |depth| depth + 1);
+        depths.insert(id, depth);
+        if !plan.is_empty() {
+            plan.push('\n');
         }
-        Ok(plan)
+        plan.push_str(&"  ".repeat(depth));
+        plan.push_str(&step);
     }
-
-    /// Sees whether the database can be read.
-    ///
-    /// # Errors
-    /// Why it cannot.
-    pub(crate) fn probe(&self) -> Result<()> {
-        // Reads the first page: an empty or damaged file, and one that is no database, show here.
-        let sql = "SELECT 1 FROM sqlite_schema LIMIT 1";
-        let mut statement = self.prepare(sql)?;
-        self.guard.enter(Phase::Run);
-        let mut rows = statement.raw_query();
-        rows.next().map_err(|error| self.failed(error, sql, Step::Read))?;
-        Ok(())
-    }
+    Ok(plan)
 }

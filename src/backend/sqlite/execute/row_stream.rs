@@ -1,4 +1,4 @@
-//! A running statement, as the call sees it.
+//! A running job, as the call sees it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -9,59 +9,48 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::statement_run::Ran;
-use crate::backend::sqlite::row_channel::{First, Header, RowReceiver, Stop, lost};
+use crate::backend::sqlite::row_channel::{
+    FirstEvent, ResultHeader, RowReceiver, StopReason, connection_lost,
+};
 use crate::backend::{Completion, Fill, RowSink, RowStream};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::CallContext;
 use crate::value::Column;
 
-/// How long after the deadline the thread may still say how the statement ended. It notices the
+/// The time after the deadline in which the thread may still send the result. It notices the
 /// deadline within microseconds unless a single step of SQLite's takes long (a sync of the file, a
 /// pattern match over megabytes).
-const GRACE: Duration = Duration::from_millis(40);
+const GRACE_PERIOD: Duration = Duration::from_millis(40);
 
-/// Waits for a thread, and not for ever.
-pub(crate) struct Call<T> {
-    inlet: RowReceiver<T>,
+/// A job whose result is waited for, with a time limit.
+pub(crate) struct PendingJob<T> {
+    receiver: RowReceiver<T>,
     overdue: Pin<Box<Sleep>>,
-    /// Ready when an operator ends the call; `None`: nobody does, or it was told already.
+    /// Ready when an operator terminates the call; `None` if none can, or one has.
     terminated: Option<BoxFuture<'static, ()>>,
 }
 
-impl<T> Call<T> {
-    /// Waits at the end of a pipe.
-    pub(crate) fn new(inlet: RowReceiver<T>, deadline: Deadline) -> Self {
-        let overdue = tokio::time::sleep_until((deadline.instant() + GRACE).into());
-        Self { inlet, overdue: Box::pin(overdue), terminated: None }
+impl<T> PendingJob<T> {
+    /// A job whose result arrives on a channel.
+    pub(crate) fn new(receiver: RowReceiver<T>, deadline: Deadline) -> Self {
+        let overdue = tokio::time::sleep_until((deadline.instant() + GRACE_PERIOD).into());
+        Self { receiver, overdue: Box::pin(overdue), terminated: None }
     }
 
-    /// Stops when an operator ends the call.
-    pub(crate) fn of(mut self, context: &Arc<CallContext>) -> Self {
+    /// Cancels the job when an operator terminates the call.
+    pub(crate) fn terminated_by(mut self, context: &Arc<CallContext>) -> Self {
         let context = Arc::clone(context);
         self.terminated = Some(Box::pin(async move { context.terminated().await }));
         self
     }
 
-    /// The first thing that the job says.
+    /// Waits for the result; rows are discarded.
     ///
     /// # Errors
-    /// That it is overdue.
-    pub(crate) async fn first(&mut self) -> Result<First<T>> {
-        poll_fn(|cx| match self.inlet.poll_first(cx) {
-            Poll::Ready(first) => Poll::Ready(Ok(first)),
-            Poll::Pending => self.poll_overdue(cx).map(Err),
-        })
-        .await
-    }
-
-    /// How the job ends; its rows are thrown away.
-    ///
-    /// # Errors
-    /// How it failed, or that it is overdue.
+    /// The job's error, or that it is overdue.
     pub(crate) async fn end(&mut self) -> Result<T> {
-        poll_fn(|cx| match self.inlet.poll_end(cx) {
+        poll_fn(|cx| match self.receiver.poll_end(cx) {
             Poll::Ready(end) => Poll::Ready(end),
             Poll::Pending => self.poll_overdue(cx).map(Err),
         })
@@ -69,55 +58,67 @@ impl<T> Call<T> {
     }
 
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        let mut told = self.terminated.as_mut().map(|told| told.as_mut().poll(cx));
-        if told.take().is_some_and(|told| told.is_ready()) {
+        if let Some(terminated) = &mut self.terminated
+            && terminated.as_mut().poll(cx).is_ready()
+        {
             self.terminated = None;
-            self.inlet.give_up();
+            self.receiver.cancel();
         }
         self.overdue.as_mut().poll(cx).map(|()| {
-            if self.inlet.give_up() {
-                let message = "the deadline passed and the commit has not answered";
+            if self.receiver.cancel() {
+                let message = "the deadline passed before the commit was confirmed";
                 Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
             } else {
-                Stop::Deadline.into()
+                StopReason::Deadline.into()
             }
         })
     }
 }
 
 /// A statement that is running or has run.
-pub(crate) enum Running {
-    /// It returns rows, or did.
-    Rows {
-        /// Of which kind.
-        header: Header,
-        /// Where they come from.
-        call: Call<Ran>,
-    },
+pub(crate) enum SqliteRowStream {
+    /// It returns rows.
+    Rows { header: ResultHeader, job: PendingJob<Option<Completion>> },
     /// It returned none and has ended.
-    Over {
-        /// How.
-        completion: Completion,
-        /// Whether it may have written.
-        writes: bool,
-    },
+    Ended { completion: Completion, outcome: Outcome },
 }
 
-impl RowStream for Running {
+impl SqliteRowStream {
+    /// Waits for the first row, or the end, whose outcome is given. Returns `None` for a statement that writes on a
+    /// connection that only reads.
+    ///
+    /// # Errors
+    /// The statement's error, or that it is overdue.
+    pub(crate) async fn start(
+        mut job: PendingJob<Option<Completion>>,
+        outcome: Outcome,
+    ) -> Result<Option<Self>> {
+        let first = poll_fn(|cx| match job.receiver.poll_first(cx) {
+            Poll::Ready(first) => Poll::Ready(Ok(first)),
+            Poll::Pending => job.poll_overdue(cx).map(Err),
+        });
+        Ok(match first.await? {
+            FirstEvent::Rows(header) => Some(Self::Rows { header, job }),
+            FirstEvent::End(end) => end?.map(|completion| Self::Ended { completion, outcome }),
+        })
+    }
+}
+
+impl RowStream for SqliteRowStream {
     fn columns(&self) -> Option<&[Column]> {
         match self {
             Self::Rows { header, .. } => Some(&header.columns),
-            Self::Over { .. } => None,
+            Self::Ended { .. } => None,
         }
     }
 
     fn poll_rows(&mut self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
         match self {
-            Self::Rows { call, .. } => match call.inlet.poll_rows(cx, sink) {
+            Self::Rows { job, .. } => match job.receiver.poll_rows(cx, sink) {
                 Poll::Ready(filled) => Poll::Ready(filled),
-                Poll::Pending => call.poll_overdue(cx).map(Err),
+                Poll::Pending => job.poll_overdue(cx).map(Err),
             },
-            Self::Over { .. } => Poll::Ready(Ok(Fill::Done)),
+            Self::Ended { .. } => Poll::Ready(Ok(Fill::Done)),
         }
     }
 
@@ -127,11 +128,8 @@ impl RowStream for Running {
     {
         Box::pin(async move {
             match *self {
-                Self::Over { completion, .. } => Ok(completion),
-                Self::Rows { mut call, .. } => match call.end().await? {
-                    Ran::Done(completion) => Ok(completion),
-                    Ran::Writes(_) => Err(lost()),
-                },
+                Self::Ended { completion, .. } => Ok(completion),
+                Self::Rows { mut job, .. } => job.end().await?.ok_or_else(connection_lost),
             }
         })
     }
@@ -142,13 +140,11 @@ impl RowStream for Running {
     {
         Box::pin(async move {
             match *self {
-                Self::Over { writes: true, .. } => Outcome::Applied,
-                Self::Over { writes: false, .. } => Outcome::NotApplied,
+                Self::Ended { outcome, .. } => outcome,
                 Self::Rows { header, .. } if header.reads => Outcome::NotApplied,
-                Self::Rows { mut call, .. } => match call.end().await {
-                    Ok(_ran) => Outcome::Applied,
-                    Err(error) => error.outcome(),
-                },
+                Self::Rows { mut job, .. } => {
+                    job.end().await.map_or_else(|error| error.outcome(), |_| Outcome::Applied)
+                }
             }
         })
     }

@@ -1,44 +1,34 @@
 //! Running a statement on a connection's own thread.
 
-use std::sync::Arc;
-
 use rusqlite::types::ValueRef;
 use rusqlite::{Row as SqliteRow, Statement as SqliteStatement};
 
-use crate::backend::sqlite::column_types::{Reading, column};
+use crate::backend::sqlite::authorizer::Phase;
+use crate::backend::sqlite::column_types::{ValueConversion, column};
 use crate::backend::sqlite::command_tag::{command, counts_changes};
 use crate::backend::sqlite::error::{Step, too_large};
 use crate::backend::sqlite::parameters;
-use crate::backend::sqlite::row_channel::{Header, RowSender};
-use crate::backend::sqlite::session::authorizer::Phase;
+use crate::backend::sqlite::row_channel::{ResultHeader, RowSender};
+use crate::backend::sqlite::session::transaction::ROLLED_BACK;
 use crate::backend::sqlite::session::{Compiled, Role, Session};
 use crate::backend::{Completion, Statement};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::{Column, Row, Value};
 
-/// What became of a statement that was sent to a connection.
-#[derive(Debug)]
-pub(crate) enum Ran {
-    /// It has run.
-    Done(Completion),
-    /// It writes, and this connection only reads: nothing has run.
-    Writes(Arc<Statement>),
-}
-
-/// Where a statement's rows go.
-pub(crate) trait Rows {
-    /// Takes what is known before the first row. Not called for a statement that returns none.
-    fn start(&mut self, header: Header);
+/// The consumer of a statement's rows.
+pub(crate) trait RowConsumer {
+    /// Takes the columns, before the first row. Not called for a statement that returns none.
+    fn start(&mut self, header: ResultHeader);
 
     /// Takes a row.
     ///
     /// # Errors
-    /// Why no more are wanted.
+    /// When no more rows are wanted.
     fn push(&mut self, row: Row) -> Result<()>;
 }
 
-impl<T> Rows for &RowSender<T> {
-    fn start(&mut self, header: Header) {
+impl<T> RowConsumer for &RowSender<T> {
+    fn start(&mut self, header: ResultHeader) {
         RowSender::start(self, header);
     }
 
@@ -47,119 +37,162 @@ impl<T> Rows for &RowSender<T> {
     }
 }
 
+/// Whether a statement may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
+impl Access {
+    /// The access of a statement of a call.
+    pub(crate) fn of(read_only: bool) -> Self {
+        if read_only { Self::ReadOnly } else { Self::ReadWrite }
+    }
+}
+
 /// A statement that is ready to run.
-pub(crate) struct Ready<'session> {
+struct Prepared<'session> {
     statement: Compiled<'session>,
     sql: &'session str,
     command: String,
-    /// Whether it only reads.
-    reads: bool,
+    access: Access,
 }
 
-impl Session {
-    /// Runs a statement outside a transaction; its rows go into the outlet.
-    ///
-    /// # Errors
-    /// Why it failed; nothing of it was applied, unless the error says otherwise.
-    pub(crate) fn run(&self, sent: Arc<Statement>, outlet: &RowSender<Ran>) -> Result<Ran> {
-        let mut ready = self.ready(&sent.sql, sent.read_only)?;
-        if !ready.reads && self.role == Role::Reader {
-            drop(ready);
-            return Ok(Ran::Writes(sent));
-        }
-        ready.bind(&sent.parameters)?;
-        // VACUUM is the one write that must not be in a transaction. It changes no data.
-        if ready.reads || ready.command == "VACUUM" {
-            return self.step(&mut ready, &mut &*outlet).map(Ran::Done);
-        }
-        // Not in autocommit, for two reasons. A statement with RETURNING that is given up half-way
-        // would *commit*: SQLite makes all changes before the first row. And a statement that
-        // committed by itself may be reported as interrupted (see `arm`); an explicit COMMIT, which
-        // nothing interrupts, tells the truth.
-        self.begin()?;
-        let completion = self.step(&mut ready, &mut &*outlet)?;
-        drop(ready);
-        self.commit(outlet)?;
-        Ok(Ran::Done(completion))
+/// Runs a statement outside a transaction and sends its rows. Returns `None`, and runs nothing, if it writes and
+/// this connection only reads.
+///
+/// # Errors
+/// When it failed; nothing of it was applied, unless the error says otherwise.
+pub(crate) fn run(
+    session: &Session,
+    sent: &Statement,
+    sender: &RowSender<Option<Completion>>,
+) -> Result<Option<Completion>> {
+    let mut prepared = prepare(session, &sent.sql, Access::of(sent.read_only))?;
+    let writes = prepared.access == Access::ReadWrite;
+    if writes && session.role == Role::Reader {
+        return Ok(None);
     }
-
-    /// Compiles a statement; `read_only`: it must not write.
-    ///
-    /// # Errors
-    /// When SQLite does not accept it, or it may not run here.
-    pub(crate) fn ready<'s>(&'s self, sql: &'s str, read_only: bool) -> Result<Ready<'s>> {
-        let statement = self.prepare(sql)?;
-        let reads = statement.readonly() || statement.is_explain() != 0;
-        if !reads && read_only {
-            let message = "the statement writes, and the call asked for READ_ONLY";
-            return Err(Error::new(ErrorKind::ReadOnly, message));
-        }
-        Ok(Ready { statement, sql, command: command(sql), reads })
+    parameters::bind(&mut prepared.statement, &sent.parameters)?;
+    // VACUUM is the one write that must not be in a transaction. It changes no data.
+    if !writes || prepared.command == "VACUUM" {
+        return step(session, prepared, &mut &*sender).map(Some);
     }
+    // Not in autocommit, for two reasons. A statement with RETURNING that is cancelled half-way
+    // would *commit*: SQLite makes all changes before the first row. And a statement that
+    // committed by itself may be reported as interrupted (see `arm`); an explicit COMMIT, which
+    // nothing interrupts, reports the truth.
+    session.begin()?;
+    let completion = step(session, prepared, &mut &*sender)?;
+    session.commit(sender)?;
+    Ok(Some(completion))
+}
 
-    /// Steps a statement to its end.
-    ///
-    /// # Errors
-    /// How it failed.
-    pub(crate) fn step(&self, ready: &mut Ready<'_>, rows: &mut dyn Rows) -> Result<Completion> {
-        if ready.command.is_empty() {
-            return Ok(Completion::default());
-        }
-        self.guard.enter(Phase::Run);
-        self.rows(ready, rows)?;
-        let counts = !ready.reads && counts_changes(&ready.command);
-        let rows_affected = if counts { self.connection.changes() } else { 0 };
-        // A common table expression may be called `replace`.
-        let misnamed = ready.reads && ready.command == "INSERT";
-        let command = if misnamed { "SELECT".to_owned() } else { ready.command.clone() };
-        Ok(Completion { rows_affected, command })
+/// Runs a statement in the open transaction.
+///
+/// # Errors
+/// When it failed; nothing runs when SQLite has rolled the transaction back.
+pub(crate) fn run_in_transaction(
+    session: &Session,
+    sql: &str,
+    values: &[Value],
+    access: Access,
+    rows: &mut dyn RowConsumer,
+) -> Result<Completion> {
+    session.check_open()?;
+    let access = if session.role == Role::Reader { Access::ReadOnly } else { access };
+    let mut prepared = prepare(session, sql, access)?;
+    parameters::bind(&mut prepared.statement, values)?;
+    let stepped = step(session, prepared, rows);
+    if !session.connection.is_autocommit() {
+        return stepped;
     }
-
-    fn rows(&self, ready: &mut Ready<'_>, sink: &mut dyn Rows) -> Result<()> {
-        let Ready { statement, sql, reads, .. } = ready;
-        let (reads, step) = (*reads, if *reads { Step::Read } else { Step::Write });
-        let mut readings: Option<Vec<Reading>> = None;
-        let mut rows = statement.raw_query();
-        while let Some(row) = rows.next().map_err(|error| self.failed(error, sql, step))? {
-            // Not before the first step: a statement compiled earlier learns of a changed schema then.
-            let readings = match &mut readings {
-                Some(readings) => readings,
-                none => {
-                    let columns = columns(row.as_ref(), Some(row));
-                    let found = columns.iter().map(|column| Reading::of(column.r#type())).collect();
-                    sink.start(Header { columns, reads });
-                    none.insert(found)
-                }
-            };
-            sink.push(self.row(row, readings)?)?;
+    match stepped {
+        // Nothing of the transaction is left, so the error's NOT_APPLIED is true of all of it.
+        Err(error) if error.hint().is_none() => Err(error.with_hint(ROLLED_BACK)),
+        Err(error) => Err(error),
+        // The authorizer denies such texts; one that it did not may have committed.
+        Ok(_completion) => {
+            let message = "the statement ended the transaction that it ran in";
+            Err(Error::new(ErrorKind::TransactionControl, message)
+                .with_outcome(Outcome::Unknown)
+                .with_hint("Transactions are ended by commit and rollback, not by SQL text."))
         }
-        drop(rows);
-        if readings.is_none() && statement.column_count() > 0 {
-            sink.start(Header { columns: columns(statement, None), reads });
-        }
-        Ok(())
-    }
-
-    fn row(&self, row: &SqliteRow<'_>, readings: &[Reading]) -> Result<Row> {
-        let mut values = Vec::with_capacity(readings.len());
-        let mut size = 0;
-        for (index, reading) in readings.iter().enumerate() {
-            let (value, bytes) = reading.read(stored(row, index));
-            size += bytes;
-            values.push(value);
-        }
-        if size > self.spec.max_row_size { Err(too_large()) } else { Ok(Row { values }) }
     }
 }
 
-impl Ready<'_> {
-    /// Binds the values of `$1`, `$2` ….
-    ///
-    /// # Errors
-    /// When they are too few or too many, or SQLite has no form for one.
-    pub(crate) fn bind(&mut self, values: &[Value]) -> Result<()> {
-        parameters::bind(&mut self.statement, values)
+/// Compiles a statement for this access.
+fn prepare<'s>(session: &'s Session, sql: &'s str, allowed: Access) -> Result<Prepared<'s>> {
+    let statement = session.prepare(sql)?;
+    let access = Access::of(statement.readonly() || statement.is_explain() != 0);
+    if access == Access::ReadWrite && allowed == Access::ReadOnly {
+        let message = "the statement writes, and the call asked for READ_ONLY";
+        return Err(Error::new(ErrorKind::ReadOnly, message));
     }
+    Ok(Prepared { statement, sql, command: command(sql), access })
+}
+
+/// Steps a statement to its end.
+fn step(
+    session: &Session,
+    mut prepared: Prepared<'_>,
+    rows: &mut dyn RowConsumer,
+) -> Result<Completion> {
+    if prepared.command.is_empty() {
+        return Ok(Completion::default());
+    }
+    session.authorizer.enter(Phase::Run);
+    send_rows(session, &mut prepared, rows)?;
+    let Prepared { command, access, .. } = prepared;
+    let counts = access == Access::ReadWrite && counts_changes(&command);
+    let rows_affected = if counts { session.connection.changes() } else { 0 };
+    // A common table expression may be called `replace`.
+    let misnamed = access == Access::ReadOnly && command == "INSERT";
+    let command = if misnamed { "SELECT".to_owned() } else { command };
+    Ok(Completion { rows_affected, command })
+}
+
+fn send_rows(
+    session: &Session,
+    prepared: &mut Prepared<'_>,
+    consumer: &mut dyn RowConsumer,
+) -> Result<()> {
+    let reads = prepared.access == Access::ReadOnly;
+    let step = if reads { Step::Read } else { Step::Write };
+    let sql = prepared.sql;
+    let mut conversions: Option<Vec<ValueConversion>> = None;
+    let mut rows = prepared.statement.raw_query();
+    while let Some(row) = rows.next().map_err(|error| session.translate(error, sql, step))? {
+        // Not before the first step: a statement compiled earlier learns of a changed schema then.
+        let conversions = conversions.get_or_insert_with(|| {
+            let columns = columns(row.as_ref(), Some(row));
+            let found = columns.iter().map(|column| ValueConversion::of(column.r#type())).collect();
+            consumer.start(ResultHeader { columns, reads });
+            found
+        });
+        consumer.push(read_row(session, row, conversions)?)?;
+    }
+    drop(rows);
+    if conversions.is_none() && prepared.statement.column_count() > 0 {
+        consumer.start(ResultHeader { columns: columns(&prepared.statement, None), reads });
+    }
+    Ok(())
+}
+
+fn read_row(
+    session: &Session,
+    row: &SqliteRow<'_>,
+    conversions: &[ValueConversion],
+) -> Result<Row> {
+    let mut values = Vec::with_capacity(conversions.len());
+    let mut size = 0;
+    for (index, conversion) in conversions.iter().enumerate() {
+        let (value, bytes) = conversion.read(stored(row, index));
+        size += bytes;
+        values.push(value);
+    }
+    if size > session.config.max_row_size { Err(too_large()) } else { Ok(Row { values }) }
 }
 
 /// The columns of a statement; `row` is its first row, if there is one.

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
-use super::row_stream::{Call, Running};
-use super::statement_run::Ran;
-use super::transaction_thread::{Task, TransactionThread};
-use crate::backend::sqlite::connection::{ConnectionCheckout, Work, submit};
-use crate::backend::sqlite::row_channel::{First, RowSender, lost, pipe};
+use super::row_stream::{PendingJob, SqliteRowStream};
+use super::transaction_thread::{Command, TransactionThread, transaction_job};
+use crate::backend::sqlite::connection::{ConnectionCheckout, submit};
+use crate::backend::sqlite::row_channel::{RowReceiver, RowSender, connection_lost, row_channel};
 use crate::backend::{
     BeginRequest, Completion, Fill, RowSink, RowStream, SavepointCommand, Statement, Transaction,
 };
@@ -20,96 +19,86 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::Column;
 
-/// Commands that may wait for the thread: one that is overdue, and the next.
+/// The commands that may wait for the thread: one that is overdue, and the next.
 const QUEUE: usize = 2;
 
-/// How long a rollback is waited for; it goes on by itself.
-const ROLLBACK_TIME: Duration = Duration::from_secs(5);
+/// The time that a rollback is waited for; it goes on by itself.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A transaction that holds its connection.
-pub(crate) struct Open {
-    tasks: SyncSender<Task>,
+/// A transaction with a connection of its own.
+pub(crate) struct SqliteTransaction {
+    commands: SyncSender<Command>,
     open: Arc<AtomicBool>,
-    /// Whether a command was dropped half-way: nobody knows how far it came.
-    torn: bool,
+    /// True while a command runs, and for good once one was dropped: its progress is unknown.
+    interrupted: bool,
     statement_timeout: Duration,
     statements: Arc<AtomicU64>,
 }
 
-impl Open {
-    /// Opens a transaction on a connection.
+impl SqliteTransaction {
+    /// Begins a transaction on a connection.
     pub(crate) async fn begin(
-        loan: ConnectionCheckout,
+        checkout: ConnectionCheckout,
         request: BeginRequest,
         statement_timeout: Duration,
         statements: Arc<AtomicU64>,
     ) -> Result<Self> {
         let BeginRequest { key, deadline, .. } = request;
-        let (tasks, queue) = sync_channel(QUEUE);
+        let (commands, queue) = sync_channel(QUEUE);
         let open = Arc::new(AtomicBool::new(false));
-        let (opened, inlet) = pipe(deadline.instant());
-        let hold = TransactionThread { key, tasks: queue, open: Arc::clone(&open), opened };
-        submit(loan, Work::TransactionThread(hold))?;
-        Call::new(inlet, deadline).end().await?;
-        Ok(Self { tasks, open, torn: false, statement_timeout, statements })
+        let (opened, receiver) = row_channel(deadline.instant());
+        let thread = TransactionThread { commands: queue, open: Arc::clone(&open) };
+        submit(checkout, transaction_job(thread, key, opened))?;
+        PendingJob::new(receiver, deadline).end().await?;
+        Ok(Self { commands, open, interrupted: false, statement_timeout, statements })
     }
 
-    fn submit(&self, task: Task) -> Result<()> {
-        self.tasks.try_send(task).map_err(|_refused| {
-            // The thread is gone, or has not come back from several commands.
+    fn send<T>(
+        &self,
+        command: impl FnOnce(RowSender<T>) -> Command,
+        deadline: Deadline,
+    ) -> Result<RowReceiver<T>> {
+        let (sender, receiver) = row_channel(deadline.instant());
+        self.commands.try_send(command(sender)).map_err(|_error| {
+            // The thread has ended, or is late with several commands.
             self.open.store(false, Ordering::Release);
-            lost()
-        })
+            connection_lost()
+        })?;
+        Ok(receiver)
     }
 
-    async fn start(&self, statement: &Arc<Statement>) -> Result<Running> {
+    async fn start(&self, statement: Arc<Statement>) -> Result<SqliteRowStream> {
         let deadline = statement.deadline.within(Instant::now(), self.statement_timeout);
         self.statements.fetch_add(1, Ordering::Relaxed);
-        let (outlet, inlet) = pipe(deadline.instant());
-        self.submit(Task::Run(Arc::clone(statement), outlet))?;
-        let mut call = Call::new(inlet, deadline);
-        Ok(match call.first().await? {
-            First::Rows(header) => Running::Rows { header, call },
-            First::End(end) => match end? {
-                Ran::Done(completion) => Running::Over { completion, writes: false },
-                Ran::Writes(_) => return Err(lost()),
-            },
-        })
+        let receiver = self.send(|sender| Command::Run(statement, sender), deadline)?;
+        let job = PendingJob::new(receiver, deadline);
+        let started = SqliteRowStream::start(job, Outcome::NotApplied).await?;
+        started.ok_or_else(connection_lost)
     }
 
-    async fn command(
-        &self,
-        task: impl FnOnce(RowSender<()>) -> Task,
-        deadline: Deadline,
-    ) -> Result<()> {
-        let (outlet, inlet) = pipe(deadline.instant());
-        self.submit(task(outlet))?;
-        Call::new(inlet, deadline).end().await
-    }
-
-    fn check_whole(&self) -> Result<()> {
-        if !self.torn {
+    fn check_uninterrupted(&self) -> Result<()> {
+        if !self.interrupted {
             return Ok(());
         }
-        let message =
-            "an earlier command was given up half-way: the transaction can only be rolled back";
+        let message = "an earlier command was interrupted: the transaction can only be rolled back";
         Err(Error::new(ErrorKind::TransactionAborted, message))
     }
 }
 
-impl Transaction for Open {
+impl Transaction for SqliteTransaction {
     fn query<'a>(
         &'a mut self,
         statement: Arc<Statement>,
     ) -> BoxFuture<'a, Result<Box<dyn RowStream + 'a>>> {
         Box::pin(async move {
-            self.check_whole()?;
-            self.torn = true;
-            let started = self.start(&statement).await;
-            // Until the stream is told to have ended it stays so.
-            self.torn = matches!(&started, Ok(Running::Rows { .. }));
-            let running = Box::new(started?);
-            Ok(Box::new(Within { running, torn: &mut self.torn }) as Box<dyn RowStream + 'a>)
+            self.check_uninterrupted()?;
+            self.interrupted = true;
+            let started = self.start(statement).await;
+            // It stays so until the stream has ended.
+            self.interrupted = matches!(&started, Ok(SqliteRowStream::Rows { .. }));
+            let stream = Box::new(started?);
+            let interrupted = &mut self.interrupted;
+            Ok(Box::new(TransactionRowStream { stream, interrupted }) as Box<dyn RowStream + 'a>)
         })
     }
 
@@ -120,12 +109,15 @@ impl Transaction for Open {
         deadline: Deadline,
     ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            self.check_whole()?;
-            self.torn = true;
+            self.check_uninterrupted()?;
+            self.interrupted = true;
             let name = name.to_owned();
-            let done =
-                self.command(|outlet| Task::Savepoint(command, name, outlet), deadline).await;
-            self.torn = false;
+            let command = |sender| Command::Savepoint(command, name, sender);
+            let done = match self.send(command, deadline) {
+                Ok(receiver) => PendingJob::new(receiver, deadline).end().await,
+                Err(error) => Err(error),
+            };
+            self.interrupted = false;
             done
         })
     }
@@ -136,40 +128,41 @@ impl Transaction for Open {
 
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
         Box::pin(async move {
-            if let Err(error) = self.check_whole() {
+            if let Err(error) = self.check_uninterrupted() {
                 self.rollback().await;
                 return Err(error);
             }
-            let (outlet, inlet) = pipe(deadline.instant());
-            self.submit(Task::Commit(outlet))?;
-            Call::new(inlet.let_finish(), deadline).end().await
+            let receiver = self.send(Command::Commit, deadline)?.let_finish();
+            PendingJob::new(receiver, deadline).end().await
         })
     }
 
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let deadline = Deadline::at(Instant::now() + ROLLBACK_TIME);
-            // When it cannot be told, the end of `tasks` tells the thread.
-            drop(self.command(Task::Rollback, deadline).await);
+            let deadline = Deadline::at(Instant::now() + ROLLBACK_TIMEOUT);
+            // When it cannot be sent, the thread rolls back at the end of `commands`.
+            if let Ok(receiver) = self.send(Command::Rollback, deadline) {
+                drop(PendingJob::new(receiver, deadline).end().await);
+            }
         })
     }
 }
 
 /// A statement that runs in a transaction.
-struct Within<'a> {
-    running: Box<Running>,
-    torn: &'a mut bool,
+struct TransactionRowStream<'a> {
+    stream: Box<SqliteRowStream>,
+    interrupted: &'a mut bool,
 }
 
-impl RowStream for Within<'_> {
+impl RowStream for TransactionRowStream<'_> {
     fn columns(&self) -> Option<&[Column]> {
-        self.running.columns()
+        self.stream.columns()
     }
 
     fn poll_rows(&mut self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
-        let polled = self.running.poll_rows(cx, sink);
+        let polled = self.stream.poll_rows(cx, sink);
         if let Poll::Ready(Err(_)) = &polled {
-            *self.torn = false;
+            *self.interrupted = false;
         }
         polled
     }
@@ -179,9 +172,9 @@ impl RowStream for Within<'_> {
         Self: 'a,
     {
         Box::pin(async move {
-            let Self { running, torn } = *self;
-            let end = running.finish().await;
-            *torn = false;
+            let Self { stream, interrupted } = *self;
+            let end = stream.finish().await;
+            *interrupted = false;
             end
         })
     }
@@ -191,10 +184,10 @@ impl RowStream for Within<'_> {
         Self: 'a,
     {
         Box::pin(async move {
-            let Self { running, torn } = *self;
+            let Self { stream, interrupted } = *self;
             // A write is run to its end: SQLite rolls the transaction back when one is interrupted.
-            running.abandon().await;
-            *torn = false;
+            stream.abandon().await;
+            *interrupted = false;
             Outcome::NotApplied
         })
     }

@@ -1,137 +1,139 @@
-//! A connection that one transaction holds: its thread takes one command after the other until the
-//! transaction ends, or nobody is there to end it.
+//! A connection in a transaction: its thread takes one command after the other until the
+//! transaction ends, or its caller drops it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
-use super::statement_run::Ran;
+use super::statement_run::{Access, run_in_transaction};
 use crate::backend::idempotency::applied_before;
-use crate::backend::sqlite::connection::{ConnectionCheckout, Worked, give_back, restore, work};
+use crate::backend::sqlite::connection::{
+    ConnectionCheckout, Work, WorkResult, finish, release, run_armed,
+};
+use crate::backend::sqlite::idempotency::claim;
 use crate::backend::sqlite::row_channel::RowSender;
 use crate::backend::sqlite::session::Session;
-use crate::backend::{IdempotencyKey, SavepointCommand, Statement};
+use crate::backend::{Completion, IdempotencyKey, SavepointCommand, Statement};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pool::CloseReason;
 
-/// A command to the thread of a connection that is held.
-pub(crate) enum Task {
-    /// Run a statement.
-    Run(Arc<Statement>, RowSender<Ran>),
-    /// Set, go back to or forget a savepoint.
+/// A command to the thread of a transaction, and the sender of its result.
+pub(crate) enum Command {
+    /// Runs a statement.
+    Run(Arc<Statement>, RowSender<Option<Completion>>),
+    /// Sets, rolls back to or releases a savepoint.
     Savepoint(SavepointCommand, String, RowSender<()>),
-    /// Commit; then it is over.
+    /// Commits and ends the transaction.
     Commit(RowSender<()>),
-    /// Roll back; then it is over.
+    /// Rolls back and ends the transaction.
     Rollback(RowSender<()>),
 }
 
-/// A transaction to open, and where its commands will come from.
+/// The thread's side of a transaction.
 pub(crate) struct TransactionThread {
-    /// The key that it claims.
-    pub(crate) key: Option<IdempotencyKey>,
     /// The commands.
-    pub(crate) tasks: Receiver<Task>,
-    /// Whether the transaction is open; told before any answer.
+    pub(crate) commands: Receiver<Command>,
+    /// True while the transaction is open; set before any answer.
     pub(crate) open: Arc<AtomicBool>,
-    /// Where it is told that the transaction is open, or why not.
-    pub(crate) opened: RowSender<()>,
 }
 
-/// Serves one transaction. Says whether the connection is still good.
-pub(crate) fn hold(
-    session: &mut Session,
-    loan: Option<ConnectionCheckout>,
-    hold: TransactionThread,
-) -> bool {
-    let TransactionThread { key, tasks, open, opened } = hold;
-    match work(session, &opened, |session| session.begin_under(key.as_ref())) {
-        Worked::Ended(Ok(())) => {}
-        failed @ (Worked::Ended(Err(_)) | Worked::Panicked) => {
-            return give_back(session, loan, opened, failed);
+/// A job that begins a transaction under a key, if there is one, and serves it.
+pub(crate) fn transaction_job(
+    thread: TransactionThread,
+    key: Option<IdempotencyKey>,
+    opened: RowSender<()>,
+) -> Work {
+    Box::new(move |session, checkout| {
+        match run_armed(session, &opened, |session| begin(session, key.as_ref())) {
+            WorkResult::Returned(Ok(())) => {
+                thread.open.store(true, Ordering::Release);
+                opened.end(Ok(()));
+                thread.serve(session, checkout)
+            }
+            failed => finish(session, checkout, opened, failed),
         }
-    }
-    open.store(true, Ordering::Release);
-    opened.end(Ok(()));
-    // Whoever drops the transaction ends this: what is left of it is rolled back with the cleaning.
-    while let Ok(task) = tasks.recv() {
-        let usable = match task {
-            Task::Run(sent, outlet) => {
-                let ran = work(session, &outlet, |session| {
-                    let statement = (sent.sql.as_str(), sent.parameters.as_slice());
-                    session.run_within(statement, sent.read_only, &mut &outlet).map(Ran::Done)
-                });
-                answer(session, &open, outlet, ran)
+    })
+}
+
+impl TransactionThread {
+    /// Serves the transaction. Returns true if the connection is still usable.
+    fn serve(self, session: &mut Session, checkout: Option<ConnectionCheckout>) -> bool {
+        // When the caller drops the transaction, the reset rolls it back.
+        while let Ok(command) = self.commands.recv() {
+            let usable = match command {
+                Command::Run(sent, sender) => {
+                    let ran = run_armed(session, &sender, |session| {
+                        let access = Access::of(sent.read_only);
+                        let rows = &mut &sender;
+                        run_in_transaction(session, &sent.sql, &sent.parameters, access, rows)
+                            .map(Some)
+                    });
+                    self.answer(session, sender, ran)
+                }
+                Command::Savepoint(command, name, sender) => {
+                    let done =
+                        run_armed(session, &sender, |session| savepoint(session, command, &name));
+                    self.answer(session, sender, done)
+                }
+                Command::Commit(sender) => {
+                    self.open.store(false, Ordering::Release);
+                    let committed = run_armed(session, &sender, |session| session.commit(&sender));
+                    return finish(session, checkout, sender, committed);
+                }
+                Command::Rollback(sender) => {
+                    self.open.store(false, Ordering::Release);
+                    return finish(session, checkout, sender, WorkResult::Returned(Ok(())));
+                }
+            };
+            if !usable {
+                return release(checkout, Some(CloseReason::Broken));
             }
-            Task::Savepoint(command, name, outlet) => {
-                let done = work(session, &outlet, |session| session.savepoint(command, &name));
-                answer(session, &open, outlet, done)
-            }
-            Task::Commit(outlet) => {
-                open.store(false, Ordering::Release);
-                let committed = work(session, &outlet, |session| session.commit(&outlet));
-                return give_back(session, loan, outlet, committed);
-            }
-            Task::Rollback(outlet) => {
-                open.store(false, Ordering::Release);
-                return give_back(session, loan, outlet, Worked::Ended(Ok(())));
-            }
-        };
-        if !usable {
-            return restore(session, loan, &Worked::<()>::Panicked);
         }
+        release(checkout, session.reset(None))
     }
-    restore(session, loan, &Worked::Ended(Ok(())))
+
+    /// Answers a command after which the transaction may go on; returns true if it may.
+    fn answer<T>(&self, session: &Session, sender: RowSender<T>, result: WorkResult<T>) -> bool {
+        let usable = matches!(result, WorkResult::Returned(_));
+        self.open.store(usable && !session.connection.is_autocommit(), Ordering::Release);
+        sender.end(result.into_result());
+        usable
+    }
 }
 
-/// Answers a command that leaves the connection held; says whether it can be.
-fn answer<T>(
-    session: &Session,
-    open: &AtomicBool,
-    outlet: RowSender<T>,
-    worked: Worked<T>,
-) -> bool {
-    let usable = matches!(worked, Worked::Ended(_));
-    open.store(usable && !session.connection.is_autocommit(), Ordering::Release);
-    outlet.end(worked.end());
-    usable
+/// Begins a transaction under a key, if there is one.
+fn begin(session: &Session, key: Option<&IdempotencyKey>) -> Result<()> {
+    session.begin()?;
+    if let Some(key) = key
+        && let Some(claimed) = claim(session, key)?
+    {
+        claimed.check(key)?;
+        return Err(applied_before());
+    }
+    Ok(())
 }
 
-impl Session {
-    /// Begins a transaction under a key, if there is one.
-    fn begin_under(&self, key: Option<&IdempotencyKey>) -> Result<()> {
-        self.begin()?;
-        if let Some(key) = key
-            && let Some(claimed) = self.claim(key)?
-        {
-            claimed.check(key)?;
-            return Err(applied_before());
+fn savepoint(session: &Session, command: SavepointCommand, name: &str) -> Result<()> {
+    // SAVEPOINT would begin a transaction.
+    session.check_open()?;
+    let verb = match command {
+        SavepointCommand::Set => "SAVEPOINT",
+        SavepointCommand::RollbackTo => "ROLLBACK TO",
+        SavepointCommand::Release => "RELEASE",
+    };
+    session.control(&format!("{verb} {}", identifier(name))).map_err(|error| {
+        if error.kind() != ErrorKind::InvalidStatement {
+            return error;
         }
-        Ok(())
-    }
-
-    fn savepoint(&self, command: SavepointCommand, name: &str) -> Result<()> {
-        // SAVEPOINT would begin a transaction.
-        self.check_open()?;
-        let verb = match command {
-            SavepointCommand::Set => "SAVEPOINT",
-            SavepointCommand::RollbackTo => "ROLLBACK TO",
-            SavepointCommand::Release => "RELEASE",
-        };
-        let sql = format!("{verb} {}", identifier(name));
-        self.control(&sql).map_err(|error| {
-            if error.kind() != ErrorKind::InvalidStatement {
-                return error;
-            }
-            // The one thing that can be wrong with it; the condition has PostgreSQL's name.
-            let message = format!("there is no savepoint \"{name}\"");
-            Error::new(ErrorKind::InvalidStatement, message)
-                .with_condition("INVALID_SAVEPOINT_SPECIFICATION")
-                .with_cause(error)
-        })
-    }
+        // Nothing else can be wrong with it; the condition has PostgreSQL's name.
+        let message = format!("there is no savepoint \"{name}\"");
+        Error::new(ErrorKind::InvalidStatement, message)
+            .with_condition("INVALID_SAVEPOINT_SPECIFICATION")
+            .with_cause(error)
+    })
 }
 
-/// A savepoint's name as SQL. SQLite takes `A` for `a`, even between quotes; digits it tells apart.
+/// A savepoint's name as SQL, in hexadecimal: SQLite takes `A` for `a`, even between quotes.
 fn identifier(name: &str) -> String {
     use std::fmt::Write as _;
     let mut identifier = String::with_capacity(2 + 2 * name.len());

@@ -15,7 +15,6 @@ use crate::backend::{Completion, Fill, RowSink, fill};
 use crate::config::{
     BreakerSettings, ErrorDetails, Idempotency, RetrySettings, Target, TransactionSettings,
 };
-use crate::error::{Error, ErrorKind, Outcome};
 use crate::sql::Analysis;
 use crate::sql::StatementClass;
 use crate::value::{ArrayValue, Column, DataType, Kind, Row, Value};

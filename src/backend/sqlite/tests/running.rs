@@ -163,10 +163,10 @@ async fn a_write_that_is_told_to_have_failed_is_not_there() {
 #[tokio::test]
 async fn a_commit_is_never_reported_as_interrupted() {
     let fixture = fixture();
-    let spec = Arc::clone(&fixture.database.spec);
-    let mut session = super::super::session::Session::open(spec, Role::Writer).expect("it opens");
-    let (outlet, _inlet) = pipe::<()>(Instant::now());
-    session.arm(&outlet, after(Duration::from_secs(60)).instant()).expect("armed");
+    let config = Arc::clone(&fixture.database.config);
+    let mut session = Session::open(config, Role::Writer).expect("it opens");
+    let (sender, _receiver) = row_channel::<()>(Instant::now());
+    session.arm(&sender, after(Duration::from_secs(60)).instant()).expect("armed");
     session.control("CREATE TABLE t (n)").expect("created");
     session.control("PRAGMA synchronous = OFF").expect("only to save time");
     for n in 0..1500 {

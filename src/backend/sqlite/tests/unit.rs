@@ -1,12 +1,13 @@
 //! Transactions that SQLite ends by itself.
 
-use super::super::session::Session;
+use super::super::execute::statement_run::{Access, RowConsumer, run_in_transaction};
+use super::super::row_channel::ResultHeader;
 use super::*;
 
 struct Nowhere;
 
-impl crate::backend::sqlite::execute::statement_run::Rows for Nowhere {
-    fn start(&mut self, _header: crate::backend::sqlite::row_channel::Header) {}
+impl RowConsumer for Nowhere {
+    fn start(&mut self, _header: ResultHeader) {}
 
     fn push(&mut self, _row: Row) -> Result<()> {
         Ok(())
@@ -15,7 +16,7 @@ impl crate::backend::sqlite::execute::statement_run::Rows for Nowhere {
 
 fn writer(fixture: &Fixture) -> Session {
     let session =
-        Session::open(Arc::clone(&fixture.database.spec), Role::Writer).expect("it opens");
+        Session::open(Arc::clone(&fixture.database.config), Role::Writer).expect("it opens");
     session
         .connection
         .execute_batch(
@@ -29,7 +30,7 @@ fn writer(fixture: &Fixture) -> Session {
 }
 
 fn run(session: &Session, sql: &str) -> Result<Completion> {
-    session.run_within((sql, &[]), false, &mut Nowhere)
+    run_in_transaction(session, sql, &[], Access::ReadWrite, &mut Nowhere)
 }
 
 fn stored(session: &Session) -> i64 {
@@ -53,18 +54,18 @@ async fn nothing_runs_in_a_transaction_that_sqlite_has_rolled_back() {
         let ended = run(&session, ends).expect_err(ends);
         assert_eq!(ended.outcome(), Outcome::NotApplied, "{ends}: {ended}");
         assert!(ended.hint().is_some_and(|hint| hint.contains("Begin again")), "{ends}: {ended}");
-        let (outlet, _inlet) = pipe::<()>(after(Duration::from_secs(60)).instant());
+        let (sender, _receiver) = row_channel::<()>(after(Duration::from_secs(60)).instant());
         for refused in [
             run(&session, "INSERT INTO t VALUES (4)").map(drop),
             run(&session, "SELECT 1").map(drop),
-            session.commit(&outlet),
+            session.commit(&sender),
         ] {
             let error = refused.expect_err(ends);
             assert_eq!(error.kind(), ErrorKind::TransactionAborted, "{ends}: {error}");
             assert_eq!(error.outcome(), Outcome::NotApplied);
         }
         assert_eq!(stored(&session), 1, "{ends}");
-        assert_eq!(session.clean(None), None, "the connection is as good as new");
+        assert_eq!(session.reset(None), None, "the connection is as good as new");
     }
 }
 
@@ -79,7 +80,7 @@ async fn a_statement_that_fails_by_itself_leaves_its_transaction_open() {
         assert!(error.hint().is_none_or(|hint| !hint.contains("Begin again")), "{sql}: {error}");
     }
     run(&session, "INSERT INTO t VALUES (3)").expect("it is open");
-    let (outlet, _inlet) = pipe::<()>(after(Duration::from_secs(60)).instant());
-    session.commit(&outlet).expect("it commits");
+    let (sender, _receiver) = row_channel::<()>(after(Duration::from_secs(60)).instant());
+    session.commit(&sender).expect("it commits");
     assert_eq!(stored(&session), 4, "1, 2, 3, and the first row of OR FAIL");
 }

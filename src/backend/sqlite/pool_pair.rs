@@ -1,20 +1,38 @@
-//! Both pools, shown as one.
+//! The pools of readers and of the one writer, administered as one.
 
-use super::Sqlite;
+use super::connection::Opener;
+use super::session::Role;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::{CheckoutInfo, CloseReason, PoolAdmin, PoolSnapshot, check_bounds};
+use crate::pool::{CheckoutInfo, CloseReason, Pool, PoolAdmin, PoolSnapshot, check_bounds};
 
-impl PoolAdmin for Sqlite {
+/// A pool of readers and a pool of one writer.
+pub(crate) struct PoolPair {
+    pub(crate) readers: Pool<Opener>,
+    pub(crate) writer: Pool<Opener>,
+}
+
+impl PoolPair {
+    /// The pool of one role.
+    pub(crate) fn of(&self, role: Role) -> &Pool<Opener> {
+        match role {
+            Role::Reader => &self.readers,
+            Role::Writer => &self.writer,
+        }
+    }
+}
+
+impl PoolAdmin for PoolPair {
     fn snapshot(&self) -> PoolSnapshot {
         self.readers.snapshot().and(&self.writer.snapshot())
     }
 
     fn checkouts(&self) -> Vec<CheckoutInfo> {
-        let name =
-            |pool: u64| move |one: CheckoutInfo| CheckoutInfo { id: one.id * 2 + pool, ..one };
-        let readers = self.readers.checkouts().into_iter().map(name(0));
-        let mut both: Vec<_> =
-            readers.chain(self.writer.checkouts().into_iter().map(name(1))).collect();
+        // Even identifiers are the readers', odd ones the writer's.
+        let readers = self.readers.checkouts().into_iter();
+        let readers = readers.map(|one| CheckoutInfo { id: one.id * 2, ..one });
+        let writer = self.writer.checkouts().into_iter();
+        let writer = writer.map(|one| CheckoutInfo { id: one.id * 2 + 1, ..one });
+        let mut both: Vec<_> = readers.chain(writer).collect();
         both.sort_by_key(|one| one.since);
         both
     }
@@ -34,7 +52,7 @@ impl PoolAdmin for Sqlite {
         self.writer.flush(reason);
     }
 
-    /// There is one writer, whatever is asked for; the rest reads.
+    /// Resizes the pool of readers: there is always one writer.
     fn resize(&self, min: Option<usize>, max: Option<usize>) -> Result<()> {
         let readers = max.map(|max| max.saturating_sub(1));
         if readers == Some(0) {

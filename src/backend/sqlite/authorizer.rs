@@ -1,9 +1,9 @@
-//! What statements may do to a connection, asked by SQLite itself while it compiles them.
+//! The authorizer: the callback that SQLite asks, while it compiles a statement, for permission.
 //!
 //! Connections are shared by callers who must not notice each other, and there is no cheap way to
-//! reset one. So whatever would leave a trace in the session is refused before it runs: attached
+//! reset one. So whatever would change the session is denied before it runs: attached
 //! databases, temporary objects, settings, transaction control. The lists name what is allowed;
-//! anything else, also what a later SQLite adds, is refused.
+//! anything else, also additions of a later SQLite, is denied.
 
 use std::sync::Arc;
 
@@ -12,21 +12,21 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 use crate::error::{Error, ErrorKind};
 
-/// What a connection is doing while SQLite asks.
+/// The activity of a connection while SQLite asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// It compiles a caller's statement.
+    /// Compiling a caller's statement.
     Compile,
-    /// It runs one that was compiled before. What is compiled now comes from SQLite's own modules
-    /// (VACUUM, full-text search), or is the same statement again after the schema changed.
+    /// Running one that was compiled before. What is compiled now comes from SQLite's own modules
+    /// (VACUUM, full-text search), or is the same statement after the schema changed.
     Run,
-    /// It does what this server itself wants.
-    Own,
+    /// Running this server's own SQL.
+    Internal,
 }
 
-/// Why a statement was refused.
+/// The reason why a statement was denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum Denial {
     /// BEGIN, COMMIT, ROLLBACK, SAVEPOINT, RELEASE.
     TransactionControl,
     /// ATTACH, DETACH, VACUUM INTO.
@@ -35,42 +35,42 @@ pub(crate) enum Refusal {
     Temporary,
     /// A PRAGMA that is not known to only read or to be stored in the database.
     Pragma,
-    /// A function that tells of the statement before, which may be another caller's.
+    /// A function that exposes the statement before, which may be another caller's.
     SessionFunction,
     /// Anything that is not known to be harmless.
     Other,
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
+impl From<Denial> for Error {
+    fn from(denial: Denial) -> Self {
         let session = |message, hint: &'static str| {
             Self::new(ErrorKind::InvalidStatement, message)
                 .with_condition("SESSION_STATE")
                 .with_hint(hint)
         };
-        match refusal {
-            Refusal::TransactionControl => Self::new(
+        match denial {
+            Denial::TransactionControl => Self::new(
                 ErrorKind::TransactionControl,
                 "transaction control is not allowed in SQL",
             )
             .with_hint("Each statement is a transaction of its own; use ExecuteBatch or Transact."),
-            Refusal::Attach => session(
+            Denial::Attach => session(
                 "other database files cannot be attached or written",
                 "Configure each file as a database of its own.",
             ),
-            Refusal::Temporary => session(
+            Denial::Temporary => session(
                 "temporary objects are not allowed on a shared connection",
                 "Use a common table expression, or an ordinary table.",
             ),
-            Refusal::Pragma => session(
+            Denial::Pragma => session(
                 "this PRAGMA is not allowed on a shared connection",
                 "PRAGMAs that read the schema are allowed, and user_version and application_id.",
             ),
-            Refusal::SessionFunction => session(
+            Denial::SessionFunction => session(
                 "last_insert_rowid, changes and total_changes would tell of another caller's statement",
                 "Add a RETURNING clause, or read rows_affected.",
             ),
-            Refusal::Other => session(
+            Denial::Other => session(
                 "the statement is not allowed on a shared connection",
                 "Ask for what it does to be added to the allowed statements.",
             ),
@@ -80,91 +80,90 @@ impl From<Refusal> for Error {
 
 /// Decides for one connection; shared with SQLite's callback.
 #[derive(Clone)]
-pub(crate) struct Authorizer(Arc<Mutex<State>>);
+pub(crate) struct Authorizer(Arc<Mutex<AuthorizerState>>);
 
-struct State {
+struct AuthorizerState {
     phase: Phase,
-    refusal: Option<Refusal>,
+    denial: Option<Denial>,
 }
 
 impl Authorizer {
-    /// A guard of a connection that is being set up.
+    /// The authorizer of a connection that is being set up.
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State { phase: Phase::Own, refusal: None })))
+        Self(Arc::new(Mutex::new(AuthorizerState { phase: Phase::Internal, denial: None })))
     }
 
     /// The callback for SQLite.
-    pub(crate) fn authorizer(&self) -> impl FnMut(AuthContext<'_>) -> Authorization + Send + use<> {
+    pub(crate) fn callback(&self) -> impl FnMut(AuthContext<'_>) -> Authorization + Send + use<> {
         let state = Arc::clone(&self.0);
         move |context| {
             let mut state = state.lock();
-            match refusal(&context, state.phase) {
+            match denial(&context, state.phase) {
                 None => Authorization::Allow,
-                Some(refusal) => {
-                    state.refusal.get_or_insert(refusal);
+                Some(denial) => {
+                    state.denial.get_or_insert(denial);
                     Authorization::Deny
                 }
             }
         }
     }
 
-    /// Says what the connection does from now on; forgets why anything was refused before.
+    /// Enters a phase, and forgets any earlier denial.
     pub(crate) fn enter(&self, phase: Phase) {
-        *self.0.lock() = State { phase, refusal: None };
+        *self.0.lock() = AuthorizerState { phase, denial: None };
     }
 
-    /// What the connection does.
+    /// The present phase.
     pub(crate) fn phase(&self) -> Phase {
         self.0.lock().phase
     }
 
-    /// Why the last statement was refused, if it was.
-    pub(crate) fn refusal(&self) -> Option<Refusal> {
-        self.0.lock().refusal
+    /// The reason why the last statement was denied, if it was.
+    pub(crate) fn denial(&self) -> Option<Denial> {
+        self.0.lock().denial
     }
 }
 
-fn refusal(context: &AuthContext<'_>, phase: Phase) -> Option<Refusal> {
+fn denial(context: &AuthContext<'_>, phase: Phase) -> Option<Denial> {
     let action = &context.action;
-    if phase == Phase::Own {
+    if phase == Phase::Internal {
         return None;
     }
     // `CREATE TABLE temp.x` is no CreateTempTable to SQLite. ALTER TABLE looks into the temporary
     // schema and updates it, but there is never anything in it.
     let temporary = context.database_name == Some("temp");
     if temporary && !matches!(action, AuthAction::Read { .. } | AuthAction::Update { .. }) {
-        return Some(Refusal::Temporary);
+        return Some(Denial::Temporary);
     }
     if is_plain(action) {
         return None;
     }
     if let AuthAction::Pragma { pragma_name, pragma_value } = action {
         let allowed = pragma_is_allowed(pragma_name, pragma_value.is_some());
-        return (!allowed).then_some(Refusal::Pragma);
+        return (!allowed).then_some(Denial::Pragma);
     }
     let running = phase == Phase::Run;
     if let AuthAction::Function { function_name } = action {
         // A trigger's own use of these functions is about rows that it wrote itself.
         let callers = !running && context.accessor.is_none();
-        return (callers && tells_of_the_session(function_name))
-            .then_some(Refusal::SessionFunction);
+        return (callers && exposes_the_session(function_name)).then_some(Denial::SessionFunction);
     }
     if running && is_inner_work(action) {
         return None;
     }
     Some(if is_temporary(action) {
-        Refusal::Temporary
+        Denial::Temporary
     } else if matches!(action, AuthAction::Attach { .. } | AuthAction::Detach { .. }) {
-        Refusal::Attach
+        Denial::Attach
     } else if matches!(action, AuthAction::Savepoint { .. } | AuthAction::Transaction { .. }) {
-        Refusal::TransactionControl
+        Denial::TransactionControl
     } else {
-        Refusal::Other
+        Denial::Other
     })
 }
 
-/// What only SQLite's own modules ask for while a statement runs; a caller's own would have been
-/// refused when it was compiled. VACUUM attaches a nameless scratch file and begins a transaction;
+/// Tells whether only SQLite's own modules ask for this while a statement runs; a caller's own would have been
+/// denied when it was compiled. VACUUM attaches a nameless scratch file and begins a transaction;
 /// full-text search works inside a savepoint.
 fn is_inner_work(action: &AuthAction<'_>) -> bool {
     matches!(
@@ -214,48 +213,22 @@ fn is_temporary(action: &AuthAction<'_>) -> bool {
     )
 }
 
-fn tells_of_the_session(function: &str) -> bool {
+fn exposes_the_session(function: &str) -> bool {
     ["last_insert_rowid", "changes", "total_changes"]
         .iter()
         .any(|name| function.eq_ignore_ascii_case(name))
 }
 
-/// Whether a PRAGMA leaves nothing behind but what it stores in the database itself. SQLite's
-/// modules ask some of them too (`page_size`, `data_version`).
+/// Tells whether a PRAGMA changes nothing but the database itself. SQLite's
+/// modules use some of them, too (`page_size`, `data_version`).
 fn pragma_is_allowed(name: &str, has_value: bool) -> bool {
-    let with_argument = [
-        "table_info",
-        "table_xinfo",
-        "table_list",
-        "index_list",
-        "index_info",
-        "index_xinfo",
-        "foreign_key_list",
-        "foreign_key_check",
-        "integrity_check",
-        "quick_check",
-        "user_version",
-        "application_id",
-    ];
-    let alone = [
-        "auto_vacuum",
-        "collation_list",
-        "compile_options",
-        "data_version",
-        "database_list",
-        "encoding",
-        "foreign_keys",
-        "freelist_count",
-        "function_list",
-        "journal_mode",
-        "max_page_count",
-        "module_list",
-        "page_count",
-        "page_size",
-        "pragma_list",
-        "schema_version",
-        "synchronous",
-    ];
-    let is = |known: &&str| name.eq_ignore_ascii_case(known);
-    with_argument.iter().any(is) || (!has_value && alone.iter().any(is))
+    const ALWAYS: &str = "\
+        table_info table_xinfo table_list index_list index_info index_xinfo foreign_key_list \
+        foreign_key_check integrity_check quick_check user_version application_id";
+    const WITHOUT_VALUE: &str = "\
+        auto_vacuum collation_list compile_options data_version database_list encoding \
+        foreign_keys freelist_count function_list journal_mode max_page_count module_list \
+        page_count page_size pragma_list schema_version synchronous";
+    let is_among = |names: &str| names.split(' ').any(|known| name.eq_ignore_ascii_case(known));
+    is_among(ALWAYS) || (!has_value && is_among(WITHOUT_VALUE))
 }
