@@ -71,7 +71,7 @@ impl App {
         let instance = instance();
         let tasks = Tasks::default();
         let (service, health) = Service::new(&engine, &config, &instance, (&tasks, telemetry))?;
-        gauge_sources::read(telemetry, &engine);
+        gauge_sources::observe(telemetry, &engine);
         let runtime = control_runtime()?;
         let workers = Workers::start(&config.grpc, &service)?;
         tasks.watch([workers.handles(), vec![runtime.handle().clone()]].concat());

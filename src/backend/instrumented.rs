@@ -16,7 +16,7 @@ use crate::clock::milliseconds;
 use crate::deadline::Deadline;
 use crate::error::{Error, Outcome, Result};
 use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
-use crate::telemetry::{DatabaseTelemetry, Operation, Took};
+use crate::telemetry::{DatabaseTelemetry, Operation, OperationTiming};
 use crate::value::Column;
 
 /// How long the text of a batch gets, in bytes, before it is cut.
@@ -62,7 +62,11 @@ impl Work {
         self.finish(Some(GIVEN_UP), Operation::abandoned);
     }
 
-    fn finish(&mut self, reason: Option<&str>, end: impl FnOnce(Operation) -> Option<Took>) {
+    fn finish(
+        &mut self,
+        reason: Option<&str>,
+        end: impl FnOnce(Operation) -> Option<OperationTiming>,
+    ) {
         let Some(operation) = self.operation.take() else { return };
         let database = operation.database();
         if let Some(took) = end(operation) {
@@ -71,9 +75,9 @@ impl Work {
     }
 
     /// Logs that it was slow.
-    fn tell(&self, database: &str, reason: Option<&str>, took: Took) {
+    fn tell(&self, database: &str, reason: Option<&str>, took: OperationTiming) {
         let call = self.context.telemetry();
-        let Some(unsaid) = call.may_tell("slow") else { return };
+        let Some(unsaid) = call.admit_log_line("slow") else { return };
         let (holder, ids) = (self.context.holder(), call.ids());
         tracing::warn!(
             database,
@@ -94,7 +98,7 @@ impl Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.finish(Some(GIVEN_UP), Operation::given_up);
+        self.finish(Some(GIVEN_UP), Operation::cancelled);
     }
 }
 

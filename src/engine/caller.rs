@@ -32,7 +32,7 @@ impl Caller {
         rpc: &'static str,
         tag: &str,
     ) -> Arc<CallContext> {
-        self.call.is_about(database, &self.name, tag);
+        self.call.set_labels(database, &self.name, tag);
         CallContext::new(Arc::clone(&self.call), self.name.clone(), rpc, tag.to_owned())
     }
 }

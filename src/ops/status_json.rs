@@ -11,7 +11,7 @@ use crate::clock::milliseconds;
 use crate::engine::Database;
 use crate::pool::{CheckoutInfo, CloseReason, PoolSnapshot};
 use crate::telemetry::Telemetry;
-use crate::telemetry::top_statements::{Ran, WINDOW};
+use crate::telemetry::top_statements::{RecentOperations, WINDOW};
 
 /// Checkouts that are shown of one database, and kinds of errors; the others are counted.
 const SHOWN: usize = 50;
@@ -55,7 +55,7 @@ fn database(database: &Database, telemetry: &Telemetry) -> Value {
         "transactions": counts.transactions,
         "pool": pool(&backend.pool()),
         "checkouts": checkouts(&backend.control().checkouts()),
-        "recent": recent(&telemetry.ran(database.name())),
+        "recent": recent(&telemetry.recent_operations(database.name())),
     })
 }
 
@@ -116,7 +116,7 @@ fn checkout(one: &CheckoutInfo) -> Value {
     })
 }
 
-fn recent(ran: &Ran) -> Value {
+fn recent(ran: &RecentOperations) -> Value {
     let slowest = ran.slowest.iter().map(|(statement, runs)| {
         json!({
             "operation": statement.operation,

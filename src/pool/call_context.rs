@@ -63,7 +63,7 @@ impl CallContext {
     /// Says what the call runs, without literals; what is said first stays.
     pub fn runs(&self, summary: &Arc<str>) {
         self.summary.get_or_init(|| Arc::clone(summary));
-        self.telemetry.runs(summary);
+        self.telemetry.set_statement(summary);
     }
 
     /// What operators see of it.

@@ -72,7 +72,7 @@ impl<M: Manager> Drop for Checkout<M> {
             }
         }
         self.pool.registry.remove(self.id);
-        self.pool.common.telemetry.came_back(now().saturating_duration_since(self.lent));
+        self.pool.common.telemetry.connection_returned(now().saturating_duration_since(self.lent));
     }
 }
 

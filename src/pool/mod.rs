@@ -195,7 +195,7 @@ impl<M: Manager> Pool<M> {
             false => acquiring.instrument(attempt.span().clone()).await,
         };
         match &acquired {
-            Ok(_) => attempt.lent(database, call, now()),
+            Ok(_) => attempt.acquired(database, call, now()),
             Err(error) => attempt.failed(error),
         }
         acquired

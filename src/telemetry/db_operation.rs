@@ -1,57 +1,25 @@
-//! One database, as telemetry has it.
+//! Operations in a database: statements, batches, commits.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use opentelemetry_semantic_conventions::attribute;
-use tracing::Span;
-
-use super::metrics::DatabaseInstruments;
-use super::rpc_call::{Intent, RpcCall, Took};
-use super::top_statements::{Statement, Statements};
+use super::database::DatabaseTelemetry;
+use super::rpc_call::{ConnectionUse, OperationDescription, OperationTiming, RpcCall};
+use super::top_statements::Statement;
 use super::traces;
 use crate::error::{Error, ErrorKind};
 
-/// Records what is done in one database.
-#[derive(Debug)]
-pub struct DatabaseTelemetry {
-    name: Arc<str>,
-    system: &'static str,
-    metrics: DatabaseInstruments,
-    slow: Option<Duration>,
-    recent: Arc<Statements>,
-}
-
-/// Something that runs in a database, until it is told how it ended. Dropped before, it was given up.
+/// An operation that has begun and not ended. Dropped, it ends as cancelled by its caller.
 #[derive(Debug)]
 pub struct Operation {
     database: Arc<DatabaseTelemetry>,
     call: Arc<RpcCall>,
     statement: Statement,
-    over: bool,
+    has_ended: bool,
 }
 
 impl DatabaseTelemetry {
-    pub(crate) fn new(
-        name: &str,
-        system: &'static str,
-        metrics: super::metrics::Instruments,
-        slow: Duration,
-        recent: Arc<Statements>,
-    ) -> Arc<Self> {
-        let name: Arc<str> = name.into();
-        let metrics = DatabaseInstruments::new(metrics, system, &name);
-        let slow = Some(slow).filter(|slow| !slow.is_zero());
-        Arc::new(Self { name, system, metrics, slow, recent })
-    }
-
-    /// Its logical name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Begins a statement of a call, on the connection that it is lent next.
+    /// Begins a statement of a call, on the connection that the call acquires next.
     #[must_use]
     pub fn statement(
         self: &Arc<Self>,
@@ -59,10 +27,10 @@ impl DatabaseTelemetry {
         name: &'static str,
         text: &Arc<str>,
     ) -> Operation {
-        self.begin(call, self.intent(name, text), false)
+        self.begin(call, self.description(name, text), ConnectionUse::Next)
     }
 
-    /// Begins one on the connection that it has.
+    /// Begins a statement on the connection that the call has.
     #[must_use]
     pub fn command(
         self: &Arc<Self>,
@@ -70,10 +38,10 @@ impl DatabaseTelemetry {
         name: &'static str,
         text: &Arc<str>,
     ) -> Operation {
-        self.begin(call, self.intent(name, text), true)
+        self.begin(call, self.description(name, text), ConnectionUse::Current)
     }
 
-    /// Begins a batch of two statements or more, on the connection that its call is lent next.
+    /// Begins a batch of two statements or more, on the connection that the call acquires next.
     #[must_use]
     pub fn batch(
         self: &Arc<Self>,
@@ -81,170 +49,100 @@ impl DatabaseTelemetry {
         statements: usize,
         text: &Arc<str>,
     ) -> Operation {
-        let intent = Intent { batch: Some(statements), ..self.intent("BATCH", text) };
-        self.begin(call, intent, false)
+        let batch = Some(statements);
+        let description = OperationDescription { batch, ..self.description("BATCH", text) };
+        self.begin(call, description, ConnectionUse::Next)
     }
 
-    /// A connection came back.
-    pub fn came_back(&self, held: Duration) {
-        self.metrics.came_back(held);
-    }
-
-    /// Says in a span which database it is of.
-    pub(crate) fn describe(&self, span: &Span) {
-        if !span.is_none() {
-            traces::set(span, attribute::DB_SYSTEM_NAME, self.system.into());
-            traces::set(span, attribute::DB_NAMESPACE, Arc::clone(&self.name).into());
-        }
-    }
-
-    fn intent(self: &Arc<Self>, name: &'static str, text: &Arc<str>) -> Intent {
-        Intent { database: Arc::clone(self), name, text: Arc::clone(text), batch: None }
+    fn description(self: &Arc<Self>, name: &'static str, text: &Arc<str>) -> OperationDescription {
+        let database = Arc::clone(self);
+        OperationDescription { database, name, text: Arc::clone(text), batch: None }
     }
 
     fn begin(
         self: &Arc<Self>,
         call: &Arc<RpcCall>,
-        intent: Intent,
-        has_connection: bool,
+        description: OperationDescription,
+        connection: ConnectionUse,
     ) -> Operation {
-        let statement = Statement { operation: intent.name, text: Arc::clone(&intent.text) };
-        call.begin(intent, has_connection);
-        Operation { database: Arc::clone(self), call: Arc::clone(call), statement, over: false }
+        let text = Arc::clone(&description.text);
+        let statement = Statement { operation: description.name, text };
+        call.begin(description, connection);
+        Operation {
+            database: Arc::clone(self),
+            call: Arc::clone(call),
+            statement,
+            has_ended: false,
+        }
     }
 }
 
 impl Operation {
-    /// Where it runs.
+    /// The database in which it runs.
     #[must_use]
     pub fn database(&self) -> Arc<DatabaseTelemetry> {
         Arc::clone(&self.database)
     }
 
-    /// It has ended; perhaps because an operator told its call to stop. Returns how long it took when that is long: it
-    /// is to be logged.
-    pub fn end(mut self, error: Option<&Error>, stopped: bool) -> Option<Took> {
-        let operator = stopped.then_some("operator");
-        let cause =
-            error.and_then(|error| cause(error.kind()).map(|cause| operator.unwrap_or(cause)));
+    /// Ends it with its result; `terminated` tells whether an operator terminated its call. Returns its timing if it
+    /// was slow and is to be logged.
+    pub fn end(mut self, error: Option<&Error>, terminated: bool) -> Option<OperationTiming> {
+        let cause = error.and_then(|error| cancellation_cause(error.kind()));
+        let cause = cause.map(|cause| if terminated { "operator" } else { cause });
         self.finish(error, cause)
     }
 
-    /// Its result was not taken: it is over a limit, or its reader stalls.
-    pub fn abandoned(mut self) -> Option<Took> {
-        let error = Error::new(ErrorKind::Cancelled, "the result is not taken");
-        self.finish(Some(&error), Some("abandoned"))
+    /// Ends it because its result is not read: it exceeds a limit, or its reader has stalled.
+    pub fn abandoned(mut self) -> Option<OperationTiming> {
+        self.cancel("abandoned")
     }
 
-    /// Its caller has gone.
-    pub fn given_up(mut self) -> Option<Took> {
-        let error = Error::new(ErrorKind::Cancelled, "the caller is gone");
-        self.finish(Some(&error), Some("caller"))
+    /// Ends it because its caller has disconnected.
+    pub fn cancelled(mut self) -> Option<OperationTiming> {
+        self.cancel("caller")
     }
 
-    fn finish(&mut self, error: Option<&Error>, cause: Option<&'static str>) -> Option<Took> {
-        self.over = true;
-        let (took, span) = self.call.over()?;
-        let metrics = &self.database.metrics;
-        metrics.ended(self.statement.operation, took.ran, error.map(Error::label));
-        self.database.recent.ran(&self.statement, took.ran, error.is_some(), Instant::now());
+    fn cancel(&mut self, cause: &'static str) -> Option<OperationTiming> {
+        self.finish(Some(&Error::new(ErrorKind::Cancelled, "operation cancelled")), Some(cause))
+    }
+
+    fn finish(
+        &mut self,
+        error: Option<&Error>,
+        cause: Option<&'static str>,
+    ) -> Option<OperationTiming> {
+        self.has_ended = true;
+        let (timing, span) = self.call.end_operation()?;
+        let DatabaseTelemetry { metrics, slow, statements, .. } = &*self.database;
+        metrics.record_operation(self.statement.operation, timing.ran, error.map(Error::label));
+        statements.record(&self.statement, timing.ran, error, Instant::now());
         if let Some(error) = error {
             traces::record_error(&span, error);
         }
         if let Some(cause) = cause {
-            metrics.cancelled(cause);
+            metrics.record_cancellation(cause);
         }
-        let slow = self.database.slow.is_some_and(|slow| took.ran >= slow);
-        slow.then(|| {
-            metrics.was_slow();
-            took
+        slow.filter(|slow| timing.ran >= *slow).map(|_slow| {
+            metrics.record_slow();
+            timing
         })
     }
 }
 
 impl Drop for Operation {
     fn drop(&mut self) {
-        if !self.over {
-            let error = Error::new(ErrorKind::Cancelled, "the caller is gone");
-            self.finish(Some(&error), Some("caller"));
+        if !self.has_ended {
+            self.cancel("caller");
         }
     }
 }
 
-/// What statements are stopped by, as errors tell it.
-const CAUSES: [(ErrorKind, &str); 3] = [
-    (ErrorKind::DeadlineExceeded, "deadline"),
-    (ErrorKind::Cancelled, "caller"),
-    (ErrorKind::ShuttingDown, "shutdown"),
-];
-
-/// Why a statement was stopped, if its error says that it was.
-fn cause(kind: ErrorKind) -> Option<&'static str> {
-    CAUSES.iter().find(|(error, _)| *error == kind).map(|(_, cause)| *cause)
-}
-
-/// Opening a connection, until it is told how that ended.
-#[derive(Debug)]
-pub struct Connecting(Span);
-
-impl Connecting {
-    /// Begins it, for the call that waits for it if one does.
-    #[must_use]
-    pub fn begin(database: &DatabaseTelemetry) -> Self {
-        let span = traces::connecting();
-        database.describe(&span);
-        Self(span)
-    }
-
-    /// What is done for it.
-    #[must_use]
-    pub fn span(&self) -> &Span {
-        &self.0
-    }
-
-    /// It is open.
-    pub fn opened(self, database: &DatabaseTelemetry, took: Duration) {
-        database.metrics.opened(took);
-    }
-
-    /// It could not be opened.
-    pub fn failed(&self, error: &Error) {
-        traces::record_error(&self.0, error);
-    }
-}
-
-/// Getting a connection, until it is told how that ended.
-#[derive(Debug)]
-pub struct Acquiring {
-    span: Span,
-    began: Instant,
-}
-
-impl Acquiring {
-    /// Begins it for a call.
-    #[must_use]
-    pub fn begin(database: &DatabaseTelemetry, call: &RpcCall, now: Instant) -> Self {
-        let span = call.trace().acquire();
-        database.describe(&span);
-        Self { span, began: now }
-    }
-
-    /// What connections that are opened meanwhile are opened for.
-    #[must_use]
-    pub fn span(&self) -> &Span {
-        &self.span
-    }
-
-    /// A connection was lent.
-    pub fn lent(self, database: &DatabaseTelemetry, call: &RpcCall, now: Instant) {
-        let waited = now.saturating_duration_since(self.began);
-        database.metrics.lent(waited);
-        drop(self.span);
-        call.lent(waited, now);
-    }
-
-    /// None was.
-    pub fn failed(self, error: &Error) {
-        traces::record_error(&self.span, error);
-    }
+/// Returns the cause for which a statement was stopped, if its error says that it was.
+fn cancellation_cause(kind: ErrorKind) -> Option<&'static str> {
+    let causes = [
+        (ErrorKind::DeadlineExceeded, "deadline"),
+        (ErrorKind::Cancelled, "caller"),
+        (ErrorKind::ShuttingDown, "shutdown"),
+    ];
+    causes.into_iter().find(|(error, _)| *error == kind).map(|(_, cause)| cause)
 }

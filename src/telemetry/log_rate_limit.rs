@@ -1,4 +1,4 @@
-//! Lines that say the same again and again, and how many of them are written.
+//! The rate limit of log lines of one kind, and the number of those that it suppresses.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,38 +6,45 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Lines of one kind within [`WINDOW`].
+/// The lines of one kind within [`WINDOW`].
 const LINES: u64 = 10;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// What lines of one kind are about: a method, a reason, a database. Each is of a finite set.
-pub(crate) type Kind = (&'static str, &'static str, Option<Arc<str>>);
+/// The kind of a line, each part of a finite set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct LineKind {
+    pub(crate) method: &'static str,
+    pub(crate) reason: &'static str,
+    pub(crate) database: Option<Arc<str>>,
+}
 
-/// What was said lately.
+/// The lines that were written of late.
 #[derive(Debug, Default)]
-pub(crate) struct LogRateLimit(Mutex<HashMap<Kind, Said>>);
+pub(crate) struct LogRateLimit(Mutex<HashMap<LineKind, LineCount>>);
 
 #[derive(Debug)]
-struct Said {
+struct LineCount {
     since: Instant,
-    lines: u64,
-    unsaid: u64,
+    written: u64,
+    suppressed: u64,
 }
 
 impl LogRateLimit {
-    /// Whether a line may be written now, and how many like it were not since the last one.
-    pub(crate) fn admit(&self, kind: Kind, now: Instant) -> Option<u64> {
-        let mut known = self.0.lock();
-        let said = known.entry(kind).or_insert(Said { since: now, lines: 0, unsaid: 0 });
-        if now.saturating_duration_since(said.since) >= WINDOW {
-            (said.since, said.lines) = (now, 0);
+    /// Returns the number of lines suppressed since the last one, if a line may be written now.
+    pub(crate) fn admit(&self, kind: LineKind, now: Instant) -> Option<u64> {
+        let mut kinds = self.0.lock();
+        let count =
+            kinds.entry(kind).or_insert(LineCount { since: now, written: 0, suppressed: 0 });
+        if now.saturating_duration_since(count.since) >= WINDOW {
+            count.since = now;
+            count.written = 0;
         }
-        if said.lines >= LINES {
-            said.unsaid += 1;
+        if count.written >= LINES {
+            count.suppressed += 1;
             return None;
         }
-        said.lines += 1;
-        Some(std::mem::take(&mut said.unsaid))
+        count.written += 1;
+        Some(std::mem::take(&mut count.suppressed))
     }
 }
 
@@ -46,9 +53,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_one_kind_are_few_and_the_next_tells_how_many_were_not_written() {
-        let (log_rate_limit, start) = (LogRateLimit::default(), Instant::now());
-        let admit = |kind, after| log_rate_limit.admit(("Query", kind, None), start + after);
+    fn lines_of_one_kind_are_limited_and_the_next_counts_the_suppressed() {
+        let log_rate_limit = LogRateLimit::default();
+        let start = Instant::now();
+        let admit = |reason, after| {
+            let kind = LineKind { method: "Query", reason, database: None };
+            log_rate_limit.admit(kind, start + after)
+        };
         for _ in 0..LINES {
             assert_eq!(admit("DEADLINE", Duration::ZERO), Some(0));
         }

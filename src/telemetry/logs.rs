@@ -1,6 +1,4 @@
-//! Logs: where they go, how they look, and what must never be in them.
-//!
-//! It knows the filter only as an argument: the environment is read elsewhere.
+//! Logs: their destination, their format, and the events that no filter may let through.
 
 use std::fmt;
 use std::io::IsTerminal as _;
@@ -17,14 +15,14 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use super::traces::TARGET;
 use crate::config::{LogFormat, Telemetry};
 
-/// Why logs cannot be written.
+/// A failure to start telemetry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InitError {
-    /// The filter cannot be understood: the filter, and why.
+    /// The log filter is invalid: the filter, and the reason.
     Filter(String, String),
-    /// The process has logs already.
+    /// Logging was started before.
     AlreadyStarted,
-    /// Nothing can be sent by OTLP as it is configured: why.
+    /// Nothing can be exported by OTLP as configured: the reason.
     Export(String),
 }
 
@@ -34,7 +32,7 @@ impl fmt::Display for InitError {
             Self::Filter(filter, why) => write!(f, "log filter {filter:?} is invalid: {why}"),
             Self::AlreadyStarted => f.write_str("logging was started twice"),
             Self::Export(why) => {
-                write!(f, "telemetry cannot be sent as OTEL_EXPORTER_OTLP_* says: {why}")
+                write!(f, "telemetry export cannot be set up from OTEL_EXPORTER_OTLP_*: {why}")
             }
         }
     }
@@ -42,13 +40,13 @@ impl fmt::Display for InitError {
 
 impl std::error::Error for InitError {}
 
-/// Starts logging to standard error, for the whole process, and hands spans to what takes them.
+/// Starts logging to standard error, for the whole process, and exports spans with a tracer.
 pub(crate) fn start(settings: &Telemetry, spans: Option<SdkTracer>) -> Result<(), InitError> {
     let terminal = std::io::stderr().is_terminal();
-    let format =
-        settings.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-    let lines = writing(format, &settings.log_filter, Colours(terminal), std::io::stderr)?;
-    // In one list: beside a layer that is not there, spans would be made that nothing takes.
+    let automatic = if terminal { LogFormat::Text } else { LogFormat::Json };
+    let format = settings.log_format.unwrap_or(automatic);
+    let lines = lines_layer(format, &settings.log_filter, Colours(terminal), std::io::stderr)?;
+    // One list: an absent optional layer would enable spans that nothing takes.
     let layers: Vec<Boxed> = [lines].into_iter().chain(spans.map(spans_layer)).collect();
     Registry::default().with(layers).try_init().map_err(|_other| InitError::AlreadyStarted)
 }
@@ -60,14 +58,14 @@ fn filter(text: &str) -> Result<EnvFilter, InitError> {
         .map_err(|error| InitError::Filter(text.to_owned(), error.to_string()))
 }
 
-/// Whether anyone sees colours; NO_COLOR is honoured where they do.
+/// The use of colours, where NO_COLOR allows them.
 #[derive(Clone, Copy)]
 struct Colours(bool);
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// What writes log lines.
-fn writing<W>(
+/// The layer that writes log lines.
+fn lines_layer<W>(
     format: LogFormat,
     filter_text: &str,
     colours: Colours,
@@ -76,7 +74,7 @@ fn writing<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // Both have to say how far they go, or every library's spans are asked about, call by call.
+    // Both filters need a level hint, or every span of every library is checked at each call.
     let harmless = filter_fn(is_harmless as fn(&Metadata<'_>) -> bool);
     let harmless = harmless.with_max_level_hint(LevelFilter::TRACE);
     let filter = filter(filter_text)?.and(harmless);
@@ -90,7 +88,7 @@ where
     })
 }
 
-/// Takes our spans, and nothing else.
+/// The layer that exports the spans of calls.
 fn spans_layer(tracer: SdkTracer) -> Boxed {
     let ours = filter_fn(|metadata| metadata.is_span() && metadata.target() == TARGET);
     tracing_opentelemetry::layer()
@@ -104,8 +102,8 @@ fn spans_layer(tracer: SdkTracer) -> Boxed {
         .boxed()
 }
 
-/// The PostgreSQL driver writes SQL and parameters at debug, and what RAISE NOTICE says at info. No
-/// filter may let them out. Our spans are for traces.
+/// Returns true if an event may be logged: the PostgreSQL driver logs SQL and parameters at debug, and notices at
+/// info, and the spans of calls are for traces.
 fn is_harmless(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     target != TARGET
@@ -138,7 +136,7 @@ mod tests {
     fn logged(format: LogFormat, filter: &str, log: impl FnOnce()) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
-        let layer = writing(format, filter, Colours(false), move || writer.clone()).unwrap();
+        let layer = lines_layer(format, filter, Colours(false), move || writer.clone()).unwrap();
         let subscriber = Registry::default().with(layer);
         tracing::subscriber::with_default(subscriber, log);
         String::from_utf8(lines.0.lock().clone()).unwrap()

@@ -1,5 +1,5 @@
-//! Sends traces and metrics by OTLP, from a thread of its own: a collector that is slow or away costs calls
-//! nothing, memory no more than the queue has (`OTEL_BSP_MAX_QUEUE_SIZE`), and the log a line now and then.
+//! The export of traces and metrics by OTLP, on a thread of its own: a collector that is slow or unreachable delays no
+//! call, and costs a bounded queue (`OTEL_BSP_MAX_QUEUE_SIZE`) and a log line a minute.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
@@ -17,22 +17,20 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
-use opentelemetry_sdk::trace;
-use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::{self, Sampler, SdkTracerProvider, SpanData};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use super::sampling::{Ids, Sampling};
 use crate::config::{Otel, Protocol};
 
-/// Between two warnings that the collector takes nothing.
-const QUIET: Duration = Duration::from_secs(60);
+/// The time between two warnings of failed exports.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// For one request over HTTP, whatever `OTEL_EXPORTER_OTLP_TIMEOUT` says of all its attempts.
-const REQUEST: Duration = Duration::from_secs(10);
+/// The limit of one request over HTTP; `OTEL_EXPORTER_OTLP_TIMEOUT` is that of all its attempts.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The thread that sends; it ends when this is dropped.
+/// The export thread; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Sender {
     handle: Handle,
@@ -52,51 +50,54 @@ impl Sender {
         Ok(Self { handle, _stop: stop })
     }
 
-    /// What takes spans.
+    /// Makes the provider of exported spans.
     pub(crate) fn traces(
         &self,
         protocol: Protocol,
         settings: &Otel,
         resource: &Resource,
     ) -> Result<SdkTracerProvider, ExporterBuildError> {
-        let _on_our_thread = self.handle.enter();
+        let _runtime = self.handle.enter();
         let builder = SpanExporter::builder();
         let exporter = match protocol {
             Protocol::Grpc => builder.with_tonic().with_tls_config(tls()).build()?,
             Protocol::Http => builder.with_http().with_http_client(self.client()).build()?,
         };
         Ok(SdkTracerProvider::builder()
-            .with_batch_exporter(Told::new("traces", exporter))
-            .with_sampler(Sampling::new(settings.sampler).of_the_sdk())
-            .with_id_generator(Ids::new(settings.sampler))
+            .with_batch_exporter(Monitored::new("traces", exporter))
+            .with_sampler(sampler(settings))
             .with_resource(resource.clone())
             .build())
     }
 
-    /// What sends metrics every `OTEL_METRIC_EXPORT_INTERVAL`.
+    /// Makes the reader that exports metrics every `OTEL_METRIC_EXPORT_INTERVAL`.
     pub(crate) fn metrics(
         &self,
         protocol: Protocol,
     ) -> Result<PeriodicReader<impl PushMetricExporter + use<>>, ExporterBuildError> {
-        let _on_our_thread = self.handle.enter();
+        let _runtime = self.handle.enter();
         let builder = MetricExporter::builder();
         let exporter = match protocol {
             Protocol::Grpc => builder.with_tonic().with_tls_config(tls()).build()?,
             Protocol::Http => builder.with_http().with_http_client(self.client()).build()?,
         };
-        Ok(PeriodicReader::builder(Told::new("metrics", exporter)).build())
+        Ok(PeriodicReader::builder(Monitored::new("metrics", exporter)).build())
     }
 
-    fn client(&self) -> OnThread {
-        let roots = HttpsConnectorBuilder::new().with_native_roots();
-        let connector = roots.unwrap_or_else(|_none| {
-            // Without any only plain HTTP can be spoken.
+    fn client(&self) -> ExportThreadClient {
+        let connector = HttpsConnectorBuilder::new().with_native_roots().unwrap_or_else(|_none| {
+            // Without root certificates only plain HTTP works.
             HttpsConnectorBuilder::new().with_tls_config(no_roots())
         });
         let connector = connector.https_or_http().enable_http1().build();
-        let client = HyperClient::new(connector, REQUEST, None);
-        OnThread { client: std::sync::Arc::new(client), handle: self.handle.clone() }
+        let client = HyperClient::new(connector, REQUEST_TIMEOUT, None);
+        ExportThreadClient { client: std::sync::Arc::new(client), handle: self.handle.clone() }
     }
+}
+
+fn sampler(settings: &Otel) -> Sampler {
+    let root = Sampler::TraceIdRatioBased(settings.sampler.ratio);
+    if settings.sampler.parent_based { Sampler::ParentBased(Box::new(root)) } else { root }
 }
 
 fn no_roots() -> rustls::ClientConfig {
@@ -111,74 +112,72 @@ fn tls() -> ClientTlsConfig {
     ClientTlsConfig::new().with_native_roots()
 }
 
-/// Speaks HTTP on the thread that sends, whichever thread asks: the SDK's have no runtime.
+/// An HTTP client that runs on the export thread: the SDK's threads have no runtime.
 #[derive(Debug)]
-struct OnThread {
+struct ExportThreadClient {
     client: std::sync::Arc<dyn HttpClient>,
     handle: Handle,
 }
 
 #[async_trait]
-impl HttpClient for OnThread {
+impl HttpClient for ExportThreadClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let client = std::sync::Arc::clone(&self.client);
         self.handle.spawn(async move { client.send_bytes(request).await }).await?
     }
 }
 
-/// An exporter whose failures are told, though not each of them.
-struct Told<E> {
-    what: &'static str,
+/// An exporter whose failures are logged, at a limited rate.
+struct Monitored<E> {
+    signal: &'static str,
     exporter: E,
-    trouble: Mutex<Trouble>,
+    failures: Mutex<Failures>,
 }
 
-/// What is known of failures.
 #[derive(Debug, Default)]
-struct Trouble {
-    /// Requests that failed since one did not.
-    failed: u64,
-    /// When they were told of.
-    last: Option<Instant>,
-    /// Whether it is to be told that they are over.
-    told: bool,
+struct Failures {
+    /// The requests that failed since the last success.
+    count: u64,
+    last_warning: Option<Instant>,
+    /// Tells whether the recovery is to be logged.
+    warned: bool,
 }
 
-impl<E> Told<E> {
-    fn new(what: &'static str, exporter: E) -> Self {
-        Self { what, exporter, trouble: Mutex::default() }
+impl<E> Monitored<E> {
+    fn new(signal: &'static str, exporter: E) -> Self {
+        Self { signal, exporter, failures: Mutex::default() }
     }
 
-    fn tell(&self, result: &OTelSdkResult) {
-        let signal = self.what;
-        let mut trouble = self.trouble.lock();
+    fn record(&self, result: &OTelSdkResult) {
+        let signal = self.signal;
+        let mut failures = self.failures.lock();
         let Err(error) = result else {
-            trouble.failed = 0;
-            // Of one that comes and goes nothing is said in between either.
-            if std::mem::take(&mut trouble.told) {
-                tracing::info!(signal, "telemetry is taken again");
+            failures.count = 0;
+            if std::mem::take(&mut failures.warned) {
+                tracing::info!(signal, "telemetry export recovered");
             }
             return;
         };
-        trouble.failed += 1;
-        if trouble.last.is_none_or(|last| last.elapsed() >= QUIET) {
-            (trouble.last, trouble.told) = (Some(Instant::now()), true);
-            let failed = trouble.failed;
-            tracing::warn!(signal, failed, %error, "telemetry cannot be sent and is dropped");
+        failures.count += 1;
+        if failures.last_warning.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL) {
+            failures.last_warning = Some(Instant::now());
+            failures.warned = true;
+            let failed = failures.count;
+            tracing::warn!(signal, failed, %error, "telemetry export failed; dropping data");
         }
     }
 }
 
-impl<E> Debug for Told<E> {
+impl<E> Debug for Monitored<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Told").field("what", &self.what).finish_non_exhaustive()
+        f.debug_struct("Monitored").field("signal", &self.signal).finish_non_exhaustive()
     }
 }
 
-impl<E: trace::SpanExporter> trace::SpanExporter for Told<E> {
+impl<E: trace::SpanExporter> trace::SpanExporter for Monitored<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let result = self.exporter.export(batch).await;
-        self.tell(&result);
+        self.record(&result);
         result
     }
 
@@ -195,10 +194,10 @@ impl<E: trace::SpanExporter> trace::SpanExporter for Told<E> {
     }
 }
 
-impl<E: PushMetricExporter> PushMetricExporter for Told<E> {
+impl<E: PushMetricExporter> PushMetricExporter for Monitored<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let result = self.exporter.export(metrics).await;
-        self.tell(&result);
+        self.record(&result);
         result
     }
 
@@ -215,14 +214,14 @@ impl<E: PushMetricExporter> PushMetricExporter for Told<E> {
     }
 }
 
-/// Runs what blocks on a thread of its own; returns when it is done, or cannot be.
-pub(crate) async fn aside(work: impl FnOnce() + Send + 'static) {
-    let (done, is_done) = oneshot::channel();
+/// Runs blocking work on a thread of its own, if one can be started, and waits for it.
+pub(crate) async fn on_own_thread(work: impl FnOnce() + Send + 'static) {
+    let (done, finished) = oneshot::channel();
     let thread = std::thread::Builder::new().name("flush".to_owned()).spawn(move || {
         work();
         done.send(()).unwrap_or_default();
     });
     if thread.is_ok() {
-        drop(is_done.await);
+        drop(finished.await);
     }
 }

@@ -9,40 +9,57 @@ use opentelemetry_semantic_conventions::attribute;
 use parking_lot::Mutex;
 use tracing::Span;
 
+use super::database::DatabaseTelemetry;
+use super::log_rate_limit::{LineKind, LogRateLimit};
+use super::metrics::{Instruments, is_server_error};
+use super::top_statements::TopStatements;
 use super::traces;
 use super::traces::{TraceContext, TraceIds};
-use super::{DatabaseTelemetry, Telemetry};
 use crate::error::Error;
 
-/// The status of calls that ended well.
-const OK: &str = "OK";
+/// The most bytes of a span's attribute that a caller chose.
+const MAX_ATTRIBUTE: usize = 200;
 
-/// Of what a caller chose, a span holds so many bytes at most.
-const LONGEST: usize = 200;
+/// The records that all calls of a process share.
+#[derive(Debug)]
+pub(crate) struct CallRecords {
+    pub(crate) instruments: Instruments,
+    pub(crate) log_rate_limit: LogRateLimit,
+    pub(crate) top_statements: TopStatements,
+}
 
-/// What telemetry knows of one call. The default one is nobody's.
+/// The telemetry of one call. The default one belongs to no caller.
 #[derive(Debug, Default)]
 pub struct RpcCall {
-    served: Option<Served>,
+    received: Option<Received>,
     trace: TraceContext,
-    about: OnceLock<About>,
+    labels: OnceLock<CallLabels>,
     statement: OnceLock<Arc<str>>,
     work: Mutex<Work>,
     failure: Mutex<Option<Failure>>,
 }
 
-/// What a call is about, as lines of the log tell it.
+/// The labels of a call in log lines.
 #[derive(Debug)]
-pub struct About {
+pub struct CallLabels {
     /// The database's logical name.
     pub database: Arc<str>,
-    /// Who calls.
+    /// The caller.
     pub caller: String,
-    /// What the caller calls it.
+    /// The caller's own name for the call.
     pub tag: String,
 }
 
-/// Why a call that is sampled failed, as its span tells it.
+/// The scope of an error: the call, or one command of a stream that stays open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureScope {
+    /// The error ends the call.
+    Call,
+    /// The error ends one command.
+    Command,
+}
+
+/// The failure of a sampled call, for its span.
 #[derive(Debug)]
 struct Failure {
     reason: String,
@@ -50,133 +67,140 @@ struct Failure {
     sqlstate: Option<String>,
 }
 
-/// A call that somebody sent.
+/// A call that a caller has sent.
 #[derive(Debug)]
-struct Served {
-    telemetry: Telemetry,
+struct Received {
+    records: Arc<CallRecords>,
     method: &'static str,
     began: Instant,
 }
 
-/// What a call does in its database.
+/// The work of a call in its database.
 #[derive(Debug, Default)]
 struct Work {
-    /// The wait for the connection that it works on.
+    /// The wait for the present connection.
     waited: Duration,
-    operation: State,
+    operation: OperationState,
 }
 
-/// An operation in the database.
 #[derive(Debug, Default)]
-enum State {
-    /// There is none.
+enum OperationState {
     #[default]
     None,
     /// It waits for a connection.
-    Pending(Intent),
-    /// It runs.
-    Running { since: Instant, span: Span },
+    Pending(OperationDescription),
+    Running {
+        since: Instant,
+        span: Span,
+    },
 }
 
-/// What is about to run.
+/// The connection on which an operation runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConnectionUse {
+    /// The one that the call has.
+    Current,
+    /// The one that it acquires next.
+    Next,
+}
+
+/// The description of an operation.
 #[derive(Debug, Clone)]
-pub(crate) struct Intent {
+pub(crate) struct OperationDescription {
     pub(crate) database: Arc<DatabaseTelemetry>,
     pub(crate) name: &'static str,
-    /// The statement in short, without literals; empty for none.
+    /// The summary of the statement, without literals; may be empty.
     pub(crate) text: Arc<str>,
-    /// Statements of a batch, two at least.
+    /// The number of statements of a batch of two or more.
     pub(crate) batch: Option<usize>,
 }
 
-/// How long an operation took.
+/// The times of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Took {
-    /// To get its connection; zero for a later command of a transaction.
+pub struct OperationTiming {
+    /// The wait for its connection; zero for a later command of a transaction.
     pub waited: Duration,
-    /// In the database.
+    /// The time in the database.
     pub ran: Duration,
 }
 
 impl RpcCall {
     pub(crate) fn new(
-        telemetry: Telemetry,
+        records: Arc<CallRecords>,
         method: &'static str,
         began: Instant,
         trace: TraceContext,
     ) -> Self {
-        if trace.is_sampled() {
-            trace.set(attribute::RPC_SYSTEM_NAME, "grpc");
-            trace.set(attribute::RPC_METHOD, method);
-        }
-        Self { served: Some(Served { telemetry, method, began }), trace, ..Self::default() }
+        trace.set(attribute::RPC_SYSTEM_NAME, "grpc");
+        trace.set(attribute::RPC_METHOD, method);
+        Self { received: Some(Received { records, method, began }), trace, ..Self::default() }
     }
 
     /// The method, as in `rowgate.v1.DatabaseService/Query`; empty for none.
     #[must_use]
     pub fn method(&self) -> &'static str {
-        self.served.as_ref().map_or("", |served| served.method)
+        self.received.as_ref().map_or("", |received| received.method)
     }
 
-    /// When its headers had come; `None`: nobody sent it.
+    /// The arrival of its headers; `None` if no caller sent it.
     #[must_use]
     pub fn began(&self) -> Option<Instant> {
-        self.served.as_ref().map(|served| served.began)
+        self.received.as_ref().map(|received| received.began)
     }
 
-    /// Says what it is about; what is said first stays.
-    pub fn is_about(&self, database: &Arc<str>, caller: &str, tag: &str) {
-        let about = || About {
+    /// Sets its labels, unless it has some.
+    pub fn set_labels(&self, database: &Arc<str>, caller: &str, tag: &str) {
+        self.labels.get_or_init(|| CallLabels {
             database: Arc::clone(database),
             caller: caller.to_owned(),
             tag: tag.to_owned(),
-        };
-        self.about.get_or_init(about);
+        });
     }
 
-    /// What it is about; `None`: it was refused before that was known.
+    /// Its labels; `None` if it was rejected before they were known.
     #[must_use]
-    pub fn about(&self) -> Option<&About> {
-        self.about.get()
+    pub fn labels(&self) -> Option<&CallLabels> {
+        self.labels.get()
     }
 
-    /// Says what it runs, without literals; what is said first stays.
-    pub fn runs(&self, summary: &Arc<str>) {
+    /// Sets the summary of its statement, unless it has one.
+    pub fn set_statement(&self, summary: &Arc<str>) {
         self.statement.get_or_init(|| Arc::clone(summary));
     }
 
-    /// What it runs.
+    /// The summary of its statement, without literals.
     #[must_use]
     pub fn statement(&self) -> Option<&str> {
         self.statement.get().map(|statement| &**statement)
     }
 
-    /// It was answered with an error: its own end, or that of a command `within` it.
-    pub fn failed(&self, error: &Error, within: bool) {
-        let Some(Served { telemetry, method, .. }) = &self.served else { return };
+    /// Records an error that it was answered with.
+    pub fn failed(&self, error: &Error, scope: FailureScope) {
+        let Some(Received { records, method, .. }) = &self.received else { return };
+        let reason = error.label();
         let outcome = error.outcome().as_str();
-        let database = self.about.get().map(|about| &about.database);
-        telemetry.instruments().failed((method, database), error.label(), outcome);
-        telemetry.recent().failed(method, error.label(), outcome, Instant::now());
-        if self.trace.is_sampled() && !within {
+        let database = self.labels.get().map(|labels| &labels.database);
+        records.instruments.record_failure(method, database, reason, outcome);
+        records.top_statements.record_failure(method, reason, outcome, Instant::now());
+        if self.trace.is_sampled() && scope == FailureScope::Call {
             let sqlstate = traces::sqlstate(error).map(str::to_owned);
             let failure = Failure { reason: error.reason().to_owned(), outcome, sqlstate };
             *self.failure.lock() = Some(failure);
         }
     }
 
-    /// Says in its span where it was sent, and by whom.
-    pub fn asked(&self, uri: &Uri, caller: Option<IpAddr>) {
+    /// Sets the attributes of its span that name the server and the caller.
+    pub fn set_peers(&self, uri: &Uri, caller: Option<IpAddr>) {
         if !self.trace.is_sampled() {
             return;
         }
         let path = uri.path().strip_prefix('/').unwrap_or_default();
         if path != self.method() {
             // A label must not hold it.
-            self.trace.set(attribute::RPC_METHOD_ORIGINAL, shortened(path));
+            self.trace.set(attribute::RPC_METHOD_ORIGINAL, truncated(path));
         }
         if let Some(host) = uri.host() {
-            self.trace.set(attribute::SERVER_ADDRESS, shortened(host));
+            self.trace.set(attribute::SERVER_ADDRESS, truncated(host));
         }
         if let Some(port) = uri.port_u16() {
             self.trace.set(attribute::SERVER_PORT, i64::from(port));
@@ -186,30 +210,29 @@ impl RpcCall {
         }
     }
 
-    /// Whether a line about it may be written that many others are like, by their method, `kind` and database; and how
-    /// many of them were not since the last.
+    /// Returns the number of suppressed lines, if a line of its method, `reason` and database may be logged.
     #[must_use]
-    pub fn may_tell(&self, kind: &'static str) -> Option<u64> {
-        let Some(Served { telemetry, method, .. }) = &self.served else { return Some(0) };
-        let database = self.about.get().map(|about| Arc::clone(&about.database));
-        telemetry.log_rate_limit().admit((method, kind, database), Instant::now())
+    pub fn admit_log_line(&self, reason: &'static str) -> Option<u64> {
+        let Some(Received { records, method, .. }) = &self.received else { return Some(0) };
+        let database = self.labels.get().map(|labels| Arc::clone(&labels.database));
+        records.log_rate_limit.admit(LineKind { method, reason, database }, Instant::now())
     }
 
-    /// It has ended with a status: its name, as in `OK`.
+    /// Ends it with a status by its name, as in `OK`.
     pub fn ended(&self, code: &'static str) {
-        let Some(Served { telemetry, method, began }) = &self.served else { return };
-        telemetry.instruments().called(method, code, began.elapsed());
+        let Some(Received { records, method, began }) = &self.received else { return };
+        records.instruments.record_call(method, code, began.elapsed());
         if self.trace.is_sampled() {
             self.trace.set(attribute::RPC_RESPONSE_STATUS_CODE, code);
-            if code != OK {
-                self.tell_failure(code);
+            if code != "OK" {
+                self.set_failure(code);
             }
-            self.trace.end(is_the_servers(code).then_some(code));
+            self.trace.end(is_server_error(code).then_some(code));
         }
     }
 
-    /// Says in its span why it failed. An error of a command within it is none of its own.
-    fn tell_failure(&self, code: &'static str) {
+    fn set_failure(&self, code: &'static str) {
+        // An error of a command within the call is not the call's own.
         let Some(Failure { reason, outcome, sqlstate }) = self.failure.lock().take() else {
             return self.trace.set(attribute::ERROR_TYPE, code);
         };
@@ -226,72 +249,65 @@ impl RpcCall {
         &self.trace
     }
 
-    /// What log lines say of its trace.
+    /// The ids of its trace, for log lines.
     #[must_use]
     pub fn ids(&self) -> Option<TraceIds> {
         self.trace.ids()
     }
 
-    /// It has a connection from now on: what waited for it runs.
-    pub fn lent(&self, waited: Duration, now: Instant) {
+    /// Starts the operation that waited for a connection, which the call has acquired.
+    pub(crate) fn connection_acquired(&self, waited: Duration, now: Instant) {
         let mut work = self.work.lock();
         work.waited = waited;
-        if let State::Pending(intent) = &work.operation {
-            let span = self.span(intent);
-            work.operation = State::Running { since: now, span };
+        if let OperationState::Pending(description) = &work.operation {
+            let span = self.operation_span(description);
+            work.operation = OperationState::Running { since: now, span };
         }
     }
 
-    /// Something is to be run; on a connection that it has, or else once it is lent one.
-    pub(crate) fn begin(&self, intent: Intent, has_connection: bool) {
+    /// Begins an operation.
+    pub(crate) fn begin(&self, description: OperationDescription, connection: ConnectionUse) {
         let mut work = self.work.lock();
-        if has_connection {
-            work.waited = Duration::ZERO;
-            work.operation = State::Running { since: Instant::now(), span: self.span(&intent) };
-        } else {
-            work.operation = State::Pending(intent);
-        }
+        work.operation = match connection {
+            ConnectionUse::Next => OperationState::Pending(description),
+            ConnectionUse::Current => {
+                work.waited = Duration::ZERO;
+                let span = self.operation_span(&description);
+                OperationState::Running { since: Instant::now(), span }
+            }
+        };
     }
 
-    /// It is over. `None`: it never began.
-    pub(crate) fn over(&self) -> Option<(Took, Span)> {
+    /// Ends the operation; `None` if it was never started.
+    pub(crate) fn end_operation(&self) -> Option<(OperationTiming, Span)> {
         let mut work = self.work.lock();
         let waited = std::mem::take(&mut work.waited);
         match std::mem::take(&mut work.operation) {
-            State::Running { since, span } => Some((Took { waited, ran: since.elapsed() }, span)),
-            State::None | State::Pending(_) => None,
+            OperationState::Running { since, span } => {
+                Some((OperationTiming { waited, ran: since.elapsed() }, span))
+            }
+            OperationState::None | OperationState::Pending(_) => None,
         }
     }
 
-    fn span(&self, intent: &Intent) -> Span {
+    fn operation_span(&self, description: &OperationDescription) -> Span {
         if !self.trace.is_sampled() {
             return Span::none();
         }
-        let Intent { database, name, text, batch } = intent;
+        let OperationDescription { database, name, text, batch } = description;
         let span = self.trace.operation(&format!("{name} {}", database.name()));
         database.describe(&span);
-        let set = |key, value: opentelemetry::Value| traces::set(&span, key, value);
-        set(attribute::DB_OPERATION_NAME, (*name).into());
+        traces::set(&span, attribute::DB_OPERATION_NAME, (*name).into());
         if !text.is_empty() {
-            set(attribute::DB_QUERY_TEXT, Arc::clone(text).into());
+            traces::set(&span, attribute::DB_QUERY_TEXT, Arc::clone(text).into());
         }
-        if let Some(count) = batch {
-            set(
-                attribute::DB_OPERATION_BATCH_SIZE,
-                i64::try_from(*count).unwrap_or(i64::MAX).into(),
-            );
+        if let Some(count) = batch.and_then(|count| i64::try_from(count).ok()) {
+            traces::set(&span, attribute::DB_OPERATION_BATCH_SIZE, count.into());
         }
         span
     }
 }
 
-fn shortened(text: &str) -> String {
-    text.get(..text.floor_char_boundary(LONGEST)).unwrap_or_default().to_owned()
-}
-
-/// Whether a status is a failure of the server (semantic conventions for gRPC, spans of servers).
-pub(crate) fn is_the_servers(code: &str) -> bool {
-    let failures =
-        ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
-    failures.contains(&code)
+fn truncated(text: &str) -> String {
+    text.get(..text.floor_char_boundary(MAX_ATTRIBUTE)).unwrap_or_default().to_owned()
 }

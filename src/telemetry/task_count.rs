@@ -1,4 +1,4 @@
-//! How much a process has in hand.
+//! The number of tasks of a process.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,13 +9,12 @@ use tokio::runtime::Handle;
 pub struct Tasks(Arc<OnceLock<Vec<Handle>>>);
 
 impl Tasks {
-    /// Says which runtimes there are, once they are.
+    /// Sets the runtimes, once.
     pub fn watch(&self, runtimes: Vec<Handle>) {
-        // They are made once.
         self.0.set(runtimes).unwrap_or_default();
     }
 
-    /// How many have not ended.
+    /// The number of tasks that have not ended.
     #[must_use]
     pub fn alive(&self) -> usize {
         let runtimes = self.0.get().into_iter().flatten();

@@ -1,42 +1,43 @@
-//! What operators look at first: which statements took the most time of late, and which errors were answered.
+//! The statements that took the most time of late, and the errors that were answered, for operators.
 //!
-//! Kept by the minute for [`WINDOW`] and read by whoever shows it; it is not sent anywhere. What it holds has a bound,
-//! whatever callers send: statements of a database are told apart up to a number, and errors by names of finite sets.
+//! Kept by the minute for [`WINDOW`]. The memory is bounded whatever callers send: the distinct statements of a database
+//! are limited, and errors are counted by names of finite sets.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How far back it goes; up to a minute more is kept.
+use crate::error::Error;
+
+/// The time for which records are kept, and up to a minute more.
 pub const WINDOW: Duration = Duration::from_secs(5 * 60);
 const MINUTE: Duration = Duration::from_secs(60);
-/// Five whole minutes, and the one that runs.
+/// Five full minutes, and the present one.
 const MINUTES: usize = 6;
 
-/// Statements of one database that are told apart within a minute.
-const TOLD_APART: usize = 256;
-/// Statements that are shown because of all their time, and as many because of their longest run.
+/// The distinct statements of one database within a minute.
+const MAX_STATEMENTS: usize = 256;
+/// The statements that are shown for their total time, and as many for their longest run.
 const SHOWN: usize = 20;
 
-/// A statement, for people: its operation, as in `SELECT`, and its summary without literals, which may be empty.
+/// A statement: its operation and its summary.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Statement {
-    /// What it does, as in `SELECT`, `BATCH` or `COMMIT`.
+    /// The operation, as in `SELECT`, `BATCH` or `COMMIT`.
     pub operation: &'static str,
-    /// Its first words; of a batch, those of its first statement.
+    /// The summary without literals, of a batch that of its first statement; may be empty.
     pub text: Arc<str>,
 }
 
-/// Runs, together.
+/// The totals of several runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Runs {
-    /// How many have ended.
+    /// The number of runs that have ended.
     pub count: u64,
-    /// Of these, those that failed.
+    /// The number of these that failed.
     pub failed: u64,
     /// The time of all in the database.
     pub total: Duration,
@@ -45,7 +46,7 @@ pub struct Runs {
 }
 
 impl Runs {
-    fn and(&mut self, other: &Self) {
+    fn add(&mut self, other: &Self) {
         self.count += other.count;
         self.failed += other.failed;
         self.total += other.total;
@@ -53,31 +54,31 @@ impl Runs {
     }
 }
 
-/// What ran in one database within [`WINDOW`].
+/// The operations of one database within [`WINDOW`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ran {
-    /// All of it.
+pub struct RecentOperations {
+    /// The totals of all.
     pub all: Runs,
-    /// Those that took the most time in all, and then those of the others with the longest runs.
+    /// The statements with the most time in total, then those of the others with the longest runs.
     pub slowest: Vec<(Statement, Runs)>,
 }
 
-/// Errors that were answered within [`WINDOW`], of one kind.
+/// The errors of one kind that were answered within [`WINDOW`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failures {
     /// The method, as in `rowgate.v1.DatabaseService/Query`.
     pub method: &'static str,
-    /// The reason, as metrics have it.
+    /// The reason, as in metrics.
     pub reason: &'static str,
-    /// What became of the calls.
+    /// The outcome of the calls.
     pub outcome: &'static str,
-    /// How many.
+    /// The number of errors.
     pub count: u64,
-    /// How long ago the last one was.
+    /// The time since the last one.
     pub last: Duration,
 }
 
-/// Something for each of the last minutes.
+/// A value for each of the last minutes.
 #[derive(Debug)]
 struct Minutes<T> {
     each: [T; MINUTES],
@@ -90,23 +91,18 @@ impl<T: Default> Minutes<T> {
         Self { each: std::array::from_fn(|_| T::default()), current: 0, since: now }
     }
 
-    /// That of now.
     fn current(&mut self, now: Instant) -> &mut T {
-        self.turn(now);
+        self.advance(now);
         &mut self.each[self.current]
     }
 
-    /// All that are kept.
     fn all(&mut self, now: Instant) -> impl Iterator<Item = &T> {
-        self.turn(now);
+        self.advance(now);
         self.each.iter()
     }
 
-    fn turn(&mut self, now: Instant) {
+    fn advance(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.since).as_secs() / MINUTE.as_secs();
-        if passed == 0 {
-            return;
-        }
         for _ in 0..passed.min(MINUTES as u64) {
             self.current = (self.current + 1) % MINUTES;
             self.each[self.current] = T::default();
@@ -115,7 +111,7 @@ impl<T: Default> Minutes<T> {
     }
 }
 
-/// What ran in one database within a minute.
+/// The operations of one database within a minute.
 #[derive(Debug, Default)]
 struct Minute {
     all: Runs,
@@ -124,48 +120,53 @@ struct Minute {
 
 impl Minute {
     fn add(&mut self, statement: &Statement, run: &Runs) {
-        self.all.and(run);
+        self.all.add(run);
         if let Some(runs) = self.statements.get_mut(statement) {
-            return runs.and(run);
+            return runs.add(run);
         }
-        if self.statements.len() >= TOLD_APART {
-            self.forget();
+        if self.statements.len() >= MAX_STATEMENTS {
+            self.evict();
         }
         self.statements.insert(statement.clone(), *run);
     }
 
-    /// Keeps the half that took the most time, so that what matters stays whatever else comes.
-    fn forget(&mut self) {
+    /// Keeps the half with the most time in total, so that slow statements stay whatever else runs.
+    fn evict(&mut self) {
         let mut totals: Vec<_> = self.statements.values().map(|runs| runs.total).collect();
-        let (_, median, _) = totals.select_nth_unstable(TOLD_APART / 2);
+        let (_, median, _) = totals.select_nth_unstable(MAX_STATEMENTS / 2);
         self.statements.retain(|_, runs| runs.total > *median);
     }
 }
 
-/// The statements of one database.
+/// The recent statements of one database.
 #[derive(Debug)]
-pub(crate) struct Statements(Mutex<Minutes<Minute>>);
+pub(crate) struct DatabaseStatements(Mutex<Minutes<Minute>>);
 
-impl Statements {
+impl DatabaseStatements {
     pub(crate) fn new(now: Instant) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Minutes::new(now))))
     }
 
-    /// A run has ended.
-    pub(crate) fn ran(&self, statement: &Statement, took: Duration, failed: bool, now: Instant) {
-        let run = Runs { count: 1, failed: failed.into(), total: took, longest: took };
+    /// Records a run that has ended.
+    pub(crate) fn record(
+        &self,
+        statement: &Statement,
+        took: Duration,
+        error: Option<&Error>,
+        now: Instant,
+    ) {
+        let failed = error.is_some().into();
+        let run = Runs { count: 1, failed, total: took, longest: took };
         self.0.lock().current(now).add(statement, &run);
     }
 
-    fn read(&self, now: Instant) -> Ran {
-        let (mut all, mut by_statement) = (Runs::default(), HashMap::<Statement, Runs>::new());
+    fn read(&self, now: Instant) -> RecentOperations {
+        let mut all = Runs::default();
+        let mut by_statement = HashMap::<Statement, Runs>::new();
         for minute in self.0.lock().all(now) {
-            all.and(&minute.all);
+            all.add(&minute.all);
             for (statement, runs) in &minute.statements {
-                match by_statement.get_mut(statement) {
-                    Some(sum) => sum.and(runs),
-                    None => drop(by_statement.insert(statement.clone(), *runs)),
-                }
+                by_statement.entry(statement.clone()).or_default().add(runs);
             }
         }
         let mut slowest: Vec<_> = by_statement.into_iter().collect();
@@ -174,21 +175,32 @@ impl Statements {
         others.sort_unstable_by_key(|(_, runs)| Reverse(runs.longest));
         others.truncate(SHOWN);
         slowest.append(&mut others);
-        Ran { all, slowest }
+        RecentOperations { all, slowest }
     }
 }
 
-/// The name of an error: method, reason and outcome.
-type Kind = (&'static str, &'static str, &'static str);
+/// The kind of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct FailureKind {
+    method: &'static str,
+    reason: &'static str,
+    outcome: &'static str,
+}
 
-/// How many there were, and when the last one was.
-type Seen = (u64, Instant);
+/// The count of errors of one kind, and the time of the last one.
+#[derive(Debug, Clone, Copy)]
+struct FailureCount {
+    count: u64,
+    last: Instant,
+}
 
-/// What was recorded of late in a process.
+type FailureCounts = HashMap<FailureKind, FailureCount>;
+
+/// The recent operations and errors of a process.
 #[derive(Debug)]
 pub(crate) struct TopStatements {
-    databases: Mutex<HashMap<Box<str>, Arc<Statements>>>,
-    failures: Mutex<Minutes<HashMap<Kind, Seen>>>,
+    databases: Mutex<HashMap<Box<str>, Arc<DatabaseStatements>>>,
+    failures: Mutex<Minutes<FailureCounts>>,
 }
 
 impl TopStatements {
@@ -196,45 +208,46 @@ impl TopStatements {
         Self { databases: Mutex::default(), failures: Mutex::new(Minutes::new(now)) }
     }
 
-    /// What records the statements of one database.
-    pub(crate) fn database(&self, name: &str, now: Instant) -> Arc<Statements> {
-        let statements = Statements::new(now);
+    /// Adds a database; returns its record.
+    pub(crate) fn add_database(&self, name: &str, now: Instant) -> Arc<DatabaseStatements> {
+        let statements = DatabaseStatements::new(now);
         self.databases.lock().insert(name.into(), Arc::clone(&statements));
         statements
     }
 
-    /// An error was answered.
-    pub(crate) fn failed(
+    /// Records an error that was answered.
+    pub(crate) fn record_failure(
         &self,
         method: &'static str,
         reason: &'static str,
         outcome: &'static str,
         now: Instant,
     ) {
-        count(self.failures.lock().current(now), (method, reason, outcome), (1, now));
+        let kind = FailureKind { method, reason, outcome };
+        let failure = FailureCount { count: 1, last: now };
+        add_failures(self.failures.lock().current(now), kind, failure);
     }
 
-    /// What ran in a database.
-    pub(crate) fn ran(&self, database: &str, now: Instant) -> Ran {
+    /// The operations of a database.
+    pub(crate) fn operations(&self, database: &str, now: Instant) -> RecentOperations {
         let statements = self.databases.lock().get(database).cloned();
-        statements.map_or_else(Ran::default, |statements| statements.read(now))
+        statements.map_or_else(RecentOperations::default, |statements| statements.read(now))
     }
 
     /// The errors that were answered, the most frequent first.
     pub(crate) fn failures(&self, now: Instant) -> Vec<Failures> {
-        let mut kinds = HashMap::new();
+        let mut all = FailureCounts::new();
         for minute in self.failures.lock().all(now) {
-            for (kind, seen) in minute {
-                count(&mut kinds, *kind, *seen);
+            for (kind, failures) in minute {
+                add_failures(&mut all, *kind, *failures);
             }
         }
-        let mut failures: Vec<_> = kinds
-            .into_iter()
-            .map(|((method, reason, outcome), (count, last))| {
-                let last = now.saturating_duration_since(last);
-                Failures { method, reason, outcome, count, last }
-            })
-            .collect();
+        let each = all.into_iter().map(|(kind, FailureCount { count, last })| {
+            let FailureKind { method, reason, outcome } = kind;
+            let last = now.saturating_duration_since(last);
+            Failures { method, reason, outcome, count, last }
+        });
+        let mut failures: Vec<_> = each.collect();
         failures.sort_unstable_by_key(|each| {
             (Reverse(each.count), each.reason, each.method, each.outcome)
         });
@@ -242,19 +255,16 @@ impl TopStatements {
     }
 }
 
-fn count(kinds: &mut HashMap<Kind, Seen>, kind: Kind, seen: Seen) {
-    match kinds.entry(kind) {
-        Entry::Occupied(mut known) => {
-            let (count, last) = known.get_mut();
-            (*count, *last) = (*count + seen.0, seen.1.max(*last));
-        }
-        Entry::Vacant(new) => drop(new.insert(seen)),
-    }
+fn add_failures(counts: &mut FailureCounts, kind: FailureKind, other: FailureCount) {
+    let counted = counts.entry(kind).or_insert(FailureCount { count: 0, last: other.last });
+    counted.count += other.count;
+    counted.last = counted.last.max(other.last);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -262,70 +272,71 @@ mod tests {
         Statement { operation: "SELECT", text: text.into() }
     }
 
-    fn texts(ran: &Ran) -> Vec<&str> {
-        ran.slowest.iter().map(|(statement, _)| &*statement.text).collect()
+    fn texts(recent: &RecentOperations) -> Vec<&str> {
+        recent.slowest.iter().map(|(statement, _)| &*statement.text).collect()
     }
 
     #[test]
-    fn runs_of_one_statement_are_one_line_whoever_wrote_its_text() {
+    fn runs_of_one_statement_are_added_up() {
         let start = Instant::now();
-        let statements = Statements::new(start);
-        for (text, took, failed) in [("a", 5, false), ("b", 7, false), ("a", 3, true)] {
-            statements.ran(&statement(text), took * MS, failed, start);
+        let statements = DatabaseStatements::new(start);
+        let error = Error::new(ErrorKind::ConnectionLost, "lost");
+        for (text, took, error) in [("a", 5, None), ("b", 7, None), ("a", 3, Some(&error))] {
+            statements.record(&statement(text), took * MS, error, start);
         }
         let commit = Statement { operation: "COMMIT", text: "a".into() };
-        statements.ran(&commit, MS, false, start);
-        let ran = statements.read(start);
-        assert_eq!(texts(&ran), ["a", "b", "a"]);
+        statements.record(&commit, MS, None, start);
+        let recent = statements.read(start);
+        assert_eq!(texts(&recent), ["a", "b", "a"]);
         let a = Runs { count: 2, failed: 1, total: 8 * MS, longest: 5 * MS };
-        assert_eq!(ran.slowest[0], (statement("a"), a));
-        assert_eq!(ran.all, Runs { count: 4, failed: 1, total: 16 * MS, longest: 7 * MS });
+        assert_eq!(recent.slowest[0], (statement("a"), a));
+        assert_eq!(recent.all, Runs { count: 4, failed: 1, total: 16 * MS, longest: 7 * MS });
     }
 
     #[test]
-    fn what_is_older_than_the_window_is_forgotten() {
+    fn statements_older_than_the_window_are_dropped() {
         let start = Instant::now();
-        let statements = Statements::new(start);
-        statements.ran(&statement("early"), 9 * MS, false, start);
-        statements.ran(&statement("later"), MS, false, start + 2 * MINUTE);
+        let statements = DatabaseStatements::new(start);
+        statements.record(&statement("early"), 9 * MS, None, start);
+        statements.record(&statement("later"), MS, None, start + 2 * MINUTE);
         assert_eq!(texts(&statements.read(start + WINDOW)), ["early", "later"]);
         assert_eq!(texts(&statements.read(start + WINDOW + MINUTE)), ["later"]);
         let much_later = start + 1000 * WINDOW;
-        assert_eq!(statements.read(much_later), Ran::default());
-        statements.ran(&statement("new"), MS, false, much_later);
+        assert_eq!(statements.read(much_later), RecentOperations::default());
+        statements.record(&statement("new"), MS, None, much_later);
         assert_eq!(texts(&statements.read(much_later + WINDOW - MS)), ["new"]);
         // Another thread may have read the clock before.
-        statements.ran(&statement("new"), MS, false, start);
+        statements.record(&statement("new"), MS, None, start);
         assert_eq!(statements.read(start).all.count, 2);
     }
 
     #[test]
-    fn statements_without_end_take_bounded_room_and_hide_none_that_is_slow() {
+    fn any_number_of_statements_takes_bounded_memory_and_hides_no_slow_one() {
         let start = Instant::now();
-        let statements = Statements::new(start);
-        statements.ran(&statement("slow"), 1000 * MS, false, start);
-        for number in 0..10 * TOLD_APART {
-            statements.ran(&statement(&format!("quick {number}")), MS, false, start);
-            statements.ran(&statement("frequent"), MS, false, start);
+        let statements = DatabaseStatements::new(start);
+        statements.record(&statement("slow"), 1000 * MS, None, start);
+        for number in 0..10 * MAX_STATEMENTS {
+            statements.record(&statement(&format!("quick {number}")), MS, None, start);
+            statements.record(&statement("frequent"), MS, None, start);
         }
         let kept = statements.0.lock().current(start).statements.len();
-        assert!(kept <= TOLD_APART, "{kept} are kept");
-        let ran = statements.read(start);
-        assert_eq!(texts(&ran)[..2], ["frequent", "slow"]);
-        assert!(ran.slowest.len() <= 2 * SHOWN, "{} are shown", ran.slowest.len());
-        assert_eq!(ran.all.count, 20 * TOLD_APART as u64 + 1, "all are counted");
+        assert!(kept <= MAX_STATEMENTS, "{kept} are kept");
+        let recent = statements.read(start);
+        assert_eq!(texts(&recent)[..2], ["frequent", "slow"]);
+        assert!(recent.slowest.len() <= 2 * SHOWN, "{} are shown", recent.slowest.len());
+        assert_eq!(recent.all.count, 20 * MAX_STATEMENTS as u64 + 1, "all are counted");
     }
 
     #[test]
-    fn a_rare_long_run_is_shown_beside_all_that_take_more_time_together() {
+    fn a_rare_long_run_is_shown_beside_statements_with_more_total_time() {
         let start = Instant::now();
-        let statements = Statements::new(start);
+        let statements = DatabaseStatements::new(start);
         for number in 0..2 * SHOWN {
             for _ in 0..100 {
-                statements.ran(&statement(&format!("frequent {number}")), MS, false, start);
+                statements.record(&statement(&format!("frequent {number}")), MS, None, start);
             }
         }
-        statements.ran(&statement("rare"), 50 * MS, false, start);
+        statements.record(&statement("rare"), 50 * MS, None, start);
         assert_eq!(texts(&statements.read(start))[SHOWN], "rare");
     }
 
@@ -333,7 +344,8 @@ mod tests {
     fn errors_are_counted_by_method_reason_and_outcome() {
         let start = Instant::now();
         let recent = TopStatements::new(start);
-        let fail = |reason, after| recent.failed("Query", reason, "NOT_APPLIED", start + after);
+        let fail =
+            |reason, after| recent.record_failure("Query", reason, "NOT_APPLIED", start + after);
         fail("DEADLINE", Duration::ZERO);
         fail("POOL_EXHAUSTED", MINUTE);
         fail("POOL_EXHAUSTED", 2 * MINUTE);
@@ -341,8 +353,8 @@ mod tests {
             let failures = recent.failures(start + after).into_iter();
             failures.map(|each| (each.reason, each.count, each.last)).collect::<Vec<_>>()
         };
-        let (deadline, pool) =
-            (("DEADLINE", 1, WINDOW), ("POOL_EXHAUSTED", 2, WINDOW - 2 * MINUTE));
+        let deadline = ("DEADLINE", 1, WINDOW);
+        let pool = ("POOL_EXHAUSTED", 2, WINDOW - 2 * MINUTE);
         assert_eq!(failures(WINDOW), [pool, deadline]);
         assert_eq!(failures(WINDOW + MINUTE), [("POOL_EXHAUSTED", 2, WINDOW - MINUTE)]);
         assert_eq!(failures(2 * WINDOW), []);
@@ -352,9 +364,9 @@ mod tests {
     fn a_database_is_found_by_its_name() {
         let start = Instant::now();
         let recent = TopStatements::new(start);
-        let main = recent.database("main", start);
-        main.ran(&statement("a"), MS, false, start);
-        assert_eq!(recent.ran("main", start).all.count, 1);
-        assert_eq!(recent.ran("other", start), Ran::default());
+        let main = recent.add_database("main", start);
+        main.record(&statement("a"), MS, None, start);
+        assert_eq!(recent.operations("main", start).all.count, 1);
+        assert_eq!(recent.operations("other", start), RecentOperations::default());
     }
 }

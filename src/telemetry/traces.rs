@@ -1,7 +1,7 @@
-//! The trace of a call: the caller's ids, and, where the call is sampled, its spans.
+//! The trace of a call: the caller's ids, and, if the call is sampled, its spans.
 //!
-//! Spans are made by name, never entered: a call's futures need not be wrapped, and one that is not sampled
-//! costs no more than finding that out.
+//! Spans are made with an explicit parent and never entered: a call's futures need not be wrapped, and a call that is
+//! not sampled has no span but the server's, which asks the SDK's sampler.
 
 use http::HeaderMap;
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
@@ -14,24 +14,23 @@ use parking_lot::Mutex;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::sampling::Sampling;
 use crate::config::Otel;
 use crate::error::Error;
 
-/// The target of our spans; nothing else becomes one of OpenTelemetry's, and none stands in a log line.
+/// The target of the spans that are exported; none of them is in a log line.
 pub(crate) const TARGET: &str = "rowgate::trace";
 
-/// What carries a trace in the metadata of a call (W3C Trace Context, 3.2).
+/// The metadata that carries a trace (W3C Trace Context, 3.2).
 const TRACEPARENT: &str = "traceparent";
 
-/// Makes a span that is a child of another. An error's level, so that no filter of logs is lowered by it.
+/// Makes a span that is a child of another. Its level is ERROR, which lowers no log filter.
 macro_rules! span {
-    ($name:literal, $parent:expr, $kind:literal, $called:expr) => {
+    ($name:literal, $parent:expr, $kind:literal, $title:expr) => {
         tracing::error_span!(
             target: TARGET,
             parent: $parent,
             $name,
-            otel.name = $called,
+            otel.name = $title,
             otel.kind = $kind
         )
     };
@@ -40,59 +39,54 @@ macro_rules! span {
 /// Begins the traces of calls.
 #[derive(Debug)]
 pub(crate) struct Tracing {
-    sampling: Option<Sampling>,
+    /// Tells whether spans are exported.
+    exported: bool,
     propagator: Option<TextMapCompositePropagator>,
 }
 
 impl Tracing {
-    /// `exported`: whether anything takes spans.
     pub(crate) fn new(settings: &Otel, exported: bool) -> Self {
-        let mut propagators: Vec<Box<dyn TextMapPropagator + Send + Sync>> = Vec::new();
-        if settings.trace_context {
-            propagators.push(Box::new(TraceContextPropagator::new()));
-            if settings.baggage {
-                propagators.push(Box::new(BaggagePropagator::new()));
-            }
+        let mut propagators: Vec<Box<dyn TextMapPropagator + Send + Sync>> =
+            vec![Box::new(TraceContextPropagator::new())];
+        if settings.baggage {
+            propagators.push(Box::new(BaggagePropagator::new()));
         }
-        Self {
-            sampling: exported.then(|| Sampling::new(settings.sampler)),
-            propagator: settings
-                .trace_context
-                .then(|| TextMapCompositePropagator::new(propagators)),
-        }
+        let propagator =
+            settings.trace_context.then(|| TextMapCompositePropagator::new(propagators));
+        Self { exported, propagator }
     }
 
-    /// The trace of a call of `method`, which a caller sent with `headers`.
+    /// Begins the trace of a call of `method` with these `headers`.
     pub(crate) fn begin(&self, method: &'static str, headers: &HeaderMap) -> TraceContext {
-        let context = self.propagator.as_ref().filter(|_| headers.contains_key(TRACEPARENT)).map(
-            |propagator| {
-                propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers))
-            },
-        );
+        let propagator = self.propagator.as_ref().filter(|_| headers.contains_key(TRACEPARENT));
+        let context = propagator.map(|propagator| {
+            propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers))
+        });
         let caller = context.as_ref().map(|context| context.span().span_context().clone());
         let caller = caller.filter(SpanContext::is_valid);
-        let sampled = self
-            .sampling
-            .is_some_and(|sampling| sampling.samples(caller.as_ref(), fastrand::f64()));
-        if !sampled {
-            return TraceContext { caller, ..TraceContext::default() };
+        if !self.exported {
+            return TraceContext { caller, spans: None };
         }
-        let span = span!("call", None, "server", method);
+        let call = span!("call", None, "server", method);
         if let Some(context) = context {
-            // It fails where nothing takes spans, and then nothing is lost.
-            span.set_parent(context).unwrap_or_default();
+            // It fails if nothing takes spans, and then nothing is lost.
+            call.set_parent(context).unwrap_or_default();
         }
-        let spans = Spans { within: Mutex::new(span.clone()), last: Mutex::default(), call: span };
-        TraceContext { caller, spans: Some(Box::new(spans)) }
+        if !context_of(&call).is_sampled() {
+            return TraceContext { caller, spans: None };
+        }
+        let parent = Mutex::new(call.clone());
+        let spans = Box::new(Spans { call, parent, last: Mutex::default() });
+        TraceContext { caller, spans: Some(spans) }
     }
 }
 
 /// The trace of one call.
 #[derive(Debug, Default)]
 pub struct TraceContext {
-    /// The caller's own span, where it sent one.
+    /// The caller's span, if it sent one.
     caller: Option<SpanContext>,
-    /// Where the call is sampled.
+    /// The spans of a call that is sampled.
     spans: Option<Box<Spans>>,
 }
 
@@ -100,23 +94,23 @@ pub struct TraceContext {
 struct Spans {
     /// The server's span.
     call: Span,
-    /// What new spans are children of: the call, or the attempt of it that is being made.
-    within: Mutex<Span>,
-    /// The last thing that was done for the attempt: in the database, or else to get there.
+    /// The parent of new spans: the call, or its present attempt.
+    parent: Mutex<Span>,
+    /// The last span of the present attempt.
     last: Mutex<Option<SpanContext>>,
 }
 
-/// The ids of a trace and of a span in it, as they are written.
+/// The ids of a trace and of a span in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TraceIds {
     /// 32 hexadecimal digits.
     pub trace_id: String,
-    /// 16 hexadecimal digits: the server's span, or the caller's where the server has none.
+    /// 16 hexadecimal digits: the server's span, or the caller's if the server has none.
     pub span_id: String,
 }
 
 impl TraceContext {
-    /// What log lines say of it; `None`: the caller has no trace, and the call is none.
+    /// The ids for log lines; `None` if neither the caller nor the server has a trace.
     #[must_use]
     pub fn ids(&self) -> Option<TraceIds> {
         let own = self.spans.as_ref().map(|spans| context_of(&spans.call));
@@ -134,42 +128,42 @@ impl TraceContext {
         }
     }
 
-    /// Whether the call is sampled.
+    /// Returns true if the call is sampled.
     pub(crate) fn is_sampled(&self) -> bool {
         self.spans.is_some()
     }
 
-    /// Ends the server's span, as failed when `failure` says so. What is still cleaned up after the call is not
-    /// part of it.
+    /// Ends the server's span, with a failure if there is one. Work after the call's end is not part of it.
     pub(crate) fn end(&self, failure: Option<&'static str>) {
         let Some(spans) = &self.spans else { return };
         if let Some(failure) = failure {
             spans.call.set_status(Status::error(failure));
         }
-        let attempt = std::mem::replace(&mut *spans.within.lock(), spans.call.clone());
-        // That they were left is when they ended.
+        let attempt = std::mem::replace(&mut *spans.parent.lock(), spans.call.clone());
+        // A span ends when it was last exited.
         attempt.in_scope(|| {});
         spans.call.in_scope(|| {});
     }
 
-    /// What runs in the database.
+    /// Begins the span of an operation in the database.
     pub(crate) fn operation(&self, name: &str) -> Span {
-        let Some(spans) = &self.spans else { return Span::none() };
-        let span = span!("operation", &*spans.within.lock(), "client", name);
-        *spans.last.lock() = Some(context_of(&span));
-        span
+        self.child(|parent| span!("operation", parent, "client", name))
     }
 
-    /// Getting a connection.
+    /// Begins the span of a wait for a connection.
     pub(crate) fn acquire(&self) -> Span {
+        self.child(|parent| span!("acquire", parent, "internal", "acquire"))
+    }
+
+    fn child(&self, begin: impl FnOnce(&Span) -> Span) -> Span {
         let Some(spans) = &self.spans else { return Span::none() };
-        let span = span!("acquire", &*spans.within.lock(), "internal", "acquire");
+        let span = begin(&spans.parent.lock());
         *spans.last.lock() = Some(context_of(&span));
         span
     }
 
-    /// What follows is another attempt: its spans are children of one of its own, which is linked to what the
-    /// attempt before it did.
+    /// Begins another attempt: its spans are children of one of its own, which is linked to the last span of the
+    /// attempt before.
     pub fn retry(&self, attempt: u32, reason: &str) {
         let Some(spans) = &self.spans else { return };
         let span = span!("retry", &spans.call, "internal", "retry");
@@ -178,11 +172,11 @@ impl TraceContext {
         if let Some(last) = spans.last.lock().take() {
             span.add_link(last);
         }
-        *spans.within.lock() = span;
+        *spans.parent.lock() = span;
     }
 }
 
-/// Opening a connection, for whoever waits for it: the call within whose `acquire` it happens.
+/// Begins the span of a connection that is opened within a call's `acquire`.
 pub(crate) fn connecting() -> Span {
     let acquire = Span::current();
     if acquire.metadata().is_some_and(|metadata| metadata.target() == TARGET) {
@@ -191,7 +185,7 @@ pub(crate) fn connecting() -> Span {
     Span::none()
 }
 
-/// Says in a span that what it stands for failed: the reason, SQLSTATE, never a message.
+/// Records a failure in a span: the reason and the SQLSTATE, never a message.
 pub(crate) fn record_error(span: &Span, error: &Error) {
     if span.is_none() {
         return;
@@ -203,7 +197,7 @@ pub(crate) fn record_error(span: &Span, error: &Error) {
     span.set_status(Status::error(error.reason().to_owned()));
 }
 
-/// The SQLSTATE of an error, where the database gave one.
+/// The SQLSTATE of an error, if the database gave one.
 pub(crate) fn sqlstate(error: &Error) -> Option<&str> {
     let sqlstate = error.report()?.sqlstate.as_str();
     Some(sqlstate).filter(|sqlstate| !sqlstate.is_empty())

@@ -4,26 +4,26 @@ use tonic::Status;
 
 use super::status;
 use crate::error::{Error, ErrorKind};
-use crate::telemetry::RpcCall;
+use crate::telemetry::{FailureScope, RpcCall};
 
 /// Logs and counts an error of a call, and makes the status of it.
 pub(crate) fn answer(call: &RpcCall, error: &Error) -> Status {
-    call.failed(error, false);
+    call.failed(error, FailureScope::Call);
     log(call, error);
     status::status(error)
 }
 
 /// The same of an error in a stream that stays open.
 pub(crate) fn detail(call: &RpcCall, error: &Error) -> tonic_types::Status {
-    call.failed(error, true);
+    call.failed(error, FailureScope::Command);
     log(call, error);
     status::reply(error)
 }
 
 fn log(call: &RpcCall, error: &Error) {
     // A thousand callers that fail for one reason are told of ten times a second.
-    let Some(unsaid) = call.may_tell(error.label()) else { return };
-    let about = call.about();
+    let Some(unsaid) = call.admit_log_line(error.label()) else { return };
+    let about = call.labels();
     let sqlstate = error.report().map(|report| report.sqlstate.as_str());
     let ids = call.ids();
     let (message, cause) = match is_ours(error.kind()) {

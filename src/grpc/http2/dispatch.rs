@@ -114,7 +114,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let kind = Kind::of(request.uri().path());
         let method = method_of(request.uri().path());
         let call = Arc::new(services.telemetry.call(method, request.headers(), arrived));
-        call.asked(request.uri(), self.peer.remote_addr.map(|peer| peer.ip()));
+        call.set_peers(request.uri(), self.peer.remote_addr.map(|peer| peer.ip()));
         let served = Served::new(Arc::clone(&call));
         let (open, watched) = match kind {
             Kind::Call => (Some(Open::count(&self.calls)), None),

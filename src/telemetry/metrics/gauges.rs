@@ -1,334 +1,306 @@
-//! What is not recorded but read, whenever somebody asks for metrics: the state and the counters of databases.
+//! The metrics that are observed whenever they are collected: the state and the counters of databases.
 
 use std::sync::Arc;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::Meter;
+use opentelemetry::metrics::{AsyncInstrument, Meter};
 use opentelemetry_semantic_conventions::{attribute, metric};
 
-use super::Described;
+use super::description::Description;
 
-/// One database, as it was read.
+/// The state and counters of one database.
 #[derive(Debug, Clone, Default)]
-pub struct Reading {
-    /// Its logical name.
+pub struct DatabaseGauges {
+    /// The database's logical name.
     pub database: String,
-    /// Whether calls can be served.
+    /// Tells whether calls can be served.
     pub available: bool,
-    /// Its connections.
-    pub connections: Connections,
-    /// Its breaker.
-    pub breaker: Breaker,
-    /// Its retries.
-    pub retries: Retries,
-    /// Statements run.
-    pub statements: u64,
-    /// Batches, and interactive transactions that were begun.
-    pub transactions: u64,
-    /// Sessions that were reset after a statement that may have left a trace.
-    pub resets: u64,
-    /// Checkouts that were held for longer than `pool.leak_threshold`.
-    pub leaks: u64,
-}
-
-/// The connections of a pool.
-#[derive(Debug, Clone, Default)]
-pub struct Connections {
-    /// Idle now.
+    /// Idle connections.
     pub idle: u64,
-    /// Held by calls now.
+    /// Connections in use.
     pub used: u64,
-    /// At most.
+    /// The most connections.
     pub max: u64,
-    /// Idle at most.
+    /// The most idle connections.
     pub idle_max: u64,
-    /// Kept open.
+    /// The connections that are kept open.
     pub min: u64,
-    /// Callers that wait now.
+    /// Callers that wait for a connection.
     pub pending: u64,
     /// Waits that timed out.
     pub timeouts: u64,
-    /// Callers that were turned away.
+    /// Callers that were rejected.
     pub rejected: u64,
-    /// Opened.
+    /// Connections that were opened.
     pub opened: u64,
-    /// Could not be opened.
+    /// Attempts to open a connection that failed.
     pub failed: u64,
-    /// Closed, by reason.
+    /// Connections that were closed, by reason.
     pub closed: Vec<(&'static str, u64)>,
-    /// Whether no caller is let in.
+    /// Tells whether an operator has paused the pool.
     pub paused: bool,
+    /// Tells whether the breaker is open.
+    pub breaker_open: bool,
+    /// The number of times that the breaker was opened.
+    pub breaker_opened: u64,
+    /// Retries.
+    pub retries: u64,
+    /// Retries that the budget refused.
+    pub retries_refused: u64,
+    /// Statements that were run.
+    pub statements: u64,
+    /// Batches, and interactive transactions that were begun.
+    pub transactions: u64,
+    /// Sessions that were reset because of their effects.
+    pub resets: u64,
+    /// Checkouts that lasted longer than `pool.leak_threshold`.
+    pub leaks: u64,
 }
 
-/// A breaker.
-#[derive(Debug, Clone, Default)]
-pub struct Breaker {
-    /// Whether the database is given up for now.
-    pub open: bool,
-    /// How often it was opened.
-    pub opened: u64,
-}
-
-/// The retries of a database.
-#[derive(Debug, Clone, Default)]
-pub struct Retries {
-    /// Made.
-    pub made: u64,
-    /// Not made, for lack of budget.
-    pub refused: u64,
-}
-
-/// Takes the values of one metric: each with what it is told apart by.
-type Take<'a> = &'a mut dyn FnMut(u64, Option<KeyValue>);
-
-/// One metric (a unit of `1` would have Prometheus call what is 0 or 1 a ratio), and its values in a reading.
-struct Read {
-    described: Described,
+/// One observed metric.
+struct Observed {
+    description: Description,
     kind: Kind,
-    /// What its values are of: a pool, or a database.
-    of: &'static str,
-    values: fn(&Reading, Take<'_>),
+    /// The attribute that names the pool or the database; empty for the process.
+    subject: &'static str,
+    values: Values,
 }
 
-/// What its values are: OpenTelemetry tells apart what adds up over replicas, and what does not.
+/// The values of a metric.
+enum Values {
+    One(fn(&DatabaseGauges) -> u64),
+    /// One for each value of a label.
+    By(&'static str, fn(&DatabaseGauges) -> Vec<(&'static str, u64)>),
+}
+
+/// The kinds of instruments: OpenTelemetry tells apart values that add up over replicas from those that do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// It only grows.
     Counter,
-    /// A number of things there are.
     UpDownCounter,
-    /// A state.
     Gauge,
 }
 
 const POOL: &str = attribute::DB_CLIENT_CONNECTION_POOL_NAME;
 const DATABASE: &str = attribute::DB_NAMESPACE;
 
-const fn gauge(
+/// A metric of a pool. A unit of `1` would make Prometheus call a value of 0 or 1 a ratio.
+const fn pool(
+    kind: Kind,
     name: &'static str,
     unit: &'static str,
     help: &'static str,
-    (of, values): (&'static str, fn(&Reading, Take<'_>)),
-) -> Read {
-    Read { described: Described { name, help, unit }, kind: Kind::Gauge, of, values }
+    value: fn(&DatabaseGauges) -> u64,
+) -> Observed {
+    let description = Description::new(name, unit, help);
+    Observed { description, kind, subject: POOL, values: Values::One(value) }
 }
 
-const fn level(
+/// The same of a database.
+const fn database(
+    kind: Kind,
     name: &'static str,
     unit: &'static str,
     help: &'static str,
-    (of, values): (&'static str, fn(&Reading, Take<'_>)),
-) -> Read {
-    Read { described: Described { name, help, unit }, kind: Kind::UpDownCounter, of, values }
+    value: fn(&DatabaseGauges) -> u64,
+) -> Observed {
+    Observed { subject: DATABASE, ..pool(kind, name, unit, help, value) }
 }
 
-const fn counter(
-    name: &'static str,
-    unit: &'static str,
-    help: &'static str,
-    (of, values): (&'static str, fn(&Reading, Take<'_>)),
-) -> Read {
-    Read { described: Described { name, help, unit }, kind: Kind::Counter, of, values }
+impl Observed {
+    /// The same metric with a value for each value of `label`.
+    const fn by(
+        self,
+        label: &'static str,
+        values: fn(&DatabaseGauges) -> Vec<(&'static str, u64)>,
+    ) -> Self {
+        Self { values: Values::By(label, values), ..self }
+    }
+
+    /// Returns the values of one database with their labels.
+    fn read(&self, gauges: &DatabaseGauges) -> Vec<(u64, Vec<KeyValue>)> {
+        let named = !self.subject.is_empty();
+        let subject = named.then(|| KeyValue::new(self.subject, gauges.database.clone()));
+        match &self.values {
+            Values::One(value) => vec![(value(gauges), subject.into_iter().collect())],
+            Values::By(label, values) => values(gauges)
+                .into_iter()
+                .map(|(of, value)| {
+                    let label = KeyValue::new(*label, of);
+                    (value, subject.clone().into_iter().chain([label]).collect())
+                })
+                .collect(),
+        }
+    }
 }
 
-const READ: [Read; 21] = [
-    level(
+use Kind::{Counter, Gauge, UpDownCounter};
+
+static OBSERVED: [Observed; 21] = [
+    pool(
+        UpDownCounter,
         metric::DB_CLIENT_CONNECTION_COUNT,
         "{connection}",
-        "Connections by state: used by a call (or being cleaned after it), or idle",
-        (POOL, |reading, take| {
-            let state = |state| Some(KeyValue::new(attribute::DB_CLIENT_CONNECTION_STATE, state));
-            take(reading.connections.idle, state("idle"));
-            take(reading.connections.used, state("used"));
-        }),
-    ),
-    level(
+        "Connections by state: used by a call (or being reset after it), or idle",
+        |gauges| gauges.used,
+    )
+    .by(attribute::DB_CLIENT_CONNECTION_STATE, |gauges| {
+        vec![("idle", gauges.idle), ("used", gauges.used)]
+    }),
+    pool(
+        UpDownCounter,
         metric::DB_CLIENT_CONNECTION_MAX,
         "{connection}",
-        "Connections at most: pool.max and pool.overflow",
-        (POOL, |reading, take| take(reading.connections.max, None)),
+        "The most connections: pool.max and pool.overflow",
+        |gauges| gauges.max,
     ),
-    level(
+    pool(
+        UpDownCounter,
         metric::DB_CLIENT_CONNECTION_IDLE_MAX,
         "{connection}",
-        "Idle connections at most: pool.max",
-        (POOL, |reading, take| take(reading.connections.idle_max, None)),
+        "The most idle connections: pool.max",
+        |gauges| gauges.idle_max,
     ),
-    level(
+    pool(
+        UpDownCounter,
         metric::DB_CLIENT_CONNECTION_IDLE_MIN,
         "{connection}",
         "Connections that are kept open: pool.min",
-        (POOL, |reading, take| take(reading.connections.min, None)),
+        |gauges| gauges.min,
     ),
-    level(
+    pool(
+        UpDownCounter,
         metric::DB_CLIENT_CONNECTION_PENDING_REQUESTS,
         "{request}",
         "Callers that wait for a connection",
-        (POOL, |reading, take| take(reading.connections.pending, None)),
+        |gauges| gauges.pending,
     ),
-    counter(
+    pool(
+        Counter,
         metric::DB_CLIENT_CONNECTION_TIMEOUTS,
         "{timeout}",
         "Waits for a connection that timed out",
-        (POOL, |reading, take| take(reading.connections.timeouts, None)),
+        |gauges| gauges.timeouts,
     ),
-    counter(
+    pool(
+        Counter,
         "rowgate.pool.rejected",
         "{request}",
-        "Callers that were turned away at once, as too many waited or their time would not do",
-        (POOL, |reading, take| take(reading.connections.rejected, None)),
+        "Callers that were rejected at once: too many waited, or their deadlines were too near",
+        |gauges| gauges.rejected,
     ),
-    counter(
-        "rowgate.pool.opened",
-        "{connection}",
-        "Connections that were opened",
-        (POOL, |reading, take| take(reading.connections.opened, None)),
-    ),
-    counter(
+    pool(Counter, "rowgate.pool.opened", "{connection}", "Connections opened", |all| all.opened),
+    pool(
+        Counter,
         "rowgate.pool.connect_failures",
         "{attempt}",
         "Attempts to open a connection that failed",
-        (POOL, |reading, take| take(reading.connections.failed, None)),
+        |gauges| gauges.failed,
     ),
-    counter(
-        "rowgate.pool.closed",
-        "{connection}",
-        "Connections that were closed, by reason",
-        (POOL, |reading, take| {
-            for (reason, count) in &reading.connections.closed {
-                take(*count, Some(KeyValue::new("rowgate.reason", *reason)));
-            }
-        }),
-    ),
-    gauge(
-        "rowgate.pool.paused",
-        "{pool}",
-        "1 while an operator lets no caller in",
-        (POOL, |reading, take| take(reading.connections.paused.into(), None)),
-    ),
-    counter(
+    pool(Counter, "rowgate.pool.closed", "{connection}", "Connections closed, by reason", |_| 0)
+        .by("rowgate.reason", |gauges| gauges.closed.clone()),
+    pool(Gauge, "rowgate.pool.paused", "{pool}", "1 while the pool is paused", |gauges| {
+        gauges.paused.into()
+    }),
+    pool(
+        Counter,
         "rowgate.pool.leaks",
         "{connection}",
-        "Connections that a call held for longer than pool.leak_threshold",
-        (POOL, |reading, take| take(reading.leaks, None)),
+        "Checkouts that lasted longer than pool.leak_threshold",
+        |gauges| gauges.leaks,
     ),
-    counter(
+    pool(
+        Counter,
         "rowgate.pool.resets",
         "{connection}",
-        "Sessions that were reset, as a statement may have left a trace in them",
-        (POOL, |reading, take| take(reading.resets, None)),
+        "Sessions that were reset, as a statement may have changed their state",
+        |gauges| gauges.resets,
     ),
-    gauge(
+    database(
+        Gauge,
         "rowgate.database.available",
         "{database}",
-        "1 while the database is reached",
-        (DATABASE, |reading, take| take(reading.available.into(), None)),
+        "1 while the database is reachable",
+        |gauges| gauges.available.into(),
     ),
-    gauge(
+    database(
+        Gauge,
         "rowgate.breaker.state",
         "{breaker}",
-        "1 for the state in which the breaker is, 0 for the other",
-        (DATABASE, |reading, take| {
-            let state = |state| Some(KeyValue::new("rowgate.state", state));
-            take((!reading.breaker.open).into(), state("closed"));
-            take(reading.breaker.open.into(), state("open"));
-        }),
-    ),
-    counter(
+        "1 for the breaker's present state, 0 for the other",
+        |gauges| gauges.breaker_open.into(),
+    )
+    .by("rowgate.state", |gauges| {
+        vec![("closed", (!gauges.breaker_open).into()), ("open", gauges.breaker_open.into())]
+    }),
+    database(
+        Counter,
         "rowgate.breaker.transitions",
         "{transition}",
-        "How often the breaker was opened and closed",
-        (DATABASE, |reading, take| {
-            let Breaker { open, opened } = reading.breaker;
-            let state = |state| Some(KeyValue::new("rowgate.state", state));
-            take(opened, state("open"));
-            take(opened.saturating_sub(open.into()), state("closed"));
-        }),
-    ),
-    counter(
-        "rowgate.retries",
-        "{attempt}",
-        "Attempts that were made again after a failure",
-        (DATABASE, |reading, take| take(reading.retries.made, None)),
-    ),
-    counter(
+        "The number of times that the breaker was opened and closed",
+        |gauges| gauges.breaker_opened,
+    )
+    .by("rowgate.state", |gauges| {
+        let closed = gauges.breaker_opened.saturating_sub(gauges.breaker_open.into());
+        vec![("open", gauges.breaker_opened), ("closed", closed)]
+    }),
+    database(Counter, "rowgate.retries", "{attempt}", "Retries after a failure", |all| all.retries),
+    database(
+        Counter,
         "rowgate.retries.refused",
         "{attempt}",
-        "Attempts that were not made again, as the retry budget was spent",
-        (DATABASE, |reading, take| take(reading.retries.refused, None)),
+        "Retries that were not made, as the retry budget was exhausted",
+        |gauges| gauges.retries_refused,
     ),
-    counter(
-        "rowgate.statements",
-        "{statement}",
-        "Statements that were run",
-        (DATABASE, |reading, take| take(reading.statements, None)),
-    ),
-    counter(
+    database(Counter, "rowgate.statements", "{statement}", "Statements run", |all| all.statements),
+    database(
+        Counter,
         "rowgate.transactions",
         "{transaction}",
         "Batches, and interactive transactions that were begun",
-        (DATABASE, |reading, take| take(reading.transactions, None)),
+        |gauges| gauges.transactions,
     ),
-    gauge(
-        "rowgate.build_info",
-        "{build}",
-        "1, and the version as a label",
-        ("", |_, take| take(1, Some(KeyValue::new("version", env!("CARGO_PKG_VERSION"))))),
-    ),
+    Observed {
+        subject: "",
+        ..pool(Gauge, "rowgate.build_info", "{build}", "1, and the version as a label", |_| 1)
+            .by("version", |_| vec![(env!("CARGO_PKG_VERSION"), 1)])
+    },
 ];
 
-/// The metrics that are read.
-pub fn described() -> impl Iterator<Item = Described> {
-    READ.iter().map(|read| read.described)
+/// Describes the observed metrics.
+pub fn described() -> impl Iterator<Item = Description> {
+    OBSERVED.iter().map(|observed| observed.description)
 }
 
-/// Where readings come from: all databases.
-pub(crate) type Source = Arc<dyn Fn() -> Vec<Reading> + Send + Sync>;
+/// The source of gauges: the state of all databases.
+pub(crate) type Source = Arc<dyn Fn() -> Vec<DatabaseGauges> + Send + Sync>;
 
-/// Has all of them read from `source` from now on.
+/// Registers callbacks that observe `source` at each collection.
 pub(crate) fn observe(meter: &Meter, source: &Source) {
-    for Read { described: Described { name, help, unit }, kind, of, values } in READ {
+    for observed in &OBSERVED {
         let source = Arc::clone(source);
-        let read = move |take: &dyn Fn(u64, &[KeyValue])| {
-            if of.is_empty() {
-                values(&Reading::default(), &mut |value, label| take(value, label.as_slice()));
-                return;
+        let read = move || {
+            if observed.subject.is_empty() {
+                return observed.read(&DatabaseGauges::default());
             }
-            for reading in source() {
-                let own = KeyValue::new(of, reading.database.clone());
-                values(&reading, &mut |value, label| {
-                    let labels: Vec<KeyValue> = [own.clone()].into_iter().chain(label).collect();
-                    take(value, &labels);
-                });
-            }
+            source().iter().flat_map(|gauges| observed.read(gauges)).collect()
         };
-        match kind {
-            Kind::Counter => drop(
-                meter
-                    .u64_observable_counter(name)
-                    .with_description(help)
-                    .with_unit(unit)
-                    .with_callback(move |to| read(&|value, labels| to.observe(value, labels)))
-                    .build(),
-            ),
-            Kind::UpDownCounter => drop(
-                meter
-                    .i64_observable_up_down_counter(name)
-                    .with_description(help)
-                    .with_unit(unit)
-                    .with_callback(move |to| {
-                        read(&|value, labels| to.observe(signed(value), labels));
-                    })
-                    .build(),
-            ),
-            Kind::Gauge => drop(
-                meter
-                    .u64_observable_gauge(name)
-                    .with_description(help)
-                    .with_unit(unit)
-                    .with_callback(move |to| read(&|value, labels| to.observe(value, labels)))
-                    .build(),
-            ),
+        let Description { name, unit, help } = observed.description;
+        macro_rules! register {
+            ($instrument:ident, $number:expr) => {{
+                let callback = move |observer: &dyn AsyncInstrument<_>| {
+                    for (value, labels) in read() {
+                        observer.observe($number(value), &labels);
+                    }
+                };
+                let builder = meter.$instrument(name).with_description(help).with_unit(unit);
+                drop(builder.with_callback(callback).build());
+            }};
+        }
+        match observed.kind {
+            Counter => register!(u64_observable_counter, u64::from),
+            UpDownCounter => register!(i64_observable_up_down_counter, signed),
+            Gauge => register!(u64_observable_gauge, u64::from),
         }
     }
 }
