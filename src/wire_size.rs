@@ -16,3 +16,13 @@ pub fn encoded_row_size(row: &Row) -> usize {
     let body = row.encoded_len();
     1 + prost::length_delimiter_len(body) + body
 }
+
+/// The largest size of a unary response without its results, in bytes: tags, lengths, counters.
+pub const RESPONSE_OVERHEAD: usize = 64;
+
+/// The largest size of a message of streamed rows without the rows, in bytes: two tags and two lengths.
+pub const ROW_BATCH_OVERHEAD: usize = 32;
+
+/// The largest size of a transaction's reply without columns and rows, in bytes: the sequence, tags and
+/// lengths, the counts, the command.
+pub const REPLY_OVERHEAD: usize = 256;

@@ -28,7 +28,7 @@ pub use preflight::{CheckLine, Verdict, check};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
-use crate::grpc::Service;
+use crate::grpc::GrpcServer;
 use crate::ops;
 use crate::telemetry::{Tasks, Telemetry};
 pub use shutdown::signalled;
@@ -70,7 +70,7 @@ impl App {
         let engine = Arc::new(Engine::new(backends::open_all(&config, telemetry)?, &config));
         let instance = instance();
         let tasks = Tasks::default();
-        let (service, health) = Service::new(&engine, &config, &instance, (&tasks, telemetry))?;
+        let (service, health) = GrpcServer::new(&engine, &config, &instance, &tasks, telemetry)?;
         gauge_sources::observe(telemetry, &engine);
         let runtime = control_runtime()?;
         let workers = Workers::start(&config.grpc, &service)?;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::Grpc;
 use crate::error::Error;
-use crate::grpc::{Accepted, Open, Service};
+use crate::grpc::{AcceptedConnection, CountGuard, GrpcServer};
 
 /// Connections on their way to one worker.
 const DOOR: usize = 16;
@@ -47,12 +47,12 @@ enum Stop {
 /// The way to one worker.
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
-    connections: mpsc::Sender<Accepted>,
+    connections: mpsc::Sender<AcceptedConnection>,
     open: Arc<AtomicUsize>,
 }
 
 impl Door {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Accepted>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<AcceptedConnection>) {
         let (connections, incoming) = mpsc::channel(DOOR);
         (Self { connections, open: Arc::default() }, incoming)
     }
@@ -64,17 +64,17 @@ impl Door {
 
     /// Hands a connection over, or gives it back when the worker takes none.
     pub(crate) fn enter(&self, stream: TcpStream) -> Result<(), TcpStream> {
-        let accepted = Accepted { stream, open: self.count() };
+        let accepted = AcceptedConnection { stream, count: self.count() };
         self.connections.try_send(accepted).map_err(|refused| refused.into_inner().stream)
     }
 
-    pub(crate) fn count(&self) -> Open {
-        Open::count(&self.open)
+    pub(crate) fn count(&self) -> CountGuard {
+        CountGuard::new(&self.open)
     }
 }
 
 impl Workers {
-    pub(crate) fn start(settings: &Grpc, service: &Service) -> Result<Self, Error> {
+    pub(crate) fn start(settings: &Grpc, service: &GrpcServer) -> Result<Self, Error> {
         let mut workers = Self {
             doors: Vec::new(),
             handles: Vec::new(),
@@ -126,7 +126,7 @@ impl Workers {
         }
     }
 
-    fn add(&mut self, number: usize, service: Service) -> Result<(), Error> {
+    fn add(&mut self, number: usize, service: GrpcServer) -> Result<(), Error> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()

@@ -1,29 +1,28 @@
-//! Runs an attempt again where `resilience` says so.
+//! The loop over the attempts of a call: it retries as `resilience` decides.
 
-use tokio::time::Instant;
-
+use crate::clock::now;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::pool::CallContext;
 use crate::resilience::Attempts;
-use crate::telemetry::RpcCall;
 
-/// What an attempt returned, and which it was.
+/// The value of an attempt that succeeded.
 #[derive(Debug)]
-pub(crate) struct Success<T> {
-    pub(crate) value: T,
+pub(super) struct Success<T> {
+    pub(super) value: T,
     /// Attempts made, this one included.
-    pub(crate) attempts: u32,
+    pub(super) attempts: u32,
 }
 
-/// Runs attempts until one succeeds, or the error of one is the answer.
+/// Runs attempts until one succeeds or an error is final.
 ///
-/// An attempt that may have been applied is not forgotten: unless a later one shows that it was not, it
-/// is the answer, whatever the later ones failed with.
+/// An attempt that may have been applied decides the answer: unless a later one shows that it was not,
+/// the call's outcome is unknown, whatever the later ones failed with.
 ///
 /// # Cancel safety
 /// As the attempts; nothing is left behind between them.
-pub(crate) async fn retry<T, F>(
-    call: &RpcCall,
+pub(super) async fn retry<T, F>(
+    context: &CallContext,
     mut attempts: Attempts<'_>,
     deadline: Deadline,
     mut attempt: impl FnMut() -> F,
@@ -31,48 +30,45 @@ pub(crate) async fn retry<T, F>(
 where
     F: Future<Output = Result<T>>,
 {
-    let mut doubt = None;
-    attempts.begin(Instant::now().into_std());
+    let mut unresolved = None;
+    attempts.begin(now());
     loop {
         let error = match attempt().await {
-            Ok(value) => {
-                return Ok(Success { value, attempts: attempts.made() });
-            }
+            Ok(value) => return Ok(Success { value, attempts: attempts.made() }),
             Err(error) => error,
         };
         let made = attempts.made();
-        let pause = attempts.after(&error, deadline, Instant::now().into_std());
-        let Some(pause) = pause else {
-            return Err(answer(error, doubt, attempts.in_doubt()));
+        let Some(pause) = attempts.after(&error, deadline, now()) else {
+            return Err(context.explain(answer(error, unresolved, attempts.in_doubt())));
         };
         let pause_ms = pause.as_millis();
-        tracing::debug!(attempt = made, reason = error.reason(), pause_ms, "trying again");
+        tracing::debug!(attempt = made, reason = error.reason(), pause_ms, "retrying");
         let reason = error.label();
-        if is_doubt(&error) {
-            doubt = Some(error);
+        if is_unresolved(&error) {
+            unresolved = Some(error);
         }
         tokio::time::sleep(pause).await;
-        call.trace().retry(made + 1, reason);
+        context.telemetry().trace().retry(made + 1, reason);
     }
 }
 
-/// The call's answer: the last error, or that it is not known whether an earlier attempt was applied.
+/// Chooses the call's answer: the last error, or an unknown outcome of an earlier attempt.
 fn answer(last: Error, earlier: Option<Error>, in_doubt: u32) -> Error {
     if in_doubt == 0 || last.outcome() == Outcome::Applied {
         return last;
     }
     if in_doubt > 1 {
-        // The token of one attempt says nothing of the others: it would make a lie of NOT_APPLIED.
+        // The token of one attempt tells nothing about the others: its NOT_APPLIED could be wrong.
         let message = format!("{in_doubt} attempts were lost, and each may have been applied");
         let error = Error::new(ErrorKind::OutcomeUnknown, message);
         return error.with_outcome(Outcome::Unknown).with_cause(last);
     }
     match earlier {
-        Some(doubt) if !is_doubt(&last) => doubt,
+        Some(unresolved) if !is_unresolved(&last) => unresolved,
         Some(_) | None => last,
     }
 }
 
-fn is_doubt(error: &Error) -> bool {
+fn is_unresolved(error: &Error) -> bool {
     error.kind() == ErrorKind::OutcomeUnknown || error.outcome() == Outcome::Unknown
 }

@@ -1,4 +1,4 @@
-//! Who calls.
+//! The caller of a call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,27 +6,27 @@ use std::time::Duration;
 use crate::pool::CallContext;
 use crate::telemetry::RpcCall;
 
-/// Who calls, and how much time it gives.
+/// The caller of a call, and the time that it allows.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
-    /// Its identity when it has one, else its address without the port: callers are told apart by it.
+    /// Its identity when it has one, otherwise its address without the port. Callers are distinguished by it.
     pub name: String,
-    /// Its call, as telemetry has it.
+    /// Its call, as telemetry knows it.
     pub call: Arc<RpcCall>,
-    /// The time that its gRPC timeout leaves; `None` when it sent none.
+    /// The rest of its gRPC timeout; `None` when it sent none.
     pub time_left: Option<Duration>,
 }
 
 impl From<Option<Duration>> for Caller {
-    /// A caller of whom nothing else is known.
+    /// Makes an anonymous caller.
     fn from(time_left: Option<Duration>) -> Self {
-        Self { name: String::new(), call: Arc::default(), time_left }
+        Self { time_left, ..Self::default() }
     }
 }
 
 impl Caller {
-    /// What the pool is told of one call.
-    pub(crate) fn context(
+    /// Makes the context of the call for the pool and telemetry.
+    pub(super) fn context(
         &self,
         database: &Arc<str>,
         rpc: &'static str,

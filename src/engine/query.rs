@@ -6,31 +6,29 @@ use std::sync::atomic::AtomicBool;
 use prost::Message;
 
 use super::attempt_loop::{Success, retry};
-use super::validate::{Bounds, check_key};
-use super::{Caller, Database, Engine, request_hash, widen};
-use crate::backend::{
-    Batch, BatchStatement, Fill, IdempotencyKey, RowSink, Statement, TransactionMode, fill,
-    response_too_large,
-};
-use crate::error::{Error, ErrorKind, Result};
+use super::caller::Caller;
+use super::database::Database;
+use super::databases::Engine;
+use super::request_hash;
+use super::result_bounds::{ResultBounds, ResultCounter, check_response_size};
+use super::validate::{idempotency_key, statement_unit};
+use crate::backend::{Batch, BatchStatement, Fill, RowSink, Statement, TransactionMode, fill};
+use crate::error::Result;
 use crate::resilience::Unit;
-use crate::value::proto::{QueryOptions, QueryRequest, QueryResponse, ResultSet};
+use crate::value::proto::{QueryRequest, QueryResponse, ResultSet};
+use crate::wire_size::{RESPONSE_OVERHEAD, widen};
 
-/// Rows are taken from the backend in portions of this size, in bytes.
-const PORTION: usize = 64 << 10;
+/// The size of the batches in which rows are taken from the backend, in bytes.
+const BATCH_SIZE: usize = 64 << 10;
 
-/// What a response has around its result, in bytes at most: tags, lengths, counters.
-const ENVELOPE: u64 = 64;
-
-/// How operators see these calls.
+/// The name of the RPC in statistics.
 const RPC: &str = "Query";
 
 impl Engine {
-    /// Runs one statement and returns its whole result, after as many attempts as it takes and is
-    /// allowed.
+    /// Runs one statement and returns its whole result, with retries.
     ///
     /// # Errors
-    /// Why it did not run, or `ResultTooLarge`; the outcome is in the error.
+    /// The reason why it did not run, or `ResultTooLarge`; the outcome is in the error.
     ///
     /// # Cancel safety
     /// As [`crate::backend::Backend::execute`], and with an idempotency key
@@ -40,22 +38,22 @@ impl Engine {
         request: QueryRequest,
         caller: impl Into<Caller>,
     ) -> Result<QueryResponse> {
-        let (database, caller) = (self.database(&request.database)?, caller.into());
-        if options(&request).is_some_and(|options| !options.idempotency_key.is_empty()) {
-            return database.query_once(request, &caller, self.response_limit).await;
-        }
-        let idempotent = options(&request).is_some_and(|options| options.idempotent);
-        let unit = if idempotent { Unit::Idempotent } else { Unit::Statement };
-        let (statement, bounds) = database.prepare(request, &caller, RPC, database.caps)?;
-        let (deadline, statement) = (statement.deadline, Arc::new(statement));
-        let attempts = database.retries.start(unit, None);
+        let database = self.database(&request.database)?;
+        let caller = caller.into();
         let limit = self.response_limit;
-        // Nothing reaches the caller before the whole result does: an attempt may fail anywhere.
+        let key = request.options.as_ref().map_or("", |options| &options.idempotency_key);
+        if !key.is_empty() {
+            let key = key.to_owned();
+            return database.query_with_key(request, &key, &caller, limit).await;
+        }
+        let attempts = database.retries.start(statement_unit(&request), None);
+        let (statement, bounds) =
+            database.validate_query(request, &caller, RPC, database.bounds)?;
+        let statement = Arc::new(statement);
+        // Nothing reaches the caller before the whole result does: every failure may be retried.
         let attempt = || database.collect(Arc::clone(&statement), bounds, limit);
-        let done = retry(statement.context.telemetry(), attempts, deadline, attempt).await;
-        let done = done.map_err(|error| statement.context.explain(error));
-        let Success { value: result, attempts } = done?;
-        Ok(QueryResponse { result: Some(result), attempts, replayed: false })
+        let done = retry(&statement.context, attempts, statement.deadline, attempt).await?;
+        Ok(QueryResponse { result: Some(done.value), attempts: done.attempts, replayed: false })
     }
 }
 
@@ -63,60 +61,53 @@ impl Database {
     async fn collect(
         &self,
         statement: Arc<Statement>,
-        bounds: Bounds,
+        bounds: ResultBounds,
         response_limit: usize,
     ) -> Result<ResultSet> {
         let mut stream = self.backend.execute(statement).await?;
-        let mut sink = RowSink::new(PORTION);
+        let mut sink = RowSink::new(BATCH_SIZE);
         let columns = stream.columns().map(<[_]>::to_vec);
         let mut result = ResultSet {
             has_columns: columns.is_some(),
             columns: columns.unwrap_or_default(),
             ..ResultSet::default()
         };
-        let around = ENVELOPE + widen(result.encoded_len());
-        let mut bytes: u64 = 0;
+        let overhead = widen(RESPONSE_OVERHEAD + result.encoded_len());
+        let mut counter = ResultCounter::new(bounds);
         while result.has_columns {
             let filled = fill(&mut *stream, &mut sink).await?;
-            bytes += widen(sink.bytes());
-            result.rows.append(&mut sink.take());
-            let over = bounds
-                .exceeded(widen(result.rows.len()), bytes)
-                .or_else(|| over_response_limit(around + bytes, response_limit));
-            if let Some(error) = over {
+            let checked = counter
+                .add(&sink)
+                .and_then(|()| check_response_size(overhead + counter.bytes, response_limit));
+            if let Err(error) = checked {
                 return Err(error.with_outcome(stream.abandon().await));
             }
+            result.rows.append(&mut sink.take());
             if filled == Fill::Done {
                 break;
             }
         }
         let end = stream.finish().await?;
-        (result.rows_affected, result.command) = (end.rows_affected, end.command);
-        Ok(result)
+        Ok(ResultSet { rows_affected: end.rows_affected, command: end.command, ..result })
     }
 
-    /// Runs a query under its idempotency key: a batch of one statement.
-    async fn query_once(
+    /// Runs a query under its idempotency key, as a batch of one statement.
+    async fn query_with_key(
         &self,
         request: QueryRequest,
+        key: &str,
         caller: &Caller,
         response_limit: usize,
     ) -> Result<QueryResponse> {
         let field = "options.idempotency_key";
-        let key = options(&request).map(|options| options.idempotency_key.clone());
-        let key = key.unwrap_or_default();
-        check_key(&key, field)?;
         let request_hash = request_hash::of_query(&request, &self.name);
-        let (statement, bounds) = self.prepare(request, caller, RPC, self.caps)?;
+        let (statement, bounds) = self.validate_query(request, caller, RPC, self.bounds)?;
         let Statement { sql, parameters, analysis, read_only, deadline, context } = statement;
-        if read_only {
-            let description = "nothing that is READ_ONLY is kept under a key";
-            return Err(Error::field(ErrorKind::InvalidOption, field, description));
-        }
+        let unstored = read_only.then_some("READ_ONLY");
         let batch = Batch {
             statements: vec![BatchStatement { sql, parameters, analysis, expect: None }],
             mode: TransactionMode::default(),
-            key: Some(IdempotencyKey { caller: String::new(), key, request_hash }),
+            key: idempotency_key(key, field, unstored, || request_hash)?,
             dry_run: false,
             max_rows: bounds.rows,
             max_bytes: bounds.bytes,
@@ -127,26 +118,14 @@ impl Database {
         };
         let attempts = self.retries.start(Unit::Keyed, None);
         let Success { value: mut done, attempts } = self
-            .run(batch, attempts)
+            .run_batch(batch, attempts)
             .await
-            .map_err(|error| error.without_failed_statement().with_field(alone))?;
+            .map_err(|error| error.without_failed_statement().with_field(path_in_query))?;
         Ok(QueryResponse { result: done.results.pop(), attempts, replayed: done.replayed })
     }
 }
 
-/// The error of a response that is over `grpc.max_response_size`.
-pub(crate) fn over_response_limit(bytes: u64, limit: usize) -> Option<Error> {
-    if bytes <= widen(limit) {
-        return None;
-    }
-    Some(response_too_large(widen(limit)))
-}
-
-fn options(request: &QueryRequest) -> Option<&QueryOptions> {
-    request.options.as_ref()
-}
-
-/// The path in a query of what stands in its batch at `path`.
-fn alone(path: &str) -> String {
+/// Turns the path of a field in the batch of one statement into its path in the query.
+fn path_in_query(path: &str) -> String {
     path.strip_prefix("statements[0].").unwrap_or(path).to_owned()
 }

@@ -1,4 +1,4 @@
-//! What makes two requests under one idempotency key the same.
+//! The hash by which a request is recognized under its idempotency key.
 
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -9,9 +9,9 @@ use crate::value::proto::{
 
 /// The hash of a query. `database` is the resolved name.
 ///
-/// Everything counts but `timeout` and `tag`: they say nothing of what is done, and a caller that sends
-/// again may well have less time left.
-pub(crate) fn of_query(request: &QueryRequest, database: &str) -> [u8; 32] {
+/// All fields count except `timeout` and `tag`: they do not change the work, and a caller that repeats a
+/// request may have less time left.
+pub(super) fn of_query(request: &QueryRequest, database: &str) -> [u8; 32] {
     let QueryRequest { database: _, sql, parameters, options } = request;
     let mut hash = Hash::new("Query", database);
     hash.bytes(sql.as_bytes());
@@ -20,8 +20,8 @@ pub(crate) fn of_query(request: &QueryRequest, database: &str) -> [u8; 32] {
     hash.end()
 }
 
-/// The hash of a batch: everything but `max_attempts`, and as of a query.
-pub(crate) fn of_batch(request: &ExecuteBatchRequest, database: &str) -> [u8; 32] {
+/// The hash of a batch. All fields count except `max_attempts` and those excepted in a query.
+pub(super) fn of_batch(request: &ExecuteBatchRequest, database: &str) -> [u8; 32] {
     let ExecuteBatchRequest {
         database: _,
         statements,
@@ -32,16 +32,15 @@ pub(crate) fn of_batch(request: &ExecuteBatchRequest, database: &str) -> [u8; 32
     } = request;
     let mut hash = Hash::new("ExecuteBatch", database);
     hash.messages(statements);
-    // What is not set means the same as what is set to nothing.
+    // An unset message means the same as an empty one.
     hash.message(&transaction.unwrap_or_default());
     hash.options(options.as_ref());
     hash.bytes(&[u8::from(*dry_run)]);
     hash.end()
 }
 
-/// The hash of a transaction's beginning, which is all that is known of it: everything but the tag and
-/// the timeouts.
-pub(crate) fn of_begin(begin: &Begin, database: &str) -> [u8; 32] {
+/// The hash of a transaction's `begin`. All fields count except the tag and the timeouts.
+pub(super) fn of_begin(begin: &Begin, database: &str) -> [u8; 32] {
     let Begin { database: _, transaction, idempotency_key: _, tag: _ } = begin;
     let mut hash = Hash::new("Transact", database);
     let transaction = transaction.unwrap_or_default();
@@ -49,11 +48,11 @@ pub(crate) fn of_begin(begin: &Begin, database: &str) -> [u8; 32] {
     hash.end()
 }
 
-/// A hash of parts, each with its length before it, so that no two lists of parts read the same.
+/// A hash of parts, each after its length, so that different lists of parts have different hashes.
 ///
-/// The parts are messages as protobuf encodes them. Ours encode one value in one way: no maps, fields
-/// in the order of their numbers, defaults left out; a field that a later version adds leaves the hash of
-/// requests without it as it was, so that replicas of both versions agree.
+/// The parts are encoded messages. Ours have one encoding each: no maps, fields in the order of their
+/// numbers, defaults left out. A field that a later version adds does not change the hash of requests
+/// without it, so that replicas of both versions agree.
 struct Hash(Sha256);
 
 impl Hash {
@@ -121,7 +120,7 @@ mod tests {
 
     type Change = fn(&mut QueryOptions);
 
-    /// Changes to the options, and whether they make it another request.
+    /// Changes to the options, with true if they make it another request.
     const OPTIONS: &[(bool, Change)] = &[
         (false, |_| {}),
         (false, |options| options.timeout = second()),

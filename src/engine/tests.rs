@@ -1,20 +1,22 @@
-//! Whole calls against a scripted database.
+//! Calls from their request to their answer, on a scripted database.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 
-use super::*;
+use super::Engine;
 use crate::backend::scripted::{Answer, Scripted, Step};
 use crate::backend::{
-    BatchResult, Completion, Expect, IsolationLevel, TransactionHandle, TransactionMode,
-    TransactionOutcome,
+    Backend, BatchResult, Completion, Description, Expect, IsolationLevel, TransactionHandle,
+    TransactionMode, TransactionOutcome,
 };
-use crate::error::Outcome;
+use crate::config;
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::Value;
 use crate::value::proto::expectation::Rows;
 use crate::value::proto::get_transaction_outcome_request::Handle;
+use crate::value::proto::stream_query_response::Part;
 use crate::value::proto::{
     AccessMode, BatchStatement, ExecuteBatchRequest, Expectation, GetTransactionOutcomeRequest,
     IsolationLevel as WireIsolation, QueryOptions, QueryRequest, ResultSet, TransactionOptions,
@@ -74,7 +76,7 @@ fn starts(outcomes: impl IntoIterator<Item = Result<Answer>>) -> Arc<Scripted> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_query_is_tried_again_and_says_how_often() {
+async fn a_query_is_retried_and_its_attempts_are_counted() {
     let script = starts([
         Err(error(ErrorKind::DatabaseUnavailable)),
         Ok(Answer::failing(error(ErrorKind::ConnectionLost))),
@@ -86,47 +88,47 @@ async fn a_query_is_tried_again_and_says_how_often() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_query_that_may_have_been_applied_is_not_tried_again() {
+async fn a_query_that_may_have_been_applied_is_not_retried() {
     let script = starts([Ok(Answer::failing(unknown("t")))]);
     let error = engine(&script).query(query(QueryOptions::default()), None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idempotent_query_is_tried_again_even_then() {
+async fn an_idempotent_query_that_may_have_been_applied_is_retried() {
     let script = starts([Ok(Answer::failing(unknown("t"))), Ok(Answer::rows(&[]))]);
     let answer = engine(&script).query(query(idempotent()), None).await.unwrap();
     assert_eq!(answer.attempts, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doubt_is_the_answer_when_no_later_attempt_settles_it() {
+async fn an_unknown_outcome_is_the_answer_when_no_later_attempt_resolves_it() {
     let script =
         starts([Err(unknown("first")), Ok(Answer::failing(error(ErrorKind::AlreadyExists)))]);
-    let doubt = engine(&script).query(query(idempotent()), None).await.unwrap_err();
-    assert_eq!((doubt.kind(), doubt.outcome()), (ErrorKind::OutcomeUnknown, Outcome::Unknown));
-    assert_eq!(doubt.transaction_token(), Some("first"));
+    let error = engine(&script).query(query(idempotent()), None).await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (ErrorKind::OutcomeUnknown, Outcome::Unknown));
+    assert_eq!(error.transaction_token(), Some("first"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_doubts_have_no_token() {
+async fn several_unknown_outcomes_have_no_token() {
     let script = starts([
         Err(unknown("first")),
         Err(unknown("second")),
         Err(error(ErrorKind::InvalidStatement)),
     ]);
-    let doubt = engine(&script).query(query(idempotent()), None).await.unwrap_err();
-    assert_eq!((doubt.kind(), doubt.outcome()), (ErrorKind::OutcomeUnknown, Outcome::Unknown));
-    assert_eq!(doubt.transaction_token(), None);
+    let error = engine(&script).query(query(idempotent()), None).await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (ErrorKind::OutcomeUnknown, Outcome::Unknown));
+    assert_eq!(error.transaction_token(), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_result_around_which_too_much_stands_is_refused_before_its_end() {
+async fn columns_count_towards_the_size_of_a_response() {
     let settings = [("grpc.max_response_size", "512KiB"), ("databases.main.max_bytes", "524287")];
     // The row fits both times; with its columns around it, only the first time.
     for (missing, fits) in [(200, true), (40, false)] {
-        let wide = "x".repeat((512 << 10) - missing);
-        let answer = Answer { abandoned: Outcome::Applied, ..Answer::rows(&[&wide]) };
+        let text = "x".repeat((512 << 10) - missing);
+        let answer = Answer { abandoned: Outcome::Applied, ..Answer::rows(&[&text]) };
         let script = starts([Ok(answer)]);
         let engine = engine_with(&script, &settings);
         let answer = engine.query(query(QueryOptions::default()), None).await;
@@ -137,13 +139,13 @@ async fn a_result_around_which_too_much_stands_is_refused_before_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_is_tried_again_until_it_has_started_and_not_after() {
+async fn a_stream_is_retried_only_before_it_has_started() {
     let script = starts([
         Err(error(ErrorKind::ConnectionLost)),
         Ok(Answer::failing(error(ErrorKind::ConnectionLost))),
     ]);
     let engine = engine(&script);
-    let parts = engine.stream(query(idempotent()), None).unwrap();
+    let parts = engine.stream_query(query(idempotent()), None).unwrap();
     let parts: Vec<_> = parts.collect().await;
     assert!(matches!(parts[0], Ok(Part::Header(_))), "{parts:?}");
     let last = parts.last().and_then(|part| part.as_ref().err()).map(Error::kind);
@@ -154,34 +156,34 @@ async fn a_stream_is_tried_again_until_it_has_started_and_not_after() {
 #[tokio::test]
 async fn a_stream_has_no_key() {
     let script = Scripted::new([]);
-    let error = engine(&script).stream(query(keyed()), None).err().expect("it is refused");
+    let error = engine(&script).stream_query(query(keyed()), None).err().expect("it is refused");
     let field = error.violation().map(|violation| violation.field.as_str());
     assert_eq!((error.kind(), field), (ErrorKind::InvalidOption, Some("options.idempotency_key")));
 }
 
 #[tokio::test]
-async fn a_description_is_tried_again() {
+async fn a_description_is_retried() {
     let script = Scripted::new([
         Step::Describe(Err(error(ErrorKind::PlanChanged))),
         Step::Describe(Ok(Description::default())),
     ]);
-    engine(&script).describe("", "select 1".to_owned(), false, None).await.unwrap();
+    engine(&script).describe_statement("", "select 1".to_owned(), false, None).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_query_with_a_key_is_a_unit_of_one_statement() {
+async fn a_query_with_a_key_is_a_batch_of_one_statement() {
     let replayed = BatchResult { replayed: true, ..results(1) };
     let script = batches([Ok(replayed)]);
     let request = QueryRequest { parameters: vec![Value::int64(7)], ..query(keyed()) };
     let answer = engine(&script).query(request, None).await.unwrap();
     assert!(answer.replayed);
     assert_eq!(answer.result.map(|result| result.command), Some("INSERT".to_owned()));
-    let [unit] = &script.batches()[..] else { panic!("one unit") };
-    assert_eq!(unit.key.as_ref().map(|key| key.key.as_str()), Some("k-1"));
-    assert_eq!((unit.statements[0].sql.as_str(), unit.statements.len()), ("select 1", 1));
-    assert_eq!(unit.statements[0].parameters, [Value::int64(7)]);
-    assert_eq!((unit.mode, unit.dry_run), (TransactionMode::default(), false));
-    assert_eq!((unit.max_rows, unit.max_bytes), (10_000, 3 << 20));
+    let [sent] = &script.batches()[..] else { panic!("one batch") };
+    assert_eq!(sent.key.as_ref().map(|key| key.key.as_str()), Some("k-1"));
+    assert_eq!((sent.statements[0].sql.as_str(), sent.statements.len()), ("select 1", 1));
+    assert_eq!(sent.statements[0].parameters, [Value::int64(7)]);
+    assert_eq!((sent.mode, sent.dry_run), (TransactionMode::default(), false));
+    assert_eq!((sent.max_rows, sent.max_bytes), (10_000, 3 << 20));
 }
 
 #[tokio::test]
@@ -207,13 +209,13 @@ async fn a_read_has_no_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_is_tried_again_as_a_whole_until_it_is_serialized() {
+async fn a_batch_is_retried_until_it_is_serialized() {
     let conflict = |_| Err(error(ErrorKind::SerializationFailure));
     let script = batches((0..40).map(conflict).chain([Ok(results(2))]));
     let answer = engine(&script).execute_batch(batch(&["a", "b"]), None).await.unwrap();
     assert_eq!((answer.results.len(), answer.attempts, answer.replayed), (2, 41, false));
     let first = &script.batches()[0];
-    assert!(script.batches().iter().all(|unit| Arc::ptr_eq(unit, first)));
+    assert!(script.batches().iter().all(|sent| Arc::ptr_eq(sent, first)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,7 +230,7 @@ async fn conflicts_end_with_the_deadline() {
     assert!(started.elapsed() <= Duration::from_millis(951), "{:?}", started.elapsed());
     let made = script.batches().len();
     assert!((10..150).contains(&made), "{made}");
-    // What it did not need is no failure here.
+    // The script must be used up.
     let left = 200 - made;
     for _ in 0..left {
         drop(script.execute_batch(Arc::clone(&script.batches()[0])).await);
@@ -245,13 +247,14 @@ async fn max_attempts_bounds_a_batch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_in_doubt_is_sent_again_with_a_key_only() {
+async fn a_batch_that_may_have_been_applied_is_retried_only_with_a_key() {
     let script = batches([Err(unknown("t"))]);
     let error = engine(&script).execute_batch(batch(&["a"]), None).await.unwrap_err();
     assert_eq!((error.kind(), error.transaction_token()), (ErrorKind::OutcomeUnknown, Some("t")));
     let replayed = BatchResult { replayed: true, ..results(1) };
-    let away = |_| Err(self::error(ErrorKind::DatabaseUnavailable));
-    let outcomes = [Err(unknown("t"))].into_iter().chain((0..9).map(away)).chain([Ok(replayed)]);
+    let unreachable = |_| Err(self::error(ErrorKind::DatabaseUnavailable));
+    let outcomes =
+        [Err(unknown("t"))].into_iter().chain((0..9).map(unreachable)).chain([Ok(replayed)]);
     let script = batches(outcomes);
     let request = ExecuteBatchRequest { options: Some(keyed()), ..batch(&["a"]) };
     let answer = engine(&script).execute_batch(request, None).await.unwrap();
@@ -259,7 +262,7 @@ async fn a_batch_in_doubt_is_sent_again_with_a_key_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_was_free_settles_an_earlier_doubt() {
+async fn a_free_key_resolves_an_earlier_unknown_outcome() {
     let script =
         batches([Err(unknown("t")), Err(error(ErrorKind::ExpectationFailed).with_its_key())]);
     let request = ExecuteBatchRequest { options: Some(keyed()), ..batch(&["a"]) };
@@ -271,7 +274,7 @@ async fn a_key_that_was_free_settles_an_earlier_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_for_the_first_run_of_a_key_is_no_attempt() {
+async fn waiting_for_the_first_run_of_a_key_is_not_an_attempt() {
     let taken = || Err(error(ErrorKind::KeyInProgress));
     let replayed = BatchResult { replayed: true, ..results(1) };
     let script = batches([taken(), taken(), taken(), Ok(replayed)]);
@@ -298,22 +301,22 @@ async fn a_batch_reaches_the_database_as_it_was_sent() {
     request.options = Some(QueryOptions { max_rows: 5, max_bytes: 6000, ..Default::default() });
     request.dry_run = true;
     engine(&script).execute_batch(request, None).await.unwrap();
-    let unit = &script.batches()[0];
-    let expected: Vec<_> = unit.statements.iter().map(|statement| statement.expect).collect();
+    let sent = &script.batches()[0];
+    let expected: Vec<_> = sent.statements.iter().map(|statement| statement.expect).collect();
     assert_eq!(
         expected,
         [Some(Expect::Exactly(1)), Some(Expect::AtLeast(2)), Some(Expect::AtMost(3))]
     );
     let isolation = Some(IsolationLevel::Serializable);
-    assert_eq!(unit.mode, TransactionMode { isolation, read_only: true, deferrable: true });
-    assert_eq!((unit.max_rows, unit.max_bytes, unit.dry_run), (5, 6000, true));
-    assert_eq!(unit.key, None);
+    assert_eq!(sent.mode, TransactionMode { isolation, read_only: true, deferrable: true });
+    assert_eq!((sent.max_rows, sent.max_bytes, sent.dry_run), (5, 6000, true));
+    assert_eq!(sent.key, None);
 }
 
-/// A change to a batch that is otherwise right.
+/// A change to a valid batch.
 type Change = fn(&mut ExecuteBatchRequest);
 
-/// What is wrong with the statements, and its path.
+/// Invalid statements, with the paths of the fields.
 const STATEMENTS: &[(ErrorKind, &str, Change)] = &[
     (ErrorKind::InvalidParameter, "statements", |r| r.statements.clear()),
     (ErrorKind::InvalidParameter, "statements", |r| r.statements.push(r.statements[0].clone())),
@@ -377,7 +380,7 @@ fn transaction(request: &mut ExecuteBatchRequest) -> &mut TransactionOptions {
 }
 
 #[tokio::test]
-async fn what_a_batch_must_not_be_is_refused_by_name() {
+async fn an_invalid_batch_fails_with_the_name_of_its_field() {
     let options = OPTIONS.iter().map(|(path, change)| (ErrorKind::InvalidOption, *path, *change));
     let cases = STATEMENTS.iter().copied().chain(options);
     let script = Scripted::new([]);
@@ -420,7 +423,7 @@ async fn results_over_the_response_size_say_that_they_were_applied() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_leaves_no_further_attempt() {
+async fn a_call_that_is_dropped_makes_no_further_attempt() {
     let script = Scripted::new([
         Step::Batch(Some(Err(error(ErrorKind::SerializationFailure)))),
         Step::Batch(None),
@@ -430,14 +433,14 @@ async fn a_caller_that_goes_leaves_no_further_attempt() {
     assert!(tokio::time::timeout(Duration::from_secs(5), call).await.is_err());
     drop(engine);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let units = script.batches();
-    assert_eq!(units.len(), 2);
-    // The script's three, and this list's two: the dropped call holds none.
-    assert_eq!(Arc::strong_count(&units[0]), 4);
+    let sent = script.batches();
+    assert_eq!(sent.len(), 2);
+    // Three references of the script and two of this list: the dropped call has none.
+    assert_eq!(Arc::strong_count(&sent[0]), 4);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_became_of_a_unit_is_asked_by_key_or_token() {
+async fn an_outcome_is_asked_for_by_key_or_token() {
     let script = Scripted::new([
         Step::Outcome(Err(error(ErrorKind::DatabaseUnavailable))),
         Step::Outcome(Ok(TransactionOutcome::Applied)),
@@ -446,7 +449,7 @@ async fn what_became_of_a_unit_is_asked_by_key_or_token() {
     let engine = engine(&script);
     let ask = |handle| {
         let request = GetTransactionOutcomeRequest { database: String::new(), handle };
-        engine.transaction_outcome(request, None)
+        engine.get_transaction_outcome(request, None)
     };
     let applied = ask(Some(Handle::IdempotencyKey("k".to_owned()))).await.unwrap();
     assert_eq!(applied.state(), TransactionState::Applied);

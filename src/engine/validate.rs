@@ -1,12 +1,15 @@
-//! What a request must be before a connection is asked for: nothing refused here has run.
+//! The validation of requests, before a connection is acquired: nothing that fails here has run.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{Caller, Database};
-use crate::backend::{IsolationLevel, Statement, TransactionMode};
-use crate::deadline::Deadline;
+use super::caller::Caller;
+use super::database::Database;
+use super::result_bounds::ResultBounds;
+use crate::backend::{IdempotencyKey, IsolationLevel, Statement, TransactionMode};
+use crate::clock::now;
 use crate::error::{Error, ErrorKind, FieldViolation, Result};
+use crate::resilience::Unit;
 use crate::sql::Analysis;
 use crate::value::proto::{
     AccessMode, IsolationLevel as WireIsolation, QueryOptions, QueryRequest, TransactionOptions,
@@ -19,66 +22,40 @@ const MAX_TAG: usize = 64;
 /// The longest idempotency key, in characters.
 const MAX_KEY: usize = 128;
 
-/// The bounds of one result.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    pub(crate) rows: u64,
-    pub(crate) bytes: u64,
-}
-
-impl Bounds {
-    /// These, or what the options ask for where that is less; 0 asks for nothing.
-    pub(crate) fn lowered(self, options: &QueryOptions) -> Self {
-        let lower = |own: u64, server: u64| if own == 0 { server } else { own.min(server) };
-        Self {
-            rows: lower(options.max_rows, self.rows),
-            bytes: lower(options.max_bytes, self.bytes),
-        }
-    }
-
-    /// The error of a result that is over them.
-    pub(crate) fn exceeded(self, rows: u64, bytes: u64) -> Option<Error> {
-        let message = if rows > self.rows {
-            format!("the result has more than {} rows", self.rows)
-        } else if bytes > self.bytes {
-            format!("the result is larger than {} bytes", self.bytes)
-        } else {
-            return None;
-        };
-        let hint = "Use StreamQuery, select less, or raise max_rows and max_bytes.";
-        Some(Error::new(ErrorKind::ResultTooLarge, message).with_hint(hint))
-    }
-}
-
-/// Where in its request a statement stands: the paths of its fields, and what to do instead.
+/// The place of a statement in its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// The request is the statement.
+pub(super) enum StatementPlace {
+    /// The request itself.
     Request,
-    /// In a batch, from 0.
+    /// A statement of a batch, from 0.
     Batch(usize),
-    /// In an interactive transaction.
+    /// A command of an interactive transaction.
     Transaction,
 }
 
-impl Place {
+impl StatementPlace {
     /// The path of one of the statement's fields.
-    pub(crate) fn field(self, name: &str) -> String {
+    fn path(self, name: &str) -> String {
         match self {
             Self::Request | Self::Transaction => name.to_owned(),
             Self::Batch(index) => format!("statements[{index}].{name}"),
         }
     }
 
-    /// Says where the statement stands that an error is about.
-    fn blame(self, error: Error) -> Error {
+    /// Names the statement that an error is about.
+    fn locate(self, error: Error) -> Error {
         match self {
             Self::Request | Self::Transaction => error,
             Self::Batch(index) => error.with_failed_statement(index),
         }
     }
 
-    fn instead_of_control(self) -> &'static str {
+    /// Makes the error of one of the statement's fields.
+    pub(super) fn error(self, kind: ErrorKind, name: &str, description: &str) -> Error {
+        self.locate(Error::field(kind, self.path(name), description))
+    }
+
+    fn hint_for_transaction_control(self) -> &'static str {
         match self {
             Self::Request => {
                 "Each call is a transaction of its own: send the statement alone, several with \
@@ -93,113 +70,124 @@ impl Place {
 }
 
 impl Database {
-    /// Checks a query and turns it into a statement with its bounds; 0 in the options means `server`.
-    pub(crate) fn prepare(
+    /// Validates a query, and lowers the server's bounds to those of its options.
+    pub(super) fn validate_query(
         &self,
         query: QueryRequest,
         caller: &Caller,
         rpc: &'static str,
-        server: Bounds,
-    ) -> Result<(Statement, Bounds)> {
-        let analysis = self.admit_statement(&query.sql, &query.parameters, Place::Request)?;
-        let options = query.options.unwrap_or_default();
+        server: ResultBounds,
+    ) -> Result<(Statement, ResultBounds)> {
+        let QueryRequest { sql, parameters, options, .. } = query;
+        let analysis = self.validate_statement(&sql, &parameters, StatementPlace::Request)?;
+        let options = options.unwrap_or_default();
         check_tag(&options.tag, "options.tag")?;
         let read_only = read_only(options.access_mode, "options.access_mode")?;
-        let timeout = timeout(&options)?;
-        let deadline = self.deadline(super::now(), caller.time_left, timeout);
+        let deadline = self.deadline(now(), caller.time_left, timeout(&options)?);
         let context = caller.context(&self.name, rpc, &options.tag);
         context.runs(&analysis.summary);
-        let QueryRequest { sql, parameters, .. } = query;
         let statement = Statement { sql, parameters, analysis, read_only, deadline, context };
         Ok((statement, server.lowered(&options)))
     }
 
-    /// Checks a statement's text.
-    pub(crate) fn admit(&self, sql: &str) -> Result<Arc<Analysis>> {
-        self.admit_statement(sql, &[], Place::Request)
-    }
-
-    /// Checks a statement's text and its parameters.
-    pub(crate) fn admit_statement(
+    /// Validates a statement's text and its parameters.
+    pub(super) fn validate_statement(
         &self,
         sql: &str,
         parameters: &[Value],
-        place: Place,
+        place: StatementPlace,
     ) -> Result<Arc<Analysis>> {
-        let refuse = |kind, field: &str, description: &str| {
-            Err(place.blame(Error::field(kind, place.field(field), description)))
-        };
         if sql.trim().is_empty() {
-            return refuse(ErrorKind::InvalidSql, "sql", "the statement is empty");
+            return Err(place.error(ErrorKind::InvalidSql, "sql", "the statement is empty"));
         }
         if sql.contains('\0') {
-            return refuse(ErrorKind::InvalidSql, "sql", "it holds a NUL character");
+            return Err(place.error(ErrorKind::InvalidSql, "sql", "it holds a NUL character"));
         }
         let analysis = self.analyzer.analyze(sql);
         if let Some(keyword) = analysis.transaction_control {
             let message =
                 format!("{keyword} controls transactions, which SQL text may not do here");
             let violation =
-                FieldViolation { field: place.field("sql"), description: message.clone() };
+                FieldViolation { field: place.path("sql"), description: message.clone() };
             let error = Error::new(ErrorKind::TransactionControl, message);
-            let error = error.with_violation(violation).with_hint(place.instead_of_control());
-            return Err(place.blame(error));
+            let hint = place.hint_for_transaction_control();
+            return Err(place.locate(error.with_violation(violation).with_hint(hint)));
         }
-        match parameters.iter().position(|parameter| parameter.kind.is_none()) {
-            None => Ok(analysis),
-            Some(index) => {
-                let description = "no kind is set; set null_value for NULL";
-                refuse(ErrorKind::InvalidParameter, &format!("parameters[{index}]"), description)
-            }
+        if let Some(index) = parameters.iter().position(|parameter| parameter.kind.is_none()) {
+            let description = "no kind is set; set null_value for NULL";
+            let name = format!("parameters[{index}]");
+            return Err(place.error(ErrorKind::InvalidParameter, &name, description));
         }
-    }
-
-    /// When a call must have ended.
-    pub(crate) fn deadline(
-        &self,
-        now: Instant,
-        grpc_timeout: Option<Duration>,
-        option: Option<Duration>,
-    ) -> Deadline {
-        Deadline::of_call(now, grpc_timeout, option, self.limits)
+        Ok(analysis)
     }
 }
 
-/// Checks a label for logs and metrics.
-pub(crate) fn check_tag(tag: &str, field: &str) -> Result<()> {
-    let of_tag = |c: char| c.is_ascii_alphanumeric() || "_.:/-".contains(c);
-    if tag.len() <= MAX_TAG && tag.chars().all(of_tag) {
+/// Makes the error of an option.
+pub(super) fn invalid_option(field: &str, description: &str) -> Error {
+    Error::field(ErrorKind::InvalidOption, field, description)
+}
+
+/// Returns the unit that is retried when a query is.
+pub(super) fn statement_unit(query: &QueryRequest) -> Unit {
+    let idempotent = query.options.as_ref().is_some_and(|options| options.idempotent);
+    if idempotent { Unit::Idempotent } else { Unit::Statement }
+}
+
+/// Validates a request's idempotency key; `None` when it is empty. `unstored` names the mode of a request
+/// that cannot have one, as in `READ_ONLY`.
+pub(super) fn idempotency_key(
+    key: &str,
+    field: &str,
+    unstored: Option<&str>,
+    request_hash: impl FnOnce() -> [u8; 32],
+) -> Result<Option<IdempotencyKey>> {
+    if key.is_empty() {
+        return Ok(None);
+    }
+    check_key(key, field)?;
+    if let Some(mode) = unstored {
+        let description = format!("a {mode} request cannot have an idempotency key");
+        return Err(invalid_option(field, &description));
+    }
+    let request_hash = request_hash();
+    Ok(Some(IdempotencyKey { caller: String::new(), key: key.to_owned(), request_hash }))
+}
+
+/// Validates a label for logs and metrics.
+pub(super) fn check_tag(tag: &str, field: &str) -> Result<()> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_.:/-".contains(c);
+    if tag.len() <= MAX_TAG && tag.chars().all(is_allowed) {
         return Ok(());
     }
     let description = "a tag has 1 to 64 characters of A-Z a-z 0-9 _ . : / -";
-    Err(Error::field(ErrorKind::InvalidOption, field, description))
+    Err(invalid_option(field, description))
 }
 
-/// Checks an idempotency key that is set.
-pub(crate) fn check_key(key: &str, field: &str) -> Result<()> {
+/// Validates an idempotency key that is set.
+pub(super) fn check_key(key: &str, field: &str) -> Result<()> {
     if key.len() <= MAX_KEY && key.chars().all(|c| matches!(c, ' '..='~')) {
         return Ok(());
     }
     let description = "a key has 1 to 128 printable ASCII characters";
-    Err(Error::field(ErrorKind::InvalidOption, field, description))
+    Err(invalid_option(field, description))
 }
 
-/// Whether writes must be refused.
-pub(crate) fn read_only(access_mode: i32, field: &str) -> Result<bool> {
+/// Returns true if the database must refuse writes.
+pub(super) fn read_only(access_mode: i32, field: &str) -> Result<bool> {
     match AccessMode::try_from(access_mode) {
         Ok(AccessMode::Unspecified | AccessMode::ReadWrite) => Ok(false),
         Ok(AccessMode::ReadOnly) => Ok(true),
-        Err(unknown) => Err(Error::field(ErrorKind::InvalidOption, field, unknown.to_string())),
+        Err(unknown) => Err(invalid_option(field, &unknown.to_string())),
     }
 }
 
-/// The `timeout` of a call's options.
-pub(crate) fn timeout(options: &QueryOptions) -> Result<Option<Duration>> {
+/// Validates the `timeout` of a call's options.
+pub(super) fn timeout(options: &QueryOptions) -> Result<Option<Duration>> {
     positive(options.timeout, "options.timeout")
 }
 
-/// A duration that must be positive where it is set.
-pub(crate) fn positive(
+/// Validates a duration that must be positive where it is set.
+pub(super) fn positive(
     duration: Option<prost_types::Duration>,
     field: &str,
 ) -> Result<Option<Duration>> {
@@ -210,13 +198,13 @@ pub(crate) fn positive(
             let name = field.rsplit('.').next().unwrap_or(field).replace('_', " ");
             let article = if name.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
             let description = format!("{article} {name} must be positive");
-            Err(Error::field(ErrorKind::InvalidOption, field, description))
+            Err(invalid_option(field, &description))
         }
     }
 }
 
-/// How a transaction is run; `root` is the path of the options, as in `transaction`.
-pub(crate) fn transaction_mode(
+/// Validates the mode of a transaction; `root` is the path of the options, as in `transaction`.
+pub(super) fn transaction_mode(
     options: &TransactionOptions,
     root: &str,
 ) -> Result<TransactionMode> {
@@ -227,16 +215,14 @@ pub(crate) fn transaction_mode(
         Ok(WireIsolation::RepeatableRead) => Some(IsolationLevel::RepeatableRead),
         Ok(WireIsolation::Serializable) => Some(IsolationLevel::Serializable),
         Err(unknown) => {
-            let description = unknown.to_string();
-            let kind = ErrorKind::InvalidOption;
-            return Err(Error::field(kind, field("isolation_level"), description));
+            return Err(invalid_option(&field("isolation_level"), &unknown.to_string()));
         }
     };
     let read_only = read_only(options.access_mode, &field("access_mode"))?;
     let deferrable = options.deferrable;
     if deferrable && !(isolation == Some(IsolationLevel::Serializable) && read_only) {
         let description = "only SERIALIZABLE and READ_ONLY transactions can be deferrable";
-        return Err(Error::field(ErrorKind::InvalidOption, field("deferrable"), description));
+        return Err(invalid_option(&field("deferrable"), description));
     }
     Ok(TransactionMode { isolation, read_only, deferrable })
 }

@@ -1,8 +1,8 @@
-//! The names of methods and of status codes, as telemetry has them.
+//! The names of methods and of status codes in telemetry.
 
 use tonic::Code;
 
-/// Where a status is.
+/// The header or trailer of the status code.
 pub(crate) const STATUS: &str = "grpc-status";
 
 pub(crate) const CANCELLED: &str = "CANCELLED";
@@ -31,16 +31,16 @@ const METHODS: [&str; 19] = [
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
-/// What stands for methods that are none of this server's (semantic conventions for RPC, `rpc.method`).
+/// The name for methods that this server does not have (semantic conventions for RPC, `rpc.method`).
 const OTHER: &str = "_OTHER";
 
-/// The method that a path names, one of a finite set.
+/// Returns the name of the method of a path, one of a finite set.
 pub(crate) fn method_of(path: &str) -> &'static str {
     let name = path.strip_prefix('/').unwrap_or_default();
     METHODS.into_iter().find(|method| *method == name).unwrap_or(OTHER)
 }
 
-/// The name of a status code (gRPC, Status codes and their use).
+/// Returns the name of a status code (gRPC, Status codes and their use).
 pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_method_that_is_served_has_its_name() {
+    fn every_served_method_has_a_name() {
         let mut served = BTreeSet::new();
         for set in [
             crate::value::FILE_DESCRIPTOR_SET,
@@ -95,7 +95,7 @@ mod tests {
             }
         }
         let known: BTreeSet<String> = METHODS.into_iter().map(str::to_owned).collect();
-        // It is in the descriptors of health, and not in the service that is linked.
+        // The descriptors of health have it, the linked service does not.
         served.remove("grpc.health.v1.Health/List");
         assert_eq!(served, known);
         for method in METHODS {

@@ -1,45 +1,24 @@
-//! The caller's deadline, from the `grpc-timeout` header (gRPC over HTTP/2, Requests).
+//! The `grpc-timeout` header (gRPC over HTTP/2, Requests).
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
-use tonic::Request;
+/// The name of the header.
+pub(crate) const NAME: &str = "grpc-timeout";
 
-use super::call_of;
-
-const HEADER: &str = "grpc-timeout";
-
-/// The time that the caller gives, as sent; `None` when it sends none, or none that can be read.
-pub(crate) fn timeout_in(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(HEADER).map(HeaderValue::as_bytes).and_then(parse_bytes)
-}
-
-/// What is left of the time that the caller gives: it began when the call's headers came, and the
-/// request's message may have taken a while after them.
-pub(crate) fn time_left<T>(request: &Request<T>) -> Option<Duration> {
-    let given = parse_bytes(request.metadata().get(HEADER)?.as_encoded_bytes())?;
-    let began = call_of(request).began();
-    Some(given.saturating_sub(began.map_or(Duration::ZERO, |began| began.elapsed())))
-}
-
-fn parse_bytes(text: &[u8]) -> Option<Duration> {
-    parse(std::str::from_utf8(text).ok()?)
-}
-
-fn parse(text: &str) -> Option<Duration> {
-    let unit = text.chars().last()?;
-    let digits = text.strip_suffix(unit)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+/// Parses a timeout; `None` when it is malformed.
+pub(crate) fn parse_timeout(text: &[u8]) -> Option<Duration> {
+    let (unit, digits) = text.split_last()?;
+    if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let amount: u64 = digits.parse().ok()?;
+    let amount: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
     Some(match unit {
-        'H' => Duration::from_secs(amount * 3600),
-        'M' => Duration::from_secs(amount * 60),
-        'S' => Duration::from_secs(amount),
-        'm' => Duration::from_millis(amount),
-        'u' => Duration::from_micros(amount),
-        'n' => Duration::from_nanos(amount),
+        b'H' => Duration::from_secs(amount * 3600),
+        b'M' => Duration::from_secs(amount * 60),
+        b'S' => Duration::from_secs(amount),
+        b'm' => Duration::from_millis(amount),
+        b'u' => Duration::from_micros(amount),
+        b'n' => Duration::from_nanos(amount),
         _ => return None,
     })
 }
@@ -47,6 +26,10 @@ fn parse(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> Option<Duration> {
+        parse_timeout(text.as_bytes())
+    }
 
     #[test]
     fn a_timeout_is_up_to_eight_digits_and_a_unit() {

@@ -1,9 +1,9 @@
-//! The address of a server, as it is given on the command line.
+//! The address of a server on the command line.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Where a server is: `http://host:port`; the scheme may be left out.
+/// The address of a server: `http://host:port`; the scheme may be left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address(http::Uri);
 
@@ -38,7 +38,7 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// As tonic takes it.
+    /// The address for tonic.
     pub(crate) fn uri(&self) -> http::Uri {
         self.0.clone()
     }

@@ -1,37 +1,38 @@
-//! Why a call failed, as the command line shows it.
+//! The error of a call, for the command line.
 
 use std::fmt;
 use std::time::Duration;
 
 use prost::Message as _;
-use tonic::{Code, Status};
+use tonic::Status;
 use tonic_types::pb;
 
 use crate::error::{DatabaseReport, FieldViolation, Outcome};
+use crate::grpc::method_names::code_name;
 use crate::value::proto::DatabaseError;
 
-/// Why a call failed, in plain fields.
+/// The error of a call, in plain fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallError {
     /// The gRPC code: `INVALID_ARGUMENT`.
     pub code: &'static str,
     /// The message.
     pub message: String,
-    /// The reason Rowgate gives; `None` when something else made the status.
+    /// Rowgate's reason; `None` when something else made the status.
     pub reason: Option<String>,
-    /// What became of the work.
+    /// The outcome of the work.
     pub outcome: Outcome,
-    /// What to do about it; may be empty.
+    /// The advice on it; may be empty.
     pub hint: String,
-    /// What the database said; its fields are empty where it said nothing.
+    /// The database's report; fields are empty where it reported nothing.
     pub report: DatabaseReport,
-    /// The fields of the request that are to blame.
+    /// The invalid fields of the request.
     pub violations: Vec<FieldViolation>,
-    /// When to try again.
+    /// The pause before a retry.
     pub retry_after: Option<Duration>,
-    /// Which statement of a batch failed, from 0.
+    /// The statement of a batch that failed, from 0.
     pub failed_statement: Option<u32>,
-    /// With what the server can be asked later what became of the work; may be empty.
+    /// The token for asking the server for the outcome later; may be empty.
     pub transaction_token: String,
 }
 
@@ -58,8 +59,8 @@ impl CallError {
         self
     }
 
-    /// Reads Rowgate's details. A status without its ErrorInfo was made by something on the way, and
-    /// says nothing about what the database did.
+    /// Reads Rowgate's details. A status without its ErrorInfo was made by a proxy or the transport, and tells
+    /// nothing about the outcome.
     pub(crate) fn from_status(status: &Status) -> Self {
         let mut message = status.message().to_owned();
         if let Some(cause) = root_cause(status).filter(|cause| !message.contains(cause)) {
@@ -73,7 +74,7 @@ impl CallError {
         error
     }
 
-    /// An undecodable or unknown detail adds nothing: the rest of the status is still worth showing.
+    /// Reads one detail. An undecodable or unknown one is skipped: the rest of the status is still shown.
     fn take_detail(&mut self, type_url: &str, value: &[u8]) {
         match type_url.rsplit('/').next().unwrap_or_default() {
             "google.rpc.ErrorInfo" => {
@@ -135,34 +136,11 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
-/// What stands at the end of a chain of causes: the ones between say "transport error".
+/// Returns the last cause of an error: the causes between are only "transport error".
 pub(crate) fn root_cause(error: &dyn std::error::Error) -> Option<String> {
     let mut cause = error.source()?;
     while let Some(next) = cause.source() {
         cause = next;
     }
     Some(cause.to_string())
-}
-
-/// The code's name in the gRPC specification, which is what other clients show.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }

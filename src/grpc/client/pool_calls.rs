@@ -5,7 +5,8 @@ use std::time::Duration;
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 
-use super::{CallError, Client, Limit, MAX_MESSAGE_SIZE};
+use super::call_error::CallError;
+use super::channel::{Client, MAX_MESSAGE_SIZE};
 use crate::value::proto::pool_service_client::PoolServiceClient;
 use crate::value::proto::{
     ListCheckoutsRequest, ListCheckoutsResponse, ListPoolStatsRequest, ListPoolStatsResponse,
@@ -15,19 +16,18 @@ use crate::value::proto::{
     WatchPoolStatsResponse,
 };
 
-/// How much more time than the wait itself a call gets that waits: the server answers a little before its
-/// end, so that the answer arrives.
+/// The time that a waiting call gets beyond its wait: the server answers before the call's deadline, so that
+/// the answer arrives.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 impl Client {
-    /// The state and counters of a pool; of all when the name is empty.
+    /// Returns the state and counters of a pool; of all when the name is empty.
     ///
     /// # Errors
-    /// `NOT_FOUND` when there is no such pool; else why it did not answer.
+    /// `NOT_FOUND` when there is no such pool; otherwise the reason why there is no answer.
     pub async fn list_pool_stats(&self, pool: &str) -> Result<ListPoolStatsResponse, CallError> {
-        let (mut service, pool) = (self.pools(), pool.to_owned());
-        let call = service.list_pool_stats(ListPoolStatsRequest { pool });
-        Ok(Limit::within(self.limit, call).await?.into_inner())
+        let request = ListPoolStatsRequest { pool: pool.to_owned() };
+        self.response(self.pools().list_pool_stats(request)).await
     }
 
     /// Starts to watch a pool; all when the name is empty.
@@ -39,25 +39,23 @@ impl Client {
         pool: &str,
         interval: Duration,
     ) -> Result<PoolWatch, CallError> {
-        let (mut service, pool) = (self.pools(), pool.to_owned());
-        // More than a message can say is more than a server takes.
+        // The server rejects an interval that is out of a message's range.
         let longest = prost_types::Duration { seconds: i64::MAX, nanos: 0 };
         let interval = Some(interval.try_into().unwrap_or(longest));
-        let call = service.watch_pool_stats(WatchPoolStatsRequest { pool, interval });
-        Ok(PoolWatch(Limit::within(self.limit, call).await?.into_inner()))
+        let request = WatchPoolStatsRequest { pool: pool.to_owned(), interval };
+        self.response(self.pools().watch_pool_stats(request)).await.map(PoolWatch)
     }
 
-    /// Who holds a connection of a pool; of all when the name is empty.
+    /// Returns the checkouts of a pool; of all when the name is empty.
     ///
     /// # Errors
     /// As [`Client::list_pool_stats`].
     pub async fn list_checkouts(&self, pool: &str) -> Result<ListCheckoutsResponse, CallError> {
-        let (mut service, pool) = (self.pools(), pool.to_owned());
-        let call = service.list_checkouts(ListCheckoutsRequest { pool });
-        Ok(Limit::within(self.limit, call).await?.into_inner())
+        let request = ListCheckoutsRequest { pool: pool.to_owned() };
+        self.response(self.pools().list_checkouts(request)).await
     }
 
-    /// Pauses a pool, and waits at most so long for what is under way.
+    /// Pauses a pool, and waits at most `timeout` for the work in progress.
     ///
     /// # Errors
     /// As [`Client::list_pool_stats`].
@@ -66,13 +64,11 @@ impl Client {
         pool: &str,
         timeout: Duration,
     ) -> Result<PausePoolResponse, CallError> {
-        let (mut service, pool) = (self.pools(), pool.to_owned());
-        let message = PausePoolRequest { pool, timeout: timeout.try_into().ok() };
+        let message = PausePoolRequest { pool: pool.to_owned(), timeout: timeout.try_into().ok() };
         let mut request = Request::new(message);
-        // Without one the server takes its default.
+        // Without a deadline the server would apply its default.
         request.set_timeout(timeout.saturating_add(ANSWER_TIME));
-        let call = service.pause_pool(request);
-        Ok(Limit::within(self.limit, call).await?.into_inner())
+        self.response(self.pools().pause_pool(request)).await
     }
 
     /// Ends a pause.
@@ -80,48 +76,44 @@ impl Client {
     /// # Errors
     /// As [`Client::list_pool_stats`].
     pub async fn resume_pool(&self, pool: &str) -> Result<ResumePoolResponse, CallError> {
-        let (mut service, pool) = (self.pools(), pool.to_owned());
-        let call = service.resume_pool(ResumePoolRequest { pool });
-        Ok(Limit::within(self.limit, call).await?.into_inner())
+        let request = ResumePoolRequest { pool: pool.to_owned() };
+        self.response(self.pools().resume_pool(request)).await
     }
 
-    /// Has a pool's connections replaced.
+    /// Replaces the connections of a pool.
     ///
     /// # Errors
     /// As [`Client::list_pool_stats`].
     pub async fn reconnect_pool(&self, pool: &str) -> Result<ReconnectPoolResponse, CallError> {
-        let (mut service, pool) = (self.pools(), pool.to_owned());
-        let call = service.reconnect_pool(ReconnectPoolRequest { pool });
-        Ok(Limit::within(self.limit, call).await?.into_inner())
+        let request = ReconnectPoolRequest { pool: pool.to_owned() };
+        self.response(self.pools().reconnect_pool(request)).await
     }
 
-    /// Sets the bounds of a pool; those that are `None` stay.
+    /// Sets the bounds of a pool; a bound of `None` is kept.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` when they do not fit; else as [`Client::list_pool_stats`].
+    /// `INVALID_ARGUMENT` for inconsistent bounds; otherwise as [`Client::list_pool_stats`].
     pub async fn resize_pool(
         &self,
         pool: &str,
         min: Option<u32>,
         max: Option<u32>,
     ) -> Result<ResizePoolResponse, CallError> {
-        let (mut service, pool) = (self.pools(), pool.to_owned());
-        let call = service.resize_pool(ResizePoolRequest { pool, min, max });
-        Ok(Limit::within(self.limit, call).await?.into_inner())
+        let request = ResizePoolRequest { pool: pool.to_owned(), min, max };
+        self.response(self.pools().resize_pool(request)).await
     }
 
-    /// Ends what a checkout does.
+    /// Ends the work of a checkout.
     ///
     /// # Errors
-    /// `NOT_FOUND` when there is no such pool, or no such checkout; else why it did not answer.
+    /// `NOT_FOUND` when there is no such pool, or no such checkout; otherwise the reason why there is no answer.
     pub async fn terminate_checkout(
         &self,
         pool: &str,
         checkout: u64,
     ) -> Result<TerminateCheckoutResponse, CallError> {
-        let (mut service, pool) = (self.pools(), pool.to_owned());
-        let call = service.terminate_checkout(TerminateCheckoutRequest { pool, checkout });
-        Ok(Limit::within(self.limit, call).await?.into_inner())
+        let request = TerminateCheckoutRequest { pool: pool.to_owned(), checkout };
+        self.response(self.pools().terminate_checkout(request)).await
     }
 
     fn pools(&self) -> PoolServiceClient<Channel> {
@@ -129,18 +121,18 @@ impl Client {
     }
 }
 
-/// Pools as they change.
+/// The messages of a watch.
 #[derive(Debug)]
 pub struct PoolWatch(Streaming<WatchPoolStatsResponse>);
 
 impl PoolWatch {
-    /// The next message; `None` when the server ended the watch without a reason.
+    /// Returns the next message; `None` when the server ended the watch without a reason.
     ///
     /// # Errors
-    /// Why it ended.
+    /// The reason why it ended.
     ///
     /// # Cancel safety
-    /// A message that has come is not lost.
+    /// A received message is not lost.
     pub async fn next(&mut self) -> Result<Option<WatchPoolStatsResponse>, CallError> {
         self.0.message().await.map_err(|status| CallError::from_status(&status))
     }

@@ -1,10 +1,18 @@
-//! What is done with an error that reaches a caller: it is logged, here and nowhere else, counted, and answered.
+//! The answer to a call: a response, or the status of an error that is logged and counted here.
 
-use tonic::Status;
+use tonic::{Response, Status};
 
 use super::status;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::{FailureScope, RpcCall};
+
+/// The answer to a call.
+pub(crate) type Answer<T> = Result<Response<T>, Status>;
+
+/// Makes the answer of a call's result.
+pub(crate) fn respond<T>(call: &RpcCall, result: Result<T>) -> Answer<T> {
+    result.map(Response::new).map_err(|error| answer(call, &error))
+}
 
 /// Logs and counts an error of a call, and makes the status of it.
 pub(crate) fn answer(call: &RpcCall, error: &Error) -> Status {
@@ -13,7 +21,7 @@ pub(crate) fn answer(call: &RpcCall, error: &Error) -> Status {
     status::status(error)
 }
 
-/// The same of an error in a stream that stays open.
+/// Logs and counts an error in a stream that stays open, and makes the reply of it.
 pub(crate) fn detail(call: &RpcCall, error: &Error) -> tonic_types::Status {
     call.failed(error, FailureScope::Command);
     log(call, error);
@@ -21,86 +29,43 @@ pub(crate) fn detail(call: &RpcCall, error: &Error) -> tonic_types::Status {
 }
 
 fn log(call: &RpcCall, error: &Error) {
-    // A thousand callers that fail for one reason are told of ten times a second.
+    // A thousand callers that fail for one reason make ten lines a second.
     let Some(unsaid) = call.admit_log_line(error.label()) else { return };
     let about = call.labels();
-    let sqlstate = error.report().map(|report| report.sqlstate.as_str());
     let ids = call.ids();
-    let (message, cause) = match is_ours(error.kind()) {
-        true => (message(error), error.cause()),
-        false => (public(error), String::new()),
-    };
-    let line = Line {
-        rpc: call.method(),
-        database: about.map(|about| &*about.database),
-        caller: about.map(|about| about.caller.as_str()),
-        tag: said(about.map(|about| about.tag.as_str())),
-        statement: said(call.statement()),
-        reason: error.reason(),
-        outcome: error.outcome().as_str(),
-        sqlstate: said(sqlstate),
-        error: said(Some(message)),
-        cause: said(Some(cause.as_str())),
-        trace_id: ids.as_ref().map(|ids| ids.trace_id.as_str()),
-        span_id: ids.as_ref().map(|ids| ids.span_id.as_str()),
-        unsaid: Some(unsaid).filter(|unsaid| *unsaid > 0),
-    };
-    line.write(is_ours(error.kind()));
-}
-
-/// A line of the log.
-struct Line<'a> {
-    rpc: &'a str,
-    database: Option<&'a str>,
-    caller: Option<&'a str>,
-    tag: Option<&'a str>,
-    statement: Option<&'a str>,
-    reason: &'a str,
-    outcome: &'a str,
-    sqlstate: Option<&'a str>,
-    error: Option<&'a str>,
-    cause: Option<&'a str>,
-    trace_id: Option<&'a str>,
-    span_id: Option<&'a str>,
-    unsaid: Option<u64>,
-}
-
-impl Line<'_> {
-    fn write(&self, warns: bool) {
-        let Self { rpc, database, caller, tag, statement, reason, outcome, sqlstate, .. } = *self;
-        let Self { error, cause, trace_id, span_id, unsaid, .. } = *self;
-        // The level of an event is a constant.
-        macro_rules! write {
-            ($level:ident) => {
-                tracing::$level!(
-                    rpc,
-                    database,
-                    caller,
-                    tag,
-                    statement,
-                    reason,
-                    outcome,
-                    sqlstate,
-                    error,
-                    cause,
-                    trace_id,
-                    span_id,
-                    unsaid,
-                    "call failed"
-                )
-            };
-        }
-        if warns { write!(warn) } else { write!(info) }
+    let for_operators = is_for_operators(error.kind());
+    let message = if for_operators { message(error) } else { public_message(error) };
+    let cause = if for_operators { error.cause() } else { String::new() };
+    // The level of an event is a constant.
+    macro_rules! write {
+        ($level:ident) => {
+            tracing::$level!(
+                rpc = call.method(),
+                database = about.map(|about| &*about.database),
+                caller = about.map(|about| about.caller.as_str()),
+                tag = about.map(|about| about.tag.as_str()).filter(is_set),
+                statement = call.statement().filter(is_set),
+                reason = error.reason(),
+                outcome = error.outcome().as_str(),
+                sqlstate = error.report().map(|report| report.sqlstate.as_str()).filter(is_set),
+                error = Some(message).filter(is_set),
+                cause = Some(cause.as_str()).filter(is_set),
+                trace_id = ids.as_ref().map(|ids| ids.trace_id.as_str()),
+                span_id = ids.as_ref().map(|ids| ids.span_id.as_str()),
+                unsaid = Some(unsaid).filter(|unsaid| *unsaid > 0),
+                "call failed"
+            )
+        };
     }
+    if for_operators { write!(warn) } else { write!(info) }
 }
 
-/// What is there to say.
-fn said(text: Option<&str>) -> Option<&str> {
-    text.filter(|text| !text.is_empty())
+fn is_set(text: &&str) -> bool {
+    !text.is_empty()
 }
 
-/// The message of an error for which nothing that a caller sent is quoted: where it happened.
-fn public(error: &Error) -> &str {
+/// The message of an error, if messages of its kind never quote the caller.
+fn public_message(error: &Error) -> &str {
     let quotes_nothing = matches!(
         error.kind(),
         ErrorKind::PoolExhausted
@@ -119,8 +84,8 @@ fn public(error: &Error) -> &str {
     if quotes_nothing { message(error) } else { "" }
 }
 
-/// Whether operators should look: the fault is not the caller's, and not a conflict between callers.
-fn is_ours(kind: ErrorKind) -> bool {
+/// Returns true if operators should look: the caller is not at fault, and callers have no conflict.
+fn is_for_operators(kind: ErrorKind) -> bool {
     match kind {
         ErrorKind::DatabaseUnavailable
         | ErrorKind::ConnectionLost
@@ -170,8 +135,8 @@ fn is_ours(kind: ErrorKind) -> bool {
     }
 }
 
-/// The message, unless the database wrote it: where the configuration lets callers see rows in
-/// errors, that is no leave to log them.
+/// The message, unless the database wrote it: it may quote rows, which are never logged, even where
+/// callers see them.
 fn message(error: &Error) -> &str {
     if error.report().is_some() { "" } else { error.message() }
 }

@@ -1,7 +1,7 @@
-//! The only place that makes a status.
+//! Statuses, which are made here only.
 //!
-//! Headers that are too long get lost on the way (clients take 8 KiB of them), so texts are cut: the
-//! message to 1 KiB, the details to 4 KiB, `DatabaseError` first and `ErrorInfo` never.
+//! Clients take 8 KiB of headers, and longer ones are lost, so texts are cut: the message to 1 KiB, the
+//! details to 4 KiB, `DatabaseError` first and `ErrorInfo` never.
 
 use std::collections::HashMap;
 
@@ -15,11 +15,11 @@ use crate::error::{Error, ErrorKind, Outcome};
 use crate::value::proto::DatabaseError;
 
 const DOMAIN: &str = "rowgate";
-/// Of the message, in bytes of UTF-8.
+/// The longest message, in bytes of UTF-8.
 const MAX_MESSAGE: usize = 1 << 10;
-/// Of the message as `grpc-message` carries it: a byte that is not printable ASCII becomes three.
+/// The longest message as `grpc-message` encodes it: a byte that is not printable ASCII becomes three.
 const MAX_ENCODED_MESSAGE: usize = 2 << 10;
-/// Of the encoded `google.rpc.Status`, before base64.
+/// The largest encoded `google.rpc.Status`, in bytes before base64.
 const MAX_DETAILS: usize = 4 << 10;
 
 pub(crate) fn status(error: &Error) -> Status {
@@ -37,12 +37,12 @@ pub(crate) fn status(error: &Error) -> Status {
     Status::with_details_and_metadata(code, message, details.into(), metadata)
 }
 
-/// The same as a message, for a reply in a stream.
+/// Makes the message of an error, for a reply in a stream.
 pub(crate) fn reply(error: &Error) -> pb::Status {
     Details::new(error).fitting(code(error), message(error.message()))
 }
 
-/// What a status carries beside its code and message.
+/// The details of a status beside its code and message.
 struct Details {
     info: pb::ErrorInfo,
     report: DatabaseError,
@@ -50,7 +50,7 @@ struct Details {
     violation: Option<pb::bad_request::FieldViolation>,
 }
 
-/// The texts that may be cut, in the order in which they are.
+/// The texts that may be cut, in the order of the cuts.
 const CUT: [fn(&mut Details) -> Option<&mut String>; 9] = [
     |details| Some(&mut details.report.detail),
     |details| Some(&mut details.report.hint),
@@ -84,7 +84,7 @@ impl Details {
         }
     }
 
-    /// All of it as one message of at most [`MAX_DETAILS`] bytes.
+    /// Encodes all details as one message of at most [`MAX_DETAILS`] bytes.
     fn fitting(mut self, code: Code, message: &str) -> pb::Status {
         let mut status = self.status(code, message);
         for text in CUT {
@@ -137,7 +137,7 @@ fn any(name: &str, message: &impl Message) -> Any {
     Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
 }
 
-/// As much of a text as a message may be, on a character's boundary.
+/// Cuts a text to the longest message, at a character's boundary.
 fn message(text: &str) -> &str {
     let mut encoded = 0;
     let fits = |(at, c): (usize, char)| {
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
     use crate::error::{DatabaseReport, FieldViolation};
 
-    /// What clients take of all headers together, each with 32 bytes for itself (HTTP/2, 6.5.2).
+    /// The limit of clients on all headers together, each with an overhead of 32 bytes (HTTP/2, 6.5.2).
     const MAX_HEADERS: usize = 8 << 10;
 
     fn info(status: &Status) -> pb::ErrorInfo {

@@ -1,7 +1,7 @@
-//! The front door: what every call passes, and how it is answered while the server drains.
+//! The dispatch of calls to services: telemetry, deadlines of requests, and the drain.
 //!
-//! A call costs here what hyper costs, two entries in its extensions, and no box, copy or task more than
-//! its service needs.
+//! Beyond hyper and the service, a call costs two entries in its extensions here, and no further box, copy
+//! or task.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,50 +24,49 @@ use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
 use tower::Service as _;
 
-use super::body::{Arriving, Watched};
-use super::preface::Open;
+use super::bodies::{RequestBody, WatchBody};
+use super::preface::CountGuard;
 use crate::deadline::{CallLimits, Deadline};
-use crate::grpc::error::tonic_status::made_ours;
+use crate::grpc::error::tonic_status::replace_status;
 use crate::grpc::method_names::{CANCELLED, STATUS, UNAVAILABLE, code_name, method_of};
-use crate::grpc::services::database_service;
-use crate::grpc::timeout_header::timeout_in;
-use crate::telemetry;
-use crate::telemetry::Telemetry;
+use crate::grpc::services::database_service::DatabaseHandler;
+use crate::grpc::timeout_header::{self, parse_timeout};
+use crate::telemetry::{RpcCall, Telemetry};
 use crate::value::proto::database_service_server::{DatabaseServiceServer, SERVICE_NAME};
 
-/// All services, and what is checked before them.
+/// All services, and the settings of the dispatch.
 pub(crate) struct Services {
-    /// Not among the routes: nearly all calls go there, and what finds a route allocates.
-    pub(crate) database: DatabaseServiceServer<database_service::Service>,
+    /// Not among the routes: it gets nearly all calls, and routing allocates.
+    pub(crate) database: DatabaseServiceServer<DatabaseHandler>,
     pub(crate) routes: Routes,
     pub(crate) telemetry: Telemetry,
-    /// Until when a request must have come whole.
-    pub(crate) arrival: CallLimits,
+    /// The limits for receiving a whole request.
+    pub(crate) receive_limits: CallLimits,
     pub(crate) max_request_size: usize,
 }
 
-/// The services as one connection's calls see them.
+/// The services for the calls of one connection.
 #[derive(Clone)]
 pub(crate) struct Dispatch {
     services: Arc<Services>,
     calls: Arc<AtomicUsize>,
     draining: watch::Receiver<bool>,
-    /// What `Request::remote_addr` reads.
+    /// The address that `Request::remote_addr` returns.
     peer: TcpConnectInfo,
 }
 
-/// What a call is to a server that drains.
+/// The kinds of calls, by their end when the server drains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// It is served, and waited for.
-    Call,
-    /// A new one is refused; the engine ends those that are open.
+enum CallKind {
+    /// The drain waits for its end.
+    Plain,
+    /// A new one is refused; the engine ends the open ones.
     Transaction,
-    /// It never ends by itself, so it is ended.
+    /// It never ends by itself, so the drain ends it.
     Watch,
 }
 
-impl Kind {
+impl CallKind {
     fn of(path: &str) -> Self {
         match path {
             "/rowgate.v1.DatabaseService/Transact" => Self::Transaction,
@@ -75,13 +74,13 @@ impl Kind {
                 Self::Watch
             }
             other if other.starts_with("/grpc.reflection.") => Self::Watch,
-            _ => Self::Call,
+            _ => Self::Plain,
         }
     }
 }
 
 impl Dispatch {
-    /// `calls` counts those that are waited for; `draining` turns true when clients are told to go.
+    /// Makes the dispatch of all connections. `calls` counts the plain calls; `draining` turns true once.
     pub(crate) fn new(
         services: Arc<Services>,
         calls: Arc<AtomicUsize>,
@@ -91,12 +90,12 @@ impl Dispatch {
         Self { services, calls, draining, peer }
     }
 
-    /// The same for the calls of one connection.
-    pub(crate) fn of(&self, peer: Option<SocketAddr>) -> Self {
+    /// Makes the dispatch of one connection.
+    pub(crate) fn for_connection(&self, peer: Option<SocketAddr>) -> Self {
         Self { peer: TcpConnectInfo { local_addr: None, remote_addr: peer }, ..self.clone() }
     }
 
-    /// Returns when the server drains.
+    /// Returns once the server drains.
     pub(crate) fn drained(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut draining = self.draining.clone();
         async move { drop(draining.wait_for(|draining| *draining).await) }
@@ -104,125 +103,130 @@ impl Dispatch {
 }
 
 impl hyper::service::Service<Request<Incoming>> for Dispatch {
-    type Response = Response<Answer>;
+    type Response = Response<ResponseBody>;
     type Error = h2::Error;
-    type Future = Call;
+    type Future = ResponseFuture;
 
-    fn call(&self, mut request: Request<Incoming>) -> Call {
+    fn call(&self, mut request: Request<Incoming>) -> ResponseFuture {
         let arrived = Instant::now();
         let services = &*self.services;
-        let kind = Kind::of(request.uri().path());
+        let kind = CallKind::of(request.uri().path());
         let method = method_of(request.uri().path());
         let call = Arc::new(services.telemetry.call(method, request.headers(), arrived));
         call.set_peers(request.uri(), self.peer.remote_addr.map(|peer| peer.ip()));
-        let served = Served::new(Arc::clone(&call));
-        let (open, watched) = match kind {
-            Kind::Call => (Some(Open::count(&self.calls)), None),
-            Kind::Transaction if *self.draining.borrow() => return Call::refused(served),
-            Kind::Transaction => (None, None),
-            Kind::Watch => (None, Some(self.drained().boxed())),
-        };
+        let recorder = StatusRecorder { call: Arc::clone(&call), is_recorded: false };
+        if kind == CallKind::Transaction && *self.draining.borrow() {
+            return ResponseFuture::refused(recorder);
+        }
+        let count = (kind == CallKind::Plain).then(|| CountGuard::new(&self.calls));
+        let drain = (kind == CallKind::Watch).then(|| self.drained().boxed());
+        let deadline = count.is_some().then(|| services.receive_deadline(arrived, &request));
         request.extensions_mut().insert(Arc::clone(&call));
         request.extensions_mut().insert(self.peer.clone());
-        let until = (kind == Kind::Call).then(|| services.arrives_until(arrived, &request));
-        let request = request.map(|body| Arriving::new(call, body, until));
-        let stage = if is_of_the_database(request.uri().path()) {
-            Stage::Database(services.database.clone().call(request))
+        let request = request.map(|body| RequestBody::new(call, body, deadline));
+        let service = if is_for_database_service(request.uri().path()) {
+            ServiceFuture::Database(services.database.clone().call(request))
         } else {
-            Stage::Other(Box::new(services.routes.clone().call(request)))
+            ServiceFuture::Other(Box::new(services.routes.clone().call(request)))
         };
         let max_request_size = services.max_request_size;
-        Call { stage, has_come: false, served: Some(served), open, watched, max_request_size }
+        let recorder = Some(recorder);
+        ResponseFuture { service, has_yielded: false, recorder, count, drain, max_request_size }
     }
 }
 
 impl Services {
-    /// Until when all of a request must have come: what is late is answered here, as no service has
-    /// seen it.
-    fn arrives_until(&self, arrived: Instant, request: &Request<Incoming>) -> Deadline {
-        let timeout = timeout_in(request.headers());
-        Deadline::of_call(arrived, timeout, None, self.arrival)
+    /// The deadline for receiving a whole request. No service has seen a late one, so it is answered here.
+    fn receive_deadline(&self, arrived: Instant, request: &Request<Incoming>) -> Deadline {
+        let timeout = request.headers().get(timeout_header::NAME);
+        let timeout = timeout.and_then(|timeout| parse_timeout(timeout.as_bytes()));
+        Deadline::of_call(arrived, timeout, None, self.receive_limits)
     }
 }
 
-fn is_of_the_database(path: &str) -> bool {
+fn is_for_database_service(path: &str) -> bool {
     let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE_NAME));
     rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// A call until its response begins.
-pub(crate) struct Call {
-    stage: Stage,
-    has_come: bool,
-    served: Option<Served>,
-    open: Option<Open>,
-    watched: Option<BoxFuture<'static, ()>>,
+pub(crate) struct ResponseFuture {
+    service: ServiceFuture,
+    has_yielded: bool,
+    recorder: Option<StatusRecorder>,
+    count: Option<CountGuard>,
+    /// The drain that ends a watch.
+    drain: Option<BoxFuture<'static, ()>>,
     max_request_size: usize,
 }
 
-enum Stage {
-    /// It is safe to send it elsewhere, and clients of gRPC do so by themselves.
+enum ServiceFuture {
+    /// No service gets the call: gRPC clients send it elsewhere by themselves.
     Refused,
     Database(BoxFuture<'static, Result<Response<Body>, Infallible>>),
-    Other(Box<<Routes as tower::Service<Request<Arriving>>>::Future>),
+    Other(Box<<Routes as tower::Service<Request<RequestBody>>>::Future>),
 }
 
-impl Call {
-    fn refused(served: Served) -> Self {
-        let (stage, served) = (Stage::Refused, Some(served));
-        Self { stage, has_come: true, served, open: None, watched: None, max_request_size: 0 }
+impl ResponseFuture {
+    fn refused(recorder: StatusRecorder) -> Self {
+        Self {
+            service: ServiceFuture::Refused,
+            has_yielded: true,
+            recorder: Some(recorder),
+            count: None,
+            drain: None,
+            max_request_size: 0,
+        }
     }
 }
 
-impl Future for Call {
-    type Output = Result<Response<Answer>, h2::Error>;
+impl Future for ResponseFuture {
+    type Output = Result<Response<ResponseBody>, h2::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if !this.has_come {
-            // hyper sees a reset only while a call waits. One turn later it knows of calls that were
-            // given up before they were looked at, as happens to a process that was stopped and goes
-            // on: they are dropped before anything of them runs.
-            this.has_come = true;
+        if !this.has_yielded {
+            // hyper sees a reset only while a call waits. After a process was stopped and goes on, this
+            // drops the calls that clients have cancelled meanwhile, before any of them runs.
+            this.has_yielded = true;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let answered = match &mut this.stage {
-            Stage::Refused => {
-                if let Some(mut served) = this.served.take() {
-                    served.ended(UNAVAILABLE);
+        let answered = match &mut this.service {
+            ServiceFuture::Refused => {
+                if let Some(mut recorder) = this.recorder.take() {
+                    recorder.record(UNAVAILABLE);
                 }
                 return Poll::Ready(Err(Reason::REFUSED_STREAM.into()));
             }
-            Stage::Database(call) => ready!(call.as_mut().poll(cx)),
-            Stage::Other(call) => ready!(Pin::new(call).poll(cx)),
+            ServiceFuture::Database(call) => ready!(call.as_mut().poll(cx)),
+            ServiceFuture::Other(call) => ready!(Pin::new(call).poll(cx)),
         };
-        let mut served = this.served.take().unwrap_or_default();
-        let response = match answered {
-            Ok(response) => made_ours(&served.call, response, this.max_request_size),
-            Err(never) => match never {},
-        };
-        // An answer of an error alone has its status where others have their metadata.
-        served.read(response.headers());
-        let (open, watched) = (this.open.take(), this.watched.take());
+        let mut recorder = this.recorder.take().unwrap_or_default();
+        let Ok(response) = answered;
+        let response = replace_status(&recorder.call, response, this.max_request_size);
+        // The answer of an error alone has its status among the headers.
+        recorder.read(response.headers());
+        let count = this.count.take();
+        let drain = this.drain.take();
         Poll::Ready(Ok(response.map(|body| {
-            let body = match watched {
-                Some(drained) => Body::new(Watched::new(Arc::clone(&served.call), body, drained)),
+            let body = match drain {
+                Some(drain) => Body::new(WatchBody::new(Arc::clone(&recorder.call), body, drain)),
                 None => body,
             };
-            Answer { body, served, _open: open }
+            ResponseBody { body, recorder, _count: count }
         })))
     }
 }
 
-/// The body of a response: its call is open until it ends.
-pub(crate) struct Answer {
+/// The body of a response: its call lasts until it ends.
+pub(crate) struct ResponseBody {
     body: Body,
-    served: Served,
-    _open: Option<Open>,
+    recorder: StatusRecorder,
+    _count: Option<CountGuard>,
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -230,12 +234,12 @@ impl HttpBody for Answer {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Self { body, served, .. } = self.get_mut();
+        let Self { body, recorder, .. } = self.get_mut();
         let polled = Pin::new(body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(trailers) = frame.trailers_ref()
         {
-            served.read(trailers);
+            recorder.read(trailers);
         }
         polled
     }
@@ -249,37 +253,32 @@ impl HttpBody for Answer {
     }
 }
 
-/// A call as it is seen from outside: how it ended is the status that its caller is sent, if it is sent one.
+/// Records the status that a caller is sent, or a cancellation when it is sent none.
 #[derive(Default)]
-struct Served {
-    call: Arc<telemetry::RpcCall>,
-    over: bool,
+struct StatusRecorder {
+    call: Arc<RpcCall>,
+    is_recorded: bool,
 }
 
-impl Served {
-    fn new(call: Arc<telemetry::RpcCall>) -> Self {
-        Self { call, over: false }
-    }
-
-    /// Ends it if there is a status among these.
+impl StatusRecorder {
+    /// Records the status if it is among the headers.
     fn read(&mut self, headers: &HeaderMap) {
         if let Some(code) = headers.get(STATUS) {
-            self.ended(code_name(Code::from_bytes(code.as_bytes())));
+            self.record(code_name(Code::from_bytes(code.as_bytes())));
         }
     }
 
-    fn ended(&mut self, code: &'static str) {
-        if !self.over {
-            self.over = true;
+    fn record(&mut self, code: &'static str) {
+        if !std::mem::replace(&mut self.is_recorded, true) {
             self.call.ended(code);
         }
     }
 }
 
-impl Drop for Served {
+impl Drop for StatusRecorder {
     fn drop(&mut self) {
-        // It was reset, or its connection is gone.
-        self.ended(CANCELLED);
+        // The stream was reset, or its connection is lost.
+        self.record(CANCELLED);
     }
 }
 
@@ -288,22 +287,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_told_apart_by_their_paths() {
+    fn the_kind_of_a_call_is_known_by_its_path() {
         let cases = [
-            ("/rowgate.v1.DatabaseService/Query", Kind::Call, true),
-            ("/rowgate.v1.DatabaseService/StreamQuery", Kind::Call, true),
-            ("/rowgate.v1.DatabaseService/Transact", Kind::Transaction, true),
-            ("/rowgate.v1.DatabaseServices/Query", Kind::Call, false),
-            ("/rowgate.v1.PoolService/WatchPoolStats", Kind::Watch, false),
-            ("/rowgate.v1.PoolService/ListPoolStats", Kind::Call, false),
-            ("/grpc.health.v1.Health/Watch", Kind::Watch, false),
-            ("/grpc.health.v1.Health/Check", Kind::Call, false),
-            ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Kind::Watch, false),
-            ("", Kind::Call, false),
+            ("/rowgate.v1.DatabaseService/Query", CallKind::Plain, true),
+            ("/rowgate.v1.DatabaseService/StreamQuery", CallKind::Plain, true),
+            ("/rowgate.v1.DatabaseService/Transact", CallKind::Transaction, true),
+            ("/rowgate.v1.DatabaseServices/Query", CallKind::Plain, false),
+            ("/rowgate.v1.PoolService/WatchPoolStats", CallKind::Watch, false),
+            ("/rowgate.v1.PoolService/ListPoolStats", CallKind::Plain, false),
+            ("/grpc.health.v1.Health/Watch", CallKind::Watch, false),
+            ("/grpc.health.v1.Health/Check", CallKind::Plain, false),
+            ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", CallKind::Watch, false),
+            ("", CallKind::Plain, false),
         ];
-        for (path, kind, of_the_database) in cases {
-            assert_eq!(Kind::of(path), kind, "{path}");
-            assert_eq!(is_of_the_database(path), of_the_database, "{path}");
+        for (path, kind, for_database_service) in cases {
+            assert_eq!(CallKind::of(path), kind, "{path}");
+            assert_eq!(is_for_database_service(path), for_database_service, "{path}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP/2 connections and calls, below the services.
 
-pub(crate) mod body;
+mod bodies;
 pub(crate) mod dispatch;
 pub(crate) mod preface;
 pub(crate) mod serve;

@@ -1,4 +1,4 @@
-//! Serves connections: HTTP/2 by hyper, one task a connection, on the worker that took it.
+//! The connections of one worker: HTTP/2 by hyper, one task for each connection.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -9,54 +9,62 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinError, JoinSet};
 
 use super::dispatch::Dispatch;
-use super::preface::{Accepted, Connection};
+use super::preface::{AcceptedConnection, Http2Connection};
 use crate::config::Grpc;
 
-/// Streams that may be reset before they are looked at, and for errors of the peer's. A worker that was
-/// stopped for a while finds all that its clients have given up meanwhile; more than this is an attack.
+/// The limit on streams that are reset before they are accepted, or for errors of the peer. A worker that was
+/// stopped for a while finds all streams that its clients have reset meanwhile; more than this is an attack.
 const MAX_RESET_STREAMS: usize = 1024;
 
-/// The part of a connection's age that is left to chance, lest those that came together leave together.
+/// The random part of a connection's maximum age: connections opened together are not closed together.
 const JITTER: f64 = 0.1;
 
-/// What the connections of one worker have in common.
+/// The settings that the connections of one worker share.
 #[derive(Clone)]
-struct Server {
+struct ConnectionServer {
     http2: Builder<TokioExecutor>,
-    front: Dispatch,
+    dispatch: Dispatch,
     preface_timeout: Duration,
     max_age: Duration,
 }
 
-/// Serves what comes; once the server drains, tells clients to go, and returns when they have gone.
-pub(crate) async fn serve(front: Dispatch, settings: &Grpc, mut connections: Receiver<Accepted>) {
-    let mut drain = pin!(front.drained());
-    let mut draining = false;
-    let (preface_timeout, max_age) = (settings.preface_timeout, settings.max_connection_age);
-    let server = Server { http2: http2(settings), front, preface_timeout, max_age };
+/// Serves all connections. Once the server drains, it asks clients to close them, and returns when all are closed.
+pub(crate) async fn serve(
+    dispatch: Dispatch,
+    settings: &Grpc,
+    mut connections: Receiver<AcceptedConnection>,
+) {
+    let mut drain = pin!(dispatch.drained());
+    let mut is_draining = false;
+    let server = ConnectionServer {
+        http2: http2(settings),
+        dispatch,
+        preface_timeout: settings.preface_timeout,
+        max_age: settings.max_connection_age,
+    };
     let mut open = JoinSet::new();
     loop {
         tokio::select! {
             accepted = connections.recv() => {
                 let Some(accepted) = accepted else { break };
-                open.spawn(server.clone().converse(accepted));
+                open.spawn(server.clone().serve(accepted));
             }
-            Some(ended) = open.join_next() => tell(ended),
-            () = &mut drain, if !draining => {
-                draining = true;
-                // What has been handed over is still taken: it may bring calls.
+            Some(ended) = open.join_next() => log_panic(ended),
+            () = &mut drain, if !is_draining => {
+                is_draining = true;
+                // Connections in the channel are still served: they may bring calls.
                 connections.close();
             }
         }
     }
     while let Some(ended) = open.join_next().await {
-        tell(ended);
+        log_panic(ended);
     }
 }
 
-fn tell(ended: Result<(), JoinError>) {
+fn log_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
-        tracing::error!(%error, "a connection's task broke off");
+        tracing::error!(%error, "connection task panicked");
     }
 }
 
@@ -70,45 +78,43 @@ fn http2(settings: &Grpc) -> Builder<TokioExecutor> {
         .max_header_list_size(settings.max_header_size)
         .keep_alive_interval(settings.keepalive_interval)
         .keep_alive_timeout(settings.keepalive_timeout)
-        // No client of gRPC asks what day it is.
+        // No gRPC client reads the date.
         .auto_date_header(false);
     http2
 }
 
-impl Server {
-    /// Serves one connection until its client goes, or has been told to and its calls have ended.
-    async fn converse(self, accepted: Accepted) {
-        let drained = self.front.drained();
-        let opened = Connection::open(accepted, self.preface_timeout, self.front.drained()).await;
-        let Some(connection) = opened else { return };
-        let front = self.front.of(connection.peer());
-        let mut serving = pin!(self.http2.serve_connection(TokioIo::new(connection), front));
-        let farewell = async {
-            tokio::select! {
-                () = drained => {}
-                () = tokio::time::sleep(jittered(self.max_age, fastrand::f64())) => {}
-            }
-        };
-        let early = tokio::select! {
+impl ConnectionServer {
+    /// Serves one connection until its client closes it. Once it is too old or the server drains, the client is
+    /// asked to close it, and its calls may end.
+    async fn serve(self, accepted: AcceptedConnection) {
+        let AcceptedConnection { stream, count: _count } = accepted;
+        let drained = self.dispatch.drained();
+        let opened =
+            Http2Connection::open(stream, self.preface_timeout, self.dispatch.drained()).await;
+        let Some(Http2Connection { stream, peer }) = opened else { return };
+        let dispatch = self.dispatch.for_connection(peer);
+        let mut serving = pin!(self.http2.serve_connection(TokioIo::new(stream), dispatch));
+        let served = tokio::select! {
             served = serving.as_mut() => Some(served),
-            () = farewell => None,
+            () = drained => None,
+            () = tokio::time::sleep(jittered(self.max_age, fastrand::f64())) => None,
         };
-        let served = match early {
+        let served = match served {
             Some(served) => served,
             None => {
-                // GOAWAY, in the two steps of HTTP/2, 6.8: calls that are under way to us are served,
-                // later ones go elsewhere, and nothing is cut.
+                // GOAWAY, in the two steps of HTTP/2, 6.8: calls on their way are served, later ones go
+                // elsewhere, and none fails.
                 serving.as_mut().graceful_shutdown();
                 serving.await
             }
         };
         if let Err(error) = served {
-            tracing::debug!(%error, "a connection broke off");
+            tracing::debug!(%error, "connection failed");
         }
     }
 }
 
-/// An age within [`JITTER`] of `age`, as `random`, from 0 up to 1, says.
+/// Returns an age within [`JITTER`] of `age`; `random` is from 0 up to 1.
 fn jittered(age: Duration, random: f64) -> Duration {
     age.mul_f64(1.0 - JITTER + 2.0 * JITTER * random)
 }
@@ -118,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_leave_within_a_tenth_of_their_age() {
+    fn connections_are_closed_within_a_tenth_of_their_maximum_age() {
         let age = Duration::from_secs(100);
         for (random, expected) in [(0.0, 90), (0.5, 100), (1.0, 110)] {
             assert_eq!(jittered(age, random).as_secs_f64().round(), f64::from(expected));

@@ -1,9 +1,9 @@
-//! grpc.health.v1, told by whoever knows.
+//! grpc.health.v1, by reports of the prober.
 
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-/// Tells the health service what to answer.
+/// Sets the answers of the health service.
 #[derive(Clone, Debug)]
 pub struct HealthReporter {
     reporter: tonic_health::server::HealthReporter,
@@ -15,7 +15,7 @@ impl HealthReporter {
         (Self { reporter }, service)
     }
 
-    /// Whether a service is serving; `""` is the whole server.
+    /// Sets the status of a service; `""` is the whole server.
     pub async fn set(&self, service: &str, serving: bool) {
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         self.reporter.set_service_status(service, status).await;

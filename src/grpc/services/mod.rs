@@ -1,7 +1,8 @@
-//! The services of the contract, one file each.
+//! The services of the contract, one file or folder each.
 
 pub(crate) mod database_service;
 pub(crate) mod health_service;
 pub(crate) mod pool_service;
+mod proto_convert;
 pub(crate) mod server_service;
-pub(crate) mod transact_streams;
+mod transact_streams;

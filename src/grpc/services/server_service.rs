@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
+use super::proto_convert::duration;
 use crate::config::Grpc;
 use crate::engine::{Database, Engine};
-use crate::grpc::duration;
+use crate::grpc::error::respond::Answer;
 use crate::telemetry::Tasks;
 use crate::value::proto::server_service_server::ServerService;
 use crate::value::proto::{DatabaseInfo, GetServerInfoRequest, GetServerInfoResponse};
 use crate::wire_size::widen;
 
-pub(crate) struct Service {
+pub(crate) struct ServerInfoHandler {
     engine: Arc<Engine>,
     instance: String,
     max_request_size: u64,
@@ -20,7 +21,7 @@ pub(crate) struct Service {
     tasks: Tasks,
 }
 
-impl Service {
+impl ServerInfoHandler {
     pub(crate) fn new(engine: Arc<Engine>, settings: &Grpc, instance: &str, tasks: Tasks) -> Self {
         Self {
             engine,
@@ -33,11 +34,11 @@ impl Service {
 }
 
 #[tonic::async_trait]
-impl ServerService for Service {
+impl ServerService for ServerInfoHandler {
     async fn get_server_info(
         &self,
         _request: Request<GetServerInfoRequest>,
-    ) -> Result<Response<GetServerInfoResponse>, Status> {
+    ) -> Answer<GetServerInfoResponse> {
         Ok(Response::new(GetServerInfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance: self.instance.clone(),
@@ -51,16 +52,15 @@ impl ServerService for Service {
 }
 
 fn info(database: &Database) -> DatabaseInfo {
-    let (max_rows, max_bytes, max_row_size) = database.caps();
     DatabaseInfo {
         name: database.name().to_owned(),
         backend: database.backend().name().to_owned(),
         available: database.is_available(),
         default_deadline: duration(database.limits().default),
         max_deadline: duration(database.limits().cap),
-        max_rows,
-        max_bytes,
-        max_row_size: widen(max_row_size),
+        max_rows: database.max_rows(),
+        max_bytes: database.max_bytes(),
+        max_row_size: widen(database.max_row_size()),
         idempotency_retention: duration(database.key_retention()),
         max_batch: widen(database.max_batch()),
     }

@@ -1,27 +1,27 @@
-//! A pool's state and counters, as messages.
+//! The message of a pool's state and counters.
 
-use super::{duration, small};
 use crate::backend::connect_breaker::BreakerSnapshot;
 use crate::engine::Database;
+use crate::grpc::services::proto_convert::{count, duration};
 use crate::pool::CloseReason;
 use crate::value::proto;
 
-/// The state and counters of a database's pool.
+/// Encodes the state and counters of a database's pool.
 pub(crate) fn encode(database: &Database) -> proto::PoolStats {
     let pool = database.backend().pool();
-    let closed = CloseReason::ALL.iter().zip(pool.closed).filter(|(_, count)| *count > 0);
+    let closed = CloseReason::ALL.iter().zip(pool.closed).filter(|(_, closed)| *closed > 0);
     let counts = database.counts();
     let breaker = database.backend().breaker().snapshot();
     proto::PoolStats {
         pool: database.name().to_owned(),
         backend: database.backend().name().to_owned(),
-        max: small(pool.max),
-        min: small(pool.min),
-        open: small(pool.open),
-        idle: small(pool.idle),
-        in_use: small(pool.in_use),
-        connecting: small(pool.connecting),
-        waiting: small(pool.waiting),
+        max: count(pool.max),
+        min: count(pool.min),
+        open: count(pool.open),
+        idle: count(pool.idle),
+        in_use: count(pool.in_use),
+        connecting: count(pool.connecting),
+        waiting: count(pool.waiting),
         oldest_wait: pool.oldest_wait.and_then(duration),
         acquired: pool.acquired,
         waited: pool.waited,
@@ -32,15 +32,15 @@ pub(crate) fn encode(database: &Database) -> proto::PoolStats {
         opened: pool.opened,
         connect_failures: pool.connect_failures,
         closed: closed
-            .map(|(reason, count)| proto::ClosedConnections {
+            .map(|(reason, closed)| proto::ClosedConnections {
                 reason: reason_of(*reason).into(),
-                count,
+                count: closed,
             })
             .collect(),
         statements: pool.statements,
         resets: pool.resets,
-        overflow: small(pool.open.saturating_sub(pool.max)),
-        max_overflow: small(pool.overflow),
+        overflow: count(pool.open.saturating_sub(pool.max)),
+        max_overflow: count(pool.overflow),
         paused: pool.paused,
         leaks: pool.leaks,
         transactions: counts.transactions,
@@ -52,7 +52,7 @@ pub(crate) fn encode(database: &Database) -> proto::PoolStats {
     }
 }
 
-/// What is left of a pool's figures when those are blanked that only ever grow: its state.
+/// Clears the values that only ever grow; the others are the pool's state.
 pub(crate) fn without_counters(stats: &proto::PoolStats) -> proto::PoolStats {
     proto::PoolStats {
         oldest_wait: None,
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_alone_are_no_change() {
+    fn counters_are_not_part_of_the_state() {
         let before = proto::PoolStats { in_use: 1, leaks: 1, ..proto::PoolStats::default() };
         let counted = proto::PoolStats { acquired: 9, statements: 9, retries: 1, ..before.clone() };
         assert_eq!(without_counters(&before), without_counters(&counted));

@@ -1,4 +1,4 @@
-//! WatchPoolStats: the pools whenever they change, and now and then.
+//! WatchPoolStats: the pools after every change, and at an interval.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,19 +6,20 @@ use std::time::Duration;
 use futures_util::{Stream, stream};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{pools, stats_message};
+use super::pool_lookup::pools;
+use super::stats_message;
 use crate::deadline::{CallLimits, Deadline};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::proto::{PoolStats, WatchPoolStatsRequest, WatchPoolStatsResponse};
 
-/// Between two looks, and so between two messages at least.
-const LOOK: Duration = Duration::from_millis(100);
+/// The time between two checks for a change, and the least time between two messages.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// Longer than any watch lives, and short enough for the clock.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// The deadline of a watch whose caller sent none: longer than any watch, and within the clock's range.
+const NO_DEADLINE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// One caller's watch.
 struct Watch {
@@ -26,14 +27,14 @@ struct Watch {
     instance: String,
     pool: String,
     interval: Duration,
-    looks: tokio::time::Interval,
+    checks: tokio::time::Interval,
     deadline: Deadline,
-    /// When the last message was sent, and what was the pools' state in it.
+    /// The moment of the last message, and the state of the pools in it.
     sent: Option<(Instant, Vec<PoolStats>)>,
 }
 
-/// Watches until the caller goes, or its deadline comes, which is the status. The front door ends what never
-/// ends by itself when the server shuts down.
+/// Watches until the caller disconnects or its deadline passes, which is the status. The dispatch ends watches
+/// when the server shuts down.
 pub(crate) fn watch(
     engine: Arc<Engine>,
     instance: String,
@@ -42,12 +43,12 @@ pub(crate) fn watch(
 ) -> Result<impl Stream<Item = Result<WatchPoolStatsResponse>> + Send + use<>> {
     pools(&engine, &request.pool)?;
     let interval = interval(&request)?;
-    let mut looks = tokio::time::interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let limits = CallLimits { default: FOR_EVER, cap: FOR_EVER };
+    let mut checks = tokio::time::interval(CHECK_INTERVAL);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let limits = CallLimits { default: NO_DEADLINE, cap: NO_DEADLINE };
     let deadline = Deadline::of_call(std::time::Instant::now(), grpc_timeout, None, limits);
     let pool = request.pool;
-    let watch = Watch { engine, instance, pool, interval, looks, deadline, sent: None };
+    let watch = Watch { engine, instance, pool, interval, checks, deadline, sent: None };
     Ok(stream::unfold(Some(watch), async |watch| {
         let mut watch = watch?;
         match watch.next().await {
@@ -60,7 +61,7 @@ pub(crate) fn watch(
 fn interval(request: &WatchPoolStatsRequest) -> Result<Duration> {
     let Some(wanted) = request.interval else { return Ok(DEFAULT_INTERVAL) };
     match Duration::try_from(wanted) {
-        Ok(interval) if (LOOK..=LONGEST_INTERVAL).contains(&interval) => Ok(interval),
+        Ok(interval) if (CHECK_INTERVAL..=LONGEST_INTERVAL).contains(&interval) => Ok(interval),
         Ok(_) | Err(_) => Err(Error::field(
             ErrorKind::InvalidOption,
             "interval",
@@ -70,7 +71,7 @@ fn interval(request: &WatchPoolStatsRequest) -> Result<Duration> {
 }
 
 impl Watch {
-    /// The next message; an error is the end.
+    /// Returns the next message, or the error that ends the watch.
     async fn next(&mut self) -> Result<WatchPoolStatsResponse> {
         loop {
             tokio::select! {
@@ -79,8 +80,8 @@ impl Watch {
                     let message = "the deadline of the watch has passed";
                     return Err(Error::new(ErrorKind::DeadlineExceeded, message));
                 }
-                now = self.looks.tick() => {
-                    if let Some(message) = self.look(now)? {
+                now = self.checks.tick() => {
+                    if let Some(message) = self.check(now)? {
                         return Ok(message);
                     }
                 }
@@ -88,14 +89,14 @@ impl Watch {
         }
     }
 
-    /// The message that is due at a moment.
-    fn look(&mut self, now: Instant) -> Result<Option<WatchPoolStatsResponse>> {
+    /// Returns a message if one is due.
+    fn check(&mut self, now: Instant) -> Result<Option<WatchPoolStatsResponse>> {
         let found = pools(&self.engine, &self.pool)?;
         let pools: Vec<_> = found.into_iter().map(stats_message::encode).collect();
         let states: Vec<_> = pools.iter().map(stats_message::without_counters).collect();
         let is_due = self.sent.as_ref().is_none_or(|(sent, last)| {
-            // A look that comes a moment early must not cost a whole one more.
-            states != *last || now.duration_since(*sent) + LOOK / 2 >= self.interval
+            // A check that is a little early must not delay the message until the next one.
+            states != *last || now.duration_since(*sent) + CHECK_INTERVAL / 2 >= self.interval
         });
         if !is_due {
             return Ok(None);

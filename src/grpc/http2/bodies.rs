@@ -1,5 +1,4 @@
-//! Bodies with an end that is not their sender's: a request that must come in time, a response that
-//! goes on for as long as the server does.
+//! Bodies that this server ends: a request that is late, a response that would last as long as the server.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,26 +19,26 @@ use crate::telemetry::RpcCall;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// When a caller whom this server has sent away may try again: at once, elsewhere.
+/// The pause before a call that the drain has ended is retried elsewhere.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
-/// The body of a request; it fails when it has not come whole in time.
-pub(crate) struct Arriving {
+/// The body of a request; it fails unless it is received before a deadline.
+pub(crate) struct RequestBody {
     call: Arc<RpcCall>,
     body: Incoming,
-    until: Option<Deadline>,
-    /// Made when the body must be waited for: nearly none must.
+    deadline: Option<Deadline>,
+    /// Made when the body must be waited for, which is rare.
     timer: Option<Pin<Box<Sleep>>>,
     has_waited: bool,
 }
 
-impl Arriving {
-    pub(crate) fn new(call: Arc<RpcCall>, body: Incoming, until: Option<Deadline>) -> Self {
-        Self { call, body, until, timer: None, has_waited: false }
+impl RequestBody {
+    pub(crate) fn new(call: Arc<RpcCall>, body: Incoming, deadline: Option<Deadline>) -> Self {
+        Self { call, body, deadline, timer: None, has_waited: false }
     }
 }
 
-impl Body for Arriving {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -49,19 +48,19 @@ impl Body for Arriving {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         if std::mem::take(&mut this.has_waited) {
-            // What has come may have been given up in the same breath: as in `RpcCall::poll`, hyper is
-            // asked first.
+            // The stream may have been reset together with its last frame: as in `ResponseFuture::poll`,
+            // hyper must see that first.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let Some(until) = this.until else { return Poll::Pending };
+        let Some(deadline) = this.deadline else { return Poll::Pending };
         this.has_waited = true;
-        let sleep = || Box::pin(tokio::time::sleep_until(until.instant().into()));
+        let sleep = || Box::pin(tokio::time::sleep_until(deadline.instant().into()));
         ready!(this.timer.get_or_insert_with(sleep).as_mut().poll(cx));
-        let message = "the deadline passed before the whole request had come";
+        let message = "the deadline passed before the whole request was received";
         let late = Error::new(ErrorKind::DeadlineExceeded, message);
         Poll::Ready(Some(Err(answer(&this.call, &late).into())))
     }
@@ -75,26 +74,26 @@ impl Body for Arriving {
     }
 }
 
-/// The body of a response that never ends by itself; it ends when the server drains, after what it
-/// still had to say.
-pub(crate) struct Watched {
+/// The body of a response that never ends by itself. It ends when the server drains, after its frames that are
+/// ready.
+pub(crate) struct WatchBody {
     call: Arc<RpcCall>,
     body: tonic::body::Body,
-    drained: BoxFuture<'static, ()>,
-    over: bool,
+    drain: BoxFuture<'static, ()>,
+    has_ended: bool,
 }
 
-impl Watched {
+impl WatchBody {
     pub(crate) fn new(
         call: Arc<RpcCall>,
         body: tonic::body::Body,
-        drained: BoxFuture<'static, ()>,
+        drain: BoxFuture<'static, ()>,
     ) -> Self {
-        Self { call, body, drained, over: false }
+        Self { call, body, drain, has_ended: false }
     }
 }
 
-impl Body for Watched {
+impl Body for WatchBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -103,14 +102,14 @@ impl Body for Watched {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        if this.over {
+        if this.has_ended {
             return Poll::Ready(None);
         }
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             return Poll::Ready(frame);
         }
-        ready!(this.drained.as_mut().poll(cx));
-        this.over = true;
+        ready!(this.drain.as_mut().poll(cx));
+        this.has_ended = true;
         let error = Error::new(ErrorKind::ShuttingDown, "the server is shutting down");
         let status = answer(&this.call, &error.with_retry_after(RETRY_AFTER));
         let mut trailers = HeaderMap::new();

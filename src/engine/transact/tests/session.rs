@@ -1,4 +1,4 @@
-//! A caller of the engine.
+//! A caller's session with the engine.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,16 +8,15 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::super::{Incoming, Reply, ReplyBody};
 use super::fake::Fake;
 use crate::backend::Backend;
 use crate::config;
-use crate::engine::Engine;
+use crate::engine::{CallerEvent, Engine, ReplyBody, TransactReply};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::proto::transact_request::Command;
 use crate::value::proto::{
     Begin, Commit, QueryOptions, Release, ResultSet, Rollback, RollbackTo, Savepoint,
-    TransactQuery, TransactRequest, TransactionOptions,
+    TransactQuery, TransactRequest, TransactResult, TransactionOptions,
 };
 
 pub(crate) fn engine(fake: &Fake, settings: &[(&str, &str)]) -> Arc<Engine> {
@@ -65,9 +64,9 @@ pub(crate) const ROLLBACK: Command = Command::Rollback(Rollback {});
 
 /// The caller's side of a stream.
 pub(crate) struct Session {
-    commands: Option<Sender<Incoming>>,
-    replies: Pin<Box<dyn Stream<Item = Result<Reply>> + Send>>,
-    /// Of the last command.
+    commands: Option<Sender<CallerEvent>>,
+    replies: Pin<Box<dyn Stream<Item = Result<TransactReply>> + Send>>,
+    /// The sequence of the last command.
     pub(crate) sequence: u32,
 }
 
@@ -89,39 +88,44 @@ impl Session {
 
     pub(crate) async fn begun(&mut self) {
         let reply = self.reply().await;
-        assert!(matches!(reply, Ok(ReplyBody::Begun)), "{reply:?}");
+        assert!(matches!(reply, Ok(Ok(ReplyBody::Begun(_)))), "{reply:?}");
     }
 
     pub(crate) async fn send(&mut self, command: Command) {
         self.sequence += 1;
         let request = TransactRequest { sequence: self.sequence, command: Some(command) };
-        self.offer(Incoming::Command(request)).await;
+        self.offer(CallerEvent::Command(request)).await;
     }
 
-    pub(crate) async fn offer(&mut self, incoming: Incoming) {
-        // A stream that is over says so with its next reply.
-        drop(self.commands.as_ref().expect("it is open").send(incoming).await);
+    pub(crate) async fn offer(&mut self, event: CallerEvent) {
+        // The next reply shows when the stream has ended.
+        drop(self.commands.as_ref().expect("it is open").send(event).await);
     }
 
-    pub(crate) async fn next(&mut self) -> Option<Result<Reply>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<TransactReply>> {
         self.replies.next().await
     }
 
     /// The next reply, which must be one.
-    pub(crate) async fn reply(&mut self) -> Result<ReplyBody> {
+    pub(crate) async fn reply(&mut self) -> Result<Result<ReplyBody>> {
         self.next().await.expect("a reply or an error").map(|reply| reply.body)
     }
 
-    /// Sends a command; its answer.
-    pub(crate) async fn ask(&mut self, command: Command) -> Result<ReplyBody> {
+    /// Sends a command and returns its reply.
+    pub(crate) async fn ask(&mut self, command: Command) -> Result<Result<ReplyBody>> {
         self.send(command).await;
         self.reply().await
     }
 
-    /// Sends a command that fails; the kind in its reply.
+    /// Sends a command that succeeds.
+    pub(crate) async fn succeeds(&mut self, command: Command) {
+        self.ask(command).await.expect("the stream goes on").expect("the command succeeds");
+    }
+
+    /// Sends a command that fails, and returns the kind of its error.
     pub(crate) async fn fails(&mut self, command: Command) -> ErrorKind {
         match self.ask(command).await {
-            Ok(ReplyBody::Failed(error)) => error.kind(),
+            Ok(Err(error)) => error.kind(),
             other => panic!("no failure: {other:?}"),
         }
     }
@@ -130,23 +134,18 @@ impl Session {
     pub(crate) async fn parts(&mut self) -> Result<Vec<ResultSet>, Error> {
         let mut parts = Vec::new();
         loop {
-            match self.reply().await? {
-                ReplyBody::Result { result_set, more } => {
-                    parts.push(result_set);
-                    if !more {
-                        return Ok(parts);
-                    }
-                }
-                ReplyBody::Failed(error) => return Err(error),
-                ReplyBody::Begun
-                | ReplyBody::Done
-                | ReplyBody::Committed
-                | ReplyBody::RolledBack => panic!("it is no query's reply"),
+            let reply = self.reply().await??;
+            let ReplyBody::Result(TransactResult { result_set, more }) = reply else {
+                panic!("it is no query's reply: {reply:?}")
+            };
+            parts.extend(result_set);
+            if !more {
+                return Ok(parts);
             }
         }
     }
 
-    /// How the stream ends, whatever comes before.
+    /// Reads to the end of the stream.
     pub(crate) async fn end(&mut self) -> Result<()> {
         while let Some(reply) = self.next().await {
             reply?;
@@ -160,7 +159,7 @@ impl Session {
     }
 
     pub(crate) async fn half_close(&mut self) {
-        self.offer(Incoming::HalfClosed).await;
+        self.offer(CallerEvent::HalfClosed).await;
         self.commands = None;
     }
 }

@@ -1,4 +1,4 @@
-//! A database that does what the text of a statement says.
+//! A fake database.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -19,7 +19,7 @@ use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
 use crate::value::Value;
 use crate::value::proto::{Column, Row};
 
-/// A database that does what the text of a statement says: `rows COUNT SIZE`, `wide SIZE SIZE` (one row;
+/// A fake database that obeys the texts of statements: `rows COUNT SIZE`, `wide SIZE SIZE` (one row;
 /// first the size of its column's name), `sleep MS` (whatever its deadline), `hang` (until its
 /// deadline), `fail`, `lost`; anything else changes a row.
 #[derive(Clone, Default)]
@@ -34,19 +34,19 @@ struct Shared {
 }
 
 impl Fake {
-    /// One whose commits take their time.
+    /// Makes a database with slow commits.
     pub(crate) fn with_slow_commits(commit_time: Duration) -> Self {
         let fake = Self::default();
         *fake.0.commit_time.lock() = commit_time;
         fake
     }
 
-    /// What it was told so far, after `begin`; `gone` for a transaction that was dropped.
+    /// The commands so far, after `begin`; `dropped` for a transaction that was dropped.
     pub(crate) fn log(&self) -> Vec<String> {
         self.0.log.lock().clone()
     }
 
-    /// The keys that were claimed.
+    /// The claimed keys.
     pub(crate) fn keys(&self) -> Vec<String> {
         self.0.keys.lock().clone()
     }
@@ -68,7 +68,7 @@ impl Backend for Fake {
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
         self.0.keys.lock().extend(request.key.map(|key| key.key));
         let shared = Arc::clone(&self.0);
-        let open = Open { shared, open: AtomicBool::new(true), ended: false };
+        let open = FakeTransaction { shared, open: AtomicBool::new(true), ended: false };
         Box::pin(async { Ok(Box::new(open) as _) })
     }
 
@@ -112,13 +112,13 @@ impl Backend for Fake {
     fn close(&self) {}
 }
 
-struct Open {
+struct FakeTransaction {
     shared: Arc<Shared>,
     open: AtomicBool,
     ended: bool,
 }
 
-impl Open {
+impl FakeTransaction {
     fn note(&self, what: &str) {
         self.shared.log.lock().push(what.to_owned());
     }
@@ -149,7 +149,7 @@ impl Open {
     }
 }
 
-impl Transaction for Open {
+impl Transaction for FakeTransaction {
     fn query<'a>(
         &'a mut self,
         statement: Arc<Statement>,
@@ -180,7 +180,7 @@ impl Transaction for Open {
         Box::pin(async move {
             let committing = tokio::time::sleep(commit_time);
             let committed = tokio::time::timeout_at(deadline.instant().into(), committing).await;
-            self.note(if committed.is_ok() { "committed" } else { "in doubt" });
+            self.note(if committed.is_ok() { "committed" } else { "unresolved" });
             committed.map_err(|_elapsed| {
                 Error::new(ErrorKind::OutcomeUnknown, "no answer").with_outcome(Outcome::Unknown)
             })
@@ -194,10 +194,10 @@ impl Transaction for Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for FakeTransaction {
     fn drop(&mut self) {
         if !self.ended {
-            self.note("gone");
+            self.note("dropped");
         }
     }
 }

@@ -1,11 +1,13 @@
-//! GetTransactionOutcome: what became of a unit of work.
+//! GetTransactionOutcome: the outcome of a batch, a keyed query or a transaction.
 
 use std::sync::Arc;
 
 use super::attempt_loop::retry;
+use super::caller::Caller;
+use super::databases::Engine;
 use super::validate::check_key;
-use super::{Caller, Engine};
 use crate::backend::{TransactionHandle, TransactionOutcome};
+use crate::clock::now;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resilience::Unit;
 use crate::value::proto::get_transaction_outcome_request::Handle;
@@ -14,26 +16,24 @@ use crate::value::proto::{
 };
 
 impl Engine {
-    /// Says what became of a key or of a token.
+    /// Asks the database for the outcome under a key or a token.
     ///
     /// # Errors
-    /// `InvalidParameter` when neither is set or the token is none, `InvalidOption` when the key cannot be
-    /// one; why the database could not be asked.
-    pub async fn transaction_outcome(
+    /// `InvalidParameter` when neither is set or the token is not one of the database's,
+    /// `InvalidOption` for a malformed key; the reason why the database could not be asked.
+    pub async fn get_transaction_outcome(
         &self,
         request: GetTransactionOutcomeRequest,
         caller: impl Into<Caller>,
     ) -> Result<GetTransactionOutcomeResponse> {
-        let (database, caller) = (self.database(&request.database)?, caller.into());
+        let database = self.database(&request.database)?;
+        let caller = caller.into();
         let handle = handle(request.handle)?;
-        let deadline = database.deadline(super::now(), caller.time_left, None);
+        let deadline = database.deadline(now(), caller.time_left, None);
         let attempts = database.retries.start(Unit::Statement, None);
         let context = caller.context(&database.name, "GetTransactionOutcome", "");
         let ask = || database.backend.outcome(handle.clone(), deadline, Arc::clone(&context));
-        let asked = retry(context.telemetry(), attempts, deadline, ask)
-            .await
-            .map_err(|error| context.explain(error));
-        let state = match asked?.value {
+        let state = match retry(&context, attempts, deadline, ask).await?.value {
             TransactionOutcome::Applied => TransactionState::Applied,
             TransactionOutcome::NotApplied => TransactionState::NotApplied,
             TransactionOutcome::InProgress => TransactionState::InProgress,

@@ -1,4 +1,4 @@
-//! How transactions end.
+//! The ends of transactions.
 
 use tokio::time::Instant;
 
@@ -14,11 +14,11 @@ async fn closing_takes_effect_after_what_was_sent_and_is_no_commit() {
     assert!(session.parts().await.is_ok() && session.parts().await.is_ok());
     let error = session.failure().await;
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::NotCommitted, Outcome::NotApplied));
-    assert_eq!(fake.log(), ["a", "b", "gone"]);
+    assert_eq!(fake.log(), ["a", "b", "dropped"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_stops_what_runs_and_what_waits() {
+async fn a_disconnected_caller_stops_the_running_command_and_the_waiting_ones() {
     let fake = Fake::default();
     let mut session = Session::open(&engine(&fake, &[]), TransactionOptions::default()).await;
     session.send(query("sleep 5000")).await;
@@ -26,7 +26,7 @@ async fn a_caller_that_goes_stops_what_runs_and_what_waits() {
     tokio::time::sleep(ms(100)).await;
     let start = Instant::now();
     drop(session);
-    while fake.log() != ["sleep 5000", "gone"] {
+    while fake.log() != ["sleep 5000", "dropped"] {
         assert!(fake.log().len() < 2, "{:?}", fake.log());
         tokio::time::sleep(ms(1)).await;
     }
@@ -46,12 +46,12 @@ async fn a_commit_that_was_sent_is_finished_without_its_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_committed_transaction_stays_so_whatever_its_caller_does() {
+async fn a_committed_transaction_stays_committed_when_its_caller_stalls() {
     let fake = Fake::default();
     let mut session = Session::open(&engine(&fake, &[]), TransactionOptions::default()).await;
     session.send(query("a")).await;
     session.send(COMMIT).await;
-    // The result waits to be taken, and so the caller cannot be told of the commit.
+    // The result waits to be taken, and so the caller cannot learn of the commit.
     tokio::time::sleep(ms(60_000)).await;
     assert_eq!(fake.log(), ["a", "commit", "committed"]);
     let error = session.failure().await;
@@ -59,11 +59,11 @@ async fn a_committed_transaction_stays_so_whatever_its_caller_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_command_after_the_end_is_refused_and_changes_nothing_of_it() {
+async fn a_command_after_the_end_fails_and_keeps_the_outcome() {
     for (end, outcome) in [(COMMIT, Outcome::Applied), (ROLLBACK, Outcome::NotApplied)] {
         let fake = Fake::default();
         let mut session = Session::open(&engine(&fake, &[]), TransactionOptions::default()).await;
-        session.ask(end).await.expect("it ends as it was told");
+        session.succeeds(end).await;
         session.send(query("a")).await;
         let error = session.failure().await;
         assert_eq!((error.kind(), error.outcome()), (ErrorKind::InvalidCommand, outcome));
@@ -72,11 +72,11 @@ async fn a_command_after_the_end_is_refused_and_changes_nothing_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_stream_ends_when_its_caller_closes_it_or_soon() {
+async fn the_stream_ends_when_its_caller_closes_it_or_after_a_second() {
     for (closes, expected) in [(true, ms(0)), (false, ms(1_000))] {
         let fake = Fake::default();
         let mut session = Session::open(&engine(&fake, &[]), TransactionOptions::default()).await;
-        assert!(matches!(session.ask(COMMIT).await, Ok(ReplyBody::Committed)));
+        assert!(matches!(session.ask(COMMIT).await, Ok(Ok(ReplyBody::Committed(_)))));
         let start = Instant::now();
         if closes {
             session.half_close().await;
@@ -87,7 +87,7 @@ async fn the_stream_ends_when_its_caller_closes_it_or_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_stops_waits_for_no_caller() {
+async fn a_draining_server_does_not_wait_for_callers() {
     let fake = Fake::default();
     let engine = engine(&fake, &[]);
     let mut silent = Session::start(&engine, None);
@@ -100,11 +100,11 @@ async fn a_server_that_stops_waits_for_no_caller() {
         assert_eq!((error.kind(), error.outcome()), (ErrorKind::ShuttingDown, Outcome::NotApplied));
     }
     assert!(start.elapsed() < ms(10), "{:?}", start.elapsed());
-    assert_eq!(fake.log(), ["gone"]);
+    assert_eq!(fake.log(), ["dropped"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_stops_does_what_was_sent_before_for_a_while() {
+async fn a_draining_server_runs_received_commands_until_the_drain_ends() {
     let fake = Fake::with_slow_commits(ms(2_000));
     let engine = engine(&fake, &[]);
     let mut sessions = Vec::new();
@@ -123,5 +123,5 @@ async fn a_server_that_stops_does_what_was_sent_before_for_a_while() {
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::ShuttingDown, Outcome::NotApplied));
     assert!((ms(990)..ms(1_010)).contains(&start.elapsed()), "{:?}", start.elapsed());
     committing.parts().await.expect("it runs");
-    assert!(matches!(committing.reply().await, Ok(ReplyBody::Committed)));
+    assert!(matches!(committing.reply().await, Ok(Ok(ReplyBody::Committed(_)))));
 }

@@ -1,4 +1,4 @@
-//! Transactions, on a database that does what it is told.
+//! Transactions on a fake database.
 
 mod ends;
 mod fake;
@@ -6,11 +6,10 @@ mod limits;
 mod rows;
 mod session;
 
-use crate::engine::Incoming;
-use crate::engine::ReplyBody;
+use crate::engine::{CallerEvent, ReplyBody};
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::value::proto::transact_request::Command;
-use crate::value::proto::{AccessMode, Begin, TransactRequest, TransactionOptions};
+use crate::value::proto::{AccessMode, Begin, TransactRequest, TransactResult, TransactionOptions};
 use fake::Fake;
 use session::{
     COMMIT, ROLLBACK, Session, begin, engine, ms, query, query_with, release, rollback_to,
@@ -35,12 +34,12 @@ async fn commands_sent_ahead_are_done_and_answered_in_order() {
     let mut answers = Vec::new();
     while let Some(reply) = session.next().await {
         let reply = reply.expect("all goes well");
-        let body = match reply.body {
-            ReplyBody::Begun => "begun",
-            ReplyBody::Result { more: false, .. } => "result",
-            ReplyBody::Done => "done",
-            ReplyBody::Committed => "committed",
-            other @ (ReplyBody::Result { .. } | ReplyBody::RolledBack | ReplyBody::Failed(_)) => {
+        let body = match reply.body.expect("all goes well") {
+            ReplyBody::Begun(_) => "begun",
+            ReplyBody::Result(TransactResult { more: false, .. }) => "result",
+            ReplyBody::Done(_) => "done",
+            ReplyBody::Committed(_) => "committed",
+            other @ (ReplyBody::Result(_) | ReplyBody::RolledBack(_) | ReplyBody::Error(_)) => {
                 panic!("{other:?}")
             }
         };
@@ -52,25 +51,26 @@ async fn commands_sent_ahead_are_done_and_answered_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_sent_to_a_transaction_that_failed_until_it_goes_back() {
+async fn an_aborted_transaction_runs_nothing_until_rollback_to() {
     let fake = Fake::default();
     let mut session = Session::open(&engine(&fake, &[]), TransactionOptions::default()).await;
-    assert!(matches!(session.ask(savepoint("s")).await, Ok(ReplyBody::Done)));
+    assert!(matches!(session.ask(savepoint("s")).await, Ok(Ok(ReplyBody::Done(_)))));
     assert_eq!(session.fails(query("fail")).await, ErrorKind::AlreadyExists);
     for command in [query("a"), savepoint("t"), release("s")] {
         assert_eq!(session.fails(command).await, ErrorKind::TransactionAborted);
     }
     assert_eq!(session.fails(rollback_to("unknown")).await, ErrorKind::InvalidStatement);
     assert_eq!(session.fails(query("a")).await, ErrorKind::TransactionAborted);
-    assert!(matches!(session.ask(rollback_to("s")).await, Ok(ReplyBody::Done)));
-    assert!(matches!(session.ask(query("b")).await, Ok(ReplyBody::Result { .. })));
-    assert!(matches!(session.ask(COMMIT).await, Ok(ReplyBody::Committed)));
-    let told = ["Set s", "fail", "RollbackTo unknown", "RollbackTo s", "b", "commit", "committed"];
-    assert_eq!(fake.log(), told);
+    assert!(matches!(session.ask(rollback_to("s")).await, Ok(Ok(ReplyBody::Done(_)))));
+    assert!(matches!(session.ask(query("b")).await, Ok(Ok(ReplyBody::Result(_)))));
+    assert!(matches!(session.ask(COMMIT).await, Ok(Ok(ReplyBody::Committed(_)))));
+    let expected =
+        ["Set s", "fail", "RollbackTo unknown", "RollbackTo s", "b", "commit", "committed"];
+    assert_eq!(fake.log(), expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_wrong_fails_its_transaction_as_a_statement_does() {
+async fn an_invalid_command_aborts_its_transaction_as_a_failed_statement_does() {
     let long = "x".repeat(64);
     let keyed =
         crate::value::proto::QueryOptions { idempotency_key: "k".to_owned(), ..Default::default() };
@@ -85,7 +85,7 @@ async fn a_request_that_is_wrong_fails_its_transaction_as_a_statement_does() {
     for (command, kind, field) in cases {
         let fake = Fake::default();
         let mut session = Session::open(&engine(&fake, &[]), TransactionOptions::default()).await;
-        let Ok(ReplyBody::Failed(error)) = session.ask(command).await else { panic!("{field}") };
+        let Ok(Err(error)) = session.ask(command).await else { panic!("{field}") };
         let violation = error.violation().map(|violation| violation.field.as_str());
         assert_eq!((error.kind(), violation), (kind, Some(field)));
         let error = session.ask(COMMIT).await.expect_err("it has failed");
@@ -118,7 +118,7 @@ async fn a_stream_begins_with_begin_and_has_one() {
     let again = second.ask(begin(TransactionOptions::default())).await;
     assert_eq!(again.expect_err("it is open").kind(), ErrorKind::InvalidCommand);
     let mut unset = Session::open(&engine, TransactionOptions::default()).await;
-    unset.offer(Incoming::Command(TransactRequest { sequence: 2, command: None })).await;
+    unset.offer(CallerEvent::Command(TransactRequest { sequence: 2, command: None })).await;
     assert_eq!(unset.failure().await.kind(), ErrorKind::InvalidCommand);
 }
 
@@ -128,15 +128,15 @@ async fn sequences_start_anywhere_and_increase() {
     let engine = engine(&fake, &[]);
     let mut session = Session::start(&engine, None);
     let first = Some(begin(TransactionOptions::default()));
-    session.offer(Incoming::Command(TransactRequest { sequence: 0, command: first })).await;
+    session.offer(CallerEvent::Command(TransactRequest { sequence: 0, command: first })).await;
     session.begun().await;
     session.sequence = 7;
-    assert!(matches!(session.ask(query("a")).await, Ok(ReplyBody::Result { .. })));
+    assert!(matches!(session.ask(query("a")).await, Ok(Ok(ReplyBody::Result(_)))));
     session.sequence = 7;
     let error = session.ask(COMMIT).await.expect_err("8 was used");
     let field = error.violation().map(|violation| violation.field.as_str());
     assert_eq!((error.kind(), field), (ErrorKind::InvalidCommand, Some("sequence")));
-    assert_eq!(fake.log(), ["a", "gone"]);
+    assert_eq!(fake.log(), ["a", "dropped"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,33 +176,33 @@ async fn a_key_is_claimed_with_begin() {
     let fake = Fake::default();
     let mut session = Session::start(&engine(&fake, &[]), None);
     let begin = Begin { idempotency_key: "k-1".to_owned(), ..Begin::default() };
-    assert!(matches!(session.ask(Command::Begin(begin)).await, Ok(ReplyBody::Begun)));
+    assert!(matches!(session.ask(Command::Begin(begin)).await, Ok(Ok(ReplyBody::Begun(_)))));
     assert_eq!(fake.keys(), ["k-1"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_read_ends_the_stream_after_what_can() {
+async fn an_unreadable_message_ends_the_stream_after_the_commands_before_it() {
     let fake = Fake::default();
     let mut session = Session::open(&engine(&fake, &[]), TransactionOptions::default()).await;
     session.send(query("a")).await;
-    let refused = Error::new(ErrorKind::ResourceExhausted, "it is too large");
-    session.offer(Incoming::Refused(refused)).await;
+    let invalid = Error::new(ErrorKind::ResourceExhausted, "it is too large");
+    session.offer(CallerEvent::Invalid(invalid)).await;
     assert!(session.parts().await.is_ok());
     assert_eq!(session.failure().await.kind(), ErrorKind::ResourceExhausted);
-    assert_eq!(fake.log(), ["a", "gone"]);
+    assert_eq!(fake.log(), ["a", "dropped"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rollback_is_answered() {
     let fake = Fake::default();
     let mut session = Session::open(&engine(&fake, &[]), TransactionOptions::default()).await;
-    assert!(matches!(session.ask(ROLLBACK).await, Ok(ReplyBody::RolledBack)));
+    assert!(matches!(session.ask(ROLLBACK).await, Ok(Ok(ReplyBody::RolledBack(_)))));
     session.half_close().await;
     session.end().await.expect("it ends well");
     assert_eq!(fake.log(), ["rollback"]);
 }
 
-/// How long a transaction may take as a whole.
-fn lasting(max_duration: std::time::Duration) -> TransactionOptions {
+/// Options with a `max_duration`.
+fn with_max_duration(max_duration: std::time::Duration) -> TransactionOptions {
     TransactionOptions { max_duration: wire(max_duration), ..TransactionOptions::default() }
 }

@@ -1,0 +1,91 @@
+//! The engine: all databases by name, and the drain of their transactions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::database::Database;
+use super::fair_yield::FairYields;
+use crate::backend::Backend;
+use crate::config;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The databases and the calls on them.
+pub struct Engine {
+    databases: BTreeMap<String, Arc<Database>>,
+    default_database: String,
+    pub(super) stall_timeout: Duration,
+    pub(super) response_limit: usize,
+    pub(super) fair_yields: FairYields,
+    /// The moment at which interactive transactions must have ended, once the server drains.
+    drain: watch::Sender<Option<Instant>>,
+}
+
+impl Engine {
+    /// Makes an engine of opened backends; `default_database` is one of them.
+    #[must_use]
+    pub fn new(
+        databases: Vec<(String, config::Database, Arc<dyn Backend>)>,
+        config: &config::Config,
+    ) -> Self {
+        let open = |(name, config, backend): (String, config::Database, _)| {
+            (name.clone(), Arc::new(Database::new(name, &config, backend)))
+        };
+        Self {
+            databases: databases.into_iter().map(open).collect(),
+            default_database: config.default_database.clone(),
+            stall_timeout: config.stream.stall_timeout,
+            response_limit: config.grpc.max_response_size,
+            fair_yields: FairYields::default(),
+            drain: watch::Sender::new(None),
+        }
+    }
+
+    /// Rolls back interactive transactions: now those that wait for their caller, the others once the
+    /// commands that they have received are done, and at `end` all that are open.
+    pub fn drain(&self, end: Instant) {
+        self.drain.send_replace(Some(end));
+    }
+
+    /// Returns once the server drains, with the moment at which transactions must have ended.
+    pub(super) async fn drain_started(&self) -> Instant {
+        let mut drain = self.drain.subscribe();
+        let end = drain.wait_for(Option::is_some).await.map(|end| *end);
+        match end {
+            Ok(Some(end)) => end,
+            // The sender lives as long as this engine.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Returns once interactive transactions must have ended.
+    pub(super) async fn drain_ended(&self) {
+        tokio::time::sleep_until(self.drain_started().await.into()).await;
+    }
+
+    /// Finds the database of a request; an empty name is the default one.
+    ///
+    /// # Errors
+    /// `DatabaseNotFound`.
+    pub fn database(&self, name: &str) -> Result<&Arc<Database>> {
+        let name = if name.is_empty() { &self.default_database } else { name };
+        self.databases.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.databases.keys().map(String::as_str).collect();
+            Error::new(ErrorKind::DatabaseNotFound, format!("there is no database \"{name}\""))
+                .with_hint(format!("Known here: {}.", known.join(", ")))
+        })
+    }
+
+    /// Returns all databases, by name.
+    pub fn databases(&self) -> impl Iterator<Item = &Database> {
+        self.databases.values().map(Arc::as_ref)
+    }
+
+    /// The database of a request that names none.
+    #[must_use]
+    pub fn default_database(&self) -> &str {
+        &self.default_database
+    }
+}

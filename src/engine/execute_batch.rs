@@ -1,0 +1,176 @@
+//! ExecuteBatch: statements that are applied together.
+//!
+//! The attempts run in the caller's future. If it is dropped, an attempt is cancelled and rolled back at
+//! once, unless its COMMIT was sent: the backend's own task finishes that, so nothing here has to outlive
+//! the caller.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::attempt_loop::{Success, retry};
+use super::caller::Caller;
+use super::database::Database;
+use super::databases::Engine;
+use super::request_hash;
+use super::validate::{
+    StatementPlace, check_tag, idempotency_key, invalid_option, read_only, timeout,
+    transaction_mode,
+};
+use crate::backend::{Batch, BatchResult, BatchStatement, Expect, TransactionMode};
+use crate::clock::now;
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::resilience::{Attempts, Unit};
+use crate::value::proto::expectation::Rows;
+use crate::value::proto::{self, ExecuteBatchRequest, ExecuteBatchResponse, QueryOptions};
+use crate::wire_size::widen;
+
+impl Engine {
+    /// Runs statements in one transaction, with retries.
+    ///
+    /// # Errors
+    /// The reason why it was not applied, and the statement that failed; the outcome is in the error.
+    ///
+    /// # Cancel safety
+    /// As [`crate::backend::Backend::execute_batch`].
+    pub async fn execute_batch(
+        &self,
+        request: ExecuteBatchRequest,
+        caller: impl Into<Caller>,
+    ) -> Result<ExecuteBatchResponse> {
+        let database = self.database(&request.database)?;
+        let max_attempts = Some(request.max_attempts).filter(|max| *max > 0);
+        let idempotent = request.options.as_ref().is_some_and(|options| options.idempotent);
+        let limit = widen(self.response_limit);
+        let batch = database.validate_batch(request, limit, &caller.into())?;
+        let unit = match &batch.key {
+            Some(_) => Unit::Keyed,
+            None if idempotent => Unit::Idempotent,
+            None => Unit::Batch,
+        };
+        let attempts = database.retries.start(unit, max_attempts);
+        database.count_transaction();
+        let Success { value, attempts } = database.run_batch(batch, attempts).await?;
+        Ok(ExecuteBatchResponse { results: value.results, attempts, replayed: value.replayed })
+    }
+}
+
+impl Database {
+    /// Runs a batch until an attempt succeeds or an error is final.
+    pub(super) async fn run_batch(
+        &self,
+        batch: Batch,
+        attempts: Attempts<'_>,
+    ) -> Result<Success<BatchResult>> {
+        let outcome = if batch.dry_run || batch.mode.read_only {
+            Outcome::NotApplied
+        } else {
+            Outcome::Applied
+        };
+        let batch = Arc::new(batch);
+        let attempt = || self.backend.execute_batch(Arc::clone(&batch));
+        let done = retry(&batch.context, attempts, batch.deadline, attempt).await;
+        let done = done.map_err(with_path_in_batch)?;
+        // The backend has checked all but replayed results.
+        let checked = batch.check_response(&done.value.results);
+        checked.map(|()| done).map_err(|error| error.with_outcome(outcome))
+    }
+
+    fn validate_batch(
+        &self,
+        request: ExecuteBatchRequest,
+        max_response: u64,
+        caller: &Caller,
+    ) -> Result<Batch> {
+        let count = request.statements.len();
+        if !(1..=self.max_batch).contains(&count) {
+            let description =
+                format!("a batch has 1 to {} statements, not {count}", self.max_batch);
+            return Err(Error::field(ErrorKind::InvalidParameter, "statements", description));
+        }
+        let options = request.options.clone().unwrap_or_default();
+        check_options(&options)?;
+        let mode = mode(&request.transaction.unwrap_or_default())?;
+        let timeout = timeout(&options)?;
+        let unstored =
+            if request.dry_run { Some("dry_run") } else { mode.read_only.then_some("READ_ONLY") };
+        let hash = || request_hash::of_batch(&request, &self.name);
+        let field = "options.idempotency_key";
+        let key = idempotency_key(&options.idempotency_key, field, unstored, hash)?;
+        let deadline = self.deadline(now(), caller.time_left, timeout);
+        let bounds = self.bounds.lowered(&options);
+        let statements = request.statements.into_iter().enumerate();
+        let statements = statements
+            .map(|(index, statement)| self.validate_batch_statement(index, statement))
+            .collect::<Result<Vec<_>>>()?;
+        let context = caller.context(&self.name, "ExecuteBatch", &options.tag);
+        if let Some(first) = statements.first() {
+            context.runs(&first.analysis.summary);
+        }
+        Ok(Batch {
+            statements,
+            mode,
+            key,
+            dry_run: request.dry_run,
+            max_rows: bounds.rows,
+            max_bytes: bounds.bytes,
+            max_response,
+            deadline,
+            context,
+            is_piecemeal: AtomicBool::new(false),
+        })
+    }
+
+    fn validate_batch_statement(
+        &self,
+        index: usize,
+        statement: proto::BatchStatement,
+    ) -> Result<BatchStatement> {
+        let proto::BatchStatement { sql, parameters, expect } = statement;
+        let place = StatementPlace::Batch(index);
+        let analysis = self.validate_statement(&sql, &parameters, place)?;
+        let expect = match expect.map(|expect| expect.rows) {
+            None => None,
+            Some(Some(Rows::Exactly(count))) => Some(Expect::Exactly(count)),
+            Some(Some(Rows::AtLeast(count))) => Some(Expect::AtLeast(count)),
+            Some(Some(Rows::AtMost(count))) => Some(Expect::AtMost(count)),
+            Some(None) => {
+                let description = "none of exactly, at_least and at_most is set";
+                return Err(place.error(ErrorKind::InvalidParameter, "expect", description));
+            }
+        };
+        Ok(BatchStatement { sql, parameters, analysis, expect })
+    }
+}
+
+fn check_options(options: &QueryOptions) -> Result<()> {
+    check_tag(&options.tag, "options.tag")?;
+    let field = "options.access_mode";
+    read_only(options.access_mode, field)?;
+    if options.access_mode != 0 {
+        let description = "the access mode of a batch is transaction.access_mode";
+        return Err(invalid_option(field, description));
+    }
+    Ok(())
+}
+
+fn mode(options: &proto::TransactionOptions) -> Result<TransactionMode> {
+    let interactive =
+        [("idle_timeout", options.idle_timeout), ("max_duration", options.max_duration)];
+    if let Some((name, _)) = interactive.iter().find(|(_, duration)| duration.is_some()) {
+        let description = "this is for Transact; a batch has options.timeout";
+        return Err(invalid_option(&format!("transaction.{name}"), description));
+    }
+    transaction_mode(options, "transaction")
+}
+
+/// Names a field by its path in the batch; backends name it by its path in the statement.
+fn with_path_in_batch(error: Error) -> Error {
+    let Some(index) = error.failed_statement() else { return error };
+    error.with_field(|path| {
+        if path.starts_with("statements[") {
+            path.to_owned()
+        } else {
+            format!("statements[{index}].{path}")
+        }
+    })
+}

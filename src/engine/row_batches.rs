@@ -1,0 +1,113 @@
+//! The rows of a running statement, in batches and in messages of bounded size.
+
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use super::fair_yield::FairYield;
+use super::result_bounds::{ResultBounds, ResultCounter};
+use crate::backend::{Fill, RowSink, RowStream};
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::proto::Row;
+use crate::wire_size::encoded_row_size;
+
+/// The size at which a batch is sent, in bytes.
+pub(super) const BATCH_SIZE: usize = 64 << 10;
+/// The age at which a batch that is not full is sent.
+const MAX_BATCH_AGE: Duration = Duration::from_millis(20);
+
+/// The batches of one statement.
+pub(super) struct RowBatches {
+    sink: RowSink,
+    counter: ResultCounter,
+    /// Zero for the first batch: the first rows are sent at once.
+    max_age: Duration,
+    message_limit: usize,
+    fair_yield: FairYield,
+    deadline: Instant,
+}
+
+/// The rows of one batch.
+pub(super) struct RowBatch {
+    /// The rows by message.
+    pub(super) messages: Vec<Vec<Row>>,
+    pub(super) is_last: bool,
+}
+
+/// The reason why there is no further batch.
+pub(super) enum BatchError {
+    /// The statement failed.
+    Failed(Error),
+    /// The caller cannot get the result: the statement must be abandoned.
+    Undeliverable(Error),
+}
+
+impl RowBatches {
+    /// Makes batches within bounds, for messages with `message_limit` bytes for their rows.
+    pub(super) fn new(
+        bounds: ResultBounds,
+        message_limit: usize,
+        fair_yield: FairYield,
+        deadline: Instant,
+    ) -> Self {
+        let counter = ResultCounter::new(bounds);
+        let sink = RowSink::new(BATCH_SIZE);
+        Self { sink, counter, max_age: Duration::ZERO, message_limit, fair_yield, deadline }
+    }
+
+    /// Returns the rows taken so far.
+    pub(super) fn row_count(&self) -> u64 {
+        self.counter.rows
+    }
+
+    /// Takes the next batch, of about `size` bytes.
+    pub(super) async fn next(
+        &mut self,
+        stream: &mut dyn RowStream,
+        size: usize,
+    ) -> Result<RowBatch, BatchError> {
+        self.sink.set_target(size);
+        self.fair_yield.wait(self.deadline).await;
+        let is_last = self.fill(stream).await.map_err(BatchError::Failed)?;
+        self.max_age = MAX_BATCH_AGE;
+        self.counter.add(&self.sink).map_err(BatchError::Undeliverable)?;
+        let messages = split(self.sink.take(), self.message_limit);
+        Ok(RowBatch { messages: messages.map_err(BatchError::Undeliverable)?, is_last })
+    }
+
+    /// Fills the sink until it is full, or until it has rows and `max_age` has passed. Returns true after
+    /// the last row.
+    async fn fill(&mut self, stream: &mut dyn RowStream) -> Result<bool> {
+        let mut timer = std::pin::pin!(tokio::time::sleep(self.max_age));
+        std::future::poll_fn(|cx| match stream.poll_rows(cx, &mut self.sink) {
+            Poll::Ready(filled) => Poll::Ready(filled.map(|fill| fill == Fill::Done)),
+            Poll::Pending if self.sink.is_empty() => Poll::Pending,
+            Poll::Pending => timer.as_mut().poll(cx).map(|()| Ok(false)),
+        })
+        .await
+    }
+}
+
+/// Splits rows into messages of at most `limit` bytes of rows.
+pub(super) fn split(rows: Vec<Row>, limit: usize) -> Result<Vec<Vec<Row>>> {
+    let mut messages = Vec::with_capacity(1);
+    let mut message = Vec::new();
+    let mut bytes = 0;
+    for row in rows {
+        let size = encoded_row_size(&row);
+        if size > limit {
+            let text = format!("a row has {size} bytes, more than a message may have");
+            return Err(Error::new(ErrorKind::RowTooLarge, text)
+                .with_hint("Select less of it, or raise grpc.max_response_size."));
+        }
+        if bytes + size > limit {
+            messages.push(std::mem::take(&mut message));
+            bytes = 0;
+        }
+        bytes += size;
+        message.push(row);
+    }
+    if !message.is_empty() {
+        messages.push(message);
+    }
+    Ok(messages)
+}

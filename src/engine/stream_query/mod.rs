@@ -1,0 +1,182 @@
+//! StreamQuery: one statement, an unbounded result in constant memory.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use futures_util::Stream;
+
+use super::attempt_loop::retry;
+use super::caller::Caller;
+use super::database::Database;
+use super::databases::Engine;
+use super::fair_yield::FairYield;
+use super::result_bounds::ResultBounds;
+use super::row_batches::{BATCH_SIZE, BatchError, RowBatches};
+use super::task_stream::{self, PartSender, SendFailure};
+use super::validate::{invalid_option, statement_unit};
+use crate::backend::{Completion, RowStream, Statement};
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::resilience::Unit;
+use crate::value::proto::stream_query_response::Part;
+use crate::value::proto::{QueryRequest, ResultHeader, ResultSummary, RowBatch};
+use crate::wire_size::ROW_BATCH_OVERHEAD;
+
+/// The size at which a batch is sent while the reader is behind, in bytes: it waits in memory, and many
+/// readers may be behind.
+const SMALL_BATCH_SIZE: usize = 8 << 10;
+
+impl Engine {
+    /// Starts one statement. The stream always ends with a summary or an error: without either it would
+    /// look like a result without its last rows.
+    ///
+    /// # Errors
+    /// The reason why it could not be started.
+    pub fn stream_query<C: Into<Caller>>(
+        self: &Arc<Self>,
+        request: QueryRequest,
+        caller: C,
+    ) -> Result<impl Stream<Item = Result<Part>> + Send + use<C>> {
+        let database = self.database(&request.database)?;
+        let options = request.options.as_ref();
+        if options.is_some_and(|options| !options.idempotency_key.is_empty()) {
+            let description = "a streamed result is not stored under a key; use Query";
+            return Err(invalid_option("options.idempotency_key", description));
+        }
+        let unit = statement_unit(&request);
+        // A stream whose caller sent no deadline gets the longest one.
+        let mut caller = caller.into();
+        caller.time_left.get_or_insert(database.limits.cap.saturating_mul(2));
+        let (statement, bounds) =
+            database.validate_query(request, &caller, "StreamQuery", ResultBounds::UNBOUNDED)?;
+        let source = Source {
+            database: Arc::clone(database),
+            unit,
+            bounds,
+            message_limit: self.response_limit.saturating_sub(ROW_BATCH_OVERHEAD),
+            fair_yield: self.fair_yields.of_this_worker(),
+        };
+        Ok(task_stream::spawn(self.stall_timeout, |parts| run(source, statement, parts)))
+    }
+}
+
+/// The source of a stream's rows, and their bounds.
+struct Source {
+    database: Arc<Database>,
+    unit: Unit,
+    bounds: ResultBounds,
+    message_limit: usize,
+    fair_yield: FairYield,
+}
+
+/// A statement whose rows have all been sent.
+struct SentRows {
+    stream: Box<dyn RowStream>,
+    has_columns: bool,
+    count: u64,
+}
+
+/// Runs the statement and returns the last item of the stream; `None` when the reader has disconnected.
+///
+/// A reader that disconnects stops the statement at any await until all rows are sent: the rest may be a
+/// COMMIT, which is never cancelled. A statement without rows may still run then, and is stopped.
+async fn run(
+    source: Source,
+    statement: Statement,
+    parts: PartSender<Part>,
+) -> Option<Result<Part>> {
+    let context = Arc::clone(&statement.context);
+    let sent = tokio::select! {
+        sent = source.send_rows(statement, &parts) => sent,
+        () = parts.parts.closed() => return None,
+    };
+    let SentRows { stream, has_columns, count } = match sent {
+        Ok(sent) => sent?,
+        Err(error) => return Some(Err(context.explain(error))),
+    };
+    let ended = tokio::select! {
+        ended = stream.finish() => ended,
+        () = parts.parts.closed(), if !has_columns => return None,
+    };
+    let ended = ended.map_err(|error| context.explain(error));
+    Some(ended.map(|Completion { rows_affected, command }| {
+        Part::Summary(ResultSummary { rows_affected, command, row_count: count })
+    }))
+}
+
+impl Source {
+    /// Sends the header and all rows; `None` when the reader has disconnected.
+    async fn send_rows(
+        &self,
+        statement: Statement,
+        parts: &PartSender<Part>,
+    ) -> Result<Option<SentRows>> {
+        let deadline = statement.deadline.instant();
+        let mut stream = self.start(statement).await?;
+        let columns = stream.columns().map(<[_]>::to_vec);
+        let has_columns = columns.is_some();
+        let columns = columns.unwrap_or_default();
+        let header = Part::Header(ResultHeader { has_columns, columns });
+        if let Err(failure) = parts.send(header, Some(deadline)).await {
+            return stop(stream, failure, parts).await;
+        }
+        let fair_yield = self.fair_yield.clone();
+        let mut batches = RowBatches::new(self.bounds, self.message_limit, fair_yield, deadline);
+        let mut is_over = !has_columns;
+        while !is_over {
+            let is_behind = parts.parts.capacity() == 0;
+            let size = if is_behind { SMALL_BATCH_SIZE } else { BATCH_SIZE };
+            let batch = match batches.next(&mut *stream, size).await {
+                Ok(batch) => batch,
+                Err(BatchError::Failed(error)) => return Err(error),
+                Err(BatchError::Undeliverable(error)) => {
+                    return Err(error.with_outcome(stream.abandon().await));
+                }
+            };
+            for rows in batch.messages {
+                let rows = Part::Rows(RowBatch { rows });
+                if let Err(failure) = parts.send(rows, Some(deadline)).await {
+                    return stop(stream, failure, parts).await;
+                }
+            }
+            is_over = batch.is_last;
+        }
+        Ok(Some(SentRows { stream, has_columns, count: batches.row_count() }))
+    }
+
+    /// Starts the statement, with retries. Once it runs, its errors are final: the caller gets its parts.
+    async fn start(&self, statement: Statement) -> Result<Box<dyn RowStream>> {
+        let statement = Arc::new(statement);
+        let attempts = self.database.retries.start(self.unit, None);
+        let attempt = || self.database.backend.execute(Arc::clone(&statement));
+        let started = retry(&statement.context, attempts, statement.deadline, attempt).await;
+        started.map(|started| started.value)
+    }
+}
+
+/// Stops a statement whose part was not sent; `None` when the reader has disconnected.
+///
+/// A reader that takes less than one part within the stall timeout counts as stalled: it occupies a
+/// connection.
+async fn stop(
+    stream: Box<dyn RowStream>,
+    failure: SendFailure,
+    parts: &PartSender<Part>,
+) -> Result<Option<SentRows>> {
+    let outcome = match failure {
+        SendFailure::Disconnected => return Ok(None),
+        SendFailure::Late | SendFailure::Stalled => stream.abandon().await,
+    };
+    let error = if failure == SendFailure::Stalled {
+        let limit = humantime::format_duration(parts.stall_timeout);
+        Error::new(ErrorKind::StreamStalled, format!("the reader took nothing for {limit}"))
+    } else if outcome == Outcome::Unknown {
+        let message = "the deadline passed before the reader took the rows of an unfinished write";
+        Error::new(ErrorKind::OutcomeUnknown, message)
+    } else {
+        let message = "the deadline passed before the reader took the rows";
+        Error::new(ErrorKind::DeadlineExceeded, message)
+    };
+    Err(error.with_outcome(outcome))
+}

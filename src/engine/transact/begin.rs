@@ -1,0 +1,63 @@
+//! The first command, which opens the transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::limits::TransactionLimits;
+use crate::backend::{BeginRequest, Transaction};
+use crate::engine::caller::Caller;
+use crate::engine::database::Database;
+use crate::engine::request_hash;
+use crate::engine::validate::{check_tag, idempotency_key, positive, transaction_mode};
+use crate::error::Result;
+use crate::pool::CallContext;
+use crate::value::proto::Begin;
+
+/// An open transaction.
+pub(super) struct OpenTransaction {
+    pub(super) database: Arc<Database>,
+    pub(super) transaction: Box<dyn Transaction>,
+    pub(super) limits: TransactionLimits,
+    /// Set by a command that failed: only a rollback is possible then.
+    pub(super) is_aborted: bool,
+    pub(super) context: Arc<CallContext>,
+}
+
+/// Opens a transaction; `stream` has the limits that apply before it.
+pub(super) async fn begin(
+    database: &Arc<Database>,
+    begin: &Begin,
+    caller: &Caller,
+    stream: TransactionLimits,
+) -> Result<OpenTransaction> {
+    let (request, limits) = validate(database, begin, caller, stream)?;
+    let context = Arc::clone(&request.context);
+    let transaction = database.backend.begin(request).await;
+    let transaction = transaction.map_err(|error| context.explain(error))?;
+    database.count_transaction();
+    let database = Arc::clone(database);
+    Ok(OpenTransaction { database, transaction, limits, is_aborted: false, context })
+}
+
+fn validate(
+    database: &Database,
+    begin: &Begin,
+    caller: &Caller,
+    stream: TransactionLimits,
+) -> Result<(BeginRequest, TransactionLimits)> {
+    let options = begin.transaction.unwrap_or_default();
+    check_tag(&begin.tag, "begin.tag")?;
+    let mode = transaction_mode(&options, "begin.transaction")?;
+    let lower = |own: Option<Duration>, server: Duration| own.map_or(server, |own| own.min(server));
+    let idle = positive(options.idle_timeout, "begin.transaction.idle_timeout")?;
+    let duration = positive(options.max_duration, "begin.transaction.max_duration")?;
+    let settings = &database.transaction;
+    let idle_timeout = lower(idle, settings.idle_timeout);
+    let limits = stream.begun(idle_timeout, lower(duration, settings.max_duration));
+    let unstored = mode.read_only.then_some("READ_ONLY");
+    let hash = || request_hash::of_begin(begin, &database.name);
+    let key = idempotency_key(&begin.idempotency_key, "begin.idempotency_key", unstored, hash)?;
+    let deadline = limits.command_deadline(database, None);
+    let context = caller.context(&database.name, "Transact", &begin.tag);
+    Ok((BeginRequest { mode, key, deadline, context }, limits))
+}

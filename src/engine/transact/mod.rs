@@ -1,0 +1,45 @@
+//! Transact: an interactive transaction.
+//!
+//! One task owns the transaction from `begin` to its end. Anything else that ends the stream (the caller
+//! disconnects, is idle for too long or takes no replies, the transaction takes too long, the server shuts
+//! down) rolls back at once, also while a statement runs. A COMMIT that was sent is finished.
+
+mod begin;
+mod errors;
+mod limits;
+pub(super) mod messages;
+mod replies;
+mod statement;
+#[cfg(test)]
+mod tests;
+mod transaction_task;
+
+use std::sync::Arc;
+
+use futures_util::Stream;
+use futures_util::stream::BoxStream;
+
+use super::caller::Caller;
+use super::databases::Engine;
+use super::task_stream;
+use crate::error::Result;
+use messages::{CallerEvent, TransactReply};
+use transaction_task::TransactionTask;
+
+impl Engine {
+    /// Serves one transaction in a task of its own until it ends. Replies come in the order of the
+    /// commands; a stream that does not end with an error was committed or rolled back by command.
+    /// Dropping the stream rolls back, unless a COMMIT was sent. The task takes one event at a time: the
+    /// maker of `events` bounds how many are read ahead.
+    pub fn transact<C: Into<Caller>>(
+        self: &Arc<Self>,
+        events: BoxStream<'static, CallerEvent>,
+        caller: C,
+    ) -> impl Stream<Item = Result<TransactReply>> + Send + use<C> {
+        let engine = Arc::clone(self);
+        let caller = caller.into();
+        task_stream::spawn(self.stall_timeout, |replies| async move {
+            TransactionTask::new(engine, events, replies, caller).run().await.err().map(Err)
+        })
+    }
+}

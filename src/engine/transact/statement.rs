@@ -1,0 +1,146 @@
+//! A statement in a transaction: its rows in replies of bounded size.
+
+use std::sync::Arc;
+
+use prost::Message;
+
+use super::begin::OpenTransaction;
+use super::errors::{CommandError, late};
+use super::messages::ReplyBody;
+use super::replies::Replies;
+use crate::backend::{RowStream, Statement};
+use crate::engine::databases::Engine;
+use crate::engine::result_bounds::{ResultBounds, check_response_size};
+use crate::engine::row_batches::{BATCH_SIZE, BatchError, RowBatches};
+use crate::engine::task_stream::SendFailure;
+use crate::engine::validate::{StatementPlace, check_tag, invalid_option, timeout};
+use crate::error::{Error, Result};
+use crate::value::proto::{Column, QueryOptions, ResultSet, Row, TransactQuery, TransactResult};
+use crate::wire_size::{REPLY_OVERHEAD, ROW_BATCH_OVERHEAD, encoded_row_size, widen};
+
+/// Runs a statement and replies with its result, in as many parts as it takes.
+pub(super) async fn run(
+    engine: &Engine,
+    query: TransactQuery,
+    open: &mut OpenTransaction,
+    replies: &Replies,
+) -> Result<(), CommandError> {
+    let limits = open.limits;
+    let (statement, bounds) = validate(query, open).map_err(CommandError::Command)?;
+    let deadline = statement.deadline.instant();
+    let started = open.transaction.query(Arc::new(statement)).await;
+    let mut stream = started.map_err(CommandError::Command)?;
+    let mut parts = match ResultParts::new(stream.columns(), engine.response_limit) {
+        Ok(parts) => parts,
+        Err(error) => return Err(abandon(stream, error).await),
+    };
+    let row_limit = parts.limit.saturating_sub(ROW_BATCH_OVERHEAD);
+    let fair_yield = engine.fair_yields.of_this_worker();
+    let mut batches = RowBatches::new(bounds, row_limit, fair_yield, deadline);
+    let mut last = None;
+    while parts.has_columns && last.is_none() {
+        let batch = match batches.next(&mut *stream, BATCH_SIZE).await {
+            Ok(batch) => batch,
+            Err(BatchError::Failed(error)) => return Err(CommandError::Command(error)),
+            Err(BatchError::Undeliverable(error)) => return Err(abandon(stream, error).await),
+        };
+        let mut results = parts.results(batch.messages);
+        if batch.is_last {
+            last = Some(results.pop().unwrap_or_else(|| parts.result(Vec::new())));
+        }
+        for result_set in results {
+            let body = part(result_set, true);
+            // A slow reader must not keep the statement open beyond its deadline.
+            match replies.try_send(Ok(body), Some(deadline)).await {
+                Ok(()) => {}
+                Err(SendFailure::Late) => return Err(abandon(stream, late()).await),
+                Err(failure) => return Err(CommandError::Stream(replies.error(failure, limits))),
+            }
+        }
+    }
+    let end = stream.finish().await.map_err(CommandError::Command)?;
+    let last = last.unwrap_or_else(|| parts.result(Vec::new()));
+    let result_set = ResultSet { rows_affected: end.rows_affected, command: end.command, ..last };
+    replies.send(Ok(part(result_set, false)), limits).await.map_err(CommandError::Stream)
+}
+
+fn part(result_set: ResultSet, more: bool) -> ReplyBody {
+    ReplyBody::Result(TransactResult { result_set: Some(result_set), more })
+}
+
+/// Ends a statement whose result the caller cannot have.
+async fn abandon(stream: Box<dyn RowStream + '_>, error: Error) -> CommandError {
+    // Its outcome does not matter: the transaction is aborted, and applies nothing of it.
+    stream.abandon().await;
+    CommandError::Command(error)
+}
+
+/// A result in parts, each of which fits into a message.
+struct ResultParts {
+    has_columns: bool,
+    /// The columns, until the first part takes them.
+    columns: Vec<Column>,
+    columns_size: usize,
+    limit: usize,
+}
+
+impl ResultParts {
+    fn new(columns: Option<&[Column]>, response_limit: usize) -> Result<Self> {
+        let has_columns = columns.is_some();
+        let columns = columns.unwrap_or_default().to_vec();
+        let header = ResultSet { columns, ..ResultSet::default() };
+        let columns_size = header.encoded_len();
+        check_response_size(widen(columns_size + REPLY_OVERHEAD), response_limit)?;
+        let limit = response_limit - REPLY_OVERHEAD;
+        Ok(Self { has_columns, columns: header.columns, columns_size, limit })
+    }
+
+    /// Makes a part of the rows of each message. Columns that do not fit beside the first rows get a part
+    /// of their own.
+    fn results(&mut self, messages: Vec<Vec<Row>>) -> Vec<ResultSet> {
+        let mut results = Vec::with_capacity(1);
+        for rows in messages {
+            let size: usize = rows.iter().map(encoded_row_size).sum();
+            if self.columns_size > 0 && size + self.columns_size > self.limit {
+                results.push(self.result(Vec::new()));
+            }
+            results.push(self.result(rows));
+        }
+        results
+    }
+
+    fn result(&mut self, rows: Vec<Row>) -> ResultSet {
+        self.columns_size = 0;
+        let columns = std::mem::take(&mut self.columns);
+        ResultSet { has_columns: self.has_columns, columns, rows, ..ResultSet::default() }
+    }
+}
+
+fn validate(query: TransactQuery, open: &OpenTransaction) -> Result<(Statement, ResultBounds)> {
+    let TransactQuery { sql, parameters, options } = query;
+    let place = StatementPlace::Transaction;
+    let analysis = open.database.validate_statement(&sql, &parameters, place)?;
+    let options = options.unwrap_or_default();
+    check_options(&options)?;
+    let deadline = open.limits.command_deadline(&open.database, timeout(&options)?);
+    // Large results come in several replies, so the server needs no cap.
+    let bounds = ResultBounds::UNBOUNDED.lowered(&options);
+    open.context.runs(&analysis.summary);
+    let context = Arc::clone(&open.context);
+    // The access mode is the transaction's.
+    let read_only = false;
+    Ok((Statement { sql, parameters, analysis, read_only, deadline, context }, bounds))
+}
+
+fn check_options(options: &QueryOptions) -> Result<()> {
+    check_tag(&options.tag, "options.tag")?;
+    let unsupported = [
+        ("access_mode", options.access_mode != 0, "the access mode is set in begin"),
+        ("idempotent", options.idempotent, "the server never retries a transaction"),
+        ("idempotency_key", !options.idempotency_key.is_empty(), "the key is set in begin"),
+    ];
+    match unsupported.into_iter().find(|(_, is_set, _)| *is_set) {
+        None => Ok(()),
+        Some((name, _, why)) => Err(invalid_option(&format!("options.{name}"), why)),
+    }
+}

@@ -1,0 +1,255 @@
+//! The task that owns a transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use tokio::sync::mpsc::Sender;
+use tokio::time::timeout_at;
+
+use super::begin::{OpenTransaction, begin};
+use super::errors::{
+    CommandError, aborted, check_name, disconnected, draining, idle, invalid_command,
+    not_committed, stalled,
+};
+use super::limits::TransactionLimits;
+use super::messages::{CallerEvent, ReplyBody, TransactReply};
+use super::replies::Replies;
+use super::statement;
+use crate::backend::SavepointCommand;
+use crate::clock::now;
+use crate::engine::caller::Caller;
+use crate::engine::databases::Engine;
+use crate::engine::task_stream::{PartSender, SendFailure};
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::planted_bug::PlantedBug;
+use crate::pool::CallContext;
+use crate::value::proto::transact_request::Command;
+use crate::value::proto::{Begun, Committed, Done, RolledBack, TransactQuery};
+
+/// The time for the caller to close its side after the transaction: long enough for a network's round trip;
+/// nothing is occupied meanwhile.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The task that owns a transaction.
+pub(super) struct TransactionTask {
+    engine: Arc<Engine>,
+    events: BoxStream<'static, CallerEvent>,
+    replies: Replies,
+    caller: Caller,
+    /// The limits of the stream before `begin`.
+    stream_limits: TransactionLimits,
+}
+
+/// A command that leaves the transaction open, unless it fails.
+enum InnerCommand {
+    Query(TransactQuery),
+    Savepoint(SavepointCommand, String),
+}
+
+/// The events that end a stream at any time, except during a COMMIT.
+struct Interrupts {
+    engine: Arc<Engine>,
+    replies: Sender<TransactReply>,
+    /// The context by which an operator can end the transaction; `None` before it is open.
+    context: Option<Arc<CallContext>>,
+}
+
+impl Interrupts {
+    /// Does some work unless the caller disconnects, the drain ends, or an operator ends the transaction: the
+    /// work is then dropped at once, even if it could go on.
+    async fn race<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.replies.closed() => Err(disconnected()),
+            () = self.engine.drain_ended() => Err(draining()),
+            terminated = self.terminated() => Err(terminated),
+            done = work => done,
+        }
+    }
+
+    /// Returns the error of a transaction that an operator ends.
+    async fn terminated(&self) -> Error {
+        match &self.context {
+            Some(context) => {
+                context.terminated().await;
+                context.stopped()
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for the caller. A draining server does not wait for idle callers, which may hold locks, but
+    /// still does the commands that it has received.
+    async fn race_drain<T>(&self, next: impl Future<Output = Result<T>>) -> Result<T> {
+        self.race(async {
+            tokio::select! {
+                biased;
+                next = next => next,
+                _end = self.engine.drain_started() => Err(draining()),
+            }
+        })
+        .await
+    }
+}
+
+impl TransactionTask {
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        events: BoxStream<'static, CallerEvent>,
+        parts: PartSender<TransactReply>,
+        caller: Caller,
+    ) -> Self {
+        let stream_limits = TransactionLimits::before_begin(engine.stall_timeout, caller.time_left);
+        let replies = Replies { parts, sequence: None };
+        Self { engine, events, replies, caller, stream_limits }
+    }
+
+    /// Serves the transaction until its end. Every early return drops it, which rolls back.
+    pub(super) async fn run(mut self) -> Result<()> {
+        let engine = Arc::clone(&self.engine);
+        let replies = self.replies.parts.parts.clone();
+        let mut interrupts = Interrupts { engine, replies, context: None };
+        let first = interrupts.race_drain(self.next(self.stream_limits)).await?;
+        let mut open = interrupts.race(self.open(first)).await?;
+        interrupts.context = Some(Arc::clone(&open.context));
+        loop {
+            let command = match interrupts.race_drain(self.next(open.limits)).await? {
+                Some(Command::Commit(_)) => return self.commit(open).await,
+                Some(Command::Rollback(_)) => {
+                    open.transaction.rollback().await;
+                    return self
+                        .end(ReplyBody::RolledBack(RolledBack {}), Outcome::NotApplied)
+                        .await;
+                }
+                Some(Command::Begin(_)) => {
+                    return Err(invalid_command("begin must be the first command"));
+                }
+                None => return Err(invalid_command("no command is set")),
+                Some(Command::Query(query)) => InnerCommand::Query(query),
+                Some(Command::Savepoint(it)) => {
+                    InnerCommand::Savepoint(SavepointCommand::Set, it.name)
+                }
+                Some(Command::RollbackTo(it)) => {
+                    InnerCommand::Savepoint(SavepointCommand::RollbackTo, it.name)
+                }
+                Some(Command::Release(it)) => {
+                    InnerCommand::Savepoint(SavepointCommand::Release, it.name)
+                }
+            };
+            interrupts.race(self.command(command, &mut open)).await?;
+        }
+    }
+
+    /// Opens the transaction with the first command.
+    async fn open(&mut self, first: Option<Command>) -> Result<OpenTransaction> {
+        let Some(Command::Begin(first)) = first else {
+            return Err(invalid_command("the first command must be begin"));
+        };
+        let database = self.engine.database(&first.database)?;
+        let open = begin(database, &first, &self.caller, self.stream_limits).await?;
+        self.replies.send(Ok(ReplyBody::Begun(Begun {})), open.limits).await?;
+        Ok(open)
+    }
+
+    /// Returns the next command, or an error when there is none in time.
+    async fn next(&mut self, limits: TransactionLimits) -> Result<Option<Command>> {
+        let idle_end = now() + limits.idle_timeout;
+        let until = limits.end().map_or(idle_end, |end| end.min(idle_end));
+        let event = timeout_at(until.into(), self.events.next()).await;
+        // A command that comes too late is not started, even if it was received.
+        if let Some(overdue) = limits.overdue(now()) {
+            return Err(overdue);
+        }
+        let request = match event {
+            Ok(Some(CallerEvent::Command(request))) => request,
+            Ok(Some(CallerEvent::Invalid(error))) => return Err(error),
+            Ok(Some(CallerEvent::HalfClosed)) => return Err(not_committed()),
+            Ok(Some(CallerEvent::Disconnected) | None) => return Err(disconnected()),
+            Err(_elapsed) => return Err(idle(limits.idle_timeout)),
+        };
+        if self.replies.sequence.is_some_and(|last| request.sequence <= last) {
+            let description = "a sequence must be greater than the one before";
+            return Err(Error::field(ErrorKind::InvalidCommand, "sequence", description));
+        }
+        self.replies.sequence = Some(request.sequence);
+        Ok(request.command)
+    }
+
+    /// Runs a command that leaves the transaction open; an error ends the stream.
+    async fn command(&mut self, command: InnerCommand, open: &mut OpenTransaction) -> Result<()> {
+        let error = match self.try_command(command, open).await {
+            Ok(()) => return Ok(()),
+            Err(CommandError::Stream(error)) => return Err(error),
+            Err(CommandError::Command(error)) => error,
+        };
+        if !open.transaction.is_open() && error.outcome() != Outcome::NotApplied {
+            return Err(error);
+        }
+        // A command that the end of the transaction has stopped did not fail alone.
+        if let Some(overdue) = open.limits.overdue(now()) {
+            return Err(overdue);
+        }
+        if !open.transaction.is_open() {
+            return Err(error);
+        }
+        open.is_aborted = true;
+        self.replies.send(Err(error), open.limits).await
+    }
+
+    async fn try_command(
+        &mut self,
+        command: InnerCommand,
+        open: &mut OpenTransaction,
+    ) -> Result<(), CommandError> {
+        let rolls_back =
+            matches!(command, InnerCommand::Savepoint(SavepointCommand::RollbackTo, _));
+        if open.is_aborted && !rolls_back {
+            return Err(CommandError::Command(aborted()));
+        }
+        let (command, name) = match command {
+            InnerCommand::Query(query) => {
+                return statement::run(&self.engine, query, open, &self.replies).await;
+            }
+            InnerCommand::Savepoint(command, name) => (command, name),
+        };
+        check_name(&name).map_err(CommandError::Command)?;
+        let deadline = open.limits.command_deadline(&open.database, None);
+        let done = open.transaction.savepoint(command, &name, deadline).await;
+        done.map_err(CommandError::Command)?;
+        open.is_aborted = false;
+        let sent = self.replies.send(Ok(ReplyBody::Done(Done {})), open.limits).await;
+        sent.map_err(CommandError::Stream)
+    }
+
+    /// Commits; nothing that happens to the caller ends this early.
+    async fn commit(&mut self, open: OpenTransaction) -> Result<()> {
+        if open.is_aborted && !PlantedBug::IgnoredTag.is_planted() {
+            open.transaction.rollback().await;
+            return Err(aborted());
+        }
+        let deadline = open.limits.commit_deadline(&open.database);
+        open.transaction.commit(deadline).await?;
+        self.end(ReplyBody::Committed(Committed {}), Outcome::Applied).await
+    }
+
+    /// Sends the last reply, then waits a moment for the caller to close its side: some clients report an
+    /// error when a stream ends before that. Failures have the outcome of the transaction.
+    async fn end(&mut self, last: ReplyBody, outcome: Outcome) -> Result<()> {
+        let sent = self.replies.try_send(Ok(last), None).await;
+        sent.map_err(|failure| match failure {
+            SendFailure::Disconnected => disconnected(),
+            SendFailure::Stalled | SendFailure::Late => stalled(self.engine.stall_timeout),
+        })
+        .map_err(|error| error.with_outcome(outcome))?;
+        let until = now() + CLOSE_TIMEOUT;
+        match timeout_at(until.into(), self.events.next()).await {
+            Ok(Some(CallerEvent::Command(_))) => {
+                Err(invalid_command("the transaction has ended").with_outcome(outcome))
+            }
+            Ok(Some(CallerEvent::Invalid(error))) => Err(error.with_outcome(outcome)),
+            Ok(Some(CallerEvent::HalfClosed | CallerEvent::Disconnected) | None) | Err(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The connection to a server, and the limit on the time of its calls.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status};
+
+use super::address::Address;
+use super::call_error::{CallError, root_cause};
+use crate::error::Outcome;
+
+/// The limit on connecting: TCP and HTTP/2 to a running server take milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The interval of keepalive; an unreachable server is noticed after both together.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest message that is read. The server's own `grpc.max_response_size` is the effective bound.
+pub(crate) const MAX_MESSAGE_SIZE: usize = 1 << 30;
+
+/// The flow-control window of a stream: HTTP/2's default of 64 KiB would stall the server on each batch.
+const WINDOW: u32 = 1 << 20;
+
+/// A connection to a server.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(crate) channel: Channel,
+    pub(crate) limit: CallLimit,
+}
+
+/// The limit on the time of calls.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallLimit {
+    after: Duration,
+    /// The moment at which calls are given up; `None` without a limit.
+    at: Option<Instant>,
+}
+
+impl CallLimit {
+    /// Waits for an answer within the limit.
+    pub(crate) async fn within<T>(
+        self,
+        call: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, CallError> {
+        let answer = match self.at {
+            None => call.await,
+            Some(at) => tokio::time::timeout_at(at, call).await.map_err(|_elapsed| {
+                let message = format!("the server did not answer within {:?}", self.after);
+                CallError::new("DEADLINE_EXCEEDED", message, Outcome::Unknown)
+            })?,
+        };
+        answer.map_err(|status| CallError::from_status(&status))
+    }
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// The reason why no connection was accepted within 5 s.
+    pub async fn connect(address: &Address) -> Result<Self, CallError> {
+        let endpoint = Endpoint::from(address.uri())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(2 * WINDOW);
+        let limit = CallLimit { after: Duration::MAX, at: None };
+        endpoint.connect().await.map(|channel| Self { channel, limit }).map_err(|error| {
+            let cause = root_cause(&error).unwrap_or_else(|| error.to_string());
+            let message = format!("cannot connect to {address}: {cause}");
+            CallError::new("UNAVAILABLE", message, Outcome::NotApplied)
+                .with_hint("Start a server with `rowgate serve`, or name one with --address.")
+        })
+    }
+
+    /// Bounds all later calls, counted from now, for a server that has stopped answering. A working one keeps
+    /// `QueryOptions.timeout` by itself, and returns more details.
+    #[must_use]
+    pub fn with_limit(mut self, after: Duration) -> Self {
+        // A limit beyond the clock's range is none.
+        self.limit = CallLimit { after, at: Instant::now().checked_add(after) };
+        self
+    }
+
+    /// Waits for the response of a call within the limit.
+    pub(crate) async fn response<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, CallError> {
+        self.limit.within(call).await.map(Response::into_inner)
+    }
+}

@@ -1,0 +1,121 @@
+//! The calls of callers: statements, the server's information and health.
+
+use tonic::Streaming;
+use tonic::transport::Channel;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::call_error::CallError;
+use super::channel::{CallLimit, Client, MAX_MESSAGE_SIZE};
+use crate::error::Outcome;
+use crate::value::proto::database_service_client::DatabaseServiceClient;
+use crate::value::proto::server_service_client::ServerServiceClient;
+use crate::value::proto::stream_query_response::Part;
+use crate::value::proto::{
+    ExecuteBatchRequest, ExecuteBatchResponse, GetServerInfoRequest, GetServerInfoResponse,
+    QueryRequest, QueryResponse, StreamQueryRequest, StreamQueryResponse,
+};
+
+/// The health of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It accepts calls.
+    Serving,
+    /// It does not accept calls.
+    NotServing,
+    /// The server does not know its health.
+    Unknown,
+}
+
+impl Client {
+    /// Runs a statement and returns its whole result.
+    ///
+    /// # Errors
+    /// The reason why it failed, and its outcome.
+    pub async fn query(&self, request: QueryRequest) -> Result<QueryResponse, CallError> {
+        self.response(self.databases().query(request)).await
+    }
+
+    /// Runs statements in one transaction.
+    ///
+    /// # Errors
+    /// The reason why it failed, the statement that failed, and the outcome of all.
+    pub async fn execute_batch(
+        &self,
+        request: ExecuteBatchRequest,
+    ) -> Result<ExecuteBatchResponse, CallError> {
+        self.response(self.databases().execute_batch(request)).await
+    }
+
+    /// Returns the server's version, databases and limits.
+    ///
+    /// # Errors
+    /// The reason why there is no answer.
+    pub async fn server_info(&self) -> Result<GetServerInfoResponse, CallError> {
+        let mut service = ServerServiceClient::new(self.channel.clone());
+        self.response(service.get_server_info(GetServerInfoRequest {})).await
+    }
+
+    /// Starts a statement.
+    ///
+    /// # Errors
+    /// The reason why it was not started.
+    pub async fn stream_query(&self, query: QueryRequest) -> Result<ResultStream, CallError> {
+        let request = StreamQueryRequest { query: Some(query) };
+        let parts = self.response(self.databases().stream_query(request)).await?;
+        Ok(ResultStream { parts, is_complete: false, limit: self.limit })
+    }
+
+    fn databases(&self) -> DatabaseServiceClient<Channel> {
+        DatabaseServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_SIZE)
+    }
+
+    /// Returns the health of a service; `""` is the server as a whole.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when the server has no such service; otherwise the reason why there is no answer.
+    pub async fn health(&self, service: &str) -> Result<Health, CallError> {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let mut service = HealthClient::new(self.channel.clone());
+        Ok(match self.response(service.check(request)).await?.status() {
+            ServingStatus::Serving => Health::Serving,
+            ServingStatus::NotServing => Health::NotServing,
+            ServingStatus::Unknown | ServingStatus::ServiceUnknown => Health::Unknown,
+        })
+    }
+}
+
+/// The parts of a streamed result.
+#[derive(Debug)]
+pub struct ResultStream {
+    parts: Streaming<StreamQueryResponse>,
+    is_complete: bool,
+    limit: CallLimit,
+}
+
+impl ResultStream {
+    /// Returns the next part; `None` after the summary.
+    ///
+    /// # Errors
+    /// The failure of the statement, or the end of the stream without a summary: the parts before are then
+    /// incomplete.
+    pub async fn next(&mut self) -> Result<Option<Part>, CallError> {
+        match self.limit.within(self.parts.message()).await? {
+            Some(StreamQueryResponse { part: Some(part) }) => {
+                self.is_complete |= matches!(part, Part::Summary(_));
+                Ok(Some(part))
+            }
+            Some(StreamQueryResponse { part: None }) => {
+                let message = "the server sent a part of a result that this client does not know";
+                Err(CallError::new("INTERNAL", message, Outcome::Unknown)
+                    .with_hint("Use the client of the server's own version."))
+            }
+            None if self.is_complete => Ok(None),
+            None => {
+                let message = "the stream ended without a summary";
+                Err(CallError::new("UNKNOWN", message, Outcome::Unknown))
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! All services on the connections of a worker.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
+use tonic::service::Routes;
+
+use super::http2::dispatch::{Dispatch, Services};
+use super::http2::preface::AcceptedConnection;
+use super::http2::serve::serve;
+use super::services::database_service::DatabaseHandler;
+use super::services::health_service::HealthReporter;
+use super::services::pool_service::pool_handler::PoolHandler;
+use super::services::server_service::ServerInfoHandler;
+use crate::config::{Config, Database, Grpc};
+use crate::deadline::CallLimits;
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::telemetry::{Tasks, Telemetry};
+use crate::value::FILE_DESCRIPTOR_SET;
+use crate::value::proto::database_service_server::DatabaseServiceServer;
+use crate::value::proto::pool_service_server::PoolServiceServer;
+use crate::value::proto::server_service_server::ServerServiceServer;
+
+/// All services, ready to be served by any worker.
+#[derive(Clone)]
+pub struct GrpcServer {
+    services: Arc<Services>,
+    settings: Grpc,
+}
+
+impl GrpcServer {
+    /// Makes the services of an engine. `instance` is the name of this process in responses; `tasks` are
+    /// those of the process.
+    ///
+    /// # Errors
+    /// `Internal` when the descriptors for reflection are inconsistent: a defect of the build.
+    pub fn new(
+        engine: &Arc<Engine>,
+        config: &Config,
+        instance: &str,
+        tasks: &Tasks,
+        telemetry: &Telemetry,
+    ) -> Result<(Self, HealthReporter)> {
+        let settings = config.grpc.clone();
+        let max_request_size = settings.max_request_size;
+        let (health, health_service) = HealthReporter::new();
+        let database = DatabaseHandler::new(Arc::clone(engine), max_request_size);
+        let database = DatabaseServiceServer::new(database)
+            .max_decoding_message_size(max_request_size)
+            .max_encoding_message_size(settings.max_response_size);
+        let pool = PoolServiceServer::new(PoolHandler::new(Arc::clone(engine), instance))
+            .max_decoding_message_size(max_request_size);
+        let server = ServerInfoHandler::new(Arc::clone(engine), &settings, instance, tasks.clone());
+        let server = ServerServiceServer::new(server).max_decoding_message_size(max_request_size);
+        let mut routes = Routes::new(health_service).add_service(pool).add_service(server);
+        if settings.reflection {
+            let v1 = reflection().build_v1().map_err(inconsistent)?;
+            let v1alpha = reflection().build_v1alpha().map_err(inconsistent)?;
+            routes = routes.add_service(v1).add_service(v1alpha);
+        }
+        let services = Arc::new(Services {
+            database,
+            routes: routes.prepare(),
+            telemetry: telemetry.clone(),
+            receive_limits: receive_limits(config),
+            max_request_size,
+        });
+        Ok((Self { services, settings }, health))
+    }
+
+    /// Serves accepted connections on the calling runtime. Once `draining` is true it asks clients to close
+    /// their connections, and returns when all are closed. `calls` counts the calls that end by themselves.
+    ///
+    /// # Cancel safety
+    /// Dropping it closes all connections, which ends their calls.
+    pub async fn serve(
+        self,
+        connections: Receiver<AcceptedConnection>,
+        calls: Arc<AtomicUsize>,
+        draining: watch::Receiver<bool>,
+    ) {
+        let dispatch = Dispatch::new(self.services, calls, draining);
+        serve(dispatch, &self.settings, connections).await;
+    }
+}
+
+/// The limits for receiving a whole request: its database is not known yet.
+fn receive_limits(config: &Config) -> CallLimits {
+    let longest = |limit: fn(&Database) -> Duration| {
+        config.databases.values().map(limit).max().unwrap_or_default()
+    };
+    CallLimits {
+        default: longest(|database| database.default_deadline),
+        cap: longest(|database| database.max_deadline),
+    }
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+fn inconsistent(error: tonic_reflection::server::Error) -> Error {
+    Error::new(ErrorKind::Internal, "the descriptors are inconsistent").with_cause(error)
+}

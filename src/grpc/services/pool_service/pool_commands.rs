@@ -1,0 +1,122 @@
+//! The commands of operators. Each is logged with the operator's address: it changes the service of callers.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::deadline::Deadline;
+use crate::engine::Database;
+use crate::error::{Error, ErrorKind, Result};
+use crate::grpc::services::proto_convert::{count, duration};
+use crate::pool::CloseReason;
+use crate::value::proto::{
+    PausePoolResponse, ReconnectPoolResponse, ResizePoolRequest, ResizePoolResponse,
+    ResumePoolResponse, TerminateCheckoutResponse,
+};
+
+/// The time between two checks for a pool without work.
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// A command of an operator on a pool.
+pub(crate) struct PoolCommand<'a> {
+    pub(crate) database: &'a Database,
+    /// The name of this process, for the response.
+    pub(crate) instance: String,
+    pub(crate) operator: Option<SocketAddr>,
+}
+
+impl PoolCommand<'_> {
+    /// The operator's address, for the log.
+    fn operator(&self) -> String {
+        self.operator.map_or_else(String::new, |address| address.ip().to_string())
+    }
+
+    /// Pauses the pool and waits for the work in progress.
+    ///
+    /// # Cancel safety
+    /// Dropping it ends the wait; the pool stays paused.
+    pub(crate) async fn pause(
+        self,
+        timeout: Option<prost_types::Duration>,
+        grpc_timeout: Option<Duration>,
+    ) -> Result<PausePoolResponse> {
+        let start = Instant::now();
+        let timeout = timeout.map(Duration::try_from).transpose().map_err(|_negative| {
+            Error::field(ErrorKind::InvalidOption, "timeout", "a timeout must not be negative")
+        })?;
+        let deadline = Deadline::of_call(start, grpc_timeout, timeout, self.database.limits());
+        let control = self.database.backend().control();
+        control.pause();
+        tracing::info!(pool = self.database.name(), operator = self.operator(), "pool paused");
+        loop {
+            let snapshot = control.snapshot();
+            let left = deadline.left(Instant::now());
+            if snapshot.in_use == 0 || !snapshot.paused || left.is_zero() {
+                return Ok(PausePoolResponse {
+                    instance: self.instance,
+                    waited: duration(start.elapsed()),
+                    still_open: count(snapshot.in_use),
+                    paused: snapshot.paused,
+                });
+            }
+            tokio::time::sleep(CHECK_INTERVAL.min(left)).await;
+        }
+    }
+
+    pub(crate) fn resume(self) -> ResumePoolResponse {
+        let control = self.database.backend().control();
+        let before = control.snapshot();
+        control.resume();
+        tracing::info!(pool = self.database.name(), operator = self.operator(), "pool resumed");
+        let waiting = if before.paused { count(before.waiting) } else { 0 };
+        ResumePoolResponse { instance: self.instance, waiting, was_paused: before.paused }
+    }
+
+    pub(crate) fn reconnect(self) -> ReconnectPoolResponse {
+        let control = self.database.backend().control();
+        let before = control.snapshot();
+        control.flush(CloseReason::Admin);
+        tracing::info!(pool = self.database.name(), operator = self.operator(), "pool reconnects");
+        ReconnectPoolResponse {
+            instance: self.instance,
+            closed: count(before.idle),
+            closing: count(before.in_use),
+        }
+    }
+
+    pub(crate) fn resize(self, request: &ResizePoolRequest) -> Result<ResizePoolResponse> {
+        if request.min.is_none() && request.max.is_none() {
+            let description = "min, max or both must be set";
+            return Err(Error::field(ErrorKind::InvalidOption, "max", description));
+        }
+        let control = self.database.backend().control();
+        let before = control.snapshot();
+        let connections =
+            |bound: Option<u32>| bound.map(|bound| usize::try_from(bound).unwrap_or(usize::MAX));
+        control.resize(connections(request.min), connections(request.max))?;
+        let after = control.snapshot();
+        let operator = self.operator();
+        let pool = self.database.name();
+        tracing::info!(pool, operator, min = after.min, max = after.max, "pool resized");
+        Ok(ResizePoolResponse {
+            instance: self.instance,
+            min: count(after.min),
+            max: count(after.max),
+            previous_min: count(before.min),
+            previous_max: count(before.max),
+            closing: count(after.open.saturating_sub(after.max)),
+        })
+    }
+
+    pub(crate) fn terminate(self, checkout: u64) -> Result<TerminateCheckoutResponse> {
+        let pool = self.database.name();
+        if !self.database.backend().control().terminate(checkout) {
+            let message =
+                format!("pool \"{pool}\" has no checkout {checkout}, or no longer has it");
+            return Err(Error::new(ErrorKind::PoolNotFound, message)
+                .with_condition("CHECKOUT_NOT_FOUND")
+                .with_hint("List the checkouts with ListCheckouts."));
+        }
+        tracing::info!(pool, checkout, operator = self.operator(), "checkout terminated");
+        Ok(TerminateCheckoutResponse { instance: self.instance })
+    }
+}

@@ -1,0 +1,142 @@
+//! The service itself.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use tonic::{Request, Response, Status};
+
+use super::pool_commands::PoolCommand;
+use super::pool_lookup::{pool, pools};
+use super::{stats_message, watch_stream};
+use crate::engine::{Database, Engine};
+use crate::error::Result;
+use crate::grpc::error::respond::{Answer, answer, respond};
+use crate::grpc::request_context::{rpc_call, time_left};
+use crate::grpc::services::proto_convert::duration;
+use crate::pool::CheckoutInfo;
+use crate::value::proto::pool_service_server::PoolService;
+use crate::value::proto::{
+    Checkout, ListCheckoutsRequest, ListCheckoutsResponse, ListPoolStatsRequest,
+    ListPoolStatsResponse, PausePoolRequest, PausePoolResponse, ReconnectPoolRequest,
+    ReconnectPoolResponse, ResizePoolRequest, ResizePoolResponse, ResumePoolRequest,
+    ResumePoolResponse, TerminateCheckoutRequest, TerminateCheckoutResponse, WatchPoolStatsRequest,
+    WatchPoolStatsResponse,
+};
+
+pub(crate) struct PoolHandler {
+    engine: Arc<Engine>,
+    instance: String,
+}
+
+impl PoolHandler {
+    pub(crate) fn new(engine: Arc<Engine>, instance: &str) -> Self {
+        Self { engine, instance: instance.to_owned() }
+    }
+
+    /// Makes the command of a request that names a pool.
+    fn command<T>(&self, request: &Request<T>, name: &str) -> Result<PoolCommand<'_>> {
+        let database = pool(&self.engine, name)?;
+        let instance = self.instance.clone();
+        Ok(PoolCommand { database, instance, operator: request.remote_addr() })
+    }
+}
+
+#[tonic::async_trait]
+impl PoolService for PoolHandler {
+    type WatchPoolStatsStream = BoxStream<'static, Result<WatchPoolStatsResponse, Status>>;
+
+    async fn list_pool_stats(
+        &self,
+        request: Request<ListPoolStatsRequest>,
+    ) -> Answer<ListPoolStatsResponse> {
+        let response = pools(&self.engine, &request.get_ref().pool).map(|pools| {
+            let pools = pools.into_iter().map(stats_message::encode).collect();
+            ListPoolStatsResponse { instance: self.instance.clone(), pools }
+        });
+        respond(&rpc_call(&request), response)
+    }
+
+    async fn watch_pool_stats(
+        &self,
+        request: Request<WatchPoolStatsRequest>,
+    ) -> Answer<Self::WatchPoolStatsStream> {
+        let call = rpc_call(&request);
+        let timeout = time_left(&request);
+        let engine = Arc::clone(&self.engine);
+        let instance = self.instance.clone();
+        let watch = watch_stream::watch(engine, instance, request.into_inner(), timeout);
+        let messages = watch.map_err(|error| answer(&call, &error))?;
+        let messages = messages.map(move |next| next.map_err(|error| answer(&call, &error)));
+        Ok(Response::new(messages.boxed()))
+    }
+
+    async fn list_checkouts(
+        &self,
+        request: Request<ListCheckoutsRequest>,
+    ) -> Answer<ListCheckoutsResponse> {
+        let response = pools(&self.engine, &request.get_ref().pool).map(|pools| {
+            let checkouts = pools.into_iter().flat_map(checkouts).collect();
+            ListCheckoutsResponse { instance: self.instance.clone(), checkouts }
+        });
+        respond(&rpc_call(&request), response)
+    }
+
+    async fn pause_pool(&self, request: Request<PausePoolRequest>) -> Answer<PausePoolResponse> {
+        let call = rpc_call(&request);
+        let timeout = request.get_ref().timeout;
+        let paused = match self.command(&request, &request.get_ref().pool) {
+            Ok(command) => command.pause(timeout, time_left(&request)).await,
+            Err(error) => Err(error),
+        };
+        respond(&call, paused)
+    }
+
+    async fn resume_pool(&self, request: Request<ResumePoolRequest>) -> Answer<ResumePoolResponse> {
+        let command = self.command(&request, &request.get_ref().pool);
+        respond(&rpc_call(&request), command.map(PoolCommand::resume))
+    }
+
+    async fn reconnect_pool(
+        &self,
+        request: Request<ReconnectPoolRequest>,
+    ) -> Answer<ReconnectPoolResponse> {
+        let command = self.command(&request, &request.get_ref().pool);
+        respond(&rpc_call(&request), command.map(PoolCommand::reconnect))
+    }
+
+    async fn resize_pool(&self, request: Request<ResizePoolRequest>) -> Answer<ResizePoolResponse> {
+        let command = self.command(&request, &request.get_ref().pool);
+        let resized = command.and_then(|command| command.resize(request.get_ref()));
+        respond(&rpc_call(&request), resized)
+    }
+
+    async fn terminate_checkout(
+        &self,
+        request: Request<TerminateCheckoutRequest>,
+    ) -> Answer<TerminateCheckoutResponse> {
+        let command = self.command(&request, &request.get_ref().pool);
+        let terminated = command.and_then(|command| command.terminate(request.get_ref().checkout));
+        respond(&rpc_call(&request), terminated)
+    }
+}
+
+fn checkouts(database: &Database) -> impl Iterator<Item = Checkout> {
+    let checkouts = database.backend().control().checkouts();
+    checkouts.into_iter().map(|checkout| encode(database.name(), checkout))
+}
+
+fn encode(pool: &str, checkout: CheckoutInfo) -> Checkout {
+    Checkout {
+        pool: pool.to_owned(),
+        id: checkout.id,
+        caller: checkout.holder.caller,
+        rpc: checkout.holder.rpc.to_owned(),
+        tag: checkout.holder.tag,
+        statement: checkout.holder.summary,
+        since: Some(checkout.since.into()),
+        age: duration(checkout.age),
+        state: checkout.state,
+        leak: checkout.is_leak,
+    }
+}
