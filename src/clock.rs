@@ -1,4 +1,4 @@
-//! The clock of the runtime, which tests can stop, and durations as whole numbers.
+//! The clock of the runtime, which tests can pause, and durations as whole numbers.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! When a call must have ended. Pure: the clock is passed in.
+//! Deadlines of calls. Pure: the clock is passed in.
 
 use std::time::{Duration, Instant};
 
@@ -6,30 +6,30 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline {
     moment: Instant,
-    /// How much later the answer may arrive.
+    /// The time after it in which the answer may still arrive.
     slack: Duration,
 }
 
-/// How much later an answer may arrive at most, whoever waits for it.
-const SLACK: Duration = Duration::from_millis(50);
+/// The longest slack.
+const MAX_SLACK: Duration = Duration::from_millis(50);
 
 /// The limits a database sets on calls.
 #[derive(Debug, Clone, Copy)]
 pub struct CallLimits {
-    /// The time a call gets that sends no deadline.
+    /// The time of a call that sends no deadline.
     pub default: Duration,
-    /// The most time any call gets.
+    /// The longest time of any call.
     pub cap: Duration,
 }
 
 impl Deadline {
-    /// A deadline at a moment.
+    /// Returns a deadline at a moment.
     #[must_use]
     pub fn at(moment: Instant) -> Self {
-        Self { moment, slack: SLACK }
+        Self { moment, slack: MAX_SLACK }
     }
 
-    /// The smallest of the caller's gRPC timeout less a reserve, its `timeout` option, and the cap;
+    /// Returns the smallest of the caller's gRPC timeout less a reserve, its `timeout` option, and the cap;
     /// `limits.default` when the caller sent neither.
     ///
     /// The reserve is 5 % of the gRPC timeout, at least 5 ms and at most 250 ms, so that the answer
@@ -51,8 +51,8 @@ impl Deadline {
             (Some(one), Some(other)) => one.min(other),
         };
         let budget = budget.min(limits.cap);
-        let left = grpc_timeout.map_or(SLACK, |timeout| timeout.saturating_sub(budget));
-        Self { moment: now + budget, slack: left.min(SLACK) }
+        let slack = grpc_timeout.map_or(MAX_SLACK, |timeout| timeout.saturating_sub(budget));
+        Self { moment: now + budget, slack: slack.min(MAX_SLACK) }
     }
 
     /// The moment.
@@ -61,8 +61,8 @@ impl Deadline {
         self.moment
     }
 
-    /// So many hundredths of the time between the moment and the answer's arrival later than the moment:
-    /// 50 ms, less where the caller's own timer fires before.
+    /// The moment plus so many hundredths of the slack, which is 50 ms, or less if the caller's own timer fires
+    /// before.
     #[must_use]
     pub fn late(self, hundredths: u32) -> Instant {
         self.moment + self.slack * hundredths / 100
@@ -84,7 +84,7 @@ impl Deadline {
     #[must_use]
     pub fn no_later_than(self, moment: Instant) -> Self {
         let earlier = self.moment.saturating_duration_since(moment);
-        Self { moment: self.moment.min(moment), slack: (self.slack + earlier).min(SLACK) }
+        Self { moment: self.moment.min(moment), slack: (self.slack + earlier).min(MAX_SLACK) }
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_stops_at_the_smallest_of_what_bounds_it() {
+    fn a_call_ends_at_the_smallest_of_its_bounds() {
         let ms = Duration::from_millis;
         let limits = CallLimits { default: ms(30_000), cap: ms(300_000) };
         let cases = [

@@ -18,7 +18,7 @@ pub enum PlantedBug {
 }
 
 impl PlantedBug {
-    /// Always `false` in a release build.
+    /// Returns false: release builds have no planted bugs.
     #[must_use]
     #[cfg(not(debug_assertions))]
     pub const fn is_planted(self) -> bool {

@@ -10,7 +10,7 @@ pub fn widen(size: usize) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX)
 }
 
-/// The bytes a row takes in a `repeated Row` field: its own, a tag, and its length.
+/// The number of bytes a row takes in a `repeated Row` field: its body, a tag, and a length.
 #[must_use]
 pub fn encoded_row_size(row: &Row) -> usize {
     let body = row.encoded_len();

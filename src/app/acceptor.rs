@@ -82,7 +82,7 @@ impl Acceptor {
                     let Some(pause) = accept_backoff.failed(&error, Instant::now()) else {
                         continue;
                     };
-                    if pause.first {
+                    if pause.should_log {
                         tracing::warn!(%error, "connections cannot be accepted; they wait");
                     }
                     tokio::time::sleep(pause.length).await;

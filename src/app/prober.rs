@@ -121,7 +121,7 @@ impl Prober {
                 let open = changes.borrow_and_update().open;
                 let pause = match reached && !open {
                     true => self.interval,
-                    false => breaker.pause().min(GLANCE),
+                    false => breaker.time_to_next_probe().min(GLANCE),
                 };
                 drop(tokio::time::timeout(pause, changes.changed()).await);
             }

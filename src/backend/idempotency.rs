@@ -1,19 +1,17 @@
-//! Idempotency keys, whatever the database: what is stored, and what a stored row means.
-
-use std::time::Duration;
+//! Idempotency keys of any database: the stored responses and their meaning.
 
 use prost::Message;
 
-use super::{BatchResult, IdempotencyKey};
+use super::unit::{BatchResult, IdempotencyKey};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::{ExecuteBatchResponse, ResultSet};
 
-/// What is stored of a unit's results.
+/// The encoded results of a unit, as they are stored.
 pub(crate) fn stored(results: &[ResultSet]) -> Vec<u8> {
     ExecuteBatchResponse { results: results.to_vec(), ..Default::default() }.encode_to_vec()
 }
 
-/// A row of the table, as it stands after the unit that wrote it has committed.
+/// A row of the table, after the unit that wrote it has committed.
 pub(crate) struct Claimed {
     pub(crate) request_hash: Vec<u8>,
     pub(crate) response: Option<Vec<u8>>,
@@ -24,8 +22,8 @@ impl Claimed {
     /// The results of the first run.
     pub(crate) fn replay(self, key: &IdempotencyKey) -> Result<BatchResult> {
         self.check(key)?;
-        let stored = self.response.unwrap_or_default();
-        let response = ExecuteBatchResponse::decode(stored.as_slice()).map_err(|error| {
+        let response = self.response.unwrap_or_default();
+        let response = ExecuteBatchResponse::decode(response.as_slice()).map_err(|error| {
             Error::new(ErrorKind::DataLoss, "the stored response of the idempotency key is damaged")
                 .with_outcome(Outcome::Applied)
                 .with_cause(error)
@@ -33,7 +31,7 @@ impl Claimed {
         Ok(BatchResult { results: response.results, replayed: true })
     }
 
-    /// Whether it was this very request.
+    /// Checks that it was the same request.
     pub(crate) fn check(&self, key: &IdempotencyKey) -> Result<()> {
         if self.request_hash == key.request_hash {
             return Ok(());
@@ -46,7 +44,7 @@ impl Claimed {
 /// The error of a unit whose first run is not over.
 pub(crate) fn in_progress() -> Error {
     let message = "the first call with this idempotency key is not over";
-    Error::new(ErrorKind::KeyInProgress, message).with_retry_after(Duration::from_millis(100))
+    Error::new(ErrorKind::KeyInProgress, message)
 }
 
 /// The error of an interactive transaction that was applied before.
@@ -55,7 +53,7 @@ pub(crate) fn applied_before() -> Error {
     Error::new(ErrorKind::KeyApplied, message).with_outcome(Outcome::Applied)
 }
 
-/// A configured name as SQL: each part between points an identifier.
+/// A configured table name as SQL: each part between dots is an identifier.
 pub(crate) fn quoted(name: &str) -> String {
     let parts = name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\"")));
     parts.collect::<Vec<_>>().join(".")
@@ -73,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_is_replayed_to_the_same_request_only() {
+    fn a_stored_response_is_replayed_to_the_same_request_only() {
         let results = vec![ResultSet { rows_affected: 3, ..Default::default() }];
         let key =
             IdempotencyKey { caller: String::new(), key: "k".to_owned(), request_hash: [7; 32] };

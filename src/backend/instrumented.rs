@@ -1,5 +1,5 @@
-//! A backend whose work telemetry sees: every statement, batch, transaction and commit, from when it has its connection
-//! to its end.
+//! A backend with telemetry: every statement, batch, transaction and commit is recorded from when it has its
+//! connection to its end.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -7,59 +7,63 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{
-    Backend, Batch, BatchResult, BatchStatement, BeginRequest, Completion, ConnectBreaker,
-    DescribeRequest, Description, Fill, Installed, RowSink, RowStream, SavepointCommand, Statement,
-    Transaction, TransactionHandle, TransactionOutcome,
+use super::connect_breaker::ConnectBreaker;
+use super::interface::{Backend, Installed};
+use super::row_stream::{Completion, Fill, RowSink, RowStream};
+use super::statement::{DescribeRequest, Description, Statement};
+use super::unit::{
+    Batch, BatchResult, BatchStatement, BeginRequest, SavepointCommand, Transaction,
+    TransactionHandle, TransactionOutcome,
 };
 use crate::clock::milliseconds;
 use crate::deadline::Deadline;
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
 use crate::telemetry::{DatabaseTelemetry, Operation, OperationTiming};
 use crate::value::Column;
 
-/// How long the text of a batch gets, in bytes, before it is cut.
-const LONGEST_BATCH: usize = 500;
+/// The longest text of a batch, in bytes.
+const MAX_BATCH_TEXT: usize = 500;
 
-/// A backend, and what records for its database.
+/// A backend whose operations are recorded.
 pub struct Instrumented {
     backend: Arc<dyn Backend>,
     telemetry: Arc<DatabaseTelemetry>,
 }
 
 impl Instrumented {
-    /// The same backend, seen by telemetry.
+    /// Wraps a backend.
     #[must_use]
     pub fn new(backend: Arc<dyn Backend>, telemetry: Arc<DatabaseTelemetry>) -> Self {
         Self { backend, telemetry }
     }
 }
 
-/// Something that runs, and for whom. Dropped, its caller has gone.
-struct Work {
-    /// Until it has ended.
+/// An operation in progress. Dropped before its end, its caller has disconnected.
+struct Recording {
+    /// `None` once it has ended.
     operation: Option<Operation>,
     context: Arc<CallContext>,
     text: Arc<str>,
 }
 
-impl Work {
+impl Recording {
     fn new(operation: Operation, context: &Arc<CallContext>, text: &Arc<str>) -> Self {
         let operation = Some(operation);
         Self { operation, context: Arc::clone(context), text: Arc::clone(text) }
     }
 
-    /// Hands on how it ended.
-    fn ended<T>(mut self, result: Result<T>) -> Result<T> {
-        let (error, stopped) = (result.as_ref().err(), self.context.is_terminated());
-        let reason = error.map(Error::reason);
-        self.finish(reason, |operation| operation.end(error, stopped));
+    /// Records the result and returns it.
+    fn end<T>(&mut self, result: Result<T>) -> Result<T> {
+        let error = result.as_ref().err();
+        let stopped = self.context.is_terminated();
+        self.finish(error.map(Error::reason), |operation| operation.end(error, stopped));
         result
     }
 
-    fn abandoned(mut self) {
-        self.finish(Some(GIVEN_UP), Operation::abandoned);
+    /// Records an end without a result.
+    fn cancel(&mut self, end: impl FnOnce(Operation) -> Option<OperationTiming>) {
+        self.finish(Some(ErrorKind::Cancelled.reason()), end);
     }
 
     fn finish(
@@ -70,15 +74,15 @@ impl Work {
         let Some(operation) = self.operation.take() else { return };
         let database = operation.database();
         if let Some(took) = end(operation) {
-            self.tell(database.name(), reason, took);
+            self.log_slow(database.name(), reason, took);
         }
     }
 
-    /// Logs that it was slow.
-    fn tell(&self, database: &str, reason: Option<&str>, took: OperationTiming) {
+    fn log_slow(&self, database: &str, reason: Option<&str>, took: OperationTiming) {
         let call = self.context.telemetry();
         let Some(unsaid) = call.admit_log_line("slow") else { return };
-        let (holder, ids) = (self.context.holder(), call.ids());
+        let holder = self.context.holder();
+        let ids = call.ids();
         tracing::warn!(
             database,
             statement = &*self.text,
@@ -96,17 +100,14 @@ impl Work {
     }
 }
 
-impl Drop for Work {
+impl Drop for Recording {
     fn drop(&mut self) {
-        self.finish(Some(GIVEN_UP), Operation::cancelled);
+        self.cancel(Operation::cancelled);
     }
 }
 
-/// The reason of what is ended for the sake of nobody.
-const GIVEN_UP: &str = "CANCELLED";
-
-/// The statements of a batch in short, as far as they fit.
-fn text_of(statements: &[BatchStatement]) -> Arc<str> {
+/// The summaries of a batch's statements, as far as they fit.
+fn batch_text(statements: &[BatchStatement]) -> Arc<str> {
     let [first, others @ ..] = statements else { return "".into() };
     if others.is_empty() {
         return Arc::clone(&first.analysis.summary);
@@ -114,7 +115,7 @@ fn text_of(statements: &[BatchStatement]) -> Arc<str> {
     let mut text = first.analysis.summary.to_string();
     for BatchStatement { analysis, .. } in others {
         text.push_str("; ");
-        if text.len() + analysis.summary.len() > LONGEST_BATCH {
+        if text.len() + analysis.summary.len() > MAX_BATCH_TEXT {
             text.push('…');
             break;
         }
@@ -130,35 +131,37 @@ impl Backend for Instrumented {
 
     fn execute(&self, statement: Arc<Statement>) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
         let Statement { analysis, context, .. } = &*statement;
-        let (context, text) = (Arc::clone(context), Arc::clone(&analysis.summary));
-        let operation = self.telemetry.statement(context.telemetry(), analysis.command, &text);
-        let work = Work::new(operation, &context, &text);
+        let text = &analysis.summary;
+        let operation = self.telemetry.statement(context.telemetry(), analysis.command, text);
+        let mut recording = Recording::new(operation, context, text);
         Box::pin(async move {
             match self.backend.execute(statement).await {
-                Ok(rows) => Ok(Box::new(Rows { rows, work: Some(work) }) as Box<dyn RowStream>),
-                Err(error) => work.ended(Err(error)),
+                Ok(rows) => Ok(Box::new(InstrumentedRows { rows, recording }) as _),
+                Err(error) => recording.end(Err(error)),
             }
         })
     }
 
     fn execute_batch(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
-        let (context, text) = (Arc::clone(&batch.context), text_of(&batch.statements));
+        let context = &batch.context;
+        let text = batch_text(&batch.statements);
         let operation = match &*batch.statements {
             [one] => self.telemetry.statement(context.telemetry(), one.analysis.command, &text),
             several => self.telemetry.batch(context.telemetry(), several.len(), &text),
         };
-        let work = Work::new(operation, &context, &text);
-        Box::pin(async move { work.ended(self.backend.execute_batch(batch).await) })
+        let mut recording = Recording::new(operation, context, &text);
+        Box::pin(async move { recording.end(self.backend.execute_batch(batch).await) })
     }
 
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
-        let (context, text): (_, Arc<str>) = (Arc::clone(&request.context), "".into());
+        let context = Arc::clone(&request.context);
+        let text = "".into();
         let operation = self.telemetry.statement(context.telemetry(), "BEGIN", &text);
-        let work = Work::new(operation, &context, &text);
+        let mut recording = Recording::new(operation, &context, &text);
         Box::pin(async move {
-            let open = work.ended(self.backend.begin(request).await)?;
+            let transaction = recording.end(self.backend.begin(request).await)?;
             let telemetry = Arc::clone(&self.telemetry);
-            Ok(Box::new(Open { open, telemetry, context }) as Box<dyn Transaction>)
+            Ok(Box::new(InstrumentedTransaction { transaction, telemetry, context }) as _)
         })
     }
 
@@ -216,82 +219,65 @@ impl Backend for Instrumented {
     }
 }
 
-/// The rows of a statement that is seen.
-struct Rows<'r> {
+/// The rows of a statement that is recorded.
+struct InstrumentedRows<'r> {
     rows: Box<dyn RowStream + 'r>,
-    /// Until it has ended.
-    work: Option<Work>,
+    recording: Recording,
 }
 
-impl RowStream for Rows<'_> {
+impl RowStream for InstrumentedRows<'_> {
     fn columns(&self) -> Option<&[Column]> {
         self.rows.columns()
     }
 
     fn poll_rows(&mut self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
         let filled = std::task::ready!(self.rows.poll_rows(cx, sink));
-        Poll::Ready(match (filled, &mut self.work) {
-            (Err(error), work) => match work.take() {
-                Some(work) => work.ended(Err(error)),
-                None => Err(error),
-            },
-            (filled, _) => filled,
-        })
+        Poll::Ready(filled.or_else(|error| self.recording.end(Err(error))))
     }
 
-    fn finish<'a>(self: Box<Self>) -> BoxFuture<'a, Result<Completion>>
+    fn finish<'a>(mut self: Box<Self>) -> BoxFuture<'a, Result<Completion>>
     where
         Self: 'a,
     {
-        Box::pin(async move {
-            let ended = self.rows.finish().await;
-            match self.work {
-                Some(work) => work.ended(ended),
-                None => ended,
-            }
-        })
+        Box::pin(async move { self.recording.end(self.rows.finish().await) })
     }
 
-    fn abandon<'a>(self: Box<Self>) -> BoxFuture<'a, Outcome>
+    fn abandon<'a>(mut self: Box<Self>) -> BoxFuture<'a, Outcome>
     where
         Self: 'a,
     {
         Box::pin(async move {
             let outcome = self.rows.abandon().await;
-            if let Some(work) = self.work {
-                work.abandoned();
-            }
+            self.recording.cancel(Operation::abandoned);
             outcome
         })
     }
 }
 
-/// A transaction that is seen.
-struct Open {
-    open: Box<dyn Transaction>,
+/// A transaction whose commands are recorded.
+struct InstrumentedTransaction {
+    transaction: Box<dyn Transaction>,
     telemetry: Arc<DatabaseTelemetry>,
     context: Arc<CallContext>,
 }
 
-impl Open {
-    fn work(&self, command: &'static str, text: &Arc<str>) -> Work {
+impl InstrumentedTransaction {
+    fn record(&self, command: &'static str, text: &Arc<str>) -> Recording {
         let operation = self.telemetry.command(self.context.telemetry(), command, text);
-        Work::new(operation, &self.context, text)
+        Recording::new(operation, &self.context, text)
     }
 }
 
-impl Transaction for Open {
+impl Transaction for InstrumentedTransaction {
     fn query<'a>(
         &'a mut self,
         statement: Arc<Statement>,
     ) -> BoxFuture<'a, Result<Box<dyn RowStream + 'a>>> {
-        let work = self.work(statement.analysis.command, &statement.analysis.summary);
+        let mut recording = self.record(statement.analysis.command, &statement.analysis.summary);
         Box::pin(async move {
-            match self.open.query(statement).await {
-                Ok(rows) => {
-                    Ok(Box::new(Rows { rows, work: Some(work) }) as Box<dyn RowStream + 'a>)
-                }
-                Err(error) => work.ended(Err(error)),
+            match self.transaction.query(statement).await {
+                Ok(rows) => Ok(Box::new(InstrumentedRows { rows, recording }) as _),
+                Err(error) => recording.end(Err(error)),
             }
         })
     }
@@ -302,24 +288,26 @@ impl Transaction for Open {
         name: &'a str,
         deadline: Deadline,
     ) -> BoxFuture<'a, Result<()>> {
-        let work = self.work("SAVEPOINT", &"".into());
-        Box::pin(async move { work.ended(self.open.savepoint(command, name, deadline).await) })
+        let mut recording = self.record("SAVEPOINT", &"".into());
+        Box::pin(
+            async move { recording.end(self.transaction.savepoint(command, name, deadline).await) },
+        )
     }
 
     fn is_open(&self) -> bool {
-        self.open.is_open()
+        self.transaction.is_open()
     }
 
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
-        let work = self.work("COMMIT", &"".into());
-        Box::pin(async move { work.ended(self.open.commit(deadline).await) })
+        let mut recording = self.record("COMMIT", &"".into());
+        Box::pin(async move { recording.end(self.transaction.commit(deadline).await) })
     }
 
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()> {
-        let work = self.work("ROLLBACK", &"".into());
+        let mut recording = self.record("ROLLBACK", &"".into());
         Box::pin(async move {
-            self.open.rollback().await;
-            work.ended(Ok(())).unwrap_or_default();
+            self.transaction.rollback().await;
+            recording.end(Ok(())).unwrap_or_default();
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The rows of a running statement, and where they go.
+//! The rows of a running statement, and the sink that takes them.
 
 use std::task::{Context, Poll};
 
@@ -19,11 +19,11 @@ pub trait RowStream: Send {
     /// again.
     ///
     /// # Errors
-    /// How the statement failed; the rows delivered before prove nothing.
+    /// The failure of the statement; the rows delivered before prove nothing.
     fn poll_rows(&mut self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>>;
 
-    /// Ends a statement whose rows are done: commits where a transaction was opened for it, gives the
-    /// connection back.
+    /// Ends a statement whose rows are done: commits the transaction that was opened for it, if any, and returns
+    /// the connection to the pool.
     ///
     /// # Errors
     /// As [`RowStream::poll_rows`].
@@ -31,14 +31,14 @@ pub trait RowStream: Send {
     where
         Self: 'a;
 
-    /// Ends a statement whose result the caller cannot take: a read is cancelled, a write is run to
-    /// its end, its rows unread. Returns what became of it.
+    /// Ends a statement whose result the caller cannot take: a read is cancelled, a write is run to its end
+    /// without reading its rows. Returns the outcome.
     fn abandon<'a>(self: Box<Self>) -> BoxFuture<'a, Outcome>
     where
         Self: 'a;
 }
 
-/// Whether a stream has more rows.
+/// The state of a stream after its rows were moved into a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fill {
     /// The sink is full; there may be more.
@@ -47,7 +47,7 @@ pub enum Fill {
     Done,
 }
 
-/// How a statement ended.
+/// The end of a statement.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Completion {
     /// Rows inserted, updated, deleted or merged; 0 for a SELECT.
@@ -56,49 +56,50 @@ pub struct Completion {
     pub command: String,
 }
 
-/// Where a stream's rows go; the place for other result formats.
+/// A buffer for a stream's rows.
 #[derive(Debug)]
 pub struct RowSink {
     rows: Vec<Row>,
     bytes: usize,
-    weight: usize,
+    memory: usize,
     target: usize,
 }
 
-/// How much more than its target a sink may take of memory: small values weigh far more than they have
-/// bytes.
-const HEAVIER: usize = 2;
+/// The memory that a sink may take, as a multiple of its target: small values need far more memory than they
+/// have bytes.
+const MEMORY_FACTOR: usize = 2;
 
 impl RowSink {
-    /// A sink that is full at `target` bytes of encoded rows, or twice that of memory.
+    /// Returns a sink that is full at `target` bytes of encoded rows, or twice that of memory.
     #[must_use]
     pub fn new(target: usize) -> Self {
-        Self { rows: Vec::new(), bytes: 0, weight: 0, target }
+        Self { rows: Vec::new(), bytes: 0, memory: 0, target }
     }
 
-    /// Makes it full at another size; what it holds stays.
+    /// Changes the size at which it is full.
     pub fn set_target(&mut self, target: usize) {
         self.target = target;
     }
 
-    /// Takes a row.
+    /// Adds a row.
     pub fn push(&mut self, row: Row) {
         let size = encoded_row_size(&row);
         self.bytes += size;
-        self.weight += size + size_of::<Row>() + row.values.len() * size_of::<Value>();
+        self.memory += size + size_of::<Row>() + row.values.len() * size_of::<Value>();
         self.rows.push(row);
     }
 
-    /// Whether it holds as much as it was made for.
+    /// Returns true if it has reached its target.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.bytes >= self.target || self.weight >= self.target.saturating_mul(HEAVIER)
+        self.bytes >= self.target || self.memory >= self.target.saturating_mul(MEMORY_FACTOR)
     }
 
-    /// The rows it holds, which are thereby taken out.
+    /// Takes out the rows it holds.
     #[must_use]
     pub fn take(&mut self) -> Vec<Row> {
-        (self.bytes, self.weight) = (0, 0);
+        self.bytes = 0;
+        self.memory = 0;
         let next = Vec::with_capacity(self.rows.len());
         std::mem::replace(&mut self.rows, next)
     }
@@ -109,13 +110,13 @@ impl RowSink {
         self.bytes
     }
 
-    /// How many rows it holds.
+    /// The number of rows it holds.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether it holds none.
+    /// Returns true if it holds no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

@@ -1,7 +1,7 @@
-//! A database that plays a list of steps, for tests of what stands above it.
+//! A database that plays a list of steps, for tests of the layers above.
 //!
 //! Each call takes the next step, which must be one for this call; dropped, it verifies that all steps
-//! were taken. Whatever it is asked to run is kept, so that a test can look at it.
+//! were taken. Everything that it is asked to run is kept for the test.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,24 +11,26 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::{
-    Backend, Batch, BatchResult, BeginRequest, Completion, ConnectBreaker, DescribeRequest,
-    Description, Fill, RowSink, RowStream, Statement, Transaction, TransactionHandle,
-    TransactionOutcome,
+use super::connect_breaker::ConnectBreaker;
+use super::interface::Backend;
+use super::row_stream::{Completion, Fill, RowSink, RowStream};
+use super::statement::{DescribeRequest, Description, Statement};
+use super::unit::{
+    Batch, BatchResult, BeginRequest, Transaction, TransactionHandle, TransactionOutcome,
 };
 use crate::deadline::Deadline;
 use crate::error::{Outcome, Result};
 use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
 use crate::value::proto::{Column, Row, Value};
 
-/// What the database does when it is called the next time.
+/// The database's reaction to its next call.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// Starts a statement.
     Execute(Result<Answer>),
-    /// Runs a unit; `None`: it never ends.
+    /// Runs a unit; `None` if it never ends.
     Batch(Option<Result<BatchResult>>),
-    /// Tells what became of one.
+    /// Returns the outcome of a unit.
     Outcome(Result<TransactionOutcome>),
     /// Describes a statement.
     Describe(Result<Description>),
@@ -36,14 +38,14 @@ pub(crate) enum Step {
     DeleteExpiredKeys(Result<u64>),
 }
 
-/// What a statement does once it has started.
+/// The course of a statement once it has started.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// One column's texts; `None`: it returns no rows at all.
+    /// The texts of one column; `None` if it returns no rows at all.
     pub(crate) texts: Option<Vec<String>>,
-    /// How it ends when its rows are read.
+    /// The end after its rows are read.
     pub(crate) end: Result<Completion>,
-    /// What becomes of it when it is abandoned.
+    /// The outcome when it is abandoned.
     pub(crate) abandoned: Outcome,
 }
 

@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicBool;
 use futures_util::future::BoxFuture;
 use prost::Message;
 
-use super::{RowStream, Statement};
+use super::row_stream::RowStream;
+use super::statement::Statement;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::CallContext;
@@ -176,7 +177,7 @@ pub trait Transaction: Send {
     /// applied before the commit.
     ///
     /// # Errors
-    /// As [`super::Backend::execute`].
+    /// As [`Backend::execute`](crate::backend::Backend::execute).
     fn query<'a>(
         &'a mut self,
         statement: Arc<Statement>,
@@ -201,7 +202,7 @@ pub trait Transaction: Send {
     ///
     /// # Errors
     /// `TransactionAborted`; the error of a deferred constraint; `OutcomeUnknown` as
-    /// [`super::Backend::execute_batch`].
+    /// [`Backend::execute_batch`](crate::backend::Backend::execute_batch).
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>>;
 
     /// Rolls back, and waits for it.

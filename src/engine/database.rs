@@ -44,7 +44,7 @@ impl Database {
             config::Target::Postgres(_) => Dialect::Postgres,
             config::Target::Sqlite(_) => Dialect::Sqlite,
         };
-        let away = backend.breaker().away();
+        let away = backend.breaker().unreachable_flag();
         Self {
             name: name.into(),
             backend,

@@ -9,7 +9,7 @@ use super::validate::StatementPlace;
 use crate::backend::{DescribeRequest, Description};
 use crate::clock::now;
 use crate::error::Result;
-use crate::resilience::Unit;
+use crate::resilience::RetryUnit;
 
 impl Engine {
     /// Describes a statement.
@@ -29,7 +29,7 @@ impl Engine {
         let deadline = database.deadline(now(), caller.time_left, None);
         let context = caller.context(&database.name, "DescribeStatement", "");
         context.runs(&analysis.summary);
-        let attempts = database.retries.start(Unit::Statement, None);
+        let attempts = database.retries.start(RetryUnit::Statement, None);
         let describe = || {
             database.backend.describe(DescribeRequest {
                 sql: sql.clone(),

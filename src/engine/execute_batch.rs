@@ -19,7 +19,7 @@ use super::validate::{
 use crate::backend::{Batch, BatchResult, BatchStatement, Expect, TransactionMode};
 use crate::clock::now;
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::resilience::{Attempts, Unit};
+use crate::resilience::{Attempts, RetryUnit};
 use crate::value::proto::expectation::Rows;
 use crate::value::proto::{self, ExecuteBatchRequest, ExecuteBatchResponse, QueryOptions};
 use crate::wire_size::widen;
@@ -43,9 +43,9 @@ impl Engine {
         let limit = widen(self.response_limit);
         let batch = database.validate_batch(request, limit, &caller.into())?;
         let unit = match &batch.key {
-            Some(_) => Unit::Keyed,
-            None if idempotent => Unit::Idempotent,
-            None => Unit::Batch,
+            Some(_) => RetryUnit::Keyed,
+            None if idempotent => RetryUnit::Idempotent,
+            None => RetryUnit::Batch,
         };
         let attempts = database.retries.start(unit, max_attempts);
         database.count_transaction();

@@ -9,7 +9,7 @@ use super::validate::check_key;
 use crate::backend::{TransactionHandle, TransactionOutcome};
 use crate::clock::now;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resilience::Unit;
+use crate::resilience::RetryUnit;
 use crate::value::proto::get_transaction_outcome_request::Handle;
 use crate::value::proto::{
     GetTransactionOutcomeRequest, GetTransactionOutcomeResponse, TransactionState,
@@ -30,7 +30,7 @@ impl Engine {
         let caller = caller.into();
         let handle = handle(request.handle)?;
         let deadline = database.deadline(now(), caller.time_left, None);
-        let attempts = database.retries.start(Unit::Statement, None);
+        let attempts = database.retries.start(RetryUnit::Statement, None);
         let context = caller.context(&database.name, "GetTransactionOutcome", "");
         let ask = || database.backend.outcome(handle.clone(), deadline, Arc::clone(&context));
         let state = match retry(&context, attempts, deadline, ask).await?.value {

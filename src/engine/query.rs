@@ -14,7 +14,7 @@ use super::result_bounds::{ResultBounds, ResultCounter, check_response_size};
 use super::validate::{idempotency_key, statement_unit};
 use crate::backend::{Batch, BatchStatement, Fill, RowSink, Statement, TransactionMode, fill};
 use crate::error::Result;
-use crate::resilience::Unit;
+use crate::resilience::RetryUnit;
 use crate::value::proto::{QueryRequest, QueryResponse, ResultSet};
 use crate::wire_size::{RESPONSE_OVERHEAD, widen};
 
@@ -116,7 +116,7 @@ impl Database {
             context,
             is_piecemeal: AtomicBool::new(false),
         };
-        let attempts = self.retries.start(Unit::Keyed, None);
+        let attempts = self.retries.start(RetryUnit::Keyed, None);
         let Success { value: mut done, attempts } = self
             .run_batch(batch, attempts)
             .await

@@ -264,7 +264,7 @@ async fn a_batch_that_may_have_been_applied_is_retried_only_with_a_key() {
 #[tokio::test(start_paused = true)]
 async fn a_free_key_resolves_an_earlier_unknown_outcome() {
     let script =
-        batches([Err(unknown("t")), Err(error(ErrorKind::ExpectationFailed).with_its_key())]);
+        batches([Err(unknown("t")), Err(error(ErrorKind::ExpectationFailed).with_claimed_key())]);
     let request = ExecuteBatchRequest { options: Some(keyed()), ..batch(&["a"]) };
     let error = engine(&script).execute_batch(request, None).await.unwrap_err();
     assert_eq!(

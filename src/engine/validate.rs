@@ -9,7 +9,7 @@ use super::result_bounds::ResultBounds;
 use crate::backend::{IdempotencyKey, IsolationLevel, Statement, TransactionMode};
 use crate::clock::now;
 use crate::error::{Error, ErrorKind, FieldViolation, Result};
-use crate::resilience::Unit;
+use crate::resilience::RetryUnit;
 use crate::sql::Analysis;
 use crate::value::proto::{
     AccessMode, IsolationLevel as WireIsolation, QueryOptions, QueryRequest, TransactionOptions,
@@ -128,9 +128,9 @@ pub(super) fn invalid_option(field: &str, description: &str) -> Error {
 }
 
 /// Returns the unit that is retried when a query is.
-pub(super) fn statement_unit(query: &QueryRequest) -> Unit {
+pub(super) fn statement_unit(query: &QueryRequest) -> RetryUnit {
     let idempotent = query.options.as_ref().is_some_and(|options| options.idempotent);
-    if idempotent { Unit::Idempotent } else { Unit::Statement }
+    if idempotent { RetryUnit::Idempotent } else { RetryUnit::Statement }
 }
 
 /// Validates a request's idempotency key; `None` when it is empty. `unstored` names the mode of a request

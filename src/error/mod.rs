@@ -1,8 +1,8 @@
 //! The one error vocabulary.
 //!
-//! [`ErrorKind`] decides everything that follows from an error: the gRPC code, the reason, the label
-//! of a metric, the field of a log line. What callers may read (`message`, `hint`, [`DatabaseReport`])
-//! and the private cause are separate fields; the cause is for logs only.
+//! The table of [`ErrorKind`] decides everything that follows from an error: the gRPC code, the reason, the
+//! label of a metric, retries and pauses. Callers may read `message`, `hint` and [`DatabaseReport`]; the
+//! cause is for logs only.
 
 mod kind;
 
@@ -11,12 +11,12 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-pub use kind::ErrorKind;
+pub use kind::{ErrorKind, GrpcCode, RetryClass};
 
 /// The result of everything that can fail in a call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What became of the call's work in the database.
+/// The outcome of the call's work in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Nothing was applied, and nothing ever will be. Also every failed read.
@@ -39,7 +39,7 @@ impl Outcome {
     }
 }
 
-/// What the database said of a failure, as callers may read it.
+/// The database's report of a failure, as callers may read it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DatabaseReport {
     /// The SQLSTATE, five characters; empty for SQLite.
@@ -56,7 +56,7 @@ pub struct DatabaseReport {
     pub column: String,
     /// The data type's name.
     pub data_type: String,
-    /// Where in the SQL text, in characters from 1; 0 for nowhere.
+    /// The position in the SQL text, in characters from 1; 0 for none.
     pub position: u32,
     /// The database's DETAIL; empty unless the configuration allows it.
     pub detail: String,
@@ -67,7 +67,7 @@ pub struct DatabaseReport {
 pub struct FieldViolation {
     /// The path of the field, as in `parameters[0]` or `options.timeout`.
     pub field: String,
-    /// What is wrong with it.
+    /// The problem.
     pub description: String,
 }
 
@@ -87,11 +87,11 @@ struct Parts {
     retry_after: Option<Duration>,
     failed_statement: Option<u32>,
     transaction_token: Option<String>,
-    had_its_key: bool,
+    claimed_key: bool,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// What to do about a result that did not fit and that came with a write.
+/// The hint for a result that did not fit and that came with a write: to ask for less would be to write again.
 const APPLIED: &str =
     "It is applied: do not send it again. Read what it wrote; the next time return less.";
 
@@ -112,7 +112,7 @@ impl Error {
             retry_after: None,
             failed_statement: None,
             transaction_token: None,
-            had_its_key: false,
+            claimed_key: false,
             cause: None,
         }))
     }
@@ -130,60 +130,59 @@ impl Error {
         error
     }
 
-    /// Says that the unit had its idempotency key when it failed: then no earlier unit under that key was
+    /// Notes that the unit had claimed its idempotency key when it failed: no earlier unit under that key was
     /// applied, and none will be.
     #[must_use]
-    pub fn with_its_key(mut self) -> Self {
-        self.0.had_its_key = true;
+    pub fn with_claimed_key(mut self) -> Self {
+        self.0.claimed_key = true;
         self
     }
 
-    /// Whether the unit had its idempotency key.
+    /// Returns true if the unit had claimed its idempotency key.
     #[must_use]
-    pub fn had_its_key(&self) -> bool {
-        self.0.had_its_key
+    pub fn claimed_key(&self) -> bool {
+        self.0.claimed_key
     }
 
-    /// What to do about it, as a sentence.
+    /// Sets the hint, a sentence that says what to do.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
 
-    /// What became of the work.
+    /// Sets the outcome.
     #[must_use]
     pub fn with_outcome(mut self, outcome: Outcome) -> Self {
         self.0.outcome = outcome;
         if self.0.kind == ErrorKind::ResultTooLarge && outcome == Outcome::Applied {
-            // To ask for less would be to write again.
-            self.0.hint = Some(Cow::Borrowed(APPLIED));
+            return self.with_hint(APPLIED);
         }
         self
     }
 
-    /// The database's own name of the condition, in upper case: it becomes the reason.
+    /// Sets the database's own name of the condition, in upper case: it becomes the reason.
     #[must_use]
     pub fn with_condition(mut self, condition: impl Into<Cow<'static, str>>) -> Self {
         self.0.condition = Some(condition.into());
         self
     }
 
-    /// What the database said.
+    /// Sets the database's report.
     #[must_use]
     pub fn with_report(mut self, report: DatabaseReport) -> Self {
         self.0.report = Some(report);
         self
     }
 
-    /// The field of the request that is to blame.
+    /// Sets the field of the request that is to blame.
     #[must_use]
     pub fn with_violation(mut self, violation: FieldViolation) -> Self {
         self.0.violation = Some(violation);
         self
     }
 
-    /// Gives the field that is to blame another path, in the message as well.
+    /// Renames the field that is to blame, in the message as well.
     #[must_use]
     pub fn with_field(mut self, path: impl FnOnce(&str) -> String) -> Self {
         if let Some(violation) = &mut self.0.violation {
@@ -197,42 +196,35 @@ impl Error {
         self
     }
 
-    /// When to try again.
+    /// Sets another pause before the next attempt than the kind's own.
     #[must_use]
-    pub fn with_retry_after(mut self, delay: Duration) -> Self {
-        self.0.retry_after = Some(delay);
+    pub fn with_retry_after(mut self, pause: Duration) -> Self {
+        self.0.retry_after = Some(pause);
         self
     }
 
-    /// The same without a word on when to try again.
-    #[must_use]
-    pub fn without_retry_after(mut self) -> Self {
-        self.0.retry_after = None;
-        self
-    }
-
-    /// Which statement of a batch failed, from 0.
+    /// Sets the index of the failed statement in its batch, from 0.
     #[must_use]
     pub fn with_failed_statement(mut self, index: usize) -> Self {
         self.0.failed_statement = u32::try_from(index).ok();
         self
     }
 
-    /// The same of a statement that stands alone in its request.
+    /// Clears the index of the failed statement, for one that is alone in its request.
     #[must_use]
     pub fn without_failed_statement(mut self) -> Self {
         self.0.failed_statement = None;
         self
     }
 
-    /// By what the database can be asked later what became of the work.
+    /// Sets the token by which the outcome can be asked for later.
     #[must_use]
     pub fn with_transaction_token(mut self, token: impl Into<String>) -> Self {
         self.0.transaction_token = Some(token.into());
         self
     }
 
-    /// The private cause, for logs.
+    /// Sets the private cause, for logs.
     #[must_use]
     pub fn with_cause(
         mut self,
@@ -242,27 +234,36 @@ impl Error {
         self
     }
 
-    /// The private cause, for logs: what the driver says in words of its own, and the system's errors
-    /// beneath it. Whatever else is beneath may be the database's reply, which quotes rows. Empty when
-    /// there is none.
+    /// The text of the private cause, for logs: the driver's own words, and the system's errors beneath it.
+    /// Anything else beneath may be the database's reply, which quotes rows. Empty without a cause.
     #[must_use]
     pub fn cause(&self) -> String {
-        let Some(first) = &self.0.cause else { return String::new() };
-        let mut text = first.to_string();
-        let mut next = first.source();
-        while let Some(link) = next {
+        let mut text = self.0.cause.as_ref().map(ToString::to_string).unwrap_or_default();
+        let first = self.0.cause.as_ref().and_then(|cause| cause.source());
+        for link in std::iter::successors(first, |link| link.source()) {
             if link.is::<io::Error>() {
                 text = format!("{text}: {link}");
             }
-            next = link.source();
         }
         text
     }
 
-    /// What went wrong.
+    /// The kind.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// The gRPC code. Clients and meshes repeat calls that failed with UNAVAILABLE or ABORTED, whatever the
+    /// details say: these codes are for calls that applied nothing.
+    #[must_use]
+    pub fn code(&self) -> GrpcCode {
+        match self.kind().code() {
+            GrpcCode::Unavailable | GrpcCode::Aborted if self.outcome() != Outcome::NotApplied => {
+                GrpcCode::Unknown
+            }
+            code => code,
+        }
     }
 
     /// The public message.
@@ -271,7 +272,8 @@ impl Error {
         &self.0.message
     }
 
-    /// The reason as metrics have it, one of a finite set: a condition that a database's own code makes up stays out.
+    /// The reason as a metric label, one of a finite set: conditions that a database's own code makes up are
+    /// left out.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match &self.0.condition {
@@ -283,25 +285,22 @@ impl Error {
     /// The reason: the database's condition, else the kind's own.
     #[must_use]
     pub fn reason(&self) -> &str {
-        match &self.0.condition {
-            Some(condition) => condition,
-            None => self.0.kind.reason(),
-        }
+        self.0.condition.as_deref().unwrap_or_else(|| self.kind().reason())
     }
 
-    /// What became of the work.
+    /// The outcome.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.0.outcome
     }
 
-    /// What to do about it.
+    /// The hint.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
-    /// What the database said.
+    /// The database's report.
     #[must_use]
     pub fn report(&self) -> Option<&DatabaseReport> {
         self.0.report.as_ref()
@@ -313,22 +312,24 @@ impl Error {
         self.0.violation.as_ref()
     }
 
-    /// Which statement of a batch failed, from 0.
+    /// The index of the failed statement in its batch, from 0.
     #[must_use]
     pub fn failed_statement(&self) -> Option<u32> {
         self.0.failed_statement
     }
 
-    /// By what the database can be asked later what became of the work.
+    /// The token by which the outcome can be asked for later.
     #[must_use]
     pub fn transaction_token(&self) -> Option<&str> {
         self.0.transaction_token.as_deref()
     }
 
-    /// When to try again.
+    /// The pause before the caller may send the same call again; `None` if it should not, and always if
+    /// something may have been applied.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after
+        let pause = self.0.retry_after.or_else(|| self.kind().retry_after());
+        pause.filter(|_| self.outcome() == Outcome::NotApplied)
     }
 }
 
@@ -340,10 +341,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.0.cause {
-            Some(cause) => Some(&**cause),
-            None => None,
-        }
+        self.0.cause.as_ref().map(|cause| &**cause as &(dyn std::error::Error + 'static))
     }
 }
 
@@ -372,7 +370,20 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_told_but_for_what_may_quote_rows() {
+    fn only_what_was_not_applied_may_be_sent_again_with_its_kinds_pause() {
+        let pause = ErrorKind::ConnectionLost.retry_after();
+        assert!(pause.is_some());
+        assert_eq!((lost().retry_after(), lost().code()), (pause, GrpcCode::Unavailable));
+        let own = Duration::from_secs(7);
+        assert_eq!(lost().with_retry_after(own).retry_after(), Some(own));
+        for outcome in [Outcome::Applied, Outcome::Unknown] {
+            let error = lost().with_outcome(outcome);
+            assert_eq!((error.retry_after(), error.code()), (None, GrpcCode::Unknown));
+        }
+    }
+
+    #[test]
+    fn a_cause_contains_nothing_that_may_quote_rows() {
         let reply: Box<dyn std::error::Error + Send + Sync> = "row-7f3a".into();
         assert_eq!(lost().with_cause(Driver(reply)).cause(), "db error");
         let reset = io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer");

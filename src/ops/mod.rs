@@ -156,7 +156,7 @@ impl Server {
                     let Some(pause) = accept_backoff.failed(&error, Instant::now()) else {
                         continue;
                     };
-                    if pause.first {
+                    if pause.should_log {
                         tracing::warn!(%error, "operators' connections cannot be accepted; they wait");
                     }
                     tokio::time::sleep(pause.length).await;

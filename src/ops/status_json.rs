@@ -45,7 +45,7 @@ fn database(database: &Database, telemetry: &Telemetry) -> Value {
         "name": database.name(),
         "backend": backend.name(),
         "available": database.is_available(),
-        "why": backend.breaker().why(),
+        "why": backend.breaker().open_reason(),
         "breaker": {
             "state": if breaker.open { "open" } else { "closed" },
             "since_ms": milliseconds(breaker.since),

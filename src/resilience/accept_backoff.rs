@@ -1,49 +1,50 @@
-//! What a listener does when it cannot accept.
+//! Pauses of a listener that cannot accept connections.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-const FIRST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_secs(1);
-/// After so long without a failure the next one is news.
+use super::backoff::Backoff;
+
+const BACKOFF: Backoff =
+    Backoff { initial: Duration::from_millis(10), max: Duration::from_secs(1) };
+/// A failure after so long without one is logged.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// A row of failures to accept a connection. While the system has no descriptors left, say, those who
-/// knock stay in the listener's queue; to try again at once would only burn the processor.
+/// A row of failures to accept a connection. While the system has no file descriptors left, say, clients stay
+/// in the listener's queue; to accept again at once would only burn the processor.
 #[derive(Debug, Default)]
 pub struct AcceptBackoff {
-    pause: Duration,
-    /// When it failed last.
-    failed: Option<Instant>,
+    failures: u32,
+    last_failure: Option<Instant>,
 }
 
 impl AcceptBackoff {
-    /// A connection was accepted: the row is over.
+    /// Notes that a connection was accepted, which ends the row.
     pub fn accepted(&mut self) {
-        self.pause = Duration::ZERO;
+        self.failures = 0;
     }
 
-    /// How long to wait after a failure; nothing when it was one client's own. The `first` after a quiet time
-    /// is to be logged, the others are the same story, though one or the other gets in between.
-    pub fn failed(&mut self, error: &io::Error, now: Instant) -> Option<Pause> {
+    /// Returns the pause after a failure; `None` if it was one client's own.
+    pub fn failed(&mut self, error: &io::Error, now: Instant) -> Option<AcceptPause> {
         let kind = error.kind();
         if kind == io::ErrorKind::ConnectionAborted || kind == io::ErrorKind::Interrupted {
             return None;
         }
-        let last = self.failed.replace(now);
-        let first = last.is_none_or(|last| now.saturating_duration_since(last) >= QUIET);
-        self.pause = (self.pause * 2).clamp(FIRST, LONGEST);
-        Some(Pause { length: self.pause, first })
+        let last = self.last_failure.replace(now);
+        let should_log = last.is_none_or(|last| now.saturating_duration_since(last) >= QUIET);
+        let length = BACKOFF.ceiling(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        Some(AcceptPause { length, should_log })
     }
 }
 
 /// A pause in accepting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pause {
-    /// How long.
+pub struct AcceptPause {
+    /// The length.
     pub length: Duration,
-    /// Whether the story begins with it.
-    pub first: bool,
+    /// The failure is the first after a quiet time, although connections may be accepted in between.
+    pub should_log: bool,
 }
 
 #[cfg(test)]
@@ -51,26 +52,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_within_a_row_and_only_the_first_is_told() {
+    fn pauses_grow_within_a_row_and_only_the_first_is_logged() {
         let mut accept_backoff = AcceptBackoff::default();
         let error = io::Error::other("no file descriptors are left");
         let now = Instant::now();
         let mut pauses = || accept_backoff.failed(&error, now).expect("it is the system's error");
         let ms = Duration::from_millis;
-        assert_eq!(pauses(), Pause { length: ms(10), first: true });
-        assert_eq!(pauses(), Pause { length: ms(20), first: false });
+        assert_eq!(pauses(), AcceptPause { length: ms(10), should_log: true });
+        assert_eq!(pauses(), AcceptPause { length: ms(20), should_log: false });
         let longest = (0..20).map(|_| pauses().length).last();
-        assert_eq!(longest, Some(LONGEST));
+        assert_eq!(longest, Some(BACKOFF.max));
         accept_backoff.accepted();
         let between = accept_backoff.failed(&error, now + QUIET / 2);
-        assert_eq!(between, Some(Pause { length: ms(10), first: false }), "one got in between");
+        assert_eq!(
+            between,
+            Some(AcceptPause { length: ms(10), should_log: false }),
+            "one got in between"
+        );
         accept_backoff.accepted();
         let later = accept_backoff.failed(&error, now + 2 * QUIET);
-        assert_eq!(later, Some(Pause { length: ms(10), first: true }));
+        assert_eq!(later, Some(AcceptPause { length: ms(10), should_log: true }));
     }
 
     #[test]
-    fn a_client_that_has_gone_already_is_nothing_to_wait_for() {
+    fn a_client_that_has_disconnected_causes_no_pause() {
         let mut accept_backoff = AcceptBackoff::default();
         assert_eq!(
             accept_backoff.failed(&io::ErrorKind::ConnectionAborted.into(), Instant::now()),

@@ -1,8 +1,8 @@
-//! How long to wait before another attempt: exponential, with full jitter, capped.
+//! Pauses before further attempts: exponential, capped, with full jitter.
 
 use std::time::Duration;
 
-/// A series of pauses.
+/// The bounds of a series of pauses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Backoff {
     /// The longest first pause; it doubles from there.
@@ -13,15 +13,31 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     /// The longest pause after `earlier` pauses.
-    fn ceiling(self, earlier: u32) -> Duration {
+    pub(crate) fn ceiling(self, earlier: u32) -> Duration {
         // 2^31 times anything is more than any pause that can be configured.
         self.initial.saturating_mul(1 << earlier.min(31)).min(self.max)
     }
 
-    /// The pause after `earlier` pauses: the share `random`, from 0 up to 1, of the longest. Callers who
-    /// failed together spread over all of it, which loads what is coming back least.
-    pub(crate) fn pause(self, earlier: u32, random: f64) -> Duration {
-        self.ceiling(earlier).mul_f64(random)
+    /// Starts a series of pauses.
+    pub(crate) fn series(self) -> BackoffSeries {
+        BackoffSeries { backoff: self, earlier: 0 }
+    }
+}
+
+/// A series of pauses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BackoffSeries {
+    backoff: Backoff,
+    earlier: u32,
+}
+
+impl BackoffSeries {
+    /// Returns the next pause: the share `random`, from 0 up to 1, of the longest. Callers that failed together
+    /// spread over all of it, which puts the least load on a database that is recovering.
+    pub(crate) fn next(&mut self, random: f64) -> Duration {
+        let ceiling = self.backoff.ceiling(self.earlier);
+        self.earlier = self.earlier.saturating_add(1);
+        ceiling.mul_f64(random)
     }
 }
 
@@ -56,7 +72,7 @@ mod tests {
         ) {
             let backoff =
                 Backoff { initial: Duration::from_millis(initial), max: Duration::from_millis(max) };
-            let pause = backoff.pause(earlier, random);
+            let pause = BackoffSeries { backoff, earlier }.next(random);
             prop_assert!(pause <= backoff.max);
             prop_assert!(pause <= backoff.ceiling(earlier));
             prop_assert!(backoff.ceiling(earlier) <= backoff.ceiling(earlier.saturating_add(1)));
@@ -66,8 +82,9 @@ mod tests {
         fn the_jitter_uses_the_whole_span(earlier in 0u32..8) {
             let backoff =
                 Backoff { initial: Duration::from_millis(10), max: Duration::from_secs(10) };
-            prop_assert_eq!(backoff.pause(earlier, 0.0), Duration::ZERO);
-            prop_assert!(backoff.pause(earlier, 0.999) >= backoff.ceiling(earlier).mul_f64(0.99));
+            let pause = |random| BackoffSeries { backoff, earlier }.next(random);
+            prop_assert_eq!(pause(0.0), Duration::ZERO);
+            prop_assert!(pause(0.999) >= backoff.ceiling(earlier).mul_f64(0.99));
         }
     }
 }

@@ -1,58 +1,75 @@
-//! Whether connections to a database are tried at all: a circuit breaker.
+//! The circuit breaker of connection attempts to one database.
 //!
-//! Closed, whoever needs a connection opens one. After some failures in a row it is open: nobody tries,
-//! but for one probe at a time; the first success closes it. It counts failures to *connect* and nothing
-//! else: what is connected may go on to serve, and no answer to a statement says anything about the next
-//! connection.
+//! Closed, every caller that needs a connection opens one. After some failures in a row it is open: no
+//! connection is attempted but for one probe at a time; the first success closes it. It counts failures to
+//! *connect* and nothing else: open connections go on to serve, and no answer to a statement says anything
+//! about the next connection.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// When it opens, and how often it is tried then.
+/// The thresholds of a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerLimits {
     /// So many failures in a row open it; at least 1.
     pub failures: u32,
-    /// From the start of one probe to the next.
+    /// The time from the start of one probe to the next.
     pub interval: Duration,
-    /// The same after the login was refused: whoever tries often has the account locked.
+    /// The same after the login was refused: frequent attempts have the account locked.
     pub refused_interval: Duration,
 }
 
-/// Why no connection was opened.
+/// The reason for which no connection was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub enum ConnectFailureKind {
     /// The database cannot be reached, or takes no connections.
-    Away,
-    /// It does not let us in.
+    Unreachable,
+    /// The database refuses the login.
     Refused,
 }
 
-/// What has changed.
+/// A change of a breaker's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum BreakerTransition {
     /// The first connection of all was opened.
     Reached,
-    /// Nobody tries any more.
+    /// No connections are attempted from now on.
     Opened,
-    /// Connections are opened again, after so long.
+    /// Connections are attempted again, after so long.
     Closed(Duration),
 }
 
-/// The state of one database's breaker. Pure: it is told the time.
+/// Tells whether a database's breaker is open, to the parts that run calls.
+#[derive(Debug, Clone, Default)]
+pub struct UnreachableFlag(Arc<AtomicBool>);
+
+impl UnreachableFlag {
+    /// Returns true if the breaker is open.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+
+    /// Sets or clears the flag.
+    pub fn set(&self, is_unreachable: bool) {
+        self.0.store(is_unreachable, Relaxed);
+    }
+}
+
+/// The state of one database's breaker. Pure: callers pass the time.
 ///
 /// | state | an attempt succeeds | an attempt fails | a probe |
 /// |---|---|---|---|
 /// | closed | the count is 0 | one more; at `failures` it opens | is an attempt |
-/// | open | it closes | nothing | may begin when its time has come |
-/// | probing | it closes | nothing | open again when it fails or is given up |
+/// | open | it closes | nothing | may begin when it is due |
+/// | probing | it closes | nothing | open again when it fails or is dropped |
 ///
-/// Until it was reached for the first time, a single failure opens it: nothing speaks for a database
-/// that never answered.
+/// Until the database was reached for the first time, a single failure opens it.
 #[derive(Debug)]
 pub struct CircuitBreaker {
     limits: BreakerLimits,
     state: State,
-    /// Since when it is open, or closed.
     since: Instant,
     reached: bool,
     opened: u64,
@@ -61,121 +78,122 @@ pub struct CircuitBreaker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Closed { failures: u32 },
-    Open { next: Instant },
+    Open { next_probe: Instant },
     Probing { began: Instant },
 }
 
 impl CircuitBreaker {
-    /// A closed one, of a database that was not reached yet.
+    /// Returns a closed breaker of a database that was not reached yet.
     #[must_use]
     pub fn new(limits: BreakerLimits, now: Instant) -> Self {
         let state = State::Closed { failures: limits.failures.saturating_sub(1) };
         Self { limits, state, since: now, reached: false, opened: 0 }
     }
 
-    /// Whether only probes are made.
+    /// Returns true if only probes are made.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        match self.state {
-            State::Closed { .. } => false,
-            State::Open { .. } | State::Probing { .. } => true,
-        }
+        !matches!(self.state, State::Closed { .. })
     }
 
-    /// Whether the database was ever reached.
+    /// Returns true if the database was ever reached.
     #[must_use]
     pub fn was_reached(&self) -> bool {
         self.reached
     }
 
-    /// Since when it is open, or closed.
+    /// The time at which it was opened or closed.
     #[must_use]
     pub fn since(&self) -> Instant {
         self.since
     }
 
-    /// How often it was opened.
+    /// The number of times it was opened.
     #[must_use]
     pub fn opened(&self) -> u64 {
         self.opened
     }
 
-    /// When the next probe may begin; `None` while it is closed, or while one is on its way.
+    /// The time at which the next probe is due; `None` while it is closed, or while a probe is in progress.
     #[must_use]
-    pub fn due(&self) -> Option<Instant> {
+    pub fn next_probe(&self) -> Option<Instant> {
         match self.state {
-            State::Open { next } => Some(next),
+            State::Open { next_probe } => Some(next_probe),
             State::Closed { .. } | State::Probing { .. } => None,
         }
     }
 
-    /// Begins a probe, if it is open and one is due. Its end is told by [`CircuitBreaker::succeeded`] or
+    /// Begins a probe if one is due. It ends with [`CircuitBreaker::succeeded`] or
     /// [`CircuitBreaker::probe_failed`].
     pub fn begin_probe(&mut self, now: Instant) -> bool {
-        let begins = self.due().is_some_and(|due| due <= now);
-        if begins {
+        let is_due = self.next_probe().is_some_and(|due| due <= now);
+        if is_due {
             self.state = State::Probing { began: now };
         }
-        begins
+        is_due
     }
 
-    /// Whether whoever should make the next probe does not.
+    /// Returns true if a probe is due for so long that the prober must have ended.
     #[must_use]
     pub fn is_overdue(&self, now: Instant) -> bool {
-        self.due().is_some_and(|due| due + self.limits.interval <= now)
+        self.next_probe().is_some_and(|due| due + self.limits.interval <= now)
     }
 
-    /// Begins a probe that is overdue, for who needs a connection.
-    pub fn begin_overdue(&mut self, now: Instant) -> bool {
+    /// Begins a probe that is overdue, for a caller that needs a connection.
+    pub fn begin_probe_if_overdue(&mut self, now: Instant) -> bool {
         self.is_overdue(now) && self.begin_probe(now)
     }
 
     /// Lets the next probe begin now: something has changed that may help.
-    pub fn hurry(&mut self, now: Instant) {
-        if let State::Open { next } = &mut self.state {
-            *next = now.min(*next);
+    pub fn probe_now(&mut self, now: Instant) {
+        if let State::Open { next_probe } = &mut self.state {
+            *next_probe = now.min(*next_probe);
         }
     }
 
-    /// An attempt or a probe has opened a connection.
-    pub fn succeeded(&mut self, now: Instant) -> Option<Change> {
+    /// Notes that an attempt or a probe has opened a connection.
+    pub fn succeeded(&mut self, now: Instant) -> Option<BreakerTransition> {
         let was_open = self.is_open();
         self.state = State::Closed { failures: 0 };
-        let first = !std::mem::replace(&mut self.reached, true);
+        let is_first = !std::mem::replace(&mut self.reached, true);
         if !was_open {
-            return first.then_some(Change::Reached);
+            return is_first.then_some(BreakerTransition::Reached);
         }
-        let after = now.saturating_duration_since(self.since);
+        let open_for = now.saturating_duration_since(self.since);
         self.since = now;
-        Some(Change::Closed(after))
+        Some(BreakerTransition::Closed(open_for))
     }
 
-    /// An attempt that is no probe has failed.
-    pub fn failed(&mut self, failure: Failure, now: Instant) -> Option<Change> {
-        // One that began before it was opened says what is known.
+    /// Notes that an attempt that is no probe has failed. One that began before the breaker opened adds
+    /// nothing.
+    pub fn failed(
+        &mut self,
+        failure: ConnectFailureKind,
+        now: Instant,
+    ) -> Option<BreakerTransition> {
         let State::Closed { failures } = &mut self.state else { return None };
         *failures = failures.saturating_add(1);
         if *failures < self.limits.failures {
             return None;
         }
-        self.state = State::Open { next: now + self.interval_after(failure) };
+        self.state = State::Open { next_probe: now + self.interval_after(failure) };
         self.since = now;
         self.opened += 1;
-        Some(Change::Opened)
+        Some(BreakerTransition::Opened)
     }
 
-    /// A probe has failed, or was given up.
-    pub fn probe_failed(&mut self, failure: Failure, now: Instant) {
+    /// Notes that a probe has failed or was dropped.
+    pub fn probe_failed(&mut self, failure: ConnectFailureKind, now: Instant) {
         if let State::Probing { began } = self.state {
-            let next = (began + self.interval_after(failure)).max(now);
-            self.state = State::Open { next };
+            let next_probe = (began + self.interval_after(failure)).max(now);
+            self.state = State::Open { next_probe };
         }
     }
 
-    fn interval_after(&self, failure: Failure) -> Duration {
+    fn interval_after(&self, failure: ConnectFailureKind) -> Duration {
         match failure {
-            Failure::Away => self.limits.interval,
-            Failure::Refused => self.limits.refused_interval,
+            ConnectFailureKind::Unreachable => self.limits.interval,
+            ConnectFailureKind::Refused => self.limits.refused_interval,
         }
     }
 }
@@ -196,14 +214,14 @@ mod tests {
 
     fn reached(now: Instant) -> CircuitBreaker {
         let mut breaker = CircuitBreaker::new(LIMITS, now);
-        assert_eq!(breaker.succeeded(now), Some(Change::Reached));
+        assert_eq!(breaker.succeeded(now), Some(BreakerTransition::Reached));
         breaker
     }
 
-    fn open(failure: Failure, now: Instant) -> CircuitBreaker {
+    fn open(failure: ConnectFailureKind, now: Instant) -> CircuitBreaker {
         let mut breaker = reached(now);
         let changes = [0; 3].map(|_| breaker.failed(failure, now));
-        assert_eq!(changes, [None, None, Some(Change::Opened)]);
+        assert_eq!(changes, [None, None, Some(BreakerTransition::Opened)]);
         breaker
     }
 
@@ -212,16 +230,23 @@ mod tests {
         let now = Instant::now();
         let mut breaker = reached(now);
         for _ in 0..10 {
-            assert_eq!(breaker.failed(Failure::Away, now), None);
-            assert_eq!(breaker.failed(Failure::Refused, now), None);
+            assert_eq!(breaker.failed(ConnectFailureKind::Unreachable, now), None);
+            assert_eq!(breaker.failed(ConnectFailureKind::Refused, now), None);
             assert!(!breaker.is_open());
             assert_eq!(breaker.succeeded(now), None);
         }
-        assert_eq!(breaker.failed(Failure::Away, now), None);
-        assert_eq!(breaker.failed(Failure::Away, now), None);
-        assert_eq!(breaker.failed(Failure::Away, now + MS), Some(Change::Opened));
+        assert_eq!(breaker.failed(ConnectFailureKind::Unreachable, now), None);
+        assert_eq!(breaker.failed(ConnectFailureKind::Unreachable, now), None);
+        assert_eq!(
+            breaker.failed(ConnectFailureKind::Unreachable, now + MS),
+            Some(BreakerTransition::Opened)
+        );
         assert_eq!((breaker.is_open(), breaker.opened()), (true, 1));
-        assert_eq!(breaker.failed(Failure::Away, now + MS), None, "it is open already");
+        assert_eq!(
+            breaker.failed(ConnectFailureKind::Unreachable, now + MS),
+            None,
+            "it is open already"
+        );
         assert_eq!((breaker.opened(), breaker.since()), (1, now + MS));
     }
 
@@ -230,104 +255,120 @@ mod tests {
         let now = Instant::now();
         let mut breaker = CircuitBreaker::new(LIMITS, now);
         assert!(!breaker.is_open() && !breaker.was_reached());
-        assert_eq!(breaker.failed(Failure::Away, now), Some(Change::Opened));
+        assert_eq!(
+            breaker.failed(ConnectFailureKind::Unreachable, now),
+            Some(BreakerTransition::Opened)
+        );
         let later = now + 700 * MS;
-        assert_eq!(breaker.succeeded(later), Some(Change::Closed(700 * MS)));
+        assert_eq!(breaker.succeeded(later), Some(BreakerTransition::Closed(700 * MS)));
         assert!(breaker.was_reached());
-        assert_eq!(breaker.failed(Failure::Away, later), None, "from now on it needs three");
+        assert_eq!(
+            breaker.failed(ConnectFailureKind::Unreachable, later),
+            None,
+            "from now on it needs three"
+        );
     }
 
     #[test]
     fn one_probe_is_made_at_a_time_and_one_in_an_interval() {
-        for (failure, interval) in [(Failure::Away, 250 * MS), (Failure::Refused, 30_000 * MS)] {
+        for (failure, interval) in [
+            (ConnectFailureKind::Unreachable, 250 * MS),
+            (ConnectFailureKind::Refused, 30_000 * MS),
+        ] {
             let now = Instant::now();
             let mut breaker = open(failure, now);
-            assert_eq!(breaker.due(), Some(now + interval));
+            assert_eq!(breaker.next_probe(), Some(now + interval));
             assert!(!breaker.begin_probe(now + interval - MS), "too early");
             let began = now + interval;
             assert!(breaker.begin_probe(began));
             assert!(!breaker.begin_probe(began + 2 * interval), "one is on its way");
-            assert_eq!((breaker.due(), breaker.is_open()), (None, true));
+            assert_eq!((breaker.next_probe(), breaker.is_open()), (None, true));
             breaker.probe_failed(failure, began + MS);
-            assert_eq!(breaker.due(), Some(began + interval), "counted from its start");
+            assert_eq!(breaker.next_probe(), Some(began + interval), "counted from its start");
             assert!(breaker.begin_probe(began + interval));
             // One that takes longer than the interval is followed at once.
             let end = began + 3 * interval;
             breaker.probe_failed(failure, end);
-            assert_eq!(breaker.due(), Some(end));
+            assert_eq!(breaker.next_probe(), Some(end));
         }
     }
 
     #[test]
     fn the_first_success_closes_it_whoever_had_it() {
         let now = Instant::now();
-        let mut probed = open(Failure::Away, now);
+        let mut probed = open(ConnectFailureKind::Unreachable, now);
         assert!(probed.begin_probe(now + 250 * MS));
-        assert_eq!(probed.succeeded(now + 260 * MS), Some(Change::Closed(260 * MS)));
-        let mut late = open(Failure::Away, now);
-        assert_eq!(late.succeeded(now + 5 * MS), Some(Change::Closed(5 * MS)), "began before");
+        assert_eq!(probed.succeeded(now + 260 * MS), Some(BreakerTransition::Closed(260 * MS)));
+        let mut late = open(ConnectFailureKind::Unreachable, now);
+        assert_eq!(
+            late.succeeded(now + 5 * MS),
+            Some(BreakerTransition::Closed(5 * MS)),
+            "began before"
+        );
         for breaker in [probed, late] {
             assert!(!breaker.is_open());
-            assert_eq!(breaker.due(), None);
+            assert_eq!(breaker.next_probe(), None);
         }
     }
 
     #[test]
     fn a_failed_probe_says_how_soon_the_next_one_is() {
         let now = Instant::now();
-        let mut breaker = open(Failure::Away, now);
+        let mut breaker = open(ConnectFailureKind::Unreachable, now);
         let mut at = now + 250 * MS;
-        for (failure, pause) in
-            [(Failure::Away, 250), (Failure::Refused, 30_000), (Failure::Away, 250)]
-        {
+        for (failure, pause) in [
+            (ConnectFailureKind::Unreachable, 250),
+            (ConnectFailureKind::Refused, 30_000),
+            (ConnectFailureKind::Unreachable, 250),
+        ] {
             assert!(breaker.begin_probe(at));
             breaker.probe_failed(failure, at);
             at += pause * MS;
-            assert_eq!(breaker.due(), Some(at), "{failure:?}");
+            assert_eq!(breaker.next_probe(), Some(at), "{failure:?}");
         }
     }
 
     #[test]
     fn a_change_that_may_help_brings_the_next_probe_forward() {
         let now = Instant::now();
-        let mut breaker = open(Failure::Refused, now);
-        breaker.hurry(now + 7 * MS);
+        let mut breaker = open(ConnectFailureKind::Refused, now);
+        breaker.probe_now(now + 7 * MS);
         assert!(breaker.begin_probe(now + 7 * MS));
-        breaker.hurry(now + 8 * MS);
+        breaker.probe_now(now + 8 * MS);
         assert!(!breaker.begin_probe(now + 8 * MS), "one is on its way");
         breaker.succeeded(now + 9 * MS);
-        breaker.hurry(now + 10 * MS);
+        breaker.probe_now(now + 10 * MS);
         assert!(!breaker.begin_probe(now + 10 * MS), "it is closed");
     }
 
     #[test]
     fn a_caller_probes_only_when_nobody_else_does() {
         let now = Instant::now();
-        let mut breaker = open(Failure::Away, now);
-        assert!(!breaker.begin_overdue(now + 250 * MS));
-        assert!(!breaker.begin_overdue(now + 499 * MS));
-        assert!(breaker.begin_overdue(now + 500 * MS));
-        assert!(!breaker.begin_overdue(now + 5_000 * MS), "one is on its way");
+        let mut breaker = open(ConnectFailureKind::Unreachable, now);
+        assert!(!breaker.begin_probe_if_overdue(now + 250 * MS));
+        assert!(!breaker.begin_probe_if_overdue(now + 499 * MS));
+        assert!(breaker.begin_probe_if_overdue(now + 500 * MS));
+        assert!(!breaker.begin_probe_if_overdue(now + 5_000 * MS), "one is on its way");
     }
 
-    /// What may happen, and how long after the last thing.
+    /// An event of a random history.
     #[derive(Debug, Clone, Copy)]
     enum Event {
         Succeeded,
-        Failed(Failure),
+        Failed(ConnectFailureKind),
         Probe,
-        ProbeFailed(Failure),
-        Hurry,
+        ProbeFailed(ConnectFailureKind),
+        ProbeNow,
     }
 
     fn event() -> impl Strategy<Value = (Event, u64)> {
-        let failure = prop_oneof![5 => Just(Failure::Away), 1 => Just(Failure::Refused)];
+        let failure = prop_oneof![5 => Just(ConnectFailureKind::Unreachable), 1 => Just(ConnectFailureKind::Refused)];
         let event = prop_oneof![
             1 => Just(Event::Succeeded),
             6 => failure.clone().prop_map(Event::Failed),
             6 => Just(Event::Probe),
             6 => failure.prop_map(Event::ProbeFailed),
-            1 => Just(Event::Hurry),
+            1 => Just(Event::ProbeNow),
         ];
         (event, 0u64..400)
     }
@@ -339,40 +380,47 @@ mod tests {
         ) {
             let mut now = Instant::now();
             let mut breaker = reached(now);
-            // Failures in a row; the probe on its way; the last one's start; whether it was hurried.
-            let (mut row, mut probing, mut last, mut hurried) = (0, false, None, false);
+            // Failures in a row; a probe in progress; the start of the last one; the next one may be early.
+            let mut row = 0;
+            let mut probing = false;
+            let mut last = None;
+            let mut is_early = false;
             for (event, pause) in events {
                 now += Duration::from_millis(pause);
                 let was_open = breaker.is_open();
                 match event {
                     Event::Succeeded => {
                         let change = breaker.succeeded(now);
-                        prop_assert_eq!(matches!(change, Some(Change::Closed(_))), was_open);
-                        (row, probing, last) = (0, false, None);
+                        prop_assert_eq!(matches!(change, Some(BreakerTransition::Closed(_))), was_open);
+                        row = 0;
+                        probing = false;
+                        last = None;
                         prop_assert!(!breaker.is_open());
                     }
                     Event::Failed(failure) => {
                         row += 1;
                         let change = breaker.failed(failure, now);
-                        prop_assert_eq!(change == Some(Change::Opened), !was_open && row >= 3);
+                        prop_assert_eq!(change == Some(BreakerTransition::Opened), !was_open && row >= 3);
                     }
                     Event::Probe => if breaker.begin_probe(now) {
                         prop_assert!(was_open && !probing);
                         let rare = last.is_none_or(|last| now >= last + LIMITS.interval);
-                        prop_assert!(rare || hurried);
-                        (probing, last, hurried) = (true, Some(now), false);
+                        prop_assert!(rare || is_early);
+                        probing = true;
+                        last = Some(now);
+                        is_early = false;
                     },
                     Event::ProbeFailed(failure) => {
                         breaker.probe_failed(failure, now);
                         probing = false;
                     }
-                    Event::Hurry => {
-                        breaker.hurry(now);
-                        hurried = true;
+                    Event::ProbeNow => {
+                        breaker.probe_now(now);
+                        is_early = true;
                     }
                 }
                 prop_assert_eq!(breaker.is_open(), row >= 3);
-                prop_assert_eq!(breaker.due().is_some(), breaker.is_open() && !probing);
+                prop_assert_eq!(breaker.next_probe().is_some(), breaker.is_open() && !probing);
             }
         }
     }

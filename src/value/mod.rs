@@ -7,7 +7,7 @@ use prost_types::Timestamp;
 
 #[expect(clippy::pedantic, reason = "generated; the proto files hold the comments")]
 pub mod proto {
-    //! What the generator wrote from `proto/rowgate/v1`.
+    //! The code generated from `proto/rowgate/v1`.
     include!(concat!(env!("OUT_DIR"), "/rowgate.v1.rs"));
 }
 
@@ -60,8 +60,8 @@ impl Value {
         Kind::TimestampValue(Timestamp { seconds, nanos }).into()
     }
 
-    /// Text when the bytes are valid UTF-8, else the bytes themselves: nothing a database holds is
-    /// lost because its encoding is not UTF-8.
+    /// Text if the bytes are valid UTF-8, else the bytes themselves: nothing is lost because a database's
+    /// encoding is not UTF-8.
     #[must_use]
     pub fn text_or_bytes(raw: &[u8]) -> Self {
         match std::str::from_utf8(raw) {
@@ -78,7 +78,7 @@ impl From<Kind> for Value {
 }
 
 impl Kind {
-    /// The field's name in the proto, as error messages say it.
+    /// The field's name in the proto, for error messages.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
-//! Opens connections to one database, or says at once that it cannot be reached: its breaker, carried out.
+//! The circuit breaker through which connections to one database are opened.
 //!
-//! It stands where connections are opened and nowhere else: an idle connection that is good is lent
-//! whatever it says. Whoever connects, the pool, a probe, the resolution of a doubt, does it through here.
+//! It stands where connections are opened and nowhere else: a healthy idle connection is checked out whatever
+//! the state of the breaker. The pool, probes and the resolution of outcomes all connect through it.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -11,118 +11,128 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::clock::now;
+use crate::clock::{milliseconds, now};
 use crate::config;
 use crate::config::Target;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resilience::{Away, BreakerLimits, Change, CircuitBreaker, Failure};
+use crate::resilience::{
+    BreakerLimits, BreakerTransition, CircuitBreaker, ConnectFailureKind, UnreachableFlag,
+};
 
-/// Whoever gives up on a connection sooner has learned nothing of a database on one server.
-const TELLING: Duration = Duration::from_millis(500);
+/// An attempt to connect to a single server that is dropped sooner says nothing of the database.
+const MIN_ABANDONED_WAIT: Duration = Duration::from_millis(500);
 
-/// The breaker of one database, and what follows from it.
+/// The breaker of one database.
 #[derive(Debug)]
 pub struct ConnectBreaker {
     database: String,
     interval: Duration,
     connect_timeout: Duration,
-    /// Who waited so long has learned that nobody answers.
-    telling: Duration,
+    /// An attempt that is dropped after so long counts as a failure.
+    min_abandoned_wait: Duration,
     inner: Mutex<Inner>,
-    away: Away,
+    unreachable: UnreachableFlag,
     state: watch::Sender<BreakerState>,
-    /// Connections of the pool.
-    held: AtomicUsize,
+    pooled_connections: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Inner {
     breaker: CircuitBreaker,
-    /// The last failure, since it is open.
-    why: Option<Why>,
+    /// The last failure, while it is open.
+    last_failure: Option<ConnectFailureInfo>,
 }
 
-/// Why no connection was opened.
 #[derive(Debug, PartialEq, Eq)]
-struct Why {
+struct ConnectFailureInfo {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
     cause: String,
 }
 
-/// What is known of a database.
+/// The purpose of an attempt to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AttemptKind {
+    /// A caller needs the connection.
+    Connect,
+    /// The connection shows whether the database can be reached.
+    Probe,
+}
+
+/// The knowledge about a database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BreakerState {
-    /// Whether it is given up for now.
+    /// The breaker is open.
     pub open: bool,
-    /// Whether it was ever reached.
+    /// The database was reached at least once.
     pub reached: bool,
 }
 
 impl BreakerState {
-    /// Whether the database is there, as far as it is known.
+    /// Returns true if the database can be reached, as far as it is known.
     #[must_use]
     pub fn is_available(self) -> bool {
         self.reached && !self.open
     }
 }
 
-/// The breaker as operators see it.
+/// The operators' view of a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerSnapshot {
-    /// Whether it is open.
+    /// The breaker is open.
     pub open: bool,
-    /// For how long it has been so.
+    /// The time since it was opened or closed.
     pub since: Duration,
-    /// How often it was opened.
+    /// The number of times it was opened.
     pub opened: u64,
 }
 
 impl ConnectBreaker {
-    /// A closed one, of a database that was not reached yet.
+    /// Returns a closed breaker of a database that was not reached yet.
     #[must_use]
     pub fn new(name: &str, config: &config::Database) -> Arc<Self> {
-        Arc::new(Self::with(name, config))
+        Arc::new(Self::from_config(name, config))
     }
 
-    fn with(name: &str, config: &config::Database) -> Self {
+    fn from_config(name: &str, config: &config::Database) -> Self {
         let limits = BreakerLimits {
             failures: config.breaker.failures,
             interval: config.breaker.probe_interval,
             refused_interval: config.retry.max_backoff.max(config.breaker.probe_interval),
         };
+        let breaker = CircuitBreaker::new(limits, now());
         Self {
             database: name.to_owned(),
             interval: limits.interval,
             connect_timeout: config.pool.connect_timeout,
-            telling: telling(config),
-            inner: Mutex::new(Inner { breaker: CircuitBreaker::new(limits, now()), why: None }),
-            away: Away::default(),
+            min_abandoned_wait: min_abandoned_wait(config),
+            inner: Mutex::new(Inner { breaker, last_failure: None }),
+            unreachable: UnreachableFlag::default(),
             state: watch::Sender::default(),
-            held: AtomicUsize::new(0),
+            pooled_connections: AtomicUsize::new(0),
         }
     }
 
-    /// Whether it is open, for who runs calls.
+    /// The flag that is set while it is open.
     #[must_use]
-    pub fn away(&self) -> Away {
-        self.away.clone()
+    pub fn unreachable_flag(&self) -> UnreachableFlag {
+        self.unreachable.clone()
     }
 
-    /// Whether the database is given up for now.
+    /// Returns true if it is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.away.get()
+        self.unreachable.is_set()
     }
 
-    /// What is known of the database, and all changes of it.
+    /// The state, and all changes of it.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<BreakerState> {
         self.state.subscribe()
     }
 
-    /// The breaker as operators see it.
+    /// The operators' view of it.
     #[must_use]
     pub fn snapshot(&self) -> BreakerSnapshot {
         let Inner { breaker, .. } = &*self.inner.lock();
@@ -133,69 +143,72 @@ impl ConnectBreaker {
         }
     }
 
-    /// Why the database is given up, for operators: what is said to callers, and its cause. `None`: it is not.
+    /// The last failure and its cause, for operators; `None` while it is closed.
     #[must_use]
-    pub fn why(&self) -> Option<String> {
+    pub fn open_reason(&self) -> Option<String> {
         let inner = self.inner.lock();
-        let Why { message, cause, .. } = inner.why.as_ref().filter(|_| inner.breaker.is_open())?;
+        let failure = inner.last_failure.as_ref().filter(|_| inner.breaker.is_open())?;
+        let ConnectFailureInfo { message, cause, .. } = failure;
         Some(if cause.is_empty() { message.clone() } else { format!("{message}: {cause}") })
     }
 
-    /// How long to wait after a probe that has failed.
+    /// The time until the next probe after a failed one.
     #[must_use]
-    pub fn pause(&self) -> Duration {
-        let due = self.inner.lock().breaker.due();
+    pub fn time_to_next_probe(&self) -> Duration {
+        let due = self.inner.lock().breaker.next_probe();
         due.map_or(self.interval, |due| due.saturating_duration_since(now()))
     }
 
     /// Lets the next probe begin now: something has changed that may help.
-    pub fn hurry(&self) {
-        self.inner.lock().breaker.hurry(now());
+    pub fn probe_now(&self) {
+        self.inner.lock().breaker.probe_now(now());
     }
 
-    /// Counts a connection of the pool until it is dropped.
+    /// Counts a connection of the pool until the guard is dropped.
     #[must_use]
-    pub fn hold(self: &Arc<Self>) -> Held {
-        self.held.fetch_add(1, Relaxed);
-        Held(Arc::clone(self))
+    pub fn count_pooled(self: &Arc<Self>) -> PooledConnectionCount {
+        self.pooled_connections.fetch_add(1, Relaxed);
+        PooledConnectionCount(Arc::clone(self))
     }
 
-    /// Whether [`ConnectBreaker::connect`] would attempt anything.
+    /// Checks that [`ConnectBreaker::connect`] would make an attempt.
     ///
     /// # Errors
-    /// Why not.
-    pub fn admits(&self) -> Result<()> {
-        let attempts = !self.is_open() || self.inner.lock().breaker.is_overdue(now());
-        if attempts { Ok(()) } else { Err(self.refusal()) }
+    /// The last failure.
+    pub fn may_connect(&self) -> Result<()> {
+        if self.is_open() && !self.inner.lock().breaker.is_overdue(now()) {
+            return Err(self.last_error());
+        }
+        Ok(())
     }
 
-    /// Lets an attempt open a connection. While the database is given up, and as soon as it is, the
-    /// answer is why: at once, and nothing is attempted.
+    /// Opens a connection by an attempt. While the breaker is open, and as soon as it opens, the last failure
+    /// is returned at once.
     ///
     /// # Errors
-    /// The attempt's, or that of the last one that was made.
+    /// That of the attempt, or of the last one that was made.
     ///
     /// # Cancel safety
-    /// As the attempt. One that is given up after a while counts as a failure: nobody answered.
+    /// As the attempt. One that is dropped after a while counts as a failure: nobody answered.
     pub async fn connect<T>(&self, attempt: impl Future<Output = Result<T>>) -> Result<T> {
         let mut state = self.state.subscribe();
         if state.borrow().open {
-            // Whoever should probe may have ended: the server does, while calls are still served.
-            if self.inner.lock().breaker.begin_overdue(now()) {
-                return self.attempt(true, attempt).await;
+            // The prober ends before the last calls do.
+            if self.inner.lock().breaker.begin_probe_if_overdue(now()) {
+                return self.attempt(AttemptKind::Probe, attempt).await;
             }
-            return Err(self.refusal());
+            return Err(self.last_error());
         }
         tokio::select! {
             biased;
-            opened = self.attempt(false, attempt) => opened,
+            opened = self.attempt(AttemptKind::Connect, attempt) => opened,
             // The sender is in `self`, so the wait cannot end otherwise.
-            _ = state.wait_for(|state| state.open) => Err(self.refusal()),
+            _ = state.wait_for(|state| state.open) => Err(self.last_error()),
         }
     }
 
-    /// The same for who asks only whether it can be done: tried for as long as `limit`, and while the
-    /// database is given up whenever a probe is due.
+    /// Checks that a connection can be opened within `limit`; while the breaker is open, only if a probe is
+    /// due.
     ///
     /// # Errors
     /// As [`ConnectBreaker::connect`].
@@ -208,10 +221,10 @@ impl ConnectBreaker {
             return self.connect(self.within(limit, attempt)).await;
         }
         if !self.inner.lock().breaker.begin_probe(now()) {
-            return Err(self.refusal());
+            return Err(self.last_error());
         }
-        // All the time that a caller would have: else a slow server would be given up for good.
-        self.attempt(true, self.within(self.connect_timeout, attempt)).await
+        // As long as callers wait: else the breaker of a slow server would never close.
+        self.attempt(AttemptKind::Probe, self.within(self.connect_timeout, attempt)).await
     }
 
     async fn within<T>(
@@ -219,105 +232,107 @@ impl ConnectBreaker {
         limit: Duration,
         attempt: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_elapsed| {
-            let cause = format!("no answer within {}", humantime::format_duration(limit));
-            Err(self.unreachable().with_cause(cause))
-        })
+        tokio::time::timeout(limit, attempt)
+            .await
+            .unwrap_or_else(|_elapsed| Err(self.no_answer(limit)))
     }
 
     async fn attempt<T>(
         &self,
-        is_probe: bool,
+        kind: AttemptKind,
         attempt: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let mut pending = Pending { breaker: self, is_probe, began: now(), ended: false };
+        let mut guard = AttemptGuard { breaker: self, kind, began: now(), finished: false };
         let opened = attempt.await;
-        pending.ended = true;
+        guard.finished = true;
         match &opened {
             Ok(_) => self.succeeded(),
-            Err(error) => self.failed(is_probe, self.failure(error), error),
+            Err(error) => self.failed(kind, self.classify(error), error),
         }
         opened
     }
 
-    /// What an error says of the next connection; `None`: nothing.
-    fn failure(&self, error: &Error) -> Option<Failure> {
+    /// Classifies an error; `None` if it says nothing of the next connection.
+    fn classify(&self, error: &Error) -> Option<ConnectFailureKind> {
         let sqlstate = error.report().map_or("", |report| report.sqlstate.as_str());
-        let full = sqlstate == "53300" && self.held.load(Relaxed) > 0;
-        if full || matches!(error.kind(), ErrorKind::LockNotAvailable | ErrorKind::ShuttingDown) {
+        let is_full_of_ours = sqlstate == "53300" && self.pooled_connections.load(Relaxed) > 0;
+        let is_local =
+            matches!(error.kind(), ErrorKind::LockNotAvailable | ErrorKind::ShuttingDown);
+        if is_full_of_ours || is_local {
             return None;
         }
-        Some(if sqlstate.starts_with("28") { Failure::Refused } else { Failure::Away })
+        let is_refused = sqlstate.starts_with("28");
+        let kind =
+            if is_refused { ConnectFailureKind::Refused } else { ConnectFailureKind::Unreachable };
+        Some(kind)
     }
 
     fn succeeded(&self) {
         let mut inner = self.inner.lock();
         let was_reached = inner.breaker.was_reached();
-        let change = inner.breaker.succeeded(now());
-        if change.is_none() {
-            return;
-        }
-        inner.why = None;
+        let Some(transition) = inner.breaker.succeeded(now()) else { return };
+        inner.last_failure = None;
         self.publish(&inner);
         drop(inner);
         let database = &self.database;
-        match change {
-            Some(Change::Closed(after)) if was_reached => {
-                let duration_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-                tracing::info!(database, duration_ms, "database reached again");
+        match transition {
+            BreakerTransition::Closed(after) if was_reached => {
+                let duration_ms = milliseconds(after);
+                tracing::info!(database, duration_ms, "database reachable again");
             }
-            Some(Change::Closed(_) | Change::Reached | Change::Opened) | None => {
-                tracing::info!(database, "database reached");
-            }
+            BreakerTransition::Closed(_)
+            | BreakerTransition::Reached
+            | BreakerTransition::Opened => tracing::info!(database, "database reached"),
         }
     }
 
-    fn failed(&self, is_probe: bool, failure: Option<Failure>, error: &Error) {
-        let why = Why {
+    fn failed(&self, kind: AttemptKind, failure: Option<ConnectFailureKind>, error: &Error) {
+        let info = ConnectFailureInfo {
             kind: error.kind(),
             message: error.message().to_owned(),
             hint: error.hint().map(ToOwned::to_owned),
             cause: error.cause(),
         };
-        let (database, reason, cause) = (&self.database, error.reason(), why.cause.clone());
+        let database = &self.database;
+        let reason = error.reason();
+        let cause = info.cause.clone();
         let mut inner = self.inner.lock();
-        let now = now();
-        if is_probe {
-            inner.breaker.probe_failed(failure.unwrap_or(Failure::Away), now);
-            // One that goes on to be away says so once.
-            let is_news = inner.breaker.is_open() && inner.why.as_ref() != Some(&why);
-            if is_news {
-                inner.why = Some(why);
+        if kind == AttemptKind::Probe {
+            let failure = failure.unwrap_or(ConnectFailureKind::Unreachable);
+            inner.breaker.probe_failed(failure, now());
+            // The same failure is logged once.
+            if inner.breaker.is_open() && inner.last_failure.as_ref() != Some(&info) {
+                inner.last_failure = Some(info);
                 drop(inner);
-                tracing::warn!(database, reason, %error, cause, "database still not reached");
+                tracing::warn!(database, reason, %error, cause, "database still unreachable");
             }
             return;
         }
         let Some(failure) = failure else { return };
-        if inner.breaker.failed(failure, now) == Some(Change::Opened) {
-            inner.why = Some(why);
+        if inner.breaker.failed(failure, now()) == Some(BreakerTransition::Opened) {
+            inner.last_failure = Some(info);
             self.publish(&inner);
             drop(inner);
-            tracing::warn!(database, reason, %error, cause, "database not reached");
+            tracing::warn!(database, reason, %error, cause, "database unreachable");
         }
     }
 
-    /// Says what has changed, while nothing else can.
-    fn publish(&self, inner: &Inner) {
-        let (open, reached) = (inner.breaker.is_open(), inner.breaker.was_reached());
-        self.away.set(open);
-        self.state.send_replace(BreakerState { open, reached });
+    /// Publishes the state, under the lock.
+    fn publish(&self, Inner { breaker, .. }: &Inner) {
+        let state = BreakerState { open: breaker.is_open(), reached: breaker.was_reached() };
+        self.unreachable.set(state.open);
+        self.state.send_replace(state);
     }
 
-    /// Why nothing is attempted.
-    fn refusal(&self) -> Error {
+    /// The last failure as an error, for callers for whom nothing is attempted.
+    fn last_error(&self) -> Error {
         let inner = self.inner.lock();
-        let Some(Why { kind, message, hint, .. }) = &inner.why else { return self.unreachable() };
-        let mut error = Error::new(*kind, message.clone());
-        if *kind == ErrorKind::DatabaseUnavailable {
+        let Some(failure) = &inner.last_failure else { return self.unreachable() };
+        let mut error = Error::new(failure.kind, failure.message.clone());
+        if failure.kind == ErrorKind::DatabaseUnavailable {
             error = error.with_retry_after(self.interval);
         }
-        match hint {
+        match &failure.hint {
             Some(hint) => error.with_hint(hint.clone()),
             None => error,
         }
@@ -327,55 +342,60 @@ impl ConnectBreaker {
         let message = format!("cannot connect to database \"{}\"", self.database);
         Error::new(ErrorKind::DatabaseUnavailable, message).with_retry_after(self.interval)
     }
+
+    fn no_answer(&self, waited: Duration) -> Error {
+        let waited = humantime::format_duration(waited);
+        self.unreachable().with_cause(format!("no answer within {waited}"))
+    }
 }
 
 #[cfg(test)]
 impl Default for ConnectBreaker {
     fn default() -> Self {
         let config = config::load_from(&[]).expect("the defaults are right");
-        Self::with("main", &config.databases["main"])
+        Self::from_config("main", &config.databases["main"])
     }
 }
 
-/// A connection that is counted.
+/// A connection of the pool that is counted.
 #[derive(Debug)]
-pub struct Held(Arc<ConnectBreaker>);
+pub struct PooledConnectionCount(Arc<ConnectBreaker>);
 
-impl Drop for Held {
+impl Drop for PooledConnectionCount {
     fn drop(&mut self) {
-        self.0.held.fetch_sub(1, Relaxed);
+        self.0.pooled_connections.fetch_sub(1, Relaxed);
     }
 }
 
-/// An attempt that may be dropped at any moment.
-struct Pending<'a> {
+/// An attempt in progress, which may be dropped at any moment.
+struct AttemptGuard<'a> {
     breaker: &'a ConnectBreaker,
-    is_probe: bool,
+    kind: AttemptKind,
     began: Instant,
-    ended: bool,
+    finished: bool,
 }
 
-impl Drop for Pending<'_> {
+impl Drop for AttemptGuard<'_> {
     fn drop(&mut self) {
-        if self.ended {
+        if self.finished {
             return;
         }
-        let (breaker, waited) = (self.breaker, now().saturating_duration_since(self.began));
-        if self.is_probe || waited >= breaker.telling {
-            let cause = format!("no answer within {}", humantime::format_duration(waited));
-            let error = breaker.unreachable().with_cause(cause);
-            breaker.failed(self.is_probe, Some(Failure::Away), &error);
+        let breaker = self.breaker;
+        let waited = now().saturating_duration_since(self.began);
+        if self.kind == AttemptKind::Probe || waited >= breaker.min_abandoned_wait {
+            let failure = Some(ConnectFailureKind::Unreachable);
+            breaker.failed(self.kind, failure, &breaker.no_answer(waited));
         }
     }
 }
 
-/// How long who gives up must have waited to tell something of the database. Of several servers each has
-/// its share of the whole time, and any may be the one that answers.
-fn telling(config: &config::Database) -> Duration {
-    let whole = config.pool.connect_timeout;
+/// The wait after which a dropped attempt counts as a failure. Of several servers each has its share of the
+/// whole time, and any may be the one that answers.
+fn min_abandoned_wait(config: &config::Database) -> Duration {
+    let connect_timeout = config.pool.connect_timeout;
     match &config.target {
-        Target::Postgres(target) if target.servers.len() > 1 => whole,
-        Target::Postgres(_) | Target::Sqlite(_) => TELLING.min(whole),
+        Target::Postgres(target) if target.servers.len() > 1 => connect_timeout,
+        Target::Postgres(_) | Target::Sqlite(_) => MIN_ABANDONED_WAIT.min(connect_timeout),
     }
 }
 

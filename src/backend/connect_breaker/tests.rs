@@ -1,4 +1,4 @@
-//! The breaker before a database that is away by plan, under a clock that stands still.
+//! The breaker of a database whose outages are planned, under a paused clock.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
@@ -15,29 +15,29 @@ const MS: Duration = Duration::from_millis(1);
 /// The default of `pool.connect_timeout`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a database does with who connects.
+/// The behaviour of a database towards new connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Weather {
+enum Condition {
     Up,
     Refusing,
     Silent,
 }
 
-/// A database, and a breaker before it.
-struct Place {
+/// A database and its breaker.
+struct FakeDatabase {
     breaker: Arc<ConnectBreaker>,
-    weather: watch::Sender<Weather>,
+    condition: watch::Sender<Condition>,
     attempts: AtomicU32,
-    /// Attempts on their way, and the most that there were of them at once while it was open.
+    /// Attempts in progress, and the most of them at once while the breaker was open.
     pending: AtomicU32,
     crowd: AtomicU32,
 }
 
 fn breaker() -> Arc<ConnectBreaker> {
-    gate_with(&[])
+    breaker_with(&[])
 }
 
-fn gate_with(settings: &[(&str, &str)]) -> Arc<ConnectBreaker> {
+fn breaker_with(settings: &[(&str, &str)]) -> Arc<ConnectBreaker> {
     let config = config::load_from(settings).expect("it is valid");
     ConnectBreaker::new("main", &config.databases["main"])
 }
@@ -61,25 +61,25 @@ async fn reach(breaker: &ConnectBreaker) {
     breaker.connect(async { Ok(()) }).await.expect("it is there");
 }
 
-/// How long something takes.
+/// Returns the result of a future and the time it took.
 async fn timed<T>(future: impl Future<Output = T>) -> (T, Duration) {
     let start = now();
     let done = future.await;
     (done, now() - start)
 }
 
-impl Place {
+impl FakeDatabase {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             breaker: breaker(),
-            weather: watch::Sender::new(Weather::Up),
+            condition: watch::Sender::new(Condition::Up),
             attempts: AtomicU32::new(0),
             pending: AtomicU32::new(0),
             crowd: AtomicU32::new(0),
         })
     }
 
-    /// Connects as the weather is: at once, or when it is no longer silent.
+    /// Connects as the condition has it: at once, or when it is no longer silent.
     async fn attempt(&self) -> Result<()> {
         self.attempts.fetch_add(1, SeqCst);
         let _pending = Counted::new(&self.pending);
@@ -87,12 +87,12 @@ impl Place {
             self.crowd.fetch_max(self.pending.load(SeqCst), SeqCst);
         }
         sleep(MS).await;
-        let mut weather = self.weather.subscribe();
-        let telling = weather.wait_for(|weather| *weather != Weather::Silent);
-        let told = tokio::time::timeout(CONNECT_TIMEOUT, telling).await;
-        match *told.map_err(|_elapsed| refused())?.expect("the place is there") {
-            Weather::Up => Ok(()),
-            Weather::Refusing | Weather::Silent => Err(refused()),
+        let mut condition = self.condition.subscribe();
+        let answering = condition.wait_for(|condition| *condition != Condition::Silent);
+        let answer = tokio::time::timeout(CONNECT_TIMEOUT, answering).await;
+        match *answer.map_err(|_elapsed| refused())?.expect("the database is there") {
+            Condition::Up => Ok(()),
+            Condition::Refusing | Condition::Silent => Err(refused()),
         }
     }
 
@@ -100,13 +100,14 @@ impl Place {
     async fn probe(self: Arc<Self>) {
         loop {
             drop(self.breaker.probe(2_000 * MS, self.attempt()).await);
-            let idle = if self.breaker.is_open() { self.breaker.pause() } else { 5_000 * MS };
+            let idle =
+                if self.breaker.is_open() { self.breaker.time_to_next_probe() } else { 5_000 * MS };
             let mut changes = self.breaker.state();
             drop(tokio::time::timeout(idle, changes.changed()).await);
         }
     }
 
-    /// Connects again and again, waits as it is told; the longest refusal while it was open.
+    /// Connects until a time, with pauses; returns the longest wait for an error while the breaker was open.
     async fn call(self: Arc<Self>, until: Instant, pause: Duration) -> Duration {
         let mut slowest = Duration::ZERO;
         while now() < until {
@@ -138,37 +139,41 @@ impl Drop for Counted<'_> {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_costs_one_attempt_in_an_interval_and_callers_no_time() {
-    for weather in [Weather::Refusing, Weather::Silent] {
-        let place = Place::new();
+    for condition in [Condition::Refusing, Condition::Silent] {
+        let database = FakeDatabase::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(&place).probe());
+        tasks.spawn(Arc::clone(&database).probe());
         sleep(100 * MS).await;
-        assert!(place.breaker.state().borrow().is_available());
-        let (away, until) = (30_000 * MS, now() + 32_000 * MS);
+        assert!(database.breaker.state().borrow().is_available());
+        let outage = 30_000 * MS;
+        let until = now() + 32_000 * MS;
         let callers: Vec<_> =
-            (1..=64).map(|n| tokio::spawn(Arc::clone(&place).call(until, n * MS))).collect();
-        place.weather.send_replace(weather);
-        let before = place.attempts.load(SeqCst);
-        sleep(away).await;
-        assert!(place.breaker.is_open());
-        let attempts = place.attempts.load(SeqCst) - before;
-        assert!((5..=64 + 121).contains(&attempts), "{weather:?}: {attempts}");
-        assert!(place.crowd.load(SeqCst) <= 1, "{weather:?}: several at once while it was open");
-        place.weather.send_replace(Weather::Up);
-        let mut state = place.breaker.state();
+            (1..=64).map(|n| tokio::spawn(Arc::clone(&database).call(until, n * MS))).collect();
+        database.condition.send_replace(condition);
+        let before = database.attempts.load(SeqCst);
+        sleep(outage).await;
+        assert!(database.breaker.is_open());
+        let attempts = database.attempts.load(SeqCst) - before;
+        assert!((5..=64 + 121).contains(&attempts), "{condition:?}: {attempts}");
+        assert!(
+            database.crowd.load(SeqCst) <= 1,
+            "{condition:?}: several at once while it was open"
+        );
+        database.condition.send_replace(Condition::Up);
+        let mut state = database.breaker.state();
         let (closed, took) = timed(state.wait_for(|state| !state.open)).await;
         closed.expect("the breaker is there");
-        assert!(took <= 260 * MS, "{weather:?}: closed after {took:?}");
+        assert!(took <= 260 * MS, "{condition:?}: closed after {took:?}");
         for caller in callers {
             let slowest = caller.await.expect("no caller panics");
-            assert_eq!(slowest, Duration::ZERO, "{weather:?}");
+            assert_eq!(slowest, Duration::ZERO, "{condition:?}");
         }
-        assert_eq!(place.breaker.snapshot().opened, 1);
+        assert_eq!(database.breaker.snapshot().opened, 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_connects_when_it_opens_is_told_at_once() {
+async fn an_attempt_in_progress_fails_at_once_when_it_opens() {
     let breaker = breaker();
     reach(&breaker).await;
     let waiting = Arc::clone(&breaker);
@@ -178,15 +183,15 @@ async fn whoever_connects_when_it_opens_is_told_at_once() {
         );
     sleep(10 * MS).await;
     fail(&breaker, refused, 5).await;
-    let told = tokio::time::timeout(CONNECT_TIMEOUT, waiting).await.expect("it is told");
-    let (connected, took) = told.expect("no panic");
+    let ended = tokio::time::timeout(CONNECT_TIMEOUT, waiting).await.expect("it fails");
+    let (connected, took) = ended.expect("no panic");
     let error = connected.expect_err("nobody answered");
     assert_eq!((error.kind(), took), (ErrorKind::DatabaseUnavailable, 10 * MS));
     assert_eq!(error.retry_after(), Some(250 * MS));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_given_up_after_a_while_counts_and_what_is_given_up_sooner_does_not() {
+async fn an_attempt_that_is_dropped_after_a_while_counts_and_one_that_is_dropped_sooner_does_not() {
     let breaker = breaker();
     reach(&breaker).await;
     for (patience, opens) in [(499 * MS, false), (500 * MS, true)] {
@@ -200,7 +205,7 @@ async fn what_is_given_up_after_a_while_counts_and_what_is_given_up_sooner_does_
 
 #[tokio::test(start_paused = true)]
 async fn of_several_servers_one_that_hangs_says_nothing_of_the_others() {
-    let breaker = gate_with(&[("databases.main.url", "postgres://me@a,b/shop")]);
+    let breaker = breaker_with(&[("databases.main.url", "postgres://me@a,b/shop")]);
     reach(&breaker).await;
     for (patience, opens) in [(4_999 * MS, false), (CONNECT_TIMEOUT, true)] {
         for _ in 0..5 {
@@ -212,7 +217,7 @@ async fn of_several_servers_one_that_hangs_says_nothing_of_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_there_and_takes_no_connections_is_away() {
+async fn a_server_that_takes_no_connections_is_unreachable() {
     for sqlstate in ["57P03", "08004", "53300"] {
         let breaker = breaker();
         reach(&breaker).await;
@@ -222,24 +227,24 @@ async fn a_server_that_is_there_and_takes_no_connections_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_refusal_says_why_as_the_last_attempt_did() {
+async fn the_error_is_that_of_the_last_attempt() {
     let breaker = breaker();
-    let error = || with_code(ErrorKind::BackendMisconfigured, "3D000").with_hint("Create it.");
-    fail(&breaker, error, 1).await;
-    let refusal = breaker.connect(async { Ok(()) }).await.expect_err("it is open");
-    assert_eq!(refusal.kind(), ErrorKind::BackendMisconfigured);
-    assert_eq!((refusal.message(), refusal.hint()), ("code 3D000", Some("Create it.")));
-    assert_eq!(refusal.retry_after(), None, "it will not mend itself");
+    let failure = || with_code(ErrorKind::BackendMisconfigured, "3D000").with_hint("Create it.");
+    fail(&breaker, failure, 1).await;
+    let error = breaker.connect(async { Ok(()) }).await.expect_err("it is open");
+    assert_eq!(error.kind(), ErrorKind::BackendMisconfigured);
+    assert_eq!((error.message(), error.hint()), ("code 3D000", Some("Create it.")));
+    assert_eq!(error.retry_after(), None, "it will not mend itself");
     sleep(250 * MS).await;
     let probe = breaker.probe(MS, async { Err::<(), _>(refused()) }).await;
     assert_eq!(probe.expect_err("it fails").message(), "cannot connect");
-    let refusal = breaker.connect(async { Ok(()) }).await.expect_err("it is open");
-    assert_eq!((refusal.message(), refusal.retry_after()), ("cannot connect", Some(250 * MS)));
+    let error = breaker.connect(async { Ok(()) }).await.expect_err("it is open");
+    assert_eq!((error.message(), error.retry_after()), ("cannot connect", Some(250 * MS)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_login_is_tried_rarely_until_something_changes() {
-    let breaker = gate_with(&[("databases.main.retry.max_backoff", "20s")]);
+    let breaker = breaker_with(&[("databases.main.retry.max_backoff", "20s")]);
     reach(&breaker).await;
     let error = || with_code(ErrorKind::BackendMisconfigured, "28P01");
     fail(&breaker, error, 5).await;
@@ -253,7 +258,7 @@ async fn a_refused_login_is_tried_rarely_until_something_changes() {
         breaker.probe(MS, attempt()).await.expect_err("it fails");
     }
     assert_eq!(attempts.load(SeqCst), 3, "in a minute");
-    breaker.hurry();
+    breaker.probe_now();
     breaker.probe(MS, async { Ok(()) }).await.expect("the login was mended");
     assert!(!breaker.is_open());
 }
@@ -263,10 +268,10 @@ async fn a_full_server_is_there_while_some_of_it_is_ours() {
     let breaker = breaker();
     reach(&breaker).await;
     let full = || with_code(ErrorKind::DatabaseUnavailable, "53300");
-    let held = breaker.hold();
+    let pooled = breaker.count_pooled();
     fail(&breaker, full, 10).await;
     assert!(!breaker.is_open());
-    drop(held);
+    drop(pooled);
     fail(&breaker, full, 5).await;
     assert!(breaker.is_open());
 }
@@ -276,9 +281,9 @@ async fn a_caller_probes_when_nobody_else_does() {
     let breaker = breaker();
     fail(&breaker, refused, 1).await;
     sleep(499 * MS).await;
-    breaker.admits().expect_err("a probe is due, and nobody is late");
+    breaker.may_connect().expect_err("a probe is due, and nobody is late");
     sleep(MS).await;
-    breaker.admits().expect("it is late");
+    breaker.may_connect().expect("it is late");
     reach(&breaker).await;
     assert!(breaker.state().borrow().is_available());
 }
@@ -312,22 +317,22 @@ async fn a_probe_of_a_server_that_is_slow_has_the_time_of_a_caller() {
     assert!(!breaker.is_open());
 }
 
-/// The weather, and for how many milliseconds.
-fn weather() -> impl Strategy<Value = (Weather, u64)> {
-    let weather = prop_oneof![
-        2 => Just(Weather::Up),
-        2 => Just(Weather::Refusing),
-        1 => Just(Weather::Silent),
+/// A condition, and for how many milliseconds it lasts.
+fn condition() -> impl Strategy<Value = (Condition, u64)> {
+    let condition = prop_oneof![
+        2 => Just(Condition::Up),
+        2 => Just(Condition::Refusing),
+        1 => Just(Condition::Silent),
     ];
-    (weather, 1u64..4_000)
+    (condition, 1u64..4_000)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn in_any_weather_attempts_are_few_refusals_at_once_and_the_end_is_noticed(
-        plan in prop::collection::vec(weather(), 1..20),
+    fn in_any_condition_attempts_are_few_errors_are_immediate_and_the_end_is_noticed(
+        plan in prop::collection::vec(condition(), 1..20),
         callers in 1u64..32,
         pause in 1u64..500,
     ) {
@@ -337,27 +342,27 @@ proptest! {
             .build()
             .expect("a runtime");
         runtime.block_on(async {
-            let place = Place::new();
+            let database = FakeDatabase::new();
             let mut tasks = JoinSet::new();
-            tasks.spawn(Arc::clone(&place).probe());
+            tasks.spawn(Arc::clone(&database).probe());
             let length = plan.iter().map(|(_, length)| length).sum::<u64>();
             let until = now() + Duration::from_millis(length);
             let calls: Vec<_> = (0..callers)
-                .map(|n| tokio::spawn(Arc::clone(&place).call(until, Duration::from_millis(pause + n))))
+                .map(|n| tokio::spawn(Arc::clone(&database).call(until, Duration::from_millis(pause + n))))
                 .collect();
-            for (weather, length) in plan {
-                place.weather.send_replace(weather);
+            for (condition, length) in plan {
+                database.condition.send_replace(condition);
                 sleep(Duration::from_millis(length)).await;
             }
-            place.weather.send_replace(Weather::Up);
-            let mut state = place.breaker.state();
+            database.condition.send_replace(Condition::Up);
+            let mut state = database.breaker.state();
             let (_, took) = timed(state.wait_for(|state| !state.open)).await;
             assert!(took <= 260 * MS, "closed after {took:?}");
             for call in calls {
                 let slowest = call.await.expect("no caller panics");
                 assert!(slowest <= MS, "refused after {slowest:?}");
             }
-            assert!(place.crowd.load(SeqCst) <= 1, "several at once while it was open");
+            assert!(database.crowd.load(SeqCst) <= 1, "several at once while it was open");
         });
     }
 }

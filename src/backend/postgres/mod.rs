@@ -246,7 +246,7 @@ impl Postgres {
         if self.breaker.is_open() {
             // That an old connection answers says nothing of a new one.
             if self.shared.connector.login_has_changed().await {
-                self.breaker.hurry();
+                self.breaker.probe_now();
             }
         } else if let Some(connection) = probe.take()
             && let Ok(Some(departed)) = tokio::time::timeout(limit, answer(&connection)).await

@@ -33,7 +33,7 @@ impl Manager for Opener {
     type Connection = ConnectionThread;
 
     fn may_connect(&self) -> Result<()> {
-        self.breaker.admits()
+        self.breaker.may_connect()
     }
 
     async fn connect(&self) -> Result<ConnectionThread> {

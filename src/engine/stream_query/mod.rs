@@ -18,7 +18,7 @@ use super::task_stream::{self, PartSender, SendFailure};
 use super::validate::{invalid_option, statement_unit};
 use crate::backend::{Completion, RowStream, Statement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::resilience::Unit;
+use crate::resilience::RetryUnit;
 use crate::value::proto::stream_query_response::Part;
 use crate::value::proto::{QueryRequest, ResultHeader, ResultSummary, RowBatch};
 use crate::wire_size::ROW_BATCH_OVERHEAD;
@@ -64,7 +64,7 @@ impl Engine {
 /// The source of a stream's rows, and their bounds.
 struct Source {
     database: Arc<Database>,
-    unit: Unit,
+    unit: RetryUnit,
     bounds: ResultBounds,
     message_limit: usize,
     fair_yield: FairYield,

@@ -72,7 +72,7 @@ impl ScriptedStatement {
         let database = Database::new("main".to_owned(), settings, Arc::new(self.clone()));
         let source = Source {
             database: Arc::new(database),
-            unit: Unit::Statement,
+            unit: RetryUnit::Statement,
             bounds: ResultBounds::UNBOUNDED,
             message_limit: 1000 - ROW_BATCH_OVERHEAD,
             fair_yield: FairYields::default().of_this_worker(),

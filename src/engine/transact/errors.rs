@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The pause before a transaction is retried that another instance, or a faster caller, would have ended.
-const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// The longest name of a savepoint, in bytes (PostgreSQL, NAMEDATALEN).
 const MAX_NAME: usize = 63;
 
@@ -50,13 +48,12 @@ pub(super) fn disconnected() -> Error {
 
 pub(super) fn draining() -> Error {
     let message = "the server is shutting down; the transaction was rolled back";
-    Error::new(ErrorKind::ShuttingDown, message).with_retry_after(RETRY_AFTER)
+    Error::new(ErrorKind::ShuttingDown, message)
 }
 
 pub(super) fn idle(limit: Duration) -> Error {
     let limit = humantime::format_duration(limit);
     Error::new(ErrorKind::IdleInTransactionTimeout, format!("no command came for {limit}"))
-        .with_retry_after(RETRY_AFTER)
 }
 
 pub(super) fn stalled(limit: Duration) -> Error {

@@ -33,7 +33,7 @@ fn log(call: &RpcCall, error: &Error) {
     let Some(unsaid) = call.admit_log_line(error.label()) else { return };
     let about = call.labels();
     let ids = call.ids();
-    let for_operators = is_for_operators(error.kind());
+    let for_operators = error.kind().concerns_operator();
     let message = if for_operators { message(error) } else { public_message(error) };
     let cause = if for_operators { error.cause() } else { String::new() };
     // The level of an event is a constant.
@@ -82,57 +82,6 @@ fn public_message(error: &Error) -> &str {
             | ErrorKind::PoolPaused
     );
     if quotes_nothing { message(error) } else { "" }
-}
-
-/// Returns true if operators should look: the caller is not at fault, and callers have no conflict.
-fn is_for_operators(kind: ErrorKind) -> bool {
-    match kind {
-        ErrorKind::DatabaseUnavailable
-        | ErrorKind::ConnectionLost
-        | ErrorKind::OutcomeUnknown
-        | ErrorKind::BackendMisconfigured
-        | ErrorKind::NotPrimary
-        | ErrorKind::DataLoss
-        | ErrorKind::DatabaseInternal
-        | ErrorKind::Internal => true,
-        ErrorKind::PoolExhausted
-        | ErrorKind::ShuttingDown
-        | ErrorKind::DeadlineExceeded
-        | ErrorKind::Cancelled
-        | ErrorKind::StreamStalled
-        | ErrorKind::ResultTooLarge
-        | ErrorKind::RowTooLarge
-        | ErrorKind::InvalidParameter
-        | ErrorKind::ParameterOutOfRange
-        | ErrorKind::InvalidOption
-        | ErrorKind::InvalidSql
-        | ErrorKind::TransactionControl
-        | ErrorKind::DatabaseNotFound
-        | ErrorKind::PoolNotFound
-        | ErrorKind::SerializationFailure
-        | ErrorKind::DeadlockDetected
-        | ErrorKind::LockNotAvailable
-        | ErrorKind::IdleInTransactionTimeout
-        | ErrorKind::TransactionTimeout
-        | ErrorKind::Terminated
-        | ErrorKind::PoolPaused
-        | ErrorKind::TransactionAborted
-        | ErrorKind::NotCommitted
-        | ErrorKind::InvalidCommand
-        | ErrorKind::ExpectationFailed
-        | ErrorKind::KeyReused
-        | ErrorKind::KeyInProgress
-        | ErrorKind::KeyApplied
-        | ErrorKind::ReadOnly
-        | ErrorKind::PlanChanged
-        | ErrorKind::AlreadyExists
-        | ErrorKind::FailedPrecondition
-        | ErrorKind::OutOfRange
-        | ErrorKind::InvalidStatement
-        | ErrorKind::PermissionDenied
-        | ErrorKind::Unsupported
-        | ErrorKind::ResourceExhausted => false,
-    }
 }
 
 /// The message, unless the database wrote it: it may quote rows, which are never logged, even where

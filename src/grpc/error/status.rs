@@ -11,7 +11,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tonic_types::pb;
 
-use crate::error::{Error, ErrorKind, Outcome};
+use crate::error::Error;
 use crate::value::proto::DatabaseError;
 
 const DOMAIN: &str = "rowgate";
@@ -149,59 +149,8 @@ fn message(text: &str) -> &str {
     &text[..end]
 }
 
-/// Clients and meshes send calls again that failed with UNAVAILABLE or ABORTED, whatever the details
-/// say: these codes are for calls that applied nothing.
 fn code(error: &Error) -> Code {
-    match (code_of(error.kind()), error.outcome()) {
-        (Code::Unavailable | Code::Aborted, Outcome::Applied | Outcome::Unknown) => Code::Unknown,
-        (code, Outcome::Applied | Outcome::Unknown | Outcome::NotApplied) => code,
-    }
-}
-
-fn code_of(kind: ErrorKind) -> Code {
-    use ErrorKind as K;
-    match kind {
-        K::PoolExhausted | K::ResultTooLarge | K::RowTooLarge | K::ResourceExhausted => {
-            Code::ResourceExhausted
-        }
-        K::DatabaseUnavailable
-        | K::ConnectionLost
-        | K::ShuttingDown
-        | K::PoolPaused
-        | K::NotPrimary => Code::Unavailable,
-        K::OutcomeUnknown => Code::Unknown,
-        K::DeadlineExceeded => Code::DeadlineExceeded,
-        K::Cancelled => Code::Cancelled,
-        K::StreamStalled
-        | K::SerializationFailure
-        | K::DeadlockDetected
-        | K::LockNotAvailable
-        | K::IdleInTransactionTimeout
-        | K::TransactionTimeout
-        | K::Terminated
-        | K::KeyInProgress
-        | K::PlanChanged => Code::Aborted,
-        K::BackendMisconfigured
-        | K::TransactionAborted
-        | K::NotCommitted
-        | K::ExpectationFailed
-        | K::KeyReused
-        | K::ReadOnly
-        | K::FailedPrecondition => Code::FailedPrecondition,
-        K::InvalidParameter
-        | K::InvalidOption
-        | K::InvalidSql
-        | K::InvalidCommand
-        | K::TransactionControl
-        | K::InvalidStatement => Code::InvalidArgument,
-        K::ParameterOutOfRange | K::OutOfRange => Code::OutOfRange,
-        K::DatabaseNotFound | K::PoolNotFound => Code::NotFound,
-        K::AlreadyExists | K::KeyApplied => Code::AlreadyExists,
-        K::PermissionDenied => Code::PermissionDenied,
-        K::Unsupported => Code::Unimplemented,
-        K::DataLoss => Code::DataLoss,
-        K::DatabaseInternal | K::Internal => Code::Internal,
-    }
+    Code::from_i32(error.code() as i32)
 }
 
 #[cfg(test)]
@@ -213,7 +162,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::error::{DatabaseReport, FieldViolation};
+    use crate::error::{DatabaseReport, ErrorKind, FieldViolation, Outcome};
 
     /// The limit of clients on all headers together, each with an overhead of 32 bytes (HTTP/2, 6.5.2).
     const MAX_HEADERS: usize = 8 << 10;

@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -18,9 +17,6 @@ use crate::grpc::error::respond::answer;
 use crate::telemetry::RpcCall;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// The pause before a call that the drain has ended is retried elsewhere.
-const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// The body of a request; it fails unless it is received before a deadline.
 pub(crate) struct RequestBody {
@@ -111,7 +107,7 @@ impl Body for WatchBody {
         ready!(this.drain.as_mut().poll(cx));
         this.has_ended = true;
         let error = Error::new(ErrorKind::ShuttingDown, "the server is shutting down");
-        let status = answer(&this.call, &error.with_retry_after(RETRY_AFTER));
+        let status = answer(&this.call, &error);
         let mut trailers = HeaderMap::new();
         let added = status.add_header(&mut trailers);
         Poll::Ready(Some(added.map(|()| Frame::trailers(trailers))))

@@ -1,13 +1,13 @@
-//! How many retries a database gets: a token bucket, so that retries never multiply the load on what is
-//! in trouble already.
+//! The retry budget of a database: a token bucket, so that retries never multiply the load on a database in
+//! trouble.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// What the bucket holds at first: a server that has just started may retry, too.
+/// Tokens at first: a server that has just started may retry, too.
 const RESERVE: f64 = 10.0;
 
-/// What it holds at most: calm hours save nothing up for a storm.
+/// Tokens at most: calm hours save nothing up for an outage.
 const CAPACITY: f64 = 100.0;
 
 /// Tokens: each call adds a share of one, each retry takes one.
@@ -31,7 +31,7 @@ impl Budget {
         self.change(|tokens| (tokens < CAPACITY).then(|| (tokens + self.share).min(CAPACITY)));
     }
 
-    /// Pays for a retry; whether there was enough for it.
+    /// Takes a token for a retry; returns false if there is none.
     pub(crate) fn take(&self) -> bool {
         self.change(|tokens| (tokens >= 1.0).then_some(tokens - 1.0))
     }

@@ -1,4 +1,5 @@
-//! Retries: which failures are retried, and the budget that bounds them.
+//! Retries: which failures are retried, how often and when.
 
-pub(crate) mod budget;
-pub(crate) mod classify;
+mod budget;
+mod classify;
+pub(crate) mod policy;

@@ -153,7 +153,7 @@ async fn outage(clients: usize, length: Duration) -> Outage {
     let seen = callers.join_all().await;
     assert!(is_ready(&service).await);
     let log = service.server.log();
-    for told in ["database not reached", "database reached again"] {
+    for told in ["database unreachable", "database reachable again"] {
         assert_eq!(log.matches(told).count(), 1, "{told}: {log}");
     }
     let all = |times: fn(&Seen) -> &Vec<Duration>| -> Vec<Duration> {

@@ -121,7 +121,7 @@ impl DatabaseContext {
 
     pub(crate) fn lost_before_commit(&self) -> Error {
         let message = format!("the connection to database \"{}\" was lost", self.database);
-        Error::new(ErrorKind::ConnectionLost, message).with_retry_after(Duration::from_millis(20))
+        Error::new(ErrorKind::ConnectionLost, message)
     }
 
     /// Asks once, on a new connection: an old one may be to a server that is no longer the primary.
@@ -161,13 +161,11 @@ impl DatabaseContext {
         let message =
             format!("the server of database \"{database}\" is a standby, and may be behind");
         Error::new(ErrorKind::NotPrimary, message)
-            .with_retry_after(Duration::from_millis(250))
             .with_hint("Ask the database that the transaction was sent to.")
     }
 
     fn unanswered(&self) -> Error {
         let message = format!("database \"{}\" does not answer", self.database);
         Error::new(ErrorKind::DatabaseUnavailable, message)
-            .with_retry_after(Duration::from_millis(250))
     }
 }

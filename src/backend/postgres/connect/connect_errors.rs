@@ -3,15 +3,11 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
-use std::time::Duration;
 
 use super::socket::Peer;
 use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
 use crate::config::{ErrorDetails, Server, TargetSession};
 use crate::error::{Error, ErrorKind};
-
-/// When a caller may try again while the database cannot be reached.
-const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// ConnectFailure one address was not taken.
 #[derive(Debug)]
@@ -179,7 +175,7 @@ impl StdError for List {}
 
 fn unreachable(database: &str) -> Error {
     let message = format!("cannot connect to database \"{database}\"");
-    Error::new(ErrorKind::DatabaseUnavailable, message).with_retry_after(RETRY_AFTER)
+    Error::new(ErrorKind::DatabaseUnavailable, message)
 }
 
 fn unfit(database: &str, session: TargetSession) -> Error {
@@ -191,7 +187,7 @@ fn unfit(database: &str, session: TargetSession) -> Error {
         TargetSession::Any | TargetSession::PreferStandby => "is there",
     };
     let message = format!("no server of database \"{database}\" {wanted}");
-    Error::new(ErrorKind::DatabaseUnavailable, message).with_retry_after(RETRY_AFTER)
+    Error::new(ErrorKind::DatabaseUnavailable, message)
 }
 
 /// What it means that the driver could not log in. The server's own words name roles, hosts and
@@ -209,7 +205,7 @@ fn refused(database: &str, error: tokio_postgres::Error) -> Error {
         }
         false => {
             let message = format!("database \"{database}\" takes no connections (SQLSTATE {code})");
-            Error::new(ErrorKind::DatabaseUnavailable, message).with_retry_after(RETRY_AFTER)
+            Error::new(ErrorKind::DatabaseUnavailable, message)
         }
     };
     let refused =

@@ -13,7 +13,7 @@ use tokio_postgres::types::Type;
 
 use super::codec::{Format, RowDecoder, describe_column};
 use super::connect::{Connector, Opened};
-use crate::backend::connect_breaker::{ConnectBreaker, Held};
+use crate::backend::connect_breaker::{ConnectBreaker, PooledConnectionCount};
 use crate::backend::postgres::idempotency::key_table::KeyTable;
 use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
 use crate::backend::postgres::protocol::state::ProtocolState;
@@ -46,7 +46,7 @@ pub(crate) struct Connection {
     /// When it was opened.
     pub(crate) opened: Instant,
     /// Set where it is the pool's.
-    held: Option<Held>,
+    held: Option<PooledConnectionCount>,
 }
 
 /// A statement prepared on one connection.
@@ -182,12 +182,12 @@ impl Manager for Opener {
     type Connection = Connection;
 
     fn may_connect(&self) -> Result<()> {
-        self.breaker.admits()
+        self.breaker.may_connect()
     }
 
     async fn connect(&self) -> Result<Connection> {
         let mut connection = self.open_through_gate().await?;
-        connection.held = Some(self.breaker.hold());
+        connection.held = Some(self.breaker.count_pooled());
         Ok(connection)
     }
 

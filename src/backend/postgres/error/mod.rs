@@ -16,11 +16,7 @@ use tokio_postgres::error::{DbError, ErrorPosition, Severity};
 use crate::config::ErrorDetails;
 use crate::error::{DatabaseReport, Error, ErrorKind, Outcome};
 
-/// After a conflict between transactions: the other one has most likely ended.
-const RETRY_CONFLICT: Duration = Duration::from_millis(20);
-/// After a lock that was held for as long as we waited.
-const RETRY_LOCK: Duration = Duration::from_millis(100);
-/// While the database is away.
+/// The pause after a reply that tells that a pooler cannot reach its server: no breaker protects that one.
 const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
 
 /// The error that a caller gets for an error reply.
@@ -204,10 +200,10 @@ fn from_reply(reply: &Reply<'_>, details: ErrorDetails) -> Error {
     if let Some(hint) = redact::hint(reply, details) {
         error = error.with_hint(hint);
     }
-    match retry_after(kind) {
-        Some(delay) => error.with_retry_after(delay),
-        None => error,
+    if kind == ErrorKind::DatabaseUnavailable {
+        return error.with_retry_after(RETRY_UNAVAILABLE);
     }
+    error
 }
 
 /// What a SQLSTATE means: single codes first, then classes, then what PostgreSQL does not define.
@@ -290,55 +286,6 @@ fn condition(code: &str) -> std::borrow::Cow<'static, str> {
 
 fn outcome(kind: ErrorKind) -> Outcome {
     if kind == ErrorKind::OutcomeUnknown { Outcome::Unknown } else { Outcome::NotApplied }
-}
-
-fn retry_after(kind: ErrorKind) -> Option<Duration> {
-    match kind {
-        ErrorKind::SerializationFailure
-        | ErrorKind::DeadlockDetected
-        | ErrorKind::PlanChanged
-        | ErrorKind::KeyInProgress
-        | ErrorKind::ConnectionLost => Some(RETRY_CONFLICT),
-        ErrorKind::LockNotAvailable | ErrorKind::IdleInTransactionTimeout => Some(RETRY_LOCK),
-        ErrorKind::DatabaseUnavailable => Some(RETRY_UNAVAILABLE),
-        ErrorKind::PoolExhausted
-        | ErrorKind::ShuttingDown
-        | ErrorKind::BackendMisconfigured
-        | ErrorKind::NotPrimary
-        | ErrorKind::OutcomeUnknown
-        | ErrorKind::DeadlineExceeded
-        | ErrorKind::Cancelled
-        | ErrorKind::StreamStalled
-        | ErrorKind::ResultTooLarge
-        | ErrorKind::RowTooLarge
-        | ErrorKind::InvalidParameter
-        | ErrorKind::ParameterOutOfRange
-        | ErrorKind::InvalidOption
-        | ErrorKind::InvalidSql
-        | ErrorKind::TransactionControl
-        | ErrorKind::DatabaseNotFound
-        | ErrorKind::PoolNotFound
-        | ErrorKind::TransactionTimeout
-        | ErrorKind::Terminated
-        | ErrorKind::PoolPaused
-        | ErrorKind::TransactionAborted
-        | ErrorKind::NotCommitted
-        | ErrorKind::InvalidCommand
-        | ErrorKind::ExpectationFailed
-        | ErrorKind::KeyReused
-        | ErrorKind::KeyApplied
-        | ErrorKind::ReadOnly
-        | ErrorKind::AlreadyExists
-        | ErrorKind::FailedPrecondition
-        | ErrorKind::OutOfRange
-        | ErrorKind::InvalidStatement
-        | ErrorKind::PermissionDenied
-        | ErrorKind::Unsupported
-        | ErrorKind::ResourceExhausted
-        | ErrorKind::DataLoss
-        | ErrorKind::DatabaseInternal
-        | ErrorKind::Internal => None,
-    }
 }
 
 fn report(reply: &Reply<'_>, details: ErrorDetails) -> DatabaseReport {

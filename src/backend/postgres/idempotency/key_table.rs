@@ -309,7 +309,7 @@ impl Session {
 
 /// What is to be known of the error of a unit that has claimed its key, when there is one.
 pub(crate) fn had(key: Option<&IdempotencyKey>, error: Error) -> Error {
-    if key.is_some() { error.with_its_key() } else { error }
+    if key.is_some() { error.with_claimed_key() } else { error }
 }
 
 /// The error of a unit whose response found no row to be stored in.

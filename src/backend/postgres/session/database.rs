@@ -44,6 +44,6 @@ impl DatabaseContext {
         tracing::warn!(database = %self.database, server, role, "the server has changed its role");
         self.pool.flush(CloseReason::Failover);
         // Should no server have been right so far, another may be by now.
-        self.opener.breaker.hurry();
+        self.opener.breaker.probe_now();
     }
 }

@@ -1,7 +1,5 @@
 //! What a failure means: to the caller, and to the connection.
 
-use std::time::Duration;
-
 use tokio_postgres::error::DbError;
 
 use super::Session;
@@ -11,9 +9,6 @@ use crate::backend::postgres::error::{
 };
 use crate::config::TargetSession;
 use crate::error::{Error, ErrorKind, Outcome};
-
-/// After a statement that has to be prepared anew.
-const RETRY_STALE: Duration = Duration::from_millis(20);
 
 /// Whether what failed may be run again at once, unseen by the caller: nothing of it has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +90,7 @@ impl Session {
         let failure = self.failure_of_a_whole(error, sql);
         if self.divisible && failure.outcome() == Outcome::NotApplied {
             // What it committed before it failed stays.
-            return failure.with_outcome(Outcome::Unknown).without_retry_after();
+            return failure.with_outcome(Outcome::Unknown);
         }
         failure
     }
@@ -177,8 +172,7 @@ impl Session {
         if !self.begun && !self.divisible {
             self.again = RetryScope::Afresh;
         }
-        let error = Error::new(ErrorKind::PlanChanged, mapped.message().to_owned())
-            .with_retry_after(RETRY_STALE);
+        let error = Error::new(ErrorKind::PlanChanged, mapped.message().to_owned());
         match mapped.report() {
             Some(report) => error.with_report(report.clone()),
             None => error,
@@ -201,7 +195,7 @@ impl Session {
     fn not_primary(&self) -> Error {
         let database = &self.shared.database;
         let message = format!("the server of database \"{database}\" takes no writes: a standby");
-        Error::new(ErrorKind::NotPrimary, message).with_retry_after(Duration::from_millis(250))
+        Error::new(ErrorKind::NotPrimary, message)
     }
 
     fn outcome(&self) -> Outcome {
@@ -211,6 +205,6 @@ impl Session {
     pub(crate) fn lost(&self) -> Error {
         let database = &self.shared.database;
         let message = format!("the connection to database \"{database}\" was lost");
-        Error::new(ErrorKind::ConnectionLost, message).with_retry_after(Duration::from_millis(100))
+        Error::new(ErrorKind::ConnectionLost, message)
     }
 }

@@ -1,14 +1,14 @@
-//! Each row of the table of retries, and what bounds them.
+//! Each row of the table of retries, and their bounds.
 
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::ErrorKind;
 use crate::error::Outcome;
 
-const UNITS: [Unit; 4] = [Unit::Statement, Unit::Idempotent, Unit::Batch, Unit::Keyed];
+const UNITS: [RetryUnit; 4] =
+    [RetryUnit::Statement, RetryUnit::Idempotent, RetryUnit::Batch, RetryUnit::Keyed];
 
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -24,7 +24,7 @@ fn settings() -> RetrySettings {
 }
 
 fn retries() -> Retries {
-    Retries::new(&settings(), CONNECT, Away::default())
+    Retries::new(&settings(), CONNECT, UnreachableFlag::default())
 }
 
 fn error(kind: ErrorKind) -> Error {
@@ -35,8 +35,8 @@ fn unknown() -> Error {
     error(ErrorKind::OutcomeUnknown).with_outcome(Outcome::Unknown)
 }
 
-/// How many attempts are made, at most `most`, when all fail in the same way and time stands still.
-fn attempts(unit: Unit, max: Option<u32>, most: u32, failure: impl Fn() -> Error) -> u32 {
+/// The number of attempts made, at most `most`, when all fail in the same way and time stands still.
+fn attempts(unit: RetryUnit, max: Option<u32>, most: u32, failure: impl Fn() -> Error) -> u32 {
     let retries = retries();
     let mut attempts = retries.start(unit, max);
     let now = Instant::now();
@@ -137,7 +137,7 @@ fn no_pause_reaches_the_deadline() {
     let kinds =
         [ErrorKind::SerializationFailure, ErrorKind::KeyInProgress, ErrorKind::ConnectionLost];
     for kind in kinds {
-        let mut attempts = retries.start(Unit::Keyed, None);
+        let mut attempts = retries.start(RetryUnit::Keyed, None);
         assert_eq!(attempts.after(&error(kind), Deadline::at(now), now), None);
         let deadline = Deadline::at(now + Duration::from_millis(1));
         let mut clock = now;
@@ -154,13 +154,13 @@ fn outages_are_charged_to_the_budget_and_nothing_else_is() {
     let now = Instant::now();
     let deadline = Deadline::at(now + Duration::from_secs(3_600));
     let cases = [
-        (K::ConnectionLost, Unit::Batch, true),
-        (K::NotPrimary, Unit::Keyed, true),
-        (K::PlanChanged, Unit::Statement, true),
-        (K::SerializationFailure, Unit::Statement, false),
-        (K::DeadlockDetected, Unit::Batch, false),
-        (K::KeyInProgress, Unit::Keyed, false),
-        (K::OutcomeUnknown, Unit::Keyed, false),
+        (K::ConnectionLost, RetryUnit::Batch, true),
+        (K::NotPrimary, RetryUnit::Keyed, true),
+        (K::PlanChanged, RetryUnit::Statement, true),
+        (K::SerializationFailure, RetryUnit::Statement, false),
+        (K::DeadlockDetected, RetryUnit::Batch, false),
+        (K::KeyInProgress, RetryUnit::Keyed, false),
+        (K::OutcomeUnknown, RetryUnit::Keyed, false),
     ];
     for (kind, unit, charged) in cases {
         let retries = retries();
@@ -178,12 +178,12 @@ fn a_retry_that_cannot_be_made_is_not_charged() {
     let retries = retries();
     let now = Instant::now();
     for _ in 0..100 {
-        let mut late = retries.start(Unit::Statement, None);
+        let mut late = retries.start(RetryUnit::Statement, None);
         assert_eq!(late.after(&error(ErrorKind::ConnectionLost), Deadline::at(now), now), None);
     }
     let deadline = Deadline::at(now + Duration::from_secs(3_600));
     let paid = |_: &usize| {
-        let mut call = retries.start(Unit::Statement, None);
+        let mut call = retries.start(RetryUnit::Statement, None);
         call.after(&error(ErrorKind::ConnectionLost), deadline, now).is_some()
     };
     assert_eq!((0..15).filter(paid).count(), 15);
@@ -193,55 +193,56 @@ fn a_retry_that_cannot_be_made_is_not_charged() {
 fn while_the_breaker_is_open_calls_fail_at_once() {
     let now = Instant::now();
     let deadline = Deadline::at(now + Duration::from_secs(3_600));
-    let away = Away::default();
-    let retries = Retries::new(&settings(), CONNECT, away.clone());
+    let unreachable = UnreachableFlag::default();
+    let retries = Retries::new(&settings(), CONNECT, unreachable.clone());
     let made = |kind| {
-        let mut call = retries.start(Unit::Statement, None);
+        let mut call = retries.start(RetryUnit::Statement, None);
         while call.after(&error(kind), deadline, now).is_some() {}
         call.made()
     };
     let outages = [ErrorKind::DatabaseUnavailable, ErrorKind::ConnectionLost];
     assert_eq!(outages.map(made), [3, 3]);
-    away.set(true);
+    unreachable.set(true);
     assert_eq!(outages.map(made), [1, 1]);
     assert_eq!(made(ErrorKind::DeadlockDetected), 3, "what is connected goes on to serve");
-    away.set(false);
+    unreachable.set(false);
     assert_eq!(outages.map(made), [3, 3]);
 }
 
 #[test]
-fn who_has_waited_for_as_long_as_connecting_may_take_does_not_wait_for_it_again() {
+fn a_call_that_has_waited_for_as_long_as_connecting_may_take_is_not_retried() {
     let now = Instant::now();
     let deadline = Deadline::at(now + Duration::from_secs(3_600));
     let retries = retries();
-    let again = |kind, doubt: bool, after: u64| {
-        let mut call = retries.start(Unit::Keyed, None);
+    let is_retried = |kind, in_doubt: bool, after: u64| {
+        let mut call = retries.start(RetryUnit::Keyed, None);
         call.begin(now);
-        if doubt {
+        if in_doubt {
             call.after(&unknown(), deadline, now);
         }
         call.after(&error(kind), deadline, now + Duration::from_millis(after)).is_some()
     };
-    assert!(again(ErrorKind::DatabaseUnavailable, false, 3_900));
-    assert!(!again(ErrorKind::DatabaseUnavailable, false, 4_900));
-    assert!(again(ErrorKind::DatabaseUnavailable, true, 4_900), "only an answer ends a doubt");
-    assert!(again(ErrorKind::ConnectionLost, false, 4_900), "it was no wait for a connection");
+    assert!(is_retried(ErrorKind::DatabaseUnavailable, false, 3_900));
+    assert!(!is_retried(ErrorKind::DatabaseUnavailable, false, 4_900));
+    assert!(is_retried(ErrorKind::DatabaseUnavailable, true, 4_900), "only an answer resolves it");
+    assert!(is_retried(ErrorKind::ConnectionLost, false, 4_900), "it was no wait for a connection");
 }
 
 #[test]
 fn retries_are_counted_and_so_are_those_that_the_budget_refuses() {
-    let (retries, now) = (retries(), Instant::now());
+    let retries = retries();
+    let now = Instant::now();
     let deadline = Deadline::at(now + Duration::from_secs(3_600));
     let lost = || error(ErrorKind::ConnectionLost);
     for _ in 0..100 {
-        let mut call = retries.start(Unit::Statement, None);
+        let mut call = retries.start(RetryUnit::Statement, None);
         while call.after(&lost(), deadline, now).is_some() {}
     }
     let RetryCounts { made, refused } = retries.counts();
     // The reserve of 10, and a tenth of 100 calls.
     assert!((18..=20).contains(&made), "{made}");
     assert!((80..=100).contains(&refused), "{refused}");
-    let mut call = retries.start(Unit::Batch, None);
+    let mut call = retries.start(RetryUnit::Batch, None);
     assert!(call.after(&error(ErrorKind::DeadlockDetected), deadline, now).is_some());
     assert_eq!(retries.counts(), RetryCounts { made: made + 1, refused });
     assert!(call.after(&error(ErrorKind::AlreadyExists), deadline, now).is_none());
@@ -249,40 +250,42 @@ fn retries_are_counted_and_so_are_those_that_the_budget_refuses() {
 }
 
 #[test]
-fn a_doubt_is_pursued_through_an_outage_whatever_the_budget() {
+fn a_unit_in_doubt_is_retried_through_an_outage_whatever_the_budget() {
     let retries = retries();
     let now = Instant::now();
     let deadline = Deadline::at(now + Duration::from_secs(3_600));
-    let mut attempts = retries.start(Unit::Keyed, None);
+    let mut attempts = retries.start(RetryUnit::Keyed, None);
     assert!(attempts.after(&unknown(), deadline, now).is_some());
     for made in 2..ENDLESS {
         assert_eq!(attempts.made(), made);
         let pause = attempts.after(&error(ErrorKind::DatabaseUnavailable), deadline, now);
-        assert!(pause.is_some_and(|pause| pause <= LONGEST_DOUBT), "{pause:?}");
+        assert!(pause.is_some_and(|pause| pause <= MAX_IN_DOUBT_PAUSE), "{pause:?}");
     }
     assert_eq!(attempts.in_doubt(), 1);
 }
 
 #[test]
-fn a_doubt_lasts_until_a_later_attempt_had_the_key() {
+fn a_unit_is_in_doubt_until_a_later_attempt_had_claimed_the_key() {
     use ErrorKind as K;
     let retries = retries();
     let now = Instant::now();
     let deadline = Deadline::at(now + Duration::from_secs(3_600));
     let cases = [
-        // The kind alone says nothing: the claim itself fails so, too. Then of one that had its key.
-        (Unit::Keyed, K::AlreadyExists, [1, 0]),
-        (Unit::Keyed, K::FailedPrecondition, [1, 0]),
-        (Unit::Keyed, K::SerializationFailure, [1, 0]),
-        (Unit::Keyed, K::ConnectionLost, [1, 0]),
-        (Unit::Keyed, K::DeadlineExceeded, [1, 0]),
-        (Unit::Keyed, K::OutcomeUnknown, [2, 1]),
-        (Unit::Idempotent, K::AlreadyExists, [1, 1]),
-        (Unit::Idempotent, K::OutcomeUnknown, [2, 2]),
+        // The kind alone says nothing: the claim itself fails so, too. Then of one that had claimed its key.
+        (RetryUnit::Keyed, K::AlreadyExists, [1, 0]),
+        (RetryUnit::Keyed, K::FailedPrecondition, [1, 0]),
+        (RetryUnit::Keyed, K::SerializationFailure, [1, 0]),
+        (RetryUnit::Keyed, K::ConnectionLost, [1, 0]),
+        (RetryUnit::Keyed, K::DeadlineExceeded, [1, 0]),
+        (RetryUnit::Keyed, K::OutcomeUnknown, [2, 1]),
+        (RetryUnit::Idempotent, K::AlreadyExists, [1, 1]),
+        (RetryUnit::Idempotent, K::OutcomeUnknown, [2, 2]),
     ];
     for (unit, kind, expected) in cases {
         let failure = || if kind == K::OutcomeUnknown { unknown() } else { error(kind) };
-        for (failure, expected) in [failure(), failure().with_its_key()].into_iter().zip(expected) {
+        for (failure, expected) in
+            [failure(), failure().with_claimed_key()].into_iter().zip(expected)
+        {
             let mut attempts = retries.start(unit, None);
             attempts.after(&unknown(), deadline, now);
             attempts.after(&failure, deadline, now);
@@ -302,10 +305,10 @@ proptest! {
         ][kind];
         let ms = Duration::from_millis;
         let many = RetrySettings { max_attempts: 100, budget: 1.0, ..settings() };
-        let retries = Retries::new(&many, CONNECT, Away::default());
+        let retries = Retries::new(&many, CONNECT, UnreachableFlag::default());
         let now = Instant::now();
         let deadline = Deadline::at(now + Duration::from_secs(3_600));
-        let mut attempts = retries.start(Unit::Keyed, None);
+        let mut attempts = retries.start(RetryUnit::Keyed, None);
         for round in 0..rounds {
             let Some(pause) = attempts.after(&error(kind), deadline, now) else { break };
             let doubled = ms(first).saturating_mul(1 << round.min(20));

@@ -1,0 +1,133 @@
+//! The trait that every database implements.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::connect_breaker::ConnectBreaker;
+use super::row_stream::RowStream;
+use super::statement::{DescribeRequest, Description, Statement};
+use super::unit::{
+    Batch, BatchResult, BeginRequest, Transaction, TransactionHandle, TransactionOutcome,
+};
+use crate::deadline::Deadline;
+use crate::error::Result;
+use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
+
+/// A database and its pool.
+pub trait Backend: Send + Sync {
+    /// `postgres` or `sqlite`.
+    fn name(&self) -> &'static str;
+
+    /// Starts a statement. The stream it returns owns the connection.
+    ///
+    /// # Errors
+    /// Any reason for which the statement cannot run: no connection, bad parameters, an error of the database.
+    /// The error holds the outcome.
+    ///
+    /// # Cancel safety
+    /// The future may be dropped at any await: the statement is then cancelled in the database and
+    /// its connection reset or closed.
+    fn execute(&self, statement: Arc<Statement>) -> BoxFuture<'_, Result<Box<dyn RowStream>>>;
+
+    /// Runs a unit once: all of its statements are applied, or none is.
+    ///
+    /// If the connection is lost in the commit, the outcome is resolved before this returns; `OutcomeUnknown`
+    /// with a token is left only if the database cannot tell the outcome in time.
+    ///
+    /// # Errors
+    /// As [`Backend::execute`], naming the statement that failed; `ExpectationFailed`, `KeyReused`,
+    /// `KeyInProgress`, `ResultTooLarge` with the outcome of the unit.
+    ///
+    /// # Cancel safety
+    /// As [`Backend::execute`], but a commit that was sent is finished.
+    fn execute_batch(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>>;
+
+    /// Opens a transaction, which owns its connection. Dropped, it rolls back.
+    ///
+    /// # Errors
+    /// As [`Backend::execute`]; `KeyApplied`, `KeyInProgress` where a key is claimed.
+    fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>>;
+
+    /// Returns the outcome of a unit of work.
+    ///
+    /// # Errors
+    /// `InvalidParameter` for a token that is not of this database; the failure to ask it.
+    fn outcome(
+        &self,
+        handle: TransactionHandle,
+        deadline: Deadline,
+        context: Arc<CallContext>,
+    ) -> BoxFuture<'_, Result<TransactionOutcome>>;
+
+    /// Deletes idempotency keys that are past their retention, at most some thousands; returns how many.
+    ///
+    /// # Errors
+    /// The failure to do so; a missing table is none.
+    fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>>;
+
+    /// The SQL that creates the table of idempotency keys, for a migration tool; `None` if the backend creates
+    /// the table when it is first needed.
+    fn key_table_sql(&self) -> Option<String> {
+        None
+    }
+
+    /// Creates the table of idempotency keys unless it exists. Does nothing if
+    /// [`Backend::key_table_sql`] is `None`.
+    ///
+    /// # Errors
+    /// The failure to do so; also a table of that name that cannot hold keys.
+    fn install_keys(&self, _deadline: Deadline) -> BoxFuture<'_, Result<Installed>> {
+        Box::pin(async { Ok(Installed::NotNeeded) })
+    }
+
+    /// Describes the parameters and columns of a statement without running it.
+    ///
+    /// # Errors
+    /// As [`Backend::execute`].
+    fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>>;
+
+    /// The breaker through which connections are opened.
+    fn breaker(&self) -> &Arc<ConnectBreaker>;
+
+    /// Checks, on a connection outside the pool, that the database answers within `limit`. While the breaker is
+    /// open, a connection is attempted whenever a probe is due.
+    ///
+    /// # Errors
+    /// The reason for which it does not.
+    fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>>;
+
+    /// Opens connections on the calling worker until it has `connections` of them.
+    ///
+    /// # Errors
+    /// That of the first attempt that failed.
+    fn warm_up(&self, connections: usize) -> BoxFuture<'_, Result<()>>;
+
+    /// The state and counters of the pool.
+    fn pool(&self) -> PoolSnapshot;
+
+    /// The operators' view of the pool.
+    fn control(&self) -> &dyn PoolAdmin;
+
+    /// Closes the pool: later calls fail with [`crate::error::ErrorKind::ShuttingDown`], idle
+    /// connections close now and the others when they come back.
+    fn close(&self);
+
+    /// Returns once no connection is open that holds resources of this process, after [`Backend::close`].
+    /// Connections by socket hold none.
+    fn closed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// The result of [`Backend::install_keys`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Installed {
+    /// The table was created.
+    Created,
+    /// The table existed.
+    Existed,
+    /// The backend creates the table when it is first needed.
+    NotNeeded,
+}
