@@ -88,34 +88,22 @@ fn declared_type(declared: &str) -> DataType {
         .filter(|word| !word.is_empty())
         .peekable();
     let first = words.peek().copied().unwrap_or_default();
-    let by_first_word = match first {
-        "REAL" => Some(DataType::Float64),
-        "DATE" => Some(DataType::Date),
-        "TIME" => Some(DataType::Time),
-        "UUID" => Some(DataType::Uuid),
-        _ => None,
-    };
-    let starts = [
-        ("TIMESTAMP", DataType::Timestamp),
-        ("DATETIME", DataType::Timestamp),
-        ("NUMERIC", DataType::Numeric),
-        ("DECIMAL", DataType::Numeric),
-        ("FLOAT", DataType::Float64),
-        ("DOUBLE", DataType::Float64),
-        ("BOOL", DataType::Bool),
-        ("JSON", DataType::Json),
-    ];
-    let by_start = || starts.iter().find(|(start, _)| first.starts_with(start));
-    if let Some(found) = by_first_word.or_else(|| by_start().map(|(_, found)| *found)) {
-        found
-    } else if ["CHAR", "TEXT", "CLOB"].iter().any(|part| upper.contains(part)) {
-        DataType::Text
-    } else if upper.contains("BLOB") || first == "BYTEA" {
-        DataType::Bytes
-    } else if words.any(is_integer) {
-        DataType::Int64
-    } else {
-        DataType::Other
+    let starts = |parts: &[&str]| parts.iter().any(|part| first.starts_with(part));
+    let contains = |parts: &[&str]| parts.iter().any(|part| upper.contains(part));
+    match first {
+        "REAL" => DataType::Float64,
+        "DATE" => DataType::Date,
+        "TIME" => DataType::Time,
+        "UUID" => DataType::Uuid,
+        _ if starts(&["TIMESTAMP", "DATETIME"]) => DataType::Timestamp,
+        _ if starts(&["NUMERIC", "DECIMAL"]) => DataType::Numeric,
+        _ if starts(&["FLOAT", "DOUBLE"]) => DataType::Float64,
+        _ if starts(&["BOOL"]) => DataType::Bool,
+        _ if starts(&["JSON"]) => DataType::Json,
+        _ if contains(&["CHAR", "TEXT", "CLOB"]) => DataType::Text,
+        _ if contains(&["BLOB"]) || first == "BYTEA" => DataType::Bytes,
+        _ if words.any(is_integer) => DataType::Int64,
+        _ => DataType::Other,
     }
 }
 

@@ -85,7 +85,7 @@ fn read(error: &rusqlite::Error, sent: &str) -> Option<(c_int, String, u32)> {
     None
 }
 
-/// A driver error without what it may quote.
+/// The kind of a driver error, without the values that it may quote.
 fn kind_of(error: &rusqlite::Error) -> String {
     let debug = format!("{error:?}");
     debug.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_owned()
@@ -101,47 +101,39 @@ fn position(sent: &str, compiled: &str, offset: c_int) -> u32 {
 
 fn constraint(code: c_int, message: &str, report: &mut DatabaseReport) -> Error {
     let about = message.split_once(" failed: ").map_or("", |(_, about)| about);
-    let violated = |kind, condition: &'static str, what: &str| {
-        let message = if about.is_empty() {
-            format!("{what} failed")
-        } else {
-            format!("{what} failed: {about}")
-        };
-        Error::new(kind, message).with_condition(condition)
-    };
-    match code {
+    let (condition, what) = match code {
         ffi::SQLITE_CONSTRAINT_UNIQUE
         | ffi::SQLITE_CONSTRAINT_PRIMARYKEY
-        | ffi::SQLITE_CONSTRAINT_ROWID => {
-            name_columns(about, report);
-            violated(ErrorKind::AlreadyExists, "UNIQUE_VIOLATION", "unique constraint")
-        }
-        ffi::SQLITE_CONSTRAINT_NOTNULL => {
-            name_columns(about, report);
-            violated(ErrorKind::FailedPrecondition, "NOT_NULL_VIOLATION", "not-null constraint")
-        }
-        ffi::SQLITE_CONSTRAINT_CHECK => {
-            about.clone_into(&mut report.constraint);
-            violated(ErrorKind::FailedPrecondition, "CHECK_VIOLATION", "check constraint")
-        }
-        ffi::SQLITE_CONSTRAINT_FOREIGNKEY => violated(
-            ErrorKind::FailedPrecondition,
-            "FOREIGN_KEY_VIOLATION",
-            "foreign key constraint",
-        ),
+        | ffi::SQLITE_CONSTRAINT_ROWID => ("UNIQUE_VIOLATION", "unique constraint"),
+        ffi::SQLITE_CONSTRAINT_NOTNULL => ("NOT_NULL_VIOLATION", "not-null constraint"),
+        ffi::SQLITE_CONSTRAINT_CHECK => ("CHECK_VIOLATION", "check constraint"),
+        ffi::SQLITE_CONSTRAINT_FOREIGNKEY => ("FOREIGN_KEY_VIOLATION", "foreign key constraint"),
         // RAISE in a trigger has the application's own message.
         ffi::SQLITE_CONSTRAINT_TRIGGER => {
-            Error::new(ErrorKind::FailedPrecondition, message.to_owned())
-                .with_condition("RAISE_EXCEPTION")
+            return Error::new(ErrorKind::FailedPrecondition, message.to_owned())
+                .with_condition("RAISE_EXCEPTION");
         }
         // STRICT tables: `cannot store TEXT value in INTEGER column t.a`.
         ffi::SQLITE_CONSTRAINT_DATATYPE => {
-            Error::new(ErrorKind::InvalidStatement, message.to_owned())
-                .with_condition("DATATYPE_MISMATCH")
+            return Error::new(ErrorKind::InvalidStatement, message.to_owned())
+                .with_condition("DATATYPE_MISMATCH");
         }
-        _ => Error::new(ErrorKind::FailedPrecondition, "a constraint failed")
-            .with_condition("INTEGRITY_CONSTRAINT_VIOLATION"),
+        _ => {
+            return Error::new(ErrorKind::FailedPrecondition, "a constraint failed")
+                .with_condition("INTEGRITY_CONSTRAINT_VIOLATION");
+        }
+    };
+    let kind = match condition {
+        "UNIQUE_VIOLATION" => ErrorKind::AlreadyExists,
+        _ => ErrorKind::FailedPrecondition,
+    };
+    match condition {
+        "CHECK_VIOLATION" => about.clone_into(&mut report.constraint),
+        "FOREIGN_KEY_VIOLATION" => {}
+        _ => name_columns(about, report),
     }
+    let detail = if about.is_empty() { String::new() } else { format!(": {about}") };
+    Error::new(kind, format!("{what} failed{detail}")).with_condition(condition)
 }
 
 /// Reads `t.a, t.b` or `index 'name'`.

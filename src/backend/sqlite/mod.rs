@@ -115,7 +115,7 @@ impl Sqlite {
         role: Role,
         statement: &Arc<Statement>,
         deadline: Deadline,
-    ) -> Result<Option<SqliteRowStream>> {
+    ) -> Result<Option<SqliteRowStream<'static>>> {
         let sent = Arc::clone(statement);
         let work = move |session: &mut Session, sender: &RowSender<_>| run(session, &sent, sender);
         let job = self.submit(role, deadline, &statement.context, work).await?;

@@ -4,15 +4,15 @@
 //! each is bound by its name. Booleans are stored as 0 and 1, timestamps as text that sorts by time
 //! and that SQLite's date functions read: `2026-01-31 23:59:59.999999Z`.
 //!
-//! Text stays text. A column that it is stored in or compared with converts it; an expression does not,
-//! and nothing says whether `length(x) = $1` meant the text or the number. To guess would be worse.
+//! Text stays text. A column that it is stored in or compared with converts it; an expression does not:
+//! whether `length(x) = $1` meant the text or the number cannot be known.
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Kind, Value};
 
-/// How many values a statement takes: the highest `$n` in it.
+/// The number of values that a statement takes: the highest `$n` in it.
 ///
 /// # Errors
 /// When it has placeholders of another form.
@@ -38,17 +38,11 @@ pub(crate) fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) ->
             format!("the statement takes {expected} but {sent} were sent"),
         ));
     }
-    let stored: Vec<Stored<'_>> =
-        values.iter().enumerate().map(|(at, value)| stored(at, value)).collect::<Result<_>>()?;
+    let stored = values.iter().enumerate().map(|(at, value)| stored(at, value));
+    let stored: Vec<ToSqlOutput<'_>> = stored.collect::<Result<_>>()?;
     for index in 1..=statement.parameter_count() {
         let at = number(statement.parameter_name(index))? - 1;
-        let value = match &stored[at] {
-            Stored::Borrowed(value) => *value,
-            Stored::Text(text) => ValueRef::Text(text.as_bytes()),
-        };
-        statement
-            .raw_bind_parameter(index, ToSqlOutput::Borrowed(value))
-            .map_err(|error| unbound(at, error))?;
+        statement.raw_bind_parameter(index, &stored[at]).map_err(|error| bind_error(at, error))?;
     }
     Ok(())
 }
@@ -69,58 +63,45 @@ fn number(name: Option<&str>) -> Result<usize> {
     })
 }
 
-enum Stored<'a> {
-    Borrowed(ValueRef<'a>),
-    Text(String),
-}
-
-fn stored(at: usize, value: &Value) -> Result<Stored<'_>> {
-    let refused = |kind, why: String| Error::field(kind, format!("parameters[{at}]"), why);
+/// The form in which SQLite stores a value.
+fn stored(at: usize, value: &Value) -> Result<ToSqlOutput<'_>> {
+    let rejected =
+        |kind, why: &str| Error::field(kind, format!("parameters[{at}]"), why.to_owned());
     let Some(kind) = &value.kind else {
-        return Err(refused(ErrorKind::InvalidParameter, "no kind is set".to_owned()));
+        return Err(rejected(ErrorKind::InvalidParameter, "no kind is set"));
     };
-    let value = match kind {
+    Ok(ToSqlOutput::Borrowed(match kind {
         Kind::NullValue(_) => ValueRef::Null,
         Kind::BoolValue(value) => ValueRef::Integer((*value).into()),
         Kind::Int64Value(value) => ValueRef::Integer(*value),
         // SQLite would store NULL instead, silently.
         Kind::Float64Value(value) if value.is_nan() => {
-            return Err(refused(
-                ErrorKind::ParameterOutOfRange,
-                "SQLite cannot store NaN".to_owned(),
-            ));
+            return Err(rejected(ErrorKind::ParameterOutOfRange, "SQLite cannot store NaN"));
         }
         Kind::Float64Value(value) => ValueRef::Real(*value),
         Kind::TextValue(value) => ValueRef::Text(value.as_bytes()),
         Kind::BytesValue(value) => ValueRef::Blob(value),
         Kind::TimestampValue(value) => {
-            let text = timestamp(value.seconds, value.nanos).ok_or_else(|| {
-                refused(
-                    ErrorKind::ParameterOutOfRange,
-                    "the timestamp is outside the years 0001 to 9999".to_owned(),
-                )
-            })?;
-            return Ok(Stored::Text(text));
+            let why = "the timestamp is outside the years 0001 to 9999";
+            let text = timestamp(value.seconds, value.nanos)
+                .ok_or_else(|| rejected(ErrorKind::ParameterOutOfRange, why))?;
+            return Ok(ToSqlOutput::Owned(Owned::Text(text)));
         }
         Kind::ArrayValue(_) | Kind::RecordValue(_) => {
-            return Err(refused(
-                ErrorKind::InvalidParameter,
-                format!("SQLite has no form for {}", kind.name()),
-            ));
+            let why = format!("SQLite has no form for {}", kind.name());
+            return Err(rejected(ErrorKind::InvalidParameter, &why));
         }
-    };
-    Ok(Stored::Borrowed(value))
+    }))
 }
 
-fn unbound(at: usize, error: rusqlite::Error) -> Error {
+fn bind_error(at: usize, error: rusqlite::Error) -> Error {
     let field = format!("parameters[{at}]");
-    let too_big = error.sqlite_error_code() == Some(rusqlite::ErrorCode::TooBig);
-    if too_big {
+    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::TooBig) {
         let why = "it is larger than the largest row allowed";
         return Error::field(ErrorKind::ParameterOutOfRange, field, why)
             .with_hint("databases.NAME.max_row_size bounds it.");
     }
-    Error::field(ErrorKind::InvalidParameter, field, "SQLite refused the value").with_cause(error)
+    Error::field(ErrorKind::InvalidParameter, field, "SQLite rejected the value").with_cause(error)
 }
 
 const DAY: i64 = 86_400;
@@ -136,7 +117,9 @@ fn timestamp(seconds: i64, nanos: i32) -> Option<String> {
     }
     let (year, month, day) = civil(seconds.div_euclid(DAY))?;
     let time = seconds.rem_euclid(DAY);
-    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+    let hour = time / 3600;
+    let minute = time / 60 % 60;
+    let second = time % 60;
     Some(format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}Z"))
 }
 
@@ -146,10 +129,11 @@ fn timestamp(seconds: i64, nanos: i32) -> Option<String> {
 fn civil(day: i64) -> Option<(i64, i64, i64)> {
     const ERA: i64 = 146_097;
     let day = day.checked_add(719_468)?;
-    let (era, day) = (day.div_euclid(ERA), day.rem_euclid(ERA));
+    let era = day.div_euclid(ERA);
+    let day = day.rem_euclid(ERA);
     let year = (day - day / 1460 + day / 36_524 - day / (ERA - 1)) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
-    // Months from March have 31, 30, 31, 30, 31 days, and again: 153 in five.
+    // Months from March have 31, 30, 31, 30, 31 days, repeatedly: 153 in five.
     let shifted = (5 * day + 2) / 153;
     let (month, after) = if shifted < 10 { (shifted + 3, 0) } else { (shifted - 9, 1) };
     let year = year + era * 400 + after;

@@ -76,14 +76,20 @@ impl<T> PendingJob<T> {
 }
 
 /// A statement that is running or has run.
-pub(crate) enum SqliteRowStream {
-    /// It returns rows.
+pub(crate) struct SqliteRowStream<'t> {
+    state: StreamState,
+    /// The flag of the statement's transaction that is true until the statement has ended.
+    running: Option<&'t mut bool>,
+}
+
+enum StreamState {
+    /// The statement returns rows.
     Rows { header: ResultHeader, job: PendingJob<Option<Completion>> },
     /// It returned none and has ended.
     Ended { completion: Completion, outcome: Outcome },
 }
 
-impl SqliteRowStream {
+impl SqliteRowStream<'_> {
     /// Waits for the first row, or the end, whose outcome is given. Returns `None` for a statement that writes on a
     /// connection that only reads.
     ///
@@ -97,55 +103,81 @@ impl SqliteRowStream {
             Poll::Ready(first) => Poll::Ready(Ok(first)),
             Poll::Pending => job.poll_overdue(cx).map(Err),
         });
-        Ok(match first.await? {
-            FirstEvent::Rows(header) => Some(Self::Rows { header, job }),
-            FirstEvent::End(end) => end?.map(|completion| Self::Ended { completion, outcome }),
-        })
+        let state = match first.await? {
+            FirstEvent::Rows(header) => Some(StreamState::Rows { header, job }),
+            FirstEvent::End(end) => {
+                end?.map(|completion| StreamState::Ended { completion, outcome })
+            }
+        };
+        Ok(state.map(|state| Self { state, running: None }))
+    }
+
+    /// The same stream as part of a transaction, in which nothing is applied before the commit.
+    pub(crate) fn within(self, running: &mut bool) -> SqliteRowStream<'_> {
+        *running = matches!(self.state, StreamState::Rows { .. });
+        SqliteRowStream { state: self.state, running: Some(running) }
+    }
+
+    fn set_ended(&mut self) {
+        if let Some(running) = &mut self.running {
+            **running = false;
+        }
     }
 }
 
-impl RowStream for SqliteRowStream {
+impl RowStream for SqliteRowStream<'_> {
     fn columns(&self) -> Option<&[Column]> {
-        match self {
-            Self::Rows { header, .. } => Some(&header.columns),
-            Self::Ended { .. } => None,
+        match &self.state {
+            StreamState::Rows { header, .. } => Some(&header.columns),
+            StreamState::Ended { .. } => None,
         }
     }
 
     fn poll_rows(&mut self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
-        match self {
-            Self::Rows { job, .. } => match job.receiver.poll_rows(cx, sink) {
-                Poll::Ready(filled) => Poll::Ready(filled),
-                Poll::Pending => job.poll_overdue(cx).map(Err),
-            },
-            Self::Ended { .. } => Poll::Ready(Ok(Fill::Done)),
+        let StreamState::Rows { job, .. } = &mut self.state else {
+            return Poll::Ready(Ok(Fill::Done));
+        };
+        let polled = match job.receiver.poll_rows(cx, sink) {
+            Poll::Ready(filled) => Poll::Ready(filled),
+            Poll::Pending => job.poll_overdue(cx).map(Err),
+        };
+        if let Poll::Ready(Err(_)) = &polled {
+            self.set_ended();
         }
+        polled
     }
 
-    fn finish<'a>(self: Box<Self>) -> BoxFuture<'a, Result<Completion>>
+    fn finish<'a>(mut self: Box<Self>) -> BoxFuture<'a, Result<Completion>>
     where
         Self: 'a,
     {
         Box::pin(async move {
-            match *self {
-                Self::Ended { completion, .. } => Ok(completion),
-                Self::Rows { mut job, .. } => job.end().await?.ok_or_else(connection_lost),
-            }
+            let end = match &mut self.state {
+                StreamState::Ended { completion, .. } => Ok(std::mem::take(completion)),
+                StreamState::Rows { job, .. } => {
+                    job.end().await.and_then(|end| end.ok_or_else(connection_lost))
+                }
+            };
+            self.set_ended();
+            end
         })
     }
 
-    fn abandon<'a>(self: Box<Self>) -> BoxFuture<'a, Outcome>
+    fn abandon<'a>(mut self: Box<Self>) -> BoxFuture<'a, Outcome>
     where
         Self: 'a,
     {
         Box::pin(async move {
-            match *self {
-                Self::Ended { outcome, .. } => outcome,
-                Self::Rows { header, .. } if header.reads => Outcome::NotApplied,
-                Self::Rows { mut job, .. } => {
+            let outcome = match &mut self.state {
+                StreamState::Ended { outcome, .. } => *outcome,
+                StreamState::Rows { header, .. } if header.reads => Outcome::NotApplied,
+                // A write runs to its end: SQLite rolls a transaction back when one is interrupted.
+                StreamState::Rows { job, .. } => {
                     job.end().await.map_or_else(|error| error.outcome(), |_| Outcome::Applied)
                 }
-            }
+            };
+            self.set_ended();
+            if self.running.is_some() { Outcome::NotApplied } else { outcome }
         })
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -12,12 +11,9 @@ use super::row_stream::{PendingJob, SqliteRowStream};
 use super::transaction_thread::{Command, TransactionThread, transaction_job};
 use crate::backend::sqlite::connection::{ConnectionCheckout, submit};
 use crate::backend::sqlite::row_channel::{RowReceiver, RowSender, connection_lost, row_channel};
-use crate::backend::{
-    BeginRequest, Completion, Fill, RowSink, RowStream, SavepointCommand, Statement, Transaction,
-};
+use crate::backend::{BeginRequest, RowStream, SavepointCommand, Statement, Transaction};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::value::Column;
 
 /// The commands that may wait for the thread: one that is overdue, and the next.
 const QUEUE: usize = 2;
@@ -67,7 +63,7 @@ impl SqliteTransaction {
         Ok(receiver)
     }
 
-    async fn start(&self, statement: Arc<Statement>) -> Result<SqliteRowStream> {
+    async fn start(&self, statement: Arc<Statement>) -> Result<SqliteRowStream<'static>> {
         let deadline = statement.deadline.within(Instant::now(), self.statement_timeout);
         self.statements.fetch_add(1, Ordering::Relaxed);
         let receiver = self.send(|sender| Command::Run(statement, sender), deadline)?;
@@ -94,11 +90,8 @@ impl Transaction for SqliteTransaction {
             self.check_uninterrupted()?;
             self.interrupted = true;
             let started = self.start(statement).await;
-            // It stays so until the stream has ended.
-            self.interrupted = matches!(&started, Ok(SqliteRowStream::Rows { .. }));
-            let stream = Box::new(started?);
-            let interrupted = &mut self.interrupted;
-            Ok(Box::new(TransactionRowStream { stream, interrupted }) as Box<dyn RowStream + 'a>)
+            self.interrupted = false;
+            Ok(Box::new(started?.within(&mut self.interrupted)) as Box<dyn RowStream + 'a>)
         })
     }
 
@@ -144,51 +137,6 @@ impl Transaction for SqliteTransaction {
             if let Ok(receiver) = self.send(Command::Rollback, deadline) {
                 drop(PendingJob::new(receiver, deadline).end().await);
             }
-        })
-    }
-}
-
-/// A statement that runs in a transaction.
-struct TransactionRowStream<'a> {
-    stream: Box<SqliteRowStream>,
-    interrupted: &'a mut bool,
-}
-
-impl RowStream for TransactionRowStream<'_> {
-    fn columns(&self) -> Option<&[Column]> {
-        self.stream.columns()
-    }
-
-    fn poll_rows(&mut self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
-        let polled = self.stream.poll_rows(cx, sink);
-        if let Poll::Ready(Err(_)) = &polled {
-            *self.interrupted = false;
-        }
-        polled
-    }
-
-    fn finish<'a>(self: Box<Self>) -> BoxFuture<'a, Result<Completion>>
-    where
-        Self: 'a,
-    {
-        Box::pin(async move {
-            let Self { stream, interrupted } = *self;
-            let end = stream.finish().await;
-            *interrupted = false;
-            end
-        })
-    }
-
-    fn abandon<'a>(self: Box<Self>) -> BoxFuture<'a, Outcome>
-    where
-        Self: 'a,
-    {
-        Box::pin(async move {
-            let Self { stream, interrupted } = *self;
-            // A write is run to its end: SQLite rolls the transaction back when one is interrupted.
-            stream.abandon().await;
-            *interrupted = false;
-            Outcome::NotApplied
         })
     }
 }

@@ -50,7 +50,9 @@ pub(crate) fn transaction_job(
                 opened.end(Ok(()));
                 thread.serve(session, checkout)
             }
-            failed => finish(session, checkout, opened, failed),
+            failed @ (WorkResult::Returned(Err(_)) | WorkResult::Panicked) => {
+                finish(session, checkout, opened, failed)
+            }
         }
     })
 }
