@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::class::{StatementClass, Uses};
+use super::class::StatementClass;
 use super::classify::{MAX_TEXT_BYTES, classify_text};
 use super::dialect::Dialect;
 use super::scanner::first_word;
@@ -124,14 +124,12 @@ struct Weight;
 impl Weighter<Box<str>, Arc<Analysis>> for Weight {
     fn weight(&self, sql: &Box<str>, analysis: &Arc<Analysis>) -> u64 {
         let names = match &analysis.class {
-            StatementClass::Read(uses) | StatementClass::Change(uses) => names_bytes(uses),
-            StatementClass::Other => 0,
+            StatementClass::Read(uses) | StatementClass::Change(uses) => {
+                let names = [&uses.functions, &uses.attributes, &uses.relations];
+                names.into_iter().flatten().map(|name| NAME_BYTES + name.len()).sum()
+            }
+            StatementClass::Other => 0_usize,
         };
         u64::try_from(ENTRY_BYTES + sql.len() + analysis.summary.len() + names).unwrap_or(u64::MAX)
     }
-}
-
-fn names_bytes(uses: &Uses) -> usize {
-    let names = [&uses.functions, &uses.attributes, &uses.relations];
-    names.into_iter().flatten().map(|name| NAME_BYTES + name.len()).sum()
 }

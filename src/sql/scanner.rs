@@ -13,6 +13,9 @@ pub(crate) const COMMENT: &str = "a comment";
 
 const STRING: &str = "a string";
 
+/// The escape character of an [`TokenKind::EscapeString`].
+const ESCAPE: Option<u8> = Some(b'\\');
+
 /// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TokenKind {
@@ -92,7 +95,7 @@ impl<'a> Iterator for Scanner<'a> {
         let gap = &self.rest[..self.rest.len() - text.len()];
         let (kind, length) =
             if first == '\'' && self.last == Some(TokenKind::EscapeString) && continues(gap) {
-                ended(TokenKind::EscapeString, escape_string_length(text), STRING)
+                ended(TokenKind::EscapeString, quoted_length(text, b'\'', ESCAPE), STRING)
             } else {
                 token(text, first, self.dialect)
             };
@@ -143,10 +146,10 @@ fn token(text: &str, first: char, dialect: Dialect) -> (TokenKind, Option<usize>
     let after = &text[first.len_utf8()..];
     let starts_number = after.starts_with(|c: char| c.is_ascii_digit());
     match first {
-        '\'' => ended(TokenKind::String, quoted_length(text, first), STRING),
-        '"' => ended(TokenKind::QuotedName, quoted_length(text, first), "a quoted name"),
+        '\'' => ended(TokenKind::String, quoted_length(text, b'\'', None), STRING),
+        '"' => ended(TokenKind::QuotedName, quoted_length(text, b'"', None), "a quoted name"),
         '`' if !postgres => {
-            ended(TokenKind::QuotedName, quoted_length(text, first), "a quoted name")
+            ended(TokenKind::QuotedName, quoted_length(text, b'`', None), "a quoted name")
         }
         '[' if !postgres => {
             let length = text.find(']').map(|end| end + 1);
@@ -223,27 +226,19 @@ fn continues(gap: &str) -> bool {
     rest.is_empty() && gap.contains(['\n', '\r'])
 }
 
-/// The length of a quoted text, quotes doubled inside; `None` when it does not end.
-fn quoted_length(text: &str, quote: char) -> Option<usize> {
-    let mut at = 1;
-    loop {
-        at += text.get(at..)?.find(quote)? + 1;
-        if !text[at..].starts_with(quote) {
-            return Some(at);
-        }
-        at += 1;
-    }
-}
-
-/// The length of a string in which a backslash takes the next character with it.
-fn escape_string_length(text: &str) -> Option<usize> {
+/// The length of a quoted text, quotes doubled inside; `None` when it does not end. An escape character takes
+/// the next one with it.
+fn quoted_length(text: &str, quote: u8, escape: Option<u8>) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 1;
     loop {
-        match (bytes.get(at)?, bytes.get(at + 1)) {
-            (b'\\', _) | (b'\'', Some(b'\'')) => at += 2,
-            (b'\'', _) => return Some(at + 1),
-            _ => at += 1,
+        let byte = *bytes.get(at)?;
+        if Some(byte) == escape || byte == quote && bytes.get(at + 1) == Some(&quote) {
+            at += 2;
+        } else if byte == quote {
+            return Some(at + 1);
+        } else {
+            at += 1;
         }
     }
 }
@@ -265,7 +260,7 @@ fn dollar(text: &str) -> (TokenKind, Option<usize>) {
 /// A decimal number as PostgreSQL reads it; SQLite takes all letters that follow with it.
 fn number_length(text: &str, dialect: Dialect) -> usize {
     if dialect == Dialect::Sqlite {
-        return text.find(|c| !is_word_part(c) && c != '.').unwrap_or(text.len());
+        return run_length(text, |c| is_word_part(c) || c == '.');
     }
     let mut end = digits(text);
     if text[end..].starts_with('.') {
@@ -280,11 +275,16 @@ fn number_length(text: &str, dialect: Dialect) -> usize {
 }
 
 fn digits(text: &str) -> usize {
-    text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len())
+    run_length(text, |c| c.is_ascii_digit())
 }
 
 fn word_length(text: &str) -> usize {
-    text.find(|c| !is_word_part(c)).unwrap_or(text.len())
+    run_length(text, is_word_part)
+}
+
+/// The length of the longest start of `text` that has only such characters.
+fn run_length(text: &str, is_part: fn(char) -> bool) -> usize {
+    text.find(|c| !is_part(c)).unwrap_or(text.len())
 }
 
 /// A word, or the string whose escapes it announces.
@@ -293,7 +293,7 @@ fn word(text: &str, dialect: Dialect) -> (TokenKind, Option<usize>) {
     let (word, after) = text.split_at(length);
     let escapes = dialect == Dialect::Postgres && word.eq_ignore_ascii_case("e");
     if escapes && after.starts_with('\'') {
-        let length = escape_string_length(after).map(|string| word.len() + string);
+        let length = quoted_length(after, b'\'', ESCAPE).map(|string| word.len() + string);
         return ended(TokenKind::EscapeString, length, STRING);
     }
     (TokenKind::Word, Some(length))
@@ -308,8 +308,7 @@ fn symbol_length(text: &str, first: char) -> usize {
     if !is_operator_part(first) {
         return first.len_utf8();
     }
-    let end = text.find(|c| !is_operator_part(c)).unwrap_or(text.len());
-    let mut operator = &text[..end];
+    let mut operator = &text[..run_length(text, is_operator_part)];
     for comment in ["--", "/*"] {
         operator = operator.split(comment).next().unwrap_or("");
     }

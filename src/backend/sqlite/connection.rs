@@ -67,9 +67,6 @@ pub(crate) type Work = Box<dyn FnOnce(&mut Session, Option<ConnectionCheckout>) 
 impl ConnectionThread {
     /// Starts a thread and opens a connection on it.
     ///
-    /// # Errors
-    /// The reason why it cannot be opened.
-    ///
     /// # Cancel safety
     /// When dropped, the thread closes the connection and ends.
     pub(crate) async fn open(config: Arc<SessionConfig>, role: Role) -> Result<Self> {
@@ -104,9 +101,6 @@ impl ConnectionThread {
     }
 
     /// Submits a job to a connection outside any pool.
-    ///
-    /// # Errors
-    /// When the thread has ended.
     pub(crate) fn submit(&self, work: Work) -> Result<()> {
         send(&self.jobs, Job { checkout: None, work })
     }
@@ -145,7 +139,7 @@ pub(crate) fn job<T: Send + 'static>(
 ) -> Work {
     Box::new(move |session, checkout| {
         let result = run_armed(session, &sender, |session| work(session, &sender));
-        finish(session, checkout, sender, result)
+        finish(session, checkout, &sender, result)
     })
 }
 
@@ -186,7 +180,7 @@ pub(crate) fn run_armed<T: Send + 'static>(
 pub(crate) fn finish<T>(
     session: &Session,
     checkout: Option<ConnectionCheckout>,
-    sender: RowSender<T>,
+    sender: &RowSender<T>,
     result: WorkResult<T>,
 ) -> bool {
     let close_reason = match &result {

@@ -46,9 +46,6 @@ pub(crate) fn claim(session: &Session, key: &IdempotencyKey) -> Result<Option<Cl
 }
 
 /// Stores the results of a batch under its key.
-///
-/// # Errors
-/// When SQLite cannot.
 pub(crate) fn store(session: &Session, key: &IdempotencyKey, results: &[ResultSet]) -> Result<()> {
     let sql = &session.config.keys.store;
     let response = stored(results);
@@ -59,18 +56,12 @@ pub(crate) fn store(session: &Session, key: &IdempotencyKey, results: &[ResultSe
 }
 
 /// Looks up the outcome of the batch under a key.
-///
-/// # Errors
-/// When the database cannot be read.
 pub(crate) fn outcome(session: &Session, caller: &str, key: &str) -> Result<TransactionOutcome> {
     let applied = finds(session, &session.config.keys.state, &[caller, key])?;
     Ok(if applied { TransactionOutcome::Applied } else { TransactionOutcome::NotApplied })
 }
 
 /// Deletes expired keys; returns their number.
-///
-/// # Errors
-/// When SQLite cannot.
 pub(crate) fn delete_expired(session: &Session, sender: &RowSender<u64>) -> Result<u64> {
     // Usually there are none, and no writer has to wait.
     if !finds(session, &session.config.keys.any_expired, &[])? {

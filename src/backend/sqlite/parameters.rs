@@ -25,9 +25,6 @@ pub(crate) fn count(statement: &rusqlite::Statement<'_>) -> Result<usize> {
 }
 
 /// Binds every value.
-///
-/// # Errors
-/// When there are too few or too many, or one is unset or of a kind that SQLite has no form for.
 pub(crate) fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<()> {
     let expected = count(statement)?;
     if expected != values.len() {

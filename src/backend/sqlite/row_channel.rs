@@ -64,7 +64,7 @@ pub(crate) fn row_channel<T>(deadline: Instant) -> (RowSender<T>, RowReceiver<T>
             woken: None,
         }),
     });
-    (RowSender(Arc::clone(&shared)), RowReceiver { shared, on_drop: OnDrop::Cancel })
+    (RowSender(Arc::clone(&shared)), RowReceiver { shared, cancel_on_drop: true })
 }
 
 /// The announcement of a statement that returns rows.
@@ -202,9 +202,6 @@ impl<T> RowSender<T> {
     }
 
     /// Sends a row; blocks while too many wait.
-    ///
-    /// # Errors
-    /// When the call was cancelled or its deadline passed, also while it waited.
     pub(crate) fn push(&self, row: Row) -> Result<(), StopReason> {
         let size = encoded_row_size(&row);
         let mut state = self.0.state.lock();
@@ -223,11 +220,7 @@ impl<T> RowSender<T> {
     }
 
     /// Sends the result of the job.
-    pub(crate) fn end(self, end: Result<T>) {
-        self.set_end(end);
-    }
-
-    fn set_end(&self, end: Result<T>) {
+    pub(crate) fn end(&self, end: Result<T>) {
         let mut state = self.0.state.lock();
         if state.end.is_none() {
             state.end = Some(end);
@@ -242,7 +235,7 @@ impl<T> Drop for RowSender<T> {
     /// Ends the job of a thread that ended before it, so that no call waits for ever.
     fn drop(&mut self) {
         if self.0.state.lock().end.is_none() {
-            self.set_end(Err(connection_lost()));
+            self.end(Err(connection_lost()));
         }
     }
 }
@@ -255,14 +248,7 @@ pub(crate) fn connection_lost() -> Error {
 /// The call's end. Dropping it cancels the statement.
 pub(crate) struct RowReceiver<T> {
     shared: Arc<Shared<T>>,
-    on_drop: OnDrop,
-}
-
-/// The effect of dropping a receiver.
-#[derive(PartialEq, Eq)]
-enum OnDrop {
-    Cancel,
-    LetFinish,
+    cancel_on_drop: bool,
 }
 
 /// The first event of a channel.
@@ -276,7 +262,7 @@ pub(crate) enum FirstEvent<T> {
 impl<T> RowReceiver<T> {
     /// Lets the job finish when this is dropped: only its deadline ends it.
     pub(crate) fn let_finish(mut self) -> Self {
-        self.on_drop = OnDrop::LetFinish;
+        self.cancel_on_drop = false;
         self
     }
 
@@ -347,7 +333,7 @@ impl<T> RowReceiver<T> {
 
 impl<T> Drop for RowReceiver<T> {
     fn drop(&mut self) {
-        if self.on_drop == OnDrop::Cancel {
+        if self.cancel_on_drop {
             self.cancel();
         }
     }

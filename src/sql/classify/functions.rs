@@ -95,17 +95,13 @@ impl<'a> Walk<'a> {
         for argument in arguments {
             let value = match argument {
                 FunctionArg::Unnamed(value) => value,
-                FunctionArg::Named { name, arg, operator } => {
+                FunctionArg::Named { name, arg, operator }
+                | FunctionArg::ExprNamed { name: Expr::Identifier(name), arg, operator } => {
                     is_naming(operator)?;
                     self.name(name)?;
                     arg
                 }
-                FunctionArg::ExprNamed { name, arg, operator } => {
-                    is_naming(operator)?;
-                    let Expr::Identifier(name) = name else { return Err(NotUnderstood) };
-                    self.name(name)?;
-                    arg
-                }
+                FunctionArg::ExprNamed { .. } => return Err(NotUnderstood),
             };
             match value {
                 // The parser takes the older way to name an argument for an operator.

@@ -16,9 +16,6 @@ use crate::value::proto::ParameterType;
 /// Describes a statement, with its plan if `include_plan`.
 ///
 /// SQLite types no parameters: each is OTHER.
-///
-/// # Errors
-/// When SQLite does not accept it.
 pub(crate) fn describe(session: &Session, sql: &str, include_plan: bool) -> Result<Description> {
     // Running anything brings the schema up to date that ALTER and CREATE are compiled against.
     session.probe()?;

@@ -46,9 +46,6 @@ impl<T> PendingJob<T> {
     }
 
     /// Waits for the result; rows are discarded.
-    ///
-    /// # Errors
-    /// The job's error, or that it is overdue.
     pub(crate) async fn end(&mut self) -> Result<T> {
         poll_fn(|cx| match self.receiver.poll_end(cx) {
             Poll::Ready(end) => Poll::Ready(end),
@@ -92,9 +89,6 @@ enum StreamState {
 impl SqliteRowStream<'_> {
     /// Waits for the first row, or the end, whose outcome is given. Returns `None` for a statement that writes on a
     /// connection that only reads.
-    ///
-    /// # Errors
-    /// The statement's error, or that it is overdue.
     pub(crate) async fn start(
         mut job: PendingJob<Option<Completion>>,
         outcome: Outcome,

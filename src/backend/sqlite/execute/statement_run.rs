@@ -21,9 +21,6 @@ pub(crate) trait RowConsumer {
     fn start(&mut self, header: ResultHeader);
 
     /// Takes a row.
-    ///
-    /// # Errors
-    /// When no more rows are wanted.
     fn push(&mut self, row: Row) -> Result<()>;
 }
 

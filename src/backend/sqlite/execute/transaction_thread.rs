@@ -51,7 +51,7 @@ pub(crate) fn transaction_job(
                 thread.serve(session, checkout)
             }
             failed @ (WorkResult::Returned(Err(_)) | WorkResult::Panicked) => {
-                finish(session, checkout, opened, failed)
+                finish(session, checkout, &opened, failed)
             }
         }
     })
@@ -70,21 +70,21 @@ impl TransactionThread {
                         run_in_transaction(session, &sent.sql, &sent.parameters, access, rows)
                             .map(Some)
                     });
-                    self.answer(session, sender, ran)
+                    self.answer(session, &sender, ran)
                 }
                 Command::Savepoint(command, name, sender) => {
                     let done =
                         run_armed(session, &sender, |session| savepoint(session, command, &name));
-                    self.answer(session, sender, done)
+                    self.answer(session, &sender, done)
                 }
                 Command::Commit(sender) => {
                     self.open.store(false, Ordering::Release);
                     let committed = run_armed(session, &sender, |session| session.commit(&sender));
-                    return finish(session, checkout, sender, committed);
+                    return finish(session, checkout, &sender, committed);
                 }
                 Command::Rollback(sender) => {
                     self.open.store(false, Ordering::Release);
-                    return finish(session, checkout, sender, WorkResult::Returned(Ok(())));
+                    return finish(session, checkout, &sender, WorkResult::Returned(Ok(())));
                 }
             };
             if !usable {
@@ -95,7 +95,7 @@ impl TransactionThread {
     }
 
     /// Answers a command after which the transaction may go on; returns true if it may.
-    fn answer<T>(&self, session: &Session, sender: RowSender<T>, result: WorkResult<T>) -> bool {
+    fn answer<T>(&self, session: &Session, sender: &RowSender<T>, result: WorkResult<T>) -> bool {
         let usable = matches!(result, WorkResult::Returned(_));
         self.open.store(usable && !session.connection.is_autocommit(), Ordering::Release);
         sender.end(result.into_result());

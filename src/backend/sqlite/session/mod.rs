@@ -85,9 +85,6 @@ impl Session {
     /// Each job brings its own callbacks, so a late cancellation cannot reach the next one. They are
     /// inactive in [`Phase::Internal`]: SQLite calls one more time *after* a COMMIT has committed, and would
     /// then report it as interrupted.
-    ///
-    /// # Errors
-    /// When SQLite is out of memory.
     pub(crate) fn arm<T: Send + 'static>(
         &mut self,
         sender: &RowSender<T>,

@@ -15,9 +15,6 @@ use crate::error::{Error, ErrorKind, Result};
 
 impl Session {
     /// Opens the file, creates it if there is none, and sets the connection up.
-    ///
-    /// # Errors
-    /// When it cannot be opened, or is no database.
     pub(crate) fn open(config: Arc<SessionConfig>, role: Role) -> Result<Self> {
         let authorizer = Authorizer::new();
         let path = absolute_path(&config)?;

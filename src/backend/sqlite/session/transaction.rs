@@ -57,9 +57,6 @@ impl Session {
     }
 
     /// Runs a statement of this server's own, such as BEGIN; it returns no rows.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub(crate) fn control(&self, sql: &str) -> Result<()> {
         self.execute_internal(sql).map_err(|error| self.translate(error, sql, Step::Write))
     }
@@ -68,9 +65,6 @@ impl Session {
     ///
     /// Only a COMMIT checks deferred constraints. So this is one, with a hook after these checks that
     /// turns it into a ROLLBACK.
-    ///
-    /// # Errors
-    /// When it could not.
     pub(crate) fn rehearse_commit(&mut self) -> Result<()> {
         let hooked = self.connection.commit_hook(Some(|| true));
         let ended = hooked.and_then(|()| self.execute_internal(COMMIT));
@@ -94,9 +88,6 @@ impl Session {
     }
 
     /// Checks that the database can be read.
-    ///
-    /// # Errors
-    /// When it cannot.
     pub(crate) fn probe(&self) -> Result<()> {
         // Reads the first page: an empty or damaged file, and one that is no database, show here.
         let sql = "SELECT 1 FROM sqlite_schema LIMIT 1";
