@@ -12,7 +12,7 @@ use super::scanner::first_word;
 use super::summary::summary;
 use super::transaction_control::transaction_control;
 
-/// What is known of a statement from its text.
+/// The facts known of a statement from its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Analysis {
     /// The keywords of transaction control that the statement starts with, upper case: `BEGIN`,

@@ -15,7 +15,7 @@ const VALUES: &str = "\
     current_catalog current_date current_role current_schema current_time current_timestamp \
     current_user localtime localtimestamp session_user user";
 
-/// What looks like a call and is syntax, whatever functions exist.
+/// Syntax that looks like a call, whatever functions exist.
 const SYNTAX: &str = "\
     coalesce current_time current_timestamp greatest grouping least localtime nullif row";
 

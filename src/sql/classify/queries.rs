@@ -199,7 +199,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// What a SELECT or a RETURNING lists.
+    /// The list of a SELECT or a RETURNING.
     pub(crate) fn items(&mut self, items: &'a [SelectItem]) -> Understood {
         for item in items {
             match item {

@@ -34,7 +34,7 @@ impl<T> RowConsumer for &RowSender<T> {
     }
 }
 
-/// Whether a statement may write.
+/// The access of a statement to the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     ReadOnly,

@@ -1,9 +1,9 @@
 //! The backend against real files.
 
 mod errors;
+mod rolled_back;
 mod running;
 mod session;
-mod unit;
 mod values;
 
 use std::time::{Duration, Instant};

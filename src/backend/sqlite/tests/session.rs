@@ -1,4 +1,4 @@
-//! What a statement may do to its connection, and connections to the file.
+//! The effects that a statement may have on its connection, and connections on the file.
 
 use super::*;
 

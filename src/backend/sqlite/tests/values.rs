@@ -1,4 +1,4 @@
-//! What goes in and comes out.
+//! Parameters and the values of rows.
 
 use super::*;
 
