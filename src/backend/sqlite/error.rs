@@ -21,25 +21,19 @@ pub(crate) const UNDEFINED_TABLE: &str = "UNDEFINED_TABLE";
 /// The activity of SQLite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Opening the file.
     Open,
     /// Compiling the statement: nothing has run.
     Compile,
-    /// Running a read.
     Read,
     /// Running a write: nothing is applied before its commit.
     Write,
-    /// Committing.
     Commit,
 }
 
 /// The origin of an error.
 pub(crate) struct Origin<'a> {
-    /// The statement, as it was sent.
     pub(crate) sql: &'a str,
-    /// The activity of SQLite.
     pub(crate) step: Step,
-    /// The details that callers may see.
     pub(crate) details: ErrorDetails,
 }
 

@@ -69,7 +69,6 @@ pub(crate) fn row_channel<T>(deadline: Instant) -> (RowSender<T>, RowReceiver<T>
 
 /// The announcement of a statement that returns rows.
 pub(crate) struct ResultHeader {
-    /// The columns.
     pub(crate) columns: Vec<Column>,
     /// True if the statement only reads.
     pub(crate) reads: bool,
@@ -170,21 +169,15 @@ impl<T> RowSender<T> {
         self.0.deadline
     }
 
-    /// Checks that the job may go on.
-    ///
-    /// # Errors
-    /// When the call was cancelled or its deadline passed.
+    /// Fails if the call was cancelled or its deadline passed.
     pub(crate) fn check(&self) -> Result<(), StopReason> {
         self.0.check(Instant::now())
     }
 
-    /// Announces a COMMIT.
+    /// Announces a COMMIT, unless the call was cancelled or its deadline passed.
     ///
     /// From here on the job goes on whatever the call does; a call that cancels before knows that
     /// nothing will be applied. One lock decides between the two.
-    ///
-    /// # Errors
-    /// When the call was cancelled or its deadline passed.
     pub(crate) fn start_commit(&self) -> Result<(), StopReason> {
         let mut state = self.0.state.lock();
         self.check()?;
@@ -253,9 +246,7 @@ pub(crate) struct RowReceiver<T> {
 
 /// The first event of a channel.
 pub(crate) enum FirstEvent<T> {
-    /// The statement returns rows.
     Rows(ResultHeader),
-    /// It has ended.
     End(Result<T>),
 }
 
@@ -276,7 +267,6 @@ impl<T> RowReceiver<T> {
         state.committing
     }
 
-    /// Polls the first event.
     pub(crate) fn poll_first(&self, cx: &mut Context<'_>) -> Poll<FirstEvent<T>> {
         let mut state = self.shared.state.lock();
         if let Some(header) = state.header.take() {

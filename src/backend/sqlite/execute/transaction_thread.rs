@@ -31,7 +31,6 @@ pub(crate) enum Command {
 
 /// The thread's side of a transaction.
 pub(crate) struct TransactionThread {
-    /// The commands.
     pub(crate) commands: Receiver<Command>,
     /// True while the transaction is open; set before any answer.
     pub(crate) open: Arc<AtomicBool>,

@@ -50,23 +50,16 @@ pub(crate) enum Role {
 pub(crate) struct SessionConfig {
     /// The database's name, for threads and logs.
     pub(crate) name: String,
-    /// The file.
     pub(crate) path: PathBuf,
     /// The largest row or value.
     pub(crate) max_row_size: usize,
-    /// The number of cached statements.
     pub(crate) statement_cache: usize,
     /// The longest wait for a lock of another process.
     pub(crate) lock_timeout: Duration,
-    /// The longest time that a statement may take.
     pub(crate) statement_timeout: Duration,
-    /// The longest time that opening may take.
     pub(crate) connect_timeout: Duration,
-    /// The details that errors may quote.
     pub(crate) details: ErrorDetails,
-    /// The table of idempotency keys.
     pub(crate) keys: KeyTable,
-    /// The connections that are open.
     pub(crate) open_connections: OpenConnections,
 }
 
