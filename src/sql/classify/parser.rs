@@ -82,17 +82,16 @@ fn starts_plain(first: &Token) -> bool {
 fn within_bounds(tokens: &[Token]) -> bool {
     let mut nesting = 0_usize;
     let mut links = 0;
-    let mut in_a_row = 0;
+    let mut in_a_row = 0_usize;
     let mut joins = 0;
     for token in tokens {
-        let role = role(token);
-        match role {
-            Role::Opens => nesting += 1,
-            Role::Closes => nesting = nesting.saturating_sub(1),
-            Role::Link => links += 1,
-            Role::Leaf => {}
+        in_a_row = if is_link(token) { in_a_row + 1 } else { 0 };
+        links += usize::from(in_a_row > 0);
+        match token {
+            Token::LParen | Token::LBracket => nesting += 1,
+            Token::RParen | Token::RBracket => nesting = nesting.saturating_sub(1),
+            _ => {}
         }
-        in_a_row = if role == Role::Link { in_a_row + 1 } else { 0 };
         joins += usize::from(keyword(token) == Some(Keyword::JOIN));
         if nesting > MAX_NESTING
             || links > MAX_LINKS
@@ -105,26 +104,13 @@ fn within_bounds(tokens: &[Token]) -> bool {
     true
 }
 
-/// The effect of a token on the depth of the tree.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Opens,
-    Closes,
-    Link,
-    Leaf,
-}
-
-fn role(token: &Token) -> Role {
+/// Tells whether a token may put one more level on the tree by itself.
+fn is_link(token: &Token) -> bool {
     match token {
-        Token::LParen | Token::LBracket => Role::Opens,
-        Token::RParen | Token::RBracket => Role::Closes,
-        Token::Word(word) if word.keyword == Keyword::NoKeyword => Role::Leaf,
-        Token::Number(..)
-        | Token::SingleQuotedString(_)
-        | Token::DollarQuotedString(_)
-        | Token::Placeholder(_)
-        | Token::Comma
-        | Token::Period => Role::Leaf,
-        _ => Role::Link,
+        Token::Word(word) => word.keyword != Keyword::NoKeyword,
+        Token::LParen | Token::LBracket | Token::RParen | Token::RBracket => false,
+        Token::Number(..) | Token::SingleQuotedString(_) | Token::DollarQuotedString(_) => false,
+        Token::Placeholder(_) | Token::Comma | Token::Period => false,
+        _ => true,
     }
 }

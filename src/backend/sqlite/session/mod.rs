@@ -25,13 +25,7 @@ use crate::pool::CloseReason;
 const STEPS_BETWEEN_CHECKS: c_int = 1000;
 
 /// The pauses between attempts to get a lock that another process has.
-const LOCK_PAUSES: [Duration; 5] = [
-    Duration::from_millis(1),
-    Duration::from_millis(2),
-    Duration::from_millis(5),
-    Duration::from_millis(10),
-    Duration::from_millis(20),
-];
+const LOCK_PAUSES_MS: [u64; 5] = [1, 2, 5, 10, 20];
 
 /// The longest text whose compiled statement is cached: the cache is bounded by the number of its statements.
 const MAX_CACHED_BYTES: usize = 16 * 1024;
@@ -98,8 +92,8 @@ impl Session {
                 return false;
             }
             let attempt = usize::try_from(attempt).unwrap_or(0);
-            let pause = LOCK_PAUSES[attempt.min(LOCK_PAUSES.len() - 1)];
-            watch.pause(lock_deadline.min(now + pause));
+            let pause_ms = LOCK_PAUSES_MS[attempt.min(LOCK_PAUSES_MS.len() - 1)];
+            watch.pause(lock_deadline.min(now + Duration::from_millis(pause_ms)));
             true
         };
         self.connection
