@@ -106,10 +106,7 @@ impl ConnectionThread {
     }
 }
 
-/// Submits a job to a checked-out connection.
-///
-/// # Errors
-/// When the thread has ended; the connection is then closed.
+/// Submits a job to a checked-out connection, which is closed if its thread has ended.
 pub(crate) fn submit(checkout: ConnectionCheckout, work: Work) -> Result<()> {
     let jobs = checkout.jobs.clone();
     send(&jobs, Job { checkout: Some(checkout), work })

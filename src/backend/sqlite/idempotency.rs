@@ -17,9 +17,6 @@ use crate::error::Result;
 use crate::value::proto::ResultSet;
 
 /// Claims a key in the open transaction; returns the row of the batch that has it.
-///
-/// # Errors
-/// When the table of that name is no table of keys.
 pub(crate) fn claim(session: &Session, key: &IdempotencyKey) -> Result<Option<Claimed>> {
     let keys = &session.config.keys;
     let claim = |connection: &Connection| {

@@ -13,9 +13,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Kind, Value};
 
 /// The number of values that a statement takes: the highest `$n` in it.
-///
-/// # Errors
-/// When it has placeholders of another form.
 pub(crate) fn count(statement: &rusqlite::Statement<'_>) -> Result<usize> {
     let mut highest = 0;
     for index in 1..=statement.parameter_count() {

@@ -16,10 +16,7 @@ use crate::value::Row;
 use crate::value::proto::ResultSet;
 use crate::wire_size::encoded_row_size;
 
-/// Runs a batch once.
-///
-/// # Errors
-/// When nothing of it was applied; the error names the statement that failed.
+/// Runs a batch once. An error names the statement that failed; nothing of the batch is applied then.
 pub(crate) fn run_batch(
     session: &mut Session,
     batch: &Batch,

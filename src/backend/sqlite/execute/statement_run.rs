@@ -58,9 +58,6 @@ struct Prepared<'session> {
 
 /// Runs a statement outside a transaction and sends its rows. Returns `None`, and runs nothing, if it writes and
 /// this connection only reads.
-///
-/// # Errors
-/// When it failed; nothing of it was applied, unless the error says otherwise.
 pub(crate) fn run(
     session: &Session,
     sent: &Statement,
@@ -86,10 +83,7 @@ pub(crate) fn run(
     Ok(Some(completion))
 }
 
-/// Runs a statement in the open transaction.
-///
-/// # Errors
-/// When it failed; nothing runs when SQLite has rolled the transaction back.
+/// Runs a statement in the open transaction; nothing runs when SQLite has rolled that back.
 pub(crate) fn run_in_transaction(
     session: &Session,
     sql: &str,

@@ -103,9 +103,6 @@ impl Session {
     }
 
     /// Compiles a statement, or finds it in the cache.
-    ///
-    /// # Errors
-    /// When the text is not one statement that SQLite accepts and that may run here.
     pub(crate) fn prepare(&self, sql: &str) -> Result<Compiled<'_>> {
         if sql.contains('\0') {
             let message = "the statement contains a NUL character";

@@ -17,9 +17,6 @@ pub(crate) const ROLLED_BACK: &str = "SQLite has rolled the whole transaction ba
 impl Session {
     /// Begins a transaction: the writer's can write from the start, a reader's sees
     /// the database as it is now. Each is as isolated as SERIALIZABLE.
-    ///
-    /// # Errors
-    /// When another process has the lock for too long.
     pub(crate) fn begin(&self) -> Result<()> {
         match self.role {
             Role::Writer => self.control("BEGIN IMMEDIATE"),
@@ -34,9 +31,6 @@ impl Session {
     /// Checks that the transaction is open. SQLite rolls one back by itself when a write in it is
     /// interrupted or the disk is full, and for ON CONFLICT ROLLBACK; a statement that ran then would be
     /// applied at once.
-    ///
-    /// # Errors
-    /// `TransactionAborted`.
     pub(crate) fn check_open(&self) -> Result<()> {
         if !self.connection.is_autocommit() {
             return Ok(());
