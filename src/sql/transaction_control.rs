@@ -9,24 +9,17 @@ use super::dialect::Dialect;
 use super::scanner::leading_words;
 
 /// First words that control the transaction whatever follows them.
-const POSTGRES_CONTROL: [&str; 7] =
-    ["BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"];
-
-/// The same for SQLite, which has no ABORT.
-const SQLITE_CONTROL: [&str; 6] = ["BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"];
+const CONTROL: [&str; 7] = ["BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"];
 
 /// The transaction control that `sql` starts with, in upper case.
 pub(crate) fn transaction_control(sql: &str, dialect: Dialect) -> Option<&'static str> {
     let mut words = leading_words(sql, dialect);
     let first = words.next()?;
-    let keywords = match dialect {
-        Dialect::Postgres => POSTGRES_CONTROL.as_slice(),
-        Dialect::Sqlite => SQLITE_CONTROL.as_slice(),
-    };
-    match keywords.iter().find(|keyword| is(first, keyword)) {
-        Some(keyword) => Some(keyword),
-        None if dialect == Dialect::Postgres => longer(first, words),
-        None => None,
+    let keyword = CONTROL.into_iter().find(|keyword| is(first, keyword));
+    match dialect {
+        Dialect::Postgres => keyword.or_else(|| longer(first, words)),
+        // SQLite has no ABORT.
+        Dialect::Sqlite => keyword.filter(|keyword| *keyword != "ABORT"),
     }
 }
 
@@ -245,7 +238,7 @@ mod tests {
             before in padding(),
             empty in prop::sample::select(vec!["", ";", ";;"]),
             more in padding(),
-            keyword in prop::sample::select(POSTGRES_CONTROL.to_vec()).prop_flat_map(any_case),
+            keyword in prop::sample::select(CONTROL.to_vec()).prop_flat_map(any_case),
             after in prop::sample::select(vec!["", ";", " x", "/**/", "--", "\n;"]),
         ) {
             let sql = format!("{before}{empty}{more}{keyword}{after}");
