@@ -38,7 +38,7 @@ impl Sweeper {
 
 /// Sweeps one database again and again.
 async fn keep(database: &Database, worker: &Handle) {
-    let period = period(database.key_retention());
+    let period = period(database.settings().idempotency.retention);
     loop {
         // Instances that were started together do not sweep together.
         tokio::time::sleep(period.mul_f64(0.5 + fastrand::f64())).await;

@@ -8,20 +8,13 @@ use crate::telemetry::RpcCall;
 
 /// The caller of a call, and the time that it allows.
 #[derive(Debug, Clone, Default)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// Its identity when it has one, otherwise its address without the port. Callers are distinguished by it.
-    pub name: String,
+    pub(crate) name: String,
     /// Its call, as telemetry knows it.
-    pub call: Arc<RpcCall>,
+    pub(crate) call: Arc<RpcCall>,
     /// The rest of its gRPC timeout; `None` when it sent none.
-    pub time_left: Option<Duration>,
-}
-
-impl From<Option<Duration>> for Caller {
-    /// Makes an anonymous caller.
-    fn from(time_left: Option<Duration>) -> Self {
-        Self { time_left, ..Self::default() }
-    }
+    pub(crate) time_left: Option<Duration>,
 }
 
 impl Caller {

@@ -13,7 +13,7 @@ use crate::config;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The databases and the calls on them.
-pub struct Engine {
+pub(crate) struct Engine {
     databases: BTreeMap<String, Arc<Database>>,
     default_database: String,
     pub(super) stall_timeout: Duration,
@@ -25,13 +25,12 @@ pub struct Engine {
 
 impl Engine {
     /// Makes an engine of opened backends; `default_database` is one of them.
-    #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         databases: Vec<(String, config::Database, Arc<dyn Backend>)>,
         config: &config::Config,
     ) -> Self {
         let open = |(name, config, backend): (String, config::Database, _)| {
-            (name.clone(), Arc::new(Database::new(name, &config, backend)))
+            (name.clone(), Arc::new(Database::new(name, config, backend)))
         };
         Self {
             databases: databases.into_iter().map(open).collect(),
@@ -45,7 +44,7 @@ impl Engine {
 
     /// Rolls back interactive transactions: now those that wait for their caller, the others once the
     /// commands that they have received are done, and at `end` all that are open.
-    pub fn drain(&self, end: Instant) {
+    pub(crate) fn drain(&self, end: Instant) {
         self.drain.send_replace(Some(end));
     }
 
@@ -66,10 +65,7 @@ impl Engine {
     }
 
     /// Finds the database of a request; an empty name is the default one.
-    ///
-    /// # Errors
-    /// `DatabaseNotFound`.
-    pub fn database(&self, name: &str) -> Result<&Arc<Database>> {
+    pub(crate) fn database(&self, name: &str) -> Result<&Arc<Database>> {
         let name = if name.is_empty() { &self.default_database } else { name };
         self.databases.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.databases.keys().map(String::as_str).collect();
@@ -79,13 +75,12 @@ impl Engine {
     }
 
     /// Returns all databases, by name.
-    pub fn databases(&self) -> impl Iterator<Item = &Database> {
+    pub(crate) fn databases(&self) -> impl Iterator<Item = &Database> {
         self.databases.values().map(Arc::as_ref)
     }
 
     /// The database of a request that names none.
-    #[must_use]
-    pub fn default_database(&self) -> &str {
+    pub(crate) fn default_database(&self) -> &str {
         &self.default_database
     }
 }

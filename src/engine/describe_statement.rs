@@ -6,27 +6,22 @@ use super::attempt_loop::retry;
 use super::caller::Caller;
 use super::databases::Engine;
 use super::validate::StatementPlace;
-use crate::backend::{DescribeRequest, Description};
-use crate::clock::now;
+use crate::backend::DescribeRequest;
 use crate::error::Result;
 use crate::resilience::RetryUnit;
+use crate::value::proto::{DescribeStatementRequest, DescribeStatementResponse};
 
 impl Engine {
     /// Describes a statement.
-    ///
-    /// # Errors
-    /// The errors of running it, except those that only a run would show.
-    pub async fn describe_statement(
+    pub(crate) async fn describe_statement(
         &self,
-        database: &str,
-        sql: String,
-        include_plan: bool,
-        caller: impl Into<Caller>,
-    ) -> Result<Description> {
-        let database = self.database(database)?;
-        let caller = caller.into();
+        request: DescribeStatementRequest,
+        caller: Caller,
+    ) -> Result<DescribeStatementResponse> {
+        let DescribeStatementRequest { database, sql, include_plan } = request;
+        let database = self.database(&database)?;
         let analysis = database.validate_statement(&sql, &[], StatementPlace::Request)?;
-        let deadline = database.deadline(now(), caller.time_left, None);
+        let deadline = database.deadline(caller.time_left, None);
         let context = caller.context(&database.name, "DescribeStatement", "");
         context.runs(&analysis.summary);
         let attempts = database.retries.start(RetryUnit::Statement, None);
@@ -39,6 +34,13 @@ impl Engine {
                 context: Arc::clone(&context),
             })
         };
-        Ok(retry(&context, attempts, deadline, describe).await?.value)
+        let description = retry(&context, attempts, deadline, describe).await?.value;
+        Ok(DescribeStatementResponse {
+            has_columns: description.columns.is_some(),
+            columns: description.columns.unwrap_or_default(),
+            parameter_types: description.parameters,
+            read_only: description.read_only,
+            plan: description.plan.unwrap_or_default(),
+        })
     }
 }

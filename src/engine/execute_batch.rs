@@ -1,8 +1,7 @@
 //! ExecuteBatch: statements that are applied together.
 //!
-//! The attempts run in the caller's future. If it is dropped, an attempt is cancelled and rolled back at
-//! once, unless its COMMIT was sent: the backend's own task finishes that, so nothing here has to outlive
-//! the caller.
+//! The attempts run in the caller's future. Dropping it rolls an attempt back, unless its COMMIT was sent: the
+//! backend's own task finishes that.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,11 +12,9 @@ use super::database::Database;
 use super::databases::Engine;
 use super::request_hash;
 use super::validate::{
-    StatementPlace, check_tag, idempotency_key, invalid_option, read_only, timeout,
-    transaction_mode,
+    StatementPlace, check_tag, idempotency_key, invalid_option, positive, transaction_mode,
 };
 use crate::backend::{Batch, BatchResult, BatchStatement, Expect, TransactionMode};
-use crate::clock::now;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::resilience::{Attempts, RetryUnit};
 use crate::value::proto::expectation::Rows;
@@ -32,16 +29,16 @@ impl Engine {
     ///
     /// # Cancel safety
     /// As [`crate::backend::Backend::execute_batch`].
-    pub async fn execute_batch(
+    pub(crate) async fn execute_batch(
         &self,
         request: ExecuteBatchRequest,
-        caller: impl Into<Caller>,
+        caller: Caller,
     ) -> Result<ExecuteBatchResponse> {
         let database = self.database(&request.database)?;
         let max_attempts = Some(request.max_attempts).filter(|max| *max > 0);
         let idempotent = request.options.as_ref().is_some_and(|options| options.idempotent);
         let limit = widen(self.response_limit);
-        let batch = database.validate_batch(request, limit, &caller.into())?;
+        let batch = database.validate_batch(request, limit, &caller)?;
         let unit = match &batch.key {
             Some(_) => RetryUnit::Keyed,
             None if idempotent => RetryUnit::Idempotent,
@@ -82,22 +79,22 @@ impl Database {
         caller: &Caller,
     ) -> Result<Batch> {
         let count = request.statements.len();
-        if !(1..=self.max_batch).contains(&count) {
-            let description =
-                format!("a batch has 1 to {} statements, not {count}", self.max_batch);
+        let max = self.settings().max_batch;
+        if !(1..=max).contains(&count) {
+            let description = format!("a batch has 1 to {max} statements, not {count}");
             return Err(Error::field(ErrorKind::InvalidParameter, "statements", description));
         }
         let options = request.options.clone().unwrap_or_default();
         check_options(&options)?;
         let mode = mode(&request.transaction.unwrap_or_default())?;
-        let timeout = timeout(&options)?;
+        let timeout = positive(options.timeout, "options.timeout")?;
         let unstored =
             if request.dry_run { Some("dry_run") } else { mode.read_only.then_some("READ_ONLY") };
         let hash = || request_hash::of_batch(&request, &self.name);
         let field = "options.idempotency_key";
         let key = idempotency_key(&options.idempotency_key, field, unstored, hash)?;
-        let deadline = self.deadline(now(), caller.time_left, timeout);
-        let bounds = self.bounds.lowered(&options);
+        let deadline = self.deadline(caller.time_left, timeout);
+        let bounds = self.bounds().lowered(&options);
         let statements = request.statements.into_iter().enumerate();
         let statements = statements
             .map(|(index, statement)| self.validate_batch_statement(index, statement))
@@ -144,13 +141,11 @@ impl Database {
 
 fn check_options(options: &QueryOptions) -> Result<()> {
     check_tag(&options.tag, "options.tag")?;
-    let field = "options.access_mode";
-    read_only(options.access_mode, field)?;
-    if options.access_mode != 0 {
-        let description = "the access mode of a batch is transaction.access_mode";
-        return Err(invalid_option(field, description));
+    if options.access_mode == 0 {
+        return Ok(());
     }
-    Ok(())
+    let description = "the access mode of a batch is transaction.access_mode";
+    Err(invalid_option("options.access_mode", description))
 }
 
 fn mode(options: &proto::TransactionOptions) -> Result<TransactionMode> {

@@ -7,7 +7,6 @@ use super::caller::Caller;
 use super::databases::Engine;
 use super::validate::check_key;
 use crate::backend::{TransactionHandle, TransactionOutcome};
-use crate::clock::now;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resilience::RetryUnit;
 use crate::value::proto::get_transaction_outcome_request::Handle;
@@ -21,15 +20,14 @@ impl Engine {
     /// # Errors
     /// `InvalidParameter` when neither is set or the token is not one of the database's,
     /// `InvalidOption` for a malformed key; the reason why the database could not be asked.
-    pub async fn get_transaction_outcome(
+    pub(crate) async fn get_transaction_outcome(
         &self,
         request: GetTransactionOutcomeRequest,
-        caller: impl Into<Caller>,
+        caller: Caller,
     ) -> Result<GetTransactionOutcomeResponse> {
         let database = self.database(&request.database)?;
-        let caller = caller.into();
         let handle = handle(request.handle)?;
-        let deadline = database.deadline(now(), caller.time_left, None);
+        let deadline = database.deadline(caller.time_left, None);
         let attempts = database.retries.start(RetryUnit::Statement, None);
         let context = caller.context(&database.name, "GetTransactionOutcome", "");
         let ask = || database.backend.outcome(handle.clone(), deadline, Arc::clone(&context));
@@ -44,21 +42,18 @@ impl Engine {
 }
 
 fn handle(handle: Option<Handle>) -> Result<TransactionHandle> {
-    let missing = |field: &str, description: &str| {
-        Err(Error::field(ErrorKind::InvalidParameter, field, description))
-    };
-    match handle {
-        Some(Handle::IdempotencyKey(key)) if key.is_empty() => {
-            missing("idempotency_key", "the key is empty")
-        }
-        Some(Handle::IdempotencyKey(key)) => {
+    let field = match handle {
+        Some(Handle::IdempotencyKey(key)) if !key.is_empty() => {
             check_key(&key, "idempotency_key")?;
-            Ok(TransactionHandle::Key { caller: String::new(), key })
+            return Ok(TransactionHandle::Key { caller: String::new(), key });
         }
-        Some(Handle::TransactionToken(token)) if token.is_empty() => {
-            missing("transaction_token", "the token is empty")
+        Some(Handle::TransactionToken(token)) if !token.is_empty() => {
+            return Ok(TransactionHandle::Token(token));
         }
-        Some(Handle::TransactionToken(token)) => Ok(TransactionHandle::Token(token)),
-        None => missing("handle", "neither idempotency_key nor transaction_token is set"),
-    }
+        Some(Handle::IdempotencyKey(_)) => "idempotency_key",
+        Some(Handle::TransactionToken(_)) => "transaction_token",
+        None => "handle",
+    };
+    let description = "neither idempotency_key nor transaction_token is set";
+    Err(Error::field(ErrorKind::InvalidParameter, field, description))
 }

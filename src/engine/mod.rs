@@ -22,7 +22,7 @@ mod tests;
 mod transact;
 mod validate;
 
-pub use caller::Caller;
-pub use database::{CallCounts, Database};
-pub use databases::Engine;
-pub use transact::messages::{CallerEvent, ReplyBody, TransactReply};
+pub(crate) use caller::Caller;
+pub(crate) use database::Database;
+pub(crate) use databases::Engine;
+pub(crate) use transact::messages::{CallerEvent, ReplyBody};

@@ -11,18 +11,13 @@ use super::database::Database;
 use super::databases::Engine;
 use super::request_hash;
 use super::result_bounds::{ResultBounds, ResultCounter, check_response_size};
+use super::row_batches::BATCH_SIZE;
 use super::validate::{idempotency_key, statement_unit};
 use crate::backend::{Batch, BatchStatement, Fill, RowSink, Statement, TransactionMode, fill};
 use crate::error::Result;
 use crate::resilience::RetryUnit;
 use crate::value::proto::{QueryRequest, QueryResponse, ResultSet};
 use crate::wire_size::{RESPONSE_OVERHEAD, widen};
-
-/// The size of the batches in which rows are taken from the backend, in bytes.
-const BATCH_SIZE: usize = 64 << 10;
-
-/// The name of the RPC in statistics.
-const RPC: &str = "Query";
 
 impl Engine {
     /// Runs one statement and returns its whole result, with retries.
@@ -33,23 +28,23 @@ impl Engine {
     /// # Cancel safety
     /// As [`crate::backend::Backend::execute`], and with an idempotency key
     /// [`crate::backend::Backend::execute_batch`].
-    pub async fn query(
+    pub(crate) async fn query(
         &self,
         request: QueryRequest,
-        caller: impl Into<Caller>,
+        caller: Caller,
     ) -> Result<QueryResponse> {
         let database = self.database(&request.database)?;
-        let caller = caller.into();
         let limit = self.response_limit;
         let key = request.options.as_ref().map_or("", |options| &options.idempotency_key);
         if !key.is_empty() {
             let key = key.to_owned();
             return database.query_with_key(request, &key, &caller, limit).await;
         }
-        let attempts = database.retries.start(statement_unit(&request), None);
+        let unit = statement_unit(&request);
         let (statement, bounds) =
-            database.validate_query(request, &caller, RPC, database.bounds)?;
+            database.validate_query(request, &caller, "Query", database.bounds())?;
         let statement = Arc::new(statement);
+        let attempts = database.retries.start(unit, None);
         // Nothing reaches the caller before the whole result does: every failure may be retried.
         let attempt = || database.collect(Arc::clone(&statement), bounds, limit);
         let done = retry(&statement.context, attempts, statement.deadline, attempt).await?;
@@ -101,7 +96,7 @@ impl Database {
     ) -> Result<QueryResponse> {
         let field = "options.idempotency_key";
         let request_hash = request_hash::of_query(&request, &self.name);
-        let (statement, bounds) = self.validate_query(request, caller, RPC, self.bounds)?;
+        let (statement, bounds) = self.validate_query(request, caller, "Query", self.bounds())?;
         let Statement { sql, parameters, analysis, read_only, deadline, context } = statement;
         let unstored = read_only.then_some("READ_ONLY");
         let batch = Batch {

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Outcome, Result};
 
 /// The sender of a stream's parts. One part waits for the reader at most.
 pub(super) struct PartSender<T> {
-    pub(super) parts: Sender<T>,
+    pub(super) channel: Sender<T>,
     pub(super) stall_timeout: Duration,
 }
 
@@ -34,7 +34,7 @@ impl<T> PartSender<T> {
     pub(super) async fn send(&self, part: T, latest: Option<Instant>) -> Result<(), SendFailure> {
         let stalled = now() + self.stall_timeout;
         let until = latest.map_or(stalled, |latest| latest.min(stalled));
-        match timeout_at(until.into(), self.parts.send(part)).await {
+        match timeout_at(until.into(), self.channel.send(part)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_closed)) => Err(SendFailure::Disconnected),
             Err(_elapsed) if until < stalled => Err(SendFailure::Late),
@@ -53,9 +53,9 @@ where
     T: Send + 'static,
     F: Future<Output = Option<Result<T>>> + Send + 'static,
 {
-    let (parts, receiver) = channel(1);
+    let (sender, receiver) = channel(1);
     let (end, ended) = oneshot::channel();
-    let task = task(PartSender { parts, stall_timeout });
+    let task = task(PartSender { channel: sender, stall_timeout });
     tokio::spawn(async move { end.send(task.await).unwrap_or_default() });
     let last = ended.map(|ended| ended.unwrap_or_else(|_closed| Some(Err(panicked()))));
     ReceiverStream::new(receiver).map(Ok).chain(last.into_stream().filter_map(ready))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 
-use super::Engine;
+use super::{Caller, Engine};
 use crate::backend::scripted::{Answer, Scripted, Step};
 use crate::backend::{
     Backend, BatchResult, Completion, Description, Expect, IsolationLevel, TransactionHandle,
@@ -18,9 +18,9 @@ use crate::value::proto::expectation::Rows;
 use crate::value::proto::get_transaction_outcome_request::Handle;
 use crate::value::proto::stream_query_response::Part;
 use crate::value::proto::{
-    AccessMode, BatchStatement, ExecuteBatchRequest, Expectation, GetTransactionOutcomeRequest,
-    IsolationLevel as WireIsolation, QueryOptions, QueryRequest, ResultSet, TransactionOptions,
-    TransactionState,
+    AccessMode, BatchStatement, DescribeStatementRequest, ExecuteBatchRequest, Expectation,
+    GetTransactionOutcomeRequest, IsolationLevel as WireIsolation, QueryOptions, QueryRequest,
+    ResultSet, TransactionOptions, TransactionState,
 };
 
 fn engine(script: &Arc<Scripted>) -> Arc<Engine> {
@@ -32,6 +32,10 @@ fn engine_with(script: &Arc<Scripted>, settings: &[(&str, &str)]) -> Arc<Engine>
     let main = config.databases["main"].clone();
     let backend: Arc<dyn Backend> = Arc::clone(script) as _;
     Arc::new(Engine::new(vec![("main".to_owned(), main, backend)], &config))
+}
+
+fn caller() -> Caller {
+    Caller::default()
 }
 
 fn error(kind: ErrorKind) -> Error {
@@ -82,7 +86,7 @@ async fn a_query_is_retried_and_its_attempts_are_counted() {
         Ok(Answer::failing(error(ErrorKind::ConnectionLost))),
         Ok(Answer::rows(&["a", "b"])),
     ]);
-    let answer = engine(&script).query(query(QueryOptions::default()), None).await.unwrap();
+    let answer = engine(&script).query(query(QueryOptions::default()), caller()).await.unwrap();
     assert_eq!((answer.attempts, answer.replayed), (3, false));
     assert_eq!(answer.result.map(|result| result.rows.len()), Some(2));
 }
@@ -90,14 +94,14 @@ async fn a_query_is_retried_and_its_attempts_are_counted() {
 #[tokio::test(start_paused = true)]
 async fn a_query_that_may_have_been_applied_is_not_retried() {
     let script = starts([Ok(Answer::failing(unknown("t")))]);
-    let error = engine(&script).query(query(QueryOptions::default()), None).await.unwrap_err();
+    let error = engine(&script).query(query(QueryOptions::default()), caller()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idempotent_query_that_may_have_been_applied_is_retried() {
     let script = starts([Ok(Answer::failing(unknown("t"))), Ok(Answer::rows(&[]))]);
-    let answer = engine(&script).query(query(idempotent()), None).await.unwrap();
+    let answer = engine(&script).query(query(idempotent()), caller()).await.unwrap();
     assert_eq!(answer.attempts, 2);
 }
 
@@ -105,7 +109,7 @@ async fn an_idempotent_query_that_may_have_been_applied_is_retried() {
 async fn an_unknown_outcome_is_the_answer_when_no_later_attempt_resolves_it() {
     let script =
         starts([Err(unknown("first")), Ok(Answer::failing(error(ErrorKind::AlreadyExists)))]);
-    let error = engine(&script).query(query(idempotent()), None).await.unwrap_err();
+    let error = engine(&script).query(query(idempotent()), caller()).await.unwrap_err();
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::OutcomeUnknown, Outcome::Unknown));
     assert_eq!(error.transaction_token(), Some("first"));
 }
@@ -117,7 +121,7 @@ async fn several_unknown_outcomes_have_no_token() {
         Err(unknown("second")),
         Err(error(ErrorKind::InvalidStatement)),
     ]);
-    let error = engine(&script).query(query(idempotent()), None).await.unwrap_err();
+    let error = engine(&script).query(query(idempotent()), caller()).await.unwrap_err();
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::OutcomeUnknown, Outcome::Unknown));
     assert_eq!(error.transaction_token(), None);
 }
@@ -131,10 +135,10 @@ async fn columns_count_towards_the_size_of_a_response() {
         let answer = Answer { abandoned: Outcome::Applied, ..Answer::rows(&[&text]) };
         let script = starts([Ok(answer)]);
         let engine = engine_with(&script, &settings);
-        let answer = engine.query(query(QueryOptions::default()), None).await;
-        let refused = answer.err().map(|error| (error.kind(), error.outcome()));
+        let answer = engine.query(query(QueryOptions::default()), caller()).await;
+        let failed = answer.err().map(|error| (error.kind(), error.outcome()));
         let expected = (!fits).then_some((ErrorKind::ResultTooLarge, Outcome::Applied));
-        assert_eq!(refused, expected, "{missing}");
+        assert_eq!(failed, expected, "{missing}");
     }
 }
 
@@ -145,7 +149,7 @@ async fn a_stream_is_retried_only_before_it_has_started() {
         Ok(Answer::failing(error(ErrorKind::ConnectionLost))),
     ]);
     let engine = engine(&script);
-    let parts = engine.stream_query(query(idempotent()), None).unwrap();
+    let parts = engine.stream_query(query(idempotent()), caller()).unwrap();
     let parts: Vec<_> = parts.collect().await;
     assert!(matches!(parts[0], Ok(Part::Header(_))), "{parts:?}");
     let last = parts.last().and_then(|part| part.as_ref().err()).map(Error::kind);
@@ -156,7 +160,7 @@ async fn a_stream_is_retried_only_before_it_has_started() {
 #[tokio::test]
 async fn a_stream_has_no_key() {
     let script = Scripted::new([]);
-    let error = engine(&script).stream_query(query(keyed()), None).err().expect("it is refused");
+    let error = engine(&script).stream_query(query(keyed()), caller()).err().expect("it fails");
     let field = error.violation().map(|violation| violation.field.as_str());
     assert_eq!((error.kind(), field), (ErrorKind::InvalidOption, Some("options.idempotency_key")));
 }
@@ -167,7 +171,9 @@ async fn a_description_is_retried() {
         Step::Describe(Err(error(ErrorKind::PlanChanged))),
         Step::Describe(Ok(Description::default())),
     ]);
-    engine(&script).describe_statement("", "select 1".to_owned(), false, None).await.unwrap();
+    let sql = "select 1".to_owned();
+    let request = DescribeStatementRequest { sql, ..Default::default() };
+    engine(&script).describe_statement(request, caller()).await.unwrap();
 }
 
 #[tokio::test]
@@ -175,7 +181,7 @@ async fn a_query_with_a_key_is_a_batch_of_one_statement() {
     let replayed = BatchResult { replayed: true, ..results(1) };
     let script = batches([Ok(replayed)]);
     let request = QueryRequest { parameters: vec![Value::int64(7)], ..query(keyed()) };
-    let answer = engine(&script).query(request, None).await.unwrap();
+    let answer = engine(&script).query(request, caller()).await.unwrap();
     assert!(answer.replayed);
     assert_eq!(answer.result.map(|result| result.command), Some("INSERT".to_owned()));
     let [sent] = &script.batches()[..] else { panic!("one batch") };
@@ -189,9 +195,9 @@ async fn a_query_with_a_key_is_a_batch_of_one_statement() {
 #[tokio::test]
 async fn the_error_of_a_query_with_a_key_names_no_statement() {
     for path in ["parameters[0]", "statements[0].parameters[0]"] {
-        let refused = Error::field(ErrorKind::InvalidParameter, path, "it is wrong");
-        let script = batches([Err(refused.with_failed_statement(0))]);
-        let error = engine(&script).query(query(keyed()), None).await.unwrap_err();
+        let invalid = Error::field(ErrorKind::InvalidParameter, path, "it is wrong");
+        let script = batches([Err(invalid.with_failed_statement(0))]);
+        let error = engine(&script).query(query(keyed()), caller()).await.unwrap_err();
         assert_eq!(error.failed_statement(), None);
         assert_eq!(error.message(), "parameters[0]: it is wrong");
         let field = error.violation().map(|violation| violation.field.as_str());
@@ -203,7 +209,7 @@ async fn the_error_of_a_query_with_a_key_names_no_statement() {
 async fn a_read_has_no_key() {
     let options = QueryOptions { access_mode: AccessMode::ReadOnly.into(), ..keyed() };
     let script = Scripted::new([]);
-    let error = engine(&script).query(query(options), None).await.unwrap_err();
+    let error = engine(&script).query(query(options), caller()).await.unwrap_err();
     let field = error.violation().map(|violation| violation.field.as_str());
     assert_eq!((error.kind(), field), (ErrorKind::InvalidOption, Some("options.idempotency_key")));
 }
@@ -212,7 +218,7 @@ async fn a_read_has_no_key() {
 async fn a_batch_is_retried_until_it_is_serialized() {
     let conflict = |_| Err(error(ErrorKind::SerializationFailure));
     let script = batches((0..40).map(conflict).chain([Ok(results(2))]));
-    let answer = engine(&script).execute_batch(batch(&["a", "b"]), None).await.unwrap();
+    let answer = engine(&script).execute_batch(batch(&["a", "b"]), caller()).await.unwrap();
     assert_eq!((answer.results.len(), answer.attempts, answer.replayed), (2, 41, false));
     let first = &script.batches()[0];
     assert!(script.batches().iter().all(|sent| Arc::ptr_eq(sent, first)));
@@ -223,7 +229,7 @@ async fn conflicts_end_with_the_deadline() {
     let conflict = || Step::Batch(Some(Err(error(ErrorKind::DeadlockDetected))));
     let script = Scripted::new((0..200).map(|_| conflict()));
     let started = tokio::time::Instant::now();
-    let timeout = Some(Duration::from_secs(1));
+    let timeout = Caller { time_left: Some(Duration::from_secs(1)), ..caller() };
     let error = engine(&script).execute_batch(batch(&["a"]), timeout).await.unwrap_err();
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::DeadlockDetected, Outcome::NotApplied));
     // Timers count whole milliseconds: the last wait may end with the deadline.
@@ -242,14 +248,14 @@ async fn max_attempts_bounds_a_batch() {
     let conflict = || Err(error(ErrorKind::SerializationFailure));
     let script = batches([conflict(), conflict()]);
     let request = ExecuteBatchRequest { max_attempts: 2, ..batch(&["a"]) };
-    let error = engine(&script).execute_batch(request, None).await.unwrap_err();
+    let error = engine(&script).execute_batch(request, caller()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SerializationFailure);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_may_have_been_applied_is_retried_only_with_a_key() {
     let script = batches([Err(unknown("t"))]);
-    let error = engine(&script).execute_batch(batch(&["a"]), None).await.unwrap_err();
+    let error = engine(&script).execute_batch(batch(&["a"]), caller()).await.unwrap_err();
     assert_eq!((error.kind(), error.transaction_token()), (ErrorKind::OutcomeUnknown, Some("t")));
     let replayed = BatchResult { replayed: true, ..results(1) };
     let unreachable = |_| Err(self::error(ErrorKind::DatabaseUnavailable));
@@ -257,7 +263,7 @@ async fn a_batch_that_may_have_been_applied_is_retried_only_with_a_key() {
         [Err(unknown("t"))].into_iter().chain((0..9).map(unreachable)).chain([Ok(replayed)]);
     let script = batches(outcomes);
     let request = ExecuteBatchRequest { options: Some(keyed()), ..batch(&["a"]) };
-    let answer = engine(&script).execute_batch(request, None).await.unwrap();
+    let answer = engine(&script).execute_batch(request, caller()).await.unwrap();
     assert_eq!((answer.attempts, answer.replayed), (11, true));
 }
 
@@ -266,7 +272,7 @@ async fn a_free_key_resolves_an_earlier_unknown_outcome() {
     let script =
         batches([Err(unknown("t")), Err(error(ErrorKind::ExpectationFailed).with_claimed_key())]);
     let request = ExecuteBatchRequest { options: Some(keyed()), ..batch(&["a"]) };
-    let error = engine(&script).execute_batch(request, None).await.unwrap_err();
+    let error = engine(&script).execute_batch(request, caller()).await.unwrap_err();
     assert_eq!(
         (error.kind(), error.outcome()),
         (ErrorKind::ExpectationFailed, Outcome::NotApplied)
@@ -280,7 +286,7 @@ async fn waiting_for_the_first_run_of_a_key_is_not_an_attempt() {
     let script = batches([taken(), taken(), taken(), Ok(replayed)]);
     let options = Some(keyed());
     let request = ExecuteBatchRequest { options, max_attempts: 1, ..batch(&["a"]) };
-    let answer = engine(&script).execute_batch(request, None).await.unwrap();
+    let answer = engine(&script).execute_batch(request, caller()).await.unwrap();
     assert_eq!((answer.attempts, answer.replayed), (1, true));
 }
 
@@ -300,7 +306,7 @@ async fn a_batch_reaches_the_database_as_it_was_sent() {
     });
     request.options = Some(QueryOptions { max_rows: 5, max_bytes: 6000, ..Default::default() });
     request.dry_run = true;
-    engine(&script).execute_batch(request, None).await.unwrap();
+    engine(&script).execute_batch(request, caller()).await.unwrap();
     let sent = &script.batches()[0];
     let expected: Vec<_> = sent.statements.iter().map(|statement| statement.expect).collect();
     assert_eq!(
@@ -388,7 +394,7 @@ async fn an_invalid_batch_fails_with_the_name_of_its_field() {
     for (kind, field, change) in cases {
         let mut request = batch(&["a", "b"]);
         change(&mut request);
-        let error = engine.execute_batch(request, None).await.unwrap_err();
+        let error = engine.execute_batch(request, caller()).await.unwrap_err();
         let named = error.violation().map_or("", |violation| violation.field.as_str());
         assert_eq!((error.kind(), named), (kind, field), "{error}");
         assert_eq!(error.outcome(), Outcome::NotApplied);
@@ -400,9 +406,9 @@ async fn an_invalid_batch_fails_with_the_name_of_its_field() {
 
 #[tokio::test]
 async fn a_batchs_error_names_its_field_within_the_request() {
-    let refused = Error::field(ErrorKind::InvalidParameter, "parameters[3]", "it is wrong");
-    let script = batches([Err(refused.with_failed_statement(1))]);
-    let error = engine(&script).execute_batch(batch(&["a", "b"]), None).await.unwrap_err();
+    let invalid = Error::field(ErrorKind::InvalidParameter, "parameters[3]", "it is wrong");
+    let script = batches([Err(invalid.with_failed_statement(1))]);
+    let error = engine(&script).execute_batch(batch(&["a", "b"]), caller()).await.unwrap_err();
     assert_eq!(error.message(), "statements[1].parameters[3]: it is wrong");
     assert_eq!(error.failed_statement(), Some(1));
 }
@@ -417,7 +423,7 @@ async fn results_over_the_response_size_say_that_they_were_applied() {
         let script = batches([large()]);
         let engine = engine_with(&script, &[("grpc.max_response_size", "512KiB")]);
         let request = ExecuteBatchRequest { dry_run, ..batch(&["a"]) };
-        let error = engine.execute_batch(request, None).await.unwrap_err();
+        let error = engine.execute_batch(request, caller()).await.unwrap_err();
         assert_eq!((error.kind(), error.outcome()), (ErrorKind::ResultTooLarge, outcome));
     }
 }
@@ -429,7 +435,7 @@ async fn a_call_that_is_dropped_makes_no_further_attempt() {
         Step::Batch(None),
     ]);
     let engine = engine(&script);
-    let call = engine.execute_batch(batch(&["a"]), None);
+    let call = engine.execute_batch(batch(&["a"]), caller());
     assert!(tokio::time::timeout(Duration::from_secs(5), call).await.is_err());
     drop(engine);
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -449,7 +455,7 @@ async fn an_outcome_is_asked_for_by_key_or_token() {
     let engine = engine(&script);
     let ask = |handle| {
         let request = GetTransactionOutcomeRequest { database: String::new(), handle };
-        engine.get_transaction_outcome(request, None)
+        engine.get_transaction_outcome(request, caller())
     };
     let applied = ask(Some(Handle::IdempotencyKey("k".to_owned()))).await.unwrap();
     assert_eq!(applied.state(), TransactionState::Applied);
@@ -478,7 +484,7 @@ async fn an_outcome_is_asked_for_by_key_or_token() {
 async fn a_statement_without_rows_is_a_result_without_columns() {
     let end = Ok(Completion { rows_affected: 4, command: "UPDATE".to_owned() });
     let script = starts([Ok(Answer { texts: None, end, abandoned: Outcome::Applied })]);
-    let answer = engine(&script).query(query(QueryOptions::default()), None).await.unwrap();
+    let answer = engine(&script).query(query(QueryOptions::default()), caller()).await.unwrap();
     let result = answer.result.expect("it has one");
     assert_eq!((result.has_columns, result.rows_affected, answer.attempts), (false, 4, 1));
 }

@@ -7,20 +7,12 @@ use super::caller::Caller;
 use super::database::Database;
 use super::result_bounds::ResultBounds;
 use crate::backend::{IdempotencyKey, IsolationLevel, Statement, TransactionMode};
-use crate::clock::now;
 use crate::error::{Error, ErrorKind, FieldViolation, Result};
 use crate::resilience::RetryUnit;
 use crate::sql::Analysis;
 use crate::value::proto::{
-    AccessMode, IsolationLevel as WireIsolation, QueryOptions, QueryRequest, TransactionOptions,
-    Value,
+    AccessMode, IsolationLevel as WireIsolation, QueryRequest, TransactionOptions, Value,
 };
-
-/// The longest tag, in characters.
-const MAX_TAG: usize = 64;
-
-/// The longest idempotency key, in characters.
-const MAX_KEY: usize = 128;
 
 /// The place of a statement in its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +75,8 @@ impl Database {
         let options = options.unwrap_or_default();
         check_tag(&options.tag, "options.tag")?;
         let read_only = read_only(options.access_mode, "options.access_mode")?;
-        let deadline = self.deadline(now(), caller.time_left, timeout(&options)?);
+        let deadline =
+            self.deadline(caller.time_left, positive(options.timeout, "options.timeout")?);
         let context = caller.context(&self.name, rpc, &options.tag);
         context.runs(&analysis.summary);
         let statement = Statement { sql, parameters, analysis, read_only, deadline, context };
@@ -156,7 +149,7 @@ pub(super) fn idempotency_key(
 /// Validates a label for logs and metrics.
 pub(super) fn check_tag(tag: &str, field: &str) -> Result<()> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_.:/-".contains(c);
-    if tag.len() <= MAX_TAG && tag.chars().all(is_allowed) {
+    if tag.len() <= 64 && tag.chars().all(is_allowed) {
         return Ok(());
     }
     let description = "a tag has 1 to 64 characters of A-Z a-z 0-9 _ . : / -";
@@ -165,7 +158,7 @@ pub(super) fn check_tag(tag: &str, field: &str) -> Result<()> {
 
 /// Validates an idempotency key that is set.
 pub(super) fn check_key(key: &str, field: &str) -> Result<()> {
-    if key.len() <= MAX_KEY && key.chars().all(|c| matches!(c, ' '..='~')) {
+    if key.len() <= 128 && key.chars().all(|c| matches!(c, ' '..='~')) {
         return Ok(());
     }
     let description = "a key has 1 to 128 printable ASCII characters";
@@ -181,26 +174,16 @@ pub(super) fn read_only(access_mode: i32, field: &str) -> Result<bool> {
     }
 }
 
-/// Validates the `timeout` of a call's options.
-pub(super) fn timeout(options: &QueryOptions) -> Result<Option<Duration>> {
-    positive(options.timeout, "options.timeout")
-}
-
 /// Validates a duration that must be positive where it is set.
 pub(super) fn positive(
     duration: Option<prost_types::Duration>,
     field: &str,
 ) -> Result<Option<Duration>> {
-    let Some(duration) = duration else { return Ok(None) };
-    match Duration::try_from(duration) {
-        Ok(duration) if !duration.is_zero() => Ok(Some(duration)),
-        Ok(_) | Err(_) => {
-            let name = field.rsplit('.').next().unwrap_or(field).replace('_', " ");
-            let article = if name.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-            let description = format!("{article} {name} must be positive");
-            Err(invalid_option(field, &description))
-        }
-    }
+    let positive = |duration| match Duration::try_from(duration) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(_) | Err(_) => Err(invalid_option(field, "the duration must be positive")),
+    };
+    duration.map(positive).transpose()
 }
 
 /// Validates the mode of a transaction; `root` is the path of the options, as in `transaction`.

@@ -27,7 +27,7 @@ use crate::value::proto::server_service_server::ServerServiceServer;
 
 /// All services, ready to be served by any worker.
 #[derive(Clone)]
-pub struct GrpcServer {
+pub(crate) struct GrpcServer {
     services: Arc<Services>,
     settings: Grpc,
 }
@@ -38,7 +38,7 @@ impl GrpcServer {
     ///
     /// # Errors
     /// `Internal` when the descriptors for reflection are inconsistent: a defect of the build.
-    pub fn new(
+    pub(crate) fn new(
         engine: &Arc<Engine>,
         config: &Config,
         instance: &str,
@@ -48,13 +48,19 @@ impl GrpcServer {
         let settings = config.grpc.clone();
         let max_request_size = settings.max_request_size;
         let (health, health_service) = HealthReporter::new();
-        let database = DatabaseHandler::new(Arc::clone(engine), max_request_size);
+        let database = DatabaseHandler { engine: Arc::clone(engine), max_request_size };
         let database = DatabaseServiceServer::new(database)
             .max_decoding_message_size(max_request_size)
             .max_encoding_message_size(settings.max_response_size);
-        let pool = PoolServiceServer::new(PoolHandler::new(Arc::clone(engine), instance))
-            .max_decoding_message_size(max_request_size);
-        let server = ServerInfoHandler::new(Arc::clone(engine), &settings, instance, tasks.clone());
+        let instance = instance.to_owned();
+        let pool = PoolHandler { engine: Arc::clone(engine), instance: instance.clone() };
+        let pool = PoolServiceServer::new(pool).max_decoding_message_size(max_request_size);
+        let server = ServerInfoHandler {
+            engine: Arc::clone(engine),
+            instance,
+            settings: settings.clone(),
+            tasks: tasks.clone(),
+        };
         let server = ServerServiceServer::new(server).max_decoding_message_size(max_request_size);
         let mut routes = Routes::new(health_service).add_service(pool).add_service(server);
         if settings.reflection {
@@ -77,7 +83,7 @@ impl GrpcServer {
     ///
     /// # Cancel safety
     /// Dropping it closes all connections, which ends their calls.
-    pub async fn serve(
+    pub(crate) async fn serve(
         self,
         connections: Receiver<AcceptedConnection>,
         calls: Arc<AtomicUsize>,

@@ -1,7 +1,7 @@
 //! The transport for services: decode, call, encode. Tonic is used here only; the generated code in
 //! `value` names its types.
 
-pub mod client;
+pub(crate) mod client;
 mod error;
 mod grpc_server;
 mod http2;
@@ -10,6 +10,6 @@ mod request_context;
 mod services;
 mod timeout_header;
 
-pub use grpc_server::GrpcServer;
-pub use http2::preface::{AcceptedConnection, CountGuard};
-pub use services::health_service::HealthReporter;
+pub(crate) use grpc_server::GrpcServer;
+pub(crate) use http2::preface::{AcceptedConnection, CountGuard};
+pub(crate) use services::health_service::HealthReporter;

@@ -71,7 +71,7 @@ pub struct Status {
 impl Status {
     /// A view of a running server.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         engine: Arc<Engine>,
         instance: String,
         ready: watch::Receiver<Readiness>,
@@ -88,7 +88,7 @@ impl Status {
 
     /// The engine it shows.
     #[must_use]
-    pub fn engine(&self) -> Arc<Engine> {
+    pub(crate) fn engine(&self) -> Arc<Engine> {
         Arc::clone(&self.engine)
     }
 }

@@ -11,7 +11,6 @@ use super::attempt_loop::retry;
 use super::caller::Caller;
 use super::database::Database;
 use super::databases::Engine;
-use super::fair_yield::FairYield;
 use super::result_bounds::ResultBounds;
 use super::row_batches::{BATCH_SIZE, BatchError, RowBatches};
 use super::task_stream::{self, PartSender, SendFailure};
@@ -30,14 +29,11 @@ const SMALL_BATCH_SIZE: usize = 8 << 10;
 impl Engine {
     /// Starts one statement. The stream always ends with a summary or an error: without either it would
     /// look like a result without its last rows.
-    ///
-    /// # Errors
-    /// The reason why it could not be started.
-    pub fn stream_query<C: Into<Caller>>(
+    pub(crate) fn stream_query(
         self: &Arc<Self>,
         request: QueryRequest,
-        caller: C,
-    ) -> Result<impl Stream<Item = Result<Part>> + Send + use<C>> {
+        mut caller: Caller,
+    ) -> Result<impl Stream<Item = Result<Part>> + Send + use<>> {
         let database = self.database(&request.database)?;
         let options = request.options.as_ref();
         if options.is_some_and(|options| !options.idempotency_key.is_empty()) {
@@ -46,28 +42,23 @@ impl Engine {
         }
         let unit = statement_unit(&request);
         // A stream whose caller sent no deadline gets the longest one.
-        let mut caller = caller.into();
-        caller.time_left.get_or_insert(database.limits.cap.saturating_mul(2));
+        caller.time_left.get_or_insert(database.limits().cap.saturating_mul(2));
         let (statement, bounds) =
             database.validate_query(request, &caller, "StreamQuery", ResultBounds::UNBOUNDED)?;
-        let source = Source {
-            database: Arc::clone(database),
-            unit,
-            bounds,
-            message_limit: self.response_limit.saturating_sub(ROW_BATCH_OVERHEAD),
-            fair_yield: self.fair_yields.of_this_worker(),
-        };
+        let message_limit = self.response_limit.saturating_sub(ROW_BATCH_OVERHEAD);
+        let fair_yield = self.fair_yields.of_this_worker();
+        let deadline = statement.deadline.instant();
+        let batches = RowBatches::new(bounds, message_limit, fair_yield, deadline);
+        let source = Source { database: Arc::clone(database), unit, batches };
         Ok(task_stream::spawn(self.stall_timeout, |parts| run(source, statement, parts)))
     }
 }
 
-/// The source of a stream's rows, and their bounds.
+/// The source of a stream's rows.
 struct Source {
     database: Arc<Database>,
     unit: RetryUnit,
-    bounds: ResultBounds,
-    message_limit: usize,
-    fair_yield: FairYield,
+    batches: RowBatches,
 }
 
 /// A statement whose rows have all been sent.
@@ -82,14 +73,14 @@ struct SentRows {
 /// A reader that disconnects stops the statement at any await until all rows are sent: the rest may be a
 /// COMMIT, which is never cancelled. A statement without rows may still run then, and is stopped.
 async fn run(
-    source: Source,
+    mut source: Source,
     statement: Statement,
     parts: PartSender<Part>,
 ) -> Option<Result<Part>> {
     let context = Arc::clone(&statement.context);
     let sent = tokio::select! {
         sent = source.send_rows(statement, &parts) => sent,
-        () = parts.parts.closed() => return None,
+        () = parts.channel.closed() => return None,
     };
     let SentRows { stream, has_columns, count } = match sent {
         Ok(sent) => sent?,
@@ -97,7 +88,7 @@ async fn run(
     };
     let ended = tokio::select! {
         ended = stream.finish() => ended,
-        () = parts.parts.closed(), if !has_columns => return None,
+        () = parts.channel.closed(), if !has_columns => return None,
     };
     let ended = ended.map_err(|error| context.explain(error));
     Some(ended.map(|Completion { rows_affected, command }| {
@@ -108,7 +99,7 @@ async fn run(
 impl Source {
     /// Sends the header and all rows; `None` when the reader has disconnected.
     async fn send_rows(
-        &self,
+        &mut self,
         statement: Statement,
         parts: &PartSender<Part>,
     ) -> Result<Option<SentRows>> {
@@ -121,13 +112,11 @@ impl Source {
         if let Err(failure) = parts.send(header, Some(deadline)).await {
             return stop(stream, failure, parts).await;
         }
-        let fair_yield = self.fair_yield.clone();
-        let mut batches = RowBatches::new(self.bounds, self.message_limit, fair_yield, deadline);
         let mut is_over = !has_columns;
         while !is_over {
-            let is_behind = parts.parts.capacity() == 0;
+            let is_behind = parts.channel.capacity() == 0;
             let size = if is_behind { SMALL_BATCH_SIZE } else { BATCH_SIZE };
-            let batch = match batches.next(&mut *stream, size).await {
+            let batch = match self.batches.next(&mut *stream, size).await {
                 Ok(batch) => batch,
                 Err(BatchError::Failed(error)) => return Err(error),
                 Err(BatchError::Undeliverable(error)) => {
@@ -142,7 +131,7 @@ impl Source {
             }
             is_over = batch.is_last;
         }
-        Ok(Some(SentRows { stream, has_columns, count: batches.row_count() }))
+        Ok(Some(SentRows { stream, has_columns, count: self.batches.row_count() }))
     }
 
     /// Starts the statement, with retries. Once it runs, its errors are final: the caller gets its parts.

@@ -68,14 +68,17 @@ impl ScriptedStatement {
             context: CallContext::own("test"),
         };
         let defaults = crate::config::load_from(&[]).expect("the defaults are right");
-        let settings = &defaults.databases["main"];
+        let settings = defaults.databases["main"].clone();
         let database = Database::new("main".to_owned(), settings, Arc::new(self.clone()));
         let source = Source {
             database: Arc::new(database),
             unit: RetryUnit::Statement,
-            bounds: ResultBounds::UNBOUNDED,
-            message_limit: 1000 - ROW_BATCH_OVERHEAD,
-            fair_yield: FairYields::default().of_this_worker(),
+            batches: RowBatches::new(
+                ResultBounds::UNBOUNDED,
+                1000 - ROW_BATCH_OVERHEAD,
+                FairYields::default().of_this_worker(),
+                deadline,
+            ),
         };
         let stall_timeout = Duration::from_secs(10);
         Box::pin(task_stream::spawn(stall_timeout, |parts| run(source, statement, parts)))

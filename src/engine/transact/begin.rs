@@ -51,7 +51,7 @@ fn validate(
     let lower = |own: Option<Duration>, server: Duration| own.map_or(server, |own| own.min(server));
     let idle = positive(options.idle_timeout, "begin.transaction.idle_timeout")?;
     let duration = positive(options.max_duration, "begin.transaction.max_duration")?;
-    let settings = &database.transaction;
+    let settings = &database.settings().transaction;
     let idle_timeout = lower(idle, settings.idle_timeout);
     let limits = stream.begun(idle_timeout, lower(duration, settings.max_duration));
     let unstored = mode.read_only.then_some("READ_ONLY");

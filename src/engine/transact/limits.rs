@@ -59,7 +59,7 @@ impl TransactionLimits {
         database: &Database,
         timeout: Option<Duration>,
     ) -> Deadline {
-        let limits = database.limits;
+        let limits = database.limits();
         let moment = now() + timeout.unwrap_or(limits.default).min(limits.cap);
         self.bound(self.max_duration_end.map_or(moment, |end| end.min(moment)))
     }
@@ -67,7 +67,7 @@ impl TransactionLimits {
     /// The deadline of a COMMIT's answer. `max_duration` bounds when the COMMIT may be sent, not the wait
     /// for its answer: ending that wait early would only leave the outcome unknown.
     pub(super) fn commit_deadline(self, database: &Database) -> Deadline {
-        let limits = database.limits;
+        let limits = database.limits();
         self.bound(now() + limits.default.min(limits.cap))
     }
 

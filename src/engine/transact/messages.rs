@@ -2,11 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::value::proto::TransactRequest;
-pub use crate::value::proto::transact_response::Reply as ReplyBody;
+pub(crate) use crate::value::proto::transact_response::Reply as ReplyBody;
 
 /// An event on the caller's side of the stream.
 #[derive(Debug)]
-pub enum CallerEvent {
+pub(crate) enum CallerEvent {
     /// A command.
     Command(TransactRequest),
     /// An unreadable message: the stream ends with this error once the commands before it are done.
@@ -19,9 +19,9 @@ pub enum CallerEvent {
 
 /// A reply to a command.
 #[derive(Debug)]
-pub struct TransactReply {
+pub(crate) struct TransactReply {
     /// The command's sequence.
-    pub sequence: u32,
+    pub(crate) sequence: u32,
     /// The reply; an error is the command's own, and the stream stays open.
-    pub body: Result<ReplyBody>,
+    pub(crate) body: Result<ReplyBody>,
 }

@@ -31,13 +31,12 @@ impl Engine {
     /// commands; a stream that does not end with an error was committed or rolled back by command.
     /// Dropping the stream rolls back, unless a COMMIT was sent. The task takes one event at a time: the
     /// maker of `events` bounds how many are read ahead.
-    pub fn transact<C: Into<Caller>>(
+    pub(crate) fn transact(
         self: &Arc<Self>,
         events: BoxStream<'static, CallerEvent>,
-        caller: C,
-    ) -> impl Stream<Item = Result<TransactReply>> + Send + use<C> {
+        caller: Caller,
+    ) -> impl Stream<Item = Result<TransactReply>> + Send + use<> {
         let engine = Arc::clone(self);
-        let caller = caller.into();
         task_stream::spawn(self.stall_timeout, |replies| async move {
             TransactionTask::new(engine, events, replies, caller).run().await.err().map(Err)
         })

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// The sender of the replies, each with the sequence of the last command.
 pub(super) struct Replies {
-    pub(super) parts: PartSender<TransactReply>,
+    pub(super) sender: PartSender<TransactReply>,
     /// The sequence of the last command; `None` before the first.
     pub(super) sequence: Option<u32>,
 }
@@ -34,7 +34,7 @@ impl Replies {
         latest: Option<Instant>,
     ) -> Result<(), SendFailure> {
         let sequence = self.sequence.unwrap_or_default();
-        self.parts.send(TransactReply { sequence, body }, latest).await
+        self.sender.send(TransactReply { sequence, body }, latest).await
     }
 
     /// The error of the stream when a reply was not sent.
@@ -42,7 +42,7 @@ impl Replies {
         match failure {
             SendFailure::Disconnected => disconnected(),
             SendFailure::Late | SendFailure::Stalled => {
-                limits.overdue(now()).unwrap_or_else(|| stalled(self.parts.stall_timeout))
+                limits.overdue(now()).unwrap_or_else(|| stalled(self.sender.stall_timeout))
             }
         }
     }

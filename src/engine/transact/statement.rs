@@ -13,7 +13,7 @@ use crate::engine::databases::Engine;
 use crate::engine::result_bounds::{ResultBounds, check_response_size};
 use crate::engine::row_batches::{BATCH_SIZE, BatchError, RowBatches};
 use crate::engine::task_stream::SendFailure;
-use crate::engine::validate::{StatementPlace, check_tag, invalid_option, timeout};
+use crate::engine::validate::{StatementPlace, check_tag, invalid_option, positive};
 use crate::error::{Error, Result};
 use crate::value::proto::{Column, QueryOptions, ResultSet, Row, TransactQuery, TransactResult};
 use crate::wire_size::{REPLY_OVERHEAD, ROW_BATCH_OVERHEAD, encoded_row_size, widen};
@@ -49,9 +49,9 @@ pub(super) async fn run(
             last = Some(results.pop().unwrap_or_else(|| parts.result(Vec::new())));
         }
         for result_set in results {
-            let body = part(result_set, true);
+            let body = TransactResult { result_set: Some(result_set), more: true };
             // A slow reader must not keep the statement open beyond its deadline.
-            match replies.try_send(Ok(body), Some(deadline)).await {
+            match replies.try_send(Ok(ReplyBody::Result(body)), Some(deadline)).await {
                 Ok(()) => {}
                 Err(SendFailure::Late) => return Err(abandon(stream, late()).await),
                 Err(failure) => return Err(CommandError::Stream(replies.error(failure, limits))),
@@ -60,12 +60,9 @@ pub(super) async fn run(
     }
     let end = stream.finish().await.map_err(CommandError::Command)?;
     let last = last.unwrap_or_else(|| parts.result(Vec::new()));
-    let result_set = ResultSet { rows_affected: end.rows_affected, command: end.command, ..last };
-    replies.send(Ok(part(result_set, false)), limits).await.map_err(CommandError::Stream)
-}
-
-fn part(result_set: ResultSet, more: bool) -> ReplyBody {
-    ReplyBody::Result(TransactResult { result_set: Some(result_set), more })
+    let last = ResultSet { rows_affected: end.rows_affected, command: end.command, ..last };
+    let body = TransactResult { result_set: Some(last), more: false };
+    replies.send(Ok(ReplyBody::Result(body)), limits).await.map_err(CommandError::Stream)
 }
 
 /// Ends a statement whose result the caller cannot have.
@@ -122,7 +119,8 @@ fn validate(query: TransactQuery, open: &OpenTransaction) -> Result<(Statement, 
     let analysis = open.database.validate_statement(&sql, &parameters, place)?;
     let options = options.unwrap_or_default();
     check_options(&options)?;
-    let deadline = open.limits.command_deadline(&open.database, timeout(&options)?);
+    let timeout = positive(options.timeout, "options.timeout")?;
+    let deadline = open.limits.command_deadline(&open.database, timeout);
     // Large results come in several replies, so the server needs no cap.
     let bounds = ResultBounds::UNBOUNDED.lowered(&options);
     open.context.runs(&analysis.summary);

@@ -80,7 +80,7 @@ impl Interrupts {
         }
     }
 
-    /// Waits for the caller. A draining server does not wait for idle callers, which may hold locks, but
+    /// Waits for the caller. A draining server does not wait for idle callers, which may have locks, but
     /// still does the commands that it has received.
     async fn race_drain<T>(&self, next: impl Future<Output = Result<T>>) -> Result<T> {
         self.race(async {
@@ -98,18 +98,18 @@ impl TransactionTask {
     pub(super) fn new(
         engine: Arc<Engine>,
         events: BoxStream<'static, CallerEvent>,
-        parts: PartSender<TransactReply>,
+        sender: PartSender<TransactReply>,
         caller: Caller,
     ) -> Self {
         let stream_limits = TransactionLimits::before_begin(engine.stall_timeout, caller.time_left);
-        let replies = Replies { parts, sequence: None };
+        let replies = Replies { sender, sequence: None };
         Self { engine, events, replies, caller, stream_limits }
     }
 
     /// Serves the transaction until its end. Every early return drops it, which rolls back.
     pub(super) async fn run(mut self) -> Result<()> {
         let engine = Arc::clone(&self.engine);
-        let replies = self.replies.parts.parts.clone();
+        let replies = self.replies.sender.channel.clone();
         let mut interrupts = Interrupts { engine, replies, context: None };
         let first = interrupts.race_drain(self.next(self.stream_limits)).await?;
         let mut open = interrupts.race(self.open(first)).await?;
@@ -119,9 +119,8 @@ impl TransactionTask {
                 Some(Command::Commit(_)) => return self.commit(open).await,
                 Some(Command::Rollback(_)) => {
                     open.transaction.rollback().await;
-                    return self
-                        .end(ReplyBody::RolledBack(RolledBack {}), Outcome::NotApplied)
-                        .await;
+                    let reply = ReplyBody::RolledBack(RolledBack {});
+                    return self.end(reply, Outcome::NotApplied).await;
                 }
                 Some(Command::Begin(_)) => {
                     return Err(invalid_command("begin must be the first command"));

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// The address of a server: `http://host:port`; the scheme may be left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address(http::Uri);
+pub(crate) struct Address(http::Uri);
 
 impl FromStr for Address {
     type Err = String;

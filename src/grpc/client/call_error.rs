@@ -13,33 +13,32 @@ use crate::value::proto::DatabaseError;
 
 /// The error of a call, in plain fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallError {
+pub(crate) struct CallError {
     /// The gRPC code: `INVALID_ARGUMENT`.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// The message.
-    pub message: String,
+    pub(crate) message: String,
     /// Rowgate's reason; `None` when something else made the status.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// The outcome of the work.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
     /// The advice on it; may be empty.
-    pub hint: String,
+    pub(crate) hint: String,
     /// The database's report; fields are empty where it reported nothing.
-    pub report: DatabaseReport,
+    pub(crate) report: DatabaseReport,
     /// The invalid fields of the request.
-    pub violations: Vec<FieldViolation>,
+    pub(crate) violations: Vec<FieldViolation>,
     /// The pause before a retry.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
     /// The statement of a batch that failed, from 0.
-    pub failed_statement: Option<u32>,
+    pub(crate) failed_statement: Option<u32>,
     /// The token for asking the server for the outcome later; may be empty.
-    pub transaction_token: String,
+    pub(crate) transaction_token: String,
 }
 
 impl CallError {
     /// An error without details.
-    #[must_use]
-    pub fn new(code: &'static str, message: impl Into<String>, outcome: Outcome) -> Self {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>, outcome: Outcome) -> Self {
         Self {
             code,
             message: message.into(),

@@ -25,7 +25,7 @@ const WINDOW: u32 = 1 << 20;
 
 /// A connection to a server.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub(crate) struct Client {
     pub(crate) channel: Channel,
     pub(crate) limit: CallLimit,
 }
@@ -57,10 +57,7 @@ impl CallLimit {
 
 impl Client {
     /// Connects.
-    ///
-    /// # Errors
-    /// The reason why no connection was accepted within 5 s.
-    pub async fn connect(address: &Address) -> Result<Self, CallError> {
+    pub(crate) async fn connect(address: &Address) -> Result<Self, CallError> {
         let endpoint = Endpoint::from(address.uri())
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -78,8 +75,7 @@ impl Client {
 
     /// Bounds all later calls, counted from now, for a server that has stopped answering. A working one keeps
     /// `QueryOptions.timeout` by itself, and returns more details.
-    #[must_use]
-    pub fn with_limit(mut self, after: Duration) -> Self {
+    pub(crate) fn with_limit(mut self, after: Duration) -> Self {
         // A limit beyond the clock's range is none.
         self.limit = CallLimit { after, at: Instant::now().checked_add(after) };
         self

@@ -19,7 +19,7 @@ use crate::value::proto::{
 
 /// The health of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
+pub(crate) enum Health {
     /// It accepts calls.
     Serving,
     /// It does not accept calls.
@@ -30,18 +30,12 @@ pub enum Health {
 
 impl Client {
     /// Runs a statement and returns its whole result.
-    ///
-    /// # Errors
-    /// The reason why it failed, and its outcome.
-    pub async fn query(&self, request: QueryRequest) -> Result<QueryResponse, CallError> {
+    pub(crate) async fn query(&self, request: QueryRequest) -> Result<QueryResponse, CallError> {
         self.response(self.databases().query(request)).await
     }
 
     /// Runs statements in one transaction.
-    ///
-    /// # Errors
-    /// The reason why it failed, the statement that failed, and the outcome of all.
-    pub async fn execute_batch(
+    pub(crate) async fn execute_batch(
         &self,
         request: ExecuteBatchRequest,
     ) -> Result<ExecuteBatchResponse, CallError> {
@@ -49,19 +43,16 @@ impl Client {
     }
 
     /// Returns the server's version, databases and limits.
-    ///
-    /// # Errors
-    /// The reason why there is no answer.
-    pub async fn server_info(&self) -> Result<GetServerInfoResponse, CallError> {
+    pub(crate) async fn server_info(&self) -> Result<GetServerInfoResponse, CallError> {
         let mut service = ServerServiceClient::new(self.channel.clone());
         self.response(service.get_server_info(GetServerInfoRequest {})).await
     }
 
     /// Starts a statement.
-    ///
-    /// # Errors
-    /// The reason why it was not started.
-    pub async fn stream_query(&self, query: QueryRequest) -> Result<ResultStream, CallError> {
+    pub(crate) async fn stream_query(
+        &self,
+        query: QueryRequest,
+    ) -> Result<ResultStream, CallError> {
         let request = StreamQueryRequest { query: Some(query) };
         let parts = self.response(self.databases().stream_query(request)).await?;
         Ok(ResultStream { parts, is_complete: false, limit: self.limit })
@@ -72,10 +63,7 @@ impl Client {
     }
 
     /// Returns the health of a service; `""` is the server as a whole.
-    ///
-    /// # Errors
-    /// `NOT_FOUND` when the server has no such service; otherwise the reason why there is no answer.
-    pub async fn health(&self, service: &str) -> Result<Health, CallError> {
+    pub(crate) async fn health(&self, service: &str) -> Result<Health, CallError> {
         let request = HealthCheckRequest { service: service.to_owned() };
         let mut service = HealthClient::new(self.channel.clone());
         Ok(match self.response(service.check(request)).await?.status() {
@@ -88,19 +76,16 @@ impl Client {
 
 /// The parts of a streamed result.
 #[derive(Debug)]
-pub struct ResultStream {
+pub(crate) struct ResultStream {
     parts: Streaming<StreamQueryResponse>,
     is_complete: bool,
     limit: CallLimit,
 }
 
 impl ResultStream {
-    /// Returns the next part; `None` after the summary.
-    ///
-    /// # Errors
-    /// The failure of the statement, or the end of the stream without a summary: the parts before are then
-    /// incomplete.
-    pub async fn next(&mut self) -> Result<Option<Part>, CallError> {
+    /// Returns the next part; `None` after the summary. A stream that ends without a summary is an error: its
+    /// result is incomplete.
+    pub(crate) async fn next(&mut self) -> Result<Option<Part>, CallError> {
         match self.limit.within(self.parts.message()).await? {
             Some(StreamQueryResponse { part: Some(part) }) => {
                 self.is_complete |= matches!(part, Part::Summary(_));

@@ -10,8 +10,7 @@ mod pool_calls;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use address::Address;
-pub use call_error::CallError;
-pub use channel::Client;
-pub use database_calls::{Health, ResultStream};
-pub use pool_calls::PoolWatch;
+pub(crate) use address::Address;
+pub(crate) use call_error::CallError;
+pub(crate) use channel::Client;
+pub(crate) use database_calls::{Health, ResultStream};

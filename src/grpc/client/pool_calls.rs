@@ -22,19 +22,16 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 impl Client {
     /// Returns the state and counters of a pool; of all when the name is empty.
-    ///
-    /// # Errors
-    /// `NOT_FOUND` when there is no such pool; otherwise the reason why there is no answer.
-    pub async fn list_pool_stats(&self, pool: &str) -> Result<ListPoolStatsResponse, CallError> {
+    pub(crate) async fn list_pool_stats(
+        &self,
+        pool: &str,
+    ) -> Result<ListPoolStatsResponse, CallError> {
         let request = ListPoolStatsRequest { pool: pool.to_owned() };
         self.response(self.pools().list_pool_stats(request)).await
     }
 
     /// Starts to watch a pool; all when the name is empty.
-    ///
-    /// # Errors
-    /// As [`Client::list_pool_stats`].
-    pub async fn watch_pool_stats(
+    pub(crate) async fn watch_pool_stats(
         &self,
         pool: &str,
         interval: Duration,
@@ -47,19 +44,16 @@ impl Client {
     }
 
     /// Returns the checkouts of a pool; of all when the name is empty.
-    ///
-    /// # Errors
-    /// As [`Client::list_pool_stats`].
-    pub async fn list_checkouts(&self, pool: &str) -> Result<ListCheckoutsResponse, CallError> {
+    pub(crate) async fn list_checkouts(
+        &self,
+        pool: &str,
+    ) -> Result<ListCheckoutsResponse, CallError> {
         let request = ListCheckoutsRequest { pool: pool.to_owned() };
         self.response(self.pools().list_checkouts(request)).await
     }
 
     /// Pauses a pool, and waits at most `timeout` for the work in progress.
-    ///
-    /// # Errors
-    /// As [`Client::list_pool_stats`].
-    pub async fn pause_pool(
+    pub(crate) async fn pause_pool(
         &self,
         pool: &str,
         timeout: Duration,
@@ -72,28 +66,22 @@ impl Client {
     }
 
     /// Ends a pause.
-    ///
-    /// # Errors
-    /// As [`Client::list_pool_stats`].
-    pub async fn resume_pool(&self, pool: &str) -> Result<ResumePoolResponse, CallError> {
+    pub(crate) async fn resume_pool(&self, pool: &str) -> Result<ResumePoolResponse, CallError> {
         let request = ResumePoolRequest { pool: pool.to_owned() };
         self.response(self.pools().resume_pool(request)).await
     }
 
     /// Replaces the connections of a pool.
-    ///
-    /// # Errors
-    /// As [`Client::list_pool_stats`].
-    pub async fn reconnect_pool(&self, pool: &str) -> Result<ReconnectPoolResponse, CallError> {
+    pub(crate) async fn reconnect_pool(
+        &self,
+        pool: &str,
+    ) -> Result<ReconnectPoolResponse, CallError> {
         let request = ReconnectPoolRequest { pool: pool.to_owned() };
         self.response(self.pools().reconnect_pool(request)).await
     }
 
     /// Sets the bounds of a pool; a bound of `None` is kept.
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT` for inconsistent bounds; otherwise as [`Client::list_pool_stats`].
-    pub async fn resize_pool(
+    pub(crate) async fn resize_pool(
         &self,
         pool: &str,
         min: Option<u32>,
@@ -104,10 +92,7 @@ impl Client {
     }
 
     /// Ends the work of a checkout.
-    ///
-    /// # Errors
-    /// `NOT_FOUND` when there is no such pool, or no such checkout; otherwise the reason why there is no answer.
-    pub async fn terminate_checkout(
+    pub(crate) async fn terminate_checkout(
         &self,
         pool: &str,
         checkout: u64,
@@ -123,17 +108,14 @@ impl Client {
 
 /// The messages of a watch.
 #[derive(Debug)]
-pub struct PoolWatch(Streaming<WatchPoolStatsResponse>);
+pub(crate) struct PoolWatch(Streaming<WatchPoolStatsResponse>);
 
 impl PoolWatch {
     /// Returns the next message; `None` when the server ended the watch without a reason.
     ///
-    /// # Errors
-    /// The reason why it ended.
-    ///
     /// # Cancel safety
     /// A received message is not lost.
-    pub async fn next(&mut self) -> Result<Option<WatchPoolStatsResponse>, CallError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<WatchPoolStatsResponse>, CallError> {
         self.0.message().await.map_err(|status| CallError::from_status(&status))
     }
 }

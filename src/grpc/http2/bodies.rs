@@ -73,20 +73,10 @@ impl Body for RequestBody {
 /// The body of a response that never ends by itself. It ends when the server drains, after its frames that are
 /// ready.
 pub(crate) struct WatchBody {
-    call: Arc<RpcCall>,
-    body: tonic::body::Body,
-    drain: BoxFuture<'static, ()>,
-    has_ended: bool,
-}
-
-impl WatchBody {
-    pub(crate) fn new(
-        call: Arc<RpcCall>,
-        body: tonic::body::Body,
-        drain: BoxFuture<'static, ()>,
-    ) -> Self {
-        Self { call, body, drain, has_ended: false }
-    }
+    pub(super) call: Arc<RpcCall>,
+    pub(super) body: tonic::body::Body,
+    pub(super) drain: BoxFuture<'static, ()>,
+    pub(super) has_ended: bool,
 }
 
 impl Body for WatchBody {

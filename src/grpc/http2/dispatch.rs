@@ -115,32 +115,32 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let call = Arc::new(services.telemetry.call(method, request.headers(), arrived));
         call.set_peers(request.uri(), self.peer.remote_addr.map(|peer| peer.ip()));
         let recorder = StatusRecorder { call: Arc::clone(&call), is_recorded: false };
-        if kind == CallKind::Transaction && *self.draining.borrow() {
-            return ResponseFuture::refused(recorder);
-        }
+        let is_refused = kind == CallKind::Transaction && *self.draining.borrow();
         let count = (kind == CallKind::Plain).then(|| CountGuard::new(&self.calls));
         let drain = (kind == CallKind::Watch).then(|| self.drained().boxed());
-        let deadline = count.is_some().then(|| services.receive_deadline(arrived, &request));
+        // No service has seen a late request, so it is answered here.
+        let timeout = request.headers().get(timeout_header::NAME);
+        let timeout = timeout.and_then(|timeout| parse_timeout(timeout.as_bytes()));
+        let deadline = Deadline::of_call(arrived, timeout, None, services.receive_limits);
+        let deadline = count.is_some().then_some(deadline);
         request.extensions_mut().insert(Arc::clone(&call));
         request.extensions_mut().insert(self.peer.clone());
         let request = request.map(|body| RequestBody::new(call, body, deadline));
-        let service = if is_for_database_service(request.uri().path()) {
-            ServiceFuture::Database(services.database.clone().call(request))
+        let service = if is_refused {
+            None
+        } else if is_for_database_service(request.uri().path()) {
+            Some(services.database.clone().call(request))
         } else {
-            ServiceFuture::Other(Box::new(services.routes.clone().call(request)))
+            Some(services.routes.clone().call(request).boxed())
         };
-        let max_request_size = services.max_request_size;
-        let recorder = Some(recorder);
-        ResponseFuture { service, has_yielded: false, recorder, count, drain, max_request_size }
-    }
-}
-
-impl Services {
-    /// The deadline for receiving a whole request. No service has seen a late one, so it is answered here.
-    fn receive_deadline(&self, arrived: Instant, request: &Request<Incoming>) -> Deadline {
-        let timeout = request.headers().get(timeout_header::NAME);
-        let timeout = timeout.and_then(|timeout| parse_timeout(timeout.as_bytes()));
-        Deadline::of_call(arrived, timeout, None, self.receive_limits)
+        ResponseFuture {
+            service,
+            has_yielded: false,
+            recorder: Some(recorder),
+            count,
+            drain,
+            max_request_size: services.max_request_size,
+        }
     }
 }
 
@@ -151,33 +151,14 @@ fn is_for_database_service(path: &str) -> bool {
 
 /// A call until its response begins.
 pub(crate) struct ResponseFuture {
-    service: ServiceFuture,
+    /// The service; `None` for a refused call, which gRPC clients send elsewhere by themselves.
+    service: Option<BoxFuture<'static, Result<Response<Body>, Infallible>>>,
     has_yielded: bool,
     recorder: Option<StatusRecorder>,
     count: Option<CountGuard>,
     /// The drain that ends a watch.
     drain: Option<BoxFuture<'static, ()>>,
     max_request_size: usize,
-}
-
-enum ServiceFuture {
-    /// No service gets the call: gRPC clients send it elsewhere by themselves.
-    Refused,
-    Database(BoxFuture<'static, Result<Response<Body>, Infallible>>),
-    Other(Box<<Routes as tower::Service<Request<RequestBody>>>::Future>),
-}
-
-impl ResponseFuture {
-    fn refused(recorder: StatusRecorder) -> Self {
-        Self {
-            service: ServiceFuture::Refused,
-            has_yielded: true,
-            recorder: Some(recorder),
-            count: None,
-            drain: None,
-            max_request_size: 0,
-        }
-    }
 }
 
 impl Future for ResponseFuture {
@@ -193,17 +174,14 @@ impl Future for ResponseFuture {
             return Poll::Pending;
         }
         let answered = match &mut this.service {
-            ServiceFuture::Refused => {
-                if let Some(mut recorder) = this.recorder.take() {
-                    recorder.record(UNAVAILABLE);
-                }
-                return Poll::Ready(Err(Reason::REFUSED_STREAM.into()));
-            }
-            ServiceFuture::Database(call) => ready!(call.as_mut().poll(cx)),
-            ServiceFuture::Other(call) => ready!(Pin::new(call).poll(cx)),
+            Some(service) => Some(ready!(service.as_mut().poll(cx))),
+            None => None,
         };
         let mut recorder = this.recorder.take().unwrap_or_default();
-        let Ok(response) = answered;
+        let Some(Ok(response)) = answered else {
+            recorder.record(UNAVAILABLE);
+            return Poll::Ready(Err(Reason::REFUSED_STREAM.into()));
+        };
         let response = replace_status(&recorder.call, response, this.max_request_size);
         // The answer of an error alone has its status among the headers.
         recorder.read(response.headers());
@@ -211,7 +189,10 @@ impl Future for ResponseFuture {
         let drain = this.drain.take();
         Poll::Ready(Ok(response.map(|body| {
             let body = match drain {
-                Some(drain) => Body::new(WatchBody::new(Arc::clone(&recorder.call), body, drain)),
+                Some(drain) => {
+                    let call = Arc::clone(&recorder.call);
+                    Body::new(WatchBody { call, body, drain, has_ended: false })
+                }
                 None => body,
             };
             ResponseBody { body, recorder, _count: count }

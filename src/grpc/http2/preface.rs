@@ -18,21 +18,20 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// An accepted connection on its way to a worker.
 #[derive(Debug)]
-pub struct AcceptedConnection {
+pub(crate) struct AcceptedConnection {
     /// The socket: non-blocking, without delay.
-    pub stream: std::net::TcpStream,
+    pub(crate) stream: std::net::TcpStream,
     /// The connection in the worker's count.
-    pub count: CountGuard,
+    pub(crate) count: CountGuard,
 }
 
 /// One item in a count, until it is dropped.
 #[derive(Debug)]
-pub struct CountGuard(Arc<AtomicUsize>);
+pub(crate) struct CountGuard(Arc<AtomicUsize>);
 
 impl CountGuard {
     /// Adds one to the count.
-    #[must_use]
-    pub fn new(counter: &Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(counter: &Arc<AtomicUsize>) -> Self {
         counter.fetch_add(1, Relaxed);
         Self(Arc::clone(counter))
     }

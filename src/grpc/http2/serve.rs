@@ -28,7 +28,8 @@ struct ConnectionServer {
     max_age: Duration,
 }
 
-/// Serves all connections. Once the server drains, it asks clients to close them, and returns when all are closed.
+/// Serves all connections. Once the server drains, asks clients to close them, and returns when all are
+/// closed.
 pub(crate) async fn serve(
     dispatch: Dispatch,
     settings: &Grpc,

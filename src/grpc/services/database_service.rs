@@ -19,14 +19,8 @@ use crate::value::proto::{
 };
 
 pub(crate) struct DatabaseHandler {
-    engine: Arc<Engine>,
-    max_request_size: usize,
-}
-
-impl DatabaseHandler {
-    pub(crate) fn new(engine: Arc<Engine>, max_request_size: usize) -> Self {
-        Self { engine, max_request_size }
-    }
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) max_request_size: usize,
 }
 
 #[tonic::async_trait]
@@ -91,15 +85,6 @@ impl DatabaseService for DatabaseHandler {
     ) -> Answer<DescribeStatementResponse> {
         let call = rpc_call(&request);
         let caller = caller(&request);
-        let DescribeStatementRequest { database, sql, include_plan } = request.into_inner();
-        let found = self.engine.describe_statement(&database, sql, include_plan, caller).await;
-        let response = found.map(|found| DescribeStatementResponse {
-            has_columns: found.columns.is_some(),
-            columns: found.columns.unwrap_or_default(),
-            parameter_types: found.parameters,
-            read_only: found.read_only,
-            plan: found.plan.unwrap_or_default(),
-        });
-        respond(&call, response)
+        respond(&call, self.engine.describe_statement(request.into_inner(), caller).await)
     }
 }

@@ -5,7 +5,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 
 /// Sets the answers of the health service.
 #[derive(Clone, Debug)]
-pub struct HealthReporter {
+pub(crate) struct HealthReporter {
     reporter: tonic_health::server::HealthReporter,
 }
 
@@ -16,7 +16,7 @@ impl HealthReporter {
     }
 
     /// Sets the status of a service; `""` is the whole server.
-    pub async fn set(&self, service: &str, serving: bool) {
+    pub(crate) async fn set(&self, service: &str, serving: bool) {
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         self.reporter.set_service_status(service, status).await;
     }

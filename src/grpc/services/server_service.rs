@@ -14,23 +14,10 @@ use crate::value::proto::{DatabaseInfo, GetServerInfoRequest, GetServerInfoRespo
 use crate::wire_size::widen;
 
 pub(crate) struct ServerInfoHandler {
-    engine: Arc<Engine>,
-    instance: String,
-    max_request_size: u64,
-    max_response_size: u64,
-    tasks: Tasks,
-}
-
-impl ServerInfoHandler {
-    pub(crate) fn new(engine: Arc<Engine>, settings: &Grpc, instance: &str, tasks: Tasks) -> Self {
-        Self {
-            engine,
-            instance: instance.to_owned(),
-            max_request_size: widen(settings.max_request_size),
-            max_response_size: widen(settings.max_response_size),
-            tasks,
-        }
-    }
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) instance: String,
+    pub(crate) settings: Grpc,
+    pub(crate) tasks: Tasks,
 }
 
 #[tonic::async_trait]
@@ -44,24 +31,25 @@ impl ServerService for ServerInfoHandler {
             instance: self.instance.clone(),
             default_database: self.engine.default_database().to_owned(),
             databases: self.engine.databases().map(info).collect(),
-            max_request_size: self.max_request_size,
-            max_response_size: self.max_response_size,
+            max_request_size: widen(self.settings.max_request_size),
+            max_response_size: widen(self.settings.max_response_size),
             tasks: widen(self.tasks.alive()),
         }))
     }
 }
 
 fn info(database: &Database) -> DatabaseInfo {
+    let settings = database.settings();
     DatabaseInfo {
         name: database.name().to_owned(),
         backend: database.backend().name().to_owned(),
         available: database.is_available(),
-        default_deadline: duration(database.limits().default),
-        max_deadline: duration(database.limits().cap),
-        max_rows: database.max_rows(),
-        max_bytes: database.max_bytes(),
-        max_row_size: widen(database.max_row_size()),
-        idempotency_retention: duration(database.key_retention()),
-        max_batch: widen(database.max_batch()),
+        default_deadline: duration(settings.default_deadline),
+        max_deadline: duration(settings.max_deadline),
+        max_rows: settings.max_rows,
+        max_bytes: settings.max_bytes,
+        max_row_size: widen(settings.max_row_size),
+        idempotency_retention: duration(settings.idempotency.retention),
+        max_batch: widen(settings.max_batch),
     }
 }

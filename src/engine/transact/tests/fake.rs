@@ -19,7 +19,7 @@ use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
 use crate::value::Value;
 use crate::value::proto::{Column, Row};
 
-/// A fake database that obeys the texts of statements: `rows COUNT SIZE`, `wide SIZE SIZE` (one row;
+/// A fake database that obeys the texts of statements: `rows COUNT SIZE`, `column SIZE SIZE` (one row;
 /// first the size of its column's name), `sleep MS` (whatever its deadline), `hang` (until its
 /// deadline), `fail`, `lost`; anything else changes a row.
 #[derive(Clone, Default)]
@@ -129,7 +129,7 @@ impl FakeTransaction {
         let number = |at: usize| words[at].parse::<usize>().expect("a number");
         match words[0] {
             "rows" => Ok(Running::new("text", number(1), number(2))),
-            "wide" => Ok(Running::new(&"x".repeat(number(1)), 1, number(2))),
+            "column" => Ok(Running::new(&"x".repeat(number(1)), 1, number(2))),
             "fail" => Err(Error::new(ErrorKind::AlreadyExists, "it is there")),
             "sleep" => {
                 let millis = u64::try_from(number(1)).expect("not for ever");

@@ -115,8 +115,8 @@ async fn a_stream_begins_with_begin_and_has_one() {
         ErrorKind::InvalidCommand
     );
     let mut second = Session::open(&engine, TransactionOptions::default()).await;
-    let again = second.ask(begin(TransactionOptions::default())).await;
-    assert_eq!(again.expect_err("it is open").kind(), ErrorKind::InvalidCommand);
+    let repeated = second.ask(begin(TransactionOptions::default())).await;
+    assert_eq!(repeated.expect_err("it is open").kind(), ErrorKind::InvalidCommand);
     let mut unset = Session::open(&engine, TransactionOptions::default()).await;
     unset.offer(CallerEvent::Command(TransactRequest { sequence: 2, command: None })).await;
     assert_eq!(unset.failure().await.kind(), ErrorKind::InvalidCommand);

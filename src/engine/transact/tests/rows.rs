@@ -42,7 +42,7 @@ async fn the_first_part_has_the_columns_and_the_last_the_counts() {
 async fn no_part_is_larger_than_a_message_may_be() {
     let (_fake, mut session) = open(&[LIMIT, CAP]).await;
     // Each fits; not both together.
-    for sql in ["wide 300000 300000", "rows 2 500000", "wide 1000 520000"] {
+    for sql in ["column 300000 300000", "rows 2 500000", "column 1000 520000"] {
         session.send(query(sql)).await;
         let parts = session.parts().await.expect(sql);
         let largest = parts.iter().map(ResultSet::encoded_len).max();
@@ -50,7 +50,7 @@ async fn no_part_is_larger_than_a_message_may_be() {
         assert_eq!(parts[0].columns.len(), 1, "{sql}");
     }
     for (sql, kind) in
-        [("rows 1 600000", ErrorKind::RowTooLarge), ("wide 600000 1", ErrorKind::ResultTooLarge)]
+        [("rows 1 600000", ErrorKind::RowTooLarge), ("column 600000 1", ErrorKind::ResultTooLarge)]
     {
         session.succeeds(savepoint("s")).await;
         assert_eq!(session.fails(query(sql)).await, kind, "{sql}");

@@ -11,7 +11,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::fake::Fake;
 use crate::backend::Backend;
 use crate::config;
-use crate::engine::{CallerEvent, Engine, ReplyBody, TransactReply};
+use crate::engine::transact::messages::TransactReply;
+use crate::engine::{Caller, CallerEvent, Engine, ReplyBody};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::proto::transact_request::Command;
 use crate::value::proto::{
@@ -74,7 +75,8 @@ impl Session {
     /// A stream on which nothing has been sent.
     pub(crate) fn start(engine: &Arc<Engine>, grpc_timeout: Option<Duration>) -> Self {
         let (commands, receiver) = channel(64);
-        let replies = engine.transact(ReceiverStream::new(receiver).boxed(), grpc_timeout);
+        let caller = Caller { time_left: grpc_timeout, ..Caller::default() };
+        let replies = engine.transact(ReceiverStream::new(receiver).boxed(), caller);
         Self { commands: Some(commands), replies: Box::pin(replies), sequence: 0 }
     }
 

@@ -25,15 +25,11 @@ use crate::value::proto::{
 };
 
 pub(crate) struct PoolHandler {
-    engine: Arc<Engine>,
-    instance: String,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) instance: String,
 }
 
 impl PoolHandler {
-    pub(crate) fn new(engine: Arc<Engine>, instance: &str) -> Self {
-        Self { engine, instance: instance.to_owned() }
-    }
-
     /// Makes the command of a request that names a pool.
     fn command<T>(&self, request: &Request<T>, name: &str) -> Result<PoolCommand<'_>> {
         let database = pool(&self.engine, name)?;

@@ -49,12 +49,9 @@ pub(crate) fn watch(
     let deadline = Deadline::of_call(std::time::Instant::now(), grpc_timeout, None, limits);
     let pool = request.pool;
     let watch = Watch { engine, instance, pool, interval, checks, deadline, sent: None };
-    Ok(stream::unfold(Some(watch), async |watch| {
-        let mut watch = watch?;
-        match watch.next().await {
-            Ok(message) => Some((Ok(message), Some(watch))),
-            Err(error) => Some((Err(error), None)),
-        }
+    Ok(stream::try_unfold(watch, async |mut watch| {
+        let message = watch.next().await?;
+        Ok(Some((message, watch)))
     }))
 }
 
