@@ -1,16 +1,17 @@
 //! Rowgate: one binary between services in any language and their databases.
 //!
-//! The modules, in the order in which a reader meets them. Each may use only those below it;
-//! neighbours in one group never use each other (`tests/it/tidy.rs` checks it):
+//! The modules, from the top. Each uses only those below it; neighbours in one group never use each other (`tests/it/tidy`
+//! checks it):
 //!
-//! 1. [`cli`]: the command line, a client of everything else.
-//! 2. [`app`]: puts the parts together; workers, signals, shutdown.
+//! 1. [`cli`]: the command line.
+//! 2. [`app`]: the composition root: workers, signals, shutdown.
 //! 3. [`grpc`], [`ops`]: the transports: gRPC for services, HTTP for operators.
-//! 4. [`engine`]: what a call does, whatever the transport and the database.
+//! 4. [`engine`]: the calls, independent of transport and database.
 //! 5. [`backend`]: the databases behind one trait.
-//! 6. [`pool`], [`resilience`], [`sql`]: connections, decisions after failures, statements as text.
-//! 7. [`telemetry`][]: logs.
-//! 8. [`error`], [`value`], [`config`], [`deadline`]: the vocabulary.
+//! 6. [`pool`], [`resilience`], [`sql`]: connections, decisions after failures, the analysis of statements.
+//! 7. [`telemetry`]: logs, traces and metrics.
+//! 8. [`error`], [`deadline`], [`wire_size`]: the shared types of a call.
+//! 9. [`value`], [`config`], [`clock`], [`planted_bug`]: the foundation.
 
 pub mod app;
 pub mod backend;

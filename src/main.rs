@@ -1,4 +1,4 @@
-//! `rowgate`: parse, run, exit.
+//! The `rowgate` binary.
 
 use clap::Parser;
 use rowgate::cli::{Cli, Exit, run};

@@ -163,12 +163,12 @@ const ends = [];
 
 const checks = {
   async 'a database that is not reached is said to be, and why'({ page }) {
-    await cardShows(page, 'reports', /away|not reached/);
-    await shows(page, '#verdict', /Not ready|away/);
-    await shows(page, '#concerns', /Database reports has been away for .*refused/s);
-    await cardShows(page, 'main', /\breached\b/);
+    await cardShows(page, 'reports', /unreachable|not connected/);
+    await shows(page, '#verdict', /Not ready|unreachable/);
+    await shows(page, '#concerns', /Database reports has been unreachable for .*refused/s);
+    await cardShows(page, 'main', /\breachable\b/);
     await way.open();
-    await cardShows(page, 'reports', /\breached\b/);
+    await cardShows(page, 'reports', /\breachable\b/);
     await shows(page, '#verdict', /^Ready$/);
     assert.equal(await page.locator('#attention').isVisible(), false);
   },
@@ -202,7 +202,7 @@ const checks = {
     assert.match(await line.innerText(), /main \d+.*127\.0\.0\.1 · nightly-report.*idle in transaction/s);
     await until('it grows old', async () => (await number(line.locator('td').first())) >= 2);
     await until('it is called a leak', async () => /leak/.test(await line.locator('td').first().innerText()));
-    await shows(page, '#concerns', /1 connection of main held for very long/);
+    await shows(page, '#concerns', /1 connection of main leaked/);
   },
 
   async 'callers that wait are shown, with how long'({ page }) {
@@ -274,7 +274,7 @@ const checks = {
       assert.ok(focus.outlineStyle !== 'none' && parseFloat(focus.outlineWidth) >= 2, `no focus is seen on ${JSON.stringify(focus)}`);
       visited.add(focus.role === 'slider' ? 'history' : focus.name);
     }
-    assert.deepEqual([...visited], ['Pause', 'history', 'Longest', 'In all']);
+    assert.deepEqual([...visited], ['Pause', 'history', 'Longest', 'Total']);
     const history = card(page, 'main').locator('.charts');
     await history.focus();
     for (let n = 0; n < 5; n += 1) await page.keyboard.press('ArrowLeft');
@@ -312,12 +312,12 @@ const checks = {
     await Promise.all(ends.map((end) => end()));
     await until('the transaction is gone', async () => (await row(page, 'held', 'nightly-report').count()) === 0);
     way.close();
-    await cardShows(page, 'reports', /away/);
-    await shows(page, '#concerns', /Database reports has been away/);
-    assert.match(await page.title(), /away|Not ready/);
+    await cardShows(page, 'reports', /unreachable/);
+    await shows(page, '#concerns', /Database reports has been unreachable/);
+    assert.match(await page.title(), /unreachable|Not ready/);
     await picture(page, 'database-away');
     await way.open();
-    await cardShows(page, 'reports', /\breached\b/);
+    await cardShows(page, 'reports', /\breachable\b/);
     await shows(page, '#verdict', /^Ready$/);
   },
 
@@ -333,10 +333,10 @@ const checks = {
   async 'a server that does not answer is said not to, and questions do not pile up'({ page, seen }) {
     const [asked, start] = [seen.asked, Date.now()];
     process.kill(Number(given.server), 'SIGSTOP');
-    await shows(page, '#verdict', /No answer/, 5000);
+    await shows(page, '#verdict', /No response/, 5000);
     await shows(page, '#fresh', /what is shown is \d+ s old/);
-    assert.match(await page.title(), /No answer/);
-    await until('it has given up on one', async () => /nothing came within 5 s/.test(await text(page, '#fresh')));
+    assert.match(await page.title(), /No response/);
+    await until('it has given up on one', async () => /no response within 5 s/.test(await text(page, '#fresh')));
     assert.ok(seen.asked - asked <= 1 + (Date.now() - start) / 1000, `${seen.asked - asked} requests`);
     assert.equal(seen.most, 1, 'one at a time');
     process.kill(Number(given.server), 'SIGCONT');
@@ -346,8 +346,8 @@ const checks = {
 
   async 'a server that has ended is said not to answer'({ page, seen }) {
     process.kill(Number(given.server), 'SIGTERM');
-    await shows(page, '#verdict', /No answer/);
-    await shows(page, '#fresh', /it cannot be reached; what is shown is \d+ s old/);
+    await shows(page, '#verdict', /No response/);
+    await shows(page, '#fresh', /the server is unreachable; the data is \d+ s old/);
     await accessible(page, 'without a server');
     await picture(page, 'no-answer');
     const other = seen.console.filter((line) => !/^Failed to load resource: net::ERR_/.test(line));

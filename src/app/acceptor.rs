@@ -1,4 +1,4 @@
-//! Takes connections and hands each to the worker with the fewest.
+//! Accepts connections and hands each to the worker with the fewest.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -8,39 +8,39 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::workers::Door;
+use super::workers::WorkerHandle;
 use crate::resilience::AcceptBackoff;
 
-/// While no worker takes a connection: at first a burst of them is the likely reason, then that all are
-/// stuck.
-const PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// The pauses while no worker takes a connection, because of a burst or because all are stuck.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const MAX_PAUSE: Duration = Duration::from_millis(50);
 
-/// SETTINGS without any, and GOAWAY with ENHANCE_YOUR_CALM and a word of explanation (HTTP/2, 6.5 and
-/// 6.8): clients of gRPC go elsewhere, and come back after a pause of theirs.
-const TURNED_AWAY: &[u8] = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00\
-    \x00\x00\x1c\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0btoo many connections";
+/// SETTINGS without any, and GOAWAY with ENHANCE_YOUR_CALM and the reason (HTTP/2, 6.5 and 6.8): gRPC clients
+/// connect elsewhere, and reconnect after a pause.
+const REJECTION: &[u8] = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00\
+    \x00\x00\x1c\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0btoo many connections";
 
-/// How long one that is turned away may take to read why, and how many may at once: while that many do,
-/// others are closed without a word.
-const FAREWELL: Duration = Duration::from_secs(1);
-const FAREWELLS: usize = 64;
+/// The time that a rejected client has to read the reason, and the number of clients that may do so at once: further
+/// connections are closed without a reason.
+const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
+const MAX_REJECTIONS: usize = 64;
 
 /// Accepts connections for workers.
 pub(crate) struct Acceptor {
-    doors: Vec<Door>,
+    workers: Vec<WorkerHandle>,
     max_connections: usize,
-    refusing: bool,
-    farewells: Arc<Semaphore>,
+    /// Tells whether the last connection was rejected.
+    is_full: bool,
+    rejections: Arc<Semaphore>,
 }
 
 impl Acceptor {
-    pub(crate) fn new(doors: Vec<Door>, max_connections: usize) -> Self {
-        let farewells = Arc::new(Semaphore::new(FAREWELLS));
-        Self { doors, max_connections, refusing: false, farewells }
+    pub(crate) fn new(workers: Vec<WorkerHandle>, max_connections: usize) -> Self {
+        let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
+        Self { workers, max_connections, is_full: false, rejections }
     }
 
-    /// Accepts until `stop`, then takes what has knocked already and closes the listener.
+    /// Accepts until `stop`, then takes the connections in the backlog and closes the listener.
     pub(crate) async fn run(
         mut self,
         listener: std::net::TcpListener,
@@ -49,7 +49,7 @@ impl Acceptor {
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => {
-                tracing::error!(%error, "the listener cannot be used");
+                tracing::error!(%error, "listener cannot be registered");
                 return;
             }
         };
@@ -58,7 +58,7 @@ impl Acceptor {
             () = stop => {}
             () = self.accept(&listener) => {}
         }
-        // Asked of the system itself: what has just come is not known to the runtime yet.
+        // The runtime does not know yet of the latest connections; the system does.
         let Ok(listener) = listener.into_std() else { return };
         while let Ok((stream, _)) = listener.accept() {
             self.take(stream).await;
@@ -73,7 +73,7 @@ impl Acceptor {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     accept_backoff.accepted();
-                    // One that its client has reset already is nothing to wait for.
+                    // It fails if the client has reset the connection.
                     if let Ok(stream) = stream.into_std() {
                         self.take(stream).await;
                     }
@@ -83,7 +83,7 @@ impl Acceptor {
                         continue;
                     };
                     if pause.should_log {
-                        tracing::warn!(%error, "connections cannot be accepted; they wait");
+                        tracing::warn!(%error, "accept failed; retrying");
                     }
                     tokio::time::sleep(pause.length).await;
                 }
@@ -97,53 +97,51 @@ impl Acceptor {
             return;
         }
         let max_connections = self.max_connections;
-        let full = self.doors.iter().map(Door::load).sum::<usize>() >= max_connections;
-        // Said once, not for each of those who knock.
-        if full && !self.refusing {
-            tracing::warn!(max_connections, "connections are refused: too many are open");
+        let connections: usize = self.workers.iter().map(WorkerHandle::connections).sum();
+        let was_full = std::mem::replace(&mut self.is_full, connections >= max_connections);
+        if !self.is_full {
+            return hand_over(stream, &self.workers).await;
         }
-        self.refusing = full;
-        if full {
-            self.turn_away(stream);
-        } else {
-            hand_over(stream, &self.doors).await;
+        if !was_full {
+            tracing::warn!(max_connections, "connection limit reached; rejecting connections");
         }
+        self.reject(stream);
     }
 
-    /// Says why, and waits a moment for it to be read: to close a socket that has unread bytes resets
-    /// it, and the client might never see the reason.
-    fn turn_away(&self, stream: TcpStream) {
-        let Ok(waited_for) = Arc::clone(&self.farewells).try_acquire_owned() else { return };
+    /// Sends the reason, and waits until it is read: closing a socket that has unread bytes resets it, and the
+    /// client might never see the reason.
+    fn reject(&self, stream: TcpStream) {
+        let Ok(permit) = Arc::clone(&self.rejections).try_acquire_owned() else { return };
         let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) else { return };
-        let farewell = async move {
-            stream.write_all(TURNED_AWAY).await?;
+        let rejection = async move {
+            stream.write_all(REJECTION).await?;
             stream.shutdown().await?;
             let mut unread = [0; 1024];
             while stream.read(&mut unread).await? > 0 {}
             Ok::<_, std::io::Error>(())
         };
         tokio::spawn(async move {
-            drop(tokio::time::timeout(FAREWELL, farewell).await);
-            drop(waited_for);
+            drop(tokio::time::timeout(REJECTION_TIMEOUT, rejection).await);
+            drop(permit);
         });
     }
 }
 
-/// Gives a connection to the worker with the fewest that takes it: one that is stuck or has ended
-/// takes none. While none does, later connections wait in the listener.
-async fn hand_over(mut stream: TcpStream, doors: &[Door]) {
-    let mut doors: Vec<&Door> = doors.iter().collect();
-    let mut pause = PAUSE;
+/// Hands a connection to the worker with the fewest that takes it: one that is stuck or has ended takes none. While
+/// none does, later connections wait in the listener's backlog.
+async fn hand_over(mut stream: TcpStream, workers: &[WorkerHandle]) {
+    let mut workers: Vec<&WorkerHandle> = workers.iter().collect();
+    let mut pause = FIRST_PAUSE;
     loop {
-        doors.sort_by_key(|door| door.load());
-        for door in &doors {
-            match door.enter(stream) {
+        workers.sort_by_key(|worker| worker.connections());
+        for worker in &workers {
+            match worker.send(stream) {
                 Ok(()) => return,
                 Err(same) => stream = same,
             }
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 
@@ -157,17 +155,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_worker_that_takes_nothing_is_passed_by() {
-        let (ended, behind) = Door::new();
-        drop(behind);
-        let (stuck, _never_read) = Door::new();
-        while stuck.enter(connection()).is_ok() {}
-        let (working, mut taken) = Door::new();
+    async fn a_worker_that_takes_no_connection_is_skipped() {
+        let (ended, receiver) = WorkerHandle::new();
+        drop(receiver);
+        let (stuck, _unread) = WorkerHandle::new();
+        while stuck.send(connection()).is_ok() {}
+        let (working, mut connections) = WorkerHandle::new();
         let busy: Vec<_> = (0..100).map(|_| working.count()).collect();
-        let doors = [ended.clone(), stuck.clone(), working.clone()];
-        let handed = hand_over(connection(), &doors);
+        let workers = [ended.clone(), stuck.clone(), working.clone()];
+        let handed = hand_over(connection(), &workers);
         tokio::time::timeout(Duration::from_secs(5), handed).await.expect("it waits for no other");
-        taken.try_recv().expect("the one that works has it");
-        assert_eq!((ended.load(), working.load()), (0, busy.len()), "only what is open counts");
+        connections.try_recv().expect("the one that works has it");
+        assert_eq!(
+            (ended.connections(), working.connections()),
+            (0, busy.len()),
+            "only what is open counts"
+        );
     }
 }

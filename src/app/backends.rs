@@ -1,4 +1,4 @@
-//! Which backend serves which database.
+//! The backend of each database.
 
 use std::sync::Arc;
 
@@ -7,40 +7,35 @@ use crate::backend::sqlite::Sqlite;
 use crate::backend::{Backend, Instrumented};
 use crate::config::{Config, Database, Target};
 use crate::error::Result;
-use crate::telemetry::{self, Telemetry};
+use crate::telemetry::{DatabaseTelemetry, Telemetry};
 
-/// A backend that nobody watches.
+/// Opens a backend without telemetry.
 pub(crate) fn open(name: &str, database: &Database) -> Result<Arc<dyn Backend>> {
     open_with(&Telemetry::silent(name), database)
 }
 
-fn open_with(
-    telemetry: &Arc<telemetry::DatabaseTelemetry>,
-    database: &Database,
-) -> Result<Arc<dyn Backend>> {
+fn open_with(telemetry: &Arc<DatabaseTelemetry>, database: &Database) -> Result<Arc<dyn Backend>> {
     Ok(match &database.target {
         Target::Postgres(target) => Arc::new(Postgres::open(telemetry, database, target)?),
         Target::Sqlite(target) => Arc::new(Sqlite::open(telemetry, database, target)),
     })
 }
 
-/// The database's kind, as OpenTelemetry names it (`db.system.name`).
-fn system(target: &Target) -> &'static str {
-    match target {
-        Target::Postgres(_) => "postgresql",
-        Target::Sqlite(_) => "sqlite",
-    }
-}
-
 /// A database's name, configuration and backend.
 pub(crate) type Opened = (String, Database, Arc<dyn Backend>);
 
+/// Opens all databases.
 pub(crate) fn open_all(config: &Config, telemetry: &Telemetry) -> Result<Vec<Opened>> {
     let open = |(name, database): (&String, &Database)| {
-        let telemetry = telemetry.database(name, system(&database.target));
+        // OpenTelemetry's `db.system.name`.
+        let system = match &database.target {
+            Target::Postgres(_) => "postgresql",
+            Target::Sqlite(_) => "sqlite",
+        };
+        let telemetry = telemetry.database(name, system);
         let backend = open_with(&telemetry, database)?;
-        let seen: Arc<dyn Backend> = Arc::new(Instrumented::new(backend, telemetry));
-        Ok((name.clone(), database.clone(), seen))
+        let instrumented: Arc<dyn Backend> = Arc::new(Instrumented::new(backend, telemetry));
+        Ok((name.clone(), database.clone(), instrumented))
     };
     config.databases.iter().map(open).collect()
 }

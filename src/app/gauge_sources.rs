@@ -34,7 +34,7 @@ fn gauges(database: &Database) -> DatabaseGauges {
         timeouts: pool.timeouts,
         rejected: pool.rejected,
         opened: pool.opened,
-        failed: pool.connect_failures,
+        connect_failures: pool.connect_failures,
         closed: closed.map(|reason| (reason.as_str(), pool.closed_because(reason))).collect(),
         paused: pool.paused,
         breaker_open: breaker.open,

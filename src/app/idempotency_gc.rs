@@ -1,4 +1,4 @@
-//! Deletes idempotency keys that are past their retention, now and then.
+//! The garbage collection of idempotency keys that are past their retention.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,65 +10,52 @@ use crate::deadline::Deadline;
 use crate::engine::{Database, Engine};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Between two sweeps at least and at most: a 24th of the retention.
-const SHORTEST: Duration = Duration::from_secs(60);
-const LONGEST: Duration = Duration::from_secs(3600);
+/// The bounds of the interval between two collections, a 24th of the retention.
+const MIN_INTERVAL: Duration = Duration::from_secs(60);
+const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// Deletions in one sweep at most, each of some thousands of keys: what is left has time.
-const ROUNDS: usize = 100;
+/// The deletions of one collection, each of some thousands of keys; the next collection deletes what is left.
+const MAX_ROUNDS: usize = 100;
 
-/// Deletes expired keys of every database.
-pub(crate) struct Sweeper {
-    engine: Arc<Engine>,
-    workers: Vec<Handle>,
+/// Deletes the expired keys of every database at intervals, until it is dropped.
+pub(crate) async fn run(engine: Arc<Engine>, workers: Vec<Handle>) {
+    // A worker drives the connections that it opens: the databases are spread over the workers.
+    let pairs = engine.databases().zip(workers.iter().cycle());
+    join_all(pairs.map(|(database, worker)| run_database(database, worker))).await;
 }
 
-impl Sweeper {
-    pub(crate) fn new(engine: Arc<Engine>, workers: Vec<Handle>) -> Self {
-        Self { engine, workers }
-    }
-
-    /// Sweeps until it is dropped.
-    pub(crate) async fn run(self) {
-        // A connection is driven by the worker that opened it: the databases are spread over them.
-        let pairs = self.engine.databases().zip(self.workers.iter().cycle());
-        join_all(pairs.map(|(database, worker)| keep(database, worker))).await;
-    }
-}
-
-/// Sweeps one database again and again.
-async fn keep(database: &Database, worker: &Handle) {
-    let period = period(database.settings().idempotency.retention);
+async fn run_database(database: &Database, worker: &Handle) {
+    let interval = interval(database.settings().idempotency.retention);
     loop {
-        // Instances that were started together do not sweep together.
-        tokio::time::sleep(period.mul_f64(0.5 + fastrand::f64())).await;
-        if !database.is_available() {
-            continue;
-        }
-        match sweep(database, worker).await {
+        // Instances that were started together do not collect together.
+        tokio::time::sleep(interval.mul_f64(0.5 + fastrand::f64())).await;
+        match collect(database, worker).await {
             Ok(0) => {}
             Ok(keys) => tracing::debug!(database = database.name(), keys, "expired keys deleted"),
             Err(error) => {
                 let reason = error.reason();
-                tracing::warn!(database = database.name(), reason, %error, "expired keys stay");
+                tracing::warn!(database = database.name(), reason, %error, "expired keys not deleted");
             }
         }
     }
 }
 
-fn period(retention: Duration) -> Duration {
-    (retention / 24).clamp(SHORTEST, LONGEST)
+fn interval(retention: Duration) -> Duration {
+    (retention / 24).clamp(MIN_INTERVAL, MAX_INTERVAL)
 }
 
-/// Deletes what has expired; returns how many keys.
-async fn sweep(database: &Database, worker: &Handle) -> Result<u64> {
+/// Deletes the expired keys of a database, if it is available; returns their number.
+async fn collect(database: &Database, worker: &Handle) -> Result<u64> {
     let mut deleted = 0;
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_ROUNDS {
+        if !database.is_available() {
+            break;
+        }
         let backend = Arc::clone(database.backend());
         let deadline = Deadline::at(Instant::now() + database.limits().default);
-        let deleting = worker.spawn(async move { backend.delete_expired_keys(deadline).await });
-        let round = deleting.await.map_err(|error| {
-            Error::new(ErrorKind::Internal, "the deletion broke off").with_cause(error)
+        let deletion = worker.spawn(async move { backend.delete_expired_keys(deadline).await });
+        let round = deletion.await.map_err(|error| {
+            Error::new(ErrorKind::Internal, "the deletion task failed").with_cause(error)
         })??;
         if round == 0 {
             break;
@@ -85,7 +72,7 @@ mod tests {
     use crate::backend::scripted::{Scripted, Step};
     use crate::config;
 
-    fn engine(steps: impl IntoIterator<Item = Result<u64>>) -> Arc<Engine> {
+    fn unreachable(steps: impl IntoIterator<Item = Result<u64>>) -> Arc<Engine> {
         let script = Scripted::new(steps.into_iter().map(Step::DeleteExpiredKeys));
         let config = config::load_from(&[]).expect("the defaults are right");
         let main = config.databases["main"].clone();
@@ -93,54 +80,68 @@ mod tests {
         Arc::new(Engine::new(vec![("main".to_owned(), main, backend)], &config))
     }
 
+    fn main(engine: &Engine) -> &Database {
+        engine.database("").expect("it is configured")
+    }
+
+    async fn reach(engine: &Engine) {
+        main(engine).backend().probe(MAX_INTERVAL).await.expect("it answers");
+    }
+
+    async fn reachable(steps: impl IntoIterator<Item = Result<u64>>) -> Arc<Engine> {
+        let engine = unreachable(steps);
+        reach(&engine).await;
+        engine
+    }
+
+    async fn collected(engine: &Engine) -> Result<u64> {
+        collect(main(engine), &Handle::current()).await
+    }
+
     #[test]
-    fn a_sweep_comes_24_times_in_the_retention_within_bounds() {
+    fn keys_are_collected_24_times_in_the_retention_within_bounds() {
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
         let cases = [
-            (Duration::from_secs(60), SHORTEST),
+            (Duration::from_secs(60), MIN_INTERVAL),
             (hours(1), Duration::from_secs(150)),
-            (hours(24), LONGEST),
-            (hours(24 * 366), LONGEST),
+            (hours(24), MAX_INTERVAL),
+            (hours(24 * 366), MAX_INTERVAL),
         ];
         for (retention, expected) in cases {
-            assert_eq!(period(retention), expected, "{retention:?}");
+            assert_eq!(interval(retention), expected, "{retention:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_sweep_goes_on_until_nothing_is_left_or_it_fails() {
-        let lost = || Error::new(ErrorKind::ConnectionLost, "lost");
-        let worker = Handle::current();
-        let clean = engine([Ok(5000), Ok(5000), Ok(3), Ok(0)]);
-        let deleted = sweep(clean.database("").expect("it is there"), &worker).await;
-        assert_eq!(deleted.expect("it ran"), 10_003);
-        let failing = engine([Ok(5000), Err(lost())]);
-        let failed = sweep(failing.database("").expect("it is there"), &worker).await;
-        assert_eq!(failed.expect_err("it was lost").kind(), ErrorKind::ConnectionLost);
+    async fn a_collection_ends_when_no_key_is_left_or_it_fails() {
+        let complete = reachable([Ok(5000), Ok(5000), Ok(3), Ok(0)]).await;
+        assert_eq!(collected(&complete).await.expect("it ran"), 10_003);
+        let lost = Error::new(ErrorKind::ConnectionLost, "lost");
+        let failing = reachable([Ok(5000), Err(lost)]).await;
+        let error = collected(&failing).await.expect_err("it was lost");
+        assert_eq!(error.kind(), ErrorKind::ConnectionLost);
     }
 
     #[tokio::test]
-    async fn a_sweep_ends_though_keys_expire_as_fast_as_they_go() {
-        let engine = engine((0..ROUNDS).map(|_| Ok(1)));
-        let deleted = sweep(engine.database("").expect("it is there"), &Handle::current()).await;
-        assert_eq!(deleted.expect("it ran"), 100);
+    async fn a_collection_ends_though_keys_expire_as_fast_as_they_are_deleted() {
+        let engine = reachable((0..MAX_ROUNDS).map(|_| Ok(1))).await;
+        assert_eq!(collected(&engine).await.expect("it ran"), 100);
     }
 
+    #[tokio::test]
+    async fn an_unreachable_database_is_not_asked() {
+        let engine = unreachable([Ok(3), Ok(0)]);
+        assert_eq!(collected(&engine).await.expect("it was skipped"), 0);
+        reach(&engine).await;
+        assert_eq!(collected(&engine).await.expect("it ran"), 3);
+    }
+
+    /// The script is dropped here, and fails the test if a step is left.
     #[tokio::test(start_paused = true)]
-    async fn a_database_that_is_away_is_not_asked() {
-        let engine = engine([Ok(0)]);
-        let sweeper = Sweeper::new(Arc::clone(&engine), vec![Handle::current()]);
-        let sweeping = tokio::spawn(sweeper.run());
-        tokio::time::sleep(LONGEST * 10).await;
-        engine
-            .database("")
-            .expect("it is there")
-            .backend()
-            .probe(LONGEST)
-            .await
-            .expect("it answers");
-        // The only step is left for now.
-        tokio::time::sleep(LONGEST + LONGEST / 3).await;
-        sweeping.abort();
+    async fn keys_are_collected_at_the_interval() {
+        let engine = reachable([Ok(3), Ok(0), Ok(0)]).await;
+        let running = run(Arc::clone(&engine), vec![Handle::current()]);
+        let both = MAX_INTERVAL * 3 + MAX_INTERVAL / 100;
+        tokio::time::timeout(both, running).await.expect_err("it does not end");
     }
 }

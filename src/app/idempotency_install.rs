@@ -1,4 +1,4 @@
-//! The table of idempotency keys, made by hand (`rowgate idempotency install`) or at start
+//! Creates the table of idempotency keys, by command (`rowgate idempotency install`) or at startup
 //! (`idempotency.create_table`).
 
 use std::sync::Arc;
@@ -6,22 +6,20 @@ use std::time::Instant;
 
 use tokio::runtime::Handle;
 
+use super::runtime::single_threaded;
 use crate::backend::{Backend, Installed};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::engine::Database;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Makes the table of idempotency keys in a database, unless it is there; returns what was done.
-/// `name` must be a configured database. Blocks; must not be called from a runtime.
+/// Creates the table of idempotency keys in a configured database, unless it exists. Blocks; must not be called
+/// from a runtime.
 ///
 /// # Errors
-/// Why it could not.
+/// When the table cannot be created.
 pub fn install_keys(config: &Config, name: &str) -> Result<Installed> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-            Error::new(ErrorKind::Internal, "the runtime cannot be started").with_cause(error)
-        })?;
+    let runtime = single_threaded()?;
     runtime.block_on(async {
         let backend = backend(config, name)?;
         let limit = config.databases.get(name).map(|database| database.default_deadline);
@@ -32,8 +30,8 @@ pub fn install_keys(config: &Config, name: &str) -> Result<Installed> {
     })
 }
 
-/// The SQL that makes the table of idempotency keys in a database, for a migration tool; `None` where
-/// the table is made when it is first needed. Connects to nothing.
+/// The SQL that creates the table, for a migration tool; `None` if the table is created when it is first needed. Does
+/// not connect.
 ///
 /// # Errors
 /// As [`install_keys`].
@@ -51,39 +49,34 @@ fn backend(config: &Config, name: &str) -> Result<Arc<dyn Backend>> {
     super::backends::open(name, database)
 }
 
-/// Makes the table of a database that was reached. `false`: the database has gone meanwhile, and the table
-/// is to be made when it is back. Where it fails otherwise that is said, and the server serves without keys
-/// there, as it does without the setting.
+/// Creates the table of a reachable database. Returns false if the database has become unreachable, and the table is
+/// to be created later. Any other failure is logged, and the server serves that database without keys.
 pub(crate) async fn create_table(database: &Database, workers: &[Handle]) -> bool {
     match create(database, workers).await {
         Ok(Installed::Created) => {
-            tracing::info!(database = database.name(), "table of idempotency keys made");
+            tracing::info!(database = database.name(), "table of idempotency keys created");
         }
         Ok(Installed::Existed | Installed::NotNeeded) => {}
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::ConnectionLost | ErrorKind::DatabaseUnavailable
-            ) =>
-        {
-            return false;
-        }
         Err(error) => {
-            let (reason, cause) = (error.reason(), error.cause());
+            if matches!(error.kind(), ErrorKind::ConnectionLost | ErrorKind::DatabaseUnavailable) {
+                return false;
+            }
             let database = database.name();
-            tracing::error!(database, reason, %error, cause, "no table of idempotency keys");
+            let reason = error.reason();
+            let cause = error.cause();
+            tracing::error!(database, reason, %error, cause, "table of idempotency keys not created");
         }
     }
     true
 }
 
-/// Makes the table on a worker, which then drives the connection.
+/// Creates the table on a worker, which then drives the connection.
 async fn create(database: &Database, workers: &[Handle]) -> Result<Installed> {
     let backend = Arc::clone(database.backend());
     let deadline = Deadline::at(Instant::now() + database.limits().default);
     let install = async move { backend.install_keys(deadline).await };
     let worker = workers.first().cloned().unwrap_or_else(Handle::current);
     worker.spawn(install).await.map_err(|error| {
-        Error::new(ErrorKind::Internal, "the installation broke off").with_cause(error)
+        Error::new(ErrorKind::Internal, "the installation task failed").with_cause(error)
     })?
 }

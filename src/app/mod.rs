@@ -1,7 +1,7 @@
-//! The composition root: the only place that knows every part.
+//! The composition root: the only module that knows every part.
 //!
-//! A control thread accepts connections, probes databases, serves operators and hears signals; each
-//! worker thread serves whole gRPC connections on a runtime of its own.
+//! A control thread accepts connections, probes databases, serves operators and listens for signals; each worker
+//! thread serves gRPC connections on a runtime of its own.
 
 mod acceptor;
 mod backends;
@@ -10,6 +10,7 @@ mod idempotency_gc;
 mod idempotency_install;
 mod preflight;
 mod prober;
+mod runtime;
 mod shutdown;
 mod workers;
 
@@ -19,48 +20,47 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
 pub use idempotency_install::{install_keys, key_table_sql};
-pub use preflight::{CheckLine, Verdict, check};
+pub use preflight::{CheckStatus, Finding, check};
+pub use shutdown::signalled;
 
+use crate::clock::milliseconds;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::grpc::GrpcServer;
 use crate::ops;
 use crate::telemetry::{Tasks, Telemetry};
-pub use shutdown::signalled;
-
-use crate::clock::milliseconds;
-use shutdown::Cause;
+use acceptor::Acceptor;
+use runtime::{cannot, single_threaded};
+use shutdown::{ShutdownSequence, StopCause};
 use workers::Workers;
 
-/// Connections that may knock at once, where the system allows it: std's 128 are too few for the clients
-/// of a replica that has ended, and one that finds no room tries again after a whole second.
+/// The listener's backlog, where the system allows it: std's 128 are too few for the clients of a replica that has
+/// ended, and a client that does not fit retries after a second.
 const BACKLOG: i32 = 4096;
 
-/// For answers to operators that are being written while everything else has ended.
-const LAST_ANSWERS: Duration = Duration::from_millis(100);
+/// The time that operators' last responses have after everything else has ended.
+const OPS_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// For what is still to be sent to a collector, however late it is.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// The least time that the last telemetry has to be exported.
+const MIN_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A running server; dropped, it shuts down.
 #[derive(Debug)]
 pub struct App {
     grpc: SocketAddr,
     ops: SocketAddr,
-    stop: watch::Sender<Option<Cause>>,
+    stop: watch::Sender<Option<StopCause>>,
     control: Option<JoinHandle<()>>,
 }
 
 impl App {
-    /// Starts everything and returns once both listeners accept. A database that cannot be reached is
-    /// no error: the server is then NOT_SERVING.
-    ///
-    /// Starts threads of its own; may be called from any runtime or from none.
+    /// Starts everything, on threads of its own, and returns once both listeners accept. An unreachable database
+    /// does not prevent startup: the server is then NOT_SERVING.
     ///
     /// # Errors
     /// When a listener cannot be bound, or a certificate cannot be used.
@@ -72,15 +72,15 @@ impl App {
         let tasks = Tasks::default();
         let (service, health) = GrpcServer::new(&engine, &config, &instance, &tasks, telemetry)?;
         gauge_sources::observe(telemetry, &engine);
-        let runtime = control_runtime()?;
+        let runtime = single_threaded()?;
         let workers = Workers::start(&config.grpc, &service)?;
-        tasks.watch([workers.handles(), vec![runtime.handle().clone()]].concat());
+        tasks.watch([workers.runtimes(), vec![runtime.handle().clone()]].concat());
         let (stop, stopping) = watch::channel(None);
         let (readiness, ready) = watch::channel(ops::Readiness::starting());
         let server = Server {
-            listeners: (grpc_listener, ops_listener),
+            listeners: Listeners { grpc: grpc_listener, ops: ops_listener },
             status: ops::Status::new(Arc::clone(&engine), instance, ready, telemetry.clone()),
-            prober: prober::Prober::new(&config, engine, health, readiness, workers.handles()),
+            prober: prober::Prober::new(&config, engine, health, readiness, workers.runtimes()),
             config,
             workers,
             stopping,
@@ -98,37 +98,33 @@ impl App {
         Ok(Self { grpc, ops, stop, control: Some(control) })
     }
 
-    /// Where gRPC is served.
-    #[must_use]
+    /// The address of gRPC.
     pub fn grpc_address(&self) -> SocketAddr {
         self.grpc
     }
 
-    /// Where operators' HTTP is served.
-    #[must_use]
+    /// The address of operators' HTTP.
     pub fn ops_address(&self) -> SocketAddr {
         self.ops
     }
 
-    /// Shuts down as `shutdown.*` says, and returns when everything has ended; blocks.
+    /// Shuts down as `shutdown.*` configures, and blocks until everything has ended.
     pub fn shutdown(mut self) {
         self.end();
     }
 
-    /// Serves until SIGTERM or SIGINT, then shuts down; blocks. A second signal ends it at once.
+    /// Serves until SIGTERM or SIGINT, then shuts down; blocks. A second signal aborts all calls.
     pub fn run_until_signal(self) {
-        self.stop.send_replace(Some(Cause::Signal));
+        self.stop.send_replace(Some(StopCause::Signal));
         self.shutdown();
     }
 
     fn end(&mut self) {
         if let Some(control) = self.control.take() {
-            self.stop.send_if_modified(|cause| match cause {
-                Some(Cause::Signal) => false,
-                Some(Cause::Asked) | None => {
-                    *cause = Some(Cause::Asked);
-                    true
-                }
+            self.stop.send_if_modified(|cause| {
+                let is_new = cause.is_none();
+                cause.get_or_insert(StopCause::Requested);
+                is_new
             });
             drop(control.join());
         }
@@ -141,61 +137,67 @@ impl Drop for App {
     }
 }
 
-/// What the control thread runs.
+/// The parts that the control thread runs.
 struct Server {
-    listeners: (TcpListener, TcpListener),
+    listeners: Listeners,
     status: ops::Status,
     prober: prober::Prober,
     config: Config,
     workers: Workers,
-    stopping: watch::Receiver<Option<Cause>>,
+    stopping: watch::Receiver<Option<StopCause>>,
+}
+
+struct Listeners {
+    grpc: TcpListener,
+    ops: TcpListener,
 }
 
 impl Server {
     fn run(self, runtime: Runtime) {
-        let Self { listeners: (grpc, ops), status, prober, config, mut workers, stopping } = self;
+        let Self { listeners, status, prober, config, mut workers, stopping } = self;
         runtime.block_on(async move {
-            let (engine, telemetry) = (status.engine(), status.telemetry());
-            let (serve_operators, dismissed) = oneshot::channel::<()>();
-            let dismissed = async move { drop(dismissed.await) };
-            let operators = tokio::spawn(ops::serve(ops, status, config.ops.clone(), dismissed));
-            let (open, closed) = oneshot::channel::<()>();
-            let closed = async move { drop(closed.await) };
-            let acceptor = acceptor::Acceptor::new(workers.doors(), config.grpc.max_connections);
-            let accepting = tokio::spawn(acceptor.run(grpc, closed));
+            let engine = Arc::clone(&status.engine);
+            let telemetry = status.telemetry.clone();
+            let (serve_ops, ops_stopped) = oneshot::channel::<()>();
+            let ops_stopped = async move { drop(ops_stopped.await) };
+            let ops = ops::serve(listeners.ops, status, config.ops.clone(), ops_stopped);
+            let ops = tokio::spawn(ops);
+            let (accept, accept_stopped) = oneshot::channel::<()>();
+            let accept_stopped = async move { drop(accept_stopped.await) };
+            let acceptor = Acceptor::new(workers.handles(), config.grpc.max_connections);
+            let acceptor = tokio::spawn(acceptor.run(listeners.grpc, accept_stopped));
             let draining = prober.draining();
-            let probing = tokio::spawn(prober.run());
-            let sweeper = idempotency_gc::Sweeper::new(Arc::clone(&engine), workers.handles());
-            let sweeping = tokio::spawn(sweeper.run());
+            let prober = tokio::spawn(prober.run());
+            let gc = idempotency_gc::run(Arc::clone(&engine), workers.runtimes());
+            let gc = tokio::spawn(gc);
             let mut signals = shutdown::wait(stopping).await;
             let start = Instant::now();
             tracing::info!("shutting down");
-            sweeping.abort();
-            let (ending, workers_left) = (Arc::clone(&engine), &mut workers);
-            let ending = shutdown::Ending {
-                engine: ending,
-                workers: workers_left,
+            gc.abort();
+            let sequence = ShutdownSequence {
+                engine: Arc::clone(&engine),
+                workers: &mut workers,
                 draining,
-                probing,
-                open,
-                accepting,
+                prober,
+                accept,
+                acceptor,
             };
-            let patience = tokio::select! {
-                () = ending.run(&config.shutdown) => config.shutdown.grace,
+            let grace = tokio::select! {
+                () = sequence.run(&config.shutdown) => config.shutdown.grace,
                 () = signals.next() => {
-                    tracing::warn!("a second signal: calls are cut off");
+                    tracing::warn!("second signal received; aborting remaining calls");
                     Duration::ZERO
                 }
             };
-            drop(serve_operators);
+            let remaining = || grace.saturating_sub(start.elapsed());
+            drop(serve_ops);
             for database in engine.databases() {
                 database.backend().close();
             }
             workers.end().await;
-            shutdown::closed(&engine, patience.saturating_sub(start.elapsed())).await;
-            drop(tokio::time::timeout(LAST_ANSWERS, operators).await);
-            let left = patience.saturating_sub(start.elapsed()).max(LAST_WORDS);
-            telemetry.end(left).await;
+            shutdown::closed(&engine, remaining()).await;
+            drop(tokio::time::timeout(OPS_TIMEOUT, ops).await);
+            telemetry.end(remaining().max(MIN_FLUSH_TIMEOUT)).await;
             tracing::info!(duration_ms = milliseconds(start.elapsed()), "shut down");
         });
         runtime.shutdown_background();
@@ -212,7 +214,7 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
 
 fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // As std does, so that a server that is restarted gets its address back at once.
+    // As std does: a restarted server gets its address at once.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -222,18 +224,7 @@ fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-fn control_runtime() -> Result<Runtime, Error> {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| cannot("start the control runtime", error))
-}
-
-fn cannot(what: &str, cause: std::io::Error) -> Error {
-    Error::new(ErrorKind::Internal, format!("cannot {what}")).with_cause(cause)
-}
-
-/// How this process is named in answers: its host and process id.
+/// The name of this process in responses: its host and process id.
 fn instance() -> String {
     let host = whoami::hostname().unwrap_or_else(|_error| "localhost".to_owned());
     format!("{host}:{}", std::process::id())

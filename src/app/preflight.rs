@@ -1,21 +1,22 @@
-//! What can be known of a configuration only by connecting: whether each database answers, and whether
-//! its server has room for the pools.
+//! Checks of a configuration that need a connection: each database is reachable, and its server allows as many
+//! connections as the pools may open.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use super::runtime::single_threaded;
 use crate::backend::{Backend, Fill, RowSink, Statement, fill};
 use crate::config::{Config, Database, Target};
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::pool::CallContext;
 use crate::sql::Analysis;
 use crate::value::{Kind, Value};
 
-/// What an ordinary role may use of the server, then the limits of the role and of the database; -1 is
-/// no limit. The third setting exists since PostgreSQL 16.
+/// The connections that the server has for ordinary roles, then the limits of the role and of the database; -1 is no
+/// limit. The third setting exists since PostgreSQL 16.
 const CONNECTION_LIMITS: &str = "\
 select current_setting('max_connections')::int8
      - current_setting('superuser_reserved_connections')::int8
@@ -23,86 +24,84 @@ select current_setting('max_connections')::int8
        (select rolconnlimit::int8 from pg_catalog.pg_roles where rolname = current_user),
        (select datconnlimit::int8 from pg_catalog.pg_database where datname = current_database())";
 
-/// Reading the limits takes milliseconds; a check must end.
-const QUERY_TIME: Duration = Duration::from_secs(5);
+/// The time limit of the query for the limits.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Closing takes milliseconds, too.
-const CLOSING: Duration = Duration::from_secs(1);
+/// The time limit of closing.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// One finding about one database.
+/// A finding about a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckLine {
+pub struct Finding {
     /// The database's name.
     pub database: String,
-    /// How good the finding is.
-    pub verdict: Verdict,
-    /// What was found, in the tone of error messages.
+    /// The status of the check.
+    pub status: CheckStatus,
+    /// The finding, in the style of error messages.
     pub text: String,
 }
 
-/// How good a finding is.
+/// The status of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is as it should be.
+pub enum CheckStatus {
+    /// The check passed.
     Passed,
-    /// It could not be found out.
-    Unclear,
-    /// The server would not work as configured.
+    /// The check could not be made.
+    Unknown,
+    /// The check failed: the server would not work as configured.
     Failed,
 }
 
-/// Connects to each database and says what it finds, in the order of their names. Blocks; must not be
-/// called from a runtime.
+/// Connects to each database and returns the findings, in the order of their names. Blocks; must not be called from a
+/// runtime.
 ///
 /// # Errors
 /// When no runtime can be started.
-pub fn check(config: &Config) -> Result<Vec<CheckLine>> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-            Error::new(ErrorKind::Internal, "the runtime cannot be started").with_cause(error)
-        })?;
-    let lines =
-        runtime.block_on(join_all(config.databases.iter().map(async |(name, database)| {
-            match super::backends::open(name, database) {
+pub fn check(config: &Config) -> Result<Vec<Finding>> {
+    let checks =
+        join_all(config.databases.iter().map(
+            async |(name, database)| match super::backends::open(name, database) {
                 Ok(backend) => check_backend(config, name, &*backend).await,
                 Err(error) => vec![failed(name, &error)],
-            }
-        })));
-    Ok(lines.concat())
+            },
+        ));
+    Ok(single_threaded()?.block_on(checks).concat())
 }
 
-async fn check_backend(config: &Config, name: &str, backend: &dyn Backend) -> Vec<CheckLine> {
+async fn check_backend(config: &Config, name: &str, backend: &dyn Backend) -> Vec<Finding> {
     let limit = config.databases.get(name).map(|database| database.pool.connect_timeout);
-    let lines = match backend.probe(limit.unwrap_or_default()).await {
-        Ok(()) => findings(config, name, backend).await,
+    let findings = match backend.probe(limit.unwrap_or_default()).await {
+        Ok(()) => check_reachable(config, name, backend).await,
         Err(error) => vec![failed(name, &error)],
     };
     backend.close();
-    // One that is stuck must not keep whoever asked.
-    drop(tokio::time::timeout(CLOSING, backend.closed()).await);
-    lines
+    // A stuck connection must not delay the caller.
+    drop(tokio::time::timeout(CLOSE_TIMEOUT, backend.closed()).await);
+    findings
 }
 
-/// What else is found of a database that answers.
-async fn findings(config: &Config, name: &str, backend: &dyn Backend) -> Vec<CheckLine> {
-    let mut lines = vec![line(name, Verdict::Passed, "answers".to_owned())];
+/// Checks a reachable database.
+async fn check_reachable(config: &Config, name: &str, backend: &dyn Backend) -> Vec<Finding> {
+    let mut findings = vec![finding(name, CheckStatus::Passed, "reachable".to_owned())];
     let needed = connections_needed(config, name);
     if needed > 0 {
-        lines.push(match connection_limits(backend).await {
+        findings.push(match connection_limits(backend).await {
             Ok(limits) => compare(name, needed, limits),
-            Err(error) => {
-                line(name, Verdict::Unclear, format!("its connection limits are unknown: {error}"))
-            }
+            Err(error) => finding(
+                name,
+                CheckStatus::Unknown,
+                format!("connection limits are unknown: {error}"),
+            ),
         });
     }
-    lines
+    findings
 }
 
-fn line(name: &str, verdict: Verdict, text: String) -> CheckLine {
-    CheckLine { database: name.to_owned(), verdict, text }
+fn finding(name: &str, status: CheckStatus, text: String) -> Finding {
+    Finding { database: name.to_owned(), status, text }
 }
 
-fn failed(name: &str, error: &Error) -> CheckLine {
+fn failed(name: &str, error: &Error) -> Finding {
     let mut text = error.to_string();
     let cause = error.cause();
     if !cause.is_empty() {
@@ -111,11 +110,11 @@ fn failed(name: &str, error: &Error) -> CheckLine {
     if let Some(hint) = error.hint() {
         text = format!("{text} ({hint})");
     }
-    line(name, Verdict::Failed, text)
+    finding(name, CheckStatus::Failed, text)
 }
 
-/// The connections that this configuration may hold on the database's server: of every database that is
-/// on it, the pool and one probe. 0 where the server does not count them.
+/// The connections that this configuration may open to the database's server: for every database on it those of the
+/// pool and one probe. 0 for SQLite.
 fn connections_needed(config: &Config, name: &str) -> usize {
     let servers = |database: &Database| match &database.target {
         Target::Postgres(target) => target.servers.clone(),
@@ -125,12 +124,12 @@ fn connections_needed(config: &Config, name: &str) -> usize {
     let shares = |database: &&Database| {
         servers(database).iter().any(|server| own.iter().any(|own| own.is_at(server)))
     };
-    // Where several servers take turns, each must have room for all.
+    // Of several servers, any may have to take all connections.
     let most = |database: &Database| database.pool.max.get() + database.pool.overflow + 1;
     config.databases.values().filter(shares).map(most).sum()
 }
 
-/// How many connections the server, the role and the database allow.
+/// The connections that the server, the role and the database allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ConnectionLimits {
     server: i64,
@@ -138,25 +137,25 @@ struct ConnectionLimits {
     database: i64,
 }
 
-fn compare(name: &str, needed: usize, limits: ConnectionLimits) -> CheckLine {
-    let bounds = [
+fn compare(name: &str, needed: usize, limits: ConnectionLimits) -> Finding {
+    let limits = [
         (limits.server, "max_connections of the server, less what it reserves,"),
         (limits.role, "the connection limit of the role"),
         (limits.database, "the connection limit of the database"),
     ];
-    let tightest = bounds.into_iter().filter(|(limit, _)| *limit >= 0).min_by_key(|bound| bound.0);
-    let Some((limit, whose)) = tightest else {
-        return line(name, Verdict::Passed, "its server sets no connection limit".to_owned());
+    let lowest = limits.into_iter().filter(|(limit, _)| *limit >= 0).min_by_key(|limit| limit.0);
+    let Some((limit, source)) = lowest else {
+        return finding(name, CheckStatus::Passed, "the server has no connection limit".to_owned());
     };
     if i64::try_from(needed).is_ok_and(|needed| needed <= limit) {
         let text = format!("needs up to {needed} connections, {limit} are allowed");
-        return line(name, Verdict::Passed, text);
+        return finding(name, CheckStatus::Passed, text);
     }
     let text = format!(
-        "the pools on its server and their probes need up to {needed} connections, but {whose} allows \
+        "the pools on its server and their probes need up to {needed} connections, but {source} allows \
          {limit} (Lower pool.max, or raise the limit.)"
     );
-    line(name, Verdict::Failed, text)
+    finding(name, CheckStatus::Failed, text)
 }
 
 async fn connection_limits(backend: &dyn Backend) -> Result<ConnectionLimits> {
@@ -165,7 +164,7 @@ async fn connection_limits(backend: &dyn Backend) -> Result<ConnectionLimits> {
         parameters: Vec::new(),
         analysis: Arc::new(Analysis::unknown()),
         read_only: true,
-        deadline: Deadline::at(Instant::now() + QUERY_TIME),
+        deadline: Deadline::at(Instant::now() + QUERY_TIMEOUT),
         context: CallContext::own("check"),
     };
     let mut stream = backend.execute(Arc::new(statement)).await?;
@@ -193,11 +192,11 @@ mod tests {
         RowStream, Transaction, TransactionHandle, TransactionOutcome,
     };
     use crate::config;
-    use crate::error::Outcome;
+    use crate::error::{ErrorKind, Outcome};
     use crate::pool::{PoolAdmin, PoolSnapshot};
     use crate::value::{Column, Row};
 
-    /// A database that answers the question about limits with these values, or not at all.
+    /// A database that has these limits, or is unreachable.
     struct Answers(Option<Vec<Value>>);
 
     impl Backend for Answers {
@@ -223,7 +222,7 @@ mod tests {
             &self,
             _handle: TransactionHandle,
             _deadline: Deadline,
-            _borrower: Arc<CallContext>,
+            _context: Arc<CallContext>,
         ) -> BoxFuture<'_, Result<TransactionOutcome>> {
             Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
         }
@@ -306,7 +305,7 @@ mod tests {
         .unwrap()
     }
 
-    async fn checked(config: &Config, name: &str, answer: Option<[i64; 3]>) -> Vec<CheckLine> {
+    async fn checked(config: &Config, name: &str, answer: Option<[i64; 3]>) -> Vec<Finding> {
         let values = answer.map(|limits| limits.map(Value::int64).to_vec());
         check_backend(config, name, &Answers(values)).await
     }
@@ -317,42 +316,42 @@ mod tests {
         assert_eq!(
             fits,
             [
-                line("main", Verdict::Passed, "answers".to_owned()),
-                line(
+                finding("main", CheckStatus::Passed, "reachable".to_owned()),
+                finding(
                     "main",
-                    Verdict::Passed,
+                    CheckStatus::Passed,
                     "needs up to 21 connections, 97 are allowed".to_owned()
                 ),
             ]
         );
         let full = checked(&shop("88"), "main", Some([97, -1, -1])).await;
-        assert_eq!(full[1].verdict, Verdict::Failed);
+        assert_eq!(full[1].status, CheckStatus::Failed);
         assert!(full[1].text.contains("up to 99 connections"), "{full:?}");
     }
 
     #[tokio::test]
-    async fn the_tightest_limit_decides_and_is_named() {
-        for (limits, whose) in [
+    async fn the_lowest_limit_decides_and_is_named() {
+        for (limits, source) in [
             ([97, 5, 30], "limit of the role allows 5"),
             ([97, -1, 20], "limit of the database allows 20"),
             ([3, -1, 30], "less what it reserves, allows 3"),
         ] {
-            let lines = checked(&shop("10"), "main", Some(limits)).await;
-            assert_eq!(lines[1].verdict, Verdict::Failed);
-            assert!(lines[1].text.contains(whose), "{lines:?}");
+            let findings = checked(&shop("10"), "main", Some(limits)).await;
+            assert_eq!(findings[1].status, CheckStatus::Failed);
+            assert!(findings[1].text.contains(source), "{findings:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_database_without_connection_limits_only_has_to_answer() {
-        let lines = checked(&shop("10"), "local", Some([0, 0, 0])).await;
-        assert_eq!(lines, [line("local", Verdict::Passed, "answers".to_owned())]);
+    async fn a_database_without_connection_limits_only_has_to_be_reachable() {
+        let findings = checked(&shop("10"), "local", Some([0, 0, 0])).await;
+        assert_eq!(findings, [finding("local", CheckStatus::Passed, "reachable".to_owned())]);
     }
 
     #[tokio::test]
-    async fn a_database_that_does_not_answer_fails_with_its_hint() {
-        let lines = checked(&shop("10"), "main", None).await;
+    async fn an_unreachable_database_fails_with_its_hint() {
+        let findings = checked(&shop("10"), "main", None).await;
         let text = "connection refused (Start the database.)".to_owned();
-        assert_eq!(lines, [line("main", Verdict::Failed, text)]);
+        assert_eq!(findings, [finding("main", CheckStatus::Failed, text)]);
     }
 }

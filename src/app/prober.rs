@@ -1,7 +1,7 @@
-//! Probes databases in the background, and tells health and readiness what is known of them.
+//! Probes databases in the background, and reports health and readiness.
 //!
-//! What is known is the breaker's, which whoever connects informs: so health, readiness and callers learn of an
-//! outage and of its end at the same moment.
+//! The state of a database is its breaker's, which every connection attempt updates: health, readiness and callers
+//! learn of an outage and of its end at the same moment.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::engine::{Database, Engine};
 use crate::grpc::HealthReporter;
 use crate::ops::Readiness;
 
-/// The longest pause while a database is given up: a login that was changed meanwhile is tried at once.
-const GLANCE: Duration = Duration::from_secs(1);
+/// The longest pause while a breaker is open: a changed login is soon used.
+const MAX_OPEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// Probes every database, and says what follows.
+/// Probes every database, and reports.
 pub(crate) struct Prober {
     engine: Arc<Engine>,
     health: HealthReporter,
@@ -31,15 +31,15 @@ pub(crate) struct Prober {
     interval: Duration,
     timeout: Duration,
     require: Vec<String>,
-    first: Vec<First>,
-    /// The databases that were probed, and made ready if they were reached.
-    looked: Mutex<BTreeSet<String>>,
-    /// Something is to be told.
-    news: Notify,
+    setups: Vec<Setup>,
+    /// The databases that were probed, and set up if they were reachable.
+    probed: Mutex<BTreeSet<String>>,
+    /// Notified when a report is due.
+    changed: Notify,
 }
 
-/// What is to be done once a database is reached.
-struct First {
+/// The work that is due once a database is reachable.
+struct Setup {
     database: String,
     key_table: bool,
     /// Connections to open before readiness.
@@ -54,15 +54,15 @@ impl Prober {
         readiness: watch::Sender<Readiness>,
         workers: Vec<Handle>,
     ) -> Self {
-        let first = config.databases.iter().map(|(name, database)| First {
+        let setups = config.databases.iter().map(|(name, database)| Setup {
             database: name.clone(),
             key_table: database.idempotency.create_table,
             warm_up: if database.pool.warm_up { database.pool.min } else { 0 },
         });
         Self {
-            first: first.collect(),
-            looked: Mutex::default(),
-            news: Notify::new(),
+            setups: setups.collect(),
+            probed: Mutex::default(),
+            changed: Notify::new(),
             engine,
             health,
             readiness,
@@ -74,72 +74,71 @@ impl Prober {
         }
     }
 
-    /// Set to true, nothing is ready any more.
+    /// The switch that ends readiness when it is set to true.
     pub(crate) fn draining(&self) -> watch::Sender<bool> {
         self.draining.clone()
     }
 
-    /// Makes every name known to health, before anything was probed.
+    /// Registers every name with health, before any probe.
     pub(crate) async fn announce(&self) {
         self.health.set("liveness", true).await;
         self.publish().await;
     }
 
-    /// Probes until the server drains; the last that is told is NOT_SERVING.
+    /// Probes until the server drains; the last report is NOT_SERVING.
     pub(crate) async fn run(mut self) {
-        let first = std::mem::take(&mut self.first);
-        let probing = first.into_iter().map(|first| self.probe(first));
+        let setups = std::mem::take(&mut self.setups);
         tokio::select! {
-            // Which it never does.
-            _ = join_all(probing) => {}
-            () = self.tell() => {}
+            _ = join_all(setups.into_iter().map(|setup| self.probe(setup))) => {}
+            () = self.report() => {}
         }
     }
 
-    /// Probes a database for ever; does what is to be done first when it is reached.
-    async fn probe(&self, mut first: First) {
-        let Ok(database) = self.engine.database(&first.database) else {
+    /// Probes a database for ever, and sets it up when it is reachable.
+    async fn probe(&self, mut setup: Setup) {
+        let Ok(database) = self.engine.database(&setup.database) else {
             return std::future::pending().await;
         };
         let breaker = database.backend().breaker();
         let mut changes = breaker.state();
-        let telling = async {
+        let reporting = async {
             let mut changes = breaker.state();
-            // It is open as long as its breaker.
+            // The channel is open as long as the breaker lives.
             while changes.changed().await.is_ok() {
-                self.news.notify_one();
+                self.changed.notify_one();
             }
         };
         let probing = async {
             loop {
-                let reached = database.backend().probe(self.timeout).await.is_ok();
-                if reached {
-                    self.make_ready(database, &mut first).await;
+                let is_reachable = database.backend().probe(self.timeout).await.is_ok();
+                if is_reachable {
+                    self.set_up(database, &mut setup).await;
                 }
-                self.looked.lock().insert(first.database.clone());
-                self.news.notify_one();
-                let open = changes.borrow_and_update().open;
-                let pause = match reached && !open {
-                    true => self.interval,
-                    false => breaker.time_to_next_probe().min(GLANCE),
+                self.probed.lock().insert(setup.database.clone());
+                self.changed.notify_one();
+                let is_open = changes.borrow_and_update().open;
+                let pause = if is_reachable && !is_open {
+                    self.interval
+                } else {
+                    breaker.time_to_next_probe().min(MAX_OPEN_PAUSE)
                 };
                 drop(tokio::time::timeout(pause, changes.changed()).await);
             }
         };
-        join(telling, probing).await;
+        join(reporting, probing).await;
     }
 
-    async fn make_ready(&self, database: &Database, first: &mut First) {
-        if first.key_table && create_table(database, &self.workers).await {
-            first.key_table = false;
+    async fn set_up(&self, database: &Database, setup: &mut Setup) {
+        if setup.key_table && create_table(database, &self.workers).await {
+            setup.key_table = false;
         }
-        if first.warm_up > 0 && self.open(database, first.warm_up).await {
-            first.warm_up = 0;
+        if setup.warm_up > 0 && self.warm_up(database, setup.warm_up).await {
+            setup.warm_up = 0;
         }
     }
 
-    /// Opens what shall be open before readiness, its share on each worker.
-    async fn open(&self, database: &Database, count: usize) -> bool {
+    /// Opens the connections that readiness requires, on each worker its share.
+    async fn warm_up(&self, database: &Database, count: usize) -> bool {
         if database.backend().pool().open >= count {
             return true;
         }
@@ -152,37 +151,39 @@ impl Prober {
         join_all(opening).await.into_iter().all(|opened| matches!(opened, Ok(Ok(()))))
     }
 
-    /// Tells of all that changes, until the server drains.
-    async fn tell(&self) {
+    /// Reports every change, until the server drains.
+    async fn report(&self) {
         let mut draining = self.draining.subscribe();
         loop {
-            let last = *draining.borrow_and_update();
+            let is_last = *draining.borrow_and_update();
             self.publish().await;
-            if last {
+            if is_last {
                 return;
             }
             tokio::select! {
-                () = self.news.notified() => {}
+                () = self.changed.notified() => {}
                 _ = draining.changed() => {}
             }
         }
     }
 
     fn is_ready(&self, database: &Database) -> bool {
-        database.is_available() && self.looked.lock().contains(database.name())
+        database.is_available() && self.probed.lock().contains(database.name())
     }
 
     async fn publish(&self) {
         let draining = *self.draining.borrow();
         let is_starting = {
-            let looked = self.looked.lock();
-            self.require.iter().any(|name| !looked.contains(name))
+            let probed = self.probed.lock();
+            self.require.iter().any(|name| !probed.contains(name))
         };
-        let reached = |name: &str| self.engine.database(name).is_ok_and(|each| self.is_ready(each));
-        let missing = self.require.iter().filter(|name| !reached(name)).cloned().collect();
-        let readiness = match is_starting && !draining {
-            true => Readiness::starting(),
-            false => Readiness::new(draining, missing),
+        let readiness = if draining || !is_starting {
+            let ready =
+                |name: &str| self.engine.database(name).is_ok_and(|each| self.is_ready(each));
+            let unreachable = self.require.iter().filter(|name| !ready(name)).cloned();
+            Readiness::new(draining, unreachable.collect())
+        } else {
+            Readiness::starting()
         };
         for service in ["", "readiness", "rowgate.v1.DatabaseService"] {
             self.health.set(service, readiness.is_ready()).await;

@@ -1,71 +1,80 @@
-//! The threads that serve: each has a single-threaded runtime and whole gRPC connections.
+//! Worker threads: each serves gRPC connections on a single-threaded runtime.
 
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 
+use super::runtime::{cannot, single_threaded};
 use crate::config::Grpc;
 use crate::error::Error;
 use crate::grpc::{AcceptedConnection, CountGuard, GrpcServer};
 
-/// Connections on their way to one worker.
-const DOOR: usize = 16;
-/// The parser of statements recurses, within bounds proven on half of this.
-const STACK: usize = 4 << 20;
+/// The connections that are queued for one worker.
+const QUEUE: usize = 16;
+/// The statement parser recurses within bounds that are proven on half of this.
+const STACK_SIZE: usize = 4 << 20;
 
-/// For the threads to end once nothing is left to them.
-const LAST_MOMENT: Duration = Duration::from_millis(500);
+/// The time that threads have to end after their last task.
+const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The worker threads.
 
 #[derive(Debug)]
 pub(crate) struct Workers {
-    doors: Vec<Door>,
-    handles: Vec<Handle>,
+    handles: Vec<WorkerHandle>,
+    runtimes: Vec<Handle>,
     calls: Vec<Arc<AtomicUsize>>,
     draining: watch::Sender<bool>,
     stop: watch::Sender<Stop>,
-    served: Vec<Ended>,
-    ended: Vec<Ended>,
+    /// Closed when all connections are closed.
+    served: mpsc::Receiver<()>,
+    /// Closed when all threads have ended.
+    ended: mpsc::Receiver<()>,
 }
 
-/// Nothing is ever sent: it closes when the other side is dropped.
-type Ended = mpsc::Receiver<()>;
+/// The senders of channels that carry nothing, dropped at the end of a worker's connections and of its thread.
+#[derive(Clone)]
+struct Ends {
+    served: mpsc::Sender<()>,
+    ended: mpsc::Sender<()>,
+}
 
-/// How workers are stopped that clients do not let go.
+/// The stages of stopping workers by force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stop {
     No,
-    /// Connections are closed. What has an owner of its own (a rollback, a cancel request) goes on.
-    Cut,
-    /// Whatever still runs.
-    Now,
+    /// Connections are closed. Tasks of their own (a rollback, a cancel request) go on.
+    Connections,
+    /// Everything is stopped.
+    All,
 }
 
-/// The way to one worker.
+/// A handle to one worker.
 #[derive(Debug, Clone)]
-pub(crate) struct Door {
-    connections: mpsc::Sender<AcceptedConnection>,
+pub(crate) struct WorkerHandle {
+    sender: mpsc::Sender<AcceptedConnection>,
     open: Arc<AtomicUsize>,
 }
 
-impl Door {
+impl WorkerHandle {
     pub(crate) fn new() -> (Self, mpsc::Receiver<AcceptedConnection>) {
-        let (connections, incoming) = mpsc::channel(DOOR);
-        (Self { connections, open: Arc::default() }, incoming)
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (Self { sender, open: Arc::default() }, receiver)
     }
 
-    /// How many connections the worker has.
-    pub(crate) fn load(&self) -> usize {
+    /// The number of the worker's connections.
+    pub(crate) fn connections(&self) -> usize {
         self.open.load(Relaxed)
     }
 
-    /// Hands a connection over, or gives it back when the worker takes none.
-    pub(crate) fn enter(&self, stream: TcpStream) -> Result<(), TcpStream> {
+    /// Sends a connection to the worker, or returns it if the worker takes none.
+    pub(crate) fn send(&self, stream: TcpStream) -> Result<(), TcpStream> {
         let accepted = AcceptedConnection { stream, count: self.count() };
-        self.connections.try_send(accepted).map_err(|refused| refused.into_inner().stream)
+        self.sender.try_send(accepted).map_err(|rejected| rejected.into_inner().stream)
     }
 
     pub(crate) fn count(&self) -> CountGuard {
@@ -75,88 +84,83 @@ impl Door {
 
 impl Workers {
     pub(crate) fn start(settings: &Grpc, service: &GrpcServer) -> Result<Self, Error> {
+        let (end_served, served) = mpsc::channel(1);
+        let (end, ended) = mpsc::channel(1);
+        let ends = Ends { served: end_served, ended: end };
         let mut workers = Self {
-            doors: Vec::new(),
             handles: Vec::new(),
+            runtimes: Vec::new(),
             calls: Vec::new(),
             draining: watch::Sender::new(false),
             stop: watch::Sender::new(Stop::No),
-            served: Vec::new(),
-            ended: Vec::new(),
+            served,
+            ended,
         };
         for number in 0..settings.workers.get() {
-            workers.add(number, service.clone())?;
+            workers.start_one(number, service.clone(), ends.clone())?;
         }
         Ok(workers)
     }
 
-    pub(crate) fn doors(&self) -> Vec<Door> {
-        self.doors.clone()
-    }
-
-    pub(crate) fn handles(&self) -> Vec<Handle> {
+    pub(crate) fn handles(&self) -> Vec<WorkerHandle> {
         self.handles.clone()
     }
 
-    /// Calls that run and end by themselves: no transactions, and nobody who watches.
+    pub(crate) fn runtimes(&self) -> Vec<Handle> {
+        self.runtimes.clone()
+    }
+
+    /// The number of calls in progress that end by themselves: no transactions and no watches.
     pub(crate) fn calls(&self) -> usize {
         self.calls.iter().map(|calls| calls.load(Relaxed)).sum()
     }
 
-    /// Tells clients to go.
+    /// Asks clients to disconnect.
     pub(crate) fn drain(&self) {
         self.draining.send_replace(true);
     }
 
-    /// Returns when all connections are closed.
+    /// Waits until all connections are closed.
     pub(crate) async fn served(&mut self) {
-        all(&mut self.served).await;
+        self.served.recv().await;
     }
 
     /// Closes all connections, which ends their calls.
-    pub(crate) fn cut(&self) {
-        self.stop.send_replace(Stop::Cut);
+    pub(crate) fn close_connections(&self) {
+        self.stop.send_replace(Stop::Connections);
     }
 
-    /// Ends the workers with whatever they still run. A thread that is stuck is left behind.
+    /// Stops the workers. A thread that is stuck is abandoned.
     pub(crate) async fn end(mut self) {
-        self.stop.send_replace(Stop::Now);
-        if tokio::time::timeout(LAST_MOMENT, all(&mut self.ended)).await.is_err() {
-            tracing::warn!("a worker is stuck and was left behind");
+        self.stop.send_replace(Stop::All);
+        if tokio::time::timeout(JOIN_TIMEOUT, self.ended.recv()).await.is_err() {
+            tracing::warn!("worker thread did not end; abandoning it");
         }
     }
 
-    fn add(&mut self, number: usize, service: GrpcServer) -> Result<(), Error> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| super::cannot("start a worker's runtime", error))?;
-        let (door, incoming) = Door::new();
-        let (end_served, served) = mpsc::channel(1);
-        let (end, ended) = mpsc::channel(1);
+    fn start_one(&mut self, number: usize, service: GrpcServer, ends: Ends) -> Result<(), Error> {
+        let runtime = single_threaded()?;
+        let (handle, connections) = WorkerHandle::new();
         let calls = Arc::<AtomicUsize>::default();
-        self.handles.push(runtime.handle().clone());
+        self.runtimes.push(runtime.handle().clone());
         self.calls.push(Arc::clone(&calls));
-        let serving = service.serve(incoming, calls, self.draining.subscribe());
+        let serving = service.serve(connections, calls, self.draining.subscribe());
         let stop = self.stop.subscribe();
         let work = move || {
-            run(runtime, serving, stop, end_served);
-            drop(end);
+            run(runtime, serving, stop, ends.served);
+            drop(ends.ended);
         };
         std::thread::Builder::new()
             .name(format!("worker-{number}"))
-            .stack_size(STACK)
+            .stack_size(STACK_SIZE)
             .spawn(work)
-            .map_err(|error| super::cannot("start a worker", error))?;
-        self.doors.push(door);
-        self.served.push(served);
-        self.ended.push(ended);
+            .map_err(|error| cannot("start a worker thread", error))?;
+        self.handles.push(handle);
         Ok(())
     }
 }
 
-/// Runs one worker to its end. Its runtime outlives its connections: what they leave behind is still
-/// put in order.
+/// Runs one worker to its end. The runtime outlives its connections, for the tasks that clean up after them.
 fn run(
     runtime: Runtime,
     serving: impl Future<Output = ()>,
@@ -170,16 +174,10 @@ fn run(
     runtime.block_on(async {
         tokio::select! {
             () = serving => {}
-            () = reached(Stop::Cut) => {}
+            () = reached(Stop::Connections) => {}
         }
         drop(end_served);
-        reached(Stop::Now).await;
+        reached(Stop::All).await;
     });
     runtime.shutdown_background();
-}
-
-async fn all(ended: &mut [Ended]) {
-    for ended in ended {
-        ended.recv().await;
-    }
 }

@@ -1,4 +1,4 @@
-//! A failed call, for people.
+//! Describes a failed call for people.
 
 use std::fmt::Write as _;
 
@@ -6,31 +6,30 @@ use super::console::visible;
 use crate::error::Outcome;
 use crate::grpc::client::CallError;
 
-/// The part of a long line that is shown around an error, in characters.
+/// The length of the part of a long line that is shown around an error, in characters.
 const WINDOW: usize = 100;
 
-/// Whoever has no such method is most likely something else: our own port for operators, say.
-const NO_SUCH_METHOD: &str = "Nothing there speaks Rowgate's gRPC: is it the address that \
-    `rowgate serve` prints as gRPC?";
+/// The hint for a server that lacks the method and is probably not Rowgate, or its operators' port.
+const NO_SUCH_METHOD: &str = "The server does not serve Rowgate's gRPC: check that it is the address that \
+    `rowgate serve` prints as gRPC.";
 
 /// The statement that a call ran.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Text<'a> {
-    /// What was sent.
+    /// The text that was sent.
     pub(crate) sql: &'a str,
-    /// The line of the file on which it starts, from 1.
+    /// The line of the file on which it begins, from 1.
     pub(crate) first_line: usize,
 }
 
 impl<'a> Text<'a> {
-    /// A statement that is not in a file of several.
+    /// Makes the text of a statement that is not in a batch file.
     pub(crate) fn alone(sql: &'a str) -> Self {
         Self { sql, first_line: 1 }
     }
 }
 
-/// What is known of a failed call, on several lines, without a line break at the end. A call without
-/// a statement has no outcome to tell.
+/// Describes a failed call on several lines, without a final line break; a call without a statement has no outcome.
 pub(crate) fn describe(error: &CallError, statement: Option<Text<'_>>) -> String {
     let mut text = error.message.clone();
     let report = &error.report;
@@ -39,7 +38,7 @@ pub(crate) fn describe(error: &CallError, statement: Option<Text<'_>>) -> String
         text.push_str(&place);
     }
     for violation in &error.violations {
-        // Rowgate's own message says it already; another server's may not.
+        // Rowgate's own message has the description already; another server's may not.
         if !error.message.contains(&violation.description) {
             line(&mut text, &violation.field, &violation.description);
         }
@@ -55,8 +54,8 @@ pub(crate) fn describe(error: &CallError, statement: Option<Text<'_>>) -> String
     line(&mut text, "constraint", &report.constraint);
     line(&mut text, "data type", &report.data_type);
     line(&mut text, "detail", &report.detail);
-    let foreign = error.reason.is_none() && error.code == "UNIMPLEMENTED";
-    line(&mut text, "hint", if foreign { NO_SUCH_METHOD } else { &error.hint });
+    let is_other_server = error.reason.is_none() && error.code == "UNIMPLEMENTED";
+    line(&mut text, "hint", if is_other_server { NO_SUCH_METHOD } else { &error.hint });
     if let Some(delay) = error.retry_after {
         line(&mut text, "retry after", &humantime::format_duration(delay).to_string());
     }
@@ -69,7 +68,7 @@ pub(crate) fn describe(error: &CallError, statement: Option<Text<'_>>) -> String
 
 fn line(text: &mut String, name: &str, value: &str) {
     if !value.is_empty() {
-        write!(text, "\n  {name}: {value}").expect("a String takes everything");
+        write!(text, "\n  {name}: {value}").expect("writing to a String never fails");
     }
 }
 
@@ -81,8 +80,8 @@ fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-/// The line of the statement that holds the position, and a caret below it. Positions count characters
-/// from 1; one past the end means that more was expected.
+/// Returns the line of the statement that contains the position, with a caret below. Positions count characters from 1;
+/// one past the end means that more text was expected.
 fn place(text: Text<'_>, position: u32) -> Option<String> {
     let mut index = usize::try_from(position.checked_sub(1)?).ok()?;
     let sql = text.sql.trim_end();
@@ -141,19 +140,19 @@ relation \"nope\" does not exist
     }
 
     #[test]
-    fn a_status_of_something_else_leaves_the_outcome_unknown() {
-        let error = CallError::new("UNAVAILABLE", "upstream\u{1b}[31m gone", Outcome::Unknown);
+    fn a_status_of_a_proxy_leaves_the_outcome_unknown() {
+        let error = CallError::new("UNAVAILABLE", "upstream\u{1b}[31m lost", Outcome::Unknown);
         let expected = "\
-upstream\\u{1b}[31m gone
+upstream\\u{1b}[31m lost
   code: UNAVAILABLE
   outcome: UNKNOWN, a change may have been applied or not";
         assert_eq!(describe(&error, Some(Text::alone(""))), expected);
     }
 
     #[test]
-    fn a_server_that_is_something_else_is_suspected() {
+    fn a_server_without_the_method_may_not_be_rowgate() {
         let mut error = CallError::new("UNIMPLEMENTED", "HTTP status code 404", Outcome::Unknown);
-        assert!(describe(&error, None).contains("hint: Nothing there speaks Rowgate's gRPC"));
+        assert!(describe(&error, None).contains("hint: The server does not serve Rowgate's gRPC"));
         error.reason = Some("FEATURE_NOT_SUPPORTED".to_owned());
         assert!(!describe(&error, None).contains("hint"));
     }
@@ -172,7 +171,7 @@ upstream\\u{1b}[31m gone
     }
 
     #[test]
-    fn the_caret_stands_under_the_character_meant() {
+    fn the_caret_is_below_the_character_at_the_position() {
         let cases = [
             ("select x", 8, "  line 1: select x\n                 ^"),
             ("select 'ü', x", 13, "  line 1: select 'ü', x\n                      ^"),

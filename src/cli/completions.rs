@@ -1,11 +1,8 @@
-//! `rowgate completions`
+//! `rowgate completions`.
 
 use std::io;
 
-use clap::CommandFactory as _;
-
-use super::console::Console;
-use super::{Cli, Exit};
+use super::console::{Console, Exit};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,15 +14,19 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The shell that is to complete `rowgate …`
+    /// The shell that completes `rowgate …`
     #[arg(value_enum)]
     shell: clap_complete::Shell,
 }
 
-pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
-    // The generator panics when its output fails; a Vec does not.
+pub(crate) fn run(
+    args: &Args,
+    mut command: clap::Command,
+    console: &mut Console<'_>,
+) -> io::Result<Exit> {
+    // The generator panics when writing fails; a Vec never fails.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "rowgate", &mut script);
+    clap_complete::generate(args.shell, &mut command, "rowgate", &mut script);
     console.out.write_all(&script)?;
     Ok(Exit::Success)
 }

@@ -4,12 +4,11 @@ use std::io;
 
 use clap::Subcommand;
 
-use super::Exit;
 use super::config_flags;
 use super::config_flags::Settings;
 use super::config_flags::report;
-use super::console::{Console, counted, visible};
-use crate::app::{self, CheckLine, Verdict};
+use super::console::{Console, Exit, counted, visible};
+use crate::app::{self, CheckStatus, Finding};
 use crate::config::{self, Config, Loaded};
 
 const CHECK: &str = "\
@@ -85,34 +84,34 @@ fn check(config: &Config, no_connect: bool, console: &mut Console<'_>) -> io::Re
     }
 }
 
-fn findings(lines: &[CheckLine], console: &mut Console<'_>) -> io::Result<Exit> {
+fn findings(lines: &[Finding], console: &mut Console<'_>) -> io::Result<Exit> {
     for line in lines {
-        let word = match line.verdict {
-            Verdict::Passed => "ok",
-            Verdict::Unclear => "unclear",
-            Verdict::Failed => "failed",
+        let word = match line.status {
+            CheckStatus::Passed => "ok",
+            CheckStatus::Unknown => "unclear",
+            CheckStatus::Failed => "failed",
         };
         let text = visible(&format!("database {}: {}", line.database, line.text));
         writeln!(console.out, "{word:<7} {text}")?;
     }
-    let failed = lines.iter().any(|line| line.verdict == Verdict::Failed);
+    let failed = lines.iter().any(|line| line.status == CheckStatus::Failed);
     Ok(if failed { Exit::Failure } else { Exit::Success })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::console::tests::on_console;
+    use super::super::tests::on_console;
     use super::*;
 
-    fn line(database: &str, verdict: Verdict, text: &str) -> CheckLine {
-        CheckLine { database: database.to_owned(), verdict, text: text.to_owned() }
+    fn line(database: &str, status: CheckStatus, text: &str) -> Finding {
+        Finding { database: database.to_owned(), status, text: text.to_owned() }
     }
 
     #[test]
     fn one_failed_finding_fails_the_check() {
         let mut lines = vec![
-            line("main", Verdict::Passed, "answers"),
-            line("main", Verdict::Unclear, "its connection limits are unknown"),
+            line("main", CheckStatus::Passed, "answers"),
+            line("main", CheckStatus::Unknown, "its connection limits are unknown"),
         ];
         let (exit, out, _) = on_console(|console| findings(&lines, console));
         assert_eq!(exit, Exit::Success);
@@ -120,7 +119,7 @@ mod tests {
             out,
             "ok      database main: answers\nunclear database main: its connection limits are unknown\n"
         );
-        lines.push(line("reports", Verdict::Failed, "cannot connect"));
+        lines.push(line("reports", CheckStatus::Failed, "cannot connect"));
         let (exit, out, _) = on_console(|console| findings(&lines, console));
         assert_eq!(exit, Exit::Failure);
         assert!(out.ends_with("failed  database reports: cannot connect\n"), "{out}");

@@ -3,8 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::Exit;
-use super::console::{Console, visible};
+use super::console::{Console, Exit, visible};
 use crate::config;
 use crate::config::{Environment, Flag, Inputs, Loaded, Problems};
 

@@ -1,12 +1,33 @@
-//! Where commands write.
+//! The console of a command: its output streams and its exit status.
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::process::{ExitCode, Termination};
 
-use super::Exit;
 use crate::error::Error;
 
-/// Standard output and standard error, or what stands in for them in a test.
+/// The exit status of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Success: 0.
+    Success,
+    /// A call failed, or the server is not serving: 1.
+    Failure,
+    /// The configuration has problems: 78, EX_CONFIG of sysexits.h.
+    Config,
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Success => 0,
+            Self::Failure => 1,
+            Self::Config => 78,
+        })
+    }
+}
+
+/// Standard output and standard error, or their substitutes in a test.
 pub(crate) struct Console<'a> {
     /// Results.
     pub(crate) out: &'a mut dyn Write,
@@ -19,21 +40,20 @@ impl<'a> Console<'a> {
         Self { out, err }
     }
 
-    /// Hands on what was written as a result.
+    /// Flushes the results.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
-    /// Says why a command failed, in the order in which things happened.
+    /// Prints the error of a command, after its results.
     pub(crate) fn fail(&mut self, why: &dyn Display) -> io::Result<Exit> {
         self.out.flush()?;
-        writeln!(self.err, "error: {why}")?;
+        writeln!(self.err, "error: {}", visible(&why.to_string()))?;
         Ok(Exit::Failure)
     }
 }
 
-/// Control characters but line breaks as escapes: what a database or a server says must not be able to
-/// drive the terminal.
+/// Escapes control characters but line breaks: text from a database or a server must not control the terminal.
 pub(crate) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -46,13 +66,12 @@ pub(crate) fn visible(text: &str) -> String {
     out
 }
 
-/// One line: what failed, why the system says so, what to do.
+/// Returns an error on one line: what failed, why, and the hint.
 pub(crate) fn one_line(error: &Error) -> String {
     let mut line = error.to_string();
     if let Some(cause) = std::error::Error::source(error).map(ToString::to_string)
         && !line.contains(&cause)
     {
-        // The system's number tells people nothing that its words do not.
         let words = cause.split(" (os error").next().unwrap_or_default();
         line = format!("{line}: {words}");
     }
@@ -62,27 +81,18 @@ pub(crate) fn one_line(error: &Error) -> String {
     line
 }
 
-/// `1 row`, `2 rows`.
+/// Returns `1 row`, `2 rows`.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    /// Runs a command; returns how it ended and what it wrote.
-    pub(in super::super) fn on_console(
-        command: impl FnOnce(&mut Console<'_>) -> io::Result<Exit>,
-    ) -> (Exit, String, String) {
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let exit = command(&mut Console::new(&mut out, &mut err)).unwrap();
-        (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
-    }
-
     #[test]
-    fn what_is_shown_cannot_drive_the_terminal() {
+    fn text_cannot_control_the_terminal() {
         assert_eq!(visible("\u{1b}[2J\tx\u{9b}\na"), "\\u{1b}[2J\\tx\\u{9b}\na");
     }
 

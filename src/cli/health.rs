@@ -1,21 +1,17 @@
-//! `rowgate health`
+//! `rowgate health`.
 
-use std::io;
-use std::time::Duration;
-
-use super::Exit;
-use super::call_failure;
-use super::console::{Console, visible};
-use super::server_address::{Server, runtime};
-use crate::grpc::client::{CallError, Client, Health};
+use super::command_error::CommandError;
+use super::console::{Console, Exit};
+use super::server_address::Target;
+use crate::grpc::client::Health;
 
 const EXAMPLES: &str = "\
 Services: the empty name and `readiness` are the server as a whole, `liveness` its process, \
 `rowgate.v1.DatabaseService` the service, `database.NAME` one database.
 
 Examples:
-  rowgate health                                 is the server ready for calls?
-  rowgate health --service database.main         does it reach this database?
+  rowgate health                                 check that the server is ready
+  rowgate health --service database.main         check that it reaches this database
   HEALTHCHECK CMD [\"rowgate\", \"health\"]          in a container's build file
 
 Exit status: 0 when SERVING, else 1.";
@@ -25,40 +21,32 @@ Exit status: 0 when SERVING, else 1.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    server: Server,
+    target: Target,
     /// The service to ask for, in the names of grpc.health.v1
     #[arg(long, value_name = "NAME", default_value = "")]
     service: String,
-    /// How long to wait for an answer
-    #[arg(long, value_name = "DURATION", default_value = "5s")]
-    #[arg(value_parser = humantime::parse_duration)]
-    timeout: Duration,
 }
 
-pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
-    let answer = runtime()?.block_on(async {
-        let client = Client::connect(&args.server.address).await?;
-        client.with_limit(args.timeout).health(&args.service).await
-    });
-    report(&args.service, answer, console)
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
+    let health = args.target.call(async |client| client.health(&args.service).await);
+    report(&args.service, health, console)
 }
 
 fn report(
     service: &str,
-    answer: Result<Health, CallError>,
+    health: Result<Health, CommandError>,
     console: &mut Console<'_>,
-) -> io::Result<Exit> {
-    let (word, exit) = match answer {
+) -> Result<Exit, CommandError> {
+    let (word, exit) = match health {
         Ok(Health::Serving) => ("SERVING", Exit::Success),
         Ok(Health::NotServing) => ("NOT_SERVING", Exit::Failure),
         Ok(Health::Unknown) => ("UNKNOWN", Exit::Failure),
-        Err(error) if error.code == "NOT_FOUND" => {
-            return console.fail(&format!(
-                "the server knows no service {:?}; `rowgate health --help` lists the names",
-                visible(service)
-            ));
+        Err(CommandError::Call(error)) if error.code == "NOT_FOUND" => {
+            return Err(CommandError::Failed(format!(
+                "the server has no service {service:?}; `rowgate health --help` lists the names"
+            )));
         }
-        Err(error) => return console.fail(&call_failure::describe(&error, None)),
+        Err(error) => return Err(error),
     };
     writeln!(console.out, "{word}")?;
     Ok(exit)
@@ -66,9 +54,10 @@ fn report(
 
 #[cfg(test)]
 mod tests {
-    use super::super::console::tests::on_console;
+    use super::super::tests::on_console;
     use super::*;
     use crate::error::Outcome;
+    use crate::grpc::client::CallError;
 
     #[test]
     fn each_answer_has_its_word_and_its_exit_status() {
@@ -84,10 +73,11 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_service_is_said_to_be_one() {
+    fn an_unknown_service_is_named() {
         let error = CallError::new("NOT_FOUND", "service not registered", Outcome::Unknown);
-        let (exit, out, err) = on_console(|console| report("databse.main", Err(error), console));
+        let (exit, out, err) =
+            on_console(|console| report("databse.main", Err(error.into()), console));
         assert_eq!((exit, out.as_str()), (Exit::Failure, ""));
-        assert!(err.starts_with("error: the server knows no service \"databse.main\""), "{err}");
+        assert!(err.starts_with("error: the server has no service \"databse.main\""), "{err}");
     }
 }

@@ -1,33 +1,32 @@
-//! `rowgate secret`
+//! `rowgate secret`.
 
 use std::io::{self, IsTerminal as _, Read as _};
 
 use clap::Subcommand;
 
-use super::Exit;
-use super::config_flags::report;
-use super::console::Console;
+use super::command_error::CommandError;
+use super::console::{Console, Exit};
 use crate::config::{self, Environment, secret};
 
-/// The largest secret, in bytes: a certificate with its chain is far smaller.
+/// The size limit of a secret, in bytes.
 const MAX_SECRET: u64 = 1 << 20;
 
 const KEYGEN: &str = "\
-The server finds its keys in ROWGATE_SECRET_KEY, or in the file that ROWGATE_SECRET_KEY_FILE names; \
-several are separated by commas: the first encrypts, all decrypt. So a new key is put first, and the \
-old one removed once nothing needs it.
+The server reads its keys from ROWGATE_SECRET_KEY, or from the file that ROWGATE_SECRET_KEY_FILE names; \
+several are separated by commas: the first encrypts, all decrypt. To rotate keys, put the new key first, and \
+remove the old one when no secret needs it.
 
 Example:
   rowgate secret keygen > rowgate.key";
 
 const ENCRYPT: &str = "\
-One line break at the end of the input is not part of the secret. The output may stand wherever the \
+One line break at the end of the input is not part of the secret. The output may be used wherever the \
 configuration takes text.
 
 Example:
   printf %s \"$PASSWORD\" | ROWGATE_SECRET_KEY_FILE=rowgate.key rowgate secret encrypt";
 
-/// Make keys, and encrypt secrets for configuration files
+/// Generate keys, and encrypt secrets for configuration files
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -44,7 +43,7 @@ enum Command {
     Encrypt,
 }
 
-pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
     match args.command {
         Command::Keygen => {
             writeln!(console.out, "{}", secret::keygen())?;
@@ -64,24 +63,22 @@ fn encrypt(
     environment: &Environment,
     input: &mut dyn io::Read,
     console: &mut Console<'_>,
-) -> io::Result<Exit> {
+) -> Result<Exit, CommandError> {
+    let failed = |why: &str| Err(CommandError::Failed(why.to_owned()));
     // First, so that nobody types a secret in vain.
-    let keyring = match config::keyring(environment) {
-        Ok(keyring) => keyring,
-        Err(problems) => return report(&problems, console),
-    };
+    let keyring = config::keyring(environment);
+    let keyring = keyring.map_err(|problems| CommandError::Config(problems.to_string()))?;
     let mut plain = String::new();
-    match input.take(MAX_SECRET + 1).read_to_string(&mut plain) {
-        Ok(size) if u64::try_from(size).is_ok_and(|size| size > MAX_SECRET) => {
-            return console.fail(&"the secret is larger than 1 MiB");
-        }
-        Ok(_size) => {}
-        Err(error) => return console.fail(&format!("standard input cannot be read: {error}")),
+    let read = input.take(MAX_SECRET + 1).read_to_string(&mut plain);
+    let size = read
+        .map_err(|error| CommandError::Failed(format!("standard input cannot be read: {error}")))?;
+    if u64::try_from(size).is_ok_and(|size| size > MAX_SECRET) {
+        return failed("the secret is larger than 1 MiB");
     }
     let plain = plain.strip_suffix('\n').unwrap_or(&plain);
     let plain = plain.strip_suffix('\r').unwrap_or(plain);
     if plain.is_empty() {
-        return console.fail(&"standard input is empty: it is to hold the secret");
+        return failed("standard input is empty: it must hold the secret");
     }
     writeln!(console.out, "{}", keyring.encrypt(plain))?;
     Ok(Exit::Success)
@@ -89,7 +86,7 @@ fn encrypt(
 
 #[cfg(test)]
 mod tests {
-    use super::super::console::tests::on_console;
+    use super::super::tests::on_console;
     use super::*;
 
     fn encrypted(key: &str, input: &str) -> (Exit, String, String) {
@@ -108,14 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_none_is_a_problem_of_the_configuration() {
+    fn an_invalid_key_is_a_problem_of_the_configuration() {
         let (exit, out, err) = encrypted("not a key", "s3cret");
         assert_eq!((exit, out.as_str()), (Exit::Config, ""));
         assert!(err.contains("ROWGATE_SECRET_KEY") && !err.contains("not a key"), "{err}");
     }
 
     #[test]
-    fn an_empty_secret_is_refused() {
+    fn an_empty_secret_is_rejected() {
         let (exit, out, err) = encrypted(&secret::keygen(), "\n");
         assert_eq!((exit, out.as_str()), (Exit::Failure, ""));
         assert!(err.starts_with("error: standard input is empty"), "{err}");

@@ -1,22 +1,21 @@
-//! `rowgate serve`
+//! `rowgate serve`.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::Exit;
+use super::command_error::CommandError;
 use super::config_flags;
 use super::config_flags::Settings;
-use super::console::{Console, one_line};
+use super::console::{Console, Exit, one_line};
 use crate::app::App;
-use crate::config::{Config, Target, TargetSession};
+use crate::config::{Config, Database, Target, TargetSession};
 use crate::telemetry::Telemetry;
 
 const EXAMPLES: &str = "\
-Every setting can be in a file, in the environment (ROWGATE__GRPC__LISTEN) and, where there is one, \
-a flag; the later wins. `rowgate config example` prints all of them, `rowgate config show` what is in \
-effect and where it comes from.
+Every setting can be in a file, in the environment (ROWGATE__GRPC__LISTEN), and some in a flag; the later \
+has precedence. `rowgate config example` prints all settings, `rowgate config show` those in effect and their \
+origins.
 
 Examples:
   rowgate serve                                        SQLite, in rowgate.db
@@ -24,7 +23,7 @@ Examples:
   DATABASE_URL=postgres://me@db/shop rowgate serve
   rowgate serve --config /etc/rowgate.toml --listen 127.0.0.1:7000
 
-It ends at SIGTERM or SIGINT, after the calls in progress. Exit status: 0 after that, 1 when it cannot \
+SIGTERM or SIGINT shuts it down, after the calls in progress. Exit status: 0 after a shutdown, 1 when it cannot \
 start, 78 when the configuration has problems.";
 
 /// Serve databases over gRPC
@@ -35,40 +34,30 @@ pub(crate) struct Args {
     settings: Settings,
 }
 
-pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
-    let loaded = match args.settings.load() {
-        Ok(loaded) => loaded,
-        Err(problems) => return config_flags::report(&problems, console),
-    };
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
+    let loaded =
+        args.settings.load().map_err(|problems| CommandError::Config(problems.to_string()))?;
     config_flags::warn(&loaded, console)?;
     let config = loaded.config;
     if let Some(warning) = exposure(config.grpc.listen) {
         writeln!(console.err, "warning: {warning}")?;
     }
-    let telemetry = match Telemetry::start(&config.telemetry) {
-        Ok(telemetry) => telemetry,
-        Err(error) => {
-            console.fail(&error)?;
-            return Ok(Exit::Config);
-        }
-    };
+    let telemetry = Telemetry::start(&config.telemetry);
+    let telemetry = telemetry.map_err(|error| CommandError::Config(error.to_string()))?;
     let databases = describe_databases(&config);
-    match App::start(config, &telemetry) {
-        Ok(app) => {
-            let program = program(std::env::args_os().next());
-            let banner = banner(&program, (app.grpc_address(), app.ops_address()), &databases);
-            // Whoever started it may have closed its end: no reason not to serve.
-            if let Err(error) = console.out.write_all(banner.as_bytes()).and(console.flush()) {
-                tracing::warn!(%error, "standard output cannot be written");
-            }
-            app.run_until_signal();
-            Ok(Exit::Success)
-        }
-        Err(error) => console.fail(&one_line(&error)),
+    let app = App::start(config, &telemetry);
+    let app = app.map_err(|error| CommandError::Failed(one_line(&error)))?;
+    let program = program(std::env::args_os().next());
+    let banner = banner(&program, app.grpc_address(), app.ops_address(), &databases);
+    // A closed standard output does not prevent serving.
+    if let Err(error) = console.out.write_all(banner.as_bytes()).and(console.flush()) {
+        tracing::warn!(%error, "standard output cannot be written");
     }
+    app.run_until_signal();
+    Ok(Exit::Success)
 }
 
-/// What `--insecure` allowed: to be seen wherever the server's output is kept.
+/// Returns the warning of a listener that `--insecure` allowed.
 fn exposure(listener: SocketAddr) -> Option<String> {
     let open = !listener.ip().is_loopback();
     open.then(|| {
@@ -78,8 +67,7 @@ fn exposure(listener: SocketAddr) -> Option<String> {
     })
 }
 
-/// How this program was started, so that the line to paste starts it, too: `cargo run` puts nothing on
-/// the PATH.
+/// Returns the name by which a shell starts this program: `cargo run` puts nothing on the PATH.
 fn program(started_as: Option<OsString>) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     let typed = started_as.and_then(|name| name.into_string().ok());
@@ -87,11 +75,11 @@ fn program(started_as: Option<OsString>) -> String {
     pasted.unwrap_or_else(|| "rowgate".to_owned())
 }
 
-/// What people want to know once it serves.
-fn banner(program: &str, (grpc, ops): (SocketAddr, SocketAddr), databases: &[String]) -> String {
+/// Returns the addresses and databases of the server, and commands to try.
+fn banner(program: &str, grpc: SocketAddr, ops: SocketAddr, databases: &[String]) -> String {
     let mut text = format!("rowgate {}\n\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, value: &str| {
-        writeln!(text, "  {name:<10} {value}").expect("a String takes everything");
+        writeln!(text, "  {name:<10} {value}").expect("writing to a String never fails");
     };
     line("gRPC", &grpc.to_string());
     line("operators", &format!("http://{ops}/"));
@@ -105,8 +93,7 @@ fn banner(program: &str, (grpc, ops): (SocketAddr, SocketAddr), databases: &[Str
     )
 }
 
-/// Where a client on this machine reaches a listener: one that listens everywhere has no address to
-/// connect to.
+/// Returns the address at which a client on this machine reaches a listener.
 fn reachable(listener: SocketAddr) -> SocketAddr {
     let here = match listener {
         SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
@@ -116,15 +103,14 @@ fn reachable(listener: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listener.port())
 }
 
-/// One line a database, the default one marked when there are several.
+/// Describes each database on a line; marks the default one of several.
 fn describe_databases(config: &Config) -> Vec<String> {
     let several = config.databases.len() > 1;
-    let line = |(name, target): (&String, &Target)| {
-        let place = describe(target);
+    let describe = |(name, database): (&String, &Database)| {
         let mark = if several && *name == config.default_database { " (default)" } else { "" };
-        format!("{name}{mark}: {place}")
+        format!("{name}{mark}: {}", describe(&database.target))
     };
-    config.databases.iter().map(|(name, database)| line((name, &database.target))).collect()
+    config.databases.iter().map(describe).collect()
 }
 
 fn describe(target: &Target) -> String {
@@ -134,12 +120,13 @@ fn describe(target: &Target) -> String {
         }
         Target::Postgres(target) => {
             let servers: Vec<_> = target.servers.iter().map(ToString::to_string).collect();
-            let which = match target.session == TargetSession::Any {
-                true => String::new(),
-                false => format!(" ({})", target.session.name()),
+            let session = if target.session == TargetSession::Any {
+                String::new()
+            } else {
+                format!(" ({})", target.session.name())
             };
             let servers = servers.join(", ");
-            format!("PostgreSQL {} on {servers}{which} as {}", target.dbname, target.user)
+            format!("PostgreSQL {} on {servers}{session} as {}", target.dbname, target.user)
         }
     }
 }
@@ -152,8 +139,9 @@ mod tests {
     #[test]
     fn the_banner_has_lines_to_paste() {
         let databases = ["main: embedded SQLite in rowgate.db: not for production".to_owned()];
-        let addresses = (([0, 0, 0, 0], 7000).into(), ([127, 0, 0, 1], 9464).into());
-        let text = banner("target/debug/rowgate", addresses, &databases);
+        let grpc = ([0, 0, 0, 0], 7000).into();
+        let ops = ([127, 0, 0, 1], 9464).into();
+        let text = banner("target/debug/rowgate", grpc, ops, &databases);
         for line in [
             "  gRPC       0.0.0.0:7000\n",
             "  operators  http://127.0.0.1:9464/\n",
@@ -167,14 +155,14 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_beyond_this_machine_is_warned_of() {
+    fn a_listener_beyond_this_machine_gets_a_warning() {
         assert_eq!(exposure(([127, 0, 0, 1], 7000).into()), None);
         let warning = exposure(([0, 0, 0, 0], 7000).into()).unwrap();
         assert!(warning.contains("0.0.0.0:7000 may query the databases"), "{warning}");
     }
 
     #[test]
-    fn the_program_is_named_as_it_was_started_if_a_shell_takes_that() {
+    fn the_program_is_named_as_it_was_started_unless_that_needs_quotes() {
         let cases = [
             (Some("target/release/rowgate"), "target/release/rowgate"),
             (Some("rowgate"), "rowgate"),

@@ -1,13 +1,16 @@
-//! The server that a client command asks.
+//! The server that a client command calls.
 
-use std::io;
+use std::time::Duration;
 
-use crate::grpc::client::Address;
+use tokio::runtime::Builder;
 
-/// Which server.
+use super::command_error::CommandError;
+use crate::grpc::client::{Address, CallError, Client};
+
+/// The address of the server.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Server {
-    /// The server to ask, in plain text: `http://host:port`
+    /// The server to call, in plain text: `http://host:port`
     #[arg(
         long,
         value_name = "URL",
@@ -15,10 +18,39 @@ pub(crate) struct Server {
         hide_env_values = true,
         default_value = "http://127.0.0.1:50051"
     )]
-    pub(crate) address: Address,
+    address: Address,
 }
 
-/// What a client command runs on: one connection needs no more than one thread.
-pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+/// The address of the server, and the limit of a call.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Target {
+    #[command(flatten)]
+    server: Server,
+    /// The time limit of the response
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    #[arg(value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+impl Server {
+    pub(crate) async fn connect(&self) -> Result<Client, CallError> {
+        Client::connect(&self.address).await
+    }
+}
+
+impl Target {
+    /// Makes one call.
+    pub(crate) fn call<T>(
+        &self,
+        call: impl AsyncFnOnce(Client) -> Result<T, CallError>,
+    ) -> Result<T, CommandError> {
+        block_on(async { Ok(call(self.server.connect().await?.with_limit(self.timeout)).await?) })
+    }
+}
+
+/// Runs a client: one connection needs one thread.
+pub(crate) fn block_on<T>(
+    client: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
+    Builder::new_current_thread().enable_all().build()?.block_on(client)
 }

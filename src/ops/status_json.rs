@@ -1,4 +1,4 @@
-//! `/status`: all that is known of a server at one moment, as JSON.
+//! `/status`: the state of a server, as JSON.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::Status;
+use super::status::Status;
 use crate::clock::milliseconds;
 use crate::engine::Database;
 use crate::pool::{CheckoutInfo, CloseReason, PoolSnapshot};
 use crate::telemetry::Telemetry;
 use crate::telemetry::top_statements::{RecentOperations, WINDOW};
 
-/// Checkouts that are shown of one database, and kinds of errors; the others are counted.
+/// The checkouts of one database, and the kinds of errors, that are shown; the others are counted.
 const SHOWN: usize = 50;
 
-/// A checkout that is held longer is shown whatever it does.
+/// The age from which any checkout is shown.
 const LONG: Duration = Duration::from_secs(1);
 
-/// What holds a connection while its caller thinks.
+/// The RPC of interactive transactions.
 const TRANSACT: &str = "Transact";
 
-pub(crate) async fn show(State(status): State<Status>) -> Json<Value> {
-    let readiness = status.ready.borrow().clone();
-    let databases = status.engine.databases();
+pub(crate) async fn status(State(status): State<Status>) -> Json<Value> {
+    let readiness = status.readiness.borrow().clone();
+    let databases = status.engine.databases().map(|each| database(each, &status.telemetry));
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "instance": status.instance,
@@ -33,13 +33,13 @@ pub(crate) async fn show(State(status): State<Status>) -> Json<Value> {
         "reasons": readiness.reasons,
         "recent_ms": milliseconds(WINDOW),
         "failures": failures(&status.telemetry),
-        "databases":
-            databases.map(|each| database(each, &status.telemetry)).collect::<Vec<_>>(),
+        "databases": databases.collect::<Vec<_>>(),
     }))
 }
 
 fn database(database: &Database, telemetry: &Telemetry) -> Value {
-    let (backend, counts) = (database.backend(), database.counts());
+    let backend = database.backend();
+    let counts = database.counts();
     let breaker = backend.breaker().snapshot();
     json!({
         "name": database.name(),
@@ -90,14 +90,14 @@ fn pool(pool: &PoolSnapshot) -> Value {
     })
 }
 
-/// Open transactions, leaks, and whatever else is held for long; the oldest first.
+/// Returns open transactions, leaks, and other checkouts that last long; the oldest first.
 fn checkouts(all: &[CheckoutInfo]) -> Value {
-    let matters =
-        |one: &&CheckoutInfo| one.holder.rpc == TRANSACT || one.is_leak || one.age >= LONG;
+    let is_transaction = |one: &&CheckoutInfo| one.holder.rpc == TRANSACT;
+    let matters = |one: &&CheckoutInfo| is_transaction(one) || one.is_leak || one.age >= LONG;
     let shown = all.iter().filter(matters).take(SHOWN);
     json!({
         "count": all.len(),
-        "transactions": all.iter().filter(|one| one.holder.rpc == TRANSACT).count(),
+        "transactions": all.iter().filter(is_transaction).count(),
         "held": all.iter().filter(matters).count(),
         "shown": shown.map(checkout).collect::<Vec<_>>(),
     })
@@ -116,8 +116,8 @@ fn checkout(one: &CheckoutInfo) -> Value {
     })
 }
 
-fn recent(ran: &RecentOperations) -> Value {
-    let slowest = ran.slowest.iter().map(|(statement, runs)| {
+fn recent(operations: &RecentOperations) -> Value {
+    let slowest = operations.slowest.iter().map(|(statement, runs)| {
         json!({
             "operation": statement.operation,
             "statement": &*statement.text,
@@ -128,9 +128,9 @@ fn recent(ran: &RecentOperations) -> Value {
         })
     });
     json!({
-        "runs": ran.all.count,
-        "failed": ran.all.failed,
-        "total_us": microseconds(ran.all.total),
+        "runs": operations.all.count,
+        "failed": operations.all.failed,
+        "total_us": microseconds(operations.all.total),
         "slowest": slowest.collect::<Vec<_>>(),
     })
 }

@@ -1,7 +1,7 @@
-//! The status page at `/`: one file without anything from elsewhere, which asks `/status` once a second.
+//! The status page at `/`: one file without other resources, which requests `/status` once a second.
 //!
-//! What it shows is text of callers: tags, and names in statements. It makes elements of none of it, and its policy lets
-//! nothing run but the script in the file.
+//! It shows text from callers (tags, names in statements) but never as HTML, and its policy allows only the script in the
+//! file.
 
 use axum::body::Bytes;
 use axum::http::HeaderValue;
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 const PAGE: &str = include_str!("status_page.html");
 
-/// The page, and what a browser may do with it.
+/// The page and its Content-Security-Policy.
 #[derive(Clone)]
 pub(crate) struct Page {
     policy: HeaderValue,
@@ -21,34 +21,35 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn new() -> Self {
-        let policy = HeaderValue::try_from(policy(PAGE)).expect("it is made of ASCII");
+        let policy = HeaderValue::try_from(policy(PAGE)).expect("the policy is ASCII");
         Self { policy }
     }
 
-    pub(crate) fn answer(self) -> Response {
+    pub(crate) fn response(self) -> Response {
         let kind = HeaderValue::from_static("text/html; charset=utf-8");
         let headers = [(CONTENT_TYPE, kind), (CONTENT_SECURITY_POLICY, self.policy)];
         (headers, Bytes::from_static(PAGE.as_bytes())).into_response()
     }
 }
 
-/// Answers to operators are of this moment and for them alone, and are what their type says.
-pub(crate) async fn guarded(mut answer: Response) -> Response {
+/// Sets the headers that keep responses from being cached, embedded or sniffed.
+pub(crate) async fn set_headers(mut response: Response) -> Response {
     for (name, value) in [
         ("cache-control", "no-store"),
         ("cross-origin-resource-policy", "same-origin"),
         ("referrer-policy", "no-referrer"),
         ("x-content-type-options", "nosniff"),
     ] {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    answer
+    response
 }
 
-/// A Content-Security-Policy (level 3) that lets run and look what stands in `page`, ask the server that it is of, and
+/// A Content-Security-Policy (level 3) that allows the scripts and styles in `page`, requests to its own server, and
 /// nothing else.
 fn policy(page: &str) -> String {
-    let (script, style) = (hashes(page, "script"), hashes(page, "style"));
+    let script = hashes(page, "script");
+    let style = hashes(page, "style");
     format!(
         "default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; img-src data:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
@@ -56,9 +57,10 @@ fn policy(page: &str) -> String {
     )
 }
 
-/// The hashes of what stands in the elements `name` of a page.
+/// The hashes of the contents of the elements `name` of a page.
 fn hashes(page: &str, name: &str) -> String {
-    let (start, end) = (format!("<{name}>"), format!("</{name}>"));
+    let start = format!("<{name}>");
+    let end = format!("</{name}>");
     let parts = page.split(&start).skip(1).filter_map(|rest| rest.split(&end).next());
     let hash = |part: &str| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(part)));
     parts.map(hash).collect::<Vec<_>>().join(" ")
@@ -69,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_policy_names_what_stands_in_the_page() {
+    fn the_policy_has_the_hashes_of_the_page() {
         // printf 'a' | openssl dgst -sha256 -binary | base64
         let a = "'sha256-ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs='";
         assert_eq!(hashes("<p><style>a</style></p><script>b</script>", "style"), a);

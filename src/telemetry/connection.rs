@@ -23,14 +23,13 @@ impl Connecting {
     }
 
     /// The span of the attempt.
-    #[must_use]
     pub fn span(&self) -> &Span {
         &self.0
     }
 
     /// Records a connection that is open.
     pub fn opened(self, database: &DatabaseTelemetry, took: Duration) {
-        database.metrics.record_open(took);
+        database.connection_opened(took);
     }
 
     /// Records a failure.
@@ -56,7 +55,6 @@ impl Acquiring {
     }
 
     /// The span of the wait, parent of the spans of connections that are opened for it.
-    #[must_use]
     pub fn span(&self) -> &Span {
         &self.span
     }
@@ -64,7 +62,7 @@ impl Acquiring {
     /// Records that the call has acquired a connection.
     pub fn acquired(self, database: &DatabaseTelemetry, call: &RpcCall, now: Instant) {
         let waited = now.saturating_duration_since(self.began);
-        database.metrics.record_wait(waited);
+        database.connection_acquired(waited);
         drop(self.span);
         call.connection_acquired(waited, now);
     }

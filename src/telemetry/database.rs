@@ -1,24 +1,27 @@
 //! The telemetry of one database.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use opentelemetry::KeyValue;
 use opentelemetry_semantic_conventions::attribute;
 use tracing::Span;
 
-use super::metrics::{DatabaseInstruments, Instruments};
-use super::top_statements::DatabaseStatements;
+use super::metrics::Instruments;
+use super::top_statements::{DatabaseStatements, Statement};
 use super::traces;
+use crate::error::Error;
 
 /// Records the operations and connections of one database.
 #[derive(Debug)]
 pub struct DatabaseTelemetry {
     name: Arc<str>,
     system: &'static str,
-    pub(crate) metrics: DatabaseInstruments,
-    /// An operation that takes this long is slow; `None`: none is.
-    pub(crate) slow: Option<Duration>,
-    pub(crate) statements: Arc<DatabaseStatements>,
+    instruments: Instruments,
+    pool: [KeyValue; 1],
+    /// The time from which an operation is slow; zero for never.
+    slow: Duration,
+    statements: Arc<DatabaseStatements>,
 }
 
 impl DatabaseTelemetry {
@@ -30,20 +33,55 @@ impl DatabaseTelemetry {
         statements: Arc<DatabaseStatements>,
     ) -> Arc<Self> {
         let name: Arc<str> = name.into();
-        let metrics = DatabaseInstruments::new(instruments, system, &name);
-        let slow = Some(slow).filter(|slow| !slow.is_zero());
-        Arc::new(Self { name, system, metrics, slow, statements })
+        let pool = [KeyValue::new(attribute::DB_CLIENT_CONNECTION_POOL_NAME, Arc::clone(&name))];
+        Arc::new(Self { name, system, instruments, pool, slow, statements })
     }
 
     /// The database's logical name.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Records a connection that was returned to the pool after it was `used` for so long.
     pub fn connection_returned(&self, used: Duration) {
-        self.metrics.record_use(used);
+        self.instruments.use_time.record(used.as_secs_f64(), &self.pool);
+    }
+
+    pub(crate) fn connection_opened(&self, took: Duration) {
+        self.instruments.create_time.record(took.as_secs_f64(), &self.pool);
+    }
+
+    pub(crate) fn connection_acquired(&self, waited: Duration) {
+        self.instruments.wait_time.record(waited.as_secs_f64(), &self.pool);
+    }
+
+    /// Records an operation that has ended; returns true if it was slow.
+    pub(crate) fn operation_ended(
+        &self,
+        statement: &Statement,
+        ran: Duration,
+        error: Option<&Error>,
+    ) -> bool {
+        let labels = [
+            KeyValue::new(attribute::DB_SYSTEM_NAME, self.system),
+            self.namespace(),
+            KeyValue::new(attribute::DB_OPERATION_NAME, statement.operation),
+            KeyValue::new(attribute::ERROR_TYPE, error.map(Error::label).unwrap_or_default()),
+        ];
+        let [without_error @ .., _] = &labels;
+        let labels = if error.is_some() { &labels[..] } else { without_error };
+        self.instruments.operation_duration.record(ran.as_secs_f64(), labels);
+        self.statements.record(statement, ran, error, Instant::now());
+        let is_slow = !self.slow.is_zero() && ran >= self.slow;
+        if is_slow {
+            self.instruments.slow.add(1, &[self.namespace()]);
+        }
+        is_slow
+    }
+
+    pub(crate) fn operation_cancelled(&self, cause: &'static str) {
+        let labels = [self.namespace(), KeyValue::new("rowgate.cause", cause)];
+        self.instruments.cancellations.add(1, &labels);
     }
 
     /// Sets the attributes of a span that name the database.
@@ -52,5 +90,9 @@ impl DatabaseTelemetry {
             traces::set(span, attribute::DB_SYSTEM_NAME, self.system.into());
             traces::set(span, attribute::DB_NAMESPACE, Arc::clone(&self.name).into());
         }
+    }
+
+    fn namespace(&self) -> KeyValue {
+        KeyValue::new(attribute::DB_NAMESPACE, Arc::clone(&self.name))
     }
 }

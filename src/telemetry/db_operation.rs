@@ -1,7 +1,6 @@
 //! Operations in a database: statements, batches, commits.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::database::DatabaseTelemetry;
 use super::rpc_call::{ConnectionUse, OperationDescription, OperationTiming, RpcCall};
@@ -79,7 +78,6 @@ impl DatabaseTelemetry {
 
 impl Operation {
     /// The database in which it runs.
-    #[must_use]
     pub fn database(&self) -> Arc<DatabaseTelemetry> {
         Arc::clone(&self.database)
     }
@@ -113,19 +111,14 @@ impl Operation {
     ) -> Option<OperationTiming> {
         self.has_ended = true;
         let (timing, span) = self.call.end_operation()?;
-        let DatabaseTelemetry { metrics, slow, statements, .. } = &*self.database;
-        metrics.record_operation(self.statement.operation, timing.ran, error.map(Error::label));
-        statements.record(&self.statement, timing.ran, error, Instant::now());
+        let is_slow = self.database.operation_ended(&self.statement, timing.ran, error);
         if let Some(error) = error {
             traces::record_error(&span, error);
         }
         if let Some(cause) = cause {
-            metrics.record_cancellation(cause);
+            self.database.operation_cancelled(cause);
         }
-        slow.filter(|slow| timing.ran >= *slow).map(|_slow| {
-            metrics.record_slow();
-            timing
-        })
+        is_slow.then_some(timing)
     }
 }
 

@@ -13,7 +13,7 @@ pub mod metrics;
 mod otlp;
 mod rpc_call;
 mod task_count;
-pub mod top_statements;
+pub(crate) mod top_statements;
 mod traces;
 
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use opentelemetry_sdk::resource::{ResourceDetector as _, SdkProvidedResourceDete
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use opentelemetry_semantic_conventions::attribute as semconv;
+use tokio::task::spawn_blocking;
 
 pub use connection::{Acquiring, Connecting};
 pub use database::DatabaseTelemetry;
@@ -92,7 +93,6 @@ impl Telemetry {
     }
 
     /// Makes the telemetry of a database whose records are discarded.
-    #[must_use]
     pub fn silent(name: &str) -> Arc<DatabaseTelemetry> {
         let instruments = Instruments::new(&SdkMeterProvider::default().meter(NAME));
         let statements = DatabaseStatements::new(Instant::now());
@@ -147,14 +147,12 @@ impl Telemetry {
     }
 
     /// Begins a call of `method`, whose `headers` arrived when it `began`.
-    #[must_use]
     pub fn call(&self, method: &'static str, headers: &HeaderMap, began: Instant) -> RpcCall {
         let trace = self.0.tracing.begin(method, headers);
         RpcCall::new(Arc::clone(&self.0.records), method, began, trace)
     }
 
     /// Makes the telemetry of one database.
-    #[must_use]
     pub fn database(&self, name: &str, system: &'static str) -> Arc<DatabaseTelemetry> {
         let CallRecords { instruments, top_statements, .. } = &*self.0.records;
         let statements = top_statements.add_database(name, Instant::now());
@@ -162,19 +160,17 @@ impl Telemetry {
     }
 
     /// Observes `source` at each collection of metrics.
-    pub fn observe(&self, source: impl Fn() -> Vec<DatabaseGauges> + Send + Sync + 'static) {
+    pub(crate) fn observe(&self, source: impl Fn() -> Vec<DatabaseGauges> + Send + Sync + 'static) {
         metrics::observe(&self.0.meter, &(Arc::new(source) as metrics::Source));
     }
 
     /// The recent operations of a database.
-    #[must_use]
-    pub fn recent_operations(&self, database: &str) -> RecentOperations {
+    pub(crate) fn recent_operations(&self, database: &str) -> RecentOperations {
         self.0.records.top_statements.operations(database, Instant::now())
     }
 
     /// The errors that were recently answered, the most frequent first.
-    #[must_use]
-    pub fn failures(&self) -> Vec<Failures> {
+    pub(crate) fn failures(&self) -> Vec<Failures> {
         self.0.records.top_statements.failures(Instant::now())
     }
 
@@ -195,14 +191,8 @@ impl Telemetry {
         let traces = self.0.traces.clone();
         let metrics = self.0.metrics.clone();
         // The exporters log failures.
-        let traces = otlp::on_own_thread(move || {
-            if let Some(traces) = traces {
-                traces.shutdown_with_timeout(limit).unwrap_or_default();
-            }
-        });
-        let metrics = otlp::on_own_thread(move || {
-            metrics.shutdown_with_timeout(limit).unwrap_or_default();
-        });
+        let traces = spawn_blocking(move || traces.map(|it| it.shutdown_with_timeout(limit)));
+        let metrics = spawn_blocking(move || metrics.shutdown_with_timeout(limit));
         let both = async { tokio::join!(traces, metrics) };
         drop(tokio::time::timeout(limit, both).await);
     }

@@ -131,11 +131,11 @@ impl HttpClient for ExportThreadClient {
 struct Monitored<E> {
     signal: &'static str,
     exporter: E,
-    failures: Mutex<Failures>,
+    failures: Mutex<ExportFailures>,
 }
 
 #[derive(Debug, Default)]
-struct Failures {
+struct ExportFailures {
     /// The requests that failed since the last success.
     count: u64,
     last_warning: Option<Instant>,
@@ -211,17 +211,5 @@ impl<E: PushMetricExporter> PushMetricExporter for Monitored<E> {
 
     fn temporality(&self) -> Temporality {
         self.exporter.temporality()
-    }
-}
-
-/// Runs blocking work on a thread of its own, if one can be started, and waits for it.
-pub(crate) async fn on_own_thread(work: impl FnOnce() + Send + 'static) {
-    let (done, finished) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("flush".to_owned()).spawn(move || {
-        work();
-        done.send(()).unwrap_or_default();
-    });
-    if thread.is_ok() {
-        drop(finished.await);
     }
 }

@@ -137,13 +137,11 @@ impl RpcCall {
     }
 
     /// The method, as in `rowgate.v1.DatabaseService/Query`; empty for none.
-    #[must_use]
     pub fn method(&self) -> &'static str {
         self.received.as_ref().map_or("", |received| received.method)
     }
 
     /// The arrival of its headers; `None` if no caller sent it.
-    #[must_use]
     pub fn began(&self) -> Option<Instant> {
         self.received.as_ref().map(|received| received.began)
     }
@@ -158,7 +156,6 @@ impl RpcCall {
     }
 
     /// Its labels; `None` if it was rejected before they were known.
-    #[must_use]
     pub fn labels(&self) -> Option<&CallLabels> {
         self.labels.get()
     }
@@ -244,13 +241,11 @@ impl RpcCall {
     }
 
     /// Its trace.
-    #[must_use]
     pub fn trace(&self) -> &TraceContext {
         &self.trace
     }
 
     /// The ids of its trace, for log lines.
-    #[must_use]
     pub fn ids(&self) -> Option<TraceIds> {
         self.trace.ids()
     }

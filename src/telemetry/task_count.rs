@@ -15,7 +15,6 @@ impl Tasks {
     }
 
     /// The number of tasks that have not ended.
-    #[must_use]
     pub fn alive(&self) -> usize {
         let runtimes = self.0.get().into_iter().flatten();
         runtimes.map(|runtime| runtime.metrics().num_alive_tasks()).sum()

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::error::Error;
 
 /// The time for which records are kept, and up to a minute more.
-pub const WINDOW: Duration = Duration::from_secs(5 * 60);
+pub(crate) const WINDOW: Duration = Duration::from_secs(5 * 60);
 const MINUTE: Duration = Duration::from_secs(60);
 /// Five full minutes, and the present one.
 const MINUTES: usize = 6;
@@ -25,24 +25,20 @@ const SHOWN: usize = 20;
 
 /// A statement: its operation and its summary.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Statement {
-    /// The operation, as in `SELECT`, `BATCH` or `COMMIT`.
-    pub operation: &'static str,
+pub(crate) struct Statement {
+    pub(crate) operation: &'static str,
     /// The summary without literals, of a batch that of its first statement; may be empty.
-    pub text: Arc<str>,
+    pub(crate) text: Arc<str>,
 }
 
 /// The totals of several runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Runs {
-    /// The number of runs that have ended.
-    pub count: u64,
-    /// The number of these that failed.
-    pub failed: u64,
+pub(crate) struct Runs {
+    pub(crate) count: u64,
+    pub(crate) failed: u64,
     /// The time of all in the database.
-    pub total: Duration,
-    /// The time of the longest.
-    pub longest: Duration,
+    pub(crate) total: Duration,
+    pub(crate) longest: Duration,
 }
 
 impl Runs {
@@ -56,26 +52,22 @@ impl Runs {
 
 /// The operations of one database within [`WINDOW`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RecentOperations {
-    /// The totals of all.
-    pub all: Runs,
+pub(crate) struct RecentOperations {
+    pub(crate) all: Runs,
     /// The statements with the most time in total, then those of the others with the longest runs.
-    pub slowest: Vec<(Statement, Runs)>,
+    pub(crate) slowest: Vec<(Statement, Runs)>,
 }
 
 /// The errors of one kind that were answered within [`WINDOW`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failures {
+pub(crate) struct Failures {
     /// The method, as in `rowgate.v1.DatabaseService/Query`.
-    pub method: &'static str,
-    /// The reason, as in metrics.
-    pub reason: &'static str,
-    /// The outcome of the calls.
-    pub outcome: &'static str,
-    /// The number of errors.
-    pub count: u64,
+    pub(crate) method: &'static str,
+    pub(crate) reason: &'static str,
+    pub(crate) outcome: &'static str,
+    pub(crate) count: u64,
     /// The time since the last one.
-    pub last: Duration,
+    pub(crate) last: Duration,
 }
 
 /// A value for each of the last minutes.

@@ -111,7 +111,6 @@ pub struct TraceIds {
 
 impl TraceContext {
     /// The ids for log lines; `None` if neither the caller nor the server has a trace.
-    #[must_use]
     pub fn ids(&self) -> Option<TraceIds> {
         let own = self.spans.as_ref().map(|spans| context_of(&spans.call));
         let context = own.filter(SpanContext::is_valid).or_else(|| self.caller.clone())?;

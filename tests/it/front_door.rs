@@ -277,7 +277,7 @@ pub(crate) async fn exhaust(server: &Server, inside: &Client, measured: Duration
 
 fn told(server: &Server) -> [usize; 2] {
     let log = server.log();
-    ["\"connections cannot be accepted; they wait", "operators' connections"]
+    ["\"accept failed; retrying", "accept of operators' connections failed"]
         .map(|message| log.matches(message).count())
 }
 
@@ -315,7 +315,7 @@ async fn one_connection_too_many_is_told_so() {
         assert!(third.next().await.is_none(), "and it is closed");
     }
     client.must("select 1", &[]).await;
-    assert_eq!(server.log().matches("connections are refused").count(), 1, "{}", server.log());
+    assert_eq!(server.log().matches("connection limit reached").count(), 1, "{}", server.log());
     drop(second);
     eventually_async("there is room again", PATIENCE, async || {
         let mut third = Raw::connect(server.grpc()).await;

@@ -77,7 +77,7 @@ async fn a_keyed_call_works_once_the_table_is_installed() {
     let done = install(directory.path(), &[]);
     assert_eq!(done, said("database main: table rowgate_idempotency created"));
     let again = install(directory.path(), &["--database", "main"]);
-    assert_eq!(again, said("database main: table rowgate_idempotency is there already"));
+    assert_eq!(again, said("database main: table rowgate_idempotency exists already"));
 
     let first = service.client.batch(keyed_batch.clone()).await.expect("it runs");
     let second = service.client.batch(keyed_batch).await.expect("it is replayed");
@@ -109,7 +109,7 @@ fn the_printed_sql_makes_the_same_table_and_may_run_twice() {
     postgres.psql(&sql);
     postgres.psql(&sql);
     let printed = (postgres.psql(shape), postgres.psql(indexes));
-    assert!(install(directory.path(), &[]).1.ends_with("is there already\n"));
+    assert!(install(directory.path(), &[]).1.ends_with("exists already\n"));
     postgres.psql("drop table infra.\"Odd_keys\"");
     assert!(install(directory.path(), &[]).1.ends_with("created\n"));
     assert_eq!((postgres.psql(shape), postgres.psql(indexes)), printed);
@@ -157,7 +157,7 @@ fn several_may_install_at_once() {
 fn sqlite_needs_nothing() {
     let directory = tempfile::tempdir().expect("a directory can be made");
     configure(directory.path(), "postgres://me@127.0.0.1:1/shop", "keys");
-    let nothing = "nothing to do, SQLite's table is made when the first key comes";
+    let nothing = "nothing to do, SQLite creates its table with the first key";
     let done = install(directory.path(), &["--database", "local"]);
     assert_eq!(done, said(&format!("database local: {nothing}")));
     let (status, out, told) = install(directory.path(), &["--database", "local", "--print"]);

@@ -1,41 +1,37 @@
-//! `rowgate pool checkouts`
+//! `rowgate pool checkouts`.
 
 use std::io;
+use std::io::Write;
 
 use super::screen;
-use super::stat_names::{duration, milliseconds, readable, table};
+use super::stat_names::{Figures, duration, milliseconds, print_figures, readable};
 use super::text_grid::{Column, Style, lines};
-use crate::cli::Exit;
 use crate::cli::console::Console;
-use crate::cli::query::{Format, Summary, print_set};
+use crate::cli::query::Format;
 use crate::value::Value;
 use crate::value::proto::{Checkout, ListCheckoutsResponse};
 
-/// The part of a statement that is worth a column of its own, in characters.
-const WORTHWHILE: usize = 16;
+/// The least width of the column of statements, in characters.
+const MIN_STATEMENT: usize = 16;
 
-/// Prints who holds a connection.
+/// Prints the checkouts.
 pub(crate) fn print(
-    answer: &ListCheckoutsResponse,
+    response: &ListCheckoutsResponse,
     format: Format,
     console: &mut Console<'_>,
-) -> io::Result<Exit> {
+) -> io::Result<()> {
     if format != Format::Table {
-        let figures = |checkout| figures(&answer.instance, checkout);
-        let rows = answer.checkouts.iter().map(figures).collect();
-        let set = table(&figures(&Checkout::default()), rows);
-        print_set(set, format, &mut Summary::default(), console.out)?;
-    } else if answer.checkouts.is_empty() {
-        writeln!(console.out, "no connection is on loan")?;
+        let figures = |checkout| figures(&response.instance, checkout);
+        let rows = response.checkouts.iter().map(figures).collect();
+        print_figures(&figures(&Checkout::default()), rows, format, console.out)
+    } else if response.checkouts.is_empty() {
+        writeln!(console.out, "no connection is checked out")
     } else {
-        for line in overview(&answer.checkouts, screen::width()) {
-            writeln!(console.out, "{line}")?;
-        }
+        print_table(&response.checkouts, screen::width(), console.out)
     }
-    Ok(Exit::Success)
 }
 
-fn figures(instance: &str, checkout: &Checkout) -> Vec<(String, Value)> {
+fn figures(instance: &str, checkout: &Checkout) -> Figures {
     let since = checkout.since.unwrap_or_default();
     let all = [
         ("instance", Value::text(instance)),
@@ -53,45 +49,49 @@ fn figures(instance: &str, checkout: &Checkout) -> Vec<(String, Value)> {
     all.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-/// The table for people. A statement takes the room that the others leave.
-pub(crate) fn overview(checkouts: &[Checkout], width: Option<usize>) -> Vec<String> {
-    let each = |cell: fn(&Checkout) -> String| checkouts.iter().map(cell).collect::<Vec<_>>();
+/// Prints the table for people; statements take the width that the other columns leave.
+pub(crate) fn print_table(
+    checkouts: &[Checkout],
+    width: Option<usize>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    grid(checkouts, width).iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+fn grid(checkouts: &[Checkout], width: Option<usize>) -> Vec<String> {
+    let all = || checkouts.iter();
     let mut columns = vec![
-        Column::text("pool", 1, each(|one| one.pool.clone())),
-        Column::number("id", 0, each(|one| one.id.to_string())),
-        Column::number("age", 2, each(age)),
-        Column::text("state", 4, each(state)),
-        Column::text("caller", 3, each(|one| one.caller.clone())),
-        Column::text("rpc", 5, each(|one| one.rpc.clone())),
-        Column::text("tag", 7, each(|one| one.tag.clone())),
+        Column::text("pool", 1, all().map(|one| &one.pool)),
+        Column::number("id", 0, all().map(|one| one.id)),
+        Column::number("age", 2, all().map(|one| readable(duration(one.age).unwrap_or_default()))),
+        Column::text("state", 4, all().map(state)),
+        Column::text("caller", 3, all().map(|one| &one.caller)),
+        Column::text("rpc", 5, all().map(|one| &one.rpc)),
+        Column::text("tag", 7, all().map(|one| &one.tag)),
     ];
-    // What nobody says takes no room from what is said.
     columns.retain(|column| column.cells.iter().any(|cell| !cell.is_empty()));
-    let mut statement = Column::text("statement", 6, each(|one| one.statement.clone()));
+    let mut statement = Column::text("statement", 6, all().map(|one| &one.statement));
     let taken: usize = columns.iter().map(Column::width).sum();
-    // Its border and padding, and the right border of all.
-    let room = width.map(|width| width.saturating_sub(taken + 4).max(WORTHWHILE));
+    // The column's border and padding, and the right border of all.
+    let available = width.map(|width| width.saturating_sub(taken + 4).max(MIN_STATEMENT));
     for cell in &mut statement.cells {
-        *cell = shortened(cell, room.unwrap_or(usize::MAX));
+        *cell = truncated(cell, available.unwrap_or(usize::MAX));
     }
     columns.push(statement);
     lines(columns, width, Style::Boxed)
 }
 
-fn age(checkout: &Checkout) -> String {
-    readable(duration(checkout.age).unwrap_or_default())
-}
-
 fn state(checkout: &Checkout) -> String {
-    let words = [checkout.state.as_str(), if checkout.leak { "LEAK" } else { "" }];
-    words.iter().filter(|word| !word.is_empty()).copied().collect::<Vec<_>>().join(", ")
+    let leak = if checkout.leak { "LEAK" } else { "" };
+    let words = [checkout.state.as_str(), leak].into_iter().filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(", ")
 }
 
-fn shortened(text: &str, room: usize) -> String {
-    if text.chars().count() <= room {
+fn truncated(text: &str, length: usize) -> String {
+    if text.chars().count() <= length {
         return text.to_owned();
     }
-    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+    text.chars().take(length.saturating_sub(1)).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -99,7 +99,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cli::console::tests::on_console;
+    use crate::cli::console::Exit;
+    use crate::cli::tests::on_console;
 
     fn checkout(id: u64, leak: bool) -> Checkout {
         Checkout {
@@ -117,18 +118,19 @@ mod tests {
 
     fn printed(checkouts: Vec<Checkout>, format: Format) -> String {
         let answer = ListCheckoutsResponse { instance: "host:1".to_owned(), checkouts };
-        let (exit, out, err) = on_console(|console| print(&answer, format, console));
-        assert_eq!((exit, err.as_str()), (Exit::Success, ""));
+        let (_, out, err) =
+            on_console(|console| print(&answer, format, console).map(|()| Exit::Success));
+        assert_eq!(err, "");
         out
     }
 
     #[test]
-    fn a_leak_is_marked_and_the_statement_takes_what_room_there_is() {
-        let lines = overview(&[checkout(75, true), checkout(2, false)], Some(80));
+    fn a_leak_is_marked_and_the_statement_takes_the_remaining_width() {
+        let lines = grid(&[checkout(75, true), checkout(2, false)], Some(80));
         assert!(lines[3].contains("│ main ┆ 75 ┆ 1m 15s ┆ active, LEAK ┆"), "{lines:#?}");
         assert!(lines[4].contains("select * f") && lines[4].contains('…'), "{lines:#?}");
         assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
-        let narrow = overview(&[checkout(75, true)], Some(30));
+        let narrow = grid(&[checkout(75, true)], Some(30));
         assert!(narrow[3].starts_with("│ main ┆ 75 ┆ 1m 15s │"), "{narrow:#?}");
     }
 
@@ -144,6 +146,6 @@ mod tests {
         let header = "instance,pool,id,caller,rpc,tag,statement,since,age_ms,state,leak\n";
         assert_eq!(printed(vec![], Format::Csv), header);
         assert_eq!(printed(vec![], Format::Json), "");
-        assert_eq!(printed(vec![], Format::Table), "no connection is on loan\n");
+        assert_eq!(printed(vec![], Format::Table), "no connection is checked out\n");
     }
 }

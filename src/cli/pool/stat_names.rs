@@ -1,11 +1,17 @@
-//! A pool's figures by name, for programs and for whoever wants all of them.
+//! The figures of a pool by name, for programs and for the complete list.
 
+use std::io;
+use std::io::Write;
 use std::time::Duration;
 
+use crate::cli::query::{Format, Summary, print_set};
 use crate::value::proto::{BreakerState, CloseReason, DataType, PoolStats, ResultSet};
 use crate::value::{Column, Kind, Row, Value};
 
-/// The reasons why connections are closed, in the order of the figures.
+/// Figures with their names, in the order of the columns.
+pub(crate) type Figures = Vec<(String, Value)>;
+
+/// The reasons to close connections, in the order of the figures.
 const REASONS: [CloseReason; 8] = [
     CloseReason::Lifetime,
     CloseReason::Idle,
@@ -17,135 +23,120 @@ const REASONS: [CloseReason; 8] = [
     CloseReason::Shutdown,
 ];
 
-/// What is known of a pool. Durations are in milliseconds.
-pub(crate) fn figures(instance: &str, stats: &PoolStats) -> Vec<(String, Value)> {
-    let mut all = vec![
-        ("instance".to_owned(), Value::text(instance)),
-        ("pool".to_owned(), Value::text(&stats.pool)),
-        ("backend".to_owned(), Value::text(&stats.backend)),
-        ("paused".to_owned(), Value::bool(stats.paused)),
-        ("breaker".to_owned(), breaker(stats.breaker())),
-        ("breaker_since_ms".to_owned(), milliseconds(stats.breaker_since)),
-        counter(("breaker_opened", stats.breaker_opened)),
+/// Returns the figures of a pool; durations are in milliseconds.
+pub(crate) fn figures(instance: &str, stats: &PoolStats) -> Figures {
+    let breaker = match stats.breaker() {
+        BreakerState::Unspecified => Value::null(),
+        BreakerState::Closed => Value::text("closed"),
+        BreakerState::Open => Value::text("open"),
+    };
+    let all = [
+        ("instance", Value::text(instance)),
+        ("pool", Value::text(&stats.pool)),
+        ("backend", Value::text(&stats.backend)),
+        ("paused", Value::bool(stats.paused)),
+        ("breaker", breaker),
+        ("breaker_since_ms", milliseconds(stats.breaker_since)),
+        ("breaker_opened", count(stats.breaker_opened)),
+        ("min", count(stats.min.into())),
+        ("max", count(stats.max.into())),
+        ("max_overflow", count(stats.max_overflow.into())),
+        ("open", count(stats.open.into())),
+        ("idle", count(stats.idle.into())),
+        ("in_use", count(stats.in_use.into())),
+        ("overflow", count(stats.overflow.into())),
+        ("connecting", count(stats.connecting.into())),
+        ("waiting", count(stats.waiting.into())),
+        ("oldest_wait_ms", milliseconds(stats.oldest_wait)),
+        ("acquired", count(stats.acquired)),
+        ("waited", count(stats.waited)),
+        ("wait_time_ms", milliseconds(stats.wait_time)),
+        ("timeouts", count(stats.timeouts)),
+        ("cancelled_waits", count(stats.cancelled_waits)),
+        ("rejected", count(stats.rejected)),
+        ("leaks", count(stats.leaks)),
+        ("statements", count(stats.statements)),
+        ("transactions", count(stats.transactions)),
+        ("retries", count(stats.retries)),
+        ("retries_refused", count(stats.retries_refused)),
+        ("resets", count(stats.resets)),
+        ("opened", count(stats.opened)),
+        ("connect_failures", count(stats.connect_failures)),
     ];
-    let now = [
-        ("min", stats.min),
-        ("max", stats.max),
-        ("max_overflow", stats.max_overflow),
-        ("open", stats.open),
-        ("idle", stats.idle),
-        ("in_use", stats.in_use),
-        ("overflow", stats.overflow),
-        ("connecting", stats.connecting),
-        ("waiting", stats.waiting),
-    ];
-    all.extend(now.map(|(name, count)| (name.to_owned(), Value::int64(count.into()))));
-    all.push(("oldest_wait_ms".to_owned(), milliseconds(stats.oldest_wait)));
-    all.extend([("acquired", stats.acquired), ("waited", stats.waited)].map(counter));
-    all.push(("wait_time_ms".to_owned(), milliseconds(stats.wait_time)));
-    let counters = [
-        ("timeouts", stats.timeouts),
-        ("cancelled_waits", stats.cancelled_waits),
-        ("rejected", stats.rejected),
-        ("leaks", stats.leaks),
-        ("statements", stats.statements),
-        ("transactions", stats.transactions),
-        ("retries", stats.retries),
-        ("retries_refused", stats.retries_refused),
-        ("resets", stats.resets),
-        ("opened", stats.opened),
-        ("connect_failures", stats.connect_failures),
-    ];
-    all.extend(counters.map(counter));
-    all.extend(REASONS.map(|reason| {
+    let closed = REASONS.iter().map(|reason| {
         let name = reason.as_str_name().trim_start_matches("CLOSE_REASON_").to_lowercase();
-        (format!("closed_{name}"), wide(closed(stats, reason)))
-    }));
-    all
+        let closed = stats.closed.iter().filter(|closed| closed.reason() == *reason);
+        (format!("closed_{name}"), count(closed.map(|closed| closed.count).sum()))
+    });
+    all.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(closed).collect()
 }
 
-/// Rows of the same figures as a result; `example` has their names, should there be no row.
-pub(crate) fn table(example: &[(String, Value)], rows: Vec<Vec<(String, Value)>>) -> ResultSet {
+/// Prints rows of figures for programs; `example` has their names and types.
+pub(crate) fn print_figures(
+    example: &Figures,
+    rows: Vec<Figures>,
+    format: Format,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    print_set(result_set(example, rows), format, &mut Summary::default(), out)
+}
+
+/// Returns rows of figures as a result set.
+pub(crate) fn result_set(example: &Figures, rows: Vec<Figures>) -> ResultSet {
     let columns = example.iter().map(|(name, value)| Column {
         name: name.clone(),
-        r#type: kind(value).into(),
+        r#type: data_type(value).into(),
         ..Column::default()
     });
-    let rows = rows
-        .into_iter()
-        .map(|row| Row { values: row.into_iter().map(|(_, value)| value).collect() });
+    let row = |row: Figures| Row { values: row.into_iter().map(|(_, value)| value).collect() };
     ResultSet {
         has_columns: true,
         columns: columns.collect(),
-        rows: rows.collect(),
+        rows: rows.into_iter().map(row).collect(),
         ..ResultSet::default()
     }
 }
 
-fn kind(value: &Value) -> DataType {
-    match &value.kind {
-        Some(Kind::Int64Value(_) | Kind::NullValue(_)) => DataType::Int64,
-        Some(Kind::BoolValue(_)) => DataType::Bool,
-        Some(
-            Kind::TextValue(_)
-            | Kind::Float64Value(_)
-            | Kind::BytesValue(_)
-            | Kind::TimestampValue(_)
-            | Kind::ArrayValue(_)
-            | Kind::RecordValue(_),
-        )
-        | None => DataType::Text,
+fn data_type(value: &Value) -> DataType {
+    if matches!(value.kind, Some(Kind::Int64Value(_) | Kind::NullValue(_))) {
+        DataType::Int64
+    } else if matches!(value.kind, Some(Kind::BoolValue(_))) {
+        DataType::Bool
+    } else {
+        DataType::Text
     }
 }
 
-fn counter((name, count): (&str, u64)) -> (String, Value) {
-    (name.to_owned(), wide(count))
-}
-
-fn wide(count: u64) -> Value {
+fn count(count: u64) -> Value {
     Value::int64(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
-fn breaker(state: BreakerState) -> Value {
-    match state {
-        BreakerState::Unspecified => Value::null(),
-        BreakerState::Closed => Value::text("closed"),
-        BreakerState::Open => Value::text("open"),
-    }
-}
-
-fn closed(stats: &PoolStats, reason: CloseReason) -> u64 {
-    stats.closed.iter().filter(|closed| closed.reason() == reason).map(|closed| closed.count).sum()
-}
-
-/// A duration of a message; nothing where it is unset or negative.
+/// Converts a duration of a message; `None` if it is unset or negative.
 pub(crate) fn duration(duration: Option<prost_types::Duration>) -> Option<Duration> {
     Duration::try_from(duration?).ok()
 }
 
-/// A duration as a number.
+/// Returns a duration as a number.
 pub(crate) fn milliseconds(wire: Option<prost_types::Duration>) -> Value {
     match duration(wire) {
-        Some(duration) => Value::int64(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        Some(duration) => count(crate::clock::milliseconds(duration)),
         None => Value::null(),
     }
 }
 
-/// A duration for people: of two units at most.
+/// Returns a duration for people, in two units at most.
 pub(crate) fn readable(duration: Duration) -> String {
-    let whole = match duration {
-        short if short < Duration::from_secs(1) => {
-            Duration::from_millis(u64::try_from(short.as_millis()).unwrap_or_default())
-        }
-        some if some < Duration::from_secs(60) => {
-            return format!("{:.1}s", some.as_secs_f64());
-        }
-        long if long < Duration::from_secs(3600) => Duration::from_secs(long.as_secs()),
-        hours => Duration::from_secs(hours.as_secs() / 60 * 60),
+    let seconds = duration.as_secs();
+    let rounded = match seconds {
+        0 => Duration::from_millis(crate::clock::milliseconds(duration)),
+        1..60 => return format!("{:.1}s", duration.as_secs_f64()),
+        60..3600 => Duration::from_secs(seconds),
+        3600.. => Duration::from_secs(seconds / 60 * 60),
     };
-    match whole {
-        Duration::ZERO => "0ms".to_owned(),
-        whole => humantime::format_duration(whole).to_string(),
+    if rounded.is_zero() {
+        "0ms".to_owned()
+    } else {
+        humantime::format_duration(rounded).to_string()
     }
 }
 
@@ -169,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn every_figure_has_one_name_and_every_reason_is_one() {
+    fn every_figure_has_one_name_and_every_reason_is_a_figure() {
         let mut stats = PoolStats { pool: "main".to_owned(), waiting: 3, ..PoolStats::default() };
         stats.closed =
             vec![ClosedConnections { reason: CloseReason::Admin.into(), count: u64::MAX }];

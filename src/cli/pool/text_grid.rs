@@ -1,48 +1,58 @@
-//! Tables for people that keep to the width of a window.
+//! Tables for people that fit the width of a terminal.
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::cli::console::visible;
 
-/// A column of a table: its title and its cells.
+/// A column of a table.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
-    pub(crate) title: &'static str,
+    title: &'static str,
     pub(crate) cells: Vec<String>,
-    /// Numbers stand right.
-    pub(crate) number: bool,
-    /// Of the columns that do not fit, those of the highest rank are left out first.
-    pub(crate) rank: u8,
+    alignment: CellAlignment,
+    /// The columns with the highest rank are left out first if they do not fit.
+    rank: u8,
 }
 
 impl Column {
-    pub(crate) fn text(title: &'static str, rank: u8, cells: Vec<String>) -> Self {
-        // One line each: whatever a name or a statement holds.
-        let cells = cells.iter().map(|cell| visible(&cell.replace('\n', " "))).collect();
-        Self { title, cells, number: false, rank }
+    pub(crate) fn text(
+        title: &'static str,
+        rank: u8,
+        cells: impl Iterator<Item = impl ToString>,
+    ) -> Self {
+        let cells = cells.map(|cell| visible(&cell.to_string().replace('\n', " "))).collect();
+        Self { title, cells, alignment: CellAlignment::Left, rank }
     }
 
-    pub(crate) fn number(title: &'static str, rank: u8, cells: Vec<String>) -> Self {
-        Self { number: true, ..Self::text(title, rank, cells) }
+    /// Makes a column whose cells are right-aligned.
+    pub(crate) fn number(
+        title: &'static str,
+        rank: u8,
+        cells: impl Iterator<Item = impl ToString>,
+    ) -> Self {
+        Self { alignment: CellAlignment::Right, ..Self::text(title, rank, cells) }
     }
 
-    /// How wide it is drawn, with its border and padding.
+    /// Returns the width with a border and padding.
     pub(crate) fn width(&self) -> usize {
         let cells = self.cells.iter().map(|cell| cell.chars().count());
         cells.chain([self.title.chars().count()]).max().unwrap_or_default() + 3
     }
+
+    fn cell(&self, text: &str) -> Cell {
+        Cell::new(text).set_alignment(self.alignment)
+    }
 }
 
-/// What stands around the cells.
+/// The borders of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// Lines.
     Boxed,
-    /// Nothing: where the window is low.
+    /// No borders, for a low terminal.
     Bare,
 }
 
-/// The lines of a table of as many of the columns as fit the width, without line breaks at their ends.
+/// Returns the lines of a table of those columns that fit the width.
 pub(crate) fn lines(mut columns: Vec<Column>, width: Option<usize>, style: Style) -> Vec<String> {
     if let Some(width) = width {
         while columns.iter().map(Column::width).sum::<usize>() + 1 > width && columns.len() > 1 {
@@ -55,19 +65,14 @@ pub(crate) fn lines(mut columns: Vec<Column>, width: Option<usize>, style: Style
         Style::Boxed => presets::UTF8_FULL_CONDENSED,
         Style::Bare => presets::NOTHING,
     });
-    table.set_header(columns.iter().map(|column| cell(column, column.title)));
+    table.set_header(columns.iter().map(|column| column.cell(column.title)));
     let rows = columns.first().map_or(0, |column| column.cells.len());
     for row in 0..rows {
-        table.add_row(columns.iter().map(|column| cell(column, &column.cells[row])));
+        table.add_row(columns.iter().map(|column| column.cell(&column.cells[row])));
     }
     let all = table.to_string();
     let cut = |line: &str| line.chars().take(width.unwrap_or(usize::MAX)).collect();
     all.lines().map(cut).collect()
-}
-
-fn cell(column: &Column, text: &str) -> Cell {
-    let alignment = if column.number { CellAlignment::Right } else { CellAlignment::Left };
-    Cell::new(text).set_alignment(alignment)
 }
 
 #[cfg(test)]
@@ -76,14 +81,14 @@ mod tests {
 
     fn columns() -> Vec<Column> {
         vec![
-            Column::text("pool", 0, vec!["main".to_owned(), "reports\n\u{1b}[2J".to_owned()]),
-            Column::number("idle", 2, vec!["1".to_owned(), "20".to_owned()]),
-            Column::number("in use", 1, vec!["3".to_owned(), "4".to_owned()]),
+            Column::text("pool", 0, ["main", "reports\n\u{1b}[2J"].iter()),
+            Column::number("idle", 2, [1, 20].iter()),
+            Column::number("in use", 1, [3, 4].iter()),
         ]
     }
 
     #[test]
-    fn numbers_stand_right_and_nothing_drives_the_terminal() {
+    fn numbers_are_right_aligned_and_nothing_controls_the_terminal() {
         let expected = "\
 ┌───────────────────┬──────┬────────┐
 │ pool              ┆ idle ┆ in use │
@@ -95,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_window_loses_the_columns_that_matter_least() {
+    fn a_narrow_terminal_loses_the_least_important_columns() {
         for (width, titles) in [
             (37, vec!["pool", "idle", "in use"]),
             (36, vec!["pool", "in use"]),

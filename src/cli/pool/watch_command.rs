@@ -1,4 +1,4 @@
-//! `rowgate pool watch`
+//! `rowgate pool watch`.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,60 +7,68 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::screen;
 use super::screen::Screen;
-use super::stat_names::{duration, figures, readable, table};
-use super::stats_command::{condition, each, state};
+use super::stat_names::{Figures, duration, figures, readable, result_set};
+use super::stats_command::{condition, state};
 use super::text_grid::{Column, Style, lines};
-use super::{WATCH, name};
 use crate::app;
-use crate::cli::console::{Console, visible};
-use crate::cli::query::{Format, Printer, Stopped, Summary};
-use crate::cli::server_address::{Server, runtime};
-use crate::cli::{Exit, call_failure};
-use crate::grpc::client::Client;
+use crate::cli::command_error::CommandError;
+use crate::cli::console::{Console, Exit, visible};
+use crate::cli::query::{Format, Printer, Summary};
+use crate::cli::server_address::{Server, block_on};
+use crate::clock::milliseconds;
+use crate::value::Value;
 use crate::value::proto::{PoolStats, WatchPoolStatsResponse};
 
-/// How long a server may take to begin.
-const PATIENCE: Duration = Duration::from_secs(5);
+const WATCH: &str = "\
+On a terminal the table is updated whenever a pool changes; otherwise each change is a line. Ctrl-C ends it. A \
+narrow terminal leaves out the least important columns.
 
-/// Rates are taken over this long at least: over less they are noise.
-const SPAN: Duration = Duration::from_secs(1);
+Examples:
+  rowgate pool watch
+  rowgate pool watch main --interval 1s
+  rowgate pool watch --format json >> pools.jsonl
+
+Exit status: 0 after Ctrl-C; 1 the call failed, or the server ended.";
+
+/// The time that a server has to begin its response.
+const RESPONSE_TIME: Duration = Duration::from_secs(5);
+
+/// The shortest time over which rates are computed.
+const RATE_PERIOD: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = WATCH)]
 pub(crate) struct Args {
-    /// The pool; all pools when left out
+    /// The pool; all pools if omitted
     pool: Option<String>,
-    /// The longest time between two looks, 100ms to 1h
+    /// The longest time between two updates, 100ms to 1h
     #[arg(long, value_name = "DURATION", default_value = "1s")]
     #[arg(value_parser = humantime::parse_duration)]
     interval: Duration,
-    /// How to print them; json and csv are for programs
+    /// The output format; json and csv are for programs
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
     server: Server,
 }
 
-pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
     let mut view = View::new(args.format);
-    let ended = runtime()?.block_on(async {
+    let ended = block_on(async {
         tokio::select! {
             () = app::signalled() => Ok(()),
             ended = follow(args, &mut view, console.out) => ended,
         }
     });
     view.close(console.out)?;
-    match ended {
-        Ok(()) => Ok(Exit::Success),
-        Err(Stopped::Output(error)) => Err(error),
-        Err(Stopped::Call(error)) => console.fail(&call_failure::describe(&error, None)),
-    }
+    ended.map(|()| Exit::Success)
 }
 
-/// Shows what comes, until nothing comes.
-async fn follow(args: &Args, view: &mut View, out: &mut dyn Write) -> Result<(), Stopped> {
-    let client = Client::connect(&args.server.address).await?.with_limit(PATIENCE);
-    let mut watch = client.watch_pool_stats(name(&args.pool), args.interval).await?;
+/// Shows updates until the stream ends.
+async fn follow(args: &Args, view: &mut View, out: &mut dyn Write) -> Result<(), CommandError> {
+    let client = args.server.connect().await?.with_limit(RESPONSE_TIME);
+    let pool = args.pool.as_deref().unwrap_or_default();
+    let mut watch = client.watch_pool_stats(pool, args.interval).await?;
     while let Some(message) = watch.next().await? {
         view.show(&message, out)?;
         out.flush()?;
@@ -68,14 +76,14 @@ async fn follow(args: &Args, view: &mut View, out: &mut dyn Write) -> Result<(),
     Ok(())
 }
 
-/// How the pools are shown.
+/// The view of the pools.
 enum View {
-    /// A table, drawn over and over.
+    /// A table that is redrawn.
     Live { screen: Screen, rates: Rates },
-    /// A line for each change of a pool.
+    /// A line for each change of a pool: the last ones by pool.
     Changes(HashMap<String, String>),
     /// A row for each pool in each message.
-    Rows { printer: Box<dyn Printer>, begun: bool },
+    Rows { printer: Box<dyn Printer>, has_header: bool },
 }
 
 impl View {
@@ -85,7 +93,9 @@ impl View {
                 Self::Live { screen: Screen::default(), rates: Rates::default() }
             }
             Format::Table => Self::Changes(HashMap::new()),
-            Format::Json | Format::Csv => Self::Rows { printer: format.printer(), begun: false },
+            Format::Json | Format::Csv => {
+                Self::Rows { printer: format.printer(), has_header: false }
+            }
         }
     }
 
@@ -94,7 +104,7 @@ impl View {
         match self {
             Self::Live { screen, rates } => {
                 let size = screen::size().unwrap_or_default();
-                rates.note(Instant::now(), &message.pools);
+                rates.record(Instant::now(), &message.pools);
                 screen.draw(frame(message, rates, size, now), size.1, out)
             }
             Self::Changes(last) => {
@@ -107,11 +117,10 @@ impl View {
                 }
                 Ok(())
             }
-            Self::Rows { printer, begun } => {
+            Self::Rows { printer, has_header } => {
                 let rows = message.pools.iter().map(|pool| row(now, &message.instance, pool));
-                let example = row(now, "", &PoolStats::default());
-                let set = table(&example, rows.collect());
-                if !std::mem::replace(begun, true) {
+                let set = result_set(&row(now, "", &PoolStats::default()), rows.collect());
+                if !std::mem::replace(has_header, true) {
                     printer.columns(set.columns, out)?;
                 }
                 set.rows.iter().try_for_each(|row| printer.row(row, out))
@@ -122,21 +131,18 @@ impl View {
     fn close(&mut self, out: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::Live { screen, .. } => screen.leave(out),
-            Self::Changes(_) => Ok(()),
-            Self::Rows { printer, begun: true } => printer.finish(&Summary::default(), out),
-            Self::Rows { begun: false, .. } => Ok(()),
+            Self::Rows { printer, has_header: true } => printer.finish(&Summary::default(), out),
+            Self::Changes(_) | Self::Rows { has_header: false, .. } => Ok(()),
         }
     }
 }
 
-fn row(now: SystemTime, instance: &str, pool: &PoolStats) -> Vec<(String, crate::value::Value)> {
-    let time = humantime::format_rfc3339_millis(now).to_string();
-    let mut row = vec![("time".to_owned(), crate::value::Value::text(time))];
-    row.extend(figures(instance, pool));
-    row
+fn row(now: SystemTime, instance: &str, pool: &PoolStats) -> Figures {
+    let time = Value::text(humantime::format_rfc3339_millis(now).to_string());
+    [("time".to_owned(), time)].into_iter().chain(figures(instance, pool)).collect()
 }
 
-/// A pool on one line. What grows by the clock alone is left out: it is no change.
+/// Returns a pool on one line, without the figures that change with the clock alone.
 fn line(pool: &PoolStats) -> String {
     let wait = readable(duration(pool.wait_time).unwrap_or_default());
     format!(
@@ -160,7 +166,7 @@ fn line(pool: &PoolStats) -> String {
     )
 }
 
-/// The lines of the live table, each shorter than the window is wide.
+/// Returns the lines of the live table, each narrower than the terminal.
 fn frame(
     message: &WatchPoolStatsResponse,
     rates: &Rates,
@@ -171,59 +177,68 @@ fn frame(
     let time = humantime::format_rfc3339_seconds(now);
     let head = format!("{}  {time}  Ctrl-C ends", visible(&message.instance));
     let pools = &message.pools;
-    let mut all = state(pools);
-    let figure = |kind: usize| {
-        each(pools, |pool| rates.of(&pool.pool, kind).map_or("–".to_owned(), |n| n.to_string()))
+    let all = || pools.iter();
+    let rate = |of: fn(&Counts) -> u64| {
+        let rates = all().map(move |pool| rates.rates.get(&pool.pool).map(of));
+        rates.map(|rate| rate.map_or("–".to_owned(), |rate| rate.to_string()))
     };
-    all.extend([
-        Column::number("calls/s", 8, figure(0)),
-        Column::number("statements/s", 9, figure(1)),
-        Column::number("timeouts", 10, each(pools, |pool| pool.timeouts.to_string())),
-        Column::number("leaks", 11, each(pools, |pool| pool.leaks.to_string())),
-        Column::number("retries", 12, each(pools, |pool| pool.retries.to_string())),
+    let mut columns = state(pools);
+    columns.extend([
+        Column::number("calls/s", 8, rate(|rates| rates.calls)),
+        Column::number("statements/s", 9, rate(|rates| rates.statements)),
+        Column::number("timeouts", 10, all().map(|pool| pool.timeouts)),
+        Column::number("leaks", 11, all().map(|pool| pool.leaks)),
+        Column::number("retries", 12, all().map(|pool| pool.retries)),
     ]);
     let mut frame = vec![head.chars().take(width).collect()];
-    // The head, the title, and four lines around them.
+    // The head, the titles, and the borders.
     let style = if pools.len() + 5 > height { Style::Bare } else { Style::Boxed };
-    frame.extend(lines(all, Some(width), style));
+    frame.extend(lines(columns, Some(width), style));
     frame
 }
 
-/// What is counted, as so much a second.
+/// The counters of a pool, or their rates a second.
+#[derive(Debug, Clone, Copy)]
+struct Counts {
+    calls: u64,
+    statements: u64,
+}
+
+impl Counts {
+    fn of(pool: &PoolStats) -> Self {
+        Self { calls: pool.acquired, statements: pool.statements }
+    }
+}
+
+/// The rates of pools, by pool.
 #[derive(Debug, Default)]
 struct Rates {
-    /// When the present span began, and what had been counted then.
-    start: Option<(Instant, HashMap<String, [u64; 2]>)>,
-    /// Of the span before.
-    rates: HashMap<String, [u64; 2]>,
+    /// The start of the present period, and the counters then.
+    start: Option<(Instant, HashMap<String, Counts>)>,
+    /// The rates in the last period.
+    rates: HashMap<String, Counts>,
 }
 
 impl Rates {
-    fn note(&mut self, now: Instant, pools: &[PoolStats]) {
-        let counts = |pool: &PoolStats| [pool.acquired, pool.statements];
+    fn record(&mut self, now: Instant, pools: &[PoolStats]) {
         if let Some((start, before)) = &self.start {
-            let span = now.duration_since(*start);
-            if span < SPAN {
+            let period = now.duration_since(*start);
+            if period < RATE_PERIOD {
                 return;
             }
-            let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1);
-            let rate = |pool: &PoolStats| {
+            let millis = milliseconds(period);
+            let rate =
+                |now: u64, before: u64| now.saturating_sub(before).saturating_mul(1_000) / millis;
+            let rates = pools.iter().filter_map(|pool| {
                 let before = before.get(&pool.pool)?;
-                let counts = counts(pool);
-                let rate = |kind: usize| {
-                    counts[kind].saturating_sub(before[kind]).saturating_mul(1_000) / millis
-                };
-                Some((pool.pool.clone(), [rate(0), rate(1)]))
-            };
-            self.rates = pools.iter().filter_map(rate).collect();
+                let calls = rate(pool.acquired, before.calls);
+                let statements = rate(pool.statements, before.statements);
+                Some((pool.pool.clone(), Counts { calls, statements }))
+            });
+            self.rates = rates.collect();
         }
-        let all = pools.iter().map(|pool| (pool.pool.clone(), counts(pool)));
-        self.start = Some((now, all.collect()));
-    }
-
-    /// Calls (0) or statements (1) a second; `None` before the first span is over.
-    fn of(&self, pool: &str, kind: usize) -> Option<u64> {
-        self.rates.get(pool).map(|rates| rates[kind])
+        let counts = pools.iter().map(|pool| (pool.pool.clone(), Counts::of(pool)));
+        self.start = Some((now, counts.collect()));
     }
 }
 
@@ -244,7 +259,8 @@ mod tests {
 
     #[test]
     fn a_line_is_printed_for_a_change_and_for_nothing_else() {
-        let (mut view, mut out) = (View::Changes(HashMap::new()), Vec::new());
+        let mut view = View::Changes(HashMap::new());
+        let mut out = Vec::new();
         for (acquired, in_use) in [(1, 0), (1, 0), (2, 1), (2, 1), (2, 0)] {
             view.show(&message(acquired, in_use), &mut out).unwrap();
         }
@@ -258,7 +274,8 @@ mod tests {
 
     #[test]
     fn csv_has_one_header() {
-        let (mut view, mut out) = (View::new(Format::Csv), Vec::new());
+        let mut view = View::new(Format::Csv);
+        let mut out = Vec::new();
         for _ in 0..2 {
             view.show(&message(1, 0), &mut out).unwrap();
         }
@@ -268,29 +285,32 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_of_a_second_at_least() {
-        let (mut rates, start) = (Rates::default(), Instant::now());
+    fn rates_are_computed_over_a_second_at_least() {
+        let mut rates = Rates::default();
+        let start = Instant::now();
         let after = |ms| start + Duration::from_millis(ms);
         for (ms, acquired, expected) in
             [(0, 10, None), (500, 900, None), (2_000, 1_010, Some(500)), (2_100, 9_999, Some(500))]
         {
-            rates.note(after(ms), &message(acquired, 0).pools);
-            assert_eq!(rates.of("main", 0), expected, "after {ms} ms");
+            rates.record(after(ms), &message(acquired, 0).pools);
+            assert_eq!(rates.rates.get("main").map(|rates| rates.calls), expected, "after {ms} ms");
         }
     }
 
     #[test]
-    fn a_frame_fits_any_window() {
+    fn a_frame_fits_any_terminal() {
         for columns in [0, 1, 2, 20, 40, 80, 200] {
-            let (rates, now) = (Rates::default(), SystemTime::now());
+            let rates = Rates::default();
+            let now = SystemTime::now();
             let frame = frame(&message(1, 7), &rates, (columns, 24), now);
             for line in &frame {
                 assert!(line.chars().count() <= columns.saturating_sub(1), "{columns}: {line}");
             }
-            let is_told = frame[1..].iter().any(|line| line.contains('7'));
-            assert_eq!(columns >= 40, is_told, "{frame:#?}");
+            let is_shown = frame[1..].iter().any(|line| line.contains('7'));
+            assert_eq!(columns >= 40, is_shown, "{frame:#?}");
         }
-        let (rates, now) = (Rates::default(), SystemTime::now());
+        let rates = Rates::default();
+        let now = SystemTime::now();
         let low = frame(&message(1, 7), &rates, (80, 3), now);
         assert_eq!((low.len(), low[2].contains('7')), (3, true), "{low:#?}");
     }

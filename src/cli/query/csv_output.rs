@@ -5,8 +5,8 @@
 use std::io;
 use std::io::Write;
 
+use super::printer::Printer;
 use super::value_text::text;
-use super::{Printer, Summary};
 use crate::value::{Column, Row};
 
 /// Prints rows as CSV.
@@ -31,10 +31,6 @@ impl Printer for Csv {
             .collect();
         writeln!(out, "{}", fields.join(","))
     }
-
-    fn finish(&mut self, _summary: &Summary, _out: &mut dyn Write) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 fn field(text: Option<&str>) -> String {
@@ -50,7 +46,7 @@ fn field(text: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::query::value_text::tests::{array, column};
+    use crate::cli::query::tests::{array, column};
     use crate::value::Value;
     use crate::value::proto::DataType;
 

@@ -6,8 +6,8 @@ use std::io::Write;
 
 use serde_json::to_string;
 
-use super::value_text::{dimensions, float, hex, is_single};
-use super::{Printer, Summary};
+use super::printer::Printer;
+use super::value_text::{Precision, append_list, dimensions, float, hex};
 use crate::value::proto::DataType;
 use crate::value::{Column, Kind, Row, Value};
 
@@ -28,28 +28,22 @@ impl Printer for Json {
 
     fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
         let mut line = String::from("{");
-        for ((key, column), value) in self.keys.iter().zip(&self.columns).zip(&row.values) {
-            if line.len() > 1 {
-                line.push(',');
-            }
+        let cells = self.keys.iter().zip(&self.columns).zip(&row.values);
+        append_list(&mut line, cells, |line, ((key, column), value)| {
             line.push_str(key);
             line.push(':');
             let json = column.r#type() == DataType::Json;
-            append(&mut line, value, Style { single: is_single(column), json });
-        }
+            append(line, value, Style { precision: Precision::of(column), json });
+        });
         line.push('}');
         writeln!(out, "{line}")
     }
-
-    fn finish(&mut self, _summary: &Summary, _out: &mut dyn Write) -> io::Result<()> {
-        Ok(())
-    }
 }
 
-/// What a value's kind does not tell of it.
+/// The properties of a column that its values do not have.
 #[derive(Clone, Copy)]
 struct Style {
-    single: bool,
+    precision: Precision,
     json: bool,
 }
 
@@ -59,8 +53,8 @@ fn append(out: &mut String, value: &Value, style: Style) {
         Some(Kind::BoolValue(value)) => out.push_str(if *value { "true" } else { "false" }),
         Some(Kind::Int64Value(value)) => out.push_str(&value.to_string()),
         Some(Kind::Float64Value(value)) => {
-            let text = float(*value, style.single);
-            // JSON has no words for them.
+            let text = float(*value, style.precision);
+            // JSON has no NaN and no infinities.
             out.push_str(&if value.is_finite() { text } else { quoted(&text) });
         }
         Some(Kind::TextValue(value)) if style.json => out.push_str(&embedded(value)),
@@ -81,21 +75,11 @@ fn append_dimension(out: &mut String, elements: &[Value], lengths: &[usize], sty
     match lengths {
         [_, inner @ ..] if !inner.is_empty() => {
             let size = inner.iter().product::<usize>().max(1);
-            for (index, part) in elements.chunks(size).enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
+            append_list(out, elements.chunks(size), |out, part| {
                 append_dimension(out, part, inner, style);
-            }
+            });
         }
-        _ => {
-            for (index, element) in elements.iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                append(out, element, style);
-            }
-        }
+        _ => append_list(out, elements, |out, element| append(out, element, style)),
     }
     out.push(']');
 }
@@ -117,30 +101,23 @@ fn quoted(text: &str) -> String {
 fn unique_names(columns: &[Column]) -> Vec<String> {
     let mut taken: HashSet<String> = columns.iter().map(|column| column.name.clone()).collect();
     let mut seen = HashSet::new();
-    let mut names = Vec::with_capacity(columns.len());
-    for (index, column) in columns.iter().enumerate() {
-        if !column.name.is_empty() && seen.insert(column.name.as_str()) {
-            names.push(column.name.clone());
-            continue;
+    let mut unique = |index: usize, name: &str| {
+        if !name.is_empty() && seen.insert(name.to_owned()) {
+            return name.to_owned();
         }
-        let (base, first) = match column.name.as_str() {
-            "" => ("column", index + 1),
-            name => (name, 2),
-        };
-        let name = (first..)
+        let (base, first) = if name.is_empty() { ("column", index + 1) } else { (name, 2) };
+        (first..)
             .map(|number| format!("{base}_{number}"))
-            .find(|name| !taken.contains(name))
-            .expect("there are more numbers than columns");
-        taken.insert(name.clone());
-        names.push(name);
-    }
-    names
+            .find(|name| taken.insert(name.clone()))
+            .expect("there are more numbers than columns")
+    };
+    columns.iter().enumerate().map(|(index, column)| unique(index, &column.name)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::query::value_text::tests::{array, column, record};
+    use crate::cli::query::tests::{array, column, record};
 
     fn line(cells: Vec<(&str, DataType, Value)>) -> String {
         let (columns, values) = cells

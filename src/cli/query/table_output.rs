@@ -5,15 +5,14 @@ use std::io::Write;
 
 use comfy_table::{Cell, CellAlignment, Table as Grid, presets};
 
+use super::printer::{Printer, Summary};
 use super::value_text::text;
-use super::{Printer, Summary};
 use crate::cli::console::{counted, visible};
 use crate::value::proto::DataType;
 use crate::value::{Column, Row};
 
-/// The widths of columns are known once their rows are: so many are held. A longer result is printed
-/// as several tables.
-const ROWS_HELD: usize = 10_000;
+/// The rows that are buffered to find the widths of columns; a longer result is printed as several tables.
+const MAX_BUFFERED_ROWS: usize = 10_000;
 
 /// Prints rows as a table.
 #[derive(Default)]
@@ -41,7 +40,7 @@ impl Printer for Table {
     }
 
     fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
-        if self.rows.len() == ROWS_HELD {
+        if self.rows.len() == MAX_BUFFERED_ROWS {
             self.flush(out)?;
         }
         let cells = row.values.iter().zip(&self.columns).map(|(value, column)| {
@@ -59,45 +58,23 @@ impl Printer for Table {
         if !self.rows.is_empty() || !self.printed {
             self.flush(out)?;
         }
-        let mut told = vec![counted(summary.row_count, "row")];
-        told.extend(summary.change());
-        told.extend(summary.notes());
-        writeln!(out, "({})", told.join("; "))
+        let mut notes = vec![counted(summary.row_count, "row")];
+        notes.extend(summary.change());
+        notes.extend(summary.notes());
+        writeln!(out, "({})", notes.join("; "))
     }
 }
 
 fn alignment(column: &Column) -> CellAlignment {
-    match column.r#type() {
-        DataType::Int16
-        | DataType::Int32
-        | DataType::Int64
-        | DataType::Float32
-        | DataType::Float64
-        | DataType::Numeric => CellAlignment::Right,
-        DataType::Unspecified
-        | DataType::Bool
-        | DataType::Text
-        | DataType::Bytes
-        | DataType::Uuid
-        | DataType::Json
-        | DataType::Date
-        | DataType::Time
-        | DataType::Timetz
-        | DataType::Timestamp
-        | DataType::Timestamptz
-        | DataType::Interval
-        | DataType::Enum
-        | DataType::Array
-        | DataType::Range
-        | DataType::Record
-        | DataType::Other => CellAlignment::Left,
-    }
+    use DataType::{Float32, Float64, Int16, Int32, Int64, Numeric};
+    let is_number = matches!(column.r#type(), Int16 | Int32 | Int64 | Float32 | Float64 | Numeric);
+    if is_number { CellAlignment::Right } else { CellAlignment::Left }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::query::value_text::tests::{array, column};
+    use crate::cli::query::tests::{array, column};
     use crate::value::Value;
 
     fn printed(columns: Vec<Column>, rows: Vec<Vec<Value>>, command: &str) -> String {
@@ -119,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_stand_right_and_null_is_named() {
+    fn numbers_are_right_aligned_and_null_is_named() {
         let columns = vec![column("number", DataType::Int32), column("text", DataType::Text)];
         let rows = vec![
             vec![Value::int64(1), Value::text("one\ntwo")],
@@ -145,17 +122,18 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_returns_rows_tells_both_counts() {
+    fn a_write_that_returns_rows_shows_both_counts() {
         let rows = vec![vec![Value::int64(7)]];
         let table = printed(vec![column("id", DataType::Int32)], rows, "INSERT");
         assert!(table.ends_with("(1 row; INSERT: 2 rows affected)\n"), "{table}");
     }
 
     #[test]
-    fn more_than_one_attempt_and_a_replay_are_told() {
+    fn attempts_and_a_replay_are_shown() {
         let summary =
             Summary { has_columns: true, attempts: 3, replayed: true, ..Summary::default() };
-        let (mut printer, mut out) = (Table::default(), Vec::new());
+        let mut printer = Table::default();
+        let mut out = Vec::new();
         printer.columns(vec![column("id", DataType::Int32)], &mut out).unwrap();
         printer.finish(&summary, &mut out).unwrap();
         let table = String::from_utf8(out).unwrap();
@@ -163,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn values_cannot_drive_the_terminal() {
+    fn values_cannot_control_the_terminal() {
         let rows = vec![vec![Value::text("\u{1b}[2J\tx\u{9b}")]];
         let table = printed(vec![column("id", DataType::Text)], rows, "SELECT");
         assert!(table.contains(r"\u{1b}[2J\tx\u{9b}"), "{table}");

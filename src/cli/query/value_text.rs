@@ -1,5 +1,5 @@
-//! Values as text, for tables and CSV: what PostgreSQL prints, but booleans as words and times as RFC
-//! 3339, which both can be sent back as parameters.
+//! Values as text, for tables and CSV: PostgreSQL's own formats, but booleans as words and times as RFC 3339; both can be
+//! sent back as parameters.
 
 use std::fmt::Write as _;
 
@@ -9,32 +9,42 @@ use crate::value::{Column, Kind, Value};
 /// The text of a value; `None` for NULL.
 pub(crate) fn text(value: &Value, column: &Column) -> Option<String> {
     let mut out = String::new();
-    append(&mut out, value, is_single(column)).then_some(out)
+    append(&mut out, value, Precision::of(column)).then_some(out)
 }
 
-/// Whether the column's floats, or its elements, are of single precision.
-pub(crate) fn is_single(column: &Column) -> bool {
-    column.r#type() == DataType::Float32 || column.element_type() == DataType::Float32
+/// The precision of floats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Precision {
+    Single,
+    Double,
+}
+
+impl Precision {
+    /// The precision of a column's floats, or of those in its arrays.
+    pub(crate) fn of(column: &Column) -> Self {
+        let types = [column.r#type(), column.element_type()];
+        if types.contains(&DataType::Float32) { Self::Single } else { Self::Double }
+    }
 }
 
 /// Returns false, having appended nothing, for NULL.
-fn append(out: &mut String, value: &Value, single: bool) -> bool {
+fn append(out: &mut String, value: &Value, precision: Precision) -> bool {
     match &value.kind {
         None | Some(Kind::NullValue(_)) => return false,
         Some(Kind::BoolValue(value)) => out.push_str(if *value { "true" } else { "false" }),
         Some(Kind::Int64Value(value)) => append_display(out, value),
-        Some(Kind::Float64Value(value)) => out.push_str(&float(*value, single)),
+        Some(Kind::Float64Value(value)) => out.push_str(&float(*value, precision)),
         Some(Kind::TextValue(value)) => out.push_str(value),
         Some(Kind::BytesValue(value)) => out.push_str(&hex(value)),
         Some(Kind::TimestampValue(value)) => append_display(out, value),
-        Some(Kind::ArrayValue(value)) => append_array(out, value, single),
+        Some(Kind::ArrayValue(value)) => append_array(out, value, precision),
         Some(Kind::RecordValue(value)) => append_record(out, value),
     }
     true
 }
 
 fn append_display(out: &mut String, value: &impl std::fmt::Display) {
-    write!(out, "{value}").expect("a String takes everything");
+    write!(out, "{value}").expect("writing to a String never fails");
 }
 
 /// Bytes as PostgreSQL's hex format.
@@ -42,20 +52,20 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(2 + 2 * bytes.len());
     out.push_str("\\x");
     for byte in bytes {
-        write!(out, "{byte:02x}").expect("a String takes everything");
+        write!(out, "{byte:02x}").expect("writing to a String never fails");
     }
     out
 }
 
 /// The shortest digits that read back as the same number, with an exponent where PostgreSQL writes one.
-pub(crate) fn float(value: f64, single: bool) -> String {
+pub(crate) fn float(value: f64, precision: Precision) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
     }
     if value.is_infinite() {
         return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
     }
-    let (plain, scientific) = if single {
+    let (plain, scientific) = if precision == Precision::Single {
         #[expect(clippy::cast_possible_truncation, reason = "it was widened from this precision")]
         let value = value as f32;
         (value.to_string(), format!("{value:e}"))
@@ -64,7 +74,7 @@ pub(crate) fn float(value: f64, single: bool) -> String {
     };
     let (mantissa, exponent) = scientific.split_once('e').expect("{:e} writes an exponent");
     let exponent: i32 = exponent.parse().expect("the exponent is a small integer");
-    let limit = if single { 6 } else { 15 };
+    let limit = if precision == Precision::Single { 6 } else { 15 };
     if (-4..limit).contains(&exponent) {
         return plain;
     }
@@ -84,7 +94,7 @@ pub(crate) fn dimensions(array: &ArrayValue) -> Vec<usize> {
     lengths
 }
 
-fn append_array(out: &mut String, array: &ArrayValue, single: bool) {
+fn append_array(out: &mut String, array: &ArrayValue, precision: Precision) {
     let lengths = dimensions(array);
     let shifted = array.lower_bounds.iter().any(|low| *low != 1);
     if shifted && array.lower_bounds.len() == lengths.len() && !array.elements.is_empty() {
@@ -95,102 +105,77 @@ fn append_array(out: &mut String, array: &ArrayValue, single: bool) {
         }
         out.push('=');
     }
-    append_dimension(out, &array.elements, &lengths, single);
+    append_dimension(out, &array.elements, &lengths, precision);
 }
 
-fn append_dimension(out: &mut String, elements: &[Value], lengths: &[usize], single: bool) {
+fn append_dimension(out: &mut String, elements: &[Value], lengths: &[usize], precision: Precision) {
     out.push('{');
     match lengths {
         [_, inner @ ..] if !inner.is_empty() => {
             let size = inner.iter().product::<usize>().max(1);
-            for (index, part) in elements.chunks(size).enumerate() {
-                append_comma(out, index);
-                append_dimension(out, part, inner, single);
-            }
+            append_list(out, elements.chunks(size), |out, part| {
+                append_dimension(out, part, inner, precision);
+            });
         }
-        _ => {
-            for (index, element) in elements.iter().enumerate() {
-                append_comma(out, index);
-                let mut item = String::new();
-                if append(&mut item, element, single) {
-                    let plain = !item.is_empty()
-                        && !item.eq_ignore_ascii_case("null")
-                        && !item.contains(|c: char| "{},\"\\".contains(c) || c.is_whitespace());
-                    append_quoted(out, &item, plain, "\\");
-                } else {
-                    out.push_str("NULL");
+        _ => append_list(out, elements, |out, element| {
+            let mut item = String::new();
+            if append(&mut item, element, precision) {
+                let is_null = item.eq_ignore_ascii_case("null");
+                if is_null || needs_quotes(&item, "{},") {
+                    item = quoted(&item, "\\");
                 }
+                out.push_str(&item);
+            } else {
+                out.push_str("NULL");
             }
-        }
+        }),
     }
     out.push('}');
 }
 
+/// Appends items with commas between them.
+pub(crate) fn append_list<T>(
+    out: &mut String,
+    items: impl IntoIterator<Item = T>,
+    mut append: impl FnMut(&mut String, T),
+) {
+    for (index, item) in items.into_iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        append(out, item);
+    }
+}
+
 fn append_record(out: &mut String, record: &RecordValue) {
     out.push('(');
-    for (index, field) in record.fields.iter().enumerate() {
-        append_comma(out, index);
+    append_list(out, &record.fields, |out, field| {
         let mut item = String::new();
-        if append(&mut item, field, false) {
-            let plain = !item.is_empty()
-                && !item.contains(|c: char| "(),\"\\".contains(c) || c.is_whitespace());
-            append_quoted(out, &item, plain, "\"");
+        if append(&mut item, field, Precision::Double) {
+            if needs_quotes(&item, "(),") {
+                item = quoted(&item, "\"");
+            }
+            out.push_str(&item);
         }
-    }
+    });
     out.push(')');
 }
 
-fn append_comma(out: &mut String, index: usize) {
-    if index > 0 {
-        out.push(',');
-    }
+fn needs_quotes(item: &str, delimiters: &str) -> bool {
+    let is_special = |c: char| delimiters.contains(c) || "\"\\".contains(c) || c.is_whitespace();
+    item.is_empty() || item.contains(is_special)
 }
 
-/// `quote_escape` is what stands before a quote inside: arrays and records differ there.
-fn append_quoted(out: &mut String, item: &str, plain: bool, quote_escape: &str) {
-    if plain {
-        out.push_str(item);
-        return;
-    }
-    out.push('"');
-    for c in item.chars() {
-        match c {
-            '"' => out.push_str(quote_escape),
-            '\\' => out.push('\\'),
-            _ => {}
-        }
-        out.push(c);
-    }
-    out.push('"');
+/// Returns an item in quotes. A quote in it is escaped by `quote_escape`: arrays and records differ.
+fn quoted(item: &str, quote_escape: &str) -> String {
+    let escaped = item.replace('\\', "\\\\").replace('"', &format!("{quote_escape}\""));
+    format!("\"{escaped}\"")
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    /// A column of a type.
-    pub(in crate::cli::query) fn column(name: &str, kind: DataType) -> Column {
-        Column { name: name.to_owned(), r#type: kind.into(), ..Column::default() }
-    }
-
-    /// An array value.
-    pub(in crate::cli::query) fn array(
-        elements: Vec<Value>,
-        dimensions: &[i32],
-        low: &[i32],
-    ) -> Value {
-        Kind::ArrayValue(ArrayValue {
-            elements,
-            dimensions: dimensions.to_vec(),
-            lower_bounds: low.to_vec(),
-        })
-        .into()
-    }
-
-    /// A record value.
-    pub(in crate::cli::query) fn record(fields: Vec<Value>) -> Value {
-        Kind::RecordValue(RecordValue { fields }).into()
-    }
+    use crate::cli::query::tests::{array, column, record};
 
     fn shown(value: &Value) -> Option<String> {
         text(value, &column("c", DataType::Other))
@@ -234,11 +219,11 @@ pub(crate) mod tests {
             (f64::NEG_INFINITY, "-Infinity"),
         ];
         for (value, expected) in cases {
-            assert_eq!(float(value, false), expected);
+            assert_eq!(float(value, Precision::Double), expected);
         }
-        assert_eq!(float(f64::from(0.1_f32), true), "0.1");
-        assert_eq!(float(1_000_000.0, true), "1e+06");
-        assert_eq!(float(123_456.0, true), "123456");
+        assert_eq!(float(f64::from(0.1_f32), Precision::Single), "0.1");
+        assert_eq!(float(1_000_000.0, Precision::Single), "1e+06");
+        assert_eq!(float(123_456.0, Precision::Single), "123456");
     }
 
     #[test]

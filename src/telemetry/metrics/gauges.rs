@@ -10,51 +10,32 @@ use super::description::Description;
 
 /// The state and counters of one database.
 #[derive(Debug, Clone, Default)]
-pub struct DatabaseGauges {
-    /// The database's logical name.
-    pub database: String,
-    /// Tells whether calls can be served.
-    pub available: bool,
-    /// Idle connections.
-    pub idle: u64,
-    /// Connections in use.
-    pub used: u64,
-    /// The most connections.
-    pub max: u64,
-    /// The most idle connections.
-    pub idle_max: u64,
-    /// The connections that are kept open.
-    pub min: u64,
+pub(crate) struct DatabaseGauges {
+    pub(crate) database: String,
+    pub(crate) available: bool,
+    pub(crate) idle: u64,
+    pub(crate) used: u64,
+    pub(crate) max: u64,
+    pub(crate) idle_max: u64,
+    pub(crate) min: u64,
     /// Callers that wait for a connection.
-    pub pending: u64,
-    /// Waits that timed out.
-    pub timeouts: u64,
-    /// Callers that were rejected.
-    pub rejected: u64,
-    /// Connections that were opened.
-    pub opened: u64,
-    /// Attempts to open a connection that failed.
-    pub failed: u64,
+    pub(crate) pending: u64,
+    pub(crate) timeouts: u64,
+    pub(crate) rejected: u64,
+    pub(crate) opened: u64,
+    pub(crate) connect_failures: u64,
     /// Connections that were closed, by reason.
-    pub closed: Vec<(&'static str, u64)>,
-    /// Tells whether an operator has paused the pool.
-    pub paused: bool,
-    /// Tells whether the breaker is open.
-    pub breaker_open: bool,
+    pub(crate) closed: Vec<(&'static str, u64)>,
+    pub(crate) paused: bool,
+    pub(crate) breaker_open: bool,
     /// The number of times that the breaker was opened.
-    pub breaker_opened: u64,
-    /// Retries.
-    pub retries: u64,
-    /// Retries that the budget refused.
-    pub retries_refused: u64,
-    /// Statements that were run.
-    pub statements: u64,
-    /// Batches, and interactive transactions that were begun.
-    pub transactions: u64,
-    /// Sessions that were reset because of their effects.
-    pub resets: u64,
-    /// Checkouts that lasted longer than `pool.leak_threshold`.
-    pub leaks: u64,
+    pub(crate) breaker_opened: u64,
+    pub(crate) retries: u64,
+    pub(crate) retries_refused: u64,
+    pub(crate) statements: u64,
+    pub(crate) transactions: u64,
+    pub(crate) resets: u64,
+    pub(crate) leaks: u64,
 }
 
 /// One observed metric.
@@ -195,7 +176,7 @@ static OBSERVED: [Observed; 21] = [
         "rowgate.pool.connect_failures",
         "{attempt}",
         "Attempts to open a connection that failed",
-        |gauges| gauges.failed,
+        |gauges| gauges.connect_failures,
     ),
     pool(Counter, "rowgate.pool.closed", "{connection}", "Connections closed, by reason", |_| 0)
         .by("rowgate.reason", |gauges| gauges.closed.clone()),
@@ -294,7 +275,7 @@ pub(crate) fn observe(meter: &Meter, source: &Source) {
                     }
                 };
                 let builder = meter.$instrument(name).with_description(help).with_unit(unit);
-                drop(builder.with_callback(callback).build());
+                let _instrument = builder.with_callback(callback).build();
             }};
         }
         match observed.kind {

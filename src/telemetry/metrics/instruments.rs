@@ -72,12 +72,12 @@ pub const RECORDED: [Description; 8] = [
 pub(crate) struct Instruments {
     rpc_duration: Histogram<f64>,
     failures: Counter<u64>,
-    operation_duration: Histogram<f64>,
-    create_time: Histogram<f64>,
-    wait_time: Histogram<f64>,
-    use_time: Histogram<f64>,
-    cancellations: Counter<u64>,
-    slow: Counter<u64>,
+    pub(crate) operation_duration: Histogram<f64>,
+    pub(crate) create_time: Histogram<f64>,
+    pub(crate) wait_time: Histogram<f64>,
+    pub(crate) use_time: Histogram<f64>,
+    pub(crate) cancellations: Counter<u64>,
+    pub(crate) slow: Counter<u64>,
 }
 
 impl Instruments {
@@ -132,62 +132,6 @@ impl Instruments {
             KeyValue::new("rowgate.outcome", outcome),
         ];
         self.failures.add(1, &labels);
-    }
-}
-
-/// The instruments of one database, with its labels.
-#[derive(Debug)]
-pub(crate) struct DatabaseInstruments {
-    instruments: Instruments,
-    system: KeyValue,
-    name: KeyValue,
-    pool: [KeyValue; 1],
-}
-
-impl DatabaseInstruments {
-    pub(crate) fn new(instruments: Instruments, system: &'static str, name: &Arc<str>) -> Self {
-        Self {
-            instruments,
-            system: KeyValue::new(attribute::DB_SYSTEM_NAME, system),
-            name: KeyValue::new(attribute::DB_NAMESPACE, Arc::clone(name)),
-            pool: [KeyValue::new(attribute::DB_CLIENT_CONNECTION_POOL_NAME, Arc::clone(name))],
-        }
-    }
-
-    /// Records an operation that has ended, with the reason if it failed.
-    pub(crate) fn record_operation(
-        &self,
-        name: &'static str,
-        took: Duration,
-        error: Option<&'static str>,
-    ) {
-        let operation = KeyValue::new(attribute::DB_OPERATION_NAME, name);
-        let error = KeyValue::new(attribute::ERROR_TYPE, error.unwrap_or_default());
-        let labels = [self.system.clone(), self.name.clone(), operation, error];
-        let [without_error @ .., error] = &labels;
-        let labels = if error.value.as_str().is_empty() { without_error } else { &labels[..] };
-        self.instruments.operation_duration.record(took.as_secs_f64(), labels);
-    }
-
-    pub(crate) fn record_open(&self, took: Duration) {
-        self.instruments.create_time.record(took.as_secs_f64(), &self.pool);
-    }
-
-    pub(crate) fn record_wait(&self, waited: Duration) {
-        self.instruments.wait_time.record(waited.as_secs_f64(), &self.pool);
-    }
-
-    pub(crate) fn record_use(&self, used: Duration) {
-        self.instruments.use_time.record(used.as_secs_f64(), &self.pool);
-    }
-
-    pub(crate) fn record_cancellation(&self, cause: &'static str) {
-        let labels = [self.name.clone(), KeyValue::new("rowgate.cause", cause)];
-        self.instruments.cancellations.add(1, &labels);
-    }
-
-    pub(crate) fn record_slow(&self) {
-        self.instruments.slow.add(1, std::slice::from_ref(&self.name));
     }
 }
 

@@ -9,8 +9,8 @@ mod instruments;
 mod prometheus_text;
 
 pub use description::Description;
-pub use gauges::{DatabaseGauges, described};
-pub(crate) use gauges::{Source, observe};
+pub use gauges::described;
+pub(crate) use gauges::{DatabaseGauges, Source, observe};
 pub use instruments::RECORDED;
-pub(crate) use instruments::{DatabaseInstruments, Instruments, is_server_error};
+pub(crate) use instruments::{Instruments, is_server_error};
 pub(crate) use prometheus_text::render;

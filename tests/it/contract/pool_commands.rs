@@ -82,7 +82,7 @@ async fn a_pause_is_told_from_its_begin_to_its_end(service: Service) {
     transaction.query("select 1", &[]).await.expect("it runs");
     let (status, out, err) = pool(&service, &["pause", "main", "--timeout", "0s"]);
     assert_eq!(status, Some(1), "work is open: {out}{err}");
-    assert!(err.contains("1 connection is still at work"), "{err}");
+    assert!(err.contains("1 connection is still in use"), "{err}");
     assert!(out.contains("┆ Transact ┆") || out.contains("Transact"), "{out}");
 
     let pausing = start(&service, &["pause", "main"]);
@@ -91,7 +91,7 @@ async fn a_pause_is_told_from_its_begin_to_its_end(service: Service) {
     transaction.reply().await.expect("it commits");
     let (status, out, err) = pausing.await.expect("no panic");
     assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
-    assert!(out.contains("is paused and at rest; waited "), "{out}");
+    assert!(out.contains("is paused and idle; waited "), "{out}");
     let (_, out, _) = pool(&service, &["stats"]);
     assert!(out.contains("│ paused │") || out.contains("┆ paused ┆"), "{out}");
 
@@ -106,7 +106,7 @@ async fn a_pause_is_told_from_its_begin_to_its_end(service: Service) {
 }
 
 async fn checkouts_are_listed_and_terminated(service: Service) {
-    assert_eq!(pool(&service, &["checkouts"]).1, "no connection is on loan\n");
+    assert_eq!(pool(&service, &["checkouts"]).1, "no connection is checked out\n");
     let mut transaction = service.client.begin().await;
     transaction.query("select 1 as one", &[]).await.expect("it runs");
     let id = service.checkout(|one| one.rpc == "Transact").await.id.to_string();
@@ -135,7 +135,7 @@ async fn connections_are_replaced_and_bounds_changed(service: Service) {
     service.client.must("select 1", &[]).await;
     let (status, out, _) = pool(&service, &["reconnect", "main"]);
     assert_eq!(status, Some(0));
-    assert!(out.contains(" reconnects: ") && out.contains(" closed, none was at work"), "{out}");
+    assert!(out.contains(" reconnects: ") && out.contains(" closed, none was in use"), "{out}");
     let before = service.pool().await;
     let (status, out, _) = pool(&service, &["resize", "main", "--min", "1", "--max", "30"]);
     assert_eq!(status, Some(0));

@@ -1,0 +1,227 @@
+//! Runs one statement and prints its result.
+
+use std::io::{self, IsTerminal as _, Read as _, Write};
+
+use super::args::Args;
+use super::format::{print_set, print_without_rows};
+use super::printer::{Printer, Summary};
+use crate::cli::call_failure;
+use crate::cli::call_failure::Text;
+use crate::cli::command_error::CommandError;
+use crate::cli::console::{Console, Exit, counted};
+use crate::cli::server_address::block_on;
+use crate::grpc::client::ResultStream;
+use crate::value::proto::stream_query_response::Part;
+
+/// The size limit of a statement from standard input, in bytes; servers accept less.
+const MAX_SQL: u64 = 1 << 26;
+
+pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
+    let sql = match args.sql.take() {
+        Some(sql) => sql,
+        None => read_statement(console)?,
+    };
+    let mut summary = Summary::default();
+    let ended = block_on(async {
+        let client = args.connect().await?;
+        let request = args.request(&sql);
+        if args.key.is_some() {
+            // A result that is stored under a key is not streamed.
+            let response = client.query(request).await?;
+            summary.attempts = response.attempts;
+            summary.replayed = response.replayed;
+            let result = response.result.unwrap_or_default();
+            return Ok(print_set(result, args.format, &mut summary, console.out)?);
+        }
+        let mut stream = client.stream_query(request).await?;
+        print(&mut stream, &mut *args.format.printer(), &mut summary, console.out).await
+    });
+    match ended {
+        Ok(()) => {
+            if !summary.has_columns {
+                print_without_rows(&summary, args.format, console)?;
+            }
+            Ok(Exit::Success)
+        }
+        Err(CommandError::Call(error)) => {
+            console.fail(&call_failure::describe(&error, Some(Text::alone(&sql))))?;
+            if summary.row_count > 0 {
+                let rows = counted(summary.row_count, "row");
+                writeln!(console.err, "  the result is incomplete: it failed after {rows}")?;
+            }
+            Ok(Exit::Failure)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Prints parts as they arrive, and keeps the summary up to date.
+async fn print(
+    stream: &mut ResultStream,
+    printer: &mut dyn Printer,
+    summary: &mut Summary,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    while let Some(part) = stream.next().await? {
+        match part {
+            Part::Header(header) => {
+                summary.has_columns = header.has_columns;
+                if header.has_columns {
+                    printer.columns(header.columns, out)?;
+                }
+            }
+            Part::Rows(batch) => {
+                for row in &batch.rows {
+                    printer.row(row, out)?;
+                    summary.row_count += 1;
+                }
+            }
+            Part::Summary(end) => {
+                summary.rows_affected = end.rows_affected;
+                summary.command = end.command;
+                printer.finish(summary, out)?;
+            }
+        }
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn read_statement(console: &mut Console<'_>) -> Result<String, CommandError> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        writeln!(console.err, "type a statement, then Ctrl-D at the start of a line")?;
+    }
+    let mut sql = String::new();
+    let failed = |why: String| Err(CommandError::Failed(why));
+    match stdin.lock().take(MAX_SQL).read_to_string(&mut sql) {
+        Ok(_size) if sql.trim().is_empty() => {
+            failed("no statement: give it as an argument or on standard input".to_owned())
+        }
+        Ok(_size) => Ok(sql),
+        Err(error) => failed(format!("standard input cannot be read: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::Cli;
+    use crate::cli::query::tests::parse;
+    use crate::cli::tests::on_console;
+    use crate::grpc::client::tests::server_thread;
+    use crate::value::Value;
+    use crate::value::proto::{AccessMode, QueryOptions};
+
+    #[test]
+    fn parameters_are_sent_as_text() {
+        let args = parse(&["select $1", "-p", "-5", "-p", "--x", "-p", "\\N", "-p", "", "-pa b"]);
+        let request = args.request("select 1");
+        let expected = [
+            Value::text("-5"),
+            Value::text("--x"),
+            Value::null(),
+            Value::text(""),
+            Value::text("a b"),
+        ];
+        assert_eq!(request.parameters, expected);
+    }
+
+    #[test]
+    fn options_are_part_of_the_request() {
+        let args =
+            parse(&["--read-only", "--timeout", "1m 30s", "--database", "reports", "select 1"]);
+        let request = args.request("select 1");
+        let options = request.options.clone().unwrap();
+        assert_eq!(request.database, "reports");
+        assert_eq!(options.access_mode(), AccessMode::ReadOnly);
+        assert_eq!(options.timeout.unwrap().seconds, 90);
+        assert_eq!((options.max_rows, options.max_bytes), (0, 0));
+
+        let plain = parse(&["select 1"]).request("select 1");
+        assert_eq!((plain.database.as_str(), plain.options), ("", Some(QueryOptions::default())));
+    }
+
+    #[test]
+    fn wrong_usage_is_rejected_with_a_reason() {
+        let cases: [(&[&str], &str); 10] = [
+            (&["--timeout", "10"], "write it as 500ms, 10s or 1m"),
+            (&["--timeout", "0s"], "longer than nothing"),
+            (&["--format", "xml"], "possible values: table, json, csv"),
+            (&["--address", "https://db:1"], "does not speak TLS yet"),
+            (&["select 1", "select 2"], "unexpected argument"),
+            (&["--dry-run"], "--batch"),
+            (&["select 1", "--isolation", "serializable"], "cannot be used with"),
+            (&["--batch", "x", "-p", "1"], "cannot be used with"),
+            (&["--batch", "x", "--key", "k", "--dry-run"], "cannot be used with"),
+            (&["select 1", "--key", "k", "--read-only"], "cannot be used with"),
+        ];
+        for (arguments, reason) in cases {
+            let all = ["rowgate", "query"].iter().chain(arguments);
+            let error = Cli::try_parse_from(all).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
+
+    fn ran(sql: &str, format: &str) -> (Exit, String, String) {
+        let address = server_thread().to_string();
+        let args = parse(&[sql, "--format", format, "--address", &address]);
+        on_console(|console| run(args, console))
+    }
+
+    #[test]
+    fn a_result_is_printed_in_each_format() {
+        for (format, expected) in [
+            ("csv", "id\n1\n2\n"),
+            ("json", "{\"id\":1}\n{\"id\":2}\n"),
+            ("table", "┌────┐\n│ id │\n╞════╡\n│ 1  │\n│ 2  │\n└────┘\n(2 rows)\n"),
+        ] {
+            let (exit, out, err) = ran("rows", format);
+            assert_eq!((exit, out.as_str(), err.as_str()), (Exit::Success, expected, ""));
+        }
+    }
+
+    #[test]
+    fn a_statement_without_rows_prints_nothing_for_programs() {
+        assert_eq!(ran("complete", "csv"), (Exit::Success, String::new(), "done\n".to_owned()));
+        assert_eq!(ran("complete", "table"), (Exit::Success, "done\n".to_owned(), String::new()));
+    }
+
+    #[test]
+    fn a_result_that_failed_after_rows_is_called_incomplete() {
+        let (exit, out, err) = ran("rows, then failure", "csv");
+        assert_eq!((exit, out.as_str()), (Exit::Failure, "id\n1\n"));
+        assert!(err.starts_with("error: duplicate key\n  line 1: rows, then failure\n"), "{err}");
+        assert!(err.ends_with("  the result is incomplete: it failed after 1 row\n"), "{err}");
+    }
+
+    /// A writer that fails after the first line, as with `head -1`.
+    struct Head(bool);
+
+    impl Write for Head {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if std::mem::replace(&mut self.0, true) {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_ends_the_query() {
+        let address = server_thread().to_string();
+        let args = parse(&["rows", "--format", "csv", "--address", &address]);
+        let mut out = Head(false);
+        let mut err = Vec::new();
+        let error = run(args, &mut Console::new(&mut out, &mut err)).unwrap_err();
+        let CommandError::Output(error) = error else { panic!("{error:?}") };
+        assert_eq!((error.kind(), err), (io::ErrorKind::BrokenPipe, Vec::new()));
+    }
+}

@@ -1,0 +1,175 @@
+//! The HTTP server for operators.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::status::Status;
+use super::{status_json, status_page};
+use crate::config::Ops;
+use crate::resilience::AcceptBackoff;
+
+/// Serves operators until `stop`, and then the requests in progress.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    status: Status,
+    settings: Ops,
+    stop: impl Future<Output = ()>,
+) {
+    let page = status_page::Page::new();
+    let router = Router::new()
+        .route("/", get(|| async move { page.response() }))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/status", get(status_json::status))
+        .route("/metrics", get(metrics))
+        .layer(map_response(status_page::set_headers))
+        .with_state(status);
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "operators' listener cannot be registered");
+            return;
+        }
+    };
+    let (open, draining) = watch::channel(());
+    let mut server = OpsServer { router, settings, draining, connections: JoinSet::new() };
+    tokio::select! {
+        () = server.accept(&listener) => {}
+        () = stop => {}
+    }
+    drop((listener, open));
+    while server.connections.join_next().await.is_some() {}
+}
+
+/// Serves each connection in a task of its own, which is aborted when the server is dropped.
+struct OpsServer {
+    router: Router,
+    settings: Ops,
+    /// Closed when connections are to be drained.
+    draining: watch::Receiver<()>,
+    connections: JoinSet<()>,
+}
+
+impl OpsServer {
+    async fn accept(&mut self, listener: &TcpListener) {
+        let mut accept_backoff = AcceptBackoff::default();
+        loop {
+            while self.connections.try_join_next().is_some() {}
+            if self.connections.len() >= self.settings.max_connections {
+                // The header timeout ends one of them soon.
+                drop(self.connections.join_next().await);
+                continue;
+            }
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    accept_backoff.accepted();
+                    let header_timeout = self.settings.header_timeout;
+                    let draining = self.draining.clone();
+                    let connection =
+                        serve_connection(stream, self.router.clone(), header_timeout, draining);
+                    self.connections.spawn(connection);
+                }
+                Err(error) => {
+                    let Some(pause) = accept_backoff.failed(&error, Instant::now()) else {
+                        continue;
+                    };
+                    if pause.should_log {
+                        tracing::warn!(%error, "accept of operators' connections failed; retrying");
+                    }
+                    tokio::time::sleep(pause.length).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    router: Router,
+    header_timeout: Duration,
+    mut draining: watch::Receiver<()>,
+) {
+    let mut server = Builder::new(TokioExecutor::new()).http1_only();
+    server.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
+    let serving = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut serving = pin!(serving);
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        // The channel carries nothing.
+        _ = draining.changed() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(error, "operator's connection failed");
+    }
+}
+
+async fn readyz(State(status): State<Status>) -> (StatusCode, Json<Value>) {
+    let readiness = status.readiness.borrow().clone();
+    let code = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(json!({ "ready": readiness.is_ready(), "reasons": readiness.reasons })))
+}
+
+/// Renders Prometheus' text format (Exposition formats, 0.0.4).
+async fn metrics(State(status): State<Status>) -> Response {
+    match status.telemetry.metrics() {
+        Ok(text) => {
+            ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+        }
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, why.into_owned()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn idle_clients_do_not_delay_other_requests() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let router = Router::new().route("/livez", get(|| async { "ok\n" }));
+        let settings =
+            Ops { listen: address, max_connections: 4, header_timeout: Duration::from_millis(200) };
+        let (_open, draining) = watch::channel(());
+        let mut server = OpsServer { router, settings, draining, connections: JoinSet::new() };
+        let serving = tokio::spawn(async move { server.accept(&listener).await });
+        let mut slow = Vec::new();
+        for number in 0..4 {
+            // Every other one has sent a request before, and keeps the connection alive.
+            let before = ["", "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"][number % 2];
+            let mut stream = TcpStream::connect(address).await.expect("it accepts");
+            stream.write_all(before.as_bytes()).await.expect("it is open");
+            stream.write_all(["GET /livez HTT", ""][number % 2].as_bytes()).await.expect("open");
+            slow.push(stream);
+        }
+        let mut stream = TcpStream::connect(address).await.expect("it accepts");
+        let request = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.expect("it is open");
+        let mut response = String::new();
+        let read = stream.read_to_string(&mut response);
+        let read = tokio::time::timeout(Duration::from_secs(5), read).await;
+        read.expect("it waits for none of them").expect("it is UTF-8");
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+        serving.abort();
+    }
+}

@@ -1,0 +1,57 @@
+//! The state that operators may ask for.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use crate::engine::Engine;
+use crate::telemetry::Telemetry;
+
+/// The readiness of a server: the reasons why it is not ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    pub(crate) reasons: Vec<String>,
+}
+
+impl Readiness {
+    /// The readiness before the first probe.
+    pub fn starting() -> Self {
+        Self { reasons: vec!["starting".to_owned()] }
+    }
+
+    /// The readiness with these required databases `unreachable`.
+    pub(crate) fn new(draining: bool, unreachable: Vec<String>) -> Self {
+        let databases = unreachable.into_iter();
+        let databases = databases.map(|name| format!("database \"{name}\" is unreachable"));
+        let draining = draining.then(|| "shutting down".to_owned());
+        Self { reasons: databases.chain(draining).collect() }
+    }
+
+    /// Returns true if the server is ready.
+    pub fn is_ready(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
+
+/// A view of a running server; cheap to clone.
+#[derive(Clone)]
+pub struct Status {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) instance: String,
+    pub(crate) readiness: watch::Receiver<Readiness>,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) started: Instant,
+}
+
+impl Status {
+    /// Makes the view of a server that has just started.
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        instance: String,
+        readiness: watch::Receiver<Readiness>,
+        telemetry: Telemetry,
+    ) -> Self {
+        Self { engine, instance, readiness, telemetry, started: Instant::now() }
+    }
+}
