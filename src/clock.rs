@@ -3,13 +3,11 @@
 use std::time::{Duration, Instant};
 
 /// The present moment by the clock that timers follow.
-#[must_use]
 pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
 /// A duration in whole milliseconds, for logs and messages.
-#[must_use]
 pub fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -24,7 +24,6 @@ pub struct CallLimits {
 
 impl Deadline {
     /// Returns a deadline at a moment.
-    #[must_use]
     pub fn at(moment: Instant) -> Self {
         Self { moment, slack: MAX_SLACK }
     }
@@ -34,7 +33,6 @@ impl Deadline {
     ///
     /// The reserve is 5 % of the gRPC timeout, at least 5 ms and at most 250 ms, so that the answer
     /// arrives before the client's own timer fires.
-    #[must_use]
     pub fn of_call(
         now: Instant,
         grpc_timeout: Option<Duration>,
@@ -56,32 +54,27 @@ impl Deadline {
     }
 
     /// The moment.
-    #[must_use]
     pub fn instant(self) -> Instant {
         self.moment
     }
 
     /// The moment plus so many hundredths of the slack, which is 50 ms, or less if the caller's own timer fires
     /// before.
-    #[must_use]
     pub fn late(self, hundredths: u32) -> Instant {
         self.moment + self.slack * hundredths / 100
     }
 
     /// The time left at `now`; zero when it has passed.
-    #[must_use]
     pub fn left(self, now: Instant) -> Duration {
         self.moment.saturating_duration_since(now)
     }
 
     /// The earlier of this and `now + limit`.
-    #[must_use]
     pub fn within(self, now: Instant, limit: Duration) -> Self {
         self.no_later_than(now + limit)
     }
 
     /// The earlier of this and a moment. The caller's own timer stays where it is.
-    #[must_use]
     pub fn no_later_than(self, moment: Instant) -> Self {
         let earlier = self.moment.saturating_duration_since(moment);
         Self { moment: self.moment.min(moment), slack: (self.slack + earlier).min(MAX_SLACK) }

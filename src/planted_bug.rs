@@ -19,14 +19,12 @@ pub enum PlantedBug {
 
 impl PlantedBug {
     /// Returns false: release builds have no planted bugs.
-    #[must_use]
     #[cfg(not(debug_assertions))]
     pub const fn is_planted(self) -> bool {
         false
     }
 
     /// Tells whether the environment asks for this defect.
-    #[must_use]
     #[cfg(debug_assertions)]
     #[expect(
         clippy::disallowed_methods,

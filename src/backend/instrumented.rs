@@ -33,7 +33,6 @@ pub struct Instrumented {
 
 impl Instrumented {
     /// Wraps a backend.
-    #[must_use]
     pub fn new(backend: Arc<dyn Backend>, telemetry: Arc<DatabaseTelemetry>) -> Self {
         Self { backend, telemetry }
     }

@@ -111,7 +111,7 @@ pub trait Backend: Send + Sync {
     fn control(&self) -> &dyn PoolAdmin;
 
     /// Closes the pool: later calls fail with [`crate::error::ErrorKind::ShuttingDown`], idle
-    /// connections close now and the others when they come back.
+    /// connections close now and the others when they are returned.
     fn close(&self);
 
     /// Returns once no connection is open that holds resources of this process, after [`Backend::close`].

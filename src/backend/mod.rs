@@ -10,10 +10,10 @@ mod instrumented;
 mod interface;
 pub mod postgres;
 mod row_stream;
-#[cfg(test)]
-pub(crate) mod scripted;
 pub mod sqlite;
 mod statement;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 pub use connect_breaker::ConnectBreaker;
@@ -21,6 +21,8 @@ pub use instrumented::Instrumented;
 pub use interface::{Backend, Installed};
 pub use row_stream::{Completion, Fill, RowSink, RowStream, fill};
 pub use statement::{DescribeRequest, Description, Statement};
+#[cfg(test)]
+pub(crate) use tests::scripted;
 pub use unit::{
     Batch, BatchResult, BatchStatement, BeginRequest, Expect, IdempotencyKey, IsolationLevel,
     SavepointCommand, Transaction, TransactionHandle, TransactionMode, TransactionOutcome,

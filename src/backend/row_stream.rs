@@ -71,7 +71,6 @@ const MEMORY_FACTOR: usize = 2;
 
 impl RowSink {
     /// Returns a sink that is full at `target` bytes of encoded rows, or twice that of memory.
-    #[must_use]
     pub fn new(target: usize) -> Self {
         Self { rows: Vec::new(), bytes: 0, memory: 0, target }
     }
@@ -90,13 +89,11 @@ impl RowSink {
     }
 
     /// Returns true if it has reached its target.
-    #[must_use]
     pub fn is_full(&self) -> bool {
         self.bytes >= self.target || self.memory >= self.target.saturating_mul(MEMORY_FACTOR)
     }
 
     /// Takes out the rows it holds.
-    #[must_use]
     pub fn take(&mut self) -> Vec<Row> {
         self.bytes = 0;
         self.memory = 0;
@@ -105,19 +102,16 @@ impl RowSink {
     }
 
     /// The encoded size of the rows it holds, in bytes.
-    #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// The number of rows it holds.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// Returns true if it holds no rows.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }

@@ -86,7 +86,7 @@ macro_rules! error_kinds {
     };
 }
 
-// kind = reason, code, retries by the server, who has to act, pause that the caller is told
+// kind = reason, code, retries by the server, who has to act, pause for the caller
 error_kinds! {
     /// No connection became free in time, or too many callers wait. The pool has waited already.
     PoolExhausted = "POOL_EXHAUSTED", ResourceExhausted, Never, Caller, 100 ms;
@@ -134,7 +134,7 @@ error_kinds! {
     LockNotAvailable = "LOCK_NOT_AVAILABLE", Aborted, Never, Caller, 100 ms;
     /// The transaction waited too long for its next command.
     IdleInTransactionTimeout = "IDLE_IN_TRANSACTION_TIMEOUT", Aborted, Never, Caller, 100 ms;
-    /// The transaction took too long as a whole.
+    /// The transaction took too long.
     TransactionTimeout = "TRANSACTION_TIMEOUT", Aborted, Never, Caller;
     /// An operator ended it.
     Terminated = "TERMINATED", Aborted, Never, Caller;
@@ -182,32 +182,27 @@ error_kinds! {
 
 impl ErrorKind {
     /// The reason in `ErrorInfo` and the label in metrics, unless the database names a condition of its own.
-    #[must_use]
     pub fn reason(self) -> &'static str {
         self.meaning().reason
     }
 
     /// The gRPC code of a failure after which nothing was applied.
-    #[must_use]
     pub fn code(self) -> GrpcCode {
         self.meaning().code
     }
 
     /// The retries that the server itself makes when nothing was applied.
-    #[must_use]
     pub fn retry_class(self) -> RetryClass {
         self.meaning().retry_class
     }
 
-    /// The pause that the caller is told to make before it sends the same call again; `None` for failures
+    /// The pause for the caller before it sends the same call again; `None` for failures
     /// that do not pass by themselves.
-    #[must_use]
     pub fn retry_after(self) -> Option<Duration> {
         self.meaning().retry_after
     }
 
     /// Returns true if an operator has to act, and not the caller.
-    #[must_use]
     pub fn concerns_operator(self) -> bool {
         self.meaning().responsible == Responsible::Operator
     }

@@ -29,7 +29,6 @@ pub enum Outcome {
 
 impl Outcome {
     /// The value of `ErrorInfo.metadata["outcome"]`.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotApplied => "NOT_APPLIED",
@@ -99,7 +98,6 @@ impl Error {
     /// An error after which nothing was applied.
     ///
     /// The message is public: lower case, no full stop, what happened to what, no data of rows.
-    #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Parts {
             kind,
@@ -118,7 +116,6 @@ impl Error {
     }
 
     /// An error about one field of the request.
-    #[must_use]
     pub fn field(
         kind: ErrorKind,
         field: impl Into<String>,
@@ -132,27 +129,23 @@ impl Error {
 
     /// Notes that the unit had claimed its idempotency key when it failed: no earlier unit under that key was
     /// applied, and none will be.
-    #[must_use]
     pub fn with_claimed_key(mut self) -> Self {
         self.0.claimed_key = true;
         self
     }
 
     /// Returns true if the unit had claimed its idempotency key.
-    #[must_use]
     pub fn claimed_key(&self) -> bool {
         self.0.claimed_key
     }
 
     /// Sets the hint, a sentence that says what to do.
-    #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
 
     /// Sets the outcome.
-    #[must_use]
     pub fn with_outcome(mut self, outcome: Outcome) -> Self {
         self.0.outcome = outcome;
         if self.0.kind == ErrorKind::ResultTooLarge && outcome == Outcome::Applied {
@@ -162,28 +155,24 @@ impl Error {
     }
 
     /// Sets the database's own name of the condition, in upper case: it becomes the reason.
-    #[must_use]
     pub fn with_condition(mut self, condition: impl Into<Cow<'static, str>>) -> Self {
         self.0.condition = Some(condition.into());
         self
     }
 
     /// Sets the database's report.
-    #[must_use]
     pub fn with_report(mut self, report: DatabaseReport) -> Self {
         self.0.report = Some(report);
         self
     }
 
     /// Sets the field of the request that is to blame.
-    #[must_use]
     pub fn with_violation(mut self, violation: FieldViolation) -> Self {
         self.0.violation = Some(violation);
         self
     }
 
     /// Renames the field that is to blame, in the message as well.
-    #[must_use]
     pub fn with_field(mut self, path: impl FnOnce(&str) -> String) -> Self {
         if let Some(violation) = &mut self.0.violation {
             let path = path(&violation.field);
@@ -197,35 +186,30 @@ impl Error {
     }
 
     /// Sets another pause before the next attempt than the kind's own.
-    #[must_use]
     pub fn with_retry_after(mut self, pause: Duration) -> Self {
         self.0.retry_after = Some(pause);
         self
     }
 
     /// Sets the index of the failed statement in its batch, from 0.
-    #[must_use]
     pub fn with_failed_statement(mut self, index: usize) -> Self {
         self.0.failed_statement = u32::try_from(index).ok();
         self
     }
 
     /// Clears the index of the failed statement, for one that is alone in its request.
-    #[must_use]
     pub fn without_failed_statement(mut self) -> Self {
         self.0.failed_statement = None;
         self
     }
 
     /// Sets the token by which the outcome can be asked for later.
-    #[must_use]
     pub fn with_transaction_token(mut self, token: impl Into<String>) -> Self {
         self.0.transaction_token = Some(token.into());
         self
     }
 
     /// Sets the private cause, for logs.
-    #[must_use]
     pub fn with_cause(
         mut self,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -236,7 +220,6 @@ impl Error {
 
     /// The text of the private cause, for logs: the driver's own words, and the system's errors beneath it.
     /// Anything else beneath may be the database's reply, which quotes rows. Empty without a cause.
-    #[must_use]
     pub fn cause(&self) -> String {
         let mut text = self.0.cause.as_ref().map(ToString::to_string).unwrap_or_default();
         let first = self.0.cause.as_ref().and_then(|cause| cause.source());
@@ -249,32 +232,25 @@ impl Error {
     }
 
     /// The kind.
-    #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
     /// The gRPC code. Clients and meshes repeat calls that failed with UNAVAILABLE or ABORTED, whatever the
     /// details say: these codes are for calls that applied nothing.
-    #[must_use]
     pub fn code(&self) -> GrpcCode {
-        match self.kind().code() {
-            GrpcCode::Unavailable | GrpcCode::Aborted if self.outcome() != Outcome::NotApplied => {
-                GrpcCode::Unknown
-            }
-            code => code,
-        }
+        let code = self.kind().code();
+        let is_repeated = matches!(code, GrpcCode::Unavailable | GrpcCode::Aborted);
+        if is_repeated && self.outcome() != Outcome::NotApplied { GrpcCode::Unknown } else { code }
     }
 
     /// The public message.
-    #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
     /// The reason as a metric label, one of a finite set: conditions that a database's own code makes up are
     /// left out.
-    #[must_use]
     pub fn label(&self) -> &'static str {
         match &self.0.condition {
             Some(Cow::Borrowed(condition)) => condition,
@@ -283,50 +259,42 @@ impl Error {
     }
 
     /// The reason: the database's condition, else the kind's own.
-    #[must_use]
     pub fn reason(&self) -> &str {
         self.0.condition.as_deref().unwrap_or_else(|| self.kind().reason())
     }
 
     /// The outcome.
-    #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.0.outcome
     }
 
     /// The hint.
-    #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
     /// The database's report.
-    #[must_use]
     pub fn report(&self) -> Option<&DatabaseReport> {
         self.0.report.as_ref()
     }
 
     /// The field of the request that is to blame.
-    #[must_use]
     pub fn violation(&self) -> Option<&FieldViolation> {
         self.0.violation.as_ref()
     }
 
     /// The index of the failed statement in its batch, from 0.
-    #[must_use]
     pub fn failed_statement(&self) -> Option<u32> {
         self.0.failed_statement
     }
 
     /// The token by which the outcome can be asked for later.
-    #[must_use]
     pub fn transaction_token(&self) -> Option<&str> {
         self.0.transaction_token.as_deref()
     }
 
     /// The pause before the caller may send the same call again; `None` if it should not, and always if
     /// something may have been applied.
-    #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let pause = self.0.retry_after.or_else(|| self.kind().retry_after());
         pause.filter(|_| self.outcome() == Outcome::NotApplied)

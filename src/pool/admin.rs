@@ -1,66 +1,118 @@
-//! What an operator may see and do while the pool works.
+//! The operators' view of a pool and their commands.
 
-use std::time::{Duration, SystemTime};
-
+use super::acquire::Pool;
+use super::checkout_registry::CheckoutInfo;
+use super::manager::Manager;
 use super::snapshot::{CloseReason, PoolSnapshot};
-use crate::error::Result;
+use super::state::transaction_limit;
+use crate::clock::now;
+use crate::error::{Error, ErrorKind, Result};
 
-/// What is shown of a pool, and done to it, without a word about what its connections are.
+/// The largest `max` that a pool can be given at run time, as that of `pool.max`.
+const MAX_CONNECTIONS: usize = 10_000;
+
+/// The operators' view of a pool and their commands, whatever its connections are.
 pub trait PoolAdmin: Send + Sync {
-    /// State and counters.
+    /// The state and counters.
     fn snapshot(&self) -> PoolSnapshot;
 
-    /// Who holds a connection, the oldest first.
+    /// The connections that are checked out, the oldest first.
     fn checkouts(&self) -> Vec<CheckoutInfo>;
 
-    /// Lets no caller in: those that come wait, within their deadline and `pool.acquire_timeout`. What was
-    /// let in goes on; the pool is at rest when [`PoolSnapshot::in_use`] is 0.
+    /// Admits no more callers: they wait, within their deadline and `pool.acquire_timeout`. Checkouts go on;
+    /// the pool is quiescent when [`PoolSnapshot::in_use`] is 0.
     fn pause(&self);
 
-    /// Lets callers in again, in the order in which they came.
+    /// Admits callers again, in the order in which they came.
     fn resume(&self);
 
-    /// Closes what is idle, and what is lent when it comes back, so that every later caller gets a
+    /// Closes idle connections now and the others when they are returned, so that every later caller gets a
     /// connection opened from now on.
     fn flush(&self, reason: CloseReason);
 
-    /// Sets the bounds. What is open over the new `max` is closed when it comes back.
+    /// Sets the bounds. Connections above the new `max` are closed when they are returned.
     ///
     /// # Errors
-    /// `InvalidOption` when `max` is 0 or over 10000, or `min` is over `max`.
+    /// As [`PoolBounds::with`].
     fn resize(&self, min: Option<usize>, max: Option<usize>) -> Result<()>;
 
-    /// Ends what a checkout does: its statement is cancelled, its transaction rolled back, and its caller
-    /// told `Terminated`. `false`: there is no such checkout (any more).
+    /// Ends the work of a checkout: its statement is cancelled, its transaction rolled back, and its caller gets
+    /// `Terminated`. Returns false if there is no such checkout (any more).
     fn terminate(&self, id: u64) -> bool;
 }
 
-/// For whom a connection is lent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CheckoutHolder {
-    /// The caller: its identity when it has one, else its address without the port. Empty: the server itself.
-    pub caller: String,
-    /// The RPC's name, as in `StreamQuery`; what the server does of its own in lower case, as in `sweep`.
-    pub rpc: &'static str,
-    /// The caller's own label.
-    pub tag: String,
-    /// The first statement, without literals and parameters. Empty: not known yet.
-    pub summary: String,
+/// The bounds of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolBounds {
+    /// The number of connections that are kept open.
+    pub min: usize,
+    /// The largest number of connections that are kept.
+    pub max: usize,
 }
 
-/// A connection on checkout.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckoutInfo {
-    /// Names it among those of this pool since the start of the process.
-    pub id: u64,
-    /// For whom.
-    pub holder: CheckoutHolder,
-    /// Since when.
-    pub since: SystemTime,
-    /// For how long.
-    pub age: Duration,
-    /// Whether it is held for longer than `pool.leak_threshold`.
-    pub is_leak: bool,
-    /// What the connection says of itself, as in `idle in transaction`. Empty: not known.
-    pub state: String,
+impl PoolBounds {
+    /// Returns these bounds with those replaced that are given.
+    ///
+    /// # Errors
+    /// `InvalidOption` when `max` is 0 or over 10000, or `min` is over `max`.
+    pub fn with(self, min: Option<usize>, max: Option<usize>) -> Result<Self> {
+        let invalid = |field: &str, description: String| {
+            Err(Error::field(ErrorKind::InvalidOption, field, description))
+        };
+        let bounds = Self { min: min.unwrap_or(self.min), max: max.unwrap_or(self.max) };
+        if !(1..=MAX_CONNECTIONS).contains(&bounds.max) {
+            return invalid("max", format!("must be from 1 to {MAX_CONNECTIONS}"));
+        }
+        if bounds.min > bounds.max {
+            let field = if min.is_some() { "min" } else { "max" };
+            let Self { min, max } = bounds;
+            return invalid(field, format!("min would be {min}, above max, which is {max}"));
+        }
+        Ok(bounds)
+    }
+}
+
+impl<M: Manager> PoolAdmin for Pool<M> {
+    fn snapshot(&self) -> PoolSnapshot {
+        Self::snapshot(self)
+    }
+
+    fn checkouts(&self) -> Vec<CheckoutInfo> {
+        self.0.registry.list(now(), self.0.leak_threshold())
+    }
+
+    fn pause(&self) {
+        self.0.queue.pause();
+    }
+
+    fn resume(&self) {
+        self.0.queue.resume();
+        self.0.context.counters.wake.notify_waiters();
+    }
+
+    fn flush(&self, reason: CloseReason) {
+        self.0.context.health.invalidate_all(reason);
+        self.0.maintain();
+    }
+
+    fn resize(&self, min: Option<usize>, max: Option<usize>) -> Result<()> {
+        let counters = &self.0.context.counters;
+        // Two at once must not mix their bounds.
+        let reaping = self.0.reaping.lock();
+        let bounds = PoolBounds { min: counters.min(), max: counters.max() }.with(min, max)?;
+        counters.resize(bounds.min, bounds.max);
+        drop(reaping);
+        for shard in self.0.shards.read().iter() {
+            shard.grow(counters.limit());
+        }
+        self.0.queue.resize(counters.limit());
+        let share = self.0.context.settings.transaction_share;
+        self.0.transactions.resize(transaction_limit(counters.max(), share));
+        self.0.maintain();
+        Ok(())
+    }
+
+    fn terminate(&self, id: u64) -> bool {
+        self.0.registry.terminate(id)
+    }
 }

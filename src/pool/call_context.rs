@@ -1,4 +1,4 @@
-//! For whom a connection is lent, and how that call is told to stop.
+//! The call for which connections are checked out, and its termination.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
@@ -6,11 +6,23 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
-use super::admin::CheckoutHolder;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::telemetry::RpcCall;
 
-/// One call, as the pool knows it: for whom it borrows connections, and the way to end what it does with them.
+/// The operators' view of a call that holds a connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckoutHolder {
+    /// The caller: its identity if it has one, else its address without the port. Empty for the server itself.
+    pub caller: String,
+    /// The RPC's name, as in `StreamQuery`; work of the server itself in lower case, as in `sweep`.
+    pub rpc: &'static str,
+    /// The caller's own label.
+    pub tag: String,
+    /// The first statement, without literals and parameters. Empty while unknown.
+    pub summary: String,
+}
+
+/// A call, as the pool knows it.
 #[derive(Debug)]
 pub struct CallContext {
     telemetry: Arc<RpcCall>,
@@ -23,8 +35,7 @@ pub struct CallContext {
 }
 
 impl CallContext {
-    /// A call by a caller, which is named by its identity or else by its address without the port.
-    #[must_use]
+    /// Returns a call by a caller, which is named by its identity or else by its address without the port.
     pub fn new(
         telemetry: Arc<RpcCall>,
         caller: String,
@@ -42,32 +53,28 @@ impl CallContext {
         })
     }
 
-    /// The server itself, at work of its own; named in lower case, as in `sweep`.
-    #[must_use]
+    /// Returns a call by the server itself; its work is named in lower case, as in `sweep`.
     pub fn own(work: &'static str) -> Arc<Self> {
         Self::new(Arc::default(), String::new(), work, String::new())
     }
 
-    /// Who calls. Empty: the server itself.
-    #[must_use]
+    /// The caller. Empty for the server itself.
     pub fn caller(&self) -> &str {
         &self.caller
     }
 
-    /// The call, as telemetry has it.
-    #[must_use]
+    /// The call's telemetry.
     pub fn telemetry(&self) -> &Arc<RpcCall> {
         &self.telemetry
     }
 
-    /// Says what the call runs, without literals; what is said first stays.
+    /// Notes a statement of the call, without literals; the first one is kept.
     pub fn runs(&self, summary: &Arc<str>) {
         self.summary.get_or_init(|| Arc::clone(summary));
         self.telemetry.set_statement(summary);
     }
 
-    /// What operators see of it.
-    #[must_use]
+    /// The operators' view of it.
     pub fn holder(&self) -> CheckoutHolder {
         CheckoutHolder {
             caller: self.caller.clone(),
@@ -77,19 +84,18 @@ impl CallContext {
         }
     }
 
-    /// Tells the call to stop.
+    /// Terminates the call.
     pub fn terminate(&self) {
         self.terminated.store(true, SeqCst);
         self.wake.notify_waiters();
     }
 
-    /// Whether it was told to stop.
-    #[must_use]
+    /// Returns true if it was terminated.
     pub fn is_terminated(&self) -> bool {
         self.terminated.load(SeqCst)
     }
 
-    /// Returns when it is told to stop.
+    /// Waits until it is terminated.
     ///
     /// # Cancel safety
     /// May be dropped at any time.
@@ -101,20 +107,18 @@ impl CallContext {
         }
     }
 
-    /// What the error of a call means that was told to stop: a statement that was stopped early ends as
-    /// one that ran out of time.
-    #[must_use]
+    /// Replaces the error of a terminated call: its statement was cancelled, which looks like a timeout.
     pub fn explain(&self, error: Error) -> Error {
-        let stopped = matches!(error.kind(), ErrorKind::DeadlineExceeded | ErrorKind::Cancelled);
-        if stopped && error.outcome() == Outcome::NotApplied && self.is_terminated() {
-            return self.stopped().with_cause(error);
+        let is_cancelled =
+            matches!(error.kind(), ErrorKind::DeadlineExceeded | ErrorKind::Cancelled);
+        if is_cancelled && error.outcome() == Outcome::NotApplied && self.is_terminated() {
+            return self.terminated_error().with_cause(error);
         }
         error
     }
 
-    /// The error of a call that was told to stop.
-    #[must_use]
-    pub fn stopped(&self) -> Error {
+    /// The error of a terminated call.
+    pub fn terminated_error(&self) -> Error {
         Error::new(ErrorKind::Terminated, "an operator ended this call; nothing of it was applied")
     }
 }
@@ -124,7 +128,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_call_is_told_to_stop_whenever_it_asks() {
+    async fn a_terminated_call_is_woken_whenever_it_waits() {
         let call =
             CallContext::new(Arc::default(), "10.0.0.7".to_owned(), "Query", "nightly".to_owned());
         let mut early = Box::pin(call.terminated());
@@ -135,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_stopped_and_not_applied_is_called_terminated() {
+    fn only_a_terminated_call_that_was_not_applied_fails_as_terminated() {
         let call = CallContext::own("sweep");
         let late = || Error::new(ErrorKind::DeadlineExceeded, "late");
         assert_eq!(call.explain(late()).kind(), ErrorKind::DeadlineExceeded);
@@ -148,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_statement_is_what_operators_see() {
+    fn operators_see_the_first_statement() {
         let call =
             CallContext::new(Arc::default(), "10.0.0.7".to_owned(), "Transact", String::new());
         assert_eq!(call.holder().summary, "");

@@ -1,4 +1,4 @@
-//! A connection on checkout.
+//! A connection that is checked out.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -6,52 +6,55 @@ use std::time::Instant;
 
 use deadpool::managed;
 
-use super::shard::Object;
+use super::call_context::CallContext;
+use super::manager::Manager;
+use super::queue::admission::Permit;
+use super::shard::PooledObject;
 use super::snapshot::CloseReason;
-use super::{CallContext, Inner, Manager};
+use super::state::PoolState;
 use crate::clock::now;
-use crate::pool::queue::admission::Permit;
 
-/// A connection on checkout; goes back to the pool when dropped.
+/// A connection that is checked out; returns to the pool when dropped.
 pub struct Checkout<M: Manager> {
-    object: Option<Object<M>>,
-    pool: Arc<Inner<M>>,
+    object: Option<PooledObject<M>>,
+    pool: Arc<PoolState<M>>,
     context: Arc<CallContext>,
     id: u64,
-    lent: Instant,
-    // Dropped last: the connection is back before the next in the queue is let in.
+    acquired_at: Instant,
+    // Dropped last: the connection is back before the next caller is admitted.
     _permit: Permit,
-    _share: Option<Permit>,
+    _transaction_permit: Option<Permit>,
 }
 
 impl<M: Manager> Checkout<M> {
     pub(crate) fn new(
-        object: Object<M>,
-        pool: Arc<Inner<M>>,
+        object: PooledObject<M>,
+        pool: Arc<PoolState<M>>,
         context: &Arc<CallContext>,
         permit: Permit,
+        transaction_permit: Option<Permit>,
     ) -> Self {
-        let id = pool.registry.enter(context, permit.since(), object.condition.clone());
-        let context = Arc::clone(context);
-        Self { object: Some(object), pool, context, id, lent: now(), _permit: permit, _share: None }
+        let id = pool.registry.add(context, permit.since(), object.activity.clone());
+        Self {
+            object: Some(object),
+            pool,
+            context: Arc::clone(context),
+            id,
+            acquired_at: now(),
+            _permit: permit,
+            _transaction_permit: transaction_permit,
+        }
     }
 
-    /// With the right to hold it through a transaction, given back with it.
-    pub(crate) fn with_share(mut self, share: Permit) -> Self {
-        self._share = Some(share);
-        self
-    }
-
-    /// For whom.
-    #[must_use]
+    /// The call that holds it.
     pub fn context(&self) -> &Arc<CallContext> {
         &self.context
     }
 
-    /// Closes the connection instead of giving it back.
+    /// Closes the connection instead of returning it.
     pub fn discard(mut self, reason: CloseReason) {
         if reason == CloseReason::Broken {
-            self.pool.common.trust.lost_one(now());
+            self.pool.context.health.connection_lost(now());
         }
         if let Some(object) = self.object.take() {
             close::<M>(object, reason);
@@ -61,40 +64,23 @@ impl<M: Manager> Checkout<M> {
 
 impl<M: Manager> Drop for Checkout<M> {
     fn drop(&mut self) {
+        let now = now();
         if let Some(mut object) = self.object.take() {
-            let now = now();
-            match self.pool.end_of_returned(&object, now) {
+            match self.pool.close_reason_on_return(&object, now) {
                 Some(reason) => close::<M>(object, reason),
-                None => {
-                    object.life.idle_since = now;
-                    drop(object);
-                }
+                None => object.lifetime.idle_since = now,
             }
         }
         self.pool.registry.remove(self.id);
-        self.pool.common.telemetry.connection_returned(now().saturating_duration_since(self.lent));
+        self.pool
+            .context
+            .telemetry
+            .connection_returned(now.saturating_duration_since(self.acquired_at));
     }
 }
 
-fn close<M: Manager>(object: Object<M>, reason: CloseReason) {
-    let mut pooled = managed::Object::take(object);
-    pooled.slot.closes_because(reason);
-}
-
-impl<M: Manager> Inner<M> {
-    /// Why a connection that comes back is closed, if it is.
-    fn end_of_returned(&self, object: &Object<M>, now: Instant) -> Option<CloseReason> {
-        let counters = &self.common.counters;
-        if let Some(reason) = self.common.trust.outlived(&object.life) {
-            return Some(reason);
-        }
-        if object.life.expires.is_some_and(|expires| expires <= now) {
-            return Some(CloseReason::Lifetime);
-        }
-        // One more than is kept, unless the next caller would only have to open another.
-        let too_many = counters.slots() > counters.max();
-        (too_many && self.queue.waiting(now).0 == 0).then_some(CloseReason::Overflow)
-    }
+fn close<M: Manager>(object: PooledObject<M>, reason: CloseReason) {
+    managed::Object::take(object).permit.set_close_reason(reason);
 }
 
 impl<M: Manager> std::fmt::Debug for Checkout<M> {

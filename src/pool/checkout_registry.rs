@@ -1,4 +1,4 @@
-//! Who holds a connection.
+//! The registry of the connections that are checked out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,72 +8,89 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::CallContext;
-use super::admin::CheckoutInfo;
+use super::call_context::{CallContext, CheckoutHolder};
 
-/// What a connection says of itself.
+/// The observable activity of a connection.
 pub trait ConnectionActivity: Send + Sync {
-    /// What it does, as in `idle in transaction`; no I/O.
+    /// Describes it, as in `idle in transaction`; no I/O.
     fn describe(&self) -> &'static str;
 }
 
-/// The connections on checkout, the oldest checkout first.
+/// The operators' view of a checkout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckoutInfo {
+    /// The number that identifies it among those of this pool since the start of the process.
+    pub id: u64,
+    /// The call that holds it.
+    pub holder: CheckoutHolder,
+    /// The time at which it began.
+    pub since: SystemTime,
+    /// The time since then.
+    pub age: Duration,
+    /// It is held for longer than `pool.leak_threshold`.
+    pub is_leak: bool,
+    /// The activity of the connection, as in `idle in transaction`. Empty if unknown.
+    pub state: String,
+}
+
+/// The connections that are checked out, the oldest checkout first.
 #[derive(Default)]
 pub(crate) struct CheckoutRegistry {
-    next: AtomicU64,
+    last_id: AtomicU64,
     checkouts: Mutex<BTreeMap<u64, RegisteredCheckout>>,
 }
 
 struct RegisteredCheckout {
     context: Arc<CallContext>,
     since: Instant,
-    condition: Option<Arc<dyn ConnectionActivity>>,
-    told: bool,
+    activity: Option<Arc<dyn ConnectionActivity>>,
+    reported_as_leak: bool,
 }
 
 impl CheckoutRegistry {
-    /// Notes a checkout; returns what names it.
-    pub(crate) fn enter(
+    /// Adds a checkout and returns its number.
+    pub(crate) fn add(
         &self,
         context: &Arc<CallContext>,
         since: Instant,
-        condition: Option<Arc<dyn ConnectionActivity>>,
+        activity: Option<Arc<dyn ConnectionActivity>>,
     ) -> u64 {
-        // From 1: no message can tell 0 from nothing.
-        let id = self.next.fetch_add(1, Relaxed) + 1;
-        let checkout =
-            RegisteredCheckout { context: Arc::clone(context), since, condition, told: false };
+        // From 1: no message can tell 0 from an unset field.
+        let id = self.last_id.fetch_add(1, Relaxed) + 1;
+        let context = Arc::clone(context);
+        let checkout = RegisteredCheckout { context, since, activity, reported_as_leak: false };
         self.checkouts.lock().insert(id, checkout);
         id
     }
 
     pub(crate) fn remove(&self, id: u64) {
-        let checkout = self.checkouts.lock().remove(&id);
-        drop(checkout);
+        let removed = self.checkouts.lock().remove(&id);
+        // Not under the lock.
+        drop(removed);
     }
 
-    /// Tells a context to stop; `false`: there is no such checkout.
+    /// Terminates the call of a checkout; returns false if there is no such checkout.
     pub(crate) fn terminate(&self, id: u64) -> bool {
         let context = self.checkouts.lock().get(&id).map(|checkout| Arc::clone(&checkout.context));
         context.map(|context| context.terminate()).is_some()
     }
 
-    /// All checkouts; those older than `leak` are leaks.
-    pub(crate) fn list(&self, now: Instant, leak: Option<Duration>) -> Vec<CheckoutInfo> {
+    /// All checkouts; those older than `leak_threshold` are leaks.
+    pub(crate) fn list(&self, now: Instant, leak_threshold: Option<Duration>) -> Vec<CheckoutInfo> {
         let checkouts = self.checkouts.lock();
-        checkouts.iter().map(|(id, checkout)| checkout.show(*id, now, leak)).collect()
+        checkouts.iter().map(|(id, checkout)| checkout.info(*id, now, leak_threshold)).collect()
     }
 
-    /// The leaks that were not told before.
-    pub(crate) fn new_leaks(&self, now: Instant, leak: Duration) -> Vec<CheckoutInfo> {
-        let mut checkouts = self.checkouts.lock();
-        let new =
-            checkouts.iter_mut().filter(|(_, checkout)| !checkout.told && checkout.age(now) > leak);
-        new.map(|(id, checkout)| {
-            checkout.told = true;
-            checkout.show(*id, now, Some(leak))
-        })
-        .collect()
+    /// The leaks that were not returned before.
+    pub(crate) fn new_leaks(&self, now: Instant, threshold: Duration) -> Vec<CheckoutInfo> {
+        let mut new = Vec::new();
+        for (id, checkout) in self.checkouts.lock().iter_mut() {
+            if !checkout.reported_as_leak && checkout.age(now) > threshold {
+                checkout.reported_as_leak = true;
+                new.push(checkout.info(*id, now, Some(threshold)));
+            }
+        }
+        new
     }
 }
 
@@ -82,15 +99,15 @@ impl RegisteredCheckout {
         now.saturating_duration_since(self.since)
     }
 
-    fn show(&self, id: u64, now: Instant, leak: Option<Duration>) -> CheckoutInfo {
+    fn info(&self, id: u64, now: Instant, leak_threshold: Option<Duration>) -> CheckoutInfo {
         let age = self.age(now);
-        let state = self.condition.as_ref().map(|condition| condition.describe());
+        let state = self.activity.as_ref().map(|activity| activity.describe());
         CheckoutInfo {
             id,
             holder: self.context.holder(),
             since: SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH),
             age,
-            is_leak: leak.is_some_and(|leak| age > leak),
+            is_leak: leak_threshold.is_some_and(|threshold| age > threshold),
             state: state.unwrap_or_default().to_owned(),
         }
     }

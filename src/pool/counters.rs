@@ -1,4 +1,4 @@
-//! What a pool counts, and the bound on its connections.
+//! The counters of a pool, and the bound on its connections.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -8,11 +8,20 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::snapshot::{CloseReason, PoolSnapshot};
-use crate::clock::now;
+use crate::clock::{milliseconds, now};
 use crate::config::PoolSettings;
 
-/// The counters behind a snapshot, and the bounds.
-#[derive(Debug)]
+/// The end of a wait in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaitEnd {
+    /// It succeeded, failed or timed out.
+    Finished,
+    /// The caller disconnected or was cancelled.
+    Cancelled,
+}
+
+/// The counters and bounds of a pool.
+#[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// The database's name, for messages.
     pub(crate) database: String,
@@ -20,7 +29,7 @@ pub(crate) struct Counters {
     pub(crate) acquired: AtomicU64,
     pub(crate) connect_failures: AtomicU64,
     pub(crate) leaks: AtomicU64,
-    /// Wakes the keepers: there may be something to open.
+    /// Wakes the maintenance tasks: there may be a connection to open.
     pub(crate) wake: Notify,
     waited: AtomicU64,
     wait_micros: AtomicU64,
@@ -31,9 +40,9 @@ pub(crate) struct Counters {
     min: AtomicUsize,
     max: AtomicUsize,
     overflow: usize,
-    /// Connections that are open or being opened; never over `max` and `overflow` together, unless these
+    /// Connections that are open or being opened; never above `max` and `overflow` together, unless these
     /// were lowered.
-    slots: AtomicUsize,
+    permits: AtomicUsize,
     connecting: AtomicUsize,
     closed: [AtomicU64; CloseReason::ALL.len()],
 }
@@ -42,37 +51,24 @@ impl Counters {
     pub(crate) fn new(database: &str, settings: &PoolSettings) -> Self {
         Self {
             database: database.to_owned(),
-            closing: AtomicBool::default(),
-            acquired: AtomicU64::default(),
-            connect_failures: AtomicU64::default(),
-            leaks: AtomicU64::default(),
-            wake: Notify::new(),
-            waited: AtomicU64::default(),
-            wait_micros: AtomicU64::default(),
-            timeouts: AtomicU64::default(),
-            cancelled_waits: AtomicU64::default(),
-            rejected: AtomicU64::default(),
-            opened: AtomicU64::default(),
             min: AtomicUsize::new(settings.min),
             max: AtomicUsize::new(settings.max.get()),
             overflow: settings.overflow,
-            slots: AtomicUsize::default(),
-            connecting: AtomicUsize::default(),
-            closed: Default::default(),
+            ..Self::default()
         }
     }
 
-    /// Connections to keep open.
+    /// The number of connections to keep open.
     pub(crate) fn min(&self) -> usize {
         self.min.load(SeqCst)
     }
 
-    /// Connections that may stay open.
+    /// The largest number of connections to keep.
     pub(crate) fn max(&self) -> usize {
         self.max.load(SeqCst)
     }
 
-    /// Connections that may be open at once.
+    /// The largest number of connections that may be open at once.
     pub(crate) fn limit(&self) -> usize {
         self.max().saturating_add(self.overflow)
     }
@@ -82,20 +78,20 @@ impl Counters {
         self.max.store(max, SeqCst);
     }
 
-    /// Connections that are open or being opened.
-    pub(crate) fn slots(&self) -> usize {
-        self.slots.load(SeqCst)
+    /// The number of connections that are open or being opened.
+    pub(crate) fn permits(&self) -> usize {
+        self.permits.load(SeqCst)
     }
 
-    /// Connections that are open.
+    /// The number of connections that are open.
     pub(crate) fn open(&self) -> usize {
-        self.slots().saturating_sub(self.connecting.load(Relaxed))
+        self.permits().saturating_sub(self.connecting.load(Relaxed))
     }
 
     /// Counts an attempt to connect for as long as the guard lives.
-    pub(crate) fn connecting(&self) -> Connecting<'_> {
+    pub(crate) fn connecting(&self) -> ConnectingCount<'_> {
         self.connecting.fetch_add(1, Relaxed);
-        Connecting(self)
+        ConnectingCount(self)
     }
 
     pub(crate) fn rejected(&self) {
@@ -106,12 +102,12 @@ impl Counters {
         self.timeouts.fetch_add(1, Relaxed);
     }
 
-    /// Counts a wait that is over.
-    pub(crate) fn waited(&self, time: Duration, cancelled: bool) {
+    /// Counts a wait that has ended.
+    pub(crate) fn waited(&self, time: Duration, end: WaitEnd) {
         self.waited.fetch_add(1, Relaxed);
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.wait_micros.fetch_add(micros, Relaxed);
-        if cancelled {
+        if end == WaitEnd::Cancelled {
             self.cancelled_waits.fetch_add(1, Relaxed);
         }
     }
@@ -143,62 +139,64 @@ impl Counters {
     }
 }
 
-pub(crate) struct Connecting<'a>(&'a Counters);
+pub(crate) struct ConnectingCount<'a>(&'a Counters);
 
-impl Drop for Connecting<'_> {
+impl Drop for ConnectingCount<'_> {
     fn drop(&mut self) {
         self.0.connecting.fetch_sub(1, Relaxed);
     }
 }
 
-/// One connection's share of the pool's bound; given back when dropped.
+/// The permit to have one connection open; returned when dropped.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct ConnectionPermit {
     counters: Arc<Counters>,
-    /// Since when it is open, and why it will be closed; `None` before it is open.
+    /// The time at which it was opened, and the reason for which it will be closed; `None` before it is open.
     open: Option<(Instant, CloseReason)>,
 }
 
-impl Slot {
-    /// Takes a share, unless all are taken.
-    pub(crate) fn reserve(counters: &Arc<Counters>) -> Option<Self> {
+impl ConnectionPermit {
+    /// Takes a permit, unless the pool is at its bound.
+    pub(crate) fn try_acquire(counters: &Arc<Counters>) -> Option<Self> {
         let limit = counters.limit();
         let take = |taken| (taken < limit).then_some(taken + 1);
-        counters.slots.fetch_update(SeqCst, SeqCst, take).ok()?;
+        counters.permits.fetch_update(SeqCst, SeqCst, take).ok()?;
         Some(Self { counters: Arc::clone(counters), open: None })
     }
 
-    /// Counts the connection as opened: from here on its end is counted too, so that opened less
-    /// closed is what is open.
+    /// Counts the connection as opened; from here on its end is counted too.
     pub(crate) fn opened(&mut self, took: Duration) {
-        self.counters.opened.fetch_add(1, Relaxed);
+        let counters = &self.counters;
+        counters.opened.fetch_add(1, Relaxed);
         self.open = Some((now(), CloseReason::Shutdown));
-        let (pool, duration_ms) = (&*self.counters.database, millis(took));
-        // What comes and goes with every burst is nothing for a log.
-        if self.counters.slots() > self.counters.max() {
+        let pool = &counters.database;
+        let duration_ms = milliseconds(took);
+        // Connections that come and go with every burst would fill the log.
+        if counters.permits() > counters.max() {
             tracing::debug!(pool, duration_ms, overflow = true, "connection opened");
         } else {
             tracing::info!(pool, duration_ms, "connection opened");
         }
     }
 
-    /// Says why the connection is about to be closed.
-    pub(crate) fn closes_because(&mut self, reason: CloseReason) {
-        if let Some((_, why)) = &mut self.open {
-            *why = reason;
+    /// Sets the reason for which the connection is about to be closed.
+    pub(crate) fn set_close_reason(&mut self, reason: CloseReason) {
+        if let Some((_, close_reason)) = &mut self.open {
+            *close_reason = reason;
         }
     }
 }
 
-impl Drop for Slot {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let counters = &self.counters;
-        let left = counters.slots.fetch_sub(1, SeqCst) - 1;
-        if let Some((since, reason)) = self.open {
-            counters.closed[reason.position()].fetch_add(1, Relaxed);
-            let age_ms = millis(now().saturating_duration_since(since));
-            let (pool, reason) = (&*counters.database, reason.as_str());
-            if reason == CloseReason::Overflow.as_str() {
+        let left = counters.permits.fetch_sub(1, SeqCst) - 1;
+        if let Some((opened_at, close_reason)) = self.open {
+            counters.closed[close_reason.index()].fetch_add(1, Relaxed);
+            let pool = &counters.database;
+            let reason = close_reason.as_str();
+            let age_ms = milliseconds(now().saturating_duration_since(opened_at));
+            if close_reason == CloseReason::Overflow {
                 tracing::debug!(pool, reason, age_ms, "connection closed");
             } else {
                 tracing::info!(pool, reason, age_ms, "connection closed");
@@ -208,8 +206,4 @@ impl Drop for Slot {
             counters.wake.notify_waiters();
         }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! How long a connection lives, and whether it may be lent. Pure.
+//! The lifetime of connections, and the checks before an idle one is checked out. Pure.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
@@ -8,99 +8,109 @@ use parking_lot::Mutex;
 
 use super::snapshot::CloseReason;
 
-/// What the pool knows of one connection's life.
+/// The lifetime of one connection.
 #[derive(Debug)]
-pub(crate) struct Life {
-    /// When it is to be closed; `None`: never for its age.
+pub(crate) struct Lifetime {
+    /// The time at which it is closed for its age, if ever.
     pub(crate) expires: Option<Instant>,
     pub(crate) idle_since: Instant,
     /// The pool's generation when its opening began.
     pub(crate) generation: u64,
 }
 
-/// Which connections the pool trusts.
+impl Lifetime {
+    /// Returns true if the connection is to be closed for its age.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
+/// The events that make a pool distrust its idle connections.
 #[derive(Debug)]
-pub(crate) struct Trust {
+pub(crate) struct PoolHealth {
     generation: AtomicU64,
-    doubts: Mutex<Doubts>,
+    events: Mutex<HealthEvents>,
 }
 
 #[derive(Debug)]
-struct Doubts {
-    /// Why the last generation was given up.
-    reason: CloseReason,
-    /// What was idle then is asked before it is lent: another one was found lost.
-    suspect: Option<Instant>,
-    /// What was idle then is closed: another one did not even say that it was lost.
-    silent: Option<Instant>,
+struct HealthEvents {
+    /// The reason for which the last generation was invalidated.
+    invalidated_for: CloseReason,
+    /// The last time that a connection was found lost: what was idle then is validated.
+    lost: Option<Instant>,
+    /// The last time that a connection did not even answer: what was idle then is closed.
+    unresponsive: Option<Instant>,
 }
 
-/// Whether an idle connection may be lent.
+/// The result of a check before an idle connection is checked out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fitness {
-    /// As it is.
-    Fit,
-    /// Once it was asked.
-    Doubtful,
-    /// No.
-    Unfit(CloseReason),
+pub(crate) enum IdleCheck {
+    /// It may be checked out.
+    Healthy,
+    /// It may be checked out if it answers.
+    Validate,
+    /// It is closed.
+    Evict(CloseReason),
 }
 
-impl Trust {
+impl PoolHealth {
     pub(crate) fn new() -> Self {
-        Self {
-            generation: AtomicU64::new(0),
-            doubts: Mutex::new(Doubts { reason: CloseReason::Admin, suspect: None, silent: None }),
-        }
+        let invalidated_for = CloseReason::Admin;
+        let events = HealthEvents { invalidated_for, lost: None, unresponsive: None };
+        Self { generation: AtomicU64::new(0), events: Mutex::new(events) }
     }
 
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(SeqCst)
     }
 
-    /// Gives up everything that is open.
-    pub(crate) fn give_up(&self, reason: CloseReason) {
-        self.doubts.lock().reason = reason;
+    /// Invalidates all connections that are open.
+    pub(crate) fn invalidate_all(&self, reason: CloseReason) {
+        self.events.lock().invalidated_for = reason;
         self.generation.fetch_add(1, SeqCst);
     }
 
-    /// Says that a connection was found lost.
-    pub(crate) fn lost_one(&self, now: Instant) {
-        self.doubts.lock().suspect = Some(now);
+    /// Notes that a connection was found lost.
+    pub(crate) fn connection_lost(&self, now: Instant) {
+        self.events.lock().lost = Some(now);
     }
 
-    /// Says that a connection did not answer.
-    pub(crate) fn silent_one(&self, now: Instant) {
-        self.doubts.lock().silent = Some(now);
+    /// Notes that a connection did not answer.
+    pub(crate) fn connection_unresponsive(&self, now: Instant) {
+        self.events.lock().unresponsive = Some(now);
     }
 
-    /// Whether a connection is of an earlier generation, and why that was given up.
-    pub(crate) fn outlived(&self, life: &Life) -> Option<CloseReason> {
-        (life.generation < self.generation()).then(|| self.doubts.lock().reason)
+    /// The reason for which a connection's generation was invalidated, if it was.
+    pub(crate) fn invalidated(&self, lifetime: &Lifetime) -> Option<CloseReason> {
+        let is_older = lifetime.generation < self.generation();
+        is_older.then(|| self.events.lock().invalidated_for)
     }
 
-    /// Whether an idle connection may be lent now.
-    pub(crate) fn judge(&self, life: &Life, now: Instant, ask_after: Duration) -> Fitness {
-        if let Some(reason) = self.outlived(life) {
-            return Fitness::Unfit(reason);
+    /// Checks an idle connection, which needs no validation unless it was idle for `validate_after`.
+    pub(crate) fn check(
+        &self,
+        lifetime: &Lifetime,
+        now: Instant,
+        validate_after: Duration,
+    ) -> IdleCheck {
+        if let Some(reason) = self.invalidated(lifetime) {
+            return IdleCheck::Evict(reason);
         }
-        let (suspect, silent) = {
-            let doubts = self.doubts.lock();
-            (doubts.suspect, doubts.silent)
-        };
-        let was_idle = |at: Option<Instant>| at.is_some_and(|at| life.idle_since <= at);
-        if was_idle(silent) {
-            return Fitness::Unfit(CloseReason::Broken);
+        let events = self.events.lock();
+        let was_idle = |at: Option<Instant>| at.is_some_and(|at| lifetime.idle_since <= at);
+        let idle = now.saturating_duration_since(lifetime.idle_since);
+        if was_idle(events.unresponsive) {
+            IdleCheck::Evict(CloseReason::Broken)
+        } else if was_idle(events.lost) || idle >= validate_after {
+            IdleCheck::Validate
+        } else {
+            IdleCheck::Healthy
         }
-        if was_idle(suspect) || now.saturating_duration_since(life.idle_since) >= ask_after {
-            return Fitness::Doubtful;
-        }
-        Fitness::Fit
     }
 }
 
-/// When a connection that opens now is to be closed: as late as `max_lifetime`, and earlier by up to
-/// `jitter` of it, so that what was opened together is not closed together. `chance` is from 0 to 1.
+/// The time at which a connection that opens now is to be closed: after `max_lifetime`, or earlier by up to
+/// `jitter` of it, so that connections opened together are not closed together. `chance` is from 0 to 1.
 pub(crate) fn expiry(
     now: Instant,
     max_lifetime: Duration,
@@ -117,38 +127,41 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn life(idle_since: Instant) -> Life {
-        Life { expires: None, idle_since, generation: 0 }
+    fn lifetime(idle_since: Instant) -> Lifetime {
+        Lifetime { expires: None, idle_since, generation: 0 }
     }
 
     #[test]
-    fn only_what_was_idle_for_long_is_asked() {
-        let (trust, now) = (Trust::new(), Instant::now());
-        let judge = |at| trust.judge(&life(now), at, 5 * SECOND);
-        assert_eq!(judge(now + SECOND), Fitness::Fit);
-        assert_eq!(judge(now + 5 * SECOND), Fitness::Doubtful);
+    fn only_a_connection_that_was_idle_for_long_is_validated() {
+        let health = PoolHealth::new();
+        let now = Instant::now();
+        let check = |at| health.check(&lifetime(now), at, 5 * SECOND);
+        assert_eq!(check(now + SECOND), IdleCheck::Healthy);
+        assert_eq!(check(now + 5 * SECOND), IdleCheck::Validate);
     }
 
     #[test]
-    fn what_was_idle_when_another_was_lost_is_asked_and_what_came_back_later_is_not() {
-        let (trust, now) = (Trust::new(), Instant::now());
-        trust.lost_one(now + SECOND);
-        let judge = |since| trust.judge(&life(since), now + 2 * SECOND, 5 * SECOND);
-        assert_eq!(judge(now), Fitness::Doubtful);
-        assert_eq!(judge(now + 2 * SECOND), Fitness::Fit);
-        trust.silent_one(now + SECOND);
-        assert_eq!(judge(now), Fitness::Unfit(CloseReason::Broken));
-        assert_eq!(judge(now + 2 * SECOND), Fitness::Fit);
+    fn connections_that_were_idle_when_another_was_lost_are_validated_and_later_ones_are_not() {
+        let health = PoolHealth::new();
+        let now = Instant::now();
+        health.connection_lost(now + SECOND);
+        let check = |since| health.check(&lifetime(since), now + 2 * SECOND, 5 * SECOND);
+        assert_eq!(check(now), IdleCheck::Validate);
+        assert_eq!(check(now + 2 * SECOND), IdleCheck::Healthy);
+        health.connection_unresponsive(now + SECOND);
+        assert_eq!(check(now), IdleCheck::Evict(CloseReason::Broken));
+        assert_eq!(check(now + 2 * SECOND), IdleCheck::Healthy);
     }
 
     #[test]
-    fn an_earlier_generation_is_closed_for_the_reason_that_ended_it() {
-        let (trust, now) = (Trust::new(), Instant::now());
-        trust.give_up(CloseReason::Failover);
-        let old = trust.judge(&life(now), now, SECOND);
-        assert_eq!(old, Fitness::Unfit(CloseReason::Failover));
-        let new = Life { generation: trust.generation(), ..life(now) };
-        assert_eq!(trust.judge(&new, now, SECOND), Fitness::Fit);
+    fn an_earlier_generation_is_closed_for_the_reason_that_invalidated_it() {
+        let health = PoolHealth::new();
+        let now = Instant::now();
+        health.invalidate_all(CloseReason::Failover);
+        let old = health.check(&lifetime(now), now, SECOND);
+        assert_eq!(old, IdleCheck::Evict(CloseReason::Failover));
+        let new = Lifetime { generation: health.generation(), ..lifetime(now) };
+        assert_eq!(health.check(&new, now, SECOND), IdleCheck::Healthy);
     }
 
     #[test]

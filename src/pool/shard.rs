@@ -11,50 +11,63 @@ use parking_lot::Mutex;
 use tokio::runtime::{Handle, Id};
 use tracing::Instrument as _;
 
-use super::counters::{Counters, Slot};
-use super::lifetime::{Fitness, Life, Trust, expiry};
-use super::maintenance::Refill;
+use super::checkout_registry::ConnectionActivity;
+use super::counters::{ConnectionPermit, Counters};
+use super::lifetime::{IdleCheck, Lifetime, PoolHealth, expiry};
+use super::manager::Manager;
+use super::refill::Refill;
 use super::snapshot::CloseReason;
-use super::{ConnectionActivity, Manager};
 use crate::clock::now;
 use crate::config::PoolSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::{Connecting, DatabaseTelemetry};
 
-pub(crate) type Object<M> = managed::Object<Opener<M>>;
+pub(crate) type PooledObject<M> = managed::Object<ShardManager<M>>;
 
-/// An idle connection that does not answer within this is lost.
-const ANSWER: Duration = Duration::from_secs(1);
-/// How long no connection is tried after the server had no room for one.
-const NO_ROOM: Duration = Duration::from_millis(500);
+/// An idle connection that does not answer within this time is lost.
+const VALIDATION_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time in which no connection is attempted after the server was at its limit of connections.
+const SERVER_FULL_PAUSE: Duration = Duration::from_millis(500);
 
-/// What the shards of a pool share.
-pub(crate) struct Common {
+/// The state that all shards of a pool share.
+pub(crate) struct ShardContext {
     pub(crate) counters: Arc<Counters>,
-    pub(crate) trust: Trust,
+    pub(crate) health: PoolHealth,
     pub(crate) settings: PoolSettings,
     pub(crate) refill: Refill,
     pub(crate) telemetry: Arc<DatabaseTelemetry>,
-    /// Until when the server is taken to have no room.
-    no_room: Mutex<Option<Instant>>,
+    /// The time until which the server is taken to be at its limit of connections.
+    server_full_until: Mutex<Option<Instant>>,
 }
 
-impl Common {
+impl ShardContext {
     pub(crate) fn new(
         counters: Arc<Counters>,
         settings: &PoolSettings,
         telemetry: Arc<DatabaseTelemetry>,
     ) -> Self {
-        let no_room = Mutex::new(None);
-        let (trust, refill) = (Trust::new(), Refill::default());
-        Self { counters, trust, settings: settings.clone(), refill, telemetry, no_room }
+        Self {
+            counters,
+            health: PoolHealth::new(),
+            settings: settings.clone(),
+            refill: Refill::default(),
+            telemetry,
+            server_full_until: Mutex::new(None),
+        }
+    }
+
+    /// Notes that the database was reached, which ends a pause of the refill.
+    pub(crate) fn reached(&self) {
+        if self.refill.reached() {
+            self.counters.wake.notify_waiters();
+        }
     }
 }
 
 /// A deadpool pool whose connections live on one worker.
 pub(crate) struct Shard<M: Manager> {
     worker: Id,
-    pool: managed::Pool<Opener<M>>,
+    pool: managed::Pool<ShardManager<M>>,
 }
 
 impl<M: Manager> Clone for Shard<M> {
@@ -63,40 +76,40 @@ impl<M: Manager> Clone for Shard<M> {
     }
 }
 
-/// Why a shard lends nothing.
-pub(crate) enum Refusal {
+/// The reason for which a shard has no connection to take.
+pub(crate) enum TakeError {
     /// It has no idle connection and the pool's bound allows no new one.
-    Full,
-    /// The server has no room for more, while some of ours are open: one of them comes back.
-    NoRoom(Error),
+    Exhausted,
+    /// The server is at its limit of connections, while some of them are of this pool and will be returned.
+    ServerFull(Error),
     /// It is closed.
     Closed,
     /// A connection could not be opened.
-    Failed(Error),
+    Connect(Error),
 }
 
-/// A connection and what the pool knows of it.
-pub(crate) struct Pooled<C> {
+/// A connection of the pool and its state.
+pub(crate) struct PooledConnection<C> {
     pub(crate) connection: C,
-    pub(crate) slot: Slot,
-    pub(crate) life: Life,
-    pub(crate) condition: Option<Arc<dyn ConnectionActivity>>,
+    pub(crate) permit: ConnectionPermit,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) activity: Option<Arc<dyn ConnectionActivity>>,
 }
 
-/// How many idle connections may be closed that are nothing but too many.
+/// The numbers of idle connections that may be closed.
 pub(crate) struct Surplus {
-    /// Over `max`.
-    pub(crate) over: usize,
-    /// Over `min`, if they were idle for long.
-    pub(crate) spare: usize,
+    /// Above `max`.
+    pub(crate) over_max: usize,
+    /// Above `min`, of those that were idle for long.
+    pub(crate) over_min: usize,
 }
 
 impl<M: Manager> Shard<M> {
-    pub(crate) fn new(worker: Id, manager: Arc<M>, common: Arc<Common>) -> Self {
-        let size = common.counters.limit();
-        let opener = Opener { worker, manager, common, newborn: Mutex::default() };
+    pub(crate) fn new(worker: Id, manager: Arc<M>, context: Arc<ShardContext>) -> Self {
+        let size = context.counters.limit();
+        let manager = ShardManager { worker, manager, context, unclaimed: Mutex::default() };
         // The most recently used first: few busy connections cost less than many.
-        let pool = managed::Pool::builder(opener)
+        let pool = managed::Pool::builder(manager)
             .max_size(size)
             .queue_mode(QueueMode::Lifo)
             .build()
@@ -113,20 +126,20 @@ impl<M: Manager> Shard<M> {
     }
 
     pub(crate) fn idle(&self) -> usize {
-        self.pool.status().available + self.newborn().lock().len()
+        self.pool.status().available + self.unclaimed().lock().len()
     }
 
-    /// Connections, idle or not.
+    /// The number of connections, idle or not.
     pub(crate) fn size(&self) -> usize {
-        self.pool.status().size + self.newborn().lock().len()
+        self.pool.status().size + self.unclaimed().lock().len()
     }
 
     pub(crate) fn close(&self) {
         self.pool.close();
-        drop(std::mem::take(&mut *self.newborn().lock()));
+        drop(std::mem::take(&mut *self.unclaimed().lock()));
     }
 
-    /// Makes room for more; never for less, as it is not what bounds the pool.
+    /// Raises its capacity, which never falls, as other bounds limit the pool.
     pub(crate) fn grow(&self, size: usize) {
         if size > self.pool.status().max_size {
             self.pool.resize(size);
@@ -134,223 +147,228 @@ impl<M: Manager> Shard<M> {
     }
 
     /// Takes an idle connection or opens one.
-    pub(crate) async fn take(&self) -> Result<Object<M>, Refusal> {
+    pub(crate) async fn take(&self) -> Result<PooledObject<M>, TakeError> {
         let at_once = Timeouts { wait: Some(Duration::ZERO), create: None, recycle: None };
         self.pool.timeout_get(&at_once).await.map_err(|error| match error {
-            PoolError::Backend(refusal) => refusal,
-            PoolError::Closed => Refusal::Closed,
-            // Every permit of the queue is also a permit here, so a connection is on its way back.
-            PoolError::Timeout(_) => Refusal::Full,
-            PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => Refusal::Full,
+            PoolError::Backend(error) => error,
+            PoolError::Closed => TakeError::Closed,
+            // Every permit of the queue is also a permit here, so a connection is about to be returned.
+            PoolError::Timeout(_)
+            | PoolError::NoRuntimeSpecified
+            | PoolError::PostCreateHook(_) => TakeError::Exhausted,
         })
     }
 
-    /// Opens a connection for whoever comes.
-    pub(crate) async fn open_one(&self) -> Result<(), Refusal> {
-        let opener = self.pool.manager();
-        let newborn = opener.open().await?;
-        let mut nursery = self.newborn().lock();
-        if opener.is_closing() {
-            drop(nursery);
-            return Err(Refusal::Closed);
+    /// Opens a connection for any caller.
+    pub(crate) async fn open_one(&self) -> Result<(), TakeError> {
+        let manager = self.pool.manager();
+        let opened = manager.open().await?;
+        let mut unclaimed = self.unclaimed().lock();
+        if manager.is_closing() {
+            drop(unclaimed);
+            return Err(TakeError::Closed);
         }
-        nursery.push(newborn);
+        unclaimed.push(opened);
         Ok(())
     }
 
-    /// Closes what is idle and should not be open: dead, too old, or too many.
+    /// Closes idle connections that are dead, too old, or too many.
     pub(crate) fn reap(&self, now: Instant, surplus: &mut Surplus) {
-        let opener = self.pool.manager();
+        let manager = self.pool.manager();
         let mut reasons = Vec::new();
-        let mut stays = |pooled: &Pooled<M::Connection>| {
-            let reason = opener.end_of(pooled, now, surplus);
+        let mut stays = |pooled: &PooledConnection<M::Connection>| {
+            let reason = manager.evict_reason(pooled, now, surplus);
             reasons.extend(reason);
             reason.is_none()
         };
-        let mut closed = self.pool.retain(|pooled, _| stays(pooled)).removed;
-        closed.extend(self.newborn().lock().extract_if(.., |pooled| !stays(pooled)));
-        for (mut pooled, reason) in closed.into_iter().zip(reasons) {
-            pooled.slot.closes_because(reason);
+        let mut evicted = self.pool.retain(|pooled, _| stays(pooled)).removed;
+        evicted.extend(self.unclaimed().lock().extract_if(.., |pooled| !stays(pooled)));
+        for (mut pooled, reason) in evicted.into_iter().zip(reasons) {
+            pooled.permit.set_close_reason(reason);
         }
     }
 
-    fn newborn(&self) -> &Mutex<Vec<Pooled<M::Connection>>> {
-        &self.pool.manager().newborn
+    fn unclaimed(&self) -> &Mutex<Vec<PooledConnection<M::Connection>>> {
+        &self.pool.manager().unclaimed
     }
 }
 
 /// Opens the connections of one worker, on that worker.
-pub(crate) struct Opener<M: Manager> {
+pub(crate) struct ShardManager<M: Manager> {
     worker: Id,
     manager: Arc<M>,
-    common: Arc<Common>,
-    /// Connections that were opened for nobody in particular, and not lent yet: deadpool itself opens
-    /// one only for who needs it at once.
-    newborn: Mutex<Vec<Pooled<M::Connection>>>,
+    context: Arc<ShardContext>,
+    /// Connections that were opened ahead and not taken yet: deadpool itself opens one only for a caller that
+    /// needs it at once.
+    unclaimed: Mutex<Vec<PooledConnection<M::Connection>>>,
 }
 
-impl<M: Manager> managed::Manager for Opener<M> {
-    type Type = Pooled<M::Connection>;
-    type Error = Refusal;
+impl<M: Manager> managed::Manager for ShardManager<M> {
+    type Type = PooledConnection<M::Connection>;
+    type Error = TakeError;
 
-    async fn create(&self) -> Result<Self::Type, Refusal> {
+    async fn create(&self) -> Result<Self::Type, TakeError> {
         loop {
-            let Some(mut newborn) = self.newborn.lock().pop() else { break };
-            if self.is_fit(&mut newborn).await {
-                return Ok(newborn);
+            let Some(mut pooled) = self.unclaimed.lock().pop() else { break };
+            if self.is_healthy(&mut pooled).await {
+                return Ok(pooled);
             }
         }
         self.open().await
     }
 
-    async fn recycle(&self, pooled: &mut Self::Type, _: &Metrics) -> RecycleResult<Refusal> {
-        if self.is_fit(pooled).await {
+    async fn recycle(&self, pooled: &mut Self::Type, _: &Metrics) -> RecycleResult<TakeError> {
+        if self.is_healthy(pooled).await {
             return Ok(());
         }
-        Err(RecycleError::message("not fit"))
+        Err(RecycleError::message("not healthy"))
     }
 }
 
-impl<M: Manager> Opener<M> {
+impl<M: Manager> ShardManager<M> {
     fn is_closing(&self) -> bool {
-        self.common.counters.closing.load(Relaxed)
+        self.context.counters.closing.load(Relaxed)
     }
 
-    async fn open(&self) -> Result<Pooled<M::Connection>, Refusal> {
-        let Common { counters, trust, settings, .. } = &*self.common;
-        if self.is_closing() {
-            return Err(Refusal::Closed);
-        }
-        // A context whose find was stale: it opens one on its own worker, where it will be driven.
-        if Handle::current().id() != self.worker {
-            return Err(Refusal::Full);
-        }
+    async fn open(&self) -> Result<PooledConnection<M::Connection>, TakeError> {
+        let ShardContext { counters, health, telemetry, .. } = &*self.context;
         let began = now();
-        if counters.open() > 0 && self.common.no_room.lock().is_some_and(|until| began < until) {
-            return Err(Refusal::NoRoom(self.no_room()));
-        }
-        self.manager.may_connect().map_err(Refusal::Failed)?;
-        let mut slot = Slot::reserve(counters).ok_or(Refusal::Full)?;
-        // What is given up while this one is being opened, it is a part of.
-        let generation = trust.generation();
+        let mut permit = self.permit_to_open(began)?;
+        // An invalidation while the connection is being opened concerns it too.
+        let generation = health.generation();
         let connecting = counters.connecting();
-        let attempt = Connecting::begin(&self.common.telemetry);
-        let connect = self.manager.connect().instrument(attempt.span().clone());
-        let opened = tokio::time::timeout(settings.connect_timeout, connect).await;
+        let attempt = Connecting::begin(telemetry);
+        let opened = self.connect().instrument(attempt.span().clone()).await;
         drop(connecting);
-        let failure = match opened {
-            Ok(Ok(connection)) => {
+        match opened {
+            Ok(connection) => {
                 let now = now();
                 let took = now.saturating_duration_since(began);
-                slot.opened(took);
-                attempt.opened(&self.common.telemetry, took);
-                let (lifetime, jitter) = (settings.max_lifetime, settings.lifetime_jitter);
-                let expires = expiry(now, lifetime, jitter, fastrand::f64());
-                let condition = self.manager.condition(&connection);
-                let life = Life { expires, idle_since: now, generation };
-                if self.common.refill.reached() {
-                    counters.wake.notify_waiters();
-                }
-                return Ok(Pooled { connection, slot, life, condition });
+                permit.opened(took);
+                attempt.opened(telemetry, took);
+                self.context.reached();
+                let lifetime = Lifetime { expires: self.expiry(now), idle_since: now, generation };
+                let activity = self.manager.activity(&connection);
+                Ok(PooledConnection { connection, permit, lifetime, activity })
             }
-            Ok(Err(error)) if self.manager.is_full(&error) && counters.open() > 0 => {
+            Err(error) => {
                 counters.connect_failures.fetch_add(1, Relaxed);
-                *self.common.no_room.lock() = Some(now() + NO_ROOM);
                 attempt.failed(&error);
-                return Err(Refusal::NoRoom(self.no_room().with_cause(error)));
+                if !self.manager.is_full(&error) || counters.open() == 0 {
+                    return Err(TakeError::Connect(error));
+                }
+                *self.context.server_full_until.lock() = Some(now() + SERVER_FULL_PAUSE);
+                Err(TakeError::ServerFull(self.server_full().with_cause(error)))
             }
-            Ok(Err(error)) => error,
-            Err(_elapsed) => self.timed_out(),
-        };
-        counters.connect_failures.fetch_add(1, Relaxed);
-        attempt.failed(&failure);
-        Err(Refusal::Failed(failure))
+        }
     }
 
-    /// Whether an idle connection may be lent. Only one that was idle for long, or is suspect, is asked.
-    async fn is_fit(&self, pooled: &mut Pooled<M::Connection>) -> bool {
-        let Common { trust, settings, .. } = &*self.common;
+    fn permit_to_open(&self, now: Instant) -> Result<ConnectionPermit, TakeError> {
+        let counters = &self.context.counters;
+        if self.is_closing() {
+            return Err(TakeError::Closed);
+        }
+        // A caller of another worker, which found a dead connection here: it opens one on its own worker, which
+        // will drive it.
+        if Handle::current().id() != self.worker {
+            return Err(TakeError::Exhausted);
+        }
+        let is_full = self.context.server_full_until.lock().is_some_and(|until| now < until);
+        if counters.open() > 0 && is_full {
+            return Err(TakeError::ServerFull(self.server_full()));
+        }
+        self.manager.may_connect().map_err(TakeError::Connect)?;
+        ConnectionPermit::try_acquire(counters).ok_or(TakeError::Exhausted)
+    }
+
+    async fn connect(&self) -> Result<M::Connection> {
+        let limit = self.context.settings.connect_timeout;
+        let connected = tokio::time::timeout(limit, self.manager.connect()).await;
+        connected.unwrap_or_else(|_elapsed| {
+            let database = &self.context.counters.database;
+            let limit = humantime::format_duration(limit);
+            let message = format!("connection to database \"{database}\" timed out after {limit}");
+            Err(Error::new(ErrorKind::DatabaseUnavailable, message))
+        })
+    }
+
+    fn expiry(&self, now: Instant) -> Option<Instant> {
+        let PoolSettings { max_lifetime, lifetime_jitter, .. } = self.context.settings;
+        expiry(now, max_lifetime, lifetime_jitter, fastrand::f64())
+    }
+
+    /// Returns true if an idle connection may be checked out. Only one that was idle for long, or at the time
+    /// when another was lost, is validated.
+    async fn is_healthy(&self, pooled: &mut PooledConnection<M::Connection>) -> bool {
+        let ShardContext { health, settings, .. } = &*self.context;
         let now = now();
         if !self.manager.is_usable(&pooled.connection) {
-            trust.lost_one(now);
-            pooled.slot.closes_because(CloseReason::Broken);
+            health.connection_lost(now);
+            pooled.permit.set_close_reason(CloseReason::Broken);
             return false;
         }
-        match trust.judge(&pooled.life, now, settings.validate_after_idle) {
-            Fitness::Fit => true,
-            Fitness::Unfit(reason) => {
-                pooled.slot.closes_because(reason);
+        match health.check(&pooled.lifetime, now, settings.validate_after_idle) {
+            IdleCheck::Healthy => true,
+            IdleCheck::Evict(reason) => {
+                pooled.permit.set_close_reason(reason);
                 false
             }
-            Fitness::Doubtful => {
-                // Whoever stops waiting for the answer leaves a connection behind that nobody knows.
-                pooled.slot.closes_because(CloseReason::Broken);
-                let limit = ANSWER.min(settings.connect_timeout);
-                let asked = self.manager.validate(&mut pooled.connection);
-                match tokio::time::timeout(limit, asked).await {
-                    Ok(true) => {
-                        pooled.slot.closes_because(CloseReason::Shutdown);
-                        true
-                    }
-                    Ok(false) => {
-                        trust.lost_one(now);
-                        false
-                    }
-                    Err(_elapsed) => {
-                        trust.silent_one(now);
-                        false
-                    }
-                }
-            }
+            IdleCheck::Validate => self.validate(pooled, now).await,
         }
     }
 
-    /// Why an idle connection is to be closed now, if it is.
-    fn end_of(
+    async fn validate(&self, pooled: &mut PooledConnection<M::Connection>, now: Instant) -> bool {
+        let ShardContext { health, settings, .. } = &*self.context;
+        // If the caller stops waiting for the answer, the connection is closed as it is.
+        pooled.permit.set_close_reason(CloseReason::Broken);
+        let limit = VALIDATION_TIMEOUT.min(settings.connect_timeout);
+        let validation = self.manager.validate(&mut pooled.connection);
+        match tokio::time::timeout(limit, validation).await {
+            Ok(true) => {
+                pooled.permit.set_close_reason(CloseReason::Shutdown);
+                return true;
+            }
+            Ok(false) => health.connection_lost(now),
+            Err(_elapsed) => health.connection_unresponsive(now),
+        }
+        false
+    }
+
+    /// The reason to close an idle connection now, if any.
+    fn evict_reason(
         &self,
-        pooled: &Pooled<M::Connection>,
+        pooled: &PooledConnection<M::Connection>,
         now: Instant,
         surplus: &mut Surplus,
     ) -> Option<CloseReason> {
-        let Common { trust, settings, .. } = &*self.common;
+        let ShardContext { health, settings, .. } = &*self.context;
         if !self.manager.is_usable(&pooled.connection) {
-            trust.lost_one(now);
+            health.connection_lost(now);
             return Some(CloseReason::Broken);
         }
-        if let Fitness::Unfit(reason) = trust.judge(&pooled.life, now, Duration::MAX) {
+        if let IdleCheck::Evict(reason) = health.check(&pooled.lifetime, now, Duration::MAX) {
             return Some(reason);
         }
-        if pooled.life.expires.is_some_and(|expires| expires <= now) {
+        if pooled.lifetime.is_over(now) {
             return Some(CloseReason::Lifetime);
         }
-        if surplus.over > 0 {
-            surplus.over -= 1;
+        if surplus.over_max > 0 {
+            surplus.over_max -= 1;
             return Some(CloseReason::Overflow);
         }
-        let idle = now.saturating_duration_since(pooled.life.idle_since);
+        let idle = now.saturating_duration_since(pooled.lifetime.idle_since);
         let limit = settings.idle_timeout;
-        if surplus.spare > 0 && !limit.is_zero() && idle >= limit {
-            surplus.spare -= 1;
+        if surplus.over_min > 0 && !limit.is_zero() && idle >= limit {
+            surplus.over_min -= 1;
             return Some(CloseReason::Idle);
         }
         None
     }
 
-    fn no_room(&self) -> Error {
-        let database = &self.common.counters.database;
+    fn server_full(&self) -> Error {
+        let database = &self.context.counters.database;
         let message = format!("the server of database \"{database}\" takes no more connections");
         Error::new(ErrorKind::PoolExhausted, message)
             .with_hint("Lower pool.max, or raise max_connections of the server.")
-            .with_retry_after(crate::pool::queue::admission::RETRY_AFTER)
-    }
-
-    fn timed_out(&self) -> Error {
-        let database = &self.common.counters.database;
-        let limit = humantime::format_duration(self.common.settings.connect_timeout);
-        Error::new(
-            ErrorKind::DatabaseUnavailable,
-            format!("connection to database \"{database}\" timed out after {limit}"),
-        )
-        .with_retry_after(Duration::from_millis(250))
     }
 }

@@ -1,8 +1,8 @@
-//! What a pool tells of itself.
+//! The state of a pool at one moment, and the reasons for which connections are closed.
 
 use std::time::Duration;
 
-/// Why a connection was closed.
+/// The reason for which a connection was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CloseReason {
     /// It was open for `pool.max_lifetime`.
@@ -11,9 +11,9 @@ pub enum CloseReason {
     Idle,
     /// It was lost, or answered with something that is not the protocol.
     Broken,
-    /// Its session could not be cleaned after use.
+    /// Its session could not be reset after use.
     Dirty,
-    /// It was one more than `pool.max`, and nobody waited for it when it came back.
+    /// It was above `pool.max`, and no caller waited for it when it was returned.
     Overflow,
     /// The server that it led to was no longer the right one.
     Failover,
@@ -36,13 +36,12 @@ impl CloseReason {
         Self::Shutdown,
     ];
 
-    /// Its place among the counters.
-    pub(crate) fn position(self) -> usize {
-        Self::ALL.iter().position(|each| *each == self).unwrap_or_default()
+    /// Its index in the counters.
+    pub(crate) fn index(self) -> usize {
+        self as usize
     }
 
     /// Its name in logs.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Lifetime => "lifetime",
@@ -60,39 +59,39 @@ impl CloseReason {
 /// The state of a pool at one moment, and its counters since start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PoolSnapshot {
-    /// The most connections it keeps.
+    /// The largest number of connections that are kept.
     pub max: usize,
-    /// The connections that it keeps open.
+    /// The number of connections that are kept open.
     pub min: usize,
-    /// The most connections beyond `max`, each closed when it comes back.
+    /// The largest number of connections above `max`, each closed when it is returned.
     pub overflow: usize,
-    /// Whether no caller is let in.
+    /// No callers are admitted.
     pub paused: bool,
-    /// How often what was open was given up for new connections.
+    /// The number of times that all connections were invalidated.
     pub generation: u64,
-    /// Connections open now.
+    /// Open connections.
     pub open: usize,
-    /// Of these, those that wait for work.
+    /// Open connections that are idle.
     pub idle: usize,
-    /// Of these, those that work for a caller or are being cleaned after one.
+    /// Open connections that are checked out or being reset.
     pub in_use: usize,
     /// Connections being opened.
     pub connecting: usize,
-    /// Callers that wait.
+    /// Waiting callers.
     pub waiting: usize,
-    /// How long the caller at the head of the queue has waited.
+    /// The longest time that a caller has been waiting.
     pub oldest_wait: Option<Duration>,
-    /// Times a caller got a connection.
+    /// Checkouts.
     pub acquired: u64,
-    /// Times a caller had to wait for it.
+    /// Checkouts and failures after a wait.
     pub waited: u64,
-    /// Time spent waiting, in all.
+    /// The sum of all waits.
     pub wait_time: Duration,
     /// Callers whose wait timed out.
     pub timeouts: u64,
-    /// Callers that went away while they waited.
+    /// Callers that disconnected or were cancelled while they waited.
     pub cancelled_waits: u64,
-    /// Callers turned away because too many were waiting.
+    /// Callers rejected because too many were waiting.
     pub rejected: u64,
     /// Connections opened.
     pub opened: u64,
@@ -104,47 +103,29 @@ pub struct PoolSnapshot {
     pub leaks: u64,
     /// Statements run.
     pub statements: u64,
-    /// Sessions reset because a statement may have left a trace in them.
+    /// Sessions reset because a statement may have changed their state.
     pub resets: u64,
 }
 
 impl PoolSnapshot {
-    /// This pool and another, as one.
-    #[must_use]
+    /// The sum of this pool and another.
     pub fn and(mut self, other: &Self) -> Self {
+        macro_rules! add {
+            ($($field:ident)*) => { $( self.$field += other.$field; )* };
+        }
+        add!(max min overflow open idle in_use connecting waiting acquired waited wait_time timeouts);
+        add!(cancelled_waits rejected opened connect_failures leaks statements resets);
         for (count, more) in self.closed.iter_mut().zip(other.closed) {
             *count += more;
         }
-        Self {
-            max: self.max + other.max,
-            min: self.min + other.min,
-            overflow: self.overflow + other.overflow,
-            paused: self.paused || other.paused,
-            generation: self.generation.max(other.generation),
-            open: self.open + other.open,
-            idle: self.idle + other.idle,
-            in_use: self.in_use + other.in_use,
-            connecting: self.connecting + other.connecting,
-            waiting: self.waiting + other.waiting,
-            oldest_wait: self.oldest_wait.max(other.oldest_wait),
-            acquired: self.acquired + other.acquired,
-            waited: self.waited + other.waited,
-            wait_time: self.wait_time + other.wait_time,
-            timeouts: self.timeouts + other.timeouts,
-            cancelled_waits: self.cancelled_waits + other.cancelled_waits,
-            rejected: self.rejected + other.rejected,
-            opened: self.opened + other.opened,
-            connect_failures: self.connect_failures + other.connect_failures,
-            closed: self.closed,
-            leaks: self.leaks + other.leaks,
-            statements: self.statements + other.statements,
-            resets: self.resets + other.resets,
-        }
+        self.paused |= other.paused;
+        self.generation = self.generation.max(other.generation);
+        self.oldest_wait = self.oldest_wait.max(other.oldest_wait);
+        self
     }
 
-    /// Connections closed for a reason.
-    #[must_use]
+    /// The number of connections closed for a reason.
     pub fn closed_because(&self, reason: CloseReason) -> u64 {
-        self.closed[reason.position()]
+        self.closed[reason.index()]
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// The thresholds of a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerLimits {
-    /// So many failures in a row open it; at least 1.
+    /// The number of failures in a row that open it; at least 1.
     pub failures: u32,
     /// The time from the start of one probe to the next.
     pub interval: Duration,
@@ -46,7 +46,6 @@ pub struct UnreachableFlag(Arc<AtomicBool>);
 
 impl UnreachableFlag {
     /// Returns true if the breaker is open.
-    #[must_use]
     pub fn is_set(&self) -> bool {
         self.0.load(Relaxed)
     }
@@ -70,9 +69,12 @@ impl UnreachableFlag {
 pub struct CircuitBreaker {
     limits: BreakerLimits,
     state: State,
-    since: Instant,
-    reached: bool,
-    opened: u64,
+    /// The time at which it was opened or closed.
+    pub since: Instant,
+    /// The database was reached at least once.
+    pub reached: bool,
+    /// The number of times it was opened.
+    pub opened: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,38 +86,17 @@ enum State {
 
 impl CircuitBreaker {
     /// Returns a closed breaker of a database that was not reached yet.
-    #[must_use]
     pub fn new(limits: BreakerLimits, now: Instant) -> Self {
         let state = State::Closed { failures: limits.failures.saturating_sub(1) };
         Self { limits, state, since: now, reached: false, opened: 0 }
     }
 
     /// Returns true if only probes are made.
-    #[must_use]
     pub fn is_open(&self) -> bool {
         !matches!(self.state, State::Closed { .. })
     }
 
-    /// Returns true if the database was ever reached.
-    #[must_use]
-    pub fn was_reached(&self) -> bool {
-        self.reached
-    }
-
-    /// The time at which it was opened or closed.
-    #[must_use]
-    pub fn since(&self) -> Instant {
-        self.since
-    }
-
-    /// The number of times it was opened.
-    #[must_use]
-    pub fn opened(&self) -> u64 {
-        self.opened
-    }
-
     /// The time at which the next probe is due; `None` while it is closed, or while a probe is in progress.
-    #[must_use]
     pub fn next_probe(&self) -> Option<Instant> {
         match self.state {
             State::Open { next_probe } => Some(next_probe),
@@ -134,7 +115,6 @@ impl CircuitBreaker {
     }
 
     /// Returns true if a probe is due for so long that the prober must have ended.
-    #[must_use]
     pub fn is_overdue(&self, now: Instant) -> bool {
         self.next_probe().is_some_and(|due| due + self.limits.interval <= now)
     }
@@ -241,27 +221,27 @@ mod tests {
             breaker.failed(ConnectFailureKind::Unreachable, now + MS),
             Some(BreakerTransition::Opened)
         );
-        assert_eq!((breaker.is_open(), breaker.opened()), (true, 1));
+        assert_eq!((breaker.is_open(), breaker.opened), (true, 1));
         assert_eq!(
             breaker.failed(ConnectFailureKind::Unreachable, now + MS),
             None,
             "it is open already"
         );
-        assert_eq!((breaker.opened(), breaker.since()), (1, now + MS));
+        assert_eq!((breaker.opened, breaker.since), (1, now + MS));
     }
 
     #[test]
     fn a_database_that_was_never_reached_needs_one_failure() {
         let now = Instant::now();
         let mut breaker = CircuitBreaker::new(LIMITS, now);
-        assert!(!breaker.is_open() && !breaker.was_reached());
+        assert!(!breaker.is_open() && !breaker.reached);
         assert_eq!(
             breaker.failed(ConnectFailureKind::Unreachable, now),
             Some(BreakerTransition::Opened)
         );
         let later = now + 700 * MS;
         assert_eq!(breaker.succeeded(later), Some(BreakerTransition::Closed(700 * MS)));
-        assert!(breaker.was_reached());
+        assert!(breaker.reached);
         assert_eq!(
             breaker.failed(ConnectFailureKind::Unreachable, later),
             None,

@@ -19,50 +19,42 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 
 impl Value {
     /// SQL NULL.
-    #[must_use]
     pub fn null() -> Self {
         Kind::NullValue(0).into()
     }
 
     /// Text, or any type in its canonical text.
-    #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         Kind::TextValue(text.into()).into()
     }
 
     /// An integer of up to 64 bits.
-    #[must_use]
     pub fn int64(value: i64) -> Self {
         Kind::Int64Value(value).into()
     }
 
     /// A floating-point number.
-    #[must_use]
     pub fn float64(value: f64) -> Self {
         Kind::Float64Value(value).into()
     }
 
     /// A boolean.
-    #[must_use]
     pub fn bool(value: bool) -> Self {
         Kind::BoolValue(value).into()
     }
 
     /// Bytes.
-    #[must_use]
     pub fn bytes(value: impl Into<Vec<u8>>) -> Self {
         Kind::BytesValue(value.into()).into()
     }
 
     /// A point in time; the caller has checked `google.protobuf.Timestamp`'s range.
-    #[must_use]
     pub fn timestamp(seconds: i64, nanos: i32) -> Self {
         Kind::TimestampValue(Timestamp { seconds, nanos }).into()
     }
 
     /// Text if the bytes are valid UTF-8, else the bytes themselves: nothing is lost because a database's
     /// encoding is not UTF-8.
-    #[must_use]
     pub fn text_or_bytes(raw: &[u8]) -> Self {
         match std::str::from_utf8(raw) {
             Ok(text) => Self::text(text),
@@ -79,7 +71,6 @@ impl From<Kind> for Value {
 
 impl Kind {
     /// The field's name in the proto, for error messages.
-    #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Self::NullValue(_) => "null_value",

@@ -71,7 +71,6 @@ pub struct BreakerState {
 
 impl BreakerState {
     /// Returns true if the database can be reached, as far as it is known.
-    #[must_use]
     pub fn is_available(self) -> bool {
         self.reached && !self.open
     }
@@ -90,7 +89,6 @@ pub struct BreakerSnapshot {
 
 impl ConnectBreaker {
     /// Returns a closed breaker of a database that was not reached yet.
-    #[must_use]
     pub fn new(name: &str, config: &config::Database) -> Arc<Self> {
         Arc::new(Self::from_config(name, config))
     }
@@ -115,36 +113,31 @@ impl ConnectBreaker {
     }
 
     /// The flag that is set while it is open.
-    #[must_use]
     pub fn unreachable_flag(&self) -> UnreachableFlag {
         self.unreachable.clone()
     }
 
     /// Returns true if it is open.
-    #[must_use]
     pub fn is_open(&self) -> bool {
         self.unreachable.is_set()
     }
 
     /// The state, and all changes of it.
-    #[must_use]
     pub fn state(&self) -> watch::Receiver<BreakerState> {
         self.state.subscribe()
     }
 
     /// The operators' view of it.
-    #[must_use]
     pub fn snapshot(&self) -> BreakerSnapshot {
         let Inner { breaker, .. } = &*self.inner.lock();
         BreakerSnapshot {
             open: breaker.is_open(),
-            since: now().saturating_duration_since(breaker.since()),
-            opened: breaker.opened(),
+            since: now().saturating_duration_since(breaker.since),
+            opened: breaker.opened,
         }
     }
 
     /// The last failure and its cause, for operators; `None` while it is closed.
-    #[must_use]
     pub fn open_reason(&self) -> Option<String> {
         let inner = self.inner.lock();
         let failure = inner.last_failure.as_ref().filter(|_| inner.breaker.is_open())?;
@@ -153,7 +146,6 @@ impl ConnectBreaker {
     }
 
     /// The time until the next probe after a failed one.
-    #[must_use]
     pub fn time_to_next_probe(&self) -> Duration {
         let due = self.inner.lock().breaker.next_probe();
         due.map_or(self.interval, |due| due.saturating_duration_since(now()))
@@ -165,7 +157,6 @@ impl ConnectBreaker {
     }
 
     /// Counts a connection of the pool until the guard is dropped.
-    #[must_use]
     pub fn count_pooled(self: &Arc<Self>) -> PooledConnectionCount {
         self.pooled_connections.fetch_add(1, Relaxed);
         PooledConnectionCount(Arc::clone(self))
@@ -269,7 +260,7 @@ impl ConnectBreaker {
 
     fn succeeded(&self) {
         let mut inner = self.inner.lock();
-        let was_reached = inner.breaker.was_reached();
+        let was_reached = inner.breaker.reached;
         let Some(transition) = inner.breaker.succeeded(now()) else { return };
         inner.last_failure = None;
         self.publish(&inner);
@@ -319,7 +310,7 @@ impl ConnectBreaker {
 
     /// Publishes the state, under the lock.
     fn publish(&self, Inner { breaker, .. }: &Inner) {
-        let state = BreakerState { open: breaker.is_open(), reached: breaker.was_reached() };
+        let state = BreakerState { open: breaker.is_open(), reached: breaker.reached };
         self.unreachable.set(state.open);
         self.state.send_replace(state);
     }

@@ -3,7 +3,7 @@
 use super::connection::Opener;
 use super::session::Role;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::{CheckoutInfo, CloseReason, Pool, PoolAdmin, PoolSnapshot, check_bounds};
+use crate::pool::{CheckoutInfo, CloseReason, Pool, PoolAdmin, PoolBounds, PoolSnapshot};
 
 /// A pool of readers and a pool of one writer.
 pub(crate) struct PoolPair {
@@ -59,8 +59,8 @@ impl PoolAdmin for PoolPair {
             let description = "SQLite needs 2 connections: one that writes and one that reads";
             return Err(Error::field(ErrorKind::InvalidOption, "max", description));
         }
-        let bounds = self.snapshot();
-        check_bounds(min.is_some(), min.unwrap_or(bounds.min), max.unwrap_or(bounds.max))?;
+        let both = self.snapshot();
+        PoolBounds { min: both.min, max: both.max }.with(min, max)?;
         self.readers.resize(min.map(|min| min.saturating_sub(1)), readers)?;
         self.writer.resize(min.map(|min| min.min(1)), None)
     }

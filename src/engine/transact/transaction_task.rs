@@ -74,7 +74,7 @@ impl Interrupts {
         match &self.context {
             Some(context) => {
                 context.terminated().await;
-                context.stopped()
+                context.terminated_error()
             }
             None => std::future::pending().await,
         }

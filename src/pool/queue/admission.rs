@@ -12,24 +12,21 @@ use crate::clock::now;
 use crate::config::PoolSettings;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::counters::Counters;
+use crate::pool::counters::{Counters, WaitEnd};
 
-/// When a caller that found the pool exhausted may try again.
-pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(100);
-
-/// What is waited for.
+/// The resource that a queue stands before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Awaited {
-    /// A connection.
+pub(crate) enum QueueKind {
+    /// The connections.
     Connection,
-    /// The right to hold one for a whole transaction, `pool.transaction_share`; a connection is waited for
-    /// after it.
+    /// The share of connections that may be held for whole transactions, `pool.transaction_share`; its callers
+    /// then wait for a connection.
     Transaction,
 }
 
 /// The queue.
 pub(crate) struct Admission {
-    awaited: Awaited,
+    kind: QueueKind,
     state: Mutex<State>,
     max_waiting: usize,
     acquire_timeout: Duration,
@@ -37,141 +34,147 @@ pub(crate) struct Admission {
 }
 
 struct State {
-    turns: FairQueue<Waiter>,
-    /// Permits that are out.
+    waiters: FairQueue<Waiter>,
+    /// Permits that are held.
     admitted: usize,
-    /// Permits at most.
+    /// The largest number of permits.
     limit: usize,
-    paused: bool,
-    closed: bool,
+    mode: AdmissionMode,
     wait_estimate: WaitEstimate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AdmissionMode {
+    Open,
+    /// Callers wait until it is open again.
+    Paused,
+    /// Callers fail.
+    Closed,
 }
 
 struct Waiter {
     since: Instant,
-    /// `Err`: another caller's turn was worth more.
-    tell: oneshot::Sender<Result<Permit, Crowded>>,
+    sender: oneshot::Sender<Result<Permit, Displaced>>,
 }
 
-struct Crowded;
+/// The place in the queue was given to a caller that has fewer.
+struct Displaced;
+
+/// The callers in a queue.
+pub(crate) struct Waiting {
+    pub(crate) callers: usize,
+    /// The longest time that one of them has been waiting.
+    pub(crate) oldest: Option<Duration>,
+}
 
 impl Admission {
     pub(crate) fn new(
-        awaited: Awaited,
+        kind: QueueKind,
         limit: usize,
         settings: &PoolSettings,
         counters: Arc<Counters>,
     ) -> Arc<Self> {
         let PoolSettings { max_waiting, acquire_timeout, .. } = *settings;
         let state = State {
-            turns: FairQueue::default(),
+            waiters: FairQueue::default(),
             admitted: 0,
             limit,
-            paused: false,
-            closed: false,
+            mode: AdmissionMode::Open,
             wait_estimate: WaitEstimate::default(),
         };
-        let state = Mutex::new(state);
-        Arc::new(Self { awaited, state, max_waiting, acquire_timeout, counters })
+        Arc::new(Self { kind, state: Mutex::new(state), max_waiting, acquire_timeout, counters })
     }
 
-    /// Waits for the right to hold a connection; the caller has waited elsewhere before.
+    /// Waits for a permit, for a caller that has `waited` elsewhere before.
     pub(crate) async fn enter(
         self: &Arc<Self>,
         waited: Duration,
         deadline: Deadline,
         caller: &str,
     ) -> Result<Permit> {
-        let (mut place, told) = {
+        let (mut entry, receiver) = {
             let mut state = self.state.lock();
-            if state.closed {
-                return Err(self.shutting_down());
-            }
-            if state.has_room() {
-                state.admitted += 1;
-                drop(state);
+            if state.admit() {
                 return Ok(Permit::new(self));
             }
             self.join(&mut state, deadline, caller)?
         };
-        let until = deadline.within(place.since, self.acquire_timeout.saturating_sub(waited));
-        let waited = tokio::time::timeout_at(until.instant().into(), told).await;
-        place.finished = true;
+        let until = deadline.within(entry.since, self.acquire_timeout.saturating_sub(waited));
+        let waited = tokio::time::timeout_at(until.instant().into(), receiver).await;
+        entry.end = WaitEnd::Finished;
         match waited {
             Ok(Ok(Ok(permit))) => Ok(permit),
-            Ok(Ok(Err(Crowded))) => {
+            Ok(Ok(Err(Displaced))) => {
                 self.counters.rejected();
-                Err(self.crowded(self.max_waiting))
+                Err(self.queue_full(self.max_waiting))
             }
             Ok(Err(_closed)) => Err(self.shutting_down()),
             Err(_elapsed) => {
                 self.counters.timed_out();
-                Err(self.waited_too_long(deadline <= until))
+                if deadline <= until {
+                    return Err(self.deadline_passed("waiting for a connection"));
+                }
+                Err(self.acquire_timed_out())
             }
         }
     }
 
-    /// The right to hold a connection, if nobody need wait for it.
-    pub(crate) fn enter_at_once(self: &Arc<Self>) -> Option<Permit> {
-        let mut state = self.state.lock();
-        if state.closed || !state.has_room() {
-            return None;
-        }
-        state.admitted += 1;
-        drop(state);
-        Some(Permit::new(self))
+    /// Returns a permit if no caller waits for one.
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Option<Permit> {
+        self.state.lock().admit().then(|| Permit::new(self))
     }
 
-    /// Lets nobody in any more, and sends away who waits.
+    /// Admits no more callers, and fails those that wait.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
-        state.closed = true;
-        let waiting = std::mem::take(&mut state.turns);
+        state.mode = AdmissionMode::Closed;
+        let waiters = std::mem::take(&mut state.waiters);
         drop(state);
-        drop(waiting);
+        drop(waiters);
     }
 
     pub(crate) fn pause(&self) {
-        self.state.lock().paused = true;
+        self.state.lock().switch(AdmissionMode::Paused);
     }
 
     pub(crate) fn resume(self: &Arc<Self>) {
-        self.state.lock().paused = false;
-        self.let_in();
+        self.state.lock().switch(AdmissionMode::Open);
+        self.admit_waiters();
     }
 
     pub(crate) fn resize(self: &Arc<Self>, limit: usize) {
         self.state.lock().limit = limit;
-        self.let_in();
+        self.admit_waiters();
     }
 
     pub(crate) fn is_paused(&self) -> bool {
-        self.state.lock().paused
+        self.state.lock().mode == AdmissionMode::Paused
     }
 
-    /// How many wait, and how long the first of them has.
-    pub(crate) fn waiting(&self, now: Instant) -> (usize, Option<Duration>) {
+    pub(crate) fn waiting(&self, now: Instant) -> Waiting {
         let state = self.state.lock();
-        let first = state.turns.heads().map(|waiter| waiter.since).min();
-        (state.turns.len(), first.map(|since| now.saturating_duration_since(since)))
+        let first = state.waiters.heads().map(|waiter| waiter.since).min();
+        Waiting {
+            callers: state.waiters.len(),
+            oldest: first.map(|since| now.saturating_duration_since(since)),
+        }
     }
 
-    /// Permits that are out.
+    /// The number of permits that are held.
     #[cfg(test)]
     pub(crate) fn admitted(&self) -> usize {
         self.state.lock().admitted
     }
 
     pub(crate) fn shutting_down(&self) -> Error {
-        crate::pool::shutting_down(&self.counters.database)
+        let database = &self.counters.database;
+        Error::new(ErrorKind::ShuttingDown, format!("database \"{database}\" is shutting down"))
     }
 
     pub(crate) fn deadline_passed(&self, doing: &str) -> Error {
         let database = &self.counters.database;
-        Error::new(
-            ErrorKind::DeadlineExceeded,
-            format!("the deadline passed while {doing} to database \"{database}\""),
-        )
+        let message = format!("the deadline passed while {doing} to database \"{database}\"");
+        Error::new(ErrorKind::DeadlineExceeded, message)
     }
 
     fn join<'a>(
@@ -179,132 +182,131 @@ impl Admission {
         state: &mut State,
         deadline: Deadline,
         caller: &'a str,
-    ) -> Result<(Place<'a>, oneshot::Receiver<Result<Permit, Crowded>>)> {
+    ) -> Result<(QueueEntry<'a>, oneshot::Receiver<Result<Permit, Displaced>>)> {
+        if state.mode == AdmissionMode::Closed {
+            return Err(self.shutting_down());
+        }
         let now = now();
-        let ahead = state.turns.before(caller);
+        let waiting = state.waiters.len();
+        let ahead = state.waiters.before(caller);
         let wait = state.wait_estimate.wait(ahead, state.limit, now);
-        if !state.paused && wait.is_some_and(|wait| wait > deadline.left(now)) {
+        if state.mode == AdmissionMode::Open && wait.is_some_and(|wait| wait > deadline.left(now)) {
             self.counters.rejected();
-            return Err(self.no_time(state.turns.len()));
+            return Err(self.exhausted(&format!(
+                "{waiting} callers are waiting, and the deadline would pass first"
+            )));
         }
-        if state.turns.len() >= self.max_waiting {
-            // The place of one who has many: else a caller that fills the queue keeps the others out.
-            let Some(last) = state.turns.crowd_out(state.turns.of(caller) + 1) else {
+        if waiting >= self.max_waiting {
+            // A caller that fills the queue must not keep the others out.
+            let own = state.waiters.of(caller);
+            let Some(last) = state.waiters.displace(own + 1) else {
                 self.counters.rejected();
-                return Err(self.crowded(state.turns.len()));
+                return Err(self.queue_full(waiting));
             };
-            // If it has just gone, there is room, too.
-            drop(last.tell.send(Err(Crowded)));
+            // If it has just left, its place is free as well.
+            drop(last.sender.send(Err(Displaced)));
         }
-        let (tell, told) = oneshot::channel();
-        let ticket = state.turns.join(caller, Waiter { since: now, tell });
-        Ok((Place { queue: self, caller, ticket, since: now, finished: false }, told))
+        let (sender, receiver) = oneshot::channel();
+        let ticket = state.waiters.join(caller, Waiter { since: now, sender });
+        let entry = QueueEntry { queue: self, caller, ticket, since: now, end: WaitEnd::Cancelled };
+        Ok((entry, receiver))
     }
 
-    /// Lets in as many as there is room for.
-    fn let_in(self: &Arc<Self>) {
+    /// Admits as many waiters as the limit allows.
+    fn admit_waiters(self: &Arc<Self>) {
         loop {
             let mut state = self.state.lock();
-            if state.closed || !state.has_space() {
+            if !state.has_capacity() {
                 return;
             }
-            let Some(waiter) = state.turns.next() else { return };
+            let Some(waiter) = state.waiters.next() else { return };
             state.admitted += 1;
             drop(state);
-            // One that has gone meanwhile gives its permit back.
-            drop(waiter.tell.send(Ok(Permit::new(self))));
+            // One that has left meanwhile returns its permit.
+            drop(waiter.sender.send(Ok(Permit::new(self))));
         }
     }
 
-    /// Takes a permit back: the next one gets it, unless there are to be fewer.
-    fn give_back(self: &Arc<Self>, since: Instant) {
+    /// Takes a permit back and passes it on, unless the limit was lowered.
+    fn release(self: &Arc<Self>, since: Instant) {
         let now = now();
         let mut state = self.state.lock();
         state.wait_estimate.note(now.saturating_duration_since(since), now);
         loop {
-            let next = if state.may_pass_on() { state.turns.next() } else { None };
+            let next = if state.may_pass_on() { state.waiters.next() } else { None };
             let Some(waiter) = next else {
                 state.admitted -= 1;
                 return;
             };
             drop(state);
-            match waiter.tell.send(Ok(Permit { queue: Some(Arc::clone(self)), since: now })) {
-                Ok(()) | Err(Err(Crowded)) => return,
+            match waiter.sender.send(Ok(Permit { queue: Some(Arc::clone(self)), since: now })) {
+                Ok(()) | Err(Err(Displaced)) => return,
                 Err(Ok(mut unused)) => unused.queue = None,
             }
             state = self.state.lock();
         }
     }
 
-    fn crowded(&self, waiting: usize) -> Error {
-        let what = self.what();
-        self.exhausted(format!("{waiting} callers wait for {what}"))
+    fn queue_full(&self, waiting: usize) -> Error {
+        self.exhausted(&format!("{waiting} callers are waiting"))
     }
 
-    fn no_time(&self, waiting: usize) -> Error {
-        let what = self.what();
-        self.exhausted(format!(
-            "{waiting} callers wait for {what}, and the deadline comes before this one's turn"
-        ))
-    }
-
-    fn waited_too_long(&self, deadline_came_first: bool) -> Error {
-        if deadline_came_first {
-            return self.deadline_passed("waiting for a connection");
-        }
+    fn acquire_timed_out(&self) -> Error {
         let database = &self.counters.database;
         let limit = humantime::format_duration(self.acquire_timeout);
         if self.is_paused() {
             let message = format!("the pool of database \"{database}\" was paused for {limit}");
-            return Error::new(ErrorKind::PoolPaused, message).with_retry_after(RETRY_AFTER);
+            return Error::new(ErrorKind::PoolPaused, message);
         }
-        self.exhausted(match self.awaited {
-            Awaited::Connection => {
-                format!("no connection to database \"{database}\" became free within {limit}")
-            }
-            Awaited::Transaction => {
-                format!("open transactions held their share of database \"{database}\" for {limit}")
-            }
+        self.exhausted(&match self.kind {
+            QueueKind::Connection => format!("none became free within {limit}"),
+            QueueKind::Transaction => format!("open transactions held their share for {limit}"),
         })
     }
 
-    fn what(&self) -> String {
-        let database = &self.counters.database;
-        match self.awaited {
-            Awaited::Connection => format!("a connection to database \"{database}\""),
-            Awaited::Transaction => format!("a transaction on database \"{database}\""),
-        }
-    }
-
-    fn exhausted(&self, message: String) -> Error {
-        let hint = match self.awaited {
-            Awaited::Connection => "Raise pool.max or lower the number of callers.",
-            Awaited::Transaction => {
+    fn exhausted(&self, why: &str) -> Error {
+        let purpose = match self.kind {
+            QueueKind::Connection => "",
+            QueueKind::Transaction => " for a transaction",
+        };
+        let hint = match self.kind {
+            QueueKind::Connection => "Raise pool.max or lower the number of callers.",
+            QueueKind::Transaction => {
                 "Raise pool.max or pool.transaction_share, or keep transactions short."
             }
         };
-        let error = Error::new(ErrorKind::PoolExhausted, message);
-        error.with_hint(hint).with_retry_after(RETRY_AFTER)
+        let database = &self.counters.database;
+        let message = format!("no connection to database \"{database}\"{purpose}: {why}");
+        Error::new(ErrorKind::PoolExhausted, message).with_hint(hint)
     }
 }
 
 impl State {
-    /// Whether a newcomer may be let in: those that wait come first.
-    fn has_room(&self) -> bool {
-        self.has_space() && self.turns.len() == 0
+    /// Admits a newcomer, after those that wait; returns false if it has to wait.
+    fn admit(&mut self) -> bool {
+        let is_free = self.has_capacity() && self.waiters.len() == 0;
+        self.admitted += usize::from(is_free);
+        is_free
     }
 
-    fn has_space(&self) -> bool {
-        !self.paused && self.admitted < self.limit
+    fn has_capacity(&self) -> bool {
+        self.mode == AdmissionMode::Open && self.admitted < self.limit
     }
 
-    /// Whether a permit that comes back may go to another.
+    /// Returns true if a permit that is released may go to another caller.
     fn may_pass_on(&self) -> bool {
-        !self.closed && !self.paused && self.admitted <= self.limit
+        self.mode == AdmissionMode::Open && self.admitted <= self.limit
+    }
+
+    /// Switches the mode; a closed queue stays closed.
+    fn switch(&mut self, mode: AdmissionMode) {
+        if self.mode != AdmissionMode::Closed {
+            self.mode = mode;
+        }
     }
 }
 
-/// The right to hold a connection; given back when dropped.
+/// The permit to hold a connection; released when dropped.
 pub(crate) struct Permit {
     queue: Option<Arc<Admission>>,
     since: Instant,
@@ -315,7 +317,7 @@ impl Permit {
         Self { queue: Some(Arc::clone(queue)), since: now() }
     }
 
-    /// Since when it is held.
+    /// The time since which it is held.
     pub(crate) fn since(&self) -> Instant {
         self.since
     }
@@ -324,25 +326,25 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(queue) = self.queue.take() {
-            queue.give_back(self.since);
+            queue.release(self.since);
         }
     }
 }
 
-/// A caller's place in the queue.
-struct Place<'a> {
+/// The entry of a waiting caller, removed when dropped.
+struct QueueEntry<'a> {
     queue: &'a Admission,
     caller: &'a str,
     ticket: u64,
     since: Instant,
-    finished: bool,
+    end: WaitEnd,
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueueEntry<'_> {
     fn drop(&mut self) {
-        let left = self.queue.state.lock().turns.leave(self.caller, self.ticket);
-        drop(left);
+        let removed = self.queue.state.lock().waiters.leave(self.caller, self.ticket);
+        drop(removed);
         let counters = &self.queue.counters;
-        counters.waited(now().saturating_duration_since(self.since), !self.finished);
+        counters.waited(now().saturating_duration_since(self.since), self.end);
     }
 }

@@ -1,5 +1,5 @@
 //! The queue of callers that wait for a connection.
 
 pub(crate) mod admission;
-pub(crate) mod fair_queue;
-pub(crate) mod wait_estimate;
+mod fair_queue;
+mod wait_estimate;

@@ -1,45 +1,50 @@
-//! How fast connections come back, and so how long a wait will be at the least. Pure.
+//! An estimate of the shortest wait in a queue, by how long connections are held. Pure.
 
 use std::time::{Duration, Instant};
 
-/// How many were seen before anything is said.
-const FEWEST: u32 = 64;
-/// What was seen longer ago says nothing.
-const FRESH: Duration = Duration::from_secs(1);
-/// Fewer than this ahead, and one that is slow or quick by chance makes all the difference.
-const CROWD: usize = 16;
-/// How much of the mean each new one makes.
+/// The least number of observations.
+const MIN_OBSERVATIONS: u32 = 64;
+/// The age at which observations are discarded.
+const MAX_AGE: Duration = Duration::from_secs(1);
+/// The least number of callers ahead: with fewer, a single slow or quick one would decide.
+const MIN_AHEAD: usize = 16;
+/// The inverse weight of a new observation in the mean.
 const WEIGHT: u32 = 32;
 
-/// How long connections are held.
+/// The mean time for which connections are held.
 #[derive(Debug, Default)]
 pub(crate) struct WaitEstimate {
     mean: Duration,
-    seen: u32,
+    observed: u32,
     last: Option<Instant>,
 }
 
 impl WaitEstimate {
-    /// Notes a connection that came back.
+    /// Notes the time for which a connection was held.
     pub(crate) fn note(&mut self, held: Duration, now: Instant) {
-        let stale = self.last.is_none_or(|last| now.saturating_duration_since(last) > FRESH);
-        if stale {
-            *self = Self { mean: held, seen: 0, last: None };
+        if !self.is_recent(now) {
+            *self = Self { mean: held, observed: 0, last: None };
         }
         self.mean = self.mean * (WEIGHT - 1) / WEIGHT + held / WEIGHT;
-        self.seen = self.seen.saturating_add(1);
+        self.observed = self.observed.saturating_add(1);
         self.last = Some(now);
     }
 
-    /// The shortest wait behind `ahead` others for one of `connections`: half of what is to be expected.
-    /// `None` whenever that is not certain.
+    /// The shortest wait behind `ahead` callers for one of `connections`: half of the expected one. `None` if
+    /// that is not certain.
     pub(crate) fn wait(&self, ahead: usize, connections: usize, now: Instant) -> Option<Duration> {
-        let fresh = self.last.is_some_and(|last| now.saturating_duration_since(last) <= FRESH);
-        if !fresh || self.seen < FEWEST || ahead < connections.max(CROWD) {
+        if !self.is_recent(now)
+            || self.observed < MIN_OBSERVATIONS
+            || ahead < connections.max(MIN_AHEAD)
+        {
             return None;
         }
         let rounds = u32::try_from(ahead / connections.max(1)).ok()?;
         Some(self.mean.saturating_mul(rounds) / 2)
+    }
+
+    fn is_recent(&self, now: Instant) -> bool {
+        self.last.is_some_and(|last| now.saturating_duration_since(last) <= MAX_AGE)
     }
 }
 
@@ -50,15 +55,16 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn steady(held: Duration) -> (WaitEstimate, Instant) {
-        let (mut wait_estimate, now) = (WaitEstimate::default(), Instant::now());
-        for _ in 0..FEWEST {
+        let mut wait_estimate = WaitEstimate::default();
+        let now = Instant::now();
+        for _ in 0..MIN_OBSERVATIONS {
             wait_estimate.note(held, now);
         }
         (wait_estimate, now)
     }
 
     #[test]
-    fn the_wait_is_said_to_be_half_of_what_is_to_be_expected() {
+    fn the_estimate_is_half_of_the_expected_wait() {
         let (wait_estimate, now) = steady(10 * MS);
         let near = |wait: Option<Duration>, expected: Duration| {
             wait.is_some_and(|wait| wait.abs_diff(expected) < MS)
@@ -68,24 +74,24 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_that_is_not_certain() {
+    fn there_is_no_estimate_that_is_not_certain() {
         let (wait_estimate, now) = steady(10 * MS);
-        assert_eq!(wait_estimate.wait(CROWD - 1, 1, now), None, "few are ahead");
+        assert_eq!(wait_estimate.wait(MIN_AHEAD - 1, 1, now), None, "few are ahead");
         assert_eq!(wait_estimate.wait(19, 20, now), None, "all that wait are served at once");
-        assert_eq!(wait_estimate.wait(100, 10, now + FRESH + MS), None, "it is long ago");
+        assert_eq!(wait_estimate.wait(100, 10, now + MAX_AGE + MS), None, "it is long ago");
         let mut few = WaitEstimate::default();
         few.note(10 * MS, now);
-        assert_eq!(few.wait(100, 1, now), None, "one was seen");
+        assert_eq!(few.wait(100, 1, now), None, "one was observed");
     }
 
     #[test]
-    fn a_pace_that_changes_is_noticed() {
+    fn a_change_of_the_mean_is_followed() {
         let (mut wait_estimate, now) = steady(100 * MS);
         for _ in 0..200 {
             wait_estimate.note(MS, now);
         }
         assert!(wait_estimate.wait(100, 10, now).is_some_and(|wait| wait < 10 * MS));
-        wait_estimate.note(MS, now + FRESH + MS);
-        assert_eq!(wait_estimate.wait(100, 10, now + FRESH + MS), None, "it begins anew");
+        wait_estimate.note(MS, now + MAX_AGE + MS);
+        assert_eq!(wait_estimate.wait(100, 10, now + MAX_AGE + MS), None, "it begins anew");
     }
 }

@@ -10,7 +10,7 @@ fn caller(name: &str) -> Arc<CallContext> {
     CallContext::new(Arc::default(), name.to_owned(), "Query", String::new())
 }
 
-fn wide(max: usize, max_waiting: usize) -> PoolSettings {
+fn patient(max: usize, max_waiting: usize) -> PoolSettings {
     PoolSettings { acquire_timeout: Duration::from_secs(60), ..settings(max, max_waiting) }
 }
 
@@ -18,7 +18,7 @@ fn late() -> Deadline {
     Deadline::at(now() + Duration::from_secs(60))
 }
 
-/// Uses the pool once; says when it is done how long that took.
+/// Uses the pool once; returns how long that took.
 async fn work(pool: Pool<Numbers>, context: Arc<CallContext>, time: Duration) -> Duration {
     let start = now();
     let held = pool.acquire(late(), &context).await.expect("it is served");
@@ -29,7 +29,7 @@ async fn work(pool: Pool<Numbers>, context: Arc<CallContext>, time: Duration) ->
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_sends_ten_times_as_much_does_not_slow_the_others() {
-    let (pool, _) = scripted(&wide(4, 1000));
+    let (pool, _) = scripted(&patient(4, 1000));
     let greedy = caller("10.0.0.1");
     let flood = (0..400).map(|_| tokio::spawn(work(pool.clone(), Arc::clone(&greedy), 10 * MS)));
     let flood: Vec<_> = flood.collect();
@@ -46,8 +46,8 @@ async fn a_caller_that_sends_ten_times_as_much_does_not_slow_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_alone_has_the_whole_pool() {
-    let (pool, _) = scripted(&wide(4, 1000));
+async fn a_caller_alone_may_use_all_connections() {
+    let (pool, _) = scripted(&patient(4, 1000));
     let alone = caller("10.0.0.1");
     let start = now();
     join_all((0..40).map(|_| work(pool.clone(), Arc::clone(&alone), 10 * MS))).await;
@@ -55,9 +55,10 @@ async fn a_caller_alone_has_the_whole_pool() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_has_room_for_who_has_fewer_in_it() {
-    let (pool, _) = scripted(&wide(1, 4));
-    let (greedy, modest) = (caller("10.0.0.1"), caller("10.0.0.2"));
+async fn a_full_queue_displaces_a_caller_with_more_places() {
+    let (pool, _) = scripted(&patient(1, 4));
+    let greedy = caller("10.0.0.1");
+    let modest = caller("10.0.0.2");
     let held = pool.acquire(late(), &greedy).await.expect("one");
     let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(pool.acquire(late(), &greedy))).collect();
     for each in &mut waiting {
@@ -74,8 +75,8 @@ async fn a_full_queue_has_room_for_who_has_fewer_in_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_be_served_in_time_is_refused_at_once_and_who_can_is_not() {
-    let (pool, _) = scripted(&wide(2, 1000));
+async fn a_caller_that_cannot_be_served_in_time_fails_at_once() {
+    let (pool, _) = scripted(&patient(2, 1000));
     let busy = caller("10.0.0.1");
     let flood: Vec<_> =
         (0..300).map(|_| tokio::spawn(work(pool.clone(), Arc::clone(&busy), 10 * MS))).collect();
@@ -87,7 +88,7 @@ async fn who_cannot_be_served_in_time_is_refused_at_once_and_who_can_is_not() {
     assert_eq!((error.kind(), now() - start), (ErrorKind::PoolExhausted, Duration::ZERO));
     let enough = Deadline::at(now() + 1500 * MS);
     drop(pool.acquire(enough, &busy).await.expect("it was served"));
-    // Whoever has nobody of its own before it does not wait for the flood.
+    // A caller without waiters of its own does not wait for the flood.
     let other = Deadline::at(now() + 100 * MS);
     drop(pool.acquire(other, &caller("10.0.0.2")).await.expect("its turn is near"));
     join_all(flood).await;

@@ -1,4 +1,4 @@
-//! How connections come and go.
+//! The lifetime of connections: opening, validation, eviction and refill.
 
 use super::*;
 
@@ -8,8 +8,8 @@ fn later() -> Deadline {
     Deadline::at(now() + Duration::from_secs(5))
 }
 
-/// As many as asked for at once.
-async fn hold(pool: &Pool<Numbers>, count: usize) -> Vec<Checkout<Numbers>> {
+/// Acquires as many connections at once.
+async fn acquire_many(pool: &Pool<Numbers>, count: usize) -> Vec<Checkout<Numbers>> {
     let nobody = nobody();
     let mut held = Vec::new();
     for _ in 0..count {
@@ -23,7 +23,7 @@ fn count(pool: &Pool<Numbers>, reason: CloseReason) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_lost_while_idle_is_replaced_within_a_second() {
+async fn a_connection_lost_while_idle_is_replaced_within_a_second() {
     let (pool, script) = scripted(&PoolSettings { min: 3, ..settings(5, 10) });
     pool.warm_up(3).await.expect("they open");
     script.lost.store(3, SeqCst);
@@ -31,13 +31,13 @@ async fn what_is_lost_while_idle_is_replaced_within_a_second() {
     let after = pool.snapshot();
     assert_eq!((after.open, after.idle, after.opened), (3, 3, 6));
     assert_eq!(count(&pool, CloseReason::Broken), 3);
-    assert_eq!(*hold(&pool, 1).await[0], 5, "the newest is lent first");
+    assert_eq!(*acquire_many(&pool, 1).await[0], 5, "the newest is used first");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_only_some_callers_used_is_filled_up_to_min() {
     let (pool, script) = scripted(&PoolSettings { min: 4, ..settings(5, 10) });
-    let held = hold(&pool, 1).await;
+    let held = acquire_many(&pool, 1).await;
     pass(SECOND).await;
     assert_eq!((pool.snapshot().open, pool.snapshot().in_use), (4, 1));
     assert_eq!(script.most_opening.load(SeqCst), 1, "one after the other");
@@ -45,9 +45,10 @@ async fn a_pool_that_only_some_callers_used_is_filled_up_to_min() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_that_is_away_is_tried_rarely_and_one_at_a_time_until_it_is_reached() {
+async fn connections_to_an_unreachable_database_are_attempted_rarely_and_one_at_a_time() {
     let manager = Numbers::default();
-    let (down, script) = (Arc::clone(&manager.down), Arc::clone(&manager.script));
+    let down = Arc::clone(&manager.down);
+    let script = Arc::clone(&manager.script);
     let pool =
         Pool::new(&Telemetry::silent("db"), &PoolSettings { min: 4, ..settings(5, 10) }, manager);
     pool.warm_up(4).await.expect("they open");
@@ -55,9 +56,9 @@ async fn a_database_that_is_away_is_tried_rarely_and_one_at_a_time_until_it_is_r
     down.store(true, Relaxed);
     script.lost.store(4, SeqCst);
     pass(30 * SECOND).await;
-    let away = pool.snapshot();
-    assert_eq!(away.open, 0);
-    assert!((1..=12).contains(&away.connect_failures), "{} attempts", away.connect_failures);
+    let outage = pool.snapshot();
+    assert_eq!(outage.open, 0);
+    assert!((1..=12).contains(&outage.connect_failures), "{} attempts", outage.connect_failures);
     down.store(false, Relaxed);
     pool.reached();
     pass(SECOND / 10).await;
@@ -65,9 +66,10 @@ async fn a_database_that_is_away_is_tried_rarely_and_one_at_a_time_until_it_is_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_caller_that_reaches_the_database_again_fills_the_pool() {
+async fn the_first_caller_that_reaches_the_database_after_an_outage_refills_the_pool() {
     let manager = Numbers::default();
-    let (down, script) = (Arc::clone(&manager.down), Arc::clone(&manager.script));
+    let down = Arc::clone(&manager.down);
+    let script = Arc::clone(&manager.script);
     let pool =
         Pool::new(&Telemetry::silent("db"), &PoolSettings { min: 4, ..settings(5, 10) }, manager);
     pool.warm_up(4).await.expect("they open");
@@ -75,15 +77,15 @@ async fn the_first_caller_that_reaches_the_database_again_fills_the_pool() {
     script.lost.store(4, SeqCst);
     pass(30 * SECOND).await;
     down.store(false, Relaxed);
-    drop(hold(&pool, 1).await);
+    drop(acquire_many(&pool, 1).await);
     pass(SECOND / 10).await;
     assert_eq!(pool.snapshot().open, 4);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_beyond_max_is_closed_when_it_comes_back() {
+async fn a_connection_above_max_is_closed_when_it_is_returned() {
     let (pool, _) = scripted(&PoolSettings { overflow: 2, ..settings(1, 10) });
-    let mut held = hold(&pool, 3).await;
+    let mut held = acquire_many(&pool, 3).await;
     assert_eq!(pool.snapshot().open, 3);
     drop(held.pop());
     assert_eq!((pool.snapshot().open, count(&pool, CloseReason::Overflow)), (2, 1));
@@ -92,9 +94,9 @@ async fn a_connection_beyond_max_is_closed_when_it_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_beyond_max_is_kept_for_who_waits_for_it() {
+async fn a_connection_above_max_is_kept_for_a_caller_that_waits() {
     let (pool, _) = scripted(&PoolSettings { overflow: 1, ..settings(1, 10) });
-    let mut held = hold(&pool, 2).await;
+    let mut held = acquire_many(&pool, 2).await;
     let nobody = nobody();
     let mut waiting = Box::pin(pool.acquire(later(), &nobody));
     assert!(futures_util::poll!(waiting.as_mut()).is_pending());
@@ -108,7 +110,7 @@ async fn a_connection_beyond_max_is_kept_for_who_waits_for_it() {
 #[tokio::test(start_paused = true)]
 async fn idle_connections_are_closed_down_to_min() {
     let (pool, _) = scripted(&PoolSettings { min: 2, ..settings(5, 10) });
-    drop(hold(&pool, 5).await);
+    drop(acquire_many(&pool, 5).await);
     pass(59 * SECOND).await;
     assert_eq!(pool.snapshot().open, 5);
     pass(2 * SECOND).await;
@@ -118,9 +120,9 @@ async fn idle_connections_are_closed_down_to_min() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_connection_is_replaced_when_idle_and_closed_when_it_comes_back() {
+async fn an_expired_connection_is_replaced_when_idle_and_closed_when_it_is_returned() {
     let (pool, _) = scripted(&PoolSettings { min: 2, ..settings(2, 10) });
-    let mut held = hold(&pool, 2).await;
+    let mut held = acquire_many(&pool, 2).await;
     drop(held.pop());
     pass(3601 * SECOND).await;
     assert_eq!(count(&pool, CloseReason::Lifetime), 1, "the idle one");
@@ -132,47 +134,47 @@ async fn an_old_connection_is_replaced_when_idle_and_closed_when_it_comes_back()
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_was_idle_for_long_is_asked_before_it_is_lent() {
+async fn only_a_connection_that_was_idle_for_long_is_validated() {
     let (pool, script) = scripted(&settings(2, 10));
     for _ in 0..100 {
-        drop(hold(&pool, 1).await);
+        drop(acquire_many(&pool, 1).await);
         pass(SECOND).await;
     }
-    assert_eq!(script.asked.load(SeqCst), 0);
+    assert_eq!(script.validated.load(SeqCst), 0);
     pass(5 * SECOND).await;
-    drop(hold(&pool, 1).await);
-    drop(hold(&pool, 1).await);
-    assert_eq!((script.asked.load(SeqCst), pool.snapshot().opened), (1, 1));
+    drop(acquire_many(&pool, 1).await);
+    drop(acquire_many(&pool, 1).await);
+    assert_eq!((script.validated.load(SeqCst), pool.snapshot().opened), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_one_is_found_lost_the_idle_rest_is_asked() {
+async fn once_a_connection_is_found_lost_the_idle_ones_are_validated() {
     let (pool, script) = scripted(&settings(5, 10));
-    drop(hold(&pool, 4).await);
+    drop(acquire_many(&pool, 4).await);
     pass(SECOND).await;
-    hold(&pool, 1).await.remove(0).discard(CloseReason::Broken);
-    // The server went away: the rest is lost, too, and nobody has said so.
-    script.gone.store(4, SeqCst);
-    let new = hold(&pool, 1).await;
-    assert_eq!((*new[0] == 4, script.asked.load(SeqCst)), (true, 3));
+    acquire_many(&pool, 1).await.remove(0).discard(CloseReason::Broken);
+    // The server was restarted: the others are lost, too, without notice.
+    script.silently_lost.store(4, SeqCst);
+    let new = acquire_many(&pool, 1).await;
+    assert_eq!((*new[0] == 4, script.validated.load(SeqCst)), (true, 3));
     assert_eq!(count(&pool, CloseReason::Broken), 4);
     pass(SECOND).await;
     drop(new);
-    drop(hold(&pool, 1).await);
-    assert_eq!(script.asked.load(SeqCst), 3, "what came later is trusted");
+    drop(acquire_many(&pool, 1).await);
+    assert_eq!(script.validated.load(SeqCst), 3, "later ones are trusted");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_answer_costs_a_second_once() {
+async fn an_unresponsive_connection_costs_a_second_once() {
     let (pool, script) = scripted(&settings(5, 10));
-    drop(hold(&pool, 5).await);
+    drop(acquire_many(&pool, 5).await);
     script.mute.store(5, SeqCst);
     pass(10 * SECOND).await;
     let start = now();
-    let new = hold(&pool, 1).await;
+    let new = acquire_many(&pool, 1).await;
     let took = now() - start;
     assert!((SECOND..SECOND * 3 / 2).contains(&took), "{took:?}");
-    assert_eq!((*new[0] >= 5, script.asked.load(SeqCst)), (true, 1));
+    assert_eq!((*new[0] >= 5, script.validated.load(SeqCst)), (true, 1));
 }
 
 impl PartialOrd<usize> for Number {
@@ -182,20 +184,20 @@ impl PartialOrd<usize> for Number {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_stops_waiting_for_an_answer_leaves_no_unknown_connection_behind() {
+async fn a_caller_that_stops_waiting_for_a_validation_leaves_no_connection_behind() {
     let (pool, script) = scripted(&settings(1, 10));
-    drop(hold(&pool, 1).await);
+    drop(acquire_many(&pool, 1).await);
     script.mute.store(1, SeqCst);
     pass(10 * SECOND).await;
     let soon = Deadline::at(now() + SECOND / 10);
     let error = pool.acquire(soon, &nobody()).await.expect_err("it does not answer");
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     assert_eq!(pool.snapshot().idle, 0);
-    assert_eq!(*hold(&pool, 1).await[0], 1, "a new one");
+    assert_eq!(*acquire_many(&pool, 1).await[0], 1, "a new one");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_held_too_long_is_told_once_with_its_holder() {
+async fn a_leak_is_reported_once_with_its_holder() {
     let (pool, _) = scripted(&settings(2, 10));
     let batch = CallContext::new(
         Arc::default(),
@@ -210,7 +212,7 @@ async fn a_connection_held_too_long_is_told_once_with_its_holder() {
     pass(2 * SECOND).await;
     assert_eq!((pool.snapshot().leaks, pool.checkouts()[0].is_leak), (1, true));
     pass(60 * SECOND).await;
-    assert_eq!(pool.snapshot().leaks, 1, "it is told once");
+    assert_eq!(pool.snapshot().leaks, 1, "it is reported once");
     assert_eq!(
         pool.checkouts()[0].holder,
         CheckoutHolder {
@@ -225,11 +227,11 @@ async fn a_connection_held_too_long_is_told_once_with_its_holder() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_without_room_is_waited_for_while_some_of_it_is_ours() {
+async fn a_full_server_is_waited_for_while_some_of_its_connections_are_ours() {
     let patient = PoolSettings { acquire_timeout: 2 * SECOND, ..settings(4, 10) };
     let (pool, script) = scripted(&patient);
-    script.room.store(2, SeqCst);
-    let mut held = hold(&pool, 2).await;
+    script.limit.store(2, SeqCst);
+    let mut held = acquire_many(&pool, 2).await;
     let start = now();
     let error = pool.acquire(later(), &nobody()).await.expect_err("nobody gives one back");
     assert_eq!(error.kind(), ErrorKind::PoolExhausted);

@@ -1,4 +1,4 @@
-//! The pool with connections that are numbers.
+//! Tests of the pool; its connections are numbers.
 
 mod fair;
 mod life;
@@ -7,11 +7,17 @@ mod share;
 mod simulation;
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::*;
-use crate::error::Outcome;
+use super::state::transaction_limit;
+use super::{CallContext, Checkout, CheckoutHolder, CloseReason, Manager, Pool, PoolAdmin as _};
+use crate::clock::now;
+use crate::config::PoolSettings;
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::telemetry::Telemetry;
 
 #[derive(Default)]
@@ -19,27 +25,27 @@ struct Numbers {
     next: AtomicUsize,
     down: Arc<AtomicBool>,
     stale: Arc<AtomicBool>,
-    /// It takes for ever.
+    /// Attempts to connect hang.
     silent: Arc<AtomicBool>,
     script: Arc<Script>,
 }
 
-/// What happens to connections, by their numbers.
+/// The fate of connections by their numbers.
 #[derive(Default)]
 struct Script {
-    /// Those below it are lost, and known to be.
+    /// Those below it are lost, which is known.
     lost: AtomicUsize,
-    /// Those below it are lost, and only answer when they are asked.
-    gone: AtomicUsize,
-    /// Those below it do not even answer.
+    /// Those below it are lost, which only a validation shows.
+    silently_lost: AtomicUsize,
+    /// Those below it do not answer.
     mute: AtomicUsize,
-    /// How many were asked.
-    asked: AtomicUsize,
-    /// How many the server takes; 0: all.
-    room: AtomicUsize,
-    /// Connections that are there.
+    /// The number of validations.
+    validated: AtomicUsize,
+    /// The largest number of connections that the server takes; 0 for any.
+    limit: AtomicUsize,
+    /// Open connections.
     alive: AtomicUsize,
-    /// How many are being opened at once, and were at most.
+    /// Connections that are being opened, and the most of them at once.
     opening: AtomicUsize,
     most_opening: AtomicUsize,
 }
@@ -77,8 +83,8 @@ impl Manager for Numbers {
         opened
     }
 
-    fn is_full(&self, refusal: &Error) -> bool {
-        refusal.message() == "full"
+    fn is_full(&self, error: &Error) -> bool {
+        error.message() == "full"
     }
 
     fn is_usable(&self, number: &Number) -> bool {
@@ -86,11 +92,11 @@ impl Manager for Numbers {
     }
 
     async fn validate(&self, number: &mut Number) -> bool {
-        self.script.asked.fetch_add(1, SeqCst);
+        self.script.validated.fetch_add(1, SeqCst);
         if number.0 < self.script.mute.load(SeqCst) {
             std::future::pending::<()>().await;
         }
-        number.0 >= self.script.gone.load(SeqCst)
+        number.0 >= self.script.silently_lost.load(SeqCst)
     }
 }
 
@@ -103,8 +109,8 @@ impl Numbers {
         if self.down.load(Relaxed) {
             return Err(Error::new(ErrorKind::DatabaseUnavailable, "down"));
         }
-        let room = script.room.load(SeqCst);
-        if room > 0 && script.alive.load(SeqCst) >= room {
+        let limit = script.limit.load(SeqCst);
+        if limit > 0 && script.alive.load(SeqCst) >= limit {
             return Err(Error::new(ErrorKind::DatabaseUnavailable, "full"));
         }
         script.alive.fetch_add(1, SeqCst);
@@ -144,7 +150,7 @@ fn soon() -> Deadline {
     Deadline::at(Instant::now() + Duration::from_secs(5))
 }
 
-/// A pool, and what happens to its connections.
+/// A pool, and the script of its connections.
 fn scripted(settings: &PoolSettings) -> (Pool<Numbers>, Arc<Script>) {
     let manager = Numbers::default();
     let script = Arc::clone(&manager.script);
@@ -156,7 +162,7 @@ async fn pass(time: Duration) {
 }
 
 #[tokio::test]
-async fn a_connection_that_comes_back_is_lent_again() {
+async fn a_returned_connection_is_checked_out_again() {
     let pool = Pool::new(&Telemetry::silent("db"), &settings(2, 10), Numbers::default());
     drop(pool.acquire(soon(), &nobody()).await.expect("one"));
     assert_eq!(*pool.acquire(soon(), &nobody()).await.expect("the same"), 0);
@@ -164,7 +170,7 @@ async fn a_connection_that_comes_back_is_lent_again() {
 }
 
 #[tokio::test]
-async fn a_discarded_connection_is_not_lent_again_and_its_reason_is_counted() {
+async fn a_discarded_connection_is_not_checked_out_again_and_its_reason_is_counted() {
     let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), Numbers::default());
     pool.acquire(soon(), &nobody()).await.expect("one").discard(CloseReason::Dirty);
     assert_eq!(*pool.acquire(soon(), &nobody()).await.expect("a new one"), 1);
@@ -184,7 +190,7 @@ async fn a_stale_idle_connection_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_exhausted_pool_refuses_after_the_acquire_timeout() {
+async fn an_exhausted_pool_fails_after_the_acquire_timeout() {
     let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), Numbers::default());
     let held = pool.acquire(soon(), &nobody()).await.expect("one");
     let error = pool.acquire(soon(), &nobody()).await.expect_err("none is left");
@@ -195,11 +201,12 @@ async fn an_exhausted_pool_refuses_after_the_acquire_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_waited_elsewhere_waits_for_the_rest() {
+async fn a_caller_that_has_waited_elsewhere_waits_for_the_rest() {
     let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), Numbers::default());
     let _held = pool.acquire(soon(), &nobody()).await.expect("one");
-    let (start, caller) = (tokio::time::Instant::now(), nobody());
-    let waiting = pool.acquire_after(Duration::from_millis(150), soon(), &caller);
+    let start = tokio::time::Instant::now();
+    let caller = nobody();
+    let waiting = pool.acquire_after(Duration::from_millis(150), soon(), &caller, None);
     assert_eq!(waiting.await.expect_err("none is left").kind(), ErrorKind::PoolExhausted);
     let waited = start.elapsed();
     assert!((Duration::from_millis(40)..Duration::from_millis(60)).contains(&waited), "{waited:?}");
@@ -215,7 +222,7 @@ async fn a_deadline_before_the_acquire_timeout_is_a_deadline() {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_at_once() {
+async fn a_full_queue_fails_at_once() {
     let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 0), Numbers::default());
     let _held = pool.acquire(soon(), &nobody()).await.expect("one");
     let error = pool.acquire(soon(), &nobody()).await.expect_err("nobody may wait");
@@ -237,7 +244,7 @@ async fn a_caller_that_leaves_the_queue_is_counted_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_down_takes_no_place_in_the_pool() {
+async fn an_unreachable_database_takes_no_permits_of_the_pool() {
     let manager = Numbers::default();
     let down = Arc::clone(&manager.down);
     let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), manager);
@@ -252,7 +259,7 @@ async fn a_database_that_is_down_takes_no_place_in_the_pool() {
 }
 
 #[tokio::test]
-async fn a_closed_pool_closes_what_comes_back_and_lends_nothing() {
+async fn a_closed_pool_closes_returned_connections_and_checks_none_out() {
     let pool = Pool::new(&Telemetry::silent("db"), &settings(2, 10), Numbers::default());
     let held = pool.acquire(soon(), &nobody()).await.expect("one");
     pool.close();
@@ -263,7 +270,7 @@ async fn a_closed_pool_closes_what_comes_back_and_lends_nothing() {
 }
 
 #[test]
-fn workers_share_one_bound_and_borrow_when_they_must() {
+fn workers_share_one_bound_and_take_connections_of_others_when_they_must() {
     let pool = Pool::new(&Telemetry::silent("db"), &settings(2, 10), Numbers::default());
     let worker = || {
         tokio::runtime::Builder::new_multi_thread()
@@ -272,10 +279,11 @@ fn workers_share_one_bound_and_borrow_when_they_must() {
             .build()
             .expect("a runtime")
     };
-    let (one, two) = (worker(), worker());
+    let one = worker();
+    let two = worker();
     one.block_on(pool.warm_up(2)).expect("two connections on the first worker");
-    let held = two.block_on(pool.acquire(soon(), &nobody())).expect("borrowed");
-    let other = two.block_on(pool.acquire(soon(), &nobody())).expect("borrowed too");
+    let held = two.block_on(pool.acquire(soon(), &nobody())).expect("of the other worker");
+    let other = two.block_on(pool.acquire(soon(), &nobody())).expect("another");
     assert_eq!(pool.snapshot().opened, 2, "the bound holds over both workers");
     drop((held, other));
     assert_eq!((pool.snapshot().open, pool.snapshot().idle), (2, 2));
@@ -306,7 +314,7 @@ async fn a_connection_that_was_never_opened_is_not_counted_as_closed() {
         (0, 0, 0, 0)
     );
     silent.store(false, Relaxed);
-    pool.acquire(soon(), &nobody()).await.expect("its place is free");
+    pool.acquire(soon(), &nobody()).await.expect("its permit is free");
 }
 
 #[tokio::test]
@@ -328,12 +336,13 @@ async fn callers_are_served_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn a_borrowed_connection_that_is_stale_is_replaced_where_it_is_needed() {
+fn a_stale_connection_of_another_worker_is_replaced_where_it_is_needed() {
     let manager = Numbers::default();
     let stale = Arc::clone(&manager.stale);
     let pool = Pool::new(&Telemetry::silent("db"), &settings(1, 10), manager);
     let worker = || tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let (one, two) = (worker().expect("a runtime"), worker().expect("a runtime"));
+    let one = worker().expect("a runtime");
+    let two = worker().expect("a runtime");
     one.block_on(pool.warm_up(1)).expect("a connection on the first worker");
     // Nothing drives the first worker any more: a connection that it had to open would never come.
     stale.store(true, Relaxed);

@@ -1,4 +1,4 @@
-//! What operators do to a pool.
+//! The commands of operators.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn patient(max: usize) -> PoolSettings {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_paused_pool_lets_nobody_in_and_work_go_on() {
+async fn a_paused_pool_admits_nobody_and_checkouts_go_on() {
     let (pool, _) = scripted(&patient(2));
     let nobody = nobody();
     let held = pool.acquire(later(), &nobody).await.expect("one");
@@ -29,12 +29,13 @@ async fn a_paused_pool_lets_nobody_in_and_work_go_on() {
     assert!(futures_util::poll!(first.as_mut()).is_pending(), "it is at rest");
     pool.resume();
     assert!(!pool.snapshot().paused);
-    let (first, second) = (first.await.expect("let in"), second.await.expect("let in"));
+    let first = first.await.expect("admitted");
+    let second = second.await.expect("admitted");
     assert_eq!((*first == 0, *second == 1), (true, true), "in the order in which they came");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_paused_pool_is_told_so_unless_the_deadline_comes_first() {
+async fn a_caller_that_waits_for_a_paused_pool_gets_pool_paused_unless_the_deadline_comes_first() {
     let (pool, _) = scripted(&patient(2));
     pool.pause();
     let error = pool.acquire(later(), &nobody()).await.expect_err("nobody resumes it");
@@ -46,7 +47,7 @@ async fn who_waits_for_a_paused_pool_is_told_so_unless_the_deadline_comes_first(
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_flush_nothing_older_is_lent() {
+async fn after_a_flush_no_older_connection_is_checked_out() {
     let (pool, _) = scripted(&patient(3));
     let nobody = nobody();
     let held = pool.acquire(later(), &nobody).await.expect("one");
@@ -62,13 +63,14 @@ async fn after_a_flush_nothing_older_is_lent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_being_opened_during_a_flush_is_lent_to_nobody_who_comes_later() {
+async fn a_connection_that_was_being_opened_during_a_flush_is_not_checked_out_later() {
     let manager = Numbers::default();
-    let (silent, script) = (Arc::clone(&manager.silent), Arc::clone(&manager.script));
+    let silent = Arc::clone(&manager.silent);
+    let script = Arc::clone(&manager.script);
     silent.store(true, Relaxed);
     let pool = Pool::new(&Telemetry::silent("db"), &PoolSettings { min: 0, ..patient(1) }, manager);
     let nobody = nobody();
-    // What takes for ever here takes long elsewhere: its opening began before the flush.
+    // Its opening began before the flush.
     let mut opening = Box::pin(pool.acquire(later(), &nobody));
     assert!(futures_util::poll!(opening.as_mut()).is_pending());
     pool.flush(CloseReason::Admin);
@@ -79,7 +81,7 @@ async fn what_was_being_opened_during_a_flush_is_lent_to_nobody_who_comes_later(
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_room_is_there_at_once_for_who_waits() {
+async fn a_higher_max_admits_waiters_at_once() {
     let (pool, _) = scripted(&patient(1));
     let nobody = nobody();
     let _held = pool.acquire(later(), &nobody).await.expect("one");
@@ -93,7 +95,7 @@ async fn more_room_is_there_at_once_for_who_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_over_a_lower_max_is_closed_when_it_comes_back() {
+async fn connections_above_a_lower_max_are_closed_when_they_are_returned() {
     let (pool, _) = scripted(&patient(4));
     let nobody = nobody();
     let mut held = Vec::new();
@@ -114,7 +116,7 @@ async fn what_is_over_a_lower_max_is_closed_when_it_comes_back() {
 }
 
 #[tokio::test]
-async fn bounds_that_do_not_fit_are_refused_and_change_nothing() {
+async fn invalid_bounds_fail_and_change_nothing() {
     let (pool, _) = scripted(&patient(4));
     for (min, max) in [(None, Some(0)), (Some(5), None), (Some(3), Some(2)), (None, Some(10_001))] {
         let error = pool.resize(min, max).expect_err("it does not fit");
@@ -125,9 +127,10 @@ async fn bounds_that_do_not_fit_are_refused_and_change_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_holds_a_checkout_is_told_to_stop_and_gets_no_other() {
+async fn a_terminated_call_is_woken_and_gets_no_other_connection() {
     let (pool, _) = scripted(&patient(2));
-    let (one, other) = (nobody(), nobody());
+    let one = nobody();
+    let other = nobody();
     let held = pool.acquire(later(), &one).await.expect("one");
     let _other = pool.acquire(later(), &other).await.expect("another");
     let ids: Vec<u64> = pool.checkouts().iter().map(|checkout| checkout.id).collect();
@@ -137,6 +140,6 @@ async fn whoever_holds_a_checkout_is_told_to_stop_and_gets_no_other() {
     assert!(!other.is_terminated());
     drop(held);
     assert!(!pool.terminate(ids[0]), "it is over");
-    let error = pool.acquire(later(), &one).await.expect_err("it was told to stop");
+    let error = pool.acquire(later(), &one).await.expect_err("it was terminated");
     assert_eq!(error.kind(), ErrorKind::Terminated);
 }

@@ -14,7 +14,7 @@ fn caller(name: &str) -> Arc<CallContext> {
 fn the_share_is_whole_connections_and_at_least_one() {
     let cases = [(10, 0.8, 8), (10, 0.3, 3), (3, 0.5, 1), (7, 1.0, 7), (5, 0.0, 1)];
     for (max, share, expected) in cases {
-        assert_eq!(transactions_of(max, share), expected, "{share} of {max}");
+        assert_eq!(transaction_limit(max, share), expected, "{share} of {max}");
     }
 }
 
@@ -56,7 +56,8 @@ async fn both_waits_together_are_no_longer_than_one() {
 #[tokio::test(start_paused = true)]
 async fn callers_take_turns_and_no_more_wait_than_may() {
     let (pool, _) = scripted(&half(2));
-    let (greedy, modest) = (caller("10.0.0.1"), caller("10.0.0.2"));
+    let greedy = caller("10.0.0.1");
+    let modest = caller("10.0.0.2");
     let held = pool.acquire_for_transaction(soon(), &greedy).await.expect("it is free");
     let first = pool.acquire_for_transaction(soon(), &greedy);
     let second = pool.acquire_for_transaction(soon(), &greedy);

@@ -1,8 +1,8 @@
-//! The whole pool under a stopped clock, with a database that does what a seed says: thousands of lives
-//! of a pool, each with its own callers, operators and misfortunes.
+//! Simulations of a pool under a paused clock: each seed gives a database with its failures, callers and
+//! operators.
 //!
-//! A life that goes wrong prints its seed. `ROWGATE_SEED=n` lives that one again;
-//! `ROWGATE_LIVES=n` lives more of them.
+//! A simulation that fails prints its seed. `ROWGATE_SEED=n` repeats that one; `ROWGATE_LIVES=n` runs more of
+//! them.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,29 +14,29 @@ use tokio::task::LocalSet;
 
 use super::*;
 
-/// Lives in an ordinary run.
+/// Simulations in an ordinary run.
 const LIVES: u64 = 2000;
 const MS: Duration = Duration::from_millis(1);
-/// A timer's grain, twice.
+/// Twice the resolution of a timer.
 const GRAIN: Duration = Duration::from_millis(3);
 
-/// The database of one life.
+/// The database of one simulation.
 struct World {
     rng: parking_lot::Mutex<Rng>,
-    /// Whether what is to go wrong has gone wrong.
+    /// No more failures are injected.
     healed: AtomicBool,
-    /// Whether nothing goes wrong, and nothing takes time: who is let in first is served first.
+    /// There are no failures and no delays: the caller that is admitted first is served first.
     calm: bool,
-    /// Whether it can be reached.
+    /// The database can be reached.
     up: AtomicBool,
-    /// Whether what is asked or opened hangs.
+    /// Validations and attempts to connect hang.
     hangs: AtomicBool,
     /// Connections that are open or being opened.
     live: AtomicUsize,
     most: AtomicUsize,
     /// The largest bound that the pool had.
     bound: AtomicUsize,
-    /// When everything was last lost.
+    /// The number of times that all connections were lost.
     generation: AtomicUsize,
 }
 
@@ -100,21 +100,21 @@ impl Manager for Database {
     }
 }
 
-/// What was seen of one life.
+/// The observations of one simulation.
 #[derive(Default)]
-struct Seen {
+struct Observed {
     served: u64,
     refused: BTreeMap<&'static str, u64>,
     given_up: u64,
-    /// Per caller, the numbers of those that were served, in that order.
+    /// The numbers of the calls that were served, by caller, in that order.
     order: BTreeMap<usize, Vec<u64>>,
 }
 
-struct Life {
+struct Simulation {
     world: Arc<World>,
     pool: Pool<Database>,
     settings: PoolSettings,
-    seen: RefCell<Seen>,
+    observed: RefCell<Observed>,
 }
 
 fn draw_settings(rng: &mut Rng) -> PoolSettings {
@@ -135,7 +135,7 @@ fn draw_settings(rng: &mut Rng) -> PoolSettings {
     }
 }
 
-impl Life {
+impl Simulation {
     fn new(seed: u64) -> Rc<Self> {
         fastrand::seed(seed);
         let mut rng = Rng::with_seed(seed);
@@ -158,7 +158,7 @@ impl Life {
             generation: AtomicUsize::default(),
         });
         let pool = Pool::new(&Telemetry::silent("db"), &settings, Database(Arc::clone(&world)));
-        Rc::new(Self { world, pool, settings, seen: RefCell::default() })
+        Rc::new(Self { world, pool, settings, observed: RefCell::default() })
     }
 
     /// A caller: several calls, one after the other.
@@ -181,17 +181,17 @@ impl Life {
         let acquiring = self.pool.acquire(deadline, &context);
         let patience = if world.happens(10) { world.millis(0..100) } else { 2 * given };
         let Ok(acquired) = tokio::time::timeout(patience, acquiring).await else {
-            self.seen.borrow_mut().given_up += 1;
+            self.observed.borrow_mut().given_up += 1;
             return;
         };
         let took = now() - start;
         assert!(took <= given + GRAIN, "it took {took:?} of {given:?}");
         let mut held = match acquired {
             Ok(held) => held,
-            Err(error) => return self.refused(&error, took),
+            Err(error) => return self.failed(&error, took),
         };
-        self.seen.borrow_mut().served += 1;
-        self.seen.borrow_mut().order.entry(caller).or_default().push(number);
+        self.observed.borrow_mut().served += 1;
+        self.observed.borrow_mut().order.entry(caller).or_default().push(number);
         if context.is_terminated() {
             return;
         }
@@ -206,17 +206,17 @@ impl Life {
         }
     }
 
-    fn refused(&self, error: &Error, took: Duration) {
+    fn failed(&self, error: &Error, took: Duration) {
         let kind = error.kind();
         let waited = [ErrorKind::PoolExhausted, ErrorKind::PoolPaused].contains(&kind);
         assert!(!waited || took <= self.settings.acquire_timeout + GRAIN, "{error:?}: {took:?}");
-        let away = kind == ErrorKind::DatabaseUnavailable && !self.world.calm;
-        assert!(waited || away || kind == ErrorKind::DeadlineExceeded, "{error:?}");
-        *self.seen.borrow_mut().refused.entry(kind.reason()).or_default() += 1;
+        let unreachable = kind == ErrorKind::DatabaseUnavailable && !self.world.calm;
+        assert!(waited || unreachable || kind == ErrorKind::DeadlineExceeded, "{error:?}");
+        *self.observed.borrow_mut().refused.entry(kind.reason()).or_default() += 1;
     }
 
-    /// What happens to the database, and what operators do.
-    async fn happenings(self: Rc<Self>) {
+    /// Applies events to the database, and commands of operators to the pool.
+    async fn run_events(self: Rc<Self>) {
         if self.world.calm {
             return;
         }
@@ -224,20 +224,20 @@ impl Life {
         for _ in 0..events {
             pass(self.world.millis(0..250)).await;
             let event = self.world.rng.lock().u8(0..11);
-            self.happening(event).await;
+            self.apply_event(event).await;
             self.check_now();
         }
         self.heal();
     }
 
-    async fn happening(&self, event: u8) {
+    async fn apply_event(&self, event: u8) {
         let world = &self.world;
         match event {
             0 => world.up.store(false, SeqCst),
             1 | 2 => world.up.store(true, SeqCst),
             3 => world.hangs.store(true, SeqCst),
             4 | 5 => world.hangs.store(false, SeqCst),
-            // "Server has gone away": nobody has said so to anybody.
+            // All connections are lost without notice.
             6 => drop(world.generation.fetch_add(1, SeqCst)),
             7 => {
                 self.pool.pause();
@@ -271,7 +271,7 @@ impl Life {
         self.pool.reached();
     }
 
-    /// What holds at every moment.
+    /// Checks the invariants of every moment.
     fn check_now(&self) {
         let now = self.pool.snapshot();
         let closed: u64 = now.closed.iter().sum();
@@ -283,86 +283,93 @@ impl Life {
         assert!(out.windows(2).all(|pair| pair[0].id < pair[1].id));
     }
 
-    /// What holds when everything has ended.
+    /// Checks the state after all work has ended.
     async fn check_end(&self) {
-        // The longest pause of a keeper, a connect that hung, and the time to open all.
+        // The longest pause of the refill, a connect that hung, and the time to open all.
         pass(Duration::from_secs(8)).await;
-        let mut looks = 0;
-        // They grow old meanwhile: at one of these moments all of them are there.
-        while self.pool.snapshot().open < self.pool.snapshot().min && looks < 50 {
+        let mut polls = 0;
+        // They expire meanwhile: at one of these moments all of them are open.
+        while self.pool.snapshot().open < self.pool.snapshot().min && polls < 50 {
             pass(20 * MS).await;
-            looks += 1;
+            polls += 1;
         }
         self.check_now();
-        let (end, seen) = (self.pool.snapshot(), self.seen.borrow());
+        let end = self.pool.snapshot();
+        let observed = self.observed.borrow();
         assert_eq!((self.pool.0.queue.admitted(), end.waiting), (0, 0), "{end:?}");
         assert_eq!(self.pool.checkouts(), []);
         assert_eq!((end.connecting, end.in_use), (0, 0), "{end:?}");
         assert!(end.open >= end.min && end.open <= end.max, "{end:?}");
-        let refused = |reason| seen.refused.get(reason).copied().unwrap_or_default();
-        assert!(end.acquired >= seen.served && end.acquired <= seen.served + seen.given_up);
-        assert!(end.rejected <= refused("POOL_EXHAUSTED") + seen.given_up, "{end:?}");
-        assert!(end.timeouts <= seen.refused.values().sum::<u64>() + seen.given_up, "{end:?}");
+        let refused = |reason| observed.refused.get(reason).copied().unwrap_or_default();
+        assert!(
+            end.acquired >= observed.served && end.acquired <= observed.served + observed.given_up
+        );
+        assert!(end.rejected <= refused("POOL_EXHAUSTED") + observed.given_up, "{end:?}");
+        assert!(
+            end.timeouts <= observed.refused.values().sum::<u64>() + observed.given_up,
+            "{end:?}"
+        );
         if self.world.calm {
-            assert_eq!((seen.refused.len(), seen.given_up), (0, 0));
+            assert_eq!((observed.refused.len(), observed.given_up), (0, 0));
         }
     }
 }
 
 /// Callers of one name that all wait are served in the order in which they came.
-async fn check_order(life: &Rc<Life>) {
+async fn check_order(simulation: &Rc<Simulation>) {
     let local = LocalSet::new();
     let held: Vec<_> = {
         let mut held = Vec::new();
-        let limit = life.settings.max.get() + life.settings.overflow;
+        let limit = simulation.settings.max.get() + simulation.settings.overflow;
         for _ in 0..limit {
             let all = CallContext::own("all");
             let soon = Deadline::at(now() + Duration::from_secs(3600));
-            held.push(life.pool.acquire(soon, &all).await.expect("it is idle or opened"));
-            life.seen.borrow_mut().served += 1;
+            held.push(simulation.pool.acquire(soon, &all).await.expect("it is idle or opened"));
+            simulation.observed.borrow_mut().served += 1;
         }
         held
     };
-    life.seen.borrow_mut().order.clear();
+    simulation.observed.borrow_mut().order.clear();
     for number in 0..40 {
-        let (one, caller) = (Rc::clone(life), life.world.rng.lock().usize(0..4));
-        local.spawn_local(async move { one.one_call(caller, number).await });
+        let simulation = Rc::clone(simulation);
+        let caller = simulation.world.rng.lock().usize(0..4);
+        local.spawn_local(async move { simulation.one_call(caller, number).await });
     }
     local.run_until(async { pass(MS).await }).await;
-    assert_eq!(life.pool.snapshot().waiting, 40);
+    assert_eq!(simulation.pool.snapshot().waiting, 40);
     drop(held);
     local.await;
-    for (caller, order) in &life.seen.borrow().order {
+    for (caller, order) in &simulation.observed.borrow().order {
         assert!(order.is_sorted(), "caller {caller} was served as {order:?}");
     }
 }
 
-fn live(seed: u64) {
+fn simulate(seed: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let life = Life::new(seed);
-        life.pool.warm_up(0).await.expect("nothing is opened");
+        let simulation = Simulation::new(seed);
+        simulation.pool.warm_up(0).await.expect("nothing is opened");
         let local = LocalSet::new();
-        let tasks = life.world.rng.lock().usize(1..15);
+        let tasks = simulation.world.rng.lock().usize(1..15);
         for task in 0..tasks {
             // The first caller has most of them.
             let caller = if task < tasks / 2 { 0 } else { task };
             let first = u64::try_from(task * 1000).expect("few");
-            local.spawn_local(Rc::clone(&life).call(caller, first));
+            local.spawn_local(Rc::clone(&simulation).call(caller, first));
         }
-        local.spawn_local(Rc::clone(&life).happenings());
+        local.spawn_local(Rc::clone(&simulation).run_events());
         local.await;
-        life.check_end().await;
-        if life.world.calm {
-            check_order(&life).await;
-            life.check_end().await;
+        simulation.check_end().await;
+        if simulation.world.calm {
+            check_order(&simulation).await;
+            simulation.check_end().await;
         }
-        life.pool.close();
-        assert_eq!(life.world.live.load(SeqCst), 0, "all are closed");
+        simulation.pool.close();
+        assert_eq!(simulation.world.live.load(SeqCst), 0, "all are closed");
     });
 }
 
@@ -371,10 +378,10 @@ fn wanted(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Says which life went wrong.
-struct Named(u64);
+/// Prints the seed of a simulation that fails.
+struct PrintSeed(u64);
 
-impl Drop for Named {
+impl Drop for PrintSeed {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("repeat it with ROWGATE_SEED={}", self.0);
@@ -387,7 +394,7 @@ fn a_pool_keeps_its_promises_in_every_life() {
     let one = wanted("ROWGATE_SEED").map(|seed| seed..seed + 1);
     let lives = one.unwrap_or(0..wanted("ROWGATE_LIVES").unwrap_or(LIVES));
     for seed in lives {
-        let _named = Named(seed);
-        live(seed);
+        let _seed = PrintSeed(seed);
+        simulate(seed);
     }
 }

@@ -144,7 +144,7 @@ async fn connections_are_replaced_and_bounds_changed(service: Service) {
     assert!(after.max > before.max && out.ends_with(&told), "{out}");
     let (status, _, err) = pool(&service, &["resize", "main", "--min", "9", "--max", "8"]);
     assert_eq!(status, Some(1));
-    assert!(err.contains("min would be 9, over max, which is 8"), "as they were asked for: {err}");
+    assert!(err.contains("min would be 9, above max, which is 8"), "as they were asked for: {err}");
     let (status, _, err) = pool(&service, &["resize", "main", "--max", "0"]);
     assert_eq!(status, Some(1));
     assert!(err.contains("INVALID_OPTION"), "{err}");

@@ -191,8 +191,8 @@ impl Manager for Opener {
         Ok(connection)
     }
 
-    fn is_full(&self, refusal: &Error) -> bool {
-        refusal.report().is_some_and(|report| report.sqlstate == "53300")
+    fn is_full(&self, error: &Error) -> bool {
+        error.report().is_some_and(|report| report.sqlstate == "53300")
     }
 
     fn is_usable(&self, connection: &Connection) -> bool {
@@ -207,7 +207,7 @@ impl Manager for Opener {
         connection.client.check_connection().await.is_ok()
     }
 
-    fn condition(&self, connection: &Connection) -> Option<Arc<dyn ConnectionActivity>> {
+    fn activity(&self, connection: &Connection) -> Option<Arc<dyn ConnectionActivity>> {
         Some(Arc::clone(&connection.wire) as Arc<dyn ConnectionActivity>)
     }
 }

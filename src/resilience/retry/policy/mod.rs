@@ -55,7 +55,6 @@ pub struct Retries {
 impl Retries {
     /// Returns the retries of a database. `unreachable` is its breaker's, and `connect_timeout` the time that
     /// one attempt to connect may take.
-    #[must_use]
     pub fn new(
         settings: &RetrySettings,
         connect_timeout: Duration,
@@ -78,7 +77,6 @@ impl Retries {
     }
 
     /// Starts a call. `max` is the caller's own bound on its attempts.
-    #[must_use]
     pub fn start(&self, unit: RetryUnit, max: Option<u32>) -> Attempts<'_> {
         self.budget.add();
         let in_doubt = Backoff { max: self.outage.max.min(MAX_IN_DOUBT_PAUSE), ..self.outage };
@@ -97,7 +95,6 @@ impl Retries {
     }
 
     /// The retries made and refused so far.
-    #[must_use]
     pub fn counts(&self) -> RetryCounts {
         RetryCounts { made: self.made.load(Relaxed), refused: self.refused.load(Relaxed) }
     }
@@ -136,13 +133,11 @@ impl Attempts<'_> {
 
     /// The number of attempts made, the present one included. Waiting for another run under the same key does
     /// not count.
-    #[must_use]
     pub fn made(&self) -> u32 {
         self.made
     }
 
     /// The number of failed attempts that may have been applied, as far as it is known now.
-    #[must_use]
     pub fn in_doubt(&self) -> u32 {
         self.in_doubt
     }

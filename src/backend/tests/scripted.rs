@@ -11,11 +11,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::connect_breaker::ConnectBreaker;
-use super::interface::Backend;
-use super::row_stream::{Completion, Fill, RowSink, RowStream};
-use super::statement::{DescribeRequest, Description, Statement};
-use super::unit::{
+use crate::backend::connect_breaker::ConnectBreaker;
+use crate::backend::interface::Backend;
+use crate::backend::row_stream::{Completion, Fill, RowSink, RowStream};
+use crate::backend::statement::{DescribeRequest, Description, Statement};
+use crate::backend::unit::{
     Batch, BatchResult, BeginRequest, Transaction, TransactionHandle, TransactionOutcome,
 };
 use crate::deadline::Deadline;

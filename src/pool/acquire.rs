@@ -1,0 +1,266 @@
+//! The handle of a pool, and the acquisition of connections.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use tokio::runtime::Handle;
+use tracing::Instrument as _;
+
+use super::call_context::CallContext;
+use super::checkout::Checkout;
+use super::maintenance;
+use super::manager::Manager;
+use super::queue::admission::Permit;
+use super::shard::{PooledObject, Shard, TakeError};
+use super::snapshot::PoolSnapshot;
+use super::state::PoolState;
+use crate::clock::now;
+use crate::config::PoolSettings;
+use crate::deadline::Deadline;
+use crate::error::Result;
+use crate::telemetry::{Acquiring, DatabaseTelemetry};
+
+/// The number of tries that a caller with a permit makes before it pauses between tries.
+const TRIES_WITHOUT_PAUSE: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A pool; cheap to clone.
+pub struct Pool<M: Manager>(pub(super) Arc<PoolState<M>>);
+
+impl<M: Manager> Clone for Pool<M> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<M: Manager> std::fmt::Debug for Pool<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("counters", &self.0.context.counters).finish_non_exhaustive()
+    }
+}
+
+impl<M: Manager> Pool<M> {
+    /// Returns the pool of a database; it opens no connections yet.
+    pub fn new(telemetry: &Arc<DatabaseTelemetry>, settings: &PoolSettings, manager: M) -> Self {
+        Self(Arc::new(PoolState::new(telemetry, settings, manager)))
+    }
+
+    /// Acquires a connection: an idle one, else a new one, else the next that is returned, in the order in
+    /// which callers came; different callers take turns.
+    ///
+    /// # Errors
+    /// `PoolExhausted` after `pool.acquire_timeout`, when too many callers wait, or when the deadline is sure to
+    /// come first; `PoolPaused` when the pool was paused all that time; `DeadlineExceeded` when the
+    /// deadline comes first, `ShuttingDown` after [`Pool::close`], `Terminated` when an operator terminated the
+    /// call, or the failure to open a connection.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await, which leaves the queue.
+    pub async fn acquire(
+        &self,
+        deadline: Deadline,
+        context: &Arc<CallContext>,
+    ) -> Result<Checkout<M>> {
+        self.recorded(context, self.acquire_after(Duration::ZERO, deadline, context, None)).await
+    }
+
+    /// Acquires a connection for a whole transaction: `pool.transaction_share` bounds the number of such
+    /// checkouts, and `pool.acquire_timeout` bounds both waits together.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`Pool::acquire`].
+    pub async fn acquire_for_transaction(
+        &self,
+        deadline: Deadline,
+        context: &Arc<CallContext>,
+    ) -> Result<Checkout<M>> {
+        let acquiring = async {
+            let began = now();
+            let transactions = &self.0.transactions;
+            let permit = transactions.enter(Duration::ZERO, deadline, context.caller()).await?;
+            let waited = now().saturating_duration_since(began);
+            self.acquire_after(waited, deadline, context, Some(permit)).await
+        };
+        self.recorded(context, acquiring).await
+    }
+
+    /// Acquires a connection and records the result.
+    async fn recorded(
+        &self,
+        context: &CallContext,
+        acquiring: impl Future<Output = Result<Checkout<M>>>,
+    ) -> Result<Checkout<M>> {
+        let database = &self.0.context.telemetry;
+        let call = context.telemetry();
+        let attempt = Acquiring::begin(database, call, now());
+        // Nearly no call is sampled, and its future is large: it is not moved for one that is not.
+        let acquiring = std::pin::pin!(acquiring);
+        let acquired = if attempt.span().is_none() {
+            acquiring.await
+        } else {
+            acquiring.instrument(attempt.span().clone()).await
+        };
+        match &acquired {
+            Ok(_) => attempt.acquired(database, call, now()),
+            Err(error) => attempt.failed(error),
+        }
+        acquired
+    }
+
+    /// Acquires a connection for a caller that has waited elsewhere before.
+    pub(super) async fn acquire_after(
+        &self,
+        waited: Duration,
+        deadline: Deadline,
+        context: &Arc<CallContext>,
+        transaction: Option<Permit>,
+    ) -> Result<Checkout<M>> {
+        if context.is_terminated() {
+            return Err(context.terminated_error());
+        }
+        let queue = &self.0.queue;
+        let permit = queue.enter(waited, deadline, context.caller()).await?;
+        // A process that was suspended, or a caller without any time: a statement that began now could only
+        // be cancelled, and the outcome of a write would be unknown.
+        if deadline.left(now()).is_zero() {
+            return Err(queue.deadline_passed("getting a connection"));
+        }
+        let taken = tokio::time::timeout_at(deadline.instant().into(), self.take(&permit)).await;
+        let Ok(object) = taken else {
+            return Err(queue.deadline_passed("opening a connection"));
+        };
+        let checkout = Checkout::new(object?, Arc::clone(&self.0), context, permit, transaction);
+        self.0.context.counters.acquired.fetch_add(1, Relaxed);
+        Ok(checkout)
+    }
+
+    /// Opens connections on the calling worker until it has `count` of them, or as many as the bound allows;
+    /// it does not wait for callers. From then on `pool.min` are kept open.
+    ///
+    /// # Errors
+    /// That of the first attempt that failed.
+    pub async fn warm_up(&self, count: usize) -> Result<()> {
+        let own = self.own_shard();
+        let missing = count.saturating_sub(own.size());
+        let permits = (0..missing).map_while(|_| self.0.queue.try_enter());
+        let opening = permits.map(|permit| async {
+            let opened = own.open_one().await;
+            drop(permit);
+            match opened {
+                Ok(()) | Err(TakeError::Exhausted) => Ok(()),
+                Err(TakeError::Closed) => Err(self.0.queue.shutting_down()),
+                Err(TakeError::ServerFull(error) | TakeError::Connect(error)) => Err(error),
+            }
+        });
+        try_join_all(opening).await?;
+        Ok(())
+    }
+
+    /// Notes that the database was reached on another connection: missing connections are opened at once.
+    pub fn reached(&self) {
+        self.0.context.reached();
+    }
+
+    /// The state and counters; `statements` and `resets` are the backend's to fill in.
+    pub fn snapshot(&self) -> PoolSnapshot {
+        let PoolState { context, queue, transactions, shards, .. } = &*self.0;
+        let idle = shards.read().iter().map(Shard::idle).sum();
+        let now = now();
+        let for_connection = queue.waiting(now);
+        let for_transaction = transactions.waiting(now);
+        PoolSnapshot {
+            waiting: for_connection.callers + for_transaction.callers,
+            oldest_wait: for_connection.oldest.max(for_transaction.oldest),
+            paused: queue.is_paused(),
+            generation: context.health.generation(),
+            ..context.counters.snapshot(idle)
+        }
+    }
+
+    /// Closes idle connections now and the others when they are returned; later callers get `ShuttingDown`.
+    pub fn close(&self) {
+        let counters = &self.0.context.counters;
+        counters.closing.store(true, SeqCst);
+        self.0.transactions.close();
+        self.0.queue.close();
+        for shard in self.0.shards.read().iter() {
+            shard.close();
+        }
+        counters.wake.notify_waiters();
+    }
+
+    /// Takes a connection for a caller that holds a permit, so one is idle somewhere or may be
+    /// opened; only a race with another caller can hide it, and that caller then moves on. In case that
+    /// takes long (its thread was suspended, say), the tries must not keep this worker busy.
+    async fn take(&self, permit: &Permit) -> Result<PooledObject<M>> {
+        let own = self.own_shard();
+        let mut tries = 0;
+        let mut server_full = None;
+        loop {
+            let full_error = match own.take().await {
+                Ok(object) => return Ok(object),
+                Err(TakeError::Connect(error)) => {
+                    return self.take_elsewhere(&own).await.ok_or(error);
+                }
+                Err(TakeError::Closed) => return Err(self.0.queue.shutting_down()),
+                Err(TakeError::Exhausted) => None,
+                Err(TakeError::ServerFull(error)) => Some(error),
+            };
+            if let Some(object) = self.take_elsewhere(&own).await {
+                return Ok(object);
+            }
+            if let Some(error) = full_error {
+                let until = permit.since() + self.0.context.settings.acquire_timeout;
+                if server_full.is_none() {
+                    let turn = self.0.server_full.lock();
+                    server_full = tokio::time::timeout_at(until.into(), turn).await.ok();
+                }
+                if now() >= until {
+                    return Err(error);
+                }
+                tries = TRIES_WITHOUT_PAUSE;
+            }
+            if tries < TRIES_WITHOUT_PAUSE {
+                tries += 1;
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// Takes an idle connection of another worker.
+    async fn take_elsewhere(&self, own: &Shard<M>) -> Option<PooledObject<M>> {
+        let others: Vec<Shard<M>> =
+            self.0.shards.read().iter().filter(|shard| !shard.is(own)).cloned().collect();
+        for shard in others {
+            if let Ok(object) = shard.take().await {
+                return Some(object);
+            }
+        }
+        None
+    }
+
+    fn own_shard(&self) -> Shard<M> {
+        let worker = Handle::current().id();
+        let find = |shards: &[Shard<M>]| shards.iter().find(|shard| shard.runs_on(worker)).cloned();
+        if let Some(shard) = find(&self.0.shards.read()) {
+            return shard;
+        }
+        let mut shards = self.0.shards.write();
+        if let Some(shard) = find(&shards) {
+            return shard;
+        }
+        let context = &self.0.context;
+        let shard = Shard::new(worker, Arc::clone(&self.0.manager), Arc::clone(context));
+        shards.push(shard.clone());
+        let pool = Arc::downgrade(&self.0);
+        tokio::spawn(maintenance::run(pool, Arc::clone(&context.counters), worker));
+        shard
+    }
+}
