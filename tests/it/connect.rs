@@ -155,7 +155,7 @@ async fn certificates_are_replaced_without_a_restart() {
     postgres.psql("select pg_reload_conf()");
     // What is no certificate changes nothing, and is told of.
     fs::write(path("ca.crt"), "-----BEGIN CERTIFICATE-----\n").expect("it is ours");
-    let count = || server.log().matches("credentials cannot be read again").count();
+    let count = || server.log().matches("cannot reload credentials").count();
     eventually_async("a bad file is noticed", Duration::from_secs(5), async || {
         postgres.terminate_backends();
         drop(client.query("select 2", &[]).await);

@@ -1,13 +1,12 @@
-//! What a type is to callers: its [`DataType`] and the name that users write for it.
+//! The description of types to callers: the [`DataType`] and the name that users write.
 
 use tokio_postgres::types::{Kind, Type};
 
 use crate::value::proto::ParameterType;
 use crate::value::{Column, DataType};
 
-/// A column of a result, as callers see it.
-#[must_use]
-pub fn describe_column(name: &str, ty: &Type) -> Column {
+/// Describes a column of a result.
+pub(crate) fn describe_column(name: &str, ty: &Type) -> Column {
     Column {
         name: name.to_owned(),
         r#type: data_type(ty).into(),
@@ -17,9 +16,8 @@ pub fn describe_column(name: &str, ty: &Type) -> Column {
     }
 }
 
-/// A parameter of a statement, as callers see it.
-#[must_use]
-pub fn describe_parameter(ty: &Type) -> ParameterType {
+/// Describes a parameter of a statement.
+pub(crate) fn describe_parameter(ty: &Type) -> ParameterType {
     ParameterType {
         r#type: data_type(ty).into(),
         element_type: element_data_type(ty).into(),
@@ -28,17 +26,17 @@ pub fn describe_parameter(ty: &Type) -> ParameterType {
     }
 }
 
-/// The name as users write it: `int4[]`, where the catalog says `_int4`.
+/// Returns the name that users write: `int4[]`, where the catalog has `_int4`.
 pub(crate) fn type_name(ty: &Type) -> String {
     match (element(ty), ty) {
         (Some(element), _) => format!("{}[]", type_name(&element)),
-        // Without the quotes it would be `bpchar`.
+        // Without the quotes `char` is `bpchar`.
         (None, &Type::CHAR) => "\"char\"".to_owned(),
         (None, _) => ty.name().to_owned(),
     }
 }
 
-/// The type under a domain, however deep.
+/// Returns the type under any number of domains.
 pub(crate) fn base(ty: &Type) -> &Type {
     let mut ty = ty;
     while let Kind::Domain(under) = ty.kind() {
@@ -47,11 +45,11 @@ pub(crate) fn base(ty: &Type) -> &Type {
     ty
 }
 
-/// The element type of a true array, `None` for everything else.
+/// Returns the element type of a true array, `None` for every other type.
 ///
-/// The driver takes every type with a `typelem` for an array; some are not (`int2vector`, base types
-/// made with ELEMENT) and have forms of their own. Those PostgreSQL makes for arrays, and which nobody
-/// may rename, start with an underscore.
+/// The driver treats every type with a `typelem` as an array; some are not (`int2vector`, base types
+/// created with ELEMENT) and have formats of their own. The names of the array types that PostgreSQL
+/// creates start with an underscore.
 pub(crate) fn element(ty: &Type) -> Option<Type> {
     if *ty == Type::RECORD_ARRAY {
         return Some(Type::RECORD);
@@ -64,10 +62,10 @@ pub(crate) fn element(ty: &Type) -> Option<Type> {
     None
 }
 
-/// What stands between the elements of an array's text.
+/// Returns the delimiter between the elements of an array's text (`pg_type.typdelim`).
 ///
-/// It is a property of the element type which the driver does not fetch: `;` for `box`, and `:` for
-/// the types of PostGIS; no other known extension departs from the comma.
+/// The driver does not fetch it: it is `;` for `box`, `:` for the types of PostGIS, and a comma for
+/// the types of all other known extensions.
 pub(crate) fn delimiter(element: &Type) -> u8 {
     match (base(element), element.name()) {
         (&Type::BOX, _) => b';',

@@ -20,21 +20,21 @@ const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_4
 
 const INFINITY: &str = "infinity";
 const NEGATIVE_INFINITY: &str = "-infinity";
-const TEXT_FITS: &str = "a String takes all text";
+const TEXT_FITS: &str = "a String accepts all text";
 
-/// A `timestamptz`: a point in time where protobuf can say it, else its text.
+/// Returns a `timestamptz` as a timestamp inside protobuf's range, else as text.
 pub(crate) fn timestamptz_value(micros: i64) -> Value {
     timestamp_value(micros).unwrap_or_else(|| Value::text(timestamptz(micros)))
 }
 
-/// A point in time inside protobuf's range.
+/// Returns a `timestamptz` as a timestamp; `None` outside protobuf's range.
 pub(crate) fn timestamp_value(micros: i64) -> Option<Value> {
     let seconds = micros.div_euclid(MICROS_PER_SECOND) + POSTGRES_EPOCH;
     let nanos = i32::try_from(micros.rem_euclid(MICROS_PER_SECOND) * 1_000).ok()?;
     TIMESTAMP_SECONDS.contains(&seconds).then(|| Value::timestamp(seconds, nanos))
 }
 
-/// A point in time as microseconds since 2000, rounded; `None` outside protobuf's own rules.
+/// Returns a timestamp as microseconds since 2000, rounded; `None` outside protobuf's range.
 pub(crate) fn micros_from_timestamp(seconds: i64, nanos: i32) -> Option<i64> {
     if !TIMESTAMP_SECONDS.contains(&seconds) || !(0..1_000_000_000).contains(&nanos) {
         return None;
@@ -43,12 +43,12 @@ pub(crate) fn micros_from_timestamp(seconds: i64, nanos: i32) -> Option<i64> {
     Some((seconds - POSTGRES_EPOCH) * MICROS_PER_SECOND + micros)
 }
 
-/// `timestamptz_out` in UTC.
+/// Prints as `timestamptz_out` does in UTC.
 pub(crate) fn timestamptz(micros: i64) -> String {
     timestamp_with_zone(micros, "+00")
 }
 
-/// `timestamp_out`.
+/// Prints as `timestamp_out` does.
 pub(crate) fn timestamp(micros: i64) -> String {
     timestamp_with_zone(micros, "")
 }
@@ -68,7 +68,7 @@ fn timestamp_with_zone(micros: i64, zone: &str) -> String {
     text
 }
 
-/// `date_out`.
+/// Prints as `date_out` does.
 pub(crate) fn date(days: i32) -> String {
     match days {
         i32::MAX => return INFINITY.to_owned(),
@@ -81,34 +81,33 @@ pub(crate) fn date(days: i32) -> String {
     text
 }
 
-/// `time_out`.
+/// Prints as `time_out` does.
 pub(crate) fn time(micros: i64) -> String {
     let mut text = String::with_capacity(16);
     write_time(micros, &mut text);
     text
 }
 
-/// `timetz_out`; the zone is in seconds west of Greenwich.
+/// Prints as `timetz_out` does; the zone is in seconds west of Greenwich.
 pub(crate) fn timetz(micros: i64, west: i32) -> String {
     let mut text = String::with_capacity(24);
     write_time(micros, &mut text);
     let offset = west.unsigned_abs();
-    let (hours, minutes, seconds) = (offset / 3600, offset / 60 % 60, offset % 60);
     let sign = if west <= 0 { '+' } else { '-' };
-    write!(text, "{sign}{hours:02}").expect(TEXT_FITS);
-    if minutes != 0 || seconds != 0 {
-        write!(text, ":{minutes:02}").expect(TEXT_FITS);
+    write!(text, "{sign}{:02}", offset / 3600).expect(TEXT_FITS);
+    if !offset.is_multiple_of(3600) {
+        write!(text, ":{:02}", offset / 60 % 60).expect(TEXT_FITS);
     }
-    if seconds != 0 {
-        write!(text, ":{seconds:02}").expect(TEXT_FITS);
+    if !offset.is_multiple_of(60) {
+        write!(text, ":{:02}", offset % 60).expect(TEXT_FITS);
     }
     text
 }
 
-/// `interval_out` in style `postgres`.
+/// Prints as `interval_out` does in style `postgres`.
 ///
-/// All three parts at their extremes are the infinities of PostgreSQL 17; before, the same bytes were
-/// intervals of 178 million years.
+/// All three parts at their extremes are the infinities of PostgreSQL 17; in older versions the same
+/// bytes are intervals of 178 million years.
 pub(crate) fn interval(micros: i64, days: i32, months: i32) -> String {
     match (micros, days, months) {
         (i64::MAX, i32::MAX, i32::MAX) => return INFINITY.to_owned(),
@@ -122,7 +121,7 @@ pub(crate) fn interval(micros: i64, days: i32, months: i32) -> String {
             continue;
         }
         let space = if text.is_empty() { "" } else { " " };
-        // A sign is printed where the part before had the other one.
+        // A plus is printed behind a negative part only.
         let plus = if after_negative && value > 0 { "+" } else { "" };
         let plural = if value == 1 { "" } else { "s" };
         write!(text, "{space}{plus}{value} {unit}{plural}").expect(TEXT_FITS);
@@ -149,87 +148,93 @@ fn write_time(micros: i64, out: &mut String) {
     write_clock(micros.unsigned_abs(), out);
 }
 
-/// `HH:MM:SS.ffffff`, without trailing zeros in the fraction.
+/// Writes `HH:MM:SS.ffffff`, without trailing zeros in the fraction.
 fn write_clock(micros: u64, out: &mut String) {
-    let (seconds, mut fraction) = (micros / 1_000_000, micros % 1_000_000);
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    write!(out, "{hours:02}:{minutes:02}:{seconds:02}").expect(TEXT_FITS);
+    let seconds = micros / 1_000_000;
+    let fraction = micros % 1_000_000;
+    write!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+        .expect(TEXT_FITS);
     if fraction != 0 {
-        let mut width = 6;
-        while fraction.is_multiple_of(10) {
-            fraction /= 10;
-            width -= 1;
-        }
-        write!(out, ".{fraction:0width$}").expect(TEXT_FITS);
+        write!(out, ".{fraction:06}").expect(TEXT_FITS);
+        out.truncate(out.trim_end_matches('0').len());
     }
 }
 
-/// Writes `YYYY-MM-DD` and returns what belongs at the very end, ` BC` or nothing.
+/// Writes `YYYY-MM-DD` and returns the era that belongs at the very end, ` BC` or nothing.
 fn write_date(days: i64, out: &mut String) -> &'static str {
-    let (year, month, day) = civil(days);
+    let CivilDate { year, month, day } = CivilDate::from_days(days);
     let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
     write!(out, "{year:04}-{month:02}-{day:02}").expect(TEXT_FITS);
     era
 }
 
-/// Year (0 is 1 BC), month and day of a day counted from 2000-01-01.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + DAYS_FROM_MARCH;
-    let era = days.div_euclid(DAYS_PER_ERA);
-    let day_of_era = days.rem_euclid(DAYS_PER_ERA);
-    // 1,460, 36,524 and 146,096 are the last days of 4, 100 and 400 years: each takes one leap day.
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - days_before_year(year_of_era);
-    // From March, five months have 153 days: 31, 30, 31, 30, 31.
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+/// A day of the proleptic Gregorian calendar; year 0 is 1 BC.
+#[derive(Debug, Clone, Copy)]
+struct CivilDate {
+    year: i64,
+    month: i64,
+    day: i64,
 }
 
-/// The day, counted from 2000-01-01.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let (year, march_month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let day_of_year = (153 * march_month + 2) / 5 + day - 1;
-    let days = days_before_year(year.rem_euclid(400)) + day_of_year;
-    year.div_euclid(400) * DAYS_PER_ERA + days - DAYS_FROM_MARCH
+impl CivilDate {
+    /// Returns the date of a day counted from 2000-01-01.
+    fn from_days(days: i64) -> Self {
+        let days = days + DAYS_FROM_MARCH;
+        let era = days.div_euclid(DAYS_PER_ERA);
+        let day_of_era = days.rem_euclid(DAYS_PER_ERA);
+        // 1,460, 36,524 and 146,096 are the last days of 4, 100 and 400 years: each takes one leap day.
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - days_before_year(year_of_era);
+        // From March, five months have 153 days: 31, 30, 31, 30, 31.
+        let march_month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+        Self { year: year_of_era + era * 400 + i64::from(month <= 2), month, day }
+    }
+
+    /// Returns the day, counted from 2000-01-01.
+    fn days(self) -> i64 {
+        let Self { year, month, day } = self;
+        let (year, march_month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let day_of_year = (153 * march_month + 2) / 5 + day - 1;
+        let days = days_before_year(year.rem_euclid(400)) + day_of_year;
+        year.div_euclid(400) * DAYS_PER_ERA + days - DAYS_FROM_MARCH
+    }
 }
 
 fn days_before_year(year_of_era: i64) -> i64 {
     year_of_era * 365 + year_of_era / 4 - year_of_era / 100
 }
 
-/// Reads what `timestamptz_out` prints in style ISO, in any time zone; `None` for the infinities and
-/// for everything else.
+/// Reads the text of `timestamptz_out` in style ISO, in any time zone; `None` for the infinities and
+/// for any other text.
 pub(crate) fn parse_timestamptz(text: &str) -> Option<i64> {
-    let (text, is_bc) = match text.strip_suffix(" BC") {
-        Some(text) => (text, true),
-        None => (text, false),
-    };
-    let (date, rest) = text.split_once(' ')?;
+    let before_christ = text.strip_suffix(" BC");
+    let (date, rest) = before_christ.unwrap_or(text).split_once(' ')?;
     let (time, zone) = rest.split_at(rest.find(['+', '-'])?);
 
     let mut parts = date.split('-');
-    // Six digits reach beyond year 294276, the last there is.
+    // Six digits, as the last year of a timestamptz is 294276.
     let year = number(parts.next()?, 4..=6)?;
     let month = number(parts.next()?, 2..=2).filter(|month| (1..=12).contains(month))?;
     let day = number(parts.next()?, 2..=2).filter(|day| (1..=31).contains(day))?;
     if parts.next().is_some() {
         return None;
     }
-    let year = if is_bc { 1 - year } else { year };
+    let year = if before_christ.is_some() { 1 - year } else { year };
 
     let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
     let digits = u32::try_from(fraction.len()).ok()?;
     let micros = number(fraction, 1..=6)? * 10_i64.pow(6_u32.checked_sub(digits)?);
     let offset = clock_seconds(zone.get(1..)?)?;
     let offset = if zone.starts_with('-') { -offset } else { offset };
-    let seconds = days_from_civil(year, month, day) * 86_400 + clock_seconds(clock)? - offset;
+    let days = CivilDate { year, month, day }.days();
+    let seconds = days * 86_400 + clock_seconds(clock)? - offset;
     seconds.checked_mul(MICROS_PER_SECOND)?.checked_add(micros)
 }
 
-/// The seconds of `HH`, `HH:MM` or `HH:MM:SS`.
+/// Returns the seconds of `HH`, `HH:MM` or `HH:MM:SS`.
 fn clock_seconds(text: &str) -> Option<i64> {
     let mut seconds = 0;
     let mut units = [3_600, 60, 1].into_iter();
@@ -332,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn other_zones_and_other_texts_are_told_apart() {
+    fn other_zones_are_read_and_other_texts_rejected() {
         assert_eq!(parse_timestamptz("2000-01-01 05:30:00+05:30"), Some(0));
         assert_eq!(parse_timestamptz("1999-12-31 20:00:00.5-04"), Some(500_000));
         assert_eq!(parse_timestamptz("0001-12-31 20:00:00-04 BC"), Some(-730_119 * DAY));
@@ -345,12 +350,11 @@ mod tests {
     proptest! {
         #[test]
         fn the_calendar_is_its_own_inverse(days: i32) {
-            let (year, month, day) = civil(days.into());
-            prop_assert_eq!(days_from_civil(year, month, day), i64::from(days));
+            prop_assert_eq!(CivilDate::from_days(days.into()).days(), i64::from(days));
         }
 
         #[test]
-        fn text_and_binary_say_the_same_time(micros in -211_813_488_000_000_000..9_223_371_331_200_000_000_i64) {
+        fn printed_timestamps_are_read_back(micros in -211_813_488_000_000_000..9_223_371_331_200_000_000_i64) {
             prop_assert_eq!(parse_timestamptz(&timestamptz(micros)), Some(micros));
         }
 

@@ -1,19 +1,22 @@
 //! PostgreSQL's values to and from `rowgate.v1`.
 //!
-//! Pure functions over bytes: this module knows types and their two wire forms, and no connection.
-//! A result is read in binary where every column has a binary decoder, else in text, for all columns
-//! of the statement at once ([`RowDecoder::format`]); a value is the same in either form. Parameters
-//! travel in binary where that is cheaper and in text otherwise, one by one.
+//! Pure functions over bytes: this module knows types and their two wire formats, and no connection.
+//! The columns of a result arrive all in one format: in binary if every column has a binary decoder,
+//! else in text ([`RowDecoder::format`]). Parameters are sent in binary or in text, each by itself.
 
-mod array_and_record_text;
-mod binary_format;
+mod array_dimensions;
+mod array_text;
+mod byte_reader;
 mod column_types;
 mod datetime;
 mod numeric;
 mod parameters;
+mod quoted_text;
+mod record_text;
 mod row_decoder;
-mod text_format;
+mod scalar_decoder;
+mod value_decoder;
 
-pub use column_types::{describe_column, describe_parameter};
-pub use parameters::{Parameter, encode};
-pub use row_decoder::{Format, RowDecoder};
+pub(crate) use column_types::{describe_column, describe_parameter};
+pub(crate) use parameters::{Parameter, encode};
+pub(crate) use row_decoder::RowDecoder;

@@ -1,20 +1,20 @@
-//! `numeric` from its binary form to the text PostgreSQL prints for it.
+//! `numeric` from its binary format to the text that PostgreSQL prints for it.
 //!
-//! The form (`numeric_send`): four 16-bit words, the number of digits, the weight of the first, the
-//! sign and the display scale, then the digits to base 10,000. No digit is lost, however many.
+//! The format of `numeric_send`: four 16-bit words, the number of digits, the weight of the first, the
+//! sign and the display scale, then the digits to base 10,000. No digit is lost.
 
 use std::fmt::Write;
 
-use super::binary_format::Reader;
+use super::byte_reader::ByteReader;
 
 const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
 const INFINITY: u16 = 0xD000;
 const NEGATIVE_INFINITY: u16 = 0xF000;
 
-/// The canonical text; `None` when the bytes are no numeric.
+/// Returns the canonical text; `None` when the bytes are not a numeric.
 pub(crate) fn to_text(raw: &[u8]) -> Option<String> {
-    let mut reader = Reader::new(raw);
+    let mut reader = ByteReader::new(raw);
     let count = usize::from(reader.u16()?);
     let weight = i32::from(reader.i16()?);
     let sign = reader.u16()?;
@@ -31,7 +31,7 @@ pub(crate) fn to_text(raw: &[u8]) -> Option<String> {
         _ => return None,
     }
 
-    let mut groups = Groups { digits, next: 0, weight };
+    let mut groups = DigitGroups { digits, next: 0, weight };
     let integer_groups = usize::try_from(weight + 1).unwrap_or(0);
     let mut text = String::with_capacity(integer_groups.max(1) * 4 + scale + 6);
     if sign == NEGATIVE {
@@ -59,16 +59,16 @@ pub(crate) fn to_text(raw: &[u8]) -> Option<String> {
     Some(text)
 }
 
-/// The digits to base 10,000, asked for by their weight, in falling order.
-struct Groups<'a> {
+/// The digits to base 10,000, which are read by their weight in falling order.
+struct DigitGroups<'a> {
     digits: &'a [u8],
     next: usize,
     weight: i32,
 }
 
-impl Groups<'_> {
+impl DigitGroups<'_> {
     fn at(&mut self, weight: i32) -> Option<u16> {
-        // A fraction may begin below the point: its first groups are zeros that are not stored.
+        // Zeros before the first digit are not stored.
         if weight > self.weight {
             return Some(0);
         }
@@ -97,9 +97,9 @@ mod tests {
         raw
     }
 
-    /// What PostgreSQL sends for a number written as plain decimal digits: an independent model, made
-    /// from strings alone.
-    fn sent(integer: &str, fraction: &str, negative: bool) -> Vec<u8> {
+    /// Encodes a number as PostgreSQL does, from decimal digits: an independent model, made from
+    /// strings alone.
+    fn numeric_send(integer: &str, fraction: &str, negative: bool) -> Vec<u8> {
         let scale = u16::try_from(fraction.len()).unwrap();
         let padding = "0".repeat((4 - integer.len() % 4) % 4);
         let integer = format!("{padding}{integer}");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn known_forms_print_as_the_database_prints_them() {
+    fn known_values_print_as_the_database_prints_them() {
         let cases: &[(&[u16], i16, u16, u16, &str)] = &[
             (&[], 0, 0, 0, "0"),
             (&[], 0, 0, 3, "0.000"),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_numeric_is_refused() {
+    fn malformed_bytes_are_rejected() {
         assert_eq!(to_text(&[]), None);
         assert_eq!(to_text(&encoded(&[10_000], 0, 0, 0)), None);
         assert_eq!(to_text(&encoded(&[1], 0, 0x1234, 0)), None);
@@ -160,7 +160,7 @@ mod tests {
             let sign = if negative && !zero { "-" } else { "" };
             let point = if fraction.is_empty() { "" } else { "." };
             let expected = format!("{sign}{integer}{point}{fraction}");
-            prop_assert_eq!(to_text(&sent(&integer, &fraction, negative)), Some(expected));
+            prop_assert_eq!(to_text(&numeric_send(&integer, &fraction, negative)), Some(expected));
         }
 
         #[test]

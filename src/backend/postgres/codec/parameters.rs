@@ -1,66 +1,66 @@
 //! Parameters: checked against the types that PostgreSQL inferred, before anything is sent.
 //!
-//! Text is sent as text for any type, and the database parses it. The native kinds go in binary where
-//! the type is as wide as the value, else as a literal.
+//! Text is sent as text for any type, and the database parses it. The native kinds are sent in binary
+//! where the type is as wide as the value, else as a literal.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt::{self, Write};
 
 use bytes::{BufMut, BytesMut};
 use tokio_postgres::types::{self, IsNull, ToSql, Type, to_sql_checked};
 
-use super::array_and_record_text;
-use super::array_and_record_text::{Dimension, MAX_RANK};
+use super::array_dimensions::{Dimension, MAX_RANK, element_count};
+use super::array_text::write_array;
 use super::column_types::{base, delimiter, element, type_name};
 use super::datetime;
+use super::quoted_text::write_quoted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{ArrayValue, Kind, RecordValue, Value};
 
-/// A checked parameter; it knows in which form it is sent. Its `Debug` shows no value.
-pub struct Parameter<'a>(Payload<'a>);
+/// A checked parameter, which knows its format. Its `Debug` shows no value.
+pub(crate) struct Parameter<'a>(Payload<'a>);
 
 /// Checks the values of `$1`, `$2` … against the statement's types.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidParameter`] for a wrong number of values, an unset kind, or a kind that the type
-/// does not take; [`ErrorKind::ParameterOutOfRange`] for a value that it cannot hold. Both name the
+/// does not accept; [`ErrorKind::ParameterOutOfRange`] for a value that it cannot hold. Both name the
 /// field, as in `parameters[0]` or `parameters[0].array_value.elements[2]`.
-pub fn encode<'a>(parameters: &'a [Value], types: &[Type]) -> Result<Vec<Parameter<'a>>> {
+pub(crate) fn encode<'a>(parameters: &'a [Value], types: &[Type]) -> Result<Vec<Parameter<'a>>> {
     if parameters.len() != types.len() {
-        let (given, taken) = (parameters.len(), types.len());
-        return Err(Error::field(
-            ErrorKind::InvalidParameter,
-            "parameters",
-            format!("the statement takes {}, not {given}", count(taken, "parameter")),
-        ));
+        let expected = count(types.len(), "parameter");
+        let message = format!("the statement has {expected}, not {}", parameters.len());
+        return Err(Error::field(ErrorKind::InvalidParameter, "parameters", message));
     }
-    let place = |index| Place::Parameter { index };
     parameters
         .iter()
         .zip(types)
         .enumerate()
-        .map(|(index, (value, ty))| payload(value, ty, &place(index)).map(Parameter))
+        .map(|(index, (value, ty))| payload(value, ty, &Path::Parameter(index)).map(Parameter))
         .collect()
 }
+
+const TEXT_FITS: &str = "a String accepts all text";
 
 fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// What is sent.
+/// An encoded value.
 enum Payload<'a> {
     Null,
-    Text(&'a str),
-    /// A literal made here.
-    Literal(String),
+    Text(Cow<'a, str>),
     Bytes(&'a [u8]),
     Bool(bool),
-    Int2(i16),
-    Int4(i32),
-    Int8(i64),
-    Oid(u32),
+    Integer {
+        number: i64,
+        /// The width of the type, in bytes.
+        width: usize,
+    },
     Float4(f32),
     Float8(f64),
+    /// Microseconds since 2000.
     TimestampTz(i64),
 }
 
@@ -80,13 +80,9 @@ impl ToSql for Parameter<'_> {
         match &self.0 {
             Payload::Null => return Ok(IsNull::Yes),
             Payload::Text(text) => out.put_slice(text.as_bytes()),
-            Payload::Literal(text) => out.put_slice(text.as_bytes()),
             Payload::Bytes(bytes) => out.put_slice(bytes),
             Payload::Bool(value) => out.put_u8((*value).into()),
-            Payload::Int2(number) => out.put_i16(*number),
-            Payload::Int4(number) => out.put_i32(*number),
-            Payload::Int8(number) => out.put_i64(*number),
-            Payload::Oid(number) => out.put_u32(*number),
+            Payload::Integer { number, width } => out.put_int(*number, *width),
             Payload::Float4(number) => out.put_f32(*number),
             Payload::Float8(number) => out.put_f64(*number),
             Payload::TimestampTz(micros) => out.put_i64(*micros),
@@ -99,17 +95,10 @@ impl ToSql for Parameter<'_> {
     }
 
     fn encode_format(&self, _ty: &Type) -> types::Format {
-        match self.0 {
-            Payload::Null | Payload::Text(_) | Payload::Literal(_) => types::Format::Text,
-            Payload::Bytes(_)
-            | Payload::Bool(_)
-            | Payload::Int2(_)
-            | Payload::Int4(_)
-            | Payload::Int8(_)
-            | Payload::Oid(_)
-            | Payload::Float4(_)
-            | Payload::Float8(_)
-            | Payload::TimestampTz(_) => types::Format::Binary,
+        if matches!(self.0, Payload::Null | Payload::Text(_)) {
+            types::Format::Text
+        } else {
+            types::Format::Binary
         }
     }
 
@@ -117,117 +106,118 @@ impl ToSql for Parameter<'_> {
 }
 
 impl Payload<'_> {
-    /// Writes it as a field or element of a literal; a NULL is the caller's.
-    fn write_quoted(&self, out: &mut String) {
+    /// Writes the value as an element of an array or a field of a record, in which NULL is `null`.
+    fn write_literal(&self, null: &str, out: &mut String) {
         match self {
-            Self::Null => {}
-            Self::Text(text) => array_and_record_text::write_quoted(text, out),
-            Self::Literal(text) => array_and_record_text::write_quoted(text, out),
+            Self::Null => out.write_str(null),
+            Self::Text(text) => {
+                write_quoted(text, out);
+                Ok(())
+            }
             Self::Bytes(bytes) => {
                 out.push_str("\"\\\\x");
                 for byte in *bytes {
-                    write!(out, "{byte:02x}").expect("a String takes all text");
+                    write!(out, "{byte:02x}").expect(TEXT_FITS);
                 }
-                out.push('"');
+                out.write_char('"')
             }
-            Self::Bool(value) => out.push(if *value { 't' } else { 'f' }),
-            Self::Int2(number) => out.push_str(&number.to_string()),
-            Self::Int4(number) => out.push_str(&number.to_string()),
-            Self::Int8(number) => out.push_str(&number.to_string()),
-            Self::Oid(number) => out.push_str(&number.to_string()),
-            Self::Float4(number) => push_float(f64::from(*number), &format!("{number:e}"), out),
-            Self::Float8(number) => push_float(*number, &format!("{number:e}"), out),
-            Self::TimestampTz(micros) => {
-                array_and_record_text::write_quoted(&datetime::timestamptz(*micros), out);
-            }
+            Self::Bool(value) => out.write_char(if *value { 't' } else { 'f' }),
+            Self::Integer { number, .. } => write!(out, "{number}"),
+            Self::Float4(number) if number.is_finite() => write!(out, "{number:e}"),
+            Self::Float4(number) => out.write_str(non_finite(f64::from(*number))),
+            Self::Float8(number) if number.is_finite() => write!(out, "{number:e}"),
+            Self::Float8(number) => out.write_str(non_finite(*number)),
+            Self::TimestampTz(micros) => write!(out, "\"{}\"", datetime::timestamptz(*micros)),
         }
+        .expect(TEXT_FITS);
     }
 }
 
-fn push_float(number: f64, shortest: &str, out: &mut String) {
+fn non_finite(number: f64) -> &'static str {
     if number.is_nan() {
-        out.push_str("NaN");
-    } else if number.is_infinite() {
-        out.push_str(if number > 0.0 { "Infinity" } else { "-Infinity" });
+        "NaN"
+    } else if number > 0.0 {
+        "Infinity"
     } else {
-        out.push_str(shortest);
+        "-Infinity"
     }
 }
 
-/// Where in the request a value stands.
+/// The path of a value in the request.
 #[derive(Clone, Copy)]
-enum Place<'a> {
-    Parameter { index: usize },
-    Element { of: &'a Place<'a>, index: usize },
-    Field { of: &'a Place<'a>, index: usize },
+enum Path<'a> {
+    Parameter(usize),
+    Element(&'a Self, usize),
+    Field(&'a Self, usize),
 }
 
-impl Place<'_> {
-    /// As `google.rpc.BadRequest` writes it.
-    fn path(&self) -> String {
+impl Path<'_> {
+    /// Returns the path as `google.rpc.BadRequest` writes it.
+    fn field(&self) -> String {
         match self {
-            Self::Parameter { index } => format!("parameters[{index}]"),
-            Self::Element { of, index } => format!("{}.array_value.elements[{index}]", of.path()),
-            Self::Field { of, index } => format!("{}.record_value.fields[{index}]", of.path()),
+            Self::Parameter(index) => format!("parameters[{index}]"),
+            Self::Element(of, index) => format!("{}.array_value.elements[{index}]", of.field()),
+            Self::Field(of, index) => format!("{}.record_value.fields[{index}]", of.field()),
         }
     }
 
-    /// As SQL's users say it.
+    /// Returns the path in words, for messages.
     fn subject(&self) -> String {
         match self {
-            Self::Parameter { index } => format!("${}", index + 1),
-            Self::Element { of, .. } => format!("an element of {}", of.subject()),
-            Self::Field { of, index } => format!("field {} of {}", index + 1, of.subject()),
+            Self::Parameter(index) => format!("${}", index + 1),
+            Self::Element(of, _) => format!("an element of {}", of.subject()),
+            Self::Field(of, index) => format!("field {} of {}", index + 1, of.subject()),
         }
     }
 
     fn invalid(&self, description: impl Into<String>) -> Error {
-        Error::field(ErrorKind::InvalidParameter, self.path(), description)
+        Error::field(ErrorKind::InvalidParameter, self.field(), description)
     }
 
     fn out_of_range(&self, ty: &Type, kind: &str) -> Error {
-        let (subject, name) = (self.subject(), type_name(ty));
-        Error::field(
-            ErrorKind::ParameterOutOfRange,
-            self.path(),
-            format!("{subject} is {name}, and the {kind} is out of its range"),
-        )
+        let subject = self.subject();
+        let name = type_name(ty);
+        let description = format!("{subject} is {name}, and the {kind} is out of its range");
+        Error::field(ErrorKind::ParameterOutOfRange, self.field(), description)
     }
 }
 
-fn payload<'a>(value: &'a Value, ty: &Type, place: &Place<'_>) -> Result<Payload<'a>> {
+fn payload<'a>(value: &'a Value, ty: &Type, path: &Path<'_>) -> Result<Payload<'a>> {
     let Some(kind) = &value.kind else {
-        return Err(place.invalid("no kind is set; SQL NULL is a null_value"));
+        return Err(path.invalid("no kind is set; SQL NULL is a null_value"));
     };
     let target = base(ty);
     let encoded = match kind {
         Kind::NullValue(_) => Some(Payload::Null),
         Kind::TextValue(text) if text.contains('\0') => {
-            return Err(place.invalid("the text holds a NUL character, which PostgreSQL cannot"));
+            let message = "the text contains a NUL character, which PostgreSQL cannot store";
+            return Err(path.invalid(message));
         }
-        Kind::TextValue(text) => Some(Payload::Text(text)),
+        Kind::TextValue(text) => Some(Payload::Text(text.into())),
         Kind::BoolValue(value) => (*target == Type::BOOL).then_some(Payload::Bool(*value)),
-        Kind::Int64Value(number) => integer(*number, target, place)?,
-        Kind::Float64Value(number) => float(*number, target, place)?,
+        Kind::Int64Value(number) => integer(*number, target, path)?,
+        Kind::Float64Value(number) => float(*number, target, path)?,
         Kind::BytesValue(bytes) => (*target == Type::BYTEA).then_some(Payload::Bytes(bytes)),
         Kind::TimestampValue(timestamp) if *target == Type::TIMESTAMPTZ => {
             let micros = datetime::micros_from_timestamp(timestamp.seconds, timestamp.nanos)
-                .ok_or_else(|| place.out_of_range(ty, kind.name()))?;
+                .ok_or_else(|| path.out_of_range(ty, kind.name()))?;
             Some(Payload::TimestampTz(micros))
         }
         Kind::TimestampValue(_) => None,
-        Kind::ArrayValue(array) => match element(target) {
-            Some(element) => Some(Payload::Literal(array_literal(array, &element, place)?)),
-            None => None,
-        },
-        Kind::RecordValue(record) => match composite_fields(target) {
-            Some(fields) => Some(Payload::Literal(record_literal(record, fields, place)?)),
-            None => None,
-        },
+        Kind::ArrayValue(array) => {
+            let element = element(target);
+            element.map(|element| array_literal(array, &element, path)).transpose()?
+        }
+        Kind::RecordValue(record) => {
+            let fields = composite_fields(target);
+            fields.map(|fields| record_literal(record, fields, path)).transpose()?
+        }
     };
     encoded.ok_or_else(|| {
-        let (subject, name, kind) = (place.subject(), type_name(ty), kind.name());
-        place.invalid(format!("{subject} is {name} and takes {}, not {kind}", taken(target)))
+        let subject = path.subject();
+        let name = type_name(ty);
+        let accepted = accepted_kinds(target);
+        path.invalid(format!("{subject} is {name} and accepts {accepted}, not {}", kind.name()))
     })
 }
 
@@ -235,8 +225,7 @@ fn composite_fields(target: &Type) -> Option<&[types::Field]> {
     if let types::Kind::Composite(fields) = target.kind() { Some(fields) } else { None }
 }
 
-/// The kinds that a type takes.
-fn taken(target: &Type) -> &'static str {
+fn accepted_kinds(target: &Type) -> &'static str {
     if element(target).is_some() {
         return "array_value or text_value";
     }
@@ -255,26 +244,21 @@ fn taken(target: &Type) -> &'static str {
     }
 }
 
-fn integer(number: i64, target: &Type, place: &Place<'_>) -> Result<Option<Payload<'static>>> {
+fn integer(number: i64, target: &Type, path: &Path<'_>) -> Result<Option<Payload<'static>>> {
+    let literal = || Payload::Text(number.to_string().into());
+    let sized = |width| Payload::Integer { number, width };
     let payload = match *target {
-        Type::INT2 => i16::try_from(number).ok().map(Payload::Int2),
-        Type::INT4 => i32::try_from(number).ok().map(Payload::Int4),
-        Type::INT8 => Some(Payload::Int8(number)),
-        Type::OID => u32::try_from(number).ok().map(Payload::Oid),
-        Type::NUMERIC => Some(Payload::Literal(number.to_string())),
-        // The decimal digits are parsed to the same number where the mantissa has room for it.
-        Type::FLOAT4 => {
-            is_exact(number, f32::MANTISSA_DIGITS).then(|| Payload::Literal(number.to_string()))
-        }
-        Type::FLOAT8 => {
-            is_exact(number, f64::MANTISSA_DIGITS).then(|| Payload::Literal(number.to_string()))
-        }
+        Type::INT2 => i16::try_from(number).ok().map(|_| sized(2)),
+        Type::INT4 => i32::try_from(number).ok().map(|_| sized(4)),
+        Type::INT8 => Some(sized(8)),
+        Type::OID => u32::try_from(number).ok().map(|_| sized(4)),
+        Type::NUMERIC => Some(literal()),
+        // The database parses the decimal digits to the same number where the mantissa can hold it.
+        Type::FLOAT4 => is_exact(number, f32::MANTISSA_DIGITS).then(literal),
+        Type::FLOAT8 => is_exact(number, f64::MANTISSA_DIGITS).then(literal),
         _ => return Ok(None),
     };
-    match payload {
-        Some(payload) => Ok(Some(payload)),
-        None => Err(place.out_of_range(target, "int64_value")),
-    }
+    payload.map(Some).ok_or_else(|| path.out_of_range(target, "int64_value"))
 }
 
 fn is_exact(number: i64, mantissa_bits: u32) -> bool {
@@ -283,63 +267,53 @@ fn is_exact(number: i64, mantissa_bits: u32) -> bool {
         || u64::BITS - magnitude.leading_zeros() - magnitude.trailing_zeros() <= mantissa_bits
 }
 
-fn float(number: f64, target: &Type, place: &Place<'_>) -> Result<Option<Payload<'static>>> {
+fn float(number: f64, target: &Type, path: &Path<'_>) -> Result<Option<Payload<'static>>> {
     if *target == Type::FLOAT8 {
         return Ok(Some(Payload::Float8(number)));
     }
     if *target != Type::FLOAT4 {
         return Ok(None);
     }
-    #[expect(clippy::cast_possible_truncation, reason = "rounding is what float4 is given for")]
+    #[expect(clippy::cast_possible_truncation, reason = "a float4 holds the rounded number")]
     let rounded = number as f32;
     if rounded.is_infinite() && number.is_finite() {
-        return Err(place.out_of_range(target, "float64_value"));
+        return Err(path.out_of_range(target, "float64_value"));
     }
     Ok(Some(Payload::Float4(rounded)))
 }
 
-fn array_literal(array: &ArrayValue, element: &Type, place: &Place<'_>) -> Result<String> {
-    let dimensions = dimensions(array, place)?;
+fn array_literal(array: &ArrayValue, element: &Type, path: &Path<'_>) -> Result<Payload<'static>> {
+    let dimensions = dimensions(array, path)?;
     let mut out = String::with_capacity(array.elements.len() * 8 + 2);
-    array_and_record_text::write_array(
-        &dimensions,
-        delimiter(element),
-        &mut out,
-        &mut |index, out| {
-            let place = Place::Element { of: place, index };
-            let Some(value) = array.elements.get(index) else { return Ok(()) };
-            let payload = payload(value, element, &place)?;
-            if let Payload::Null = payload {
-                out.push_str("NULL");
-            }
-            payload.write_quoted(out);
-            Ok::<(), Error>(())
-        },
-    )?;
-    Ok(out)
+    write_array(&dimensions, delimiter(element), &mut out, &mut |index, out| {
+        let Some(value) = array.elements.get(index) else { return Ok(()) };
+        payload(value, element, &Path::Element(path, index))?.write_literal("NULL", out);
+        Ok::<(), Error>(())
+    })?;
+    Ok(Payload::Text(out.into()))
 }
 
-/// The array's dimensions, checked against its elements.
-fn dimensions(array: &ArrayValue, place: &Place<'_>) -> Result<Vec<Dimension>> {
+/// Returns the array's dimensions, checked against its elements.
+fn dimensions(array: &ArrayValue, path: &Path<'_>) -> Result<Vec<Dimension>> {
     let elements = array.elements.len();
     if elements == 0 && (array.dimensions.is_empty() || array.dimensions.contains(&0)) {
         return Ok(Vec::new());
     }
     let lengths = if array.dimensions.is_empty() {
         let length = i32::try_from(elements)
-            .map_err(|_too_many| place.invalid("the array has too many elements"))?;
+            .map_err(|_too_many| path.invalid("the array has too many elements"))?;
         vec![length]
     } else {
         array.dimensions.clone()
     };
     if lengths.len() > MAX_RANK {
-        return Err(place.invalid(format!("an array has at most {MAX_RANK} dimensions")));
+        return Err(path.invalid(format!("an array has at most {MAX_RANK} dimensions")));
     }
     let bounds = &array.lower_bounds;
     if !bounds.is_empty() && bounds.len() != lengths.len() {
-        let (bounds, rank) =
-            (count(bounds.len(), "lower bound"), count(lengths.len(), "dimension"));
-        return Err(place.invalid(format!("the array has {bounds} for {rank}")));
+        let rank = count(lengths.len(), "dimension");
+        let bounds = count(bounds.len(), "lower bound");
+        return Err(path.invalid(format!("the array has {bounds} for {rank}")));
     }
     let bounds = bounds.iter().copied().chain(std::iter::repeat(1));
     let dimensions: Vec<Dimension> = lengths
@@ -347,12 +321,12 @@ fn dimensions(array: &ArrayValue, place: &Place<'_>) -> Result<Vec<Dimension>> {
         .zip(bounds)
         .map(|(length, lower_bound)| Dimension { length, lower_bound })
         .collect();
-    if array_and_record_text::element_count(&dimensions) != Some(elements) {
+    if element_count(&dimensions) != Some(elements) {
         let elements = count(elements, "element");
-        return Err(place.invalid(format!("the array's dimensions do not hold its {elements}")));
+        return Err(path.invalid(format!("the array's dimensions do not match its {elements}")));
     }
     if dimensions.iter().any(|it| it.lower_bound.checked_add(it.length).is_none()) {
-        return Err(place.invalid("the array's indexes exceed 32 bits"));
+        return Err(path.invalid("the array's indexes exceed 32 bits"));
     }
     Ok(dimensions)
 }
@@ -360,21 +334,22 @@ fn dimensions(array: &ArrayValue, place: &Place<'_>) -> Result<Vec<Dimension>> {
 fn record_literal(
     record: &RecordValue,
     fields: &[types::Field],
-    place: &Place<'_>,
-) -> Result<String> {
+    path: &Path<'_>,
+) -> Result<Payload<'static>> {
     if record.fields.len() != fields.len() {
-        let (given, taken) = (record.fields.len(), count(fields.len(), "field"));
-        return Err(place.invalid(format!("{} has {taken}, not {given}", place.subject())));
+        let expected = count(fields.len(), "field");
+        let given = record.fields.len();
+        return Err(path.invalid(format!("{} has {expected}, not {given}", path.subject())));
     }
     let mut out = String::from("(");
     for (index, (value, field)) in record.fields.iter().zip(fields).enumerate() {
         if index > 0 {
             out.push(',');
         }
-        payload(value, field.type_(), &Place::Field { of: place, index })?.write_quoted(&mut out);
+        payload(value, field.type_(), &Path::Field(path, index))?.write_literal("", &mut out);
     }
     out.push(')');
-    Ok(out)
+    Ok(Payload::Text(out.into()))
 }
 
 #[cfg(test)]
@@ -395,13 +370,13 @@ mod tests {
         user_type("pair", types::Kind::Composite(fields))
     }
 
-    /// The form and the bytes; `None` for NULL.
+    /// Returns the format and the bytes of a parameter; `None` for NULL.
     fn sent(value: Value, ty: &Type) -> Result<Option<(bool, Vec<u8>)>> {
         let values = [value];
         let parameters = encode(&values, std::slice::from_ref(ty))?;
         let mut out = BytesMut::new();
         let parameter = &parameters[0];
-        Ok(match parameter.to_sql_checked(ty, &mut out).expect("it is checked already") {
+        Ok(match parameter.to_sql_checked(ty, &mut out).expect("the parameter is valid") {
             IsNull::Yes => None,
             IsNull::No => {
                 let binary = matches!(parameter.encode_format(ty), types::Format::Binary);
@@ -422,8 +397,8 @@ mod tests {
         bytes
     }
 
-    fn refused(value: Value, ty: &Type) -> (ErrorKind, String) {
-        let error = sent(value, ty).expect_err("it should have been refused");
+    fn rejected(value: Value, ty: &Type) -> (ErrorKind, String) {
+        let error = sent(value, ty).expect_err("the value is rejected");
         (error.kind(), error.message().to_owned())
     }
 
@@ -470,12 +445,12 @@ mod tests {
         assert_eq!(text(Value::int64(i64::MIN), &Type::FLOAT4), i64::MIN.to_string());
         assert_eq!(text(Value::int64(0), &Type::FLOAT8), "0");
         for (number, ty) in [(16_777_217, Type::FLOAT4), (9_007_199_254_740_993, Type::FLOAT8)] {
-            assert_eq!(refused(Value::int64(number), &ty).0, ErrorKind::ParameterOutOfRange);
+            assert_eq!(rejected(Value::int64(number), &ty).0, ErrorKind::ParameterOutOfRange);
         }
     }
 
     #[test]
-    fn what_a_type_cannot_hold_is_out_of_range() {
+    fn a_value_beyond_its_type_is_out_of_range() {
         let cases = [
             (Value::int64(32_768), Type::INT2, "int2, and the int64_value"),
             (Value::int64(-2_147_483_649), Type::INT4, "int4, and the int64_value"),
@@ -485,51 +460,51 @@ mod tests {
         ];
         for (value, ty, middle) in cases {
             let message = format!("parameters[0]: $1 is {middle} is out of its range");
-            assert_eq!(refused(value, &ty), (ErrorKind::ParameterOutOfRange, message));
+            assert_eq!(rejected(value, &ty), (ErrorKind::ParameterOutOfRange, message));
         }
     }
 
     #[test]
-    fn a_wrong_kind_is_told_what_the_type_takes() {
+    fn an_error_about_a_wrong_kind_lists_the_accepted_kinds() {
         let cases = [
-            (Value::int64(1), Type::TEXT, "$1 is text and takes text_value, not int64_value"),
+            (Value::int64(1), Type::TEXT, "$1 is text and accepts text_value, not int64_value"),
             (
                 Value::bool(true),
                 Type::INT4,
-                "$1 is int4 and takes int64_value or text_value, not bool_value",
+                "$1 is int4 and accepts int64_value or text_value, not bool_value",
             ),
             (
                 Value::float64(1.0),
                 Type::NUMERIC,
-                "$1 is numeric and takes int64_value or text_value, not float64_value",
+                "$1 is numeric and accepts int64_value or text_value, not float64_value",
             ),
-            (Value::bytes([1]), Type::TEXT, "$1 is text and takes text_value, not bytes_value"),
+            (Value::bytes([1]), Type::TEXT, "$1 is text and accepts text_value, not bytes_value"),
             (
                 Value::timestamp(0, 0),
                 Type::TIMESTAMP,
-                "$1 is timestamp and takes text_value, not timestamp_value",
+                "$1 is timestamp and accepts text_value, not timestamp_value",
             ),
             (
                 Value::int64(1),
                 Type::INT4_ARRAY,
-                "$1 is int4[] and takes array_value or text_value, not int64_value",
+                "$1 is int4[] and accepts array_value or text_value, not int64_value",
             ),
             (
                 array(vec![], vec![], vec![]),
                 Type::INT2_VECTOR,
-                "$1 is int2vector and takes text_value, not array_value",
+                "$1 is int2vector and accepts text_value, not array_value",
             ),
-            (record(vec![]), Type::RECORD, "$1 is record and takes text_value, not record_value"),
+            (record(vec![]), Type::RECORD, "$1 is record and accepts text_value, not record_value"),
             (Value { kind: None }, Type::INT4, "no kind is set; SQL NULL is a null_value"),
             (
                 Value::text("a\0b"),
                 Type::TEXT,
-                "the text holds a NUL character, which PostgreSQL cannot",
+                "the text contains a NUL character, which PostgreSQL cannot store",
             ),
         ];
         for (value, ty, description) in cases {
             let message = format!("parameters[0]: {description}");
-            assert_eq!(refused(value, &ty), (ErrorKind::InvalidParameter, message));
+            assert_eq!(rejected(value, &ty), (ErrorKind::InvalidParameter, message));
         }
     }
 
@@ -539,7 +514,7 @@ mod tests {
         let error = encode(&values, &[Type::INT4, Type::INT4]).unwrap_err();
         assert_eq!(error.violation().map(|it| it.field.as_str()), Some("parameters[1]"));
         let error = encode(&values, &[Type::INT4]).unwrap_err();
-        assert_eq!(error.message(), "parameters: the statement takes 1 parameter, not 2");
+        assert_eq!(error.message(), "parameters: the statement has 1 parameter, not 2");
         assert_eq!(error.kind(), ErrorKind::InvalidParameter);
     }
 
@@ -616,14 +591,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_inside_an_array_or_record_is_named() {
+    fn errors_inside_arrays_and_records_name_the_element() {
         let invalid = ErrorKind::InvalidParameter;
         let cases = [
             (
                 array(vec![Value::int64(1), Value::bool(true)], vec![], vec![]),
                 Type::INT4_ARRAY,
                 invalid,
-                "parameters[0].array_value.elements[1]: an element of $1 is int4 and takes int64_value or text_value, not bool_value",
+                "parameters[0].array_value.elements[1]: an element of $1 is int4 and accepts int64_value or text_value, not bool_value",
             ),
             (
                 record(vec![Value::int64(1 << 40), Value::null()]),
@@ -636,13 +611,13 @@ mod tests {
                 array(ints(3), vec![2, 2], vec![]),
                 Type::INT4_ARRAY,
                 invalid,
-                "parameters[0]: the array's dimensions do not hold its 3 elements",
+                "parameters[0]: the array's dimensions do not match its 3 elements",
             ),
             (
                 array(ints(1), vec![-1, -1], vec![]),
                 Type::INT4_ARRAY,
                 invalid,
-                "parameters[0]: the array's dimensions do not hold its 1 element",
+                "parameters[0]: the array's dimensions do not match its 1 element",
             ),
             (
                 array(ints(1), vec![], vec![1, 1]),
@@ -664,7 +639,7 @@ mod tests {
             ),
         ];
         for (value, ty, kind, message) in cases {
-            assert_eq!(refused(value, &ty), (kind, message.to_owned()));
+            assert_eq!(rejected(value, &ty), (kind, message.to_owned()));
         }
     }
 

@@ -1,23 +1,26 @@
-//! ConnectFailure no server was taken.
+//! The failures of an attempt to connect to any of the servers.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-use super::socket::Peer;
+use tokio_postgres::error::SqlState;
+
+use crate::backend::postgres::error::{ErrorReply, report};
+use crate::backend::postgres::protocol::server_address::ServerAddress;
 use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
 use crate::config::{ErrorDetails, Server, TargetSession};
 use crate::error::{Error, ErrorKind};
 
-/// ConnectFailure one address was not taken.
+/// The failure of one address.
 #[derive(Debug)]
 pub(crate) enum ConnectFailure {
-    /// It cannot be reached, or breaks off.
+    /// It is unreachable, or the connection broke.
     Unreachable(Box<dyn StdError + Send + Sync>),
-    /// It does not let us in.
-    Refused(tokio_postgres::Error),
-    /// It lets us in, and is not what is asked for.
-    Unfit(SessionAttrs),
+    /// It rejected the login.
+    Rejected(tokio_postgres::Error),
+    /// It accepted the login, and does not have the required attributes.
+    Unsuitable(SessionAttrs),
 }
 
 impl ConnectFailure {
@@ -29,108 +32,104 @@ impl ConnectFailure {
         Self::unreachable(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))
     }
 
-    /// ConnectFailure the driver could not log in.
+    /// Classifies an error of the driver during the login.
     pub(crate) fn of_login(error: tokio_postgres::Error) -> Self {
-        if error.as_db_error().is_none() && !is_of_credentials(&error) {
-            return Self::Unreachable(error.into());
+        if error.as_db_error().is_some() || is_of_credentials(&error) {
+            Self::Rejected(error)
+        } else {
+            Self::Unreachable(error.into())
         }
-        Self::Refused(error)
     }
 
-    /// Whether the same will be refused again until somebody changes the configuration.
+    /// Returns the SQLSTATE of a rejected login, empty if the driver itself gave up.
+    fn rejection(&self) -> Option<&str> {
+        let Self::Rejected(error) = self else { return None };
+        Some(error.code().map_or("", SqlState::code))
+    }
+
+    /// Returns true if the login will be rejected until the configuration changes.
     fn is_permanent(&self) -> bool {
-        match self {
-            Self::Refused(error) => match error.as_db_error() {
-                Some(refusal) => is_permanent(refusal.code().code()),
-                None => true,
-            },
-            Self::Unreachable(_) | Self::Unfit(_) => false,
-        }
+        self.rejection().is_some_and(is_permanent)
     }
 
-    /// Whether role and password are what is refused: trying them elsewhere on the same server would
-    /// only lock the account.
-    pub(crate) fn refuses_login(&self) -> bool {
-        match self {
-            Self::Refused(error) => match error.as_db_error() {
-                Some(refusal) => refusal.code().code().starts_with("28"),
-                None => true,
-            },
-            Self::Unreachable(_) | Self::Unfit(_) => false,
-        }
+    /// Returns true if role or password are rejected: another attempt at the same server would only
+    /// lock the account.
+    pub(crate) fn rejects_login(&self) -> bool {
+        self.rejection().is_some_and(|code| code.is_empty() || code.starts_with("28"))
     }
 
-    /// Which of several reasons tells most.
-    fn weight(&self) -> u8 {
+    /// Returns the rank of the failure: of several, the highest is reported.
+    fn rank(&self) -> u8 {
         match self {
             Self::Unreachable(_) => 0,
-            Self::Unfit(_) => 1,
-            Self::Refused(_) if !self.is_permanent() => 2,
-            Self::Refused(_) => 3,
+            Self::Unsuitable(_) => 1,
+            Self::Rejected(_) => 2 + u8::from(self.is_permanent()),
         }
     }
 }
 
-/// The servers that were tried, and why none was taken.
+/// The failures of all servers that were tried.
 #[derive(Debug)]
 pub(crate) struct ConnectErrors {
     servers: usize,
-    misses: Vec<(String, ConnectFailure)>,
+    failures: Vec<ServerFailure>,
+}
+
+#[derive(Debug)]
+struct ServerFailure {
+    server: String,
+    failure: ConnectFailure,
 }
 
 impl ConnectErrors {
-    /// Of so many servers none was tried yet.
     pub(crate) fn new(servers: usize) -> Self {
-        Self { servers, misses: Vec::new() }
+        Self { servers, failures: Vec::new() }
     }
 
-    pub(crate) fn add(&mut self, server: &Server, peer: Option<&Peer>, why: ConnectFailure) {
-        let place = match peer {
-            Some(Peer::Tcp(address, name)) if address.ip().to_string() != *name => {
-                format!("{server} ({})", address.ip())
-            }
-            Some(Peer::Tcp(..) | Peer::Unix(_)) | None => server.to_string(),
-        };
-        self.misses.push((place, why));
+    pub(crate) fn add(
+        &mut self,
+        server: &Server,
+        address: Option<&ServerAddress>,
+        failure: ConnectFailure,
+    ) {
+        let mut server = server.to_string();
+        if let Some(ServerAddress::Tcp(address, name)) = address
+            && address.ip().to_string() != *name
+        {
+            server = format!("{server} ({})", address.ip());
+        }
+        self.failures.push(ServerFailure { server, failure });
     }
 
-    /// Whether any refused role or password.
-    pub(crate) fn refused_login(&self) -> bool {
-        self.misses.iter().any(|(_, why)| why.refuses_login())
+    /// Returns true if any server rejected role or password.
+    pub(crate) fn rejects_login(&self) -> bool {
+        self.failures.iter().any(|each| each.failure.rejects_login())
     }
 
-    /// The error of them all. An operator must act when those that were reached refuse us for good;
-    /// while one is away, it may be the one that will do, and will tell when it is back.
+    /// Returns the error of all failures. A permanent rejection is reported only if every server was
+    /// reached: one that is unreachable may be the suitable one.
     pub(crate) fn into_error(self, database: &str, session: TargetSession) -> Error {
-        let is_several = self.servers > 1 || self.misses.len() > 1;
-        let list = List(self.to_string());
-        let is_away =
-            |(_, why): &(String, ConnectFailure)| matches!(why, ConnectFailure::Unreachable(_));
-        let is_final = !self.misses.iter().any(is_away);
-        let misses = self.misses.into_iter().map(|(_, why)| why);
-        let telling = misses.filter(|why| is_final || !why.is_permanent());
-        // Of equal reasons the first, as its server is preferred.
-        let telling = telling.reduce(|first, next| match next.weight() > first.weight() {
-            true => next,
-            false => first,
-        });
-        let error = match telling {
+        let is_several = self.servers > 1 || self.failures.len() > 1;
+        let list: Vec<_> = self
+            .failures
+            .iter()
+            .map(|ServerFailure { server, failure }| format!("{server}: {failure}"))
+            .collect();
+        let is_unreachable =
+            |each: &ServerFailure| matches!(each.failure, ConnectFailure::Unreachable(_));
+        let all_reached = !self.failures.iter().any(is_unreachable);
+        let failures = self.failures.into_iter().map(|each| each.failure);
+        let reported = failures.filter(|failure| all_reached || !failure.is_permanent());
+        // Of equal ranks the first, as its server is preferred.
+        let reported =
+            reported.reduce(|first, next| if next.rank() > first.rank() { next } else { first });
+        let error = match reported {
             Some(ConnectFailure::Unreachable(cause)) => unreachable(database).with_cause(cause),
-            Some(ConnectFailure::Refused(error)) => refused(database, error),
-            Some(ConnectFailure::Unfit(_)) => unfit(database, session),
+            Some(ConnectFailure::Rejected(error)) => rejected(database, error),
+            Some(ConnectFailure::Unsuitable(_)) => unsuitable(database, session),
             None => unreachable(database),
         };
-        if is_several { error.with_cause(list) } else { error }
-    }
-}
-
-impl fmt::Display for ConnectErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, (place, why)) in self.misses.iter().enumerate() {
-            let separator = if position == 0 { "" } else { "; " };
-            write!(f, "{separator}{place}: {why}")?;
-        }
-        Ok(())
+        if is_several { error.with_cause(list.join("; ")) } else { error }
     }
 }
 
@@ -138,16 +137,16 @@ impl fmt::Display for ConnectFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(error) => write_chain(f, &**error),
-            Self::Refused(error) => match error.as_db_error() {
-                Some(refusal) => write!(f, "{refusal}"),
+            Self::Rejected(error) => match error.as_db_error() {
+                Some(reply) => write!(f, "{reply}"),
                 None => write_chain(f, error),
             },
-            Self::Unfit(role) => write!(f, "{role}"),
+            Self::Unsuitable(attrs) => write!(f, "{attrs}"),
         }
     }
 }
 
-/// An error and those beneath it, each once: the driver's own words say little.
+/// Writes an error and its sources, each once: the driver's own message says little.
 fn write_chain(f: &mut fmt::Formatter<'_>, error: &(dyn StdError + 'static)) -> fmt::Result {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -161,69 +160,53 @@ fn write_chain(f: &mut fmt::Formatter<'_>, error: &(dyn StdError + 'static)) -> 
     f.write_str(&text)
 }
 
-/// Each server and why it was not taken: for logs, as it names them.
-#[derive(Debug)]
-struct List(String);
-
-impl fmt::Display for List {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl StdError for List {}
-
-fn unreachable(database: &str) -> Error {
-    let message = format!("cannot connect to database \"{database}\"");
+fn unavailable(message: String) -> Error {
     Error::new(ErrorKind::DatabaseUnavailable, message)
 }
 
-fn unfit(database: &str, session: TargetSession) -> Error {
-    let wanted = match session {
-        TargetSession::ReadWrite => "takes writes",
+fn unreachable(database: &str) -> Error {
+    unavailable(format!("cannot connect to database \"{database}\""))
+}
+
+fn unsuitable(database: &str, session: TargetSession) -> Error {
+    let required = match session {
+        TargetSession::ReadWrite => "accepts writes",
         TargetSession::ReadOnly => "is read-only",
         TargetSession::Primary => "is a primary",
         TargetSession::Standby => "is a standby",
-        TargetSession::Any | TargetSession::PreferStandby => "is there",
+        TargetSession::Any | TargetSession::PreferStandby => "is suitable",
     };
-    let message = format!("no server of database \"{database}\" {wanted}");
-    Error::new(ErrorKind::DatabaseUnavailable, message)
+    unavailable(format!("no server of database \"{database}\" {required}"))
 }
 
-/// What it means that the driver could not log in. The server's own words name roles, hosts and
-/// databases, which are no business of callers: they are the cause, which is for logs.
-fn refused(database: &str, error: tokio_postgres::Error) -> Error {
-    let Some(refusal) = error.as_db_error() else {
-        let message = format!("database \"{database}\" wants another way to log in");
+/// Returns the error of a rejected login. The server's own words name roles, hosts and databases, which
+/// are not disclosed to callers: they are the cause, which is logged.
+fn rejected(database: &str, error: tokio_postgres::Error) -> Error {
+    let Some(reply) = error.as_db_error() else {
+        let message =
+            format!("database \"{database}\" requires an unsupported authentication method");
         return Error::new(ErrorKind::BackendMisconfigured, message).with_cause(error);
     };
-    let code = refusal.code().code();
-    let refused = match is_permanent(code) {
-        true => {
-            let message = format!("database \"{database}\" refuses the login (SQLSTATE {code})");
-            Error::new(ErrorKind::BackendMisconfigured, message)
-        }
-        false => {
-            let message = format!("database \"{database}\" takes no connections (SQLSTATE {code})");
-            Error::new(ErrorKind::DatabaseUnavailable, message)
-        }
+    let code = reply.code().code();
+    let rejected = if is_permanent(code) {
+        let message = format!("database \"{database}\" rejects the login (SQLSTATE {code})");
+        Error::new(ErrorKind::BackendMisconfigured, message)
+    } else {
+        unavailable(format!("database \"{database}\" accepts no connections (SQLSTATE {code})"))
     };
-    let refused =
-        match crate::backend::postgres::error::from_db(refusal, ErrorDetails::Safe).report() {
-            Some(report) => refused.with_report(report.clone()),
-            None => refused,
-        };
-    refused.with_cause(refusal.clone())
+    rejected
+        .with_report(report(&ErrorReply::new(reply), ErrorDetails::Safe))
+        .with_cause(reply.clone())
 }
 
-/// Whether a login is refused for what it asks: role, password, database, privilege (class 42), or a
-/// setting (class 22). It will be refused again until somebody changes the configuration.
+/// Returns true if a login is rejected because of role, password, database, privilege (class 42) or a
+/// setting (class 22), or by the driver itself, which has no SQLSTATE.
 fn is_permanent(code: &str) -> bool {
-    matches!(code.get(..2), Some("0A" | "22" | "28" | "3D" | "42"))
+    code.is_empty() || matches!(code.get(..2), Some("0A" | "22" | "28" | "3D" | "42"))
 }
 
-/// Whether the driver itself gave up on the login: it has no password, knows no such method, or the
-/// server could not prove that it knows the password. It tells of the kind by its text alone.
+/// Returns true if the driver itself gave up on the login: it has no password, does not support the
+/// method, or the server could not prove that it knows the password. Only the text tells the kind.
 fn is_of_credentials(error: &tokio_postgres::Error) -> bool {
     matches!(error.to_string().as_str(), "invalid configuration" | "authentication error")
 }
@@ -236,32 +219,32 @@ mod tests {
         Server { host: crate::config::Host::Tcp(host.to_owned()), port: 5432, password: None }
     }
 
-    fn unfit_role() -> ConnectFailure {
-        ConnectFailure::Unfit(SessionAttrs { standby: Some(true), read_only: None })
+    fn unsuitable() -> ConnectFailure {
+        ConnectFailure::Unsuitable(SessionAttrs { standby: Some(true), read_only: None })
     }
 
     #[test]
-    fn each_server_is_named_with_its_reason_in_the_private_cause_alone() {
-        let mut tried = ConnectErrors::new(2);
-        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-        let peer = Peer::Tcp(([10, 0, 0, 1], 5432).into(), "a.example".to_owned());
-        tried.add(&server("a.example"), Some(&peer), ConnectFailure::unreachable(refused));
-        tried.add(&server("b.example"), None, unfit_role());
-        let error = tried.into_error("main", TargetSession::ReadWrite);
+    fn only_the_private_cause_names_each_server_and_its_failure() {
+        let mut errors = ConnectErrors::new(2);
+        let closed = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let address = ServerAddress::Tcp(([10, 0, 0, 1], 5432).into(), "a.example".to_owned());
+        errors.add(&server("a.example"), Some(&address), ConnectFailure::unreachable(closed));
+        errors.add(&server("b.example"), None, unsuitable());
+        let error = errors.into_error("main", TargetSession::ReadWrite);
         assert_eq!(error.kind(), ErrorKind::DatabaseUnavailable);
-        assert_eq!(error.message(), "no server of database \"main\" takes writes");
+        assert_eq!(error.message(), "no server of database \"main\" accepts writes");
         assert_eq!(
             error.cause(),
-            "a.example:5432 (10.0.0.1): connection refused; b.example:5432: it is a standby"
+            "a.example:5432 (10.0.0.1): connection refused; b.example:5432: the server is a standby"
         );
         assert!(error.retry_after().is_some());
     }
 
     #[test]
     fn a_single_server_keeps_its_own_cause() {
-        let mut tried = ConnectErrors::new(1);
-        tried.add(&server("a"), None, ConnectFailure::timed_out());
-        let error = tried.into_error("main", TargetSession::Any);
+        let mut errors = ConnectErrors::new(1);
+        errors.add(&server("a"), None, ConnectFailure::timed_out());
+        let error = errors.into_error("main", TargetSession::Any);
         assert_eq!(error.message(), "cannot connect to database \"main\"");
         assert_eq!(error.cause(), "no answer in time");
     }

@@ -1,4 +1,4 @@
-//! Who we are to the servers: role, passwords and certificates, read again when their files change.
+//! The credentials for the servers: role, passwords and certificates, read again when files change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +7,14 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::tls::client_config;
 use crate::config::{PostgresTarget, TlsMode};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How old what the files said may be when a connection is opened: promised are 5 s.
-const FRESH: Duration = Duration::from_secs(1);
+/// The maximum age of credentials when a connection is opened; 5 s are documented.
+const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// SessionAttrs, passwords and certificates as they were at one moment.
+/// The role, passwords and certificates at one moment.
 pub(crate) struct Login {
     target: PostgresTarget,
     tls: Option<MakeRustlsConnect>,
@@ -21,21 +22,20 @@ pub(crate) struct Login {
 
 impl Login {
     fn new(target: PostgresTarget) -> Result<Self> {
-        let tls = match target.tls.mode {
-            TlsMode::Disable => None,
-            TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => {
-                Some(MakeRustlsConnect::new(super::tls::client_config(&target.tls)?))
-            }
+        let tls = if target.tls.mode == TlsMode::Disable {
+            None
+        } else {
+            Some(MakeRustlsConnect::new(client_config(&target.tls)?))
         };
         Ok(Self { target, tls })
     }
 
-    /// What encrypts; `None`: nothing is encrypted.
+    /// Returns the TLS connector; `None` if TLS is disabled.
     pub(crate) fn tls(&self) -> Option<&MakeRustlsConnect> {
         self.tls.as_ref()
     }
 
-    /// Puts role and password for one of the servers, by its number, into the driver's configuration.
+    /// Writes role and password for one of the servers, by its index, to the driver's configuration.
     pub(crate) fn write_to(&self, driver: &mut tokio_postgres::Config, server: usize) {
         driver.user(&self.target.user);
         if let Some(password) = &self.target.servers[server].password {
@@ -43,20 +43,21 @@ impl Login {
         }
     }
 
-    /// What another reading of the files makes of it. `None`: the same.
-    fn renew(&self) -> Result<Option<Self>> {
+    /// Reads the files again. Returns `None` if nothing has changed.
+    fn reread(&self) -> Result<Option<Self>> {
         let (target, warnings) =
-            self.target.reread().map_err(|problems| unusable(one_line(&problems.to_string())))?;
-        if !is_same_place(&target, &self.target) {
-            return Err(unusable("another database is named there: restart to use it".to_owned()));
+            self.target.reread().map_err(|problems| unusable(&problems.to_string()))?;
+        if !is_same_target(&target, &self.target) {
+            return Err(unusable("the target of the connection has changed: restart to use it"));
         }
         let passwords = |target: &PostgresTarget| -> Vec<_> {
             target.servers.iter().map(|server| server.password.clone()).collect()
         };
-        let (before, now) = (passwords(&self.target), passwords(&target));
+        let before = passwords(&self.target);
+        let now = passwords(&target);
         if before.iter().zip(&now).any(|(before, now)| before.is_some() && now.is_none()) {
-            let missing = "the password is not there any more".to_owned();
-            return Err(unusable(warnings.into_iter().next().unwrap_or(missing)));
+            let warning = warnings.first().map_or("the password is missing", String::as_str);
+            return Err(unusable(warning));
         }
         let is_same =
             before == now && target.user == self.target.user && target.tls == self.target.tls;
@@ -64,9 +65,9 @@ impl Login {
     }
 }
 
-/// Whether only role, passwords and certificates differ, which a connection that is opened next to older
-/// ones may do.
-fn is_same_place(one: &PostgresTarget, other: &PostgresTarget) -> bool {
+/// Returns true if only role, passwords and certificates differ, as they may between the connections
+/// of one pool.
+fn is_same_target(one: &PostgresTarget, other: &PostgresTarget) -> bool {
     let servers = one.servers.len() == other.servers.len()
         && one.servers.iter().zip(&other.servers).all(|(one, other)| one.is_at(other));
     let rest = |target: &PostgresTarget| {
@@ -80,91 +81,89 @@ fn is_same_place(one: &PostgresTarget, other: &PostgresTarget) -> bool {
 pub(crate) struct Credentials {
     database: String,
     login: Mutex<Arc<Login>>,
-    /// When the files were last looked at.
-    looked: Mutex<Instant>,
-    /// ConnectFailure the files cannot be used, as it was logged.
-    told: Mutex<Option<String>>,
+    /// The time of the last look at the files.
+    checked: Mutex<Instant>,
+    /// The problem with the files that was logged last.
+    logged: Mutex<Option<String>>,
 }
 
 impl Credentials {
-    /// The login that the configuration was loaded with.
+    /// Starts with the login that the configuration was loaded with.
     pub(crate) fn new(database: &str, target: &PostgresTarget) -> Result<Self> {
         Ok(Self {
             database: database.to_owned(),
             login: Mutex::new(Arc::new(Login::new(target.clone())?)),
-            looked: Mutex::new(Instant::now()),
-            told: Mutex::default(),
+            checked: Mutex::new(Instant::now()),
+            logged: Mutex::default(),
         })
     }
 
-    /// The login as it is known, without a look at files.
+    /// Returns the current login without reading files.
     pub(crate) fn latest(&self) -> Arc<Login> {
         Arc::clone(&self.login.lock())
     }
 
-    /// The login as the files say now, or said a moment ago.
+    /// Returns the login, read again if it is older than [`MAX_AGE`].
     pub(crate) async fn fresh(&self) -> Arc<Login> {
-        let is_due = {
-            let mut looked = self.looked.lock();
-            let is_due = looked.elapsed() >= FRESH;
-            if is_due {
-                *looked = Instant::now();
-            }
-            is_due
-        };
-        if is_due {
+        if self.is_due() {
             self.reread().await;
         }
         self.latest()
     }
 
-    /// The login that has taken the place of one that was refused, if any has.
-    pub(crate) async fn renewed(&self, refused: &Arc<Login>) -> Option<Arc<Login>> {
-        self.reread().await;
-        Some(self.latest()).filter(|latest| !Arc::ptr_eq(latest, refused))
+    fn is_due(&self) -> bool {
+        let mut checked = self.checked.lock();
+        let is_due = checked.elapsed() >= MAX_AGE;
+        if is_due {
+            *checked = Instant::now();
+        }
+        is_due
     }
 
-    /// Reads the files, off the worker: they may be on a disk that is slow, or far. What cannot be used
-    /// leaves things as they are.
+    /// Reads the files and returns the login that has replaced a rejected one, if any has.
+    pub(crate) async fn renewed(&self, rejected: &Arc<Login>) -> Option<Arc<Login>> {
+        self.reread().await;
+        Some(self.latest()).filter(|latest| !Arc::ptr_eq(latest, rejected))
+    }
+
+    /// Reads the files on a blocking thread, as the disk may be slow. If they cannot be used, the login
+    /// stays.
     async fn reread(&self) {
         let before = self.latest();
         let login = Arc::clone(&before);
-        let read = tokio::task::spawn_blocking(move || login.renew()).await;
+        let read = tokio::task::spawn_blocking(move || login.reread()).await;
         let Ok(read) = read else { return };
         let database = &self.database;
         match read {
-            Ok(None) => drop(self.told.lock().take()),
+            Ok(None) => *self.logged.lock() = None,
             Ok(Some(renewed)) => {
-                self.told.lock().take();
+                *self.logged.lock() = None;
                 let mut login = self.login.lock();
-                // Whoever read at the same time was here first.
+                // Another task may have replaced it meanwhile.
                 if Arc::ptr_eq(&login, &before) {
                     *login = Arc::new(renewed);
-                    tracing::info!(database, "credentials have changed");
+                    tracing::info!(database, "credentials reloaded");
                 }
             }
-            Err(error) => self.tell(&error),
+            Err(error) => self.log(&error),
         }
     }
 
-    /// Logs once why the files cannot be used.
-    fn tell(&self, error: &Error) {
+    /// Logs a problem with the files, unless it was the last one that was logged.
+    fn log(&self, error: &Error) {
         let cause = error.cause();
         let why = format!("{}: {cause}", error.message()).trim_end_matches(": ").to_owned();
-        let mut told = self.told.lock();
-        if told.as_ref() != Some(&why) {
+        let mut logged = self.logged.lock();
+        if logged.as_ref() != Some(&why) {
             let database = &self.database;
-            tracing::warn!(database, why, "credentials cannot be read again, the old ones stay");
-            *told = Some(why);
+            tracing::warn!(database, why, "cannot reload credentials, keeping the current ones");
+            *logged = Some(why);
         }
     }
 }
 
-fn unusable(why: String) -> Error {
-    Error::new(ErrorKind::BackendMisconfigured, why)
-}
-
-/// Problems as a log takes them.
-fn one_line(problems: &str) -> String {
-    problems.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Returns an error whose message is on one line, for the log.
+fn unusable(why: &str) -> Error {
+    let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    Error::new(ErrorKind::BackendMisconfigured, line)
 }

@@ -1,9 +1,6 @@
 //! A stream to one address of a server, encrypted or not, ready for the driver.
 
-use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,38 +12,27 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Protocol 3.0, SSLRequest.
+use crate::backend::postgres::protocol::server_address::ServerAddress;
+
+/// An SSLRequest (protocol 3.0, "Message Formats").
 pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// One address, and whose certificate is expected there.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Peer {
-    /// The path of a unix socket.
-    Unix(PathBuf),
-    /// An address, and the host's name as it is configured.
-    Tcp(SocketAddr, String),
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "{}", path.display()),
-            Self::Tcp(address, _) => write!(f, "{address}"),
-        }
-    }
-}
-
 /// A socket, encrypted or not.
-pub(crate) struct Socket(Box<dyn Bound>);
+pub(crate) struct Socket(Box<dyn Transport>);
 
 impl Socket {
-    /// Connects to this very address.
-    pub(crate) async fn to(peer: &Peer, tls: Option<&MakeRustlsConnect>) -> io::Result<Self> {
-        match peer {
-            Peer::Unix(path) => Ok(Self(Box::new(Plain(UnixStream::connect(path).await?)))),
-            Peer::Tcp(address, name) => {
+    /// Connects to an address; encrypts TCP if `tls` is given.
+    pub(crate) async fn connect(
+        address: &ServerAddress,
+        tls: Option<&MakeRustlsConnect>,
+    ) -> io::Result<Self> {
+        match address {
+            ServerAddress::Unix(path) => {
+                Ok(Self(Box::new(Plain(UnixStream::connect(path).await?))))
+            }
+            ServerAddress::Tcp(address, name) => {
                 let stream = TcpStream::connect(address).await?;
-                tune(&stream)?;
+                set_options(&stream)?;
                 match tls {
                     None => Ok(Self(Box::new(Plain(stream)))),
                     Some(tls) => encrypt(tls, name, stream).await,
@@ -56,8 +42,8 @@ impl Socket {
     }
 }
 
-/// A dead peer is noticed within 10 s; with the system's defaults it takes hours.
-fn tune(stream: &TcpStream) -> io::Result<()> {
+/// Sets TCP options so that a dead server is noticed within 10 s; by default it takes hours.
+fn set_options(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new()
@@ -71,20 +57,20 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 }
 
 async fn encrypt(tls: &MakeRustlsConnect, host: &str, mut stream: TcpStream) -> io::Result<Socket> {
-    // Before anything is sent: TLS wants a name or an address, and a name may be malformed.
+    // Checked before anything is sent: a configured name may be malformed.
     ServerName::try_from(host).map_err(io::Error::other)?;
     stream.write_all(&SSL_REQUEST).await?;
-    // Exactly one byte: whatever a man in the middle puts behind it goes into the handshake, which
-    // fails, and never into the stream that is taken for encrypted.
+    // Exactly one byte is read: bytes that a man in the middle appends reach the handshake, which
+    // fails, and never the encrypted stream.
     let mut answer = [0];
     stream.read_exact(&mut answer).await?;
     match answer {
         [b'S'] => {}
         [b'N'] => {
-            let message = "the server has no TLS; set tls.mode = \"disable\" to go without";
+            let message = "the server has no TLS; set tls.mode = \"disable\" to connect without";
             return Err(io::Error::other(message));
         }
-        // An error in plain text, perhaps: not to be read, as anyone can have sent it.
+        // An error in plain text is not read, as anyone can have sent it.
         _ => return Err(io::Error::other("the server does not answer as PostgreSQL does")),
     }
     let connect = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls.clone(), host)
@@ -92,10 +78,10 @@ async fn encrypt(tls: &MakeRustlsConnect, host: &str, mut stream: TcpStream) -> 
     Ok(Socket(Box::new(Encrypted(connect.connect(stream).await?))))
 }
 
-/// Hands the driver a stream that needs no handshake.
-pub(crate) struct Ready;
+/// A TLS connector for the driver that returns the stream, whose handshake is done, as it is.
+pub(crate) struct HandshakeDone;
 
-impl<S: TlsStream + Unpin + Send + 'static> TlsConnect<S> for Ready {
+impl<S: TlsStream + Unpin + Send + 'static> TlsConnect<S> for HandshakeDone {
     type Stream = S;
     type Error = io::Error;
     type Future = std::future::Ready<io::Result<S>>;
@@ -105,13 +91,13 @@ impl<S: TlsStream + Unpin + Send + 'static> TlsConnect<S> for Ready {
     }
 }
 
-/// Both directions of a stream.
+/// A stream of bytes in both directions.
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
-/// A stream, and what binds its authentication to it.
-trait Bound: Send + Unpin {
+/// A stream with its channel binding.
+trait Transport: Send + Unpin {
     fn stream(&mut self) -> Pin<&mut dyn Duplex>;
     fn binding(&self) -> ChannelBinding;
 }
@@ -119,7 +105,7 @@ trait Bound: Send + Unpin {
 /// A stream without TLS, and so without channel binding.
 struct Plain<S>(S);
 
-impl<S: Duplex> Bound for Plain<S> {
+impl<S: Duplex> Transport for Plain<S> {
     fn stream(&mut self) -> Pin<&mut dyn Duplex> {
         Pin::new(&mut self.0)
     }
@@ -131,7 +117,7 @@ impl<S: Duplex> Bound for Plain<S> {
 
 struct Encrypted<S>(S);
 
-impl<S: TlsStream + Send + Unpin> Bound for Encrypted<S> {
+impl<S: TlsStream + Send + Unpin> Transport for Encrypted<S> {
     fn stream(&mut self) -> Pin<&mut dyn Duplex> {
         Pin::new(&mut self.0)
     }
@@ -181,13 +167,13 @@ mod tests {
 
     #[tokio::test]
     #[cfg(target_os = "linux")]
-    async fn a_peer_that_is_gone_is_noticed_within_ten_seconds() {
+    async fn a_dead_server_is_noticed_within_ten_seconds() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let stream = TcpStream::connect(address).await.expect("it listens");
-        tune(&stream).expect("it is a socket");
+        set_options(&stream).expect("it is a socket");
         let socket = SockRef::from(&stream);
-        // What was sent and is not acknowledged, and a connection on which nothing is sent.
+        // The limits for unacknowledged data, and for an idle connection.
         let unacknowledged = socket.tcp_user_timeout().expect("it is asked").expect("it is set");
         let idle = socket.tcp_keepalive_time().expect("it is asked")
             + socket.tcp_keepalive_interval().expect("it is asked")

@@ -14,12 +14,12 @@ use rustls::{
 use crate::config::{PemFile, Tls, TlsMode};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The client's side of TLS for a mode other than `disable`.
+/// Returns the configuration of a TLS client for a mode other than `disable`.
 pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| unusable("its protocol versions", error))?;
+        .map_err(|error| unusable("the list of protocol versions", error))?;
     let verifier: Arc<dyn ServerCertVerifier> = match tls.mode {
         TlsMode::Disable | TlsMode::Require => Arc::new(Verifier { provider, chain: None }),
         TlsMode::VerifyCa => Arc::new(Verifier { chain: Some(chain(tls, &provider)?), provider }),
@@ -36,25 +36,20 @@ pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig> {
 
 fn chain(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>> {
     let mut roots = RootCertStore::empty();
-    match &tls.ca {
-        Some(file) => {
-            for certificate in certificates(file)? {
-                roots.add(certificate).map_err(|error| unusable("tls.ca", error))?;
-            }
+    let source = if let Some(file) = &tls.ca {
+        for certificate in certificates(file)? {
+            roots.add(certificate).map_err(|error| unusable("tls.ca", error))?;
         }
-        None => {
-            // One that cannot be parsed is of no use to anyone; the others are.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let authorities = match &tls.ca {
-        Some(file) => file.path.display().to_string(),
-        None => "the system's list of authorities".to_owned(),
+        file.path.display().to_string()
+    } else {
+        // Certificates that cannot be parsed are skipped.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        "the system's list of authorities".to_owned()
     };
-    // It fails when there is no certificate at all.
+    // Fails if there is no certificate at all.
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
-        .map_err(|error| unusable(&authorities, error))
+        .map_err(|error| unusable(&source, error))
 }
 
 fn certificates(file: &PemFile) -> Result<Vec<CertificateDer<'static>>> {
@@ -73,8 +68,8 @@ fn unusable(what: &str, cause: impl std::error::Error + Send + Sync + 'static) -
         .with_cause(cause)
 }
 
-/// `require` checks nothing but that the server holds its certificate's key; `verify-ca` checks the
-/// chain and leaves the name.
+/// The verifier of `require`, which only checks that the server has its certificate's key, and of
+/// `verify-ca`, which checks the chain but not the name.
 #[derive(Debug)]
 struct Verifier {
     provider: Arc<CryptoProvider>,
@@ -96,7 +91,7 @@ impl ServerCertVerifier for Verifier {
         let verified =
             chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
-            // The name is looked at last: the chain is good.
+            // The name is checked last, so the chain is valid.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
@@ -134,11 +129,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_authorities_without_any_is_refused_by_its_name() {
+    fn an_empty_list_of_authorities_is_an_error_that_names_it() {
         let ca = PemFile { path: "ca.crt".into(), pem: crate::config::Secret::new("no PEM") };
         for mode in [TlsMode::VerifyCa, TlsMode::VerifyFull] {
             let tls = Tls { mode, ca: Some(ca.clone()), cert: None, key: None };
-            let error = client_config(&tls).expect_err("nobody could be trusted");
+            let error = client_config(&tls).expect_err("no server could be verified");
             assert_eq!(error.kind(), ErrorKind::BackendMisconfigured);
             assert_eq!(error.message(), "ca.crt cannot be used for TLS");
             assert!(std::error::Error::source(&error).is_some());

@@ -77,7 +77,7 @@ impl Cancel {
 
     /// Whether a commit is what runs.
     fn is_committing(&self) -> bool {
-        self.commit.is_some_and(|number| self.wire.answered() + 1 >= number)
+        self.commit.is_some_and(|number| self.wire.last_answered() + 1 >= number)
     }
 
     /// Starts a cancel, without waiting for it, unless a commit is what runs.

@@ -11,8 +11,8 @@ use deadpool_postgres::ClientWrapper;
 use lru::LruCache;
 use tokio_postgres::types::Type;
 
-use super::codec::{Format, RowDecoder, describe_column};
-use super::connect::{Connector, Opened};
+use super::codec::{RowDecoder, describe_column};
+use super::connect::{Connector, OpenedConnection};
 use crate::backend::connect_breaker::{ConnectBreaker, PooledConnectionCount};
 use crate::backend::postgres::idempotency::key_table::KeyTable;
 use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
@@ -63,14 +63,16 @@ pub(crate) struct Prepared {
 impl Connection {
     /// Whether its session is known not to be any more what it was opened for: a standby, say.
     pub(crate) fn has_departed(&self) -> bool {
-        self.wire.role().fits(self.kept) == Some(false)
+        self.wire.session_attrs().satisfies(self.kept) == Some(false)
     }
 
     /// The same; asks a server that does not report it.
     pub(crate) async fn departs(&self) -> std::result::Result<bool, tokio_postgres::Error> {
-        match self.wire.role().fits(self.kept) {
+        match self.wire.session_attrs().satisfies(self.kept) {
             Some(fits) => Ok(!fits),
-            None => Ok(SessionAttrs::ask(&self.client).await?.fits(self.kept) == Some(false)),
+            None => {
+                Ok(SessionAttrs::query(&self.client).await?.satisfies(self.kept) == Some(false))
+            }
         }
     }
 
@@ -114,12 +116,12 @@ impl Connection {
         {
             return Ok(Arc::clone(prepared));
         }
-        self.wire.expect_statement(sql);
+        self.wire.text_results.expect_statement(sql);
         let statement = self.client.prepare(sql).await?;
         let columns = statement.columns();
         let types: Vec<_> = columns.iter().map(|column| column.type_().clone()).collect();
         let decoder = RowDecoder::new(&types);
-        let name = self.wire.prepared(decoder.format() == Format::Text);
+        let name = self.wire.text_results.prepared(decoder.format());
         let described =
             columns.iter().map(|column| describe_column(column.name(), column.type_())).collect();
         let prepared = Arc::new(Prepared {
@@ -138,7 +140,7 @@ impl Connection {
 
 impl ConnectionActivity for ProtocolState {
     fn describe(&self) -> &'static str {
-        match (self.begun() > self.answered(), self.in_transaction()) {
+        match (self.last_sent() > self.last_answered(), self.in_transaction()) {
             (true, _) => "active",
             (false, true) => "idle in transaction",
             (false, false) => "idle",
@@ -156,7 +158,8 @@ pub(crate) struct Opener {
 impl Opener {
     /// Opens one that is not the pool's, whatever the breaker says.
     pub(crate) async fn open(&self) -> Result<Connection> {
-        let Opened { client, driver, wire, kept } = self.connector.open().await?;
+        let OpenedConnection { client, driver, state: wire, session: kept } =
+            self.connector.open().await?;
         Ok(Connection {
             client: ClientWrapper::new(client, driver),
             wire,

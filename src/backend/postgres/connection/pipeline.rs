@@ -14,7 +14,7 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 use super::{Connection, Prepared};
 use crate::backend::postgres::codec::Parameter;
 use crate::backend::postgres::execute::row_stream::decode;
-use crate::backend::postgres::protocol::requests::{Exchange, Kind};
+use crate::backend::postgres::protocol::requests::{Exchange, RequestKind};
 use crate::error::Error;
 use crate::value::proto::Row;
 use crate::wire_size::encoded_row_size;
@@ -29,10 +29,10 @@ pub(crate) enum Step<'a> {
 
 impl Step<'_> {
     /// What it is on the wire.
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> RequestKind {
         match self {
-            Self::Script(_) => Kind::Script,
-            Self::Statement(prepared, _) => Kind::Statement(prepared.name.clone()),
+            Self::Script(_) => RequestKind::Script,
+            Self::Statement(prepared, _) => RequestKind::Statement(prepared.name.clone()),
         }
     }
 }

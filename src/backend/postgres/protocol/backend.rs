@@ -1,52 +1,53 @@
-//! What is read of the messages that the server sends.
+//! The messages from the server.
 
 use std::sync::Arc;
 
 use super::framing::FrameVisitor;
 use super::state::ProtocolState;
 
-/// A message is kept up to this many bytes: status, key and command tag fit.
+/// The bytes that are kept of a message: status, key and command tag fit.
 const HEAD: usize = 128;
-/// The same of a notice: what the server itself has to say fits, in any language.
+/// The bytes that are kept of a notice: those of the server itself fit, in any language.
 const NOTICE: usize = 1024;
 
-/// Tells the wire what was received.
-pub(crate) struct Received {
-    wire: Arc<ProtocolState>,
+/// The visitor that updates the state by the messages from the server.
+pub(crate) struct BackendMessages {
+    state: Arc<ProtocolState>,
     max_row_size: usize,
-    /// How much is kept of the message, in bytes.
-    kept: usize,
+    /// The bytes to keep of the current message.
+    limit: usize,
     head: Vec<u8>,
-    /// Whether a row was over the bound.
-    pub(crate) refuses: bool,
+    /// True once a row was larger than `max_row_size`.
+    pub(crate) row_too_large: bool,
 }
 
-impl Received {
-    pub(crate) fn new(wire: Arc<ProtocolState>, max_row_size: usize) -> Self {
-        Self { wire, max_row_size, kept: 0, head: Vec::with_capacity(HEAD), refuses: false }
+impl BackendMessages {
+    pub(crate) fn new(state: Arc<ProtocolState>, max_row_size: usize) -> Self {
+        let head = Vec::with_capacity(HEAD);
+        Self { state, max_row_size, limit: 0, head, row_too_large: false }
     }
 }
 
-impl FrameVisitor for Received {
+impl FrameVisitor for BackendMessages {
     fn begin(&mut self, kind: u8, length: usize) {
         self.head.clear();
-        self.kept = match kind {
+        self.limit = match kind {
             b'Z' | b'K' | b'C' | b'I' | b'2' | b'G' | b'H' | b'W' | b'S' => HEAD,
             b'N' => NOTICE,
             _ => 0,
         };
-        // Told by the header: the driver would hold the whole row in memory.
-        self.refuses |= kind == b'D' && length > self.max_row_size;
+        // Decided by the header: the driver would buffer the whole row.
+        self.row_too_large |= kind == b'D' && length > self.max_row_size;
     }
 
     fn body(&mut self, bytes: &[u8]) {
-        let room = self.kept - self.head.len();
-        self.head.extend_from_slice(&bytes[..room.min(bytes.len())]);
+        let missing = self.limit - self.head.len();
+        self.head.extend_from_slice(&bytes[..missing.min(bytes.len())]);
     }
 
     fn end(&mut self, kind: u8, _: usize) {
-        if self.kept > 0 {
-            self.wire.received(kind, &self.head);
+        if self.limit > 0 {
+            self.state.received(kind, &self.head);
         }
     }
 }

@@ -1,57 +1,57 @@
-//! Finds the messages in a stream, wherever reads and writes cut it (protocol 3.0, "Message
-//! Formats"). It knows no message but the first of the client's, which has no type.
+//! The framing of messages in a stream, wherever reads and writes cut it (protocol 3.0, "Message
+//! Formats").
 
-/// The kind that the startup packet is given, which has none.
+/// The kind that stands for the startup packet, which has none.
 pub(crate) const STARTUP: u8 = 0;
 
-/// A type and the length of the rest, itself included.
+/// The size of a header: the kind, and the length of the rest with itself.
 const HEADER: usize = 5;
 
-/// Who is told what a walker meets.
+/// A visitor of messages.
 pub(crate) trait FrameVisitor {
-    /// A message begins; `length` is that of its body, as the header claims.
+    /// Begins a message; `length` is that of its body, according to the header.
     fn begin(&mut self, kind: u8, length: usize);
 
-    /// The next bytes of its body, at least one.
+    /// Takes the next bytes of the body, at least one.
     fn body(&mut self, bytes: &[u8]);
 
-    /// It is over; `end` is the offset behind its last byte, in what the walker was fed.
+    /// Ends the message; `end` is the offset behind its last byte in the bytes that were fed.
     fn end(&mut self, kind: u8, end: usize);
 }
 
-/// The place in the stream of one direction.
+/// The position in the stream of one direction.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct FrameWalker {
+pub(crate) struct FrameParser {
     header: [u8; HEADER],
-    known: usize,
-    /// Of the body, once the header is known.
+    header_length: usize,
+    /// The bytes left of the body, once the header is complete.
     left: usize,
 }
 
-impl FrameWalker {
-    /// A stream of messages.
+impl FrameParser {
+    /// Creates a parser of a stream of messages.
     pub(crate) fn new() -> Self {
-        Self { header: [STARTUP; HEADER], known: 0, left: 0 }
+        Self { header: [STARTUP; HEADER], header_length: 0, left: 0 }
     }
 
-    /// A stream that begins with a startup packet.
+    /// Creates a parser of a stream that begins with a startup packet.
     pub(crate) fn from_startup() -> Self {
-        Self { known: 1, ..Self::new() }
+        Self { header_length: 1, ..Self::new() }
     }
 
     pub(crate) fn feed(&mut self, bytes: &[u8], visitor: &mut impl FrameVisitor) {
         let mut at = 0;
         while at < bytes.len() {
-            if self.known < HEADER {
-                self.header[self.known] = bytes[at];
-                self.known += 1;
+            if self.header_length < HEADER {
+                self.header[self.header_length] = bytes[at];
+                self.header_length += 1;
                 at += 1;
-                if self.known < HEADER {
+                if self.header_length < HEADER {
                     continue;
                 }
                 let [kind, length @ ..] = self.header;
                 let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-                // Less than 4 is no length; the driver ends the connection when it sees one.
+                // Less than 4 is invalid: the driver ends the connection.
                 self.left = length.saturating_sub(4);
                 visitor.begin(kind, self.left);
             }
@@ -61,10 +61,9 @@ impl FrameWalker {
             }
             at += body.len();
             self.left -= body.len();
-            // Also a message without a body is over in the round that completes its header: the next
-            // bytes may be long in coming.
+            // Also a message without a body ends with its header, not when the next bytes arrive.
             if self.left == 0 {
-                self.known = 0;
+                self.header_length = 0;
                 visitor.end(self.header[0], at);
             }
         }

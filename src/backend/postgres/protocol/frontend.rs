@@ -1,19 +1,21 @@
-//! What is read of the messages that the driver sends, byte by byte and without keeping them: a Parse
-//! may hold megabytes of text, a Bind of values.
+//! The messages from the driver, parsed byte by byte and not kept: a Parse may hold megabytes of text, a
+//! Bind of values.
 
 use std::sync::Arc;
 
 use super::framing::{FrameVisitor, STARTUP};
 use super::state::ProtocolState;
+use super::text_results::TextResults;
 
-/// A longer statement name is not the driver's, whose names are a letter and a number.
-const NAME: usize = 32;
+/// The bytes that are kept of a name: the driver's are a letter and a number, between a target and a
+/// zero byte in a Close.
+const NAME_LIMIT: usize = 32;
 
-/// Tells the wire what was sent.
-pub(crate) struct Sent {
-    wire: Arc<ProtocolState>,
+/// The visitor that updates the state by the messages that are sent.
+pub(crate) struct FrontendMessages {
+    state: Arc<ProtocolState>,
     message: Message,
-    /// Whether a request has begun and its Sync is not sent yet.
+    /// True between the first message of a request and its Sync.
     in_request: bool,
 }
 
@@ -23,39 +25,37 @@ enum Message {
     Other,
     Parse(Parse),
     Bind(Bind),
-    Close(Close),
+    Close(Name),
 }
 
-impl Sent {
-    pub(crate) fn new(wire: Arc<ProtocolState>) -> Self {
-        Self { wire, message: Message::Other, in_request: false }
+impl FrontendMessages {
+    pub(crate) fn new(state: Arc<ProtocolState>) -> Self {
+        Self { state, message: Message::Other, in_request: false }
     }
 
-    /// The Bind of which a part is sent.
+    /// Returns the Bind of which a part is sent.
     pub(crate) fn bind(&self) -> Option<Bind> {
-        match &self.message {
-            Message::Bind(bind) => Some(*bind),
-            Message::Other | Message::Parse(_) | Message::Close(_) => None,
-        }
+        if let Message::Bind(bind) = &self.message { Some(*bind) } else { None }
     }
 }
 
-impl FrameVisitor for Sent {
+impl FrameVisitor for FrontendMessages {
     fn begin(&mut self, kind: u8, _: usize) {
         self.message = match kind {
             b'P' => {
-                self.wire.expected().map_or(Message::Other, |text| Message::Parse(Parse::new(text)))
+                let expected = self.state.text_results.expected_text();
+                expected.map_or(Message::Other, |text| Message::Parse(Parse::new(text)))
             }
             b'B' => Message::Bind(Bind::new()),
-            b'C' => Message::Close(Close::default()),
+            b'C' => Message::Close(Name::default()),
             _ => Message::Other,
         };
         // Startup and authentication are answered by the first ReadyForQuery.
         if self.in_request {
-            self.wire.request_goes_on(kind);
+            self.state.continue_request(kind);
         } else if kind != STARTUP && kind != b'p' {
             self.in_request = true;
-            self.wire.request_begins(kind);
+            self.state.begin_request(kind);
         }
     }
 
@@ -64,22 +64,23 @@ impl FrameVisitor for Sent {
             Message::Other => {}
             Message::Parse(parse) => parse.feed(bytes),
             Message::Bind(bind) => bind.feed(bytes),
-            Message::Close(close) => bytes.iter().for_each(|byte| close.take(*byte)),
+            Message::Close(close) => bytes.iter().for_each(|byte| close.push(*byte)),
         }
     }
 
     fn end(&mut self, kind: u8, _: usize) {
         match std::mem::replace(&mut self.message, Message::Other) {
             Message::Other => {}
-            Message::Bind(bind) => self.wire.binds(bind.statement.get()),
+            Message::Bind(bind) => self.state.bind_sent(bind.statement.get()),
             Message::Parse(parse) => {
                 if let Some(name) = parse.name_of_expected() {
-                    self.wire.parsed(name);
+                    self.state.text_results.parse_sent(name);
                 }
             }
             Message::Close(close) => {
-                if let Some(name) = close.statement() {
-                    self.wire.closed(name);
+                // The target, a statement here and not a portal, and its name.
+                if let Some([b'S', name @ .., 0]) = close.get() {
+                    self.state.text_results.close_sent(name);
                 }
             }
         }
@@ -89,20 +90,20 @@ impl FrameVisitor for Sent {
     }
 }
 
-/// Finds the Binds whose results are to come as text, in bytes that may not all be sent.
+/// The visitor that finds the Binds of statements for text results, in bytes that may not all be sent.
 pub(crate) struct TextBinds<'a> {
-    wire: &'a ProtocolState,
+    text_results: &'a TextResults,
     bind: Option<Bind>,
     /// The offset of each result format to change: of its low byte.
     pub(crate) formats: Vec<usize>,
-    /// Whether one of them asks for something else than binary results.
+    /// True if one of them requests other formats than binary.
     pub(crate) unexpected: bool,
 }
 
 impl<'a> TextBinds<'a> {
-    /// `bind`: the one of which a part is sent.
-    pub(crate) fn new(wire: &'a ProtocolState, bind: Option<Bind>) -> Self {
-        Self { wire, bind, formats: Vec::new(), unexpected: false }
+    /// Creates the visitor; `bind` is the one of which a part is sent.
+    pub(crate) fn new(text_results: &'a TextResults, bind: Option<Bind>) -> Self {
+        Self { text_results, bind, formats: Vec::new(), unexpected: false }
     }
 }
 
@@ -119,13 +120,14 @@ impl FrameVisitor for TextBinds<'_> {
 
     fn end(&mut self, _: u8, end: usize) {
         let Some(bind) = self.bind.take() else { return };
-        if !bind.statement.get().is_some_and(|name| self.wire.sends_text(name)) {
+        if !bind.statement.get().is_some_and(|name| self.text_results.contains(name)) {
             return;
         }
-        // The body's last byte is in these bytes: with it the message ended.
-        match bind.asks_for_binary() {
-            true => self.formats.push(end - 1),
-            false => self.unexpected = true,
+        if bind.part == BindPart::Binary {
+            // The body's last byte is in these bytes: with it the message ended.
+            self.formats.push(end - 1);
+        } else {
+            self.unexpected = true;
         }
     }
 }
@@ -133,104 +135,94 @@ impl FrameVisitor for TextBinds<'_> {
 /// A name of bounded length.
 #[derive(Debug, Clone, Copy, Default)]
 struct Name {
-    bytes: [u8; NAME],
+    bytes: [u8; NAME_LIMIT],
     length: usize,
 }
 
 impl Name {
     fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = byte;
+        if let Some(next) = self.bytes.get_mut(self.length) {
+            *next = byte;
         }
         self.length = self.length.saturating_add(1);
     }
 
-    /// `None`: it is too long to be the driver's.
+    /// Returns the name; `None` if it is too long to be the driver's.
     fn get(&self) -> Option<&[u8]> {
         self.bytes.get(..self.length)
     }
 }
 
-/// Parse: name, text, types of parameters.
+/// A Parse: name, text, types of parameters.
 #[derive(Debug, Clone)]
 struct Parse {
+    part: ParsePart,
     name: Name,
-    named: bool,
     expected: Arc<[u8]>,
-    /// How much of the text was compared; `None`: it is another.
-    compared: Option<usize>,
-    over: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ParsePart {
+    Name,
+    /// The text, of which so many bytes are equal to the expected one.
+    Text(usize),
+    /// All is read, and the text is the expected one.
+    Expected,
+    /// The text is another one.
+    Other,
 }
 
 impl Parse {
     fn new(expected: Arc<[u8]>) -> Self {
-        Self { name: Name::default(), named: false, expected, compared: Some(0), over: false }
+        Self { part: ParsePart::Name, name: Name::default(), expected }
     }
 
     fn feed(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
-        while !self.named {
+        while self.part == ParsePart::Name {
             let Some((byte, others)) = rest.split_first() else { return };
             rest = others;
             match byte {
-                0 => self.named = true,
+                0 => self.part = ParsePart::Text(0),
                 byte => self.name.push(*byte),
             }
         }
-        if self.over {
-            return;
-        }
+        let ParsePart::Text(compared) = self.part else { return };
         let end = rest.iter().position(|byte| *byte == 0);
         let text = &rest[..end.unwrap_or(rest.len())];
-        self.over = end.is_some();
-        self.compared = self.compared.filter(|at| self.expected[*at..].starts_with(text));
-        self.compared = self.compared.map(|at| at + text.len());
+        let equal = compared + text.len();
+        self.part = if !self.expected[compared..].starts_with(text) {
+            ParsePart::Other
+        } else if end.is_none() {
+            ParsePart::Text(equal)
+        } else if equal == self.expected.len() {
+            ParsePart::Expected
+        } else {
+            ParsePart::Other
+        };
     }
 
     fn name_of_expected(&self) -> Option<&[u8]> {
-        let same = self.over && self.compared == Some(self.expected.len());
-        self.name.get().filter(|_| same)
+        self.name.get().filter(|_| self.part == ParsePart::Expected)
     }
 }
 
-/// Close: of a statement or a portal, and its name.
-#[derive(Debug, Clone, Copy, Default)]
-struct Close {
-    of: Option<u8>,
-    name: Name,
-    over: bool,
-}
-
-impl Close {
-    fn take(&mut self, byte: u8) {
-        match (self.of, byte) {
-            (None, byte) => self.of = Some(byte),
-            (Some(_), 0) => self.over = true,
-            (Some(_), byte) => self.name.push(byte),
-        }
-    }
-
-    fn statement(&self) -> Option<&[u8]> {
-        self.name.get().filter(|_| self.of == Some(b'S') && self.over)
-    }
-}
-
-/// Bind: portal, statement, the formats of parameters, their values, the formats of results.
+/// A Bind: portal, statement, the formats of parameters, their values, the formats of results.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bind {
-    part: Part,
+    part: BindPart,
     statement: Name,
-    /// The number that is being read, and how many of its bytes are.
+    /// The number that is being read, and the count of its bytes so far.
     number: u32,
     digits: u8,
-    /// Values that are yet to come.
+    /// The values that follow.
     values: u32,
-    /// Bytes that are passed over before the part.
+    /// The bytes to skip before the part.
     skip: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum BindPart {
     Portal,
     Statement,
     FormatCount,
@@ -238,20 +230,16 @@ enum Part {
     ValueLength,
     ResultCount,
     ResultFormat,
-    /// All is read, and it asks for binary results with a single code.
+    /// All is read, and a single format code requests binary results.
     Binary,
-    /// It is not what the driver sends.
+    /// The driver does not send such a message.
     Unexpected,
 }
 
 impl Bind {
     fn new() -> Self {
         let statement = Name::default();
-        Self { part: Part::Portal, statement, number: 0, digits: 0, values: 0, skip: 0 }
-    }
-
-    fn asks_for_binary(&self) -> bool {
-        self.part == Part::Binary
+        Self { part: BindPart::Portal, statement, number: 0, digits: 0, values: 0, skip: 0 }
     }
 
     fn feed(&mut self, bytes: &[u8]) {
@@ -269,17 +257,14 @@ impl Bind {
 
     fn take(&mut self, byte: u8) {
         match (self.part, byte) {
-            (Part::Portal, 0) => self.part = Part::Statement,
-            (Part::Portal, _) => {}
-            (Part::Statement, 0) => self.part = Part::FormatCount,
-            (Part::Statement, byte) => self.statement.push(byte),
-            (Part::ValueLength, byte) => self.digit(byte, 4),
-            (
-                Part::FormatCount | Part::ValueCount | Part::ResultCount | Part::ResultFormat,
-                byte,
-            ) => self.digit(byte, 2),
-            // More than the driver sends.
-            (Part::Binary | Part::Unexpected, _) => self.part = Part::Unexpected,
+            (BindPart::Portal, 0) => self.part = BindPart::Statement,
+            (BindPart::Portal, _) => {}
+            (BindPart::Statement, 0) => self.part = BindPart::FormatCount,
+            (BindPart::Statement, byte) => self.statement.push(byte),
+            (BindPart::ValueLength, byte) => self.digit(byte, 4),
+            // A byte behind the end.
+            (BindPart::Binary | BindPart::Unexpected, _) => self.part = BindPart::Unexpected,
+            (_, byte) => self.digit(byte, 2),
         }
     }
 
@@ -293,36 +278,31 @@ impl Bind {
         }
     }
 
-    /// The part behind a number, which is the current part.
-    fn after(&mut self, number: u32) -> Part {
+    /// Returns the part behind a number, which is the current part.
+    fn after(&mut self, number: u32) -> BindPart {
         let size = usize::try_from(number).unwrap_or(usize::MAX);
-        match self.part {
-            Part::FormatCount => {
+        match (self.part, number) {
+            (BindPart::FormatCount, _) => {
                 self.skip = size.saturating_mul(2);
-                Part::ValueCount
+                BindPart::ValueCount
             }
-            Part::ValueCount => {
+            (BindPart::ValueCount, _) => {
                 self.values = number;
                 self.next_value()
             }
-            Part::ValueLength => {
+            (BindPart::ValueLength, _) => {
                 // -1 is NULL, which has no bytes.
                 self.skip = if number == u32::MAX { 0 } else { size };
                 self.values -= 1;
                 self.next_value()
             }
-            Part::ResultCount if number == 1 => Part::ResultFormat,
-            Part::ResultFormat if number == 1 => Part::Binary,
-            Part::ResultCount
-            | Part::ResultFormat
-            | Part::Portal
-            | Part::Statement
-            | Part::Binary
-            | Part::Unexpected => Part::Unexpected,
+            (BindPart::ResultCount, 1) => BindPart::ResultFormat,
+            (BindPart::ResultFormat, 1) => BindPart::Binary,
+            (_, _) => BindPart::Unexpected,
         }
     }
 
-    fn next_value(&self) -> Part {
-        if self.values == 0 { Part::ResultCount } else { Part::ValueLength }
+    fn next_value(&self) -> BindPart {
+        if self.values == 0 { BindPart::ResultCount } else { BindPart::ValueLength }
     }
 }

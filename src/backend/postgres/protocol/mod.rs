@@ -1,11 +1,13 @@
-//! The wire protocol as seen between the driver and the server.
+//! The wire protocol between the driver and the server, as the stream under the driver sees it.
 
 pub(crate) mod backend;
 pub(crate) mod framing;
 pub(crate) mod frontend;
 pub(crate) mod requests;
+pub(crate) mod server_address;
 pub(crate) mod session_attrs;
 pub(crate) mod state;
 pub(crate) mod tap;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
+pub(crate) mod text_results;

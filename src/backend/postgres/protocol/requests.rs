@@ -1,24 +1,24 @@
-//! The requests of one connection: numbered as they are sent, and what each was answered.
+//! The requests of one connection: numbered as they are sent, and recorded with their answers.
 //!
-//! A request is all messages up to a Sync, or a Query. The driver also sends some that nobody asked for: the
-//! Close of a statement whose last use is over, whenever it likes. Those are answered as any other, but
-//! have no number: whoever counts from a number on, counts requests of his own.
+//! A request is all messages up to a Sync, or a Query. At any time the driver also closes statements
+//! that are not used any more. These requests are answered like any other but have no number, so that
+//! the numbers count the requests of the session alone.
 
 use std::collections::VecDeque;
 
-/// What a request is.
+/// The kind of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A text of ours (Query).
+pub(crate) enum RequestKind {
+    /// A script (Query).
     Script,
-    /// The prepared statement of a name (Bind, Execute); of any, while the name is not known.
+    /// The prepared statement of a name (Bind, Execute); `None` while the name is unknown.
     Statement(Option<Vec<u8>>),
-    /// Anything else: something is prepared, say.
+    /// Any other request, as a Parse.
     Other,
 }
 
-impl Kind {
-    /// By the first message of the request.
+impl RequestKind {
+    /// Returns the kind by the first message of the request.
     fn of(message: u8) -> Self {
         match message {
             b'Q' => Self::Script,
@@ -27,13 +27,13 @@ impl Kind {
         }
     }
 
-    /// Whether it is a statement of this name.
+    /// Returns true if the request is a statement of this name.
     pub(crate) fn is_named(&self, name: &str) -> bool {
         matches!(self, Self::Statement(Some(own)) if own == name.as_bytes())
     }
 
-    /// Whether both can be the same.
-    fn fits(&self, other: &Self) -> bool {
+    /// Returns true if both can be the same request.
+    fn matches(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Statement(Some(one)), Self::Statement(Some(other))) => one == other,
             (Self::Statement(_), Self::Statement(_)) => true,
@@ -42,104 +42,110 @@ impl Kind {
     }
 }
 
-/// A request and what it was answered, as far as that has come.
+/// A request and its answer so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Exchange {
-    pub(crate) kind: Kind,
-    /// Whether its statement was about to run: its parameters were bound.
+    pub(crate) kind: RequestKind,
+    /// Tells whether the parameters were bound, so that the statement was about to run.
     pub(crate) bound: bool,
-    /// The last command tag; empty: none.
+    /// The last command tag, or nothing.
     pub(crate) tag: String,
 }
 
-/// Whether what was sent is the beginning of what was meant to be.
-pub(crate) fn fit(sent: &[Exchange], meant: &[Kind]) -> bool {
-    sent.len() <= meant.len() && sent.iter().zip(meant).all(|(one, kind)| one.kind.fits(kind))
+/// Returns true if the requests that were sent are the first of the intended ones.
+pub(crate) fn is_prefix(sent: &[Exchange], intended: &[RequestKind]) -> bool {
+    sent.len() <= intended.len()
+        && sent.iter().zip(intended).all(|(one, kind)| one.kind.matches(kind))
+}
+
+/// Tells whether a request counts in the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Numbering {
+    Numbered,
+    Unnumbered,
 }
 
 /// The requests of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
-    begun: u64,
-    answered: u64,
-    /// Those without an answer, the oldest first: whether each has a number.
-    waiting: VecDeque<bool>,
-    /// The number of the first that is noted, and all from there on; `None`: none are.
-    noted: Option<(u64, Vec<Exchange>)>,
+    /// The number of the last request of which a part was sent, from 1.
+    pub(crate) last_sent: u64,
+    /// The number of the last request that was answered, from 1.
+    pub(crate) last_answered: u64,
+    /// The requests without an answer, the oldest first.
+    unanswered: VecDeque<Numbering>,
+    recording: Option<Recording>,
+}
+
+#[derive(Debug)]
+struct Recording {
+    /// The number of the first request.
+    first: u64,
+    exchanges: Vec<Exchange>,
 }
 
 impl Requests {
-    /// The number of the last one of which something was sent, from 1.
-    pub(crate) fn begun(&self) -> u64 {
-        self.begun
+    /// Starts recording the requests that begin from now on.
+    pub(crate) fn record(&mut self) {
+        self.recording = Some(Recording { first: self.last_sent + 1, exchanges: Vec::new() });
     }
 
-    /// The number of the last one that was answered, from 1.
-    pub(crate) fn answered(&self) -> u64 {
-        self.answered
+    /// Stops recording, and returns the requests.
+    pub(crate) fn take_recorded(&mut self) -> Vec<Exchange> {
+        self.recording.take().map(|recording| recording.exchanges).unwrap_or_default()
     }
 
-    /// Starts to note the requests that are still to begin.
-    pub(crate) fn note(&mut self) {
-        self.noted = Some((self.begun + 1, Vec::new()));
-    }
-
-    /// What was noted; nothing more is.
-    pub(crate) fn take_noted(&mut self) -> Vec<Exchange> {
-        self.noted.take().map(|(_, exchanges)| exchanges).unwrap_or_default()
-    }
-
-    /// The first message of a request is sent.
+    /// Adds a request, whose first message is sent.
     pub(crate) fn begin(&mut self, message: u8) {
-        let is_numbered = message != b'C';
-        self.waiting.push_back(is_numbered);
-        if is_numbered {
-            self.number(Kind::of(message));
+        if message == b'C' {
+            self.unanswered.push_back(Numbering::Unnumbered);
+        } else {
+            self.unanswered.push_back(Numbering::Numbered);
+            self.number(RequestKind::of(message));
         }
     }
 
-    /// A further message of a request is sent: one that only closes something has no other.
+    /// Adds a further message to the request: one that only closes a statement has no other.
     pub(crate) fn go_on(&mut self, message: u8) {
-        if let Some(last) = self.waiting.back_mut()
-            && !*last
+        if let Some(last @ Numbering::Unnumbered) = self.unanswered.back_mut()
             && !matches!(message, b'C' | b'S')
         {
-            *last = true;
-            self.number(Kind::Other);
+            *last = Numbering::Numbered;
+            self.number(RequestKind::Other);
         }
     }
 
-    fn number(&mut self, kind: Kind) {
-        self.begun += 1;
-        if let Some((_, exchanges)) = &mut self.noted {
-            exchanges.push(Exchange { kind, bound: false, tag: String::new() });
+    fn number(&mut self, kind: RequestKind) {
+        self.last_sent += 1;
+        if let Some(recording) = &mut self.recording {
+            recording.exchanges.push(Exchange { kind, bound: false, tag: String::new() });
         }
     }
 
-    /// The Bind of a request was sent whole; `None`: the name of its statement is not the driver's.
+    /// Sets the name of the last request's statement, whose Bind was sent; `None` for a name that is
+    /// not the driver's.
     pub(crate) fn bind(&mut self, name: Option<&[u8]>) {
-        if let Some((_, exchanges)) = &mut self.noted
-            && let Some(Exchange { kind: Kind::Statement(bound), .. }) = exchanges.last_mut()
-        {
+        let last = self.recording.as_mut().and_then(|recording| recording.exchanges.last_mut());
+        if let Some(Exchange { kind: RequestKind::Statement(bound), .. }) = last {
             *bound = Some(name.unwrap_or_default().to_vec());
         }
     }
 
-    /// The oldest of those that wait is answered.
+    /// Removes the oldest unanswered request; the answer to the startup belongs to none.
     pub(crate) fn answer(&mut self) {
-        // The answer to the startup is to none of them.
-        self.answered += u64::from(self.waiting.pop_front() == Some(true));
+        let answered = self.unanswered.pop_front();
+        self.last_answered += u64::from(answered == Some(Numbering::Numbered));
     }
 
-    /// That one, where it is noted.
+    /// Returns the oldest unanswered request, if it is recorded.
     pub(crate) fn current(&mut self) -> Option<&mut Exchange> {
-        let number = self.answered + 1;
-        if self.waiting.front() != Some(&true) {
+        if self.unanswered.front() != Some(&Numbering::Numbered) {
             return None;
         }
-        let (first, exchanges) = self.noted.as_mut()?;
-        let place = usize::try_from(number.checked_sub(*first)?).ok()?;
-        exchanges.get_mut(place)
+        let number = self.last_answered + 1;
+        let recording = self.recording.as_mut()?;
+        let index = usize::try_from(number.checked_sub(recording.first)?).ok()?;
+        recording.exchanges.get_mut(index)
     }
 }
 
@@ -148,64 +154,64 @@ mod tests {
     use super::*;
 
     fn script() -> Exchange {
-        Exchange { kind: Kind::Script, bound: false, tag: String::new() }
+        Exchange { kind: RequestKind::Script, bound: false, tag: String::new() }
     }
 
     #[test]
-    fn what_the_driver_closes_by_itself_has_no_number() {
+    fn the_close_of_a_statement_has_no_number() {
         let mut requests = Requests::default();
         requests.answer();
-        requests.note();
+        requests.record();
         for message in [b'C', b'Q', b'C', b'B'] {
             requests.begin(message);
             requests.go_on(b'S');
         }
         requests.bind(Some(b"s1"));
-        assert_eq!((requests.begun(), requests.answered()), (2, 0));
+        assert_eq!((requests.last_sent, requests.last_answered), (2, 0));
         assert!(requests.current().is_none(), "a Close is answered first");
         requests.answer();
         requests.current().expect("the script is next").tag = "BEGIN".to_owned();
         requests.answer();
         requests.answer();
-        assert_eq!(requests.answered(), 1);
+        assert_eq!(requests.last_answered, 1);
         requests.current().expect("the statement is next").bound = true;
         requests.answer();
-        assert_eq!(requests.answered(), 2);
-        let statement = Kind::Statement(Some(b"s1".to_vec()));
-        let noted = requests.take_noted();
-        assert_eq!(noted[0], Exchange { tag: "BEGIN".to_owned(), ..script() });
-        assert_eq!(noted[1], Exchange { kind: statement, bound: true, tag: String::new() });
+        assert_eq!(requests.last_answered, 2);
+        let statement = RequestKind::Statement(Some(b"s1".to_vec()));
+        let recorded = requests.take_recorded();
+        assert_eq!(recorded[0], Exchange { tag: "BEGIN".to_owned(), ..script() });
+        assert_eq!(recorded[1], Exchange { kind: statement, bound: true, tag: String::new() });
     }
 
     #[test]
-    fn a_request_that_does_more_than_close_has_one() {
+    fn a_request_that_does_more_than_close_has_a_number() {
         let mut requests = Requests::default();
         requests.begin(b'C');
-        assert_eq!(requests.begun(), 0);
+        assert_eq!(requests.last_sent, 0);
         requests.go_on(b'B');
         requests.go_on(b'E');
-        assert_eq!(requests.begun(), 1);
+        assert_eq!(requests.last_sent, 1);
         requests.answer();
-        assert_eq!(requests.answered(), 1);
+        assert_eq!(requests.last_answered, 1);
     }
 
     #[test]
-    fn what_was_sent_is_compared_with_what_was_meant() {
-        let named = |name: &str| Kind::Statement(Some(name.as_bytes().to_vec()));
-        let sent = |kinds: Vec<Kind>| -> Vec<Exchange> {
+    fn sent_requests_are_compared_with_the_intended_ones() {
+        let named = |name: &str| RequestKind::Statement(Some(name.as_bytes().to_vec()));
+        let sent = |kinds: Vec<RequestKind>| -> Vec<Exchange> {
             kinds.into_iter().map(|kind| Exchange { kind, ..script() }).collect()
         };
-        let meant = [Kind::Script, named("s1"), Kind::Statement(None)];
-        for (kinds, fits) in [
+        let intended = [RequestKind::Script, named("s1"), RequestKind::Statement(None)];
+        for (kinds, expected) in [
             (vec![], true),
-            (vec![Kind::Script, named("s1"), named("s7")], true),
-            (vec![Kind::Script, named("s2")], false),
-            (vec![named("s1"), Kind::Script], false),
-            (vec![Kind::Other, Kind::Script], false),
-            (vec![Kind::Script, named("s1"), named("s7"), Kind::Script], false),
+            (vec![RequestKind::Script, named("s1"), named("s7")], true),
+            (vec![RequestKind::Script, named("s2")], false),
+            (vec![named("s1"), RequestKind::Script], false),
+            (vec![RequestKind::Other, RequestKind::Script], false),
+            (vec![RequestKind::Script, named("s1"), named("s7"), RequestKind::Script], false),
         ] {
             let sent = sent(kinds);
-            assert_eq!(fit(&sent, &meant), fits, "{sent:?}");
+            assert_eq!(is_prefix(&sent, &intended), expected, "{sent:?}");
         }
     }
 }

@@ -1,35 +1,51 @@
-//! What a session may do on its server, and whether that is what is asked for.
+//! The session attributes that `target_session_attrs` selects servers by.
 
 use std::fmt;
 
+use tokio_postgres::SimpleQueryMessage;
+
 use crate::config::TargetSession;
 
-/// One row: whether the server is a standby, and whether transactions are read-only.
-const QUESTION: &str =
+/// The query for both attributes, for servers that do not report them.
+const QUERY: &str =
     "select pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')";
 
-/// What is known of a session; servers before 14 report none of it.
+/// The known attributes of a session; servers before version 14 report none of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct SessionAttrs {
-    /// Whether the server is a standby: `in_hot_standby`.
+    /// `in_hot_standby`: the server is a standby.
     pub(crate) standby: Option<bool>,
-    /// Whether its transactions are read-only: `default_transaction_read_only`.
+    /// `default_transaction_read_only`: transactions are read-only.
     pub(crate) read_only: Option<bool>,
 }
 
 impl SessionAttrs {
-    /// Asks the server.
-    pub(crate) async fn ask(
+    /// Queries the server.
+    pub(crate) async fn query(
         client: &tokio_postgres::Client,
     ) -> Result<Self, tokio_postgres::Error> {
-        let messages = client.simple_query(QUESTION).await?;
-        let row = crate::backend::postgres::connection::pipeline::rows(&messages).next();
-        let is = |column, wanted| row.and_then(|row| row.get(column)).map(|value| value == wanted);
+        let messages = client.simple_query(QUERY).await?;
+        let row = messages.iter().find_map(|message| {
+            if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None }
+        });
+        let is = |column, value| row.and_then(|row| row.get(column)).map(|found| found == value);
         Ok(Self { standby: is(0, "t"), read_only: is(1, "on") })
     }
 
-    /// Whether it is what is asked for; `None`: it is not known.
-    pub(crate) fn fits(self, session: TargetSession) -> Option<bool> {
+    /// Updates an attribute from a ParameterStatus: a name and a value, each ended by a zero byte.
+    pub(crate) fn update(&mut self, parameter_status: &[u8]) {
+        let mut texts = parameter_status.split(|byte| *byte == 0);
+        let name = texts.next();
+        let is_on = texts.next().map(|value| value == b"on");
+        if name == Some(b"in_hot_standby") {
+            self.standby = is_on.or(self.standby);
+        } else if name == Some(b"default_transaction_read_only") {
+            self.read_only = is_on.or(self.read_only);
+        }
+    }
+
+    /// Returns true if a session has the required attributes; `None` if that is unknown.
+    pub(crate) fn satisfies(self, session: TargetSession) -> Option<bool> {
         let Self { standby, read_only } = self;
         let writes = match (standby, read_only) {
             (Some(true), _) | (_, Some(true)) => Some(false),
@@ -45,11 +61,11 @@ impl SessionAttrs {
         }
     }
 
-    /// What a session that was taken must remain, or it is given up: where any is taken, one that could
-    /// write must go on to.
-    pub(crate) fn kept(self, session: TargetSession) -> TargetSession {
+    /// Returns the attributes that an open connection must keep: one that could write must remain
+    /// able to, even if any session is accepted.
+    pub(crate) fn to_keep(self, session: TargetSession) -> TargetSession {
         match session {
-            TargetSession::Any if self.fits(TargetSession::ReadWrite) == Some(true) => {
+            TargetSession::Any if self.satisfies(TargetSession::ReadWrite) == Some(true) => {
                 TargetSession::ReadWrite
             }
             TargetSession::PreferStandby => TargetSession::Any,
@@ -65,10 +81,10 @@ impl SessionAttrs {
 impl fmt::Display for SessionAttrs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.standby, self.read_only) {
-            (Some(true), _) => "it is a standby",
+            (Some(true), _) => "the server is a standby",
             (_, Some(true)) => "its transactions are read-only by default",
-            (Some(false), Some(false)) => "it is a primary that takes writes",
-            (None, _) | (_, None) => "it does not say what it is",
+            (Some(false), Some(false)) => "the server is a primary that accepts writes",
+            (None, _) | (_, None) => "the server does not report its role",
         })
     }
 }
@@ -78,34 +94,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_fits_or_not_as_libpq_says() {
+    fn sessions_are_selected_as_by_libpq() {
         use TargetSession as T;
-        let role = |standby, read_only| SessionAttrs {
+        let attrs = |standby, read_only| SessionAttrs {
             standby: Some(standby),
             read_only: Some(read_only),
         };
-        let (yes, no) = (Some(true), Some(false));
+        let yes = Some(true);
+        let no = Some(false);
         // any, read-write, read-only, primary, standby, prefer-standby
         let cases = [
-            (role(false, false), [yes, yes, no, yes, no, yes]),
-            (role(false, true), [yes, no, yes, yes, no, yes]),
-            (role(true, true), [yes, no, yes, no, yes, yes]),
-            (role(true, false), [yes, no, yes, no, yes, yes]),
+            (attrs(false, false), [yes, yes, no, yes, no, yes]),
+            (attrs(false, true), [yes, no, yes, yes, no, yes]),
+            (attrs(true, true), [yes, no, yes, no, yes, yes]),
+            (attrs(true, false), [yes, no, yes, no, yes, yes]),
             (SessionAttrs::default(), [yes, None, None, None, None, yes]),
         ];
-        for (role, expected) in cases {
-            assert_eq!(T::ALL.map(|session| role.fits(session)), expected, "{role:?}");
+        for (attrs, expected) in cases {
+            assert_eq!(T::ALL.map(|session| attrs.satisfies(session)), expected, "{attrs:?}");
         }
     }
 
     #[test]
-    fn a_session_that_could_write_must_go_on_to_wherever_any_is_taken() {
+    fn a_session_that_could_write_must_remain_able_to() {
         use TargetSession as T;
         let writes = SessionAttrs { standby: Some(false), read_only: Some(false) };
         let kept = [T::ReadWrite, T::ReadWrite, T::ReadOnly, T::Primary, T::Standby, T::Any];
-        assert_eq!(T::ALL.map(|session| writes.kept(session)), kept);
+        assert_eq!(T::ALL.map(|session| writes.to_keep(session)), kept);
         let standby = SessionAttrs { standby: Some(true), read_only: Some(false) };
-        assert_eq!(standby.kept(T::Any), T::Any);
-        assert_eq!(SessionAttrs::default().kept(T::Any), T::Any);
+        assert_eq!(standby.to_keep(T::Any), T::Any);
+        assert_eq!(SessionAttrs::default().to_keep(T::Any), T::Any);
     }
 }

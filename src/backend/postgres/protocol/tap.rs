@@ -1,8 +1,8 @@
-//! The stream under the driver: it reads along, and changes one byte of one kind of message.
+//! The tap: the stream under the driver, which observes all messages and changes one byte of one.
 //!
-//! tokio-postgres always asks for binary results. For a statement with a column that has no binary
+//! tokio-postgres always requests binary results. For a statement with a column that has no binary
 //! decoder, the result format in its Bind is changed from binary to text; the length stays. Nothing
-//! else is altered. It knows of messages only what `wire` publishes, and nothing of what they are for.
+//! else is altered.
 
 use std::io;
 use std::pin::Pin;
@@ -12,62 +12,65 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
-use super::backend::Received;
-use super::framing::FrameWalker;
-use super::frontend::{Sent, TextBinds};
-use super::state::ProtocolState;
+use super::backend::BackendMessages;
+use super::framing::FrameParser;
+use super::frontend::{FrontendMessages, TextBinds};
+use super::state::{ConnectionEnd, ProtocolState};
 
-/// A stream and what its bytes say.
+/// A stream, and the state that its messages update.
 pub(crate) struct Tap<S> {
     pub(crate) stream: S,
-    wire: Arc<ProtocolState>,
-    incoming: FrameWalker,
-    received: Received,
-    outgoing: FrameWalker,
-    sent: Sent,
+    state: Arc<ProtocolState>,
+    incoming: FrameParser,
+    backend: BackendMessages,
+    outgoing: FrameParser,
+    frontend: FrontendMessages,
     patched: Vec<u8>,
 }
 
 impl<S> Tap<S> {
-    pub(crate) fn new(stream: S, wire: Arc<ProtocolState>, max_row_size: usize) -> Self {
+    pub(crate) fn new(stream: S, state: Arc<ProtocolState>, max_row_size: usize) -> Self {
         Self {
             stream,
-            incoming: FrameWalker::new(),
-            received: Received::new(Arc::clone(&wire), max_row_size),
-            outgoing: FrameWalker::from_startup(),
-            sent: Sent::new(Arc::clone(&wire)),
+            incoming: FrameParser::new(),
+            backend: BackendMessages::new(Arc::clone(&state), max_row_size),
+            outgoing: FrameParser::from_startup(),
+            frontend: FrontendMessages::new(Arc::clone(&state)),
             patched: Vec::new(),
-            wire,
+            state,
         }
     }
 
     fn read(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.incoming.feed(bytes, &mut self.received);
-        if !self.wire.spend(bytes.len()) {
-            let message =
-                "more was left of a result that nobody wants than it costs to connect anew";
+        self.incoming.feed(bytes, &mut self.backend);
+        if !self.state.count_received(bytes.len()) {
+            let message = "the rest of an abandoned result is larger than its limit";
             return Err(io::Error::other(message));
         }
-        if self.received.refuses {
-            self.wire.refuse_row();
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a row is over max_row_size"));
+        if self.backend.row_too_large {
+            self.state.end(ConnectionEnd::RowTooLarge);
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a row is larger than max_row_size",
+            ));
         }
         Ok(())
     }
 
-    /// The offsets in `bytes` of the result formats to change.
+    /// Returns the offsets in `bytes` of the result formats to change.
     ///
-    /// Scanned anew at each write, from the state at the last byte that was accepted: whatever the
-    /// socket takes of it, and whatever is offered next, no byte is changed twice or missed.
+    /// Each write is parsed from the state at the last byte that the socket accepted, so that no byte
+    /// is changed twice or missed, however much of a write is accepted.
     fn text_formats(&self, bytes: &[u8]) -> io::Result<Vec<usize>> {
-        if !self.wire.sends_any_text() {
+        let text_results = &self.state.text_results;
+        if !text_results.is_in_use() {
             return Ok(Vec::new());
         }
-        let mut binds = TextBinds::new(&self.wire, self.sent.bind());
-        let mut walker = self.outgoing;
-        walker.feed(bytes, &mut binds);
-        // Its rows would come in another format than they are decoded from.
-        if binds.unexpected || self.wire.has_lost_a_statement() {
+        let mut binds = TextBinds::new(text_results, self.frontend.bind());
+        let mut parser = self.outgoing;
+        parser.feed(bytes, &mut binds);
+        // The rows would arrive in another format than they are decoded from.
+        if binds.unexpected || text_results.is_incomplete() {
             let message = "a statement's result format cannot be changed";
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
@@ -86,7 +89,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
         std::task::ready!(Pin::new(&mut tap.stream).poll_read(cx, buffer))?;
         let read = tap.read(&buffer.filled()[before..]);
         if read.is_err() {
-            // A failed read has read nothing: the contract of AsyncRead.
+            // AsyncRead's contract: a failed read leaves the buffer unchanged.
             buffer.set_filled(before);
         }
         Poll::Ready(read)
@@ -111,7 +114,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
             }
             std::task::ready!(Pin::new(&mut tap.stream).poll_write(cx, &tap.patched))?
         };
-        tap.outgoing.feed(&bytes[..written], &mut tap.sent);
+        tap.outgoing.feed(&bytes[..written], &mut tap.frontend);
         Poll::Ready(Ok(written))
     }
 
@@ -130,10 +133,10 @@ impl<S: TlsStream + Unpin> TlsStream for Tap<S> {
     }
 }
 
-/// The driver lets go of the stream whatever ends the connection: the server, an error on either
-/// side, its own task being dropped.
+/// The driver drops the stream whenever the connection ends: by the server, by an error, or because
+/// its own task is dropped.
 impl<S> Drop for Tap<S> {
     fn drop(&mut self) {
-        self.wire.close();
+        self.state.end(ConnectionEnd::Closed);
     }
 }

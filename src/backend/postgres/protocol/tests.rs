@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio_postgres::types::Format;
 
 use super::state::ProtocolState;
 use super::tap::Tap;
@@ -35,9 +36,9 @@ fn sync() -> Vec<u8> {
     message(b'S', b"")
 }
 
-/// What a Bind holds; the formats of parameters are as many as it says.
+/// The fields of a Bind.
 #[derive(Debug, Clone)]
-struct Bound {
+struct BindMessage {
     portal: String,
     statement: String,
     formats: Vec<i16>,
@@ -45,7 +46,7 @@ struct Bound {
     results: Vec<i16>,
 }
 
-impl Bound {
+impl BindMessage {
     fn of(statement: &str) -> Self {
         Self {
             portal: String::new(),
@@ -116,9 +117,9 @@ impl AsyncRead for Scripted {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let stream = self.get_mut();
-        let room = buffer.remaining().min(stream.given.len());
-        let give = stream.cuts.pop_front().unwrap_or(room).min(room);
-        if give == 0 && room > 0 {
+        let available = buffer.remaining().min(stream.given.len());
+        let give = stream.cuts.pop_front().unwrap_or(available).min(available);
+        if give == 0 && available > 0 {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -129,16 +130,16 @@ impl AsyncRead for Scripted {
 
 /// A tap behind the startup, with one prepared statement, called `marked`, that is sent as text.
 fn marked_tap(marked: &str) -> (Tap<Scripted>, Arc<ProtocolState>) {
-    let wire = Arc::new(ProtocolState::default());
-    let mut tap = Tap::new(Scripted::default(), Arc::clone(&wire), MAX_ROW);
+    let state = Arc::new(ProtocolState::default());
+    let mut tap = Tap::new(Scripted::default(), Arc::clone(&state), MAX_ROW);
     run(async {
         tap.write_all(&message(0, b"\0\x03\0\0user\0u\0\0")).await.expect("it takes all");
-        wire.expect_statement(TEXT);
+        state.text_results.expect_statement(TEXT);
         tap.write_all(&[parse(marked, TEXT), sync()].concat()).await.expect("it takes all");
-        wire.prepared(true);
+        state.text_results.prepared(Format::Text);
     });
     tap.stream.taken.clear();
-    (tap, wire)
+    (tap, state)
 }
 
 fn run<F: Future>(future: F) -> F::Output {
@@ -146,9 +147,9 @@ fn run<F: Future>(future: F) -> F::Output {
     runtime.expect("no I/O is asked for").block_on(future)
 }
 
-/// Everything that the wire says, to compare.
-fn said(wire: &ProtocolState) -> String {
-    format!("{wire:?}")
+/// Returns the whole state, to compare.
+fn dump(state: &ProtocolState) -> String {
+    format!("{state:?}")
 }
 
 /// Writes in pieces of up to the given sizes; the stream cuts them again.
@@ -171,13 +172,13 @@ fn write(
 }
 
 fn read(bytes: &[u8], cuts: &[usize]) -> (io::Result<Vec<u8>>, Arc<ProtocolState>) {
-    let wire = Arc::new(ProtocolState::default());
+    let state = Arc::new(ProtocolState::default());
     let given = bytes.iter().copied().collect();
     let stream = Scripted { given, cuts: cuts.iter().copied().collect(), ..Scripted::default() };
-    let mut tap = Tap::new(stream, Arc::clone(&wire), MAX_ROW);
+    let mut tap = Tap::new(stream, Arc::clone(&state), MAX_ROW);
     let mut out = Vec::new();
     let outcome = run(tap.read_to_end(&mut out)).map(|_| out);
-    (outcome, wire)
+    (outcome, state)
 }
 
 fn cuts() -> impl Strategy<Value = Vec<usize>> {
@@ -196,22 +197,18 @@ fn name() -> impl Strategy<Value = String> {
     ]
 }
 
-fn bound() -> impl Strategy<Value = Bound> {
+fn bound() -> impl Strategy<Value = BindMessage> {
     // Values that look like the formats behind them.
     let bytes = prop::collection::vec(prop_oneof![Just(0), Just(1), any::<u8>()], 0..40);
     let formats = prop::collection::vec(0..2_i16, 0..5);
     let values = prop::collection::vec(prop::option::of(bytes), 0..5);
-    ("[a-z]{0,3}", name(), formats, values).prop_map(|(portal, statement, formats, values)| Bound {
-        portal,
-        statement,
-        formats,
-        values,
-        results: vec![1],
+    ("[a-z]{0,3}", name(), formats, values).prop_map(|(portal, statement, formats, values)| {
+        BindMessage { portal, statement, formats, values, results: vec![1] }
     })
 }
 
-/// A message of ours, and what is to become of it.
-fn ours() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+/// A message of the driver, and the bytes that are expected of it.
+fn frontend_message() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     let same = |bytes: Vec<u8>| (bytes.clone(), bytes);
     let body = prop::collection::vec(any::<u8>(), 0..300);
     prop_oneof![
@@ -233,7 +230,7 @@ fn ours() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     ]
 }
 
-fn theirs() -> impl Strategy<Value = Vec<u8>> {
+fn backend_message() -> impl Strategy<Value = Vec<u8>> {
     let kind = prop_oneof![prop::sample::select(b"ZKCIGHWDETSNA123sn".to_vec()), any::<u8>()];
     let body = prop::collection::vec(prop_oneof![Just(0), any::<u8>()], 0..MAX_ROW);
     prop_oneof![
@@ -247,37 +244,37 @@ fn theirs() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn only_the_format_of_marked_statements_is_changed_however_writes_are_cut(
-        messages in prop::collection::vec(ours(), 1..12),
+        messages in prop::collection::vec(frontend_message(), 1..12),
         offers in cuts(),
         cuts in cuts(),
     ) {
         let bytes: Vec<u8> = messages.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
         let expected: Vec<u8> = messages.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
-        let (mut tap, wire) = marked_tap("s1");
+        let (mut tap, state) = marked_tap("s1");
         write(&mut tap, &bytes, &offers, &cuts).expect("the stream takes all");
         prop_assert_eq!(&tap.stream.taken, &expected);
-        let (mut whole, uncut) = marked_tap("s1");
-        write(&mut whole, &bytes, &[], &[]).expect("the stream takes all");
-        prop_assert_eq!(&whole.stream.taken, &expected);
-        prop_assert_eq!(said(&wire), said(&uncut));
+        let (mut uncut_tap, uncut) = marked_tap("s1");
+        write(&mut uncut_tap, &bytes, &[], &[]).expect("the stream takes all");
+        prop_assert_eq!(&uncut_tap.stream.taken, &expected);
+        prop_assert_eq!(dump(&state), dump(&uncut));
     }
 
     #[test]
-    fn what_the_server_says_is_passed_on_and_understood_however_reads_are_cut(
-        messages in prop::collection::vec(theirs(), 0..12),
+    fn messages_of_the_server_are_passed_on_and_understood_however_reads_are_cut(
+        messages in prop::collection::vec(backend_message(), 0..12),
         cuts in cuts(),
     ) {
         let bytes = messages.concat();
-        let (got, wire) = read(&bytes, &cuts);
+        let (got, state) = read(&bytes, &cuts);
         prop_assert_eq!(got.expect("no row is over the bound"), bytes.clone());
-        prop_assert_eq!(said(&wire), said(&read(&bytes, &[]).1));
+        prop_assert_eq!(dump(&state), dump(&read(&bytes, &[]).1));
         let answers = messages.iter().filter(|message| message[0] == b'Z').collect::<Vec<_>>();
         let status = answers.last().and_then(|message| message.get(5).copied());
-        prop_assert_eq!(!wire.in_transaction(), status == Some(b'I'));
+        prop_assert_eq!(!state.in_transaction(), status == Some(b'I'));
         if let Some(done) = messages.iter().rfind(|message| b"CI".contains(&message[0])) {
             let body = if done[0] == b'C' { &done[5..] } else { &[] };
             let tag = body[..body.len().min(128)].split(|byte| *byte == 0).next();
-            prop_assert_eq!(wire.tag(), String::from_utf8_lossy(tag.unwrap_or_default()));
+            prop_assert_eq!(state.tag(), String::from_utf8_lossy(tag.unwrap_or_default()));
         }
     }
 
@@ -286,12 +283,12 @@ proptest! {
         bytes in prop::collection::vec(prop_oneof![Just(0), Just(255), any::<u8>()], 0..600),
         cuts in cuts(),
     ) {
-        let (got, wire) = read(&bytes, &cuts);
-        let (whole, uncut) = read(&bytes, &[]);
-        prop_assert_eq!(got.is_ok(), whole.is_ok());
+        let (got, state) = read(&bytes, &cuts);
+        let (uncut_read, uncut) = read(&bytes, &[]);
+        prop_assert_eq!(got.is_ok(), uncut_read.is_ok());
         if let Ok(got) = got {
             prop_assert_eq!(got, bytes.clone());
-            prop_assert_eq!(said(&wire), said(&uncut));
+            prop_assert_eq!(dump(&state), dump(&uncut));
         }
         let (mut tap, _) = marked_tap("s1");
         write(&mut tap, &bytes, &cuts, &cuts).expect("no Bind of the statement is in it");
@@ -304,67 +301,70 @@ fn a_length_below_four_is_a_message_without_a_body() {
     for length in [0_u32, 1, 3, 4] {
         let empty = [&[b'Z'][..], &length.to_be_bytes()].concat();
         let bytes = [empty, message(b'C', b"SELECT 1\0")].concat();
-        let (got, wire) = read(&bytes, &[5]);
+        let (got, state) = read(&bytes, &[5]);
         assert_eq!(got.expect("it is passed on"), bytes);
-        assert!(wire.in_transaction(), "an answer without a status is no proof of being idle");
-        assert_eq!(wire.tag(), "SELECT 1");
+        assert!(
+            state.in_transaction(),
+            "an answer without a status does not prove that it is idle"
+        );
+        assert_eq!(state.tag(), "SELECT 1");
     }
 }
 
 #[test]
-fn a_message_without_a_body_is_over_with_its_header() {
-    let (mut tap, wire) = marked_tap("s1");
-    wire.received(b'Z', b"I");
-    wire.received(b'Z', b"I");
-    assert!(wire.is_idle());
+fn a_message_without_a_body_ends_with_its_header() {
+    let (mut tap, state) = marked_tap("s1");
+    state.received(b'Z', b"I");
+    state.received(b'Z', b"I");
+    assert!(state.is_idle());
     write(&mut tap, &sync(), &[], &[]).expect("it takes all");
-    assert!(!wire.is_idle(), "a Sync is under way");
-    wire.received(b'Z', b"I");
-    assert!(wire.is_idle());
+    assert!(!state.is_idle(), "a Sync is under way");
+    state.received(b'Z', b"I");
+    assert!(state.is_idle());
 }
 
 #[test]
 fn a_request_is_in_flight_from_its_first_message_to_its_answer() {
-    let (mut tap, wire) = marked_tap("s1");
-    wire.received(b'Z', b"I");
-    wire.received(b'Z', b"I");
-    let bind = Bound::of("s1").message();
+    let (mut tap, state) = marked_tap("s1");
+    state.received(b'Z', b"I");
+    state.received(b'Z', b"I");
+    let bind = BindMessage::of("s1").message();
     // The socket takes a part of a large Bind and then nothing more.
     write(&mut tap, &bind[..bind.len() - 3], &[], &[]).expect("it takes all");
-    assert!(!wire.is_idle(), "the server waits for the rest");
+    assert!(!state.is_idle(), "the server waits for the rest");
     write(&mut tap, &[&bind[bind.len() - 3..], &sync()].concat(), &[], &[]).expect("it takes all");
-    assert!(!wire.is_idle(), "the answer is to come");
-    wire.received(b'Z', b"I");
-    assert!(wire.is_idle());
+    assert!(!state.is_idle(), "the answer is to come");
+    state.received(b'Z', b"I");
+    assert!(state.is_idle());
 }
 
 #[test]
 fn the_exchange_of_the_login_is_one_with_the_startup() {
-    let wire = Arc::new(ProtocolState::default());
-    let mut tap = Tap::new(Scripted::default(), Arc::clone(&wire), MAX_ROW);
+    let state = Arc::new(ProtocolState::default());
+    let mut tap = Tap::new(Scripted::default(), Arc::clone(&state), MAX_ROW);
     let sasl = message(b'p', b"SCRAM-SHA-256\0\0\0\0\x01n");
     let bytes = [message(0, b"\0\x03\0\0user\0u\0\0"), sasl.clone(), sasl].concat();
     write(&mut tap, &bytes, &[3, 2, 1], &[]).expect("it takes all");
-    assert!(!wire.is_idle(), "nothing is answered yet");
-    wire.received(b'Z', b"I");
-    assert!(wire.is_idle());
+    assert!(!state.is_idle(), "nothing is answered yet");
+    state.received(b'Z', b"I");
+    assert!(state.is_idle());
 }
 
 #[test]
 fn a_marked_statement_that_asks_for_other_formats_ends_the_connection() {
     for results in [vec![], vec![0], vec![1, 1], vec![1, 0], vec![1, 1, 1]] {
         let (mut tap, _) = marked_tap("s1");
-        let bytes = Bound { results: results.clone(), ..Bound::of("s1") }.message();
+        let bytes = BindMessage { results: results.clone(), ..BindMessage::of("s1") }.message();
         let outcome = write(&mut tap, &bytes, &[7, 7, 7], &[]);
         outcome.expect_err("its rows could not be decoded");
         let (mut tap, _) = marked_tap("s2");
-        write(&mut tap, &bytes, &[], &[]).expect("it is not ours to judge");
+        write(&mut tap, &bytes, &[], &[]).expect("the statement is not marked");
         assert_eq!(tap.stream.taken, bytes, "{results:?}");
     }
 }
 
 #[test]
-fn a_statement_is_told_by_its_whole_text_and_its_name() {
+fn a_statement_is_recognised_by_its_whole_text() {
     let long = "select ".repeat(400);
     let longer = format!("{long} ");
     let cases = [
@@ -382,77 +382,77 @@ fn a_statement_is_told_by_its_whole_text_and_its_name() {
     ];
     for (bytes, expected, found) in cases {
         for size in [1, 2, 3, 7, 5000] {
-            let wire = Arc::new(ProtocolState::default());
-            let mut tap = Tap::new(Scripted::default(), Arc::clone(&wire), MAX_ROW);
-            wire.expect_statement(expected);
+            let state = Arc::new(ProtocolState::default());
+            let mut tap = Tap::new(Scripted::default(), Arc::clone(&state), MAX_ROW);
+            state.text_results.expect_statement(expected);
             let bytes = [message(0, b"\0\x03\0\0"), bytes.clone()].concat();
             write(&mut tap, &bytes, &vec![size; bytes.len()], &[]).expect("it takes all");
-            wire.prepared(true);
-            assert_eq!(wire.sends_text(b"s7"), found, "{bytes:?} in pieces of {size}");
-            assert_eq!(wire.has_lost_a_statement(), !found);
+            state.text_results.prepared(Format::Text);
+            assert_eq!(state.text_results.contains(b"s7"), found, "{bytes:?} in pieces of {size}");
+            assert_eq!(state.text_results.is_incomplete(), !found);
         }
     }
 }
 
 #[test]
-fn a_statement_that_was_never_seen_is_not_run() {
-    let (mut tap, wire) = marked_tap("s1");
-    wire.expect_statement("select b");
-    wire.prepared(true);
-    write(&mut tap, &Bound::of("s2").message(), &[], &[]).expect_err("it may be this one");
+fn a_statement_whose_name_was_not_seen_is_not_run() {
+    let (mut tap, state) = marked_tap("s1");
+    state.text_results.expect_statement("select b");
+    state.text_results.prepared(Format::Text);
+    write(&mut tap, &BindMessage::of("s2").message(), &[], &[]).expect_err("it may be this one");
 }
 
 #[test]
 fn a_closed_statement_is_forgotten() {
-    let (mut tap, wire) = marked_tap("s1");
+    let (mut tap, state) = marked_tap("s1");
     write(&mut tap, &close('P', "s1"), &[1, 3], &[]).expect("it takes all");
-    assert!(wire.sends_text(b"s1"), "a portal of that name is something else");
+    assert!(state.text_results.contains(b"s1"), "a portal of that name is something else");
     write(&mut tap, &close('S', "s1"), &[1, 3, 3], &[]).expect("it takes all");
-    assert!(!wire.sends_text(b"s1"));
+    assert!(!state.text_results.contains(b"s1"));
 }
 
 #[test]
-fn statements_that_cannot_be_prepared_leave_nothing() {
-    let (mut tap, wire) = marked_tap("s1");
-    let before = said(&wire).len();
+fn failed_prepares_use_no_memory() {
+    let (mut tap, state) = marked_tap("s1");
+    let before = dump(&state).len();
     for number in 0..10_000 {
         let text = format!("selec {number}");
-        wire.expect_statement(&text);
+        state.text_results.expect_statement(&text);
         let bytes = [parse(&format!("s{}", number + 2), &text), sync()].concat();
         write(&mut tap, &bytes, &[], &[]).expect("it takes all");
         tap.stream.taken.clear();
-        wire.received(b'Z', b"I");
+        state.received(b'Z', b"I");
     }
-    assert!(said(&wire).len() < before + 1000, "{}", said(&wire));
+    assert!(dump(&state).len() < before + 1000, "{}", dump(&state));
 }
 
 #[test]
-fn a_row_over_the_bound_ends_the_connection_by_its_header_alone() {
+fn a_row_over_the_limit_ends_the_connection_by_its_header_alone() {
     let row = message(b'D', &[1; MAX_ROW]);
-    let (got, wire) = read(&row, &[2]);
+    let (got, state) = read(&row, &[2]);
     assert_eq!(got.expect("it is within the bound"), row);
-    assert!(!wire.refused_a_row());
+    assert!(!state.rejected_a_row());
     for length in [u32::try_from(MAX_ROW).expect("it is small") + 5, u32::MAX] {
         let header = [&[b'D'][..], &length.to_be_bytes()].concat();
-        let (got, wire) = read(&header, &[3]);
+        let (got, state) = read(&header, &[3]);
         got.expect_err("it is over the bound");
-        assert!(wire.refused_a_row());
+        assert!(state.rejected_a_row());
     }
 }
 
 #[tokio::test]
-async fn whoever_waits_for_answers_is_told_of_the_end() {
-    let wire = Arc::new(ProtocolState::default());
-    let tap = Tap::new(Scripted::default(), Arc::clone(&wire), MAX_ROW);
+async fn a_wait_for_answers_ends_with_the_connection() {
+    let state = Arc::new(ProtocolState::default());
+    let tap = Tap::new(Scripted::default(), Arc::clone(&state), MAX_ROW);
     let waiting = tokio::spawn({
-        let wire = Arc::clone(&wire);
-        async move { wire.quiesce().await }
+        let state = Arc::clone(&state);
+        async move { state.quiesce().await }
     });
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished());
     drop(tap);
     let ended = tokio::time::timeout(Duration::from_secs(5), waiting).await;
     ended.expect("it does not hang").expect("it does not panic");
-    wire.received(b'Z', b"I");
-    assert!(!wire.is_idle(), "nobody is there");
+    state.received(b'Z', b"I");
+    assert!(!state.is_idle(), "the connection has ended");
 }

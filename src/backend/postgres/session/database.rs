@@ -39,8 +39,8 @@ impl DatabaseContext {
         }
         *last = Some(Instant::now());
         drop(last);
-        let role = departed.wire.role().to_string();
-        let server = departed.wire.peer().map(ToString::to_string);
+        let role = departed.wire.session_attrs().to_string();
+        let server = departed.wire.address().map(ToString::to_string);
         tracing::warn!(database = %self.database, server, role, "the server has changed its role");
         self.pool.flush(CloseReason::Failover);
         // Should no server have been right so far, another may be by now.

@@ -130,7 +130,7 @@ impl Session {
             return mapped;
         }
         let wire = &self.connection().wire;
-        if wire.refused_a_row() {
+        if wire.rejected_a_row() {
             let outcome = self.outcome();
             return Error::new(ErrorKind::RowTooLarge, "a row is larger than max_row_size")
                 .with_outcome(outcome)
@@ -143,7 +143,7 @@ impl Session {
             )
             .with_hint("Use StreamQuery to read and parameters to write.");
         }
-        let begun = wire.begun();
+        let begun = wire.last_sent();
         if self.reads || self.decisive.is_some_and(|number| begun < number) {
             return self.lost().with_cause(error);
         }

@@ -17,7 +17,7 @@ use crate::backend::postgres::connection::cancel::Cancel;
 use crate::backend::postgres::connection::pipeline::{
     Failure, Pipeline, PipelineResponses, Step, first_value, rows, send_pipeline,
 };
-use crate::backend::postgres::protocol::requests::{Kind, fit};
+use crate::backend::postgres::protocol::requests::{RequestKind, is_prefix};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::planted_bug::PlantedBug;
@@ -58,7 +58,7 @@ pub(crate) struct Session {
     /// Whether statements are prepared anew that are prepared already.
     pub(crate) afresh: bool,
     /// The names of the prepared statements that were sent last.
-    pub(crate) at_work: Vec<Kind>,
+    pub(crate) at_work: Vec<RequestKind>,
     /// Whether something ran that changes what texts mean.
     redefined: bool,
     /// Whether a write was refused that nobody asked to refuse: the server may be a standby by now.
@@ -172,8 +172,8 @@ impl Session {
         let Pipeline { steps, room, commits } = pipeline;
         let wire = Arc::clone(&self.begin(deadline)?.0.wire);
         // Nothing is on its way but what has no number: the driver's own Close of a statement.
-        let last = wire.begun() + u64::try_from(steps.len()).unwrap_or(u64::MAX);
-        let meant: Vec<Kind> = steps.iter().map(Step::kind).collect();
+        let last = wire.last_sent() + u64::try_from(steps.len()).unwrap_or(u64::MAX);
+        let meant: Vec<RequestKind> = steps.iter().map(Step::kind).collect();
         self.at_work.clone_from(&meant);
         if commits {
             self.reads = self.read_only;
@@ -181,7 +181,7 @@ impl Session {
             self.cancel.commit = Some(last);
         }
         let mut answers = Vec::new();
-        wire.note();
+        wire.record_requests();
         let checkout =
             self.checkout.as_mut().expect("a session holds its connection until dropped");
         let flying = send_pipeline(checkout, steps, room, &mut answers);
@@ -191,10 +191,10 @@ impl Session {
         if !self.busy {
             self.cancel.commit = None;
         }
-        let exchanges = wire.take_noted();
+        let exchanges = wire.take_recorded();
         self.begun |= exchanges.iter().any(|exchange| exchange.bound);
         let all_sent = self.busy || exchanges.len() == meant.len();
-        if !all_sent || !fit(&exchanges, &meant) {
+        if !all_sent || !is_prefix(&exchanges, &meant) {
             answers = vec![Err(Failure::Ours(self.mistaken(commits)))];
         }
         Ok(PipelineResponses::new(answers, exchanges))
@@ -231,14 +231,14 @@ impl Session {
         prepared: &Prepared,
         parameters: Vec<Parameter<'_>>,
     ) -> Result<tokio_postgres::RowStream> {
-        self.started = self.connection().wire.begun() + 1;
+        self.started = self.connection().wire.last_sent() + 1;
         if !self.reads {
             self.decisive = Some(self.started);
         }
         let (connection, cancel) = self.begin(deadline)?;
         let request = connection.client.query_raw(&prepared.statement, parameters);
         let answer = cancel.watch(deadline, request).await;
-        self.at_work = vec![Kind::Statement(prepared.name.clone())];
+        self.at_work = vec![RequestKind::Statement(prepared.name.clone())];
         let stream = self.settle(answer, sql)?;
         self.begun = true;
         self.busy = true;
@@ -248,7 +248,7 @@ impl Session {
     /// The rows of the statement that was started are over; an error: its answer is not what it seems.
     pub(crate) fn finished(&mut self) -> Result<()> {
         self.busy = false;
-        if self.connection().wire.answered() != self.started {
+        if self.connection().wire.last_answered() != self.started {
             return Err(self.mistaken(!self.reads));
         }
         if self.connection().wire.take_unconfirmed() {

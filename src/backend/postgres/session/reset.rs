@@ -113,11 +113,11 @@ async fn stop(connection: &Connection, cancel: &mut Cancel) -> bool {
         return false;
     }
     let limit = if cancel.is_sent() { STOPPING_LIMIT } else { CLEANING_LIMIT };
-    connection.wire.bound(Some(UNWANTED));
+    connection.wire.limit_discarded(Some(UNWANTED));
     // Behind whatever is still queued: once it is answered, so is all before it.
     let answered = cancel.insist(connection.client.check_connection());
     let stopped = tokio::time::timeout(limit, answered).await.is_ok();
-    connection.wire.bound(None);
+    connection.wire.limit_discarded(None);
     stopped && cancel.settled().await
 }
 

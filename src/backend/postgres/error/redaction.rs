@@ -1,39 +1,39 @@
-//! What a database's error may tell callers.
+//! Redaction: the parts of a database's error that callers may see.
 //!
-//! With [`ErrorDetails::Safe`] no data of rows and no literal of a statement leaves: not the DETAIL
-//! (`Key (email)=(…) already exists.`), and not what messages quote. PostgreSQL quotes names and values
-//! alike and escapes nothing inside, so a value may itself hold quotes: what lies between the first
-//! and the last quote goes, except in errors that are known to quote names only.
+//! With [`ErrorDetails::Safe`] no data of rows and no literal of a statement is disclosed: neither the
+//! DETAIL (`Key (email)=(…) already exists.`) nor the quoted parts of messages. PostgreSQL quotes names
+//! and values alike and escapes nothing inside, so a value may itself contain quotes: all text between
+//! the first and the last quote is removed, except in errors that are known to quote names only.
 
-use super::Reply;
+use super::error_reply::ErrorReply;
 use crate::config::ErrorDetails;
 
-/// The most bytes of a message, a hint or a detail. Longer trailers get lost on the way.
+/// The most bytes of a message, a hint or a detail: proxies drop responses with longer trailers.
 const TEXT_LIMIT: usize = 1024;
 /// The most bytes of a name: four times PostgreSQL's own limit, which a RAISE may exceed.
 pub(crate) const NAME_LIMIT: usize = 256;
 
 const ELLIPSIS: &str = "…";
 
-/// The public message.
-pub(crate) fn message(reply: &Reply<'_>, details: ErrorDetails) -> String {
+/// Returns the public message.
+pub(crate) fn message(reply: &ErrorReply<'_>, details: ErrorDetails) -> String {
     text(reply, reply.message, details)
 }
 
-/// The public hint.
-pub(crate) fn hint(reply: &Reply<'_>, details: ErrorDetails) -> Option<String> {
+/// Returns the public hint.
+pub(crate) fn hint(reply: &ErrorReply<'_>, details: ErrorDetails) -> Option<String> {
     reply.hint.map(|hint| text(reply, hint, details))
 }
 
-/// The DETAIL, where it may be told at all.
-pub(crate) fn detail(reply: &Reply<'_>, details: ErrorDetails) -> String {
+/// Returns the DETAIL if it may be disclosed.
+pub(crate) fn detail(reply: &ErrorReply<'_>, details: ErrorDetails) -> String {
     match details {
         ErrorDetails::Safe => String::new(),
         ErrorDetails::Full => shortened(reply.detail.unwrap_or_default(), TEXT_LIMIT),
     }
 }
 
-/// The text, cut at a character's boundary to at most `limit` bytes.
+/// Returns the text, cut at a character's boundary to at most `limit` bytes.
 pub(crate) fn shortened(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
@@ -42,22 +42,24 @@ pub(crate) fn shortened(text: &str, limit: usize) -> String {
     format!("{}{ELLIPSIS}", &text[..end])
 }
 
-fn text(reply: &Reply<'_>, text: &str, details: ErrorDetails) -> String {
-    let may_tell = match details {
-        ErrorDetails::Full => true,
-        ErrorDetails::Safe => quotes_no_data(reply, text),
-    };
-    if may_tell { shortened(text, TEXT_LIMIT) } else { shortened(&redacted(text), TEXT_LIMIT) }
+fn text(reply: &ErrorReply<'_>, text: &str, details: ErrorDetails) -> String {
+    if details == ErrorDetails::Full || quotes_no_data(reply, text) {
+        shortened(text, TEXT_LIMIT)
+    } else {
+        shortened(&redacted(text), TEXT_LIMIT)
+    }
 }
 
-/// Whether everything that a text quotes is the name of something in the database, or a word of SQL.
-fn quotes_no_data(reply: &Reply<'_>, text: &str) -> bool {
-    // The words are those of the database's own code.
+/// Returns true if all quoted parts of a text are names of the schema or words of SQL.
+fn quotes_no_data(reply: &ErrorReply<'_>, text: &str) -> bool {
+    // The text of a RAISE is chosen by the database's own code.
     if reply.routine == Some("exec_stmt_raise") {
         return false;
     }
     match (reply.code, reply.code.get(..2).unwrap_or_default()) {
-        ("42601", _) => quoted(text).is_none_or(|token| is_told_token(reply, token)),
+        ("42601", _) => {
+            quoted_range(text).is_none_or(|(start, end)| is_public_token(reply, &text[start..end]))
+        }
         (_, "23") => true,
         // A name in the statement's text has a position. Without one it may come from a row, as in
         // `email::regclass`: it must at least look like a name.
@@ -69,21 +71,21 @@ fn quotes_no_data(reply: &Reply<'_>, text: &str) -> bool {
     }
 }
 
-/// Whether the token of a syntax error cannot be a piece of a literal. An unbalanced quote turns a
-/// literal's words into tokens, so a word counts only where no quote stands before it.
-fn is_told_token(reply: &Reply<'_>, token: &str) -> bool {
+/// Returns true if the token of a syntax error cannot be part of a literal. An unbalanced quote turns
+/// a literal's words into tokens, so a word is public only where no quote precedes it.
+fn is_public_token(reply: &ErrorReply<'_>, token: &str) -> bool {
     if token.bytes().all(|byte| byte.is_ascii_punctuation() && !matches!(byte, b'\'' | b'"' | b'$'))
     {
         return true;
     }
-    if KEYWORDS.iter().any(|keyword| keyword.eq_ignore_ascii_case(token)) {
+    if KEYWORDS.split(' ').any(|keyword| keyword.eq_ignore_ascii_case(token)) {
         return true;
     }
     let starts_word = token.starts_with(|c: char| c.is_alphabetic() || c == '_');
     starts_word && is_identifier(token) && !follows_quote(reply)
 }
 
-fn follows_quote(reply: &Reply<'_>) -> bool {
+fn follows_quote(reply: &ErrorReply<'_>) -> bool {
     let Some(before) = reply.position.and_then(|position| usize::try_from(position).ok()) else {
         return true;
     };
@@ -93,23 +95,16 @@ fn follows_quote(reply: &Reply<'_>) -> bool {
     }
 }
 
-/// Whether the quotes are paired and hold nothing but identifiers.
+/// Returns true if the quotes are paired and enclose only identifiers.
 fn quotes_identifiers(text: &str) -> bool {
-    let mut pieces = text.split('"');
-    // Outside, inside, outside …: paired quotes make an odd number of pieces.
     text.matches('"').count().is_multiple_of(2)
-        && pieces.by_ref().skip(1).step_by(2).all(is_identifier)
+        && text.split('"').skip(1).step_by(2).all(is_identifier)
         && !text.contains(['«', '„', '“'])
 }
 
 fn is_identifier(text: &str) -> bool {
     let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '.' | '[' | ']');
     !text.is_empty() && text.len() <= NAME_LIMIT && text.chars().all(allowed)
-}
-
-/// What stands between the first quote and the last, whatever the language of the messages.
-fn quoted(text: &str) -> Option<&str> {
-    quoted_range(text).map(|(start, end)| &text[start..end])
 }
 
 fn redacted(text: &str) -> String {
@@ -119,11 +114,12 @@ fn redacted(text: &str) -> String {
     }
 }
 
-/// The bounds of the text inside the quotes; up to the end when the last is missing.
+/// Returns the bounds of the text between the first quote and the last, in any language of the server;
+/// up to the end when the last is missing.
 fn quoted_range(text: &str) -> Option<(usize, usize)> {
     let mut before = ' ';
     let (open, quote) = text.char_indices().find(|(_, c)| {
-        // An apostrophe inside a word is none: "can't".
+        // An apostrophe inside a word is not a quote: "can't".
         let opens = matches!(c, '"' | '«' | '„' | '“') || (*c == '\'' && !before.is_alphanumeric());
         before = *c;
         opens
@@ -133,99 +129,15 @@ fn quoted_range(text: &str) -> Option<(usize, usize)> {
     Some((start, close.map_or(text.len(), |close| start + close)))
 }
 
-/// Words at which a statement may break and which are nobody's data.
-const KEYWORDS: &[&str] = &[
-    "ALL",
-    "ALTER",
-    "ANALYZE",
-    "AND",
-    "ANY",
-    "AS",
-    "ASC",
-    "BEGIN",
-    "BETWEEN",
-    "BY",
-    "CASE",
-    "CAST",
-    "CHECK",
-    "COLUMN",
-    "COMMIT",
-    "CONFLICT",
-    "CONSTRAINT",
-    "CREATE",
-    "CROSS",
-    "DEFAULT",
-    "DELETE",
-    "DESC",
-    "DISTINCT",
-    "DO",
-    "DROP",
-    "ELSE",
-    "END",
-    "EXCEPT",
-    "EXISTS",
-    "EXPLAIN",
-    "FALSE",
-    "FETCH",
-    "FOR",
-    "FOREIGN",
-    "FROM",
-    "FULL",
-    "FUNCTION",
-    "GRANT",
-    "GROUP",
-    "HAVING",
-    "IF",
-    "ILIKE",
-    "IN",
-    "INDEX",
-    "INNER",
-    "INSERT",
-    "INTERSECT",
-    "INTO",
-    "IS",
-    "JOIN",
-    "KEY",
-    "LATERAL",
-    "LEFT",
-    "LIKE",
-    "LIMIT",
-    "MERGE",
-    "NATURAL",
-    "NOT",
-    "NULL",
-    "OFFSET",
-    "ON",
-    "OR",
-    "ORDER",
-    "OUTER",
-    "OVER",
-    "PARTITION",
-    "PRIMARY",
-    "REFERENCES",
-    "RETURNING",
-    "RIGHT",
-    "ROLLBACK",
-    "ROW",
-    "ROWS",
-    "SELECT",
-    "SET",
-    "SOME",
-    "TABLE",
-    "THEN",
-    "TO",
-    "TRUE",
-    "UNION",
-    "UNIQUE",
-    "UPDATE",
-    "USING",
-    "VALUES",
-    "VIEW",
-    "WHEN",
-    "WHERE",
-    "WINDOW",
-    "WITH",
-];
+/// The key words that a syntax error may name, as they are never data.
+const KEYWORDS: &str = "\
+    ALL ALTER ANALYZE AND ANY AS ASC BEGIN BETWEEN BY CASE CAST CHECK COLUMN COMMIT CONFLICT \
+    CONSTRAINT CREATE CROSS DEFAULT DELETE DESC DISTINCT DO DROP ELSE END EXCEPT EXISTS \
+    EXPLAIN FALSE FETCH FOR FOREIGN FROM FULL FUNCTION GRANT GROUP HAVING IF ILIKE IN INDEX \
+    INNER INSERT INTERSECT INTO IS JOIN KEY LATERAL LEFT LIKE LIMIT MERGE NATURAL NOT NULL \
+    OFFSET ON OR ORDER OUTER OVER PARTITION PRIMARY REFERENCES RETURNING RIGHT ROLLBACK ROW \
+    ROWS SELECT SET SOME TABLE THEN TO TRUE UNION UNIQUE UPDATE USING VALUES VIEW WHEN WHERE \
+    WINDOW WITH";
 
 #[cfg(test)]
 mod tests {
@@ -234,11 +146,11 @@ mod tests {
     use super::*;
 
     fn safe(code: &str, text: &str) -> String {
-        message(&Reply { code, message: text, ..Reply::default() }, ErrorDetails::Safe)
+        message(&ErrorReply { code, message: text, ..ErrorReply::default() }, ErrorDetails::Safe)
     }
 
     #[test]
-    fn what_data_errors_quote_is_left_out() {
+    fn quoted_data_is_removed() {
         let cases = [
             (
                 "22P02",
@@ -292,11 +204,11 @@ mod tests {
         for (code, text) in kept {
             assert_eq!(safe(code, text), text);
         }
-        let positioned = Reply {
+        let positioned = ErrorReply {
             code: "42703",
             message: r#"column "first name" does not exist"#,
             position: Some(8),
-            ..Reply::default()
+            ..ErrorReply::default()
         };
         assert_eq!(message(&positioned, ErrorDetails::Safe), positioned.message);
     }
@@ -307,20 +219,26 @@ mod tests {
         assert_eq!(safe("42P01", leaked), r#"relation "…" does not exist"#);
         let odd = r#"relation "a"b" does not exist"#;
         assert_eq!(safe("42P01", odd), r#"relation "…" does not exist"#);
-        let raised = Reply {
+        let raised = ErrorReply {
             code: "23505",
             message: r#"taken: "bob""#,
             routine: Some("exec_stmt_raise"),
-            ..Reply::default()
+            ..ErrorReply::default()
         };
         assert_eq!(message(&raised, ErrorDetails::Safe), r#"taken: "…""#);
     }
 
     #[test]
-    fn a_syntax_error_tells_its_token_unless_it_may_be_a_literal() {
+    fn a_syntax_error_names_its_token_unless_it_may_be_a_literal() {
         let near = |token: &str, sql: Option<&str>, position| {
             let text = format!("syntax error at or near \"{token}\"");
-            let reply = Reply { code: "42601", message: &text, sql, position, ..Reply::default() };
+            let reply = ErrorReply {
+                code: "42601",
+                message: &text,
+                sql,
+                position,
+                ..ErrorReply::default()
+            };
             message(&reply, ErrorDetails::Safe) == text
         };
         assert!(near("FROM", None, Some(9)));
@@ -340,12 +258,12 @@ mod tests {
 
     #[test]
     fn details_and_hints_follow_the_configuration() {
-        let reply = Reply {
+        let reply = ErrorReply {
             code: "22P02",
             message: r#"bad "secret""#,
             detail: Some("Key (a)=(secret)"),
             hint: Some(r#"Try "secret" again."#),
-            ..Reply::default()
+            ..ErrorReply::default()
         };
         assert_eq!(detail(&reply, ErrorDetails::Safe), "");
         assert_eq!(hint(&reply, ErrorDetails::Safe).as_deref(), Some(r#"Try "…" again."#));

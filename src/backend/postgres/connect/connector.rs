@@ -1,0 +1,696 @@
+//! The connector of a database: it tries its servers and addresses in order.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
+use tokio_postgres::config::{SslMode, SslNegotiation};
+
+use super::connect_errors::{ConnectErrors, ConnectFailure};
+use super::credentials::{Credentials, Login};
+use super::slow_servers::{SlowServers, Target};
+use super::socket::{HandshakeDone, Socket};
+use crate::backend::postgres::protocol::server_address::ServerAddress;
+use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
+use crate::backend::postgres::protocol::state::ProtocolState;
+use crate::backend::postgres::protocol::tap::Tap;
+use crate::config::{Database, Host, PostgresTarget, Server, TargetSession};
+use crate::error::Result;
+
+/// The start of a CancelRequest, before the key (protocol 3.0, "Message Formats").
+const CANCEL_REQUEST: [u8; 8] = [0, 0, 0, 16, 4, 210, 22, 46];
+/// The part of `pool.connect_timeout` that is left to report the failure of each server.
+const RESERVE: Duration = Duration::from_millis(50);
+
+/// The servers of a database and the credentials for them.
+pub(crate) struct Connector {
+    database: String,
+    servers: Vec<Server>,
+    session: TargetSession,
+    balance: bool,
+    credentials: Credentials,
+    driver: tokio_postgres::Config,
+    max_row_size: usize,
+    timeout: Duration,
+    slow: SlowServers,
+    /// The server of the last connection.
+    last: Mutex<Option<String>>,
+    /// The login that was rejected, since no other was accepted.
+    rejected: Mutex<Option<Arc<Login>>>,
+}
+
+/// A connection as it was opened.
+pub(crate) struct OpenedConnection {
+    pub(crate) client: tokio_postgres::Client,
+    pub(crate) driver: tokio::task::JoinHandle<()>,
+    pub(crate) state: Arc<ProtocolState>,
+    /// The attributes that its session must keep, or the connection is closed.
+    pub(crate) session: TargetSession,
+}
+
+impl Connector {
+    pub(crate) fn new(name: &str, config: &Database, target: &PostgresTarget) -> Result<Self> {
+        let timeout = config.pool.connect_timeout;
+        Ok(Self {
+            database: name.to_owned(),
+            servers: target.servers.clone(),
+            session: target.session,
+            balance: target.balance,
+            credentials: Credentials::new(name, target)?,
+            driver: driver_config(config, target),
+            max_row_size: config.max_row_size,
+            timeout,
+            slow: SlowServers::new(timeout, target.servers.len()),
+            last: Mutex::default(),
+            rejected: Mutex::default(),
+        })
+    }
+
+    /// Returns true if callers may expect to write: sessions that are for reading only reject it
+    /// permanently.
+    pub(crate) fn takes_writes(&self) -> bool {
+        let for_writes = [TargetSession::Any, TargetSession::ReadWrite, TargetSession::Primary];
+        for_writes.contains(&self.session)
+    }
+
+    /// Opens a connection within `pool.connect_timeout` to the first suitable server; its driver
+    /// runs on the calling runtime. Names are resolved anew, and changed secrets are read again.
+    pub(crate) async fn open(&self) -> Result<OpenedConnection> {
+        let end = Instant::now() + self.timeout.saturating_sub(RESERVE.min(self.timeout / 10));
+        let login = self.credentials.fresh().await;
+        let mut opened = self.try_servers(&login, end).await;
+        // The password may have been replaced a moment ago.
+        if let Err(errors) = &opened
+            && errors.rejects_login()
+        {
+            let renewed = self.credentials.renewed(&login).await;
+            *self.rejected.lock() = Some(Arc::clone(renewed.as_ref().unwrap_or(&login)));
+            if let Some(renewed) = renewed {
+                opened = self.try_servers(&renewed, end).await;
+            }
+        }
+        opened.map_err(|errors| errors.into_error(&self.database, self.session))
+    }
+
+    /// Returns true if the login that was last rejected has been replaced, so that an attempt is
+    /// worthwhile.
+    pub(crate) async fn login_has_changed(&self) -> bool {
+        let Some(rejected) = self.rejected.lock().clone() else { return false };
+        let changed = !Arc::ptr_eq(&rejected, &self.credentials.fresh().await);
+        if changed {
+            *self.rejected.lock() = None;
+        }
+        changed
+    }
+
+    /// Tries one server after the other; each gets an equal share of the time that is left.
+    async fn try_servers(
+        &self,
+        login: &Login,
+        end: Instant,
+    ) -> std::result::Result<OpenedConnection, ConnectErrors> {
+        let order = self.order();
+        let mut errors = ConnectErrors::new(self.servers.len());
+        let mut fallback = None;
+        for (position, index) in order.iter().enumerate() {
+            let server = &self.servers[*index];
+            let until = share(end, order.len() - position, 1);
+            let mut server_attempt = self.slow.attempt(Target::Server(*index));
+            let addresses = tokio::time::timeout_at(until, self.addresses(server)).await;
+            let addresses = addresses
+                .unwrap_or_else(|_elapsed| Err(ConnectFailure::timed_out()))
+                .unwrap_or_else(|failure| {
+                    errors.add(server, None, failure);
+                    Vec::new()
+                });
+            let count = addresses.len();
+            let ends: Vec<_> = (1..=count).map(|shares| share(until, count, shares)).collect();
+            for (address, until) in addresses.into_iter().zip(ends) {
+                let mut attempt = self.slow.attempt(Target::Address(address.clone()));
+                let opened =
+                    tokio::time::timeout_at(until, self.log_in(login, *index, &address)).await;
+                attempt.answered = opened.is_ok();
+                server_attempt.answered |= opened.is_ok();
+                match opened.unwrap_or_else(|_elapsed| Err(ConnectFailure::timed_out())) {
+                    Ok(LoggedIn::Suitable(opened)) => return Ok(self.connected(opened, *index)),
+                    Ok(LoggedIn::Fallback(opened)) => {
+                        fallback.get_or_insert((opened, *index));
+                    }
+                    Err(failure) => {
+                        let rejects_login = failure.rejects_login();
+                        errors.add(server, Some(&address), failure);
+                        if rejects_login {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        match fallback {
+            Some((opened, index)) => Ok(self.connected(opened, index)),
+            None => Err(errors),
+        }
+    }
+
+    /// Returns the order in which the servers are tried this time, by their indexes.
+    fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.servers.len()).collect();
+        if self.balance {
+            fastrand::shuffle(&mut order);
+        }
+        order.sort_by_key(|index| self.slow.contains(&Target::Server(*index)));
+        order
+    }
+
+    /// Resolves a server's addresses, in the order in which they are tried.
+    async fn addresses(
+        &self,
+        server: &Server,
+    ) -> std::result::Result<Vec<ServerAddress>, ConnectFailure> {
+        let host = match &server.host {
+            Host::Unix(directory) => {
+                let path = directory.join(format!(".s.PGSQL.{}", server.port));
+                return Ok(vec![ServerAddress::Unix(path)]);
+            }
+            Host::Tcp(host) => host,
+        };
+        let found = tokio::net::lookup_host((host.as_str(), server.port)).await;
+        let found = found.map_err(ConnectFailure::unreachable)?;
+        let mut addresses: Vec<_> =
+            found.map(|address| ServerAddress::Tcp(address, host.clone())).collect();
+        if addresses.is_empty() {
+            let error = io::Error::other("the host name has no address");
+            return Err(ConnectFailure::unreachable(error));
+        }
+        if self.balance {
+            fastrand::shuffle(&mut addresses);
+        }
+        addresses.sort_by_key(|address| self.slow.contains(&Target::Address(address.clone())));
+        Ok(addresses)
+    }
+
+    /// Logs in at one address and compares the session with the required attributes.
+    async fn log_in(
+        &self,
+        login: &Login,
+        server: usize,
+        address: &ServerAddress,
+    ) -> std::result::Result<LoggedIn, ConnectFailure> {
+        let socket = Socket::connect(address, login.tls()).await;
+        let socket = socket.map_err(ConnectFailure::unreachable)?;
+        let state = Arc::new(ProtocolState::default());
+        state.set_address(address.clone());
+        let tap = Tap::new(socket, Arc::clone(&state), self.max_row_size);
+        let mut driver = self.driver.clone();
+        login.write_to(&mut driver, server);
+        let (client, connection) =
+            driver.connect_raw(tap, HandshakeDone).await.map_err(ConnectFailure::of_login)?;
+        // The state of the protocol tells its users how it ended.
+        let driver = tokio::spawn(async move { drop(connection.await) });
+        let is_preferred = self.session == TargetSession::PreferStandby;
+        let required = if is_preferred { TargetSession::Standby } else { self.session };
+        let mut attrs = state.session_attrs();
+        if attrs.satisfies(required).is_none() {
+            attrs = SessionAttrs::query(&client).await.map_err(ConnectFailure::of_login)?;
+        }
+        let session = attrs.to_keep(self.session);
+        let opened = OpenedConnection { client, driver, state, session };
+        if attrs.satisfies(required) == Some(true) {
+            Ok(LoggedIn::Suitable(opened))
+        } else if is_preferred {
+            Ok(LoggedIn::Fallback(opened))
+        } else {
+            Err(ConnectFailure::Unsuitable(attrs))
+        }
+    }
+
+    /// Logs a change of servers.
+    fn connected(&self, opened: OpenedConnection, server: usize) -> OpenedConnection {
+        let server = self.servers[server].to_string();
+        let last = self.last.lock().replace(server.clone());
+        if last.is_some_and(|last| last != server) {
+            tracing::info!(database = %self.database, server, "connected to another server");
+        }
+        opened
+    }
+
+    /// Cancels the running statement of a connection, at the address that it was opened to: its name
+    /// may resolve to another server now. Returns when the server has processed the request, or
+    /// `pool.connect_timeout` has passed.
+    pub(crate) async fn cancel(&self, state: &ProtocolState) -> io::Result<()> {
+        let address = state.address().ok_or(io::ErrorKind::NotConnected)?;
+        let request = self.request_cancel(address, state.key());
+        tokio::time::timeout(self.timeout, request).await?
+    }
+
+    async fn request_cancel(&self, address: &ServerAddress, key: [u8; 8]) -> io::Result<()> {
+        let mut socket = Socket::connect(address, self.credentials.latest().tls()).await?;
+        socket.write_all(&[CANCEL_REQUEST, key].concat()).await?;
+        socket.flush().await?;
+        // The server closes the socket once it has processed the request; a cancel still in transit
+        // could hit the next statement. Over TLS the server closes without close_notify, which is an
+        // UnexpectedEof. A reset proves nothing: it may not come from the server.
+        match tokio::io::copy(&mut socket, &mut tokio::io::sink()).await {
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// A connection that has logged in.
+enum LoggedIn {
+    /// It has all required attributes.
+    Suitable(OpenedConnection),
+    /// It is not a standby, which is only preferred.
+    Fallback(OpenedConnection),
+}
+
+/// Returns the end of the first `shares` of equal parts of the time up to `end`.
+fn share(end: Instant, parts: usize, shares: usize) -> Instant {
+    let now = Instant::now();
+    let parts = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
+    let shares = u32::try_from(shares).unwrap_or(u32::MAX).min(parts);
+    now + end.saturating_duration_since(now) / parts * shares
+}
+
+fn driver_config(config: &Database, target: &PostgresTarget) -> tokio_postgres::Config {
+    let mut driver = tokio_postgres::Config::new();
+    let options = format!(
+        "-c DateStyle=ISO -c IntervalStyle=postgres -c TimeZone=UTC -c extra_float_digits=1 \
+         -c bytea_output=hex -c statement_timeout={} -c lock_timeout={}",
+        config.statement_timeout.as_millis(),
+        config.lock_timeout.as_millis()
+    );
+    driver
+        .dbname(&target.dbname)
+        .application_name(&target.application_name)
+        .options(&options)
+        // The driver gets the stream after the TLS handshake, if there is any.
+        .ssl_mode(SslMode::Require)
+        .ssl_negotiation(SslNegotiation::Direct);
+    driver
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::oneshot;
+
+    use super::super::socket::SSL_REQUEST;
+    use super::*;
+    use crate::config::{Target, load_from};
+    use crate::error::{Error, ErrorKind};
+
+    /// A connector to a port of this machine that gives up after a while.
+    fn connector(port: u16, user: &str, query: &str, timeout: &str) -> Connector {
+        let url = format!("postgres://{user}@127.0.0.1:{port}/shop?{query}");
+        let pairs = [
+            ("databases.main.url", url.as_str()),
+            ("databases.main.pool.connect_timeout", timeout),
+        ];
+        let config = load_from(&pairs).expect("it is valid");
+        let database = config.databases.get("main").expect("it is in it");
+        let Target::Postgres(target) = &database.target else { panic!("not PostgreSQL's URL") };
+        Connector::new("main", database, target).expect("no certificate is asked for")
+    }
+
+    /// Returns the state of a connection that was opened to this port.
+    fn state(port: u16, key: [u8; 8]) -> ProtocolState {
+        let state = ProtocolState::default();
+        state
+            .set_address(ServerAddress::Tcp(([127, 0, 0, 1], port).into(), "127.0.0.1".to_owned()));
+        state.received(b'K', &key);
+        state
+    }
+
+    async fn listen() -> (TcpListener, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        (listener, port)
+    }
+
+    /// Reads a packet without a type.
+    async fn packet(stream: &mut TcpStream) -> Vec<u8> {
+        let length = stream.read_u32().await.expect("a length comes");
+        let mut body = vec![0; usize::try_from(length).expect("it is small") - 4];
+        stream.read_exact(&mut body).await.expect("the body comes");
+        body
+    }
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).expect("it is small").to_be_bytes();
+        [kind].into_iter().chain(length).chain(body.iter().copied()).collect()
+    }
+
+    /// Answers a login with these bytes; returns the startup packet and the error.
+    async fn answer_login(user: &str, answer: Vec<u8>) -> (Vec<u8>, Error) {
+        let (listener, port) = listen().await;
+        let server = async {
+            let (mut stream, _) = listener.accept().await.expect("a client connects");
+            let startup = packet(&mut stream).await;
+            stream.write_all(&answer).await.expect("it is sent");
+            startup
+        };
+        let connector = connector(port, user, "", "5s");
+        let (startup, opened) = tokio::join!(server, connector.open());
+        (startup, opened.map(drop).expect_err("the login is rejected"))
+    }
+
+    fn fatal_error(code: &str) -> Vec<u8> {
+        let text = "password authentication failed for user \"keeper\"";
+        message(b'E', format!("SFATAL\0VFATAL\0C{code}\0M{text}\0\0").as_bytes())
+    }
+
+    #[tokio::test]
+    async fn the_session_begins_at_its_baseline() {
+        let (startup, _) = answer_login("keeper", fatal_error("57P03")).await;
+        let startup = String::from_utf8(startup).expect("it is text");
+        let pairs: Vec<_> = startup[4..].trim_end_matches('\0').split('\0').collect();
+        let value = |key| pairs.iter().position(|each| *each == key).map(|at| pairs[at + 1]);
+        assert_eq!(value("client_encoding"), Some("UTF8"));
+        assert_eq!((value("user"), value("database")), (Some("keeper"), Some("shop")));
+        let options = value("options").expect("they are set");
+        for setting in ["TimeZone=UTC", "statement_timeout=305000", "lock_timeout=5000"] {
+            assert!(options.contains(&format!("-c {setting}")), "{options}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rejected_login_is_a_misconfiguration_or_temporary() {
+        let cases = [
+            ("28P01", ErrorKind::BackendMisconfigured),
+            ("28000", ErrorKind::BackendMisconfigured),
+            ("3D000", ErrorKind::BackendMisconfigured),
+            ("42501", ErrorKind::BackendMisconfigured),
+            ("22023", ErrorKind::BackendMisconfigured),
+            ("53300", ErrorKind::DatabaseUnavailable),
+            ("57P01", ErrorKind::DatabaseUnavailable),
+            ("57P02", ErrorKind::DatabaseUnavailable),
+            ("57P03", ErrorKind::DatabaseUnavailable),
+            ("08P01", ErrorKind::DatabaseUnavailable),
+            ("XX000", ErrorKind::DatabaseUnavailable),
+        ];
+        for (code, kind) in cases {
+            let (_, error) = answer_login("keeper:s3cret", fatal_error(code)).await;
+            assert_eq!(error.kind(), kind, "{code}");
+            assert_eq!(error.outcome(), crate::error::Outcome::NotApplied, "{code}");
+            let may_retry = kind == ErrorKind::DatabaseUnavailable;
+            assert_eq!(error.retry_after().is_some(), may_retry, "{code}");
+            assert_eq!(error.report().map(|report| report.sqlstate.as_str()), Some(code));
+            assert!(error.message().contains(code), "{error}");
+            assert!(!format!("{error}{:?}", error.hint()).contains("keeper"), "{error}");
+            let cause = error.source().expect("logs tell why").to_string();
+            assert!(cause.contains("failed for user \"keeper\""), "{cause}");
+            assert!(!format!("{error:?}").contains("s3cret"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_login_that_cannot_be_answered_is_a_misconfiguration() {
+        let cleartext = message(b'R', &[0, 0, 0, 3]);
+        let md5 = message(b'R', &[0, 0, 0, 5, 1, 2, 3, 4]);
+        let scram = message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0");
+        let other_sasl = message(b'R', b"\0\0\0\x0aOTHER\0\0");
+        let gss = message(b'R', &[0, 0, 0, 7]);
+        let cases = [
+            ("keeper", cleartext),
+            ("keeper", md5),
+            ("keeper", scram),
+            ("keeper:s3cret", other_sasl),
+            ("keeper:s3cret", gss),
+        ];
+        for (user, answer) in cases {
+            let (_, error) = answer_login(user, answer.clone()).await;
+            assert_eq!(error.kind(), ErrorKind::BackendMisconfigured, "{answer:?}");
+            assert_eq!(error.retry_after(), None, "{answer:?}");
+            assert!(error.source().is_some(), "{answer:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_other_than_postgresql_is_unavailable() {
+        for answer in [Vec::new(), b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), vec![0; 64]] {
+            let (_, error) = answer_login("keeper:s3cret", answer.clone()).await;
+            assert_eq!(error.kind(), ErrorKind::DatabaseUnavailable, "{answer:?}");
+            assert!(error.retry_after().is_some() && error.source().is_some());
+        }
+    }
+
+    /// Answers an SSLRequest with these bytes; returns all that the client sends then, and its error.
+    async fn answer_tls(answer: &[u8]) -> (Vec<u8>, Error) {
+        let (listener, port) = listen().await;
+        let server = async {
+            let (mut stream, _) = listener.accept().await.expect("a client connects");
+            assert_eq!(packet(&mut stream).await, SSL_REQUEST[4..]);
+            stream.write_all(answer).await.expect("it is sent");
+            let mut rest = Vec::new();
+            // It may be reset.
+            drop(stream.read_to_end(&mut rest).await);
+            rest
+        };
+        let connector = connector(port, "keeper:s3cret", "sslmode=require", "5s");
+        let (rest, opened) = tokio::join!(server, connector.open());
+        (rest, opened.map(drop).expect_err("nothing is encrypted"))
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_in_plain_text_to_a_server_without_tls() {
+        // A man in the middle appends a successful login to the answer.
+        let granted = [b"S".to_vec(), message(b'R', &[0; 4]), message(b'Z', b"I")].concat();
+        let failed = [b"E".to_vec(), fatal_error("53300")].concat();
+        for (answer, why) in [
+            (&b"N"[..], "no TLS"),
+            (&failed, "not answer as PostgreSQL"),
+            (b"X", "not answer as PostgreSQL"),
+            (&granted, ""),
+        ] {
+            let (rest, error) = answer_tls(answer).await;
+            assert_eq!(error.kind(), ErrorKind::DatabaseUnavailable, "{why}");
+            let cause = error.source().expect("logs tell why").to_string();
+            assert!(cause.contains(why) && !cause.contains("keeper"), "{cause}");
+            assert!(!rest.windows(6).any(|bytes| bytes == b"keeper"), "{rest:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_cause_of_an_unreachable_server_is_kept() {
+        let (listener, port) = listen().await;
+        drop(listener);
+        let opened = connector(port, "keeper", "", "5s").open().await;
+        let error = opened.map(drop).expect_err("the port is closed");
+        assert_eq!(error.kind(), ErrorKind::DatabaseUnavailable);
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        assert_eq!(cause.map(io::Error::kind), Some(io::ErrorKind::ConnectionRefused));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_at_a_silent_server_times_out() {
+        // Its connections wait to be accepted, for ever.
+        let (_listener, port) = listen().await;
+        for query in ["sslmode=disable", "sslmode=require"] {
+            let connector = connector(port, "keeper", query, "100ms");
+            let state = state(port, [7; 8]);
+            let both = async { tokio::join!(connector.open(), connector.cancel(&state)) };
+            let ended = tokio::time::timeout(Duration::from_secs(5), both).await;
+            let (opened, cancelled) = ended.expect("both end by themselves");
+            let error = opened.map(drop).expect_err("the server does not answer");
+            assert_eq!(error.kind(), ErrorKind::DatabaseUnavailable);
+            let cancelled = cancelled.expect_err("the server does not answer");
+            assert_eq!(cancelled.kind(), io::ErrorKind::TimedOut);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cancel_waits_until_the_server_has_processed_it() {
+        let (listener, port) = listen().await;
+        let (release, released) = oneshot::channel::<()>();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a client connects");
+            let request = packet(&mut stream).await;
+            released.await.expect("the test releases it");
+            request
+        });
+        let connector = connector(port, "keeper", "", "5s");
+        let state = state(port, [1, 2, 3, 4, 5, 6, 7, 8]);
+        let mut cancel = std::pin::pin!(connector.cancel(&state));
+        let early = tokio::time::timeout(Duration::from_millis(100), cancel.as_mut()).await;
+        early.expect_err("the server has not acted on it");
+        release.send(()).expect("it waits");
+        cancel.await.expect("it was read");
+        let request = server.await.expect("it does not panic");
+        assert_eq!(request, [&CANCEL_REQUEST[4..], &[1, 2, 3, 4, 5, 6, 7, 8]].concat());
+    }
+
+    #[tokio::test]
+    async fn a_cancel_goes_to_the_address_of_its_connection() {
+        let (listener, port) = listen().await;
+        let (elsewhere, other_port) = listen().await;
+        drop(elsewhere);
+        let server = async {
+            let (mut stream, _) = listener.accept().await.expect("a client connects");
+            packet(&mut stream).await
+        };
+        let connector = connector(other_port, "keeper", "", "5s");
+        let state = state(port, [9; 8]);
+        let (request, cancelled) = tokio::join!(server, connector.cancel(&state));
+        cancelled.expect("the server accepts it");
+        assert_eq!(request, [&CANCEL_REQUEST[4..], &[9; 8]].concat());
+    }
+
+    /// The `in_hot_standby` of servers; before version 14 they do not report it.
+    const SILENT: &str = "";
+    const PRIMARY: &str = "off";
+    const STANDBY: &str = "on";
+
+    /// Starts a server that accepts every login, and reports at login or on request whether it is a
+    /// standby; returns its port and the number of logins.
+    async fn server(standby: &'static str) -> (u16, Arc<std::sync::atomic::AtomicUsize>) {
+        let (listener, port) = listen().await;
+        let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counter = Arc::clone(&count);
+        let serve = move |mut stream: TcpStream| async move {
+            packet(&mut stream).await;
+            let mut hello = message(b'R', &[0; 4]);
+            if standby != SILENT {
+                for name in ["in_hot_standby", "default_transaction_read_only"] {
+                    let value = if name == "in_hot_standby" { standby } else { "off" };
+                    hello.extend(message(b'S', format!("{name}\0{value}\0").as_bytes()));
+                }
+            }
+            hello.extend([message(b'K', &[1; 8]), message(b'Z', b"I")].concat());
+            stream.write_all(&hello).await.expect("it is sent");
+            while let Ok(b'Q') = stream.read_u8().await {
+                packet(&mut stream).await;
+                // Two columns of text, and one row: a primary that takes writes.
+                let column = b"x\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
+                let columns = [&[0, 2], &column[..], &column[..]].concat();
+                let row = b"\0\x02\0\0\0\x01f\0\0\0\x03off";
+                let answer = [message(b'T', &columns), message(b'D', row)].concat();
+                let end = [message(b'C', b"SELECT 1\0"), message(b'Z', b"I")].concat();
+                stream.write_all(&[answer, end].concat()).await.expect("it is sent");
+            }
+        };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                tokio::spawn(serve(stream));
+            }
+        });
+        (port, count)
+    }
+
+    /// A connector to several ports of this machine.
+    fn connector_to(ports: &[u16], query: &str, timeout: &str) -> Connector {
+        let places: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let url = format!("postgres://keeper@{}/shop?{query}", places.join(","));
+        let pairs = [
+            ("databases.main.url", url.as_str()),
+            ("databases.main.pool.connect_timeout", timeout),
+        ];
+        let config = load_from(&pairs).expect("it is valid");
+        let Target::Postgres(target) = &config.databases["main"].target else { panic!("no") };
+        Connector::new("main", &config.databases["main"], target).expect("it is valid")
+    }
+
+    fn port_of(opened: &OpenedConnection) -> u16 {
+        match opened.state.address() {
+            Some(ServerAddress::Tcp(address, _)) => address.port(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_suitable_server_is_used() {
+        let (standby, _) = server(STANDBY).await;
+        let (primary, _) = server(PRIMARY).await;
+        let (old, _) = server(SILENT).await;
+        let cases: [(&[u16], &str, u16); 9] = [
+            (&[standby, primary], "", primary),
+            (&[standby, primary], "target_session_attrs=any", standby),
+            (&[standby, primary], "target_session_attrs=primary", primary),
+            (&[primary, standby], "target_session_attrs=standby", standby),
+            (&[primary, standby], "target_session_attrs=read-only", standby),
+            (&[primary, standby], "target_session_attrs=prefer-standby", standby),
+            (&[primary, primary], "target_session_attrs=prefer-standby", primary),
+            (&[standby, old], "", old),
+            (&[old, standby], "target_session_attrs=standby", standby),
+        ];
+        for (ports, query, expected) in cases {
+            let opened = connector_to(ports, query, "5s").open().await;
+            let opened = opened.unwrap_or_else(|error| panic!("{query}: {}", error.cause()));
+            assert_eq!(port_of(&opened), expected, "{query}");
+        }
+    }
+
+    #[tokio::test]
+    async fn servers_are_tried_at_random_if_configured() {
+        let (one, _) = server(PRIMARY).await;
+        let (other, _) = server(PRIMARY).await;
+        let mut taken = std::collections::BTreeSet::new();
+        let connector = connector_to(&[one, other], "load_balance_hosts=random", "5s");
+        for _ in 0..40 {
+            taken.insert(port_of(&connector.open().await.expect("both take writes")));
+        }
+        assert_eq!(taken.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_takes_its_share_of_the_time_once() {
+        let (hung, hung_port) = listen().await;
+        let (primary, _) = server(PRIMARY).await;
+        let connector = connector_to(&[hung_port, primary], "", "1s");
+        let start = Instant::now();
+        assert_eq!(port_of(&connector.open().await.expect("the second answers")), primary);
+        let first = start.elapsed();
+        assert!(first >= Duration::from_millis(400), "{first:?}");
+        let start = Instant::now();
+        assert_eq!(port_of(&connector.open().await.expect("the second answers")), primary);
+        assert!(start.elapsed() < first / 2, "{:?} after {first:?}", start.elapsed());
+        drop(hung);
+    }
+
+    #[tokio::test]
+    async fn a_rejection_is_reported_only_if_every_server_was_reached() {
+        let (standby, asked) = server(STANDBY).await;
+        let (closed, closed_port) = listen().await;
+        drop(closed);
+        let rejecting = |code: &'static str| async move {
+            let (listener, port) = listen().await;
+            tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    packet(&mut stream).await;
+                    drop(stream.write_all(&fatal_error(code)).await);
+                }
+            });
+            port
+        };
+        let wrong = rejecting("28P01").await;
+        let full = rejecting("53300").await;
+        let unavailable = ErrorKind::DatabaseUnavailable;
+        let cases: [(&[u16], ErrorKind, &str); 5] = [
+            (&[standby, standby], unavailable, "accepts writes"),
+            (&[closed_port, standby], unavailable, "accepts writes"),
+            (&[standby, wrong], ErrorKind::BackendMisconfigured, "28P01"),
+            (&[wrong, closed_port], unavailable, "cannot connect"),
+            (&[full, standby], unavailable, "53300"),
+        ];
+        for (ports, kind, message) in cases {
+            let opened = connector_to(ports, "", "5s").open().await;
+            let error = opened.map(drop).expect_err("none will do");
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.message().contains(message), "{error}");
+            let cause = error.cause();
+            for port in ports {
+                assert!(cause.contains(&format!("127.0.0.1:{port}: ")), "{cause}");
+                assert!(!error.message().contains(&port.to_string()), "{error}");
+            }
+        }
+        assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 5, "each attempt asks once");
+    }
+}
