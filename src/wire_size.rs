@@ -3,8 +3,9 @@
 use prost::Message as _;
 
 use crate::value::Row;
+use crate::value::proto::ResultSet;
 
-/// A count or size as the contract carries it.
+/// Converts a count or size to the type in which the contract carries it.
 pub fn widen(size: usize) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX)
 }
@@ -18,9 +19,19 @@ pub fn encoded_row_size(row: &Row) -> usize {
 /// The largest size of a unary response without its results, in bytes: tags, lengths, counters.
 pub const RESPONSE_OVERHEAD: usize = 64;
 
+/// The largest size of what surrounds a result in a response, in bytes: a tag and its length.
+const RESULT_OVERHEAD: usize = 8;
+
 /// The largest size of a message of streamed rows without the rows, in bytes: two tags and two lengths.
 pub const ROW_BATCH_OVERHEAD: usize = 32;
 
 /// The largest size of a transaction's reply without columns and rows, in bytes: the sequence, tags and
 /// lengths, the counts, the command.
 pub const REPLY_OVERHEAD: usize = 256;
+
+/// Returns the most bytes that a response with these results takes.
+#[must_use]
+pub fn response_size(results: &[ResultSet]) -> u64 {
+    let sizes = results.iter().map(|result| RESULT_OVERHEAD + result.encoded_len());
+    widen(RESPONSE_OVERHEAD + sizes.sum::<usize>())
+}

@@ -188,8 +188,9 @@ mod tests {
 
     use super::*;
     use crate::backend::{
-        Batch, BatchResult, BeginRequest, Completion, ConnectBreaker, DescribeRequest, Description,
-        RowStream, Transaction, TransactionHandle, TransactionOutcome,
+        Batch, BatchResult, BatchStrategy, BeginRequest, Completion, ConnectBreaker,
+        DescribeRequest, Description, RowStream, Transaction, TransactionHandle,
+        TransactionOutcome,
     };
     use crate::config;
     use crate::error::{ErrorKind, Outcome};
@@ -210,7 +211,11 @@ mod tests {
             Box::pin(async { Ok(Box::new(OneRow(values)) as Box<dyn RowStream>) })
         }
 
-        fn execute_batch(&self, _batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
+        fn execute_batch(
+            &self,
+            _batch: Arc<Batch>,
+            _: BatchStrategy,
+        ) -> BoxFuture<'_, Result<BatchResult>> {
             Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "not built yet")) })
         }
 

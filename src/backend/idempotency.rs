@@ -2,7 +2,8 @@
 
 use prost::Message;
 
-use super::unit::{BatchResult, IdempotencyKey};
+use super::batch::BatchResult;
+use super::transaction::IdempotencyKey;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::{ExecuteBatchResponse, ResultSet};
 

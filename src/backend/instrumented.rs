@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use super::batch::{Batch, BatchResult, BatchStatement, BatchStrategy};
 use super::connect_breaker::ConnectBreaker;
 use super::interface::{Backend, Installed};
 use super::row_stream::{Completion, Fill, RowSink, RowStream};
 use super::statement::{DescribeRequest, Description, Statement};
-use super::unit::{
-    Batch, BatchResult, BatchStatement, BeginRequest, SavepointCommand, Transaction,
-    TransactionHandle, TransactionOutcome,
+use super::transaction::{
+    BeginRequest, SavepointCommand, Transaction, TransactionHandle, TransactionOutcome,
 };
 use crate::clock::milliseconds;
 use crate::deadline::Deadline;
@@ -141,7 +141,11 @@ impl Backend for Instrumented {
         })
     }
 
-    fn execute_batch(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
+    fn execute_batch(
+        &self,
+        batch: Arc<Batch>,
+        strategy: BatchStrategy,
+    ) -> BoxFuture<'_, Result<BatchResult>> {
         let context = &batch.context;
         let text = batch_text(&batch.statements);
         let operation = match &*batch.statements {
@@ -149,7 +153,7 @@ impl Backend for Instrumented {
             several => self.telemetry.batch(context.telemetry(), several.len(), &text),
         };
         let mut recording = Recording::new(operation, context, &text);
-        Box::pin(async move { recording.end(self.backend.execute_batch(batch).await) })
+        Box::pin(async move { recording.end(self.backend.execute_batch(batch, strategy).await) })
     }
 
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {

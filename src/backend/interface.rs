@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use super::batch::{Batch, BatchResult, BatchStrategy};
 use super::connect_breaker::ConnectBreaker;
 use super::row_stream::RowStream;
 use super::statement::{DescribeRequest, Description, Statement};
-use super::unit::{
-    Batch, BatchResult, BeginRequest, Transaction, TransactionHandle, TransactionOutcome,
-};
+use super::transaction::{BeginRequest, Transaction, TransactionHandle, TransactionOutcome};
 use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
@@ -42,7 +41,11 @@ pub trait Backend: Send + Sync {
     ///
     /// # Cancel safety
     /// As [`Backend::execute`], but a commit that was sent is finished.
-    fn execute_batch(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>>;
+    fn execute_batch(
+        &self,
+        batch: Arc<Batch>,
+        strategy: BatchStrategy,
+    ) -> BoxFuture<'_, Result<BatchResult>>;
 
     /// Opens a transaction, which owns its connection. Dropped, it rolls back.
     ///

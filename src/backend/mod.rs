@@ -4,6 +4,7 @@
 //! messages of `rowgate.v1`. It knows no RPC. Rows are passed in batches: a virtual call costs per
 //! batch, not per row.
 
+mod batch;
 pub mod connect_breaker;
 mod idempotency;
 mod instrumented;
@@ -14,8 +15,9 @@ pub mod sqlite;
 mod statement;
 #[cfg(test)]
 mod tests;
-mod unit;
+mod transaction;
 
+pub use batch::{Batch, BatchResult, BatchStatement, BatchStrategy, Expect, response_too_large};
 pub use connect_breaker::ConnectBreaker;
 pub use instrumented::Instrumented;
 pub use interface::{Backend, Installed};
@@ -23,8 +25,7 @@ pub use row_stream::{Completion, Fill, RowSink, RowStream, fill};
 pub use statement::{DescribeRequest, Description, Statement};
 #[cfg(test)]
 pub(crate) use tests::scripted;
-pub use unit::{
-    Batch, BatchResult, BatchStatement, BeginRequest, Expect, IdempotencyKey, IsolationLevel,
-    SavepointCommand, Transaction, TransactionHandle, TransactionMode, TransactionOutcome,
-    response_too_large,
+pub use transaction::{
+    BeginRequest, IdempotencyKey, IsolationLevel, SavepointCommand, Transaction, TransactionHandle,
+    TransactionMode, TransactionOutcome,
 };

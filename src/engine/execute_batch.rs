@@ -4,7 +4,8 @@
 //! backend's own task finishes that.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+
+use parking_lot::Mutex;
 
 use super::attempt_loop::{Success, retry};
 use super::caller::Caller;
@@ -14,7 +15,7 @@ use super::request_hash;
 use super::validate::{
     StatementPlace, check_tag, idempotency_key, invalid_option, positive, transaction_mode,
 };
-use crate::backend::{Batch, BatchResult, BatchStatement, Expect, TransactionMode};
+use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy, Expect, TransactionMode};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::resilience::{Attempts, RetryUnit};
 use crate::value::proto::expectation::Rows;
@@ -64,7 +65,15 @@ impl Database {
             Outcome::Applied
         };
         let batch = Arc::new(batch);
-        let attempt = || self.backend.execute_batch(Arc::clone(&batch));
+        let strategy = Mutex::new(BatchStrategy::Pipelined);
+        let attempt = || async {
+            let current = *strategy.lock();
+            let done = self.backend.execute_batch(Arc::clone(&batch), current).await;
+            if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::PlanChanged) {
+                *strategy.lock() = BatchStrategy::Sequential;
+            }
+            done
+        };
         let done = retry(&batch.context, attempts, batch.deadline, attempt).await;
         let done = done.map_err(with_path_in_batch)?;
         // The backend has checked all but replayed results.
@@ -113,7 +122,6 @@ impl Database {
             max_response,
             deadline,
             context,
-            is_piecemeal: AtomicBool::new(false),
         })
     }
 

@@ -1,7 +1,6 @@
 //! Query: one statement, a bounded result.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use prost::Message;
 
@@ -109,7 +108,6 @@ impl Database {
             max_response: widen(response_limit),
             deadline,
             context,
-            is_piecemeal: AtomicBool::new(false),
         };
         let attempts = self.retries.start(RetryUnit::Keyed, None);
         let Success { value: mut done, attempts } = self

@@ -8,8 +8,8 @@ use futures_util::StreamExt;
 use super::{Caller, Engine};
 use crate::backend::scripted::{Answer, Scripted, Step};
 use crate::backend::{
-    Backend, BatchResult, Completion, Description, Expect, IsolationLevel, TransactionHandle,
-    TransactionMode, TransactionOutcome,
+    Backend, BatchResult, BatchStrategy, Completion, Description, Expect, IsolationLevel,
+    TransactionHandle, TransactionMode, TransactionOutcome,
 };
 use crate::config;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -239,7 +239,9 @@ async fn conflicts_end_with_the_deadline() {
     // The script must be used up.
     let left = 200 - made;
     for _ in 0..left {
-        drop(script.execute_batch(Arc::clone(&script.batches()[0])).await);
+        drop(
+            script.execute_batch(Arc::clone(&script.batches()[0]), BatchStrategy::Pipelined).await,
+        );
     }
 }
 

@@ -1,10 +1,9 @@
 //! PostgreSQL, over `tokio-postgres`.
 //!
-//! `connect` opens a connection over the `tap`, which reads along what the driver hides (`wire`); the
-//! pool holds it as a `connection`; a caller works on it through a `session`, which gives it back clean
-//! or not at all; `run` is a statement whose rows are being read. A unit of work is a `batch`, in one
-//! or two `pipeline`s or in `sequence`, or an interactive `transaction`; both end in `commit`, which tells
-//! the truth, and where it cannot, in `doubt`, which is settled by `token`s and `keys`.
+//! Each folder builds on those after it: `execute` runs statements, batches and transactions; `commit` ends
+//! them and resolves an unknown outcome; `idempotency` keeps keys in a table; a `session` is a `connection`
+//! at work for one caller; `connect` opens connections, whose `protocol` state tells what the driver hides;
+//! `codec` converts values and `error` maps error replies.
 
 pub mod codec;
 mod commit;
@@ -25,45 +24,46 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::backend::{
-    Backend, Batch, BatchResult, BeginRequest, ConnectBreaker, DescribeRequest, Description,
-    Installed, RowStream, Statement, Transaction, TransactionHandle, TransactionMode,
+    Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
+    Description, Installed, RowStream, Statement, Transaction, TransactionHandle, TransactionMode,
     TransactionOutcome,
 };
 use crate::config::{Database, PostgresTarget};
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::pool::{CallContext, Pool, PoolAdmin, PoolSnapshot};
+use crate::sql::is_atomic;
 use crate::telemetry;
-use crate::value::{Kind, Value};
+use crate::wire_size::widen;
+use commit::resolution::{outcome_of_token, outcome_timed_out};
 use commit::token::Token;
 use connect::Connector;
-use connection::{Connection, Opener};
-use execute::row_stream::StatementRows;
+use connection::Connection;
+use connection::key_table::KeyTable;
+use connection::opener::Opener;
+use connection::prepared::Prepared;
+use execute::batch_pipelined;
+use execute::row_stream::{StatementRows, StatementScope};
 use execute::transaction::PostgresTransaction;
-use idempotency::key_table::KeyTable;
 use session::Session;
+use session::attempt::{AttemptResult, run_attempts};
 use session::database::DatabaseContext;
 use session::effects::EffectCache;
-use session::failure::{AttemptBudget, RetryScope};
+use session::work::{Access, Atomicity, PlanUse, SessionWork};
 
-/// How a single statement is run that must not write.
+/// The transaction of a single statement that must not write.
 const READ_ONLY: TransactionMode =
     TransactionMode { isolation: None, read_only: true, deferrable: false };
 
-/// A statement that runs.
-type Started = (tokio_postgres::RowStream, Session, Arc<connection::Prepared>);
-
 /// A PostgreSQL database and its pool.
 pub struct Postgres {
-    shared: Arc<DatabaseContext>,
-    pool: Pool<Opener>,
-    breaker: Arc<ConnectBreaker>,
+    context: Arc<DatabaseContext>,
     probe: tokio::sync::Mutex<Option<Connection>>,
     statements: AtomicU64,
 }
 
 impl Postgres {
-    /// A database; opens no connection.
+    /// Creates the backend of a database; opens no connection.
     ///
     /// # Errors
     /// `BackendMisconfigured` when a certificate cannot be used.
@@ -74,201 +74,170 @@ impl Postgres {
     ) -> Result<Self> {
         let name = telemetry.name();
         let connector = Arc::new(Connector::new(name, config, target)?);
-        let breaker = ConnectBreaker::new(name, config);
-        let opener = || Opener {
-            breaker: Arc::clone(&breaker),
+        let opener = Opener {
+            breaker: ConnectBreaker::new(name, config),
             connector: Arc::clone(&connector),
             statement_cache: config.statement_cache,
         };
-        let pool = Pool::new(telemetry, &config.pool, opener());
+        let context = DatabaseContext {
+            name: name.to_owned(),
+            connector,
+            error_details: config.error_details,
+            resets: AtomicU64::new(0),
+            effects: EffectCache::new(config.catalog_ttl),
+            key_table: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
+            pool: Pool::new(telemetry, &config.pool, opener.clone()),
+            opener,
+            last_failover: Mutex::default(),
+        };
         Ok(Self {
-            pool: pool.clone(),
-            breaker: Arc::clone(&breaker),
+            context: Arc::new(context),
             probe: tokio::sync::Mutex::new(None),
             statements: AtomicU64::new(0),
-            shared: Arc::new(DatabaseContext {
-                database: name.to_owned(),
-                connector: Arc::clone(&connector),
-                details: config.error_details,
-                resets: AtomicU64::new(0),
-                verdicts: EffectCache::new(config.catalog_ttl),
-                keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
-                opener: opener(),
-                pool,
-                failed_over: Mutex::default(),
-            }),
         })
     }
 
-    async fn session(&self, deadline: Deadline, context: &Arc<CallContext>) -> Result<Session> {
-        let checkout = self.pool.acquire(deadline, context).await?;
-        Ok(Session::new(checkout, Arc::clone(&self.shared)))
-    }
-
-    async fn start(&self, statement: Arc<Statement>) -> Result<Box<dyn RowStream>> {
-        self.statements.fetch_add(1, Relaxed);
-        let mut tries = AttemptBudget::new();
-        loop {
-            match self.attempt(&statement, tries.afresh).await {
-                Err((_, again)) if tries.allow(again) => {}
-                Err((error, _)) => return Err(error),
-                Ok((rows, session, prepared)) => {
-                    return Ok(Box::new(StatementRows::alone(rows, session, prepared, statement)));
-                }
-            }
-        }
-    }
-
-    /// Starts a statement on one connection; an error says whether another one may do better.
-    async fn attempt(
+    async fn session(
         &self,
-        statement: &Statement,
-        afresh: bool,
-    ) -> Result<Started, (Error, RetryScope)> {
-        let acquired = self.session(statement.deadline, &statement.context).await;
-        let mut session = acquired.map_err(|error| (error, RetryScope::No))?;
-        session.afresh = afresh;
-        match Self::start_on(&mut session, statement).await {
-            Ok((rows, prepared)) => Ok((rows, session, prepared)),
-            Err(error) => Err((error, session.again)),
+        deadline: Deadline,
+        caller: &Arc<CallContext>,
+        work: SessionWork,
+    ) -> Result<Session> {
+        let checkout = self.context.pool.acquire(deadline, caller).await?;
+        Ok(Session::new(checkout, &self.context, deadline, work))
+    }
+
+    async fn execute_once(
+        &self,
+        statement: &Arc<Statement>,
+        plans: PlanUse,
+    ) -> AttemptResult<Box<dyn RowStream>> {
+        let work = SessionWork { plans, ..SessionWork::NEW };
+        let mut session = self.session(statement.deadline, &statement.context, work).await?;
+        match start_statement(&mut session, statement).await {
+            Ok((rows, prepared)) => Ok(Box::new(StatementRows::new(
+                rows,
+                session,
+                StatementScope::Autocommit,
+                prepared,
+                Arc::clone(statement),
+            ))),
+            Err(error) => Err(session.attempt_error(error)),
         }
     }
 
-    async fn start_on(
-        session: &mut Session,
-        statement: &Statement,
-    ) -> Result<(tokio_postgres::RowStream, Arc<connection::Prepared>)> {
-        let Statement { sql, parameters, deadline, .. } = statement;
-        let verdict = session.judge(&statement.analysis, *deadline).await?;
-        let prepared = session.prepare(*deadline, sql).await?;
-        let parameters = codec::encode(parameters, prepared.statement.params())?;
-        session.trace = verdict.trace;
-        if statement.read_only {
-            session.read_only = true;
-            session.run(*deadline, &commit::begin(READ_ONLY)).await?;
-        } else {
-            session.reads = verdict.reads;
-            session.divisible = !crate::sql::is_atomic(sql);
-        }
-        let rows = session.start(*deadline, sql, &prepared, parameters).await?;
-        Ok((rows, prepared))
+    async fn execute_batch_once(
+        &self,
+        batch: &Batch,
+        strategy: BatchStrategy,
+        plans: PlanUse,
+    ) -> AttemptResult<BatchResult> {
+        let work = SessionWork { access: Access::of(batch.mode), plans, ..SessionWork::NEW };
+        let session = self.session(batch.deadline, &batch.context, work).await?;
+        batch_pipelined::run(batch, strategy, session).await
     }
 
-    async fn run_batch(&self, batch: &Batch) -> Result<BatchResult> {
-        self.statements.fetch_add(u64::try_from(batch.statements.len()).unwrap_or(0), Relaxed);
-        let mut tries = AttemptBudget::new();
-        loop {
-            let mut session = self.session(batch.deadline, &batch.context).await?;
-            session.read_only = batch.mode.read_only;
-            session.afresh = tries.afresh;
-            match execute::batch_pipelined::run(batch, session).await {
-                Err((_, again)) if tries.allow(again) => {}
-                Err((error, _)) => {
-                    if error.kind() == ErrorKind::PlanChanged {
-                        batch.is_piecemeal.store(true, Relaxed);
-                    }
-                    return Err(error);
-                }
-                Ok(result) => return Ok(result),
-            }
-        }
+    async fn begin_once(
+        &self,
+        request: &BeginRequest,
+        plans: PlanUse,
+    ) -> AttemptResult<Box<dyn Transaction>> {
+        let pool = &self.context.pool;
+        let checkout = pool.acquire_for_transaction(request.deadline, &request.context).await?;
+        let work = SessionWork { access: Access::of(request.mode), plans, ..SessionWork::NEW };
+        let session = Session::new(checkout, &self.context, request.deadline, work);
+        PostgresTransaction::begin(session, request).await
     }
 
-    async fn open_transaction(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
-        let mut tries = AttemptBudget::new();
-        loop {
-            let BeginRequest { deadline, ref context, .. } = request;
-            let checkout = self.pool.acquire_for_transaction(deadline, context).await?;
-            let mut session = Session::new(checkout, Arc::clone(&self.shared));
-            session.read_only = request.mode.read_only;
-            session.afresh = tries.afresh;
-            match PostgresTransaction::begin(session, &request).await {
-                Err((_, again)) if tries.allow(again) => {}
-                Ok(open) => return Ok(Box::new(open)),
-                Err((error, _)) => return Err(error),
-            }
-        }
-    }
-
-    async fn state(
+    async fn query_outcome(
         &self,
         handle: TransactionHandle,
         deadline: Deadline,
-        context: &Arc<CallContext>,
+        caller: &Arc<CallContext>,
     ) -> Result<TransactionOutcome> {
         match handle {
             TransactionHandle::Token(token) => {
                 let token = Token::parse(&token)?;
-                let asked = self.shared.ask(&token);
-                let answer = tokio::time::timeout_at(deadline.instant().into(), asked).await;
-                // Not that nobody knows: another question may be answered.
-                answer.unwrap_or_else(|_elapsed| Err(self.shared.late()))
+                let query = outcome_of_token(&self.context, &token);
+                let outcome = tokio::time::timeout_at(deadline.instant().into(), query).await;
+                // Not an unknown outcome: another query may be answered.
+                outcome.unwrap_or_else(|_elapsed| Err(outcome_timed_out(&self.context)))
             }
-            TransactionHandle::Key { caller, key } => {
-                let mut session = self.session(deadline, context).await?;
-                session.state_of_key((&caller, &key), deadline).await
+            TransactionHandle::Key { caller: owner, key } => {
+                let mut session = self.session(deadline, caller, SessionWork::NEW).await?;
+                idempotency::outcome_of_key(&mut session, &owner, &key).await
             }
         }
     }
 
-    async fn expire_keys(&self, deadline: Deadline) -> Result<u64> {
-        let mut session = self.session(deadline, &CallContext::own("sweep")).await?;
-        let Some(rows) = session.expire_keys(deadline).await? else { return Ok(0) };
-        let first = rows.first().and_then(|row| row.values.first());
-        Ok(match first {
-            Some(Value { kind: Some(Kind::Int64Value(count)) }) => {
-                u64::try_from(*count).unwrap_or_default()
-            }
-            Some(_) | None => 0,
-        })
-    }
-
-    async fn describe_on_a_lease(&self, request: DescribeRequest) -> Result<Description> {
-        let mut session = self.session(request.deadline, &request.context).await?;
-        let verdict = session.judge(&request.analysis, request.deadline).await?;
-        let prepared = session.prepare(request.deadline, &request.sql).await?;
-        // The planner may call what is immutable.
-        session.trace = verdict.trace;
-        let plan = match request.include_plan {
-            true => session.explain(request.deadline, &request.sql, &prepared).await?,
-            false => None,
-        };
+    async fn describe_statement(&self, request: DescribeRequest) -> Result<Description> {
+        let sql = &request.sql;
+        let mut session =
+            self.session(request.deadline, &request.context, SessionWork::NEW).await?;
+        let effects = session.effects_of(&request.analysis).await?;
+        let prepared = session.prepare(sql).await?;
+        // The planner may call immutable functions.
+        session.checkin.add(effects.session);
+        let plan = if request.include_plan { session.explain(sql, &prepared).await? } else { None };
+        let parameters = prepared.parameter_types().iter().map(codec::describe_parameter);
         Ok(Description {
             columns: prepared.columns.clone(),
-            parameters: prepared.statement.params().iter().map(codec::describe_parameter).collect(),
-            read_only: verdict.reads,
+            parameters: parameters.collect(),
+            read_only: effects.reads,
             plan,
         })
     }
 
     async fn check(&self, limit: Duration) -> Result<()> {
         let mut probe = self.probe.lock().await;
-        if self.breaker.is_open() {
-            // That an old connection answers says nothing of a new one.
-            if self.shared.connector.login_has_changed().await {
-                self.breaker.probe_now();
+        let DatabaseContext { opener, pool, .. } = &*self.context;
+        if opener.breaker.is_open() {
+            // A connection that was opened before proves nothing for a new one.
+            if opener.connector.login_has_changed().await {
+                opener.breaker.probe_now();
             }
         } else if let Some(connection) = probe.take()
-            && let Ok(Some(departed)) = tokio::time::timeout(limit, answer(&connection)).await
+            && let Ok(Some(changed)) = tokio::time::timeout(limit, changed_role(&connection)).await
         {
-            if departed {
-                self.shared.fail_over(&connection);
+            if changed {
+                self.context.fail_over(&connection);
             } else {
                 *probe = Some(connection);
-                self.pool.reached();
+                pool.reached();
                 return Ok(());
             }
         }
-        *probe = Some(self.breaker.probe(limit, Box::pin(self.shared.opener.open())).await?);
-        self.pool.reached();
+        *probe = Some(opener.breaker.probe(limit, Box::pin(opener.open())).await?);
+        pool.reached();
         Ok(())
     }
 }
 
-/// Whether a connection's session has departed from what it was opened for; `None`: it is lost.
-async fn answer(connection: &Connection) -> Option<bool> {
+/// Starts a statement in a transaction of its own.
+async fn start_statement(
+    session: &mut Session,
+    statement: &Statement,
+) -> Result<(tokio_postgres::RowStream, Arc<Prepared>)> {
+    let Statement { sql, parameters, .. } = statement;
+    let effects = session.effects_of(&statement.analysis).await?;
+    let prepared = session.prepare(sql).await?;
+    let parameters = prepared.encode(parameters)?;
+    session.checkin.add(effects.session);
+    if statement.read_only {
+        session.work.access = Access::ReadOnly;
+        session.run(&commit::begin(READ_ONLY)).await?;
+    } else {
+        let atomicity = if is_atomic(sql) { Atomicity::Atomic } else { Atomicity::Partial };
+        session.autocommit(effects, atomicity);
+    }
+    let rows = session.start(sql, &prepared, parameters).await?;
+    Ok((rows, prepared))
+}
+
+/// Returns true if a connection's server has changed its role; `None` if the connection is lost.
+async fn changed_role(connection: &Connection) -> Option<bool> {
     connection.client.check_connection().await.ok()?;
-    connection.departs().await.ok()
+    connection.check_changed_role().await.ok()
 }
 
 impl Backend for Postgres {
@@ -277,15 +246,23 @@ impl Backend for Postgres {
     }
 
     fn execute(&self, statement: Arc<Statement>) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
-        Box::pin(self.start(statement))
+        self.statements.fetch_add(1, Relaxed);
+        Box::pin(async move { run_attempts(|plans| self.execute_once(&statement, plans)).await })
     }
 
-    fn execute_batch(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
-        Box::pin(async move { self.run_batch(&batch).await })
+    fn execute_batch(
+        &self,
+        batch: Arc<Batch>,
+        strategy: BatchStrategy,
+    ) -> BoxFuture<'_, Result<BatchResult>> {
+        self.statements.fetch_add(widen(batch.statements.len()), Relaxed);
+        Box::pin(async move {
+            run_attempts(|plans| self.execute_batch_once(&batch, strategy, plans)).await
+        })
     }
 
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
-        Box::pin(self.open_transaction(request))
+        Box::pin(async move { run_attempts(|plans| self.begin_once(&request, plans)).await })
     }
 
     fn outcome(
@@ -294,30 +271,35 @@ impl Backend for Postgres {
         deadline: Deadline,
         context: Arc<CallContext>,
     ) -> BoxFuture<'_, Result<TransactionOutcome>> {
-        Box::pin(async move { self.state(handle, deadline, &context).await })
+        Box::pin(async move { self.query_outcome(handle, deadline, &context).await })
     }
 
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(self.expire_keys(deadline))
+        Box::pin(async move {
+            let mut session =
+                self.session(deadline, &CallContext::own("sweep"), SessionWork::NEW).await?;
+            idempotency::delete_expired(&mut session).await
+        })
     }
 
     fn key_table_sql(&self) -> Option<String> {
-        Some(self.shared.keys.create())
+        Some(self.context.key_table.create())
     }
 
     fn install_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<Installed>> {
         Box::pin(async move {
-            let session = self.session(deadline, &CallContext::own("install")).await?;
-            session.install_keys(deadline).await
+            let mut session =
+                self.session(deadline, &CallContext::own("install"), SessionWork::NEW).await?;
+            idempotency::install(&mut session).await
         })
     }
 
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
-        Box::pin(self.describe_on_a_lease(request))
+        Box::pin(self.describe_statement(request))
     }
 
     fn breaker(&self) -> &Arc<ConnectBreaker> {
-        &self.breaker
+        &self.context.opener.breaker
     }
 
     fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>> {
@@ -325,21 +307,21 @@ impl Backend for Postgres {
     }
 
     fn warm_up(&self, connections: usize) -> BoxFuture<'_, Result<()>> {
-        Box::pin(self.pool.warm_up(connections))
+        Box::pin(self.context.pool.warm_up(connections))
     }
 
     fn pool(&self) -> PoolSnapshot {
-        let mut snapshot = self.pool.snapshot();
+        let mut snapshot = self.context.pool.snapshot();
         snapshot.statements = self.statements.load(Relaxed);
-        snapshot.resets = self.shared.resets.load(Relaxed);
+        snapshot.resets = self.context.resets.load(Relaxed);
         snapshot
     }
 
     fn control(&self) -> &dyn PoolAdmin {
-        &self.pool
+        &self.context.pool
     }
 
     fn close(&self) {
-        self.pool.close();
+        self.context.pool.close();
     }
 }

@@ -30,8 +30,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 
 use crate::backend::{
-    Backend, Batch, BatchResult, BeginRequest, ConnectBreaker, DescribeRequest, Description,
-    RowStream, Statement, Transaction, TransactionHandle, TransactionMode, TransactionOutcome,
+    Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
+    Description, RowStream, Statement, Transaction, TransactionHandle, TransactionMode,
+    TransactionOutcome,
 };
 use crate::config::{Database, PoolSettings, SqliteTarget};
 use crate::deadline::Deadline;
@@ -175,7 +176,11 @@ impl Backend for Sqlite {
         Box::pin(self.start(statement))
     }
 
-    fn execute_batch(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
+    fn execute_batch(
+        &self,
+        batch: Arc<Batch>,
+        _: BatchStrategy,
+    ) -> BoxFuture<'_, Result<BatchResult>> {
         let count = u64::try_from(batch.statements.len()).unwrap_or_default();
         self.statements.fetch_add(count, Ordering::Relaxed);
         let context = Arc::clone(&batch.context);

@@ -11,12 +11,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
+use crate::backend::batch::{Batch, BatchResult, BatchStrategy};
 use crate::backend::connect_breaker::ConnectBreaker;
 use crate::backend::interface::Backend;
 use crate::backend::row_stream::{Completion, Fill, RowSink, RowStream};
 use crate::backend::statement::{DescribeRequest, Description, Statement};
-use crate::backend::unit::{
-    Batch, BatchResult, BeginRequest, Transaction, TransactionHandle, TransactionOutcome,
+use crate::backend::transaction::{
+    BeginRequest, Transaction, TransactionHandle, TransactionOutcome,
 };
 use crate::deadline::Deadline;
 use crate::error::{Outcome, Result};
@@ -135,7 +136,11 @@ impl Backend for Scripted {
         Box::pin(async { started.map(|answer| Box::new(Running::new(answer)) as _) })
     }
 
-    fn execute_batch(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
+    fn execute_batch(
+        &self,
+        batch: Arc<Batch>,
+        _: BatchStrategy,
+    ) -> BoxFuture<'_, Result<BatchResult>> {
         self.batches.lock().push(batch);
         match take!(self, Batch) {
             Some(result) => Box::pin(async { result }),

@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::backend::{
-    Backend, Batch, BatchResult, BeginRequest, ConnectBreaker, DescribeRequest, Description, Fill,
-    RowSink, Transaction, TransactionHandle, TransactionOutcome,
+    Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
+    Description, Fill, RowSink, Transaction, TransactionHandle, TransactionOutcome,
 };
 use crate::clock::now;
 use crate::deadline::Deadline;
@@ -97,7 +97,7 @@ impl Backend for ScriptedStatement {
         Box::pin(async { Ok(running) })
     }
 
-    fn execute_batch(&self, _: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
+    fn execute_batch(&self, _: Arc<Batch>, _: BatchStrategy) -> BoxFuture<'_, Result<BatchResult>> {
         Box::pin(async { Ok(BatchResult::default()) })
     }
 

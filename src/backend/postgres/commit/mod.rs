@@ -1,36 +1,38 @@
-//! The commit that tells the truth.
+//! Commits whose result is the truth: a commit without an answer is resolved.
 
 pub(crate) mod resolution;
 pub(crate) mod token;
 
+use std::sync::Arc;
+
+use tokio_postgres::error::SqlState;
+
+use super::connection::key_table::key_values;
+use super::connection::pipeline::{PipelineEnd, PipelineStep, ResultQuota, StepOutput, StepResult};
+use super::idempotency::{key_table, with_claimed_key};
 use super::session::Session;
-use crate::backend::postgres::connection::pipeline::{
-    Answer, Failure, Pipeline, ResultQuota, Step,
-};
-use crate::backend::{TransactionMode, TransactionOutcome};
-use crate::deadline::Deadline;
+use crate::backend::idempotency::stored;
+use crate::backend::{IdempotencyKey, IsolationLevel, TransactionMode};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::planted_bug::PlantedBug;
-use resolution::Name;
-use token::{CURRENT, INCARNATION, Token};
+use crate::value::Value;
+use crate::value::proto::ResultSet;
+use resolution::{TransactionName, resolve};
+use token::{CURRENT_XID, INCARNATION, Token};
 
-/// Ends a transaction that we opened; one that failed or ended inside answers with an error, never with
-/// a silent ROLLBACK.
+/// Ends a transaction that we opened; fails in one that failed or ended before, which a mere COMMIT answers
+/// with a silent ROLLBACK.
 pub(crate) const COMMIT: &str = "SAVEPOINT rowgate_guard; COMMIT";
-
-/// An answer, unless it did not come before the deadline.
-type Answered = Option<std::result::Result<Answer, Failure>>;
 
 /// The statement that opens a transaction.
 pub(crate) fn begin(mode: TransactionMode) -> String {
-    use crate::backend::IsolationLevel as Level;
-    let mut sql = "BEGIN".to_owned();
-    match mode.isolation {
-        None => {}
-        Some(Level::ReadCommitted) => sql.push_str(" ISOLATION LEVEL READ COMMITTED"),
-        Some(Level::RepeatableRead) => sql.push_str(" ISOLATION LEVEL REPEATABLE READ"),
-        Some(Level::Serializable) => sql.push_str(" ISOLATION LEVEL SERIALIZABLE"),
+    let mut sql = match mode.isolation {
+        None => "BEGIN",
+        Some(IsolationLevel::ReadCommitted) => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        Some(IsolationLevel::RepeatableRead) => "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        Some(IsolationLevel::Serializable) => "BEGIN ISOLATION LEVEL SERIALIZABLE",
     }
+    .to_owned();
     if mode.deferrable {
         sql.push_str(" DEFERRABLE");
     }
@@ -41,123 +43,124 @@ pub(crate) fn begin(mode: TransactionMode) -> String {
     sql
 }
 
-/// Whether a command tag shows that a statement's text controlled the transaction after all.
-pub(crate) fn controls_transaction(tag: &str) -> bool {
-    [
-        "COMMIT",
-        "ROLLBACK",
-        "BEGIN",
-        "START TRANSACTION",
-        "PREPARE TRANSACTION",
-        "SAVEPOINT",
-        "RELEASE",
-    ]
-    .contains(&tag)
-}
-
 /// The error of a unit whose own text controlled its transaction: a part may be applied.
-pub(crate) fn was_controlled() -> Error {
+pub(crate) fn transaction_controlled() -> Error {
     let message = "the statement ended its transaction, which SQL text may not do here";
     Error::new(ErrorKind::TransactionControl, message).with_outcome(Outcome::Unknown)
 }
 
-impl Session {
-    /// Asks, once for each connection, which incarnation of the server it is on.
-    pub(crate) async fn incarnation(&mut self, deadline: Deadline) -> Result<String> {
-        if let Some(incarnation) = &self.connection().incarnation {
-            return Ok(incarnation.clone());
-        }
-        let incarnation = self.value(deadline, INCARNATION).await?.unwrap_or_default();
-        self.connection().incarnation = Some(incarnation.clone());
-        Ok(incarnation)
+/// Queries, once for each connection, the incarnation of its server.
+pub(crate) async fn query_incarnation(session: &mut Session) -> Result<()> {
+    if session.connection().incarnation.is_none() {
+        let incarnation = session.query_value(INCARNATION).await?.unwrap_or_default();
+        session.connection().incarnation = Some(incarnation);
     }
+    Ok(())
+}
 
-    /// Commits an open transaction.
-    pub(crate) async fn commit(mut self, deadline: Deadline, incarnation: &str) -> Result<()> {
-        let room = ResultQuota::new(0, 0);
-        let guarded = if PlantedBug::IgnoredTag.is_planted() { "COMMIT" } else { COMMIT };
-        let steps = vec![Step::Script(CURRENT.to_owned()), Step::Script(guarded.to_owned())];
-        let mut landing =
-            self.send_pipeline(deadline, Pipeline { steps, room: &room, commits: true }).await?;
-        let ended = (landing.next(), landing.next());
-        self.conclude(ended, incarnation, deadline).await
-    }
+/// Commits an open transaction.
+pub(crate) async fn commit(session: Session) -> Result<()> {
+    commit_with(session, None, &[]).await
+}
 
-    /// Ends with what the request for the transaction's number and the commit were answered.
-    pub(crate) async fn conclude(
-        mut self,
-        (number, committed): (Answered, Answered),
-        incarnation: &str,
-        deadline: Deadline,
-    ) -> Result<()> {
-        let (mut number, mut cut) = (number, None);
-        if let Some(Err(_)) = number {
-            cut = number.take().and_then(std::result::Result::err);
-        }
-        let token = match number {
-            Some(Ok(Answer::Script(Some(xid)))) => Token::new(incarnation, &xid),
-            Some(Ok(Answer::Script(None))) => {
-                // It has written nothing so far. What can only read will not: then nothing is lost with
-                // the answer. Anything else may get its number while it commits: a NOTIFY does.
-                self.reads |= self.only_reads;
-                None
-            }
-            Some(Ok(Answer::Rows(_)) | Err(_)) | None => None,
-        };
-        let error = match (committed, cut) {
-            (Some(Ok(_)), _) if self.connection().wire.take_unconfirmed() => {
-                return Err(self.unconfirmed());
-            }
-            (Some(Ok(_)), _) => return Ok(()),
-            // What failed before the commit is why it failed, too.
-            (_, Some(failure)) | (Some(Err(failure)), None) => self.misfortune(failure, ""),
-            (None, None) => self.deadline_passed(),
-        };
-        let error = match error.report().map(|report| report.sqlstate.as_str()) {
-            Some("25P01") => was_controlled(),
-            Some(_) | None => error,
-        };
-        self.resolve(error, token, deadline).await
-    }
+/// Stores the response under the key, when there is one, and commits.
+pub(crate) async fn store_and_commit(
+    session: Session,
+    key: Option<&IdempotencyKey>,
+    results: &[ResultSet],
+) -> Result<()> {
+    let ended = commit_with(session, key, results).await;
+    ended.map_err(|error| with_claimed_key(key, error))
+}
 
-    /// The error of a commit that is there, and that no standby has confirmed: the database calls it a
-    /// success, with a warning. It may not survive a failover, so it is none.
-    pub(crate) fn unconfirmed(&self) -> Error {
-        let database = &self.shared().database;
-        let message = format!(
-            "no synchronous standby of database \"{database}\" confirmed the commit in time"
-        );
-        Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
+async fn commit_with(
+    mut session: Session,
+    key: Option<&IdempotencyKey>,
+    results: &[ResultSet],
+) -> Result<()> {
+    let values;
+    let mut steps = Vec::new();
+    if let Some(key) = key {
+        let table = key_table(&mut session).await?;
+        let prepared = session.prepare(&table.store).await?;
+        let [caller, key] = key_values(&key.caller, &key.key);
+        values = [caller, key, Value::bytes(stored(results))];
+        let parameters = prepared.encode(&values)?;
+        steps.push(PipelineStep::Statement(prepared, parameters));
     }
+    let commit = if PlantedBug::IgnoredTag.is_planted() { "COMMIT" } else { COMMIT };
+    steps.extend([CURRENT_XID, commit].map(PipelineStep::script));
+    let quota = ResultQuota::unlimited();
+    let mut responses = session.send_pipeline(steps, &quota, PipelineEnd::Commit).await?;
+    let stored = key.and_then(|_| responses.next());
+    let mut answers = CommitAnswers { xid: responses.next(), commit: responses.next() };
+    let mut is_gone = false;
+    if let Some(Err(error)) = stored {
+        // A response that was not stored is why the transaction failed.
+        is_gone = error.reply_code() == Some(&SqlState::DIVISION_BY_ZERO);
+        answers.xid = Some(Err(error));
+    }
+    let ended = conclude(session, answers).await;
+    ended.map_err(|error| if is_gone { key_row_gone(error) } else { error })
+}
 
-    /// Finds out what became of a commit, where the error says that it is unknown.
-    pub(crate) async fn resolve(
-        self,
-        error: Error,
-        token: Option<Token>,
-        deadline: Deadline,
-    ) -> Result<()> {
-        let Some(token) = token else { return Err(error) };
-        if error.outcome() != Outcome::Unknown {
-            return Err(error);
+/// The answers to the last requests of a transaction; `None` for those that did not come in time.
+pub(crate) struct CommitAnswers {
+    pub(crate) xid: Option<StepResult>,
+    pub(crate) commit: Option<StepResult>,
+}
+
+/// Ends a session with the result of its commit.
+pub(crate) async fn conclude(mut session: Session, answers: CommitAnswers) -> Result<()> {
+    let incarnation = session.connection().incarnation.as_deref().unwrap_or_default();
+    let mut token = None;
+    let mut failed = None;
+    match answers.xid {
+        Some(Ok(StepOutput::Script(Some(xid)))) => token = Token::new(incarnation, &xid),
+        Some(Ok(StepOutput::Script(None))) if session.work.only_reads => {
+            // It has written nothing so far, and what can only read will not: nothing is lost with the
+            // answer. Anything else may get its number while it commits: a NOTIFY does.
+            session.work.writes.applied_by = None;
         }
-        let shared = std::sync::Arc::clone(self.shared());
-        // The connection is of no more use, and its end is what the server may be waiting for.
-        drop(self);
-        match shared.ask_until_known(Name::Token(&token), deadline).await {
-            TransactionOutcome::Applied => Ok(()),
-            TransactionOutcome::NotApplied => Err(shared.lost_before_commit()),
-            TransactionOutcome::InProgress | TransactionOutcome::Unknown => {
-                Err(error.with_transaction_token(token.print()))
-            }
-        }
+        // A failure before the commit is why the commit failed, too.
+        Some(Err(error)) => failed = Some(error),
+        Some(Ok(StepOutput::Script(None) | StepOutput::Rows(_))) | None => {}
     }
+    let error = match (answers.commit, failed) {
+        (Some(Ok(_)), _) => return session.check_confirmed(),
+        (_, Some(failed)) | (Some(Err(failed)), None) => session.step_failed(failed, ""),
+        (None, None) => session.deadline_passed(),
+    };
+    let is_over = error.report().is_some_and(|report| report.sqlstate == "25P01");
+    let error = if is_over { transaction_controlled() } else { error };
+    resolve_by_token(session, error, token).await
+}
+
+/// Finds out the outcome of a commit, where the error says that it is unknown.
+async fn resolve_by_token(session: Session, error: Error, token: Option<Token>) -> Result<()> {
+    let Some(token) = token.filter(|_| error.outcome() == Outcome::Unknown) else {
+        return Err(error);
+    };
+    let database = Arc::clone(&session.database);
+    let deadline = session.deadline;
+    // The connection is of no more use, and the server may be waiting for its end.
+    drop(session);
+    let error = error.with_transaction_token(token.print());
+    resolve(&database, TransactionName::Token(&token), error, deadline).await
+}
+
+/// The error of a unit whose response found no row to be stored in.
+fn key_row_gone(cause: Error) -> Error {
+    let message = "the row of the call's own idempotency key is gone";
+    Error::new(ErrorKind::FailedPrecondition, message)
+        .with_condition("IDEMPOTENCY_KEY_GONE")
+        .with_hint("No statement of a call may change or hide the table of idempotency keys.")
+        .with_cause(cause)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::IsolationLevel;
 
     #[test]
     fn a_transaction_is_opened_as_it_was_asked_for() {

@@ -1,7 +1,8 @@
-//! The name of a transaction that outlives its connection: where it ran, and its number there.
+//! The token of a transaction, which outlives its connection: the server's incarnation and the
+//! transaction's number there.
 //!
 //! A number alone says nothing after a crash or a failover: numbers that were never written to disk are
-//! given again. So the token names the incarnation of the server too, and an answer counts only while
+//! assigned again. So the token names the incarnation of the server too, and an answer counts only while
 //! that is the same.
 
 use tokio_postgres::SimpleQueryRow;
@@ -9,9 +10,9 @@ use tokio_postgres::SimpleQueryRow;
 use crate::backend::TransactionOutcome;
 use crate::error::{Error, ErrorKind, Result};
 
-/// One row: the incarnation of the server. The start of the checkpointer changes when a crashed backend
-/// restarts the server, the others with the cluster, a promotion, a restart; it is hidden from roles
-/// without `pg_read_all_stats`, and then nothing is known.
+/// A query of one row: the incarnation of the server. The start of the checkpointer changes when a crashed
+/// backend restarts the server, the other parts with the cluster, a promotion, a restart. It is hidden from
+/// roles without `pg_read_all_stats`, and then the incarnation is not known.
 pub(crate) const INCARNATION: &str = "\
 select concat_ws('-', (select system_identifier from pg_catalog.pg_control_system()), \
        (select timeline_id from pg_catalog.pg_control_checkpoint()), \
@@ -19,81 +20,87 @@ select concat_ws('-', (select system_identifier from pg_catalog.pg_control_syste
        (select (extract(epoch from backend_start) * 1000000)::int8 \
           from pg_catalog.pg_stat_activity where backend_type = 'checkpointer'))";
 
-/// How many numbers an incarnation has when all are known.
+/// The number of parts of an incarnation, and the positions of two of them.
 const INCARNATION_PARTS: usize = 4;
+const CLUSTER: usize = 0;
+const POSTMASTER: usize = 2;
 
-/// The number of the transaction; NULL while it has written nothing.
-pub(crate) const CURRENT: &str = "select pg_catalog.pg_current_xact_id_if_assigned()::text";
+/// A query of one value: the number of the transaction; NULL while it has written nothing.
+pub(crate) const CURRENT_XID: &str = "select pg_catalog.pg_current_xact_id_if_assigned()::text";
 
-/// In place of a state: the server refuses the number, as it has not given it.
-pub(crate) const NEVER_GIVEN: &str = "never given";
+/// Stands for the status of a number that the server rejects, as it has not assigned it.
+pub(crate) const NEVER_ASSIGNED: &str = "never assigned";
 
-/// What names a transaction.
+/// The token of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Token {
-    pub(crate) incarnation: String,
-    pub(crate) xid: u64,
+    incarnation: String,
+    xid: u64,
 }
 
 impl Token {
-    /// `None` when the server does not say which incarnation it is.
+    /// The token of a transaction; `None` when the server's incarnation is not known.
     pub(crate) fn new(incarnation: &str, xid: &str) -> Option<Self> {
-        let known = incarnation.split('-').count() == INCARNATION_PARTS;
+        let is_known = incarnation.split('-').count() == INCARNATION_PARTS;
         let xid = xid.parse().ok()?;
-        known.then(|| Self { incarnation: incarnation.to_owned(), xid })
+        is_known.then(|| Self { incarnation: incarnation.to_owned(), xid })
     }
 
-    /// As callers keep it.
+    /// The token as callers get it.
     pub(crate) fn print(&self) -> String {
         format!("pg1-{}-{}", self.incarnation, self.xid)
     }
 
+    /// Reads a token.
+    ///
     /// # Errors
-    /// `InvalidParameter` for what [`Token::print`] never prints.
+    /// `InvalidParameter` for a text that [`Token::print`] never returns.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let wrong = || {
-            let description = "this is no token of this database";
-            Error::field(ErrorKind::InvalidParameter, "transaction_token", description)
-        };
-        let rest = text.strip_prefix("pg1-").ok_or_else(wrong)?;
+        let rest = text.strip_prefix("pg1-").ok_or_else(foreign_token)?;
         if !rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
-            return Err(wrong());
+            return Err(foreign_token());
         }
-        let (incarnation, xid) = rest.rsplit_once('-').ok_or_else(wrong)?;
-        Self::new(incarnation, xid).ok_or_else(wrong)
+        let (incarnation, xid) = rest.rsplit_once('-').ok_or_else(foreign_token)?;
+        Self::new(incarnation, xid).ok_or_else(foreign_token)
     }
 
-    /// The question what became of it: one value.
-    pub(crate) fn question(&self) -> String {
+    /// A query of one value: the status of the transaction.
+    pub(crate) fn status_query(&self) -> String {
         format!("select pg_catalog.pg_xact_status('{}'::xid8)", self.xid)
     }
 
-    /// Whether it can be one of a server's.
+    /// Checks that it can be a token of a server.
     ///
     /// # Errors
     /// `InvalidParameter` when it is of another cluster.
-    pub(crate) fn check(&self, server: &Server) -> Result<()> {
+    pub(crate) fn check(&self, server: &ServerIdentity) -> Result<()> {
         if part(&self.incarnation, CLUSTER) == part(&server.incarnation, CLUSTER) {
             return Ok(());
         }
-        let description = "this is no token of this database";
-        Err(Error::field(ErrorKind::InvalidParameter, "transaction_token", description))
+        Err(foreign_token())
     }
 
-    /// What a server's answer means.
+    /// The outcome of the transaction, by the status that a server returned.
     ///
-    /// Only the server that gave the number knows. A crash that it outlived, the same postmaster, may
-    /// have lost the number, which is then given again: that it was not committed stays true, and only
-    /// that. Another postmaster may be one beside it, and know nothing of what was committed there.
-    pub(crate) fn state(&self, server: &Server, status: Option<&str>) -> TransactionOutcome {
+    /// Only the server that assigned the number knows. After a crash that its postmaster outlived, the
+    /// number may be lost and assigned again: a transaction that was not committed stays so, and nothing
+    /// else is known. Another postmaster may run beside it, and know nothing of its commits.
+    pub(crate) fn outcome(
+        &self,
+        server: &ServerIdentity,
+        status: Option<&str>,
+    ) -> TransactionOutcome {
         if server.is_standby {
             return TransactionOutcome::Unknown;
         }
         let is_same = server.incarnation == self.incarnation;
-        let [here, there] = [&server.incarnation, &self.incarnation]
-            .map(|incarnation| (part(incarnation, CLUSTER), part(incarnation, POSTMASTER)));
+        let is_same_postmaster = [CLUSTER, POSTMASTER]
+            .iter()
+            .all(|place| part(&server.incarnation, *place) == part(&self.incarnation, *place));
         match status {
-            Some("aborted" | NEVER_GIVEN) if here == there => TransactionOutcome::NotApplied,
+            Some("aborted" | NEVER_ASSIGNED) if is_same_postmaster => {
+                TransactionOutcome::NotApplied
+            }
             Some("committed") if is_same => TransactionOutcome::Applied,
             Some("in progress") if is_same => TransactionOutcome::InProgress,
             Some(_) | None => TransactionOutcome::Unknown,
@@ -101,32 +108,33 @@ impl Token {
     }
 }
 
-/// A server, as it says of itself.
+/// The identity of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Server {
+pub(crate) struct ServerIdentity {
     pub(crate) incarnation: String,
     pub(crate) is_standby: bool,
 }
 
-impl Server {
-    /// One row.
-    pub(crate) fn question() -> String {
+impl ServerIdentity {
+    /// A query of one row: the server's identity.
+    pub(crate) fn query() -> String {
         format!("{INCARNATION}, pg_catalog.pg_is_in_recovery()")
     }
 
-    /// What it answered.
+    /// Reads the row.
     pub(crate) fn read(row: &SimpleQueryRow) -> Option<Self> {
         let incarnation = row.get(0)?.to_owned();
         Some(Self { incarnation, is_standby: row.get(1)? != "f" })
     }
 }
 
-/// Places in an incarnation.
-const CLUSTER: usize = 0;
-const POSTMASTER: usize = 2;
-
 fn part(incarnation: &str, place: usize) -> Option<&str> {
     incarnation.split('-').nth(place)
+}
+
+fn foreign_token() -> Error {
+    let description = "this is no token of this database";
+    Error::field(ErrorKind::InvalidParameter, "transaction_token", description)
 }
 
 #[cfg(test)]
@@ -149,15 +157,15 @@ mod tests {
         assert_eq!(Token::new("7512-1-1700000000-1", ""), None);
     }
 
-    fn server(incarnation: &str, is_standby: bool) -> Server {
-        Server { incarnation: incarnation.to_owned(), is_standby }
+    fn server(incarnation: &str, is_standby: bool) -> ServerIdentity {
+        ServerIdentity { incarnation: incarnation.to_owned(), is_standby }
     }
 
     #[test]
-    fn only_the_server_that_gave_a_number_knows_what_became_of_it() {
+    fn only_the_server_that_assigned_a_number_knows_the_outcome() {
         use TransactionOutcome::{Applied, InProgress, NotApplied, Unknown};
         let token = Token::new("1-2-3-4", "5").expect("all is known");
-        // committed, aborted, never given, in progress
+        // committed, aborted, never assigned, in progress
         let cases = [
             ("1-2-3-4", [Applied, NotApplied, NotApplied, InProgress]),
             // A crash that the postmaster outlived.
@@ -170,14 +178,14 @@ mod tests {
             ("9-2-3-4", [Unknown; 4]),
             ("", [Unknown; 4]),
         ];
-        let answers = ["committed", "aborted", NEVER_GIVEN, "in progress"];
-        for (incarnation, states) in cases {
-            let told = |is_standby| {
-                answers.map(|answer| token.state(&server(incarnation, is_standby), Some(answer)))
+        let answers = ["committed", "aborted", NEVER_ASSIGNED, "in progress"];
+        for (incarnation, expected) in cases {
+            let outcomes = |is_standby| {
+                answers.map(|answer| token.outcome(&server(incarnation, is_standby), Some(answer)))
             };
-            assert_eq!(told(false), states, "{incarnation}");
-            assert_eq!(told(true), [Unknown; 4], "{incarnation}");
-            assert_eq!(token.state(&server(incarnation, false), None), Unknown);
+            assert_eq!(outcomes(false), expected, "{incarnation}");
+            assert_eq!(outcomes(true), [Unknown; 4], "{incarnation}");
+            assert_eq!(token.outcome(&server(incarnation, false), None), Unknown);
         }
     }
 

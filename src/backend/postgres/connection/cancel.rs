@@ -1,9 +1,9 @@
-//! Stopping a statement, and knowing when that is over.
+//! Cancels a statement, and tells when that is over.
 //!
-//! A cancel names a connection and not a statement: one that arrives late kills the next. The server
-//! closes the cancel's own socket once it has acted on it, so nothing else may run on the connection
-//! before that was read. And one that arrives early hits nothing: the server forgets a cancel while it
-//! waits for a request, which may be in its socket already. So it is sent until the request is answered.
+//! A cancel request names a connection and not a statement: one that arrives late kills the next. The
+//! server closes the cancel's own socket once it has acted on it, so nothing else may run on the connection
+//! before the end of that socket is read. A cancel that arrives early is forgotten by the server, although
+//! the request may be in its socket already: so it is sent until the request is answered.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,86 +16,83 @@ use crate::deadline::Deadline;
 use crate::planted_bug::PlantedBug;
 use crate::pool::CallContext;
 
-/// How long a cancelled statement may take to answer before its caller is told without its answer.
+/// The time a cancelled statement has to answer before its caller gets an error without its answer.
 pub(crate) const CANCEL_GRACE: Duration = Duration::from_millis(40);
-/// How long a commit may take to answer past its deadline, in hundredths of what is left to the caller
-/// then; whoever waits for it is told in time that it goes on.
-const COMMITTED: u32 = 20;
+/// The time a commit has to answer past its deadline, in hundredths of the time that is left to the caller
+/// then, who must learn in time that the commit goes on.
+const COMMIT_GRACE: u32 = 20;
 
-/// How long a cancelled statement may take to answer before it is cancelled again, the first time and
-/// at most.
+/// The first and the longest pause between two cancels of one statement.
 const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(250)];
 
-/// Stops what one connection runs.
+/// Cancels the statements of one connection.
 pub(crate) struct Cancel {
     connector: Arc<Connector>,
-    wire: Arc<ProtocolState>,
-    /// Whose statement it is: an operator may stop it.
+    protocol: Arc<ProtocolState>,
+    /// The caller whose statements run: an operator may terminate its call.
     context: Arc<CallContext>,
     /// The number of the request that commits: while it runs, nothing is cancelled. Under synchronous
-    /// replication a cancelled commit is a commit that nobody else has.
+    /// replication a cancelled commit is a commit that no other server has.
     pub(crate) commit: Option<u64>,
-    /// The last cancel: whether the server has acted on it, which must be known before anything else
-    /// runs on the connection.
+    /// The last cancel; returns true once the server has acted on it, before which nothing else may run on
+    /// the connection.
     sent: Option<JoinHandle<bool>>,
-    /// Whether nobody knows what became of one: it may still come.
-    lost: bool,
-    /// Whether one was sent at what runs, be it on its way or not.
-    aimed: bool,
+    /// True if a cancel failed: it may still arrive.
+    is_lost: bool,
+    /// True if a cancel was sent for the current request.
+    was_sent: bool,
 }
 
 impl Cancel {
     pub(crate) fn new(
         connector: Arc<Connector>,
-        wire: Arc<ProtocolState>,
+        protocol: Arc<ProtocolState>,
         context: Arc<CallContext>,
     ) -> Self {
-        Self { connector, wire, context, commit: None, sent: None, lost: false, aimed: false }
+        Self {
+            connector,
+            protocol,
+            context,
+            commit: None,
+            sent: None,
+            is_lost: false,
+            was_sent: false,
+        }
     }
 
-    /// This one, with what it has sent; another takes its place.
-    pub(crate) fn take(&mut self) -> Self {
-        let (connector, wire) = (Arc::clone(&self.connector), Arc::clone(&self.wire));
-        let next = Self::new(connector, wire, Arc::clone(&self.context));
-        std::mem::replace(self, next)
+    /// Returns true if a cancel may still arrive.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.sent.is_some() || self.is_lost
     }
 
-    /// Whether a cancel may be on its way.
-    pub(crate) fn is_sent(&self) -> bool {
-        self.sent.is_some() || self.lost
+    /// Returns true if the current request was cancelled, or the last one.
+    pub(crate) fn was_requested(&self) -> bool {
+        self.was_sent || self.is_pending()
     }
 
-    /// Whether what runs was cancelled, or what ran last.
-    pub(crate) fn is_aimed(&self) -> bool {
-        self.aimed || self.is_sent()
+    /// Notes that another request runs from here on.
+    pub(crate) fn begin_request(&mut self) {
+        self.was_sent = false;
     }
 
-    /// Says that something else runs from here on.
-    pub(crate) fn begin(&mut self) {
-        self.aimed = false;
-    }
-
-    /// Whether a commit is what runs.
     fn is_committing(&self) -> bool {
-        self.commit.is_some_and(|number| self.wire.last_answered() + 1 >= number)
+        self.commit.is_some_and(|number| self.protocol.last_answered() + 1 >= number)
     }
 
-    /// Starts a cancel, without waiting for it, unless a commit is what runs.
+    /// Starts a cancel, without waiting for it, unless a commit runs.
     pub(crate) fn send(&mut self) {
-        // One that is on its way may still hit: it must not be forgotten over another.
-        if self.sent.is_some() {
+        // A cancel on its way may still hit: it must not be forgotten over another.
+        if self.sent.is_some() || self.is_committing() {
             return;
         }
-        if self.is_committing() {
-            return;
-        }
-        let (connector, wire) = (Arc::clone(&self.connector), Arc::clone(&self.wire));
-        self.aimed = true;
-        self.sent = Some(tokio::spawn(async move { connector.cancel(&wire).await.is_ok() }));
+        let connector = Arc::clone(&self.connector);
+        let protocol = Arc::clone(&self.protocol);
+        self.was_sent = true;
+        self.sent = Some(tokio::spawn(async move { connector.cancel(&protocol).await.is_ok() }));
     }
 
-    /// Waits for a request; at the deadline, or when an operator ends the call, cancels it and gives it a
-    /// moment to answer. `None`: it did not.
+    /// Waits for a request; at the deadline, or when an operator terminates the call, cancels it and gives
+    /// it a moment to answer. Returns `None` when it did not.
     pub(crate) async fn watch<F: Future>(
         &mut self,
         deadline: Deadline,
@@ -116,15 +113,16 @@ impl Cancel {
             return Some(answer);
         }
         self.send();
-        let end = match self.is_sent() {
-            true => Instant::now() + CANCEL_GRACE,
-            false => deadline.late(COMMITTED),
+        let end = if self.is_pending() {
+            Instant::now() + CANCEL_GRACE
+        } else {
+            deadline.late(COMMIT_GRACE)
         };
-        tokio::time::timeout_at(end.into(), self.insist(request)).await.ok()
+        tokio::time::timeout_at(end.into(), self.repeat_until(request)).await.ok()
     }
 
-    /// Cancels, again and again, until the request is answered; a commit is only waited for.
-    pub(crate) async fn insist<F: Future>(&mut self, request: F) -> F::Output {
+    /// Repeats the cancel until the request is answered; a commit is only waited for.
+    pub(crate) async fn repeat_until<F: Future>(&mut self, request: F) -> F::Output {
         let mut request = std::pin::pin!(request);
         let [mut pause, longest] = PAUSES;
         loop {
@@ -137,7 +135,7 @@ impl Cancel {
         }
     }
 
-    /// Waits until the last cancel has had time to show.
+    /// Waits until the last cancel has had time to take effect.
     async fn missed(&mut self, pause: Duration) {
         if self.sent.is_none() {
             return std::future::pending().await;
@@ -146,14 +144,14 @@ impl Cancel {
         tokio::time::sleep(pause).await;
     }
 
-    /// Whether no cancel is on its way any more.
+    /// Waits for the last cancel; returns true when none can arrive any more.
     pub(crate) async fn settled(&mut self) -> bool {
         if let Some(sent) = &mut self.sent
             && !PlantedBug::UnawaitedCancel.is_planted()
         {
-            self.lost |= !matches!(sent.await, Ok(true));
+            self.is_lost |= !matches!(sent.await, Ok(true));
             self.sent = None;
         }
-        !self.lost
+        !self.is_lost
     }
 }

@@ -1,9 +1,13 @@
-//! A connection as the pool holds it.
+//! An open connection with its protocol state and its prepared statements.
 
 pub(crate) mod cancel;
+pub(crate) mod key_table;
+pub(crate) mod opener;
 pub(crate) mod pipeline;
+pub(crate) mod prepared;
 
 use std::collections::HashSet;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,116 +16,137 @@ use lru::LruCache;
 use tokio_postgres::types::Type;
 
 use super::codec::{RowDecoder, describe_column};
-use super::connect::{Connector, OpenedConnection};
-use crate::backend::connect_breaker::{ConnectBreaker, PooledConnectionCount};
-use crate::backend::postgres::idempotency::key_table::KeyTable;
-use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
-use crate::backend::postgres::protocol::state::ProtocolState;
+use super::connect::OpenedConnection;
+use super::protocol::session_attrs::SessionAttrs;
+use super::protocol::simple_query::first_value;
+use super::protocol::state::ProtocolState;
+use crate::backend::connect_breaker::PooledConnectionCount;
 use crate::config::TargetSession;
-use crate::error::{Error, Result};
-use crate::planted_bug::PlantedBug;
-use crate::pool::{ConnectionActivity, Manager};
-use crate::value::Column;
+use key_table::KeyTable;
+use prepared::Prepared;
 
 /// The longest text, in bytes, that is kept prepared. The cache is bounded by number, and callers send
 /// megabytes; to prepare a long text again costs little beside sending it.
-const LONGEST_KEPT: usize = 16 << 10;
+const LONGEST_CACHED: usize = 16 << 10;
 
-/// A connection, what its wire says, and what it has prepared.
+type DriverResult<T> = Result<T, tokio_postgres::Error>;
+
+/// An open connection.
 pub(crate) struct Connection {
     pub(crate) client: ClientWrapper,
-    pub(crate) wire: Arc<ProtocolState>,
-    pub(crate) prepared: LruCache<String, Arc<Prepared>>,
+    pub(crate) protocol: Arc<ProtocolState>,
+    prepared: LruCache<String, Arc<Prepared>>,
     /// Grows when statements that were prepared before must not be used any more.
     generation: u64,
-    /// Whether the session remembers values drawn from sequences.
+    /// True if the session remembers values drawn from sequences.
     pub(crate) sequences_drawn: bool,
-    question: Option<tokio_postgres::Statement>,
-    /// Where its session keeps idempotency keys, once it was asked.
-    pub(crate) keys: Option<Arc<KeyTable>>,
-    /// Which incarnation of the server it is on, once it was asked.
+    catalog_query: Option<tokio_postgres::Statement>,
+    /// The table of idempotency keys as this session resolves its name, once it was asked.
+    pub(crate) key_table: Option<Arc<KeyTable>>,
+    /// The incarnation of the server, once it was asked.
     pub(crate) incarnation: Option<String>,
-    /// What its session must remain.
-    pub(crate) kept: TargetSession,
-    /// When it was opened.
-    pub(crate) opened: Instant,
-    /// Set where it is the pool's.
+    /// The role that its session must keep.
+    pub(crate) required_role: TargetSession,
+    pub(crate) opened_at: Instant,
+    /// Set where the connection is the pool's.
     held: Option<PooledConnectionCount>,
 }
 
-/// A statement prepared on one connection.
-pub(crate) struct Prepared {
-    pub(crate) statement: tokio_postgres::Statement,
-    /// What the driver calls it, where that was seen.
-    pub(crate) name: Option<Vec<u8>>,
-    pub(crate) decoder: RowDecoder,
-    generation: u64,
-    /// `None`: it returns no rows at all.
-    pub(crate) columns: Option<Vec<Column>>,
-}
-
 impl Connection {
-    /// Whether its session is known not to be any more what it was opened for: a standby, say.
-    pub(crate) fn has_departed(&self) -> bool {
-        self.wire.session_attrs().satisfies(self.kept) == Some(false)
-    }
-
-    /// The same; asks a server that does not report it.
-    pub(crate) async fn departs(&self) -> std::result::Result<bool, tokio_postgres::Error> {
-        match self.wire.session_attrs().satisfies(self.kept) {
-            Some(fits) => Ok(!fits),
-            None => {
-                Ok(SessionAttrs::query(&self.client).await?.satisfies(self.kept) == Some(false))
-            }
+    fn new(opened: OpenedConnection, statement_cache: NonZeroUsize) -> Self {
+        let OpenedConnection { client, driver, state, session } = opened;
+        Self {
+            client: ClientWrapper::new(client, driver),
+            protocol: state,
+            required_role: session,
+            opened_at: Instant::now(),
+            prepared: LruCache::new(statement_cache),
+            sequences_drawn: false,
+            catalog_query: None,
+            incarnation: None,
+            generation: 0,
+            key_table: None,
+            held: None,
         }
     }
 
-    /// What was prepared is prepared anew when it is used again: it may be gone, or mean something else.
+    /// Returns true if the server is known to have left the role that it was connected to for.
+    pub(crate) fn has_changed_role(&self) -> bool {
+        self.protocol.session_attrs().satisfies(self.required_role) == Some(false)
+    }
+
+    /// As [`Self::has_changed_role`]; asks a server that does not report its role.
+    pub(crate) async fn check_changed_role(&self) -> DriverResult<bool> {
+        let fits = match self.protocol.session_attrs().satisfies(self.required_role) {
+            None => SessionAttrs::query(&self.client).await?.satisfies(self.required_role),
+            known => known,
+        };
+        Ok(fits == Some(false))
+    }
+
+    /// Has every statement prepared anew when it is used again: it may be gone, or mean something else.
     pub(crate) fn forget_statements(&mut self) {
         self.generation += 1;
-        self.question = None;
+        self.catalog_query = None;
     }
 
-    /// Whether all that is kept prepared is among `names`, which stand apart by blanks.
-    pub(crate) fn has_all_of_its_statements(&self, names: &str) -> bool {
-        let there: HashSet<&[u8]> = names.split(' ').map(str::as_bytes).collect();
-        let names = self.prepared.iter().filter_map(|(_, prepared)| prepared.name.as_deref());
-        names.into_iter().all(|name| there.contains(name))
+    /// Has one statement prepared anew when it is used again.
+    pub(crate) fn forget_statement(&mut self, sql: &str) {
+        self.prepared.pop(sql);
     }
 
-    /// The question to the catalogs, prepared once on each connection and never evicted.
-    pub(crate) async fn question(
+    /// Returns true if all cached statements are among `names`, which are separated by blanks.
+    pub(crate) fn has_all_statements(&self, names: &str) -> bool {
+        let on_server: HashSet<&[u8]> = names.split(' ').map(str::as_bytes).collect();
+        let mut cached = self.prepared.iter().filter_map(|(_, prepared)| prepared.name.as_deref());
+        cached.all(|name| on_server.contains(name))
+    }
+
+    /// The query on the catalogs, prepared once on each connection and never evicted.
+    pub(crate) async fn catalog_query(
         &mut self,
         sql: &str,
         types: &[Type],
-    ) -> std::result::Result<tokio_postgres::Statement, tokio_postgres::Error> {
-        if let Some(question) = &self.question {
-            return Ok(question.clone());
+    ) -> DriverResult<tokio_postgres::Statement> {
+        if let Some(query) = &self.catalog_query {
+            return Ok(query.clone());
         }
-        let question = self.client.prepare_typed(sql, types).await?;
-        Ok(self.question.insert(question).clone())
+        let query = self.client.prepare_typed(sql, types).await?;
+        Ok(self.catalog_query.insert(query).clone())
+    }
+
+    /// The table of keys as the session resolved its name first, whatever search path a caller sets
+    /// later; `None` when there is none. Asked once, before any statement of a caller.
+    pub(crate) async fn key_table(
+        &mut self,
+        configured: &KeyTable,
+    ) -> DriverResult<Option<Arc<KeyTable>>> {
+        if let Some(table) = &self.key_table {
+            return Ok(Some(Arc::clone(table)));
+        }
+        let messages = self.client.simple_query(&configured.schema_query()).await?;
+        self.key_table =
+            first_value(&messages).map(|schema| Arc::new(configured.in_schema(&schema)));
+        Ok(self.key_table.clone())
     }
 
     /// Prepares a statement, unless this connection has. A long one is closed after its last use.
     ///
     /// # Cancel safety
-    /// May be dropped at any await: what was half prepared is closed by the driver, or ends with the
+    /// May be dropped at any await: a half-prepared statement is closed by the driver, or ends with the
     /// connection.
-    pub(crate) async fn prepare(
-        &mut self,
-        sql: &str,
-    ) -> std::result::Result<Arc<Prepared>, tokio_postgres::Error> {
+    pub(crate) async fn prepare(&mut self, sql: &str) -> DriverResult<Arc<Prepared>> {
         if let Some(prepared) = self.prepared.get(sql)
             && prepared.generation == self.generation
         {
             return Ok(Arc::clone(prepared));
         }
-        self.wire.text_results.expect_statement(sql);
+        self.protocol.text_results.expect_statement(sql);
         let statement = self.client.prepare(sql).await?;
         let columns = statement.columns();
         let types: Vec<_> = columns.iter().map(|column| column.type_().clone()).collect();
         let decoder = RowDecoder::new(&types);
-        let name = self.wire.text_results.prepared(decoder.format());
+        let name = self.protocol.text_results.prepared(decoder.format());
         let described =
             columns.iter().map(|column| describe_column(column.name(), column.type_())).collect();
         let prepared = Arc::new(Prepared {
@@ -131,86 +156,9 @@ impl Connection {
             decoder,
             statement,
         });
-        if sql.len() <= LONGEST_KEPT {
+        if sql.len() <= LONGEST_CACHED {
             self.prepared.put(sql.to_owned(), Arc::clone(&prepared));
         }
         Ok(prepared)
-    }
-}
-
-impl ConnectionActivity for ProtocolState {
-    fn describe(&self) -> &'static str {
-        match (self.last_sent() > self.last_answered(), self.in_transaction()) {
-            (true, _) => "active",
-            (false, true) => "idle in transaction",
-            (false, false) => "idle",
-        }
-    }
-}
-
-/// Opens connections.
-pub(crate) struct Opener {
-    pub(crate) breaker: Arc<ConnectBreaker>,
-    pub(crate) connector: Arc<Connector>,
-    pub(crate) statement_cache: std::num::NonZeroUsize,
-}
-
-impl Opener {
-    /// Opens one that is not the pool's, whatever the breaker says.
-    pub(crate) async fn open(&self) -> Result<Connection> {
-        let OpenedConnection { client, driver, state: wire, session: kept } =
-            self.connector.open().await?;
-        Ok(Connection {
-            client: ClientWrapper::new(client, driver),
-            wire,
-            kept,
-            opened: Instant::now(),
-            prepared: LruCache::new(self.statement_cache),
-            sequences_drawn: false,
-            question: None,
-            incarnation: None,
-            generation: 0,
-            keys: None,
-            held: None,
-        })
-    }
-
-    /// The same, through the breaker.
-    pub(crate) async fn open_through_gate(&self) -> Result<Connection> {
-        self.breaker.connect(Box::pin(self.open())).await
-    }
-}
-
-impl Manager for Opener {
-    type Connection = Connection;
-
-    fn may_connect(&self) -> Result<()> {
-        self.breaker.may_connect()
-    }
-
-    async fn connect(&self) -> Result<Connection> {
-        let mut connection = self.open_through_gate().await?;
-        connection.held = Some(self.breaker.count_pooled());
-        Ok(connection)
-    }
-
-    fn is_full(&self, error: &Error) -> bool {
-        error.report().is_some_and(|report| report.sqlstate == "53300")
-    }
-
-    fn is_usable(&self, connection: &Connection) -> bool {
-        // What may be unanswered is the Close of a statement, which the driver sends when it likes:
-        // nothing else is behind a connection that came back, as that was idle then.
-        !connection.client.is_closed()
-            && !connection.has_departed()
-            && (!connection.wire.in_transaction() || PlantedBug::RecycledTransaction.is_planted())
-    }
-
-    async fn validate(&self, connection: &mut Connection) -> bool {
-        connection.client.check_connection().await.is_ok()
-    }
-
-    fn activity(&self, connection: &Connection) -> Option<Arc<dyn ConnectionActivity>> {
-        Some(Arc::clone(&connection.wire) as Arc<dyn ConnectionActivity>)
     }
 }

@@ -1,4 +1,4 @@
-//! Requests that are sent together and answered in order: one round trip for all of them.
+//! Requests that are sent together and answered in order, in one round trip.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -9,100 +9,153 @@ use std::task::Poll;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
-use super::{Connection, Prepared};
+use super::Connection;
+use super::prepared::Prepared;
 use crate::backend::postgres::codec::Parameter;
-use crate::backend::postgres::execute::row_stream::decode;
 use crate::backend::postgres::protocol::requests::{Exchange, RequestKind};
+use crate::backend::postgres::protocol::simple_query::first_value;
 use crate::error::Error;
 use crate::value::proto::Row;
-use crate::wire_size::encoded_row_size;
+use crate::wire_size::{encoded_row_size, widen};
 
-/// One request.
-pub(crate) enum Step<'a> {
-    /// Statements without parameters, of our own making.
+/// One request of a pipeline.
+pub(crate) enum PipelineStep<'a> {
+    /// Statements of our own, without parameters.
     Script(String),
-    /// A prepared statement.
+    /// A prepared statement with its parameters.
     Statement(Arc<Prepared>, Vec<Parameter<'a>>),
 }
 
-impl Step<'_> {
-    /// What it is on the wire.
+impl<'a> PipelineStep<'a> {
+    /// A script of our own.
+    pub(crate) fn script(sql: impl Into<String>) -> Self {
+        Self::Script(sql.into())
+    }
+
+    /// The kind of request that the protocol state must see.
     pub(crate) fn kind(&self) -> RequestKind {
         match self {
             Self::Script(_) => RequestKind::Script,
             Self::Statement(prepared, _) => RequestKind::Statement(prepared.name.clone()),
         }
     }
+
+    fn send(self, connection: &'a Connection, quota: &'a ResultQuota) -> BoxFuture<'a, StepResult> {
+        match self {
+            Self::Script(sql) => Box::pin(async move {
+                let messages = connection.client.simple_query(&sql).await?;
+                Ok(StepOutput::Script(first_value(&messages)))
+            }),
+            Self::Statement(prepared, parameters) => Box::pin(async move {
+                let rows = connection.client.query_raw(&prepared.statement, parameters).await?;
+                let mut rows = Box::pin(rows);
+                let mut kept = Vec::new();
+                while let Some(row) = rows.next().await {
+                    let row = prepared.decode(&row?)?;
+                    if quota.take(&row) {
+                        kept.push(row);
+                    }
+                }
+                Ok(StepOutput::Rows(kept))
+            }),
+        }
+    }
 }
 
-/// Requests to send together.
-pub(crate) struct Pipeline<'a> {
-    pub(crate) steps: Vec<Step<'a>>,
-    pub(crate) room: &'a ResultQuota,
-    /// Whether the last one commits.
-    pub(crate) commits: bool,
+/// The effect of a pipeline's last request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PipelineEnd {
+    /// It commits a transaction.
+    Commit,
+    /// It leaves the transaction open, or rolls it back.
+    NoCommit,
 }
 
-/// What came back.
+/// The result of one request.
+pub(crate) type StepResult = Result<StepOutput, StepError>;
+
+/// The output of one request.
+#[derive(Debug)]
+pub(crate) enum StepOutput {
+    /// The first value of a script's first row.
+    Script(Option<String>),
+    /// The rows of a statement, as far as the quota allowed.
+    Rows(Vec<Row>),
+}
+
+/// The failure of one request.
+#[derive(Debug)]
+pub(crate) enum StepError {
+    /// An error reply, or the loss of the connection.
+    Driver(tokio_postgres::Error),
+    /// An answer that could not be decoded, or that did not match its request.
+    Response(Error),
+}
+
+impl StepError {
+    /// Returns the code of the database's error reply, when there is one.
+    pub(crate) fn reply_code(&self) -> Option<&tokio_postgres::error::SqlState> {
+        match self {
+            Self::Driver(error) => error.code(),
+            Self::Response(_) => None,
+        }
+    }
+
+    fn is_connection_loss(&self) -> bool {
+        matches!(self, Self::Driver(error) if error.as_db_error().is_none())
+    }
+}
+
+impl From<tokio_postgres::Error> for StepError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl From<Error> for StepError {
+    fn from(error: Error) -> Self {
+        Self::Response(error)
+    }
+}
+
+/// The answers to a pipeline, as far as they came before the deadline.
 pub(crate) struct PipelineResponses {
-    answers: VecDeque<Result<Answer, Failure>>,
+    results: VecDeque<StepResult>,
+    /// The same requests, as the protocol state saw them.
     exchanges: Vec<Exchange>,
 }
 
 impl PipelineResponses {
-    /// `answers` as far as they came before the deadline; `exchanges` are the same requests, as the wire
-    /// saw them.
-    pub(crate) fn new(answers: Vec<Result<Answer, Failure>>, exchanges: Vec<Exchange>) -> Self {
-        Self { answers: answers.into(), exchanges }
+    pub(crate) fn new(results: Vec<StepResult>, exchanges: Vec<Exchange>) -> Self {
+        Self { results: results.into(), exchanges }
     }
 
-    /// The next answer; `None` when it did not come before the deadline.
-    pub(crate) fn next(&mut self) -> Option<Result<Answer, Failure>> {
-        self.answers.pop_front()
+    /// The next result; `None` when it did not come before the deadline.
+    pub(crate) fn next(&mut self) -> Option<StepResult> {
+        self.results.pop_front()
     }
 
-    /// Takes out the failure at a place, when there is one.
-    pub(crate) fn fail_at(&mut self, index: usize) -> Option<Failure> {
-        match self.answers.get(index) {
-            Some(Err(_)) => self.answers.remove(index)?.err(),
+    /// Takes out the error at a position, when there is one.
+    pub(crate) fn take_error(&mut self, index: usize) -> Option<StepError> {
+        match self.results.get(index) {
+            Some(Err(_)) => self.results.remove(index)?.err(),
             Some(Ok(_)) | None => None,
         }
     }
 
-    /// The last command tag of a request, by its place; empty when it has none.
+    /// The last command tag of the request at a position; empty when it has none.
     pub(crate) fn tag(&self, index: usize) -> String {
         self.exchanges.get(index).map(|exchange| exchange.tag.clone()).unwrap_or_default()
     }
 }
 
-/// What a request was answered.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    /// To a script: the first value of its first row.
-    Script(Option<String>),
-    /// To a statement: its rows, as far as there was room.
-    Rows(Vec<Row>),
+/// Tells whether a pipeline lost its connection.
+pub(crate) fn lost_connection(results: &[StepResult]) -> bool {
+    results.iter().any(|result| matches!(result, Err(error) if error.is_connection_loss()))
 }
 
-/// ConnectFailure a request was not answered.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// By the database, or by nobody.
-    Driver(tokio_postgres::Error),
-    /// Its answer could not be read.
-    Ours(Error),
-}
-
-impl Failure {
-    /// Whether the database has not said so.
-    pub(crate) fn is_lost(&self) -> bool {
-        matches!(self, Self::Driver(error) if error.as_db_error().is_none())
-    }
-}
-
-/// How much the rows of all statements may take.
+/// The limit of the rows of all statements of a pipeline.
 pub(crate) struct ResultQuota {
     max_rows: u64,
     max_bytes: u64,
@@ -115,15 +168,20 @@ impl ResultQuota {
         Self { max_rows, max_bytes, rows: AtomicU64::new(0), bytes: AtomicU64::new(0) }
     }
 
-    /// Takes up room for a row, whether there is any or not.
+    /// The quota of statements of our own.
+    pub(crate) fn unlimited() -> Self {
+        Self::new(u64::MAX, u64::MAX)
+    }
+
+    /// Counts a row; returns false when it is over the quota.
     fn take(&self, row: &Row) -> bool {
-        let size = u64::try_from(encoded_row_size(row)).unwrap_or(u64::MAX);
+        let size = widen(encoded_row_size(row));
         let rows = self.rows.fetch_add(1, Relaxed) + 1;
         let bytes = self.bytes.fetch_add(size, Relaxed) + size;
         rows <= self.max_rows && bytes <= self.max_bytes
     }
 
-    /// What there was no room for.
+    /// Describes the limit that was exceeded, if one was.
     pub(crate) fn exceeded(&self) -> Option<String> {
         if self.rows.load(Relaxed) > self.max_rows {
             return Some(format!("the results have more than {} rows", self.max_rows));
@@ -133,30 +191,28 @@ impl ResultQuota {
     }
 }
 
-/// Sends all requests, then reads the answers in order; those that came are in `answers` even when
+/// Sends all requests, then reads the answers in order; those that came are in `results` even when
 /// this is dropped.
 ///
-/// Each request ends its own protocol sequence (a Sync of its own): what one has answered is on the
-/// wire before the next runs. One that could not be sent keeps back those behind it: a commit must not
-/// go where a statement did not.
-pub(crate) async fn send_pipeline<'a>(
+/// Each request ends with a Sync of its own: its results are received before the next runs. A request
+/// that could not be sent holds back those behind it: a commit must not go where a statement did not.
+pub(crate) async fn send<'a>(
     connection: &'a Connection,
-    steps: Vec<Step<'a>>,
-    room: &'a ResultQuota,
-    answers: &mut Vec<Result<Answer, Failure>>,
+    steps: Vec<PipelineStep<'a>>,
+    quota: &'a ResultQuota,
+    results: &mut Vec<StepResult>,
 ) {
-    let mut requests: Vec<BoxFuture<'_, _>> =
-        steps.into_iter().map(|step| request(connection, step, room)).collect();
-    let mut early: Vec<Option<Result<Answer, Failure>>> = Vec::new();
+    let mut requests: Vec<_> = steps.into_iter().map(|step| step.send(connection, quota)).collect();
+    let mut early: Vec<Option<StepResult>> = Vec::new();
     // The driver queues a request when its future is polled for the first time.
     poll_fn(|cx| {
         for request in &mut requests {
-            let answer = match request.as_mut().poll(cx) {
-                Poll::Ready(answer) => Some(answer),
+            let result = match request.as_mut().poll(cx) {
+                Poll::Ready(result) => Some(result),
                 Poll::Pending => None,
             };
-            let is_unsent = matches!(&answer, Some(Err(failure)) if failure.is_lost());
-            early.push(answer);
+            let is_unsent = matches!(&result, Some(Err(error)) if error.is_connection_loss());
+            early.push(result);
             if is_unsent {
                 break;
             }
@@ -165,47 +221,9 @@ pub(crate) async fn send_pipeline<'a>(
     })
     .await;
     for (request, early) in requests.into_iter().zip(early) {
-        answers.push(match early {
-            Some(answer) => answer,
+        results.push(match early {
+            Some(result) => result,
             None => request.await,
         });
-    }
-}
-
-/// The rows among the answers to a script.
-pub(crate) fn rows(messages: &[SimpleQueryMessage]) -> impl Iterator<Item = &SimpleQueryRow> {
-    messages.iter().filter_map(|message| {
-        if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None }
-    })
-}
-
-/// The first value of a script's first row.
-pub(crate) fn first_value(messages: &[SimpleQueryMessage]) -> Option<String> {
-    rows(messages).next().and_then(|row| row.get(0)).map(str::to_owned)
-}
-
-fn request<'a>(
-    connection: &'a Connection,
-    step: Step<'a>,
-    room: &'a ResultQuota,
-) -> BoxFuture<'a, Result<Answer, Failure>> {
-    match step {
-        Step::Script(sql) => Box::pin(async move {
-            let messages = connection.client.simple_query(&sql).await.map_err(Failure::Driver)?;
-            Ok(Answer::Script(first_value(&messages)))
-        }),
-        Step::Statement(prepared, parameters) => Box::pin(async move {
-            let rows = connection.client.query_raw(&prepared.statement, parameters).await;
-            let mut rows = Box::pin(rows.map_err(Failure::Driver)?);
-            let mut kept = Vec::new();
-            while let Some(row) = rows.next().await {
-                let row =
-                    decode(&prepared, &row.map_err(Failure::Driver)?).map_err(Failure::Ours)?;
-                if room.take(&row) {
-                    kept.push(row);
-                }
-            }
-            Ok(Answer::Rows(kept))
-        }),
     }
 }

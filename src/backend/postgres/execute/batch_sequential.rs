@@ -1,111 +1,93 @@
-//! A unit of work statement by statement: where one needs what an earlier one makes, they cannot be
-//! prepared before they run.
+//! A batch statement by statement: where one needs what an earlier one creates, they cannot be prepared
+//! before they run.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
-use super::batch_pipelined::{CHECK_CONSTRAINTS, result_set, too_large};
-use crate::backend::idempotency::in_progress;
-use crate::backend::postgres::codec;
-use crate::backend::postgres::commit::{begin, controls_transaction, was_controlled};
-use crate::backend::postgres::connection::pipeline::{Answer, Pipeline, ResultQuota, Step};
-use crate::backend::postgres::idempotency::key_table;
-use crate::backend::postgres::idempotency::key_table::Conflict;
+use super::batch_result::{check_size, end_dry_run, result_set};
+use super::command_tag::controls_transaction;
+use crate::backend::postgres::commit::{begin, store_and_commit, transaction_controlled};
+use crate::backend::postgres::connection::pipeline::{
+    PipelineEnd, PipelineStep, ResultQuota, StepOutput,
+};
+use crate::backend::postgres::idempotency::{claim, with_claimed_key};
 use crate::backend::postgres::session::Session;
-use crate::backend::postgres::session::failure::RetryScope;
-use crate::backend::{Batch, BatchResult, BatchStatement};
-use crate::error::{Error, Result};
+use crate::backend::postgres::session::attempt::AttemptResult;
+use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy};
+use crate::error::Result;
 use crate::sql::invalidates_plans;
 use crate::value::proto::ResultSet;
 
-/// Runs a unit once; an error says whether another connection may do better.
+/// Runs a batch once.
 pub(crate) async fn run(
     batch: &Batch,
+    strategy: BatchStrategy,
     mut session: Session,
-    incarnation: &str,
-) -> std::result::Result<BatchResult, (Error, RetryScope)> {
-    let key = batch.key.as_ref();
-    let results = match statements(batch, &mut session).await {
-        Ok(Done::Results(results)) => results,
-        Ok(Done::Replayed(result)) => return Ok(result),
-        Err(error) => {
-            let again = session.again;
-            session.roll_back().await;
-            return Err((error, again));
-        }
+) -> AttemptResult<BatchResult> {
+    let done = match run_statements(batch, strategy, &mut session).await {
+        Ok(done) => done,
+        Err(error) => return Err(session.abort(error).await),
     };
-    let ended = if batch.dry_run {
-        let checked = session.run(batch.deadline, CHECK_CONSTRAINTS).await;
-        session.roll_back().await;
-        checked
+    if done.replayed {
+        return Ok(done);
+    }
+    if batch.dry_run {
+        end_dry_run(session).await?;
     } else {
-        session.store_and_commit(key, &results, incarnation, batch.deadline).await
-    };
-    match ended {
-        Ok(()) => Ok(BatchResult { results, replayed: false }),
-        Err(error) => Err((error, RetryScope::No)),
+        store_and_commit(session, batch.key.as_ref(), &done.results).await?;
     }
+    Ok(done)
 }
 
-enum Done {
-    Results(Vec<ResultSet>),
-    Replayed(BatchResult),
-}
-
-async fn statements(batch: &Batch, session: &mut Session) -> Result<Done> {
-    let deadline = batch.deadline;
-    session.run(deadline, &begin(batch.mode)).await?;
-    if let Some(key) = &batch.key {
-        let keys = session.keys(deadline).await?;
-        let claimed = session.execute(deadline, &keys.claim, &keys.claiming(key)).await;
-        if let Err(error) = claimed {
-            return match session.claim_failed(error, key, deadline).await? {
-                Conflict::Replayed(result) => Ok(Done::Replayed(result)),
-                Conflict::Gone => Err(in_progress()),
-            };
-        }
+/// Opens a transaction and runs the statements, unless their results are stored under the key.
+async fn run_statements(
+    batch: &Batch,
+    strategy: BatchStrategy,
+    session: &mut Session,
+) -> Result<BatchResult> {
+    let key = batch.key.as_ref();
+    session.run(&begin(batch.mode)).await?;
+    if let Some(key) = key
+        && let Some(row) = claim(session, key).await?
+    {
+        return row.replay(key);
     }
-    let room = ResultQuota::new(batch.max_rows, batch.max_bytes);
+    let quota = ResultQuota::new(batch.max_rows, batch.max_bytes);
     let mut results = Vec::with_capacity(batch.statements.len());
-    for (index, one) in batch.statements.iter().enumerate() {
-        let result = statement(batch, session, one, &room).await;
-        let result = result.map_err(|error| key_table::had(batch.key.as_ref(), error));
+    for (index, statement) in batch.statements.iter().enumerate() {
+        let result = run_statement(strategy, session, statement, &quota).await;
+        let result = result.map_err(|error| with_claimed_key(key, error));
         results.push(result.map_err(|error| error.with_failed_statement(index))?);
     }
-    let checked = match room.exceeded() {
-        Some(message) => Err(too_large(message)),
-        None => batch.check_response(&results),
-    };
-    checked.map_err(|error| key_table::had(batch.key.as_ref(), error))?;
-    Ok(Done::Results(results))
+    let checked = check_size(batch, &results, &quota);
+    checked.map_err(|error| with_claimed_key(key, error))?;
+    Ok(BatchResult { results, replayed: false })
 }
 
-async fn statement(
-    batch: &Batch,
+async fn run_statement(
+    strategy: BatchStrategy,
     session: &mut Session,
-    one: &BatchStatement,
-    room: &ResultQuota,
+    statement: &BatchStatement,
+    quota: &ResultQuota,
 ) -> Result<ResultSet> {
-    let prepared = session.prepare(batch.deadline, &one.sql).await?;
-    let parameters = codec::encode(&one.parameters, prepared.statement.params())?;
-    let steps = vec![Step::Statement(Arc::clone(&prepared), parameters)];
-    let mut landing =
-        session.send_pipeline(batch.deadline, Pipeline { steps, room, commits: false }).await?;
-    let tag = landing.tag(0);
-    let rows = match landing.next() {
-        Some(Ok(Answer::Rows(rows))) => rows,
-        Some(Ok(Answer::Script(_))) => Vec::new(),
-        Some(Err(failure)) => return Err(session.misfortune(failure, &one.sql)),
-        None => return Err(session.deadline_passed()),
+    let prepared = session.prepare(&statement.sql).await?;
+    let parameters = prepared.encode(&statement.parameters)?;
+    let steps = vec![PipelineStep::Statement(Arc::clone(&prepared), parameters)];
+    let mut responses = session.send_pipeline(steps, quota, PipelineEnd::NoCommit).await?;
+    let tag = responses.tag(0);
+    let rows = match session.step_output(responses.next(), &statement.sql)? {
+        StepOutput::Rows(rows) => rows,
+        StepOutput::Script(_) => Vec::new(),
     };
     if controls_transaction(&tag) {
-        return Err(was_controlled());
+        return Err(transaction_controlled());
     }
-    if batch.is_piecemeal.load(Relaxed) || invalidates_plans(&one.sql, &one.analysis) {
+    if strategy == BatchStrategy::Sequential
+        || invalidates_plans(&statement.sql, &statement.analysis)
+    {
         session.redefine();
     }
     let result = result_set(&prepared, rows, &tag);
-    if let Some(expect) = one.expect {
+    if let Some(expect) = statement.expect {
         expect.check(result.rows_affected)?;
     }
     Ok(result)

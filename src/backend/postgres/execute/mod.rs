@@ -1,6 +1,8 @@
-//! Execution of statements, batches and transactions on a session.
+//! The execution of statements, batches and transactions on a session.
 
 pub(crate) mod batch_pipelined;
-pub(crate) mod batch_sequential;
+mod batch_result;
+mod batch_sequential;
+mod command_tag;
 pub(crate) mod row_stream;
 pub(crate) mod transaction;

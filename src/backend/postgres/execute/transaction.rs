@@ -4,77 +4,67 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::row_stream::StatementRows;
-use crate::backend::idempotency::{applied_before, in_progress};
-use crate::backend::postgres::codec;
-use crate::backend::postgres::commit::begin;
+use super::row_stream::{StatementRows, StatementScope};
+use crate::backend::idempotency::applied_before;
+use crate::backend::postgres::commit::resolution::{TransactionName, resolve};
+use crate::backend::postgres::commit::{begin, commit, query_incarnation};
+use crate::backend::postgres::idempotency::claim;
 use crate::backend::postgres::session::Session;
-use crate::backend::postgres::session::failure::RetryScope;
+use crate::backend::postgres::session::attempt::AttemptResult;
 use crate::backend::{
     BeginRequest, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
 };
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::sql::invalidates_plans;
 
-/// A transaction that is open on a connection of its own.
+/// A transaction that is open on a session of its own.
 pub(crate) struct PostgresTransaction {
     session: Session,
-    incarnation: String,
     key: Option<IdempotencyKey>,
 }
 
 impl PostgresTransaction {
-    /// Opens a transaction; an error says whether another connection may do better.
+    /// Opens a transaction.
     pub(crate) async fn begin(
-        session: Session,
+        mut session: Session,
         request: &BeginRequest,
-    ) -> std::result::Result<Self, (Error, RetryScope)> {
-        let mut open = Self { session, incarnation: String::new(), key: request.key.clone() };
-        match open.prepare(request).await {
-            Ok(()) => Ok(open),
-            Err(error) => Err((error, open.session.again)),
-        }
-    }
-
-    async fn prepare(&mut self, request: &BeginRequest) -> Result<()> {
-        let BeginRequest { mode, key, deadline, .. } = request;
-        self.incarnation = self.session.incarnation(*deadline).await?;
-        self.session.run(*deadline, &begin(*mode)).await?;
-        match key {
-            Some(key) => claim(&mut self.session, key, *deadline).await,
-            None => Ok(()),
+    ) -> AttemptResult<Box<dyn Transaction>> {
+        match open(&mut session, request).await {
+            Ok(()) => Ok(Box::new(Self { session, key: request.key.clone() })),
+            Err(error) => Err(session.attempt_error(error)),
         }
     }
 
     async fn start<'a>(&'a mut self, statement: Arc<Statement>) -> Result<Box<dyn RowStream + 'a>> {
         let session = &mut self.session;
         let Statement { sql, parameters, analysis, deadline, .. } = &*statement;
-        session.settle_cancel(*deadline).await?;
-        let verdict = session.judge(analysis, *deadline).await?;
-        let prepared = session.prepare(*deadline, sql).await?;
-        let parameters = codec::encode(parameters, prepared.statement.params())?;
-        session.trace = session.trace.max(verdict.trace);
-        let rows = session.start(*deadline, sql, &prepared, parameters).await?;
+        session.begin_command(*deadline).await?;
+        let effects = session.effects_of(analysis).await?;
+        let prepared = session.prepare(sql).await?;
+        let parameters = prepared.encode(parameters)?;
+        session.checkin.add(effects.session);
+        let rows = session.start(sql, &prepared, parameters).await?;
         if invalidates_plans(sql, analysis) {
             session.redefine();
         }
-        Ok(Box::new(StatementRows::within(rows, session, prepared, statement)))
+        let scope = StatementScope::Transaction;
+        Ok(Box::new(StatementRows::new(rows, session, scope, prepared, statement)))
     }
 }
 
-/// Claims a key within an open transaction.
-async fn claim(session: &mut Session, key: &IdempotencyKey, deadline: Deadline) -> Result<()> {
-    let keys = session.keys(deadline).await?;
-    let values = keys.claiming(key);
-    let Err(error) = session.execute(deadline, &keys.claim, &values).await else {
-        return Ok(());
-    };
-    let Some(row) = session.standing(error, key, deadline).await? else {
-        return Err(in_progress());
-    };
-    row.check(key)?;
-    Err(applied_before())
+/// Opens a transaction and claims its key.
+async fn open(session: &mut Session, request: &BeginRequest) -> Result<()> {
+    query_incarnation(session).await?;
+    session.run(&begin(request.mode)).await?;
+    let Some(key) = &request.key else { return Ok(()) };
+    match claim(session, key).await? {
+        Some(row) => {
+            row.check(key)?;
+            Err(applied_before())
+        }
+        None => Ok(()),
+    }
 }
 
 impl Transaction for PostgresTransaction {
@@ -98,10 +88,10 @@ impl Transaction for PostgresTransaction {
         };
         let sql = format!("{verb} \"{}\"", name.replace('"', "\"\""));
         Box::pin(async move {
-            self.session.settle_cancel(deadline).await?;
-            self.session.run(deadline, &sql).await?;
+            self.session.begin_command(deadline).await?;
+            self.session.run(&sql).await?;
             if command == SavepointCommand::RollbackTo {
-                self.session.undone();
+                self.session.rolled_back_to_savepoint();
             }
             Ok(())
         })
@@ -112,13 +102,13 @@ impl Transaction for PostgresTransaction {
     }
 
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
-        let Self { mut session, incarnation, key } = *self;
+        let Self { mut session, key } = *self;
         Box::pin(async move {
-            session.settle_cancel(deadline).await?;
-            let shared = Arc::clone(session.shared());
-            match (session.commit(deadline, &incarnation).await, key) {
-                (Err(doubt), Some(key)) if doubt.kind() == ErrorKind::OutcomeUnknown => {
-                    shared.resolve_by_key(&key, doubt, deadline).await
+            session.begin_command(deadline).await?;
+            let database = Arc::clone(&session.database);
+            match (commit(session).await, key) {
+                (Err(error), Some(key)) if error.kind() == ErrorKind::OutcomeUnknown => {
+                    resolve(&database, TransactionName::Key(&key), error, deadline).await
                 }
                 (ended, _) => ended,
             }
@@ -126,6 +116,6 @@ impl Transaction for PostgresTransaction {
     }
 
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(async move { self.session.roll_back().await })
+        Box::pin(self.session.roll_back())
     }
 }

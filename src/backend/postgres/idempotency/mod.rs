@@ -1,4 +1,188 @@
-//! Idempotency keys: the table that holds them, and its installation.
+//! Idempotency keys: a row in the same transaction as the work.
+//!
+//! The row is the first statement of the unit and its response the last before the commit, so key, work
+//! and response are applied together or not at all. A second unit under the same key waits at the row of
+//! the first, which is the lock.
 
-pub(crate) mod key_table;
-pub(crate) mod key_table_install;
+use std::sync::Arc;
+
+use super::connection::key_table::{KeyTable, key_values};
+use super::connection::pipeline::{PipelineEnd, PipelineStep, ResultQuota, StepOutput};
+use super::session::Session;
+use super::session::failure::not_primary;
+use crate::backend::idempotency::{Claimed, in_progress};
+use crate::backend::{IdempotencyKey, Installed, TransactionOutcome};
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::{Kind, Row, Value};
+
+/// The reason of errors where the table does not exist.
+const NOT_INSTALLED: &str = "IDEMPOTENCY_NOT_INSTALLED";
+
+/// Serializes the creation of the table, which fails for the second of two at the same moment in spite of
+/// IF NOT EXISTS. The number is the word `rowgate` in ASCII.
+const CREATE_LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(32210705971246181)";
+
+/// Returns the table of keys as the session's connection sees it.
+pub(crate) async fn key_table(session: &mut Session) -> Result<Arc<KeyTable>> {
+    let database = Arc::clone(&session.database);
+    let table =
+        session.request("", async |connection| connection.key_table(&database.key_table).await);
+    table.await?.ok_or_else(not_installed)
+}
+
+/// The meaning of an error of a statement on the table of keys: one that is not there may be elsewhere.
+pub(crate) fn key_table_error(session: &mut Session, error: Error) -> Error {
+    if !has_sqlstate(&error, "42P01") {
+        return error;
+    }
+    session.connection().key_table = None;
+    not_installed()
+}
+
+/// Claims a key within an open transaction. Returns the row of an earlier unit under the key, after which
+/// the transaction is rolled back.
+pub(crate) async fn claim(session: &mut Session, key: &IdempotencyKey) -> Result<Option<Claimed>> {
+    let table = key_table(session).await?;
+    match execute(session, &table.claim, &table.claim_values(key)).await {
+        Ok(_) => Ok(None),
+        Err(error) => conflicting_row(session, error, key).await.map(Some),
+    }
+}
+
+/// Rolls back after a claim that failed, and returns the row that made it fail.
+///
+/// # Errors
+/// `KeyInProgress` when it is not committed yet, is gone, or had expired and was deleted now.
+pub(crate) async fn conflicting_row(
+    session: &mut Session,
+    error: Error,
+    key: &IdempotencyKey,
+) -> Result<Claimed> {
+    let is_waiting = ["55P03", "57014"].iter().any(|code| has_sqlstate(&error, code));
+    if is_waiting || error.kind() == ErrorKind::DeadlineExceeded {
+        return Err(in_progress());
+    }
+    if !has_sqlstate(&error, "23505") {
+        return Err(key_table_error(session, error));
+    }
+    session.run("ROLLBACK").await?;
+    let row = read(session, &key.caller, &key.key).await?.ok_or_else(in_progress)?;
+    if !row.expired {
+        return Ok(row);
+    }
+    let table = key_table(session).await?;
+    execute(session, &table.forget, &key_values(&key.caller, &key.key)).await?;
+    Err(in_progress())
+}
+
+/// Returns the outcome, so far, of the unit under a key.
+pub(crate) async fn outcome_of_key(
+    session: &mut Session,
+    caller: &str,
+    key: &str,
+) -> Result<TransactionOutcome> {
+    if read(session, caller, key).await?.is_some_and(|row| !row.expired) {
+        return Ok(TransactionOutcome::Applied);
+    }
+    // A standby may not have the row yet.
+    let standby = session.query_value("select pg_catalog.pg_is_in_recovery()").await?;
+    if standby.as_deref() == Some("f") {
+        return Ok(TransactionOutcome::NotApplied);
+    }
+    Err(may_be_behind(&session.database.name))
+}
+
+/// Deletes keys that have expired; returns their number, 0 without a table.
+pub(crate) async fn delete_expired(session: &mut Session) -> Result<u64> {
+    let deleted = async {
+        let table = key_table(session).await?;
+        let rows = execute(session, &table.expire, &[]).await;
+        rows.map_err(|error| key_table_error(session, error))
+    };
+    let rows = match deleted.await {
+        Err(error) if error.reason() == NOT_INSTALLED => return Ok(0),
+        rows => rows?,
+    };
+    Ok(match rows.first().and_then(|row| row.values.first()) {
+        Some(Value { kind: Some(Kind::Int64Value(count)) }) => u64::try_from(*count).unwrap_or(0),
+        Some(_) | None => 0,
+    })
+}
+
+/// Creates the table of keys unless it exists, and checks that it can hold keys.
+pub(crate) async fn install(session: &mut Session) -> Result<Installed> {
+    let database = Arc::clone(&session.database);
+    let configured = &database.key_table;
+    let existed = session.query_value(&configured.schema_query()).await?.is_some();
+    if !existed {
+        // One script is one transaction.
+        session.run(&format!("{CREATE_LOCK};\n{}", configured.create())).await?;
+    }
+    let table = key_table(session).await?;
+    for sql in [&table.claim, &table.store, &table.read, &table.forget, &table.expire] {
+        session.prepare(sql).await.map_err(|error| unsuitable(&table, error))?;
+    }
+    Ok(if existed { Installed::Existed } else { Installed::Created })
+}
+
+/// Notes in the error of a unit that it has claimed its key, when there is one.
+pub(crate) fn with_claimed_key(key: Option<&IdempotencyKey>, error: Error) -> Error {
+    if key.is_some() { error.with_claimed_key() } else { error }
+}
+
+/// The error of a question that only a primary can answer.
+pub(crate) fn may_be_behind(database: &str) -> Error {
+    not_primary(format!("the server of database \"{database}\" is a standby, and may be behind"))
+        .with_hint("Ask the database that the transaction was sent to.")
+}
+
+/// Runs a statement on the table of keys, in or outside a transaction.
+async fn execute(session: &mut Session, sql: &str, values: &[Value]) -> Result<Vec<Row>> {
+    let prepared = session.prepare(sql).await?;
+    let parameters = prepared.encode(values)?;
+    let quota = ResultQuota::unlimited();
+    let steps = vec![PipelineStep::Statement(prepared, parameters)];
+    let mut responses = session.send_pipeline(steps, &quota, PipelineEnd::NoCommit).await?;
+    match session.step_output(responses.next(), sql)? {
+        StepOutput::Rows(rows) => Ok(rows),
+        StepOutput::Script(_) => Ok(Vec::new()),
+    }
+}
+
+/// Reads the row under a key.
+async fn read(session: &mut Session, caller: &str, key: &str) -> Result<Option<Claimed>> {
+    let table = key_table(session).await?;
+    let rows = execute(session, &table.read, &key_values(caller, key)).await;
+    let rows = rows.map_err(|error| key_table_error(session, error))?;
+    Ok(rows.into_iter().next().map(|row| {
+        let mut values = row.values.into_iter().map(|value| value.kind);
+        let mut bytes = || match values.next().flatten() {
+            Some(Kind::BytesValue(bytes)) => Some(bytes),
+            Some(_) | None => None,
+        };
+        let request_hash = bytes().unwrap_or_default();
+        let response = bytes();
+        let expired = matches!(values.next().flatten(), Some(Kind::BoolValue(true)));
+        Claimed { request_hash, response, expired }
+    }))
+}
+
+fn has_sqlstate(error: &Error, sqlstate: &str) -> bool {
+    error.report().is_some_and(|report| report.sqlstate == sqlstate)
+}
+
+fn not_installed() -> Error {
+    let message = "the table of idempotency keys does not exist";
+    Error::new(ErrorKind::FailedPrecondition, message)
+        .with_condition(NOT_INSTALLED)
+        .with_hint("Run rowgate idempotency install once for this database.")
+}
+
+fn unsuitable(table: &KeyTable, error: Error) -> Error {
+    if error.report().is_none() {
+        return error;
+    }
+    let message = format!("the relation {} cannot hold idempotency keys: {error}", table.table);
+    Error::new(ErrorKind::FailedPrecondition, message)
+        .with_hint("Give it the columns that --print shows, or name another in idempotency.table.")
+}

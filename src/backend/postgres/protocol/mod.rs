@@ -6,6 +6,7 @@ pub(crate) mod frontend;
 pub(crate) mod requests;
 pub(crate) mod server_address;
 pub(crate) mod session_attrs;
+pub(crate) mod simple_query;
 pub(crate) mod state;
 pub(crate) mod tap;
 #[cfg(test)]

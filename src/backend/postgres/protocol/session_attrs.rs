@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use tokio_postgres::SimpleQueryMessage;
-
+use super::simple_query::rows;
 use crate::config::TargetSession;
 
 /// The query for both attributes, for servers that do not report them.
@@ -25,10 +24,8 @@ impl SessionAttrs {
         client: &tokio_postgres::Client,
     ) -> Result<Self, tokio_postgres::Error> {
         let messages = client.simple_query(QUERY).await?;
-        let row = messages.iter().find_map(|message| {
-            if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None }
-        });
-        let is = |column, value| row.and_then(|row| row.get(column)).map(|found| found == value);
+        let row = rows(&messages).next();
+        let is = |column, wanted| row.and_then(|row| row.get(column)).map(|value| value == wanted);
         Ok(Self { standby: is(0, "t"), read_only: is(1, "on") })
     }
 

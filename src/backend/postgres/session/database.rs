@@ -1,4 +1,4 @@
-//! What all connections to one database have in common.
+//! The parts that all sessions of one database share.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -8,42 +8,44 @@ use parking_lot::Mutex;
 
 use super::effects::EffectCache;
 use crate::backend::postgres::connect::Connector;
-use crate::backend::postgres::connection::{Connection, Opener};
-use crate::backend::postgres::idempotency::key_table::KeyTable;
+use crate::backend::postgres::connection::Connection;
+use crate::backend::postgres::connection::key_table::KeyTable;
+use crate::backend::postgres::connection::opener::Opener;
 use crate::config::ErrorDetails;
 use crate::pool::{CloseReason, Pool, PoolAdmin};
 
-/// What sessions share.
+/// The parts that all sessions of one database share.
 pub(crate) struct DatabaseContext {
-    pub(crate) database: String,
+    pub(crate) name: String,
     pub(crate) connector: Arc<Connector>,
-    pub(crate) details: ErrorDetails,
+    pub(crate) error_details: ErrorDetails,
+    /// The number of sessions that were reset.
     pub(crate) resets: AtomicU64,
-    pub(crate) verdicts: EffectCache,
-    pub(crate) keys: KeyTable,
+    pub(crate) effects: EffectCache,
+    /// The table of idempotency keys, as it is configured.
+    pub(crate) key_table: KeyTable,
     /// Opens connections that are not the pool's.
     pub(crate) opener: Opener,
-    /// The pool, of which all is given up when one connection finds itself on the wrong server.
     pub(crate) pool: Pool<Opener>,
-    /// When it last failed over.
-    pub(crate) failed_over: Mutex<Option<Instant>>,
+    pub(crate) last_failover: Mutex<Option<Instant>>,
 }
 
 impl DatabaseContext {
-    /// A connection has found that its server is not any more what it was: what is open leads there too.
-    pub(crate) fn fail_over(&self, departed: &Connection) {
-        let mut last = self.failed_over.lock();
-        // What was open then is given up already, and this is of it.
-        if last.is_some_and(|last| departed.opened < last) {
+    /// Flushes the pool after one connection has found that its server has changed its role: the others
+    /// lead there too.
+    pub(crate) fn fail_over(&self, changed: &Connection) {
+        let mut last = self.last_failover.lock();
+        // The connections of that time were flushed already, and this is one of them.
+        if last.is_some_and(|last| changed.opened_at < last) {
             return;
         }
         *last = Some(Instant::now());
         drop(last);
-        let role = departed.wire.session_attrs().to_string();
-        let server = departed.wire.address().map(ToString::to_string);
-        tracing::warn!(database = %self.database, server, role, "the server has changed its role");
+        let role = changed.protocol.session_attrs().to_string();
+        let server = changed.protocol.address().map(ToString::to_string);
+        tracing::warn!(database = %self.name, server, role, "the server has changed its role");
         self.pool.flush(CloseReason::Failover);
-        // Should no server have been right so far, another may be by now.
+        // If no server has had the right role so far, another may have it by now.
         self.opener.breaker.probe_now();
     }
 }

@@ -1,9 +1,9 @@
-//! What a statement can leave behind in its session, and whether it can write at all.
+//! The effects of a statement: on its session, and whether it can write at all.
 //!
-//! The text says what a statement calls and which tables it touches; only the catalogs know what that
-//! sets off: a view, a trigger, a default, a function of somebody's. They are asked once for each
-//! combination of names, on the connection that is about to run the statement, and believed for
-//! `catalog_ttl`. Whatever is not understood leaves a trace.
+//! The text names the functions and tables of a statement; only the catalogs know the views, triggers,
+//! defaults and functions behind them. They are queried once for each combination of names, on the
+//! connection that is about to run the statement, and the answer is kept for `catalog_ttl`. A statement that
+//! is not understood may have any effect.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,113 +13,111 @@ use quick_cache::sync::Cache;
 use tokio_postgres::types::Type;
 
 use crate::backend::postgres::connection::Connection;
-use crate::sql::{Analysis, StatementClass, Uses};
+use crate::sql::{Analysis, StatementClass};
 
-/// The question to the catalogs.
-const QUESTION: &str = include_str!("effects.sql");
-/// Combinations of names that are remembered.
-const REMEMBERED: usize = 8192;
+const CATALOG_QUERY: &str = include_str!("effects.sql");
+const CATALOG_QUERY_TYPES: &[Type] =
+    &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::BOOL];
+/// The number of combinations of names that are cached.
+const CACHED: usize = 8192;
 
-/// What a session remembers of a statement.
+/// The state that a statement can leave in its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SessionEffect {
-    /// Nothing.
+    /// None.
     Nothing,
     /// The last values drawn from sequences, for `currval` and `lastval`.
     Sequences,
-    /// Anything.
+    /// Any.
     Anything,
 }
 
-/// What is known of a statement.
+/// The effects of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StatementEffects {
-    /// Whether nothing can be applied, however it ends.
+    /// True if nothing can be applied, however the statement ends.
     pub(crate) reads: bool,
-    /// What its session remembers of it.
-    pub(crate) trace: SessionEffect,
+    pub(crate) session: SessionEffect,
 }
 
 impl StatementEffects {
-    /// Of a statement of which nothing is known.
-    const UNKNOWN: Self = Self { reads: false, trace: SessionEffect::Anything };
-    /// Of an expression of constants, parameters and nothing else.
-    const HARMLESS: Self = Self { reads: true, trace: SessionEffect::Nothing };
+    const UNKNOWN: Self = Self { reads: false, session: SessionEffect::Anything };
+    /// The effects of an expression of constants and parameters.
+    const NONE: Self = Self { reads: true, session: SessionEffect::Nothing };
 }
 
-/// The verdicts so far.
+/// The effects of the statements so far.
 pub(crate) struct EffectCache {
-    known: Cache<StatementClass, Arc<Known>>,
+    entries: Cache<StatementClass, Arc<CacheEntry>>,
     ttl: Duration,
 }
 
-struct Known {
-    verdict: StatementEffects,
-    asked: Mutex<Instant>,
+struct CacheEntry {
+    effects: StatementEffects,
+    queried_at: Mutex<Instant>,
 }
 
 impl EffectCache {
     pub(crate) fn new(ttl: Duration) -> Self {
-        Self { known: Cache::new(REMEMBERED), ttl }
+        Self { entries: Cache::new(CACHED), ttl }
     }
 
-    /// What is known of a statement without asking; `None`: the catalogs have to be asked.
+    /// Returns the effects of a statement as far as they are known; `None` when the catalogs have to be
+    /// queried.
     ///
-    /// One caller asks anew when an answer is too old; until it has, the old one stands for the others.
-    pub(crate) fn recall(&self, analysis: &Analysis) -> Option<StatementEffects> {
+    /// One caller queries them again when an answer is too old; until it has, the old one stands for the
+    /// others.
+    pub(crate) fn get(&self, analysis: &Analysis) -> Option<StatementEffects> {
         let (StatementClass::Read(uses) | StatementClass::Change(uses)) = &analysis.class else {
             return Some(StatementEffects::UNKNOWN);
         };
         if uses.exotic {
             return Some(StatementEffects::UNKNOWN);
         }
-        if matches!(analysis.class, StatementClass::Read(_)) && names_nothing(uses) {
-            return Some(StatementEffects::HARMLESS);
+        let names = [&uses.functions, &uses.attributes, &uses.relations];
+        let is_read = matches!(analysis.class, StatementClass::Read(_));
+        if is_read && names.iter().all(|names| names.is_empty()) {
+            return Some(StatementEffects::NONE);
         }
-        let known = self.known.get(&analysis.class)?;
-        let mut asked = known.asked.lock();
-        if asked.elapsed() > self.ttl {
-            *asked = Instant::now();
+        let entry = self.entries.get(&analysis.class)?;
+        let mut queried_at = entry.queried_at.lock();
+        if queried_at.elapsed() > self.ttl {
+            *queried_at = Instant::now();
             return None;
         }
-        Some(known.verdict)
+        Some(entry.effects)
     }
 
-    /// Asks the catalogs and remembers the answer.
-    pub(crate) async fn ask(
+    /// Queries the catalogs and caches the answer.
+    pub(crate) async fn query(
         &self,
         connection: &mut Connection,
         analysis: &Analysis,
     ) -> Result<StatementEffects, tokio_postgres::Error> {
-        let (uses, changes) = match &analysis.class {
-            StatementClass::Read(uses) => (uses, false),
-            StatementClass::Change(uses) => (uses, true),
-            StatementClass::Other => return Ok(StatementEffects::UNKNOWN),
+        let (StatementClass::Read(uses) | StatementClass::Change(uses)) = &analysis.class else {
+            return Ok(StatementEffects::UNKNOWN);
         };
-        let asked = Mutex::new(Instant::now());
-        // Names with points in a part are not understood by the analyzer: the last part is the name.
+        let changes = matches!(analysis.class, StatementClass::Change(_));
+        let queried_at = Mutex::new(Instant::now());
+        // The analyzer does not understand names with points in a part: the last part is the name.
         // Its schema is not looked at: every function of that name must be harmless.
         let last = |name: &String| name.rsplit('.').next().unwrap_or_default().to_owned();
         let functions: Vec<String> = uses.functions.iter().map(last).collect();
-        let question = connection.question(QUESTION, QUESTION_TYPES).await?;
+        let query = connection.catalog_query(CATALOG_QUERY, CATALOG_QUERY_TYPES).await?;
         let row = connection
             .client
-            .query_one(&question, &[&functions, &uses.attributes, &uses.relations, &changes])
+            .query_one(&query, &[&functions, &uses.attributes, &uses.relations, &changes])
             .await?;
-        let (reads, traceless, sequences) = (row.get(0), row.get(1), row.get(2));
-        let trace = match (traceless, sequences) {
+        let leaves_nothing = row.get(1);
+        let draws_from_sequences = row.get(2);
+        let session = match (leaves_nothing, draws_from_sequences) {
             (true, false) => SessionEffect::Nothing,
             (true, true) => SessionEffect::Sequences,
             (false, _) => SessionEffect::Anything,
         };
-        let verdict = StatementEffects { reads, trace };
-        self.known.insert(analysis.class.clone(), Arc::new(Known { verdict, asked }));
-        Ok(verdict)
+        let effects = StatementEffects { reads: row.get(0), session };
+        let entry = CacheEntry { effects, queried_at };
+        self.entries.insert(analysis.class.clone(), Arc::new(entry));
+        Ok(effects)
     }
-}
-
-const QUESTION_TYPES: &[Type] = &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::BOOL];
-
-fn names_nothing(uses: &Uses) -> bool {
-    uses.functions.is_empty() && uses.attributes.is_empty() && uses.relations.is_empty()
 }

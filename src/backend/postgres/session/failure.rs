@@ -1,210 +1,272 @@
-//! What a failure means: to the caller, and to the connection.
+//! The meaning of a failure, to the caller and to the connection: a pure function.
 
 use tokio_postgres::error::DbError;
 
-use super::Session;
-use crate::backend::postgres::connection::pipeline::Failure;
+use super::checkin::Disposition;
+use super::in_flight::InFlight;
+use super::work::{Progress, RetryScope, WriteState};
 use crate::backend::postgres::error::{
-    ends_connection, from_statement, is_lost_statement, is_stale_plan, is_terminated,
+    ends_connection, is_lost_statement, is_stale_plan, is_terminated,
 };
+use crate::backend::postgres::protocol::state::ProtocolState;
 use crate::config::TargetSession;
 use crate::error::{Error, ErrorKind, Outcome};
 
-/// Whether what failed may be run again at once, unseen by the caller: nothing of it has begun.
+/// The state of a session in which it fails.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FailureContext {
+    pub(crate) writes: WriteState,
+    pub(crate) progress: Progress,
+    pub(crate) was_cancelled: bool,
+    /// True if neither the call nor the configuration forbids writes.
+    pub(crate) expects_writes: bool,
+    pub(crate) required_role: TargetSession,
+}
+
+/// A failure, as the driver and the protocol state report it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SessionFailure {
+    /// An error reply, with the kind of error that its SQLSTATE means.
+    Reply { kind: ErrorKind, cause: ReplyCause, ends_connection: bool },
+    /// No reply, after the request of this number was begun.
+    NoReply { cause: NoReplyCause, begun: u64 },
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RetryScope {
-    /// It may not.
-    No,
-    /// On another connection: this one was ended while it was idle.
-    Elsewhere,
-    /// With statements that are prepared anew.
-    Afresh,
+pub(crate) enum ReplyCause {
+    /// The tables changed under a prepared statement.
+    StalePlan,
+    /// A prepared statement is gone, or another has its name.
+    LostStatement,
+    /// The session was terminated before the statement began.
+    Terminated,
+    Other,
 }
 
-/// How many connections that were ended while idle one attempt may meet. Each is closed.
-const SPOILED_TRIES: usize = 8;
-
-/// How often statements are prepared anew: the tables may change again between that and the run.
-const FRESH_TRIES: usize = 3;
-
-/// What an attempt may try unseen, as long as nothing of it has begun to run.
-pub(crate) struct AttemptBudget {
-    left: usize,
-    fresh_left: usize,
-    /// Whether statements are prepared anew.
-    pub(crate) afresh: bool,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoReplyCause {
+    /// A row over the limit made us close the connection.
+    RowTooLarge,
+    /// A COPY waits for data.
+    Copy,
+    ConnectionLost,
 }
 
-impl AttemptBudget {
-    pub(crate) fn new() -> Self {
-        Self { left: SPOILED_TRIES, fresh_left: FRESH_TRIES, afresh: false }
-    }
-
-    /// Whether another try may be made.
-    pub(crate) fn allow(&mut self, again: RetryScope) -> bool {
-        match again {
-            RetryScope::No => false,
-            RetryScope::Elsewhere => {
-                self.left = self.left.saturating_sub(1);
-                self.left > 0
-            }
-            RetryScope::Afresh => {
-                self.afresh = true;
-                let may = self.fresh_left > 0;
-                self.fresh_left = self.fresh_left.saturating_sub(1);
-                may
-            }
-        }
-    }
-}
-
-impl Session {
-    /// What was sent is not what was meant to be, so nothing can be said of what it was answered.
-    pub(crate) fn mistaken(&mut self, commits: bool) -> Error {
-        self.broken = true;
-        let database = &self.shared.database;
-        tracing::error!(database, "requests and answers do not fit on a connection");
-        if !commits || self.reads {
-            return self.lost();
-        }
-        let message =
-            format!("what database \"{database}\" answered does not fit what it was asked");
-        Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
-    }
-
-    /// What a failure in a pipeline means.
-    pub(crate) fn misfortune(&mut self, failure: Failure, sql: &str) -> Error {
-        match failure {
-            Failure::Driver(error) => {
-                let busy = self.busy;
-                let error = self.failure(error, sql);
-                self.busy = busy;
-                error
-            }
-            Failure::Ours(error) => error,
-        }
-    }
-
-    /// What the driver's error means here.
-    pub(crate) fn failure(&mut self, error: tokio_postgres::Error, sql: &str) -> Error {
-        let failure = self.failure_of_a_whole(error, sql);
-        if self.divisible && failure.outcome() == Outcome::NotApplied {
-            // What it committed before it failed stays.
-            return failure.with_outcome(Outcome::Unknown);
-        }
-        failure
-    }
-
-    /// The same of a statement that is applied as a whole or not at all.
-    fn failure_of_a_whole(&mut self, error: tokio_postgres::Error, sql: &str) -> Error {
-        if let Some(reported) = error.as_db_error() {
-            self.busy = false;
-            let mapped = from_statement(reported, sql, self.shared.details);
-            self.broken |= ends_connection(reported);
-            let mapped = self.stale(reported, mapped);
-            if is_terminated(reported) && !self.begun && !self.divisible {
-                self.again = RetryScope::Elsewhere;
-            }
-            if mapped.kind() == ErrorKind::DeadlineExceeded && self.cancel.is_aimed() {
-                return Error::new(
-                    ErrorKind::DeadlineExceeded,
-                    "the deadline passed; the statement was cancelled",
-                );
-            }
-            let writes = !self.read_only && self.shared.connector.takes_writes();
-            if mapped.kind() == ErrorKind::ReadOnly && writes {
-                match self.connection().kept {
-                    // It never was anything else: another name or address may lead elsewhere.
-                    TargetSession::Any => self.broken = true,
-                    TargetSession::ReadWrite
-                    | TargetSession::Primary
-                    | TargetSession::ReadOnly
-                    | TargetSession::Standby
-                    | TargetSession::PreferStandby => self.is_suspect = true,
-                }
-                return self.not_primary().with_cause(error);
-            }
-            if mapped.kind() == ErrorKind::OutcomeUnknown && self.reads {
-                return self.lost().with_cause(error);
-            }
-            return mapped;
-        }
-        let wire = &self.connection().wire;
-        if wire.rejected_a_row() {
-            let outcome = self.outcome();
-            return Error::new(ErrorKind::RowTooLarge, "a row is larger than max_row_size")
-                .with_outcome(outcome)
-                .with_hint("Select less of it, or raise max_row_size.");
-        }
-        if wire.is_copying() {
-            return Error::new(
-                ErrorKind::Unsupported,
-                "COPY to or from the client is not supported",
-            )
-            .with_hint("Use StreamQuery to read and parameters to write.");
-        }
-        let begun = wire.last_sent();
-        if self.reads || self.decisive.is_some_and(|number| begun < number) {
-            return self.lost().with_cause(error);
-        }
-        let database = &self.shared.database;
-        let message = format!("the connection to database \"{database}\" was lost during a write");
-        Error::new(ErrorKind::OutcomeUnknown, message)
-            .with_outcome(Outcome::Unknown)
-            .with_cause(error)
-    }
-
-    /// Sees to a statement that was prepared and has to be anew. Before anything has begun to run that goes
-    /// unseen; later it is an error as any other, of which nothing was applied.
-    fn stale(&mut self, reported: &DbError, mapped: Error) -> Error {
-        let is_ours = |name: &str| match self.at_work.is_empty() {
-            // One of our own questions, or a statement that is being prepared.
-            true => true,
-            false => self.at_work.iter().any(|kind| kind.is_named(name)),
+impl SessionFailure {
+    pub(crate) fn of_reply(reply: &DbError, kind: ErrorKind, in_flight: &InFlight) -> Self {
+        let cause = if is_lost_statement(reply, |name| in_flight.may_name(name)) {
+            ReplyCause::LostStatement
+        } else if is_stale_plan(reply) {
+            ReplyCause::StalePlan
+        } else if is_terminated(reply) {
+            ReplyCause::Terminated
+        } else {
+            ReplyCause::Other
         };
-        let is_lost = is_lost_statement(reported, is_ours);
-        if !is_lost && !is_stale_plan(reported) {
-            return mapped;
+        Self::Reply { kind, cause, ends_connection: ends_connection(reply) }
+    }
+
+    pub(crate) fn without_reply(protocol: &ProtocolState) -> Self {
+        let cause = if protocol.rejected_a_row() {
+            NoReplyCause::RowTooLarge
+        } else if protocol.is_copying() {
+            NoReplyCause::Copy
+        } else {
+            NoReplyCause::ConnectionLost
+        };
+        Self::NoReply { cause, begun: protocol.last_sent() }
+    }
+}
+
+/// The classification of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FailureClass {
+    pub(crate) meaning: Meaning,
+    pub(crate) disposition: Disposition,
+    pub(crate) retry: RetryScope,
+}
+
+/// The meaning of a failure to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// The meaning of its SQLSTATE.
+    Sqlstate,
+    /// A prepared statement has to be prepared anew.
+    PlanChanged,
+    /// Our cancel stopped the statement.
+    Cancelled,
+    /// The server has become a standby.
+    NotPrimary,
+    RowTooLarge,
+    CopyUnsupported,
+    /// The connection was lost, and nothing was applied.
+    ConnectionLost,
+    /// The connection was lost, and the writes may have been applied.
+    LostDuringWrite,
+}
+
+/// Classifies a failure.
+pub(crate) fn classify(failure: SessionFailure, context: &FailureContext) -> FailureClass {
+    let meaning = meaning(failure, context);
+    let SessionFailure::Reply { cause, ends_connection, .. } = failure else {
+        return FailureClass { meaning, disposition: Disposition::Reuse, retry: RetryScope::None };
+    };
+    let has_begun = context.progress == Progress::Running || context.writes.is_partial();
+    let retry = match cause {
+        ReplyCause::Terminated if !has_begun => RetryScope::OtherConnection,
+        ReplyCause::StalePlan | ReplyCause::LostStatement if !has_begun => RetryScope::FreshPlans,
+        ReplyCause::Terminated
+        | ReplyCause::StalePlan
+        | ReplyCause::LostStatement
+        | ReplyCause::Other => RetryScope::None,
+    };
+    // When one statement is lost all are, also those that only the driver knows.
+    let disposition = if ends_connection || cause == ReplyCause::LostStatement {
+        Disposition::Close
+    } else if meaning != Meaning::NotPrimary {
+        Disposition::Reuse
+    } else if context.required_role == TargetSession::Any {
+        // The server never was a primary: another name or address may lead to one.
+        Disposition::Close
+    } else {
+        Disposition::CheckRole
+    };
+    FailureClass { meaning, disposition, retry }
+}
+
+fn meaning(failure: SessionFailure, context: &FailureContext) -> Meaning {
+    match failure {
+        SessionFailure::Reply {
+            cause: ReplyCause::StalePlan | ReplyCause::LostStatement, ..
+        } => Meaning::PlanChanged,
+        SessionFailure::Reply { kind, .. } => {
+            if kind == ErrorKind::DeadlineExceeded && context.was_cancelled {
+                Meaning::Cancelled
+            } else if kind == ErrorKind::ReadOnly && context.expects_writes {
+                Meaning::NotPrimary
+            } else if kind == ErrorKind::OutcomeUnknown && context.writes.is_none() {
+                Meaning::ConnectionLost
+            } else {
+                Meaning::Sqlstate
+            }
         }
-        // With one all are lost, those of which only the driver knows too.
-        self.broken |= is_lost;
-        self.connection().forget_statements();
-        if !self.begun && !self.divisible {
-            self.again = RetryScope::Afresh;
+        SessionFailure::NoReply { cause: NoReplyCause::RowTooLarge, .. } => Meaning::RowTooLarge,
+        SessionFailure::NoReply { cause: NoReplyCause::Copy, .. } => Meaning::CopyUnsupported,
+        SessionFailure::NoReply { cause: NoReplyCause::ConnectionLost, begun } => {
+            if context.writes.applied_by.is_none_or(|number| begun < number) {
+                Meaning::ConnectionLost
+            } else {
+                Meaning::LostDuringWrite
+            }
         }
-        let error = Error::new(ErrorKind::PlanChanged, mapped.message().to_owned());
-        match mapped.report() {
-            Some(report) => error.with_report(report.clone()),
-            None => error,
+    }
+}
+
+/// The error of a lost connection; nothing was applied.
+pub(crate) fn connection_lost(database: &str) -> Error {
+    let message = format!("the connection to database \"{database}\" was lost");
+    Error::new(ErrorKind::ConnectionLost, message)
+}
+
+/// The error of a server that is a standby.
+pub(crate) fn not_primary(message: String) -> Error {
+    Error::new(ErrorKind::NotPrimary, message)
+}
+
+/// The error of writes that may have been applied.
+pub(crate) fn outcome_unknown(message: String) -> Error {
+    Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::postgres::protocol::state::ConnectionEnd;
+    use crate::backend::postgres::session::work::Atomicity;
+
+    /// A write that is about to be sent to a primary, and variations of it.
+    const WRITE: FailureContext = FailureContext {
+        writes: WriteState::applied_by(1),
+        progress: Progress::Preparing,
+        was_cancelled: false,
+        expects_writes: true,
+        required_role: TargetSession::ReadWrite,
+    };
+    const READ: FailureContext = FailureContext { writes: WriteState::NONE, ..WRITE };
+    const RUNNING: FailureContext = FailureContext { progress: Progress::Running, ..WRITE };
+    const CANCELLED: FailureContext = FailureContext { was_cancelled: true, ..WRITE };
+    const READ_ONLY: FailureContext = FailureContext { expects_writes: false, ..WRITE };
+    const ANY_ROLE: FailureContext = FailureContext { required_role: TargetSession::Any, ..WRITE };
+    const PARTIAL: FailureContext = FailureContext {
+        writes: WriteState { applied_by: Some(1), atomicity: Atomicity::Partial },
+        ..WRITE
+    };
+
+    #[test]
+    fn a_reply_is_classified_by_its_cause_and_the_state_of_the_session() {
+        use Disposition::{CheckRole, Close, Reuse};
+        use ErrorKind as Kind;
+        use Meaning::{Cancelled, ConnectionLost, NotPrimary, PlanChanged, Sqlstate};
+        use ReplyCause::{LostStatement, Other, StalePlan, Terminated};
+        use RetryScope::{FreshPlans, None, OtherConnection};
+        let cases = [
+            (Kind::AlreadyExists, Other, WRITE, (Sqlstate, Reuse, None)),
+            (Kind::PlanChanged, StalePlan, WRITE, (PlanChanged, Reuse, FreshPlans)),
+            (Kind::PlanChanged, StalePlan, RUNNING, (PlanChanged, Reuse, None)),
+            (Kind::InvalidStatement, LostStatement, WRITE, (PlanChanged, Close, FreshPlans)),
+            (Kind::InvalidStatement, LostStatement, PARTIAL, (PlanChanged, Close, None)),
+            (Kind::ConnectionLost, Terminated, WRITE, (Sqlstate, Close, OtherConnection)),
+            (Kind::ConnectionLost, Terminated, RUNNING, (Sqlstate, Close, None)),
+            (Kind::DeadlineExceeded, Other, WRITE, (Sqlstate, Reuse, None)),
+            (Kind::DeadlineExceeded, Other, CANCELLED, (Cancelled, Reuse, None)),
+            (Kind::ReadOnly, Other, WRITE, (NotPrimary, CheckRole, None)),
+            (Kind::ReadOnly, Other, ANY_ROLE, (NotPrimary, Close, None)),
+            (Kind::ReadOnly, Other, READ_ONLY, (Sqlstate, Reuse, None)),
+            (Kind::OutcomeUnknown, Other, WRITE, (Sqlstate, Reuse, None)),
+            (Kind::OutcomeUnknown, Other, READ, (ConnectionLost, Reuse, None)),
+        ];
+        for (kind, cause, context, (meaning, disposition, retry)) in cases {
+            let failure =
+                SessionFailure::Reply { kind, cause, ends_connection: cause == Terminated };
+            let expected = FailureClass { meaning, disposition, retry };
+            assert_eq!(classify(failure, &context), expected, "{failure:?} {context:?}");
         }
     }
 
-    /// The error of a statement that did not answer its cancel in time.
-    pub(crate) fn deadline_passed(&self) -> Error {
-        let database = &self.shared.database;
-        if self.reads && !self.divisible {
-            let message = format!("the deadline passed while database \"{database}\" was working");
-            return Error::new(ErrorKind::DeadlineExceeded, message);
+    #[test]
+    fn a_lost_connection_leaves_a_write_in_doubt_once_its_request_was_begun() {
+        use NoReplyCause::{ConnectionLost, Copy, RowTooLarge};
+        let second = FailureContext { writes: WriteState::applied_by(2), ..WRITE };
+        let cases = [
+            (ConnectionLost, 9, READ, Meaning::ConnectionLost),
+            (ConnectionLost, 1, second, Meaning::ConnectionLost),
+            (ConnectionLost, 2, second, Meaning::LostDuringWrite),
+            (Copy, 2, second, Meaning::CopyUnsupported),
+            (RowTooLarge, 2, second, Meaning::RowTooLarge),
+        ];
+        for (cause, begun, context, meaning) in cases {
+            let class =
+                FailureClass { meaning, disposition: Disposition::Reuse, retry: RetryScope::None };
+            assert_eq!(
+                classify(SessionFailure::NoReply { cause, begun }, &context),
+                class,
+                "{cause:?}"
+            );
         }
-        let message = format!("the deadline passed while database \"{database}\" was writing");
-        Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
     }
 
-    /// A write was refused that nobody asked to refuse: the server became a standby, and so have the
-    /// connections that are open to it.
-    fn not_primary(&self) -> Error {
-        let database = &self.shared.database;
-        let message = format!("the server of database \"{database}\" takes no writes: a standby");
-        Error::new(ErrorKind::NotPrimary, message)
-    }
-
-    fn outcome(&self) -> Outcome {
-        if self.reads { Outcome::NotApplied } else { Outcome::Unknown }
-    }
-
-    pub(crate) fn lost(&self) -> Error {
-        let database = &self.shared.database;
-        let message = format!("the connection to database \"{database}\" was lost");
-        Error::new(ErrorKind::ConnectionLost, message)
+    #[test]
+    fn the_cause_of_a_failure_without_a_reply_is_read_from_the_protocol_state() {
+        let protocol = ProtocolState::default();
+        let failure = || match SessionFailure::without_reply(&protocol) {
+            SessionFailure::NoReply { cause, begun } => (cause, begun),
+            SessionFailure::Reply { .. } => panic!("there is no reply"),
+        };
+        assert_eq!(failure(), (NoReplyCause::ConnectionLost, 0));
+        protocol.begin_request(b'Q');
+        protocol.received(b'H', b"");
+        assert_eq!(failure(), (NoReplyCause::Copy, 1));
+        protocol.end(ConnectionEnd::RowTooLarge);
+        assert_eq!(failure(), (NoReplyCause::RowTooLarge, 1));
     }
 }

@@ -9,9 +9,9 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::backend::{
-    Backend, Batch, BatchResult, BeginRequest, Completion, ConnectBreaker, DescribeRequest,
-    Description, Fill, RowSink, RowStream, SavepointCommand, Statement, Transaction,
-    TransactionHandle, TransactionOutcome,
+    Backend, Batch, BatchResult, BatchStrategy, BeginRequest, Completion, ConnectBreaker,
+    DescribeRequest, Description, Fill, RowSink, RowStream, SavepointCommand, Statement,
+    Transaction, TransactionHandle, TransactionOutcome,
 };
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -61,7 +61,7 @@ impl Backend for Fake {
         unreachable!("only transactions are tested here")
     }
 
-    fn execute_batch(&self, _: Arc<Batch>) -> BoxFuture<'_, Result<BatchResult>> {
+    fn execute_batch(&self, _: Arc<Batch>, _: BatchStrategy) -> BoxFuture<'_, Result<BatchResult>> {
         unreachable!("only transactions are tested here")
     }
 

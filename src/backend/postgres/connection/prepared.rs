@@ -1,0 +1,53 @@
+//! A statement prepared on one connection.
+
+use tokio_postgres::types::{FromSql, Type};
+
+use crate::backend::postgres::codec::{self, Parameter, RowDecoder};
+use crate::error::Result;
+use crate::value::{Column, Row, Value};
+
+/// A statement prepared on one connection.
+pub(crate) struct Prepared {
+    pub(crate) statement: tokio_postgres::Statement,
+    /// The name that the driver gave it, where that was seen.
+    pub(crate) name: Option<Vec<u8>>,
+    pub(crate) decoder: RowDecoder,
+    /// The connection's generation of statements that it belongs to.
+    pub(crate) generation: u64,
+    /// The columns of its result; `None` when it returns no rows at all.
+    pub(crate) columns: Option<Vec<Column>>,
+}
+
+impl Prepared {
+    /// The types of its parameters.
+    pub(crate) fn parameter_types(&self) -> &[Type] {
+        self.statement.params()
+    }
+
+    /// Encodes the values of its parameters.
+    pub(crate) fn encode<'a>(&self, values: &'a [Value]) -> Result<Vec<Parameter<'a>>> {
+        codec::encode(values, self.parameter_types())
+    }
+
+    /// Decodes a row of its result.
+    pub(crate) fn decode(&self, row: &tokio_postgres::Row) -> Result<Row> {
+        let value = |index| row.get::<_, Option<RawColumn<'_>>>(index).map(|RawColumn(raw)| raw);
+        self.decoder.decode((0..row.len()).map(value))
+    }
+}
+
+/// The bytes of a column as the server sent them.
+struct RawColumn<'a>(&'a [u8]);
+
+impl<'a> FromSql<'a> for RawColumn<'a> {
+    fn from_sql(
+        _: &Type,
+        raw: &'a [u8],
+    ) -> std::result::Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(raw))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}

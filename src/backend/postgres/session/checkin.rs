@@ -1,0 +1,40 @@
+//! The state in which a session checks its connection in.
+
+use super::effects::SessionEffect;
+
+/// The use of a connection after its session, in rising order of caution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Disposition {
+    /// It goes back to the pool.
+    Reuse,
+    /// It is reset, and the role of its server checked: a write was rejected that should have been allowed.
+    CheckRole,
+    /// It is closed.
+    Close,
+}
+
+/// The state in which a session checks its connection in.
+#[derive(Debug)]
+pub(crate) struct Checkin {
+    pub(crate) disposition: Disposition,
+    /// The state that the caller's statements may have left.
+    pub(crate) effect: SessionEffect,
+    /// True if a statement ran that changes the meaning of others.
+    pub(crate) redefined: bool,
+}
+
+impl Checkin {
+    /// The state of a session that has run nothing.
+    pub(crate) const CLEAN: Self =
+        Self { disposition: Disposition::Reuse, effect: SessionEffect::Nothing, redefined: false };
+
+    /// Adds the effect of another statement.
+    pub(crate) fn add(&mut self, effect: SessionEffect) {
+        self.effect = self.effect.max(effect);
+    }
+
+    /// Raises the disposition to at least this one.
+    pub(crate) fn at_least(&mut self, disposition: Disposition) {
+        self.disposition = self.disposition.max(disposition);
+    }
+}

@@ -1,0 +1,198 @@
+//! The requests of a session, alone and in pipelines.
+
+use std::sync::Arc;
+
+use tokio_postgres::Error as DriverError;
+
+use super::Session;
+use super::effects::{SessionEffect, StatementEffects};
+use super::failure;
+use super::reset::SessionConnection;
+use super::work::{Access, Atomicity, PlanUse, Progress, WriteState};
+use crate::backend::postgres::codec::Parameter;
+use crate::backend::postgres::connection::Connection;
+use crate::backend::postgres::connection::pipeline::{
+    self, PipelineEnd, PipelineResponses, PipelineStep, ResultQuota, StepError, lost_connection,
+};
+use crate::backend::postgres::connection::prepared::Prepared;
+use crate::backend::postgres::protocol::requests::{RequestKind, is_prefix};
+use crate::backend::postgres::protocol::simple_query::{first_value, rows};
+use crate::error::{ErrorKind, Result};
+use crate::sql::Analysis;
+use crate::wire_size::widen;
+
+impl Session {
+    /// Returns the effects of a statement, and hides from it what earlier callers drew from sequences.
+    pub(crate) async fn effects_of(&mut self, analysis: &Analysis) -> Result<StatementEffects> {
+        let database = Arc::clone(&self.database);
+        let effects = match database.effects.get(analysis) {
+            Some(effects) => effects,
+            None => {
+                let query = async |on: &mut Connection| database.effects.query(on, analysis).await;
+                self.request("", query).await?
+            }
+        };
+        self.work.only_reads &= effects.reads;
+        if effects.session == SessionEffect::Anything && self.connection().sequences_drawn {
+            self.run("DISCARD SEQUENCES").await?;
+            self.connection().sequences_drawn = false;
+        }
+        Ok(effects)
+    }
+
+    /// Makes one request on the connection, and waits for its answer until the deadline.
+    pub(crate) async fn request<T>(
+        &mut self,
+        sql: &str,
+        request: impl AsyncFnOnce(&mut Connection) -> std::result::Result<T, DriverError>,
+    ) -> Result<T> {
+        self.request_as(Vec::new(), sql, request).await
+    }
+
+    /// As [`Self::request`], for scripts and prepared statements of the caller.
+    async fn request_as<T>(
+        &mut self,
+        kinds: Vec<RequestKind>,
+        sql: &str,
+        request: impl AsyncFnOnce(&mut Connection) -> std::result::Result<T, DriverError>,
+    ) -> Result<T> {
+        self.begin(kinds)?;
+        let deadline = self.deadline;
+        let SessionConnection { checkout, cancel } = self.parts();
+        match cancel.watch(deadline, request(checkout)).await {
+            Some(Ok(value)) => {
+                self.in_flight.answered();
+                Ok(value)
+            }
+            Some(Err(error)) => Err(self.failed(error, sql)),
+            None => Err(self.deadline_passed()),
+        }
+    }
+
+    /// Prepares a statement on the connection.
+    pub(crate) async fn prepare(&mut self, sql: &str) -> Result<Arc<Prepared>> {
+        if self.work.plans == PlanUse::Fresh {
+            self.connection().forget_statement(sql);
+        }
+        self.request(sql, async |connection| connection.prepare(sql).await).await
+    }
+
+    /// Runs statements of our own, without parameters.
+    pub(crate) async fn run(&mut self, sql: &str) -> Result<()> {
+        self.request(sql, async |on| on.client.batch_execute(sql).await).await
+    }
+
+    /// Queries one value.
+    pub(crate) async fn query_value(&mut self, sql: &str) -> Result<Option<String>> {
+        let messages = self.request(sql, async |on| on.client.simple_query(sql).await).await?;
+        Ok(first_value(&messages))
+    }
+
+    /// Returns the plan of a prepared statement, which is a single one and does not run; `None` from a
+    /// server older than 16, which plans no parameters.
+    pub(crate) async fn explain(
+        &mut self,
+        sql: &str,
+        prepared: &Prepared,
+    ) -> Result<Option<String>> {
+        let is_generic = !prepared.parameter_types().is_empty();
+        let options = if is_generic { "(GENERIC_PLAN) " } else { "" };
+        let explain = format!("EXPLAIN {options}{sql}");
+        let plan = async |on: &mut Connection| on.client.simple_query(&explain).await;
+        match self.request(&explain, plan).await {
+            Err(error) if is_generic && error.kind() == ErrorKind::InvalidStatement => Ok(None),
+            Err(error) => Err(error),
+            Ok(messages) => {
+                let lines: Vec<&str> = rows(&messages).filter_map(|row| row.get(0)).collect();
+                Ok(Some(lines.join("\n")))
+            }
+        }
+    }
+
+    /// Sends requests together and reads their answers in order; after an error nothing was sent.
+    pub(crate) async fn send_pipeline(
+        &mut self,
+        steps: Vec<PipelineStep<'_>>,
+        quota: &ResultQuota,
+        end: PipelineEnd,
+    ) -> Result<PipelineResponses> {
+        let expected: Vec<RequestKind> = steps.iter().map(PipelineStep::kind).collect();
+        self.begin(expected.clone())?;
+        let protocol = Arc::clone(&self.connection().protocol);
+        // Only requests without a number are on their way: the driver's own Close of a statement.
+        let last = protocol.last_sent() + widen(steps.len());
+        if end == PipelineEnd::Commit {
+            self.work.writes = match self.work.access {
+                Access::ReadOnly => WriteState::NONE,
+                Access::ReadWrite => WriteState::applied_by(last),
+            };
+            self.parts().cancel.commit = Some(last);
+        }
+        let mut results = Vec::new();
+        protocol.record_requests();
+        let deadline = self.deadline;
+        let SessionConnection { checkout, cancel } = self.parts();
+        let sent = pipeline::send(checkout, steps, quota, &mut results);
+        let is_late = cancel.watch(deadline, sent).await.is_none();
+        if !is_late && !lost_connection(&results) {
+            self.in_flight.answered();
+            self.parts().cancel.commit = None;
+        }
+        let exchanges = protocol.take_recorded();
+        if exchanges.iter().any(|exchange| exchange.bound) {
+            self.work.progress = Progress::Running;
+        }
+        let all_sent = self.in_flight.is_busy() || exchanges.len() == expected.len();
+        if !all_sent || !is_prefix(&exchanges, &expected) {
+            results = vec![Err(StepError::Response(self.mismatched()))];
+        }
+        Ok(PipelineResponses::new(results, exchanges))
+    }
+
+    /// Has the next request apply what it writes; one that only reads applies nothing.
+    pub(crate) fn autocommit(&mut self, effects: StatementEffects, atomicity: Atomicity) {
+        let next = self.connection().protocol.last_sent() + 1;
+        self.work.writes = WriteState { applied_by: (!effects.reads).then_some(next), atomicity };
+    }
+
+    /// Starts a prepared statement; from here on the session is busy until its rows are over.
+    pub(crate) async fn start(
+        &mut self,
+        sql: &str,
+        prepared: &Prepared,
+        parameters: Vec<Parameter<'_>>,
+    ) -> Result<tokio_postgres::RowStream> {
+        let number = self.connection().protocol.last_sent() + 1;
+        let kinds = vec![RequestKind::Statement(prepared.name.clone())];
+        let start =
+            async |on: &mut Connection| on.client.query_raw(&prepared.statement, parameters).await;
+        let stream = self.request_as(kinds, sql, start).await?;
+        self.work.progress = Progress::Running;
+        self.in_flight.reads_rows(number);
+        Ok(stream)
+    }
+
+    /// Ends the rows of the statement that was started.
+    ///
+    /// # Errors
+    /// Fails if the answer is not that of the statement, or no standby confirmed its commit.
+    pub(crate) fn rows_ended(&mut self) -> Result<()> {
+        let answered = self.connection().protocol.last_answered();
+        if self.in_flight.end_rows() != Some(answered) {
+            return Err(self.mismatched());
+        }
+        self.check_confirmed()
+    }
+
+    /// Fails when a commit succeeded that no standby has confirmed: the database only warns of it, but
+    /// it may not survive a failover.
+    pub(crate) fn check_confirmed(&mut self) -> Result<()> {
+        if !self.connection().protocol.take_unconfirmed() {
+            return Ok(());
+        }
+        let database = &self.database.name;
+        Err(failure::outcome_unknown(format!(
+            "no synchronous standby of database \"{database}\" confirmed the commit in time"
+        )))
+    }
+}

@@ -1,0 +1,134 @@
+//! Interactive transactions, and the outcomes of transactions.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::row_stream::RowStream;
+use super::statement::Statement;
+use crate::deadline::Deadline;
+use crate::error::Result;
+use crate::pool::CallContext;
+
+/// The isolation level of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IsolationLevel {
+    /// READ COMMITTED.
+    ReadCommitted,
+    /// REPEATABLE READ.
+    RepeatableRead,
+    /// SERIALIZABLE.
+    Serializable,
+}
+
+/// The mode of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TransactionMode {
+    /// The isolation level; `None` for the database's default.
+    pub isolation: Option<IsolationLevel>,
+    /// True if the database must reject writes.
+    pub read_only: bool,
+    /// True if the transaction waits for a snapshot that cannot fail.
+    pub deferrable: bool,
+}
+
+/// The key under which a transaction runs once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The authenticated caller; empty without authentication.
+    pub caller: String,
+    /// The key: 1 to 128 printable ASCII characters.
+    pub key: String,
+    /// The hash of the request: another request under the same key is rejected.
+    pub request_hash: [u8; 32],
+}
+
+/// A transaction to open.
+#[derive(Debug)]
+pub struct BeginRequest {
+    /// The mode.
+    pub mode: TransactionMode,
+    /// The key that the transaction claims.
+    pub key: Option<IdempotencyKey>,
+    /// The time at which the transaction must be open.
+    pub deadline: Deadline,
+    /// The call that the transaction runs for.
+    pub context: Arc<CallContext>,
+}
+
+/// A command on a savepoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SavepointCommand {
+    /// Sets it.
+    Set,
+    /// Undoes the work since it was set.
+    RollbackTo,
+    /// Releases it, and keeps the work since it was set.
+    Release,
+}
+
+/// An open transaction. Dropped, it rolls back, off the caller's path.
+pub trait Transaction: Send {
+    /// Starts a statement. Its stream must be finished, abandoned or dropped before the next command;
+    /// after a drop the transaction can only be rolled back. Errors have outcome `NotApplied`: nothing is
+    /// applied before the commit.
+    ///
+    /// # Errors
+    /// As [`crate::backend::Backend::execute`].
+    fn query<'a>(
+        &'a mut self,
+        statement: Arc<Statement>,
+    ) -> BoxFuture<'a, Result<Box<dyn RowStream + 'a>>>;
+
+    /// Sets, rolls back to or releases a savepoint of any name.
+    ///
+    /// # Errors
+    /// As the database: an unknown savepoint is `InvalidStatement`.
+    fn savepoint<'a>(
+        &'a mut self,
+        command: SavepointCommand,
+        name: &'a str,
+        deadline: Deadline,
+    ) -> BoxFuture<'a, Result<()>>;
+
+    /// Returns true if commands can still be sent: the connection lives and the transaction is open,
+    /// aborted or not.
+    fn is_open(&self) -> bool;
+
+    /// Commits. Never cancelled once it is sent; a commit that turns out to be a rollback is an error.
+    ///
+    /// # Errors
+    /// `TransactionAborted`; the error of a deferred constraint; `OutcomeUnknown` as
+    /// [`crate::backend::Backend::execute_batch`].
+    fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>>;
+
+    /// Rolls back, and waits for it.
+    fn rollback(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// The handle by which the outcome of a transaction is queried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransactionHandle {
+    /// The key it ran under.
+    Key {
+        /// The authenticated caller.
+        caller: String,
+        /// The key.
+        key: String,
+    },
+    /// The token of an error.
+    Token(String),
+}
+
+/// The outcome of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionOutcome {
+    /// It is committed.
+    Applied,
+    /// It is not committed; by a token: and never will be.
+    NotApplied,
+    /// It is not over.
+    InProgress,
+    /// It cannot be known.
+    Unknown,
+}
