@@ -12,13 +12,18 @@ use crate::app::{self, CheckStatus, Finding};
 use crate::config::{self, Config, Loaded};
 
 const CHECK: &str = "\
-It says all that is wrong at once. Unless told not to, it then connects to each database, and compares \
-the connections that the pools may open with what the server allows.
+All problems are reported at once. Without --no-connect, the command then connects to each database, and \
+compares the connections that the pools may open with the limits of the server.
 
-Exit status: 0 when all is well; 78 when the configuration has problems; 1 when a database does not \
-answer, or has no room for the pools.";
+Exit status: 0 without problems; 78 if the configuration has problems; 1 if a database is unreachable, or \
+its limits are too small for the pools.";
 
-/// Show, check and explain the configuration
+const SCHEMA: &str = "\
+With `rowgate config schema > rowgate.schema.json`, editors with Taplo (Even Better TOML) complete and check \
+a rowgate.toml whose first line is `#:schema ./rowgate.schema.json`; YAML files name it in \
+`# yaml-language-server: $schema=./rowgate.schema.json`.";
+
+/// Show, check and document the configuration
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -27,8 +32,14 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print a configuration file with every key, its default and what it does
+    /// Print a configuration file with every key, its default and its documentation
     Example,
+    /// Print the JSON Schema of the configuration, for completion and checks in an editor
+    #[command(after_help = SCHEMA)]
+    Schema,
+    /// Print the tables of docs/CONFIGURATION.md
+    #[command(hide = true)]
+    Docs,
     /// Print the configuration in effect, as TOML, with the origin of each value; secrets are masked
     Show(Settings),
     /// Check the configuration, connect to its databases, and compare pool sizes with their limits
@@ -43,21 +54,35 @@ enum Command {
 }
 
 pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
-    let settings = match &args.command {
-        Command::Example => {
-            console.out.write_all(config::example().as_bytes())?;
-            return Ok(Exit::Success);
-        }
-        Command::Show(settings) | Command::Check { settings, .. } => settings,
-    };
-    let loaded = match settings.load() {
-        Ok(loaded) => loaded,
-        Err(problems) => return report(&problems, console),
-    };
-    config_flags::warn(&loaded, console)?;
     match &args.command {
-        Command::Example | Command::Show(_) => show(&loaded, console),
-        Command::Check { no_connect, .. } => check(&loaded.config, *no_connect, console),
+        Command::Example => print(&config::example(), console),
+        Command::Schema => print(&format!("{:#}\n", config::json_schema()), console),
+        Command::Docs => print(&config::key_tables(), console),
+        Command::Show(settings) => with_configuration(settings, console, show),
+        Command::Check { settings, no_connect } => {
+            with_configuration(settings, console, |loaded, console| {
+                check(&loaded.config, *no_connect, console)
+            })
+        }
+    }
+}
+
+fn print(text: &str, console: &mut Console<'_>) -> io::Result<Exit> {
+    console.out.write_all(text.as_bytes())?;
+    Ok(Exit::Success)
+}
+
+fn with_configuration(
+    settings: &Settings,
+    console: &mut Console<'_>,
+    run: impl FnOnce(&Loaded, &mut Console<'_>) -> io::Result<Exit>,
+) -> io::Result<Exit> {
+    match settings.load() {
+        Ok(loaded) => {
+            config_flags::warn(&loaded, console)?;
+            run(&loaded, console)
+        }
+        Err(problems) => report(&problems, console),
     }
 }
 
@@ -76,7 +101,7 @@ fn check(config: &Config, no_connect: bool, console: &mut Console<'_>) -> io::Re
     if no_connect {
         return Ok(Exit::Success);
     }
-    // What follows takes time: nobody should stare at an empty screen.
+    // Connecting takes time: the first line is to be seen before.
     console.flush()?;
     match app::check(config) {
         Ok(lines) => findings(&lines, console),

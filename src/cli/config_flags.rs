@@ -10,20 +10,20 @@ use crate::config::{Environment, Flag, Inputs, Loaded, Problems};
 /// Flags over environment over file over defaults.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Settings {
-    /// The configuration file: TOML, YAML or JSON [default: rowgate.toml here, if there is one]
+    /// The configuration file: TOML, YAML or JSON [default: rowgate.toml in the working directory, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where to serve gRPC, as `grpc.listen`; port 0 takes a free one
+    /// The address for gRPC, as `grpc.listen`; port 0 chooses a free port
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where to serve operators' HTTP, as `ops.listen`
+    /// The address for operators' HTTP, as `ops.listen`
     #[arg(long, value_name = "ADDRESS")]
     ops_listen: Option<String>,
-    /// The database `main`: `postgres://…` or `sqlite:path`. Other users of this machine can read a
-    /// password given here: DATABASE_URL keeps it from them
+    /// The URL of the database `main`: `postgres://…` or `sqlite:path`. Other users of this machine can see
+    /// a password given here; use DATABASE_URL instead
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
-    /// Allow a gRPC address beyond this machine although nobody authenticates
+    /// Allow a gRPC address beyond this machine although callers are not authenticated
     #[arg(long)]
     insecure: bool,
 }
@@ -51,13 +51,13 @@ impl Settings {
     }
 }
 
-/// Says what is wrong with the configuration.
+/// Prints the problems of the configuration.
 pub(crate) fn report(problems: &Problems, console: &mut Console<'_>) -> io::Result<Exit> {
     console.fail(&visible(&problems.to_string()))?;
     Ok(Exit::Config)
 }
 
-/// Says what a configuration does that its author may not have meant.
+/// Prints the warnings of the configuration.
 pub(crate) fn warn(loaded: &Loaded, console: &mut Console<'_>) -> io::Result<()> {
     for warning in &loaded.warnings {
         writeln!(console.err, "warning: {}", visible(warning))?;

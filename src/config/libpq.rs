@@ -1,32 +1,39 @@
-//! What libpq takes from its surroundings: the `PG*` variables and the password file.
+//! The environment of libpq: the `PG*` variables and the password file.
 
 use std::path::Path;
 
-use super::problem::{Problem, Refusal};
-use super::secret::Secret;
+use super::postgres_url::{self, PostgresUrl};
+use super::problem::{Problem, ValueError};
+use super::secrets::secret::Secret;
 use super::source::{self, Environment};
-use super::url::{self, PostgresUrl};
 
-/// The variables that say that there is a database.
+/// The variables that define a database.
 const NAMING: [&str; 5] = ["PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"];
 
-/// The variables that are heeded when there is.
+/// The variables that are read when a database is defined.
 const REFINING: [&str; 5] =
     ["PGSSLMODE", "PGSSLROOTCERT", "PGAPPNAME", "PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS"];
 
-/// The database that the `PG*` variables define, and their names. `None` when they define none.
+/// The database that the `PG*` variables define.
+pub(crate) struct Variables {
+    pub(crate) url: PostgresUrl,
+    /// The names of the variables that are set.
+    pub(crate) names: String,
+}
+
+/// Returns the database of the `PG*` variables, if they define one.
 pub(crate) fn from_variables(
     environment: &Environment,
     problems: &mut Vec<Problem>,
-) -> Option<(PostgresUrl, String)> {
+) -> Option<Variables> {
     let set = |name: &&str| environment.get(name).is_some();
     if !NAMING.iter().any(set) {
         return None;
     }
     let names: Vec<_> = NAMING.into_iter().chain(REFINING).filter(set).collect();
     let text = |name: &str| environment.get(name).map(str::to_owned);
-    let mut found = PostgresUrl {
-        hosts: environment.get("PGHOST").map(url::hosts).unwrap_or_default(),
+    let mut url = PostgresUrl {
+        hosts: environment.get("PGHOST").map(postgres_url::hosts).unwrap_or_default(),
         user: text("PGUSER"),
         password: text("PGPASSWORD").map(Secret::new),
         dbname: text("PGDATABASE"),
@@ -34,42 +41,42 @@ pub(crate) fn from_variables(
         sslrootcert: text("PGSSLROOTCERT"),
         ..PostgresUrl::default()
     };
-    let mut variables = Variables { environment, problems };
-    found.ports = variables.read("PGPORT", url::ports).unwrap_or_default();
-    found.sslmode = variables.read("PGSSLMODE", url::tls_mode);
-    found.session = variables.read("PGTARGETSESSIONATTRS", url::session);
-    found.balance = variables.read("PGLOADBALANCEHOSTS", url::balance);
-    if let Err(refusal) = found.places() {
-        variables.refuse("PGPORT", refusal);
-        found.ports.clear();
+    let mut variables = VariableReader { environment, problems };
+    url.ports = variables.read("PGPORT", postgres_url::ports).unwrap_or_default();
+    url.sslmode = variables.read("PGSSLMODE", postgres_url::tls_mode);
+    url.session = variables.read("PGTARGETSESSIONATTRS", postgres_url::session);
+    url.balance = variables.read("PGLOADBALANCEHOSTS", postgres_url::balance);
+    if let Err(error) = url.places() {
+        variables.report("PGPORT", error);
+        url.ports.clear();
     }
-    Some((found, names.join(", ")))
+    Some(Variables { url, names: names.join(", ") })
 }
 
-/// Variables that are not just text.
-struct Variables<'a> {
+/// Reads variables that have a syntax.
+struct VariableReader<'a> {
     environment: &'a Environment,
     problems: &'a mut Vec<Problem>,
 }
 
-impl Variables<'_> {
-    fn read<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Refusal>) -> Option<T> {
+impl VariableReader<'_> {
+    fn read<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, ValueError>) -> Option<T> {
         match self.environment.get(name).map(parse)? {
             Ok(value) => Some(value),
-            Err(refusal) => {
-                self.refuse(name, refusal);
+            Err(error) => {
+                self.report(name, error);
                 None
             }
         }
     }
 
-    fn refuse(&mut self, name: &str, refusal: Refusal) {
+    fn report(&mut self, name: &str, error: ValueError) {
         let value = self.environment.get(name).unwrap_or_default();
-        self.problems.push(refusal.of(name).value(value).origin("environment"));
+        self.problems.push(error.of(name).value(value).origin("environment"));
     }
 }
 
-/// What a line of the password file must match.
+/// The fields that a line of the password file must match.
 pub(crate) struct Login<'a> {
     /// The host, `localhost` for the default socket.
     pub(crate) host: &'a str,
@@ -78,32 +85,33 @@ pub(crate) struct Login<'a> {
     pub(crate) user: &'a str,
 }
 
-/// The password of `PGPASSFILE`, or of `~/.pgpass`; `Err` says why the file is ignored.
+/// Returns the password of `PGPASSFILE`, or of `~/.pgpass`; an error says why the file is ignored.
 pub(crate) fn password(
     environment: &Environment,
     login: &Login<'_>,
 ) -> Result<Option<Secret>, String> {
-    let path = match (environment.get("PGPASSFILE"), environment.get("HOME")) {
+    let named = environment.get("PGPASSFILE");
+    let path = match (named, environment.get("HOME")) {
         (Some(path), _) => Path::new(path).to_owned(),
         (None, Some(home)) => Path::new(home).join(".pgpass"),
         (None, None) => return Ok(None),
     };
     let text = match source::read_text(&path) {
         Ok(text) => text,
-        Err(why) if environment.get("PGPASSFILE").is_some() => return Err(why),
+        Err(why) if named.is_some() => return Err(why),
         // Most accounts have none.
         Err(_) => return Ok(None),
     };
     if source::is_open_to_others(&path) {
         let path = path.display();
         return Err(format!(
-            "the password file {path} is ignored because others may read it: chmod 600 {path}"
+            "the password file {path} is ignored because others can read it: chmod 600 {path}"
         ));
     }
     Ok(text.lines().find_map(|line| matching(line, login)))
 }
 
-/// The password of a line `host:port:database:user:password`, when it is the login's.
+/// Returns the password of a line `host:port:database:user:password` if it matches the login.
 fn matching(line: &str, login: &Login<'_>) -> Option<Secret> {
     if line.starts_with('#') {
         return None;
@@ -117,11 +125,11 @@ fn matching(line: &str, login: &Login<'_>) -> Option<Secret> {
         }
         rest = after;
     }
-    // The password may hold : as it is.
+    // The password may contain unescaped colons.
     Some(Secret::new(unescape(rest)))
 }
 
-/// The text before the next unescaped colon, and what follows it.
+/// Splits a text at its next unescaped colon.
 fn field(text: &str) -> Option<(&str, &str)> {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {

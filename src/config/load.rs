@@ -1,144 +1,158 @@
-//! From what was written to the configuration: the steps, in order.
+//! Loads a configuration: the steps from its inputs to the typed values.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::assemble::{self, MAIN, Named};
-use super::keys::{DATABASE, DATABASES, GLOBAL, URL};
+use serde_json::Value;
+
+use super::build::{self, Config, DatabaseNames, MAIN};
+use super::entries::{Entries, FILE_SUFFIX, Form, Leaf, Leaves, Path};
 use super::libpq;
-use super::origin::{self, Leaves};
 use super::problem::{Problem, Problems};
-use super::reader::Reader;
-use super::reference::{FILE_SUFFIX, Resolver};
-use super::source::{self, Environment, Inputs, Layer};
-use super::target::Written;
-use super::tree::{Entries, Leaf, Path, Raw};
-use super::{Loaded, unknown};
+use super::schema::sections::{DATABASES, key_names};
+use super::secrets::interpolation::{self, Resolver};
+use super::secrets::{reload, secret};
+use super::section_reader::{SectionReader, Setting};
+use super::source::{self, Environment, Flag, Inputs, Layer};
+use super::target_resolution::FoundUrl;
+use super::unknown_keys;
 
 const DATABASE_URL: &str = "DATABASE_URL";
 
 /// The longest name of a database.
 const LONGEST_NAME: usize = 63;
 
-pub(crate) fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
+/// A configuration, and where its values came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Every key with its effective value, in the order of the documentation.
+    pub settings: Vec<Setting>,
+    /// Suspicious values that are not wrong.
+    pub warnings: Vec<String>,
+}
+
+/// Loads a configuration.
+///
+/// # Errors
+/// All problems at once.
+pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     let environment = &inputs.environment;
     let resolver = Resolver::new(environment);
     let mut problems = Vec::new();
     let layers = source::layers(inputs, &mut problems);
-    // Without one of them the rest means something else, and its problems would mislead.
+    // Without one of the layers the others mean something else, and their problems would mislead.
     Problems::check(std::mem::take(&mut problems))?;
-    // References are followed only where they count: a lower layer's may exist on another machine.
+    // Only references in force are followed: a file named in a lower layer may not exist here.
     let mut leaves = merge(layers, &mut problems);
-    let mut entries: Entries = leaves
-        .iter()
-        .map(|(path, (leaf, is_file))| {
-            let entry = resolver.resolve_either(leaf.clone(), *is_file, &mut problems);
-            (path.clone(), entry)
-        })
-        .collect();
-    let named = named(&entries, environment, &mut problems);
-    if let Some(leaf) = &named.url {
-        let entry = resolver.resolve(leaf.clone(), &mut problems);
-        entries.insert(leaf.path.clone(), entry);
-        leaves.insert(leaf.path.clone(), (leaf.clone(), false));
+    let mut entries = resolve(&resolver, leaves.values(), &mut problems);
+    let mut databases = database_names(&entries, &mut problems);
+    let needs_url = databases.names.contains(MAIN) && !entries.contains_key(&main_url());
+    if needs_url && let Some(leaf) = database_url(environment) {
+        entries.extend(resolve(&resolver, [&leaf], &mut problems));
+        leaves.insert(main_url(), leaf);
+    } else if needs_url {
+        let variables = libpq::from_variables(environment, &mut problems);
+        databases.main = Some(variables.map_or_else(FoundUrl::embedded, FoundUrl::of_variables));
     }
-    problems.extend(unknown::problems(&entries, &named.databases));
-    let mut reader = Reader::new(&entries);
+    problems.extend(unknown_keys::problems(&entries, &databases.names));
+    let mut reader = SectionReader::new(&entries);
     reader.warnings.extend(near_misses(environment));
     reader.warnings.extend(ignored_url(environment, &entries));
-    let config = assemble::config(&mut reader, environment, named, inputs.insecure);
-    let (warnings, mut settings) = (reader.warnings, reader.settings);
-    settings.sort_by(|one, other| place(&one.key).cmp(&place(&other.key)));
+    let mut config = build::config(&mut reader, environment, databases, inputs.insecure);
     problems.extend(reader.problems);
     Problems::check(problems)?;
-    let mut config = config.expect("a configuration is whole when no problem says otherwise");
-    origin::attach(&mut config, &leaves, environment);
-    Ok(Loaded { config, settings, warnings })
+    let shared = Arc::new(environment.clone());
+    for (name, database) in &mut config.databases {
+        reload::attach(&mut database.target, name, &leaves, &shared);
+    }
+    Ok(Loaded { config, settings: reader.settings, warnings: reader.warnings })
 }
 
-/// What the uppermost layer says of each key, and whether it says so as `KEY_FILE`.
+/// Loads a configuration from keys and values alone: no file, no environment.
+///
+/// # Errors
+/// As [`load()`].
+pub fn load_from(pairs: &[(&str, &str)]) -> Result<Config, Problems> {
+    let mut inputs = Inputs::new(Environment::default());
+    inputs.flags = pairs.iter().map(|(key, value)| Flag::new("(given)", *key, *value)).collect();
+    load(&inputs).map(|loaded| loaded.config)
+}
+
+/// Reads the Fernet keys of `ROWGATE_SECRET_KEY` or `ROWGATE_SECRET_KEY_FILE`.
+///
+/// # Errors
+/// Neither is set, or a key cannot be used.
+pub fn keyring(environment: &Environment) -> Result<secret::Keyring, Problems> {
+    interpolation::keyring(environment).map_err(|error| error.of("ROWGATE_SECRET_KEY").into())
+}
+
+fn resolve<'a>(
+    resolver: &Resolver<'_>,
+    leaves: impl IntoIterator<Item = &'a Leaf>,
+    problems: &mut Vec<Problem>,
+) -> Entries {
+    let entry = |leaf: &Leaf| (leaf.path.clone(), resolver.resolve(leaf, problems));
+    leaves.into_iter().map(entry).collect()
+}
+
+/// The leaves of the uppermost layer that gives each key.
 fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Leaves {
     let mut merged = Leaves::new();
     for layer in layers {
-        // Of this layer, whether each key was given as a file.
-        let mut seen = BTreeMap::new();
+        let mut forms = BTreeMap::new();
         for mut leaf in layer {
-            let is_file = strip_file_suffix(&mut leaf.path);
-            let path = leaf.path.clone();
-            if seen.insert(path.clone(), is_file).is_some_and(|before| before != is_file) {
-                let key = path.join(".");
+            let before = forms.insert(leaf.path.clone(), leaf.form);
+            if before.is_some_and(|before| before != leaf.form) {
+                let key = leaf.path.join(".");
                 let why = format!("both {key} and {key}{FILE_SUFFIX} are given");
                 let problem = Problem::new(key, why).origin(&leaf.origin);
                 problems.push(problem.instead("Remove one of them."));
-                leaf.raw = Raw::Broken;
+                leaf.form = Form::Ambiguous;
             }
-            // Null, and a section without keys, hide nothing.
-            if leaf.raw != Raw::Nothing || !merged.contains_key(&path) {
-                merged.insert(path, (leaf, is_file));
+            // Null, and a section without keys, override nothing.
+            if leaf.value != Value::Null || !merged.contains_key(&leaf.path) {
+                merged.insert(leaf.path.clone(), leaf);
             }
         }
     }
     merged
 }
 
-/// Whether a path is that of `KEY_FILE`; it becomes that of `KEY`.
-fn strip_file_suffix(path: &mut Path) -> bool {
-    let Some(last) = path.last_mut() else { return false };
-    let Some(start) = last.len().checked_sub(FILE_SUFFIX.len()).filter(|start| *start > 0) else {
-        return false;
-    };
-    let is_file = last.get(start..).is_some_and(|end| end.eq_ignore_ascii_case(FILE_SUFFIX));
-    if is_file {
-        last.truncate(start);
-    }
-    is_file
-}
-
-/// Which databases there are; a URL or variables of the surroundings name `main` when nothing else
-/// names any.
-fn named(entries: &Entries, environment: &Environment, problems: &mut Vec<Problem>) -> Named {
-    let mut databases = BTreeSet::new();
-    for (path, entry) in entries.iter() {
-        let (Some(section), Some(name)) = (path.first(), path.get(1)) else { continue };
-        if section != DATABASES || !databases.insert(name.clone()) || is_name(name) {
+/// The databases that the entries name; `main` when they name none.
+fn database_names(entries: &Entries, problems: &mut Vec<Problem>) -> DatabaseNames {
+    let mut names = BTreeSet::new();
+    for (path, entry) in entries {
+        let [section, name, ..] = &path[..] else { continue };
+        if section != DATABASES || !names.insert(name.clone()) || is_name(name) {
             continue;
         }
         let why = "this cannot be the name of a database";
-        let instead =
-            "Start it with a letter and go on with up to 62 small letters, digits, - and _.";
         let problem = Problem::new(format!("{DATABASES}.{name}"), why).origin(&entry.origin);
-        problems.push(problem.instead(instead));
+        problems.push(
+            problem.instead("Write a letter, then up to 62 lower-case letters, digits, - and _."),
+        );
     }
-    let path = main_url();
-    let (mut main, mut url) = (None, None);
-    if (databases.is_empty() || databases.contains(MAIN)) && !entries.contains_key(&path) {
-        databases.insert(MAIN.to_owned());
-        if let Some(text) = environment.variables.get(DATABASE_URL) {
-            let raw = Raw::Text(text.clone());
-            url = Some(Leaf { path, raw, origin: DATABASE_URL.to_owned() });
-        } else {
-            let variables = libpq::from_variables(environment, problems);
-            main = Some(variables.map_or_else(Written::by_default, Written::by_variables));
-        }
+    if names.is_empty() {
+        names.insert(MAIN.to_owned());
     }
-    Named { databases, main, url, uncertain: unknown::hides_databases(entries) }
+    DatabaseNames { names, main: None, is_incomplete: unknown_keys::hides_databases(entries) }
 }
 
-/// A key's place in the documentation: keys are read in the order of what depends on what.
-fn place(key: &str) -> (Option<&str>, Option<usize>) {
-    match key.strip_prefix(DATABASES).and_then(|key| key.strip_prefix('.')?.split_once('.')) {
-        Some((name, key)) => (Some(name), DATABASE.iter().position(|known| *known == key)),
-        None => (None, GLOBAL.iter().position(|known| *known == key)),
-    }
+/// The URL of `main` in `DATABASE_URL`. An empty one is reported as such.
+fn database_url(environment: &Environment) -> Option<Leaf> {
+    let url = environment.variables.get(DATABASE_URL)?;
+    Some(Leaf::new(main_url(), url.as_str().into(), DATABASE_URL.to_owned()))
 }
 
 fn main_url() -> Path {
-    vec![DATABASES.to_owned(), MAIN.to_owned(), URL.name.to_owned()]
+    [DATABASES, MAIN, "url"].map(str::to_owned).into()
 }
 
-/// `ROWGATE_GRPC_LISTEN`, which sets nothing: two underscores are meant.
+/// Warnings of variables such as `ROWGATE_GRPC_LISTEN`, which lack an underscore and set nothing.
 fn near_misses(environment: &Environment) -> Vec<String> {
-    let main = DATABASE.iter().map(|key| format!("{DATABASES}.{MAIN}.{key}"));
-    let keys: Vec<_> = GLOBAL.iter().map(|key| (*key).to_owned()).chain(main).collect();
+    let keys: Vec<_> = key_names([MAIN]).collect();
     let near = |name: &String| {
         let rest = name.strip_prefix("ROWGATE_").filter(|rest| !rest.starts_with('_'))?;
         let rest = rest.to_ascii_lowercase().replace("__", "_");
@@ -149,19 +163,15 @@ fn near_misses(environment: &Environment) -> Vec<String> {
     environment.variables.keys().filter_map(near).collect()
 }
 
-/// `DATABASE_URL` that something else overrides.
+/// The warning of a `DATABASE_URL` that is overridden.
 fn ignored_url(environment: &Environment, entries: &Entries) -> Option<String> {
     environment.get(DATABASE_URL)?;
-    match entries.get(&main_url()) {
-        Some(entry) if entry.origin == DATABASE_URL => None,
-        Some(entry) => Some(format!(
-            "{DATABASE_URL} is ignored: databases.main.url is set by {}",
-            entry.origin
-        )),
-        None => Some(format!(
-            "{DATABASE_URL} is ignored: it names the database main, but others are configured"
-        )),
-    }
+    let why = match entries.get(&main_url()) {
+        Some(entry) if entry.origin == DATABASE_URL => return None,
+        Some(entry) => format!("databases.main.url is set by {}", entry.origin),
+        None => "it defines the database main, but others are configured".to_owned(),
+    };
+    Some(format!("{DATABASE_URL} is ignored: {why}"))
 }
 
 fn is_name(name: &str) -> bool {
@@ -178,10 +188,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::schema::value_types::ValueType;
     use crate::config::secret::{Keyring, keygen};
     use crate::config::{
-        Config, Flag, Host, PostgresTarget, Secret, Setting, Target, TargetSession, TlsMode,
-        example, load_from, tree,
+        Host, PostgresTarget, Secret, Target, TargetSession, TlsMode, entries, example,
     };
 
     /// A directory with a rowgate.toml.
@@ -702,8 +712,7 @@ mod tests {
         let loaded =
             load(&Inputs::new(Environment::of(&[("DATABASE_URL", "postgres://me@h/d")]))).unwrap();
         let keys: BTreeSet<_> = loaded.settings.iter().map(|setting| setting.key.clone()).collect();
-        let database = DATABASE.iter().map(|key| format!("databases.main.{key}"));
-        let expected = GLOBAL.iter().map(|key| (*key).to_owned()).chain(database).collect();
+        let expected = key_names([MAIN]).collect();
         assert_eq!(keys, expected);
         assert_eq!(keys.len(), loaded.settings.len());
         let line = |s: &Setting| format!("{} = {} # {}\n", s.key, s.value, s.origin);
@@ -712,44 +721,52 @@ mod tests {
         assert_eq!(format!("{:?}", again.config), format!("{:?}", loaded.config));
     }
 
-    /// The sample's lines, with every key in force.
-    fn uncommented() -> String {
-        let is_key = |line: &str| {
-            line.strip_prefix('#').is_some_and(|l| l.starts_with(|c: char| c.is_ascii_lowercase()))
-        };
-        let lines = example().lines().map(|line| if is_key(line) { &line[1..] } else { line });
-        lines.collect::<Vec<_>>().join("\n")
+    /// The lines of the example that set a key, without their `#`.
+    fn example_keys() -> Vec<String> {
+        let is_key = |line: &str| line.starts_with(|c: char| c.is_ascii_lowercase());
+        let lines = example();
+        let lines = lines.lines().filter_map(|line| line.strip_prefix('#'));
+        lines.filter(|line| is_key(line)).map(str::to_owned).collect()
     }
 
     #[test]
-    fn the_sample_holds_every_key_with_its_default() {
-        let defaults = load_from(&[]).unwrap();
-        let loaded =
-            Place::new(&uncommented()).load(&[]).unwrap_or_else(|problems| panic!("{problems}"));
-        assert_eq!(format!("{:?}", loaded.config), format!("{defaults:?}"));
-        let commented = Place::new(example()).load(&[]).unwrap();
-        assert_eq!(format!("{:?}", commented.config), format!("{defaults:?}"));
-        let format = |text: &str| {
-            use config::Format as _;
-            let table = config::FileFormat::Toml.parse(None, text).unwrap();
-            tree::leaves(table, "")
-                .into_iter()
-                .map(|leaf| leaf.path.join("."))
-                .collect::<BTreeSet<_>>()
+    fn the_example_has_every_key_with_its_default() {
+        let debug = |toml: &str| {
+            let loaded = Place::new(toml).load(&[]).unwrap_or_else(|problems| panic!("{problems}"));
+            format!("{:?}", loaded.config)
         };
-        let database = DATABASE.iter().map(|key| format!("databases.main.{key}"));
-        let known: BTreeSet<_> =
-            GLOBAL.iter().map(|key| (*key).to_owned()).chain(database).collect();
-        assert_eq!(format(&uncommented()), known);
+        let defaults = format!("{:?}", load_from(&[]).unwrap());
+        let lines = example_keys();
+        assert_eq!(debug(&lines.join("\n")), defaults);
+        assert_eq!(debug(&example()), defaults);
+        for line in &lines {
+            assert_eq!(debug(&example().replace(&format!("#{line}"), line)), defaults, "{line}");
+        }
+        let table = config::Format::parse(&config::FileFormat::Toml, None, &lines.join("\n"));
+        let leaves = entries::leaves(table.unwrap(), "");
+        let keys: BTreeSet<_> = leaves.into_iter().map(|leaf| leaf.path.join(".")).collect();
+        assert_eq!(keys, key_names([MAIN]).collect());
     }
 
     #[test]
-    fn the_documentation_has_a_line_for_every_key() {
-        let documentation = include_str!("../../docs/CONFIGURATION.md");
-        let database = DATABASE.iter().map(|key| format!("databases.NAME.{key}"));
-        for key in GLOBAL.iter().map(|key| (*key).to_owned()).chain(database) {
-            let row = format!("| `{key}` |");
-            assert_eq!(documentation.matches(&row).count(), 1, "{row}");
+    fn sections_may_be_appended_to_the_example() {
+        let added = "default_database = 'shop'\n[databases.shop]\nurl = 'sqlite:shop.db'\n\
+                     [grpc]\nworkers = 3\n[databases.main]\nurl = 'sqlite:main.db'\n\
+                     [databases.main.pool]\nmax = 3\n";
+        let config = Place::new(&(example() + added)).load(&[]).unwrap().config;
+        assert_eq!((config.default_database.as_str(), config.grpc.workers.get()), ("shop", 3));
+        assert_eq!(config.databases["main"].pool.max.get(), 3);
+    }
+
+    #[test]
+    fn words_of_a_key_are_values_of_its_field() {
+        for (key, declared) in crate::config::schema::sections::all_keys() {
+            let ValueType::OneOf(words) = declared.value_type else { continue };
+            let key = key.replace("NAME", "main");
+            for word in words {
+                let pairs = [(key.as_str(), *word), ("databases.main.url", "postgres://me@h/d")];
+                assert!(load_from(&pairs).is_ok(), "{key} = {word}");
+            }
         }
     }
 }

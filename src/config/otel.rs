@@ -1,13 +1,12 @@
-//! What the variables of OpenTelemetry say: those that its SDK does not read by itself, and those that
-//! decide before it is asked.
+//! The variables of OpenTelemetry that its SDK does not read by itself, or that decide if it is used.
 //!
-//! A value that cannot be used is warned of and passed over, as the specification of these variables has it
-//! ("Environment Variable Specification", Parsing empty value; Enum value): they are set for all programs
-//! of a platform at once, and what another one understands must not keep this one from starting.
+//! A value that cannot be used gets a warning and is ignored, as OpenTelemetry's "Environment Variable
+//! Specification" demands: the variables are set for all programs of a platform, and a value that another
+//! program supports must not prevent this one from starting.
 
 use super::source::Environment;
 
-/// The share of calls that begin a trace here, unless the variables say otherwise.
+/// The default share of calls that begin a trace.
 const RATIO: f64 = 0.01;
 
 /// The port of OTLP over gRPC.
@@ -16,21 +15,21 @@ const GRPC_PORT: &str = ":4317";
 /// Traces and metrics by OTLP, as `OTEL_*` says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Otel {
-    /// `OTEL_SDK_DISABLED`: nothing is traced or measured, for OTLP and `/metrics` alike.
+    /// `OTEL_SDK_DISABLED`: neither traces nor metrics, for OTLP and `/metrics` alike.
     pub disabled: bool,
-    /// How traces are sent; `None`: they are not.
+    /// The protocol of traces; `None`: they are not sent.
     pub traces: Option<Protocol>,
-    /// How metrics are sent; `None`: they are not, which leaves `/metrics` as it is.
+    /// The protocol of metrics; `None`: they are not sent. `/metrics` does not depend on it.
     pub metrics: Option<Protocol>,
-    /// Which calls are traced.
+    /// The choice of calls that are traced.
     pub sampler: Sampler,
-    /// `OTEL_PROPAGATORS` has `tracecontext`: a caller's trace goes on.
+    /// `OTEL_PROPAGATORS` has `tracecontext`: a caller's trace is continued.
     pub trace_context: bool,
     /// `OTEL_PROPAGATORS` has `baggage`.
     pub baggage: bool,
 }
 
-/// How OTLP is spoken.
+/// A protocol of OTLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// `grpc`
@@ -39,10 +38,10 @@ pub enum Protocol {
     Http,
 }
 
-/// Which calls are traced.
+/// The choice of calls that are traced.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampler {
-    /// Whether a caller's own decision counts.
+    /// Follow the caller's decision, if it sends one.
     pub parent_based: bool,
     /// The share of the others, from 0 to 1.
     pub ratio: f64,
@@ -61,12 +60,13 @@ impl Default for Otel {
     }
 }
 
-/// Reads the variables; what cannot be used is told in `warnings`.
+/// Reads the variables. Values that cannot be used are described in `warnings`.
 pub(crate) fn read(environment: &Environment, warnings: &mut Vec<String>) -> Otel {
-    let mut reader = Reader { environment, warnings };
-    let (trace_context, baggage) = reader.propagators();
+    let mut reader = VariableReader { environment, warnings };
+    let trace_context = reader.propagates("tracecontext");
+    let baggage = reader.propagates("baggage");
     if reader.is_true("OTEL_SDK_DISABLED") {
-        // It has no effect on what a caller's trace is read with (Environment Variable Specification).
+        // By the specification it has no effect on propagators.
         return Otel { disabled: true, trace_context, baggage, ..Otel::default() };
     }
     Otel {
@@ -79,7 +79,7 @@ pub(crate) fn read(environment: &Environment, warnings: &mut Vec<String>) -> Ote
     }
 }
 
-/// Whether OTLP can be sent there. Over gRPC an authority alone will do.
+/// Returns true if OTLP can be sent to an endpoint. For gRPC an authority is enough.
 fn is_endpoint(endpoint: &str, protocol: Protocol) -> bool {
     let Ok(uri) = endpoint.parse::<http::Uri>() else { return false };
     let scheme = uri.scheme_str();
@@ -87,25 +87,25 @@ fn is_endpoint(endpoint: &str, protocol: Protocol) -> bool {
     uri.authority().is_some() && (is_known || (scheme.is_none() && protocol == Protocol::Grpc))
 }
 
-/// Where both signals go, where they have no endpoint of their own.
+/// The endpoint of the signals that have none of their own.
 const COMMON_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
-struct Reader<'a> {
+struct VariableReader<'a> {
     environment: &'a Environment,
     warnings: &'a mut Vec<String>,
 }
 
-impl<'a> Reader<'a> {
-    /// A value as it counts; the empty one is none.
+impl<'a> VariableReader<'a> {
+    /// Returns a value, without surrounding space; an empty one is none.
     fn get(&self, name: &str) -> Option<&'a str> {
         self.environment.get(name).map(str::trim).filter(|value| !value.is_empty())
     }
 
     fn ignored(&mut self, name: &str, value: &str, known: &str) {
-        self.warn(format!("{name}: {value:?} is not known here and was ignored: {known}"));
+        self.warn(format!("{name}: {value:?} is not supported and was ignored: {known}"));
     }
 
-    /// Says it once: traces and metrics have many variables in common.
+    /// Adds a warning once: traces and metrics share many variables.
     fn warn(&mut self, warning: String) {
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// How one signal is sent. Without an endpoint and without a word it is not: nobody may listen.
+    /// Returns the protocol of a signal. Without an endpoint or exporter it is not sent.
     fn exported(&mut self, signal: &str) -> Option<Protocol> {
         let exporter = format!("OTEL_{signal}_EXPORTER");
         let names = self.get(&exporter).map(|names| names.split(',').map(str::trim));
@@ -132,9 +132,9 @@ impl<'a> Reader<'a> {
             match name {
                 "otlp" => asked = true,
                 "none" => return None,
-                // What `/metrics` is.
+                // It is served at `/metrics`.
                 "prometheus" if signal == "METRICS" => {}
-                other => self.ignored(&exporter, other, "otlp and none are"),
+                other => self.ignored(&exporter, other, "otlp and none are supported"),
             }
         }
         let own = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
@@ -147,11 +147,11 @@ impl<'a> Reader<'a> {
         if endpoint.is_none_or(|endpoint| is_endpoint(endpoint, protocol)) {
             return Some(protocol);
         }
-        // Without its value: a user and a password may be in it.
+        // Without its value, which may contain a password.
         let name = if self.get(&own).is_some() { &own } else { COMMON_ENDPOINT };
         let what = signal.to_ascii_lowercase();
         self.warn(format!(
-            "{name}: this is no URL, and {what} are not sent: write http://host:port or https://host:port"
+            "{name}: this is not a URL, and {what} are not sent: write http://host:port or https://host:port"
         ));
         None
     }
@@ -163,11 +163,11 @@ impl<'a> Reader<'a> {
         match self.get(name) {
             Some("grpc") => return Protocol::Grpc,
             Some("http/protobuf") => {}
-            Some(other) => self.ignored(name, other, "grpc and http/protobuf are"),
+            Some(other) => self.ignored(name, other, "grpc and http/protobuf are supported"),
             None if endpoint.trim_end_matches('/').ends_with(GRPC_PORT) => {
                 let warning = format!(
-                    "{endpoint} has the port of OTLP over gRPC, and OTLP over HTTP is sent there: set {common}=grpc \
-                     if that is meant"
+                    "{endpoint} has the port of OTLP over gRPC, but the protocol is OTLP over HTTP: set {common}=grpc \
+                     for gRPC"
                 );
                 self.warn(warning);
             }
@@ -179,18 +179,18 @@ impl<'a> Reader<'a> {
     fn sampler(&mut self) -> Sampler {
         let name = "OTEL_TRACES_SAMPLER";
         let ratio = self.ratio();
-        let (parent_based, ratio) = match self.get(name) {
-            None | Some("parentbased_traceidratio") => (true, ratio.unwrap_or(RATIO)),
-            Some("traceidratio") => (false, ratio.unwrap_or(1.0)),
-            Some("always_on") => (false, 1.0),
-            Some("always_off") => (false, 0.0),
-            Some("parentbased_always_on") => (true, 1.0),
-            Some("parentbased_always_off") => (true, 0.0),
-            Some(other) => {
-                let known =
-                    "always_on, always_off, traceidratio, and parentbased_ before any of them are";
-                self.ignored(name, other, known);
-                (true, RATIO)
+        let sampler = self.get(name).unwrap_or("parentbased_traceidratio");
+        let root = sampler.strip_prefix("parentbased_");
+        let parent_based = root.is_some();
+        let ratio = match root.unwrap_or(sampler) {
+            "always_on" => 1.0,
+            "always_off" => 0.0,
+            "traceidratio" => ratio.unwrap_or(if parent_based { RATIO } else { 1.0 }),
+            _ => {
+                let known = "always_on, always_off, traceidratio, and parentbased_ before any of \
+                             them are supported";
+                self.ignored(name, sampler, known);
+                return Sampler { parent_based: true, ratio: RATIO };
             }
         };
         Sampler { parent_based, ratio }
@@ -206,21 +206,19 @@ impl<'a> Reader<'a> {
         ratio
     }
 
-    fn propagators(&mut self) -> (bool, bool) {
+    /// Returns true if a propagator is used; by default all are.
+    fn propagates(&mut self, propagator: &str) -> bool {
         let name = "OTEL_PROPAGATORS";
-        let Some(names) = self.get(name) else { return (true, true) };
-        let (mut trace_context, mut baggage) = (false, false);
-        for one in names.split(',').map(str::trim) {
-            match one {
-                "tracecontext" => trace_context = true,
-                "baggage" => baggage = true,
-                "none" => {}
-                other => self.ignored(name, other, "tracecontext, baggage and none are"),
-            }
+        let Some(names) = self.get(name) else { return true };
+        let names: Vec<_> = names.split(',').map(str::trim).collect();
+        for unknown in names.iter().filter(|one| !PROPAGATORS.contains(one)) {
+            self.ignored(name, unknown, "tracecontext, baggage and none are supported");
         }
-        (trace_context, baggage)
+        names.contains(&propagator)
     }
 }
+
+const PROPAGATORS: [&str; 3] = ["tracecontext", "baggage", "none"];
 
 #[cfg(test)]
 mod tests {

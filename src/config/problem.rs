@@ -1,19 +1,19 @@
-//! What is wrong with a configuration, said so that it can be put right.
+//! Problems of a configuration: key, value, place, reason, and what to write instead.
 
 use std::fmt;
 
-/// One thing that is wrong.
+/// One mistake in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The key, or the file or variable when it is about no single key.
+    /// The key; the file or variable when no single key is concerned.
     pub key: String,
     /// The value as it was written; never a secret.
     pub value: Option<String>,
-    /// Where the value came from.
+    /// The file, variable or flag that the value came from.
     pub origin: Option<String>,
-    /// What is wrong with it.
+    /// The reason why it cannot be used.
     pub why: String,
-    /// What to write instead, as a sentence.
+    /// A sentence that says what to write instead.
     pub instead: Option<String>,
 }
 
@@ -55,14 +55,14 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why a value is not taken, before it is known whose value it is.
+/// The reason why a value cannot be used; its key is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct ValueError {
     pub(crate) why: String,
     pub(crate) instead: Option<String>,
 }
 
-impl Refusal {
+impl ValueError {
     pub(crate) fn new(why: impl Into<String>) -> Self {
         Self { why: why.into(), instead: None }
     }
@@ -78,12 +78,12 @@ impl Refusal {
     }
 }
 
-/// Everything that is wrong, at least one thing.
+/// All problems of a configuration, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// `Ok` when there are none.
+    /// Returns an error unless there are no problems.
     pub(crate) fn check(problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
     }
@@ -93,13 +93,13 @@ impl Problems {
         self.0.iter()
     }
 
-    /// How many there are.
+    /// The number of problems.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Never true of problems that were returned as an error.
+    /// Returns true if there are none, which is never the case of an error.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -3,23 +3,24 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use config::{FileFormat, Format as _};
 
+use super::entries::{self, Leaf};
 use super::problem::Problem;
-use super::tree::{self, Leaf, Raw};
 
-/// The file that is read when none is named and it exists.
+/// The file that is read if none is named and it exists.
 const DEFAULT_FILE: &str = "rowgate.toml";
 
-/// What the variables start with that set keys.
+/// The prefix of variables that set keys.
 pub(crate) const PREFIX: &str = "ROWGATE__";
 
 /// The largest file that is read, in bytes: configuration, secrets and certificates are far smaller.
 const LARGEST_FILE: u64 = 4 << 20;
 
-/// What a configuration is loaded from.
+/// The inputs of a configuration.
 #[derive(Debug, Clone)]
 pub struct Inputs {
     /// `--config`; `None`: `rowgate.toml` in the working directory, if it exists.
@@ -28,12 +29,12 @@ pub struct Inputs {
     pub flags: Vec<Flag>,
     /// `--insecure`
     pub insecure: bool,
-    /// What surrounds the process.
+    /// The variables, the working directory and the account.
     pub environment: Environment,
 }
 
 impl Inputs {
-    /// No file named, no flags, not insecure.
+    /// Creates inputs without a named file and without flags.
     #[must_use]
     pub fn new(environment: Environment) -> Self {
         Self { file: None, flags: Vec::new(), insecure: false, environment }
@@ -43,7 +44,7 @@ impl Inputs {
 /// A flag of the command line that sets a key.
 #[derive(Debug, Clone)]
 pub struct Flag {
-    /// As it is written: `--listen`.
+    /// The name: `--listen`.
     pub name: String,
     /// The key: `grpc.listen`.
     pub key: String,
@@ -52,26 +53,26 @@ pub struct Flag {
 }
 
 impl Flag {
-    /// A flag, the key it sets, and the value given.
+    /// Creates a flag from its name, its key and its value.
     pub fn new(name: impl Into<String>, key: impl Into<String>, value: impl Into<String>) -> Self {
         Self { name: name.into(), key: key.into(), value: value.into() }
     }
 }
 
-/// What surrounds the process, or what a test puts in its place.
+/// The surroundings of the process, or a test's substitute for them.
 #[derive(Clone, Default)]
 pub struct Environment {
     pub(crate) variables: BTreeMap<String, String>,
-    /// Where `rowgate.toml` is looked for.
+    /// The directory of `rowgate.toml`.
     pub(crate) directory: Option<PathBuf>,
     /// The account's name.
     pub(crate) user: Option<String>,
-    /// Where PostgreSQL's socket is when no host is named.
+    /// The directory of PostgreSQL's socket, when no host is named.
     pub(crate) socket_directory: Option<PathBuf>,
 }
 
 impl Environment {
-    /// The variables, the working directory and the account of this process.
+    /// Reads the variables, the working directory and the account of this process.
     #[must_use]
     pub fn of_process() -> Self {
         let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
@@ -84,14 +85,14 @@ impl Environment {
         }
     }
 
-    /// These variables, and no `rowgate.toml`.
+    /// Creates an environment of these variables, without a `rowgate.toml`.
     #[must_use]
     pub fn of(variables: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         Self { variables: variables.iter().map(owned).collect(), ..Self::default() }
     }
 
-    /// Looks for `rowgate.toml` there.
+    /// Sets the directory of `rowgate.toml`.
     #[must_use]
     pub fn in_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
@@ -143,7 +144,7 @@ fn file_layer(inputs: &Inputs) -> Result<Layer, Problem> {
         "yaml" | "yml" => FileFormat::Yaml,
         "json" => FileFormat::Json,
         _ => {
-            return Err(Problem::new(&name, "the name does not say what the file is written in")
+            return Err(Problem::new(&name, "the format of the file is unknown")
                 .instead("End its name in .toml, .yaml, .yml or .json."));
         }
     };
@@ -155,16 +156,16 @@ fn file_layer(inputs: &Inputs) -> Result<Layer, Problem> {
     let table = format.parse(Some(&name), &text).map_err(|error| {
         let language = extension.to_ascii_uppercase();
         Problem::new(&name, format!("this is not valid {language}: {}", without_source(&*error)))
-            .instead("Mend it there; nothing else of the configuration was looked at.")
+            .instead("Correct the file first; the rest of the configuration was not checked.")
     })?;
-    Ok(tree::leaves(table, &name))
+    Ok(entries::leaves(table, &name))
 }
 
-/// The parser's words, without the lines of the file it quotes: they may hold a secret.
+/// The parser's message, without the lines of the file that it quotes: they may contain a secret.
 fn without_source(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
-    // What else the parsers return for a file of another structure quotes the value that it found.
+    // For a file of another structure, the message quotes the value that was found.
     if error.is::<config::ConfigError>() || error.is::<Box<config::ConfigError>>() {
-        return "the file does not hold keys and values".to_owned();
+        return "the file does not contain keys and values".to_owned();
     }
     let text = error.to_string();
     let is_quote = |line: &&str| {
@@ -175,44 +176,39 @@ fn without_source(error: &(dyn std::error::Error + Send + Sync + 'static)) -> St
     words.join(": ").replace("TOML parse error at ", "at ")
 }
 
-/// `RUST_LOG`, which every Rust program heeds: above the file, below our own variable.
+/// `RUST_LOG`, as in every Rust program: above the file, below `ROWGATE__TELEMETRY__LOG_FILTER`.
 fn log_filter_layer(environment: &Environment) -> Layer {
-    let leaf = |filter: &str| Leaf {
-        path: vec!["telemetry".to_owned(), "log_filter".to_owned()],
-        raw: Raw::Text(filter.to_owned()),
-        origin: "environment RUST_LOG".to_owned(),
-    };
-    environment.get("RUST_LOG").map(leaf).into_iter().collect()
+    let filter = environment.get("RUST_LOG");
+    filter
+        .map(|filter| leaf("telemetry.log_filter", ".", filter, "environment RUST_LOG"))
+        .into_iter()
+        .collect()
 }
 
 fn environment_layer(environment: &Environment) -> Layer {
     let named = environment.variables.iter().filter_map(|(name, value)| {
-        let key = name.strip_prefix(PREFIX)?;
-        Some(Leaf {
-            path: key.to_ascii_lowercase().split("__").map(str::to_owned).collect(),
-            raw: Raw::Text(value.clone()),
-            origin: format!("environment {name}"),
-        })
+        let key = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
+        Some(leaf(&key, "__", value, &format!("environment {name}")))
     });
     named.collect()
 }
 
 fn flag_layer(flags: &[Flag]) -> Layer {
-    let leaf = |flag: &Flag| Leaf {
-        path: flag.key.split('.').map(str::to_owned).collect(),
-        raw: Raw::Text(flag.value.clone()),
-        origin: format!("flag {}", flag.name),
-    };
-    flags.iter().map(leaf).collect()
+    let of = |flag: &Flag| leaf(&flag.key, ".", &flag.value, &format!("flag {}", flag.name));
+    flags.iter().map(of).collect()
 }
 
-/// How many threads this machine, or this container, lets us run at once.
-pub(crate) fn cores() -> u64 {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    u64::try_from(cores).unwrap_or(1)
+fn leaf(key: &str, separator: &str, value: &str, origin: &str) -> Leaf {
+    let path = key.split(separator).map(str::to_owned).collect();
+    Leaf::new(path, value.into(), origin.to_owned())
 }
 
-/// The content of a file, or why it cannot be read.
+/// The number of threads that this machine, or this container, runs in parallel.
+pub(crate) fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Returns the content of a file, or the reason why it cannot be read.
 pub(crate) fn read_text(path: &Path) -> Result<String, String> {
     let read = || -> io::Result<String> {
         let mut text = String::new();
@@ -223,11 +219,13 @@ pub(crate) fn read_text(path: &Path) -> Result<String, String> {
     match read() {
         Ok(text) if u64::try_from(text.len()).is_ok_and(|size| size <= LARGEST_FILE) => Ok(text),
         Ok(_) => Err(format!("the file {} is larger than 4 MiB", path.display())),
-        Err(error) => Err(format!("the file {} cannot be read: {}", path.display(), words(&error))),
+        Err(error) => {
+            Err(format!("the file {} cannot be read: {}", path.display(), reason(&error)))
+        }
     }
 }
 
-/// The content of a file less its last line break, which editors and `echo` leave.
+/// Returns the content of a file without its last line break, which editors and `echo` add.
 pub(crate) fn read_secret(path: &Path) -> Result<String, String> {
     let mut text = read_text(path)?;
     if text.ends_with('\n') {
@@ -239,19 +237,19 @@ pub(crate) fn read_secret(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-/// Whether others than the owner may read a file; libpq then ignores a file of passwords.
+/// Returns true if others than the owner may access a file; libpq then ignores a file of passwords.
 pub(crate) fn is_open_to_others(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
 }
 
-fn words(error: &io::Error) -> String {
+fn reason(error: &io::Error) -> String {
     let known = [
         (io::ErrorKind::NotFound, "it does not exist"),
         (io::ErrorKind::PermissionDenied, "permission denied"),
         (io::ErrorKind::IsADirectory, "it is a directory"),
         (io::ErrorKind::InvalidData, "it is not UTF-8 text"),
     ];
-    let words = known.iter().find(|(kind, _)| *kind == error.kind());
-    words.map_or_else(|| error.to_string(), |(_, words)| (*words).to_owned())
+    let reason = known.iter().find(|(kind, _)| *kind == error.kind());
+    reason.map_or_else(|| error.to_string(), |(_, reason)| (*reason).to_owned())
 }

@@ -1,30 +1,29 @@
-//! `databases.NAME.url`: what it says, as it says it.
+//! The parser of `databases.NAME.url`.
 //!
-//! PostgreSQL's URLs are read as libpq reads them; what libpq would let pass silently but mean
-//! something weaker or not supported is refused with a reason.
+//! PostgreSQL's URLs are read as by libpq. Parameters that libpq would accept but that mean something
+//! weaker, or are not supported here, are errors.
 
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-use super::database::{TargetSession, TlsMode};
-use super::problem::Refusal;
-use super::secret::Secret;
-use super::shape::MASK;
+use super::database_target::{TargetSession, TlsMode};
+use super::problem::ValueError;
+use super::secrets::secret::{MASK, Secret};
 
-/// A URL taken apart.
+/// A parsed URL.
 pub(crate) enum DatabaseUrl {
     Postgres(Box<PostgresUrl>),
     Sqlite(PathBuf),
 }
 
-/// What a PostgreSQL URL names, or the `PG*` variables; everything may be missing.
+/// The parts of a PostgreSQL URL, or of the `PG*` variables; each may be missing.
 #[derive(Default)]
 pub(crate) struct PostgresUrl {
-    /// Empty: none is named; `None` among others is the default one.
+    /// Empty: no host is named. `None` among others is the default host.
     pub(crate) hosts: Vec<Option<String>>,
-    /// None, one for all hosts, or one for each.
+    /// No port, one for all hosts, or one for each.
     pub(crate) ports: Vec<Option<u16>>,
     pub(crate) session: Option<TargetSession>,
     pub(crate) balance: Option<bool>,
@@ -55,7 +54,7 @@ const PARAMETERS: [&str; 12] = [
     "user",
 ];
 
-/// libpq's parameters that have a better place here.
+/// libpq's parameters that are set elsewhere here.
 const ELSEWHERE: [(&str, &str); 7] = [
     ("connect_timeout", "Set pool.connect_timeout of this database."),
     ("statement_timeout", "Set statement_timeout of this database."),
@@ -66,8 +65,8 @@ const ELSEWHERE: [(&str, &str); 7] = [
     ("channel_binding", "Remove it: over TLS it is used whenever the server offers it."),
 ];
 
-/// Takes a URL apart.
-pub(crate) fn parse(url: &str) -> Result<DatabaseUrl, Vec<Refusal>> {
+/// Parses a URL.
+pub(crate) fn parse(url: &str) -> Result<DatabaseUrl, Vec<ValueError>> {
     let url = url.trim();
     let scheme_end = url.find(':').unwrap_or_default();
     let (scheme, rest) = url.split_at(scheme_end);
@@ -75,7 +74,7 @@ pub(crate) fn parse(url: &str) -> Result<DatabaseUrl, Vec<Refusal>> {
         "postgres" | "postgresql" => match rest.strip_prefix("://") {
             Some(rest) => parse_postgres(rest).map(Box::new).map(DatabaseUrl::Postgres),
             None => {
-                Err(vec![Refusal::new("after postgres: this URL lacks its slashes").instead(FORMS)])
+                Err(vec![ValueError::new("the slashes after postgres: are missing").instead(FORMS)])
             }
         },
         "sqlite" => parse_sqlite(&rest[1..]).map(DatabaseUrl::Sqlite).map_err(|r| vec![r]),
@@ -83,56 +82,56 @@ pub(crate) fn parse(url: &str) -> Result<DatabaseUrl, Vec<Refusal>> {
     }
 }
 
-fn unknown_scheme(scheme: &str, url: &str) -> Refusal {
+fn unknown_scheme(scheme: &str, url: &str) -> ValueError {
     let known = ["postgres", "postgresql", "sqlite"];
     if url.is_empty() {
-        return Refusal::new("the URL is empty").instead(FORMS);
+        return ValueError::new("the URL is empty").instead(FORMS);
     }
     if scheme.is_empty() && url.contains('=') {
-        return Refusal::new("this is not a URL; keywords and values are not understood")
+        return ValueError::new("this is not a URL; keywords and values are not supported")
             .instead(FORMS);
     }
     let base = scheme.trim_start_matches("jdbc").split('+').next().unwrap_or_default();
     if scheme == "jdbc" || base != scheme && known.contains(&base) {
-        return Refusal::new("the URL starts with the name of a driver of another language")
+        return ValueError::new("the URL starts with the name of a driver")
             .instead("Start it with postgres:// alone.");
     }
     let alike = |known: &&str| strsim::damerau_levenshtein(scheme, known) <= 2;
     match known.iter().find(|known| !scheme.is_empty() && alike(known)) {
-        Some(meant) => Refusal::new("there is no such kind of database")
+        Some(meant) => ValueError::new("this kind of database is unknown")
             .instead(format!("Did you mean {meant}:?")),
         None if scheme == "mysql" || scheme == "mariadb" => {
-            Refusal::new("MySQL is not supported yet: PostgreSQL and SQLite are").instead(FORMS)
+            ValueError::new("MySQL is not supported yet: PostgreSQL and SQLite are").instead(FORMS)
         }
-        None => Refusal::new("this URL names no kind of database that is supported").instead(FORMS),
+        None => ValueError::new("the kind of database is not supported").instead(FORMS),
     }
 }
 
-fn parse_sqlite(rest: &str) -> Result<PathBuf, Refusal> {
+fn parse_sqlite(rest: &str) -> Result<PathBuf, ValueError> {
     let path = rest.strip_prefix("//").unwrap_or(rest);
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let path = decode(path, "the path")?;
     if path.is_empty() {
-        return Err(Refusal::new("this URL names no file").instead("Write sqlite:PATH."));
+        return Err(ValueError::new("this URL names no file").instead("Write sqlite:PATH."));
     }
     if path.starts_with(":memory:") || path.starts_with("file::memory:") {
-        return Err(Refusal::new(
-            "a database in memory belongs to one connection alone, but one writes here and several \
+        return Err(ValueError::new(
+            "an in-memory database belongs to one connection, but one connection writes here and \
              others read: they need a file",
         )
         .instead("Write sqlite:PATH; /dev/shm/rowgate.db is a file in memory on Linux."));
     }
     if !query.is_empty() {
-        return Err(Refusal::new("parameters are not understood after a SQLite path")
+        return Err(ValueError::new("a SQLite path takes no parameters")
             .instead("Remove the ? and what follows; a ? in the path itself is written %3F."));
     }
     Ok(PathBuf::from(path))
 }
 
-/// Takes apart what follows `postgres://`.
-fn parse_postgres(rest: &str) -> Result<PostgresUrl, Vec<Refusal>> {
+/// Parses the text after `postgres://`.
+fn parse_postgres(rest: &str) -> Result<PostgresUrl, Vec<ValueError>> {
     let mut url = PostgresUrl::default();
-    let mut refusals = Vec::new();
+    let mut errors = Vec::new();
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
     let (user, hosts) = match authority.rsplit_once('@') {
@@ -141,44 +140,41 @@ fn parse_postgres(rest: &str) -> Result<PostgresUrl, Vec<Refusal>> {
     };
     // Nothing after this is quoted, then: it may be half of a password.
     if tail.contains('@') {
-        let why = "an @ stands after one of the characters / ? #: a password that holds them?";
-        return Err(vec![Refusal::new(why).instead(
+        let why = "there is an @ after one of the characters / ? #, which a password must not contain unescaped";
+        return Err(vec![ValueError::new(why).instead(
             "Percent-encode them: %2F for /, %3F for ?, %23 for #, %40 for @; or refer to the \
              password: ${file:/path} needs no escapes.",
         )]);
     }
-    refusals.extend(user.and_then(|user| set_user(&mut url, user).err()));
-    refusals.extend(set_hosts(&mut url, hosts).err());
+    errors.extend(user.and_then(|user| set_user(&mut url, user).err()));
+    errors.extend(set_hosts(&mut url, hosts).err());
     let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
     if tail.contains('#') {
-        refusals.push(Refusal::new("this URL holds a #").instead("Write %23 for it."));
+        errors.push(ValueError::new("this URL contains a #").instead("Write %23 for it."));
     }
     match decode(path.strip_prefix('/').unwrap_or(path), "the database's name") {
         Ok(name) => url.dbname = Some(name).filter(|name| !name.is_empty()),
-        Err(refusal) => refusals.push(refusal),
+        Err(error) => errors.push(error),
     }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        refusals.extend(set_parameter(&mut url, name, value).err());
+        errors.extend(set_parameter(&mut url, name, value).err());
     }
-    if refusals.is_empty() {
-        refusals.extend(url.places().err());
+    if errors.is_empty() {
+        errors.extend(url.places().err());
     }
-    if refusals.is_empty() { Ok(url) } else { Err(refusals) }
+    if errors.is_empty() { Ok(url) } else { Err(errors) }
 }
 
-fn set_user(url: &mut PostgresUrl, user: &str) -> Result<(), Refusal> {
-    let (user, password) = match user.split_once(':') {
-        Some((user, password)) => (user, Some(password)),
-        None => (user, None),
-    };
+fn set_user(url: &mut PostgresUrl, user: &str) -> Result<(), ValueError> {
+    let (user, password) = user.split_once(':').unwrap_or((user, ""));
     url.user = Some(decode(user, "the user")?).filter(|user| !user.is_empty());
-    let password = password.map(|password| decode(password, "the password")).transpose()?;
-    url.password = password.filter(|password| !password.is_empty()).map(Secret::new);
+    let password = decode(password, "the password")?;
+    url.password = Some(password).filter(|password| !password.is_empty()).map(Secret::new);
     Ok(())
 }
 
-fn set_hosts(url: &mut PostgresUrl, authority: &str) -> Result<(), Refusal> {
+fn set_hosts(url: &mut PostgresUrl, authority: &str) -> Result<(), ValueError> {
     if authority.is_empty() {
         return Ok(());
     }
@@ -190,41 +186,45 @@ fn set_hosts(url: &mut PostgresUrl, authority: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A host and its port, which may be empty.
-fn split_place(place: &str) -> Result<(&str, &str), Refusal> {
+/// Splits a host from its port, which may be empty.
+fn split_place(place: &str) -> Result<(&str, &str), ValueError> {
     let (host, port) = match place.strip_prefix('[') {
         Some(bracketed) => {
             let (address, after) = bracketed.split_once(']').ok_or_else(|| {
-                Refusal::new("the URL's host starts with [ but has no ]").instead("Write [::1].")
+                ValueError::new("the URL's host starts with [ but has no ]").instead("Write [::1].")
             })?;
             (address, after.strip_prefix(':').unwrap_or(after))
         }
         None => place.rsplit_once(':').unwrap_or((place, "")),
     };
     if host.contains(':') && host.parse::<Ipv6Addr>().is_err() {
-        return Err(Refusal::new("the URL's host holds a : but is no IPv6 address")
+        return Err(ValueError::new("the URL's host contains a : but is not an IPv6 address")
             .instead("Write HOST:PORT, or [ADDRESS]:PORT for IPv6."));
     }
     Ok((host, port))
 }
 
-/// Several hosts, as a parameter and `PGHOST` write them.
+/// Parses a list of hosts, as in the parameter and `PGHOST`.
 pub(crate) fn hosts(text: &str) -> Vec<Option<String>> {
     text.split(',').map(|host| Some(host.to_owned()).filter(|host| !host.is_empty())).collect()
 }
 
-/// Several ports, as a parameter and `PGPORT` write them; an empty one is the default.
-pub(crate) fn ports(text: &str) -> Result<Vec<Option<u16>>, Refusal> {
+/// Parses a list of ports, as in the parameter and `PGPORT`; an empty one is the default.
+pub(crate) fn ports(text: &str) -> Result<Vec<Option<u16>>, ValueError> {
     let one = |text: &str| if text.is_empty() { Ok(None) } else { port(text).map(Some) };
     text.split(',').map(one).collect()
 }
 
 /// A host and a port; `None` where the default is meant.
-pub(crate) type Place<'a> = (Option<&'a str>, Option<u16>);
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Place<'a> {
+    pub(crate) host: Option<&'a str>,
+    pub(crate) port: Option<u16>,
+}
 
 impl PostgresUrl {
-    /// Each place to connect to.
-    pub(crate) fn places(&self) -> Result<Vec<Place<'_>>, Refusal> {
+    /// All places to connect to.
+    pub(crate) fn places(&self) -> Result<Vec<Place<'_>>, ValueError> {
         let hosts = if self.hosts.is_empty() { &[None][..] } else { &self.hosts };
         let port = |at: usize| match &self.ports[..] {
             [] => None,
@@ -233,44 +233,46 @@ impl PostgresUrl {
         };
         if self.ports.len() > 1 && self.ports.len() != hosts.len() {
             let (ports, hosts) = (self.ports.len(), hosts.len());
-            return Err(Refusal::new(format!("{ports} ports are given for {hosts} hosts"))
+            return Err(ValueError::new(format!("{ports} ports are given for {hosts} hosts"))
                 .instead("Write one port for all hosts, or one for each."));
         }
-        Ok(hosts.iter().enumerate().map(|(at, host)| (host.as_deref(), port(at))).collect())
+        let hosts = hosts.iter().map(Option::as_deref).enumerate();
+        Ok(hosts.map(|(at, host)| Place { host, port: port(at) }).collect())
     }
 }
 
-/// `target_session_attrs`
-pub(crate) fn session(text: &str) -> Result<TargetSession, Refusal> {
+/// Parses `target_session_attrs`.
+pub(crate) fn session(text: &str) -> Result<TargetSession, ValueError> {
     let known = TargetSession::ALL.into_iter().find(|session| session.name() == text);
     known.ok_or_else(|| {
         let names = TargetSession::ALL.map(TargetSession::name).join(", ");
-        Refusal::new("there is no such target_session_attrs")
+        ValueError::new("target_session_attrs has an unknown value")
             .instead(format!("Write one of {names}."))
     })
 }
 
-/// `load_balance_hosts`
-pub(crate) fn balance(text: &str) -> Result<bool, Refusal> {
+/// Parses `load_balance_hosts`.
+pub(crate) fn balance(text: &str) -> Result<bool, ValueError> {
     match text {
         "disable" => Ok(false),
         "random" => Ok(true),
-        _ => Err(Refusal::new("there is no such load_balance_hosts")
-            .instead("Write disable (the order that is written) or random.")),
+        _ => Err(ValueError::new("load_balance_hosts has an unknown value")
+            .instead("Write disable (the written order) or random.")),
     }
 }
 
-/// A port, as URLs and `PGPORT` write it.
-pub(crate) fn port(text: &str) -> Result<u16, Refusal> {
-    // Not quoted: a password that holds an @ or / ends up here.
-    let refuse = |_| Refusal::new("the port is not a number").instead("Write one from 1 to 65535.");
+/// Parses a port.
+pub(crate) fn port(text: &str) -> Result<u16, ValueError> {
+    // Not quoted: a part of a password with an @ or / ends up here.
+    let refuse =
+        |_| ValueError::new("the port is not a number").instead("Write one from 1 to 65535.");
     match text.parse::<u16>().map_err(refuse)? {
-        0 => Err(Refusal::new("there is no port 0").instead("Write one from 1 to 65535.")),
+        0 => Err(ValueError::new("there is no port 0").instead("Write one from 1 to 65535.")),
         port => Ok(port),
     }
 }
 
-fn set_parameter(url: &mut PostgresUrl, name: &str, value: &str) -> Result<(), Refusal> {
+fn set_parameter(url: &mut PostgresUrl, name: &str, value: &str) -> Result<(), ValueError> {
     let value = decode(value, "a parameter")?;
     match name {
         "host" => url.hosts = hosts(&value),
@@ -290,21 +292,21 @@ fn set_parameter(url: &mut PostgresUrl, name: &str, value: &str) -> Result<(), R
     Ok(())
 }
 
-fn unknown_parameter(name: &str) -> Refusal {
+fn unknown_parameter(name: &str) -> ValueError {
     if let Some((_, instead)) = ELSEWHERE.iter().find(|(known, _)| *known == name) {
-        return Refusal::new(format!("the URL's parameter {name} has no place here"))
+        return ValueError::new(format!("the URL's parameter {name} is not supported here"))
             .instead(*instead);
     }
     let alike = |known: &&&str| strsim::damerau_levenshtein(name, known) <= 2;
     let instead = match PARAMETERS.iter().find(alike) {
         Some(meant) => format!("Did you mean {meant}?"),
-        None => format!("These exist: {}.", PARAMETERS.join(", ")),
+        None => format!("The parameters are {}.", PARAMETERS.join(", ")),
     };
-    Refusal::new(format!("the URL has an unknown parameter {name}")).instead(instead)
+    ValueError::new(format!("the URL has an unknown parameter {name}")).instead(instead)
 }
 
-/// `sslmode`, less what may silently be plain.
-pub(crate) fn tls_mode(mode: &str) -> Result<TlsMode, Refusal> {
+/// Parses `sslmode`, without the modes that may silently be unencrypted.
+pub(crate) fn tls_mode(mode: &str) -> Result<TlsMode, ValueError> {
     let instead = "Write verify-full (or verify-ca, or require, which checks no certificate) to \
                    encrypt, disable to send plain text.";
     match mode {
@@ -312,30 +314,31 @@ pub(crate) fn tls_mode(mode: &str) -> Result<TlsMode, Refusal> {
         "require" => Ok(TlsMode::Require),
         "verify-ca" => Ok(TlsMode::VerifyCa),
         "verify-full" => Ok(TlsMode::VerifyFull),
-        "prefer" | "allow" => Err(Refusal::new(format!(
-            "sslmode {mode} sends plain text, without a word, when the server offers no TLS"
+        "prefer" | "allow" => Err(ValueError::new(format!(
+            "sslmode {mode} sends plain text if the server does not offer TLS"
         ))
         .instead(instead)),
-        _ => Err(Refusal::new("there is no such sslmode").instead(instead)),
+        _ => Err(ValueError::new("sslmode has an unknown value").instead(instead)),
     }
 }
 
-fn decode(text: &str, what: &str) -> Result<String, Refusal> {
+fn decode(text: &str, what: &str) -> Result<String, ValueError> {
     let escapes = text.match_indices('%').map(|(at, _)| text.as_bytes().get(at + 1..at + 3));
     let valid = |hex: Option<&[u8]>| hex.is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
     if !escapes.into_iter().all(valid) {
         let why = format!("in {what}, a % is not followed by two hexadecimal digits");
-        return Err(Refusal::new(why).instead("Write %25 for the character % itself."));
+        return Err(ValueError::new(why).instead("Write %25 for the character % itself."));
     }
     let decoded = percent_decode_str(text).decode_utf8();
-    let decoded = decoded.map_err(|error| Refusal::new(format!("{what} is not UTF-8: {error}")))?;
+    let decoded =
+        decoded.map_err(|error| ValueError::new(format!("{what} is not UTF-8: {error}")))?;
     if decoded.contains('\0') {
-        return Err(Refusal::new(format!("{what} holds a zero byte, which no name may")));
+        return Err(ValueError::new(format!("{what} contains a zero byte")));
     }
     Ok(decoded.into_owned())
 }
 
-/// A URL without what may be a password, also when it is malformed.
+/// Masks all parts of a URL that may be a password, even if it is malformed.
 pub(crate) fn masked(url: &str) -> String {
     let url = url.trim();
     if url.to_ascii_lowercase().starts_with("sqlite:") {
@@ -373,7 +376,7 @@ pub(crate) fn masked(url: &str) -> String {
     shown
 }
 
-/// Where in a list of hosts a port stands that is none.
+/// The offset of the first port in a list of hosts that is not a number.
 fn end_of_hosts(authority: &str) -> Option<usize> {
     let mut start = 0;
     for place in authority.split(',') {
@@ -405,26 +408,30 @@ mod tests {
         match parse(url) {
             Ok(DatabaseUrl::Postgres(url)) => *url,
             Ok(DatabaseUrl::Sqlite(_)) => panic!("{url} is SQLite"),
-            Err(refusals) => panic!("{url}: {refusals:?}"),
+            Err(errors) => panic!("{url}: {errors:?}"),
         }
     }
 
+    fn place(host: &str, port: u16) -> Place<'_> {
+        Place { host: Some(host), port: Some(port) }
+    }
+
     fn refused(url: &str) -> String {
-        let refusals = parse(url).err().unwrap_or_else(|| panic!("{url} is accepted"));
-        let texts = refusals.into_iter().map(|r| r.why + " " + &r.instead.unwrap_or_default());
+        let errors = parse(url).err().unwrap_or_else(|| panic!("{url} is accepted"));
+        let texts = errors.into_iter().map(|r| r.why + " " + &r.instead.unwrap_or_default());
         texts.collect::<Vec<_>>().join("; ")
     }
 
     #[test]
     fn a_url_names_everything() {
         let url = postgres("postgres://me:p%40s%2Fs@db.example:5433/shop?sslmode=require");
-        assert_eq!(url.places(), Ok(vec![(Some("db.example"), Some(5433))]));
+        assert_eq!(url.places(), Ok(vec![place("db.example", 5433)]));
         assert_eq!(url.user.as_deref(), Some("me"));
         assert_eq!(url.password.map(|p| p.expose().to_owned()).as_deref(), Some("p@s/s"));
         assert_eq!(url.dbname.as_deref(), Some("shop"));
         assert_eq!(url.sslmode, Some(TlsMode::Require));
         let url = postgres("postgresql://?host=db&port=1&user=u&password=p&dbname=d");
-        assert_eq!(url.places(), Ok(vec![(Some("db"), Some(1))]));
+        assert_eq!(url.places(), Ok(vec![place("db", 1)]));
         assert_eq!((url.user.as_deref(), url.dbname.as_deref()), (Some("u"), Some("d")));
     }
 
@@ -443,7 +450,7 @@ mod tests {
         ];
         for (text, host, port) in cases {
             let url = postgres(text);
-            assert_eq!(url.places(), Ok(vec![(host, port)]), "{text}");
+            assert_eq!(url.places(), Ok(vec![Place { host, port }]), "{text}");
         }
     }
 
@@ -458,7 +465,8 @@ mod tests {
             ("postgres://%2Ftmp,b/d", vec![(Some("/tmp"), None), (Some("b"), None)]),
         ];
         for (text, places) in cases {
-            assert_eq!(postgres(text).places(), Ok(places), "{text}");
+            let expected = places.into_iter().map(|(host, port)| Place { host, port }).collect();
+            assert_eq!(postgres(text).places(), Ok(expected), "{text}");
         }
         let url =
             postgres("postgres://a,b/d?target_session_attrs=standby&load_balance_hosts=random");
@@ -469,12 +477,12 @@ mod tests {
     fn what_is_wrong_with_a_url_is_said() {
         let cases = [
             ("", "empty"),
-            ("rowgate.db", "no kind of database"),
+            ("rowgate.db", "not supported"),
             ("host=db user=me", "keywords"),
             ("postgress://u@h/d", "Did you mean postgres:?"),
             ("mysql://h/d", "MySQL is not supported yet"),
-            ("jdbc:postgresql://h/d", "driver of another language"),
-            ("postgresql+psycopg2://h/d", "driver of another language"),
+            ("jdbc:postgresql://h/d", "name of a driver"),
+            ("postgresql+psycopg2://h/d", "name of a driver"),
             ("postgres:h/d", "slashes"),
             ("postgres:///d?host=a,b,c&port=1,2", "2 ports are given for 3 hosts"),
             ("postgres://a,b:x/d", "not a number"),
@@ -492,7 +500,7 @@ mod tests {
             ("postgres://h/d?sslmod=require", "Did you mean sslmode?"),
             ("postgres://h/d?sslmode=prefer", "plain text"),
             ("postgres://h/d?sslmode=allow", "plain text"),
-            ("postgres://h/d?sslmode=on", "no such sslmode"),
+            ("postgres://h/d?sslmode=on", "sslmode has an unknown value"),
             ("postgres://h/d?connect_timeout=3", "pool.connect_timeout"),
             ("sqlite:", "no file"),
             ("sqlite::memory:", "they need a file"),
@@ -545,8 +553,8 @@ mod tests {
         ];
         for (url, expected) in cases {
             assert_eq!(masked(url), expected);
-            let refusals = parse(url).err().unwrap_or_default();
-            assert!(!format!("{refusals:?}").contains("ter2"), "{refusals:?}");
+            let errors = parse(url).err().unwrap_or_default();
+            assert!(!format!("{errors:?}").contains("ter2"), "{errors:?}");
         }
     }
 

@@ -1,97 +1,68 @@
-//! Reading again what a database's secrets are kept in: files change while the server runs.
+//! Reads the target of a database again: the files that it refers to change while the server runs.
 
-use std::fmt;
 use std::sync::Arc;
 
-use super::database::{PostgresTarget, Target};
-use super::libpq;
-use super::problem::{Problem, Problems};
-use super::reader::Reader;
-use super::reference::Resolver;
-use super::source::Environment;
-use super::target::{self, Written};
-use super::tree::{Leaf, Path};
-use super::{Config, keys};
+use super::super::database_target::{PostgresTarget, Target, TargetSource, WrittenTarget};
+use super::super::entries::Leaves;
+use super::super::libpq;
+use super::super::problem::{Problem, Problems};
+use super::super::schema::sections::DATABASES;
+use super::super::section_reader::SectionReader;
+use super::super::source::Environment;
+use super::super::target_resolution::{self, FoundUrl};
+use super::interpolation::Resolver;
 
-/// What a database's `url` and `tls.*` were read from; reads them again.
-#[derive(Clone, Default)]
-pub struct Origin(Option<Arc<Section>>);
-
-/// A section of the configuration as it was written: values that refer to files are not followed yet.
-struct Section {
-    prefix: String,
-    leaves: Vec<(Leaf, bool)>,
-    environment: Arc<Environment>,
-}
-
-/// Leaves by their key, and whether each was given as `KEY_FILE`.
-pub(crate) type Leaves = std::collections::BTreeMap<Path, (Leaf, bool)>;
-
-impl fmt::Debug for Origin {
-    // It leads to secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Origin")
-    }
-}
-
-/// Lets each database of a configuration find what it was read from.
-pub(crate) fn attach(config: &mut Config, leaves: &Leaves, environment: &Environment) {
-    let environment = Arc::new(environment.clone());
-    for (name, database) in &mut config.databases {
-        let Target::Postgres(target) = &mut database.target else { continue };
-        let own = |path: &Path| match &path[..] {
-            [section, database, key, ..] => {
-                section == keys::DATABASES && database == name && ["url", "tls"].contains(&&**key)
-            }
-            _ => false,
-        };
-        let leaves = leaves.iter().filter(|(path, _)| own(path)).map(|(_, leaf)| leaf.clone());
-        target.origin = Origin(Some(Arc::new(Section {
-            prefix: format!("{}.{name}.", keys::DATABASES),
-            leaves: leaves.collect(),
-            environment: Arc::clone(&environment),
-        })));
-    }
+/// Gives the target of a database the leaves that it was read from.
+pub(crate) fn attach(
+    target: &mut Target,
+    database: &str,
+    leaves: &Leaves,
+    environment: &Arc<Environment>,
+) {
+    let Target::Postgres(target) = target else { return };
+    let leaves = leaves.values().filter(|leaf| match &leaf.path[..] {
+        [section, name, key, ..] => {
+            section == DATABASES && name == database && ["url", "tls"].contains(&key.as_str())
+        }
+        _ => false,
+    });
+    target.source = TargetSource(Some(Arc::new(WrittenTarget {
+        database: database.to_owned(),
+        leaves: leaves.cloned().collect(),
+        environment: Arc::clone(environment),
+    })));
 }
 
 impl PostgresTarget {
-    /// The same database as the files say now, and what is suspicious about that. Reads files: blocks.
+    /// Reads the same target from the files as they are now, with its warnings. Blocks.
     ///
     /// # Errors
-    /// What is wrong with them; no secret is in it.
+    /// All problems; no secret is in them.
     pub fn reread(&self) -> Result<(Self, Vec<String>), Problems> {
-        let Some(section) = &self.origin.0 else { return Ok((self.clone(), Vec::new())) };
-        let (mut target, warnings) = section.read()?;
-        target.origin = self.origin.clone();
-        Ok((target, warnings))
-    }
-}
-
-impl Section {
-    fn read(&self) -> Result<(PostgresTarget, Vec<String>), Problems> {
-        let environment = &*self.environment;
+        let Some(written) = &self.source.0 else { return Ok((self.clone(), Vec::new())) };
+        let environment = &*written.environment;
         let resolver = Resolver::new(environment);
         let mut problems = Vec::new();
-        let leaves = self.leaves.iter().cloned();
-        let entries = leaves
-            .map(|(leaf, is_file)| {
-                (leaf.path.clone(), resolver.resolve_either(leaf, is_file, &mut problems))
-            })
-            .collect();
-        let mut reader = Reader::new(&entries);
-        reader.enter(self.prefix.clone());
-        let otherwise = match reader.entry(&keys::URL) {
-            Some(_) => None,
-            None => libpq::from_variables(environment, &mut problems).map(Written::by_variables),
+        let leaves = written.leaves.iter();
+        let entries =
+            leaves.map(|leaf| (leaf.path.clone(), resolver.resolve(leaf, &mut problems))).collect();
+        let mut reader = SectionReader::new(&entries);
+        reader.enter_database(&written.database);
+        let fallback = if reader.entry(target_resolution::URL).is_none() {
+            libpq::from_variables(environment, &mut problems).map(FoundUrl::of_variables)
+        } else {
+            None
         };
-        let target = target::read(&mut reader, environment, otherwise);
+        let target = target_resolution::read(&mut reader, environment, fallback);
         problems.extend(reader.problems);
         Problems::check(problems)?;
         match target {
-            Some(Target::Postgres(target)) => Ok((*target, reader.warnings)),
+            Some(Target::Postgres(target)) => {
+                Ok((Self { source: self.source.clone(), ..*target }, reader.warnings))
+            }
             Some(Target::Sqlite(_)) | None => {
-                let key = format!("{}{}", self.prefix, keys::URL.name);
-                Err(Problem::new(key, "this is no URL of PostgreSQL any more").into())
+                let key = format!("{DATABASES}.{}.url", written.database);
+                Err(Problem::new(key, "this is no longer a URL of PostgreSQL").into())
             }
         }
     }

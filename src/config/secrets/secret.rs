@@ -4,11 +4,14 @@ use std::fmt;
 
 use fernet::{Fernet, MultiFernet};
 
-/// What an encrypted value starts with.
+/// The prefix of an encrypted value.
 const PREFIX: &str = "fernet:";
 
-/// A secret: `Debug` and `Display` show `******`.
-#[derive(Clone, PartialEq, Eq)]
+/// The text that is shown in place of a secret.
+pub(crate) const MASK: &str = "******";
+
+/// A secret: it is formatted and serialized as `******`.
+#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
 pub struct Secret(String);
 
 impl Secret {
@@ -27,13 +30,19 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("******")
+        f.write_str(MASK)
     }
 }
 
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("******")
+        f.write_str(MASK)
+    }
+}
+
+impl serde::Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(MASK)
     }
 }
 
@@ -54,7 +63,7 @@ impl Keyring {
     /// Reads keys separated by commas or line breaks.
     ///
     /// # Errors
-    /// Which of them is no Fernet key, in words and without quoting it.
+    /// Describes the one that is not a Fernet key, without quoting it.
     pub fn parse(keys: &str) -> Result<Self, String> {
         let mut parsed = Vec::new();
         let texts = keys.split([',', '\n']).map(str::trim).filter(|text| !text.is_empty());
@@ -70,7 +79,7 @@ impl Keyring {
             parsed.push(key);
         }
         if parsed.is_empty() {
-            return Err("it holds no key".to_owned());
+            return Err("it contains no key".to_owned());
         }
         Ok(Self { count: parsed.len(), fernet: MultiFernet::new(parsed) })
     }
@@ -81,10 +90,10 @@ impl Keyring {
         format!("{PREFIX}{}", self.fernet.encrypt(plain.as_bytes()))
     }
 
-    /// Decrypts what [`Self::encrypt`] returned, with or without its `fernet:`.
+    /// Decrypts a token of [`Self::encrypt`], with or without its `fernet:`.
     ///
     /// # Errors
-    /// Why it cannot, in words.
+    /// The reason, in words.
     pub fn decrypt(&self, token: &str) -> Result<Secret, String> {
         let token = token.trim();
         let token = token.strip_prefix(PREFIX).unwrap_or(token).trim();
@@ -114,7 +123,7 @@ impl fmt::Debug for Keyring {
     }
 }
 
-/// Whether a value is encrypted.
+/// Returns true if a value is encrypted.
 pub(crate) fn is_encrypted(value: &str) -> bool {
     value.trim_start().starts_with(PREFIX)
 }

@@ -1,15 +1,17 @@
-//! Keys that do not exist, and what was probably meant.
+//! Keys that do not exist, with the most similar key as a suggestion.
 
 use std::collections::BTreeSet;
 
-use super::keys::{DATABASE, DATABASES, GLOBAL};
+use serde_json::Value;
+
+use super::entries::{Entries, Entry, Path};
 use super::problem::Problem;
-use super::tree::{Entries, Entry, Path, Raw};
+use super::schema::sections::{DATABASES, key_names};
 
-/// How alike two names must be for one to be suggested: strsim's measure, from 0 to 1.
-const ALIKE: f64 = 0.7;
+/// The least similarity of a suggestion, in strsim's measure from 0 to 1.
+const SIMILAR: f64 = 0.7;
 
-/// One problem for each key or section that does not exist.
+/// Returns one problem for each key or section that does not exist.
 pub(crate) fn problems(entries: &Entries, databases: &BTreeSet<String>) -> Vec<Problem> {
     let known = Known::new(databases);
     let mut reported = BTreeSet::new();
@@ -27,27 +29,22 @@ pub(crate) fn problems(entries: &Entries, databases: &BTreeSet<String>) -> Vec<P
     problems
 }
 
-/// Whether a misspelt section may name databases that are missed elsewhere.
+/// Returns true if a misspelt section may define databases that are missing elsewhere.
 pub(crate) fn hides_databases(entries: &Entries) -> bool {
     let known = Known::new(&BTreeSet::new());
-    let sections = entries.keys().filter_map(|path| path.first());
-    let mut unknown =
-        sections.filter(|section| known.first_unknown(&vec![(*section).clone()]).is_some());
-    unknown.any(|section| known.suggestion(section) == Some(DATABASES))
+    let mut sections = entries.keys().filter_map(|path| path.first());
+    sections.any(|section| !known.exists(section) && known.suggestion(section) == Some(DATABASES))
 }
 
 struct Known {
     keys: BTreeSet<String>,
-    /// What stands above a key: `grpc`, `databases.main`, `databases.main.pool`.
+    /// The prefixes of keys: `grpc`, `databases.main`, `databases.main.pool`.
     sections: BTreeSet<String>,
 }
 
 impl Known {
     fn new(databases: &BTreeSet<String>) -> Self {
-        let mut keys: BTreeSet<_> = GLOBAL.iter().map(|key| (*key).to_owned()).collect();
-        for name in databases {
-            keys.extend(DATABASE.iter().map(|key| format!("{DATABASES}.{name}.{key}")));
-        }
+        let keys: BTreeSet<_> = key_names(databases.iter().map(String::as_str)).collect();
         let mut sections = BTreeSet::from([DATABASES.to_owned()]);
         for key in &keys {
             sections.extend(key.match_indices('.').map(|(at, _)| key[..at].to_owned()));
@@ -55,41 +52,43 @@ impl Known {
         Self { keys, sections }
     }
 
-    /// The shortest start of a path that is neither a key nor above one.
-    fn first_unknown(&self, path: &Path) -> Option<String> {
-        let starts = (1..=path.len()).map(|length| path[..length].join("."));
-        starts
-            .into_iter()
-            .find(|start| !self.keys.contains(start) && !self.sections.contains(start))
+    fn exists(&self, name: &str) -> bool {
+        self.keys.contains(name) || self.sections.contains(name)
     }
 
-    /// The problem of a value where a section stands.
+    /// The shortest start of a path that is neither a key nor a section.
+    fn first_unknown(&self, path: &Path) -> Option<String> {
+        let mut starts = (1..=path.len()).map(|length| path[..length].join("."));
+        starts.find(|start| !self.exists(start))
+    }
+
+    /// The problem of a value in the place of a section.
     fn section_problem(&self, path: &Path, entry: &Entry) -> Option<Problem> {
         let section = path.join(".");
-        if !self.sections.contains(&section) || entry.raw == Raw::Nothing {
+        if !self.sections.contains(&section) || entry.value == Some(Value::Null) {
             return None;
         }
         let example = self.keys.iter().find(|key| key.starts_with(&format!("{section}.")));
         let url = format!("{section}.url");
         let example = if self.keys.contains(&url) { Some(&url) } else { example };
-        let why = "this is a section, not a key: it holds no value of its own";
+        let why = "this is a section, not a key: it has no value of its own";
         let mut problem = Problem::new(section, why).origin(&entry.origin);
         problem.instead = example.map(|key| format!("Set a key in it, such as {key}."));
         Some(problem)
     }
 
-    /// The value is not quoted: under a misspelt key it may be a secret.
+    /// The problem of an unknown key. The value is not quoted: it may be a secret.
     fn problem(&self, unknown: &str, entry: &Entry) -> Problem {
         let parent = unknown.rsplit_once('.').map(|(parent, _)| parent).unwrap_or_default();
-        let (why, instead) = match self.keys.contains(parent) {
-            true => (format!("{parent} is a key, not a section"), None),
-            false => ("there is no such key".to_owned(), self.suggestion(unknown)),
+        let list = "`rowgate config example` prints every key.";
+        let problem = if self.keys.contains(parent) {
+            Problem::new(unknown, format!("{parent} is a key, not a section")).instead(list)
+        } else {
+            let suggestion = self.suggestion(unknown).map(|key| format!("Did you mean {key}?"));
+            let instead = suggestion.unwrap_or_else(|| list.to_owned());
+            Problem::new(unknown, "there is no such key").instead(instead)
         };
-        let instead = instead.map_or_else(
-            || "`rowgate config example` prints every key.".to_owned(),
-            |suggestion| format!("Did you mean {suggestion}?"),
-        );
-        Problem::new(unknown, why).origin(&entry.origin).instead(instead)
+        problem.origin(&entry.origin)
     }
 
     fn suggestion(&self, unknown: &str) -> Option<&str> {
@@ -102,22 +101,23 @@ impl Known {
         let parent = |key: &str| key.rsplit_once('.').map(|(parent, _)| parent.to_owned());
         let is_longer = |one: &str, other: &str| other.len() >= 3 && one.starts_with(other);
         let score = |known: &&String| {
-            let (written, meant) = (last(unknown), last(known));
-            let alike = is_longer(written, meant) || is_longer(meant, written);
+            let written = last(unknown);
+            let meant = last(known);
+            let is_prefix = is_longer(written, meant) || is_longer(meant, written);
             // `maximum` for `max`.
-            if alike && parent(unknown) == parent(known) {
+            if is_prefix && parent(unknown) == parent(known) {
                 return 1.0;
             }
-            // The whole names are alike by what they share above; the last parts must be alike too.
+            // Whole names are similar because of a common section; the last parts must be similar too.
             let whole = strsim::normalized_damerau_levenshtein(unknown, known);
             let part = strsim::normalized_damerau_levenshtein(written, meant);
             if unknown.contains('.') { f64::midpoint(whole, part) } else { whole }
         };
         let best = siblings.map(|known| (score(&known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
-        best.filter(|(score, _)| *score >= ALIKE).map(|(_, known)| known.as_str())
+        best.filter(|(score, _)| *score >= SIMILAR).map(|(_, known)| known.as_str())
     }
 
-    /// A key that is written right, in the wrong place; best one in the same section.
+    /// A key of the same name in another place, preferably in the same section.
     fn elsewhere(&self, unknown: &str) -> Option<&str> {
         let name = last(unknown);
         let section = unknown.split('.').next();

@@ -1,0 +1,202 @@
+//! The target of a database: which backend, where it is, and how the connection is secured.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::entries::Leaf;
+use super::problem::ValueError;
+use super::secrets::secret::Secret;
+use super::source::{self, Environment};
+
+/// The backend of a database, and where it is.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// `postgres://…`
+    Postgres(Box<PostgresTarget>),
+    /// `sqlite:path`
+    Sqlite(SqliteTarget),
+}
+
+/// PostgreSQL servers, a database on them, and the role and credentials to use.
+#[derive(Debug, Clone)]
+pub struct PostgresTarget {
+    /// The servers to try, in this order; at least one.
+    pub servers: Vec<Server>,
+    /// `target_session_attrs`: the kind of server to accept. Default: read-write when there are several.
+    pub session: TargetSession,
+    /// `load_balance_hosts`: try the servers in random order.
+    pub balance: bool,
+    /// The role.
+    pub user: String,
+    /// The database's name on the server.
+    pub dbname: String,
+    /// `application_name`, as `pg_stat_activity` shows it.
+    pub application_name: String,
+    /// `tls.*`
+    pub tls: Tls,
+    /// The configuration that the target was read from, to be read again when files change.
+    pub source: TargetSource,
+}
+
+/// One server of a database.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The host.
+    pub host: Host,
+    /// The port; also names the socket in a directory.
+    pub port: u16,
+    /// The role's password there: the password file may have another for each.
+    pub password: Option<Secret>,
+}
+
+impl Server {
+    /// Returns true if both have the same address.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        (&self.host, self.port) == (&other.host, other.port)
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Tcp(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
+            Host::Tcp(host) => write!(f, "{host}:{}", self.port),
+            Host::Unix(directory) => write!(f, "{}:{}", directory.display(), self.port),
+        }
+    }
+}
+
+/// The kind of server to accept: libpq's `target_session_attrs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetSession {
+    /// Any.
+    Any,
+    /// A server whose sessions may write: not a standby, and transactions are not read-only by default.
+    ReadWrite,
+    /// A server whose sessions may not write.
+    ReadOnly,
+    /// A server that is not a standby.
+    Primary,
+    /// A standby.
+    Standby,
+    /// A standby, or any when there is none.
+    PreferStandby,
+}
+
+impl TargetSession {
+    /// All kinds.
+    pub const ALL: [Self; 6] = [
+        Self::Any,
+        Self::ReadWrite,
+        Self::ReadOnly,
+        Self::Primary,
+        Self::Standby,
+        Self::PreferStandby,
+    ];
+
+    /// The name that libpq uses.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::ReadWrite => "read-write",
+            Self::ReadOnly => "read-only",
+            Self::Primary => "primary",
+            Self::Standby => "standby",
+            Self::PreferStandby => "prefer-standby",
+        }
+    }
+}
+
+/// The address of a PostgreSQL server, without its port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// A host name or address.
+    Tcp(String),
+    /// The directory of a unix socket.
+    Unix(PathBuf),
+}
+
+/// `databases.NAME.tls.*`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// `tls.mode`
+    pub mode: TlsMode,
+    /// `tls.ca`: PEM certificates; `None`: the system's.
+    pub ca: Option<PemFile>,
+    /// `tls.cert`: the client's certificate chain, PEM.
+    pub cert: Option<PemFile>,
+    /// `tls.key`: its private key, PEM.
+    pub key: Option<PemFile>,
+}
+
+/// A PEM file, read together with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PemFile {
+    /// Its path, for messages; empty when the text was given instead.
+    pub path: PathBuf,
+    /// Its text.
+    pub pem: Secret,
+}
+
+/// The start of PEM text.
+pub(crate) const PEM_START: &str = "-----BEGIN ";
+
+impl PemFile {
+    /// Reads a PEM file.
+    pub(crate) fn read(path: impl AsRef<Path>) -> Result<Self, ValueError> {
+        let path = path.as_ref().to_owned();
+        let pem = source::read_text(&path).map_err(|why| {
+            ValueError::new(why)
+                .instead("Write the path of a PEM file that this process is allowed to read.")
+        })?;
+        if !pem.contains(PEM_START) {
+            return Err(ValueError::new("this file is not PEM: no line starts with -----BEGIN")
+                .instead("Convert it to PEM, as `openssl x509 -in FILE -outform pem` does."));
+        }
+        Ok(Self { path, pem: Secret::new(pem) })
+    }
+}
+
+/// libpq's `sslmode`, without the modes that fall back to plain text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsMode {
+    /// Plain text.
+    Disable,
+    /// Encrypted, the server's certificate unchecked.
+    Require,
+    /// The certificate's chain is checked.
+    VerifyCa,
+    /// The chain and the host name are checked.
+    VerifyFull,
+}
+
+/// The `url` and `tls.*` of a database as they were written, references to files not yet followed.
+#[derive(Clone, Default)]
+pub struct TargetSource(pub(crate) Option<Arc<WrittenTarget>>);
+
+/// The content of a [`TargetSource`].
+pub(crate) struct WrittenTarget {
+    pub(crate) database: String,
+    pub(crate) leaves: Vec<Leaf>,
+    pub(crate) environment: Arc<Environment>,
+}
+
+impl fmt::Debug for TargetSource {
+    // It leads to secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TargetSource")
+    }
+}
+
+/// A SQLite database.
+#[derive(Debug, Clone)]
+pub struct SqliteTarget {
+    /// The file; it is created when it does not exist.
+    pub path: PathBuf,
+}

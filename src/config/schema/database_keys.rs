@@ -1,0 +1,197 @@
+//! `databases.NAME.*`: one database, its connections and its limits.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::database_target::{PemFile, Target, TlsMode};
+use super::ops_keys::Idempotency;
+use super::section::*;
+
+/// The default of `default_deadline`, unless `max_deadline` is shorter.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The default of `statement_timeout` is longer than `max_deadline` by this.
+const BACKSTOP: Duration = Duration::from_secs(5);
+
+/// The default of `max_bytes`, unless it is more than ¾ of `grpc.max_response_size`.
+const MAX_BYTES: usize = 3 << 20;
+
+/// PostgreSQL stores both timeouts in milliseconds, in 31 bits.
+const LONGEST_TIMEOUT: &str = "24d";
+
+section! {
+    /// A database. There may be several; a request chooses one by its name: a letter, then up to 62
+    /// lower-case letters, digits, `-` and `_`.
+    #[derive(Debug, Clone)]
+    pub(crate) struct UrlKey in "databases.NAME" (reader) {
+        /// The database: `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…` or `sqlite:PATH`.
+        /// `DATABASE_URL`, or `PGHOST`, `PGUSER` …, define `main` when no database is configured.
+        url: Option<String> = Url, "`sqlite:rowgate.db` for `main`, otherwise none" => None, Reread;
+    }
+}
+
+section! {
+    /// One database.
+    #[derive(Debug, Clone)]
+    pub struct Database in "databases.NAME" (
+        reader, target: Target, max_response_size: usize, idempotency: &Idempotency
+    ) {
+        /// The longest deadline of any call.
+        max_deadline: Duration = Duration("1ms", "24h"), "5m";
+        /// The deadline of a unary call that has none. It must not exceed `max_deadline`.
+        default_deadline: Duration = Duration("1ms", "24h"),
+            "`30s`, or `max_deadline` when that is shorter" => DEFAULT_DEADLINE.min(max_deadline);
+        /// The database's own timeout for a statement, in case everything else fails.
+        statement_timeout: Duration = Duration("1ms", LONGEST_TIMEOUT),
+            "`max_deadline` + `5s`" => max_deadline.saturating_add(BACKSTOP);
+        /// The database's own timeout for waiting for a lock.
+        lock_timeout: Duration = Duration("1ms", LONGEST_TIMEOUT), "5s";
+        /// The rows of a unary result.
+        max_rows: u64 = Integer(1, 1_000_000_000), "10000";
+        /// The encoded bytes of a unary result. It must be less than `grpc.max_response_size`.
+        max_bytes: u64 = Size("1KiB", "1GiB"),
+            "`3MiB`, or ¾ of `grpc.max_response_size` when that is less"
+            => u64::try_from(MAX_BYTES.min(max_response_size / 4 * 3)).unwrap_or(u64::MAX);
+        /// The largest row that is read from the database.
+        max_row_size: usize = Size("1KiB", "1GiB"), "16MiB";
+        /// The statements of one batch.
+        max_batch: usize = Integer(1, 100_000), "1000";
+        /// The prepared statements that each connection keeps.
+        statement_cache: NonZeroUsize = Integer(1, 65_536), "256";
+        /// The time for which PostgreSQL's catalog entries of the functions, views, triggers and defaults
+        /// behind a statement are cached. They decide if its session is reset afterwards: a trigger or
+        /// function that begins to change session settings may affect the next caller for so long.
+        /// `"0s"` reads them before each statement.
+        catalog_ttl: Duration = Duration("0s", "1h"), "10s";
+        /// The details of errors that callers get: `safe` leaves out what is quoted from rows, `full` is
+        /// all that the database reports.
+        error_details: ErrorDetails = OneOf(&["safe", "full"]), "safe";
+    }
+    and {
+        /// `url` and `tls.*`: which backend, and where.
+        target: Target = target;
+        /// `pool.*`
+        pool: PoolSettings = PoolSettings::read(reader);
+        /// `retry.*`
+        retry: RetrySettings = RetrySettings::read(reader);
+        /// `breaker.*`
+        breaker: BreakerSettings = BreakerSettings::read(reader);
+        /// `transaction.*`
+        transaction: TransactionSettings = TransactionSettings::read(reader);
+        /// `idempotency.*`, the same for all databases.
+        idempotency: Idempotency = idempotency.clone();
+    }
+}
+
+section! {
+    /// The encryption of a database's connections, for PostgreSQL over TCP only.
+    #[derive(Debug, Clone)]
+    pub(crate) struct TlsKeys in "databases.NAME.tls" (reader) {
+        /// The encryption, and what of the server's certificate is verified: nothing (`require`), its
+        /// signature (`verify-ca`), or also the host name (`verify-full`).
+        mode: Option<TlsMode> = OneOf(&["disable", "require", "verify-ca", "verify-full"]),
+            "`sslmode` of the URL; without it `disable` on loopback, `verify-full` elsewhere" => None;
+        /// A PEM file with the trusted certificate authorities.
+        ca: Option<PemFile> = PemFile, "the system's" => None, Reread;
+        /// A PEM file with the client's certificate.
+        cert: Option<PemFile> = PemFile, "none" => None, Reread;
+        /// A PEM file with the private key of the client's certificate.
+        key: Option<PemFile> = PemFile, "none" => None, Reread;
+    }
+}
+
+section! {
+    /// The pool of a database's connections.
+    #[derive(Debug, Clone)]
+    pub struct PoolSettings in "databases.NAME.pool" (reader) {
+        /// The most connections, without `overflow`. For SQLite: connections that read; one more writes.
+        max: NonZeroUsize = Integer(1, 10_000), "20", Resize;
+        /// The connections that are kept open. It must not exceed `pool.max`.
+        min: usize = Integer(0, 10_000),
+            "`5`, or `pool.max` when that is less" => max.get().min(5), Resize;
+        /// The connections beyond `pool.max`. Each is closed when it is returned and nobody waits for it.
+        overflow: usize = Integer(0, 10_000), "0";
+        /// The longest wait for a free connection.
+        acquire_timeout: Duration = Duration("1ms", "1h"), "10s";
+        /// The timeout for TCP, TLS, authentication and first checks together.
+        connect_timeout: Duration = Duration("10ms", "1h"), "5s";
+        /// The callers that may wait for a connection at the same time.
+        max_waiting: usize = Integer(0, 1_000_000), "1000";
+        /// The idle time after which a connection above `pool.min` is closed. `"0s"` means never.
+        idle_timeout: Duration = Duration("0s", "24h"), "1m";
+        /// The age at which a connection is closed. `"0s"` means never.
+        max_lifetime: Duration = Duration("0s", LONGEST_TIMEOUT), "1h";
+        /// The share of `pool.max_lifetime` by which a connection may be closed earlier, at random, so that
+        /// connections opened together are not closed together.
+        lifetime_jitter: f64 = Ratio, "0.1";
+        /// The idle time after which a connection is validated before it is checked out: one round trip, for
+        /// at most a second. Connections that were idle when another was found lost are validated too.
+        validate_after_idle: Duration = Duration("0s", "24h"), "5s";
+        /// The time after which a checkout is reported as a leak: logged once with its caller, counted, and
+        /// marked in lists. `"0s"` means never.
+        leak_threshold: Duration = Duration("0s", "24h"), "1m";
+        /// Open `pool.min` connections before the server is ready.
+        warm_up: bool = Bool, "true";
+        /// The share of `pool.max`, as it was last resized, that interactive transactions may use at the same
+        /// time, but at least one connection. Callers queue for it as for the pool.
+        transaction_share: f64 = Ratio, "0.8";
+    }
+}
+
+section! {
+    /// Retries of calls that certainly changed nothing.
+    #[derive(Debug, Clone)]
+    pub struct RetrySettings in "databases.NAME.retry" (reader) {
+        /// The attempts of a call, the first included, while connections are lost or refused. For a single
+        /// statement after conflicts too.
+        max_attempts: u32 = Integer(1, 100), "3";
+        /// The longest pause before the second attempt; it doubles with each further one. A pause is a random
+        /// part of the longest.
+        initial_backoff: Duration = Duration("1ms", "1h"), "100ms";
+        /// The longest pause of all, also between two refused logins while the breaker is open.
+        max_backoff: Duration = Duration("1ms", "1h"), "30s";
+        /// The retries for each call, on average and at most, after lost and refused connections. 0 turns
+        /// them off.
+        budget: f64 = Ratio, "0.1";
+        /// As `retry.initial_backoff`, after a serialization failure or a deadlock. Batches are then retried
+        /// until their deadline, and the budget is not charged.
+        conflict_initial_backoff: Duration = Duration("1ms", "1h"), "2ms";
+        /// As `retry.max_backoff`, after a serialization failure or a deadlock.
+        conflict_max_backoff: Duration = Duration("1ms", "1h"), "100ms";
+    }
+}
+
+section! {
+    /// The circuit breaker: while a database is unreachable, calls that need a new connection fail at once.
+    #[derive(Debug, Clone, Copy)]
+    pub struct BreakerSettings in "databases.NAME.breaker" (reader) {
+        /// The consecutive failures to connect that open the breaker.
+        failures: u32 = Integer(1, 1_000), "5";
+        /// The time between two attempts of the single task that tries to connect while the breaker is open.
+        /// After a refused login it is `retry.max_backoff`, when that is longer.
+        probe_interval: Duration = Duration("10ms", "1h"), "250ms";
+    }
+}
+
+section! {
+    /// Interactive transactions.
+    #[derive(Debug, Clone, Copy)]
+    pub struct TransactionSettings in "databases.NAME.transaction" (reader) {
+        /// The time without a command after which an interactive transaction is rolled back.
+        idle_timeout: Duration = Duration("1ms", "1h"), "30s";
+        /// The longest interactive transaction.
+        max_duration: Duration = Duration("1ms", "24h"), "5m";
+    }
+}
+
+/// The details of errors that callers get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ErrorDetails {
+    /// No data of rows: no DETAIL, no literals in messages.
+    Safe,
+    /// Everything that the database reports.
+    Full,
+}
