@@ -71,7 +71,8 @@ impl fmt::Display for Server {
 }
 
 /// The kind of server to accept: libpq's `target_session_attrs`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum TargetSession {
     /// Any.
     Any,

@@ -80,7 +80,7 @@ fn collect(path: Path, parsed: Parsed, origin: &str, found: &mut Vec<Leaf>) {
         && !table.is_empty()
     {
         for (key, value) in table {
-            collect([&path[..], &[key.clone()]].concat(), value.clone(), origin, found);
+            collect([&path[..], std::slice::from_ref(key)].concat(), value.clone(), origin, found);
         }
         return;
     }

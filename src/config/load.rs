@@ -41,9 +41,8 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     let environment = &inputs.environment;
     let resolver = Resolver::new(environment);
     let mut problems = Vec::new();
-    let layers = source::layers(inputs, &mut problems);
-    // Without one of the layers the others mean something else, and their problems would mislead.
-    Problems::check(std::mem::take(&mut problems))?;
+    // Without the file the other layers mean something else, and their problems would mislead.
+    let layers = source::layers(inputs)?;
     // Only references in force are followed: a file named in a lower layer may not exist here.
     let mut leaves = merge(layers, &mut problems);
     let mut entries = resolve(&resolver, leaves.values(), &mut problems);
@@ -98,7 +97,7 @@ fn resolve<'a>(
 }
 
 /// The leaves of the uppermost layer that gives each key.
-fn merge(layers: Vec<Layer>, problems: &mut Vec<Problem>) -> Leaves {
+fn merge(layers: [Layer; 4], problems: &mut Vec<Problem>) -> Leaves {
     let mut merged = Leaves::new();
     for layer in layers {
         let mut forms = BTreeMap::new();
@@ -648,8 +647,8 @@ mod tests {
         assert_eq!((tls.mode, tls.ca), (TlsMode::Require, None));
         type Keys<'a> = &'a [(&'a str, &'a str)];
         let refused: [(&str, Keys<'_>, &str); 8] = [
-            ("?sslmode=require", &[("mode", "disable")], "says otherwise"),
-            ("", &[("ca", text)], "no PEM"),
+            ("?sslmode=require", &[("mode", "disable")], "contradicts sslmode"),
+            ("", &[("ca", text)], "not PEM"),
             ("?sslrootcert=/none", &[], "/none cannot be read"),
             ("?sslrootcert=/none", &[("ca", pem)], "another file"),
             ("", &[("cert", pem)], "private key"),
@@ -659,7 +658,7 @@ mod tests {
         ];
         for (query, keys, expected) in refused {
             let error = load(query, keys).unwrap_err();
-            assert!(error.len() == 1 && error.to_string().contains(expected), "{error}");
+            assert!(error.iter().count() == 1 && error.to_string().contains(expected), "{error}");
         }
     }
 

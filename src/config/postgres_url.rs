@@ -39,20 +39,8 @@ pub(crate) struct PostgresUrl {
 
 const FORMS: &str = "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE or sqlite:PATH.";
 
-const PARAMETERS: [&str; 12] = [
-    "application_name",
-    "dbname",
-    "host",
-    "load_balance_hosts",
-    "password",
-    "port",
-    "sslcert",
-    "sslkey",
-    "sslmode",
-    "sslrootcert",
-    "target_session_attrs",
-    "user",
-];
+const PARAMETERS: &str = "application_name, dbname, host, load_balance_hosts, password, port, sslcert, \
+                          sslkey, sslmode, sslrootcert, target_session_attrs, user";
 
 /// libpq's parameters that are set elsewhere here.
 const ELSEWHERE: [(&str, &str); 7] = [
@@ -232,9 +220,10 @@ impl PostgresUrl {
             ports => ports[at],
         };
         if self.ports.len() > 1 && self.ports.len() != hosts.len() {
-            let (ports, hosts) = (self.ports.len(), hosts.len());
-            return Err(ValueError::new(format!("{ports} ports are given for {hosts} hosts"))
-                .instead("Write one port for all hosts, or one for each."));
+            let why = format!("{} ports are given for {} hosts", self.ports.len(), hosts.len());
+            return Err(
+                ValueError::new(why).instead("Write one port for all hosts, or one for each.")
+            );
         }
         let hosts = hosts.iter().map(Option::as_deref).enumerate();
         Ok(hosts.map(|(at, host)| Place { host, port: port(at) }).collect())
@@ -243,11 +232,9 @@ impl PostgresUrl {
 
 /// Parses `target_session_attrs`.
 pub(crate) fn session(text: &str) -> Result<TargetSession, ValueError> {
-    let known = TargetSession::ALL.into_iter().find(|session| session.name() == text);
-    known.ok_or_else(|| {
-        let names = TargetSession::ALL.map(TargetSession::name).join(", ");
+    serde_json::from_value(text.into()).map_err(|_error| {
         ValueError::new("target_session_attrs has an unknown value")
-            .instead(format!("Write one of {names}."))
+            .instead("Write one of any, read-write, read-only, primary, standby, prefer-standby.")
     })
 }
 
@@ -297,29 +284,27 @@ fn unknown_parameter(name: &str) -> ValueError {
         return ValueError::new(format!("the URL's parameter {name} is not supported here"))
             .instead(*instead);
     }
-    let alike = |known: &&&str| strsim::damerau_levenshtein(name, known) <= 2;
-    let instead = match PARAMETERS.iter().find(alike) {
+    let is_similar = |known: &&str| strsim::damerau_levenshtein(name, known) <= 2;
+    let instead = match PARAMETERS.split(", ").find(is_similar) {
         Some(meant) => format!("Did you mean {meant}?"),
-        None => format!("The parameters are {}.", PARAMETERS.join(", ")),
+        None => format!("The parameters are {PARAMETERS}."),
     };
     ValueError::new(format!("the URL has an unknown parameter {name}")).instead(instead)
 }
 
 /// Parses `sslmode`, without the modes that may silently be unencrypted.
 pub(crate) fn tls_mode(mode: &str) -> Result<TlsMode, ValueError> {
-    let instead = "Write verify-full (or verify-ca, or require, which checks no certificate) to \
-                   encrypt, disable to send plain text.";
-    match mode {
-        "disable" => Ok(TlsMode::Disable),
-        "require" => Ok(TlsMode::Require),
-        "verify-ca" => Ok(TlsMode::VerifyCa),
-        "verify-full" => Ok(TlsMode::VerifyFull),
-        "prefer" | "allow" => Err(ValueError::new(format!(
-            "sslmode {mode} sends plain text if the server does not offer TLS"
-        ))
-        .instead(instead)),
-        _ => Err(ValueError::new("sslmode has an unknown value").instead(instead)),
-    }
+    serde_json::from_value(mode.into()).map_err(|_error| {
+        let why = if ["prefer", "allow"].contains(&mode) {
+            format!("sslmode {mode} sends plain text if the server does not offer TLS")
+        } else {
+            "sslmode has an unknown value".to_owned()
+        };
+        ValueError::new(why).instead(
+            "Write verify-full (or verify-ca, or require, which checks no certificate) to encrypt, \
+             disable to send plain text.",
+        )
+    })
 }
 
 fn decode(text: &str, what: &str) -> Result<String, ValueError> {
@@ -393,7 +378,9 @@ fn end_of_hosts(authority: &str) -> Option<usize> {
 
 fn masked_parameter(pair: &str) -> String {
     match pair.split_once('=') {
-        Some((name, _)) if !PARAMETERS.contains(&name) || name == "password" => {
+        Some((name, _))
+            if !PARAMETERS.split(", ").any(|known| known == name) || name == "password" =>
+        {
             format!("{name}={MASK}")
         }
         Some(_) | None => pair.to_owned(),

@@ -127,10 +127,9 @@ impl<'a> SectionReader<'a> {
         }
         let value = value.unwrap_or(default);
         if setting.value.is_empty() {
-            setting.value = match &value {
-                Value::Null => key.default_literal(),
-                value => key.value_type.show(value),
-            };
+            let shown =
+                if value.is_null() { key.default_literal() } else { key.value_type.show(&value) };
+            setting.value = shown;
         }
         self.settings.push(setting);
         serde_json::from_value(value).expect("a checked value fits the field of its key")
@@ -174,7 +173,8 @@ impl<'a> SectionReader<'a> {
 
     /// Reports that two keys contradict each other, unless one of them is known to be wrong.
     pub(crate) fn require(&mut self, holds: bool, key: &str, relation: &str, other: &str) {
-        let (one, two) = (self.setting(key), self.setting(other));
+        let one = self.setting(key);
+        let two = self.setting(other);
         if holds || one.status == Status::Invalid || two.status == Status::Invalid {
             return;
         }

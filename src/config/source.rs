@@ -115,18 +115,11 @@ impl std::fmt::Debug for Environment {
 /// One layer: its leaves override those of the layers before it.
 pub(crate) type Layer = Vec<Leaf>;
 
-/// The layers above the defaults, the lowest first.
-pub(crate) fn layers(inputs: &Inputs, problems: &mut Vec<Problem>) -> Vec<Layer> {
-    let file = file_layer(inputs).unwrap_or_else(|problem| {
-        problems.push(problem);
-        Layer::new()
-    });
-    vec![
-        file,
-        log_filter_layer(&inputs.environment),
-        environment_layer(&inputs.environment),
-        flag_layer(&inputs.flags),
-    ]
+/// Reads the layers above the defaults, the lowest first.
+pub(crate) fn layers(inputs: &Inputs) -> Result<[Layer; 4], Problem> {
+    let variables = &inputs.environment;
+    let file = file_layer(inputs)?;
+    Ok([file, log_filter_layer(variables), environment_layer(variables), flag_layer(&inputs.flags)])
 }
 
 fn file_layer(inputs: &Inputs) -> Result<Layer, Problem> {

@@ -12,13 +12,13 @@ use super::libpq::{self, Login};
 use super::postgres_url::{self, DatabaseUrl, Place, PostgresUrl};
 use super::problem::Problem;
 use super::schema::database_keys::{TlsKeys, UrlKey};
+use super::schema::key::EMBEDDED_URL;
 use super::secrets::secret::Secret;
 use super::section_reader::{SectionReader, Setting, Status};
 use super::source::Environment;
 
 const DEFAULT_PORT: u16 = 5432;
 const DEFAULT_APPLICATION: &str = "rowgate";
-const DEFAULT_SQLITE_FILE: &str = "rowgate.db";
 
 pub(crate) const URL: &str = "databases.NAME.url";
 const TLS_MODE: &str = "databases.NAME.tls.mode";
@@ -45,8 +45,9 @@ impl FoundUrl {
 
     /// The embedded database in the working directory.
     pub(crate) fn embedded() -> Self {
-        let url = DatabaseUrl::Sqlite(PathBuf::from(DEFAULT_SQLITE_FILE));
-        Self { url, shown: format!("sqlite:{DEFAULT_SQLITE_FILE}"), origin: None }
+        let path = EMBEDDED_URL.trim_start_matches("sqlite:");
+        let url = DatabaseUrl::Sqlite(PathBuf::from(path));
+        Self { url, shown: EMBEDDED_URL.to_owned(), origin: None }
     }
 }
 

@@ -149,6 +149,31 @@ fn the_example_is_a_configuration_and_is_the_file_in_the_repository() {
 }
 
 #[test]
+fn the_snippet_of_the_readme_may_be_appended_to_the_example() {
+    let example = stdout(&run(directory().path(), &["config", "example"], &[]));
+    let directory = with_file(&format!(
+        "{example}default_database = \"shop\"\n[databases.shop]\nurl = \"sqlite:shop.db\"\n\
+         pool.max = 20\n[grpc]\nworkers = 2\n"
+    ));
+    let output = run(directory.path(), &["config", "show"], &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let shown = stdout(&output);
+    for line in ["databases.shop.pool.max = 20", "grpc.workers = 2"] {
+        assert!(shown.contains(line), "no {line} in {shown}");
+    }
+}
+
+#[test]
+fn the_schema_is_json_and_describes_the_keys() {
+    let output = run(directory().path(), &["config", "schema"], &[]);
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let listen = &schema["properties"]["grpc"]["properties"]["listen"];
+    assert_eq!(listen["default"], "127.0.0.1:50051");
+    assert!(listen["description"].as_str().is_some_and(|text| text.contains("--insecure")));
+}
+
+#[test]
 fn an_open_listener_needs_a_word() {
     let directory = directory();
     let open = ["serve", "--listen", "0.0.0.0:0", "--ops-listen", "127.0.0.1:0"];

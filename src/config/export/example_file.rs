@@ -38,7 +38,7 @@ pub fn example() -> String {
     let mut text = HEAD.to_owned();
     let mut path = None;
     for section in SECTIONS {
-        if path.replace(section.path) != Some(section.path) {
+        if path.replace(section.path) != Some(section.path) && !section.path.is_empty() {
             let title = section.path.replace(NAME, MAIN);
             text.push_str(&format!("\n# {}\n", "-".repeat(WIDTH - 2)));
             text.push_str(&comment(&format!("{title}: {}", section.about.trim()).replace("`", "")));

@@ -126,7 +126,7 @@ fn value_schemas(value_type: ValueType) -> Vec<Value> {
 }
 
 fn bytes(size: &str) -> Value {
-    ValueType::Size("0", "1GiB").check(&json!(size)).unwrap_or_default()
+    ValueType::Size("0B", "1GiB").check(&json!(size)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -136,8 +136,8 @@ mod tests {
 
     /// A validator of the part of JSON Schema that is used here.
     fn accepts(schema: &Value, value: &Value) -> bool {
-        let all = schema.as_object().unwrap().iter();
-        all.map(|(word, rule)| match (word.as_str(), rule) {
+        let mut all = schema.as_object().unwrap().iter();
+        all.all(|(word, rule)| match (word.as_str(), rule) {
             ("$ref", _) => accepts(&json_schema()["$defs"]["reference"], value),
             ("anyOf", Value::Array(schemas)) => schemas.iter().any(|one| accepts(one, value)),
             ("const", rule) => rule == value,
@@ -154,7 +154,7 @@ mod tests {
             ("pattern", rule) => value.as_str().is_none_or(|text| matches(rule, text)),
             ("minimum", rule) => value.as_f64() >= rule.as_f64(),
             ("maximum", rule) => value.as_f64() <= rule.as_f64(),
-            ("items", rule) => value.as_array().unwrap().iter().all(|item| accepts(rule, item)),
+            ("items", rule) => value.as_array().into_iter().flatten().all(|one| accepts(rule, one)),
             ("properties", Value::Object(_)) => {
                 let entries = value.as_object().into_iter().flatten();
                 entries.into_iter().all(|(name, value)| {
@@ -166,7 +166,6 @@ mod tests {
             _ => ["patternProperties", "$defs", "$schema", "title", "description", "default"]
                 .contains(&word.as_str()),
         })
-        .all(|holds| holds)
     }
 
     fn property_schemas<'a>(schema: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {

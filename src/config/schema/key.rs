@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
+use super::super::entries::quote;
 use super::value_types::ValueType;
+
+/// The URL of the database that exists without any configuration.
+pub(crate) const EMBEDDED_URL: &str = "sqlite:rowgate.db";
 
 /// A section: where its keys are, and its purpose.
 #[derive(Debug)]
@@ -68,18 +72,24 @@ impl Key {
 
     /// A value in TOML that means the default: the default itself, or the word for it.
     pub(crate) fn default_literal(&self) -> String {
-        match (self.constant_default(), self.value_type) {
-            (Some(value), value_type) => value_type.show(&value),
-            (None, ValueType::PemFile) => "\"\"".to_owned(),
-            (None, _) => "\"auto\"".to_owned(),
+        use ValueType::{Bool, Integer, Ratio};
+        match self.default {
+            DefaultValue::Constant(text)
+                if matches!(self.value_type, Integer(..) | Ratio | Bool) =>
+            {
+                text.to_owned()
+            }
+            DefaultValue::Constant(text) => quote(text),
+            DefaultValue::Derived(_) => {
+                quote(self.value_type.default_word().unwrap_or(EMBEDDED_URL))
+            }
         }
     }
 
-    /// Returns true if a value stands for a default that is derived: `auto`, and an empty path.
+    /// Returns true if a value stands for a default that is derived: `auto`, or an empty path.
     pub(crate) fn is_default_word(&self, written: &Value) -> bool {
         let is_derived = matches!(self.default, DefaultValue::Derived(_));
-        is_derived
-            && written.as_str().is_some_and(|text| format!("\"{text}\"") == self.default_literal())
+        is_derived && written.is_string() && written.as_str() == self.value_type.default_word()
     }
 }
 

@@ -87,6 +87,17 @@ impl ValueType {
         }
     }
 
+    /// The word that stands for a derived default.
+    pub(crate) fn default_word(self) -> Option<&'static str> {
+        if matches!(self, Self::Url) {
+            None
+        } else if matches!(self, Self::PemFile) {
+            Some("")
+        } else {
+            Some("auto")
+        }
+    }
+
     /// The values that are allowed, in words.
     pub(crate) fn bounds(self) -> Option<String> {
         let words = match self {
