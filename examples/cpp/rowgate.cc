@@ -1,8 +1,6 @@
 #include "rowgate.h"
 
-#include <fstream>
 #include <random>
-#include <sstream>
 #include <thread>
 
 #include "google/rpc/error_details.pb.h"
@@ -10,6 +8,30 @@
 
 namespace rowgate {
 namespace {
+
+// The same as in service-config.json: turns over all addresses, and a retry policy for calls that only read.
+constexpr char kServiceConfig[] = R"json(
+{
+  "loadBalancingConfig": [{ "round_robin": {} }],
+  "methodConfig": [
+    {
+      "name": [
+        { "service": "rowgate.v1.DatabaseService", "method": "DescribeStatement" },
+        { "service": "rowgate.v1.DatabaseService", "method": "GetTransactionOutcome" },
+        { "service": "rowgate.v1.ServerService" }
+      ],
+      "retryPolicy": {
+        "maxAttempts": 4,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "2s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"]
+      }
+    }
+  ],
+  "retryThrottling": { "maxTokens": 10, "tokenRatio": 0.1 }
+}
+)json";
 
 google::rpc::Status rich(const grpc::Status& status) {
   google::rpc::Status rich;
@@ -24,11 +46,8 @@ google::rpc::Status rich(const grpc::Status& status) {
 }  // namespace
 
 std::shared_ptr<grpc::Channel> connect(const std::string& address) {
-  std::ifstream file("../service-config.json");
-  std::stringstream config;
-  config << file.rdbuf();
   grpc::ChannelArguments arguments;
-  arguments.SetServiceConfigJSON(config.str());
+  arguments.SetServiceConfigJSON(kServiceConfig);
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 

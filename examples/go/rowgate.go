@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand"
-	"os"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -22,14 +21,34 @@ import (
 	rowgatev1 "rowgate/v1"
 )
 
+// The same as in service-config.json: turns over all addresses, and a retry policy for calls that only read.
+const serviceConfig = `
+{
+  "loadBalancingConfig": [{ "round_robin": {} }],
+  "methodConfig": [
+    {
+      "name": [
+        { "service": "rowgate.v1.DatabaseService", "method": "DescribeStatement" },
+        { "service": "rowgate.v1.DatabaseService", "method": "GetTransactionOutcome" },
+        { "service": "rowgate.v1.ServerService" }
+      ],
+      "retryPolicy": {
+        "maxAttempts": 4,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "2s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"]
+      }
+    }
+  ],
+  "retryThrottling": { "maxTokens": 10, "tokenRatio": 0.1 }
+}
+`
+
 // Connect opens the connection of the whole process: it is safe for concurrent use, and reconnects by itself.
 func Connect(address string) (*grpc.ClientConn, error) {
-	config, err := os.ReadFile("../service-config.json")
-	if err != nil {
-		return nil, err
-	}
 	// From grpc 1.41 on: grpc.WithTransportCredentials(insecure.NewCredentials()).
-	return grpc.Dial("dns:///"+address, grpc.WithInsecure(), grpc.WithDefaultServiceConfig(string(config)))
+	return grpc.Dial("dns:///"+address, grpc.WithInsecure(), grpc.WithDefaultServiceConfig(serviceConfig))
 }
 
 // Values makes parameters.

@@ -1,7 +1,6 @@
 // What a service wants around the contract: a channel, plain values, errors that say what became of the work,
 // retries that respect that, and transactions as functions.
 
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import grpc from '@grpc/grpc-js';
@@ -17,20 +16,45 @@ const loaded = loader.loadSync(
     'grpc/health/v1/health.proto',
   ],
   {
-    includeDirs: [path('../../proto'), path('../proto')],
+    // The proto files beside this file, or where this repository has them.
+    includeDirs: [path('proto'), path('../../proto'), path('../proto')],
     defaults: true,
     oneofs: true,
     enums: String,
     longs: String, // a number of JavaScript is exact up to 2^53 only
   },
 );
+// The same as in service-config.json: turns over all addresses, and a retry policy for calls that only read.
+const SERVICE_CONFIG = `
+{
+  "loadBalancingConfig": [{ "round_robin": {} }],
+  "methodConfig": [
+    {
+      "name": [
+        { "service": "rowgate.v1.DatabaseService", "method": "DescribeStatement" },
+        { "service": "rowgate.v1.DatabaseService", "method": "GetTransactionOutcome" },
+        { "service": "rowgate.v1.ServerService" }
+      ],
+      "retryPolicy": {
+        "maxAttempts": 4,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "2s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"]
+      }
+    }
+  ],
+  "retryThrottling": { "maxTokens": 10, "tokenRatio": 0.1 }
+}
+`;
+
 const packages = grpc.loadPackageDefinition(loaded);
 
 // The clients of a process: they share a channel, which reconnects by itself.
 export function connect(address) {
   const credentials = grpc.credentials.createInsecure();
   const channel = new grpc.Channel(address, credentials, {
-    'grpc.service_config': readFileSync(path('../service-config.json'), 'utf8'),
+    'grpc.service_config': SERVICE_CONFIG,
   });
   const options = { channelOverride: channel };
   return {
@@ -70,6 +94,7 @@ export function toValue(plain) {
   if (typeof plain === 'number') return { float64Value: plain };
   if (plain instanceof Uint8Array) return { bytesValue: plain };
   if (plain instanceof Date) return { textValue: plain.toISOString() };
+  if (Array.isArray(plain)) return { arrayValue: { elements: plain.map(toValue) } };
   return { textValue: String(plain) }; // the database parses the text of any type
 }
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -18,12 +17,34 @@ from grpc_status import rpc_status
 from rowgate.v1 import database_pb2, database_pb2_grpc, error_pb2, value_pb2
 
 T = TypeVar("T")
-SERVICE_CONFIG = Path(__file__).parent.parent / "service-config.json"
+# The same as in service-config.json: turns over all addresses, and a retry policy for calls that only read.
+SERVICE_CONFIG = """
+{
+  "loadBalancingConfig": [{ "round_robin": {} }],
+  "methodConfig": [
+    {
+      "name": [
+        { "service": "rowgate.v1.DatabaseService", "method": "DescribeStatement" },
+        { "service": "rowgate.v1.DatabaseService", "method": "GetTransactionOutcome" },
+        { "service": "rowgate.v1.ServerService" }
+      ],
+      "retryPolicy": {
+        "maxAttempts": 4,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "2s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"]
+      }
+    }
+  ],
+  "retryThrottling": { "maxTokens": 10, "tokenRatio": 0.1 }
+}
+"""
 
 
 def connect(address: str) -> grpc.Channel:
     """A channel for the whole process: it is thread-safe, and reconnects by itself."""
-    return grpc.insecure_channel(address, options=[("grpc.service_config", SERVICE_CONFIG.read_text())])
+    return grpc.insecure_channel(address, options=[("grpc.service_config", SERVICE_CONFIG)])
 
 
 def value(plain: Any) -> value_pb2.Value:
@@ -43,6 +64,8 @@ def value(plain: Any) -> value_pb2.Value:
             timestamp = timestamp_pb2.Timestamp()
             timestamp.FromDatetime(plain)
             return value_pb2.Value(timestamp_value=timestamp)
+        case list():
+            return value_pb2.Value(array_value=value_pb2.ArrayValue(elements=[value(one) for one in plain]))
         case _:  # dates, decimals, UUIDs: the database parses their text
             return value_pb2.Value(text_value=str(plain))
 

@@ -11,7 +11,29 @@ require 'rowgate/v1/error_pb'
 # What a service wants around the generated stubs: a channel, plain values, errors that say what became of the
 # work, retries that respect that, and transactions as blocks.
 module Rowgate
-  SERVICE_CONFIG = File.read(File.join(__dir__, '../service-config.json'))
+  # The same as in service-config.json: turns over all addresses, and a retry policy for calls that only read.
+  SERVICE_CONFIG = <<~JSON
+    {
+      "loadBalancingConfig": [{ "round_robin": {} }],
+      "methodConfig": [
+        {
+          "name": [
+            { "service": "rowgate.v1.DatabaseService", "method": "DescribeStatement" },
+            { "service": "rowgate.v1.DatabaseService", "method": "GetTransactionOutcome" },
+            { "service": "rowgate.v1.ServerService" }
+          ],
+          "retryPolicy": {
+            "maxAttempts": 4,
+            "initialBackoff": "0.1s",
+            "maxBackoff": "2s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE"]
+          }
+        }
+      ],
+      "retryThrottling": { "maxTokens": 10, "tokenRatio": 0.1 }
+    }
+  JSON
 
   # A call, or a statement in a transaction, that failed.
   class Error < StandardError

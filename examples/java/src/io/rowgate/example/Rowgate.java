@@ -8,9 +8,6 @@ import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
 import io.grpc.StatusRuntimeException;
 import io.rowgate.v1.Value;
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Instant;
 import java.util.Arrays;
 import java.util.List;
@@ -20,13 +17,37 @@ import java.util.function.Supplier;
 
 /** What a service wants around the generated stubs: a channel, parameters, and retries that respect outcomes. */
 final class Rowgate {
+  /** The same as in service-config.json: turns over all addresses, and a retry policy for calls that only read. */
+  private static final String SERVICE_CONFIG =
+      """
+      {
+        "loadBalancingConfig": [{ "round_robin": {} }],
+        "methodConfig": [
+          {
+            "name": [
+              { "service": "rowgate.v1.DatabaseService", "method": "DescribeStatement" },
+              { "service": "rowgate.v1.DatabaseService", "method": "GetTransactionOutcome" },
+              { "service": "rowgate.v1.ServerService" }
+            ],
+            "retryPolicy": {
+              "maxAttempts": 4,
+              "initialBackoff": "0.1s",
+              "maxBackoff": "2s",
+              "backoffMultiplier": 2,
+              "retryableStatusCodes": ["UNAVAILABLE"]
+            }
+          }
+        ],
+        "retryThrottling": { "maxTokens": 10, "tokenRatio": 0.1 }
+      }
+      """;
+
   private Rowgate() {}
 
   /** A channel for the whole process: it is thread-safe, and reconnects by itself. */
-  static ManagedChannel connect(String address) throws IOException {
-    String config = Files.readString(Path.of("../service-config.json"));
+  static ManagedChannel connect(String address) {
     @SuppressWarnings("unchecked")
-    Map<String, ?> parsed = new Gson().fromJson(config, Map.class);
+    Map<String, ?> parsed = new Gson().fromJson(SERVICE_CONFIG, Map.class);
     return ManagedChannelBuilder.forTarget(address)
         .usePlaintext()
         .defaultServiceConfig(parsed)
