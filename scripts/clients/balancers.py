@@ -120,7 +120,7 @@ def vanishing(server):
 
 
 def silent_close(server):
-    """What a transaction is told that is neither committed nor rolled back."""
+    """The error of a transaction that is neither committed nor rolled back."""
     transaction = Transaction(server)
     transaction.query("delete from accounts")
     try:

@@ -1,4 +1,4 @@
-"""What telemetry costs: two servers side by side, one that traces and measures, one that does not.
+"""Measures the cost of telemetry: two servers side by side, one that traces and measures, one that does not.
 
 cost.py BINARY POSTGRES_URL H2LOAD
 

@@ -15,7 +15,7 @@ The info string of a block says what is done with it:
   toml              a configuration: `rowgate config show` accepts it
   text              directly after a block that runs: its standard output; `…` stands for anything
 
-A block whose program this machine has not got is skipped, and said so.
+A block whose program is not installed is skipped with a message.
 """
 import contextlib
 import os
@@ -94,7 +94,7 @@ def free_address() -> str:
 
 
 class Reader:
-    """Who follows a page: where, with which programs, and against which server."""
+    """A reader of pages: a directory, programs, and a server."""
 
     def __init__(self, database: str, clone: Path, binary: Path, postgres: str):
         self.database, self.clone = database, clone
@@ -169,7 +169,7 @@ class Reader:
             if block.output is not None and not matches(self.here(block.output), output):
                 raise SystemExit(f"{block.place}: the page shows\n{block.output}\nbut the output is\n{output}")
         elif block.language not in ("text", "json", "console"):
-            raise SystemExit(f"{block.place}: nobody runs a block marked {block.language!r} {block.marks}")
+            raise SystemExit(f"{block.place}: unknown kind of block: {block.language!r} {block.marks}")
 
     def shell(self, block: Block, text: str) -> str:
         done = subprocess.run(

@@ -94,7 +94,7 @@ check_metrics() {
   "$1" check metrics <"$scratch/metrics"
 }
 
-# What is said of the alerts: each has its row in the page beside the rules, and its runbook is a heading.
+# Each alert has its row in the page beside the rules, and its runbook is a heading.
 check_alert_pages() {
   local rules=deploy/prometheus/rowgate.rules.yaml name page anchor missing=
   for name in $(sed -n 's/^ *- alert: //p' "$rules"); do

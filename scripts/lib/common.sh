@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts share: where things go, and how a part is announced, run and timed.
+# Shared by the scripts: the cache directory, and how a part is announced, run and timed.
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/rowgate
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
@@ -16,7 +16,7 @@ part() {
   durations+=("$(printf '%5d s  %s' $((SECONDS - start)) "$title")")
 }
 
-# skipped TITLE WHY: a part that cannot run here, said aloud.
+# skipped TITLE WHY: reports a part that cannot run here.
 skipped() {
   printf '\n== %s: SKIPPED, %s\n' "$1" "$2"
   durations+=("$(printf '%7s  %s' skipped "$1")")

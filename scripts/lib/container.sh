@@ -104,7 +104,7 @@ container_run_stand_in() {
   container_commit "$container_base" "$root" --env PATH=/usr/bin --user 65532
 }
 
-# What git knows of, in a directory of its own, with secrets beside it that nobody wants in an image.
+# All files that git does not ignore, in a directory of their own, with planted secrets that must not get into an image.
 container_context() {
   mkdir "$scratch/context"
   git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$scratch/context"
@@ -197,7 +197,7 @@ container_asked() {
   printf 'ok   rowgate %s: %s\n' "$*" "$(tail -n 1 <<<"$said")"
 }
 
-# What the kernel says of the process.
+# The kernel's view of the process.
 container_confined() {
   local pid line
   pid=$(runc --root "$scratch/runc" state "$container_name" | sed -n 's/^ *"pid": \([0-9]*\),*$/\1/p')
@@ -231,7 +231,7 @@ container_healthy() {
   postgres_pid=
   container_await 1
   [ "$container_said" = NOT_SERVING ] || die "the health check says: $container_said"
-  printf 'ok   the database goes: %s, status 1\n' "$container_said"
+  printf 'ok   the database is unreachable: %s, status 1\n' "$container_said"
   container_asked SERVING health --service liveness
   postgres_private_resume "$scratch/postgres" "$postgres_port"
   container_await 0

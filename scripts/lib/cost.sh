@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What telemetry costs, under the load of h2load, from the machine or from Debian's packages. Needs common.sh,
+# The cost of telemetry, under the load of h2load, from the machine or from Debian's packages. Needs common.sh,
 # postgres.sh, and what scripts/verify has. Packages are unpacked into the cache directory and not installed.
 
 cost_root=$cache/verify/cost

@@ -2,7 +2,7 @@
 # The clients in examples/, each by the command of its README, in a copy that nothing was built in. Needs
 # common.sh, postgres.sh, and the servers and packages of scripts/verify.
 
-# What each must print, in any order, before `ok`: a step that is left out is missed.
+# The steps that each must print, in any order, before `ok`.
 example_steps='health query stream batch transaction error retry deadline'
 
 verify_examples() {
@@ -29,7 +29,7 @@ verify_examples() {
   clean_up
 }
 
-# Sets sqlite_address and postgres_address, and copies what is committed, or could be, to $scratch/copy.
+# Sets sqlite_address and postgres_address, and copies all files that git does not ignore to $scratch/copy.
 example_servers() {
   start_postgres
   start_server on-sqlite </dev/null
@@ -83,7 +83,7 @@ example_lack_debian() {
   fi
 }
 
-# What sudo is to the commands: root needs none, and often has none; nobody is there to be asked for a password.
+# Replaces sudo for the commands: root needs none, and often has none; nobody can enter a password.
 sudo() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else command sudo -n "$@"; fi
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The Kubernetes manifests: rendered, validated, and their probes put to the real binary. Needs common.sh
+# The Kubernetes manifests: rendered, validated, and their probes sent to the real binary. Needs common.sh
 # and postgres.sh, and the functions of scripts/verify.
 
 kubernetes_rendered=(base overlays/development overlays/production)
@@ -18,7 +18,7 @@ kubernetes_validate() {
   "$python/bin/python" scripts/deploy/manifests.py "$scratch"/kubernetes/*
 }
 
-# What is in the ConfigMaps is a configuration. Certificates are not at hand here.
+# The ConfigMaps hold valid configurations. Certificates are not available here.
 kubernetes_configurations() {
   local each
   printf 'secret\n' >"$scratch/password"

@@ -40,7 +40,7 @@ TOML
   die 'the server does not say where it serves operators'
 }
 
-# What an operator sees of calls, errors, outages and hostile text, in a wide and a narrow window, light and dark.
+# Calls, errors, outages and hostile text on the page, in a wide and a narrow window, light and dark.
 verify_page() {
   local browser port pictures=$cache/verify/page
   if ! browser=$(page_browser); then

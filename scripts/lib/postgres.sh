@@ -18,7 +18,7 @@ postgres_candidates() {
   done | sort -rV
 }
 
-# Why the directory will not do; nothing when it will.
+# The reason for which the directory is unusable; nothing if it is usable.
 postgres_lack() {
   local bin=$1 major share extension
   local tool

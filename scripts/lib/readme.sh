@@ -4,7 +4,7 @@
 
 readme_pages=(README.md docs/COOKBOOK.md docs/ERRORS.md docs/TRANSACTIONS.md)
 
-# readme_clone DIR: what is committed, or could be, as a repository of its own, in an empty directory; only packages that
+# readme_clone DIR: all files that git does not ignore, as a repository of its own, in an empty directory; only packages that
 # an earlier run installed are kept.
 readme_clone() {
   local file

@@ -1,97 +1,111 @@
-//! The commands that README.md shows: each is run as a reader would, in the order of the page. Then the
-//! Python of README.md and of the pages that go on from it, as one program.
+//! The shell blocks of README.md and docs/COOKBOOK.md that need no other program than the server, run as a reader
+//! would: in order, twice, on SQLite and on PostgreSQL. `scripts/verify readme` runs all other blocks, too.
 //!
-//! Blocks marked `console` or `sh` are commands, with `$ ` before them or not; what follows a command in
-//! a `console` block is its output and is not compared. A block that builds or serves is replaced by the
-//! binary under test; a command whose program this machine has not got is left out, and said so.
+//! The first word of a block's info string is its language. Of the others `server` starts a server, which is done by
+//! the test, `manual` is not run, and `postgres` is run on PostgreSQL only. A block of text directly after a
+//! block that is run is its output, where `…` stands for anything.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::harness::postgres::Postgres;
 use crate::harness::server::{Server, binary, run};
 
-/// Programs that a reader may not have.
-const OPTIONAL: [&str; 5] = ["grpcurl", "docker", "psql", "pgbench", "curl"];
+const PAGES: [&str; 2] = ["README.md", "docs/COOKBOOK.md"];
 
-/// Commands of the README that come before there is a binary, or that do not end.
-const NOT_RUN: [&str; 8] = [
-    "git clone",
-    "cd ",
-    "cargo install",
-    "cargo build",
-    "scripts/",
-    "docker ",
-    "pip install",
-    "rowgate pool watch",
-];
-
-/// Pages whose Python goes on from that of README.md, in the order in which it is run.
-const PYTHON: [&str; 3] = ["README.md", "docs/ERRORS.md", "docs/TRANSACTIONS.md"];
+/// Words by which a block is left to `scripts/verify readme`.
+const FOREIGN: [&str; 8] =
+    ["grpcurl", "curl", "python3", "build/venv", "npm", "node", "scripts/", "cp examples"];
 
 fn page(path: &str) -> String {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    fs::read_to_string(path).expect("there is the page")
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(path).expect("the page exists")
 }
 
-fn readme() -> String {
-    page("README.md")
+/// A fenced block of a page.
+#[derive(Debug, PartialEq)]
+struct Block {
+    language: String,
+    marks: Vec<String>,
+    text: String,
+    output: Option<String>,
 }
 
-/// The commands, continued lines joined, comments left out.
-fn commands(text: &str) -> Vec<String> {
-    let mut commands = Vec::new();
-    let mut block = None;
-    let mut continued = String::new();
-    for line in text.lines() {
-        let fence = line.trim_start().strip_prefix("```");
-        if let Some(language) = fence {
-            block = block.is_none().then(|| language.trim().to_owned());
-            continue;
-        }
-        let typed = match block.as_deref() {
-            Some("console") if continued.is_empty() => line.strip_prefix("$ "),
-            Some("sh" | "shell" | "bash") => Some(line.strip_prefix("$ ").unwrap_or(line)),
-            Some("console") => Some(line),
-            _ => None,
-        };
-        let Some(typed) = typed.map(str::trim).filter(|typed| !typed.starts_with('#')) else {
-            continue;
-        };
-        match typed.strip_suffix('\\') {
-            Some(first) => continued.push_str(first),
-            None => commands.push(std::mem::take(&mut continued) + typed),
+impl Block {
+    fn new(info: &str) -> Self {
+        let mut words = info.split_whitespace().map(str::to_owned);
+        let language = words.next().unwrap_or_default();
+        Self { language, marks: words.collect(), text: String::new(), output: None }
+    }
+
+    fn is_marked(&self, mark: &str) -> bool {
+        self.marks.iter().any(|found| found == mark)
+    }
+
+    /// Returns true if this test runs it on the database.
+    fn is_run_on(&self, database: Database) -> bool {
+        self.language == "sh"
+            && !self.is_marked("server")
+            && !self.is_marked("manual")
+            && (!self.is_marked("postgres") || database == Database::Postgres)
+            && !FOREIGN.iter().any(|word| self.text.contains(word))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Database {
+    Sqlite,
+    Postgres,
+}
+
+/// The blocks of a page.
+fn blocks(page: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut open: Option<Block> = None;
+    let mut directly = false;
+    for line in page.lines() {
+        match (line.trim_start().strip_prefix("```"), open.take()) {
+            (Some(info), None) => open = Some(Block::new(info)),
+            (Some(_), Some(block)) if block.language == "text" && directly => {
+                blocks.last_mut().expect("directly after a block").output = Some(block.text);
+                directly = false;
+            }
+            (Some(_), Some(block)) => {
+                blocks.push(block);
+                directly = true;
+            }
+            (None, Some(mut block)) => {
+                block.text.push_str(line);
+                block.text.push('\n');
+                open = Some(block);
+            }
+            (None, None) => directly &= line.trim().is_empty(),
         }
     }
-    commands.retain(|command| !command.is_empty());
-    commands
+    blocks
 }
 
-/// Tells whether a command starts a server: those are started by the test, on free ports.
-fn serves(command: &str) -> bool {
-    let command = command.split_once("rowgate serve").map_or(command, |_| "cargo run");
-    command.contains("cargo run") && !command.contains(" -- ")
-        || command.contains("cargo run") && command.contains("-- serve")
-}
-
-/// Returns a program that a line needs and this machine lacks, as far as words at the places of commands
-/// tell, or a module of Python.
-fn lacks(command: &str) -> Option<String> {
-    let words: Vec<_> = command.split_whitespace().collect();
-    if let Some(module) =
-        command.strip_prefix("python3 -m ").and_then(|rest| rest.split([' ', '.']).next())
-        && !succeeds(&format!("python3 -c 'import {module}'"))
-    {
-        return Some(format!("Python's {module}"));
+/// Returns true if the output is what a page shows, where `…` stands for anything.
+fn shows(page: &str, output: &str) -> bool {
+    let lines =
+        |text: &str| text.trim().lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    let page: String = lines(page);
+    let output: String = lines(output);
+    let Some((first, rest)) = page.split_once('…') else {
+        return page == output;
+    };
+    let Some(mut left) = output.strip_prefix(first) else {
+        return false;
+    };
+    let parts: Vec<_> = rest.split('…').collect();
+    for part in &parts[..parts.len() - 1] {
+        match left.split_once(part) {
+            Some((_, after)) => left = after,
+            None => return false,
+        }
     }
-    let program = OPTIONAL
-        .iter()
-        .find(|program| words.contains(program) && !succeeds(&format!("command -v {program}")));
-    program.map(|program| (*program).to_owned())
-}
-
-fn succeeds(command: &str) -> bool {
-    Command::new("sh").args(["-c", command]).output().is_ok_and(|output| output.status.success())
+    left.ends_with(parts[parts.len() - 1])
 }
 
 /// A directory with `rowgate` in it, to stand first in PATH.
@@ -104,92 +118,79 @@ fn path_with_rowgate() -> (tempfile::TempDir, String) {
     (directory, path)
 }
 
-#[test]
-fn the_commands_of_the_readme_work() {
-    let postgres = Postgres::start();
-    let server = Server::start(&format!(
-        "default_database = \"main\"\n[databases.main]\nurl = \"sqlite:readme.db\"\n\
-         [databases.postgres]\nurl = \"{}\"\n",
-        postgres.url()
-    ));
+/// Runs the blocks of the pages twice.
+fn follow(database: Database, url: &str) {
+    let server = Server::start_with("", &[("DATABASE_URL", url)]);
     let (_directory, path) = path_with_rowgate();
-    let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
-    std::os::unix::fs::symlink(proto, server.directory().join("proto")).expect("it is ours");
-    let text = readme();
-    let all = commands(&text);
-    assert!(!all.is_empty(), "the README shows no command");
-    for command in all {
-        if serves(&command) || NOT_RUN.iter().any(|start| command.starts_with(start)) {
-            continue;
-        }
-        if let Some(program) = lacks(&command) {
-            eprintln!("left out, {program} is not installed: {command}");
-            continue;
-        }
-        let out = shell(&here(&command, &server), &server, &path);
-        eprintln!("`{command}`:\n{out}");
-    }
-    let modules = ["grpc_status", "rowgate.v1.database_pb2_grpc"];
-    let lacking = modules.iter().find(|module| {
-        let found =
-            format!("cd '{}' && python3 -c 'import {module}'", server.directory().display());
-        !succeeds(&found)
-    });
-    match lacking {
-        Some(module) => eprintln!("left out, Python's {module} is missing: the pages' Python"),
-        None => {
-            let program = here(&PYTHON.map(|path| python(&page(path))).concat(), &server);
-            fs::write(server.directory().join("pages.py"), program).expect("it is ours");
-            let out = shell("python3 pages.py", &server, &path);
-            eprintln!("the pages' Python:\n{out}");
-            for shown in ["hello\n", "True\n", "[1, 1] 1\n", "TRANSACTION_STATE_APPLIED\n"] {
-                assert!(out.contains(shown), "{shown:?} is not in {out:?}");
-            }
+    let pages = PAGES.map(page);
+    for round in [1, 2] {
+        let all = pages.iter().flat_map(|page| blocks(page));
+        for block in all.filter(|block| block.is_run_on(database)) {
+            let out = shell(&block.text, &server, url, &path);
+            let shown = block.output.as_deref();
+            assert!(
+                shown.is_none_or(|shown| shows(shown, &out)),
+                "round {round}, {}the page shows {shown:?}, the output is\n{out}",
+                block.text
+            );
         }
     }
 }
 
-/// Runs a command where the server runs; returns what it printed.
+#[test]
+fn the_pages_shell_blocks_work_twice_on_sqlite() {
+    follow(Database::Sqlite, "sqlite:rowgate.db");
+}
+
+#[test]
+fn the_pages_shell_blocks_work_twice_on_postgres() {
+    let postgres = Postgres::start();
+    follow(Database::Postgres, &postgres.url());
+}
+
+/// Runs a block in the server's directory; returns its output.
 #[track_caller]
-fn shell(command: &str, server: &Server, path: &str) -> String {
+fn shell(block: &str, server: &Server, url: &str, path: &str) -> String {
+    let command = block.replace("cargo run --release -q -- ", "rowgate ");
     let output = Command::new("bash")
-        .args(["-euo", "pipefail", "-c", command])
+        .args(["-euo", "pipefail", "-c", &command])
         .current_dir(server.directory())
         .env("PATH", path)
+        .env("DATABASE_URL", url)
         .env("ROWGATE_ADDRESS", format!("http://{}", server.grpc()))
         .stdin(std::process::Stdio::null())
         .output()
         .expect("bash runs");
-    let (out, err) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let out = String::from_utf8_lossy(&output.stdout);
+    let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "`{command}`: {}\n{out}{err}", output.status);
     out.into_owned()
 }
 
-/// The blocks marked `python`, one after the other.
-fn python(text: &str) -> String {
-    let blocks = text.split("\n```").filter_map(|block| block.strip_prefix("python\n"));
-    blocks.map(|block| format!("{block}\n")).collect()
-}
-
-/// The command with this server's addresses in place of the default ones.
-fn here(command: &str, server: &Server) -> String {
-    let command = command.replace("cargo run --release -q -- ", "rowgate ");
-    let grpc = server.grpc().to_string();
-    let ops = server.ops().to_string();
-    ["127.0.0.1:50051", "localhost:50051"]
-        .iter()
-        .fold(command, |command, default| command.replace(default, &grpc))
-        .replace("127.0.0.1:9464", &ops)
-        .replace("localhost:9464", &ops)
+#[test]
+fn the_first_commands_serve_and_test() {
+    let all = blocks(&page("README.md"));
+    let first = |start: &str| all.iter().position(|block| block.text.starts_with(start));
+    let serve = first("cargo run --release ").expect("a block that serves");
+    assert!(all[serve].is_marked("server"), "{:?}", all[serve]);
+    assert_eq!(first("scripts/test "), Some(serve + 1));
 }
 
 #[test]
-fn the_first_commands_serve_and_test() {
-    let all = commands(&readme());
-    let [serve, test, ..] = &all[..] else { panic!("{all:?}") };
-    assert!(serves(serve) && serve.starts_with("cargo run --release "), "{serve}");
-    assert!(test.starts_with("scripts/test"), "{test}");
+fn each_client_in_the_examples_holds_the_service_config() {
+    let dense = |text: String| text.split_whitespace().collect::<String>();
+    let config = dense(page("examples/service-config.json"));
+    for client in [
+        "python/rowgate_client.py",
+        "node/rowgate-client.js",
+        "go/rowgate.go",
+        "java/src/io/rowgate/example/Rowgate.java",
+        "cpp/rowgate.cc",
+        "ruby/rowgate_client.rb",
+    ] {
+        let text = dense(page(&format!("examples/{client}")));
+        assert!(text.contains(&config), "{client} differs from examples/service-config.json");
+    }
 }
 
 #[test]
@@ -205,9 +206,19 @@ fn without_anything_it_serves_sqlite_in_the_working_directory() {
 }
 
 #[test]
-fn commands_are_found_in_blocks() {
-    let text = "a\n```console\n$ one \\\n  two\noutput\n$ three\n```\n```sh\n# remark\nfour\n```\n```toml\nfive\n```\n";
-    assert_eq!(commands(text), ["one two", "three", "four"]);
-    assert!(serves("cargo run --release") && serves("DATABASE_URL=x cargo run --release"));
-    assert!(!serves("cargo run --release -q -- query 'select 1'"));
+fn blocks_are_found_with_their_marks_and_output() {
+    let text = "a\n```sh server\nserve\n```\n```sh postgres\none\ntwo\n```\n\n```text\nthree\n```\nb\n```text\nfour\n```\n";
+    let found = blocks(text);
+    let [server, run, text] = &found[..] else { panic!("{found:?}") };
+    assert!(server.is_marked("server") && !server.is_run_on(Database::Sqlite));
+    assert_eq!((run.text.as_str(), run.output.as_deref()), ("one\ntwo\n", Some("three\n")));
+    assert!(run.is_run_on(Database::Postgres) && !run.is_run_on(Database::Sqlite));
+    assert_eq!(text.text, "four\n");
+}
+
+#[test]
+fn output_is_compared_with_its_gaps() {
+    assert!(shows("a  \nb\n", "a\nb"));
+    assert!(shows("a … c\n… d", "a b c\nx\ny d"));
+    assert!(!shows("a … c", "a b d") && !shows("a", "a\nb") && !shows("… b", "a"));
 }
