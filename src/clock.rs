@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 /// The present moment by the clock that timers follow.
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
 /// A duration in whole milliseconds, for logs and messages.
-pub fn milliseconds(time: Duration) -> u64 {
+pub(crate) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// The moment at which a call's work in the database must have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Deadline {
+pub(crate) struct Deadline {
     moment: Instant,
     /// The time after it in which the answer may still arrive.
     slack: Duration,
@@ -15,7 +15,7 @@ const MAX_SLACK: Duration = Duration::from_millis(50);
 
 /// The limits a database sets on calls.
 #[derive(Debug, Clone, Copy)]
-pub struct CallLimits {
+pub(crate) struct CallLimits {
     /// The time of a call that sends no deadline.
     pub default: Duration,
     /// The longest time of any call.
@@ -24,7 +24,7 @@ pub struct CallLimits {
 
 impl Deadline {
     /// Returns a deadline at a moment.
-    pub fn at(moment: Instant) -> Self {
+    pub(crate) fn at(moment: Instant) -> Self {
         Self { moment, slack: MAX_SLACK }
     }
 
@@ -33,7 +33,7 @@ impl Deadline {
     ///
     /// The reserve is 5 % of the gRPC timeout, at least 5 ms and at most 250 ms, so that the answer
     /// arrives before the client's own timer fires.
-    pub fn of_call(
+    pub(crate) fn of_call(
         now: Instant,
         grpc_timeout: Option<Duration>,
         option: Option<Duration>,
@@ -54,28 +54,28 @@ impl Deadline {
     }
 
     /// The moment.
-    pub fn instant(self) -> Instant {
+    pub(crate) fn instant(self) -> Instant {
         self.moment
     }
 
     /// The moment plus so many hundredths of the slack, which is 50 ms, or less if the caller's own timer fires
     /// before.
-    pub fn late(self, hundredths: u32) -> Instant {
+    pub(crate) fn late(self, hundredths: u32) -> Instant {
         self.moment + self.slack * hundredths / 100
     }
 
     /// The time left at `now`; zero when it has passed.
-    pub fn left(self, now: Instant) -> Duration {
+    pub(crate) fn left(self, now: Instant) -> Duration {
         self.moment.saturating_duration_since(now)
     }
 
     /// The earlier of this and `now + limit`.
-    pub fn within(self, now: Instant, limit: Duration) -> Self {
+    pub(crate) fn within(self, now: Instant, limit: Duration) -> Self {
         self.no_later_than(now + limit)
     }
 
     /// The earlier of this and a moment. The caller's own timer stays where it is.
-    pub fn no_later_than(self, moment: Instant) -> Self {
+    pub(crate) fn no_later_than(self, moment: Instant) -> Self {
         let earlier = self.moment.saturating_duration_since(moment);
         Self { moment: self.moment.min(moment), slack: (self.slack + earlier).min(MAX_SLACK) }
     }

@@ -14,19 +14,19 @@
 //! 9. [`value`], [`config`], [`clock`], [`planted_bug`]: the foundation.
 
 pub mod app;
-pub mod backend;
+mod backend;
 pub mod cli;
-pub mod clock;
+mod clock;
 pub mod config;
-pub mod deadline;
-pub mod engine;
-pub mod error;
-pub mod grpc;
-pub mod ops;
-pub mod planted_bug;
-pub mod pool;
-pub mod resilience;
-pub mod sql;
+mod deadline;
+mod engine;
+mod error;
+mod grpc;
+mod ops;
+mod planted_bug;
+mod pool;
+mod resilience;
+mod sql;
 pub mod telemetry;
 pub mod value;
-pub mod wire_size;
+mod wire_size;

@@ -4,7 +4,7 @@
 
 /// A defect that a test build can be told to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PlantedBug {
+pub(crate) enum PlantedBug {
     /// A COMMIT that was answered with ROLLBACK counts as committed.
     IgnoredTag,
     /// A unit whose outcome is in doubt is retried.
@@ -30,7 +30,7 @@ impl PlantedBug {
         clippy::disallowed_methods,
         reason = "the variable selects a defect for one test run and is no configuration key"
     )]
-    pub fn is_planted(self) -> bool {
+    pub(crate) fn is_planted(self) -> bool {
         let name = match self {
             Self::IgnoredTag => "ignored-tag",
             Self::RepeatedDoubt => "repeated-doubt",

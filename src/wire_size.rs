@@ -6,32 +6,32 @@ use crate::value::Row;
 use crate::value::proto::ResultSet;
 
 /// Converts a count or size to the type in which the contract carries it.
-pub fn widen(size: usize) -> u64 {
+pub(crate) fn widen(size: usize) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX)
 }
 
 /// The number of bytes a row takes in a `repeated Row` field: its body, a tag, and a length.
-pub fn encoded_row_size(row: &Row) -> usize {
+pub(crate) fn encoded_row_size(row: &Row) -> usize {
     let body = row.encoded_len();
     1 + prost::length_delimiter_len(body) + body
 }
 
 /// The largest size of a unary response without its results, in bytes: tags, lengths, counters.
-pub const RESPONSE_OVERHEAD: usize = 64;
+pub(crate) const RESPONSE_OVERHEAD: usize = 64;
 
 /// The largest size of what surrounds a result in a response, in bytes: a tag and its length.
 const RESULT_OVERHEAD: usize = 8;
 
 /// The largest size of a message of streamed rows without the rows, in bytes: two tags and two lengths.
-pub const ROW_BATCH_OVERHEAD: usize = 32;
+pub(crate) const ROW_BATCH_OVERHEAD: usize = 32;
 
 /// The largest size of a transaction's reply without columns and rows, in bytes: the sequence, tags and
 /// lengths, the counts, the command.
-pub const REPLY_OVERHEAD: usize = 256;
+pub(crate) const REPLY_OVERHEAD: usize = 256;
 
 /// Returns the most bytes that a response with these results takes.
 #[must_use]
-pub fn response_size(results: &[ResultSet]) -> u64 {
+pub(crate) fn response_size(results: &[ResultSet]) -> u64 {
     let sizes = results.iter().map(|result| RESULT_OVERHEAD + result.encoded_len());
     widen(RESPONSE_OVERHEAD + sizes.sum::<usize>())
 }

@@ -12,7 +12,7 @@ use crate::wire_size::response_size;
 
 /// Statements that are applied together or not at all.
 #[derive(Debug)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// The statements, at least one, already admitted by the engine.
     pub statements: Vec<BatchStatement>,
     /// The mode of their transaction.
@@ -39,7 +39,7 @@ impl Batch {
     ///
     /// # Errors
     /// `ResultTooLarge`.
-    pub fn check_response(&self, results: &[ResultSet]) -> Result<()> {
+    pub(crate) fn check_response(&self, results: &[ResultSet]) -> Result<()> {
         if response_size(results) <= self.max_response {
             return Ok(());
         }
@@ -48,7 +48,7 @@ impl Batch {
 }
 
 /// The error of a response that is over `grpc.max_response_size`.
-pub fn response_too_large(limit: u64) -> Error {
+pub(crate) fn response_too_large(limit: u64) -> Error {
     let message = format!("the response is larger than {limit} bytes");
     let hint = "Use StreamQuery, select less, or raise grpc.max_response_size.";
     Error::new(ErrorKind::ResultTooLarge, message).with_hint(hint)
@@ -56,7 +56,7 @@ pub fn response_too_large(limit: u64) -> Error {
 
 /// The way in which the statements of a batch are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BatchStrategy {
+pub(crate) enum BatchStrategy {
     /// All at once, where the backend can.
     Pipelined,
     /// One by one, each prepared after the one before it has run: an attempt at once failed with
@@ -66,7 +66,7 @@ pub enum BatchStrategy {
 
 /// One statement of a batch.
 #[derive(Debug)]
-pub struct BatchStatement {
+pub(crate) struct BatchStatement {
     /// The SQL text.
     pub sql: String,
     /// The values of `$1`, `$2` ….
@@ -79,7 +79,7 @@ pub struct BatchStatement {
 
 /// The number of rows that a statement must change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expect {
+pub(crate) enum Expect {
     /// This number.
     Exactly(u64),
     /// This number or more.
@@ -93,7 +93,7 @@ impl Expect {
     ///
     /// # Errors
     /// `ExpectationFailed`.
-    pub fn check(self, rows_affected: u64) -> Result<()> {
+    pub(crate) fn check(self, rows_affected: u64) -> Result<()> {
         let (is_met, expected) = match self {
             Self::Exactly(count) => (rows_affected == count, format!("exactly {count}")),
             Self::AtLeast(count) => (rows_affected >= count, format!("at least {count}")),
@@ -109,7 +109,7 @@ impl Expect {
 
 /// The results of a batch.
 #[derive(Debug, Default)]
-pub struct BatchResult {
+pub(crate) struct BatchResult {
     /// One result for each statement.
     pub results: Vec<ResultSet>,
     /// True if they were stored by an earlier run under the same key.

@@ -26,14 +26,14 @@ use crate::value::Column;
 const MAX_BATCH_TEXT: usize = 500;
 
 /// A backend whose operations are recorded.
-pub struct Instrumented {
+pub(crate) struct Instrumented {
     backend: Arc<dyn Backend>,
     telemetry: Arc<DatabaseTelemetry>,
 }
 
 impl Instrumented {
     /// Wraps a backend.
-    pub fn new(backend: Arc<dyn Backend>, telemetry: Arc<DatabaseTelemetry>) -> Self {
+    pub(crate) fn new(backend: Arc<dyn Backend>, telemetry: Arc<DatabaseTelemetry>) -> Self {
         Self { backend, telemetry }
     }
 }

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
 
 /// A database and its pool.
-pub trait Backend: Send + Sync {
+pub(crate) trait Backend: Send + Sync {
     /// `postgres` or `sqlite`.
     fn name(&self) -> &'static str;
 

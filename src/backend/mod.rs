@@ -5,27 +5,29 @@
 //! batch, not per row.
 
 mod batch;
-pub mod connect_breaker;
+pub(crate) mod connect_breaker;
 mod idempotency;
 mod instrumented;
 mod interface;
-pub mod postgres;
+pub(crate) mod postgres;
 mod row_stream;
-pub mod sqlite;
+pub(crate) mod sqlite;
 mod statement;
 #[cfg(test)]
 mod tests;
 mod transaction;
 
-pub use batch::{Batch, BatchResult, BatchStatement, BatchStrategy, Expect, response_too_large};
-pub use connect_breaker::ConnectBreaker;
-pub use instrumented::Instrumented;
-pub use interface::{Backend, Installed};
-pub use row_stream::{Completion, Fill, RowSink, RowStream, fill};
-pub use statement::{DescribeRequest, Description, Statement};
+pub(crate) use batch::{
+    Batch, BatchResult, BatchStatement, BatchStrategy, Expect, response_too_large,
+};
+pub(crate) use connect_breaker::ConnectBreaker;
+pub(crate) use instrumented::Instrumented;
+pub(crate) use interface::{Backend, Installed};
+pub(crate) use row_stream::{Completion, Fill, RowSink, RowStream, fill};
+pub(crate) use statement::{DescribeRequest, Description, Statement};
 #[cfg(test)]
 pub(crate) use tests::scripted;
-pub use transaction::{
+pub(crate) use transaction::{
     BeginRequest, IdempotencyKey, IsolationLevel, SavepointCommand, Transaction, TransactionHandle,
     TransactionMode, TransactionOutcome,
 };

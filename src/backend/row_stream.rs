@@ -9,7 +9,7 @@ use crate::value::proto::{Column, Row, Value};
 use crate::wire_size::encoded_row_size;
 
 /// A running statement: its rows, then how it ended.
-pub trait RowStream: Send {
+pub(crate) trait RowStream: Send {
     /// The columns; `None` when the statement returns no rows at all.
     fn columns(&self) -> Option<&[Column]>;
 
@@ -40,7 +40,7 @@ pub trait RowStream: Send {
 
 /// The state of a stream after its rows were moved into a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fill {
+pub(crate) enum Fill {
     /// The sink is full; there may be more.
     Full,
     /// All rows are in.
@@ -49,7 +49,7 @@ pub enum Fill {
 
 /// The end of a statement.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Completion {
+pub(crate) struct Completion {
     /// Rows inserted, updated, deleted or merged; 0 for a SELECT.
     pub rows_affected: u64,
     /// The command as the database names it.
@@ -58,7 +58,7 @@ pub struct Completion {
 
 /// A buffer for a stream's rows.
 #[derive(Debug)]
-pub struct RowSink {
+pub(crate) struct RowSink {
     rows: Vec<Row>,
     bytes: usize,
     memory: usize,
@@ -71,17 +71,17 @@ const MEMORY_FACTOR: usize = 2;
 
 impl RowSink {
     /// Returns a sink that is full at `target` bytes of encoded rows, or twice that of memory.
-    pub fn new(target: usize) -> Self {
+    pub(crate) fn new(target: usize) -> Self {
         Self { rows: Vec::new(), bytes: 0, memory: 0, target }
     }
 
     /// Changes the size at which it is full.
-    pub fn set_target(&mut self, target: usize) {
+    pub(crate) fn set_target(&mut self, target: usize) {
         self.target = target;
     }
 
     /// Adds a row.
-    pub fn push(&mut self, row: Row) {
+    pub(crate) fn push(&mut self, row: Row) {
         let size = encoded_row_size(&row);
         self.bytes += size;
         self.memory += size + size_of::<Row>() + row.values.len() * size_of::<Value>();
@@ -89,12 +89,12 @@ impl RowSink {
     }
 
     /// Returns true if it has reached its target.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.bytes >= self.target || self.memory >= self.target.saturating_mul(MEMORY_FACTOR)
     }
 
     /// Takes out the rows it holds.
-    pub fn take(&mut self) -> Vec<Row> {
+    pub(crate) fn take(&mut self) -> Vec<Row> {
         self.bytes = 0;
         self.memory = 0;
         let next = Vec::with_capacity(self.rows.len());
@@ -102,17 +102,17 @@ impl RowSink {
     }
 
     /// The encoded size of the rows it holds, in bytes.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// The number of rows it holds.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// Returns true if it holds no rows.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 }
@@ -121,6 +121,6 @@ impl RowSink {
 ///
 /// # Errors
 /// As [`RowStream::poll_rows`].
-pub async fn fill(stream: &mut dyn RowStream, sink: &mut RowSink) -> Result<Fill> {
+pub(crate) async fn fill(stream: &mut dyn RowStream, sink: &mut RowSink) -> Result<Fill> {
     std::future::poll_fn(|cx| stream.poll_rows(cx, sink)).await
 }

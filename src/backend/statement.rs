@@ -9,7 +9,7 @@ use crate::value::proto::{Column, ParameterType, Value};
 
 /// A statement to run, already validated by the engine.
 #[derive(Debug)]
-pub struct Statement {
+pub(crate) struct Statement {
     /// The text.
     pub sql: String,
     /// The values of `$1`, `$2` ….
@@ -26,7 +26,7 @@ pub struct Statement {
 
 /// A statement to describe.
 #[derive(Debug)]
-pub struct DescribeRequest {
+pub(crate) struct DescribeRequest {
     /// The text.
     pub sql: String,
     /// The analysis of the text.
@@ -41,7 +41,7 @@ pub struct DescribeRequest {
 
 /// The description of a statement.
 #[derive(Debug, Default)]
-pub struct Description {
+pub(crate) struct Description {
     /// Its columns; `None` when it returns no rows at all.
     pub columns: Option<Vec<Column>>,
     /// The types of its parameters.

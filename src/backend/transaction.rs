@@ -12,7 +12,7 @@ use crate::pool::CallContext;
 
 /// The isolation level of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IsolationLevel {
+pub(crate) enum IsolationLevel {
     /// READ COMMITTED.
     ReadCommitted,
     /// REPEATABLE READ.
@@ -23,7 +23,7 @@ pub enum IsolationLevel {
 
 /// The mode of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TransactionMode {
+pub(crate) struct TransactionMode {
     /// The isolation level; `None` for the database's default.
     pub isolation: Option<IsolationLevel>,
     /// True if the database must reject writes.
@@ -34,7 +34,7 @@ pub struct TransactionMode {
 
 /// The key under which a transaction runs once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdempotencyKey {
+pub(crate) struct IdempotencyKey {
     /// The authenticated caller; empty without authentication.
     pub caller: String,
     /// The key: 1 to 128 printable ASCII characters.
@@ -45,7 +45,7 @@ pub struct IdempotencyKey {
 
 /// A transaction to open.
 #[derive(Debug)]
-pub struct BeginRequest {
+pub(crate) struct BeginRequest {
     /// The mode.
     pub mode: TransactionMode,
     /// The key that the transaction claims.
@@ -58,7 +58,7 @@ pub struct BeginRequest {
 
 /// A command on a savepoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SavepointCommand {
+pub(crate) enum SavepointCommand {
     /// Sets it.
     Set,
     /// Undoes the work since it was set.
@@ -68,7 +68,7 @@ pub enum SavepointCommand {
 }
 
 /// An open transaction. Dropped, it rolls back, off the caller's path.
-pub trait Transaction: Send {
+pub(crate) trait Transaction: Send {
     /// Starts a statement. Its stream must be finished, abandoned or dropped before the next command;
     /// after a drop the transaction can only be rolled back. Errors have outcome `NotApplied`: nothing is
     /// applied before the commit.
@@ -108,7 +108,7 @@ pub trait Transaction: Send {
 
 /// The handle by which the outcome of a transaction is queried.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TransactionHandle {
+pub(crate) enum TransactionHandle {
     /// The key it ran under.
     Key {
         /// The authenticated caller.
@@ -122,7 +122,7 @@ pub enum TransactionHandle {
 
 /// The outcome of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransactionOutcome {
+pub(crate) enum TransactionOutcome {
     /// It is committed.
     Applied,
     /// It is not committed; by a token: and never will be.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 /// A code of `google.rpc.Code`.
-#[expect(missing_docs, reason = "the names are gRPC's own")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrpcCode {
     Cancelled = 1,

@@ -11,10 +11,10 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-pub use kind::{ErrorKind, GrpcCode, RetryClass};
+pub(crate) use kind::{ErrorKind, GrpcCode, RetryClass};
 
 /// The result of everything that can fail in a call.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The outcome of the call's work in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

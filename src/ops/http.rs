@@ -24,7 +24,7 @@ use crate::config::Ops;
 use crate::resilience::AcceptBackoff;
 
 /// Serves operators until `stop`, and then the requests in progress.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: std::net::TcpListener,
     status: Status,
     settings: Ops,

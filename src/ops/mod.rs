@@ -6,5 +6,5 @@ mod status;
 mod status_json;
 mod status_page;
 
-pub use http::serve;
-pub use status::{Readiness, Status};
+pub(crate) use http::serve;
+pub(crate) use status::{Readiness, Status};

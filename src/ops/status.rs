@@ -10,13 +10,13 @@ use crate::telemetry::Telemetry;
 
 /// The readiness of a server: the reasons why it is not ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     pub(crate) reasons: Vec<String>,
 }
 
 impl Readiness {
     /// The readiness before the first probe.
-    pub fn starting() -> Self {
+    pub(crate) fn starting() -> Self {
         Self { reasons: vec!["starting".to_owned()] }
     }
 
@@ -29,14 +29,14 @@ impl Readiness {
     }
 
     /// Returns true if the server is ready.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.reasons.is_empty()
     }
 }
 
 /// A view of a running server; cheap to clone.
 #[derive(Clone)]
-pub struct Status {
+pub(crate) struct Status {
     pub(crate) engine: Arc<Engine>,
     pub(crate) instance: String,
     pub(crate) readiness: watch::Receiver<Readiness>,

@@ -27,7 +27,7 @@ const TRIES_WITHOUT_PAUSE: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// A pool; cheap to clone.
-pub struct Pool<M: Manager>(pub(super) Arc<PoolState<M>>);
+pub(crate) struct Pool<M: Manager>(pub(super) Arc<PoolState<M>>);
 
 impl<M: Manager> Clone for Pool<M> {
     fn clone(&self) -> Self {
@@ -43,7 +43,11 @@ impl<M: Manager> std::fmt::Debug for Pool<M> {
 
 impl<M: Manager> Pool<M> {
     /// Returns the pool of a database; it opens no connections yet.
-    pub fn new(telemetry: &Arc<DatabaseTelemetry>, settings: &PoolSettings, manager: M) -> Self {
+    pub(crate) fn new(
+        telemetry: &Arc<DatabaseTelemetry>,
+        settings: &PoolSettings,
+        manager: M,
+    ) -> Self {
         Self(Arc::new(PoolState::new(telemetry, settings, manager)))
     }
 
@@ -58,7 +62,7 @@ impl<M: Manager> Pool<M> {
     ///
     /// # Cancel safety
     /// May be dropped at any await, which leaves the queue.
-    pub async fn acquire(
+    pub(crate) async fn acquire(
         &self,
         deadline: Deadline,
         context: &Arc<CallContext>,
@@ -74,7 +78,7 @@ impl<M: Manager> Pool<M> {
     ///
     /// # Cancel safety
     /// As [`Pool::acquire`].
-    pub async fn acquire_for_transaction(
+    pub(crate) async fn acquire_for_transaction(
         &self,
         deadline: Deadline,
         context: &Arc<CallContext>,
@@ -144,7 +148,7 @@ impl<M: Manager> Pool<M> {
     ///
     /// # Errors
     /// That of the first attempt that failed.
-    pub async fn warm_up(&self, count: usize) -> Result<()> {
+    pub(crate) async fn warm_up(&self, count: usize) -> Result<()> {
         let own = self.own_shard();
         let missing = count.saturating_sub(own.size());
         let permits = (0..missing).map_while(|_| self.0.queue.try_enter());
@@ -162,12 +166,12 @@ impl<M: Manager> Pool<M> {
     }
 
     /// Notes that the database was reached on another connection: missing connections are opened at once.
-    pub fn reached(&self) {
+    pub(crate) fn reached(&self) {
         self.0.context.reached();
     }
 
     /// The state and counters; `statements` and `resets` are the backend's to fill in.
-    pub fn snapshot(&self) -> PoolSnapshot {
+    pub(crate) fn snapshot(&self) -> PoolSnapshot {
         let PoolState { context, queue, transactions, shards, .. } = &*self.0;
         let idle = shards.read().iter().map(Shard::idle).sum();
         let now = now();
@@ -183,7 +187,7 @@ impl<M: Manager> Pool<M> {
     }
 
     /// Closes idle connections now and the others when they are returned; later callers get `ShuttingDown`.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         let counters = &self.0.context.counters;
         counters.closing.store(true, SeqCst);
         self.0.transactions.close();

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 const MAX_CONNECTIONS: usize = 10_000;
 
 /// The operators' view of a pool and their commands, whatever its connections are.
-pub trait PoolAdmin: Send + Sync {
+pub(crate) trait PoolAdmin: Send + Sync {
     /// The state and counters.
     fn snapshot(&self) -> PoolSnapshot;
 
@@ -43,7 +43,7 @@ pub trait PoolAdmin: Send + Sync {
 
 /// The bounds of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolBounds {
+pub(crate) struct PoolBounds {
     /// The number of connections that are kept open.
     pub min: usize,
     /// The largest number of connections that are kept.
@@ -55,7 +55,7 @@ impl PoolBounds {
     ///
     /// # Errors
     /// `InvalidOption` when `max` is 0 or over 10000, or `min` is over `max`.
-    pub fn with(self, min: Option<usize>, max: Option<usize>) -> Result<Self> {
+    pub(crate) fn with(self, min: Option<usize>, max: Option<usize>) -> Result<Self> {
         let invalid = |field: &str, description: String| {
             Err(Error::field(ErrorKind::InvalidOption, field, description))
         };

@@ -11,7 +11,7 @@ use crate::telemetry::RpcCall;
 
 /// The operators' view of a call that holds a connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CheckoutHolder {
+pub(crate) struct CheckoutHolder {
     /// The caller: its identity if it has one, else its address without the port. Empty for the server itself.
     pub caller: String,
     /// The RPC's name, as in `StreamQuery`; work of the server itself in lower case, as in `sweep`.
@@ -24,7 +24,7 @@ pub struct CheckoutHolder {
 
 /// A call, as the pool knows it.
 #[derive(Debug)]
-pub struct CallContext {
+pub(crate) struct CallContext {
     telemetry: Arc<RpcCall>,
     caller: String,
     rpc: &'static str,
@@ -36,7 +36,7 @@ pub struct CallContext {
 
 impl CallContext {
     /// Returns a call by a caller, which is named by its identity or else by its address without the port.
-    pub fn new(
+    pub(crate) fn new(
         telemetry: Arc<RpcCall>,
         caller: String,
         rpc: &'static str,
@@ -54,28 +54,28 @@ impl CallContext {
     }
 
     /// Returns a call by the server itself; its work is named in lower case, as in `sweep`.
-    pub fn own(work: &'static str) -> Arc<Self> {
+    pub(crate) fn own(work: &'static str) -> Arc<Self> {
         Self::new(Arc::default(), String::new(), work, String::new())
     }
 
     /// The caller. Empty for the server itself.
-    pub fn caller(&self) -> &str {
+    pub(crate) fn caller(&self) -> &str {
         &self.caller
     }
 
     /// The call's telemetry.
-    pub fn telemetry(&self) -> &Arc<RpcCall> {
+    pub(crate) fn telemetry(&self) -> &Arc<RpcCall> {
         &self.telemetry
     }
 
     /// Notes a statement of the call, without literals; the first one is kept.
-    pub fn runs(&self, summary: &Arc<str>) {
+    pub(crate) fn runs(&self, summary: &Arc<str>) {
         self.summary.get_or_init(|| Arc::clone(summary));
         self.telemetry.set_statement(summary);
     }
 
     /// The operators' view of it.
-    pub fn holder(&self) -> CheckoutHolder {
+    pub(crate) fn holder(&self) -> CheckoutHolder {
         CheckoutHolder {
             caller: self.caller.clone(),
             rpc: self.rpc,
@@ -85,13 +85,13 @@ impl CallContext {
     }
 
     /// Terminates the call.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         self.terminated.store(true, SeqCst);
         self.wake.notify_waiters();
     }
 
     /// Returns true if it was terminated.
-    pub fn is_terminated(&self) -> bool {
+    pub(crate) fn is_terminated(&self) -> bool {
         self.terminated.load(SeqCst)
     }
 
@@ -99,7 +99,7 @@ impl CallContext {
     ///
     /// # Cancel safety
     /// May be dropped at any time.
-    pub async fn terminated(&self) {
+    pub(crate) async fn terminated(&self) {
         let mut woken = std::pin::pin!(self.wake.notified());
         woken.as_mut().enable();
         if !self.is_terminated() {
@@ -108,7 +108,7 @@ impl CallContext {
     }
 
     /// Replaces the error of a terminated call: its statement was cancelled, which looks like a timeout.
-    pub fn explain(&self, error: Error) -> Error {
+    pub(crate) fn explain(&self, error: Error) -> Error {
         let is_cancelled =
             matches!(error.kind(), ErrorKind::DeadlineExceeded | ErrorKind::Cancelled);
         if is_cancelled && error.outcome() == Outcome::NotApplied && self.is_terminated() {
@@ -118,7 +118,7 @@ impl CallContext {
     }
 
     /// The error of a terminated call.
-    pub fn terminated_error(&self) -> Error {
+    pub(crate) fn terminated_error(&self) -> Error {
         Error::new(ErrorKind::Terminated, "an operator ended this call; nothing of it was applied")
     }
 }

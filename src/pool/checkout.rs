@@ -15,7 +15,7 @@ use super::state::PoolState;
 use crate::clock::now;
 
 /// A connection that is checked out; returns to the pool when dropped.
-pub struct Checkout<M: Manager> {
+pub(crate) struct Checkout<M: Manager> {
     object: Option<PooledObject<M>>,
     pool: Arc<PoolState<M>>,
     context: Arc<CallContext>,
@@ -47,12 +47,12 @@ impl<M: Manager> Checkout<M> {
     }
 
     /// The call that holds it.
-    pub fn context(&self) -> &Arc<CallContext> {
+    pub(crate) fn context(&self) -> &Arc<CallContext> {
         &self.context
     }
 
     /// Closes the connection instead of returning it.
-    pub fn discard(mut self, reason: CloseReason) {
+    pub(crate) fn discard(mut self, reason: CloseReason) {
         if reason == CloseReason::Broken {
             self.pool.context.health.connection_lost(now());
         }

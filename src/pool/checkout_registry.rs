@@ -11,14 +11,14 @@ use parking_lot::Mutex;
 use super::call_context::{CallContext, CheckoutHolder};
 
 /// The observable activity of a connection.
-pub trait ConnectionActivity: Send + Sync {
+pub(crate) trait ConnectionActivity: Send + Sync {
     /// Describes it, as in `idle in transaction`; no I/O.
     fn describe(&self) -> &'static str;
 }
 
 /// The operators' view of a checkout.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckoutInfo {
+pub(crate) struct CheckoutInfo {
     /// The number that identifies it among those of this pool since the start of the process.
     pub id: u64,
     /// The call that holds it.

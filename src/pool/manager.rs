@@ -6,7 +6,7 @@ use super::checkout_registry::ConnectionActivity;
 use crate::error::{Error, Result};
 
 /// Opens and validates connections of one kind.
-pub trait Manager: Send + Sync + 'static {
+pub(crate) trait Manager: Send + Sync + 'static {
     /// A connection.
     type Connection: Send + 'static;
 

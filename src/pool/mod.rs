@@ -22,10 +22,10 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use acquire::Pool;
-pub use admin::{PoolAdmin, PoolBounds};
-pub use call_context::{CallContext, CheckoutHolder};
-pub use checkout::Checkout;
-pub use checkout_registry::{CheckoutInfo, ConnectionActivity};
-pub use manager::Manager;
-pub use snapshot::{CloseReason, PoolSnapshot};
+pub(crate) use acquire::Pool;
+pub(crate) use admin::{PoolAdmin, PoolBounds};
+pub(crate) use call_context::CallContext;
+pub(crate) use checkout::Checkout;
+pub(crate) use checkout_registry::{CheckoutInfo, ConnectionActivity};
+pub(crate) use manager::Manager;
+pub(crate) use snapshot::{CloseReason, PoolSnapshot};

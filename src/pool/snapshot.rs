@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The reason for which a connection was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CloseReason {
+pub(crate) enum CloseReason {
     /// It was open for `pool.max_lifetime`.
     Lifetime,
     /// It was idle for `pool.idle_timeout`, and more than `pool.min` were open.
@@ -25,7 +25,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of its counters.
-    pub const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Lifetime,
         Self::Idle,
         Self::Broken,
@@ -42,7 +42,7 @@ impl CloseReason {
     }
 
     /// Its name in logs.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Lifetime => "lifetime",
             Self::Idle => "idle",
@@ -58,7 +58,7 @@ impl CloseReason {
 
 /// The state of a pool at one moment, and its counters since start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PoolSnapshot {
+pub(crate) struct PoolSnapshot {
     /// The largest number of connections that are kept.
     pub max: usize,
     /// The number of connections that are kept open.
@@ -109,7 +109,7 @@ pub struct PoolSnapshot {
 
 impl PoolSnapshot {
     /// The sum of this pool and another.
-    pub fn and(mut self, other: &Self) -> Self {
+    pub(crate) fn and(mut self, other: &Self) -> Self {
         macro_rules! add {
             ($($field:ident)*) => { $( self.$field += other.$field; )* };
         }
@@ -125,7 +125,7 @@ impl PoolSnapshot {
     }
 
     /// The number of connections closed for a reason.
-    pub fn closed_because(&self, reason: CloseReason) -> u64 {
+    pub(crate) fn closed_because(&self, reason: CloseReason) -> u64 {
         self.closed[reason.index()]
     }
 }

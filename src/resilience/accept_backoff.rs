@@ -13,19 +13,19 @@ const QUIET: Duration = Duration::from_secs(10);
 /// A row of failures to accept a connection. While the system has no file descriptors left, say, clients stay
 /// in the listener's queue; to accept again at once would only burn the processor.
 #[derive(Debug, Default)]
-pub struct AcceptBackoff {
+pub(crate) struct AcceptBackoff {
     failures: u32,
     last_failure: Option<Instant>,
 }
 
 impl AcceptBackoff {
     /// Notes that a connection was accepted, which ends the row.
-    pub fn accepted(&mut self) {
+    pub(crate) fn accepted(&mut self) {
         self.failures = 0;
     }
 
     /// Returns the pause after a failure; `None` if it was one client's own.
-    pub fn failed(&mut self, error: &io::Error, now: Instant) -> Option<AcceptPause> {
+    pub(crate) fn failed(&mut self, error: &io::Error, now: Instant) -> Option<AcceptPause> {
         let kind = error.kind();
         if kind == io::ErrorKind::ConnectionAborted || kind == io::ErrorKind::Interrupted {
             return None;
@@ -40,7 +40,7 @@ impl AcceptBackoff {
 
 /// A pause in accepting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AcceptPause {
+pub(crate) struct AcceptPause {
     /// The length.
     pub length: Duration,
     /// The failure is the first after a quiet time, although connections may be accepted in between.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// The thresholds of a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BreakerLimits {
+pub(crate) struct BreakerLimits {
     /// The number of failures in a row that open it; at least 1.
     pub failures: u32,
     /// The time from the start of one probe to the next.
@@ -22,7 +22,7 @@ pub struct BreakerLimits {
 
 /// The reason for which no connection was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectFailureKind {
+pub(crate) enum ConnectFailureKind {
     /// The database cannot be reached, or takes no connections.
     Unreachable,
     /// The database refuses the login.
@@ -31,7 +31,7 @@ pub enum ConnectFailureKind {
 
 /// A change of a breaker's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BreakerTransition {
+pub(crate) enum BreakerTransition {
     /// The first connection of all was opened.
     Reached,
     /// No connections are attempted from now on.
@@ -42,16 +42,16 @@ pub enum BreakerTransition {
 
 /// Tells whether a database's breaker is open, to the parts that run calls.
 #[derive(Debug, Clone, Default)]
-pub struct UnreachableFlag(Arc<AtomicBool>);
+pub(crate) struct UnreachableFlag(Arc<AtomicBool>);
 
 impl UnreachableFlag {
     /// Returns true if the breaker is open.
-    pub fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.load(Relaxed)
     }
 
     /// Sets or clears the flag.
-    pub fn set(&self, is_unreachable: bool) {
+    pub(crate) fn set(&self, is_unreachable: bool) {
         self.0.store(is_unreachable, Relaxed);
     }
 }
@@ -66,7 +66,7 @@ impl UnreachableFlag {
 ///
 /// Until the database was reached for the first time, a single failure opens it.
 #[derive(Debug)]
-pub struct CircuitBreaker {
+pub(crate) struct CircuitBreaker {
     limits: BreakerLimits,
     state: State,
     /// The time at which it was opened or closed.
@@ -86,18 +86,18 @@ enum State {
 
 impl CircuitBreaker {
     /// Returns a closed breaker of a database that was not reached yet.
-    pub fn new(limits: BreakerLimits, now: Instant) -> Self {
+    pub(crate) fn new(limits: BreakerLimits, now: Instant) -> Self {
         let state = State::Closed { failures: limits.failures.saturating_sub(1) };
         Self { limits, state, since: now, reached: false, opened: 0 }
     }
 
     /// Returns true if only probes are made.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !matches!(self.state, State::Closed { .. })
     }
 
     /// The time at which the next probe is due; `None` while it is closed, or while a probe is in progress.
-    pub fn next_probe(&self) -> Option<Instant> {
+    pub(crate) fn next_probe(&self) -> Option<Instant> {
         match self.state {
             State::Open { next_probe } => Some(next_probe),
             State::Closed { .. } | State::Probing { .. } => None,
@@ -106,7 +106,7 @@ impl CircuitBreaker {
 
     /// Begins a probe if one is due. It ends with [`CircuitBreaker::succeeded`] or
     /// [`CircuitBreaker::probe_failed`].
-    pub fn begin_probe(&mut self, now: Instant) -> bool {
+    pub(crate) fn begin_probe(&mut self, now: Instant) -> bool {
         let is_due = self.next_probe().is_some_and(|due| due <= now);
         if is_due {
             self.state = State::Probing { began: now };
@@ -115,24 +115,24 @@ impl CircuitBreaker {
     }
 
     /// Returns true if a probe is due for so long that the prober must have ended.
-    pub fn is_overdue(&self, now: Instant) -> bool {
+    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
         self.next_probe().is_some_and(|due| due + self.limits.interval <= now)
     }
 
     /// Begins a probe that is overdue, for a caller that needs a connection.
-    pub fn begin_probe_if_overdue(&mut self, now: Instant) -> bool {
+    pub(crate) fn begin_probe_if_overdue(&mut self, now: Instant) -> bool {
         self.is_overdue(now) && self.begin_probe(now)
     }
 
     /// Lets the next probe begin now: something has changed that may help.
-    pub fn probe_now(&mut self, now: Instant) {
+    pub(crate) fn probe_now(&mut self, now: Instant) {
         if let State::Open { next_probe } = &mut self.state {
             *next_probe = now.min(*next_probe);
         }
     }
 
     /// Notes that an attempt or a probe has opened a connection.
-    pub fn succeeded(&mut self, now: Instant) -> Option<BreakerTransition> {
+    pub(crate) fn succeeded(&mut self, now: Instant) -> Option<BreakerTransition> {
         let was_open = self.is_open();
         self.state = State::Closed { failures: 0 };
         let is_first = !std::mem::replace(&mut self.reached, true);
@@ -146,7 +146,7 @@ impl CircuitBreaker {
 
     /// Notes that an attempt that is no probe has failed. One that began before the breaker opened adds
     /// nothing.
-    pub fn failed(
+    pub(crate) fn failed(
         &mut self,
         failure: ConnectFailureKind,
         now: Instant,
@@ -163,7 +163,7 @@ impl CircuitBreaker {
     }
 
     /// Notes that a probe has failed or was dropped.
-    pub fn probe_failed(&mut self, failure: ConnectFailureKind, now: Instant) {
+    pub(crate) fn probe_failed(&mut self, failure: ConnectFailureKind, now: Instant) {
         if let State::Probing { began } = self.state {
             let next_probe = (began + self.interval_after(failure)).max(now);
             self.state = State::Open { next_probe };

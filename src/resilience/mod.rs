@@ -7,8 +7,8 @@ mod backoff;
 mod circuit_breaker;
 mod retry;
 
-pub use accept_backoff::{AcceptBackoff, AcceptPause};
-pub use circuit_breaker::{
+pub(crate) use accept_backoff::AcceptBackoff;
+pub(crate) use circuit_breaker::{
     BreakerLimits, BreakerTransition, CircuitBreaker, ConnectFailureKind, UnreachableFlag,
 };
-pub use retry::policy::{Attempts, Retries, RetryCounts, RetryUnit};
+pub(crate) use retry::policy::{Attempts, Retries, RetryCounts, RetryUnit};

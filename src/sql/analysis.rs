@@ -14,7 +14,7 @@ use super::transaction_control::transaction_control;
 
 /// The facts known of a statement from its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Analysis {
+pub(crate) struct Analysis {
     /// The keywords of transaction control that the statement starts with, upper case: `BEGIN`,
     /// `PREPARE TRANSACTION`.
     pub transaction_control: Option<&'static str>,
@@ -30,7 +30,7 @@ pub struct Analysis {
 impl Analysis {
     /// The analysis of a statement of which nothing is known.
     #[must_use]
-    pub fn unknown() -> Self {
+    pub(crate) fn unknown() -> Self {
         Self {
             transaction_control: None,
             class: StatementClass::Other,
@@ -42,7 +42,7 @@ impl Analysis {
 
 /// A cache of analyses.
 #[derive(Debug)]
-pub struct Analyzer {
+pub(crate) struct Analyzer {
     dialect: Dialect,
     cache: Cache<Box<str>, Arc<Analysis>, Weight>,
 }
@@ -50,7 +50,7 @@ pub struct Analyzer {
 impl Analyzer {
     /// An analyzer whose cache holds at most `cache_bytes`, the texts and their analyses together.
     #[must_use]
-    pub fn new(dialect: Dialect, cache_bytes: u64) -> Self {
+    pub(crate) fn new(dialect: Dialect, cache_bytes: u64) -> Self {
         let entries = usize::try_from(cache_bytes / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX);
         Self { dialect, cache: Cache::with_weighter(entries, cache_bytes, Weight) }
     }
@@ -60,7 +60,7 @@ impl Analyzer {
     /// A cached text costs one look-up and no allocation. SQLite's texts, and those too long to be parsed, are
     /// not cached: to find their first keyword costs less than to hash them.
     #[must_use]
-    pub fn analyze(&self, sql: &str) -> Arc<Analysis> {
+    pub(crate) fn analyze(&self, sql: &str) -> Arc<Analysis> {
         if self.dialect == Dialect::Sqlite || sql.len() > MAX_TEXT_BYTES {
             return Arc::new(self.read(sql));
         }

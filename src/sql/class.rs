@@ -2,7 +2,7 @@
 
 /// The class of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum StatementClass {
+pub(crate) enum StatementClass {
     /// A query without locking clauses and without INTO.
     Read(Uses),
     /// INSERT, UPDATE, DELETE or MERGE; also a query with a locking clause or with one of these in a
@@ -18,7 +18,7 @@ pub enum StatementClass {
 /// Operators and casts of ordinary spelling are not listed: a database in which somebody defined some for
 /// types of their own is known by its catalogs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Uses {
+pub(crate) struct Uses {
     /// Function names, folded as PostgreSQL folds them, without `pg_catalog.`, other schemas kept as
     /// `schema.name`; sorted, each once.
     pub functions: Vec<String>,

@@ -2,7 +2,7 @@
 
 /// The dialect that a text is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
+pub(crate) enum Dialect {
     /// PostgreSQL: nested comments, dollar quotes, strings with backslash escapes.
     Postgres,
     /// SQLite: names in backticks and brackets.

@@ -7,7 +7,7 @@
 //! anything behind. This is convenience, never safety: the database and the session's checks decide.
 
 mod analysis;
-mod class;
+pub(crate) mod class;
 mod classify;
 mod dialect;
 mod partial_commit;
@@ -17,13 +17,13 @@ mod split;
 mod summary;
 mod transaction_control;
 
-pub use analysis::{Analysis, Analyzer};
-pub use class::{StatementClass, Uses};
-pub use dialect::Dialect;
-pub use partial_commit::is_atomic;
-pub use plan_invalidation::invalidates_plans;
+pub(crate) use analysis::{Analysis, Analyzer};
+pub(crate) use class::StatementClass;
+pub(crate) use dialect::Dialect;
+pub(crate) use partial_commit::is_atomic;
+pub(crate) use plan_invalidation::invalidates_plans;
 pub(crate) use scanner::{Scanner, TokenKind};
-pub use split::{SplitStatement, Unterminated, split_statements};
+pub(crate) use split::{SplitStatement, split_statements};
 
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ const MAY_COMMIT: [&str; 6] = ["COMMIT", "CALL", "EXECUTE", "LANGUAGE", "\\", "U
 
 /// Returns true if a statement that fails has applied nothing, as far as its text tells.
 #[must_use]
-pub fn is_atomic(sql: &str) -> bool {
+pub(crate) fn is_atomic(sql: &str) -> bool {
     match first_word(sql, Dialect::Postgres) {
         None => true,
         Some(first) if first.eq_ignore_ascii_case("DO") => {

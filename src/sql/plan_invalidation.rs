@@ -23,7 +23,7 @@ const HARMLESS: &str = "\
 
 /// Returns true if a statement may change the meaning of those after it.
 #[must_use]
-pub fn invalidates_plans(sql: &str, analysis: &Analysis) -> bool {
+pub(crate) fn invalidates_plans(sql: &str, analysis: &Analysis) -> bool {
     match &analysis.class {
         StatementClass::Read(uses) | StatementClass::Change(uses) => {
             uses.functions.iter().any(|name| name == "set_config") && sets_by_function(sql)

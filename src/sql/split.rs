@@ -9,7 +9,7 @@ use super::scanner::{Scanner, SqlToken, TokenKind, is_among};
 
 /// A statement in a text of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SplitStatement<'a> {
+pub(crate) struct SplitStatement<'a> {
     /// Its text, with the comments before it and without the semicolon.
     pub sql: &'a str,
     /// The line on which the text starts, from 1.
@@ -20,7 +20,7 @@ pub struct SplitStatement<'a> {
 
 /// A construct that starts and does not end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unterminated {
+pub(crate) struct Unterminated {
     /// The construct: `a string`.
     pub what: &'static str,
     /// The line on which it starts, from 1.
@@ -31,7 +31,7 @@ pub struct Unterminated {
 ///
 /// # Errors
 /// When a string, a name or a comment does not end: then the statements have no certain end.
-pub fn split_statements(
+pub(crate) fn split_statements(
     text: &str,
     dialect: Dialect,
 ) -> Result<Vec<SplitStatement<'_>>, Unterminated> {

@@ -24,7 +24,7 @@ const MIN_ABANDONED_WAIT: Duration = Duration::from_millis(500);
 
 /// The breaker of one database.
 #[derive(Debug)]
-pub struct ConnectBreaker {
+pub(crate) struct ConnectBreaker {
     database: String,
     interval: Duration,
     connect_timeout: Duration,
@@ -62,7 +62,7 @@ enum AttemptKind {
 
 /// The knowledge about a database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct BreakerState {
+pub(crate) struct BreakerState {
     /// The breaker is open.
     pub open: bool,
     /// The database was reached at least once.
@@ -71,14 +71,14 @@ pub struct BreakerState {
 
 impl BreakerState {
     /// Returns true if the database can be reached, as far as it is known.
-    pub fn is_available(self) -> bool {
+    pub(crate) fn is_available(self) -> bool {
         self.reached && !self.open
     }
 }
 
 /// The operators' view of a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BreakerSnapshot {
+pub(crate) struct BreakerSnapshot {
     /// The breaker is open.
     pub open: bool,
     /// The time since it was opened or closed.
@@ -89,7 +89,7 @@ pub struct BreakerSnapshot {
 
 impl ConnectBreaker {
     /// Returns a closed breaker of a database that was not reached yet.
-    pub fn new(name: &str, config: &config::Database) -> Arc<Self> {
+    pub(crate) fn new(name: &str, config: &config::Database) -> Arc<Self> {
         Arc::new(Self::from_config(name, config))
     }
 
@@ -113,22 +113,22 @@ impl ConnectBreaker {
     }
 
     /// The flag that is set while it is open.
-    pub fn unreachable_flag(&self) -> UnreachableFlag {
+    pub(crate) fn unreachable_flag(&self) -> UnreachableFlag {
         self.unreachable.clone()
     }
 
     /// Returns true if it is open.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.unreachable.is_set()
     }
 
     /// The state, and all changes of it.
-    pub fn state(&self) -> watch::Receiver<BreakerState> {
+    pub(crate) fn state(&self) -> watch::Receiver<BreakerState> {
         self.state.subscribe()
     }
 
     /// The operators' view of it.
-    pub fn snapshot(&self) -> BreakerSnapshot {
+    pub(crate) fn snapshot(&self) -> BreakerSnapshot {
         let Inner { breaker, .. } = &*self.inner.lock();
         BreakerSnapshot {
             open: breaker.is_open(),
@@ -138,7 +138,7 @@ impl ConnectBreaker {
     }
 
     /// The last failure and its cause, for operators; `None` while it is closed.
-    pub fn open_reason(&self) -> Option<String> {
+    pub(crate) fn open_reason(&self) -> Option<String> {
         let inner = self.inner.lock();
         let failure = inner.last_failure.as_ref().filter(|_| inner.breaker.is_open())?;
         let ConnectFailureInfo { message, cause, .. } = failure;
@@ -146,18 +146,18 @@ impl ConnectBreaker {
     }
 
     /// The time until the next probe after a failed one.
-    pub fn time_to_next_probe(&self) -> Duration {
+    pub(crate) fn time_to_next_probe(&self) -> Duration {
         let due = self.inner.lock().breaker.next_probe();
         due.map_or(self.interval, |due| due.saturating_duration_since(now()))
     }
 
     /// Lets the next probe begin now: something has changed that may help.
-    pub fn probe_now(&self) {
+    pub(crate) fn probe_now(&self) {
         self.inner.lock().breaker.probe_now(now());
     }
 
     /// Counts a connection of the pool until the guard is dropped.
-    pub fn count_pooled(self: &Arc<Self>) -> PooledConnectionCount {
+    pub(crate) fn count_pooled(self: &Arc<Self>) -> PooledConnectionCount {
         self.pooled_connections.fetch_add(1, Relaxed);
         PooledConnectionCount(Arc::clone(self))
     }
@@ -166,7 +166,7 @@ impl ConnectBreaker {
     ///
     /// # Errors
     /// The last failure.
-    pub fn may_connect(&self) -> Result<()> {
+    pub(crate) fn may_connect(&self) -> Result<()> {
         if self.is_open() && !self.inner.lock().breaker.is_overdue(now()) {
             return Err(self.last_error());
         }
@@ -181,7 +181,7 @@ impl ConnectBreaker {
     ///
     /// # Cancel safety
     /// As the attempt. One that is dropped after a while counts as a failure: nobody answered.
-    pub async fn connect<T>(&self, attempt: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) async fn connect<T>(&self, attempt: impl Future<Output = Result<T>>) -> Result<T> {
         let mut state = self.state.subscribe();
         if state.borrow().open {
             // The prober ends before the last calls do.
@@ -203,7 +203,7 @@ impl ConnectBreaker {
     ///
     /// # Errors
     /// As [`ConnectBreaker::connect`].
-    pub async fn probe<T>(
+    pub(crate) async fn probe<T>(
         &self,
         limit: Duration,
         attempt: impl Future<Output = Result<T>>,
@@ -350,7 +350,7 @@ impl Default for ConnectBreaker {
 
 /// A connection of the pool that is counted.
 #[derive(Debug)]
-pub struct PooledConnectionCount(Arc<ConnectBreaker>);
+pub(crate) struct PooledConnectionCount(Arc<ConnectBreaker>);
 
 impl Drop for PooledConnectionCount {
     fn drop(&mut self) {

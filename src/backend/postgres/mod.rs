@@ -5,11 +5,11 @@
 //! at work for one caller; `connect` opens connections, whose `protocol` state tells what the driver hides;
 //! `codec` converts values and `error` maps error replies.
 
-pub mod codec;
+pub(crate) mod codec;
 mod commit;
 mod connect;
 mod connection;
-pub mod error;
+pub(crate) mod error;
 pub(crate) mod execute;
 pub(crate) mod idempotency;
 pub(crate) mod protocol;
@@ -56,7 +56,7 @@ const READ_ONLY: TransactionMode =
     TransactionMode { isolation: None, read_only: true, deferrable: false };
 
 /// A PostgreSQL database and its pool.
-pub struct Postgres {
+pub(crate) struct Postgres {
     context: Arc<DatabaseContext>,
     probe: tokio::sync::Mutex<Option<Connection>>,
     statements: AtomicU64,
@@ -67,7 +67,7 @@ impl Postgres {
     ///
     /// # Errors
     /// `BackendMisconfigured` when a certificate cannot be used.
-    pub fn open(
+    pub(crate) fn open(
         telemetry: &Arc<telemetry::DatabaseTelemetry>,
         config: &Database,
         target: &PostgresTarget,

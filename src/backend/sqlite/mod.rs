@@ -53,7 +53,7 @@ use row_channel::{RowSender, connection_lost, row_channel};
 use session::{Role, Session, SessionConfig};
 
 /// A SQLite database: a pool of readers and a pool of one writer.
-pub struct Sqlite {
+pub(crate) struct Sqlite {
     config: Arc<SessionConfig>,
     breaker: Arc<ConnectBreaker>,
     pools: PoolPair,
@@ -64,7 +64,7 @@ impl Sqlite {
     /// Opens a database. Does no I/O: the file is created by the first connection, which also reports a path
     /// that does not work.
     #[must_use]
-    pub fn open(
+    pub(crate) fn open(
         telemetry: &Arc<telemetry::DatabaseTelemetry>,
         config: &Database,
         target: &SqliteTarget,

@@ -12,8 +12,9 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
+use super::call_context::CheckoutHolder;
 use super::state::transaction_limit;
-use super::{CallContext, Checkout, CheckoutHolder, CloseReason, Manager, Pool, PoolAdmin as _};
+use super::{CallContext, Checkout, CloseReason, Manager, Pool, PoolAdmin as _};
 use crate::clock::now;
 use crate::config::PoolSettings;
 use crate::deadline::Deadline;

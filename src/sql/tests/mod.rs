@@ -5,7 +5,8 @@ mod bounds;
 mod memory;
 mod refused;
 
-use super::{Analysis, Analyzer, Dialect, StatementClass, Uses};
+use super::class::Uses;
+use super::{Analysis, Analyzer, Dialect, StatementClass};
 
 fn analyze(sql: &str) -> Analysis {
     (*Analyzer::new(Dialect::Postgres, 1 << 20).analyze(sql)).clone()

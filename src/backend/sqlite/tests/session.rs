@@ -126,7 +126,7 @@ async fn read_only_refuses_writes() {
     for (sql, class) in [
         (changes, StatementClass::Other),
         ("DELETE FROM t", StatementClass::Other),
-        ("DROP TABLE t", StatementClass::Read(crate::sql::Uses::default())),
+        ("DROP TABLE t", StatementClass::Read(crate::sql::class::Uses::default())),
         ("PRAGMA user_version = 1", StatementClass::Other),
         ("VACUUM", StatementClass::Other),
     ] {

@@ -17,7 +17,7 @@ const MAX_IN_DOUBT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The unit of work that a retry runs again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RetryUnit {
+pub(crate) enum RetryUnit {
     /// One statement outside a transaction.
     Statement,
     /// A statement or a batch that its caller declared harmless to run twice.
@@ -30,7 +30,7 @@ pub enum RetryUnit {
 
 /// Attempts after the first of a call, since start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RetryCounts {
+pub(crate) struct RetryCounts {
     /// Attempts made.
     pub made: u64,
     /// Attempts refused for lack of budget.
@@ -39,7 +39,7 @@ pub struct RetryCounts {
 
 /// The retries of one database: its settings and its budget.
 #[derive(Debug)]
-pub struct Retries {
+pub(crate) struct Retries {
     max_attempts: u32,
     outage: Backoff,
     conflict: Backoff,
@@ -55,7 +55,7 @@ pub struct Retries {
 impl Retries {
     /// Returns the retries of a database. `unreachable` is its breaker's, and `connect_timeout` the time that
     /// one attempt to connect may take.
-    pub fn new(
+    pub(crate) fn new(
         settings: &RetrySettings,
         connect_timeout: Duration,
         unreachable: UnreachableFlag,
@@ -77,7 +77,7 @@ impl Retries {
     }
 
     /// Starts a call. `max` is the caller's own bound on its attempts.
-    pub fn start(&self, unit: RetryUnit, max: Option<u32>) -> Attempts<'_> {
+    pub(crate) fn start(&self, unit: RetryUnit, max: Option<u32>) -> Attempts<'_> {
         self.budget.add();
         let in_doubt = Backoff { max: self.outage.max.min(MAX_IN_DOUBT_PAUSE), ..self.outage };
         Attempts {
@@ -95,7 +95,7 @@ impl Retries {
     }
 
     /// The retries made and refused so far.
-    pub fn counts(&self) -> RetryCounts {
+    pub(crate) fn counts(&self) -> RetryCounts {
         RetryCounts { made: self.made.load(Relaxed), refused: self.refused.load(Relaxed) }
     }
 
@@ -111,7 +111,7 @@ impl Retries {
 
 /// The attempts of one call.
 #[derive(Debug)]
-pub struct Attempts<'a> {
+pub(crate) struct Attempts<'a> {
     retries: &'a Retries,
     unit: RetryUnit,
     max: Option<u32>,
@@ -127,18 +127,18 @@ pub struct Attempts<'a> {
 
 impl Attempts<'_> {
     /// Notes when the first attempt begins.
-    pub fn begin(&mut self, now: Instant) {
+    pub(crate) fn begin(&mut self, now: Instant) {
         self.began.get_or_insert(now);
     }
 
     /// The number of attempts made, the present one included. Waiting for another run under the same key does
     /// not count.
-    pub fn made(&self) -> u32 {
+    pub(crate) fn made(&self) -> u32 {
         self.made
     }
 
     /// The number of failed attempts that may have been applied, as far as it is known now.
-    pub fn in_doubt(&self) -> u32 {
+    pub(crate) fn in_doubt(&self) -> u32 {
         self.in_doubt
     }
 
@@ -154,7 +154,12 @@ impl Attempts<'_> {
     /// | in doubt, or after it was; idempotent or keyed | the caller's, else the deadline | `retry.*_backoff` up to 1 s | no |
     ///
     /// Everything else is final. A pause never reaches the deadline.
-    pub fn after(&mut self, error: &Error, deadline: Deadline, now: Instant) -> Option<Duration> {
+    pub(crate) fn after(
+        &mut self,
+        error: &Error,
+        deadline: Deadline,
+        now: Instant,
+    ) -> Option<Duration> {
         let class = self.classify(error, now);
         let pause = self.next_pause(class)?;
         if pause >= deadline.left(now) || !self.allows(class) {
