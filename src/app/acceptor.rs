@@ -18,7 +18,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(50);
 /// SETTINGS without any, and GOAWAY with ENHANCE_YOUR_CALM and the reason (HTTP/2, 6.5 and 6.8): gRPC clients
 /// connect elsewhere, and reconnect after a pause.
 const REJECTION: &[u8] = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00\
-    \x00\x00\x1c\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0btoo many connections";
+    \x00\x00\x1c\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0btoo many connections";
 
 /// The time that a rejected client has to read the reason, and the number of clients that may do so at once: further
 /// connections are closed without a reason.

@@ -5,17 +5,17 @@
 
 mod call_failure;
 mod command_error;
-mod completions;
-mod config;
+mod completions_command;
+mod config_command;
 mod config_flags;
 mod console;
-mod health;
-mod idempotency;
+mod health_command;
+mod idempotency_command;
 mod pool;
 mod query;
-mod secret;
-mod serve;
-mod server_address;
+mod secret_command;
+mod serve_command;
+mod server_flag;
 #[cfg(test)]
 mod tests;
 
@@ -47,21 +47,21 @@ Exit status: 0 success; 1 a call failed, or the server is not serving; 2 wrong u
 #[command(max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
-    serve: serve::Args,
+    serve: serve_command::Args,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Args),
-    Config(config::Args),
-    Secret(secret::Args),
+    Serve(serve_command::Args),
+    Config(config_command::Args),
+    Secret(secret_command::Args),
     Query(query::Args),
-    Health(health::Args),
+    Health(health_command::Args),
     Pool(pool::Args),
-    Idempotency(idempotency::Args),
-    Completions(completions::Args),
+    Idempotency(idempotency_command::Args),
+    Completions(completions_command::Args),
 }
 
 /// Runs a command to its end.
@@ -88,13 +88,13 @@ pub fn run(cli: Cli) -> Exit {
 
 fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<Exit, CommandError> {
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(args) => serve::run(&args, console),
-        Command::Config(args) => Ok(config::run(&args, console)?),
-        Command::Secret(args) => secret::run(&args, console),
+        Command::Serve(args) => serve_command::run(&args, console),
+        Command::Config(args) => Ok(config_command::run(&args, console)?),
+        Command::Secret(args) => secret_command::run(&args, console),
         Command::Query(args) => query::run(args, console),
-        Command::Health(args) => health::run(&args, console),
+        Command::Health(args) => health_command::run(&args, console),
         Command::Pool(args) => pool::run(&args, console),
-        Command::Idempotency(args) => idempotency::run(&args, console),
-        Command::Completions(args) => Ok(completions::run(&args, Cli::command(), console)?),
+        Command::Idempotency(args) => idempotency_command::run(&args, console),
+        Command::Completions(args) => Ok(completions_command::run(&args, Cli::command(), console)?),
     }
 }

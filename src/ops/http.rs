@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::status::Status;
+use super::server_status::Status;
 use super::{status_json, status_page};
 use crate::config::Ops;
 use crate::resilience::AcceptBackoff;

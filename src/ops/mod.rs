@@ -2,9 +2,9 @@
 //! them.
 
 mod http;
-mod status;
+mod server_status;
 mod status_json;
 mod status_page;
 
 pub(crate) use http::serve;
-pub(crate) use status::{Readiness, Status};
+pub(crate) use server_status::{Readiness, Status};

@@ -3,8 +3,8 @@
 use super::acquire::Pool;
 use super::checkout_registry::CheckoutInfo;
 use super::manager::Manager;
+use super::pool_state::transaction_limit;
 use super::snapshot::{CloseReason, PoolSnapshot};
-use super::state::transaction_limit;
 use crate::clock::now;
 use crate::error::{Error, ErrorKind, Result};
 

@@ -8,10 +8,10 @@ use deadpool::managed;
 
 use super::call_context::CallContext;
 use super::manager::Manager;
+use super::pool_state::PoolState;
 use super::queue::admission::Permit;
 use super::shard::PooledObject;
 use super::snapshot::CloseReason;
-use super::state::PoolState;
 use crate::clock::now;
 
 /// A connection that is checked out; returns to the pool when dropped.

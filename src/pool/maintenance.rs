@@ -11,9 +11,9 @@ use tokio::runtime::Id;
 
 use super::counters::Counters;
 use super::manager::Manager;
+use super::pool_state::PoolState;
 use super::refill::RefillFailure;
 use super::shard::{Shard, TakeError};
-use super::state::PoolState;
 use crate::clock::{milliseconds, now};
 use crate::error::ErrorKind;
 

@@ -14,11 +14,11 @@ mod counters;
 mod lifetime;
 mod maintenance;
 mod manager;
+mod pool_state;
 mod queue;
 mod refill;
 mod shard;
 mod snapshot;
-mod state;
 #[cfg(test)]
 mod tests;
 

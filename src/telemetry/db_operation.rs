@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::database::DatabaseTelemetry;
+use super::database_telemetry::DatabaseTelemetry;
 use super::rpc_call::{ConnectionUse, OperationDescription, OperationTiming, RpcCall};
 use super::top_statements::Statement;
 use super::traces;

@@ -4,8 +4,8 @@
 //! `Operation` in a `DatabaseTelemetry`, an error that was answered. Settings are arguments: only the SDK itself reads
 //! parts of `OTEL_*` from the environment.
 
-mod connection;
-mod database;
+mod connection_timing;
+mod database_telemetry;
 mod db_operation;
 mod log_rate_limit;
 mod logs;
@@ -31,8 +31,8 @@ use opentelemetry_semantic_conventions::SCHEMA_URL;
 use opentelemetry_semantic_conventions::attribute as semconv;
 use tokio::task::spawn_blocking;
 
-pub use connection::{Acquiring, Connecting};
-pub use database::DatabaseTelemetry;
+pub use connection_timing::{Acquiring, Connecting};
+pub use database_telemetry::DatabaseTelemetry;
 pub use db_operation::Operation;
 pub use logs::InitError;
 pub use rpc_call::{CallLabels, FailureScope, OperationTiming, RpcCall};

@@ -9,7 +9,7 @@ use opentelemetry_semantic_conventions::attribute;
 use parking_lot::Mutex;
 use tracing::Span;
 
-use super::database::DatabaseTelemetry;
+use super::database_telemetry::DatabaseTelemetry;
 use super::log_rate_limit::{LineKind, LogRateLimit};
 use super::metrics::{Instruments, is_server_error};
 use super::top_statements::TopStatements;

@@ -47,7 +47,7 @@ use execute::row_stream::{StatementRows, StatementScope};
 use execute::transaction::PostgresTransaction;
 use session::Session;
 use session::attempt::{AttemptResult, run_attempts};
-use session::database::DatabaseContext;
+use session::database_context::DatabaseContext;
 use session::effects::EffectCache;
 use session::work::{Access, Atomicity, PlanUse, SessionWork};
 

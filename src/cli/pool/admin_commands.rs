@@ -7,7 +7,7 @@ use super::stat_names::{duration, readable};
 use super::{checkouts, screen};
 use crate::cli::command_error::CommandError;
 use crate::cli::console::{Console, Exit, counted, visible};
-use crate::cli::server_address::{Server, block_on};
+use crate::cli::server_flag::{Server, block_on};
 use crate::value::proto::{
     Checkout, PausePoolResponse, ReconnectPoolResponse, ResizePoolResponse, ResumePoolResponse,
     TerminateCheckoutResponse,

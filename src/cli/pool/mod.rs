@@ -17,7 +17,7 @@ use stats_command::Detail;
 use super::command_error::CommandError;
 use super::console::{Console, Exit};
 use super::query::Format;
-use super::server_address::{Server, Target};
+use super::server_flag::{Server, Target};
 
 const POOLS: &str = "\
 A pool has the name of its database. The commands act on one server: behind a load balancer, address \

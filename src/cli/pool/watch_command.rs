@@ -14,7 +14,7 @@ use crate::app;
 use crate::cli::command_error::CommandError;
 use crate::cli::console::{Console, Exit, visible};
 use crate::cli::query::{Format, Printer, Summary};
-use crate::cli::server_address::{Server, block_on};
+use crate::cli::server_flag::{Server, block_on};
 use crate::clock::milliseconds;
 use crate::value::Value;
 use crate::value::proto::{PoolStats, WatchPoolStatsResponse};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::format::Format;
-use crate::cli::server_address::Server;
+use crate::cli::server_flag::Server;
 use crate::grpc::client::{CallError, Client};
 use crate::value::Value;
 use crate::value::proto::{AccessMode, IsolationLevel, QueryOptions, QueryRequest};

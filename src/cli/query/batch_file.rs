@@ -12,7 +12,7 @@ use crate::cli::call_failure;
 use crate::cli::call_failure::Text;
 use crate::cli::command_error::CommandError;
 use crate::cli::console::{Console, Exit, counted};
-use crate::cli::server_address::block_on;
+use crate::cli::server_flag::block_on;
 use crate::grpc::client::{CallError, Client};
 use crate::sql::{Dialect, SplitStatement, split_statements};
 use crate::value::proto::{

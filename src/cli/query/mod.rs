@@ -6,7 +6,7 @@ mod csv_output;
 mod format;
 mod json_output;
 mod printer;
-mod statement;
+mod single_statement;
 mod table_output;
 #[cfg(test)]
 mod tests;
@@ -22,6 +22,6 @@ use super::console::{Console, Exit};
 pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
     match args.batch.take() {
         Some(file) => batch_file::run(&args, &file, console),
-        None => statement::run(args, console),
+        None => single_statement::run(args, console),
     }
 }

@@ -9,7 +9,7 @@ mod errors;
 mod limits;
 pub(super) mod messages;
 mod replies;
-mod statement;
+mod run_statement;
 #[cfg(test)]
 mod tests;
 mod transaction_task;

@@ -16,7 +16,7 @@ use super::errors::{
 use super::limits::TransactionLimits;
 use super::messages::{CallerEvent, ReplyBody, TransactReply};
 use super::replies::Replies;
-use super::statement;
+use super::run_statement;
 use crate::backend::SavepointCommand;
 use crate::clock::now;
 use crate::engine::caller::Caller;
@@ -209,7 +209,7 @@ impl TransactionTask {
         }
         let (command, name) = match command {
             InnerCommand::Query(query) => {
-                return statement::run(&self.engine, query, open, &self.replies).await;
+                return run_statement::run(&self.engine, query, open, &self.replies).await;
             }
             InnerCommand::Savepoint(command, name) => (command, name),
         };

@@ -1,5 +1,5 @@
 //! Errors as gRPC statuses.
 
+pub(crate) mod grpc_status;
 pub(crate) mod respond;
-pub(crate) mod status;
 pub(crate) mod tonic_status;

@@ -2,7 +2,7 @@
 
 use tonic::{Response, Status};
 
-use super::status;
+use super::grpc_status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::{FailureScope, RpcCall};
 
@@ -18,14 +18,14 @@ pub(crate) fn respond<T>(call: &RpcCall, result: Result<T>) -> Answer<T> {
 pub(crate) fn answer(call: &RpcCall, error: &Error) -> Status {
     call.failed(error, FailureScope::Call);
     log(call, error);
-    status::status(error)
+    grpc_status::status(error)
 }
 
 /// Logs and counts an error in a stream that stays open, and makes the reply of it.
 pub(crate) fn detail(call: &RpcCall, error: &Error) -> tonic_types::Status {
     call.failed(error, FailureScope::Command);
     log(call, error);
-    status::reply(error)
+    grpc_status::reply(error)
 }
 
 fn log(call: &RpcCall, error: &Error) {

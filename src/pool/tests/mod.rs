@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use super::call_context::CheckoutHolder;
-use super::state::transaction_limit;
+use super::pool_state::transaction_limit;
 use super::{CallContext, Checkout, CloseReason, Manager, Pool, PoolAdmin as _};
 use crate::clock::now;
 use crate::config::PoolSettings;

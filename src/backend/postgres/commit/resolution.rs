@@ -12,7 +12,7 @@ use crate::backend::postgres::connection::Connection;
 use crate::backend::postgres::connection::key_table::KeyTable;
 use crate::backend::postgres::idempotency::may_be_behind;
 use crate::backend::postgres::protocol::simple_query::{first_value, rows};
-use crate::backend::postgres::session::database::DatabaseContext;
+use crate::backend::postgres::session::database_context::DatabaseContext;
 use crate::backend::{IdempotencyKey, TransactionOutcome};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};

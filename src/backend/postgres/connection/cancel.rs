@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use crate::backend::postgres::connect::Connector;
-use crate::backend::postgres::protocol::state::ProtocolState;
+use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::deadline::Deadline;
 use crate::planted_bug::PlantedBug;
 use crate::pool::CallContext;

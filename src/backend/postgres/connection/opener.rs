@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Connection;
 use crate::backend::connect_breaker::ConnectBreaker;
 use crate::backend::postgres::connect::Connector;
-use crate::backend::postgres::protocol::state::ProtocolState;
+use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::error::{Error, Result};
 use crate::planted_bug::PlantedBug;
 use crate::pool::{ConnectionActivity, Manager};

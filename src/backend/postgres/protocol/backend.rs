@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::framing::FrameVisitor;
-use super::state::ProtocolState;
+use super::protocol_state::ProtocolState;
 
 /// The bytes that are kept of a message: status, key and command tag fit.
 const HEAD: usize = 128;

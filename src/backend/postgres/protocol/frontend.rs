@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::framing::{FrameVisitor, STARTUP};
-use super::state::ProtocolState;
+use super::protocol_state::ProtocolState;
 use super::text_results::TextResults;
 
 /// The bytes that are kept of a name: the driver's are a letter and a number, between a target and a

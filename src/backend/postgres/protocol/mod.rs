@@ -3,11 +3,11 @@
 pub(crate) mod backend;
 pub(crate) mod framing;
 pub(crate) mod frontend;
+pub(crate) mod protocol_state;
 pub(crate) mod requests;
 pub(crate) mod server_address;
 pub(crate) mod session_attrs;
 pub(crate) mod simple_query;
-pub(crate) mod state;
 pub(crate) mod tap;
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use tokio_postgres::tls::{ChannelBinding, TlsStream};
 use super::backend::BackendMessages;
 use super::framing::FrameParser;
 use super::frontend::{FrontendMessages, TextBinds};
-use super::state::{ConnectionEnd, ProtocolState};
+use super::protocol_state::{ConnectionEnd, ProtocolState};
 
 /// A stream, and the state that its messages update.
 pub(crate) struct Tap<S> {

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_postgres::types::Format;
 
-use super::state::ProtocolState;
+use super::protocol_state::ProtocolState;
 use super::tap::Tap;
 
 const TEXT: &str = "select a";

@@ -8,7 +8,7 @@ use super::work::{Progress, RetryScope, WriteState};
 use crate::backend::postgres::error::{
     ends_connection, is_lost_statement, is_stale_plan, is_terminated,
 };
-use crate::backend::postgres::protocol::state::ProtocolState;
+use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::config::TargetSession;
 use crate::error::{Error, ErrorKind, Outcome};
 
@@ -181,7 +181,7 @@ pub(crate) fn outcome_unknown(message: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::postgres::protocol::state::ConnectionEnd;
+    use crate::backend::postgres::protocol::protocol_state::ConnectionEnd;
     use crate::backend::postgres::session::work::Atomicity;
 
     /// A write that is about to be sent to a primary, and variations of it.

@@ -5,7 +5,7 @@
 
 pub(crate) mod attempt;
 mod checkin;
-pub(crate) mod database;
+pub(crate) mod database_context;
 pub(crate) mod effects;
 mod error_mapping;
 pub(crate) mod failure;
@@ -27,7 +27,7 @@ use crate::planted_bug::PlantedBug;
 use crate::pool::{Checkout, CloseReason};
 use attempt::AttemptError;
 use checkin::{Checkin, Disposition};
-use database::DatabaseContext;
+use database_context::DatabaseContext;
 use effects::SessionEffect;
 use in_flight::InFlight;
 use reset::{RESET_LIMIT, SessionConnection, SessionReset};

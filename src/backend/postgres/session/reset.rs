@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::checkin::Disposition;
-use super::database::DatabaseContext;
+use super::database_context::DatabaseContext;
 use super::effects::SessionEffect;
 use super::in_flight::InFlight;
 use crate::backend::postgres::connection::Connection;

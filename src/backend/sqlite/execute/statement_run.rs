@@ -9,7 +9,7 @@ use crate::backend::sqlite::command_tag::{command, counts_changes};
 use crate::backend::sqlite::error::{Step, too_large};
 use crate::backend::sqlite::parameters;
 use crate::backend::sqlite::row_channel::{ResultHeader, RowSender};
-use crate::backend::sqlite::session::transaction::ROLLED_BACK;
+use crate::backend::sqlite::session::begin_and_commit::ROLLED_BACK;
 use crate::backend::sqlite::session::{Compiled, Role, Session};
 use crate::backend::{Completion, Statement};
 use crate::error::{Error, ErrorKind, Outcome, Result};

@@ -1,7 +1,7 @@
 //! A SQLite connection as its thread sees it: how it is opened, armed for a statement and reset.
 
+pub(crate) mod begin_and_commit;
 mod setup;
-pub(crate) mod transaction;
 
 use std::ffi::c_int;
 use std::ops::DerefMut;

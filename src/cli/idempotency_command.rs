@@ -92,8 +92,8 @@ fn print_installed(
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::on_console;
     use super::*;
+    use crate::cli::tests::on_console;
     use crate::config;
 
     #[test]

@@ -1,12 +1,14 @@
 //! `rowgate secret`.
 
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io;
+use std::io::{IsTerminal as _, Read as _};
 
 use clap::Subcommand;
 
 use super::command_error::CommandError;
 use super::console::{Console, Exit};
-use crate::config::{self, Environment, secret};
+use crate::config;
+use crate::config::{Environment, secret};
 
 /// The size limit of a secret, in bytes.
 const MAX_SECRET: u64 = 1 << 20;
@@ -86,8 +88,8 @@ fn encrypt(
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::on_console;
     use super::*;
+    use crate::cli::tests::on_console;
 
     fn encrypted(key: &str, input: &str) -> (Exit, String, String) {
         let environment = Environment::of(&[("ROWGATE_SECRET_KEY", key)]);

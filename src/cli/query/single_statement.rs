@@ -1,6 +1,7 @@
 //! Runs one statement and prints its result.
 
-use std::io::{self, IsTerminal as _, Read as _, Write};
+use std::io;
+use std::io::{IsTerminal as _, Read as _, Write};
 
 use super::args::Args;
 use super::format::{print_set, print_without_rows};
@@ -9,7 +10,7 @@ use crate::cli::call_failure;
 use crate::cli::call_failure::Text;
 use crate::cli::command_error::CommandError;
 use crate::cli::console::{Console, Exit, counted};
-use crate::cli::server_address::block_on;
+use crate::cli::server_flag::block_on;
 use crate::grpc::client::ResultStream;
 use crate::value::proto::stream_query_response::Part;
 

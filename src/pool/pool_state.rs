@@ -8,11 +8,11 @@ use parking_lot::{Mutex, RwLock};
 use super::checkout_registry::CheckoutRegistry;
 use super::counters::Counters;
 use super::manager::Manager;
-use super::queue::admission::{Admission, QueueKind};
 use super::shard::{PooledObject, Shard, ShardContext, Surplus};
 use super::snapshot::CloseReason;
 use crate::clock::now;
 use crate::config::PoolSettings;
+use crate::pool::queue::admission::{Admission, QueueKind};
 use crate::telemetry::DatabaseTelemetry;
 
 pub(crate) struct PoolState<M: Manager> {

@@ -2,7 +2,7 @@
 
 use super::command_error::CommandError;
 use super::console::{Console, Exit};
-use super::server_address::Target;
+use super::server_flag::Target;
 use crate::grpc::client::Health;
 
 const EXAMPLES: &str = "\
@@ -54,8 +54,8 @@ fn report(
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::on_console;
     use super::*;
+    use crate::cli::tests::on_console;
     use crate::error::Outcome;
     use crate::grpc::client::CallError;
 

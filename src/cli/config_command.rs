@@ -8,8 +8,10 @@ use super::config_flags;
 use super::config_flags::Settings;
 use super::config_flags::report;
 use super::console::{Console, Exit, counted, visible};
-use crate::app::{self, CheckStatus, Finding};
-use crate::config::{self, Config, Loaded};
+use crate::app;
+use crate::app::{CheckStatus, Finding};
+use crate::config;
+use crate::config::{Config, Loaded};
 
 const CHECK: &str = "\
 All problems are reported at once. Without --no-connect, the command then connects to each database, and \
@@ -125,8 +127,8 @@ fn findings(lines: &[Finding], console: &mut Console<'_>) -> io::Result<Exit> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::on_console;
     use super::*;
+    use crate::cli::tests::on_console;
 
     fn line(database: &str, status: CheckStatus, text: &str) -> Finding {
         Finding { database: database.to_owned(), status, text: text.to_owned() }

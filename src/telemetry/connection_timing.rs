@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Span;
 
-use super::database::DatabaseTelemetry;
+use super::database_telemetry::DatabaseTelemetry;
 use super::rpc_call::RpcCall;
 use super::traces;
 use crate::error::Error;
