@@ -333,9 +333,10 @@ async fn increments(each: i64, with_keys: bool) {
                 let (mut attempts, mut longest) = (0, Duration::ZERO);
                 for turn in 0..each {
                     let start = Instant::now();
-                    let request = match with_keys {
-                        true => under(&format!("{caller}-{turn}"), request.clone()),
-                        false => request.clone(),
+                    let request = if with_keys {
+                        under(&format!("{caller}-{turn}"), request.clone())
+                    } else {
+                        request.clone()
                     };
                     let request = with_deadline(request, Duration::from_secs(30));
                     let answer = client.raw().execute_batch(request).await.expect("it is repeated");

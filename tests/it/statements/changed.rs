@@ -18,9 +18,10 @@ async fn a_batch_that_changes_a_table_reads_what_it_made() {
             .psql("drop table if exists m; create table m (a int); insert into m values (1)");
         let run = async |name: &str, sql: [&str; 2]| {
             let options = kind.then(|| keyed(&format!("{name} {index}")));
-            let last = match expects && sql[1].starts_with("insert") {
-                true => exactly(1, sql[1]),
-                false => statement(sql[1], &[]),
+            let last = if expects && sql[1].starts_with("insert") {
+                exactly(1, sql[1])
+            } else {
+                statement(sql[1], &[])
             };
             let statements = vec![statement(sql[0], &[]), last];
             let request = ExecuteBatchRequest { statements, options, ..batch(&[]) };
