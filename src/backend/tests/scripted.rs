@@ -72,6 +72,8 @@ pub(crate) struct Scripted {
     batches: Mutex<Vec<Arc<Batch>>>,
     handles: Mutex<Vec<TransactionHandle>>,
     breaker: Arc<ConnectBreaker>,
+    /// A call that no step was left for: a task that is not the test's may have swallowed its panic.
+    unexpected: Mutex<Option<String>>,
 }
 
 impl Scripted {
@@ -82,6 +84,7 @@ impl Scripted {
             batches: Mutex::default(),
             handles: Mutex::default(),
             breaker: Arc::default(),
+            unexpected: Mutex::default(),
         })
     }
 
@@ -100,17 +103,30 @@ impl Scripted {
         self.handles.lock().clone()
     }
 
+    /// Returns true if no step is left.
+    pub(crate) fn is_played(&self) -> bool {
+        self.steps.lock().is_empty()
+    }
+
     #[track_caller]
     fn step(&self, call: &str) -> Step {
         let step = self.steps.lock().pop_front();
-        step.unwrap_or_else(|| panic!("no step is left for {call}"))
+        step.unwrap_or_else(|| {
+            *self.unexpected.lock() = Some(call.to_owned());
+            panic!("no step is left for {call}")
+        })
     }
 }
 
 impl Drop for Scripted {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
         let left = self.steps.lock();
-        assert!(left.is_empty() || std::thread::panicking(), "not taken: {left:?}");
+        assert!(left.is_empty(), "not taken: {left:?}");
+        let unexpected = self.unexpected.lock();
+        assert!(unexpected.is_none(), "no step was left for {unexpected:?}");
     }
 }
 
