@@ -20,7 +20,7 @@ pub(crate) enum PlantedBug {
 impl PlantedBug {
     /// Returns false: release builds have no planted bugs.
     #[cfg(not(debug_assertions))]
-    pub const fn is_planted(self) -> bool {
+    pub(crate) const fn is_planted(self) -> bool {
         false
     }
 
