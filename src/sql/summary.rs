@@ -46,8 +46,13 @@ fn shown<'a>(token: &SqlToken<'a>, dialect: Dialect) -> Option<&'a str> {
         // Other databases quote with backticks.
         TokenKind::Symbol => (!text.contains('`')).then_some(text),
         TokenKind::Word => Some(text),
-        // SQLite takes a name that names nothing for a string.
-        TokenKind::QuotedName => Some(if dialect == Dialect::Postgres { text } else { "?" }),
+        TokenKind::QuotedName if dialect == Dialect::Postgres => Some(text),
+        // `[name]` is a name to SQLite, unless whoever wrote it meant an array of literals.
+        TokenKind::QuotedName if text.starts_with('[') && !text.contains(is_of_a_literal) => {
+            Some(text)
+        }
+        // SQLite takes any other name that names nothing for a string.
+        TokenKind::QuotedName => Some("?"),
         TokenKind::String => (!text.contains('\\')).then_some("?"),
         TokenKind::EscapeString if text.starts_with('\'') => Some("?"),
         TokenKind::EscapeString => Some(if text.starts_with('e') { "e?" } else { "E?" }),
@@ -60,6 +65,10 @@ fn shown<'a>(token: &SqlToken<'a>, dialect: Dialect) -> Option<&'a str> {
         }
         TokenKind::Unterminated(_) => None,
     }
+}
+
+fn is_of_a_literal(c: char) -> bool {
+    c.is_ascii_digit() || matches!(c, '\'' | '"' | '`' | '$')
 }
 
 #[cfg(test)]
@@ -89,6 +98,8 @@ mod tests {
         ] {
             assert_eq!(summary(sql, Dialect::Postgres), expected, "{sql}");
         }
+        let brackets = "select 1 as [a <b>], array['secret', 7]";
+        assert_eq!(summary(brackets, Dialect::Sqlite), "select ? as [a <b>], array?");
         let sqlite = "select \"secret\", `x`, :name, $name from t where a = 'secret'";
         assert_eq!(
             summary(sqlite, Dialect::Sqlite),
