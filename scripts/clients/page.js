@@ -334,7 +334,7 @@ const checks = {
     const [asked, start] = [seen.asked, Date.now()];
     process.kill(Number(given.server), 'SIGSTOP');
     await shows(page, '#verdict', /No response/, 5000);
-    await shows(page, '#fresh', /what is shown is \d+ s old/);
+    await shows(page, '#fresh', /the data is \d+ s old/);
     assert.match(await page.title(), /No response/);
     await until('it has given up on one', async () => /no response within 5 s/.test(await text(page, '#fresh')));
     assert.ok(seen.asked - asked <= 1 + (Date.now() - start) / 1000, `${seen.asked - asked} requests`);

@@ -39,7 +39,7 @@ use commit::resolution::{outcome_of_token, outcome_timed_out};
 use commit::token::Token;
 use connect::Connector;
 use connection::Connection;
-use connection::key_table::KeyTable;
+use connection::idempotency_table::KeyTable;
 use connection::opener::Opener;
 use connection::prepared::Prepared;
 use execute::batch_pipelined;

@@ -12,10 +12,10 @@ mod connection;
 mod error;
 mod execute;
 mod idempotency;
-mod key_table;
+mod idempotency_table;
 mod open_connections;
 mod parameters;
-mod pool_pair;
+mod reader_writer_pools;
 mod row_channel;
 mod session;
 
@@ -46,9 +46,9 @@ use execute::describe::describe;
 use execute::row_stream::{PendingJob, SqliteRowStream};
 use execute::statement_run::run;
 use execute::transaction::SqliteTransaction;
-use key_table::KeyTable;
+use idempotency_table::KeyTable;
 use open_connections::OpenConnections;
-use pool_pair::PoolPair;
+use reader_writer_pools::PoolPair;
 use row_channel::{RowSender, connection_lost, row_channel};
 use session::{Role, Session, SessionConfig};
 

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use tokio_postgres::error::SqlState;
 
-use super::connection::key_table::key_values;
 use super::connection::pipeline::{PipelineEnd, PipelineStep, ResultQuota, StepOutput, StepResult};
 use super::idempotency::{key_table, with_claimed_key};
 use super::session::Session;
 use crate::backend::idempotency::stored;
+use crate::backend::postgres::connection::idempotency_table::key_values;
 use crate::backend::{IdempotencyKey, IsolationLevel, TransactionMode};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::planted_bug::PlantedBug;

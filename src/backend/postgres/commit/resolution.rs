@@ -9,7 +9,7 @@ use futures_util::future::join;
 
 use super::token::{NEVER_ASSIGNED, ServerIdentity, Token};
 use crate::backend::postgres::connection::Connection;
-use crate::backend::postgres::connection::key_table::KeyTable;
+use crate::backend::postgres::connection::idempotency_table::KeyTable;
 use crate::backend::postgres::idempotency::may_be_behind;
 use crate::backend::postgres::protocol::simple_query::{first_value, rows};
 use crate::backend::postgres::session::database_context::DatabaseContext;

@@ -1,7 +1,7 @@
 //! An open connection with its protocol state and its prepared statements.
 
 pub(crate) mod cancel;
-pub(crate) mod key_table;
+pub(crate) mod idempotency_table;
 pub(crate) mod opener;
 pub(crate) mod pipeline;
 pub(crate) mod prepared;
@@ -22,7 +22,7 @@ use super::protocol::simple_query::first_value;
 use crate::backend::connect_breaker::PooledConnectionCount;
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::config::TargetSession;
-use key_table::KeyTable;
+use idempotency_table::KeyTable;
 use prepared::Prepared;
 
 /// The longest text, in bytes, that is kept prepared. The cache is bounded by number, and callers send

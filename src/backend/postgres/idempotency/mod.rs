@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use super::connection::key_table::{KeyTable, key_values};
 use super::connection::pipeline::{PipelineEnd, PipelineStep, ResultQuota, StepOutput};
 use super::session::Session;
 use super::session::failure::not_primary;
 use crate::backend::idempotency::{Claimed, in_progress};
+use crate::backend::postgres::connection::idempotency_table::{KeyTable, key_values};
 use crate::backend::{IdempotencyKey, Installed, TransactionOutcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Kind, Row, Value};

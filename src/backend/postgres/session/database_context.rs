@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::effects::EffectCache;
 use crate::backend::postgres::connect::Connector;
 use crate::backend::postgres::connection::Connection;
-use crate::backend::postgres::connection::key_table::KeyTable;
+use crate::backend::postgres::connection::idempotency_table::KeyTable;
 use crate::backend::postgres::connection::opener::Opener;
 use crate::config::ErrorDetails;
 use crate::pool::{CloseReason, Pool, PoolAdmin};

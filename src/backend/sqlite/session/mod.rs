@@ -14,7 +14,7 @@ use rusqlite::{Batch, Connection, Statement};
 
 use super::authorizer::{Authorizer, Phase};
 use super::error::{Origin, Step, several_statements, translate};
-use super::key_table::KeyTable;
+use super::idempotency_table::KeyTable;
 use super::open_connections::OpenConnections;
 use super::row_channel::RowSender;
 use crate::config::ErrorDetails;
