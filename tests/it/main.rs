@@ -4,35 +4,35 @@
 //! | module | holds |
 //! |---|---|
 //! | `harness` | databases, servers and clients for tests |
-//! | `contract` | what every backend must answer, run for each of them |
+//! | `contract` | the contract of every backend, run for each of them |
 //! | `types` | every PostgreSQL type, compared with what `psql` prints |
-//! | `audit` | what a connection is at each checkout, and what it is asked for on the way |
+//! | `audit` | connections at each checkout, examined from inside |
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `plans` | prepared statements that are kept, while tables change below them |
-//! | `outage` | a database that goes away and comes back |
-//! | `breaker` | how calls fail while a database is away, who tries it, and how soon all is back |
-//! | `failover` | several servers, one of which takes writes, and secrets that change |
-//! | `batch` | commits whose answer is lost, keys, callers who want the same row |
-//! | `cancel` | statements that are stopped: by a deadline, by a caller who goes, past a frozen database |
+//! | `outage` | a database that becomes unreachable and returns |
+//! | `breaker` | calls while a database is unreachable, the probes, and the recovery |
+//! | `failover` | several servers, one of which accepts writes, and secrets that change |
+//! | `batch` | commits whose answer is lost, keys, conflicts over one row |
+//! | `cancel` | statements that are cancelled: by a deadline, by a disconnected caller, past a frozen database |
 //! | `transact` | how interactive transactions end by themselves, and how much they hold |
 //! | `self_ended` | transactions that SQLite ends by itself, and what comes after |
 //! | `chaos` | a database under faults, and whether callers are told the truth |
 //! | `conformance` | statements that each way of the API answers alike |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
-//! | `front_door` | deadlines, limits on connections, descriptors that run out |
-//! | `shutdown` | the end of a server, with calls that must not fail and clients who do not go |
-//! | `pool` | what operators do to a pool, seen in PostgreSQL |
-//! | `pool_life` | connections that are replaced, leaks that are told, callers that share |
-//! | `doubt` | what is said of a commit whose answer is lost, late, or of nobody who knows; what keys hold |
-//! | `logs` | the log, and what must not be in it |
-//! | `statements` | prepared statements: more than a connection keeps, and such as somebody closed |
-//! | `status_page` | what operators are shown at `/`, and what of it could run or lead elsewhere |
-//! | `stream` | a million rows, and how much memory they take |
-//! | `unread` | streams that nobody reads: what they cost, and that they end |
+//! | `connection_limits` | deadlines, limits on connections, exhausted descriptors |
+//! | `shutdown` | the shutdown of a server, with calls that must not fail and clients that do not disconnect |
+//! | `pool` | operators' actions on a pool, seen in PostgreSQL |
+//! | `pool_life` | connections that are replaced, leaks that are reported, callers that share |
+//! | `commit_outcome` | commits whose answer is lost or late, their resolution, and the rows of keys |
+//! | `logs` | the log, and secrets that must not be in it |
+//! | `statements` | prepared statements: evicted, changed and deallocated |
+//! | `status_page` | the page at `/`, and its protection against hostile names |
+//! | `stream` | a million rows in constant memory |
+//! | `unread_streams` | streams that nobody reads: their cost and their end |
 //! | `config_cli` | the command line, and configurations with mistakes |
 //! | `idempotency_cli` | the command that makes the table of idempotency keys |
 //! | `readme` | the commands that README.md shows |
-//! | `telemetry` | traces, metrics and logs, as those see them who watch a server |
+//! | `telemetry` | traces, metrics and logs, as collectors receive them |
 //! | `tidy` | the rules of the architecture that a program can check |
 
 #[cfg(test)]
@@ -46,19 +46,19 @@ mod cancel;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod commit_outcome;
+#[cfg(test)]
 mod config_cli;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod connect;
 #[cfg(test)]
+mod connection_limits;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
-mod doubt;
-#[cfg(test)]
 mod failover;
-#[cfg(test)]
-mod front_door;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
@@ -79,6 +79,7 @@ mod readme;
 #[cfg(test)]
 mod self_ended;
 mod session;
+mod session_effects;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
@@ -91,10 +92,9 @@ mod stream;
 mod telemetry;
 #[cfg(test)]
 mod tidy;
-mod trace;
 #[cfg(test)]
 mod transact;
 #[cfg(test)]
 mod types;
 #[cfg(test)]
-mod unread;
+mod unread_streams;

@@ -14,9 +14,9 @@
 //! | `lines` | log lines of calls |
 //! | `canaries` | secrets and values, which are nowhere |
 
-mod away;
 mod canaries;
 mod collector;
+mod collector_unreachable;
 mod documented;
 mod failures;
 mod incidents;

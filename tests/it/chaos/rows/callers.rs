@@ -16,7 +16,7 @@ use crate::harness::unit::batch;
 use crate::harness::wait::Stutter;
 use crate::harness::{Backend, Service};
 use crate::plans::change_under_writes;
-use crate::unread::{NARROW, WIDE, leave_unread};
+use crate::unread_streams::{NARROW, WIDE, leave_unread};
 
 /// The default of `stream.stall_timeout`.
 const STALL: Duration = Duration::from_secs(10);

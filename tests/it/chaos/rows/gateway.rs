@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use super::Held;
 use super::worst::Worst;
+use crate::connection_limits::{EXPIRED, exhaust, expire, server_of_few, service_of_one};
 use crate::failover::load::keyed;
-use crate::front_door::{EXPIRED, exhaust, expire, server_of_few, service_of_one};
 use crate::harness::behind::KEYS;
 use crate::harness::client::{Client, PATIENCE, with_deadline};
 use crate::harness::postgres::Postgres;

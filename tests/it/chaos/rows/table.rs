@@ -95,7 +95,7 @@ pub(super) static TABLE: &[Row] = &[
     row(
         "client never reads its stream",
         (64, 20),
-        Short::Tests(&["unread::unread_streams_cost_little_and_end"]),
+        Short::Tests(&["unread_streams::unread_streams_cost_little_and_end"]),
         |faults| callers::unread(faults).boxed_local(),
     ),
     row(
@@ -144,13 +144,15 @@ pub(super) static TABLE: &[Row] = &[
     row(
         "gateway SIGSTOP + CONT",
         (20, 20),
-        Short::Tests(&["front_door::expired_calls_are_not_run_when_a_stopped_server_goes_on"]),
+        Short::Tests(&[
+            "connection_limits::expired_calls_are_not_run_when_a_stopped_server_goes_on",
+        ]),
         |faults| gateway::stopped(faults).boxed_local(),
     ),
     row(
         "file descriptors exhausted",
         (20, 20),
-        Short::Tests(&["front_door::without_descriptors_it_waits_and_then_goes_on"]),
+        Short::Tests(&["connection_limits::without_descriptors_it_waits_and_then_goes_on"]),
         |faults| gateway::exhausted(faults).boxed_local(),
     ),
     row(
