@@ -155,7 +155,7 @@ pub(crate) async fn outcome_of_token(
 /// The error of a transaction whose connection was lost before it was committed.
 fn lost_before_commit(database: &DatabaseContext) -> Error {
     let message = format!("the connection to database \"{}\" was lost", database.name);
-    Error::new(ErrorKind::ConnectionLost, message).with_retry_after(Duration::from_millis(20))
+    Error::new(ErrorKind::ConnectionLost, message)
 }
 
 /// The error of an outcome that was not answered in time.
@@ -167,5 +167,5 @@ pub(crate) fn outcome_timed_out(database: &DatabaseContext) -> Error {
 
 fn no_answer(database: &DatabaseContext) -> Error {
     let message = format!("database \"{}\" does not answer", database.name);
-    Error::new(ErrorKind::DatabaseUnavailable, message).with_retry_after(Duration::from_millis(250))
+    Error::new(ErrorKind::DatabaseUnavailable, message)
 }

@@ -1,7 +1,5 @@
 //! The errors of a session: a failure is classified, then applied to the session once.
 
-use std::time::Duration;
-
 use tokio_postgres::Error as DriverError;
 
 use super::Session;
@@ -14,9 +12,6 @@ use super::work::{Access, Progress, RetryScope, WriteState};
 use crate::backend::postgres::connection::pipeline::{StepError, StepOutput, StepResult};
 use crate::backend::postgres::error::from_statement;
 use crate::error::{Error, ErrorKind, Outcome, Result};
-
-/// The pause before a retry of a statement that has to be prepared anew.
-const RETRY_PLAN: Duration = Duration::from_millis(20);
 
 impl Session {
     /// The error of a request that was answered by an error reply, or not at all.
@@ -125,7 +120,7 @@ fn explain(
         Meaning::Sqlstate => reported,
         Meaning::PlanChanged => {
             let message = reported.message().to_owned();
-            let changed = Error::new(ErrorKind::PlanChanged, message).with_retry_after(RETRY_PLAN);
+            let changed = Error::new(ErrorKind::PlanChanged, message);
             match reported.report() {
                 Some(report) => changed.with_report(report.clone()),
                 None => changed,
