@@ -79,7 +79,7 @@ impl Recording {
 
     fn log_slow(&self, database: &str, reason: Option<&str>, took: OperationTiming) {
         let call = self.context.telemetry();
-        let Some(unsaid) = call.admit_log_line("slow") else { return };
+        let Some(suppressed) = call.admit_log_line("slow") else { return };
         let holder = self.context.holder();
         let ids = call.ids();
         tracing::warn!(
@@ -93,7 +93,7 @@ impl Recording {
             reason,
             trace_id = ids.as_ref().map(|ids| ids.trace_id.as_str()),
             span_id = ids.as_ref().map(|ids| ids.span_id.as_str()),
-            unsaid = Some(unsaid).filter(|unsaid| *unsaid > 0),
+            suppressed = Some(suppressed).filter(|suppressed| *suppressed > 0),
             "slow statement"
         );
     }

@@ -39,12 +39,12 @@ impl Database {
             config::Target::Postgres(_) => Dialect::Postgres,
             config::Target::Sqlite(_) => Dialect::Sqlite,
         };
-        let away = backend.breaker().unreachable_flag();
+        let unreachable = backend.breaker().unreachable_flag();
         Self {
             name: name.into(),
             backend,
             analyzer: Analyzer::new(dialect, ANALYSIS_CACHE),
-            retries: Retries::new(&settings.retry, settings.pool.connect_timeout, away),
+            retries: Retries::new(&settings.retry, settings.pool.connect_timeout, unreachable),
             settings,
             transactions_run: AtomicU64::default(),
         }

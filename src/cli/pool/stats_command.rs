@@ -90,9 +90,9 @@ fn counters(pools: &[PoolStats]) -> Vec<Column> {
 /// Returns the state of a pool in a word.
 pub(crate) fn condition(pool: &PoolStats) -> &'static str {
     match (pool.paused, pool.breaker() == BreakerState::Open) {
-        (true, true) => "paused, away",
+        (true, true) => "paused, unreachable",
         (true, false) => "paused",
-        (false, true) => "away",
+        (false, true) => "unreachable",
         (false, false) => "ok",
     }
 }

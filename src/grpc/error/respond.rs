@@ -30,7 +30,7 @@ pub(crate) fn detail(call: &RpcCall, error: &Error) -> tonic_types::Status {
 
 fn log(call: &RpcCall, error: &Error) {
     // A thousand callers that fail for one reason make ten lines a second.
-    let Some(unsaid) = call.admit_log_line(error.label()) else { return };
+    let Some(suppressed) = call.admit_log_line(error.label()) else { return };
     let about = call.labels();
     let ids = call.ids();
     let for_operators = error.kind().concerns_operator();
@@ -52,7 +52,7 @@ fn log(call: &RpcCall, error: &Error) {
                 cause = Some(cause.as_str()).filter(is_set),
                 trace_id = ids.as_ref().map(|ids| ids.trace_id.as_str()),
                 span_id = ids.as_ref().map(|ids| ids.span_id.as_str()),
-                unsaid = Some(unsaid).filter(|unsaid| *unsaid > 0),
+                suppressed = Some(suppressed).filter(|suppressed| *suppressed > 0),
                 "call failed"
             )
         };

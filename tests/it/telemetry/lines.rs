@@ -71,9 +71,9 @@ async fn what_fails_again_and_again_is_told_now_and_then_and_counted() {
     let of_reason = |line: &Json| line["reason"] == "SYNTAX_ERROR";
     let lines = eventually("the last is told", PATIENCE, || {
         let lines = lines(&service, "call failed", 12);
-        let unsaid: u64 = lines.iter().filter_map(|line| line["unsaid"].as_u64()).sum();
+        let suppressed: u64 = lines.iter().filter_map(|line| line["suppressed"].as_u64()).sum();
         let said = lines.iter().filter(|line| of_reason(line)).count();
-        (u64::try_from(said).ok()? + unsaid == 61).then_some(lines)
+        (u64::try_from(said).ok()? + suppressed == 61).then_some(lines)
     });
     let said = lines.iter().filter(|line| of_reason(line)).count();
     assert!((11..=31).contains(&said), "ten a second, and the one after: {said}");
