@@ -12,6 +12,7 @@ mod logs;
 pub mod metrics;
 mod otlp;
 mod rpc_call;
+mod sampling;
 mod task_count;
 pub(crate) mod top_statements;
 mod traces;

@@ -17,11 +17,12 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
-use opentelemetry_sdk::trace::{self, Sampler, SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::{self, SdkTracerProvider, SpanData};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+use super::sampling::{SampledIds, Sampling};
 use crate::config::{Otel, Protocol};
 
 /// The time between two warnings of failed exports.
@@ -65,7 +66,8 @@ impl Sender {
         };
         Ok(SdkTracerProvider::builder()
             .with_batch_exporter(Monitored::new("traces", exporter))
-            .with_sampler(sampler(settings))
+            .with_sampler(Sampling::new(settings.sampler).of_the_sdk())
+            .with_id_generator(SampledIds::new(settings.sampler))
             .with_resource(resource.clone())
             .build())
     }
@@ -93,11 +95,6 @@ impl Sender {
         let client = HyperClient::new(connector, REQUEST_TIMEOUT, None);
         ExportThreadClient { client: std::sync::Arc::new(client), handle: self.handle.clone() }
     }
-}
-
-fn sampler(settings: &Otel) -> Sampler {
-    let root = Sampler::TraceIdRatioBased(settings.sampler.ratio);
-    if settings.sampler.parent_based { Sampler::ParentBased(Box::new(root)) } else { root }
 }
 
 fn no_roots() -> rustls::ClientConfig {

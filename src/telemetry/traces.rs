@@ -1,7 +1,7 @@
 //! The trace of a call: the caller's ids, and, if the call is sampled, its spans.
 //!
 //! Spans are made with an explicit parent and never entered: a call's futures need not be wrapped, and a call that is
-//! not sampled has no span but the server's, which asks the SDK's sampler.
+//! not sampled has no span at all.
 
 use http::HeaderMap;
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use super::sampling::Sampling;
 use crate::config::Otel;
 use crate::error::Error;
 
@@ -39,8 +40,8 @@ macro_rules! span {
 /// Begins the traces of calls.
 #[derive(Debug)]
 pub(crate) struct Tracing {
-    /// Tells whether spans are exported.
-    exported: bool,
+    /// The sampler of calls; `None` if no spans are exported.
+    sampling: Option<Sampling>,
     propagator: Option<TextMapCompositePropagator>,
 }
 
@@ -53,7 +54,8 @@ impl Tracing {
         }
         let propagator =
             settings.trace_context.then(|| TextMapCompositePropagator::new(propagators));
-        Self { exported, propagator }
+        let sampling = exported.then(|| Sampling::new(settings.sampler));
+        Self { sampling, propagator }
     }
 
     /// Begins the trace of a call of `method` with these `headers`.
@@ -64,16 +66,14 @@ impl Tracing {
         });
         let caller = context.as_ref().map(|context| context.span().span_context().clone());
         let caller = caller.filter(SpanContext::is_valid);
-        if !self.exported {
+        let samples = |sampling: Sampling| sampling.samples(caller.as_ref(), fastrand::f64());
+        if !self.sampling.is_some_and(samples) {
             return TraceContext { caller, spans: None };
         }
         let call = span!("call", None, "server", method);
         if let Some(context) = context {
             // It fails if nothing takes spans, and then nothing is lost.
             call.set_parent(context).unwrap_or_default();
-        }
-        if !context_of(&call).is_sampled() {
-            return TraceContext { caller, spans: None };
         }
         let parent = Mutex::new(call.clone());
         let spans = Box::new(Spans { call, parent, last: Mutex::default() });
