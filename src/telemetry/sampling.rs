@@ -2,7 +2,7 @@
 //!
 //! The SDK's sampler alone would decide after the span was made. Measured with a collector configured (release
 //! build): 0.04 to 0.44 µs a call here against 0.87 to 1.43 µs, 394 against 5733 instructions for a call without a
-//! trace at ratio 0.01; under load telemetry cost 5.5 % of a point select against 8.2 %.
+//! trace at ratio 0.01.
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceId};
 use opentelemetry_sdk::trace::{IdGenerator, Sampler as SdkSampler};
