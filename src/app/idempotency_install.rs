@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// from a runtime.
 ///
 /// # Errors
-/// When the table cannot be created.
+/// The reason why the table cannot be created.
 pub fn install_keys(config: &Config, name: &str) -> Result<Installed> {
     let runtime = single_threaded()?;
     runtime.block_on(async {

@@ -63,7 +63,7 @@ impl App {
     /// does not prevent startup: the server is then NOT_SERVING.
     ///
     /// # Errors
-    /// When a listener cannot be bound, or a certificate cannot be used.
+    /// A listener that cannot be bound, or a certificate that cannot be used.
     pub fn start(config: Config, telemetry: &Telemetry) -> Result<Self, Error> {
         let (grpc_listener, grpc) = listen(config.grpc.listen)?;
         let (ops_listener, ops) = listen(config.ops.listen)?;

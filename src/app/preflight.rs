@@ -56,7 +56,7 @@ pub enum CheckStatus {
 /// runtime.
 ///
 /// # Errors
-/// When no runtime can be started.
+/// A runtime that cannot be started.
 pub fn check(config: &Config) -> Result<Vec<Finding>> {
     let checks =
         join_all(config.databases.iter().map(

@@ -104,7 +104,7 @@ pub(crate) trait Backend: Send + Sync {
     /// Opens connections on the calling worker until it has `connections` of them.
     ///
     /// # Errors
-    /// That of the first attempt that failed.
+    /// The error of the first attempt that failed.
     fn warm_up(&self, connections: usize) -> BoxFuture<'_, Result<()>>;
 
     /// The state and counters of the pool.

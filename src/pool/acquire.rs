@@ -147,7 +147,7 @@ impl<M: Manager> Pool<M> {
     /// it does not wait for callers. From then on `pool.min` are kept open.
     ///
     /// # Errors
-    /// That of the first attempt that failed.
+    /// The error of the first attempt that failed.
     pub(crate) async fn warm_up(&self, count: usize) -> Result<()> {
         let own = self.own_shard();
         let missing = count.saturating_sub(own.size());

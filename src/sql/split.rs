@@ -30,7 +30,7 @@ pub(crate) struct Unterminated {
 /// Splits a text into its statements; those that are empty are left out.
 ///
 /// # Errors
-/// When a string, a name or a comment does not end: then the statements have no certain end.
+/// An unterminated string, name or comment: the statements have no certain end.
 pub(crate) fn split_statements(
     text: &str,
     dialect: Dialect,

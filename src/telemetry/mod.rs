@@ -85,7 +85,7 @@ impl Telemetry {
     /// Starts logs, traces and metrics, for the whole process.
     ///
     /// # Errors
-    /// When the log filter is invalid, nothing can be exported as configured, or logging was started before.
+    /// An invalid log filter, an export that cannot be set up as configured, or logging that was started before.
     pub fn start(settings: &config::Telemetry) -> Result<Self, InitError> {
         let telemetry = Self::without_logs(settings)?;
         let tracer = telemetry.0.traces.as_ref().map(|traces| traces.tracer_with_scope(scope()));
@@ -103,7 +103,7 @@ impl Telemetry {
     /// Starts traces and metrics without logs; spans are then discarded.
     ///
     /// # Errors
-    /// When nothing can be exported as configured.
+    /// An export that cannot be set up as configured.
     pub fn without_logs(settings: &config::Telemetry) -> Result<Self, InitError> {
         let otel = &settings.otel;
         let exports = otel.traces.is_some() || otel.metrics.is_some();

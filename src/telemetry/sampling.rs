@@ -104,7 +104,8 @@ mod tests {
         for parent_based in [true, false] {
             for ratio in [0.0, 0.01, 0.5, 1.0] {
                 let sampler = Sampler { parent_based, ratio };
-                let (sampling, ids) = (Sampling::new(sampler), SampledIds::new(sampler));
+                let sampling = Sampling::new(sampler);
+                let ids = SampledIds::new(sampler);
                 for _ in 0..200 {
                     let id = TraceId::from(fastrand::u128(1..));
                     for caller in [caller(id, true), caller(id, false)] {

@@ -177,7 +177,7 @@ impl ConnectBreaker {
     /// is returned at once.
     ///
     /// # Errors
-    /// That of the attempt, or of the last one that was made.
+    /// The error of the attempt, or of the last one that was made.
     ///
     /// # Cancel safety
     /// As the attempt. One that is dropped after a while counts as a failure: nobody answered.

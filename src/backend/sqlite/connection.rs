@@ -68,7 +68,7 @@ impl ConnectionThread {
     /// Starts a thread and opens a connection on it.
     ///
     /// # Cancel safety
-    /// When dropped, the thread closes the connection and ends.
+    /// Dropping it ends the thread, which closes the connection.
     pub(crate) async fn open(config: Arc<SessionConfig>, role: Role) -> Result<Self> {
         // One place: a connection is checked out by one caller at a time.
         let (jobs, queue) = sync_channel(1);

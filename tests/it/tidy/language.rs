@@ -22,7 +22,9 @@ pub(super) fn opens_with_a_riddle(source: &Source) -> Wrong {
         if comment.is_some() && !is_inside && OPENINGS.contains(&word) {
             wrong.push(format!("{}:{}: {}", source.path, number + 1, line.trim()));
         }
-        is_inside = comment.is_some_and(|comment| !comment.trim().is_empty());
+        // A paragraph and a section each open anew.
+        is_inside = comment
+            .is_some_and(|comment| !comment.trim().is_empty() && !comment.starts_with(" # "));
     }
     wrong
 }
@@ -105,6 +107,7 @@ fn a_comment_that_opens_with_a_riddle_is_found() {
         ("src/a.rs", "//! What it is.\n"),
         ("src/a.rs", "/// A thing.\nfn f() {}\n/// Whether it is.\nfn g() {}\n"),
         ("src/a.rs", "/// A thing.\n///\n/// That is so.\n"),
+        ("src/a.rs", "/// A thing.\n///\n/// # Errors\n/// When it fails.\n"),
         ("a.proto", "// How long, in milliseconds.\nint64 a = 1;"),
     ] {
         assert_eq!(opens_with_a_riddle(&Source::new(path, text)).len(), 1, "{text}");

@@ -42,8 +42,8 @@ impl Session {
     /// Commits, unless the call was cancelled or its deadline passed. Nothing interrupts the commit itself.
     ///
     /// # Errors
-    /// When nothing was applied: for a deferred constraint, say. If the file cannot be written the outcome is
-    /// unknown.
+    /// A violated constraint that was deferred, for example: nothing was applied. If the file cannot be written,
+    /// the outcome is unknown.
     pub(crate) fn commit<T>(&self, sender: &RowSender<T>) -> Result<()> {
         self.check_open()?;
         sender.start_commit()?;
