@@ -3,7 +3,7 @@ the condition, and sees it end. Then evaluates every expression of the rules and
 
 Usage: alerts.py PROMETHEUS_URL ADDRESS PID DATA_DIRECTORY DASHBOARD
 
-PID is the server's, DATA_DIRECTORY that of the PostgreSQL behind its database `away`, which is stopped and started.
+PID is the server's, DATA_DIRECTORY that of the PostgreSQL behind its database `unreachable`, which is stopped and started.
 The other databases are all in another one, as scripts/lib/alerts.sh configures them.
 """
 
@@ -109,7 +109,7 @@ class Load:
 
 
 class Away:
-    """The PostgreSQL behind `away`."""
+    """The PostgreSQL behind `unreachable`."""
 
     def __init__(self):
         self.options = shlex.split(pathlib.Path(DATA, "postmaster.opts").read_text())
@@ -136,7 +136,7 @@ class Away:
             self.started.wait()
 
 
-MAIN = Client()  # a superuser, in the PostgreSQL of all databases but `away`
+MAIN = Client()  # a superuser, in the PostgreSQL of all databases but `unreachable`
 AWAY = Away()
 
 
@@ -158,20 +158,20 @@ def available(database):
 def database_stopped():
     AWAY.stop()
     try:
-        with Load(4, 0.02, lambda client: client.query("away", "select 1")):
+        with Load(4, 0.02, lambda client: client.query("unreachable", "select 1")):
             yield
     finally:
         AWAY.start()
-    until("the database is back", lambda: available("away"))
+    until("the database is back", lambda: available("unreachable"))
 
 
 @contextlib.contextmanager
 def database_restarted(times=3):
     for _ in range(times):
         AWAY.stop()
-        until("the database is away", lambda: not available("away"))
+        until("the database is unreachable", lambda: not available("unreachable"))
         AWAY.start()
-        until("the database is back", lambda: available("away"))
+        until("the database is back", lambda: available("unreachable"))
     yield
 
 
@@ -271,9 +271,9 @@ def database(name):
 LANES = [
     [
         (database_stopped, {
-            "RowgateDatabaseUnavailable": database("away"), "RowgateCallsFail": {}, "RowgateSomeCallsFail": {},
+            "RowgateDatabaseUnavailable": database("unreachable"), "RowgateCallsFail": {}, "RowgateSomeCallsFail": {},
         }),
-        (database_restarted, {"RowgateBreakerFlapping": database("away")}),
+        (database_restarted, {"RowgateBreakerFlapping": database("unreachable")}),
     ],
     [
         (login_refused, {"RowgateLoginRefused": {}}),

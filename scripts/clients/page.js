@@ -1,9 +1,9 @@
 // Looks at the status page of a server with Chromium, while calls are made, fail and wait, and while a database
-// and the server itself go away.
+// and the server itself stop.
 //
-// Usage: page.js browser=PATH ops=ADDRESS grpc=ADDRESS server=PID postgres=PORT away=PORT pictures=DIRECTORY
+// Usage: page.js browser=PATH ops=ADDRESS grpc=ADDRESS server=PID postgres=PORT proxy=PORT pictures=DIRECTORY
 //
-// The server's database `reports` is at the port `away`, where this program is what leads to PostgreSQL.
+// The server's database `reports` is at the port `proxy`, where this program is what leads to PostgreSQL.
 
 'use strict';
 
@@ -71,7 +71,7 @@ class Way {
         from.on('close', () => { to.destroy(); this.sockets.delete(from); });
       }
     });
-    await new Promise((resolve) => this.server.listen(given.away, '127.0.0.1', resolve));
+    await new Promise((resolve) => this.server.listen(given.proxy, '127.0.0.1', resolve));
   }
 
   close() {
@@ -308,14 +308,14 @@ const checks = {
     await page.emulateMedia({ colorScheme: 'light' });
   },
 
-  async 'a database that goes is said to be away until it is back'({ page }) {
+  async 'a database that becomes unreachable is shown as unreachable until it is back'({ page }) {
     await Promise.all(ends.map((end) => end()));
     await until('the transaction is gone', async () => (await row(page, 'held', 'nightly-report').count()) === 0);
     way.close();
     await cardShows(page, 'reports', /unreachable/);
     await shows(page, '#concerns', /Database reports has been unreachable/);
     assert.match(await page.title(), /unreachable|Not ready/);
-    await picture(page, 'database-away');
+    await picture(page, 'database-unreachable');
     await way.open();
     await cardShows(page, 'reports', /\breachable\b/);
     await shows(page, '#verdict', /^Ready$/);

@@ -28,7 +28,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 class Relay:
-    """A database that can go away: its port refuses connections, those that are open end."""
+    """A database that can become unreachable: its port refuses connections, those that are open end."""
 
     def __init__(self, target):
         self.host, self.target_port = target.rsplit(":", 1)
@@ -196,7 +196,7 @@ def expect(holds, what):
 
 
 def outages(pod, kubelet, relay):
-    """The database is away at first, comes, goes for longer than liveness has patience, and comes back."""
+    """The database is unreachable at first, becomes reachable, is unreachable for longer than liveness tolerates, and is reachable again."""
     readiness, liveness = kubelet.readiness, kubelet.liveness
     seen = (readiness.failures + 1) * readiness.period + 2 * readiness.timeout
     within(10, "without a database the pod starts", lambda: kubelet.started)
@@ -210,7 +210,7 @@ def outages(pod, kubelet, relay):
     expect(not pod.answers(), "a query fails")
     patience = (liveness.failures + 1) * liveness.period
     time.sleep(max(0, kubelet.changed + patience - time.monotonic()))
-    expect(kubelet.restarts == 0 and liveness.ask(), f"away for {patience} s: it lives, nothing restarts it")
+    expect(kubelet.restarts == 0 and liveness.ask(), f"unreachable for {patience} s: it lives, nothing restarts it")
     relay.come()
     within(seen, "the database is back: ready", lambda: kubelet.ready)
     expect(pod.answers(), "a query is answered")

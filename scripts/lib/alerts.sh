@@ -23,14 +23,14 @@ prometheus_download() {
   (cd "$prometheus_root/package" && rm -f -- *.deb && apt-get download -q -o APT::Sandbox::User=root prometheus)
 }
 
-# A server with a database for each condition, all but `away` in one PostgreSQL. Sets server_address, server_ops
+# A server with a database for each condition, all but `unreachable` in one PostgreSQL. Sets server_address, server_ops
 # and server_pid.
 start_watched() {
   start_postgres
   local port sql main_pid=$postgres_pid
   port=$(free_port)
-  mkdir "$scratch/away"
-  postgres_private_start "$scratch/away" "$port"
+  mkdir "$scratch/unreachable"
+  postgres_private_start "$scratch/unreachable" "$port"
   pids+=("$postgres_pid")
   postgres_pid=$main_pid
   for sql in 'create table marks (number int)' 'create role refused login' \
@@ -40,7 +40,7 @@ start_watched() {
   start_server watched <<TOML
 [databases.main]
 url = "$postgres_url?application_name=main"
-[databases.away]
+[databases.unreachable]
 url = "postgres://postgres@127.0.0.1:$port/postgres"
 breaker.failures = 1
 [databases.full]
@@ -124,7 +124,7 @@ verify_alerts() {
   part 'alerts: a server on two PostgreSQLs' start_watched
   part 'alerts: Prometheus' start_prometheus "$prometheus"
   part 'alerts: each fires and ends' env GRPC_ENABLE_FORK_SUPPORT=0 "$python/bin/python" scripts/clients/alerts.py \
-    "$prometheus_url" "$server_address" "$server_pid" "$scratch/away/data" deploy/grafana/rowgate.json
+    "$prometheus_url" "$server_address" "$server_pid" "$scratch/unreachable/data" deploy/grafana/rowgate.json
   part 'alerts: metrics' check_metrics "$promtool"
   clean_up
 }

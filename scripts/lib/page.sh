@@ -15,17 +15,17 @@ page_browser() {
 }
 
 # A server with three databases: PostgreSQL, the same behind a port where nobody listens yet, and SQLite.
-# Sets away_port, server_pid and ops_address.
+# Sets proxy_port, server_pid and ops_address.
 page_start() {
   start_postgres
-  away_port=$(free_port)
+  proxy_port=$(free_port)
   start_server page <<TOML
 [databases.main]
 url = "$postgres_url"
 pool.max = 5
 pool.leak_threshold = "3s"
 [databases.reports]
-url = "postgres://postgres@127.0.0.1:$away_port/postgres"
+url = "postgres://postgres@127.0.0.1:$proxy_port/postgres"
 pool.max = 4
 [databases.notes]
 url = "sqlite:notes.db"
@@ -56,7 +56,7 @@ verify_page() {
   mkdir -p "$pictures"
   port=${postgres_url##*:}
   part 'page: in Chromium' node scripts/clients/page.js "browser=$browser" "ops=$ops_address" \
-    "grpc=$server_address" "server=$server_pid" "postgres=${port%%/*}" "away=$away_port" \
+    "grpc=$server_address" "server=$server_pid" "postgres=${port%%/*}" "proxy=$proxy_port" \
     "pictures=$pictures"
   clean_up
 }

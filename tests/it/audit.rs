@@ -197,7 +197,7 @@ impl Pair {
 /// The result of an audit.
 #[derive(Debug)]
 pub(crate) struct Audited {
-    /// Connections that were lent, every other one for a hostile call.
+    /// Connections that were checked out, every other one for a hostile call.
     pub(crate) checkouts: u64,
     /// Writes that were acknowledged.
     pub(crate) writes: usize,

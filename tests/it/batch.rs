@@ -228,8 +228,8 @@ async fn a_token_of_a_server_that_crashed_never_says_applied() {
     })
     .await;
     let state = behind.client.outcome(Handle::TransactionToken(token)).await.expect("it tells");
-    let told = [TransactionState::NotApplied, TransactionState::Unknown].contains(&state);
-    assert!(told, "{state:?}");
+    let reported = [TransactionState::NotApplied, TransactionState::Unknown].contains(&state);
+    assert!(reported, "{state:?}");
 }
 
 #[tokio::test]

@@ -51,8 +51,8 @@ fn five_mistakes_are_five_problems_and_status_78() {
     {
         let output = run(directory.path(), command, &[]);
         assert_eq!(output.status.code(), Some(78), "{command:?}");
-        let told = stderr(&output);
-        assert!(told.contains("5 problems"), "{told}");
+        let reported = stderr(&output);
+        assert!(reported.contains("5 problems"), "{reported}");
         for (key, help) in [
             ("default_databse", "default_database"),
             ("grpc.listen", "127.0.0.1:50051"),
@@ -60,12 +60,13 @@ fn five_mistakes_are_five_problems_and_status_78() {
             ("databases.main.pool.min", "databases.main.pool.max"),
             ("databases.main.pool.acquire_timeout", "30s"),
         ] {
-            let problem = told.split("\n\n").find(|problem| problem.trim_start().starts_with(key));
-            let problem = problem.unwrap_or_else(|| panic!("nothing of {key} in:\n{told}"));
+            let problem =
+                reported.split("\n\n").find(|problem| problem.trim_start().starts_with(key));
+            let problem = problem.unwrap_or_else(|| panic!("nothing of {key} in:\n{reported}"));
             assert!(problem.contains(help), "no `{help}` in: {problem}");
             assert!(problem.contains("rowgate.toml"), "not where it is: {problem}");
         }
-        assert!(!told.contains("s3cret"), "{told}");
+        assert!(!reported.contains("s3cret"), "{reported}");
         assert!(stdout(&output).is_empty());
     }
 }
@@ -122,12 +123,12 @@ fn an_encrypted_secret_works_and_a_wrong_key_is_explained() {
         let output = show(&keys);
         assert!(stdout(&output).contains("@db/shop"), "{}", stderr(&output));
     }
-    for (keys, told) in [(wrong.as_str(), "ROWGATE_SECRET_KEY"), ("short", "44 characters")] {
+    for (keys, reported) in [(wrong.as_str(), "ROWGATE_SECRET_KEY"), ("short", "44 characters")] {
         let output = show(keys);
         assert_eq!(output.status.code(), Some(78));
         let explained = stderr(&output);
         assert!(
-            explained.contains("databases.main.url") && explained.contains(told),
+            explained.contains("databases.main.url") && explained.contains(reported),
             "{explained}"
         );
         assert!(!explained.contains(keys), "the key itself is shown: {explained}");

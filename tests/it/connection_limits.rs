@@ -248,14 +248,14 @@ pub(crate) struct Exhausted {
     pub(crate) used: Option<Duration>,
     pub(crate) measured: Duration,
     /// The number of warnings about callers' connections, and about operators', while it lasted.
-    pub(crate) told: [usize; 2],
+    pub(crate) reported: [usize; 2],
     /// From the end of it until a new client was served.
     pub(crate) back: Duration,
 }
 
 /// Takes all descriptors for a while: who is inside is served, who comes has to wait.
 pub(crate) async fn exhaust(server: &Server, inside: &Client, measured: Duration) -> Exhausted {
-    let before = told(server);
+    let before = reported(server);
     let silent = silent_sockets(server).await;
     eventually_async("nobody is accepted", PATIENCE, async || {
         let mut raw = Raw::connect(server.grpc()).await;
@@ -267,15 +267,15 @@ pub(crate) async fn exhaust(server: &Server, inside: &Client, measured: Duration
     let started = server.processor_time();
     idle_for(measured).await;
     let used = started.and_then(|started| Some(server.processor_time()? - started));
-    let after = told(server);
-    let told = [after[0] - before[0], after[1] - before[1]];
+    let after = reported(server);
+    let reported = [after[0] - before[0], after[1] - before[1]];
     drop(silent);
     let start = Instant::now();
     Client::connect(server.grpc()).await.must("select * from t", &[]).await;
-    Exhausted { used, measured, told, back: start.elapsed() }
+    Exhausted { used, measured, reported, back: start.elapsed() }
 }
 
-fn told(server: &Server) -> [usize; 2] {
+fn reported(server: &Server) -> [usize; 2] {
     let log = server.log();
     ["\"accept failed; retrying", "accept of operators' connections failed"]
         .map(|message| log.matches(message).count())
@@ -286,7 +286,7 @@ impl Exhausted {
     pub(crate) fn must_be_calm(&self) {
         let used = self.used.unwrap_or_default();
         assert!(used < self.measured / 10, "it spins: {self:?}");
-        assert!(self.told.iter().all(|told| *told <= 1), "it repeats itself: {self:?}");
+        assert!(self.reported.iter().all(|reported| *reported <= 1), "it repeats itself: {self:?}");
         assert!(self.back < Duration::from_secs(5), "{self:?}");
     }
 }
@@ -296,7 +296,7 @@ async fn without_descriptors_it_waits_and_then_goes_on() {
     let (server, inside) = server_of_few().await;
     let exhausted = exhaust(&server, &inside, Duration::from_millis(1500)).await;
     exhausted.must_be_calm();
-    assert_eq!(exhausted.told, [1, 1], "it is told");
+    assert_eq!(exhausted.reported, [1, 1], "it is told");
     assert_eq!(crate::harness::http::get(server.ops(), "/livez").await.status, 200);
 }
 
@@ -309,8 +309,8 @@ async fn one_connection_too_many_is_told_so() {
     second.must("select 1", &[]).await;
     for _ in 0..3 {
         let mut third = Raw::connect(server.grpc()).await;
-        let farewell = third.find(GOAWAY).await;
-        let why = String::from_utf8_lossy(&farewell.payload[8..]).into_owned();
+        let goaway = third.find(GOAWAY).await;
+        let why = String::from_utf8_lossy(&goaway.payload[8..]).into_owned();
         assert_eq!(why, "too many connections");
         assert!(third.next().await.is_none(), "and it is closed");
     }

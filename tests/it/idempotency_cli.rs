@@ -124,7 +124,7 @@ fn what_is_in_the_way_is_explained() {
     let postgres = Postgres::start();
     let directory = tempfile::tempdir().expect("a directory can be made");
     postgres.psql("create table other (id integer); create role reader login password 'r'");
-    for (url, table, told) in [
+    for (url, table, reported) in [
         (postgres.url(), "other", "cannot hold idempotency keys"),
         (postgres.url(), "infra.keys", "schema \"infra\" does not exist"),
         (postgres.url_as("reader", "r"), "keys", "permission denied for schema public"),
@@ -133,7 +133,7 @@ fn what_is_in_the_way_is_explained() {
         configure(directory.path(), &url, table);
         let (status, out, errors) = install(directory.path(), &[]);
         assert_eq!((status, out.as_str()), (Some(1), ""), "{table}: {errors}");
-        assert!(errors.starts_with("error: ") && errors.contains(told), "{errors}");
+        assert!(errors.starts_with("error: ") && errors.contains(reported), "{errors}");
     }
     let (status, _, errors) = install(directory.path(), &["--database", "mian"]);
     assert!(status == Some(1) && errors.contains("local, main"), "{errors}");
@@ -160,8 +160,8 @@ fn sqlite_needs_nothing() {
     let nothing = "nothing to do, SQLite creates its table with the first key";
     let done = install(directory.path(), &["--database", "local"]);
     assert_eq!(done, said(&format!("database local: {nothing}")));
-    let (status, out, told) = install(directory.path(), &["--database", "local", "--print"]);
+    let (status, out, reported) = install(directory.path(), &["--database", "local", "--print"]);
     assert_eq!((status, out.as_str()), (Some(0), ""));
-    assert!(told.contains(nothing), "{told}");
+    assert!(reported.contains(nothing), "{reported}");
     assert!(!directory.path().join("local.db").exists());
 }

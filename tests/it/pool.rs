@@ -104,8 +104,8 @@ async fn a_terminated_statement_is_gone_and_its_caller_told() {
     assert!(!checkout.statement.contains("secret"), "no literals: {checkout:?}");
     let request = TerminateCheckoutRequest { pool: "main".to_owned(), checkout: checkout.id };
     service.pools().terminate_checkout(request).await.expect("it is there");
-    let told = tokio::time::timeout(Duration::from_secs(10), call).await.expect("at once");
-    let failure = told.expect("no panic").expect_err("it was ended");
+    let reported = tokio::time::timeout(Duration::from_secs(10), call).await.expect("at once");
+    let failure = reported.expect("no panic").expect_err("it was ended");
     assert_eq!(failure.what(), (Code::Aborted, "TERMINATED"), "{failure:?}");
     eventually_async("the statement is gone", PATIENCE, async || {
         (sleepers(&service) == "0").then_some(())

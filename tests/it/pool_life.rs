@@ -44,9 +44,9 @@ async fn a_leak_is_logged_once_with_its_holder_and_without_literals() {
     sleeping.await.expect("no panic").expect("it runs to its end");
     // A keeper looks four times a second.
     idle_for(Duration::from_millis(600)).await;
-    let told = leaks();
-    assert_eq!(told.len(), 1, "{told:?}");
-    let line = told[0].to_string();
+    let reported = leaks();
+    assert_eq!(reported.len(), 1, "{reported:?}");
+    let line = reported[0].to_string();
     for expected in ["\"127.0.0.1\"", "\"Query\"", "\"nightly\"", "select pg_sleep(?), ? as secret"]
     {
         assert!(line.contains(expected), "{expected}: {line}");

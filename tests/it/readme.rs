@@ -201,8 +201,8 @@ fn without_anything_it_serves_sqlite_in_the_working_directory() {
     assert!(shown.contains("sqlite:rowgate.db"), "{shown}");
     let server = Server::start("");
     assert!(server.greeting().iter().any(|line| line.contains("grpcurl")), "no line to paste");
-    let told = server.greeting().join("\n");
-    assert!(told.contains("not for production"), "{told}");
+    let reported = server.greeting().join("\n");
+    assert!(reported.contains("not for production"), "{reported}");
 }
 
 #[test]

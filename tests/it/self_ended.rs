@@ -157,10 +157,10 @@ async fn a_write_over_its_timeout_ends_its_transaction() {
             Ok(other) => panic!("the transaction went on: {other:?}"),
         }
     };
-    let told = failure.what();
+    let reported = failure.what();
     assert!(
-        told == (Code::DeadlineExceeded, "DEADLINE")
-            || told == (Code::FailedPrecondition, "TRANSACTION_ABORTED"),
+        reported == (Code::DeadlineExceeded, "DEADLINE")
+            || reported == (Code::FailedPrecondition, "TRANSACTION_ABORTED"),
         "{failure:?}"
     );
     assert_not_applied(&failure, "an endless write");

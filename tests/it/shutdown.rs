@@ -127,9 +127,9 @@ pub(crate) async fn hostile(configuration: &str, grace: Duration) -> Duration {
     let start = Instant::now();
     server.signal("TERM");
     let exit = tokio::task::spawn_blocking(move || server.wait_for_exit(PATIENCE));
-    let told = open.end().await;
-    assert_eq!(told.what(), (Code::Unavailable, "SHUTTING_DOWN"), "{told:?}");
-    assert_eq!(told.outcome, "NOT_APPLIED");
+    let reported = open.end().await;
+    assert_eq!(reported.what(), (Code::Unavailable, "SHUTTING_DOWN"), "{reported:?}");
+    assert_eq!(reported.outcome, "NOT_APPLIED");
     assert!(exit.await.expect("no panic").success());
     let took = start.elapsed();
     println!("it took {took:?} of {grace:?}");

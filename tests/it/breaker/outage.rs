@@ -77,7 +77,7 @@ const STARTUP: &[u8] = b"\0\0\0\x17\0\x03\0\0user\0postgres\0\0";
 /// Returns the moment when the server first asks for a password, found by connecting again and again, beside
 /// the proxy. Before that it refuses the connection, or the session with 57P03.
 fn accepting(port: u16) -> Instant {
-    let knock = || {
+    let attempt = || {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).ok()?;
         socket.set_read_timeout(Some(RECOVERY)).ok()?;
         socket.write_all(STARTUP).ok()?;
@@ -85,7 +85,7 @@ fn accepting(port: u16) -> Instant {
         socket.read_exact(&mut answer).ok()?;
         (answer == *b"R").then(Instant::now)
     };
-    eventually("the server lets somebody in", Duration::from_secs(30), knock)
+    eventually("the server lets somebody in", Duration::from_secs(30), attempt)
 }
 
 /// The figures of an outage.
@@ -153,8 +153,8 @@ async fn outage(clients: usize, length: Duration) -> Outage {
     let seen = callers.join_all().await;
     assert!(is_ready(&service).await);
     let log = service.server.log();
-    for told in ["database unreachable", "database reachable again"] {
-        assert_eq!(log.matches(told).count(), 1, "{told}: {log}");
+    for reported in ["database unreachable", "database reachable again"] {
+        assert_eq!(log.matches(reported).count(), 1, "{reported}: {log}");
     }
     let all = |times: fn(&Seen) -> &Vec<Duration>| -> Vec<Duration> {
         seen.iter().flat_map(times).copied().collect()

@@ -134,8 +134,8 @@ pub(crate) async fn fall_silent(behind: &Behind) -> Silent {
         let (answer, took) = call.await.expect("no panic");
         let failure = answer.expect_err("nothing passes");
         let in_time = (Code::DeadlineExceeded, "DEADLINE");
-        let told = [in_time, (Code::Unknown, "OUTCOME_UNKNOWN")];
-        assert!(told.contains(&failure.what()), "{failure:?}");
+        let reported = [in_time, (Code::Unknown, "OUTCOME_UNKNOWN")];
+        assert!(reported.contains(&failure.what()), "{failure:?}");
         *late = took.saturating_sub(limit + stutter.allowance());
     }
     eventually_async("the connections are given up", DEAD, async || {

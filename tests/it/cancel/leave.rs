@@ -77,8 +77,8 @@ async fn outlive(service: &Service, sql: &'static str, way: Way) -> Duration {
         Way::Deadline => {
             let failure = Failure::from(call.await.expect("no panic").expect_err("it is endless"));
             // Whoever takes locks may write: where it answers its cancel late, that is unknown.
-            let told = [Code::DeadlineExceeded, Code::Unknown];
-            assert!(told.contains(&failure.code), "{failure:?}");
+            let reported = [Code::DeadlineExceeded, Code::Unknown];
+            assert!(reported.contains(&failure.code), "{failure:?}");
             start + wait
         }
         Way::Cancel | Way::Disconnect => {

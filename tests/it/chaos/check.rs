@@ -9,7 +9,7 @@ use rowgate::value::proto::{GetTransactionOutcomeRequest, TransactionState};
 
 use super::client::{Fate, Seen};
 use super::inject::Scene;
-use super::plan::{Mishap, Plan, Sort};
+use super::plan::{FaultKind, InjectedFault, Plan};
 use super::unit::{ACCOUNTS, BALANCE};
 use crate::harness::client::{Client, Failure, PATIENCE, with_deadline};
 use crate::harness::proxy::Counts;
@@ -18,14 +18,14 @@ use crate::harness::wait::eventually;
 /// The longest time in which the database must answer after the last fault.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Violations that are shown of each sort.
+/// Violations that are shown of each kind.
 const SHOWN: usize = 5;
 
 /// The result of a run.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    /// Faults by sort.
-    pub(super) faults: BTreeMap<Sort, usize>,
+    /// Faults by kind.
+    pub(super) faults: BTreeMap<FaultKind, usize>,
     /// The faults that the proxy caused.
     pub(super) proxy: Counts,
     /// The faults that the database logged.
@@ -33,7 +33,7 @@ pub(super) struct Report {
     /// The answers to clients.
     pub(super) seen: Seen,
     /// The later answers to clients that asked with their tokens.
-    pub(super) told_later: BTreeMap<&'static str, usize>,
+    pub(super) reported_later: BTreeMap<&'static str, usize>,
     /// Rows in the end.
     pub(super) rows: usize,
     /// From the server's return to the first unit that was applied, at most.
@@ -66,8 +66,8 @@ impl Logged {
 
 impl Report {
     /// Counts a fault that happened.
-    pub(super) fn count(&mut self, mishap: Mishap) {
-        *self.faults.entry(mishap.sort()).or_default() += 1;
+    pub(super) fn count(&mut self, fault: InjectedFault) {
+        *self.faults.entry(fault.kind()).or_default() += 1;
     }
 
     /// Faults that took effect: as the database logged them, or the proxy counted. One signal may end a
@@ -75,16 +75,16 @@ impl Report {
     pub(super) fn effects(&self, plan: &Plan) -> usize {
         let Counts { resets, closes, losses, .. } = self.proxy;
         let wide = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        let seen = |sort| match sort {
-            Sort::Terminated => self.logged.terminated,
-            Sort::Killed => self.logged.killed,
+        let seen = |kind| match kind {
+            FaultKind::Terminated => self.logged.terminated,
+            FaultKind::Killed => self.logged.killed,
             // Each was waited for until it had happened.
-            Sort::Restarted => usize::MAX,
+            FaultKind::Restarted => usize::MAX,
             // A connection that lost an answer is reset, too.
-            Sort::Cut => wide(resets + closes - losses),
-            Sort::AnswerLost => wide(losses),
+            FaultKind::Cut => wide(resets + closes - losses),
+            FaultKind::AnswerLost => wide(losses),
         };
-        self.faults.iter().map(|(sort, count)| seen(*sort).min(plan.count(*sort)).min(*count)).sum()
+        self.faults.iter().map(|(kind, count)| seen(*kind).min(plan.count(*kind)).min(*count)).sum()
     }
 
     /// Units by what their clients were told.
@@ -133,11 +133,11 @@ impl Report {
     fn check_set(&mut self, rows: &[i64]) {
         let mut there = BTreeSet::new();
         for token in rows {
-            let told = self.seen.units.get(token);
+            let reported = self.seen.units.get(token);
             if !there.insert(*token) {
-                self.violations.push(format!("doubled: {token}, {told:?}"));
+                self.violations.push(format!("doubled: {token}, {reported:?}"));
             }
-            match told {
+            match reported {
                 None => self.violations.push(format!("from nowhere: {token}")),
                 Some((how, Fate::NotApplied)) => {
                     self.violations.push(format!("NOT_APPLIED and there: {token}, {how:?}"));
@@ -160,12 +160,12 @@ impl Report {
         for (token, (how, fate)) in &self.seen.units {
             let Fate::Unknown(handle) = fate else { continue };
             if handle.is_empty() {
-                *self.told_later.entry("no token").or_default() += 1;
+                *self.reported_later.entry("no token").or_default() += 1;
                 continue;
             }
             let there = rows.contains(token);
             let state = outcome(client, handle).await;
-            let (told, agrees) = match state {
+            let (reported, agrees) = match state {
                 Ok(TransactionState::Applied) => ("APPLIED", there),
                 Ok(TransactionState::NotApplied) => ("NOT_APPLIED", !there),
                 Ok(TransactionState::Unknown) => ("UNKNOWN", true),
@@ -177,9 +177,9 @@ impl Report {
                     continue;
                 }
             };
-            *self.told_later.entry(told).or_default() += 1;
+            *self.reported_later.entry(reported).or_default() += 1;
             if !agrees {
-                let wrong = format!("told {told} later, there: {there}: {token}, {how:?}");
+                let wrong = format!("told {reported} later, there: {there}: {token}, {how:?}");
                 self.violations.push(wrong);
             }
         }
@@ -193,8 +193,8 @@ impl Report {
             writeln!(text, "{what:44} {how_many:>9}").expect("a string takes all");
         };
         line("faults", total.to_string());
-        for (sort, count) in &self.faults {
-            line(&format!("  {sort:?}"), count.to_string());
+        for (kind, count) in &self.faults {
+            line(&format!("  {kind:?}"), count.to_string());
         }
         let Counts { connections, resets, closes, losses, lost_bytes } = self.proxy;
         line("connections to the database", connections.to_string());
@@ -205,8 +205,8 @@ impl Report {
         line("  applied", applied.to_string());
         line("  NOT_APPLIED", not_applied.to_string());
         line("  UNKNOWN", unknown.to_string());
-        for (told, count) in &self.told_later {
-            line(&format!("    asked later: {told}"), count.to_string());
+        for (reported, count) in &self.reported_later {
+            line(&format!("    asked later: {reported}"), count.to_string());
         }
         line("  took several attempts", self.seen.repeated.to_string());
         line("  replayed", self.seen.replayed.to_string());
@@ -222,15 +222,15 @@ impl Report {
         text + &self.print_violations()
     }
 
-    /// Some violations of each sort.
+    /// Some violations of each kind.
     fn print_violations(&self) -> String {
-        let mut by_sort: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut by_kind: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for violation in &self.violations {
-            let sort = violation.split(':').next().unwrap_or_default();
-            let sort = sort.trim_start_matches(|c: char| c.is_ascii_digit());
-            by_sort.entry(sort).or_default().push(violation);
+            let kind = violation.split(':').next().unwrap_or_default();
+            let kind = kind.trim_start_matches(|c: char| c.is_ascii_digit());
+            by_kind.entry(kind).or_default().push(violation);
         }
-        let shown = by_sort.values().flat_map(|violations| {
+        let shown = by_kind.values().flat_map(|violations| {
             let more = violations.len().saturating_sub(SHOWN);
             let more = (more > 0).then(|| format!("  … and {more} like these"));
             violations.iter().take(SHOWN).map(|violation| format!("  {violation}")).chain(more)

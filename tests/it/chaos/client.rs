@@ -76,20 +76,20 @@ pub(super) struct Together {
     /// Turns true when the run is over.
     pub(super) stop: watch::Receiver<bool>,
     /// The load of each client.
-    pub(super) pace: Pace,
+    pub(super) load: Load,
 }
 
 /// The load of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
+pub(super) enum Load {
     /// One unit after the other.
     Full,
     /// They rest as long as they have waited for answers: about half of that.
     Half,
 }
 
-impl Pace {
-    async fn rest(self, since: Instant) {
+impl Load {
+    async fn pause(self, since: Instant) {
         if self == Self::Half {
             idle_for(since.elapsed()).await;
         }
@@ -110,7 +110,7 @@ pub(super) async fn write(client: Client, number: u64, seed: u64, together: Toge
             together.applied.fetch_add(1, Relaxed);
         }
         seen.units.insert(token, (unit.how, fate));
-        together.pace.rest(start).await;
+        together.load.pause(start).await;
     }
     seen
 }
@@ -210,7 +210,7 @@ pub(super) async fn read(client: Client, together: Together) -> Seen {
                 idle_for(failure.retry_after.unwrap_or_default().min(PAUSE)).await;
             }
         }
-        together.pace.rest(start).await;
+        together.load.pause(start).await;
     }
     seen
 }

@@ -1,9 +1,9 @@
-//! Makes things go wrong: on the proxy, and on the processes of the test's own PostgreSQL, by their ids.
+//! Injects faults: on the proxy, and on the processes of the test's own PostgreSQL, by their ids.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::plan::Mishap;
+use super::plan::InjectedFault;
 use crate::harness::postgres::{Postgres, tool};
 use crate::harness::process::send;
 use crate::harness::proxy::Proxy;
@@ -24,19 +24,19 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Lets it happen, and returns when it has.
-    pub(super) async fn suffer(&mut self, mishap: Mishap) {
-        match mishap {
-            Mishap::Terminate { pick } => {
+    /// Injects a fault, and returns when it has happened.
+    pub(super) async fn inject(&mut self, fault: InjectedFault) {
+        match fault {
+            InjectedFault::Terminate { pick } => {
                 tokio::task::block_in_place(|| self.signal_backend("TERM", pick));
             }
-            Mishap::Kill { pick } => {
+            InjectedFault::Kill { pick } => {
                 tokio::task::block_in_place(|| self.signal_backend("KILL", pick));
             }
-            Mishap::Restart { postmaster_first } => {
+            InjectedFault::Restart { postmaster_first } => {
                 tokio::task::block_in_place(|| self.restart(postmaster_first));
             }
-            Mishap::Connection(fault) => {
+            InjectedFault::Connection(fault) => {
                 let happened = self.proxy.arm(fault);
                 let happened = tokio::time::timeout(LIMIT, happened).await;
                 happened.expect("a connection has something to say").expect("the proxy runs");
@@ -68,7 +68,7 @@ impl Scene {
         let pid = self.postgres.postmaster();
         let children = processes(|parent, _| parent == pid);
         assert!(send("KILL", &pid), "the postmaster runs");
-        // Its keeper is told, too, which finds it gone.
+        // Its PostgreSQL is told, too, and finds it gone.
         self.postgres.crash();
         eventually("the children of the postmaster end", LIMIT, || {
             processes(|_, own| children.iter().any(|child| child == own)).is_empty().then_some(())

@@ -30,9 +30,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use check::{Logged, Report};
-use client::{Pace, Seen, Together, read, write};
+use client::{Load, Seen, Together, read, write};
 use inject::Scene;
-use plan::{Mishap, Plan, Sort};
+use plan::{FaultKind, InjectedFault, Plan};
 
 use crate::harness::behind::Behind;
 use crate::harness::client::Client;
@@ -55,9 +55,9 @@ const SETTINGS: [&str; 2] = ["deadlock_timeout=50ms", "autovacuum_naptime=5s"];
 /// Runs a plan; the server gets these variables, too.
 async fn run(plan: &Plan, environment: &[(&str, &str)]) -> Report {
     let mut trial = Trial::start("", "", environment).await;
-    trial.load(1..=plan.clients, plan.seed, Pace::Full).await;
-    for mishap in &plan.mishaps {
-        if !trial.suffer(*mishap).await {
+    trial.load(1..=plan.clients, plan.seed, Load::Full).await;
+    for fault in &plan.faults {
+        if !trial.inject(*fault).await {
             break;
         }
     }
@@ -100,10 +100,10 @@ impl Trial {
     }
 
     /// Lets those with these numbers write, each on its own connection, and a few others read.
-    async fn load(&mut self, writers: RangeInclusive<u64>, seed: u64, pace: Pace) {
+    async fn load(&mut self, writers: RangeInclusive<u64>, seed: u64, load: Load) {
         self.stop.send_replace(false);
         let together =
-            Together { applied: Arc::clone(&self.applied), stop: self.stop.subscribe(), pace };
+            Together { applied: Arc::clone(&self.applied), stop: self.stop.subscribe(), load };
         for number in writers {
             let client = Client::connect(self.server.grpc()).await;
             self.clients.spawn(write(client, number, seed, together.clone()));
@@ -115,16 +115,16 @@ impl Trial {
     }
 
     /// Lets something go wrong; false when nobody gets on after it.
-    async fn suffer(&mut self, mishap: Mishap) -> bool {
-        self.scene.suffer(mishap).await;
-        self.report.count(mishap);
+    async fn inject(&mut self, fault: InjectedFault) -> bool {
+        self.scene.inject(fault).await;
+        self.report.count(fault);
         // Where nobody is left to write, the rest tells why.
         let Some(first) = applied_again(&self.applied, &self.clients).await else {
-            let violation = format!("no units are applied in {RECOVERY:?} after {mishap:?}");
+            let violation = format!("no units are applied in {RECOVERY:?} after {fault:?}");
             self.report.violations.push(violation);
             return false;
         };
-        if mishap.sort() == Sort::Restarted {
+        if fault.kind() == FaultKind::Restarted {
             self.report.slowest_return = self.report.slowest_return.max(first);
         }
         true
@@ -204,7 +204,7 @@ async fn a_rollback_that_is_taken_for_a_commit_is_found() {
 #[cfg(debug_assertions)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_of_what_may_have_been_applied_is_found() {
-    must_be_found("repeated-doubt", "doubled", &Plan::of(&[(Sort::AnswerLost, 60)], 7)).await;
+    must_be_found("repeated-doubt", "doubled", &Plan::of(&[(FaultKind::AnswerLost, 60)], 7)).await;
 }
 
 #[cfg(debug_assertions)]
@@ -213,7 +213,7 @@ async fn a_transaction_that_goes_back_to_the_pool_is_found() {
     must_be_found(
         "recycled-transaction",
         "NOT_APPLIED and there",
-        &Plan::of(&[(Sort::AnswerLost, 5)], 7),
+        &Plan::of(&[(FaultKind::AnswerLost, 5)], 7),
     )
     .await;
 }

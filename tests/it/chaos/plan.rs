@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::harness::proxy::{Cut, Direction, Fault, Place, Then};
 
-/// The sorts of faults.
+/// The kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Sort {
+pub(super) enum FaultKind {
     /// A backend gets SIGTERM, as by `pg_terminate_backend`.
     Terminated,
     /// A backend gets SIGKILL: the server crashes and restarts itself.
@@ -19,9 +19,9 @@ pub(super) enum Sort {
     AnswerLost,
 }
 
-/// Something that goes wrong.
+/// A fault to inject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mishap {
+pub(super) enum InjectedFault {
     /// The backend of the `pick`th of the connections at work is terminated.
     Terminate { pick: usize },
     /// The same, with SIGKILL.
@@ -32,25 +32,25 @@ pub(super) enum Mishap {
     Connection(Fault),
 }
 
-impl Mishap {
-    fn new(sort: Sort, number: usize, random: &mut fastrand::Rng) -> Self {
-        match sort {
-            Sort::Terminated => Self::Terminate { pick: random.usize(..1000) },
-            Sort::Killed => Self::Kill { pick: random.usize(..1000) },
-            Sort::Restarted => Self::Restart { postmaster_first: number % 2 == 1 },
-            Sort::Cut => Self::Connection(cut(random)),
-            Sort::AnswerLost => Self::Connection(answer_lost(random)),
+impl InjectedFault {
+    fn new(kind: FaultKind, number: usize, random: &mut fastrand::Rng) -> Self {
+        match kind {
+            FaultKind::Terminated => Self::Terminate { pick: random.usize(..1000) },
+            FaultKind::Killed => Self::Kill { pick: random.usize(..1000) },
+            FaultKind::Restarted => Self::Restart { postmaster_first: number % 2 == 1 },
+            FaultKind::Cut => Self::Connection(cut(random)),
+            FaultKind::AnswerLost => Self::Connection(answer_lost(random)),
         }
     }
 
-    /// Its sort.
-    pub(super) fn sort(&self) -> Sort {
+    /// Its kind.
+    pub(super) fn kind(&self) -> FaultKind {
         match self {
-            Self::Terminate { .. } => Sort::Terminated,
-            Self::Kill { .. } => Sort::Killed,
-            Self::Restart { .. } => Sort::Restarted,
-            Self::Connection(Fault { then: Then::Cut(_), .. }) => Sort::Cut,
-            Self::Connection(Fault { then: Then::Lose(_), .. }) => Sort::AnswerLost,
+            Self::Terminate { .. } => FaultKind::Terminated,
+            Self::Kill { .. } => FaultKind::Killed,
+            Self::Restart { .. } => FaultKind::Restarted,
+            Self::Connection(Fault { then: Then::Cut(_), .. }) => FaultKind::Cut,
+            Self::Connection(Fault { then: Then::Lose(_), .. }) => FaultKind::AnswerLost,
         }
     }
 }
@@ -63,38 +63,38 @@ pub(super) struct Plan {
     /// The number of clients that write at once.
     pub(super) clients: u64,
     /// The faults, one after the other.
-    pub(super) mishaps: Vec<Mishap>,
+    pub(super) faults: Vec<InjectedFault>,
 }
 
 impl Plan {
-    /// A plan of so many faults: of every sort some, most of them at the wire.
+    /// A plan of so many faults: of every kind some, most of them at the wire.
     pub(super) fn new(faults: usize, seed: u64) -> Self {
         let share = |number: usize, of: usize| (faults * number / of).max(1);
         let others = [
-            (Sort::Restarted, share(1, 125)),
-            (Sort::Killed, share(1, 25)),
-            (Sort::Terminated, share(3, 20)),
-            (Sort::Cut, share(2, 5)),
+            (FaultKind::Restarted, share(1, 125)),
+            (FaultKind::Killed, share(1, 25)),
+            (FaultKind::Terminated, share(3, 20)),
+            (FaultKind::Cut, share(2, 5)),
         ];
         let count: usize = others.iter().map(|(_, count)| count).sum();
-        let lost = (Sort::AnswerLost, faults.saturating_sub(count).max(1));
+        let lost = (FaultKind::AnswerLost, faults.saturating_sub(count).max(1));
         Self::of(&[&others[..], &[lost]].concat(), seed)
     }
 
-    /// A plan of so many faults of some sorts, in any order.
-    pub(super) fn of(counts: &[(Sort, usize)], seed: u64) -> Self {
+    /// A plan of so many faults of some kinds, in any order.
+    pub(super) fn of(counts: &[(FaultKind, usize)], seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut mishaps = Vec::new();
-        for (sort, count) in counts {
-            mishaps.extend((0..*count).map(|number| Mishap::new(*sort, number, &mut random)));
+        let mut faults = Vec::new();
+        for (kind, count) in counts {
+            faults.extend((0..*count).map(|number| InjectedFault::new(*kind, number, &mut random)));
         }
-        random.shuffle(&mut mishaps);
-        Self { seed, clients: 32, mishaps }
+        random.shuffle(&mut faults);
+        Self { seed, clients: 32, faults }
     }
 
-    /// Counts the faults of a sort.
-    pub(super) fn count(&self, sort: Sort) -> usize {
-        self.mishaps.iter().filter(|mishap| mishap.sort() == sort).count()
+    /// Counts the faults of a kind.
+    pub(super) fn count(&self, kind: FaultKind) -> usize {
+        self.faults.iter().filter(|fault| fault.kind() == kind).count()
     }
 }
 
@@ -112,8 +112,8 @@ fn cut(random: &mut fastrand::Rng) -> Fault {
 }
 
 fn answer_lost(random: &mut fastrand::Rng) -> Fault {
-    let linger = Duration::from_millis(random.u64(1..30));
-    Fault { direction: Direction::Down, place: place(random, 900), then: Then::Lose(linger) }
+    let delay = Duration::from_millis(random.u64(1..30));
+    Fault { direction: Direction::Down, place: place(random, 900), then: Then::Lose(delay) }
 }
 
 fn place(random: &mut fastrand::Rng, bytes: u64) -> Place {
@@ -127,17 +127,17 @@ fn place(random: &mut fastrand::Rng, bytes: u64) -> Place {
 
 #[test]
 fn a_seed_always_gives_the_same_plan() {
-    let plan = |seed| Plan::new(1000, seed).mishaps;
+    let plan = |seed| Plan::new(1000, seed).faults;
     assert_eq!(plan(7), plan(7));
     assert_ne!(plan(7), plan(8));
 }
 
 #[test]
-fn a_thousand_faults_are_enough_of_every_sort() {
+fn a_thousand_faults_are_enough_of_every_kind() {
     let plan = Plan::new(1000, 1);
-    assert_eq!(plan.mishaps.len(), 1000);
-    assert!(plan.count(Sort::Restarted) >= 5);
-    for sort in [Sort::Terminated, Sort::Killed, Sort::Cut, Sort::AnswerLost] {
-        assert!(plan.count(sort) >= 20, "{sort:?}");
+    assert_eq!(plan.faults.len(), 1000);
+    assert!(plan.count(FaultKind::Restarted) >= 5);
+    for kind in [FaultKind::Terminated, FaultKind::Killed, FaultKind::Cut, FaultKind::AnswerLost] {
+        assert!(plan.count(kind) >= 20, "{kind:?}");
     }
 }

@@ -10,7 +10,7 @@ use rowgate::value::proto::server_service_client::ServerServiceClient;
 use rowgate::value::proto::{GetServerInfoRequest, ListPoolStatsRequest, PoolStats, QueryOptions};
 use tokio::task::JoinSet;
 
-use super::client::Pace;
+use super::client::Load;
 use super::plan::Plan;
 use super::{Trial, rows};
 use crate::harness::client::{Client, request, request_with};
@@ -148,16 +148,16 @@ async fn misbehave(address: SocketAddr, seed: u64) {
 /// Loads for a while; what the server has in hand when all have gone.
 async fn soak(trial: &mut Trial, plan: &Plan, first: u64, during: Duration) -> Footprint {
     let (start, address) = (Instant::now(), trial.server.grpc());
-    trial.load(first..=first + WRITERS - 1, plan.seed ^ first, Pace::Half).await;
+    trial.load(first..=first + WRITERS - 1, plan.seed ^ first, Load::Half).await;
     let mut rude = JoinSet::new();
     for number in 0..RUDE {
         rude.spawn(misbehave(address, plan.seed ^ (first + number)));
     }
-    let mut mishaps = plan.mishaps.iter().cycle();
+    let mut faults = plan.faults.iter().cycle();
     while start.elapsed() < during {
         idle_for(PAUSE).await;
-        let mishap = mishaps.next().expect("it never ends");
-        if !trial.suffer(*mishap).await {
+        let fault = faults.next().expect("it never ends");
+        if !trial.inject(*fault).await {
             break;
         }
     }

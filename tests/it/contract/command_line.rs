@@ -70,10 +70,10 @@ async fn a_file_is_one_batch_in_each_format(service: Service) {
     assert_eq!(ended.status, Some(0), "{ended:?}");
     let name = service.pick(";", "f");
     assert_eq!(ended.out, format!("id,note\n1,it's; one\n2,two; \n\n{name}\n7\n"));
-    let told: Vec<_> = ended.err.lines().collect();
+    let reported: Vec<_> = ended.err.lines().collect();
     assert!(
-        told.contains(&"CREATE TABLE") && told.contains(&"INSERT: 2 rows affected"),
-        "{told:?}"
+        reported.contains(&"CREATE TABLE") && reported.contains(&"INSERT: 2 rows affected"),
+        "{reported:?}"
     );
 
     file(&service, "select 1 as one; select 2 as two;");
@@ -144,10 +144,10 @@ async fn under_a_key_a_file_and_a_statement_run_once(service: Service) {
 }
 
 async fn a_file_that_is_none_is_explained(service: Service) {
-    let wrong = |text: &str, told: &str| {
+    let wrong = |text: &str, reported: &str| {
         file(&service, text);
         let ended = ask(&service, &["--batch", "file.sql"]);
-        assert_eq!((ended.status, ended.err.as_str()), (Some(1), told));
+        assert_eq!((ended.status, ended.err.as_str()), (Some(1), reported));
     };
     wrong("-- nothing;\n", "error: file.sql: there is no statement in it\n");
     wrong("select 1;\n select 'x;\n", "error: file.sql: line 2: a string does not end\n");

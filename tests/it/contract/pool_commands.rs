@@ -113,8 +113,8 @@ async fn checkouts_are_listed_and_terminated(service: Service) {
     let (status, out, err) = pool(&service, &["checkouts"]);
     assert_eq!((status, err.as_str()), (Some(0), ""));
     let line = out.lines().find(|line| line.contains(" main ")).expect("it is listed");
-    for told in [&id, "127.0.0.1", "Transact"] {
-        assert!(line.contains(told), "{out}");
+    for reported in [&id, "127.0.0.1", "Transact"] {
+        assert!(line.contains(reported), "{out}");
     }
     let (_, out, _) = pool(&service, &["checkouts", "main", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&out).expect("one object");
@@ -123,8 +123,8 @@ async fn checkouts_are_listed_and_terminated(service: Service) {
     let (status, out, _) = pool(&service, &["terminate", "main", &id]);
     assert_eq!(status, Some(0));
     assert!(out.starts_with(&format!("checkout {id} of pool main of ")), "{out}");
-    let told = transaction.reply().await.expect_err("it is over");
-    assert_eq!(told.reason, "TERMINATED");
+    let reported = transaction.reply().await.expect_err("it is over");
+    assert_eq!(reported.reason, "TERMINATED");
     service.until_pool("the connection is back", |pool| pool.in_use == 0).await;
     let (status, _, err) = pool(&service, &["terminate", "main", &id]);
     assert_eq!(status, Some(1));
@@ -140,8 +140,9 @@ async fn connections_are_replaced_and_bounds_changed(service: Service) {
     let (status, out, _) = pool(&service, &["resize", "main", "--min", "1", "--max", "30"]);
     assert_eq!(status, Some(0));
     let after = service.pool().await;
-    let told = format!("min {} → {}, max {} → {}\n", before.min, after.min, before.max, after.max);
-    assert!(after.max > before.max && out.ends_with(&told), "{out}");
+    let reported =
+        format!("min {} → {}, max {} → {}\n", before.min, after.min, before.max, after.max);
+    assert!(after.max > before.max && out.ends_with(&reported), "{out}");
     let (status, _, err) = pool(&service, &["resize", "main", "--min", "9", "--max", "8"]);
     assert_eq!(status, Some(1));
     assert!(err.contains("min would be 9, above max, which is 8"), "as they were asked for: {err}");
@@ -203,8 +204,9 @@ async fn what_cannot_be_done_is_explained(service: Service) {
     service.server.signal("TERM");
     let (status, _, err) = watch.await.expect("no panic");
     assert_eq!(status, Some(1));
-    let told = ["SHUTTING_DOWN", "cannot connect"].iter().any(|told| err.contains(told));
-    assert!(told, "{err}");
+    let reported =
+        ["SHUTTING_DOWN", "cannot connect"].iter().any(|reported| err.contains(reported));
+    assert!(reported, "{err}");
     let (status, _, err) = pool(&service, &["stats", "--address", "http://127.0.0.1:1"]);
     assert_eq!(status, Some(1));
     assert!(err.contains("cannot connect to"), "{err}");

@@ -353,14 +353,14 @@ async fn pump(
                 own.map(|armed| armed.happened.send(()));
                 return Some(cut);
             }
-            Then::Lose(linger) if lost > 0 => {
+            Then::Lose(delay) if lost > 0 => {
                 own.map(|armed| armed.happened.send(()));
                 shared.counters.losses.fetch_add(1, Relaxed);
                 let count = |lost| {
                     shared.counters.lost_bytes.fetch_add(wide(lost), Relaxed);
                 };
                 count(lost);
-                lose(from, &mut buffer, linger, count).await;
+                lose(from, &mut buffer, delay, count).await;
                 return Some(Cut::Reset);
             }
             Then::Cut(_) | Then::Lose(_) => {}
@@ -373,7 +373,7 @@ fn wide(bytes: usize) -> u64 {
 }
 
 /// Drops whatever comes, for a while.
-async fn lose(mut from: ReadHalf<'_>, buffer: &mut [u8], linger: Duration, count: impl Fn(usize)) {
+async fn lose(mut from: ReadHalf<'_>, buffer: &mut [u8], delay: Duration, count: impl Fn(usize)) {
     let losing = async {
         loop {
             match from.read(buffer).await {
@@ -382,7 +382,7 @@ async fn lose(mut from: ReadHalf<'_>, buffer: &mut [u8], linger: Duration, count
             }
         }
     };
-    let until: Result<(), _> = tokio::time::timeout(linger, losing).await;
+    let until: Result<(), _> = tokio::time::timeout(delay, losing).await;
     drop(until);
 }
 

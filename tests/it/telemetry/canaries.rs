@@ -36,7 +36,7 @@ struct Planted {
     /// Each thing that must be nowhere.
     canaries: Vec<String>,
     /// The answers to callers.
-    told: Vec<String>,
+    reported: Vec<String>,
 }
 
 impl Planted {
@@ -65,7 +65,7 @@ impl Planted {
         let server = Server::start_with(&settings, &variables);
         let client = Client::connect(server.grpc()).await;
         let canaries = vec![CANARY.to_owned(), escaped.to_owned(), key, token, NUMBER.to_string()];
-        Self { postgres, server, client, collector, canaries, told: Vec::new() }
+        Self { postgres, server, client, collector, canaries, reported: Vec::new() }
     }
 
     /// Runs a statement on a database, whether it succeeds or not; what was said is kept when it did not.
@@ -87,7 +87,7 @@ impl Planted {
 
     fn keep(&mut self, status: &tonic::Status) {
         let details = String::from_utf8_lossy(status.details()).into_owned();
-        self.told.push(format!("{status:?} {details}"));
+        self.reported.push(format!("{status:?} {details}"));
     }
 
     async fn streams_and_describes(&mut self, sql: &str) {
@@ -128,7 +128,7 @@ impl Planted {
         let mut transaction = self.client.begin().await;
         for sql in ["select 'canary7f3a-8' || $1", "select $1::integer"] {
             if let Err(failure) = transaction.query(sql, &[Value::text(PARAMETER)]).await {
-                self.told.push(format!("{failure:?}"));
+                self.reported.push(format!("{failure:?}"));
             }
         }
     }
@@ -148,7 +148,7 @@ impl Planted {
             ("/metrics", get(ops, "/metrics").await.body),
             ("/status", get(ops, "/status").await.body),
             ("/readyz", get(ops, "/readyz").await.body),
-            ("errors", self.told.join("\n")),
+            ("errors", self.reported.join("\n")),
             ("checkouts", format!("{checkouts:?}")),
         ]
     }
@@ -218,7 +218,7 @@ async fn ask(planted: &mut Planted) {
 async fn nothing_that_was_planted_is_told_anywhere() {
     let mut planted = Planted::start().await;
     ask(&mut planted).await;
-    assert!(planted.told.len() > 20, "the errors are kept: {:?}", planted.told);
+    assert!(planted.reported.len() > 20, "the errors are kept: {:?}", planted.reported);
     let last = Caller::new();
     let asked = QueryRequest { database: "lite".to_owned(), ..request("select 1", &[]) };
     planted.client.raw().query(last.traces(asked)).await.expect("it runs");

@@ -66,12 +66,13 @@ async fn a_collector_that_is_away_costs_a_warning_of_each_signal_and_no_call() {
         calls(&service, 1000).await;
         let grown = service.server.resident().saturating_sub(before);
         assert!(grown < 8 << 20, "{grown} bytes more after 1000 calls");
-        let told = || {
+        let reported = || {
             let log = service.server.log();
             let lines = log.lines().filter(|line| line.contains(CANNOT));
             Some(lines.map(str::to_owned).collect::<Vec<_>>())
         };
-        let lines = eventually("both are told", PATIENCE, || told().filter(|all| all.len() >= 2));
+        let lines =
+            eventually("both are told", PATIENCE, || reported().filter(|all| all.len() >= 2));
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(!service.server.log().contains("ERROR"), "{}", service.server.log());
 
@@ -85,7 +86,7 @@ async fn a_collector_that_is_away_costs_a_warning_of_each_signal_and_no_call() {
         let asked = caller.traces(request("select 1", &[]));
         service.client.raw().query(asked).await.expect("it runs");
         caller.trace(&collector);
-        assert_eq!(told().map(|lines| lines.len()), Some(2));
+        assert_eq!(reported().map(|lines| lines.len()), Some(2));
     }
 }
 

@@ -40,14 +40,18 @@ async fn a_failed_statement_tells_its_reason_and_sqlstate_in_both_spans() {
     ] {
         let Watched { service, collector } = Watched::start(backend).await;
         let caller = Caller::new();
-        let told = fails(&service, caller.traces(request(sql, &[]))).await;
+        let reported = fails(&service, caller.traces(request(sql, &[]))).await;
         let trace = caller.trace(&collector);
         let name = if sql == raise { "DO main" } else { "SELECT main" };
-        let expected = (StatusCode::Error, told.reason.clone(), sqlstate.to_owned());
+        let expected = (StatusCode::Error, reported.reason.clone(), sqlstate.to_owned());
         assert_eq!(failure(trace.one(name)), expected, "{sql}");
         // The server's span is an error only where the server failed (conventions for gRPC).
         let status = if server_is_to_blame { StatusCode::Error } else { StatusCode::Unset };
-        assert_eq!(failure(trace.server()), (status, told.reason, sqlstate.to_owned()), "{sql}");
+        assert_eq!(
+            failure(trace.server()),
+            (status, reported.reason, sqlstate.to_owned()),
+            "{sql}"
+        );
         let own = attributes(trace.server());
         assert!(own.contains(&"rowgate.outcome=NOT_APPLIED".to_owned()), "{own:?}");
     }
@@ -130,10 +134,10 @@ async fn a_wait_for_a_connection_that_fails_is_the_error_of_its_span() {
     let Watched { service, collector } = Watched::with(Backend::Postgres, settings, &[]).await;
     let _held = service.client.begin().await;
     let caller = Caller::new();
-    let told = fails(&service, caller.traces(request("select 1", &[]))).await;
+    let reported = fails(&service, caller.traces(request("select 1", &[]))).await;
     let trace = caller.trace(&collector);
     let expected = (StatusCode::Error, "POOL_EXHAUSTED".to_owned(), String::new());
-    assert_eq!(failure(trace.one("acquire")), expected, "{told:?}");
+    assert_eq!(failure(trace.one("acquire")), expected, "{reported:?}");
     assert!(trace.all("SELECT main").is_empty(), "nothing ran: {trace:?}");
     assert_eq!(failure(trace.server()).1, "POOL_EXHAUSTED");
 }
@@ -155,11 +159,11 @@ async fn a_connection_that_cannot_be_opened_is_the_error_of_its_span() {
     postgres.psql("alter role guest nologin");
     let caller = Caller::new();
     let asked = caller.traces(request("select 1", &[]));
-    let told: Failure = client.raw().query(asked).await.expect_err("it fails").into();
+    let reported: Failure = client.raw().query(asked).await.expect_err("it fails").into();
     let trace = caller.trace(&collector);
     let connect = trace.all("connect").pop().expect("it was tried");
-    let expected = (StatusCode::Error, told.reason.clone(), told.report.sqlstate.clone());
-    assert_eq!(failure(connect), expected, "{told:?}");
+    let expected = (StatusCode::Error, reported.reason.clone(), reported.report.sqlstate.clone());
+    assert_eq!(failure(connect), expected, "{reported:?}");
     assert_eq!(failure(trace.all("acquire").pop().expect("it waited")).0, StatusCode::Error);
 }
 

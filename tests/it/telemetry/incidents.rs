@@ -49,9 +49,9 @@ async fn a_cancellation_is_counted_under_its_cause() {
         call.await.expect("no panic");
         let scrape = stopped("operator").await;
         assert_eq!(scrape.sum("rowgate_cancellations_total", &[]), 3.0, "{backend:?}");
-        let told =
+        let reported =
             |reason: &str| scrape.sum("rowgate_failures_total", &[("rowgate_reason", reason)]);
-        assert_eq!((told("DEADLINE"), told("TERMINATED")), (1.0, 1.0));
+        assert_eq!((reported("DEADLINE"), reported("TERMINATED")), (1.0, 1.0));
         let gone =
             [method("rowgate.v1.DatabaseService/Query"), ("rpc_response_status_code", "CANCELLED")];
         assert_eq!(scrape.sum(RPC, &gone), 1.0);

@@ -56,11 +56,11 @@ async fn who_sends_is_told_and_may_be_named() {
     ] {
         let mut watched = watched(&variables).await;
         call_and_stop(&mut watched).await;
-        let told = watched.collector.resources();
-        let has = |expected: &str| told.iter().any(|own| own == expected);
-        assert!(has(name) && has(&version), "{told:?}");
-        assert!(has("schema_url=https://opentelemetry.io/schemas/1.42.0"), "{told:?}");
-        assert_eq!(has("deployment.environment.name=test"), !variables.is_empty(), "{told:?}");
+        let reported = watched.collector.resources();
+        let has = |expected: &str| reported.iter().any(|own| own == expected);
+        assert!(has(name) && has(&version), "{reported:?}");
+        assert!(has("schema_url=https://opentelemetry.io/schemas/1.42.0"), "{reported:?}");
+        assert_eq!(has("deployment.environment.name=test"), !variables.is_empty(), "{reported:?}");
     }
 }
 
@@ -94,8 +94,8 @@ async fn a_value_that_is_not_known_is_told_once_and_passed_over() {
     let caller = call_and_stop(&mut watched).await;
     caller.trace(&watched.collector);
     let log = watched.service.server.log();
-    let told = log.lines().filter(|line| line.contains("OTEL_PROPAGATORS")).count();
-    assert_eq!(told, 1, "{log}");
+    let reported = log.lines().filter(|line| line.contains("OTEL_PROPAGATORS")).count();
+    assert_eq!(reported, 1, "{log}");
 }
 
 #[tokio::test]

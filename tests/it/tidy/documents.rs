@@ -164,7 +164,7 @@ fn a_name_in_the_map_is_compared_as_a_whole_and_in_its_file() {
     ] {
         assert_eq!(names_nothing(good, &tree), Wrong::new(), "{good}");
     }
-    for (bad, told) in [
+    for (bad, reported) in [
         ("`Engine::query`", "Engine::query is nowhere"),
         ("`query_on`", "query_on is nowhere"),
         ("`Engin`", "Engin is nowhere"),
@@ -175,7 +175,7 @@ fn a_name_in_the_map_is_compared_as_a_whole_and_in_its_file() {
         ("`ngine/query.rs`", "ngine/query.rs does not exist"),
         ("`engines/`", "engines/ does not exist"),
     ] {
-        assert_eq!(names_nothing(bad, &tree), [told], "{bad}");
+        assert_eq!(names_nothing(bad, &tree), [reported], "{bad}");
     }
 }
 

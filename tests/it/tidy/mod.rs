@@ -328,10 +328,10 @@ fn each_rule_finds_what_it_forbids() {
         (leaves_work_undone, "src/app/mod.rs", &["// TO", "DO"].concat(), ":1"),
         (returns_nothing_for_ever, "a.proto", "returns (google.protobuf.Empty)", "grow"),
     ];
-    for (rule, path, text, told) in cases {
+    for (rule, path, text, reported) in cases {
         let wrong = rule(&Source::new(path, text));
         assert!(!wrong.is_empty(), "{path}: {text}");
-        assert!(wrong[0].contains(told), "{wrong:?} does not say {told}");
+        assert!(wrong[0].contains(reported), "{wrong:?} does not say {reported}");
     }
 }
 

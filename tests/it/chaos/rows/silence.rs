@@ -61,7 +61,7 @@ pub(super) async fn postmasters(faults: usize) -> Held {
         "pool.min = 2\npool.max = 8\npool.connect_timeout = \"{CONNECT:?}\"\n[grpc]\nworkers = 1\n"
     );
     let service = Service::on(Postgres::start(), &settings).await;
-    let mut told = Worst::new("UNAVAILABLE", CONNECT + TOLERANCE);
+    let mut reported = Worst::new("UNAVAILABLE", CONNECT + TOLERANCE);
     let mut back = Worst::new("a new connection when it goes on", Duration::from_secs(1));
     let mut served = 0;
     for callers in CALLERS.into_iter().cycle().take(faults) {
@@ -81,7 +81,7 @@ pub(super) async fn postmasters(faults: usize) -> Held {
             }
         }
         for caller in callers {
-            told.take(caller.await.expect("no caller panics"), &stutter);
+            reported.take(caller.await.expect("no caller panics"), &stutter);
         }
         drop(stopped);
         let start = Instant::now();
@@ -94,8 +94,10 @@ pub(super) async fn postmasters(faults: usize) -> Held {
         second.commit().await.expect("it was never disturbed");
         shrink(&service).await;
     }
-    let figures =
-        format!("{} calls {told}; {served} on existing connections served; {back}", told.count());
+    let figures = format!(
+        "{} calls {reported}; {served} on existing connections served; {back}",
+        reported.count()
+    );
     Held { faults, figures }
 }
 

@@ -3,7 +3,7 @@
 use futures_util::FutureExt as _;
 
 use super::{Row, Run, Short, callers, database, gateway, silence, written};
-use crate::chaos::plan::Sort;
+use crate::chaos::plan::FaultKind;
 
 /// The ordinary test of all faults under which clients write, one after the other.
 const WRITTEN: Short = Short::Tests(&["chaos::what_callers_are_told_is_true_whatever_happens"]);
@@ -24,16 +24,16 @@ pub(super) static TABLE: &[Row] = &[
         |faults| database::idle(faults).boxed_local(),
     ),
     row("backend terminated mid-write, at COMMIT", (300, 20), WRITTEN, |faults| {
-        written::only(Sort::Terminated, faults).boxed_local()
+        written::only(FaultKind::Terminated, faults).boxed_local()
     }),
     row("backend SIGKILLed mid-write, at COMMIT", (100, 20), WRITTEN, |faults| {
-        written::only(Sort::Killed, faults).boxed_local()
+        written::only(FaultKind::Killed, faults).boxed_local()
     }),
     row("connection cut at a random byte", (600, 20), WRITTEN, |faults| {
-        written::only(Sort::Cut, faults).boxed_local()
+        written::only(FaultKind::Cut, faults).boxed_local()
     }),
     row("acknowledgement lost", (600, 20), WRITTEN, |faults| {
-        written::only(Sort::AnswerLost, faults).boxed_local()
+        written::only(FaultKind::AnswerLost, faults).boxed_local()
     }),
     row("all of these and restarts, mixed", (300, 20), WRITTEN, |faults| {
         written::mixed(faults).boxed_local()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Held, variable};
-use crate::chaos::plan::{Plan, Sort};
+use crate::chaos::plan::{FaultKind, Plan};
 use crate::chaos::run;
 use crate::chaos::unit::TOLD;
 use crate::harness::wait::Stutter;
@@ -11,12 +11,12 @@ use crate::harness::wait::Stutter;
 /// The largest lateness.
 const TOLERANCE: Duration = Duration::from_millis(50);
 
-/// Faults of one sort, and a few more: of two backends that are killed at once the server tells of one.
-pub(super) async fn only(sort: Sort, faults: usize) -> Held {
-    hold(Plan::of(&[(sort, faults + faults.div_ceil(20))], seed())).await
+/// Faults of one kind, and a few more: of two backends that are killed at once the server tells of one.
+pub(super) async fn only(kind: FaultKind, faults: usize) -> Held {
+    hold(Plan::of(&[(kind, faults + faults.div_ceil(20))], seed())).await
 }
 
-/// Faults of all sorts, restarts of the server among them, in any order.
+/// Faults of all kinds, restarts of the server among them, in any order.
 pub(super) async fn mixed(faults: usize) -> Held {
     hold(Plan::new(faults, seed())).await
 }
