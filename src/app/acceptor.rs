@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -46,13 +46,9 @@ impl Acceptor {
         listener: std::net::TcpListener,
         stop: impl Future<Output = ()>,
     ) {
-        let listener = match TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::error!(%error, "listener cannot be registered");
-                return;
-            }
-        };
+        let registered = TcpListener::from_std(listener)
+            .inspect_err(|error| tracing::error!(%error, "listener cannot be registered"));
+        let Ok(listener) = registered else { return };
         tokio::select! {
             biased;
             () = stop => {}
@@ -70,23 +66,11 @@ impl Acceptor {
     async fn accept(&mut self, listener: &TcpListener) {
         let mut accept_backoff = AcceptBackoff::default();
         loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    accept_backoff.accepted();
-                    // It fails if the client has reset the connection.
-                    if let Ok(stream) = stream.into_std() {
-                        self.take(stream).await;
-                    }
-                }
-                Err(error) => {
-                    let Some(pause) = accept_backoff.failed(&error, Instant::now()) else {
-                        continue;
-                    };
-                    if pause.should_log {
-                        tracing::warn!(%error, "accept failed; retrying");
-                    }
-                    tokio::time::sleep(pause.length).await;
-                }
+            let log = |error: &_| tracing::warn!(%error, "accept failed; retrying");
+            let stream = accept_backoff.accept(listener, log).await;
+            // It fails if the client has reset the connection.
+            if let Ok(stream) = stream.into_std() {
+                self.take(stream).await;
             }
         }
     }

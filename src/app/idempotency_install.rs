@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::runtime::Handle;
 
-use super::runtime::single_threaded;
+use super::workers::single_threaded;
 use crate::backend::{Backend, Installed};
 use crate::config::Config;
 use crate::deadline::Deadline;

@@ -10,7 +10,6 @@ mod idempotency_gc;
 mod idempotency_install;
 mod preflight;
 mod prober;
-mod runtime;
 mod shutdown;
 mod workers;
 
@@ -35,9 +34,9 @@ use crate::grpc::GrpcServer;
 use crate::ops;
 use crate::telemetry::{Tasks, Telemetry};
 use acceptor::Acceptor;
-use runtime::{cannot, single_threaded};
+use prober::Prober;
 use shutdown::{ShutdownSequence, StopCause};
-use workers::Workers;
+use workers::{Workers, cannot, single_threaded};
 
 /// The listener's backlog, where the system allows it: std's 128 are too few for the clients of a replica that has
 /// ended, and a client that does not fit retries after a second.
@@ -74,17 +73,20 @@ impl App {
         gauge_sources::observe(telemetry, &engine);
         let runtime = single_threaded()?;
         let workers = Workers::start(&config.grpc, &service)?;
-        tasks.watch([workers.runtimes(), vec![runtime.handle().clone()]].concat());
+        tasks.watch([workers.runtimes.as_slice(), &[runtime.handle().clone()]].concat());
         let (stop, stopping) = watch::channel(None);
         let (readiness, ready) = watch::channel(ops::Readiness::starting());
-        let server = Server {
-            listeners: Listeners { grpc: grpc_listener, ops: ops_listener },
-            status: ops::Status::new(Arc::clone(&engine), instance, ready, telemetry.clone()),
-            prober: prober::Prober::new(&config, engine, health, readiness, workers.runtimes()),
-            config,
-            workers,
-            stopping,
+        let status = ops::Status {
+            engine: Arc::clone(&engine),
+            instance,
+            readiness: ready,
+            telemetry: telemetry.clone(),
+            started: Instant::now(),
         };
+        let runtimes = workers.runtimes.clone();
+        let prober = Prober::new(config.health.clone(), engine, health, readiness, runtimes);
+        let server =
+            Server { grpc_listener, ops_listener, status, prober, config, workers, stopping };
         let (announced, announcement) = std::sync::mpsc::sync_channel(1);
         let control = std::thread::Builder::new()
             .name("control".to_owned())
@@ -109,8 +111,8 @@ impl App {
     }
 
     /// Shuts down as `shutdown.*` configures, and blocks until everything has ended.
-    pub fn shutdown(mut self) {
-        self.end();
+    pub fn shutdown(self) {
+        drop(self);
     }
 
     /// Serves until SIGTERM or SIGINT, then shuts down; blocks. A second signal aborts all calls.
@@ -118,57 +120,48 @@ impl App {
         self.stop.send_replace(Some(StopCause::Signal));
         self.shutdown();
     }
-
-    fn end(&mut self) {
-        if let Some(control) = self.control.take() {
-            self.stop.send_if_modified(|cause| {
-                let is_new = cause.is_none();
-                cause.get_or_insert(StopCause::Requested);
-                is_new
-            });
-            drop(control.join());
-        }
-    }
 }
 
 impl Drop for App {
     fn drop(&mut self) {
-        self.end();
+        self.stop.send_if_modified(|cause| {
+            let is_new = cause.is_none();
+            cause.get_or_insert(StopCause::Requested);
+            is_new
+        });
+        drop(self.control.take().map(JoinHandle::join));
     }
 }
 
 /// The parts that the control thread runs.
 struct Server {
-    listeners: Listeners,
+    grpc_listener: TcpListener,
+    ops_listener: TcpListener,
     status: ops::Status,
-    prober: prober::Prober,
+    prober: Prober,
     config: Config,
     workers: Workers,
     stopping: watch::Receiver<Option<StopCause>>,
 }
 
-struct Listeners {
-    grpc: TcpListener,
-    ops: TcpListener,
-}
-
 impl Server {
     fn run(self, runtime: Runtime) {
-        let Self { listeners, status, prober, config, mut workers, stopping } = self;
+        let Self { grpc_listener, ops_listener, status, prober, config, mut workers, stopping } =
+            self;
         runtime.block_on(async move {
             let engine = Arc::clone(&status.engine);
             let telemetry = status.telemetry.clone();
             let (serve_ops, ops_stopped) = oneshot::channel::<()>();
             let ops_stopped = async move { drop(ops_stopped.await) };
-            let ops = ops::serve(listeners.ops, status, config.ops.clone(), ops_stopped);
+            let ops = ops::serve(ops_listener, status, config.ops.clone(), ops_stopped);
             let ops = tokio::spawn(ops);
             let (accept, accept_stopped) = oneshot::channel::<()>();
             let accept_stopped = async move { drop(accept_stopped.await) };
-            let acceptor = Acceptor::new(workers.handles(), config.grpc.max_connections);
-            let acceptor = tokio::spawn(acceptor.run(listeners.grpc, accept_stopped));
-            let draining = prober.draining();
+            let acceptor = Acceptor::new(workers.handles.clone(), config.grpc.max_connections);
+            let acceptor = tokio::spawn(acceptor.run(grpc_listener, accept_stopped));
+            let draining = prober.draining.clone();
             let prober = tokio::spawn(prober.run());
-            let gc = idempotency_gc::run(Arc::clone(&engine), workers.runtimes());
+            let gc = idempotency_gc::run(Arc::clone(&engine), workers.runtimes.clone());
             let gc = tokio::spawn(gc);
             let mut signals = shutdown::wait(stopping).await;
             let start = Instant::now();

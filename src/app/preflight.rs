@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::runtime::single_threaded;
+use super::workers::single_threaded;
 use crate::backend::{Backend, Fill, RowSink, Statement, fill};
 use crate::config::{Config, Database, Target};
 use crate::deadline::Deadline;
@@ -59,13 +59,13 @@ pub enum CheckStatus {
 /// A runtime that cannot be started.
 pub fn check(config: &Config) -> Result<Vec<Finding>> {
     let checks =
-        join_all(config.databases.iter().map(
-            async |(name, database)| match super::backends::open(name, database) {
+        config.databases.iter().map(async |(name, database)| {
+            match super::backends::open(name, database) {
                 Ok(backend) => check_backend(config, name, &*backend).await,
                 Err(error) => vec![failed(name, &error)],
-            },
-        ));
-    Ok(single_threaded()?.block_on(checks).concat())
+            }
+        });
+    Ok(single_threaded()?.block_on(join_all(checks)).concat())
 }
 
 async fn check_backend(config: &Config, name: &str, backend: &dyn Backend) -> Vec<Finding> {
@@ -87,11 +87,10 @@ async fn check_reachable(config: &Config, name: &str, backend: &dyn Backend) -> 
     if needed > 0 {
         findings.push(match connection_limits(backend).await {
             Ok(limits) => compare(name, needed, limits),
-            Err(error) => finding(
-                name,
-                CheckStatus::Unknown,
-                format!("connection limits are unknown: {error}"),
-            ),
+            Err(error) => {
+                let text = format!("connection limits are unknown: {error}");
+                finding(name, CheckStatus::Unknown, text)
+            }
         });
     }
     findings

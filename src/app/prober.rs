@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use super::idempotency_install::create_table;
-use crate::config::Config;
+use crate::config;
 use crate::engine::{Database, Engine};
 use crate::grpc::HealthReporter;
 use crate::ops::Readiness;
@@ -26,12 +26,10 @@ pub(crate) struct Prober {
     engine: Arc<Engine>,
     health: HealthReporter,
     readiness: watch::Sender<Readiness>,
-    draining: watch::Sender<bool>,
+    /// Set to true, readiness ends.
+    pub(crate) draining: watch::Sender<bool>,
     workers: Vec<Handle>,
-    interval: Duration,
-    timeout: Duration,
-    require: Vec<String>,
-    setups: Vec<Setup>,
+    settings: config::Health,
     /// The databases that were probed, and set up if they were reachable.
     probed: Mutex<BTreeSet<String>>,
     /// Notified when a report is due.
@@ -40,7 +38,6 @@ pub(crate) struct Prober {
 
 /// The work that is due once a database is reachable.
 struct Setup {
-    database: String,
     key_table: bool,
     /// Connections to open before readiness.
     warm_up: usize,
@@ -48,35 +45,16 @@ struct Setup {
 
 impl Prober {
     pub(crate) fn new(
-        config: &Config,
+        settings: config::Health,
         engine: Arc<Engine>,
         health: HealthReporter,
         readiness: watch::Sender<Readiness>,
         workers: Vec<Handle>,
     ) -> Self {
-        let setups = config.databases.iter().map(|(name, database)| Setup {
-            database: name.clone(),
-            key_table: database.idempotency.create_table,
-            warm_up: if database.pool.warm_up { database.pool.min } else { 0 },
-        });
-        Self {
-            setups: setups.collect(),
-            probed: Mutex::default(),
-            changed: Notify::new(),
-            engine,
-            health,
-            readiness,
-            draining: watch::channel(false).0,
-            workers,
-            interval: config.health.interval,
-            timeout: config.health.timeout,
-            require: config.health.require.clone(),
-        }
-    }
-
-    /// The switch that ends readiness when it is set to true.
-    pub(crate) fn draining(&self) -> watch::Sender<bool> {
-        self.draining.clone()
+        let draining = watch::Sender::new(false);
+        let probed = Mutex::default();
+        let changed = Notify::new();
+        Self { engine, health, readiness, draining, workers, settings, probed, changed }
     }
 
     /// Registers every name with health, before any probe.
@@ -86,19 +64,18 @@ impl Prober {
     }
 
     /// Probes until the server drains; the last report is NOT_SERVING.
-    pub(crate) async fn run(mut self) {
-        let setups = std::mem::take(&mut self.setups);
+    pub(crate) async fn run(self) {
         tokio::select! {
-            _ = join_all(setups.into_iter().map(|setup| self.probe(setup))) => {}
+            _ = join_all(self.engine.databases().map(|database| self.probe(database))) => {}
             () = self.report() => {}
         }
     }
 
     /// Probes a database for ever, and sets it up when it is reachable.
-    async fn probe(&self, mut setup: Setup) {
-        let Ok(database) = self.engine.database(&setup.database) else {
-            return std::future::pending().await;
-        };
+    async fn probe(&self, database: &Database) {
+        let config::Database { pool, idempotency, .. } = database.settings();
+        let warm_up = if pool.warm_up { pool.min } else { 0 };
+        let mut setup = Setup { key_table: idempotency.create_table, warm_up };
         let breaker = database.backend().breaker();
         let mut changes = breaker.state();
         let reporting = async {
@@ -110,15 +87,15 @@ impl Prober {
         };
         let probing = async {
             loop {
-                let is_reachable = database.backend().probe(self.timeout).await.is_ok();
+                let is_reachable = database.backend().probe(self.settings.timeout).await.is_ok();
                 if is_reachable {
                     self.set_up(database, &mut setup).await;
                 }
-                self.probed.lock().insert(setup.database.clone());
+                self.probed.lock().insert(database.name().to_owned());
                 self.changed.notify_one();
                 let is_open = changes.borrow_and_update().open;
                 let pause = if is_reachable && !is_open {
-                    self.interval
+                    self.settings.interval
                 } else {
                     breaker.time_to_next_probe().min(MAX_OPEN_PAUSE)
                 };
@@ -175,12 +152,12 @@ impl Prober {
         let draining = *self.draining.borrow();
         let is_starting = {
             let probed = self.probed.lock();
-            self.require.iter().any(|name| !probed.contains(name))
+            self.settings.require.iter().any(|name| !probed.contains(name))
         };
         let readiness = if draining || !is_starting {
             let ready =
                 |name: &str| self.engine.database(name).is_ok_and(|each| self.is_ready(each));
-            let unreachable = self.require.iter().filter(|name| !ready(name)).cloned();
+            let unreachable = self.settings.require.iter().filter(|name| !ready(name)).cloned();
             Readiness::new(draining, unreachable.collect())
         } else {
             Readiness::starting()

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 
-use super::runtime::{cannot, single_threaded};
 use crate::config::Grpc;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::grpc::{AcceptedConnection, CountGuard, GrpcServer};
 
 /// The connections that are queued for one worker.
@@ -22,11 +21,10 @@ const STACK_SIZE: usize = 4 << 20;
 const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The worker threads.
-
 #[derive(Debug)]
 pub(crate) struct Workers {
-    handles: Vec<WorkerHandle>,
-    runtimes: Vec<Handle>,
+    pub(crate) handles: Vec<WorkerHandle>,
+    pub(crate) runtimes: Vec<Handle>,
     calls: Vec<Arc<AtomicUsize>>,
     draining: watch::Sender<bool>,
     stop: watch::Sender<Stop>,
@@ -102,14 +100,6 @@ impl Workers {
         Ok(workers)
     }
 
-    pub(crate) fn handles(&self) -> Vec<WorkerHandle> {
-        self.handles.clone()
-    }
-
-    pub(crate) fn runtimes(&self) -> Vec<Handle> {
-        self.runtimes.clone()
-    }
-
     /// The number of calls in progress that end by themselves: no transactions and no watches.
     pub(crate) fn calls(&self) -> usize {
         self.calls.iter().map(|calls| calls.load(Relaxed)).sum()
@@ -158,6 +148,17 @@ impl Workers {
         self.handles.push(handle);
         Ok(())
     }
+}
+
+/// Starts a single-threaded runtime.
+pub(crate) fn single_threaded() -> Result<Runtime, Error> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| cannot("start a runtime", error))
+}
+
+/// The error of a system call.
+pub(crate) fn cannot(action: &str, cause: std::io::Error) -> Error {
+    Error::new(ErrorKind::Internal, format!("cannot {action}")).with_cause(cause)
 }
 
 /// Runs one worker to its end. The runtime outlives its connections, for the tasks that clean up after them.

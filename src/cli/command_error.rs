@@ -1,10 +1,19 @@
-//! The error of a command.
+//! The error of a command, and the description of a failed call for people.
 
+use std::fmt::Write as _;
 use std::io;
 
-use super::call_failure;
-use super::console::{Console, Exit};
+use super::console::{Console, Exit, one_line, visible};
+use crate::config::Problems;
+use crate::error::{Error, Outcome};
 use crate::grpc::client::CallError;
+
+/// The length of the part of a long line that is shown around an error, in characters.
+const WINDOW: usize = 100;
+
+/// The hint for a server that lacks the method and is probably not Rowgate, or its operators' port.
+const NO_SUCH_METHOD: &str = "The server does not serve Rowgate's gRPC: check that it is the address that \
+    `rowgate serve` prints as gRPC.";
 
 /// The error that ends a command.
 #[derive(Debug)]
@@ -24,7 +33,7 @@ impl CommandError {
     pub(crate) fn print(self, console: &mut Console<'_>) -> io::Result<Exit> {
         match self {
             Self::Output(error) => Err(error),
-            Self::Call(error) => console.fail(&call_failure::describe(&error, None)),
+            Self::Call(error) => console.fail(&describe(&error, None)),
             Self::Failed(why) => console.fail(&why),
             Self::Config(problems) => console.fail(&problems).map(|_failure| Exit::Config),
         }
@@ -40,5 +49,200 @@ impl From<io::Error> for CommandError {
 impl From<CallError> for CommandError {
     fn from(error: CallError) -> Self {
         Self::Call(Box::new(error))
+    }
+}
+
+impl From<Error> for CommandError {
+    fn from(error: Error) -> Self {
+        Self::Failed(one_line(&error))
+    }
+}
+
+impl From<Problems> for CommandError {
+    fn from(problems: Problems) -> Self {
+        Self::Config(problems.to_string())
+    }
+}
+
+/// The statement that a call ran.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Text<'a> {
+    /// The text that was sent.
+    pub(crate) sql: &'a str,
+    /// The line of the file on which it begins, from 1.
+    pub(crate) first_line: usize,
+}
+
+impl<'a> Text<'a> {
+    /// Makes the text of a statement that is not in a batch file.
+    pub(crate) fn alone(sql: &'a str) -> Self {
+        Self { sql, first_line: 1 }
+    }
+}
+
+/// Describes a failed call on several lines, without a final line break; a call without a statement has no outcome.
+pub(crate) fn describe(error: &CallError, statement: Option<Text<'_>>) -> String {
+    let mut text = error.message.clone();
+    let report = &error.report;
+    if let Some(place) = statement.and_then(|text| place(text, report.position)) {
+        text.push('\n');
+        text.push_str(&place);
+    }
+    for violation in &error.violations {
+        // Rowgate's own message has the description already; another server's may not.
+        if !error.message.contains(&violation.description) {
+            line(&mut text, &violation.field, &violation.description);
+        }
+    }
+    match &error.reason {
+        Some(reason) => line(&mut text, "reason", &format!("{reason} ({})", error.code)),
+        None => line(&mut text, "code", error.code),
+    }
+    line(&mut text, "sqlstate", &report.sqlstate);
+    line(&mut text, "schema", &report.schema);
+    line(&mut text, "table", &report.table);
+    line(&mut text, "column", &report.column);
+    line(&mut text, "constraint", &report.constraint);
+    line(&mut text, "data type", &report.data_type);
+    line(&mut text, "detail", &report.detail);
+    let is_other_server = error.reason.is_none() && error.code == "UNIMPLEMENTED";
+    line(&mut text, "hint", if is_other_server { NO_SUCH_METHOD } else { &error.hint });
+    if let Some(delay) = error.retry_after {
+        line(&mut text, "retry after", &humantime::format_duration(delay).to_string());
+    }
+    if statement.is_some() {
+        line(&mut text, "outcome", outcome(error.outcome));
+    }
+    line(&mut text, "transaction token", &error.transaction_token);
+    visible(&text)
+}
+
+fn line(text: &mut String, name: &str, value: &str) {
+    if !value.is_empty() {
+        write!(text, "\n  {name}: {value}").expect("writing to a String never fails");
+    }
+}
+
+fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::NotApplied => "NOT_APPLIED, nothing was changed",
+        Outcome::Applied => "APPLIED, the change is committed",
+        Outcome::Unknown => "UNKNOWN, a change may have been applied or not",
+    }
+}
+
+/// Returns the line of the statement that contains the position, with a caret below. Positions count characters from 1;
+/// one past the end means that more text was expected.
+fn place(text: Text<'_>, position: u32) -> Option<String> {
+    let mut index = usize::try_from(position.checked_sub(1)?).ok()?;
+    let sql = text.sql.trim_end();
+    index = index.min(sql.chars().count());
+    for (number, line) in (text.first_line..).zip(sql.split('\n')) {
+        let length = line.chars().count();
+        if index > length {
+            index -= length + 1;
+            continue;
+        }
+        let start = index.saturating_sub(WINDOW * 2 / 3);
+        let shown: String = line
+            .chars()
+            .skip(start)
+            .take(WINDOW)
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        let before = if start > 0 { "…" } else { "" };
+        let after = if length > start + WINDOW { "…" } else { "" };
+        let label = format!("  line {number}: {before}");
+        let indent = " ".repeat(label.chars().count() + index - start);
+        return Some(format!("{label}{shown}{after}\n{indent}^"));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::{DatabaseReport, FieldViolation};
+
+    #[test]
+    fn everything_known_is_shown() {
+        let mut error = CallError::new(
+            "INVALID_ARGUMENT",
+            "relation \"nope\" does not exist",
+            Outcome::NotApplied,
+        );
+        error.reason = Some("UNDEFINED_TABLE".to_owned());
+        error.hint = "Create it first.".to_owned();
+        error.retry_after = Some(Duration::from_millis(250));
+        error.report =
+            DatabaseReport { sqlstate: "42P01".to_owned(), position: 15, ..Default::default() };
+        let expected = "\
+relation \"nope\" does not exist
+  line 1: select * from nope
+                        ^
+  reason: UNDEFINED_TABLE (INVALID_ARGUMENT)
+  sqlstate: 42P01
+  hint: Create it first.
+  retry after: 250ms
+  outcome: NOT_APPLIED, nothing was changed";
+        assert_eq!(describe(&error, Some(Text::alone("select * from nope"))), expected);
+    }
+
+    #[test]
+    fn a_status_of_a_proxy_leaves_the_outcome_unknown() {
+        let error = CallError::new("UNAVAILABLE", "upstream\u{1b}[31m lost", Outcome::Unknown);
+        let expected = "\
+upstream\\u{1b}[31m lost
+  code: UNAVAILABLE
+  outcome: UNKNOWN, a change may have been applied or not";
+        assert_eq!(describe(&error, Some(Text::alone(""))), expected);
+    }
+
+    #[test]
+    fn a_server_without_the_method_may_not_be_rowgate() {
+        let mut error = CallError::new("UNIMPLEMENTED", "HTTP status code 404", Outcome::Unknown);
+        assert!(describe(&error, None).contains("hint: The server does not serve Rowgate's gRPC"));
+        error.reason = Some("FEATURE_NOT_SUPPORTED".to_owned());
+        assert!(!describe(&error, None).contains("hint"));
+    }
+
+    #[test]
+    fn a_field_is_named_once() {
+        let mut error =
+            CallError::new("INVALID_ARGUMENT", "parameters[0]: not a date", Outcome::NotApplied);
+        error.violations = vec![FieldViolation {
+            field: "parameters[0]".to_owned(),
+            description: "not a date".to_owned(),
+        }];
+        assert_eq!(describe(&error, None).matches("not a date").count(), 1);
+        error.message = "invalid request".to_owned();
+        assert!(describe(&error, None).contains("\n  parameters[0]: not a date\n"));
+    }
+
+    #[test]
+    fn the_caret_is_below_the_character_at_the_position() {
+        let cases = [
+            ("select x", 8, "  line 1: select x\n                 ^"),
+            ("select 'ü', x", 13, "  line 1: select 'ü', x\n                      ^"),
+            ("select\n\t1,\n  x\n", 14, "  line 3:   x\n            ^"),
+            // One past the end, although the statement ends in a line break.
+            ("select\n", 8, "  line 1: select\n                ^"),
+            ("select", 4_000_000_000, "  line 1: select\n                ^"),
+        ];
+        for (sql, position, expected) in cases {
+            assert_eq!(place(Text::alone(sql), position).as_deref(), Some(expected), "{sql:?}");
+        }
+        assert_eq!(place(Text::alone("select"), 0), None);
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_error_is_shown() {
+        let sql = format!("select {}, oops, {}", "a".repeat(500), "b".repeat(500));
+        let place = place(Text::alone(&sql), 510).unwrap();
+        let (line, caret) = place.split_once('\n').unwrap();
+        assert!(line.starts_with("  line 1: …aaa") && line.ends_with("bbb…"), "{line}");
+        assert_eq!(line.chars().nth(caret.chars().count() - 1), Some('o'));
     }
 }

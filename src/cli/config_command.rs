@@ -4,14 +4,11 @@ use std::io;
 
 use clap::Subcommand;
 
-use super::config_flags;
+use super::command_error::CommandError;
 use super::config_flags::Settings;
-use super::config_flags::report;
 use super::console::{Console, Exit, counted, visible};
-use crate::app;
-use crate::app::{CheckStatus, Finding};
-use crate::config;
-use crate::config::{Config, Loaded};
+use crate::app::{self, CheckStatus, Finding};
+use crate::config::{self, Config, Loaded};
 
 const CHECK: &str = "\
 All problems are reported at once. Without --no-connect, the command then connects to each database, and \
@@ -55,37 +52,18 @@ enum Command {
     },
 }
 
-pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> io::Result<Exit> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
     match &args.command {
-        Command::Example => print(&config::example(), console),
-        Command::Schema => print(&format!("{:#}\n", config::json_schema()), console),
-        Command::Docs => print(&config::key_tables(), console),
-        Command::Show(settings) => with_configuration(settings, console, show),
+        Command::Example => console.out.write_all(config::example().as_bytes())?,
+        Command::Schema => writeln!(console.out, "{:#}", config::json_schema())?,
+        Command::Docs => console.out.write_all(config::key_tables().as_bytes())?,
+        Command::Show(settings) => return Ok(show(&settings.load(console)?, console)?),
         Command::Check { settings, no_connect } => {
-            with_configuration(settings, console, |loaded, console| {
-                check(&loaded.config, *no_connect, console)
-            })
+            let loaded = settings.load(console)?;
+            return Ok(check(&loaded.config, *no_connect, console)?);
         }
     }
-}
-
-fn print(text: &str, console: &mut Console<'_>) -> io::Result<Exit> {
-    console.out.write_all(text.as_bytes())?;
     Ok(Exit::Success)
-}
-
-fn with_configuration(
-    settings: &Settings,
-    console: &mut Console<'_>,
-    run: impl FnOnce(&Loaded, &mut Console<'_>) -> io::Result<Exit>,
-) -> io::Result<Exit> {
-    match settings.load() {
-        Ok(loaded) => {
-            config_flags::warn(&loaded, console)?;
-            run(&loaded, console)
-        }
-        Err(problems) => report(&problems, console),
-    }
 }
 
 /// Each line is valid TOML, so that the output can be the start of a file.
@@ -104,7 +82,7 @@ fn check(config: &Config, no_connect: bool, console: &mut Console<'_>) -> io::Re
         return Ok(Exit::Success);
     }
     // Connecting takes time: the first line is to be seen before.
-    console.flush()?;
+    console.out.flush()?;
     match app::check(config) {
         Ok(lines) => findings(&lines, console),
         Err(error) => console.fail(&error),

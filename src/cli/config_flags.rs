@@ -1,11 +1,10 @@
 //! The flags that take part in the configuration, shared by the commands that load it.
 
-use std::io;
 use std::path::PathBuf;
 
-use super::console::{Console, Exit, visible};
-use crate::config;
-use crate::config::{Environment, Flag, Inputs, Loaded, Problems};
+use super::command_error::CommandError;
+use super::console::{Console, visible};
+use crate::config::{self, Environment, Flag, Inputs, Loaded};
 
 /// Flags over environment over file over defaults.
 #[derive(Debug, Default, clap::Args)]
@@ -29,9 +28,13 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Loads the configuration of this process.
-    pub(crate) fn load(&self) -> Result<Loaded, Problems> {
-        config::load(&self.inputs(Environment::of_process()))
+    /// Loads the configuration of this process, and prints its warnings.
+    pub(crate) fn load(&self, console: &mut Console<'_>) -> Result<Loaded, CommandError> {
+        let loaded = config::load(&self.inputs(Environment::of_process()))?;
+        for warning in &loaded.warnings {
+            writeln!(console.err, "warning: {}", visible(warning))?;
+        }
+        Ok(loaded)
     }
 
     fn inputs(&self, environment: Environment) -> Inputs {
@@ -49,20 +52,6 @@ impl Settings {
             .collect();
         inputs
     }
-}
-
-/// Prints the problems of the configuration.
-pub(crate) fn report(problems: &Problems, console: &mut Console<'_>) -> io::Result<Exit> {
-    console.fail(&visible(&problems.to_string()))?;
-    Ok(Exit::Config)
-}
-
-/// Prints the warnings of the configuration.
-pub(crate) fn warn(loaded: &Loaded, console: &mut Console<'_>) -> io::Result<()> {
-    for warning in &loaded.warnings {
-        writeln!(console.err, "warning: {}", visible(warning))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

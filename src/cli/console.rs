@@ -35,16 +35,7 @@ pub(crate) struct Console<'a> {
     pub(crate) err: &'a mut dyn Write,
 }
 
-impl<'a> Console<'a> {
-    pub(crate) fn new(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
-        Self { out, err }
-    }
-
-    /// Flushes the results.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-
+impl Console<'_> {
     /// Prints the error of a command, after its results.
     pub(crate) fn fail(&mut self, why: &dyn Display) -> io::Result<Exit> {
         self.out.flush()?;

@@ -5,13 +5,11 @@ use std::io;
 use clap::Subcommand;
 
 use super::command_error::CommandError;
-use super::config_flags;
 use super::config_flags::Settings;
-use super::console::{Console, Exit, one_line, visible};
+use super::console::{Console, Exit, visible};
 use crate::app;
 use crate::backend::Installed;
 use crate::config::Config;
-use crate::error::Error;
 
 const INSTALL: &str = "\
 Calls with an idempotency key need one table in their database, `idempotency.table`. This command \
@@ -51,16 +49,12 @@ enum Command {
 
 pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
     let Command::Install { settings, database, print } = &args.command;
-    let loaded = settings.load().map_err(|problems| CommandError::Config(problems.to_string()))?;
-    config_flags::warn(&loaded, console)?;
-    let config = &loaded.config;
+    let config = settings.load(console)?.config;
     let name = database.as_ref().unwrap_or(&config.default_database);
-    let failed = |error: Error| CommandError::Failed(one_line(&error));
     if *print {
-        print_sql(name, app::key_table_sql(config, name).map_err(failed)?.as_deref(), console)?;
+        print_sql(name, app::key_table_sql(&config, name)?.as_deref(), console)?;
     } else {
-        let installed = app::install_keys(config, name).map_err(failed)?;
-        print_installed(config, name, installed, console)?;
+        print_installed(&config, name, app::install_keys(&config, name)?, console)?;
     }
     Ok(Exit::Success)
 }

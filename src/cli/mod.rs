@@ -3,7 +3,6 @@
 //! A command reads its arguments, calls the module that does the work, and prints the results. Standard output has
 //! results, standard error everything else.
 
-mod call_failure;
 mod command_error;
 mod completions_command;
 mod config_command;
@@ -70,10 +69,10 @@ pub fn run(cli: Cli) -> Exit {
     // Not locked: other threads log to standard error while a command runs.
     let mut out = io::BufWriter::new(io::stdout());
     let mut err = io::stderr();
-    let mut console = Console::new(&mut out, &mut err);
+    let mut console = Console { out: &mut out, err: &mut err };
     let ended = dispatch(cli, &mut console)
         .or_else(|error| error.print(&mut console))
-        .and_then(|exit| console.flush().map(|()| exit));
+        .and_then(|exit| console.out.flush().map(|()| exit));
     match ended {
         Ok(exit) => exit,
         // The reader has closed the pipe, as in `rowgate query … | head`.
@@ -89,7 +88,7 @@ pub fn run(cli: Cli) -> Exit {
 fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<Exit, CommandError> {
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve_command::run(&args, console),
-        Command::Config(args) => Ok(config_command::run(&args, console)?),
+        Command::Config(args) => config_command::run(&args, console),
         Command::Secret(args) => secret_command::run(&args, console),
         Command::Query(args) => query::run(args, console),
         Command::Health(args) => health_command::run(&args, console),

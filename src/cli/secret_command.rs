@@ -1,14 +1,12 @@
 //! `rowgate secret`.
 
-use std::io;
-use std::io::{IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _, Read as _};
 
 use clap::Subcommand;
 
 use super::command_error::CommandError;
 use super::console::{Console, Exit};
-use crate::config;
-use crate::config::{Environment, secret};
+use crate::config::{self, Environment, secret};
 
 /// The size limit of a secret, in bytes.
 const MAX_SECRET: u64 = 1 << 20;
@@ -47,18 +45,15 @@ enum Command {
 
 pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
     match args.command {
-        Command::Keygen => {
-            writeln!(console.out, "{}", secret::keygen())?;
-            Ok(Exit::Success)
-        }
+        Command::Keygen => writeln!(console.out, "{}", secret::keygen())?,
         Command::Encrypt => {
-            let environment = Environment::of_process();
             if io::stdin().is_terminal() {
                 writeln!(console.err, "type the secret, then Enter and Ctrl-D; it is shown")?;
             }
-            encrypt(&environment, &mut io::stdin().lock(), console)
+            return encrypt(&Environment::of_process(), &mut io::stdin().lock(), console);
         }
     }
+    Ok(Exit::Success)
 }
 
 fn encrypt(
@@ -68,14 +63,14 @@ fn encrypt(
 ) -> Result<Exit, CommandError> {
     let failed = |why: &str| Err(CommandError::Failed(why.to_owned()));
     // First, so that nobody types a secret in vain.
-    let keyring = config::keyring(environment);
-    let keyring = keyring.map_err(|problems| CommandError::Config(problems.to_string()))?;
+    let keyring = config::keyring(environment)?;
     let mut plain = String::new();
-    let read = input.take(MAX_SECRET + 1).read_to_string(&mut plain);
-    let size = read
-        .map_err(|error| CommandError::Failed(format!("standard input cannot be read: {error}")))?;
-    if u64::try_from(size).is_ok_and(|size| size > MAX_SECRET) {
-        return failed("the secret is larger than 1 MiB");
+    match input.take(MAX_SECRET + 1).read_to_string(&mut plain) {
+        Err(error) => return failed(&format!("standard input cannot be read: {error}")),
+        Ok(size) if u64::try_from(size).is_ok_and(|size| size > MAX_SECRET) => {
+            return failed("the secret is larger than 1 MiB");
+        }
+        Ok(_size) => {}
     }
     let plain = plain.strip_suffix('\n').unwrap_or(&plain);
     let plain = plain.strip_suffix('\r').unwrap_or(plain);

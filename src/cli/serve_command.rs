@@ -5,9 +5,8 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::command_error::CommandError;
-use super::config_flags;
 use super::config_flags::Settings;
-use super::console::{Console, Exit, one_line};
+use super::console::{Console, Exit};
 use crate::app::App;
 use crate::config::{Config, Database, Target, TargetSession};
 use crate::telemetry::Telemetry;
@@ -35,22 +34,18 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
-    let loaded =
-        args.settings.load().map_err(|problems| CommandError::Config(problems.to_string()))?;
-    config_flags::warn(&loaded, console)?;
-    let config = loaded.config;
+    let config = args.settings.load(console)?.config;
     if let Some(warning) = exposure(config.grpc.listen) {
         writeln!(console.err, "warning: {warning}")?;
     }
     let telemetry = Telemetry::start(&config.telemetry);
     let telemetry = telemetry.map_err(|error| CommandError::Config(error.to_string()))?;
     let databases = describe_databases(&config);
-    let app = App::start(config, &telemetry);
-    let app = app.map_err(|error| CommandError::Failed(one_line(&error)))?;
+    let app = App::start(config, &telemetry)?;
     let program = program(std::env::args_os().next());
     let banner = banner(&program, app.grpc_address(), app.ops_address(), &databases);
     // A closed standard output does not prevent serving.
-    if let Err(error) = console.out.write_all(banner.as_bytes()).and(console.flush()) {
+    if let Err(error) = console.out.write_all(banner.as_bytes()).and(console.out.flush()) {
         tracing::warn!(%error, "standard output cannot be written");
     }
     app.run_until_signal();

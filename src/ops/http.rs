@@ -1,7 +1,7 @@
 //! The HTTP server for operators.
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -30,22 +30,17 @@ pub(crate) async fn serve(
     settings: Ops,
     stop: impl Future<Output = ()>,
 ) {
-    let page = status_page::Page::new();
     let router = Router::new()
-        .route("/", get(|| async move { page.response() }))
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/", get(status_page::page()))
+        .route("/livez", get("ok\n"))
         .route("/readyz", get(readyz))
         .route("/status", get(status_json::status))
         .route("/metrics", get(metrics))
         .layer(map_response(status_page::set_headers))
         .with_state(status);
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "operators' listener cannot be registered");
-            return;
-        }
-    };
+    let registered = TcpListener::from_std(listener)
+        .inspect_err(|error| tracing::error!(%error, "operators' listener cannot be registered"));
+    let Ok(listener) = registered else { return };
     let (open, draining) = watch::channel(());
     let mut server = OpsServer { router, settings, draining, connections: JoinSet::new() };
     tokio::select! {
@@ -75,25 +70,14 @@ impl OpsServer {
                 drop(self.connections.join_next().await);
                 continue;
             }
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    accept_backoff.accepted();
-                    let header_timeout = self.settings.header_timeout;
-                    let draining = self.draining.clone();
-                    let connection =
-                        serve_connection(stream, self.router.clone(), header_timeout, draining);
-                    self.connections.spawn(connection);
-                }
-                Err(error) => {
-                    let Some(pause) = accept_backoff.failed(&error, Instant::now()) else {
-                        continue;
-                    };
-                    if pause.should_log {
-                        tracing::warn!(%error, "accept of operators' connections failed; retrying");
-                    }
-                    tokio::time::sleep(pause.length).await;
-                }
-            }
+            let log = |error: &_| {
+                tracing::warn!(%error, "accept of operators' connections failed; retrying");
+            };
+            let stream = accept_backoff.accept(listener, log).await;
+            let header_timeout = self.settings.header_timeout;
+            let draining = self.draining.clone();
+            let router = self.router.clone();
+            self.connections.spawn(serve_connection(stream, router, header_timeout, draining));
         }
     }
 }

@@ -43,15 +43,3 @@ pub(crate) struct Status {
     pub(crate) telemetry: Telemetry,
     pub(crate) started: Instant,
 }
-
-impl Status {
-    /// Makes the view of a server that has just started.
-    pub(crate) fn new(
-        engine: Arc<Engine>,
-        instance: String,
-        readiness: watch::Receiver<Readiness>,
-        telemetry: Telemetry,
-    ) -> Self {
-        Self { engine, instance, readiness, telemetry, started: Instant::now() }
-    }
-}

@@ -60,10 +60,7 @@ fn database(database: &Database, telemetry: &Telemetry) -> Value {
 }
 
 fn pool(pool: &PoolSnapshot) -> Value {
-    let closed: serde_json::Map<String, Value> = CloseReason::ALL
-        .iter()
-        .map(|reason| (reason.as_str().to_owned(), pool.closed_because(*reason).into()))
-        .collect();
+    let closed = CloseReason::ALL.map(|reason| (reason.as_str(), pool.closed_because(reason)));
     json!({
         "max": pool.max,
         "min": pool.min,
@@ -84,7 +81,7 @@ fn pool(pool: &PoolSnapshot) -> Value {
         "opened": pool.opened,
         "connect_failures": pool.connect_failures,
         "leaks": pool.leaks,
-        "closed": closed,
+        "closed": Value::from_iter(closed),
         "statements": pool.statements,
         "resets": pool.resets,
     })

@@ -3,7 +3,6 @@
 //! It shows text from callers (tags, names in statements) but never as HTML, and its policy allows only the script in the
 //! file.
 
-use axum::body::Bytes;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -13,23 +12,11 @@ use sha2::{Digest, Sha256};
 
 const PAGE: &str = include_str!("status_page.html");
 
-/// The page and its Content-Security-Policy.
-#[derive(Clone)]
-pub(crate) struct Page {
-    policy: HeaderValue,
-}
-
-impl Page {
-    pub(crate) fn new() -> Self {
-        let policy = HeaderValue::try_from(policy(PAGE)).expect("the policy is ASCII");
-        Self { policy }
-    }
-
-    pub(crate) fn response(self) -> Response {
-        let kind = HeaderValue::from_static("text/html; charset=utf-8");
-        let headers = [(CONTENT_TYPE, kind), (CONTENT_SECURITY_POLICY, self.policy)];
-        (headers, Bytes::from_static(PAGE.as_bytes())).into_response()
-    }
+/// The page with its Content-Security-Policy.
+pub(crate) fn page() -> impl IntoResponse + Clone + Send + Sync {
+    let kind = HeaderValue::from_static("text/html; charset=utf-8");
+    let policy = HeaderValue::try_from(policy(PAGE)).expect("the policy is ASCII");
+    ([(CONTENT_TYPE, kind), (CONTENT_SECURITY_POLICY, policy)], PAGE)
 }
 
 /// Sets the headers that keep responses from being cached, embedded or sniffed.

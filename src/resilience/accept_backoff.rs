@@ -3,6 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use tokio::net::{TcpListener, TcpStream};
+
 use super::backoff::Backoff;
 
 const BACKOFF: Backoff =
@@ -19,13 +21,36 @@ pub(crate) struct AcceptBackoff {
 }
 
 impl AcceptBackoff {
+    /// Accepts a connection, with pauses after failures; `log` gets the first after a quiet time.
+    pub(crate) async fn accept(
+        &mut self,
+        listener: &TcpListener,
+        log: impl Fn(&io::Error),
+    ) -> TcpStream {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    self.accepted();
+                    return stream;
+                }
+                Err(error) => {
+                    let Some(pause) = self.failed(&error, Instant::now()) else { continue };
+                    if pause.should_log {
+                        log(&error);
+                    }
+                    tokio::time::sleep(pause.length).await;
+                }
+            }
+        }
+    }
+
     /// Notes that a connection was accepted, which ends the row.
-    pub(crate) fn accepted(&mut self) {
+    fn accepted(&mut self) {
         self.failures = 0;
     }
 
     /// Returns the pause after a failure; `None` if it was one client's own.
-    pub(crate) fn failed(&mut self, error: &io::Error, now: Instant) -> Option<AcceptPause> {
+    fn failed(&mut self, error: &io::Error, now: Instant) -> Option<AcceptPause> {
         let kind = error.kind();
         if kind == io::ErrorKind::ConnectionAborted || kind == io::ErrorKind::Interrupted {
             return None;
@@ -40,11 +65,11 @@ impl AcceptBackoff {
 
 /// A pause in accepting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct AcceptPause {
+struct AcceptPause {
     /// The length.
-    pub length: Duration,
+    length: Duration,
     /// The failure is the first after a quiet time, although connections may be accepted in between.
-    pub should_log: bool,
+    should_log: bool,
 }
 
 #[cfg(test)]

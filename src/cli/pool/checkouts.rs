@@ -1,7 +1,6 @@
 //! `rowgate pool checkouts`.
 
-use std::io;
-use std::io::Write;
+use std::io::{self, Write};
 
 use super::screen;
 use super::stat_names::{Figures, duration, milliseconds, print_figures, readable};

@@ -1,7 +1,6 @@
 //! The figures of a pool by name, for programs and for the complete list.
 
-use std::io;
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::cli::query::{Format, Summary, print_set};

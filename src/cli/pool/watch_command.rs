@@ -1,8 +1,7 @@
 //! `rowgate pool watch`.
 
 use std::collections::HashMap;
-use std::io;
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::screen;

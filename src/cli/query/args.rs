@@ -76,12 +76,13 @@ pub(crate) struct Args {
     pub(crate) isolation: Option<Isolation>,
 }
 
-/// The isolation level of a batch.
+/// The isolation level of a batch, with the numbers of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[repr(i32)]
 pub(crate) enum Isolation {
-    ReadCommitted,
-    RepeatableRead,
-    Serializable,
+    ReadCommitted = IsolationLevel::ReadCommitted as i32,
+    RepeatableRead = IsolationLevel::RepeatableRead as i32,
+    Serializable = IsolationLevel::Serializable as i32,
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
@@ -109,15 +110,6 @@ impl Args {
         if self.read_only { AccessMode::ReadOnly } else { AccessMode::Unspecified }
     }
 
-    pub(crate) fn isolation_level(&self) -> IsolationLevel {
-        match self.isolation {
-            None => IsolationLevel::Unspecified,
-            Some(Isolation::ReadCommitted) => IsolationLevel::ReadCommitted,
-            Some(Isolation::RepeatableRead) => IsolationLevel::RepeatableRead,
-            Some(Isolation::Serializable) => IsolationLevel::Serializable,
-        }
-    }
-
     /// The options of a query and of a batch.
     pub(crate) fn options(&self) -> QueryOptions {
         QueryOptions {
@@ -129,15 +121,13 @@ impl Args {
 
     pub(crate) fn request(&self, sql: &str) -> QueryRequest {
         let access_mode = self.access_mode().into();
+        let parameter =
+            |text: &String| if text == "\\N" { Value::null() } else { Value::text(text) };
         QueryRequest {
             database: self.database(),
             sql: sql.to_owned(),
-            parameters: self.parameters.iter().map(|text| parameter(text)).collect(),
+            parameters: self.parameters.iter().map(parameter).collect(),
             options: Some(QueryOptions { access_mode, ..self.options() }),
         }
     }
-}
-
-fn parameter(text: &str) -> Value {
-    if text == "\\N" { Value::null() } else { Value::text(text) }
 }

@@ -1,16 +1,13 @@
 //! `rowgate query --batch FILE`: runs the statements of a file in one transaction.
 
 use std::fs::File;
-use std::io;
-use std::io::{IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 
 use super::args::Args;
 use super::format::{Format, print_set, print_without_rows};
 use super::printer::Summary;
-use crate::cli::call_failure;
-use crate::cli::call_failure::Text;
-use crate::cli::command_error::CommandError;
+use crate::cli::command_error::{self, CommandError, Text};
 use crate::cli::console::{Console, Exit, counted};
 use crate::cli::server_flag::block_on;
 use crate::grpc::client::{CallError, Client};
@@ -93,7 +90,7 @@ fn request(args: &Args, pieces: &[SplitStatement<'_>]) -> ExecuteBatchRequest {
         database: args.database(),
         statements: pieces.iter().map(statement).collect(),
         transaction: Some(TransactionOptions {
-            isolation_level: args.isolation_level().into(),
+            isolation_level: args.isolation.map_or(0, |level| level as i32),
             access_mode: args.access_mode().into(),
             ..TransactionOptions::default()
         }),
@@ -139,11 +136,11 @@ fn describe(mut error: CallError, pieces: &[SplitStatement<'_>]) -> String {
     let index = error.failed_statement.and_then(|index| usize::try_from(index).ok());
     let failed = index.and_then(|index| Some((index + 1, pieces.get(index)?)));
     let Some((number, piece)) = failed else {
-        return call_failure::describe(&error, Some(Text::alone("")));
+        return command_error::describe(&error, Some(Text::alone("")));
     };
     error.message = format!("statement {number}, line {}: {}", piece.line, error.message);
     let text = Text { sql: piece.sql, first_line: piece.first_line };
-    call_failure::describe(&error, Some(text))
+    command_error::describe(&error, Some(text))
 }
 
 #[cfg(test)]

@@ -2,11 +2,10 @@
 //!
 //! Written by hand because a CSV writer that does not know NULL quotes both or neither.
 
-use std::io;
-use std::io::Write;
+use std::io::{self, Write};
 
 use super::printer::Printer;
-use super::value_text::text;
+use super::value_text::{list, text};
 use crate::value::{Column, Row};
 
 /// Prints rows as CSV.
@@ -17,19 +16,14 @@ pub(crate) struct Csv {
 
 impl Printer for Csv {
     fn columns(&mut self, columns: Vec<Column>, out: &mut dyn Write) -> io::Result<()> {
-        let header: Vec<String> = columns.iter().map(|column| field(Some(&column.name))).collect();
         self.columns = columns;
-        writeln!(out, "{}", header.join(","))
+        writeln!(out, "{}", list(&self.columns, |column| field(Some(&column.name))))
     }
 
     fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
-        let fields: Vec<String> = row
-            .values
-            .iter()
-            .zip(&self.columns)
-            .map(|(value, column)| field(text(value, column).as_deref()))
-            .collect();
-        writeln!(out, "{}", fields.join(","))
+        let cells = row.values.iter().zip(&self.columns);
+        let fields = list(cells, |(value, column)| field(text(value, column).as_deref()));
+        writeln!(out, "{fields}")
     }
 }
 

@@ -1,7 +1,6 @@
 //! The output formats of results.
 
-use std::io;
-use std::io::Write;
+use std::io::{self, Write};
 
 use super::csv_output::Csv;
 use super::json_output::Json;

@@ -1,13 +1,12 @@
 //! JSON lines: one object a row, so that rows can be printed as they come.
 
 use std::collections::HashSet;
-use std::io;
-use std::io::Write;
+use std::io::{self, Write};
 
 use serde_json::to_string;
 
 use super::printer::Printer;
-use super::value_text::{Precision, append_list, dimensions, float, hex};
+use super::value_text::{Precision, dimensions, float, hex, list, nested};
 use crate::value::proto::DataType;
 use crate::value::{Column, Kind, Row, Value};
 
@@ -27,16 +26,13 @@ impl Printer for Json {
     }
 
     fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
-        let mut line = String::from("{");
         let cells = self.keys.iter().zip(&self.columns).zip(&row.values);
-        append_list(&mut line, cells, |line, ((key, column), value)| {
-            line.push_str(key);
-            line.push(':');
-            let json = column.r#type() == DataType::Json;
-            append(line, value, Style { precision: Precision::of(column), json });
+        let members = list(cells, |((key, column), value)| {
+            let is_json = column.r#type() == DataType::Json;
+            let style = Style { precision: Precision::of(column), is_json };
+            format!("{key}:{}", json(value, style))
         });
-        line.push('}');
-        writeln!(out, "{line}")
+        writeln!(out, "{{{members}}}")
     }
 }
 
@@ -44,44 +40,27 @@ impl Printer for Json {
 #[derive(Clone, Copy)]
 struct Style {
     precision: Precision,
-    json: bool,
+    is_json: bool,
 }
 
-fn append(out: &mut String, value: &Value, style: Style) {
+fn json(value: &Value, style: Style) -> String {
+    let nested = |elements: &[Value], lengths: &[usize]| {
+        nested(elements, lengths, ['[', ']'], &|value| json(value, style))
+    };
     match &value.kind {
-        None | Some(Kind::NullValue(_)) => out.push_str("null"),
-        Some(Kind::BoolValue(value)) => out.push_str(if *value { "true" } else { "false" }),
-        Some(Kind::Int64Value(value)) => out.push_str(&value.to_string()),
-        Some(Kind::Float64Value(value)) => {
-            let text = float(*value, style.precision);
-            // JSON has no NaN and no infinities.
-            out.push_str(&if value.is_finite() { text } else { quoted(&text) });
-        }
-        Some(Kind::TextValue(value)) if style.json => out.push_str(&embedded(value)),
-        Some(Kind::TextValue(value)) => out.push_str(&quoted(value)),
-        Some(Kind::BytesValue(value)) => out.push_str(&quoted(&hex(value))),
-        Some(Kind::TimestampValue(value)) => out.push_str(&quoted(&value.to_string())),
-        Some(Kind::ArrayValue(value)) => {
-            append_dimension(out, &value.elements, &dimensions(value), style);
-        }
-        Some(Kind::RecordValue(value)) => {
-            append_dimension(out, &value.fields, &[value.fields.len()], style);
-        }
+        None | Some(Kind::NullValue(_)) => "null".to_owned(),
+        Some(Kind::BoolValue(value)) => value.to_string(),
+        Some(Kind::Int64Value(value)) => value.to_string(),
+        Some(Kind::Float64Value(value)) if value.is_finite() => float(*value, style.precision),
+        // JSON has no NaN and no infinities.
+        Some(Kind::Float64Value(value)) => quoted(&float(*value, style.precision)),
+        Some(Kind::TextValue(value)) if style.is_json => embedded(value),
+        Some(Kind::TextValue(value)) => quoted(value),
+        Some(Kind::BytesValue(value)) => quoted(&hex(value)),
+        Some(Kind::TimestampValue(value)) => quoted(&value.to_string()),
+        Some(Kind::ArrayValue(value)) => nested(&value.elements, &dimensions(value)),
+        Some(Kind::RecordValue(value)) => nested(&value.fields, &[value.fields.len()]),
     }
-}
-
-fn append_dimension(out: &mut String, elements: &[Value], lengths: &[usize], style: Style) {
-    out.push('[');
-    match lengths {
-        [_, inner @ ..] if !inner.is_empty() => {
-            let size = inner.iter().product::<usize>().max(1);
-            append_list(out, elements.chunks(size), |out, part| {
-                append_dimension(out, part, inner, style);
-            });
-        }
-        _ => append_list(out, elements, |out, element| append(out, element, style)),
-    }
-    out.push(']');
 }
 
 /// A JSON document inside the line, its numbers untouched. A line break in it can only be white space

@@ -1,7 +1,6 @@
 //! Prints a result part by part.
 
-use std::io;
-use std::io::Write;
+use std::io::{self, Write};
 
 use crate::cli::console::counted;
 use crate::value::{Column, Row};
@@ -14,7 +13,7 @@ pub(crate) trait Printer {
     /// Prints or buffers a row.
     fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()>;
 
-    /// Prints the rest of a complete result.
+    /// Prints the rest of a complete result. Not called either if the statement returns no rows.
     fn finish(&mut self, _summary: &Summary, _out: &mut dyn Write) -> io::Result<()> {
         Ok(())
     }

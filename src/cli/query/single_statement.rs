@@ -1,14 +1,11 @@
 //! Runs one statement and prints its result.
 
-use std::io;
-use std::io::{IsTerminal as _, Read as _, Write};
+use std::io::{self, IsTerminal as _, Read as _, Write};
 
 use super::args::Args;
 use super::format::{print_set, print_without_rows};
 use super::printer::{Printer, Summary};
-use crate::cli::call_failure;
-use crate::cli::call_failure::Text;
-use crate::cli::command_error::CommandError;
+use crate::cli::command_error::{CommandError, Text, describe};
 use crate::cli::console::{Console, Exit, counted};
 use crate::cli::server_flag::block_on;
 use crate::grpc::client::ResultStream;
@@ -45,7 +42,7 @@ pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit, Com
             Ok(Exit::Success)
         }
         Err(CommandError::Call(error)) => {
-            console.fail(&call_failure::describe(&error, Some(Text::alone(&sql))))?;
+            console.fail(&describe(&error, Some(Text::alone(&sql))))?;
             if summary.row_count > 0 {
                 let rows = counted(summary.row_count, "row");
                 writeln!(console.err, "  the result is incomplete: it failed after {rows}")?;
@@ -80,7 +77,9 @@ async fn print(
             Part::Summary(end) => {
                 summary.rows_affected = end.rows_affected;
                 summary.command = end.command;
-                printer.finish(summary, out)?;
+                if summary.has_columns {
+                    printer.finish(summary, out)?;
+                }
             }
         }
         out.flush()?;

@@ -1,7 +1,6 @@
 //! A table for people, with a line below that counts the rows.
 
-use std::io;
-use std::io::Write;
+use std::io::{self, Write};
 
 use comfy_table::{Cell, CellAlignment, Table as Grid, presets};
 
@@ -52,9 +51,6 @@ impl Printer for Table {
     }
 
     fn finish(&mut self, summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
-        if !summary.has_columns {
-            return Ok(());
-        }
         if !self.rows.is_empty() || !self.printed {
             self.flush(out)?;
         }

@@ -3,13 +3,12 @@
 
 use std::fmt::Write as _;
 
-use crate::value::proto::{ArrayValue, DataType, RecordValue};
+use crate::value::proto::{ArrayValue, DataType};
 use crate::value::{Column, Kind, Value};
 
 /// The text of a value; `None` for NULL.
 pub(crate) fn text(value: &Value, column: &Column) -> Option<String> {
-    let mut out = String::new();
-    append(&mut out, value, Precision::of(column)).then_some(out)
+    text_with(value, Precision::of(column))
 }
 
 /// The precision of floats.
@@ -27,24 +26,18 @@ impl Precision {
     }
 }
 
-/// Returns false, having appended nothing, for NULL.
-fn append(out: &mut String, value: &Value, precision: Precision) -> bool {
-    match &value.kind {
-        None | Some(Kind::NullValue(_)) => return false,
-        Some(Kind::BoolValue(value)) => out.push_str(if *value { "true" } else { "false" }),
-        Some(Kind::Int64Value(value)) => append_display(out, value),
-        Some(Kind::Float64Value(value)) => out.push_str(&float(*value, precision)),
-        Some(Kind::TextValue(value)) => out.push_str(value),
-        Some(Kind::BytesValue(value)) => out.push_str(&hex(value)),
-        Some(Kind::TimestampValue(value)) => append_display(out, value),
-        Some(Kind::ArrayValue(value)) => append_array(out, value, precision),
-        Some(Kind::RecordValue(value)) => append_record(out, value),
-    }
-    true
-}
-
-fn append_display(out: &mut String, value: &impl std::fmt::Display) {
-    write!(out, "{value}").expect("writing to a String never fails");
+fn text_with(value: &Value, precision: Precision) -> Option<String> {
+    Some(match &value.kind {
+        None | Some(Kind::NullValue(_)) => return None,
+        Some(Kind::BoolValue(value)) => value.to_string(),
+        Some(Kind::Int64Value(value)) => value.to_string(),
+        Some(Kind::Float64Value(value)) => float(*value, precision),
+        Some(Kind::TextValue(value)) => value.clone(),
+        Some(Kind::BytesValue(value)) => hex(value),
+        Some(Kind::TimestampValue(value)) => value.to_string(),
+        Some(Kind::ArrayValue(value)) => array_text(value, precision),
+        Some(Kind::RecordValue(value)) => format!("({})", list(&value.fields, field_text)),
+    })
 }
 
 /// Bytes as PostgreSQL's hex format.
@@ -94,71 +87,59 @@ pub(crate) fn dimensions(array: &ArrayValue) -> Vec<usize> {
     lengths
 }
 
-fn append_array(out: &mut String, array: &ArrayValue, precision: Precision) {
+fn array_text(array: &ArrayValue, precision: Precision) -> String {
     let lengths = dimensions(array);
+    let mut bounds = String::new();
     let shifted = array.lower_bounds.iter().any(|low| *low != 1);
     if shifted && array.lower_bounds.len() == lengths.len() && !array.elements.is_empty() {
         for (low, length) in array.lower_bounds.iter().zip(&lengths) {
             let length = i64::try_from(*length).unwrap_or(i64::MAX);
             let high = i64::from(*low).saturating_add(length).saturating_sub(1);
-            append_display(out, &format_args!("[{low}:{high}]"));
+            bounds.push_str(&format!("[{low}:{high}]"));
         }
-        out.push('=');
+        bounds.push('=');
     }
-    append_dimension(out, &array.elements, &lengths, precision);
+    let element = |value: &Value| element_text(value, precision);
+    bounds + &nested(&array.elements, &lengths, ['{', '}'], &element)
 }
 
-fn append_dimension(out: &mut String, elements: &[Value], lengths: &[usize], precision: Precision) {
-    out.push('{');
-    match lengths {
+/// The elements of an array between brackets, on a level for each dimension.
+pub(crate) fn nested(
+    elements: &[Value],
+    lengths: &[usize],
+    brackets: [char; 2],
+    text: &impl Fn(&Value) -> String,
+) -> String {
+    let items = match lengths {
         [_, inner @ ..] if !inner.is_empty() => {
             let size = inner.iter().product::<usize>().max(1);
-            append_list(out, elements.chunks(size), |out, part| {
-                append_dimension(out, part, inner, precision);
-            });
+            list(elements.chunks(size), |part| nested(part, inner, brackets, text))
         }
-        _ => append_list(out, elements, |out, element| {
-            let mut item = String::new();
-            if append(&mut item, element, precision) {
-                let is_null = item.eq_ignore_ascii_case("null");
-                if is_null || needs_quotes(&item, "{},") {
-                    item = quoted(&item, "\\");
-                }
-                out.push_str(&item);
-            } else {
-                out.push_str("NULL");
-            }
-        }),
-    }
-    out.push('}');
+        _ => list(elements, text),
+    };
+    let [open, close] = brackets;
+    format!("{open}{items}{close}")
 }
 
-/// Appends items with commas between them.
-pub(crate) fn append_list<T>(
-    out: &mut String,
-    items: impl IntoIterator<Item = T>,
-    mut append: impl FnMut(&mut String, T),
-) {
-    for (index, item) in items.into_iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        append(out, item);
+/// The texts of items with commas between them.
+pub(crate) fn list<T>(items: impl IntoIterator<Item = T>, text: impl FnMut(T) -> String) -> String {
+    items.into_iter().map(text).collect::<Vec<_>>().join(",")
+}
+
+fn element_text(value: &Value, precision: Precision) -> String {
+    match text_with(value, precision) {
+        None => "NULL".to_owned(),
+        Some(text) if text.eq_ignore_ascii_case("null") => quoted(&text, "\\"),
+        Some(text) if needs_quotes(&text, "{},") => quoted(&text, "\\"),
+        Some(text) => text,
     }
 }
 
-fn append_record(out: &mut String, record: &RecordValue) {
-    out.push('(');
-    append_list(out, &record.fields, |out, field| {
-        let mut item = String::new();
-        if append(&mut item, field, Precision::Double) {
-            if needs_quotes(&item, "(),") {
-                item = quoted(&item, "\"");
-            }
-            out.push_str(&item);
-        }
-    });
-    out.push(')');
+fn field_text(value: &Value) -> String {
+    match text_with(value, Precision::Double) {
+        Some(text) if needs_quotes(&text, "(),") => quoted(&text, "\""),
+        text => text.unwrap_or_default(),
+    }
 }
 
 fn needs_quotes(item: &str, delimiters: &str) -> bool {
