@@ -1,6 +1,5 @@
 //! `rowgate pool pause`, `resume`, `reconnect`, `resize` and `terminate`.
 
-use std::io;
 use std::time::Duration;
 
 use super::stat_names::{duration, readable};
@@ -62,25 +61,17 @@ fn paused(
     Ok(Exit::Failure)
 }
 
-pub(crate) fn resumed(
-    pool: &str,
-    response: &ResumePoolResponse,
-    console: &mut Console<'_>,
-) -> io::Result<()> {
+pub(crate) fn resumed(pool: &str, response: &ResumePoolResponse) -> String {
     let name = name(pool, &response.instance);
     if response.was_paused {
         let waiting = counted(response.waiting.into(), "caller");
-        writeln!(console.out, "{name} is resumed; {waiting} had waited")
+        format!("{name} is resumed; {waiting} had waited")
     } else {
-        writeln!(console.out, "{name} was not paused")
+        format!("{name} was not paused")
     }
 }
 
-pub(crate) fn reconnected(
-    pool: &str,
-    response: &ReconnectPoolResponse,
-    console: &mut Console<'_>,
-) -> io::Result<()> {
+pub(crate) fn reconnected(pool: &str, response: &ReconnectPoolResponse) -> String {
     let name = name(pool, &response.instance);
     let closed = counted(response.closed.into(), "idle connection");
     let closing = match response.closing {
@@ -88,14 +79,10 @@ pub(crate) fn reconnected(
         1 => "1 in use is closed when it is returned".to_owned(),
         several => format!("{several} in use are closed when they are returned"),
     };
-    writeln!(console.out, "{name} reconnects: {closed} closed, {closing}")
+    format!("{name} reconnects: {closed} closed, {closing}")
 }
 
-pub(crate) fn resized(
-    pool: &str,
-    response: &ResizePoolResponse,
-    console: &mut Console<'_>,
-) -> io::Result<()> {
+pub(crate) fn resized(pool: &str, response: &ResizePoolResponse) -> String {
     let ResizePoolResponse { min, max, previous_min, previous_max, .. } = response;
     let closing = match response.closing {
         0 => String::new(),
@@ -103,20 +90,15 @@ pub(crate) fn resized(
         several => format!("; {several} excess connections are closed when they are returned"),
     };
     let name = name(pool, &response.instance);
-    writeln!(console.out, "{name}: min {previous_min} → {min}, max {previous_max} → {max}{closing}")
+    format!("{name}: min {previous_min} → {min}, max {previous_max} → {max}{closing}")
 }
 
 pub(crate) fn terminated(
     pool: &str,
     checkout: u64,
     response: &TerminateCheckoutResponse,
-    console: &mut Console<'_>,
-) -> io::Result<()> {
-    writeln!(
-        console.out,
-        "checkout {checkout} of {} is being terminated",
-        name(pool, &response.instance)
-    )
+) -> String {
+    format!("checkout {checkout} of {} is being terminated", name(pool, &response.instance))
 }
 
 fn name(pool: &str, instance: &str) -> String {
@@ -165,24 +147,18 @@ mod tests {
             previous_max: 20,
             closing: 3,
         };
-        let (_, out, _) =
-            on_console(|console| resized("main", &answer, console).map(|()| Exit::Success));
         let expected = "pool main of host:1: min 5 → 2, max 20 → 4; 3 excess connections are \
-                        closed when they are returned\n";
-        assert_eq!(out, expected);
+                        closed when they are returned";
+        assert_eq!(resized("main", &answer), expected);
         let answer = ReconnectPoolResponse { instance: "host:1".to_owned(), closed: 1, closing: 2 };
-        let (_, out, _) =
-            on_console(|console| reconnected("main", &answer, console).map(|()| Exit::Success));
         let expected = "pool main of host:1 reconnects: 1 idle connection closed, 2 in use are \
-                        closed when they are returned\n";
-        assert_eq!(out, expected);
+                        closed when they are returned";
+        assert_eq!(reconnected("main", &answer), expected);
         for (was_paused, waiting, expected) in
             [(true, 2, "is resumed; 2 callers had waited"), (false, 0, "was not paused")]
         {
             let answer = ResumePoolResponse { instance: "host:1".to_owned(), waiting, was_paused };
-            let (_, out, _) =
-                on_console(|console| resumed("main", &answer, console).map(|()| Exit::Success));
-            assert_eq!(out, format!("pool main of host:1 {expected}\n"));
+            assert_eq!(resumed("main", &answer), format!("pool main of host:1 {expected}"));
         }
     }
 }

@@ -187,19 +187,19 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Comman
         }
         Command::Resume(Pool { pool, target }) => {
             let call = target.call(async |client| client.resume_pool(pool).await);
-            admin_commands::resumed(pool, &call?, console)?;
+            writeln!(console.out, "{}", admin_commands::resumed(pool, &call?))?;
         }
         Command::Reconnect(Pool { pool, target }) => {
             let call = target.call(async |client| client.reconnect_pool(pool).await);
-            admin_commands::reconnected(pool, &call?, console)?;
+            writeln!(console.out, "{}", admin_commands::reconnected(pool, &call?))?;
         }
         Command::Resize { pool: Pool { pool, target }, min, max } => {
             let call = target.call(async |client| client.resize_pool(pool, *min, *max).await);
-            admin_commands::resized(pool, &call?, console)?;
+            writeln!(console.out, "{}", admin_commands::resized(pool, &call?))?;
         }
         Command::Terminate { pool: Pool { pool, target }, checkout } => {
             let call = target.call(async |client| client.terminate_checkout(pool, *checkout).await);
-            admin_commands::terminated(pool, *checkout, &call?, console)?;
+            writeln!(console.out, "{}", admin_commands::terminated(pool, *checkout, &call?))?;
         }
     }
     Ok(Exit::Success)

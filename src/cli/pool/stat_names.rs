@@ -4,6 +4,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::cli::query::{Format, Summary, print_set};
+use crate::value::proto::CloseReason::{
+    Admin, Broken, Dirty, Failover, Idle, Lifetime, Overflow, Shutdown,
+};
 use crate::value::proto::{BreakerState, CloseReason, DataType, PoolStats, ResultSet};
 use crate::value::{Column, Kind, Row, Value};
 
@@ -11,16 +14,8 @@ use crate::value::{Column, Kind, Row, Value};
 pub(crate) type Figures = Vec<(String, Value)>;
 
 /// The reasons to close connections, in the order of the figures.
-const REASONS: [CloseReason; 8] = [
-    CloseReason::Lifetime,
-    CloseReason::Idle,
-    CloseReason::Overflow,
-    CloseReason::Broken,
-    CloseReason::Dirty,
-    CloseReason::Failover,
-    CloseReason::Admin,
-    CloseReason::Shutdown,
-];
+const REASONS: [CloseReason; 8] =
+    [Lifetime, Idle, Overflow, Broken, Dirty, Failover, Admin, Shutdown];
 
 /// Returns the figures of a pool; durations are in milliseconds.
 pub(crate) fn figures(instance: &str, stats: &PoolStats) -> Figures {

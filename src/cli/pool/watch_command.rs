@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::screen;
-use super::screen::Screen;
+use super::screen::{self, Screen};
 use super::stat_names::{Figures, duration, figures, readable, result_set};
 use super::stats_command::{condition, state};
 use super::text_grid::{Column, Style, lines};
@@ -143,25 +142,15 @@ fn row(now: SystemTime, instance: &str, pool: &PoolStats) -> Figures {
 
 /// Returns a pool on one line, without the figures that change with the clock alone.
 fn line(pool: &PoolStats) -> String {
-    let wait = readable(duration(pool.wait_time).unwrap_or_default());
+    let state = condition(pool).replace(", ", "+");
+    let wait_time = readable(duration(pool.wait_time).unwrap_or_default()).replace(' ', "");
+    let PoolStats { pool: name, in_use, idle, open, min, max, connecting, waiting, .. } = pool;
+    let PoolStats { acquired, timeouts, rejected, leaks, statements, .. } = pool;
+    let name = visible(name);
     format!(
-        "pool={} state={} in_use={} idle={} open={} min={} max={} connecting={} waiting={} acquired={} \
-         wait_time={} timeouts={} rejected={} leaks={} statements={}",
-        visible(&pool.pool),
-        condition(pool).replace(", ", "+"),
-        pool.in_use,
-        pool.idle,
-        pool.open,
-        pool.min,
-        pool.max,
-        pool.connecting,
-        pool.waiting,
-        pool.acquired,
-        wait.replace(' ', ""),
-        pool.timeouts,
-        pool.rejected,
-        pool.leaks,
-        pool.statements,
+        "pool={name} state={state} in_use={in_use} idle={idle} open={open} min={min} max={max} \
+         connecting={connecting} waiting={waiting} acquired={acquired} wait_time={wait_time} \
+         timeouts={timeouts} rejected={rejected} leaks={leaks} statements={statements}"
     )
 }
 
@@ -203,12 +192,6 @@ struct Counts {
     statements: u64,
 }
 
-impl Counts {
-    fn of(pool: &PoolStats) -> Self {
-        Self { calls: pool.acquired, statements: pool.statements }
-    }
-}
-
 /// The rates of pools, by pool.
 #[derive(Debug, Default)]
 struct Rates {
@@ -220,6 +203,10 @@ struct Rates {
 
 impl Rates {
     fn record(&mut self, now: Instant, pools: &[PoolStats]) {
+        let counts =
+            |pool: &PoolStats| Counts { calls: pool.acquired, statements: pool.statements };
+        let counts: HashMap<_, _> =
+            pools.iter().map(|pool| (pool.pool.clone(), counts(pool))).collect();
         if let Some((start, before)) = &self.start {
             let period = now.duration_since(*start);
             if period < RATE_PERIOD {
@@ -228,16 +215,15 @@ impl Rates {
             let millis = milliseconds(period);
             let rate =
                 |now: u64, before: u64| now.saturating_sub(before).saturating_mul(1_000) / millis;
-            let rates = pools.iter().filter_map(|pool| {
-                let before = before.get(&pool.pool)?;
-                let calls = rate(pool.acquired, before.calls);
-                let statements = rate(pool.statements, before.statements);
-                Some((pool.pool.clone(), Counts { calls, statements }))
+            let rates = counts.iter().filter_map(|(pool, now)| {
+                let before = before.get(pool)?;
+                let calls = rate(now.calls, before.calls);
+                let statements = rate(now.statements, before.statements);
+                Some((pool.clone(), Counts { calls, statements }))
             });
             self.rates = rates.collect();
         }
-        let counts = pools.iter().map(|pool| (pool.pool.clone(), Counts::of(pool)));
-        self.start = Some((now, counts.collect()));
+        self.start = Some((now, counts));
     }
 }
 
