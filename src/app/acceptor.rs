@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::workers::WorkerHandle;
 use crate::resilience::AcceptBackoff;
@@ -25,8 +25,31 @@ const REJECTION: &[u8] = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00\
 const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_REJECTIONS: usize = 64;
 
-/// Accepts connections for workers.
-pub(crate) struct Acceptor {
+/// Accepts until the sender of `stop` is dropped, then takes the connections in the backlog and closes the listener.
+pub(crate) async fn run(
+    workers: Vec<WorkerHandle>,
+    max_connections: usize,
+    listener: std::net::TcpListener,
+    stop: oneshot::Receiver<()>,
+) {
+    let registered = TcpListener::from_std(listener)
+        .inspect_err(|error| tracing::error!(%error, "listener cannot be registered"));
+    let Ok(listener) = registered else { return };
+    let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
+    let mut acceptor = Acceptor { workers, max_connections, is_full: false, rejections };
+    tokio::select! {
+        biased;
+        _ = stop => {}
+        () = acceptor.accept(&listener) => {}
+    }
+    // The runtime does not know yet of the latest connections; the system does.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, _)) = listener.accept() {
+        acceptor.take(stream).await;
+    }
+}
+
+struct Acceptor {
     workers: Vec<WorkerHandle>,
     max_connections: usize,
     /// Tells whether the last connection was rejected.
@@ -35,32 +58,6 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn new(workers: Vec<WorkerHandle>, max_connections: usize) -> Self {
-        let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
-        Self { workers, max_connections, is_full: false, rejections }
-    }
-
-    /// Accepts until `stop`, then takes the connections in the backlog and closes the listener.
-    pub(crate) async fn run(
-        mut self,
-        listener: std::net::TcpListener,
-        stop: impl Future<Output = ()>,
-    ) {
-        let registered = TcpListener::from_std(listener)
-            .inspect_err(|error| tracing::error!(%error, "listener cannot be registered"));
-        let Ok(listener) = registered else { return };
-        tokio::select! {
-            biased;
-            () = stop => {}
-            () = self.accept(&listener) => {}
-        }
-        // The runtime does not know yet of the latest connections; the system does.
-        let Ok(listener) = listener.into_std() else { return };
-        while let Ok((stream, _)) = listener.accept() {
-            self.take(stream).await;
-        }
-    }
-
     /// # Cancel safety
     /// A connection that was accepted is handed over, unless all workers are stuck.
     async fn accept(&mut self, listener: &TcpListener) {

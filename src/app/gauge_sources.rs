@@ -21,7 +21,7 @@ fn gauges(database: &Database) -> DatabaseGauges {
     let pool = database.backend().pool();
     let counts = database.counts();
     let breaker = database.backend().breaker().snapshot();
-    let closed = CloseReason::ALL.into_iter();
+    let closed = CloseReason::ALL.map(|reason| (reason.as_str(), pool.closed_because(reason)));
     DatabaseGauges {
         database: database.name().to_owned(),
         available: database.is_available(),
@@ -35,7 +35,7 @@ fn gauges(database: &Database) -> DatabaseGauges {
         rejected: pool.rejected,
         opened: pool.opened,
         connect_failures: pool.connect_failures,
-        closed: closed.map(|reason| (reason.as_str(), pool.closed_because(reason))).collect(),
+        closed: closed.into(),
         paused: pool.paused,
         breaker_open: breaker.open,
         breaker_opened: breaker.opened,

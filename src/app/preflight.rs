@@ -24,10 +24,14 @@ select current_setting('max_connections')::int8
        (select rolconnlimit::int8 from pg_catalog.pg_roles where rolname = current_user),
        (select datconnlimit::int8 from pg_catalog.pg_database where datname = current_database())";
 
-/// The time limit of the query for the limits.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The source of each of these limits.
+const LIMIT_SOURCES: [&str; 3] = [
+    "max_connections of the server, less what it reserves,",
+    "the connection limit of the role",
+    "the connection limit of the database",
+];
 
-/// The time limit of closing.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A finding about a database.
@@ -80,7 +84,6 @@ async fn check_backend(config: &Config, name: &str, backend: &dyn Backend) -> Ve
     findings
 }
 
-/// Checks a reachable database.
 async fn check_reachable(config: &Config, name: &str, backend: &dyn Backend) -> Vec<Finding> {
     let mut findings = vec![finding(name, CheckStatus::Passed, "reachable".to_owned())];
     let needed = connections_needed(config, name);
@@ -128,21 +131,9 @@ fn connections_needed(config: &Config, name: &str) -> usize {
     config.databases.values().filter(shares).map(most).sum()
 }
 
-/// The connections that the server, the role and the database allow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct ConnectionLimits {
-    server: i64,
-    role: i64,
-    database: i64,
-}
-
-fn compare(name: &str, needed: usize, limits: ConnectionLimits) -> Finding {
-    let limits = [
-        (limits.server, "max_connections of the server, less what it reserves,"),
-        (limits.role, "the connection limit of the role"),
-        (limits.database, "the connection limit of the database"),
-    ];
-    let lowest = limits.into_iter().filter(|(limit, _)| *limit >= 0).min_by_key(|limit| limit.0);
+fn compare(name: &str, needed: usize, limits: [i64; 3]) -> Finding {
+    let limits = limits.into_iter().zip(LIMIT_SOURCES).filter(|(limit, _)| *limit >= 0);
+    let lowest = limits.min_by_key(|(limit, _)| *limit);
     let Some((limit, source)) = lowest else {
         return finding(name, CheckStatus::Passed, "the server has no connection limit".to_owned());
     };
@@ -157,7 +148,7 @@ fn compare(name: &str, needed: usize, limits: ConnectionLimits) -> Finding {
     finding(name, CheckStatus::Failed, text)
 }
 
-async fn connection_limits(backend: &dyn Backend) -> Result<ConnectionLimits> {
+async fn connection_limits(backend: &dyn Backend) -> Result<[i64; 3]> {
     let statement = Statement {
         sql: CONNECTION_LIMITS.to_owned(),
         parameters: Vec::new(),
@@ -176,7 +167,7 @@ async fn connection_limits(backend: &dyn Backend) -> Result<ConnectionLimits> {
         Some(Value { kind: Some(Kind::Int64Value(limit)) }) => *limit,
         Some(_) | None => -1,
     };
-    Ok(ConnectionLimits { server: limit(0), role: limit(1), database: limit(2) })
+    Ok([0, 1, 2].map(limit))
 }
 
 #[cfg(test)]

@@ -21,7 +21,6 @@ use crate::ops::Readiness;
 /// The longest pause while a breaker is open: a changed login is soon used.
 const MAX_OPEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// Probes every database, and reports.
 pub(crate) struct Prober {
     engine: Arc<Engine>,
     health: HealthReporter,

@@ -20,7 +20,6 @@ const STACK_SIZE: usize = 4 << 20;
 /// The time that threads have to end after their last task.
 const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The worker threads.
 #[derive(Debug)]
 pub(crate) struct Workers {
     pub(crate) handles: Vec<WorkerHandle>,
@@ -51,7 +50,6 @@ enum Stop {
     All,
 }
 
-/// A handle to one worker.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerHandle {
     sender: mpsc::Sender<AcceptedConnection>,
@@ -136,14 +134,10 @@ impl Workers {
         self.calls.push(Arc::clone(&calls));
         let serving = service.serve(connections, calls, self.draining.subscribe());
         let stop = self.stop.subscribe();
-        let work = move || {
-            run(runtime, serving, stop, ends.served);
-            drop(ends.ended);
-        };
         std::thread::Builder::new()
             .name(format!("worker-{number}"))
             .stack_size(STACK_SIZE)
-            .spawn(work)
+            .spawn(move || run(runtime, serving, stop, ends))
             .map_err(|error| cannot("start a worker thread", error))?;
         self.handles.push(handle);
         Ok(())
@@ -166,7 +160,7 @@ fn run(
     runtime: Runtime,
     serving: impl Future<Output = ()>,
     stop: watch::Receiver<Stop>,
-    end_served: mpsc::Sender<()>,
+    ends: Ends,
 ) {
     let reached = |least: Stop| {
         let mut stop = stop.clone();
@@ -177,8 +171,9 @@ fn run(
             () = serving => {}
             () = reached(Stop::Connections) => {}
         }
-        drop(end_served);
+        drop(ends.served);
         reached(Stop::All).await;
     });
     runtime.shutdown_background();
+    drop(ends.ended);
 }

@@ -20,9 +20,7 @@ const NO_SUCH_METHOD: &str = "The server does not serve Rowgate's gRPC: check th
 pub(crate) enum CommandError {
     /// The output cannot be written.
     Output(io::Error),
-    /// A call failed.
     Call(Box<CallError>),
-    /// The command failed, for this reason.
     Failed(String),
     /// The configuration has these problems.
     Config(String),
@@ -134,29 +132,20 @@ fn outcome(outcome: Outcome) -> &'static str {
 /// Returns the line of the statement that contains the position, with a caret below. Positions count characters from 1;
 /// one past the end means that more text was expected.
 fn place(text: Text<'_>, position: u32) -> Option<String> {
-    let mut index = usize::try_from(position.checked_sub(1)?).ok()?;
+    let index = usize::try_from(position.checked_sub(1)?).ok()?;
     let sql = text.sql.trim_end();
-    index = index.min(sql.chars().count());
-    for (number, line) in (text.first_line..).zip(sql.split('\n')) {
-        let length = line.chars().count();
-        if index > length {
-            index -= length + 1;
-            continue;
-        }
-        let start = index.saturating_sub(WINDOW * 2 / 3);
-        let shown: String = line
-            .chars()
-            .skip(start)
-            .take(WINDOW)
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        let before = if start > 0 { "…" } else { "" };
-        let after = if length > start + WINDOW { "…" } else { "" };
-        let label = format!("  line {number}: {before}");
-        let indent = " ".repeat(label.chars().count() + index - start);
-        return Some(format!("{label}{shown}{after}\n{indent}^"));
-    }
-    None
+    let before: String = sql.chars().take(index).collect();
+    let row = before.matches('\n').count();
+    let column = before.rsplit('\n').next()?.chars().count();
+    let line = sql.split('\n').nth(row)?;
+    let start = column.saturating_sub(WINDOW * 2 / 3);
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    let shown: String = line.chars().skip(start).take(WINDOW).map(printable).collect();
+    let before = if start > 0 { "…" } else { "" };
+    let after = if line.chars().count() > start + WINDOW { "…" } else { "" };
+    let label = format!("  line {}: {before}", text.first_line + row);
+    let indent = " ".repeat(label.chars().count() + column - start);
+    Some(format!("{label}{shown}{after}\n{indent}^"))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::config_flags::Settings;
 use super::console::{Console, Exit, counted, visible};
 use crate::app::{self, CheckStatus, Finding};
 use crate::config::{self, Config, Loaded};
+use crate::wire_size::widen;
 
 const CHECK: &str = "\
 All problems are reported at once. Without --no-connect, the command then connects to each database, and \
@@ -76,8 +77,8 @@ fn show(loaded: &Loaded, console: &mut Console<'_>) -> io::Result<Exit> {
 }
 
 fn check(config: &Config, no_connect: bool, console: &mut Console<'_>) -> io::Result<Exit> {
-    let databases = u64::try_from(config.databases.len()).unwrap_or(u64::MAX);
-    writeln!(console.out, "ok      configuration, {}", counted(databases, "database"))?;
+    let databases = counted(widen(config.databases.len()), "database");
+    writeln!(console.out, "ok      configuration, {databases}")?;
     if no_connect {
         return Ok(Exit::Success);
     }

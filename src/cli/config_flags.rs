@@ -43,14 +43,12 @@ impl Settings {
             ("--ops-listen", "ops.listen", &self.ops_listen),
             ("--database-url", "databases.main.url", &self.database_url),
         ];
-        let mut inputs = Inputs::new(environment);
-        inputs.file.clone_from(&self.config);
-        inputs.insecure = self.insecure;
-        inputs.flags = flags
-            .into_iter()
-            .filter_map(|(name, key, value)| Some(Flag::new(name, key, value.clone()?)))
-            .collect();
-        inputs
+        let flag = |(name, key, value): (_, _, &Option<String>)| {
+            value.clone().map(|value| Flag::new(name, key, value))
+        };
+        let flags = flags.into_iter().filter_map(flag).collect();
+        let Self { config, insecure, .. } = self;
+        Inputs { file: config.clone(), flags, insecure: *insecure, environment }
     }
 }
 

@@ -8,22 +8,19 @@ use crate::error::Error;
 
 /// The exit status of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Exit {
-    /// Success: 0.
-    Success,
-    /// A call failed, or the server is not serving: 1.
-    Failure,
-    /// The configuration has problems: 78, EX_CONFIG of sysexits.h.
-    Config,
+    /// Success.
+    Success = 0,
+    /// A call failed, or the server is not serving.
+    Failure = 1,
+    /// The configuration has problems: EX_CONFIG of sysexits.h.
+    Config = 78,
 }
 
 impl Termination for Exit {
     fn report(self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Success => 0,
-            Self::Failure => 1,
-            Self::Config => 78,
-        })
+        ExitCode::from(self as u8)
     }
 }
 

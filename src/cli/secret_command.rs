@@ -7,6 +7,7 @@ use clap::Subcommand;
 use super::command_error::CommandError;
 use super::console::{Console, Exit};
 use crate::config::{self, Environment, secret};
+use crate::wire_size::widen;
 
 /// The size limit of a secret, in bytes.
 const MAX_SECRET: u64 = 1 << 20;
@@ -67,9 +68,7 @@ fn encrypt(
     let mut plain = String::new();
     match input.take(MAX_SECRET + 1).read_to_string(&mut plain) {
         Err(error) => return failed(&format!("standard input cannot be read: {error}")),
-        Ok(size) if u64::try_from(size).is_ok_and(|size| size > MAX_SECRET) => {
-            return failed("the secret is larger than 1 MiB");
-        }
+        Ok(size) if widen(size) > MAX_SECRET => return failed("the secret is larger than 1 MiB"),
         Ok(_size) => {}
     }
     let plain = plain.strip_suffix('\n').unwrap_or(&plain);

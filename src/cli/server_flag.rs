@@ -11,13 +11,8 @@ use crate::grpc::client::{Address, CallError, Client};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Server {
     /// The server to call, in plain text: `http://host:port`
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "ROWGATE_ADDRESS",
-        hide_env_values = true,
-        default_value = "http://127.0.0.1:50051"
-    )]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051")]
+    #[arg(env = "ROWGATE_ADDRESS", hide_env_values = true)]
     address: Address,
 }
 
@@ -39,7 +34,6 @@ impl Server {
 }
 
 impl Target {
-    /// Makes one call.
     pub(crate) fn call<T>(
         &self,
         call: impl AsyncFnOnce(Client) -> Result<T, CallError>,

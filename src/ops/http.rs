@@ -15,7 +15,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::server_status::Status;
@@ -23,12 +23,12 @@ use super::{status_json, status_page};
 use crate::config::Ops;
 use crate::resilience::AcceptBackoff;
 
-/// Serves operators until `stop`, and then the requests in progress.
+/// Serves operators until the sender of `stop` is dropped, and then the requests in progress.
 pub(crate) async fn serve(
     listener: std::net::TcpListener,
     status: Status,
     settings: Ops,
-    stop: impl Future<Output = ()>,
+    stop: oneshot::Receiver<()>,
 ) {
     let router = Router::new()
         .route("/", get(status_page::page()))
@@ -45,7 +45,7 @@ pub(crate) async fn serve(
     let mut server = OpsServer { router, settings, draining, connections: JoinSet::new() };
     tokio::select! {
         () = server.accept(&listener) => {}
-        () = stop => {}
+        _ = stop => {}
     }
     drop((listener, open));
     while server.connections.join_next().await.is_some() {}

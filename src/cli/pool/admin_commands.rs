@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::checkouts;
 use super::stat_names::{duration, readable};
-use super::{checkouts, screen};
 use crate::cli::command_error::CommandError;
 use crate::cli::console::{Console, Exit, counted, visible};
 use crate::cli::server_flag::{Server, block_on};
@@ -53,10 +53,10 @@ fn paused(
     }
     let connections = counted(response.still_open.into(), "connection");
     let verb = if response.still_open == 1 { "is" } else { "are" };
-    console
-        .fail(&format!("{name} is paused, but after {waited} {connections} {verb} still in use"))?;
+    let why = format!("{name} is paused, but after {waited} {connections} {verb} still in use");
+    console.fail(&why)?;
     if !open.is_empty() {
-        checkouts::print_table(open, screen::width(), console.out)?;
+        checkouts::print_table(open, console.out)?;
     }
     Ok(Exit::Failure)
 }

@@ -13,7 +13,6 @@ use crate::value::proto::{Checkout, ListCheckoutsResponse};
 /// The least width of the column of statements, in characters.
 const MIN_STATEMENT: usize = 16;
 
-/// Prints the checkouts.
 pub(crate) fn print(
     response: &ListCheckoutsResponse,
     format: Format,
@@ -22,11 +21,11 @@ pub(crate) fn print(
     if format != Format::Table {
         let figures = |checkout| figures(&response.instance, checkout);
         let rows = response.checkouts.iter().map(figures).collect();
-        print_figures(&figures(&Checkout::default()), rows, format, console.out)
+        print_figures(&figures(&Checkout::default()), rows, format, console)
     } else if response.checkouts.is_empty() {
         writeln!(console.out, "no connection is checked out")
     } else {
-        print_table(&response.checkouts, screen::width(), console.out)
+        print_table(&response.checkouts, console.out)
     }
 }
 
@@ -49,12 +48,8 @@ fn figures(instance: &str, checkout: &Checkout) -> Figures {
 }
 
 /// Prints the table for people; statements take the width that the other columns leave.
-pub(crate) fn print_table(
-    checkouts: &[Checkout],
-    width: Option<usize>,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    grid(checkouts, width).iter().try_for_each(|line| writeln!(out, "{line}"))
+pub(crate) fn print_table(checkouts: &[Checkout], out: &mut dyn Write) -> io::Result<()> {
+    grid(checkouts, screen::width()).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 fn grid(checkouts: &[Checkout], width: Option<usize>) -> Vec<String> {

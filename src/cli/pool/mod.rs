@@ -12,8 +12,6 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use stats_command::Detail;
-
 use super::command_error::CommandError;
 use super::console::{Console, Exit};
 use super::query::Format;
@@ -174,8 +172,7 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Comman
     match &args.command {
         Command::Stats(list) => {
             let call = list.target.call(async |client| client.list_pool_stats(list.pool()).await);
-            let detail = if list.pool.is_some() { Detail::Figures } else { Detail::Line };
-            stats_command::print(&call?, detail, list.format, console)?;
+            stats_command::print(&call?, list.pool.as_deref(), list.format, console)?;
         }
         Command::Watch(args) => return watch_command::run(args, console),
         Command::Checkouts(list) => {

@@ -18,10 +18,8 @@ pub(crate) fn size() -> Option<(usize, usize)> {
     if is_dumb || !io::stdout().is_terminal() {
         return None;
     }
-    let size = terminal_size_of(io::stdout());
-    Some(
-        size.map_or(DEFAULT_SIZE, |(Width(columns), Height(lines))| (columns.into(), lines.into())),
-    )
+    let size = |(Width(columns), Height(lines))| (columns.into(), lines.into());
+    Some(terminal_size_of(io::stdout()).map_or(DEFAULT_SIZE, size))
 }
 
 /// Returns the width limit of a table on standard output.
@@ -61,9 +59,7 @@ impl Screen {
     pub(crate) fn leave(&mut self, out: &mut dyn Write) -> io::Result<()> {
         if std::mem::take(&mut self.entered) {
             write!(out, "{LEAVE}")?;
-            for line in self.last.drain(..) {
-                writeln!(out, "{line}")?;
-            }
+            self.last.drain(..).try_for_each(|line| writeln!(out, "{line}"))?;
         }
         out.flush()
     }

@@ -1,9 +1,11 @@
 //! The figures of a pool by name, for programs and for the complete list.
 
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
+use crate::cli::console::Console;
 use crate::cli::query::{Format, Summary, print_set};
+use crate::clock;
 use crate::value::proto::CloseReason::{
     Admin, Broken, Dirty, Failover, Idle, Lifetime, Overflow, Shutdown,
 };
@@ -70,34 +72,28 @@ pub(crate) fn print_figures(
     example: &Figures,
     rows: Vec<Figures>,
     format: Format,
-    out: &mut dyn Write,
+    console: &mut Console<'_>,
 ) -> io::Result<()> {
-    print_set(result_set(example, rows), format, &mut Summary::default(), out)
+    print_set(result_set(example, rows), format, &mut Summary::default(), console)
 }
 
 /// Returns rows of figures as a result set.
 pub(crate) fn result_set(example: &Figures, rows: Vec<Figures>) -> ResultSet {
-    let columns = example.iter().map(|(name, value)| Column {
-        name: name.clone(),
-        r#type: data_type(value).into(),
-        ..Column::default()
-    });
+    let column = |(name, value): &(String, Value)| {
+        let r#type = data_type(value).into();
+        Column { name: name.clone(), r#type, ..Column::default() }
+    };
+    let columns = example.iter().map(column).collect();
     let row = |row: Figures| Row { values: row.into_iter().map(|(_, value)| value).collect() };
-    ResultSet {
-        has_columns: true,
-        columns: columns.collect(),
-        rows: rows.into_iter().map(row).collect(),
-        ..ResultSet::default()
-    }
+    let rows = rows.into_iter().map(row).collect();
+    ResultSet { has_columns: true, columns, rows, ..ResultSet::default() }
 }
 
 fn data_type(value: &Value) -> DataType {
-    if matches!(value.kind, Some(Kind::Int64Value(_) | Kind::NullValue(_))) {
-        DataType::Int64
-    } else if matches!(value.kind, Some(Kind::BoolValue(_))) {
-        DataType::Bool
-    } else {
-        DataType::Text
+    match value.kind {
+        Some(Kind::Int64Value(_) | Kind::NullValue(_)) => DataType::Int64,
+        Some(Kind::BoolValue(_)) => DataType::Bool,
+        Some(_) | None => DataType::Text,
     }
 }
 
@@ -112,17 +108,14 @@ pub(crate) fn duration(duration: Option<prost_types::Duration>) -> Option<Durati
 
 /// Returns a duration as a number.
 pub(crate) fn milliseconds(wire: Option<prost_types::Duration>) -> Value {
-    match duration(wire) {
-        Some(duration) => count(crate::clock::milliseconds(duration)),
-        None => Value::null(),
-    }
+    duration(wire).map_or_else(Value::null, |duration| count(clock::milliseconds(duration)))
 }
 
 /// Returns a duration for people, in two units at most.
 pub(crate) fn readable(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let rounded = match seconds {
-        0 => Duration::from_millis(crate::clock::milliseconds(duration)),
+        0 => Duration::from_millis(clock::milliseconds(duration)),
         1..60 => return format!("{:.1}s", duration.as_secs_f64()),
         60..3600 => Duration::from_secs(seconds),
         3600.. => Duration::from_secs(seconds / 60 * 60),

@@ -10,19 +10,10 @@ use crate::cli::query::Format;
 use crate::value::proto::{BreakerState, ListPoolStatsResponse, PoolStats};
 use crate::value::{Kind, Value};
 
-/// The detail of a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Detail {
-    /// A line for each pool.
-    Line,
-    /// A line for each figure of one pool.
-    Figures,
-}
-
-/// Prints the pools: in a table a line each, or all figures of one; for programs all figures of each.
+/// Prints the pools: in a table a line each, or all figures of the only one; for programs all figures of each.
 pub(crate) fn print(
     response: &ListPoolStatsResponse,
-    detail: Detail,
+    only: Option<&str>,
     format: Format,
     console: &mut Console<'_>,
 ) -> io::Result<()> {
@@ -30,9 +21,9 @@ pub(crate) fn print(
     if format != Format::Table {
         let rows = pools.iter().map(|pool| figures(instance, pool)).collect();
         let example = figures(instance, &PoolStats::default());
-        return print_figures(&example, rows, format, console.out);
+        return print_figures(&example, rows, format, console);
     }
-    let columns = if detail == Detail::Figures {
+    let columns = if only.is_some() {
         let all: Vec<_> = pools.iter().flat_map(|pool| figures(instance, pool)).collect();
         let names = all.iter().map(|(name, _)| name.replace('_', " "));
         let values = all.iter().map(|(_, value)| shown(value));
@@ -45,18 +36,14 @@ pub(crate) fn print(
 }
 
 fn shown(value: &Value) -> String {
-    if let Some(Kind::TextValue(text)) = &value.kind {
-        text.clone()
-    } else if let Some(Kind::Int64Value(number)) = &value.kind {
-        number.to_string()
-    } else if let Some(Kind::BoolValue(yes)) = &value.kind {
-        if *yes { "yes" } else { "no" }.to_owned()
-    } else {
-        "–".to_owned()
+    match &value.kind {
+        Some(Kind::TextValue(text)) => text.clone(),
+        Some(Kind::Int64Value(number)) => number.to_string(),
+        Some(Kind::BoolValue(yes)) => if *yes { "yes" } else { "no" }.to_owned(),
+        Some(_) | None => "–".to_owned(),
     }
 }
 
-/// Returns the columns of the pools' state.
 pub(crate) fn state(pools: &[PoolStats]) -> Vec<Column> {
     let all = || pools.iter();
     let wait =
@@ -73,7 +60,6 @@ pub(crate) fn state(pools: &[PoolStats]) -> Vec<Column> {
     ]
 }
 
-/// Returns the columns of the pools' counters.
 fn counters(pools: &[PoolStats]) -> Vec<Column> {
     let all = || pools.iter();
     let wait = |pool: &PoolStats| readable(duration(pool.wait_time).unwrap_or_default());
@@ -87,7 +73,6 @@ fn counters(pools: &[PoolStats]) -> Vec<Column> {
     ]
 }
 
-/// Returns the state of a pool in a word.
 pub(crate) fn condition(pool: &PoolStats) -> &'static str {
     match (pool.paused, pool.breaker() == BreakerState::Open) {
         (true, true) => "paused, unreachable",

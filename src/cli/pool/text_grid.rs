@@ -4,7 +4,6 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::cli::console::visible;
 
-/// A column of a table.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
     title: &'static str,
@@ -44,7 +43,6 @@ impl Column {
     }
 }
 
-/// The borders of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     Boxed,

@@ -11,7 +11,7 @@ use super::text_grid::{Column, Style, lines};
 use crate::app;
 use crate::cli::command_error::CommandError;
 use crate::cli::console::{Console, Exit, visible};
-use crate::cli::query::{Format, Printer, Summary};
+use crate::cli::query::{Format, Printer};
 use crate::cli::server_flag::{Server, block_on};
 use crate::clock::milliseconds;
 use crate::value::Value;
@@ -58,7 +58,9 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Comman
             ended = follow(args, &mut view, console.out) => ended,
         }
     });
-    view.close(console.out)?;
+    if let View::Live { screen, .. } = &mut view {
+        screen.leave(console.out)?;
+    }
     ended.map(|()| Exit::Success)
 }
 
@@ -123,14 +125,6 @@ impl View {
                 }
                 set.rows.iter().try_for_each(|row| printer.row(row, out))
             }
-        }
-    }
-
-    fn close(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        match self {
-            Self::Live { screen, .. } => screen.leave(out),
-            Self::Rows { printer, has_header: true } => printer.finish(&Summary::default(), out),
-            Self::Changes(_) | Self::Rows { has_header: false, .. } => Ok(()),
         }
     }
 }

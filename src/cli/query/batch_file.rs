@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 
 use super::args::Args;
-use super::format::{Format, print_set, print_without_rows};
+use super::format::{Format, print_set};
 use super::printer::Summary;
 use crate::cli::command_error::{self, CommandError, Text};
 use crate::cli::console::{Console, Exit, counted};
@@ -15,6 +15,7 @@ use crate::sql::{Dialect, SplitStatement, split_statements};
 use crate::value::proto::{
     BatchStatement, ExecuteBatchRequest, ExecuteBatchResponse, TransactionOptions,
 };
+use crate::wire_size::widen;
 
 /// The size limit of a file, in bytes; servers accept less.
 const MAX_SIZE: u64 = 1 << 26;
@@ -55,9 +56,7 @@ fn read(file: &Path, console: &mut Console<'_>) -> Result<String, CommandError> 
     };
     let failed = |why: String| Err(CommandError::Failed(format!("{} {why}", name(file))));
     match read {
-        Ok(size) if u64::try_from(size).is_ok_and(|size| size > MAX_SIZE) => {
-            failed("is larger than 64 MiB".to_owned())
-        }
+        Ok(size) if widen(size) > MAX_SIZE => failed("is larger than 64 MiB".to_owned()),
         Ok(_size) => Ok(text),
         Err(error) => failed(format!("cannot be read: {error}")),
     }
@@ -75,10 +74,8 @@ async fn dialect(client: &Client, database: Option<&str>) -> Result<Dialect, Cal
     let name = database.unwrap_or(&info.default_database);
     let found = info.databases.iter().find(|database| database.name == name);
     // The server will answer that it has no such database.
-    Ok(match found.map(|database| database.backend.as_str()) {
-        Some("sqlite") => Dialect::Sqlite,
-        Some(_) | None => Dialect::Postgres,
-    })
+    let is_sqlite = found.is_some_and(|database| database.backend == "sqlite");
+    Ok(if is_sqlite { Dialect::Sqlite } else { Dialect::Postgres })
 }
 
 fn request(args: &Args, pieces: &[SplitStatement<'_>]) -> ExecuteBatchRequest {
@@ -101,18 +98,14 @@ fn request(args: &Args, pieces: &[SplitStatement<'_>]) -> ExecuteBatchRequest {
 }
 
 fn print(args: &Args, response: ExecuteBatchResponse, console: &mut Console<'_>) -> io::Result<()> {
-    let count = u64::try_from(response.results.len()).unwrap_or(u64::MAX);
+    let count = widen(response.results.len());
     let mut printed = false;
     for result in response.results {
         if result.has_columns && args.format == Format::Csv && printed {
             writeln!(console.out)?;
         }
         printed |= result.has_columns;
-        let mut summary = Summary::default();
-        print_set(result, args.format, &mut summary, console.out)?;
-        if !summary.has_columns {
-            print_without_rows(&summary, args.format, console)?;
-        }
+        print_set(result, args.format, &mut Summary::default(), console)?;
     }
     if args.format == Format::Table {
         let end = if response.replayed {

@@ -8,7 +8,6 @@ use super::printer::Printer;
 use super::value_text::{list, text};
 use crate::value::{Column, Row};
 
-/// Prints rows as CSV.
 #[derive(Default)]
 pub(crate) struct Csv {
     columns: Vec<Column>,

@@ -8,8 +8,8 @@ use super::printer::{Printer, Summary};
 use super::table_output::Table;
 use crate::cli::console::Console;
 use crate::value::proto::ResultSet;
+use crate::wire_size::widen;
 
-/// The output format of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
     Table,
@@ -18,7 +18,6 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Makes a printer for one result.
     pub(crate) fn printer(self) -> Box<dyn Printer> {
         match self {
             Self::Table => Box::new(Table::default()),
@@ -28,24 +27,24 @@ impl Format {
     }
 }
 
-/// Prints a result set, unless the statement returns no rows, and completes its summary.
+/// Prints a result set, and completes its summary.
 pub(crate) fn print_set(
     set: ResultSet,
     format: Format,
     summary: &mut Summary,
-    out: &mut dyn Write,
+    console: &mut Console<'_>,
 ) -> io::Result<()> {
     summary.has_columns = set.has_columns;
-    summary.row_count = u64::try_from(set.rows.len()).unwrap_or(u64::MAX);
+    summary.row_count = widen(set.rows.len());
     summary.rows_affected = set.rows_affected;
     summary.command = set.command;
     if !set.has_columns {
-        return Ok(());
+        return print_without_rows(summary, format, console);
     }
     let mut printer = format.printer();
-    printer.columns(set.columns, out)?;
-    set.rows.iter().try_for_each(|row| printer.row(row, out))?;
-    printer.finish(summary, out)
+    printer.columns(set.columns, console.out)?;
+    set.rows.iter().try_for_each(|row| printer.row(row, console.out))?;
+    printer.finish(summary, console.out)
 }
 
 /// Prints the summary of a statement that returns no rows, in JSON and CSV to standard error: programs would read it as

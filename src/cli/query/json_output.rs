@@ -10,7 +10,6 @@ use super::value_text::{Precision, dimensions, float, hex, list, nested};
 use crate::value::proto::DataType;
 use crate::value::{Column, Kind, Row, Value};
 
-/// Prints rows as JSON objects.
 #[derive(Default)]
 pub(crate) struct Json {
     columns: Vec<Column>,

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use crate::cli::console::counted;
 use crate::value::{Column, Row};
 
-/// Prints one result.
 pub(crate) trait Printer {
     /// Takes the columns, before any row. Not called if the statement returns no rows.
     fn columns(&mut self, columns: Vec<Column>, out: &mut dyn Write) -> io::Result<()>;
@@ -19,7 +18,6 @@ pub(crate) trait Printer {
     }
 }
 
-/// The summary of a statement.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     pub(crate) has_columns: bool,

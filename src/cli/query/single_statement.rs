@@ -29,28 +29,23 @@ pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit, Com
             summary.attempts = response.attempts;
             summary.replayed = response.replayed;
             let result = response.result.unwrap_or_default();
-            return Ok(print_set(result, args.format, &mut summary, console.out)?);
+            print_set(result, args.format, &mut summary, console)?;
+            return Ok(Exit::Success);
         }
         let mut stream = client.stream_query(request).await?;
-        print(&mut stream, &mut *args.format.printer(), &mut summary, console.out).await
+        print(&mut stream, &mut *args.format.printer(), &mut summary, console.out).await?;
+        if !summary.has_columns {
+            print_without_rows(&summary, args.format, console)?;
+        }
+        Ok(Exit::Success)
     });
-    match ended {
-        Ok(()) => {
-            if !summary.has_columns {
-                print_without_rows(&summary, args.format, console)?;
-            }
-            Ok(Exit::Success)
-        }
-        Err(CommandError::Call(error)) => {
-            console.fail(&describe(&error, Some(Text::alone(&sql))))?;
-            if summary.row_count > 0 {
-                let rows = counted(summary.row_count, "row");
-                writeln!(console.err, "  the result is incomplete: it failed after {rows}")?;
-            }
-            Ok(Exit::Failure)
-        }
-        Err(error) => Err(error),
+    let Err(CommandError::Call(error)) = ended else { return ended };
+    console.fail(&describe(&error, Some(Text::alone(&sql))))?;
+    if summary.row_count > 0 {
+        let rows = counted(summary.row_count, "row");
+        writeln!(console.err, "  the result is incomplete: it failed after {rows}")?;
     }
+    Ok(Exit::Failure)
 }
 
 /// Prints parts as they arrive, and keeps the summary up to date.

@@ -13,7 +13,6 @@ use crate::value::{Column, Row};
 /// The rows that are buffered to find the widths of columns; a longer result is printed as several tables.
 const MAX_BUFFERED_ROWS: usize = 10_000;
 
-/// Prints rows as a table.
 #[derive(Default)]
 pub(crate) struct Table {
     columns: Vec<Column>,

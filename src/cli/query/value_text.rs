@@ -11,7 +11,6 @@ pub(crate) fn text(value: &Value, column: &Column) -> Option<String> {
     text_with(value, Precision::of(column))
 }
 
-/// The precision of floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Precision {
     Single,
@@ -137,8 +136,9 @@ fn element_text(value: &Value, precision: Precision) -> String {
 
 fn field_text(value: &Value) -> String {
     match text_with(value, Precision::Double) {
+        None => String::new(),
         Some(text) if needs_quotes(&text, "(),") => quoted(&text, "\""),
-        text => text.unwrap_or_default(),
+        Some(text) => text,
     }
 }
 
