@@ -21,11 +21,11 @@ fn open_with(telemetry: &Arc<DatabaseTelemetry>, database: &Database) -> Result<
     })
 }
 
-/// Opens all databases; returns their names, configurations and backends.
-pub(crate) fn open_all(
-    config: &Config,
-    telemetry: &Telemetry,
-) -> Result<Vec<(String, Database, Arc<dyn Backend>)>> {
+/// A database's name, configuration and backend.
+pub(crate) type Opened = (String, Database, Arc<dyn Backend>);
+
+/// Opens all databases.
+pub(crate) fn open_all(config: &Config, telemetry: &Telemetry) -> Result<Vec<Opened>> {
     let open = |(name, database): (&String, &Database)| {
         // OpenTelemetry's `db.system.name`.
         let system = match &database.target {

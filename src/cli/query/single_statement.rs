@@ -215,7 +215,7 @@ mod tests {
         let args = parse(&["rows", "--format", "csv", "--address", &address]);
         let mut out = Head(false);
         let mut err = Vec::new();
-        let error = run(args, &mut Console::new(&mut out, &mut err)).unwrap_err();
+        let error = run(args, &mut Console { out: &mut out, err: &mut err }).unwrap_err();
         let CommandError::Output(error) = error else { panic!("{error:?}") };
         assert_eq!((error.kind(), err), (io::ErrorKind::BrokenPipe, Vec::new()));
     }
