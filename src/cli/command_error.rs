@@ -104,14 +104,14 @@ pub(crate) fn describe(error: &CallError, statement: Option<Text<'_>>) -> String
     line(&mut text, "data type", &report.data_type);
     line(&mut text, "detail", &report.detail);
     let is_other_server = error.reason.is_none() && error.code == "UNIMPLEMENTED";
-    line(&mut text, "hint", if is_other_server { NO_SUCH_METHOD } else { &error.hint });
+    line(&mut text, "hint", if is_other_server { NO_SUCH_METHOD } else { &report.hint });
     if let Some(delay) = error.retry_after {
         line(&mut text, "retry after", &humantime::format_duration(delay).to_string());
     }
     if statement.is_some() {
         line(&mut text, "outcome", outcome(error.outcome));
     }
-    line(&mut text, "transaction token", &error.transaction_token);
+    line(&mut text, "transaction token", &report.transaction_token);
     visible(&text)
 }
 
@@ -163,10 +163,10 @@ mod tests {
             Outcome::NotApplied,
         );
         error.reason = Some("UNDEFINED_TABLE".to_owned());
-        error.hint = "Create it first.".to_owned();
         error.retry_after = Some(Duration::from_millis(250));
         error.report =
             DatabaseReport { sqlstate: "42P01".to_owned(), position: 15, ..Default::default() };
+        error.report.hint = "Create it first.".to_owned();
         let expected = "\
 relation \"nope\" does not exist
   line 1: select * from nope

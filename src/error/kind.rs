@@ -39,13 +39,15 @@ pub enum RetryClass {
     InDoubt,
 }
 
-/// The one who has to act on an error.
+/// The log line of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Responsible {
-    /// The caller; also a conflict between callers.
-    Caller,
-    /// The operator of this server or of the database.
-    Operator,
+pub enum LogLine {
+    /// A warning with the message and the cause: an operator of this server or of the database has to act.
+    Warning,
+    /// The message, which never quotes the caller.
+    Message,
+    /// The reason alone: the message may quote the caller, who has to act.
+    Reason,
 }
 
 /// A row of the table.
@@ -53,7 +55,7 @@ struct Meaning {
     reason: &'static str,
     code: GrpcCode,
     retry_class: RetryClass,
-    responsible: Responsible,
+    log_line: LogLine,
     retry_after: Option<Duration>,
 }
 
@@ -63,10 +65,10 @@ macro_rules! error_kinds {
     (@pause $ms:literal) => { Some(Duration::from_millis($ms)) };
     ($(
         $(#[$doc:meta])*
-        $kind:ident = $reason:literal, $code:ident, $class:ident, $who:ident $(, $ms:literal ms)?;
+        $kind:ident = $reason:literal, $code:ident, $class:ident, $line:ident $(, $ms:literal ms)?;
     )*) => {
         /// The kind of a failure.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
         pub enum ErrorKind { $( $(#[$doc])* $kind, )* }
 
         impl ErrorKind {
@@ -76,7 +78,7 @@ macro_rules! error_kinds {
                         reason: $reason,
                         code: GrpcCode::$code,
                         retry_class: RetryClass::$class,
-                        responsible: Responsible::$who,
+                        log_line: LogLine::$line,
                         retry_after: error_kinds!(@pause $($ms)?),
                     }, )*
                 }
@@ -85,98 +87,84 @@ macro_rules! error_kinds {
     };
 }
 
-// kind = reason, code, retries by the server, who has to act, pause for the caller
+// kind = reason, code, retries by the server, log line, pause for the caller
 error_kinds! {
     /// No connection became free in time, or too many callers wait. The pool has waited already.
-    PoolExhausted = "POOL_EXHAUSTED", ResourceExhausted, Never, Caller, 100 ms;
+    PoolExhausted = "POOL_EXHAUSTED", ResourceExhausted, Never, Message, 100 ms;
     /// The database cannot be reached, or takes no connections.
-    DatabaseUnavailable = "DATABASE_UNAVAILABLE", Unavailable, Outage, Operator, 250 ms;
+    DatabaseUnavailable = "DATABASE_UNAVAILABLE", Unavailable, Outage, Warning, 250 ms;
     /// The connection was lost; nothing was applied.
-    ConnectionLost = "CONNECTION_LOST", Unavailable, Outage, Operator, 100 ms;
-    /// The server is shutting down.
-    ShuttingDown = "SHUTTING_DOWN", Unavailable, Never, Caller, 100 ms;
+    ConnectionLost = "CONNECTION_LOST", Unavailable, Outage, Warning, 100 ms;
+    ShuttingDown = "SHUTTING_DOWN", Unavailable, Never, Message, 100 ms;
     /// The database rejects the server's own credentials, or has no such database.
-    BackendMisconfigured = "BACKEND_MISCONFIGURED", FailedPrecondition, Never, Operator;
+    BackendMisconfigured = "BACKEND_MISCONFIGURED", FailedPrecondition, Never, Warning;
     /// The database is a standby.
-    NotPrimary = "NOT_PRIMARY", Unavailable, Outage, Operator, 250 ms;
+    NotPrimary = "NOT_PRIMARY", Unavailable, Outage, Warning, 250 ms;
     /// A write was in flight when the connection was lost or the deadline passed.
-    OutcomeUnknown = "OUTCOME_UNKNOWN", Unknown, InDoubt, Operator;
+    OutcomeUnknown = "OUTCOME_UNKNOWN", Unknown, InDoubt, Warning;
     /// The deadline passed; nothing was applied.
-    DeadlineExceeded = "DEADLINE", DeadlineExceeded, Never, Caller;
-    /// The caller cancelled.
-    Cancelled = "CANCELLED", Cancelled, Never, Caller;
+    DeadlineExceeded = "DEADLINE", DeadlineExceeded, Never, Message;
+    Cancelled = "CANCELLED", Cancelled, Never, Message;
     /// The reader of a stream took nothing for too long.
-    StreamStalled = "STREAM_STALLED", Aborted, Never, Caller;
+    StreamStalled = "STREAM_STALLED", Aborted, Never, Message;
     /// The result is over a cap on rows or bytes.
-    ResultTooLarge = "RESULT_TOO_LARGE", ResourceExhausted, Never, Caller;
-    /// One row is over a cap.
-    RowTooLarge = "ROW_TOO_LARGE", ResourceExhausted, Never, Caller;
+    ResultTooLarge = "RESULT_TOO_LARGE", ResourceExhausted, Never, Message;
+    RowTooLarge = "ROW_TOO_LARGE", ResourceExhausted, Never, Message;
     /// A parameter is missing, too many, unset, or of the wrong kind.
-    InvalidParameter = "INVALID_PARAMETER", InvalidArgument, Never, Caller;
-    /// A parameter is outside the range of its type.
-    ParameterOutOfRange = "PARAMETER_OUT_OF_RANGE", OutOfRange, Never, Caller;
-    /// An option is invalid.
-    InvalidOption = "INVALID_OPTION", InvalidArgument, Never, Caller;
+    InvalidParameter = "INVALID_PARAMETER", InvalidArgument, Never, Reason;
+    ParameterOutOfRange = "PARAMETER_OUT_OF_RANGE", OutOfRange, Never, Reason;
+    InvalidOption = "INVALID_OPTION", InvalidArgument, Never, Reason;
     /// The statement is empty or over a limit.
-    InvalidSql = "INVALID_SQL", InvalidArgument, Never, Caller;
-    /// The statement controls transactions.
-    TransactionControl = "TRANSACTION_CONTROL", InvalidArgument, Never, Caller;
-    /// No such database.
-    DatabaseNotFound = "DATABASE_NOT_FOUND", NotFound, Never, Caller;
-    /// No such pool.
-    PoolNotFound = "POOL_NOT_FOUND", NotFound, Never, Caller;
-    /// A transaction could not be serialized.
-    SerializationFailure = "SERIALIZATION_FAILURE", Aborted, Conflict, Caller, 20 ms;
-    /// A deadlock.
-    DeadlockDetected = "DEADLOCK_DETECTED", Aborted, Conflict, Caller, 20 ms;
+    InvalidSql = "INVALID_SQL", InvalidArgument, Never, Reason;
+    TransactionControl = "TRANSACTION_CONTROL", InvalidArgument, Never, Reason;
+    DatabaseNotFound = "DATABASE_NOT_FOUND", NotFound, Never, Reason;
+    PoolNotFound = "POOL_NOT_FOUND", NotFound, Never, Reason;
+    SerializationFailure = "SERIALIZATION_FAILURE", Aborted, Conflict, Reason, 20 ms;
+    DeadlockDetected = "DEADLOCK_DETECTED", Aborted, Conflict, Reason, 20 ms;
     /// A lock was not available in time; SQLite's BUSY. The database has waited already.
-    LockNotAvailable = "LOCK_NOT_AVAILABLE", Aborted, Never, Caller, 100 ms;
+    LockNotAvailable = "LOCK_NOT_AVAILABLE", Aborted, Never, Message, 100 ms;
     /// The transaction waited too long for its next command.
-    IdleInTransactionTimeout = "IDLE_IN_TRANSACTION_TIMEOUT", Aborted, Never, Caller, 100 ms;
-    /// The transaction took too long.
-    TransactionTimeout = "TRANSACTION_TIMEOUT", Aborted, Never, Caller;
+    IdleInTransactionTimeout = "IDLE_IN_TRANSACTION_TIMEOUT", Aborted, Never, Message, 100 ms;
+    TransactionTimeout = "TRANSACTION_TIMEOUT", Aborted, Never, Message;
     /// An operator ended it.
-    Terminated = "TERMINATED", Aborted, Never, Caller;
+    Terminated = "TERMINATED", Aborted, Never, Message;
     /// The pool is paused, and was not resumed in time.
-    PoolPaused = "POOL_PAUSED", Unavailable, Never, Caller, 100 ms;
-    /// The transaction is aborted.
-    TransactionAborted = "TRANSACTION_ABORTED", FailedPrecondition, Never, Caller;
+    PoolPaused = "POOL_PAUSED", Unavailable, Never, Message, 100 ms;
+    TransactionAborted = "TRANSACTION_ABORTED", FailedPrecondition, Never, Reason;
     /// The caller ended its transaction without a commit.
-    NotCommitted = "NOT_COMMITTED", FailedPrecondition, Never, Caller;
+    NotCommitted = "NOT_COMMITTED", FailedPrecondition, Never, Reason;
     /// A command is not allowed in the transaction's present state.
-    InvalidCommand = "INVALID_COMMAND", InvalidArgument, Never, Caller;
+    InvalidCommand = "INVALID_COMMAND", InvalidArgument, Never, Reason;
     /// A statement changed more or fewer rows than expected.
-    ExpectationFailed = "EXPECTATION_FAILED", FailedPrecondition, Never, Caller;
+    ExpectationFailed = "EXPECTATION_FAILED", FailedPrecondition, Never, Reason;
     /// Another request was sent under this idempotency key.
-    KeyReused = "KEY_REUSED", FailedPrecondition, Never, Caller;
+    KeyReused = "KEY_REUSED", FailedPrecondition, Never, Reason;
     /// The first run under this idempotency key is not over.
-    KeyInProgress = "KEY_IN_PROGRESS", Aborted, KeyInProgress, Caller, 100 ms;
+    KeyInProgress = "KEY_IN_PROGRESS", Aborted, KeyInProgress, Reason, 100 ms;
     /// The transaction under this idempotency key was applied before.
-    KeyApplied = "KEY_APPLIED", AlreadyExists, Never, Caller;
+    KeyApplied = "KEY_APPLIED", AlreadyExists, Never, Reason;
     /// A write where READ_ONLY was requested.
-    ReadOnly = "READ_ONLY", FailedPrecondition, Never, Caller;
+    ReadOnly = "READ_ONLY", FailedPrecondition, Never, Reason;
     /// The tables changed under a prepared statement.
-    PlanChanged = "PLAN_CHANGED", Aborted, StalePlan, Caller, 20 ms;
+    PlanChanged = "PLAN_CHANGED", Aborted, StalePlan, Reason, 20 ms;
     /// The database: something exists already.
-    AlreadyExists = "ALREADY_EXISTS", AlreadyExists, Never, Caller;
+    AlreadyExists = "ALREADY_EXISTS", AlreadyExists, Never, Reason;
     /// The database: a constraint, a state, or an error that its own code raises.
-    FailedPrecondition = "FAILED_PRECONDITION", FailedPrecondition, Never, Caller;
+    FailedPrecondition = "FAILED_PRECONDITION", FailedPrecondition, Never, Reason;
     /// The database: a value outside its range.
-    OutOfRange = "OUT_OF_RANGE", OutOfRange, Never, Caller;
+    OutOfRange = "OUT_OF_RANGE", OutOfRange, Never, Reason;
     /// The database: the statement or its data is invalid.
-    InvalidStatement = "INVALID_STATEMENT", InvalidArgument, Never, Caller;
-    /// The database: not allowed.
-    PermissionDenied = "PERMISSION_DENIED", PermissionDenied, Never, Caller;
-    /// The database: not supported.
-    Unsupported = "FEATURE_NOT_SUPPORTED", Unimplemented, Never, Caller;
+    InvalidStatement = "INVALID_STATEMENT", InvalidArgument, Never, Reason;
+    PermissionDenied = "PERMISSION_DENIED", PermissionDenied, Never, Reason;
+    Unsupported = "FEATURE_NOT_SUPPORTED", Unimplemented, Never, Reason;
     /// The database: out of disk, memory, or over a limit of its own.
-    ResourceExhausted = "RESOURCE_EXHAUSTED", ResourceExhausted, Never, Caller;
+    ResourceExhausted = "RESOURCE_EXHAUSTED", ResourceExhausted, Never, Reason;
     /// The database: its data is damaged.
-    DataLoss = "DATA_LOSS", DataLoss, Never, Operator;
-    /// The database: an internal error.
-    DatabaseInternal = "DATABASE_INTERNAL", Internal, Never, Operator;
+    DataLoss = "DATA_LOSS", DataLoss, Never, Warning;
+    DatabaseInternal = "DATABASE_INTERNAL", Internal, Never, Warning;
     /// A defect of this server.
-    Internal = "INTERNAL", Internal, Never, Operator;
+    #[default]
+    Internal = "INTERNAL", Internal, Never, Warning;
 }
 
 impl ErrorKind {
@@ -195,14 +183,12 @@ impl ErrorKind {
         self.meaning().retry_class
     }
 
-    /// The pause for the caller before it sends the same call again; `None` for failures
-    /// that do not pass by themselves.
+    /// The pause for the caller before it sends the same call again; `None` if the failure does not pass by itself.
     pub fn retry_after(self) -> Option<Duration> {
         self.meaning().retry_after
     }
 
-    /// Returns true if an operator has to act, and not the caller.
-    pub fn concerns_operator(self) -> bool {
-        self.meaning().responsible == Responsible::Operator
+    pub fn log_line(self) -> LogLine {
+        self.meaning().log_line
     }
 }

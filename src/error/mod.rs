@@ -11,15 +11,19 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-pub(crate) use kind::{ErrorKind, GrpcCode, RetryClass};
+pub(crate) use kind::{ErrorKind, GrpcCode, LogLine, RetryClass};
+
+/// The database's report of a failure, as callers may read it; an [`Error`] has its hint, statement and token apart.
+pub(crate) use crate::value::proto::DatabaseError as DatabaseReport;
 
 /// The result of everything that can fail in a call.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The outcome of the call's work in the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Nothing was applied, and nothing ever will be. Also every failed read.
+    #[default]
     NotApplied,
     /// The work is committed, although the call failed (its result was too large, say).
     Applied,
@@ -38,29 +42,6 @@ impl Outcome {
     }
 }
 
-/// The database's report of a failure, as callers may read it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DatabaseReport {
-    /// The SQLSTATE, five characters; empty for SQLite.
-    pub sqlstate: String,
-    /// ERROR, FATAL or PANIC.
-    pub severity: String,
-    /// The constraint's name.
-    pub constraint: String,
-    /// The schema's name.
-    pub schema: String,
-    /// The table's name.
-    pub table: String,
-    /// The column's name.
-    pub column: String,
-    /// The data type's name.
-    pub data_type: String,
-    /// The position in the SQL text, in characters from 1; 0 for none.
-    pub position: u32,
-    /// The database's DETAIL; empty unless the configuration allows it.
-    pub detail: String,
-}
-
 /// A field of the request that is wrong, for `google.rpc.BadRequest`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldViolation {
@@ -74,7 +55,7 @@ pub struct FieldViolation {
 #[derive(Debug)]
 pub struct Error(Box<Parts>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Parts {
     kind: ErrorKind,
     message: Cow<'static, str>,
@@ -99,20 +80,7 @@ impl Error {
     ///
     /// The message is public: lower case, no full stop, what happened to what, no data of rows.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Parts {
-            kind,
-            message: message.into(),
-            hint: None,
-            outcome: Outcome::NotApplied,
-            condition: None,
-            report: None,
-            violation: None,
-            retry_after: None,
-            failed_statement: None,
-            transaction_token: None,
-            claimed_key: false,
-            cause: None,
-        }))
+        Self(Box::new(Parts { kind, message: message.into(), ..Parts::default() }))
     }
 
     /// An error about one field of the request.
@@ -134,7 +102,6 @@ impl Error {
         self
     }
 
-    /// Returns true if the unit had claimed its idempotency key.
     pub fn claimed_key(&self) -> bool {
         self.0.claimed_key
     }
@@ -145,7 +112,6 @@ impl Error {
         self
     }
 
-    /// Sets the outcome.
     pub fn with_outcome(mut self, outcome: Outcome) -> Self {
         self.0.outcome = outcome;
         if self.0.kind == ErrorKind::ResultTooLarge && outcome == Outcome::Applied {
@@ -160,7 +126,6 @@ impl Error {
         self
     }
 
-    /// Sets the database's report.
     pub fn with_report(mut self, report: DatabaseReport) -> Self {
         self.0.report = Some(report);
         self
@@ -231,7 +196,6 @@ impl Error {
         text
     }
 
-    /// The kind.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
@@ -244,7 +208,6 @@ impl Error {
         if is_repeated && self.outcome() != Outcome::NotApplied { GrpcCode::Unknown } else { code }
     }
 
-    /// The public message.
     pub fn message(&self) -> &str {
         &self.0.message
     }
@@ -263,17 +226,14 @@ impl Error {
         self.0.condition.as_deref().unwrap_or_else(|| self.kind().reason())
     }
 
-    /// The outcome.
     pub fn outcome(&self) -> Outcome {
         self.0.outcome
     }
 
-    /// The hint.
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
-    /// The database's report.
     pub fn report(&self) -> Option<&DatabaseReport> {
         self.0.report.as_ref()
     }

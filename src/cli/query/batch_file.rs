@@ -126,7 +126,7 @@ fn print(args: &Args, response: ExecuteBatchResponse, console: &mut Console<'_>)
 
 /// Describes the error, with the place in the file of the statement that failed.
 fn describe(mut error: CallError, pieces: &[SplitStatement<'_>]) -> String {
-    let index = error.failed_statement.and_then(|index| usize::try_from(index).ok());
+    let index = error.report.failed_statement.and_then(|index| usize::try_from(index).ok());
     let failed = index.and_then(|index| Some((index + 1, pieces.get(index)?)));
     let Some((number, piece)) = failed else {
         return command_error::describe(&error, Some(Text::alone("")));
@@ -178,13 +178,13 @@ mod tests {
         let text = "select 1;\n\n-- the second\nselect\n  nope;\n";
         let pieces = split_statements(text, Dialect::Postgres).unwrap();
         let mut error = CallError::new("INVALID_ARGUMENT", "no such column", Outcome::NotApplied);
-        error.failed_statement = Some(1);
+        error.report.failed_statement = Some(1);
         error.report.position = 24;
         let described = describe(error.clone(), &pieces);
         let start = "statement 2, line 4: no such column\n  line 5:   nope\n            ^\n";
         assert!(described.starts_with(start), "{described}");
         // A later server may have other numbers.
-        error.failed_statement = Some(7);
+        error.report.failed_statement = Some(7);
         assert!(describe(error, &pieces).starts_with("no such column\n"));
     }
 }

@@ -9,52 +9,32 @@ use tonic_types::pb;
 
 use crate::error::{DatabaseReport, FieldViolation, Outcome};
 use crate::grpc::method_names::code_name;
-use crate::value::proto::DatabaseError;
 
 /// The error of a call, in plain fields.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CallError {
     /// The gRPC code: `INVALID_ARGUMENT`.
     pub(crate) code: &'static str,
-    /// The message.
     pub(crate) message: String,
     /// Rowgate's reason; `None` when something else made the status.
     pub(crate) reason: Option<String>,
-    /// The outcome of the work.
     pub(crate) outcome: Outcome,
-    /// The advice on it; may be empty.
-    pub(crate) hint: String,
-    /// The database's report; fields are empty where it reported nothing.
+    /// The database's report, and the server's hint; fields are empty where nothing was reported.
     pub(crate) report: DatabaseReport,
     /// The invalid fields of the request.
     pub(crate) violations: Vec<FieldViolation>,
     /// The pause before a retry.
     pub(crate) retry_after: Option<Duration>,
-    /// The statement of a batch that failed, from 0.
-    pub(crate) failed_statement: Option<u32>,
-    /// The token for asking the server for the outcome later; may be empty.
-    pub(crate) transaction_token: String,
 }
 
 impl CallError {
     /// An error without details.
     pub(crate) fn new(code: &'static str, message: impl Into<String>, outcome: Outcome) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            reason: None,
-            outcome,
-            hint: String::new(),
-            report: DatabaseReport::default(),
-            violations: Vec::new(),
-            retry_after: None,
-            failed_statement: None,
-            transaction_token: String::new(),
-        }
+        Self { code, message: message.into(), outcome, ..Self::default() }
     }
 
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = hint.into();
+        self.report.hint = hint.into();
         self
     }
 
@@ -89,41 +69,20 @@ impl CallError {
             }
             "google.rpc.BadRequest" => {
                 let bad = pb::BadRequest::decode(value).unwrap_or_default();
-                self.violations = bad
-                    .field_violations
-                    .into_iter()
-                    .map(|violation| FieldViolation {
-                        field: violation.field,
-                        description: violation.description,
-                    })
-                    .collect();
+                let violation = |pb::bad_request::FieldViolation { field, description, .. }| {
+                    FieldViolation { field, description }
+                };
+                self.violations = bad.field_violations.into_iter().map(violation).collect();
             }
             "google.rpc.RetryInfo" => {
                 let retry = pb::RetryInfo::decode(value).unwrap_or_default();
                 self.retry_after = retry.retry_delay.and_then(|delay| delay.try_into().ok());
             }
             "rowgate.v1.DatabaseError" => {
-                self.take_report(DatabaseError::decode(value).unwrap_or_default());
+                self.report = DatabaseReport::decode(value).unwrap_or_default();
             }
             _ => {}
         }
-    }
-
-    fn take_report(&mut self, error: DatabaseError) {
-        self.hint = error.hint;
-        self.failed_statement = error.failed_statement;
-        self.transaction_token = error.transaction_token;
-        self.report = DatabaseReport {
-            sqlstate: error.sqlstate,
-            severity: error.severity,
-            constraint: error.constraint,
-            schema: error.schema,
-            table: error.table,
-            column: error.column,
-            data_type: error.data_type,
-            position: error.position,
-            detail: error.detail,
-        };
     }
 }
 

@@ -209,11 +209,13 @@ async fn the_details_of_an_error_become_fields() {
             message: "duplicate key".to_owned(),
             reason: Some("UNIQUE_VIOLATION".to_owned()),
             outcome: Outcome::NotApplied,
-            hint: "Choose another key.".to_owned(),
             report: DatabaseReport {
                 sqlstate: "23505".to_owned(),
                 constraint: "orders_pkey".to_owned(),
                 position: 7,
+                hint: "Choose another key.".to_owned(),
+                failed_statement: Some(3),
+                transaction_token: "pg1-1".to_owned(),
                 ..DatabaseReport::default()
             },
             violations: vec![FieldViolation {
@@ -221,8 +223,6 @@ async fn the_details_of_an_error_become_fields() {
                 description: "taken".to_owned(),
             }],
             retry_after: Some(Duration::from_millis(250)),
-            failed_statement: Some(3),
-            transaction_token: "pg1-1".to_owned(),
         };
         assert_eq!(error, expected);
     }

@@ -11,8 +11,8 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tonic_types::pb;
 
-use crate::error::Error;
-use crate::value::proto::DatabaseError;
+use crate::clock::milliseconds;
+use crate::error::{DatabaseReport, Error};
 
 const DOMAIN: &str = "rowgate";
 /// The longest message, in bytes of UTF-8.
@@ -25,14 +25,10 @@ const MAX_DETAILS: usize = 4 << 10;
 pub(crate) fn status(error: &Error) -> Status {
     let code = code(error);
     let message = message(error.message());
-    let pushback = match error.retry_after() {
-        Some(delay) => delay.as_millis().to_string(),
-        None => "-1".to_owned(),
-    };
+    let pushback =
+        error.retry_after().map_or(MetadataValue::from(-1), |delay| milliseconds(delay).into());
     let mut metadata = MetadataMap::new();
-    if let Ok(value) = MetadataValue::try_from(pushback) {
-        metadata.insert("grpc-retry-pushback-ms", value);
-    }
+    metadata.insert("grpc-retry-pushback-ms", pushback);
     let details = Details::new(error).fitting(code, message).encode_to_vec();
     Status::with_details_and_metadata(code, message, details.into(), metadata)
 }
@@ -45,7 +41,7 @@ pub(crate) fn reply(error: &Error) -> pb::Status {
 /// The details of a status beside its code and message.
 struct Details {
     info: pb::ErrorInfo,
-    report: DatabaseError,
+    report: DatabaseReport,
     retry: Option<pb::RetryInfo>,
     violation: Option<pb::bad_request::FieldViolation>,
 }
@@ -72,7 +68,12 @@ impl Details {
                 domain: DOMAIN.to_owned(),
                 metadata: HashMap::from([outcome]),
             },
-            report: database_error(error),
+            report: DatabaseReport {
+                hint: error.hint().unwrap_or_default().to_owned(),
+                failed_statement: error.failed_statement(),
+                transaction_token: error.transaction_token().unwrap_or_default().to_owned(),
+                ..error.report().cloned().unwrap_or_default()
+            },
             retry: error.retry_after().map(|delay| pb::RetryInfo {
                 retry_delay: prost_types::Duration::try_from(delay).ok(),
             }),
@@ -115,24 +116,6 @@ impl Details {
     }
 }
 
-fn database_error(error: &Error) -> DatabaseError {
-    let report = error.report().cloned().unwrap_or_default();
-    DatabaseError {
-        sqlstate: report.sqlstate,
-        severity: report.severity,
-        constraint: report.constraint,
-        schema: report.schema,
-        table: report.table,
-        column: report.column,
-        data_type: report.data_type,
-        position: report.position,
-        hint: error.hint().unwrap_or_default().to_owned(),
-        detail: report.detail,
-        failed_statement: error.failed_statement(),
-        transaction_token: error.transaction_token().unwrap_or_default().to_owned(),
-    }
-}
-
 fn any(name: &str, message: &impl Message) -> Any {
     Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
 }
@@ -162,7 +145,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::error::{DatabaseReport, ErrorKind, FieldViolation, Outcome};
+    use crate::error::{ErrorKind, FieldViolation, Outcome};
 
     /// The limit of clients on all headers together, each with an overhead of 32 bytes (HTTP/2, 6.5.2).
     const MAX_HEADERS: usize = 8 << 10;
@@ -225,7 +208,7 @@ mod tests {
         let error = Error::new(ErrorKind::AlreadyExists, "m").with_hint("h").with_report(report);
         let status = status(&error);
         let details = pb::Status::decode(status.details()).expect("details are a status");
-        let report = DatabaseError::decode(&*details.details[1].value).expect("a report");
+        let report = DatabaseReport::decode(&*details.details[1].value).expect("a report");
         assert_eq!((report.constraint.len(), report.hint.as_str()), (3000, "h"));
         assert!((800..1100).contains(&report.detail.len()), "{}", report.detail.len());
         assert!(status.details().len() > MAX_DETAILS - 8, "{}", status.details().len());

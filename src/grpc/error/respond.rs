@@ -3,7 +3,7 @@
 use tonic::{Response, Status};
 
 use super::grpc_status;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, LogLine, Result};
 use crate::telemetry::{FailureScope, RpcCall};
 
 /// The answer to a call.
@@ -33,9 +33,8 @@ fn log(call: &RpcCall, error: &Error) {
     let Some(suppressed) = call.admit_log_line(error.label()) else { return };
     let about = call.labels();
     let ids = call.ids();
-    let for_operators = error.kind().concerns_operator();
-    let message = if for_operators { message(error) } else { public_message(error) };
-    let cause = if for_operators { error.cause() } else { String::new() };
+    let is_warning = error.kind().log_line() == LogLine::Warning;
+    let cause = if is_warning { error.cause() } else { String::new() };
     // The level of an event is a constant.
     macro_rules! write {
         ($level:ident) => {
@@ -48,7 +47,7 @@ fn log(call: &RpcCall, error: &Error) {
                 reason = error.reason(),
                 outcome = error.outcome().as_str(),
                 sqlstate = error.report().map(|report| report.sqlstate.as_str()).filter(is_set),
-                error = Some(message).filter(is_set),
+                error = Some(message(error)).filter(is_set),
                 cause = Some(cause.as_str()).filter(is_set),
                 trace_id = ids.as_ref().map(|ids| ids.trace_id.as_str()),
                 span_id = ids.as_ref().map(|ids| ids.span_id.as_str()),
@@ -57,43 +56,24 @@ fn log(call: &RpcCall, error: &Error) {
             )
         };
     }
-    if for_operators { write!(warn) } else { write!(info) }
+    if is_warning { write!(warn) } else { write!(info) }
 }
 
 fn is_set(text: &&str) -> bool {
     !text.is_empty()
 }
 
-/// The message of an error, if messages of its kind never quote the caller.
-fn public_message(error: &Error) -> &str {
-    let quotes_nothing = matches!(
-        error.kind(),
-        ErrorKind::PoolExhausted
-            | ErrorKind::ShuttingDown
-            | ErrorKind::DeadlineExceeded
-            | ErrorKind::Cancelled
-            | ErrorKind::StreamStalled
-            | ErrorKind::ResultTooLarge
-            | ErrorKind::RowTooLarge
-            | ErrorKind::LockNotAvailable
-            | ErrorKind::IdleInTransactionTimeout
-            | ErrorKind::TransactionTimeout
-            | ErrorKind::Terminated
-            | ErrorKind::PoolPaused
-    );
-    if quotes_nothing { message(error) } else { "" }
-}
-
-/// The message, unless the database wrote it: it may quote rows, which are never logged, even where
-/// callers see them.
+/// The message, unless it may quote the caller, or the database wrote it: that may quote rows, which are never
+/// logged, even where callers see them.
 fn message(error: &Error) -> &str {
-    if error.report().is_some() { "" } else { error.message() }
+    let is_quiet = error.kind().log_line() == LogLine::Reason || error.report().is_some();
+    if is_quiet { "" } else { error.message() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::DatabaseReport;
+    use crate::error::{DatabaseReport, ErrorKind};
 
     fn lost() -> Error {
         Error::new(ErrorKind::ConnectionLost, "lost")

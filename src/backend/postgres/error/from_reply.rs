@@ -145,6 +145,7 @@ pub(crate) fn report(reply: &ErrorReply<'_>, details: ErrorDetails) -> DatabaseR
         data_type: name(reply.data_type),
         position: reply.position.unwrap_or_default(),
         detail: redaction::detail(reply, details),
+        ..Default::default()
     }
 }
 
@@ -347,7 +348,7 @@ mod tests {
             column: "a".to_owned(),
             data_type: "d".to_owned(),
             position: 7,
-            detail: String::new(),
+            ..Default::default()
         };
         assert_eq!(error.report(), Some(&expected));
         assert_eq!(error.hint(), Some("Think again."));
