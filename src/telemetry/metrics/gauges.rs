@@ -6,7 +6,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 use opentelemetry_semantic_conventions::{attribute, metric};
 
-use super::description::Description;
+use super::instruments::Description;
 
 /// The state and counters of one database.
 #[derive(Debug, Clone, Default)]
@@ -62,19 +62,20 @@ enum Kind {
     Gauge,
 }
 
-const POOL: &str = attribute::DB_CLIENT_CONNECTION_POOL_NAME;
-const DATABASE: &str = attribute::DB_NAMESPACE;
-
 /// A metric of a pool. A unit of `1` would make Prometheus call a value of 0 or 1 a ratio.
 const fn pool(
     kind: Kind,
     name: &'static str,
     unit: &'static str,
-    help: &'static str,
     value: fn(&DatabaseGauges) -> u64,
 ) -> Observed {
-    let description = Description::new(name, unit, help);
-    Observed { description, kind, subject: POOL, values: Values::One(value) }
+    let subject = attribute::DB_CLIENT_CONNECTION_POOL_NAME;
+    Observed {
+        description: Description::new(name, unit),
+        kind,
+        subject,
+        values: Values::One(value),
+    }
 }
 
 /// The same of a database.
@@ -82,10 +83,9 @@ const fn database(
     kind: Kind,
     name: &'static str,
     unit: &'static str,
-    help: &'static str,
     value: fn(&DatabaseGauges) -> u64,
 ) -> Observed {
-    Observed { subject: DATABASE, ..pool(kind, name, unit, help, value) }
+    Observed { subject: attribute::DB_NAMESPACE, ..pool(kind, name, unit, value) }
 }
 
 impl Observed {
@@ -96,6 +96,10 @@ impl Observed {
         values: fn(&DatabaseGauges) -> Vec<(&'static str, u64)>,
     ) -> Self {
         Self { values: Values::By(label, values), ..self }
+    }
+
+    const fn help(self, help: &'static str) -> Self {
+        Self { description: self.description.help(help), ..self }
     }
 
     /// Returns the values of one database with their labels.
@@ -118,134 +122,63 @@ impl Observed {
 use Kind::{Counter, Gauge, UpDownCounter};
 
 static OBSERVED: [Observed; 21] = [
-    pool(
-        UpDownCounter,
-        metric::DB_CLIENT_CONNECTION_COUNT,
-        "{connection}",
-        "Connections by state: used by a call (or being reset after it), or idle",
-        |gauges| gauges.used,
-    )
-    .by(attribute::DB_CLIENT_CONNECTION_STATE, |gauges| {
-        vec![("idle", gauges.idle), ("used", gauges.used)]
-    }),
-    pool(
-        UpDownCounter,
-        metric::DB_CLIENT_CONNECTION_MAX,
-        "{connection}",
-        "The most connections: pool.max and pool.overflow",
-        |gauges| gauges.max,
-    ),
-    pool(
-        UpDownCounter,
-        metric::DB_CLIENT_CONNECTION_IDLE_MAX,
-        "{connection}",
-        "The most idle connections: pool.max",
-        |gauges| gauges.idle_max,
-    ),
-    pool(
-        UpDownCounter,
-        metric::DB_CLIENT_CONNECTION_IDLE_MIN,
-        "{connection}",
-        "Connections that are kept open: pool.min",
-        |gauges| gauges.min,
-    ),
-    pool(
-        UpDownCounter,
-        metric::DB_CLIENT_CONNECTION_PENDING_REQUESTS,
-        "{request}",
-        "Callers that wait for a connection",
-        |gauges| gauges.pending,
-    ),
-    pool(
-        Counter,
-        metric::DB_CLIENT_CONNECTION_TIMEOUTS,
-        "{timeout}",
-        "Waits for a connection that timed out",
-        |gauges| gauges.timeouts,
-    ),
-    pool(
-        Counter,
-        "rowgate.pool.rejected",
-        "{request}",
+    pool(UpDownCounter, metric::DB_CLIENT_CONNECTION_COUNT, "{connection}", |all| all.used)
+        .by(attribute::DB_CLIENT_CONNECTION_STATE, |all| {
+            vec![("idle", all.idle), ("used", all.used)]
+        })
+        .help("Connections by state: used by a call (or being reset after it), or idle"),
+    pool(UpDownCounter, metric::DB_CLIENT_CONNECTION_MAX, "{connection}", |all| all.max)
+        .help("The most connections: pool.max and pool.overflow"),
+    pool(UpDownCounter, metric::DB_CLIENT_CONNECTION_IDLE_MAX, "{connection}", |all| all.idle_max)
+        .help("The most idle connections: pool.max"),
+    pool(UpDownCounter, metric::DB_CLIENT_CONNECTION_IDLE_MIN, "{connection}", |all| all.min)
+        .help("Connections that are kept open: pool.min"),
+    pool(UpDownCounter, metric::DB_CLIENT_CONNECTION_PENDING_REQUESTS, "{request}", |all| {
+        all.pending
+    })
+    .help("Callers that wait for a connection"),
+    pool(Counter, metric::DB_CLIENT_CONNECTION_TIMEOUTS, "{timeout}", |all| all.timeouts)
+        .help("Waits for a connection that timed out"),
+    pool(Counter, "rowgate.pool.rejected", "{request}", |all| all.rejected).help(
         "Callers that were rejected at once: too many waited, or their deadlines were too near",
-        |gauges| gauges.rejected,
     ),
-    pool(Counter, "rowgate.pool.opened", "{connection}", "Connections opened", |all| all.opened),
-    pool(
-        Counter,
-        "rowgate.pool.connect_failures",
-        "{attempt}",
-        "Attempts to open a connection that failed",
-        |gauges| gauges.connect_failures,
-    ),
-    pool(Counter, "rowgate.pool.closed", "{connection}", "Connections closed, by reason", |_| 0)
-        .by("rowgate.reason", |gauges| gauges.closed.clone()),
-    pool(Gauge, "rowgate.pool.paused", "{pool}", "1 while the pool is paused", |gauges| {
-        gauges.paused.into()
-    }),
-    pool(
-        Counter,
-        "rowgate.pool.leaks",
-        "{connection}",
-        "Checkouts that lasted longer than pool.leak_threshold",
-        |gauges| gauges.leaks,
-    ),
-    pool(
-        Counter,
-        "rowgate.pool.resets",
-        "{connection}",
-        "Sessions that were reset, as a statement may have changed their state",
-        |gauges| gauges.resets,
-    ),
-    database(
-        Gauge,
-        "rowgate.database.available",
-        "{database}",
-        "1 while the database is reachable",
-        |gauges| gauges.available.into(),
-    ),
-    database(
-        Gauge,
-        "rowgate.breaker.state",
-        "{breaker}",
-        "1 for the breaker's present state, 0 for the other",
-        |gauges| gauges.breaker_open.into(),
-    )
-    .by("rowgate.state", |gauges| {
-        vec![("closed", (!gauges.breaker_open).into()), ("open", gauges.breaker_open.into())]
-    }),
-    database(
-        Counter,
-        "rowgate.breaker.transitions",
-        "{transition}",
-        "The number of times that the breaker was opened and closed",
-        |gauges| gauges.breaker_opened,
-    )
-    .by("rowgate.state", |gauges| {
-        let closed = gauges.breaker_opened.saturating_sub(gauges.breaker_open.into());
-        vec![("open", gauges.breaker_opened), ("closed", closed)]
-    }),
-    database(Counter, "rowgate.retries", "{attempt}", "Retries after a failure", |all| all.retries),
-    database(
-        Counter,
-        "rowgate.retries.refused",
-        "{attempt}",
-        "Retries that were not made, as the retry budget was exhausted",
-        |gauges| gauges.retries_refused,
-    ),
-    database(Counter, "rowgate.statements", "{statement}", "Statements run", |all| all.statements),
-    database(
-        Counter,
-        "rowgate.transactions",
-        "{transaction}",
-        "Batches, and interactive transactions that were begun",
-        |gauges| gauges.transactions,
-    ),
-    Observed {
-        subject: "",
-        ..pool(Gauge, "rowgate.build_info", "{build}", "1, and the version as a label", |_| 1)
-            .by("version", |_| vec![(env!("CARGO_PKG_VERSION"), 1)])
-    },
+    pool(Counter, "rowgate.pool.opened", "{connection}", |all| all.opened)
+        .help("Connections opened"),
+    pool(Counter, "rowgate.pool.connect_failures", "{attempt}", |all| all.connect_failures)
+        .help("Attempts to open a connection that failed"),
+    pool(Counter, "rowgate.pool.closed", "{connection}", |_| 0)
+        .by("rowgate.reason", |all| all.closed.clone())
+        .help("Connections closed, by reason"),
+    pool(Gauge, "rowgate.pool.paused", "{pool}", |all| all.paused.into())
+        .help("1 while the pool is paused"),
+    pool(Counter, "rowgate.pool.leaks", "{connection}", |all| all.leaks)
+        .help("Checkouts that lasted longer than pool.leak_threshold"),
+    pool(Counter, "rowgate.pool.resets", "{connection}", |all| all.resets)
+        .help("Sessions that were reset, as a statement may have changed their state"),
+    database(Gauge, "rowgate.database.available", "{database}", |all| all.available.into())
+        .help("1 while the database is reachable"),
+    database(Gauge, "rowgate.breaker.state", "{breaker}", |all| all.breaker_open.into())
+        .by("rowgate.state", |all| {
+            vec![("closed", (!all.breaker_open).into()), ("open", all.breaker_open.into())]
+        })
+        .help("1 for the breaker's present state, 0 for the other"),
+    database(Counter, "rowgate.breaker.transitions", "{transition}", |all| all.breaker_opened)
+        .by("rowgate.state", |all| {
+            let closed = all.breaker_opened.saturating_sub(all.breaker_open.into());
+            vec![("open", all.breaker_opened), ("closed", closed)]
+        })
+        .help("The number of times that the breaker was opened and closed"),
+    database(Counter, "rowgate.retries", "{attempt}", |all| all.retries)
+        .help("Retries after a failure"),
+    database(Counter, "rowgate.retries.refused", "{attempt}", |all| all.retries_refused)
+        .help("Retries that were not made, as the retry budget was exhausted"),
+    database(Counter, "rowgate.statements", "{statement}", |all| all.statements)
+        .help("Statements run"),
+    database(Counter, "rowgate.transactions", "{transaction}", |all| all.transactions)
+        .help("Batches, and interactive transactions that were begun"),
+    Observed { subject: "", ..pool(Gauge, "rowgate.build_info", "{build}", |_| 1) }
+        .by("version", |_| vec![(env!("CARGO_PKG_VERSION"), 1)])
+        .help("1, and the version as a label"),
 ];
 
 /// Describes the observed metrics.

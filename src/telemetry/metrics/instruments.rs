@@ -7,99 +7,87 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use opentelemetry_semantic_conventions::{attribute, metric};
 
-use super::description::Description;
-
 /// The bucket boundaries of histograms of times, in seconds: most of the times here are below the first boundaries
 /// that the conventions advise.
 const SECONDS: [f64; 15] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-const RPC_DURATION: Description = Description::new(
-    metric::RPC_SERVER_CALL_DURATION,
-    "s",
-    "The time of calls, from their headers to the end of their answers",
-);
-const OPERATION_DURATION: Description = Description::new(
-    metric::DB_CLIENT_OPERATION_DURATION,
-    "s",
-    "The time of statements, batches and commits in the database, without the wait for a connection",
-);
-const CREATE_TIME: Description = Description::new(
-    metric::DB_CLIENT_CONNECTION_CREATE_TIME,
-    "s",
-    "The time to open a connection",
-);
-const WAIT_TIME: Description = Description::new(
-    metric::DB_CLIENT_CONNECTION_WAIT_TIME,
-    "s",
-    "The time to get a connection from the pool",
-);
-const USE_TIME: Description = Description::new(
-    metric::DB_CLIENT_CONNECTION_USE_TIME,
-    "s",
-    "The time that calls held connections, including the reset afterwards",
-);
-const FAILURES: Description = Description::new(
-    "rowgate.failures",
-    "{error}",
-    "Errors that were answered, by reason and outcome",
-);
-const CANCELLATIONS: Description = Description::new(
-    "rowgate.cancellations",
-    "{statement}",
-    "Statements that were stopped in the database before their end, by cause",
-);
-const SLOW: Description = Description::new(
-    "rowgate.slow_statements",
-    "{statement}",
-    "Statements that ran for telemetry.slow_query or longer",
-);
+/// A metric, as OTLP and docs/METRICS.md describe it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Description {
+    /// Its name in OTLP.
+    pub name: &'static str,
+    /// Its unit, in UCUM.
+    pub unit: &'static str,
+    /// Its description for people.
+    pub help: &'static str,
+}
 
-/// The metrics that calls record themselves.
+impl Description {
+    pub(crate) const fn new(name: &'static str, unit: &'static str) -> Self {
+        Self { name, unit, help: "" }
+    }
+
+    pub(crate) const fn help(self, help: &'static str) -> Self {
+        Self { help, ..self }
+    }
+}
+
+/// The metrics that calls record themselves: times, then counts.
 pub const RECORDED: [Description; 8] = [
-    RPC_DURATION,
-    OPERATION_DURATION,
-    CREATE_TIME,
-    WAIT_TIME,
-    USE_TIME,
-    FAILURES,
-    CANCELLATIONS,
-    SLOW,
+    Description::new(metric::RPC_SERVER_CALL_DURATION, "s")
+        .help("The time of calls, from their headers to the end of their answers"),
+    Description::new(metric::DB_CLIENT_OPERATION_DURATION, "s").help(
+        "The time of statements, batches and commits in the database, without the wait for a connection",
+    ),
+    Description::new(metric::DB_CLIENT_CONNECTION_CREATE_TIME, "s")
+        .help("The time to open a connection"),
+    Description::new(metric::DB_CLIENT_CONNECTION_WAIT_TIME, "s")
+        .help("The time to get a connection from the pool"),
+    Description::new(metric::DB_CLIENT_CONNECTION_USE_TIME, "s")
+        .help("The time that calls held connections, including the reset afterwards"),
+    Description::new("rowgate.failures", "{error}")
+        .help("Errors that were answered, by reason and outcome"),
+    Description::new("rowgate.cancellations", "{statement}")
+        .help("Statements that were stopped in the database before their end, by cause"),
+    Description::new("rowgate.slow_statements", "{statement}")
+        .help("Statements that ran for telemetry.slow_query or longer"),
 ];
 
 /// The instruments of a process.
 #[derive(Debug, Clone)]
 pub(crate) struct Instruments {
     rpc_duration: Histogram<f64>,
-    failures: Counter<u64>,
     pub(crate) operation_duration: Histogram<f64>,
     pub(crate) create_time: Histogram<f64>,
     pub(crate) wait_time: Histogram<f64>,
     pub(crate) use_time: Histogram<f64>,
+    failures: Counter<u64>,
     pub(crate) cancellations: Counter<u64>,
     pub(crate) slow: Counter<u64>,
 }
 
 impl Instruments {
     pub(crate) fn new(meter: &Meter) -> Self {
-        let seconds = |description: Description| {
-            let histogram =
-                meter.f64_histogram(description.name).with_description(description.help);
-            histogram.with_unit(description.unit).with_boundaries(SECONDS.to_vec()).build()
+        let seconds = |Description { name, unit, help }| {
+            let histogram = meter.f64_histogram(name).with_description(help).with_unit(unit);
+            histogram.with_boundaries(SECONDS.to_vec()).build()
         };
-        let count = |description: Description| {
-            let counter = meter.u64_counter(description.name).with_description(description.help);
-            counter.with_unit(description.unit).build()
+        let count = |Description { name, unit, help }| {
+            meter.u64_counter(name).with_description(help).with_unit(unit).build()
         };
+        let [times @ .., failures, cancellations, slow] = RECORDED;
+        let [rpc_duration, operation_duration, create_time, wait_time, use_time] =
+            times.map(seconds);
         Self {
-            rpc_duration: seconds(RPC_DURATION),
-            failures: count(FAILURES),
-            operation_duration: seconds(OPERATION_DURATION),
-            create_time: seconds(CREATE_TIME),
-            wait_time: seconds(WAIT_TIME),
-            use_time: seconds(USE_TIME),
-            cancellations: count(CANCELLATIONS),
-            slow: count(SLOW),
+            rpc_duration,
+            operation_duration,
+            create_time,
+            wait_time,
+            use_time,
+            failures: count(failures),
+            cancellations: count(cancellations),
+            slow: count(slow),
         }
     }
 
@@ -124,10 +112,9 @@ impl Instruments {
         reason: &'static str,
         outcome: &'static str,
     ) {
-        let database = database.cloned().unwrap_or_else(|| "".into());
         let labels = [
             KeyValue::new(attribute::RPC_METHOD, method),
-            KeyValue::new(attribute::DB_NAMESPACE, database),
+            KeyValue::new(attribute::DB_NAMESPACE, database.cloned().unwrap_or_default()),
             KeyValue::new("rowgate.reason", reason),
             KeyValue::new("rowgate.outcome", outcome),
         ];

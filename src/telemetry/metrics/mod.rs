@@ -3,14 +3,27 @@
 //! Names, units and labels are those of OpenTelemetry's semantic conventions where there are any, else start with
 //! `rowgate.`. Labels come from enums and from the configuration only, so that their number has a bound.
 
-mod description;
 mod gauges;
 mod instruments;
-mod prometheus_text;
 
-pub use description::Description;
+use std::borrow::Cow;
+
 pub use gauges::described;
 pub(crate) use gauges::{DatabaseGauges, Source, observe};
-pub use instruments::RECORDED;
+pub use instruments::{Description, RECORDED};
 pub(crate) use instruments::{Instruments, is_server_error};
-pub(crate) use prometheus_text::render;
+
+/// The name of `db.client.connection.count` as the exporter makes it, and the one shown instead: Prometheus reserves
+/// `_count` for histograms (Metric and label naming; `promtool check metrics`).
+const EXPORTED_COUNT: &str = "db_client_connection_count";
+const SHOWN_COUNT: &str = "db_client_connections";
+
+/// Renders all metrics of a registry in Prometheus' text format.
+pub(crate) fn render(registry: &prometheus::Registry) -> Result<String, Cow<'static, str>> {
+    let mut families = registry.gather();
+    for family in families.iter_mut().filter(|family| family.name() == EXPORTED_COUNT) {
+        family.set_name(SHOWN_COUNT.to_owned());
+    }
+    let encoder = prometheus::TextEncoder::new();
+    encoder.encode_to_string(&families).map_err(|error| Cow::Owned(error.to_string()))
+}
