@@ -81,7 +81,7 @@ impl Recording {
         let call = self.context.telemetry();
         let Some(suppressed) = call.admit_log_line("slow") else { return };
         let holder = self.context.holder();
-        let ids = call.ids();
+        let ids = call.trace().ids();
         tracing::warn!(
             database,
             statement = &*self.text,

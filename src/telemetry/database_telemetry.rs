@@ -14,7 +14,7 @@ use crate::error::Error;
 
 /// Records the operations and connections of one database.
 #[derive(Debug)]
-pub struct DatabaseTelemetry {
+pub(crate) struct DatabaseTelemetry {
     name: Arc<str>,
     system: &'static str,
     instruments: Instruments,
@@ -38,12 +38,12 @@ impl DatabaseTelemetry {
     }
 
     /// The database's logical name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Records a connection that was returned to the pool after it was `used` for so long.
-    pub fn connection_returned(&self, used: Duration) {
+    pub(crate) fn connection_returned(&self, used: Duration) {
         self.instruments.use_time.record(used.as_secs_f64(), &self.pool);
     }
 

@@ -9,94 +9,90 @@ use super::traces;
 use crate::error::{Error, ErrorKind};
 
 /// An operation that has begun and not ended. Dropped, it ends as cancelled by its caller.
+#[must_use]
 #[derive(Debug)]
-pub struct Operation {
-    database: Arc<DatabaseTelemetry>,
+pub(crate) struct Operation {
+    description: OperationDescription,
     call: Arc<RpcCall>,
-    statement: Statement,
     has_ended: bool,
 }
 
 impl DatabaseTelemetry {
     /// Begins a statement of a call, on the connection that the call acquires next.
-    #[must_use]
-    pub fn statement(
+    pub(crate) fn statement(
         self: &Arc<Self>,
         call: &Arc<RpcCall>,
         name: &'static str,
         text: &Arc<str>,
     ) -> Operation {
-        self.begin(call, self.description(name, text), ConnectionUse::Next)
+        Operation::begin(call, self.operation(name, text), ConnectionUse::Next)
     }
 
     /// Begins a statement on the connection that the call has.
-    #[must_use]
-    pub fn command(
+    pub(crate) fn command(
         self: &Arc<Self>,
         call: &Arc<RpcCall>,
         name: &'static str,
         text: &Arc<str>,
     ) -> Operation {
-        self.begin(call, self.description(name, text), ConnectionUse::Current)
+        Operation::begin(call, self.operation(name, text), ConnectionUse::Current)
     }
 
     /// Begins a batch of two statements or more, on the connection that the call acquires next.
-    #[must_use]
-    pub fn batch(
+    pub(crate) fn batch(
         self: &Arc<Self>,
         call: &Arc<RpcCall>,
         statements: usize,
         text: &Arc<str>,
     ) -> Operation {
         let batch = Some(statements);
-        let description = OperationDescription { batch, ..self.description("BATCH", text) };
-        self.begin(call, description, ConnectionUse::Next)
+        let description = OperationDescription { batch, ..self.operation("BATCH", text) };
+        Operation::begin(call, description, ConnectionUse::Next)
     }
 
-    fn description(self: &Arc<Self>, name: &'static str, text: &Arc<str>) -> OperationDescription {
-        let database = Arc::clone(self);
-        OperationDescription { database, name, text: Arc::clone(text), batch: None }
-    }
-
-    fn begin(
+    fn operation(
         self: &Arc<Self>,
-        call: &Arc<RpcCall>,
-        description: OperationDescription,
-        connection: ConnectionUse,
-    ) -> Operation {
-        let text = Arc::clone(&description.text);
-        let statement = Statement { operation: description.name, text };
-        call.begin(description, connection);
-        Operation {
-            database: Arc::clone(self),
-            call: Arc::clone(call),
-            statement,
-            has_ended: false,
-        }
+        operation: &'static str,
+        text: &Arc<str>,
+    ) -> OperationDescription {
+        let statement = Statement { operation, text: Arc::clone(text) };
+        OperationDescription { database: Arc::clone(self), statement, batch: None }
     }
 }
 
 impl Operation {
-    /// The database in which it runs.
-    pub fn database(&self) -> Arc<DatabaseTelemetry> {
-        Arc::clone(&self.database)
+    fn begin(
+        call: &Arc<RpcCall>,
+        description: OperationDescription,
+        connection: ConnectionUse,
+    ) -> Self {
+        call.begin(description.clone(), connection);
+        Self { description, call: Arc::clone(call), has_ended: false }
+    }
+
+    pub(crate) fn database(&self) -> Arc<DatabaseTelemetry> {
+        Arc::clone(&self.description.database)
     }
 
     /// Ends it with its result; `terminated` tells whether an operator terminated its call. Returns its timing if it
     /// was slow and is to be logged.
-    pub fn end(mut self, error: Option<&Error>, terminated: bool) -> Option<OperationTiming> {
+    pub(crate) fn end(
+        mut self,
+        error: Option<&Error>,
+        terminated: bool,
+    ) -> Option<OperationTiming> {
         let cause = error.and_then(|error| cancellation_cause(error.kind()));
         let cause = cause.map(|cause| if terminated { "operator" } else { cause });
         self.finish(error, cause)
     }
 
     /// Ends it because its result is not read: it exceeds a limit, or its reader has stalled.
-    pub fn abandoned(mut self) -> Option<OperationTiming> {
+    pub(crate) fn abandoned(mut self) -> Option<OperationTiming> {
         self.cancel("abandoned")
     }
 
     /// Ends it because its caller has disconnected.
-    pub fn cancelled(mut self) -> Option<OperationTiming> {
+    pub(crate) fn cancelled(mut self) -> Option<OperationTiming> {
         self.cancel("caller")
     }
 
@@ -111,12 +107,13 @@ impl Operation {
     ) -> Option<OperationTiming> {
         self.has_ended = true;
         let (timing, span) = self.call.end_operation()?;
-        let is_slow = self.database.operation_ended(&self.statement, timing.ran, error);
+        let OperationDescription { database, statement, .. } = &self.description;
+        let is_slow = database.operation_ended(statement, timing.ran, error);
         if let Some(error) = error {
             traces::record_error(&span, error);
         }
         if let Some(cause) = cause {
-            self.database.operation_cancelled(cause);
+            database.operation_cancelled(cause);
         }
         is_slow.then_some(timing)
     }
@@ -137,5 +134,5 @@ fn cancellation_cause(kind: ErrorKind) -> Option<&'static str> {
         (ErrorKind::Cancelled, "caller"),
         (ErrorKind::ShuttingDown, "shutdown"),
     ];
-    causes.into_iter().find(|(error, _)| *error == kind).map(|(_, cause)| cause)
+    causes.into_iter().find_map(|(error, cause)| (error == kind).then_some(cause))
 }

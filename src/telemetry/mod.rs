@@ -32,13 +32,12 @@ use opentelemetry_semantic_conventions::SCHEMA_URL;
 use opentelemetry_semantic_conventions::attribute as semconv;
 use tokio::task::spawn_blocking;
 
-pub use connection_timing::{Acquiring, Connecting};
-pub use database_telemetry::DatabaseTelemetry;
-pub use db_operation::Operation;
+pub(crate) use connection_timing::{Acquiring, Connecting};
+pub(crate) use database_telemetry::DatabaseTelemetry;
+pub(crate) use db_operation::Operation;
 pub use logs::InitError;
-pub use rpc_call::{CallLabels, FailureScope, OperationTiming, RpcCall};
-pub use task_count::Tasks;
-pub use traces::{TraceContext, TraceIds};
+pub(crate) use rpc_call::{OperationTiming, RpcCall};
+pub(crate) use task_count::Tasks;
 
 use crate::config;
 use log_rate_limit::LogRateLimit;
@@ -94,7 +93,7 @@ impl Telemetry {
     }
 
     /// Makes the telemetry of a database whose records are discarded.
-    pub fn silent(name: &str) -> Arc<DatabaseTelemetry> {
+    pub(crate) fn silent(name: &str) -> Arc<DatabaseTelemetry> {
         let instruments = Instruments::new(&SdkMeterProvider::default().meter(NAME));
         let statements = DatabaseStatements::new(Instant::now());
         DatabaseTelemetry::new(name, "", instruments, Duration::ZERO, statements)
@@ -148,13 +147,18 @@ impl Telemetry {
     }
 
     /// Begins a call of `method`, whose `headers` arrived when it `began`.
-    pub fn call(&self, method: &'static str, headers: &HeaderMap, began: Instant) -> RpcCall {
+    pub(crate) fn call(
+        &self,
+        method: &'static str,
+        headers: &HeaderMap,
+        began: Instant,
+    ) -> RpcCall {
         let trace = self.0.tracing.begin(method, headers);
         RpcCall::new(Arc::clone(&self.0.records), method, began, trace)
     }
 
     /// Makes the telemetry of one database.
-    pub fn database(&self, name: &str, system: &'static str) -> Arc<DatabaseTelemetry> {
+    pub(crate) fn database(&self, name: &str, system: &'static str) -> Arc<DatabaseTelemetry> {
         let CallRecords { instruments, top_statements, .. } = &*self.0.records;
         let statements = top_statements.add_database(name, Instant::now());
         DatabaseTelemetry::new(name, system, instruments.clone(), self.0.slow, statements)
@@ -162,7 +166,7 @@ impl Telemetry {
 
     /// Observes `source` at each collection of metrics.
     pub(crate) fn observe(&self, source: impl Fn() -> Vec<DatabaseGauges> + Send + Sync + 'static) {
-        metrics::observe(&self.0.meter, &(Arc::new(source) as metrics::Source));
+        metrics::observe(&self.0.meter, &Arc::new(source));
     }
 
     /// The recent operations of a database.
@@ -175,16 +179,13 @@ impl Telemetry {
         self.0.records.top_statements.failures(Instant::now())
     }
 
-    /// Renders all metrics in Prometheus' text format.
-    ///
-    /// # Errors
-    /// The reason why they cannot be written.
-    pub fn metrics(&self) -> Result<String, std::borrow::Cow<'static, str>> {
+    /// Renders all metrics in Prometheus' text format; fails with the reason why they cannot be written.
+    pub(crate) fn metrics(&self) -> Result<String, std::borrow::Cow<'static, str>> {
         metrics::render(&self.0.registry)
     }
 
     /// Exports what is pending, within `limit`; nothing is recorded or exported afterwards.
-    pub async fn end(&self, limit: Duration) {
+    pub(crate) async fn end(&self, limit: Duration) {
         if self.0.sender.is_none() {
             return;
         }

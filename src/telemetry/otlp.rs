@@ -66,7 +66,7 @@ impl Sender {
         };
         Ok(SdkTracerProvider::builder()
             .with_batch_exporter(Monitored::new("traces", exporter))
-            .with_sampler(Sampling::new(settings.sampler).of_the_sdk())
+            .with_sampler(Sampling(settings.sampler).of_the_sdk())
             .with_id_generator(SampledIds::new(settings.sampler))
             .with_resource(resource.clone())
             .build())

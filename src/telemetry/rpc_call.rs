@@ -12,9 +12,8 @@ use tracing::Span;
 use super::database_telemetry::DatabaseTelemetry;
 use super::log_rate_limit::{LineKind, LogRateLimit};
 use super::metrics::{Instruments, is_server_error};
-use super::top_statements::TopStatements;
-use super::traces;
-use super::traces::{TraceContext, TraceIds};
+use super::top_statements::{Statement, TopStatements};
+use super::traces::{self, TraceContext};
 use crate::error::Error;
 
 /// The most bytes of a span's attribute that a caller chose.
@@ -30,7 +29,7 @@ pub(crate) struct CallRecords {
 
 /// The telemetry of one call. The default one belongs to no caller.
 #[derive(Debug, Default)]
-pub struct RpcCall {
+pub(crate) struct RpcCall {
     received: Option<Received>,
     trace: TraceContext,
     labels: OnceLock<CallLabels>,
@@ -41,22 +40,11 @@ pub struct RpcCall {
 
 /// The labels of a call in log lines.
 #[derive(Debug)]
-pub struct CallLabels {
-    /// The database's logical name.
-    pub database: Arc<str>,
-    /// The caller.
-    pub caller: String,
+pub(crate) struct CallLabels {
+    pub(crate) database: Arc<str>,
+    pub(crate) caller: String,
     /// The caller's own name for the call.
-    pub tag: String,
-}
-
-/// The scope of an error: the call, or one command of a stream that stays open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureScope {
-    /// The error ends the call.
-    Call,
-    /// The error ends one command.
-    Command,
+    pub(crate) tag: String,
 }
 
 /// The failure of a sampled call, for its span.
@@ -108,20 +96,18 @@ pub(crate) enum ConnectionUse {
 #[derive(Debug, Clone)]
 pub(crate) struct OperationDescription {
     pub(crate) database: Arc<DatabaseTelemetry>,
-    pub(crate) name: &'static str,
-    /// The summary of the statement, without literals; may be empty.
-    pub(crate) text: Arc<str>,
+    pub(crate) statement: Statement,
     /// The number of statements of a batch of two or more.
     pub(crate) batch: Option<usize>,
 }
 
 /// The times of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OperationTiming {
+pub(crate) struct OperationTiming {
     /// The wait for its connection; zero for a later command of a transaction.
-    pub waited: Duration,
+    pub(crate) waited: Duration,
     /// The time in the database.
-    pub ran: Duration,
+    pub(crate) ran: Duration,
 }
 
 impl RpcCall {
@@ -137,17 +123,17 @@ impl RpcCall {
     }
 
     /// The method, as in `rowgate.v1.DatabaseService/Query`; empty for none.
-    pub fn method(&self) -> &'static str {
+    pub(crate) fn method(&self) -> &'static str {
         self.received.as_ref().map_or("", |received| received.method)
     }
 
     /// The arrival of its headers; `None` if no caller sent it.
-    pub fn began(&self) -> Option<Instant> {
+    pub(crate) fn began(&self) -> Option<Instant> {
         self.received.as_ref().map(|received| received.began)
     }
 
     /// Sets its labels, unless it has some.
-    pub fn set_labels(&self, database: &Arc<str>, caller: &str, tag: &str) {
+    pub(crate) fn set_labels(&self, database: &Arc<str>, caller: &str, tag: &str) {
         self.labels.get_or_init(|| CallLabels {
             database: Arc::clone(database),
             caller: caller.to_owned(),
@@ -156,38 +142,42 @@ impl RpcCall {
     }
 
     /// Its labels; `None` if it was rejected before they were known.
-    pub fn labels(&self) -> Option<&CallLabels> {
+    pub(crate) fn labels(&self) -> Option<&CallLabels> {
         self.labels.get()
     }
 
     /// Sets the summary of its statement, unless it has one.
-    pub fn set_statement(&self, summary: &Arc<str>) {
+    pub(crate) fn set_statement(&self, summary: &Arc<str>) {
         self.statement.get_or_init(|| Arc::clone(summary));
     }
 
-    /// The summary of its statement, without literals.
-    #[must_use]
-    pub fn statement(&self) -> Option<&str> {
+    pub(crate) fn statement(&self) -> Option<&str> {
         self.statement.get().map(|statement| &**statement)
     }
 
-    /// Records an error that it was answered with.
-    pub fn failed(&self, error: &Error, scope: FailureScope) {
+    /// Records an error that it, or one command within it, was answered with.
+    pub(crate) fn answered_with(&self, error: &Error) {
         let Some(Received { records, method, .. }) = &self.received else { return };
         let reason = error.label();
         let outcome = error.outcome().as_str();
         let database = self.labels.get().map(|labels| &labels.database);
         records.instruments.record_failure(method, database, reason, outcome);
         records.top_statements.record_failure(method, reason, outcome, Instant::now());
-        if self.trace.is_sampled() && scope == FailureScope::Call {
-            let sqlstate = traces::sqlstate(error).map(str::to_owned);
-            let failure = Failure { reason: error.reason().to_owned(), outcome, sqlstate };
-            *self.failure.lock() = Some(failure);
+    }
+
+    /// Notes the error that ends it, for its span.
+    pub(crate) fn failed(&self, error: &Error) {
+        if self.trace.is_sampled() {
+            *self.failure.lock() = Some(Failure {
+                reason: error.reason().to_owned(),
+                outcome: error.outcome().as_str(),
+                sqlstate: traces::sqlstate(error).map(str::to_owned),
+            });
         }
     }
 
     /// Sets the attributes of its span that name the server and the caller.
-    pub fn set_peers(&self, uri: &Uri, caller: Option<IpAddr>) {
+    pub(crate) fn set_peers(&self, uri: &Uri, caller: Option<IpAddr>) {
         if !self.trace.is_sampled() {
             return;
         }
@@ -208,15 +198,14 @@ impl RpcCall {
     }
 
     /// Returns the number of suppressed lines, if a line of its method, `reason` and database may be logged.
-    #[must_use]
-    pub fn admit_log_line(&self, reason: &'static str) -> Option<u64> {
+    pub(crate) fn admit_log_line(&self, reason: &'static str) -> Option<u64> {
         let Some(Received { records, method, .. }) = &self.received else { return Some(0) };
         let database = self.labels.get().map(|labels| Arc::clone(&labels.database));
         records.log_rate_limit.admit(LineKind { method, reason, database }, Instant::now())
     }
 
     /// Ends it with a status by its name, as in `OK`.
-    pub fn ended(&self, code: &'static str) {
+    pub(crate) fn ended(&self, code: &'static str) {
         let Some(Received { records, method, began }) = &self.received else { return };
         records.instruments.record_call(method, code, began.elapsed());
         if self.trace.is_sampled() {
@@ -240,14 +229,8 @@ impl RpcCall {
         }
     }
 
-    /// Its trace.
-    pub fn trace(&self) -> &TraceContext {
+    pub(crate) fn trace(&self) -> &TraceContext {
         &self.trace
-    }
-
-    /// The ids of its trace, for log lines.
-    pub fn ids(&self) -> Option<TraceIds> {
-        self.trace.ids()
     }
 
     /// Starts the operation that waited for a connection, which the call has acquired.
@@ -289,10 +272,11 @@ impl RpcCall {
         if !self.trace.is_sampled() {
             return Span::none();
         }
-        let OperationDescription { database, name, text, batch } = description;
-        let span = self.trace.operation(&format!("{name} {}", database.name()));
+        let OperationDescription { database, statement: Statement { operation, text }, batch } =
+            description;
+        let span = self.trace.operation(&format!("{operation} {}", database.name()));
         database.describe(&span);
-        traces::set(&span, attribute::DB_OPERATION_NAME, (*name).into());
+        traces::set(&span, attribute::DB_OPERATION_NAME, (*operation).into());
         if !text.is_empty() {
             traces::set(&span, attribute::DB_QUERY_TEXT, Arc::clone(text).into());
         }

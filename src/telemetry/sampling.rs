@@ -11,13 +11,9 @@ use crate::config::Sampler;
 
 /// A sampler that decides as the SDK's own would.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sampling(Sampler);
+pub(crate) struct Sampling(pub(crate) Sampler);
 
 impl Sampling {
-    pub(crate) fn new(sampler: Sampler) -> Self {
-        Self(sampler)
-    }
-
     /// Returns true if a call is traced. Without a caller's trace, `draw` decides, a random number from 0 to 1; the id
     /// of the new trace is then drawn to suit ([`SampledIds`]).
     pub(crate) fn samples(self, caller: Option<&SpanContext>, draw: f64) -> bool {
@@ -104,7 +100,7 @@ mod tests {
         for parent_based in [true, false] {
             for ratio in [0.0, 0.01, 0.5, 1.0] {
                 let sampler = Sampler { parent_based, ratio };
-                let sampling = Sampling::new(sampler);
+                let sampling = Sampling(sampler);
                 let ids = SampledIds::new(sampler);
                 for _ in 0..200 {
                     let id = TraceId::from(fastrand::u128(1..));

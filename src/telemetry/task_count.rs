@@ -6,16 +6,16 @@ use tokio::runtime::Handle;
 
 /// The tasks of all runtimes of a process; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Tasks(Arc<OnceLock<Vec<Handle>>>);
+pub(crate) struct Tasks(Arc<OnceLock<Vec<Handle>>>);
 
 impl Tasks {
     /// Sets the runtimes, once.
-    pub fn watch(&self, runtimes: Vec<Handle>) {
+    pub(crate) fn watch(&self, runtimes: Vec<Handle>) {
         self.0.set(runtimes).unwrap_or_default();
     }
 
     /// The number of tasks that have not ended.
-    pub fn alive(&self) -> usize {
+    pub(crate) fn alive(&self) -> usize {
         let runtimes = self.0.get().into_iter().flatten();
         runtimes.map(|runtime| runtime.metrics().num_alive_tasks()).sum()
     }

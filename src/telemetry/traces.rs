@@ -54,7 +54,7 @@ impl Tracing {
         }
         let propagator =
             settings.trace_context.then(|| TextMapCompositePropagator::new(propagators));
-        let sampling = exported.then(|| Sampling::new(settings.sampler));
+        let sampling = exported.then(|| Sampling(settings.sampler));
         Self { sampling, propagator }
     }
 
@@ -83,7 +83,7 @@ impl Tracing {
 
 /// The trace of one call.
 #[derive(Debug, Default)]
-pub struct TraceContext {
+pub(crate) struct TraceContext {
     /// The caller's span, if it sent one.
     caller: Option<SpanContext>,
     /// The spans of a call that is sampled.
@@ -102,16 +102,16 @@ struct Spans {
 
 /// The ids of a trace and of a span in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TraceIds {
+pub(crate) struct TraceIds {
     /// 32 hexadecimal digits.
-    pub trace_id: String,
+    pub(crate) trace_id: String,
     /// 16 hexadecimal digits: the server's span, or the caller's if the server has none.
-    pub span_id: String,
+    pub(crate) span_id: String,
 }
 
 impl TraceContext {
     /// The ids for log lines; `None` if neither the caller nor the server has a trace.
-    pub fn ids(&self) -> Option<TraceIds> {
+    pub(crate) fn ids(&self) -> Option<TraceIds> {
         let own = self.spans.as_ref().map(|spans| context_of(&spans.call));
         let context = own.filter(SpanContext::is_valid).or_else(|| self.caller.clone())?;
         Some(TraceIds {
@@ -163,7 +163,7 @@ impl TraceContext {
 
     /// Begins another attempt: its spans are children of one of its own, which is linked to the last span of the
     /// attempt before.
-    pub fn retry(&self, attempt: u32, reason: &str) {
+    pub(crate) fn retry(&self, attempt: u32, reason: &str) {
         let Some(spans) = &self.spans else { return };
         let span = span!("retry", &spans.call, "internal", "retry");
         span.set_attribute("rowgate.attempt", i64::from(attempt));

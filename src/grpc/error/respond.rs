@@ -4,7 +4,7 @@ use tonic::{Response, Status};
 
 use super::grpc_status;
 use crate::error::{Error, LogLine, Result};
-use crate::telemetry::{FailureScope, RpcCall};
+use crate::telemetry::RpcCall;
 
 /// The answer to a call.
 pub(crate) type Answer<T> = Result<Response<T>, Status>;
@@ -16,23 +16,23 @@ pub(crate) fn respond<T>(call: &RpcCall, result: Result<T>) -> Answer<T> {
 
 /// Logs and counts an error of a call, and makes the status of it.
 pub(crate) fn answer(call: &RpcCall, error: &Error) -> Status {
-    call.failed(error, FailureScope::Call);
-    log(call, error);
+    call.failed(error);
+    record(call, error);
     grpc_status::status(error)
 }
 
 /// Logs and counts an error in a stream that stays open, and makes the reply of it.
 pub(crate) fn detail(call: &RpcCall, error: &Error) -> tonic_types::Status {
-    call.failed(error, FailureScope::Command);
-    log(call, error);
+    record(call, error);
     grpc_status::reply(error)
 }
 
-fn log(call: &RpcCall, error: &Error) {
+fn record(call: &RpcCall, error: &Error) {
+    call.answered_with(error);
     // A thousand callers that fail for one reason make ten lines a second.
     let Some(suppressed) = call.admit_log_line(error.label()) else { return };
     let about = call.labels();
-    let ids = call.ids();
+    let ids = call.trace().ids();
     let is_warning = error.kind().log_line() == LogLine::Warning;
     let cause = if is_warning { error.cause() } else { String::new() };
     // The level of an event is a constant.

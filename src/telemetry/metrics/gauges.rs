@@ -186,11 +186,11 @@ pub fn described() -> impl Iterator<Item = Description> {
     OBSERVED.iter().map(|observed| observed.description)
 }
 
-/// The source of gauges: the state of all databases.
-pub(crate) type Source = Arc<dyn Fn() -> Vec<DatabaseGauges> + Send + Sync>;
-
-/// Registers callbacks that observe `source` at each collection.
-pub(crate) fn observe(meter: &Meter, source: &Source) {
+/// Registers callbacks that observe `source`, the state of all databases, at each collection.
+pub(crate) fn observe(
+    meter: &Meter,
+    source: &Arc<impl Fn() -> Vec<DatabaseGauges> + Send + Sync + 'static>,
+) {
     for observed in &OBSERVED {
         let source = Arc::clone(source);
         let read = move || {

@@ -9,7 +9,7 @@ mod instruments;
 use std::borrow::Cow;
 
 pub use gauges::described;
-pub(crate) use gauges::{DatabaseGauges, Source, observe};
+pub(crate) use gauges::{DatabaseGauges, observe};
 pub use instruments::{Description, RECORDED};
 pub(crate) use instruments::{Instruments, is_server_error};
 
