@@ -5,9 +5,6 @@ use tonic::Code;
 /// The header or trailer of the status code.
 pub(crate) const STATUS: &str = "grpc-status";
 
-pub(crate) const CANCELLED: &str = "CANCELLED";
-pub(crate) const UNAVAILABLE: &str = "UNAVAILABLE";
-
 /// Every method of this server.
 const METHODS: [&str; 19] = [
     "rowgate.v1.DatabaseService/Query",
@@ -44,7 +41,7 @@ pub(crate) fn method_of(path: &str) -> &'static str {
 pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
-        Code::Cancelled => CANCELLED,
+        Code::Cancelled => "CANCELLED",
         Code::Unknown => "UNKNOWN",
         Code::InvalidArgument => "INVALID_ARGUMENT",
         Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
@@ -57,7 +54,7 @@ pub(crate) fn code_name(code: Code) -> &'static str {
         Code::OutOfRange => "OUT_OF_RANGE",
         Code::Unimplemented => "UNIMPLEMENTED",
         Code::Internal => "INTERNAL",
-        Code::Unavailable => UNAVAILABLE,
+        Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
     }

@@ -8,7 +8,6 @@ mod http2;
 mod method_names;
 mod request_context;
 mod services;
-mod timeout_header;
 
 pub(crate) use grpc_server::GrpcServer;
 pub(crate) use http2::preface::{AcceptedConnection, CountGuard};

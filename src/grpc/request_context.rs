@@ -5,9 +5,29 @@ use std::time::Duration;
 
 use tonic::Request;
 
-use super::timeout_header::{self, parse_timeout};
 use crate::engine::Caller;
 use crate::telemetry::RpcCall;
+
+/// The header of a call's timeout (gRPC over HTTP/2, Requests).
+pub(crate) const TIMEOUT_HEADER: &str = "grpc-timeout";
+
+/// Parses a timeout; `None` when it is malformed.
+pub(crate) fn parse_timeout(text: &[u8]) -> Option<Duration> {
+    let (unit, digits) = text.split_last()?;
+    if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let amount: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(match unit {
+        b'H' => Duration::from_secs(amount * 3600),
+        b'M' => Duration::from_secs(amount * 60),
+        b'S' => Duration::from_secs(amount),
+        b'm' => Duration::from_millis(amount),
+        b'u' => Duration::from_micros(amount),
+        b'n' => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
 
 /// Returns the call that a request belongs to.
 pub(crate) fn rpc_call<T>(request: &Request<T>) -> Arc<RpcCall> {
@@ -17,7 +37,7 @@ pub(crate) fn rpc_call<T>(request: &Request<T>) -> Arc<RpcCall> {
 /// Returns the rest of the caller's timeout. It started with the call's headers, and the request's message
 /// may have come later.
 pub(crate) fn time_left<T>(request: &Request<T>) -> Option<Duration> {
-    let timeout = request.metadata().get(timeout_header::NAME)?.as_encoded_bytes();
+    let timeout = request.metadata().get(TIMEOUT_HEADER)?.as_encoded_bytes();
     let began = rpc_call(request).began();
     let elapsed = began.map_or(Duration::ZERO, |began| began.elapsed());
     Some(parse_timeout(timeout)?.saturating_sub(elapsed))
@@ -30,5 +50,23 @@ pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
         name: name.unwrap_or_default(),
         call: rpc_call(request),
         time_left: time_left(request),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Option<Duration> {
+        parse_timeout(text.as_bytes())
+    }
+
+    #[test]
+    fn a_timeout_is_up_to_eight_digits_and_a_unit() {
+        assert_eq!(parse("100m"), Some(Duration::from_millis(100)));
+        assert_eq!(parse("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        for wrong in ["", "m", "1", "123456789m", "-1S", "1.5S", "1x", "1é"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::call_error::CallError;
+use super::call_error::{CallError, CallResult};
 use super::channel::{CallLimit, Client, MAX_MESSAGE_SIZE};
 use crate::error::Outcome;
 use crate::value::proto::database_service_client::DatabaseServiceClient;
@@ -30,7 +30,7 @@ pub(crate) enum Health {
 
 impl Client {
     /// Runs a statement and returns its whole result.
-    pub(crate) async fn query(&self, request: QueryRequest) -> Result<QueryResponse, CallError> {
+    pub(crate) async fn query(&self, request: QueryRequest) -> CallResult<QueryResponse> {
         self.response(self.databases().query(request)).await
     }
 
@@ -38,21 +38,18 @@ impl Client {
     pub(crate) async fn execute_batch(
         &self,
         request: ExecuteBatchRequest,
-    ) -> Result<ExecuteBatchResponse, CallError> {
+    ) -> CallResult<ExecuteBatchResponse> {
         self.response(self.databases().execute_batch(request)).await
     }
 
     /// Returns the server's version, databases and limits.
-    pub(crate) async fn server_info(&self) -> Result<GetServerInfoResponse, CallError> {
+    pub(crate) async fn server_info(&self) -> CallResult<GetServerInfoResponse> {
         let mut service = ServerServiceClient::new(self.channel.clone());
         self.response(service.get_server_info(GetServerInfoRequest {})).await
     }
 
     /// Starts a statement.
-    pub(crate) async fn stream_query(
-        &self,
-        query: QueryRequest,
-    ) -> Result<ResultStream, CallError> {
+    pub(crate) async fn stream_query(&self, query: QueryRequest) -> CallResult<ResultStream> {
         let request = StreamQueryRequest { query: Some(query) };
         let parts = self.response(self.databases().stream_query(request)).await?;
         Ok(ResultStream { parts, is_complete: false, limit: self.limit })
@@ -63,7 +60,7 @@ impl Client {
     }
 
     /// Returns the health of a service; `""` is the server as a whole.
-    pub(crate) async fn health(&self, service: &str) -> Result<Health, CallError> {
+    pub(crate) async fn health(&self, service: &str) -> CallResult<Health> {
         let request = HealthCheckRequest { service: service.to_owned() };
         let mut service = HealthClient::new(self.channel.clone());
         Ok(match self.response(service.check(request)).await?.status() {
@@ -85,7 +82,7 @@ pub(crate) struct ResultStream {
 impl ResultStream {
     /// Returns the next part; `None` after the summary. A stream that ends without a summary is an error: its
     /// result is incomplete.
-    pub(crate) async fn next(&mut self) -> Result<Option<Part>, CallError> {
+    pub(crate) async fn next(&mut self) -> CallResult<Option<Part>> {
         match self.limit.within(self.parts.message()).await? {
             Some(StreamQueryResponse { part: Some(part) }) => {
                 self.is_complete |= matches!(part, Part::Summary(_));

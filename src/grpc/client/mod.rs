@@ -2,7 +2,6 @@
 //!
 //! It turns tonic's types into plain ones, so that its callers never name them. It has no TLS yet.
 
-mod address;
 mod call_error;
 mod channel;
 mod database_calls;
@@ -10,7 +9,6 @@ mod pool_calls;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use address::Address;
 pub(crate) use call_error::CallError;
-pub(crate) use channel::Client;
+pub(crate) use channel::{Address, Client};
 pub(crate) use database_calls::{Health, ResultStream};

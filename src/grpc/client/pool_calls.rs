@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 
-use super::call_error::CallError;
+use super::call_error::{CallError, CallResult};
 use super::channel::{Client, MAX_MESSAGE_SIZE};
 use crate::value::proto::pool_service_client::PoolServiceClient;
 use crate::value::proto::{
@@ -22,10 +22,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 impl Client {
     /// Returns the state and counters of a pool; of all when the name is empty.
-    pub(crate) async fn list_pool_stats(
-        &self,
-        pool: &str,
-    ) -> Result<ListPoolStatsResponse, CallError> {
+    pub(crate) async fn list_pool_stats(&self, pool: &str) -> CallResult<ListPoolStatsResponse> {
         let request = ListPoolStatsRequest { pool: pool.to_owned() };
         self.response(self.pools().list_pool_stats(request)).await
     }
@@ -35,7 +32,7 @@ impl Client {
         &self,
         pool: &str,
         interval: Duration,
-    ) -> Result<PoolWatch, CallError> {
+    ) -> CallResult<PoolWatch> {
         // The server rejects an interval that is out of a message's range.
         let longest = prost_types::Duration { seconds: i64::MAX, nanos: 0 };
         let interval = Some(interval.try_into().unwrap_or(longest));
@@ -44,10 +41,7 @@ impl Client {
     }
 
     /// Returns the checkouts of a pool; of all when the name is empty.
-    pub(crate) async fn list_checkouts(
-        &self,
-        pool: &str,
-    ) -> Result<ListCheckoutsResponse, CallError> {
+    pub(crate) async fn list_checkouts(&self, pool: &str) -> CallResult<ListCheckoutsResponse> {
         let request = ListCheckoutsRequest { pool: pool.to_owned() };
         self.response(self.pools().list_checkouts(request)).await
     }
@@ -57,7 +51,7 @@ impl Client {
         &self,
         pool: &str,
         timeout: Duration,
-    ) -> Result<PausePoolResponse, CallError> {
+    ) -> CallResult<PausePoolResponse> {
         let message = PausePoolRequest { pool: pool.to_owned(), timeout: timeout.try_into().ok() };
         let mut request = Request::new(message);
         // Without a deadline the server would apply its default.
@@ -66,16 +60,13 @@ impl Client {
     }
 
     /// Ends a pause.
-    pub(crate) async fn resume_pool(&self, pool: &str) -> Result<ResumePoolResponse, CallError> {
+    pub(crate) async fn resume_pool(&self, pool: &str) -> CallResult<ResumePoolResponse> {
         let request = ResumePoolRequest { pool: pool.to_owned() };
         self.response(self.pools().resume_pool(request)).await
     }
 
     /// Replaces the connections of a pool.
-    pub(crate) async fn reconnect_pool(
-        &self,
-        pool: &str,
-    ) -> Result<ReconnectPoolResponse, CallError> {
+    pub(crate) async fn reconnect_pool(&self, pool: &str) -> CallResult<ReconnectPoolResponse> {
         let request = ReconnectPoolRequest { pool: pool.to_owned() };
         self.response(self.pools().reconnect_pool(request)).await
     }
@@ -86,7 +77,7 @@ impl Client {
         pool: &str,
         min: Option<u32>,
         max: Option<u32>,
-    ) -> Result<ResizePoolResponse, CallError> {
+    ) -> CallResult<ResizePoolResponse> {
         let request = ResizePoolRequest { pool: pool.to_owned(), min, max };
         self.response(self.pools().resize_pool(request)).await
     }
@@ -96,7 +87,7 @@ impl Client {
         &self,
         pool: &str,
         checkout: u64,
-    ) -> Result<TerminateCheckoutResponse, CallError> {
+    ) -> CallResult<TerminateCheckoutResponse> {
         let request = TerminateCheckoutRequest { pool: pool.to_owned(), checkout };
         self.response(self.pools().terminate_checkout(request)).await
     }
@@ -115,7 +106,7 @@ impl PoolWatch {
     ///
     /// # Cancel safety
     /// A received message is not lost.
-    pub(crate) async fn next(&mut self) -> Result<Option<WatchPoolStatsResponse>, CallError> {
+    pub(crate) async fn next(&mut self) -> CallResult<Option<WatchPoolStatsResponse>> {
         self.0.message().await.map_err(|status| CallError::from_status(&status))
     }
 }

@@ -2,4 +2,3 @@
 
 pub(crate) mod grpc_status;
 pub(crate) mod respond;
-pub(crate) mod tonic_status;

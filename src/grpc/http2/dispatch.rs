@@ -27,10 +27,10 @@ use tower::Service as _;
 use super::bodies::{RequestBody, WatchBody};
 use super::preface::CountGuard;
 use crate::deadline::{CallLimits, Deadline};
-use crate::grpc::error::tonic_status::replace_status;
-use crate::grpc::method_names::{CANCELLED, STATUS, UNAVAILABLE, code_name, method_of};
+use crate::grpc::error::respond::replace_status;
+use crate::grpc::method_names::{STATUS, code_name, method_of};
+use crate::grpc::request_context::{TIMEOUT_HEADER, parse_timeout};
 use crate::grpc::services::database_service::DatabaseHandler;
-use crate::grpc::timeout_header::{self, parse_timeout};
 use crate::telemetry::{RpcCall, Telemetry};
 use crate::value::proto::database_service_server::{DatabaseServiceServer, SERVICE_NAME};
 
@@ -119,7 +119,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let count = (kind == CallKind::Plain).then(|| CountGuard::new(&self.calls));
         let drain = (kind == CallKind::Watch).then(|| self.drained().boxed());
         // No service has seen a late request, so it is answered here.
-        let timeout = request.headers().get(timeout_header::NAME);
+        let timeout = request.headers().get(TIMEOUT_HEADER);
         let timeout = timeout.and_then(|timeout| parse_timeout(timeout.as_bytes()));
         let deadline = Deadline::of_call(arrived, timeout, None, services.receive_limits);
         let deadline = count.is_some().then_some(deadline);
@@ -173,15 +173,12 @@ impl Future for ResponseFuture {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let answered = match &mut this.service {
-            Some(service) => Some(ready!(service.as_mut().poll(cx))),
-            None => None,
-        };
-        let mut recorder = this.recorder.take().unwrap_or_default();
-        let Some(Ok(response)) = answered else {
-            recorder.record(UNAVAILABLE);
+        let Some(service) = &mut this.service else {
+            this.recorder.take().unwrap_or_default().record(code_name(Code::Unavailable));
             return Poll::Ready(Err(Reason::REFUSED_STREAM.into()));
         };
+        let Ok(response) = ready!(service.as_mut().poll(cx));
+        let mut recorder = this.recorder.take().unwrap_or_default();
         let response = replace_status(&recorder.call, response, this.max_request_size);
         // The answer of an error alone has its status among the headers.
         recorder.read(response.headers());
@@ -259,7 +256,7 @@ impl StatusRecorder {
 impl Drop for StatusRecorder {
     fn drop(&mut self) {
         // The stream was reset, or its connection is lost.
-        self.record(CANCELLED);
+        self.record(code_name(Code::Cancelled));
     }
 }
 

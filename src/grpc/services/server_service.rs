@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response};
 
-use super::proto_convert::duration;
+use super::duration;
 use crate::config::Grpc;
 use crate::engine::{Database, Engine};
 use crate::grpc::error::respond::Answer;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::deadline::Deadline;
 use crate::engine::Database;
 use crate::error::{Error, ErrorKind, Result};
-use crate::grpc::services::proto_convert::{count, duration};
+use crate::grpc::services::{count, duration};
 use crate::pool::CloseReason;
 use crate::value::proto::{
     PausePoolResponse, ReconnectPoolResponse, ResizePoolRequest, ResizePoolResponse,

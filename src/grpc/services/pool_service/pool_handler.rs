@@ -7,13 +7,12 @@ use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status};
 
 use super::pool_commands::PoolCommand;
-use super::pool_lookup::{pool, pools};
-use super::{stats_message, watch_stream};
+use super::{pool, pools, stats_message, watch_stream};
 use crate::engine::{Database, Engine};
 use crate::error::Result;
 use crate::grpc::error::respond::{Answer, answer, respond};
 use crate::grpc::request_context::{rpc_call, time_left};
-use crate::grpc::services::proto_convert::duration;
+use crate::grpc::services::duration;
 use crate::pool::CheckoutInfo;
 use crate::value::proto::pool_service_server::PoolService;
 use crate::value::proto::{

@@ -2,7 +2,7 @@
 
 use crate::backend::connect_breaker::BreakerSnapshot;
 use crate::engine::Database;
-use crate::grpc::services::proto_convert::{count, duration};
+use crate::grpc::services::{count, duration};
 use crate::pool::CloseReason;
 use crate::value::proto;
 

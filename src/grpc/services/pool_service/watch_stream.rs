@@ -6,8 +6,7 @@ use std::time::Duration;
 use futures_util::{Stream, stream};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::pool_lookup::pools;
-use super::stats_message;
+use super::{pools, stats_message};
 use crate::deadline::{CallLimits, Deadline};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
