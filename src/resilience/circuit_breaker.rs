@@ -5,8 +5,6 @@
 //! *connect* and nothing else: open connections go on to serve, and no answer to a statement says anything
 //! about the next connection.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// The thresholds of a breaker.
@@ -38,22 +36,6 @@ pub(crate) enum BreakerTransition {
     Opened,
     /// Connections are attempted again, after so long.
     Closed(Duration),
-}
-
-/// Tells whether a database's breaker is open, to the parts that run calls.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct UnreachableFlag(Arc<AtomicBool>);
-
-impl UnreachableFlag {
-    /// Returns true if the breaker is open.
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Relaxed)
-    }
-
-    /// Sets or clears the flag.
-    pub(crate) fn set(&self, is_unreachable: bool) {
-        self.0.store(is_unreachable, Relaxed);
-    }
 }
 
 /// The state of one database's breaker. Pure: callers pass the time.

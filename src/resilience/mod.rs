@@ -9,6 +9,6 @@ mod retry;
 
 pub(crate) use accept_backoff::AcceptBackoff;
 pub(crate) use circuit_breaker::{
-    BreakerLimits, BreakerTransition, CircuitBreaker, ConnectFailureKind, UnreachableFlag,
+    BreakerLimits, BreakerTransition, CircuitBreaker, ConnectFailureKind,
 };
-pub(crate) use retry::policy::{Attempts, Retries, RetryCounts, RetryUnit};
+pub(crate) use retry::{Attempts, Retries, RetryCounts, RetryUnit};

@@ -4,8 +4,8 @@
 //! the state of the breaker. The pool, probes and the resolution of outcomes all connect through it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -15,9 +15,7 @@ use crate::clock::{milliseconds, now};
 use crate::config;
 use crate::config::Target;
 use crate::error::{Error, ErrorKind, Result};
-use crate::resilience::{
-    BreakerLimits, BreakerTransition, CircuitBreaker, ConnectFailureKind, UnreachableFlag,
-};
+use crate::resilience::{BreakerLimits, BreakerTransition, CircuitBreaker, ConnectFailureKind};
 
 /// An attempt to connect to a single server that is dropped sooner says nothing of the database.
 const MIN_ABANDONED_WAIT: Duration = Duration::from_millis(500);
@@ -31,7 +29,8 @@ pub(crate) struct ConnectBreaker {
     /// An attempt that is dropped after so long counts as a failure.
     min_abandoned_wait: Duration,
     inner: Mutex<Inner>,
-    unreachable: UnreachableFlag,
+    /// It is open, for those that run calls.
+    unreachable: Arc<AtomicBool>,
     state: watch::Sender<BreakerState>,
     pooled_connections: AtomicUsize,
 }
@@ -90,36 +89,38 @@ pub(crate) struct BreakerSnapshot {
 impl ConnectBreaker {
     /// Returns a closed breaker of a database that was not reached yet.
     pub(crate) fn new(name: &str, config: &config::Database) -> Arc<Self> {
-        Arc::new(Self::from_config(name, config))
-    }
-
-    fn from_config(name: &str, config: &config::Database) -> Self {
         let limits = BreakerLimits {
             failures: config.breaker.failures,
             interval: config.breaker.probe_interval,
             refused_interval: config.retry.max_backoff.max(config.breaker.probe_interval),
         };
         let breaker = CircuitBreaker::new(limits, now());
-        Self {
+        let connect_timeout = config.pool.connect_timeout;
+        // Of several servers each has its share of the whole time, and any may be the one that answers.
+        let min_abandoned_wait = match &config.target {
+            Target::Postgres(target) if target.servers.len() > 1 => connect_timeout,
+            Target::Postgres(_) | Target::Sqlite(_) => MIN_ABANDONED_WAIT.min(connect_timeout),
+        };
+        Arc::new(Self {
             database: name.to_owned(),
             interval: limits.interval,
-            connect_timeout: config.pool.connect_timeout,
-            min_abandoned_wait: min_abandoned_wait(config),
+            connect_timeout,
+            min_abandoned_wait,
             inner: Mutex::new(Inner { breaker, last_failure: None }),
-            unreachable: UnreachableFlag::default(),
+            unreachable: Arc::default(),
             state: watch::Sender::default(),
             pooled_connections: AtomicUsize::new(0),
-        }
+        })
     }
 
     /// The flag that is set while it is open.
-    pub(crate) fn unreachable_flag(&self) -> UnreachableFlag {
-        self.unreachable.clone()
+    pub(crate) fn unreachable_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.unreachable)
     }
 
     /// Returns true if it is open.
     pub(crate) fn is_open(&self) -> bool {
-        self.unreachable.is_set()
+        self.unreachable.load(Relaxed)
     }
 
     /// The state, and all changes of it.
@@ -311,7 +312,7 @@ impl ConnectBreaker {
     /// Publishes the state, under the lock.
     fn publish(&self, Inner { breaker, .. }: &Inner) {
         let state = BreakerState { open: breaker.is_open(), reached: breaker.reached };
-        self.unreachable.set(state.open);
+        self.unreachable.store(state.open, Relaxed);
         self.state.send_replace(state);
     }
 
@@ -337,14 +338,6 @@ impl ConnectBreaker {
     fn no_answer(&self, waited: Duration) -> Error {
         let waited = humantime::format_duration(waited);
         self.unreachable().with_cause(format!("no answer within {waited}"))
-    }
-}
-
-#[cfg(test)]
-impl Default for ConnectBreaker {
-    fn default() -> Self {
-        let config = config::load_from(&[]).expect("the defaults are right");
-        Self::from_config("main", &config.databases["main"])
     }
 }
 
@@ -377,16 +370,6 @@ impl Drop for AttemptGuard<'_> {
             let failure = Some(ConnectFailureKind::Unreachable);
             breaker.failed(self.kind, failure, &breaker.no_answer(waited));
         }
-    }
-}
-
-/// The wait after which a dropped attempt counts as a failure. Of several servers each has its share of the
-/// whole time, and any may be the one that answers.
-fn min_abandoned_wait(config: &config::Database) -> Duration {
-    let connect_timeout = config.pool.connect_timeout;
-    match &config.target {
-        Target::Postgres(target) if target.servers.len() > 1 => connect_timeout,
-        Target::Postgres(_) | Target::Sqlite(_) => MIN_ABANDONED_WAIT.min(connect_timeout),
     }
 }
 

@@ -33,6 +33,12 @@ struct FakeDatabase {
     crowd: AtomicU32,
 }
 
+impl Default for ConnectBreaker {
+    fn default() -> Self {
+        Arc::into_inner(breaker()).expect("nobody else has it")
+    }
+}
+
 fn breaker() -> Arc<ConnectBreaker> {
     breaker_with(&[])
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::Outcome;
 
 const UNITS: [RetryUnit; 4] =
     [RetryUnit::Statement, RetryUnit::Idempotent, RetryUnit::Batch, RetryUnit::Keyed];
@@ -24,7 +23,7 @@ fn settings() -> RetrySettings {
 }
 
 fn retries() -> Retries {
-    Retries::new(&settings(), CONNECT, UnreachableFlag::default())
+    Retries::new(&settings(), CONNECT, Arc::default())
 }
 
 fn error(kind: ErrorKind) -> Error {
@@ -193,7 +192,7 @@ fn a_retry_that_cannot_be_made_is_not_charged() {
 fn while_the_breaker_is_open_calls_fail_at_once() {
     let now = Instant::now();
     let deadline = Deadline::at(now + Duration::from_secs(3_600));
-    let unreachable = UnreachableFlag::default();
+    let unreachable = Arc::new(AtomicBool::new(false));
     let retries = Retries::new(&settings(), CONNECT, unreachable.clone());
     let made = |kind| {
         let mut call = retries.start(RetryUnit::Statement, None);
@@ -202,10 +201,10 @@ fn while_the_breaker_is_open_calls_fail_at_once() {
     };
     let outages = [ErrorKind::DatabaseUnavailable, ErrorKind::ConnectionLost];
     assert_eq!(outages.map(made), [3, 3]);
-    unreachable.set(true);
+    unreachable.store(true, Relaxed);
     assert_eq!(outages.map(made), [1, 1]);
     assert_eq!(made(ErrorKind::DeadlockDetected), 3, "what is connected goes on to serve");
-    unreachable.set(false);
+    unreachable.store(false, Relaxed);
     assert_eq!(outages.map(made), [3, 3]);
 }
 
@@ -305,7 +304,7 @@ proptest! {
         ][kind];
         let ms = Duration::from_millis;
         let many = RetrySettings { max_attempts: 100, budget: 1.0, ..settings() };
-        let retries = Retries::new(&many, CONNECT, UnreachableFlag::default());
+        let retries = Retries::new(&many, CONNECT, Arc::default());
         let now = Instant::now();
         let deadline = Deadline::at(now + Duration::from_secs(3_600));
         let mut attempts = retries.start(RetryUnit::Keyed, None);
