@@ -5,17 +5,21 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 use super::call_context::CallContext;
 use super::checkout::Checkout;
+use super::checkout_registry::CheckoutRegistry;
+use super::counters::Counters;
+use super::lifetime::PoolHealth;
 use super::maintenance;
 use super::manager::Manager;
-use super::pool_state::PoolState;
-use super::queue::admission::Permit;
-use super::shard::{PooledObject, Shard, TakeError};
-use super::snapshot::PoolSnapshot;
+use super::pool_state::{PoolState, transaction_limit};
+use super::queue::admission::{Admission, Permit, QueueKind};
+use super::refill::Refill;
+use super::shard::{PooledObject, Shard, ShardContext, TakeError};
 use crate::clock::now;
 use crate::config::PoolSettings;
 use crate::deadline::Deadline;
@@ -35,12 +39,6 @@ impl<M: Manager> Clone for Pool<M> {
     }
 }
 
-impl<M: Manager> std::fmt::Debug for Pool<M> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").field("counters", &self.0.context.counters).finish_non_exhaustive()
-    }
-}
-
 impl<M: Manager> Pool<M> {
     /// Returns the pool of a database; it opens no connections yet.
     pub(crate) fn new(
@@ -48,7 +46,26 @@ impl<M: Manager> Pool<M> {
         settings: &PoolSettings,
         manager: M,
     ) -> Self {
-        Self(Arc::new(PoolState::new(telemetry, settings, manager)))
+        let counters = Arc::new(Counters::new(telemetry.name(), settings));
+        let queue = |kind, limit| Admission::new(kind, limit, settings, Arc::clone(&counters));
+        let transactions = transaction_limit(settings.max.get(), settings.transaction_share);
+        Self(Arc::new(PoolState {
+            manager: Arc::new(manager),
+            queue: queue(QueueKind::Connection, counters.limit()),
+            transactions: queue(QueueKind::Transaction, transactions),
+            context: Arc::new(ShardContext {
+                counters,
+                health: PoolHealth::default(),
+                settings: settings.clone(),
+                refill: Refill::default(),
+                telemetry: Arc::clone(telemetry),
+                server_full_until: Mutex::default(),
+            }),
+            registry: CheckoutRegistry::default(),
+            shards: RwLock::default(),
+            reaping: Mutex::default(),
+            server_full: tokio::sync::Mutex::default(),
+        }))
     }
 
     /// Acquires a connection: an idle one, else a new one, else the next that is returned, in the order in
@@ -170,22 +187,6 @@ impl<M: Manager> Pool<M> {
         self.0.context.reached();
     }
 
-    /// The state and counters; `statements` and `resets` are the backend's to fill in.
-    pub(crate) fn snapshot(&self) -> PoolSnapshot {
-        let PoolState { context, queue, transactions, shards, .. } = &*self.0;
-        let idle = shards.read().iter().map(Shard::idle).sum();
-        let now = now();
-        let for_connection = queue.waiting(now);
-        let for_transaction = transactions.waiting(now);
-        PoolSnapshot {
-            waiting: for_connection.callers + for_transaction.callers,
-            oldest_wait: for_connection.oldest.max(for_transaction.oldest),
-            paused: queue.is_paused(),
-            generation: context.health.generation(),
-            ..context.counters.snapshot(idle)
-        }
-    }
-
     /// Closes idle connections now and the others when they are returned; later callers get `ShuttingDown`.
     pub(crate) fn close(&self) {
         let counters = &self.0.context.counters;
@@ -219,7 +220,7 @@ impl<M: Manager> Pool<M> {
                 return Ok(object);
             }
             if let Some(error) = full_error {
-                let until = permit.since() + self.0.context.settings.acquire_timeout;
+                let until = permit.since + self.0.context.settings.acquire_timeout;
                 if server_full.is_none() {
                     let turn = self.0.server_full.lock();
                     server_full = tokio::time::timeout_at(until.into(), turn).await.ok();
@@ -240,8 +241,14 @@ impl<M: Manager> Pool<M> {
 
     /// Takes an idle connection of another worker.
     async fn take_elsewhere(&self, own: &Shard<M>) -> Option<PooledObject<M>> {
-        let others: Vec<Shard<M>> =
-            self.0.shards.read().iter().filter(|shard| !shard.is(own)).cloned().collect();
+        let others: Vec<Shard<M>> = self
+            .0
+            .shards
+            .read()
+            .iter()
+            .filter(|shard| shard.worker != own.worker)
+            .cloned()
+            .collect();
         for shard in others {
             if let Ok(object) = shard.take().await {
                 return Some(object);
@@ -252,7 +259,8 @@ impl<M: Manager> Pool<M> {
 
     fn own_shard(&self) -> Shard<M> {
         let worker = Handle::current().id();
-        let find = |shards: &[Shard<M>]| shards.iter().find(|shard| shard.runs_on(worker)).cloned();
+        let find =
+            |shards: &[Shard<M>]| shards.iter().find(|shard| shard.worker == worker).cloned();
         if let Some(shard) = find(&self.0.shards.read()) {
             return shard;
         }

@@ -3,7 +3,8 @@
 use super::acquire::Pool;
 use super::checkout_registry::CheckoutInfo;
 use super::manager::Manager;
-use super::pool_state::transaction_limit;
+use super::pool_state::{PoolState, transaction_limit};
+use super::shard::Shard;
 use super::snapshot::{CloseReason, PoolSnapshot};
 use crate::clock::now;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,7 +14,7 @@ const MAX_CONNECTIONS: usize = 10_000;
 
 /// The operators' view of a pool and their commands, whatever its connections are.
 pub(crate) trait PoolAdmin: Send + Sync {
-    /// The state and counters.
+    /// The state and counters; `statements` and `resets` are the backend's to fill in.
     fn snapshot(&self) -> PoolSnapshot;
 
     /// The connections that are checked out, the oldest first.
@@ -74,7 +75,18 @@ impl PoolBounds {
 
 impl<M: Manager> PoolAdmin for Pool<M> {
     fn snapshot(&self) -> PoolSnapshot {
-        Self::snapshot(self)
+        let PoolState { context, queue, transactions, shards, .. } = &*self.0;
+        let idle = shards.read().iter().map(Shard::idle).sum();
+        let now = now();
+        let for_connection = queue.waiting(now);
+        let for_transaction = transactions.waiting(now);
+        PoolSnapshot {
+            waiting: for_connection.callers + for_transaction.callers,
+            oldest_wait: for_connection.oldest.max(for_transaction.oldest),
+            paused: queue.is_paused(),
+            generation: context.health.generation(),
+            ..context.counters.snapshot(idle)
+        }
     }
 
     fn checkouts(&self) -> Vec<CheckoutInfo> {

@@ -34,7 +34,7 @@ impl<M: Manager> Checkout<M> {
         permit: Permit,
         transaction_permit: Option<Permit>,
     ) -> Self {
-        let id = pool.registry.add(context, permit.since(), object.activity.clone());
+        let id = pool.registry.add(context, permit.since, object.activity.clone());
         Self {
             object: Some(object),
             pool,
@@ -81,15 +81,6 @@ impl<M: Manager> Drop for Checkout<M> {
 
 fn close<M: Manager>(object: PooledObject<M>, reason: CloseReason) {
     managed::Object::take(object).permit.set_close_reason(reason);
-}
-
-impl<M: Manager> std::fmt::Debug for Checkout<M> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Checkout")
-            .field("id", &self.id)
-            .field("context", &self.context)
-            .finish_non_exhaustive()
-    }
 }
 
 impl<M: Manager> Deref for Checkout<M> {

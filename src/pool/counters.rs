@@ -11,15 +11,6 @@ use super::snapshot::{CloseReason, PoolSnapshot};
 use crate::clock::{milliseconds, now};
 use crate::config::PoolSettings;
 
-/// The end of a wait in the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WaitEnd {
-    /// It succeeded, failed or timed out.
-    Finished,
-    /// The caller disconnected or was cancelled.
-    Cancelled,
-}
-
 /// The counters and bounds of a pool.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -29,13 +20,13 @@ pub(crate) struct Counters {
     pub(crate) acquired: AtomicU64,
     pub(crate) connect_failures: AtomicU64,
     pub(crate) leaks: AtomicU64,
+    pub(crate) timeouts: AtomicU64,
+    pub(crate) cancelled_waits: AtomicU64,
+    pub(crate) rejected: AtomicU64,
     /// Wakes the maintenance tasks: there may be a connection to open.
     pub(crate) wake: Notify,
     waited: AtomicU64,
     wait_micros: AtomicU64,
-    timeouts: AtomicU64,
-    cancelled_waits: AtomicU64,
-    rejected: AtomicU64,
     opened: AtomicU64,
     min: AtomicUsize,
     max: AtomicUsize,
@@ -94,22 +85,11 @@ impl Counters {
         ConnectingCount(self)
     }
 
-    pub(crate) fn rejected(&self) {
-        self.rejected.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn timed_out(&self) {
-        self.timeouts.fetch_add(1, Relaxed);
-    }
-
     /// Counts a wait that has ended.
-    pub(crate) fn waited(&self, time: Duration, end: WaitEnd) {
+    pub(crate) fn waited(&self, time: Duration) {
         self.waited.fetch_add(1, Relaxed);
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.wait_micros.fetch_add(micros, Relaxed);
-        if end == WaitEnd::Cancelled {
-            self.cancelled_waits.fetch_add(1, Relaxed);
-        }
     }
 
     pub(crate) fn snapshot(&self, idle: usize) -> PoolSnapshot {
@@ -192,7 +172,7 @@ impl Drop for ConnectionPermit {
         let counters = &self.counters;
         let left = counters.permits.fetch_sub(1, SeqCst) - 1;
         if let Some((opened_at, close_reason)) = self.open {
-            counters.closed[close_reason.index()].fetch_add(1, Relaxed);
+            counters.closed[close_reason as usize].fetch_add(1, Relaxed);
             let pool = &counters.database;
             let reason = close_reason.as_str();
             let age_ms = milliseconds(now().saturating_duration_since(opened_at));

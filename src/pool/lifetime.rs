@@ -26,16 +26,16 @@ impl Lifetime {
 }
 
 /// The events that make a pool distrust its idle connections.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PoolHealth {
     generation: AtomicU64,
     events: Mutex<HealthEvents>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct HealthEvents {
-    /// The reason for which the last generation was invalidated.
-    invalidated_for: CloseReason,
+    /// The reason for which the last generation was invalidated, if one was.
+    invalidated_for: Option<CloseReason>,
     /// The last time that a connection was found lost: what was idle then is validated.
     lost: Option<Instant>,
     /// The last time that a connection did not even answer: what was idle then is closed.
@@ -54,19 +54,13 @@ pub(crate) enum IdleCheck {
 }
 
 impl PoolHealth {
-    pub(crate) fn new() -> Self {
-        let invalidated_for = CloseReason::Admin;
-        let events = HealthEvents { invalidated_for, lost: None, unresponsive: None };
-        Self { generation: AtomicU64::new(0), events: Mutex::new(events) }
-    }
-
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(SeqCst)
     }
 
     /// Invalidates all connections that are open.
     pub(crate) fn invalidate_all(&self, reason: CloseReason) {
-        self.events.lock().invalidated_for = reason;
+        self.events.lock().invalidated_for = Some(reason);
         self.generation.fetch_add(1, SeqCst);
     }
 
@@ -83,7 +77,7 @@ impl PoolHealth {
     /// The reason for which a connection's generation was invalidated, if it was.
     pub(crate) fn invalidated(&self, lifetime: &Lifetime) -> Option<CloseReason> {
         let is_older = lifetime.generation < self.generation();
-        is_older.then(|| self.events.lock().invalidated_for)
+        if is_older { self.events.lock().invalidated_for } else { None }
     }
 
     /// Checks an idle connection, which needs no validation unless it was idle for `validate_after`.
@@ -133,7 +127,7 @@ mod tests {
 
     #[test]
     fn only_a_connection_that_was_idle_for_long_is_validated() {
-        let health = PoolHealth::new();
+        let health = PoolHealth::default();
         let now = Instant::now();
         let check = |at| health.check(&lifetime(now), at, 5 * SECOND);
         assert_eq!(check(now + SECOND), IdleCheck::Healthy);
@@ -142,7 +136,7 @@ mod tests {
 
     #[test]
     fn connections_that_were_idle_when_another_was_lost_are_validated_and_later_ones_are_not() {
-        let health = PoolHealth::new();
+        let health = PoolHealth::default();
         let now = Instant::now();
         health.connection_lost(now + SECOND);
         let check = |since| health.check(&lifetime(since), now + 2 * SECOND, 5 * SECOND);
@@ -155,7 +149,7 @@ mod tests {
 
     #[test]
     fn an_earlier_generation_is_closed_for_the_reason_that_invalidated_it() {
-        let health = PoolHealth::new();
+        let health = PoolHealth::default();
         let now = Instant::now();
         health.invalidate_all(CloseReason::Failover);
         let old = health.check(&lifetime(now), now, SECOND);

@@ -12,10 +12,8 @@ use tokio::runtime::Id;
 use super::counters::Counters;
 use super::manager::Manager;
 use super::pool_state::PoolState;
-use super::refill::RefillFailure;
 use super::shard::{Shard, TakeError};
 use crate::clock::{milliseconds, now};
-use crate::error::ErrorKind;
 
 /// The time between two rounds: an idle connection that was lost is replaced within a second.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -29,7 +27,7 @@ pub(crate) async fn run<M: Manager>(pool: Weak<PoolState<M>>, counters: Arc<Coun
         if counters.closing.load(SeqCst) {
             return;
         }
-        let shard = pool.shards.read().iter().find(|shard| shard.runs_on(worker)).cloned();
+        let shard = pool.shards.read().iter().find(|shard| shard.worker == worker).cloned();
         let Some(shard) = shard else { return };
         pool.reap(&shard);
         log_leaks(&pool);
@@ -67,14 +65,12 @@ async fn refill<M: Manager>(pool: &PoolState<M>, shard: &Shard<M>) {
         let Some(_permit) = refill.begin(now()) else { return };
         // Callers with a permit have a connection open or open one themselves.
         let Some(_checkout_permit) = pool.queue.try_enter() else { return };
-        let failure = match shard.open_one().await {
-            Ok(()) => continue,
+        match shard.open_one().await {
+            Ok(()) => {}
             Err(TakeError::Exhausted | TakeError::Closed) => return,
-            Err(TakeError::Connect(error)) if error.kind() == ErrorKind::BackendMisconfigured => {
-                RefillFailure::LoginRefused
+            Err(TakeError::ServerFull(error) | TakeError::Connect(error)) => {
+                return refill.failed(error.kind(), now());
             }
-            Err(TakeError::ServerFull(_) | TakeError::Connect(_)) => RefillFailure::Unreachable,
-        };
-        return refill.failed(failure, now());
+        }
     }
 }

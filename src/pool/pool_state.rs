@@ -6,14 +6,11 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock};
 
 use super::checkout_registry::CheckoutRegistry;
-use super::counters::Counters;
 use super::manager::Manager;
 use super::shard::{PooledObject, Shard, ShardContext, Surplus};
 use super::snapshot::CloseReason;
 use crate::clock::now;
-use crate::config::PoolSettings;
-use crate::pool::queue::admission::{Admission, QueueKind};
-use crate::telemetry::DatabaseTelemetry;
+use crate::pool::queue::admission::Admission;
 
 pub(crate) struct PoolState<M: Manager> {
     pub(crate) manager: Arc<M>,
@@ -30,26 +27,6 @@ pub(crate) struct PoolState<M: Manager> {
 }
 
 impl<M: Manager> PoolState<M> {
-    pub(crate) fn new(
-        telemetry: &Arc<DatabaseTelemetry>,
-        settings: &PoolSettings,
-        manager: M,
-    ) -> Self {
-        let counters = Arc::new(Counters::new(telemetry.name(), settings));
-        let queue = |kind, limit| Admission::new(kind, limit, settings, Arc::clone(&counters));
-        let transactions = transaction_limit(settings.max.get(), settings.transaction_share);
-        Self {
-            manager: Arc::new(manager),
-            queue: queue(QueueKind::Connection, counters.limit()),
-            transactions: queue(QueueKind::Transaction, transactions),
-            context: Arc::new(ShardContext::new(counters, settings, Arc::clone(telemetry))),
-            registry: CheckoutRegistry::default(),
-            shards: RwLock::new(Vec::new()),
-            reaping: Mutex::new(()),
-            server_full: tokio::sync::Mutex::new(()),
-        }
-    }
-
     /// The age from which a checkout is a leak, if any.
     pub(crate) fn leak_threshold(&self) -> Option<Duration> {
         Some(self.context.settings.leak_threshold).filter(|threshold| !threshold.is_zero())

@@ -1,10 +1,11 @@
 //! Pauses between attempts to open connections that no caller waits for. Pure.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::MutexGuard;
+
+use crate::error::ErrorKind;
 
 /// The pauses while the database is unreachable, at first and at most.
 const MIN_PAUSE: Duration = Duration::from_millis(250);
@@ -12,19 +13,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// The pause after a refused login: wrong passwords lock accounts.
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 
-/// The reason for which a connection could not be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RefillFailure {
-    /// The database is unreachable or takes no connections.
-    Unreachable,
-    /// The database refuses the login.
-    LoginRefused,
-}
-
 /// Limits the opening of connections up to `pool.min`: one at a time, with pauses after failures.
 #[derive(Debug, Default)]
 pub(crate) struct Refill {
-    in_progress: AtomicBool,
+    in_progress: tokio::sync::Mutex<()>,
     pause: Mutex<Pause>,
 }
 
@@ -40,30 +32,23 @@ impl Refill {
         std::mem::take(&mut *self.pause.lock()).until.is_some()
     }
 
-    pub(crate) fn failed(&self, failure: RefillFailure, now: Instant) {
+    /// Notes that a connection could not be opened.
+    pub(crate) fn failed(&self, kind: ErrorKind, now: Instant) {
         let mut pause = self.pause.lock();
-        pause.length = match failure {
-            RefillFailure::LoginRefused => REFUSED_PAUSE,
-            RefillFailure::Unreachable => (pause.length * 2).clamp(MIN_PAUSE, MAX_PAUSE),
+        pause.length = if kind == ErrorKind::BackendMisconfigured {
+            REFUSED_PAUSE
+        } else {
+            (pause.length * 2).clamp(MIN_PAUSE, MAX_PAUSE)
         };
         pause.until = Some(now + pause.length);
     }
 
     /// Returns the permit to open one connection now.
-    pub(crate) fn begin(&self, now: Instant) -> Option<RefillPermit<'_>> {
+    pub(crate) fn begin(&self, now: Instant) -> Option<MutexGuard<'_, ()>> {
         if self.pause.lock().until.is_some_and(|until| now < until) {
             return None;
         }
-        let is_free = self.in_progress.compare_exchange(false, true, SeqCst, SeqCst).is_ok();
-        is_free.then_some(RefillPermit(self))
-    }
-}
-
-pub(crate) struct RefillPermit<'a>(&'a Refill);
-
-impl Drop for RefillPermit<'_> {
-    fn drop(&mut self) {
-        self.0.in_progress.store(false, SeqCst);
+        self.in_progress.try_lock().ok()
     }
 }
 
@@ -78,14 +63,14 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..7 {
             assert!(refill.begin(at).is_some());
-            refill.failed(RefillFailure::Unreachable, at);
+            refill.failed(ErrorKind::DatabaseUnavailable, at);
             let pause = refill.pause.lock().length;
             assert!(refill.begin(at + pause - Duration::from_millis(1)).is_none());
             at += pause;
             pauses.push(pause.as_millis());
         }
         assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 5000, 5000]);
-        refill.failed(RefillFailure::LoginRefused, at);
+        refill.failed(ErrorKind::BackendMisconfigured, at);
         assert!(refill.begin(at + MAX_PAUSE).is_none(), "a wrong password is not tried often");
         assert!(refill.reached() && !refill.reached());
         let permit = refill.begin(at).expect("it was reached");

@@ -37,25 +37,10 @@ pub(crate) struct ShardContext {
     pub(crate) refill: Refill,
     pub(crate) telemetry: Arc<DatabaseTelemetry>,
     /// The time until which the server is taken to be at its limit of connections.
-    server_full_until: Mutex<Option<Instant>>,
+    pub(crate) server_full_until: Mutex<Option<Instant>>,
 }
 
 impl ShardContext {
-    pub(crate) fn new(
-        counters: Arc<Counters>,
-        settings: &PoolSettings,
-        telemetry: Arc<DatabaseTelemetry>,
-    ) -> Self {
-        Self {
-            counters,
-            health: PoolHealth::new(),
-            settings: settings.clone(),
-            refill: Refill::default(),
-            telemetry,
-            server_full_until: Mutex::new(None),
-        }
-    }
-
     /// Notes that the database was reached, which ends a pause of the refill.
     pub(crate) fn reached(&self) {
         if self.refill.reached() {
@@ -66,7 +51,7 @@ impl ShardContext {
 
 /// A deadpool pool whose connections live on one worker.
 pub(crate) struct Shard<M: Manager> {
-    worker: Id,
+    pub(crate) worker: Id,
     pool: managed::Pool<ShardManager<M>>,
 }
 
@@ -115,14 +100,6 @@ impl<M: Manager> Shard<M> {
             .build()
             .expect("a pool without timeouts needs no runtime");
         Self { worker, pool }
-    }
-
-    pub(crate) fn runs_on(&self, worker: Id) -> bool {
-        self.worker == worker
-    }
-
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        self.runs_on(other.worker)
     }
 
     pub(crate) fn idle(&self) -> usize {
@@ -231,7 +208,7 @@ impl<M: Manager> ShardManager<M> {
     }
 
     async fn open(&self) -> Result<PooledConnection<M::Connection>, TakeError> {
-        let ShardContext { counters, health, telemetry, .. } = &*self.context;
+        let ShardContext { counters, health, settings, telemetry, .. } = &*self.context;
         let began = now();
         let mut permit = self.permit_to_open(began)?;
         // An invalidation while the connection is being opened concerns it too.
@@ -247,7 +224,9 @@ impl<M: Manager> ShardManager<M> {
                 permit.opened(took);
                 attempt.opened(telemetry, took);
                 self.context.reached();
-                let lifetime = Lifetime { expires: self.expiry(now), idle_since: now, generation };
+                let PoolSettings { max_lifetime, lifetime_jitter, .. } = *settings;
+                let expires = expiry(now, max_lifetime, lifetime_jitter, fastrand::f64());
+                let lifetime = Lifetime { expires, idle_since: now, generation };
                 let activity = self.manager.activity(&connection);
                 Ok(PooledConnection { connection, permit, lifetime, activity })
             }
@@ -290,11 +269,6 @@ impl<M: Manager> ShardManager<M> {
             let message = format!("connection to database \"{database}\" timed out after {limit}");
             Err(Error::new(ErrorKind::DatabaseUnavailable, message))
         })
-    }
-
-    fn expiry(&self, now: Instant) -> Option<Instant> {
-        let PoolSettings { max_lifetime, lifetime_jitter, .. } = self.context.settings;
-        expiry(now, max_lifetime, lifetime_jitter, fastrand::f64())
     }
 
     /// Returns true if an idle connection may be checked out. Only one that was idle for long, or at the time

@@ -36,11 +36,6 @@ impl CloseReason {
         Self::Shutdown,
     ];
 
-    /// Its index in the counters.
-    pub(crate) fn index(self) -> usize {
-        self as usize
-    }
-
     /// Its name in logs.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -126,6 +121,6 @@ impl PoolSnapshot {
 
     /// The number of connections closed for a reason.
     pub(crate) fn closed_because(&self, reason: CloseReason) -> u64 {
-        self.closed[reason.index()]
+        self.closed[reason as usize]
     }
 }

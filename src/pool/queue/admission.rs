@@ -1,6 +1,7 @@
 //! A queue before a pool: bounded in length and time, fair between callers.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -12,7 +13,7 @@ use crate::clock::now;
 use crate::config::PoolSettings;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::counters::{Counters, WaitEnd};
+use crate::pool::counters::Counters;
 
 /// The resource that a queue stands before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,16 +102,16 @@ impl Admission {
         };
         let until = deadline.within(entry.since, self.acquire_timeout.saturating_sub(waited));
         let waited = tokio::time::timeout_at(until.instant().into(), receiver).await;
-        entry.end = WaitEnd::Finished;
+        entry.finished = true;
         match waited {
             Ok(Ok(Ok(permit))) => Ok(permit),
             Ok(Ok(Err(Displaced))) => {
-                self.counters.rejected();
+                self.counters.rejected.fetch_add(1, Relaxed);
                 Err(self.queue_full(self.max_waiting))
             }
             Ok(Err(_closed)) => Err(self.shutting_down()),
             Err(_elapsed) => {
-                self.counters.timed_out();
+                self.counters.timeouts.fetch_add(1, Relaxed);
                 if deadline <= until {
                     return Err(self.deadline_passed("waiting for a connection"));
                 }
@@ -160,12 +161,6 @@ impl Admission {
         }
     }
 
-    /// The number of permits that are held.
-    #[cfg(test)]
-    pub(crate) fn admitted(&self) -> usize {
-        self.state.lock().admitted
-    }
-
     pub(crate) fn shutting_down(&self) -> Error {
         let database = &self.counters.database;
         Error::new(ErrorKind::ShuttingDown, format!("database \"{database}\" is shutting down"))
@@ -191,7 +186,7 @@ impl Admission {
         let ahead = state.waiters.before(caller);
         let wait = state.wait_estimate.wait(ahead, state.limit, now);
         if state.mode == AdmissionMode::Open && wait.is_some_and(|wait| wait > deadline.left(now)) {
-            self.counters.rejected();
+            self.counters.rejected.fetch_add(1, Relaxed);
             return Err(self.exhausted(&format!(
                 "{waiting} callers are waiting, and the deadline would pass first"
             )));
@@ -200,7 +195,7 @@ impl Admission {
             // A caller that fills the queue must not keep the others out.
             let own = state.waiters.of(caller);
             let Some(last) = state.waiters.displace(own + 1) else {
-                self.counters.rejected();
+                self.counters.rejected.fetch_add(1, Relaxed);
                 return Err(self.queue_full(waiting));
             };
             // If it has just left, its place is free as well.
@@ -208,7 +203,7 @@ impl Admission {
         }
         let (sender, receiver) = oneshot::channel();
         let ticket = state.waiters.join(caller, Waiter { since: now, sender });
-        let entry = QueueEntry { queue: self, caller, ticket, since: now, end: WaitEnd::Cancelled };
+        let entry = QueueEntry { queue: self, caller, ticket, since: now, finished: false };
         Ok((entry, receiver))
     }
 
@@ -265,15 +260,12 @@ impl Admission {
     }
 
     fn exhausted(&self, why: &str) -> Error {
-        let purpose = match self.kind {
-            QueueKind::Connection => "",
-            QueueKind::Transaction => " for a transaction",
-        };
-        let hint = match self.kind {
-            QueueKind::Connection => "Raise pool.max or lower the number of callers.",
-            QueueKind::Transaction => {
-                "Raise pool.max or pool.transaction_share, or keep transactions short."
-            }
+        let (purpose, hint) = match self.kind {
+            QueueKind::Connection => ("", "Raise pool.max or lower the number of callers."),
+            QueueKind::Transaction => (
+                " for a transaction",
+                "Raise pool.max or pool.transaction_share, or keep transactions short.",
+            ),
         };
         let database = &self.counters.database;
         let message = format!("no connection to database \"{database}\"{purpose}: {why}");
@@ -309,17 +301,13 @@ impl State {
 /// The permit to hold a connection; released when dropped.
 pub(crate) struct Permit {
     queue: Option<Arc<Admission>>,
-    since: Instant,
+    /// The time since which it is held.
+    pub(crate) since: Instant,
 }
 
 impl Permit {
     fn new(queue: &Arc<Admission>) -> Self {
         Self { queue: Some(Arc::clone(queue)), since: now() }
-    }
-
-    /// The time since which it is held.
-    pub(crate) fn since(&self) -> Instant {
-        self.since
     }
 }
 
@@ -331,13 +319,14 @@ impl Drop for Permit {
     }
 }
 
-/// The entry of a waiting caller, removed when dropped.
+/// The entry of a waiting caller, removed when dropped. Before it has finished, its caller has disconnected or
+/// was cancelled.
 struct QueueEntry<'a> {
     queue: &'a Admission,
     caller: &'a str,
     ticket: u64,
     since: Instant,
-    end: WaitEnd,
+    finished: bool,
 }
 
 impl Drop for QueueEntry<'_> {
@@ -345,6 +334,21 @@ impl Drop for QueueEntry<'_> {
         let removed = self.queue.state.lock().waiters.leave(self.caller, self.ticket);
         drop(removed);
         let counters = &self.queue.counters;
-        counters.waited(now().saturating_duration_since(self.since), self.end);
+        counters.waited(now().saturating_duration_since(self.since));
+        if !self.finished {
+            counters.cancelled_waits.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Admission {
+        /// The number of permits that are held.
+        pub(crate) fn admitted(&self) -> usize {
+            self.state.lock().admitted
+        }
     }
 }

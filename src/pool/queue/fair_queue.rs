@@ -74,30 +74,28 @@ impl<T> FairQueue<T> {
 
     /// Removes a waiter if it still waits.
     pub(crate) fn leave(&mut self, caller: &str, ticket: u64) -> Option<T> {
-        let line = self.waiters.get_mut(caller)?;
+        let line = self.waiters.get(caller)?;
         let place = line.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
-        let (_, waiter) = line.remove(place)?;
-        self.len -= 1;
-        self.remove_if_empty(caller);
-        Some(waiter)
+        self.remove(caller, place)
     }
 
     /// Removes the last waiter of the caller that has most, if that has more than `count`.
     pub(crate) fn displace(&mut self, count: usize) -> Option<T> {
         let longest = self.ring.iter().max_by_key(|caller| self.of(caller))?;
         let caller = Arc::clone(longest);
-        let line = self.waiters.get_mut(&caller).filter(|line| line.len() > count)?;
-        let (_, waiter) = line.pop_back()?;
-        self.len -= 1;
-        self.remove_if_empty(&caller);
-        Some(waiter)
+        let last = self.of(&caller).checked_sub(1).filter(|place| *place >= count)?;
+        self.remove(&caller, last)
     }
 
-    fn remove_if_empty(&mut self, caller: &str) {
-        if self.waiters.get(caller).is_some_and(VecDeque::is_empty) {
+    fn remove(&mut self, caller: &str, place: usize) -> Option<T> {
+        let line = self.waiters.get_mut(caller)?;
+        let (_, waiter) = line.remove(place)?;
+        self.len -= 1;
+        if line.is_empty() {
             self.waiters.remove(caller);
             self.ring.retain(|other| **other != *caller);
         }
+        Some(waiter)
     }
 }
 

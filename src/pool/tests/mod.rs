@@ -66,6 +66,12 @@ impl std::fmt::Debug for Number {
     }
 }
 
+impl<M: Manager> std::fmt::Debug for Checkout<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Checkout").field("context", self.context()).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Number {
     fn drop(&mut self) {
         self.1.alive.fetch_sub(1, SeqCst);
