@@ -15,11 +15,10 @@ use crate::wire_size::response_size;
 pub(crate) struct Batch {
     /// The statements, at least one, already admitted by the engine.
     pub statements: Vec<BatchStatement>,
-    /// The mode of their transaction.
     pub mode: TransactionMode,
     /// The key under which the batch runs once.
     pub key: Option<IdempotencyKey>,
-    /// True if the batch is rolled back at the end.
+    /// The batch is rolled back at the end.
     pub dry_run: bool,
     /// The limit of the rows of all results together.
     pub max_rows: u64,
@@ -27,7 +26,6 @@ pub(crate) struct Batch {
     pub max_bytes: u64,
     /// The limit of the encoded bytes of the whole response.
     pub max_response: u64,
-    /// The time at which the batch must have ended.
     pub deadline: Deadline,
     /// The call that the batch runs for.
     pub context: Arc<CallContext>,
@@ -36,9 +34,6 @@ pub(crate) struct Batch {
 impl Batch {
     /// Checks that the results fit into one response. Rows have limits of their own, but a thousand lists
     /// of columns, say, have not.
-    ///
-    /// # Errors
-    /// `ResultTooLarge`.
     pub(crate) fn check_response(&self, results: &[ResultSet]) -> Result<()> {
         if response_size(results) <= self.max_response {
             return Ok(());
@@ -67,11 +62,9 @@ pub(crate) enum BatchStrategy {
 /// One statement of a batch.
 #[derive(Debug)]
 pub(crate) struct BatchStatement {
-    /// The SQL text.
     pub sql: String,
     /// The values of `$1`, `$2` ….
     pub parameters: Vec<Value>,
-    /// The analysis of the text.
     pub analysis: Arc<Analysis>,
     /// The number of rows that the statement must change.
     pub expect: Option<Expect>,
@@ -80,19 +73,13 @@ pub(crate) struct BatchStatement {
 /// The number of rows that a statement must change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expect {
-    /// This number.
     Exactly(u64),
-    /// This number or more.
     AtLeast(u64),
-    /// This number or fewer.
     AtMost(u64),
 }
 
 impl Expect {
     /// Checks the number of rows that the statement changed.
-    ///
-    /// # Errors
-    /// `ExpectationFailed`.
     pub(crate) fn check(self, rows_affected: u64) -> Result<()> {
         let (is_met, expected) = match self {
             Self::Exactly(count) => (rows_affected == count, format!("exactly {count}")),
@@ -112,6 +99,6 @@ impl Expect {
 pub(crate) struct BatchResult {
     /// One result for each statement.
     pub results: Vec<ResultSet>,
-    /// True if they were stored by an earlier run under the same key.
+    /// They were stored by an earlier run under the same key.
     pub replayed: bool,
 }

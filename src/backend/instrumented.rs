@@ -32,7 +32,6 @@ pub(crate) struct Instrumented {
 }
 
 impl Instrumented {
-    /// Wraps a backend.
     pub(crate) fn new(backend: Arc<dyn Backend>, telemetry: Arc<DatabaseTelemetry>) -> Self {
         Self { backend, telemetry }
     }
@@ -58,6 +57,17 @@ impl Recording {
         let stopped = self.context.is_terminated();
         self.finish(error.map(Error::reason), |operation| operation.end(error, stopped));
         result
+    }
+
+    /// Passes on the rows of a statement that has started, and records their end.
+    fn rows<'r>(
+        mut self,
+        started: Result<Box<dyn RowStream + 'r>>,
+    ) -> Result<Box<dyn RowStream + 'r>> {
+        match started {
+            Ok(rows) => Ok(Box::new(InstrumentedRows { rows, recording: self })),
+            Err(error) => self.end(Err(error)),
+        }
     }
 
     /// Records an end without a result.
@@ -123,22 +133,39 @@ fn batch_text(statements: &[BatchStatement]) -> Arc<str> {
     text.into()
 }
 
+/// Methods of [`Backend`] that are not recorded.
+macro_rules! forward {
+    ($($method:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+        $(fn $method(&self, $($argument: $type),*) -> $result {
+            self.backend.$method($($argument),*)
+        })*
+    };
+}
+
 impl Backend for Instrumented {
-    fn name(&self) -> &'static str {
-        self.backend.name()
+    forward! {
+        name() -> &'static str;
+        outcome(handle: TransactionHandle, deadline: Deadline, context: Arc<CallContext>)
+            -> BoxFuture<'_, Result<TransactionOutcome>>;
+        delete_expired_keys(deadline: Deadline) -> BoxFuture<'_, Result<u64>>;
+        key_table_sql() -> Option<String>;
+        install_keys(deadline: Deadline) -> BoxFuture<'_, Result<Installed>>;
+        describe(request: DescribeRequest) -> BoxFuture<'_, Result<Description>>;
+        breaker() -> &Arc<ConnectBreaker>;
+        probe(limit: Duration) -> BoxFuture<'_, Result<()>>;
+        warm_up(connections: usize) -> BoxFuture<'_, Result<()>>;
+        pool() -> PoolSnapshot;
+        control() -> &dyn PoolAdmin;
+        close() -> ();
+        closed() -> BoxFuture<'_, ()>;
     }
 
     fn execute(&self, statement: Arc<Statement>) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
         let Statement { analysis, context, .. } = &*statement;
         let text = &analysis.summary;
         let operation = self.telemetry.statement(context.telemetry(), analysis.command, text);
-        let mut recording = Recording::new(operation, context, text);
-        Box::pin(async move {
-            match self.backend.execute(statement).await {
-                Ok(rows) => Ok(Box::new(InstrumentedRows { rows, recording }) as _),
-                Err(error) => recording.end(Err(error)),
-            }
-        })
+        let recording = Recording::new(operation, context, text);
+        Box::pin(async move { recording.rows(self.backend.execute(statement).await) })
     }
 
     fn execute_batch(
@@ -166,59 +193,6 @@ impl Backend for Instrumented {
             let telemetry = Arc::clone(&self.telemetry);
             Ok(Box::new(InstrumentedTransaction { transaction, telemetry, context }) as _)
         })
-    }
-
-    fn outcome(
-        &self,
-        handle: TransactionHandle,
-        deadline: Deadline,
-        context: Arc<CallContext>,
-    ) -> BoxFuture<'_, Result<TransactionOutcome>> {
-        self.backend.outcome(handle, deadline, context)
-    }
-
-    fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
-        self.backend.delete_expired_keys(deadline)
-    }
-
-    fn key_table_sql(&self) -> Option<String> {
-        self.backend.key_table_sql()
-    }
-
-    fn install_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<Installed>> {
-        self.backend.install_keys(deadline)
-    }
-
-    fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
-        self.backend.describe(request)
-    }
-
-    fn breaker(&self) -> &Arc<ConnectBreaker> {
-        self.backend.breaker()
-    }
-
-    fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>> {
-        self.backend.probe(limit)
-    }
-
-    fn warm_up(&self, connections: usize) -> BoxFuture<'_, Result<()>> {
-        self.backend.warm_up(connections)
-    }
-
-    fn pool(&self) -> PoolSnapshot {
-        self.backend.pool()
-    }
-
-    fn control(&self) -> &dyn PoolAdmin {
-        self.backend.control()
-    }
-
-    fn close(&self) {
-        self.backend.close();
-    }
-
-    fn closed(&self) -> BoxFuture<'_, ()> {
-        self.backend.closed()
     }
 }
 
@@ -276,13 +250,8 @@ impl Transaction for InstrumentedTransaction {
         &'a mut self,
         statement: Arc<Statement>,
     ) -> BoxFuture<'a, Result<Box<dyn RowStream + 'a>>> {
-        let mut recording = self.record(statement.analysis.command, &statement.analysis.summary);
-        Box::pin(async move {
-            match self.transaction.query(statement).await {
-                Ok(rows) => Ok(Box::new(InstrumentedRows { rows, recording }) as _),
-                Err(error) => recording.end(Err(error)),
-            }
-        })
+        let recording = self.record(statement.analysis.command, &statement.analysis.summary);
+        Box::pin(async move { recording.rows(self.transaction.query(statement).await) })
     }
 
     fn savepoint<'a>(

@@ -19,11 +19,7 @@ pub(crate) trait Backend: Send + Sync {
     /// `postgres` or `sqlite`.
     fn name(&self) -> &'static str;
 
-    /// Starts a statement. The stream it returns owns the connection.
-    ///
-    /// # Errors
-    /// Any reason for which the statement cannot run: no connection, bad parameters, an error of the database.
-    /// The error holds the outcome.
+    /// Starts a statement. The stream it returns owns the connection, an error holds the outcome.
     ///
     /// # Cancel safety
     /// The future may be dropped at any await: the statement is then cancelled in the database and
@@ -33,11 +29,8 @@ pub(crate) trait Backend: Send + Sync {
     /// Runs a unit once: all of its statements are applied, or none is.
     ///
     /// If the connection is lost in the commit, the outcome is resolved before this returns; `OutcomeUnknown`
-    /// with a token is left only if the database cannot tell the outcome in time.
-    ///
-    /// # Errors
-    /// As [`Backend::execute`], naming the statement that failed; `ExpectationFailed`, `KeyReused`,
-    /// `KeyInProgress`, `ResultTooLarge` with the outcome of the unit.
+    /// with a token is left only if the database cannot tell the outcome in time. An error names the statement
+    /// that failed.
     ///
     /// # Cancel safety
     /// As [`Backend::execute`], but a commit that was sent is finished.
@@ -47,16 +40,11 @@ pub(crate) trait Backend: Send + Sync {
         strategy: BatchStrategy,
     ) -> BoxFuture<'_, Result<BatchResult>>;
 
-    /// Opens a transaction, which owns its connection. Dropped, it rolls back.
-    ///
-    /// # Errors
-    /// As [`Backend::execute`]; `KeyApplied`, `KeyInProgress` where a key is claimed.
+    /// Opens a transaction, which owns its connection. Dropped, it rolls back. Where a key is claimed, it may fail
+    /// with `KeyApplied` or `KeyInProgress`.
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>>;
 
-    /// Returns the outcome of a unit of work.
-    ///
-    /// # Errors
-    /// `InvalidParameter` for a token that is not of this database; the failure to ask it.
+    /// Returns the outcome of a unit of work; `InvalidParameter` for a token that is not of this database.
     fn outcome(
         &self,
         handle: TransactionHandle,
@@ -64,10 +52,8 @@ pub(crate) trait Backend: Send + Sync {
         context: Arc<CallContext>,
     ) -> BoxFuture<'_, Result<TransactionOutcome>>;
 
-    /// Deletes idempotency keys that are past their retention, at most some thousands; returns how many.
-    ///
-    /// # Errors
-    /// The failure to do so; a missing table is none.
+    /// Deletes idempotency keys that are past their retention, at most some thousands; returns how many. A missing
+    /// table is no failure.
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>>;
 
     /// The SQL that creates the table of idempotency keys, for a migration tool; `None` if the backend creates
@@ -76,19 +62,13 @@ pub(crate) trait Backend: Send + Sync {
         None
     }
 
-    /// Creates the table of idempotency keys unless it exists. Does nothing if
-    /// [`Backend::key_table_sql`] is `None`.
-    ///
-    /// # Errors
-    /// The failure to do so; also a table of that name that cannot hold keys.
+    /// Creates the table of idempotency keys unless it exists; one of that name that cannot hold keys is a failure.
+    /// Does nothing if [`Backend::key_table_sql`] is `None`.
     fn install_keys(&self, _deadline: Deadline) -> BoxFuture<'_, Result<Installed>> {
         Box::pin(async { Ok(Installed::NotNeeded) })
     }
 
     /// Describes the parameters and columns of a statement without running it.
-    ///
-    /// # Errors
-    /// As [`Backend::execute`].
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>>;
 
     /// The breaker through which connections are opened.
@@ -96,15 +76,9 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Checks, on a connection outside the pool, that the database answers within `limit`. While the breaker is
     /// open, a connection is attempted whenever a probe is due.
-    ///
-    /// # Errors
-    /// The reason for which it does not.
     fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>>;
 
-    /// Opens connections on the calling worker until it has `connections` of them.
-    ///
-    /// # Errors
-    /// The error of the first attempt that failed.
+    /// Opens connections on the calling worker until it has `connections` of them, or an attempt fails.
     fn warm_up(&self, connections: usize) -> BoxFuture<'_, Result<()>>;
 
     /// The state and counters of the pool.

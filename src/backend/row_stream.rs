@@ -16,17 +16,11 @@ pub(crate) trait RowStream: Send {
     /// Moves rows into the sink until the sink is full or the database has no more at hand.
     ///
     /// Rows may have been added when it returns `Pending`. After [`Fill::Done`] it must not be called
-    /// again.
-    ///
-    /// # Errors
-    /// The failure of the statement; the rows delivered before prove nothing.
+    /// again. After an error, the rows delivered before prove nothing.
     fn poll_rows(&mut self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>>;
 
     /// Ends a statement whose rows are done: commits the transaction that was opened for it, if any, and returns
     /// the connection to the pool.
-    ///
-    /// # Errors
-    /// As [`RowStream::poll_rows`].
     fn finish<'a>(self: Box<Self>) -> BoxFuture<'a, Result<Completion>>
     where
         Self: 'a;
@@ -60,9 +54,11 @@ pub(crate) struct Completion {
 #[derive(Debug)]
 pub(crate) struct RowSink {
     rows: Vec<Row>,
-    bytes: usize,
+    /// The encoded size of the rows.
+    pub(crate) bytes: usize,
     memory: usize,
-    target: usize,
+    /// The size at which it is full.
+    pub(crate) target: usize,
 }
 
 /// The memory that a sink may take, as a multiple of its target: small values need far more memory than they
@@ -75,12 +71,6 @@ impl RowSink {
         Self { rows: Vec::new(), bytes: 0, memory: 0, target }
     }
 
-    /// Changes the size at which it is full.
-    pub(crate) fn set_target(&mut self, target: usize) {
-        self.target = target;
-    }
-
-    /// Adds a row.
     pub(crate) fn push(&mut self, row: Row) {
         let size = encoded_row_size(&row);
         self.bytes += size;
@@ -88,7 +78,6 @@ impl RowSink {
         self.rows.push(row);
     }
 
-    /// Returns true if it has reached its target.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes >= self.target || self.memory >= self.target.saturating_mul(MEMORY_FACTOR)
     }
@@ -101,26 +90,16 @@ impl RowSink {
         std::mem::replace(&mut self.rows, next)
     }
 
-    /// The encoded size of the rows it holds, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// The number of rows it holds.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Returns true if it holds no rows.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 }
 
 /// Fills the sink as far as rows are at hand; waits while it is empty.
-///
-/// # Errors
-/// As [`RowStream::poll_rows`].
 pub(crate) async fn fill(stream: &mut dyn RowStream, sink: &mut RowSink) -> Result<Fill> {
     std::future::poll_fn(|cx| stream.poll_rows(cx, sink)).await
 }

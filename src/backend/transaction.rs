@@ -13,22 +13,19 @@ use crate::pool::CallContext;
 /// The isolation level of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IsolationLevel {
-    /// READ COMMITTED.
     ReadCommitted,
-    /// REPEATABLE READ.
     RepeatableRead,
-    /// SERIALIZABLE.
     Serializable,
 }
 
 /// The mode of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct TransactionMode {
-    /// The isolation level; `None` for the database's default.
+    /// `None` for the database's default.
     pub isolation: Option<IsolationLevel>,
-    /// True if the database must reject writes.
+    /// The database must reject writes.
     pub read_only: bool,
-    /// True if the transaction waits for a snapshot that cannot fail.
+    /// The transaction waits for a snapshot that cannot fail.
     pub deferrable: bool,
 }
 
@@ -37,7 +34,7 @@ pub(crate) struct TransactionMode {
 pub(crate) struct IdempotencyKey {
     /// The authenticated caller; empty without authentication.
     pub caller: String,
-    /// The key: 1 to 128 printable ASCII characters.
+    /// 1 to 128 printable ASCII characters.
     pub key: String,
     /// The hash of the request: another request under the same key is rejected.
     pub request_hash: [u8; 32],
@@ -46,7 +43,6 @@ pub(crate) struct IdempotencyKey {
 /// A transaction to open.
 #[derive(Debug)]
 pub(crate) struct BeginRequest {
-    /// The mode.
     pub mode: TransactionMode,
     /// The key that the transaction claims.
     pub key: Option<IdempotencyKey>,
@@ -72,18 +68,12 @@ pub(crate) trait Transaction: Send {
     /// Starts a statement. Its stream must be finished, abandoned or dropped before the next command;
     /// after a drop the transaction can only be rolled back. Errors have outcome `NotApplied`: nothing is
     /// applied before the commit.
-    ///
-    /// # Errors
-    /// As [`crate::backend::Backend::execute`].
     fn query<'a>(
         &'a mut self,
         statement: Arc<Statement>,
     ) -> BoxFuture<'a, Result<Box<dyn RowStream + 'a>>>;
 
-    /// Sets, rolls back to or releases a savepoint of any name.
-    ///
-    /// # Errors
-    /// As the database: an unknown savepoint is `InvalidStatement`.
+    /// Sets, rolls back to or releases a savepoint of any name; `InvalidStatement` if there is none.
     fn savepoint<'a>(
         &'a mut self,
         command: SavepointCommand,
@@ -95,10 +85,8 @@ pub(crate) trait Transaction: Send {
     /// aborted or not.
     fn is_open(&self) -> bool;
 
-    /// Commits. Never cancelled once it is sent; a commit that turns out to be a rollback is an error.
-    ///
-    /// # Errors
-    /// `TransactionAborted`; the error of a deferred constraint; `OutcomeUnknown` as
+    /// Commits. Never cancelled once it is sent; a commit that turns out to be a rollback is an error. It may fail
+    /// with `TransactionAborted`, the error of a deferred constraint, or `OutcomeUnknown` as
     /// [`crate::backend::Backend::execute_batch`].
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>>;
 
@@ -110,12 +98,7 @@ pub(crate) trait Transaction: Send {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TransactionHandle {
     /// The key it ran under.
-    Key {
-        /// The authenticated caller.
-        caller: String,
-        /// The key.
-        key: String,
-    },
+    Key { caller: String, key: String },
     /// The token of an error.
     Token(String),
 }

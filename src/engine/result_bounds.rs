@@ -42,7 +42,7 @@ impl ResultCounter {
     /// Adds the rows of a sink, or fails with `ResultTooLarge`.
     pub(super) fn add(&mut self, sink: &RowSink) -> Result<()> {
         self.rows += widen(sink.len());
-        self.bytes += widen(sink.bytes());
+        self.bytes += widen(sink.bytes);
         let message = if self.rows > self.bounds.rows {
             format!("the result has more than {} rows", self.bounds.rows)
         } else if self.bytes > self.bounds.bytes {

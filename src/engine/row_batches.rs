@@ -65,7 +65,7 @@ impl RowBatches {
         stream: &mut dyn RowStream,
         size: usize,
     ) -> Result<RowBatch, BatchError> {
-        self.sink.set_target(size);
+        self.sink.target = size;
         self.fair_yield.wait(self.deadline).await;
         let is_last = self.fill(stream).await.map_err(BatchError::Failed)?;
         self.max_age = MAX_BATCH_AGE;

@@ -71,14 +71,10 @@ impl<M: Manager> Pool<M> {
     /// Acquires a connection: an idle one, else a new one, else the next that is returned, in the order in
     /// which callers came; different callers take turns.
     ///
-    /// # Errors
-    /// `PoolExhausted` after `pool.acquire_timeout`, when too many callers wait, or when the deadline is sure to
+    /// Fails with `PoolExhausted` after `pool.acquire_timeout`, when too many callers wait, or when the deadline is sure to
     /// come first; `PoolPaused` when the pool was paused all that time; `DeadlineExceeded` when the
     /// deadline comes first, `ShuttingDown` after [`Pool::close`], `Terminated` when an operator terminated the
-    /// call, or the failure to open a connection.
-    ///
-    /// # Cancel safety
-    /// May be dropped at any await, which leaves the queue.
+    /// call, or the failure to open a connection. May be dropped at any await, which leaves the queue.
     pub(crate) async fn acquire(
         &self,
         deadline: Deadline,
@@ -88,13 +84,7 @@ impl<M: Manager> Pool<M> {
     }
 
     /// Acquires a connection for a whole transaction: `pool.transaction_share` bounds the number of such
-    /// checkouts, and `pool.acquire_timeout` bounds both waits together.
-    ///
-    /// # Errors
-    /// As [`Pool::acquire`].
-    ///
-    /// # Cancel safety
-    /// As [`Pool::acquire`].
+    /// checkouts, and `pool.acquire_timeout` bounds both waits together. Else as [`Pool::acquire`].
     pub(crate) async fn acquire_for_transaction(
         &self,
         deadline: Deadline,
@@ -110,7 +100,7 @@ impl<M: Manager> Pool<M> {
         self.recorded(context, acquiring).await
     }
 
-    /// Acquires a connection and records the result.
+    /// Records an acquisition and its result.
     async fn recorded(
         &self,
         context: &CallContext,
@@ -160,11 +150,8 @@ impl<M: Manager> Pool<M> {
         Ok(checkout)
     }
 
-    /// Opens connections on the calling worker until it has `count` of them, or as many as the bound allows;
-    /// it does not wait for callers. From then on `pool.min` are kept open.
-    ///
-    /// # Errors
-    /// The error of the first attempt that failed.
+    /// Opens connections on the calling worker until it has `count` of them, or as many as the bound allows, or
+    /// an attempt fails; it does not wait for callers. From then on `pool.min` are kept open.
     pub(crate) async fn warm_up(&self, count: usize) -> Result<()> {
         let own = self.own_shard();
         let missing = count.saturating_sub(own.size());

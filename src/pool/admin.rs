@@ -31,10 +31,8 @@ pub(crate) trait PoolAdmin: Send + Sync {
     /// connection opened from now on.
     fn flush(&self, reason: CloseReason);
 
-    /// Sets the bounds. Connections above the new `max` are closed when they are returned.
-    ///
-    /// # Errors
-    /// As [`PoolBounds::with`].
+    /// Sets the bounds, checked by [`PoolBounds::with`]. Connections above the new `max` are closed when they are
+    /// returned.
     fn resize(&self, min: Option<usize>, max: Option<usize>) -> Result<()>;
 
     /// Ends the work of a checkout: its statement is cancelled, its transaction rolled back, and its caller gets
@@ -52,10 +50,7 @@ pub(crate) struct PoolBounds {
 }
 
 impl PoolBounds {
-    /// Returns these bounds with those replaced that are given.
-    ///
-    /// # Errors
-    /// `InvalidOption` when `max` is 0 or over 10000, or `min` is over `max`.
+    /// Returns these bounds with those replaced that are given, unless they are out of range.
     pub(crate) fn with(self, min: Option<usize>, max: Option<usize>) -> Result<Self> {
         let invalid = |field: &str, description: String| {
             Err(Error::field(ErrorKind::InvalidOption, field, description))

@@ -26,9 +26,8 @@ pub(crate) struct CheckoutHolder {
 #[derive(Debug)]
 pub(crate) struct CallContext {
     telemetry: Arc<RpcCall>,
-    caller: String,
-    rpc: &'static str,
-    tag: String,
+    /// The operators' view of it, but for the statement.
+    holder: CheckoutHolder,
     summary: OnceLock<Arc<str>>,
     terminated: AtomicBool,
     wake: Notify,
@@ -44,9 +43,7 @@ impl CallContext {
     ) -> Arc<Self> {
         Arc::new(Self {
             telemetry,
-            caller,
-            rpc,
-            tag,
+            holder: CheckoutHolder { caller, rpc, tag, summary: String::new() },
             summary: OnceLock::new(),
             terminated: AtomicBool::new(false),
             wake: Notify::new(),
@@ -60,10 +57,9 @@ impl CallContext {
 
     /// The caller. Empty for the server itself.
     pub(crate) fn caller(&self) -> &str {
-        &self.caller
+        &self.holder.caller
     }
 
-    /// The call's telemetry.
     pub(crate) fn telemetry(&self) -> &Arc<RpcCall> {
         &self.telemetry
     }
@@ -74,31 +70,21 @@ impl CallContext {
         self.telemetry.set_statement(summary);
     }
 
-    /// The operators' view of it.
     pub(crate) fn holder(&self) -> CheckoutHolder {
-        CheckoutHolder {
-            caller: self.caller.clone(),
-            rpc: self.rpc,
-            tag: self.tag.clone(),
-            summary: self.summary.get().map(|summary| summary.to_string()).unwrap_or_default(),
-        }
+        let summary = self.summary.get().map(|summary| summary.to_string()).unwrap_or_default();
+        CheckoutHolder { summary, ..self.holder.clone() }
     }
 
-    /// Terminates the call.
     pub(crate) fn terminate(&self) {
         self.terminated.store(true, SeqCst);
         self.wake.notify_waiters();
     }
 
-    /// Returns true if it was terminated.
     pub(crate) fn is_terminated(&self) -> bool {
         self.terminated.load(SeqCst)
     }
 
-    /// Waits until it is terminated.
-    ///
-    /// # Cancel safety
-    /// May be dropped at any time.
+    /// Waits until it is terminated; may be dropped at any time.
     pub(crate) async fn terminated(&self) {
         let mut woken = std::pin::pin!(self.wake.notified());
         woken.as_mut().enable();
@@ -117,7 +103,6 @@ impl CallContext {
         error
     }
 
-    /// The error of a terminated call.
     pub(crate) fn terminated_error(&self) -> Error {
         Error::new(ErrorKind::Terminated, "an operator ended this call; nothing of it was applied")
     }

@@ -21,11 +21,8 @@ pub(crate) trait ConnectionActivity: Send + Sync {
 pub(crate) struct CheckoutInfo {
     /// The number that identifies it among those of this pool since the start of the process.
     pub id: u64,
-    /// The call that holds it.
     pub holder: CheckoutHolder,
-    /// The time at which it began.
     pub since: SystemTime,
-    /// The time since then.
     pub age: Duration,
     /// It is held for longer than `pool.leak_threshold`.
     pub is_leak: bool,

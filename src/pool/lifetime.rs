@@ -64,12 +64,10 @@ impl PoolHealth {
         self.generation.fetch_add(1, SeqCst);
     }
 
-    /// Notes that a connection was found lost.
     pub(crate) fn connection_lost(&self, now: Instant) {
         self.events.lock().lost = Some(now);
     }
 
-    /// Notes that a connection did not answer.
     pub(crate) fn connection_unresponsive(&self, now: Instant) {
         self.events.lock().unresponsive = Some(now);
     }

@@ -7,13 +7,9 @@ use crate::error::{Error, Result};
 
 /// Opens and validates connections of one kind.
 pub(crate) trait Manager: Send + Sync + 'static {
-    /// A connection.
     type Connection: Send + 'static;
 
     /// Checks without I/O that it makes sense to open a connection.
-    ///
-    /// # Errors
-    /// The reason for which it does not.
     fn may_connect(&self) -> Result<()> {
         Ok(())
     }

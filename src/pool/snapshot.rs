@@ -36,7 +36,6 @@ impl CloseReason {
         Self::Shutdown,
     ];
 
-    /// Its name in logs.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Lifetime => "lifetime",
@@ -64,9 +63,7 @@ pub(crate) struct PoolSnapshot {
     pub paused: bool,
     /// The number of times that all connections were invalidated.
     pub generation: u64,
-    /// Open connections.
     pub open: usize,
-    /// Open connections that are idle.
     pub idle: usize,
     /// Open connections that are checked out or being reset.
     pub in_use: usize,
@@ -88,7 +85,6 @@ pub(crate) struct PoolSnapshot {
     pub cancelled_waits: u64,
     /// Callers rejected because too many were waiting.
     pub rejected: u64,
-    /// Connections opened.
     pub opened: u64,
     /// Attempts to open one that failed.
     pub connect_failures: u64,
@@ -96,7 +92,6 @@ pub(crate) struct PoolSnapshot {
     pub closed: [u64; CloseReason::ALL.len()],
     /// Checkouts that were held for longer than `pool.leak_threshold`.
     pub leaks: u64,
-    /// Statements run.
     pub statements: u64,
     /// Sessions reset because a statement may have changed their state.
     pub resets: u64,
@@ -119,7 +114,6 @@ impl PoolSnapshot {
         self
     }
 
-    /// The number of connections closed for a reason.
     pub(crate) fn closed_because(&self, reason: CloseReason) -> u64 {
         self.closed[reason as usize]
     }

@@ -62,7 +62,6 @@ enum AttemptKind {
 /// The knowledge about a database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct BreakerState {
-    /// The breaker is open.
     pub open: bool,
     /// The database was reached at least once.
     pub reached: bool,
@@ -78,7 +77,6 @@ impl BreakerState {
 /// The operators' view of a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BreakerSnapshot {
-    /// The breaker is open.
     pub open: bool,
     /// The time since it was opened or closed.
     pub since: Duration,
@@ -118,7 +116,6 @@ impl ConnectBreaker {
         Arc::clone(&self.unreachable)
     }
 
-    /// Returns true if it is open.
     pub(crate) fn is_open(&self) -> bool {
         self.unreachable.load(Relaxed)
     }
@@ -128,7 +125,6 @@ impl ConnectBreaker {
         self.state.subscribe()
     }
 
-    /// The operators' view of it.
     pub(crate) fn snapshot(&self) -> BreakerSnapshot {
         let Inner { breaker, .. } = &*self.inner.lock();
         BreakerSnapshot {
@@ -163,10 +159,7 @@ impl ConnectBreaker {
         PooledConnectionCount(Arc::clone(self))
     }
 
-    /// Checks that [`ConnectBreaker::connect`] would make an attempt.
-    ///
-    /// # Errors
-    /// The last failure.
+    /// Checks that [`ConnectBreaker::connect`] would make an attempt; else returns the last failure.
     pub(crate) fn may_connect(&self) -> Result<()> {
         if self.is_open() && !self.inner.lock().breaker.is_overdue(now()) {
             return Err(self.last_error());
@@ -176,9 +169,6 @@ impl ConnectBreaker {
 
     /// Opens a connection by an attempt. While the breaker is open, and as soon as it opens, the last failure
     /// is returned at once.
-    ///
-    /// # Errors
-    /// The error of the attempt, or of the last one that was made.
     ///
     /// # Cancel safety
     /// As the attempt. One that is dropped after a while counts as a failure: nobody answered.
@@ -201,9 +191,6 @@ impl ConnectBreaker {
 
     /// Checks that a connection can be opened within `limit`; while the breaker is open, only if a probe is
     /// due.
-    ///
-    /// # Errors
-    /// As [`ConnectBreaker::connect`].
     pub(crate) async fn probe<T>(
         &self,
         limit: Duration,

@@ -18,14 +18,12 @@ use crate::pool::counters::Counters;
 /// The resource that a queue stands before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum QueueKind {
-    /// The connections.
     Connection,
     /// The share of connections that may be held for whole transactions, `pool.transaction_share`; its callers
     /// then wait for a connection.
     Transaction,
 }
 
-/// The queue.
 pub(crate) struct Admission {
     kind: QueueKind,
     state: Mutex<State>,
@@ -36,9 +34,8 @@ pub(crate) struct Admission {
 
 struct State {
     waiters: FairQueue<Waiter>,
-    /// Permits that are held.
+    /// Permits that are held, and the most of them.
     admitted: usize,
-    /// The largest number of permits.
     limit: usize,
     mode: AdmissionMode,
     wait_estimate: WaitEstimate,

@@ -6,7 +6,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// The waiters.
 #[derive(Debug)]
 pub(crate) struct FairQueue<T> {
     waiters: HashMap<Arc<str>, VecDeque<(u64, T)>>,
