@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::batch::BatchResult;
+use super::statement::BatchResult;
 use super::transaction::IdempotencyKey;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::{ExecuteBatchResponse, ResultSet};

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::batch::{Batch, BatchResult, BatchStatement, BatchStrategy};
 use super::connect_breaker::ConnectBreaker;
 use super::interface::{Backend, Installed};
 use super::row_stream::{Completion, Fill, RowSink, RowStream};
-use super::statement::{DescribeRequest, Description, Statement};
+use super::statement::{
+    Batch, BatchResult, BatchStatement, BatchStrategy, DescribeRequest, Description, Statement,
+};
 use super::transaction::{
     BeginRequest, SavepointCommand, Transaction, TransactionHandle, TransactionOutcome,
 };
@@ -70,11 +71,7 @@ impl Recording {
         }
     }
 
-    /// Records an end without a result.
-    fn cancel(&mut self, end: impl FnOnce(Operation) -> Option<OperationTiming>) {
-        self.finish(Some(ErrorKind::Cancelled.reason()), end);
-    }
-
+    /// Ends the operation, and logs it if it was slow.
     fn finish(
         &mut self,
         reason: Option<&str>,
@@ -82,18 +79,13 @@ impl Recording {
     ) {
         let Some(operation) = self.operation.take() else { return };
         let database = operation.database();
-        if let Some(took) = end(operation) {
-            self.log_slow(database.name(), reason, took);
-        }
-    }
-
-    fn log_slow(&self, database: &str, reason: Option<&str>, took: OperationTiming) {
+        let Some(took) = end(operation) else { return };
         let call = self.context.telemetry();
         let Some(suppressed) = call.admit_log_line("slow") else { return };
         let holder = self.context.holder();
         let ids = call.trace().ids();
         tracing::warn!(
-            database,
+            database = database.name(),
             statement = &*self.text,
             rpc = holder.rpc,
             caller = holder.caller,
@@ -111,7 +103,7 @@ impl Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        self.cancel(Operation::cancelled);
+        self.finish(Some(ErrorKind::Cancelled.reason()), Operation::cancelled);
     }
 }
 
@@ -225,7 +217,7 @@ impl RowStream for InstrumentedRows<'_> {
     {
         Box::pin(async move {
             let outcome = self.rows.abandon().await;
-            self.recording.cancel(Operation::abandoned);
+            self.recording.finish(Some(ErrorKind::Cancelled.reason()), Operation::abandoned);
             outcome
         })
     }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::batch::{Batch, BatchResult, BatchStrategy};
 use super::connect_breaker::ConnectBreaker;
 use super::row_stream::RowStream;
-use super::statement::{DescribeRequest, Description, Statement};
+use super::statement::{
+    Batch, BatchResult, BatchStrategy, DescribeRequest, Description, Statement,
+};
 use super::transaction::{BeginRequest, Transaction, TransactionHandle, TransactionOutcome};
 use crate::deadline::Deadline;
 use crate::error::Result;

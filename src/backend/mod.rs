@@ -4,7 +4,6 @@
 //! messages of `rowgate.v1`. It knows no RPC. Rows are passed in batches: a virtual call costs per
 //! batch, not per row.
 
-mod batch;
 pub(crate) mod connect_breaker;
 mod idempotency;
 mod instrumented;
@@ -17,14 +16,14 @@ mod statement;
 mod tests;
 mod transaction;
 
-pub(crate) use batch::{
-    Batch, BatchResult, BatchStatement, BatchStrategy, Expect, response_too_large,
-};
 pub(crate) use connect_breaker::ConnectBreaker;
 pub(crate) use instrumented::Instrumented;
 pub(crate) use interface::{Backend, Installed};
 pub(crate) use row_stream::{Completion, Fill, RowSink, RowStream, fill};
-pub(crate) use statement::{DescribeRequest, Description, Statement};
+pub(crate) use statement::{
+    Batch, BatchResult, BatchStatement, BatchStrategy, DescribeRequest, Description, Expect,
+    Statement, response_too_large,
+};
 #[cfg(test)]
 pub(crate) use tests::scripted;
 pub(crate) use transaction::{

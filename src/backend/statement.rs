@@ -1,11 +1,14 @@
-//! Single statements: to run and to describe.
+//! Statements: to run, to describe, and in batches, which are applied together.
 
 use std::sync::Arc;
 
+use super::transaction::{IdempotencyKey, TransactionMode};
 use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind, Result};
 use crate::pool::CallContext;
 use crate::sql::Analysis;
-use crate::value::proto::{Column, ParameterType, Value};
+use crate::value::proto::{Column, ParameterType, ResultSet, Value};
+use crate::wire_size::response_size;
 
 /// A statement to run, already validated by the engine.
 #[derive(Debug)]
@@ -42,4 +45,97 @@ pub(crate) struct Description {
     pub read_only: bool,
     /// The plan, if it was requested and there is one.
     pub plan: Option<String>,
+}
+
+/// Statements that are applied together or not at all.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// The statements, at least one, already admitted by the engine.
+    pub statements: Vec<BatchStatement>,
+    pub mode: TransactionMode,
+    /// The key under which the batch runs once.
+    pub key: Option<IdempotencyKey>,
+    /// The batch is rolled back at the end.
+    pub dry_run: bool,
+    /// The limit of the rows of all results together.
+    pub max_rows: u64,
+    /// The limit of the encoded bytes of all rows together.
+    pub max_bytes: u64,
+    /// The limit of the encoded bytes of the whole response.
+    pub max_response: u64,
+    pub deadline: Deadline,
+    /// The call that the batch runs for.
+    pub context: Arc<CallContext>,
+}
+
+impl Batch {
+    /// Checks that the results fit into one response. Rows have limits of their own, but a thousand lists
+    /// of columns, say, have not.
+    pub(crate) fn check_response(&self, results: &[ResultSet]) -> Result<()> {
+        if response_size(results) <= self.max_response {
+            return Ok(());
+        }
+        Err(response_too_large(self.max_response))
+    }
+}
+
+/// The error of a response that is over `grpc.max_response_size`.
+pub(crate) fn response_too_large(limit: u64) -> Error {
+    let message = format!("the response is larger than {limit} bytes");
+    let hint = "Use StreamQuery, select less, or raise grpc.max_response_size.";
+    Error::new(ErrorKind::ResultTooLarge, message).with_hint(hint)
+}
+
+/// The way in which the statements of a batch are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BatchStrategy {
+    /// All at once, where the backend can.
+    Pipelined,
+    /// One by one, each prepared after the one before it has run: an attempt at once failed with
+    /// `PlanChanged`.
+    Sequential,
+}
+
+/// One statement of a batch.
+#[derive(Debug)]
+pub(crate) struct BatchStatement {
+    pub sql: String,
+    /// The values of `$1`, `$2` ….
+    pub parameters: Vec<Value>,
+    pub analysis: Arc<Analysis>,
+    /// The number of rows that the statement must change.
+    pub expect: Option<Expect>,
+}
+
+/// The number of rows that a statement must change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expect {
+    Exactly(u64),
+    AtLeast(u64),
+    AtMost(u64),
+}
+
+impl Expect {
+    /// Checks the number of rows that the statement changed.
+    pub(crate) fn check(self, rows_affected: u64) -> Result<()> {
+        let (is_met, expected) = match self {
+            Self::Exactly(count) => (rows_affected == count, format!("exactly {count}")),
+            Self::AtLeast(count) => (rows_affected >= count, format!("at least {count}")),
+            Self::AtMost(count) => (rows_affected <= count, format!("at most {count}")),
+        };
+        if is_met {
+            return Ok(());
+        }
+        let message = format!("the statement changed {rows_affected} rows, not {expected}");
+        Err(Error::new(ErrorKind::ExpectationFailed, message))
+    }
+}
+
+/// The results of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct BatchResult {
+    /// One result for each statement.
+    pub results: Vec<ResultSet>,
+    /// They were stored by an earlier run under the same key.
+    pub replayed: bool,
 }

@@ -30,14 +30,8 @@ use crate::telemetry::{Acquiring, DatabaseTelemetry};
 const TRIES_WITHOUT_PAUSE: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// A pool; cheap to clone.
+/// A pool.
 pub(crate) struct Pool<M: Manager>(pub(super) Arc<PoolState<M>>);
-
-impl<M: Manager> Clone for Pool<M> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
 
 impl<M: Manager> Pool<M> {
     /// Returns the pool of a database; it opens no connections yet.

@@ -72,10 +72,8 @@ impl<M: Manager> Drop for Checkout<M> {
             }
         }
         self.pool.registry.remove(self.id);
-        self.pool
-            .context
-            .telemetry
-            .connection_returned(now.saturating_duration_since(self.acquired_at));
+        let held = now.saturating_duration_since(self.acquired_at);
+        self.pool.context.telemetry.connection_returned(held);
     }
 }
 

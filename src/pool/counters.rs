@@ -34,7 +34,8 @@ pub(crate) struct Counters {
     /// Connections that are open or being opened; never above `max` and `overflow` together, unless these
     /// were lowered.
     permits: AtomicUsize,
-    connecting: AtomicUsize,
+    /// Held once more by each attempt to connect in progress.
+    pub(crate) connecting: Arc<()>,
     closed: [AtomicU64; CloseReason::ALL.len()],
 }
 
@@ -76,13 +77,11 @@ impl Counters {
 
     /// The number of connections that are open.
     pub(crate) fn open(&self) -> usize {
-        self.permits().saturating_sub(self.connecting.load(Relaxed))
+        self.permits().saturating_sub(self.connecting())
     }
 
-    /// Counts an attempt to connect for as long as the guard lives.
-    pub(crate) fn connecting(&self) -> ConnectingCount<'_> {
-        self.connecting.fetch_add(1, Relaxed);
-        ConnectingCount(self)
+    fn connecting(&self) -> usize {
+        Arc::strong_count(&self.connecting) - 1
     }
 
     /// Counts a wait that has ended.
@@ -93,7 +92,6 @@ impl Counters {
     }
 
     pub(crate) fn snapshot(&self, idle: usize) -> PoolSnapshot {
-        let connecting = self.connecting.load(Relaxed);
         let open = self.open();
         let idle = idle.min(open);
         PoolSnapshot {
@@ -103,7 +101,7 @@ impl Counters {
             open,
             idle,
             in_use: open - idle,
-            connecting,
+            connecting: self.connecting(),
             acquired: self.acquired.load(Relaxed),
             waited: self.waited.load(Relaxed),
             wait_time: Duration::from_micros(self.wait_micros.load(Relaxed)),
@@ -116,14 +114,6 @@ impl Counters {
             leaks: self.leaks.load(Relaxed),
             ..PoolSnapshot::default()
         }
-    }
-}
-
-pub(crate) struct ConnectingCount<'a>(&'a Counters);
-
-impl Drop for ConnectingCount<'_> {
-    fn drop(&mut self) {
-        self.0.connecting.fetch_sub(1, Relaxed);
     }
 }
 

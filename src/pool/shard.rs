@@ -213,7 +213,7 @@ impl<M: Manager> ShardManager<M> {
         let mut permit = self.permit_to_open(began)?;
         // An invalidation while the connection is being opened concerns it too.
         let generation = health.generation();
-        let connecting = counters.connecting();
+        let connecting = Arc::clone(&counters.connecting);
         let attempt = Connecting::begin(telemetry);
         let opened = self.connect().instrument(attempt.span().clone()).await;
         drop(connecting);
@@ -274,14 +274,8 @@ impl<M: Manager> ShardManager<M> {
     /// Returns true if an idle connection may be checked out. Only one that was idle for long, or at the time
     /// when another was lost, is validated.
     async fn is_healthy(&self, pooled: &mut PooledConnection<M::Connection>) -> bool {
-        let ShardContext { health, settings, .. } = &*self.context;
         let now = now();
-        if !self.manager.is_usable(&pooled.connection) {
-            health.connection_lost(now);
-            pooled.permit.set_close_reason(CloseReason::Broken);
-            return false;
-        }
-        match health.check(&pooled.lifetime, now, settings.validate_after_idle) {
+        match self.check(pooled, now, self.context.settings.validate_after_idle) {
             IdleCheck::Healthy => true,
             IdleCheck::Evict(reason) => {
                 pooled.permit.set_close_reason(reason);
@@ -289,6 +283,20 @@ impl<M: Manager> ShardManager<M> {
             }
             IdleCheck::Validate => self.validate(pooled, now).await,
         }
+    }
+
+    fn check(
+        &self,
+        pooled: &PooledConnection<M::Connection>,
+        now: Instant,
+        validate_after: Duration,
+    ) -> IdleCheck {
+        let health = &self.context.health;
+        if !self.manager.is_usable(&pooled.connection) {
+            health.connection_lost(now);
+            return IdleCheck::Evict(CloseReason::Broken);
+        }
+        health.check(&pooled.lifetime, now, validate_after)
     }
 
     async fn validate(&self, pooled: &mut PooledConnection<M::Connection>, now: Instant) -> bool {
@@ -315,12 +323,7 @@ impl<M: Manager> ShardManager<M> {
         now: Instant,
         surplus: &mut Surplus,
     ) -> Option<CloseReason> {
-        let ShardContext { health, settings, .. } = &*self.context;
-        if !self.manager.is_usable(&pooled.connection) {
-            health.connection_lost(now);
-            return Some(CloseReason::Broken);
-        }
-        if let IdleCheck::Evict(reason) = health.check(&pooled.lifetime, now, Duration::MAX) {
+        if let IdleCheck::Evict(reason) = self.check(pooled, now, Duration::MAX) {
             return Some(reason);
         }
         if pooled.lifetime.is_over(now) {
@@ -331,7 +334,7 @@ impl<M: Manager> ShardManager<M> {
             return Some(CloseReason::Overflow);
         }
         let idle = now.saturating_duration_since(pooled.lifetime.idle_since);
-        let limit = settings.idle_timeout;
+        let limit = self.context.settings.idle_timeout;
         if surplus.over_min > 0 && !limit.is_zero() && idle >= limit {
             surplus.over_min -= 1;
             return Some(CloseReason::Idle);

@@ -4,8 +4,8 @@
 //! the state of the breaker. The pool, probes and the resolution of outcomes all connect through it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -32,7 +32,8 @@ pub(crate) struct ConnectBreaker {
     /// It is open, for those that run calls.
     unreachable: Arc<AtomicBool>,
     state: watch::Sender<BreakerState>,
-    pooled_connections: AtomicUsize,
+    /// Held once more by each connection of the pool.
+    pooled: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -107,7 +108,7 @@ impl ConnectBreaker {
             inner: Mutex::new(Inner { breaker, last_failure: None }),
             unreachable: Arc::default(),
             state: watch::Sender::default(),
-            pooled_connections: AtomicUsize::new(0),
+            pooled: Arc::default(),
         })
     }
 
@@ -154,9 +155,8 @@ impl ConnectBreaker {
     }
 
     /// Counts a connection of the pool until the guard is dropped.
-    pub(crate) fn count_pooled(self: &Arc<Self>) -> PooledConnectionCount {
-        self.pooled_connections.fetch_add(1, Relaxed);
-        PooledConnectionCount(Arc::clone(self))
+    pub(crate) fn count_pooled(&self) -> Arc<()> {
+        Arc::clone(&self.pooled)
     }
 
     /// Checks that [`ConnectBreaker::connect`] would make an attempt; else returns the last failure.
@@ -234,7 +234,7 @@ impl ConnectBreaker {
     /// Classifies an error; `None` if it says nothing of the next connection.
     fn classify(&self, error: &Error) -> Option<ConnectFailureKind> {
         let sqlstate = error.report().map_or("", |report| report.sqlstate.as_str());
-        let is_full_of_ours = sqlstate == "53300" && self.pooled_connections.load(Relaxed) > 0;
+        let is_full_of_ours = sqlstate == "53300" && Arc::strong_count(&self.pooled) > 1;
         let is_local =
             matches!(error.kind(), ErrorKind::LockNotAvailable | ErrorKind::ShuttingDown);
         if is_full_of_ours || is_local {
@@ -254,14 +254,12 @@ impl ConnectBreaker {
         self.publish(&inner);
         drop(inner);
         let database = &self.database;
-        match transition {
-            BreakerTransition::Closed(after) if was_reached => {
-                let duration_ms = milliseconds(after);
-                tracing::info!(database, duration_ms, "database reachable again");
-            }
-            BreakerTransition::Closed(_)
-            | BreakerTransition::Reached
-            | BreakerTransition::Opened => tracing::info!(database, "database reached"),
+        if let BreakerTransition::Closed(after) = transition
+            && was_reached
+        {
+            tracing::info!(database, duration_ms = milliseconds(after), "database reachable again");
+        } else {
+            tracing::info!(database, "database reached");
         }
     }
 
@@ -325,16 +323,6 @@ impl ConnectBreaker {
     fn no_answer(&self, waited: Duration) -> Error {
         let waited = humantime::format_duration(waited);
         self.unreachable().with_cause(format!("no answer within {waited}"))
-    }
-}
-
-/// A connection of the pool that is counted.
-#[derive(Debug)]
-pub(crate) struct PooledConnectionCount(Arc<ConnectBreaker>);
-
-impl Drop for PooledConnectionCount {
-    fn drop(&mut self) {
-        self.0.pooled_connections.fetch_sub(1, Relaxed);
     }
 }
 

@@ -11,11 +11,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use crate::backend::batch::{Batch, BatchResult, BatchStrategy};
 use crate::backend::connect_breaker::ConnectBreaker;
 use crate::backend::interface::Backend;
 use crate::backend::row_stream::{Completion, Fill, RowSink, RowStream};
-use crate::backend::statement::{DescribeRequest, Description, Statement};
+use crate::backend::statement::{
+    Batch, BatchResult, BatchStrategy, DescribeRequest, Description, Statement,
+};
 use crate::backend::transaction::{
     BeginRequest, Transaction, TransactionHandle, TransactionOutcome,
 };

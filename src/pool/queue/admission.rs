@@ -225,7 +225,8 @@ impl Admission {
         let mut state = self.state.lock();
         state.wait_estimate.note(now.saturating_duration_since(since), now);
         loop {
-            let next = if state.may_pass_on() { state.waiters.next() } else { None };
+            let may_pass_on = state.mode == AdmissionMode::Open && state.admitted <= state.limit;
+            let next = if may_pass_on { state.waiters.next() } else { None };
             let Some(waiter) = next else {
                 state.admitted -= 1;
                 return;
@@ -280,11 +281,6 @@ impl State {
 
     fn has_capacity(&self) -> bool {
         self.mode == AdmissionMode::Open && self.admitted < self.limit
-    }
-
-    /// Returns true if a permit that is released may go to another caller.
-    fn may_pass_on(&self) -> bool {
-        self.mode == AdmissionMode::Open && self.admitted <= self.limit
     }
 
     /// Switches the mode; a closed queue stays closed.

@@ -66,6 +66,12 @@ impl std::fmt::Debug for Number {
     }
 }
 
+impl<M: Manager> Clone for Pool<M> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl<M: Manager> std::fmt::Debug for Checkout<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Checkout").field("context", self.context()).finish_non_exhaustive()

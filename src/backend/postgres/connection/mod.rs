@@ -19,7 +19,6 @@ use super::codec::{RowDecoder, describe_column};
 use super::connect::OpenedConnection;
 use super::protocol::session_attrs::SessionAttrs;
 use super::protocol::simple_query::first_value;
-use crate::backend::connect_breaker::PooledConnectionCount;
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::config::TargetSession;
 use idempotency_table::KeyTable;
@@ -49,7 +48,7 @@ pub(crate) struct Connection {
     pub(crate) required_role: TargetSession,
     pub(crate) opened_at: Instant,
     /// Set where the connection is the pool's.
-    held: Option<PooledConnectionCount>,
+    held: Option<Arc<()>>,
 }
 
 impl Connection {
