@@ -25,14 +25,13 @@ use parking_lot::Mutex;
 
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
-    Description, Installed, RowStream, Statement, Transaction, TransactionHandle, TransactionMode,
+    Description, Installed, RowStream, Statement, Transaction, TransactionHandle,
     TransactionOutcome,
 };
 use crate::config::{Database, PostgresTarget};
 use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::pool::{CallContext, Pool, PoolAdmin, PoolSnapshot};
-use crate::sql::is_atomic;
 use crate::telemetry;
 use crate::wire_size::widen;
 use commit::resolution::{outcome_of_token, outcome_timed_out};
@@ -41,19 +40,14 @@ use connect::Connector;
 use connection::Connection;
 use connection::idempotency_table::KeyTable;
 use connection::opener::Opener;
-use connection::prepared::Prepared;
 use execute::batch_pipelined;
-use execute::row_stream::{StatementRows, StatementScope};
+use execute::row_stream::{StatementRows, StatementScope, start};
 use execute::transaction::PostgresTransaction;
 use session::Session;
 use session::attempt::{AttemptResult, run_attempts};
 use session::database_context::DatabaseContext;
 use session::effects::EffectCache;
-use session::work::{Access, Atomicity, PlanUse, SessionWork};
-
-/// The transaction of a single statement that must not write.
-const READ_ONLY: TransactionMode =
-    TransactionMode { isolation: None, read_only: true, deferrable: false };
+use session::work::{PlanUse, SessionWork};
 
 /// A PostgreSQL database and its pool.
 pub(crate) struct Postgres {
@@ -64,24 +58,19 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     /// Creates the backend of a database; opens no connection.
-    ///
-    /// # Errors
-    /// `BackendMisconfigured` when a certificate cannot be used.
     pub(crate) fn open(
         telemetry: &Arc<telemetry::DatabaseTelemetry>,
         config: &Database,
         target: &PostgresTarget,
     ) -> Result<Self> {
         let name = telemetry.name();
-        let connector = Arc::new(Connector::new(name, config, target)?);
         let opener = Opener {
+            connector: Arc::new(Connector::new(name, config, target)?),
             breaker: ConnectBreaker::new(name, config),
-            connector: Arc::clone(&connector),
             statement_cache: config.statement_cache,
         };
         let context = DatabaseContext {
             name: name.to_owned(),
-            connector,
             error_details: config.error_details,
             resets: AtomicU64::new(0),
             effects: EffectCache::new(config.catalog_ttl),
@@ -114,16 +103,11 @@ impl Postgres {
     ) -> AttemptResult<Box<dyn RowStream>> {
         let work = SessionWork { plans, ..SessionWork::NEW };
         let mut session = self.session(statement.deadline, &statement.context, work).await?;
-        match start_statement(&mut session, statement).await {
-            Ok((rows, prepared)) => Ok(Box::new(StatementRows::new(
-                rows,
-                session,
-                StatementScope::Autocommit,
-                prepared,
-                Arc::clone(statement),
-            ))),
-            Err(error) => Err(session.attempt_error(error)),
-        }
+        let scope = StatementScope::Autocommit;
+        let started = start(&mut session, statement, scope).await;
+        let (rows, prepared) = started.map_err(|error| session.attempt_error(error))?;
+        let statement = Arc::clone(statement);
+        Ok(Box::new(StatementRows::new(rows, session, scope, prepared, statement)))
     }
 
     async fn execute_batch_once(
@@ -132,7 +116,7 @@ impl Postgres {
         strategy: BatchStrategy,
         plans: PlanUse,
     ) -> AttemptResult<BatchResult> {
-        let work = SessionWork { access: Access::of(batch.mode), plans, ..SessionWork::NEW };
+        let work = SessionWork { forbids_writes: batch.mode.read_only, plans, ..SessionWork::NEW };
         let session = self.session(batch.deadline, &batch.context, work).await?;
         batch_pipelined::run(batch, strategy, session).await
     }
@@ -144,94 +128,11 @@ impl Postgres {
     ) -> AttemptResult<Box<dyn Transaction>> {
         let pool = &self.context.pool;
         let checkout = pool.acquire_for_transaction(request.deadline, &request.context).await?;
-        let work = SessionWork { access: Access::of(request.mode), plans, ..SessionWork::NEW };
+        let work =
+            SessionWork { forbids_writes: request.mode.read_only, plans, ..SessionWork::NEW };
         let session = Session::new(checkout, &self.context, request.deadline, work);
         PostgresTransaction::begin(session, request).await
     }
-
-    async fn query_outcome(
-        &self,
-        handle: TransactionHandle,
-        deadline: Deadline,
-        caller: &Arc<CallContext>,
-    ) -> Result<TransactionOutcome> {
-        match handle {
-            TransactionHandle::Token(token) => {
-                let token = Token::parse(&token)?;
-                let query = outcome_of_token(&self.context, &token);
-                let outcome = tokio::time::timeout_at(deadline.instant().into(), query).await;
-                // Not an unknown outcome: another query may be answered.
-                outcome.unwrap_or_else(|_elapsed| Err(outcome_timed_out(&self.context)))
-            }
-            TransactionHandle::Key { caller: owner, key } => {
-                let mut session = self.session(deadline, caller, SessionWork::NEW).await?;
-                idempotency::outcome_of_key(&mut session, &owner, &key).await
-            }
-        }
-    }
-
-    async fn describe_statement(&self, request: DescribeRequest) -> Result<Description> {
-        let sql = &request.sql;
-        let mut session =
-            self.session(request.deadline, &request.context, SessionWork::NEW).await?;
-        let effects = session.effects_of(&request.analysis).await?;
-        let prepared = session.prepare(sql).await?;
-        // The planner may call immutable functions.
-        session.checkin.add(effects.session);
-        let plan = if request.include_plan { session.explain(sql, &prepared).await? } else { None };
-        let parameters = prepared.parameter_types().iter().map(codec::describe_parameter);
-        Ok(Description {
-            columns: prepared.columns.clone(),
-            parameters: parameters.collect(),
-            read_only: effects.reads,
-            plan,
-        })
-    }
-
-    async fn check(&self, limit: Duration) -> Result<()> {
-        let mut probe = self.probe.lock().await;
-        let DatabaseContext { opener, pool, .. } = &*self.context;
-        if opener.breaker.is_open() {
-            // A connection that was opened before proves nothing for a new one.
-            if opener.connector.login_has_changed().await {
-                opener.breaker.probe_now();
-            }
-        } else if let Some(connection) = probe.take()
-            && let Ok(Some(changed)) = tokio::time::timeout(limit, changed_role(&connection)).await
-        {
-            if changed {
-                self.context.fail_over(&connection);
-            } else {
-                *probe = Some(connection);
-                pool.reached();
-                return Ok(());
-            }
-        }
-        *probe = Some(opener.breaker.probe(limit, Box::pin(opener.open())).await?);
-        pool.reached();
-        Ok(())
-    }
-}
-
-/// Starts a statement in a transaction of its own.
-async fn start_statement(
-    session: &mut Session,
-    statement: &Statement,
-) -> Result<(tokio_postgres::RowStream, Arc<Prepared>)> {
-    let Statement { sql, parameters, .. } = statement;
-    let effects = session.effects_of(&statement.analysis).await?;
-    let prepared = session.prepare(sql).await?;
-    let parameters = prepared.encode(parameters)?;
-    session.checkin.add(effects.session);
-    if statement.read_only {
-        session.work.access = Access::ReadOnly;
-        session.run(&commit::begin(READ_ONLY)).await?;
-    } else {
-        let atomicity = if is_atomic(sql) { Atomicity::Atomic } else { Atomicity::Partial };
-        session.autocommit(effects, atomicity);
-    }
-    let rows = session.start(sql, &prepared, parameters).await?;
-    Ok((rows, prepared))
 }
 
 /// Returns true if a connection's server has changed its role; `None` if the connection is lost.
@@ -271,7 +172,21 @@ impl Backend for Postgres {
         deadline: Deadline,
         context: Arc<CallContext>,
     ) -> BoxFuture<'_, Result<TransactionOutcome>> {
-        Box::pin(async move { self.query_outcome(handle, deadline, &context).await })
+        Box::pin(async move {
+            match handle {
+                TransactionHandle::Token(token) => {
+                    let token = Token::parse(&token)?;
+                    let query = outcome_of_token(&self.context, &token);
+                    let outcome = tokio::time::timeout_at(deadline.instant().into(), query).await;
+                    // Not an unknown outcome: another query may be answered.
+                    outcome.unwrap_or_else(|_elapsed| Err(outcome_timed_out(&self.context)))
+                }
+                TransactionHandle::Key { caller, key } => {
+                    let mut session = self.session(deadline, &context, SessionWork::NEW).await?;
+                    idempotency::outcome_of_key(&mut session, &caller, &key).await
+                }
+            }
+        })
     }
 
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
@@ -295,7 +210,23 @@ impl Backend for Postgres {
     }
 
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
-        Box::pin(self.describe_statement(request))
+        Box::pin(async move {
+            let DescribeRequest { sql, deadline, context, analysis, .. } = &request;
+            let mut session = self.session(*deadline, context, SessionWork::NEW).await?;
+            let effects = session.effects_of(analysis).await?;
+            let prepared = session.prepare(sql).await?;
+            // The planner may call immutable functions.
+            session.checkin.add(effects.session);
+            let plan =
+                if request.include_plan { session.explain(sql, &prepared).await? } else { None };
+            let parameters = prepared.parameter_types().iter().map(codec::describe_parameter);
+            Ok(Description {
+                columns: prepared.columns.clone(),
+                parameters: parameters.collect(),
+                read_only: effects.reads,
+                plan,
+            })
+        })
     }
 
     fn breaker(&self) -> &Arc<ConnectBreaker> {
@@ -303,7 +234,30 @@ impl Backend for Postgres {
     }
 
     fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>> {
-        Box::pin(self.check(limit))
+        Box::pin(async move {
+            let mut probe = self.probe.lock().await;
+            let DatabaseContext { opener, pool, .. } = &*self.context;
+            if opener.breaker.is_open() {
+                // A connection that was opened before proves nothing for a new one.
+                if opener.connector.login_has_changed().await {
+                    opener.breaker.probe_now();
+                }
+            } else if let Some(connection) = probe.take()
+                && let Ok(Some(changed)) =
+                    tokio::time::timeout(limit, changed_role(&connection)).await
+            {
+                if changed {
+                    self.context.fail_over(&connection);
+                } else {
+                    *probe = Some(connection);
+                    pool.reached();
+                    return Ok(());
+                }
+            }
+            *probe = Some(opener.breaker.probe(limit, Box::pin(opener.open())).await?);
+            pool.reached();
+            Ok(())
+        })
     }
 
     fn warm_up(&self, connections: usize) -> BoxFuture<'_, Result<()>> {

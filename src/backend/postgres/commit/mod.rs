@@ -58,13 +58,8 @@ pub(crate) async fn query_incarnation(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// Commits an open transaction.
-pub(crate) async fn commit(session: Session) -> Result<()> {
-    commit_with(session, None, &[]).await
-}
-
-/// Stores the response under the key, when there is one, and commits.
-pub(crate) async fn store_and_commit(
+/// Commits an open transaction, with its response under the key when there is one.
+pub(crate) async fn commit(
     session: Session,
     key: Option<&IdempotencyKey>,
     results: &[ResultSet],

@@ -13,6 +13,7 @@ use crate::backend::postgres::connection::idempotency_table::KeyTable;
 use crate::backend::postgres::idempotency::may_be_behind;
 use crate::backend::postgres::protocol::simple_query::{first_value, rows};
 use crate::backend::postgres::session::database_context::DatabaseContext;
+use crate::backend::postgres::session::failure::connection_lost;
 use crate::backend::{IdempotencyKey, TransactionOutcome};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
@@ -75,7 +76,7 @@ pub(crate) async fn resolve(
 ) -> Result<()> {
     match poll_outcome(database, name, deadline).await {
         TransactionOutcome::Applied => Ok(()),
-        TransactionOutcome::NotApplied => Err(lost_before_commit(database)),
+        TransactionOutcome::NotApplied => Err(connection_lost(&database.name)),
         TransactionOutcome::InProgress | TransactionOutcome::Unknown => Err(error),
     }
 }
@@ -150,12 +151,6 @@ pub(crate) async fn outcome_of_token(
         }
         Err(error) => Err(lost(error)),
     }
-}
-
-/// The error of a transaction whose connection was lost before it was committed.
-fn lost_before_commit(database: &DatabaseContext) -> Error {
-    let message = format!("the connection to database \"{}\" was lost", database.name);
-    Error::new(ErrorKind::ConnectionLost, message)
 }
 
 /// The error of an outcome that was not answered in time.

@@ -51,10 +51,7 @@ impl Token {
         format!("pg1-{}-{}", self.incarnation, self.xid)
     }
 
-    /// Reads a token.
-    ///
-    /// # Errors
-    /// `InvalidParameter` for a text that [`Token::print`] never returns.
+    /// Reads a token, as [`Token::print`] returns it.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let rest = text.strip_prefix("pg1-").ok_or_else(foreign_token)?;
         if !rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
@@ -69,10 +66,7 @@ impl Token {
         format!("select pg_catalog.pg_xact_status('{}'::xid8)", self.xid)
     }
 
-    /// Checks that it can be a token of a server.
-    ///
-    /// # Errors
-    /// `InvalidParameter` when it is of another cluster.
+    /// Checks that it is a token of the server's cluster.
     pub(crate) fn check(&self, server: &ServerIdentity) -> Result<()> {
         if part(&self.incarnation, CLUSTER) == part(&server.incarnation, CLUSTER) {
             return Ok(());

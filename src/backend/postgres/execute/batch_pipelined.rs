@@ -5,14 +5,10 @@
 
 use std::sync::Arc;
 
-use super::batch_result::{CHECK_CONSTRAINTS, check_size, end_dry_run, result_set};
+use super::batch_result::{CHECK_CONSTRAINTS, check_size, end, result_set};
 use super::batch_sequential;
-use super::command_tag::controls_transaction;
 use crate::backend::postgres::commit::token::CURRENT_XID;
-use crate::backend::postgres::commit::{
-    COMMIT, CommitAnswers, begin, conclude, query_incarnation, store_and_commit,
-    transaction_controlled,
-};
+use crate::backend::postgres::commit::{COMMIT, CommitAnswers, begin, conclude, query_incarnation};
 use crate::backend::postgres::connection::pipeline::{
     PipelineEnd, PipelineResponses, PipelineStep, ResultQuota, StepError, StepOutput,
 };
@@ -21,10 +17,10 @@ use crate::backend::postgres::idempotency::{
     conflicting_row, key_table, key_table_error, with_claimed_key,
 };
 use crate::backend::postgres::session::Session;
-use crate::backend::postgres::session::attempt::{AttemptError, AttemptResult};
+use crate::backend::postgres::session::attempt::AttemptResult;
 use crate::backend::postgres::session::work::RetryScope;
 use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy, IdempotencyKey};
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Outcome, Result};
 use crate::sql::invalidates_plans;
 use crate::value::proto::ResultSet;
 
@@ -44,18 +40,12 @@ pub(crate) async fn run(
     session: Session,
 ) -> AttemptResult<BatchResult> {
     let mut run = BatchRun { batch, session, claim: None, statements: Vec::new() };
-    match run.prepare(strategy).await {
-        Ok(BatchStrategy::Pipelined) => {}
-        Ok(BatchStrategy::Sequential) => {
-            return batch_sequential::run(batch, strategy, run.session).await;
-        }
-        Err(error) => return Err(run.session.attempt_error(error)),
-    }
+    let prepared = run.prepare(strategy).await;
     let expects = batch.statements.iter().any(|statement| statement.expect.is_some());
-    if run.claim.is_some() || expects {
-        run.in_two_pipelines().await
-    } else {
-        run.in_one_pipeline().await
+    match prepared.map_err(|error| run.session.attempt_error(error))? {
+        BatchStrategy::Sequential => batch_sequential::run(batch, strategy, run.session).await,
+        BatchStrategy::Pipelined if run.claim.is_some() || expects => run.in_two_pipelines().await,
+        BatchStrategy::Pipelined => run.in_one_pipeline().await,
     }
 }
 
@@ -83,13 +73,12 @@ impl<'a> BatchRun<'a> {
         for statement in statements {
             match session.prepare(&statement.sql).await {
                 Ok(prepared) => self.statements.push(prepared),
-                Err(error) => {
-                    let is_retried = session.work.retry_scope() != RetryScope::None;
-                    if is_retried || error.report().is_none() {
-                        return Err(error);
-                    }
+                Err(error)
+                    if session.work.retry == RetryScope::None && error.report().is_some() =>
+                {
                     return Ok(BatchStrategy::Sequential);
                 }
+                Err(error) => return Err(error),
             }
         }
         if statements.last().is_some_and(|last| invalidates_plans(&last.sql, &last.analysis)) {
@@ -99,12 +88,11 @@ impl<'a> BatchRun<'a> {
         Ok(BatchStrategy::Pipelined)
     }
 
-    /// BEGIN, the claim of the key, and the statements.
+    /// BEGIN and the statements.
     fn steps(&self) -> Result<Vec<PipelineStep<'a>>> {
         let mut steps = vec![PipelineStep::Script(begin(self.batch.mode))];
-        for (index, (statement, prepared)) in
-            self.batch.statements.iter().zip(&self.statements).enumerate()
-        {
+        let statements = self.batch.statements.iter().zip(&self.statements);
+        for (index, (statement, prepared)) in statements.enumerate() {
             let parameters = prepared.encode(&statement.parameters);
             let parameters = parameters.map_err(|error| error.with_failed_statement(index))?;
             steps.push(PipelineStep::Statement(Arc::clone(prepared), parameters));
@@ -135,17 +123,18 @@ impl<'a> BatchRun<'a> {
             // Without a number nothing was written before the commit, and a read writes nothing in it.
             let has_written = !matches!(first, Some(Ok(StepOutput::Script(None))));
             let only_reads = self.session.work.only_reads || mode.read_only;
-            let answers = CommitAnswers { xid: first, commit: second };
-            conclude(self.session, answers).await?;
+            conclude(self.session, CommitAnswers { xid: first, commit: second }).await?;
             if only_reads && !has_written { Outcome::NotApplied } else { Outcome::Applied }
         };
-        finish(self.batch, results, &quota, outcome)
+        let checked = check_size(self.batch, &results, &quota);
+        checked.map_err(|error| error.with_outcome(outcome))?;
+        Ok(BatchResult { results, replayed: false })
     }
 
     /// Sends BEGIN, the claim of the key and the statements; then, once their results are known, the
     /// response to store, the number of the transaction and the commit.
     async fn in_two_pipelines(mut self) -> AttemptResult<BatchResult> {
-        let Batch { ref key, dry_run, max_rows, max_bytes, .. } = *self.batch;
+        let Batch { ref key, max_rows, max_bytes, .. } = *self.batch;
         let database = Arc::clone(&self.session.database);
         let claim_values = key.as_ref().map(|key| database.key_table.claim_values(key));
         let mut steps = self.steps()?;
@@ -154,8 +143,8 @@ impl<'a> BatchRun<'a> {
         }
         let first_statement = steps.len() - self.statements.len();
         let quota = ResultQuota::new(max_rows, max_bytes);
-        let end = PipelineEnd::NoCommit;
-        let mut responses = self.session.send_pipeline(steps, &quota, end).await?;
+        let open = PipelineEnd::NoCommit;
+        let mut responses = self.session.send_pipeline(steps, &quota, open).await?;
         if let Some((key, _)) = self.claim
             && let Some(failed) = responses.take_error(1)
         {
@@ -165,18 +154,10 @@ impl<'a> BatchRun<'a> {
             let checked = self.check_results(&results, &quota);
             checked.map_err(|error| with_claimed_key(key.as_ref(), error)).map(|()| results)
         });
-        let results = match checked {
-            Ok(results) => results,
-            Err(error) => return Err(self.session.abort(error).await),
-        };
-        let outcome = if dry_run {
-            end_dry_run(self.session).await?;
-            Outcome::NotApplied
-        } else {
-            store_and_commit(self.session, key.as_ref(), &results).await?;
-            Outcome::Applied
-        };
-        finish(self.batch, results, &quota, outcome)
+        match checked {
+            Ok(results) => Ok(end(self.batch, self.session, results).await?),
+            Err(error) => Err(self.session.abort(error).await),
+        }
     }
 
     /// The results that were stored under a key which could not be claimed.
@@ -215,15 +196,10 @@ impl<'a> BatchRun<'a> {
         for (index, prepared) in self.statements.iter().enumerate() {
             let tag = responses.tag(first_statement + index);
             let sql = &self.batch.statements[index].sql;
-            let result = match self.session.step_output(responses.next(), sql) {
-                Ok(StepOutput::Rows(rows)) if !controls_transaction(&tag) => {
-                    Ok(result_set(prepared, rows, &tag))
-                }
-                Ok(_) => Err(transaction_controlled()),
-                Err(error) => Err(error),
-            };
-            let result = result.map_err(|error| with_claimed_key(self.batch.key.as_ref(), error));
-            results.push(result.map_err(|error| error.with_failed_statement(index))?);
+            let output = self.session.step_output(responses.next(), sql);
+            let result = output.and_then(|output| result_set(prepared, output, &tag));
+            let claimed = |error| with_claimed_key(self.batch.key.as_ref(), error);
+            results.push(result.map_err(|error| claimed(error).with_failed_statement(index))?);
         }
         Ok(results)
     }
@@ -233,15 +209,4 @@ impl<'a> BatchRun<'a> {
 fn redefine_others(statements: &[BatchStatement]) -> bool {
     let others = statements.split_last().map(|(_, others)| others).unwrap_or_default();
     others.iter().any(|one| invalidates_plans(&one.sql, &one.analysis))
-}
-
-fn finish(
-    batch: &Batch,
-    results: Vec<ResultSet>,
-    quota: &ResultQuota,
-    outcome: Outcome,
-) -> AttemptResult<BatchResult> {
-    let checked = check_size(batch, &results, quota);
-    checked.map_err(|error: Error| AttemptError::from(error.with_outcome(outcome)))?;
-    Ok(BatchResult { results, replayed: false })
 }

@@ -1,26 +1,27 @@
 //! The results of a batch, and the checks on them.
 
-use super::command_tag::completion;
-use crate::backend::Batch;
-use crate::backend::postgres::connection::pipeline::ResultQuota;
+use super::command_tag::{completion, controls_transaction};
+use crate::backend::postgres::commit::{commit, transaction_controlled};
+use crate::backend::postgres::connection::pipeline::{ResultQuota, StepOutput};
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::session::Session;
+use crate::backend::{Batch, BatchResult, Completion};
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::Row;
 use crate::value::proto::ResultSet;
 
 /// Checks deferred constraints before the commit.
 pub(crate) const CHECK_CONSTRAINTS: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
-/// The result of one statement.
-pub(crate) fn result_set(prepared: &Prepared, rows: Vec<Row>, tag: &str) -> ResultSet {
-    let completion = completion(tag);
-    ResultSet {
-        has_columns: prepared.columns.is_some(),
-        columns: prepared.columns.clone().unwrap_or_default(),
-        rows,
-        rows_affected: completion.rows_affected,
-        command: completion.command,
+/// The result of one statement; an error if its text controlled the transaction.
+pub(crate) fn result_set(prepared: &Prepared, output: StepOutput, tag: &str) -> Result<ResultSet> {
+    match output {
+        StepOutput::Rows(rows) if !controls_transaction(tag) => {
+            let Completion { rows_affected, command } = completion(tag);
+            let has_columns = prepared.columns.is_some();
+            let columns = prepared.columns.clone().unwrap_or_default();
+            Ok(ResultSet { has_columns, columns, rows, rows_affected, command })
+        }
+        StepOutput::Rows(_) | StepOutput::Script(_) => Err(transaction_controlled()),
     }
 }
 
@@ -34,9 +35,18 @@ pub(crate) fn check_size(batch: &Batch, results: &[ResultSet], quota: &ResultQuo
     batch.check_response(results)
 }
 
-/// Ends a dry run: checks deferred constraints, and rolls back.
-pub(crate) async fn end_dry_run(mut session: Session) -> Result<()> {
-    let checked = session.run(CHECK_CONSTRAINTS).await;
-    session.roll_back().await;
-    checked
+/// Ends a batch whose results are known: commits it, or checks deferred constraints and rolls back.
+pub(crate) async fn end(
+    batch: &Batch,
+    mut session: Session,
+    results: Vec<ResultSet>,
+) -> Result<BatchResult> {
+    if batch.dry_run {
+        let checked = session.run(CHECK_CONSTRAINTS).await;
+        session.roll_back().await;
+        checked?;
+    } else {
+        commit(session, batch.key.as_ref(), &results).await?;
+    }
+    Ok(BatchResult { results, replayed: false })
 }

@@ -3,12 +3,9 @@
 
 use std::sync::Arc;
 
-use super::batch_result::{check_size, end_dry_run, result_set};
-use super::command_tag::controls_transaction;
-use crate::backend::postgres::commit::{begin, store_and_commit, transaction_controlled};
-use crate::backend::postgres::connection::pipeline::{
-    PipelineEnd, PipelineStep, ResultQuota, StepOutput,
-};
+use super::batch_result::{check_size, end, result_set};
+use crate::backend::postgres::commit::begin;
+use crate::backend::postgres::connection::pipeline::{PipelineEnd, PipelineStep, ResultQuota};
 use crate::backend::postgres::idempotency::{claim, with_claimed_key};
 use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::attempt::AttemptResult;
@@ -23,19 +20,11 @@ pub(crate) async fn run(
     strategy: BatchStrategy,
     mut session: Session,
 ) -> AttemptResult<BatchResult> {
-    let done = match run_statements(batch, strategy, &mut session).await {
-        Ok(done) => done,
-        Err(error) => return Err(session.abort(error).await),
-    };
-    if done.replayed {
-        return Ok(done);
+    match run_statements(batch, strategy, &mut session).await {
+        Ok(done) if done.replayed => Ok(done),
+        Ok(done) => Ok(end(batch, session, done.results).await?),
+        Err(error) => Err(session.abort(error).await),
     }
-    if batch.dry_run {
-        end_dry_run(session).await?;
-    } else {
-        store_and_commit(session, batch.key.as_ref(), &done.results).await?;
-    }
-    Ok(done)
 }
 
 /// Opens a transaction and runs the statements, unless their results are stored under the key.
@@ -51,15 +40,14 @@ async fn run_statements(
     {
         return row.replay(key);
     }
+    let claimed = |error| with_claimed_key(key, error);
     let quota = ResultQuota::new(batch.max_rows, batch.max_bytes);
     let mut results = Vec::with_capacity(batch.statements.len());
     for (index, statement) in batch.statements.iter().enumerate() {
         let result = run_statement(strategy, session, statement, &quota).await;
-        let result = result.map_err(|error| with_claimed_key(key, error));
-        results.push(result.map_err(|error| error.with_failed_statement(index))?);
+        results.push(result.map_err(|error| claimed(error).with_failed_statement(index))?);
     }
-    let checked = check_size(batch, &results, &quota);
-    checked.map_err(|error| with_claimed_key(key, error))?;
+    check_size(batch, &results, &quota).map_err(claimed)?;
     Ok(BatchResult { results, replayed: false })
 }
 
@@ -74,19 +62,13 @@ async fn run_statement(
     let steps = vec![PipelineStep::Statement(Arc::clone(&prepared), parameters)];
     let mut responses = session.send_pipeline(steps, quota, PipelineEnd::NoCommit).await?;
     let tag = responses.tag(0);
-    let rows = match session.step_output(responses.next(), &statement.sql)? {
-        StepOutput::Rows(rows) => rows,
-        StepOutput::Script(_) => Vec::new(),
-    };
-    if controls_transaction(&tag) {
-        return Err(transaction_controlled());
-    }
+    let output = session.step_output(responses.next(), &statement.sql)?;
+    let result = result_set(&prepared, output, &tag)?;
     if strategy == BatchStrategy::Sequential
         || invalidates_plans(&statement.sql, &statement.analysis)
     {
         session.redefine();
     }
-    let result = result_set(&prepared, rows, &tag);
     if let Some(expect) = statement.expect {
         expect.check(result.rows_affected)?;
     }

@@ -11,13 +11,18 @@ use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
 use super::command_tag::{completion, controls_transaction};
-use crate::backend::postgres::commit::{COMMIT, transaction_controlled};
+use crate::backend::postgres::commit::{COMMIT, begin, transaction_controlled};
 use crate::backend::postgres::connection::cancel::CANCEL_GRACE;
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::session::Session;
-use crate::backend::{Completion, Fill, RowSink, RowStream, Statement};
+use crate::backend::{Completion, Fill, RowSink, RowStream, Statement, TransactionMode};
 use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::sql::invalidates_plans;
 use crate::value::Column;
+
+/// The transaction of a single statement that must not write.
+const READ_ONLY: TransactionMode =
+    TransactionMode { isolation: None, read_only: true, deferrable: false };
 
 /// The transaction that a statement runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +31,32 @@ pub(crate) enum StatementScope {
     Autocommit,
     /// An interactive transaction, which goes on.
     Transaction,
+}
+
+/// Starts a statement.
+pub(crate) async fn start(
+    session: &mut Session,
+    statement: &Statement,
+    scope: StatementScope,
+) -> Result<(tokio_postgres::RowStream, Arc<Prepared>)> {
+    let Statement { sql, parameters, analysis, read_only, .. } = statement;
+    let effects = session.effects_of(analysis).await?;
+    let prepared = session.prepare(sql).await?;
+    let parameters = prepared.encode(parameters)?;
+    session.checkin.add(effects.session);
+    match scope {
+        StatementScope::Autocommit if *read_only => {
+            session.work.forbids_writes = true;
+            session.run(&begin(READ_ONLY)).await?;
+        }
+        StatementScope::Autocommit => session.autocommit(sql, effects),
+        StatementScope::Transaction => {}
+    }
+    let rows = session.start(sql, &prepared, parameters).await?;
+    if scope == StatementScope::Transaction && invalidates_plans(sql, analysis) {
+        session.redefine();
+    }
+    Ok((rows, prepared))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,15 +165,12 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
             StatementScope::Transaction if controls_transaction(&tag) => {
                 return Err(transaction_controlled());
             }
-            StatementScope::Transaction => {}
             StatementScope::Autocommit if read_only => session.run(COMMIT).await?,
-            StatementScope::Autocommit => {
-                if session.connection().protocol.in_transaction() {
-                    let message =
-                        "the statement opened a transaction, which SQL text may not do here";
-                    return Err(Error::new(ErrorKind::TransactionControl, message));
-                }
+            StatementScope::Autocommit if session.connection().protocol.in_transaction() => {
+                let message = "the statement opened a transaction, which SQL text may not do here";
+                return Err(Error::new(ErrorKind::TransactionControl, message));
             }
+            StatementScope::Transaction | StatementScope::Autocommit => {}
         }
         Ok(completion(&tag))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::row_stream::{StatementRows, StatementScope};
+use super::row_stream::{StatementRows, StatementScope, start};
 use crate::backend::idempotency::applied_before;
 use crate::backend::postgres::commit::resolution::{TransactionName, resolve};
 use crate::backend::postgres::commit::{begin, commit, query_incarnation};
@@ -16,7 +16,6 @@ use crate::backend::{
 };
 use crate::deadline::Deadline;
 use crate::error::{ErrorKind, Result};
-use crate::sql::invalidates_plans;
 
 /// A transaction that is open on a session of its own.
 pub(crate) struct PostgresTransaction {
@@ -30,26 +29,9 @@ impl PostgresTransaction {
         mut session: Session,
         request: &BeginRequest,
     ) -> AttemptResult<Box<dyn Transaction>> {
-        match open(&mut session, request).await {
-            Ok(()) => Ok(Box::new(Self { session, key: request.key.clone() })),
-            Err(error) => Err(session.attempt_error(error)),
-        }
-    }
-
-    async fn start<'a>(&'a mut self, statement: Arc<Statement>) -> Result<Box<dyn RowStream + 'a>> {
-        let session = &mut self.session;
-        let Statement { sql, parameters, analysis, deadline, .. } = &*statement;
-        session.begin_command(*deadline).await?;
-        let effects = session.effects_of(analysis).await?;
-        let prepared = session.prepare(sql).await?;
-        let parameters = prepared.encode(parameters)?;
-        session.checkin.add(effects.session);
-        let rows = session.start(sql, &prepared, parameters).await?;
-        if invalidates_plans(sql, analysis) {
-            session.redefine();
-        }
-        let scope = StatementScope::Transaction;
-        Ok(Box::new(StatementRows::new(rows, session, scope, prepared, statement)))
+        let opened = open(&mut session, request).await;
+        opened.map_err(|error| session.attempt_error(error))?;
+        Ok(Box::new(Self { session, key: request.key.clone() }))
     }
 }
 
@@ -57,14 +39,13 @@ impl PostgresTransaction {
 async fn open(session: &mut Session, request: &BeginRequest) -> Result<()> {
     query_incarnation(session).await?;
     session.run(&begin(request.mode)).await?;
-    let Some(key) = &request.key else { return Ok(()) };
-    match claim(session, key).await? {
-        Some(row) => {
-            row.check(key)?;
-            Err(applied_before())
-        }
-        None => Ok(()),
+    if let Some(key) = &request.key
+        && let Some(row) = claim(session, key).await?
+    {
+        row.check(key)?;
+        return Err(applied_before());
     }
+    Ok(())
 }
 
 impl Transaction for PostgresTransaction {
@@ -72,7 +53,13 @@ impl Transaction for PostgresTransaction {
         &'a mut self,
         statement: Arc<Statement>,
     ) -> BoxFuture<'a, Result<Box<dyn RowStream + 'a>>> {
-        Box::pin(self.start(statement))
+        Box::pin(async move {
+            let session = &mut self.session;
+            let scope = StatementScope::Transaction;
+            session.begin_command(statement.deadline).await?;
+            let (rows, prepared) = start(session, &statement, scope).await?;
+            Ok(Box::new(StatementRows::new(rows, session, scope, prepared, statement)) as _)
+        })
     }
 
     fn savepoint<'a>(
@@ -106,7 +93,7 @@ impl Transaction for PostgresTransaction {
         Box::pin(async move {
             session.begin_command(deadline).await?;
             let database = Arc::clone(&session.database);
-            match (commit(session).await, key) {
+            match (commit(session, None, &[]).await, key) {
                 (Err(error), Some(key)) if error.kind() == ErrorKind::OutcomeUnknown => {
                     resolve(&database, TransactionName::Key(&key), error, deadline).await
                 }

@@ -1,13 +1,11 @@
 //! The parts that all sessions of one database share.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use super::effects::EffectCache;
-use crate::backend::postgres::connect::Connector;
 use crate::backend::postgres::connection::Connection;
 use crate::backend::postgres::connection::idempotency_table::KeyTable;
 use crate::backend::postgres::connection::opener::Opener;
@@ -17,14 +15,13 @@ use crate::pool::{CloseReason, Pool, PoolAdmin};
 /// The parts that all sessions of one database share.
 pub(crate) struct DatabaseContext {
     pub(crate) name: String,
-    pub(crate) connector: Arc<Connector>,
     pub(crate) error_details: ErrorDetails,
     /// The number of sessions that were reset.
     pub(crate) resets: AtomicU64,
     pub(crate) effects: EffectCache,
     /// The table of idempotency keys, as it is configured.
     pub(crate) key_table: KeyTable,
-    /// Opens connections that are not the pool's.
+    /// Opens connections, for the pool and beside it.
     pub(crate) opener: Opener,
     pub(crate) pool: Pool<Opener>,
     pub(crate) last_failover: Mutex<Option<Instant>>,

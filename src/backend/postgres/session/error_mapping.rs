@@ -8,7 +8,7 @@ use super::failure::{
     FailureContext, Meaning, SessionFailure, classify, connection_lost, not_primary,
     outcome_unknown,
 };
-use super::work::{Access, Progress, RetryScope, WriteState};
+use super::work::{RetryScope, WriteState};
 use crate::backend::postgres::connection::pipeline::{StepError, StepOutput, StepResult};
 use crate::backend::postgres::error::from_statement;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -51,10 +51,10 @@ impl Session {
     fn classified(&mut self, error: DriverError, sql: &str, writes: WriteState) -> Error {
         let context = FailureContext {
             writes,
-            progress: self.work.progress,
+            has_begun: self.work.has_begun,
             was_cancelled: self.parts().cancel.was_requested(),
-            expects_writes: self.work.access == Access::ReadWrite
-                && self.database.connector.takes_writes(),
+            expects_writes: !self.work.forbids_writes
+                && self.database.opener.connector.takes_writes(),
             required_role: self.connection().required_role,
         };
         let (failure, reported) = match error.as_db_error() {
@@ -70,13 +70,13 @@ impl Session {
         let class = classify(failure, &context);
         self.checkin.at_least(class.disposition);
         if class.retry != RetryScope::None {
-            self.work.progress = Progress::Failed(class.retry);
+            self.work.retry = class.retry;
         }
         if class.meaning == Meaning::PlanChanged {
             self.connection().forget_statements();
         }
         let failed = explain(class.meaning, reported, error, writes, &self.database.name);
-        if writes.is_partial() && failed.outcome() == Outcome::NotApplied {
+        if writes.is_partial && failed.outcome() == Outcome::NotApplied {
             // The part that was committed before the failure stays.
             return failed.with_outcome(Outcome::Unknown);
         }
@@ -100,7 +100,7 @@ impl Session {
     pub(crate) fn deadline_passed(&self) -> Error {
         let database = &self.database.name;
         let writes = self.work.writes;
-        if writes.is_none() && !writes.is_partial() {
+        if writes.is_none() && !writes.is_partial {
             let message = format!("the deadline passed while database \"{database}\" was working");
             return Error::new(ErrorKind::DeadlineExceeded, message);
         }
@@ -119,8 +119,7 @@ fn explain(
     match meaning {
         Meaning::Sqlstate => reported,
         Meaning::PlanChanged => {
-            let message = reported.message().to_owned();
-            let changed = Error::new(ErrorKind::PlanChanged, message);
+            let changed = Error::new(ErrorKind::PlanChanged, reported.message().to_owned());
             match reported.report() {
                 Some(report) => changed.with_report(report.clone()),
                 None => changed,

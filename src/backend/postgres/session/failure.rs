@@ -4,7 +4,7 @@ use tokio_postgres::error::DbError;
 
 use super::checkin::Disposition;
 use super::in_flight::InFlight;
-use super::work::{Progress, RetryScope, WriteState};
+use super::work::{RetryScope, WriteState};
 use crate::backend::postgres::error::{
     ends_connection, is_lost_statement, is_stale_plan, is_terminated,
 };
@@ -16,7 +16,8 @@ use crate::error::{Error, ErrorKind, Outcome};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FailureContext {
     pub(crate) writes: WriteState,
-    pub(crate) progress: Progress,
+    /// True once a statement has begun to run.
+    pub(crate) has_begun: bool,
     pub(crate) was_cancelled: bool,
     /// True if neither the call nor the configuration forbids writes.
     pub(crate) expects_writes: bool,
@@ -111,14 +112,11 @@ pub(crate) fn classify(failure: SessionFailure, context: &FailureContext) -> Fai
     let SessionFailure::Reply { cause, ends_connection, .. } = failure else {
         return FailureClass { meaning, disposition: Disposition::Reuse, retry: RetryScope::None };
     };
-    let has_begun = context.progress == Progress::Running || context.writes.is_partial();
     let retry = match cause {
-        ReplyCause::Terminated if !has_begun => RetryScope::OtherConnection,
-        ReplyCause::StalePlan | ReplyCause::LostStatement if !has_begun => RetryScope::FreshPlans,
-        ReplyCause::Terminated
-        | ReplyCause::StalePlan
-        | ReplyCause::LostStatement
-        | ReplyCause::Other => RetryScope::None,
+        _ if context.has_begun || context.writes.is_partial => RetryScope::None,
+        ReplyCause::Terminated => RetryScope::OtherConnection,
+        ReplyCause::StalePlan | ReplyCause::LostStatement => RetryScope::FreshPlans,
+        ReplyCause::Other => RetryScope::None,
     };
     // When one statement is lost all are, also those that only the driver knows.
     let disposition = if ends_connection || cause == ReplyCause::LostStatement {
@@ -135,30 +133,26 @@ pub(crate) fn classify(failure: SessionFailure, context: &FailureContext) -> Fai
 }
 
 fn meaning(failure: SessionFailure, context: &FailureContext) -> Meaning {
+    use SessionFailure::{NoReply, Reply};
+    let WriteState { applied_by, .. } = context.writes;
     match failure {
-        SessionFailure::Reply {
-            cause: ReplyCause::StalePlan | ReplyCause::LostStatement, ..
-        } => Meaning::PlanChanged,
-        SessionFailure::Reply { kind, .. } => {
-            if kind == ErrorKind::DeadlineExceeded && context.was_cancelled {
-                Meaning::Cancelled
-            } else if kind == ErrorKind::ReadOnly && context.expects_writes {
-                Meaning::NotPrimary
-            } else if kind == ErrorKind::OutcomeUnknown && context.writes.is_none() {
-                Meaning::ConnectionLost
-            } else {
-                Meaning::Sqlstate
-            }
+        Reply { cause: ReplyCause::StalePlan | ReplyCause::LostStatement, .. } => {
+            Meaning::PlanChanged
         }
-        SessionFailure::NoReply { cause: NoReplyCause::RowTooLarge, .. } => Meaning::RowTooLarge,
-        SessionFailure::NoReply { cause: NoReplyCause::Copy, .. } => Meaning::CopyUnsupported,
-        SessionFailure::NoReply { cause: NoReplyCause::ConnectionLost, begun } => {
-            if context.writes.applied_by.is_none_or(|number| begun < number) {
-                Meaning::ConnectionLost
-            } else {
-                Meaning::LostDuringWrite
-            }
+        Reply { kind: ErrorKind::DeadlineExceeded, .. } if context.was_cancelled => {
+            Meaning::Cancelled
         }
+        Reply { kind: ErrorKind::ReadOnly, .. } if context.expects_writes => Meaning::NotPrimary,
+        Reply { kind: ErrorKind::OutcomeUnknown, .. } if applied_by.is_none() => {
+            Meaning::ConnectionLost
+        }
+        Reply { .. } => Meaning::Sqlstate,
+        NoReply { cause: NoReplyCause::RowTooLarge, .. } => Meaning::RowTooLarge,
+        NoReply { cause: NoReplyCause::Copy, .. } => Meaning::CopyUnsupported,
+        NoReply { begun, .. } if applied_by.is_none_or(|number| begun < number) => {
+            Meaning::ConnectionLost
+        }
+        NoReply { .. } => Meaning::LostDuringWrite,
     }
 }
 
@@ -182,25 +176,22 @@ pub(crate) fn outcome_unknown(message: String) -> Error {
 mod tests {
     use super::*;
     use crate::backend::postgres::protocol::protocol_state::ConnectionEnd;
-    use crate::backend::postgres::session::work::Atomicity;
 
     /// A write that is about to be sent to a primary, and variations of it.
     const WRITE: FailureContext = FailureContext {
-        writes: WriteState::applied_by(1),
-        progress: Progress::Preparing,
+        writes: WriteState { applied_by: Some(1), is_partial: false },
+        has_begun: false,
         was_cancelled: false,
         expects_writes: true,
         required_role: TargetSession::ReadWrite,
     };
     const READ: FailureContext = FailureContext { writes: WriteState::NONE, ..WRITE };
-    const RUNNING: FailureContext = FailureContext { progress: Progress::Running, ..WRITE };
+    const RUNNING: FailureContext = FailureContext { has_begun: true, ..WRITE };
     const CANCELLED: FailureContext = FailureContext { was_cancelled: true, ..WRITE };
     const READ_ONLY: FailureContext = FailureContext { expects_writes: false, ..WRITE };
     const ANY_ROLE: FailureContext = FailureContext { required_role: TargetSession::Any, ..WRITE };
-    const PARTIAL: FailureContext = FailureContext {
-        writes: WriteState { applied_by: Some(1), atomicity: Atomicity::Partial },
-        ..WRITE
-    };
+    const PARTIAL: FailureContext =
+        FailureContext { writes: WriteState { applied_by: Some(1), is_partial: true }, ..WRITE };
 
     #[test]
     fn a_reply_is_classified_by_its_cause_and_the_state_of_the_session() {
@@ -236,7 +227,8 @@ mod tests {
     #[test]
     fn a_lost_connection_leaves_a_write_in_doubt_once_its_request_was_begun() {
         use NoReplyCause::{ConnectionLost, Copy, RowTooLarge};
-        let second = FailureContext { writes: WriteState::applied_by(2), ..WRITE };
+        let second =
+            FailureContext { writes: WriteState { applied_by: Some(2), ..WRITE.writes }, ..WRITE };
         let cases = [
             (ConnectionLost, 9, READ, Meaning::ConnectionLost),
             (ConnectionLost, 1, second, Meaning::ConnectionLost),

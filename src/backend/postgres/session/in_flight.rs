@@ -3,52 +3,32 @@
 use crate::backend::postgres::protocol::requests::RequestKind;
 
 /// The last requests of a session.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct InFlight {
-    pending: PendingRequests,
+    /// True if a request may be unanswered.
+    pub(crate) is_busy: bool,
+    /// The number of the request whose rows are being read.
+    reads_rows_of: Option<u64>,
     /// Scripts and prepared statements that were sent last; empty for anything else.
     sent: Vec<RequestKind>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PendingRequests {
-    /// Every request was answered.
-    Nothing,
-    /// A request may be unanswered.
-    Unanswered,
-    /// The rows of the request with this number are being read.
-    Rows(u64),
-}
-
 impl InFlight {
-    pub(crate) const NOTHING: Self = Self { pending: PendingRequests::Nothing, sent: Vec::new() };
-
-    /// Returns true if a request may be unanswered.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.pending != PendingRequests::Nothing
-    }
-
     /// Requests are about to be sent.
-    pub(crate) fn begin(&mut self, requests: Vec<RequestKind>) {
-        *self = Self { pending: PendingRequests::Unanswered, sent: requests };
+    pub(crate) fn begin(&mut self, sent: Vec<RequestKind>) {
+        *self = Self { is_busy: true, reads_rows_of: None, sent };
     }
 
     /// The rows of a request are read from here on.
     pub(crate) fn reads_rows(&mut self, number: u64) {
-        self.pending = PendingRequests::Rows(number);
+        self.is_busy = true;
+        self.reads_rows_of = Some(number);
     }
 
-    /// All requests were answered.
-    pub(crate) fn answered(&mut self) {
-        self.pending = PendingRequests::Nothing;
-    }
-
-    /// The rows that were being read are over: returns the number of their request.
-    pub(crate) fn end_rows(&mut self) -> Option<u64> {
-        match std::mem::replace(&mut self.pending, PendingRequests::Nothing) {
-            PendingRequests::Rows(number) => Some(number),
-            PendingRequests::Nothing | PendingRequests::Unanswered => None,
-        }
+    /// All requests were answered: returns the number of the one whose rows were being read.
+    pub(crate) fn answered(&mut self) -> Option<u64> {
+        self.is_busy = false;
+        self.reads_rows_of.take()
     }
 
     /// Returns true if a prepared statement of this name may be the session's own: one of those that were

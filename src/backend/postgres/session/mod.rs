@@ -51,7 +51,7 @@ impl Session {
         deadline: Deadline,
         work: SessionWork,
     ) -> Self {
-        let connector = Arc::clone(&database.connector);
+        let connector = Arc::clone(&database.opener.connector);
         let protocol = Arc::clone(&checkout.protocol);
         let cancel = Cancel::new(connector, protocol, Arc::clone(checkout.context()));
         // The notice may be of a caller who did not wait for the answer.
@@ -60,7 +60,7 @@ impl Session {
             connection: Some(SessionConnection { checkout, cancel }),
             database: Arc::clone(database),
             deadline,
-            in_flight: InFlight::NOTHING,
+            in_flight: InFlight::default(),
             work,
             checkin: Checkin::CLEAN,
         }
@@ -108,7 +108,7 @@ impl Session {
     /// cancel can hit the next request.
     pub(crate) async fn begin_command(&mut self, deadline: Deadline) -> Result<()> {
         self.deadline = deadline;
-        let is_busy = self.in_flight.is_busy();
+        let is_busy = self.in_flight.is_busy;
         let SessionConnection { checkout, cancel } = self.parts();
         let was_cancelled = cancel.is_pending() || (is_busy && cancel.was_requested());
         if !was_cancelled {
@@ -137,7 +137,7 @@ impl Session {
     pub(crate) fn is_in_transaction(&self) -> bool {
         let Some(SessionConnection { checkout, cancel }) = &self.connection else { return false };
         // A cancelled statement will have ended when the next command is sent.
-        let takes_command = if self.in_flight.is_busy() {
+        let takes_command = if self.in_flight.is_busy {
             cancel.was_requested()
         } else {
             checkout.protocol.in_transaction()
@@ -165,7 +165,7 @@ impl Session {
 
     /// The error of the attempt that the session was made for, with the retry that it allows.
     pub(crate) fn attempt_error(&self, error: Error) -> AttemptError {
-        AttemptError { error, retry: self.work.retry_scope() }
+        AttemptError { error, retry: self.work.retry }
     }
 }
 
@@ -175,7 +175,7 @@ impl Drop for Session {
         let SessionConnection { checkout, cancel } = &mut connection;
         let Checkin { disposition, effect, redefined } = self.checkin;
         let is_idle = checkout.protocol.is_idle() || PlantedBug::RecycledTransaction.is_planted();
-        let is_settled = !self.in_flight.is_busy() && !cancel.is_pending() && is_idle;
+        let is_settled = !self.in_flight.is_busy && !cancel.is_pending() && is_idle;
         let is_clean = is_settled && effect < SessionEffect::Anything;
         if redefined {
             // What was prepared meanwhile has the meaning that it had for this caller.
@@ -192,11 +192,14 @@ impl Drop for Session {
         } else if is_clean && disposition == Disposition::Reuse {
             checkout.sequences_drawn |= effect == SessionEffect::Sequences;
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let in_flight = std::mem::replace(&mut self.in_flight, InFlight::NOTHING);
-            let database = Arc::clone(&self.database);
-            let reset =
-                SessionReset { connection: Some(connection), database, effect, disposition };
-            drop(runtime.spawn(reset.run(in_flight)));
+            let reset = SessionReset {
+                connection: Some(connection),
+                database: Arc::clone(&self.database),
+                is_busy: self.in_flight.is_busy,
+                effect,
+                disposition,
+            };
+            drop(runtime.spawn(reset.run()));
         } else {
             connection.checkout.discard(CloseReason::Dirty);
         }

@@ -8,7 +8,7 @@ use super::Session;
 use super::effects::{SessionEffect, StatementEffects};
 use super::failure;
 use super::reset::SessionConnection;
-use super::work::{Access, Atomicity, PlanUse, Progress, WriteState};
+use super::work::{PlanUse, WriteState};
 use crate::backend::postgres::codec::Parameter;
 use crate::backend::postgres::connection::Connection;
 use crate::backend::postgres::connection::pipeline::{
@@ -18,7 +18,7 @@ use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::protocol::requests::{RequestKind, is_prefix};
 use crate::backend::postgres::protocol::simple_query::{first_value, rows};
 use crate::error::{ErrorKind, Result};
-use crate::sql::Analysis;
+use crate::sql::{Analysis, is_atomic};
 use crate::wire_size::widen;
 
 impl Session {
@@ -122,10 +122,8 @@ impl Session {
         // Only requests without a number are on their way: the driver's own Close of a statement.
         let last = protocol.last_sent() + widen(steps.len());
         if end == PipelineEnd::Commit {
-            self.work.writes = match self.work.access {
-                Access::ReadOnly => WriteState::NONE,
-                Access::ReadWrite => WriteState::applied_by(last),
-            };
+            let applied_by = (!self.work.forbids_writes).then_some(last);
+            self.work.writes = WriteState { applied_by, is_partial: false };
             self.parts().cancel.commit = Some(last);
         }
         let mut results = Vec::new();
@@ -139,10 +137,8 @@ impl Session {
             self.parts().cancel.commit = None;
         }
         let exchanges = protocol.take_recorded();
-        if exchanges.iter().any(|exchange| exchange.bound) {
-            self.work.progress = Progress::Running;
-        }
-        let all_sent = self.in_flight.is_busy() || exchanges.len() == expected.len();
+        self.work.has_begun |= exchanges.iter().any(|exchange| exchange.bound);
+        let all_sent = self.in_flight.is_busy || exchanges.len() == expected.len();
         if !all_sent || !is_prefix(&exchanges, &expected) {
             results = vec![Err(StepError::Response(self.mismatched()))];
         }
@@ -150,9 +146,10 @@ impl Session {
     }
 
     /// Has the next request apply what it writes; one that only reads applies nothing.
-    pub(crate) fn autocommit(&mut self, effects: StatementEffects, atomicity: Atomicity) {
+    pub(crate) fn autocommit(&mut self, sql: &str, effects: StatementEffects) {
         let next = self.connection().protocol.last_sent() + 1;
-        self.work.writes = WriteState { applied_by: (!effects.reads).then_some(next), atomicity };
+        let applied_by = (!effects.reads).then_some(next);
+        self.work.writes = WriteState { applied_by, is_partial: !is_atomic(sql) };
     }
 
     /// Starts a prepared statement; from here on the session is busy until its rows are over.
@@ -167,18 +164,15 @@ impl Session {
         let start =
             async |on: &mut Connection| on.client.query_raw(&prepared.statement, parameters).await;
         let stream = self.request_as(kinds, sql, start).await?;
-        self.work.progress = Progress::Running;
+        self.work.has_begun = true;
         self.in_flight.reads_rows(number);
         Ok(stream)
     }
 
-    /// Ends the rows of the statement that was started.
-    ///
-    /// # Errors
-    /// Fails if the answer is not that of the statement, or no standby confirmed its commit.
+    /// Ends the rows of the statement that was started. Fails if the answer is not that of the statement, or no standby confirmed its commit.
     pub(crate) fn rows_ended(&mut self) -> Result<()> {
         let answered = self.connection().protocol.last_answered();
-        if self.in_flight.end_rows() != Some(answered) {
+        if self.in_flight.answered() != Some(answered) {
             return Err(self.mismatched());
         }
         self.check_confirmed()

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::checkin::Disposition;
 use super::database_context::DatabaseContext;
 use super::effects::SessionEffect;
-use super::in_flight::InFlight;
 use crate::backend::postgres::connection::Connection;
 use crate::backend::postgres::connection::cancel::Cancel;
 use crate::backend::postgres::connection::opener::Opener;
@@ -45,20 +44,19 @@ pub(crate) struct SessionConnection {
 pub(crate) struct SessionReset {
     pub(crate) connection: Option<SessionConnection>,
     pub(crate) database: Arc<DatabaseContext>,
+    /// True if a request may be unanswered.
+    pub(crate) is_busy: bool,
     pub(crate) effect: SessionEffect,
     pub(crate) disposition: Disposition,
 }
 
 impl SessionReset {
     /// Resets the connection and checks it in, or closes it.
-    pub(crate) async fn run(mut self, in_flight: InFlight) {
-        let reset = tokio::time::timeout(RESET_LIMIT, self.reset_and_check(&in_flight)).await;
+    pub(crate) async fn run(mut self) {
+        let reset = tokio::time::timeout(RESET_LIMIT, self.reset_and_check()).await;
         let Ok(Some(has_changed_role)) = reset else { return };
-        let is_idle = |own: &SessionConnection| own.checkout.protocol.is_idle();
-        let Some(SessionConnection { checkout, .. }) = self.connection.take_if(|own| is_idle(own))
-        else {
-            return;
-        };
+        let idle = self.connection.take_if(|own| own.checkout.protocol.is_idle());
+        let Some(SessionConnection { checkout, .. }) = idle else { return };
         if has_changed_role {
             self.database.fail_over(&checkout);
             checkout.discard(CloseReason::Failover);
@@ -67,8 +65,8 @@ impl SessionReset {
 
     /// Resets the session, then tells whether its server has changed its role: before, it may have been
     /// the caller who made the session read-only.
-    async fn reset_and_check(&mut self, in_flight: &InFlight) -> Option<bool> {
-        if !self.reset(in_flight).await {
+    async fn reset_and_check(&mut self) -> Option<bool> {
+        if !self.reset().await {
             return None;
         }
         let connection = &self.connection.as_ref()?.checkout;
@@ -78,12 +76,12 @@ impl SessionReset {
         Some(connection.has_changed_role())
     }
 
-    async fn reset(&mut self, in_flight: &InFlight) -> bool {
+    async fn reset(&mut self) -> bool {
         let Some(SessionConnection { checkout, cancel }) = &mut self.connection else {
             return false;
         };
         let stopped =
-            if in_flight.is_busy() { stop(checkout, cancel).await } else { cancel.settled().await };
+            if self.is_busy { stop(checkout, cancel).await } else { cancel.settled().await };
         if !stopped {
             return false;
         }
