@@ -41,13 +41,13 @@ use connection::Connection;
 use connection::idempotency_table::KeyTable;
 use connection::opener::Opener;
 use execute::batch_pipelined;
-use execute::row_stream::{StatementRows, StatementScope, start};
+use execute::row_stream::{StatementRows, StatementScope};
 use execute::transaction::PostgresTransaction;
 use session::Session;
 use session::attempt::{AttemptResult, run_attempts};
 use session::database_context::DatabaseContext;
 use session::effects::EffectCache;
-use session::work::{PlanUse, SessionWork};
+use session::work::PlanUse;
 
 /// A PostgreSQL database and its pool.
 pub(crate) struct Postgres {
@@ -69,7 +69,7 @@ impl Postgres {
             breaker: ConnectBreaker::new(name, config),
             statement_cache: config.statement_cache,
         };
-        let context = DatabaseContext {
+        let context = Arc::new(DatabaseContext {
             name: name.to_owned(),
             error_details: config.error_details,
             resets: AtomicU64::new(0),
@@ -78,22 +78,13 @@ impl Postgres {
             pool: Pool::new(telemetry, &config.pool, opener.clone()),
             opener,
             last_failover: Mutex::default(),
-        };
-        Ok(Self {
-            context: Arc::new(context),
-            probe: tokio::sync::Mutex::new(None),
-            statements: AtomicU64::new(0),
-        })
+        });
+        Ok(Self { context, probe: tokio::sync::Mutex::default(), statements: AtomicU64::new(0) })
     }
 
-    async fn session(
-        &self,
-        deadline: Deadline,
-        caller: &Arc<CallContext>,
-        work: SessionWork,
-    ) -> Result<Session> {
+    async fn session(&self, deadline: Deadline, caller: &Arc<CallContext>) -> Result<Session> {
         let checkout = self.context.pool.acquire(deadline, caller).await?;
-        Ok(Session::new(checkout, &self.context, deadline, work))
+        Ok(Session::new(checkout, &self.context, deadline))
     }
 
     async fn execute_once(
@@ -101,13 +92,11 @@ impl Postgres {
         statement: &Arc<Statement>,
         plans: PlanUse,
     ) -> AttemptResult<Box<dyn RowStream>> {
-        let work = SessionWork { plans, ..SessionWork::NEW };
-        let mut session = self.session(statement.deadline, &statement.context, work).await?;
-        let scope = StatementScope::Autocommit;
-        let started = start(&mut session, statement, scope).await;
-        let (rows, prepared) = started.map_err(|error| session.attempt_error(error))?;
+        let mut session = self.session(statement.deadline, &statement.context).await?;
+        session.work.plans = plans;
         let statement = Arc::clone(statement);
-        Ok(Box::new(StatementRows::new(rows, session, scope, prepared, statement)))
+        let rows = StatementRows::start(session, statement, StatementScope::Autocommit).await?;
+        Ok(Box::new(rows))
     }
 
     async fn execute_batch_once(
@@ -116,8 +105,9 @@ impl Postgres {
         strategy: BatchStrategy,
         plans: PlanUse,
     ) -> AttemptResult<BatchResult> {
-        let work = SessionWork { forbids_writes: batch.mode.read_only, plans, ..SessionWork::NEW };
-        let session = self.session(batch.deadline, &batch.context, work).await?;
+        let mut session = self.session(batch.deadline, &batch.context).await?;
+        session.work.plans = plans;
+        session.work.forbids_writes = batch.mode.read_only;
         batch_pipelined::run(batch, strategy, session).await
     }
 
@@ -128,9 +118,9 @@ impl Postgres {
     ) -> AttemptResult<Box<dyn Transaction>> {
         let pool = &self.context.pool;
         let checkout = pool.acquire_for_transaction(request.deadline, &request.context).await?;
-        let work =
-            SessionWork { forbids_writes: request.mode.read_only, plans, ..SessionWork::NEW };
-        let session = Session::new(checkout, &self.context, request.deadline, work);
+        let mut session = Session::new(checkout, &self.context, request.deadline);
+        session.work.plans = plans;
+        session.work.forbids_writes = request.mode.read_only;
         PostgresTransaction::begin(session, request).await
     }
 }
@@ -182,7 +172,7 @@ impl Backend for Postgres {
                     outcome.unwrap_or_else(|_elapsed| Err(outcome_timed_out(&self.context)))
                 }
                 TransactionHandle::Key { caller, key } => {
-                    let mut session = self.session(deadline, &context, SessionWork::NEW).await?;
+                    let mut session = self.session(deadline, &context).await?;
                     idempotency::outcome_of_key(&mut session, &caller, &key).await
                 }
             }
@@ -191,8 +181,7 @@ impl Backend for Postgres {
 
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
-            let mut session =
-                self.session(deadline, &CallContext::own("sweep"), SessionWork::NEW).await?;
+            let mut session = self.session(deadline, &CallContext::own("sweep")).await?;
             idempotency::delete_expired(&mut session).await
         })
     }
@@ -203,8 +192,7 @@ impl Backend for Postgres {
 
     fn install_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<Installed>> {
         Box::pin(async move {
-            let mut session =
-                self.session(deadline, &CallContext::own("install"), SessionWork::NEW).await?;
+            let mut session = self.session(deadline, &CallContext::own("install")).await?;
             idempotency::install(&mut session).await
         })
     }
@@ -212,7 +200,7 @@ impl Backend for Postgres {
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
         Box::pin(async move {
             let DescribeRequest { sql, deadline, context, analysis, .. } = &request;
-            let mut session = self.session(*deadline, context, SessionWork::NEW).await?;
+            let mut session = self.session(*deadline, context).await?;
             let effects = session.effects_of(analysis).await?;
             let prepared = session.prepare(sql).await?;
             // The planner may call immutable functions.

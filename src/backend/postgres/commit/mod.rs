@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio_postgres::error::SqlState;
 
 use super::connection::pipeline::{PipelineEnd, PipelineStep, ResultQuota, StepOutput, StepResult};
-use super::idempotency::{key_table, with_claimed_key};
+use super::idempotency::key_table;
 use super::session::Session;
 use crate::backend::idempotency::stored;
 use crate::backend::postgres::connection::idempotency_table::key_values;
@@ -26,21 +26,16 @@ pub(crate) const COMMIT: &str = "SAVEPOINT rowgate_guard; COMMIT";
 
 /// The statement that opens a transaction.
 pub(crate) fn begin(mode: TransactionMode) -> String {
-    let mut sql = match mode.isolation {
-        None => "BEGIN",
-        Some(IsolationLevel::ReadCommitted) => "BEGIN ISOLATION LEVEL READ COMMITTED",
-        Some(IsolationLevel::RepeatableRead) => "BEGIN ISOLATION LEVEL REPEATABLE READ",
-        Some(IsolationLevel::Serializable) => "BEGIN ISOLATION LEVEL SERIALIZABLE",
-    }
-    .to_owned();
-    if mode.deferrable {
-        sql.push_str(" DEFERRABLE");
-    }
-    if mode.read_only {
-        // The first query pins the mode; without it `SET TRANSACTION READ WRITE` escapes.
-        sql.push_str(" READ ONLY; SELECT 1");
-    }
-    sql
+    let isolation = match mode.isolation {
+        None => "",
+        Some(IsolationLevel::ReadCommitted) => " ISOLATION LEVEL READ COMMITTED",
+        Some(IsolationLevel::RepeatableRead) => " ISOLATION LEVEL REPEATABLE READ",
+        Some(IsolationLevel::Serializable) => " ISOLATION LEVEL SERIALIZABLE",
+    };
+    let deferrable = if mode.deferrable { " DEFERRABLE" } else { "" };
+    // The first query pins the mode; without it `SET TRANSACTION READ WRITE` escapes.
+    let read_only = if mode.read_only { " READ ONLY; SELECT 1" } else { "" };
+    format!("BEGIN{isolation}{deferrable}{read_only}")
 }
 
 /// The error of a unit whose own text controlled its transaction: a part may be applied.
@@ -60,15 +55,6 @@ pub(crate) async fn query_incarnation(session: &mut Session) -> Result<()> {
 
 /// Commits an open transaction, with its response under the key when there is one.
 pub(crate) async fn commit(
-    session: Session,
-    key: Option<&IdempotencyKey>,
-    results: &[ResultSet],
-) -> Result<()> {
-    let ended = commit_with(session, key, results).await;
-    ended.map_err(|error| with_claimed_key(key, error))
-}
-
-async fn commit_with(
     mut session: Session,
     key: Option<&IdempotencyKey>,
     results: &[ResultSet],
@@ -105,14 +91,14 @@ pub(crate) struct CommitAnswers {
     pub(crate) commit: Option<StepResult>,
 }
 
-/// Ends a session with the result of its commit.
+/// Ends a session with the result of its commit, which is resolved where the error says that it is unknown.
 pub(crate) async fn conclude(mut session: Session, answers: CommitAnswers) -> Result<()> {
     let incarnation = session.connection().incarnation.as_deref().unwrap_or_default();
     let mut token = None;
     let mut failed = None;
     match answers.xid {
         Some(Ok(StepOutput::Script(Some(xid)))) => token = Token::new(incarnation, &xid),
-        Some(Ok(StepOutput::Script(None))) if session.work.only_reads => {
+        Some(Ok(StepOutput::Script(None))) if !session.work.may_write => {
             // It has written nothing so far, and what can only read will not: nothing is lost with the
             // answer. Anything else may get its number while it commits: a NOTIFY does.
             session.work.writes.applied_by = None;
@@ -128,11 +114,6 @@ pub(crate) async fn conclude(mut session: Session, answers: CommitAnswers) -> Re
     };
     let is_over = error.report().is_some_and(|report| report.sqlstate == "25P01");
     let error = if is_over { transaction_controlled() } else { error };
-    resolve_by_token(session, error, token).await
-}
-
-/// Finds out the outcome of a commit, where the error says that it is unknown.
-async fn resolve_by_token(session: Session, error: Error, token: Option<Token>) -> Result<()> {
     let Some(token) = token.filter(|_| error.outcome() == Outcome::Unknown) else {
         return Err(error);
     };

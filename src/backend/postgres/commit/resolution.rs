@@ -40,14 +40,16 @@ const LATEST_START: u32 = 20;
 /// Opens the transaction of a claim that only tests a key: the first to claim it may still be running.
 const BEGIN_CLAIM: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
 
-/// Queries the outcome of a transaction on new connections until it is known or the deadline passes.
-async fn poll_outcome(
+/// Resolves an error of a commit whose outcome is unknown: queries it on new connections until it is known
+/// or the deadline passes.
+pub(crate) async fn resolve(
     database: &DatabaseContext,
     name: TransactionName<'_>,
+    error: Error,
     deadline: Deadline,
-) -> TransactionOutcome {
+) -> Result<()> {
     if Instant::now() >= deadline.late(LATEST_START) {
-        return TransactionOutcome::Unknown;
+        return Err(error);
     }
     let minimum = (Instant::now() + MIN_QUERY_TIME).min(deadline.late(LATEST_END));
     let latest = deadline.instant().max(minimum);
@@ -63,21 +65,10 @@ async fn poll_outcome(
             }
         }
     };
-    let outcome = tokio::time::timeout_at(latest.into(), polling).await;
-    outcome.unwrap_or(TransactionOutcome::Unknown)
-}
-
-/// Resolves an error of a commit whose outcome is unknown.
-pub(crate) async fn resolve(
-    database: &DatabaseContext,
-    name: TransactionName<'_>,
-    error: Error,
-    deadline: Deadline,
-) -> Result<()> {
-    match poll_outcome(database, name, deadline).await {
-        TransactionOutcome::Applied => Ok(()),
-        TransactionOutcome::NotApplied => Err(connection_lost(&database.name)),
-        TransactionOutcome::InProgress | TransactionOutcome::Unknown => Err(error),
+    match tokio::time::timeout_at(latest.into(), polling).await {
+        Ok(TransactionOutcome::Applied) => Ok(()),
+        Ok(TransactionOutcome::NotApplied) => Err(connection_lost(&database.name)),
+        Ok(TransactionOutcome::InProgress | TransactionOutcome::Unknown) | Err(_) => Err(error),
     }
 }
 

@@ -68,10 +68,8 @@ impl Token {
 
     /// Checks that it is a token of the server's cluster.
     pub(crate) fn check(&self, server: &ServerIdentity) -> Result<()> {
-        if part(&self.incarnation, CLUSTER) == part(&server.incarnation, CLUSTER) {
-            return Ok(());
-        }
-        Err(foreign_token())
+        let is_own = part(&self.incarnation, CLUSTER) == part(&server.incarnation, CLUSTER);
+        if is_own { Ok(()) } else { Err(foreign_token()) }
     }
 
     /// The outcome of the transaction, by the status that a server returned.

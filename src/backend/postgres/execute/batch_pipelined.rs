@@ -10,7 +10,7 @@ use super::batch_sequential;
 use crate::backend::postgres::commit::token::CURRENT_XID;
 use crate::backend::postgres::commit::{COMMIT, CommitAnswers, begin, conclude, query_incarnation};
 use crate::backend::postgres::connection::pipeline::{
-    PipelineEnd, PipelineResponses, PipelineStep, ResultQuota, StepError, StepOutput,
+    PipelineEnd, PipelineResponses, PipelineStep, ResultQuota, StepOutput,
 };
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::idempotency::{
@@ -63,11 +63,13 @@ impl<'a> BatchRun<'a> {
         }
         if let Some(key) = key {
             let table = key_table(session).await?;
-            let prepared = session.prepare(&table.claim).await;
-            let prepared = prepared.map_err(|error| key_table_error(session, error))?;
-            self.claim = Some((key, prepared));
+            let claim = session.prepare(&table.claim).await;
+            self.claim = Some((key, claim.map_err(|error| key_table_error(session, error))?));
         }
-        if strategy == BatchStrategy::Sequential || redefine_others(statements) {
+        let redefines = |one: &BatchStatement| invalidates_plans(&one.sql, &one.analysis);
+        let redefining = statements.iter().position(redefines);
+        let redefines_others = redefining.is_some_and(|index| index + 1 < statements.len());
+        if strategy == BatchStrategy::Sequential || redefines_others {
             return Ok(BatchStrategy::Sequential);
         }
         for statement in statements {
@@ -81,8 +83,8 @@ impl<'a> BatchRun<'a> {
                 Err(error) => return Err(error),
             }
         }
-        if statements.last().is_some_and(|last| invalidates_plans(&last.sql, &last.analysis)) {
-            // Only the statement that stores the response is prepared behind it.
+        if redefining.is_some() {
+            // It is the last. Only the statement that stores the response is prepared behind it.
             session.redefine();
         }
         Ok(BatchStrategy::Pipelined)
@@ -122,9 +124,9 @@ impl<'a> BatchRun<'a> {
         } else {
             // Without a number nothing was written before the commit, and a read writes nothing in it.
             let has_written = !matches!(first, Some(Ok(StepOutput::Script(None))));
-            let only_reads = self.session.work.only_reads || mode.read_only;
+            let may_write = self.session.work.may_write && !mode.read_only;
             conclude(self.session, CommitAnswers { xid: first, commit: second }).await?;
-            if only_reads && !has_written { Outcome::NotApplied } else { Outcome::Applied }
+            if may_write || has_written { Outcome::Applied } else { Outcome::NotApplied }
         };
         let checked = check_size(self.batch, &results, &quota);
         checked.map_err(|error| error.with_outcome(outcome))?;
@@ -148,7 +150,11 @@ impl<'a> BatchRun<'a> {
         if let Some((key, _)) = self.claim
             && let Some(failed) = responses.take_error(1)
         {
-            return self.replay(failed, key).await;
+            // The results may be stored under the key.
+            let error = self.session.step_failed(failed, "");
+            let row = conflicting_row(&mut self.session, error, key).await;
+            let replayed = row.and_then(|row| row.replay(key));
+            return replayed.map_err(|error| self.session.attempt_error(error));
         }
         let checked = self.results(&mut responses, first_statement).and_then(|results| {
             let checked = self.check_results(&results, &quota);
@@ -158,17 +164,6 @@ impl<'a> BatchRun<'a> {
             Ok(results) => Ok(end(self.batch, self.session, results).await?),
             Err(error) => Err(self.session.abort(error).await),
         }
-    }
-
-    /// The results that were stored under a key which could not be claimed.
-    async fn replay(
-        mut self,
-        failed: StepError,
-        key: &IdempotencyKey,
-    ) -> AttemptResult<BatchResult> {
-        let error = self.session.step_failed(failed, "");
-        let row = conflicting_row(&mut self.session, error, key).await;
-        row.and_then(|row| row.replay(key)).map_err(|error| self.session.attempt_error(error))
     }
 
     /// Checks what may not be committed: too large a result, or an unexpected count of rows.
@@ -203,10 +198,4 @@ impl<'a> BatchRun<'a> {
         }
         Ok(results)
     }
-}
-
-/// Returns true if any statement but the last may change the meaning of those behind it.
-fn redefine_others(statements: &[BatchStatement]) -> bool {
-    let others = statements.split_last().map(|(_, others)| others).unwrap_or_default();
-    others.iter().any(|one| invalidates_plans(&one.sql, &one.analysis))
 }

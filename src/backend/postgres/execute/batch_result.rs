@@ -4,6 +4,7 @@ use super::command_tag::{completion, controls_transaction};
 use crate::backend::postgres::commit::{commit, transaction_controlled};
 use crate::backend::postgres::connection::pipeline::{ResultQuota, StepOutput};
 use crate::backend::postgres::connection::prepared::Prepared;
+use crate::backend::postgres::idempotency::with_claimed_key;
 use crate::backend::postgres::session::Session;
 use crate::backend::{Batch, BatchResult, Completion};
 use crate::error::{Error, ErrorKind, Result};
@@ -46,7 +47,9 @@ pub(crate) async fn end(
         session.roll_back().await;
         checked?;
     } else {
-        commit(session, batch.key.as_ref(), &results).await?;
+        let key = batch.key.as_ref();
+        let committed = commit(session, key, &results).await;
+        committed.map_err(|error| with_claimed_key(key, error))?;
     }
     Ok(BatchResult { results, replayed: false })
 }

@@ -15,14 +15,11 @@ use crate::backend::postgres::commit::{COMMIT, begin, transaction_controlled};
 use crate::backend::postgres::connection::cancel::CANCEL_GRACE;
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::session::Session;
+use crate::backend::postgres::session::attempt::AttemptResult;
 use crate::backend::{Completion, Fill, RowSink, RowStream, Statement, TransactionMode};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::sql::invalidates_plans;
 use crate::value::Column;
-
-/// The transaction of a single statement that must not write.
-const READ_ONLY: TransactionMode =
-    TransactionMode { isolation: None, read_only: true, deferrable: false };
 
 /// The transaction that a statement runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,32 +28,6 @@ pub(crate) enum StatementScope {
     Autocommit,
     /// An interactive transaction, which goes on.
     Transaction,
-}
-
-/// Starts a statement.
-pub(crate) async fn start(
-    session: &mut Session,
-    statement: &Statement,
-    scope: StatementScope,
-) -> Result<(tokio_postgres::RowStream, Arc<Prepared>)> {
-    let Statement { sql, parameters, analysis, read_only, .. } = statement;
-    let effects = session.effects_of(analysis).await?;
-    let prepared = session.prepare(sql).await?;
-    let parameters = prepared.encode(parameters)?;
-    session.checkin.add(effects.session);
-    match scope {
-        StatementScope::Autocommit if *read_only => {
-            session.work.forbids_writes = true;
-            session.run(&begin(READ_ONLY)).await?;
-        }
-        StatementScope::Autocommit => session.autocommit(sql, effects),
-        StatementScope::Transaction => {}
-    }
-    let rows = session.start(sql, &prepared, parameters).await?;
-    if scope == StatementScope::Transaction && invalidates_plans(sql, analysis) {
-        session.redefine();
-    }
-    Ok((rows, prepared))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,14 +53,16 @@ pub(crate) struct StatementRows<S> {
 }
 
 impl<S: BorrowMut<Session>> StatementRows<S> {
-    pub(crate) fn new(
-        rows: tokio_postgres::RowStream,
-        session: S,
-        scope: StatementScope,
-        prepared: Arc<Prepared>,
+    /// Starts a statement.
+    pub(crate) async fn start(
+        mut session: S,
         statement: Arc<Statement>,
-    ) -> Self {
-        Self {
+        scope: StatementScope,
+    ) -> AttemptResult<Self> {
+        let started = start(session.borrow_mut(), &statement, scope).await;
+        let (rows, prepared) =
+            started.map_err(|error| session.borrow_mut().attempt_error(error))?;
+        Ok(Self {
             rows: Box::pin(rows),
             session,
             scope,
@@ -98,7 +71,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
             statement,
             terminated: None,
             state: ReadState::Reading,
-        }
+        })
     }
 
     fn session(&mut self) -> &mut Session {
@@ -107,17 +80,16 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<tokio_postgres::Row>>> {
         loop {
-            match self.rows.as_mut().poll_next(cx) {
-                Poll::Ready(Some(Ok(row))) => return Poll::Ready(Ok(Some(row))),
-                Poll::Ready(Some(Err(error))) => {
-                    let session = self.session.borrow_mut();
-                    return Poll::Ready(Err(session.failed(error, &self.statement.sql)));
-                }
-                Poll::Ready(None) => {
-                    self.state = ReadState::Done;
-                    return Poll::Ready(self.session().rows_ended().map(|()| None));
-                }
-                Poll::Pending => {}
+            if let Poll::Ready(row) = self.rows.as_mut().poll_next(cx) {
+                let session = self.session.borrow_mut();
+                return Poll::Ready(match row {
+                    Some(Ok(row)) => Ok(Some(row)),
+                    Some(Err(error)) => Err(session.failed(error, &self.statement.sql)),
+                    None => {
+                        self.state = ReadState::Done;
+                        session.rows_ended().map(|()| None)
+                    }
+                });
             }
             if self.state == ReadState::Reading && self.is_terminated(cx) {
                 self.cancel();
@@ -143,8 +115,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
     fn cancel(&mut self) {
         self.state = ReadState::Cancelled;
         self.session().cancel();
-        let grace = Instant::now() + CANCEL_GRACE;
-        self.timer.as_mut().reset(grace.into());
+        self.timer.as_mut().reset((Instant::now() + CANCEL_GRACE).into());
     }
 
     /// Reads the rest of the rows, only to learn how the statement ends.
@@ -174,6 +145,32 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
         }
         Ok(completion(&tag))
     }
+}
+
+async fn start(
+    session: &mut Session,
+    statement: &Statement,
+    scope: StatementScope,
+) -> Result<(tokio_postgres::RowStream, Arc<Prepared>)> {
+    let Statement { sql, parameters, analysis, read_only, .. } = statement;
+    let effects = session.effects_of(analysis).await?;
+    let prepared = session.prepare(sql).await?;
+    let parameters = prepared.encode(parameters)?;
+    session.checkin.add(effects.session);
+    match scope {
+        StatementScope::Autocommit if *read_only => {
+            session.work.forbids_writes = true;
+            let mode = TransactionMode { read_only: true, ..TransactionMode::default() };
+            session.run(&begin(mode)).await?;
+        }
+        StatementScope::Autocommit => session.autocommit(sql, effects),
+        StatementScope::Transaction => {}
+    }
+    let rows = session.start(sql, &prepared, parameters).await?;
+    if scope == StatementScope::Transaction && invalidates_plans(sql, analysis) {
+        session.redefine();
+    }
+    Ok((rows, prepared))
 }
 
 impl<S: BorrowMut<Session> + Send + Unpin> RowStream for StatementRows<S> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::row_stream::{StatementRows, StatementScope, start};
+use super::row_stream::{StatementRows, StatementScope};
 use crate::backend::idempotency::applied_before;
 use crate::backend::postgres::commit::resolution::{TransactionName, resolve};
 use crate::backend::postgres::commit::{begin, commit, query_incarnation};
@@ -55,10 +55,9 @@ impl Transaction for PostgresTransaction {
     ) -> BoxFuture<'a, Result<Box<dyn RowStream + 'a>>> {
         Box::pin(async move {
             let session = &mut self.session;
-            let scope = StatementScope::Transaction;
             session.begin_command(statement.deadline).await?;
-            let (rows, prepared) = start(session, &statement, scope).await?;
-            Ok(Box::new(StatementRows::new(rows, session, scope, prepared, statement)) as _)
+            let rows = StatementRows::start(session, statement, StatementScope::Transaction).await;
+            Ok(Box::new(rows.map_err(|failed| failed.error)?) as _)
         })
     }
 

@@ -3,18 +3,17 @@
 use super::effects::SessionEffect;
 
 /// The use of a connection after its session, in rising order of caution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Disposition {
-    /// It goes back to the pool.
+    #[default]
     Reuse,
     /// It is reset, and the role of its server checked: a write was rejected that should have been allowed.
     CheckRole,
-    /// It is closed.
     Close,
 }
 
 /// The state in which a session checks its connection in.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Checkin {
     pub(crate) disposition: Disposition,
     /// The state that the caller's statements may have left.
@@ -24,10 +23,6 @@ pub(crate) struct Checkin {
 }
 
 impl Checkin {
-    /// The state of a session that has run nothing.
-    pub(crate) const CLEAN: Self =
-        Self { disposition: Disposition::Reuse, effect: SessionEffect::Nothing, redefined: false };
-
     /// Adds the effect of another statement.
     pub(crate) fn add(&mut self, effect: SessionEffect) {
         self.effect = self.effect.max(effect);

@@ -22,9 +22,9 @@ const CATALOG_QUERY_TYPES: &[Type] =
 const CACHED: usize = 8192;
 
 /// The state that a statement can leave in its session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SessionEffect {
-    /// None.
+    #[default]
     Nothing,
     /// The last values drawn from sequences, for `currval` and `lastval`.
     Sequences,

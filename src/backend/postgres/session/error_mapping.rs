@@ -119,11 +119,8 @@ fn explain(
     match meaning {
         Meaning::Sqlstate => reported,
         Meaning::PlanChanged => {
-            let changed = Error::new(ErrorKind::PlanChanged, reported.message().to_owned());
-            match reported.report() {
-                Some(report) => changed.with_report(report.clone()),
-                None => changed,
-            }
+            let report = reported.report().cloned().unwrap_or_default();
+            Error::new(ErrorKind::PlanChanged, reported.message().to_owned()).with_report(report)
         }
         Meaning::Cancelled => {
             let message = "the deadline passed; the statement was cancelled";
@@ -146,9 +143,8 @@ fn explain(
         }
         Meaning::ConnectionLost => connection_lost(database).with_cause(error),
         Meaning::LostDuringWrite => {
-            let message = "was lost during a write";
-            outcome_unknown(format!("the connection to database \"{database}\" {message}"))
-                .with_cause(error)
+            let lost = connection_lost(database);
+            outcome_unknown(format!("{lost} during a write")).with_cause(error)
         }
     }
 }

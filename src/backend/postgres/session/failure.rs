@@ -185,7 +185,8 @@ mod tests {
         expects_writes: true,
         required_role: TargetSession::ReadWrite,
     };
-    const READ: FailureContext = FailureContext { writes: WriteState::NONE, ..WRITE };
+    const READ: FailureContext =
+        FailureContext { writes: WriteState { applied_by: None, ..WRITE.writes }, ..WRITE };
     const RUNNING: FailureContext = FailureContext { has_begun: true, ..WRITE };
     const CANCELLED: FailureContext = FailureContext { was_cancelled: true, ..WRITE };
     const READ_ONLY: FailureContext = FailureContext { expects_writes: false, ..WRITE };

@@ -49,7 +49,6 @@ impl Session {
         checkout: Checkout<Opener>,
         database: &Arc<DatabaseContext>,
         deadline: Deadline,
-        work: SessionWork,
     ) -> Self {
         let connector = Arc::clone(&database.opener.connector);
         let protocol = Arc::clone(&checkout.protocol);
@@ -61,8 +60,8 @@ impl Session {
             database: Arc::clone(database),
             deadline,
             in_flight: InFlight::default(),
-            work,
-            checkin: Checkin::CLEAN,
+            work: SessionWork::default(),
+            checkin: Checkin::default(),
         }
     }
 
@@ -196,8 +195,7 @@ impl Drop for Session {
                 connection: Some(connection),
                 database: Arc::clone(&self.database),
                 is_busy: self.in_flight.is_busy,
-                effect,
-                disposition,
+                checkin: self.checkin,
             };
             drop(runtime.spawn(reset.run()));
         } else {

@@ -32,7 +32,7 @@ impl Session {
                 self.request("", query).await?
             }
         };
-        self.work.only_reads &= effects.reads;
+        self.work.may_write |= !effects.reads;
         if effects.session == SessionEffect::Anything && self.connection().sequences_drawn {
             self.run("DISCARD SEQUENCES").await?;
             self.connection().sequences_drawn = false;
@@ -101,8 +101,8 @@ impl Session {
         let plan = async |on: &mut Connection| on.client.simple_query(&explain).await;
         match self.request(&explain, plan).await {
             Err(error) if is_generic && error.kind() == ErrorKind::InvalidStatement => Ok(None),
-            Err(error) => Err(error),
-            Ok(messages) => {
+            explained => {
+                let messages = explained?;
                 let lines: Vec<&str> = rows(&messages).filter_map(|row| row.get(0)).collect();
                 Ok(Some(lines.join("\n")))
             }

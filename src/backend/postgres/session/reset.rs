@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::checkin::Disposition;
+use super::checkin::{Checkin, Disposition};
 use super::database_context::DatabaseContext;
 use super::effects::SessionEffect;
 use crate::backend::postgres::connection::Connection;
@@ -46,8 +46,7 @@ pub(crate) struct SessionReset {
     pub(crate) database: Arc<DatabaseContext>,
     /// True if a request may be unanswered.
     pub(crate) is_busy: bool,
-    pub(crate) effect: SessionEffect,
-    pub(crate) disposition: Disposition,
+    pub(crate) checkin: Checkin,
 }
 
 impl SessionReset {
@@ -66,44 +65,40 @@ impl SessionReset {
     /// Resets the session, then tells whether its server has changed its role: before, it may have been
     /// the caller who made the session read-only.
     async fn reset_and_check(&mut self) -> Option<bool> {
-        if !self.reset().await {
-            return None;
-        }
+        self.reset().await?;
         let connection = &self.connection.as_ref()?.checkout;
-        if self.disposition == Disposition::CheckRole {
+        if self.checkin.disposition == Disposition::CheckRole {
             return connection.check_changed_role().await.ok();
         }
         Some(connection.has_changed_role())
     }
 
-    async fn reset(&mut self) -> bool {
-        let Some(SessionConnection { checkout, cancel }) = &mut self.connection else {
-            return false;
-        };
+    /// Resets the session; `None` if it cannot be used any more.
+    async fn reset(&mut self) -> Option<()> {
+        let SessionConnection { checkout, cancel } = self.connection.as_mut()?;
         let stopped =
             if self.is_busy { stop(checkout, cancel).await } else { cancel.settled().await };
         if !stopped {
-            return false;
+            return None;
         }
         checkout.protocol.quiesce().await;
-        if checkout.protocol.in_transaction()
-            && checkout.client.batch_execute("ROLLBACK").await.is_err()
-        {
-            return false;
+        if checkout.protocol.in_transaction() {
+            checkout.client.batch_execute("ROLLBACK").await.ok()?;
         }
-        if self.effect < SessionEffect::Anything || PlantedBug::KeptSession.is_planted() {
-            checkout.sequences_drawn |= self.effect == SessionEffect::Sequences;
-            return true;
+        let effect = self.checkin.effect;
+        if effect < SessionEffect::Anything || PlantedBug::KeptSession.is_planted() {
+            checkout.sequences_drawn |= effect == SessionEffect::Sequences;
+            return Some(());
         }
-        let Ok(messages) = checkout.client.simple_query(RESET).await else { return false };
+        let messages = checkout.client.simple_query(RESET).await.ok()?;
         let names = rows(&messages).last().and_then(|row| row.get(0)).unwrap_or_default();
         if !checkout.has_all_statements(names) {
             // Some were deallocated without a command tag that tells, perhaps the driver's own among them.
-            return false;
+            return None;
         }
         checkout.sequences_drawn = false;
         self.database.resets.fetch_add(1, Relaxed);
-        true
+        Some(())
     }
 }
 
