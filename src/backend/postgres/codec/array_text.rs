@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::array_dimensions::{Dimension, MAX_RANK};
 use super::quoted_text::parse_quoted;
+use crate::error::Result;
 
 /// Reads the text of an array and returns its dimensions; calls `element` with each element unescaped,
 /// `None` for NULL.
@@ -113,19 +114,13 @@ impl ArrayParser<'_, '_> {
     }
 }
 
-/// Writes an element by its index.
-pub(crate) type WriteElement<'a, E> = dyn FnMut(usize, &mut String) -> Result<(), E> + 'a;
-
-/// Writes an array, whose dimensions are correct for its elements.
-///
-/// # Errors
-/// Those of `write`.
-pub(crate) fn write_array<E>(
+/// Writes an array, whose dimensions are correct for its elements; `write` writes one by its index.
+pub(crate) fn write_array(
     dimensions: &[Dimension],
     delimiter: u8,
     out: &mut String,
-    write: &mut WriteElement<'_, E>,
-) -> Result<(), E> {
+    write: &mut dyn FnMut(usize, &mut String) -> Result<()>,
+) -> Result<()> {
     if dimensions.is_empty() {
         out.push_str("{}");
         return Ok(());
@@ -140,13 +135,13 @@ pub(crate) fn write_array<E>(
     write_level(dimensions, char::from(delimiter), &mut 0, out, write)
 }
 
-fn write_level<E>(
+fn write_level(
     dimensions: &[Dimension],
     delimiter: char,
     next: &mut usize,
     out: &mut String,
-    write: &mut WriteElement<'_, E>,
-) -> Result<(), E> {
+    write: &mut dyn FnMut(usize, &mut String) -> Result<()>,
+) -> Result<()> {
     let Some((dimension, inner)) = dimensions.split_first() else {
         write(*next, out)?;
         *next += 1;
@@ -165,8 +160,6 @@ fn write_level<E>(
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use proptest::prelude::*;
 
     use super::super::array_dimensions::element_count;
@@ -241,7 +234,7 @@ mod tests {
 
     fn written(elements: &Texts, dimensions: &[Dimension], delimiter: u8) -> String {
         let mut out = String::new();
-        write_array::<Infallible>(dimensions, delimiter, &mut out, &mut |index, out| {
+        write_array(dimensions, delimiter, &mut out, &mut |index, out| {
             match &elements[index] {
                 None => out.push_str("NULL"),
                 Some(text) => write_quoted(text, out),

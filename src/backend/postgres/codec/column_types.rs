@@ -7,10 +7,11 @@ use crate::value::{Column, DataType};
 
 /// Describes a column of a result.
 pub(crate) fn describe_column(name: &str, ty: &Type) -> Column {
+    let element_type = element(base(ty)).map_or(DataType::Unspecified, |ty| data_type(&ty));
     Column {
         name: name.to_owned(),
         r#type: data_type(ty).into(),
-        element_type: element_data_type(ty).into(),
+        element_type: element_type.into(),
         type_name: type_name(ty),
         type_oid: ty.oid(),
     }
@@ -18,12 +19,8 @@ pub(crate) fn describe_column(name: &str, ty: &Type) -> Column {
 
 /// Describes a parameter of a statement.
 pub(crate) fn describe_parameter(ty: &Type) -> ParameterType {
-    ParameterType {
-        r#type: data_type(ty).into(),
-        element_type: element_data_type(ty).into(),
-        type_name: type_name(ty),
-        type_oid: ty.oid(),
-    }
+    let Column { r#type, element_type, type_name, type_oid, .. } = describe_column("", ty);
+    ParameterType { r#type, element_type, type_name, type_oid }
 }
 
 /// Returns the name that users write: `int4[]`, where the catalog has `_int4`.
@@ -72,10 +69,6 @@ pub(crate) fn delimiter(element: &Type) -> u8 {
         (_, "geometry" | "geography") => b':',
         _ => b',',
     }
-}
-
-fn element_data_type(ty: &Type) -> DataType {
-    element(base(ty)).map_or(DataType::Unspecified, |element| data_type(&element))
 }
 
 fn data_type(ty: &Type) -> DataType {

@@ -4,7 +4,9 @@
 //! On the wire a date is days, and a timestamp microseconds, since 2000-01-01 in the proleptic
 //! Gregorian calendar; the extremes of the integer are the infinities.
 
-use std::fmt::Write;
+use std::fmt;
+
+use prost_types::Timestamp;
 
 use crate::value::Value;
 
@@ -20,7 +22,6 @@ const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_4
 
 const INFINITY: &str = "infinity";
 const NEGATIVE_INFINITY: &str = "-infinity";
-const TEXT_FITS: &str = "a String accepts all text";
 
 /// Returns a `timestamptz` as a timestamp inside protobuf's range, else as text.
 pub(crate) fn timestamptz_value(micros: i64) -> Value {
@@ -55,51 +56,43 @@ pub(crate) fn timestamp(micros: i64) -> String {
 
 fn timestamp_with_zone(micros: i64, zone: &str) -> String {
     match micros {
-        i64::MAX => return INFINITY.to_owned(),
-        i64::MIN => return NEGATIVE_INFINITY.to_owned(),
-        _ => {}
+        i64::MAX => INFINITY.to_owned(),
+        i64::MIN => NEGATIVE_INFINITY.to_owned(),
+        _ => {
+            let date = CivilDate::from_days(micros.div_euclid(MICROS_PER_DAY));
+            let time = Clock(micros.rem_euclid(MICROS_PER_DAY));
+            format!("{date} {time}{zone}{}", date.era())
+        }
     }
-    let mut text = String::with_capacity(32);
-    let era = write_date(micros.div_euclid(MICROS_PER_DAY), &mut text);
-    text.push(' ');
-    write_time(micros.rem_euclid(MICROS_PER_DAY), &mut text);
-    text.push_str(zone);
-    text.push_str(era);
-    text
 }
 
 /// Prints as `date_out` does.
 pub(crate) fn date(days: i32) -> String {
     match days {
-        i32::MAX => return INFINITY.to_owned(),
-        i32::MIN => return NEGATIVE_INFINITY.to_owned(),
-        _ => {}
+        i32::MAX => INFINITY.to_owned(),
+        i32::MIN => NEGATIVE_INFINITY.to_owned(),
+        _ => {
+            let date = CivilDate::from_days(days.into());
+            format!("{date}{}", date.era())
+        }
     }
-    let mut text = String::with_capacity(16);
-    let era = write_date(days.into(), &mut text);
-    text.push_str(era);
-    text
 }
 
 /// Prints as `time_out` does.
 pub(crate) fn time(micros: i64) -> String {
-    let mut text = String::with_capacity(16);
-    write_time(micros, &mut text);
-    text
+    Clock(micros).to_string()
 }
 
 /// Prints as `timetz_out` does; the zone is in seconds west of Greenwich.
 pub(crate) fn timetz(micros: i64, west: i32) -> String {
-    let mut text = String::with_capacity(24);
-    write_time(micros, &mut text);
-    let offset = west.unsigned_abs();
     let sign = if west <= 0 { '+' } else { '-' };
-    write!(text, "{sign}{:02}", offset / 3600).expect(TEXT_FITS);
+    let offset = west.unsigned_abs();
+    let mut text = format!("{}{sign}{:02}", Clock(micros), offset / 3600);
     if !offset.is_multiple_of(3600) {
-        write!(text, ":{:02}", offset / 60 % 60).expect(TEXT_FITS);
+        text += &format!(":{:02}", offset / 60 % 60);
     }
     if !offset.is_multiple_of(60) {
-        write!(text, ":{:02}", offset % 60).expect(TEXT_FITS);
+        text += &format!(":{:02}", offset % 60);
     }
     text
 }
@@ -114,58 +107,44 @@ pub(crate) fn interval(micros: i64, days: i32, months: i32) -> String {
         (i64::MIN, i32::MIN, i32::MIN) => return NEGATIVE_INFINITY.to_owned(),
         (_, _, _) => {}
     }
-    let mut text = String::with_capacity(32);
-    let mut after_negative = false;
+    let mut parts = Vec::new();
+    // A plus is printed behind a negative part only.
+    let mut plus = "";
     for (value, unit) in [(months / 12, "year"), (months % 12, "mon"), (days, "day")] {
-        if value == 0 {
-            continue;
+        if value != 0 {
+            let sign = if value > 0 { plus } else { "" };
+            let plural = if value == 1 { "" } else { "s" };
+            parts.push(format!("{sign}{value} {unit}{plural}"));
+            plus = if value < 0 { "+" } else { "" };
         }
-        let space = if text.is_empty() { "" } else { " " };
-        // A plus is printed behind a negative part only.
-        let plus = if after_negative && value > 0 { "+" } else { "" };
-        let plural = if value == 1 { "" } else { "s" };
-        write!(text, "{space}{plus}{value} {unit}{plural}").expect(TEXT_FITS);
-        after_negative = value < 0;
     }
-    if micros != 0 || text.is_empty() {
-        if !text.is_empty() {
-            text.push(' ');
-        }
-        if micros < 0 {
-            text.push('-');
-        } else if after_negative {
-            text.push('+');
-        }
-        write_clock(micros.unsigned_abs(), &mut text);
+    if micros != 0 || parts.is_empty() {
+        let sign = if micros > 0 { plus } else { "" };
+        parts.push(format!("{sign}{}", Clock(micros)));
     }
-    text
+    parts.join(" ")
 }
 
-fn write_time(micros: i64, out: &mut String) {
-    if micros < 0 {
-        out.push('-');
-    }
-    write_clock(micros.unsigned_abs(), out);
-}
+/// A time of the day, or a length of time, in microseconds.
+struct Clock(i64);
 
-/// Writes `HH:MM:SS.ffffff`, without trailing zeros in the fraction.
-fn write_clock(micros: u64, out: &mut String) {
-    let seconds = micros / 1_000_000;
-    let fraction = micros % 1_000_000;
-    write!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
-        .expect(TEXT_FITS);
-    if fraction != 0 {
-        write!(out, ".{fraction:06}").expect(TEXT_FITS);
-        out.truncate(out.trim_end_matches('0').len());
+impl fmt::Display for Clock {
+    /// Writes `HH:MM:SS.ffffff`, without trailing zeros in the fraction.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let seconds = self.0.unsigned_abs() / 1_000_000;
+        write!(f, "{sign}{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)?;
+        let mut fraction = self.0.unsigned_abs() % 1_000_000;
+        if fraction == 0 {
+            return Ok(());
+        }
+        let mut width = 6;
+        while fraction.is_multiple_of(10) {
+            fraction /= 10;
+            width -= 1;
+        }
+        write!(f, ".{fraction:0width$}")
     }
-}
-
-/// Writes `YYYY-MM-DD` and returns the era that belongs at the very end, ` BC` or nothing.
-fn write_date(days: i64, out: &mut String) -> &'static str {
-    let CivilDate { year, month, day } = CivilDate::from_days(days);
-    let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
-    write!(out, "{year:04}-{month:02}-{day:02}").expect(TEXT_FITS);
-    era
 }
 
 /// A day of the proleptic Gregorian calendar; year 0 is 1 BC.
@@ -185,7 +164,7 @@ impl CivilDate {
         // 1,460, 36,524 and 146,096 are the last days of 4, 100 and 400 years: each takes one leap day.
         let year_of_era =
             (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - days_before_year(year_of_era);
+        let day_of_year = day_of_era - (year_of_era * 365 + year_of_era / 4 - year_of_era / 100);
         // From March, five months have 153 days: 31, 30, 31, 30, 31.
         let march_month = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * march_month + 2) / 5 + 1;
@@ -193,18 +172,18 @@ impl CivilDate {
         Self { year: year_of_era + era * 400 + i64::from(month <= 2), month, day }
     }
 
-    /// Returns the day, counted from 2000-01-01.
-    fn days(self) -> i64 {
-        let Self { year, month, day } = self;
-        let (year, march_month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-        let day_of_year = (153 * march_month + 2) / 5 + day - 1;
-        let days = days_before_year(year.rem_euclid(400)) + day_of_year;
-        year.div_euclid(400) * DAYS_PER_ERA + days - DAYS_FROM_MARCH
+    /// Returns the era, which is printed at the very end.
+    fn era(&self) -> &'static str {
+        if self.year > 0 { "" } else { " BC" }
     }
 }
 
-fn days_before_year(year_of_era: i64) -> i64 {
-    year_of_era * 365 + year_of_era / 4 - year_of_era / 100
+impl fmt::Display for CivilDate {
+    /// Writes `YYYY-MM-DD`, in whatever era.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let year = if self.year > 0 { self.year } else { 1 - self.year };
+        write!(f, "{year:04}-{:02}-{:02}", self.month, self.day)
+    }
 }
 
 /// Reads the text of `timestamptz_out` in style ISO, in any time zone; `None` for the infinities and
@@ -217,8 +196,8 @@ pub(crate) fn parse_timestamptz(text: &str) -> Option<i64> {
     let mut parts = date.split('-');
     // Six digits, as the last year of a timestamptz is 294276.
     let year = number(parts.next()?, 4..=6)?;
-    let month = number(parts.next()?, 2..=2).filter(|month| (1..=12).contains(month))?;
-    let day = number(parts.next()?, 2..=2).filter(|day| (1..=31).contains(day))?;
+    let month = u8::try_from(number(parts.next()?, 2..=2)?).ok()?;
+    let day = u8::try_from(number(parts.next()?, 2..=2)?).ok()?;
     if parts.next().is_some() {
         return None;
     }
@@ -229,8 +208,8 @@ pub(crate) fn parse_timestamptz(text: &str) -> Option<i64> {
     let micros = number(fraction, 1..=6)? * 10_i64.pow(6_u32.checked_sub(digits)?);
     let offset = clock_seconds(zone.get(1..)?)?;
     let offset = if zone.starts_with('-') { -offset } else { offset };
-    let days = CivilDate { year, month, day }.days();
-    let seconds = days * 86_400 + clock_seconds(clock)? - offset;
+    let midnight = Timestamp::date(year, month, day).ok()?.seconds - POSTGRES_EPOCH;
+    let seconds = midnight + clock_seconds(clock)? - offset;
     seconds.checked_mul(MICROS_PER_SECOND)?.checked_add(micros)
 }
 
@@ -349,8 +328,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_calendar_is_its_own_inverse(days: i32) {
-            prop_assert_eq!(CivilDate::from_days(days.into()).days(), i64::from(days));
+        fn the_calendar_is_that_of_prost(days: i32) {
+            let CivilDate { year, month, day } = CivilDate::from_days(days.into());
+            let (month, day) = (u8::try_from(month).unwrap(), u8::try_from(day).unwrap());
+            let midnight = Timestamp::date(year, month, day).expect("it is in the calendar");
+            prop_assert_eq!(midnight.seconds - POSTGRES_EPOCH, i64::from(days) * 86_400);
         }
 
         #[test]

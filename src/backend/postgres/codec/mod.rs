@@ -6,7 +6,6 @@
 
 mod array_dimensions;
 mod array_text;
-mod byte_reader;
 mod column_types;
 mod datetime;
 mod numeric;

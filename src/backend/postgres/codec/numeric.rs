@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::byte_reader::ByteReader;
+use bytes::Buf;
 
 const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
@@ -14,12 +14,11 @@ const NEGATIVE_INFINITY: u16 = 0xF000;
 
 /// Returns the canonical text; `None` when the bytes are not a numeric.
 pub(crate) fn to_text(raw: &[u8]) -> Option<String> {
-    let mut reader = ByteReader::new(raw);
-    let count = usize::from(reader.u16()?);
-    let weight = i32::from(reader.i16()?);
-    let sign = reader.u16()?;
-    let scale = usize::from(reader.u16()?);
-    let digits = reader.rest();
+    let mut digits = raw;
+    let count = usize::from(digits.try_get_u16().ok()?);
+    let weight = i32::from(digits.try_get_i16().ok()?);
+    let sign = digits.try_get_u16().ok()?;
+    let scale = usize::from(digits.try_get_u16().ok()?);
     if digits.len() != count * 2 {
         return None;
     }

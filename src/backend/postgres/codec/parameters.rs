@@ -18,37 +18,8 @@ use super::quoted_text::write_quoted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{ArrayValue, Kind, RecordValue, Value};
 
-/// A checked parameter, which knows its format. Its `Debug` shows no value.
-pub(crate) struct Parameter<'a>(Payload<'a>);
-
-/// Checks the values of `$1`, `$2` … against the statement's types.
-///
-/// # Errors
-/// [`ErrorKind::InvalidParameter`] for a wrong number of values, an unset kind, or a kind that the type
-/// does not accept; [`ErrorKind::ParameterOutOfRange`] for a value that it cannot hold. Both name the
-/// field, as in `parameters[0]` or `parameters[0].array_value.elements[2]`.
-pub(crate) fn encode<'a>(parameters: &'a [Value], types: &[Type]) -> Result<Vec<Parameter<'a>>> {
-    if parameters.len() != types.len() {
-        let expected = count(types.len(), "parameter");
-        let message = format!("the statement has {expected}, not {}", parameters.len());
-        return Err(Error::field(ErrorKind::InvalidParameter, "parameters", message));
-    }
-    parameters
-        .iter()
-        .zip(types)
-        .enumerate()
-        .map(|(index, (value, ty))| payload(value, ty, &Path::Parameter(index)).map(Parameter))
-        .collect()
-}
-
-const TEXT_FITS: &str = "a String accepts all text";
-
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-/// An encoded value.
-enum Payload<'a> {
+/// A checked parameter, as it is sent. Its `Debug` shows no value.
+pub(crate) enum Parameter<'a> {
     Null,
     Text(Cow<'a, str>),
     Bytes(&'a [u8]),
@@ -64,6 +35,24 @@ enum Payload<'a> {
     TimestampTz(i64),
 }
 
+/// Checks the values of `$1`, `$2` … against the statement's types.
+/// Errors name the field, as in `parameters[0]` or `parameters[0].array_value.elements[2]`.
+pub(crate) fn encode<'a>(parameters: &'a [Value], types: &[Type]) -> Result<Vec<Parameter<'a>>> {
+    if parameters.len() != types.len() {
+        let expected = count(types.len(), "parameter");
+        let message = format!("the statement has {expected}, not {}", parameters.len());
+        return Err(Error::field(ErrorKind::InvalidParameter, "parameters", message));
+    }
+    let typed = parameters.iter().zip(types).enumerate();
+    typed.map(|(index, (value, ty))| parameter(value, ty, &Path::Parameter(index))).collect()
+}
+
+const TEXT_FITS: &str = "a String accepts all text";
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 impl fmt::Debug for Parameter<'_> {
     // The driver logs parameters at debug level, and values must never reach a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,15 +66,15 @@ impl ToSql for Parameter<'_> {
         _ty: &Type,
         out: &mut BytesMut,
     ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
-        match &self.0 {
-            Payload::Null => return Ok(IsNull::Yes),
-            Payload::Text(text) => out.put_slice(text.as_bytes()),
-            Payload::Bytes(bytes) => out.put_slice(bytes),
-            Payload::Bool(value) => out.put_u8((*value).into()),
-            Payload::Integer { number, width } => out.put_int(*number, *width),
-            Payload::Float4(number) => out.put_f32(*number),
-            Payload::Float8(number) => out.put_f64(*number),
-            Payload::TimestampTz(micros) => out.put_i64(*micros),
+        match self {
+            Self::Null => return Ok(IsNull::Yes),
+            Self::Text(text) => out.put_slice(text.as_bytes()),
+            Self::Bytes(bytes) => out.put_slice(bytes),
+            Self::Bool(value) => out.put_u8((*value).into()),
+            Self::Integer { number, width } => out.put_int(*number, *width),
+            Self::Float4(number) => out.put_f32(*number),
+            Self::Float8(number) => out.put_f64(*number),
+            Self::TimestampTz(micros) => out.put_i64(*micros),
         }
         Ok(IsNull::No)
     }
@@ -95,17 +84,14 @@ impl ToSql for Parameter<'_> {
     }
 
     fn encode_format(&self, _ty: &Type) -> types::Format {
-        if matches!(self.0, Payload::Null | Payload::Text(_)) {
-            types::Format::Text
-        } else {
-            types::Format::Binary
-        }
+        let is_text = matches!(self, Self::Null | Self::Text(_));
+        if is_text { types::Format::Text } else { types::Format::Binary }
     }
 
     to_sql_checked!();
 }
 
-impl Payload<'_> {
+impl Parameter<'_> {
     /// Writes the value as an element of an array or a field of a record, in which NULL is `null`.
     fn write_literal(&self, null: &str, out: &mut String) {
         match self {
@@ -182,31 +168,30 @@ impl Path<'_> {
     }
 }
 
-fn payload<'a>(value: &'a Value, ty: &Type, path: &Path<'_>) -> Result<Payload<'a>> {
+fn parameter<'a>(value: &'a Value, ty: &Type, path: &Path<'_>) -> Result<Parameter<'a>> {
     let Some(kind) = &value.kind else {
         return Err(path.invalid("no kind is set; SQL NULL is a null_value"));
     };
     let target = base(ty);
     let encoded = match kind {
-        Kind::NullValue(_) => Some(Payload::Null),
+        Kind::NullValue(_) => Some(Parameter::Null),
         Kind::TextValue(text) if text.contains('\0') => {
-            let message = "the text contains a NUL character, which PostgreSQL cannot store";
-            return Err(path.invalid(message));
+            let why = "the text contains a NUL character, which PostgreSQL cannot store";
+            return Err(path.invalid(why));
         }
-        Kind::TextValue(text) => Some(Payload::Text(text.into())),
-        Kind::BoolValue(value) => (*target == Type::BOOL).then_some(Payload::Bool(*value)),
+        Kind::TextValue(text) => Some(Parameter::Text(text.into())),
+        Kind::BoolValue(value) => (*target == Type::BOOL).then_some(Parameter::Bool(*value)),
         Kind::Int64Value(number) => integer(*number, target, path)?,
         Kind::Float64Value(number) => float(*number, target, path)?,
-        Kind::BytesValue(bytes) => (*target == Type::BYTEA).then_some(Payload::Bytes(bytes)),
+        Kind::BytesValue(bytes) => (*target == Type::BYTEA).then_some(Parameter::Bytes(bytes)),
         Kind::TimestampValue(timestamp) if *target == Type::TIMESTAMPTZ => {
             let micros = datetime::micros_from_timestamp(timestamp.seconds, timestamp.nanos)
                 .ok_or_else(|| path.out_of_range(ty, kind.name()))?;
-            Some(Payload::TimestampTz(micros))
+            Some(Parameter::TimestampTz(micros))
         }
         Kind::TimestampValue(_) => None,
         Kind::ArrayValue(array) => {
-            let element = element(target);
-            element.map(|element| array_literal(array, &element, path)).transpose()?
+            element(target).map(|element| array_literal(array, &element, path)).transpose()?
         }
         Kind::RecordValue(record) => {
             let fields = composite_fields(target);
@@ -244,10 +229,10 @@ fn accepted_kinds(target: &Type) -> &'static str {
     }
 }
 
-fn integer(number: i64, target: &Type, path: &Path<'_>) -> Result<Option<Payload<'static>>> {
-    let literal = || Payload::Text(number.to_string().into());
-    let sized = |width| Payload::Integer { number, width };
-    let payload = match *target {
+fn integer(number: i64, target: &Type, path: &Path<'_>) -> Result<Option<Parameter<'static>>> {
+    let literal = || Parameter::Text(number.to_string().into());
+    let sized = |width| Parameter::Integer { number, width };
+    let parameter = match *target {
         Type::INT2 => i16::try_from(number).ok().map(|_| sized(2)),
         Type::INT4 => i32::try_from(number).ok().map(|_| sized(4)),
         Type::INT8 => Some(sized(8)),
@@ -258,7 +243,7 @@ fn integer(number: i64, target: &Type, path: &Path<'_>) -> Result<Option<Payload
         Type::FLOAT8 => is_exact(number, f64::MANTISSA_DIGITS).then(literal),
         _ => return Ok(None),
     };
-    payload.map(Some).ok_or_else(|| path.out_of_range(target, "int64_value"))
+    parameter.map(Some).ok_or_else(|| path.out_of_range(target, "int64_value"))
 }
 
 fn is_exact(number: i64, mantissa_bits: u32) -> bool {
@@ -267,9 +252,9 @@ fn is_exact(number: i64, mantissa_bits: u32) -> bool {
         || u64::BITS - magnitude.leading_zeros() - magnitude.trailing_zeros() <= mantissa_bits
 }
 
-fn float(number: f64, target: &Type, path: &Path<'_>) -> Result<Option<Payload<'static>>> {
+fn float(number: f64, target: &Type, path: &Path<'_>) -> Result<Option<Parameter<'static>>> {
     if *target == Type::FLOAT8 {
-        return Ok(Some(Payload::Float8(number)));
+        return Ok(Some(Parameter::Float8(number)));
     }
     if *target != Type::FLOAT4 {
         return Ok(None);
@@ -279,18 +264,22 @@ fn float(number: f64, target: &Type, path: &Path<'_>) -> Result<Option<Payload<'
     if rounded.is_infinite() && number.is_finite() {
         return Err(path.out_of_range(target, "float64_value"));
     }
-    Ok(Some(Payload::Float4(rounded)))
+    Ok(Some(Parameter::Float4(rounded)))
 }
 
-fn array_literal(array: &ArrayValue, element: &Type, path: &Path<'_>) -> Result<Payload<'static>> {
+fn array_literal(
+    array: &ArrayValue,
+    element: &Type,
+    path: &Path<'_>,
+) -> Result<Parameter<'static>> {
     let dimensions = dimensions(array, path)?;
     let mut out = String::with_capacity(array.elements.len() * 8 + 2);
     write_array(&dimensions, delimiter(element), &mut out, &mut |index, out| {
         let Some(value) = array.elements.get(index) else { return Ok(()) };
-        payload(value, element, &Path::Element(path, index))?.write_literal("NULL", out);
-        Ok::<(), Error>(())
+        parameter(value, element, &Path::Element(path, index))?.write_literal("NULL", out);
+        Ok(())
     })?;
-    Ok(Payload::Text(out.into()))
+    Ok(Parameter::Text(out.into()))
 }
 
 /// Returns the array's dimensions, checked against its elements.
@@ -300,9 +289,8 @@ fn dimensions(array: &ArrayValue, path: &Path<'_>) -> Result<Vec<Dimension>> {
         return Ok(Vec::new());
     }
     let lengths = if array.dimensions.is_empty() {
-        let length = i32::try_from(elements)
-            .map_err(|_too_many| path.invalid("the array has too many elements"))?;
-        vec![length]
+        let too_many = |_| path.invalid("the array has too many elements");
+        vec![i32::try_from(elements).map_err(too_many)?]
     } else {
         array.dimensions.clone()
     };
@@ -316,11 +304,9 @@ fn dimensions(array: &ArrayValue, path: &Path<'_>) -> Result<Vec<Dimension>> {
         return Err(path.invalid(format!("the array has {bounds} for {rank}")));
     }
     let bounds = bounds.iter().copied().chain(std::iter::repeat(1));
-    let dimensions: Vec<Dimension> = lengths
-        .into_iter()
-        .zip(bounds)
-        .map(|(length, lower_bound)| Dimension { length, lower_bound })
-        .collect();
+    let dimensions = lengths.into_iter().zip(bounds);
+    let dimensions: Vec<_> =
+        dimensions.map(|(length, lower_bound)| Dimension { length, lower_bound }).collect();
     if element_count(&dimensions) != Some(elements) {
         let elements = count(elements, "element");
         return Err(path.invalid(format!("the array's dimensions do not match its {elements}")));
@@ -335,7 +321,7 @@ fn record_literal(
     record: &RecordValue,
     fields: &[types::Field],
     path: &Path<'_>,
-) -> Result<Payload<'static>> {
+) -> Result<Parameter<'static>> {
     if record.fields.len() != fields.len() {
         let expected = count(fields.len(), "field");
         let given = record.fields.len();
@@ -346,10 +332,10 @@ fn record_literal(
         if index > 0 {
             out.push(',');
         }
-        payload(value, field.type_(), &Path::Field(path, index))?.write_literal("", &mut out);
+        parameter(value, field.type_(), &Path::Field(path, index))?.write_literal("", &mut out);
     }
     out.push(')');
-    Ok(Payload::Text(out.into()))
+    Ok(Parameter::Text(out.into()))
 }
 
 #[cfg(test)]

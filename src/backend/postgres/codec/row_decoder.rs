@@ -28,41 +28,31 @@ impl RowDecoder {
         self.format
     }
 
-    /// Decodes one row from the raw values of its columns, `None` for NULL.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Internal`] where the bytes cannot be a value of the column's type, or where the
-    /// row has another number of columns: a defect of the connection, never of the data.
-    pub(crate) fn decode<'a>(&self, values: impl Iterator<Item = Option<&'a [u8]>>) -> Result<Row> {
-        let mut decoded = Vec::with_capacity(self.columns.len());
-        let mut values = values;
-        for (index, decoder) in self.columns.iter().enumerate() {
-            let raw = values.next().ok_or_else(|| self.wrong_width())?;
-            decoded.push(match raw {
-                None => Value::null(),
-                Some(raw) => {
-                    decoder.decode(self.format, raw).ok_or_else(|| malformed(index, raw))?
-                }
-            });
+    /// Decodes one row from the raw values of its columns, `None` for NULL. Only a defect of the
+    /// connection can make it fail, never the data.
+    pub(crate) fn decode<'a>(
+        &self,
+        columns: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
+    ) -> Result<Row> {
+        let width = self.columns.len();
+        if columns.len() != width {
+            return Err(malformed(format!("a row that does not have {width} columns")));
         }
-        match values.next() {
-            None => Ok(Row { values: decoded }),
-            Some(_) => Err(self.wrong_width()),
+        let mut values = Vec::with_capacity(width);
+        for (index, (decoder, raw)) in self.columns.iter().zip(columns).enumerate() {
+            let value =
+                raw.map_or_else(|| Some(Value::null()), |raw| decoder.decode(self.format, raw));
+            values.push(value.ok_or_else(|| {
+                let size = raw.unwrap_or_default().len();
+                malformed(format!("{size} malformed bytes in column {}", index + 1))
+            })?);
         }
-    }
-
-    fn wrong_width(&self) -> Error {
-        let message =
-            format!("the database sent a row that does not have {} columns", self.columns.len());
-        Error::new(ErrorKind::Internal, message)
+        Ok(Row { values })
     }
 }
 
-fn malformed(index: usize, raw: &[u8]) -> Error {
-    let column = index + 1;
-    let size = raw.len();
-    let message = format!("the database sent {size} malformed bytes in column {column}");
-    Error::new(ErrorKind::Internal, message)
+fn malformed(sent: String) -> Error {
+    Error::new(ErrorKind::Internal, format!("the database sent {sent}"))
 }
 
 #[cfg(test)]

@@ -59,7 +59,8 @@ impl ScalarDecoder {
             Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN => Self::TEXT,
             Type::XML | Type::JSON | Type::REFCURSOR | Type::CSTRING | Type::VOID => Self::TEXT,
             Type::CHAR => Self::as_text(char_from_binary),
-            Type::JSONB => Self::as_text(jsonb_from_binary),
+            // Behind the version of the format.
+            Type::JSONB => Self::as_text(|raw| text(raw.strip_prefix(b"\x01")?)),
             Type::UUID => Self::as_text(uuid_from_binary),
             Type::NUMERIC => Self::as_text(|raw| numeric::to_text(raw).map(Value::text)),
             Type::DATE => Self::as_text(|raw| int4(raw).map(datetime::date).map(Value::text)),
@@ -108,23 +109,10 @@ fn char_from_binary(raw: &[u8]) -> Option<Value> {
     }))
 }
 
-fn jsonb_from_binary(raw: &[u8]) -> Option<Value> {
-    match raw.split_first()? {
-        (1, json) => text(json),
-        (_version, _) => None,
-    }
-}
-
 fn uuid_from_binary(raw: &[u8]) -> Option<Value> {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let bytes: [u8; 16] = raw.try_into().ok()?;
-    let mut text = String::with_capacity(36);
-    for (index, byte) in bytes.into_iter().enumerate() {
-        if matches!(index, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        text.push(char::from(HEX[usize::from(byte >> 4)]));
-        text.push(char::from(HEX[usize::from(byte & 0xF)]));
+    let mut text = format!("{:032x}", u128::from_be_bytes(raw.try_into().ok()?));
+    for hyphen in [8, 13, 18, 23] {
+        text.insert(hyphen, '-');
     }
     Some(Value::text(text))
 }
@@ -149,16 +137,9 @@ fn timestamptz_from_text(raw: &[u8]) -> Option<Value> {
 fn bytea_from_text(raw: &[u8]) -> Option<Value> {
     let Some(hex) = raw.strip_prefix(b"\\x") else { return unescape_bytea(raw).map(Value::bytes) };
     let (pairs, []) = hex.as_chunks::<2>() else { return None };
-    let bytes = pairs.iter().map(|[high, low]| Some(hex_digit(*high)? << 4 | hex_digit(*low)?));
+    let digit = |digit: u8| u8::try_from(char::from(digit).to_digit(16)?).ok();
+    let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
     bytes.collect::<Option<Vec<u8>>>().map(Value::bytes)
-}
-
-fn hex_digit(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    }
 }
 
 fn unescape_bytea(raw: &[u8]) -> Option<Vec<u8>> {

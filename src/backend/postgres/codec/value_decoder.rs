@@ -3,11 +3,11 @@
 //! Both formats give the same value. Text that a native kind cannot hold (a timestamptz beyond
 //! protobuf's range, or printed under another DateStyle) stays text, so decoding text cannot fail.
 
+use bytes::Buf;
 use tokio_postgres::types::{Format, Kind as TypeKind, Type};
 
 use super::array_dimensions::{Dimension, MAX_RANK, array_value, element_count};
 use super::array_text::parse_array;
-use super::byte_reader::ByteReader;
 use super::column_types;
 use super::record_text::parse_record;
 use super::scalar_decoder::ScalarDecoder;
@@ -98,30 +98,39 @@ impl ValueDecoder {
     }
 }
 
+/// Takes a length and as many bytes; the length −1 is NULL.
+#[expect(clippy::option_option, reason = "the outer is malformed, the inner is NULL")]
+fn take_field<'a>(raw: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+    match raw.try_get_i32().ok()? {
+        -1 => Some(None),
+        length => raw.split_off(..usize::try_from(length).ok()?).map(Some),
+    }
+}
+
 /// Reads the format of `array_send`.
 fn array_from_binary(decoder: &ValueDecoder, raw: &[u8]) -> Option<Value> {
-    let mut reader = ByteReader::new(raw);
-    let rank = usize::try_from(reader.i32()?).ok().filter(|rank| *rank <= MAX_RANK)?;
-    let _has_nulls = reader.i32()?;
-    let _element_oid = reader.u32()?;
+    let mut rest = raw;
+    let rank = usize::try_from(rest.try_get_i32().ok()?).ok().filter(|rank| *rank <= MAX_RANK)?;
+    // A flag for NULLs, and the type of the elements.
+    rest = rest.get(8..)?;
     let mut dimensions = Vec::with_capacity(rank);
     for _ in 0..rank {
-        dimensions.push(Dimension { length: reader.i32()?, lower_bound: reader.i32()? });
+        let length = rest.try_get_i32().ok()?;
+        dimensions.push(Dimension { length, lower_bound: rest.try_get_i32().ok()? });
     }
     let count = element_count(&dimensions)?;
     // Each element takes at least its length: no more is reserved than the bytes can hold.
-    if count > reader.rest().len() / 4 {
+    if count > rest.len() / 4 {
         return None;
     }
     let mut elements = Vec::with_capacity(count);
     for _ in 0..count {
-        elements.push(match reader.field()? {
+        elements.push(match take_field(&mut rest)? {
             None => Value::null(),
             Some(element) => decoder.decode_binary(element)?,
         });
     }
-    reader.end()?;
-    Some(array_value(elements, &dimensions))
+    rest.is_empty().then(|| array_value(elements, &dimensions))
 }
 
 fn array_from_text(decoder: &ValueDecoder, delimiter: u8, raw: &[u8]) -> Option<Value> {
@@ -134,26 +143,25 @@ fn array_from_text(decoder: &ValueDecoder, delimiter: u8, raw: &[u8]) -> Option<
 
 /// Reads the format of `record_send`.
 fn composite_from_binary(declared: &[FieldDecoder], raw: &[u8]) -> Option<Value> {
-    let mut reader = ByteReader::new(raw);
-    let count = usize::try_from(reader.i32()?).ok().filter(|count| *count <= raw.len() / 8)?;
+    let mut rest = raw;
+    let count = rest.try_get_i32().ok()?;
+    let count = usize::try_from(count).ok().filter(|count| *count <= raw.len() / 8)?;
     let mut fields = Vec::with_capacity(count);
     for index in 0..count {
-        let oid = reader.u32()?;
-        let Some(field) = reader.field()? else {
-            fields.push(Value::null());
-            continue;
-        };
-        fields.push(match declared.get(index).filter(|declared| declared.oid == oid) {
-            Some(declared) => declared.decoder.decode_binary(field)?,
+        let oid = rest.try_get_u32().ok()?;
+        fields.push(match (take_field(&mut rest)?, declared.get(index)) {
+            (None, _) => Value::null(),
+            (Some(field), Some(declared)) if declared.oid == oid => {
+                declared.decoder.decode_binary(field)?
+            }
             // The type was altered since the connection looked it up; the value names its types.
-            None => match Type::from_oid(oid).map(|ty| ValueDecoder::new(&ty)) {
+            (Some(field), _) => match Type::from_oid(oid).map(|ty| ValueDecoder::new(&ty)) {
                 Some(decoder) if decoder.reads_binary() => decoder.decode_binary(field)?,
                 Some(_) | None => Value::bytes(field),
             },
         });
     }
-    reader.end()?;
-    Some(record(fields))
+    rest.is_empty().then(|| record(fields))
 }
 
 /// Reads a record whose first fields are declared; further ones are text.
