@@ -12,7 +12,7 @@ use tokio_postgres::config::{SslMode, SslNegotiation};
 use super::connect_errors::{ConnectErrors, ConnectFailure};
 use super::credentials::{Credentials, Login};
 use super::slow_servers::{SlowServers, Target};
-use super::socket::{HandshakeDone, Socket};
+use super::socket::{self, HandshakeDone};
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::backend::postgres::protocol::server_address::ServerAddress;
 use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
@@ -49,6 +49,8 @@ pub(crate) struct OpenedConnection {
     pub(crate) state: Arc<ProtocolState>,
     /// The attributes that its session must keep, or the connection is closed.
     pub(crate) session: TargetSession,
+    /// False if it is only taken when no standby, which is preferred, can be reached.
+    is_preferred: bool,
 }
 
 impl Connector {
@@ -111,7 +113,7 @@ impl Connector {
         &self,
         login: &Login,
         end: Instant,
-    ) -> std::result::Result<OpenedConnection, ConnectErrors> {
+    ) -> Result<OpenedConnection, ConnectErrors> {
         let order = self.order();
         let mut errors = ConnectErrors::new(self.servers.len());
         let mut fallback = None;
@@ -135,10 +137,8 @@ impl Connector {
                 attempt.answered = opened.is_ok();
                 server_attempt.answered |= opened.is_ok();
                 match opened.unwrap_or_else(|_elapsed| Err(ConnectFailure::timed_out())) {
-                    Ok(LoggedIn::Suitable(opened)) => return Ok(self.connected(opened, *index)),
-                    Ok(LoggedIn::Fallback(opened)) => {
-                        fallback.get_or_insert((opened, *index));
-                    }
+                    Ok(opened) if opened.is_preferred => return Ok(self.connected(opened, *index)),
+                    Ok(opened) => drop(fallback.get_or_insert((opened, *index))),
                     Err(failure) => {
                         let rejects_login = failure.rejects_login();
                         errors.add(server, Some(&address), failure);
@@ -166,10 +166,7 @@ impl Connector {
     }
 
     /// Resolves a server's addresses, in the order in which they are tried.
-    async fn addresses(
-        &self,
-        server: &Server,
-    ) -> std::result::Result<Vec<ServerAddress>, ConnectFailure> {
+    async fn addresses(&self, server: &Server) -> Result<Vec<ServerAddress>, ConnectFailure> {
         let host = match &server.host {
             Host::Unix(directory) => {
                 let path = directory.join(format!(".s.PGSQL.{}", server.port));
@@ -198,8 +195,8 @@ impl Connector {
         login: &Login,
         server: usize,
         address: &ServerAddress,
-    ) -> std::result::Result<LoggedIn, ConnectFailure> {
-        let socket = Socket::connect(address, login.tls()).await;
+    ) -> Result<OpenedConnection, ConnectFailure> {
+        let socket = socket::connect(address, login.tls()).await;
         let socket = socket.map_err(ConnectFailure::unreachable)?;
         let state = Arc::new(ProtocolState::default());
         state.set_address(address.clone());
@@ -210,21 +207,18 @@ impl Connector {
             driver.connect_raw(tap, HandshakeDone).await.map_err(ConnectFailure::of_login)?;
         // The state of the protocol tells its users how it ended.
         let driver = tokio::spawn(async move { drop(connection.await) });
-        let is_preferred = self.session == TargetSession::PreferStandby;
-        let required = if is_preferred { TargetSession::Standby } else { self.session };
+        let is_preference = self.session == TargetSession::PreferStandby;
+        let required = if is_preference { TargetSession::Standby } else { self.session };
         let mut attrs = state.session_attrs();
         if attrs.satisfies(required).is_none() {
             attrs = SessionAttrs::query(&client).await.map_err(ConnectFailure::of_login)?;
         }
         let session = attrs.to_keep(self.session);
-        let opened = OpenedConnection { client, driver, state, session };
-        if attrs.satisfies(required) == Some(true) {
-            Ok(LoggedIn::Suitable(opened))
-        } else if is_preferred {
-            Ok(LoggedIn::Fallback(opened))
-        } else {
-            Err(ConnectFailure::Unsuitable(attrs))
+        let is_preferred = attrs.satisfies(required) == Some(true);
+        if !is_preferred && !is_preference {
+            return Err(ConnectFailure::Unsuitable(attrs));
         }
+        Ok(OpenedConnection { client, driver, state, session, is_preferred })
     }
 
     /// Logs a change of servers.
@@ -247,7 +241,7 @@ impl Connector {
     }
 
     async fn request_cancel(&self, address: &ServerAddress, key: [u8; 8]) -> io::Result<()> {
-        let mut socket = Socket::connect(address, self.credentials.latest().tls()).await?;
+        let mut socket = socket::connect(address, self.credentials.latest().tls()).await?;
         socket.write_all(&[CANCEL_REQUEST, key].concat()).await?;
         socket.flush().await?;
         // The server closes the socket once it has processed the request; a cancel still in transit
@@ -258,14 +252,6 @@ impl Connector {
             Ok(_) | Err(_) => Ok(()),
         }
     }
-}
-
-/// A connection that has logged in.
-enum LoggedIn {
-    /// It has all required attributes.
-    Suitable(OpenedConnection),
-    /// It is not a standby, which is only preferred.
-    Fallback(OpenedConnection),
 }
 
 /// Returns the end of the first `shares` of equal parts of the time up to `end`.

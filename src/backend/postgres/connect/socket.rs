@@ -18,25 +18,21 @@ use crate::backend::postgres::protocol::server_address::ServerAddress;
 pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// A socket, encrypted or not.
-pub(crate) struct Socket(Box<dyn Transport>);
+pub(crate) type Socket = Box<dyn TlsStream + Send + Unpin>;
 
-impl Socket {
-    /// Connects to an address; encrypts TCP if `tls` is given.
-    pub(crate) async fn connect(
-        address: &ServerAddress,
-        tls: Option<&MakeRustlsConnect>,
-    ) -> io::Result<Self> {
-        match address {
-            ServerAddress::Unix(path) => {
-                Ok(Self(Box::new(Plain(UnixStream::connect(path).await?))))
-            }
-            ServerAddress::Tcp(address, name) => {
-                let stream = TcpStream::connect(address).await?;
-                set_options(&stream)?;
-                match tls {
-                    None => Ok(Self(Box::new(Plain(stream)))),
-                    Some(tls) => encrypt(tls, name, stream).await,
-                }
+/// Connects to an address; encrypts TCP if `tls` is given.
+pub(crate) async fn connect(
+    address: &ServerAddress,
+    tls: Option<&MakeRustlsConnect>,
+) -> io::Result<Socket> {
+    match address {
+        ServerAddress::Unix(path) => Ok(Box::new(Plain(UnixStream::connect(path).await?))),
+        ServerAddress::Tcp(address, name) => {
+            let stream = TcpStream::connect(address).await?;
+            set_options(&stream)?;
+            match tls {
+                None => Ok(Box::new(Plain(stream))),
+                Some(tls) => encrypt(tls, name, stream).await,
             }
         }
     }
@@ -75,13 +71,13 @@ async fn encrypt(tls: &MakeRustlsConnect, host: &str, mut stream: TcpStream) -> 
     }
     let connect = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls.clone(), host)
         .map_err(io::Error::other)?;
-    Ok(Socket(Box::new(Encrypted(connect.connect(stream).await?))))
+    Ok(Box::new(connect.connect(stream).await?))
 }
 
 /// A TLS connector for the driver that returns the stream, whose handshake is done, as it is.
 pub(crate) struct HandshakeDone;
 
-impl<S: TlsStream + Unpin + Send + 'static> TlsConnect<S> for HandshakeDone {
+impl<S: TlsStream + Unpin + Send> TlsConnect<S> for HandshakeDone {
     type Stream = S;
     type Error = io::Error;
     type Future = std::future::Ready<io::Result<S>>;
@@ -91,73 +87,43 @@ impl<S: TlsStream + Unpin + Send + 'static> TlsConnect<S> for HandshakeDone {
     }
 }
 
-/// A stream of bytes in both directions.
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
-
-/// A stream with its channel binding.
-trait Transport: Send + Unpin {
-    fn stream(&mut self) -> Pin<&mut dyn Duplex>;
-    fn binding(&self) -> ChannelBinding;
-}
-
 /// A stream without TLS, and so without channel binding.
 struct Plain<S>(S);
 
-impl<S: Duplex> Transport for Plain<S> {
-    fn stream(&mut self) -> Pin<&mut dyn Duplex> {
-        Pin::new(&mut self.0)
-    }
-
-    fn binding(&self) -> ChannelBinding {
+impl<S: Unpin> TlsStream for Plain<S>
+where
+    Self: AsyncRead + AsyncWrite,
+{
+    fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }
 }
 
-struct Encrypted<S>(S);
-
-impl<S: TlsStream + Send + Unpin> Transport for Encrypted<S> {
-    fn stream(&mut self) -> Pin<&mut dyn Duplex> {
-        Pin::new(&mut self.0)
-    }
-
-    fn binding(&self) -> ChannelBinding {
-        self.0.channel_binding()
-    }
-}
-
-impl AsyncRead for Socket {
+impl<S: AsyncRead + Unpin> AsyncRead for Plain<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.get_mut().0.stream().poll_read(cx, buffer)
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Plain<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().0.stream().poll_write(cx, bytes)
+        Pin::new(&mut self.get_mut().0).poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().0.stream().poll_flush(cx)
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().0.stream().poll_shutdown(cx)
-    }
-}
-
-impl TlsStream for Socket {
-    fn channel_binding(&self) -> ChannelBinding {
-        self.0.binding()
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     fn new(opened: OpenedConnection, statement_cache: NonZeroUsize) -> Self {
-        let OpenedConnection { client, driver, state, session } = opened;
+        let OpenedConnection { client, driver, state, session, .. } = opened;
         Self {
             client: ClientWrapper::new(client, driver),
             protocol: state,

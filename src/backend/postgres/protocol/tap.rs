@@ -49,10 +49,8 @@ impl<S> Tap<S> {
         }
         if self.backend.row_too_large {
             self.state.end(ConnectionEnd::RowTooLarge);
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a row is larger than max_row_size",
-            ));
+            let message = "a row is larger than max_row_size";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         Ok(())
     }
@@ -127,7 +125,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     }
 }
 
-impl<S: TlsStream + Unpin> TlsStream for Tap<S> {
+impl<S: TlsStream + Unpin + ?Sized> TlsStream for Tap<Box<S>> {
     fn channel_binding(&self) -> ChannelBinding {
         self.stream.channel_binding()
     }
