@@ -118,7 +118,7 @@ fn describe(target: &Target) -> String {
             let session = if target.session == TargetSession::Any {
                 String::new()
             } else {
-                format!(" ({})", target.session.name())
+                format!(" ({})", target.session)
             };
             let servers = servers.join(", ");
             format!("PostgreSQL {} on {servers}{session} as {}", target.dbname, target.user)

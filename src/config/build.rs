@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::database_target::{SqliteTarget, Target};
 use super::otel;
+use super::postgres_url::FoundUrl;
 use super::problem::Problem;
 use super::schema::database_keys::Database;
 use super::schema::grpc_keys::{Grpc, Stream};
@@ -12,7 +13,7 @@ use super::schema::ops_keys::{DefaultDatabaseKey, Health, Idempotency, Ops, Shut
 use super::schema::telemetry_keys::Telemetry;
 use super::section_reader::{SectionReader, Status};
 use super::source::Environment;
-use super::target_resolution::{self, FoundUrl};
+use super::target_resolution;
 
 /// The database that exists without any configuration.
 pub(crate) const MAIN: &str = "main";

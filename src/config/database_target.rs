@@ -38,7 +38,7 @@ pub struct PostgresTarget {
     /// `tls.*`
     pub tls: Tls,
     /// The configuration that the target was read from, to be read again when files change.
-    pub source: TargetSource,
+    pub source: Option<Arc<TargetSource>>,
 }
 
 /// One server of a database.
@@ -71,7 +71,7 @@ impl fmt::Display for Server {
 }
 
 /// The kind of server to accept: libpq's `target_session_attrs`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetSession {
     /// Any.
@@ -88,28 +88,10 @@ pub enum TargetSession {
     PreferStandby,
 }
 
-impl TargetSession {
-    /// All kinds.
-    pub const ALL: [Self; 6] = [
-        Self::Any,
-        Self::ReadWrite,
-        Self::ReadOnly,
-        Self::Primary,
-        Self::Standby,
-        Self::PreferStandby,
-    ];
-
-    /// The name that libpq uses.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Any => "any",
-            Self::ReadWrite => "read-write",
-            Self::ReadOnly => "read-only",
-            Self::Primary => "primary",
-            Self::Standby => "standby",
-            Self::PreferStandby => "prefer-standby",
-        }
+impl fmt::Display for TargetSession {
+    // The name that libpq uses.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
@@ -178,11 +160,7 @@ pub enum TlsMode {
 }
 
 /// The `url` and `tls.*` of a database as they were written, references to files not yet followed.
-#[derive(Clone, Default)]
-pub struct TargetSource(pub(crate) Option<Arc<WrittenTarget>>);
-
-/// The content of a [`TargetSource`].
-pub(crate) struct WrittenTarget {
+pub struct TargetSource {
     pub(crate) database: String,
     pub(crate) leaves: Vec<Leaf>,
     pub(crate) environment: Arc<Environment>,

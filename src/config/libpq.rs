@@ -1,79 +1,55 @@
 //! The environment of libpq: the `PG*` variables and the password file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::postgres_url::{self, PostgresUrl};
+use super::postgres_url::{DatabaseUrl, FoundUrl, PostgresUrl};
 use super::problem::{Problem, ValueError};
 use super::secrets::secret::Secret;
 use super::source::{self, Environment};
 
-/// The variables that define a database.
-const NAMING: [&str; 5] = ["PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"];
+/// The variables that are read, and the parameters that they set.
+const VARIABLES: [(&str, &str); 10] = [
+    ("PGHOST", "host"),
+    ("PGPORT", "port"),
+    ("PGUSER", "user"),
+    ("PGPASSWORD", "password"),
+    ("PGDATABASE", "dbname"),
+    ("PGSSLMODE", "sslmode"),
+    ("PGSSLROOTCERT", "sslrootcert"),
+    ("PGAPPNAME", "application_name"),
+    ("PGTARGETSESSIONATTRS", "target_session_attrs"),
+    ("PGLOADBALANCEHOSTS", "load_balance_hosts"),
+];
 
-/// The variables that are read when a database is defined.
-const REFINING: [&str; 5] =
-    ["PGSSLMODE", "PGSSLROOTCERT", "PGAPPNAME", "PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS"];
-
-/// The database that the `PG*` variables define.
-pub(crate) struct Variables {
-    pub(crate) url: PostgresUrl,
-    /// The names of the variables that are set.
-    pub(crate) names: String,
-}
+/// The number of the first variables, each of which defines a database.
+const DEFINING: usize = 5;
 
 /// Returns the database of the `PG*` variables, if they define one.
 pub(crate) fn from_variables(
     environment: &Environment,
     problems: &mut Vec<Problem>,
-) -> Option<Variables> {
-    let set = |name: &&str| environment.get(name).is_some();
-    if !NAMING.iter().any(set) {
+) -> Option<FoundUrl> {
+    let is_set = |name: &str| environment.get(name).is_some();
+    if !VARIABLES[..DEFINING].iter().any(|(name, _)| is_set(name)) {
         return None;
     }
-    let names: Vec<_> = NAMING.into_iter().chain(REFINING).filter(set).collect();
-    let text = |name: &str| environment.get(name).map(str::to_owned);
-    let mut url = PostgresUrl {
-        hosts: environment.get("PGHOST").map(postgres_url::hosts).unwrap_or_default(),
-        user: text("PGUSER"),
-        password: text("PGPASSWORD").map(Secret::new),
-        dbname: text("PGDATABASE"),
-        application_name: text("PGAPPNAME"),
-        sslrootcert: text("PGSSLROOTCERT"),
-        ..PostgresUrl::default()
+    let mut url = PostgresUrl::default();
+    let mut names = Vec::new();
+    let mut report = |name: &str, value: &str, error: ValueError| {
+        problems.push(error.of(name).value(value).origin("environment"));
     };
-    let mut variables = VariableReader { environment, problems };
-    url.ports = variables.read("PGPORT", postgres_url::ports).unwrap_or_default();
-    url.sslmode = variables.read("PGSSLMODE", postgres_url::tls_mode);
-    url.session = variables.read("PGTARGETSESSIONATTRS", postgres_url::session);
-    url.balance = variables.read("PGLOADBALANCEHOSTS", postgres_url::balance);
-    if let Err(error) = url.places() {
-        variables.report("PGPORT", error);
-        url.ports.clear();
-    }
-    Some(Variables { url, names: names.join(", ") })
-}
-
-/// Reads variables that have a syntax.
-struct VariableReader<'a> {
-    environment: &'a Environment,
-    problems: &'a mut Vec<Problem>,
-}
-
-impl VariableReader<'_> {
-    fn read<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, ValueError>) -> Option<T> {
-        match self.environment.get(name).map(parse)? {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.report(name, error);
-                None
-            }
+    for (name, parameter) in VARIABLES {
+        let Some(value) = environment.get(name) else { continue };
+        names.push(name);
+        if let Err(error) = url.set(parameter, value.to_owned()) {
+            report(name, value, error);
         }
     }
-
-    fn report(&mut self, name: &str, error: ValueError) {
-        let value = self.environment.get(name).unwrap_or_default();
-        self.problems.push(error.of(name).value(value).origin("environment"));
+    if let Err(error) = url.check_ports() {
+        report("PGPORT", environment.get("PGPORT").unwrap_or_default(), error);
     }
+    let url = DatabaseUrl::Postgres(Box::new(url));
+    Some(FoundUrl { url, origin: Some(names.join(", ")) })
 }
 
 /// The fields that a line of the password file must match.
@@ -90,15 +66,13 @@ pub(crate) fn password(
     environment: &Environment,
     login: &Login<'_>,
 ) -> Result<Option<Secret>, String> {
-    let named = environment.get("PGPASSFILE");
-    let path = match (named, environment.get("HOME")) {
-        (Some(path), _) => Path::new(path).to_owned(),
-        (None, Some(home)) => Path::new(home).join(".pgpass"),
-        (None, None) => return Ok(None),
-    };
+    let named = environment.get("PGPASSFILE").map(PathBuf::from);
+    let is_named = named.is_some();
+    let in_home = || environment.get("HOME").map(|home| Path::new(home).join(".pgpass"));
+    let Some(path) = named.or_else(in_home) else { return Ok(None) };
     let text = match source::read_text(&path) {
         Ok(text) => text,
-        Err(why) if named.is_some() => return Err(why),
+        Err(why) if is_named => return Err(why),
         // Most accounts have none.
         Err(_) => return Ok(None),
     };
@@ -113,45 +87,29 @@ pub(crate) fn password(
 
 /// Returns the password of a line `host:port:database:user:password` if it matches the login.
 fn matching(line: &str, login: &Login<'_>) -> Option<Secret> {
-    if line.starts_with('#') {
-        return None;
-    }
-    let port = login.port.to_string();
-    let mut rest = line;
-    for expected in [login.host, &port, login.dbname, login.user] {
-        let (field, after) = field(rest)?;
-        if field != "*" && unescape(field) != expected {
-            return None;
-        }
-        rest = after;
-    }
+    let mut is_escaped = false;
+    let ends_field = |character| {
+        let is_end = character == ':' && !is_escaped;
+        is_escaped = character == '\\' && !is_escaped;
+        is_end
+    };
     // The password may contain unescaped colons.
-    Some(Secret::new(unescape(rest)))
-}
-
-/// Splits a text at its next unescaped colon.
-fn field(text: &str) -> Option<(&str, &str)> {
-    let mut escaped = false;
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b':' if !escaped => return Some((&text[..at], &text[at + 1..])),
-            b'\\' => escaped = !escaped,
-            _ => escaped = false,
-        }
-    }
-    None
+    let fields: Vec<_> = line.splitn(5, ends_field).collect();
+    let (password, fields) = fields.split_last()?;
+    let port = login.port.to_string();
+    let expected = [login.host, &port, login.dbname, login.user];
+    let fits = |(field, expected): (&&str, _)| *field == "*" || unescape(field) == expected;
+    let is_match = fields.len() == expected.len() && fields.iter().zip(expected).all(fits);
+    (is_match && !line.starts_with('#')).then(|| Secret::new(unescape(password)))
 }
 
 fn unescape(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
     let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' => plain.extend(characters.next()),
-            character => plain.push(character),
-        }
-    }
-    plain
+    let next = || match characters.next()? {
+        '\\' => characters.next(),
+        character => Some(character),
+    };
+    std::iter::from_fn(next).collect()
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@ use serde_json::Value;
 use super::build::{self, Config, DatabaseNames, MAIN};
 use super::entries::{Entries, FILE_SUFFIX, Form, Leaf, Leaves, Path};
 use super::libpq;
+use super::postgres_url::FoundUrl;
 use super::problem::{Problem, Problems};
 use super::schema::sections::{DATABASES, key_names};
 use super::secrets::interpolation::{self, Resolver};
 use super::secrets::{reload, secret};
 use super::section_reader::{SectionReader, Setting};
 use super::source::{self, Environment, Flag, Inputs, Layer};
-use super::target_resolution::FoundUrl;
 use super::unknown_keys;
 
 const DATABASE_URL: &str = "DATABASE_URL";
@@ -53,7 +53,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
         leaves.insert(main_url(), leaf);
     } else if needs_url {
         let variables = libpq::from_variables(environment, &mut problems);
-        databases.main = Some(variables.map_or_else(FoundUrl::embedded, FoundUrl::of_variables));
+        databases.main = Some(variables.unwrap_or_else(FoundUrl::embedded));
     }
     problems.extend(unknown_keys::problems(&entries, &databases.names));
     let mut reader = SectionReader::new(&entries);

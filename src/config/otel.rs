@@ -63,19 +63,26 @@ impl Default for Otel {
 /// Reads the variables. Values that cannot be used are described in `warnings`.
 pub(crate) fn read(environment: &Environment, warnings: &mut Vec<String>) -> Otel {
     let mut reader = VariableReader { environment, warnings };
-    let trace_context = reader.propagates("tracecontext");
-    let baggage = reader.propagates("baggage");
-    if reader.is_true("OTEL_SDK_DISABLED") {
+    let known = "tracecontext, baggage and none are supported";
+    let names = ["tracecontext", "baggage", "none"];
+    let propagators = reader.names("OTEL_PROPAGATORS", &names, known);
+    let propagates = |name| propagators.as_ref().is_none_or(|names| names.contains(&name));
+    let otel = Otel {
+        trace_context: propagates("tracecontext"),
+        baggage: propagates("baggage"),
+        ..Otel::default()
+    };
+    let lower = |value: &str| value.to_ascii_lowercase().parse().ok();
+    if reader.parse("OTEL_SDK_DISABLED", "write true or false", lower) == Some(true) {
         // By the specification it has no effect on propagators.
-        return Otel { disabled: true, trace_context, baggage, ..Otel::default() };
+        return Otel { disabled: true, ..otel };
     }
     Otel {
-        disabled: false,
-        traces: reader.exported("TRACES"),
-        metrics: reader.exported("METRICS"),
+        traces: reader.exported("TRACES", &["otlp", "none"]),
+        // For Prometheus they are served at `/metrics`.
+        metrics: reader.exported("METRICS", &["otlp", "none", "prometheus"]),
         sampler: reader.sampler(),
-        trace_context,
-        baggage,
+        ..otel
     }
 }
 
@@ -87,9 +94,6 @@ fn is_endpoint(endpoint: &str, protocol: Protocol) -> bool {
     uri.authority().is_some() && (is_known || (scheme.is_none() && protocol == Protocol::Grpc))
 }
 
-/// The endpoint of the signals that have none of their own.
-const COMMON_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-
 struct VariableReader<'a> {
     environment: &'a Environment,
     warnings: &'a mut Vec<String>,
@@ -99,6 +103,36 @@ impl<'a> VariableReader<'a> {
     /// Returns a value, without surrounding space; an empty one is none.
     fn get(&self, name: &str) -> Option<&'a str> {
         self.environment.get(name).map(str::trim).filter(|value| !value.is_empty())
+    }
+
+    /// Returns the name of a signal's own variable if it is set, otherwise of that of all signals.
+    fn variable(&self, signal: &str, setting: &str) -> String {
+        let own = format!("OTEL_EXPORTER_OTLP_{signal}_{setting}");
+        if self.get(&own).is_some() { own } else { format!("OTEL_EXPORTER_OTLP_{setting}") }
+    }
+
+    /// Parses a value, and reports one that cannot be used.
+    fn parse<T>(
+        &mut self,
+        name: &str,
+        known: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.get(name)?;
+        let parsed = parse(value);
+        if parsed.is_none() {
+            self.ignored(name, value, known);
+        }
+        parsed
+    }
+
+    /// Returns a list of names, and reports those that are not known.
+    fn names(&mut self, variable: &str, names: &[&str], known: &str) -> Option<Vec<&'a str>> {
+        let found: Vec<_> = self.get(variable)?.split(',').map(str::trim).collect();
+        for unknown in found.iter().filter(|name| !names.contains(name)) {
+            self.ignored(variable, unknown, known);
+        }
+        Some(found)
     }
 
     fn ignored(&mut self, name: &str, value: &str, known: &str) {
@@ -112,35 +146,17 @@ impl<'a> VariableReader<'a> {
         }
     }
 
-    fn is_true(&mut self, name: &str) -> bool {
-        match self.get(name) {
-            Some(value) if value.eq_ignore_ascii_case("true") => true,
-            Some(value) if !value.eq_ignore_ascii_case("false") => {
-                self.ignored(name, value, "write true or false");
-                false
-            }
-            Some(_) | None => false,
-        }
-    }
-
     /// Returns the protocol of a signal. Without an endpoint or exporter it is not sent.
-    fn exported(&mut self, signal: &str) -> Option<Protocol> {
+    fn exported(&mut self, signal: &str, exporters: &[&str]) -> Option<Protocol> {
         let exporter = format!("OTEL_{signal}_EXPORTER");
-        let names = self.get(&exporter).map(|names| names.split(',').map(str::trim));
-        let mut asked = false;
-        for name in names.clone().into_iter().flatten() {
-            match name {
-                "otlp" => asked = true,
-                "none" => return None,
-                // It is served at `/metrics`.
-                "prometheus" if signal == "METRICS" => {}
-                other => self.ignored(&exporter, other, "otlp and none are supported"),
-            }
-        }
-        let own = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
-        let endpoint = self.get(&own).or_else(|| self.get(COMMON_ENDPOINT));
-        let wanted = asked || (names.is_none() && endpoint.is_some());
-        if !wanted {
+        let names = self.names(&exporter, exporters, "otlp and none are supported");
+        let name = self.variable(signal, "ENDPOINT");
+        let endpoint = self.get(&name);
+        let is_wanted = match names {
+            Some(names) => names.contains(&"otlp") && !names.contains(&"none"),
+            None => endpoint.is_some(),
+        };
+        if !is_wanted {
             return None;
         }
         let protocol = self.protocol(signal, endpoint.unwrap_or_default());
@@ -148,7 +164,6 @@ impl<'a> VariableReader<'a> {
             return Some(protocol);
         }
         // Without its value, which may contain a password.
-        let name = if self.get(&own).is_some() { &own } else { COMMON_ENDPOINT };
         let what = signal.to_ascii_lowercase();
         self.warn(format!(
             "{name}: this is not a URL, and {what} are not sent: write http://host:port or https://host:port"
@@ -157,68 +172,45 @@ impl<'a> VariableReader<'a> {
     }
 
     fn protocol(&mut self, signal: &str, endpoint: &str) -> Protocol {
-        let own = format!("OTEL_EXPORTER_OTLP_{signal}_PROTOCOL");
-        let common = "OTEL_EXPORTER_OTLP_PROTOCOL";
-        let name = if self.get(&own).is_some() { own.as_str() } else { common };
-        match self.get(name) {
-            Some("grpc") => return Protocol::Grpc,
-            Some("http/protobuf") => {}
-            Some(other) => self.ignored(name, other, "grpc and http/protobuf are supported"),
-            None if endpoint.trim_end_matches('/').ends_with(GRPC_PORT) => {
-                let warning = format!(
-                    "{endpoint} has the port of OTLP over gRPC, but the protocol is OTLP over HTTP: set {common}=grpc \
-                     for gRPC"
-                );
-                self.warn(warning);
-            }
-            None => {}
+        let name = self.variable(signal, "PROTOCOL");
+        if self.get(&name).is_none() && endpoint.trim_end_matches('/').ends_with(GRPC_PORT) {
+            self.warn(format!(
+                "{endpoint} has the port of OTLP over gRPC, but the protocol is OTLP over HTTP: set {name}=grpc for \
+                 gRPC"
+            ));
         }
-        Protocol::Http
+        let known = "grpc and http/protobuf are supported";
+        let protocol = self.parse(&name, known, |value| match value {
+            "grpc" => Some(Protocol::Grpc),
+            "http/protobuf" => Some(Protocol::Http),
+            _ => None,
+        });
+        protocol.unwrap_or(Protocol::Http)
     }
 
     fn sampler(&mut self) -> Sampler {
+        let share = |value: &str| value.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+        let ratio = self.parse("OTEL_TRACES_SAMPLER_ARG", "write a number from 0 to 1", share);
         let name = "OTEL_TRACES_SAMPLER";
-        let ratio = self.ratio();
-        let sampler = self.get(name).unwrap_or("parentbased_traceidratio");
-        let root = sampler.strip_prefix("parentbased_");
-        let parent_based = root.is_some();
-        let ratio = match root.unwrap_or(sampler) {
-            "always_on" => 1.0,
-            "always_off" => 0.0,
-            "traceidratio" => ratio.unwrap_or(if parent_based { RATIO } else { 1.0 }),
-            _ => {
-                let known = "always_on, always_off, traceidratio, and parentbased_ before any of \
-                             them are supported";
-                self.ignored(name, sampler, known);
-                return Sampler { parent_based: true, ratio: RATIO };
-            }
-        };
-        Sampler { parent_based, ratio }
-    }
-
-    fn ratio(&mut self) -> Option<f64> {
-        let name = "OTEL_TRACES_SAMPLER_ARG";
-        let value = self.get(name)?;
-        let ratio = value.parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
-        if ratio.is_none() {
-            self.ignored(name, value, "write a number from 0 to 1");
+        let default = Otel::default().sampler;
+        if self.get(name).is_none() {
+            return Sampler { ratio: ratio.unwrap_or(RATIO), ..default };
         }
-        ratio
-    }
-
-    /// Returns true if a propagator is used; by default all are.
-    fn propagates(&mut self, propagator: &str) -> bool {
-        let name = "OTEL_PROPAGATORS";
-        let Some(names) = self.get(name) else { return true };
-        let names: Vec<_> = names.split(',').map(str::trim).collect();
-        for unknown in names.iter().filter(|one| !PROPAGATORS.contains(one)) {
-            self.ignored(name, unknown, "tracecontext, baggage and none are supported");
-        }
-        names.contains(&propagator)
+        let known = "always_on, always_off, traceidratio, and parentbased_ before any of them are supported";
+        let sampler = self.parse(name, known, |value| {
+            let root = value.strip_prefix("parentbased_");
+            let parent_based = root.is_some();
+            let ratio = match root.unwrap_or(value) {
+                "always_on" => 1.0,
+                "always_off" => 0.0,
+                "traceidratio" => ratio.unwrap_or(if parent_based { RATIO } else { 1.0 }),
+                _ => return None,
+            };
+            Some(Sampler { parent_based, ratio })
+        });
+        sampler.unwrap_or(default)
     }
 }
-
-const PROPAGATORS: [&str; 3] = ["tracecontext", "baggage", "none"];
 
 #[cfg(test)]
 mod tests {

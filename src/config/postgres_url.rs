@@ -3,14 +3,32 @@
 //! PostgreSQL's URLs are read as by libpq. Parameters that libpq would accept but that mean something
 //! weaker, or are not supported here, are errors.
 
+use std::fmt;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 
 use super::database_target::{TargetSession, TlsMode};
 use super::problem::ValueError;
+use super::schema::key::EMBEDDED_URL;
 use super::secrets::secret::{MASK, Secret};
+
+/// The URL of a database for which none was written.
+pub(crate) struct FoundUrl {
+    pub(crate) url: DatabaseUrl,
+    /// The variables that define it; `None`: the default.
+    pub(crate) origin: Option<String>,
+}
+
+impl FoundUrl {
+    /// The embedded database in the working directory.
+    pub(crate) fn embedded() -> Self {
+        let path = EMBEDDED_URL.trim_start_matches("sqlite:");
+        Self { url: DatabaseUrl::Sqlite(PathBuf::from(path)), origin: None }
+    }
+}
 
 /// A parsed URL.
 pub(crate) enum DatabaseUrl {
@@ -22,11 +40,11 @@ pub(crate) enum DatabaseUrl {
 #[derive(Default)]
 pub(crate) struct PostgresUrl {
     /// Empty: no host is named. `None` among others is the default host.
-    pub(crate) hosts: Vec<Option<String>>,
+    hosts: Vec<Option<String>>,
     /// No port, one for all hosts, or one for each.
-    pub(crate) ports: Vec<Option<u16>>,
+    ports: Vec<Option<u16>>,
     pub(crate) session: Option<TargetSession>,
-    pub(crate) balance: Option<bool>,
+    pub(crate) balance: bool,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<Secret>,
     pub(crate) dbname: Option<String>,
@@ -42,6 +60,11 @@ const FORMS: &str = "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE or sqlite
 const PARAMETERS: &str = "application_name, dbname, host, load_balance_hosts, password, port, sslcert, \
                           sslkey, sslmode, sslrootcert, target_session_attrs, user";
 
+const SESSIONS: &str = "Write one of any, read-write, read-only, primary, standby, prefer-standby.";
+
+const TLS_MODES: &str = "Write verify-full (or verify-ca, or require, which checks no certificate) to encrypt, \
+                         disable to send plain text.";
+
 /// libpq's parameters that are set elsewhere here.
 const ELSEWHERE: [(&str, &str); 7] = [
     ("connect_timeout", "Set pool.connect_timeout of this database."),
@@ -53,46 +76,44 @@ const ELSEWHERE: [(&str, &str); 7] = [
     ("channel_binding", "Remove it: over TLS it is used whenever the server offers it."),
 ];
 
+fn refuse<T>(why: impl Into<String>, instead: impl Into<String>) -> Result<T, ValueError> {
+    Err(ValueError::new(why).instead(instead))
+}
+
 /// Parses a URL.
 pub(crate) fn parse(url: &str) -> Result<DatabaseUrl, Vec<ValueError>> {
     let url = url.trim();
-    let scheme_end = url.find(':').unwrap_or_default();
-    let (scheme, rest) = url.split_at(scheme_end);
-    match scheme.to_ascii_lowercase().as_str() {
+    let (scheme, rest) = url.split_at(url.find(':').unwrap_or_default());
+    let parsed = match scheme.to_ascii_lowercase().as_str() {
         "postgres" | "postgresql" => match rest.strip_prefix("://") {
-            Some(rest) => parse_postgres(rest).map(Box::new).map(DatabaseUrl::Postgres),
-            None => {
-                Err(vec![ValueError::new("the slashes after postgres: are missing").instead(FORMS)])
-            }
+            Some(rest) => return parse_postgres(rest).map(Box::new).map(DatabaseUrl::Postgres),
+            None => refuse("the slashes after postgres: are missing", FORMS),
         },
-        "sqlite" => parse_sqlite(&rest[1..]).map(DatabaseUrl::Sqlite).map_err(|r| vec![r]),
-        other => Err(vec![unknown_scheme(other, url)]),
-    }
+        "sqlite" => parse_sqlite(&rest[1..]).map(DatabaseUrl::Sqlite),
+        other => refuse_scheme(other, url),
+    };
+    parsed.map_err(|error| vec![error])
 }
 
-fn unknown_scheme(scheme: &str, url: &str) -> ValueError {
+fn refuse_scheme<T>(scheme: &str, url: &str) -> Result<T, ValueError> {
     let known = ["postgres", "postgresql", "sqlite"];
-    if url.is_empty() {
-        return ValueError::new("the URL is empty").instead(FORMS);
-    }
-    if scheme.is_empty() && url.contains('=') {
-        return ValueError::new("this is not a URL; keywords and values are not supported")
-            .instead(FORMS);
-    }
     let base = scheme.trim_start_matches("jdbc").split('+').next().unwrap_or_default();
-    if scheme == "jdbc" || base != scheme && known.contains(&base) {
-        return ValueError::new("the URL starts with the name of a driver")
-            .instead("Start it with postgres:// alone.");
-    }
     let alike = |known: &&str| strsim::damerau_levenshtein(scheme, known) <= 2;
-    match known.iter().find(|known| !scheme.is_empty() && alike(known)) {
-        Some(meant) => ValueError::new("this kind of database is unknown")
-            .instead(format!("Did you mean {meant}:?")),
-        None if scheme == "mysql" || scheme == "mariadb" => {
-            ValueError::new("MySQL is not supported yet: PostgreSQL and SQLite are").instead(FORMS)
-        }
-        None => ValueError::new("the kind of database is not supported").instead(FORMS),
-    }
+    let why = if url.is_empty() {
+        "the URL is empty"
+    } else if scheme.is_empty() && url.contains('=') {
+        "this is not a URL; keywords and values are not supported"
+    } else if scheme == "jdbc" || base != scheme && known.contains(&base) {
+        let why = "the URL starts with the name of a driver";
+        return refuse(why, "Start it with postgres:// alone.");
+    } else if let Some(meant) = known.into_iter().find(alike) {
+        return refuse("this kind of database is unknown", format!("Did you mean {meant}:?"));
+    } else if scheme == "mysql" || scheme == "mariadb" {
+        "MySQL is not supported yet: PostgreSQL and SQLite are"
+    } else {
+        "the kind of database is not supported"
+    };
+    refuse(why, FORMS)
 }
 
 fn parse_sqlite(rest: &str) -> Result<PathBuf, ValueError> {
@@ -100,32 +121,26 @@ fn parse_sqlite(rest: &str) -> Result<PathBuf, ValueError> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let path = decode(path, "the path")?;
     if path.is_empty() {
-        return Err(ValueError::new("this URL names no file").instead("Write sqlite:PATH."));
+        return refuse("this URL names no file", "Write sqlite:PATH.");
     }
     if path.starts_with(":memory:") || path.starts_with("file::memory:") {
-        return Err(ValueError::new(
+        return refuse(
             "an in-memory database belongs to one connection, but one connection writes here and \
              others read: they need a file",
-        )
-        .instead("Write sqlite:PATH; /dev/shm/rowgate.db is a file in memory on Linux."));
+            "Write sqlite:PATH; /dev/shm/rowgate.db is a file in memory on Linux.",
+        );
     }
     if !query.is_empty() {
-        return Err(ValueError::new("a SQLite path takes no parameters")
-            .instead("Remove the ? and what follows; a ? in the path itself is written %3F."));
+        let instead = "Remove the ? and what follows; a ? in the path itself is written %3F.";
+        return refuse("a SQLite path takes no parameters", instead);
     }
     Ok(PathBuf::from(path))
 }
 
 /// Parses the text after `postgres://`.
 fn parse_postgres(rest: &str) -> Result<PostgresUrl, Vec<ValueError>> {
-    let mut url = PostgresUrl::default();
-    let mut errors = Vec::new();
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at(end);
-    let (user, hosts) = match authority.rsplit_once('@') {
-        Some((user, hosts)) => (Some(user), hosts),
-        None => (None, authority),
-    };
+    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
     // Nothing after this is quoted, then: it may be half of a password.
     if tail.contains('@') {
         let why = "there is an @ after one of the characters / ? #, which a password must not contain unescaped";
@@ -134,73 +149,25 @@ fn parse_postgres(rest: &str) -> Result<PostgresUrl, Vec<ValueError>> {
              password: ${file:/path} needs no escapes.",
         )]);
     }
-    errors.extend(user.and_then(|user| set_user(&mut url, user).err()));
-    errors.extend(set_hosts(&mut url, hosts).err());
+    let mut url = PostgresUrl::default();
+    let mut errors = Vec::new();
+    errors.extend(url.set_user(user).err());
+    errors.extend(url.set_hosts(hosts).err());
     let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
     if tail.contains('#') {
         errors.push(ValueError::new("this URL contains a #").instead("Write %23 for it."));
     }
-    match decode(path.strip_prefix('/').unwrap_or(path), "the database's name") {
-        Ok(name) => url.dbname = Some(name).filter(|name| !name.is_empty()),
-        Err(error) => errors.push(error),
-    }
+    let dbname = decode(path.strip_prefix('/').unwrap_or(path), "the database's name");
+    errors.extend(dbname.map(|name| url.dbname = non_empty(&name)).err());
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        errors.extend(set_parameter(&mut url, name, value).err());
+        let value = decode(value, "a parameter");
+        errors.extend(value.and_then(|value| url.set(name, value)).err());
     }
     if errors.is_empty() {
-        errors.extend(url.places().err());
+        errors.extend(url.check_ports().err());
     }
     if errors.is_empty() { Ok(url) } else { Err(errors) }
-}
-
-fn set_user(url: &mut PostgresUrl, user: &str) -> Result<(), ValueError> {
-    let (user, password) = user.split_once(':').unwrap_or((user, ""));
-    url.user = Some(decode(user, "the user")?).filter(|user| !user.is_empty());
-    let password = decode(password, "the password")?;
-    url.password = Some(password).filter(|password| !password.is_empty()).map(Secret::new);
-    Ok(())
-}
-
-fn set_hosts(url: &mut PostgresUrl, authority: &str) -> Result<(), ValueError> {
-    if authority.is_empty() {
-        return Ok(());
-    }
-    for place in authority.split(',') {
-        let (host, port) = split_place(place)?;
-        url.hosts.push(Some(decode(host, "the host")?).filter(|host| !host.is_empty()));
-        url.ports.push(if port.is_empty() { None } else { Some(self::port(port)?) });
-    }
-    Ok(())
-}
-
-/// Splits a host from its port, which may be empty.
-fn split_place(place: &str) -> Result<(&str, &str), ValueError> {
-    let (host, port) = match place.strip_prefix('[') {
-        Some(bracketed) => {
-            let (address, after) = bracketed.split_once(']').ok_or_else(|| {
-                ValueError::new("the URL's host starts with [ but has no ]").instead("Write [::1].")
-            })?;
-            (address, after.strip_prefix(':').unwrap_or(after))
-        }
-        None => place.rsplit_once(':').unwrap_or((place, "")),
-    };
-    if host.contains(':') && host.parse::<Ipv6Addr>().is_err() {
-        return Err(ValueError::new("the URL's host contains a : but is not an IPv6 address")
-            .instead("Write HOST:PORT, or [ADDRESS]:PORT for IPv6."));
-    }
-    Ok((host, port))
-}
-
-/// Parses a list of hosts, as in the parameter and `PGHOST`.
-pub(crate) fn hosts(text: &str) -> Vec<Option<String>> {
-    text.split(',').map(|host| Some(host.to_owned()).filter(|host| !host.is_empty())).collect()
-}
-
-/// Parses a list of ports, as in the parameter and `PGPORT`; an empty one is the default.
-pub(crate) fn ports(text: &str) -> Result<Vec<Option<u16>>, ValueError> {
-    let one = |text: &str| if text.is_empty() { Ok(None) } else { port(text).map(Some) };
-    text.split(',').map(one).collect()
 }
 
 /// A host and a port; `None` where the default is meant.
@@ -212,115 +179,175 @@ pub(crate) struct Place<'a> {
 
 impl PostgresUrl {
     /// All places to connect to.
-    pub(crate) fn places(&self) -> Result<Vec<Place<'_>>, ValueError> {
+    pub(crate) fn places(&self) -> Vec<Place<'_>> {
         let hosts = if self.hosts.is_empty() { &[None][..] } else { &self.hosts };
-        let port = |at: usize| match &self.ports[..] {
-            [] => None,
-            [port] => *port,
-            ports => ports[at],
+        let port = |at| match self.ports[..] {
+            [port] => port,
+            ref ports => ports.get(at).copied().flatten(),
         };
-        if self.ports.len() > 1 && self.ports.len() != hosts.len() {
-            let why = format!("{} ports are given for {} hosts", self.ports.len(), hosts.len());
-            return Err(
-                ValueError::new(why).instead("Write one port for all hosts, or one for each.")
-            );
-        }
         let hosts = hosts.iter().map(Option::as_deref).enumerate();
-        Ok(hosts.map(|(at, host)| Place { host, port: port(at) }).collect())
+        hosts.map(|(at, host)| Place { host, port: port(at) }).collect()
+    }
+
+    /// Returns an error if the hosts cannot be told their ports.
+    pub(crate) fn check_ports(&self) -> Result<(), ValueError> {
+        let hosts = self.hosts.len().max(1);
+        let ports = self.ports.len();
+        if ports <= 1 || ports == hosts {
+            return Ok(());
+        }
+        let why = format!("{ports} ports are given for {hosts} hosts");
+        refuse(why, "Write one port for all hosts, or one for each.")
+    }
+
+    fn set_user(&mut self, user: &str) -> Result<(), ValueError> {
+        let (user, password) = user.split_once(':').unwrap_or((user, ""));
+        self.user = non_empty(&decode(user, "the user")?);
+        self.password = non_empty(&decode(password, "the password")?).map(Secret::new);
+        Ok(())
+    }
+
+    fn set_hosts(&mut self, authority: &str) -> Result<(), ValueError> {
+        for place in authority.split(',') {
+            let (host, port) = split_place(place)?;
+            self.hosts.push(non_empty(&decode(host, "the host")?));
+            self.ports.push(self::port(port)?);
+        }
+        Ok(())
+    }
+
+    /// Sets one of libpq's parameters.
+    pub(crate) fn set(&mut self, parameter: &str, value: String) -> Result<(), ValueError> {
+        match parameter {
+            "host" => self.hosts = value.split(',').map(non_empty).collect(),
+            "port" => self.ports = value.split(',').map(port).collect::<Result<_, _>>()?,
+            "target_session_attrs" => self.session = Some(word(parameter, &value, SESSIONS)?),
+            "load_balance_hosts" => match value.as_str() {
+                "disable" => self.balance = false,
+                "random" => self.balance = true,
+                _ => {
+                    let instead = "Write disable (the written order) or random.";
+                    return refuse("load_balance_hosts has an unknown value", instead);
+                }
+            },
+            "user" => self.user = Some(value),
+            "password" => self.password = Some(Secret::new(value)),
+            "dbname" => self.dbname = Some(value),
+            "application_name" => self.application_name = Some(value),
+            // These may silently be unencrypted.
+            "sslmode" if ["prefer", "allow"].contains(&value.as_str()) => {
+                let risk = "sends plain text if the server does not offer TLS";
+                return refuse(format!("sslmode {value} {risk}"), TLS_MODES);
+            }
+            "sslmode" => self.sslmode = Some(word(parameter, &value, TLS_MODES)?),
+            "sslrootcert" => self.sslrootcert = Some(value),
+            "sslcert" => self.sslcert = Some(value),
+            "sslkey" => self.sslkey = Some(value),
+            unknown => return refuse_parameter(unknown),
+        }
+        Ok(())
     }
 }
 
-/// Parses `target_session_attrs`.
-pub(crate) fn session(text: &str) -> Result<TargetSession, ValueError> {
-    serde_json::from_value(text.into()).map_err(|_error| {
-        ValueError::new("target_session_attrs has an unknown value")
-            .instead("Write one of any, read-write, read-only, primary, standby, prefer-standby.")
-    })
+fn non_empty(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
-/// Parses `load_balance_hosts`.
-pub(crate) fn balance(text: &str) -> Result<bool, ValueError> {
-    match text {
-        "disable" => Ok(false),
-        "random" => Ok(true),
-        _ => Err(ValueError::new("load_balance_hosts has an unknown value")
-            .instead("Write disable (the written order) or random.")),
+/// Splits a host from its port, which may be empty.
+fn split_place(place: &str) -> Result<(&str, &str), ValueError> {
+    let (host, port) = match place.strip_prefix('[') {
+        Some(bracketed) => match bracketed.split_once(']') {
+            Some((address, after)) => (address, after.strip_prefix(':').unwrap_or(after)),
+            None => return refuse("the URL's host starts with [ but has no ]", "Write [::1]."),
+        },
+        None => place.rsplit_once(':').unwrap_or((place, "")),
+    };
+    if host.contains(':') && host.parse::<Ipv6Addr>().is_err() {
+        let why = "the URL's host contains a : but is not an IPv6 address";
+        return refuse(why, "Write HOST:PORT, or [ADDRESS]:PORT for IPv6.");
+    }
+    Ok((host, port))
+}
+
+/// Parses a port; an empty one is the default.
+fn port(text: &str) -> Result<Option<u16>, ValueError> {
+    let instead = "Write one from 1 to 65535.";
+    match text.parse() {
+        _ if text.is_empty() => Ok(None),
+        Ok(0) => refuse("there is no port 0", instead),
+        Ok(port) => Ok(Some(port)),
+        // Not quoted: a part of a password with an @ or / ends up here.
+        Err(_) => refuse("the port is not a number", instead),
     }
 }
 
-/// Parses a port.
-pub(crate) fn port(text: &str) -> Result<u16, ValueError> {
-    // Not quoted: a part of a password with an @ or / ends up here.
-    let refuse =
-        |_| ValueError::new("the port is not a number").instead("Write one from 1 to 65535.");
-    match text.parse::<u16>().map_err(refuse)? {
-        0 => Err(ValueError::new("there is no port 0").instead("Write one from 1 to 65535.")),
-        port => Ok(port),
-    }
+/// Parses a word that is the name of a variant.
+fn word<T: DeserializeOwned>(parameter: &str, text: &str, instead: &str) -> Result<T, ValueError> {
+    let variant = serde_json::from_value(text.into());
+    variant.or_else(|_error| refuse(format!("{parameter} has an unknown value"), instead))
 }
 
-fn set_parameter(url: &mut PostgresUrl, name: &str, value: &str) -> Result<(), ValueError> {
-    let value = decode(value, "a parameter")?;
-    match name {
-        "host" => url.hosts = hosts(&value),
-        "port" => url.ports = ports(&value)?,
-        "target_session_attrs" => url.session = Some(session(&value)?),
-        "load_balance_hosts" => url.balance = Some(balance(&value)?),
-        "user" => url.user = Some(value),
-        "password" => url.password = Some(Secret::new(value)),
-        "dbname" => url.dbname = Some(value),
-        "application_name" => url.application_name = Some(value),
-        "sslmode" => url.sslmode = Some(tls_mode(&value)?),
-        "sslrootcert" => url.sslrootcert = Some(value),
-        "sslcert" => url.sslcert = Some(value),
-        "sslkey" => url.sslkey = Some(value),
-        unknown => return Err(unknown_parameter(unknown)),
-    }
-    Ok(())
-}
-
-fn unknown_parameter(name: &str) -> ValueError {
+fn refuse_parameter<T>(name: &str) -> Result<T, ValueError> {
     if let Some((_, instead)) = ELSEWHERE.iter().find(|(known, _)| *known == name) {
-        return ValueError::new(format!("the URL's parameter {name} is not supported here"))
-            .instead(*instead);
+        return refuse(format!("the URL's parameter {name} is not supported here"), *instead);
     }
     let is_similar = |known: &&str| strsim::damerau_levenshtein(name, known) <= 2;
     let instead = match PARAMETERS.split(", ").find(is_similar) {
         Some(meant) => format!("Did you mean {meant}?"),
         None => format!("The parameters are {PARAMETERS}."),
     };
-    ValueError::new(format!("the URL has an unknown parameter {name}")).instead(instead)
-}
-
-/// Parses `sslmode`, without the modes that may silently be unencrypted.
-pub(crate) fn tls_mode(mode: &str) -> Result<TlsMode, ValueError> {
-    serde_json::from_value(mode.into()).map_err(|_error| {
-        let why = if ["prefer", "allow"].contains(&mode) {
-            format!("sslmode {mode} sends plain text if the server does not offer TLS")
-        } else {
-            "sslmode has an unknown value".to_owned()
-        };
-        ValueError::new(why).instead(
-            "Write verify-full (or verify-ca, or require, which checks no certificate) to encrypt, \
-             disable to send plain text.",
-        )
-    })
+    refuse(format!("the URL has an unknown parameter {name}"), instead)
 }
 
 fn decode(text: &str, what: &str) -> Result<String, ValueError> {
-    let escapes = text.match_indices('%').map(|(at, _)| text.as_bytes().get(at + 1..at + 3));
-    let valid = |hex: Option<&[u8]>| hex.is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
-    if !escapes.into_iter().all(valid) {
+    let mut escapes = text.match_indices('%').map(|(at, _)| text.as_bytes().get(at + 1..at + 3));
+    if !escapes.all(|hex| hex.is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))) {
         let why = format!("in {what}, a % is not followed by two hexadecimal digits");
-        return Err(ValueError::new(why).instead("Write %25 for the character % itself."));
+        return refuse(why, "Write %25 for the character % itself.");
     }
-    let decoded = percent_decode_str(text).decode_utf8();
-    let decoded =
-        decoded.map_err(|error| ValueError::new(format!("{what} is not UTF-8: {error}")))?;
-    if decoded.contains('\0') {
-        return Err(ValueError::new(format!("{what} contains a zero byte")));
+    match percent_decode_str(text).decode_utf8() {
+        Ok(text) if text.contains('\0') => {
+            Err(ValueError::new(format!("{what} contains a zero byte")))
+        }
+        Ok(text) => Ok(text.into_owned()),
+        Err(error) => Err(ValueError::new(format!("{what} is not UTF-8: {error}"))),
     }
-    Ok(decoded.into_owned())
+}
+
+impl fmt::Display for DatabaseUrl {
+    // The password is masked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = match self {
+            Self::Sqlite(path) => return write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url) => url,
+        };
+        let mut query = Vec::new();
+        let mut hosts = Vec::new();
+        let places = url.places();
+        for place in &places {
+            let host = match place.host.unwrap_or_default() {
+                socket if socket.starts_with('/') && places.len() == 1 => {
+                    query.push(format!("host={socket}"));
+                    String::new()
+                }
+                address if address.contains(':') => format!("[{address}]"),
+                host => host.replace('/', "%2F"),
+            };
+            let port = place.port.map(|port| format!(":{port}")).unwrap_or_default();
+            hosts.push(host + &port);
+        }
+        query.extend(url.session.map(|session| format!("target_session_attrs={session}")));
+        if url.balance {
+            query.push("load_balance_hosts=random".to_owned());
+        }
+        f.write_str("postgres://")?;
+        if let Some(user) = &url.user {
+            let password = if url.password.is_some() { ":******" } else { "" };
+            write!(f, "{user}{password}@")?;
+        }
+        write!(f, "{}/{}", hosts.join(","), url.dbname.as_deref().unwrap_or_default())?;
+        if query.is_empty() { Ok(()) } else { write!(f, "?{}", query.join("&")) }
+    }
 }
 
 /// Masks all parts of a URL that may be a password, even if it is malformed.
@@ -331,58 +358,39 @@ pub(crate) fn masked(url: &str) -> String {
     }
     let Some((scheme, rest)) = url.split_once("://") else { return MASK.to_owned() };
     // Up to the last @: an unescaped password may hold @, / and ? itself.
-    let (user, rest) = match rest.rsplit_once('@') {
-        Some((user, rest)) => (Some(user), rest),
-        None => (None, rest),
+    let (user, rest) = rest.split_at(rest.rfind('@').map_or(0, |at| at + 1));
+    let user = match user.find([':', '/', '?', '#']) {
+        Some(end) => format!("{}:{MASK}@", &user[..end]),
+        None => user.to_owned(),
     };
-    let (place, query) = match rest.split_once('?') {
-        Some((place, query)) => (place, Some(query)),
-        None => (rest, None),
-    };
-    let mut shown = format!("{scheme}://");
-    if let Some(user) = user {
-        let end = user.find([':', '/', '?', '#']).unwrap_or(user.len());
-        shown.push_str(&user[..end]);
-        shown.push_str(if end < user.len() { ":******@" } else { "@" });
-    }
+    let (place, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
     // Without a user, what stands in a port's place may be one's password.
     let authority = place.split('/').next().unwrap_or_default();
-    match end_of_hosts(authority) {
-        Some(end) => {
-            shown.push_str(&authority[..end]);
-            shown.push_str(MASK);
-        }
-        None => shown.push_str(place),
-    }
-    if let Some(query) = query {
+    let place = match end_of_hosts(authority) {
+        Some(end) => format!("{}{MASK}", &authority[..end]),
+        None => place.to_owned(),
+    };
+    let query = query.strip_prefix('?').map(|query| {
         let parameters: Vec<_> = query.split('&').map(masked_parameter).collect();
-        shown.push_str(&format!("?{}", parameters.join("&")));
-    }
-    shown
+        format!("?{}", parameters.join("&"))
+    });
+    format!("{scheme}://{user}{place}{}", query.unwrap_or_default())
 }
 
 /// The offset of the first port in a list of hosts that is not a number.
 fn end_of_hosts(authority: &str) -> Option<usize> {
-    let mut start = 0;
-    for place in authority.split(',') {
-        let bracket = place.rfind(']').unwrap_or(0);
-        let colon = place[bracket..].find(':').map(|at| bracket + at + 1);
-        let is_port = |at: usize| place[at..].bytes().all(|byte| byte.is_ascii_digit());
-        if let Some(at) = colon.filter(|at| !is_port(*at)) {
-            return Some(start + at);
-        }
-        start += place.len() + 1;
-    }
-    None
+    authority.match_indices(':').map(|(at, _)| at + 1).find(|at| {
+        let port = authority[*at..].split(',').next().unwrap_or_default();
+        // An address in brackets has colons of its own.
+        !port.contains(']') && !port.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 fn masked_parameter(pair: &str) -> String {
+    let is_shown =
+        |name: &str| name != "password" && PARAMETERS.split(", ").any(|known| known == name);
     match pair.split_once('=') {
-        Some((name, _))
-            if !PARAMETERS.split(", ").any(|known| known == name) || name == "password" =>
-        {
-            format!("{name}={MASK}")
-        }
+        Some((name, _)) if !is_shown(name) => format!("{name}={MASK}"),
         Some(_) | None => pair.to_owned(),
     }
 }
@@ -412,13 +420,13 @@ mod tests {
     #[test]
     fn a_url_names_everything() {
         let url = postgres("postgres://me:p%40s%2Fs@db.example:5433/shop?sslmode=require");
-        assert_eq!(url.places(), Ok(vec![place("db.example", 5433)]));
+        assert_eq!(url.places(), vec![place("db.example", 5433)]);
         assert_eq!(url.user.as_deref(), Some("me"));
         assert_eq!(url.password.map(|p| p.expose().to_owned()).as_deref(), Some("p@s/s"));
         assert_eq!(url.dbname.as_deref(), Some("shop"));
         assert_eq!(url.sslmode, Some(TlsMode::Require));
         let url = postgres("postgresql://?host=db&port=1&user=u&password=p&dbname=d");
-        assert_eq!(url.places(), Ok(vec![place("db", 1)]));
+        assert_eq!(url.places(), vec![place("db", 1)]);
         assert_eq!((url.user.as_deref(), url.dbname.as_deref()), (Some("u"), Some("d")));
     }
 
@@ -437,7 +445,7 @@ mod tests {
         ];
         for (text, host, port) in cases {
             let url = postgres(text);
-            assert_eq!(url.places(), Ok(vec![Place { host, port }]), "{text}");
+            assert_eq!(url.places(), vec![Place { host, port }], "{text}");
         }
     }
 
@@ -452,12 +460,13 @@ mod tests {
             ("postgres://%2Ftmp,b/d", vec![(Some("/tmp"), None), (Some("b"), None)]),
         ];
         for (text, places) in cases {
-            let expected = places.into_iter().map(|(host, port)| Place { host, port }).collect();
-            assert_eq!(postgres(text).places(), Ok(expected), "{text}");
+            let expected: Vec<_> =
+                places.into_iter().map(|(host, port)| Place { host, port }).collect();
+            assert_eq!(postgres(text).places(), expected, "{text}");
         }
         let url =
             postgres("postgres://a,b/d?target_session_attrs=standby&load_balance_hosts=random");
-        assert_eq!((url.session, url.balance), (Some(TargetSession::Standby), Some(true)));
+        assert_eq!((url.session, url.balance), (Some(TargetSession::Standby), true));
     }
 
     #[test]

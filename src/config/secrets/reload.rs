@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::super::database_target::{PostgresTarget, Target, TargetSource, WrittenTarget};
+use super::super::database_target::{PostgresTarget, Target, TargetSource};
 use super::super::entries::Leaves;
 use super::super::libpq;
 use super::super::problem::{Problem, Problems};
 use super::super::schema::sections::DATABASES;
 use super::super::section_reader::SectionReader;
 use super::super::source::Environment;
-use super::super::target_resolution::{self, FoundUrl};
+use super::super::target_resolution;
 use super::interpolation::Resolver;
 
 /// Gives the target of a database the leaves that it was read from.
@@ -26,11 +26,11 @@ pub(crate) fn attach(
         }
         _ => false,
     });
-    target.source = TargetSource(Some(Arc::new(WrittenTarget {
+    target.source = Some(Arc::new(TargetSource {
         database: database.to_owned(),
         leaves: leaves.cloned().collect(),
         environment: Arc::clone(environment),
-    })));
+    }));
 }
 
 impl PostgresTarget {
@@ -39,7 +39,7 @@ impl PostgresTarget {
     /// # Errors
     /// All problems; no secret is in them.
     pub fn reread(&self) -> Result<(Self, Vec<String>), Problems> {
-        let Some(written) = &self.source.0 else { return Ok((self.clone(), Vec::new())) };
+        let Some(written) = &self.source else { return Ok((self.clone(), Vec::new())) };
         let environment = &*written.environment;
         let resolver = Resolver::new(environment);
         let mut problems = Vec::new();
@@ -49,7 +49,7 @@ impl PostgresTarget {
         let mut reader = SectionReader::new(&entries);
         reader.enter_database(&written.database);
         let fallback = if reader.entry(target_resolution::URL).is_none() {
-            libpq::from_variables(environment, &mut problems).map(FoundUrl::of_variables)
+            libpq::from_variables(environment, &mut problems)
         } else {
             None
         };

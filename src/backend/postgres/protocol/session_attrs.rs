@@ -88,18 +88,21 @@ impl fmt::Display for SessionAttrs {
 
 #[cfg(test)]
 mod tests {
+    use TargetSession as T;
+
     use super::*;
+
+    const ALL: [T; 6] =
+        [T::Any, T::ReadWrite, T::ReadOnly, T::Primary, T::Standby, T::PreferStandby];
 
     #[test]
     fn sessions_are_selected_as_by_libpq() {
-        use TargetSession as T;
         let attrs = |standby, read_only| SessionAttrs {
             standby: Some(standby),
             read_only: Some(read_only),
         };
         let yes = Some(true);
         let no = Some(false);
-        // any, read-write, read-only, primary, standby, prefer-standby
         let cases = [
             (attrs(false, false), [yes, yes, no, yes, no, yes]),
             (attrs(false, true), [yes, no, yes, yes, no, yes]),
@@ -108,16 +111,15 @@ mod tests {
             (SessionAttrs::default(), [yes, None, None, None, None, yes]),
         ];
         for (attrs, expected) in cases {
-            assert_eq!(T::ALL.map(|session| attrs.satisfies(session)), expected, "{attrs:?}");
+            assert_eq!(ALL.map(|session| attrs.satisfies(session)), expected, "{attrs:?}");
         }
     }
 
     #[test]
     fn a_session_that_could_write_must_remain_able_to() {
-        use TargetSession as T;
         let writes = SessionAttrs { standby: Some(false), read_only: Some(false) };
         let kept = [T::ReadWrite, T::ReadWrite, T::ReadOnly, T::Primary, T::Standby, T::Any];
-        assert_eq!(T::ALL.map(|session| writes.to_keep(session)), kept);
+        assert_eq!(ALL.map(|session| writes.to_keep(session)), kept);
         let standby = SessionAttrs { standby: Some(true), read_only: Some(false) };
         assert_eq!(standby.to_keep(T::Any), T::Any);
         assert_eq!(SessionAttrs::default().to_keep(T::Any), T::Any);
