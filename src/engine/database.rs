@@ -1,4 +1,4 @@
-//! One database: its backend and the settings of its calls.
+//! One database: its backend and its calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -9,8 +9,10 @@ use crate::backend::Backend;
 use crate::clock::now;
 use crate::config;
 use crate::deadline::{CallLimits, Deadline};
+use crate::pool::CallContext;
 use crate::resilience::{Retries, RetryCounts};
 use crate::sql::{Analyzer, Dialect};
+use crate::telemetry::RpcCall;
 
 /// The size of the cache of analyzed statements of one database, in bytes.
 const ANALYSIS_CACHE: u64 = 8 << 20;
@@ -23,6 +25,17 @@ pub(crate) struct Database {
     pub(super) retries: Retries,
     settings: config::Database,
     transactions_run: AtomicU64,
+}
+
+/// The caller of a call, and the time that it allows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Caller {
+    /// Its identity when it has one, otherwise its address without the port. Callers are distinguished by it.
+    pub(crate) name: String,
+    /// Its call, as telemetry knows it.
+    pub(crate) call: Arc<RpcCall>,
+    /// The rest of its gRPC timeout; `None` when it sent none.
+    pub(crate) time_left: Option<Duration>,
 }
 
 /// The counts of a database's calls since the start, beyond the counters of its pool.
@@ -87,12 +100,20 @@ impl Database {
         self.backend.breaker().state().borrow().is_available()
     }
 
-    /// The deadline of a call that starts now.
-    pub(super) fn deadline(
+    /// The deadline of a call that starts now; `option` is its own timeout.
+    pub(super) fn deadline(&self, caller: &Caller, option: Option<Duration>) -> Deadline {
+        Deadline::of_call(now(), caller.time_left, option, self.limits())
+    }
+
+    /// Makes the context of a call for the pool and telemetry.
+    pub(super) fn context(
         &self,
-        grpc_timeout: Option<Duration>,
-        option: Option<Duration>,
-    ) -> Deadline {
-        Deadline::of_call(now(), grpc_timeout, option, self.limits())
+        caller: &Caller,
+        rpc: &'static str,
+        tag: &str,
+    ) -> Arc<CallContext> {
+        let Caller { name, call, .. } = caller;
+        call.set_labels(&self.name, name, tag);
+        CallContext::new(Arc::clone(call), name.clone(), rpc, tag.to_owned())
     }
 }

@@ -51,8 +51,7 @@ impl Engine {
     /// Returns once the server drains, with the moment at which transactions must have ended.
     pub(super) async fn drain_started(&self) -> Instant {
         let mut drain = self.drain.subscribe();
-        let end = drain.wait_for(Option::is_some).await.map(|end| *end);
-        match end {
+        match drain.wait_for(Option::is_some).await.map(|end| *end) {
             Ok(Some(end)) => end,
             // The sender lives as long as this engine.
             Ok(None) | Err(_) => std::future::pending().await,

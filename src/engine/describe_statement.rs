@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::attempt_loop::retry;
-use super::caller::Caller;
+use super::database::Caller;
 use super::databases::Engine;
 use super::validate::StatementPlace;
 use crate::backend::DescribeRequest;
@@ -21,8 +21,8 @@ impl Engine {
         let DescribeStatementRequest { database, sql, include_plan } = request;
         let database = self.database(&database)?;
         let analysis = database.validate_statement(&sql, &[], StatementPlace::Request)?;
-        let deadline = database.deadline(caller.time_left, None);
-        let context = caller.context(&database.name, "DescribeStatement", "");
+        let deadline = database.deadline(&caller, None);
+        let context = database.context(&caller, "DescribeStatement", "");
         context.runs(&analysis.summary);
         let attempts = database.retries.start(RetryUnit::Statement, None);
         let describe = || {

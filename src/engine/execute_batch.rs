@@ -8,25 +8,21 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::attempt_loop::{Success, retry};
-use super::caller::Caller;
-use super::database::Database;
+use super::database::{Caller, Database};
 use super::databases::Engine;
 use super::request_hash;
 use super::validate::{
-    StatementPlace, check_tag, idempotency_key, invalid_option, positive, transaction_mode,
+    StatementPlace, check_tag, idempotency_key, positive, refuse_options, transaction_mode,
 };
-use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy, Expect, TransactionMode};
+use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy, Expect};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::resilience::{Attempts, RetryUnit};
 use crate::value::proto::expectation::Rows;
-use crate::value::proto::{self, ExecuteBatchRequest, ExecuteBatchResponse, QueryOptions};
+use crate::value::proto::{self, ExecuteBatchRequest, ExecuteBatchResponse};
 use crate::wire_size::widen;
 
 impl Engine {
     /// Runs statements in one transaction, with retries.
-    ///
-    /// # Errors
-    /// The reason why it was not applied, and the statement that failed; the outcome is in the error.
     ///
     /// # Cancel safety
     /// As [`crate::backend::Backend::execute_batch`].
@@ -59,11 +55,8 @@ impl Database {
         batch: Batch,
         attempts: Attempts<'_>,
     ) -> Result<Success<BatchResult>> {
-        let outcome = if batch.dry_run || batch.mode.read_only {
-            Outcome::NotApplied
-        } else {
-            Outcome::Applied
-        };
+        let applies = !batch.dry_run && !batch.mode.read_only;
+        let outcome = if applies { Outcome::Applied } else { Outcome::NotApplied };
         let batch = Arc::new(batch);
         let strategy = Mutex::new(BatchStrategy::Pipelined);
         let attempt = || async {
@@ -94,21 +87,33 @@ impl Database {
             return Err(Error::field(ErrorKind::InvalidParameter, "statements", description));
         }
         let options = request.options.clone().unwrap_or_default();
-        check_options(&options)?;
-        let mode = mode(&request.transaction.unwrap_or_default())?;
+        let transaction = request.transaction.unwrap_or_default();
+        check_tag(&options.tag, "options.tag")?;
+        let has_mode = options.access_mode != 0;
+        let timeouts = "this is for Transact; a batch has options.timeout";
+        refuse_options(&[
+            (
+                "options.access_mode",
+                has_mode,
+                "the access mode of a batch is transaction.access_mode",
+            ),
+            ("transaction.idle_timeout", transaction.idle_timeout.is_some(), timeouts),
+            ("transaction.max_duration", transaction.max_duration.is_some(), timeouts),
+        ])?;
+        let mode = transaction_mode(&transaction, "transaction")?;
         let timeout = positive(options.timeout, "options.timeout")?;
         let unstored =
             if request.dry_run { Some("dry_run") } else { mode.read_only.then_some("READ_ONLY") };
         let hash = || request_hash::of_batch(&request, &self.name);
         let field = "options.idempotency_key";
         let key = idempotency_key(&options.idempotency_key, field, unstored, hash)?;
-        let deadline = self.deadline(caller.time_left, timeout);
+        let deadline = self.deadline(caller, timeout);
         let bounds = self.bounds().lowered(&options);
         let statements = request.statements.into_iter().enumerate();
-        let statements = statements
-            .map(|(index, statement)| self.validate_batch_statement(index, statement))
-            .collect::<Result<Vec<_>>>()?;
-        let context = caller.context(&self.name, "ExecuteBatch", &options.tag);
+        let statements =
+            statements.map(|(index, statement)| self.validate_batch_statement(index, statement));
+        let statements = statements.collect::<Result<Vec<_>>>()?;
+        let context = self.context(caller, "ExecuteBatch", &options.tag);
         if let Some(first) = statements.first() {
             context.runs(&first.analysis.summary);
         }
@@ -147,33 +152,11 @@ impl Database {
     }
 }
 
-fn check_options(options: &QueryOptions) -> Result<()> {
-    check_tag(&options.tag, "options.tag")?;
-    if options.access_mode == 0 {
-        return Ok(());
-    }
-    let description = "the access mode of a batch is transaction.access_mode";
-    Err(invalid_option("options.access_mode", description))
-}
-
-fn mode(options: &proto::TransactionOptions) -> Result<TransactionMode> {
-    let interactive =
-        [("idle_timeout", options.idle_timeout), ("max_duration", options.max_duration)];
-    if let Some((name, _)) = interactive.iter().find(|(_, duration)| duration.is_some()) {
-        let description = "this is for Transact; a batch has options.timeout";
-        return Err(invalid_option(&format!("transaction.{name}"), description));
-    }
-    transaction_mode(options, "transaction")
-}
-
 /// Names a field by its path in the batch; backends name it by its path in the statement.
 fn with_path_in_batch(error: Error) -> Error {
     let Some(index) = error.failed_statement() else { return error };
-    error.with_field(|path| {
-        if path.starts_with("statements[") {
-            path.to_owned()
-        } else {
-            format!("statements[{index}].{path}")
-        }
+    error.with_field(|path| match path.strip_prefix("statements[") {
+        Some(_) => path.to_owned(),
+        None => format!("statements[{index}].{path}"),
     })
 }

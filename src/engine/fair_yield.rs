@@ -5,6 +5,7 @@
 //! second. A stream that is about to decode a batch therefore waits here first. One stream passes at a time,
 //! and other ready tasks run between two of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -14,7 +15,7 @@ use tokio::time::timeout_at;
 
 /// The semaphores of all workers.
 #[derive(Debug, Default)]
-pub(super) struct FairYields(RwLock<Vec<(Id, FairYield)>>);
+pub(super) struct FairYields(RwLock<HashMap<Id, FairYield>>);
 
 /// The semaphore of one worker: streams that decode a batch pass it one by one.
 #[derive(Debug, Clone)]
@@ -24,18 +25,11 @@ impl FairYields {
     /// Returns the semaphore of the calling worker.
     pub(super) fn of_this_worker(&self) -> FairYield {
         let worker = Handle::current().id();
-        let find = |known: &[(Id, FairYield)]| {
-            known.iter().find(|(id, _)| *id == worker).map(|(_, fair_yield)| fair_yield.clone())
-        };
-        if let Some(known) = find(&self.0.read()) {
-            return known;
+        if let Some(known) = self.0.read().get(&worker) {
+            return known.clone();
         }
-        let mut all = self.0.write();
-        find(&all).unwrap_or_else(|| {
-            let new = FairYield(Arc::new(Semaphore::new(1)));
-            all.push((worker, new.clone()));
-            new
-        })
+        let new = || FairYield(Arc::new(Semaphore::new(1)));
+        self.0.write().entry(worker).or_insert_with(new).clone()
     }
 }
 

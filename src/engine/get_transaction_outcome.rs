@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::attempt_loop::retry;
-use super::caller::Caller;
+use super::database::Caller;
 use super::databases::Engine;
 use super::validate::check_key;
 use crate::backend::{TransactionHandle, TransactionOutcome};
@@ -16,10 +16,6 @@ use crate::value::proto::{
 
 impl Engine {
     /// Asks the database for the outcome under a key or a token.
-    ///
-    /// # Errors
-    /// `InvalidParameter` when neither is set or the token is not one of the database's,
-    /// `InvalidOption` for a malformed key; the reason why the database could not be asked.
     pub(crate) async fn get_transaction_outcome(
         &self,
         request: GetTransactionOutcomeRequest,
@@ -27,9 +23,9 @@ impl Engine {
     ) -> Result<GetTransactionOutcomeResponse> {
         let database = self.database(&request.database)?;
         let handle = handle(request.handle)?;
-        let deadline = database.deadline(caller.time_left, None);
+        let deadline = database.deadline(&caller, None);
         let attempts = database.retries.start(RetryUnit::Statement, None);
-        let context = caller.context(&database.name, "GetTransactionOutcome", "");
+        let context = database.context(&caller, "GetTransactionOutcome", "");
         let ask = || database.backend.outcome(handle.clone(), deadline, Arc::clone(&context));
         let state = match retry(&context, attempts, deadline, ask).await?.value {
             TransactionOutcome::Applied => TransactionState::Applied,

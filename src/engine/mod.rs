@@ -4,7 +4,6 @@
 //! disconnected reader only until the statement is stopped.
 
 mod attempt_loop;
-mod caller;
 mod database;
 mod databases;
 mod describe_statement;
@@ -22,7 +21,6 @@ mod tests;
 mod transact;
 mod validate;
 
-pub(crate) use caller::Caller;
-pub(crate) use database::Database;
+pub(crate) use database::{Caller, Database};
 pub(crate) use databases::Engine;
-pub(crate) use transact::messages::{CallerEvent, ReplyBody};
+pub(crate) use transact::replies::{CallerEvent, ReplyBody};

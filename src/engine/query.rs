@@ -5,8 +5,7 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::attempt_loop::{Success, retry};
-use super::caller::Caller;
-use super::database::Database;
+use super::database::{Caller, Database};
 use super::databases::Engine;
 use super::request_hash;
 use super::result_bounds::{ResultBounds, ResultCounter, check_response_size};
@@ -21,9 +20,6 @@ use crate::wire_size::{RESPONSE_OVERHEAD, widen};
 impl Engine {
     /// Runs one statement and returns its whole result, with retries.
     ///
-    /// # Errors
-    /// The reason why it did not run, or `ResultTooLarge`; the outcome is in the error.
-    ///
     /// # Cancel safety
     /// As [`crate::backend::Backend::execute`], and with an idempotency key
     /// [`crate::backend::Backend::execute_batch`].
@@ -34,9 +30,8 @@ impl Engine {
     ) -> Result<QueryResponse> {
         let database = self.database(&request.database)?;
         let limit = self.response_limit;
-        let key = request.options.as_ref().map_or("", |options| &options.idempotency_key);
+        let key = request.options.clone().unwrap_or_default().idempotency_key;
         if !key.is_empty() {
-            let key = key.to_owned();
             return database.query_with_key(request, &key, &caller, limit).await;
         }
         let unit = statement_unit(&request);
@@ -60,15 +55,12 @@ impl Database {
     ) -> Result<ResultSet> {
         let mut stream = self.backend.execute(statement).await?;
         let mut sink = RowSink::new(BATCH_SIZE);
-        let columns = stream.columns().map(<[_]>::to_vec);
-        let mut result = ResultSet {
-            has_columns: columns.is_some(),
-            columns: columns.unwrap_or_default(),
-            ..ResultSet::default()
-        };
+        let has_columns = stream.columns().is_some();
+        let columns = stream.columns().unwrap_or_default().to_vec();
+        let mut result = ResultSet { has_columns, columns, ..ResultSet::default() };
         let overhead = widen(RESPONSE_OVERHEAD + result.encoded_len());
-        let mut counter = ResultCounter::new(bounds);
-        while result.has_columns {
+        let mut counter = ResultCounter { bounds, rows: 0, bytes: 0 };
+        while has_columns {
             let filled = fill(&mut *stream, &mut sink).await?;
             let checked = counter
                 .add(&sink)
@@ -110,15 +102,13 @@ impl Database {
             context,
         };
         let attempts = self.retries.start(RetryUnit::Keyed, None);
-        let Success { value: mut done, attempts } = self
-            .run_batch(batch, attempts)
-            .await
-            .map_err(|error| error.without_failed_statement().with_field(path_in_query))?;
+        let Success { value: mut done, attempts } =
+            self.run_batch(batch, attempts).await.map_err(|error| {
+                // The path in the query is the one in the batch's only statement.
+                let path =
+                    |path: &str| path.strip_prefix("statements[0].").unwrap_or(path).to_owned();
+                error.without_failed_statement().with_field(path)
+            })?;
         Ok(QueryResponse { result: done.results.pop(), attempts, replayed: done.replayed })
     }
-}
-
-/// Turns the path of a field in the batch of one statement into its path in the query.
-fn path_in_query(path: &str) -> String {
-    path.strip_prefix("statements[0].").unwrap_or(path).to_owned()
 }

@@ -29,16 +29,12 @@ impl ResultBounds {
 
 /// The size of a result so far, against its bounds.
 pub(super) struct ResultCounter {
-    bounds: ResultBounds,
+    pub(super) bounds: ResultBounds,
     pub(super) rows: u64,
     pub(super) bytes: u64,
 }
 
 impl ResultCounter {
-    pub(super) fn new(bounds: ResultBounds) -> Self {
-        Self { bounds, rows: 0, bytes: 0 }
-    }
-
     /// Adds the rows of a sink, or fails with `ResultTooLarge`.
     pub(super) fn add(&mut self, sink: &RowSink) -> Result<()> {
         self.rows += widen(sink.len());

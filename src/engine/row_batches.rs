@@ -18,7 +18,7 @@ const MAX_BATCH_AGE: Duration = Duration::from_millis(20);
 /// The batches of one statement.
 pub(super) struct RowBatches {
     sink: RowSink,
-    counter: ResultCounter,
+    pub(super) counter: ResultCounter,
     /// Zero for the first batch: the first rows are sent at once.
     max_age: Duration,
     message_limit: usize,
@@ -33,14 +33,6 @@ pub(super) struct RowBatch {
     pub(super) is_last: bool,
 }
 
-/// The reason why there is no further batch.
-pub(super) enum BatchError {
-    /// The statement failed.
-    Failed(Error),
-    /// The caller cannot get the result: the statement must be abandoned.
-    Undeliverable(Error),
-}
-
 impl RowBatches {
     /// Makes batches within bounds, for messages with `message_limit` bytes for their rows.
     pub(super) fn new(
@@ -49,29 +41,25 @@ impl RowBatches {
         fair_yield: FairYield,
         deadline: Instant,
     ) -> Self {
-        let counter = ResultCounter::new(bounds);
+        let counter = ResultCounter { bounds, rows: 0, bytes: 0 };
         let sink = RowSink::new(BATCH_SIZE);
         Self { sink, counter, max_age: Duration::ZERO, message_limit, fair_yield, deadline }
     }
 
-    /// Returns the rows taken so far.
-    pub(super) fn row_count(&self) -> u64 {
-        self.counter.rows
-    }
-
-    /// Takes the next batch, of about `size` bytes.
+    /// Takes the next batch, of about `size` bytes. After an inner error the caller cannot get the result,
+    /// and the statement must be abandoned.
     pub(super) async fn next(
         &mut self,
         stream: &mut dyn RowStream,
         size: usize,
-    ) -> Result<RowBatch, BatchError> {
+    ) -> Result<Result<RowBatch>> {
         self.sink.target = size;
         self.fair_yield.wait(self.deadline).await;
-        let is_last = self.fill(stream).await.map_err(BatchError::Failed)?;
+        let is_last = self.fill(stream).await?;
         self.max_age = MAX_BATCH_AGE;
-        self.counter.add(&self.sink).map_err(BatchError::Undeliverable)?;
-        let messages = split(self.sink.take(), self.message_limit);
-        Ok(RowBatch { messages: messages.map_err(BatchError::Undeliverable)?, is_last })
+        let counted = self.counter.add(&self.sink);
+        let messages = counted.and_then(|()| split(self.sink.take(), self.message_limit));
+        Ok(messages.map(|messages| RowBatch { messages, is_last }))
     }
 
     /// Fills the sink until it is full, or until it has rows and `max_age` has passed. Returns true after

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::caller::Caller;
-use super::database::Database;
+use super::database::{Caller, Database};
 use super::result_bounds::ResultBounds;
 use crate::backend::{IdempotencyKey, IsolationLevel, Statement, TransactionMode};
 use crate::error::{Error, ErrorKind, FieldViolation, Result};
@@ -75,9 +74,8 @@ impl Database {
         let options = options.unwrap_or_default();
         check_tag(&options.tag, "options.tag")?;
         let read_only = read_only(options.access_mode, "options.access_mode")?;
-        let deadline =
-            self.deadline(caller.time_left, positive(options.timeout, "options.timeout")?);
-        let context = caller.context(&self.name, rpc, &options.tag);
+        let deadline = self.deadline(caller, positive(options.timeout, "options.timeout")?);
+        let context = self.context(caller, rpc, &options.tag);
         context.runs(&analysis.summary);
         let statement = Statement { sql, parameters, analysis, read_only, deadline, context };
         Ok((statement, server.lowered(&options)))
@@ -146,23 +144,26 @@ pub(super) fn idempotency_key(
     Ok(Some(IdempotencyKey { caller: String::new(), key: key.to_owned(), request_hash }))
 }
 
+/// Refuses the first of these options that is set: each with its reason.
+pub(super) fn refuse_options(options: &[(&str, bool, &str)]) -> Result<()> {
+    match options.iter().find(|(_, is_set, _)| *is_set) {
+        Some((field, _, why)) => Err(invalid_option(field, why)),
+        None => Ok(()),
+    }
+}
+
 /// Validates a label for logs and metrics.
 pub(super) fn check_tag(tag: &str, field: &str) -> Result<()> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_.:/-".contains(c);
-    if tag.len() <= 64 && tag.chars().all(is_allowed) {
-        return Ok(());
-    }
+    let is_valid = tag.len() <= 64 && tag.chars().all(is_allowed);
     let description = "a tag has 1 to 64 characters of A-Z a-z 0-9 _ . : / -";
-    Err(invalid_option(field, description))
+    refuse_options(&[(field, !is_valid, description)])
 }
 
 /// Validates an idempotency key that is set.
 pub(super) fn check_key(key: &str, field: &str) -> Result<()> {
-    if key.len() <= 128 && key.chars().all(|c| matches!(c, ' '..='~')) {
-        return Ok(());
-    }
-    let description = "a key has 1 to 128 printable ASCII characters";
-    Err(invalid_option(field, description))
+    let is_valid = key.len() <= 128 && key.chars().all(|c| matches!(c, ' '..='~'));
+    refuse_options(&[(field, !is_valid, "a key has 1 to 128 printable ASCII characters")])
 }
 
 /// Returns true if the database must refuse writes.
@@ -179,11 +180,10 @@ pub(super) fn positive(
     duration: Option<prost_types::Duration>,
     field: &str,
 ) -> Result<Option<Duration>> {
-    let positive = |duration| match Duration::try_from(duration) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        Ok(_) | Err(_) => Err(invalid_option(field, "the duration must be positive")),
-    };
-    duration.map(positive).transpose()
+    let Some(duration) = duration else { return Ok(None) };
+    let positive = Duration::try_from(duration).ok().filter(|duration| !duration.is_zero());
+    let error = || invalid_option(field, "the duration must be positive");
+    positive.ok_or_else(error).map(Some)
 }
 
 /// Validates the mode of a transaction; `root` is the path of the options, as in `transaction`.
@@ -192,14 +192,13 @@ pub(super) fn transaction_mode(
     root: &str,
 ) -> Result<TransactionMode> {
     let field = |name: &str| format!("{root}.{name}");
-    let isolation = match WireIsolation::try_from(options.isolation_level) {
-        Ok(WireIsolation::Unspecified) => None,
-        Ok(WireIsolation::ReadCommitted) => Some(IsolationLevel::ReadCommitted),
-        Ok(WireIsolation::RepeatableRead) => Some(IsolationLevel::RepeatableRead),
-        Ok(WireIsolation::Serializable) => Some(IsolationLevel::Serializable),
-        Err(unknown) => {
-            return Err(invalid_option(&field("isolation_level"), &unknown.to_string()));
-        }
+    let isolation = WireIsolation::try_from(options.isolation_level)
+        .map_err(|unknown| invalid_option(&field("isolation_level"), &unknown.to_string()))?;
+    let isolation = match isolation {
+        WireIsolation::Unspecified => None,
+        WireIsolation::ReadCommitted => Some(IsolationLevel::ReadCommitted),
+        WireIsolation::RepeatableRead => Some(IsolationLevel::RepeatableRead),
+        WireIsolation::Serializable => Some(IsolationLevel::Serializable),
     };
     let read_only = read_only(options.access_mode, &field("access_mode"))?;
     let deferrable = options.deferrable;

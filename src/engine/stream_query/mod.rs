@@ -8,11 +8,10 @@ use std::sync::Arc;
 use futures_util::Stream;
 
 use super::attempt_loop::retry;
-use super::caller::Caller;
-use super::database::Database;
+use super::database::{Caller, Database};
 use super::databases::Engine;
 use super::result_bounds::ResultBounds;
-use super::row_batches::{BATCH_SIZE, BatchError, RowBatches};
+use super::row_batches::{BATCH_SIZE, RowBatches};
 use super::task_stream::{self, PartSender, SendFailure};
 use super::validate::{invalid_option, statement_unit};
 use crate::backend::{Completion, RowStream, Statement};
@@ -105,33 +104,32 @@ impl Source {
     ) -> Result<Option<SentRows>> {
         let deadline = statement.deadline.instant();
         let mut stream = self.start(statement).await?;
-        let columns = stream.columns().map(<[_]>::to_vec);
-        let has_columns = columns.is_some();
-        let columns = columns.unwrap_or_default();
-        let header = Part::Header(ResultHeader { has_columns, columns });
-        if let Err(failure) = parts.send(header, Some(deadline)).await {
-            return stop(stream, failure, parts).await;
-        }
+        let has_columns = stream.columns().is_some();
+        let columns = stream.columns().unwrap_or_default().to_vec();
+        let mut next = vec![Part::Header(ResultHeader { has_columns, columns })];
         let mut is_over = !has_columns;
-        while !is_over {
-            let is_behind = parts.channel.capacity() == 0;
-            let size = if is_behind { SMALL_BATCH_SIZE } else { BATCH_SIZE };
-            let batch = match self.batches.next(&mut *stream, size).await {
-                Ok(batch) => batch,
-                Err(BatchError::Failed(error)) => return Err(error),
-                Err(BatchError::Undeliverable(error)) => {
-                    return Err(error.with_outcome(stream.abandon().await));
-                }
-            };
-            for rows in batch.messages {
-                let rows = Part::Rows(RowBatch { rows });
-                if let Err(failure) = parts.send(rows, Some(deadline)).await {
+        loop {
+            for part in next {
+                if let Err(failure) = parts.send(part, Some(deadline)).await {
                     return stop(stream, failure, parts).await;
                 }
             }
+            if is_over {
+                return Ok(Some(SentRows {
+                    stream,
+                    has_columns,
+                    count: self.batches.counter.rows,
+                }));
+            }
+            let is_behind = parts.channel.capacity() == 0;
+            let size = if is_behind { SMALL_BATCH_SIZE } else { BATCH_SIZE };
+            let batch = match self.batches.next(&mut *stream, size).await? {
+                Ok(batch) => batch,
+                Err(error) => return Err(error.with_outcome(stream.abandon().await)),
+            };
+            next = batch.messages.into_iter().map(|rows| Part::Rows(RowBatch { rows })).collect();
             is_over = batch.is_last;
         }
-        Ok(Some(SentRows { stream, has_columns, count: self.batches.row_count() }))
     }
 
     /// Starts the statement, with retries. Once it runs, its errors are final: the caller gets its parts.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::limits::TransactionLimits;
 use crate::backend::{BeginRequest, Transaction};
-use crate::engine::caller::Caller;
-use crate::engine::database::Database;
+use crate::clock::now;
+use crate::engine::database::{Caller, Database};
 use crate::engine::request_hash;
 use crate::engine::validate::{check_tag, idempotency_key, positive, transaction_mode};
 use crate::error::Result;
@@ -52,12 +52,15 @@ fn validate(
     let idle = positive(options.idle_timeout, "begin.transaction.idle_timeout")?;
     let duration = positive(options.max_duration, "begin.transaction.max_duration")?;
     let settings = &database.settings().transaction;
-    let idle_timeout = lower(idle, settings.idle_timeout);
-    let limits = stream.begun(idle_timeout, lower(duration, settings.max_duration));
+    let limits = TransactionLimits {
+        idle_timeout: lower(idle, settings.idle_timeout),
+        max_duration_end: Some(now() + lower(duration, settings.max_duration)),
+        ..stream
+    };
     let unstored = mode.read_only.then_some("READ_ONLY");
     let hash = || request_hash::of_begin(begin, &database.name);
     let key = idempotency_key(&begin.idempotency_key, "begin.idempotency_key", unstored, hash)?;
     let deadline = limits.command_deadline(database, None);
-    let context = caller.context(&database.name, "Transact", &begin.tag);
+    let context = database.context(caller, "Transact", &begin.tag);
     Ok((BeginRequest { mode, key, deadline, context }, limits))
 }

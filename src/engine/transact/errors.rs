@@ -15,6 +15,12 @@ pub(super) enum CommandError {
     Stream(Error),
 }
 
+impl From<Error> for CommandError {
+    fn from(error: Error) -> Self {
+        Self::Command(error)
+    }
+}
+
 /// Validates the name of a savepoint.
 pub(super) fn check_name(name: &str) -> Result<()> {
     if (1..=MAX_NAME).contains(&name.len()) && !name.contains('\0') {
@@ -59,10 +65,4 @@ pub(super) fn idle(limit: Duration) -> Error {
 pub(super) fn stalled(limit: Duration) -> Error {
     let limit = humantime::format_duration(limit);
     Error::new(ErrorKind::StreamStalled, format!("the caller took no reply for {limit}"))
-}
-
-/// The error of a statement whose rows were not taken before its deadline.
-pub(super) fn late() -> Error {
-    let message = "the deadline passed while the caller took no rows";
-    Error::new(ErrorKind::DeadlineExceeded, message)
 }

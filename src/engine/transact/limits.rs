@@ -13,9 +13,9 @@ pub(super) struct TransactionLimits {
     /// The longest wait for the next command.
     pub(super) idle_timeout: Duration,
     /// The moment at which its `max_duration` is over; `None` before it has begun.
-    max_duration_end: Option<Instant>,
+    pub(super) max_duration_end: Option<Instant>,
     /// The caller's own deadline, less the time for the answer.
-    caller_deadline: Option<Deadline>,
+    pub(super) caller_deadline: Option<Deadline>,
 }
 
 impl TransactionLimits {
@@ -27,11 +27,6 @@ impl TransactionLimits {
         Self { idle_timeout, max_duration_end: None, caller_deadline }
     }
 
-    /// The limits of a transaction that begins now.
-    pub(super) fn begun(self, idle_timeout: Duration, max_duration: Duration) -> Self {
-        Self { idle_timeout, max_duration_end: Some(now() + max_duration), ..self }
-    }
-
     /// The moment at which the transaction must have ended; `None` without limits.
     pub(super) fn end(&self) -> Option<Instant> {
         let caller_deadline = self.caller_deadline.map(Deadline::instant);
@@ -40,17 +35,13 @@ impl TransactionLimits {
 
     /// The error of a transaction that has not ended in time.
     pub(super) fn overdue(&self, now: Instant) -> Option<Error> {
-        let end = self.end()?;
-        if now < end {
-            return None;
-        }
-        Some(if self.max_duration_end == Some(end) {
-            let message = "the transaction took longer than its max_duration";
-            Error::new(ErrorKind::TransactionTimeout, message)
+        let end = self.end().filter(|end| *end <= now)?;
+        let (kind, message) = if self.max_duration_end == Some(end) {
+            (ErrorKind::TransactionTimeout, "the transaction took longer than its max_duration")
         } else {
-            let message = "the deadline passed in the transaction";
-            Error::new(ErrorKind::DeadlineExceeded, message)
-        })
+            (ErrorKind::DeadlineExceeded, "the deadline passed in the transaction")
+        };
+        Some(Error::new(kind, message))
     }
 
     /// The deadline of one command; `timeout` is the command's own.
@@ -61,19 +52,14 @@ impl TransactionLimits {
     ) -> Deadline {
         let limits = database.limits();
         let moment = now() + timeout.unwrap_or(limits.default).min(limits.cap);
-        self.bound(self.max_duration_end.map_or(moment, |end| end.min(moment)))
+        let moment = self.max_duration_end.map_or(moment, |end| end.min(moment));
+        let own = Deadline::at(moment);
+        self.caller_deadline.map_or(own, |deadline| deadline.no_later_than(moment))
     }
 
     /// The deadline of a COMMIT's answer. `max_duration` bounds when the COMMIT may be sent, not the wait
     /// for its answer: ending that wait early would only leave the outcome unknown.
     pub(super) fn commit_deadline(self, database: &Database) -> Deadline {
-        let limits = database.limits();
-        self.bound(now() + limits.default.min(limits.cap))
-    }
-
-    /// The earlier of a moment and the caller's own deadline.
-    fn bound(self, moment: Instant) -> Deadline {
-        let own = Deadline::at(moment);
-        self.caller_deadline.map_or(own, |deadline| deadline.no_later_than(moment))
+        Self { max_duration_end: None, ..self }.command_deadline(database, None)
     }
 }

@@ -7,8 +7,7 @@
 mod begin;
 mod errors;
 mod limits;
-pub(super) mod messages;
-mod replies;
+pub(super) mod replies;
 mod run_statement;
 #[cfg(test)]
 mod tests;
@@ -19,11 +18,12 @@ use std::sync::Arc;
 use futures_util::Stream;
 use futures_util::stream::BoxStream;
 
-use super::caller::Caller;
+use super::database::Caller;
 use super::databases::Engine;
 use super::task_stream;
 use crate::error::Result;
-use messages::{CallerEvent, TransactReply};
+use limits::TransactionLimits;
+use replies::{CallerEvent, Replies, TransactReply};
 use transaction_task::TransactionTask;
 
 impl Engine {
@@ -37,8 +37,12 @@ impl Engine {
         caller: Caller,
     ) -> impl Stream<Item = Result<TransactReply>> + Send + use<> {
         let engine = Arc::clone(self);
-        task_stream::spawn(self.stall_timeout, |replies| async move {
-            TransactionTask::new(engine, events, replies, caller).run().await.err().map(Err)
+        task_stream::spawn(self.stall_timeout, |sender| async move {
+            let stream_limits =
+                TransactionLimits::before_begin(engine.stall_timeout, caller.time_left);
+            let replies = Replies { sender, sequence: None };
+            let task = TransactionTask { engine, events, replies, caller, stream_limits };
+            task.run().await.err().map(Err)
         })
     }
 }

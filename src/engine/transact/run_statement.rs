@@ -5,17 +5,16 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::begin::OpenTransaction;
-use super::errors::{CommandError, late};
-use super::messages::ReplyBody;
-use super::replies::Replies;
+use super::errors::CommandError;
+use super::replies::{Replies, ReplyBody};
 use crate::backend::{RowStream, Statement};
 use crate::engine::databases::Engine;
 use crate::engine::result_bounds::{ResultBounds, check_response_size};
-use crate::engine::row_batches::{BATCH_SIZE, BatchError, RowBatches};
+use crate::engine::row_batches::{BATCH_SIZE, RowBatches};
 use crate::engine::task_stream::SendFailure;
-use crate::engine::validate::{StatementPlace, check_tag, invalid_option, positive};
-use crate::error::{Error, Result};
-use crate::value::proto::{Column, QueryOptions, ResultSet, Row, TransactQuery, TransactResult};
+use crate::engine::validate::{StatementPlace, check_tag, positive, refuse_options};
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::proto::{Column, ResultSet, Row, TransactQuery, TransactResult};
 use crate::wire_size::{REPLY_OVERHEAD, ROW_BATCH_OVERHEAD, encoded_row_size, widen};
 
 /// Runs a statement and replies with its result, in as many parts as it takes.
@@ -26,10 +25,9 @@ pub(super) async fn run(
     replies: &Replies,
 ) -> Result<(), CommandError> {
     let limits = open.limits;
-    let (statement, bounds) = validate(query, open).map_err(CommandError::Command)?;
+    let (statement, bounds) = validate(query, open)?;
     let deadline = statement.deadline.instant();
-    let started = open.transaction.query(Arc::new(statement)).await;
-    let mut stream = started.map_err(CommandError::Command)?;
+    let mut stream = open.transaction.query(Arc::new(statement)).await?;
     let mut parts = match ResultParts::new(stream.columns(), engine.response_limit) {
         Ok(parts) => parts,
         Err(error) => return Err(abandon(stream, error).await),
@@ -39,10 +37,9 @@ pub(super) async fn run(
     let mut batches = RowBatches::new(bounds, row_limit, fair_yield, deadline);
     let mut last = None;
     while parts.has_columns && last.is_none() {
-        let batch = match batches.next(&mut *stream, BATCH_SIZE).await {
+        let batch = match batches.next(&mut *stream, BATCH_SIZE).await? {
             Ok(batch) => batch,
-            Err(BatchError::Failed(error)) => return Err(CommandError::Command(error)),
-            Err(BatchError::Undeliverable(error)) => return Err(abandon(stream, error).await),
+            Err(error) => return Err(abandon(stream, error).await),
         };
         let mut results = parts.results(batch.messages);
         if batch.is_last {
@@ -53,12 +50,16 @@ pub(super) async fn run(
             // A slow reader must not keep the statement open beyond its deadline.
             match replies.try_send(Ok(ReplyBody::Result(body)), Some(deadline)).await {
                 Ok(()) => {}
-                Err(SendFailure::Late) => return Err(abandon(stream, late()).await),
+                Err(SendFailure::Late) => {
+                    let message = "the deadline passed while the caller took no rows";
+                    let error = Error::new(ErrorKind::DeadlineExceeded, message);
+                    return Err(abandon(stream, error).await);
+                }
                 Err(failure) => return Err(CommandError::Stream(replies.error(failure, limits))),
             }
         }
     }
-    let end = stream.finish().await.map_err(CommandError::Command)?;
+    let end = stream.finish().await?;
     let last = last.unwrap_or_else(|| parts.result(Vec::new()));
     let last = ResultSet { rows_affected: end.rows_affected, command: end.command, ..last };
     let body = TransactResult { result_set: Some(last), more: false };
@@ -118,7 +119,13 @@ fn validate(query: TransactQuery, open: &OpenTransaction) -> Result<(Statement, 
     let place = StatementPlace::Transaction;
     let analysis = open.database.validate_statement(&sql, &parameters, place)?;
     let options = options.unwrap_or_default();
-    check_options(&options)?;
+    check_tag(&options.tag, "options.tag")?;
+    let has_key = !options.idempotency_key.is_empty();
+    refuse_options(&[
+        ("options.access_mode", options.access_mode != 0, "the access mode is set in begin"),
+        ("options.idempotent", options.idempotent, "the server never retries a transaction"),
+        ("options.idempotency_key", has_key, "the key is set in begin"),
+    ])?;
     let timeout = positive(options.timeout, "options.timeout")?;
     let deadline = open.limits.command_deadline(&open.database, timeout);
     // Large results come in several replies, so the server needs no cap.
@@ -128,17 +135,4 @@ fn validate(query: TransactQuery, open: &OpenTransaction) -> Result<(Statement, 
     // The access mode is the transaction's.
     let read_only = false;
     Ok((Statement { sql, parameters, analysis, read_only, deadline, context }, bounds))
-}
-
-fn check_options(options: &QueryOptions) -> Result<()> {
-    check_tag(&options.tag, "options.tag")?;
-    let unsupported = [
-        ("access_mode", options.access_mode != 0, "the access mode is set in begin"),
-        ("idempotent", options.idempotent, "the server never retries a transaction"),
-        ("idempotency_key", !options.idempotency_key.is_empty(), "the key is set in begin"),
-    ];
-    match unsupported.into_iter().find(|(_, is_set, _)| *is_set) {
-        None => Ok(()),
-        Some((name, _, why)) => Err(invalid_option(&format!("options.{name}"), why)),
-    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tokio::sync::mpsc::Sender;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use super::begin::{OpenTransaction, begin};
 use super::errors::{
@@ -14,14 +14,13 @@ use super::errors::{
     not_committed, stalled,
 };
 use super::limits::TransactionLimits;
-use super::messages::{CallerEvent, ReplyBody, TransactReply};
-use super::replies::Replies;
+use super::replies::{CallerEvent, Replies, ReplyBody, TransactReply};
 use super::run_statement;
-use crate::backend::SavepointCommand;
+use crate::backend::SavepointCommand::{self, Release, RollbackTo, Set};
 use crate::clock::now;
-use crate::engine::caller::Caller;
+use crate::engine::database::Caller;
 use crate::engine::databases::Engine;
-use crate::engine::task_stream::{PartSender, SendFailure};
+use crate::engine::task_stream::SendFailure;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::planted_bug::PlantedBug;
 use crate::pool::CallContext;
@@ -34,12 +33,12 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The task that owns a transaction.
 pub(super) struct TransactionTask {
-    engine: Arc<Engine>,
-    events: BoxStream<'static, CallerEvent>,
-    replies: Replies,
-    caller: Caller,
+    pub(super) engine: Arc<Engine>,
+    pub(super) events: BoxStream<'static, CallerEvent>,
+    pub(super) replies: Replies,
+    pub(super) caller: Caller,
     /// The limits of the stream before `begin`.
-    stream_limits: TransactionLimits,
+    pub(super) stream_limits: TransactionLimits,
 }
 
 /// A command that leaves the transaction open, unless it fails.
@@ -71,13 +70,9 @@ impl Interrupts {
 
     /// Returns the error of a transaction that an operator ends.
     async fn terminated(&self) -> Error {
-        match &self.context {
-            Some(context) => {
-                context.terminated().await;
-                context.terminated_error()
-            }
-            None => std::future::pending().await,
-        }
+        let Some(context) = &self.context else { return std::future::pending().await };
+        context.terminated().await;
+        context.terminated_error()
     }
 
     /// Waits for the caller. A draining server does not wait for idle callers, which may have locks, but
@@ -95,17 +90,6 @@ impl Interrupts {
 }
 
 impl TransactionTask {
-    pub(super) fn new(
-        engine: Arc<Engine>,
-        events: BoxStream<'static, CallerEvent>,
-        sender: PartSender<TransactReply>,
-        caller: Caller,
-    ) -> Self {
-        let stream_limits = TransactionLimits::before_begin(engine.stall_timeout, caller.time_left);
-        let replies = Replies { sender, sequence: None };
-        Self { engine, events, replies, caller, stream_limits }
-    }
-
     /// Serves the transaction until its end. Every early return drops it, which rolls back.
     pub(super) async fn run(mut self) -> Result<()> {
         let engine = Arc::clone(&self.engine);
@@ -127,15 +111,9 @@ impl TransactionTask {
                 }
                 None => return Err(invalid_command("no command is set")),
                 Some(Command::Query(query)) => InnerCommand::Query(query),
-                Some(Command::Savepoint(it)) => {
-                    InnerCommand::Savepoint(SavepointCommand::Set, it.name)
-                }
-                Some(Command::RollbackTo(it)) => {
-                    InnerCommand::Savepoint(SavepointCommand::RollbackTo, it.name)
-                }
-                Some(Command::Release(it)) => {
-                    InnerCommand::Savepoint(SavepointCommand::Release, it.name)
-                }
+                Some(Command::Savepoint(it)) => InnerCommand::Savepoint(Set, it.name),
+                Some(Command::RollbackTo(it)) => InnerCommand::Savepoint(RollbackTo, it.name),
+                Some(Command::Release(it)) => InnerCommand::Savepoint(Release, it.name),
             };
             interrupts.race(self.command(command, &mut open)).await?;
         }
@@ -202,10 +180,8 @@ impl TransactionTask {
         command: InnerCommand,
         open: &mut OpenTransaction,
     ) -> Result<(), CommandError> {
-        let rolls_back =
-            matches!(command, InnerCommand::Savepoint(SavepointCommand::RollbackTo, _));
-        if open.is_aborted && !rolls_back {
-            return Err(CommandError::Command(aborted()));
+        if open.is_aborted && !matches!(command, InnerCommand::Savepoint(RollbackTo, _)) {
+            return Err(aborted().into());
         }
         let (command, name) = match command {
             InnerCommand::Query(query) => {
@@ -213,10 +189,9 @@ impl TransactionTask {
             }
             InnerCommand::Savepoint(command, name) => (command, name),
         };
-        check_name(&name).map_err(CommandError::Command)?;
+        check_name(&name)?;
         let deadline = open.limits.command_deadline(&open.database, None);
-        let done = open.transaction.savepoint(command, &name, deadline).await;
-        done.map_err(CommandError::Command)?;
+        open.transaction.savepoint(command, &name, deadline).await?;
         open.is_aborted = false;
         let sent = self.replies.send(Ok(ReplyBody::Done(Done {})), open.limits).await;
         sent.map_err(CommandError::Stream)
@@ -236,19 +211,17 @@ impl TransactionTask {
     /// Sends the last reply, then waits a moment for the caller to close its side: some clients report an
     /// error when a stream ends before that. Failures have the outcome of the transaction.
     async fn end(&mut self, last: ReplyBody, outcome: Outcome) -> Result<()> {
-        let sent = self.replies.try_send(Ok(last), None).await;
-        sent.map_err(|failure| match failure {
-            SendFailure::Disconnected => disconnected(),
-            SendFailure::Stalled | SendFailure::Late => stalled(self.engine.stall_timeout),
-        })
-        .map_err(|error| error.with_outcome(outcome))?;
-        let until = now() + CLOSE_TIMEOUT;
-        match timeout_at(until.into(), self.events.next()).await {
-            Ok(Some(CallerEvent::Command(_))) => {
-                Err(invalid_command("the transaction has ended").with_outcome(outcome))
-            }
-            Ok(Some(CallerEvent::Invalid(error))) => Err(error.with_outcome(outcome)),
-            Ok(Some(CallerEvent::HalfClosed | CallerEvent::Disconnected) | None) | Err(_) => Ok(()),
-        }
+        let error = match self.replies.try_send(Ok(last), None).await {
+            Err(SendFailure::Disconnected) => disconnected(),
+            Err(SendFailure::Stalled | SendFailure::Late) => stalled(self.engine.stall_timeout),
+            Ok(()) => match timeout(CLOSE_TIMEOUT, self.events.next()).await {
+                Ok(Some(CallerEvent::Command(_))) => invalid_command("the transaction has ended"),
+                Ok(Some(CallerEvent::Invalid(error))) => error,
+                Ok(Some(CallerEvent::HalfClosed | CallerEvent::Disconnected) | None) | Err(_) => {
+                    return Ok(());
+                }
+            },
+        };
+        Err(error.with_outcome(outcome))
     }
 }

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::fake::Fake;
 use crate::backend::Backend;
 use crate::config;
-use crate::engine::transact::messages::TransactReply;
+use crate::engine::transact::replies::TransactReply;
 use crate::engine::{Caller, CallerEvent, Engine, ReplyBody};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::proto::transact_request::Command;
