@@ -60,8 +60,9 @@ impl Database {
         let mut result = ResultSet { has_columns, columns, ..ResultSet::default() };
         let overhead = widen(RESPONSE_OVERHEAD + result.encoded_len());
         let mut counter = ResultCounter { bounds, rows: 0, bytes: 0 };
-        while has_columns {
-            let filled = fill(&mut *stream, &mut sink).await?;
+        let mut filled = if has_columns { Fill::Full } else { Fill::Done };
+        while filled != Fill::Done {
+            filled = fill(&mut *stream, &mut sink).await?;
             let checked = counter
                 .add(&sink)
                 .and_then(|()| check_response_size(overhead + counter.bytes, response_limit));
@@ -69,9 +70,6 @@ impl Database {
                 return Err(error.with_outcome(stream.abandon().await));
             }
             result.rows.append(&mut sink.take());
-            if filled == Fill::Done {
-                break;
-            }
         }
         let end = stream.finish().await?;
         Ok(ResultSet { rows_affected: end.rows_affected, command: end.command, ..result })

@@ -54,7 +54,7 @@ impl Tracing {
         }
         let propagator =
             settings.trace_context.then(|| TextMapCompositePropagator::new(propagators));
-        let sampling = exported.then(|| Sampling(settings.sampler));
+        let sampling = exported.then_some(Sampling(settings.sampler));
         Self { sampling, propagator }
     }
 
