@@ -29,8 +29,7 @@ pub(crate) fn from_variables(
     environment: &Environment,
     problems: &mut Vec<Problem>,
 ) -> Option<FoundUrl> {
-    let is_set = |name: &str| environment.get(name).is_some();
-    if !VARIABLES[..DEFINING].iter().any(|(name, _)| is_set(name)) {
+    if VARIABLES[..DEFINING].iter().all(|(name, _)| environment.get(name).is_none()) {
         return None;
     }
     let mut url = PostgresUrl::default();

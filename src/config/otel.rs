@@ -72,8 +72,8 @@ pub(crate) fn read(environment: &Environment, warnings: &mut Vec<String>) -> Ote
         baggage: propagates("baggage"),
         ..Otel::default()
     };
-    let lower = |value: &str| value.to_ascii_lowercase().parse().ok();
-    if reader.parse("OTEL_SDK_DISABLED", "write true or false", lower) == Some(true) {
+    let boolean = |value: &str| value.to_ascii_lowercase().parse().ok();
+    if reader.parse("OTEL_SDK_DISABLED", "write true or false", boolean) == Some(true) {
         // By the specification it has no effect on propagators.
         return Otel { disabled: true, ..otel };
     }

@@ -189,7 +189,7 @@ impl PostgresUrl {
         hosts.map(|(at, host)| Place { host, port: port(at) }).collect()
     }
 
-    /// Returns an error if the hosts cannot be told their ports.
+    /// Checks that there is no port, one for all hosts, or one for each.
     pub(crate) fn check_ports(&self) -> Result<(), ValueError> {
         let hosts = self.hosts.len().max(1);
         let ports = self.ports.len();

@@ -89,16 +89,12 @@ impl Database {
         let options = request.options.clone().unwrap_or_default();
         let transaction = request.transaction.unwrap_or_default();
         check_tag(&options.tag, "options.tag")?;
-        let has_mode = options.access_mode != 0;
-        let timeouts = "this is for Transact; a batch has options.timeout";
+        let elsewhere = "the access mode of a batch is transaction.access_mode";
+        let interactive = "this is for Transact; a batch has options.timeout";
         refuse_options(&[
-            (
-                "options.access_mode",
-                has_mode,
-                "the access mode of a batch is transaction.access_mode",
-            ),
-            ("transaction.idle_timeout", transaction.idle_timeout.is_some(), timeouts),
-            ("transaction.max_duration", transaction.max_duration.is_some(), timeouts),
+            ("options.access_mode", options.access_mode != 0, elsewhere),
+            ("transaction.idle_timeout", transaction.idle_timeout.is_some(), interactive),
+            ("transaction.max_duration", transaction.max_duration.is_some(), interactive),
         ])?;
         let mode = transaction_mode(&transaction, "transaction")?;
         let timeout = positive(options.timeout, "options.timeout")?;

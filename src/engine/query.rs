@@ -30,8 +30,8 @@ impl Engine {
     ) -> Result<QueryResponse> {
         let database = self.database(&request.database)?;
         let limit = self.response_limit;
-        let key = request.options.clone().unwrap_or_default().idempotency_key;
-        if !key.is_empty() {
+        let key = request.options.as_ref().map(|options| options.idempotency_key.clone());
+        if let Some(key) = key.filter(|key| !key.is_empty()) {
             return database.query_with_key(request, &key, &caller, limit).await;
         }
         let unit = statement_unit(&request);
@@ -60,9 +60,8 @@ impl Database {
         let mut result = ResultSet { has_columns, columns, ..ResultSet::default() };
         let overhead = widen(RESPONSE_OVERHEAD + result.encoded_len());
         let mut counter = ResultCounter { bounds, rows: 0, bytes: 0 };
-        let mut filled = if has_columns { Fill::Full } else { Fill::Done };
-        while filled != Fill::Done {
-            filled = fill(&mut *stream, &mut sink).await?;
+        while result.has_columns {
+            let filled = fill(&mut *stream, &mut sink).await?;
             let checked = counter
                 .add(&sink)
                 .and_then(|()| check_response_size(overhead + counter.bytes, response_limit));
@@ -70,6 +69,9 @@ impl Database {
                 return Err(error.with_outcome(stream.abandon().await));
             }
             result.rows.append(&mut sink.take());
+            if filled == Fill::Done {
+                break;
+            }
         }
         let end = stream.finish().await?;
         Ok(ResultSet { rows_affected: end.rows_affected, command: end.command, ..result })

@@ -144,9 +144,9 @@ pub(super) fn idempotency_key(
     Ok(Some(IdempotencyKey { caller: String::new(), key: key.to_owned(), request_hash }))
 }
 
-/// Refuses the first of these options that is set: each with its reason.
+/// Refuses the first option that is wrong: each has its field, the finding and the reason.
 pub(super) fn refuse_options(options: &[(&str, bool, &str)]) -> Result<()> {
-    match options.iter().find(|(_, is_set, _)| *is_set) {
+    match options.iter().find(|(_, is_wrong, _)| *is_wrong) {
         Some((field, _, why)) => Err(invalid_option(field, why)),
         None => Ok(()),
     }
@@ -168,11 +168,9 @@ pub(super) fn check_key(key: &str, field: &str) -> Result<()> {
 
 /// Returns true if the database must refuse writes.
 pub(super) fn read_only(access_mode: i32, field: &str) -> Result<bool> {
-    match AccessMode::try_from(access_mode) {
-        Ok(AccessMode::Unspecified | AccessMode::ReadWrite) => Ok(false),
-        Ok(AccessMode::ReadOnly) => Ok(true),
-        Err(unknown) => Err(invalid_option(field, &unknown.to_string())),
-    }
+    let mode = AccessMode::try_from(access_mode)
+        .map_err(|unknown| invalid_option(field, &unknown.to_string()))?;
+    Ok(mode == AccessMode::ReadOnly)
 }
 
 /// Validates a duration that must be positive where it is set.

@@ -30,21 +30,6 @@ pub(super) async fn begin(
     caller: &Caller,
     stream: TransactionLimits,
 ) -> Result<OpenTransaction> {
-    let (request, limits) = validate(database, begin, caller, stream)?;
-    let context = Arc::clone(&request.context);
-    let transaction = database.backend.begin(request).await;
-    let transaction = transaction.map_err(|error| context.explain(error))?;
-    database.count_transaction();
-    let database = Arc::clone(database);
-    Ok(OpenTransaction { database, transaction, limits, is_aborted: false, context })
-}
-
-fn validate(
-    database: &Database,
-    begin: &Begin,
-    caller: &Caller,
-    stream: TransactionLimits,
-) -> Result<(BeginRequest, TransactionLimits)> {
     let options = begin.transaction.unwrap_or_default();
     check_tag(&begin.tag, "begin.tag")?;
     let mode = transaction_mode(&options, "begin.transaction")?;
@@ -62,5 +47,10 @@ fn validate(
     let key = idempotency_key(&begin.idempotency_key, "begin.idempotency_key", unstored, hash)?;
     let deadline = limits.command_deadline(database, None);
     let context = database.context(caller, "Transact", &begin.tag);
-    Ok((BeginRequest { mode, key, deadline, context }, limits))
+    let request = BeginRequest { mode, key, deadline, context: Arc::clone(&context) };
+    let transaction = database.backend.begin(request).await;
+    let transaction = transaction.map_err(|error| context.explain(error))?;
+    database.count_transaction();
+    let database = Arc::clone(database);
+    Ok(OpenTransaction { database, transaction, limits, is_aborted: false, context })
 }

@@ -7,7 +7,6 @@ use crate::deadline::{CallLimits, Deadline};
 use crate::engine::database::Database;
 use crate::error::{Error, ErrorKind};
 
-/// The limits of one transaction's time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TransactionLimits {
     /// The longest wait for the next command.

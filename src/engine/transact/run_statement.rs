@@ -99,7 +99,7 @@ impl ResultParts {
         let mut results = Vec::with_capacity(1);
         for rows in messages {
             let size: usize = rows.iter().map(encoded_row_size).sum();
-            if self.columns_size > 0 && size + self.columns_size > self.limit {
+            if !self.columns.is_empty() && size + self.columns_size > self.limit {
                 results.push(self.result(Vec::new()));
             }
             results.push(self.result(rows));
@@ -108,7 +108,6 @@ impl ResultParts {
     }
 
     fn result(&mut self, rows: Vec<Row>) -> ResultSet {
-        self.columns_size = 0;
         let columns = std::mem::take(&mut self.columns);
         ResultSet { has_columns: self.has_columns, columns, rows, ..ResultSet::default() }
     }

@@ -31,7 +31,6 @@ use crate::value::proto::{Begun, Committed, Done, RolledBack, TransactQuery};
 /// nothing is occupied meanwhile.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The task that owns a transaction.
 pub(super) struct TransactionTask {
     pub(super) engine: Arc<Engine>,
     pub(super) events: BoxStream<'static, CallerEvent>,
