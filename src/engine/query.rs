@@ -104,10 +104,9 @@ impl Database {
         let attempts = self.retries.start(RetryUnit::Keyed, None);
         let Success { value: mut done, attempts } =
             self.run_batch(batch, attempts).await.map_err(|error| {
-                // The path in the query is the one in the batch's only statement.
-                let path =
-                    |path: &str| path.strip_prefix("statements[0].").unwrap_or(path).to_owned();
-                error.without_failed_statement().with_field(path)
+                error
+                    .without_failed_statement()
+                    .with_field(|path| path.replace("statements[0].", ""))
             })?;
         Ok(QueryResponse { result: done.results.pop(), attempts, replayed: done.replayed })
     }

@@ -64,7 +64,6 @@ struct Source {
 struct SentRows {
     stream: Box<dyn RowStream>,
     has_columns: bool,
-    count: u64,
 }
 
 /// Runs the statement and returns the last item of the stream; `None` when the reader has disconnected.
@@ -81,7 +80,7 @@ async fn run(
         sent = source.send_rows(statement, &parts) => sent,
         () = parts.channel.closed() => return None,
     };
-    let SentRows { stream, has_columns, count } = match sent {
+    let SentRows { stream, has_columns } = match sent {
         Ok(sent) => sent?,
         Err(error) => return Some(Err(context.explain(error))),
     };
@@ -91,7 +90,8 @@ async fn run(
     };
     let ended = ended.map_err(|error| context.explain(error));
     Some(ended.map(|Completion { rows_affected, command }| {
-        Part::Summary(ResultSummary { rows_affected, command, row_count: count })
+        let row_count = source.batches.counter.rows;
+        Part::Summary(ResultSummary { rows_affected, command, row_count })
     }))
 }
 
@@ -115,11 +115,7 @@ impl Source {
                 }
             }
             if is_over {
-                return Ok(Some(SentRows {
-                    stream,
-                    has_columns,
-                    count: self.batches.counter.rows,
-                }));
+                return Ok(Some(SentRows { stream, has_columns }));
             }
             let is_behind = parts.channel.capacity() == 0;
             let size = if is_behind { SMALL_BATCH_SIZE } else { BATCH_SIZE };
