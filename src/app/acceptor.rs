@@ -89,8 +89,7 @@ impl Acceptor {
         self.reject(stream);
     }
 
-    /// Sends the reason, and waits until it is read: closing a socket that has unread bytes resets it, and the
-    /// client might never see the reason.
+    /// Sends the reason, and waits until it is read: closing a socket with unread bytes resets it, maybe too early.
     fn reject(&self, stream: TcpStream) {
         let Ok(permit) = Arc::clone(&self.rejections).try_acquire_owned() else { return };
         let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) else { return };

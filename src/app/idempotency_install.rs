@@ -13,8 +13,7 @@ use crate::deadline::Deadline;
 use crate::engine::Database;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Creates the table of idempotency keys in a configured database, unless it exists. Blocks; must not be called
-/// from a runtime.
+/// Creates a configured database's table of idempotency keys, unless it exists. Blocks; must not be called from a runtime.
 ///
 /// # Errors
 /// The reason why the table cannot be created.
@@ -30,8 +29,7 @@ pub fn install_keys(config: &Config, name: &str) -> Result<Installed> {
     })
 }
 
-/// The SQL that creates the table, for a migration tool; `None` if the table is created when it is first needed. Does
-/// not connect.
+/// The SQL that creates the table, for a migration tool; `None` if the first key creates it. Does not connect.
 ///
 /// # Errors
 /// As [`install_keys`].

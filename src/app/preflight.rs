@@ -56,8 +56,7 @@ pub enum CheckStatus {
     Failed,
 }
 
-/// Connects to each database and returns the findings, in the order of their names. Blocks; must not be called from a
-/// runtime.
+/// Connects to each database; returns the findings in the order of names. Blocks; must not be called from a runtime.
 ///
 /// # Errors
 /// A runtime that cannot be started.
@@ -104,15 +103,10 @@ fn finding(name: &str, status: CheckStatus, text: String) -> Finding {
 }
 
 fn failed(name: &str, error: &Error) -> Finding {
-    let mut text = error.to_string();
     let cause = error.cause();
-    if !cause.is_empty() {
-        text = format!("{text}: {cause}");
-    }
-    if let Some(hint) = error.hint() {
-        text = format!("{text} ({hint})");
-    }
-    finding(name, CheckStatus::Failed, text)
+    let cause = if cause.is_empty() { cause } else { format!(": {cause}") };
+    let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    finding(name, CheckStatus::Failed, format!("{error}{cause}{hint}"))
 }
 
 /// The connections that this configuration may open to the database's server: for every database on it those of the

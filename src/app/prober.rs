@@ -35,13 +35,6 @@ pub(crate) struct Prober {
     changed: Notify,
 }
 
-/// The work that is due once a database is reachable.
-struct Setup {
-    key_table: bool,
-    /// Connections to open before readiness.
-    warm_up: usize,
-}
-
 impl Prober {
     pub(crate) fn new(
         settings: config::Health,
@@ -73,8 +66,9 @@ impl Prober {
     /// Probes a database for ever, and sets it up when it is reachable.
     async fn probe(&self, database: &Database) {
         let config::Database { pool, idempotency, .. } = database.settings();
-        let warm_up = if pool.warm_up { pool.min } else { 0 };
-        let mut setup = Setup { key_table: idempotency.create_table, warm_up };
+        // The work that is due once the database is reachable: its table of keys, the connections of readiness.
+        let mut is_table_due = idempotency.create_table;
+        let mut connections_due = if pool.warm_up { pool.min } else { 0 };
         let breaker = database.backend().breaker();
         let mut changes = breaker.state();
         let reporting = async {
@@ -88,7 +82,12 @@ impl Prober {
             loop {
                 let is_reachable = database.backend().probe(self.settings.timeout).await.is_ok();
                 if is_reachable {
-                    self.set_up(database, &mut setup).await;
+                    if is_table_due {
+                        is_table_due = !create_table(database, &self.workers).await;
+                    }
+                    if connections_due > 0 && self.warm_up(database, connections_due).await {
+                        connections_due = 0;
+                    }
                 }
                 self.probed.lock().insert(database.name().to_owned());
                 self.changed.notify_one();
@@ -102,15 +101,6 @@ impl Prober {
             }
         };
         join(reporting, probing).await;
-    }
-
-    async fn set_up(&self, database: &Database, setup: &mut Setup) {
-        if setup.key_table && create_table(database, &self.workers).await {
-            setup.key_table = false;
-        }
-        if setup.warm_up > 0 && self.warm_up(database, setup.warm_up).await {
-            setup.warm_up = 0;
-        }
     }
 
     /// Opens the connections that readiness requires, on each worker its share.

@@ -1,5 +1,4 @@
-//! HTTP for operators: `/livez`, `/readyz`, `/metrics` and `/status`, in plain text and JSON, and at `/` a page that shows
-//! them.
+//! HTTP for operators: `/livez`, `/readyz`, `/metrics` and `/status` for programs, and at `/` a page that shows them.
 
 mod http;
 mod server_status;

@@ -19,9 +19,6 @@ const SHOWN: usize = 50;
 /// The age from which any checkout is shown.
 const LONG: Duration = Duration::from_secs(1);
 
-/// The RPC of interactive transactions.
-const TRANSACT: &str = "Transact";
-
 pub(crate) async fn status(State(status): State<Status>) -> Json<Value> {
     let readiness = status.readiness.borrow().clone();
     let databases = status.engine.databases().map(|each| database(each, &status.telemetry));
@@ -89,7 +86,7 @@ fn pool(pool: &PoolSnapshot) -> Value {
 
 /// Returns open transactions, leaks, and other checkouts that last long; the oldest first.
 fn checkouts(all: &[CheckoutInfo]) -> Value {
-    let is_transaction = |one: &&CheckoutInfo| one.holder.rpc == TRANSACT;
+    let is_transaction = |one: &&CheckoutInfo| one.holder.rpc == "Transact";
     let matters = |one: &&CheckoutInfo| is_transaction(one) || one.is_leak || one.age >= LONG;
     let shown = all.iter().filter(matters).take(SHOWN);
     json!({

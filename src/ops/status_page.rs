@@ -1,7 +1,6 @@
 //! The status page at `/`: one file without other resources, which requests `/status` once a second.
 //!
-//! It shows text from callers (tags, names in statements) but never as HTML, and its policy allows only the script in the
-//! file.
+//! It shows text from callers (tags, names in statements), never as HTML; its policy allows only the script in the file.
 
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -32,8 +31,7 @@ pub(crate) async fn set_headers(mut response: Response) -> Response {
     response
 }
 
-/// A Content-Security-Policy (level 3) that allows the scripts and styles in `page`, requests to its own server, and
-/// nothing else.
+/// A Content-Security-Policy (level 3): only the scripts and styles in `page`, and requests to its own server.
 fn policy(page: &str) -> String {
     let script = hashes(page, "script");
     let style = hashes(page, "style");

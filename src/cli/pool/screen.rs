@@ -35,8 +35,7 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Draws a frame over the last one, as one synchronized update without flicker. A line as wide as the terminal would
-    /// wrap.
+    /// Draws a frame over the last one, as one update without flicker. A line as wide as the terminal would wrap.
     pub(crate) fn draw(
         &mut self,
         mut frame: Vec<String>,

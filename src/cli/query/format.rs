@@ -47,8 +47,7 @@ pub(crate) fn print_set(
     printer.finish(summary, console.out)
 }
 
-/// Prints the summary of a statement that returns no rows, in JSON and CSV to standard error: programs would read it as
-/// data.
+/// Prints the summary of a statement without rows, for programs to standard error: they would read it as data.
 pub(crate) fn print_without_rows(
     summary: &Summary,
     format: Format,
