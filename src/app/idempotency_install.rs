@@ -18,8 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// # Errors
 /// The reason why the table cannot be created.
 pub fn install_keys(config: &Config, name: &str) -> Result<Installed> {
-    let runtime = single_threaded()?;
-    runtime.block_on(async {
+    single_threaded()?.block_on(async {
         let backend = backend(config, name)?;
         let limit = config.databases.get(name).map(|database| database.default_deadline);
         let deadline = Deadline::at(Instant::now() + limit.unwrap_or_default());

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::map_response;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -112,13 +112,10 @@ async fn readyz(State(status): State<Status>) -> (StatusCode, Json<Value>) {
 }
 
 /// Renders Prometheus' text format (Exposition formats, 0.0.4).
-async fn metrics(State(status): State<Status>) -> Response {
-    match status.telemetry.metrics() {
-        Ok(text) => {
-            ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
-        }
-        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, why.into_owned()).into_response(),
-    }
+async fn metrics(State(status): State<Status>) -> impl IntoResponse {
+    let text = status.telemetry.metrics();
+    text.map(|text| ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
+        .map_err(|why| (StatusCode::INTERNAL_SERVER_ERROR, why))
 }
 
 #[cfg(test)]

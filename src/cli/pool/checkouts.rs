@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use super::screen;
-use super::stat_names::{Figures, duration, milliseconds, print_figures, readable};
+use super::stat_names::{Figures, duration, milliseconds, readable, result_set};
 use super::text_grid::{Column, Style, lines};
 use crate::cli::console::Console;
-use crate::cli::query::Format;
+use crate::cli::query::{Format, Summary, print_set};
 use crate::value::Value;
 use crate::value::proto::{Checkout, ListCheckoutsResponse};
 
@@ -19,9 +19,8 @@ pub(crate) fn print(
     console: &mut Console<'_>,
 ) -> io::Result<()> {
     if format != Format::Table {
-        let figures = |checkout| figures(&response.instance, checkout);
-        let rows = response.checkouts.iter().map(figures).collect();
-        print_figures(&figures(&Checkout::default()), rows, format, console)
+        let set = result_set(&response.checkouts, |one| figures(&response.instance, one));
+        print_set(set, format, &mut Summary::default(), console)
     } else if response.checkouts.is_empty() {
         writeln!(console.out, "no connection is checked out")
     } else {

@@ -1,10 +1,7 @@
 //! The figures of a pool by name, for programs and for the complete list.
 
-use std::io;
 use std::time::Duration;
 
-use crate::cli::console::Console;
-use crate::cli::query::{Format, Summary, print_set};
 use crate::clock;
 use crate::value::proto::CloseReason::{
     Admin, Broken, Dirty, Failover, Idle, Lifetime, Overflow, Shutdown,
@@ -67,25 +64,15 @@ pub(crate) fn figures(instance: &str, stats: &PoolStats) -> Figures {
     all.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(closed).collect()
 }
 
-/// Prints rows of figures for programs; `example` has their names and types.
-pub(crate) fn print_figures(
-    example: &Figures,
-    rows: Vec<Figures>,
-    format: Format,
-    console: &mut Console<'_>,
-) -> io::Result<()> {
-    print_set(result_set(example, rows), format, &mut Summary::default(), console)
-}
-
-/// Returns rows of figures as a result set.
-pub(crate) fn result_set(example: &Figures, rows: Vec<Figures>) -> ResultSet {
+/// Returns the figures of items as a result set, for programs; the figures of a default item have its names and types.
+pub(crate) fn result_set<T: Default>(items: &[T], figures: impl Fn(&T) -> Figures) -> ResultSet {
     let column = |(name, value): &(String, Value)| {
         let r#type = data_type(value).into();
         Column { name: name.clone(), r#type, ..Column::default() }
     };
-    let columns = example.iter().map(column).collect();
-    let row = |row: Figures| Row { values: row.into_iter().map(|(_, value)| value).collect() };
-    let rows = rows.into_iter().map(row).collect();
+    let columns = figures(&T::default()).iter().map(column).collect();
+    let row = |item| Row { values: figures(item).into_iter().map(|(_, value)| value).collect() };
+    let rows = items.iter().map(row).collect();
     ResultSet { has_columns: true, columns, rows, ..ResultSet::default() }
 }
 

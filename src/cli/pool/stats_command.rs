@@ -3,10 +3,10 @@
 use std::io;
 
 use super::screen;
-use super::stat_names::{duration, figures, print_figures, readable};
+use super::stat_names::{duration, figures, readable, result_set};
 use super::text_grid::{Column, Style, lines};
 use crate::cli::console::Console;
-use crate::cli::query::Format;
+use crate::cli::query::{Format, Summary, print_set};
 use crate::value::proto::{BreakerState, ListPoolStatsResponse, PoolStats};
 use crate::value::{Kind, Value};
 
@@ -19,9 +19,8 @@ pub(crate) fn print(
 ) -> io::Result<()> {
     let ListPoolStatsResponse { instance, pools } = response;
     if format != Format::Table {
-        let rows = pools.iter().map(|pool| figures(instance, pool)).collect();
-        let example = figures(instance, &PoolStats::default());
-        return print_figures(&example, rows, format, console);
+        let set = result_set(pools, |pool| figures(instance, pool));
+        return print_set(set, format, &mut Summary::default(), console);
     }
     let columns = if only.is_some() {
         let all: Vec<_> = pools.iter().flat_map(|pool| figures(instance, pool)).collect();

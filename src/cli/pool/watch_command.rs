@@ -118,8 +118,7 @@ impl View {
                 Ok(())
             }
             Self::Rows { printer, has_header } => {
-                let rows = message.pools.iter().map(|pool| row(now, &message.instance, pool));
-                let set = result_set(&row(now, "", &PoolStats::default()), rows.collect());
+                let set = result_set(&message.pools, |pool| row(now, &message.instance, pool));
                 if !std::mem::replace(has_header, true) {
                     printer.columns(set.columns, out)?;
                 }

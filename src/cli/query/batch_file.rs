@@ -63,10 +63,7 @@ fn read(file: &Path, console: &mut Console<'_>) -> Result<String, CommandError> 
 }
 
 fn name(file: &Path) -> String {
-    if file == Path::new("-") {
-        return "standard input".to_owned();
-    }
-    file.display().to_string()
+    if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() }
 }
 
 async fn dialect(client: &Client, database: Option<&str>) -> Result<Dialect, CallError> {
