@@ -15,6 +15,9 @@ const WINDOW: usize = 100;
 const NO_SUCH_METHOD: &str = "The server does not serve Rowgate's gRPC: check that it is the address that \
     `rowgate serve` prints as gRPC.";
 
+/// The result of a command or of a part of it.
+pub(crate) type Result<T, E = CommandError> = std::result::Result<T, E>;
+
 /// The error that ends a command.
 #[derive(Debug)]
 pub(crate) enum CommandError {

@@ -1,7 +1,6 @@
 //! `rowgate completions`.
 
-use std::io;
-
+use super::command_error::Result;
 use super::console::{Console, Exit};
 
 const EXAMPLES: &str = "\
@@ -19,14 +18,10 @@ pub(crate) struct Args {
     shell: clap_complete::Shell,
 }
 
-pub(crate) fn run(
-    args: &Args,
-    mut command: clap::Command,
-    console: &mut Console<'_>,
-) -> io::Result<Exit> {
+pub(crate) fn run(args: &Args, mut cli: clap::Command, console: &mut Console<'_>) -> Result<Exit> {
     // The generator panics when writing fails; a Vec never fails.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command, "rowgate", &mut script);
+    clap_complete::generate(args.shell, &mut cli, "rowgate", &mut script);
     console.out.write_all(&script)?;
     Ok(Exit::Success)
 }

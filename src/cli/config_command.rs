@@ -4,7 +4,7 @@ use std::io;
 
 use clap::Subcommand;
 
-use super::command_error::CommandError;
+use super::command_error::Result;
 use super::config_flags::Settings;
 use super::console::{Console, Exit, counted, visible};
 use crate::app::{self, CheckStatus, Finding};
@@ -53,7 +53,7 @@ enum Command {
     },
 }
 
-pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     match &args.command {
         Command::Example => console.out.write_all(config::example().as_bytes())?,
         Command::Schema => writeln!(console.out, "{:#}", config::json_schema())?,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::command_error::CommandError;
+use super::command_error::Result;
 use super::console::{Console, visible};
 use crate::config::{self, Environment, Flag, Inputs, Loaded};
 
@@ -29,7 +29,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Loads the configuration of this process, and prints its warnings.
-    pub(crate) fn load(&self, console: &mut Console<'_>) -> Result<Loaded, CommandError> {
+    pub(crate) fn load(&self, console: &mut Console<'_>) -> Result<Loaded> {
         let loaded = config::load(&self.inputs(Environment::of_process()))?;
         for warning in &loaded.warnings {
             writeln!(console.err, "warning: {}", visible(warning))?;

@@ -1,6 +1,6 @@
 //! `rowgate health`.
 
-use super::command_error::CommandError;
+use super::command_error::{CommandError, Result};
 use super::console::{Console, Exit};
 use super::server_flag::Target;
 use crate::grpc::client::Health;
@@ -27,16 +27,12 @@ pub(crate) struct Args {
     service: String,
 }
 
-pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     let health = args.target.call(async |client| client.health(&args.service).await);
     report(&args.service, health, console)
 }
 
-fn report(
-    service: &str,
-    health: Result<Health, CommandError>,
-    console: &mut Console<'_>,
-) -> Result<Exit, CommandError> {
+fn report(service: &str, health: Result<Health>, console: &mut Console<'_>) -> Result<Exit> {
     let (word, exit) = match health {
         Ok(Health::Serving) => ("SERVING", Exit::Success),
         Ok(Health::NotServing) => ("NOT_SERVING", Exit::Failure),

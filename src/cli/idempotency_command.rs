@@ -4,7 +4,7 @@ use std::io;
 
 use clap::Subcommand;
 
-use super::command_error::CommandError;
+use super::command_error::Result;
 use super::config_flags::Settings;
 use super::console::{Console, Exit, visible};
 use crate::app;
@@ -47,14 +47,15 @@ enum Command {
     },
 }
 
-pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     let Command::Install { settings, database, print } = &args.command;
     let config = settings.load(console)?.config;
     let name = database.as_ref().unwrap_or(&config.default_database);
     if *print {
         print_sql(name, app::key_table_sql(&config, name)?.as_deref(), console)?;
     } else {
-        print_installed(&config, name, app::install_keys(&config, name)?, console)?;
+        let text = installed_text(&config, name, app::install_keys(&config, name)?);
+        writeln!(console.out, "{}", visible(&text))?;
     }
     Ok(Exit::Success)
 }
@@ -69,19 +70,14 @@ fn print_sql(name: &str, sql: Option<&str>, console: &mut Console<'_>) -> io::Re
     }
 }
 
-fn print_installed(
-    config: &Config,
-    name: &str,
-    installed: Installed,
-    console: &mut Console<'_>,
-) -> io::Result<()> {
+fn installed_text(config: &Config, name: &str, installed: Installed) -> String {
     let table = config.databases.get(name).map_or("", |own| own.idempotency.table.as_str());
     let result = match installed {
         Installed::Created => format!("table {table} created"),
         Installed::Existed => format!("table {table} exists already"),
         Installed::NotNeeded => NOTHING_TO_DO.to_owned(),
     };
-    writeln!(console.out, "{}", visible(&format!("database {name}: {result}")))
+    format!("database {name}: {result}")
 }
 
 #[cfg(test)]
@@ -96,13 +92,10 @@ mod tests {
             [("databases.main.url", "postgres://me@db/shop"), ("idempotency.table", "infra.keys")];
         let config = config::load_from(&pairs).unwrap();
         for (installed, expected) in [
-            (Installed::Created, "database main: table infra.keys created\n"),
-            (Installed::Existed, "database main: table infra.keys exists already\n"),
+            (Installed::Created, "database main: table infra.keys created"),
+            (Installed::Existed, "database main: table infra.keys exists already"),
         ] {
-            let (_, out, err) = on_console(|console| {
-                print_installed(&config, "main", installed, console).map(|()| Exit::Success)
-            });
-            assert_eq!((out.as_str(), err.as_str()), (expected, ""));
+            assert_eq!(installed_text(&config, "main", installed), expected);
         }
     }
 

@@ -94,6 +94,6 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<Exit, CommandError> {
         Command::Health(args) => health_command::run(&args, console),
         Command::Pool(args) => pool::run(&args, console),
         Command::Idempotency(args) => idempotency_command::run(&args, console),
-        Command::Completions(args) => Ok(completions_command::run(&args, Cli::command(), console)?),
+        Command::Completions(args) => completions_command::run(&args, Cli::command(), console),
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Read as _};
 
 use clap::Subcommand;
 
-use super::command_error::CommandError;
+use super::command_error::{CommandError, Result};
 use super::console::{Console, Exit};
 use crate::config::{self, Environment, secret};
 use crate::wire_size::widen;
@@ -44,7 +44,7 @@ enum Command {
     Encrypt,
 }
 
-pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     match args.command {
         Command::Keygen => writeln!(console.out, "{}", secret::keygen())?,
         Command::Encrypt => {
@@ -61,7 +61,7 @@ fn encrypt(
     environment: &Environment,
     input: &mut dyn io::Read,
     console: &mut Console<'_>,
-) -> Result<Exit, CommandError> {
+) -> Result<Exit> {
     let failed = |why: &str| Err(CommandError::Failed(why.to_owned()));
     // First, so that nobody types a secret in vain.
     let keyring = config::keyring(environment)?;

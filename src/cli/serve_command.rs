@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::command_error::CommandError;
+use super::command_error::{CommandError, Result};
 use super::config_flags::Settings;
 use super::console::{Console, Exit};
 use crate::app::App;
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     settings: Settings,
 }
 
-pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     let config = args.settings.load(console)?.config;
     if let Some(warning) = exposure(config.grpc.listen) {
         writeln!(console.err, "warning: {warning}")?;

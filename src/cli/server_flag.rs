@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 
-use super::command_error::CommandError;
+use super::command_error::Result;
 use crate::grpc::client::{Address, CallError, Client};
 
 /// The address of the server.
@@ -37,14 +37,12 @@ impl Target {
     pub(crate) fn call<T>(
         &self,
         call: impl AsyncFnOnce(Client) -> Result<T, CallError>,
-    ) -> Result<T, CommandError> {
+    ) -> Result<T> {
         block_on(async { Ok(call(self.server.connect().await?.with_limit(self.timeout)).await?) })
     }
 }
 
 /// Runs a client: one connection needs one thread.
-pub(crate) fn block_on<T>(
-    client: impl Future<Output = Result<T, CommandError>>,
-) -> Result<T, CommandError> {
+pub(crate) fn block_on<T>(client: impl Future<Output = Result<T>>) -> Result<T> {
     Builder::new_current_thread().enable_all().build()?.block_on(client)
 }

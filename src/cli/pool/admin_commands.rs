@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::checkouts;
 use super::stat_names::{duration, readable};
-use crate::cli::command_error::CommandError;
+use crate::cli::command_error::{CommandError, Result};
 use crate::cli::console::{Console, Exit, counted, visible};
 use crate::cli::server_flag::{Server, block_on};
 use crate::value::proto::{
@@ -20,7 +20,7 @@ pub(crate) fn pause(
     timeout: Duration,
     server: &Server,
     console: &mut Console<'_>,
-) -> Result<Exit, CommandError> {
+) -> Result<Exit> {
     let (response, open) = block_on(async {
         let client = server.connect().await?.with_limit(timeout.saturating_add(RESPONSE_TIME));
         let response = client.pause_pool(pool, timeout).await?;
@@ -40,7 +40,7 @@ fn paused(
     response: &PausePoolResponse,
     open: &[Checkout],
     console: &mut Console<'_>,
-) -> Result<Exit, CommandError> {
+) -> Result<Exit> {
     let name = name(pool, &response.instance);
     let waited = readable(duration(response.waited).unwrap_or_default());
     if !response.paused {
@@ -93,12 +93,8 @@ pub(crate) fn resized(pool: &str, response: &ResizePoolResponse) -> String {
     format!("{name}: min {previous_min} → {min}, max {previous_max} → {max}{closing}")
 }
 
-pub(crate) fn terminated(
-    pool: &str,
-    checkout: u64,
-    response: &TerminateCheckoutResponse,
-) -> String {
-    format!("checkout {checkout} of {} is being terminated", name(pool, &response.instance))
+pub(crate) fn terminated(pool: &str, id: u64, response: &TerminateCheckoutResponse) -> String {
+    format!("checkout {id} of {} is being terminated", name(pool, &response.instance))
 }
 
 fn name(pool: &str, instance: &str) -> String {

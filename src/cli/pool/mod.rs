@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::command_error::CommandError;
+use super::command_error::Result;
 use super::console::{Console, Exit};
 use super::query::Format;
 use super::server_flag::{Server, Target};
@@ -168,7 +168,7 @@ impl List {
     }
 }
 
-pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     match &args.command {
         Command::Stats(list) => {
             let call = list.target.call(async |client| client.list_pool_stats(list.pool()).await);

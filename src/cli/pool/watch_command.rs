@@ -9,7 +9,7 @@ use super::stat_names::{Figures, duration, figures, readable, result_set};
 use super::stats_command::{condition, state};
 use super::text_grid::{Column, Style, lines};
 use crate::app;
-use crate::cli::command_error::CommandError;
+use crate::cli::command_error::Result;
 use crate::cli::console::{Console, Exit, visible};
 use crate::cli::query::{Format, Printer};
 use crate::cli::server_flag::{Server, block_on};
@@ -50,7 +50,7 @@ pub(crate) struct Args {
     server: Server,
 }
 
-pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     let mut view = View::new(args.format);
     let ended = block_on(async {
         tokio::select! {
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit, Comman
 }
 
 /// Shows updates until the stream ends.
-async fn follow(args: &Args, view: &mut View, out: &mut dyn Write) -> Result<(), CommandError> {
+async fn follow(args: &Args, view: &mut View, out: &mut dyn Write) -> Result<()> {
     let client = args.server.connect().await?.with_limit(RESPONSE_TIME);
     let pool = args.pool.as_deref().unwrap_or_default();
     let mut watch = client.watch_pool_stats(pool, args.interval).await?;

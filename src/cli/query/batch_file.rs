@@ -7,7 +7,7 @@ use std::path::Path;
 use super::args::Args;
 use super::format::{Format, print_set};
 use super::printer::Summary;
-use crate::cli::command_error::{self, CommandError, Text};
+use crate::cli::command_error::{self, CommandError, Result, Text};
 use crate::cli::console::{Console, Exit, counted};
 use crate::cli::server_flag::block_on;
 use crate::grpc::client::{CallError, Client};
@@ -20,11 +20,7 @@ use crate::wire_size::widen;
 /// The size limit of a file, in bytes; servers accept less.
 const MAX_SIZE: u64 = 1 << 26;
 
-pub(crate) fn run(
-    args: &Args,
-    file: &Path,
-    console: &mut Console<'_>,
-) -> Result<Exit, CommandError> {
+pub(crate) fn run(args: &Args, file: &Path, console: &mut Console<'_>) -> Result<Exit> {
     let text = read(file, console)?;
     let failed = |why: String| CommandError::Failed(format!("{}: {why}", name(file)));
     block_on(async {
@@ -44,7 +40,7 @@ pub(crate) fn run(
     })
 }
 
-fn read(file: &Path, console: &mut Console<'_>) -> Result<String, CommandError> {
+fn read(file: &Path, console: &mut Console<'_>) -> Result<String> {
     let mut text = String::new();
     let read = if file == Path::new("-") {
         if io::stdin().is_terminal() {

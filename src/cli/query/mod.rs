@@ -16,10 +16,10 @@ pub(crate) use args::Args;
 pub(crate) use format::{Format, print_set};
 pub(crate) use printer::{Printer, Summary};
 
-use super::command_error::CommandError;
+use super::command_error::Result;
 use super::console::{Console, Exit};
 
-pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
+pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit> {
     match args.batch.take() {
         Some(file) => batch_file::run(&args, &file, console),
         None => single_statement::run(args, console),

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Read as _, Write};
 use super::args::Args;
 use super::format::{print_set, print_without_rows};
 use super::printer::{Printer, Summary};
-use crate::cli::command_error::{CommandError, Text, describe};
+use crate::cli::command_error::{CommandError, Result, Text, describe};
 use crate::cli::console::{Console, Exit, counted};
 use crate::cli::server_flag::block_on;
 use crate::grpc::client::ResultStream;
@@ -14,7 +14,7 @@ use crate::value::proto::stream_query_response::Part;
 /// The size limit of a statement from standard input, in bytes; servers accept less.
 const MAX_SQL: u64 = 1 << 26;
 
-pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit, CommandError> {
+pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit> {
     let sql = match args.sql.take() {
         Some(sql) => sql,
         None => read_statement(console)?,
@@ -54,7 +54,7 @@ async fn print(
     printer: &mut dyn Printer,
     summary: &mut Summary,
     out: &mut dyn Write,
-) -> Result<(), CommandError> {
+) -> Result<()> {
     while let Some(part) = stream.next().await? {
         match part {
             Part::Header(header) => {
@@ -82,7 +82,7 @@ async fn print(
     Ok(())
 }
 
-fn read_statement(console: &mut Console<'_>) -> Result<String, CommandError> {
+fn read_statement(console: &mut Console<'_>) -> Result<String> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
         writeln!(console.err, "type a statement, then Ctrl-D at the start of a line")?;
