@@ -152,10 +152,10 @@ impl Server {
             let telemetry = status.telemetry.clone();
             let (serve_ops, ops_stop) = oneshot::channel();
             let ops = tokio::spawn(ops::serve(ops_listener, status, config.ops.clone(), ops_stop));
-            let (accept, accept_stop) = oneshot::channel();
+            let (accept, stop) = oneshot::channel();
             let handles = workers.handles.clone();
             let max_connections = config.grpc.max_connections;
-            let acceptor = acceptor::run(handles, max_connections, grpc_listener, accept_stop);
+            let acceptor = acceptor::run(handles, max_connections, grpc_listener, stop);
             let acceptor = tokio::spawn(acceptor);
             let draining = prober.draining.clone();
             let prober = tokio::spawn(prober.run());

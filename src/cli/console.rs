@@ -63,10 +63,8 @@ pub(crate) fn one_line(error: &Error) -> String {
         let words = cause.split(" (os error").next().unwrap_or_default();
         line = format!("{line}: {words}");
     }
-    if let Some(hint) = error.hint() {
-        line = format!("{line} ({hint})");
-    }
-    line
+    let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    line + &hint
 }
 
 /// Returns `1 row`, `2 rows`.

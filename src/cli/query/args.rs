@@ -102,10 +102,6 @@ impl Args {
         })
     }
 
-    pub(crate) fn database(&self) -> String {
-        self.database.clone().unwrap_or_default()
-    }
-
     pub(crate) fn access_mode(&self) -> AccessMode {
         if self.read_only { AccessMode::ReadOnly } else { AccessMode::Unspecified }
     }
@@ -124,7 +120,7 @@ impl Args {
         let parameter =
             |text: &String| if text == "\\N" { Value::null() } else { Value::text(text) };
         QueryRequest {
-            database: self.database(),
+            database: self.database.clone().unwrap_or_default(),
             sql: sql.to_owned(),
             parameters: self.parameters.iter().map(parameter).collect(),
             options: Some(QueryOptions { access_mode, ..self.options() }),

@@ -77,7 +77,7 @@ fn request(args: &Args, pieces: &[SplitStatement<'_>]) -> ExecuteBatchRequest {
         ..Default::default()
     };
     ExecuteBatchRequest {
-        database: args.database(),
+        database: args.database.clone().unwrap_or_default(),
         statements: pieces.iter().map(statement).collect(),
         transaction: Some(TransactionOptions {
             isolation_level: args.isolation.map_or(0, |level| level as i32),

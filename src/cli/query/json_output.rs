@@ -26,34 +26,25 @@ impl Printer for Json {
 
     fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
         let cells = self.keys.iter().zip(&self.columns).zip(&row.values);
-        let members = list(cells, |((key, column), value)| {
-            let is_json = column.r#type() == DataType::Json;
-            let style = Style { precision: Precision::of(column), is_json };
-            format!("{key}:{}", json(value, style))
-        });
+        let members =
+            list(cells, |((key, column), value)| format!("{key}:{}", json(value, column)));
         writeln!(out, "{{{members}}}")
     }
 }
 
-/// The properties of a column that its values do not have.
-#[derive(Clone, Copy)]
-struct Style {
-    precision: Precision,
-    is_json: bool,
-}
-
-fn json(value: &Value, style: Style) -> String {
+fn json(value: &Value, column: &Column) -> String {
+    let float = |value: f64| float(value, Precision::of(column));
     let nested = |elements: &[Value], lengths: &[usize]| {
-        nested(elements, lengths, ['[', ']'], &|value| json(value, style))
+        nested(elements, lengths, ['[', ']'], &|value| json(value, column))
     };
     match &value.kind {
         None | Some(Kind::NullValue(_)) => "null".to_owned(),
         Some(Kind::BoolValue(value)) => value.to_string(),
         Some(Kind::Int64Value(value)) => value.to_string(),
-        Some(Kind::Float64Value(value)) if value.is_finite() => float(*value, style.precision),
+        Some(Kind::Float64Value(value)) if value.is_finite() => float(*value),
         // JSON has no NaN and no infinities.
-        Some(Kind::Float64Value(value)) => quoted(&float(*value, style.precision)),
-        Some(Kind::TextValue(value)) if style.is_json => embedded(value),
+        Some(Kind::Float64Value(value)) => quoted(&float(*value)),
+        Some(Kind::TextValue(value)) if column.r#type() == DataType::Json => embedded(value),
         Some(Kind::TextValue(value)) => quoted(value),
         Some(Kind::BytesValue(value)) => quoted(&hex(value)),
         Some(Kind::TimestampValue(value)) => quoted(&value.to_string()),
