@@ -66,7 +66,9 @@ impl App {
         let (grpc_listener, grpc) = listen(config.grpc.listen)?;
         let (ops_listener, ops) = listen(config.ops.listen)?;
         let engine = Arc::new(Engine::new(backends::open_all(&config, telemetry)?, &config));
-        let instance = instance();
+        // The name of this process in responses.
+        let host = whoami::hostname().unwrap_or_else(|_error| "localhost".to_owned());
+        let instance = format!("{host}:{}", std::process::id());
         let tasks = Tasks::default();
         let (service, health) = GrpcServer::new(&engine, &config, &instance, &tasks, telemetry)?;
         gauge_sources::observe(telemetry, &engine);
@@ -213,10 +215,4 @@ fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::from(socket);
     let address = listener.local_addr()?;
     Ok((listener, address))
-}
-
-/// The name of this process in responses: its host and process id.
-fn instance() -> String {
-    let host = whoami::hostname().unwrap_or_else(|_error| "localhost".to_owned());
-    format!("{host}:{}", std::process::id())
 }
