@@ -10,7 +10,6 @@ pub(crate) struct Deadline {
     slack: Duration,
 }
 
-/// The longest slack.
 const MAX_SLACK: Duration = Duration::from_millis(50);
 
 /// The limits a database sets on calls.
@@ -23,7 +22,6 @@ pub(crate) struct CallLimits {
 }
 
 impl Deadline {
-    /// Returns a deadline at a moment.
     pub(crate) fn at(moment: Instant) -> Self {
         Self { moment, slack: MAX_SLACK }
     }
@@ -43,17 +41,12 @@ impl Deadline {
             (timeout / 20).clamp(Duration::from_millis(5), Duration::from_millis(250))
         };
         let from_grpc = grpc_timeout.map(|timeout| timeout.saturating_sub(reserve(timeout)));
-        let budget = match (from_grpc, option) {
-            (None, None) => limits.default,
-            (Some(one), None) | (None, Some(one)) => one,
-            (Some(one), Some(other)) => one.min(other),
-        };
-        let budget = budget.min(limits.cap);
+        let wanted = [from_grpc, option].into_iter().flatten().min();
+        let budget = wanted.unwrap_or(limits.default).min(limits.cap);
         let slack = grpc_timeout.map_or(MAX_SLACK, |timeout| timeout.saturating_sub(budget));
         Self { moment: now + budget, slack: slack.min(MAX_SLACK) }
     }
 
-    /// The moment.
     pub(crate) fn instant(self) -> Instant {
         self.moment
     }

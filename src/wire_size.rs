@@ -30,7 +30,6 @@ pub(crate) const ROW_BATCH_OVERHEAD: usize = 32;
 pub(crate) const REPLY_OVERHEAD: usize = 256;
 
 /// Returns the most bytes that a response with these results takes.
-#[must_use]
 pub(crate) fn response_size(results: &[ResultSet]) -> u64 {
     let sizes = results.iter().map(|result| RESULT_OVERHEAD + result.encoded_len());
     widen(RESPONSE_OVERHEAD + sizes.sum::<usize>())

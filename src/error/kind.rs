@@ -50,16 +50,7 @@ pub enum LogLine {
     Reason,
 }
 
-/// A row of the table.
-struct Meaning {
-    reason: &'static str,
-    code: GrpcCode,
-    retry_class: RetryClass,
-    log_line: LogLine,
-    retry_after: Option<Duration>,
-}
-
-/// Defines the kinds by the table of their meanings.
+/// Defines the kinds by the table of what follows from each.
 macro_rules! error_kinds {
     (@pause) => { None };
     (@pause $ms:literal) => { Some(Duration::from_millis($ms)) };
@@ -72,16 +63,28 @@ macro_rules! error_kinds {
         pub enum ErrorKind { $( $(#[$doc])* $kind, )* }
 
         impl ErrorKind {
-            const fn meaning(self) -> Meaning {
-                match self {
-                    $( Self::$kind => Meaning {
-                        reason: $reason,
-                        code: GrpcCode::$code,
-                        retry_class: RetryClass::$class,
-                        log_line: LogLine::$line,
-                        retry_after: error_kinds!(@pause $($ms)?),
-                    }, )*
-                }
+            /// The reason in `ErrorInfo` and the label in metrics, unless the database names a condition of its own.
+            pub fn reason(self) -> &'static str {
+                match self { $( Self::$kind => $reason, )* }
+            }
+
+            /// The gRPC code of a failure after which nothing was applied.
+            pub fn code(self) -> GrpcCode {
+                match self { $( Self::$kind => GrpcCode::$code, )* }
+            }
+
+            pub fn retry_class(self) -> RetryClass {
+                match self { $( Self::$kind => RetryClass::$class, )* }
+            }
+
+            pub fn log_line(self) -> LogLine {
+                match self { $( Self::$kind => LogLine::$line, )* }
+            }
+
+            /// The pause for the caller before it sends the same call again; `None` for failures that do not pass
+            /// by themselves.
+            pub fn retry_after(self) -> Option<Duration> {
+                match self { $( Self::$kind => error_kinds!(@pause $($ms)?), )* }
             }
         }
     };
@@ -165,30 +168,4 @@ error_kinds! {
     /// A defect of this server.
     #[default]
     Internal = "INTERNAL", Internal, Never, Warning;
-}
-
-impl ErrorKind {
-    /// The reason in `ErrorInfo` and the label in metrics, unless the database names a condition of its own.
-    pub fn reason(self) -> &'static str {
-        self.meaning().reason
-    }
-
-    /// The gRPC code of a failure after which nothing was applied.
-    pub fn code(self) -> GrpcCode {
-        self.meaning().code
-    }
-
-    /// The retries that the server itself makes when nothing was applied.
-    pub fn retry_class(self) -> RetryClass {
-        self.meaning().retry_class
-    }
-
-    /// The pause for the caller before it sends the same call again; `None` if the failure does not pass by itself.
-    pub fn retry_after(self) -> Option<Duration> {
-        self.meaning().retry_after
-    }
-
-    pub fn log_line(self) -> LogLine {
-        self.meaning().log_line
-    }
 }

@@ -27,7 +27,6 @@ pub enum Outcome {
     NotApplied,
     /// The work is committed, although the call failed (its result was too large, say).
     Applied,
-    /// It may have been applied or not.
     Unknown,
 }
 
@@ -47,7 +46,6 @@ impl Outcome {
 pub struct FieldViolation {
     /// The path of the field, as in `parameters[0]` or `options.timeout`.
     pub field: String,
-    /// The problem.
     pub description: String,
 }
 
@@ -238,17 +236,14 @@ impl Error {
         self.0.report.as_ref()
     }
 
-    /// The field of the request that is to blame.
     pub fn violation(&self) -> Option<&FieldViolation> {
         self.0.violation.as_ref()
     }
 
-    /// The index of the failed statement in its batch, from 0.
     pub fn failed_statement(&self) -> Option<u32> {
         self.0.failed_statement
     }
 
-    /// The token by which the outcome can be asked for later.
     pub fn transaction_token(&self) -> Option<&str> {
         self.0.transaction_token.as_deref()
     }

@@ -35,9 +35,6 @@ pub(crate) struct GrpcServer {
 impl GrpcServer {
     /// Makes the services of an engine. `instance` is the name of this process in responses; `tasks` are
     /// those of the process.
-    ///
-    /// # Errors
-    /// `Internal` when the descriptors for reflection are inconsistent: a defect of the build.
     pub(crate) fn new(
         engine: &Arc<Engine>,
         config: &Config,
@@ -80,8 +77,6 @@ impl GrpcServer {
 
     /// Serves accepted connections on the calling runtime. Once `draining` is true it asks clients to close
     /// their connections, and returns when all are closed. `calls` counts the calls that end by themselves.
-    ///
-    /// # Cancel safety
     /// Dropping it closes all connections, which ends their calls.
     pub(crate) async fn serve(
         self,
@@ -89,7 +84,7 @@ impl GrpcServer {
         calls: Arc<AtomicUsize>,
         draining: watch::Receiver<bool>,
     ) {
-        let dispatch = Dispatch::new(self.services, calls, draining);
+        let dispatch = Dispatch { services: self.services, calls, draining, peer: None };
         serve(dispatch, &self.settings, connections).await;
     }
 }
@@ -112,6 +107,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
+/// Makes the error of a defect of the build.
 fn inconsistent(error: tonic_reflection::server::Error) -> Error {
     Error::new(ErrorKind::Internal, "the descriptors are inconsistent").with_cause(error)
 }

@@ -29,7 +29,6 @@ pub(crate) fn parse_timeout(text: &[u8]) -> Option<Duration> {
     })
 }
 
-/// Returns the call that a request belongs to.
 pub(crate) fn rpc_call<T>(request: &Request<T>) -> Arc<RpcCall> {
     request.extensions().get::<Arc<RpcCall>>().cloned().unwrap_or_default()
 }

@@ -133,9 +133,9 @@ fn failures(telemetry: &Telemetry) -> Value {
     let all = telemetry.failures();
     let shown = all.iter().take(SHOWN).map(|each| {
         json!({
-            "method": each.method,
-            "reason": each.reason,
-            "outcome": each.outcome,
+            "method": each.kind.method,
+            "reason": each.kind.reason,
+            "outcome": each.kind.outcome,
             "count": each.count,
             "last_ms": milliseconds(each.last),
         })

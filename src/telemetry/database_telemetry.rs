@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use opentelemetry::KeyValue;
 use opentelemetry_semantic_conventions::attribute;
 use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::metrics::Instruments;
 use super::top_statements::{DatabaseStatements, Statement};
-use super::traces;
 use crate::error::Error;
 
 /// Records the operations and connections of one database.
@@ -37,7 +37,6 @@ impl DatabaseTelemetry {
         Arc::new(Self { name, system, instruments, pool, slow, statements })
     }
 
-    /// The database's logical name.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -87,8 +86,8 @@ impl DatabaseTelemetry {
     /// Sets the attributes of a span that name the database.
     pub(crate) fn describe(&self, span: &Span) {
         if !span.is_none() {
-            traces::set(span, attribute::DB_SYSTEM_NAME, self.system.into());
-            traces::set(span, attribute::DB_NAMESPACE, Arc::clone(&self.name).into());
+            span.set_attribute(attribute::DB_SYSTEM_NAME, self.system);
+            span.set_attribute(attribute::DB_NAMESPACE, Arc::clone(&self.name));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::database_telemetry::DatabaseTelemetry;
-use super::rpc_call::{ConnectionUse, OperationDescription, OperationTiming, RpcCall};
+use super::rpc_call::{OperationDescription, OperationTiming, RpcCall};
 use super::top_statements::Statement;
 use super::traces;
 use crate::error::{Error, ErrorKind};
@@ -25,7 +25,7 @@ impl DatabaseTelemetry {
         name: &'static str,
         text: &Arc<str>,
     ) -> Operation {
-        Operation::begin(call, self.operation(name, text), ConnectionUse::Next)
+        Operation::begin(call, self.operation(name, text))
     }
 
     /// Begins a statement on the connection that the call has.
@@ -35,7 +35,9 @@ impl DatabaseTelemetry {
         name: &'static str,
         text: &Arc<str>,
     ) -> Operation {
-        Operation::begin(call, self.operation(name, text), ConnectionUse::Current)
+        let description = self.operation(name, text);
+        call.begin_now(&description);
+        Operation { description, call: Arc::clone(call), has_ended: false }
     }
 
     /// Begins a batch of two statements or more, on the connection that the call acquires next.
@@ -47,7 +49,7 @@ impl DatabaseTelemetry {
     ) -> Operation {
         let batch = Some(statements);
         let description = OperationDescription { batch, ..self.operation("BATCH", text) };
-        Operation::begin(call, description, ConnectionUse::Next)
+        Operation::begin(call, description)
     }
 
     fn operation(
@@ -61,12 +63,8 @@ impl DatabaseTelemetry {
 }
 
 impl Operation {
-    fn begin(
-        call: &Arc<RpcCall>,
-        description: OperationDescription,
-        connection: ConnectionUse,
-    ) -> Self {
-        call.begin(description.clone(), connection);
+    fn begin(call: &Arc<RpcCall>, description: OperationDescription) -> Self {
+        call.begin(description.clone());
         Self { description, call: Arc::clone(call), has_ended: false }
     }
 

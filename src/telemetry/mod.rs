@@ -157,7 +157,6 @@ impl Telemetry {
         RpcCall::new(Arc::clone(&self.0.records), method, began, trace)
     }
 
-    /// Makes the telemetry of one database.
     pub(crate) fn database(&self, name: &str, system: &'static str) -> Arc<DatabaseTelemetry> {
         let CallRecords { instruments, top_statements, .. } = &*self.0.records;
         let statements = top_statements.add_database(name, Instant::now());
@@ -169,7 +168,6 @@ impl Telemetry {
         metrics::observe(&self.0.meter, &Arc::new(source));
     }
 
-    /// The recent operations of a database.
     pub(crate) fn recent_operations(&self, database: &str) -> RecentOperations {
         self.0.records.top_statements.operations(database, Instant::now())
     }

@@ -8,11 +8,12 @@ use http::Uri;
 use opentelemetry_semantic_conventions::attribute;
 use parking_lot::Mutex;
 use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::database_telemetry::DatabaseTelemetry;
 use super::log_rate_limit::{LineKind, LogRateLimit};
 use super::metrics::{Instruments, is_server_error};
-use super::top_statements::{Statement, TopStatements};
+use super::top_statements::{FailureKind, Statement, TopStatements};
 use super::traces::{self, TraceContext};
 use crate::error::Error;
 
@@ -81,15 +82,6 @@ enum OperationState {
         since: Instant,
         span: Span,
     },
-}
-
-/// The connection on which an operation runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ConnectionUse {
-    /// The one that the call has.
-    Current,
-    /// The one that it acquires next.
-    Next,
 }
 
 /// The description of an operation.
@@ -162,7 +154,8 @@ impl RpcCall {
         let outcome = error.outcome().as_str();
         let database = self.labels.get().map(|labels| &labels.database);
         records.instruments.record_failure(method, database, reason, outcome);
-        records.top_statements.record_failure(method, reason, outcome, Instant::now());
+        let kind = FailureKind { method, reason, outcome };
+        records.top_statements.record_failure(kind, Instant::now());
     }
 
     /// Notes the error that ends it, for its span.
@@ -233,6 +226,18 @@ impl RpcCall {
         &self.trace
     }
 
+    /// Begins an operation on the connection that it acquires next.
+    pub(crate) fn begin(&self, description: OperationDescription) {
+        self.work.lock().operation = OperationState::Pending(description);
+    }
+
+    /// Begins an operation on the connection that it has.
+    pub(crate) fn begin_now(&self, description: &OperationDescription) {
+        let span = self.operation_span(description);
+        let operation = OperationState::Running { since: Instant::now(), span };
+        *self.work.lock() = Work { waited: Duration::ZERO, operation };
+    }
+
     /// Starts the operation that waited for a connection, which the call has acquired.
     pub(crate) fn connection_acquired(&self, waited: Duration, now: Instant) {
         let mut work = self.work.lock();
@@ -241,19 +246,6 @@ impl RpcCall {
             let span = self.operation_span(description);
             work.operation = OperationState::Running { since: now, span };
         }
-    }
-
-    /// Begins an operation.
-    pub(crate) fn begin(&self, description: OperationDescription, connection: ConnectionUse) {
-        let mut work = self.work.lock();
-        work.operation = match connection {
-            ConnectionUse::Next => OperationState::Pending(description),
-            ConnectionUse::Current => {
-                work.waited = Duration::ZERO;
-                let span = self.operation_span(&description);
-                OperationState::Running { since: Instant::now(), span }
-            }
-        };
     }
 
     /// Ends the operation; `None` if it was never started.
@@ -276,12 +268,12 @@ impl RpcCall {
             description;
         let span = self.trace.operation(&format!("{operation} {}", database.name()));
         database.describe(&span);
-        traces::set(&span, attribute::DB_OPERATION_NAME, (*operation).into());
+        span.set_attribute(attribute::DB_OPERATION_NAME, *operation);
         if !text.is_empty() {
-            traces::set(&span, attribute::DB_QUERY_TEXT, Arc::clone(text).into());
+            span.set_attribute(attribute::DB_QUERY_TEXT, Arc::clone(text));
         }
         if let Some(count) = batch.and_then(|count| i64::try_from(count).ok()) {
-            traces::set(&span, attribute::DB_OPERATION_BATCH_SIZE, count.into());
+            span.set_attribute(attribute::DB_OPERATION_BATCH_SIZE, count);
         }
         span
     }

@@ -14,7 +14,6 @@ impl Tasks {
         self.0.set(runtimes).unwrap_or_default();
     }
 
-    /// The number of tasks that have not ended.
     pub(crate) fn alive(&self) -> usize {
         let runtimes = self.0.get().into_iter().flatten();
         runtimes.map(|runtime| runtime.metrics().num_alive_tasks()).sum()

@@ -61,10 +61,7 @@ pub(crate) struct RecentOperations {
 /// The errors of one kind that were answered within [`WINDOW`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failures {
-    /// The method, as in `rowgate.v1.DatabaseService/Query`.
-    pub(crate) method: &'static str,
-    pub(crate) reason: &'static str,
-    pub(crate) outcome: &'static str,
+    pub(crate) kind: FailureKind,
     pub(crate) count: u64,
     /// The time since the last one.
     pub(crate) last: Duration,
@@ -139,7 +136,6 @@ impl DatabaseStatements {
         Arc::new(Self(Mutex::new(Minutes::new(now))))
     }
 
-    /// Records a run that has ended.
     pub(crate) fn record(
         &self,
         statement: &Statement,
@@ -171,12 +167,13 @@ impl DatabaseStatements {
     }
 }
 
-/// The kind of an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct FailureKind {
-    method: &'static str,
-    reason: &'static str,
-    outcome: &'static str,
+/// The kind of an error; its fields are in the order in which kinds are sorted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FailureKind {
+    pub(crate) reason: &'static str,
+    /// The method, as in `rowgate.v1.DatabaseService/Query`.
+    pub(crate) method: &'static str,
+    pub(crate) outcome: &'static str,
 }
 
 /// The count of errors of one kind, and the time of the last one.
@@ -207,20 +204,11 @@ impl TopStatements {
         statements
     }
 
-    /// Records an error that was answered.
-    pub(crate) fn record_failure(
-        &self,
-        method: &'static str,
-        reason: &'static str,
-        outcome: &'static str,
-        now: Instant,
-    ) {
-        let kind = FailureKind { method, reason, outcome };
+    pub(crate) fn record_failure(&self, kind: FailureKind, now: Instant) {
         let failure = FailureCount { count: 1, last: now };
         add_failures(self.failures.lock().current(now), kind, failure);
     }
 
-    /// The operations of a database.
     pub(crate) fn operations(&self, database: &str, now: Instant) -> RecentOperations {
         let statements = self.databases.lock().get(database).cloned();
         statements.map_or_else(RecentOperations::default, |statements| statements.read(now))
@@ -234,15 +222,13 @@ impl TopStatements {
                 add_failures(&mut all, *kind, *failures);
             }
         }
-        let each = all.into_iter().map(|(kind, FailureCount { count, last })| {
-            let FailureKind { method, reason, outcome } = kind;
-            let last = now.saturating_duration_since(last);
-            Failures { method, reason, outcome, count, last }
+        let each = all.into_iter().map(|(kind, FailureCount { count, last })| Failures {
+            kind,
+            count,
+            last: now.saturating_duration_since(last),
         });
         let mut failures: Vec<_> = each.collect();
-        failures.sort_unstable_by_key(|each| {
-            (Reverse(each.count), each.reason, each.method, each.outcome)
-        });
+        failures.sort_unstable_by_key(|each| (Reverse(each.count), each.kind));
         failures
     }
 }
@@ -336,14 +322,16 @@ mod tests {
     fn errors_are_counted_by_method_reason_and_outcome() {
         let start = Instant::now();
         let recent = TopStatements::new(start);
-        let fail =
-            |reason, after| recent.record_failure("Query", reason, "NOT_APPLIED", start + after);
+        let fail = |reason, after| {
+            let kind = FailureKind { method: "Query", reason, outcome: "NOT_APPLIED" };
+            recent.record_failure(kind, start + after);
+        };
         fail("DEADLINE", Duration::ZERO);
         fail("POOL_EXHAUSTED", MINUTE);
         fail("POOL_EXHAUSTED", 2 * MINUTE);
         let failures = |after| {
             let failures = recent.failures(start + after).into_iter();
-            failures.map(|each| (each.reason, each.count, each.last)).collect::<Vec<_>>()
+            failures.map(|each| (each.kind.reason, each.count, each.last)).collect::<Vec<_>>()
         };
         let deadline = ("DEADLINE", 1, WINDOW);
         let pool = ("POOL_EXHAUSTED", 2, WINDOW - 2 * MINUTE);

@@ -6,7 +6,7 @@
 use http::HeaderMap;
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, Status, TraceContextExt};
-use opentelemetry::{Context, Key, Value};
+use opentelemetry::{Context, Value};
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_semantic_conventions::attribute as semconv;
@@ -103,7 +103,6 @@ struct Spans {
 /// The ids of a trace and of a span in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TraceIds {
-    /// 32 hexadecimal digits.
     pub(crate) trace_id: String,
     /// 16 hexadecimal digits: the server's span, or the caller's if the server has none.
     pub(crate) span_id: String,
@@ -123,11 +122,10 @@ impl TraceContext {
     /// Sets an attribute of the server's span.
     pub(crate) fn set(&self, key: &'static str, value: impl Into<Value>) {
         if let Some(spans) = &self.spans {
-            spans.call.set_attribute(Key::from_static_str(key), value);
+            spans.call.set_attribute(key, value);
         }
     }
 
-    /// Returns true if the call is sampled.
     pub(crate) fn is_sampled(&self) -> bool {
         self.spans.is_some()
     }
@@ -200,11 +198,6 @@ pub(crate) fn record_error(span: &Span, error: &Error) {
 pub(crate) fn sqlstate(error: &Error) -> Option<&str> {
     let sqlstate = error.report()?.sqlstate.as_str();
     Some(sqlstate).filter(|sqlstate| !sqlstate.is_empty())
-}
-
-/// Sets an attribute.
-pub(crate) fn set(span: &Span, key: &'static str, value: Value) {
-    span.set_attribute(Key::from_static_str(key), value);
 }
 
 fn context_of(span: &Span) -> SpanContext {

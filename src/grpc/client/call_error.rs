@@ -10,7 +10,6 @@ use tonic_types::pb;
 use crate::error::{DatabaseReport, FieldViolation, Outcome};
 use crate::grpc::method_names::code_name;
 
-/// The result of a call.
 pub(crate) type CallResult<T> = Result<T, CallError>;
 
 /// The error of a call, in plain fields.

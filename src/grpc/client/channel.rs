@@ -58,7 +58,6 @@ impl fmt::Display for Address {
     }
 }
 
-/// A connection to a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     pub(crate) channel: Channel,
@@ -91,7 +90,6 @@ impl CallLimit {
 }
 
 impl Client {
-    /// Connects.
     pub(crate) async fn connect(address: &Address) -> CallResult<Self> {
         let endpoint = Endpoint::from(address.0.clone())
             .connect_timeout(CONNECT_TIMEOUT)

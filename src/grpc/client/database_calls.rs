@@ -20,9 +20,7 @@ use crate::value::proto::{
 /// The health of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
-    /// It accepts calls.
     Serving,
-    /// It does not accept calls.
     NotServing,
     /// The server does not know its health.
     Unknown,

@@ -59,7 +59,6 @@ impl Client {
         self.response(self.pools().pause_pool(request)).await
     }
 
-    /// Ends a pause.
     pub(crate) async fn resume_pool(&self, pool: &str) -> CallResult<ResumePoolResponse> {
         let request = ResumePoolRequest { pool: pool.to_owned() };
         self.response(self.pools().resume_pool(request)).await
@@ -102,10 +101,8 @@ impl Client {
 pub(crate) struct PoolWatch(Streaming<WatchPoolStatsResponse>);
 
 impl PoolWatch {
-    /// Returns the next message; `None` when the server ended the watch without a reason.
-    ///
-    /// # Cancel safety
-    /// A received message is not lost.
+    /// Returns the next message, none of which is lost by a cancellation; `None` when the server ended the watch
+    /// without a reason.
     pub(crate) async fn next(&mut self) -> CallResult<Option<WatchPoolStatsResponse>> {
         self.0.message().await.map_err(|status| CallError::from_status(&status))
     }

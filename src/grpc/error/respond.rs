@@ -7,7 +7,6 @@ use super::grpc_status;
 use crate::error::{Error, ErrorKind, LogLine, Result};
 use crate::telemetry::RpcCall;
 
-/// The answer to a call.
 pub(crate) type Answer<T> = Result<Response<T>, Status>;
 
 /// Makes the answer of a call's result.

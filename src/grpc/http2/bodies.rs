@@ -20,18 +20,12 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of a request; it fails unless it is received before a deadline.
 pub(crate) struct RequestBody {
-    call: Arc<RpcCall>,
-    body: Incoming,
-    deadline: Option<Deadline>,
+    pub(super) call: Arc<RpcCall>,
+    pub(super) body: Incoming,
+    pub(super) deadline: Option<Deadline>,
     /// Made when the body must be waited for, which is rare.
-    timer: Option<Pin<Box<Sleep>>>,
-    has_waited: bool,
-}
-
-impl RequestBody {
-    pub(crate) fn new(call: Arc<RpcCall>, body: Incoming, deadline: Option<Deadline>) -> Self {
-        Self { call, body, deadline, timer: None, has_waited: false }
-    }
+    pub(super) timer: Option<Pin<Box<Sleep>>>,
+    pub(super) has_waited: bool,
 }
 
 impl Body for RequestBody {

@@ -32,7 +32,7 @@ use crate::grpc::method_names::{STATUS, code_name, method_of};
 use crate::grpc::request_context::{TIMEOUT_HEADER, parse_timeout};
 use crate::grpc::services::database_service::DatabaseHandler;
 use crate::telemetry::{RpcCall, Telemetry};
-use crate::value::proto::database_service_server::{DatabaseServiceServer, SERVICE_NAME};
+use crate::value::proto::database_service_server::DatabaseServiceServer;
 
 /// All services, and the settings of the dispatch.
 pub(crate) struct Services {
@@ -48,11 +48,13 @@ pub(crate) struct Services {
 /// The services for the calls of one connection.
 #[derive(Clone)]
 pub(crate) struct Dispatch {
-    services: Arc<Services>,
-    calls: Arc<AtomicUsize>,
-    draining: watch::Receiver<bool>,
+    pub(crate) services: Arc<Services>,
+    /// The number of plain calls.
+    pub(crate) calls: Arc<AtomicUsize>,
+    /// It turns true once.
+    pub(crate) draining: watch::Receiver<bool>,
     /// The address that `Request::remote_addr` returns.
-    peer: TcpConnectInfo,
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 /// The kinds of calls, by their end when the server drains.
@@ -80,21 +82,6 @@ impl CallKind {
 }
 
 impl Dispatch {
-    /// Makes the dispatch of all connections. `calls` counts the plain calls; `draining` turns true once.
-    pub(crate) fn new(
-        services: Arc<Services>,
-        calls: Arc<AtomicUsize>,
-        draining: watch::Receiver<bool>,
-    ) -> Self {
-        let peer = TcpConnectInfo { local_addr: None, remote_addr: None };
-        Self { services, calls, draining, peer }
-    }
-
-    /// Makes the dispatch of one connection.
-    pub(crate) fn for_connection(&self, peer: Option<SocketAddr>) -> Self {
-        Self { peer: TcpConnectInfo { local_addr: None, remote_addr: peer }, ..self.clone() }
-    }
-
     /// Returns once the server drains.
     pub(crate) fn drained(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut draining = self.draining.clone();
@@ -113,7 +100,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let kind = CallKind::of(request.uri().path());
         let method = method_of(request.uri().path());
         let call = Arc::new(services.telemetry.call(method, request.headers(), arrived));
-        call.set_peers(request.uri(), self.peer.remote_addr.map(|peer| peer.ip()));
+        call.set_peers(request.uri(), self.peer.map(|peer| peer.ip()));
         let recorder = StatusRecorder { call: Arc::clone(&call), is_recorded: false };
         let is_refused = kind == CallKind::Transaction && *self.draining.borrow();
         let count = (kind == CallKind::Plain).then(|| CountGuard::new(&self.calls));
@@ -124,8 +111,15 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let deadline = Deadline::of_call(arrived, timeout, None, services.receive_limits);
         let deadline = count.is_some().then_some(deadline);
         request.extensions_mut().insert(Arc::clone(&call));
-        request.extensions_mut().insert(self.peer.clone());
-        let request = request.map(|body| RequestBody::new(call, body, deadline));
+        let peer = TcpConnectInfo { local_addr: None, remote_addr: self.peer };
+        request.extensions_mut().insert(peer);
+        let request = request.map(|body| RequestBody {
+            call,
+            body,
+            deadline,
+            timer: None,
+            has_waited: false,
+        });
         let service = if is_refused {
             None
         } else if is_for_database_service(request.uri().path()) {
@@ -145,8 +139,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
 }
 
 fn is_for_database_service(path: &str) -> bool {
-    let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE_NAME));
-    rest.is_some_and(|rest| rest.starts_with('/'))
+    path.starts_with("/rowgate.v1.DatabaseService/")
 }
 
 /// A call until its response begins.

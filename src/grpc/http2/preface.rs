@@ -21,7 +21,6 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 pub(crate) struct AcceptedConnection {
     /// The socket: non-blocking, without delay.
     pub(crate) stream: std::net::TcpStream,
-    /// The connection in the worker's count.
     pub(crate) count: CountGuard,
 }
 
@@ -30,7 +29,6 @@ pub(crate) struct AcceptedConnection {
 pub(crate) struct CountGuard(Arc<AtomicUsize>);
 
 impl CountGuard {
-    /// Adds one to the count.
     pub(crate) fn new(counter: &Arc<AtomicUsize>) -> Self {
         counter.fetch_add(1, Relaxed);
         Self(Arc::clone(counter))
@@ -47,7 +45,6 @@ impl Drop for CountGuard {
 pub(crate) struct Http2Connection {
     /// The socket, which first repeats the preface for hyper.
     pub(crate) stream: Join<Chain<&'static [u8], OwnedReadHalf>, OwnedWriteHalf>,
-    /// The address of the client.
     pub(crate) peer: Option<SocketAddr>,
 }
 

@@ -93,7 +93,7 @@ impl ConnectionServer {
         let opened =
             Http2Connection::open(stream, self.preface_timeout, self.dispatch.drained()).await;
         let Some(Http2Connection { stream, peer }) = opened else { return };
-        let dispatch = self.dispatch.for_connection(peer);
+        let dispatch = Dispatch { peer, ..self.dispatch.clone() };
         let mut serving = pin!(self.http2.serve_connection(TokioIo::new(stream), dispatch));
         let served = tokio::select! {
             served = serving.as_mut() => Some(served),

@@ -11,12 +11,8 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::grpc::error::respond::{Answer, answer, respond};
 use crate::grpc::request_context::{caller, rpc_call};
+use crate::value::proto;
 use crate::value::proto::database_service_server::DatabaseService;
-use crate::value::proto::{
-    DescribeStatementRequest, DescribeStatementResponse, ExecuteBatchRequest, ExecuteBatchResponse,
-    GetTransactionOutcomeRequest, GetTransactionOutcomeResponse, QueryRequest, QueryResponse,
-    StreamQueryRequest, StreamQueryResponse, TransactRequest, TransactResponse,
-};
 
 pub(crate) struct DatabaseHandler {
     pub(crate) engine: Arc<Engine>,
@@ -25,10 +21,10 @@ pub(crate) struct DatabaseHandler {
 
 #[tonic::async_trait]
 impl DatabaseService for DatabaseHandler {
-    type StreamQueryStream = BoxStream<'static, Result<StreamQueryResponse, Status>>;
-    type TransactStream = BoxStream<'static, Result<TransactResponse, Status>>;
+    type StreamQueryStream = BoxStream<'static, Result<proto::StreamQueryResponse, Status>>;
+    type TransactStream = BoxStream<'static, Result<proto::TransactResponse, Status>>;
 
-    async fn query(&self, request: Request<QueryRequest>) -> Answer<QueryResponse> {
+    async fn query(&self, request: Request<proto::QueryRequest>) -> Answer<proto::QueryResponse> {
         let call = rpc_call(&request);
         let caller = caller(&request);
         respond(&call, self.engine.query(request.into_inner(), caller).await)
@@ -36,7 +32,7 @@ impl DatabaseService for DatabaseHandler {
 
     async fn stream_query(
         &self,
-        request: Request<StreamQueryRequest>,
+        request: Request<proto::StreamQueryRequest>,
     ) -> Answer<Self::StreamQueryStream> {
         let call = rpc_call(&request);
         let caller = caller(&request);
@@ -45,7 +41,7 @@ impl DatabaseService for DatabaseHandler {
         let parts = query.and_then(|query| self.engine.stream_query(query, caller));
         let parts = parts.map_err(|error| answer(&call, &error))?;
         let responses = parts.map(move |part| match part {
-            Ok(part) => Ok(StreamQueryResponse { part: Some(part) }),
+            Ok(part) => Ok(proto::StreamQueryResponse { part: Some(part) }),
             Err(error) => Err(answer(&call, &error)),
         });
         Ok(Response::new(responses.boxed()))
@@ -53,8 +49,8 @@ impl DatabaseService for DatabaseHandler {
 
     async fn execute_batch(
         &self,
-        request: Request<ExecuteBatchRequest>,
-    ) -> Answer<ExecuteBatchResponse> {
+        request: Request<proto::ExecuteBatchRequest>,
+    ) -> Answer<proto::ExecuteBatchResponse> {
         let call = rpc_call(&request);
         let caller = caller(&request);
         respond(&call, self.engine.execute_batch(request.into_inner(), caller).await)
@@ -62,7 +58,7 @@ impl DatabaseService for DatabaseHandler {
 
     async fn transact(
         &self,
-        request: Request<Streaming<TransactRequest>>,
+        request: Request<Streaming<proto::TransactRequest>>,
     ) -> Answer<Self::TransactStream> {
         let caller = caller(&request);
         let events = transact_streams::events(request.into_inner(), self.max_request_size);
@@ -72,8 +68,8 @@ impl DatabaseService for DatabaseHandler {
 
     async fn get_transaction_outcome(
         &self,
-        request: Request<GetTransactionOutcomeRequest>,
-    ) -> Answer<GetTransactionOutcomeResponse> {
+        request: Request<proto::GetTransactionOutcomeRequest>,
+    ) -> Answer<proto::GetTransactionOutcomeResponse> {
         let call = rpc_call(&request);
         let caller = caller(&request);
         respond(&call, self.engine.get_transaction_outcome(request.into_inner(), caller).await)
@@ -81,8 +77,8 @@ impl DatabaseService for DatabaseHandler {
 
     async fn describe_statement(
         &self,
-        request: Request<DescribeStatementRequest>,
-    ) -> Answer<DescribeStatementResponse> {
+        request: Request<proto::DescribeStatementRequest>,
+    ) -> Answer<proto::DescribeStatementResponse> {
         let call = rpc_call(&request);
         let caller = caller(&request);
         respond(&call, self.engine.describe_statement(request.into_inner(), caller).await)

@@ -8,7 +8,6 @@ mod transact_streams;
 
 use std::time::Duration;
 
-/// Converts a count for a message.
 pub(crate) fn count(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -71,11 +71,10 @@ impl CommandReader {
     async fn read(&self, commands: &mut Streaming<TransactRequest>) {
         loop {
             let event = event(commands.message().await, self.max_request_size);
-            let quota = match &event {
-                CallerEvent::Command(command) => self.acquire_quota(command).await,
-                CallerEvent::Invalid(_) | CallerEvent::HalfClosed | CallerEvent::Disconnected => {
-                    None
-                }
+            let quota = if let CallerEvent::Command(command) = &event {
+                self.acquire_quota(command).await
+            } else {
+                None
             };
             let is_last = quota.is_none();
             if self.queue.send(QueuedEvent { event, _quota: quota }).await.is_err() || is_last {

@@ -91,7 +91,6 @@ impl Instruments {
         }
     }
 
-    /// Records a call that has ended.
     pub(crate) fn record_call(&self, method: &'static str, code: &'static str, took: Duration) {
         let labels = [
             KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
@@ -104,7 +103,6 @@ impl Instruments {
         self.rpc_duration.record(took.as_secs_f64(), labels);
     }
 
-    /// Records an error that was answered.
     pub(crate) fn record_failure(
         &self,
         method: &'static str,

@@ -8,10 +8,7 @@ use crate::engine::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::grpc::services::{count, duration};
 use crate::pool::CloseReason;
-use crate::value::proto::{
-    PausePoolResponse, ReconnectPoolResponse, ResizePoolRequest, ResizePoolResponse,
-    ResumePoolResponse, TerminateCheckoutResponse,
-};
+use crate::value::proto;
 
 /// The time between two checks for a pool without work.
 const CHECK_INTERVAL: Duration = Duration::from_millis(5);
@@ -30,15 +27,12 @@ impl PoolCommand<'_> {
         self.operator.map_or_else(String::new, |address| address.ip().to_string())
     }
 
-    /// Pauses the pool and waits for the work in progress.
-    ///
-    /// # Cancel safety
-    /// Dropping it ends the wait; the pool stays paused.
+    /// Pauses the pool and waits for the work in progress. Dropping it ends the wait; the pool stays paused.
     pub(crate) async fn pause(
         self,
         timeout: Option<prost_types::Duration>,
         grpc_timeout: Option<Duration>,
-    ) -> Result<PausePoolResponse> {
+    ) -> Result<proto::PausePoolResponse> {
         let start = Instant::now();
         let timeout = timeout.map(Duration::try_from).transpose().map_err(|_negative| {
             Error::field(ErrorKind::InvalidOption, "timeout", "a timeout must not be negative")
@@ -51,7 +45,7 @@ impl PoolCommand<'_> {
             let snapshot = control.snapshot();
             let left = deadline.left(Instant::now());
             if snapshot.in_use == 0 || !snapshot.paused || left.is_zero() {
-                return Ok(PausePoolResponse {
+                return Ok(proto::PausePoolResponse {
                     instance: self.instance,
                     waited: duration(start.elapsed()),
                     still_open: count(snapshot.in_use),
@@ -62,28 +56,31 @@ impl PoolCommand<'_> {
         }
     }
 
-    pub(crate) fn resume(self) -> ResumePoolResponse {
+    pub(crate) fn resume(self) -> proto::ResumePoolResponse {
         let control = self.database.backend().control();
         let before = control.snapshot();
         control.resume();
         tracing::info!(pool = self.database.name(), operator = self.operator(), "pool resumed");
         let waiting = if before.paused { count(before.waiting) } else { 0 };
-        ResumePoolResponse { instance: self.instance, waiting, was_paused: before.paused }
+        proto::ResumePoolResponse { instance: self.instance, waiting, was_paused: before.paused }
     }
 
-    pub(crate) fn reconnect(self) -> ReconnectPoolResponse {
+    pub(crate) fn reconnect(self) -> proto::ReconnectPoolResponse {
         let control = self.database.backend().control();
         let before = control.snapshot();
         control.flush(CloseReason::Admin);
         tracing::info!(pool = self.database.name(), operator = self.operator(), "pool reconnects");
-        ReconnectPoolResponse {
+        proto::ReconnectPoolResponse {
             instance: self.instance,
             closed: count(before.idle),
             closing: count(before.in_use),
         }
     }
 
-    pub(crate) fn resize(self, request: &ResizePoolRequest) -> Result<ResizePoolResponse> {
+    pub(crate) fn resize(
+        self,
+        request: &proto::ResizePoolRequest,
+    ) -> Result<proto::ResizePoolResponse> {
         if request.min.is_none() && request.max.is_none() {
             let description = "min, max or both must be set";
             return Err(Error::field(ErrorKind::InvalidOption, "max", description));
@@ -97,7 +94,7 @@ impl PoolCommand<'_> {
         let operator = self.operator();
         let pool = self.database.name();
         tracing::info!(pool, operator, min = after.min, max = after.max, "pool resized");
-        Ok(ResizePoolResponse {
+        Ok(proto::ResizePoolResponse {
             instance: self.instance,
             min: count(after.min),
             max: count(after.max),
@@ -107,7 +104,7 @@ impl PoolCommand<'_> {
         })
     }
 
-    pub(crate) fn terminate(self, checkout: u64) -> Result<TerminateCheckoutResponse> {
+    pub(crate) fn terminate(self, checkout: u64) -> Result<proto::TerminateCheckoutResponse> {
         let pool = self.database.name();
         if !self.database.backend().control().terminate(checkout) {
             let message =
@@ -117,6 +114,6 @@ impl PoolCommand<'_> {
                 .with_hint("List the checkouts with ListCheckouts."));
         }
         tracing::info!(pool, checkout, operator = self.operator(), "checkout terminated");
-        Ok(TerminateCheckoutResponse { instance: self.instance })
+        Ok(proto::TerminateCheckoutResponse { instance: self.instance })
     }
 }

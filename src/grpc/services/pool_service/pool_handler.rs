@@ -13,7 +13,6 @@ use crate::error::Result;
 use crate::grpc::error::respond::{Answer, answer, respond};
 use crate::grpc::request_context::{rpc_call, time_left};
 use crate::grpc::services::duration;
-use crate::pool::CheckoutInfo;
 use crate::value::proto::pool_service_server::PoolService;
 use crate::value::proto::{
     Checkout, ListCheckoutsRequest, ListCheckoutsResponse, ListPoolStatsRequest,
@@ -117,13 +116,9 @@ impl PoolService for PoolHandler {
 }
 
 fn checkouts(database: &Database) -> impl Iterator<Item = Checkout> {
-    let checkouts = database.backend().control().checkouts();
-    checkouts.into_iter().map(|checkout| encode(database.name(), checkout))
-}
-
-fn encode(pool: &str, checkout: CheckoutInfo) -> Checkout {
-    Checkout {
-        pool: pool.to_owned(),
+    let checkouts = database.backend().control().checkouts().into_iter();
+    checkouts.map(|checkout| Checkout {
+        pool: database.name().to_owned(),
         id: checkout.id,
         caller: checkout.holder.caller,
         rpc: checkout.holder.rpc.to_owned(),
@@ -133,5 +128,5 @@ fn encode(pool: &str, checkout: CheckoutInfo) -> Checkout {
         age: duration(checkout.age),
         state: checkout.state,
         leak: checkout.is_leak,
-    }
+    })
 }

@@ -1,6 +1,5 @@
 //! The message of a pool's state and counters.
 
-use crate::backend::connect_breaker::BreakerSnapshot;
 use crate::engine::Database;
 use crate::grpc::services::{count, duration};
 use crate::pool::CloseReason;
@@ -12,6 +11,7 @@ pub(crate) fn encode(database: &Database) -> proto::PoolStats {
     let closed = CloseReason::ALL.iter().zip(pool.closed).filter(|(_, closed)| *closed > 0);
     let counts = database.counts();
     let breaker = database.backend().breaker().snapshot();
+    let state = if breaker.open { proto::BreakerState::Open } else { proto::BreakerState::Closed };
     proto::PoolStats {
         pool: database.name().to_owned(),
         backend: database.backend().name().to_owned(),
@@ -45,7 +45,7 @@ pub(crate) fn encode(database: &Database) -> proto::PoolStats {
         leaks: pool.leaks,
         transactions: counts.transactions,
         retries: counts.retries.made,
-        breaker: state_of(breaker).into(),
+        breaker: state.into(),
         breaker_since: duration(breaker.since),
         breaker_opened: breaker.opened,
         retries_refused: counts.retries.refused,
@@ -73,10 +73,6 @@ pub(crate) fn without_counters(stats: &proto::PoolStats) -> proto::PoolStats {
         retries_refused: 0,
         ..stats.clone()
     }
-}
-
-fn state_of(breaker: BreakerSnapshot) -> proto::BreakerState {
-    if breaker.open { proto::BreakerState::Open } else { proto::BreakerState::Closed }
 }
 
 fn reason_of(reason: CloseReason) -> proto::CloseReason {
