@@ -58,7 +58,6 @@ macro_rules! error_kinds {
         $(#[$doc:meta])*
         $kind:ident = $reason:literal, $code:ident, $class:ident, $line:ident $(, $ms:literal ms)?;
     )*) => {
-        /// The kind of a failure.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
         pub enum ErrorKind { $( $(#[$doc])* $kind, )* }
 
@@ -150,11 +149,9 @@ error_kinds! {
     ReadOnly = "READ_ONLY", FailedPrecondition, Never, Reason;
     /// The tables changed under a prepared statement.
     PlanChanged = "PLAN_CHANGED", Aborted, StalePlan, Reason, 20 ms;
-    /// The database: something exists already.
     AlreadyExists = "ALREADY_EXISTS", AlreadyExists, Never, Reason;
     /// The database: a constraint, a state, or an error that its own code raises.
     FailedPrecondition = "FAILED_PRECONDITION", FailedPrecondition, Never, Reason;
-    /// The database: a value outside its range.
     OutOfRange = "OUT_OF_RANGE", OutOfRange, Never, Reason;
     /// The database: the statement or its data is invalid.
     InvalidStatement = "INVALID_STATEMENT", InvalidArgument, Never, Reason;
@@ -162,7 +159,6 @@ error_kinds! {
     Unsupported = "FEATURE_NOT_SUPPORTED", Unimplemented, Never, Reason;
     /// The database: out of disk, memory, or over a limit of its own.
     ResourceExhausted = "RESOURCE_EXHAUSTED", ResourceExhausted, Never, Reason;
-    /// The database: its data is damaged.
     DataLoss = "DATA_LOSS", DataLoss, Never, Warning;
     DatabaseInternal = "DATABASE_INTERNAL", Internal, Never, Warning;
     /// A defect of this server.

@@ -1,16 +1,11 @@
 //! All services on the connections of a worker.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use tokio::sync::mpsc::Receiver;
-use tokio::sync::watch;
 use tonic::service::Routes;
 
-use super::http2::dispatch::{Dispatch, Services};
-use super::http2::preface::AcceptedConnection;
-use super::http2::serve::serve;
+use super::http2::dispatch::Services;
 use super::services::database_service::DatabaseHandler;
 use super::services::health_service::HealthReporter;
 use super::services::pool_service::pool_handler::PoolHandler;
@@ -28,8 +23,8 @@ use crate::value::proto::server_service_server::ServerServiceServer;
 /// All services, ready to be served by any worker.
 #[derive(Clone)]
 pub(crate) struct GrpcServer {
-    services: Arc<Services>,
-    settings: Grpc,
+    pub(super) services: Arc<Services>,
+    pub(super) settings: Grpc,
 }
 
 impl GrpcServer {
@@ -73,19 +68,6 @@ impl GrpcServer {
             max_request_size,
         });
         Ok((Self { services, settings }, health))
-    }
-
-    /// Serves accepted connections on the calling runtime. Once `draining` is true it asks clients to close
-    /// their connections, and returns when all are closed. `calls` counts the calls that end by themselves.
-    /// Dropping it closes all connections, which ends their calls.
-    pub(crate) async fn serve(
-        self,
-        connections: Receiver<AcceptedConnection>,
-        calls: Arc<AtomicUsize>,
-        draining: watch::Receiver<bool>,
-    ) {
-        let dispatch = Dispatch { services: self.services, calls, draining, peer: None };
-        serve(dispatch, &self.settings, connections).await;
     }
 }
 

@@ -2,11 +2,12 @@
 //! `value` names its types.
 
 pub(crate) mod client;
-mod error;
 mod grpc_server;
+mod grpc_status;
 mod http2;
 mod method_names;
 mod request_context;
+mod respond;
 mod services;
 
 pub(crate) use grpc_server::GrpcServer;

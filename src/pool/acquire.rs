@@ -105,10 +105,10 @@ impl<M: Manager> Pool<M> {
         let attempt = Acquiring::begin(database, call, now());
         // Nearly no call is sampled, and its future is large: it is not moved for one that is not.
         let acquiring = std::pin::pin!(acquiring);
-        let acquired = if attempt.span().is_none() {
+        let acquired = if attempt.span.is_none() {
             acquiring.await
         } else {
-            acquiring.instrument(attempt.span().clone()).await
+            acquiring.instrument(attempt.span.clone()).await
         };
         match &acquired {
             Ok(_) => attempt.acquired(database, call, now()),

@@ -215,7 +215,7 @@ impl<M: Manager> ShardManager<M> {
         let generation = health.generation();
         let connecting = Arc::clone(&counters.connecting);
         let attempt = Connecting::begin(telemetry);
-        let opened = self.connect().instrument(attempt.span().clone()).await;
+        let opened = self.connect().instrument(attempt.0.clone()).await;
         drop(connecting);
         match opened {
             Ok(connection) => {

@@ -11,7 +11,7 @@ use crate::error::Error;
 
 /// An attempt to open a connection.
 #[derive(Debug)]
-pub(crate) struct Connecting(Span);
+pub(crate) struct Connecting(pub(crate) Span);
 
 impl Connecting {
     /// Begins it, for the call that waits for it if one does.
@@ -19,10 +19,6 @@ impl Connecting {
         let span = traces::connecting();
         database.describe(&span);
         Self(span)
-    }
-
-    pub(crate) fn span(&self) -> &Span {
-        &self.0
     }
 
     pub(crate) fn opened(self, database: &DatabaseTelemetry, took: Duration) {
@@ -37,7 +33,8 @@ impl Connecting {
 /// A call's wait for a connection.
 #[derive(Debug)]
 pub(crate) struct Acquiring {
-    span: Span,
+    /// The parent of the spans of connections that are opened for it.
+    pub(crate) span: Span,
     began: Instant,
 }
 
@@ -46,11 +43,6 @@ impl Acquiring {
         let span = call.trace().acquire();
         database.describe(&span);
         Self { span, began: now }
-    }
-
-    /// The span of the wait, parent of the spans of connections that are opened for it.
-    pub(crate) fn span(&self) -> &Span {
-        &self.span
     }
 
     pub(crate) fn acquired(self, database: &DatabaseTelemetry, call: &RpcCall, now: Instant) {

@@ -64,16 +64,12 @@ struct Colours(bool);
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// The layer that writes log lines.
-fn lines_layer<W>(
+fn lines_layer(
     format: LogFormat,
     filter_text: &str,
     colours: Colours,
-    writer: W,
-) -> Result<Boxed, InitError>
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
+    writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
+) -> Result<Boxed, InitError> {
     // Both filters need a level hint, or every span of every library is checked at each call.
     let harmless = filter_fn(is_harmless as fn(&Metadata<'_>) -> bool);
     let harmless = harmless.with_max_level_hint(LevelFilter::TRACE);
@@ -88,7 +84,6 @@ where
     })
 }
 
-/// The layer that exports the spans of calls.
 fn spans_layer(tracer: SdkTracer) -> Boxed {
     let ours = filter_fn(|metadata| metadata.is_span() && metadata.target() == TARGET);
     tracing_opentelemetry::layer()

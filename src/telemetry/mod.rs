@@ -13,11 +13,10 @@ pub mod metrics;
 mod otlp;
 mod rpc_call;
 mod sampling;
-mod task_count;
 pub(crate) mod top_statements;
 mod traces;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -30,6 +29,7 @@ use opentelemetry_sdk::resource::{ResourceDetector as _, SdkProvidedResourceDete
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use opentelemetry_semantic_conventions::attribute as semconv;
+use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
 pub(crate) use connection_timing::{Acquiring, Connecting};
@@ -37,7 +37,6 @@ pub(crate) use database_telemetry::DatabaseTelemetry;
 pub(crate) use db_operation::Operation;
 pub use logs::InitError;
 pub(crate) use rpc_call::{OperationTiming, RpcCall};
-pub(crate) use task_count::Tasks;
 
 use crate::config;
 use log_rate_limit::LogRateLimit;
@@ -198,6 +197,22 @@ impl Telemetry {
     }
 }
 
+/// The tasks of all runtimes of a process; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tasks(Arc<OnceLock<Vec<Handle>>>);
+
+impl Tasks {
+    /// Sets the runtimes, once.
+    pub(crate) fn watch(&self, runtimes: Vec<Handle>) {
+        self.0.set(runtimes).unwrap_or_default();
+    }
+
+    pub(crate) fn alive(&self) -> usize {
+        let runtimes = self.0.get().into_iter().flatten();
+        runtimes.map(|runtime| runtime.metrics().num_alive_tasks()).sum()
+    }
+}
+
 fn export_error(error: impl std::fmt::Display) -> InitError {
     InitError::Export(error.to_string())
 }
@@ -220,4 +235,21 @@ fn scope() -> InstrumentationScope {
         .with_version(env!("CARGO_PKG_VERSION"))
         .with_schema_url(SCHEMA_URL)
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn tasks_count_until_they_have_ended() {
+        let tasks = Tasks::default();
+        assert_eq!(tasks.alive(), 0);
+        tasks.watch(vec![Handle::current()]);
+        let waits = tokio::spawn(std::future::pending::<()>());
+        assert_eq!(tasks.alive(), 1);
+        waits.abort();
+        assert!(waits.await.is_err());
+        assert_eq!(tasks.alive(), 0);
+    }
 }

@@ -1,7 +1,6 @@
 //! The export of traces and metrics by OTLP, on a thread of its own: a collector that is slow or unreachable delays no
 //! call, and costs a bounded queue (`OTEL_BSP_MAX_QUEUE_SIZE`) and a log line a minute.
 
-use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -25,7 +24,6 @@ use tokio::sync::oneshot;
 use super::sampling::{SampledIds, Sampling};
 use crate::config::{Otel, Protocol};
 
-/// The time between two warnings of failed exports.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The limit of one request over HTTP; `OTEL_EXPORTER_OTLP_TIMEOUT` is that of all its attempts.
@@ -125,6 +123,7 @@ impl HttpClient for ExportThreadClient {
 }
 
 /// An exporter whose failures are logged, at a limited rate.
+#[derive(Debug)]
 struct Monitored<E> {
     signal: &'static str,
     exporter: E,
@@ -165,12 +164,6 @@ impl<E> Monitored<E> {
     }
 }
 
-impl<E> Debug for Monitored<E> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Monitored").field("signal", &self.signal).finish_non_exhaustive()
-    }
-}
-
 impl<E: trace::SpanExporter> trace::SpanExporter for Monitored<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let result = self.exporter.export(batch).await;
@@ -180,10 +173,6 @@ impl<E: trace::SpanExporter> trace::SpanExporter for Monitored<E> {
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         self.exporter.shutdown_with_timeout(timeout)
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.exporter.force_flush()
     }
 
     fn set_resource(&mut self, resource: &Resource) {

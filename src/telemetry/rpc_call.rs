@@ -84,7 +84,6 @@ enum OperationState {
     },
 }
 
-/// The description of an operation.
 #[derive(Debug, Clone)]
 pub(crate) struct OperationDescription {
     pub(crate) database: Arc<DatabaseTelemetry>,
@@ -93,7 +92,6 @@ pub(crate) struct OperationDescription {
     pub(crate) batch: Option<usize>,
 }
 
-/// The times of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OperationTiming {
     /// The wait for its connection; zero for a later command of a transaction.

@@ -23,7 +23,6 @@ const MAX_STATEMENTS: usize = 256;
 /// The statements that are shown for their total time, and as many for their longest run.
 const SHOWN: usize = 20;
 
-/// A statement: its operation and its summary.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Statement {
     pub(crate) operation: &'static str,
@@ -127,7 +126,6 @@ impl Minute {
     }
 }
 
-/// The recent statements of one database.
 #[derive(Debug)]
 pub(crate) struct DatabaseStatements(Mutex<Minutes<Minute>>);
 
@@ -176,7 +174,6 @@ pub(crate) struct FailureKind {
     pub(crate) outcome: &'static str,
 }
 
-/// The count of errors of one kind, and the time of the last one.
 #[derive(Debug, Clone, Copy)]
 struct FailureCount {
     count: u64,

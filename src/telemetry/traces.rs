@@ -81,7 +81,6 @@ impl Tracing {
     }
 }
 
-/// The trace of one call.
 #[derive(Debug, Default)]
 pub(crate) struct TraceContext {
     /// The caller's span, if it sent one.
@@ -100,7 +99,6 @@ struct Spans {
     last: Mutex<Option<SpanContext>>,
 }
 
-/// The ids of a trace and of a span in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TraceIds {
     pub(crate) trace_id: String,

@@ -23,9 +23,7 @@ pub(crate) struct CallError {
     pub(crate) outcome: Outcome,
     /// The database's report, and the server's hint; fields are empty where nothing was reported.
     pub(crate) report: DatabaseReport,
-    /// The invalid fields of the request.
     pub(crate) violations: Vec<FieldViolation>,
-    /// The pause before a retry.
     pub(crate) retry_after: Option<Duration>,
 }
 

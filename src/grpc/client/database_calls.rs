@@ -69,7 +69,6 @@ impl Client {
     }
 }
 
-/// The parts of a streamed result.
 #[derive(Debug)]
 pub(crate) struct ResultStream {
     parts: Streaming<StreamQueryResponse>,

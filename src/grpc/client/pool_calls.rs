@@ -96,7 +96,6 @@ impl Client {
     }
 }
 
-/// The messages of a watch.
 #[derive(Debug)]
 pub(crate) struct PoolWatch(Streaming<WatchPoolStatsResponse>);
 

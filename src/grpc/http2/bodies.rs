@@ -13,19 +13,25 @@ use tonic::Status;
 
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
-use crate::grpc::error::respond::answer;
+use crate::grpc::respond::answer;
 use crate::telemetry::RpcCall;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of a request; it fails unless it is received before a deadline.
 pub(crate) struct RequestBody {
-    pub(super) call: Arc<RpcCall>,
-    pub(super) body: Incoming,
-    pub(super) deadline: Option<Deadline>,
+    call: Arc<RpcCall>,
+    body: Incoming,
+    deadline: Option<Deadline>,
     /// Made when the body must be waited for, which is rare.
-    pub(super) timer: Option<Pin<Box<Sleep>>>,
-    pub(super) has_waited: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+    has_waited: bool,
+}
+
+impl RequestBody {
+    pub(super) fn new(call: Arc<RpcCall>, body: Incoming, deadline: Option<Deadline>) -> Self {
+        Self { call, body, deadline, timer: None, has_waited: false }
+    }
 }
 
 impl Body for RequestBody {

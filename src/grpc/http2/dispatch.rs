@@ -27,9 +27,9 @@ use tower::Service as _;
 use super::bodies::{RequestBody, WatchBody};
 use super::preface::CountGuard;
 use crate::deadline::{CallLimits, Deadline};
-use crate::grpc::error::respond::replace_status;
 use crate::grpc::method_names::{STATUS, code_name, method_of};
 use crate::grpc::request_context::{TIMEOUT_HEADER, parse_timeout};
+use crate::grpc::respond::replace_status;
 use crate::grpc::services::database_service::DatabaseHandler;
 use crate::telemetry::{RpcCall, Telemetry};
 use crate::value::proto::database_service_server::DatabaseServiceServer;
@@ -40,7 +40,6 @@ pub(crate) struct Services {
     pub(crate) database: DatabaseServiceServer<DatabaseHandler>,
     pub(crate) routes: Routes,
     pub(crate) telemetry: Telemetry,
-    /// The limits for receiving a whole request.
     pub(crate) receive_limits: CallLimits,
     pub(crate) max_request_size: usize,
 }
@@ -113,13 +112,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         request.extensions_mut().insert(Arc::clone(&call));
         let peer = TcpConnectInfo { local_addr: None, remote_addr: self.peer };
         request.extensions_mut().insert(peer);
-        let request = request.map(|body| RequestBody {
-            call,
-            body,
-            deadline,
-            timer: None,
-            has_waited: false,
-        });
+        let request = request.map(|body| RequestBody::new(call, body, deadline));
         let service = if is_refused {
             None
         } else if is_for_database_service(request.uri().path()) {

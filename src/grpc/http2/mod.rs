@@ -3,4 +3,4 @@
 mod bodies;
 pub(crate) mod dispatch;
 pub(crate) mod preface;
-pub(crate) mod serve;
+mod serve;

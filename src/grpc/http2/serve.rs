@@ -1,16 +1,20 @@
 //! The connections of one worker: HTTP/2 by hyper, one task for each connection.
 
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use hyper::server::conn::http2::Builder;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use super::dispatch::Dispatch;
 use super::preface::{AcceptedConnection, Http2Connection};
 use crate::config::Grpc;
+use crate::grpc::grpc_server::GrpcServer;
 
 /// The limit on streams that are reset before they are accepted, or for errors of the peer. A worker that was
 /// stopped for a while finds all streams that its clients have reset meanwhile; more than this is an attack.
@@ -28,38 +32,43 @@ struct ConnectionServer {
     max_age: Duration,
 }
 
-/// Serves all connections. Once the server drains, asks clients to close them, and returns when all are
-/// closed.
-pub(crate) async fn serve(
-    dispatch: Dispatch,
-    settings: &Grpc,
-    mut connections: Receiver<AcceptedConnection>,
-) {
-    let mut drain = pin!(dispatch.drained());
-    let mut is_draining = false;
-    let server = ConnectionServer {
-        http2: http2(settings),
-        dispatch,
-        preface_timeout: settings.preface_timeout,
-        max_age: settings.max_connection_age,
-    };
-    let mut open = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = connections.recv() => {
-                let Some(accepted) = accepted else { break };
-                open.spawn(server.clone().serve(accepted));
-            }
-            Some(ended) = open.join_next() => log_panic(ended),
-            () = &mut drain, if !is_draining => {
-                is_draining = true;
-                // Connections in the channel are still served: they may bring calls.
-                connections.close();
+impl GrpcServer {
+    /// Serves accepted connections on the calling runtime. Once `draining` is true it asks clients to close
+    /// their connections, and returns when all are closed. `calls` counts the calls that end by themselves.
+    /// Dropping it closes all connections, which ends their calls.
+    pub(crate) async fn serve(
+        self,
+        mut connections: Receiver<AcceptedConnection>,
+        calls: Arc<AtomicUsize>,
+        draining: watch::Receiver<bool>,
+    ) {
+        let dispatch = Dispatch { services: self.services, calls, draining, peer: None };
+        let mut drain = pin!(dispatch.drained());
+        let mut is_draining = false;
+        let server = ConnectionServer {
+            http2: http2(&self.settings),
+            dispatch,
+            preface_timeout: self.settings.preface_timeout,
+            max_age: self.settings.max_connection_age,
+        };
+        let mut open = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = connections.recv() => {
+                    let Some(accepted) = accepted else { break };
+                    open.spawn(server.clone().serve(accepted));
+                }
+                Some(ended) = open.join_next() => log_panic(ended),
+                () = &mut drain, if !is_draining => {
+                    is_draining = true;
+                    // Connections in the channel are still served: they may bring calls.
+                    connections.close();
+                }
             }
         }
-    }
-    while let Some(ended) = open.join_next().await {
-        log_panic(ended);
+        while let Some(ended) = open.join_next().await {
+            log_panic(ended);
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::transact_streams;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
-use crate::grpc::error::respond::{Answer, answer, respond};
 use crate::grpc::request_context::{caller, rpc_call};
+use crate::grpc::respond::{Answer, answer, respond};
 use crate::value::proto;
 use crate::value::proto::database_service_server::DatabaseService;
 

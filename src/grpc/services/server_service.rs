@@ -7,7 +7,7 @@ use tonic::{Request, Response};
 use super::duration;
 use crate::config::Grpc;
 use crate::engine::{Database, Engine};
-use crate::grpc::error::respond::Answer;
+use crate::grpc::respond::Answer;
 use crate::telemetry::Tasks;
 use crate::value::proto::server_service_server::ServerService;
 use crate::value::proto::{DatabaseInfo, GetServerInfoRequest, GetServerInfoResponse};

@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::engine::{Caller, CallerEvent, Engine, ReplyBody};
-use crate::grpc::error::respond::{answer, detail, request_error};
+use crate::grpc::respond::{answer, detail, request_error};
 use crate::value::proto::{TransactRequest, TransactResponse};
 
 /// The limit on commands that are read ahead: enough to keep a distant database busy. Beyond it HTTP/2's

@@ -28,7 +28,6 @@ pub(crate) struct DatabaseGauges {
     pub(crate) closed: Vec<(&'static str, u64)>,
     pub(crate) paused: bool,
     pub(crate) breaker_open: bool,
-    /// The number of times that the breaker was opened.
     pub(crate) breaker_opened: u64,
     pub(crate) retries: u64,
     pub(crate) retries_refused: u64,
@@ -38,7 +37,6 @@ pub(crate) struct DatabaseGauges {
     pub(crate) leaks: u64,
 }
 
-/// One observed metric.
 struct Observed {
     description: Description,
     kind: Kind,
@@ -47,7 +45,6 @@ struct Observed {
     values: Values,
 }
 
-/// The values of a metric.
 enum Values {
     One(fn(&DatabaseGauges) -> u64),
     /// One for each value of a label.

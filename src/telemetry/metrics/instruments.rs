@@ -54,7 +54,6 @@ pub const RECORDED: [Description; 8] = [
         .help("Statements that ran for telemetry.slow_query or longer"),
 ];
 
-/// The instruments of a process.
 #[derive(Debug, Clone)]
 pub(crate) struct Instruments {
     rpc_duration: Histogram<f64>,

@@ -13,7 +13,6 @@ use crate::value::proto;
 /// The time between two checks for a pool without work.
 const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// A command of an operator on a pool.
 pub(crate) struct PoolCommand<'a> {
     pub(crate) database: &'a Database,
     /// The name of this process, for the response.

@@ -10,8 +10,8 @@ use super::pool_commands::PoolCommand;
 use super::{pool, pools, stats_message, watch_stream};
 use crate::engine::{Database, Engine};
 use crate::error::Result;
-use crate::grpc::error::respond::{Answer, answer, respond};
 use crate::grpc::request_context::{rpc_call, time_left};
+use crate::grpc::respond::{Answer, answer, respond};
 use crate::grpc::services::duration;
 use crate::value::proto::pool_service_server::PoolService;
 use crate::value::proto::{

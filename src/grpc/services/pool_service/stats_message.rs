@@ -5,7 +5,6 @@ use crate::grpc::services::{count, duration};
 use crate::pool::CloseReason;
 use crate::value::proto;
 
-/// Encodes the state and counters of a database's pool.
 pub(crate) fn encode(database: &Database) -> proto::PoolStats {
     let pool = database.backend().pool();
     let closed = CloseReason::ALL.iter().zip(pool.closed).filter(|(_, closed)| *closed > 0);

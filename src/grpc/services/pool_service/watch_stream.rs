@@ -20,7 +20,6 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 /// The deadline of a watch whose caller sent none: longer than any watch, and within the clock's range.
 const NO_DEADLINE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// One caller's watch.
 struct Watch {
     engine: Arc<Engine>,
     instance: String,
@@ -56,14 +55,13 @@ pub(crate) fn watch(
 
 fn interval(request: &WatchPoolStatsRequest) -> Result<Duration> {
     let Some(wanted) = request.interval else { return Ok(DEFAULT_INTERVAL) };
-    match Duration::try_from(wanted) {
-        Ok(interval) if (CHECK_INTERVAL..=LONGEST_INTERVAL).contains(&interval) => Ok(interval),
-        Ok(_) | Err(_) => Err(Error::field(
-            ErrorKind::InvalidOption,
-            "interval",
-            "an interval is 100 ms to 1 h long",
-        )),
-    }
+    let interval = Duration::try_from(wanted).ok();
+    interval.filter(|interval| (CHECK_INTERVAL..=LONGEST_INTERVAL).contains(interval)).ok_or_else(
+        || {
+            let description = "an interval is 100 ms to 1 h long";
+            Error::field(ErrorKind::InvalidOption, "interval", description)
+        },
+    )
 }
 
 impl Watch {
