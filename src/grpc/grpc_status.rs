@@ -14,7 +14,6 @@ use tonic_types::pb;
 use crate::clock::milliseconds;
 use crate::error::{DatabaseReport, Error};
 
-const DOMAIN: &str = "rowgate";
 /// The longest message, in bytes of UTF-8.
 const MAX_MESSAGE: usize = 1 << 10;
 /// The longest message as `grpc-message` encodes it: a byte that is not printable ASCII becomes three.
@@ -65,7 +64,7 @@ impl Details {
         Self {
             info: pb::ErrorInfo {
                 reason: error.reason().to_owned(),
-                domain: DOMAIN.to_owned(),
+                domain: "rowgate".to_owned(),
                 metadata: HashMap::from([outcome]),
             },
             report: DatabaseReport {

@@ -28,13 +28,11 @@ const METHODS: [&str; 19] = [
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
-/// The name for methods that this server does not have (semantic conventions for RPC, `rpc.method`).
-const OTHER: &str = "_OTHER";
-
-/// Returns the name of the method of a path, one of a finite set.
+/// Returns the name of the method of a path, one of a finite set: `_OTHER` for a method that this server does not have
+/// (semantic conventions for RPC, `rpc.method`).
 pub(crate) fn method_of(path: &str) -> &'static str {
     let name = path.strip_prefix('/').unwrap_or_default();
-    METHODS.into_iter().find(|method| *method == name).unwrap_or(OTHER)
+    METHODS.into_iter().find(|method| *method == name).unwrap_or("_OTHER")
 }
 
 /// Returns the name of a status code (gRPC, Status codes and their use).
@@ -101,7 +99,7 @@ mod tests {
         for path in
             ["", "/", "/rowgate.v1.DatabaseService/Drop", "rowgate.v1.DatabaseService/Query"]
         {
-            assert_eq!(method_of(path), OTHER, "{path}");
+            assert_eq!(method_of(path), "_OTHER", "{path}");
         }
     }
 }

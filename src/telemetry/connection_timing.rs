@@ -22,7 +22,7 @@ impl Connecting {
     }
 
     pub(crate) fn opened(self, database: &DatabaseTelemetry, took: Duration) {
-        database.connection_opened(took);
+        database.instruments.create_time.record(took.as_secs_f64(), &database.pool);
     }
 
     pub(crate) fn failed(&self, error: &Error) {
@@ -47,7 +47,7 @@ impl Acquiring {
 
     pub(crate) fn acquired(self, database: &DatabaseTelemetry, call: &RpcCall, now: Instant) {
         let waited = now.saturating_duration_since(self.began);
-        database.connection_acquired(waited);
+        database.instruments.wait_time.record(waited.as_secs_f64(), &database.pool);
         drop(self.span);
         call.connection_acquired(waited, now);
     }

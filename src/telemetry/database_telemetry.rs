@@ -17,8 +17,9 @@ use crate::error::Error;
 pub(crate) struct DatabaseTelemetry {
     name: Arc<str>,
     system: &'static str,
-    instruments: Instruments,
-    pool: [KeyValue; 1],
+    pub(super) instruments: Instruments,
+    /// The labels of the metrics of its pool.
+    pub(super) pool: [KeyValue; 1],
     /// The time from which an operation is slow; zero for never.
     slow: Duration,
     statements: Arc<DatabaseStatements>,
@@ -44,14 +45,6 @@ impl DatabaseTelemetry {
     /// Records a connection that was returned to the pool after it was `used` for so long.
     pub(crate) fn connection_returned(&self, used: Duration) {
         self.instruments.use_time.record(used.as_secs_f64(), &self.pool);
-    }
-
-    pub(crate) fn connection_opened(&self, took: Duration) {
-        self.instruments.create_time.record(took.as_secs_f64(), &self.pool);
-    }
-
-    pub(crate) fn connection_acquired(&self, waited: Duration) {
-        self.instruments.wait_time.record(waited.as_secs_f64(), &self.pool);
     }
 
     /// Records an operation that has ended; returns true if it was slow.

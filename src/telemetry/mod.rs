@@ -177,8 +177,8 @@ impl Telemetry {
     }
 
     /// Renders all metrics in Prometheus' text format; fails with the reason why they cannot be written.
-    pub(crate) fn metrics(&self) -> Result<String, std::borrow::Cow<'static, str>> {
-        metrics::render(&self.0.registry)
+    pub(crate) fn metrics(&self) -> Result<String, String> {
+        metrics::render(&self.0.registry).map_err(|error| error.to_string())
     }
 
     /// Exports what is pending, within `limit`; nothing is recorded or exported afterwards.

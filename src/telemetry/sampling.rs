@@ -52,19 +52,17 @@ fn bound(ratio: f64) -> u64 {
 /// A generator of ids. A trace begins here only for a call that is sampled, so its id is one that the sampler
 /// accepts: all samplers along the trace that go by its id agree.
 #[derive(Debug)]
-pub(crate) struct SampledIds {
-    bound: u64,
-}
+pub(crate) struct SampledIds(u64);
 
 impl SampledIds {
     pub(crate) fn new(sampler: Sampler) -> Self {
-        Self { bound: bound(sampler.ratio).clamp(1, 1 << 63) }
+        Self(bound(sampler.ratio).clamp(1, 1 << 63))
     }
 }
 
 impl IdGenerator for SampledIds {
     fn new_trace_id(&self) -> TraceId {
-        let bits = (fastrand::u64(0..self.bound) << 1) | u64::from(fastrand::bool());
+        let bits = (fastrand::u64(0..self.0) << 1) | u64::from(fastrand::bool());
         // All zeros are no id.
         TraceId::from((u128::from(fastrand::u64(1..)) << 64) | u128::from(bits))
     }

@@ -96,9 +96,5 @@ impl std::error::Error for CallError {}
 
 /// Returns the last cause of an error: the causes between are only "transport error".
 pub(crate) fn root_cause(error: &dyn std::error::Error) -> Option<String> {
-    let mut cause = error.source()?;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    Some(cause.to_string())
+    std::iter::successors(error.source(), |cause| cause.source()).last().map(ToString::to_string)
 }

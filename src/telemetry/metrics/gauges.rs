@@ -52,7 +52,6 @@ enum Values {
 }
 
 /// The kinds of instruments: OpenTelemetry tells apart values that add up over replicas from those that do not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Counter,
     UpDownCounter,

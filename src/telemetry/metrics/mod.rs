@@ -6,8 +6,6 @@
 mod gauges;
 mod instruments;
 
-use std::borrow::Cow;
-
 pub use gauges::described;
 pub(crate) use gauges::{DatabaseGauges, observe};
 pub use instruments::{Description, RECORDED};
@@ -19,11 +17,11 @@ const EXPORTED_COUNT: &str = "db_client_connection_count";
 const SHOWN_COUNT: &str = "db_client_connections";
 
 /// Renders all metrics of a registry in Prometheus' text format.
-pub(crate) fn render(registry: &prometheus::Registry) -> Result<String, Cow<'static, str>> {
+pub(crate) fn render(registry: &prometheus::Registry) -> Result<String, prometheus::Error> {
     let mut families = registry.gather();
     for family in families.iter_mut().filter(|family| family.name() == EXPORTED_COUNT) {
         family.set_name(SHOWN_COUNT.to_owned());
     }
     let encoder = prometheus::TextEncoder::new();
-    encoder.encode_to_string(&families).map_err(|error| Cow::Owned(error.to_string()))
+    encoder.encode_to_string(&families)
 }

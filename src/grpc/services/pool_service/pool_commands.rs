@@ -1,6 +1,5 @@
 //! The commands of operators. Each is logged with the operator's address: it changes the service of callers.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
@@ -17,15 +16,11 @@ pub(crate) struct PoolCommand<'a> {
     pub(crate) database: &'a Database,
     /// The name of this process, for the response.
     pub(crate) instance: String,
-    pub(crate) operator: Option<SocketAddr>,
+    /// The operator's address, for the log.
+    pub(crate) operator: String,
 }
 
 impl PoolCommand<'_> {
-    /// The operator's address, for the log.
-    fn operator(&self) -> String {
-        self.operator.map_or_else(String::new, |address| address.ip().to_string())
-    }
-
     /// Pauses the pool and waits for the work in progress. Dropping it ends the wait; the pool stays paused.
     pub(crate) async fn pause(
         self,
@@ -39,7 +34,7 @@ impl PoolCommand<'_> {
         let deadline = Deadline::of_call(start, grpc_timeout, timeout, self.database.limits());
         let control = self.database.backend().control();
         control.pause();
-        tracing::info!(pool = self.database.name(), operator = self.operator(), "pool paused");
+        tracing::info!(pool = self.database.name(), operator = self.operator, "pool paused");
         loop {
             let snapshot = control.snapshot();
             let left = deadline.left(Instant::now());
@@ -59,7 +54,7 @@ impl PoolCommand<'_> {
         let control = self.database.backend().control();
         let before = control.snapshot();
         control.resume();
-        tracing::info!(pool = self.database.name(), operator = self.operator(), "pool resumed");
+        tracing::info!(pool = self.database.name(), operator = self.operator, "pool resumed");
         let waiting = if before.paused { count(before.waiting) } else { 0 };
         proto::ResumePoolResponse { instance: self.instance, waiting, was_paused: before.paused }
     }
@@ -68,7 +63,7 @@ impl PoolCommand<'_> {
         let control = self.database.backend().control();
         let before = control.snapshot();
         control.flush(CloseReason::Admin);
-        tracing::info!(pool = self.database.name(), operator = self.operator(), "pool reconnects");
+        tracing::info!(pool = self.database.name(), operator = self.operator, "pool reconnects");
         proto::ReconnectPoolResponse {
             instance: self.instance,
             closed: count(before.idle),
@@ -90,9 +85,14 @@ impl PoolCommand<'_> {
             |bound: Option<u32>| bound.map(|bound| usize::try_from(bound).unwrap_or(usize::MAX));
         control.resize(connections(request.min), connections(request.max))?;
         let after = control.snapshot();
-        let operator = self.operator();
         let pool = self.database.name();
-        tracing::info!(pool, operator, min = after.min, max = after.max, "pool resized");
+        tracing::info!(
+            pool,
+            operator = self.operator,
+            min = after.min,
+            max = after.max,
+            "pool resized"
+        );
         Ok(proto::ResizePoolResponse {
             instance: self.instance,
             min: count(after.min),
@@ -112,7 +112,7 @@ impl PoolCommand<'_> {
                 .with_condition("CHECKOUT_NOT_FOUND")
                 .with_hint("List the checkouts with ListCheckouts."));
         }
-        tracing::info!(pool, checkout, operator = self.operator(), "checkout terminated");
+        tracing::info!(pool, checkout, operator = self.operator, "checkout terminated");
         Ok(proto::TerminateCheckoutResponse { instance: self.instance })
     }
 }

@@ -31,8 +31,9 @@ impl PoolHandler {
     /// Makes the command of a request that names a pool.
     fn command<T>(&self, request: &Request<T>, name: &str) -> Result<PoolCommand<'_>> {
         let database = pool(&self.engine, name)?;
+        let operator = request.remote_addr().map(|address| address.ip().to_string());
         let instance = self.instance.clone();
-        Ok(PoolCommand { database, instance, operator: request.remote_addr() })
+        Ok(PoolCommand { database, instance, operator: operator.unwrap_or_default() })
     }
 }
 
