@@ -18,7 +18,6 @@ pub(crate) struct LineKind {
     pub(crate) database: Option<Arc<str>>,
 }
 
-/// The lines that were written of late.
 #[derive(Debug, Default)]
 pub(crate) struct LogRateLimit(Mutex<HashMap<LineKind, LineCount>>);
 

@@ -3,12 +3,11 @@
 //! It turns tonic's types into plain ones, so that its callers never name them. It has no TLS yet.
 
 mod call_error;
+mod calls;
 mod channel;
-mod database_calls;
-mod pool_calls;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub(crate) use call_error::CallError;
+pub(crate) use calls::{Health, ResultStream};
 pub(crate) use channel::{Address, Client};
-pub(crate) use database_calls::{Health, ResultStream};

@@ -3,7 +3,6 @@
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-/// Sets the answers of the health service.
 #[derive(Clone, Debug)]
 pub(crate) struct HealthReporter {
     reporter: tonic_health::server::HealthReporter,

@@ -86,13 +86,8 @@ impl PoolCommand<'_> {
         control.resize(connections(request.min), connections(request.max))?;
         let after = control.snapshot();
         let pool = self.database.name();
-        tracing::info!(
-            pool,
-            operator = self.operator,
-            min = after.min,
-            max = after.max,
-            "pool resized"
-        );
+        let operator = &self.operator;
+        tracing::info!(pool, operator, min = after.min, max = after.max, "pool resized");
         Ok(proto::ResizePoolResponse {
             instance: self.instance,
             min: count(after.min),

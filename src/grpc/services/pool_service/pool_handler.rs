@@ -28,7 +28,6 @@ pub(crate) struct PoolHandler {
 }
 
 impl PoolHandler {
-    /// Makes the command of a request that names a pool.
     fn command<T>(&self, request: &Request<T>, name: &str) -> Result<PoolCommand<'_>> {
         let database = pool(&self.engine, name)?;
         let operator = request.remote_addr().map(|address| address.ip().to_string());
