@@ -81,7 +81,6 @@ impl Error {
         Self(Box::new(Parts { kind, message: message.into(), ..Parts::default() }))
     }
 
-    /// An error about one field of the request.
     pub fn field(
         kind: ErrorKind,
         field: impl Into<String>,
@@ -172,7 +171,6 @@ impl Error {
         self
     }
 
-    /// Sets the private cause, for logs.
     pub fn with_cause(
         mut self,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,

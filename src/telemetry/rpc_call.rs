@@ -64,7 +64,6 @@ struct Received {
     began: Instant,
 }
 
-/// The work of a call in its database.
 #[derive(Debug, Default)]
 struct Work {
     /// The wait for the present connection.

@@ -117,7 +117,6 @@ impl TraceContext {
         })
     }
 
-    /// Sets an attribute of the server's span.
     pub(crate) fn set(&self, key: &'static str, value: impl Into<Value>) {
         if let Some(spans) = &self.spans {
             spans.call.set_attribute(key, value);

@@ -28,7 +28,6 @@ use crate::value::proto::{
 /// the answer arrives.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 
-/// The health of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
     Serving,

@@ -73,7 +73,6 @@ pub(crate) struct CallLimit {
 }
 
 impl CallLimit {
-    /// Waits for an answer within the limit.
     pub(crate) async fn within<T>(
         self,
         call: impl Future<Output = Result<T, Status>>,

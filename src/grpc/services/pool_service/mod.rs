@@ -21,16 +21,14 @@ pub(crate) fn pools<'a>(engine: &'a Engine, name: &str) -> Result<Vec<&'a Databa
 /// Finds the pool that a request names. An empty name is an error, not the default pool: a command must name
 /// the pool that it changes.
 pub(crate) fn pool<'a>(engine: &'a Engine, name: &str) -> Result<&'a Database> {
-    let hint = || {
+    let found = engine.databases().find(|database| database.name() == name);
+    found.filter(|_| !name.is_empty()).ok_or_else(|| {
+        let error = if name.is_empty() {
+            Error::field(ErrorKind::InvalidOption, "pool", "the pool must be named")
+        } else {
+            Error::new(ErrorKind::PoolNotFound, format!("there is no pool \"{name}\""))
+        };
         let names: Vec<_> = engine.databases().map(Database::name).collect();
-        format!("Known here: {}.", names.join(", "))
-    };
-    if name.is_empty() {
-        let error = Error::field(ErrorKind::InvalidOption, "pool", "the pool must be named");
-        return Err(error.with_hint(hint()));
-    }
-    engine.databases().find(|database| database.name() == name).ok_or_else(|| {
-        Error::new(ErrorKind::PoolNotFound, format!("there is no pool \"{name}\""))
-            .with_hint(hint())
+        error.with_hint(format!("Known here: {}.", names.join(", ")))
     })
 }
