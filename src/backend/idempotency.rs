@@ -2,8 +2,7 @@
 
 use prost::Message;
 
-use super::statement::BatchResult;
-use super::transaction::IdempotencyKey;
+use super::statement::{BatchResult, IdempotencyKey};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::{ExecuteBatchResponse, ResultSet};
 

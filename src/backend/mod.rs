@@ -22,11 +22,10 @@ pub(crate) use interface::{Backend, Installed};
 pub(crate) use row_stream::{Completion, Fill, RowSink, RowStream, fill};
 pub(crate) use statement::{
     Batch, BatchResult, BatchStatement, BatchStrategy, DescribeRequest, Description, Expect,
-    Statement, response_too_large,
+    IdempotencyKey, IsolationLevel, Statement, TransactionMode, response_too_large,
 };
 #[cfg(test)]
 pub(crate) use tests::scripted;
 pub(crate) use transaction::{
-    BeginRequest, IdempotencyKey, IsolationLevel, SavepointCommand, Transaction, TransactionHandle,
-    TransactionMode, TransactionOutcome,
+    BeginRequest, SavepointCommand, Transaction, TransactionHandle, TransactionOutcome,
 };

@@ -1,8 +1,7 @@
-//! Statements: to run, to describe, and in batches, which are applied together.
+//! Units of work: statements to run and to describe, batches, which are applied together, and their terms.
 
 use std::sync::Arc;
 
-use super::transaction::{IdempotencyKey, TransactionMode};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::CallContext;
@@ -45,6 +44,36 @@ pub(crate) struct Description {
     pub read_only: bool,
     /// The plan, if it was requested and there is one.
     pub plan: Option<String>,
+}
+
+/// The isolation level of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IsolationLevel {
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+/// The mode of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct TransactionMode {
+    /// `None` for the database's default.
+    pub isolation: Option<IsolationLevel>,
+    /// The database must reject writes.
+    pub read_only: bool,
+    /// The transaction waits for a snapshot that cannot fail.
+    pub deferrable: bool,
+}
+
+/// The key under which a transaction runs once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IdempotencyKey {
+    /// The authenticated caller; empty without authentication.
+    pub caller: String,
+    /// 1 to 128 printable ASCII characters.
+    pub key: String,
+    /// The hash of the request: another request under the same key is rejected.
+    pub request_hash: [u8; 32],
 }
 
 /// Statements that are applied together or not at all.

@@ -5,40 +5,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::row_stream::RowStream;
-use super::statement::Statement;
+use super::statement::{IdempotencyKey, Statement, TransactionMode};
 use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::pool::CallContext;
-
-/// The isolation level of a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IsolationLevel {
-    ReadCommitted,
-    RepeatableRead,
-    Serializable,
-}
-
-/// The mode of a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct TransactionMode {
-    /// `None` for the database's default.
-    pub isolation: Option<IsolationLevel>,
-    /// The database must reject writes.
-    pub read_only: bool,
-    /// The transaction waits for a snapshot that cannot fail.
-    pub deferrable: bool,
-}
-
-/// The key under which a transaction runs once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct IdempotencyKey {
-    /// The authenticated caller; empty without authentication.
-    pub caller: String,
-    /// 1 to 128 printable ASCII characters.
-    pub key: String,
-    /// The hash of the request: another request under the same key is rejected.
-    pub request_hash: [u8; 32],
-}
 
 /// A transaction to open.
 #[derive(Debug)]

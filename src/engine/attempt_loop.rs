@@ -34,12 +34,12 @@ where
     attempts.begin(now());
     loop {
         let error = match attempt().await {
-            Ok(value) => return Ok(Success { value, attempts: attempts.made() }),
+            Ok(value) => return Ok(Success { value, attempts: attempts.made }),
             Err(error) => error,
         };
-        let made = attempts.made();
+        let made = attempts.made;
         let Some(pause) = attempts.after(&error, deadline, now()) else {
-            return Err(context.explain(answer(error, unresolved, attempts.in_doubt())));
+            return Err(context.explain(answer(error, unresolved, attempts.in_doubt)));
         };
         let pause_ms = pause.as_millis();
         tracing::debug!(attempt = made, reason = error.reason(), pause_ms, "retrying");

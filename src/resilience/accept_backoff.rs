@@ -66,7 +66,6 @@ impl AcceptBackoff {
 /// A pause in accepting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct AcceptPause {
-    /// The length.
     length: Duration,
     /// The failure is the first after a quiet time, although connections may be accepted in between.
     should_log: bool,

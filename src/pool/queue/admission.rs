@@ -32,6 +32,7 @@ pub(crate) struct Admission {
     counters: Arc<Counters>,
 }
 
+#[derive(Default)]
 struct State {
     waiters: FairQueue<Waiter>,
     /// Permits that are held, and the most of them.
@@ -41,8 +42,9 @@ struct State {
     wait_estimate: WaitEstimate,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum AdmissionMode {
+    #[default]
     Open,
     /// Callers wait until it is open again.
     Paused,
@@ -73,14 +75,8 @@ impl Admission {
         counters: Arc<Counters>,
     ) -> Arc<Self> {
         let PoolSettings { max_waiting, acquire_timeout, .. } = *settings;
-        let state = State {
-            waiters: FairQueue::default(),
-            admitted: 0,
-            limit,
-            mode: AdmissionMode::Open,
-            wait_estimate: WaitEstimate::default(),
-        };
-        Arc::new(Self { kind, state: Mutex::new(state), max_waiting, acquire_timeout, counters })
+        let state = Mutex::new(State { limit, ..State::default() });
+        Arc::new(Self { kind, state, max_waiting, acquire_timeout, counters })
     }
 
     /// Waits for a permit, for a caller that has `waited` elsewhere before.

@@ -120,8 +120,11 @@ pub(crate) struct Attempts<'a> {
     unit: RetryUnit,
     max: Option<u32>,
     began: Option<Instant>,
-    made: u32,
-    in_doubt: u32,
+    /// The number of attempts made, the present one included. Waiting for another run under the same key does
+    /// not count.
+    pub(crate) made: u32,
+    /// The number of failed attempts that may have been applied, as far as it is known now.
+    pub(crate) in_doubt: u32,
     /// A stale plan was prepared anew already.
     prepared_anew: bool,
     outage_pauses: BackoffSeries,
@@ -133,17 +136,6 @@ impl Attempts<'_> {
     /// Notes when the first attempt begins.
     pub(crate) fn begin(&mut self, now: Instant) {
         self.began.get_or_insert(now);
-    }
-
-    /// The number of attempts made, the present one included. Waiting for another run under the same key does
-    /// not count.
-    pub(crate) fn made(&self) -> u32 {
-        self.made
-    }
-
-    /// The number of failed attempts that may have been applied, as far as it is known now.
-    pub(crate) fn in_doubt(&self) -> u32 {
-        self.in_doubt
     }
 
     /// Returns the pause before the next attempt; `None` if the error is the call's answer.

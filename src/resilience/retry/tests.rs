@@ -197,7 +197,7 @@ fn while_the_breaker_is_open_calls_fail_at_once() {
     let made = |kind| {
         let mut call = retries.start(RetryUnit::Statement, None);
         while call.after(&error(kind), deadline, now).is_some() {}
-        call.made()
+        call.made
     };
     let outages = [ErrorKind::DatabaseUnavailable, ErrorKind::ConnectionLost];
     assert_eq!(outages.map(made), [3, 3]);
@@ -256,11 +256,11 @@ fn a_unit_in_doubt_is_retried_through_an_outage_whatever_the_budget() {
     let mut attempts = retries.start(RetryUnit::Keyed, None);
     assert!(attempts.after(&unknown(), deadline, now).is_some());
     for made in 2..ENDLESS {
-        assert_eq!(attempts.made(), made);
+        assert_eq!(attempts.made, made);
         let pause = attempts.after(&error(ErrorKind::DatabaseUnavailable), deadline, now);
         assert!(pause.is_some_and(|pause| pause <= MAX_IN_DOUBT_PAUSE), "{pause:?}");
     }
-    assert_eq!(attempts.in_doubt(), 1);
+    assert_eq!(attempts.in_doubt, 1);
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn a_unit_is_in_doubt_until_a_later_attempt_had_claimed_the_key() {
             let mut attempts = retries.start(unit, None);
             attempts.after(&unknown(), deadline, now);
             attempts.after(&failure, deadline, now);
-            assert_eq!(attempts.in_doubt(), expected, "{unit:?} {failure:?}");
+            assert_eq!(attempts.in_doubt, expected, "{unit:?} {failure:?}");
         }
     }
 }
