@@ -19,7 +19,6 @@ pub(crate) struct Statement {
     /// The database must refuse writes.
     pub read_only: bool,
     pub deadline: Deadline,
-    /// The call for which its connection is checked out.
     pub context: Arc<CallContext>,
 }
 
@@ -30,7 +29,6 @@ pub(crate) struct DescribeRequest {
     pub analysis: Arc<Analysis>,
     pub include_plan: bool,
     pub deadline: Deadline,
-    /// The call for which its connection is checked out.
     pub context: Arc<CallContext>,
 }
 
@@ -82,7 +80,6 @@ pub(crate) struct Batch {
     /// The statements, at least one, already admitted by the engine.
     pub statements: Vec<BatchStatement>,
     pub mode: TransactionMode,
-    /// The key under which the batch runs once.
     pub key: Option<IdempotencyKey>,
     /// The batch is rolled back at the end.
     pub dry_run: bool,
@@ -93,7 +90,6 @@ pub(crate) struct Batch {
     /// The limit of the encoded bytes of the whole response.
     pub max_response: u64,
     pub deadline: Deadline,
-    /// The call that the batch runs for.
     pub context: Arc<CallContext>,
 }
 

@@ -14,11 +14,9 @@ use crate::pool::CallContext;
 #[derive(Debug)]
 pub(crate) struct BeginRequest {
     pub mode: TransactionMode,
-    /// The key that the transaction claims.
     pub key: Option<IdempotencyKey>,
     /// The time at which the transaction must be open.
     pub deadline: Deadline,
-    /// The call that the transaction runs for.
     pub context: Arc<CallContext>,
 }
 

@@ -52,7 +52,7 @@ impl Database {
             config::Target::Postgres(_) => Dialect::Postgres,
             config::Target::Sqlite(_) => Dialect::Sqlite,
         };
-        let unreachable = backend.breaker().unreachable_flag();
+        let unreachable = Arc::clone(&backend.breaker().unreachable);
         Self {
             name: name.into(),
             backend,

@@ -40,12 +40,10 @@ pub(crate) trait PoolAdmin: Send + Sync {
     fn terminate(&self, id: u64) -> bool;
 }
 
-/// The bounds of a pool.
+/// The bounds of a pool, as in its snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PoolBounds {
-    /// The number of connections that are kept open.
     pub min: usize,
-    /// The largest number of connections that are kept.
     pub max: usize,
 }
 
@@ -79,7 +77,6 @@ impl<M: Manager> PoolAdmin for Pool<M> {
             waiting: for_connection.callers + for_transaction.callers,
             oldest_wait: for_connection.oldest.max(for_transaction.oldest),
             paused: queue.is_paused(),
-            generation: context.health.generation(),
             ..context.counters.snapshot(idle)
         }
     }

@@ -141,7 +141,7 @@ impl<M: Manager> Shard<M> {
         let manager = self.pool.manager();
         let opened = manager.open().await?;
         let mut unclaimed = self.unclaimed().lock();
-        if manager.is_closing() {
+        if manager.context.counters.closing.load(Relaxed) {
             drop(unclaimed);
             return Err(TakeError::Closed);
         }
@@ -203,10 +203,6 @@ impl<M: Manager> managed::Manager for ShardManager<M> {
 }
 
 impl<M: Manager> ShardManager<M> {
-    fn is_closing(&self) -> bool {
-        self.context.counters.closing.load(Relaxed)
-    }
-
     async fn open(&self) -> Result<PooledConnection<M::Connection>, TakeError> {
         let ShardContext { counters, health, settings, telemetry, .. } = &*self.context;
         let began = now();
@@ -244,7 +240,7 @@ impl<M: Manager> ShardManager<M> {
 
     fn permit_to_open(&self, now: Instant) -> Result<ConnectionPermit, TakeError> {
         let counters = &self.context.counters;
-        if self.is_closing() {
+        if counters.closing.load(Relaxed) {
             return Err(TakeError::Closed);
         }
         // A caller of another worker, which found a dead connection here: it opens one on its own worker, which

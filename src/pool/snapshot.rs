@@ -61,15 +61,12 @@ pub(crate) struct PoolSnapshot {
     pub overflow: usize,
     /// No callers are admitted.
     pub paused: bool,
-    /// The number of times that all connections were invalidated.
-    pub generation: u64,
     pub open: usize,
     pub idle: usize,
     /// Open connections that are checked out or being reset.
     pub in_use: usize,
     /// Connections being opened.
     pub connecting: usize,
-    /// Waiting callers.
     pub waiting: usize,
     /// The longest time that a caller has been waiting.
     pub oldest_wait: Option<Duration>,
@@ -109,7 +106,6 @@ impl PoolSnapshot {
             *count += more;
         }
         self.paused |= other.paused;
-        self.generation = self.generation.max(other.generation);
         self.oldest_wait = self.oldest_wait.max(other.oldest_wait);
         self
     }

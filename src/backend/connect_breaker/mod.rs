@@ -30,10 +30,10 @@ pub(crate) struct ConnectBreaker {
     min_abandoned_wait: Duration,
     inner: Mutex<Inner>,
     /// It is open, for those that run calls.
-    unreachable: Arc<AtomicBool>,
+    pub(crate) unreachable: Arc<AtomicBool>,
     state: watch::Sender<BreakerState>,
     /// Held once more by each connection of the pool.
-    pooled: Arc<()>,
+    pub(crate) pooled: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -112,11 +112,6 @@ impl ConnectBreaker {
         })
     }
 
-    /// The flag that is set while it is open.
-    pub(crate) fn unreachable_flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.unreachable)
-    }
-
     pub(crate) fn is_open(&self) -> bool {
         self.unreachable.load(Relaxed)
     }
@@ -152,11 +147,6 @@ impl ConnectBreaker {
     /// Lets the next probe begin now: something has changed that may help.
     pub(crate) fn probe_now(&self) {
         self.inner.lock().breaker.probe_now(now());
-    }
-
-    /// Counts a connection of the pool until the guard is dropped.
-    pub(crate) fn count_pooled(&self) -> Arc<()> {
-        Arc::clone(&self.pooled)
     }
 
     /// Checks that [`ConnectBreaker::connect`] would make an attempt; else returns the last failure.

@@ -274,7 +274,7 @@ async fn a_full_server_is_there_while_some_of_it_is_ours() {
     let breaker = breaker();
     reach(&breaker).await;
     let full = || with_code(ErrorKind::DatabaseUnavailable, "53300");
-    let pooled = breaker.count_pooled();
+    let pooled = Arc::clone(&breaker.pooled);
     fail(&breaker, full, 10).await;
     assert!(!breaker.is_open());
     drop(pooled);

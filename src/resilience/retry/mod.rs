@@ -35,7 +35,6 @@ pub(crate) enum RetryUnit {
 /// Attempts after the first of a call, since start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RetryCounts {
-    /// Attempts made.
     pub made: u64,
     /// Attempts refused for lack of budget.
     pub refused: u64,
@@ -157,7 +156,15 @@ impl Attempts<'_> {
         now: Instant,
     ) -> Option<Duration> {
         let class = self.classify(error, now);
-        let pause = self.next_pause(class)?;
+        let pauses = match class {
+            RetryClass::Never => return None,
+            RetryClass::Outage => &mut self.outage_pauses,
+            RetryClass::StalePlan | RetryClass::Conflict | RetryClass::KeyInProgress => {
+                &mut self.conflict_pauses
+            }
+            RetryClass::InDoubt => &mut self.in_doubt_pauses,
+        };
+        let pause = pauses.next(fastrand::f64());
         if pause >= deadline.left(now) || !self.allows(class) {
             return None;
         }
@@ -192,18 +199,6 @@ impl Attempts<'_> {
             return RetryClass::Never;
         }
         class
-    }
-
-    fn next_pause(&mut self, class: RetryClass) -> Option<Duration> {
-        let pauses = match class {
-            RetryClass::Never => return None,
-            RetryClass::Outage => &mut self.outage_pauses,
-            RetryClass::StalePlan | RetryClass::Conflict | RetryClass::KeyInProgress => {
-                &mut self.conflict_pauses
-            }
-            RetryClass::InDoubt => &mut self.in_doubt_pauses,
-        };
-        Some(pauses.next(fastrand::f64()))
     }
 
     /// Returns true if another attempt may be made, and charges it to the budget if that applies.

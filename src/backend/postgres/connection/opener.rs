@@ -43,7 +43,7 @@ impl Manager for Opener {
 
     async fn connect(&self) -> Result<Connection> {
         let mut connection = self.open_through_breaker().await?;
-        connection.held = Some(self.breaker.count_pooled());
+        connection.held = Some(Arc::clone(&self.breaker.pooled));
         Ok(connection)
     }
 
