@@ -22,8 +22,8 @@ impl Claimed {
     /// The results of the first run.
     pub(crate) fn replay(self, key: &IdempotencyKey) -> Result<BatchResult> {
         self.check(key)?;
-        let response = self.response.unwrap_or_default();
-        let response = ExecuteBatchResponse::decode(response.as_slice()).map_err(|error| {
+        let response = self.response.as_deref().unwrap_or_default();
+        let response = ExecuteBatchResponse::decode(response).map_err(|error| {
             Error::new(ErrorKind::DataLoss, "the stored response of the idempotency key is damaged")
                 .with_outcome(Outcome::Applied)
                 .with_cause(error)

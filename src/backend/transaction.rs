@@ -78,8 +78,6 @@ pub(crate) enum TransactionOutcome {
     Applied,
     /// It is not committed; by a token: and never will be.
     NotApplied,
-    /// It is not over.
     InProgress,
-    /// It cannot be known.
     Unknown,
 }

@@ -46,7 +46,6 @@ impl<M: Manager> Checkout<M> {
         }
     }
 
-    /// The call that holds it.
     pub(crate) fn context(&self) -> &Arc<CallContext> {
         &self.context
     }

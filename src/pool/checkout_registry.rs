@@ -98,14 +98,13 @@ impl RegisteredCheckout {
 
     fn info(&self, id: u64, now: Instant, leak_threshold: Option<Duration>) -> CheckoutInfo {
         let age = self.age(now);
-        let state = self.activity.as_ref().map(|activity| activity.describe());
         CheckoutInfo {
             id,
             holder: self.context.holder(),
             since: SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH),
             age,
             is_leak: leak_threshold.is_some_and(|threshold| age > threshold),
-            state: state.unwrap_or_default().to_owned(),
+            state: self.activity.as_ref().map_or("", |activity| activity.describe()).to_owned(),
         }
     }
 }

@@ -67,7 +67,6 @@ pub(crate) enum TakeError {
     Exhausted,
     /// The server is at its limit of connections, while some of them are of this pool and will be returned.
     ServerFull(Error),
-    /// It is closed.
     Closed,
     /// A connection could not be opened.
     Connect(Error),
@@ -186,12 +185,11 @@ impl<M: Manager> managed::Manager for ShardManager<M> {
 
     async fn create(&self) -> Result<Self::Type, TakeError> {
         loop {
-            let Some(mut pooled) = self.unclaimed.lock().pop() else { break };
+            let Some(mut pooled) = self.unclaimed.lock().pop() else { return self.open().await };
             if self.is_healthy(&mut pooled).await {
                 return Ok(pooled);
             }
         }
-        self.open().await
     }
 
     async fn recycle(&self, pooled: &mut Self::Type, _: &Metrics) -> RecycleResult<TakeError> {
@@ -270,15 +268,29 @@ impl<M: Manager> ShardManager<M> {
     /// Returns true if an idle connection may be checked out. Only one that was idle for long, or at the time
     /// when another was lost, is validated.
     async fn is_healthy(&self, pooled: &mut PooledConnection<M::Connection>) -> bool {
+        let ShardContext { health, settings, .. } = &*self.context;
         let now = now();
-        match self.check(pooled, now, self.context.settings.validate_after_idle) {
-            IdleCheck::Healthy => true,
+        match self.check(pooled, now, settings.validate_after_idle) {
+            IdleCheck::Healthy => return true,
             IdleCheck::Evict(reason) => {
                 pooled.permit.set_close_reason(reason);
-                false
+                return false;
             }
-            IdleCheck::Validate => self.validate(pooled, now).await,
+            IdleCheck::Validate => {}
         }
+        // If the caller stops waiting for the answer, the connection is closed as it is.
+        pooled.permit.set_close_reason(CloseReason::Broken);
+        let limit = VALIDATION_TIMEOUT.min(settings.connect_timeout);
+        let validation = self.manager.validate(&mut pooled.connection);
+        match tokio::time::timeout(limit, validation).await {
+            Ok(true) => {
+                pooled.permit.set_close_reason(CloseReason::Shutdown);
+                return true;
+            }
+            Ok(false) => health.connection_lost(now),
+            Err(_elapsed) => health.connection_unresponsive(now),
+        }
+        false
     }
 
     fn check(
@@ -293,23 +305,6 @@ impl<M: Manager> ShardManager<M> {
             return IdleCheck::Evict(CloseReason::Broken);
         }
         health.check(&pooled.lifetime, now, validate_after)
-    }
-
-    async fn validate(&self, pooled: &mut PooledConnection<M::Connection>, now: Instant) -> bool {
-        let ShardContext { health, settings, .. } = &*self.context;
-        // If the caller stops waiting for the answer, the connection is closed as it is.
-        pooled.permit.set_close_reason(CloseReason::Broken);
-        let limit = VALIDATION_TIMEOUT.min(settings.connect_timeout);
-        let validation = self.manager.validate(&mut pooled.connection);
-        match tokio::time::timeout(limit, validation).await {
-            Ok(true) => {
-                pooled.permit.set_close_reason(CloseReason::Shutdown);
-                return true;
-            }
-            Ok(false) => health.connection_lost(now),
-            Err(_elapsed) => health.connection_unresponsive(now),
-        }
-        false
     }
 
     /// The reason to close an idle connection now, if any.

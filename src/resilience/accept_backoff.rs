@@ -51,8 +51,7 @@ impl AcceptBackoff {
 
     /// Returns the pause after a failure; `None` if it was one client's own.
     fn failed(&mut self, error: &io::Error, now: Instant) -> Option<AcceptPause> {
-        let kind = error.kind();
-        if kind == io::ErrorKind::ConnectionAborted || kind == io::ErrorKind::Interrupted {
+        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
             return None;
         }
         let last = self.last_failure.replace(now);

@@ -24,7 +24,6 @@ impl Backoff {
     }
 }
 
-/// A series of pauses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BackoffSeries {
     backoff: Backoff,

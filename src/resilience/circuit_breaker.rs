@@ -27,13 +27,11 @@ pub(crate) enum ConnectFailureKind {
     Refused,
 }
 
-/// A change of a breaker's state.
+/// A change of a breaker's state by a success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BreakerTransition {
     /// The first connection of all was opened.
     Reached,
-    /// No connections are attempted from now on.
-    Opened,
     /// Connections are attempted again, after so long.
     Closed(Duration),
 }
@@ -126,22 +124,18 @@ impl CircuitBreaker {
         Some(BreakerTransition::Closed(open_for))
     }
 
-    /// Notes that an attempt that is no probe has failed. One that began before the breaker opened adds
-    /// nothing.
-    pub(crate) fn failed(
-        &mut self,
-        failure: ConnectFailureKind,
-        now: Instant,
-    ) -> Option<BreakerTransition> {
-        let State::Closed { failures } = &mut self.state else { return None };
+    /// Notes that an attempt that is no probe has failed; returns true if that opens the breaker. One that
+    /// began before it opened adds nothing.
+    pub(crate) fn failed(&mut self, failure: ConnectFailureKind, now: Instant) -> bool {
+        let State::Closed { failures } = &mut self.state else { return false };
         *failures = failures.saturating_add(1);
         if *failures < self.limits.failures {
-            return None;
+            return false;
         }
         self.state = State::Open { next_probe: now + self.interval_after(failure) };
         self.since = now;
         self.opened += 1;
-        Some(BreakerTransition::Opened)
+        true
     }
 
     /// Notes that a probe has failed or was dropped.
@@ -183,7 +177,7 @@ mod tests {
     fn open(failure: ConnectFailureKind, now: Instant) -> CircuitBreaker {
         let mut breaker = reached(now);
         let changes = [0; 3].map(|_| breaker.failed(failure, now));
-        assert_eq!(changes, [None, None, Some(BreakerTransition::Opened)]);
+        assert_eq!(changes, [false, false, true]);
         breaker
     }
 
@@ -192,23 +186,16 @@ mod tests {
         let now = Instant::now();
         let mut breaker = reached(now);
         for _ in 0..10 {
-            assert_eq!(breaker.failed(ConnectFailureKind::Unreachable, now), None);
-            assert_eq!(breaker.failed(ConnectFailureKind::Refused, now), None);
+            assert!(!breaker.failed(ConnectFailureKind::Unreachable, now));
+            assert!(!breaker.failed(ConnectFailureKind::Refused, now));
             assert!(!breaker.is_open());
             assert_eq!(breaker.succeeded(now), None);
         }
-        assert_eq!(breaker.failed(ConnectFailureKind::Unreachable, now), None);
-        assert_eq!(breaker.failed(ConnectFailureKind::Unreachable, now), None);
-        assert_eq!(
-            breaker.failed(ConnectFailureKind::Unreachable, now + MS),
-            Some(BreakerTransition::Opened)
-        );
+        assert!(!breaker.failed(ConnectFailureKind::Unreachable, now));
+        assert!(!breaker.failed(ConnectFailureKind::Unreachable, now));
+        assert!(breaker.failed(ConnectFailureKind::Unreachable, now + MS));
         assert_eq!((breaker.is_open(), breaker.opened), (true, 1));
-        assert_eq!(
-            breaker.failed(ConnectFailureKind::Unreachable, now + MS),
-            None,
-            "it is open already"
-        );
+        assert!(!breaker.failed(ConnectFailureKind::Unreachable, now + MS), "it is open already");
         assert_eq!((breaker.opened, breaker.since), (1, now + MS));
     }
 
@@ -217,16 +204,12 @@ mod tests {
         let now = Instant::now();
         let mut breaker = CircuitBreaker::new(LIMITS, now);
         assert!(!breaker.is_open() && !breaker.reached);
-        assert_eq!(
-            breaker.failed(ConnectFailureKind::Unreachable, now),
-            Some(BreakerTransition::Opened)
-        );
+        assert!(breaker.failed(ConnectFailureKind::Unreachable, now));
         let later = now + 700 * MS;
         assert_eq!(breaker.succeeded(later), Some(BreakerTransition::Closed(700 * MS)));
         assert!(breaker.reached);
-        assert_eq!(
-            breaker.failed(ConnectFailureKind::Unreachable, later),
-            None,
+        assert!(
+            !breaker.failed(ConnectFailureKind::Unreachable, later),
             "from now on it needs three"
         );
     }
@@ -361,8 +344,7 @@ mod tests {
                     }
                     Event::Failed(failure) => {
                         row += 1;
-                        let change = breaker.failed(failure, now);
-                        prop_assert_eq!(change == Some(BreakerTransition::Opened), !was_open && row >= 3);
+                        prop_assert_eq!(breaker.failed(failure, now), !was_open && row >= 3);
                     }
                     Event::Probe => if breaker.begin_probe(now) {
                         prop_assert!(was_open && !probing);

@@ -201,9 +201,8 @@ impl ConnectBreaker {
         limit: Duration,
         attempt: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        tokio::time::timeout(limit, attempt)
-            .await
-            .unwrap_or_else(|_elapsed| Err(self.no_answer(limit)))
+        let answered = tokio::time::timeout(limit, attempt).await;
+        answered.unwrap_or_else(|_elapsed| Err(self.no_answer(limit)))
     }
 
     async fn attempt<T>(
@@ -276,7 +275,7 @@ impl ConnectBreaker {
             return;
         }
         let Some(failure) = failure else { return };
-        if inner.breaker.failed(failure, now()) == Some(BreakerTransition::Opened) {
+        if inner.breaker.failed(failure, now()) {
             inner.last_failure = Some(info);
             self.publish(&inner);
             drop(inner);

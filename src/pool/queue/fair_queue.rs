@@ -57,7 +57,6 @@ impl<T> FairQueue<T> {
         ticket
     }
 
-    /// Removes the next waiter.
     pub(crate) fn next(&mut self) -> Option<T> {
         let caller = self.ring.pop_front()?;
         let line = self.waiters.get_mut(&caller)?;

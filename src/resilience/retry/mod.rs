@@ -203,9 +203,8 @@ impl Attempts<'_> {
 
     /// Returns true if another attempt may be made, and charges it to the budget if that applies.
     fn allows(&mut self, class: RetryClass) -> bool {
-        let own_max = self.max.unwrap_or(u32::MAX);
-        let within_own = self.made < own_max;
-        let within_both = self.made < own_max.min(self.retries.max_attempts);
+        let within_own = self.max.is_none_or(|max| self.made < max);
+        let within_both = within_own && self.made < self.retries.max_attempts;
         match class {
             RetryClass::Never => false,
             RetryClass::KeyInProgress => true,
