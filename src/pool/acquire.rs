@@ -65,10 +65,13 @@ impl<M: Manager> Pool<M> {
     /// Acquires a connection: an idle one, else a new one, else the next that is returned, in the order in
     /// which callers came; different callers take turns.
     ///
-    /// Fails with `PoolExhausted` after `pool.acquire_timeout`, when too many callers wait, or when the deadline is sure to
-    /// come first; `PoolPaused` when the pool was paused all that time; `DeadlineExceeded` when the
+    /// Fails with `PoolExhausted` after `pool.acquire_timeout`, when too many callers wait, or when the deadline
+    /// is sure to come first; `PoolPaused` when the pool was paused all that time; `DeadlineExceeded` when the
     /// deadline comes first, `ShuttingDown` after [`Pool::close`], `Terminated` when an operator terminated the
-    /// call, or the failure to open a connection. May be dropped at any await, which leaves the queue.
+    /// call, or the failure to open a connection.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await, which leaves the queue.
     pub(crate) async fn acquire(
         &self,
         deadline: Deadline,
@@ -222,14 +225,8 @@ impl<M: Manager> Pool<M> {
 
     /// Takes an idle connection of another worker.
     async fn take_elsewhere(&self, own: &Shard<M>) -> Option<PooledObject<M>> {
-        let others: Vec<Shard<M>> = self
-            .0
-            .shards
-            .read()
-            .iter()
-            .filter(|shard| shard.worker != own.worker)
-            .cloned()
-            .collect();
+        let is_other = |shard: &&Shard<M>| shard.worker != own.worker;
+        let others: Vec<_> = self.0.shards.read().iter().filter(is_other).cloned().collect();
         for shard in others {
             if let Ok(object) = shard.take().await {
                 return Some(object);
