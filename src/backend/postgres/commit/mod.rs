@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::planted_bug::PlantedBug;
 use crate::value::Value;
 use crate::value::proto::ResultSet;
-use resolution::{TransactionName, resolve};
+use resolution::{outcome_of_token, resolve};
 use token::{CURRENT_XID, INCARNATION, Token};
 
 /// Ends a transaction that we opened; fails in one that failed or ended before, which a mere COMMIT answers
@@ -122,7 +122,7 @@ pub(crate) async fn conclude(mut session: Session, answers: CommitAnswers) -> Re
     // The connection is of no more use, and the server may be waiting for its end.
     drop(session);
     let error = error.with_transaction_token(token.print());
-    resolve(&database, TransactionName::Token(&token), error, deadline).await
+    resolve(&database, || outcome_of_token(&database, &token), error, deadline).await
 }
 
 /// The error of a unit whose response found no row to be stored in.

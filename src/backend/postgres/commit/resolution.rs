@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 use futures_util::future::join;
 
 use super::token::{NEVER_ASSIGNED, ServerIdentity, Token};
-use crate::backend::postgres::connection::Connection;
-use crate::backend::postgres::connection::idempotency_table::KeyTable;
 use crate::backend::postgres::idempotency::may_be_behind;
 use crate::backend::postgres::protocol::simple_query::{first_value, rows};
 use crate::backend::postgres::session::database_context::DatabaseContext;
@@ -17,14 +15,6 @@ use crate::backend::postgres::session::failure::connection_lost;
 use crate::backend::{IdempotencyKey, TransactionOutcome};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-
-/// The name of a transaction whose outcome is in doubt.
-#[derive(Clone, Copy)]
-pub(crate) enum TransactionName<'a> {
-    Token(&'a Token),
-    /// The key that it has claimed.
-    Key(&'a IdempotencyKey),
-}
 
 /// The pause between two attempts to query an outcome.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -40,14 +30,17 @@ const LATEST_START: u32 = 20;
 /// Opens the transaction of a claim that only tests a key: the first to claim it may still be running.
 const BEGIN_CLAIM: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
 
-/// Resolves an error of a commit whose outcome is unknown: queries it on new connections until it is known
-/// or the deadline passes.
-pub(crate) async fn resolve(
+/// Resolves an error of a commit whose outcome is unknown: queries it until it is known or the deadline
+/// passes.
+pub(crate) async fn resolve<F>(
     database: &DatabaseContext,
-    name: TransactionName<'_>,
+    query: impl Fn() -> F,
     error: Error,
     deadline: Deadline,
-) -> Result<()> {
+) -> Result<()>
+where
+    F: Future<Output = Result<TransactionOutcome>>,
+{
     if Instant::now() >= deadline.late(LATEST_START) {
         return Err(error);
     }
@@ -55,11 +48,7 @@ pub(crate) async fn resolve(
     let latest = deadline.instant().max(minimum);
     let polling = async {
         loop {
-            let outcome = match name {
-                TransactionName::Token(token) => outcome_of_token(database, token).await,
-                TransactionName::Key(key) => outcome_of_claim(database, key).await,
-            };
-            match outcome {
+            match query().await {
                 Ok(TransactionOutcome::InProgress) | Err(_) => tokio::time::sleep(PAUSE).await,
                 Ok(known) => return known,
             }
@@ -74,7 +63,7 @@ pub(crate) async fn resolve(
 
 /// Queries the outcome of the transaction that has claimed a key, once, on a new connection, by claiming it
 /// again. If that succeeds, the first claim and everything in its transaction is gone.
-async fn outcome_of_claim(
+pub(crate) async fn outcome_of_claim(
     database: &DatabaseContext,
     key: &IdempotencyKey,
 ) -> Result<TransactionOutcome> {
@@ -91,22 +80,16 @@ async fn outcome_of_claim(
         return Ok(TransactionOutcome::NotApplied);
     };
     match error.code().map(tokio_postgres::error::SqlState::code) {
-        Some("23505") => outcome_of_row(key, &table, &mut connection).await.map_err(lost),
-        Some("55P03") => Ok(TransactionOutcome::InProgress),
-        Some(_) | None => Err(lost(error)),
+        Some("23505") => {}
+        Some("55P03") => return Ok(TransactionOutcome::InProgress),
+        Some(_) | None => return Err(lost(error)),
     }
-}
-
-/// Reads the row under a key, which is of this request or of another one that came after it.
-async fn outcome_of_row(
-    key: &IdempotencyKey,
-    table: &KeyTable,
-    connection: &mut Connection,
-) -> std::result::Result<TransactionOutcome, tokio_postgres::Error> {
-    connection.client.batch_execute("ROLLBACK").await?;
-    let read = connection.prepare(&table.read).await?;
-    let row = connection.client.query_opt(&read.statement, &[&key.caller, &key.key]).await?;
-    Ok(match row.map(|row| row.try_get::<_, Vec<u8>>(0)).transpose()? {
+    // The row under the key is of this request, or of another one that came after it.
+    connection.client.batch_execute("ROLLBACK").await.map_err(lost)?;
+    let read = connection.prepare(&table.read).await.map_err(lost)?;
+    let row = connection.client.query_opt(&read.statement, &[&key.caller, &key.key]).await;
+    let hash = row.map_err(lost)?.map(|row| row.try_get::<_, Vec<u8>>(0));
+    Ok(match hash.transpose().map_err(lost)? {
         Some(hash) if hash == key.request_hash => TransactionOutcome::Applied,
         Some(_) => TransactionOutcome::NotApplied,
         None => TransactionOutcome::InProgress,

@@ -114,7 +114,7 @@ impl<'a> BatchRun<'a> {
         steps.extend(last.map(PipelineStep::script));
         let quota = ResultQuota::new(max_rows, max_bytes);
         let mut responses = self.session.send_pipeline(steps, &quota, end).await?;
-        let results = self.results(&mut responses, 1);
+        let results = self.results(&mut responses);
         let results = results.map_err(|error| self.session.attempt_error(error))?;
         let [first, second] = [responses.next(), responses.next()];
         let outcome = if dry_run {
@@ -143,7 +143,6 @@ impl<'a> BatchRun<'a> {
         if let (Some((_, claim)), Some(values)) = (&self.claim, &claim_values) {
             steps.insert(1, PipelineStep::Statement(Arc::clone(claim), claim.encode(values)?));
         }
-        let first_statement = steps.len() - self.statements.len();
         let quota = ResultQuota::new(max_rows, max_bytes);
         let open = PipelineEnd::NoCommit;
         let mut responses = self.session.send_pipeline(steps, &quota, open).await?;
@@ -156,7 +155,7 @@ impl<'a> BatchRun<'a> {
             let replayed = row.and_then(|row| row.replay(key));
             return replayed.map_err(|error| self.session.attempt_error(error));
         }
-        let checked = self.results(&mut responses, first_statement).and_then(|results| {
+        let checked = self.results(&mut responses).and_then(|results| {
             let checked = self.check_results(&results, &quota);
             checked.map_err(|error| with_claimed_key(key.as_ref(), error)).map(|()| results)
         });
@@ -178,12 +177,10 @@ impl<'a> BatchRun<'a> {
         Ok(())
     }
 
-    /// Returns the results of the statements, which begin at a position, or the first error.
-    fn results(
-        &mut self,
-        responses: &mut PipelineResponses,
-        first_statement: usize,
-    ) -> Result<Vec<ResultSet>> {
+    /// Returns the results of the statements, or the first error.
+    fn results(&mut self, responses: &mut PipelineResponses) -> Result<Vec<ResultSet>> {
+        // They are behind BEGIN and the claim of the key.
+        let first_statement = if self.claim.is_some() { 2 } else { 1 };
         for _ in 0..first_statement {
             self.session.step_output(responses.next(), "")?;
         }

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::row_stream::{StatementRows, StatementScope};
 use crate::backend::idempotency::applied_before;
-use crate::backend::postgres::commit::resolution::{TransactionName, resolve};
+use crate::backend::postgres::commit::resolution::{outcome_of_claim, resolve};
 use crate::backend::postgres::commit::{begin, commit, query_incarnation};
 use crate::backend::postgres::idempotency::claim;
 use crate::backend::postgres::session::Session;
@@ -94,7 +94,7 @@ impl Transaction for PostgresTransaction {
             let database = Arc::clone(&session.database);
             match (commit(session, None, &[]).await, key) {
                 (Err(error), Some(key)) if error.kind() == ErrorKind::OutcomeUnknown => {
-                    resolve(&database, TransactionName::Key(&key), error, deadline).await
+                    resolve(&database, || outcome_of_claim(&database, &key), error, deadline).await
                 }
                 (ended, _) => ended,
             }

@@ -91,9 +91,8 @@ impl Session {
         if self.work.writes.is_none() {
             return connection_lost(database);
         }
-        outcome_unknown(format!(
-            "the responses of database \"{database}\" do not match the requests"
-        ))
+        let message = format!("the responses of database \"{database}\" do not match the requests");
+        outcome_unknown(message)
     }
 
     /// The error of a request without an answer in time.

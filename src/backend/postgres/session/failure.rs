@@ -16,7 +16,6 @@ use crate::error::{Error, ErrorKind, Outcome};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FailureContext {
     pub(crate) writes: WriteState,
-    /// True once a statement has begun to run.
     pub(crate) has_begun: bool,
     pub(crate) was_cancelled: bool,
     /// True if neither the call nor the configuration forbids writes.

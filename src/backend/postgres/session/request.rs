@@ -169,7 +169,8 @@ impl Session {
         Ok(stream)
     }
 
-    /// Ends the rows of the statement that was started. Fails if the answer is not that of the statement, or no standby confirmed its commit.
+    /// Ends the rows of the statement that was started; fails if the answer is not that of the statement, or
+    /// no standby confirmed its commit.
     pub(crate) fn rows_ended(&mut self) -> Result<()> {
         let answered = self.connection().protocol.last_answered();
         if self.in_flight.answered() != Some(answered) {
