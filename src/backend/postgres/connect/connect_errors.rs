@@ -110,16 +110,12 @@ impl ConnectErrors {
     /// reached: one that is unreachable may be the suitable one.
     pub(crate) fn into_error(self, database: &str, session: TargetSession) -> Error {
         let is_several = self.servers > 1 || self.failures.len() > 1;
-        let list: Vec<_> = self
-            .failures
-            .iter()
-            .map(|ServerFailure { server, failure }| format!("{server}: {failure}"))
-            .collect();
-        let is_unreachable =
-            |each: &ServerFailure| matches!(each.failure, ConnectFailure::Unreachable(_));
-        let all_reached = !self.failures.iter().any(is_unreachable);
-        let failures = self.failures.into_iter().map(|each| each.failure);
-        let reported = failures.filter(|failure| all_reached || !failure.is_permanent());
+        let list = self.failures.iter().map(|each| format!("{}: {}", each.server, each.failure));
+        let list = list.collect::<Vec<_>>().join("; ");
+        let failures = self.failures.into_iter().map(|each| each.failure).collect::<Vec<_>>();
+        let is_unreachable = |each: &_| matches!(each, ConnectFailure::Unreachable(_));
+        let all_reached = !failures.iter().any(is_unreachable);
+        let reported = failures.into_iter().filter(|each| all_reached || !each.is_permanent());
         // Of equal ranks the first, as its server is preferred.
         let reported =
             reported.reduce(|first, next| if next.rank() > first.rank() { next } else { first });
@@ -129,7 +125,7 @@ impl ConnectErrors {
             Some(ConnectFailure::Unsuitable(_)) => unsuitable(database, session),
             None => unreachable(database),
         };
-        if is_several { error.with_cause(list.join("; ")) } else { error }
+        if is_several { error.with_cause(list) } else { error }
     }
 }
 
@@ -149,13 +145,11 @@ impl fmt::Display for ConnectFailure {
 /// Writes an error and its sources, each once: the driver's own message says little.
 fn write_chain(f: &mut fmt::Formatter<'_>, error: &(dyn StdError + 'static)) -> fmt::Result {
     let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(link) = next {
+    for link in std::iter::successors(error.source(), |&link| link.source()) {
         let words = link.to_string();
         if !text.contains(&words) {
             text = format!("{text}: {words}");
         }
-        next = link.source();
     }
     f.write_str(&text)
 }

@@ -196,7 +196,7 @@ impl Connector {
         server: usize,
         address: &ServerAddress,
     ) -> Result<OpenedConnection, ConnectFailure> {
-        let socket = socket::connect(address, login.tls()).await;
+        let socket = socket::connect(address, login.tls.as_ref()).await;
         let socket = socket.map_err(ConnectFailure::unreachable)?;
         let state = Arc::new(ProtocolState::default());
         state.set_address(address.clone());
@@ -241,7 +241,7 @@ impl Connector {
     }
 
     async fn request_cancel(&self, address: &ServerAddress, key: [u8; 8]) -> io::Result<()> {
-        let mut socket = socket::connect(address, self.credentials.latest().tls()).await?;
+        let mut socket = socket::connect(address, self.credentials.latest().tls.as_ref()).await?;
         socket.write_all(&[CANCEL_REQUEST, key].concat()).await?;
         socket.flush().await?;
         // The server closes the socket once it has processed the request; a cancel still in transit

@@ -17,22 +17,15 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 /// The role, passwords and certificates at one moment.
 pub(crate) struct Login {
     target: PostgresTarget,
-    tls: Option<MakeRustlsConnect>,
+    /// The TLS connector; `None` if TLS is disabled.
+    pub(super) tls: Option<MakeRustlsConnect>,
 }
 
 impl Login {
     fn new(target: PostgresTarget) -> Result<Self> {
-        let tls = if target.tls.mode == TlsMode::Disable {
-            None
-        } else {
-            Some(MakeRustlsConnect::new(client_config(&target.tls)?))
-        };
-        Ok(Self { target, tls })
-    }
-
-    /// Returns the TLS connector; `None` if TLS is disabled.
-    pub(crate) fn tls(&self) -> Option<&MakeRustlsConnect> {
-        self.tls.as_ref()
+        let is_encrypted = target.tls.mode != TlsMode::Disable;
+        let tls = is_encrypted.then(|| client_config(&target.tls)).transpose()?;
+        Ok(Self { target, tls: tls.map(MakeRustlsConnect::new) })
     }
 
     /// Writes role and password for one of the servers, by its index, to the driver's configuration.
@@ -133,19 +126,16 @@ impl Credentials {
         let login = Arc::clone(&before);
         let read = tokio::task::spawn_blocking(move || login.reread()).await;
         let Ok(read) = read else { return };
-        let database = &self.database;
-        match read {
-            Ok(None) => *self.logged.lock() = None,
-            Ok(Some(renewed)) => {
-                *self.logged.lock() = None;
-                let mut login = self.login.lock();
-                // Another task may have replaced it meanwhile.
-                if Arc::ptr_eq(&login, &before) {
-                    *login = Arc::new(renewed);
-                    tracing::info!(database, "credentials reloaded");
-                }
-            }
-            Err(error) => self.log(&error),
+        let renewed = match read {
+            Ok(renewed) => renewed,
+            Err(error) => return self.log(&error),
+        };
+        *self.logged.lock() = None;
+        let mut login = self.login.lock();
+        // Another task may have replaced it meanwhile.
+        if let Some(renewed) = renewed.filter(|_| Arc::ptr_eq(&login, &before)) {
+            *login = Arc::new(renewed);
+            tracing::info!(database = &self.database, "credentials reloaded");
         }
     }
 

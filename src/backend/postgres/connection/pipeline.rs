@@ -1,14 +1,12 @@
 //! Requests that are sent together and answered in order, in one round trip.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
 
 use super::Connection;
 use super::prepared::Prepared;
@@ -205,21 +203,14 @@ pub(crate) async fn send<'a>(
     let mut requests: Vec<_> = steps.into_iter().map(|step| step.send(connection, quota)).collect();
     let mut early: Vec<Option<StepResult>> = Vec::new();
     // The driver queues a request when its future is polled for the first time.
-    poll_fn(|cx| {
-        for request in &mut requests {
-            let result = match request.as_mut().poll(cx) {
-                Poll::Ready(result) => Some(result),
-                Poll::Pending => None,
-            };
-            let is_unsent = matches!(&result, Some(Err(error)) if error.is_connection_loss());
-            early.push(result);
-            if is_unsent {
-                break;
-            }
+    for request in &mut requests {
+        let result = request.now_or_never();
+        let is_unsent = matches!(&result, Some(Err(error)) if error.is_connection_loss());
+        early.push(result);
+        if is_unsent {
+            break;
         }
-        Poll::Ready(())
-    })
-    .await;
+    }
     for (request, early) in requests.into_iter().zip(early) {
         results.push(match early {
             Some(result) => result,

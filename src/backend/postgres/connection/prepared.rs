@@ -1,5 +1,7 @@
 //! A statement prepared on one connection.
 
+use std::error::Error as StdError;
+
 use tokio_postgres::types::{FromSql, Type};
 
 use crate::backend::postgres::codec::{self, Parameter, RowDecoder};
@@ -40,10 +42,7 @@ impl Prepared {
 struct RawColumn<'a>(&'a [u8]);
 
 impl<'a> FromSql<'a> for RawColumn<'a> {
-    fn from_sql(
-        _: &Type,
-        raw: &'a [u8],
-    ) -> std::result::Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
         Ok(Self(raw))
     }
 

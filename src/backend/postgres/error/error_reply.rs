@@ -38,11 +38,11 @@ impl<'a> ErrorReply<'a> {
             message: error.message(),
             detail: error.detail(),
             hint: error.hint(),
-            position: match error.position() {
-                Some(ErrorPosition::Original(position)) => Some(*position),
+            position: error.position().and_then(|position| match position {
+                ErrorPosition::Original(position) => Some(*position),
                 // In the body of a function, which the caller may not even know.
-                Some(ErrorPosition::Internal { .. }) | None => None,
-            },
+                ErrorPosition::Internal { .. } => None,
+            }),
             sql: None,
             context: error.where_(),
             routine: error.routine(),

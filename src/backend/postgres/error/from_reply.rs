@@ -120,15 +120,12 @@ fn has_condition(kind: ErrorKind) -> bool {
 }
 
 fn condition(code: &str) -> Cow<'static, str> {
-    match sqlstate_names::condition(code) {
-        Some(name) => name.into(),
-        None => {
-            let clean =
-                |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-            let code: String = code.chars().take(5).map(clean).collect();
-            format!("SQLSTATE_{code}").into()
-        }
+    if let Some(name) = sqlstate_names::condition(code) {
+        return name.into();
     }
+    let clean = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    let code: String = code.chars().take(5).map(clean).collect();
+    format!("SQLSTATE_{code}").into()
 }
 
 /// Returns the database's own report of an error.

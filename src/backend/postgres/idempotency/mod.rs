@@ -49,9 +49,7 @@ pub(crate) async fn claim(session: &mut Session, key: &IdempotencyKey) -> Result
     }
 }
 
-/// Rolls back after a claim that failed, and returns the row that made it fail.
-///
-/// # Errors
+/// Rolls back after a claim that failed, and returns the row that made it fail; the error is
 /// `KeyInProgress` when it is not committed yet, is gone, or had expired and was deleted now.
 pub(crate) async fn conflicting_row(
     session: &mut Session,
@@ -143,10 +141,8 @@ async fn execute(session: &mut Session, sql: &str, values: &[Value]) -> Result<V
     let quota = ResultQuota::unlimited();
     let steps = vec![PipelineStep::Statement(prepared, parameters)];
     let mut responses = session.send_pipeline(steps, &quota, PipelineEnd::NoCommit).await?;
-    match session.step_output(responses.next(), sql)? {
-        StepOutput::Rows(rows) => Ok(rows),
-        StepOutput::Script(_) => Ok(Vec::new()),
-    }
+    let output = session.step_output(responses.next(), sql)?;
+    if let StepOutput::Rows(rows) = output { Ok(rows) } else { Ok(Vec::new()) }
 }
 
 /// Reads the row under a key.
@@ -156,9 +152,9 @@ async fn read(session: &mut Session, caller: &str, key: &str) -> Result<Option<C
     let rows = rows.map_err(|error| key_table_error(session, error))?;
     Ok(rows.into_iter().next().map(|row| {
         let mut values = row.values.into_iter().map(|value| value.kind);
-        let mut bytes = || match values.next().flatten() {
-            Some(Kind::BytesValue(bytes)) => Some(bytes),
-            Some(_) | None => None,
+        let mut bytes = || {
+            let value = values.next().flatten();
+            if let Some(Kind::BytesValue(bytes)) = value { Some(bytes) } else { None }
         };
         let request_hash = bytes().unwrap_or_default();
         let response = bytes();

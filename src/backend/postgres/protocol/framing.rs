@@ -20,7 +20,7 @@ pub(crate) trait FrameVisitor {
 }
 
 /// The position in the stream of one direction.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct FrameParser {
     header: [u8; HEADER],
     header_length: usize,
@@ -29,14 +29,9 @@ pub(crate) struct FrameParser {
 }
 
 impl FrameParser {
-    /// Creates a parser of a stream of messages.
-    pub(crate) fn new() -> Self {
-        Self { header: [STARTUP; HEADER], header_length: 0, left: 0 }
-    }
-
     /// Creates a parser of a stream that begins with a startup packet.
     pub(crate) fn from_startup() -> Self {
-        Self { header_length: 1, ..Self::new() }
+        Self { header: [STARTUP; HEADER], header_length: 1, left: 0 }
     }
 
     pub(crate) fn feed(&mut self, bytes: &[u8], visitor: &mut impl FrameVisitor) {

@@ -44,15 +44,18 @@ impl FrameVisitor for FrontendMessages {
         self.message = match kind {
             b'P' => {
                 let expected = self.state.text_results.expected_text();
-                expected.map_or(Message::Other, |text| Message::Parse(Parse::new(text)))
+                expected.map_or(Message::Other, |expected| {
+                    let part = ParsePart::Name;
+                    Message::Parse(Parse { part, name: Name::default(), expected })
+                })
             }
-            b'B' => Message::Bind(Bind::new()),
+            b'B' => Message::Bind(Bind::default()),
             b'C' => Message::Close(Name::default()),
             _ => Message::Other,
         };
         // Startup and authentication are answered by the first ReadyForQuery.
         if self.in_request {
-            self.state.continue_request(kind);
+            self.state.requests.lock().go_on(kind);
         } else if kind != STARTUP && kind != b'p' {
             self.in_request = true;
             self.state.begin_request(kind);
@@ -70,13 +73,13 @@ impl FrameVisitor for FrontendMessages {
 
     fn end(&mut self, kind: u8, _: usize) {
         match std::mem::replace(&mut self.message, Message::Other) {
-            Message::Other => {}
-            Message::Bind(bind) => self.state.bind_sent(bind.statement.get()),
-            Message::Parse(parse) => {
-                if let Some(name) = parse.name_of_expected() {
+            Message::Bind(bind) => self.state.requests.lock().bind(bind.statement.get()),
+            Message::Parse(Parse { part: ParsePart::Expected, name, .. }) => {
+                if let Some(name) = name.get() {
                     self.state.text_results.parse_sent(name);
                 }
             }
+            Message::Parse(_) | Message::Other => {}
             Message::Close(close) => {
                 // The target, a statement here and not a portal, and its name.
                 if let Some([b'S', name @ .., 0]) = close.get() {
@@ -109,7 +112,7 @@ impl<'a> TextBinds<'a> {
 
 impl FrameVisitor for TextBinds<'_> {
     fn begin(&mut self, kind: u8, _: usize) {
-        self.bind = (kind == b'B').then(Bind::new);
+        self.bind = (kind == b'B').then(Bind::default);
     }
 
     fn body(&mut self, bytes: &[u8]) {
@@ -173,10 +176,6 @@ enum ParsePart {
 }
 
 impl Parse {
-    fn new(expected: Arc<[u8]>) -> Self {
-        Self { part: ParsePart::Name, name: Name::default(), expected }
-    }
-
     fn feed(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while self.part == ParsePart::Name {
@@ -191,24 +190,17 @@ impl Parse {
         let end = rest.iter().position(|byte| *byte == 0);
         let text = &rest[..end.unwrap_or(rest.len())];
         let equal = compared + text.len();
-        self.part = if !self.expected[compared..].starts_with(text) {
-            ParsePart::Other
-        } else if end.is_none() {
-            ParsePart::Text(equal)
-        } else if equal == self.expected.len() {
-            ParsePart::Expected
-        } else {
-            ParsePart::Other
+        let is_equal = self.expected[compared..].starts_with(text);
+        self.part = match end {
+            None if is_equal => ParsePart::Text(equal),
+            Some(_) if is_equal && equal == self.expected.len() => ParsePart::Expected,
+            None | Some(_) => ParsePart::Other,
         };
-    }
-
-    fn name_of_expected(&self) -> Option<&[u8]> {
-        self.name.get().filter(|_| self.part == ParsePart::Expected)
     }
 }
 
 /// A Bind: portal, statement, the formats of parameters, their values, the formats of results.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bind {
     part: BindPart,
     statement: Name,
@@ -221,8 +213,9 @@ pub(crate) struct Bind {
     skip: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum BindPart {
+    #[default]
     Portal,
     Statement,
     FormatCount,
@@ -237,11 +230,6 @@ enum BindPart {
 }
 
 impl Bind {
-    fn new() -> Self {
-        let statement = Name::default();
-        Self { part: BindPart::Portal, statement, number: 0, digits: 0, values: 0, skip: 0 }
-    }
-
     fn feed(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {

@@ -18,10 +18,6 @@ use super::text_results::TextResults;
 pub(crate) struct ProtocolState {
     /// The transaction status of the last ReadyForQuery: `I`, `T` or `E`.
     transaction_status: AtomicU8,
-    /// The number of requests of which a part was sent, with those of the driver itself.
-    sent: AtomicU64,
-    /// The number of ReadyForQuery messages: one for the startup, then one for each request.
-    answers: AtomicU64,
     /// Notified of each answer and of the end of the connection.
     changed: Notify,
     end: OnceLock<ConnectionEnd>,
@@ -32,7 +28,7 @@ pub(crate) struct ProtocolState {
     discard_limit: AtomicU64,
     key: Mutex<[u8; 8]>,
     tag: Mutex<String>,
-    requests: Mutex<Requests>,
+    pub(super) requests: Mutex<Requests>,
     pub(crate) text_results: TextResults,
     address: OnceLock<ServerAddress>,
     session_attrs: Mutex<SessionAttrs>,
@@ -50,7 +46,7 @@ pub(crate) enum ConnectionEnd {
 impl ProtocolState {
     /// Returns true if the session is outside a transaction and every request is answered.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight() == 0 && !self.in_transaction() && !self.has_ended()
+        self.requests.lock().all_answered() && !self.in_transaction() && !self.has_ended()
     }
 
     pub(crate) fn in_transaction(&self) -> bool {
@@ -62,7 +58,7 @@ impl ProtocolState {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
-            if self.in_flight() == 0 || self.has_ended() {
+            if self.requests.lock().all_answered() || self.has_ended() {
                 return;
             }
             changed.await;
@@ -167,17 +163,6 @@ impl ProtocolState {
             self.copying.store(false, SeqCst);
         }
         self.requests.lock().begin(message);
-        self.sent.fetch_add(1, SeqCst);
-    }
-
-    /// Records a further message of the request.
-    pub(crate) fn continue_request(&self, message: u8) {
-        self.requests.lock().go_on(message);
-    }
-
-    /// Records a Bind of the statement with this name.
-    pub(crate) fn bind_sent(&self, name: Option<&[u8]>) {
-        self.requests.lock().bind(name);
     }
 
     /// Records a message from the server, of which the first bytes are known.
@@ -186,7 +171,6 @@ impl ProtocolState {
             b'Z' => {
                 self.transaction_status.store(head.first().copied().unwrap_or(b'E'), SeqCst);
                 self.requests.lock().answer();
-                self.answers.fetch_add(1, SeqCst);
                 self.changed.notify_waiters();
             }
             b'K' => {
@@ -218,13 +202,6 @@ impl ProtocolState {
             self.deallocated.store(true, SeqCst);
         }
         tag.clone_into(&mut self.tag.lock());
-    }
-
-    fn in_flight(&self) -> u64 {
-        // The first answer is to the startup, which is no request. Because `sent` is loaded first, a
-        // request that begins meanwhile can only be missed if none was in flight before it.
-        let sent = self.sent.load(SeqCst);
-        (sent + 1).saturating_sub(self.answers.load(SeqCst))
     }
 }
 

@@ -58,13 +58,6 @@ pub(crate) fn is_prefix(sent: &[Exchange], intended: &[RequestKind]) -> bool {
         && sent.iter().zip(intended).all(|(one, kind)| one.kind.matches(kind))
 }
 
-/// Tells whether a request counts in the numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Numbering {
-    Numbered,
-    Unnumbered,
-}
-
 /// The requests of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
@@ -72,8 +65,10 @@ pub(crate) struct Requests {
     pub(crate) last_sent: u64,
     /// The number of the last request that was answered, from 1.
     pub(crate) last_answered: u64,
-    /// The requests without an answer, the oldest first.
-    unanswered: VecDeque<Numbering>,
+    /// For each request without an answer, the oldest first: true if it has a number.
+    unanswered: VecDeque<bool>,
+    /// True once the startup is answered.
+    has_started: bool,
     recording: Option<Recording>,
 }
 
@@ -97,20 +92,19 @@ impl Requests {
 
     /// Adds a request, whose first message is sent.
     pub(crate) fn begin(&mut self, message: u8) {
-        if message == b'C' {
-            self.unanswered.push_back(Numbering::Unnumbered);
-        } else {
-            self.unanswered.push_back(Numbering::Numbered);
+        let is_numbered = message != b'C';
+        self.unanswered.push_back(is_numbered);
+        if is_numbered {
             self.number(RequestKind::of(message));
         }
     }
 
     /// Adds a further message to the request: one that only closes a statement has no other.
     pub(crate) fn go_on(&mut self, message: u8) {
-        if let Some(last @ Numbering::Unnumbered) = self.unanswered.back_mut()
+        if let Some(is_numbered @ false) = self.unanswered.back_mut()
             && !matches!(message, b'C' | b'S')
         {
-            *last = Numbering::Numbered;
+            *is_numbered = true;
             self.number(RequestKind::Other);
         }
     }
@@ -133,13 +127,18 @@ impl Requests {
 
     /// Removes the oldest unanswered request; the answer to the startup belongs to none.
     pub(crate) fn answer(&mut self) {
-        let answered = self.unanswered.pop_front();
-        self.last_answered += u64::from(answered == Some(Numbering::Numbered));
+        self.has_started = true;
+        self.last_answered += u64::from(self.unanswered.pop_front() == Some(true));
+    }
+
+    /// Returns true if the startup and all requests are answered.
+    pub(crate) fn all_answered(&self) -> bool {
+        self.has_started && self.unanswered.is_empty()
     }
 
     /// Returns the oldest unanswered request, if it is recorded.
     pub(crate) fn current(&mut self) -> Option<&mut Exchange> {
-        if self.unanswered.front() != Some(&Numbering::Numbered) {
+        if self.unanswered.front() != Some(&true) {
             return None;
         }
         let number = self.last_answered + 1;

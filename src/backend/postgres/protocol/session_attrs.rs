@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tokio_postgres::Client;
+
 use super::simple_query::rows;
 use crate::config::TargetSession;
 
@@ -20,9 +22,7 @@ pub(crate) struct SessionAttrs {
 
 impl SessionAttrs {
     /// Queries the server.
-    pub(crate) async fn query(
-        client: &tokio_postgres::Client,
-    ) -> Result<Self, tokio_postgres::Error> {
+    pub(crate) async fn query(client: &Client) -> Result<Self, tokio_postgres::Error> {
         let messages = client.simple_query(QUERY).await?;
         let row = rows(&messages).next();
         let is = |column, wanted| row.and_then(|row| row.get(column)).map(|value| value == wanted);
@@ -61,16 +61,14 @@ impl SessionAttrs {
     /// Returns the attributes that an open connection must keep: one that could write must remain
     /// able to, even if any session is accepted.
     pub(crate) fn to_keep(self, session: TargetSession) -> TargetSession {
-        match session {
-            TargetSession::Any if self.satisfies(TargetSession::ReadWrite) == Some(true) => {
-                TargetSession::ReadWrite
-            }
-            TargetSession::PreferStandby => TargetSession::Any,
+        if session == TargetSession::PreferStandby {
             TargetSession::Any
-            | TargetSession::ReadWrite
-            | TargetSession::ReadOnly
-            | TargetSession::Primary
-            | TargetSession::Standby => session,
+        } else if session == TargetSession::Any
+            && self.satisfies(TargetSession::ReadWrite) == Some(true)
+        {
+            TargetSession::ReadWrite
+        } else {
+            session
         }
     }
 }

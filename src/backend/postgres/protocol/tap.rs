@@ -32,7 +32,7 @@ impl<S> Tap<S> {
     pub(crate) fn new(stream: S, state: Arc<ProtocolState>, max_row_size: usize) -> Self {
         Self {
             stream,
-            incoming: FrameParser::new(),
+            incoming: FrameParser::default(),
             backend: BackendMessages::new(Arc::clone(&state), max_row_size),
             outgoing: FrameParser::from_startup(),
             frontend: FrontendMessages::new(Arc::clone(&state)),
@@ -61,7 +61,7 @@ impl<S> Tap<S> {
     /// is changed twice or missed, however much of a write is accepted.
     fn text_formats(&self, bytes: &[u8]) -> io::Result<Vec<usize>> {
         let text_results = &self.state.text_results;
-        if !text_results.is_in_use() {
+        if text_results.is_empty() {
             return Ok(Vec::new());
         }
         let mut binds = TextBinds::new(text_results, self.frontend.bind());

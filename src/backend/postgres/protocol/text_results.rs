@@ -2,19 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::SeqCst;
 
 use parking_lot::Mutex;
 use tokio_postgres::types::Format;
 
 /// The statements of one connection whose results are requested as text.
 #[derive(Debug, Default)]
-pub(crate) struct TextResults {
-    /// True once there was any; most connections have none, and skip the lock.
-    in_use: AtomicBool,
-    statements: Mutex<Statements>,
-}
+pub(crate) struct TextResults(Mutex<Statements>);
 
 #[derive(Debug, Default)]
 struct Statements {
@@ -36,53 +30,53 @@ impl TextResults {
     /// Announces that a statement with this text is about to be prepared.
     pub(crate) fn expect_statement(&self, sql: &str) {
         let expected = ExpectedStatement { text: Arc::from(sql.as_bytes()), name: None };
-        self.statements.lock().expected = Some(expected);
+        self.0.lock().expected = Some(expected);
     }
 
     /// Sets the result format of the expected statement, which is prepared now. Returns its name if
     /// its Parse was seen.
     pub(crate) fn prepared(&self, format: Format) -> Option<Vec<u8>> {
-        let mut statements = self.statements.lock();
+        let mut statements = self.0.lock();
         let name = statements.expected.take().and_then(|expected| expected.name);
         if matches!(format, Format::Text) {
             match name.clone() {
                 Some(name) => drop(statements.names.insert(name)),
                 None => statements.is_incomplete = true,
             }
-            self.in_use.store(true, SeqCst);
         }
         name
     }
 
-    /// Returns true if any statement was ever prepared for text results.
-    pub(crate) fn is_in_use(&self) -> bool {
-        self.in_use.load(SeqCst)
+    /// Returns true if there is no such statement, as on most connections.
+    pub(crate) fn is_empty(&self) -> bool {
+        let statements = self.0.lock();
+        statements.names.is_empty() && !statements.is_incomplete
     }
 
     /// Returns true if a statement for text results was prepared whose name was not seen.
     pub(crate) fn is_incomplete(&self) -> bool {
-        self.statements.lock().is_incomplete
+        self.0.lock().is_incomplete
     }
 
     pub(crate) fn contains(&self, name: &[u8]) -> bool {
-        self.statements.lock().names.contains(name)
+        self.0.lock().names.contains(name)
     }
 
     /// Returns the text of the statement that is being prepared.
     pub(crate) fn expected_text(&self) -> Option<Arc<[u8]>> {
-        self.statements.lock().expected.as_ref().map(|expected| Arc::clone(&expected.text))
+        self.0.lock().expected.as_ref().map(|expected| Arc::clone(&expected.text))
     }
 
     /// Notes the name in a Parse of the expected text. The last one counts: a Parse before it is of a
     /// call that was given up.
     pub(crate) fn parse_sent(&self, name: &[u8]) {
-        if let Some(expected) = &mut self.statements.lock().expected {
+        if let Some(expected) = &mut self.0.lock().expected {
             expected.name = Some(name.to_vec());
         }
     }
 
     /// Removes the name in a Close. The driver uses no name twice.
     pub(crate) fn close_sent(&self, name: &[u8]) {
-        self.statements.lock().names.remove(name);
+        self.0.lock().names.remove(name);
     }
 }
