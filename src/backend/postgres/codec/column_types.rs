@@ -5,7 +5,6 @@ use tokio_postgres::types::{Kind, Type};
 use crate::value::proto::ParameterType;
 use crate::value::{Column, DataType};
 
-/// Describes a column of a result.
 pub(crate) fn describe_column(name: &str, ty: &Type) -> Column {
     let element_type = element(base(ty)).map_or(DataType::Unspecified, |ty| data_type(&ty));
     Column {
@@ -17,7 +16,6 @@ pub(crate) fn describe_column(name: &str, ty: &Type) -> Column {
     }
 }
 
-/// Describes a parameter of a statement.
 pub(crate) fn describe_parameter(ty: &Type) -> ParameterType {
     let Column { r#type, element_type, type_name, type_oid, .. } = describe_column("", ty);
     ParameterType { r#type, element_type, type_name, type_oid }

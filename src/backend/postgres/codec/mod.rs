@@ -4,8 +4,7 @@
 //! The columns of a result arrive all in one format: in binary if every column has a binary decoder,
 //! else in text ([`RowDecoder::format`]). Parameters are sent in binary or in text, each by itself.
 
-mod array_dimensions;
-mod array_text;
+mod array;
 mod column_types;
 mod datetime;
 mod numeric;

@@ -10,8 +10,7 @@ use std::fmt::{self, Write};
 use bytes::{BufMut, BytesMut};
 use tokio_postgres::types::{self, IsNull, ToSql, Type, to_sql_checked};
 
-use super::array_dimensions::{Dimension, MAX_RANK, element_count};
-use super::array_text::write_array;
+use super::array::{Dimension, MAX_RANK, element_count, write_array};
 use super::column_types::{base, delimiter, element, type_name};
 use super::datetime;
 use super::quoted_text::write_quoted;

@@ -6,7 +6,6 @@ use super::value_decoder::ValueDecoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Row, Value};
 
-/// The decoder of one statement's rows.
 #[derive(Debug, Clone)]
 pub(crate) struct RowDecoder {
     columns: Box<[ValueDecoder]>,
@@ -14,7 +13,6 @@ pub(crate) struct RowDecoder {
 }
 
 impl RowDecoder {
-    /// Compiles the decoders of a statement's columns.
     pub(crate) fn new(types: &[Type]) -> Self {
         let columns: Box<[ValueDecoder]> = types.iter().map(ValueDecoder::new).collect();
         let is_binary = columns.iter().all(ValueDecoder::reads_binary);

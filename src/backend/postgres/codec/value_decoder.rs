@@ -6,14 +6,12 @@
 use bytes::Buf;
 use tokio_postgres::types::{Format, Kind as TypeKind, Type};
 
-use super::array_dimensions::{Dimension, MAX_RANK, array_value, element_count};
-use super::array_text::parse_array;
+use super::array::{Dimension, MAX_RANK, array_value, element_count, parse_array};
 use super::column_types;
 use super::record_text::parse_record;
 use super::scalar_decoder::ScalarDecoder;
 use crate::value::{Kind, RecordValue, Value};
 
-/// The decoder of a type.
 #[derive(Debug, Clone)]
 pub(crate) enum ValueDecoder {
     Scalar(ScalarDecoder),
@@ -29,7 +27,6 @@ pub(crate) enum ValueDecoder {
     TextOnly,
 }
 
-/// The decoder of one field of a composite type.
 #[derive(Debug, Clone)]
 pub(crate) struct FieldDecoder {
     oid: u32,

@@ -68,7 +68,6 @@ impl ConnectFailure {
     }
 }
 
-/// The failures of all servers that were tried.
 #[derive(Debug)]
 pub(crate) struct ConnectErrors {
     servers: usize,

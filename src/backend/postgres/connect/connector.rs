@@ -25,7 +25,6 @@ const CANCEL_REQUEST: [u8; 8] = [0, 0, 0, 16, 4, 210, 22, 46];
 /// The part of `pool.connect_timeout` that is left to report the failure of each server.
 const RESERVE: Duration = Duration::from_millis(50);
 
-/// The servers of a database and the credentials for them.
 pub(crate) struct Connector {
     database: String,
     servers: Vec<Server>,
@@ -42,7 +41,6 @@ pub(crate) struct Connector {
     rejected: Mutex<Option<Arc<Login>>>,
 }
 
-/// A connection as it was opened.
 pub(crate) struct OpenedConnection {
     pub(crate) client: tokio_postgres::Client,
     pub(crate) driver: tokio::task::JoinHandle<()>,

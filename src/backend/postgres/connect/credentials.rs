@@ -14,7 +14,6 @@ use crate::error::{Error, ErrorKind, Result};
 /// The maximum age of credentials when a connection is opened; 5 s are documented.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// The role, passwords and certificates at one moment.
 pub(crate) struct Login {
     target: PostgresTarget,
     /// The TLS connector; `None` if TLS is disabled.

@@ -17,7 +17,6 @@ use crate::backend::postgres::protocol::server_address::ServerAddress;
 /// An SSLRequest (protocol 3.0, "Message Formats").
 pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// A socket, encrypted or not.
 pub(crate) type Socket = Box<dyn TlsStream + Send + Unpin>;
 
 /// Connects to an address; encrypts TCP if `tls` is given.

@@ -25,7 +25,6 @@ const COMMIT_GRACE: u32 = 20;
 /// The first and the longest pause between two cancels of one statement.
 const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(250)];
 
-/// Cancels the statements of one connection.
 pub(crate) struct Cancel {
     connector: Arc<Connector>,
     protocol: Arc<ProtocolState>,

@@ -57,14 +57,12 @@ impl KeyTable {
         }
     }
 
-    /// The same table in a schema.
     pub(crate) fn in_schema(&self, schema: &str) -> Self {
         let bare = self.table.rsplit("\".\"").next().unwrap_or_default().trim_matches('"');
         let schema = schema.replace('"', "\"\"");
         Self::with_quoted_name(format!("\"{schema}\".\"{bare}\""), self.retention)
     }
 
-    /// The parameters of `claim`.
     pub(crate) fn claim_values(&self, key: &IdempotencyKey) -> [Value; 4] {
         let [caller, name] = key_values(&key.caller, &key.key);
         let hash = Value::bytes(key.request_hash.to_vec());

@@ -30,7 +30,6 @@ const LONGEST_CACHED: usize = 16 << 10;
 
 type DriverResult<T> = Result<T, tokio_postgres::Error>;
 
-/// An open connection.
 pub(crate) struct Connection {
     pub(crate) client: ClientWrapper,
     pub(crate) protocol: Arc<ProtocolState>,

@@ -14,7 +14,6 @@ use crate::pool::{ConnectionActivity, Manager};
 /// The SQLSTATE `too_many_connections`.
 const TOO_MANY_CONNECTIONS: &str = "53300";
 
-/// Opens connections to one database.
 #[derive(Clone)]
 pub(crate) struct Opener {
     pub(crate) breaker: Arc<ConnectBreaker>,

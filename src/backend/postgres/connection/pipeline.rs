@@ -17,7 +17,6 @@ use crate::error::Error;
 use crate::value::proto::Row;
 use crate::wire_size::{encoded_row_size, widen};
 
-/// One request of a pipeline.
 pub(crate) enum PipelineStep<'a> {
     /// Statements of our own, without parameters.
     Script(String),
@@ -26,7 +25,6 @@ pub(crate) enum PipelineStep<'a> {
 }
 
 impl<'a> PipelineStep<'a> {
-    /// A script of our own.
     pub(crate) fn script(sql: impl Into<String>) -> Self {
         Self::Script(sql.into())
     }
@@ -70,10 +68,8 @@ pub(crate) enum PipelineEnd {
     NoCommit,
 }
 
-/// The result of one request.
 pub(crate) type StepResult = Result<StepOutput, StepError>;
 
-/// The output of one request.
 #[derive(Debug)]
 pub(crate) enum StepOutput {
     /// The first value of a script's first row.
@@ -82,7 +78,6 @@ pub(crate) enum StepOutput {
     Rows(Vec<Row>),
 }
 
-/// The failure of one request.
 #[derive(Debug)]
 pub(crate) enum StepError {
     /// An error reply, or the loss of the connection.

@@ -8,7 +8,6 @@ use crate::backend::postgres::codec::{self, Parameter, RowDecoder};
 use crate::error::Result;
 use crate::value::{Column, Row, Value};
 
-/// A statement prepared on one connection.
 pub(crate) struct Prepared {
     pub(crate) statement: tokio_postgres::Statement,
     /// The name that the driver gave it, where that was seen.
@@ -21,17 +20,14 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// The types of its parameters.
     pub(crate) fn parameter_types(&self) -> &[Type] {
         self.statement.params()
     }
 
-    /// Encodes the values of its parameters.
     pub(crate) fn encode<'a>(&self, values: &'a [Value]) -> Result<Vec<Parameter<'a>>> {
         codec::encode(values, self.parameter_types())
     }
 
-    /// Decodes a row of its result.
     pub(crate) fn decode(&self, row: &tokio_postgres::Row) -> Result<Row> {
         let value = |index| row.get::<_, Option<RawColumn<'_>>>(index).map(|RawColumn(raw)| raw);
         self.decoder.decode((0..row.len()).map(value))

@@ -15,12 +15,10 @@ pub(crate) const NAME_LIMIT: usize = 256;
 
 const ELLIPSIS: &str = "…";
 
-/// Returns the public message.
 pub(crate) fn message(reply: &ErrorReply<'_>, details: ErrorDetails) -> String {
     text(reply, reply.message, details)
 }
 
-/// Returns the public hint.
 pub(crate) fn hint(reply: &ErrorReply<'_>, details: ErrorDetails) -> Option<String> {
     reply.hint.map(|hint| text(reply, hint, details))
 }

@@ -13,7 +13,6 @@ use super::server_address::ServerAddress;
 use super::session_attrs::SessionAttrs;
 use super::text_results::TextResults;
 
-/// The state of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct ProtocolState {
     /// The transaction status of the last ReadyForQuery: `I`, `T` or `E`.
@@ -34,12 +33,10 @@ pub(crate) struct ProtocolState {
     session_attrs: Mutex<SessionAttrs>,
 }
 
-/// The cause that ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConnectionEnd {
     /// The server, the driver or the network closed it.
     Closed,
-    /// A row was larger than `max_row_size`.
     RowTooLarge,
 }
 
@@ -70,12 +67,10 @@ impl ProtocolState {
         self.tag.lock().clone()
     }
 
-    /// Starts recording the requests that begin from now on, and their answers.
     pub(crate) fn record_requests(&self) {
         self.requests.lock().record();
     }
 
-    /// Stops recording, and returns the requests.
     pub(crate) fn take_recorded(&self) -> Vec<Exchange> {
         self.requests.lock().take_recorded()
     }

@@ -58,7 +58,6 @@ pub(crate) fn is_prefix(sent: &[Exchange], intended: &[RequestKind]) -> bool {
         && sent.iter().zip(intended).all(|(one, kind)| one.kind.matches(kind))
 }
 
-/// The requests of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     /// The number of the last request of which a part was sent, from 1.

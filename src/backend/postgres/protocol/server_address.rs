@@ -4,7 +4,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// One address of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum ServerAddress {
     /// The path of a unix socket.

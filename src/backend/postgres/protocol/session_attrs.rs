@@ -21,7 +21,6 @@ pub(crate) struct SessionAttrs {
 }
 
 impl SessionAttrs {
-    /// Queries the server.
     pub(crate) async fn query(client: &Client) -> Result<Self, tokio_postgres::Error> {
         let messages = client.simple_query(QUERY).await?;
         let row = rows(&messages).next();

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio_postgres::types::Format;
 
-/// The statements of one connection whose results are requested as text.
 #[derive(Debug, Default)]
 pub(crate) struct TextResults(Mutex<Statements>);
 
