@@ -89,10 +89,7 @@ pub(crate) enum StepError {
 impl StepError {
     /// Returns the code of the database's error reply, when there is one.
     pub(crate) fn reply_code(&self) -> Option<&tokio_postgres::error::SqlState> {
-        match self {
-            Self::Driver(error) => error.code(),
-            Self::Response(_) => None,
-        }
+        if let Self::Driver(error) = self { error.code() } else { None }
     }
 
     fn is_connection_loss(&self) -> bool {
@@ -131,10 +128,7 @@ impl PipelineResponses {
 
     /// Takes out the error at a position, when there is one.
     pub(crate) fn take_error(&mut self, index: usize) -> Option<StepError> {
-        match self.results.get(index) {
-            Some(Err(_)) => self.results.remove(index)?.err(),
-            Some(Ok(_)) | None => None,
-        }
+        if self.results.get(index)?.is_err() { self.results.remove(index)?.err() } else { None }
     }
 
     /// The last command tag of the request at a position; empty when it has none.
