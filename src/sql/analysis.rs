@@ -7,8 +7,7 @@ use quick_cache::sync::Cache;
 
 use super::class::StatementClass;
 use super::classify::{MAX_TEXT_BYTES, classify_text};
-use super::dialect::Dialect;
-use super::scanner::first_word;
+use super::scanner::{Dialect, first_word};
 use super::summary::summary;
 use super::transaction_control::transaction_control;
 
@@ -29,7 +28,6 @@ pub(crate) struct Analysis {
 
 impl Analysis {
     /// The analysis of a statement of which nothing is known.
-    #[must_use]
     pub(crate) fn unknown() -> Self {
         Self {
             transaction_control: None,
@@ -49,7 +47,6 @@ pub(crate) struct Analyzer {
 
 impl Analyzer {
     /// An analyzer whose cache holds at most `cache_bytes`, the texts and their analyses together.
-    #[must_use]
     pub(crate) fn new(dialect: Dialect, cache_bytes: u64) -> Self {
         let entries = usize::try_from(cache_bytes / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX);
         Self { dialect, cache: Cache::with_weighter(entries, cache_bytes, Weight) }
@@ -59,7 +56,6 @@ impl Analyzer {
     ///
     /// A cached text costs one look-up and no allocation. SQLite's texts, and those too long to be parsed, are
     /// not cached: to find their first keyword costs less than to hash them.
-    #[must_use]
     pub(crate) fn analyze(&self, sql: &str) -> Arc<Analysis> {
         if self.dialect == Dialect::Sqlite || sql.len() > MAX_TEXT_BYTES {
             return Arc::new(self.read(sql));

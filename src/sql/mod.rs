@@ -9,7 +9,6 @@
 mod analysis;
 pub(crate) mod class;
 mod classify;
-mod dialect;
 mod partial_commit;
 mod plan_invalidation;
 mod scanner;
@@ -19,10 +18,9 @@ mod transaction_control;
 
 pub(crate) use analysis::{Analysis, Analyzer};
 pub(crate) use class::StatementClass;
-pub(crate) use dialect::Dialect;
 pub(crate) use partial_commit::is_atomic;
 pub(crate) use plan_invalidation::invalidates_plans;
-pub(crate) use scanner::{Scanner, TokenKind};
+pub(crate) use scanner::{Dialect, Scanner, TokenKind};
 pub(crate) use split::{SplitStatement, split_statements};
 
 #[cfg(test)]

@@ -4,8 +4,7 @@
 //! CONCURRENTLY): when one fails, its earlier commits stay. So an error claims that nothing was
 //! applied only for a statement that is known to be atomic.
 
-use super::dialect::Dialect;
-use super::scanner::{first_word, is_among};
+use super::scanner::{Dialect, first_word, is_among};
 
 /// First words of statements that commit nothing by themselves.
 const ATOMIC: &str = "\
@@ -20,7 +19,6 @@ const ATOMIC: &str = "\
 const MAY_COMMIT: [&str; 6] = ["COMMIT", "CALL", "EXECUTE", "LANGUAGE", "\\", "U&"];
 
 /// Returns true if a statement that fails has applied nothing, as far as its text tells.
-#[must_use]
 pub(crate) fn is_atomic(sql: &str) -> bool {
     match first_word(sql, Dialect::Postgres) {
         None => true,

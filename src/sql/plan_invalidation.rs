@@ -6,8 +6,7 @@
 
 use super::analysis::Analysis;
 use super::class::StatementClass;
-use super::dialect::Dialect;
-use super::scanner::{is_among, leading_words};
+use super::scanner::{Dialect, is_among, leading_words};
 
 /// First words of statements that change neither tables nor settings nor prepared statements, whatever
 /// follows. The functions that they call may, which no text tells.
@@ -22,7 +21,6 @@ const HARMLESS: &str = "\
     maintenance_work_mem";
 
 /// Returns true if a statement may change the meaning of those after it.
-#[must_use]
 pub(crate) fn invalidates_plans(sql: &str, analysis: &Analysis) -> bool {
     match &analysis.class {
         StatementClass::Read(uses) | StatementClass::Change(uses) => {

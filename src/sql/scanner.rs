@@ -3,7 +3,14 @@
 //! One scanner for all that reads SQL here, since all must agree on where strings and comments end. It follows
 //! scan.l of PostgreSQL and tokenize.c of SQLite, and never fails: text that is no SQL gives tokens, too.
 
-use super::dialect::Dialect;
+/// The SQL dialect that a text is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// PostgreSQL: nested comments, dollar quotes, strings with backslash escapes.
+    Postgres,
+    /// SQLite: names in backticks and brackets.
+    Sqlite,
+}
 
 /// The byte order mark: SQLite takes it for a blank, and clients leave it at the start of files.
 const BYTE_ORDER_MARK: char = '\u{feff}';

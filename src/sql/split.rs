@@ -4,8 +4,7 @@
 //! parentheses (CREATE RULE) and in `BEGIN ATOMIC … END` for PostgreSQL, in CREATE TRIGGER for SQLite.
 //! Nothing else is understood: text that is no SQL is still split, and the database reports the error.
 
-use super::dialect::Dialect;
-use super::scanner::{Scanner, SqlToken, TokenKind, is_among};
+use super::scanner::{Dialect, Scanner, SqlToken, TokenKind, is_among};
 
 /// A statement in a text of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +26,8 @@ pub(crate) struct Unterminated {
     pub line: usize,
 }
 
-/// Splits a text into its statements; those that are empty are left out.
-///
-/// # Errors
-/// An unterminated string, name or comment: the statements have no certain end.
+/// Splits a text into its statements; those that are empty are left out. After an unterminated string, name or
+/// comment the statements have no certain end.
 pub(crate) fn split_statements(
     text: &str,
     dialect: Dialect,

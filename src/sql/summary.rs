@@ -2,8 +2,7 @@
 //!
 //! It stands in logs and lists, so it ends where a literal is not certain to end.
 
-use super::dialect::Dialect;
-use super::scanner::{COMMENT, Scanner, SqlToken, TokenKind, is_word_part};
+use super::scanner::{COMMENT, Dialect, Scanner, SqlToken, TokenKind, is_word_part};
 
 /// The length at which a summary is cut.
 const MAX_BYTES: usize = 100;

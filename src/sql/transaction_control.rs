@@ -5,8 +5,7 @@
 //! SQLite's `prepare` run one statement of a text, so the first one is the one that matters. It needs no
 //! parser that could fail to understand the rest.
 
-use super::dialect::Dialect;
-use super::scanner::leading_words;
+use super::scanner::{Dialect, leading_words};
 
 /// First words that control the transaction whatever follows them.
 const CONTROL: [&str; 7] = ["BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"];

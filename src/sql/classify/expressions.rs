@@ -1,20 +1,19 @@
 //! Expressions: operators, and what has a syntax of its own.
 
-use sqlparser::ast::BinaryOperator::{
-    self, And, Arrow, ArrowAt, AtArrow, AtAt, AtQuestion, BitwiseAnd, BitwiseOr, Custom, Divide,
-    Eq, Gt, GtEq, HashArrow, HashLongArrow, HashMinus, LongArrow, Lt, LtEq, Minus, Modulo,
-    Multiply, NotEq, Or, Overlaps, PGBitwiseShiftLeft, PGBitwiseShiftRight, PGBitwiseXor,
-    PGCustomBinaryOperator, PGExp, PGILikeMatch, PGLikeMatch, PGNotILikeMatch, PGNotLikeMatch,
-    PGOverlap, PGRegexIMatch, PGRegexMatch, PGRegexNotIMatch, PGRegexNotMatch, PGStartsWith, Plus,
-    Question, QuestionAnd, QuestionPipe, StringConcat,
-};
+use sqlparser::ast::UnaryOperator::{BitwiseNot, Minus, Not, Plus};
 use sqlparser::ast::{
-    AccessExpr, Array, CaseWhen, CastKind, CeilFloorKind, DateTimeField, Expr, ExtractSyntax,
-    Ident, Interval, Subscript, TypedString, UnaryOperator, Value,
+    AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DateTimeField, Expr,
+    ExtractSyntax, Ident, Interval, Subscript, TypedString, Value,
 };
 
 use super::functions::is_value;
 use super::walk::{Node, NotUnderstood, Understood, Walk, only_if};
+use crate::sql::scanner::is_among;
+
+/// The operators of SQL and of PostgreSQL's own types, as the parser writes them.
+const OPERATORS: &str = "\
+    + - * / % || > < >= <= = <> and or overlaps | & # << >> ^ && ~ ~* !~ !~* ~~ ~~* !~~ !~~* ^@ \
+    -> ->> #> #>> #- @@ @> <@ @? ? ?& ?|";
 
 impl<'a> Walk<'a> {
     /// Columns, values, and what combines one or two expressions.
@@ -40,15 +39,9 @@ impl<'a> Walk<'a> {
             | Expr::AtTimeZone { timestamp: left, time_zone: right } => {
                 self.expressions([&**left, right]);
             }
-            Expr::BinaryOp { left, op, right } => {
-                self.binary_operator(op)?;
-                self.expressions([&**left, right]);
-            }
-            Expr::UnaryOp { op, expr } => {
-                unary_operator(op)?;
-                self.expression(expr);
-            }
-            Expr::AnyOp { left, compare_op: op, right, is_some: _ }
+            Expr::UnaryOp { op: Plus | Minus | Not | BitwiseNot, expr } => self.expression(expr),
+            Expr::BinaryOp { left, op, right }
+            | Expr::AnyOp { left, compare_op: op, right, is_some: _ }
             | Expr::AllOp { left, compare_op: op, right } => {
                 self.binary_operator(op)?;
                 self.expressions([&**left, right]);
@@ -196,34 +189,17 @@ impl<'a> Walk<'a> {
 
     fn binary_operator(&mut self, operator: &'a BinaryOperator) -> Understood {
         match operator {
-            Plus | Minus | Multiply | Divide | Modulo | StringConcat | Gt | Lt | GtEq | LtEq
-            | Eq | NotEq | And | Or | BitwiseOr | BitwiseAnd | PGBitwiseXor
-            | PGBitwiseShiftLeft | PGBitwiseShiftRight | PGExp | PGOverlap | PGRegexMatch
-            | PGRegexIMatch | PGRegexNotMatch | PGRegexNotIMatch | PGLikeMatch | PGILikeMatch
-            | PGNotLikeMatch | PGNotILikeMatch | PGStartsWith | Arrow | LongArrow | HashArrow
-            | HashLongArrow | HashMinus | AtAt | AtArrow | ArrowAt | AtQuestion | Question
-            | QuestionAnd | QuestionPipe | Overlaps => Ok(()),
-            Custom(_) => {
-                self.exotic = true;
-                Ok(())
-            }
-            PGCustomBinaryOperator(parts) => {
+            BinaryOperator::Custom(_) => self.exotic = true,
+            BinaryOperator::PGCustomBinaryOperator(parts) => {
                 self.exotic = true;
                 for part in parts {
                     self.unmet.remove(&part.to_ascii_lowercase());
                 }
-                Ok(())
             }
-            _ => Err(NotUnderstood),
+            ordinary => only_if(is_among(&ordinary.to_string(), OPERATORS))?,
         }
+        Ok(())
     }
-}
-
-fn unary_operator(operator: &UnaryOperator) -> Understood {
-    only_if(matches!(
-        operator,
-        UnaryOperator::Plus | UnaryOperator::Minus | UnaryOperator::Not | UnaryOperator::BitwiseNot
-    ))
 }
 
 fn literal(value: &Value) -> Understood {

@@ -1,7 +1,8 @@
 //! Calls, their arguments and windows.
 
 use sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgOperator::{Assignment, RightArrow},
     FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
     WindowFrame, WindowFrameBound, WindowSpec, WindowType,
 };
@@ -83,10 +84,8 @@ impl<'a> Walk<'a> {
     fn argument_list(&mut self, list: &'a FunctionArgumentList) -> Understood {
         let FunctionArgumentList { duplicate_treatment: _, args, clauses } = list;
         for clause in clauses {
-            match clause {
-                FunctionArgumentClause::OrderBy(list) => self.order_by(list)?,
-                _ => return Err(NotUnderstood),
-            }
+            let FunctionArgumentClause::OrderBy(list) = clause else { return Err(NotUnderstood) };
+            self.order_by(list)?;
         }
         self.arguments(args)
     }
@@ -95,13 +94,18 @@ impl<'a> Walk<'a> {
         for argument in arguments {
             let value = match argument {
                 FunctionArg::Unnamed(value) => value,
-                FunctionArg::Named { name, arg, operator }
-                | FunctionArg::ExprNamed { name: Expr::Identifier(name), arg, operator } => {
-                    is_naming(operator)?;
+                FunctionArg::Named { name, arg, operator: RightArrow | Assignment }
+                | FunctionArg::ExprNamed {
+                    name: Expr::Identifier(name),
+                    arg,
+                    operator: RightArrow | Assignment,
+                } => {
                     self.name(name)?;
                     arg
                 }
-                FunctionArg::ExprNamed { .. } => return Err(NotUnderstood),
+                FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => {
+                    return Err(NotUnderstood);
+                }
             };
             match value {
                 // The parser takes the older way to name an argument for an operator.
@@ -143,9 +147,4 @@ impl<'a> Walk<'a> {
         }
         Ok(())
     }
-}
-
-/// `name => value` and `name := value`.
-fn is_naming(operator: &FunctionArgOperator) -> Understood {
-    only_if(matches!(operator, FunctionArgOperator::RightArrow | FunctionArgOperator::Assignment))
 }

@@ -7,12 +7,13 @@
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Token, Word};
 
 use super::names::names;
-use super::parser_tokens::{keyword, parser_tokens};
+use super::parser_tokens::{keyword, parser_tokens, word};
 use super::walk::classify;
 use crate::sql::class::StatementClass;
+use crate::sql::scanner::is_among;
 
 /// The longest text that is parsed.
 pub(crate) const MAX_TEXT_BYTES: usize = 16 * 1024;
@@ -67,16 +68,9 @@ fn without_empty_statements(mut tokens: Vec<Token>) -> Vec<Token> {
 
 /// Tells whether a statement starts as a query or as a change of rows does.
 fn starts_plain(first: &Token) -> bool {
-    const PLAIN: [Keyword; 7] = [
-        Keyword::SELECT,
-        Keyword::WITH,
-        Keyword::VALUES,
-        Keyword::INSERT,
-        Keyword::UPDATE,
-        Keyword::DELETE,
-        Keyword::MERGE,
-    ];
-    *first == Token::LParen || keyword(first).is_some_and(|keyword| PLAIN.contains(&keyword))
+    const PLAIN: &str = "select with values insert update delete merge";
+    let is_plain = |word: &Word| word.quote_style.is_none() && is_among(&word.value, PLAIN);
+    *first == Token::LParen || word(first).is_some_and(is_plain)
 }
 
 fn within_bounds(tokens: &[Token]) -> bool {

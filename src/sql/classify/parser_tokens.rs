@@ -5,13 +5,16 @@
 //! from it. So the parser gets its tokens from here, and a text that two settings or two versions of PostgreSQL
 //! read differently gives no tokens at all. The content of strings is left out: nothing here needs it.
 
-use sqlparser::ast::DollarQuotedString;
-use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Token, Word};
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
-use crate::sql::dialect::Dialect;
+use sqlparser::ast::DollarQuotedString;
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, Tokenizer, Word};
+
 use crate::sql::scanner::{
-    COMMENT, Scanner, SqlToken, TokenKind, is_among, is_operator_part, is_word_part,
+    COMMENT, Dialect, Scanner, SqlToken, TokenKind, is_among, is_operator_part, is_word_part,
 };
 
 /// The tokens of `sql`; `None` if any of it is ambiguous.
@@ -73,63 +76,22 @@ fn has_prefix(word: &str, rest: &str) -> bool {
         || is_among(word, "u") && (rest.starts_with("&'") || rest.starts_with("&\""))
 }
 
-/// The parser's token for a symbol. Operators that PostgreSQL's own types do not commonly use have none.
+/// The symbols that the parser knows: punctuation, and the operators that PostgreSQL's own types commonly use.
+const SYMBOLS: &str = "\
+    , ( ) [ ] ; . : :: := + - * / % ^ < > = <= >= <> != => || -> ->> #> #>> #- @> <@ @? @@ \
+    ? ?& ?| && & | # << >> ~ ~* !~ !~* ~~ ~~* !~~ !~~* ^@";
+
+/// The parser's own tokens for these symbols.
+static SYMBOL_TOKENS: LazyLock<HashMap<&str, Token>> = LazyLock::new(|| {
+    let token = |symbol| Tokenizer::new(&PostgreSqlDialect {}, symbol).tokenize().ok()?.pop();
+    SYMBOLS.split(' ').filter_map(|symbol| Some((symbol, token(symbol)?))).collect()
+});
+
+/// The parser's token for a symbol.
 fn symbol(symbol: &str) -> Option<Token> {
-    Some(match symbol {
-        "," => Token::Comma,
-        "(" => Token::LParen,
-        ")" => Token::RParen,
-        "[" => Token::LBracket,
-        "]" => Token::RBracket,
-        ";" => Token::SemiColon,
-        "." => Token::Period,
-        ":" => Token::Colon,
-        "::" => Token::DoubleColon,
-        ":=" => Token::Assignment,
-        "+" => Token::Plus,
-        "-" => Token::Minus,
-        "*" => Token::Mul,
-        "/" => Token::Div,
-        "%" => Token::Mod,
-        "^" => Token::Caret,
-        "<" => Token::Lt,
-        ">" => Token::Gt,
-        "=" => Token::Eq,
-        "<=" => Token::LtEq,
-        ">=" => Token::GtEq,
-        "<>" | "!=" => Token::Neq,
-        "=>" => Token::RArrow,
-        "||" => Token::StringConcat,
-        "->" => Token::Arrow,
-        "->>" => Token::LongArrow,
-        "#>" => Token::HashArrow,
-        "#>>" => Token::HashLongArrow,
-        "#-" => Token::HashMinus,
-        "@>" => Token::AtArrow,
-        "<@" => Token::ArrowAt,
-        "@?" => Token::AtQuestion,
-        "@@" => Token::AtAt,
-        "?" => Token::Question,
-        "?&" => Token::QuestionAnd,
-        "?|" => Token::QuestionPipe,
-        "&&" => Token::Overlap,
-        "&" => Token::Ampersand,
-        "|" => Token::Pipe,
-        "#" => Token::Sharp,
-        "<<" => Token::ShiftLeft,
-        ">>" => Token::ShiftRight,
-        "~" => Token::Tilde,
-        "~*" => Token::TildeAsterisk,
-        "!~" => Token::ExclamationMarkTilde,
-        "!~*" => Token::ExclamationMarkTildeAsterisk,
-        "~~" => Token::DoubleTilde,
-        "~~*" => Token::DoubleTildeAsterisk,
-        "!~~" => Token::ExclamationMarkDoubleTilde,
-        "!~~*" => Token::ExclamationMarkDoubleTildeAsterisk,
-        "^@" => Token::CaretAt,
-        _ if symbol.starts_with(is_operator_part) => Token::CustomBinaryOperator(symbol.to_owned()),
-        _ => return None,
-    })
+    let operator = || Token::CustomBinaryOperator(symbol.to_owned());
+    let known = SYMBOL_TOKENS.get(symbol).cloned();
+    known.or_else(|| symbol.starts_with(is_operator_part).then(operator))
 }
 
 #[cfg(test)]
@@ -137,6 +99,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn every_known_symbol_is_one_token_of_the_same_text() {
+        for symbol in SYMBOLS.split(' ') {
+            let token = SYMBOL_TOKENS.get(symbol).map(ToString::to_string);
+            let text = if symbol == "!=" { "<>" } else { symbol };
+            assert_eq!(token.as_deref(), Some(text));
+        }
+    }
 
     fn written(sql: &str) -> Option<String> {
         let tokens = parser_tokens(sql)?;

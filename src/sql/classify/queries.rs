@@ -30,12 +30,12 @@ impl<'a> Walk<'a> {
             self.with(with)?;
         }
         self.later(Node::Body(body));
-        if let Some(OrderBy { kind, interpolate }) = order_by {
-            only_if(interpolate.is_none())?;
-            match kind {
-                OrderByKind::Expressions(list) => self.order_by(list)?,
-                OrderByKind::All(_) => return Err(NotUnderstood),
+        match order_by {
+            None => {}
+            Some(OrderBy { kind: OrderByKind::Expressions(list), interpolate: None }) => {
+                self.order_by(list)?;
             }
+            Some(_) => return Err(NotUnderstood),
         }
         if let Some(limit) = limit_clause {
             self.limit(limit)?;
@@ -74,19 +74,15 @@ impl<'a> Walk<'a> {
     }
 
     fn limit(&mut self, limit: &'a LimitClause) -> Understood {
-        match limit {
-            LimitClause::LimitOffset { limit, offset, limit_by } => {
-                only_if(limit_by.is_empty())?;
-                // ALL is no limit.
-                let limit = limit.as_ref().filter(
-                    |limit| !matches!(limit, Expr::Identifier(name) if is_word(name, "all")),
-                );
-                self.expressions(limit);
-                self.expressions(offset.as_ref().map(|offset| &offset.value));
-                Ok(())
-            }
-            LimitClause::OffsetCommaLimit { .. } => Err(NotUnderstood),
-        }
+        let LimitClause::LimitOffset { limit, offset, limit_by } = limit else {
+            return Err(NotUnderstood);
+        };
+        only_if(limit_by.is_empty())?;
+        // ALL is no limit.
+        let is_all = |limit: &Expr| matches!(limit, Expr::Identifier(name) if is_word(name, "all"));
+        self.expressions(limit.iter().filter(|limit| !is_all(limit)));
+        self.expressions(offset.as_ref().map(|offset| &offset.value));
+        Ok(())
     }
 
     pub(crate) fn order_by(&mut self, list: &'a [OrderByExpr]) -> Understood {
@@ -148,53 +144,45 @@ impl<'a> Walk<'a> {
             select_token: _,
             optimizer_hints,
             distinct,
-            select_modifiers,
-            top,
+            select_modifiers: None,
+            top: None,
             top_before_distinct: _,
             projection,
-            exclude,
-            into,
+            exclude: None,
+            into: None,
             from,
             lateral_views,
-            prewhere,
+            prewhere: None,
             selection,
             connect_by,
-            group_by,
+            group_by: GroupByExpr::Expressions(grouping, group_modifiers),
             cluster_by,
             distribute_by,
             sort_by,
             having,
             named_window,
-            qualify,
+            qualify: None,
             window_before_qualify: _,
-            value_table_mode,
-            flavor,
-        } = select;
-        only_if(optimizer_hints.is_empty() && select_modifiers.is_none() && top.is_none())?;
-        only_if(exclude.is_none() && into.is_none() && lateral_views.is_empty())?;
-        only_if(prewhere.is_none() && connect_by.is_empty() && cluster_by.is_empty())?;
-        only_if(distribute_by.is_empty() && sort_by.is_empty() && qualify.is_none())?;
-        only_if(value_table_mode.is_none() && *flavor == SelectFlavor::Standard)?;
+            value_table_mode: None,
+            flavor: SelectFlavor::Standard,
+        } = select
+        else {
+            return Err(NotUnderstood);
+        };
+        only_if(optimizer_hints.is_empty() && lateral_views.is_empty() && connect_by.is_empty())?;
+        only_if(cluster_by.is_empty() && distribute_by.is_empty() && sort_by.is_empty())?;
+        only_if(group_modifiers.is_empty())?;
         match distinct {
             None | Some(Distinct::All | Distinct::Distinct) => {}
             Some(Distinct::On(list)) => self.expressions(list),
         }
         self.items(projection)?;
         self.tables(from)?;
-        self.expressions(selection.iter().chain(having));
-        match group_by {
-            GroupByExpr::Expressions(list, modifiers) => {
-                only_if(modifiers.is_empty())?;
-                self.expressions(list);
-            }
-            GroupByExpr::All(_) => return Err(NotUnderstood),
-        }
+        self.expressions(selection.iter().chain(having).chain(grouping));
         for NamedWindowDefinition(name, window) in named_window {
+            let NamedWindowExpr::WindowSpec(window) = window else { return Err(NotUnderstood) };
             self.name(name)?;
-            match window {
-                NamedWindowExpr::NamedWindow(_) => return Err(NotUnderstood),
-                NamedWindowExpr::WindowSpec(window) => self.window(window)?,
-            }
+            self.window(window)?;
         }
         Ok(())
     }
@@ -223,16 +211,7 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// A `*` without the options of other databases.
 fn plain_wildcard(options: &WildcardAdditionalOptions) -> Understood {
-    let WildcardAdditionalOptions {
-        wildcard_token: _,
-        opt_ilike,
-        opt_exclude,
-        opt_except,
-        opt_replace,
-        opt_rename,
-        opt_alias,
-    } = options;
-    only_if(opt_ilike.is_none() && opt_exclude.is_none() && opt_except.is_none())?;
-    only_if(opt_replace.is_none() && opt_rename.is_none() && opt_alias.is_none())
+    only_if(*options == WildcardAdditionalOptions::default())
 }

@@ -4,7 +4,7 @@ use sqlparser::ast::JoinOperator::{
     self, CrossJoin, FullOuter, Inner, Left, LeftOuter, Right, RightOuter,
 };
 use sqlparser::ast::{
-    Join, JoinConstraint, TableFactor, TableFunctionArgs, TableSample, TableSampleKind,
+    Join, JoinConstraint, ObjectName, TableFactor, TableFunctionArgs, TableSample, TableSampleKind,
     TableSampleMethod, TableSampleModifier, TableSampleQuantity, TableSampleSeed,
     TableSampleSeedModifier, TableWithJoins,
 };
@@ -29,8 +29,13 @@ impl<'a> Walk<'a> {
 
     fn join(&mut self, operator: &'a JoinOperator) -> Understood {
         match operator {
-            JoinOperator::Join(on) => self.constraint(on),
-            Inner(on) | Left(on) | LeftOuter(on) | Right(on) | RightOuter(on) | FullOuter(on)
+            JoinOperator::Join(on)
+            | Inner(on)
+            | Left(on)
+            | LeftOuter(on)
+            | Right(on)
+            | RightOuter(on)
+            | FullOuter(on)
             | CrossJoin(on) => self.constraint(on),
             _ => Err(NotUnderstood),
         }
@@ -49,7 +54,7 @@ impl<'a> Walk<'a> {
 
     pub(crate) fn visit_table(&mut self, table: &'a TableFactor) -> Understood {
         match table {
-            TableFactor::Table { .. } => self.named_table(table),
+            TableFactor::Table { .. } => self.named_table(table, Self::relation_or_binding),
             TableFactor::Derived { lateral: _, subquery, alias, sample } => {
                 only_if(sample.is_none())?;
                 self.later(Node::Query(subquery));
@@ -80,35 +85,38 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A table, a common table expression, or a function that is called like a table.
-    fn named_table(&mut self, table: &'a TableFactor) -> Understood {
+    /// A relation that is recorded so, or a function that is called like a table.
+    fn named_table(
+        &mut self,
+        table: &'a TableFactor,
+        record: fn(&mut Self, &ObjectName) -> Understood,
+    ) -> Understood {
         let TableFactor::Table {
             name,
             alias,
             args,
             with_hints,
-            version,
+            version: None,
             with_ordinality,
             partitions,
-            json_path,
+            json_path: None,
             sample,
             index_hints,
         } = table
         else {
             return Err(NotUnderstood);
         };
-        only_if(with_hints.is_empty() && version.is_none() && partitions.is_empty())?;
-        only_if(json_path.is_none() && index_hints.is_empty())?;
+        only_if(with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty())?;
         match args {
             None => {
                 only_if(!with_ordinality)?;
-                self.relation_or_binding(name)?;
+                record(self, name)?;
             }
-            Some(TableFunctionArgs { args, settings }) => {
-                only_if(settings.is_none())?;
+            Some(TableFunctionArgs { args, settings: None }) => {
                 self.callable(name)?;
                 self.arguments(args)?;
             }
+            Some(_) => return Err(NotUnderstood),
         }
         if let Some(
             TableSampleKind::AfterTableAlias(sample) | TableSampleKind::BeforeTableAlias(sample),
@@ -139,23 +147,7 @@ impl<'a> Walk<'a> {
 
     /// The table that a statement changes. No common table expression can hide it.
     pub(crate) fn target(&mut self, table: &'a TableFactor) -> Understood {
-        let TableFactor::Table {
-            name,
-            alias,
-            args: None,
-            with_hints,
-            version: None,
-            with_ordinality: false,
-            partitions,
-            json_path: None,
-            sample: None,
-            index_hints,
-        } = table
-        else {
-            return Err(NotUnderstood);
-        };
-        only_if(with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty())?;
-        self.relation(name)?;
-        self.alias(alias.as_ref())
+        only_if(matches!(table, TableFactor::Table { args: None, sample: None, .. }))?;
+        self.named_table(table, Self::relation)
     }
 }
