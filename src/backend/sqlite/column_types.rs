@@ -64,9 +64,8 @@ pub(crate) fn column(name: &str, declared: Option<&str>, first: Option<ValueRef<
     Column {
         name: name.to_owned(),
         r#type: data_type.into(),
-        element_type: DataType::Unspecified.into(),
         type_name: declared.unwrap_or_default().to_owned(),
-        type_oid: 0,
+        ..Column::default()
     }
 }
 

@@ -140,22 +140,14 @@ pub(crate) fn job<T: Send + 'static>(
     })
 }
 
-/// The result of work on a connection.
-pub(crate) enum WorkResult<T> {
-    /// The work returned.
-    Returned(Result<T>),
-    /// The driver panicked, as it does where SQLite hands it names that are not UTF-8.
-    Panicked,
-}
+/// The result of work on a connection, unless the driver panicked, as it does where SQLite hands it names that
+/// are not UTF-8.
+pub(crate) type WorkResult<T> = std::thread::Result<Result<T>>;
 
-impl<T> WorkResult<T> {
-    /// The answer to the caller.
-    pub(crate) fn into_result(self) -> Result<T> {
-        match self {
-            Self::Returned(result) => result,
-            Self::Panicked => Err(Error::new(ErrorKind::Internal, "the SQLite driver panicked")),
-        }
-    }
+/// The answer to the caller.
+pub(crate) fn answer<T>(result: WorkResult<T>) -> Result<T> {
+    result
+        .unwrap_or_else(|_panic| Err(Error::new(ErrorKind::Internal, "the SQLite driver panicked")))
 }
 
 /// Arms the session for a call and works.
@@ -164,12 +156,11 @@ pub(crate) fn run_armed<T: Send + 'static>(
     sender: &RowSender<T>,
     work: impl FnOnce(&mut Session) -> Result<T>,
 ) -> WorkResult<T> {
-    let returned = catch_unwind(AssertUnwindSafe(|| {
+    catch_unwind(AssertUnwindSafe(|| {
         sender.check()?;
         session.arm(sender, sender.deadline())?;
         work(session)
-    }));
-    returned.map_or(WorkResult::Panicked, WorkResult::Returned)
+    }))
 }
 
 /// Resets the session, releases the connection and answers, in this order. Returns true if the
@@ -181,11 +172,11 @@ pub(crate) fn finish<T>(
     result: WorkResult<T>,
 ) -> bool {
     let close_reason = match &result {
-        WorkResult::Returned(result) => session.reset(result.as_ref().err()),
-        WorkResult::Panicked => Some(CloseReason::Broken),
+        Ok(result) => session.reset(result.as_ref().err()),
+        Err(_panic) => Some(CloseReason::Broken),
     };
     let usable = release(checkout, close_reason);
-    sender.end(result.into_result());
+    sender.end(answer(result));
     usable
 }
 

@@ -3,6 +3,7 @@
 //! A message of SQLite's is shown as far as it is made of names from the schema and the statement;
 //! a part that may quote a value is cut unless the configuration allows it (`error_details`).
 
+use std::borrow::Cow;
 use std::ffi::c_int;
 use std::time::Duration;
 
@@ -93,6 +94,11 @@ fn position(sent: &str, compiled: &str, offset: c_int) -> u32 {
     u32::try_from(before.chars().count() + 1).unwrap_or(0)
 }
 
+/// An error of a kind under the name of its condition.
+fn error(kind: ErrorKind, message: impl Into<Cow<'static, str>>, condition: &'static str) -> Error {
+    Error::new(kind, message).with_condition(condition)
+}
+
 fn constraint(code: c_int, message: &str, report: &mut DatabaseReport) -> Error {
     let about = message.split_once(" failed: ").map_or("", |(_, about)| about);
     let (condition, what) = match code {
@@ -104,30 +110,28 @@ fn constraint(code: c_int, message: &str, report: &mut DatabaseReport) -> Error 
         ffi::SQLITE_CONSTRAINT_FOREIGNKEY => ("FOREIGN_KEY_VIOLATION", "foreign key constraint"),
         // RAISE in a trigger has the application's own message.
         ffi::SQLITE_CONSTRAINT_TRIGGER => {
-            return Error::new(ErrorKind::FailedPrecondition, message.to_owned())
-                .with_condition("RAISE_EXCEPTION");
+            return error(ErrorKind::FailedPrecondition, message.to_owned(), "RAISE_EXCEPTION");
         }
         // STRICT tables: `cannot store TEXT value in INTEGER column t.a`.
         ffi::SQLITE_CONSTRAINT_DATATYPE => {
-            return Error::new(ErrorKind::InvalidStatement, message.to_owned())
-                .with_condition("DATATYPE_MISMATCH");
+            return error(ErrorKind::InvalidStatement, message.to_owned(), "DATATYPE_MISMATCH");
         }
         _ => {
-            return Error::new(ErrorKind::FailedPrecondition, "a constraint failed")
-                .with_condition("INTEGRITY_CONSTRAINT_VIOLATION");
+            let condition = "INTEGRITY_CONSTRAINT_VIOLATION";
+            return error(ErrorKind::FailedPrecondition, "a constraint failed", condition);
         }
-    };
-    let kind = match condition {
-        "UNIQUE_VIOLATION" => ErrorKind::AlreadyExists,
-        _ => ErrorKind::FailedPrecondition,
     };
     match condition {
         "CHECK_VIOLATION" => about.clone_into(&mut report.constraint),
         "FOREIGN_KEY_VIOLATION" => {}
         _ => name_columns(about, report),
     }
+    let kind = match condition {
+        "UNIQUE_VIOLATION" => ErrorKind::AlreadyExists,
+        _ => ErrorKind::FailedPrecondition,
+    };
     let detail = if about.is_empty() { String::new() } else { format!(": {about}") };
-    Error::new(kind, format!("{what} failed{detail}")).with_condition(condition)
+    error(kind, format!("{what} failed{detail}"), condition)
 }
 
 /// Reads `t.a, t.b` or `index 'name'`.
@@ -159,45 +163,33 @@ fn generic(message: &str, origin: &Origin<'_>) -> Error {
         return syntax_error(message, origin.details);
     }
     if message.starts_with("unrecognized token") {
-        return Error::new(ErrorKind::InvalidStatement, "syntax error: unrecognized token")
-            .with_condition("SYNTAX_ERROR");
+        let message = "syntax error: unrecognized token";
+        return error(ErrorKind::InvalidStatement, message, "SYNTAX_ERROR");
     }
-    for (start, kind, condition) in known {
-        if message.starts_with(start) {
-            return Error::new(kind, message.to_owned()).with_condition(condition);
-        }
+    if let Some((_, kind, condition)) =
+        known.into_iter().find(|(start, ..)| message.starts_with(start))
+    {
+        return error(kind, message.to_owned(), condition);
     }
     if message.ends_with("already exists") && origin.step != Step::Read {
-        return Error::new(ErrorKind::AlreadyExists, message.to_owned())
-            .with_condition("DUPLICATE_OBJECT");
+        return error(ErrorKind::AlreadyExists, message.to_owned(), "DUPLICATE_OBJECT");
     }
     // A statement that was only compiled has named nothing but its own words and the schema's.
-    let shown = match (origin.step, origin.details) {
-        (Step::Compile, _) | (_, ErrorDetails::Full) => message,
-        (Step::Open | Step::Read | Step::Write | Step::Commit, ErrorDetails::Safe) => {
-            without_values(message)
-        }
-    };
+    let whole = origin.step == Step::Compile || origin.details == ErrorDetails::Full;
+    let shown = if whole { message } else { without_values(message) };
     let shown = if shown.is_empty() { "the statement failed" } else { shown };
-    Error::new(ErrorKind::InvalidStatement, shown.to_owned()).with_condition("SQLITE_ERROR")
+    error(ErrorKind::InvalidStatement, shown.to_owned(), "SQLITE_ERROR")
 }
 
 /// `near "FORM": syntax error`; the word is shown unless it may be a literal.
 fn syntax_error(message: &str, details: ErrorDetails) -> Error {
     let word =
         message.strip_prefix("near \"").and_then(|rest| rest.strip_suffix("\": syntax error"));
-    let is_word = |word: &&str| {
-        !word.starts_with(|c: char| c.is_ascii_digit()) && !word.contains(['\'', '"'])
-    };
-    let shown = match details {
-        ErrorDetails::Safe => word.filter(is_word),
-        ErrorDetails::Full => word,
-    };
-    let message = match shown {
-        Some(word) => format!("syntax error near \"{word}\""),
-        None => "syntax error".to_owned(),
-    };
-    Error::new(ErrorKind::InvalidStatement, message).with_condition("SYNTAX_ERROR")
+    let is_word =
+        |word: &str| !word.starts_with(|c: char| c.is_ascii_digit()) && !word.contains(['\'', '"']);
+    let shown = word.filter(|word| details == ErrorDetails::Full || is_word(word));
+    let near = shown.map(|word| format!(" near \"{word}\"")).unwrap_or_default();
+    error(ErrorKind::InvalidStatement, format!("syntax error{near}"), "SYNTAX_ERROR")
 }
 
 /// A message up to where it may quote a value.
@@ -215,14 +207,12 @@ fn by_code(primary: c_int, code: c_int, step: Step) -> Error {
         ffi::SQLITE_IOERR => return io_error(step),
         ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => {
             let message = "another process or statement holds the database's lock";
-            return Error::new(ErrorKind::LockNotAvailable, message)
-                .with_condition("LOCK_NOT_AVAILABLE")
+            return error(ErrorKind::LockNotAvailable, message, "LOCK_NOT_AVAILABLE")
                 .with_retry_after(LOCK_RETRY);
         }
         ffi::SQLITE_CANTOPEN => {
             let message = "the database file cannot be opened";
-            return Error::new(ErrorKind::DatabaseUnavailable, message)
-                .with_condition("DATABASE_UNAVAILABLE")
+            return error(ErrorKind::DatabaseUnavailable, message, "DATABASE_UNAVAILABLE")
                 .with_hint("The directory must exist and be writable.");
         }
         ffi::SQLITE_FULL => (ErrorKind::ResourceExhausted, "the disk is full", "DISK_FULL"),
@@ -254,18 +244,17 @@ fn by_code(primary: c_int, code: c_int, step: Step) -> Error {
         ),
         _ => {
             let message = format!("SQLite failed with code {code}");
-            return Error::new(ErrorKind::DatabaseInternal, message)
-                .with_condition("SQLITE_INTERNAL");
+            return error(ErrorKind::DatabaseInternal, message, "SQLITE_INTERNAL");
         }
     };
-    Error::new(kind, message).with_condition(condition)
+    error(kind, message, condition)
 }
 
 fn io_error(step: Step) -> Error {
-    let error = Error::new(ErrorKind::DatabaseInternal, "reading or writing the file failed")
-        .with_condition("IO_ERROR");
+    let message = "reading or writing the file failed";
+    let failed = error(ErrorKind::DatabaseInternal, message, "IO_ERROR");
     // A commit whose sync failed may still be in the log and come back after a crash.
-    if step == Step::Commit { error.with_outcome(Outcome::Unknown) } else { error }
+    if step == Step::Commit { failed.with_outcome(Outcome::Unknown) } else { failed }
 }
 
 /// The error of a row over `max_row_size`.

@@ -63,7 +63,6 @@ pub(crate) struct Sqlite {
 impl Sqlite {
     /// Opens a database. Does no I/O: the file is created by the first connection, which also reports a path
     /// that does not work.
-    #[must_use]
     pub(crate) fn open(
         telemetry: &Arc<telemetry::DatabaseTelemetry>,
         config: &Database,

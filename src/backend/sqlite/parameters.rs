@@ -7,6 +7,9 @@
 //! Text stays text. A column that it is stored in or compared with converts it; an expression does not:
 //! whether `length(x) = $1` meant the text or the number cannot be known.
 
+use std::ops::RangeInclusive;
+
+use prost_types::Timestamp;
 use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -98,40 +101,17 @@ fn bind_error(at: usize, error: rusqlite::Error) -> Error {
     Error::field(ErrorKind::InvalidParameter, field, "SQLite rejected the value").with_cause(error)
 }
 
-const DAY: i64 = 86_400;
+/// The seconds of the years 0001 to 9999.
+const SECONDS: RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 /// `2026-01-31 23:59:59.999999Z`, rounded to microseconds.
 fn timestamp(seconds: i64, nanos: i32) -> Option<String> {
     let nanos = u32::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
-    let mut micros = (nanos + 500) / 1000;
-    let mut seconds = seconds;
-    if micros == 1_000_000 {
-        micros = 0;
-        seconds = seconds.checked_add(1)?;
-    }
-    let (year, month, day) = civil(seconds.div_euclid(DAY))?;
-    let time = seconds.rem_euclid(DAY);
-    let hour = time / 3600;
-    let minute = time / 60 % 60;
-    let second = time % 60;
-    Some(format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}Z"))
-}
-
-/// Year, month and day of a day counted from 1970-01-01, in the years 1 to 9999.
-///
-/// Counts from 1 March of year 0, so that the leap day is the last of a year, in eras of 400 years.
-fn civil(day: i64) -> Option<(i64, i64, i64)> {
-    const ERA: i64 = 146_097;
-    let day = day.checked_add(719_468)?;
-    let era = day.div_euclid(ERA);
-    let day = day.rem_euclid(ERA);
-    let year = (day - day / 1460 + day / 36_524 - day / (ERA - 1)) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    // Months from March have 31, 30, 31, 30, 31 days, repeatedly: 153 in five.
-    let shifted = (5 * day + 2) / 153;
-    let (month, after) = if shifted < 10 { (shifted + 3, 0) } else { (shifted - 9, 1) };
-    let year = year + era * 400 + after;
-    (1..=9999).contains(&year).then_some((year, month, day - (153 * shifted + 2) / 5 + 1))
+    let micros = (nanos + 500) / 1000;
+    let seconds = seconds.checked_add((micros / 1_000_000).into())?;
+    let whole = SECONDS.contains(&seconds).then_some(Timestamp { seconds, nanos: 0 })?.to_string();
+    let (date, time) = whole.strip_suffix('Z')?.split_once('T')?;
+    Some(format!("{date} {time}.{:06}Z", micros % 1_000_000))
 }
 
 #[cfg(test)]

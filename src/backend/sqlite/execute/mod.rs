@@ -5,4 +5,3 @@ pub(crate) mod describe;
 pub(crate) mod row_stream;
 pub(crate) mod statement_run;
 pub(crate) mod transaction;
-pub(crate) mod transaction_thread;

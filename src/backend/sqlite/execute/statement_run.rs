@@ -9,8 +9,7 @@ use crate::backend::sqlite::command_tag::{command, counts_changes};
 use crate::backend::sqlite::error::{Step, too_large};
 use crate::backend::sqlite::parameters;
 use crate::backend::sqlite::row_channel::{ResultHeader, RowSender};
-use crate::backend::sqlite::session::begin_and_commit::ROLLED_BACK;
-use crate::backend::sqlite::session::{Compiled, Role, Session};
+use crate::backend::sqlite::session::{Compiled, ROLLED_BACK, Role, Session};
 use crate::backend::{Completion, Statement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::{Column, Row, Value};
@@ -99,18 +98,18 @@ pub(crate) fn run_in_transaction(
     if !session.connection.is_autocommit() {
         return stepped;
     }
-    match stepped {
+    Err(match stepped {
         // Nothing of the transaction is left, so the error's NOT_APPLIED is true of all of it.
-        Err(error) if error.hint().is_none() => Err(error.with_hint(ROLLED_BACK)),
-        Err(error) => Err(error),
+        Err(error) if error.hint().is_none() => error.with_hint(ROLLED_BACK),
+        Err(error) => error,
         // The authorizer denies such texts; one that it did not may have committed.
         Ok(_completion) => {
             let message = "the statement ended the transaction that it ran in";
-            Err(Error::new(ErrorKind::TransactionControl, message)
+            Error::new(ErrorKind::TransactionControl, message)
                 .with_outcome(Outcome::Unknown)
-                .with_hint("Transactions are ended by commit and rollback, not by SQL text."))
+                .with_hint("Transactions are ended by commit and rollback, not by SQL text.")
         }
-    }
+    })
 }
 
 /// Compiles a statement for this access.

@@ -1,19 +1,28 @@
-//! An interactive transaction, as the call sees it.
+//! An interactive transaction: as the call sees it, and on its connection's thread, which takes one command
+//! after the other until the transaction ends, or its caller drops it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
 use super::row_stream::{PendingJob, SqliteRowStream};
-use super::transaction_thread::{Command, TransactionThread, transaction_job};
-use crate::backend::sqlite::connection::{ConnectionCheckout, submit};
+use super::statement_run::{Access, run_in_transaction};
+use crate::backend::idempotency::applied_before;
+use crate::backend::sqlite::connection::{
+    ConnectionCheckout, Work, answer, finish, release, run_armed, submit,
+};
+use crate::backend::sqlite::idempotency::claim;
 use crate::backend::sqlite::row_channel::{RowReceiver, RowSender, connection_lost, row_channel};
-use crate::backend::{BeginRequest, RowStream, SavepointCommand, Statement, Transaction};
+use crate::backend::sqlite::session::Session;
+use crate::backend::{
+    BeginRequest, Completion, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
+};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::pool::CloseReason;
 
 /// The commands that may wait for the thread: one that is overdue, and the next.
 const QUEUE: usize = 2;
@@ -138,5 +147,142 @@ impl Transaction for SqliteTransaction {
                 drop(PendingJob::new(receiver, deadline).end().await);
             }
         })
+    }
+}
+
+/// A command to the thread of a transaction, and the sender of its result.
+enum Command {
+    /// Runs a statement.
+    Run(Arc<Statement>, RowSender<Option<Completion>>),
+    /// Sets, rolls back to or releases a savepoint.
+    Savepoint(SavepointCommand, String, RowSender<()>),
+    /// Commits and ends the transaction.
+    Commit(RowSender<()>),
+    /// Rolls back and ends the transaction.
+    Rollback(RowSender<()>),
+}
+
+/// The thread's side of a transaction.
+struct TransactionThread {
+    commands: Receiver<Command>,
+    /// True while the transaction is open; set before any answer.
+    open: Arc<AtomicBool>,
+}
+
+/// A job that begins a transaction under a key, if there is one, and serves it.
+fn transaction_job(
+    thread: TransactionThread,
+    key: Option<IdempotencyKey>,
+    opened: RowSender<()>,
+) -> Work {
+    Box::new(move |session, checkout| {
+        match run_armed(session, &opened, |session| begin(session, key.as_ref())) {
+            Ok(Ok(())) => {
+                thread.open.store(true, Ordering::Release);
+                opened.end(Ok(()));
+                thread.serve(session, checkout)
+            }
+            failed => finish(session, checkout, &opened, failed),
+        }
+    })
+}
+
+impl TransactionThread {
+    /// Serves the transaction. Returns true if the connection is still usable.
+    fn serve(self, session: &mut Session, checkout: Option<ConnectionCheckout>) -> bool {
+        // When the caller drops the transaction, the reset rolls it back.
+        while let Ok(command) = self.commands.recv() {
+            let usable = match command {
+                Command::Run(sent, sender) => self.run(session, &sender, |session| {
+                    let access = Access::of(sent.read_only);
+                    let rows = &mut &sender;
+                    run_in_transaction(session, &sent.sql, &sent.parameters, access, rows).map(Some)
+                }),
+                Command::Savepoint(command, name, sender) => {
+                    self.run(session, &sender, |session| savepoint(session, command, &name))
+                }
+                Command::Commit(sender) => {
+                    self.open.store(false, Ordering::Release);
+                    let committed = run_armed(session, &sender, |session| session.commit(&sender));
+                    return finish(session, checkout, &sender, committed);
+                }
+                Command::Rollback(sender) => {
+                    self.open.store(false, Ordering::Release);
+                    return finish(session, checkout, &sender, Ok(Ok(())));
+                }
+            };
+            if !usable {
+                return release(checkout, Some(CloseReason::Broken));
+            }
+        }
+        release(checkout, session.reset(None))
+    }
+
+    /// Runs and answers a command after which the transaction may go on; returns true if it may.
+    fn run<T: Send + 'static>(
+        &self,
+        session: &mut Session,
+        sender: &RowSender<T>,
+        work: impl FnOnce(&mut Session) -> Result<T>,
+    ) -> bool {
+        let result = run_armed(session, sender, work);
+        let usable = result.is_ok();
+        self.open.store(usable && !session.connection.is_autocommit(), Ordering::Release);
+        sender.end(answer(result));
+        usable
+    }
+}
+
+/// Begins a transaction under a key, if there is one.
+fn begin(session: &Session, key: Option<&IdempotencyKey>) -> Result<()> {
+    session.begin()?;
+    if let Some(key) = key
+        && let Some(claimed) = claim(session, key)?
+    {
+        claimed.check(key)?;
+        return Err(applied_before());
+    }
+    Ok(())
+}
+
+fn savepoint(session: &Session, command: SavepointCommand, name: &str) -> Result<()> {
+    // SAVEPOINT would begin a transaction.
+    session.check_open()?;
+    let verb = match command {
+        SavepointCommand::Set => "SAVEPOINT",
+        SavepointCommand::RollbackTo => "ROLLBACK TO",
+        SavepointCommand::Release => "RELEASE",
+    };
+    session.control(&format!("{verb} {}", identifier(name))).map_err(|error| {
+        if error.kind() != ErrorKind::InvalidStatement {
+            return error;
+        }
+        // Nothing else can be wrong with it; the condition has PostgreSQL's name.
+        let message = format!("there is no savepoint \"{name}\"");
+        Error::new(ErrorKind::InvalidStatement, message)
+            .with_condition("INVALID_SAVEPOINT_SPECIFICATION")
+            .with_cause(error)
+    })
+}
+
+/// A savepoint's name as SQL, in hexadecimal: SQLite takes `A` for `a`, even between quotes.
+fn identifier(name: &str) -> String {
+    use std::fmt::Write as _;
+    let mut identifier = String::with_capacity(2 + 2 * name.len());
+    identifier.push('s');
+    for byte in name.bytes() {
+        write!(identifier, "{byte:02x}").expect("a string takes everything");
+    }
+    identifier
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_differ_are_different_savepoints() {
+        assert_eq!(identifier("A\"; b"), "s41223b2062");
+        assert_ne!(identifier("a").to_ascii_lowercase(), identifier("A").to_ascii_lowercase());
     }
 }
