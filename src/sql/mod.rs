@@ -20,7 +20,7 @@ pub(crate) use analysis::{Analysis, Analyzer};
 pub(crate) use class::StatementClass;
 pub(crate) use partial_commit::is_atomic;
 pub(crate) use plan_invalidation::invalidates_plans;
-pub(crate) use scanner::{Dialect, Scanner, TokenKind};
+pub(crate) use scanner::{Dialect, Scanner, TokenKind, is_among};
 pub(crate) use split::{SplitStatement, split_statements};
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 use crate::error::{Error, ErrorKind};
+use crate::sql::is_among;
 
 /// The activity of a connection while SQLite asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +125,9 @@ impl Authorizer {
     }
 }
 
+/// Functions that tell of the statement before.
+const SESSION_FUNCTIONS: &str = "last_insert_rowid changes total_changes";
+
 fn denial(context: &AuthContext<'_>, phase: Phase) -> Option<Denial> {
     let action = &context.action;
     if phase == Phase::Internal {
@@ -146,7 +150,8 @@ fn denial(context: &AuthContext<'_>, phase: Phase) -> Option<Denial> {
     if let AuthAction::Function { function_name } = action {
         // A trigger's own use of these functions is about rows that it wrote itself.
         let callers = !running && context.accessor.is_none();
-        return (callers && exposes_the_session(function_name)).then_some(Denial::SessionFunction);
+        return (callers && is_among(function_name, SESSION_FUNCTIONS))
+            .then_some(Denial::SessionFunction);
     }
     if running && is_inner_work(action) {
         return None;
@@ -213,12 +218,6 @@ fn is_temporary(action: &AuthAction<'_>) -> bool {
     )
 }
 
-fn exposes_the_session(function: &str) -> bool {
-    ["last_insert_rowid", "changes", "total_changes"]
-        .iter()
-        .any(|name| function.eq_ignore_ascii_case(name))
-}
-
 /// Tells whether a PRAGMA changes nothing but the database itself. SQLite's
 /// modules use some of them, too (`page_size`, `data_version`).
 fn pragma_is_allowed(name: &str, has_value: bool) -> bool {
@@ -229,6 +228,5 @@ fn pragma_is_allowed(name: &str, has_value: bool) -> bool {
         auto_vacuum collation_list compile_options data_version database_list encoding \
         foreign_keys freelist_count function_list journal_mode max_page_count module_list \
         page_count page_size pragma_list schema_version synchronous";
-    let is_among = |names: &str| names.split(' ').any(|known| name.eq_ignore_ascii_case(known));
-    is_among(ALWAYS) || (!has_value && is_among(WITHOUT_VALUE))
+    is_among(name, ALWAYS) || (!has_value && is_among(name, WITHOUT_VALUE))
 }

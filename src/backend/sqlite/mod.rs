@@ -150,15 +150,6 @@ impl Sqlite {
     ) -> Result<T> {
         self.submit(role, deadline, &context, work).await?.end().await
     }
-
-    async fn begin_transaction(&self, request: BeginRequest) -> Result<Box<dyn Transaction>> {
-        let pool = self.pools.of(role(request.mode));
-        let checkout = pool.acquire_for_transaction(request.deadline, &request.context).await?;
-        let timeout = self.config.statement_timeout;
-        let statements = Arc::clone(&self.statements);
-        let transaction = SqliteTransaction::begin(checkout, request, timeout, statements).await?;
-        Ok(Box::new(transaction))
-    }
 }
 
 /// The role of the connection for a transaction.
@@ -189,7 +180,14 @@ impl Backend for Sqlite {
     }
 
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
-        Box::pin(self.begin_transaction(request))
+        Box::pin(async move {
+            let pool = self.pools.of(role(request.mode));
+            let checkout = pool.acquire_for_transaction(request.deadline, &request.context).await?;
+            let timeout = self.config.statement_timeout;
+            let statements = Arc::clone(&self.statements);
+            let begun = SqliteTransaction::begin(checkout, request, timeout, statements).await?;
+            Ok(Box::new(begun) as _)
+        })
     }
 
     fn outcome(
@@ -199,18 +197,14 @@ impl Backend for Sqlite {
         context: Arc<CallContext>,
     ) -> BoxFuture<'_, Result<TransactionOutcome>> {
         Box::pin(async move {
-            match handle {
-                TransactionHandle::Key { caller, key } => {
-                    self.run(Role::Reader, deadline, context, move |session, _sender| {
-                        idempotency::outcome(session, &caller, &key)
-                    })
-                    .await
-                }
-                TransactionHandle::Token(_) => {
-                    let description = "SQLite issues no tokens";
-                    Err(Error::field(ErrorKind::InvalidParameter, "transaction_token", description))
-                }
-            }
+            let TransactionHandle::Key { caller, key } = handle else {
+                let why = "SQLite issues no tokens";
+                return Err(Error::field(ErrorKind::InvalidParameter, "transaction_token", why));
+            };
+            let work = move |session: &mut Session, _: &RowSender<_>| {
+                idempotency::outcome(session, &caller, &key)
+            };
+            self.run(Role::Reader, deadline, context, work).await
         })
     }
 

@@ -25,38 +25,36 @@ impl<'a> Walk<'a> {
         let Insert {
             insert_token: _,
             optimizer_hints,
-            or,
-            ignore,
-            into,
-            table,
+            or: None,
+            ignore: false,
+            into: true,
+            table: TableObject::TableName(table),
             table_alias,
             columns,
-            overwrite,
+            overwrite: false,
             source,
             assignments,
-            partitioned,
+            partitioned: None,
             after_columns,
-            has_table_keyword,
+            has_table_keyword: false,
             on,
             returning,
-            output,
-            replace_into,
-            priority,
-            insert_alias,
-            settings,
-            format_clause,
-            multi_table_insert_type,
+            output: None,
+            replace_into: false,
+            priority: None,
+            insert_alias: None,
+            settings: None,
+            format_clause: None,
+            multi_table_insert_type: None,
             multi_table_into_clauses,
             multi_table_when_clauses,
-            multi_table_else_clause,
-        } = insert;
-        only_if(optimizer_hints.is_empty() && or.is_none() && !ignore && *into && !overwrite)?;
-        only_if(assignments.is_empty() && partitioned.is_none() && after_columns.is_empty())?;
-        only_if(!has_table_keyword && output.is_none() && !replace_into && priority.is_none())?;
-        only_if(insert_alias.is_none() && settings.is_none() && format_clause.is_none())?;
-        only_if(multi_table_insert_type.is_none() && multi_table_into_clauses.is_empty())?;
-        only_if(multi_table_when_clauses.is_empty() && multi_table_else_clause.is_none())?;
-        let TableObject::TableName(table) = table else { return Err(NotUnderstood) };
+            multi_table_else_clause: None,
+        } = insert
+        else {
+            return Err(NotUnderstood);
+        };
+        only_if(optimizer_hints.is_empty() && assignments.is_empty() && after_columns.is_empty())?;
+        only_if(multi_table_into_clauses.is_empty() && multi_table_when_clauses.is_empty())?;
         self.relation(table)?;
         if let Some(alias) = table_alias {
             self.name(&alias.alias)?;
@@ -179,31 +177,24 @@ impl<'a> Walk<'a> {
 
     fn merge_action(&mut self, action: &'a MergeAction) -> Understood {
         match action {
-            MergeAction::Insert(insert) => {
-                let MergeInsertExpr {
-                    insert_token: _,
-                    columns,
-                    kind_token: _,
-                    kind,
-                    insert_predicate,
-                } = insert;
-                only_if(insert_predicate.is_none())?;
+            MergeAction::Insert(MergeInsertExpr {
+                insert_token: _,
+                columns,
+                kind_token: _,
+                kind: MergeInsertKind::Values(values),
+                insert_predicate: None,
+            }) => {
                 columns.iter().try_for_each(|column| self.plain(column))?;
-                match kind {
-                    MergeInsertKind::Values(values) => self.values(values),
-                    MergeInsertKind::Row | MergeInsertKind::Wildcard => Err(NotUnderstood),
-                }
+                self.values(values)
             }
-            MergeAction::Update(update) => {
-                let MergeUpdateExpr { update_token: _, kind, update_predicate, delete_predicate } =
-                    update;
-                only_if(update_predicate.is_none() && delete_predicate.is_none())?;
-                match kind {
-                    MergeUpdateKind::Set(assignments) => self.assignments(assignments),
-                    MergeUpdateKind::Wildcard => Err(NotUnderstood),
-                }
-            }
+            MergeAction::Update(MergeUpdateExpr {
+                update_token: _,
+                kind: MergeUpdateKind::Set(assignments),
+                update_predicate: None,
+                delete_predicate: None,
+            }) => self.assignments(assignments),
             MergeAction::Delete { .. } | MergeAction::DoNothing { .. } => Ok(()),
+            MergeAction::Insert(_) | MergeAction::Update(_) => Err(NotUnderstood),
         }
     }
 }
