@@ -2,13 +2,20 @@
 
 use crate::backend::postgres::protocol::requests::RequestKind;
 
+/// The requests that may be unanswered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Pending {
+    #[default]
+    None,
+    Requests,
+    /// The request of this number, whose rows are being read.
+    RowsOf(u64),
+}
+
 /// The last requests of a session.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
-    /// True if a request may be unanswered.
-    pub(crate) is_busy: bool,
-    /// The number of the request whose rows are being read.
-    reads_rows_of: Option<u64>,
+    pending: Pending,
     /// Scripts and prepared statements that were sent last; empty for anything else.
     sent: Vec<RequestKind>,
 }
@@ -16,19 +23,25 @@ pub(crate) struct InFlight {
 impl InFlight {
     /// Requests are about to be sent.
     pub(crate) fn begin(&mut self, sent: Vec<RequestKind>) {
-        *self = Self { is_busy: true, reads_rows_of: None, sent };
+        *self = Self { pending: Pending::Requests, sent };
     }
 
     /// The rows of a request are read from here on.
     pub(crate) fn reads_rows(&mut self, number: u64) {
-        self.is_busy = true;
-        self.reads_rows_of = Some(number);
+        self.pending = Pending::RowsOf(number);
     }
 
     /// All requests were answered: returns the number of the one whose rows were being read.
     pub(crate) fn answered(&mut self) -> Option<u64> {
-        self.is_busy = false;
-        self.reads_rows_of.take()
+        match std::mem::take(&mut self.pending) {
+            Pending::RowsOf(number) => Some(number),
+            Pending::None | Pending::Requests => None,
+        }
+    }
+
+    /// Returns true if a request may be unanswered.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.pending != Pending::None
     }
 
     /// Returns true if a prepared statement of this name may be the session's own: one of those that were

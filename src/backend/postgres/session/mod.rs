@@ -107,7 +107,7 @@ impl Session {
     /// cancel can hit the next request.
     pub(crate) async fn begin_command(&mut self, deadline: Deadline) -> Result<()> {
         self.deadline = deadline;
-        let is_busy = self.in_flight.is_busy;
+        let is_busy = self.in_flight.is_busy();
         let SessionConnection { checkout, cancel } = self.parts();
         let was_cancelled = cancel.is_pending() || (is_busy && cancel.was_requested());
         if !was_cancelled {
@@ -136,7 +136,7 @@ impl Session {
     pub(crate) fn is_in_transaction(&self) -> bool {
         let Some(SessionConnection { checkout, cancel }) = &self.connection else { return false };
         // A cancelled statement will have ended when the next command is sent.
-        let takes_command = if self.in_flight.is_busy {
+        let takes_command = if self.in_flight.is_busy() {
             cancel.was_requested()
         } else {
             checkout.protocol.in_transaction()
@@ -174,7 +174,7 @@ impl Drop for Session {
         let SessionConnection { checkout, cancel } = &mut connection;
         let Checkin { disposition, effect, redefined } = self.checkin;
         let is_idle = checkout.protocol.is_idle() || PlantedBug::RecycledTransaction.is_planted();
-        let is_settled = !self.in_flight.is_busy && !cancel.is_pending() && is_idle;
+        let is_settled = !self.in_flight.is_busy() && !cancel.is_pending() && is_idle;
         let is_clean = is_settled && effect < SessionEffect::Anything;
         if redefined {
             // What was prepared meanwhile has the meaning that it had for this caller.
@@ -194,7 +194,7 @@ impl Drop for Session {
             let reset = SessionReset {
                 connection: Some(connection),
                 database: Arc::clone(&self.database),
-                is_busy: self.in_flight.is_busy,
+                is_busy: self.in_flight.is_busy(),
                 checkin: self.checkin,
             };
             drop(runtime.spawn(reset.run()));

@@ -138,7 +138,7 @@ impl Session {
         }
         let exchanges = protocol.take_recorded();
         self.work.has_begun |= exchanges.iter().any(|exchange| exchange.bound);
-        let all_sent = self.in_flight.is_busy || exchanges.len() == expected.len();
+        let all_sent = self.in_flight.is_busy() || exchanges.len() == expected.len();
         if !all_sent || !is_prefix(&exchanges, &expected) {
             results = vec![Err(StepError::Response(self.mismatched()))];
         }
