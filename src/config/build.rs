@@ -2,18 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::database_target::{SqliteTarget, Target};
-use super::otel;
+use super::database_target::{SqliteTarget, Target, TargetSource};
 use super::postgres_url::FoundUrl;
-use super::problem::Problem;
+use super::problem::{Problem, ValueError};
 use super::schema::database_keys::Database;
-use super::schema::grpc_keys::{Grpc, Stream};
-use super::schema::ops_keys::{DefaultDatabaseKey, Health, Idempotency, Ops, Shutdown};
-use super::schema::telemetry_keys::Telemetry;
+use super::schema::server_keys::{
+    DefaultDatabaseKey, Grpc, Health, Idempotency, Ops, Shutdown, Stream, Telemetry,
+};
 use super::section_reader::{SectionReader, Status};
-use super::source::Environment;
-use super::target_resolution;
+use super::{libpq, otel, target_resolution};
 
 /// The database that exists without any configuration.
 pub(crate) const MAIN: &str = "main";
@@ -44,8 +43,6 @@ pub struct Config {
 /// The databases that are configured.
 pub(crate) struct DatabaseNames {
     pub(crate) names: BTreeSet<String>,
-    /// `main`, when its section has no URL.
-    pub(crate) main: Option<FoundUrl>,
     /// A section with a misspelt name may define more: a missing database is no further problem then.
     pub(crate) is_incomplete: bool,
 }
@@ -53,7 +50,6 @@ pub(crate) struct DatabaseNames {
 /// Reads every section. The configuration is complete unless the reader has collected a problem.
 pub(crate) fn config(
     reader: &mut SectionReader<'_>,
-    environment: &Environment,
     databases: DatabaseNames,
     insecure: bool,
 ) -> Config {
@@ -68,17 +64,14 @@ pub(crate) fn config(
     let idempotency = Idempotency::read(reader);
     let health = Health::read(reader, &default_database);
     check_required(reader, &health, &databases);
-    let otel = otel::read(environment, &mut reader.warnings);
+    let otel = otel::read(reader.environment, &mut reader.warnings);
     let telemetry = Telemetry::read(reader, otel);
     let mut built = BTreeMap::new();
-    let mut main = databases.main;
     for name in databases.names {
-        reader.enter_database(&name);
-        let fallback = if name == MAIN { main.take() } else { None };
-        let target = target_resolution::read(reader, environment, fallback);
+        reader.database.clone_from(&name);
         // Without a target there is a problem, and the configuration is not used.
         let target =
-            target.unwrap_or_else(|| Target::Sqlite(SqliteTarget { path: PathBuf::new() }));
+            target(reader).unwrap_or_else(|| Target::Sqlite(SqliteTarget { path: PathBuf::new() }));
         let database = Database::read(reader, target, grpc.max_response_size, &idempotency);
         check_database(reader, &database, &grpc);
         built.insert(name, database);
@@ -96,72 +89,82 @@ pub(crate) fn config(
     }
 }
 
+/// Reads the target of the current database. `main` is the one of the `PG*` variables, or embedded, when
+/// it has no URL.
+pub(crate) fn target(reader: &mut SectionReader<'_>) -> Option<Target> {
+    let url = reader.full_name(target_resolution::URL);
+    let needs_url = reader.database == MAIN && !reader.entries.contains_key(&url);
+    let fallback = needs_url.then(|| {
+        let variables = libpq::from_variables(reader.environment, &mut reader.problems);
+        variables.unwrap_or_else(FoundUrl::embedded)
+    });
+    let mut target = target_resolution::read(reader, reader.environment, fallback)?;
+    if let Target::Postgres(target) = &mut target {
+        target.source = Some(Arc::new(TargetSource {
+            database: reader.database.clone(),
+            entries: Arc::clone(reader.entries),
+            environment: Arc::clone(reader.environment),
+        }));
+    }
+    Some(target)
+}
+
 fn check_listeners(reader: &mut SectionReader<'_>, grpc: &Grpc, ops: &Ops, insecure: bool) {
     if !grpc.listen.ip().is_loopback() && !insecure {
-        let problem = reader
-            .setting("grpc.listen")
-            .problem("callers are not authenticated: anyone who reaches this address may query the databases")
+        let error = ValueError::new("callers are not authenticated: anyone who reaches this address may query the databases")
             .instead("Listen on 127.0.0.1, or allow it with --insecure where the network itself restricts access.");
-        reader.problems.push(problem);
+        reader.report("grpc.listen", error);
     }
     // Port 0 is another port each time.
     if ops.listen == grpc.listen && ops.listen.port() != 0 {
-        let problem = reader.setting("ops.listen").problem("grpc.listen is the same address");
-        reader.problems.push(problem.instead("Choose another port."));
+        let error = ValueError::new("grpc.listen is the same address");
+        reader.report("ops.listen", error.instead("Choose another port."));
     }
 }
 
 fn default_database(reader: &mut SectionReader<'_>, databases: &DatabaseNames) -> String {
     let names = &databases.names;
-    let main = names.get(MAIN);
-    let derived = if names.len() == 1 { names.first() } else { main };
+    let derived = if names.len() == 1 { names.first() } else { names.get(MAIN) };
     let derived = derived.cloned().unwrap_or_default();
     let name = DefaultDatabaseKey::read(reader, derived).default_database;
     let setting = reader.setting("default_database");
-    if !names.contains(&name) && !databases.is_incomplete && setting.status != Status::Invalid {
-        let problem = match setting.status {
-            Status::Default => {
-                Problem::new(&setting.key, "of several databases, none is named main")
-            }
-            Status::Written | Status::Invalid => setting.problem("there is no such database"),
-        };
-        reader.problems.push(problem.instead(format!("Name one of {}.", list(names))));
-    }
+    let problem = match setting.status {
+        _ if names.contains(&name) || databases.is_incomplete => return name,
+        Status::Default => Problem::new(&setting.key, "of several databases, none is named main"),
+        Status::Written => setting.problem("there is no such database"),
+        Status::Invalid => return name,
+    };
+    reader.problems.push(problem.instead(format!("Name one of {}.", list(names))));
     name
 }
 
 fn check_required(reader: &mut SectionReader<'_>, health: &Health, databases: &DatabaseNames) {
-    let setting = reader.setting("health.require");
     // A wrong default database is reported already.
-    if setting.status == Status::Default || databases.is_incomplete {
-        return;
+    let is_default = reader.setting("health.require").status == Status::Default;
+    let is_missing = |name: &&String| !databases.names.contains(*name);
+    for name in health.require.iter().filter(is_missing) {
+        if !is_default && !databases.is_incomplete {
+            let error = ValueError::new(format!("there is no database named {name}"))
+                .instead(format!("Name some of {}.", list(&databases.names)));
+            reader.report("health.require", error);
+        }
     }
-    let missing = health.require.iter().filter(|name| !databases.names.contains(*name));
-    let instead = format!("Name some of {}.", list(&databases.names));
-    let problem = |name| setting.problem(format!("there is no database named {name}"));
-    let problems: Vec<_> = missing.map(|name| problem(name).instead(&instead)).collect();
-    reader.problems.extend(problems);
 }
 
 fn check_database(reader: &mut SectionReader<'_>, database: &Database, grpc: &Grpc) {
+    let Database { default_deadline, max_deadline, max_bytes, pool, .. } = database;
     let response_size = u64::try_from(grpc.max_response_size).unwrap_or(u64::MAX);
-    let limits = [
-        (
-            database.default_deadline <= database.max_deadline,
-            ["default_deadline", "must not exceed", "databases.NAME.max_deadline"],
-        ),
-        (
-            database.max_bytes < response_size,
-            ["max_bytes", "must be less than", "grpc.max_response_size"],
-        ),
-        (
-            database.pool.min <= database.pool.max.get(),
-            ["pool.min", "must not exceed", "databases.NAME.pool.max"],
-        ),
-    ];
-    for (holds, [key, relation, other]) in limits {
+    let mut require = |holds, key: &str, relation: &str, other: &str| {
         reader.require(holds, &format!("databases.NAME.{key}"), relation, other);
-    }
+    };
+    require(
+        default_deadline <= max_deadline,
+        "default_deadline",
+        "must not exceed",
+        "databases.NAME.max_deadline",
+    );
+    require(*max_bytes < response_size, "max_bytes", "must be less than", "grpc.max_response_size");
+    require(pool.min <= pool.max.get(), "pool.min", "must not exceed", "databases.NAME.pool.max");
 }
 
 fn list(names: &BTreeSet<String>) -> String {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::entries::Leaf;
+use super::entries::Entries;
 use super::problem::ValueError;
 use super::secrets::secret::Secret;
 use super::source::{self, Environment};
@@ -162,7 +162,7 @@ pub enum TlsMode {
 /// The `url` and `tls.*` of a database as they were written, references to files not yet followed.
 pub struct TargetSource {
     pub(crate) database: String,
-    pub(crate) leaves: Vec<Leaf>,
+    pub(crate) entries: Arc<Entries>,
     pub(crate) environment: Arc<Environment>,
 }
 

@@ -1,102 +1,66 @@
-//! Values as they were written: each with its place and its origin, before its key gives it a meaning.
+//! Values as they were written: each with its key and its origin, before its key gives it a meaning.
 
 use std::collections::BTreeMap;
 
-use config::{Value as Parsed, ValueKind};
+use config::{Map, Value as Parsed, ValueKind};
 use serde_json::Value;
 
 /// The suffix of a key whose value is the path of the file that holds the value.
 pub(crate) const FILE_SUFFIX: &str = "_file";
 
-/// The place of a key: `["databases", "main", "url"]`.
-pub(crate) type Path = Vec<String>;
-
-/// The way in which a value was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// `KEY = VALUE`
-    Literal,
-    /// `KEY_file = PATH`
-    FilePath,
-    /// In two ways at once, which is already reported.
-    Ambiguous,
-}
-
-/// A value, its place and where it was written. No `Debug`: the value may be a secret.
-#[derive(Clone)]
-pub(crate) struct Leaf {
-    pub(crate) path: Path,
-    pub(crate) form: Form,
+/// A value and where it was written. No `Debug`: the value may be a secret.
+pub(crate) struct Entry {
+    /// `databases.main.url`, for `databases.main.url_file` too.
+    pub(crate) key: String,
     pub(crate) value: Value,
     pub(crate) origin: String,
+    /// `KEY_file = PATH`: the value is the path of the file that contains it.
+    pub(crate) is_path: bool,
 }
 
-impl Leaf {
-    /// A leaf; the path of `KEY_file` becomes that of `KEY`.
-    pub(crate) fn new(mut path: Path, value: Value, origin: String) -> Self {
-        let form = if strip_file_suffix(&mut path) { Form::FilePath } else { Form::Literal };
-        Self { path, form, value, origin }
+/// The entries in force, by their keys.
+pub(crate) type Entries = BTreeMap<String, Entry>;
+
+impl Entry {
+    pub(crate) fn new(written: &str, value: impl Into<Value>, origin: String) -> Self {
+        let suffix_at = written.len().checked_sub(FILE_SUFFIX.len());
+        let parts = suffix_at.and_then(|at| written.split_at_checked(at));
+        let stripped = parts.filter(|(key, suffix)| {
+            suffix.eq_ignore_ascii_case(FILE_SUFFIX) && !key.is_empty() && !key.ends_with('.')
+        });
+        let key = stripped.map_or(written, |(key, _)| key).to_owned();
+        Self { key, value: value.into(), origin, is_path: stripped.is_some() }
     }
 }
 
-fn strip_file_suffix(path: &mut Path) -> bool {
-    let Some(last) = path.last_mut() else { return false };
-    let start = last.len().saturating_sub(FILE_SUFFIX.len());
-    let has_suffix = last.get(start..).is_some_and(|end| end.eq_ignore_ascii_case(FILE_SUFFIX));
-    let is_file = has_suffix && start > 0;
-    if is_file {
-        last.truncate(start);
-    }
-    is_file
-}
-
-/// The leaves in force, by their place.
-pub(crate) type Leaves = BTreeMap<Path, Leaf>;
-
-/// A value whose references are replaced.
-pub(crate) struct Entry {
-    /// `None`: it has a problem, which is already reported.
-    pub(crate) value: Option<Value>,
-    pub(crate) origin: String,
-    /// It came out of a reference, and may be a secret.
-    pub(crate) is_secret: bool,
-}
-
-/// The entries of all layers together.
-pub(crate) type Entries = BTreeMap<Path, Entry>;
-
-/// The leaves of a parsed file, in the order of their keys.
-pub(crate) fn leaves(table: impl IntoIterator<Item = (String, Parsed)>, origin: &str) -> Vec<Leaf> {
+/// The entries of a parsed file, in the order of their keys.
+pub(crate) fn of_file(table: Map<String, Parsed>, origin: &str) -> Vec<Entry> {
     let mut found = Vec::new();
-    for (key, value) in table {
-        collect(vec![key], value, origin, &mut found);
-    }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
+    collect("", table, origin, &mut found);
+    found.sort_by(|a, b| (&a.key, a.is_path).cmp(&(&b.key, b.is_path)));
     found
 }
 
-fn collect(path: Path, parsed: Parsed, origin: &str, found: &mut Vec<Leaf>) {
-    if let ValueKind::Table(table) = &parsed.kind
-        && !table.is_empty()
-    {
-        for (key, value) in table {
-            collect([&path[..], std::slice::from_ref(key)].concat(), value.clone(), origin, found);
-        }
-        return;
+fn collect(prefix: &str, table: Map<String, Parsed>, origin: &str, found: &mut Vec<Entry>) {
+    for (name, parsed) in table {
+        // A point within a name separates no section: it is escaped, as in a string of TOML.
+        let key = format!("{prefix}{}", name.replace('.', "\\u002E"));
+        let value = if let ValueKind::Table(table) = parsed.kind {
+            if !table.is_empty() {
+                collect(&format!("{key}."), table, origin, found);
+                continue;
+            }
+            Value::Null
+        } else if let ValueKind::Float(number) = parsed.kind
+            && !number.is_finite()
+        {
+            // JSON has no such number: as text it gets the message for a value of the wrong type.
+            number.to_string().into()
+        } else {
+            parsed.try_deserialize().unwrap_or_default()
+        };
+        found.push(Entry::new(&key, value, origin.to_owned()));
     }
-    found.push(Leaf::new(path, to_json(parsed), origin.to_owned()));
-}
-
-/// Converts a value that is not a section with keys; an empty section is null.
-fn to_json(parsed: Parsed) -> Value {
-    if let ValueKind::Float(number) = parsed.kind
-        && !number.is_finite()
-    {
-        // JSON has no such number: as text it gets the message for a value of the wrong type.
-        return Value::String(number.to_string());
-    }
-    let json = parsed.try_deserialize().unwrap_or_default();
-    if json == Value::Object(serde_json::Map::new()) { Value::Null } else { json }
 }
 
 /// A value in TOML's syntax.

@@ -1,23 +1,21 @@
-//! Loads a configuration: the steps from its inputs to the typed values.
+//! Loads a configuration: the steps from its inputs to the typed values. The target of a database can be
+//! read again: the files that it refers to change while the server runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::build::{self, Config, DatabaseNames, MAIN};
-use super::entries::{Entries, FILE_SUFFIX, Form, Leaf, Leaves, Path};
-use super::libpq;
-use super::postgres_url::FoundUrl;
+use super::database_target::{PostgresTarget, Target};
+use super::entries::{Entries, Entry, FILE_SUFFIX};
 use super::problem::{Problem, Problems};
-use super::schema::sections::{DATABASES, key_names};
-use super::secrets::interpolation::{self, Resolver};
-use super::secrets::{reload, secret};
+use super::schema::{DATABASES, key_names};
+use super::secrets::{interpolation, secret};
 use super::section_reader::{SectionReader, Setting};
-use super::source::{self, Environment, Flag, Inputs, Layer};
+use super::source::{self, Environment, Flag, Inputs};
 use super::unknown_keys;
 
 const DATABASE_URL: &str = "DATABASE_URL";
+const MAIN_URL: &str = "databases.main.url";
 
 /// The longest name of a database.
 const LONGEST_NAME: usize = 63;
@@ -39,34 +37,27 @@ pub struct Loaded {
 /// All problems at once.
 pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     let environment = &inputs.environment;
-    let resolver = Resolver::new(environment);
     let mut problems = Vec::new();
     // Without the file the other layers mean something else, and their problems would mislead.
-    let layers = source::layers(inputs)?;
-    // Only references in force are followed: a file named in a lower layer may not exist here.
-    let mut leaves = merge(layers, &mut problems);
-    let mut entries = resolve(&resolver, leaves.values(), &mut problems);
-    let mut databases = database_names(&entries, &mut problems);
-    let needs_url = databases.names.contains(MAIN) && !entries.contains_key(&main_url());
-    if needs_url && let Some(leaf) = database_url(environment) {
-        entries.extend(resolve(&resolver, [&leaf], &mut problems));
-        leaves.insert(main_url(), leaf);
-    } else if needs_url {
-        let variables = libpq::from_variables(environment, &mut problems);
-        databases.main = Some(variables.unwrap_or_else(FoundUrl::embedded));
+    let mut entries = merge(source::layers(inputs)?, &mut problems);
+    let databases = database_names(&entries, &mut problems);
+    // An empty variable is reported as an empty URL.
+    let url = environment.variables.get(DATABASE_URL);
+    if let Some(url) = url.filter(|_| databases.names.contains(MAIN)) {
+        let entry = || Entry::new(MAIN_URL, url.as_str(), DATABASE_URL.to_owned());
+        entries.entry(MAIN_URL.to_owned()).or_insert_with(entry);
     }
     problems.extend(unknown_keys::problems(&entries, &databases.names));
-    let mut reader = SectionReader::new(&entries);
+    let entries = Arc::new(entries);
+    let shared = Arc::new(environment.clone());
+    let mut reader = SectionReader::new(&entries, &shared);
+    reader.problems = problems;
     reader.warnings.extend(near_misses(environment));
     reader.warnings.extend(ignored_url(environment, &entries));
-    let mut config = build::config(&mut reader, environment, databases, inputs.insecure);
-    problems.extend(reader.problems);
+    let config = build::config(&mut reader, databases, inputs.insecure);
+    let SectionReader { problems, settings, warnings, .. } = reader;
     Problems::check(problems)?;
-    let shared = Arc::new(environment.clone());
-    for (name, database) in &mut config.databases {
-        reload::attach(&mut database.target, name, &leaves, &shared);
-    }
-    Ok(Loaded { config, settings: reader.settings, warnings: reader.warnings })
+    Ok(Loaded { config, settings, warnings })
 }
 
 /// Loads a configuration from keys and values alone: no file, no environment.
@@ -87,32 +78,20 @@ pub fn keyring(environment: &Environment) -> Result<secret::Keyring, Problems> {
     interpolation::keyring(environment).map_err(|error| error.of("ROWGATE_SECRET_KEY").into())
 }
 
-fn resolve<'a>(
-    resolver: &Resolver<'_>,
-    leaves: impl IntoIterator<Item = &'a Leaf>,
-    problems: &mut Vec<Problem>,
-) -> Entries {
-    let entry = |leaf: &Leaf| (leaf.path.clone(), resolver.resolve(leaf, problems));
-    leaves.into_iter().map(entry).collect()
-}
-
-/// The leaves of the uppermost layer that gives each key.
-fn merge(layers: [Layer; 4], problems: &mut Vec<Problem>) -> Leaves {
-    let mut merged = Leaves::new();
+/// The entries of the uppermost layer that gives each key.
+fn merge(layers: [Vec<Entry>; 4], problems: &mut Vec<Problem>) -> Entries {
+    let mut merged = Entries::new();
     for layer in layers {
         let mut forms = BTreeMap::new();
-        for mut leaf in layer {
-            let before = forms.insert(leaf.path.clone(), leaf.form);
-            if before.is_some_and(|before| before != leaf.form) {
-                let key = leaf.path.join(".");
+        for entry in layer {
+            let key = entry.key.clone();
+            if *forms.entry(key.clone()).or_insert(entry.is_path) != entry.is_path {
                 let why = format!("both {key} and {key}{FILE_SUFFIX} are given");
-                let problem = Problem::new(key, why).origin(&leaf.origin);
+                let problem = Problem::new(key, why).origin(entry.origin);
                 problems.push(problem.instead("Remove one of them."));
-                leaf.form = Form::Ambiguous;
-            }
-            // Null, and a section without keys, override nothing.
-            if leaf.value != Value::Null || !merged.contains_key(&leaf.path) {
-                merged.insert(leaf.path.clone(), leaf);
+            } else if !entry.value.is_null() || !merged.contains_key(&key) {
+                // Null, and a section without keys, override nothing.
+                merged.insert(key, entry);
             }
         }
     }
@@ -122,31 +101,20 @@ fn merge(layers: [Layer; 4], problems: &mut Vec<Problem>) -> Leaves {
 /// The databases that the entries name; `main` when they name none.
 fn database_names(entries: &Entries, problems: &mut Vec<Problem>) -> DatabaseNames {
     let mut names = BTreeSet::new();
-    for (path, entry) in entries {
-        let [section, name, ..] = &path[..] else { continue };
-        if section != DATABASES || !names.insert(name.clone()) || is_name(name) {
-            continue;
+    for (key, entry) in entries {
+        let mut parts = key.split('.');
+        let (Some(DATABASES), Some(name)) = (parts.next(), parts.next()) else { continue };
+        if names.insert(name.to_owned()) && !is_name(name) {
+            let why = "this cannot be the name of a database";
+            let problem = Problem::new(format!("{DATABASES}.{name}"), why).origin(&entry.origin);
+            let instead = "Write a letter, then up to 62 lower-case letters, digits, - and _.";
+            problems.push(problem.instead(instead));
         }
-        let why = "this cannot be the name of a database";
-        let problem = Problem::new(format!("{DATABASES}.{name}"), why).origin(&entry.origin);
-        problems.push(
-            problem.instead("Write a letter, then up to 62 lower-case letters, digits, - and _."),
-        );
     }
     if names.is_empty() {
         names.insert(MAIN.to_owned());
     }
-    DatabaseNames { names, main: None, is_incomplete: unknown_keys::hides_databases(entries) }
-}
-
-/// The URL of `main` in `DATABASE_URL`. An empty one is reported as such.
-fn database_url(environment: &Environment) -> Option<Leaf> {
-    let url = environment.variables.get(DATABASE_URL)?;
-    Some(Leaf::new(main_url(), url.as_str().into(), DATABASE_URL.to_owned()))
-}
-
-fn main_url() -> Path {
-    [DATABASES, MAIN, "url"].map(str::to_owned).into()
+    DatabaseNames { names, is_incomplete: unknown_keys::hides_databases(entries) }
 }
 
 /// Warnings of variables such as `ROWGATE_GRPC_LISTEN`, which lack an underscore and set nothing.
@@ -165,33 +133,50 @@ fn near_misses(environment: &Environment) -> Vec<String> {
 /// The warning of a `DATABASE_URL` that is overridden.
 fn ignored_url(environment: &Environment, entries: &Entries) -> Option<String> {
     environment.get(DATABASE_URL)?;
-    let why = match entries.get(&main_url()) {
+    let why = match entries.get(MAIN_URL) {
         Some(entry) if entry.origin == DATABASE_URL => return None,
-        Some(entry) => format!("databases.main.url is set by {}", entry.origin),
+        Some(entry) => format!("{MAIN_URL} is set by {}", entry.origin),
         None => "it defines the database main, but others are configured".to_owned(),
     };
     Some(format!("{DATABASE_URL} is ignored: {why}"))
 }
 
 fn is_name(name: &str) -> bool {
-    let fits =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    let fits = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
     name.len() <= LONGEST_NAME
-        && name.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
-        && name.bytes().all(fits)
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.as_bytes().iter().all(fits)
+}
+
+impl PostgresTarget {
+    /// Reads the same target from the files as they are now, with its warnings. Blocks.
+    ///
+    /// # Errors
+    /// All problems; no secret is in them.
+    pub fn reread(&self) -> Result<(Self, Vec<String>), Problems> {
+        let Some(written) = &self.source else { return Ok((self.clone(), Vec::new())) };
+        let mut reader = SectionReader::new(&written.entries, &written.environment);
+        reader.database.clone_from(&written.database);
+        let target = build::target(&mut reader);
+        Problems::check(reader.problems)?;
+        let Some(Target::Postgres(target)) = target else {
+            let key = format!("databases.{}.url", written.database);
+            return Err(Problem::new(key, "this is no longer a URL of PostgreSQL").into());
+        };
+        Ok((*target, reader.warnings))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::path::{Path, PathBuf};
     use std::time::Duration;
 
     use super::*;
     use crate::config::schema::value_types::ValueType;
     use crate::config::secret::{Keyring, keygen};
-    use crate::config::{
-        Host, PostgresTarget, Secret, Target, TargetSession, TlsMode, entries, example,
-    };
+    use crate::config::{Host, Secret, TargetSession, TlsMode, entries, example};
 
     /// A directory with a rowgate.toml.
     struct Place(tempfile::TempDir);
@@ -603,10 +588,10 @@ mod tests {
 
     #[test]
     fn a_password_may_come_from_libpqs_file() {
-        use std::os::unix::fs::PermissionsExt;
         let place = Place::new("");
         let path = place.write("pgpass", "localhost:*:*:me:socket\ndb:5433:shop:me:s3cret\n");
-        let mode = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        let mode =
+            |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         mode(0o600);
         let variables = [
             ("DATABASE_URL", "postgres://me@db:5433/shop"),
@@ -742,8 +727,8 @@ mod tests {
             assert_eq!(debug(&example().replace(&format!("#{line}"), line)), defaults, "{line}");
         }
         let table = config::Format::parse(&config::FileFormat::Toml, None, &lines.join("\n"));
-        let leaves = entries::leaves(table.unwrap(), "");
-        let keys: BTreeSet<_> = leaves.into_iter().map(|leaf| leaf.path.join(".")).collect();
+        let entries = entries::of_file(table.unwrap(), "");
+        let keys: BTreeSet<_> = entries.into_iter().map(|entry| entry.key).collect();
         assert_eq!(keys, key_names([MAIN]).collect());
     }
 
@@ -759,7 +744,7 @@ mod tests {
 
     #[test]
     fn words_of_a_key_are_values_of_its_field() {
-        for (key, declared) in crate::config::schema::sections::all_keys() {
+        for (key, declared) in crate::config::schema::all_keys() {
             let ValueType::OneOf(words) = declared.value_type else { continue };
             let key = key.replace("NAME", "main");
             for word in words {
@@ -767,5 +752,75 @@ mod tests {
                 assert!(load_from(&pairs).is_ok(), "{key} = {word}");
             }
         }
+    }
+
+    fn loaded(pairs: &[(&str, &str)], variables: &[(&str, &str)]) -> PostgresTarget {
+        let mut inputs = Inputs::new(Environment::of(variables));
+        inputs.flags = pairs.iter().map(|(key, value)| Flag::new("-", *key, *value)).collect();
+        let config = load(&inputs).unwrap().config;
+        match &config.databases["main"].target {
+            Target::Postgres(target) => (**target).clone(),
+            Target::Sqlite(target) => panic!("{target:?}"),
+        }
+    }
+
+    fn password(target: &PostgresTarget) -> Option<&str> {
+        target.servers[0].password.as_ref().map(Secret::expose)
+    }
+
+    /// Puts a secret into place as Kubernetes does: a directory of its own, and a symlink that is
+    /// replaced.
+    fn swap(directory: &Path, version: &str, text: &str) {
+        let own = directory.join(version);
+        std::fs::create_dir(&own).unwrap();
+        std::fs::write(own.join("secret"), text).unwrap();
+        symlink(&own, directory.join("next")).unwrap();
+        std::fs::rename(directory.join("next"), directory.join("current")).unwrap();
+    }
+
+    #[test]
+    fn a_secret_of_a_file_is_read_again_and_nothing_bad_is_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("current/secret").display().to_string();
+        swap(directory.path(), "1", "one\n");
+        let url = format!("postgres://me:${{file:{path}}}@db/shop");
+        let target = loaded(&[("databases.main.url", &url)], &[]);
+        assert_eq!(password(&target), Some("one"));
+        swap(directory.path(), "2", "tw@/o\n");
+        let (again, _) = target.reread().unwrap();
+        assert_eq!(password(&again), Some("tw@/o"));
+        swap(directory.path(), "3", "hunter2\0");
+        let problems = again.reread().unwrap_err().to_string();
+        assert!(!problems.contains("hunter2") && problems.contains("zero byte"), "{problems}");
+        std::fs::remove_file(directory.path().join("current")).unwrap();
+        let problems = again.reread().unwrap_err().to_string();
+        assert!(problems.contains("does not exist"), "{problems}");
+    }
+
+    #[test]
+    fn a_whole_url_and_the_password_file_are_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (url, passwords) = (directory.path().join("url"), directory.path().join("pgpass"));
+        let write = |path: &Path, text: &str| std::fs::write(path, text).unwrap();
+        write(&url, "postgres://me:one@db/shop");
+        let target = loaded(&[("databases.main.url_file", url.to_str().unwrap())], &[]);
+        write(&url, "postgres://you:two@db/shop");
+        let (again, _) = target.reread().unwrap();
+        assert_eq!((again.user.as_str(), password(&again)), ("you", Some("two")));
+        write(&url, "sqlite:shop.db");
+        assert!(target.reread().is_err());
+
+        write(&passwords, "a:*:*:me:one\nb:*:*:me:two\n");
+        std::fs::set_permissions(&passwords, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let variables =
+            [("PGHOST", "a,b"), ("PGUSER", "me"), ("PGPASSFILE", passwords.to_str().unwrap())];
+        let target = loaded(&[], &variables);
+        let each = |target: &PostgresTarget| -> Vec<String> {
+            let shown = |secret: &Option<Secret>| secret.as_ref().unwrap().expose().to_owned();
+            target.servers.iter().map(|server| shown(&server.password)).collect()
+        };
+        assert_eq!(each(&target), ["one", "two"]);
+        write(&passwords, "*:*:*:me:three\n");
+        assert_eq!(each(&target.reread().unwrap().0), ["three", "three"]);
     }
 }

@@ -1,6 +1,6 @@
 //! The configuration: typed, validated, with a documented default for every key.
 //!
-//! `schema/` declares the keys, `load` goes from files, variables and flags to typed values, `export/`
+//! `schema/` declares the keys, `load` goes from files, variables and flags to typed values, `export`
 //! writes the keys as an example, as documentation and as a JSON Schema. Only `source` reads files and the
 //! environment. Other modules get their section by value, through a constructor.
 
@@ -25,18 +25,16 @@ pub use database_target::{
     Host, PemFile, PostgresTarget, Server, SqliteTarget, Target, TargetSession, TargetSource, Tls,
     TlsMode,
 };
-pub use export::example_file::example;
-pub use export::json_schema::json_schema;
-pub use export::key_tables::key_tables;
+pub use export::{example, json_schema, key_tables};
 pub use load::{Loaded, keyring, load, load_from};
 pub use otel::{Otel, Protocol, Sampler};
 pub use problem::{Problem, Problems};
 pub use schema::database_keys::{
     BreakerSettings, Database, ErrorDetails, PoolSettings, RetrySettings, TransactionSettings,
 };
-pub use schema::grpc_keys::{Grpc, Stream};
-pub use schema::ops_keys::{Health, Idempotency, Ops, Shutdown};
-pub use schema::telemetry_keys::{LogFormat, Telemetry};
+pub use schema::server_keys::{
+    Grpc, Health, Idempotency, LogFormat, Ops, Shutdown, Stream, Telemetry,
+};
 pub use secrets::secret;
 pub use secrets::secret::Secret;
 pub use section_reader::Setting;

@@ -1,13 +1,16 @@
 //! Reads the keys of sections out of the entries, and collects the problems of their values.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
-use super::entries::{Entries, Entry, Path, literal, quote};
+use super::entries::{Entries, Entry, literal, quote};
 use super::problem::{Problem, ValueError};
 use super::schema::key::{Key, Section};
+use super::secrets::interpolation::{Resolved, Resolver};
 use super::secrets::secret::MASK;
+use super::source::Environment;
 
 /// The part of a key that stands for the name of a database.
 pub(crate) const NAME: &str = "NAME";
@@ -37,7 +40,7 @@ pub(crate) enum Status {
 }
 
 /// The origin of a default.
-pub(crate) const DEFAULT: &str = "default";
+const DEFAULT: &str = "default";
 
 impl Setting {
     /// A problem of this value.
@@ -48,18 +51,22 @@ impl Setting {
 
 /// Reads one section after the other.
 pub(crate) struct SectionReader<'a> {
-    entries: &'a Entries,
-    /// The database whose sections are read.
-    database: String,
+    pub(crate) entries: &'a Arc<Entries>,
+    pub(crate) environment: &'a Arc<Environment>,
+    resolver: Resolver<'a>,
+    /// The database whose sections are read: `NAME` in a key.
+    pub(crate) database: String,
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<String>,
     pub(crate) settings: Vec<Setting>,
 }
 
 impl<'a> SectionReader<'a> {
-    pub(crate) fn new(entries: &'a Entries) -> Self {
+    pub(crate) fn new(entries: &'a Arc<Entries>, environment: &'a Arc<Environment>) -> Self {
         Self {
             entries,
+            environment,
+            resolver: Resolver::new(environment),
             database: String::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
@@ -67,84 +74,62 @@ impl<'a> SectionReader<'a> {
         }
     }
 
-    /// From now on, `NAME` in a key is this database.
-    pub(crate) fn enter_database(&mut self, name: &str) {
-        name.clone_into(&mut self.database);
-    }
-
     /// The whole name of a key.
     pub(crate) fn full_name(&self, key: &str) -> String {
         key.replace(NAME, &self.database)
     }
 
-    /// The entry of a key, if anything was written.
-    pub(crate) fn entry(&self, key: &str) -> Option<&'a Entry> {
-        let path: Path = self.full_name(key).split('.').map(str::to_owned).collect();
-        self.entries.get(&path).filter(|entry| entry.value != Some(Value::Null))
-    }
-
-    /// The value of a key, or its constant default.
-    pub(crate) fn read<T: DeserializeOwned>(&mut self, section: &Section, name: &str) -> T {
-        let key = section.key(name);
-        let default =
-            key.constant_default().expect("a key without a constant has a derived default");
-        self.read_value(section, key, default)
-    }
-
-    /// The value of a key, or a default that depends on other things.
-    pub(crate) fn read_or<T>(&mut self, section: &Section, name: &str, default: T) -> T
+    /// The value of a key; without one its constant default, or the default that was derived.
+    pub(crate) fn read<T>(&mut self, section: &Section, name: &str, derived: Option<T>) -> T
     where
         T: Serialize + DeserializeOwned,
     {
-        let default = serde_json::to_value(default).expect("values of fields are plain data");
-        self.read_value(section, section.key(name), default)
-    }
-
-    fn read_value<T: DeserializeOwned>(
-        &mut self,
-        section: &Section,
-        key: &Key,
-        default: Value,
-    ) -> T {
-        let full = section.full_name(key.name);
+        let key = section.key(name);
+        let mut value = key.constant_default().unwrap_or_else(|| {
+            serde_json::to_value(derived).expect("values of fields are plain data")
+        });
+        let shown =
+            if value.is_null() { key.default_literal() } else { key.value_type.show(&value) };
         let mut setting = Setting {
-            key: self.full_name(&full),
-            value: String::new(),
+            key: self.full_name(&section.full_name(key.name)),
+            value: shown,
             origin: DEFAULT.to_owned(),
             status: Status::Default,
         };
-        let mut value = None;
-        let is_written = |entry: &&Entry| {
-            !entry.value.as_ref().is_some_and(|written| key.is_default_word(written))
-        };
-        if let Some(entry) = self.entry(&full).filter(is_written) {
-            setting.origin.clone_from(&entry.origin);
-            value = self.check(key, &setting.key, entry);
-            setting.status = if value.is_some() { Status::Written } else { Status::Invalid };
-            if entry.is_secret && value.is_some() {
-                setting.value = quote(MASK);
+        let entry = self.entries.get(&setting.key).filter(|entry| !entry.value.is_null());
+        if let Some(entry) = entry {
+            match self.check(key, entry) {
+                Ok(None) => {}
+                Ok(Some(written)) => {
+                    value = written.value;
+                    let shown = key.value_type.show(&value);
+                    setting.value = if written.is_secret { quote(MASK) } else { shown };
+                    setting.status = Status::Written;
+                    setting.origin.clone_from(&entry.origin);
+                }
+                Err(problem) => {
+                    self.problems.push(problem);
+                    setting.status = Status::Invalid;
+                    setting.origin.clone_from(&entry.origin);
+                }
             }
-        }
-        let value = value.unwrap_or(default);
-        if setting.value.is_empty() {
-            let shown =
-                if value.is_null() { key.default_literal() } else { key.value_type.show(&value) };
-            setting.value = shown;
         }
         self.settings.push(setting);
         serde_json::from_value(value).expect("a checked value fits the field of its key")
     }
 
-    fn check(&mut self, key: &Key, full: &str, entry: &Entry) -> Option<Value> {
-        let written = entry.value.as_ref()?;
-        let error = match key.value_type.check(written) {
-            Ok(value) => return Some(value),
-            Err(error) => error,
-        };
-        let is_hidden = entry.is_secret || key.value_type.hides(written);
-        let shown = if is_hidden { MASK.to_owned() } else { abridge(literal(written)) };
-        self.problems.push(error.of(full).value(shown).origin(&entry.origin));
-        None
+    /// The value that an entry gives to its key; `None` for the word for its default.
+    fn check(&self, key: &Key, entry: &Entry) -> Result<Option<Resolved>, Problem> {
+        let Resolved { value: written, is_secret } = self.resolver.resolve(entry)?;
+        if key.is_default_word(&written) {
+            return Ok(None);
+        }
+        let checked = key.value_type.check(&written);
+        checked.map(|value| Some(Resolved { value, is_secret })).map_err(|error| {
+            let is_hidden = is_secret || key.value_type.hides(&written);
+            let shown = if is_hidden { MASK.to_owned() } else { abridge(literal(&written)) };
+            error.of(&entry.key).value(shown).origin(&entry.origin)
+        })
     }
 
     /// The setting of a key that was read.
@@ -166,16 +151,14 @@ impl<'a> SectionReader<'a> {
 
     /// Reports that a value cannot be used.
     pub(crate) fn report(&mut self, key: &str, error: ValueError) {
-        let setting = self.setting(key);
-        let problem = setting.problem(error.why);
+        let problem = self.setting(key).problem(error.why);
         self.problems.push(Problem { instead: error.instead, ..problem });
     }
 
     /// Reports that two keys contradict each other, unless one of them is known to be wrong.
     pub(crate) fn require(&mut self, holds: bool, key: &str, relation: &str, other: &str) {
-        let one = self.setting(key);
-        let two = self.setting(other);
-        if holds || one.status == Status::Invalid || two.status == Status::Invalid {
+        let [one, two] = [key, other].map(|key| self.setting(key));
+        if holds || [one.status, two.status].contains(&Status::Invalid) {
             return;
         }
         let why = format!("this {relation} {}, which is {}", two.key, two.value);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use config::{FileFormat, Format as _};
 
-use super::entries::{self, Leaf};
+use super::entries::{self, Entry};
 use super::problem::Problem;
 
 /// The file that is read if none is named and it exists.
@@ -112,25 +112,35 @@ impl std::fmt::Debug for Environment {
     }
 }
 
-/// One layer: its leaves override those of the layers before it.
-pub(crate) type Layer = Vec<Leaf>;
-
 /// Reads the layers above the defaults, the lowest first.
-pub(crate) fn layers(inputs: &Inputs) -> Result<[Layer; 4], Problem> {
-    let variables = &inputs.environment;
-    let file = file_layer(inputs)?;
-    Ok([file, log_filter_layer(variables), environment_layer(variables), flag_layer(&inputs.flags)])
+pub(crate) fn layers(inputs: &Inputs) -> Result<[Vec<Entry>; 4], Problem> {
+    let Environment { variables, .. } = &inputs.environment;
+    // As in every Rust program: above the file, below `ROWGATE__TELEMETRY__LOG_FILTER`.
+    let filter = inputs.environment.get("RUST_LOG").map(|filter| {
+        Entry::new("telemetry.log_filter", filter, "environment RUST_LOG".to_owned())
+    });
+    let of_variable = |(name, value): (&String, &String)| {
+        let key = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", ".");
+        Some(Entry::new(&key, value.as_str(), format!("environment {name}")))
+    };
+    let of_flag =
+        |flag: &Flag| Entry::new(&flag.key, flag.value.as_str(), format!("flag {}", flag.name));
+    Ok([
+        file_layer(inputs)?,
+        filter.into_iter().collect(),
+        variables.iter().filter_map(of_variable).collect(),
+        inputs.flags.iter().map(of_flag).collect(),
+    ])
 }
 
-fn file_layer(inputs: &Inputs) -> Result<Layer, Problem> {
+fn file_layer(inputs: &Inputs) -> Result<Vec<Entry>, Problem> {
     let (path, name) = match (&inputs.file, &inputs.environment.directory) {
         (Some(path), _) => (path.clone(), path.display().to_string()),
-        (None, Some(directory)) => (directory.join(DEFAULT_FILE), DEFAULT_FILE.to_owned()),
-        (None, None) => return Ok(Layer::new()),
+        (None, Some(directory)) if directory.join(DEFAULT_FILE).exists() => {
+            (directory.join(DEFAULT_FILE), DEFAULT_FILE.to_owned())
+        }
+        (None, _) => return Ok(Vec::new()),
     };
-    if inputs.file.is_none() && !path.exists() {
-        return Ok(Layer::new());
-    }
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let format = match extension.to_ascii_lowercase().as_str() {
         "toml" => FileFormat::Toml,
@@ -151,7 +161,7 @@ fn file_layer(inputs: &Inputs) -> Result<Layer, Problem> {
         Problem::new(&name, format!("this is not valid {language}: {}", without_source(&*error)))
             .instead("Correct the file first; the rest of the configuration was not checked.")
     })?;
-    Ok(entries::leaves(table, &name))
+    Ok(entries::of_file(table, &name))
 }
 
 /// The parser's message, without the lines of the file that it quotes: they may contain a secret.
@@ -169,33 +179,6 @@ fn without_source(error: &(dyn std::error::Error + Send + Sync + 'static)) -> St
     words.join(": ").replace("TOML parse error at ", "at ")
 }
 
-/// `RUST_LOG`, as in every Rust program: above the file, below `ROWGATE__TELEMETRY__LOG_FILTER`.
-fn log_filter_layer(environment: &Environment) -> Layer {
-    let filter = environment.get("RUST_LOG");
-    filter
-        .map(|filter| leaf("telemetry.log_filter", ".", filter, "environment RUST_LOG"))
-        .into_iter()
-        .collect()
-}
-
-fn environment_layer(environment: &Environment) -> Layer {
-    let named = environment.variables.iter().filter_map(|(name, value)| {
-        let key = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
-        Some(leaf(&key, "__", value, &format!("environment {name}")))
-    });
-    named.collect()
-}
-
-fn flag_layer(flags: &[Flag]) -> Layer {
-    let of = |flag: &Flag| leaf(&flag.key, ".", &flag.value, &format!("flag {}", flag.name));
-    flags.iter().map(of).collect()
-}
-
-fn leaf(key: &str, separator: &str, value: &str, origin: &str) -> Leaf {
-    let path = key.split(separator).map(str::to_owned).collect();
-    Leaf::new(path, value.into(), origin.to_owned())
-}
-
 /// The number of threads that this machine, or this container, runs in parallel.
 pub(crate) fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
@@ -203,46 +186,37 @@ pub(crate) fn cores() -> NonZeroUsize {
 
 /// Returns the content of a file, or the reason why it cannot be read.
 pub(crate) fn read_text(path: &Path) -> Result<String, String> {
-    let read = || -> io::Result<String> {
-        let mut text = String::new();
-        // One more than allowed tells whether there is more; a device could be endless.
-        File::open(path)?.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
-        Ok(text)
-    };
-    match read() {
-        Ok(text) if u64::try_from(text.len()).is_ok_and(|size| size <= LARGEST_FILE) => Ok(text),
-        Ok(_) => Err(format!("the file {} is larger than 4 MiB", path.display())),
+    let mut text = String::new();
+    // One more than allowed tells whether there is more; a device could be endless.
+    let read =
+        File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_string(&mut text));
+    let why = match read {
+        Ok(size) if u64::try_from(size).is_ok_and(|size| size <= LARGEST_FILE) => return Ok(text),
+        Ok(_) => "is larger than 4 MiB".to_owned(),
         Err(error) => {
-            Err(format!("the file {} cannot be read: {}", path.display(), reason(&error)))
+            let known = [
+                (io::ErrorKind::NotFound, "it does not exist"),
+                (io::ErrorKind::PermissionDenied, "permission denied"),
+                (io::ErrorKind::IsADirectory, "it is a directory"),
+                (io::ErrorKind::InvalidData, "it is not UTF-8 text"),
+            ];
+            let reason = known.into_iter().find(|(kind, _)| *kind == error.kind());
+            let other = || error.to_string();
+            format!("cannot be read: {}", reason.map_or_else(other, |(_, why)| why.to_owned()))
         }
-    }
+    };
+    Err(format!("the file {} {why}", path.display()))
 }
 
 /// Returns the content of a file without its last line break, which editors and `echo` add.
 pub(crate) fn read_secret(path: &Path) -> Result<String, String> {
-    let mut text = read_text(path)?;
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
-    }
-    Ok(text)
+    let text = read_text(path)?;
+    let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    Ok(line.unwrap_or(&text).to_owned())
 }
 
 /// Returns true if others than the owner may access a file; libpq then ignores a file of passwords.
 pub(crate) fn is_open_to_others(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
-}
-
-fn reason(error: &io::Error) -> String {
-    let known = [
-        (io::ErrorKind::NotFound, "it does not exist"),
-        (io::ErrorKind::PermissionDenied, "permission denied"),
-        (io::ErrorKind::IsADirectory, "it is a directory"),
-        (io::ErrorKind::InvalidData, "it is not UTF-8 text"),
-    ];
-    let reason = known.iter().find(|(kind, _)| *kind == error.kind());
-    reason.map_or_else(|| error.to_string(), |(_, reason)| (*reason).to_owned())
 }

@@ -2,129 +2,99 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
-use super::entries::{Entries, Entry, Path};
+use super::entries::Entries;
 use super::problem::Problem;
-use super::schema::sections::{DATABASES, key_names};
+use super::schema::{DATABASES, key_names};
 
 /// The least similarity of a suggestion, in strsim's measure from 0 to 1.
 const SIMILAR: f64 = 0.7;
 
-/// Returns one problem for each key or section that does not exist.
+/// Returns one problem for each key or section that does not exist, and for each section with a value of
+/// its own. No value is quoted: it may be a secret.
 pub(crate) fn problems(entries: &Entries, databases: &BTreeSet<String>) -> Vec<Problem> {
-    let known = Known::new(databases);
+    let known = KnownNames::new(databases);
     let mut reported = BTreeSet::new();
     let mut problems = Vec::new();
-    for (path, entry) in entries {
-        let Some(unknown) = known.first_unknown(path) else {
-            problems.extend(known.section_problem(path, entry));
-            continue;
+    for (key, entry) in entries {
+        let problem = match starts(key).find(|start| !known.names.contains(*start)) {
+            // Several keys below one misspelt section are one mistake.
+            Some(unknown) if reported.insert(unknown) => known.unknown_problem(unknown),
+            None if !known.keys.contains(key) && !entry.value.is_null() => {
+                known.section_problem(key)
+            }
+            Some(_) | None => continue,
         };
-        // Several keys below one misspelt section are one mistake.
-        if reported.insert(unknown.clone()) {
-            problems.push(known.problem(&unknown, entry));
-        }
+        problems.push(problem.origin(&entry.origin));
     }
     problems
 }
 
 /// Returns true if a misspelt section may define databases that are missing elsewhere.
 pub(crate) fn hides_databases(entries: &Entries) -> bool {
-    let known = Known::new(&BTreeSet::new());
-    let mut sections = entries.keys().filter_map(|path| path.first());
-    sections.any(|section| !known.exists(section) && known.suggestion(section) == Some(DATABASES))
+    let known = KnownNames::new(&BTreeSet::new());
+    let mut sections = entries.keys().filter_map(|key| starts(key).next());
+    sections.any(|section| {
+        !known.names.contains(section) && known.suggestion(section) == Some(DATABASES)
+    })
 }
 
-struct Known {
-    keys: BTreeSet<String>,
-    /// The prefixes of keys: `grpc`, `databases.main`, `databases.main.pool`.
-    sections: BTreeSet<String>,
+struct KnownNames {
+    /// In the order of the documentation.
+    keys: Vec<String>,
+    /// The keys and their sections: `grpc`, `databases.main`, `databases.main.pool`.
+    names: BTreeSet<String>,
 }
 
-impl Known {
+impl KnownNames {
     fn new(databases: &BTreeSet<String>) -> Self {
-        let keys: BTreeSet<_> = key_names(databases.iter().map(String::as_str)).collect();
-        let mut sections = BTreeSet::from([DATABASES.to_owned()]);
-        for key in &keys {
-            sections.extend(key.match_indices('.').map(|(at, _)| key[..at].to_owned()));
-        }
-        Self { keys, sections }
+        let keys: Vec<_> = key_names(databases.iter().map(String::as_str)).collect();
+        let names = keys.iter().flat_map(|key| starts(key)).chain([DATABASES]);
+        Self { names: names.map(str::to_owned).collect(), keys }
     }
 
-    fn exists(&self, name: &str) -> bool {
-        self.keys.contains(name) || self.sections.contains(name)
-    }
-
-    /// The shortest start of a path that is neither a key nor a section.
-    fn first_unknown(&self, path: &Path) -> Option<String> {
-        let mut starts = (1..=path.len()).map(|length| path[..length].join("."));
-        starts.find(|start| !self.exists(start))
-    }
-
-    /// The problem of a value in the place of a section.
-    fn section_problem(&self, path: &Path, entry: &Entry) -> Option<Problem> {
-        let section = path.join(".");
-        if !self.sections.contains(&section) || entry.value == Some(Value::Null) {
-            return None;
-        }
-        let example = self.keys.iter().find(|key| key.starts_with(&format!("{section}.")));
-        let url = format!("{section}.url");
-        let example = if self.keys.contains(&url) { Some(&url) } else { example };
+    fn section_problem(&self, section: &str) -> Problem {
         let why = "this is a section, not a key: it has no value of its own";
-        let mut problem = Problem::new(section, why).origin(&entry.origin);
-        problem.instead = example.map(|key| format!("Set a key in it, such as {key}."));
-        Some(problem)
+        let mut inside = self.keys.iter().filter(|key| starts(key).any(|start| start == section));
+        let example = inside.next().map(|key| format!("Set a key in it, such as {key}."));
+        Problem { instead: example, ..Problem::new(section, why) }
     }
 
-    /// The problem of an unknown key. The value is not quoted: it may be a secret.
-    fn problem(&self, unknown: &str, entry: &Entry) -> Problem {
-        let parent = unknown.rsplit_once('.').map(|(parent, _)| parent).unwrap_or_default();
+    fn unknown_problem(&self, unknown: &str) -> Problem {
         let list = "`rowgate config example` prints every key.";
-        let problem = if self.keys.contains(parent) {
-            Problem::new(unknown, format!("{parent} is a key, not a section")).instead(list)
-        } else {
-            let suggestion = self.suggestion(unknown).map(|key| format!("Did you mean {key}?"));
-            let instead = suggestion.unwrap_or_else(|| list.to_owned());
-            Problem::new(unknown, "there is no such key").instead(instead)
-        };
-        problem.origin(&entry.origin)
+        match unknown.rsplit_once('.') {
+            Some((parent, _)) if self.keys.iter().any(|key| key == parent) => {
+                let why = format!("{parent} is a key, not a section");
+                Problem::new(unknown, why).instead(list)
+            }
+            Some(_) | None => {
+                let meant = self.suggestion(unknown).map(|key| format!("Did you mean {key}?"));
+                let instead = meant.unwrap_or_else(|| list.to_owned());
+                Problem::new(unknown, "there is no such key").instead(instead)
+            }
+        }
     }
 
+    /// The known name that is most similar. Its last part weighs twice: sections are often left out, and a
+    /// common section makes whole names similar.
     fn suggestion(&self, unknown: &str) -> Option<&str> {
-        if let Some(misplaced) = self.elsewhere(unknown) {
-            return Some(misplaced);
-        }
-        let depth = unknown.matches('.').count();
-        let siblings = self.keys.iter().chain(&self.sections);
-        let siblings = siblings.filter(|known| known.matches('.').count() == depth);
-        let parent = |key: &str| key.rsplit_once('.').map(|(parent, _)| parent.to_owned());
-        let is_longer = |one: &str, other: &str| other.len() >= 3 && one.starts_with(other);
-        let score = |known: &&String| {
+        let similarity = |known: &String| {
             let written = last(unknown);
             let meant = last(known);
-            let is_prefix = is_longer(written, meant) || is_longer(meant, written);
-            // `maximum` for `max`.
-            if is_prefix && parent(unknown) == parent(known) {
-                return 1.0;
-            }
-            // Whole names are similar because of a common section; the last parts must be similar too.
+            // The one knows `ulr` for `url`, the other `maximum` for `max`.
+            let part = strsim::normalized_damerau_levenshtein(written, meant)
+                .max(strsim::jaro_winkler(written, meant));
             let whole = strsim::normalized_damerau_levenshtein(unknown, known);
-            let part = strsim::normalized_damerau_levenshtein(written, meant);
-            if unknown.contains('.') { f64::midpoint(whole, part) } else { whole }
+            (2.0 * part + whole) / 3.0
         };
-        let best = siblings.map(|known| (score(&known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
+        let scored = self.names.iter().map(|known| (similarity(known), known));
+        let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
         best.filter(|(score, _)| *score >= SIMILAR).map(|(_, known)| known.as_str())
     }
+}
 
-    /// A key of the same name in another place, preferably in the same section.
-    fn elsewhere(&self, unknown: &str) -> Option<&str> {
-        let name = last(unknown);
-        let section = unknown.split('.').next();
-        let mut same = self.keys.iter().filter(|known| last(known) == name).map(String::as_str);
-        let first = same.clone().find(|known| known.split('.').next() == section);
-        first.or_else(|| same.next())
-    }
+/// `a`, `a.b` and `a.b.c`, when the key is `a.b.c`.
+fn starts(key: &str) -> impl Iterator<Item = &str> {
+    key.match_indices('.').map(|(at, _)| &key[..at]).chain([key])
 }
 
 fn last(key: &str) -> &str {
@@ -136,7 +106,7 @@ mod tests {
     use super::*;
 
     fn suggested(unknown: &str) -> Option<String> {
-        let known = Known::new(&BTreeSet::from(["main".to_owned()]));
+        let known = KnownNames::new(&BTreeSet::from(["main".to_owned()]));
         known.suggestion(unknown).map(str::to_owned)
     }
 

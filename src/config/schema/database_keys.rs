@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::database_target::{PemFile, Target, TlsMode};
-use super::ops_keys::Idempotency;
 use super::section::*;
+use super::server_keys::Idempotency;
 
 /// The default of `default_deadline`, unless `max_deadline` is shorter.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ section! {
     pub(crate) struct UrlKey in "databases.NAME" (reader) {
         /// The database: `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…` or `sqlite:PATH`.
         /// `DATABASE_URL`, or `PGHOST`, `PGUSER` …, define `main` when no database is configured.
-        url: Option<String> = Url, "`sqlite:rowgate.db` for `main`, otherwise none" => None, Reread;
+        url: Option<String> = Url, "`sqlite:rowgate.db` for `main`, otherwise none" => None, REREAD;
     }
 }
 
@@ -94,11 +94,11 @@ section! {
         mode: Option<TlsMode> = OneOf(&["disable", "require", "verify-ca", "verify-full"]),
             "`sslmode` of the URL; without it `disable` on loopback, `verify-full` elsewhere" => None;
         /// A PEM file with the trusted certificate authorities.
-        ca: Option<PemFile> = PemFile, "the system's" => None, Reread;
+        ca: Option<PemFile> = PemFile, "the system's" => None, REREAD;
         /// A PEM file with the client's certificate.
-        cert: Option<PemFile> = PemFile, "none" => None, Reread;
+        cert: Option<PemFile> = PemFile, "none" => None, REREAD;
         /// A PEM file with the private key of the client's certificate.
-        key: Option<PemFile> = PemFile, "none" => None, Reread;
+        key: Option<PemFile> = PemFile, "none" => None, REREAD;
     }
 }
 
@@ -107,10 +107,10 @@ section! {
     #[derive(Debug, Clone)]
     pub struct PoolSettings in "databases.NAME.pool" (reader) {
         /// The most connections, without `overflow`. For SQLite: connections that read; one more writes.
-        max: NonZeroUsize = Integer(1, 10_000), "20", Resize;
+        max: NonZeroUsize = Integer(1, 10_000), "20", RESIZE;
         /// The connections that are kept open. It must not exceed `pool.max`.
         min: usize = Integer(0, 10_000),
-            "`5`, or `pool.max` when that is less" => max.get().min(5), Resize;
+            "`5`, or `pool.max` when that is less" => max.get().min(5), RESIZE;
         /// The connections beyond `pool.max`. Each is closed when it is returned and nobody waits for it.
         overflow: usize = Integer(0, 10_000), "0";
         /// The longest wait for a free connection.

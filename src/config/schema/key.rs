@@ -23,31 +23,19 @@ pub(crate) struct Key {
     /// Its name within the section, which is also the name of the field.
     pub(crate) name: &'static str,
     pub(crate) value_type: ValueType,
-    pub(crate) default: DefaultValue,
+    /// The value when none is given, as it would be written in a variable.
+    pub(crate) default: &'static str,
+    /// The default depends on other things: its text are words.
+    pub(crate) is_derived: bool,
     /// One or two sentences of documentation.
     pub(crate) about: &'static str,
-    pub(crate) change: Change,
+    /// The way to change the value while the server runs, if there is one.
+    pub(crate) change: Option<&'static str>,
 }
 
-/// The value of a key that is not given.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum DefaultValue {
-    /// A constant, as it would be written in a variable.
-    Constant(&'static str),
-    /// A value that depends on other things, in words.
-    Derived(&'static str),
-}
-
-/// The way to change a key while the server runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// The server has to be restarted.
-    Restart,
-    /// Files that the value refers to are read again when they change.
-    Reread,
-    /// `rowgate pool resize`, until the server ends.
-    Resize,
-}
+/// The changes without a restart.
+pub(crate) const REREAD: &str = "files that it refers to are read again when they change";
+pub(crate) const RESIZE: &str = "`rowgate pool resize`, until the server ends";
 
 impl Section {
     /// A key of this section by its name.
@@ -65,41 +53,30 @@ impl Section {
 impl Key {
     /// A constant default as a checked value.
     pub(crate) fn constant_default(&self) -> Option<Value> {
-        let DefaultValue::Constant(text) = self.default else { return None };
-        let checked = self.value_type.check(&Value::from(text));
-        Some(checked.expect("a test checks all defaults"))
+        let checked = || self.value_type.check(&Value::from(self.default));
+        (!self.is_derived).then(|| checked().expect("a test checks all defaults"))
+    }
+
+    /// The words for a default that depends on other things.
+    pub(crate) fn derived_default(&self) -> Option<&'static str> {
+        self.is_derived.then_some(self.default)
     }
 
     /// A value in TOML that means the default: the default itself, or the word for it.
     pub(crate) fn default_literal(&self) -> String {
         use ValueType::{Bool, Integer, Ratio};
-        match self.default {
-            DefaultValue::Constant(text)
-                if matches!(self.value_type, Integer(..) | Ratio | Bool) =>
-            {
-                text.to_owned()
-            }
-            DefaultValue::Constant(text) => quote(text),
-            DefaultValue::Derived(_) => {
-                quote(self.value_type.default_word().unwrap_or(EMBEDDED_URL))
-            }
+        if self.is_derived {
+            quote(self.value_type.default_word().unwrap_or(EMBEDDED_URL))
+        } else if matches!(self.value_type, Integer(..) | Ratio | Bool) {
+            self.default.to_owned()
+        } else {
+            quote(self.default)
         }
     }
 
     /// Returns true if a value stands for a default that is derived: `auto`, or an empty path.
     pub(crate) fn is_default_word(&self, written: &Value) -> bool {
-        let is_derived = matches!(self.default, DefaultValue::Derived(_));
-        is_derived && written.is_string() && written.as_str() == self.value_type.default_word()
-    }
-}
-
-impl Change {
-    /// The way to change the value without a restart, if there is one.
-    pub(crate) fn without_restart(self) -> Option<&'static str> {
-        match self {
-            Self::Restart => None,
-            Self::Reread => Some("files that it refers to are read again when they change"),
-            Self::Resize => Some("`rowgate pool resize`, until the server ends"),
-        }
+        let word = self.value_type.default_word();
+        self.is_derived && word.is_some() && written.as_str() == word
     }
 }

@@ -5,7 +5,7 @@
 
 // The names that a use of the macro needs in scope.
 pub(crate) use super::super::section_reader::SectionReader;
-pub(crate) use super::key::{Change, DefaultValue, Key, Section};
+pub(crate) use super::key::{Key, REREAD, RESIZE, Section};
 pub(crate) use super::value_types::ValueType;
 
 /// Declares a section: its struct, its `SECTION` with all keys, and `read`, which builds the struct from
@@ -17,7 +17,7 @@ pub(crate) use super::value_types::ValueType;
 /// name: Type = ValueType(BOUNDS), "default in words" => expression;
 /// ```
 ///
-/// with `, Reread` or `, Resize` at its end if the value can change without a restart. The expression may
+/// with `, REREAD` or `, RESIZE` at its end if the value can change without a restart. The expression may
 /// use the fields above it and the arguments of `read`, which are declared after the path of the section;
 /// the first one is the reader. Fields that are not keys are set in a block `and { … }`.
 macro_rules! section {
@@ -30,7 +30,7 @@ macro_rules! section {
             $(
                 $(#[doc = $doc:literal])+
                 $field:ident: $type:ty = $value_type:ident $(($($bound:expr),+))?,
-                    $default:literal $(=> $derived:expr)? $(, $change:ident)?;
+                    $default:literal $(=> $derived:expr)? $(, $change:expr)?;
             )+
         }
         $(and { $($(#[doc = $part_doc:literal])+ $part:ident: $part_type:ty = $part_value:expr;)+ })?
@@ -49,27 +49,23 @@ macro_rules! section {
                 keys: &[$(Key {
                     name: stringify!($field),
                     value_type: ValueType::$value_type $(($($bound),+))?,
-                    default: section!(@default $default $(=> $derived)?),
+                    default: $default,
+                    is_derived: section!(@is_derived $($derived)?),
                     about: concat!($($doc),+),
-                    change: section!(@change $($change)?),
+                    change: section!(@optional $($change)?),
                 }),+],
             };
 
             pub(crate) fn read($reader: &mut SectionReader<'_> $(, $argument: $argument_type)*) -> Self {
-                $(let $field: $type =
-                    section!(@read $reader, &Self::SECTION, stringify!($field) $(=> $derived)?);)+
+                $(let derived = section!(@optional $($derived)?);
+                let $field: $type = $reader.read(&Self::SECTION, stringify!($field), derived);)+
                 Self { $($field,)+ $($($part: $part_value,)+)? }
             }
         }
     };
-    (@default $text:literal) => { DefaultValue::Constant($text) };
-    (@default $text:literal => $derived:expr) => { DefaultValue::Derived($text) };
-    (@change) => { Change::Restart };
-    (@change $change:ident) => { Change::$change };
-    (@read $reader:ident, $section:expr, $name:expr) => { $reader.read($section, $name) };
-    (@read $reader:ident, $section:expr, $name:expr => $derived:expr) => {{
-        let default = $derived;
-        $reader.read_or($section, $name, default)
-    }};
+    (@is_derived) => { false };
+    (@is_derived $derived:expr) => { true };
+    (@optional) => { None };
+    (@optional $value:expr) => { Some($value) };
 }
 pub(crate) use section;

@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::database_target::{PEM_START, PemFile};
 use super::super::entries::{literal, quote};
@@ -46,74 +45,95 @@ impl ValueType {
     /// Checks a value as it was written, and converts it to the form that the key's field is
     /// deserialized from.
     pub(crate) fn check(self, written: &Value) -> Result<Value, ValueError> {
+        let text = |what: &str| written.as_str().ok_or_else(|| format!("this is not {what}"));
+        let checked = match self {
+            Self::Duration(min, max) => duration(written, min, max),
+            Self::Size(min, max) => size(written, min, max),
+            Self::Integer(min, max) => integer(written, min, max),
+            Self::Ratio => ratio(written),
+            Self::Bool => boolean(written),
+            Self::OneOf(words) => one_of(written, words),
+            Self::Text => text("a string").map(Value::from),
+            Self::LogFilter => text("a string").and_then(log_filter),
+            Self::TableName => text("the name of a table").and_then(table_name),
+            Self::Address => address(written),
+            Self::Names => names(written),
+            Self::Url => text("a URL").map(Value::from),
+            Self::PemFile => match text("a path") {
+                Ok(text) => return pem_file(text),
+                Err(why) => Err(why),
+            },
+        };
+        checked.map_err(|why| ValueError::new(why).instead(self.instead()))
+    }
+
+    /// A sentence that says what to write.
+    fn instead(self) -> String {
+        let bounds = self.bounds().unwrap_or_default();
         match self {
-            Self::Duration(min, max) => {
-                duration(written, min, max).map(|value| serde_json::json!(value))
+            Self::Duration(..) => format!(
+                "Write a duration from {bounds}, with its unit: \"500ms\", \"30s\", \"5m\"."
+            ),
+            Self::Size(..) => format!(
+                "Write a size from {bounds}, in bytes or with a unit: \"64KiB\", \"4MiB\", \"1GiB\"."
+            ),
+            Self::Integer(..) => format!("Write a whole number from {bounds}."),
+            Self::Ratio => format!("Write a number from {bounds}, as in 0.8."),
+            Self::Bool => "Write true or false, without quotes.".into(),
+            Self::OneOf(words) => format!("Write one of \"{}\".", words.join("\", \"")),
+            Self::Text => "Write a string in quotes.".into(),
+            Self::LogFilter => {
+                "Write a level, or levels by module: \"info,rowgate::pool=debug\".".into()
             }
-            Self::Size(min, max) => size(written, min, max).map(Value::from),
-            Self::Integer(min, max) => integer(written, min, max).map(Value::from),
-            Self::Ratio => ratio(written).map(Value::from),
-            Self::Bool => boolean(written).map(Value::from),
-            Self::OneOf(words) => one_of(written, words).map(Value::from),
-            Self::Text => text(written, "a string").map(Value::from),
-            Self::LogFilter => log_filter(written).map(Value::from),
-            Self::TableName => table_name(written).map(Value::from),
-            Self::Address => address(written).map(|value| Value::from(value.to_string())),
-            Self::Names => names(written).map(Value::from),
-            Self::Url => text(written, "a URL").map(Value::from),
-            Self::PemFile => pem_file(written),
+            Self::TableName => "Write a name of letters, digits and underscores, optionally after \
+                a schema and a point: \"rowgate_idempotency\", \"ops.keys\"."
+                .into(),
+            Self::Address => {
+                "Write an IP address and a port: \"127.0.0.1:50051\" for this machine \
+                alone, \"0.0.0.0:50051\" or \"[::]:50051\" for all."
+                    .into()
+            }
+            Self::Names => "Write a list of strings: [\"main\", \"orders\"].".into(),
+            Self::Url => "Write a URL in quotes.".into(),
+            Self::PemFile => "Write a path in quotes.".into(),
         }
     }
 
     /// A checked value in TOML's syntax, secrets masked.
     pub(crate) fn show(self, value: &Value) -> String {
-        match (self, value) {
-            (Self::Duration(..), value) => {
+        match (self, value["path"].as_str()) {
+            (Self::Duration(..), _) => {
                 let duration = serde_json::from_value(value.clone()).unwrap_or_default();
                 quote(&humantime::format_duration(duration).to_string())
             }
-            (Self::Size(..), Value::Number(number)) => {
-                match number.as_u64().map(format_size).filter(|size| size.ends_with("iB")) {
-                    Some(size) => quote(&size),
-                    None => number.to_string(),
-                }
-            }
-            (Self::Url, _) => quote(MASK),
-            (Self::PemFile, value) => match value["path"].as_str() {
-                Some("") => quote(MASK),
-                path => quote(path.unwrap_or_default()),
-            },
-            (_, value) => literal(value),
+            (Self::Size(..), _) => show_size(value.as_u64().unwrap_or_default()),
+            (Self::Url, _) | (Self::PemFile, Some("")) => quote(MASK),
+            (Self::PemFile, path) => quote(path.unwrap_or_default()),
+            _ => literal(value),
         }
     }
 
     /// The word that stands for a derived default.
     pub(crate) fn default_word(self) -> Option<&'static str> {
-        if matches!(self, Self::Url) {
-            None
-        } else if matches!(self, Self::PemFile) {
-            Some("")
-        } else {
-            Some("auto")
-        }
+        let word = if matches!(self, Self::PemFile) { "" } else { "auto" };
+        (!matches!(self, Self::Url)).then_some(word)
     }
 
     /// The values that are allowed, in words.
     pub(crate) fn bounds(self) -> Option<String> {
-        let words = match self {
+        Some(match self {
             Self::Duration(min, max) | Self::Size(min, max) => format!("{min} to {max}"),
             Self::Integer(min, max) => format!("{min} to {max}"),
-            Self::Ratio => "0 to 1".to_owned(),
-            Self::Bool => "`true`, `false`".to_owned(),
+            Self::Ratio => "0 to 1".into(),
+            Self::Bool => "`true`, `false`".into(),
             Self::OneOf(words) => format!("`{}`", words.join("`, `")),
-            Self::LogFilter => "the syntax of `RUST_LOG`".to_owned(),
-            Self::TableName => "the name of a table".to_owned(),
-            Self::Address => "an IP address and a port".to_owned(),
-            Self::Names => "names of databases".to_owned(),
-            Self::PemFile => "the path of a PEM file".to_owned(),
+            Self::LogFilter => "the syntax of `RUST_LOG`".into(),
+            Self::TableName => "the name of a table".into(),
+            Self::Address => "an IP address and a port".into(),
+            Self::Names => "names of databases".into(),
+            Self::PemFile => "the path of a PEM file".into(),
             Self::Text | Self::Url => return None,
-        };
-        Some(words)
+        })
     }
 
     /// Returns true if a value that was written plainly may be a secret: no problem quotes it then.
@@ -122,12 +142,6 @@ impl ValueType {
         let may_be_pem = matches!(self, Self::PemFile) && written.as_str().is_some_and(is_pem);
         may_be_pem || matches!(self, Self::Url)
     }
-}
-
-fn text<'a>(written: &'a Value, what: &str) -> Result<&'a str, ValueError> {
-    written.as_str().ok_or_else(|| {
-        ValueError::new(format!("this is not {what}")).instead(format!("Write {what} in quotes."))
-    })
 }
 
 /// A string or a number as text: the environment and flags have text alone.
@@ -142,55 +156,52 @@ fn scalar(written: &Value) -> Option<String> {
     }
 }
 
-fn boolean(written: &Value) -> Result<bool, ValueError> {
-    let from_text = || written.as_str().and_then(|text| text.parse().ok());
-    written.as_bool().or_else(from_text).ok_or_else(|| {
-        ValueError::new("this is neither true nor false")
-            .instead("Write true or false, without quotes.")
-    })
-}
-
-fn integer(written: &Value, min: u64, max: u64) -> Result<u64, ValueError> {
-    let error = |why: &str| {
-        ValueError::new(why).instead(format!("Write a whole number from {min} to {max}."))
-    };
-    let number = scalar(written).ok_or_else(|| error("this is not a number"))?;
-    match number.parse::<i128>() {
-        Ok(number) if number < min.into() => Err(error("this is too small")),
-        Ok(number) if number > max.into() => Err(error("this is too large")),
-        Ok(number) => u64::try_from(number).map_err(|_error| error("this is too large")),
-        Err(_) if number.parse::<f64>().is_ok() => Err(error("this is not a whole number")),
-        Err(_) => Err(error("this is not a number")),
+fn within<T: PartialOrd>(value: T, min: T, max: T, [less, more]: [&str; 2]) -> Result<T, String> {
+    if value < min {
+        Err(less.to_owned())
+    } else if value > max {
+        Err(more.to_owned())
+    } else {
+        Ok(value)
     }
 }
 
-fn ratio(written: &Value) -> Result<f64, ValueError> {
-    let error = |why: &str| ValueError::new(why).instead("Write a number from 0 to 1, as in 0.8.");
-    let ratio = scalar(written).and_then(|number| number.parse().ok());
-    let ratio: f64 = ratio.ok_or_else(|| error("this is not a number"))?;
-    if (0.0..=1.0).contains(&ratio) { Ok(ratio) } else { Err(error("this is not from 0 to 1")) }
+/// The reasons why a number is out of its bounds.
+const SIZES: [&str; 2] = ["this is too small", "this is too large"];
+
+fn boolean(written: &Value) -> Result<Value, String> {
+    let from_text = || written.as_str().and_then(|text| text.parse().ok());
+    let value = written.as_bool().or_else(from_text);
+    Ok(value.ok_or("this is neither true nor false")?.into())
+}
+
+fn integer(written: &Value, min: u64, max: u64) -> Result<Value, String> {
+    let text = scalar(written).ok_or("this is not a number")?;
+    let is_fraction = text.parse::<f64>().is_ok();
+    let number: i128 = text.parse().map_err(|_error| {
+        if is_fraction { "this is not a whole number" } else { "this is not a number" }
+    })?;
+    let number = within(number, min.into(), max.into(), SIZES)?;
+    Ok(u64::try_from(number).unwrap_or(max).into())
+}
+
+fn ratio(written: &Value) -> Result<Value, String> {
+    let ratio = scalar(written).and_then(|number| number.parse::<f64>().ok());
+    let ratio = ratio.ok_or("this is not a number")?;
+    let ratio = Some(ratio).filter(|ratio| (0.0..=1.0).contains(ratio));
+    Ok(ratio.ok_or("this is not from 0 to 1")?.into())
 }
 
 // By hand: the crates for sizes take "4MB" for 4,000,000 bytes, where 4 MiB is meant.
 const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-fn size(written: &Value, min: &str, max: &str) -> Result<u64, ValueError> {
-    let error = |why: &str| {
-        ValueError::new(why).instead(format!(
-            "Write a size from {min} to {max}, in bytes or with a unit: \"64KiB\", \"4MiB\", \"1GiB\"."
-        ))
-    };
-    let written = scalar(written).ok_or_else(|| error("this is not a size"))?;
-    let bytes = parse_size(&written).map_err(&error)?;
-    let bound = |size| parse_size(size).unwrap_or_default();
-    match bytes {
-        small if small < bound(min) => Err(error("this is too small")),
-        large if large > bound(max) => Err(error("this is too large")),
-        fits => Ok(fits),
-    }
+fn size(written: &Value, min: &str, max: &str) -> Result<Value, String> {
+    let text = scalar(written).ok_or("this is not a size")?;
+    Ok(within(parse_size(&text)?, parse_size(min)?, parse_size(max)?, SIZES)?.into())
 }
 
-fn parse_size(text: &str) -> Result<u64, &'static str> {
+/// The bytes of a size such as `4MiB`.
+pub(crate) fn parse_size(text: &str) -> Result<u64, &'static str> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 =
@@ -201,107 +212,81 @@ fn parse_size(text: &str) -> Result<u64, &'static str> {
     Ok(number.saturating_mul(*factor))
 }
 
-/// `4MiB`, or in bytes when no larger unit divides it.
-fn format_size(bytes: u64) -> String {
-    let fits = UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
-    let (unit, factor) = fits.unwrap_or(&("B", 1));
-    format!("{}{unit}", bytes / factor)
+/// `"4MiB"`, or the bytes when no larger unit divides them.
+fn show_size(bytes: u64) -> String {
+    let divides = |factor: u64| factor > 1 && bytes >= factor && bytes.is_multiple_of(factor);
+    match UNITS.iter().find(|(_, factor)| divides(*factor)) {
+        Some((unit, factor)) => quote(&format!("{}{unit}", bytes / factor)),
+        None => bytes.to_string(),
+    }
 }
 
-fn duration(written: &Value, min: &str, max: &str) -> Result<time::Duration, ValueError> {
-    let error = |why: &str| {
-        ValueError::new(why).instead(format!(
-            "Write a duration from {min} to {max}, with its unit: \"500ms\", \"30s\", \"5m\"."
-        ))
+fn duration(written: &Value, min: &str, max: &str) -> Result<Value, String> {
+    let parse = |text: &str| {
+        humantime::parse_duration(text).map_err(|cause| format!("this is not a duration: {cause}"))
     };
-    let written = scalar(written).ok_or_else(|| error("this is not a duration"))?;
+    let text = scalar(written).ok_or("this is not a duration")?;
     // humantime takes a bare 0, which would be the only number without a unit.
-    if written.parse::<f64>().is_ok() {
-        return Err(error("this duration has no unit"));
+    if text.parse::<f64>().is_ok() {
+        return Err("this duration has no unit".to_owned());
     }
-    let duration = humantime::parse_duration(&written)
-        .map_err(|cause| error(&format!("this is not a duration: {cause}")))?;
-    let bound = |text| humantime::parse_duration(text).unwrap_or_default();
-    match duration {
-        short if short < bound(min) => Err(error("this is too short")),
-        long if long > bound(max) => Err(error("this is too long")),
-        fits => Ok(fits),
-    }
+    let lengths = ["this is too short", "this is too long"];
+    within(parse(&text)?, parse(min)?, parse(max)?, lengths).map(|duration| json!(duration))
 }
 
-fn one_of(written: &Value, words: &[&'static str]) -> Result<&'static str, ValueError> {
-    let word = scalar(written).unwrap_or_default();
-    words.iter().find(|known| **known == word).copied().ok_or_else(|| {
-        let words: Vec<_> = words.iter().map(|word| quote(word)).collect();
-        ValueError::new("this is not one of the possible values")
-            .instead(format!("Write one of {}.", words.join(", ")))
-    })
+fn one_of(written: &Value, words: &[&str]) -> Result<Value, String> {
+    let word = scalar(written).filter(|word| words.contains(&word.as_str()));
+    Ok(word.ok_or("this is not one of the possible values")?.into())
 }
 
-fn log_filter(written: &Value) -> Result<&str, ValueError> {
-    let filter = text(written, "a string")?;
+fn log_filter(filter: &str) -> Result<Value, String> {
     let parsed = tracing_subscriber::EnvFilter::builder().parse(filter);
-    parsed.map(|_filter| filter).map_err(|error| {
-        ValueError::new(format!("this is not a log filter: {error}"))
-            .instead("Write a level, or levels by module: \"info,rowgate::pool=debug\".")
-    })
+    parsed.map_err(|error| format!("this is not a log filter: {error}"))?;
+    Ok(filter.into())
 }
 
 /// The longest identifier that PostgreSQL does not truncate, in bytes.
 const LONGEST_IDENTIFIER: usize = 63;
 
 /// The name is put into SQL, so it is limited to characters that need no quoting.
-fn table_name(written: &Value) -> Result<&str, ValueError> {
-    let name = text(written, "the name of a table")?;
+fn table_name(name: &str) -> Result<Value, String> {
     let is_identifier = |part: &str| {
         part.len() <= LONGEST_IDENTIFIER
             && part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     };
-    if name.split('.').count() <= 2 && name.split('.').all(is_identifier) {
-        return Ok(name);
-    }
-    Err(ValueError::new("this is not the name of a table").instead(
-        "Write a name of letters, digits and underscores, optionally after a schema and a point: \
-         \"rowgate_idempotency\", \"ops.keys\".",
-    ))
+    let is_name = name.split('.').count() <= 2 && name.split('.').all(is_identifier);
+    if is_name { Ok(name.into()) } else { Err("this is not the name of a table".to_owned()) }
 }
 
-fn address(written: &Value) -> Result<SocketAddr, ValueError> {
-    let written = scalar(written).unwrap_or_default();
-    written.parse().map_err(|_error| {
-        let has_port = written.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok());
-        let why = if has_port {
+fn address(written: &Value) -> Result<Value, String> {
+    let text = scalar(written).unwrap_or_default();
+    let has_port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let address: SocketAddr = text.parse().map_err(|_error| {
+        if has_port {
             "this is not an address: there is no IP address before the port"
         } else {
             "this is not an address with a port from 0 to 65535"
-        };
-        ValueError::new(why).instead(
-            "Write an IP address and a port: \"127.0.0.1:50051\" for this machine alone, \
-             \"0.0.0.0:50051\" or \"[::]:50051\" for all.",
-        )
-    })
+        }
+    })?;
+    Ok(address.to_string().into())
 }
 
-fn names(written: &Value) -> Result<Vec<String>, ValueError> {
+fn names(written: &Value) -> Result<Value, String> {
     if let Some(text) = written.as_str() {
-        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-        return Ok(names.map(str::to_owned).collect());
+        return Ok(text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect());
     }
-    serde_json::from_value(written.clone()).map_err(|_error| {
-        ValueError::new("this is not a list of names")
-            .instead("Write a list of strings: [\"main\", \"orders\"].")
-    })
+    let is_list = written.as_array().is_some_and(|items| items.iter().all(Value::is_string));
+    if is_list { Ok(written.clone()) } else { Err("this is not a list of names".to_owned()) }
 }
 
-fn pem_file(written: &Value) -> Result<Value, ValueError> {
-    let written = text(written, "a path")?;
-    let file = if written.trim_start().starts_with(PEM_START) {
-        PemFile { path: PathBuf::new(), pem: Secret::new(written) }
+fn pem_file(text: &str) -> Result<Value, ValueError> {
+    let file = if text.trim_start().starts_with(PEM_START) {
+        PemFile { path: PathBuf::new(), pem: Secret::new(text) }
     } else {
-        PemFile::read(written)?
+        PemFile::read(text)?
     };
-    Ok(serde_json::json!({"path": file.path, "pem": file.pem.expose()}))
+    Ok(json!({"path": file.path, "pem": file.pem.expose()}))
 }
 
 #[cfg(test)]
@@ -333,7 +318,7 @@ mod tests {
         let cases =
             [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1m 30s", 90_000), ("0s", 0)];
         for (text, millis) in cases {
-            let expected = serde_json::json!(time::Duration::from_millis(millis));
+            let expected = serde_json::json!(std::time::Duration::from_millis(millis));
             assert_eq!(parsed(duration, text), Ok(expected.clone()), "{text}");
             assert_eq!(duration.show(&expected), quote(text));
         }

@@ -6,7 +6,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use serde_json::Value;
 
-use super::super::entries::{Entry, FILE_SUFFIX, Form, Leaf, literal};
+use super::super::entries::{Entry, FILE_SUFFIX, literal};
 use super::super::problem::{Problem, ValueError};
 use super::super::source::{self, Environment};
 use super::secret::{self, Keyring, MASK};
@@ -21,59 +21,51 @@ pub(crate) struct Resolver<'a> {
     ring: OnceCell<Result<Keyring, ValueError>>,
 }
 
+/// A value whose references are replaced.
+pub(crate) struct Resolved {
+    pub(crate) value: Value,
+    /// It came out of a reference, and may be a secret.
+    pub(crate) is_secret: bool,
+}
+
 impl<'a> Resolver<'a> {
     pub(crate) fn new(environment: &'a Environment) -> Self {
         Self { environment, ring: OnceCell::new() }
     }
 
-    /// The value of a leaf. A problem leaves an entry without a value.
-    pub(crate) fn resolve(&self, leaf: &Leaf, problems: &mut Vec<Problem>) -> Entry {
-        let key = leaf.path.join(".");
-        let resolved = match leaf.form {
-            Form::Ambiguous => Ok(None),
-            Form::Literal => {
-                let value = self.value(&leaf.value, key.ends_with(".url")).map(Some);
-                value.map_err(|error| error.of(&key).value(MASK))
-            }
-            Form::FilePath => self.content(&leaf.value).map(Some).map_err(|error| {
-                error.of(format!("{key}{FILE_SUFFIX}")).value(literal(&leaf.value))
-            }),
+    /// The value that an entry gives to its key.
+    pub(crate) fn resolve(&self, entry: &Entry) -> Result<Resolved, Problem> {
+        let key = &entry.key;
+        let resolved = if entry.is_path {
+            let shown = literal(&entry.value);
+            self.content(&entry.value)
+                .map_err(|error| error.of(format!("{key}{FILE_SUFFIX}")).value(shown))
+        } else {
+            let value = self.value(&entry.value, key.ends_with(".url"));
+            value.map_err(|error| error.of(key).value(MASK))
         };
-        let origin = leaf.origin.clone();
-        let resolved = resolved.unwrap_or_else(|problem| {
-            problems.push(problem.origin(&origin));
-            None
-        });
-        match resolved {
-            Some(Resolved { value, is_secret }) => Entry { value: Some(value), origin, is_secret },
-            None => Entry { value: None, origin, is_secret: true },
-        }
+        resolved.map_err(|problem| problem.origin(&entry.origin))
     }
 
     /// The value of `KEY_file`: the content of the file, which may be encrypted.
-    fn content(&self, path: &Value) -> Result<Resolved<Value>, ValueError> {
+    fn content(&self, path: &Value) -> Result<Resolved, ValueError> {
         let path = path.as_str().ok_or_else(|| {
             ValueError::new("this is not the path of a file")
                 .instead("Write the path of the file that holds the value, in quotes.")
         })?;
-        let content = self.decrypt_if_encrypted(self.file(path)?)?;
-        Ok(Resolved { value: Value::from(content), is_secret: true })
+        let content = self.decrypt_if_encrypted(file(path)?)?;
+        Ok(Resolved { value: content.into(), is_secret: true })
     }
 
-    fn value(&self, value: &Value, is_url: bool) -> Result<Resolved<Value>, ValueError> {
+    fn value(&self, value: &Value, is_url: bool) -> Result<Resolved, ValueError> {
         match value {
-            Value::String(text) => {
-                let Resolved { value, is_secret } = self.text(text, is_url)?;
-                Ok(Resolved { value: Value::from(value), is_secret })
-            }
+            Value::String(text) => self.text(text, is_url),
             Value::Array(items) => {
                 let items = items.iter().map(|item| self.value(item, is_url));
                 let items: Vec<_> = items.collect::<Result<_, _>>()?;
                 let is_secret = items.iter().any(|item| item.is_secret);
-                Ok(Resolved {
-                    value: items.into_iter().map(|item| item.value).collect(),
-                    is_secret,
-                })
+                let value = items.into_iter().map(|item| item.value).collect();
+                Ok(Resolved { value, is_secret })
             }
             Value::Number(_) | Value::Bool(_) | Value::Object(_) | Value::Null => {
                 Ok(Resolved { value: value.clone(), is_secret: false })
@@ -82,61 +74,47 @@ impl<'a> Resolver<'a> {
     }
 
     /// A text with its references replaced.
-    fn text(&self, text: &str, is_url: bool) -> Result<Resolved<String>, ValueError> {
-        let pieces =
-            if secret::is_encrypted(text) { vec![Piece::Literal(text)] } else { split(text)? };
-        let outline: String = pieces.iter().map(Piece::outline).collect();
-        let mut value = String::new();
-        let mut offset = 0;
-        for piece in &pieces {
-            match piece {
-                Piece::Literal(literal) => value.push_str(literal),
-                Piece::Reference(reference) => {
-                    let found = self.find(reference)?;
-                    if is_url && is_component(&outline, offset) {
-                        value.extend(utf8_percent_encode(&found, NON_ALPHANUMERIC));
-                    } else {
-                        value.push_str(&found);
-                    }
-                }
-            }
-            offset += piece.outline().len();
+    fn text(&self, text: &str, is_url: bool) -> Result<Resolved, ValueError> {
+        if secret::is_encrypted(text) {
+            return Ok(Resolved { value: self.decrypt(text)?.into(), is_secret: true });
         }
-        let is_reference = |piece: &Piece<'_>| matches!(piece, Piece::Reference(_));
-        let is_secret = pieces.iter().any(is_reference) || secret::is_encrypted(text);
+        let Template { outline, references } = Template::parse(text)?;
+        let mut value = String::new();
+        let mut end = 0;
+        for (at, reference) in &references {
+            let found = self.find(reference)?;
+            value.push_str(&outline[end..*at]);
+            if is_url && is_component(&outline, *at) {
+                value.extend(utf8_percent_encode(&found, NON_ALPHANUMERIC));
+            } else {
+                value.push_str(&found);
+            }
+            end = at + PLACEHOLDER.len_utf8();
+        }
+        value.push_str(&outline[end..]);
+        let is_secret = !references.is_empty();
         if is_secret {
             value = self.decrypt_if_encrypted(value)?;
         }
-        Ok(Resolved { value, is_secret })
+        Ok(Resolved { value: value.into(), is_secret })
     }
 
     fn find(&self, reference: &str) -> Result<String, ValueError> {
-        let instead = "Write ${file:/path}, ${env:NAME} or ${fernet:gAAAA…}; \
-                       write $${ for the characters ${ themselves.";
+        let variables = &self.environment.variables;
         match reference.split_once(':') {
-            Some(("file", path)) => self.file(path),
-            Some(("env", name)) => self.variable(name),
+            Some(("file", path)) => file(path),
+            Some(("env", name)) => variables.get(name).cloned().ok_or_else(|| {
+                ValueError::new(format!("the variable {name} that it refers to is not set"))
+                    .instead(format!("Set {name}, or write the value in another way."))
+            }),
             Some(("fernet", token)) => self.decrypt(token),
             // Not quoted: it may be part of a password.
-            Some(_) | None => {
-                Err(ValueError::new("this contains a ${…} that is not a reference")
-                    .instead(instead))
-            }
+            Some(_) | None => Err(ValueError::new("this contains a ${…} that is not a reference")
+                .instead(
+                    "Write ${file:/path}, ${env:NAME} or ${fernet:gAAAA…}; \
+                     write $${ for the characters ${ themselves.",
+                )),
         }
-    }
-
-    fn variable(&self, name: &str) -> Result<String, ValueError> {
-        self.environment.variables.get(name).cloned().ok_or_else(|| {
-            ValueError::new(format!("the variable {name} that it refers to is not set"))
-                .instead(format!("Set {name}, or write the value in another way."))
-        })
-    }
-
-    fn file(&self, path: &str) -> Result<String, ValueError> {
-        source::read_secret(path.as_ref()).map_err(|why| {
-            ValueError::new(why)
-                .instead("Name a file that exists and that this process's account may read.")
-        })
     }
 
     fn decrypt_if_encrypted(&self, text: String) -> Result<String, ValueError> {
@@ -157,14 +135,19 @@ impl<'a> Resolver<'a> {
     }
 }
 
+fn file(path: &str) -> Result<String, ValueError> {
+    source::read_secret(path.as_ref()).map_err(|why| {
+        ValueError::new(why)
+            .instead("Name a file that exists and that this process's account may read.")
+    })
+}
+
 /// The Fernet keys of the environment.
 pub(crate) fn keyring(environment: &Environment) -> Result<Keyring, ValueError> {
     let (name, keys) = match (environment.get(SECRET_KEY), environment.get(SECRET_KEY_FILE)) {
         (Some(_), Some(_)) => {
-            return Err(ValueError::new(format!(
-                "both {SECRET_KEY} and {SECRET_KEY_FILE} are set"
-            ))
-            .instead("Set one of them."));
+            let why = format!("both {SECRET_KEY} and {SECRET_KEY_FILE} are set");
+            return Err(ValueError::new(why).instead("Set one of them."));
         }
         (Some(keys), None) => (SECRET_KEY, Ok(keys.to_owned())),
         (None, Some(path)) => (SECRET_KEY_FILE, source::read_secret(path.as_ref())),
@@ -180,50 +163,40 @@ pub(crate) fn keyring(environment: &Environment) -> Result<Keyring, ValueError> 
     })
 }
 
-/// A value whose references are replaced.
-struct Resolved<T> {
-    value: T,
-    /// It came out of a reference.
-    is_secret: bool,
+/// The character in place of a reference.
+const PLACEHOLDER: char = '\u{1}';
+
+/// A text, taken apart.
+struct Template<'a> {
+    /// The text with a placeholder for each reference.
+    outline: String,
+    /// The references, each with the position of its placeholder.
+    references: Vec<(usize, &'a str)>,
 }
 
-enum Piece<'a> {
-    Literal(&'a str),
-    Reference(&'a str),
-}
-
-impl Piece<'_> {
-    /// The literal text, or one character in place of a reference.
-    fn outline(&self) -> &str {
-        match self {
-            Self::Literal(literal) => literal,
-            Self::Reference(_) => "\u{1}",
-        }
-    }
-}
-
-/// Takes `a${env:B}c` apart; `$${` stands for `${`.
-fn split(text: &str) -> Result<Vec<Piece<'_>>, ValueError> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("${") {
-        let escaped = rest[..at].ends_with('$');
-        let after = &rest[at + 2..];
-        if escaped {
-            pieces.extend([Piece::Literal(&rest[..at - 1]), Piece::Literal("${")]);
+impl<'a> Template<'a> {
+    /// Takes `a${env:B}c` apart; `$${` stands for `${`.
+    fn parse(text: &'a str) -> Result<Self, ValueError> {
+        let mut template = Self { outline: String::new(), references: Vec::new() };
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            template.outline.push_str(before);
+            if before.ends_with('$') {
+                template.outline.push('{');
+                rest = after;
+                continue;
+            }
+            let (reference, after) = after.split_once('}').ok_or_else(|| {
+                ValueError::new("this contains ${ without }")
+                    .instead("Close the reference, or write $${ for the characters ${ themselves.")
+            })?;
+            template.references.push((template.outline.len(), reference));
+            template.outline.push(PLACEHOLDER);
             rest = after;
-            continue;
         }
-        pieces.push(Piece::Literal(&rest[..at]));
-        let (reference, after) = after.split_once('}').ok_or_else(|| {
-            ValueError::new("this contains ${ without }")
-                .instead("Close the reference, or write $${ for the characters ${ themselves.")
-        })?;
-        pieces.push(Piece::Reference(reference));
-        rest = after;
+        template.outline.push_str(rest);
+        Ok(template)
     }
-    pieces.push(Piece::Literal(rest));
-    Ok(pieces)
 }
 
 /// Returns true if a place in a URL is one component: in the user information, the path and the query all
@@ -247,7 +220,8 @@ mod tests {
     fn resolved(text: &str, is_url: bool, environment: &[(&str, &str)]) -> Result<String, String> {
         let environment = Environment::of(environment);
         let resolver = Resolver::new(&environment);
-        resolver.text(text, is_url).map(|text| text.value).map_err(|error| error.why)
+        let resolved = resolver.text(text, is_url).map_err(|error| error.why)?;
+        Ok(resolved.value.as_str().unwrap().to_owned())
     }
 
     #[test]

@@ -1,17 +1,113 @@
-//! The JSON Schema of the configuration, by which editors complete and check `rowgate.toml`.
+//! The keys as documents: an example file, tables, and a JSON Schema by which editors complete and check
+//! `rowgate.toml`.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::super::schema::key::{DefaultValue, Key, Section};
-use super::super::schema::sections::SECTIONS;
-use super::super::schema::value_types::ValueType;
-use super::super::section_reader::NAME;
+use super::build::MAIN;
+use super::schema::SECTIONS;
+use super::schema::key::{Key, Section};
+use super::schema::value_types::{ValueType, parse_size};
+use super::section_reader::NAME;
+
+/// The first lines of the example.
+const EXAMPLE_HEAD: &str = include_str!("example_head.toml");
+
+/// The width of the example's lines.
+const WIDTH: usize = 100;
+
+/// The first lines of a table.
+const TABLE_HEAD: &str = "\
+| key | default | values | what it is |
+|---|---|---|---|
+";
 
 /// The names of databases.
 const DATABASE_NAME: &str = "^[a-z][a-z0-9_-]{0,62}$";
 
 /// Text that stands for another value.
 const REFERENCE: &str = r"\$\{[^}]*\}|^\s*fernet:";
+
+/// Returns an example of `rowgate.toml`: every key, commented out, with its documentation and its default.
+#[must_use]
+pub fn example() -> String {
+    let mut text = EXAMPLE_HEAD.to_owned();
+    for (section, is_first) in sections() {
+        if is_first && !section.path.is_empty() {
+            let title = format!("{}: {}", section.path.replace(NAME, MAIN), section.about);
+            text.push_str(&format!("\n# {}\n{}", "-".repeat(WIDTH - 2), comment(&title)));
+        }
+        for key in section.keys {
+            let name = section.full_name(key.name).replace(NAME, MAIN);
+            let bounds = remark("Values", key.value_type.bounds().as_deref());
+            let default = remark("Default", key.derived_default());
+            let about = format!("{}{bounds}{default}{}", key.about, restart(key));
+            text.push_str(&format!("\n{}#{name} = {}\n", comment(&about), key.default_literal()));
+        }
+    }
+    text
+}
+
+/// Returns the tables of all keys for docs/CONFIGURATION.md.
+#[must_use]
+pub fn key_tables() -> String {
+    let mut text = String::new();
+    for (section, is_first) in sections() {
+        if is_first {
+            let title = if section.path.is_empty() { "General" } else { section.path };
+            let gap = if text.is_empty() { "" } else { "\n" };
+            let about = one_line(section.about);
+            text.push_str(&format!("{gap}### {title}\n\n{about}\n\n{TABLE_HEAD}"));
+        }
+        for key in section.keys {
+            let name = section.full_name(key.name);
+            let constant = || format!("`{}`", key.default_literal());
+            let default = key.derived_default().map_or_else(constant, str::to_owned);
+            let bounds = key.value_type.bounds().unwrap_or_default();
+            let about = one_line(key.about) + &restart(key);
+            text.push_str(&format!("| `{name}` | {default} | {bounds} | {about} |\n"));
+        }
+    }
+    text
+}
+
+/// The sections, each with whether it is the first of its path.
+fn sections() -> impl Iterator<Item = (&'static Section, bool)> {
+    let mut path = None;
+    SECTIONS
+        .into_iter()
+        .map(move |section| (section, path.replace(section.path) != Some(section.path)))
+}
+
+fn remark(title: &str, text: Option<&str>) -> String {
+    text.map(|text| format!(" {title}: {text}.")).unwrap_or_default()
+}
+
+fn restart(key: &Key) -> String {
+    remark("Without a restart", key.change)
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Text without the marks of Markdown.
+fn plain(text: &str) -> String {
+    one_line(text).replace('`', "")
+}
+
+/// A comment, wrapped.
+fn comment(text: &str) -> String {
+    let mut lines = vec!["#".to_owned()];
+    for word in plain(text).split(' ') {
+        let last = lines.last_mut().expect("there is a first line");
+        if last.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push(format!("# {word}"));
+        } else {
+            last.push_str(&format!(" {word}"));
+        }
+    }
+    lines.join("\n") + "\n"
+}
 
 /// Returns a JSON Schema (draft 2020-12) of the configuration.
 #[must_use]
@@ -30,7 +126,16 @@ pub fn json_schema() -> Value {
                 *node = section_schema("");
             }
         }
-        describe(node, section);
+        if !section.path.is_empty() {
+            node["description"] = json!(plain(section.about));
+        }
+        for key in section.keys {
+            node["properties"][key.name] = key_schema(key);
+            node["patternProperties"][format!("^{}_[fF][iI][lL][eE]$", key.name)] = json!({
+                "type": "string",
+                "description": format!("The path of a file that contains the value of {}.", key.name),
+            });
+        }
     }
     root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     root["title"] = json!("rowgate.toml");
@@ -52,71 +157,43 @@ fn section_schema(about: &str) -> Value {
     })
 }
 
-fn describe(node: &mut Value, section: &Section) {
-    if !section.path.is_empty() {
-        node["description"] = json!(words(section.about));
-    }
-    for key in section.keys {
-        node["properties"][key.name] = key_schema(key);
-        node["patternProperties"][format!("^{}_[fF][iI][lL][eE]$", key.name)] = json!({
-            "type": "string",
-            "description": format!("The path of a file that contains the value of {}.", key.name),
-        });
-    }
-}
-
-fn words(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "")
-}
-
 fn key_schema(key: &Key) -> Value {
-    let mut schema = Map::new();
-    let mut about = words(key.about);
-    match key.default {
-        DefaultValue::Constant(_) => {
-            let default = key.default_literal();
-            let default = serde_json::from_str(&default).unwrap_or(Value::String(default));
-            schema.insert("default".to_owned(), default);
-        }
-        DefaultValue::Derived(default) => about.push_str(&format!(" Default: {}.", words(default))),
-    }
-    if let Some(how) = key.change.without_restart() {
-        about.push_str(&format!(" Without a restart: {}.", words(how)));
-    }
-    schema.insert("description".to_owned(), json!(about));
+    let about = key.about.to_owned() + &remark("Default", key.derived_default()) + &restart(key);
     let mut forms = value_schemas(key.value_type);
-    if matches!(key.default, DefaultValue::Derived(_)) {
+    let mut schema = json!({"description": plain(&about)});
+    if key.is_derived {
         forms.push(json!({"const": "auto"}));
+    } else {
+        let default = key.default_literal();
+        schema["default"] = serde_json::from_str(&default).unwrap_or(Value::String(default));
     }
     forms.push(json!({"$ref": "#/$defs/reference"}));
-    schema.insert("anyOf".to_owned(), json!(forms));
-    Value::Object(schema)
+    schema["anyOf"] = json!(forms);
+    schema
 }
 
 /// The forms of a value: numbers may be given as text too.
 fn value_schemas(value_type: ValueType) -> Vec<Value> {
+    let text = |pattern: &str| json!({"type": "string", "pattern": pattern});
     match value_type {
-        ValueType::Duration(..) => {
-            vec![json!({"type": "string", "pattern": r"^\s*(\d+(\.\d+)?\s*[a-zA-Zµ]+\s*)+$"})]
-        }
+        ValueType::Duration(..) => vec![text(r"^\s*(\d+(\.\d+)?\s*[a-zA-Zµ]+\s*)+$")],
         ValueType::Size(min, max) => vec![
-            json!({"type": "integer", "minimum": bytes(min), "maximum": bytes(max)}),
-            json!({"type": "string", "pattern": r"^\s*\d+\s*([kKmMgG][iI])?[bB]?\s*$"}),
+            json!({"type": "integer", "minimum": parse_size(min).ok(), "maximum": parse_size(max).ok()}),
+            text(r"^\s*\d+\s*([kKmMgG][iI])?[bB]?\s*$"),
         ],
-        ValueType::Integer(min, max) => vec![
-            json!({"type": "integer", "minimum": min, "maximum": max}),
-            json!({"type": "string", "pattern": r"^\s*\d+\s*$"}),
-        ],
+        ValueType::Integer(min, max) => {
+            vec![json!({"type": "integer", "minimum": min, "maximum": max}), text(r"^\s*\d+\s*$")]
+        }
         ValueType::Ratio => vec![
             json!({"type": "number", "minimum": 0, "maximum": 1}),
-            json!({"type": "string", "pattern": r"^\s*[0-9.]+([eE][+-]?\d+)?\s*$"}),
+            text(r"^\s*[0-9.]+([eE][+-]?\d+)?\s*$"),
         ],
         ValueType::Bool => vec![json!({"type": "boolean"}), json!({"enum": ["true", "false"]})],
         ValueType::OneOf(known) => vec![json!({"enum": known})],
         ValueType::Names => {
             vec![json!({"type": "array", "items": {"type": "string"}}), json!({"type": "string"})]
         }
-        ValueType::Address => vec![json!({"type": "string", "pattern": r":\d{1,5}\s*$"})],
+        ValueType::Address => vec![text(r":\d{1,5}\s*$")],
         ValueType::Text
         | ValueType::LogFilter
         | ValueType::TableName
@@ -125,13 +202,8 @@ fn value_schemas(value_type: ValueType) -> Vec<Value> {
     }
 }
 
-fn bytes(size: &str) -> Value {
-    ValueType::Size("0B", "1GiB").check(&json!(size)).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::example_file::example;
     use super::*;
 
     /// A validator of the part of JSON Schema that is used here.
@@ -193,11 +265,11 @@ mod tests {
         let files = [
             example.as_str(),
             &keys.collect::<Vec<_>>().join("\n"),
-            include_str!("../../../deploy/rowgate.example.toml"),
-            include_str!("../../../deploy/compose/rowgate.toml"),
-            include_str!("../../../deploy/kubernetes/base/rowgate.toml"),
-            include_str!("../../../deploy/kubernetes/overlays/development/rowgate.toml"),
-            include_str!("../../../deploy/kubernetes/overlays/production/rowgate.toml"),
+            include_str!("../../deploy/rowgate.example.toml"),
+            include_str!("../../deploy/compose/rowgate.toml"),
+            include_str!("../../deploy/kubernetes/base/rowgate.toml"),
+            include_str!("../../deploy/kubernetes/overlays/development/rowgate.toml"),
+            include_str!("../../deploy/kubernetes/overlays/production/rowgate.toml"),
         ];
         for file in files {
             assert!(accepts_toml(file), "{file}");
@@ -248,5 +320,16 @@ mod tests {
         ] {
             assert!(!accepts_toml(toml), "{toml}");
         }
+    }
+
+    #[test]
+    fn the_documentation_holds_the_tables() {
+        let page = include_str!("../../docs/CONFIGURATION.md");
+        let tables = page
+            .split_once("<!-- begin: rowgate config docs -->\n\n")
+            .and_then(|(_, rest)| rest.split_once("\n<!-- end -->"))
+            .map(|(tables, _)| tables);
+        let help = "replace the part between the marks by the output of `rowgate config docs`";
+        assert_eq!(tables, Some(key_tables().as_str()), "{help}");
     }
 }

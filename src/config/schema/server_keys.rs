@@ -1,0 +1,146 @@
+//! The keys of the server: `default_database`, `grpc.*`, `ops.*`, `shutdown.*`, `stream.*`, `idempotency.*`,
+//! `health.*` and `telemetry.*`.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::otel::Otel;
+use super::super::source;
+use super::section::*;
+
+section! {
+    /// Keys of no section.
+    #[derive(Debug, Clone)]
+    pub(crate) struct DefaultDatabaseKey in "" (reader, derived: String) {
+        /// The database of a request that names none.
+        default_database: String = Text, "`main`, or the only database" => derived;
+    }
+}
+
+section! {
+    /// The listener for services.
+    #[derive(Debug, Clone)]
+    pub struct Grpc in "grpc" (reader) {
+        /// The address where services connect. An address beyond loopback needs `--insecure`, because
+        /// callers are not authenticated.
+        listen: SocketAddr = Address, "127.0.0.1:50051";
+        /// The largest message that is received.
+        max_request_size: usize = Size("1KiB", "1GiB"), "4MiB";
+        /// The largest message that is sent.
+        max_response_size: usize = Size("512KiB", "1GiB"), "4MiB";
+        /// Concurrent calls on one connection.
+        max_concurrent_streams: u32 = Integer(1, 65_535), "200";
+        /// Concurrent connections. A further one gets GOAWAY, "too many connections", and is closed.
+        max_connections: usize = Integer(1, 1_000_000), "10000";
+        /// The time without data after which a connection is pinged.
+        keepalive_interval: Duration = Duration("1s", "1h"), "20s";
+        /// The time to wait for the answer to a ping before the connection is closed.
+        keepalive_timeout: Duration = Duration("1s", "1h"), "10s";
+        /// The time within which a new connection must send the preface of HTTP/2.
+        preface_timeout: Duration = Duration("100ms", "1h"), "10s";
+        /// The age, ± 10 %, at which a connection gets GOAWAY, so that clients spread over new replicas.
+        /// Its calls in progress are completed.
+        max_connection_age: Duration = Duration("1s", "24h"), "30m";
+        /// The size of all headers of one request. A larger request gets HTTP 431.
+        max_header_size: u32 = Size("1KiB", "1MiB"), "16KiB";
+        /// Server reflection: clients such as grpcurl may list the services.
+        reflection: bool = Bool, "true";
+        /// Single-threaded runtimes that serve connections.
+        workers: NonZeroUsize = Integer(1, 256), "one for each core" => source::cores();
+    }
+}
+
+section! {
+    /// The HTTP listener for operators: `/` (a page), `/livez`, `/readyz`, `/metrics` and `/status`.
+    #[derive(Debug, Clone)]
+    pub struct Ops in "ops" (reader) {
+        /// The address of the listener. It is plain HTTP.
+        listen: SocketAddr = Address, "127.0.0.1:9464";
+        /// Concurrent connections. Further ones wait until one ends.
+        max_connections: usize = Integer(1, 65_535), "128";
+        /// The time within which the head of a request must arrive, on an idle connection too.
+        header_timeout: Duration = Duration("100ms", "1h"), "10s";
+    }
+}
+
+section! {
+    /// The shutdown, from SIGTERM or SIGINT to the exit.
+    #[derive(Debug, Clone)]
+    pub struct Shutdown in "shutdown" (reader) {
+        /// The longest time of a shutdown. Calls that are still running then are aborted.
+        grace: Duration = Duration("0s", "1h"), "25s";
+        /// The time for which health is NOT_SERVING before the listener closes. It is part of the grace
+        /// and must not exceed it.
+        delay: Duration = Duration("0s", "1h"), "0s";
+    }
+}
+
+section! {
+    /// Streamed results.
+    #[derive(Debug, Clone)]
+    pub struct Stream in "stream" (reader) {
+        /// The time after which a stream is ended whose reader takes nothing.
+        stall_timeout: Duration = Duration("100ms", "1h"), "10s";
+    }
+}
+
+section! {
+    /// Idempotency keys.
+    #[derive(Debug, Clone)]
+    pub struct Idempotency in "idempotency" (reader) {
+        /// The table of the keys in each database that has some: `table` or `schema.table`, of letters,
+        /// digits and underscores.
+        table: String = TableName, "rowgate_idempotency";
+        /// The time for which a key is kept. A repeated call with the key is not executed for so long.
+        retention: Duration = Duration("1m", "366d"), "24h";
+        /// Create the table in each PostgreSQL database that lacks it, when the database is first reached.
+        /// The role must be allowed to. Otherwise use `rowgate idempotency install`.
+        create_table: bool = Bool, "false";
+    }
+}
+
+section! {
+    /// Probes of the databases, which decide about readiness.
+    #[derive(Debug, Clone)]
+    pub struct Health in "health" (reader, default_database: &str) {
+        /// The time between two probes of a database.
+        interval: Duration = Duration("100ms", "1h"), "5s";
+        /// The timeout of a probe. While the breaker is open it is `pool.connect_timeout`.
+        timeout: Duration = Duration("10ms", "1h"), "2s";
+        /// The databases that must be reachable for the server to be ready.
+        require: Vec<String> = Names, "the default database" => vec![default_database.to_owned()];
+    }
+}
+
+section! {
+    /// Logs. Traces and metrics are configured by the variables of OpenTelemetry, `OTEL_*`.
+    #[derive(Debug, Clone)]
+    pub struct Telemetry in "telemetry" (reader, otel: Otel) {
+        /// The format of log lines.
+        log_format: Option<LogFormat> = OneOf(&["text", "json"]),
+            "`text` on a terminal, otherwise `json`" => None;
+        /// The log lines to write: a level, or levels by module, as in `"info,rowgate::pool=debug"`.
+        /// `RUST_LOG` overrides it.
+        log_filter: String = LogFilter, "info";
+        /// The run time from which a statement is logged, with its caller, tag and waiting time, without
+        /// its literals. `"0s"` turns this off.
+        slow_query: Duration = Duration("0s", "1h"), "1s";
+    }
+    and {
+        /// `OTEL_*`
+        otel: Otel = otel;
+    }
+}
+
+/// The format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
