@@ -24,6 +24,7 @@
 //! | `pool` | operators' actions on a pool, seen in PostgreSQL |
 //! | `pool_life` | connections that are replaced, leaks that are reported, callers that share |
 //! | `commit_outcome` | commits whose answer is lost or late, their resolution, and the rows of keys |
+//! | `oracle` | random schemas whose code marks its session, and what the next caller sees of it |
 //! | `logs` | the log, and secrets that must not be in it |
 //! | `statements` | prepared statements: evicted, changed and deallocated |
 //! | `status_page` | the page at `/`, and its protection against hostile names |
@@ -65,6 +66,8 @@ mod harness;
 mod idempotency_cli;
 #[cfg(test)]
 mod logs;
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]

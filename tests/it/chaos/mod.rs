@@ -17,7 +17,7 @@ mod check;
 mod client;
 mod inject;
 mod plan;
-mod rows;
+pub(crate) mod rows;
 mod soak;
 mod unit;
 

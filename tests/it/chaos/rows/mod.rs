@@ -62,6 +62,6 @@ enum Short {
 
 /// The arguments of `scripts/chaos`.
 #[expect(clippy::disallowed_methods, reason = "scripts/chaos says how many faults, and which")]
-pub(super) fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
