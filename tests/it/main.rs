@@ -10,6 +10,7 @@
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `plans` | prepared statements that are kept, while tables change below them |
 //! | `outage` | a database that becomes unreachable and returns |
+//! | `own_statements` | the statements of the gateway itself, with everything in the search path shadowed |
 //! | `breaker` | calls while a database is unreachable, the probes, and the recovery |
 //! | `failover` | several servers, one of which accepts writes, and secrets that change |
 //! | `batch` | commits whose answer is lost, keys, conflicts over one row |
@@ -70,6 +71,8 @@ mod logs;
 mod oracle;
 #[cfg(test)]
 mod outage;
+#[cfg(test)]
+mod own_statements;
 #[cfg(test)]
 mod plans;
 #[cfg(test)]

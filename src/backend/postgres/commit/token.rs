@@ -14,11 +14,12 @@ use crate::error::{Error, ErrorKind, Result};
 /// backend restarts the server, the other parts with the cluster, a promotion, a restart. It is hidden from
 /// roles without `pg_read_all_stats`, and then the incarnation is not known.
 pub(crate) const INCARNATION: &str = "\
-select concat_ws('-', (select system_identifier from pg_catalog.pg_control_system()), \
+select pg_catalog.concat_ws('-', (select system_identifier from pg_catalog.pg_control_system()), \
        (select timeline_id from pg_catalog.pg_control_checkpoint()), \
-       (extract(epoch from pg_catalog.pg_postmaster_start_time()) * 1000000)::int8, \
-       (select (extract(epoch from backend_start) * 1000000)::int8 \
-          from pg_catalog.pg_stat_activity where backend_type = 'checkpointer'))";
+       (extract(epoch from pg_catalog.pg_postmaster_start_time()) \
+          operator(pg_catalog.*) 1000000)::pg_catalog.int8, \
+       (select (extract(epoch from backend_start) operator(pg_catalog.*) 1000000)::pg_catalog.int8 \
+          from pg_catalog.pg_stat_activity where backend_type operator(pg_catalog.=) 'checkpointer'))";
 
 /// The number of parts of an incarnation, and the positions of two of them.
 const INCARNATION_PARTS: usize = 4;
@@ -26,7 +27,8 @@ const CLUSTER: usize = 0;
 const POSTMASTER: usize = 2;
 
 /// A query of one value: the number of the transaction; NULL while it has written nothing.
-pub(crate) const CURRENT_XID: &str = "select pg_catalog.pg_current_xact_id_if_assigned()::text";
+pub(crate) const CURRENT_XID: &str =
+    "select pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text";
 
 /// Stands for the status of a number that the server rejects, as it has not assigned it.
 pub(crate) const NEVER_ASSIGNED: &str = "never assigned";
@@ -63,7 +65,7 @@ impl Token {
 
     /// A query of one value: the status of the transaction.
     pub(crate) fn status_query(&self) -> String {
-        format!("select pg_catalog.pg_xact_status('{}'::xid8)", self.xid)
+        format!("select pg_catalog.pg_xact_status('{}'::pg_catalog.xid8)", self.xid)
     }
 
     /// Checks that it is a token of the server's cluster.

@@ -32,25 +32,25 @@ impl KeyTable {
     }
 
     fn with_quoted_name(table: String, retention: Duration) -> Self {
-        let row = "where caller = $1 and key = $2";
+        let row = "where caller operator(pg_catalog.=) $1 and key operator(pg_catalog.=) $2";
+        let expired = "expires_at operator(pg_catalog.<) pg_catalog.now()";
         Self {
             claim: format!(
                 "insert into {table} (caller, key, request_hash, expires_at) \
-                 values ($1, $2, $3, now() + make_interval(secs => $4))"
+                 values ($1, $2, $3, \
+                 pg_catalog.now() operator(pg_catalog.+) pg_catalog.make_interval(secs => $4))"
             ),
-            // It runs behind statements of the caller's, whatever their search path, and fails unless the
-            // row is there.
+            // It runs behind statements of the caller's, and fails unless the row is there.
             store: format!(
-                "with stored as (update {table} set response = $3 \
-                 where caller operator(pg_catalog.=) $1 and key operator(pg_catalog.=) $2 returning 1) \
+                "with stored as (update {table} set response = $3 {row} returning 1) \
                  select 1 operator(pg_catalog./) pg_catalog.count(*) from stored"
             ),
-            read: format!("select request_hash, response, expires_at < now() from {table} {row}"),
-            forget: format!("delete from {table} {row} and expires_at < now()"),
+            read: format!("select request_hash, response, {expired} from {table} {row}"),
+            forget: format!("delete from {table} {row} and {expired}"),
             expire: format!(
-                "with expired as (delete from {table} where ctid = any (array(select ctid from {table} \
-                 where expires_at < now() limit {EXPIRED_AT_ONCE} for update skip locked)) returning 1) \
-                 select count(*) from expired"
+                "with expired as (delete from {table} where ctid operator(pg_catalog.=) any \
+                 (array(select ctid from {table} where {expired} limit {EXPIRED_AT_ONCE} \
+                 for update skip locked)) returning 1) select pg_catalog.count(*) from expired"
             ),
             table,
             retention,
@@ -79,12 +79,18 @@ impl KeyTable {
 -- Idempotency keys of Rowgate. A row is written in the transaction of the call that it belongs to.
 -- The role that Rowgate connects as needs SELECT, INSERT, UPDATE and DELETE on the table.
 CREATE TABLE IF NOT EXISTS {table} (
-    caller       text        NOT NULL,                -- who sent the key; empty: nobody authenticated
-    key          text        NOT NULL,                -- the key, as the caller chose it
-    request_hash bytea       NOT NULL,                -- SHA-256 of the request: the key is for it alone
-    response     bytea,                               -- what a repetition is answered; null: nothing
-    created_at   timestamptz NOT NULL DEFAULT now(),  -- when the call ran
-    expires_at   timestamptz NOT NULL,                -- when Rowgate may delete the row
+    -- who sent the key; empty: nobody authenticated
+    caller       pg_catalog.text        NOT NULL,
+    -- the key, as the caller chose it
+    key          pg_catalog.text        NOT NULL,
+    -- SHA-256 of the request: the key is for it alone
+    request_hash pg_catalog.bytea       NOT NULL,
+    -- what a repetition is answered; null: nothing
+    response     pg_catalog.bytea,
+    -- when the call ran
+    created_at   pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    -- when Rowgate may delete the row
+    expires_at   pg_catalog.timestamptz NOT NULL,
     PRIMARY KEY (caller, key)
 );
 CREATE INDEX IF NOT EXISTS \"{stem}_expires_at\" ON {table} (expires_at);
@@ -96,8 +102,8 @@ CREATE INDEX IF NOT EXISTS \"{stem}_expires_at\" ON {table} (expires_at);
     pub(crate) fn schema_query(&self) -> String {
         format!(
             "SELECT s.nspname FROM pg_catalog.pg_class AS t \
-             JOIN pg_catalog.pg_namespace AS s ON s.oid = t.relnamespace \
-             WHERE t.oid = pg_catalog.to_regclass('{}')",
+             JOIN pg_catalog.pg_namespace AS s ON s.oid OPERATOR(pg_catalog.=) t.relnamespace \
+             WHERE t.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('{}')",
             self.table.replace('\'', "''")
         )
     }

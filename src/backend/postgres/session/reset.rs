@@ -28,8 +28,9 @@ const UNWANTED: NonZeroU64 = NonZeroU64::new(256 << 10).expect("it is not zero")
 /// statements; also the state of `random()`, which no RESET knows.
 const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
     SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
-    SELECT pg_catalog.setseed(pg_catalog.hashtext(pg_catalog.gen_random_uuid()::text) / 2147483648.0); \
-    DO $rowgate$ DECLARE prepared text; BEGIN \
+    SELECT pg_catalog.setseed(pg_catalog.hashtext(pg_catalog.gen_random_uuid()::pg_catalog.text) \
+    OPERATOR(pg_catalog./) 2147483648.0); \
+    DO $rowgate$ DECLARE prepared pg_catalog.text; BEGIN \
     FOR prepared IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP \
     EXECUTE pg_catalog.format('DEALLOCATE %I', prepared); END LOOP; END $rowgate$; \
     SELECT pg_catalog.string_agg(name, ' ') FROM pg_catalog.pg_prepared_statements";
