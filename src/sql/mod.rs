@@ -11,6 +11,7 @@ pub(crate) mod class;
 mod classify;
 mod partial_commit;
 mod plan_invalidation;
+mod plan_lifetime;
 mod scanner;
 mod split;
 mod summary;
@@ -20,6 +21,7 @@ pub(crate) use analysis::{Analysis, Analyzer};
 pub(crate) use class::StatementClass;
 pub(crate) use partial_commit::is_atomic;
 pub(crate) use plan_invalidation::invalidates_plans;
+pub(crate) use plan_lifetime::{may_be_kept, may_be_prepared_ahead};
 pub(crate) use scanner::{Dialect, Scanner, TokenKind, is_among};
 pub(crate) use split::{SplitStatement, split_statements};
 

@@ -4,6 +4,7 @@ mod changed;
 mod ended;
 mod evicted;
 mod lost;
+mod moment;
 
 use rowgate::value::proto::BatchStatement;
 use rowgate::value::proto::expectation::Rows;

@@ -21,6 +21,7 @@ use super::protocol::session_attrs::SessionAttrs;
 use super::protocol::simple_query::first_value;
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::config::TargetSession;
+use crate::sql::may_be_kept;
 use idempotency_table::KeyTable;
 use prepared::Prepared;
 
@@ -128,7 +129,8 @@ impl Connection {
         Ok(self.key_table.clone())
     }
 
-    /// Prepares a statement, unless this connection has. A long one is closed after its last use.
+    /// Prepares a statement, unless this connection has. One that may not be kept, or is long, is closed
+    /// after its last use.
     ///
     /// # Cancel safety
     /// May be dropped at any await: a half-prepared statement is closed by the driver, or ends with the
@@ -154,7 +156,7 @@ impl Connection {
             decoder,
             statement,
         });
-        if sql.len() <= LONGEST_CACHED {
+        if sql.len() <= LONGEST_CACHED && may_be_kept(sql) {
             self.prepared.put(sql.to_owned(), Arc::clone(&prepared));
         }
         Ok(prepared)

@@ -21,7 +21,7 @@ use crate::backend::postgres::session::attempt::AttemptResult;
 use crate::backend::postgres::session::work::RetryScope;
 use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy, IdempotencyKey};
 use crate::error::{Outcome, Result};
-use crate::sql::invalidates_plans;
+use crate::sql::{invalidates_plans, may_be_prepared_ahead};
 use crate::value::proto::ResultSet;
 
 /// A batch at work on a session.
@@ -51,8 +51,8 @@ pub(crate) async fn run(
 
 impl<'a> BatchRun<'a> {
     /// Prepares every statement, and returns the strategy to run them: they must be prepared one by one if
-    /// an earlier one may change the meaning of a later one, or one cannot be prepared, perhaps because it
-    /// needs what an earlier one creates.
+    /// an earlier one may change the meaning of a later one, one has its meaning only when it runs, or one
+    /// cannot be prepared, perhaps because it needs what an earlier one creates.
     async fn prepare(&mut self, strategy: BatchStrategy) -> Result<BatchStrategy> {
         let session = &mut self.session;
         let Batch { statements, key, .. } = self.batch;
@@ -69,7 +69,8 @@ impl<'a> BatchRun<'a> {
         let redefines = |one: &BatchStatement| invalidates_plans(&one.sql, &one.analysis);
         let redefining = statements.iter().position(redefines);
         let redefines_others = redefining.is_some_and(|index| index + 1 < statements.len());
-        if strategy == BatchStrategy::Sequential || redefines_others {
+        let is_ahead = statements.iter().all(|one| may_be_prepared_ahead(&one.sql));
+        if strategy == BatchStrategy::Sequential || redefines_others || !is_ahead {
             return Ok(BatchStrategy::Sequential);
         }
         for statement in statements {
