@@ -9,6 +9,7 @@
 mod analysis;
 pub(crate) mod class;
 mod classify;
+mod definition_change;
 mod partial_commit;
 mod plan_invalidation;
 mod plan_lifetime;
@@ -19,6 +20,7 @@ mod transaction_control;
 
 pub(crate) use analysis::{Analysis, Analyzer};
 pub(crate) use class::StatementClass;
+pub(crate) use definition_change::changes_definitions;
 pub(crate) use partial_commit::is_atomic;
 pub(crate) use plan_invalidation::invalidates_plans;
 pub(crate) use plan_lifetime::{may_be_kept, may_be_prepared_ahead};

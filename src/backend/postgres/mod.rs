@@ -38,6 +38,7 @@ use commit::resolution::{outcome_of_token, outcome_timed_out};
 use commit::token::Token;
 use connect::Connector;
 use connection::Connection;
+use connection::definitions::StatementRules;
 use connection::idempotency_table::KeyTable;
 use connection::opener::Opener;
 use execute::batch_pipelined;
@@ -67,7 +68,11 @@ impl Postgres {
         let opener = Opener {
             connector: Arc::new(Connector::new(name, config, target)?),
             breaker: ConnectBreaker::new(name, config),
-            statement_cache: config.statement_cache,
+            statements: StatementRules {
+                capacity: config.statement_cache,
+                ttl: config.statement_ttl,
+                definitions: Arc::default(),
+            },
         };
         let context = Arc::new(DatabaseContext {
             name: name.to_owned(),

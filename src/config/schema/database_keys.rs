@@ -60,6 +60,12 @@ section! {
         max_batch: usize = Integer(1, 100_000), "1000";
         /// The prepared statements that each connection keeps.
         statement_cache: NonZeroUsize = Integer(1, 65_536), "256";
+        /// The age at which PostgreSQL's prepared statements, and what is known of the types in them, are made
+        /// anew. After a definition was changed by a statement that passed through this process they are made
+        /// anew at once; one that was changed past it, or by a function, may keep its old meaning for so long:
+        /// which function a call means, the CHECK and the default of a domain, the fields of a type. `"0s"`
+        /// prepares each statement anew.
+        statement_ttl: Duration = Duration("0s", "24h"), "1m";
         /// The time for which PostgreSQL's catalog entries of the functions, views, triggers and defaults
         /// behind a statement are cached. They decide if its session is reset afterwards: a trigger or
         /// function that begins to change session settings may affect the next caller for so long.

@@ -1,6 +1,7 @@
 //! Prepared statements of a connection: many more than it keeps, and such as somebody else closed.
 
 mod changed;
+mod definitions;
 mod ended;
 mod evicted;
 mod lost;

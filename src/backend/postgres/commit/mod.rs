@@ -119,10 +119,16 @@ pub(crate) async fn conclude(mut session: Session, answers: CommitAnswers) -> Re
     };
     let database = Arc::clone(&session.database);
     let deadline = session.deadline;
+    let changes_definitions = session.checkin.changes_definitions;
     // The connection is of no more use, and the server may be waiting for its end.
     drop(session);
     let error = error.with_transaction_token(token.print());
-    resolve(&database, || outcome_of_token(&database, &token), error, deadline).await
+    let resolved =
+        resolve(&database, || outcome_of_token(&database, &token), error, deadline).await;
+    if changes_definitions {
+        database.definitions_changed();
+    }
+    resolved
 }
 
 /// The error of a unit whose response found no row to be stored in.

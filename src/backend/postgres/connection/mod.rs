@@ -1,13 +1,13 @@
 //! An open connection with its protocol state and its prepared statements.
 
 pub(crate) mod cancel;
+pub(crate) mod definitions;
 pub(crate) mod idempotency_table;
 pub(crate) mod opener;
 pub(crate) mod pipeline;
 pub(crate) mod prepared;
 
 use std::collections::HashSet;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,6 +22,7 @@ use super::protocol::simple_query::first_value;
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::config::TargetSession;
 use crate::sql::may_be_kept;
+use definitions::{KnownDefinitions, StatementRules};
 use idempotency_table::KeyTable;
 use prepared::Prepared;
 
@@ -35,6 +36,8 @@ pub(crate) struct Connection {
     pub(crate) client: ClientWrapper,
     pub(crate) protocol: Arc<ProtocolState>,
     prepared: LruCache<String, Arc<Prepared>>,
+    rules: StatementRules,
+    known: KnownDefinitions,
     /// Grows when statements that were prepared before must not be used any more.
     generation: u64,
     /// True if the session remembers values drawn from sequences.
@@ -52,14 +55,16 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    fn new(opened: OpenedConnection, statement_cache: NonZeroUsize) -> Self {
+    fn new(opened: OpenedConnection, rules: &StatementRules) -> Self {
         let OpenedConnection { client, driver, state, session, .. } = opened;
         Self {
             client: ClientWrapper::new(client, driver),
             protocol: state,
             required_role: session,
             opened_at: Instant::now(),
-            prepared: LruCache::new(statement_cache),
+            prepared: LruCache::new(rules.capacity),
+            rules: rules.clone(),
+            known: KnownDefinitions::new(rules),
             sequences_drawn: false,
             catalog_query: None,
             incarnation: None,
@@ -89,9 +94,11 @@ impl Connection {
         self.catalog_query = None;
     }
 
-    /// Has one statement prepared anew when it is used again.
-    pub(crate) fn forget_statement(&mut self, sql: &str) {
-        self.prepared.pop(sql);
+    /// As [`Self::forget_statements`]; also has the driver look up types anew.
+    pub(crate) fn forget_definitions(&mut self) {
+        self.forget_statements();
+        self.client.clear_type_cache();
+        self.known = KnownDefinitions::new(&self.rules);
     }
 
     /// Returns true if all cached statements are among `names`, which are separated by blanks.
@@ -136,6 +143,9 @@ impl Connection {
     /// May be dropped at any await: a half-prepared statement is closed by the driver, or ends with the
     /// connection.
     pub(crate) async fn prepare(&mut self, sql: &str) -> DriverResult<Arc<Prepared>> {
+        if self.known.are_stale(&self.rules) {
+            self.forget_definitions();
+        }
         if let Some(prepared) = self.prepared.get(sql)
             && prepared.generation == self.generation
         {

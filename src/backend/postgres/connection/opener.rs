@@ -1,9 +1,9 @@
 //! Opening and validating connections, for the pool and beside it.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::Connection;
+use super::definitions::StatementRules;
 use crate::backend::connect_breaker::ConnectBreaker;
 use crate::backend::postgres::connect::Connector;
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
@@ -18,13 +18,13 @@ const TOO_MANY_CONNECTIONS: &str = "53300";
 pub(crate) struct Opener {
     pub(crate) breaker: Arc<ConnectBreaker>,
     pub(crate) connector: Arc<Connector>,
-    pub(crate) statement_cache: NonZeroUsize,
+    pub(crate) statements: StatementRules,
 }
 
 impl Opener {
     /// Opens a connection that is not the pool's, whatever the breaker says.
     pub(crate) async fn open(&self) -> Result<Connection> {
-        Ok(Connection::new(self.connector.open().await?, self.statement_cache))
+        Ok(Connection::new(self.connector.open().await?, &self.statements))
     }
 
     /// Opens a connection that is not the pool's, unless the breaker is open.

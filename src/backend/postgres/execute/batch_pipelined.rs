@@ -60,6 +60,7 @@ impl<'a> BatchRun<'a> {
         for statement in statements {
             let effects = session.effects_of(&statement.analysis).await?;
             session.checkin.add(effects.session);
+            session.will_run(&statement.sql, &statement.analysis);
         }
         if let Some(key) = key {
             let table = key_table(session).await?;

@@ -157,6 +157,7 @@ async fn start(
     let prepared = session.prepare(sql).await?;
     let parameters = prepared.encode(parameters)?;
     session.checkin.add(effects.session);
+    session.will_run(sql, analysis);
     match scope {
         StatementScope::Autocommit if *read_only => {
             session.work.forbids_writes = true;

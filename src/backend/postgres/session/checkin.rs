@@ -20,6 +20,8 @@ pub(crate) struct Checkin {
     pub(crate) effect: SessionEffect,
     /// True if a statement ran that changes the meaning of others.
     pub(crate) redefined: bool,
+    /// True if a statement ran that may change definitions of the database.
+    pub(crate) changes_definitions: bool,
 }
 
 impl Checkin {

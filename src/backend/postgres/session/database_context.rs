@@ -28,6 +28,13 @@ pub(crate) struct DatabaseContext {
 }
 
 impl DatabaseContext {
+    /// Has every connection prepare its statements anew, and every effect queried again: definitions may
+    /// have changed.
+    pub(crate) fn definitions_changed(&self) {
+        self.opener.statements.definitions.change();
+        self.effects.forget();
+    }
+
     /// Flushes the pool after one connection has found that its server has changed its role: the others
     /// lead there too.
     pub(crate) fn fail_over(&self, changed: &Connection) {

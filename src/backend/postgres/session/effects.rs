@@ -6,6 +6,7 @@
 //! is not understood may have any effect.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -50,16 +51,23 @@ impl StatementEffects {
 pub(crate) struct EffectCache {
     entries: Cache<StatementClass, Arc<CacheEntry>>,
     ttl: Duration,
+    generation: AtomicU64,
 }
 
 struct CacheEntry {
+    generation: u64,
     effects: StatementEffects,
     queried_at: Mutex<Instant>,
 }
 
 impl EffectCache {
     pub(crate) fn new(ttl: Duration) -> Self {
-        Self { entries: Cache::new(CACHED), ttl }
+        Self { entries: Cache::new(CACHED), ttl, generation: AtomicU64::new(0) }
+    }
+
+    /// Forgets all answers, also those to queries that are under way.
+    pub(crate) fn forget(&self) {
+        self.generation.fetch_add(1, SeqCst);
     }
 
     /// Returns the effects of a statement as far as they are known; `None` when the catalogs have to be
@@ -79,7 +87,9 @@ impl EffectCache {
         if is_read && names.iter().all(|names| names.is_empty()) {
             return Some(StatementEffects::NONE);
         }
-        let entry = self.entries.get(&analysis.class)?;
+        let generation = self.generation.load(SeqCst);
+        let entry =
+            self.entries.get(&analysis.class).filter(|entry| entry.generation == generation)?;
         let mut queried_at = entry.queried_at.lock();
         if queried_at.elapsed() > self.ttl {
             *queried_at = Instant::now();
@@ -99,6 +109,7 @@ impl EffectCache {
         };
         let changes = matches!(analysis.class, StatementClass::Change(_));
         let queried_at = Mutex::new(Instant::now());
+        let generation = self.generation.load(SeqCst);
         // The analyzer does not understand names with points in a part: the last part is the name.
         // Its schema is not looked at: every function of that name must be harmless.
         let last = |name: &String| name.rsplit('.').next().unwrap_or_default().to_owned();
@@ -116,7 +127,7 @@ impl EffectCache {
             (false, _) => SessionEffect::Anything,
         };
         let effects = StatementEffects { reads: row.get(0), session };
-        let entry = CacheEntry { effects, queried_at };
+        let entry = CacheEntry { generation, effects, queried_at };
         self.entries.insert(analysis.class.clone(), Arc::new(entry));
         Ok(effects)
     }

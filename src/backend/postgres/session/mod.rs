@@ -76,13 +76,21 @@ impl Session {
     /// Has later statements prepared anew: one ran that changes the meaning of others.
     pub(crate) fn redefine(&mut self) {
         self.checkin.redefined = true;
-        self.connection().forget_statements();
+        self.prepare_anew();
+    }
+
+    fn prepare_anew(&mut self) {
+        if self.checkin.changes_definitions {
+            self.connection().forget_definitions();
+        } else {
+            self.connection().forget_statements();
+        }
     }
 
     /// Has later statements prepared anew if one that changed their meaning was rolled back.
     pub(crate) fn rolled_back_to_savepoint(&mut self) {
         if self.checkin.redefined {
-            self.connection().forget_statements();
+            self.prepare_anew();
         }
     }
 
@@ -172,10 +180,13 @@ impl Drop for Session {
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         let SessionConnection { checkout, cancel } = &mut connection;
-        let Checkin { disposition, effect, redefined } = self.checkin;
+        let Checkin { disposition, effect, redefined, changes_definitions } = self.checkin;
         let is_idle = checkout.protocol.is_idle() || PlantedBug::RecycledTransaction.is_planted();
         let is_settled = !self.in_flight.is_busy() && !cancel.is_pending() && is_idle;
         let is_clean = is_settled && effect < SessionEffect::Anything;
+        if changes_definitions {
+            self.database.definitions_changed();
+        }
         if redefined {
             // What was prepared meanwhile has the meaning that it had for this caller.
             checkout.forget_statements();

@@ -18,7 +18,7 @@ use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::protocol::requests::{RequestKind, is_prefix};
 use crate::backend::postgres::protocol::simple_query::{first_value, rows};
 use crate::error::{ErrorKind, Result};
-use crate::sql::{Analysis, is_atomic};
+use crate::sql::{Analysis, changes_definitions, is_atomic};
 use crate::wire_size::widen;
 
 impl Session {
@@ -38,6 +38,11 @@ impl Session {
             self.connection().sequences_drawn = false;
         }
         Ok(effects)
+    }
+
+    /// Notes that a statement is about to run, if it may change definitions.
+    pub(crate) fn will_run(&mut self, sql: &str, analysis: &Analysis) {
+        self.checkin.changes_definitions |= changes_definitions(sql, analysis);
     }
 
     /// Makes one request on the connection, and waits for its answer until the deadline.
@@ -71,8 +76,8 @@ impl Session {
 
     /// Prepares a statement on the connection.
     pub(crate) async fn prepare(&mut self, sql: &str) -> Result<Arc<Prepared>> {
-        if self.work.plans == PlanUse::Fresh {
-            self.connection().forget_statement(sql);
+        if std::mem::take(&mut self.work.plans) == PlanUse::Fresh {
+            self.connection().forget_definitions();
         }
         self.request(sql, async |connection| connection.prepare(sql).await).await
     }

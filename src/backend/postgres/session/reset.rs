@@ -123,6 +123,10 @@ async fn stop(connection: &Connection, cancel: &mut Cancel) -> bool {
 
 impl Drop for SessionReset {
     fn drop(&mut self) {
+        if self.is_busy && self.checkin.changes_definitions {
+            // The statement, or its commit, had not ended when the session did.
+            self.database.definitions_changed();
+        }
         if let Some(SessionConnection { checkout, .. }) = self.connection.take() {
             checkout.discard(CloseReason::Dirty);
         }

@@ -39,6 +39,7 @@ fn config(target: &SqliteTarget) -> Database {
         max_bytes: 3 << 20,
         max_row_size: 1 << 20,
         statement_cache: number(8),
+        statement_ttl: Duration::from_secs(60),
         catalog_ttl: Duration::from_secs(10),
         error_details: ErrorDetails::Safe,
         pool: PoolSettings {
