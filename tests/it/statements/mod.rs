@@ -6,6 +6,7 @@ mod ended;
 mod evicted;
 mod lost;
 mod moment;
+mod renewed;
 
 use rowgate::value::proto::BatchStatement;
 use rowgate::value::proto::expectation::Rows;

@@ -101,6 +101,18 @@ impl Connection {
         self.known = KnownDefinitions::new(&self.rules);
     }
 
+    /// Has one statement prepared anew when it is used again, with its types looked up anew.
+    pub(crate) fn forget_statement(&mut self, sql: &str) {
+        self.prepared.pop(sql);
+        self.client.clear_type_cache();
+    }
+
+    /// Returns true if a statement is prepared, and its meaning is not known to have changed.
+    pub(crate) fn is_prepared(&self, sql: &str) -> bool {
+        let is_current = |kept: &Arc<Prepared>| kept.generation == self.generation;
+        self.prepared.peek(sql).is_some_and(is_current) && !self.known.are_stale(&self.rules)
+    }
+
     /// Returns true if all cached statements are among `names`, which are separated by blanks.
     pub(crate) fn has_all_statements(&self, names: &str) -> bool {
         let on_server: HashSet<&[u8]> = names.split(' ').map(str::as_bytes).collect();

@@ -24,6 +24,11 @@ impl Prepared {
         self.statement.params()
     }
 
+    /// Returns true if a parameter has a type that is not built in: the driver remembers what it looked up.
+    pub(crate) fn has_looked_up_types(&self) -> bool {
+        self.parameter_types().iter().any(|ty| Type::from_oid(ty.oid()).is_none())
+    }
+
     pub(crate) fn encode<'a>(&self, values: &'a [Value]) -> Result<Vec<Parameter<'a>>> {
         codec::encode(values, self.parameter_types())
     }

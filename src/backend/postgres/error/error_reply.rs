@@ -62,6 +62,18 @@ impl<'a> ErrorReply<'a> {
                 || self.message == "cached plan must not change result type")
     }
 
+    /// Returns true if a statement refers to something that is gone or was altered.
+    fn is_stale_reference(&self) -> bool {
+        // The messages of internal errors are not translated; other messages are, the C functions' names not.
+        let internal = ["cache lookup failed for ", "could not open relation with OID "];
+        let routines = ["CheckVarSlotCompatibility", "ExecEvalWholeRowVar", "tupledesc_match"];
+        match self.code {
+            "XX000" => internal.iter().any(|start| self.message.starts_with(start)),
+            "42703" | "42804" => self.routine.is_some_and(|name| routines.contains(&name)),
+            _ => false,
+        }
+    }
+
     /// Returns the index of the parameter that could not be read, which the last line of the context
     /// names: `unnamed portal parameter $2`, or `portal "p1" parameter $2 = '…'`.
     pub(crate) fn parameter(&self) -> Option<usize> {
@@ -88,6 +100,19 @@ pub(crate) fn is_terminated(error: &DbError) -> bool {
 /// anew.
 pub(crate) fn is_stale_plan(error: &DbError) -> bool {
     ErrorReply::new(error).is_stale_plan()
+}
+
+/// Returns true if a statement refers to something that is gone or was altered: a type, a function, a
+/// column. If it was prepared before, it must be prepared anew.
+pub(crate) fn is_stale_reference(error: &DbError) -> bool {
+    ErrorReply::new(error).is_stale_reference()
+}
+
+/// Returns true if a statement does not fit the definitions, by its text or by the types that its
+/// parameters had when it was prepared.
+pub(crate) fn is_misfit(error: &DbError) -> bool {
+    let code = error.code().code();
+    code == "XX000" || code.starts_with("42")
 }
 
 /// Returns true if a prepared statement does not exist, or already exists, and its name satisfies

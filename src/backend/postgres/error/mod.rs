@@ -12,6 +12,7 @@ mod redaction;
 mod sqlstate_names;
 
 pub(crate) use error_reply::{
-    ErrorReply, ends_connection, is_lost_statement, is_stale_plan, is_terminated,
+    ErrorReply, ends_connection, is_lost_statement, is_misfit, is_stale_plan, is_stale_reference,
+    is_terminated,
 };
 pub(crate) use from_reply::{from_statement, report};

@@ -74,8 +74,14 @@ impl<'a> BatchRun<'a> {
         if strategy == BatchStrategy::Sequential || redefines_others || !is_ahead {
             return Ok(BatchStrategy::Sequential);
         }
-        for statement in statements {
+        for (index, statement) in statements.iter().enumerate() {
             match session.prepare(&statement.sql).await {
+                Ok(prepared) if prepared.has_looked_up_types() => {
+                    let fitting = session.prepare_with(&statement.sql, &statement.parameters).await;
+                    let (prepared, _) =
+                        fitting.map_err(|error| error.with_failed_statement(index))?;
+                    self.statements.push(prepared);
+                }
                 Ok(prepared) => self.statements.push(prepared),
                 Err(error)
                     if session.work.retry == RetryScope::None && error.report().is_some() =>

@@ -57,8 +57,8 @@ async fn run_statement(
     statement: &BatchStatement,
     quota: &ResultQuota,
 ) -> Result<ResultSet> {
-    let prepared = session.prepare(&statement.sql).await?;
-    let parameters = prepared.encode(&statement.parameters)?;
+    let (prepared, parameters) =
+        session.prepare_with(&statement.sql, &statement.parameters).await?;
     let steps = vec![PipelineStep::Statement(Arc::clone(&prepared), parameters)];
     let mut responses = session.send_pipeline(steps, quota, PipelineEnd::NoCommit).await?;
     let tag = responses.tag(0);

@@ -154,8 +154,7 @@ async fn start(
 ) -> Result<(tokio_postgres::RowStream, Arc<Prepared>)> {
     let Statement { sql, parameters, analysis, read_only, .. } = statement;
     let effects = session.effects_of(analysis).await?;
-    let prepared = session.prepare(sql).await?;
-    let parameters = prepared.encode(parameters)?;
+    let (prepared, parameters) = session.prepare_with(sql, parameters).await?;
     session.checkin.add(effects.session);
     session.will_run(sql, analysis);
     match scope {

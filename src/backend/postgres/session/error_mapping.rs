@@ -5,10 +5,10 @@ use tokio_postgres::Error as DriverError;
 use super::Session;
 use super::checkin::Disposition;
 use super::failure::{
-    FailureContext, Meaning, SessionFailure, classify, connection_lost, not_primary,
+    FailureContext, Meaning, ReplyCause, SessionFailure, classify, connection_lost, not_primary,
     outcome_unknown,
 };
-use super::work::{RetryScope, WriteState};
+use super::work::{PlanOrigin, RetryScope, WriteState};
 use crate::backend::postgres::connection::pipeline::{StepError, StepOutput, StepResult};
 use crate::backend::postgres::error::from_statement;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -52,6 +52,7 @@ impl Session {
         let context = FailureContext {
             writes,
             has_begun: self.work.has_begun,
+            plan_origin: self.work.plan_origin,
             was_cancelled: self.parts().cancel.was_requested(),
             expects_writes: !self.work.forbids_writes
                 && self.database.opener.connector.takes_writes(),
@@ -72,8 +73,8 @@ impl Session {
         if class.retry != RetryScope::None {
             self.work.retry = class.retry;
         }
-        if class.meaning == Meaning::PlanChanged {
-            self.connection().forget_statements();
+        if let SessionFailure::Reply { cause, .. } = failure {
+            self.forget_after(cause, class.meaning, sql);
         }
         let failed = explain(class.meaning, reported, error, writes, &self.database.name);
         if writes.is_partial && failed.outcome() == Outcome::NotApplied {
@@ -81,6 +82,28 @@ impl Session {
             return failed.with_outcome(Outcome::Unknown);
         }
         failed
+    }
+
+    /// Has prepared anew what an error reply shows, or may show, to be out of date.
+    fn forget_after(&mut self, cause: ReplyCause, meaning: Meaning, sql: &str) {
+        match cause {
+            ReplyCause::StalePlan | ReplyCause::StaleReference
+                if meaning == Meaning::PlanChanged =>
+            {
+                // Others have changed definitions: no connection can know them.
+                self.database.definitions_changed();
+                self.connection().forget_definitions();
+            }
+            ReplyCause::LostStatement => self.connection().forget_statements(),
+            ReplyCause::Misfit if self.work.plan_origin == PlanOrigin::Kept => {
+                self.connection().forget_statement(sql)
+            }
+            ReplyCause::StalePlan
+            | ReplyCause::StaleReference
+            | ReplyCause::Misfit
+            | ReplyCause::Terminated
+            | ReplyCause::Other => {}
+        }
     }
 
     /// The error of requests that are not those that were to be sent: their answers prove nothing.

@@ -4,9 +4,9 @@ use tokio_postgres::error::DbError;
 
 use super::checkin::Disposition;
 use super::in_flight::InFlight;
-use super::work::{RetryScope, WriteState};
+use super::work::{PlanOrigin, RetryScope, WriteState};
 use crate::backend::postgres::error::{
-    ends_connection, is_lost_statement, is_stale_plan, is_terminated,
+    ends_connection, is_lost_statement, is_misfit, is_stale_plan, is_stale_reference, is_terminated,
 };
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::config::TargetSession;
@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Outcome};
 pub(crate) struct FailureContext {
     pub(crate) writes: WriteState,
     pub(crate) has_begun: bool,
+    pub(crate) plan_origin: PlanOrigin,
     pub(crate) was_cancelled: bool,
     /// True if neither the call nor the configuration forbids writes.
     pub(crate) expects_writes: bool,
@@ -36,6 +37,10 @@ pub(crate) enum SessionFailure {
 pub(crate) enum ReplyCause {
     /// The tables changed under a prepared statement.
     StalePlan,
+    /// Something that the statement refers to is gone or was altered; since it was prepared, perhaps.
+    StaleReference,
+    /// The statement does not fit the definitions; since it was prepared, perhaps.
+    Misfit,
     /// A prepared statement is gone, or another has its name.
     LostStatement,
     /// The session was terminated before the statement began.
@@ -60,6 +65,10 @@ impl SessionFailure {
             ReplyCause::StalePlan
         } else if is_terminated(reply) {
             ReplyCause::Terminated
+        } else if is_stale_reference(reply) {
+            ReplyCause::StaleReference
+        } else if is_misfit(reply) {
+            ReplyCause::Misfit
         } else {
             ReplyCause::Other
         };
@@ -115,7 +124,12 @@ pub(crate) fn classify(failure: SessionFailure, context: &FailureContext) -> Fai
         _ if context.has_begun || context.writes.is_partial => RetryScope::None,
         ReplyCause::Terminated => RetryScope::OtherConnection,
         ReplyCause::StalePlan | ReplyCause::LostStatement => RetryScope::FreshPlans,
-        ReplyCause::Other => RetryScope::None,
+        ReplyCause::StaleReference | ReplyCause::Misfit
+            if context.plan_origin == PlanOrigin::Kept =>
+        {
+            RetryScope::FreshPlans
+        }
+        ReplyCause::StaleReference | ReplyCause::Misfit | ReplyCause::Other => RetryScope::None,
     };
     // When one statement is lost all are, also those that only the driver knows.
     let disposition = if ends_connection || cause == ReplyCause::LostStatement {
@@ -136,6 +150,11 @@ fn meaning(failure: SessionFailure, context: &FailureContext) -> Meaning {
     let WriteState { applied_by, .. } = context.writes;
     match failure {
         Reply { cause: ReplyCause::StalePlan | ReplyCause::LostStatement, .. } => {
+            Meaning::PlanChanged
+        }
+        Reply { cause: ReplyCause::StaleReference, .. }
+            if context.plan_origin == PlanOrigin::Kept =>
+        {
             Meaning::PlanChanged
         }
         Reply { kind: ErrorKind::DeadlineExceeded, .. } if context.was_cancelled => {
@@ -180,12 +199,15 @@ mod tests {
     const WRITE: FailureContext = FailureContext {
         writes: WriteState { applied_by: Some(1), is_partial: false },
         has_begun: false,
+        plan_origin: PlanOrigin::New,
         was_cancelled: false,
         expects_writes: true,
         required_role: TargetSession::ReadWrite,
     };
     const READ: FailureContext =
         FailureContext { writes: WriteState { applied_by: None, ..WRITE.writes }, ..WRITE };
+    const KEPT: FailureContext = FailureContext { plan_origin: PlanOrigin::Kept, ..WRITE };
+    const KEPT_RUNNING: FailureContext = FailureContext { has_begun: true, ..KEPT };
     const RUNNING: FailureContext = FailureContext { has_begun: true, ..WRITE };
     const CANCELLED: FailureContext = FailureContext { was_cancelled: true, ..WRITE };
     const READ_ONLY: FailureContext = FailureContext { expects_writes: false, ..WRITE };
@@ -198,12 +220,18 @@ mod tests {
         use Disposition::{CheckRole, Close, Reuse};
         use ErrorKind as Kind;
         use Meaning::{Cancelled, ConnectionLost, NotPrimary, PlanChanged, Sqlstate};
-        use ReplyCause::{LostStatement, Other, StalePlan, Terminated};
+        use ReplyCause::{LostStatement, Misfit, Other, StalePlan, StaleReference, Terminated};
         use RetryScope::{FreshPlans, None, OtherConnection};
         let cases = [
             (Kind::AlreadyExists, Other, WRITE, (Sqlstate, Reuse, None)),
             (Kind::PlanChanged, StalePlan, WRITE, (PlanChanged, Reuse, FreshPlans)),
             (Kind::PlanChanged, StalePlan, RUNNING, (PlanChanged, Reuse, None)),
+            (Kind::DatabaseInternal, StaleReference, WRITE, (Sqlstate, Reuse, None)),
+            (Kind::DatabaseInternal, StaleReference, KEPT, (PlanChanged, Reuse, FreshPlans)),
+            (Kind::DatabaseInternal, StaleReference, KEPT_RUNNING, (PlanChanged, Reuse, None)),
+            (Kind::InvalidStatement, Misfit, WRITE, (Sqlstate, Reuse, None)),
+            (Kind::InvalidStatement, Misfit, KEPT, (Sqlstate, Reuse, FreshPlans)),
+            (Kind::InvalidStatement, Misfit, KEPT_RUNNING, (Sqlstate, Reuse, None)),
             (Kind::InvalidStatement, LostStatement, WRITE, (PlanChanged, Close, FreshPlans)),
             (Kind::InvalidStatement, LostStatement, PARTIAL, (PlanChanged, Close, None)),
             (Kind::ConnectionLost, Terminated, WRITE, (Sqlstate, Close, OtherConnection)),

@@ -31,7 +31,7 @@ use database_context::DatabaseContext;
 use effects::SessionEffect;
 use in_flight::InFlight;
 use reset::{RESET_LIMIT, SessionConnection, SessionReset};
-use work::SessionWork;
+use work::{PlanOrigin, SessionWork};
 
 /// A connection at work for one caller.
 pub(crate) struct Session {
@@ -115,6 +115,7 @@ impl Session {
     /// cancel can hit the next request.
     pub(crate) async fn begin_command(&mut self, deadline: Deadline) -> Result<()> {
         self.deadline = deadline;
+        self.work.plan_origin = PlanOrigin::New;
         let is_busy = self.in_flight.is_busy();
         let SessionConnection { checkout, cancel } = self.parts();
         let was_cancelled = cancel.is_pending() || (is_busy && cancel.was_requested());

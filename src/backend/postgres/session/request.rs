@@ -8,7 +8,7 @@ use super::Session;
 use super::effects::{SessionEffect, StatementEffects};
 use super::failure;
 use super::reset::SessionConnection;
-use super::work::{PlanUse, WriteState};
+use super::work::{PlanOrigin, PlanUse, WriteState};
 use crate::backend::postgres::codec::Parameter;
 use crate::backend::postgres::connection::Connection;
 use crate::backend::postgres::connection::pipeline::{
@@ -19,6 +19,7 @@ use crate::backend::postgres::protocol::requests::{RequestKind, is_prefix};
 use crate::backend::postgres::protocol::simple_query::{first_value, rows};
 use crate::error::{ErrorKind, Result};
 use crate::sql::{Analysis, changes_definitions, is_atomic};
+use crate::value::Value;
 use crate::wire_size::widen;
 
 impl Session {
@@ -79,7 +80,30 @@ impl Session {
         if std::mem::take(&mut self.work.plans) == PlanUse::Fresh {
             self.connection().forget_definitions();
         }
-        self.request(sql, async |connection| connection.prepare(sql).await).await
+        let is_kept = self.connection().is_prepared(sql);
+        // An error of the preparation itself is not due to what was prepared before.
+        let before = std::mem::take(&mut self.work.plan_origin);
+        let prepared = self.request(sql, async |on| on.prepare(sql).await).await?;
+        self.work.plan_origin = if is_kept { PlanOrigin::Kept } else { before };
+        Ok(prepared)
+    }
+
+    /// Prepares a statement and encodes its parameters. If they do not fit the types that a kept statement
+    /// has, it is prepared anew: these may have changed since.
+    pub(crate) async fn prepare_with<'a>(
+        &mut self,
+        sql: &str,
+        values: &'a [Value],
+    ) -> Result<(Arc<Prepared>, Vec<Parameter<'a>>)> {
+        let is_kept = self.connection().is_prepared(sql);
+        let mut prepared = self.prepare(sql).await?;
+        let mut parameters = prepared.encode(values);
+        if parameters.is_err() && (is_kept || prepared.has_looked_up_types()) {
+            self.connection().forget_statement(sql);
+            prepared = self.prepare(sql).await?;
+            parameters = prepared.encode(values);
+        }
+        Ok((prepared, parameters?))
     }
 
     /// Runs statements of our own, without parameters.

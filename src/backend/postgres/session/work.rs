@@ -11,6 +11,7 @@ pub(crate) struct SessionWork {
     pub(crate) may_write: bool,
     /// True once a statement has begun to run.
     pub(crate) has_begun: bool,
+    pub(crate) plan_origin: PlanOrigin,
     /// The retry that is allowed after the failure of the attempt.
     pub(crate) retry: RetryScope,
 }
@@ -21,6 +22,16 @@ pub(crate) enum PlanUse {
     #[default]
     Cached,
     Fresh,
+}
+
+/// The preparation of the statements that a command has used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum PlanOrigin {
+    /// All of them were prepared for it.
+    #[default]
+    New,
+    /// One had been prepared before, and may be out of date.
+    Kept,
 }
 
 /// The writes that may be applied.
