@@ -7,6 +7,7 @@ use quick_cache::sync::Cache;
 
 use super::class::StatementClass;
 use super::classify::{MAX_TEXT_BYTES, classify_text};
+use super::plan_lifetime::PlanLifetime;
 use super::scanner::{Dialect, first_word};
 use super::summary::summary;
 use super::transaction_control::transaction_control;
@@ -22,6 +23,8 @@ pub(crate) struct Analysis {
     pub class: StatementClass,
     /// The command that it starts with, one of a finite set: `SELECT`, `INSERT`, else `OTHER`.
     pub command: &'static str,
+    /// The time for which it keeps its meaning once it is prepared. SQLite looks after that by itself.
+    pub lifetime: PlanLifetime,
     /// Its first words for people to read, without literals.
     pub summary: Arc<str>,
 }
@@ -33,6 +36,7 @@ impl Analysis {
             transaction_control: None,
             class: StatementClass::Other,
             command: OTHER,
+            lifetime: PlanLifetime::Moment,
             summary: "".into(),
         }
     }
@@ -74,10 +78,15 @@ impl Analyzer {
             Dialect::Postgres if transaction_control.is_none() => classify_text(sql),
             Dialect::Postgres | Dialect::Sqlite => StatementClass::Other,
         };
+        let lifetime = match self.dialect {
+            Dialect::Postgres => PlanLifetime::of(sql),
+            Dialect::Sqlite => PlanLifetime::Kept,
+        };
         Analysis {
             transaction_control,
             class,
             command: command(sql, self.dialect),
+            lifetime,
             summary: summary(sql, self.dialect).into(),
         }
     }

@@ -23,7 +23,7 @@ pub(crate) use class::StatementClass;
 pub(crate) use definition_change::changes_definitions;
 pub(crate) use partial_commit::is_atomic;
 pub(crate) use plan_invalidation::invalidates_plans;
-pub(crate) use plan_lifetime::{may_be_kept, may_be_prepared_ahead};
+pub(crate) use plan_lifetime::PlanLifetime;
 pub(crate) use scanner::{Dialect, Scanner, TokenKind, is_among};
 pub(crate) use split::{SplitStatement, split_statements};
 

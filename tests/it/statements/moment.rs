@@ -116,3 +116,54 @@ async fn a_batch_reads_the_cursor_that_it_opened() {
     let response = service.client.batch(batch(&statements)).await.expect("it runs");
     assert_eq!(only_row(&response.results[1]), [Value::text("abcd")]);
 }
+
+/// Texts that read the clock, or the catalogs, when they are prepared.
+#[tokio::test]
+async fn a_literal_means_what_it_means_at_each_run() {
+    let service = keeping(256).await;
+    service
+        .postgres()
+        .psql("create table e (at timestamptz, during tstzrange, all_at timestamptz[])");
+    let inserts = [
+        "insert into e (at) values ('now')",
+        "insert into e (at) select timestamptz 'now'",
+        "insert into e (during) values ('[now,)')",
+        "insert into e (all_at) values ('{2020-01-01,now}')",
+        "insert into e (at) values (e'\\156ow')",
+        "insert into e (at) values ('n'\n'ow')",
+    ];
+    for (number, insert) in inserts.into_iter().enumerate() {
+        service.client.must(insert, &[]).await;
+        let options = Some(keyed(&format!("literal {number}")));
+        let request = ExecuteBatchRequest { options, ..batch(&[insert]) };
+        service.client.batch(request).await.expect("it runs");
+        service.client.batch(batch(&["select 1", insert])).await.expect("it runs");
+        let mut transaction = service.client.begin().await;
+        transaction.query(insert, &[]).await.expect("it runs");
+        let same = "select timestamptz 'now' = now()";
+        let result = transaction.query(same, &[]).await.expect("it runs");
+        assert_eq!(only_row(&result), [Value::bool(true)]);
+        transaction.commit().await.expect("it commits");
+        service.client.must(insert, &[]).await;
+        let moments = "select count(*), count(distinct (at, during, all_at)) from e";
+        assert_eq!(service.postgres().psql(moments), "5|5", "{insert}");
+        service.postgres().psql("truncate e");
+    }
+    let response = service.client.batch(batch(&["select 1", "select timestamptz 'now' = now()"]));
+    let response = response.await.expect("it runs");
+    assert_eq!(only_row(&response.results[1]), [Value::bool(true)]);
+}
+
+#[tokio::test]
+async fn a_name_means_the_object_that_has_it_at_each_run() {
+    let service = keeping(256).await;
+    let named = "select 'named'::regrole::oid = (select oid from pg_roles where rolname = 'named')";
+    for _ in 0..3 {
+        service.postgres().psql("drop role if exists named");
+        service.postgres().psql("create role named");
+        for _ in 0..2 {
+            let result = service.client.must(named, &[]).await;
+            assert_eq!(only_row(&result), [Value::bool(true)]);
+        }
+    }
+}

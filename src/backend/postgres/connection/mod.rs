@@ -21,7 +21,7 @@ use super::protocol::session_attrs::SessionAttrs;
 use super::protocol::simple_query::first_value;
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::config::TargetSession;
-use crate::sql::may_be_kept;
+use crate::sql::PlanLifetime;
 use definitions::{KnownDefinitions, StatementRules};
 use idempotency_table::KeyTable;
 use prepared::Prepared;
@@ -178,7 +178,7 @@ impl Connection {
             decoder,
             statement,
         });
-        if sql.len() <= LONGEST_CACHED && may_be_kept(sql) {
+        if sql.len() <= LONGEST_CACHED && PlanLifetime::of(sql) == PlanLifetime::Kept {
             self.prepared.put(sql.to_owned(), Arc::clone(&prepared));
         }
         Ok(prepared)

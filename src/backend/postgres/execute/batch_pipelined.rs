@@ -21,7 +21,7 @@ use crate::backend::postgres::session::attempt::AttemptResult;
 use crate::backend::postgres::session::work::RetryScope;
 use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy, IdempotencyKey};
 use crate::error::{Outcome, Result};
-use crate::sql::{invalidates_plans, may_be_prepared_ahead};
+use crate::sql::{PlanLifetime, invalidates_plans};
 use crate::value::proto::ResultSet;
 
 /// A batch at work on a session.
@@ -70,8 +70,9 @@ impl<'a> BatchRun<'a> {
         let redefines = |one: &BatchStatement| invalidates_plans(&one.sql, &one.analysis);
         let redefining = statements.iter().position(redefines);
         let redefines_others = redefining.is_some_and(|index| index + 1 < statements.len());
-        let is_ahead = statements.iter().all(|one| may_be_prepared_ahead(&one.sql));
-        if strategy == BatchStrategy::Sequential || redefines_others || !is_ahead {
+        let is_passing = |one: &BatchStatement| one.analysis.lifetime == PlanLifetime::Moment;
+        let has_passing = statements.iter().any(is_passing);
+        if strategy == BatchStrategy::Sequential || redefines_others || has_passing {
             return Ok(BatchStrategy::Sequential);
         }
         for (index, statement) in statements.iter().enumerate() {
