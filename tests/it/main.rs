@@ -20,6 +20,7 @@
 //! | `chaos` | a database under faults, and whether callers are told the truth |
 //! | `conformance` | statements that each way of the API answers alike |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
+//! | `poolers` | databases behind PgBouncer |
 //! | `connection_limits` | deadlines, limits on connections, exhausted descriptors |
 //! | `shutdown` | the shutdown of a server, with calls that must not fail and clients that do not disconnect |
 //! | `pool` | operators' actions on a pool, seen in PostgreSQL |
@@ -79,6 +80,8 @@ mod plans;
 mod pool;
 #[cfg(test)]
 mod pool_life;
+#[cfg(test)]
+mod poolers;
 #[cfg(test)]
 mod procedures;
 mod readme;

@@ -4,6 +4,7 @@ pub(crate) mod behind;
 pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod http2;
+pub(crate) mod pgbouncer;
 pub(crate) mod pools;
 pub(crate) mod postgres;
 pub(crate) mod process;

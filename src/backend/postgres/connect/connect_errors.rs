@@ -21,6 +21,8 @@ pub(crate) enum ConnectFailure {
     Rejected(tokio_postgres::Error),
     /// It accepted the login, and does not have the required attributes.
     Unsuitable(SessionAttrs),
+    /// It accepted the login, and sessions cannot begin with these settings.
+    Baseline { names: String, cause: Option<Box<ConnectFailure>> },
 }
 
 impl ConnectFailure {
@@ -49,7 +51,21 @@ impl ConnectFailure {
 
     /// Returns true if the login will be rejected until the configuration changes.
     fn is_permanent(&self) -> bool {
-        self.rejection().is_some_and(is_permanent)
+        match self {
+            Self::Rejected(error) => rejects_permanently(error),
+            Self::Baseline { .. } => true,
+            Self::Unreachable(_) | Self::Unsuitable(_) => false,
+        }
+    }
+
+    /// Returns true if the startup parameter `options` may be why the login was rejected: poolers have no
+    /// SQLSTATE of their own for it. Role, password, database and a server that is full or stopping are
+    /// other reasons.
+    pub(crate) fn may_reject_options(&self) -> bool {
+        let reasons = ["28", "3D", "53", "57"];
+        self.rejection().is_some_and(|code| {
+            code.get(..2).is_some_and(|class| !reasons.contains(&class))
+        })
     }
 
     /// Returns true if role or password are rejected: another attempt at the same server would only
@@ -63,7 +79,7 @@ impl ConnectFailure {
         match self {
             Self::Unreachable(_) => 0,
             Self::Unsuitable(_) => 1,
-            Self::Rejected(_) => 2 + u8::from(self.is_permanent()),
+            Self::Rejected(_) | Self::Baseline { .. } => 2 + u8::from(self.is_permanent()),
         }
     }
 }
@@ -122,6 +138,10 @@ impl ConnectErrors {
             Some(ConnectFailure::Unreachable(cause)) => unreachable(database).with_cause(cause),
             Some(ConnectFailure::Rejected(error)) => rejected(database, error),
             Some(ConnectFailure::Unsuitable(_)) => unsuitable(database, session),
+            Some(ConnectFailure::Baseline { names, cause }) => {
+                let error = off_baseline(database, &names);
+                if let Some(cause) = cause { error.with_cause(cause.to_string()) } else { error }
+            }
             None => unreachable(database),
         };
         if is_several { error.with_cause(list) } else { error }
@@ -137,6 +157,7 @@ impl fmt::Display for ConnectFailure {
                 None => write_chain(f, error),
             },
             Self::Unsuitable(attrs) => write!(f, "{attrs}"),
+            Self::Baseline { names, .. } => write!(f, "sessions begin with another {names}"),
         }
     }
 }
@@ -172,6 +193,14 @@ fn unsuitable(database: &str, session: TargetSession) -> Error {
     unavailable(format!("no server of database \"{database}\" {required}"))
 }
 
+fn off_baseline(database: &str, names: &str) -> Error {
+    let message = format!("sessions of database \"{database}\" begin with another {names}");
+    Error::new(ErrorKind::BackendMisconfigured, message).with_hint(
+        "Have the role begin with what docs/OPERATIONS.md lists (ALTER ROLE … SET …), or connect \
+         without the pooler.",
+    )
+}
+
 /// Returns the error of a rejected login. The server's own words name roles, hosts and databases, which
 /// are not disclosed to callers: they are the cause, which is logged.
 fn rejected(database: &str, error: tokio_postgres::Error) -> Error {
@@ -181,15 +210,53 @@ fn rejected(database: &str, error: tokio_postgres::Error) -> Error {
         return Error::new(ErrorKind::BackendMisconfigured, message).with_cause(error);
     };
     let code = reply.code().code();
-    let rejected = if is_permanent(code) {
+    let rejected = if rejects_permanently(&error) {
         let message = format!("database \"{database}\" rejects the login (SQLSTATE {code})");
-        Error::new(ErrorKind::BackendMisconfigured, message)
+        let rejected = Error::new(ErrorKind::BackendMisconfigured, message);
+        match pooler_refusal(reply.message()) {
+            Some(hint) => rejected.with_hint(hint),
+            None => rejected,
+        }
     } else {
         unavailable(format!("database \"{database}\" accepts no connections (SQLSTATE {code})"))
     };
     rejected
         .with_report(report(&ErrorReply::new(reply), ErrorDetails::Safe))
         .with_cause(reply.clone())
+}
+
+/// Returns true if the login will be rejected until the configuration changes, here or there.
+fn rejects_permanently(error: &tokio_postgres::Error) -> bool {
+    let Some(reply) = error.as_db_error() else { return true };
+    is_permanent(reply.code().code())
+        || (reply.code().code() == POOLER_REFUSAL && pooler_refusal(reply.message()).is_some())
+}
+
+/// The SQLSTATE of every refusal of PgBouncer's, passing or not.
+const POOLER_REFUSAL: &str = "08P01";
+
+/// The starts of a pooler's messages, which it does not translate, that no further attempt changes, and
+/// what to do about each.
+const POOLER_REFUSALS: [(&str, &str); 6] = [
+    (
+        "unsupported startup parameter",
+        "Add the parameter that the log names to ignore_startup_parameters of the pooler, or connect \
+         without it.",
+    ),
+    (
+        "transaction blocks not allowed",
+        "Have the pooler pool transactions or sessions (pool_mode), as statements are not enough.",
+    ),
+    ("no such database", "Add the database to the pooler's, or connect without the pooler."),
+    ("bouncer config error", "See the log of the pooler, and mend its configuration."),
+    ("no such user", "Add the role to the pooler's users, or connect without the pooler."),
+    ("database does not allow connections", "Enable the database in the pooler."),
+];
+
+/// Returns the hint for a message of a pooler that no further attempt changes.
+fn pooler_refusal(message: &str) -> Option<&'static str> {
+    let refusal = POOLER_REFUSALS.iter().find(|(start, _)| message.starts_with(start));
+    refusal.map(|(_, hint)| *hint)
 }
 
 /// Returns true if a login is rejected because of role, password, database, privilege (class 42) or a

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -9,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 
+use super::baseline::Baseline;
 use super::connect_errors::{ConnectErrors, ConnectFailure};
 use super::credentials::{Credentials, Login};
 use super::slow_servers::{SlowServers, Target};
@@ -32,6 +35,9 @@ pub(crate) struct Connector {
     balance: bool,
     credentials: Credentials,
     driver: tokio_postgres::Config,
+    baseline: Baseline,
+    /// For each server, true once it has rejected a login with `options` and taken one without.
+    refuses_options: Vec<AtomicBool>,
     max_row_size: usize,
     timeout: Duration,
     slow: SlowServers,
@@ -47,8 +53,17 @@ pub(crate) struct OpenedConnection {
     pub(crate) state: Arc<ProtocolState>,
     /// The attributes that its session must keep, or the connection is closed.
     pub(crate) session: TargetSession,
+    /// The statements that bring its settings back to the baseline after `RESET ALL`.
+    pub(crate) settings: String,
     /// False if it is only taken when no standby, which is preferred, can be reached.
     is_preferred: bool,
+}
+
+/// A connection whose login was accepted.
+struct Handshake {
+    client: tokio_postgres::Client,
+    driver: tokio::task::JoinHandle<()>,
+    state: Arc<ProtocolState>,
 }
 
 impl Connector {
@@ -60,7 +75,9 @@ impl Connector {
             session: target.session,
             balance: target.balance,
             credentials: Credentials::new(name, target)?,
-            driver: driver_config(config, target),
+            driver: driver_config(target),
+            baseline: Baseline::new(config.statement_timeout, config.lock_timeout),
+            refuses_options: target.servers.iter().map(|_| AtomicBool::default()).collect(),
             max_row_size: config.max_row_size,
             timeout,
             slow: SlowServers::new(timeout, target.servers.len()),
@@ -187,24 +204,16 @@ impl Connector {
         Ok(addresses)
     }
 
-    /// Logs in at one address and compares the session with the required attributes.
+    /// Logs in at one address, compares the session with the required attributes and sets its settings.
     async fn log_in(
         &self,
         login: &Login,
         server: usize,
         address: &ServerAddress,
     ) -> Result<OpenedConnection, ConnectFailure> {
-        let socket = socket::connect(address, login.tls.as_ref()).await;
-        let socket = socket.map_err(ConnectFailure::unreachable)?;
-        let state = Arc::new(ProtocolState::default());
-        state.set_address(address.clone());
-        let tap = Tap::new(socket, Arc::clone(&state), self.max_row_size);
-        let mut driver = self.driver.clone();
-        login.write_to(&mut driver, server);
-        let (client, connection) =
-            driver.connect_raw(tap, HandshakeDone).await.map_err(ConnectFailure::of_login)?;
-        // The state of the protocol tells its users how it ended.
-        let driver = tokio::spawn(async move { drop(connection.await) });
+        let opened = self.start_session(login, server, address).await?;
+        let Handshake { client, driver, state } = opened;
+        let start = self.baseline.establish(&client).await?;
         let is_preference = self.session == TargetSession::PreferStandby;
         let required = if is_preference { TargetSession::Standby } else { self.session };
         let mut attrs = state.session_attrs();
@@ -216,7 +225,54 @@ impl Connector {
         if !is_preferred && !is_preference {
             return Err(ConnectFailure::Unsuitable(attrs));
         }
-        Ok(OpenedConnection { client, driver, state, session, is_preferred })
+        let settings = start.settings;
+        Ok(OpenedConnection { client, driver, state, session, settings, is_preferred })
+    }
+
+    /// Starts a session with `options`, and without where they are refused, which is remembered.
+    async fn start_session(
+        &self,
+        login: &Login,
+        server: usize,
+        address: &ServerAddress,
+    ) -> Result<Handshake, ConnectFailure> {
+        let mut driver = self.driver.clone();
+        login.write_to(&mut driver, server);
+        let refuses_options = &self.refuses_options[server];
+        if !refuses_options.load(Relaxed) {
+            let mut with_options = driver.clone();
+            with_options.options(self.baseline.options());
+            match self.handshake(login, address, &with_options).await {
+                Err(failure) if failure.may_reject_options() => {}
+                started => return started,
+            }
+        }
+        let started = self.handshake(login, address, &driver).await?;
+        if !refuses_options.swap(true, Relaxed) {
+            let server = self.servers[server].to_string();
+            tracing::info!(
+                database = %self.database, server, "options refused at login, setting them after it"
+            );
+        }
+        Ok(started)
+    }
+
+    async fn handshake(
+        &self,
+        login: &Login,
+        address: &ServerAddress,
+        driver: &tokio_postgres::Config,
+    ) -> Result<Handshake, ConnectFailure> {
+        let socket = socket::connect(address, login.tls.as_ref()).await;
+        let socket = socket.map_err(ConnectFailure::unreachable)?;
+        let state = Arc::new(ProtocolState::default());
+        state.set_address(address.clone());
+        let tap = Tap::new(socket, Arc::clone(&state), self.max_row_size);
+        let (client, connection) =
+            driver.connect_raw(tap, HandshakeDone).await.map_err(ConnectFailure::of_login)?;
+        // The state of the protocol tells its users how it ended.
+        let driver = tokio::spawn(async move { drop(connection.await) });
+        Ok(Handshake { client, driver, state })
     }
 
     /// Logs a change of servers.
@@ -260,18 +316,11 @@ fn share(end: Instant, parts: usize, shares: usize) -> Instant {
     now + end.saturating_duration_since(now) / parts * shares
 }
 
-fn driver_config(config: &Database, target: &PostgresTarget) -> tokio_postgres::Config {
+fn driver_config(target: &PostgresTarget) -> tokio_postgres::Config {
     let mut driver = tokio_postgres::Config::new();
-    let options = format!(
-        "-c DateStyle=ISO -c IntervalStyle=postgres -c TimeZone=UTC -c extra_float_digits=1 \
-         -c bytea_output=hex -c statement_timeout={} -c lock_timeout={}",
-        config.statement_timeout.as_millis(),
-        config.lock_timeout.as_millis()
-    );
     driver
         .dbname(&target.dbname)
         .application_name(&target.application_name)
-        .options(&options)
         // The driver gets the stream after the TLS handshake, if there is any.
         .ssl_mode(SslMode::Require)
         .ssl_negotiation(SslNegotiation::Direct);
@@ -332,17 +381,23 @@ mod tests {
         [kind].into_iter().chain(length).chain(body.iter().copied()).collect()
     }
 
-    /// Answers a login with these bytes; returns the startup packet and the error.
+    /// Answers every login with these bytes; returns the first startup packet and the error.
     async fn answer_login(user: &str, answer: Vec<u8>) -> (Vec<u8>, Error) {
         let (listener, port) = listen().await;
-        let server = async {
-            let (mut stream, _) = listener.accept().await.expect("a client connects");
-            let startup = packet(&mut stream).await;
-            stream.write_all(&answer).await.expect("it is sent");
-            startup
-        };
-        let connector = connector(port, user, "", "5s");
-        let (startup, opened) = tokio::join!(server, connector.open());
+        let (first, startup) = oneshot::channel();
+        let server = tokio::spawn(async move {
+            let mut first = Some(first);
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let startup = packet(&mut stream).await;
+                stream.write_all(&answer).await.expect("it is sent");
+                if let Some(first) = first.take() {
+                    first.send(startup).expect("the test waits");
+                }
+            }
+        });
+        let opened = connector(port, user, "", "5s").open().await;
+        server.abort();
+        let startup = startup.await.expect("a client connects");
         (startup, opened.map(drop).expect_err("the login is rejected"))
     }
 
@@ -532,6 +587,30 @@ mod tests {
     const PRIMARY: &str = "off";
     const STANDBY: &str = "on";
 
+    /// A result of one row of texts.
+    fn row(values: &[Option<&str>]) -> Vec<u8> {
+        let count = u16::try_from(values.len()).expect("a few").to_be_bytes();
+        let column = b"x\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
+        let columns = [&count[..], &column.repeat(values.len())].concat();
+        let mut row = count.to_vec();
+        for value in values {
+            let length = value.map_or(-1, |value| i32::try_from(value.len()).expect("short"));
+            row.extend(length.to_be_bytes());
+            row.extend(value.unwrap_or_default().bytes());
+        }
+        [message(b'T', &columns), message(b'D', &row)].concat()
+    }
+
+    /// The process of [`KEY`], and no settings.
+    fn own_session() -> Vec<u8> {
+        let mut values = [None; 11];
+        values[0] = Some("16843009");
+        row(&values)
+    }
+
+    /// The cancel key of each connection.
+    const KEY: [u8; 8] = [1; 8];
+
     /// Starts a server that accepts every login, and reports at login or on request whether it is a
     /// standby; returns its port and the number of logins.
     async fn server(standby: &'static str) -> (u16, Arc<std::sync::atomic::AtomicUsize>) {
@@ -547,17 +626,15 @@ mod tests {
                     hello.extend(message(b'S', format!("{name}\0{value}\0").as_bytes()));
                 }
             }
-            hello.extend([message(b'K', &[1; 8]), message(b'Z', b"I")].concat());
+            hello.extend([message(b'K', &KEY), message(b'Z', b"I")].concat());
             stream.write_all(&hello).await.expect("it is sent");
             while let Ok(b'Q') = stream.read_u8().await {
-                packet(&mut stream).await;
-                // Two columns of text, and one row: a primary that takes writes.
-                let column = b"x\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
-                let columns = [&[0, 2], &column[..], &column[..]].concat();
-                let row = b"\0\x02\0\0\0\x01f\0\0\0\x03off";
-                let answer = [message(b'T', &columns), message(b'D', row)].concat();
+                let asked = packet(&mut stream).await;
+                // Of a primary that takes writes, or of a session whose settings the server does not know.
+                let asks_role = asked.windows(11).any(|part| part == b"in_recovery");
+                let row = if asks_role { row(&[Some("f"), Some("off")]) } else { own_session() };
                 let end = [message(b'C', b"SELECT 1\0"), message(b'Z', b"I")].concat();
-                stream.write_all(&[answer, end].concat()).await.expect("it is sent");
+                stream.write_all(&[row, end].concat()).await.expect("it is sent");
             }
         };
         tokio::spawn(async move {

@@ -1,5 +1,6 @@
 //! Opening a connection: the servers and their addresses, TLS, authentication, session attributes.
 
+mod baseline;
 mod connect_errors;
 mod connector;
 mod credentials;

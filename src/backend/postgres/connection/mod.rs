@@ -49,6 +49,8 @@ pub(crate) struct Connection {
     pub(crate) incarnation: Option<String>,
     /// The role that its session must keep.
     pub(crate) required_role: TargetSession,
+    /// The statements that bring its settings back to the baseline after `RESET ALL`; may be none.
+    pub(crate) settings: String,
     pub(crate) opened_at: Instant,
     /// Set where the connection is the pool's.
     held: Option<Arc<()>>,
@@ -56,11 +58,12 @@ pub(crate) struct Connection {
 
 impl Connection {
     fn new(opened: OpenedConnection, rules: &StatementRules) -> Self {
-        let OpenedConnection { client, driver, state, session, .. } = opened;
+        let OpenedConnection { client, driver, state, session, settings, .. } = opened;
         Self {
             client: ClientWrapper::new(client, driver),
             protocol: state,
             required_role: session,
+            settings,
             opened_at: Instant::now(),
             prepared: LruCache::new(rules.capacity),
             rules: rules.clone(),

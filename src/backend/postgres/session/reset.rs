@@ -97,6 +97,9 @@ impl SessionReset {
             // Some were deallocated without a command tag that tells, perhaps the driver's own among them.
             return None;
         }
+        if !checkout.settings.is_empty() {
+            checkout.client.batch_execute(&checkout.settings).await.ok()?;
+        }
         checkout.sequences_drawn = false;
         self.database.resets.fetch_add(1, Relaxed);
         Some(())

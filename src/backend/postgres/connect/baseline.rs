@@ -1,0 +1,201 @@
+//! The settings that every session begins with: asked for at login, compared after it, and set where they
+//! differ.
+//!
+//! Poolers refuse the startup parameter `options`, or drop it without a word; roles and databases have
+//! defaults of their own. So nothing is assumed: every session is asked.
+
+use std::time::Duration;
+
+use tokio_postgres::{Client, SimpleQueryRow};
+
+use super::connect_errors::ConnectFailure;
+use crate::backend::postgres::protocol::simple_query::rows;
+
+/// The settings of a session as Rowgate needs them.
+pub(crate) struct Baseline {
+    settings: Vec<Setting>,
+    /// A query of one row: the process of the session, and the value of each setting, NULL where the server
+    /// does not know it.
+    query: String,
+}
+
+struct Setting {
+    name: &'static str,
+    value: String,
+    form: Form,
+}
+
+/// The form of a value, which tells when two are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    /// A text that other words may follow, as in `ISO, MDY`.
+    FirstWord,
+    /// A number that may be greater.
+    Least,
+    Milliseconds,
+    /// A text that no session can set.
+    Fixed,
+}
+
+/// The state of a session after its login.
+#[derive(Debug, Default)]
+pub(crate) struct SessionStart {
+    /// The process that serves the session, as its server knows it.
+    pub(crate) process: Option<u32>,
+    /// The statements that set what differed, to be run again after each `RESET ALL`.
+    pub(crate) settings: String,
+}
+
+impl Baseline {
+    pub(crate) fn new(statement_timeout: Duration, lock_timeout: Duration) -> Self {
+        let setting = |name, form, value: &str| Setting { name, value: value.to_owned(), form };
+        let timeout = |name, value: Duration| {
+            setting(name, Form::Milliseconds, &value.as_millis().to_string())
+        };
+        let settings = vec![
+            setting("DateStyle", Form::FirstWord, "ISO"),
+            setting("IntervalStyle", Form::Text, "postgres"),
+            setting("TimeZone", Form::Text, "UTC"),
+            setting("client_encoding", Form::Text, "UTF8"),
+            setting("standard_conforming_strings", Form::Text, "on"),
+            setting("integer_datetimes", Form::Fixed, "on"),
+            setting("extra_float_digits", Form::Least, "1"),
+            setting("bytea_output", Form::Text, "hex"),
+            timeout("statement_timeout", statement_timeout),
+            timeout("lock_timeout", lock_timeout),
+        ];
+        let ask = |each: &Setting| format!(", pg_catalog.current_setting('{}', true)", each.name);
+        let values: String = settings.iter().map(ask).collect();
+        let query = format!("select pg_catalog.pg_backend_pid(){values}");
+        Self { settings, query }
+    }
+
+    /// The startup parameter `options`, whose values also survive `RESET ALL`. The driver itself asks for
+    /// the encoding.
+    pub(crate) fn options(&self) -> String {
+        let asked = self.settings.iter().filter(|each| each.form != Form::Fixed);
+        let options = asked.map(|each| format!("-c {}={}", each.name, each.value));
+        options.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Compares a new session with the baseline, and sets what differs.
+    pub(crate) async fn establish(&self, client: &Client) -> Result<SessionStart, ConnectFailure> {
+        let messages =
+            client.simple_query(&self.query).await.map_err(ConnectFailure::of_login)?;
+        let row = rows(&messages).next();
+        let process = row.and_then(|row| row.get(0)).and_then(|pid| pid.parse().ok());
+        let differing = self.differing(row);
+        if differing.is_empty() {
+            return Ok(SessionStart { process, settings: String::new() });
+        }
+        let settable = differing.iter().filter(|each| each.form != Form::Fixed);
+        let set = |each: &&Setting| format!("SET {} = '{}'; ", each.name, each.value);
+        let settings: String = settable.map(set).collect();
+        let script = format!("{settings}{}", self.query);
+        let messages = client.simple_query(&script).await;
+        let left = match &messages {
+            Ok(messages) => self.differing(rows(messages).next()),
+            Err(error) if error.as_db_error().is_some() => differing,
+            Err(_) => Vec::new(),
+        };
+        // The connection broke: that is no fault of the settings.
+        let messages = messages.map_err(ConnectFailure::of_login);
+        if left.is_empty() {
+            return messages.map(|_| SessionStart { process, settings });
+        }
+        let names = left.iter().map(|each| each.name).collect::<Vec<_>>().join(", ");
+        Err(ConnectFailure::Baseline { names, cause: messages.err().map(Box::new) })
+    }
+
+    /// The settings that are not as they must be; all of them without a row.
+    fn differing(&self, row: Option<&SimpleQueryRow>) -> Vec<&Setting> {
+        let value = |index: usize| row.filter(|row| index < row.len()).map(|row| row.get(index));
+        let settings = self.settings.iter().enumerate();
+        let differing = settings.filter(|(index, setting)| match value(index + 1) {
+            Some(Some(value)) => !setting.is(value),
+            // A server without the setting knows no other way.
+            Some(None) => false,
+            None => true,
+        });
+        differing.map(|(_, setting)| setting).collect()
+    }
+}
+
+impl Setting {
+    /// Returns true if a session's value will do.
+    fn is(&self, value: &str) -> bool {
+        match self.form {
+            Form::Text | Form::Fixed => value.eq_ignore_ascii_case(&self.value),
+            Form::FirstWord => {
+                let first = value.split(',').next().unwrap_or_default();
+                first.trim().eq_ignore_ascii_case(&self.value)
+            }
+            Form::Least => {
+                let number = |text: &str| text.trim().parse::<i64>().ok();
+                number(value).is_some_and(|value| Some(value) >= number(&self.value))
+            }
+            Form::Milliseconds => milliseconds(value) == milliseconds(&self.value),
+        }
+    }
+}
+
+/// Reads a duration as PostgreSQL prints it, in the largest unit that has no rest.
+fn milliseconds(text: &str) -> Option<u64> {
+    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let factor = match unit.trim() {
+        "" | "ms" => 1,
+        "s" => 1000,
+        "min" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        "d" => 24 * 60 * 60 * 1000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn baseline() -> Baseline {
+        Baseline::new(Duration::from_secs(305), Duration::from_secs(5))
+    }
+
+    #[test]
+    fn values_are_compared_by_what_they_mean() {
+        let baseline = baseline();
+        let cases = [
+            ("DateStyle", "ISO, DMY", true),
+            ("DateStyle", "SQL, DMY", false),
+            ("IntervalStyle", "iso_8601", false),
+            ("TimeZone", "UTC", true),
+            ("TimeZone", "Europe/Berlin", false),
+            ("client_encoding", "utf8", true),
+            ("client_encoding", "LATIN1", false),
+            ("extra_float_digits", "3", true),
+            ("extra_float_digits", "0", false),
+            ("extra_float_digits", "-15", false),
+            ("bytea_output", "escape", false),
+            ("statement_timeout", "305s", true),
+            ("statement_timeout", "305000", true),
+            ("statement_timeout", "305000ms", true),
+            ("statement_timeout", "0", false),
+            ("lock_timeout", "5s", true),
+            ("lock_timeout", "5min", false),
+            ("lock_timeout", "soon", false),
+        ];
+        for (name, value, fits) in cases {
+            let setting = baseline.settings.iter().find(|each| each.name == name);
+            assert_eq!(setting.expect("it is one").is(value), fits, "{name} = {value}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_for_granted_without_an_answer() {
+        let baseline = baseline();
+        assert_eq!(baseline.differing(None).len(), baseline.settings.len());
+        assert!(!baseline.options().contains("integer_datetimes"), "no session can set it");
+    }
+}
