@@ -8,7 +8,7 @@ use super::result_bounds::ResultBounds;
 use crate::backend::{IdempotencyKey, IsolationLevel, Statement, TransactionMode};
 use crate::error::{Error, ErrorKind, FieldViolation, Result};
 use crate::resilience::RetryUnit;
-use crate::sql::Analysis;
+use crate::sql::{Analysis, excess_parameter};
 use crate::value::proto::{
     AccessMode, IsolationLevel as WireIsolation, QueryRequest, TransactionOptions, Value,
 };
@@ -104,12 +104,29 @@ impl Database {
             let hint = place.hint_for_transaction_control();
             return Err(place.locate(error.with_violation(violation).with_hint(hint)));
         }
+        self.check_parameter_count(sql, parameters, place)?;
         if let Some(index) = parameters.iter().position(|parameter| parameter.kind.is_none()) {
             let description = "no kind is set; set null_value for NULL";
             let name = format!("parameters[{index}]");
             return Err(place.error(ErrorKind::InvalidParameter, &name, description));
         }
         Ok(analysis)
+    }
+
+    /// Refuses more parameters than the database can be sent.
+    fn check_parameter_count(
+        &self,
+        sql: &str,
+        parameters: &[Value],
+        place: StatementPlace,
+    ) -> Result<()> {
+        let dialect = self.analyzer.dialect;
+        let max = dialect.max_parameters();
+        let sent = Some(parameters.len()).filter(|sent| *sent > max);
+        let Some(highest) = sent.or_else(|| excess_parameter(sql, dialect)) else { return Ok(()) };
+        let description = format!("a statement has at most {max} parameters, not {highest}");
+        let error = place.error(ErrorKind::InvalidParameter, "parameters", &description);
+        Err(error.with_hint("Send an array or JSON in one parameter, or several statements."))
     }
 }
 

@@ -45,7 +45,7 @@ impl Analysis {
 /// A cache of analyses.
 #[derive(Debug)]
 pub(crate) struct Analyzer {
-    dialect: Dialect,
+    pub(crate) dialect: Dialect,
     cache: Cache<Box<str>, Arc<Analysis>, Weight>,
 }
 

@@ -1,12 +1,13 @@
 //! Parameters: every kind, and every way to get one wrong.
 
 use rowgate::value::Kind;
-use rowgate::value::proto::{ArrayValue, Value};
+use rowgate::value::proto::{ArrayValue, DescribeStatementRequest, Value};
 use tonic::Code;
 
 use super::contract;
 use crate::harness::Service;
-use crate::harness::client::Failure;
+use crate::harness::client::{Failure, request};
+use crate::harness::unit::{batch, statement};
 
 contract! {
     every_plain_kind_goes_in_and_comes_out
@@ -16,6 +17,8 @@ contract! {
     text_is_taken_for_a_number
     too_few_parameters_are_refused
     too_many_parameters_are_refused
+    as_many_parameters_are_taken_as_the_database_can_have
+    more_parameters_than_the_database_can_have_are_refused_everywhere
     an_unset_value_is_refused_by_its_place
     a_wrong_kind_is_refused_by_its_place
     nothing_runs_when_a_parameter_is_wrong
@@ -114,6 +117,47 @@ async fn too_many_parameters_are_refused(service: Service) {
     assert!(failure.fields()[0].starts_with("parameters"), "{failure:?}");
     let failure = service.client.must_fail("select 1", &parameters).await;
     assert_eq!(failure.what(), (Code::InvalidArgument, "INVALID_PARAMETER"), "{failure:?}");
+}
+
+/// Asks if 1 is among `$1`, `$2` …
+fn among(count: usize) -> String {
+    let list: Vec<_> = (1..=count).map(|number| format!("cast(${number} as integer)")).collect();
+    format!("select case when 1 in ({}) then 'yes' end", list.join(","))
+}
+
+async fn as_many_parameters_are_taken_as_the_database_can_have(service: Service) {
+    let max = service.pick(32_766, 65_535);
+    let mut parameters = vec![Value::int64(7); max];
+    parameters[max - 1] = Value::int64(1);
+    let result = service.client.must(&among(max), &parameters).await;
+    assert_eq!(result.rows[0].values, [Value::text("yes")]);
+}
+
+async fn more_parameters_than_the_database_can_have_are_refused_everywhere(service: Service) {
+    let client = &service.client;
+    let max = service.pick(32_766, 65_535);
+    for count in [max + 1, 70_000] {
+        let sql = among(count);
+        let parameters = vec![Value::int64(1); count];
+        let refused = client.must_fail(&sql, &parameters).await;
+        assert_refused(&refused, "parameters");
+        assert!(refused.message.contains(&max.to_string()), "{}", refused.message);
+        assert!(refused.retry_after.is_none(), "it never passes: {refused:?}");
+        let streamed = client.stream(request(&sql, &parameters)).await;
+        assert_refused(&streamed.unwrap_err(), "parameters");
+        let mut two = batch(&["select 1"]);
+        two.statements.push(statement(&sql, &parameters));
+        assert_refused(&client.batch(two).await.unwrap_err(), "statements[1].parameters");
+        let mut transaction = client.begin().await;
+        assert_refused(&transaction.query(&sql, &parameters).await.unwrap_err(), "parameters");
+        // The number alone is enough, without as many values.
+        assert_refused(&client.must_fail(&sql, &[]).await, "parameters");
+        let describe = DescribeStatementRequest { sql: sql.clone(), ..Default::default() };
+        let described = client.raw().describe_statement(describe).await;
+        assert_refused(&Failure::from(described.unwrap_err()), "parameters");
+    }
+    let few = client.must_fail(&format!("select ${}", max + 1), &[Value::int64(1)]).await;
+    assert_refused(&few, "parameters");
 }
 
 async fn an_unset_value_is_refused_by_its_place(service: Service) {

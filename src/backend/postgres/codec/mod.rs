@@ -16,5 +16,5 @@ mod scalar_decoder;
 mod value_decoder;
 
 pub(crate) use column_types::{describe_column, describe_parameter};
-pub(crate) use parameters::{Parameter, encode};
+pub(crate) use parameters::{MAX_MESSAGE, Parameter, encode};
 pub(crate) use row_decoder::RowDecoder;

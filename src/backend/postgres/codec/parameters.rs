@@ -43,7 +43,25 @@ pub(crate) fn encode<'a>(parameters: &'a [Value], types: &[Type]) -> Result<Vec<
         return Err(Error::field(ErrorKind::InvalidParameter, "parameters", message));
     }
     let typed = parameters.iter().zip(types).enumerate();
-    typed.map(|(index, (value, ty))| parameter(value, ty, &Path::Parameter(index))).collect()
+    let encoded = typed.map(|(index, (value, ty))| parameter(value, ty, &Path::Parameter(index)));
+    let encoded: Vec<_> = encoded.collect::<Result<_>>()?;
+    check_size(&encoded, MAX_MESSAGE)?;
+    Ok(encoded)
+}
+
+/// The largest message that PostgreSQL takes, in bytes, less what a message has beside values and text. At a
+/// larger one it closes the connection, without an answer.
+pub(crate) const MAX_MESSAGE: usize = (1 << 30) - (1 << 10);
+
+fn check_size(parameters: &[Parameter<'_>], max: usize) -> Result<()> {
+    // Each has its format and its length beside its value.
+    let size = parameters.iter().map(|parameter| parameter.encoded_size() + 6).sum::<usize>();
+    if size <= max {
+        return Ok(());
+    }
+    let message = format!("they are {size} bytes as sent, and PostgreSQL takes at most {max}");
+    Err(Error::field(ErrorKind::InvalidParameter, "parameters", message)
+        .with_hint("Send them in several statements."))
 }
 
 const TEXT_FITS: &str = "a String accepts all text";
@@ -91,6 +109,18 @@ impl ToSql for Parameter<'_> {
 }
 
 impl Parameter<'_> {
+    fn encoded_size(&self) -> usize {
+        match self {
+            Self::Null => 0,
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Bool(_) => 1,
+            Self::Integer { width, .. } => *width,
+            Self::Float4(_) => 4,
+            Self::Float8(_) | Self::TimestampTz(_) => 8,
+        }
+    }
+
     /// Writes the value as an element of an array or a field of a record, in which NULL is `null`.
     fn write_literal(&self, null: &str, out: &mut String) {
         match self {
@@ -397,6 +427,14 @@ mod tests {
 
     fn record(fields: Vec<Value>) -> Value {
         Kind::RecordValue(RecordValue { fields }).into()
+    }
+
+    #[test]
+    fn parameters_over_the_largest_message_are_refused_before_they_are_sent() {
+        let parameters = [Parameter::Text("abcd".into()), Parameter::Null, Parameter::Bytes(b"ab")];
+        assert!(check_size(&parameters, 24).is_ok());
+        let error = check_size(&parameters, 23).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidParameter);
     }
 
     #[test]

@@ -81,8 +81,7 @@ impl Baseline {
 
     /// Compares a new session with the baseline, and sets what differs.
     pub(crate) async fn establish(&self, client: &Client) -> Result<SessionStart, ConnectFailure> {
-        let messages =
-            client.simple_query(&self.query).await.map_err(ConnectFailure::of_login)?;
+        let messages = client.simple_query(&self.query).await.map_err(ConnectFailure::of_login)?;
         let row = rows(&messages).next();
         let process = row.and_then(|row| row.get(0)).and_then(|pid| pid.parse().ok());
         let differing = self.differing(row);

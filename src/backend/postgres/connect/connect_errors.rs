@@ -63,9 +63,8 @@ impl ConnectFailure {
     /// other reasons.
     pub(crate) fn may_reject_options(&self) -> bool {
         let reasons = ["28", "3D", "53", "57"];
-        self.rejection().is_some_and(|code| {
-            code.get(..2).is_some_and(|class| !reasons.contains(&class))
-        })
+        self.rejection()
+            .is_some_and(|code| code.get(..2).is_some_and(|class| !reasons.contains(&class)))
     }
 
     /// Returns true if role or password are rejected: another attempt at the same server would only

@@ -147,7 +147,7 @@ impl ProtocolState {
         self.changed.notify_waiters();
     }
 
-    fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.end.get().is_some()
     }
 

@@ -6,7 +6,7 @@ use super::Session;
 use super::checkin::Disposition;
 use super::failure::{
     FailureContext, Meaning, ReplyCause, SessionFailure, classify, connection_lost, not_primary,
-    outcome_unknown,
+    outcome_unknown, unreadable,
 };
 use super::work::{PlanOrigin, RetryScope, WriteState};
 use crate::backend::postgres::connection::pipeline::{StepError, StepOutput, StepResult};
@@ -64,7 +64,7 @@ impl Session {
                 (SessionFailure::of_reply(reply, reported.kind(), &self.in_flight), reported)
             }
             None => {
-                let failure = SessionFailure::without_reply(&self.connection().protocol);
+                let failure = SessionFailure::without_reply(&self.connection().protocol, &error);
                 (failure, connection_lost(&self.database.name))
             }
         };
@@ -163,7 +163,12 @@ fn explain(
             Error::new(ErrorKind::Unsupported, message)
                 .with_hint("Use StreamQuery to read and parameters to write.")
         }
+        Meaning::Unreadable => unreadable(database).with_cause(error),
         Meaning::ConnectionLost => connection_lost(database).with_cause(error),
+        Meaning::UnreadableWrite => outcome_unknown(format!(
+            "the answer of database \"{database}\" to a write is unreadable"
+        ))
+        .with_cause(error),
         Meaning::LostDuringWrite => {
             let lost = connection_lost(database);
             outcome_unknown(format!("{lost} during a write")).with_cause(error)

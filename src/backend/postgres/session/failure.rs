@@ -1,5 +1,6 @@
 //! The meaning of a failure, to the caller and to the connection: a pure function.
 
+use tokio_postgres::Error as DriverError;
 use tokio_postgres::error::DbError;
 
 use super::checkin::Disposition;
@@ -54,6 +55,8 @@ pub(crate) enum NoReplyCause {
     RowTooLarge,
     /// A COPY waits for data.
     Copy,
+    /// The driver could not encode the request, or could not read its answer.
+    Unreadable,
     ConnectionLost,
 }
 
@@ -75,13 +78,15 @@ impl SessionFailure {
         Self::Reply { kind, cause, ends_connection: ends_connection(reply) }
     }
 
-    pub(crate) fn without_reply(protocol: &ProtocolState) -> Self {
+    pub(crate) fn without_reply(protocol: &ProtocolState, error: &DriverError) -> Self {
         let cause = if protocol.rejected_a_row() {
             NoReplyCause::RowTooLarge
         } else if protocol.is_copying() {
             NoReplyCause::Copy
-        } else {
+        } else if error.is_closed() || protocol.has_ended() {
             NoReplyCause::ConnectionLost
+        } else {
+            NoReplyCause::Unreadable
         };
         Self::NoReply { cause, begun: protocol.last_sent() }
     }
@@ -108,17 +113,27 @@ pub(crate) enum Meaning {
     NotPrimary,
     RowTooLarge,
     CopyUnsupported,
+    /// The driver could not encode the request or read its answer, and nothing was applied.
+    Unreadable,
     /// The connection was lost, and nothing was applied.
     ConnectionLost,
     /// The connection was lost, and the writes may have been applied.
     LostDuringWrite,
+    /// The driver could not read the answer to writes, which may have been applied.
+    UnreadableWrite,
 }
 
 /// Classifies a failure.
 pub(crate) fn classify(failure: SessionFailure, context: &FailureContext) -> FailureClass {
     let meaning = meaning(failure, context);
-    let SessionFailure::Reply { cause, ends_connection, .. } = failure else {
-        return FailureClass { meaning, disposition: Disposition::Reuse, retry: RetryScope::None };
+    let (cause, ends_connection) = match failure {
+        SessionFailure::Reply { cause, ends_connection, .. } => (cause, ends_connection),
+        SessionFailure::NoReply { cause, .. } => {
+            // The rest of an answer that cannot be read would be taken for the next one.
+            let is_unreadable = cause == NoReplyCause::Unreadable;
+            let disposition = if is_unreadable { Disposition::Close } else { Disposition::Reuse };
+            return FailureClass { meaning, disposition, retry: RetryScope::None };
+        }
     };
     let retry = match cause {
         _ if context.has_begun || context.writes.is_partial => RetryScope::None,
@@ -167,9 +182,11 @@ fn meaning(failure: SessionFailure, context: &FailureContext) -> Meaning {
         Reply { .. } => Meaning::Sqlstate,
         NoReply { cause: NoReplyCause::RowTooLarge, .. } => Meaning::RowTooLarge,
         NoReply { cause: NoReplyCause::Copy, .. } => Meaning::CopyUnsupported,
-        NoReply { begun, .. } if applied_by.is_none_or(|number| begun < number) => {
-            Meaning::ConnectionLost
+        NoReply { cause, begun } if applied_by.is_none_or(|number| begun < number) => {
+            let is_unreadable = cause == NoReplyCause::Unreadable;
+            if is_unreadable { Meaning::Unreadable } else { Meaning::ConnectionLost }
         }
+        NoReply { cause: NoReplyCause::Unreadable, .. } => Meaning::UnreadableWrite,
         NoReply { .. } => Meaning::LostDuringWrite,
     }
 }
@@ -178,6 +195,14 @@ fn meaning(failure: SessionFailure, context: &FailureContext) -> Meaning {
 pub(crate) fn connection_lost(database: &str) -> Error {
     let message = format!("the connection to database \"{database}\" was lost");
     Error::new(ErrorKind::ConnectionLost, message)
+}
+
+/// The error of a request that the driver could not encode, or whose answer it could not read: a defect
+/// of this server, and no outage. Nothing was applied.
+pub(super) fn unreadable(database: &str) -> Error {
+    let message = format!("a message to or from database \"{database}\" could not be processed");
+    Error::new(ErrorKind::Internal, message)
+        .with_hint("Another attempt would fail as well: change the statement or its parameters.")
 }
 
 /// The error of a server that is a standby.
@@ -254,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_lost_connection_leaves_a_write_in_doubt_once_its_request_was_begun() {
-        use NoReplyCause::{ConnectionLost, Copy, RowTooLarge};
+        use NoReplyCause::{ConnectionLost, Copy, RowTooLarge, Unreadable};
         let second =
             FailureContext { writes: WriteState { applied_by: Some(2), ..WRITE.writes }, ..WRITE };
         let cases = [
@@ -263,10 +288,14 @@ mod tests {
             (ConnectionLost, 2, second, Meaning::LostDuringWrite),
             (Copy, 2, second, Meaning::CopyUnsupported),
             (RowTooLarge, 2, second, Meaning::RowTooLarge),
+            (Unreadable, 9, READ, Meaning::Unreadable),
+            (Unreadable, 1, second, Meaning::Unreadable),
+            (Unreadable, 2, second, Meaning::UnreadableWrite),
         ];
         for (cause, begun, context, meaning) in cases {
-            let class =
-                FailureClass { meaning, disposition: Disposition::Reuse, retry: RetryScope::None };
+            let is_kept = cause != Unreadable;
+            let disposition = if is_kept { Disposition::Reuse } else { Disposition::Close };
+            let class = FailureClass { meaning, disposition, retry: RetryScope::None };
             assert_eq!(
                 classify(SessionFailure::NoReply { cause, begun }, &context),
                 class,
@@ -278,15 +307,21 @@ mod tests {
     #[test]
     fn the_cause_of_a_failure_without_a_reply_is_read_from_the_protocol_state() {
         let protocol = ProtocolState::default();
-        let failure = || match SessionFailure::without_reply(&protocol) {
+        let error = DriverError::__private_api_timeout();
+        let failure = || match SessionFailure::without_reply(&protocol, &error) {
             SessionFailure::NoReply { cause, begun } => (cause, begun),
             SessionFailure::Reply { .. } => panic!("there is no reply"),
         };
-        assert_eq!(failure(), (NoReplyCause::ConnectionLost, 0));
+        assert_eq!(failure(), (NoReplyCause::Unreadable, 0), "nothing has ended");
         protocol.begin_request(b'Q');
         protocol.received(b'H', b"");
         assert_eq!(failure(), (NoReplyCause::Copy, 1));
         protocol.end(ConnectionEnd::RowTooLarge);
         assert_eq!(failure(), (NoReplyCause::RowTooLarge, 1));
+        let protocol = ProtocolState::default();
+        protocol.end(ConnectionEnd::Closed);
+        let lost = SessionFailure::without_reply(&protocol, &error);
+        let SessionFailure::NoReply { cause, .. } = lost else { panic!("there is no reply") };
+        assert_eq!(cause, NoReplyCause::ConnectionLost);
     }
 }

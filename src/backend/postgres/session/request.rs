@@ -9,7 +9,7 @@ use super::effects::{SessionEffect, StatementEffects};
 use super::failure;
 use super::reset::SessionConnection;
 use super::work::{PlanOrigin, PlanUse, WriteState};
-use crate::backend::postgres::codec::Parameter;
+use crate::backend::postgres::codec::{MAX_MESSAGE, Parameter};
 use crate::backend::postgres::connection::Connection;
 use crate::backend::postgres::connection::pipeline::{
     self, PipelineEnd, PipelineResponses, PipelineStep, ResultQuota, StepError, lost_connection,
@@ -17,7 +17,7 @@ use crate::backend::postgres::connection::pipeline::{
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::protocol::requests::{RequestKind, is_prefix};
 use crate::backend::postgres::protocol::simple_query::{first_value, rows};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::sql::{Analysis, changes_definitions, is_atomic};
 use crate::value::Value;
 use crate::wire_size::widen;
@@ -77,6 +77,10 @@ impl Session {
 
     /// Prepares a statement on the connection.
     pub(crate) async fn prepare(&mut self, sql: &str) -> Result<Arc<Prepared>> {
+        if sql.len() > MAX_MESSAGE {
+            let why = format!("it is longer than the {MAX_MESSAGE} bytes that PostgreSQL takes");
+            return Err(Error::field(ErrorKind::InvalidSql, "sql", why));
+        }
         if std::mem::take(&mut self.work.plans) == PlanUse::Fresh {
             self.connection().forget_definitions();
         }
