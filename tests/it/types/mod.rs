@@ -3,6 +3,7 @@
 
 mod families;
 mod parameters;
+mod records;
 mod render;
 
 use families::{EXPRESSIONS, FAMILIES, Family, SETUP};

@@ -171,11 +171,12 @@ impl Connection {
         let columns = statement.columns();
         let types: Vec<_> = columns.iter().map(|column| column.type_().clone()).collect();
         let decoder = RowDecoder::new(&types);
+        let returns_rows = self.protocol.text_results.returns_rows();
         let name = self.protocol.text_results.prepared(decoder.format());
         let described =
             columns.iter().map(|column| describe_column(column.name(), column.type_())).collect();
         let prepared = Arc::new(Prepared {
-            columns: (!columns.is_empty()).then_some(described),
+            columns: (returns_rows || !columns.is_empty()).then_some(described),
             name,
             generation: self.generation,
             decoder,

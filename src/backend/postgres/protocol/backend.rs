@@ -31,6 +31,9 @@ impl BackendMessages {
 impl FrameVisitor for BackendMessages {
     fn begin(&mut self, kind: u8, length: usize) {
         self.head.clear();
+        if matches!(kind, b'T' | b'n') {
+            self.state.text_results.described(kind);
+        }
         self.limit = match kind {
             b'Z' | b'K' | b'C' | b'I' | b'2' | b'G' | b'H' | b'W' | b'S' => HEAD,
             b'N' => NOTICE,

@@ -23,12 +23,15 @@ struct Statements {
 struct ExpectedStatement {
     text: Arc<[u8]>,
     name: Option<Vec<u8>>,
+    /// The first description that came after its Parse: true if it returns rows.
+    returns_rows: Option<bool>,
 }
 
 impl TextResults {
     /// Announces that a statement with this text is about to be prepared.
     pub(crate) fn expect_statement(&self, sql: &str) {
-        let expected = ExpectedStatement { text: Arc::from(sql.as_bytes()), name: None };
+        let text = Arc::from(sql.as_bytes());
+        let expected = ExpectedStatement { text, name: None, returns_rows: None };
         self.0.lock().expected = Some(expected);
     }
 
@@ -71,7 +74,24 @@ impl TextResults {
     pub(crate) fn parse_sent(&self, name: &[u8]) {
         if let Some(expected) = &mut self.0.lock().expected {
             expected.name = Some(name.to_vec());
+            expected.returns_rows = None;
         }
+    }
+
+    /// Notes a description: RowDescription or NoData. The driver does not tell them apart when there are no
+    /// columns. It may query types before it is done: theirs come later.
+    pub(super) fn described(&self, message: u8) {
+        if let Some(expected) = &mut self.0.lock().expected
+            && expected.name.is_some()
+        {
+            expected.returns_rows.get_or_insert(message == b'T');
+        }
+    }
+
+    /// Returns true if the statement that is being prepared returns rows, with columns or without.
+    pub(crate) fn returns_rows(&self) -> bool {
+        let statements = self.0.lock();
+        statements.expected.as_ref().is_some_and(|expected| expected.returns_rows == Some(true))
     }
 
     /// Removes the name in a Close. The driver uses no name twice.
