@@ -66,8 +66,8 @@ impl<M: Manager> Pool<M> {
     /// which callers came; different callers take turns.
     ///
     /// Fails with `PoolExhausted` after `pool.acquire_timeout`, when too many callers wait, or when the deadline
-    /// is sure to come first; `PoolPaused` when the pool was paused all that time; `DeadlineExceeded` when the
-    /// deadline comes first, `ShuttingDown` after [`Pool::close`], `Terminated` when an operator terminated the
+    /// is sure to come first; `DeadlineExceeded` when the deadline comes first; `PoolPaused` instead of these
+    /// while the pool is paused, `ShuttingDown` after [`Pool::close`], `Terminated` when an operator terminated the
     /// call, or the failure to open a connection.
     ///
     /// # Cancel safety

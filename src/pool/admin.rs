@@ -87,10 +87,12 @@ impl<M: Manager> PoolAdmin for Pool<M> {
 
     fn pause(&self) {
         self.0.queue.pause();
+        self.0.transactions.pause();
     }
 
     fn resume(&self) {
         self.0.queue.resume();
+        self.0.transactions.resume();
         self.0.context.counters.wake.notify_waiters();
     }
 

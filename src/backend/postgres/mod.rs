@@ -33,7 +33,6 @@ use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::pool::{CallContext, Pool, PoolAdmin, PoolSnapshot};
 use crate::telemetry;
-use crate::wire_size::widen;
 use commit::resolution::{outcome_of_token, outcome_timed_out};
 use commit::token::Token;
 use connect::Connector;
@@ -54,7 +53,6 @@ use session::work::PlanUse;
 pub(crate) struct Postgres {
     context: Arc<DatabaseContext>,
     probe: tokio::sync::Mutex<Option<Connection>>,
-    statements: AtomicU64,
 }
 
 impl Postgres {
@@ -78,13 +76,14 @@ impl Postgres {
             name: name.to_owned(),
             error_details: config.error_details,
             resets: AtomicU64::new(0),
+            statements: AtomicU64::new(0),
             effects: EffectCache::new(config.catalog_ttl),
             key_table: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
             pool: Pool::new(telemetry, &config.pool, opener.clone()),
             opener,
             last_failover: Mutex::default(),
         });
-        Ok(Self { context, probe: tokio::sync::Mutex::default(), statements: AtomicU64::new(0) })
+        Ok(Self { context, probe: tokio::sync::Mutex::default() })
     }
 
     async fn session(&self, deadline: Deadline, caller: &Arc<CallContext>) -> Result<Session> {
@@ -142,7 +141,6 @@ impl Backend for Postgres {
     }
 
     fn execute(&self, statement: Arc<Statement>) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
-        self.statements.fetch_add(1, Relaxed);
         Box::pin(async move { run_attempts(|plans| self.execute_once(&statement, plans)).await })
     }
 
@@ -151,7 +149,6 @@ impl Backend for Postgres {
         batch: Arc<Batch>,
         strategy: BatchStrategy,
     ) -> BoxFuture<'_, Result<BatchResult>> {
-        self.statements.fetch_add(widen(batch.statements.len()), Relaxed);
         Box::pin(async move {
             run_attempts(|plans| self.execute_batch_once(&batch, strategy, plans)).await
         })
@@ -259,7 +256,7 @@ impl Backend for Postgres {
 
     fn pool(&self) -> PoolSnapshot {
         let mut snapshot = self.context.pool.snapshot();
-        snapshot.statements = self.statements.load(Relaxed);
+        snapshot.statements = self.context.statements.load(Relaxed);
         snapshot.resets = self.context.resets.load(Relaxed);
         snapshot
     }

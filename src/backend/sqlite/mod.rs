@@ -57,7 +57,6 @@ pub(crate) struct Sqlite {
     config: Arc<SessionConfig>,
     breaker: Arc<ConnectBreaker>,
     pools: PoolPair,
-    statements: Arc<AtomicU64>,
 }
 
 impl Sqlite {
@@ -80,6 +79,7 @@ impl Sqlite {
             statement_timeout: config.statement_timeout,
             keys: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
             open_connections: OpenConnections::default(),
+            statements: AtomicU64::new(0),
         });
         let breaker = ConnectBreaker::new(name, config);
         let opener =
@@ -94,11 +94,10 @@ impl Sqlite {
             readers: Pool::new(telemetry, &config.pool, opener(Role::Reader)),
             writer: Pool::new(telemetry, &single, opener(Role::Writer)),
         };
-        Self { config: shared, breaker, pools, statements: Arc::default() }
+        Self { config: shared, breaker, pools }
     }
 
     async fn start(&self, statement: Arc<Statement>) -> Result<Box<dyn RowStream>> {
-        self.statements.fetch_add(1, Ordering::Relaxed);
         let deadline = statement.deadline.within(Instant::now(), self.config.statement_timeout);
         if (statement.read_only || !writes(&command(&statement.sql)))
             && let Some(stream) = self.start_on(Role::Reader, &statement, deadline).await?
@@ -171,8 +170,6 @@ impl Backend for Sqlite {
         batch: Arc<Batch>,
         _: BatchStrategy,
     ) -> BoxFuture<'_, Result<BatchResult>> {
-        let count = u64::try_from(batch.statements.len()).unwrap_or_default();
-        self.statements.fetch_add(count, Ordering::Relaxed);
         let context = Arc::clone(&batch.context);
         Box::pin(self.run(role(batch.mode), batch.deadline, context, move |session, sender| {
             run_batch(session, &batch, sender)
@@ -184,8 +181,7 @@ impl Backend for Sqlite {
             let pool = self.pools.of(role(request.mode));
             let checkout = pool.acquire_for_transaction(request.deadline, &request.context).await?;
             let timeout = self.config.statement_timeout;
-            let statements = Arc::clone(&self.statements);
-            let begun = SqliteTransaction::begin(checkout, request, timeout, statements).await?;
+            let begun = SqliteTransaction::begin(checkout, request, timeout).await?;
             Ok(Box::new(begun) as _)
         })
     }
@@ -254,7 +250,7 @@ impl Backend for Sqlite {
     }
 
     fn pool(&self) -> PoolSnapshot {
-        let statements = self.statements.load(Ordering::Relaxed);
+        let statements = self.config.statements.load(Ordering::Relaxed);
         PoolSnapshot { statements, ..self.pools.snapshot() }
     }
 

@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::ops::DerefMut;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use fallible_iterator::FallibleIterator;
@@ -60,6 +61,8 @@ pub(crate) struct SessionConfig {
     pub(crate) details: ErrorDetails,
     pub(crate) keys: KeyTable,
     pub(crate) open_connections: OpenConnections,
+    /// The number of callers' statements that began to run.
+    pub(crate) statements: AtomicU64,
 }
 
 /// An open connection.

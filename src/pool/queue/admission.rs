@@ -100,15 +100,13 @@ impl Admission {
             Ok(Ok(Ok(permit))) => Ok(permit),
             Ok(Ok(Err(Displaced))) => {
                 self.counters.rejected.fetch_add(1, Relaxed);
-                Err(self.queue_full(self.max_waiting))
+                let mode = self.state.lock().mode;
+                Err(self.queue_full(mode, self.max_waiting))
             }
             Ok(Err(_closed)) => Err(self.shutting_down()),
             Err(_elapsed) => {
                 self.counters.timeouts.fetch_add(1, Relaxed);
-                if deadline <= until {
-                    return Err(self.deadline_passed("waiting for a connection"));
-                }
-                Err(self.acquire_timed_out())
+                Err(if deadline <= until { self.late() } else { self.acquire_timed_out() })
             }
         }
     }
@@ -189,7 +187,7 @@ impl Admission {
             let own = state.waiters.of(caller);
             let Some(last) = state.waiters.displace(own + 1) else {
                 self.counters.rejected.fetch_add(1, Relaxed);
-                return Err(self.queue_full(waiting));
+                return Err(self.queue_full(state.mode, waiting));
             };
             // If it has just left, its place is free as well.
             drop(last.sender.send(Err(Displaced)));
@@ -236,21 +234,34 @@ impl Admission {
         }
     }
 
-    fn queue_full(&self, waiting: usize) -> Error {
-        self.exhausted(&format!("{waiting} callers are waiting"))
+    fn queue_full(&self, mode: AdmissionMode, waiting: usize) -> Error {
+        let why = format!("{waiting} callers are waiting");
+        if mode == AdmissionMode::Paused { self.paused(&why) } else { self.exhausted(&why) }
+    }
+
+    fn late(&self) -> Error {
+        if self.is_paused() {
+            return self.paused("the deadline passed first");
+        }
+        self.deadline_passed("waiting for a connection")
     }
 
     fn acquire_timed_out(&self) -> Error {
-        let database = &self.counters.database;
         let limit = humantime::format_duration(self.acquire_timeout);
         if self.is_paused() {
-            let message = format!("the pool of database \"{database}\" was paused for {limit}");
-            return Error::new(ErrorKind::PoolPaused, message);
+            return self.paused(&format!("it was not resumed within {limit}"));
         }
         self.exhausted(&match self.kind {
             QueueKind::Connection => format!("none became free within {limit}"),
             QueueKind::Transaction => format!("open transactions held their share for {limit}"),
         })
+    }
+
+    fn paused(&self, why: &str) -> Error {
+        let database = &self.counters.database;
+        let message = format!("the pool of database \"{database}\" is paused: {why}");
+        Error::new(ErrorKind::PoolPaused, message)
+            .with_hint("An operator paused it; `rowgate pool resume` ends that.")
     }
 
     fn exhausted(&self, why: &str) -> Error {

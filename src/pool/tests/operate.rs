@@ -35,15 +35,34 @@ async fn a_paused_pool_admits_nobody_and_checkouts_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_waits_for_a_paused_pool_gets_pool_paused_unless_the_deadline_comes_first() {
+async fn a_caller_that_a_paused_pool_does_not_admit_is_told_of_the_pause_whatever_comes_first() {
     let (pool, _) = scripted(&patient(2));
     pool.pause();
     let error = pool.acquire(later(), &nobody()).await.expect_err("nobody resumes it");
     assert_eq!(error.kind(), ErrorKind::PoolPaused);
     assert!(error.retry_after().is_some());
-    let soon = Deadline::at(now() + SECOND);
-    let error = pool.acquire(soon, &nobody()).await.expect_err("nobody resumes it");
-    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    let soon = || Deadline::at(now() + SECOND);
+    let error = pool.acquire(soon(), &nobody()).await.expect_err("nobody resumes it");
+    assert_eq!(error.kind(), ErrorKind::PoolPaused, "{error:?}");
+    // More transactions than their share: what keeps them out is the pause.
+    let nobody = nobody();
+    let attempts = (0..3).map(|_| pool.acquire_for_transaction(soon(), &nobody));
+    for refused in futures_util::future::join_all(attempts).await {
+        assert_eq!(refused.expect_err("nobody resumes it").kind(), ErrorKind::PoolPaused);
+    }
+    pool.resume();
+    drop(pool.acquire_for_transaction(later(), &nobody).await.expect("it is resumed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_before_a_paused_pool_is_said_to_be_paused() {
+    let (pool, _) = scripted(&PoolSettings { max_waiting: 1, ..patient(2) });
+    pool.pause();
+    let nobody = nobody();
+    let mut first = Box::pin(pool.acquire(later(), &nobody));
+    assert!(futures_util::poll!(first.as_mut()).is_pending());
+    let error = pool.acquire(later(), &nobody).await.expect_err("the queue is full");
+    assert_eq!(error.kind(), ErrorKind::PoolPaused, "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -304,7 +304,8 @@ impl Simulation {
         assert!(
             end.acquired >= observed.served && end.acquired <= observed.served + observed.given_up
         );
-        assert!(end.rejected <= refused("POOL_EXHAUSTED") + observed.given_up, "{end:?}");
+        let rejected = refused("POOL_EXHAUSTED") + refused("POOL_PAUSED");
+        assert!(end.rejected <= rejected + observed.given_up, "{end:?}");
         assert!(
             end.timeouts <= observed.refused.values().sum::<u64>() + observed.given_up,
             "{end:?}"

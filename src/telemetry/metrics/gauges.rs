@@ -169,7 +169,7 @@ static OBSERVED: [Observed; 21] = [
     database(Counter, "rowgate.retries.refused", "{attempt}", |all| all.retries_refused)
         .help("Retries that were not made, as the retry budget was exhausted"),
     database(Counter, "rowgate.statements", "{statement}", |all| all.statements)
-        .help("Statements run"),
+        .help("Callers' statements that were sent to the database"),
     database(Counter, "rowgate.transactions", "{transaction}", |all| all.transactions)
         .help("Batches, and interactive transactions that were begun"),
     Observed { subject: "", ..pool(Gauge, "rowgate.build_info", "{build}", |_| 1) }

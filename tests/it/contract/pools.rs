@@ -11,9 +11,11 @@ use rowgate::value::proto::{
 use tonic::{Code, Status, Streaming};
 
 use super::contract;
-use crate::harness::Service;
-use crate::harness::client::{Failure, PATIENCE, with_deadline};
+use crate::harness::behind::KEYS;
+use crate::harness::client::{Failure, PATIENCE, request, request_with, with_deadline};
+use crate::harness::unit::{batch, keyed};
 use crate::harness::wait::eventually_async;
+use crate::harness::{Backend, Service};
 
 contract! {
     a_pause_lets_open_work_end_and_queues_what_comes
@@ -33,6 +35,8 @@ contract! {
 contract! {
     with "pool.acquire_timeout = \"200ms\"":
     a_call_that_a_pause_outlasts_is_told_of_it
+    a_call_whose_deadline_passes_in_a_pause_is_told_of_the_pause
+    only_statements_that_were_sent_are_counted
 }
 
 fn main() -> String {
@@ -134,6 +138,45 @@ async fn a_call_that_a_pause_outlasts_is_told_of_it(service: Service) {
     assert!(failure.retry_after.is_some(), "{failure:?}");
     resume(&service).await;
     service.client.must("select 1", &[]).await;
+}
+
+async fn a_call_whose_deadline_passes_in_a_pause_is_told_of_the_pause(service: Service) {
+    pause(&service, PATIENCE).await;
+    let brief = Duration::from_millis(120);
+    let failure = service.client.call(request("select 1", &[]), brief).await;
+    let failure = failure.expect_err("the pool is paused");
+    assert_eq!(failure.what(), (Code::Unavailable, "POOL_PAUSED"), "{failure:?}");
+}
+
+async fn only_statements_that_were_sent_are_counted(service: Service) {
+    let client = &service.client;
+    client.must("create table t (id integer primary key)", &[]).await;
+    if service.backend == Backend::Postgres {
+        client.must(KEYS, &[]).await;
+    }
+    let count = async || service.pool().await.statements;
+    let before = count().await;
+    pause(&service, PATIENCE).await;
+    let refused = (0..20).map(|_| client.query("insert into t values (1)", &[]));
+    for refused in futures_util::future::join_all(refused).await {
+        assert_eq!(refused.expect_err("the pool is paused").reason, "POOL_PAUSED");
+    }
+    assert_eq!(client.batch(batch(&["select 1"; 3])).await.unwrap_err().reason, "POOL_PAUSED");
+    resume(&service).await;
+    client.must_fail("selec 1", &[]).await;
+    client.must_fail("insert into t values ($1)", &[]).await;
+    assert_eq!(count().await, before, "none of them was sent");
+
+    client.must("insert into t values (1)", &[]).await;
+    client.batch(batch(&["insert into t values (2)", "select 1"])).await.expect("it runs");
+    let keyed = request_with("insert into t values (3)", keyed("k"));
+    client.run(keyed).await.expect("it runs");
+    let mut transaction = client.begin().await;
+    transaction.query("insert into t values (4)", &[]).await.expect("it runs");
+    transaction.query("select count(*) from t", &[]).await.expect("it runs");
+    transaction.commit().await.expect("it commits");
+    client.must_fail("insert into t values (1)", &[]).await;
+    assert_eq!(count().await, before + 7, "the last one ran, and failed");
 }
 
 async fn who_holds_a_connection_is_listed(service: Service) {

@@ -67,7 +67,7 @@ pub(crate) async fn commit(
         let [caller, key] = key_values(&key.caller, &key.key);
         values = [caller, key, Value::bytes(stored(results))];
         let parameters = prepared.encode(&values)?;
-        steps.push(PipelineStep::Statement(prepared, parameters));
+        steps.push(PipelineStep::OwnStatement(prepared, parameters));
     }
     let commit = if PlantedBug::IgnoredTag.is_planted() { "COMMIT" } else { COMMIT };
     steps.extend([CURRENT_XID, commit].map(PipelineStep::script));

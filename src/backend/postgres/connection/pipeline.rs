@@ -20,8 +20,10 @@ use crate::wire_size::{encoded_row_size, widen};
 pub(crate) enum PipelineStep<'a> {
     /// Statements of our own, without parameters.
     Script(String),
-    /// A prepared statement with its parameters.
+    /// A prepared statement of the caller, with its parameters.
     Statement(Arc<Prepared>, Vec<Parameter<'a>>),
+    /// A prepared statement of our own, with its parameters.
+    OwnStatement(Arc<Prepared>, Vec<Parameter<'a>>),
 }
 
 impl<'a> PipelineStep<'a> {
@@ -33,7 +35,9 @@ impl<'a> PipelineStep<'a> {
     pub(crate) fn kind(&self) -> RequestKind {
         match self {
             Self::Script(_) => RequestKind::Script,
-            Self::Statement(prepared, _) => RequestKind::Statement(prepared.name.clone()),
+            Self::Statement(prepared, _) | Self::OwnStatement(prepared, _) => {
+                RequestKind::Statement(prepared.name.clone())
+            }
         }
     }
 
@@ -43,18 +47,20 @@ impl<'a> PipelineStep<'a> {
                 let messages = connection.client.simple_query(&sql).await?;
                 Ok(StepOutput::Script(first_value(&messages)))
             }),
-            Self::Statement(prepared, parameters) => Box::pin(async move {
-                let rows = connection.client.query_raw(&prepared.statement, parameters).await?;
-                let mut rows = Box::pin(rows);
-                let mut kept = Vec::new();
-                while let Some(row) = rows.next().await {
-                    let row = prepared.decode(&row?)?;
-                    if quota.take(&row) {
-                        kept.push(row);
+            Self::Statement(prepared, parameters) | Self::OwnStatement(prepared, parameters) => {
+                Box::pin(async move {
+                    let rows = connection.client.query_raw(&prepared.statement, parameters).await?;
+                    let mut rows = Box::pin(rows);
+                    let mut kept = Vec::new();
+                    while let Some(row) = rows.next().await {
+                        let row = prepared.decode(&row?)?;
+                        if quota.take(&row) {
+                            kept.push(row);
+                        }
                     }
-                }
-                Ok(StepOutput::Rows(kept))
-            }),
+                    Ok(StepOutput::Rows(kept))
+                })
+            }
         }
     }
 }

@@ -150,7 +150,7 @@ impl<'a> BatchRun<'a> {
         let claim_values = key.as_ref().map(|key| database.key_table.claim_values(key));
         let mut steps = self.steps()?;
         if let (Some((_, claim)), Some(values)) = (&self.claim, &claim_values) {
-            steps.insert(1, PipelineStep::Statement(Arc::clone(claim), claim.encode(values)?));
+            steps.insert(1, PipelineStep::OwnStatement(Arc::clone(claim), claim.encode(values)?));
         }
         let quota = ResultQuota::new(max_rows, max_bytes);
         let open = PipelineEnd::NoCommit;

@@ -139,7 +139,7 @@ async fn execute(session: &mut Session, sql: &str, values: &[Value]) -> Result<V
     let prepared = session.prepare(sql).await?;
     let parameters = prepared.encode(values)?;
     let quota = ResultQuota::unlimited();
-    let steps = vec![PipelineStep::Statement(prepared, parameters)];
+    let steps = vec![PipelineStep::OwnStatement(prepared, parameters)];
     let mut responses = session.send_pipeline(steps, &quota, PipelineEnd::NoCommit).await?;
     let output = session.step_output(responses.next(), sql)?;
     if let StepOutput::Rows(rows) = output { Ok(rows) } else { Ok(Vec::new()) }

@@ -18,6 +18,8 @@ pub(crate) struct DatabaseContext {
     pub(crate) error_details: ErrorDetails,
     /// The number of sessions that were reset.
     pub(crate) resets: AtomicU64,
+    /// The number of callers' statements that were sent.
+    pub(crate) statements: AtomicU64,
     pub(crate) effects: EffectCache,
     /// The table of idempotency keys, as it is configured.
     pub(crate) key_table: KeyTable,

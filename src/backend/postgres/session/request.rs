@@ -1,6 +1,7 @@
 //! The requests of a session, alone and in pipelines.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tokio_postgres::Error as DriverError;
 
@@ -150,7 +151,10 @@ impl Session {
         end: PipelineEnd,
     ) -> Result<PipelineResponses> {
         let expected: Vec<RequestKind> = steps.iter().map(PipelineStep::kind).collect();
+        let callers = steps.iter().filter(|step| matches!(step, PipelineStep::Statement(..)));
+        let callers = widen(callers.count());
         self.begin(expected.clone())?;
+        self.database.statements.fetch_add(callers, Relaxed);
         let protocol = Arc::clone(&self.connection().protocol);
         // Only requests without a number are on their way: the driver's own Close of a statement.
         let last = protocol.last_sent() + widen(steps.len());
@@ -194,8 +198,11 @@ impl Session {
     ) -> Result<tokio_postgres::RowStream> {
         let number = self.connection().protocol.last_sent() + 1;
         let kinds = vec![RequestKind::Statement(prepared.name.clone())];
-        let start =
-            async |on: &mut Connection| on.client.query_raw(&prepared.statement, parameters).await;
+        let database = Arc::clone(&self.database);
+        let start = async |on: &mut Connection| {
+            database.statements.fetch_add(1, Relaxed);
+            on.client.query_raw(&prepared.statement, parameters).await
+        };
         let stream = self.request_as(kinds, sql, start).await?;
         self.work.has_begun = true;
         self.in_flight.reads_rows(number);

@@ -1,5 +1,7 @@
 //! Running a statement on a connection's own thread.
 
+use std::sync::atomic::Ordering;
+
 use rusqlite::types::ValueRef;
 use rusqlite::{Row as SqliteRow, Statement as SqliteStatement};
 
@@ -132,6 +134,7 @@ fn step(
     if prepared.command.is_empty() {
         return Ok(Completion::default());
     }
+    session.config.statements.fetch_add(1, Ordering::Relaxed);
     session.authorizer.enter(Phase::Run);
     send_rows(session, &mut prepared, rows)?;
     let Prepared { command, access, .. } = prepared;

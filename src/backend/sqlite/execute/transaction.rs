@@ -2,7 +2,7 @@
 //! after the other until the transaction ends, or its caller drops it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,6 @@ pub(crate) struct SqliteTransaction {
     /// True while a command runs, and for good once one was dropped: its progress is unknown.
     interrupted: bool,
     statement_timeout: Duration,
-    statements: Arc<AtomicU64>,
 }
 
 impl SqliteTransaction {
@@ -46,7 +45,6 @@ impl SqliteTransaction {
         checkout: ConnectionCheckout,
         request: BeginRequest,
         statement_timeout: Duration,
-        statements: Arc<AtomicU64>,
     ) -> Result<Self> {
         let BeginRequest { key, deadline, .. } = request;
         let (commands, queue) = sync_channel(QUEUE);
@@ -55,7 +53,7 @@ impl SqliteTransaction {
         let thread = TransactionThread { commands: queue, open: Arc::clone(&open) };
         submit(checkout, transaction_job(thread, key, opened))?;
         PendingJob::new(receiver, deadline).end().await?;
-        Ok(Self { commands, open, interrupted: false, statement_timeout, statements })
+        Ok(Self { commands, open, interrupted: false, statement_timeout })
     }
 
     fn send<T>(
@@ -74,7 +72,6 @@ impl SqliteTransaction {
 
     async fn start(&self, statement: Arc<Statement>) -> Result<SqliteRowStream<'static>> {
         let deadline = statement.deadline.within(Instant::now(), self.statement_timeout);
-        self.statements.fetch_add(1, Ordering::Relaxed);
         let receiver = self.send(|sender| Command::Run(statement, sender), deadline)?;
         let job = PendingJob::new(receiver, deadline);
         let started = SqliteRowStream::start(job, Outcome::NotApplied).await?;
