@@ -38,6 +38,12 @@ pub(crate) fn writes(command: &str) -> bool {
         || ["CREATE ", "DROP ", "ALTER "].iter().any(|start| command.starts_with(start))
 }
 
+/// Tells whether a statement of this command is answered from the schema while it is compiled: when it runs,
+/// it does not look if that is still the file's.
+pub(crate) fn is_answered_when_compiled(command: &str) -> bool {
+    matches!(command, "PRAGMA" | "EXPLAIN")
+}
+
 fn verb(word: &str) -> Option<&'static str> {
     match word.to_ascii_uppercase().as_str() {
         "SELECT" | "VALUES" => Some("SELECT"),

@@ -122,20 +122,48 @@ impl Session {
 
     /// Compiles a statement, or finds it in the cache.
     pub(crate) fn prepare(&self, sql: &str) -> Result<Compiled<'_>> {
+        if sql.len() > MAX_CACHED_BYTES {
+            return self.prepare_once(sql);
+        }
+        let cached = || self.connection.prepare_cached(sql);
+        self.compile(sql, || cached().map(|cached| Box::new(cached) as Compiled<'_>))
+    }
+
+    /// Compiles a statement, whether it is in the cache or not.
+    pub(crate) fn prepare_once(&self, sql: &str) -> Result<Compiled<'_>> {
+        let once = || self.connection.prepare(sql);
+        self.compile(sql, || once().map(|once| Box::new(Box::new(once)) as Compiled<'_>))
+    }
+
+    /// Compiles a statement; a failure is that of the schema as it is.
+    ///
+    /// SQLite compiles against the schema that the connection remembers, and looks if that is still the
+    /// file's when the statement runs. One that does not compile never runs.
+    fn compile<'s>(
+        &'s self,
+        sql: &str,
+        compile: impl Fn() -> rusqlite::Result<Compiled<'s>>,
+    ) -> Result<Compiled<'s>> {
         if sql.contains('\0') {
             let message = "the statement contains a NUL character";
             return Err(Error::new(ErrorKind::InvalidSql, message));
         }
-        self.authorizer.enter(Phase::Compile);
-        if may_be_several(sql) && self.is_several(sql) {
-            return Err(several_statements());
-        }
-        let compiled = if sql.len() <= MAX_CACHED_BYTES {
-            self.connection.prepare_cached(sql).map(|cached| Box::new(cached) as Compiled<'_>)
-        } else {
-            self.connection.prepare(sql).map(|once| Box::new(Box::new(once)) as Compiled<'_>)
+        let attempt = || {
+            self.authorizer.enter(Phase::Compile);
+            if may_be_several(sql) && self.is_several(sql) {
+                return Err(several_statements());
+            }
+            compile().map_err(|error| self.translate(error, sql, Step::Compile))
         };
-        compiled.map_err(|error| self.translate(error, sql, Step::Compile))
+        let compiled = attempt();
+        // An open transaction has brought the schema up to date.
+        if compiled.is_ok() || !self.connection.is_autocommit() {
+            return compiled;
+        }
+        self.control("BEGIN")?;
+        let compiled = self.probe().and_then(|()| attempt());
+        self.control("ROLLBACK")?;
+        compiled
     }
 
     /// Tells whether a text holds more than one statement.
@@ -158,14 +186,12 @@ impl Session {
     /// Begins a transaction: the writer's can write from the start, a reader's sees
     /// the database as it is now. Each is as isolated as SERIALIZABLE.
     pub(crate) fn begin(&self) -> Result<()> {
-        match self.role {
-            Role::Writer => self.control("BEGIN IMMEDIATE"),
-            Role::Reader => {
-                self.control("BEGIN")?;
-                // The first read takes the snapshot.
-                self.probe()
-            }
-        }
+        self.control(match self.role {
+            Role::Writer => "BEGIN IMMEDIATE",
+            Role::Reader => "BEGIN",
+        })?;
+        // The first read takes a reader's snapshot, and notices a schema that another connection has changed.
+        self.probe()
     }
 
     /// Checks that the transaction is open. SQLite rolls one back by itself when a write in it is
@@ -208,7 +234,8 @@ impl Session {
 
     fn execute_internal(&self, sql: &str) -> rusqlite::Result<()> {
         self.authorizer.enter(Phase::Internal);
-        let ran = self.connection.prepare_cached(sql).and_then(|mut control| control.raw_execute());
+        // Not by the cache: a caller's same text would find it there, and nothing would be denied.
+        let ran = self.connection.prepare(sql).and_then(|mut control| control.raw_execute());
         self.authorizer.enter(Phase::Run);
         ran.map(drop)
     }

@@ -17,9 +17,10 @@ use crate::value::proto::ParameterType;
 ///
 /// SQLite types no parameters: each is OTHER.
 pub(crate) fn describe(session: &Session, sql: &str, include_plan: bool) -> Result<Description> {
-    // Running anything brings the schema up to date that ALTER and CREATE are compiled against.
-    session.probe()?;
-    let statement = session.prepare(sql)?;
+    // The schema stays as it is until the reset rolls this back.
+    session.begin()?;
+    // One in the cache may have been compiled against another schema.
+    let statement = session.prepare_once(sql)?;
     let parameter = ParameterType { r#type: DataType::Other.into(), ..ParameterType::default() };
     let explains = statement.is_explain() != 0;
     let description = Description {
@@ -41,7 +42,7 @@ fn plan(session: &Session, sql: &str) -> Result<String> {
     let statement = sql.trim_start_matches(|c: char| c == ';' || c.is_whitespace());
     let explain = format!("EXPLAIN QUERY PLAN {statement}");
     let failed = |error| session.translate(error, &explain, Step::Read);
-    let mut statement = session.prepare(&explain)?;
+    let mut statement = session.prepare_once(&explain)?;
     session.authorizer.enter(Phase::Run);
     let mut rows = statement.raw_query();
     let mut depths: HashMap<i64, usize> = HashMap::new();

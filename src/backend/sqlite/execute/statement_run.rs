@@ -7,7 +7,7 @@ use rusqlite::{Row as SqliteRow, Statement as SqliteStatement};
 
 use crate::backend::sqlite::authorizer::Phase;
 use crate::backend::sqlite::column_types::{ValueConversion, column};
-use crate::backend::sqlite::command_tag::{command, counts_changes};
+use crate::backend::sqlite::command_tag::{command, counts_changes, is_answered_when_compiled};
 use crate::backend::sqlite::error::{Step, too_large};
 use crate::backend::sqlite::parameters;
 use crate::backend::sqlite::row_channel::{ResultHeader, RowSender};
@@ -64,7 +64,12 @@ pub(crate) fn run(
     sent: &Statement,
     sender: &RowSender<Option<Completion>>,
 ) -> Result<Option<Completion>> {
-    let mut prepared = prepare(session, &sent.sql, Access::of(sent.read_only))?;
+    let command = command(&sent.sql);
+    if session.role == Role::Reader && is_answered_when_compiled(&command) {
+        // The schema stays as it is until the reset rolls this back.
+        session.begin()?;
+    }
+    let mut prepared = prepare(session, &sent.sql, command, Access::of(sent.read_only))?;
     let writes = prepared.access == Access::ReadWrite;
     if writes && session.role == Role::Reader {
         return Ok(None);
@@ -94,7 +99,7 @@ pub(crate) fn run_in_transaction(
 ) -> Result<Completion> {
     session.check_open()?;
     let access = if session.role == Role::Reader { Access::ReadOnly } else { access };
-    let mut prepared = prepare(session, sql, access)?;
+    let mut prepared = prepare(session, sql, command(sql), access)?;
     parameters::bind(&mut prepared.statement, values)?;
     let stepped = step(session, prepared, rows);
     if !session.connection.is_autocommit() {
@@ -115,14 +120,23 @@ pub(crate) fn run_in_transaction(
 }
 
 /// Compiles a statement for this access.
-fn prepare<'s>(session: &'s Session, sql: &'s str, allowed: Access) -> Result<Prepared<'s>> {
-    let statement = session.prepare(sql)?;
+fn prepare<'s>(
+    session: &'s Session,
+    sql: &'s str,
+    command: String,
+    allowed: Access,
+) -> Result<Prepared<'s>> {
+    let statement = if is_answered_when_compiled(&command) {
+        session.prepare_once(sql)?
+    } else {
+        session.prepare(sql)?
+    };
     let access = Access::of(statement.readonly() || statement.is_explain() != 0);
     if access == Access::ReadWrite && allowed == Access::ReadOnly {
         let message = "the statement writes, and the call asked for READ_ONLY";
         return Err(Error::new(ErrorKind::ReadOnly, message));
     }
-    Ok(Prepared { statement, sql, command: command(sql), access })
+    Ok(Prepared { statement, sql, command, access })
 }
 
 /// Steps a statement to its end.

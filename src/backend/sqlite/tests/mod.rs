@@ -3,6 +3,7 @@
 mod errors;
 mod rolled_back;
 mod running;
+mod schema;
 mod session;
 mod values;
 

@@ -64,6 +64,7 @@ async fn nothing_that_would_leave_a_trace_in_the_session_runs() {
         assert_eq!(error.reason(), "SESSION_STATE", "{sql}: {error}");
         assert_eq!(error.outcome(), Outcome::NotApplied);
     }
+    fixture.run("PRAGMA table_info(t)").await;
     for sql in ["BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT a", "RELEASE a", "END", "BEGIN EXCLUSIVE"]
     {
         assert_eq!(fixture.refused(sql).await.kind(), ErrorKind::TransactionControl, "{sql}");
