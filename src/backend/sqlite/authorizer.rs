@@ -133,10 +133,8 @@ fn denial(context: &AuthContext<'_>, phase: Phase) -> Option<Denial> {
     if phase == Phase::Internal {
         return None;
     }
-    // `CREATE TABLE temp.x` is no CreateTempTable to SQLite. ALTER TABLE looks into the temporary
-    // schema and updates it, but there is never anything in it.
-    let temporary = context.database_name == Some("temp");
-    if temporary && !matches!(action, AuthAction::Read { .. } | AuthAction::Update { .. }) {
+    // `CREATE TABLE temp.x` is no CreateTempTable to SQLite.
+    if context.database_name == Some("temp") && !is_on_temporary_schema(action) {
         return Some(Denial::Temporary);
     }
     if is_plain(action) {
@@ -148,7 +146,7 @@ fn denial(context: &AuthContext<'_>, phase: Phase) -> Option<Denial> {
     }
     let running = phase == Phase::Run;
     if let AuthAction::Function { function_name } = action {
-        // A trigger's own use of these functions is about rows that it wrote itself.
+        // A view or trigger that uses them tells of the same caller's statements (`figures`).
         let callers = !running && context.accessor.is_none();
         return (callers && is_among(function_name, SESSION_FUNCTIONS))
             .then_some(Denial::SessionFunction);
@@ -165,6 +163,17 @@ fn denial(context: &AuthContext<'_>, phase: Phase) -> Option<Denial> {
     } else {
         Denial::Other
     })
+}
+
+/// Tells whether this reads or updates the list of temporary objects, as ALTER TABLE does. It has nothing of any caller's.
+fn is_on_temporary_schema(action: &AuthAction<'_>) -> bool {
+    const SCHEMA: &str = "sqlite_temp_master sqlite_temp_schema sqlite_master sqlite_schema";
+    match action {
+        AuthAction::Read { table_name, .. } | AuthAction::Update { table_name, .. } => {
+            is_among(table_name, SCHEMA)
+        }
+        _ => false,
+    }
 }
 
 /// Tells whether only SQLite's own modules ask for this while a statement runs; a caller's own would have been

@@ -31,6 +31,8 @@ pub(crate) fn claim(session: &Session, key: &IdempotencyKey) -> Result<Option<Cl
         changed => changed?,
     };
     if changed > 0 {
+        // The caller's own statements have not begun.
+        session.set_figures_back()?;
         return Ok(None);
     }
     let read = |connection: &Connection| {

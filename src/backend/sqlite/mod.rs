@@ -11,6 +11,7 @@ mod command_tag;
 mod connection;
 mod error;
 mod execute;
+mod figures;
 mod idempotency;
 mod idempotency_table;
 mod open_connections;

@@ -14,6 +14,7 @@ use rusqlite::{Batch, Connection, OpenFlags, Statement, ffi};
 
 use super::authorizer::{Authorizer, Phase};
 use super::error::{Origin, Step, several_statements, translate};
+use super::figures::Figures;
 use super::idempotency_table::KeyTable;
 use super::open_connections::OpenConnections;
 use super::row_channel::RowSender;
@@ -69,6 +70,7 @@ pub(crate) struct SessionConfig {
 pub(crate) struct Session {
     pub(crate) connection: Connection,
     pub(crate) authorizer: Authorizer,
+    pub(crate) figures: Figures,
     pub(crate) config: Arc<SessionConfig>,
     pub(crate) role: Role,
 }
@@ -78,10 +80,11 @@ impl Session {
     pub(crate) fn open(config: Arc<SessionConfig>, role: Role) -> Result<Self> {
         let authorizer = Authorizer::new();
         let path = absolute_path(&config)?;
-        let connection = connect(&path, &config, role, &authorizer).map_err(|error| {
-            translate(error, &Origin { sql: "", step: Step::Open, details: config.details })
-        })?;
-        Ok(Self { connection, authorizer, config, role })
+        let (connection, figures) =
+            connect(&path, &config, role, &authorizer).map_err(|error| {
+                translate(error, &Origin { sql: "", step: Step::Open, details: config.details })
+            })?;
+        Ok(Self { connection, authorizer, figures, config, role })
     }
 
     /// Makes SQLite look at the call's deadline and cancellation and at `until`, while it works and
@@ -259,14 +262,23 @@ impl Session {
         drop(connection);
     }
 
-    /// Rolls back whatever the last job left open. Returns a reason if the connection must be closed.
+    /// Makes the figures of earlier statements those of a new connection.
+    pub(crate) fn set_figures_back(&self) -> Result<()> {
+        self.authorizer.enter(Phase::Internal);
+        let set_back = self.figures.set_back(&self.connection);
+        self.authorizer.enter(Phase::Compile);
+        set_back.map_err(|error| self.translate(error, "", Step::Write))
+    }
+
+    /// Rolls back whatever the last job left open, and leaves no figures of it. Returns a reason if the connection must be closed.
     pub(crate) fn reset(&self, error: Option<&Error>) -> Option<CloseReason> {
         if !self.connection.is_autocommit() {
             // The next check sees whether it worked.
             drop(self.control("ROLLBACK"));
         }
         self.authorizer.enter(Phase::Compile);
-        if !self.connection.is_autocommit() || self.connection.is_busy() {
+        let open = !self.connection.is_autocommit() || self.connection.is_busy();
+        if open || self.set_figures_back().is_err() {
             return Some(CloseReason::Dirty);
         }
         let broken = [
@@ -306,7 +318,7 @@ fn connect(
     config: &SessionConfig,
     role: Role,
     authorizer: &Authorizer,
-) -> rusqlite::Result<Connection> {
+) -> rusqlite::Result<(Connection, Figures)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -316,16 +328,18 @@ fn connect(
     // FULL: in WAL mode NORMAL does not sync on commit, and an acknowledged write could be lost with
     // the power.
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")?;
-    if role == Role::Reader {
-        connection.execute_batch("PRAGMA query_only = ON")?;
+    match role {
+        Role::Reader => connection.execute_batch("PRAGMA query_only = ON")?,
+        Role::Writer => Figures::prepare_writer(&connection)?,
     }
+    let figures = Figures::new(&connection)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     let max_length = i32::try_from(config.max_row_size).unwrap_or(i32::MAX);
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, max_length)?;
     connection.set_prepared_statement_cache_capacity(config.statement_cache);
     connection.authorizer(Some(authorizer.callback()))?;
-    Ok(connection)
+    Ok((connection, figures))
 }
 
 /// Switches the file to a write-ahead log, which lets readers read while the writer writes.

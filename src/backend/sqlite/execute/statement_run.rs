@@ -149,6 +149,7 @@ fn step(
         return Ok(Completion::default());
     }
     session.config.statements.fetch_add(1, Ordering::Relaxed);
+    session.figures.count(&session.connection);
     session.authorizer.enter(Phase::Run);
     send_rows(session, &mut prepared, rows)?;
     let Prepared { command, access, .. } = prepared;

@@ -69,6 +69,11 @@ async fn nothing_that_would_leave_a_trace_in_the_session_runs() {
     {
         assert_eq!(fixture.refused(sql).await.kind(), ErrorKind::TransactionControl, "{sql}");
     }
+    for sql in ["BEGIN IMMEDIATE", "ROLLBACK", "COMMIT"] {
+        let own = batch(&[sql], None);
+        let refused = fixture.database.execute_batch(own, BatchStrategy::Pipelined).await;
+        assert_eq!(refused.expect_err(sql).kind(), ErrorKind::TransactionControl, "{sql}");
+    }
     assert!(fixture.refused("SELECT load_extension('x')").await.outcome() == Outcome::NotApplied);
     assert_eq!(fixture.run("SELECT count(*) FROM t").await.number(), 0);
     assert_eq!(fixture.run("PRAGMA foreign_keys").await.number(), 1);
@@ -117,6 +122,94 @@ async fn what_the_database_itself_keeps_may_be_set_and_read() {
     let explained = statement("EXPLAIN DELETE FROM log", vec![]);
     let explained = fixture.execute(Statement { read_only: true, ..explained }).await;
     assert!(explained.expect("it only explains").columns.is_some());
+}
+
+/// A view of the figures of the statement before, and tables that keep what it showed.
+async fn figures() -> Fixture {
+    let fixture = fixture();
+    let figures = "last_insert_rowid(), changes(), total_changes()";
+    for sql in [
+        "CREATE TABLE t (n INTEGER PRIMARY KEY)".to_owned(),
+        "CREATE TABLE fires (n)".to_owned(),
+        "CREATE TABLE log (last, changed, total)".to_owned(),
+        format!("CREATE VIEW v AS SELECT {figures}"),
+        format!(
+            "CREATE TRIGGER g BEFORE INSERT ON fires BEGIN INSERT INTO log SELECT {figures}; END"
+        ),
+    ] {
+        fixture.run(&sql).await;
+    }
+    fixture
+}
+
+fn batch(statements: &[&str], key: Option<&str>) -> Arc<Batch> {
+    let one = |sql: &&str| crate::backend::BatchStatement {
+        sql: (*sql).to_owned(),
+        parameters: vec![],
+        analysis: analysis(StatementClass::Other),
+        expect: None,
+    };
+    Arc::new(Batch {
+        statements: statements.iter().map(one).collect(),
+        mode: TransactionMode::default(),
+        context: CallContext::own("test"),
+        deadline: after(Duration::from_secs(5)),
+        max_rows: 100,
+        max_bytes: 10_000,
+        max_response: 10_000,
+        key: key.map(|key| crate::backend::IdempotencyKey {
+            caller: "test".to_owned(),
+            key: key.to_owned(),
+            request_hash: [0; 32],
+        }),
+        dry_run: false,
+    })
+}
+
+#[tokio::test]
+async fn no_figure_tells_of_another_callers_statement() {
+    let fixture = figures().await;
+    let nothing = ["0", "0", "0"].map(|zero| Value::int64(zero.parse().expect("a number")));
+    for earlier in ["REPLACE INTO t VALUES (41), (42)", "DELETE FROM t", "DROP TABLE IF EXISTS x"] {
+        fixture.run(earlier).await;
+        // It reads, but goes to the writer for its first words.
+        let read = fixture.run("WITH replace AS (SELECT 1) SELECT v.* FROM replace, v").await;
+        assert_eq!(read.values(), nothing.each_ref(), "{earlier}");
+        fixture.run(earlier).await;
+        fixture.run("INSERT INTO fires VALUES (1)").await;
+        fixture.run(earlier).await;
+        fixture.run("INSERT INTO log SELECT * FROM v").await;
+        fixture.run(earlier).await;
+        let keyed = batch(&["INSERT INTO log SELECT * FROM v"], Some(earlier));
+        fixture.database.execute_batch(keyed, BatchStrategy::Pipelined).await.expect("applied");
+    }
+    let logged = fixture.run("SELECT DISTINCT last, changed, total FROM log").await;
+    assert_eq!(logged.values(), nothing.each_ref());
+}
+
+#[tokio::test]
+async fn the_figures_of_ones_own_transaction_are_told() {
+    let fixture = figures().await;
+    fixture.run("INSERT INTO t VALUES (1), (2), (3)").await;
+    let own = batch(&["INSERT INTO t VALUES (50), (51)", "INSERT INTO log SELECT * FROM v"], None);
+    fixture.database.execute_batch(own, BatchStrategy::Pipelined).await.expect("applied");
+    let logged = fixture.run("SELECT * FROM log").await;
+    assert_eq!(logged.values(), [&Value::int64(51), &Value::int64(2), &Value::int64(2)]);
+}
+
+#[tokio::test]
+async fn a_connections_own_table_is_out_of_reach() {
+    let fixture = figures().await;
+    fixture.run("INSERT INTO t VALUES (1)").await;
+    for sql in [
+        "INSERT INTO log SELECT *, 1, 1 FROM \"rowgate figures\"",
+        "UPDATE \"rowgate figures\" SET n = 1",
+        "INSERT INTO temp.\"rowgate figures\" VALUES (1)",
+        "DELETE FROM temp.\"rowgate figures\"",
+        "DROP TABLE \"rowgate figures\"",
+    ] {
+        assert_ne!(fixture.refused(sql).await.outcome(), Outcome::Applied, "{sql}");
+    }
 }
 
 #[tokio::test]
