@@ -12,6 +12,7 @@ mod connection;
 mod error;
 mod execute;
 mod figures;
+mod file;
 mod idempotency;
 mod idempotency_table;
 mod open_connections;

@@ -15,6 +15,7 @@ use rusqlite::{Batch, Connection, OpenFlags, Statement, ffi};
 use super::authorizer::{Authorizer, Phase};
 use super::error::{Origin, Step, several_statements, translate};
 use super::figures::Figures;
+use super::file::{absolute_path, create_private};
 use super::idempotency_table::KeyTable;
 use super::open_connections::OpenConnections;
 use super::row_channel::RowSender;
@@ -79,7 +80,7 @@ impl Session {
     /// Opens the file, creates it if there is none, and sets the connection up.
     pub(crate) fn open(config: Arc<SessionConfig>, role: Role) -> Result<Self> {
         let authorizer = Authorizer::new();
-        let path = absolute_path(&config)?;
+        let path = absolute_path(&config.path)?;
         let (connection, figures) =
             connect(&path, &config, role, &authorizer).map_err(|error| {
                 translate(error, &Origin { sql: "", step: Step::Open, details: config.details })
@@ -300,25 +301,14 @@ fn may_be_several(sql: &str) -> bool {
     sql.trim_end_matches(|c: char| c == ';' || c.is_whitespace()).contains(';')
 }
 
-/// The absolute path of the file, so that it cannot look like one of SQLite's `file:` URIs.
-fn absolute_path(config: &SessionConfig) -> Result<PathBuf> {
-    if config.path.as_os_str().is_empty() || config.path.as_os_str() == ":memory:" {
-        let message = "an in-memory SQLite database cannot be shared by connections";
-        return Err(Error::new(ErrorKind::BackendMisconfigured, message)
-            .with_hint("Name a file: sqlite:rowgate.db."));
-    }
-    std::path::absolute(&config.path).map_err(|error| {
-        let message = "the working directory does not exist";
-        Error::new(ErrorKind::DatabaseUnavailable, message).with_cause(error)
-    })
-}
-
 fn connect(
     path: &Path,
     config: &SessionConfig,
     role: Role,
     authorizer: &Authorizer,
 ) -> rusqlite::Result<(Connection, Figures)> {
+    // SQLite tells why a file cannot be opened.
+    drop(create_private(path));
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -59,7 +59,10 @@ const FENCES: &[(&[&str], &[&str])] = &[
         &["std::env", "env::var", "env::vars", "env::var_os"],
         &["config/source.rs", "cli", "planted_bug.rs"],
     ),
-    (&["std::fs", "tokio::fs", "fs::read", "File::open"], &["config/source.rs", "cli"]),
+    (
+        &["std::fs", "tokio::fs", "fs::read", "File::open"],
+        &["config/source.rs", "cli", "backend/sqlite/file.rs"],
+    ),
     (&["tokio::signal", "signal::unix", "signal::ctrl_c"], &["app"]),
 ];
 

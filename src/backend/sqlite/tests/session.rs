@@ -251,6 +251,11 @@ async fn the_file_is_made_on_first_use_and_has_a_write_ahead_log() {
         .query_row("PRAGMA journal_mode", [], |row| row.get(0))
         .expect("it has a mode");
     assert_eq!(mode, "wal");
+    for file in ["test.db", "test.db-wal", "test.db-shm"] {
+        let of_file = std::fs::metadata(fixture.directory.path().join(file)).expect("it is there");
+        let mode = std::os::unix::fs::PermissionsExt::mode(&of_file.permissions());
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
     // FULL, and readers refuse to write by themselves.
     assert_eq!(fixture.run("PRAGMA synchronous").await.number(), 2);
 }
