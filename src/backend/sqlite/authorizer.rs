@@ -168,12 +168,11 @@ fn denial(context: &AuthContext<'_>, phase: Phase) -> Option<Denial> {
 /// Tells whether this reads or updates the list of temporary objects, as ALTER TABLE does. It has nothing of any caller's.
 fn is_on_temporary_schema(action: &AuthAction<'_>) -> bool {
     const SCHEMA: &str = "sqlite_temp_master sqlite_temp_schema sqlite_master sqlite_schema";
-    match action {
-        AuthAction::Read { table_name, .. } | AuthAction::Update { table_name, .. } => {
-            is_among(table_name, SCHEMA)
-        }
-        _ => false,
-    }
+    let (AuthAction::Read { table_name, .. } | AuthAction::Update { table_name, .. }) = action
+    else {
+        return false;
+    };
+    is_among(table_name, SCHEMA)
 }
 
 /// Tells whether only SQLite's own modules ask for this while a statement runs; a caller's own would have been
