@@ -15,8 +15,23 @@ const PROTOS: [&str; 5] = [
     "rowgate/v1/server.proto",
 ];
 
+/// The flags of .cargo/config.toml for the SQLite that is compiled in.
+const SQLITE_FLAGS: [&str; 2] = ["SQLITE_ENABLE_MATH_FUNCTIONS", "SQLITE_ENABLE_PERCENTILE"];
+
+/// Warns of a SQLite that lacks functions: outside this directory cargo does not read .cargo/config.toml.
+fn check_sqlite_flags() {
+    println!("cargo:rerun-if-env-changed=LIBSQLITE3_FLAGS");
+    let flags = std::env::var("LIBSQLITE3_FLAGS").unwrap_or_default();
+    for flag in SQLITE_FLAGS.iter().filter(|flag| !flags.contains(*flag)) {
+        println!(
+            "cargo:warning=SQLite is built without {flag}: build in the repository, or set LIBSQLITE3_FLAGS as its .cargo/config.toml does"
+        );
+    }
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
+    check_sqlite_flags();
     let descriptors = protox::compile(PROTOS, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("rowgate.bin"), prost::Message::encode_to_vec(&descriptors))?;

@@ -103,6 +103,12 @@ impl Error {
         self.0.claimed_key
     }
 
+    /// Replaces the message by the database's own.
+    pub fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.0.message = message.into();
+        self
+    }
+
     /// Sets the hint, a sentence that says what to do.
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.0.hint = Some(hint.into());

@@ -34,7 +34,7 @@ pub(crate) enum Denial {
     Attach,
     /// A temporary table, view, index or trigger.
     Temporary,
-    /// A PRAGMA that is not known to only read or to be stored in the database.
+    /// A PRAGMA that is not known to only read, to be stored in the database or to end with a transaction.
     Pragma,
     /// A function that exposes the statement before, which may be another caller's.
     SessionFunction,
@@ -65,7 +65,7 @@ impl From<Denial> for Error {
             ),
             Denial::Pragma => session(
                 "this PRAGMA is not allowed on a shared connection",
-                "PRAGMAs that read the schema are allowed, and user_version and application_id.",
+                "PRAGMAs that read are allowed, and those that set what the database itself keeps, or what is set.",
             ),
             Denial::SessionFunction => session(
                 "last_insert_rowid, changes and total_changes would tell of another caller's statement",
@@ -141,7 +141,7 @@ fn denial(context: &AuthContext<'_>, phase: Phase) -> Option<Denial> {
         return None;
     }
     if let AuthAction::Pragma { pragma_name, pragma_value } = action {
-        let allowed = pragma_is_allowed(pragma_name, pragma_value.is_some());
+        let allowed = pragma_is_allowed(pragma_name, *pragma_value);
         return (!allowed).then_some(Denial::Pragma);
     }
     let running = phase == Phase::Run;
@@ -226,15 +226,26 @@ fn is_temporary(action: &AuthAction<'_>) -> bool {
     )
 }
 
-/// Tells whether a PRAGMA changes nothing but the database itself. SQLite's
+/// Tells whether a PRAGMA changes nothing but the database itself, or its own transaction. SQLite's
 /// modules use some of them, too (`page_size`, `data_version`).
-fn pragma_is_allowed(name: &str, has_value: bool) -> bool {
+fn pragma_is_allowed(name: &str, value: Option<&str>) -> bool {
     const ALWAYS: &str = "\
         table_info table_xinfo table_list index_list index_info index_xinfo foreign_key_list \
-        foreign_key_check integrity_check quick_check user_version application_id";
+        foreign_key_check integrity_check quick_check user_version application_id optimize";
     const WITHOUT_VALUE: &str = "\
-        auto_vacuum collation_list compile_options data_version database_list encoding \
-        foreign_keys freelist_count function_list journal_mode max_page_count module_list \
-        page_count page_size pragma_list schema_version synchronous";
-    is_among(name, ALWAYS) || (!has_value && is_among(name, WITHOUT_VALUE))
+        analysis_limit auto_vacuum automatic_index busy_timeout cache_size cell_size_check \
+        collation_list compile_options data_version database_list encoding foreign_keys \
+        freelist_count function_list journal_mode journal_size_limit locking_mode max_page_count \
+        mmap_size module_list page_count page_size pragma_list recursive_triggers schema_version \
+        secure_delete synchronous temp_store threads wal_autocheckpoint";
+    // Libraries send them first; each is set already.
+    const AS_IT_IS: [(&str, &str); 2] =
+        [("foreign_keys", "on yes true 1"), ("journal_mode", "wal")];
+    is_among(name, ALWAYS)
+        || match value {
+            None => is_among(name, WITHOUT_VALUE),
+            Some(value) => AS_IT_IS
+                .iter()
+                .any(|(set, to)| name.eq_ignore_ascii_case(set) && is_among(value, to)),
+        }
 }

@@ -44,6 +44,11 @@ pub(crate) fn is_answered_when_compiled(command: &str) -> bool {
     matches!(command, "PRAGMA" | "EXPLAIN")
 }
 
+/// Tells whether this is `PRAGMA optimize`, which analyses tables. SQLite takes it for a statement that reads.
+pub(crate) fn optimizes(sql: &str, command: &str) -> bool {
+    command == "PRAGMA" && top_level_words(sql).any(|word| word.eq_ignore_ascii_case("optimize"))
+}
+
 fn verb(word: &str) -> Option<&'static str> {
     match word.to_ascii_uppercase().as_str() {
         "SELECT" | "VALUES" => Some("SELECT"),

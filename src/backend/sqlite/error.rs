@@ -59,6 +59,10 @@ pub(crate) fn translate(error: rusqlite::Error, origin: &Origin<'_>) -> Error {
         primary => by_code(primary, code, origin.step),
     };
     let translated = translated.with_report(report);
+    let own = origin.details == ErrorDetails::Full
+        && !message.is_empty()
+        && code & 0xff != ffi::SQLITE_INTERRUPT;
+    let translated = if own { translated.with_message(message) } else { translated };
     // The driver's own text repeats the statement, which may hold what no log should. Where the file
     // cannot be opened, it says which.
     match error.sqlite_error() {

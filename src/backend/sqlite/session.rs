@@ -1,5 +1,6 @@
 //! A SQLite connection as its thread sees it: how it is opened, armed for a statement, committed and reset.
 
+use std::borrow::Cow;
 use std::ffi::c_int;
 use std::ops::DerefMut;
 use std::path::{Path, PathBuf};
@@ -129,13 +130,15 @@ impl Session {
         if sql.len() > MAX_CACHED_BYTES {
             return self.prepare_once(sql);
         }
-        let cached = || self.connection.prepare_cached(sql);
+        let text = untrimmed(sql);
+        let cached = || self.connection.prepare_cached(&text);
         self.compile(sql, || cached().map(|cached| Box::new(cached) as Compiled<'_>))
     }
 
     /// Compiles a statement, whether it is in the cache or not.
     pub(crate) fn prepare_once(&self, sql: &str) -> Result<Compiled<'_>> {
-        let once = || self.connection.prepare(sql);
+        let text = untrimmed(sql);
+        let once = || self.connection.prepare(&text);
         self.compile(sql, || once().map(|once| Box::new(Box::new(once)) as Compiled<'_>))
     }
 
@@ -295,6 +298,17 @@ impl Session {
 /// A compiled statement; it returns to the connection's cache if it came from there.
 pub(crate) type Compiled<'connection> =
     Box<dyn DerefMut<Target = Statement<'connection>> + 'connection>;
+
+/// A text as it is after the driver has trimmed it. A comment that the end of the text ends needs a character
+/// in it, be it a blank: the driver would make `/*` of it, which SQLite does not take for a comment.
+fn untrimmed(sql: &str) -> Cow<'_, str> {
+    let trimmed = sql.trim_end();
+    if trimmed.len() < sql.len() && trimmed.ends_with("/*") {
+        format!("{sql}/**/").into()
+    } else {
+        sql.into()
+    }
+}
 
 /// Tells whether a text has a semicolon that does not end it. Most have none, and need no closer look.
 fn may_be_several(sql: &str) -> bool {

@@ -7,7 +7,9 @@ use rusqlite::{Row as SqliteRow, Statement as SqliteStatement};
 
 use crate::backend::sqlite::authorizer::Phase;
 use crate::backend::sqlite::column_types::{ValueConversion, column};
-use crate::backend::sqlite::command_tag::{command, counts_changes, is_answered_when_compiled};
+use crate::backend::sqlite::command_tag::{
+    command, counts_changes, is_answered_when_compiled, optimizes,
+};
 use crate::backend::sqlite::error::{Step, too_large};
 use crate::backend::sqlite::parameters;
 use crate::backend::sqlite::row_channel::{ResultHeader, RowSender};
@@ -131,7 +133,8 @@ fn prepare<'s>(
     } else {
         session.prepare(sql)?
     };
-    let access = Access::of(statement.readonly() || statement.is_explain() != 0);
+    let reads = statement.readonly() && !optimizes(sql, &command);
+    let access = Access::of(reads || statement.is_explain() != 0);
     if access == Access::ReadWrite && allowed == Access::ReadOnly {
         let message = "the statement writes, and the call asked for READ_ONLY";
         return Err(Error::new(ErrorKind::ReadOnly, message));

@@ -1,5 +1,6 @@
 //! The backend against real files.
 
+mod dialect;
 mod errors;
 mod rolled_back;
 mod running;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::*;
-use crate::backend::{Completion, Fill, RowSink, fill};
+use crate::backend::{BatchStatement, Completion, Fill, IdempotencyKey, RowSink, fill};
 use crate::config::{
     BreakerSettings, ErrorDetails, Idempotency, RetrySettings, Target, TransactionSettings,
 };
@@ -105,6 +106,26 @@ fn statement(sql: &str, parameters: Vec<Value>) -> Statement {
         context: CallContext::own("test"),
         read_only: false,
         deadline: after(Duration::from_secs(20)),
+    }
+}
+
+fn batch(statements: &[&str]) -> Batch {
+    let one = |sql: &&str| BatchStatement {
+        sql: (*sql).to_owned(),
+        parameters: vec![],
+        analysis: analysis(StatementClass::Other),
+        expect: None,
+    };
+    Batch {
+        statements: statements.iter().map(one).collect(),
+        mode: TransactionMode::default(),
+        context: CallContext::own("test"),
+        deadline: after(Duration::from_secs(5)),
+        max_rows: 100,
+        max_bytes: 10_000,
+        max_response: 10_000,
+        key: None,
+        dry_run: false,
     }
 }
 

@@ -70,7 +70,7 @@ async fn nothing_that_would_leave_a_trace_in_the_session_runs() {
         assert_eq!(fixture.refused(sql).await.kind(), ErrorKind::TransactionControl, "{sql}");
     }
     for sql in ["BEGIN IMMEDIATE", "ROLLBACK", "COMMIT"] {
-        let own = batch(&[sql], None);
+        let own = Arc::new(batch(&[sql]));
         let refused = fixture.database.execute_batch(own, BatchStrategy::Pipelined).await;
         assert_eq!(refused.expect_err(sql).kind(), ErrorKind::TransactionControl, "{sql}");
     }
@@ -142,30 +142,6 @@ async fn figures() -> Fixture {
     fixture
 }
 
-fn batch(statements: &[&str], key: Option<&str>) -> Arc<Batch> {
-    let one = |sql: &&str| crate::backend::BatchStatement {
-        sql: (*sql).to_owned(),
-        parameters: vec![],
-        analysis: analysis(StatementClass::Other),
-        expect: None,
-    };
-    Arc::new(Batch {
-        statements: statements.iter().map(one).collect(),
-        mode: TransactionMode::default(),
-        context: CallContext::own("test"),
-        deadline: after(Duration::from_secs(5)),
-        max_rows: 100,
-        max_bytes: 10_000,
-        max_response: 10_000,
-        key: key.map(|key| crate::backend::IdempotencyKey {
-            caller: "test".to_owned(),
-            key: key.to_owned(),
-            request_hash: [0; 32],
-        }),
-        dry_run: false,
-    })
-}
-
 #[tokio::test]
 async fn no_figure_tells_of_another_callers_statement() {
     let fixture = figures().await;
@@ -180,8 +156,17 @@ async fn no_figure_tells_of_another_callers_statement() {
         fixture.run(earlier).await;
         fixture.run("INSERT INTO log SELECT * FROM v").await;
         fixture.run(earlier).await;
-        let keyed = batch(&["INSERT INTO log SELECT * FROM v"], Some(earlier));
-        fixture.database.execute_batch(keyed, BatchStrategy::Pipelined).await.expect("applied");
+        let key = IdempotencyKey {
+            caller: "test".to_owned(),
+            key: earlier.to_owned(),
+            request_hash: [0; 32],
+        };
+        let keyed = Batch { key: Some(key), ..batch(&["INSERT INTO log SELECT * FROM v"]) };
+        fixture
+            .database
+            .execute_batch(Arc::new(keyed), BatchStrategy::Pipelined)
+            .await
+            .expect("applied");
     }
     let logged = fixture.run("SELECT DISTINCT last, changed, total FROM log").await;
     assert_eq!(logged.values(), nothing.each_ref());
@@ -191,8 +176,8 @@ async fn no_figure_tells_of_another_callers_statement() {
 async fn the_figures_of_ones_own_transaction_are_told() {
     let fixture = figures().await;
     fixture.run("INSERT INTO t VALUES (1), (2), (3)").await;
-    let own = batch(&["INSERT INTO t VALUES (50), (51)", "INSERT INTO log SELECT * FROM v"], None);
-    fixture.database.execute_batch(own, BatchStrategy::Pipelined).await.expect("applied");
+    let own = batch(&["INSERT INTO t VALUES (50), (51)", "INSERT INTO log SELECT * FROM v"]);
+    fixture.database.execute_batch(Arc::new(own), BatchStrategy::Pipelined).await.expect("applied");
     let logged = fixture.run("SELECT * FROM log").await;
     assert_eq!(logged.values(), [&Value::int64(51), &Value::int64(2), &Value::int64(2)]);
 }
