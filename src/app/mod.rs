@@ -92,7 +92,7 @@ impl App {
         let control = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
-                runtime.block_on(server.prober.announce());
+                server.prober.announce();
                 announced.send(()).unwrap_or_default();
                 server.run(runtime);
             })

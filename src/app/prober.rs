@@ -50,9 +50,9 @@ impl Prober {
     }
 
     /// Registers every name with health, before any probe.
-    pub(crate) async fn announce(&self) {
-        self.health.set("liveness", true).await;
-        self.publish().await;
+    pub(crate) fn announce(&self) {
+        self.health.set("liveness", true);
+        self.publish();
     }
 
     /// Probes until the server drains; the last report is NOT_SERVING.
@@ -122,7 +122,7 @@ impl Prober {
         let mut draining = self.draining.subscribe();
         loop {
             let is_last = *draining.borrow_and_update();
-            self.publish().await;
+            self.publish();
             if is_last {
                 return;
             }
@@ -137,7 +137,7 @@ impl Prober {
         database.is_available() && self.probed.lock().contains(database.name())
     }
 
-    async fn publish(&self) {
+    fn publish(&self) {
         let draining = *self.draining.borrow();
         let is_starting = {
             let probed = self.probed.lock();
@@ -152,11 +152,11 @@ impl Prober {
             Readiness::starting()
         };
         for service in ["", "readiness", "rowgate.v1.DatabaseService"] {
-            self.health.set(service, readiness.is_ready()).await;
+            self.health.set(service, readiness.is_ready());
         }
         for database in self.engine.databases() {
             let serving = self.is_ready(database) && !draining;
-            self.health.set(&format!("database.{}", database.name()), serving).await;
+            self.health.set(&format!("database.{}", database.name()), serving);
         }
         self.readiness.send_replace(readiness);
     }

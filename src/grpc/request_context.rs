@@ -3,16 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use tonic::Request;
 
 use crate::engine::Caller;
+use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::RpcCall;
 
 /// The header of a call's timeout (gRPC over HTTP/2, Requests).
-pub(crate) const TIMEOUT_HEADER: &str = "grpc-timeout";
+const TIMEOUT_HEADER: &str = "grpc-timeout";
+
+/// Returns the timeout among a call's headers. A malformed one is an error: without it, the call would run for the
+/// default time, which its caller did not ask for.
+pub(crate) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>> {
+    let mut values = headers.get_all(TIMEOUT_HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let timeout = parse_timeout(value.as_bytes()).filter(|_| values.next().is_none());
+    let malformed = || {
+        let message = "the header grpc-timeout is malformed: it is not 1 to 8 digits and a unit";
+        let hint = "The units are H, M, S, m, u and n; `1500m` is 1.5 s.";
+        Error::new(ErrorKind::InvalidOption, message).with_hint(hint)
+    };
+    timeout.map(Some).ok_or_else(malformed)
+}
 
 /// Parses a timeout; `None` when it is malformed.
-pub(crate) fn parse_timeout(text: &[u8]) -> Option<Duration> {
+fn parse_timeout(text: &[u8]) -> Option<Duration> {
     let (unit, digits) = text.split_last()?;
     if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
         return None;

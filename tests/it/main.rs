@@ -22,6 +22,7 @@
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
 //! | `poolers` | databases behind PgBouncer |
 //! | `connection_limits` | deadlines, limits on connections, exhausted descriptors |
+//! | `call_ends` | the frames that end a call, watches of health, and calls refused by their headers |
 //! | `shutdown` | the shutdown of a server, with calls that must not fail and clients that do not disconnect |
 //! | `pool` | operators' actions on a pool, seen in PostgreSQL |
 //! | `pool_life` | connections that are replaced, leaks that are reported, callers that share |
@@ -44,6 +45,8 @@ mod audit;
 mod batch;
 #[cfg(test)]
 mod breaker;
+#[cfg(test)]
+mod call_ends;
 #[cfg(test)]
 mod cancel;
 #[cfg(test)]

@@ -102,4 +102,13 @@ impl Body for WatchBody {
         let added = status.add_header(&mut trailers);
         Poll::Ready(Some(added.map(|()| Frame::trailers(trailers))))
     }
+
+    // An error before the first message has no body: its headers end the stream.
+    fn is_end_stream(&self) -> bool {
+        self.has_ended || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

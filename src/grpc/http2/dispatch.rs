@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{self, BoxFuture};
 use h2::Reason;
 use http::{HeaderMap, Request, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -28,8 +28,8 @@ use super::bodies::{RequestBody, WatchBody};
 use super::preface::CountGuard;
 use crate::deadline::{CallLimits, Deadline};
 use crate::grpc::method_names::{STATUS, code_name, method_of};
-use crate::grpc::request_context::{TIMEOUT_HEADER, parse_timeout};
-use crate::grpc::respond::replace_status;
+use crate::grpc::request_context;
+use crate::grpc::respond::{answer, replace_status};
 use crate::grpc::services::database_service::DatabaseHandler;
 use crate::telemetry::{RpcCall, Telemetry};
 use crate::value::proto::database_service_server::DatabaseServiceServer;
@@ -105,8 +105,9 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let count = (kind == CallKind::Plain).then(|| CountGuard::new(&self.calls));
         let drain = (kind == CallKind::Watch).then(|| self.drained().boxed());
         // No service has seen a late request, so it is answered here.
-        let timeout = request.headers().get(TIMEOUT_HEADER);
-        let timeout = timeout.and_then(|timeout| parse_timeout(timeout.as_bytes()));
+        let timeout = request_context::timeout(request.headers());
+        let malformed = timeout.as_ref().err().map(|error| answer(&call, error).into_http());
+        let timeout = timeout.unwrap_or_default();
         let deadline = Deadline::of_call(arrived, timeout, None, services.receive_limits);
         let deadline = count.is_some().then_some(deadline);
         request.extensions_mut().insert(Arc::clone(&call));
@@ -115,6 +116,8 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let request = request.map(|body| RequestBody::new(call, body, deadline));
         let service = if is_refused {
             None
+        } else if let Some(response) = malformed {
+            Some(future::ready(Ok(response)).boxed())
         } else if is_for_database_service(request.uri().path()) {
             Some(services.database.clone().call(request))
         } else {

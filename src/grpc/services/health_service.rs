@@ -1,20 +1,86 @@
 //! grpc.health.v1, by reports of the prober.
+//!
+//! tonic's own service ends a watch of an unknown name, where the protocol keeps it open, and repeats statuses.
 
-use tonic_health::ServingStatus;
+use std::collections::BTreeMap;
+
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-#[derive(Clone, Debug)]
-pub(crate) struct HealthReporter(tonic_health::server::HealthReporter);
+/// The statuses by the names of services; `""` is the whole server.
+type Statuses = BTreeMap<String, ServingStatus>;
+
+#[derive(Debug)]
+pub(crate) struct HealthReporter(watch::Sender<Statuses>);
 
 impl HealthReporter {
     pub(crate) fn new() -> (Self, HealthServer<impl Health>) {
-        let (reporter, service) = tonic_health::server::health_reporter();
-        (Self(reporter), service)
+        let statuses = watch::Sender::new(Statuses::new());
+        let service = HealthHandler { statuses: statuses.clone() };
+        (Self(statuses), HealthServer::new(service))
     }
 
-    /// Sets the status of a service; `""` is the whole server.
-    pub(crate) async fn set(&self, service: &str, serving: bool) {
+    /// Sets the status of a service.
+    pub(crate) fn set(&self, service: &str, serving: bool) {
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-        self.0.set_service_status(service, status).await;
+        self.0.send_if_modified(|statuses| {
+            statuses.insert(service.to_owned(), status) != Some(status)
+        });
+    }
+}
+
+struct HealthHandler {
+    /// A sender, as a watch lasts longer than the reporter: the drain ends it.
+    statuses: watch::Sender<Statuses>,
+}
+
+/// A watch of one service.
+struct Watched {
+    service: String,
+    statuses: watch::Receiver<Statuses>,
+    sent: Option<ServingStatus>,
+}
+
+impl Watched {
+    /// Waits for a status that differs from the last one sent.
+    async fn next(&mut self) -> Option<ServingStatus> {
+        let Self { service, statuses, sent } = self;
+        let status_in = |statuses: &Statuses| {
+            statuses.get(service).copied().unwrap_or(ServingStatus::ServiceUnknown)
+        };
+        let statuses = statuses.wait_for(|statuses| Some(status_in(statuses)) != *sent).await;
+        *sent = Some(status_in(&*statuses.ok()?));
+        *sent
+    }
+}
+
+#[tonic::async_trait]
+impl Health for HealthHandler {
+    type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
+
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        let status = self.statuses.borrow().get(&request.get_ref().service).copied();
+        let status = status.ok_or_else(|| Status::not_found("service not registered"))?;
+        Ok(Response::new(HealthCheckResponse { status: status.into() }))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let service = request.into_inner().service;
+        let watched = Watched { service, statuses: self.statuses.subscribe(), sent: None };
+        let responses = stream::unfold(watched, async |mut watched| {
+            let status = watched.next().await?;
+            Some((Ok(HealthCheckResponse { status: status.into() }), watched))
+        });
+        Ok(Response::new(responses.boxed()))
     }
 }

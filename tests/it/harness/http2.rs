@@ -37,6 +37,7 @@ const END_HEADERS: u8 = 4;
 pub(crate) struct Frame {
     /// One of the constants above.
     pub(crate) kind: u8,
+    flags: u8,
     /// The stream that it belongs to.
     pub(crate) stream: u32,
     /// The payload.
@@ -44,6 +45,11 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    /// True for the last frame of its stream.
+    pub(crate) fn ends_stream(&self) -> bool {
+        matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0
+    }
+
     /// The error code of a RST_STREAM.
     pub(crate) fn code(&self) -> u32 {
         u32::from_be_bytes(self.payload[..4].try_into().expect("four bytes"))
@@ -123,7 +129,7 @@ impl Raw {
         let mut payload = vec![0; length.try_into().expect("it fits")];
         self.0.read_exact(&mut payload).await.ok()?;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        Some(Frame { kind: head[3], stream, payload })
+        Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 
     /// The next frame of a kind.
