@@ -5,6 +5,7 @@ mod families;
 mod parameters;
 mod records;
 mod render;
+mod settings;
 
 use families::{EXPRESSIONS, FAMILIES, Family, SETUP};
 use render::{NULL, render};

@@ -1,15 +1,18 @@
 //! PostgreSQL's values to and from `rowgate.v1`.
 //!
 //! Pure functions over bytes: this module knows types and their two wire formats, and no connection.
-//! The columns of a result arrive all in one format: in binary if every column has a binary decoder,
-//! else in text ([`RowDecoder::format`]). Parameters are sent in binary or in text, each by itself.
+//! A column of a result arrives in binary if its type has a binary decoder, else in text ([`RowDecoder::formats`]).
+//! Parameters are sent in binary or in text, each by itself.
 
 mod array;
+mod binary_fields;
 mod column_types;
 mod datetime;
+mod geometry;
 mod numeric;
 mod parameters;
 mod quoted_text;
+mod range;
 mod record_text;
 mod row_decoder;
 mod scalar_decoder;

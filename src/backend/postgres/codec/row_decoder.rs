@@ -9,21 +9,20 @@ use crate::value::{Row, Value};
 #[derive(Debug, Clone)]
 pub(crate) struct RowDecoder {
     columns: Box<[ValueDecoder]>,
-    format: Format,
+    formats: Box<[Format]>,
 }
 
 impl RowDecoder {
     pub(crate) fn new(types: &[Type]) -> Self {
         let columns: Box<[ValueDecoder]> = types.iter().map(ValueDecoder::new).collect();
-        let is_binary = columns.iter().all(ValueDecoder::reads_binary);
-        let format = if is_binary { Format::Binary } else { Format::Text };
-        Self { columns, format }
+        let formats = columns.iter().map(ValueDecoder::format).collect();
+        Self { columns, formats }
     }
 
-    /// Returns the format that [`RowDecoder::decode`] expects of every column: text as soon as one of
-    /// them has no binary decoder, as all columns of a statement arrive in one format.
-    pub(crate) fn format(&self) -> Format {
-        self.format
+    /// Returns the formats that [`RowDecoder::decode`] expects of the columns: text of those without a binary decoder.
+    /// It does not depend on the neighbours of a column, as text depends on settings that statements change.
+    pub(crate) fn formats(&self) -> &[Format] {
+        &self.formats
     }
 
     /// Decodes one row from the raw values of its columns, `None` for NULL. Only a defect of the
@@ -37,9 +36,9 @@ impl RowDecoder {
             return Err(malformed(format!("a row that does not have {width} columns")));
         }
         let mut values = Vec::with_capacity(width);
-        for (index, (decoder, raw)) in self.columns.iter().zip(columns).enumerate() {
-            let value =
-                raw.map_or_else(|| Some(Value::null()), |raw| decoder.decode(self.format, raw));
+        let decoders = self.columns.iter().zip(&self.formats);
+        for (index, ((decoder, format), raw)) in decoders.zip(columns).enumerate() {
+            let value = raw.map_or_else(|| Some(Value::null()), |raw| decoder.decode(*format, raw));
             values.push(value.ok_or_else(|| {
                 let size = raw.unwrap_or_default().len();
                 malformed(format!("{size} malformed bytes in column {}", index + 1))
@@ -64,32 +63,44 @@ mod tests {
     }
 
     #[test]
-    fn one_column_without_a_binary_decoder_makes_all_text() {
+    fn a_column_comes_in_text_only_if_its_own_type_has_no_binary_decoder() {
         let mood = user_type("mood", TypeKind::Enum(vec!["sad".to_owned()]));
         let fields =
             vec![Field::new("a".to_owned(), Type::INT4), Field::new("b".to_owned(), mood.clone())];
         let pair = user_type("pair", TypeKind::Composite(fields));
-        let is_binary = |types: &[Type]| matches!(RowDecoder::new(types).format(), Format::Binary);
-        assert!(is_binary(&[]));
-        assert!(is_binary(&[Type::INT4, mood, pair, Type::NUMERIC_ARRAY]));
-        assert!(is_binary(&[user_type("d", TypeKind::Domain(Type::DATE))]));
+        let is_binary = |types: &[Type]| -> Vec<bool> {
+            let decoder = RowDecoder::new(types);
+            decoder.formats().iter().map(|format| matches!(format, Format::Binary)).collect()
+        };
+        let binary = [
+            Type::INT4,
+            mood,
+            pair,
+            Type::NUMERIC_ARRAY,
+            user_type("d", TypeKind::Domain(Type::DATE)),
+            Type::POINT,
+            Type::BOX_ARRAY,
+            Type::INT4_RANGE,
+            Type::TSTZMULTI_RANGE,
+            user_type("floats", TypeKind::Range(Type::FLOAT8)),
+        ];
         let text_only = [
             Type::MONEY,
             Type::INET,
-            Type::INT4_RANGE,
             Type::INT2_VECTOR,
             Type::RECORD,
             Type::RECORD_ARRAY,
-            Type::BOX_ARRAY,
             Type::REGCLASS,
             Type::ANYARRAY,
             user_type("vector", TypeKind::Simple),
+            user_type("addresses", TypeKind::Range(Type::INET)),
             user_type("d", TypeKind::Domain(user_type("hstore", TypeKind::Simple))),
             user_type("own", TypeKind::Array(Type::FLOAT4)),
         ];
-        for ty in text_only {
-            assert!(!is_binary(&[Type::INT4, ty.clone()]), "{ty}");
-        }
+        assert!(is_binary(&[]).is_empty());
+        assert_eq!(is_binary(&binary), [true; 10]);
+        assert_eq!(is_binary(&text_only), [false; 11]);
+        assert_eq!(is_binary(&[Type::DATE, Type::INET, Type::DATE]), [true, false, true]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use super::{datetime, numeric};
+use super::{datetime, geometry, numeric};
 use crate::value::Value;
 
 /// A decoder of one format; `None` when the bytes are not a value of the type.
@@ -70,7 +70,7 @@ impl ScalarDecoder {
                 Self::as_text(|raw| int8(raw).map(datetime::timestamp).map(Value::text))
             }
             Type::INTERVAL => Self::as_text(interval_from_binary),
-            _ => return None,
+            _ => Self::as_text(geometry::decoder(ty)?),
         })
     }
 }

@@ -7,7 +7,9 @@ use bytes::Buf;
 use tokio_postgres::types::{Format, Kind as TypeKind, Type};
 
 use super::array::{Dimension, MAX_RANK, array_value, element_count, parse_array};
+use super::binary_fields::take_field;
 use super::column_types;
+use super::range::{BoundText, multirange_text, range_text};
 use super::record_text::parse_record;
 use super::scalar_decoder::ScalarDecoder;
 use crate::value::{Kind, RecordValue, Value};
@@ -20,6 +22,8 @@ pub(crate) enum ValueDecoder {
         delimiter: u8,
     },
     Composite(Box<[FieldDecoder]>),
+    Range(BoundText),
+    Multirange(BoundText),
     /// An anonymous record. It is read in text: in binary a field of an unknown type could not be
     /// decoded at all, and that would show only after the statement has run.
     Record,
@@ -51,18 +55,27 @@ impl ValueDecoder {
             TypeKind::Simple | TypeKind::Pseudo => {
                 ScalarDecoder::of(ty).map_or(Self::TextOnly, Self::Scalar)
             }
-            TypeKind::Array(_) | TypeKind::Range(_) | TypeKind::Multirange(_) | _ => Self::TextOnly,
+            TypeKind::Range(subtype) => BoundText::of(subtype).map_or(Self::TextOnly, Self::Range),
+            TypeKind::Multirange(subtype) => {
+                BoundText::of(subtype).map_or(Self::TextOnly, Self::Multirange)
+            }
+            TypeKind::Array(_) | _ => Self::TextOnly,
         }
     }
 
     /// Returns true if values of the type can be decoded from the binary format.
-    pub(crate) fn reads_binary(&self) -> bool {
+    fn reads_binary(&self) -> bool {
         match self {
-            Self::Scalar(_) => true,
+            Self::Scalar(_) | Self::Range(_) | Self::Multirange(_) => true,
             Self::Array { element, .. } => element.reads_binary(),
             Self::Composite(fields) => fields.iter().all(|field| field.decoder.reads_binary()),
             Self::Record | Self::TextOnly => false,
         }
+    }
+
+    /// Returns the format in which values of the type are requested.
+    pub(crate) fn format(&self) -> Format {
+        if self.reads_binary() { Format::Binary } else { Format::Text }
     }
 
     /// Decodes a value; `None` when the bytes are not a value of the type.
@@ -78,6 +91,10 @@ impl ValueDecoder {
             Self::Scalar(scalar) => (scalar.binary)(raw),
             Self::Array { element, .. } => array_from_binary(element, raw),
             Self::Composite(fields) => composite_from_binary(fields, raw),
+            Self::Range(bound) => range_text(*bound, raw).map(|text| Value::text_or_bytes(&text)),
+            Self::Multirange(bound) => {
+                multirange_text(*bound, raw).map(|text| Value::text_or_bytes(&text))
+            }
             Self::Record | Self::TextOnly => Some(Value::bytes(raw)),
         }
     }
@@ -89,18 +106,9 @@ impl ValueDecoder {
             Self::Composite(fields) if fields.is_empty() && raw == b"()" => Some(record(vec![])),
             Self::Composite(fields) => record_from_text(fields, raw),
             Self::Record => record_from_text(&[], raw),
-            Self::TextOnly => None,
+            Self::Range(_) | Self::Multirange(_) | Self::TextOnly => None,
         };
         decoded.unwrap_or_else(|| Value::text_or_bytes(raw))
-    }
-}
-
-/// Takes a length and as many bytes; the length −1 is NULL.
-#[expect(clippy::option_option, reason = "the outer is malformed, the inner is NULL")]
-fn take_field<'a>(raw: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
-    match raw.try_get_i32().ok()? {
-        -1 => Some(None),
-        length => raw.split_off(..usize::try_from(length).ok()?).map(Some),
     }
 }
 

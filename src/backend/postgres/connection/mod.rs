@@ -172,7 +172,7 @@ impl Connection {
         let types: Vec<_> = columns.iter().map(|column| column.type_().clone()).collect();
         let decoder = RowDecoder::new(&types);
         let returns_rows = self.protocol.text_results.returns_rows();
-        let name = self.protocol.text_results.prepared(decoder.format());
+        let name = self.protocol.text_results.prepared(decoder.formats());
         let described =
             columns.iter().map(|column| describe_column(column.name(), column.type_())).collect();
         let prepared = Arc::new(Prepared {

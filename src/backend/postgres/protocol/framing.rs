@@ -34,6 +34,16 @@ impl FrameParser {
         Self { header: [STARTUP; HEADER], header_length: 1, left: 0 }
     }
 
+    /// Returns the number of bytes that are missing of the message that has begun, as far as its header tells; 0
+    /// between two messages.
+    pub(crate) fn missing(&self) -> usize {
+        match self.header_length {
+            0 => 0,
+            HEADER => self.left,
+            begun => HEADER - begun,
+        }
+    }
+
     pub(crate) fn feed(&mut self, bytes: &[u8], visitor: &mut impl FrameVisitor) {
         let mut at = 0;
         while at < bytes.len() {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::framing::{FrameVisitor, STARTUP};
 use super::protocol_state::ProtocolState;
-use super::text_results::TextResults;
 
 /// The bytes that are kept of a name: the driver's are a letter and a number, between a target and a
 /// zero byte in a Close.
@@ -31,11 +30,6 @@ enum Message {
 impl FrontendMessages {
     pub(crate) fn new(state: Arc<ProtocolState>) -> Self {
         Self { state, message: Message::Other, in_request: false }
-    }
-
-    /// Returns the Bind of which a part is sent.
-    pub(crate) fn bind(&self) -> Option<Bind> {
-        if let Message::Bind(bind) = &self.message { Some(*bind) } else { None }
     }
 }
 
@@ -89,48 +83,6 @@ impl FrameVisitor for FrontendMessages {
         }
         if matches!(kind, b'S' | b'Q') {
             self.in_request = false;
-        }
-    }
-}
-
-/// The visitor that finds the Binds of statements for text results, in bytes that may not all be sent.
-pub(crate) struct TextBinds<'a> {
-    text_results: &'a TextResults,
-    bind: Option<Bind>,
-    /// The offset of each result format to change: of its low byte.
-    pub(crate) formats: Vec<usize>,
-    /// True if one of them requests other formats than binary.
-    pub(crate) unexpected: bool,
-}
-
-impl<'a> TextBinds<'a> {
-    /// Creates the visitor; `bind` is the one of which a part is sent.
-    pub(crate) fn new(text_results: &'a TextResults, bind: Option<Bind>) -> Self {
-        Self { text_results, bind, formats: Vec::new(), unexpected: false }
-    }
-}
-
-impl FrameVisitor for TextBinds<'_> {
-    fn begin(&mut self, kind: u8, _: usize) {
-        self.bind = (kind == b'B').then(Bind::default);
-    }
-
-    fn body(&mut self, bytes: &[u8]) {
-        if let Some(bind) = &mut self.bind {
-            bind.feed(bytes);
-        }
-    }
-
-    fn end(&mut self, _: u8, end: usize) {
-        let Some(bind) = self.bind.take() else { return };
-        if !bind.statement.get().is_some_and(|name| self.text_results.contains(name)) {
-            return;
-        }
-        if bind.part == BindPart::Binary {
-            // The body's last byte is in these bytes: with it the message ended.
-            self.formats.push(end - 1);
-        } else {
-            self.unexpected = true;
         }
     }
 }
@@ -199,98 +151,22 @@ impl Parse {
     }
 }
 
-/// A Bind: portal, statement, the formats of parameters, their values, the formats of results.
+/// A Bind, as far as the name of its statement, which follows that of its portal.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Bind {
-    part: BindPart,
+struct Bind {
+    names_ended: u8,
     statement: Name,
-    /// The number that is being read, and the count of its bytes so far.
-    number: u32,
-    digits: u8,
-    /// The values that follow.
-    values: u32,
-    /// The bytes to skip before the part.
-    skip: usize,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum BindPart {
-    #[default]
-    Portal,
-    Statement,
-    FormatCount,
-    ValueCount,
-    ValueLength,
-    ResultCount,
-    ResultFormat,
-    /// All is read, and a single format code requests binary results.
-    Binary,
-    /// The driver does not send such a message.
-    Unexpected,
 }
 
 impl Bind {
     fn feed(&mut self, bytes: &[u8]) {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let (skipped, others) = rest.split_at(self.skip.min(rest.len()));
-            self.skip -= skipped.len();
-            rest = others;
-            if let Some((byte, others)) = rest.split_first() {
-                rest = others;
-                self.take(*byte);
+        for byte in bytes {
+            match (self.names_ended, byte) {
+                (2.., _) => return,
+                (_, 0) => self.names_ended += 1,
+                (0, _) => {}
+                (1, byte) => self.statement.push(*byte),
             }
         }
-    }
-
-    fn take(&mut self, byte: u8) {
-        match (self.part, byte) {
-            (BindPart::Portal, 0) => self.part = BindPart::Statement,
-            (BindPart::Portal, _) => {}
-            (BindPart::Statement, 0) => self.part = BindPart::FormatCount,
-            (BindPart::Statement, byte) => self.statement.push(byte),
-            (BindPart::ValueLength, byte) => self.digit(byte, 4),
-            // A byte behind the end.
-            (BindPart::Binary | BindPart::Unexpected, _) => self.part = BindPart::Unexpected,
-            (_, byte) => self.digit(byte, 2),
-        }
-    }
-
-    fn digit(&mut self, byte: u8, width: u8) {
-        self.number = self.number << 8 | u32::from(byte);
-        self.digits += 1;
-        if self.digits == width {
-            self.digits = 0;
-            let number = std::mem::take(&mut self.number);
-            self.part = self.after(number);
-        }
-    }
-
-    /// Returns the part behind a number, which is the current part.
-    fn after(&mut self, number: u32) -> BindPart {
-        let size = usize::try_from(number).unwrap_or(usize::MAX);
-        match (self.part, number) {
-            (BindPart::FormatCount, _) => {
-                self.skip = size.saturating_mul(2);
-                BindPart::ValueCount
-            }
-            (BindPart::ValueCount, _) => {
-                self.values = number;
-                self.next_value()
-            }
-            (BindPart::ValueLength, _) => {
-                // -1 is NULL, which has no bytes.
-                self.skip = if number == u32::MAX { 0 } else { size };
-                self.values -= 1;
-                self.next_value()
-            }
-            (BindPart::ResultCount, 1) => BindPart::ResultFormat,
-            (BindPart::ResultFormat, 1) => BindPart::Binary,
-            (_, _) => BindPart::Unexpected,
-        }
-    }
-
-    fn next_value(&self) -> BindPart {
-        if self.values == 0 { BindPart::ResultCount } else { BindPart::ValueLength }
     }
 }

@@ -1,6 +1,7 @@
 //! The wire protocol between the driver and the server, as the stream under the driver sees it.
 
 pub(crate) mod backend;
+mod bind_formats;
 pub(crate) mod framing;
 pub(crate) mod frontend;
 pub(crate) mod protocol_state;

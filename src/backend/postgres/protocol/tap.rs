@@ -1,8 +1,5 @@
-//! The tap: the stream under the driver, which observes all messages and changes one byte of one.
-//!
-//! tokio-postgres always requests binary results. For a statement with a column that has no binary
-//! decoder, the result format in its Bind is changed from binary to text; the length stays. Nothing
-//! else is altered.
+//! The tap: the stream under the driver, which observes all messages, and changes the result formats of some Binds
+//! ([`BindFormats`]). Nothing else is altered.
 
 use std::io;
 use std::pin::Pin;
@@ -13,8 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
 use super::backend::BackendMessages;
+use super::bind_formats::BindFormats;
 use super::framing::FrameParser;
-use super::frontend::{FrontendMessages, TextBinds};
+use super::frontend::FrontendMessages;
 use super::protocol_state::{ConnectionEnd, ProtocolState};
 
 /// A stream, and the state that its messages update.
@@ -25,7 +23,7 @@ pub(crate) struct Tap<S> {
     backend: BackendMessages,
     outgoing: FrameParser,
     frontend: FrontendMessages,
-    patched: Vec<u8>,
+    bind_formats: BindFormats,
 }
 
 impl<S> Tap<S> {
@@ -36,7 +34,7 @@ impl<S> Tap<S> {
             backend: BackendMessages::new(Arc::clone(&state), max_row_size),
             outgoing: FrameParser::from_startup(),
             frontend: FrontendMessages::new(Arc::clone(&state)),
-            patched: Vec::new(),
+            bind_formats: BindFormats::default(),
             state,
         }
     }
@@ -54,25 +52,11 @@ impl<S> Tap<S> {
         }
         Ok(())
     }
+}
 
-    /// Returns the offsets in `bytes` of the result formats to change.
-    ///
-    /// Each write is parsed from the state at the last byte that the socket accepted, so that no byte
-    /// is changed twice or missed, however much of a write is accepted.
-    fn text_formats(&self, bytes: &[u8]) -> io::Result<Vec<usize>> {
-        let text_results = &self.state.text_results;
-        if text_results.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut binds = TextBinds::new(text_results, self.frontend.bind());
-        let mut parser = self.outgoing;
-        parser.feed(bytes, &mut binds);
-        // The rows would arrive in another format than they are decoded from.
-        if binds.unexpected || text_results.is_incomplete() {
-            let message = "a statement's result format cannot be changed";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-        }
-        Ok(binds.formats)
+impl<S: AsyncWrite + Unpin> Tap<S> {
+    fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.bind_formats.poll_write_ready(&mut self.stream, cx)
     }
 }
 
@@ -101,27 +85,36 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let tap = self.get_mut();
-        let formats = tap.text_formats(bytes)?;
-        let written = if formats.is_empty() {
+        std::task::ready!(tap.poll_write_ready(cx))?;
+        let text_results = &tap.state.text_results;
+        let within_message = tap.bind_formats.is_within_message();
+        let written = if !within_message && text_results.is_empty() {
             std::task::ready!(Pin::new(&mut tap.stream).poll_write(cx, bytes))?
+        } else if !within_message && tap.outgoing.missing() > 0 {
+            // The rest of a message that has begun without changes.
+            let rest = &bytes[..bytes.len().min(tap.outgoing.missing())];
+            std::task::ready!(Pin::new(&mut tap.stream).poll_write(cx, rest))?
         } else {
-            tap.patched.clear();
-            tap.patched.extend_from_slice(bytes);
-            for offset in formats {
-                tap.patched[offset] = 0;
+            tap.bind_formats.feed(bytes, text_results)?;
+            if let Poll::Ready(written) = tap.poll_write_ready(cx) {
+                written?;
             }
-            std::task::ready!(Pin::new(&mut tap.stream).poll_write(cx, &tap.patched))?
+            bytes.len()
         };
         tap.outgoing.feed(&bytes[..written], &mut tap.frontend);
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let tap = self.get_mut();
+        std::task::ready!(tap.poll_write_ready(cx))?;
+        Pin::new(&mut tap.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let tap = self.get_mut();
+        std::task::ready!(tap.poll_write_ready(cx))?;
+        Pin::new(&mut tap.stream).poll_shutdown(cx)
     }
 }
 

@@ -1,6 +1,6 @@
-//! The prepared statements whose results are requested as text.
+//! The prepared statements of whose results some columns are requested as text.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -12,8 +12,8 @@ pub(crate) struct TextResults(Mutex<Statements>);
 #[derive(Debug, Default)]
 struct Statements {
     expected: Option<ExpectedStatement>,
-    /// The names, each until its Close is sent: no more than the driver holds.
-    names: HashSet<Vec<u8>>,
+    /// The formats of the columns by name, each until its Close is sent: no more than the driver holds.
+    formats: HashMap<Vec<u8>, Arc<[Format]>>,
     /// True if the name of one of them was not seen.
     is_incomplete: bool,
 }
@@ -35,14 +35,14 @@ impl TextResults {
         self.0.lock().expected = Some(expected);
     }
 
-    /// Sets the result format of the expected statement, which is prepared now. Returns its name if
-    /// its Parse was seen.
-    pub(crate) fn prepared(&self, format: Format) -> Option<Vec<u8>> {
+    /// Sets the formats of the columns of the expected statement, which is prepared now, unless all are binary.
+    /// Returns its name if its Parse was seen.
+    pub(crate) fn prepared(&self, formats: &[Format]) -> Option<Vec<u8>> {
         let mut statements = self.0.lock();
         let name = statements.expected.take().and_then(|expected| expected.name);
-        if matches!(format, Format::Text) {
+        if formats.iter().any(|format| matches!(format, Format::Text)) {
             match name.clone() {
-                Some(name) => drop(statements.names.insert(name)),
+                Some(name) => drop(statements.formats.insert(name, Arc::from(formats))),
                 None => statements.is_incomplete = true,
             }
         }
@@ -52,7 +52,7 @@ impl TextResults {
     /// Returns true if there is no such statement, as on most connections.
     pub(crate) fn is_empty(&self) -> bool {
         let statements = self.0.lock();
-        statements.names.is_empty() && !statements.is_incomplete
+        statements.formats.is_empty() && !statements.is_incomplete
     }
 
     /// Returns true if a statement for text results was prepared whose name was not seen.
@@ -60,8 +60,9 @@ impl TextResults {
         self.0.lock().is_incomplete
     }
 
-    pub(crate) fn contains(&self, name: &[u8]) -> bool {
-        self.0.lock().names.contains(name)
+    /// Returns the formats of a statement's columns, `None` when all are binary.
+    pub(crate) fn formats(&self, name: &[u8]) -> Option<Arc<[Format]>> {
+        self.0.lock().formats.get(name).cloned()
     }
 
     /// Returns the text of the statement that is being prepared.
@@ -96,6 +97,6 @@ impl TextResults {
 
     /// Removes the name in a Close. The driver uses no name twice.
     pub(crate) fn close_sent(&self, name: &[u8]) {
-        self.0.lock().names.remove(name);
+        self.0.lock().formats.remove(name);
     }
 }
