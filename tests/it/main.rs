@@ -28,6 +28,7 @@
 //! | `pool_life` | connections that are replaced, leaks that are reported, callers that share |
 //! | `commit_outcome` | commits whose answer is lost or late, their resolution, and the rows of keys |
 //! | `oracle` | random schemas whose code marks its session, and what the next caller sees of it |
+//! | `languages` | servers whose messages are translated |
 //! | `logs` | the log, and secrets that must not be in it |
 //! | `statements` | prepared statements: evicted, changed and deallocated |
 //! | `status_page` | the page at `/`, and its protection against hostile names |
@@ -69,6 +70,8 @@ mod failover;
 mod harness;
 #[cfg(test)]
 mod idempotency_cli;
+#[cfg(test)]
+mod languages;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]

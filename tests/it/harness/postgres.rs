@@ -50,6 +50,8 @@ pub(crate) struct Postgres {
     port: u16,
     pub(super) settings: Vec<String>,
     pub(super) keeper: Option<Child>,
+    /// The language of its messages, unless it is English.
+    language: Option<&'static str>,
 }
 
 impl Postgres {
@@ -68,13 +70,23 @@ impl Postgres {
         server
     }
 
+    /// The same, with messages in a language, as in `de`.
+    pub(crate) fn speaking(language: &'static str) -> Self {
+        let mut server = Self::with(&["lc_messages=C.UTF-8"]);
+        server.end_with("INT");
+        server.language = Some(language);
+        server.resume();
+        server
+    }
+
     /// Without data, and not started.
     pub(super) fn bare() -> Self {
         let user = User::find();
         // Not by the process's id: those come again, and the keeper of an earlier one may still clear up.
         let directory = base_directory(&user).join(format!("pg-{:016x}", fastrand::u64(..)));
         user.own_directory(&directory);
-        Self { user, directory, port: free_port(), settings: Vec::new(), keeper: None }
+        let settings = Vec::new();
+        Self { user, directory, port: free_port(), settings, keeper: None, language: None }
     }
 
     /// Starts it again after [`Postgres::stop`] or [`Postgres::crash`], on the same port.
@@ -85,6 +97,10 @@ impl Postgres {
         command.args(["-c", KEEPER, "keeper"]).args([&self.log_file(), &self.directory]);
         command.arg(tool("postgres")).arg("-D").arg(&data).arg("-k").arg(&self.directory);
         command.args(["-F", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        if let Some(language) = self.language {
+            // gettext prefers it to the locale, which the machine may not have.
+            command.env("LANGUAGE", language);
+        }
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }

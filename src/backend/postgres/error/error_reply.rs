@@ -7,6 +7,8 @@ use tokio_postgres::error::{DbError, ErrorPosition, Severity};
 pub(crate) struct ErrorReply<'a> {
     pub(crate) code: &'a str,
     pub(crate) severity: &'a str,
+    /// The severity in the server's language.
+    pub(crate) local_severity: &'a str,
     /// Tells whether the server closes the connection after the reply.
     pub(crate) is_fatal: bool,
     pub(crate) message: &'a str,
@@ -34,6 +36,7 @@ impl<'a> ErrorReply<'a> {
             code: error.code().code(),
             // The other field of the protocol is in the server's language.
             severity: severity.map_or(error.severity(), |(_, name)| name),
+            local_severity: error.severity(),
             is_fatal: matches!(severity, Some((Severity::Fatal | Severity::Panic, _))),
             message: error.message(),
             detail: error.detail(),
@@ -74,12 +77,27 @@ impl<'a> ErrorReply<'a> {
         }
     }
 
+    /// Returns true if the database's own code raised the error, with a text of its choice.
+    pub(crate) fn is_raised(&self) -> bool {
+        self.routine == Some("exec_stmt_raise")
+    }
+
     /// Returns the index of the parameter that could not be read, which the last line of the context
     /// names: `unnamed portal parameter $2`, or `portal "p1" parameter $2 = '…'`.
+    ///
+    /// The line is known by its form, as its words are translated: `unbenanntes Portal Parameter $2`.
     pub(crate) fn parameter(&self) -> Option<usize> {
         let line = self.context?.lines().next_back()?;
-        let line = line.strip_prefix("unnamed ").unwrap_or(line).strip_prefix("portal ")?;
-        let (_portal, number) = line.split_once("parameter $")?;
+        let (portal, number) = line.split_once(" $").or_else(|| {
+            // Spanish omits the sign.
+            line.strip_prefix("portal sin nombre, parámetro ").map(|number| ("", number))
+        })?;
+        // Other contexts quote a statement, or list all parameters after a colon.
+        if portal.contains(['"', '\'', '(', ':', '«', '»', '「'])
+            && !portal.starts_with("portal \"")
+        {
+            return None;
+        }
         let digits = number.split(|c: char| !c.is_ascii_digit()).next()?;
         digits.parse::<usize>().ok()?.checked_sub(1)
     }

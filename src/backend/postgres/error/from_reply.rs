@@ -310,7 +310,26 @@ mod tests {
             assert_eq!(violation.description, "invalid input syntax for type uuid: \"…\"");
             assert_eq!(error.message(), format!("parameters[1]: {}", violation.description));
         }
+        let translated = [
+            "unbenanntes Portal Parameter $2",
+            "unbenanntes Portal Parameter $2 = '$1'",
+            "paramètre de portail non nommé $2",
+            "portal sin nombre, parámetro 2",
+            "parametro portale senza nome $2",
+            "無名ポータルパラメータ $2",
+            "이름없는 포탈 $2 매개 변수",
+            "неименованный портал, параметр $2 = '…'",
+        ];
+        for context in translated {
+            let reply = ErrorReply { context: Some(context), ..reply("22P02") };
+            assert_eq!(reply.parameter(), Some(1), "{context}");
+        }
         let others = [
+            "unbenanntes Portal mit Parametern: $1 = 'x', $2 = 'y'",
+            "unnamed portal with parameters: $1 = 'x', $2 = 'y'",
+            "SQL statement \"select $1\"",
+            "SQL-Anweisung »select $1«",
+            "JSON data, line 1: { $1",
             "PL/pgSQL function f() line 1 at RAISE",
             "unnamed portal parameter $1\nPL/pgSQL function f()",
             "unnamed portal parameter $0",

@@ -4,8 +4,12 @@
 //! DETAIL (`Key (email)=(…) already exists.`) nor the quoted parts of messages. PostgreSQL quotes names
 //! and values alike and escapes nothing inside, so a value may itself contain quotes: all text between
 //! the first and the last quote is removed, except in errors that are known to quote names only.
+//!
+//! A translated message is known by its form: languages quote as they like (`»x«`, `「x」`, or not at all), so what is not
+//! known to hold names only is replaced by the name of its SQLSTATE.
 
 use super::error_reply::ErrorReply;
+use super::sqlstate_names;
 use crate::config::ErrorDetails;
 
 /// The most bytes of a message, a hint or a detail: proxies drop responses with longer trailers.
@@ -16,11 +20,11 @@ pub(crate) const NAME_LIMIT: usize = 256;
 const ELLIPSIS: &str = "…";
 
 pub(crate) fn message(reply: &ErrorReply<'_>, details: ErrorDetails) -> String {
-    text(reply, reply.message, details)
+    text(reply, reply.message, details).unwrap_or_else(|| condition_text(reply.code))
 }
 
 pub(crate) fn hint(reply: &ErrorReply<'_>, details: ErrorDetails) -> Option<String> {
-    reply.hint.map(|hint| text(reply, hint, details))
+    reply.hint.and_then(|hint| text(reply, hint, details))
 }
 
 /// Returns the DETAIL if it may be disclosed.
@@ -40,30 +44,74 @@ pub(crate) fn shortened(text: &str, limit: usize) -> String {
     format!("{}{ELLIPSIS}", &text[..end])
 }
 
-fn text(reply: &ErrorReply<'_>, text: &str, details: ErrorDetails) -> String {
+/// Returns the part of a text that may be disclosed; `None` where that is not known.
+fn text(reply: &ErrorReply<'_>, text: &str, details: ErrorDetails) -> Option<String> {
     if details == ErrorDetails::Full || quotes_no_data(reply, text) {
-        shortened(text, TEXT_LIMIT)
-    } else {
-        shortened(&redacted(text), TEXT_LIMIT)
+        return Some(shortened(text, TEXT_LIMIT));
     }
+    if !reply.is_raised() && is_translated(reply, text) {
+        return None;
+    }
+    let text = redacted(text);
+    let is_about_data = reply.code.starts_with("22") && !reply.is_raised();
+    let text = if is_about_data { without_numbers(&text) } else { text };
+    Some(shortened(&text, TEXT_LIMIT))
+}
+
+/// Returns the name of a SQLSTATE in words.
+fn condition_text(code: &str) -> String {
+    match sqlstate_names::condition(code) {
+        Some(name) => name.to_ascii_lowercase().replace('_', " "),
+        None => "the database reports an error of its own".to_owned(),
+    }
+}
+
+/// Returns true unless a text is certainly the server's English one: that is ASCII outside its double quotes, and its
+/// severity is not translated. A language that leaves the severity as it is does not quote like English.
+fn is_translated(reply: &ErrorReply<'_>, text: &str) -> bool {
+    let is_local = !reply.local_severity.is_empty() && reply.local_severity != reply.severity;
+    is_local || !text.split('"').step_by(2).all(str::is_ascii)
+}
+
+/// Removes the numbers of a message about data, which are not quoted (`invalid byte sequence: 0xe4`), except behind
+/// a parenthesis, as in `character varying(5)`.
+fn without_numbers(text: &str) -> String {
+    let mut public = String::with_capacity(text.len());
+    let mut before = ' ';
+    let mut is_number = false;
+    for c in text.chars() {
+        let begins =
+            c.is_ascii_digit() && !before.is_alphanumeric() && !matches!(before, '(' | '_');
+        if begins {
+            public.push_str(ELLIPSIS);
+        }
+        is_number = begins || (is_number && c.is_alphanumeric());
+        if !is_number {
+            public.push(c);
+        }
+        before = c;
+    }
+    public
 }
 
 /// Returns true if all quoted parts of a text are names of the schema or words of SQL.
 fn quotes_no_data(reply: &ErrorReply<'_>, text: &str) -> bool {
     // The text of a RAISE is chosen by the database's own code.
-    if reply.routine == Some("exec_stmt_raise") {
+    if reply.is_raised() {
         return false;
     }
     match (reply.code, reply.code.get(..2).unwrap_or_default()) {
         ("42601", _) => {
-            quoted_range(text).is_none_or(|(start, end)| is_public_token(reply, &text[start..end]))
+            !is_translated(reply, text)
+                && quoted_range(text)
+                    .is_none_or(|(start, end)| is_public_token(reply, &text[start..end]))
         }
         (_, "23") => true,
         // A name in the statement's text has a position. Without one it may come from a row, as in
         // `email::regclass`: it must at least look like a name.
         (_, "42") if reply.position.is_some() => true,
         (_, "0A" | "25" | "26" | "2B" | "34" | "3B" | "3D" | "3F" | "40" | "42" | "55") => {
-            quotes_identifiers(text)
+            !is_translated(reply, text) && quotes_identifiers(text)
         }
         (_, _) => false,
     }
@@ -97,7 +145,6 @@ fn follows_quote(reply: &ErrorReply<'_>) -> bool {
 fn quotes_identifiers(text: &str) -> bool {
     text.matches('"').count().is_multiple_of(2)
         && text.split('"').skip(1).step_by(2).all(is_identifier)
-        && !text.contains(['«', '„', '“'])
 }
 
 fn is_identifier(text: &str) -> bool {
@@ -112,18 +159,27 @@ fn redacted(text: &str) -> String {
     }
 }
 
-/// Returns the bounds of the text between the first quote and the last, in any language of the server;
-/// up to the end when the last is missing.
+/// Quotes of any language, which open in one and close in another. The text of a RAISE may hold them.
+const QUOTES: [char; 18] = [
+    '"', '«', '»', '„', '“', '”', '‟', '‹', '›', '「', '」', '『', '』', '＂', '〝', '〞', '〟',
+    '`',
+];
+
+/// Quotes that are apostrophes inside a word.
+const APOSTROPHES: [char; 4] = ['\'', '‘', '’', '‚'];
+
+/// Returns the bounds of the text between the first quote and the last, in any language; up to the end when the last
+/// is missing.
 fn quoted_range(text: &str) -> Option<(usize, usize)> {
     let mut before = ' ';
     let (open, quote) = text.char_indices().find(|(_, c)| {
         // An apostrophe inside a word is not a quote: "can't".
-        let opens = matches!(c, '"' | '«' | '„' | '“') || (*c == '\'' && !before.is_alphanumeric());
+        let opens = QUOTES.contains(c) || (APOSTROPHES.contains(c) && !before.is_alphanumeric());
         before = *c;
         opens
     })?;
     let start = open + quote.len_utf8();
-    let close = text[start..].rfind(['"', '»', '“', '”', '\'']);
+    let close = text[start..].rfind(|c| QUOTES.contains(&c) || APOSTROPHES.contains(&c));
     Some((start, close.map_or(text.len(), |close| start + close)))
 }
 
@@ -168,12 +224,26 @@ mod tests {
             ),
             ("22007", r#"invalid value "no" for "YYYY""#, r#"invalid value "…""#),
             ("22012", "division by zero", "division by zero"),
+            ("22P02", "syntaxe en entrée invalide : « secret »", "invalid text representation"),
+            ("22P02", "ungültige Eingabe: »secret«", "invalid text representation"),
+            ("42P01", "Relation »secret« existiert nicht", "undefined table"),
+            ("42601", "Syntaxfehler bei »secret«", "syntax error"),
+            ("ZZ001", "das ist »secret«", "the database reports an error of its own"),
             (
-                "22P02",
-                "syntaxe en entrée invalide : « secret »",
-                "syntaxe en entrée invalide : «…»",
+                "22021",
+                "invalid byte sequence for encoding \"UTF8\": 0xe4 0x62",
+                "invalid byte sequence for encoding \"…\": … …",
             ),
-            ("22P02", "ungültige Eingabe: „secret“", "ungültige Eingabe: „…“"),
+            (
+                "22001",
+                "value too long for type character varying(5)",
+                "value too long for type character varying(5)",
+            ),
+            (
+                "22026",
+                "bit string length 5 does not match type bit(3)",
+                "bit string length … does not match type bit(3)",
+            ),
             ("P0001", r#"no funds on "bob's" account"#, r#"no funds on "…" account"#),
             ("XX000", "can't parse 'secret' here", "can't parse '…' here"),
             ("XX000", r#"unexpected "secret""#, r#"unexpected "…""#),
@@ -186,6 +256,29 @@ mod tests {
         for (code, text, public) in cases {
             assert_eq!(safe(code, text), public);
         }
+    }
+
+    #[test]
+    fn a_translated_message_is_known_by_its_severity() {
+        let reply = ErrorReply {
+            code: "22023",
+            severity: "ERROR",
+            local_severity: "FEHLER",
+            message: "Wert secret ist kein Name",
+            hint: Some("Nimm secret."),
+            ..ErrorReply::default()
+        };
+        assert_eq!(message(&reply, ErrorDetails::Safe), "invalid parameter value");
+        assert_eq!(hint(&reply, ErrorDetails::Safe), None);
+        assert_eq!(message(&reply, ErrorDetails::Full), reply.message);
+        let names = ErrorReply { code: "23505", message: "Schlüssel »t_pkey«", ..reply };
+        assert_eq!(message(&names, ErrorDetails::Safe), names.message);
+        let raised = ErrorReply {
+            routine: Some("exec_stmt_raise"),
+            message: "das Konto »secret« ist leer",
+            ..reply
+        };
+        assert_eq!(message(&raised, ErrorDetails::Safe), "das Konto »…« ist leer");
     }
 
     #[test]
