@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 
 use super::workers::single_threaded;
+use crate::backend::postgres;
 use crate::backend::{Backend, Installed};
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -34,6 +35,12 @@ pub fn install_keys(config: &Config, name: &str) -> Result<Installed> {
 /// As [`install_keys`].
 pub fn key_table_sql(config: &Config, name: &str) -> Result<Option<String>> {
     Ok(backend(config, name)?.key_table_sql())
+}
+
+/// The SQL that creates the table if the database is PostgreSQL; `None` without such a database.
+#[must_use]
+pub fn postgres_key_table_sql(config: &Config, name: &str) -> Option<String> {
+    config.databases.get(name).map(|database| postgres::key_table_sql(&database.idempotency))
 }
 
 fn backend(config: &Config, name: &str) -> Result<Arc<dyn Backend>> {

@@ -22,7 +22,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
-pub use idempotency_install::{install_keys, key_table_sql};
+pub use idempotency_install::{install_keys, key_table_sql, postgres_key_table_sql};
 pub use preflight::{CheckStatus, Finding, check};
 pub use shutdown::signalled;
 
@@ -65,6 +65,7 @@ impl App {
     pub fn start(config: Config, telemetry: &Telemetry) -> Result<Self, Error> {
         let (grpc_listener, grpc) = listen(config.grpc.listen)?;
         let (ops_listener, ops) = listen(config.ops.listen)?;
+        let databases = config.databases.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let engine = Arc::new(Engine::new(backends::open_all(&config, telemetry)?, &config));
         // The name of this process in responses.
         let host = whoami::hostname().unwrap_or_else(|_error| "localhost".to_owned());
@@ -98,6 +99,7 @@ impl App {
             })
             .map_err(|error| cannot("start the control thread", error))?;
         announcement.recv().unwrap_or_default();
+        tracing::info!(%grpc, %ops, databases, "serving on both listeners");
         Ok(Self { grpc, ops, stop, control: Some(control) })
     }
 
@@ -116,7 +118,8 @@ impl App {
         drop(self);
     }
 
-    /// Serves until SIGTERM or SIGINT, then shuts down; blocks. A second signal aborts all calls.
+    /// Serves until SIGTERM or SIGINT, then shuts down; blocks. A second signal aborts all calls
+    /// (`shutdown.second_signal_after`).
     pub fn run_until_signal(self) {
         self.stop.send_replace(Some(StopCause::Signal));
         self.shutdown();
@@ -177,7 +180,7 @@ impl Server {
             };
             let grace = tokio::select! {
                 () = sequence.run(&config.shutdown) => config.shutdown.grace,
-                () = signals.next() => {
+                () = signals.next_after(config.shutdown.second_signal_after) => {
                     tracing::warn!("second signal received; aborting remaining calls");
                     Duration::ZERO
                 }

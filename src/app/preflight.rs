@@ -1,6 +1,7 @@
 //! Checks of a configuration that need a connection: each database is reachable, and its server allows as many
 //! connections as the pools may open.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,14 +62,45 @@ pub enum CheckStatus {
 /// # Errors
 /// A runtime that cannot be started.
 pub fn check(config: &Config) -> Result<Vec<Finding>> {
-    let checks =
-        config.databases.iter().map(async |(name, database)| {
-            match super::backends::open(name, database) {
-                Ok(backend) => check_backend(config, name, &*backend).await,
-                Err(error) => vec![failed(name, &error)],
-            }
-        });
+    let checks = config.databases.iter().map(async |(name, database)| {
+        if let Target::Sqlite(target) = &database.target
+            && !target.path.exists()
+        {
+            // A connection would create it.
+            return vec![check_directory(name, &target.path)];
+        }
+        match super::backends::open(name, database) {
+            Ok(backend) => check_backend(config, name, &*backend).await,
+            Err(error) => vec![failed(name, &error)],
+        }
+    });
     Ok(single_threaded()?.block_on(join_all(checks)).concat())
+}
+
+/// Checks the directory of a database file that does not exist.
+fn check_directory(name: &str, file: &Path) -> Finding {
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = parent.unwrap_or(Path::new("."));
+    let file = file.display();
+    let shown = directory.display();
+    match directory.metadata() {
+        Ok(found) if !found.is_dir() => {
+            let text = format!("{file} cannot be created: {shown} is not a directory");
+            finding(name, CheckStatus::Failed, text)
+        }
+        Ok(found) if found.permissions().readonly() => {
+            let text = format!("{file} cannot be created: {shown} is not writable");
+            finding(name, CheckStatus::Failed, text)
+        }
+        Ok(_directory) => {
+            let text = format!("{file} does not exist; the server creates it");
+            finding(name, CheckStatus::Passed, text)
+        }
+        Err(error) => {
+            let text = format!("{file} cannot be created: {shown}: {error}");
+            finding(name, CheckStatus::Failed, text)
+        }
+    }
 }
 
 async fn check_backend(config: &Config, name: &str, backend: &dyn Backend) -> Vec<Finding> {

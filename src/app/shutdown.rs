@@ -57,6 +57,20 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// Waits for one that arrives after the pause. Earlier ones are copies of the first.
+    pub(crate) async fn next_after(&mut self, pause: Duration) {
+        let start = Instant::now();
+        loop {
+            self.next().await;
+            if start.elapsed() >= pause {
+                return;
+            }
+            tracing::info!("signal repeated at once; ignoring it");
+        }
+    }
+}
+
 /// Waits for SIGTERM or SIGINT; for ever if the system refuses listeners.
 pub async fn signalled() {
     Signals::listen().next().await;

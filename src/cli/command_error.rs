@@ -25,6 +25,8 @@ pub(crate) enum CommandError {
     Output(io::Error),
     Call(Box<CallError>),
     Failed(String),
+    /// The command line lacks something.
+    Usage(String),
     /// The configuration has these problems.
     Config(String),
 }
@@ -36,6 +38,7 @@ impl CommandError {
             Self::Output(error) => Err(error),
             Self::Call(error) => console.fail(&describe(&error, None)),
             Self::Failed(why) => console.fail(&why),
+            Self::Usage(why) => console.fail(&why).map(|_failure| Exit::Usage),
             Self::Config(problems) => console.fail(&problems).map(|_failure| Exit::Config),
         }
     }

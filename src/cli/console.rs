@@ -14,6 +14,8 @@ pub enum Exit {
     Success = 0,
     /// A call failed, or the server is not serving.
     Failure = 1,
+    /// Wrong usage of a command; clap's own, too.
+    Usage = 2,
     /// The configuration has problems: EX_CONFIG of sysexits.h.
     Config = 78,
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use clap::Subcommand;
 
-use super::command_error::Result;
+use super::command_error::{CommandError, Result};
 use super::config_flags::Settings;
 use super::console::{Console, Exit, visible};
 use crate::app;
@@ -14,7 +14,8 @@ use crate::config::Config;
 const INSTALL: &str = "\
 Calls with an idempotency key need one table in their database, `idempotency.table`. This command \
 creates it, as the role of the database's URL; it may be repeated at any time. Where a migration tool creates \
-the tables, --print prints the SQL for it. SQLite needs nothing: its table is created with the first key.
+the tables, --print prints the SQL for it. SQLite needs nothing: its table is created with the first key. \
+The command needs the server's configuration; without one, only --print works, for PostgreSQL.
 
 Examples:
   rowgate idempotency install                        in the default database
@@ -49,10 +50,19 @@ enum Command {
 
 pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     let Command::Install { settings, database, print } = &args.command;
-    let config = settings.load(console)?.config;
+    let loaded = settings.load(console)?;
+    let is_guess = database.is_none() && !loaded.names_a_database();
+    let config = loaded.config;
     let name = database.as_ref().unwrap_or(&config.default_database);
-    if *print {
+    if *print && is_guess {
+        let sql = app::postgres_key_table_sql(&config, name).unwrap_or_default();
+        console.out.write_all(sql.as_bytes())?;
+        writeln!(console.err, "no database is configured here: this is the SQL for PostgreSQL")?;
+    } else if *print {
         print_sql(name, app::key_table_sql(&config, name)?.as_deref(), console)?;
+    } else if is_guess {
+        // The server may have another database, whose calls with a key would still fail.
+        return Err(CommandError::Config(NOT_CONFIGURED.to_owned()));
     } else {
         let text = installed_text(&config, name, app::install_keys(&config, name)?);
         writeln!(console.out, "{}", visible(&text))?;
@@ -60,13 +70,17 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
+const NOT_CONFIGURED: &str = "no database is configured here, so this cannot be the server's own: name the \
+    server's configuration with --config, --database-url or DATABASE_URL. A server that has none either uses \
+    SQLite, which creates its table with the first key";
+
 const NOTHING_TO_DO: &str = "nothing to do, SQLite creates its table with the first key";
 
 fn print_sql(name: &str, sql: Option<&str>, console: &mut Console<'_>) -> io::Result<()> {
     match sql {
         Some(sql) => console.out.write_all(sql.as_bytes()),
-        // Standard output has nothing but SQL.
-        None => writeln!(console.err, "database {name}: {NOTHING_TO_DO}"),
+        // A comment: a file of migrations must not be empty.
+        None => writeln!(console.out, "-- database {name}: {NOTHING_TO_DO}"),
     }
 }
 
@@ -106,7 +120,7 @@ mod tests {
         let (_, out, err) = printed(Some("CREATE …\n"));
         assert_eq!((out.as_str(), err.as_str()), ("CREATE …\n", ""));
         let (_, out, err) = printed(None);
-        assert_eq!(out, "");
-        assert!(err.contains("nothing to do"), "{err}");
+        assert_eq!(err, "");
+        assert!(out.starts_with("-- database main: nothing to do"), "{out}");
     }
 }

@@ -10,7 +10,7 @@ use super::entries::{Entries, Entry, FILE_SUFFIX};
 use super::problem::{Problem, Problems};
 use super::schema::{DATABASES, key_names};
 use super::secrets::{interpolation, secret};
-use super::section_reader::{SectionReader, Setting};
+use super::section_reader::{SectionReader, Setting, Status};
 use super::source::{self, Environment, Flag, Inputs};
 use super::unknown_keys;
 
@@ -29,6 +29,17 @@ pub struct Loaded {
     pub settings: Vec<Setting>,
     /// Suspicious values that are not wrong.
     pub warnings: Vec<String>,
+}
+
+impl Loaded {
+    /// Returns true if a database is configured; otherwise `main` is SQLite's default file.
+    #[must_use]
+    pub fn names_a_database(&self) -> bool {
+        let is_url = |key: &str| key.starts_with("databases.") && key.ends_with(".url");
+        self.settings
+            .iter()
+            .any(|setting| is_url(&setting.key) && setting.status != Status::Default)
+    }
 }
 
 /// Loads a configuration.

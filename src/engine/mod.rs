@@ -24,3 +24,4 @@ mod validate;
 pub(crate) use database::{Caller, Database};
 pub(crate) use databases::Engine;
 pub(crate) use transact::replies::{CallerEvent, ReplyBody};
+pub(crate) use validate::{KEY_RULE, is_key};

@@ -173,14 +173,25 @@ pub(super) fn refuse_options(options: &[(&str, bool, &str)]) -> Result<()> {
 pub(super) fn check_tag(tag: &str, field: &str) -> Result<()> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_.:/-".contains(c);
     let is_valid = tag.len() <= 64 && tag.chars().all(is_allowed);
-    let description = "a tag has 1 to 64 characters of A-Z a-z 0-9 _ . : / -";
-    refuse_options(&[(field, !is_valid, description)])
+    let length = tag.len();
+    let description = format!(
+        "a tag has 1 to 64 characters of A-Z a-z 0-9 _ . : / -; the given one has {length} bytes"
+    );
+    refuse_options(&[(field, !is_valid, &description)])
+}
+
+/// The rule for idempotency keys.
+pub(crate) const KEY_RULE: &str = "a key has 1 to 128 printable ASCII characters";
+
+/// Returns true if a text may be an idempotency key.
+pub(crate) fn is_key(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.chars().all(|c| matches!(c, ' '..='~'))
 }
 
 /// Validates an idempotency key that is set.
 pub(super) fn check_key(key: &str, field: &str) -> Result<()> {
-    let is_valid = key.len() <= 128 && key.chars().all(|c| matches!(c, ' '..='~'));
-    refuse_options(&[(field, !is_valid, "a key has 1 to 128 printable ASCII characters")])
+    let description = format!("{KEY_RULE}; the given one has {} bytes", key.len());
+    refuse_options(&[(field, !is_key(key), &description)])
 }
 
 /// Returns true if the database must refuse writes.
@@ -197,7 +208,7 @@ pub(super) fn positive(
 ) -> Result<Option<Duration>> {
     let Some(duration) = duration else { return Ok(None) };
     let positive = Duration::try_from(duration).ok().filter(|duration| !duration.is_zero());
-    let error = || invalid_option(field, "the duration must be positive");
+    let error = || invalid_option(field, &format!("the duration must be positive, not {duration}"));
     positive.ok_or_else(error).map(Some)
 }
 

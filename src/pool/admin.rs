@@ -55,7 +55,8 @@ impl PoolBounds {
         };
         let bounds = Self { min: min.unwrap_or(self.min), max: max.unwrap_or(self.max) };
         if !(1..=MAX_CONNECTIONS).contains(&bounds.max) {
-            return invalid("max", format!("must be from 1 to {MAX_CONNECTIONS}"));
+            let description = format!("must be from 1 to {MAX_CONNECTIONS}, not {}", bounds.max);
+            return invalid("max", description);
         }
         if bounds.min > bounds.max {
             let field = if min.is_some() { "min" } else { "max" };

@@ -141,12 +141,9 @@ impl ConnectionPermit {
         self.open = Some((now(), CloseReason::Shutdown));
         let pool = &counters.database;
         let duration_ms = milliseconds(took);
-        // Connections that come and go with every burst would fill the log.
-        if counters.permits() > counters.max() {
-            tracing::debug!(pool, duration_ms, overflow = true, "connection opened");
-        } else {
-            tracing::info!(pool, duration_ms, "connection opened");
-        }
+        let overflow = counters.permits() > counters.max();
+        // Connections that come and go with the load would fill the log; metrics count them.
+        tracing::debug!(pool, duration_ms, overflow, "connection opened");
     }
 
     /// Sets the reason for which the connection is about to be closed.
@@ -166,11 +163,7 @@ impl Drop for ConnectionPermit {
             let pool = &counters.database;
             let reason = close_reason.as_str();
             let age_ms = milliseconds(now().saturating_duration_since(opened_at));
-            if close_reason == CloseReason::Overflow {
-                tracing::debug!(pool, reason, age_ms, "connection closed");
-            } else {
-                tracing::info!(pool, reason, age_ms, "connection closed");
-            }
+            tracing::debug!(pool, reason, age_ms, "connection closed");
         }
         if left < counters.min() {
             counters.wake.notify_waiters();

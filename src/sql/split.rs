@@ -17,21 +17,25 @@ pub(crate) struct SplitStatement<'a> {
     pub line: usize,
 }
 
-/// A construct that starts and does not end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Unterminated {
-    /// The construct: `a string`.
-    pub what: &'static str,
-    /// The line on which it starts, from 1.
+/// The reason why a text cannot be split into statements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SplitError {
+    /// The line of its cause, from 1.
     pub line: usize,
+    /// The finding: `a string does not end`.
+    pub why: String,
 }
 
-/// Splits a text into its statements; those that are empty are left out. After an unterminated string, name or
-/// comment the statements have no certain end.
+/// Splits a text into its statements; those that are empty are left out, and so are the commands `\restrict` and
+/// `\unrestrict`, which restrict `psql` alone.
+///
+/// # Errors
+/// After an unterminated string, name or comment, and before the rows of a COPY, the statements have no certain end;
+/// any other command of a shell is not SQL.
 pub(crate) fn split_statements(
     text: &str,
     dialect: Dialect,
-) -> Result<Vec<SplitStatement<'_>>, Unterminated> {
+) -> Result<Vec<SplitStatement<'_>>, SplitError> {
     let mut statements = Vec::new();
     let mut lines = Lines { text, at: 0, line: 1 };
     let mut scanner = Scanner::new(text, dialect);
@@ -43,7 +47,18 @@ pub(crate) fn split_statements(
         let end = loop {
             let Some(token) = scanner.next() else { break text.len() };
             if let TokenKind::Unterminated(what) = token.kind {
-                return Err(Unterminated { what, line: lines.line_of(token.start) });
+                let why = format!("{what} does not end");
+                return Err(SplitError { line: lines.line_of(token.start), why });
+            }
+            let is_first = first_word.is_none();
+            if let Some(command) = shell_command(&text[token.start..], is_first, dialect) {
+                if !is_first || !matches!(command, r"\restrict" | r"\unrestrict") {
+                    let why = format!("{command} is a command of {}, not SQL", shell(dialect));
+                    return Err(SplitError { line: lines.line_of(token.start), why });
+                }
+                scanner.skip_chars(|c| c != '\n');
+                start = text.len() - scanner.rest().len();
+                continue;
             }
             if token.text == ";" && body.ends_at_semicolon(dialect) {
                 break token.start;
@@ -53,6 +68,9 @@ pub(crate) fn split_statements(
         };
         let statement = &text[start..end];
         if let Some(first_word) = first_word {
+            if body.copies_stdin {
+                return Err(SplitError { line: lines.line_of(first_word), why: COPY.to_owned() });
+            }
             let blanks = statement.len() - statement.trim_ascii_start().len();
             statements.push(SplitStatement {
                 sql: statement.trim_ascii(),
@@ -64,6 +82,26 @@ pub(crate) fn split_statements(
             return Ok(statements);
         }
         start = end + 1;
+    }
+}
+
+/// The finding about a COPY whose rows follow it.
+const COPY: &str = "COPY … FROM stdin is not supported: its rows are no statements; make the dump with \
+    `pg_dump --inserts`";
+
+/// Returns the command of a shell with which a token starts: `psql` takes one anywhere, SQLite's between statements.
+fn shell_command(text: &str, is_first: bool, dialect: Dialect) -> Option<&str> {
+    let is_command = match dialect {
+        Dialect::Postgres => text.starts_with('\\'),
+        Dialect::Sqlite => is_first && text.starts_with('.'),
+    };
+    text.split_ascii_whitespace().next().filter(|_command| is_command)
+}
+
+fn shell(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => "psql",
+        Dialect::Sqlite => "SQLite's shell",
     }
 }
 
@@ -95,6 +133,10 @@ struct Body {
     blocks: usize,
     /// The last tokens of a trigger.
     tail: Tail,
+    /// The last word is FROM.
+    is_after_from: bool,
+    /// It is a COPY whose rows follow it.
+    copies_stdin: bool,
 }
 
 /// A trigger ends with a semicolon, END, and a semicolon.
@@ -131,6 +173,9 @@ impl Body {
             self.head.push_str(&word.to_ascii_uppercase());
             self.head.push(' ');
         }
+        let is_source = self.is_after_from && self.parentheses == 0 && is_among(word, "STDIN");
+        self.copies_stdin |= is_source && self.head.starts_with("COPY ");
+        self.is_after_from = is_among(word, "FROM");
         if self.parentheses > 0 || !creates_routine(&self.head) {
             return;
         }
@@ -260,10 +305,49 @@ mod tests {
             ("\n\n$a$ ; $b$", "a dollar-quoted string", 3),
             ("a;\nb -- x\n /* /* */", "a comment", 3),
         ] {
-            let unterminated = split_statements(text, Dialect::Postgres).unwrap_err();
-            assert_eq!((unterminated.what, unterminated.line), (what, line), "{text:?}");
+            let error = split_statements(text, Dialect::Postgres).unwrap_err();
+            assert_eq!((error.why, error.line), (format!("{what} does not end"), line), "{text:?}");
         }
-        assert_eq!(split_statements("[a", Dialect::Sqlite).unwrap_err().what, "a name in brackets");
+        let why = split_statements("[a", Dialect::Sqlite).unwrap_err().why;
+        assert_eq!(why, "a name in brackets does not end");
+    }
+
+    #[test]
+    fn a_dump_is_split_without_the_commands_that_restrict_psql() {
+        let text = "--\n-- a dump\n--\n\n\\restrict aB3\n\n-- of 15\nset a = 0;\n\
+                    insert into t values ('\\connect');\n\n\\unrestrict aB3\n\n";
+        let statements = ["-- of 15\nset a = 0", "insert into t values ('\\connect')"];
+        assert_eq!(split(text, Dialect::Postgres), statements);
+        let lines = split_statements(text, Dialect::Postgres).unwrap();
+        assert_eq!((lines[0].first_line, lines[0].line, lines[1].line), (7, 8, 9));
+        assert_eq!(split("\\restrict a", Dialect::Postgres), [""; 0]);
+    }
+
+    #[test]
+    fn what_only_a_shell_understands_is_named_with_its_line() {
+        use Dialect::{Postgres, Sqlite};
+        let copy = "pg_dump --inserts";
+        for (text, dialect, why, line) in [
+            ("a;\n\\connect shop\nb", Postgres, "\\connect is a command of psql, not SQL", 2),
+            ("select 1 \\gset\n", Postgres, "\\gset is a command of psql, not SQL", 1),
+            ("select 1\n\\restrict a\n+ 1", Postgres, "\\restrict is a command of psql", 2),
+            ("\\Restrict a", Postgres, "\\Restrict is a command of psql", 1),
+            ("a;\n.tables\n", Sqlite, ".tables is a command of SQLite's shell, not SQL", 2),
+            ("a;\ncopy public.t (a, \"from\") from stdin;\n1\t'\n\\.\n", Postgres, copy, 2),
+            ("COPY t\n FROM /* x */ STDIN WITH (FORMAT csv)", Postgres, copy, 1),
+        ] {
+            let error = split_statements(text, dialect).unwrap_err();
+            assert!(error.why.contains(why) && error.line == line, "{text:?}: {error:?}");
+        }
+        for text in [
+            "copy t to stdout",
+            "copy t from '/x'",
+            "select a from stdin",
+            "copy (select 1 from stdin) to '/x'",
+        ] {
+            assert_eq!(split(text, Postgres), [text]);
+        }
+        assert_eq!(split("select t\n.a", Sqlite), ["select t\n.a"]);
     }
 
     proptest! {

@@ -11,6 +11,7 @@ use rowgate::value::proto::Value;
 use tempfile::TempDir;
 
 use crate::harness::client::Client;
+use crate::harness::postgres::Postgres;
 use crate::harness::server::{Server, rowgate, run};
 
 fn directory() -> TempDir {
@@ -245,8 +246,107 @@ async fn an_app_starts_in_a_process_of_somebody_else() {
 }
 
 #[test]
+fn a_check_creates_nothing() {
+    let directory = directory();
+    for url in ["", "sqlite:other.db", "sqlite:missing/other.db"] {
+        let variables: &[_] =
+            if url.is_empty() { &[] } else { &[("ROWGATE__DATABASES__MAIN__URL", url)] };
+        let checked = run(directory.path(), &["config", "check"], variables);
+        let is_possible = url != "sqlite:missing/other.db";
+        assert_eq!(checked.status.success(), is_possible, "{checked:?}");
+        let expected = if is_possible {
+            "db does not exist; the server creates it"
+        } else {
+            "cannot be created: missing: No such file"
+        };
+        assert!(stdout(&checked).contains(expected), "{checked:?}");
+        assert_eq!(fs::read_dir(directory.path()).expect("it is there").count(), 0, "{url}");
+    }
+}
+
+#[test]
+fn a_wrong_port_is_called_what_it_is() {
+    let server = Server::start("");
+    let postgres = Postgres::start();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let unused = free.local_addr().expect("it is bound").to_string();
+    drop(free);
+    for (address, what) in [
+        (server.ops().to_string(), "not Rowgate's gRPC but Rowgate's port for operators"),
+        (format!("127.0.0.1:{}", postgres.port()), "not Rowgate's gRPC but PostgreSQL"),
+        (unused, "nothing listens there"),
+    ] {
+        for command in [&["query", "select 1"][..], &["health"], &["pool", "stats"]] {
+            let output =
+                run(server.directory(), &[command, &["--address", &address]].concat(), &[]);
+            assert_eq!(output.status.code(), Some(1));
+            assert!(stderr(&output).contains(what), "{}", stderr(&output));
+            assert!(!stderr(&output).contains("broken pipe"), "{}", stderr(&output));
+            assert!(!stderr(&output).contains("UNKNOWN"), "nothing was run: {}", stderr(&output));
+        }
+    }
+    let address = silent.local_addr().expect("it is bound").to_string();
+    let health = ["health", "--timeout", "300ms", "--address", &address];
+    let output = run(server.directory(), &health, &[]);
+    assert!(stderr(&output).contains("did not answer within 300ms"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_query_without_a_statement_is_wrong_usage() {
+    let directory = directory();
+    for arguments in [&["query"][..], &["query", ""], &["query", "select 1", "--key", ""]] {
+        let output = rowgate(directory.path()).args(arguments).stdin(Stdio::null()).output();
+        let output = output.expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn secrets_are_encrypted_again_with_the_first_key() {
+    let directory = directory();
+    let keygen = || stdout(&run(directory.path(), &["secret", "keygen"], &[])).trim().to_owned();
+    let (old, new) = (keygen(), keygen());
+    let ask = |arguments: &[&str], keys: &str, input: &str| {
+        let mut command = rowgate(directory.path());
+        command.args(arguments).env("ROWGATE_SECRET_KEY", keys).stdin(Stdio::piped());
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let mut pipe = child.stdin.take().expect("the pipe was asked for");
+        pipe.write_all(input.as_bytes()).expect("it reads");
+        drop(pipe);
+        child.wait_with_output().expect("it ends")
+    };
+    let token = stdout(&ask(&["secret", "encrypt"], &old, "postgres://me:s3cret@db/shop"));
+    let file = directory.path().join("rowgate.toml");
+    let text = format!("# mine\n[databases.main]\nurl = \"{}\"\n", token.trim());
+    fs::write(&file, &text).expect("it is ours");
+    let both = format!("{new},{old}");
+    let reencrypt = ["secret", "reencrypt", "rowgate.toml"];
+
+    let refused = ask(&reencrypt, &new, "");
+    assert_eq!(refused.status.code(), Some(78), "{refused:?}");
+    assert!(stderr(&refused).contains("rowgate.toml: line 3: the key does not fit"), "{refused:?}");
+    assert_eq!(fs::read_to_string(&file).expect("it is there"), text);
+    let done = ask(&reencrypt, &both, "");
+    assert_eq!(stdout(&done), "rowgate.toml: 1 value encrypted with the first key\n", "{done:?}");
+    let shown = run(directory.path(), &["config", "show"], &[("ROWGATE_SECRET_KEY", &new)]);
+    assert!(stdout(&shown).contains("@db/shop"), "the old key is not needed: {shown:?}");
+    assert!(
+        fs::read_to_string(&file).expect("it is there").starts_with("# mine\n[databases.main]")
+    );
+    assert_eq!(fs::read_dir(directory.path()).expect("it is there").count(), 1);
+
+    let value = stdout(&ask(&["secret", "reencrypt"], &both, &token));
+    assert!(value.starts_with("fernet:gAAAA") && value.ends_with('\n') && value != token);
+    let nothing = ask(&["secret", "reencrypt"], &both, "s3cret");
+    assert_eq!((nothing.status.code(), stdout(&nothing).as_str()), (Some(1), ""), "{nothing:?}");
+}
+
+#[test]
 fn a_check_leaves_one_file() {
     let directory = tempfile::tempdir().expect("a directory");
+    fs::write(directory.path().join("test.db"), "").expect("it is ours");
     for _ in 0..5 {
         let checked = run(
             directory.path(),

@@ -160,8 +160,30 @@ fn sqlite_needs_nothing() {
     let nothing = "nothing to do, SQLite creates its table with the first key";
     let done = install(directory.path(), &["--database", "local"]);
     assert_eq!(done, said(&format!("database local: {nothing}")));
-    let (status, out, reported) = install(directory.path(), &["--database", "local", "--print"]);
-    assert_eq!((status, out.as_str()), (Some(0), ""));
-    assert!(reported.contains(nothing), "{reported}");
+    let printed = install(directory.path(), &["--database", "local", "--print"]);
+    assert_eq!(printed, said(&format!("-- database local: {nothing}")), "no empty migration");
     assert!(!directory.path().join("local.db").exists());
+}
+
+#[tokio::test]
+async fn without_a_configuration_nothing_is_called_done() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let (status, out, errors) = install(directory.path(), &[]);
+    assert_eq!((status, out.as_str()), (Some(78), ""), "a server's calls with a key may fail");
+    assert!(errors.contains("no database is configured here"), "{errors}");
+    assert!(errors.contains("DATABASE_URL"), "{errors}");
+    // The SQL is the same for all databases.
+    let (status, sql, errors) = install(directory.path(), &["--print"]);
+    assert_eq!(status, Some(0), "{errors}");
+    assert!(errors.contains("PostgreSQL"), "{errors}");
+    let service = Service::start(Backend::Postgres).await;
+    service.postgres().psql(&sql);
+    let query = request_with("select 1", keyed("q"));
+    service.client.call(query, PATIENCE).await.expect("the table is there");
+    // The server without a configuration needs nothing, as the message says.
+    let server = Server::start("");
+    let client = Client::connect(server.grpc()).await;
+    let query = request_with("select 1", keyed("q"));
+    client.call(query, PATIENCE).await.expect("it makes its table");
+    assert_eq!(fs::read_dir(directory.path()).expect("it is there").count(), 0);
 }

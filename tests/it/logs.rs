@@ -54,6 +54,26 @@ async fn each_line_is_json_with_a_constant_message() {
 }
 
 #[tokio::test]
+async fn one_line_tells_where_it_serves_and_none_tells_of_a_connection() {
+    let settings = "[telemetry]\nlog_format = \"json\"\n[databases.main.pool]\nmin = 3";
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let service = Service::with(backend, settings).await;
+        service.client.must("select 1", &[]).await;
+        let serving = eventually("it is logged", Duration::from_secs(5), || {
+            let log = service.server.log();
+            assert!(!log.contains("connection opened"), "{log}");
+            log.lines().find(|line| line.contains("\"serving on ")).map(str::to_owned)
+        });
+        let line: serde_json::Value = serde_json::from_str(&serving).expect("it is JSON");
+        let grpc = service.server.grpc().to_string();
+        assert_eq!((&line["level"], &line["grpc"]), (&"INFO".into(), &grpc.as_str().into()));
+        let ops = service.server.ops().to_string();
+        assert_eq!((&line["ops"], &line["databases"]), (&ops.as_str().into(), &"main".into()));
+        assert_eq!(service.server.log().matches("serving on").count(), 1);
+    }
+}
+
+#[tokio::test]
 async fn each_failed_call_has_one_line_which_warns_where_the_caller_is_not_to_blame() {
     let settings = "error_details = \"full\"\n[telemetry]\nlog_format = \"json\"";
     let service = Service::with(Backend::Postgres, settings).await;

@@ -241,7 +241,49 @@ async fn a_second_signal_ends_it_at_once() {
     })
     .await;
     let start = Instant::now();
-    server.signal("INT");
+    eventually_async("the pause after the first is over", PATIENCE, async || {
+        server.signal("INT");
+        server.log().contains("second signal").then_some(())
+    })
+    .await;
+    server.wait_for_exit(PATIENCE);
+    let took = start.elapsed();
+    assert!((1..3).contains(&took.as_secs()), "it took {took:?}");
+    drop(unread);
+}
+
+#[tokio::test]
+async fn a_signal_that_is_sent_twice_at_once_is_one() {
+    let service = Service::start(Backend::Postgres).await;
+    let running = tokio::spawn({
+        let client = service.client.clone();
+        async move { client.query("select pg_sleep(1.5)", &[]).await }
+    });
+    service.until_pool("it runs", |pool| pool.in_use == 1).await;
+    service.server.signal("TERM");
+    eventually_async("it has heard", PATIENCE, async || {
+        service.server.log().contains("shutting down").then_some(())
+    })
+    .await;
+    for name in ["TERM", "INT", "TERM"] {
+        service.server.signal(name);
+    }
+    running.await.expect("no panic").expect("a call in progress is not cut");
+    assert!(!service.server.log().contains("second signal"), "{}", service.server.log());
+}
+
+#[tokio::test]
+async fn without_a_pause_the_next_signal_ends_it() {
+    let mut server = Server::start("[shutdown]\nsecond_signal_after = \"0s\"");
+    let client = Client::connect(server.grpc()).await;
+    let unread = client.open(request(ENDLESS, &[])).await.expect("it starts");
+    server.signal("TERM");
+    eventually_async("it has heard", PATIENCE, async || {
+        server.log().contains("shutting down").then_some(())
+    })
+    .await;
+    let start = Instant::now();
+    server.signal("TERM");
     server.wait_for_exit(PATIENCE);
     assert!(start.elapsed() < Duration::from_secs(2), "it took {:?}", start.elapsed());
     drop(unread);

@@ -28,7 +28,7 @@ use crate::backend::{
     Description, Installed, RowStream, Statement, Transaction, TransactionHandle,
     TransactionOutcome,
 };
-use crate::config::{Database, PostgresTarget};
+use crate::config::{Database, Idempotency, PostgresTarget};
 use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::pool::{CallContext, Pool, PoolAdmin, PoolSnapshot};
@@ -48,6 +48,11 @@ use session::attempt::{AttemptResult, run_attempts};
 use session::database_context::DatabaseContext;
 use session::effects::EffectCache;
 use session::work::PlanUse;
+
+/// The SQL that creates the table of idempotency keys.
+pub(crate) fn key_table_sql(settings: &Idempotency) -> String {
+    KeyTable::new(&settings.table, settings.retention).create()
+}
 
 /// A PostgreSQL database and its pool.
 pub(crate) struct Postgres {

@@ -55,8 +55,10 @@ impl PoolAdmin for PoolPair {
     /// Resizes the pool of readers: there is always one writer.
     fn resize(&self, min: Option<usize>, max: Option<usize>) -> Result<()> {
         let readers = max.map(|max| max.saturating_sub(1));
-        if readers == Some(0) {
-            let description = "SQLite needs 2 connections: one that writes and one that reads";
+        if let Some(max) = max.filter(|max| *max < 2) {
+            let description = format!(
+                "SQLite needs 2 connections, one that writes and one that reads, not {max}"
+            );
             return Err(Error::field(ErrorKind::InvalidOption, "max", description));
         }
         let both = self.snapshot();

@@ -11,6 +11,7 @@ mod watch_command;
 use std::time::Duration;
 
 use clap::Subcommand;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::command_error::Result;
 use super::console::{Console, Exit};
@@ -95,6 +96,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 struct List {
     /// The pool; all pools if omitted
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pool: Option<String>,
     /// The output format
     #[arg(long, value_enum, default_value_t = Format::Table)]

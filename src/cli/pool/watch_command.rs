@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::{Duration, Instant, SystemTime};
 
+use clap::builder::NonEmptyStringValueParser;
+
 use super::screen::{self, Screen};
 use super::stat_names::{Figures, duration, figures, readable, result_set};
 use super::stats_command::{condition, state};
@@ -38,6 +40,7 @@ const RATE_PERIOD: Duration = Duration::from_secs(1);
 #[command(after_help = WATCH)]
 pub(crate) struct Args {
     /// The pool; all pools if omitted
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pool: Option<String>,
     /// The longest time between two updates, 100ms to 1h
     #[arg(long, value_name = "DURATION", default_value = "1s")]

@@ -3,11 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
+
 use super::format::Format;
+use crate::cli::console::counted;
 use crate::cli::server_flag::Server;
+use crate::engine::{KEY_RULE, is_key};
 use crate::grpc::client::{CallError, Client};
 use crate::value::Value;
 use crate::value::proto::{AccessMode, IsolationLevel, QueryOptions, QueryRequest};
+use crate::wire_size::widen;
 
 /// The time beyond `--timeout` that the server has to report the outcome of the statement.
 const RESPONSE_TIME: Duration = Duration::from_secs(1);
@@ -54,7 +59,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) server: Server,
     /// The logical name of the database; the server's default one if omitted
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) database: Option<String>,
     /// The time limit, as in `500ms` or `1m 30s`; the server's own limits if omitted
     #[arg(long, value_name = "DURATION", value_parser = timeout)]
@@ -63,7 +68,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) read_only: bool,
     /// The idempotency key, 1 to 128 printable ASCII characters
-    #[arg(long, conflicts_with_all = ["read_only", "dry_run"])]
+    #[arg(long, value_parser = key, conflicts_with_all = ["read_only", "dry_run"])]
     pub(crate) key: Option<String>,
     /// Run the statements of a file in one transaction; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["sql", "parameters"])]
@@ -83,6 +88,12 @@ pub(crate) enum Isolation {
     ReadCommitted = IsolationLevel::ReadCommitted as i32,
     RepeatableRead = IsolationLevel::RepeatableRead as i32,
     Serializable = IsolationLevel::Serializable as i32,
+}
+
+/// Checks a key: on the wire an empty one is none, and a repeated statement would run again.
+fn key(text: &str) -> Result<String, String> {
+    let refused = || format!("{KEY_RULE}; this one has {}", counted(widen(text.len()), "byte"));
+    is_key(text).then(|| text.to_owned()).ok_or_else(refused)
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {

@@ -27,9 +27,8 @@ pub(crate) fn run(args: &Args, file: &Path, console: &mut Console<'_>) -> Result
         let client = args.connect().await?;
         // The ends of statements depend on the database's own ways to quote.
         let dialect = dialect(&client, args.database.as_deref()).await?;
-        let pieces = split_statements(&text, dialect).map_err(|unterminated| {
-            failed(format!("line {}: {} does not end", unterminated.line, unterminated.what))
-        })?;
+        let pieces = split_statements(&text, dialect)
+            .map_err(|error| failed(format!("line {}: {}", error.line, error.why)))?;
         if pieces.is_empty() {
             return Err(failed("there is no statement in it".to_owned()));
         }

@@ -19,6 +19,7 @@ pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit> {
         Some(sql) => sql,
         None => read_statement(console)?,
     };
+    check(&sql)?;
     let mut summary = Summary::default();
     let ended = block_on(async {
         let client = args.connect().await?;
@@ -88,14 +89,27 @@ fn read_statement(console: &mut Console<'_>) -> Result<String> {
         writeln!(console.err, "type a statement, then Ctrl-D at the start of a line")?;
     }
     let mut sql = String::new();
-    let failed = |why: String| Err(CommandError::Failed(why));
     match stdin.lock().take(MAX_SQL).read_to_string(&mut sql) {
-        Ok(_size) if sql.trim().is_empty() => {
-            failed("no statement: give it as an argument or on standard input".to_owned())
-        }
         Ok(_size) => Ok(sql),
-        Err(error) => failed(format!("standard input cannot be read: {error}")),
+        Err(error) => Err(CommandError::Failed(format!("standard input cannot be read: {error}"))),
     }
+}
+
+/// Refuses what is not SQL in any dialect.
+fn check(sql: &str) -> Result<()> {
+    let sql = sql.trim();
+    if sql.is_empty() {
+        let why = "no statement: give it as an argument or on standard input";
+        return Err(CommandError::Usage(why.to_owned()));
+    }
+    // psql's own files start with one.
+    if sql.starts_with('\\') {
+        let command = sql.split_ascii_whitespace().next().unwrap_or_default();
+        let why =
+            format!("{command} is a command of psql, not SQL; a file of statements needs --batch");
+        return Err(CommandError::Usage(why));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -141,7 +155,7 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_rejected_with_a_reason() {
-        let cases: [(&[&str], &str); 10] = [
+        let cases: [(&[&str], &str); 14] = [
             (&["--timeout", "10"], "write it as 500ms, 10s or 1m"),
             (&["--timeout", "0s"], "longer than nothing"),
             (&["--format", "xml"], "possible values: table, json, csv"),
@@ -152,12 +166,32 @@ mod tests {
             (&["--batch", "x", "-p", "1"], "cannot be used with"),
             (&["--batch", "x", "--key", "k", "--dry-run"], "cannot be used with"),
             (&["select 1", "--key", "k", "--read-only"], "cannot be used with"),
+            (
+                &["select 1", "--key", ""],
+                "1 to 128 printable ASCII characters; this one has 0 bytes",
+            ),
+            (&["select 1", "--key", &"k".repeat(129)], "this one has 129 bytes"),
+            (&["select 1", "--key", "ü"], "1 to 128 printable ASCII characters"),
+            (&["select 1", "--database", ""], "a value is required"),
         ];
         for (arguments, reason) in cases {
             let all = ["rowgate", "query"].iter().chain(arguments);
             let error = Cli::try_parse_from(all).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_statement_that_is_none_is_wrong_usage() {
+        for (sql, why) in [
+            ("", "error: no statement"),
+            (" \n", "error: no statement"),
+            ("\\dt orders", "error: \\dt is a command of psql, not SQL"),
+        ] {
+            let (exit, out, err) = ran(sql, "csv");
+            assert_eq!((exit, out.as_str()), (Exit::Usage, ""));
+            assert!(err.starts_with(why), "{err}");
         }
     }
 

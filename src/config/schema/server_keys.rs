@@ -75,6 +75,9 @@ section! {
         /// The time for which health is NOT_SERVING before the listener closes. It is part of the grace
         /// and must not exceed it.
         delay: Duration = Duration("0s", "1h"), "0s";
+        /// The time after the first signal from which another one counts, and aborts the calls that are still
+        /// running. Shells and `timeout` send one signal twice.
+        second_signal_after: Duration = Duration("0s", "1m"), "1s";
     }
 }
 

@@ -7,6 +7,9 @@ use fernet::{Fernet, MultiFernet};
 /// The prefix of an encrypted value.
 const PREFIX: &str = "fernet:";
 
+/// Version 0x80 and the zero bytes of the time: the start of every token of this century.
+const TOKEN_START: &str = "gAAAA";
+
 /// The text that is shown in place of a secret.
 pub(crate) const MASK: &str = "******";
 
@@ -97,9 +100,8 @@ impl Keyring {
     pub fn decrypt(&self, token: &str) -> Result<Secret, String> {
         let token = token.trim();
         let token = token.strip_prefix(PREFIX).unwrap_or(token).trim();
-        // Version 0x80 and the zero bytes of the time: what every token of this century starts with.
-        if !token.starts_with("gAAAA") {
-            return Err("this is not a Fernet token: those start with gAAAA".to_owned());
+        if !token.starts_with(TOKEN_START) {
+            return Err(format!("this is not a Fernet token: those start with {TOKEN_START}"));
         }
         let plain = self.fernet.decrypt(token).map_err(|fernet::DecryptionError| {
             let keys = match self.count {
@@ -114,6 +116,46 @@ impl Keyring {
         String::from_utf8(plain)
             .map(Secret)
             .map_err(|error| format!("the decrypted value is not text: {}", error.utf8_error()))
+    }
+}
+
+/// A text whose tokens were encrypted with another key.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reencrypted {
+    /// The text with the new tokens.
+    pub text: String,
+    /// The number of tokens.
+    pub tokens: usize,
+}
+
+impl Keyring {
+    /// Encrypts each token in a text, as in a configuration file, with the first key; the rest of the text stays as it
+    /// is. `fernet:` without a token, as in `fernet:gAAAA…` of a comment, is not one.
+    ///
+    /// # Errors
+    /// The first token that cannot be decrypted: its line and the reason.
+    pub fn reencrypt(&self, text: &str) -> Result<Reencrypted, String> {
+        let mut changed = Reencrypted { text: String::with_capacity(text.len()), tokens: 0 };
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once(PREFIX) {
+            changed.text.push_str(before);
+            let is_part = |c: char| c.is_ascii_alphanumeric() || "-_=".contains(c);
+            let start = after.len() - after.trim_start_matches(' ').len();
+            let end = after[start..].find(|c| !is_part(c)).map_or(after.len(), |end| start + end);
+            rest = &after[end..];
+            if !after[start..].starts_with(TOKEN_START) || rest.starts_with('…') {
+                changed.text.push_str(PREFIX);
+                changed.text.push_str(&after[..end]);
+                continue;
+            }
+            let plain = self
+                .decrypt(&after[start..end])
+                .map_err(|why| format!("line {}: {why}", changed.text.matches('\n').count() + 1))?;
+            changed.text.push_str(&self.encrypt(plain.expose()));
+            changed.tokens += 1;
+        }
+        changed.text.push_str(rest);
+        Ok(changed)
     }
 }
 
@@ -150,6 +192,40 @@ mod tests {
         let written_now = both.encrypt("now");
         assert_eq!(Keyring::parse(&new).unwrap().decrypt(&written_now).unwrap().expose(), "now");
         assert!(Keyring::parse(&old).unwrap().decrypt(&written_now).is_err());
+    }
+
+    #[test]
+    fn each_token_of_a_text_is_encrypted_with_the_first_key() {
+        let (new, old) = (keygen(), keygen());
+        let both = Keyring::parse(&format!("{new},{old}")).unwrap();
+        let token = |plain| Keyring::parse(&old).unwrap().encrypt(plain);
+        let file = format!(
+            "# as fernet:gAAAA… or fernet: and fernet:x\nurl = \"postgres://me:${{{}}}@db/shop\"\nb = '{}' # ü\n",
+            token("one"),
+            token("two")
+        );
+        let changed = both.reencrypt(&file).unwrap();
+        assert_eq!(changed.tokens, 2);
+        let alone = Keyring::parse(&new).unwrap();
+        let tokens = |text: &str| -> Vec<String> {
+            text.split(PREFIX)
+                .skip(1)
+                .filter(|part| part.starts_with("gAAAA") && !part.starts_with("gAAAA…"))
+                .map(|part| part.split(['}', '\'']).next().unwrap().to_owned())
+                .collect()
+        };
+        let plain: Vec<_> = tokens(&changed.text)
+            .iter()
+            .map(|token| alone.decrypt(token).unwrap().expose().to_owned())
+            .collect();
+        assert_eq!(plain, ["one", "two"]);
+        let mut restored = changed.text;
+        for (new, old) in tokens(&restored.clone()).iter().zip(tokens(&file)) {
+            restored = restored.replace(new, &old);
+        }
+        assert_eq!(restored, file, "the rest is as it was");
+        let why = alone.reencrypt(&file).unwrap_err();
+        assert!(why.starts_with("line 2: the key does not fit"), "{why}");
     }
 
     #[test]

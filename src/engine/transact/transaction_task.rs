@@ -145,8 +145,10 @@ impl TransactionTask {
             Ok(Some(CallerEvent::Disconnected) | None) => return Err(disconnected()),
             Err(_elapsed) => return Err(idle(limits.idle_timeout)),
         };
-        if self.replies.sequence.is_some_and(|last| request.sequence <= last) {
-            let description = "a sequence must be greater than the one before";
+        let last = self.replies.sequence;
+        if let Some(last) = last.filter(|last| request.sequence <= *last) {
+            let sequence = request.sequence;
+            let description = format!("a sequence must be greater than {last}, not {sequence}");
             return Err(Error::field(ErrorKind::InvalidCommand, "sequence", description));
         }
         self.replies.sequence = Some(request.sequence);

@@ -38,6 +38,11 @@ impl CallError {
         self
     }
 
+    /// Returns true if the transport may have made the error.
+    pub(crate) fn may_be_of_transport(&self) -> bool {
+        self.reason.is_none() && matches!(self.code, "UNKNOWN" | "UNAVAILABLE" | "INTERNAL")
+    }
+
     /// Reads Rowgate's details. A status without its ErrorInfo was made by a proxy or the transport, and tells
     /// nothing about the outcome.
     pub(crate) fn from_status(status: &Status) -> Self {

@@ -2,12 +2,15 @@
 //!
 //! It turns tonic's types into plain ones, so that its callers never name them. It has no TLS yet.
 
+mod address;
 mod call_error;
 mod calls;
 mod channel;
+mod other_service;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use address::Address;
 pub(crate) use call_error::CallError;
 pub(crate) use calls::{Health, ResultStream};
-pub(crate) use channel::{Address, Client};
+pub(crate) use channel::Client;

@@ -151,6 +151,21 @@ async fn a_file_that_is_none_is_explained(service: Service) {
     };
     wrong("-- nothing;\n", "error: file.sql: there is no statement in it\n");
     wrong("select 1;\n select 'x;\n", "error: file.sql: line 2: a string does not end\n");
+    if service.backend == Backend::Postgres {
+        let copy = "create table c (a text);\ncopy public.c (a) from stdin;\nit's\n\\.\n";
+        file(&service, copy);
+        let ended = ask(&service, &["--batch", "file.sql"]);
+        assert!(ended.err.starts_with("error: file.sql: line 2: COPY … FROM stdin"), "{ended:?}");
+        assert!(ended.status == Some(1) && ended.err.contains("pg_dump --inserts"), "{ended:?}");
+        let meta = "\\connect is a command of psql, not SQL";
+        wrong("select 1;\n\\connect shop\n", &format!("error: file.sql: line 2: {meta}\n"));
+        file(
+            &service,
+            "--\n-- a dump\n--\n\n\\restrict aB3\n\nselect 1 as one;\n\\unrestrict aB3\n",
+        );
+        let ended = ask(&service, &["--batch", "file.sql", "--format", "csv"]);
+        assert_eq!((ended.status, ended.out.as_str()), (Some(0), "one\n1\n"), "{ended:?}");
+    }
     let ended = ask(&service, &["--batch", "other.sql"]);
     assert!(ended.err.starts_with("error: other.sql cannot be read: No such file"), "{ended:?}");
 

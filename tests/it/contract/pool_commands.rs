@@ -148,7 +148,7 @@ async fn connections_are_replaced_and_bounds_changed(service: Service) {
     assert!(err.contains("min would be 9, above max, which is 8"), "as they were asked for: {err}");
     let (status, _, err) = pool(&service, &["resize", "main", "--max", "0"]);
     assert_eq!(status, Some(1));
-    assert!(err.contains("INVALID_OPTION"), "{err}");
+    assert!(err.contains("INVALID_OPTION") && err.contains(", not 0\n"), "{err}");
     assert_eq!(pool(&service, &["resize", "main"]).0, Some(2), "nothing to do");
 }
 

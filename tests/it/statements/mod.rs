@@ -14,10 +14,14 @@ use rowgate::value::proto::expectation::Rows;
 use crate::harness::unit::statement;
 use crate::harness::{Backend, Service};
 
+/// Logs the connections that are opened and closed.
+const LOG_POOL: &str = "[telemetry]\nlog_filter = \"info,rowgate::pool=debug\"";
+
 /// A service with one connection that keeps so many statements, and the tables for keys and rows.
 async fn keeping(statements: usize) -> Service {
-    let settings =
-        format!("statement_cache = {statements}\n[databases.main.pool]\nmin = 1\nmax = 1");
+    let settings = format!(
+        "statement_cache = {statements}\n[databases.main.pool]\nmin = 1\nmax = 1\n{LOG_POOL}"
+    );
     let service = Service::with(Backend::Postgres, &settings).await;
     service.postgres().psql(crate::harness::behind::KEYS);
     service.postgres().psql("create table t (id int, n int)");

@@ -28,9 +28,13 @@ impl PoolCommand<'_> {
         grpc_timeout: Option<Duration>,
     ) -> Result<proto::PausePoolResponse> {
         let start = Instant::now();
-        let timeout = timeout.map(Duration::try_from).transpose().map_err(|_negative| {
-            Error::field(ErrorKind::InvalidOption, "timeout", "a timeout must not be negative")
-        })?;
+        let positive = |timeout| {
+            Duration::try_from(timeout).map_err(|_negative| {
+                let description = format!("a timeout must not be negative; it is {timeout}");
+                Error::field(ErrorKind::InvalidOption, "timeout", description)
+            })
+        };
+        let timeout = timeout.map(positive).transpose()?;
         let deadline = Deadline::of_call(start, grpc_timeout, timeout, self.database.limits());
         let control = self.database.backend().control();
         control.pause();

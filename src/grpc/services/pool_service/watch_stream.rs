@@ -58,7 +58,7 @@ fn interval(request: &WatchPoolStatsRequest) -> Result<Duration> {
     let interval = Duration::try_from(wanted).ok();
     interval.filter(|interval| (CHECK_INTERVAL..=LONGEST_INTERVAL).contains(interval)).ok_or_else(
         || {
-            let description = "an interval is 100 ms to 1 h long";
+            let description = format!("an interval is 100 ms to 1 h long, not {wanted}");
             Error::field(ErrorKind::InvalidOption, "interval", description)
         },
     )
