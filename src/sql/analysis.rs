@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::class::StatementClass;
+use super::class::{StatementClass, Uses};
 use super::classify::{MAX_TEXT_BYTES, classify_text};
 use super::plan_lifetime::PlanLifetime;
 use super::scanner::{Dialect, first_word};
@@ -30,6 +30,12 @@ pub(crate) struct Analysis {
 }
 
 impl Analysis {
+    /// The analysis of a statement that only changes this relation.
+    pub(crate) fn of_change(relation: String) -> Self {
+        let uses = Uses { relations: vec![relation], ..Uses::default() };
+        Self { class: StatementClass::Change(uses), ..Self::unknown() }
+    }
+
     /// The analysis of a statement of which nothing is known.
     pub(crate) fn unknown() -> Self {
         Self {

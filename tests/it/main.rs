@@ -10,6 +10,7 @@
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `plans` | prepared statements that are kept, while tables change below them |
 //! | `outage` | a database that becomes unreachable and returns |
+//! | `closed_effects` | statements that look harmless and reach somebody's code |
 //! | `own_statements` | the statements of the gateway itself, with everything in the search path shadowed |
 //! | `breaker` | calls while a database is unreachable, the probes, and the recovery |
 //! | `failover` | several servers, one of which accepts writes, and secrets that change |
@@ -52,6 +53,8 @@ mod call_ends;
 mod cancel;
 #[cfg(test)]
 mod chaos;
+#[cfg(test)]
+mod closed_effects;
 #[cfg(test)]
 mod commit_outcome;
 #[cfg(test)]

@@ -210,8 +210,7 @@ impl Backend for Postgres {
             let mut session = self.session(*deadline, context).await?;
             let effects = session.effects_of(analysis).await?;
             let prepared = session.prepare(sql).await?;
-            // The planner may call immutable functions.
-            session.checkin.add(effects.session);
+            let effects = session.effects_with_parameters(effects, &prepared).await?;
             let plan =
                 if request.include_plan { session.explain(sql, &prepared).await? } else { None };
             let parameters = prepared.parameter_types().iter().map(codec::describe_parameter);

@@ -35,6 +35,9 @@ const SYNTAX: &str = "\
     then time timestamp to trim union update using values varbit varchar varying when where \
     within";
 
+/// The longest name of PostgreSQL (NAMEDATALEN - 1).
+const MAX_NAME_BYTES: usize = 63;
+
 /// The names in a text, folded: all its words but the keywords, and keywords where they may be called.
 pub(crate) fn names(tokens: &[Token]) -> HashSet<String> {
     let followers = tokens.iter().skip(1).map(Some).chain([None]);
@@ -95,8 +98,10 @@ fn spelled(name: &Ident) -> Cow<'_, str> {
 }
 
 impl<'a> Walk<'a> {
-    /// Meets a name that may be any word: a label after AS, a column after a point.
+    /// Meets a name that may be any word: a label after AS, a column after a point. PostgreSQL cuts off
+    /// what is too long.
     pub(crate) fn label(&mut self, name: &Ident) -> Understood {
+        only_if(name.value.len() <= MAX_NAME_BYTES)?;
         only_if(matches!(name.quote_style, None | Some('"')))?;
         self.unmet.remove(&*folded(name));
         Ok(())

@@ -19,6 +19,16 @@ fn whatever_is_not_on_the_list_is_other() {
 }
 
 #[test]
+fn a_name_that_postgresql_would_cut_off_is_other() {
+    for (length, is_other) in [(63, false), (64, true)] {
+        for sql in ["select N(1)", "select * from N", "select t.N from t", "select \"N\" from t"] {
+            let sql = sql.replace('N', &"n".repeat(length));
+            assert_eq!(analyze(&sql).class == StatementClass::Other, is_other, "{sql}");
+        }
+    }
+}
+
+#[test]
 fn transaction_control_is_never_admitted() {
     let analysis = analyze("/**/;commit");
     assert_eq!(analysis.transaction_control, Some("COMMIT"));

@@ -74,6 +74,7 @@ impl Drop for PgBouncer {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a program of the machine is searched on its PATH")]
 fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut directories = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::backend::IdempotencyKey;
 use crate::backend::idempotency::quoted;
+use crate::sql::Analysis;
 use crate::value::Value;
 
 /// The number of rows that are deleted at once.
@@ -22,6 +23,8 @@ pub(crate) struct KeyTable {
     pub(crate) read: String,
     pub(crate) forget: String,
     pub(crate) expire: String,
+    /// A change of the table, by the names in it.
+    pub(crate) change: Analysis,
     retention: Duration,
 }
 
@@ -52,6 +55,7 @@ impl KeyTable {
                  (array(select ctid from {table} where {expired} limit {EXPIRED_AT_ONCE} \
                  for update skip locked)) returning 1) select pg_catalog.count(*) from expired"
             ),
+            change: Analysis::of_change(table.clone()),
             table,
             retention,
         }

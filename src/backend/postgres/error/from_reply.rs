@@ -310,6 +310,10 @@ mod tests {
             assert_eq!(violation.description, "invalid input syntax for type uuid: \"…\"");
             assert_eq!(error.message(), format!("parameters[1]: {}", violation.description));
         }
+    }
+
+    #[test]
+    fn the_parameter_to_blame_is_found_in_any_language() {
         let translated = [
             "unbenanntes Portal Parameter $2",
             "unbenanntes Portal Parameter $2 = '$1'",

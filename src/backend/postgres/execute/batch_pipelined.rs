@@ -57,9 +57,9 @@ impl<'a> BatchRun<'a> {
         let session = &mut self.session;
         let Batch { statements, key, .. } = self.batch;
         query_incarnation(session).await?;
+        let mut effects = Vec::with_capacity(statements.len());
         for statement in statements {
-            let effects = session.effects_of(&statement.analysis).await?;
-            session.checkin.add(effects.session);
+            effects.push(session.effects_of(&statement.analysis).await?);
             session.will_run(&statement.sql, &statement.analysis);
         }
         if let Some(key) = key {
@@ -75,15 +75,17 @@ impl<'a> BatchRun<'a> {
         if strategy == BatchStrategy::Sequential || redefines_others || has_passing {
             return Ok(BatchStrategy::Sequential);
         }
-        for (index, statement) in statements.iter().enumerate() {
+        for (index, (statement, effects)) in statements.iter().zip(effects).enumerate() {
             match session.prepare(&statement.sql).await {
-                Ok(prepared) if prepared.has_looked_up_types() => {
-                    let fitting = session.prepare_with(&statement.sql, &statement.parameters).await;
-                    let (prepared, _) =
-                        fitting.map_err(|error| error.with_failed_statement(index))?;
+                Ok(mut prepared) => {
+                    if prepared.has_looked_up_types() {
+                        let fitting =
+                            session.prepare_with(&statement.sql, &statement.parameters).await;
+                        prepared = fitting.map_err(|error| error.with_failed_statement(index))?.0;
+                    }
+                    session.effects_with_parameters(effects, &prepared).await?;
                     self.statements.push(prepared);
                 }
-                Ok(prepared) => self.statements.push(prepared),
                 Err(error)
                     if session.work.retry == RetryScope::None && error.report().is_some() =>
                 {

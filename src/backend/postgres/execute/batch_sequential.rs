@@ -57,8 +57,10 @@ async fn run_statement(
     statement: &BatchStatement,
     quota: &ResultQuota,
 ) -> Result<ResultSet> {
+    let effects = session.effects_of(&statement.analysis).await?;
     let (prepared, parameters) =
         session.prepare_with(&statement.sql, &statement.parameters).await?;
+    session.effects_with_parameters(effects, &prepared).await?;
     let steps = vec![PipelineStep::Statement(Arc::clone(&prepared), parameters)];
     let mut responses = session.send_pipeline(steps, quota, PipelineEnd::NoCommit).await?;
     let tag = responses.tag(0);

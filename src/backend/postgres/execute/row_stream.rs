@@ -155,7 +155,7 @@ async fn start(
     let Statement { sql, parameters, analysis, read_only, .. } = statement;
     let effects = session.effects_of(analysis).await?;
     let (prepared, parameters) = session.prepare_with(sql, parameters).await?;
-    session.checkin.add(effects.session);
+    let effects = session.effects_with_parameters(effects, &prepared).await?;
     session.will_run(sql, analysis);
     match scope {
         StatementScope::Autocommit if *read_only => {

@@ -22,12 +22,15 @@ const NOT_INSTALLED: &str = "IDEMPOTENCY_NOT_INSTALLED";
 /// IF NOT EXISTS. The number is the word `rowgate` in ASCII.
 const CREATE_LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(32210705971246181)";
 
-/// Returns the table of keys as the session's connection sees it.
+/// Returns the table of keys as the session's connection sees it, to work on it: its triggers, rules and
+/// policies are somebody's code.
 pub(crate) async fn key_table(session: &mut Session) -> Result<Arc<KeyTable>> {
     let database = Arc::clone(&session.database);
     let table =
         session.request("", async |connection| connection.key_table(&database.key_table).await);
-    table.await?.ok_or_else(not_installed)
+    let table = table.await?.ok_or_else(not_installed)?;
+    session.effects_of(&table.change).await?;
+    Ok(table)
 }
 
 /// The meaning of an error of a statement on the table of keys: one that is not there may be elsewhere.

@@ -2,8 +2,12 @@
 //!
 //! The text names the functions and tables of a statement; only the catalogs know the views, triggers,
 //! defaults and functions behind them. They are queried once for each combination of names, on the
-//! connection that is about to run the statement, and the answer is kept for `catalog_ttl`. A statement that
-//! is not understood may have any effect.
+//! connection that is about to run the statement, and the answer is kept for `catalog_ttl`.
+//!
+//! The rule is closed: a statement reads, or leaves no trace, only if nothing but built-in code and that of
+//! known extensions can be reached by parsing, planning, input, output and execution. All else may have any
+//! effect. Once such a statement has run in a session, names may mean anything there: no answer is asked for
+//! in it, or used.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -11,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{Kind, Type};
 
 use crate::backend::postgres::connection::Connection;
 use crate::sql::{Analysis, StatementClass};
@@ -42,9 +46,23 @@ pub(crate) struct StatementEffects {
 }
 
 impl StatementEffects {
-    const UNKNOWN: Self = Self { reads: false, session: SessionEffect::Anything };
-    /// The effects of an expression of constants and parameters.
-    const NONE: Self = Self { reads: true, session: SessionEffect::Nothing };
+    pub(crate) const UNKNOWN: Self = Self { reads: false, session: SessionEffect::Anything };
+
+    /// The effects with parameters of these types: the checks of a domain run as its value is read in.
+    pub(crate) fn with_parameters(self, types: &[Type]) -> Self {
+        if types.iter().any(reaches_domain) { Self::UNKNOWN } else { self }
+    }
+}
+
+/// Returns true for a domain, and for a type that contains one.
+fn reaches_domain(of: &Type) -> bool {
+    match of.kind() {
+        Kind::Simple | Kind::Enum(_) | Kind::Pseudo => false,
+        Kind::Array(inner) | Kind::Range(inner) | Kind::Multirange(inner) => reaches_domain(inner),
+        Kind::Composite(fields) => fields.iter().any(|field| reaches_domain(field.type_())),
+        // There may be kinds that the driver learns later.
+        Kind::Domain(_) | _ => true,
+    }
 }
 
 /// The effects of the statements so far.
@@ -81,11 +99,6 @@ impl EffectCache {
         };
         if uses.exotic {
             return Some(StatementEffects::UNKNOWN);
-        }
-        let names = [&uses.functions, &uses.attributes, &uses.relations];
-        let is_read = matches!(analysis.class, StatementClass::Read(_));
-        if is_read && names.iter().all(|names| names.is_empty()) {
-            return Some(StatementEffects::NONE);
         }
         let generation = self.generation.load(SeqCst);
         let entry =

@@ -1,21 +1,45 @@
 -- What a statement can do beyond what its text says. One row:
---   reads      nothing it calls can write
---   traceless  nothing it calls or sets off can change its session
+--   reads      nothing but built-in code that reads can run
+--   traceless  nothing can run that changes its session
 --   sequences  it draws from a sequence, which the session remembers for currval and lastval
 -- $1 functions it may call, $2 columns after a point (t.f is f(t)), $3 relations as written,
 -- $4 whether it changes data.
--- Objects below OID 16384 came with the server (transam.h, FirstNormalObjectId). Languages 12 and 13
--- are internal and C: a superuser's code. All else is somebody's SQL and may do anything.
+--
+-- The rule is closed: whatever is not known to be harmless may do anything. Objects below OID 16384 came
+-- with the server (transam.h, FirstNormalObjectId); languages 12 and 13 are internal and C. All names are qualified: the
+-- caller's search path is in force.
 with recursive
+-- Extensions whose C functions were read: they compute, and run nobody's code.
+trusted as (
+    select d.classid as class, d.objid as id
+    from pg_catalog.pg_depend as d
+    join pg_catalog.pg_extension as e on e.oid operator(pg_catalog.=) d.refobjid
+    where d.deptype operator(pg_catalog.=) 'e'
+      and d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+      and e.extname operator(pg_catalog.=) any ('{btree_gin, btree_gist, citext, cube, fuzzystrmatch, hstore,
+          intarray, isn, ltree, pg_trgm, pgcrypto, seg, unaccent, vector}')
+),
 callable as not materialized (
     select p.oid, p.proname, p.pronargs, p.pronargdefaults,
-           p.oid operator(pg_catalog.<) 16384 and p.provolatile operator(pg_catalog.<>) 'v'
-             -- Stable, and still they read what relation or type they are told.
-             and p.proname operator(pg_catalog.!~) '^(table|schema|database)_to_xml' and p.proname operator(pg_catalog.!~) '^pg_input_'
-           or p.oid operator(pg_catalog.<) 16384 and p.proname operator(pg_catalog.=) any ('{clock_timestamp, gen_random_uuid, pg_sleep, pg_sleep_for, pg_sleep_until, random, random_normal, timeofday, uuidv4, uuidv7}')
-           or p.oid operator(pg_catalog.>=) 16384 and p.prolang operator(pg_catalog.=) 13 and p.provolatile operator(pg_catalog.<>) 'v' and p.prokind operator(pg_catalog.=) 'f'
+           (p.provolatile operator(pg_catalog.<>) 'v' or p.oid operator(pg_catalog.<) 16384
+             and p.proname operator(pg_catalog.=) any ('{clock_timestamp, gen_random_uuid, pg_sleep,
+                 pg_sleep_for, pg_sleep_until, random, random_normal, timeofday, uuidv4, uuidv7}'))
+           and (p.oid operator(pg_catalog.<) 16384
+             or p.prolang operator(pg_catalog.=) any ('{12, 13}') and p.prokind operator(pg_catalog.=) 'f'
+             and exists (select from trusted
+                 where class operator(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+                   and id operator(pg_catalog.=) p.oid))
+           -- The input and output of types, cstring and internal, reach the checks of domains. So do
+           -- functions that fill a record. Others run the query, relation or type that they are told,
+           -- assign a transaction number, or set something.
+           and not p.proargtypes::pg_catalog.oid[] operator(pg_catalog.&&) '{2275, 2281}'::pg_catalog.oid[]
+           and p.proname operator(pg_catalog.!~) '_to_xml|_validator$|^pg_input_|^jsonb?_(populate|to)_record'
+           and p.proname operator(pg_catalog.<>) all ('{populate_record, txid_current, pg_current_xact_id,
+               isn_weak, set_limit}')
              as computes,
-           p.oid operator(pg_catalog.<) 16384 and p.proname operator(pg_catalog.=) any ('{nextval, pg_notify, pg_advisory_xact_lock, pg_advisory_xact_lock_shared, pg_try_advisory_xact_lock, pg_try_advisory_xact_lock_shared}')
+           p.oid operator(pg_catalog.<) 16384 and p.proname operator(pg_catalog.=) any ('{nextval, pg_notify,
+               pg_advisory_xact_lock, pg_advisory_xact_lock_shared, pg_try_advisory_xact_lock,
+               pg_try_advisory_xact_lock_shared}')
              as writes_only,
            p.oid operator(pg_catalog.<) 16384 and p.proname operator(pg_catalog.=) 'nextval' as draws
     from pg_catalog.pg_proc as p
@@ -24,14 +48,48 @@ called as (
     select * from callable where proname operator(pg_catalog.=) any ($1)
     union
     select * from callable
-    where proname operator(pg_catalog.=) any ($2) and pronargs operator(pg_catalog.-) pronargdefaults operator(pg_catalog.<=) 1 and not (oid operator(pg_catalog.<) 16384 and computes)
+    where proname operator(pg_catalog.=) any ($2)
+      and pronargs operator(pg_catalog.>=) 1
+      and pronargs operator(pg_catalog.-) pronargdefaults operator(pg_catalog.<=) 1
+      and not (oid operator(pg_catalog.<) 16384 and computes)
+),
+-- Types whose values may run somebody's code when they are read in or cast to: domains, base types of
+-- unknown origin, ranges with functions of their own, and whatever contains one of these.
+odd as (
+    select t.oid from pg_catalog.pg_type as t
+    left join pg_catalog.pg_range as r on r.rngtypid operator(pg_catalog.=) t.oid
+    where t.oid operator(pg_catalog.>=) 16384
+      and (t.typtype operator(pg_catalog.<>) all ('{b, c, e, r, m}')
+        or t.typtype operator(pg_catalog.=) 'b'
+          and t.typinput operator(pg_catalog.<>) 'pg_catalog.array_in'::pg_catalog.regproc
+          and not exists (select from trusted
+              where class operator(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
+                and id operator(pg_catalog.=) t.oid)
+        or r.rngcanonical::pg_catalog.oid operator(pg_catalog.>=) 16384
+        or r.rngsubdiff::pg_catalog.oid operator(pg_catalog.>=) 16384)
+    union
+    select holder.oid from odd as o
+    cross join lateral (
+        select t.oid from pg_catalog.pg_type as t where t.typelem operator(pg_catalog.=) o.oid
+        union all
+        select r.rngtypid from pg_catalog.pg_range as r where r.rngsubtype operator(pg_catalog.=) o.oid
+        union all
+        -- Before version 14 there is no such column.
+        select (pg_catalog.to_jsonb(r) operator(pg_catalog.->>) 'rngmultitypid')::pg_catalog.oid
+        from pg_catalog.pg_range as r where r.rngtypid operator(pg_catalog.=) o.oid
+        union all
+        select c.reltype from pg_catalog.pg_class as c
+        join pg_catalog.pg_attribute as a on a.attrelid operator(pg_catalog.=) c.oid
+        where a.atttypid operator(pg_catalog.=) o.oid and a.attnum operator(pg_catalog.>) 0
+    ) as holder
+    where holder.oid operator(pg_catalog.<>) 0
 ),
 named as (
     select r.name, c.*
     from pg_catalog.unnest($3::pg_catalog.text[]) as r (name)
     left join pg_catalog.pg_class as c on c.oid operator(pg_catalog.=) pg_catalog.to_regclass(r.name)
 ),
--- All relations that a change of the named ones may reach: partitions and inheritors, what they
+-- All relations that a change of the named ones may change: partitions and inheritors, what they
 -- are part of, and what a foreign key's action changes.
 reached as (
     select oid from named where $4 and oid is not null
@@ -42,61 +100,161 @@ reached as (
         select inhparent, inhrelid from pg_catalog.pg_inherits
         union all select inhrelid, inhparent from pg_catalog.pg_inherits
         union all select confrelid, conrelid from pg_catalog.pg_constraint
-            where contype operator(pg_catalog.=) 'f' and (confdeltype operator(pg_catalog.=) any ('{c, n, d}') or confupdtype operator(pg_catalog.=) any ('{c, n, d}'))
+            where contype operator(pg_catalog.=) 'f'
+              and (confdeltype operator(pg_catalog.=) any ('{c, n, d}')
+                or confupdtype operator(pg_catalog.=) any ('{c, n, d}'))
     ) as edge (source, target) on edge.source operator(pg_catalog.=) r.oid
 ),
+-- All relations that are planned for: also the other ends of foreign keys, which are looked up in, and
+-- the partitions and inheritors of all.
+planned as (
+    select start.oid from (
+        select oid from named where oid is not null
+        union all
+        select oid from reached
+        union all
+        select k.confrelid from pg_catalog.pg_constraint as k join reached as r on r.oid operator(pg_catalog.=) k.conrelid
+        where k.contype operator(pg_catalog.=) 'f'
+        union all
+        select k.conrelid from pg_catalog.pg_constraint as k join reached as r on r.oid operator(pg_catalog.=) k.confrelid
+        where k.contype operator(pg_catalog.=) 'f'
+    ) as start
+    union
+    select i.inhrelid from planned as p
+    join pg_catalog.pg_inherits as i on i.inhparent operator(pg_catalog.=) p.oid
+),
+-- The planner evaluates what is immutable in indexes, statistics, partition keys, checks and generated
+-- columns, also of what is only read.
 expressions as (
-    select d.adbin::pg_catalog.text as tree from pg_catalog.pg_attrdef as d join reached as r on r.oid operator(pg_catalog.=) d.adrelid
+    select k.conbin::pg_catalog.text as tree from pg_catalog.pg_constraint as k
+    join planned as p on p.oid operator(pg_catalog.=) k.conrelid
     union all
-    select k.conbin::pg_catalog.text from pg_catalog.pg_constraint as k join reached as r on r.oid operator(pg_catalog.=) k.conrelid
-    where k.conbin is not null
+    select i.indexprs::pg_catalog.text from pg_catalog.pg_index as i
+    join planned as p on p.oid operator(pg_catalog.=) i.indrelid
     union all
-    select tree from pg_catalog.pg_index as i join reached as r on r.oid operator(pg_catalog.=) i.indrelid
-    cross join lateral (values (i.indexprs::pg_catalog.text), (i.indpred::pg_catalog.text)) as of_index (tree)
-    where tree is not null
+    select i.indpred::pg_catalog.text from pg_catalog.pg_index as i
+    join planned as p on p.oid operator(pg_catalog.=) i.indrelid
     union all
-    select p.partexprs::pg_catalog.text from pg_catalog.pg_partitioned_table as p join reached as r on r.oid operator(pg_catalog.=) p.partrelid
-    where p.partexprs is not null
+    select t.partexprs::pg_catalog.text from pg_catalog.pg_partitioned_table as t
+    join planned as p on p.oid operator(pg_catalog.=) t.partrelid
+    union all
+    select c.relpartbound::pg_catalog.text from pg_catalog.pg_class as c
+    join planned as p on p.oid operator(pg_catalog.=) c.oid
+    union all
+    -- Before version 14 there is no such column.
+    select pg_catalog.to_jsonb(s) operator(pg_catalog.->>) 'stxexprs' from pg_catalog.pg_statistic_ext as s
+    join planned as p on p.oid operator(pg_catalog.=) s.stxrelid
+    union all
+    select d.adbin::pg_catalog.text from pg_catalog.pg_attrdef as d
+    join pg_catalog.pg_attribute as a on a.attrelid operator(pg_catalog.=) d.adrelid
+      and a.attnum operator(pg_catalog.=) d.adnum
+    join planned as p on p.oid operator(pg_catalog.=) d.adrelid
+    where a.attgenerated operator(pg_catalog.<>) ''
+      or exists (select from reached as r where r.oid operator(pg_catalog.=) p.oid)
+),
+-- In one row, so that the planner expects few parts and compiles nothing (JIT).
+forest as (
+    select pg_catalog.string_agg(tree, ' ') as tree from expressions
+),
+parts as (
+    select f.part[1] as kind, f.part[2]::pg_catalog.oid as id from forest
+    cross join lateral pg_catalog.regexp_matches(tree,
+        ':(funcid|opfuncid|opno|aggfnoid|winfnoid|resulttype) (\d+)', 'g') as f (part)
 ),
 set_off as (
-    select c.* from expressions as e
-    cross join lateral pg_catalog.regexp_matches(e.tree, ':funcid (\d+)', 'g') as f (id)
-    join callable as c on c.oid operator(pg_catalog.=) f.id[1]::pg_catalog.oid
+    select c.* from parts as p
+    left join pg_catalog.pg_operator as o on p.kind operator(pg_catalog.=) 'opno'
+      and o.oid operator(pg_catalog.=) p.id
+    join callable as c on c.oid operator(pg_catalog.=)
+      case when p.kind operator(pg_catalog.=) 'opno' then o.oprcode::pg_catalog.oid else p.id end
+    where p.kind operator(pg_catalog.<>) 'resulttype'
+),
+-- Code that is called without being named: operators, casts, classes of operators and methods of access.
+-- It may be built-in code, and still write: an operator over nextval, a cast over pg_notify.
+unnamed as (
+    select 'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid as class, o.oid as id,
+        o.oprcode::pg_catalog.oid as code
+    from pg_catalog.pg_operator as o where o.oid operator(pg_catalog.>=) 16384
+    union all
+    select 'pg_catalog.pg_cast'::pg_catalog.regclass, c.oid, c.castfunc from pg_catalog.pg_cast as c
+    where c.oid operator(pg_catalog.>=) 16384
+      and (c.castmethod operator(pg_catalog.=) 'f'
+        or exists (select from odd where odd.oid operator(pg_catalog.=) c.casttarget))
+      -- The cast of a new range to its multirange comes with them, and is internal code.
+      and not exists (select from pg_catalog.pg_proc as p where p.oid operator(pg_catalog.=) c.castfunc
+        and p.oid operator(pg_catalog.>=) 16384 and p.prolang operator(pg_catalog.=) 12)
+    union all
+    select 'pg_catalog.pg_opclass'::pg_catalog.regclass, c.oid, 0 from pg_catalog.pg_opclass as c
+    where c.oid operator(pg_catalog.>=) 16384
+    union all
+    select 'pg_catalog.pg_am'::pg_catalog.regclass, m.oid, 0 from pg_catalog.pg_am as m
+    where m.oid operator(pg_catalog.>=) 16384
+    union all
+    select 'pg_catalog.pg_ts_template'::pg_catalog.regclass, t.oid, 0 from pg_catalog.pg_ts_template as t
+    where t.oid operator(pg_catalog.>=) 16384
+    union all
+    select 'pg_catalog.pg_ts_parser'::pg_catalog.regclass, t.oid, 0 from pg_catalog.pg_ts_parser as t
+    where t.oid operator(pg_catalog.>=) 16384
+    union all
+    select 'pg_catalog.pg_proc'::pg_catalog.regclass, a.amproc::pg_catalog.oid, 0 from pg_catalog.pg_amproc as a
+    where a.oid operator(pg_catalog.>=) 16384
+      and a.amproc::pg_catalog.oid operator(pg_catalog.>=) 16384
+),
+-- The code of operators of trusted extensions is not theirs where somebody added it to the extension.
+suspects as (
+    select from unnamed as u
+    where not exists (select from trusted as t
+        where t.class operator(pg_catalog.=) u.class and t.id operator(pg_catalog.=) u.id)
+      or u.code operator(pg_catalog.>=) 16384 and not exists (select from pg_catalog.pg_proc as p
+        join trusted as t on t.class operator(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+          and t.id operator(pg_catalog.=) p.oid
+        where p.oid operator(pg_catalog.=) u.code and p.prolang operator(pg_catalog.=) any ('{12, 13}'))
 ),
 verdict as (
     select
-        -- Operators, casts and operator classes are called without being named.
-        not exists (select from pg_catalog.pg_operator as o join pg_catalog.pg_proc as p on p.oid operator(pg_catalog.=) o.oprcode
-            where o.oid operator(pg_catalog.>=) 16384 and p.prolang operator(pg_catalog.<>) all ('{12, 13}'))
-        and not exists (select from pg_catalog.pg_cast as c join pg_catalog.pg_proc as p on p.oid operator(pg_catalog.=) c.castfunc
-            where c.oid operator(pg_catalog.>=) 16384 and p.prolang operator(pg_catalog.<>) all ('{12, 13}'))
-        and not exists (select from pg_catalog.pg_amproc as a join pg_catalog.pg_proc as p on p.oid operator(pg_catalog.=) a.amproc::pg_catalog.oid
-            where a.oid operator(pg_catalog.>=) 16384 and p.prolang operator(pg_catalog.<>) all ('{12, 13}'))
-        -- A type's name may be called like a function.
+        not exists (select from suspects)
+        -- A name that is no function's may be a cast, written as a call.
+        and not exists (select from pg_catalog.unnest($1) as f (name)
+            where not exists (select from callable where proname operator(pg_catalog.=) name))
         and not exists (select from pg_catalog.pg_type as t
-            where t.oid operator(pg_catalog.>=) 16384 and t.typtype operator(pg_catalog.=) 'd' and (t.typname operator(pg_catalog.=) any ($1) or t.typname operator(pg_catalog.=) any ($2)))
-        and not exists (select from named where oid is null or relrowsecurity)
+            join odd as o on o.oid operator(pg_catalog.=) t.oid
+            where t.typname operator(pg_catalog.=) any ($1) or t.typname operator(pg_catalog.=) any ($2))
+        and not exists (select from named where oid is null)
+        and not exists (select from planned as p
+            join pg_catalog.pg_class as c on c.oid operator(pg_catalog.=) p.oid
+            where c.relrowsecurity or c.relkind operator(pg_catalog.=) 'f')
+        and not exists (select from set_off where not computes and not (writes_only and $4))
+        and not exists (select from parts as p join odd as o on o.oid operator(pg_catalog.=) p.id
+            where p.kind operator(pg_catalog.=) 'resulttype')
+        and not exists (select from forest where tree operator(pg_catalog.~) 'COERCETODOMAIN')
+        -- A literal beside such a column is read in as its type. One beside a domain is of its base type.
+        and not exists (select from planned as p
+            join pg_catalog.pg_attribute as a on a.attrelid operator(pg_catalog.=) p.oid
+              and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
+            join odd as o on o.oid operator(pg_catalog.=) a.atttypid
+            join pg_catalog.pg_type as t on t.oid operator(pg_catalog.=) o.oid
+            where t.typtype operator(pg_catalog.<>) 'd')
             as plain,
         not exists (select from called where not computes) as computes,
         not exists (select from called where not computes and not writes_only) as leaves_nothing,
-        not exists (select from named where not (relkind operator(pg_catalog.=) any ('{r, p, m}') or relkind operator(pg_catalog.=) 'v' and oid operator(pg_catalog.<) 16384))
+        not exists (select from named
+            where not (relkind operator(pg_catalog.=) any ('{r, p, m}')
+              or relkind operator(pg_catalog.=) 'v' and oid operator(pg_catalog.<) 16384))
             as reads_tables,
         not exists (select from reached as r join pg_catalog.pg_class as c on c.oid operator(pg_catalog.=) r.oid
-            where c.oid operator(pg_catalog.<) 16384 or c.relkind operator(pg_catalog.<>) all ('{r, p}') or c.relhasrules or c.relrowsecurity)
-        and not exists (select from reached as r join pg_catalog.pg_trigger as t on t.tgrelid operator(pg_catalog.=) r.oid
-            where not t.tgisinternal)
-        and not exists (select from expressions where tree operator(pg_catalog.~) 'COERCETODOMAIN')
-        and not exists (select from set_off where not computes and not writes_only)
+            where c.oid operator(pg_catalog.<) 16384 or c.relkind operator(pg_catalog.<>) all ('{r, p}')
+              or c.relhasrules)
         and not exists (select from reached as r
-            join pg_catalog.pg_attribute as a on a.attrelid operator(pg_catalog.=) r.oid and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
-            join pg_catalog.pg_type as t on t.oid operator(pg_catalog.=) a.atttypid
-            left join pg_catalog.pg_type as e on e.oid operator(pg_catalog.=) t.typelem and t.typlen operator(pg_catalog.=) -1
-            where t.oid operator(pg_catalog.>=) 16384
-              and (t.typtype operator(pg_catalog.<>) all ('{b, e}') or e.oid operator(pg_catalog.>=) 16384 and e.typtype operator(pg_catalog.<>) all ('{b, e}')))
+            join pg_catalog.pg_trigger as t on t.tgrelid operator(pg_catalog.=) r.oid where not t.tgisinternal)
+        and not exists (select from reached as r
+            join pg_catalog.pg_attribute as a on a.attrelid operator(pg_catalog.=) r.oid
+              and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
+            join odd as o on o.oid operator(pg_catalog.=) a.atttypid)
             as changes_tables,
         exists (select from called where draws) or exists (select from set_off where draws)
-        or exists (select from expressions where tree operator(pg_catalog.~) 'NEXTVALUEEXPR')
-        or exists (select from reached as r join pg_catalog.pg_attribute as a on a.attrelid operator(pg_catalog.=) r.oid
+        or exists (select from forest where tree operator(pg_catalog.~) 'NEXTVALUEEXPR')
+        or exists (select from reached as r
+            join pg_catalog.pg_attribute as a on a.attrelid operator(pg_catalog.=) r.oid
             where a.attidentity operator(pg_catalog.<>) '')
             as draws
 )

@@ -24,22 +24,42 @@ use crate::value::Value;
 use crate::wire_size::widen;
 
 impl Session {
-    /// Returns the effects of a statement, and hides from it what earlier callers drew from sequences.
+    /// Returns the effects of a statement that is about to be prepared, and adds them to those of the
+    /// session: to parse it may run code already. Hides from it what earlier callers drew from sequences.
     pub(crate) async fn effects_of(&mut self, analysis: &Analysis) -> Result<StatementEffects> {
         let database = Arc::clone(&self.database);
-        let effects = match database.effects.get(analysis) {
-            Some(effects) => effects,
-            None => {
-                let query = async |on: &mut Connection| database.effects.query(on, analysis).await;
-                self.request("", query).await?
-            }
+        let effects = if self.checkin.effect == SessionEffect::Anything {
+            // Names may have another meaning here than in other sessions, and than before.
+            StatementEffects::UNKNOWN
+        } else if let Some(known) = database.effects.get(analysis) {
+            known
+        } else {
+            let query = async |on: &mut Connection| database.effects.query(on, analysis).await;
+            self.request("", query).await?
         };
+        self.add_effects(effects).await?;
+        Ok(effects)
+    }
+
+    /// As [`Self::effects_of`], with the parameters of the statement, which is prepared.
+    pub(crate) async fn effects_with_parameters(
+        &mut self,
+        effects: StatementEffects,
+        prepared: &Prepared,
+    ) -> Result<StatementEffects> {
+        let effects = effects.with_parameters(prepared.parameter_types());
+        self.add_effects(effects).await?;
+        Ok(effects)
+    }
+
+    async fn add_effects(&mut self, effects: StatementEffects) -> Result<()> {
+        self.checkin.add(effects.session);
         self.work.may_write |= !effects.reads;
         if effects.session == SessionEffect::Anything && self.connection().sequences_drawn {
             self.run("DISCARD SEQUENCES").await?;
             self.connection().sequences_drawn = false;
         }
-        Ok(effects)
+        Ok(())
     }
 
     /// Notes that a statement is about to run, if it may change definitions.
