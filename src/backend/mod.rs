@@ -22,7 +22,8 @@ pub(crate) use interface::{Backend, Installed};
 pub(crate) use row_stream::{Completion, Fill, RowSink, RowStream, fill};
 pub(crate) use statement::{
     Batch, BatchResult, BatchStatement, BatchStrategy, DescribeRequest, Description, Expect,
-    IdempotencyKey, IsolationLevel, Statement, TransactionMode, response_too_large,
+    IdempotencyKey, IsolationLevel, Statement, TransactionMode, copy_unsupported,
+    response_too_large,
 };
 #[cfg(test)]
 pub(crate) use tests::scripted;

@@ -111,6 +111,12 @@ pub(crate) fn response_too_large(limit: u64) -> Error {
     Error::new(ErrorKind::ResultTooLarge, message).with_hint(hint)
 }
 
+/// The error of a COPY to or from the client.
+pub(crate) fn copy_unsupported() -> Error {
+    Error::new(ErrorKind::Unsupported, "COPY to or from the client is not supported")
+        .with_hint("Use StreamQuery to read and parameters to write.")
+}
+
 /// The way in which the statements of a batch are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BatchStrategy {

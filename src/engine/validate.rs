@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::database::{Caller, Database};
 use super::result_bounds::ResultBounds;
-use crate::backend::{IdempotencyKey, IsolationLevel, Statement, TransactionMode};
+use crate::backend::{
+    IdempotencyKey, IsolationLevel, Statement, TransactionMode, copy_unsupported,
+};
 use crate::error::{Error, ErrorKind, FieldViolation, Result};
 use crate::resilience::RetryUnit;
 use crate::sql::{Analysis, excess_parameter};
@@ -105,6 +107,12 @@ impl Database {
             return Err(place.locate(error.with_violation(violation).with_hint(hint)));
         }
         self.check_parameter_count(sql, parameters, place)?;
+        if analysis.client_copy {
+            let error = copy_unsupported();
+            let description = error.message().to_owned();
+            let violation = FieldViolation { field: place.path("sql"), description };
+            return Err(place.locate(error.with_violation(violation)));
+        }
         if let Some(index) = parameters.iter().position(|parameter| parameter.kind.is_none()) {
             let description = "no kind is set; set null_value for NULL";
             let name = format!("parameters[{index}]");

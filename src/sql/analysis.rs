@@ -7,6 +7,7 @@ use quick_cache::sync::Cache;
 
 use super::class::{StatementClass, Uses};
 use super::classify::{MAX_TEXT_BYTES, classify_text};
+use super::client_copy::copies_with_client;
 use super::plan_lifetime::PlanLifetime;
 use super::scanner::{Dialect, first_word};
 use super::summary::summary;
@@ -18,6 +19,8 @@ pub(crate) struct Analysis {
     /// The keywords of transaction control that the statement starts with, upper case: `BEGIN`,
     /// `PREPARE TRANSACTION`.
     pub transaction_control: Option<&'static str>,
+    /// True if it may be a COPY to or from the client.
+    pub client_copy: bool,
     /// The class, as far as the parser understood all of it. Always [`StatementClass::Other`] for
     /// SQLite, which decides by itself whether a statement only reads.
     pub class: StatementClass,
@@ -40,6 +43,7 @@ impl Analysis {
     pub(crate) fn unknown() -> Self {
         Self {
             transaction_control: None,
+            client_copy: false,
             class: StatementClass::Other,
             command: OTHER,
             lifetime: PlanLifetime::Moment,
@@ -90,6 +94,7 @@ impl Analyzer {
         };
         Analysis {
             transaction_control,
+            client_copy: self.dialect == Dialect::Postgres && copies_with_client(sql),
             class,
             command: command(sql, self.dialect),
             lifetime,

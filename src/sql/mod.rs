@@ -1,7 +1,7 @@
 //! The facts known of a statement from its text.
 //!
-//! Two readers have opposite duties. [`transaction_control`] *rejects*: it finds transaction control at the
-//! start of a statement, whatever comments stand before it. [`classify`] *admits*: a statement that it
+//! Readers have opposite duties. [`transaction_control`] and [`client_copy`] *reject*: they find transaction
+//! control and COPY with the client, whatever comments stand before it. [`classify`] *admits*: a statement that it
 //! understands completely, and that is a read or plain data modification, may be treated as such once a backend
 //! has checked its functions and tables. A statement that does not parse is a write that may leave
 //! anything behind. This is convenience, never safety: the database and the session's checks decide.
@@ -9,6 +9,7 @@
 mod analysis;
 pub(crate) mod class;
 mod classify;
+mod client_copy;
 mod definition_change;
 mod parameters;
 mod partial_commit;

@@ -9,6 +9,7 @@
 //! | `audit` | connections at each checkout, examined from inside |
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `plans` | prepared statements that are kept, while tables change below them |
+//! | `outcomes` | what is refused, what only reads, and what commands count |
 //! | `outage` | a database that becomes unreachable and returns |
 //! | `closed_effects` | statements that look harmless and reach somebody's code |
 //! | `own_statements` | the statements of the gateway itself, with everything in the search path shadowed |
@@ -81,6 +82,8 @@ mod logs;
 mod oracle;
 #[cfg(test)]
 mod outage;
+#[cfg(test)]
+mod outcomes;
 #[cfg(test)]
 mod own_statements;
 #[cfg(test)]

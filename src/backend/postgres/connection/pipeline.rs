@@ -1,9 +1,9 @@
 //! Requests that are sent together and answered in order, in one round trip.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
@@ -53,9 +53,10 @@ impl<'a> PipelineStep<'a> {
                     let mut rows = Box::pin(rows);
                     let mut kept = Vec::new();
                     while let Some(row) = rows.next().await {
-                        let row = prepared.decode(&row?)?;
-                        if quota.take(&row) {
-                            kept.push(row);
+                        match prepared.decode(&row?) {
+                            Ok(row) if quota.take(&row) => kept.push(row),
+                            Ok(_) => {}
+                            Err(error) => quota.refuse(error),
                         }
                     }
                     Ok(StepOutput::Rows(kept))
@@ -88,7 +89,7 @@ pub(crate) enum StepOutput {
 pub(crate) enum StepError {
     /// An error reply, or the loss of the connection.
     Driver(tokio_postgres::Error),
-    /// An answer that could not be decoded, or that did not match its request.
+    /// An answer that did not match its request.
     Response(Error),
 }
 
@@ -106,12 +107,6 @@ impl StepError {
 impl From<tokio_postgres::Error> for StepError {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Driver(error)
-    }
-}
-
-impl From<Error> for StepError {
-    fn from(error: Error) -> Self {
-        Self::Response(error)
     }
 }
 
@@ -149,16 +144,26 @@ pub(crate) fn lost_connection(results: &[StepResult]) -> bool {
 }
 
 /// The limit of the rows of all statements of a pipeline.
+///
+/// An excess is only noted: the statements run to their end, which may be their commit.
 pub(crate) struct ResultQuota {
     max_rows: u64,
     max_bytes: u64,
     rows: AtomicU64,
     bytes: AtomicU64,
+    /// The error of the first row that could not be decoded.
+    undecoded: OnceLock<Error>,
 }
 
 impl ResultQuota {
     pub(crate) fn new(max_rows: u64, max_bytes: u64) -> Self {
-        Self { max_rows, max_bytes, rows: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+        Self {
+            max_rows,
+            max_bytes,
+            rows: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            undecoded: OnceLock::new(),
+        }
     }
 
     /// The quota of statements of our own.
@@ -172,6 +177,16 @@ impl ResultQuota {
         let rows = self.rows.fetch_add(1, Relaxed) + 1;
         let bytes = self.bytes.fetch_add(size, Relaxed) + size;
         rows <= self.max_rows && bytes <= self.max_bytes
+    }
+
+    /// Notes a row that could not be decoded.
+    fn refuse(&self, error: Error) {
+        self.undecoded.get_or_init(|| error);
+    }
+
+    /// Takes out the error of the first row that could not be decoded.
+    pub(crate) fn take_undecoded(&mut self) -> Option<Error> {
+        self.undecoded.take()
     }
 
     /// Describes the limit that was exceeded, if one was.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::batch_result::{CHECK_CONSTRAINTS, check_size, end, result_set};
+use super::batch_result::{CHECK_CONSTRAINTS, check_results, end, result_set};
 use super::batch_sequential;
 use crate::backend::postgres::commit::token::CURRENT_XID;
 use crate::backend::postgres::commit::{COMMIT, CommitAnswers, begin, conclude, query_incarnation};
@@ -123,7 +123,7 @@ impl<'a> BatchRun<'a> {
         };
         let mut steps = self.steps()?;
         steps.extend(last.map(PipelineStep::script));
-        let quota = ResultQuota::new(max_rows, max_bytes);
+        let mut quota = ResultQuota::new(max_rows, max_bytes);
         let mut responses = self.session.send_pipeline(steps, &quota, end).await?;
         let results = self.results(&mut responses);
         let results = results.map_err(|error| self.session.attempt_error(error))?;
@@ -139,7 +139,7 @@ impl<'a> BatchRun<'a> {
             conclude(self.session, CommitAnswers { xid: first, commit: second }).await?;
             if may_write || has_written { Outcome::Applied } else { Outcome::NotApplied }
         };
-        let checked = check_size(self.batch, &results, &quota);
+        let checked = check_results(self.batch, &results, &mut quota);
         checked.map_err(|error| error.with_outcome(outcome))?;
         Ok(BatchResult { results, replayed: false })
     }
@@ -154,7 +154,7 @@ impl<'a> BatchRun<'a> {
         if let (Some((_, claim)), Some(values)) = (&self.claim, &claim_values) {
             steps.insert(1, PipelineStep::OwnStatement(Arc::clone(claim), claim.encode(values)?));
         }
-        let quota = ResultQuota::new(max_rows, max_bytes);
+        let mut quota = ResultQuota::new(max_rows, max_bytes);
         let open = PipelineEnd::NoCommit;
         let mut responses = self.session.send_pipeline(steps, &quota, open).await?;
         if let Some((key, _)) = self.claim
@@ -167,7 +167,7 @@ impl<'a> BatchRun<'a> {
             return replayed.map_err(|error| self.session.attempt_error(error));
         }
         let checked = self.results(&mut responses).and_then(|results| {
-            let checked = self.check_results(&results, &quota);
+            let checked = self.check_before_commit(&results, &mut quota);
             checked.map_err(|error| with_claimed_key(key.as_ref(), error)).map(|()| results)
         });
         match checked {
@@ -177,8 +177,8 @@ impl<'a> BatchRun<'a> {
     }
 
     /// Checks what may not be committed: too large a result, or an unexpected count of rows.
-    fn check_results(&self, results: &[ResultSet], quota: &ResultQuota) -> Result<()> {
-        check_size(self.batch, results, quota)?;
+    fn check_before_commit(&self, results: &[ResultSet], quota: &mut ResultQuota) -> Result<()> {
+        check_results(self.batch, results, quota)?;
         for (index, (statement, result)) in self.batch.statements.iter().zip(results).enumerate() {
             if let Some(expect) = statement.expect {
                 let checked = expect.check(result.rows_affected);

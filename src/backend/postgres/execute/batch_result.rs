@@ -26,8 +26,15 @@ pub(crate) fn result_set(prepared: &Prepared, output: StepOutput, tag: &str) -> 
     }
 }
 
-/// Checks that the results are within the limits of the batch.
-pub(crate) fn check_size(batch: &Batch, results: &[ResultSet], quota: &ResultQuota) -> Result<()> {
+/// Checks that the results were decoded, and are within the limits of the batch.
+pub(crate) fn check_results(
+    batch: &Batch,
+    results: &[ResultSet],
+    quota: &mut ResultQuota,
+) -> Result<()> {
+    if let Some(error) = quota.take_undecoded() {
+        return Err(error);
+    }
     if let Some(message) = quota.exceeded() {
         return Err(Error::new(ErrorKind::ResultTooLarge, message).with_hint(
             "Select less, use StreamQuery or Transact, or raise max_rows and max_bytes.",

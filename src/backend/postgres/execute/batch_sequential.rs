@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::batch_result::{check_size, end, result_set};
+use super::batch_result::{check_results, end, result_set};
 use crate::backend::postgres::commit::begin;
 use crate::backend::postgres::connection::pipeline::{PipelineEnd, PipelineStep, ResultQuota};
 use crate::backend::postgres::idempotency::{claim, with_claimed_key};
@@ -41,13 +41,13 @@ async fn run_statements(
         return row.replay(key);
     }
     let claimed = |error| with_claimed_key(key, error);
-    let quota = ResultQuota::new(batch.max_rows, batch.max_bytes);
+    let mut quota = ResultQuota::new(batch.max_rows, batch.max_bytes);
     let mut results = Vec::with_capacity(batch.statements.len());
     for (index, statement) in batch.statements.iter().enumerate() {
         let result = run_statement(strategy, session, statement, &quota).await;
         results.push(result.map_err(|error| claimed(error).with_failed_statement(index))?);
     }
-    check_size(batch, &results, &quota).map_err(claimed)?;
+    check_results(batch, &results, &mut quota).map_err(claimed)?;
     Ok(BatchResult { results, replayed: false })
 }
 

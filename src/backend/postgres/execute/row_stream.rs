@@ -50,6 +50,8 @@ pub(crate) struct StatementRows<S> {
     /// Ready when an operator terminates the call; created when rows are first waited for.
     terminated: Option<BoxFuture<'static, ()>>,
     state: ReadState,
+    /// The error of a row of a write that could not be decoded: the write runs to its end.
+    undecoded: Option<Error>,
 }
 
 impl<S: BorrowMut<Session>> StatementRows<S> {
@@ -71,6 +73,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
             statement,
             terminated: None,
             state: ReadState::Reading,
+            undecoded: None,
         })
     }
 
@@ -116,6 +119,25 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
         self.state = ReadState::Cancelled;
         self.session().cancel();
         self.timer.as_mut().reset((Instant::now() + CANCEL_GRACE).into());
+    }
+
+    /// Moves a row into the sink. One that cannot be decoded ends a read; a write runs to its end, as its
+    /// outcome is not known before.
+    fn push(&mut self, row: &tokio_postgres::Row, sink: &mut RowSink) -> Result<()> {
+        if self.undecoded.is_some() {
+            return Ok(());
+        }
+        match self.prepared.decode(row) {
+            Ok(row) => sink.push(row),
+            Err(error) if self.scope == StatementScope::Transaction => {
+                // The transaction goes on, as after any other failed statement.
+                self.cancel();
+                return Err(error);
+            }
+            Err(error) if self.session().work.writes.is_none() => return Err(error),
+            Err(error) => self.undecoded = Some(error),
+        }
+        Ok(())
     }
 
     /// Reads the rest of the rows, only to learn how the statement ends.
@@ -181,8 +203,12 @@ impl<S: BorrowMut<Session> + Send + Unpin> RowStream for StatementRows<S> {
     fn poll_rows(&mut self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
         while !sink.is_full() {
             match std::task::ready!(self.poll_next(cx))? {
-                Some(row) => sink.push(self.prepared.decode(&row)?),
-                None => return Poll::Ready(Ok(Fill::Done)),
+                Some(row) => self.push(&row, sink)?,
+                None => {
+                    let undecoded = self.undecoded.take();
+                    let failed = undecoded.map(|error| error.with_outcome(Outcome::Applied));
+                    return Poll::Ready(failed.map_or(Ok(Fill::Done), Err));
+                }
             }
         }
         Poll::Ready(Ok(Fill::Full))

@@ -141,10 +141,13 @@ pub(crate) fn may_be_behind(database: &str) -> Error {
 async fn execute(session: &mut Session, sql: &str, values: &[Value]) -> Result<Vec<Row>> {
     let prepared = session.prepare(sql).await?;
     let parameters = prepared.encode(values)?;
-    let quota = ResultQuota::unlimited();
+    let mut quota = ResultQuota::unlimited();
     let steps = vec![PipelineStep::OwnStatement(prepared, parameters)];
     let mut responses = session.send_pipeline(steps, &quota, PipelineEnd::NoCommit).await?;
     let output = session.step_output(responses.next(), sql)?;
+    if let Some(undecoded) = quota.take_undecoded() {
+        return Err(undecoded);
+    }
     if let StepOutput::Rows(rows) = output { Ok(rows) } else { Ok(Vec::new()) }
 }
 

@@ -9,6 +9,7 @@ use super::failure::{
     outcome_unknown, unreadable,
 };
 use super::work::{PlanOrigin, RetryScope, WriteState};
+use crate::backend::copy_unsupported;
 use crate::backend::postgres::connection::pipeline::{StepError, StepOutput, StepResult};
 use crate::backend::postgres::error::from_statement;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -130,6 +131,11 @@ impl Session {
     }
 }
 
+/// The outcome of a statement whose end is not read, although it may have run to it.
+fn unread_outcome(writes: WriteState) -> Outcome {
+    if writes.is_none() { Outcome::NotApplied } else { Outcome::Unknown }
+}
+
 /// The error of a classified failure; `reported` is that of its SQLSTATE.
 fn explain(
     meaning: Meaning,
@@ -153,16 +159,11 @@ fn explain(
             not_primary(format!("the server of database \"{database}\" {reason}")).with_cause(error)
         }
         Meaning::RowTooLarge => {
-            let outcome = if writes.is_none() { Outcome::NotApplied } else { Outcome::Unknown };
             Error::new(ErrorKind::RowTooLarge, "a row is larger than max_row_size")
-                .with_outcome(outcome)
+                .with_outcome(unread_outcome(writes))
                 .with_hint("Select less of it, or raise max_row_size.")
         }
-        Meaning::CopyUnsupported => {
-            let message = "COPY to or from the client is not supported";
-            Error::new(ErrorKind::Unsupported, message)
-                .with_hint("Use StreamQuery to read and parameters to write.")
-        }
+        Meaning::CopyUnsupported => copy_unsupported().with_outcome(unread_outcome(writes)),
         Meaning::Unreadable => unreadable(database).with_cause(error),
         Meaning::ConnectionLost => connection_lost(database).with_cause(error),
         Meaning::UnreadableWrite => outcome_unknown(format!(
