@@ -228,3 +228,20 @@ pub(crate) async fn send<'a>(
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn the_first_row_that_could_not_be_decoded_is_the_error_of_the_results() {
+        let mut quota = ResultQuota::unlimited();
+        assert!(quota.take_undecoded().is_none());
+        for message in ["the first", "the second"] {
+            quota.refuse(Error::new(ErrorKind::Internal, message));
+        }
+        let error = quota.take_undecoded().expect("there was one");
+        assert_eq!(error.message(), "the first");
+    }
+}
