@@ -10,6 +10,7 @@ use tokio_postgres::error::SqlState;
 use super::connection::pipeline::{PipelineEnd, PipelineStep, ResultQuota, StepOutput, StepResult};
 use super::idempotency::key_table;
 use super::session::Session;
+use super::session::work::SessionWork;
 use crate::backend::idempotency::stored;
 use crate::backend::postgres::connection::idempotency_table::key_values;
 use crate::backend::{IdempotencyKey, IsolationLevel, TransactionMode};
@@ -22,7 +23,19 @@ use token::{CURRENT_XID, INCARNATION, Token};
 
 /// Ends a transaction that we opened; fails in one that failed or ended before, which a mere COMMIT answers
 /// with a silent ROLLBACK.
-pub(crate) const COMMIT: &str = "SAVEPOINT rowgate_guard; COMMIT";
+const COMMIT: &str = "SAVEPOINT rowgate_guard; COMMIT";
+
+/// The savepoint at the start of a READ_ONLY transaction. No caller may give this name to one.
+pub(crate) const READ_ONLY_SAVEPOINT: &str = "rowgate_read_only";
+
+/// Ends a READ_ONLY transaction: what it wrote in spite of its mode is undone. The commit has a meaning only for
+/// SERIALIZABLE: a report that is rolled back would not forbid the writes that contradict it.
+const END_READ_ONLY: &str = "ROLLBACK TO SAVEPOINT rowgate_read_only; COMMIT";
+
+/// The statements that end the transaction of such work.
+pub(crate) fn commit_of(work: &SessionWork) -> &'static str {
+    if work.forbids_writes { END_READ_ONLY } else { COMMIT }
+}
 
 /// The statement that opens a transaction.
 pub(crate) fn begin(mode: TransactionMode) -> String {
@@ -33,9 +46,12 @@ pub(crate) fn begin(mode: TransactionMode) -> String {
         Some(IsolationLevel::Serializable) => " ISOLATION LEVEL SERIALIZABLE",
     };
     let deferrable = if mode.deferrable { " DEFERRABLE" } else { "" };
-    // The first query pins the mode; without it `SET TRANSACTION READ WRITE` escapes.
-    let read_only = if mode.read_only { " READ ONLY; SELECT 1" } else { "" };
-    format!("BEGIN{isolation}{deferrable}{read_only}")
+    if !mode.read_only {
+        return format!("BEGIN{isolation}{deferrable}");
+    }
+    // The savepoint pins the mode, which no subtransaction may change, without taking the snapshot that
+    // belongs to the first statement.
+    format!("BEGIN{isolation}{deferrable} READ ONLY; SAVEPOINT {READ_ONLY_SAVEPOINT}")
 }
 
 /// The error of a unit whose own text controlled its transaction: a part may be applied.
@@ -69,7 +85,8 @@ pub(crate) async fn commit(
         let parameters = prepared.encode(&values)?;
         steps.push(PipelineStep::OwnStatement(prepared, parameters));
     }
-    let commit = if PlantedBug::IgnoredTag.is_planted() { "COMMIT" } else { COMMIT };
+    let guarded = commit_of(&session.work);
+    let commit = if PlantedBug::IgnoredTag.is_planted() { "COMMIT" } else { guarded };
     steps.extend([CURRENT_XID, commit].map(PipelineStep::script));
     let quota = ResultQuota::unlimited();
     let mut responses = session.send_pipeline(steps, &quota, PipelineEnd::Commit).await?;
@@ -150,10 +167,10 @@ mod tests {
             |isolation, read_only, deferrable| TransactionMode { isolation, read_only, deferrable };
         let cases = [
             (mode(None, false, false), "BEGIN"),
-            (mode(None, true, false), "BEGIN READ ONLY; SELECT 1"),
+            (mode(None, true, false), "BEGIN READ ONLY; SAVEPOINT rowgate_read_only"),
             (
                 mode(Some(IsolationLevel::Serializable), true, true),
-                "BEGIN ISOLATION LEVEL SERIALIZABLE DEFERRABLE READ ONLY; SELECT 1",
+                "BEGIN ISOLATION LEVEL SERIALIZABLE DEFERRABLE READ ONLY; SAVEPOINT rowgate_read_only",
             ),
         ];
         for (mode, sql) in cases {

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use super::batch_result::{CHECK_CONSTRAINTS, check_results, end, result_set};
 use super::batch_sequential;
 use crate::backend::postgres::commit::token::CURRENT_XID;
-use crate::backend::postgres::commit::{COMMIT, CommitAnswers, begin, conclude, query_incarnation};
+use crate::backend::postgres::commit::{
+    CommitAnswers, begin, commit_of, conclude, query_incarnation,
+};
 use crate::backend::postgres::connection::pipeline::{
     PipelineEnd, PipelineResponses, PipelineStep, ResultQuota, StepOutput,
 };
@@ -119,7 +121,7 @@ impl<'a> BatchRun<'a> {
         let (last, end) = if dry_run {
             ([CHECK_CONSTRAINTS, "ROLLBACK"], PipelineEnd::NoCommit)
         } else {
-            ([CURRENT_XID, COMMIT], PipelineEnd::Commit)
+            ([CURRENT_XID, commit_of(&self.session.work)], PipelineEnd::Commit)
         };
         let mut steps = self.steps()?;
         steps.extend(last.map(PipelineStep::script));
@@ -135,9 +137,9 @@ impl<'a> BatchRun<'a> {
         } else {
             // Without a number nothing was written before the commit, and a read writes nothing in it.
             let has_written = !matches!(first, Some(Ok(StepOutput::Script(None))));
-            let may_write = self.session.work.may_write && !mode.read_only;
+            let may_write = self.session.work.may_write || has_written;
             conclude(self.session, CommitAnswers { xid: first, commit: second }).await?;
-            if may_write || has_written { Outcome::Applied } else { Outcome::NotApplied }
+            if may_write && !mode.read_only { Outcome::Applied } else { Outcome::NotApplied }
         };
         let checked = check_results(self.batch, &results, &mut quota);
         checked.map_err(|error| error.with_outcome(outcome))?;

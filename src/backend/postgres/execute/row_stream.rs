@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
 use super::command_tag::{completion, controls_transaction};
-use crate::backend::postgres::commit::{COMMIT, begin, transaction_controlled};
+use crate::backend::postgres::commit::{begin, commit_of, transaction_controlled};
 use crate::backend::postgres::connection::cancel::CANCEL_GRACE;
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::session::Session;
@@ -158,7 +158,9 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
             StatementScope::Transaction if controls_transaction(&tag) => {
                 return Err(transaction_controlled());
             }
-            StatementScope::Autocommit if read_only => session.run(COMMIT).await?,
+            StatementScope::Autocommit if read_only => {
+                session.run(commit_of(&session.work)).await?;
+            }
             StatementScope::Autocommit if session.connection().protocol.in_transaction() => {
                 let message = "the statement opened a transaction, which SQL text may not do here";
                 return Err(Error::new(ErrorKind::TransactionControl, message));

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::row_stream::{StatementRows, StatementScope};
 use crate::backend::idempotency::applied_before;
 use crate::backend::postgres::commit::resolution::{outcome_of_claim, resolve};
-use crate::backend::postgres::commit::{begin, commit, query_incarnation};
+use crate::backend::postgres::commit::{READ_ONLY_SAVEPOINT, begin, commit, query_incarnation};
 use crate::backend::postgres::idempotency::claim;
 use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::attempt::AttemptResult;
@@ -15,7 +15,7 @@ use crate::backend::{
     BeginRequest, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
 };
 use crate::deadline::Deadline;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A transaction that is open on a session of its own.
 pub(crate) struct PostgresTransaction {
@@ -72,8 +72,13 @@ impl Transaction for PostgresTransaction {
             SavepointCommand::RollbackTo => "ROLLBACK TO SAVEPOINT",
             SavepointCommand::Release => "RELEASE SAVEPOINT",
         };
+        let is_reserved = name == READ_ONLY_SAVEPOINT;
         let sql = format!("{verb} \"{}\"", name.replace('"', "\"\""));
         Box::pin(async move {
+            if is_reserved {
+                let description = "this name is the server's own; choose another";
+                return Err(Error::field(ErrorKind::InvalidParameter, "name", description));
+            }
             self.session.begin_command(deadline).await?;
             self.session.run(&sql).await?;
             if command == SavepointCommand::RollbackTo {

@@ -242,7 +242,7 @@ impl Session {
     /// Fails when a commit succeeded that no standby has confirmed: the database only warns of it, but
     /// it may not survive a failover.
     pub(crate) fn check_confirmed(&mut self) -> Result<()> {
-        if !self.connection().protocol.take_unconfirmed() {
+        if !self.connection().protocol.take_unconfirmed() || self.work.forbids_writes {
             return Ok(());
         }
         let database = &self.database.name;

@@ -1,0 +1,51 @@
+//! The snapshot of a transaction that only reads.
+
+use rowgate::value::proto::{IsolationLevel, Value};
+
+use super::{LEVELS, begin, first, reading};
+use crate::harness::{Backend, Service};
+
+#[tokio::test]
+async fn a_read_only_transaction_sees_what_was_committed_before_its_first_statement() {
+    let service = Service::start(Backend::Postgres).await;
+    let client = &service.client;
+    client.must("create table t (id int)", &[]).await;
+    for (round, level) in (1..).zip([IsolationLevel::RepeatableRead, IsolationLevel::Serializable])
+    {
+        let mut transaction = begin(client, reading(level)).await;
+        client.must("insert into t values (1)", &[]).await;
+        let seen = transaction.query("select count(*) from t", &[]).await.expect("it reads");
+        assert_eq!(first(&seen), &Value::int64(round), "{level:?}");
+        client.must("update t set id = 2", &[]).await;
+        let again = transaction.query("select count(*) from t where id = 2", &[]).await;
+        let expected = Value::int64(0);
+        assert_eq!(first(&again.expect("it reads")), &expected, "{level:?}: one snapshot");
+        transaction.commit().await.expect("it ends");
+        client.must("update t set id = 1", &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn the_mode_of_a_read_only_transaction_is_pinned_before_its_first_statement() {
+    let service = Service::start(Backend::Postgres).await;
+    let shown = "select current_setting('transaction_isolation')";
+    for level in LEVELS {
+        for text in [
+            "set transaction_read_only = off",
+            "set local transaction_read_only = off",
+            "do $$ begin execute 'set transaction read write'; end $$",
+        ] {
+            let mut transaction = begin(&service.client, reading(level)).await;
+            transaction.query(text, &[]).await.expect_err(text);
+            transaction.rollback().await.expect("it ends");
+        }
+        let mut transaction = begin(&service.client, reading(level)).await;
+        let result = transaction.query(shown, &[]).await.expect("it reads");
+        let expected = match level {
+            IsolationLevel::RepeatableRead => "repeatable read",
+            IsolationLevel::Serializable => "serializable",
+            IsolationLevel::ReadCommitted | IsolationLevel::Unspecified => "read committed",
+        };
+        assert_eq!(first(&result), &Value::text(expected));
+    }
+}
