@@ -44,7 +44,7 @@ pub(crate) enum Fill {
 /// The end of a statement.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Completion {
-    /// Rows inserted, updated, deleted or merged; 0 for a SELECT.
+    /// The rows that the command counts; 0 for a SELECT.
     pub rows_affected: u64,
     /// The command as the database names it.
     pub command: String,

@@ -1,6 +1,7 @@
 //! Outcomes and counts that PostgreSQL's answers alone do not tell: what is refused, what only reads, and
 //! how many rows a command counts.
 
+mod counts;
 mod read_only;
 mod refused;
 mod snapshots;

@@ -1,6 +1,6 @@
 //! The results of a batch, and the checks on them.
 
-use super::command_tag::{completion, controls_transaction};
+use super::command_tag::{Returned, completion, controls_transaction};
 use crate::backend::postgres::commit::{commit, transaction_controlled};
 use crate::backend::postgres::connection::pipeline::{ResultQuota, StepOutput};
 use crate::backend::postgres::connection::prepared::Prepared;
@@ -17,7 +17,8 @@ pub(crate) const CHECK_CONSTRAINTS: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 pub(crate) fn result_set(prepared: &Prepared, output: StepOutput, tag: &str) -> Result<ResultSet> {
     match output {
         StepOutput::Rows(rows) if !controls_transaction(tag) => {
-            let Completion { rows_affected, command } = completion(tag);
+            let returned = Returned::of(prepared.columns.as_deref(), rows.len());
+            let Completion { rows_affected, command } = completion(tag, returned);
             let has_columns = prepared.columns.is_some();
             let columns = prepared.columns.clone().unwrap_or_default();
             Ok(ResultSet { has_columns, columns, rows, rows_affected, command })

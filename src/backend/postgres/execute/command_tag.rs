@@ -1,18 +1,36 @@
 //! Command tags.
 
 use crate::backend::Completion;
+use crate::value::Column;
+
+/// The result of a statement beside its command tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Returned {
+    /// Rows, if only none of them: it has columns, or rows without any.
+    Rows,
+    Nothing,
+}
+
+impl Returned {
+    /// Returns what a statement returned, by its columns and the number of its rows.
+    pub(crate) fn of(columns: Option<&[Column]>, rows: usize) -> Self {
+        if columns.is_some() || rows > 0 { Self::Rows } else { Self::Nothing }
+    }
+}
 
 /// Reads a command tag: the command, for some an OID, and the count of rows (protocol 3.0,
 /// CommandComplete).
-pub(crate) fn completion(tag: &str) -> Completion {
+///
+/// CREATE TABLE AS and SELECT INTO have the tag of a SELECT, and return nothing.
+pub(crate) fn completion(tag: &str, returned: Returned) -> Completion {
     let (command, count) = match tag.rsplit_once(' ') {
         Some((head, last)) if last.bytes().all(|byte| byte.is_ascii_digit()) => {
             (head.strip_suffix(" 0").unwrap_or(head), last.parse().unwrap_or_default())
         }
         _ => (tag, 0),
     };
-    let changes = matches!(command, "INSERT" | "UPDATE" | "DELETE" | "MERGE");
-    let rows_affected = if changes { count } else { 0 };
+    let is_read = command == "SELECT" && returned == Returned::Rows;
+    let rows_affected = if is_read { 0 } else { count };
     Completion { rows_affected, command: command.to_owned() }
 }
 
@@ -36,17 +54,22 @@ mod tests {
 
     #[test]
     fn a_command_tag_tells_the_command_and_how_many_rows_it_changed() {
+        use Returned::{Nothing, Rows};
         let cases = [
-            ("INSERT 0 5", "INSERT", 5),
-            ("INSERT 0 0", "INSERT", 0),
-            ("SELECT 3", "SELECT", 0),
-            ("UPDATE 10", "UPDATE", 10),
-            ("CREATE TABLE", "CREATE TABLE", 0),
-            ("", "", 0),
+            ("INSERT 0 5", Rows, "INSERT", 5),
+            ("INSERT 0 0", Nothing, "INSERT", 0),
+            ("SELECT 3", Rows, "SELECT", 0),
+            ("SELECT 3", Nothing, "SELECT", 3),
+            ("UPDATE 10", Nothing, "UPDATE", 10),
+            ("COPY 4", Nothing, "COPY", 4),
+            ("MOVE 2", Nothing, "MOVE", 2),
+            ("FETCH 2", Rows, "FETCH", 2),
+            ("CREATE TABLE", Nothing, "CREATE TABLE", 0),
+            ("", Nothing, "", 0),
         ];
-        for (tag, command, rows_affected) in cases {
+        for (tag, returned, command, rows_affected) in cases {
             let expected = Completion { rows_affected, command: command.to_owned() };
-            assert_eq!(completion(tag), expected, "{tag}");
+            assert_eq!(completion(tag, returned), expected, "{tag}");
         }
     }
 }

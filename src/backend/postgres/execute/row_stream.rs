@@ -10,7 +10,7 @@ use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::command_tag::{completion, controls_transaction};
+use super::command_tag::{Returned, completion, controls_transaction};
 use crate::backend::postgres::commit::{begin, commit_of, transaction_controlled};
 use crate::backend::postgres::connection::cancel::CANCEL_GRACE;
 use crate::backend::postgres::connection::prepared::Prepared;
@@ -140,16 +140,19 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
         Ok(())
     }
 
-    /// Reads the rest of the rows, only to learn how the statement ends.
-    async fn drain(&mut self) -> Result<()> {
+    /// Reads the rest of the rows, only to learn how the statement ends; returns their number.
+    async fn drain(&mut self) -> Result<usize> {
+        let mut rows = 0;
         while self.state != ReadState::Done {
-            std::future::poll_fn(|cx| self.poll_next(cx)).await?;
+            let row = std::future::poll_fn(|cx| self.poll_next(cx)).await?;
+            rows += usize::from(row.is_some());
         }
-        Ok(())
+        Ok(rows)
     }
 
     async fn complete(mut self: Box<Self>) -> Result<Completion> {
-        self.drain().await?;
+        let drained = self.drain().await?;
+        let returned = Returned::of(self.prepared.columns.as_deref(), drained);
         let read_only = self.statement.read_only;
         let scope = self.scope;
         let session = self.session();
@@ -167,7 +170,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
             }
             StatementScope::Transaction | StatementScope::Autocommit => {}
         }
-        Ok(completion(&tag))
+        Ok(completion(&tag, returned))
     }
 }
 
@@ -237,7 +240,7 @@ impl<S: BorrowMut<Session> + Send + Unpin> RowStream for StatementRows<S> {
                 return Outcome::NotApplied;
             }
             match self.drain().await {
-                Ok(()) => Outcome::Applied,
+                Ok(_) => Outcome::Applied,
                 Err(error) => error.outcome(),
             }
         })
