@@ -78,3 +78,22 @@ async fn an_expectation_counts_what_the_command_counts() {
     let failure = client.batch(wrong).await.expect_err("it is missed");
     assert_eq!(failure.reason, "EXPECTATION_FAILED", "{failure:?}");
 }
+
+#[tokio::test]
+async fn an_interval_at_the_edge_is_what_the_database_prints() {
+    let service = Service::start(Backend::Postgres).await;
+    let least = "'-2147483648 months -2147483648 days -9223372036854775808 us'::interval";
+    let most = "'2147483647 months 2147483647 days 9223372036854775807 us'::interval";
+    for interval in [least, most, "'1 year -2 days 3 us'::interval"] {
+        let sql = format!(
+            "select {interval}, {interval}::text, array[{interval}]::text[], array[{interval}]"
+        );
+        let result = service.client.must(&sql, &[]).await;
+        let values = &result.rows[0].values;
+        assert_eq!(values[0], values[1], "{interval}");
+        assert_eq!(values[3], values[2], "{interval}");
+        let domain = format!("select row({interval}), '{{}}'::interval[] || {interval}");
+        let result = service.client.must(&domain, &[]).await;
+        assert_ne!(result.rows[0].values[1], Value::null(), "{interval}");
+    }
+}

@@ -99,14 +99,17 @@ pub(crate) fn timetz(micros: i64, west: i32) -> String {
 
 /// Prints as `interval_out` does in style `postgres`.
 ///
-/// All three parts at their extremes are the infinities of PostgreSQL 17; in older versions the same
-/// bytes are intervals of 178 million years.
+/// All three parts at their extremes are the infinities of PostgreSQL 17.
 pub(crate) fn interval(micros: i64, days: i32, months: i32) -> String {
     match (micros, days, months) {
-        (i64::MAX, i32::MAX, i32::MAX) => return INFINITY.to_owned(),
-        (i64::MIN, i32::MIN, i32::MIN) => return NEGATIVE_INFINITY.to_owned(),
-        (_, _, _) => {}
+        (i64::MAX, i32::MAX, i32::MAX) => INFINITY.to_owned(),
+        (i64::MIN, i32::MIN, i32::MIN) => NEGATIVE_INFINITY.to_owned(),
+        (_, _, _) => finite_interval(micros, days, months),
     }
+}
+
+/// As [`interval`] before PostgreSQL 17, where the extremes are intervals of 178 million years.
+pub(crate) fn finite_interval(micros: i64, days: i32, months: i32) -> String {
     let mut parts = Vec::new();
     // A plus is printed behind a negative part only.
     let mut plus = "";
@@ -291,6 +294,10 @@ mod tests {
         for ((micros, days, months), text) in cases {
             assert_eq!(interval(micros, days, months), text);
         }
+        let least = "-178956970 years -8 mons -2147483648 days -2562047788:00:54.775808";
+        assert_eq!(finite_interval(i64::MIN, i32::MIN, i32::MIN), least);
+        let most = "178956970 years 7 mons 2147483647 days 2562047788:00:54.775807";
+        assert_eq!(finite_interval(i64::MAX, i32::MAX, i32::MAX), most);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::{Format, Type};
 
-use super::value_decoder::ValueDecoder;
+use super::value_decoder::{Intervals, ValueDecoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Row, Value};
 
@@ -13,8 +13,9 @@ pub(crate) struct RowDecoder {
 }
 
 impl RowDecoder {
-    pub(crate) fn new(types: &[Type]) -> Self {
-        let columns: Box<[ValueDecoder]> = types.iter().map(ValueDecoder::new).collect();
+    pub(crate) fn new(types: &[Type], intervals: Intervals) -> Self {
+        let decoder = |ty: &Type| ValueDecoder::new(ty, intervals);
+        let columns: Box<[ValueDecoder]> = types.iter().map(decoder).collect();
         let formats = columns.iter().map(ValueDecoder::format).collect();
         Self { columns, formats }
     }
@@ -69,7 +70,7 @@ mod tests {
             vec![Field::new("a".to_owned(), Type::INT4), Field::new("b".to_owned(), mood.clone())];
         let pair = user_type("pair", TypeKind::Composite(fields));
         let is_binary = |types: &[Type]| -> Vec<bool> {
-            let decoder = RowDecoder::new(types);
+            let decoder = RowDecoder::new(types, Intervals::WithInfinity);
             decoder.formats().iter().map(|format| matches!(format, Format::Binary)).collect()
         };
         let binary = [
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_malformed_row_is_an_internal_error() {
-        let decoder = RowDecoder::new(&[Type::INT4, Type::TEXT]);
+        let decoder = RowDecoder::new(&[Type::INT4, Type::TEXT], Intervals::WithInfinity);
         let one = 1_i32.to_be_bytes();
         let row = decoder.decode([Some(&one[..]), None].into_iter()).expect("well-formed");
         assert_eq!(row.values, [Value::int64(1), Value::null()]);

@@ -21,6 +21,10 @@ impl ScalarDecoder {
     /// The decoder of types whose binary format is their text.
     pub(crate) const TEXT: Self = Self::as_text(text);
 
+    /// The decoder of intervals before PostgreSQL 17.
+    pub(crate) const FINITE_INTERVAL: Self =
+        Self::as_text(|raw| interval_from_binary(raw, datetime::finite_interval));
+
     /// The decoder of a type whose value is its text.
     const fn as_text(binary: Decode) -> Self {
         Self { binary, text }
@@ -69,7 +73,7 @@ impl ScalarDecoder {
             Type::TIMESTAMP => {
                 Self::as_text(|raw| int8(raw).map(datetime::timestamp).map(Value::text))
             }
-            Type::INTERVAL => Self::as_text(interval_from_binary),
+            Type::INTERVAL => Self::as_text(|raw| interval_from_binary(raw, datetime::interval)),
             _ => Self::as_text(geometry::decoder(ty)?),
         })
     }
@@ -122,10 +126,10 @@ fn timetz_from_binary(raw: &[u8]) -> Option<Value> {
     Some(Value::text(datetime::timetz(int8(micros)?, int4(west)?)))
 }
 
-fn interval_from_binary(raw: &[u8]) -> Option<Value> {
+fn interval_from_binary(raw: &[u8], print: fn(i64, i32, i32) -> String) -> Option<Value> {
     let (micros, rest) = raw.split_at_checked(8)?;
     let (days, months) = rest.split_at_checked(4)?;
-    Some(Value::text(datetime::interval(int8(micros)?, int4(days)?, int4(months)?)))
+    Some(Value::text(print(int8(micros)?, int4(days)?, int4(months)?)))
 }
 
 fn timestamptz_from_text(raw: &[u8]) -> Option<Value> {

@@ -37,21 +37,34 @@ pub(crate) struct FieldDecoder {
     decoder: ValueDecoder,
 }
 
+/// The intervals of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intervals {
+    /// Before PostgreSQL 17.
+    Finite,
+    /// The extremes are the infinities.
+    WithInfinity,
+}
+
 impl ValueDecoder {
-    pub(crate) fn new(ty: &Type) -> Self {
+    pub(crate) fn new(ty: &Type, intervals: Intervals) -> Self {
+        let of = |ty: &Type| Self::new(ty, intervals);
         if let Some(element) = column_types::element(ty) {
             let delimiter = column_types::delimiter(&element);
-            return Self::Array { element: Box::new(Self::new(&element)), delimiter };
+            return Self::Array { element: Box::new(of(&element)), delimiter };
         }
         match ty.kind() {
-            TypeKind::Domain(base) => Self::new(base),
+            TypeKind::Domain(base) => of(base),
             TypeKind::Enum(_) => Self::Scalar(ScalarDecoder::TEXT),
             TypeKind::Composite(fields) => {
                 let types = fields.iter().map(|field| field.type_());
-                let field = |ty: &Type| FieldDecoder { oid: ty.oid(), decoder: Self::new(ty) };
+                let field = |ty: &Type| FieldDecoder { oid: ty.oid(), decoder: of(ty) };
                 Self::Composite(types.map(field).collect())
             }
             TypeKind::Simple | TypeKind::Pseudo if *ty == Type::RECORD => Self::Record,
+            TypeKind::Simple if *ty == Type::INTERVAL && intervals == Intervals::Finite => {
+                Self::Scalar(ScalarDecoder::FINITE_INTERVAL)
+            }
             TypeKind::Simple | TypeKind::Pseudo => {
                 ScalarDecoder::of(ty).map_or(Self::TextOnly, Self::Scalar)
             }
@@ -160,7 +173,9 @@ fn composite_from_binary(declared: &[FieldDecoder], raw: &[u8]) -> Option<Value>
                 declared.decoder.decode_binary(field)?
             }
             // The type was altered since the connection looked it up; the value names its types.
-            (Some(field), _) => match Type::from_oid(oid).map(|ty| ValueDecoder::new(&ty)) {
+            (Some(field), _) => match Type::from_oid(oid)
+                .map(|ty| ValueDecoder::new(&ty, Intervals::WithInfinity))
+            {
                 Some(decoder) if decoder.reads_binary() => decoder.decode_binary(field)?,
                 Some(_) | None => Value::bytes(field),
             },
@@ -208,6 +223,10 @@ mod tests {
         user_type("pair", TypeKind::Composite(fields))
     }
 
+    fn decoder_of(ty: &Type) -> ValueDecoder {
+        ValueDecoder::new(ty, Intervals::WithInfinity)
+    }
+
     fn array(elements: Vec<Value>, dimensions: Vec<i32>, lower_bounds: Vec<i32>) -> Value {
         Kind::ArrayValue(ArrayValue { elements, dimensions, lower_bounds }).into()
     }
@@ -225,7 +244,7 @@ mod tests {
 
     fn assert_same_in_either_form(cases: Vec<Forms>) {
         for (ty, binary, printed, expected) in cases {
-            let decoder = ValueDecoder::new(&ty);
+            let decoder = decoder_of(&ty);
             assert_eq!(decoder.decode(Format::Binary, &binary), Some(expected.clone()), "{ty}");
             assert_eq!(decoder.decode(Format::Text, printed.as_bytes()), Some(expected), "{ty}");
         }
@@ -324,7 +343,7 @@ mod tests {
     #[test]
     fn nan_is_read_in_either_form() {
         for ty in [Type::FLOAT4, Type::FLOAT8] {
-            let decoder = ValueDecoder::new(&ty);
+            let decoder = decoder_of(&ty);
             let value = decoder.decode(Format::Text, b"NaN").and_then(|value| value.kind);
             assert!(matches!(value, Some(Kind::Float64Value(number)) if number.is_nan()));
         }
@@ -332,8 +351,7 @@ mod tests {
 
     #[test]
     fn types_without_a_kind_arrive_as_their_text() {
-        let decoded =
-            |ty: &Type, raw: &str| ValueDecoder::new(ty).decode(Format::Text, raw.as_bytes());
+        let decoded = |ty: &Type, raw: &str| decoder_of(ty).decode(Format::Text, raw.as_bytes());
         let boxes =
             array(vec![Value::text("(1,1),(0,0)"), Value::text("(3,3),(2,2)")], vec![], vec![]);
         assert_eq!(decoded(&Type::BOX_ARRAY, "{(1,1),(0,0);(3,3),(2,2)}"), Some(boxes));
@@ -354,16 +372,16 @@ mod tests {
             (Type::INT4_ARRAY, "{1"),
         ];
         for (ty, raw) in cases {
-            let value = ValueDecoder::new(&ty).decode(Format::Text, raw.as_bytes());
+            let value = decoder_of(&ty).decode(Format::Text, raw.as_bytes());
             assert_eq!(value, Some(Value::text(raw)));
         }
-        let latin1 = ValueDecoder::new(&Type::TEXT).decode(Format::Binary, b"caf\xE9");
+        let latin1 = decoder_of(&Type::TEXT).decode(Format::Binary, b"caf\xE9");
         assert_eq!(latin1, Some(Value::bytes(*b"caf\xE9")));
     }
 
     #[test]
     fn a_composite_altered_since_its_lookup_still_decodes() {
-        let decoder = ValueDecoder::new(&pair());
+        let decoder = decoder_of(&pair());
         let grown = words(&[4, 23, 4, 1, 70_000, -1, 23, 4, 5, 70_001, 4, 6]);
         let fields = vec![
             Value::int64(1),
@@ -417,7 +435,7 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(ty in some_type(), raw: Vec<u8>) {
-            let decoder = ValueDecoder::new(&ty);
+            let decoder = decoder_of(&ty);
             let _binary = decoder.decode(Format::Binary, &raw);
             prop_assert!(decoder.decode(Format::Text, &raw).is_some());
         }
@@ -427,7 +445,7 @@ mod tests {
             ty in some_type(),
             raw in prop::collection::vec(prop_oneof![-1..8_i32, Just(23), Just(i32::MAX)], 0..24),
         ) {
-            let _binary = ValueDecoder::new(&ty).decode(Format::Binary, &words(&raw));
+            let _binary = decoder_of(&ty).decode(Format::Binary, &words(&raw));
         }
     }
 }

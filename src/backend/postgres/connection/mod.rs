@@ -15,7 +15,7 @@ use deadpool_postgres::ClientWrapper;
 use lru::LruCache;
 use tokio_postgres::types::Type;
 
-use super::codec::{RowDecoder, describe_column};
+use super::codec::{Intervals, RowDecoder, describe_column};
 use super::connect::OpenedConnection;
 use super::protocol::session_attrs::SessionAttrs;
 use super::protocol::simple_query::first_value;
@@ -151,6 +151,11 @@ impl Connection {
         Ok(self.key_table.clone())
     }
 
+    /// The intervals that the server knows.
+    fn intervals(&self) -> Intervals {
+        if self.protocol.is_before(17) { Intervals::Finite } else { Intervals::WithInfinity }
+    }
+
     /// Prepares a statement, unless this connection has. One that may not be kept, or is long, is closed
     /// after its last use.
     ///
@@ -170,7 +175,7 @@ impl Connection {
         let statement = self.client.prepare(sql).await?;
         let columns = statement.columns();
         let types: Vec<_> = columns.iter().map(|column| column.type_().clone()).collect();
-        let decoder = RowDecoder::new(&types);
+        let decoder = RowDecoder::new(&types, self.intervals());
         let returns_rows = self.protocol.text_results.returns_rows();
         let name = self.protocol.text_results.prepared(decoder.formats());
         let described =

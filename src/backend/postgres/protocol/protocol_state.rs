@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -31,6 +31,8 @@ pub(crate) struct ProtocolState {
     pub(crate) text_results: TextResults,
     address: OnceLock<ServerAddress>,
     session_attrs: Mutex<SessionAttrs>,
+    /// The major version that the server reported, or 0.
+    major_version: AtomicU32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +104,11 @@ impl ProtocolState {
     /// they have changed.
     pub(crate) fn session_attrs(&self) -> SessionAttrs {
         *self.session_attrs.lock()
+    }
+
+    /// Returns true if the server is known to be older than a major version.
+    pub(crate) fn is_before(&self, major_version: u32) -> bool {
+        (1..major_version).contains(&self.major_version.load(SeqCst))
     }
 
     /// Returns true if the connection was closed because of a row larger than `max_row_size`.
@@ -179,7 +186,12 @@ impl ProtocolState {
                     exchange.bound = true;
                 }
             }
-            b'S' => self.session_attrs.lock().update(head),
+            b'S' => {
+                self.session_attrs.lock().update(head);
+                if let Some(version) = head.strip_prefix(b"server_version\0") {
+                    self.major_version.store(leading_number(version), SeqCst);
+                }
+            }
             b'I' => self.tag.lock().clear(),
             b'N' if is_interrupted_wait(head) => self.unconfirmed.store(true, SeqCst),
             b'G' | b'H' | b'W' => self.copying.store(true, SeqCst),
@@ -198,6 +210,14 @@ impl ProtocolState {
         }
         tag.clone_into(&mut self.tag.lock());
     }
+}
+
+/// The number that a text starts with, or 0.
+fn leading_number(text: &[u8]) -> u32 {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number: u32, digit| {
+        number.saturating_mul(10).saturating_add(u32::from(digit - b'0'))
+    })
 }
 
 /// Returns true if a notice reports that the wait of a commit for synchronous standbys was cancelled,
@@ -259,6 +279,22 @@ mod tests {
             state.session_attrs(),
             SessionAttrs { standby: Some(false), read_only: Some(true) }
         );
+    }
+
+    #[test]
+    fn the_major_version_is_what_the_server_reports() {
+        let state = ProtocolState::default();
+        assert!(!state.is_before(17), "it is not known");
+        for (reported, is_before) in [
+            (&b"server_version\x0015.18 (Debian 15.18-0+deb12u1)\0"[..], true),
+            (b"server_version\x0017beta1\0", false),
+            (b"server_version\x0016.4\0", true),
+            (b"server_version\x0018.0\0", false),
+            (b"server_version\0unknown\0", false),
+        ] {
+            state.received(b'S', reported);
+            assert_eq!(state.is_before(17), is_before, "{reported:?}");
+        }
     }
 
     #[test]
