@@ -11,6 +11,8 @@ const MAX_NAME: usize = 63;
 pub(super) enum CommandError {
     /// The command failed alone: the caller gets a reply, and the stream stays open while the transaction does.
     Command(Error),
+    /// The command did nothing, not even in the transaction, which goes on as if it had not been sent.
+    Refused(Error),
     /// The stream has failed.
     Stream(Error),
 }

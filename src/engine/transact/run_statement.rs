@@ -113,10 +113,25 @@ impl ResultParts {
     }
 }
 
-fn validate(query: TransactQuery, open: &OpenTransaction) -> Result<(Statement, ResultBounds)> {
+/// The failure of a statement that is not sent. It aborts the transaction like any other, as a commit may be on
+/// its way that must not apply the rest alone. To set the mode of the transaction is no part of the work, and
+/// is refused alone.
+fn refused(error: Error, control: Option<&'static str>) -> CommandError {
+    match control {
+        Some("SET TRANSACTION" | "SET SESSION CHARACTERISTICS") => CommandError::Refused(error),
+        Some(_) | None => CommandError::Command(error),
+    }
+}
+
+fn validate(
+    query: TransactQuery,
+    open: &OpenTransaction,
+) -> Result<(Statement, ResultBounds), CommandError> {
     let TransactQuery { sql, parameters, options } = query;
     let place = StatementPlace::Transaction;
-    let analysis = open.database.validate_statement(&sql, &parameters, place)?;
+    let analysis = open.database.validate_statement(&sql, &parameters, place);
+    let control = || open.database.analyzer.analyze(&sql).transaction_control;
+    let analysis = analysis.map_err(|error| refused(error, control()))?;
     let options = options.unwrap_or_default();
     check_tag(&options.tag, "options.tag")?;
     let has_key = !options.idempotency_key.is_empty();

@@ -160,6 +160,9 @@ impl TransactionTask {
         let error = match self.try_command(command, open).await {
             Ok(()) => return Ok(()),
             Err(CommandError::Stream(error)) => return Err(error),
+            Err(CommandError::Refused(error)) => {
+                return self.replies.send(Err(error), open.limits).await;
+            }
             Err(CommandError::Command(error)) => error,
         };
         if !open.transaction.is_open() && error.outcome() != Outcome::NotApplied {

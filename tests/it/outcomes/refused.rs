@@ -5,7 +5,7 @@ use rowgate::value::proto::{
 };
 use tonic::Code;
 
-use super::count;
+use super::{begin, count};
 use crate::harness::behind::KEYS;
 use crate::harness::client::{request, request_with};
 use crate::harness::unit::{batch, keyed};
@@ -137,4 +137,35 @@ async fn a_write_whose_result_is_too_large_says_that_it_is_applied() {
     );
     expected += 100;
     assert_eq!(count(&service.client, "t").await, Value::int64(expected));
+}
+
+#[tokio::test]
+async fn a_refused_set_transaction_leaves_its_transaction_as_it_was() {
+    let service = service().await;
+    for control in [
+        "set transaction isolation level serializable",
+        "set transaction read only",
+        "set transaction not deferrable",
+        "SET LOCAL TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "/* x */ set session characteristics as transaction read only",
+    ] {
+        let mut transaction = begin(&service.client, TransactionOptions::default()).await;
+        transaction.query(INSERT, &[]).await.expect("it runs");
+        let failure = transaction.query(control, &[]).await.expect_err(control);
+        assert_eq!(failure.reason, "TRANSACTION_CONTROL", "{control}: {failure:?}");
+        let result = transaction.query("select count(*) from t", &[]).await;
+        result.unwrap_or_else(|failure| panic!("after {control}: {failure:?}"));
+        transaction.commit().await.expect("it commits");
+        service.client.must("delete from t", &[]).await;
+    }
+    // Any other changes how the work ends.
+    for control in ["rollback", "abort", "commit", "savepoint x", "begin"] {
+        let mut transaction = begin(&service.client, TransactionOptions::default()).await;
+        transaction.query(INSERT, &[]).await.expect("it runs");
+        let failure = transaction.query(control, &[]).await.expect_err(control);
+        assert_eq!(failure.reason, "TRANSACTION_CONTROL", "{control}: {failure:?}");
+        let failure = transaction.query("select 1", &[]).await.expect_err("it is aborted");
+        assert_eq!(failure.reason, "TRANSACTION_ABORTED", "{control}: {failure:?}");
+    }
+    assert_eq!(count(&service.client, "t").await, Value::int64(0));
 }
