@@ -4,13 +4,21 @@
 //! along: the connection returns to the pool from its own thread, after it was reset and before
 //! the call learns the job's result. So a connection in the pool is idle and clean, however
 //! the last call ended or disappeared.
+//!
+//! Some functions of SQLite's cannot be interrupted, and take hours on values of megabytes. A thread that
+//! still works a while after its call has ended is given up: the pool gets the checkout back and
+//! opens another connection, and the thread ends with its function.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use tokio::sync::oneshot;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::row_channel::{RowSender, connection_lost};
 use super::session::{Role, Session, SessionConfig};
@@ -21,6 +29,9 @@ use crate::pool::{Checkout, CloseReason, Manager};
 /// The stack that SQLite's own limits are made for, a main thread's: its code generator recurses on nested
 /// expressions and views.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// The time after its call in which a thread must have noticed that it should stop.
+const UNRESPONSIVE: Duration = Duration::from_secs(1);
 
 /// Opens connections of one role.
 pub(crate) struct Opener {
@@ -56,13 +67,87 @@ pub(crate) struct ConnectionThread {
 }
 
 struct Job {
-    /// The checkout of this very connection; `None` outside any pool.
-    checkout: Option<ConnectionCheckout>,
+    /// The checkout of this very connection; none outside any pool.
+    checkout: CheckoutSlot,
     work: Work,
 }
 
 /// The work of a job. It releases the checkout, and returns true if the connection is still usable.
-pub(crate) type Work = Box<dyn FnOnce(&mut Session, Option<ConnectionCheckout>) -> bool + Send>;
+pub(crate) type Work = Box<dyn FnOnce(&mut Session, CheckoutSlot) -> bool + Send>;
+
+/// The checkout of a connection at work: its thread releases it, unless the thread is given up.
+#[derive(Clone)]
+pub(crate) struct CheckoutSlot(Arc<Mutex<SlotState>>);
+
+enum SlotState {
+    Held(Box<ConnectionCheckout>),
+    Released,
+    /// The thread still works; the permit counts it until it ends.
+    GivenUp(OwnedSemaphorePermit),
+}
+
+impl CheckoutSlot {
+    fn new(state: SlotState) -> Self {
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    fn is_held(&self) -> bool {
+        matches!(*self.0.lock(), SlotState::Held(_))
+    }
+
+    /// Takes the checkout from its thread.
+    fn give_up(&self, permit: OwnedSemaphorePermit) {
+        let mut state = self.0.lock();
+        if let SlotState::Held(_) = *state
+            && let SlotState::Held(checkout) =
+                std::mem::replace(&mut *state, SlotState::GivenUp(permit))
+        {
+            drop(state);
+            tracing::warn!(
+                "a function of SQLite's cannot be interrupted: its connection is replaced"
+            );
+            checkout.discard(CloseReason::Dirty);
+        }
+    }
+}
+
+/// A watch over the thread of a reader. Dropped with the call, it gives the thread up that does not stop.
+///
+/// A writer is never given up: its thread has the lock that another one would need.
+pub(crate) struct ThreadWatch {
+    slot: CheckoutSlot,
+    /// The threads that may be given up at once.
+    spare: Arc<Semaphore>,
+}
+
+impl ThreadWatch {
+    /// A watch over the job of a checkout of this role.
+    pub(crate) fn new(slot: CheckoutSlot, role: Role, spare: &Arc<Semaphore>) -> Option<Self> {
+        (role == Role::Reader).then(|| Self { slot, spare: Arc::clone(spare) })
+    }
+}
+
+impl Drop for ThreadWatch {
+    fn drop(&mut self) {
+        if !self.slot.is_held() {
+            return;
+        }
+        let slot = self.slot.clone();
+        let spare = Arc::clone(&self.spare);
+        let give_up = async move {
+            tokio::time::sleep(UNRESPONSIVE).await;
+            if slot.is_held()
+                && let Ok(permit) = spare.acquire_owned().await
+            {
+                slot.give_up(permit);
+            }
+        };
+        // Without a runtime the process is ending.
+        if let Ok(runtime) = Handle::try_current() {
+            drop(runtime.spawn(give_up));
+        }
+    }
+}
 
 impl ConnectionThread {
     /// Starts a thread and opens a connection on it.
@@ -102,20 +187,22 @@ impl ConnectionThread {
 
     /// Submits a job to a connection outside any pool.
     pub(crate) fn submit(&self, work: Work) -> Result<()> {
-        send(&self.jobs, Job { checkout: None, work })
+        send(&self.jobs, Job { checkout: CheckoutSlot::new(SlotState::Released), work })
     }
 }
 
 /// Submits a job to a checked-out connection, which is closed if its thread has ended.
-pub(crate) fn submit(checkout: ConnectionCheckout, work: Work) -> Result<()> {
+pub(crate) fn submit(checkout: ConnectionCheckout, work: Work) -> Result<CheckoutSlot> {
     let jobs = checkout.jobs.clone();
-    send(&jobs, Job { checkout: Some(checkout), work })
+    let slot = CheckoutSlot::new(SlotState::Held(Box::new(checkout)));
+    send(&jobs, Job { checkout: slot.clone(), work })?;
+    Ok(slot)
 }
 
 fn send(jobs: &SyncSender<Job>, job: Job) -> Result<()> {
     jobs.try_send(job).map_err(|error| {
         let (TrySendError::Full(job) | TrySendError::Disconnected(job)) = error;
-        release(job.checkout, Some(CloseReason::Broken));
+        release(&job.checkout, Some(CloseReason::Broken));
         connection_lost()
     })
 }
@@ -136,7 +223,7 @@ pub(crate) fn job<T: Send + 'static>(
 ) -> Work {
     Box::new(move |session, checkout| {
         let result = run_armed(session, &sender, |session| work(session, &sender));
-        finish(session, checkout, &sender, result)
+        finish(session, &checkout, &sender, result)
     })
 }
 
@@ -167,7 +254,7 @@ pub(crate) fn run_armed<T: Send + 'static>(
 /// connection is still usable.
 pub(crate) fn finish<T>(
     session: &Session,
-    checkout: Option<ConnectionCheckout>,
+    checkout: &CheckoutSlot,
     sender: &RowSender<T>,
     result: WorkResult<T>,
 ) -> bool {
@@ -180,14 +267,14 @@ pub(crate) fn finish<T>(
     usable
 }
 
-/// Returns the connection to its pool, or closes it. Returns true if it is still usable.
-pub(crate) fn release(
-    checkout: Option<ConnectionCheckout>,
-    close_reason: Option<CloseReason>,
-) -> bool {
-    match (checkout, close_reason) {
-        (Some(checkout), Some(reason)) => checkout.discard(reason),
-        (checkout, _) => drop(checkout),
+/// Returns the connection to its pool, or closes it. Returns true if it is still usable: one that was given up
+/// is not.
+pub(crate) fn release(checkout: &CheckoutSlot, close_reason: Option<CloseReason>) -> bool {
+    let state = std::mem::replace(&mut *checkout.0.lock(), SlotState::Released);
+    match (state, close_reason) {
+        (SlotState::Held(checkout), Some(reason)) => checkout.discard(reason),
+        (SlotState::GivenUp(_permit), _) => return false,
+        (SlotState::Held(_) | SlotState::Released, _) => {}
     }
     close_reason.is_none()
 }

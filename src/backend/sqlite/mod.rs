@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
 
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
@@ -42,12 +43,12 @@ use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::{CallContext, Pool, PoolAdmin, PoolSnapshot};
 use crate::telemetry;
 use command_tag::{command, writes};
-use connection::{ConnectionThread, Opener, job, submit};
+use connection::{ConnectionThread, Opener, ThreadWatch, job, submit};
 use execute::batch::run_batch;
 use execute::describe::describe;
 use execute::row_stream::{PendingJob, SqliteRowStream};
 use execute::statement_run::run;
-use execute::transaction::SqliteTransaction;
+use execute::transaction::{SqliteTransaction, TransactionSettings};
 use idempotency_table::KeyTable;
 use open_connections::OpenConnections;
 use reader_writer_pools::PoolPair;
@@ -59,6 +60,8 @@ pub(crate) struct Sqlite {
     config: Arc<SessionConfig>,
     breaker: Arc<ConnectBreaker>,
     pools: PoolPair,
+    /// As many threads as there are readers may be given up at once.
+    spare_threads: Arc<Semaphore>,
 }
 
 impl Sqlite {
@@ -96,7 +99,8 @@ impl Sqlite {
             readers: Pool::new(telemetry, &config.pool, opener(Role::Reader)),
             writer: Pool::new(telemetry, &single, opener(Role::Writer)),
         };
-        Self { config: shared, breaker, pools }
+        let spare_threads = Arc::new(Semaphore::new(config.pool.max.get()));
+        Self { config: shared, breaker, pools, spare_threads }
     }
 
     async fn start(&self, statement: Arc<Statement>) -> Result<Box<dyn RowStream>> {
@@ -137,8 +141,9 @@ impl Sqlite {
     ) -> Result<PendingJob<T>> {
         let checkout = self.pools.of(role).acquire(deadline, context).await?;
         let (sender, receiver) = row_channel(deadline.instant());
-        submit(checkout, job(sender, work))?;
-        Ok(PendingJob::new(receiver, deadline).terminated_by(context))
+        let slot = submit(checkout, job(sender, work))?;
+        let watch = ThreadWatch::new(slot, role, &self.spare_threads);
+        Ok(PendingJob::new(receiver, deadline).watched(watch).terminated_by(context))
     }
 
     /// Runs a job on a connection of this role and waits for its result.
@@ -180,10 +185,15 @@ impl Backend for Sqlite {
 
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>> {
         Box::pin(async move {
-            let pool = self.pools.of(role(request.mode));
+            let role = role(request.mode);
+            let pool = self.pools.of(role);
             let checkout = pool.acquire_for_transaction(request.deadline, &request.context).await?;
-            let timeout = self.config.statement_timeout;
-            let begun = SqliteTransaction::begin(checkout, request, timeout).await?;
+            let settings = TransactionSettings {
+                role,
+                statement_timeout: self.config.statement_timeout,
+                spare_threads: Arc::clone(&self.spare_threads),
+            };
+            let begun = SqliteTransaction::begin(checkout, request, settings).await?;
             Ok(Box::new(begun) as _)
         })
     }

@@ -9,10 +9,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
+use crate::backend::sqlite::connection::ThreadWatch;
 use crate::backend::sqlite::row_channel::{
     FirstEvent, ResultHeader, RowReceiver, StopReason, connection_lost,
 };
 use crate::backend::{Completion, Fill, RowSink, RowStream};
+use crate::clock::now;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::CallContext;
@@ -29,13 +31,23 @@ pub(crate) struct PendingJob<T> {
     overdue: Pin<Box<Sleep>>,
     /// Ready when an operator terminates the call; `None` if none can, or one has.
     terminated: Option<BoxFuture<'static, ()>>,
+    /// The error of a job that does not stop.
+    stop: StopReason,
+    _watch: Option<ThreadWatch>,
 }
 
 impl<T> PendingJob<T> {
     /// A job whose result arrives on a channel.
     pub(crate) fn new(receiver: RowReceiver<T>, deadline: Deadline) -> Self {
         let overdue = tokio::time::sleep_until((deadline.instant() + GRACE_PERIOD).into());
-        Self { receiver, overdue: Box::pin(overdue), terminated: None }
+        let stop = StopReason::Deadline;
+        Self { receiver, overdue: Box::pin(overdue), terminated: None, stop, _watch: None }
+    }
+
+    /// Watches over the thread of the job.
+    pub(crate) fn watched(mut self, watch: Option<ThreadWatch>) -> Self {
+        self._watch = watch;
+        self
     }
 
     /// Cancels the job when an operator terminates the call.
@@ -59,14 +71,17 @@ impl<T> PendingJob<T> {
             && terminated.as_mut().poll(cx).is_ready()
         {
             self.terminated = None;
-            self.receiver.cancel();
+            if !self.receiver.cancel() {
+                self.stop = StopReason::Cancelled;
+                self.overdue.as_mut().reset((now() + GRACE_PERIOD).into());
+            }
         }
         self.overdue.as_mut().poll(cx).map(|()| {
             if self.receiver.cancel() {
                 let message = "the deadline passed before the commit was confirmed";
                 Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
             } else {
-                StopReason::Deadline.into()
+                self.stop.into()
             }
         })
     }

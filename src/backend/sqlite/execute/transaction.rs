@@ -7,16 +7,17 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
 
 use super::row_stream::{PendingJob, SqliteRowStream};
 use super::statement_run::{Access, run_in_transaction};
 use crate::backend::idempotency::applied_before;
 use crate::backend::sqlite::connection::{
-    ConnectionCheckout, Work, answer, finish, release, run_armed, submit,
+    CheckoutSlot, ConnectionCheckout, ThreadWatch, Work, answer, finish, release, run_armed, submit,
 };
 use crate::backend::sqlite::idempotency::claim;
 use crate::backend::sqlite::row_channel::{RowReceiver, RowSender, connection_lost, row_channel};
-use crate::backend::sqlite::session::Session;
+use crate::backend::sqlite::session::{Role, Session};
 use crate::backend::{
     BeginRequest, Completion, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
 };
@@ -37,6 +38,14 @@ pub(crate) struct SqliteTransaction {
     /// True while a command runs, and for good once one was dropped: its progress is unknown.
     interrupted: bool,
     statement_timeout: Duration,
+    _watch: Option<ThreadWatch>,
+}
+
+/// The parts of a database that its transactions use.
+pub(crate) struct TransactionSettings {
+    pub(crate) role: Role,
+    pub(crate) statement_timeout: Duration,
+    pub(crate) spare_threads: Arc<Semaphore>,
 }
 
 impl SqliteTransaction {
@@ -44,16 +53,18 @@ impl SqliteTransaction {
     pub(crate) async fn begin(
         checkout: ConnectionCheckout,
         request: BeginRequest,
-        statement_timeout: Duration,
+        settings: TransactionSettings,
     ) -> Result<Self> {
         let BeginRequest { key, deadline, .. } = request;
         let (commands, queue) = sync_channel(QUEUE);
         let open = Arc::new(AtomicBool::new(false));
         let (opened, receiver) = row_channel(deadline.instant());
         let thread = TransactionThread { commands: queue, open: Arc::clone(&open) };
-        submit(checkout, transaction_job(thread, key, opened))?;
+        let slot = submit(checkout, transaction_job(thread, key, opened))?;
+        let TransactionSettings { role, statement_timeout, spare_threads } = settings;
+        let _watch = ThreadWatch::new(slot, role, &spare_threads);
         PendingJob::new(receiver, deadline).end().await?;
-        Ok(Self { commands, open, interrupted: false, statement_timeout })
+        Ok(Self { commands, open, interrupted: false, statement_timeout, _watch })
     }
 
     fn send<T>(
@@ -177,16 +188,16 @@ fn transaction_job(
             Ok(Ok(())) => {
                 thread.open.store(true, Ordering::Release);
                 opened.end(Ok(()));
-                thread.serve(session, checkout)
+                thread.serve(session, &checkout)
             }
-            failed => finish(session, checkout, &opened, failed),
+            failed => finish(session, &checkout, &opened, failed),
         }
     })
 }
 
 impl TransactionThread {
     /// Serves the transaction. Returns true if the connection is still usable.
-    fn serve(self, session: &mut Session, checkout: Option<ConnectionCheckout>) -> bool {
+    fn serve(self, session: &mut Session, checkout: &CheckoutSlot) -> bool {
         // When the caller drops the transaction, the reset rolls it back.
         while let Ok(command) = self.commands.recv() {
             let usable = match command {

@@ -24,6 +24,37 @@ async fn the_deadline_ends_a_statement_and_its_connection_serves_on() {
     }
 }
 
+/// Each would take minutes.
+const UNINTERRUPTIBLE: [&str; 5] = [
+    "SELECT instr(zeroblob(15000000), zeroblob(7000000) || x'01')",
+    "SELECT printf('%.*c', 15000000, 'a') LIKE '%' || printf('%.*c', 49000, 'a') || 'b%'",
+    "SELECT printf('%.*c', 15000000, 'a') GLOB '*' || printf('%.*c', 49000, 'a') || 'b*'",
+    "SELECT replace(printf('%.*c', 15000000, 'a'), printf('%.*c', 7000000, 'a') || 'b', '')",
+    "SELECT trim(printf('%.*c', 15000000, 'a'), printf('%.*c', 7000000, 'b') || 'a')",
+];
+
+#[tokio::test]
+async fn functions_that_cannot_be_interrupted_leave_the_database_usable() {
+    let fixture = fixture_with(|config| {
+        config.pool.max = NonZeroUsize::new(4).expect("not zero");
+        config.max_row_size = 16 << 20;
+    });
+    let deadline = || after(Duration::from_millis(200));
+    let stuck = UNINTERRUPTIBLE
+        .map(|sql| fixture.execute(Statement { deadline: deadline(), ..statement(sql, vec![]) }));
+    for error in futures_util::future::join_all(stuck).await {
+        let kind = error.expect_err("it takes minutes").kind();
+        assert!(matches!(kind, ErrorKind::DeadlineExceeded | ErrorKind::PoolExhausted), "{kind:?}");
+    }
+    let began = Instant::now();
+    let reads = (0..4).map(|_| fixture.query("SELECT 1", vec![]));
+    for answer in futures_util::future::join_all(reads).await {
+        assert_eq!(answer.expect("there is a connection").number(), 1);
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    fixture.run("CREATE TABLE t (n)").await;
+}
+
 #[tokio::test]
 async fn a_stream_that_nobody_reads_ends_at_the_deadline() {
     let fixture = fixture();
