@@ -86,8 +86,8 @@ async fn a_procedure_that_others_replace_returns_what_it_returns_now() {
     ] {
         calls(ty, value);
         for _ in 0..2 {
-            let returned = service.client.must("call p()", &[]).await;
-            assert_eq!(only_row(&returned), std::slice::from_ref(&row), "{ty}");
+            let result = service.client.must("call p()", &[]).await;
+            assert_eq!(only_row(&result), std::slice::from_ref(&row), "{ty}");
         }
         let response = service.client.batch(batch(&["call p()"])).await.expect("it runs");
         assert_eq!(only_row(&response.results[0]), [row], "{ty}");
