@@ -25,7 +25,7 @@ pub(crate) use class::StatementClass;
 pub(crate) use definition_change::changes_definitions;
 pub(crate) use parameters::excess_parameter;
 pub(crate) use partial_commit::is_atomic;
-pub(crate) use plan_invalidation::invalidates_plans;
+pub(crate) use plan_invalidation::{invalidates_plans, may_run_code};
 pub(crate) use plan_lifetime::PlanLifetime;
 pub(crate) use scanner::{Dialect, Scanner, TokenKind, is_among};
 pub(crate) use split::{SplitStatement, split_statements};

@@ -15,6 +15,10 @@ const PLAIN: &str = "\
     LISTEN LOCK MERGE MOVE NOTIFY REVOKE SELECT SHOW TABLE TRUNCATE UNLISTEN UPDATE VALUES \
     WITH (";
 
+/// Those of them, and of statements that set something harmless, that run no function and no trigger.
+const WITHOUT_CODE: &str = "\
+    ANALYZE CHECKPOINT CLOSE COMMENT DECLARE GRANT LISTEN LOCK NOTIFY REVOKE SET SHOW UNLISTEN";
+
 /// Settings that change the meaning of no text.
 const HARMLESS: &str = "\
     application_name constraints synchronous_commit work_mem local_preload_libraries \
@@ -28,6 +32,13 @@ pub(crate) fn invalidates_plans(sql: &str, analysis: &Analysis) -> bool {
         }
         StatementClass::Other => other_invalidates(sql),
     }
+}
+
+/// Returns true if a statement may run functions or triggers, which may change the meaning of those after it.
+pub(crate) fn may_run_code(sql: &str, analysis: &Analysis) -> bool {
+    let runs = |first: &str| !is_among(first, WITHOUT_CODE);
+    analysis.class != StatementClass::Other
+        || leading_words(sql, Dialect::Postgres).next().is_some_and(runs)
 }
 
 fn other_invalidates(sql: &str) -> bool {
@@ -114,6 +125,20 @@ mod tests {
             "select set_config('statement_timeout', '5s', true)",
         ] {
             assert!(!invalidates(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_statement_runs_code_unless_it_is_known_not_to() {
+        let analyzer = Analyzer::new(Dialect::Postgres, 1 << 20);
+        let runs = |sql: &str| may_run_code(sql, &analyzer.analyze(sql));
+        for sql in
+            ["select f()", "insert into t values (1)", "fetch c", "explain select 1", "do 'x'"]
+        {
+            assert!(runs(sql), "{sql}");
+        }
+        for sql in ["", "set local statement_timeout = 1", "lock t", "show all", "close c"] {
+            assert!(!runs(sql), "{sql}");
         }
     }
 }

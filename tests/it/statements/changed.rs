@@ -113,3 +113,48 @@ async fn a_statement_outside_a_transaction_outlives_a_change_of_its_table() {
             .psql(&format!("alter table m drop column c{columns}, add column d{columns} int"));
     }
 }
+
+/// Two tables of one name, and all that leads from one to the other.
+const MOVING: &str = "
+    create schema a; create table a.moved (x int); insert into a.moved values (1);
+    create schema b; create table b.moved (x text, y int); insert into b.moved values ('b', 2);
+    create function go(path text) returns text language plpgsql as
+        $$ begin perform set_config('search_path', path, true); return path; end $$;
+    create table departures (id int);
+    create function depart() returns trigger language plpgsql as
+        $$ begin perform public.go('b'); return new; end $$;
+    create trigger depart before insert on departures for each row execute function depart();
+    create view leaving as select go('b');
+    create procedure leave() language plpgsql as $$ begin perform public.go('b'); end $$;";
+
+#[tokio::test]
+async fn a_function_that_sets_the_search_path_changes_what_comes_after_it() {
+    let service = keeping(256).await;
+    service.postgres().psql(MOVING);
+    for go in [
+        "select public.go('b')",
+        "insert into public.departures values (1)",
+        "select * from public.leaving",
+        "call public.leave()",
+        "do $$ begin perform public.go('b'); end $$",
+        "explain analyze select public.go('b')",
+        "select set_config('search_path', 'b', true)",
+    ] {
+        for round in 0..4 {
+            let mut transaction = service.client.begin().await;
+            transaction.query("set local search_path = a", &[]).await.expect("it runs");
+            let read = "select * from moved";
+            let before = transaction.query(read, &[]).await.expect("it runs");
+            assert_eq!(before.rows[0].values, [Value::int64(1)]);
+            transaction.query(go, &[]).await.expect("it runs");
+            let after = transaction.query(read, &[]).await;
+            let after = after.unwrap_or_else(|failure| panic!("{go}, {round}: {failure:?}"));
+            assert_eq!(after.rows[0].values, [Value::text("b"), Value::int64(2)], "{go}");
+            transaction.commit().await.expect("it commits");
+            let statements = ["set local search_path = a", read, go, read];
+            let response = service.client.batch(batch(&statements)).await;
+            let response = response.unwrap_or_else(|failure| panic!("{go}, {round}: {failure:?}"));
+            assert_eq!(response.results[3].rows[0].values, after.rows[0].values, "{go}");
+        }
+    }
+}

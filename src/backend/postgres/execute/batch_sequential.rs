@@ -11,7 +11,6 @@ use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::attempt::AttemptResult;
 use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy};
 use crate::error::Result;
-use crate::sql::invalidates_plans;
 use crate::value::proto::ResultSet;
 
 /// Runs a batch once.
@@ -66,10 +65,10 @@ async fn run_statement(
     let tag = responses.tag(0);
     let output = session.step_output(responses.next(), &statement.sql)?;
     let result = result_set(&prepared, output, &tag)?;
-    if strategy == BatchStrategy::Sequential
-        || invalidates_plans(&statement.sql, &statement.analysis)
-    {
+    if strategy == BatchStrategy::Sequential {
         session.redefine();
+    } else {
+        session.has_run(&statement.sql, &statement.analysis, effects);
     }
     if let Some(expect) = statement.expect {
         expect.check(result.rows_affected)?;

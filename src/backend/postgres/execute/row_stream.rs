@@ -18,7 +18,6 @@ use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::attempt::AttemptResult;
 use crate::backend::{Completion, Fill, RowSink, RowStream, Statement, TransactionMode};
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::sql::invalidates_plans;
 use crate::value::Column;
 
 /// The transaction that a statement runs in.
@@ -194,8 +193,8 @@ async fn start(
         StatementScope::Transaction => {}
     }
     let rows = session.start(sql, &prepared, parameters).await?;
-    if scope == StatementScope::Transaction && invalidates_plans(sql, analysis) {
-        session.redefine();
+    if scope == StatementScope::Transaction {
+        session.has_run(sql, analysis, effects);
     }
     Ok((rows, prepared))
 }

@@ -19,7 +19,7 @@ use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::protocol::requests::{RequestKind, is_prefix};
 use crate::backend::postgres::protocol::simple_query::{first_value, rows};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sql::{Analysis, changes_definitions, is_atomic};
+use crate::sql::{Analysis, changes_definitions, invalidates_plans, is_atomic, may_run_code};
 use crate::value::Value;
 use crate::wire_size::widen;
 
@@ -65,6 +65,16 @@ impl Session {
     /// Notes that a statement is about to run, if it may change definitions.
     pub(crate) fn will_run(&mut self, sql: &str, analysis: &Analysis) {
         self.checkin.changes_definitions |= changes_definitions(sql, analysis);
+    }
+
+    /// Has later statements of the unit prepared anew if one that ran may have changed their meaning: by what
+    /// it says, or by a function or a trigger of which nothing is known.
+    pub(crate) fn has_run(&mut self, sql: &str, analysis: &Analysis, effects: StatementEffects) {
+        let runs_unknown_code =
+            effects.session == SessionEffect::Anything && may_run_code(sql, analysis);
+        if runs_unknown_code || invalidates_plans(sql, analysis) {
+            self.redefine();
+        }
     }
 
     /// Makes one request on the connection, and waits for its answer until the deadline.
