@@ -209,6 +209,7 @@ fn by_code(primary: c_int, code: c_int, step: Step) -> Error {
         ffi::SQLITE_INTERRUPT => return StopReason::Deadline.into(),
         ffi::SQLITE_TOOBIG if step != Step::Compile => return too_large(),
         ffi::SQLITE_IOERR => return io_error(step),
+        ffi::SQLITE_NOMEM => return out_of_memory(step),
         ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => {
             let message = "another process or statement holds the database's lock";
             return error(ErrorKind::LockNotAvailable, message, "LOCK_NOT_AVAILABLE")
@@ -220,9 +221,6 @@ fn by_code(primary: c_int, code: c_int, step: Step) -> Error {
                 .with_hint("The directory must exist and be writable.");
         }
         ffi::SQLITE_FULL => (ErrorKind::ResourceExhausted, "the disk is full", "DISK_FULL"),
-        ffi::SQLITE_NOMEM => {
-            (ErrorKind::ResourceExhausted, "SQLite is out of memory", "OUT_OF_MEMORY")
-        }
         ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => (
             ErrorKind::DataLoss,
             "the database file is damaged or not a database",
@@ -252,6 +250,14 @@ fn by_code(primary: c_int, code: c_int, step: Step) -> Error {
         }
     };
     error(kind, message, condition)
+}
+
+fn out_of_memory(step: Step) -> Error {
+    let message = "the statement needs more memory than SQLite may use";
+    let failed = error(ErrorKind::ResourceExhausted, message, "OUT_OF_MEMORY")
+        .with_hint("databases.NAME.sqlite_heap_limit bounds it, for all calls together.");
+    // The log may have been written already.
+    if step == Step::Commit { failed.with_outcome(Outcome::Unknown) } else { failed }
 }
 
 fn io_error(step: Step) -> Error {

@@ -77,6 +77,7 @@ impl Sqlite {
             name: name.to_owned(),
             path: target.path.clone(),
             max_row_size: config.max_row_size,
+            heap_limit: config.sqlite_heap_limit,
             statement_cache: config.statement_cache.get(),
             lock_timeout: config.lock_timeout,
             connect_timeout: config.pool.connect_timeout,

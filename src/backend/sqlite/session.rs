@@ -56,6 +56,8 @@ pub(crate) struct SessionConfig {
     pub(crate) path: PathBuf,
     /// The largest row or value.
     pub(crate) max_row_size: usize,
+    /// The most memory that SQLite may have, of all databases in this process.
+    pub(crate) heap_limit: u64,
     pub(crate) statement_cache: usize,
     /// The longest wait for a lock of another process.
     pub(crate) lock_timeout: Duration,
@@ -337,6 +339,8 @@ fn connect(
         Role::Writer => Figures::prepare_writer(&connection)?,
     }
     let figures = Figures::new(&connection)?;
+    // SQLite never raises it again: the smallest of all databases applies.
+    connection.execute_batch(&format!("PRAGMA hard_heap_limit = {}", config.heap_limit))?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     let max_length = i32::try_from(config.max_row_size).unwrap_or(i32::MAX);

@@ -56,6 +56,9 @@ section! {
             => u64::try_from(MAX_BYTES.min(max_response_size / 4 * 3)).unwrap_or(u64::MAX);
         /// The largest row that is read from the database.
         max_row_size: usize = Size("1KiB", "1GiB"), "16MiB";
+        /// The memory that SQLite may use in the whole process, for all its databases: the smallest applies.
+        /// A statement that needs more fails with OUT_OF_MEMORY.
+        sqlite_heap_limit: u64 = Size("16MiB", "1024GiB"), "256MiB";
         /// The statements of one batch.
         max_batch: usize = Integer(1, 100_000), "1000";
         /// The prepared statements that each connection keeps.

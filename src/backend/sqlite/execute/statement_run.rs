@@ -196,6 +196,11 @@ fn read_row(
     row: &SqliteRow<'_>,
     conversions: &[ValueConversion],
 ) -> Result<Row> {
+    // Before anything is copied: SQLite bounds each value, and this all of them.
+    let lengths = (0..conversions.len()).map(|index| length(stored(row, index)));
+    if lengths.sum::<usize>() > session.config.max_row_size {
+        return Err(too_large());
+    }
     let mut values = Vec::with_capacity(conversions.len());
     let mut size = 0;
     for (index, conversion) in conversions.iter().enumerate() {
@@ -204,6 +209,13 @@ fn read_row(
         values.push(value);
     }
     if size > session.config.max_row_size { Err(too_large()) } else { Ok(Row { values }) }
+}
+
+fn length(value: ValueRef<'_>) -> usize {
+    match value {
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 0,
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+    }
 }
 
 /// The columns of a statement; `row` is its first row, if there is one.

@@ -1,4 +1,4 @@
-//! What every build of SQLite has, and what libraries send first.
+//! Functions, PRAGMAs and comments that other builds and libraries take for granted.
 
 use super::*;
 

@@ -40,6 +40,7 @@ fn config(target: &SqliteTarget) -> Database {
         max_rows: 10_000,
         max_bytes: 3 << 20,
         max_row_size: 1 << 20,
+        sqlite_heap_limit: 256 << 20,
         statement_cache: number(8),
         statement_ttl: Duration::from_secs(60),
         catalog_ttl: Duration::from_secs(10),

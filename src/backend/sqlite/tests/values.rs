@@ -119,6 +119,42 @@ async fn a_row_over_the_limit_is_refused() {
     fixture.run("SELECT zeroblob(1000000)").await;
 }
 
+/// The most memory that this process has had, in MiB.
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("it is there");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it is told");
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib / 1024
+}
+
+#[tokio::test]
+async fn a_statement_has_no_more_memory_than_the_limit() {
+    let fixture = fixture_with(|config| config.max_row_size = 16 << 20);
+    let columns = |column: &str, count| vec![column; count].join(", ");
+    let seven = format!("(SELECT x FROM ({ENDLESS}) LIMIT 7)");
+    let concatenated = columns("group_concat(hex(randomblob(1000000)))", 40);
+    let collected = columns("json_group_array(hex(randomblob(1000000)))", 40);
+    for sql in [
+        format!("SELECT {}", columns("randomblob(15000000)", 60)),
+        format!("SELECT {concatenated} FROM {seven}"),
+        format!("SELECT {collected} FROM {seven}"),
+        format!(
+            "SELECT count(*) FROM (SELECT DISTINCT {} FROM {seven})",
+            columns("randomblob(15000000)", 30)
+        ),
+    ] {
+        let error = fixture.refused(&sql).await;
+        assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}");
+        assert_eq!((error.reason(), error.outcome()), ("OUT_OF_MEMORY", Outcome::NotApplied));
+    }
+    let peak = peak_mib();
+    assert!(peak < 400, "{peak} MiB");
+    // It is given back, and the connections serve on.
+    fixture.run("CREATE TABLE t (b)").await;
+    fixture.run("INSERT INTO t VALUES (randomblob(15000000))").await;
+    assert_eq!(fixture.run("SELECT length(b) FROM t").await.number(), 15_000_000);
+}
+
 #[tokio::test]
 async fn a_statement_compiled_before_sees_a_changed_schema() {
     let fixture = fixture();
