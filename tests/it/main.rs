@@ -31,6 +31,7 @@
 //! | `commit_outcome` | commits whose answer is lost or late, their resolution, and the rows of keys |
 //! | `oracle` | random schemas whose code marks its session, and what the next caller sees of it |
 //! | `languages` | servers whose messages are translated |
+//! | `memory` | memory that is bounded by size |
 //! | `logs` | the log, and secrets that must not be in it |
 //! | `statements` | prepared statements: evicted, changed and deallocated |
 //! | `status_page` | the page at `/`, and its protection against hostile names |
@@ -78,6 +79,8 @@ mod idempotency_cli;
 mod languages;
 #[cfg(test)]
 mod logs;
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]

@@ -30,12 +30,18 @@ use prepared::Prepared;
 /// megabytes; to prepare a long text again costs little beside sending it.
 const LONGEST_CACHED: usize = 16 << 10;
 
+/// The most bytes of a connection's prepared statements beside their number (`statement_cache`): a statement may have
+/// 1,664 columns.
+const LARGEST_CACHE: usize = 4 << 20;
+
 type DriverResult<T> = Result<T, tokio_postgres::Error>;
 
 pub(crate) struct Connection {
     pub(crate) client: ClientWrapper,
     pub(crate) protocol: Arc<ProtocolState>,
     prepared: LruCache<String, Arc<Prepared>>,
+    /// The sum of the weights of `prepared`.
+    prepared_bytes: usize,
     rules: StatementRules,
     known: KnownDefinitions,
     /// Grows when statements that were prepared before must not be used any more.
@@ -66,6 +72,7 @@ impl Connection {
             settings,
             opened_at: Instant::now(),
             prepared: LruCache::new(rules.capacity),
+            prepared_bytes: 0,
             rules: rules.clone(),
             known: KnownDefinitions::new(rules),
             sequences_drawn: false,
@@ -106,7 +113,9 @@ impl Connection {
 
     /// Has one statement prepared anew when it is used again, with its types looked up anew.
     pub(crate) fn forget_statement(&mut self, sql: &str) {
-        self.prepared.pop(sql);
+        if let Some(prepared) = self.prepared.pop(sql) {
+            self.prepared_bytes -= prepared.weight(sql);
+        }
         self.client.clear_type_cache();
     }
 
@@ -188,8 +197,21 @@ impl Connection {
             statement,
         });
         if sql.len() <= LONGEST_CACHED && PlanLifetime::of(sql) == PlanLifetime::Kept {
-            self.prepared.put(sql.to_owned(), Arc::clone(&prepared));
+            self.keep(sql, &prepared);
         }
         Ok(prepared)
+    }
+
+    /// Caches a statement, and evicts those that were not used for the longest time.
+    fn keep(&mut self, sql: &str, prepared: &Arc<Prepared>) {
+        self.prepared_bytes += prepared.weight(sql);
+        if let Some((sql, evicted)) = self.prepared.push(sql.to_owned(), Arc::clone(prepared)) {
+            self.prepared_bytes -= evicted.weight(&sql);
+        }
+        while self.prepared_bytes > LARGEST_CACHE
+            && let Some((sql, prepared)) = self.prepared.pop_lru()
+        {
+            self.prepared_bytes -= prepared.weight(&sql);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A statement prepared on one connection.
 
 use std::error::Error as StdError;
+use std::mem::size_of;
 
 use tokio_postgres::types::{FromSql, Type};
 
@@ -19,7 +20,20 @@ pub(crate) struct Prepared {
     pub(crate) columns: Option<Vec<Column>>,
 }
 
+/// The weight of a statement beyond its text and columns.
+const STATEMENT_BYTES: usize = 1024;
+
+/// The weight of a column beyond its names, which the driver and the answer hold, with its type and decoder.
+const COLUMN_BYTES: usize = 2 * size_of::<Column>() + 160;
+
 impl Prepared {
+    /// The bytes that it takes in the cache, roughly; `sql` is its text.
+    pub(crate) fn weight(&self, sql: &str) -> usize {
+        let columns = self.columns.iter().flatten();
+        let columns = columns.map(|it| COLUMN_BYTES + 2 * it.name.len() + it.type_name.len());
+        STATEMENT_BYTES + 2 * sql.len() + columns.sum::<usize>() + 16 * self.parameter_types().len()
+    }
+
     pub(crate) fn parameter_types(&self) -> &[Type] {
         self.statement.params()
     }

@@ -10,6 +10,10 @@ const HEAD: usize = 128;
 /// The bytes that are kept of a notice: those of the server itself fit, in any language.
 const NOTICE: usize = 1024;
 
+/// The longest message beside rows, errors and notices. The longest of an honest server is the description of 1,664
+/// columns, or of 65,535 parameters.
+const LONGEST: usize = 1 << 20;
+
 /// The visitor that updates the state by the messages from the server.
 pub(crate) struct BackendMessages {
     state: Arc<ProtocolState>,
@@ -19,12 +23,14 @@ pub(crate) struct BackendMessages {
     head: Vec<u8>,
     /// True once a row was larger than `max_row_size`.
     pub(crate) row_too_large: bool,
+    /// True once another message was larger than [`LONGEST`].
+    pub(crate) message_too_large: bool,
 }
 
 impl BackendMessages {
     pub(crate) fn new(state: Arc<ProtocolState>, max_row_size: usize) -> Self {
         let head = Vec::with_capacity(HEAD);
-        Self { state, max_row_size, limit: 0, head, row_too_large: false }
+        Self { state, max_row_size, limit: 0, head, row_too_large: false, message_too_large: false }
     }
 }
 
@@ -40,7 +46,13 @@ impl FrameVisitor for BackendMessages {
             _ => 0,
         };
         // Decided by the header: the driver would buffer the whole row.
-        self.row_too_large |= kind == b'D' && length > self.max_row_size;
+        match kind {
+            // Rows, and data of a COPY.
+            b'D' | b'd' => self.row_too_large |= length > self.max_row_size,
+            // They are cut.
+            b'E' | b'N' => {}
+            _ => self.message_too_large |= length > LONGEST,
+        }
     }
 
     fn body(&mut self, bytes: &[u8]) {

@@ -4,6 +4,7 @@ pub(crate) mod backend;
 mod bind_formats;
 pub(crate) mod framing;
 pub(crate) mod frontend;
+mod long_reports;
 pub(crate) mod protocol_state;
 pub(crate) mod requests;
 pub(crate) mod server_address;

@@ -1,5 +1,5 @@
 //! The tap: the stream under the driver, which observes all messages, and changes the result formats of some Binds
-//! ([`BindFormats`]). Nothing else is altered.
+//! ([`BindFormats`]), and cuts very long errors and notices ([`LongReports`]). Nothing else is altered.
 
 use std::io;
 use std::pin::Pin;
@@ -13,6 +13,7 @@ use super::backend::BackendMessages;
 use super::bind_formats::BindFormats;
 use super::framing::FrameParser;
 use super::frontend::FrontendMessages;
+use super::long_reports::LongReports;
 use super::protocol_state::{ConnectionEnd, ProtocolState};
 
 /// A stream, and the state that its messages update.
@@ -21,6 +22,7 @@ pub(crate) struct Tap<S> {
     state: Arc<ProtocolState>,
     incoming: FrameParser,
     backend: BackendMessages,
+    long_reports: LongReports,
     outgoing: FrameParser,
     frontend: FrontendMessages,
     bind_formats: BindFormats,
@@ -32,6 +34,7 @@ impl<S> Tap<S> {
             stream,
             incoming: FrameParser::default(),
             backend: BackendMessages::new(Arc::clone(&state), max_row_size),
+            long_reports: LongReports::default(),
             outgoing: FrameParser::from_startup(),
             frontend: FrontendMessages::new(Arc::clone(&state)),
             bind_formats: BindFormats::default(),
@@ -48,6 +51,10 @@ impl<S> Tap<S> {
         if self.backend.row_too_large {
             self.state.end(ConnectionEnd::RowTooLarge);
             let message = "a row is larger than max_row_size";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        if self.backend.message_too_large {
+            let message = "a message of the server is larger than any that a statement needs";
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         Ok(())
@@ -67,14 +74,27 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let tap = self.get_mut();
-        let before = buffer.filled().len();
-        std::task::ready!(Pin::new(&mut tap.stream).poll_read(cx, buffer))?;
-        let read = tap.read(&buffer.filled()[before..]);
-        if read.is_err() {
+        loop {
+            if tap.long_reports.deliver(buffer) {
+                return Poll::Ready(Ok(()));
+            }
+            let before = buffer.filled().len();
+            std::task::ready!(Pin::new(&mut tap.stream).poll_read(cx, buffer))?;
+            let bytes = &buffer.filled()[before..];
+            if bytes.is_empty() {
+                if buffer.remaining() > 0 && tap.long_reports.release() {
+                    continue;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            let read = tap.read(bytes);
+            let direct = if read.is_ok() { tap.long_reports.feed(bytes) } else { 0 };
             // AsyncRead's contract: a failed read leaves the buffer unchanged.
-            buffer.set_filled(before);
+            buffer.set_filled(before + direct);
+            if read.is_err() || direct > 0 {
+                return Poll::Ready(read);
+            }
         }
-        Poll::Ready(read)
     }
 }
 
