@@ -43,11 +43,12 @@ impl Console<'_> {
     }
 }
 
-/// Escapes control characters but line breaks: text from a database or a server must not control the terminal.
+/// Escapes control characters but line breaks, and those that change the direction of text: text from a database or a server must not control the terminal.
 pub(crate) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() && c != '\n' {
+        let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if turns || (c.is_control() && c != '\n') {
             out.extend(c.escape_default());
         } else {
             out.push(c);
@@ -81,6 +82,7 @@ mod tests {
 
     #[test]
     fn text_cannot_control_the_terminal() {
+        assert_eq!(visible("a\u{202e}b"), "a\\u{202e}b");
         assert_eq!(visible("\u{1b}[2J\tx\u{9b}\na"), "\\u{1b}[2J\\tx\\u{9b}\na");
     }
 

@@ -16,6 +16,7 @@ pub(crate) fn summary(sql: &str, dialect: Dialect) -> String {
     let sql = sql.trim_end();
     let mut scanner = Scanner::new(sql, dialect);
     let mut end = 0;
+    let mut assigns = None;
     while let Some(token) = scanner.next() {
         if token.kind == TokenKind::Unterminated(COMMENT) {
             break;
@@ -34,8 +35,24 @@ pub(crate) fn summary(sql: &str, dialect: Dialect) -> String {
             scanner.skip_chars(|c| is_word_part(c) || c == '.');
         }
         end = sql.len() - scanner.rest().len();
+        let assigns = *assigns.get_or_insert_with(|| is_any_of(token.text, &ASSIGNING));
+        if assigns && is_any_of(token.text, &BEFORE_VALUE) && end < sql.len() {
+            short.push_str(" …");
+            break;
+        }
     }
     short
+}
+
+/// The commands that assign values, which need no quotes: `set work.token = secret`.
+const ASSIGNING: [&str; 3] = ["set", "alter", "pragma"];
+
+/// The tokens of such a command that precede a value.
+const BEFORE_VALUE: [&str; 9] =
+    ["=", "(", "to", "zone", "role", "authorization", "names", "schema", "catalog"];
+
+fn is_any_of(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
 /// The text shown for a token; `None` if it may be part of a literal.
@@ -90,6 +107,11 @@ mod tests {
             ),
             ("select \"Column\".t1 from a.b", "select \"Column\".t1 from a.b"),
             ("  ", ""),
+            ("set work.token = secret", "set work.token = …"),
+            ("SET LOCAL work.token TO secret, more", "SET LOCAL work.token TO …"),
+            ("set time zone secret", "set time zone …"),
+            ("alter role r set a = secret", "alter role …"),
+            ("update t set a = b", "update t set a = b"),
             ("/* secret */ select a", "select a"),
             ("select 'a\\' , secret '", "select …"),
             ("select 'secret", "select …"),
