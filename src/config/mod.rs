@@ -30,7 +30,8 @@ pub use load::{Loaded, keyring, load, load_from};
 pub use otel::{Otel, Protocol, Sampler};
 pub use problem::{Problem, Problems};
 pub use schema::database_keys::{
-    BreakerSettings, Database, ErrorDetails, PoolSettings, RetrySettings, TransactionSettings,
+    BreakerSettings, Database, ErrorDetails, PoolSettings, PoolerUse, RetrySettings,
+    TransactionSettings,
 };
 pub use schema::server_keys::{
     Grpc, Health, Idempotency, LogFormat, Ops, Shutdown, Stream, Telemetry,

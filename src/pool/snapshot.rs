@@ -53,6 +53,8 @@ impl CloseReason {
 /// The state of a pool at one moment, and its counters since start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PoolSnapshot {
+    /// True if a pooler was found between Rowgate and the database.
+    pub behind_pooler: bool,
     /// The largest number of connections that are kept.
     pub max: usize,
     /// The number of connections that are kept open.

@@ -256,3 +256,39 @@ async fn the_pool_is_warm_before_the_first_call_and_stays_within_its_bounds() {
         call.await.expect("no panic").expect("it waits its turn");
     }
 }
+
+/// Changes of all later sessions of a role, for which it needs no privilege.
+const LATER_SESSIONS: [&str; 5] = [
+    "alter role current_user set search_path = evil, public",
+    "alter role current_user set default_transaction_read_only = on",
+    "alter role current_user set default_transaction_isolation = 'serializable'",
+    "alter role current_user set row_security = off",
+    "alter role current_user in database postgres set synchronous_commit = off",
+];
+
+#[tokio::test]
+async fn later_sessions_begin_as_the_first_one_did() {
+    let postgres = Postgres::start();
+    postgres.psql("create schema evil; create table t (id int); create role app login");
+    postgres.psql("grant all on t to app; alter role app set search_path = public");
+    let url = postgres.socket_url().replace("postgres://postgres@", "postgres://app@");
+    let server = Server::start(&format!("[databases.main]\nurl = \"{url}\"\n"));
+    let client = Client::connect(server.grpc()).await;
+    let state = "select concat_ws(' ', current_setting('search_path'), \
+        current_setting('default_transaction_read_only'), \
+        current_setting('default_transaction_isolation'), current_setting('row_security'), \
+        current_setting('synchronous_commit'))";
+    let first = client.must(state, &[]).await.rows;
+    for sql in LATER_SESSIONS {
+        client.must(sql, &[]).await;
+    }
+    postgres.terminate_backends();
+    for _ in 0..3 {
+        assert_eq!(client.must(state, &[]).await.rows, first);
+        client.must("insert into t values (1)", &[]).await;
+        // It resets the session, which RESET ALL alone would bring to what the role begins with.
+        client.must("do 'begin end'", &[]).await;
+    }
+    let warning = "role or database settings changed since the start";
+    assert!(server.log().contains(warning), "{}", server.log());
+}

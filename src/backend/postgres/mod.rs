@@ -261,6 +261,7 @@ impl Backend for Postgres {
     fn pool(&self) -> PoolSnapshot {
         let mut snapshot = self.context.pool.snapshot();
         snapshot.statements = self.context.statements.load(Relaxed);
+        snapshot.behind_pooler = self.context.opener.connector.is_behind_pooler();
         snapshot.resets = self.context.resets.load(Relaxed);
         snapshot
     }

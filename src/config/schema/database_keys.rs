@@ -74,6 +74,9 @@ section! {
         /// function that begins to change session settings may affect the next caller for so long.
         /// `"0s"` reads them before each statement.
         catalog_ttl: Duration = Duration("0s", "1h"), "10s";
+        /// The use of a pooler that is found between Rowgate and PostgreSQL: `allow` does without prepared
+        /// statements, transaction tokens and cancels, `refuse` fails. See docs/OPERATIONS.md.
+        pooler: PoolerUse = OneOf(&["allow", "refuse"]), "allow";
         /// The details of errors that callers get: `safe` leaves out what is quoted from rows, `full` is
         /// all that the database reports.
         error_details: ErrorDetails = OneOf(&["safe", "full"]), "safe";
@@ -193,6 +196,16 @@ section! {
         /// The longest interactive transaction.
         max_duration: Duration = Duration("1ms", "24h"), "5m";
     }
+}
+
+/// The use of a pooler between Rowgate and PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PoolerUse {
+    /// It is used, with what it permits.
+    Allow,
+    /// It is a misconfiguration.
+    Refuse,
 }
 
 /// The details of errors that callers get.

@@ -51,5 +51,6 @@ fn info(database: &Database) -> DatabaseInfo {
         max_row_size: widen(settings.max_row_size),
         idempotency_retention: duration(settings.idempotency.retention),
         max_batch: widen(settings.max_batch),
+        behind_pooler: database.backend().pool().behind_pooler,
     }
 }

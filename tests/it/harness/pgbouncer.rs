@@ -4,7 +4,7 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::postgres::Postgres;
@@ -76,7 +76,8 @@ impl Drop for PgBouncer {
 
 #[expect(clippy::disallowed_methods, reason = "a program of the machine is searched on its PATH")]
 fn program() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut directories = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    directories.find_map(|each| Some(each.join("pgbouncer")).filter(|program| program.exists()))
+    let find = "PATH=$PATH:/usr/sbin command -v pgbouncer";
+    let output = Command::new("sh").args(["-c", find]).output().ok()?;
+    let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    Some(path).filter(|path| !path.is_empty()).map(PathBuf::from)
 }

@@ -62,7 +62,9 @@ pub(crate) fn transaction_controlled() -> Error {
 
 /// Queries, once for each connection, the incarnation of its server.
 pub(crate) async fn query_incarnation(session: &mut Session) -> Result<()> {
-    if session.connection().incarnation.is_none() {
+    let connection = session.connection();
+    // Behind a pooler the next transaction may be another server's: no number of it is a token.
+    if connection.incarnation.is_none() && !connection.protocol.is_behind_pooler() {
         let incarnation = session.query_value(INCARNATION).await?.unwrap_or_default();
         session.connection().incarnation = Some(incarnation);
     }

@@ -103,6 +103,10 @@ pub(crate) async fn outcome_of_token(
     token: &Token,
 ) -> Result<TransactionOutcome> {
     let connection = database.opener.open_through_breaker().await?;
+    if connection.protocol.is_behind_pooler() {
+        // Identity and status may be those of two servers.
+        return Ok(TransactionOutcome::Unknown);
+    }
     let client = &connection.client;
     let lost = |error| no_answer(database).with_cause(error);
     // The identity is queried first: an error in place of the status says nothing of it.

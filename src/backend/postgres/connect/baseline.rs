@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, SimpleQueryRow};
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::connect_errors::ConnectFailure;
 use crate::backend::postgres::protocol::simple_query::rows;
+use crate::backend::postgres::protocol::statement_names::Route;
 
 /// The settings of a session as Rowgate needs them.
 pub(crate) struct Baseline {
@@ -38,14 +39,18 @@ enum Form {
     Fixed,
 }
 
-/// The state of a session after its login.
+/// The settings of a session, as it has answered.
 #[derive(Debug, Default)]
-pub(crate) struct SessionStart {
+pub(crate) struct SessionSettings {
     /// The process that serves the session, as its server knows it.
-    pub(crate) process: Option<u32>,
-    /// The statements that set what differed, to be run again after each `RESET ALL`.
-    pub(crate) settings: String,
+    pub(crate) process: Option<i32>,
+    /// The value of each setting of the baseline; NULL where the server does not know it.
+    values: Vec<Option<String>>,
 }
+
+/// The settings that poolers carry from one server connection to the next.
+const CARRIED: [&str; 4] =
+    ["DateStyle", "TimeZone", "client_encoding", "standard_conforming_strings"];
 
 impl Baseline {
     pub(crate) fn new(statement_timeout: Duration, lock_timeout: Duration) -> Self {
@@ -79,49 +84,79 @@ impl Baseline {
         options.collect::<Vec<_>>().join(" ")
     }
 
-    /// Compares a new session with the baseline, and sets what differs.
-    pub(crate) async fn establish(&self, client: &Client) -> Result<SessionStart, ConnectFailure> {
+    /// Queries the settings of a session.
+    pub(crate) async fn query(&self, client: &Client) -> Result<SessionSettings, ConnectFailure> {
         let messages = client.simple_query(&self.query).await.map_err(ConnectFailure::of_login)?;
-        let row = rows(&messages).next();
-        let process = row.and_then(|row| row.get(0)).and_then(|pid| pid.parse().ok());
-        let differing = self.differing(row);
-        if differing.is_empty() {
-            return Ok(SessionStart { process, settings: String::new() });
-        }
-        let settable = differing.iter().filter(|each| each.form != Form::Fixed);
-        let set = |each: &&Setting| format!("SET {} = '{}'; ", each.name, each.value);
-        let settings: String = settable.map(set).collect();
-        let script = format!("{settings}{}", self.query);
-        let messages = client.simple_query(&script).await;
-        let left = match &messages {
-            Ok(messages) => self.differing(rows(messages).next()),
-            Err(error) if error.as_db_error().is_some() => differing,
-            Err(_) => Vec::new(),
-        };
-        // The connection broke: that is no fault of the settings.
-        let messages = messages.map_err(ConnectFailure::of_login);
-        if left.is_empty() {
-            return messages.map(|_| SessionStart { process, settings });
-        }
-        let names = left.iter().map(|each| each.name).collect::<Vec<_>>().join(", ");
-        Err(ConnectFailure::Baseline { names, cause: messages.err().map(Box::new) })
+        Ok(SessionSettings::read(&messages))
     }
 
-    /// The settings that are not as they must be; all of them without a row.
-    fn differing(&self, row: Option<&SimpleQueryRow>) -> Vec<&Setting> {
-        let value = |index: usize| row.filter(|row| index < row.len()).map(|row| row.get(index));
+    /// Sets what differs from the baseline. Returns the statements for it, to be run again after each
+    /// `RESET ALL`.
+    pub(crate) async fn establish(
+        &self,
+        client: &Client,
+        found: SessionSettings,
+        route: Route,
+    ) -> Result<String, ConnectFailure> {
+        let differing = self.differing(&found, route);
+        let (settable, mut left): (Vec<_>, Vec<_>) =
+            differing.into_iter().partition(|each| each.can_be_set(route));
+        if settable.is_empty() && left.is_empty() {
+            return Ok(String::new());
+        }
+        let set = |each: &&Setting| format!("SET {} = '{}'; ", each.name, each.value);
+        let settings: String = settable.iter().map(set).collect();
+        let mut cause = None;
+        match client.simple_query(&format!("{settings}{}", self.query)).await {
+            Ok(messages) => left = self.differing(&SessionSettings::read(&messages), route),
+            Err(error) if error.as_db_error().is_none() => {
+                // The connection broke: that is no fault of the settings.
+                return Err(ConnectFailure::of_login(error));
+            }
+            Err(error) => {
+                left.extend(settable);
+                cause = Some(Box::new(ConnectFailure::of_login(error)));
+            }
+        }
+        if left.is_empty() {
+            return Ok(settings);
+        }
+        let names = left.iter().map(|each| each.name).collect::<Vec<_>>().join(", ");
+        Err(ConnectFailure::Baseline { names, cause })
+    }
+
+    /// The settings that are not as they must be; all of them without an answer.
+    fn differing(&self, found: &SessionSettings, route: Route) -> Vec<&Setting> {
+        let needed = |each: &&Setting| route == Route::Direct || each.form != Form::Milliseconds;
         let settings = self.settings.iter().enumerate();
-        let differing = settings.filter(|(index, setting)| match value(index + 1) {
+        let differing = settings.filter(|(index, setting)| match found.values.get(*index) {
             Some(Some(value)) => !setting.is(value),
             // A server without the setting knows no other way.
             Some(None) => false,
             None => true,
         });
-        differing.map(|(_, setting)| setting).collect()
+        differing.map(|(_, setting)| setting).filter(needed).collect()
+    }
+}
+
+impl SessionSettings {
+    fn read(messages: &[SimpleQueryMessage]) -> Self {
+        let Some(row) = rows(messages).next() else { return Self::default() };
+        let value = |index| row.get(index).map(str::to_owned);
+        Self {
+            process: row.get(0).and_then(|process| process.parse().ok()),
+            values: (1..row.len()).map(value).collect(),
+        }
     }
 }
 
 impl Setting {
+    /// Returns true if a session can keep the value: behind a pooler the next transaction may be another
+    /// session's, which has only what the pooler carries along.
+    fn can_be_set(&self, route: Route) -> bool {
+        self.form != Form::Fixed && (route == Route::Direct || CARRIED.contains(&self.name))
+    }
+
     /// Returns true if a session's value will do.
     fn is(&self, value: &str) -> bool {
         match self.form {
@@ -192,9 +227,19 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_pooler_only_what_it_carries_along_is_set() {
+        let baseline = baseline();
+        let differing = baseline.differing(&SessionSettings::default(), Route::Pooler);
+        let settable = differing.iter().filter(|each| each.can_be_set(Route::Pooler));
+        assert_eq!(settable.map(|each| each.name).collect::<Vec<_>>(), CARRIED);
+        assert!(!differing.iter().any(|each| each.name == "statement_timeout"));
+    }
+
+    #[test]
     fn nothing_is_taken_for_granted_without_an_answer() {
         let baseline = baseline();
-        assert_eq!(baseline.differing(None).len(), baseline.settings.len());
+        let differing = baseline.differing(&SessionSettings::default(), Route::Direct);
+        assert_eq!(differing.len(), baseline.settings.len());
         assert!(!baseline.options().contains("integer_datetimes"), "no session can set it");
     }
 }

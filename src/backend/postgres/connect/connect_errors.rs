@@ -21,6 +21,8 @@ pub(crate) enum ConnectFailure {
     Rejected(tokio_postgres::Error),
     /// It accepted the login, and does not have the required attributes.
     Unsuitable(SessionAttrs),
+    /// It is a pooler's, which is not to be used.
+    Pooler,
     /// It accepted the login, and sessions cannot begin with these settings.
     Baseline { names: String, cause: Option<Box<ConnectFailure>> },
 }
@@ -53,7 +55,7 @@ impl ConnectFailure {
     fn is_permanent(&self) -> bool {
         match self {
             Self::Rejected(error) => rejects_permanently(error),
-            Self::Baseline { .. } => true,
+            Self::Baseline { .. } | Self::Pooler => true,
             Self::Unreachable(_) | Self::Unsuitable(_) => false,
         }
     }
@@ -78,7 +80,9 @@ impl ConnectFailure {
         match self {
             Self::Unreachable(_) => 0,
             Self::Unsuitable(_) => 1,
-            Self::Rejected(_) | Self::Baseline { .. } => 2 + u8::from(self.is_permanent()),
+            Self::Rejected(_) | Self::Baseline { .. } | Self::Pooler => {
+                2 + u8::from(self.is_permanent())
+            }
         }
     }
 }
@@ -137,6 +141,7 @@ impl ConnectErrors {
             Some(ConnectFailure::Unreachable(cause)) => unreachable(database).with_cause(cause),
             Some(ConnectFailure::Rejected(error)) => rejected(database, error),
             Some(ConnectFailure::Unsuitable(_)) => unsuitable(database, session),
+            Some(ConnectFailure::Pooler) => behind_pooler(database),
             Some(ConnectFailure::Baseline { names, cause }) => {
                 let error = off_baseline(database, &names);
                 if let Some(cause) = cause { error.with_cause(cause.to_string()) } else { error }
@@ -156,6 +161,7 @@ impl fmt::Display for ConnectFailure {
                 None => write_chain(f, error),
             },
             Self::Unsuitable(attrs) => write!(f, "{attrs}"),
+            Self::Pooler => f.write_str("a pooler is between"),
             Self::Baseline { names, .. } => write!(f, "sessions begin with another {names}"),
         }
     }
@@ -190,6 +196,13 @@ fn unsuitable(database: &str, session: TargetSession) -> Error {
         TargetSession::Any | TargetSession::PreferStandby => "is suitable",
     };
     unavailable(format!("no server of database \"{database}\" {required}"))
+}
+
+fn behind_pooler(database: &str) -> Error {
+    let message = format!("database \"{database}\" is behind a pooler, which is refused here");
+    Error::new(ErrorKind::BackendMisconfigured, message).with_hint(
+        "Name the server itself in databases.NAME.url, or set databases.NAME.pooler to allow.",
+    )
 }
 
 fn off_baseline(database: &str, names: &str) -> Error {

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -14,13 +13,18 @@ use tokio_postgres::config::{SslMode, SslNegotiation};
 use super::baseline::Baseline;
 use super::connect_errors::{ConnectErrors, ConnectFailure};
 use super::credentials::{Credentials, Login};
+use super::pooler::{self, Handshake};
+use super::role_settings::RoleSettings;
+use super::server_traits::ServerTraits;
 use super::slow_servers::{SlowServers, Target};
 use super::socket::{self, HandshakeDone};
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
+use crate::backend::postgres::protocol::renaming::Renaming;
 use crate::backend::postgres::protocol::server_address::ServerAddress;
 use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
+use crate::backend::postgres::protocol::statement_names::Route;
 use crate::backend::postgres::protocol::tap::Tap;
-use crate::config::{Database, Host, PostgresTarget, Server, TargetSession};
+use crate::config::{Database, Host, PoolerUse, PostgresTarget, Server, TargetSession};
 use crate::error::Result;
 
 /// The start of a CancelRequest, before the key (protocol 3.0, "Message Formats").
@@ -36,8 +40,10 @@ pub(crate) struct Connector {
     credentials: Credentials,
     driver: tokio_postgres::Config,
     baseline: Baseline,
-    /// For each server, true once it has rejected a login with `options` and taken one without.
-    refuses_options: Vec<AtomicBool>,
+    role_settings: RoleSettings,
+    pooler: PoolerUse,
+    /// The traits of each server that logins have shown.
+    traits: Vec<ServerTraits>,
     max_row_size: usize,
     timeout: Duration,
     slow: SlowServers,
@@ -59,13 +65,6 @@ pub(crate) struct OpenedConnection {
     is_preferred: bool,
 }
 
-/// A connection whose login was accepted.
-struct Handshake {
-    client: tokio_postgres::Client,
-    driver: tokio::task::JoinHandle<()>,
-    state: Arc<ProtocolState>,
-}
-
 impl Connector {
     pub(crate) fn new(name: &str, config: &Database, target: &PostgresTarget) -> Result<Self> {
         let timeout = config.pool.connect_timeout;
@@ -77,7 +76,9 @@ impl Connector {
             credentials: Credentials::new(name, target)?,
             driver: driver_config(target),
             baseline: Baseline::new(config.statement_timeout, config.lock_timeout),
-            refuses_options: target.servers.iter().map(|_| AtomicBool::default()).collect(),
+            role_settings: RoleSettings::default(),
+            pooler: config.pooler,
+            traits: target.servers.iter().map(|_| ServerTraits::default()).collect(),
             max_row_size: config.max_row_size,
             timeout,
             slow: SlowServers::new(timeout, target.servers.len()),
@@ -91,6 +92,11 @@ impl Connector {
     pub(crate) fn takes_writes(&self) -> bool {
         let for_writes = [TargetSession::Any, TargetSession::ReadWrite, TargetSession::Primary];
         for_writes.contains(&self.session)
+    }
+
+    /// Returns true if a pooler was found before any server.
+    pub(crate) fn is_behind_pooler(&self) -> bool {
+        self.traits.iter().any(|traits| traits.route() == Route::Pooler)
     }
 
     /// Opens a connection within `pool.connect_timeout` to the first suitable server; its driver
@@ -211,9 +217,24 @@ impl Connector {
         server: usize,
         address: &ServerAddress,
     ) -> Result<OpenedConnection, ConnectFailure> {
-        let opened = self.start_session(login, server, address).await?;
-        let Handshake { client, driver, state } = opened;
-        let start = self.baseline.establish(&client).await?;
+        let handshake = self.start_session(login, server, address).await?;
+        let known = handshake.state.statement_names.route;
+        let found = self.baseline.query(&handshake.client).await?;
+        let Handshake { client, driver, state } = match known {
+            Route::Direct if pooler::find(&handshake, &found).await? == Route::Pooler => {
+                self.found_pooler(server)?;
+                drop(handshake);
+                self.start_session(login, server, address).await?
+            }
+            Route::Direct | Route::Pooler => handshake,
+        };
+        let route = state.statement_names.route;
+        if route == Route::Pooler {
+            pooler::check_transactions(&client).await?;
+        }
+        let mut settings = self.baseline.establish(&client, found, route).await?;
+        let kept = self.role_settings.keep(&self.database, &client, route).await?;
+        settings.push_str(&kept);
         let is_preference = self.session == TargetSession::PreferStandby;
         let required = if is_preference { TargetSession::Standby } else { self.session };
         let mut attrs = state.session_attrs();
@@ -225,8 +246,22 @@ impl Connector {
         if !is_preferred && !is_preference {
             return Err(ConnectFailure::Unsuitable(attrs));
         }
-        let settings = start.settings;
         Ok(OpenedConnection { client, driver, state, session, settings, is_preferred })
+    }
+
+    /// Notes that a pooler is between, unless it is refused.
+    fn found_pooler(&self, server: usize) -> Result<(), ConnectFailure> {
+        if self.pooler == PoolerUse::Refuse {
+            return Err(ConnectFailure::Pooler);
+        }
+        if self.traits[server].found_pooler() {
+            let server = self.servers[server].to_string();
+            tracing::warn!(
+                database = %self.database, server,
+                "a pooler is between: no prepared statements, transaction tokens or cancels"
+            );
+        }
+        Ok(())
     }
 
     /// Starts a session with `options`, and without where they are refused, which is remembered.
@@ -238,16 +273,17 @@ impl Connector {
     ) -> Result<Handshake, ConnectFailure> {
         let mut driver = self.driver.clone();
         login.write_to(&mut driver, server);
-        let refuses_options = &self.refuses_options[server];
+        let traits = &self.traits[server];
+        let refuses_options = &traits.refuses_options;
         if !refuses_options.load(Relaxed) {
             let mut with_options = driver.clone();
             with_options.options(self.baseline.options());
-            match self.handshake(login, address, &with_options).await {
+            match self.handshake(login, address, (&with_options, traits.route())).await {
                 Err(failure) if failure.may_reject_options() => {}
                 started => return started,
             }
         }
-        let started = self.handshake(login, address, &driver).await?;
+        let started = self.handshake(login, address, (&driver, traits.route())).await?;
         if !refuses_options.swap(true, Relaxed) {
             let server = self.servers[server].to_string();
             tracing::info!(
@@ -261,13 +297,14 @@ impl Connector {
         &self,
         login: &Login,
         address: &ServerAddress,
-        driver: &tokio_postgres::Config,
+        (driver, route): (&tokio_postgres::Config, Route),
     ) -> Result<Handshake, ConnectFailure> {
         let socket = socket::connect(address, login.tls.as_ref()).await;
         let socket = socket.map_err(ConnectFailure::unreachable)?;
-        let state = Arc::new(ProtocolState::default());
+        let state = Arc::new(ProtocolState::new(route));
         state.set_address(address.clone());
-        let tap = Tap::new(socket, Arc::clone(&state), self.max_row_size);
+        let renaming = Renaming::new(socket, Arc::clone(&state.statement_names));
+        let tap = Tap::new(renaming, Arc::clone(&state), self.max_row_size);
         let (client, connection) =
             driver.connect_raw(tap, HandshakeDone).await.map_err(ConnectFailure::of_login)?;
         // The state of the protocol tells its users how it ended.
@@ -289,6 +326,11 @@ impl Connector {
     /// may resolve to another server now. Returns when the server has processed the request, or
     /// `pool.connect_timeout` has passed.
     pub(crate) async fn cancel(&self, state: &ProtocolState) -> io::Result<()> {
+        if state.is_behind_pooler() {
+            // Its key names a client of the pooler, whose server connection may be another client's by the
+            // time that the request is passed on.
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let address = state.address().ok_or(io::ErrorKind::NotConnected)?;
         let request = self.request_cancel(address, state.key());
         tokio::time::timeout(self.timeout, request).await?
@@ -601,11 +643,19 @@ mod tests {
         [message(b'T', &columns), message(b'D', &row)].concat()
     }
 
-    /// The process of [`KEY`], and no settings.
-    fn own_session() -> Vec<u8> {
-        let mut values = [None; 11];
-        values[0] = Some("16843009");
-        row(&values)
+    /// The result of one of our queries: of a primary that takes writes, with one prepared statement, in
+    /// the process of [`KEY`] and without any settings.
+    fn result(sql: &str, prepared: &str) -> Vec<u8> {
+        let mut session = [None; 11];
+        session[0] = Some("16843009");
+        let row = if sql.contains("in_recovery") {
+            row(&[Some("f"), Some("off")])
+        } else if sql.contains("pg_prepared_statements") {
+            row(&[Some(prepared)])
+        } else {
+            row(&session)
+        };
+        [row, message(b'C', b"SELECT 1\0")].concat()
     }
 
     /// The cancel key of each connection.
@@ -628,13 +678,22 @@ mod tests {
             }
             hello.extend([message(b'K', &KEY), message(b'Z', b"I")].concat());
             stream.write_all(&hello).await.expect("it is sent");
-            while let Ok(b'Q') = stream.read_u8().await {
-                let asked = packet(&mut stream).await;
-                // Of a primary that takes writes, or of a session whose settings the server does not know.
-                let asks_role = asked.windows(11).any(|part| part == b"in_recovery");
-                let row = if asks_role { row(&[Some("f"), Some("off")]) } else { own_session() };
-                let end = [message(b'C', b"SELECT 1\0"), message(b'Z', b"I")].concat();
-                stream.write_all(&[row, end].concat()).await.expect("it is sent");
+            let mut prepared = String::new();
+            while let Ok(kind) = stream.read_u8().await {
+                let body = packet(&mut stream).await;
+                let text = String::from_utf8_lossy(&body);
+                let answer = match kind {
+                    b'P' => {
+                        prepared = text.split('\0').next().unwrap_or_default().to_owned();
+                        message(b'1', b"")
+                    }
+                    b'D' => [message(b't', &[0, 0]), message(b'n', b"")].concat(),
+                    b'C' => message(b'3', b""),
+                    b'S' => message(b'Z', b"I"),
+                    b'Q' => [result(&text, &prepared), message(b'Z', b"I")].concat(),
+                    other => panic!("{other}"),
+                };
+                stream.write_all(&answer).await.expect("it is sent");
             }
         };
         tokio::spawn(async move {

@@ -98,6 +98,11 @@ impl Connection {
         Ok(fits == Some(false))
     }
 
+    /// Notes that a statement drew from sequences; behind a pooler another session may have.
+    pub(crate) fn has_drawn(&mut self) {
+        self.sequences_drawn = !self.protocol.is_behind_pooler();
+    }
+
     /// Has every statement prepared anew when it is used again: it may be gone, or mean something else.
     pub(crate) fn forget_statements(&mut self) {
         self.generation += 1;
@@ -128,8 +133,9 @@ impl Connection {
     /// Returns true if all cached statements are among `names`, which are separated by blanks.
     pub(crate) fn has_all_statements(&self, names: &str) -> bool {
         let on_server: HashSet<&[u8]> = names.split(' ').map(str::as_bytes).collect();
+        let names = &self.protocol.statement_names;
         let mut cached = self.prepared.iter().filter_map(|(_, prepared)| prepared.name.as_deref());
-        cached.all(|name| on_server.contains(name))
+        cached.all(|name| on_server.contains(names.get(name).name.as_slice()))
     }
 
     /// The query on the catalogs, prepared once on each connection and never evicted.
@@ -155,9 +161,11 @@ impl Connection {
             return Ok(Some(Arc::clone(table)));
         }
         let messages = self.client.simple_query(&configured.schema_query()).await?;
-        self.key_table =
-            first_value(&messages).map(|schema| Arc::new(configured.in_schema(&schema)));
-        Ok(self.key_table.clone())
+        let table = first_value(&messages).map(|schema| Arc::new(configured.in_schema(&schema)));
+        if !self.protocol.is_behind_pooler() {
+            self.key_table.clone_from(&table);
+        }
+        Ok(table)
     }
 
     /// The intervals that the server knows.
@@ -196,7 +204,9 @@ impl Connection {
             decoder,
             statement,
         });
-        if sql.len() <= LONGEST_CACHED && PlanLifetime::of(sql) == PlanLifetime::Kept {
+        // Behind a pooler nothing tells that what the text means has changed since.
+        let may_be_kept = sql.len() <= LONGEST_CACHED && !self.protocol.is_behind_pooler();
+        if may_be_kept && PlanLifetime::of(sql) == PlanLifetime::Kept {
             self.keep(sql, &prepared);
         }
         Ok(prepared)

@@ -6,10 +6,13 @@ pub(crate) mod framing;
 pub(crate) mod frontend;
 mod long_reports;
 pub(crate) mod protocol_state;
+pub(crate) mod renaming;
 pub(crate) mod requests;
+mod rewrite;
 pub(crate) mod server_address;
 pub(crate) mod session_attrs;
 pub(crate) mod simple_query;
+pub(crate) mod statement_names;
 pub(crate) mod tap;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
 //! The state of a connection as its messages show it: all that the driver hides and sessions need.
 
 use std::num::NonZeroU64;
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use super::requests::{Exchange, Requests};
 use super::server_address::ServerAddress;
 use super::session_attrs::SessionAttrs;
+use super::statement_names::{Route, StatementNames};
 use super::text_results::TextResults;
 
 #[derive(Debug, Default)]
@@ -29,6 +30,7 @@ pub(crate) struct ProtocolState {
     tag: Mutex<String>,
     pub(super) requests: Mutex<Requests>,
     pub(crate) text_results: TextResults,
+    pub(crate) statement_names: Arc<StatementNames>,
     address: OnceLock<ServerAddress>,
     session_attrs: Mutex<SessionAttrs>,
     /// The major version that the server reported, or 0.
@@ -43,6 +45,16 @@ pub(crate) enum ConnectionEnd {
 }
 
 impl ProtocolState {
+    /// Creates the state of a connection that goes this way.
+    pub(crate) fn new(route: Route) -> Self {
+        Self { statement_names: Arc::new(StatementNames::new(route)), ..Self::default() }
+    }
+
+    /// Returns true if a pooler is between: the next transaction may be served by another session.
+    pub(crate) fn is_behind_pooler(&self) -> bool {
+        self.statement_names.route == Route::Pooler
+    }
+
     /// Returns true if the session is outside a transaction and every request is answered.
     pub(crate) fn is_idle(&self) -> bool {
         self.requests.lock().all_answered() && !self.in_transaction() && !self.has_ended()
@@ -101,9 +113,9 @@ impl ProtocolState {
     }
 
     /// Returns the attributes that the server reported last: at login, and before each answer when
-    /// they have changed.
+    /// they have changed. A pooler repeats what some session reported once: that is unknown.
     pub(crate) fn session_attrs(&self) -> SessionAttrs {
-        *self.session_attrs.lock()
+        if self.is_behind_pooler() { SessionAttrs::default() } else { *self.session_attrs.lock() }
     }
 
     /// Returns true if the server is known to be older than a major version.

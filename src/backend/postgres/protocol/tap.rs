@@ -138,7 +138,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     }
 }
 
-impl<S: TlsStream + Unpin + ?Sized> TlsStream for Tap<Box<S>> {
+impl<S: TlsStream + Unpin> TlsStream for Tap<S> {
     fn channel_binding(&self) -> ChannelBinding {
         self.stream.channel_binding()
     }

@@ -201,7 +201,9 @@ impl Drop for Session {
             self.database.fail_over(checkout);
             connection.checkout.discard(CloseReason::Failover);
         } else if is_clean && disposition == Disposition::Reuse {
-            checkout.sequences_drawn |= effect == SessionEffect::Sequences;
+            if effect == SessionEffect::Sequences {
+                checkout.has_drawn();
+            }
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let reset = SessionReset {
                 connection: Some(connection),

@@ -88,7 +88,9 @@ impl SessionReset {
         }
         let effect = self.checkin.effect;
         if effect < SessionEffect::Anything || PlantedBug::KeptSession.is_planted() {
-            checkout.sequences_drawn |= effect == SessionEffect::Sequences;
+            if effect == SessionEffect::Sequences {
+                checkout.has_drawn();
+            }
             return Some(());
         }
         let messages = checkout.client.simple_query(RESET).await.ok()?;

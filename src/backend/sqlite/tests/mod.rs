@@ -44,6 +44,7 @@ fn config(target: &SqliteTarget) -> Database {
         statement_cache: number(8),
         statement_ttl: Duration::from_secs(60),
         catalog_ttl: Duration::from_secs(10),
+        pooler: crate::config::PoolerUse::Allow,
         error_details: ErrorDetails::Safe,
         pool: PoolSettings {
             min: 0,
