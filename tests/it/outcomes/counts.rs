@@ -1,7 +1,7 @@
 //! The rows that a command counts, and values at the edge of their type.
 
 use rowgate::value::proto::expectation::Rows;
-use rowgate::value::proto::{BatchStatement, ExecuteBatchRequest, Expectation};
+use rowgate::value::proto::{BatchStatement, ExecuteBatchRequest, Expectation, Value};
 
 use crate::harness::client::request;
 use crate::harness::unit::{batch, statement};
