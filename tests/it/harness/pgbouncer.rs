@@ -74,7 +74,6 @@ impl Drop for PgBouncer {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a program of the machine is searched on its PATH")]
 fn program() -> Option<PathBuf> {
     let find = "PATH=$PATH:/usr/sbin command -v pgbouncer";
     let output = Command::new("sh").args(["-c", find]).output().ok()?;
