@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use rowgate::value::proto::transact_request::Command;
 use rowgate::value::proto::{
-    Begin, Commit, ListCheckoutsRequest, PausePoolRequest, PausePoolResponse, ReconnectPoolRequest,
-    ResizePoolRequest, ResumePoolRequest, TerminateCheckoutRequest, WatchPoolStatsRequest,
-    WatchPoolStatsResponse,
+    Begin, Commit, ListCheckoutsRequest, PausePoolRequest, PausePoolResponse, QueryOptions,
+    ReconnectPoolRequest, ResizePoolRequest, ResumePoolRequest, TerminateCheckoutRequest,
+    WatchPoolStatsRequest, WatchPoolStatsResponse,
 };
 use tonic::{Code, Status, Streaming};
 
 use super::contract;
 use crate::harness::behind::KEYS;
-use crate::harness::client::{Failure, PATIENCE, request, request_with, with_deadline};
+use crate::harness::client::{Failure, PATIENCE, request_with, with_deadline};
 use crate::harness::unit::{batch, keyed};
 use crate::harness::wait::eventually_async;
 use crate::harness::{Backend, Service};
