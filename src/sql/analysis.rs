@@ -28,6 +28,8 @@ pub(crate) struct Analysis {
     pub command: &'static str,
     /// The time for which it keeps its meaning once it is prepared. SQLite looks after that by itself.
     pub lifetime: PlanLifetime,
+    /// True if its text names PostgreSQL's list of prepared statements.
+    pub lists_statements: bool,
     /// Its first words for people to read, without literals.
     pub summary: Arc<str>,
 }
@@ -47,6 +49,7 @@ impl Analysis {
             class: StatementClass::Other,
             command: OTHER,
             lifetime: PlanLifetime::Moment,
+            lists_statements: false,
             summary: "".into(),
         }
     }
@@ -98,6 +101,7 @@ impl Analyzer {
             class,
             command: command(sql, self.dialect),
             lifetime,
+            lists_statements: lists_statements(sql),
             summary: summary(sql, self.dialect).into(),
         }
     }
@@ -123,6 +127,12 @@ fn command(sql: &str, dialect: Dialect) -> &'static str {
     let known =
         first.and_then(|first| COMMANDS.iter().find(|known| known.eq_ignore_ascii_case(first)));
     known.copied().unwrap_or(OTHER)
+}
+
+/// Returns true if a text names the view of prepared statements, or the function behind it.
+fn lists_statements(sql: &str) -> bool {
+    const FUNCTION: &[u8] = b"pg_prepared_statement";
+    sql.as_bytes().windows(FUNCTION.len()).any(|part| part.eq_ignore_ascii_case(FUNCTION))
 }
 
 /// The assumed weight of a cache entry, from which the number of entries is estimated.

@@ -8,6 +8,7 @@
 //! | `types` | every PostgreSQL type, compared with what `psql` prints |
 //! | `audit` | connections at each checkout, examined from inside |
 //! | `session` | statements that dirty their session, and the callers after them |
+//! | `renewed_sessions` | state that only the end of a connection removes |
 //! | `plans` | prepared statements that are kept, while tables change below them |
 //! | `outcomes` | what is refused, what only reads, and what commands count |
 //! | `outage` | a database that becomes unreachable and returns |
@@ -100,6 +101,8 @@ mod poolers;
 #[cfg(test)]
 mod procedures;
 mod readme;
+#[cfg(test)]
+mod renewed_sessions;
 #[cfg(test)]
 mod self_ended;
 mod session;

@@ -116,6 +116,12 @@ impl Connection {
         self.known = KnownDefinitions::new(&self.rules);
     }
 
+    /// Closes the statements that are kept: the server lists their texts.
+    pub(crate) fn close_statements(&mut self) {
+        self.prepared.clear();
+        self.prepared_bytes = 0;
+    }
+
     /// Has one statement prepared anew when it is used again, with its types looked up anew.
     pub(crate) fn forget_statement(&mut self, sql: &str) {
         if let Some(prepared) = self.prepared.pop(sql) {

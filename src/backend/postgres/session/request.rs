@@ -25,9 +25,13 @@ use crate::wire_size::widen;
 
 impl Session {
     /// Returns the effects of a statement that is about to be prepared, and adds them to those of the
-    /// session: to parse it may run code already. Hides from it what earlier callers drew from sequences.
+    /// session: to parse it may run code already. Hides from it what earlier callers drew from sequences, and
+    /// the texts that they sent.
     pub(crate) async fn effects_of(&mut self, analysis: &Analysis) -> Result<StatementEffects> {
         let database = Arc::clone(&self.database);
+        if analysis.lists_statements {
+            self.connection().close_statements();
+        }
         let effects = if self.checkin.effect == SessionEffect::Anything {
             // Names may have another meaning here than in other sessions, and than before.
             StatementEffects::UNKNOWN

@@ -1,0 +1,69 @@
+//! State that no reset removes from a session, and the next caller must not see: its connection is
+//! replaced.
+
+use rowgate::value::proto::Value;
+
+use crate::harness::Service;
+use crate::harness::postgres::Postgres;
+use crate::session_effects::pool;
+
+/// Runs statements one by one, each as a caller of its own, and returns what the last one answers; also
+/// the number of connections that were replaced meanwhile.
+async fn answer(postgres: Postgres, statements: &[&str]) -> (Option<Value>, u64) {
+    let service = Service::on(postgres, "[databases.main.pool]\nmin = 1\nmax = 1").await;
+    service.client.must("select 1", &[]).await;
+    let opened = pool(&service).await.opened;
+    let mut value = None;
+    for sql in statements {
+        let result = service.client.must(sql, &[]).await;
+        value = result.rows.first().and_then(|row| row.values.first().cloned());
+    }
+    (value, pool(&service).await.opened - opened)
+}
+
+#[tokio::test]
+async fn connections_to_other_databases_end_with_their_caller() {
+    let postgres = Postgres::start();
+    postgres.psql("create extension dblink");
+    let target =
+        format!("host={} port={} user=postgres", postgres.directory().display(), postgres.port());
+    let connect = format!("select dblink_connect('leaked', '{target} dbname=postgres')");
+    let left = "select coalesce(array_length(dblink_get_connections(), 1), 0)";
+    let (count, _) = answer(postgres, &[&connect, left]).await;
+    assert_eq!(count, Some(Value::int64(0)));
+}
+
+#[tokio::test]
+async fn a_temporary_replication_slot_ends_with_its_caller() {
+    let create = "select pg_create_physical_replication_slot('leaked', true, true)";
+    let left = "select count(*) from pg_replication_slots";
+    let (count, replaced) = answer(Postgres::start(), &[create, left]).await;
+    assert_eq!((count, replaced), (Some(Value::int64(0)), 1));
+}
+
+#[tokio::test]
+async fn a_replication_origin_is_given_up_without_a_new_connection() {
+    let setup = "select pg_replication_origin_session_setup('leaked')";
+    let left = "select pg_replication_origin_session_is_setup()";
+    let create = "select pg_replication_origin_create('leaked')";
+    let (is_setup, replaced) = answer(Postgres::start(), &[create, setup, left]).await;
+    assert_eq!((is_setup, replaced), (Some(Value::bool(false)), 0));
+}
+
+#[tokio::test]
+async fn the_list_of_prepared_statements_shows_no_text_of_other_callers() {
+    let left = "select count(*) from PG_prepared_statements where statement like '%canary%' \
+                and statement not like '%list%' /* list */";
+    let earlier = "select 'canary'";
+    let (count, _) = answer(Postgres::start(), &[earlier, earlier, left]).await;
+    assert_eq!(count, Some(Value::int64(0)));
+}
+
+#[tokio::test]
+async fn known_extensions_are_reset_and_keep_their_connections() {
+    let postgres = Postgres::start();
+    postgres.psql("create extension pg_trgm; create extension tablefunc; create extension hstore");
+    let set = "select set_config('my.leak', 'x', false)";
+    let (_, replaced) = answer(postgres, &[set, set, "select 1"]).await;
+    assert_eq!(replaced, 0);
+}
