@@ -105,7 +105,9 @@ fn unqualified(sql: &str) -> Vec<String> {
         let within_operator = before == "pg_catalog." && after == ")";
         let is_sign = token == "-" && after.starts_with(|c: char| c.is_ascii_digit());
         let is_star = token == "*" && ["(", "select", "UNLISTEN"].contains(&before);
-        let is_assignment = token == "=" && ["response", "lock_timeout"].contains(&before);
+        let is_set = at(0).eq_ignore_ascii_case("set");
+        let is_assignment =
+            token == "=" && (is_set || ["response", "lock_timeout"].contains(&before));
         let is_ours = match token.as_str() {
             "::" => after.starts_with("pg_catalog."),
             "=>" | ":=" => true,
