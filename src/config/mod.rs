@@ -31,7 +31,7 @@ pub use otel::{Otel, Protocol, Sampler};
 pub use problem::{Problem, Problems};
 pub use schema::database_keys::{
     BreakerSettings, Database, ErrorDetails, PoolSettings, PoolerUse, RetrySettings,
-    TransactionSettings,
+    SessionStatements, TransactionSettings,
 };
 pub use schema::server_keys::{
     Grpc, Health, Idempotency, LogFormat, Ops, Shutdown, Stream, Telemetry,

@@ -134,6 +134,7 @@ impl Database {
         let proto::BatchStatement { sql, parameters, expect } = statement;
         let place = StatementPlace::Batch(index);
         let analysis = self.validate_statement(&sql, &parameters, place)?;
+        self.check_session_state(&analysis, place)?;
         let expect = match expect.map(|expect| expect.rows) {
             None => None,
             Some(Some(Rows::Exactly(count))) => Some(Expect::Exactly(count)),

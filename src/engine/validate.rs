@@ -8,9 +8,10 @@ use super::result_bounds::ResultBounds;
 use crate::backend::{
     IdempotencyKey, IsolationLevel, Statement, TransactionMode, copy_unsupported,
 };
+use crate::config::SessionStatements;
 use crate::error::{Error, ErrorKind, FieldViolation, Result};
 use crate::resilience::RetryUnit;
-use crate::sql::{Analysis, excess_parameter};
+use crate::sql::{Analysis, EffectLifetime, SessionState, excess_parameter};
 use crate::value::proto::{
     AccessMode, IsolationLevel as WireIsolation, QueryRequest, TransactionOptions, Value,
 };
@@ -72,7 +73,9 @@ impl Database {
         server: ResultBounds,
     ) -> Result<(Statement, ResultBounds)> {
         let QueryRequest { sql, parameters, options, .. } = query;
-        let analysis = self.validate_statement(&sql, &parameters, StatementPlace::Request)?;
+        let place = StatementPlace::Request;
+        let analysis = self.validate_statement(&sql, &parameters, place)?;
+        self.check_session_state(&analysis, place)?;
         let options = options.unwrap_or_default();
         check_tag(&options.tag, "options.tag")?;
         let read_only = read_only(options.access_mode, "options.access_mode")?;
@@ -119,6 +122,33 @@ impl Database {
             return Err(place.error(ErrorKind::InvalidParameter, &name, description));
         }
         Ok(analysis)
+    }
+
+    /// Refuses a statement outside an interactive transaction whose effect would be gone behind it.
+    pub(super) fn check_session_state(
+        &self,
+        analysis: &Analysis,
+        place: StatementPlace,
+    ) -> Result<()> {
+        let Some(SessionState { what, lifetime, hint }) = analysis.session_state else {
+            return Ok(());
+        };
+        let is_kept =
+            lifetime == EffectLifetime::Transaction && matches!(place, StatementPlace::Batch(_));
+        if is_kept || self.settings().session_statements == SessionStatements::Allow {
+            return Ok(());
+        }
+        let end = match lifetime {
+            EffectLifetime::Session => "session, which is reset behind this call",
+            EffectLifetime::Transaction => "transaction, and this statement is one of its own",
+        };
+        let message = format!("{what} lasts for the {end}");
+        let violation = FieldViolation { field: place.path("sql"), description: message.clone() };
+        let error = Error::new(ErrorKind::InvalidStatement, message)
+            .with_condition("SESSION_STATE")
+            .with_violation(violation)
+            .with_hint(hint);
+        Err(place.locate(error))
     }
 
     /// Refuses more parameters than the database can be sent.

@@ -10,6 +10,7 @@ use super::classify::{MAX_TEXT_BYTES, classify_text};
 use super::client_copy::copies_with_client;
 use super::plan_lifetime::PlanLifetime;
 use super::scanner::{Dialect, first_word};
+use super::session_state::{SessionState, session_state};
 use super::summary::summary;
 use super::transaction_control::transaction_control;
 
@@ -21,6 +22,8 @@ pub(crate) struct Analysis {
     pub transaction_control: Option<&'static str>,
     /// True if it may be a COPY to or from the client.
     pub client_copy: bool,
+    /// The effect on the session that it has; only of PostgreSQL: SQLite's own authorizer decides there.
+    pub session_state: Option<SessionState>,
     /// The class, as far as the parser understood all of it. Always [`StatementClass::Other`] for
     /// SQLite, which decides by itself whether a statement only reads.
     pub class: StatementClass,
@@ -46,6 +49,7 @@ impl Analysis {
         Self {
             transaction_control: None,
             client_copy: false,
+            session_state: None,
             class: StatementClass::Other,
             command: OTHER,
             lifetime: PlanLifetime::Moment,
@@ -87,6 +91,10 @@ impl Analyzer {
 
     fn read(&self, sql: &str) -> Analysis {
         let transaction_control = transaction_control(sql, self.dialect);
+        let session_state = match self.dialect {
+            Dialect::Postgres => session_state(sql),
+            Dialect::Sqlite => None,
+        };
         let class = match self.dialect {
             Dialect::Postgres if transaction_control.is_none() => classify_text(sql),
             Dialect::Postgres | Dialect::Sqlite => StatementClass::Other,
@@ -98,6 +106,7 @@ impl Analyzer {
         Analysis {
             transaction_control,
             client_copy: self.dialect == Dialect::Postgres && copies_with_client(sql),
+            session_state,
             class,
             command: command(sql, self.dialect),
             lifetime,

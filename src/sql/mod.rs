@@ -16,6 +16,7 @@ mod partial_commit;
 mod plan_invalidation;
 mod plan_lifetime;
 mod scanner;
+mod session_state;
 mod split;
 mod summary;
 mod transaction_control;
@@ -28,6 +29,7 @@ pub(crate) use partial_commit::is_atomic;
 pub(crate) use plan_invalidation::{invalidates_plans, may_run_code};
 pub(crate) use plan_lifetime::PlanLifetime;
 pub(crate) use scanner::{Dialect, Scanner, TokenKind, is_among};
+pub(crate) use session_state::{EffectLifetime, SessionState};
 pub(crate) use split::{SplitStatement, split_statements};
 
 #[cfg(test)]

@@ -41,11 +41,13 @@ async fn service(environment: &[(&str, &str)]) -> Service {
     let postgres = Postgres::start();
     postgres.psql(SETUP);
     postgres.psql("create table tokens (token bigint primary key)");
-    let mut settings = "pool.min = 1\npool.max = 1\n[health]\ninterval = \"1h\"\n".to_owned();
+    let mut settings =
+        "session_statements = \"allow\"\npool.min = 1\npool.max = 1\n[health]\ninterval = \"1h\"\n"
+            .to_owned();
     for number in 1..POOLS {
         let url = postgres.url();
         settings.push_str(&format!(
-            "[databases.d{number}]\nurl = \"{url}\"\npool.min = 1\npool.max = 1\n"
+            "[databases.d{number}]\nurl = \"{url}\"\nsession_statements = \"allow\"\npool.min = 1\npool.max = 1\n"
         ));
     }
     Service::on_with(postgres, &settings, environment).await
@@ -274,7 +276,8 @@ async fn a_thousand_reads_on_clean_busy_connections_are_a_thousand_statements() 
         "create table points (id int primary key, name text); \
                    insert into points select n, 'p' || n from generate_series(1, 1000) as n",
     );
-    let settings = "pool.min = 4\npool.max = 4\n[health]\ninterval = \"1h\"\n";
+    let settings =
+        "session_statements = \"allow\"\npool.min = 4\npool.max = 4\n[health]\ninterval = \"1h\"\n";
     let service = Service::on(postgres, settings).await;
     let select = "select name from points where id = $1";
     // Each connection prepares it once, and one asks the catalogs what it can leave behind.

@@ -107,6 +107,7 @@ mod renewed_sessions;
 mod self_ended;
 mod session;
 mod session_effects;
+mod session_statements;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]

@@ -124,7 +124,9 @@ pub(crate) const FAILING: &[&str] = &[
 pub(crate) async fn service(pool: u32) -> Service {
     let postgres = Postgres::start();
     postgres.psql(SETUP);
-    let settings = format!("[databases.main.pool]\nmin = {pool}\nmax = {pool}");
+    let settings = format!(
+        "session_statements = \"allow\"\n[databases.main.pool]\nmin = {pool}\nmax = {pool}"
+    );
     Service::on(postgres, &settings).await
 }
 

@@ -103,7 +103,13 @@ pub(crate) async fn pool(service: &Service) -> PoolStats {
 async fn service(settings: &str) -> Service {
     let postgres = Postgres::start();
     postgres.psql(SETUP);
-    Service::on(postgres, &format!("{settings}\n[databases.main.pool]\nmin = 1\nmax = 1")).await
+    Service::on(
+        postgres,
+        &format!(
+            "session_statements = \"allow\"\n{settings}\n[databases.main.pool]\nmin = 1\nmax = 1"
+        ),
+    )
+    .await
 }
 
 /// Returns the statements that reset the session, each run twice.

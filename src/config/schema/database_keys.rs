@@ -80,6 +80,10 @@ section! {
         /// The details of errors that callers get: `safe` leaves out what is quoted from rows, `full` is
         /// all that the database reports.
         error_details: ErrorDetails = OneOf(&["safe", "full"]), "safe";
+        /// PostgreSQL's statements whose effect is the session's (SET, LISTEN, temporary tables, advisory
+        /// locks of the session), outside a Transact: `refuse` answers SESSION_STATE, `allow` runs them, and
+        /// the reset behind the call removes what they did. It never decides if a session is reset.
+        session_statements: SessionStatements = OneOf(&["refuse", "allow"]), "refuse";
     }
     and {
         /// `url` and `tls.*`: which backend, and where.
@@ -216,4 +220,14 @@ pub enum ErrorDetails {
     Safe,
     /// Everything that the database reports.
     Full,
+}
+
+/// The answer to statements outside an interactive transaction whose effect is the session's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionStatements {
+    /// They are refused, as what they promise cannot be kept.
+    Refuse,
+    /// They run, and the session is reset behind them.
+    Allow,
 }

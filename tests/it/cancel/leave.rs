@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ENDLESS: [&str; 3] = [
     "select pg_sleep(600) /* endless */",
     "select count(*) from generate_series(1, 100000000000) /* endless */",
-    "select pg_advisory_lock(1) /* endless */",
+    "select pg_advisory_xact_lock(1) /* endless */",
 ];
 
 /// The way in which a caller stops waiting.
@@ -41,7 +41,7 @@ async fn service() -> Service {
          [databases.watch]\nurl = \"{url}\"\npool.min = 1\npool.max = 2\ndefault_deadline = \"5m\"\n"
     );
     let service = Service::on(postgres, &settings).await;
-    let hold = "select pg_advisory_lock(1), pg_sleep(600) /* holder */";
+    let hold = "select pg_advisory_xact_lock(1), pg_sleep(600) /* holder */";
     let holder = QueryRequest { database: "watch".to_owned(), ..request(hold, &[]) };
     let mut client = service.client.raw();
     tokio::spawn(async move { client.query(holder).await });

@@ -63,7 +63,7 @@ async fn the_table_of_keys_is_the_same_whatever_the_search_path() {
 async fn a_unit_that_removes_its_own_key_is_not_applied() {
     let service = service().await;
     for (key, insert) in [("k", "insert into t values (1)"), ("l", "insert into n values (1)")] {
-        let make = "create temp table n (id bigint)";
+        let make = "create temp table n (id bigint) on commit drop";
         let delete = "delete from rowgate_idempotency";
         // The second cannot be prepared before it runs.
         let request = under(key, batch(&[make, insert, delete, "insert into t values (2)"]));

@@ -240,7 +240,7 @@ fn of_postgres() -> Vec<Case> {
         ok("all rows gone", "truncate t"),
         ok("a block", "do $$ begin update t set n = 5; end $$"),
         ok("a lock", "select id from t where id = 1 for update"),
-        ok("a setting of the session", "set work_mem = '1MB'"),
+        ok("a setting of the call", "select set_config('work_mem', '1MB', true)"),
         ok("an altered table", "alter table t alter column name set default 'nobody'"),
     ]
 }

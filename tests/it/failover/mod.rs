@@ -218,7 +218,7 @@ async fn a_caller_that_makes_its_session_read_only_disturbs_nobody() {
     let (one, other) = (Postgres::start(), Postgres::start());
     set_read_only(&other, true);
     one.psql(TABLE);
-    let pool = "[databases.main.pool]\nmin = 1\nmax = 1";
+    let pool = "session_statements = \"allow\"\n[databases.main.pool]\nmin = 1\nmax = 1";
     let url = url(&[&one, &other]);
     let server = Server::start(&format!("[databases.main]\nurl = \"{url}\"\n{pool}\n"));
     let client = Client::connect(server.grpc()).await;

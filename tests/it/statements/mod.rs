@@ -20,7 +20,8 @@ const LOG_POOL: &str = "[telemetry]\nlog_filter = \"info,rowgate::pool=debug\"";
 /// A service with one connection that keeps so many statements, and the tables for keys and rows.
 async fn keeping(statements: usize) -> Service {
     let settings = format!(
-        "statement_cache = {statements}\n[databases.main.pool]\nmin = 1\nmax = 1\n{LOG_POOL}"
+        "session_statements = \"allow\"\nstatement_cache = {statements}\n\
+         [databases.main.pool]\nmin = 1\nmax = 1\n{LOG_POOL}"
     );
     let service = Service::with(Backend::Postgres, &settings).await;
     service.postgres().psql(crate::harness::behind::KEYS);

@@ -15,7 +15,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::backend::{BatchStatement, Completion, Fill, IdempotencyKey, RowSink, fill};
 use crate::config::{
-    BreakerSettings, ErrorDetails, Idempotency, RetrySettings, Target, TransactionSettings,
+    BreakerSettings, ErrorDetails, Idempotency, RetrySettings, SessionStatements, Target,
+    TransactionSettings,
 };
 use crate::sql::Analysis;
 use crate::sql::StatementClass;
@@ -46,6 +47,7 @@ fn config(target: &SqliteTarget) -> Database {
         catalog_ttl: Duration::from_secs(10),
         pooler: crate::config::PoolerUse::Allow,
         error_details: ErrorDetails::Safe,
+        session_statements: SessionStatements::Refuse,
         pool: PoolSettings {
             min: 0,
             max: number(2),
