@@ -182,7 +182,8 @@ const FUNCTIONS: [(&str, &str); 12] = [
 /// The first call of such a function.
 fn of_functions(tokens: &[SqlToken<'_>]) -> Option<SessionState> {
     (0..tokens.len()).find_map(|at| {
-        let (token, after) = (tokens[at], tokens.get(at + 1)?);
+        let token = tokens[at];
+        let after = tokens.get(at + 1)?;
         if after.text != "(" || !is_builtin(tokens, at) {
             return None;
         }

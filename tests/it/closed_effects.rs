@@ -20,7 +20,7 @@ const MARK: &str = "
 async fn service(setup: &str) -> Service {
     let postgres = Postgres::start();
     postgres.psql(&format!("{MARK}{setup}"));
-    Service::on(postgres, "[databases.main.pool]\nmin = 1\nmax = 1").await
+    Service::on(postgres, "session_statements = \"allow\"\npool.min = 1\npool.max = 1").await
 }
 
 /// Checks that these statements reset their session and are no reads.

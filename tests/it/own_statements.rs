@@ -272,7 +272,7 @@ async fn no_statement_of_ours_uses_what_shadows_the_built_in() {
     let directory = tempfile::tempdir().expect("it can be made");
     let settings = format!(
         "[idempotency]\ntable = 'public.rowgate_idempotency'\n[databases.main]\nurl = \"{}\"\n\
-         [databases.main.pool]\nmin = 1\nmax = 2\n",
+         session_statements = \"allow\"\n[databases.main.pool]\nmin = 1\nmax = 2\n",
         postgres.url_as("app", "app")
     );
     fs::write(directory.path().join("rowgate.toml"), &settings).expect("it is ours");
@@ -301,7 +301,8 @@ async fn who_may_create_in_public_runs_nothing_in_a_reset() {
            $$ begin insert into public.ran values (current_user); return 1; end $$;
          create operator * (leftarg = numeric, rightarg = int, function = times);",
     );
-    let service = Service::on(postgres, "[databases.main.pool]\nmin = 1\nmax = 1").await;
+    let service =
+        Service::on(postgres, "session_statements = \"allow\"\npool.min = 1\npool.max = 1").await;
     service.client.must("select set_config('my.x', '1', false)", &[]).await;
     service.client.must("select count(*) from pg_class", &[]).await;
     service.client.batch(batch(&["select 1", "select $$2$$"])).await.expect("it runs");

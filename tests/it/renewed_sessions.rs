@@ -10,7 +10,8 @@ use crate::session_effects::pool;
 /// Runs statements one by one, each as a caller of its own, and returns what the last one answers; also
 /// the number of connections that were replaced meanwhile.
 async fn answer(postgres: Postgres, statements: &[&str]) -> (Option<Value>, u64) {
-    let service = Service::on(postgres, "[databases.main.pool]\nmin = 1\nmax = 1").await;
+    let service =
+        Service::on(postgres, "session_statements = \"allow\"\npool.min = 1\npool.max = 1").await;
     service.client.must("select 1", &[]).await;
     let opened = pool(&service).await.opened;
     let mut value = None;

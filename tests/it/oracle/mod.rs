@@ -218,7 +218,7 @@ async fn judge(calls: u64, seed: u64, environment: &[(&str, &str)]) -> Judged {
         postgres.psql(&format!("create database oracle_{number}"));
         let url = format!("{}/oracle_{number}", postgres.url().trim_end_matches("/postgres"));
         for name in [format!("d{number}"), format!("seen{number}")] {
-            let pool = "pool.min = 1\npool.max = 1\npool.transaction_share = 1.0";
+            let pool = "session_statements = \"allow\"\npool.min = 1\npool.max = 1\npool.transaction_share = 1.0";
             settings.push_str(&format!("[databases.{name}]\nurl = \"{url}\"\n{pool}\n"));
         }
     }
