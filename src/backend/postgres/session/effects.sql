@@ -9,7 +9,7 @@
 -- with the server (transam.h, FirstNormalObjectId); languages 12 and 13 are internal and C. All names are qualified: the
 -- caller's search path is in force.
 with recursive
--- Extensions whose C functions were read: they compute, and run nobody's code.
+-- Extensions whose C functions are known to compute, and to run nobody's code.
 trusted as (
     select d.classid as class, d.objid as id
     from pg_catalog.pg_depend as d
