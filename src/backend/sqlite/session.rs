@@ -162,7 +162,11 @@ impl Session {
             if may_be_several(sql) && self.is_several(sql) {
                 return Err(several_statements());
             }
-            compile().map_err(|error| self.translate(error, sql, Step::Compile))
+            match compile() {
+                Err(rusqlite::Error::Empty) => self.compile_nothing(),
+                compiled => compiled,
+            }
+            .map_err(|error| self.translate(error, sql, Step::Compile))
         };
         let compiled = attempt();
         // An open transaction has brought the schema up to date.
@@ -173,6 +177,14 @@ impl Session {
         let compiled = self.probe().and_then(|()| attempt());
         self.control("ROLLBACK")?;
         compiled
+    }
+
+    /// Compiles what a text without a statement stands for: no parameters, no columns, no effect.
+    fn compile_nothing(&self) -> rusqlite::Result<Compiled<'_>> {
+        self.authorizer.enter(Phase::Internal);
+        // SQLite does nothing for a PRAGMA that it does not know.
+        let nothing = self.connection.prepare("PRAGMA rowgate_nothing")?;
+        Ok(Box::new(Box::new(nothing)))
     }
 
     /// Tells whether a text holds more than one statement.

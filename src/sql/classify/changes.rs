@@ -31,11 +31,13 @@ impl<'a> Walk<'a> {
             table: TableObject::TableName(table),
             table_alias,
             columns,
+            by_name: false,
             overwrite: false,
             source,
             assignments,
             partitioned: None,
             after_columns,
+            overriding: _,
             has_table_keyword: false,
             on,
             returning,
@@ -75,8 +77,9 @@ impl<'a> Walk<'a> {
         let OnConflict { conflict_target, action } = conflict;
         match conflict_target {
             None => {}
-            Some(ConflictTarget::Columns(columns)) => {
+            Some(ConflictTarget::Columns { columns, predicate }) => {
                 columns.iter().try_for_each(|column| self.name(column))?;
+                self.expressions(predicate);
             }
             Some(ConflictTarget::OnConstraint(name)) => self.plain(name)?,
         }
@@ -115,9 +118,12 @@ impl<'a> Walk<'a> {
             or,
             order_by,
             limit,
+            on_cluster,
+            settings,
         } = update;
         only_if(optimizer_hints.is_empty() && joins.is_empty() && output.is_none())?;
         only_if(or.is_none() && order_by.is_empty() && limit.is_none())?;
+        only_if(on_cluster.is_none() && settings.is_none())?;
         self.target(relation)?;
         self.assignments(assignments)?;
         match from {
@@ -141,9 +147,12 @@ impl<'a> Walk<'a> {
             output,
             order_by,
             limit,
+            on_cluster,
+            settings,
         } = delete;
         only_if(optimizer_hints.is_empty() && tables.is_empty() && output.is_none())?;
         only_if(order_by.is_empty() && limit.is_none())?;
+        only_if(on_cluster.is_none() && settings.is_none())?;
         let FromTable::WithFromKeyword(targets) = from else { return Err(NotUnderstood) };
         let [TableWithJoins { relation, joins }] = targets.as_slice() else {
             return Err(NotUnderstood);

@@ -3,7 +3,7 @@
 use sqlparser::ast::UnaryOperator::{BitwiseNot, Minus, Not, Plus};
 use sqlparser::ast::{
     AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DateTimeField, Expr,
-    ExtractSyntax, Ident, Interval, Subscript, TypedString, Value,
+    ExtractSyntax, Ident, InTarget, Interval, Subscript, TypedString, Value,
 };
 
 use super::functions::is_value;
@@ -62,13 +62,13 @@ impl<'a> Walk<'a> {
     /// Expressions with lists, queries, accesses, types or units of time.
     fn composite(&mut self, expression: &'a Expr) -> Understood {
         match expression {
-            Expr::InList { expr, list, negated: _ } => {
+            Expr::In { expr, target, negated: _, global: false } => {
                 self.expression(expr);
-                self.expressions(list);
-            }
-            Expr::InSubquery { expr, subquery, negated: _ } => {
-                self.expression(expr);
-                self.later(Node::Query(subquery));
+                match target {
+                    InTarget::List(list) => self.expressions(list),
+                    InTarget::Subquery(query) => self.later(Node::Query(query)),
+                    InTarget::Unnest(_) | InTarget::Table { .. } => return Err(NotUnderstood),
+                }
             }
             Expr::Exists { subquery, negated: _ } | Expr::Subquery(subquery) => {
                 self.later(Node::Query(subquery));

@@ -12,7 +12,7 @@ use super::walk::{Binding, NotUnderstood, Scope, Understood, Walk, only_if};
 use crate::sql::scanner::is_among;
 
 /// Words that PostgreSQL reserves, or takes for no table's and no column's name unless quoted. Where the parser
-/// thinks that it read one as a name, it missed what PostgreSQL reads there: `FROM only t`.
+/// thinks that it read one as a name, it missed what PostgreSQL reads there.
 const RESERVED: &str = "\
     all analyse analyze and any array as asc asymmetric authorization binary both case cast \
     check collate collation column concurrently constraint create cross current_catalog \

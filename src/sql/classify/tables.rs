@@ -47,6 +47,10 @@ impl<'a> Walk<'a> {
             JoinConstraint::Using(columns) => {
                 columns.iter().try_for_each(|column| self.plain(column))?;
             }
+            JoinConstraint::UsingAlias(columns, alias) => {
+                columns.iter().try_for_each(|column| self.plain(column))?;
+                self.name(alias)?;
+            }
             JoinConstraint::Natural | JoinConstraint::None => {}
         }
         Ok(())
@@ -101,12 +105,13 @@ impl<'a> Walk<'a> {
             partitions,
             json_path: None,
             sample,
-            index_hints,
+            index_directives,
+            inheritance: _,
         } = table
         else {
             return Err(NotUnderstood);
         };
-        only_if(with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty())?;
+        only_if(with_hints.is_empty() && partitions.is_empty() && index_directives.is_empty())?;
         match args {
             None => {
                 only_if(!with_ordinality)?;
