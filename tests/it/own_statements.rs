@@ -232,8 +232,19 @@ const SHADOWS: &str = r"
     create function evil.to_bigint(text) returns bigint language plpgsql as $f$ begin perform evil.touch('cast'); return 1; end $f$;
     create cast (text as bigint) with function evil.to_bigint(text) as implicit;";
 
-/// Calls that make the gateway send every kind of statement of its own.
+/// Types that the driver looks up, by each of its queries.
+const TYPES: &str = "
+    create type public.mood as enum ('sad', 'happy');
+    create type public.pair as (a public.mood, b int);
+    create type public.span as range (subtype = int);
+    create domain public.small as int;
+    create table public.typed (m public.mood, p public.pair, s public.span, d public.small);
+    insert into public.typed values ('sad', '(happy,1)', '[1,2)', 3);";
+
+/// Calls that make the gateway, and its driver, send every kind of statement of their own.
 async fn make_it_ask(client: &Client) {
+    client.must("select m, p, s, d, array[m] from public.typed", &[]).await;
+    client.must("insert into public.typed (m) values ($1)", &[Value::text("sad")]).await;
     client.must("select v from public.t", &[]).await;
     client.must("insert into public.t values ('x')", &[]).await;
     client.must("select pg_catalog.nextval('public.s')", &[]).await;
@@ -258,6 +269,7 @@ async fn make_it_ask(client: &Client) {
 async fn no_statement_of_ours_uses_what_shadows_the_built_in() {
     let postgres = Postgres::start();
     postgres.psql(SHADOWS);
+    postgres.psql(TYPES);
     postgres.psql(
         "create table t (v text); create sequence s;
          create role app superuser login password 'app';
@@ -283,6 +295,28 @@ async fn no_statement_of_ours_uses_what_shadows_the_built_in() {
     let seen = postgres.psql("select distinct what, query from evil.seen");
     assert_eq!(seen, "", "a statement of ours called what shadows the built-in");
     assert_eq!(postgres.psql("select is_called from evil.ran"), "f");
+}
+
+#[tokio::test]
+async fn a_type_is_looked_up_whatever_search_path_the_caller_has_set() {
+    let postgres = Postgres::start();
+    postgres.psql(TYPES);
+    postgres.psql(
+        "create schema evil;
+         create function evil.same(oid, oid) returns boolean language plpgsql as
+           $$ begin raise exception 'it ran'; end $$;
+         create operator evil.= (leftarg = oid, rightarg = oid, function = evil.same);
+         create function evil.over(int2, int4) returns boolean language plpgsql as
+           $$ begin raise exception 'it ran'; end $$;
+         create operator evil.> (leftarg = int2, rightarg = int4, function = evil.over);",
+    );
+    let service = Service::on(postgres, "pool.min = 1\npool.max = 1").await;
+    let mut transaction = service.client.begin().await;
+    let shadowed = "set local search_path = evil, pg_catalog, public";
+    transaction.query(shadowed, &[]).await.expect("it runs");
+    let result = transaction.query("select m, p, s, d from typed", &[]).await.expect("it runs");
+    assert_eq!(result.rows[0].values[0], Value::text("sad"));
+    transaction.commit().await.expect("it commits");
 }
 
 #[tokio::test]

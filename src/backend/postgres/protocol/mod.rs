@@ -2,6 +2,7 @@
 
 pub(crate) mod backend;
 mod bind_formats;
+mod driver_queries;
 pub(crate) mod framing;
 pub(crate) mod frontend;
 mod long_reports;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::driver_queries::qualified;
 use super::framing::{FrameVisitor, STARTUP};
 use super::statement_names::{Route, SentStatement, StatementNames, columns};
 
@@ -90,8 +91,9 @@ impl Rewriter {
         match split_name(body) {
             Some((name, definition)) if !name.is_empty() => {
                 self.note(UnansweredRequest::Prepare(name.to_vec()));
-                let name = self.names.parse(name, definition);
-                self.message(b'P', &[&name, b"\0", definition]);
+                let definition = qualified(definition);
+                let name = self.names.parse(name, &definition);
+                self.message(b'P', &[&name, b"\0", &definition]);
             }
             Some(_) | None => self.message(b'P', &[body]),
         }
