@@ -137,7 +137,9 @@ async fn the_code_that_planning_runs_is_looked_at() {
         "create table indexed (id int); create index on indexed (mark(id));
          create table part_of (id int); create index on part_of (id) where mark(id) > 0;
          create table counted (id int, n int);
-         create statistics counted_s on (mark(id)), n from counted;
+         -- PostgreSQL 13 has no statistics on expressions.
+         do $$ begin create statistics counted_s on (mark(id)), n from counted;
+         exception when feature_not_supported then create index on counted (mark(id)); end $$;
          create table keyed (id int) partition by range (mark(id));
          create table keyed_1 partition of keyed for values from (1) to (9);
          create table parent (id int);

@@ -161,7 +161,9 @@ async fn the_statements_of_pgbench_need_no_reset() {
          create table indexed_by (id serial primary key, name text check (length(name) < 100),
            at timestamptz default now());
          create index on indexed_by (lower(name)) where name <> '';
-         create statistics by_length on (length(name)), (upper(name)) from indexed_by;",
+         -- PostgreSQL 13 has no statistics on expressions.
+         do $$ begin create statistics by_length on (length(name)), (upper(name)) from indexed_by;
+         exception when feature_not_supported then null; end $$;",
     );
     assert_eq!(resetting(&service, PGBENCH).await, [""; 0]);
 }

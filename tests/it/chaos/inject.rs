@@ -4,8 +4,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::plan::InjectedFault;
-use crate::harness::postgres::{Postgres, tool};
+use crate::harness::postgres::Postgres;
 use crate::harness::process::send;
+use crate::harness::programs::tool;
 use crate::harness::proxy::Proxy;
 use crate::harness::wait::eventually;
 

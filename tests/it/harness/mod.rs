@@ -8,6 +8,7 @@ pub(crate) mod pgbouncer;
 pub(crate) mod pools;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod programs;
 pub(crate) mod proxy;
 pub(crate) mod random;
 pub(crate) mod server;

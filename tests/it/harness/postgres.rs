@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use super::programs::tool;
 use super::wait::eventually;
 
 /// The superuser's password over TCP; over the socket none is asked for.
@@ -92,7 +93,7 @@ impl Postgres {
     /// Starts it again after [`Postgres::stop`] or [`Postgres::crash`], on the same port.
     pub(crate) fn resume(&mut self) {
         assert!(self.keeper.is_none(), "it runs already");
-        let data = self.directory.join("data");
+        let data = self.data();
         let mut command = self.user.command("sh");
         command.args(["-c", KEEPER, "keeper"]).args([&self.log_file(), &self.directory]);
         command.arg(tool("postgres")).arg("-D").arg(&data).arg("-k").arg(&self.directory);
@@ -160,6 +161,17 @@ impl Postgres {
     /// The directory of the socket.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// The directory of its data.
+    pub(super) fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// The number of its version, as in 15.
+    pub(crate) fn major(&self) -> u32 {
+        let number: u32 = self.psql("show server_version_num").parse().expect("a number");
+        number / 10_000
     }
 
     /// The id of its first process.
@@ -310,7 +322,7 @@ fn template(user: &User, base: &Path) -> PathBuf {
     let version = Command::new(tool("postgres")).arg("--version").output().expect("postgres runs");
     let version =
         String::from_utf8_lossy(&version.stdout).replace(|c: char| !c.is_alphanumeric(), "");
-    let template = base.join(format!("template-{version}"));
+    let template = base.join(format!("template-scram-{version}"));
     if !template.exists() {
         let fresh = base.join(format!("fresh-{}", std::process::id()));
         user.own_directory(&fresh);
@@ -325,6 +337,8 @@ fn template(user: &User, base: &Path) -> PathBuf {
             "--locale=C",
             "--no-sync",
             "--wal-segsize=1",
+            // Passwords are stored for it, which PostgreSQL 13 does not do by itself.
+            "--auth-host=scram-sha-256",
         ]);
         let output = command.output().expect("initdb runs");
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
@@ -348,30 +362,6 @@ fn free_port() -> u16 {
     let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     ports.find(is_free).expect("loopback has free ports")
-}
-
-/// The path of one of PostgreSQL's programs.
-pub(crate) fn tool(name: &str) -> PathBuf {
-    bin_directory().join(name)
-}
-
-/// `ROWGATE_PG_BIN`, which scripts/test sets; else the newest of the usual places.
-#[expect(clippy::disallowed_methods, reason = "scripts/test says where PostgreSQL is")]
-fn bin_directory() -> PathBuf {
-    if let Some(directory) = std::env::var_os("ROWGATE_PG_BIN") {
-        return directory.into();
-    }
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let newest = versions
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .max()
-        .map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    newest
-        .into_iter()
-        .chain(std::env::split_paths(&path))
-        .find(|directory| directory.join("initdb").exists() && directory.join("postgres").exists())
-        .expect("PostgreSQL is installed (scripts/test finds or installs it)")
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::postgres::{HBA, Postgres, tool};
+use super::postgres::{HBA, Postgres};
 
 impl Postgres {
     /// A standby that follows a server which [admits](Postgres::admit_standbys) it.
@@ -22,15 +22,35 @@ impl Postgres {
     /// Starts it as a standby of another, with a copy of its data; whatever it had is gone.
     pub(crate) fn follow(&mut self, primary: &Self) {
         assert!(self.keeper.is_none(), "it runs");
-        let data = self.directory().join("data");
-        fs::remove_dir_all(&data).unwrap_or_default();
-        let mut command = self.user.command(tool("pg_basebackup"));
-        command.arg("-D").arg(&data).arg("-h").arg(primary.directory());
-        command.args(["-p", &primary.port().to_string(), "-U", "postgres"]);
-        command.args(["-R", "-X", "stream", "-c", "fast", "--no-sync", "--no-manifest"]);
-        let output = command.output().expect("pg_basebackup runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::remove_dir_all(self.data()).unwrap_or_default();
+        let label = self.copy_data(primary);
+        for name in ["postmaster.pid", "postmaster.opts"] {
+            fs::remove_file(self.data().join(name)).unwrap_or_default();
+        }
+        self.put("backup_label", label.as_bytes());
+        self.put("standby.signal", b"");
+        let altered = fs::read_to_string(self.data().join("postgresql.auto.conf"));
+        let directory = primary.directory().display();
+        let port = primary.port();
+        let source = format!("primary_conninfo = 'host={directory} port={port} user=postgres'");
+        let altered = altered.expect("every server has the file");
+        self.put("postgresql.auto.conf", format!("{altered}\n{source}\n").as_bytes());
         self.resume();
+    }
+
+    /// Copies the data of a server that runs, and returns the label of the copy. It does without
+    /// `pg_basebackup`, which not every package has, and which copies no server newer than itself.
+    fn copy_data(&self, primary: &Self) -> String {
+        let [start, stop] = if primary.major() < 15 {
+            ["pg_start_backup('standby', true, false)", "pg_stop_backup(false)"]
+        } else {
+            ["pg_backup_start('standby', true)", "pg_backup_stop(false)"]
+        };
+        let from = primary.data();
+        let to = self.data();
+        let copy = format!("cp -R -p '{}' '{}' 2>/dev/null", from.display(), to.display());
+        let script = format!("select null from {start};\n\\! {copy}\nselect labelfile from {stop}");
+        primary.psql(&script).trim_start().to_owned() + "\n"
     }
 
     /// Makes a primary of a standby, and returns when it is one.

@@ -120,7 +120,10 @@ pub(super) const TRAPS: &[Trap] = &[
     Trap {
         name: "extended statistics",
         setup: "create table counted (id int, n int); insert into counted select 1, 2;
-                create statistics counted_statistics on (id + fixed(7)), (n + 1) from counted; analyze counted;",
+                -- PostgreSQL 13 has no statistics on expressions.
+                do $$ begin create statistics counted_statistics on (id + fixed(7)), (n + 1) from counted;
+                exception when feature_not_supported then create index on counted ((id + fixed(7))); end $$;
+                analyze counted;",
         calls: &["select * from counted where id = 1 and n = 2", "select n, count(*) from counted group by n"],
     },
     Trap {

@@ -3,7 +3,7 @@
 use rowgate::value::proto::Value;
 
 use super::families::FAMILIES;
-use super::{service, version};
+use super::service;
 use crate::harness::unit::Transaction;
 
 /// The settings that the text of values depends on, changed for the rest of a transaction.
@@ -26,7 +26,7 @@ async fn first(transaction: &mut Transaction, sql: &str) -> Vec<Value> {
 #[tokio::test]
 async fn the_form_of_a_value_depends_on_no_setting_and_no_neighbour() {
     let service = service().await;
-    let version = version(service.postgres());
+    let version = service.postgres().major();
     let families = FAMILIES.iter().copied().flatten().filter(|family| family.since <= version);
     let families: Vec<_> =
         families.filter(|family| !DEPENDENT.contains(&family.declared)).collect();
