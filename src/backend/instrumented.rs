@@ -262,6 +262,10 @@ impl Transaction for InstrumentedTransaction {
         self.transaction.is_open()
     }
 
+    fn lost(&self) -> BoxFuture<'static, Error> {
+        self.transaction.lost()
+    }
+
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
         let mut recording = self.record("COMMIT", &"".into());
         Box::pin(async move { recording.end(self.transaction.commit(deadline).await) })

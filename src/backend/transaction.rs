@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::row_stream::RowStream;
 use super::statement::{IdempotencyKey, Statement, TransactionMode};
 use crate::deadline::Deadline;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pool::CallContext;
 
 /// A transaction to open.
@@ -52,6 +52,10 @@ pub(crate) trait Transaction: Send {
     /// Returns true if commands can still be sent: the connection lives and the transaction is open,
     /// aborted or not.
     fn is_open(&self) -> bool;
+
+    /// Waits until the connection is lost while no command runs; the error has outcome `NotApplied`. A database in this
+    /// process is never lost.
+    fn lost(&self) -> BoxFuture<'static, Error>;
 
     /// Commits. Never cancelled once it is sent; a commit that turns out to be a rollback is an error. It may fail
     /// with `TransactionAborted`, the error of a deferred constraint, or `OutcomeUnknown` as

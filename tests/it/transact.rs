@@ -153,6 +153,38 @@ async fn a_caller_that_is_killed_holds_its_locks_for_less_than_a_second() {
 }
 
 #[tokio::test]
+async fn an_idle_transaction_whose_backend_dies_is_told_at_once() {
+    let mut service = service("").await;
+    for end in ["terminated", "timed out", "stopped", "crashed"] {
+        let mut transaction = locking(&service.client, TransactionOptions::default()).await;
+        match end {
+            "terminated" => assert!(service.postgres().terminate_backends() > 0),
+            "timed out" => {
+                let sql = "set local idle_in_transaction_session_timeout = 100";
+                transaction.query(sql, &[]).await.expect("it may");
+            }
+            "stopped" => service.postgres_mut().stop(),
+            _ => service.postgres_mut().crash(),
+        }
+        let start = Instant::now();
+        let failure = transaction.reply().await.expect_err("no command was sent");
+        assert_eq!(failure.what(), (Code::Unavailable, "CONNECTION_LOST"), "{end}: {failure:?}");
+        assert_eq!(failure.outcome, "NOT_APPLIED", "{end}");
+        assert!(start.elapsed() < AT_ONCE, "{end}: {:?}", start.elapsed());
+        if ["stopped", "crashed"].contains(&end) {
+            service.postgres_mut().resume();
+            let client = &service.client;
+            eventually_async("it is back", PATIENCE, async || {
+                client.query("select 1", &[]).await.ok().map(drop)
+            })
+            .await;
+        }
+    }
+    let rows = service.postgres().psql("select sum(n) from t");
+    assert_eq!(rows, "0", "nothing of them is there");
+}
+
+#[tokio::test]
 async fn a_caller_that_falls_silent_holds_its_locks_for_the_idle_timeout() {
     let service = service("").await;
     let (proxy, client) = far(&service).await;

@@ -97,8 +97,17 @@ impl TransactionTask {
         let first = interrupts.race_drain(self.next(self.stream_limits)).await?;
         let mut open = interrupts.race(self.open(first)).await?;
         interrupts.context = Some(Arc::clone(&open.context));
+        let mut lost = open.transaction.lost();
         loop {
-            let command = match interrupts.race_drain(self.next(open.limits)).await? {
+            // A caller that does nothing holds no more locks then, and must know it.
+            let next = async {
+                tokio::select! {
+                    biased;
+                    next = self.next(open.limits) => next,
+                    error = &mut lost => Err(error),
+                }
+            };
+            let command = match interrupts.race_drain(next).await? {
                 Some(Command::Commit(_)) => return self.commit(open).await,
                 Some(Command::Rollback(_)) => {
                     open.transaction.rollback().await;

@@ -92,6 +92,11 @@ impl Transaction for PostgresTransaction {
         self.session.is_in_transaction()
     }
 
+    fn lost(&self) -> BoxFuture<'static, Error> {
+        let lost = self.session.lost();
+        Box::pin(lost)
+    }
+
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
         let Self { mut session, key } = *self;
         Box::pin(async move {

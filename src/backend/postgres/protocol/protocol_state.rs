@@ -76,6 +76,18 @@ impl ProtocolState {
         }
     }
 
+    /// Waits until the connection has ended.
+    pub(crate) async fn ended(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.has_ended() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Returns the last command tag, as in `INSERT 0 5`.
     pub(crate) fn tag(&self) -> String {
         self.tag.lock().clone()

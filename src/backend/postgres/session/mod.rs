@@ -141,6 +141,18 @@ impl Session {
         }
     }
 
+    /// Waits until the connection is lost, however long the session is used meanwhile.
+    pub(crate) fn lost(&self) -> impl Future<Output = Error> + use<> {
+        let protocol = self.connection.as_ref().map(|own| Arc::clone(&own.checkout.protocol));
+        let database = Arc::clone(&self.database);
+        async move {
+            if let Some(protocol) = protocol {
+                protocol.ended().await;
+            }
+            failure::connection_lost(&database.name)
+        }
+    }
+
     /// Returns true if a transaction is open, aborted or not, and can take a command.
     pub(crate) fn is_in_transaction(&self) -> bool {
         let Some(SessionConnection { checkout, cancel }) = &self.connection else { return false };

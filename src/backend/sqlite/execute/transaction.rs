@@ -136,6 +136,10 @@ impl Transaction for SqliteTransaction {
         self.open.load(Ordering::Acquire)
     }
 
+    fn lost(&self) -> BoxFuture<'static, Error> {
+        Box::pin(std::future::pending())
+    }
+
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
         Box::pin(async move {
             if let Err(error) = self.check_uninterrupted() {

@@ -173,6 +173,10 @@ impl Transaction for FakeTransaction {
         self.open.load(SeqCst)
     }
 
+    fn lost(&self) -> BoxFuture<'static, Error> {
+        Box::pin(std::future::pending())
+    }
+
     fn commit(mut self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
         self.note("commit");
         self.ended = true;
