@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tracing::Instrument as _;
 
 use super::call_context::CallContext;
@@ -54,6 +55,7 @@ impl<M: Manager> Pool<M> {
                 refill: Refill::default(),
                 telemetry: Arc::clone(telemetry),
                 server_full_until: Mutex::default(),
+                returned: Notify::new(),
             }),
             registry: CheckoutRegistry::default(),
             shards: RwLock::default(),
@@ -191,7 +193,7 @@ impl<M: Manager> Pool<M> {
         let mut tries = 0;
         let mut server_full = None;
         loop {
-            let full_error = match own.take().await {
+            let full_error = match self.take_own(&own).await {
                 Ok(object) => return Ok(object),
                 Err(TakeError::Connect(error)) => {
                     return self.take_elsewhere(&own).await.ok_or(error);
@@ -223,12 +225,47 @@ impl<M: Manager> Pool<M> {
         }
     }
 
+    /// Takes an idle connection of this worker or opens one. A server that takes no more connections may answer none
+    /// for long while its open ones work: one that is idle elsewhere, or becomes idle, is taken at once, and the one that
+    /// is being opened is for a later caller.
+    async fn take_own(&self, own: &Shard<M>) -> Result<PooledObject<M>, TakeError> {
+        let shard = own.clone();
+        let mut taking = Box::pin(async move { shard.take().await });
+        tokio::select! {
+            biased;
+            taken = &mut taking => taken,
+            idle = self.take_returned(own) => {
+                let context = Arc::clone(&self.0.context);
+                tokio::spawn(async move {
+                    drop(taking.await);
+                    context.returned.notify_waiters();
+                });
+                Ok(idle)
+            }
+        }
+    }
+
+    /// Waits for a connection that is idle, of whichever worker, and takes it.
+    async fn take_returned(&self, own: &Shard<M>) -> PooledObject<M> {
+        loop {
+            let mut returned = std::pin::pin!(self.0.context.returned.notified());
+            returned.as_mut().enable();
+            if let Ok(object) = own.take_idle().await {
+                return object;
+            }
+            if let Some(object) = self.take_elsewhere(own).await {
+                return object;
+            }
+            returned.await;
+        }
+    }
+
     /// Takes an idle connection of another worker.
     async fn take_elsewhere(&self, own: &Shard<M>) -> Option<PooledObject<M>> {
         let is_other = |shard: &&Shard<M>| shard.worker != own.worker;
         let others: Vec<_> = self.0.shards.read().iter().filter(is_other).cloned().collect();
         for shard in others {
-            if let Ok(object) = shard.take().await {
+            if let Ok(object) = shard.take_idle().await {
                 return Some(object);
             }
         }

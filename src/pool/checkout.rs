@@ -67,7 +67,11 @@ impl<M: Manager> Drop for Checkout<M> {
         if let Some(mut object) = self.object.take() {
             match self.pool.close_reason_on_return(&object, now) {
                 Some(reason) => close::<M>(object, reason),
-                None => object.lifetime.idle_since = now,
+                None => {
+                    object.lifetime.idle_since = now;
+                    drop(object);
+                    self.pool.context.returned.notify_waiters();
+                }
             }
         }
         self.pool.registry.remove(self.id);

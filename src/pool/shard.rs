@@ -8,7 +8,8 @@ use deadpool::managed::{
     self, Metrics, PoolError, QueueMode, RecycleError, RecycleResult, Timeouts,
 };
 use parking_lot::Mutex;
-use tokio::runtime::{Handle, Id};
+use tokio::runtime::Id;
+use tokio::sync::Notify;
 use tracing::Instrument as _;
 
 use super::checkout_registry::ConnectionActivity;
@@ -21,6 +22,11 @@ use crate::clock::now;
 use crate::config::PoolSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::{Connecting, DatabaseTelemetry};
+
+tokio::task_local! {
+    /// Set while a caller takes an idle connection and wants none opened.
+    static IDLE_ONLY: ();
+}
 
 pub(crate) type PooledObject<M> = managed::Object<ShardManager<M>>;
 
@@ -38,6 +44,8 @@ pub(crate) struct ShardContext {
     pub(crate) telemetry: Arc<DatabaseTelemetry>,
     /// The time until which the server is taken to be at its limit of connections.
     pub(crate) server_full_until: Mutex<Option<Instant>>,
+    /// Wakes the callers that open a connection: another one is idle.
+    pub(crate) returned: Notify,
 }
 
 impl ShardContext {
@@ -91,7 +99,7 @@ pub(crate) struct Surplus {
 impl<M: Manager> Shard<M> {
     pub(crate) fn new(worker: Id, manager: Arc<M>, context: Arc<ShardContext>) -> Self {
         let size = context.counters.limit();
-        let manager = ShardManager { worker, manager, context, unclaimed: Mutex::default() };
+        let manager = ShardManager { manager, context, unclaimed: Mutex::default() };
         // The most recently used first: few busy connections cost less than many.
         let pool = managed::Pool::builder(manager)
             .max_size(size)
@@ -135,6 +143,12 @@ impl<M: Manager> Shard<M> {
         })
     }
 
+    /// Takes an idle connection. Where all turn out to be dead none is opened: callers of another worker open one on
+    /// their own, which will drive it.
+    pub(crate) async fn take_idle(&self) -> Result<PooledObject<M>, TakeError> {
+        IDLE_ONLY.scope((), self.take()).await
+    }
+
     /// Opens a connection for any caller.
     pub(crate) async fn open_one(&self) -> Result<(), TakeError> {
         let manager = self.pool.manager();
@@ -145,6 +159,8 @@ impl<M: Manager> Shard<M> {
             return Err(TakeError::Closed);
         }
         unclaimed.push(opened);
+        drop(unclaimed);
+        manager.context.returned.notify_waiters();
         Ok(())
     }
 
@@ -171,7 +187,6 @@ impl<M: Manager> Shard<M> {
 
 /// Opens the connections of one worker, on that worker.
 pub(crate) struct ShardManager<M: Manager> {
-    worker: Id,
     manager: Arc<M>,
     context: Arc<ShardContext>,
     /// Connections that were opened ahead and not taken yet: deadpool itself opens one only for a caller that
@@ -185,7 +200,12 @@ impl<M: Manager> managed::Manager for ShardManager<M> {
 
     async fn create(&self) -> Result<Self::Type, TakeError> {
         loop {
-            let Some(mut pooled) = self.unclaimed.lock().pop() else { return self.open().await };
+            let Some(mut pooled) = self.unclaimed.lock().pop() else {
+                if IDLE_ONLY.try_with(|()| ()).is_ok() {
+                    return Err(TakeError::Exhausted);
+                }
+                return self.open().await;
+            };
             if self.is_healthy(&mut pooled).await {
                 return Ok(pooled);
             }
@@ -240,11 +260,6 @@ impl<M: Manager> ShardManager<M> {
         let counters = &self.context.counters;
         if counters.closing.load(Relaxed) {
             return Err(TakeError::Closed);
-        }
-        // A caller of another worker, which found a dead connection here: it opens one on its own worker, which
-        // will drive it.
-        if Handle::current().id() != self.worker {
-            return Err(TakeError::Exhausted);
         }
         let is_full = self.context.server_full_until.lock().is_some_and(|until| now < until);
         if counters.open() > 0 && is_full {

@@ -245,3 +245,38 @@ async fn a_full_server_is_waited_for_while_some_of_its_connections_are_ours() {
     drop(held.pop());
     waiting.await.expect("one came back");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_opens_a_connection_takes_one_that_is_returned_first() {
+    let manager = Numbers::default();
+    let silent = Arc::clone(&manager.silent);
+    let settings = PoolSettings { min: 0, ..settings(2, 10) };
+    let pool = Pool::new(&Telemetry::silent("db"), &settings, manager);
+    let held = acquire_many(&pool, 1).await;
+    silent.store(true, Relaxed);
+    let nobody = nobody();
+    let mut opening = Box::pin(pool.acquire(later(), &nobody));
+    assert!(futures_util::poll!(opening.as_mut()).is_pending());
+    drop(held);
+    let began = now();
+    let first = opening.await.expect("the one that was returned");
+    assert_eq!((*first == 0, began.elapsed()), (true, Duration::ZERO));
+    pass(2 * SECOND).await;
+    let after = pool.snapshot();
+    assert_eq!((after.open, after.connecting, after.connect_failures), (1, 0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_its_caller_no_longer_needs_is_idle_when_it_is_open() {
+    let (pool, script) = scripted(&PoolSettings { min: 0, ..settings(2, 10) });
+    let held = acquire_many(&pool, 1).await;
+    let nobody = nobody();
+    script.slow.store(true, SeqCst);
+    let mut opening = Box::pin(pool.acquire(later(), &nobody));
+    assert!(futures_util::poll!(opening.as_mut()).is_pending());
+    drop(held);
+    let first = opening.await.expect("the one that was returned");
+    pass(SECOND).await;
+    assert_eq!((*first == 0, pool.snapshot().open, pool.snapshot().idle), (true, 2, 1));
+    assert_eq!(*acquire_many(&pool, 1).await[0], 1);
+}

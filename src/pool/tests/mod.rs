@@ -49,6 +49,8 @@ struct Script {
     /// Connections that are being opened, and the most of them at once.
     opening: AtomicUsize,
     most_opening: AtomicUsize,
+    /// It takes half a second to open a connection.
+    slow: AtomicBool,
 }
 
 /// A connection.
@@ -118,6 +120,9 @@ impl Numbers {
         let script = &self.script;
         if self.silent.load(Relaxed) {
             std::future::pending::<()>().await;
+        }
+        if script.slow.load(SeqCst) {
+            pass(Duration::from_millis(500)).await;
         }
         if self.down.load(Relaxed) {
             return Err(Error::new(ErrorKind::DatabaseUnavailable, "down"));
@@ -362,6 +367,21 @@ fn a_stale_connection_of_another_worker_is_replaced_where_it_is_needed() {
     let held = two.block_on(pool.acquire(soon(), &nobody())).expect("a new one");
     assert_eq!(*held, 1);
     assert_eq!((pool.snapshot().open, closed(&pool)), (1, vec![CloseReason::Broken]));
+}
+
+#[test]
+fn an_idle_connection_of_another_worker_is_taken_before_one_is_opened() {
+    let manager = Numbers::default();
+    let silent = Arc::clone(&manager.silent);
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(3, 10), manager);
+    let worker = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let one = worker().expect("a runtime");
+    let two = worker().expect("a runtime");
+    one.block_on(pool.warm_up(1)).expect("a connection on the first worker");
+    silent.store(true, Relaxed);
+    let soon = Deadline::at(Instant::now() + Duration::from_millis(500));
+    let held = two.block_on(pool.acquire(soon, &nobody())).expect("that of the first worker");
+    assert_eq!(*held, 0);
 }
 
 #[tokio::test]

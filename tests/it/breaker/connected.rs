@@ -8,6 +8,7 @@ use tonic::Code;
 
 use super::{RECOVERY, connections, is_ready, status, until_breaker_is};
 use crate::harness::behind::Behind;
+use crate::harness::client::Client;
 use crate::harness::postgres::Postgres;
 use crate::harness::wait::eventually_async;
 
@@ -95,6 +96,28 @@ async fn what_is_connected_serves_while_nobody_else_can_connect() {
     until_breaker_is(&service, "closed", RECOVERY).await;
     eventually_async("it is ready", RECOVERY, async || is_ready(&service).await.then_some(()))
         .await;
+}
+
+/// Connections and workers of which each is used by turns.
+const SHARED: &str = "[databases.main.pool]\nmin = 2\nmax = 8\nconnect_timeout = \"5s\"\n\
+                      validate_after_idle = \"1h\"\n[health]\ninterval = \"1h\"\n[grpc]\nworkers = 4\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_new_connection_while_one_is_idle_on_another_worker() {
+    let service = Behind::start(Postgres::start(), SHARED, &[]).await;
+    eventually_async("two connections are open", Duration::from_secs(10), async || {
+        (status(&service).await["pool"]["idle"] == 2).then_some(())
+    })
+    .await;
+    let stopped = Stopped::new(Postmaster::of(&service.postgres));
+    // Each is served by a worker of its own: two of them have opened no connection.
+    for _ in 0..4 {
+        let client = Client::connect(service.server.grpc()).await;
+        let start = Instant::now();
+        client.must("select 1", &[]).await;
+        assert!(start.elapsed() < Duration::from_secs(1), "it took {:?}", start.elapsed());
+    }
+    drop(stopped);
 }
 
 #[tokio::test(flavor = "multi_thread")]
