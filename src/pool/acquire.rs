@@ -229,6 +229,9 @@ impl<M: Manager> Pool<M> {
     /// for long while its open ones work: one that is idle elsewhere, or becomes idle, is taken at once, and the one that
     /// is being opened is for a later caller.
     async fn take_own(&self, own: &Shard<M>) -> Result<PooledObject<M>, TakeError> {
+        if let Ok(object) = own.take_idle().await {
+            return Ok(object);
+        }
         let shard = own.clone();
         let mut taking = Box::pin(async move { shard.take().await });
         tokio::select! {
