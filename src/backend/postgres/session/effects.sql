@@ -68,21 +68,21 @@ odd as (
         or r.rngcanonical::pg_catalog.oid operator(pg_catalog.>=) 16384
         or r.rngsubdiff::pg_catalog.oid operator(pg_catalog.>=) 16384)
     union
-    select holder.oid from odd as o
-    cross join lateral (
-        select t.oid from pg_catalog.pg_type as t where t.typelem operator(pg_catalog.=) o.oid
+    select holder.holder from odd as o
+    join (
+        select t.typelem, t.oid from pg_catalog.pg_type as t
         union all
-        select r.rngtypid from pg_catalog.pg_range as r where r.rngsubtype operator(pg_catalog.=) o.oid
+        select r.rngsubtype, r.rngtypid from pg_catalog.pg_range as r
         union all
         -- Before version 14 there is no such column.
-        select (pg_catalog.to_jsonb(r) operator(pg_catalog.->>) 'rngmultitypid')::pg_catalog.oid
-        from pg_catalog.pg_range as r where r.rngtypid operator(pg_catalog.=) o.oid
+        select r.rngtypid, (pg_catalog.to_jsonb(r) operator(pg_catalog.->>) 'rngmultitypid')::pg_catalog.oid
+        from pg_catalog.pg_range as r
         union all
-        select c.reltype from pg_catalog.pg_class as c
+        select a.atttypid, c.reltype from pg_catalog.pg_class as c
         join pg_catalog.pg_attribute as a on a.attrelid operator(pg_catalog.=) c.oid
-        where a.atttypid operator(pg_catalog.=) o.oid and a.attnum operator(pg_catalog.>) 0
-    ) as holder
-    where holder.oid operator(pg_catalog.<>) 0
+        where a.attnum operator(pg_catalog.>) 0
+    ) as holder (held, holder) on holder.held operator(pg_catalog.=) o.oid
+    where holder.holder operator(pg_catalog.<>) 0
 ),
 named as (
     select r.name, c.*
