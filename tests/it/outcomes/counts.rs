@@ -82,13 +82,11 @@ async fn an_expectation_counts_what_the_command_counts() {
 #[tokio::test]
 async fn an_interval_at_the_edge_is_what_the_database_prints() {
     let service = Service::start(Backend::Postgres).await;
-    // Before PostgreSQL 15 the time of an interval is not read whole where it is that long.
+    // Before PostgreSQL 15 an interval of more hours is neither read nor printed.
     let [least, most] = if service.postgres().major() < 15 {
         [
-            "('-2147483648 months -2147483648 days -2000000000 hours'::interval \
-              + '-562047788 hours -54 s -775808 us'::interval)",
-            "('2147483647 months 2147483647 days 2000000000 hours'::interval \
-              + '562047788 hours 54 s 775807 us'::interval)",
+            "'-2147483648 months -2147483648 days -2000000000 hours'::interval",
+            "'2147483647 months 2147483647 days 2000000000 hours'::interval",
         ]
     } else {
         [
