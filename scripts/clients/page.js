@@ -21,16 +21,18 @@ const given = Object.fromEntries(process.argv.slice(2).map((each) => each.split(
 const origin = `http://${given.ops}`;
 const FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
   '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-const WIDE = { width: 1280, height: 900 };
+const WIDE = { width: 1440, height: 900 };
 const NARROW = { width: 360, height: 740 };
 const HOSTILE = `<script>document.body.dataset.ran = 1</script><img src=x onerror="document.body.dataset.ran = 2">`;
 
 // ---- calls
 
-const { DatabaseService } = grpc.loadPackageDefinition(loader.loadSync('rowgate/v1/database.proto', {
+const protos = ['rowgate/v1/database.proto', 'rowgate/v1/pool.proto'];
+const { DatabaseService, PoolService } = grpc.loadPackageDefinition(loader.loadSync(protos, {
   includeDirs: [path.resolve('proto')], keepCase: true, longs: String, oneofs: true,
 })).rowgate.v1;
 const client = new DatabaseService(given.grpc, grpc.credentials.createInsecure());
+const pools = new PoolService(given.grpc, grpc.credentials.createInsecure());
 const soon = (ms = 20_000) => ({ deadline: Date.now() + ms });
 
 function query(database, sql, options = {}) {
@@ -146,6 +148,27 @@ async function fits(page) {
   assert.deepEqual(wide, { scrolls: 0, out: [] });
 }
 
+// No word is broken in the middle, unless it is longer than a line may be.
+async function whole(page) {
+  const broken = await page.evaluate(() => {
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const found = [];
+    for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+      if (!text.parentElement.checkVisibility()) continue;
+      for (const { index, 0: word } of text.data.matchAll(/[\p{L}\p{N}_]+/gu)) {
+        if (word.length > 20) continue;
+        const range = document.createRange();
+        range.setStart(text, index);
+        range.setEnd(text, index + word.length);
+        const lines = new Set([...range.getClientRects()].map(({ top }) => Math.round(top)));
+        if (lines.size > 1) found.push(word);
+      }
+    }
+    return found;
+  });
+  assert.deepEqual(broken, []);
+}
+
 async function luminance(page) {
   const colour = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   const [r, g, b] = colour.match(/\d+/g).map(Number);
@@ -192,7 +215,10 @@ const checks = {
     for (let n = 0; n < 3; n += 1) await assert.rejects(query('main', 'select * from nowhere'));
     const line = row(page, 'errors', 'Query');
     await until('three are shown', async () => (await line.count()) && (await number(line.locator('td').first())) === 3);
-    assert.match(await line.innerText(), /[A-Z]+_[A-Z]+.*NOT_APPLIED/s);
+    assert.match(await line.innerText(), /[A-Z]+_[A-Z]+.*NOT_APPLIED.*main.*Query/s);
+    await until('the chart has moved', async () => /peak/.test(await card(page, 'main').locator('.errors-peak').innerText()));
+    assert.match(await card(page, 'main').locator('path.errors-line').getAttribute('d'), /^M[\d.]+ [\d.]+L/);
+    await until('and that of the latency', async () => /peak/.test(await card(page, 'main').locator('.p99-peak').innerText()));
   },
 
   async 'an open transaction is shown with its age, its caller and its first statement'({ page }) {
@@ -205,6 +231,18 @@ const checks = {
     await shows(page, '#concerns', /1 connection of main leaked/);
   },
 
+  async 'a page that is opened later shows what was before'({ browser, page }) {
+    const peak = await card(page, 'main').locator('.errors-peak').innerText();
+    const late = await browser.newPage();
+    await late.goto(origin);
+    const shown = () => card(late, 'main').locator('.errors-peak').innerText();
+    await until('the errors are there', async () => /peak/.test(await shown()), 3000);
+    assert.match(peak, /peak/);
+    const line = await card(late, 'notes').locator('path.rate-line').getAttribute('d');
+    assert.ok(line.split('L').length > 5, `only ${line}`);
+    await late.close();
+  },
+
   async 'callers that wait are shown, with how long'({ page }) {
     const slow = Array.from({ length: 8 }, (_, n) => query('main', 'select pg_sleep(3)', { tag: `job-${n % 2}` }));
     await until('some wait', async () => (await number(card(page, 'main').locator('.waiting'))) > 0);
@@ -212,6 +250,19 @@ const checks = {
     await shows(page, '#concerns', /callers? of main waiting for a connection/);
     await Promise.all(slow);
     await until('it is remembered', async () => /peak/.test(await card(page, 'main').locator('.wait-peak').innerText()));
+  },
+
+  async 'a paused pool is plainly paused, and not the page'({ page }) {
+    const operate = (method) => new Promise((resolve, reject) => {
+      pools[method]({ pool: 'notes' }, soon(), (error, answer) => (error ? reject(error) : resolve(answer)));
+    });
+    await operate('PausePool');
+    await cardShows(page, 'notes', /paused: all callers wait/);
+    await shows(page, '#concerns', /Pool notes is paused.*rowgate pool resume notes/s);
+    await shows(page, '#verdict', /1 pool paused/);
+    await picture(page, 'pool-paused');
+    await operate('ResumePool');
+    await cardShows(page, 'notes', /\breachable\b/);
   },
 
   async 'names from callers are shown as text'({ page }) {
@@ -274,7 +325,7 @@ const checks = {
       assert.ok(focus.outlineStyle !== 'none' && parseFloat(focus.outlineWidth) >= 2, `no focus is seen on ${JSON.stringify(focus)}`);
       visited.add(focus.role === 'slider' ? 'history' : focus.name);
     }
-    assert.deepEqual([...visited], ['Pause', 'history', 'Longest', 'Total']);
+    assert.deepEqual([...visited], ['5 min', '1 h', '24 h', 'Freeze page', 'history', 'Longest', 'Total']);
     const history = card(page, 'main').locator('.charts');
     await history.focus();
     for (let n = 0; n < 5; n += 1) await page.keyboard.press('ArrowLeft');
@@ -285,11 +336,21 @@ const checks = {
     await page.keyboard.press('Enter');
     assert.match(await page.locator('#statements tbody tr').first().innerText(), /pg_sleep/);
     assert.equal(await page.locator('th[aria-sort=descending]').innerText(), 'Longest ↓'.replace(' ↓', ''));
-    await page.locator('#pause').focus();
+    await page.locator('#freeze').focus();
     await page.keyboard.press('Space');
-    await shows(page, '#fresh', /paused, [1-9]/);
+    await shows(page, '#fresh', /^page frozen, the data is [1-9]/);
+    assert.doesNotMatch(await text(page, '#bar'), /paused/i, 'a pool is paused, a page is not');
     await page.keyboard.press('Space');
     await until('it goes on', async () => (await text(page, '#fresh')) === '');
+  },
+
+  async 'the charts show an hour and a day, too'({ page }) {
+    for (const [name, ago] of [['1 h', '1 h ago'], ['24 h', '24 h ago'], ['5 min', '5 min ago']]) {
+      await page.locator('.spans button', { hasText: name }).click();
+      await until(`${name} is shown`, async () => (await card(page, 'main').locator('.start').innerText()) === ago);
+    }
+    const line = () => card(page, 'notes').locator('path.rate-line').getAttribute('d');
+    await until('the points are back', async () => (await line()).split('L').length > 5);
   },
 
   async 'it fits any window, light and dark, and is accessible in each'({ page }) {
@@ -298,6 +359,7 @@ const checks = {
       for (const colorScheme of ['light', 'dark']) {
         await page.emulateMedia({ colorScheme });
         await fits(page);
+        await whole(page);
         await accessible(page, `${width}, ${colorScheme}`);
         const bright = await luminance(page);
         assert.ok(colorScheme === 'dark' ? bright < 0.1 : bright > 0.9, `${colorScheme}: ${bright}`);
@@ -374,6 +436,7 @@ const checks = {
     fs.rmSync(profile, { recursive: true, force: true });
     way.close();
     client.close();
+    pools.close();
   }
 })().catch((error) => {
   console.error(error);

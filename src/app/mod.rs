@@ -84,6 +84,7 @@ impl App {
             readiness: ready,
             telemetry: telemetry.clone(),
             started: Instant::now(),
+            history: Arc::new(ops::History::new(config.ops.history)),
         };
         let runtimes = workers.runtimes.clone();
         let prober = Prober::new(config.health.clone(), engine, health, readiness, runtimes);

@@ -4,8 +4,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{StatusCode, Uri};
 use axum::middleware::map_response;
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use super::server_status::Status;
 use super::{status_json, status_page};
+use crate::clock::milliseconds;
 use crate::config::Ops;
 use crate::resilience::AcceptBackoff;
 
@@ -30,11 +31,13 @@ pub(crate) async fn serve(
     settings: Ops,
     stop: oneshot::Receiver<()>,
 ) {
+    let recorded = status.clone();
     let router = Router::new()
         .route("/", get(status_page::page()))
         .route("/livez", get("ok\n"))
         .route("/readyz", get(readyz))
         .route("/status", get(status_json::status))
+        .route("/history", get(history))
         .route("/metrics", get(metrics))
         .layer(map_response(status_page::set_headers))
         .with_state(status);
@@ -45,6 +48,7 @@ pub(crate) async fn serve(
     let mut server = OpsServer { router, settings, draining, connections: JoinSet::new() };
     tokio::select! {
         () = server.accept(&listener) => {}
+        () = recorded.history.record(&recorded.engine, &recorded.telemetry, recorded.started) => {}
         _ = stop => {}
     }
     drop((listener, open));
@@ -111,6 +115,23 @@ async fn readyz(State(status): State<Status>) -> (StatusCode, Json<Value>) {
     (code, Json(json!({ "ready": readiness.is_ready(), "reasons": readiness.reasons })))
 }
 
+/// Renders the history: `?span=5m`, `1h` or `all`, and of it what is later than `after`, in milliseconds since the start.
+async fn history(State(status): State<Status>, request: Uri) -> (StatusCode, Json<Value>) {
+    let query = request.query().unwrap_or_default();
+    let given = |key| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find_map(|(name, value)| (name == key).then_some(value))
+    };
+    let after = given("after").and_then(|after| after.parse().ok()).unwrap_or_default();
+    let span = given("span").unwrap_or("5m");
+    let Some(mut history) = status.history.render(span, after) else {
+        return (StatusCode::BAD_REQUEST, Json(json!({ "error": "span is 5m, 1h or all" })));
+    };
+    history["instance"] = json!(status.instance);
+    history["uptime_ms"] = json!(milliseconds(status.started.elapsed()));
+    (StatusCode::OK, Json(history))
+}
+
 /// Renders Prometheus' text format (Exposition formats, 0.0.4).
 async fn metrics(State(status): State<Status>) -> impl IntoResponse {
     let text = status.telemetry.metrics();
@@ -129,8 +150,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let router = Router::new().route("/livez", get(|| async { "ok\n" }));
-        let settings =
-            Ops { listen: address, max_connections: 4, header_timeout: Duration::from_millis(200) };
+        let settings = Ops {
+            listen: address,
+            max_connections: 4,
+            header_timeout: Duration::from_millis(200),
+            history: Duration::from_secs(3600),
+        };
         let (_open, draining) = watch::channel(());
         let mut server = OpsServer { router, settings, draining, connections: JoinSet::new() };
         let serving = tokio::spawn(async move { server.accept(&listener).await });

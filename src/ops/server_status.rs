@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::history::History;
 use crate::engine::Engine;
 use crate::telemetry::Telemetry;
 
@@ -42,4 +43,5 @@ pub(crate) struct Status {
     pub(crate) readiness: watch::Receiver<Readiness>,
     pub(crate) telemetry: Telemetry,
     pub(crate) started: Instant,
+    pub(crate) history: Arc<History>,
 }

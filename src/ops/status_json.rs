@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::server_status::Status;
-use crate::clock::milliseconds;
+use crate::clock::{microseconds, milliseconds};
 use crate::engine::Database;
 use crate::pool::{CheckoutInfo, CloseReason, PoolSnapshot};
 use crate::telemetry::Telemetry;
@@ -133,6 +133,7 @@ fn failures(telemetry: &Telemetry) -> Value {
     let all = telemetry.failures();
     let shown = all.iter().take(SHOWN).map(|each| {
         json!({
+            "database": each.kind.database.as_deref(),
             "method": each.kind.method,
             "reason": each.kind.reason,
             "outcome": each.kind.outcome,
@@ -144,8 +145,4 @@ fn failures(telemetry: &Telemetry) -> Value {
         "count": all.iter().map(|each| each.count).sum::<u64>(),
         "shown": shown.collect::<Vec<_>>(),
     })
-}
-
-fn microseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

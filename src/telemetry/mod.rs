@@ -7,6 +7,7 @@
 mod connection_timing;
 mod database_telemetry;
 mod db_operation;
+mod latencies;
 mod log_rate_limit;
 mod logs;
 pub mod metrics;
@@ -42,7 +43,7 @@ use crate::config;
 use log_rate_limit::LogRateLimit;
 use metrics::{DatabaseGauges, Instruments};
 use rpc_call::CallRecords;
-use top_statements::{DatabaseStatements, Failures, RecentOperations, TopStatements};
+use top_statements::{DatabaseStatements, Failures, RecentOperations, TopStatements, Totals};
 use traces::Tracing;
 
 /// The name of the scope, and of the service unless it is configured.
@@ -169,6 +170,11 @@ impl Telemetry {
 
     pub(crate) fn recent_operations(&self, database: &str) -> RecentOperations {
         self.0.records.top_statements.operations(database, Instant::now())
+    }
+
+    /// The totals of a database since the start.
+    pub(crate) fn totals(&self, database: &str) -> Totals {
+        self.0.records.top_statements.totals(database)
     }
 
     /// The errors that were recently answered, the most frequent first.

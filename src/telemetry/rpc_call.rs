@@ -151,7 +151,7 @@ impl RpcCall {
         let outcome = error.outcome().as_str();
         let database = self.labels.get().map(|labels| &labels.database);
         records.instruments.record_failure(method, database, reason, outcome);
-        let kind = FailureKind { method, reason, outcome };
+        let kind = FailureKind { method, reason, outcome, database: database.cloned() };
         records.top_statements.record_failure(kind, Instant::now());
     }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::latencies::Latencies;
 use crate::error::Error;
 
 /// The time for which records are kept, and up to a minute more.
@@ -55,6 +56,15 @@ pub(crate) struct RecentOperations {
     pub(crate) all: Runs,
     /// The statements with the most time in total, then those of the others with the longest runs.
     pub(crate) slowest: Vec<(Statement, Runs)>,
+}
+
+/// The totals of one database since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// The durations of operations in the database.
+    pub(crate) latencies: Latencies,
+    /// The errors that callers were answered with.
+    pub(crate) errors: u64,
 }
 
 /// The errors of one kind that were answered within [`WINDOW`].
@@ -127,11 +137,14 @@ impl Minute {
 }
 
 #[derive(Debug)]
-pub(crate) struct DatabaseStatements(Mutex<Minutes<Minute>>);
+pub(crate) struct DatabaseStatements {
+    minutes: Mutex<Minutes<Minute>>,
+    totals: Mutex<Totals>,
+}
 
 impl DatabaseStatements {
     pub(crate) fn new(now: Instant) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Minutes::new(now))))
+        Arc::new(Self { minutes: Mutex::new(Minutes::new(now)), totals: Mutex::default() })
     }
 
     pub(crate) fn record(
@@ -143,13 +156,14 @@ impl DatabaseStatements {
     ) {
         let failed = error.is_some().into();
         let run = Runs { count: 1, failed, total: took, longest: took };
-        self.0.lock().current(now).add(statement, &run);
+        self.minutes.lock().current(now).add(statement, &run);
+        self.totals.lock().latencies.add(took);
     }
 
     fn read(&self, now: Instant) -> RecentOperations {
         let mut all = Runs::default();
         let mut by_statement = HashMap::<Statement, Runs>::new();
-        for minute in self.0.lock().all(now) {
+        for minute in self.minutes.lock().all(now) {
             all.add(&minute.all);
             for (statement, runs) in &minute.statements {
                 by_statement.entry(statement.clone()).or_default().add(runs);
@@ -166,12 +180,14 @@ impl DatabaseStatements {
 }
 
 /// The kind of an error; its fields are in the order in which kinds are sorted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FailureKind {
     pub(crate) reason: &'static str,
     /// The method, as in `rowgate.v1.DatabaseService/Query`.
     pub(crate) method: &'static str,
     pub(crate) outcome: &'static str,
+    /// The database; `None` if the call was refused before it was known.
+    pub(crate) database: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -202,6 +218,11 @@ impl TopStatements {
     }
 
     pub(crate) fn record_failure(&self, kind: FailureKind, now: Instant) {
+        let database = kind.database.as_deref();
+        let known = database.and_then(|name| self.databases.lock().get(name).cloned());
+        if let Some(database) = known {
+            database.totals.lock().errors += 1;
+        }
         let failure = FailureCount { count: 1, last: now };
         add_failures(self.failures.lock().current(now), kind, failure);
     }
@@ -211,12 +232,17 @@ impl TopStatements {
         statements.map_or_else(RecentOperations::default, |statements| statements.read(now))
     }
 
+    pub(crate) fn totals(&self, database: &str) -> Totals {
+        let statements = self.databases.lock().get(database).cloned();
+        statements.map_or_else(Totals::default, |statements| statements.totals.lock().clone())
+    }
+
     /// The errors that were answered, the most frequent first.
     pub(crate) fn failures(&self, now: Instant) -> Vec<Failures> {
         let mut all = FailureCounts::new();
         for minute in self.failures.lock().all(now) {
             for (kind, failures) in minute {
-                add_failures(&mut all, *kind, *failures);
+                add_failures(&mut all, kind.clone(), *failures);
             }
         }
         let each = all.into_iter().map(|(kind, FailureCount { count, last })| Failures {
@@ -225,7 +251,7 @@ impl TopStatements {
             last: now.saturating_duration_since(last),
         });
         let mut failures: Vec<_> = each.collect();
-        failures.sort_unstable_by_key(|each| (Reverse(each.count), each.kind));
+        failures.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.cmp(&b.kind)));
         failures
     }
 }
@@ -294,7 +320,7 @@ mod tests {
             statements.record(&statement(&format!("quick {number}")), MS, None, start);
             statements.record(&statement("frequent"), MS, None, start);
         }
-        let kept = statements.0.lock().current(start).statements.len();
+        let kept = statements.minutes.lock().current(start).statements.len();
         assert!(kept <= MAX_STATEMENTS, "{kept} are kept");
         let recent = statements.read(start);
         assert_eq!(texts(&recent)[..2], ["frequent", "slow"]);
@@ -320,7 +346,8 @@ mod tests {
         let start = Instant::now();
         let recent = TopStatements::new(start);
         let fail = |reason, after| {
-            let kind = FailureKind { method: "Query", reason, outcome: "NOT_APPLIED" };
+            let kind =
+                FailureKind { method: "Query", reason, outcome: "NOT_APPLIED", database: None };
             recent.record_failure(kind, start + after);
         };
         fail("DEADLINE", Duration::ZERO);

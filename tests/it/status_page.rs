@@ -126,6 +126,36 @@ async fn status_tells_what_ran_what_failed_and_who_holds_a_connection() {
 }
 
 #[tokio::test]
+async fn the_server_remembers_what_was_before_anybody_looked() {
+    let service = Service::start(Backend::Postgres).await;
+    for _ in 0..3 {
+        service.client.must_fail("select * from nowhere", &[]).await;
+    }
+    let history = eventually_async("it is remembered", PATIENCE, async || {
+        let history = http::get(service.server.ops(), "/history?span=5m").await.json();
+        let points = history["databases"][0]["points"].as_array().expect("a list");
+        let errors = points.iter().filter_map(|point| point["errors"].as_u64()).sum::<u64>();
+        (errors == 3).then_some(history)
+    })
+    .await;
+    let database = &history["databases"][0];
+    assert_eq!((&database["name"], &history["step_ms"]), (&"main".into(), &1000.into()));
+    let point = |point: &serde_json::Value| {
+        ["p50_us", "p99_us"].iter().all(|name| point[name].as_u64() > Some(0))
+    };
+    let points = database["points"].as_array().expect("a list");
+    assert!(points.iter().any(point), "the latency of what failed is known: {points:?}");
+    let last = points.last().expect("there is one")["at_ms"].as_u64().expect("a number");
+    let more = http::get(service.server.ops(), &format!("/history?after={last}")).await.json();
+    let points = more["databases"][0]["points"].as_array().expect("a list");
+    assert!(points.iter().all(|point| point["at_ms"].as_u64() > Some(last)), "{points:?}");
+    assert_eq!(history["kept_ms"], serde_json::json!([300_000, 3_600_000, 86_400_000]));
+    assert_eq!(http::get(service.server.ops(), "/history?span=1y").await.status, 400);
+    let failure = &status(&service).await["failures"]["shown"][0];
+    assert_eq!(failure["database"], "main", "{failure}");
+}
+
+#[tokio::test]
 async fn status_says_why_a_database_is_away_until_it_is_back() {
     let mut service = Service::start(Backend::Postgres).await;
     let database = async |service: &Service| status(service).await["databases"][0].take();

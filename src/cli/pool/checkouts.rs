@@ -51,16 +51,17 @@ pub(crate) fn print_table(checkouts: &[Checkout], out: &mut dyn Write) -> io::Re
     grid(checkouts, screen::width()).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
-fn grid(checkouts: &[Checkout], width: Option<usize>) -> Vec<String> {
+/// Returns the lines of the table for people.
+pub(crate) fn grid(checkouts: &[Checkout], width: Option<usize>) -> Vec<String> {
     let all = || checkouts.iter();
     let mut columns = vec![
         Column::text("pool", 1, all().map(|one| &one.pool)),
         Column::number("id", 0, all().map(|one| one.id)),
         Column::number("age", 2, all().map(|one| readable(duration(one.age).unwrap_or_default()))),
-        Column::text("state", 4, all().map(state)),
-        Column::text("caller", 3, all().map(|one| &one.caller)),
-        Column::text("rpc", 5, all().map(|one| &one.rpc)),
-        Column::text("tag", 7, all().map(|one| &one.tag)),
+        Column::text("state", 3, all().map(state)),
+        Column::text("caller", 5, all().map(|one| &one.caller)),
+        Column::text("rpc", 7, all().map(|one| &one.rpc)),
+        Column::text("tag", 4, all().map(|one| &one.tag)),
     ];
     columns.retain(|column| column.cells.iter().any(|cell| !cell.is_empty()));
     let mut statement = Column::text("statement", 6, all().map(|one| &one.statement));

@@ -2,6 +2,7 @@
 
 mod admin_commands;
 mod checkouts;
+mod keyboard;
 mod screen;
 mod stat_names;
 mod stats_command;

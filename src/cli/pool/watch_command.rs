@@ -6,6 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::builder::NonEmptyStringValueParser;
 
+use super::checkouts;
+use super::keyboard::Keyboard;
 use super::screen::{self, Screen};
 use super::stat_names::{Figures, duration, figures, readable, result_set};
 use super::stats_command::{condition, state};
@@ -17,18 +19,18 @@ use crate::cli::query::{Format, Printer};
 use crate::cli::server_flag::{Server, block_on};
 use crate::clock::milliseconds;
 use crate::value::Value;
-use crate::value::proto::{PoolStats, WatchPoolStatsResponse};
+use crate::value::proto::{Checkout, PoolStats, WatchPoolStatsResponse};
 
 const WATCH: &str = "\
-On a terminal the table is updated whenever a pool changes; otherwise each change is a line. Ctrl-C ends it. A \
-narrow terminal leaves out the least important columns.
+On a terminal the pools, and below them the checkouts, the oldest first, are updated whenever a pool changes; \
+q or Ctrl-C ends it. Otherwise each change is a line. A narrow terminal leaves out the least important columns.
 
 Examples:
   rowgate pool watch
   rowgate pool watch main --interval 1s
   rowgate pool watch --format json >> pools.jsonl
 
-Exit status: 0 after Ctrl-C; 1 the call failed, or the server ended.";
+Exit status: 0 after q or Ctrl-C; 1 the call failed, or the server ended.";
 
 /// The time that a server has to begin its response.
 const RESPONSE_TIME: Duration = Duration::from_secs(5);
@@ -55,9 +57,18 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     let mut view = View::new(args.format);
+    let keyboard = matches!(view, View::Live { .. }).then(Keyboard::listen);
+    let (_keyboard, quit) = keyboard.unzip();
+    let quit = async {
+        let pressed = if let Some(quit) = quit { quit.await.is_ok() } else { false };
+        if !pressed {
+            std::future::pending::<()>().await;
+        }
+    };
     let ended = block_on(async {
         tokio::select! {
             () = app::signalled() => Ok(()),
+            () = quit => Ok(()),
             ended = follow(args, &mut view, console.out) => ended,
         }
     });
@@ -69,10 +80,14 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
 
 /// Shows updates until the stream ends.
 async fn follow(args: &Args, view: &mut View, out: &mut dyn Write) -> Result<()> {
-    let client = args.server.connect().await?.with_limit(RESPONSE_TIME);
+    let client = args.server.connect().await?;
+    let limited = || client.clone().with_limit(RESPONSE_TIME);
     let pool = args.pool.as_deref().unwrap_or_default();
-    let mut watch = client.watch_pool_stats(pool, args.interval).await?;
+    let mut watch = limited().watch_pool_stats(pool, args.interval).await?;
     while let Some(message) = watch.next().await? {
+        if let View::Live { checkouts, .. } = view {
+            *checkouts = limited().list_checkouts(pool).await?.checkouts;
+        }
         view.show(&message, out)?;
         out.flush()?;
     }
@@ -82,7 +97,7 @@ async fn follow(args: &Args, view: &mut View, out: &mut dyn Write) -> Result<()>
 /// The view of the pools.
 enum View {
     /// A table that is redrawn.
-    Live { screen: Screen, rates: Rates },
+    Live { screen: Screen, rates: Rates, checkouts: Vec<Checkout> },
     /// A line for each change of a pool: the last ones by pool.
     Changes(HashMap<String, String>),
     /// A row for each pool in each message.
@@ -93,7 +108,8 @@ impl View {
     fn new(format: Format) -> Self {
         match format {
             Format::Table if screen::size().is_some() => {
-                Self::Live { screen: Screen::default(), rates: Rates::default() }
+                let screen = Screen::default();
+                Self::Live { screen, rates: Rates::default(), checkouts: Vec::new() }
             }
             Format::Table => Self::Changes(HashMap::new()),
             Format::Json | Format::Csv => {
@@ -105,10 +121,12 @@ impl View {
     fn show(&mut self, message: &WatchPoolStatsResponse, out: &mut dyn Write) -> io::Result<()> {
         let now = SystemTime::now();
         match self {
-            Self::Live { screen, rates } => {
+            Self::Live { screen, rates, checkouts } => {
                 let size = screen::size().unwrap_or_default();
                 rates.record(Instant::now(), &message.pools);
-                screen.draw(frame(message, rates, size, now), size.1, out)
+                let mut lines = frame(message, rates, size, now);
+                lines.extend(below(checkouts, size.0));
+                screen.draw(lines, size.1, out)
             }
             Self::Changes(last) => {
                 for pool in &message.pools {
@@ -150,6 +168,21 @@ fn line(pool: &PoolStats) -> String {
     )
 }
 
+/// Returns the lines below the live table, each narrower than the terminal.
+fn below(checkouts: &[Checkout], columns: usize) -> Vec<String> {
+    let title = match checkouts {
+        [] => "no connection is checked out",
+        [_, ..] => "checkouts, the oldest first",
+    };
+    let width = columns.saturating_sub(1);
+    let mut below = vec![String::new(), title.chars().take(width).collect()];
+    if !checkouts.is_empty() {
+        let grid = checkouts::grid(checkouts, Some(width));
+        below.extend(grid.into_iter().map(|line| line.chars().take(width).collect()));
+    }
+    below
+}
+
 /// Returns the lines of the live table, each narrower than the terminal.
 fn frame(
     message: &WatchPoolStatsResponse,
@@ -159,7 +192,7 @@ fn frame(
 ) -> Vec<String> {
     let width = columns.saturating_sub(1);
     let time = humantime::format_rfc3339_seconds(now);
-    let head = format!("{}  {time}  Ctrl-C ends", visible(&message.instance));
+    let head = format!("{}  {time}  q ends", visible(&message.instance));
     let pools = &message.pools;
     let all = || pools.iter();
     let rate = |of: fn(&Counts) -> u64| {
@@ -290,6 +323,10 @@ mod tests {
             let is_shown = frame[1..].iter().any(|line| line.contains('7'));
             assert_eq!(columns >= 40, is_shown, "{frame:#?}");
         }
+        let checkout = Checkout { id: 4711, pool: "main".to_owned(), ..Checkout::default() };
+        let lines = below(&[checkout], 80);
+        assert!(lines.iter().any(|line| line.contains("4711")), "{lines:#?}");
+        assert_eq!(below(&[], 12), ["", "no connecti"]);
         let rates = Rates::default();
         let now = SystemTime::now();
         let low = frame(&message(1, 7), &rates, (80, 3), now);

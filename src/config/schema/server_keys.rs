@@ -54,7 +54,8 @@ section! {
 }
 
 section! {
-    /// The HTTP listener for operators: `/` (a page), `/livez`, `/readyz`, `/metrics` and `/status`.
+    /// The HTTP listener for operators: `/` (a page), `/livez`, `/readyz`, `/metrics`, `/status`
+    /// and `/history`.
     #[derive(Debug, Clone)]
     pub struct Ops in "ops" (reader) {
         /// The address of the listener. It is plain HTTP.
@@ -63,6 +64,9 @@ section! {
         max_connections: usize = Integer(1, 65_535), "128";
         /// The time within which the head of a request must arrive, on an idle connection too.
         header_timeout: Duration = Duration("100ms", "1h"), "10s";
+        /// The time for which the figures of the page's charts are kept, in points of two minutes; the last hour in
+        /// points of ten seconds, and the last five minutes in points of a second. A day takes about 300 KB a database.
+        history: Duration = Duration("1h", "7d"), "24h";
     }
 }
 

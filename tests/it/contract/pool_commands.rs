@@ -1,6 +1,6 @@
 //! `rowgate pool`: what operators see of a pool and do to it, on the command line.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ contract! {
     checkouts_are_listed_and_terminated
     connections_are_replaced_and_bounds_changed
     a_watch_that_is_no_terminal_prints_a_line_for_each_change
+    a_watch_on_a_terminal_shows_checkouts_and_ends_with_q
     what_cannot_be_done_is_explained
 }
 
@@ -181,6 +182,32 @@ async fn a_watch_that_is_no_terminal_prints_a_line_for_each_change(service: Serv
         watch.try_wait().expect("it is our child")
     });
     assert_eq!(status.code(), Some(0), "Ctrl-C is how it ends");
+}
+
+async fn a_watch_on_a_terminal_shows_checkouts_and_ends_with_q(service: Service) {
+    let mut open = service.client.begin().await;
+    open.query("select 4711 as held", &[]).await.expect("it runs");
+    let (name, address) = environment(&service);
+    let watch = format!("{} pool watch", crate::harness::server::binary().display());
+    let mut command = std::process::Command::new("script");
+    command.args(["-qec", &watch, "/dev/null"]).env(name, address).env("TERM", "xterm");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("util-linux is installed");
+    let mut keys = child.stdin.take().expect("it is piped");
+    let mut output = child.stdout.take().expect("it is piped");
+    let mut seen = Vec::new();
+    let mut part = [0; 4096];
+    while !String::from_utf8_lossy(&seen).contains("checkouts, the oldest first") {
+        let length = output.read(&mut part).expect("it is open");
+        assert!(length > 0, "it has ended: {}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&part[..length]);
+    }
+    assert!(String::from_utf8_lossy(&seen).contains("q ends"));
+    keys.write_all(b"q").expect("it listens");
+    output.read_to_end(&mut seen).expect("it ends");
+    assert_eq!(child.wait().expect("it is ours").code(), Some(0), "q is how it ends");
+    assert!(String::from_utf8_lossy(&seen).contains("\x1b[?1049l"), "the screen is restored");
+    open.rollback().await.expect("it is open");
 }
 
 async fn what_cannot_be_done_is_explained(service: Service) {
