@@ -6,6 +6,7 @@ use std::time::Duration;
 use tonic::service::Routes;
 
 use super::http2::dispatch::Services;
+use super::http2::unread::UnreadAnswers;
 use super::services::database_service::DatabaseHandler;
 use super::services::health_service::HealthReporter;
 use super::services::pool_service::pool_handler::PoolHandler;
@@ -66,6 +67,7 @@ impl GrpcServer {
             telemetry: telemetry.clone(),
             receive_limits: receive_limits(config),
             max_request_size,
+            unread: UnreadAnswers::new(settings.max_unread_bytes, config.stream.stall_timeout),
         });
         Ok((Self { services, settings }, health))
     }

@@ -4,7 +4,7 @@ use tonic::body::Body;
 use tonic::{Code, Response, Status};
 
 use super::grpc_status;
-use crate::error::{Error, ErrorKind, LogLine, Result};
+use crate::error::{Error, ErrorKind, LogLine, Outcome, Result};
 use crate::telemetry::RpcCall;
 
 pub(crate) type Answer<T> = Result<Response<T>, Status>;
@@ -12,6 +12,13 @@ pub(crate) type Answer<T> = Result<Response<T>, Status>;
 /// Makes the answer of a call's result.
 pub(crate) fn respond<T>(call: &RpcCall, result: Result<T>) -> Answer<T> {
     result.map(Response::new).map_err(|error| answer(call, &error))
+}
+
+/// As [`respond`]. `outcome` is that of a success, which it keeps when nobody takes its answer.
+pub(crate) fn respond_with<T>(call: &RpcCall, outcome: Outcome, result: Result<T>) -> Answer<T> {
+    let mut response = respond(call, result)?;
+    response.extensions_mut().insert(outcome);
+    Ok(response)
 }
 
 /// Logs and counts an error of a call, and makes the status of it.

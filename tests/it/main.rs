@@ -37,6 +37,7 @@
 //! | `statements` | prepared statements: evicted, changed and deallocated |
 //! | `status_page` | the page at `/`, and its protection against hostile names |
 //! | `stream` | a million rows in constant memory |
+//! | `unread_answers` | unary answers that nobody takes: their memory, their end and their outcome |
 //! | `unread_streams` | streams that nobody reads: their cost and their end |
 //! | `config_cli` | the command line, and configurations with mistakes |
 //! | `idempotency_cli` | the command that makes the table of idempotency keys |
@@ -125,4 +126,5 @@ mod transact;
 #[cfg(test)]
 mod types;
 #[cfg(test)]
+mod unread_answers;
 mod unread_streams;

@@ -31,6 +31,9 @@ section! {
         max_request_size: usize = Size("1KiB", "1GiB"), "4MiB";
         /// The largest message that is sent.
         max_response_size: usize = Size("512KiB", "1GiB"), "4MiB";
+        /// The bytes of answers that wait for their readers, of all calls together. Beyond them the answer is
+        /// given up from which nothing was taken for the longest time: STREAM_STALLED, with the outcome.
+        max_unread_bytes: usize = Size("1MiB", "1024GiB"), "256MiB";
         /// Concurrent calls on one connection.
         max_concurrent_streams: u32 = Integer(1, 65_535), "200";
         /// Concurrent connections. A further one gets GOAWAY, "too many connections", and is closed.
@@ -86,10 +89,10 @@ section! {
 }
 
 section! {
-    /// Streamed results.
+    /// Readers of results.
     #[derive(Debug, Clone)]
     pub struct Stream in "stream" (reader) {
-        /// The time after which a stream is ended whose reader takes nothing.
+        /// The time after which a stream is ended, or an answer given up, whose reader takes nothing.
         stall_timeout: Duration = Duration("100ms", "1h"), "10s";
     }
 }

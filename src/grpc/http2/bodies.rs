@@ -1,4 +1,5 @@
-//! Bodies that this server ends: a request that is late, a response that would last as long as the server.
+//! Bodies that this server ends: a request that is late, a response that nobody takes or that would last as long
+//! as the server.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,10 +10,12 @@ use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
-use tonic::Status;
+use tonic::{Code, Status};
 
+use super::unread::{PIECE, Piece, UnreadAnswers, UnreadFrame};
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Outcome};
+use crate::grpc::method_names::STATUS;
 use crate::grpc::respond::answer;
 use crate::telemetry::RpcCall;
 
@@ -110,5 +113,103 @@ impl Body for WatchBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// The body of a response whose large frames are handed over in pieces, so that they can be given up.
+pub(crate) struct PiecewiseBody {
+    body: tonic::body::Body,
+    call: Arc<RpcCall>,
+    outcome: Outcome,
+    answers: Arc<UnreadAnswers>,
+    /// The frame that was made ahead of its time.
+    made: Option<Frame<Bytes>>,
+    unread: Option<UnreadFrame>,
+    /// The status of a body whose frame was given up: its other frames are no use to anybody.
+    lost: Option<Status>,
+}
+
+impl PiecewiseBody {
+    /// The body of a call with this outcome.
+    pub(super) fn new(
+        body: tonic::body::Body,
+        call: &Arc<RpcCall>,
+        outcome: Outcome,
+        answers: &Arc<UnreadAnswers>,
+    ) -> Self {
+        let call = Arc::clone(call);
+        let answers = Arc::clone(answers);
+        Self { body, call, outcome, answers, made: None, unread: None, lost: None }
+    }
+
+    /// Encodes the only message now: a reader that takes nothing never asks for it, and the message takes more
+    /// memory than its encoding.
+    pub(super) fn encode(&mut self, cx: &mut Context<'_>) {
+        if !self.body.is_end_stream()
+            && let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut self.body).poll_frame(cx)
+        {
+            self.made = self.kept(frame);
+        }
+    }
+
+    /// Keeps a large frame, and returns any other.
+    fn kept(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        match frame.into_data() {
+            Ok(bytes) if bytes.len() > PIECE => {
+                self.unread = Some(self.answers.keep(&self.call, self.outcome, bytes));
+                None
+            }
+            Ok(bytes) => Some(Frame::data(bytes)),
+            Err(trailers) => Some(trailers),
+        }
+    }
+
+    /// The trailers of a body that was given up, unless the frame is data: an error of its own says more.
+    fn end(frame: Frame<Bytes>, lost: &Status) -> Option<Result<Frame<Bytes>, Status>> {
+        let trailers = frame.into_trailers().ok()?;
+        let code = trailers.get(STATUS).map(|code| Code::from_bytes(code.as_bytes()));
+        if code.is_some_and(|code| code != Code::Ok) {
+            return Some(Ok(Frame::trailers(trailers)));
+        }
+        let mut trailers = HeaderMap::new();
+        Some(lost.add_header(&mut trailers).map(|()| Frame::trailers(trailers)))
+    }
+}
+
+impl Body for PiecewiseBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        loop {
+            match this.unread.as_ref().map(UnreadFrame::take) {
+                Some(Piece::Data(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+                Some(Piece::Lost(status)) => this.lost = Some(status),
+                Some(Piece::End) | None => {}
+            }
+            this.unread = None;
+            if let Some(frame) = this.made.take() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            let Some(polled) = ready!(Pin::new(&mut this.body).poll_frame(cx)) else {
+                return Poll::Ready(None);
+            };
+            let frame = polled?;
+            let ready = match &this.lost {
+                Some(lost) => Self::end(frame, lost),
+                None => this.kept(frame).map(Ok),
+            };
+            if ready.is_some() {
+                return Poll::Ready(ready);
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.made.is_none() && self.unread.is_none() && self.body.is_end_stream()
     }
 }

@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
 use h2::Reason;
 use http::{HeaderMap, Request, Response};
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, Incoming};
 use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -24,9 +24,11 @@ use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
 use tower::Service as _;
 
-use super::bodies::{RequestBody, WatchBody};
+use super::bodies::{PiecewiseBody, RequestBody, WatchBody};
 use super::preface::CountGuard;
+use super::unread::UnreadAnswers;
 use crate::deadline::{CallLimits, Deadline};
+use crate::error::Outcome;
 use crate::grpc::method_names::{STATUS, code_name, method_of};
 use crate::grpc::request_context;
 use crate::grpc::respond::{answer, replace_status};
@@ -42,6 +44,7 @@ pub(crate) struct Services {
     pub(crate) telemetry: Telemetry,
     pub(crate) receive_limits: CallLimits,
     pub(crate) max_request_size: usize,
+    pub(crate) unread: Arc<UnreadAnswers>,
 }
 
 /// The services for the calls of one connection.
@@ -59,8 +62,10 @@ pub(crate) struct Dispatch {
 /// The kinds of calls, by their end when the server drains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CallKind {
-    /// The drain waits for its end.
-    Plain,
+    /// It has one answer. The drain waits for its end.
+    Unary,
+    /// It has a stream of answers. The drain waits for its end.
+    Stream,
     /// A new one is refused; the engine ends the open ones.
     Transaction,
     /// It never ends by itself, so the drain ends it.
@@ -71,12 +76,18 @@ impl CallKind {
     fn of(path: &str) -> Self {
         match path {
             "/rowgate.v1.DatabaseService/Transact" => Self::Transaction,
+            "/rowgate.v1.DatabaseService/StreamQuery" => Self::Stream,
             "/grpc.health.v1.Health/Watch" | "/rowgate.v1.PoolService/WatchPoolStats" => {
                 Self::Watch
             }
             other if other.starts_with("/grpc.reflection.") => Self::Watch,
-            _ => Self::Plain,
+            _ => Self::Unary,
         }
+    }
+
+    /// True for a call that the drain waits for.
+    fn ends_by_itself(self) -> bool {
+        matches!(self, Self::Unary | Self::Stream)
     }
 }
 
@@ -102,7 +113,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         call.set_peers(request.uri(), self.peer.map(|peer| peer.ip()));
         let recorder = StatusRecorder { call: Arc::clone(&call), is_recorded: false };
         let is_refused = kind == CallKind::Transaction && *self.draining.borrow();
-        let count = (kind == CallKind::Plain).then(|| CountGuard::new(&self.calls));
+        let count = kind.ends_by_itself().then(|| CountGuard::new(&self.calls));
         let drain = (kind == CallKind::Watch).then(|| self.drained().boxed());
         // No service has seen a late request, so it is answered here.
         let timeout = request_context::timeout(request.headers());
@@ -129,7 +140,8 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
             recorder: Some(recorder),
             count,
             drain,
-            max_request_size: services.max_request_size,
+            kind,
+            services: Arc::clone(&self.services),
         }
     }
 }
@@ -147,7 +159,8 @@ pub(crate) struct ResponseFuture {
     count: Option<CountGuard>,
     /// The drain that ends a watch.
     drain: Option<BoxFuture<'static, ()>>,
-    max_request_size: usize,
+    kind: CallKind,
+    services: Arc<Services>,
 }
 
 impl Future for ResponseFuture {
@@ -168,11 +181,13 @@ impl Future for ResponseFuture {
         };
         let Ok(response) = ready!(service.as_mut().poll(cx));
         let mut recorder = this.recorder.take().unwrap_or_default();
-        let response = replace_status(&recorder.call, response, this.max_request_size);
+        let response = replace_status(&recorder.call, response, this.services.max_request_size);
         // The answer of an error alone has its status among the headers.
         recorder.read(response.headers());
         let count = this.count.take();
         let drain = this.drain.take();
+        // What a stream has done when a part of it is lost is not known here.
+        let outcome = response.extensions().get().copied().unwrap_or(Outcome::Unknown);
         Poll::Ready(Ok(response.map(|body| {
             let body = match drain {
                 Some(drain) => {
@@ -181,6 +196,11 @@ impl Future for ResponseFuture {
                 }
                 None => body,
             };
+            let unread = &this.services.unread;
+            let mut body = PiecewiseBody::new(body, &recorder.call, outcome, unread);
+            if this.kind == CallKind::Unary {
+                body.encode(cx);
+            }
             ResponseBody { body, recorder, _count: count }
         })))
     }
@@ -188,7 +208,7 @@ impl Future for ResponseFuture {
 
 /// The body of a response: its call lasts until it ends.
 pub(crate) struct ResponseBody {
-    body: Body,
+    body: PiecewiseBody,
     recorder: StatusRecorder,
     _count: Option<CountGuard>,
 }
@@ -213,10 +233,6 @@ impl HttpBody for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
@@ -256,16 +272,16 @@ mod tests {
     #[test]
     fn the_kind_of_a_call_is_known_by_its_path() {
         let cases = [
-            ("/rowgate.v1.DatabaseService/Query", CallKind::Plain, true),
-            ("/rowgate.v1.DatabaseService/StreamQuery", CallKind::Plain, true),
+            ("/rowgate.v1.DatabaseService/Query", CallKind::Unary, true),
+            ("/rowgate.v1.DatabaseService/StreamQuery", CallKind::Stream, true),
             ("/rowgate.v1.DatabaseService/Transact", CallKind::Transaction, true),
-            ("/rowgate.v1.DatabaseServices/Query", CallKind::Plain, false),
+            ("/rowgate.v1.DatabaseServices/Query", CallKind::Unary, false),
             ("/rowgate.v1.PoolService/WatchPoolStats", CallKind::Watch, false),
-            ("/rowgate.v1.PoolService/ListPoolStats", CallKind::Plain, false),
+            ("/rowgate.v1.PoolService/ListPoolStats", CallKind::Unary, false),
             ("/grpc.health.v1.Health/Watch", CallKind::Watch, false),
-            ("/grpc.health.v1.Health/Check", CallKind::Plain, false),
+            ("/grpc.health.v1.Health/Check", CallKind::Unary, false),
             ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", CallKind::Watch, false),
-            ("", CallKind::Plain, false),
+            ("", CallKind::Unary, false),
         ];
         for (path, kind, for_database_service) in cases {
             assert_eq!(CallKind::of(path), kind, "{path}");

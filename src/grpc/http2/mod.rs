@@ -4,3 +4,4 @@ mod bodies;
 pub(crate) mod dispatch;
 pub(crate) mod preface;
 mod serve;
+pub(crate) mod unread;

@@ -8,9 +8,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::transact_streams;
 use crate::engine::Engine;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Outcome};
 use crate::grpc::request_context::{caller, rpc_call};
-use crate::grpc::respond::{Answer, answer, respond};
+use crate::grpc::respond::{Answer, answer, respond_with};
 use crate::value::proto;
 use crate::value::proto::database_service_server::DatabaseService;
 
@@ -27,7 +27,9 @@ impl DatabaseService for DatabaseHandler {
     async fn query(&self, request: Request<proto::QueryRequest>) -> Answer<proto::QueryResponse> {
         let call = rpc_call(&request);
         let caller = caller(&request);
-        respond(&call, self.engine.query(request.into_inner(), caller).await)
+        let request = request.into_inner();
+        let outcome = done(request.options.as_ref().map(|options| options.access_mode()));
+        respond_with(&call, outcome, self.engine.query(request, caller).await)
     }
 
     async fn stream_query(
@@ -53,7 +55,10 @@ impl DatabaseService for DatabaseHandler {
     ) -> Answer<proto::ExecuteBatchResponse> {
         let call = rpc_call(&request);
         let caller = caller(&request);
-        respond(&call, self.engine.execute_batch(request.into_inner(), caller).await)
+        let request = request.into_inner();
+        let mode = request.transaction.map(|transaction| transaction.access_mode());
+        let outcome = if request.dry_run { Outcome::NotApplied } else { done(mode) };
+        respond_with(&call, outcome, self.engine.execute_batch(request, caller).await)
     }
 
     async fn transact(
@@ -72,7 +77,12 @@ impl DatabaseService for DatabaseHandler {
     ) -> Answer<proto::GetTransactionOutcomeResponse> {
         let call = rpc_call(&request);
         let caller = caller(&request);
-        respond(&call, self.engine.get_transaction_outcome(request.into_inner(), caller).await)
+        let outcome = Outcome::NotApplied;
+        respond_with(
+            &call,
+            outcome,
+            self.engine.get_transaction_outcome(request.into_inner(), caller).await,
+        )
     }
 
     async fn describe_statement(
@@ -81,6 +91,16 @@ impl DatabaseService for DatabaseHandler {
     ) -> Answer<proto::DescribeStatementResponse> {
         let call = rpc_call(&request);
         let caller = caller(&request);
-        respond(&call, self.engine.describe_statement(request.into_inner(), caller).await)
+        let outcome = Outcome::NotApplied;
+        respond_with(
+            &call,
+            outcome,
+            self.engine.describe_statement(request.into_inner(), caller).await,
+        )
     }
+}
+
+/// The outcome of a call that succeeded.
+fn done(mode: Option<proto::AccessMode>) -> Outcome {
+    if mode == Some(proto::AccessMode::ReadOnly) { Outcome::NotApplied } else { Outcome::Applied }
 }

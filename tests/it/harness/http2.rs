@@ -287,6 +287,30 @@ impl Patient {
     }
 }
 
+impl Patient {
+    /// Makes a call, and returns its answer as far as its headers: nothing of it is taken.
+    pub(crate) async fn unread(&self, path: &str, message: Bytes) -> h2::RecvStream {
+        let mut connection = self.0.clone().ready().await.expect("it is open");
+        let head = http::Request::post(format!("http://x{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        let head = head.body(()).expect("it is well formed");
+        let (response, mut body) = connection.send_request(head, false).expect("it is open");
+        body.send_data(message, true).expect("it is open");
+        response.await.expect("the server answers").into_body()
+    }
+}
+
+/// Takes an answer to its end, and returns its status.
+pub(crate) async fn take(mut answer: h2::RecvStream) -> Status {
+    while let Some(data) = answer.data().await {
+        let size = data.expect("the connection is open").len();
+        answer.flow_control().release_capacity(size).expect("it was received");
+    }
+    let trailers = answer.trailers().await.expect("the connection is open").expect("they come");
+    Status::from_header_map(&trailers).expect("a call ends with a status")
+}
+
 struct Call {
     path: &'static str,
     timeout: Option<String>,

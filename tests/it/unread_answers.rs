@@ -1,0 +1,87 @@
+//! Unary answers that nobody takes: they take little memory, end, and tell the outcome.
+
+use futures_util::future::join_all;
+use rowgate::value::proto::{BatchStatement, ExecuteBatchRequest};
+use tonic::Code;
+
+use crate::harness::client::{Failure, PATIENCE, read_only, request, request_with};
+use crate::harness::http2::{Patient, QUERY, prefixed, take};
+use crate::harness::wait::eventually;
+use crate::harness::{Backend, Service};
+
+const MIB: u64 = 1 << 20;
+
+/// An answer of nearly the largest size.
+const LARGE: &str = "select repeat('x', 2900000)";
+
+const BATCH: &str = "/rowgate.v1.DatabaseService/ExecuteBatch";
+
+/// The settings of a server that keeps at most 64 MiB of answers.
+fn settings(stall: &str) -> String {
+    format!("[grpc]\nmax_unread_bytes = \"64MiB\"\n[stream]\nstall_timeout = \"{stall}\"\n")
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_are_bounded_over_all_calls() {
+    let service = Service::with(Backend::Postgres, &settings("1h")).await;
+    service.client.must(LARGE, &[]).await;
+    let before = service.server.resident();
+    let message = prefixed(&request(LARGE, &[]));
+    let mut unread = Vec::new();
+    let mut highest = 0;
+    for _ in 0..5 {
+        let connection = Patient::connect(service.server.grpc()).await;
+        let calls = (0..160).map(|_| connection.unread(QUERY, message.clone()));
+        unread.extend(join_all(calls).await);
+        highest = highest.max(service.server.resident());
+    }
+    let grown = highest.saturating_sub(before);
+    println!("{} answers: grown by {} MiB", unread.len(), grown / MIB);
+    assert!(grown < 250 * MIB, "grown by {} MiB", grown / MIB);
+    // Another caller is answered all the same.
+    service.client.must(LARGE, &[]).await;
+    let mut whole = 0;
+    for answer in unread {
+        let status = take(answer).await;
+        if status.code() == Code::Ok {
+            whole += 1;
+        } else {
+            assert_eq!(Failure::from(status).reason, "STREAM_STALLED");
+        }
+    }
+    println!("{whole} are whole");
+    assert!((1..=64 / 2).contains(&whole), "{whole} are whole");
+}
+
+#[tokio::test]
+async fn an_answer_that_was_given_up_tells_the_outcome_of_its_work() {
+    let service = Service::with(Backend::Postgres, &settings("300ms")).await;
+    service.client.must("create table t (n int)", &[]).await;
+    let write = "insert into t values (1) returning repeat('x', 2900000)";
+    let batch = |dry_run| {
+        let statement = BatchStatement { sql: write.to_owned(), ..Default::default() };
+        let statements = vec![statement];
+        prefixed(&ExecuteBatchRequest { statements, dry_run, ..Default::default() })
+    };
+    let calls = [
+        (QUERY, prefixed(&request(write, &[])), "APPLIED"),
+        (QUERY, prefixed(&request_with(LARGE, read_only())), "NOT_APPLIED"),
+        (BATCH, batch(false), "APPLIED"),
+        (BATCH, batch(true), "NOT_APPLIED"),
+    ];
+    for (path, message, outcome) in calls {
+        let connection = Patient::connect(service.server.grpc()).await;
+        let before = lines(&service);
+        let answer = connection.unread(path, message).await;
+        eventually("it is given up", PATIENCE, || (lines(&service) > before).then_some(()));
+        let failure = Failure::from(take(answer).await);
+        assert_eq!((&*failure.reason, &*failure.outcome), ("STREAM_STALLED", outcome), "{path}");
+        let code = if outcome == "APPLIED" { Code::Unknown } else { Code::Aborted };
+        assert_eq!(failure.code, code);
+    }
+    assert_eq!(service.client.must("select 1 from t", &[]).await.rows.len(), 2);
+}
+
+fn lines(service: &Service) -> usize {
+    service.server.log().matches("STREAM_STALLED").count()
+}
