@@ -14,9 +14,6 @@ use crate::resilience::{Retries, RetryCounts};
 use crate::sql::{Analyzer, Dialect};
 use crate::telemetry::RpcCall;
 
-/// The size of the cache of analyzed statements of one database, in bytes.
-const ANALYSIS_CACHE: u64 = 8 << 20;
-
 /// One database: its backend and the settings of its calls.
 pub(crate) struct Database {
     pub(super) name: Arc<str>,
@@ -56,7 +53,7 @@ impl Database {
         Self {
             name: name.into(),
             backend,
-            analyzer: Analyzer::new(dialect, ANALYSIS_CACHE),
+            analyzer: Analyzer::new(dialect, settings.analysis_cache),
             retries: Retries::new(&settings.retry, settings.pool.connect_timeout, unreachable),
             settings,
             transactions_run: AtomicU64::default(),

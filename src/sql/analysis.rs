@@ -150,21 +150,12 @@ const TYPICAL_ENTRY_BYTES: u64 = 768;
 /// The weight of an entry beyond its text and names: the analysis, and the cache's own tables.
 const ENTRY_BYTES: usize = 256;
 
-/// The weight of a name beyond its text.
-const NAME_BYTES: usize = 40;
-
 #[derive(Debug, Clone)]
 struct Weight;
 
 impl Weighter<Box<str>, Arc<Analysis>> for Weight {
     fn weight(&self, sql: &Box<str>, analysis: &Arc<Analysis>) -> u64 {
-        let names = match &analysis.class {
-            StatementClass::Read(uses) | StatementClass::Change(uses) => {
-                let names = [&uses.functions, &uses.attributes, &uses.relations];
-                names.into_iter().flatten().map(|name| NAME_BYTES + name.len()).sum()
-            }
-            StatementClass::Other => 0_usize,
-        };
+        let names = analysis.class.weight();
         u64::try_from(ENTRY_BYTES + sql.len() + analysis.summary.len() + names).unwrap_or(u64::MAX)
     }
 }

@@ -12,6 +12,18 @@ pub(crate) enum StatementClass {
     Other,
 }
 
+/// The weight of a name beyond its text.
+const NAME_BYTES: usize = 40;
+
+impl StatementClass {
+    /// The bytes that it takes in a cache beyond its own size, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        let (Self::Read(uses) | Self::Change(uses)) = self else { return 0 };
+        let names = [&uses.functions, &uses.attributes, &uses.relations];
+        names.into_iter().flatten().map(|name| NAME_BYTES + name.len()).sum()
+    }
+}
+
 /// The things in a statement that can run user-defined code: all the ways in which a statement that
 /// looks harmless can leave something behind in its session.
 ///

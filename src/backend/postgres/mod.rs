@@ -73,6 +73,7 @@ impl Postgres {
             breaker: ConnectBreaker::new(name, config),
             statements: StatementRules {
                 capacity: config.statement_cache,
+                max_bytes: config.statement_cache_size,
                 ttl: config.statement_ttl,
                 definitions: Arc::default(),
             },
@@ -82,7 +83,7 @@ impl Postgres {
             error_details: config.error_details,
             resets: AtomicU64::new(0),
             statements: AtomicU64::new(0),
-            effects: EffectCache::new(config.catalog_ttl),
+            effects: EffectCache::new(config.catalog_ttl, config.analysis_cache),
             key_table: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
             pool: Pool::new(telemetry, &config.pool, opener.clone()),
             opener,

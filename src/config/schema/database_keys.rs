@@ -75,6 +75,12 @@ section! {
         /// `"0s"` reads them before each statement.
         catalog_ttl: Duration = Duration("0s", "1h"), "10s";
         /// The use of a pooler that is found between Rowgate and PostgreSQL: `allow` does without prepared
+        /// The memory of PostgreSQL's prepared statements that each connection keeps, beside their number. A text
+        /// longer than a 256th of it is prepared for each run.
+        statement_cache_size: usize = Size("64KiB", "1GiB"), "4MiB";
+        /// The memory of what is known of the texts of PostgreSQL's statements, and as much again of what the
+        /// catalogs say of their functions and tables.
+        analysis_cache: u64 = Size("64KiB", "1GiB"), "8MiB";
         /// statements, transaction tokens and cancels, `refuse` fails. See docs/OPERATIONS.md.
         pooler: PoolerUse = OneOf(&["allow", "refuse"]), "allow";
         /// The details of errors that callers get: `safe` leaves out what is quoted from rows, `full` is

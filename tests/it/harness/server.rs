@@ -101,6 +101,16 @@ impl Server {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
+    /// The most memory that it has had at once; that of now where there is no /proc.
+    pub(crate) fn peak(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes =
+            line.and_then(|line| line.trim_end_matches("kB").trim().parse::<u64>().ok());
+        kibibytes.map_or_else(|| self.resident(), |kibibytes| kibibytes * 1024)
+    }
+
     /// The memory it keeps resident, in bytes: from /proc where there is one, else from `ps`.
     pub(crate) fn resident(&self) -> u64 {
         let pid = self.child.id().to_string();

@@ -25,6 +25,8 @@ impl Definitions {
 pub(crate) struct StatementRules {
     /// The number of statements that each connection keeps.
     pub(crate) capacity: NonZeroUsize,
+    /// The bytes that they take at most: a statement may have 1,664 columns.
+    pub(crate) max_bytes: usize,
     /// The age at which they are prepared anew: what changes past this process is not told.
     pub(crate) ttl: Duration,
     pub(crate) definitions: Arc<Definitions>,
@@ -58,6 +60,7 @@ mod tests {
         let definitions = Arc::<Definitions>::default();
         let rules = |seconds| StatementRules {
             capacity: NonZeroUsize::MIN,
+            max_bytes: 1 << 20,
             ttl: Duration::from_secs(seconds),
             definitions: Arc::clone(&definitions),
         };

@@ -26,13 +26,9 @@ use definitions::{KnownDefinitions, StatementRules};
 use idempotency_table::KeyTable;
 use prepared::Prepared;
 
-/// The longest text, in bytes, that is kept prepared. The cache is bounded by number, and callers send
-/// megabytes; to prepare a long text again costs little beside sending it.
-const LONGEST_CACHED: usize = 16 << 10;
-
-/// The most bytes of a connection's prepared statements beside their number (`statement_cache`): a statement may have
-/// 1,664 columns.
-const LARGEST_CACHE: usize = 4 << 20;
+/// The part of the memory for prepared statements that one text may take. Callers send megabytes; to prepare a long
+/// text again costs little beside sending it.
+const LONGEST_PART: usize = 256;
 
 type DriverResult<T> = Result<T, tokio_postgres::Error>;
 
@@ -211,7 +207,8 @@ impl Connection {
             statement,
         });
         // Behind a pooler nothing tells that what the text means has changed since.
-        let may_be_kept = sql.len() <= LONGEST_CACHED && !self.protocol.is_behind_pooler();
+        let is_short = sql.len() <= self.rules.max_bytes / LONGEST_PART;
+        let may_be_kept = is_short && !self.protocol.is_behind_pooler();
         if may_be_kept && PlanLifetime::of(sql) == PlanLifetime::Kept {
             self.keep(sql, &prepared);
         }
@@ -224,7 +221,7 @@ impl Connection {
         if let Some((sql, evicted)) = self.prepared.push(sql.to_owned(), Arc::clone(prepared)) {
             self.prepared_bytes -= evicted.weight(&sql);
         }
-        while self.prepared_bytes > LARGEST_CACHE
+        while self.prepared_bytes > self.rules.max_bytes
             && let Some((sql, prepared)) = self.prepared.pop_lru()
         {
             self.prepared_bytes -= prepared.weight(&sql);

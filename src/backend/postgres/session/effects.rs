@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio_postgres::types::{Kind, Type};
 
@@ -23,8 +24,11 @@ use crate::sql::{Analysis, StatementClass};
 const CATALOG_QUERY: &str = include_str!("effects.sql");
 const CATALOG_QUERY_TYPES: &[Type] =
     &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::BOOL];
-/// The number of combinations of names that are cached.
-const CACHED: usize = 8192;
+/// The weight of an entry beyond its names: the class, the answer, and the cache's own tables.
+const ENTRY_BYTES: usize = 320;
+
+/// The assumed weight of an entry, from which the number of entries is estimated.
+const TYPICAL_ENTRY_BYTES: u64 = 512;
 
 /// The state that a statement can leave in its session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,9 +71,18 @@ fn reaches_domain(of: &Type) -> bool {
 
 /// The effects of the statements so far.
 pub(crate) struct EffectCache {
-    entries: Cache<StatementClass, Arc<CacheEntry>>,
+    entries: Cache<StatementClass, Arc<CacheEntry>, Weight>,
     ttl: Duration,
     generation: AtomicU64,
+}
+
+#[derive(Debug, Clone)]
+struct Weight;
+
+impl Weighter<StatementClass, Arc<CacheEntry>> for Weight {
+    fn weight(&self, class: &StatementClass, _: &Arc<CacheEntry>) -> u64 {
+        u64::try_from(ENTRY_BYTES + class.weight()).unwrap_or(u64::MAX)
+    }
 }
 
 struct CacheEntry {
@@ -79,8 +92,11 @@ struct CacheEntry {
 }
 
 impl EffectCache {
-    pub(crate) fn new(ttl: Duration) -> Self {
-        Self { entries: Cache::new(CACHED), ttl, generation: AtomicU64::new(0) }
+    /// A cache of at most `cache_bytes`, whose answers stand for `ttl`.
+    pub(crate) fn new(ttl: Duration, cache_bytes: u64) -> Self {
+        let entries = usize::try_from(cache_bytes / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX);
+        let entries = Cache::with_weighter(entries, cache_bytes, Weight);
+        Self { entries, ttl, generation: AtomicU64::new(0) }
     }
 
     /// Forgets all answers, also those to queries that are under way.

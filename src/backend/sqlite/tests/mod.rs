@@ -47,6 +47,8 @@ fn config(target: &SqliteTarget) -> Database {
         catalog_ttl: Duration::from_secs(10),
         pooler: crate::config::PoolerUse::Allow,
         error_details: ErrorDetails::Safe,
+        statement_cache_size: 4 << 20,
+        analysis_cache: 8 << 20,
         session_statements: SessionStatements::Refuse,
         pool: PoolSettings {
             min: 0,
