@@ -365,3 +365,16 @@ async fn a_server_that_ends_leaves_one_file() {
         assert_eq!(beside(&service), [""; 0], "{}", service.server.log());
     }
 }
+
+#[tokio::test]
+async fn functions_that_do_not_end_are_not_waited_for() {
+    let mut service = Service::start(Backend::Sqlite).await;
+    // It reads, and takes minutes.
+    let sql = "select printf('%.*c', 15000000, 'a') like '%' || printf('%.*c', 49000, 'a') || 'b%'";
+    let failure = service.client.call(request(sql, &[]), Duration::from_millis(300)).await;
+    assert_eq!(failure.expect_err("it takes minutes").code, Code::DeadlineExceeded);
+    let start = Instant::now();
+    service.server.signal("TERM");
+    assert!(service.server.wait_for_exit(PATIENCE).success());
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+}

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::open_connections::OpenConnection;
 use super::row_channel::{RowSender, connection_lost};
 use super::session::{Role, Session, SessionConfig};
 use crate::backend::ConnectBreaker;
@@ -29,9 +30,6 @@ use crate::pool::{Checkout, CloseReason, Manager};
 /// The stack that SQLite's own limits are made for, a main thread's: its code generator recurses on nested
 /// expressions and views.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
-
-/// The time after its call in which a thread must have noticed that it should stop.
-const UNRESPONSIVE: Duration = Duration::from_secs(1);
 
 /// Opens connections of one role.
 pub(crate) struct Opener {
@@ -64,7 +62,11 @@ pub(crate) type ConnectionCheckout = Checkout<Opener>;
 pub(crate) struct ConnectionThread {
     jobs: SyncSender<Job>,
     thread: JoinHandle<()>,
+    count: CountedThread,
 }
+
+/// The thread's part of the open connections, until it ends or is given up: nobody waits for it then.
+type CountedThread = Arc<Mutex<Option<OpenConnection>>>;
 
 struct Job {
     /// The checkout of this very connection; none outside any pool.
@@ -106,9 +108,19 @@ impl CheckoutSlot {
             tracing::warn!(
                 "a function of SQLite's cannot be interrupted: its connection is replaced"
             );
+            drop(checkout.count.lock().take());
             checkout.discard(CloseReason::Dirty);
         }
     }
+}
+
+/// The rules for threads that do not stop.
+#[derive(Clone)]
+pub(crate) struct GiveUp {
+    /// The time after its call at which a thread is given up.
+    pub(crate) after: Duration,
+    /// The threads that may be given up at once.
+    pub(crate) spare: Arc<Semaphore>,
 }
 
 /// A watch over the thread of a reader. Dropped with the call, it gives the thread up that does not stop.
@@ -116,14 +128,13 @@ impl CheckoutSlot {
 /// A writer is never given up: its thread has the lock that another one would need.
 pub(crate) struct ThreadWatch {
     slot: CheckoutSlot,
-    /// The threads that may be given up at once.
-    spare: Arc<Semaphore>,
+    rules: GiveUp,
 }
 
 impl ThreadWatch {
     /// A watch over the job of a checkout of this role.
-    pub(crate) fn new(slot: CheckoutSlot, role: Role, spare: &Arc<Semaphore>) -> Option<Self> {
-        (role == Role::Reader).then(|| Self { slot, spare: Arc::clone(spare) })
+    pub(crate) fn new(slot: CheckoutSlot, role: Role, rules: &GiveUp) -> Option<Self> {
+        (role == Role::Reader).then(|| Self { slot, rules: rules.clone() })
     }
 }
 
@@ -133,9 +144,9 @@ impl Drop for ThreadWatch {
             return;
         }
         let slot = self.slot.clone();
-        let spare = Arc::clone(&self.spare);
+        let GiveUp { after, spare } = self.rules.clone();
         let give_up = async move {
-            tokio::time::sleep(UNRESPONSIVE).await;
+            tokio::time::sleep(after).await;
             if slot.is_held()
                 && let Ok(permit) = spare.acquire_owned().await
             {
@@ -162,7 +173,8 @@ impl ConnectionThread {
             Role::Reader => format!("{}-read", config.name),
             Role::Writer => format!("{}-write", config.name),
         };
-        let open_connection = config.open_connections.enter();
+        let count = CountedThread::new(Mutex::new(Some(config.open_connections.enter())));
+        let counted = Arc::clone(&count);
         let run = move || {
             match Session::open(config, role) {
                 Ok(mut session) => {
@@ -174,7 +186,7 @@ impl ConnectionThread {
                 // The caller may have stopped waiting.
                 Err(error) => drop(opened.send(Err(error))),
             }
-            drop(open_connection);
+            drop(counted.lock().take());
         };
         let spawned = std::thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(run);
         let thread = spawned.map_err(|error| {
@@ -182,7 +194,7 @@ impl ConnectionThread {
             Error::new(ErrorKind::DatabaseUnavailable, message).with_cause(error)
         })?;
         opening.await.map_err(|closed| connection_lost().with_cause(closed))??;
-        Ok(Self { jobs, thread })
+        Ok(Self { jobs, thread, count })
     }
 
     /// Submits a job to a connection outside any pool.

@@ -13,13 +13,16 @@ mod error;
 mod execute;
 mod figures;
 mod file;
+mod functions;
 mod idempotency;
 mod idempotency_table;
 mod open_connections;
 mod parameters;
+mod pattern;
 mod reader_writer_pools;
 mod row_channel;
 mod session;
+mod stop_check;
 
 #[cfg(test)]
 mod tests;
@@ -43,7 +46,7 @@ use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::{CallContext, Pool, PoolAdmin, PoolSnapshot};
 use crate::telemetry;
 use command_tag::{command, writes};
-use connection::{ConnectionThread, Opener, ThreadWatch, job, submit};
+use connection::{ConnectionThread, GiveUp, Opener, ThreadWatch, job, submit};
 use execute::batch::run_batch;
 use execute::describe::describe;
 use execute::row_stream::{PendingJob, SqliteRowStream};
@@ -60,8 +63,7 @@ pub(crate) struct Sqlite {
     config: Arc<SessionConfig>,
     breaker: Arc<ConnectBreaker>,
     pools: PoolPair,
-    /// As many threads as there are readers may be given up at once.
-    spare_threads: Arc<Semaphore>,
+    give_up: GiveUp,
 }
 
 impl Sqlite {
@@ -100,8 +102,11 @@ impl Sqlite {
             readers: Pool::new(telemetry, &config.pool, opener(Role::Reader)),
             writer: Pool::new(telemetry, &single, opener(Role::Writer)),
         };
-        let spare_threads = Arc::new(Semaphore::new(config.pool.max.get()));
-        Self { config: shared, breaker, pools, spare_threads }
+        let give_up = GiveUp {
+            after: config.sqlite_unresponsive_after,
+            spare: Arc::new(Semaphore::new(config.sqlite_max_given_up)),
+        };
+        Self { config: shared, breaker, pools, give_up }
     }
 
     async fn start(&self, statement: Arc<Statement>) -> Result<Box<dyn RowStream>> {
@@ -143,7 +148,7 @@ impl Sqlite {
         let checkout = self.pools.of(role).acquire(deadline, context).await?;
         let (sender, receiver) = row_channel(deadline.instant());
         let slot = submit(checkout, job(sender, work))?;
-        let watch = ThreadWatch::new(slot, role, &self.spare_threads);
+        let watch = ThreadWatch::new(slot, role, &self.give_up);
         Ok(PendingJob::new(receiver, deadline).watched(watch).terminated_by(context))
     }
 
@@ -192,7 +197,7 @@ impl Backend for Sqlite {
             let settings = TransactionSettings {
                 role,
                 statement_timeout: self.config.statement_timeout,
-                spare_threads: Arc::clone(&self.spare_threads),
+                give_up: self.give_up.clone(),
             };
             let begun = SqliteTransaction::begin(checkout, request, settings).await?;
             Ok(Box::new(begun) as _)

@@ -17,9 +17,11 @@ use super::authorizer::{Authorizer, Phase};
 use super::error::{Origin, Step, several_statements, translate};
 use super::figures::Figures;
 use super::file::{absolute_path, create_private};
+use super::functions::{Replaced, replace_functions};
 use super::idempotency_table::KeyTable;
 use super::open_connections::OpenConnections;
 use super::row_channel::RowSender;
+use super::stop_check::StopCheck;
 use crate::config::ErrorDetails;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::CloseReason;
@@ -75,6 +77,7 @@ pub(crate) struct Session {
     pub(crate) connection: Connection,
     pub(crate) authorizer: Authorizer,
     pub(crate) figures: Figures,
+    stop: StopCheck,
     pub(crate) config: Arc<SessionConfig>,
     pub(crate) role: Role,
 }
@@ -84,11 +87,21 @@ impl Session {
     pub(crate) fn open(config: Arc<SessionConfig>, role: Role) -> Result<Self> {
         let authorizer = Authorizer::new();
         let path = absolute_path(&config.path)?;
-        let (connection, figures) =
-            connect(&path, &config, role, &authorizer).map_err(|error| {
+        let stop = StopCheck::default();
+        let (connection, figures) = connect(&path, &config, role, &authorizer)
+            .and_then(|(connection, figures)| {
+                let replaced = match role {
+                    Role::Reader => Replaced::Most,
+                    // Its thread cannot be given up.
+                    Role::Writer => Replaced::All,
+                };
+                replace_functions(&connection, replaced, &stop, config.max_row_size)?;
+                Ok((connection, figures))
+            })
+            .map_err(|error| {
                 translate(error, &Origin { sql: "", step: Step::Open, details: config.details })
             })?;
-        Ok(Self { connection, authorizer, figures, config, role })
+        Ok(Self { connection, authorizer, figures, stop, config, role })
     }
 
     /// Makes SQLite look at the call's deadline and cancellation and at `until`, while it works and
@@ -102,6 +115,8 @@ impl Session {
         sender: &RowSender<T>,
         until: Instant,
     ) -> Result<()> {
+        let watch = sender.watch(until);
+        self.stop.set(move || watch.must_stop());
         let watch = sender.watch(until);
         let authorizer = self.authorizer.clone();
         let progress = move || authorizer.phase() != Phase::Internal && watch.must_stop();

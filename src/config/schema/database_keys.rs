@@ -65,6 +65,12 @@ section! {
         statement_cache: NonZeroUsize = Integer(1, 65_536), "256";
         /// The age at which PostgreSQL's prepared statements, and what is known of the types in them, are made
         /// anew. After a definition was changed by a statement that passed through this process they are made
+        /// The time after the end of its call at which a SQLite connection that does not stop is given up: some
+        /// functions cannot be interrupted. Another connection is opened for the next call, and the thread ends
+        /// with its function. The connection that writes is never given up.
+        sqlite_unresponsive_after: Duration = Duration("10ms", "1h"), "1s";
+        /// The SQLite connections that may be given up at a time. Beyond them callers wait.
+        sqlite_max_given_up: usize = Integer(0, 10_000), "20";
         /// anew at once; one that was changed past it, or by a function, may keep its old meaning for so long:
         /// which function a call means, the CHECK and the default of a domain, the fields of a type. `"0s"`
         /// prepares each statement anew.

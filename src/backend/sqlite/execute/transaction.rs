@@ -7,13 +7,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::Semaphore;
 
 use super::row_stream::{PendingJob, SqliteRowStream};
 use super::statement_run::{Access, run_in_transaction};
 use crate::backend::idempotency::applied_before;
 use crate::backend::sqlite::connection::{
-    CheckoutSlot, ConnectionCheckout, ThreadWatch, Work, answer, finish, release, run_armed, submit,
+    CheckoutSlot, ConnectionCheckout, GiveUp, ThreadWatch, Work, answer, finish, release,
+    run_armed, submit,
 };
 use crate::backend::sqlite::idempotency::claim;
 use crate::backend::sqlite::row_channel::{RowReceiver, RowSender, connection_lost, row_channel};
@@ -45,7 +45,7 @@ pub(crate) struct SqliteTransaction {
 pub(crate) struct TransactionSettings {
     pub(crate) role: Role,
     pub(crate) statement_timeout: Duration,
-    pub(crate) spare_threads: Arc<Semaphore>,
+    pub(crate) give_up: GiveUp,
 }
 
 impl SqliteTransaction {
@@ -61,8 +61,8 @@ impl SqliteTransaction {
         let (opened, receiver) = row_channel(deadline.instant());
         let thread = TransactionThread { commands: queue, open: Arc::clone(&open) };
         let slot = submit(checkout, transaction_job(thread, key, opened))?;
-        let TransactionSettings { role, statement_timeout, spare_threads } = settings;
-        let _watch = ThreadWatch::new(slot, role, &spare_threads);
+        let TransactionSettings { role, statement_timeout, give_up } = settings;
+        let _watch = ThreadWatch::new(slot, role, &give_up);
         PendingJob::new(receiver, deadline).end().await?;
         Ok(Self { commands, open, interrupted: false, statement_timeout, _watch })
     }

@@ -44,6 +44,8 @@ fn config(target: &SqliteTarget) -> Database {
         sqlite_heap_limit: 256 << 20,
         statement_cache: number(8),
         statement_ttl: Duration::from_secs(60),
+        sqlite_unresponsive_after: Duration::from_secs(1),
+        sqlite_max_given_up: 20,
         catalog_ttl: Duration::from_secs(10),
         pooler: crate::config::PoolerUse::Allow,
         error_details: ErrorDetails::Safe,

@@ -25,12 +25,13 @@ async fn the_deadline_ends_a_statement_and_its_connection_serves_on() {
 }
 
 /// Each would take minutes.
-const UNINTERRUPTIBLE: [&str; 5] = [
+const UNINTERRUPTIBLE: [&str; 6] = [
     "SELECT instr(zeroblob(15000000), zeroblob(7000000) || x'01')",
     "SELECT printf('%.*c', 15000000, 'a') LIKE '%' || printf('%.*c', 49000, 'a') || 'b%'",
     "SELECT printf('%.*c', 15000000, 'a') GLOB '*' || printf('%.*c', 49000, 'a') || 'b*'",
     "SELECT replace(printf('%.*c', 15000000, 'a'), printf('%.*c', 7000000, 'a') || 'b', '')",
     "SELECT trim(printf('%.*c', 15000000, 'a'), printf('%.*c', 7000000, 'b') || 'a')",
+    "SELECT unhex(printf('%.*c', 15000000, 'x'), printf('%.*c', 7000000, 'y') || 'x')",
 ];
 
 #[tokio::test]
@@ -53,6 +54,25 @@ async fn functions_that_cannot_be_interrupted_leave_the_database_usable() {
     }
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     fixture.run("CREATE TABLE t (n)").await;
+}
+
+#[tokio::test]
+async fn no_function_of_a_write_keeps_the_writer_after_its_deadline() {
+    let fixture = fixture_with(|config| config.max_row_size = 16 << 20);
+    fixture.run("CREATE TABLE t (n)").await;
+    for sql in UNINTERRUPTIBLE {
+        let began = Instant::now();
+        let insert = format!("INSERT INTO t {sql}");
+        let write =
+            Statement { deadline: after(Duration::from_millis(300)), ..statement(&insert, vec![]) };
+        let error = fixture.execute(write).await.expect_err("it takes minutes");
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{sql}: {error}");
+        assert_eq!(error.outcome(), Outcome::NotApplied, "{sql}: {error}");
+        fixture.run("INSERT INTO t VALUES (1)").await;
+        assert!(began.elapsed() < Duration::from_secs(3), "{sql}: {:?}", began.elapsed());
+    }
+    assert_eq!(fixture.run("SELECT count(*) FROM t").await.number(), 6);
+    assert_eq!(fixture.database.pool().opened, 2);
 }
 
 #[tokio::test]
