@@ -11,7 +11,7 @@
 //! 6. [`pool`], [`resilience`], [`sql`]: connections, decisions after failures, the analysis of statements.
 //! 7. [`telemetry`]: logs, traces and metrics.
 //! 8. [`error`], [`deadline`], [`wire_size`]: the shared types of a call.
-//! 9. [`value`], [`config`], [`clock`], [`planted_bug`]: the foundation.
+//! 9. [`value`], [`config`], [`clock`], [`printable`], [`planted_bug`]: the foundation.
 
 pub mod app;
 mod backend;
@@ -25,6 +25,7 @@ mod grpc;
 mod ops;
 mod planted_bug;
 mod pool;
+mod printable;
 mod resilience;
 mod sql;
 pub mod telemetry;

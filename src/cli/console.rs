@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::{ExitCode, Termination};
 
 use crate::error::Error;
+use crate::printable::{Notation, escaped};
 
 /// The exit status of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,8 @@ impl Termination for Exit {
 pub(crate) struct Console<'a> {
     /// Results.
     pub(crate) out: &'a mut dyn Write,
+    /// True if results are read by people, on a terminal.
+    pub(crate) is_terminal: bool,
     /// Everything else.
     pub(crate) err: &'a mut dyn Write,
 }
@@ -43,18 +46,10 @@ impl Console<'_> {
     }
 }
 
-/// Escapes control characters but line breaks, and those that change the direction of text: text from a database or a server must not control the terminal.
+/// Escapes control characters but line breaks, and those that change the look of other text: text from a database
+/// or a server must not control the terminal.
 pub(crate) fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if turns || (c.is_control() && c != '\n') {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
+    escaped(text, Notation::Text)
 }
 
 /// Returns an error on one line: what failed, why, and the hint.

@@ -18,7 +18,7 @@ mod server_flag;
 #[cfg(test)]
 mod tests;
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -69,7 +69,8 @@ pub fn run(cli: Cli) -> Exit {
     // Not locked: other threads log to standard error while a command runs.
     let mut out = io::BufWriter::new(io::stdout());
     let mut err = io::stderr();
-    let mut console = Console { out: &mut out, err: &mut err };
+    let mut console =
+        Console { out: &mut out, is_terminal: io::stdout().is_terminal(), err: &mut err };
     let ended = dispatch(cli, &mut console)
         .or_else(|error| error.print(&mut console))
         .and_then(|exit| console.out.flush().map(|()| exit));

@@ -8,7 +8,7 @@ pub(crate) fn on_console<E: Into<CommandError>>(
 ) -> (Exit, String, String) {
     let mut out = Vec::new();
     let mut err = Vec::new();
-    let mut console = Console { out: &mut out, err: &mut err };
+    let mut console = Console { out: &mut out, is_terminal: false, err: &mut err };
     let exit = command(&mut console).or_else(|error| error.into().print(&mut console)).unwrap();
     (exit, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }

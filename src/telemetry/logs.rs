@@ -14,6 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::traces::TARGET;
 use crate::config::{LogFormat, Telemetry};
+use crate::printable::{EscapingWriter, Notation};
 
 /// A failure to start telemetry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,17 @@ fn filter(text: &str) -> Result<EnvFilter, InitError> {
 #[derive(Clone, Copy)]
 struct Colours(bool);
 
+/// Makes writers that escape what must not reach a terminal or a log.
+struct Escaping<M>(M, Notation);
+
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Escaping<M> {
+    type Writer = EscapingWriter<M::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        EscapingWriter::new(self.0.make_writer(), self.1)
+    }
+}
+
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
 fn lines_layer(
@@ -74,6 +86,15 @@ fn lines_layer(
     let harmless = filter_fn(is_harmless as fn(&Metadata<'_>) -> bool);
     let harmless = harmless.with_max_level_hint(LevelFilter::TRACE);
     let filter = filter(filter_text)?.and(harmless);
+    // Callers choose tags and names.
+    let writer = Escaping(
+        writer,
+        match format {
+            LogFormat::Json => Notation::Json,
+            LogFormat::Text if colours.0 => Notation::ColouredText,
+            LogFormat::Text => Notation::Text,
+        },
+    );
     let mut layer = layer().with_writer(writer);
     if !colours.0 {
         layer = layer.with_ansi(false);
@@ -114,6 +135,7 @@ mod tests {
     use tracing::{debug, info, warn};
 
     use super::*;
+    use crate::printable::is_printable;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -172,6 +194,18 @@ mod tests {
     fn text_without_a_terminal_has_no_colours() {
         let log = logged(LogFormat::Text, "info", || info!("ready"));
         assert!(log.contains("ready") && !log.contains('\u{1b}'), "{log:?}");
+    }
+
+    #[test]
+    fn fields_cannot_control_a_terminal_or_hide_text() {
+        let tag = "a\u{1b}[2J\u{9b}1m\u{202e}\u{2066}\u{200b}\u{feff}\u{2028}b";
+        for format in [LogFormat::Json, LogFormat::Text] {
+            let log = logged(format, "info", || info!(tag, name = %tag, debug = ?tag, "{tag}"));
+            assert!(log.trim_end().chars().all(is_printable), "{log:?}");
+        }
+        let log = logged(LogFormat::Json, "info", || info!(tag, "called"));
+        let line: serde_json::Value = serde_json::from_str(&log).unwrap();
+        assert_eq!(line["tag"], tag);
     }
 
     #[test]

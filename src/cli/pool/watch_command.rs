@@ -56,7 +56,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
-    let mut view = View::new(args.format);
+    let mut view = View::new(args.format, console);
     let keyboard = matches!(view, View::Live { .. }).then(Keyboard::listen);
     let (_keyboard, quit) = keyboard.unzip();
     let quit = async {
@@ -105,7 +105,7 @@ enum View {
 }
 
 impl View {
-    fn new(format: Format) -> Self {
+    fn new(format: Format, console: &Console<'_>) -> Self {
         match format {
             Format::Table if screen::size().is_some() => {
                 let screen = Screen::default();
@@ -113,7 +113,7 @@ impl View {
             }
             Format::Table => Self::Changes(HashMap::new()),
             Format::Json | Format::Csv => {
-                Self::Rows { printer: format.printer(), has_header: false }
+                Self::Rows { printer: format.printer(console), has_header: false }
             }
         }
     }
@@ -288,7 +288,8 @@ mod tests {
 
     #[test]
     fn csv_has_one_header() {
-        let mut view = View::new(Format::Csv);
+        let console = Console { out: &mut io::sink(), is_terminal: false, err: &mut io::sink() };
+        let mut view = View::new(Format::Csv, &console);
         let mut out = Vec::new();
         for _ in 0..2 {
             view.show(&message(1, 0), &mut out).unwrap();

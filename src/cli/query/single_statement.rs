@@ -34,7 +34,8 @@ pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit> {
             return Ok(Exit::Success);
         }
         let mut stream = client.stream_query(request).await?;
-        print(&mut stream, &mut *args.format.printer(), &mut summary, console.out).await?;
+        let mut printer = args.format.printer(console);
+        print(&mut stream, &mut *printer, &mut summary, console.out).await?;
         if !summary.has_columns {
             print_without_rows(&summary, args.format, console)?;
         }
@@ -249,7 +250,8 @@ mod tests {
         let args = parse(&["rows", "--format", "csv", "--address", &address]);
         let mut out = Head(false);
         let mut err = Vec::new();
-        let error = run(args, &mut Console { out: &mut out, err: &mut err }).unwrap_err();
+        let error = run(args, &mut Console { out: &mut out, is_terminal: false, err: &mut err })
+            .unwrap_err();
         let CommandError::Output(error) = error else { panic!("{error:?}") };
         assert_eq!((error.kind(), err), (io::ErrorKind::BrokenPipe, Vec::new()));
     }

@@ -22,7 +22,7 @@ const ROWS: &[&[&str]] = &[
     &["pool", "resilience", "sql"],
     &["telemetry"],
     &["error", "deadline", "wire_size"],
-    &["value", "config", "clock", "planted_bug"],
+    &["value", "config", "clock", "printable", "planted_bug"],
 ];
 
 /// A path of code, and where alone it may stand: in these modules and the modules inside them.
