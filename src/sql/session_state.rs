@@ -24,8 +24,12 @@ pub(crate) enum EffectLifetime {
     Transaction,
 }
 
-/// The longest text, in bytes, that is searched for functions: longer ones are data.
-const MAX_SEARCHED: usize = 16 << 10;
+/// The longest text, in bytes, whose tokens are held all at once. A longer one is mostly data: its tokens would take
+/// twenty times its size.
+const MAX_HELD: usize = 16 << 10;
+
+/// The tokens that are held of a longer text: of its begin, and beside a name that is looked for.
+const HELD: usize = 64;
 
 const TRANSACT: &str = "Use a Transact: what it sets up is removed at its end.";
 const LOCAL: &str = "Use SET LOCAL in an ExecuteBatch, or a Transact.";
@@ -41,9 +45,48 @@ const HOLD: &str = "Use StreamQuery to read many rows, or a Transact.";
 /// The effect on the session that a statement of PostgreSQL has, as far as its text tells.
 pub(crate) fn session_state(sql: &str) -> Option<SessionState> {
     let scanner = Scanner::at_first_statement(sql, Dialect::Postgres);
-    let limit = if sql.len() > MAX_SEARCHED { 16 } else { usize::MAX };
-    let tokens: Vec<SqlToken<'_>> = scanner.take(limit).collect();
-    of_tokens(&tokens)
+    if sql.len() <= MAX_HELD {
+        return of_tokens(&scanner.collect::<Vec<_>>());
+    }
+    let tokens: Vec<SqlToken<'_>> = scanner.take(HELD).collect();
+    of_tokens(&tokens).or_else(|| runs_query(&tokens).then(|| of_long_query(sql)).flatten())
+}
+
+/// As [`of_tokens`], of a query whose tokens are not held.
+fn of_long_query(sql: &str) -> Option<SessionState> {
+    let is_sought = |name: &str| {
+        let mut known = FUNCTIONS.iter().map(|(known, _)| *known).chain(["set_config", "into"]);
+        known.any(|known| known.eq_ignore_ascii_case(name))
+    };
+    let mut before: [Option<SqlToken<'_>>; 2] = [None; 2];
+    for token in Scanner::new(sql, Dialect::Postgres) {
+        if is_sought(token.text.trim_matches('"')) {
+            let from_here = Scanner::new(&sql[token.start..], Dialect::Postgres).take(HELD);
+            let near: Vec<_> = before.into_iter().flatten().chain(from_here).collect();
+            let found = of_select_into(&near).or_else(|| of_functions(&near));
+            if found.is_some() {
+                return found;
+            }
+        }
+        before = [before[1], Some(token)];
+    }
+    None
+}
+
+/// First words of statements that may call any function.
+const QUERIES: &str = "SELECT WITH VALUES TABLE INSERT UPDATE DELETE MERGE CALL (";
+
+/// Returns true if a statement begins that may call any function, and runs.
+fn runs_query(tokens: &[SqlToken<'_>]) -> bool {
+    match tokens {
+        [explain, rest @ ..] if is(Some(explain), "EXPLAIN") => {
+            let start = rest.iter().position(|token| is(Some(token), QUERIES));
+            let options = &rest[..start.unwrap_or(0)];
+            options.iter().any(|token| is(Some(token), "ANALYZE ANALYSE"))
+        }
+        [first, ..] => is_among(first.text, QUERIES),
+        [] => false,
+    }
 }
 
 fn of_tokens(tokens: &[SqlToken<'_>]) -> Option<SessionState> {
@@ -311,6 +354,32 @@ mod tests {
             let found = found.map(|found| (found.what, found.lifetime));
             assert_eq!(found, Some((what, EffectLifetime::Transaction)), "{sql}");
         }
+    }
+
+    #[test]
+    fn long_texts_are_searched_to_their_end() {
+        let data = "(1, 'pg_advisory_lock(1)', 2.5),\n".repeat(2000);
+        for (end, what) in [
+            ("(1, pg_advisory_lock(1), 2)", Some("pg_advisory_lock")),
+            ("(1, pg_catalog . PG_Advisory_Lock (1), 2)", Some("pg_advisory_lock")),
+            ("(1, \"pg_advisory_lock\"(1), 2)", Some("pg_advisory_lock")),
+            ("(1, set_config('a.b', f(1, 2), false), 2)", Some("set_config(…, false)")),
+            ("(1, mine.pg_advisory_lock(1), 2)", None),
+            ("(1, set_config('a.b', 'false', true), 2)", None),
+            ("(1, pg_advisory_xact_lock(1), 2)", None),
+        ] {
+            for begin in
+                ["insert into temp values", "explain (analyze) insert into t values", "values"]
+            {
+                let found = session_state(&format!("{begin} {data}{end}"));
+                assert_eq!(found.map(|found| found.what), what, "{begin} … {end}");
+            }
+            let explained = session_state(&format!("explain values {data}{end}"));
+            assert_eq!(explained, None);
+        }
+        let into = format!("select {} 1 into temp t", "1 as into_, ".repeat(2000));
+        assert_eq!(session_state(&into).map(|found| found.what), Some("SELECT … INTO TEMP"));
+        assert_eq!(session_state(&into.replace("temp t", "t")), None);
     }
 
     #[test]

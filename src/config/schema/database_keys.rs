@@ -56,21 +56,33 @@ section! {
             => u64::try_from(MAX_BYTES.min(max_response_size / 4 * 3)).unwrap_or(u64::MAX);
         /// The largest row that is read from the database.
         max_row_size: usize = Size("1KiB", "1GiB"), "16MiB";
+        /// The longest error or notice that is taken from PostgreSQL as it is. Of a longer one each field is cut
+        /// to a sixteenth of this.
+        max_report_size: usize = Size("16KiB", "1GiB"), "64KiB";
+        /// The largest message of PostgreSQL beside rows, errors and notices. A connection that gets a larger
+        /// one is closed.
+        max_message_size: usize = Size("512KiB", "1GiB"), "1MiB";
         /// The memory that SQLite may use in the whole process, for all its databases: the smallest applies.
         /// A statement that needs more fails with OUT_OF_MEMORY.
         sqlite_heap_limit: u64 = Size("16MiB", "1024GiB"), "256MiB";
-        /// The statements of one batch.
-        max_batch: usize = Integer(1, 100_000), "1000";
-        /// The prepared statements that each connection keeps.
-        statement_cache: NonZeroUsize = Integer(1, 65_536), "256";
-        /// The age at which PostgreSQL's prepared statements, and what is known of the types in them, are made
-        /// anew. After a definition was changed by a statement that passed through this process they are made
         /// The time after the end of its call at which a SQLite connection that does not stop is given up: some
         /// functions cannot be interrupted. Another connection is opened for the next call, and the thread ends
         /// with its function. The connection that writes is never given up.
         sqlite_unresponsive_after: Duration = Duration("10ms", "1h"), "1s";
         /// The SQLite connections that may be given up at a time. Beyond them callers wait.
         sqlite_max_given_up: usize = Integer(0, 10_000), "20";
+        /// The statements of one batch.
+        max_batch: usize = Integer(1, 100_000), "1000";
+        /// The prepared statements that each connection keeps.
+        statement_cache: NonZeroUsize = Integer(1, 65_536), "256";
+        /// The memory of PostgreSQL's prepared statements that each connection keeps, beside their number. A text
+        /// longer than a 256th of it is prepared for each run.
+        statement_cache_size: usize = Size("64KiB", "1GiB"), "4MiB";
+        /// The memory of what is known of the texts of PostgreSQL's statements, and as much again of what the
+        /// catalogs say of their functions and tables.
+        analysis_cache: u64 = Size("64KiB", "1GiB"), "8MiB";
+        /// The age at which PostgreSQL's prepared statements, and what is known of the types in them, are made
+        /// anew. After a definition was changed by a statement that passed through this process they are made
         /// anew at once; one that was changed past it, or by a function, may keep its old meaning for so long:
         /// which function a call means, the CHECK and the default of a domain, the fields of a type. `"0s"`
         /// prepares each statement anew.
@@ -81,12 +93,6 @@ section! {
         /// `"0s"` reads them before each statement.
         catalog_ttl: Duration = Duration("0s", "1h"), "10s";
         /// The use of a pooler that is found between Rowgate and PostgreSQL: `allow` does without prepared
-        /// The memory of PostgreSQL's prepared statements that each connection keeps, beside their number. A text
-        /// longer than a 256th of it is prepared for each run.
-        statement_cache_size: usize = Size("64KiB", "1GiB"), "4MiB";
-        /// The memory of what is known of the texts of PostgreSQL's statements, and as much again of what the
-        /// catalogs say of their functions and tables.
-        analysis_cache: u64 = Size("64KiB", "1GiB"), "8MiB";
         /// statements, transaction tokens and cancels, `refuse` fails. See docs/OPERATIONS.md.
         pooler: PoolerUse = OneOf(&["allow", "refuse"]), "allow";
         /// The details of errors that callers get: `safe` leaves out what is quoted from rows, `full` is

@@ -18,6 +18,7 @@ use super::role_settings::RoleSettings;
 use super::server_traits::ServerTraits;
 use super::slow_servers::{SlowServers, Target};
 use super::socket::{self, HandshakeDone};
+use crate::backend::postgres::protocol::backend::MessageLimits;
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::backend::postgres::protocol::renaming::Renaming;
 use crate::backend::postgres::protocol::server_address::ServerAddress;
@@ -44,7 +45,7 @@ pub(crate) struct Connector {
     pooler: PoolerUse,
     /// The traits of each server that logins have shown.
     traits: Vec<ServerTraits>,
-    max_row_size: usize,
+    limits: MessageLimits,
     timeout: Duration,
     slow: SlowServers,
     /// The server of the last connection.
@@ -79,7 +80,11 @@ impl Connector {
             role_settings: RoleSettings::default(),
             pooler: config.pooler,
             traits: target.servers.iter().map(|_| ServerTraits::default()).collect(),
-            max_row_size: config.max_row_size,
+            limits: MessageLimits {
+                row: config.max_row_size,
+                report: config.max_report_size,
+                other: config.max_message_size,
+            },
             timeout,
             slow: SlowServers::new(timeout, target.servers.len()),
             last: Mutex::default(),
@@ -304,7 +309,7 @@ impl Connector {
         let state = Arc::new(ProtocolState::new(route));
         state.set_address(address.clone());
         let renaming = Renaming::new(socket, Arc::clone(&state.statement_names));
-        let tap = Tap::new(renaming, Arc::clone(&state), self.max_row_size);
+        let tap = Tap::new(renaming, Arc::clone(&state), self.limits);
         let (client, connection) =
             driver.connect_raw(tap, HandshakeDone).await.map_err(ConnectFailure::of_login)?;
         // The state of the protocol tells its users how it ended.

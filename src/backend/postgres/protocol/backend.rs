@@ -10,27 +10,34 @@ const HEAD: usize = 128;
 /// The bytes that are kept of a notice: those of the server itself fit, in any language.
 const NOTICE: usize = 1024;
 
-/// The longest message beside rows, errors and notices. The longest of an honest server is the description of 1,664
-/// columns, or of 65,535 parameters.
-const LONGEST: usize = 1 << 20;
+/// The largest messages that are taken from a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MessageLimits {
+    /// A row, or data of a COPY.
+    pub(crate) row: usize,
+    /// An error or a notice that is passed on as it is.
+    pub(crate) report: usize,
+    /// Any other. The longest of an honest server is the description of 1,664 columns, or of 65,535 parameters.
+    pub(crate) other: usize,
+}
 
 /// The visitor that updates the state by the messages from the server.
 pub(crate) struct BackendMessages {
     state: Arc<ProtocolState>,
-    max_row_size: usize,
+    limits: MessageLimits,
     /// The bytes to keep of the current message.
     limit: usize,
     head: Vec<u8>,
     /// True once a row was larger than `max_row_size`.
     pub(crate) row_too_large: bool,
-    /// True once another message was larger than [`LONGEST`].
+    /// True once another message was larger than its limit.
     pub(crate) message_too_large: bool,
 }
 
 impl BackendMessages {
-    pub(crate) fn new(state: Arc<ProtocolState>, max_row_size: usize) -> Self {
+    pub(crate) fn new(state: Arc<ProtocolState>, limits: MessageLimits) -> Self {
         let head = Vec::with_capacity(HEAD);
-        Self { state, max_row_size, limit: 0, head, row_too_large: false, message_too_large: false }
+        Self { state, limits, limit: 0, head, row_too_large: false, message_too_large: false }
     }
 }
 
@@ -48,10 +55,10 @@ impl FrameVisitor for BackendMessages {
         // Decided by the header: the driver would buffer the whole row.
         match kind {
             // Rows, and data of a COPY.
-            b'D' | b'd' => self.row_too_large |= length > self.max_row_size,
+            b'D' | b'd' => self.row_too_large |= length > self.limits.row,
             // They are cut.
             b'E' | b'N' => {}
-            _ => self.message_too_large |= length > LONGEST,
+            _ => self.message_too_large |= length > self.limits.other,
         }
     }
 

@@ -4,18 +4,17 @@
 use bytes::BytesMut;
 use tokio::io::ReadBuf;
 
-/// The longest body, in bytes, that is passed on as it is.
-const LONGEST: usize = 64 << 10;
-
-/// The bytes that are kept of each field of a longer one.
-const FIELD: usize = 4 << 10;
+/// The part of the longest report that is kept of each field of a longer one.
+const FIELD_PART: usize = 16;
 
 /// The size of a header: the kind, and the length of the rest with itself.
 const HEADER: usize = 5;
 
 /// The reports among the bytes from the server, on their way to the driver.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LongReports {
+    /// The longest body, in bytes, that is passed on as it is.
+    longest: usize,
     /// The header of the current message; the driver gets it once it is complete.
     header: [u8; HEADER],
     header_length: usize,
@@ -28,6 +27,17 @@ pub(super) struct LongReports {
 }
 
 impl LongReports {
+    pub(super) fn new(longest: usize) -> Self {
+        Self {
+            longest,
+            header: [0; HEADER],
+            header_length: 0,
+            left: 0,
+            cut: None,
+            ready: BytesMut::new(),
+        }
+    }
+
     /// Gives the driver what is ready; returns false when there is nothing.
     pub(super) fn deliver(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         let length = self.ready.len().min(buffer.remaining());
@@ -67,9 +77,14 @@ impl LongReports {
             let [kind, length @ ..] = self.header;
             let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
             self.left = length.saturating_sub(4);
-            if matches!(kind, b'E' | b'N') && self.left > LONGEST {
+            if matches!(kind, b'E' | b'N') && self.left > self.longest {
                 direct.get_or_insert(begin);
-                self.cut = Some(CutReport { kind, fields: Vec::new(), value: None });
+                self.cut = Some(CutReport {
+                    kind,
+                    longest: self.longest,
+                    fields: Vec::new(),
+                    value: None,
+                });
             } else if direct.is_some() {
                 self.ready.extend_from_slice(&self.header);
             }
@@ -96,6 +111,7 @@ impl LongReports {
 #[derive(Debug)]
 struct CutReport {
     kind: u8,
+    longest: usize,
     fields: Vec<u8>,
     /// The offset of the value of the current field.
     value: Option<usize>,
@@ -107,7 +123,7 @@ impl CutReport {
         while let Some((first, others)) = rest.split_first() {
             let Some(value) = self.value else {
                 // The zero byte behind the last field; a server has some twenty kinds of fields.
-                if *first == 0 || self.fields.len() > LONGEST {
+                if *first == 0 || self.fields.len() > self.longest {
                     return;
                 }
                 self.fields.push(*first);
@@ -117,7 +133,7 @@ impl CutReport {
             };
             let end = rest.iter().position(|byte| *byte == 0);
             let part = &rest[..end.unwrap_or(rest.len())];
-            let room = (value + FIELD).saturating_sub(self.fields.len());
+            let room = (value + self.longest / FIELD_PART).saturating_sub(self.fields.len());
             self.fields.extend_from_slice(&part[..part.len().min(room)]);
             let Some(end) = end else { return };
             self.end_value(value);

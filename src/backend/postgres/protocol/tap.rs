@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
-use super::backend::BackendMessages;
+use super::backend::{BackendMessages, MessageLimits};
 use super::bind_formats::BindFormats;
 use super::framing::FrameParser;
 use super::frontend::FrontendMessages;
@@ -29,12 +29,12 @@ pub(crate) struct Tap<S> {
 }
 
 impl<S> Tap<S> {
-    pub(crate) fn new(stream: S, state: Arc<ProtocolState>, max_row_size: usize) -> Self {
+    pub(crate) fn new(stream: S, state: Arc<ProtocolState>, limits: MessageLimits) -> Self {
         Self {
             stream,
             incoming: FrameParser::default(),
-            backend: BackendMessages::new(Arc::clone(&state), max_row_size),
-            long_reports: LongReports::default(),
+            backend: BackendMessages::new(Arc::clone(&state), limits),
+            long_reports: LongReports::new(limits.report),
             outgoing: FrameParser::from_startup(),
             frontend: FrontendMessages::new(Arc::clone(&state)),
             bind_formats: BindFormats::default(),

@@ -11,11 +11,14 @@ use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_postgres::types::Format;
 
+use super::backend::MessageLimits;
 use super::protocol_state::ProtocolState;
 use super::tap::Tap;
 
 const TEXT: &str = "select a";
 const MAX_ROW: usize = 64;
+
+const LIMITS: MessageLimits = MessageLimits { row: MAX_ROW, report: 64 << 10, other: 1 << 20 };
 
 /// A message: its type, unless it is the startup packet, its length, its body.
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -131,7 +134,7 @@ impl AsyncRead for Scripted {
 /// A tap behind the startup, with one prepared statement, called `marked`, that is sent as text.
 fn marked_tap(marked: &str) -> (Tap<Scripted>, Arc<ProtocolState>) {
     let state = Arc::new(ProtocolState::default());
-    let mut tap = Tap::new(Scripted::default(), Arc::clone(&state), MAX_ROW);
+    let mut tap = Tap::new(Scripted::default(), Arc::clone(&state), LIMITS);
     run(async {
         tap.write_all(&message(0, b"\0\x03\0\0user\0u\0\0")).await.expect("it takes all");
         state.text_results.expect_statement(TEXT);
@@ -175,7 +178,7 @@ fn read(bytes: &[u8], cuts: &[usize]) -> (io::Result<Vec<u8>>, Arc<ProtocolState
     let state = Arc::new(ProtocolState::default());
     let given = bytes.iter().copied().collect();
     let stream = Scripted { given, cuts: cuts.iter().copied().collect(), ..Scripted::default() };
-    let mut tap = Tap::new(stream, Arc::clone(&state), MAX_ROW);
+    let mut tap = Tap::new(stream, Arc::clone(&state), LIMITS);
     let mut out = Vec::new();
     let outcome = run(tap.read_to_end(&mut out)).map(|_| out);
     (outcome, state)
@@ -352,7 +355,7 @@ fn a_request_is_in_flight_from_its_first_message_to_its_answer() {
 #[test]
 fn the_exchange_of_the_login_is_one_with_the_startup() {
     let state = Arc::new(ProtocolState::default());
-    let mut tap = Tap::new(Scripted::default(), Arc::clone(&state), MAX_ROW);
+    let mut tap = Tap::new(Scripted::default(), Arc::clone(&state), LIMITS);
     let sasl = message(b'p', b"SCRAM-SHA-256\0\0\0\0\x01n");
     let bytes = [message(0, b"\0\x03\0\0user\0u\0\0"), sasl.clone(), sasl].concat();
     write(&mut tap, &bytes, &[3, 2, 1], &[]).expect("it takes all");
@@ -394,7 +397,7 @@ fn a_statement_is_recognised_by_its_whole_text() {
     for (bytes, expected, found) in cases {
         for size in [1, 2, 3, 7, 5000] {
             let state = Arc::new(ProtocolState::default());
-            let mut tap = Tap::new(Scripted::default(), Arc::clone(&state), MAX_ROW);
+            let mut tap = Tap::new(Scripted::default(), Arc::clone(&state), LIMITS);
             state.text_results.expect_statement(expected);
             let bytes = [message(0, b"\0\x03\0\0"), bytes.clone()].concat();
             write(&mut tap, &bytes, &vec![size; bytes.len()], &[]).expect("it takes all");
@@ -487,7 +490,7 @@ fn a_message_that_no_honest_server_sends_ends_the_connection() {
 #[tokio::test]
 async fn a_wait_for_answers_ends_with_the_connection() {
     let state = Arc::new(ProtocolState::default());
-    let tap = Tap::new(Scripted::default(), Arc::clone(&state), MAX_ROW);
+    let tap = Tap::new(Scripted::default(), Arc::clone(&state), LIMITS);
     let waiting = tokio::spawn({
         let state = Arc::clone(&state);
         async move { state.quiesce().await }
