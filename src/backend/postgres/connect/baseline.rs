@@ -4,6 +4,8 @@
 //! Poolers refuse the startup parameter `options`, or drop it without a word; roles and databases have
 //! defaults of their own. So nothing is assumed: every session is asked.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -15,10 +17,15 @@ use crate::backend::postgres::protocol::statement_names::Route;
 /// The settings of a session as Rowgate needs them.
 pub(crate) struct Baseline {
     settings: Vec<Setting>,
-    /// A query of one row: the process of the session, and the value of each setting, NULL where the server
-    /// does not know it.
+    /// A query of one row: the process of the session, the language of its messages, and the value of each
+    /// setting, NULL where the server does not know it.
     query: String,
+    /// Set once the role was not allowed to choose the language.
+    keeps_language: AtomicBool,
 }
+
+/// The statement that has the server's messages untranslated.
+const UNTRANSLATED: &str = "SET lc_messages = 'C'; ";
 
 struct Setting {
     name: &'static str,
@@ -44,6 +51,8 @@ enum Form {
 pub(crate) struct SessionSettings {
     /// The process that serves the session, as its server knows it.
     pub(crate) process: Option<i32>,
+    /// The locale of its messages.
+    pub(crate) language: Option<String>,
     /// The value of each setting of the baseline; NULL where the server does not know it.
     values: Vec<Option<String>>,
 }
@@ -72,8 +81,9 @@ impl Baseline {
         ];
         let ask = |each: &Setting| format!(", pg_catalog.current_setting('{}', true)", each.name);
         let values: String = settings.iter().map(ask).collect();
-        let query = format!("select pg_catalog.pg_backend_pid(){values}");
-        Self { settings, query }
+        let fixed = "pg_catalog.pg_backend_pid(), pg_catalog.current_setting('lc_messages', true)";
+        let query = format!("select {fixed}{values}");
+        Self { settings, query, keeps_language: AtomicBool::default() }
     }
 
     /// The startup parameter `options`, whose values also survive `RESET ALL`. The driver itself asks for
@@ -125,6 +135,30 @@ impl Baseline {
         Err(ConnectFailure::Baseline { names, cause })
     }
 
+    /// Has the messages of a session untranslated, where its role may choose: nothing depends on it, but
+    /// English says more. Returns the statement for it, to be run again after each `RESET ALL`.
+    pub(crate) async fn untranslate(
+        &self,
+        client: &Client,
+        found: Option<String>,
+        route: Route,
+    ) -> Result<&'static str, ConnectFailure> {
+        let is_foreign = found.is_some_and(|language| {
+            !matches!(language.as_str(), "C" | "POSIX") && !language.starts_with("en")
+        });
+        if route == Route::Pooler || !is_foreign || self.keeps_language.load(Relaxed) {
+            return Ok("");
+        }
+        match client.simple_query(UNTRANSLATED).await {
+            Ok(_) => Ok(UNTRANSLATED),
+            Err(error) if error.as_db_error().is_some() => {
+                self.keeps_language.store(true, Relaxed);
+                Ok("")
+            }
+            Err(error) => Err(ConnectFailure::of_login(error)),
+        }
+    }
+
     /// The settings that are not as they must be; all of them without an answer.
     fn differing(&self, found: &SessionSettings, route: Route) -> Vec<&Setting> {
         let needed = |each: &&Setting| route == Route::Direct || each.form != Form::Milliseconds;
@@ -145,7 +179,8 @@ impl SessionSettings {
         let value = |index| row.get(index).map(str::to_owned);
         Self {
             process: row.get(0).and_then(|process| process.parse().ok()),
-            values: (1..row.len()).map(value).collect(),
+            language: row.get(1).map(str::to_owned),
+            values: (2..row.len()).map(value).collect(),
         }
     }
 }

@@ -237,7 +237,9 @@ impl Connector {
         if route == Route::Pooler {
             pooler::check_transactions(&client).await?;
         }
+        let language = found.language.clone();
         let mut settings = self.baseline.establish(&client, found, route).await?;
+        settings.push_str(self.baseline.untranslate(&client, language, route).await?);
         let kept = self.role_settings.keep(&self.database, &client, route).await?;
         settings.push_str(&kept);
         let is_preference = self.session == TargetSession::PreferStandby;

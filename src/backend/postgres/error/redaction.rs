@@ -106,10 +106,11 @@ fn quotes_no_data(reply: &ErrorReply<'_>, text: &str) -> bool {
                 && quoted_range(text)
                     .is_none_or(|(start, end)| is_public_token(reply, &text[start..end]))
         }
-        (_, "23") => true,
+        // A translated one quotes names, too, but says less than the condition to who does not speak it.
+        (_, "23") => !is_translated(reply, text),
         // A name in the statement's text has a position. Without one it may come from a row, as in
         // `email::regclass`: it must at least look like a name.
-        (_, "42") if reply.position.is_some() => true,
+        (_, "42") if reply.position.is_some() => !is_translated(reply, text),
         (_, "0A" | "25" | "26" | "2B" | "34" | "3B" | "3D" | "3F" | "40" | "42" | "55") => {
             !is_translated(reply, text) && quotes_identifiers(text)
         }
