@@ -147,14 +147,14 @@ impl Session {
         if sql.len() > MAX_CACHED_BYTES {
             return self.prepare_once(sql);
         }
-        let text = untrimmed(sql);
+        let text = with_comment_ended(sql);
         let cached = || self.connection.prepare_cached(&text);
         self.compile(sql, || cached().map(|cached| Box::new(cached) as Compiled<'_>))
     }
 
     /// Compiles a statement, whether it is in the cache or not.
     pub(crate) fn prepare_once(&self, sql: &str) -> Result<Compiled<'_>> {
-        let text = untrimmed(sql);
+        let text = with_comment_ended(sql);
         let once = || self.connection.prepare(&text);
         self.compile(sql, || once().map(|once| Box::new(Box::new(once)) as Compiled<'_>))
     }
@@ -207,7 +207,8 @@ impl Session {
     /// The driver checks that too, but by recursion: a long text of short statements would
     /// overflow the stack.
     fn is_several(&self, sql: &str) -> bool {
-        let mut batch = Batch::new(&self.connection, sql);
+        let sql = with_comment_ended(sql);
+        let mut batch = Batch::new(&self.connection, &sql);
         matches!(batch.next(), Ok(Some(_))) && !matches!(batch.next(), Ok(None))
     }
 
@@ -328,15 +329,10 @@ impl Session {
 pub(crate) type Compiled<'connection> =
     Box<dyn DerefMut<Target = Statement<'connection>> + 'connection>;
 
-/// A text as it is after the driver has trimmed it. A comment that the end of the text ends needs a character
-/// in it, be it a blank: the driver would make `/*` of it, which SQLite does not take for a comment.
-fn untrimmed(sql: &str) -> Cow<'_, str> {
-    let trimmed = sql.trim_end();
-    if trimmed.len() < sql.len() && trimmed.ends_with("/*") {
-        format!("{sql}/**/").into()
-    } else {
-        sql.into()
-    }
+/// A text whose last comment is ended, if it has just begun. SQLite lets the end of the text end a comment, but takes
+/// `/*` alone for two operators.
+fn with_comment_ended(sql: &str) -> Cow<'_, str> {
+    if sql.trim_end().ends_with("/*") { format!("{sql} */").into() } else { sql.into() }
 }
 
 /// Tells whether a text has a semicolon that does not end it. Most have none, and need no closer look.
