@@ -6,8 +6,8 @@
 -- $4 whether it changes data.
 --
 -- The rule is closed: whatever is not known to be harmless may do anything. Objects below OID 16384 came
--- with the server (transam.h, FirstNormalObjectId); languages 12 and 13 are internal and C. All names are qualified: the
--- caller's search path is in force.
+-- with the server (transam.h, FirstNormalObjectId); languages 12, 13 and 14 are internal, C and SQL. All names are
+-- qualified: the caller's search path is in force.
 with recursive
 -- Extensions whose C functions are known to compute, and to run nobody's code.
 trusted as (
@@ -24,7 +24,9 @@ callable as not materialized (
            (p.provolatile operator(pg_catalog.<>) 'v' or p.oid operator(pg_catalog.<) 16384
              and p.proname operator(pg_catalog.=) any ('{clock_timestamp, gen_random_uuid, pg_sleep,
                  pg_sleep_for, pg_sleep_until, random, random_normal, timeofday, uuidv4, uuidv7}'))
-           and (p.oid operator(pg_catalog.<) 16384
+           -- The built-in functions of versions 13 to 18 were read; a superuser may have replaced one.
+           and (p.oid operator(pg_catalog.<) 16384 and p.prolang operator(pg_catalog.=) any ('{12, 14}')
+               and pg_catalog.current_setting('server_version_num')::pg_catalog.int4 operator(pg_catalog.<) 190000
              or p.prolang operator(pg_catalog.=) any ('{12, 13}') and p.prokind operator(pg_catalog.=) 'f'
              and exists (select from trusted
                  where class operator(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
@@ -53,24 +55,39 @@ called as (
       and pronargs operator(pg_catalog.-) pronargdefaults operator(pg_catalog.<=) 1
       and not (oid operator(pg_catalog.<) 16384 and computes)
 ),
--- Types whose values may run somebody's code when they are read in or cast to: domains, base types of
--- unknown origin, ranges with functions of their own, and whatever contains one of these.
+-- The checks and defaults of domains.
+domain_code as (
+    select k.contypid as id, k.conbin::pg_catalog.text as tree from pg_catalog.pg_constraint as k
+    where k.contypid operator(pg_catalog.>=) 16384
+    union all
+    select t.oid, t.typdefaultbin::pg_catalog.text from pg_catalog.pg_type as t
+    where t.oid operator(pg_catalog.>=) 16384 and t.typtype operator(pg_catalog.=) 'd'
+),
+-- Types whose values may run somebody's code when they are read in or cast to: domains that call it, ranges
+-- with functions of their own, and whatever contains one of these. For base types see unnamed.
 odd as (
     select t.oid from pg_catalog.pg_type as t
     left join pg_catalog.pg_range as r on r.rngtypid operator(pg_catalog.=) t.oid
     where t.oid operator(pg_catalog.>=) 16384
-      and (t.typtype operator(pg_catalog.<>) all ('{b, c, e, r, m}')
-        or t.typtype operator(pg_catalog.=) 'b'
-          and t.typinput operator(pg_catalog.<>) 'pg_catalog.array_in'::pg_catalog.regproc
-          and not exists (select from trusted
-              where class operator(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
-                and id operator(pg_catalog.=) t.oid)
+      and (t.typtype operator(pg_catalog.<>) all ('{b, c, d, e, r, m}')
         or r.rngcanonical::pg_catalog.oid operator(pg_catalog.>=) 16384
         or r.rngsubdiff::pg_catalog.oid operator(pg_catalog.>=) 16384)
+    union
+    select d.id from domain_code as d
+    where exists (select from pg_catalog.regexp_matches(d.tree,
+            ':(funcid|opfuncid|opno|resulttype|typid) (\d+)', 'g') as f (part)
+        left join pg_catalog.pg_operator as o on f.part[1] operator(pg_catalog.=) 'opno'
+          and o.oid operator(pg_catalog.=) f.part[2]::pg_catalog.oid
+        left join callable as c on c.computes and c.oid operator(pg_catalog.=)
+          case when f.part[1] operator(pg_catalog.=) 'opno' then o.oprcode::pg_catalog.oid else f.part[2]::pg_catalog.oid end
+        where case when f.part[1] operator(pg_catalog.=) any ('{resulttype, typid}')
+          then f.part[2]::pg_catalog.oid operator(pg_catalog.>=) 16384 else c.oid is null end)
     union
     select holder.holder from odd as o
     join (
         select t.typelem, t.oid from pg_catalog.pg_type as t
+        union all
+        select t.typbasetype, t.oid from pg_catalog.pg_type as t
         union all
         select r.rngsubtype, r.rngtypid from pg_catalog.pg_range as r
         union all
@@ -159,7 +176,7 @@ forest as (
 parts as (
     select f.part[1] as kind, f.part[2]::pg_catalog.oid as id from forest
     cross join lateral pg_catalog.regexp_matches(tree,
-        ':(funcid|opfuncid|opno|aggfnoid|winfnoid|resulttype) (\d+)', 'g') as f (part)
+        ':(funcid|opfuncid|opno|aggfnoid|winfnoid|resulttype|typid) (\d+)', 'g') as f (part)
 ),
 set_off as (
     select c.* from parts as p
@@ -167,7 +184,7 @@ set_off as (
       and o.oid operator(pg_catalog.=) p.id
     join callable as c on c.oid operator(pg_catalog.=)
       case when p.kind operator(pg_catalog.=) 'opno' then o.oprcode::pg_catalog.oid else p.id end
-    where p.kind operator(pg_catalog.<>) 'resulttype'
+    where p.kind operator(pg_catalog.<>) all ('{resulttype, typid}')
 ),
 -- Code that is called without being named: operators, casts, classes of operators and methods of access.
 -- It may be built-in code, and still write: an operator over nextval, a cast over pg_notify.
@@ -197,8 +214,20 @@ unnamed as (
     where t.oid operator(pg_catalog.>=) 16384
     union all
     select 'pg_catalog.pg_proc'::pg_catalog.regclass, a.amproc::pg_catalog.oid, 0 from pg_catalog.pg_amproc as a
+    join pg_catalog.pg_proc as p on p.oid operator(pg_catalog.=) a.amproc
     where a.oid operator(pg_catalog.>=) 16384
-      and a.amproc::pg_catalog.oid operator(pg_catalog.>=) 16384
+      and (p.oid operator(pg_catalog.>=) 16384 or p.provolatile operator(pg_catalog.=) 'v')
+    union all
+    -- Every message and many functions convert between encodings.
+    select 'pg_catalog.pg_conversion'::pg_catalog.regclass, c.oid, c.conproc::pg_catalog.oid
+    from pg_catalog.pg_conversion as c
+    where c.conproc::pg_catalog.oid operator(pg_catalog.>=) 16384
+    union all
+    -- Also what reads a name may call the functions of a base type: to_regtype those of its modifiers.
+    select 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, t.typinput::pg_catalog.oid
+    from pg_catalog.pg_type as t
+    where t.oid operator(pg_catalog.>=) 16384 and t.typtype operator(pg_catalog.=) 'b'
+      and t.typinput operator(pg_catalog.<>) 'pg_catalog.array_in'::pg_catalog.regproc
 ),
 -- The code of operators of trusted extensions is not theirs where somebody added it to the extension.
 suspects as (
@@ -218,22 +247,23 @@ verdict as (
             where not exists (select from callable where proname operator(pg_catalog.=) name))
         and not exists (select from pg_catalog.pg_type as t
             join odd as o on o.oid operator(pg_catalog.=) t.oid
-            where t.typname operator(pg_catalog.=) any ($1) or t.typname operator(pg_catalog.=) any ($2))
+            where t.typname operator(pg_catalog.=) any ($1) or t.typname operator(pg_catalog.=) any ($2)
+              -- A type in the text is a built-in one by its name, which the search path may give to another.
+              or exists (select from pg_catalog.pg_type as b
+                where b.typnamespace operator(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace
+                  and b.typname operator(pg_catalog.=) t.typname))
         and not exists (select from named where oid is null)
         and not exists (select from planned as p
             join pg_catalog.pg_class as c on c.oid operator(pg_catalog.=) p.oid
             where c.relrowsecurity or c.relkind operator(pg_catalog.=) 'f')
         and not exists (select from set_off where not computes and not (writes_only and $4))
         and not exists (select from parts as p join odd as o on o.oid operator(pg_catalog.=) p.id
-            where p.kind operator(pg_catalog.=) 'resulttype')
-        and not exists (select from forest where tree operator(pg_catalog.~) 'COERCETODOMAIN')
-        -- A literal beside such a column is read in as its type. One beside a domain is of its base type.
+            where p.kind operator(pg_catalog.=) any ('{resulttype, typid}'))
+        -- A literal beside such a column is read in as its type: lag(c, 1, '5').
         and not exists (select from planned as p
             join pg_catalog.pg_attribute as a on a.attrelid operator(pg_catalog.=) p.oid
               and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
-            join odd as o on o.oid operator(pg_catalog.=) a.atttypid
-            join pg_catalog.pg_type as t on t.oid operator(pg_catalog.=) o.oid
-            where t.typtype operator(pg_catalog.<>) 'd')
+            join odd as o on o.oid operator(pg_catalog.=) a.atttypid)
             as plain,
         not exists (select from called where not computes) as computes,
         not exists (select from called where not computes and not writes_only) as leaves_nothing,
@@ -246,10 +276,6 @@ verdict as (
               or c.relhasrules)
         and not exists (select from reached as r
             join pg_catalog.pg_trigger as t on t.tgrelid operator(pg_catalog.=) r.oid where not t.tgisinternal)
-        and not exists (select from reached as r
-            join pg_catalog.pg_attribute as a on a.attrelid operator(pg_catalog.=) r.oid
-              and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
-            join odd as o on o.oid operator(pg_catalog.=) a.atttypid)
             as changes_tables,
         exists (select from called where draws) or exists (select from set_off where draws)
         or exists (select from forest where tree operator(pg_catalog.~) 'NEXTVALUEEXPR')
