@@ -1,6 +1,8 @@
 //! The ways in which a statement that looks harmless reaches somebody's code: none of them may pass for a
 //! read, nor leave its session as it is.
 
+use std::collections::BTreeSet;
+
 use rowgate::value::proto::{DescribeStatementRequest, Value};
 
 use crate::harness::client::{PATIENCE, with_deadline};
@@ -194,6 +196,63 @@ fn the_built_in_functions_that_count_as_harmless_are_those_that_were_read() {
     let version = postgres.psql("select current_setting('server_version_num')::int / 10000");
     let reviewed = REVIEWED.iter().find(|(major, _)| major.to_string() == version);
     assert_eq!(Some(postgres.psql(&harmless).as_str()), reviewed.map(|(_, hash)| *hash));
+}
+
+/// The reset, with the extensions that it cleans.
+const CLEANED: &str = include_str!("../../src/backend/postgres/session/reset.rs");
+
+/// The names in the last array of a text before `end`.
+fn names(text: &str, end: &str) -> BTreeSet<String> {
+    let before = &text[..text.find(end).expect("the list is there")];
+    let list = &before[before.rfind("'{").expect("it is an array") + 2..];
+    list.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_two_lists_of_extensions_differ_for_known_reasons() {
+    let believed = names(RULE, "}')\n),\ncallable as");
+    let cleaned = names(CLEANED, "}'))) \\\n    FROM pg_catalog.pg_prepared_statements");
+    // Its `isn_weak` keeps a flag in the session that no reset clears; of its functions, all others compute.
+    let only_believed = ["isn"];
+    // They read or write files, indexes, pages or large objects, run the SQL that they are given, or look
+    // up objects by name: code that leaves nothing, and is no read for all that. Of postgis the functions
+    // in SQL and PL/pgSQL call each other by the search path. The others compute, and were not read.
+    let only_cleaned = [
+        "adminpack",
+        "amcheck",
+        "bloom",
+        "dict_int",
+        "dict_xsyn",
+        "earthdistance",
+        "file_fdw",
+        "intagg",
+        "lo",
+        "moddatetime",
+        "pageinspect",
+        "pg_buffercache",
+        "pg_freespacemap",
+        "pg_prewarm",
+        "pg_stat_statements",
+        "pg_visibility",
+        "pgrowlocks",
+        "pgstattuple",
+        "postgis",
+        "sslinfo",
+        "tablefunc",
+        "uuid-ossp",
+        "xml2",
+    ];
+    assert_eq!(
+        believed.difference(&cleaned).collect::<Vec<_>>(),
+        only_believed.iter().collect::<Vec<_>>()
+    );
+    assert_eq!(
+        cleaned.difference(&believed).collect::<Vec<_>>(),
+        only_cleaned.iter().collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test]
