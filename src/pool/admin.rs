@@ -98,6 +98,9 @@ impl<M: Manager> PoolAdmin for Pool<M> {
     }
 
     fn flush(&self, reason: CloseReason) {
+        if reason == CloseReason::Admin {
+            self.0.manager.reconnects();
+        }
         self.0.context.health.invalidate_all(reason);
         self.0.maintain();
     }

@@ -14,6 +14,9 @@ pub(crate) trait Manager: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Notes that an operator asked for new connections; none of them was opened yet.
+    fn reconnects(&self) {}
+
     /// Opens a connection. The caller bounds it by `pool.connect_timeout`.
     fn connect(&self) -> impl Future<Output = Result<Self::Connection>> + Send;
 

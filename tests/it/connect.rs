@@ -4,10 +4,11 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use rowgate::value::proto::Value;
+use rowgate::value::proto::{ReconnectPoolRequest, Value};
 use tempfile::TempDir;
 use tonic::Code;
 
+use crate::harness::Service;
 use crate::harness::client::Client;
 use crate::harness::postgres::{PASSWORD, Postgres};
 use crate::harness::server::Server;
@@ -265,6 +266,19 @@ const LATER_SESSIONS: [&str; 5] = [
     "alter role current_user set row_security = off",
     "alter role current_user in database postgres set synchronous_commit = off",
 ];
+
+#[tokio::test]
+async fn a_reconnect_takes_the_settings_that_a_role_begins_with_by_now() {
+    let service = Service::on(Postgres::start(), "").await;
+    let path = "select current_setting('search_path')";
+    let first = service.client.must(path, &[]).await.rows;
+    service.postgres().psql("alter role postgres set search_path = later");
+    service.postgres().terminate_backends();
+    assert_eq!(service.client.must(path, &[]).await.rows, first);
+    let request = ReconnectPoolRequest { pool: "main".to_owned() };
+    service.pools().reconnect_pool(request).await.expect("it is there");
+    assert_eq!(service.client.must(path, &[]).await.rows[0].values, [Value::text("later")]);
+}
 
 #[tokio::test]
 async fn later_sessions_begin_as_the_first_one_did() {

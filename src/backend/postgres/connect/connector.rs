@@ -41,7 +41,7 @@ pub(crate) struct Connector {
     credentials: Credentials,
     driver: tokio_postgres::Config,
     baseline: Baseline,
-    role_settings: RoleSettings,
+    pub(crate) role_settings: RoleSettings,
     pooler: PoolerUse,
     /// The traits of each server that logins have shown.
     traits: Vec<ServerTraits>,

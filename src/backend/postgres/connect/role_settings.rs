@@ -2,7 +2,7 @@
 //!
 //! `ALTER ROLE CURRENT_USER SET search_path = …` needs no privilege, and changes every later session for
 //! good. So the settings that the first session of this process began with are those of all: an
-//! administrator's count from the next start on, and a caller's do not.
+//! administrator's count once the pool reconnects by command, or from the next start on, and a caller's do not.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -55,6 +55,12 @@ struct ChangedSettings {
 }
 
 impl RoleSettings {
+    /// Takes the next session for the first.
+    pub(crate) fn forget(&self) {
+        self.first.lock().take();
+        self.told.lock().take();
+    }
+
     /// Has a session begin as the first one did. Returns the statements for it, to be run again after each
     /// `RESET ALL`.
     pub(crate) async fn keep(

@@ -40,6 +40,10 @@ impl Manager for Opener {
         self.breaker.may_connect()
     }
 
+    fn reconnects(&self) {
+        self.connector.role_settings.forget();
+    }
+
     async fn connect(&self) -> Result<Connection> {
         let mut connection = self.open_through_breaker().await?;
         connection.held = Some(Arc::clone(&self.breaker.pooled));
