@@ -8,6 +8,7 @@ use quick_cache::sync::Cache;
 use super::class::{StatementClass, Uses};
 use super::classify::{MAX_TEXT_BYTES, classify_text};
 use super::client_copy::copies_with_client;
+use super::custom_settings::CustomSettings;
 use super::plan_lifetime::PlanLifetime;
 use super::scanner::{Dialect, first_word};
 use super::session_state::{SessionState, session_state};
@@ -33,6 +34,8 @@ pub(crate) struct Analysis {
     pub lifetime: PlanLifetime,
     /// True if its text names PostgreSQL's list of prepared statements.
     pub lists_statements: bool,
+    /// The custom settings that it may set; only of PostgreSQL.
+    pub custom_settings: CustomSettings,
     /// Its first words for people to read, without literals.
     pub summary: Arc<str>,
 }
@@ -54,6 +57,7 @@ impl Analysis {
             command: OTHER,
             lifetime: PlanLifetime::Moment,
             lists_statements: false,
+            custom_settings: CustomSettings::None,
             summary: "".into(),
         }
     }
@@ -103,6 +107,10 @@ impl Analyzer {
             Dialect::Postgres => PlanLifetime::of(sql),
             Dialect::Sqlite => PlanLifetime::Kept,
         };
+        let custom_settings = match self.dialect {
+            Dialect::Postgres => CustomSettings::of(sql),
+            Dialect::Sqlite => CustomSettings::None,
+        };
         Analysis {
             transaction_control,
             client_copy: self.dialect == Dialect::Postgres && copies_with_client(sql),
@@ -111,6 +119,7 @@ impl Analyzer {
             command: command(sql, self.dialect),
             lifetime,
             lists_statements: lists_statements(sql),
+            custom_settings,
             summary: summary(sql, self.dialect).into(),
         }
     }
@@ -156,6 +165,11 @@ struct Weight;
 impl Weighter<Box<str>, Arc<Analysis>> for Weight {
     fn weight(&self, sql: &Box<str>, analysis: &Arc<Analysis>) -> u64 {
         let names = analysis.class.weight();
-        u64::try_from(ENTRY_BYTES + sql.len() + analysis.summary.len() + names).unwrap_or(u64::MAX)
+        let settings = match &analysis.custom_settings {
+            CustomSettings::Named(names) => names.len(),
+            CustomSettings::None | CustomSettings::Any => 0,
+        };
+        let bytes = ENTRY_BYTES + sql.len() + analysis.summary.len() + names + settings;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }

@@ -64,7 +64,67 @@ async fn the_list_of_prepared_statements_shows_no_text_of_other_callers() {
 async fn known_extensions_are_reset_and_keep_their_connections() {
     let postgres = Postgres::start();
     postgres.psql("create extension pg_trgm; create extension tablefunc; create extension hstore");
-    let set = "select set_config('my.leak', 'x', false)";
+    let set = "select set_config('work_mem', '1MB', false)";
     let (_, replaced) = answer(postgres, &[set, set, "select 1"]).await;
+    assert_eq!(replaced, 0);
+}
+
+const IS_NULL: &str = "select current_setting('tenant.id', true) is null";
+
+#[tokio::test]
+async fn a_custom_setting_that_a_caller_made_is_none_for_the_next() {
+    for sql in [
+        "set local tenant.id = '5'",
+        "select set_config('tenant.id', '5', true)",
+        "select set_config('tenant' || '.id', '5', true)",
+        "do $$ begin set local \"tenant\" . id = '5'; end $$",
+        "do $$ begin execute 'set local ' || 'tenant' || '.id = 5'; end $$",
+    ] {
+        let (is_null, replaced) = answer(Postgres::start(), &[sql, IS_NULL]).await;
+        assert_eq!((is_null, replaced), (Some(Value::bool(true)), 1), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_custom_setting_that_a_function_makes_is_none_for_the_next_caller() {
+    let function = "create function f() returns text language";
+    for setup in [
+        format!("{function} sql as $f$ select set_config('tenant.id', '5', true) $f$"),
+        format!("{function} sql begin atomic select set_config('tenant.id', '5', true); end"),
+        format!("{function} sql set tenant.id = '5' as $f$ select 'x' $f$"),
+        format!("{function} plpgsql as $f$ begin set local tenant.id = 5; return 'x'; end $f$"),
+        format!(
+            "{function} plpgsql as $f$ begin perform set_config('tenant.' || 'id', '5', true); return 'x'; end $f$"
+        ),
+        format!(
+            "{function} plpgsql as $f$ begin execute format('set local %s.id = 5', 'tenant'); return 'x'; end $f$"
+        ),
+    ] {
+        let postgres = Postgres::start();
+        postgres.psql(&setup);
+        let (is_null, replaced) = answer(postgres, &["select f()", IS_NULL]).await;
+        assert_eq!((is_null, replaced), (Some(Value::bool(true)), 1), "{setup}");
+    }
+}
+
+#[tokio::test]
+async fn a_custom_setting_that_every_session_begins_with_costs_no_connection() {
+    let postgres = Postgres::start();
+    postgres.psql("alter database postgres set tenant.id = ''");
+    let set = "set local tenant.id = '5'";
+    let (is_null, replaced) = answer(postgres, &[set, set, IS_NULL]).await;
+    assert_eq!((is_null, replaced), (Some(Value::bool(false)), 0));
+}
+
+#[tokio::test]
+async fn code_that_sets_no_custom_setting_costs_no_connection() {
+    let postgres = Postgres::start();
+    postgres.psql(
+        "create schema s; create table s.t (n int);
+         create function f() returns int language plpgsql as
+           $f$ begin update s.t set n = 1 where s.t.n = 2; set local work_mem = '1MB'; return 1; end $f$",
+    );
+    let (_, replaced) =
+        answer(postgres, &["select f()", "update s.t set n = f()", "select 1"]).await;
     assert_eq!(replaced, 0);
 }

@@ -46,6 +46,7 @@ use execute::transaction::PostgresTransaction;
 use session::Session;
 use session::attempt::{AttemptResult, run_attempts};
 use session::database_context::DatabaseContext;
+use session::custom_settings::FunctionSettings;
 use session::effects::EffectCache;
 use session::work::PlanUse;
 
@@ -84,6 +85,7 @@ impl Postgres {
             resets: AtomicU64::new(0),
             statements: AtomicU64::new(0),
             effects: EffectCache::new(config.catalog_ttl, config.analysis_cache),
+            custom_settings: FunctionSettings::new(config.catalog_ttl),
             key_table: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
             pool: Pool::new(telemetry, &config.pool, opener.clone()),
             opener,

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::custom_settings::FunctionSettings;
 use super::effects::EffectCache;
 use crate::backend::postgres::connection::Connection;
 use crate::backend::postgres::connection::idempotency_table::KeyTable;
@@ -21,6 +22,7 @@ pub(crate) struct DatabaseContext {
     /// The number of callers' statements that were sent.
     pub(crate) statements: AtomicU64,
     pub(crate) effects: EffectCache,
+    pub(crate) custom_settings: FunctionSettings,
     /// The table of idempotency keys, as it is configured.
     pub(crate) key_table: KeyTable,
     /// Opens connections, for the pool and beside it.
@@ -35,6 +37,7 @@ impl DatabaseContext {
     pub(crate) fn definitions_changed(&self) {
         self.opener.statements.definitions.change();
         self.effects.forget();
+        self.custom_settings.forget();
     }
 
     /// Flushes the pool after one connection has found that its server has changed its role: the others

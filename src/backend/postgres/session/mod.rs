@@ -5,6 +5,7 @@
 
 pub(crate) mod attempt;
 mod checkin;
+pub(crate) mod custom_settings;
 pub(crate) mod database_context;
 pub(crate) mod effects;
 mod error_mapping;
@@ -25,6 +26,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::planted_bug::PlantedBug;
 use crate::pool::{Checkout, CloseReason};
+use crate::sql::CustomSettings;
 use attempt::AttemptError;
 use checkin::{Checkin, Disposition};
 use database_context::DatabaseContext;
@@ -42,6 +44,8 @@ pub(crate) struct Session {
     in_flight: InFlight,
     pub(crate) work: SessionWork,
     pub(crate) checkin: Checkin,
+    /// The custom settings that its statements may have set.
+    custom_settings: CustomSettings,
 }
 
 impl Session {
@@ -62,6 +66,7 @@ impl Session {
             in_flight: InFlight::default(),
             work: SessionWork::default(),
             checkin: Checkin::default(),
+            custom_settings: CustomSettings::None,
         }
     }
 
@@ -222,6 +227,7 @@ impl Drop for Session {
                 database: Arc::clone(&self.database),
                 is_busy: self.in_flight.is_busy(),
                 checkin: self.checkin,
+                custom_settings: std::mem::take(&mut self.custom_settings),
             };
             drop(runtime.spawn(reset.run()));
         } else {

@@ -32,6 +32,7 @@ impl Session {
         if analysis.lists_statements {
             self.connection().close_statements();
         }
+        self.custom_settings.add(&analysis.custom_settings);
         let effects = if self.checkin.effect == SessionEffect::Anything {
             // Names may have another meaning here than in other sessions, and than before.
             StatementEffects::UNKNOWN

@@ -14,6 +14,7 @@ use crate::backend::postgres::connection::opener::Opener;
 use crate::backend::postgres::protocol::simple_query::rows;
 use crate::planted_bug::PlantedBug;
 use crate::pool::{Checkout, CloseReason};
+use crate::sql::CustomSettings;
 
 /// The time a reset may take before the connection is closed instead.
 pub(crate) const RESET_LIMIT: Duration = Duration::from_secs(5);
@@ -71,6 +72,7 @@ pub(crate) struct SessionReset {
     /// True if a request may be unanswered.
     pub(crate) is_busy: bool,
     pub(crate) checkin: Checkin,
+    pub(crate) custom_settings: CustomSettings,
 }
 
 impl SessionReset {
@@ -117,6 +119,7 @@ impl SessionReset {
             return Some(());
         }
         let messages = checkout.client.simple_query(RESET).await.ok()?;
+        self.database.resets.fetch_add(1, Relaxed);
         let last = rows(&messages).last()?;
         // Some were deallocated without a command tag that tells, perhaps the driver's own among them.
         let has_all = checkout.has_all_statements(last.get(0).unwrap_or_default());
@@ -124,11 +127,17 @@ impl SessionReset {
         if !has_all || !is_clean {
             return None;
         }
+        let settings = &self.database.custom_settings;
+        // A pooler keeps its connection to the server.
+        let ends = !checkout.protocol.is_behind_pooler();
+        if ends && settings.are_left_in(checkout, &self.custom_settings).await.ok()? {
+            settings.tell(&self.database.name);
+            return None;
+        }
         if !checkout.settings.is_empty() {
             checkout.client.batch_execute(&checkout.settings).await.ok()?;
         }
         checkout.sequences_drawn = false;
-        self.database.resets.fetch_add(1, Relaxed);
         Some(())
     }
 }
