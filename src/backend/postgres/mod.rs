@@ -120,6 +120,7 @@ impl Postgres {
         let mut session = self.session(batch.deadline, &batch.context).await?;
         session.work.plans = plans;
         session.work.forbids_writes = batch.mode.read_only;
+        session.work.isolation = batch.mode.isolation;
         batch_pipelined::run(batch, strategy, session).await
     }
 
@@ -133,6 +134,7 @@ impl Postgres {
         let mut session = Session::new(checkout, &self.context, request.deadline);
         session.work.plans = plans;
         session.work.forbids_writes = request.mode.read_only;
+        session.work.isolation = request.mode.isolation;
         PostgresTransaction::begin(session, request).await
     }
 }

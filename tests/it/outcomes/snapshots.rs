@@ -1,8 +1,11 @@
 //! The snapshot of a transaction that only reads.
 
-use rowgate::value::proto::{IsolationLevel, Value};
+use rowgate::value::proto::{
+    AccessMode, ExecuteBatchRequest, IsolationLevel, TransactionOptions, Value,
+};
 
-use super::{LEVELS, begin, first, reading};
+use super::{LEVELS, begin, count, first, reading};
+use crate::harness::unit::batch;
 use crate::harness::{Backend, Service};
 
 #[tokio::test]
@@ -48,4 +51,50 @@ async fn the_mode_of_a_read_only_transaction_is_pinned_before_its_first_statemen
         };
         assert_eq!(first(&result), &Value::text(expected));
     }
+}
+
+/// Texts that end the isolation of their transaction, where the server lets them.
+const LEAVES: [&str; 5] = [
+    "reset transaction_isolation",
+    "set transaction_isolation to default",
+    "set local transaction_isolation = default",
+    "do $$ begin reset transaction_isolation; end $$",
+    "select set_config('transaction_isolation', null, true)",
+];
+
+#[tokio::test]
+async fn nothing_is_committed_that_is_less_isolated_than_it_was_asked_to_be() {
+    let service = Service::start(Backend::Postgres).await;
+    let client = &service.client;
+    client.must("create table t (id int)", &[]).await;
+    let insert = "insert into t values (1)";
+    for level in [IsolationLevel::RepeatableRead, IsolationLevel::Serializable] {
+        let access = [AccessMode::ReadWrite, AccessMode::ReadOnly];
+        for (access, text) in access.iter().flat_map(|a| LEAVES.map(|text| (*a, text))) {
+            let what = format!("{text} at {level:?}, {access:?}");
+            let own =
+                if access == AccessMode::ReadOnly { "select count(*) from t" } else { insert };
+            let options = TransactionOptions {
+                isolation_level: level.into(),
+                access_mode: access.into(),
+                ..TransactionOptions::default()
+            };
+            let request = ExecuteBatchRequest {
+                transaction: Some(options),
+                ..batch(&[own, text, "select 1"])
+            };
+            let failure = client.batch(request).await.expect_err(&what);
+            assert_eq!(failure.outcome, "NOT_APPLIED", "{what}: {failure:?}");
+            let mut transaction = begin(client, options).await;
+            transaction.query(own, &[]).await.expect("it runs");
+            if transaction.query(text, &[]).await.is_err() {
+                transaction.rollback().await.expect("it ends");
+                continue;
+            }
+            let failure = transaction.commit().await.expect_err(&what);
+            assert_eq!(failure.reason, "ISOLATION_LEFT", "{what}: {failure:?}");
+            assert_eq!(failure.outcome, "NOT_APPLIED", "{what}: {failure:?}");
+        }
+    }
+    assert_eq!(count(client, "t").await, Value::int64(0));
 }

@@ -19,7 +19,7 @@ use crate::planted_bug::PlantedBug;
 use crate::value::Value;
 use crate::value::proto::ResultSet;
 use resolution::{outcome_of_token, resolve};
-use token::{CURRENT_XID, INCARNATION, Token};
+use token::{CURRENT_XID, INCARNATION, REPEATABLE_READ_XID, SERIALIZABLE_XID, Token};
 
 /// Ends a transaction that we opened; fails in one that failed or ended before, which a mere COMMIT answers
 /// with a silent ROLLBACK.
@@ -35,6 +35,16 @@ const END_READ_ONLY: &str = "ROLLBACK TO SAVEPOINT rowgate_read_only; COMMIT";
 /// The statements that end the transaction of such work.
 pub(crate) fn commit_of(work: &SessionWork) -> &'static str {
     if work.forbids_writes { END_READ_ONLY } else { COMMIT }
+}
+
+/// The query of the transaction's number, which fails where the transaction is not as isolated as its caller
+/// asked: before PostgreSQL 16 a `RESET transaction_isolation` ends the level at any time.
+pub(crate) fn xid_of(work: &SessionWork) -> &'static str {
+    match work.isolation {
+        None | Some(IsolationLevel::ReadCommitted) => CURRENT_XID,
+        Some(IsolationLevel::RepeatableRead) => REPEATABLE_READ_XID,
+        Some(IsolationLevel::Serializable) => SERIALIZABLE_XID,
+    }
 }
 
 /// The statement that opens a transaction.
@@ -89,7 +99,7 @@ pub(crate) async fn commit(
     }
     let guarded = commit_of(&session.work);
     let commit = if PlantedBug::IgnoredTag.is_planted() { "COMMIT" } else { guarded };
-    steps.extend([CURRENT_XID, commit].map(PipelineStep::script));
+    steps.extend([xid_of(&session.work), commit].map(PipelineStep::script));
     let quota = ResultQuota::unlimited();
     let mut responses = session.send_pipeline(steps, &quota, PipelineEnd::Commit).await?;
     let stored = key.and_then(|_| responses.next());
@@ -112,6 +122,9 @@ pub(crate) struct CommitAnswers {
 
 /// Ends a session with the result of its commit, which is resolved where the error says that it is unknown.
 pub(crate) async fn conclude(mut session: Session, answers: CommitAnswers) -> Result<()> {
+    let left_isolation = session.work.isolation.is_some()
+        && matches!(&answers.xid, Some(Err(error))
+            if error.reply_code() == Some(&SqlState::ACTIVE_SQL_TRANSACTION));
     let incarnation = session.connection().incarnation.as_deref().unwrap_or_default();
     let mut token = None;
     let mut failed = None;
@@ -127,10 +140,14 @@ pub(crate) async fn conclude(mut session: Session, answers: CommitAnswers) -> Re
         Some(Ok(StepOutput::Script(None) | StepOutput::Rows(_))) | None => {}
     }
     let error = match (answers.commit, failed) {
-        (Some(Ok(_)), _) => return session.check_confirmed(),
+        // What only reads is committed all the same, and what it has read is not as isolated.
+        (Some(Ok(_)), _) if !left_isolation => return session.check_confirmed(),
         (_, Some(failed)) | (Some(Err(failed)), None) => session.step_failed(failed, ""),
-        (None, None) => session.deadline_passed(),
+        (Some(Ok(_)) | None, None) => session.deadline_passed(),
     };
+    if left_isolation {
+        return Err(isolation_left(error));
+    }
     let is_over = error.report().is_some_and(|report| report.sqlstate == "25P01");
     let error = if is_over { transaction_controlled() } else { error };
     let Some(token) = token.filter(|_| error.outcome() == Outcome::Unknown) else {
@@ -148,6 +165,15 @@ pub(crate) async fn conclude(mut session: Session, answers: CommitAnswers) -> Re
         database.definitions_changed();
     }
     resolved
+}
+
+/// The error of a unit that asked for a level, and has left it.
+fn isolation_left(cause: Error) -> Error {
+    let message = "a statement ended the isolation level of its transaction";
+    Error::new(ErrorKind::FailedPrecondition, message)
+        .with_condition("ISOLATION_LEFT")
+        .with_hint("No statement may reset or lower transaction_isolation: ask for the level that you need.")
+        .with_cause(cause)
 }
 
 /// The error of a unit whose response found no row to be stored in.

@@ -30,6 +30,20 @@ const POSTMASTER: usize = 2;
 pub(crate) const CURRENT_XID: &str =
     "select pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text";
 
+/// The same in a SERIALIZABLE transaction; where that is not serializable any more it fails, as the level cannot be
+/// set by a query.
+pub(crate) const SERIALIZABLE_XID: &str = "\
+select case when pg_catalog.current_setting('transaction_isolation') operator(pg_catalog.=) 'serializable' \
+       then pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text \
+       else pg_catalog.set_config('transaction_isolation', 'serializable', true) end";
+
+/// The same in a REPEATABLE_READ transaction, which may have become serializable.
+pub(crate) const REPEATABLE_READ_XID: &str = "\
+select case when pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 4) \
+            operator(pg_catalog.<>) 'read' \
+       then pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text \
+       else pg_catalog.set_config('transaction_isolation', 'repeatable read', true) end";
+
 /// Stands for the status of a number that the server rejects, as it has not assigned it.
 pub(crate) const NEVER_ASSIGNED: &str = "never assigned";
 

@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use super::batch_result::{CHECK_CONSTRAINTS, check_results, end, result_set};
 use super::batch_sequential;
-use crate::backend::postgres::commit::token::CURRENT_XID;
 use crate::backend::postgres::commit::{
-    CommitAnswers, begin, commit_of, conclude, query_incarnation,
+    CommitAnswers, begin, commit_of, conclude, query_incarnation, xid_of,
 };
 use crate::backend::postgres::connection::pipeline::{
     PipelineEnd, PipelineResponses, PipelineStep, ResultQuota, StepOutput,
@@ -121,7 +120,7 @@ impl<'a> BatchRun<'a> {
         let (last, end) = if dry_run {
             ([CHECK_CONSTRAINTS, "ROLLBACK"], PipelineEnd::NoCommit)
         } else {
-            ([CURRENT_XID, commit_of(&self.session.work)], PipelineEnd::Commit)
+            ([xid_of(&self.session.work), commit_of(&self.session.work)], PipelineEnd::Commit)
         };
         let mut steps = self.steps()?;
         steps.extend(last.map(PipelineStep::script));

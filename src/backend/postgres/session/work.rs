@@ -1,10 +1,14 @@
 //! The caller's work on a session: the writes that may be applied, and the retries that are allowed.
 
+use crate::backend::IsolationLevel;
+
 /// The caller's work on a session.
 #[derive(Debug, Default)]
 pub(crate) struct SessionWork {
     /// True if the caller asked the database to forbid writes.
     pub(crate) forbids_writes: bool,
+    /// The level that the caller asked for.
+    pub(crate) isolation: Option<IsolationLevel>,
     pub(crate) plans: PlanUse,
     pub(crate) writes: WriteState,
     /// True if, by the catalogs, one of the statements so far may write.
