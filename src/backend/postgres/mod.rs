@@ -45,8 +45,8 @@ use execute::row_stream::{StatementRows, StatementScope};
 use execute::transaction::PostgresTransaction;
 use session::Session;
 use session::attempt::{AttemptResult, run_attempts};
-use session::database_context::DatabaseContext;
 use session::custom_settings::FunctionSettings;
+use session::database_context::DatabaseContext;
 use session::effects::EffectCache;
 use session::work::PlanUse;
 
