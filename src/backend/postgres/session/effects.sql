@@ -26,7 +26,7 @@ callable as not materialized (
                  pg_sleep_for, pg_sleep_until, random, random_normal, timeofday, uuidv4, uuidv7}'))
            -- The built-in functions of versions 13 to 18 were read; a superuser may have replaced one.
            and (p.oid operator(pg_catalog.<) 16384 and p.prolang operator(pg_catalog.=) any ('{12, 14}')
-               and pg_catalog.current_setting('server_version_num')::pg_catalog.int4 operator(pg_catalog.<) 190000
+               and pg_catalog.current_setting('server_version_num') operator(pg_catalog.~) '^1[3-8]....$'
              or p.prolang operator(pg_catalog.=) any ('{12, 13}') and p.prokind operator(pg_catalog.=) 'f'
              and exists (select from trusted
                  where class operator(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
