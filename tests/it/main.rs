@@ -127,4 +127,5 @@ mod transact;
 mod types;
 #[cfg(test)]
 mod unread_answers;
+#[cfg(test)]
 mod unread_streams;

@@ -118,6 +118,7 @@ pub(crate) async fn leave_unread(count: usize, stall: Duration, sql: &str) -> Co
     }
     let meanwhile = meanwhile.await.expect("no panic");
     let cost = Cost { growth: peak - before, back, undisturbed, meanwhile };
+    eprintln!("{count} unread streams: {cost:?}, {} KiB", cost.growth >> 10);
     cost
 }
 
