@@ -17,8 +17,8 @@ use super::authorizer::{Authorizer, Phase};
 use super::error::{Origin, Step, several_statements, translate};
 use super::figures::Figures;
 use super::file::{absolute_path, create_private};
-use super::functions::{Replaced, replace_functions};
 use super::idempotency_table::KeyTable;
+use super::interruptible::{Replaced, replace_functions};
 use super::open_connections::OpenConnections;
 use super::row_channel::RowSender;
 use super::stop_check::StopCheck;
@@ -332,7 +332,8 @@ pub(crate) type Compiled<'connection> =
 /// A text whose last comment is ended, if it has just begun. SQLite lets the end of the text end a comment, but takes
 /// `/*` alone for two operators.
 fn with_comment_ended(sql: &str) -> Cow<'_, str> {
-    if sql.trim_end().ends_with("/*") { format!("{sql} */").into() } else { sql.into() }
+    let trimmed = sql.trim_end();
+    if trimmed.ends_with("/*") { format!("{trimmed} */").into() } else { sql.into() }
 }
 
 /// Tells whether a text has a semicolon that does not end it. Most have none, and need no closer look.
