@@ -653,7 +653,7 @@ mod tests {
     /// The result of one of our queries: of a primary that takes writes, with one prepared statement, in
     /// the process of [`KEY`] and without any settings.
     fn result(sql: &str, prepared: &str) -> Vec<u8> {
-        let mut session = [None; 11];
+        let mut session = [None; 12];
         session[0] = Some("16843009");
         let row = if sql.contains("in_recovery") {
             row(&[Some("f"), Some("off")])

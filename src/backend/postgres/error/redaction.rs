@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(hint(&reply, ErrorDetails::Safe), None);
         assert_eq!(message(&reply, ErrorDetails::Full), reply.message);
         let names = ErrorReply { code: "23505", message: "Schlüssel »t_pkey«", ..reply };
-        assert_eq!(message(&names, ErrorDetails::Safe), names.message);
+        assert_eq!(message(&names, ErrorDetails::Safe), "unique violation");
         let raised = ErrorReply {
             routine: Some("exec_stmt_raise"),
             message: "das Konto »secret« ist leer",
