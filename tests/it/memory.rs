@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use rowgate::value::proto::QueryOptions;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::Code;
 
-use crate::harness::client::{Client, request};
+use crate::harness::client::{Client, request_with};
 use crate::harness::postgres::Postgres;
 use crate::harness::server::Server;
 use crate::harness::{Backend, Service};
@@ -185,7 +186,8 @@ async fn a_huge_error_in_mid_statement_meets_the_deadline_and_takes_no_memory() 
     for sql in ["select 'marker'", "create table t as select 'marker' as a"] {
         let began = Instant::now();
         let deadline = Duration::from_secs(1);
-        let failure = client.call(request(sql, &[]), deadline).await.expect_err("it never ends");
+        let options = QueryOptions { timeout: deadline.try_into().ok(), ..QueryOptions::default() };
+        let failure = client.run(request_with(sql, options)).await.expect_err("it never ends");
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}: {failure:?}", began.elapsed());
         assert_ne!(failure.outcome, "APPLIED", "{failure:?}");
     }

@@ -150,6 +150,15 @@ impl PiecewiseBody {
         {
             self.made = self.kept(frame);
         }
+        // Its encoder keeps the memory of what it has encoded, so it must not stay.
+        if self.unread.is_some()
+            && let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut self.body).poll_frame(cx)
+        {
+            if frame.is_trailers() {
+                self.body = tonic::body::Body::empty();
+            }
+            self.made = Some(frame);
+        }
     }
 
     /// Keeps a large frame, and returns any other.
@@ -192,13 +201,13 @@ impl Body for PiecewiseBody {
                 Some(Piece::End) | None => {}
             }
             this.unread = None;
-            if let Some(frame) = this.made.take() {
-                return Poll::Ready(Some(Ok(frame)));
-            }
-            let Some(polled) = ready!(Pin::new(&mut this.body).poll_frame(cx)) else {
-                return Poll::Ready(None);
+            let frame = match this.made.take() {
+                Some(frame) => frame,
+                None => match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                    Some(frame) => frame?,
+                    None => return Poll::Ready(None),
+                },
             };
-            let frame = polled?;
             let ready = match &this.lost {
                 Some(lost) => Self::end(frame, lost),
                 None => this.kept(frame).map(Ok),

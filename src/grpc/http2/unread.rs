@@ -75,6 +75,8 @@ impl UnreadAnswers {
         bytes: Bytes,
     ) -> UnreadFrame {
         let call = Arc::clone(call);
+        // Encoded bytes are a part of a larger buffer, which their encoder goes on to use.
+        let bytes = Bytes::copy_from_slice(&bytes);
         let mut state = self.state.lock();
         let id = state.next;
         state.next += 1;
