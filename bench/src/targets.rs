@@ -1,0 +1,215 @@
+//! The ratios that must hold, and those that are wanted.
+
+use crate::plan::{LANES, PGBENCH, POOLED, POOLER};
+use crate::rounds::Results;
+
+const MIB: f64 = 1_048_576.0;
+
+pub struct Target {
+    pub title: &'static str,
+    pub unit: &'static str,
+    pub must: f64,
+    pub goal: f64,
+    /// Says whether less is better.
+    pub at_most: bool,
+    /// None where a figure that it needs was not measured.
+    pub value: Option<f64>,
+}
+
+impl Target {
+    pub fn verdict(&self) -> &'static str {
+        let Some(value) = self.value else { return "not measured" };
+        let holds = |bound: f64| if self.at_most { value <= bound } else { value >= bound };
+        match (holds(self.goal), holds(self.must)) {
+            (true, _) => "goal met",
+            (false, true) => "must met",
+            (false, false) => "MISSED",
+        }
+    }
+}
+
+/// A figure of a row: the row, the variant, the figure.
+type Figure = (&'static str, &'static str, &'static str);
+
+struct Builder<'a> {
+    results: &'a Results,
+    targets: Vec<Target>,
+}
+
+impl Builder<'_> {
+    fn get(&self, (row, label, figure): Figure) -> Option<f64> {
+        self.results.median(row, label, figure)
+    }
+
+    fn ratio(&self, above: Figure, below: Figure) -> Option<f64> {
+        Some(self.get(above)? / self.get(below)?)
+    }
+
+    fn at_least(
+        &mut self,
+        title: &'static str,
+        unit: &'static str,
+        bounds: [f64; 2],
+        value: Option<f64>,
+    ) {
+        let [must, goal] = bounds;
+        self.targets.push(Target { title, unit, must, goal, at_most: false, value });
+    }
+
+    fn at_most(
+        &mut self,
+        title: &'static str,
+        unit: &'static str,
+        bounds: [f64; 2],
+        value: Option<f64>,
+    ) {
+        let [must, goal] = bounds;
+        self.targets.push(Target { title, unit, must, goal, at_most: true, value });
+    }
+
+    fn selects(&mut self) {
+        let rate = |row, label| (row, label, "per_second");
+        let few = "select-32";
+        let many = "select-128";
+        let by = |a, b| self.ratio(a, b);
+        let lanes_pooler = by(rate(few, LANES), rate(few, POOLER));
+        let lanes_direct = by(rate(few, LANES), rate(few, PGBENCH));
+        let many_pooler = by(rate(many, LANES), rate(many, POOLER));
+        let many_direct = by(rate(many, LANES), rate(many, PGBENCH));
+        let pooled_pooler = by(rate(few, POOLED), rate(few, POOLER));
+        let cost = |row, label| self.get((row, label, "gateway_us"));
+        let few_cost = cost(few, LANES);
+        let many_cost = cost(many, LANES);
+        let pooled_cost = cost(few, POOLED);
+        self.at_least(
+            "32 in flight, lanes: queries/s against PgBouncer",
+            "×",
+            [1.8, 2.5],
+            lanes_pooler,
+        );
+        self.at_least(
+            "32 in flight, lanes: queries/s against direct pgbench, prepared",
+            "×",
+            [0.75, 1.0],
+            lanes_direct,
+        );
+        self.at_most(
+            "32 in flight, lanes: processor time of the gateway",
+            "µs",
+            [13.0, 9.0],
+            few_cost,
+        );
+        self.at_least(
+            "128 in flight, lanes: queries/s against PgBouncer",
+            "×",
+            [2.2, 2.8],
+            many_pooler,
+        );
+        self.at_least(
+            "128 in flight, lanes: queries/s against direct pgbench, prepared",
+            "×",
+            [1.15, 1.4],
+            many_direct,
+        );
+        self.at_most(
+            "128 in flight, lanes: processor time of the gateway",
+            "µs",
+            [11.0, 8.0],
+            many_cost,
+        );
+        self.at_least(
+            "32 in flight, pooled: queries/s against PgBouncer",
+            "×",
+            [1.15, 1.5],
+            pooled_pooler,
+        );
+        self.at_most(
+            "32 in flight, pooled: processor time of the gateway",
+            "µs",
+            [24.0, 18.0],
+            pooled_cost,
+        );
+    }
+
+    fn rows_and_transactions(&mut self) {
+        let rate = |row, label| (row, label, "per_second");
+        let batch = self.ratio(rate("tpcb", "Rowgate batch"), rate("tpcb", PGBENCH));
+        let stream = self.ratio(rate("tpcb", "Rowgate stream"), rate("tpcb", PGBENCH));
+        let rows = self.get(rate("rows", "Rowgate ROWS")).map(|rate| rate / 1e6);
+        let arrow = self.get(rate("rows", "Rowgate ARROW")).map(|rate| rate / 1e6);
+        let python =
+            self.ratio(rate("python", "grpcio ARROW"), rate("python", "asyncpg fetch, direct"));
+        self.at_least(
+            "TPC-B as one batch: transactions/s against direct pgbench, prepared",
+            "×",
+            [1.2, 1.6],
+            batch,
+        );
+        self.at_least(
+            "TPC-B as a stream: transactions/s against direct pgbench, prepared",
+            "×",
+            [0.45, 0.7],
+            stream,
+        );
+        self.at_least("1 M rows as ROWS", "M rows/s", [2.5, 3.5], rows);
+        self.at_least("1 M rows as ARROW", "M rows/s", [4.5, 6.0], arrow);
+        self.at_least(
+            "1 M rows into a pyarrow Table: times as fast as asyncpg's fetch",
+            "×",
+            [4.0, 6.0],
+            python,
+        );
+    }
+
+    fn quality(&mut self) {
+        let built = self.get(("slow", "Rowgate lanes alone", "per_second")).is_some();
+        let [alone, beside] = if built {
+            ["Rowgate lanes alone", "Rowgate lanes beside 8 slow"]
+        } else {
+            ["Rowgate pooled alone", "Rowgate pooled beside 8 slow"]
+        };
+        let kept = self.ratio(("slow", beside, "per_second"), ("slow", alone, "per_second"));
+        let tail = self.ratio(("slow", beside, "p99_us"), ("slow", alone, "p99_us"));
+        let best = if self.get(("select-1", LANES, "p50_us")).is_some() { LANES } else { POOLED };
+        let added =
+            self.get(("select-1", best, "p50_us")).zip(self.get(("select-1", POOLER, "p50_us")));
+        let memory =
+            self.get(("memory", "1 M rows, slow reader too", "bytes")).map(|bytes| bytes / MIB);
+        let idle =
+            self.get(("memory", "idle gRPC connection", "bytes")).map(|bytes| bytes / 1024.0);
+        self.at_least(
+            "eight slow statements among the point selects: throughput kept",
+            "×",
+            [0.8, 0.95],
+            kept,
+        );
+        self.at_most(
+            "eight slow statements among the point selects: p99 against undisturbed",
+            "×",
+            [1.5, 1.2],
+            tail,
+        );
+        let added = added.map(|(ours, pooler)| ours - pooler);
+        self.at_most(
+            "latency added at 1 in flight, over PgBouncer's (medians)",
+            "µs",
+            [40.0, 20.0],
+            added,
+        );
+        self.at_most(
+            "gateway memory during 1 M rows, slow reader included",
+            "MiB",
+            [16.0, 8.0],
+            memory,
+        );
+        self.at_most("memory of an idle gRPC connection", "KiB", [20.0, 16.0], idle);
+    }
+}
+
+pub fn targets(results: &Results) -> Vec<Target> {
+    let mut builder = Builder { results, targets: Vec::new() };
+    builder.selects();
+    builder.rows_and_transactions();
+    builder.quality();
+    builder.targets
+}
