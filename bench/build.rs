@@ -14,6 +14,9 @@ const DATABASE: &str = "rowgate/v1/database.proto";
 const NESTED: [(&str, u8); 3] =
     [("StreamQueryRequest", 1), ("QueryRequest", 4), ("QueryOptions", 0)];
 
+/// Not all calls are measured, and names are the contract's.
+const GENERATED: &str = "#[allow(dead_code, clippy::enum_variant_names)]";
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=../proto");
     let descriptors = protox::compile([DATABASE], ["../proto"])?;
@@ -23,7 +26,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         out.join("arrow.rs"),
         format!("pub const ARROW: Option<&[u8]> = {};", arrow.replace('[', "&[")),
     )?;
-    prost_build::Config::new().include_file("contract.rs").compile_fds(descriptors)?;
+    prost_build::Config::new()
+        .include_file("contract.rs")
+        .type_attribute(".", GENERATED)
+        .compile_fds(descriptors)?;
     Ok(())
 }
 

@@ -19,7 +19,6 @@ mod stand;
 mod targets;
 
 /// The messages of the contract.
-#[expect(dead_code, reason = "not all calls are measured")]
 mod contract {
     include!(concat!(env!("OUT_DIR"), "/contract.rs"));
 }
@@ -74,6 +73,7 @@ async fn run(options: &Options) -> Result<()> {
     if let Some(path) = &options.json {
         let json = report::json(options, &stand.versions, &results);
         std::fs::write(path, serde_json::to_string_pretty(&json)? + "\n")?;
+        println!("the figures of all rounds are in {}", path.display());
     }
     if options.write_docs {
         docs::write(options, &stand.versions, &results)?;
