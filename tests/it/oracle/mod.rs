@@ -6,7 +6,7 @@
 mod traps;
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rowgate::value::proto::database_service_client::DatabaseServiceClient;
 use rowgate::value::proto::transact_request::Command;
@@ -289,5 +289,5 @@ async fn a_session_that_keeps_its_marks_is_found() {
     let start = Instant::now();
     let judged = judge(200, 1, &[("ROWGATE_PLANTED_BUG", "kept-session")]).await;
     assert!(!judged.wrong.is_empty(), "nothing was found");
-    assert!(start.elapsed() < Duration::from_secs(60), "it took {:?}", start.elapsed());
+    assert!(start.elapsed() < std::time::Duration::from_secs(60), "it took {:?}", start.elapsed());
 }
