@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::connect_breaker::ConnectBreaker;
-use super::interface::{Backend, Installed};
+use super::interface::{Backend, EngineInfo, Installed};
 use super::row_stream::{Completion, Fill, RowSink, RowStream};
 use super::statement::{
     Batch, BatchResult, BatchStatement, BatchStrategy, DescribeRequest, Description, Statement,
@@ -146,6 +146,7 @@ impl Backend for Instrumented {
         breaker() -> &Arc<ConnectBreaker>;
         probe(limit: Duration) -> BoxFuture<'_, Result<()>>;
         warm_up(connections: usize) -> BoxFuture<'_, Result<()>>;
+        engine() -> EngineInfo;
         pool() -> PoolSnapshot;
         control() -> &dyn PoolAdmin;
         close() -> ();

@@ -82,6 +82,11 @@ pub(crate) trait Backend: Send + Sync {
     /// Opens connections on the calling worker until it has `connections` of them, or an attempt fails.
     fn warm_up(&self, connections: usize) -> BoxFuture<'_, Result<()>>;
 
+    /// The engine behind the database, as far as it is known.
+    fn engine(&self) -> EngineInfo {
+        EngineInfo::default()
+    }
+
     /// The state and counters of the pool.
     fn pool(&self) -> PoolSnapshot;
 
@@ -97,6 +102,24 @@ pub(crate) trait Backend: Send + Sync {
     fn closed(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
+}
+
+/// The engine behind a database.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct EngineInfo {
+    /// Its name and version, as in `PostgreSQL 15.8`; empty until it was reached.
+    pub(crate) label: String,
+    /// The whole text of its version.
+    pub(crate) version: String,
+    pub(crate) missing: Vec<MissingAbility>,
+}
+
+/// Something that Rowgate asks of its databases, and an engine cannot do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MissingAbility {
+    pub(crate) name: &'static str,
+    /// The effect on calls, in plain words.
+    pub(crate) effect: &'static str,
 }
 
 /// The result of [`Backend::install_keys`].

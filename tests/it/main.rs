@@ -14,6 +14,7 @@
 //! | `outage` | a database that becomes unreachable and returns |
 //! | `closed_effects` | statements that look harmless and reach somebody's code |
 //! | `own_statements` | the statements of the gateway itself, with everything in the search path shadowed |
+//! | `look_alikes` | servers that lack what the gateway itself asks for |
 //! | `breaker` | calls while a database is unreachable, the probes, and the recovery |
 //! | `failover` | several servers, one of which accepts writes, and secrets that change |
 //! | `batch` | commits whose answer is lost, keys, conflicts over one row |
@@ -81,6 +82,8 @@ mod idempotency_cli;
 mod languages;
 #[cfg(test)]
 mod logs;
+#[cfg(test)]
+mod look_alikes;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]

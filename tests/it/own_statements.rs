@@ -32,7 +32,7 @@ fn is_among(word: &str, words: &str) -> bool {
 }
 
 /// The SQL of a Rust source: its string literals that start like a statement, without their tests.
-fn statements(source: &str) -> Vec<String> {
+pub(crate) fn statements(source: &str) -> Vec<String> {
     let code = source.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let code: String = code
         .lines()
@@ -130,7 +130,7 @@ fn unqualified(sql: &str) -> Vec<String> {
 /// The file with the driver's own texts as it writes them, which are qualified before they are sent.
 const DRIVERS: &str = "driver_queries.rs";
 
-fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("it is a directory of ours") {
         let path = entry.expect("it can be read").path();
         if path.is_dir() {

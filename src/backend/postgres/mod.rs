@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
-    Description, Installed, RowStream, Statement, Transaction, TransactionHandle,
+    Description, EngineInfo, Installed, RowStream, Statement, Transaction, TransactionHandle,
     TransactionOutcome,
 };
 use crate::config::{Database, Idempotency, PostgresTarget};
@@ -36,6 +36,7 @@ use crate::telemetry;
 use commit::resolution::{outcome_of_token, outcome_timed_out};
 use commit::token::Token;
 use connect::Connector;
+use connect::capabilities::Probe;
 use connection::Connection;
 use connection::definitions::StatementRules;
 use connection::idempotency_table::KeyTable;
@@ -47,12 +48,23 @@ use session::Session;
 use session::attempt::{AttemptResult, run_attempts};
 use session::custom_settings::FunctionSettings;
 use session::database_context::DatabaseContext;
-use session::effects::EffectCache;
+use session::effects::{self, EffectCache};
 use session::work::PlanUse;
 
 /// The SQL that creates the table of idempotency keys.
 pub(crate) fn key_table_sql(settings: &Idempotency) -> String {
     KeyTable::new(&settings.table, settings.retention).create()
+}
+
+/// The questions that show the abilities of a server, each from where it is asked.
+fn probes() -> Vec<Probe> {
+    let mut probes = Vec::from(effects::probes());
+    probes.push(session::reset::probe());
+    probes.extend(commit::token::probes());
+    probes.extend(commit::probes());
+    probes.push(execute::batch_result::probe());
+    probes.push(idempotency::probe());
+    probes
 }
 
 /// A PostgreSQL database and its pool.
@@ -70,7 +82,7 @@ impl Postgres {
     ) -> Result<Self> {
         let name = telemetry.name();
         let opener = Opener {
-            connector: Arc::new(Connector::new(name, config, target)?),
+            connector: Arc::new(Connector::new(name, config, target, probes())?),
             breaker: ConnectBreaker::new(name, config),
             statements: StatementRules {
                 capacity: config.statement_cache,
@@ -261,6 +273,15 @@ impl Backend for Postgres {
 
     fn warm_up(&self, connections: usize) -> BoxFuture<'_, Result<()>> {
         Box::pin(self.context.pool.warm_up(connections))
+    }
+
+    fn engine(&self) -> EngineInfo {
+        let known = self.context.opener.connector.known_capabilities();
+        known.map_or_else(EngineInfo::default, |known| EngineInfo {
+            label: known.engine.label(),
+            version: known.engine.text.clone(),
+            missing: known.missing(),
+        })
     }
 
     fn pool(&self) -> PoolSnapshot {

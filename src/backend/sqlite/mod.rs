@@ -37,7 +37,7 @@ use tokio::sync::Semaphore;
 
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
-    Description, RowStream, Statement, Transaction, TransactionHandle, TransactionMode,
+    Description, EngineInfo, RowStream, Statement, Transaction, TransactionHandle, TransactionMode,
     TransactionOutcome,
 };
 use crate::config::{Database, PoolSettings, SqliteTarget};
@@ -172,6 +172,12 @@ fn role(mode: TransactionMode) -> Role {
 impl Backend for Sqlite {
     fn name(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn engine(&self) -> EngineInfo {
+        let version = rusqlite::version();
+        let label = format!("SQLite {version}");
+        EngineInfo { label, version: version.to_owned(), missing: Vec::new() }
     }
 
     fn execute(&self, statement: Arc<Statement>) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use tonic::{Request, Response};
 
 use super::duration;
+use crate::backend::MissingAbility;
 use crate::config::Grpc;
 use crate::engine::{Database, Engine};
 use crate::grpc::respond::Answer;
 use crate::telemetry::Tasks;
 use crate::value::proto::server_service_server::ServerService;
-use crate::value::proto::{DatabaseInfo, GetServerInfoRequest, GetServerInfoResponse};
+use crate::value::proto::{self, DatabaseInfo, GetServerInfoRequest, GetServerInfoResponse};
 use crate::wire_size::widen;
 
 pub(crate) struct ServerInfoHandler {
@@ -40,6 +41,12 @@ impl ServerService for ServerInfoHandler {
 
 fn info(database: &Database) -> DatabaseInfo {
     let settings = database.settings();
+    let engine = database.backend().engine();
+    let missing = engine.missing.into_iter();
+    let missing = missing.map(|MissingAbility { name, effect }| proto::MissingAbility {
+        name: name.to_owned(),
+        effect: effect.to_owned(),
+    });
     DatabaseInfo {
         name: database.name().to_owned(),
         backend: database.backend().name().to_owned(),
@@ -52,5 +59,8 @@ fn info(database: &Database) -> DatabaseInfo {
         idempotency_retention: duration(settings.idempotency.retention),
         max_batch: widen(settings.max_batch),
         behind_pooler: database.backend().pool().behind_pooler,
+        engine: engine.label,
+        engine_version: engine.version,
+        missing: missing.collect(),
     }
 }

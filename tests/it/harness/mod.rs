@@ -11,6 +11,7 @@ pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod proxy;
 pub(crate) mod random;
+pub(crate) mod rewriting;
 pub(crate) mod server;
 mod standby;
 pub(crate) mod unit;

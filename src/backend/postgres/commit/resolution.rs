@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join;
 
 use super::token::{NEVER_ASSIGNED, ServerIdentity, Token};
+use crate::backend::postgres::connect::capabilities::{Ability, lacks_ability};
 use crate::backend::postgres::idempotency::may_be_behind;
 use crate::backend::postgres::protocol::simple_query::{first_value, rows};
 use crate::backend::postgres::session::database_context::DatabaseContext;
@@ -107,6 +108,9 @@ pub(crate) async fn outcome_of_token(
         // Identity and status may be those of two servers.
         return Ok(TransactionOutcome::Unknown);
     }
+    if !connection.capabilities.has(Ability::Tokens) {
+        return Ok(TransactionOutcome::Unknown);
+    }
     let client = &connection.client;
     let lost = |error| no_answer(database).with_cause(error);
     // The identity is queried first: an error in place of the status says nothing of it.
@@ -114,6 +118,9 @@ pub(crate) async fn outcome_of_token(
     let status_query = token.status_query();
     let identity = client.simple_query(&identity_query);
     let (identity, status) = join(identity, client.simple_query(&status_query)).await;
+    if identity.as_ref().is_err_and(lacks_ability) {
+        return Ok(TransactionOutcome::Unknown);
+    }
     let identity = identity.map_err(lost)?;
     let server = rows(&identity).next().and_then(ServerIdentity::read);
     let server = server.ok_or_else(|| no_answer(database))?;

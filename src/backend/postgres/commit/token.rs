@@ -8,6 +8,7 @@
 use tokio_postgres::SimpleQueryRow;
 
 use crate::backend::TransactionOutcome;
+use crate::backend::postgres::connect::capabilities::{Ability, Expected, Probe};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A query of one row: the incarnation of the server. The start of the checkpointer changes when a crashed
@@ -43,6 +44,20 @@ select case when pg_catalog.left(pg_catalog.current_setting('transaction_isolati
             operator(pg_catalog.<>) 'read' \
        then pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text \
        else pg_catalog.set_config('transaction_isolation', 'repeatable read', true) end";
+
+/// Stands for [`CURRENT_XID`] where a server cannot answer that: nothing follows from its answer.
+pub(crate) const UNKNOWN_XID: &str = "select 'unknown'";
+
+/// The questions that show whether transactions have tokens, and numbers.
+pub(crate) fn probes() -> [Probe; 2] {
+    let parts = format!(
+        "select pg_catalog.array_length(pg_catalog.string_to_array(({INCARNATION}), '-'), 1)"
+    );
+    [
+        Probe::new(Ability::Tokens, parts, Expected::Value("4")),
+        Probe::new(Ability::TransactionNumbers, CURRENT_XID, Expected::Answered),
+    ]
+}
 
 /// Stands for the status of a number that the server rejects, as it has not assigned it.
 pub(crate) const NEVER_ASSIGNED: &str = "never assigned";

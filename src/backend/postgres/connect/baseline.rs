@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+use super::capabilities::definite;
 use super::connect_errors::ConnectFailure;
-use crate::backend::postgres::protocol::simple_query::rows;
+use crate::backend::postgres::protocol::simple_query::{first_value, rows};
 use crate::backend::postgres::protocol::statement_names::Route;
 
 /// The settings of a session as Rowgate needs them.
@@ -94,10 +95,22 @@ impl Baseline {
         options.collect::<Vec<_>>().join(" ")
     }
 
-    /// Queries the settings of a session.
+    /// Queries the settings of a session: one by one where a server cannot answer for all, nor tell its process.
     pub(crate) async fn query(&self, client: &Client) -> Result<SessionSettings, ConnectFailure> {
-        let messages = client.simple_query(&self.query).await.map_err(ConnectFailure::of_login)?;
-        Ok(SessionSettings::read(&messages))
+        if let Some(messages) = definite(client.simple_query(&self.query).await)? {
+            return Ok(SessionSettings::read(&messages));
+        }
+        let mut values = Vec::with_capacity(self.settings.len());
+        for setting in &self.settings {
+            let shown = definite(client.simple_query(&format!("SHOW {}", setting.name)).await)?;
+            values.push(shown.and_then(|messages| first_value(&messages)));
+        }
+        Ok(SessionSettings { process: None, language: None, values })
+    }
+
+    /// The query of the settings.
+    pub(crate) fn question(&self) -> &str {
+        &self.query
     }
 
     /// Sets what differs from the baseline. Returns the statements for it, to be run again after each
@@ -117,8 +130,8 @@ impl Baseline {
         let set = |each: &&Setting| format!("SET {} = '{}'; ", each.name, each.value);
         let settings: String = settable.iter().map(set).collect();
         let mut cause = None;
-        match client.simple_query(&format!("{settings}{}", self.query)).await {
-            Ok(messages) => left = self.differing(&SessionSettings::read(&messages), route),
+        match client.batch_execute(&settings).await {
+            Ok(()) => left = self.differing(&self.query(client).await?, route),
             Err(error) if error.as_db_error().is_none() => {
                 // The connection broke: that is no fault of the settings.
                 return Err(ConnectFailure::of_login(error));

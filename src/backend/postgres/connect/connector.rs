@@ -6,15 +6,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 
 use super::baseline::Baseline;
+use super::cancel_request;
+use super::capabilities::{Capabilities, Probe, is_inability};
 use super::connect_errors::{ConnectErrors, ConnectFailure};
 use super::credentials::{Credentials, Login};
 use super::pooler::{self, Handshake};
 use super::role_settings::RoleSettings;
+use super::server_probes::ServerProbes;
 use super::server_traits::ServerTraits;
 use super::slow_servers::{SlowServers, Target};
 use super::socket::{self, HandshakeDone};
@@ -28,8 +30,6 @@ use crate::backend::postgres::protocol::tap::Tap;
 use crate::config::{Database, Host, PoolerUse, PostgresTarget, Server, TargetSession};
 use crate::error::Result;
 
-/// The start of a CancelRequest, before the key (protocol 3.0, "Message Formats").
-const CANCEL_REQUEST: [u8; 8] = [0, 0, 0, 16, 4, 210, 22, 46];
 /// The part of `pool.connect_timeout` that is left to report the failure of each server.
 const RESERVE: Duration = Duration::from_millis(50);
 
@@ -46,6 +46,7 @@ pub(crate) struct Connector {
     /// The traits of each server that logins have shown.
     traits: Vec<ServerTraits>,
     limits: MessageLimits,
+    probes: ServerProbes,
     timeout: Duration,
     slow: SlowServers,
     /// The server of the last connection.
@@ -62,13 +63,23 @@ pub(crate) struct OpenedConnection {
     pub(crate) session: TargetSession,
     /// The statements that bring its settings back to the baseline after `RESET ALL`.
     pub(crate) settings: String,
+    /// The abilities of its server.
+    pub(crate) capabilities: Capabilities,
     /// False if it is only taken when no standby, which is preferred, can be reached.
     is_preferred: bool,
 }
 
 impl Connector {
-    pub(crate) fn new(name: &str, config: &Database, target: &PostgresTarget) -> Result<Self> {
+    /// Creates the connector of a database, whose servers are tried with these probes and its own.
+    pub(crate) fn new(
+        name: &str,
+        config: &Database,
+        target: &PostgresTarget,
+        probes: Vec<Probe>,
+    ) -> Result<Self> {
         let timeout = config.pool.connect_timeout;
+        let baseline = Baseline::new(config.statement_timeout, config.lock_timeout);
+        let probes = ServerProbes::new(name, timeout, &baseline, probes);
         Ok(Self {
             database: name.to_owned(),
             servers: target.servers.clone(),
@@ -76,7 +87,8 @@ impl Connector {
             balance: target.balance,
             credentials: Credentials::new(name, target)?,
             driver: driver_config(target),
-            baseline: Baseline::new(config.statement_timeout, config.lock_timeout),
+            baseline,
+            probes,
             role_settings: RoleSettings::default(),
             pooler: config.pooler,
             traits: target.servers.iter().map(|_| ServerTraits::default()).collect(),
@@ -102,6 +114,11 @@ impl Connector {
     /// Returns true if a pooler was found before any server.
     pub(crate) fn is_behind_pooler(&self) -> bool {
         self.traits.iter().any(|traits| traits.route() == Route::Pooler)
+    }
+
+    /// Returns the capabilities of the first server that is known.
+    pub(crate) fn known_capabilities(&self) -> Option<Capabilities> {
+        self.traits.iter().find_map(ServerTraits::known_capabilities)
     }
 
     /// Opens a connection within `pool.connect_timeout` to the first suitable server; its driver
@@ -237,23 +254,37 @@ impl Connector {
         if route == Route::Pooler {
             pooler::check_transactions(&client).await?;
         }
+        let traits = &self.traits[server];
+        let capabilities = self.probes.capabilities(&client, &self.servers[server], traits).await?;
         let language = found.language.clone();
         let mut settings = self.baseline.establish(&client, found, route).await?;
         settings.push_str(self.baseline.untranslate(&client, language, route).await?);
+        settings.push_str(capabilities.settings(&client).await?);
         let kept = self.role_settings.keep(&self.database, &client, route).await?;
         settings.push_str(&kept);
         let is_preference = self.session == TargetSession::PreferStandby;
         let required = if is_preference { TargetSession::Standby } else { self.session };
         let mut attrs = state.session_attrs();
         if attrs.satisfies(required).is_none() {
-            attrs = SessionAttrs::query(&client).await.map_err(ConnectFailure::of_login)?;
+            attrs = match SessionAttrs::query(&client).await {
+                Err(error) if is_inability(&error) => SessionAttrs::default(),
+                attrs => attrs.map_err(ConnectFailure::of_login)?,
+            };
         }
         let session = attrs.to_keep(self.session);
         let is_preferred = attrs.satisfies(required) == Some(true);
         if !is_preferred && !is_preference {
             return Err(ConnectFailure::Unsuitable(attrs));
         }
-        Ok(OpenedConnection { client, driver, state, session, settings, is_preferred })
+        Ok(OpenedConnection {
+            client,
+            driver,
+            state,
+            session,
+            settings,
+            capabilities,
+            is_preferred,
+        })
     }
 
     /// Notes that a pooler is between, unless it is refused.
@@ -265,7 +296,7 @@ impl Connector {
             let server = self.servers[server].to_string();
             tracing::warn!(
                 database = %self.database, server,
-                "a pooler is between: no prepared statements, transaction tokens or cancels"
+                "a pooler is between, or cannot be ruled out: no prepared statements, transaction tokens or cancels"
             );
         }
         Ok(())
@@ -339,21 +370,9 @@ impl Connector {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let address = state.address().ok_or(io::ErrorKind::NotConnected)?;
-        let request = self.request_cancel(address, state.key());
+        let tls = self.credentials.latest().tls.clone();
+        let request = cancel_request::send(address, tls.as_ref(), state.key());
         tokio::time::timeout(self.timeout, request).await?
-    }
-
-    async fn request_cancel(&self, address: &ServerAddress, key: [u8; 8]) -> io::Result<()> {
-        let mut socket = socket::connect(address, self.credentials.latest().tls.as_ref()).await?;
-        socket.write_all(&[CANCEL_REQUEST, key].concat()).await?;
-        socket.flush().await?;
-        // The server closes the socket once it has processed the request; a cancel still in transit
-        // could hit the next statement. Over TLS the server closes without close_notify, which is an
-        // UnexpectedEof. A reset proves nothing: it may not come from the server.
-        match tokio::io::copy(&mut socket, &mut tokio::io::sink()).await {
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
-            Ok(_) | Err(_) => Ok(()),
-        }
     }
 }
 
@@ -380,7 +399,7 @@ fn driver_config(target: &PostgresTarget) -> tokio_postgres::Config {
 mod tests {
     use std::error::Error as _;
 
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::oneshot;
 
@@ -399,7 +418,7 @@ mod tests {
         let config = load_from(&pairs).expect("it is valid");
         let database = config.databases.get("main").expect("it is in it");
         let Target::Postgres(target) = &database.target else { panic!("not PostgreSQL's URL") };
-        Connector::new("main", database, target).expect("no certificate is asked for")
+        Connector::new("main", database, target, Vec::new()).expect("no certificate is asked for")
     }
 
     /// Returns the state of a connection that was opened to this port.
@@ -612,7 +631,10 @@ mod tests {
         release.send(()).expect("it waits");
         cancel.await.expect("it was read");
         let request = server.await.expect("it does not panic");
-        assert_eq!(request, [&CANCEL_REQUEST[4..], &[1, 2, 3, 4, 5, 6, 7, 8]].concat());
+        assert_eq!(
+            request,
+            [&cancel_request::CANCEL_REQUEST[4..], &[1, 2, 3, 4, 5, 6, 7, 8]].concat()
+        );
     }
 
     #[tokio::test]
@@ -628,7 +650,7 @@ mod tests {
         let state = state(port, [9; 8]);
         let (request, cancelled) = tokio::join!(server, connector.cancel(&state));
         cancelled.expect("the server accepts it");
-        assert_eq!(request, [&CANCEL_REQUEST[4..], &[9; 8]].concat());
+        assert_eq!(request, [&cancel_request::CANCEL_REQUEST[4..], &[9; 8]].concat());
     }
 
     /// The `in_hot_standby` of servers; before version 14 they do not report it.
@@ -722,7 +744,7 @@ mod tests {
         ];
         let config = load_from(&pairs).expect("it is valid");
         let Target::Postgres(target) = &config.databases["main"].target else { panic!("no") };
-        Connector::new("main", &config.databases["main"], target).expect("it is valid")
+        Connector::new("main", &config.databases["main"], target, Vec::new()).expect("it is valid")
     }
 
     fn port_of(opened: &OpenedConnection) -> u16 {

@@ -1,11 +1,15 @@
 //! Opening a connection: the servers and their addresses, TLS, authentication, session attributes.
 
 mod baseline;
+mod cancel_request;
+pub(crate) mod capabilities;
 mod connect_errors;
 mod connector;
 mod credentials;
 mod pooler;
 mod role_settings;
+mod server_engine;
+mod server_probes;
 mod server_traits;
 mod slow_servers;
 mod socket;

@@ -18,7 +18,7 @@ use crate::backend::postgres::protocol::statement_names::Route;
 /// A statement that is prepared to be found again.
 const MARK: &str = "select 1";
 /// A query of one value: the names of the session's prepared statements.
-const NAMES: &str =
+pub(crate) const NAMES: &str =
     "select pg_catalog.string_agg(name, ' ') from pg_catalog.pg_prepared_statements";
 
 /// A connection whose login was accepted.
@@ -51,7 +51,7 @@ pub(crate) async fn find(
     Ok(if is_there { Route::Direct } else { Route::Pooler })
 }
 
-/// Checks that a pooler keeps to one session within a transaction.
+/// Checks that there are transactions, in which a pooler keeps to one session.
 pub(crate) async fn check_transactions(client: &Client) -> Result<(), ConnectFailure> {
     for command in ["BEGIN", "COMMIT"] {
         client.batch_execute(command).await.map_err(ConnectFailure::of_login)?;

@@ -14,7 +14,7 @@ use crate::backend::postgres::protocol::simple_query::rows;
 use crate::backend::postgres::protocol::statement_names::Route;
 
 /// A query of the settings that `ALTER ROLE … SET` and `ALTER DATABASE … SET` give to this session.
-const ENTRIES: &str = "\
+pub(crate) const ENTRIES: &str = "\
     select s.setdatabase, s.setrole, entry \
     from pg_catalog.pg_db_role_setting as s, pg_catalog.unnest(s.setconfig) as entry \
     where s.setdatabase operator(pg_catalog.=) any (array[0::pg_catalog.oid, \
@@ -25,7 +25,7 @@ const ENTRIES: &str = "\
              where r.rolname operator(pg_catalog.=) session_user)])";
 
 /// A query of the value of each setting that the role may set.
-const VALUES: &str = "\
+pub(crate) const VALUES: &str = "\
     select name, setting from pg_catalog.pg_settings \
     where context operator(pg_catalog.=) 'user' \
         or (context operator(pg_catalog.=) 'superuser' \

@@ -17,6 +17,7 @@ use tokio_postgres::types::Type;
 
 use super::codec::{Intervals, RowDecoder, describe_column};
 use super::connect::OpenedConnection;
+use super::connect::capabilities::Capabilities;
 use super::protocol::session_attrs::SessionAttrs;
 use super::protocol::simple_query::first_value;
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
@@ -53,6 +54,8 @@ pub(crate) struct Connection {
     pub(crate) required_role: TargetSession,
     /// The statements that bring its settings back to the baseline after `RESET ALL`; may be none.
     pub(crate) settings: String,
+    /// The abilities of its server, less those that this session has lost.
+    pub(crate) capabilities: Capabilities,
     pub(crate) opened_at: Instant,
     /// Set where the connection is the pool's.
     held: Option<Arc<()>>,
@@ -60,12 +63,14 @@ pub(crate) struct Connection {
 
 impl Connection {
     fn new(opened: OpenedConnection, rules: &StatementRules) -> Self {
-        let OpenedConnection { client, driver, state, session, settings, .. } = opened;
+        let OpenedConnection { client, driver, state, session, settings, capabilities, .. } =
+            opened;
         Self {
             client: ClientWrapper::new(client, driver),
             protocol: state,
             required_role: session,
             settings,
+            capabilities,
             opened_at: Instant::now(),
             prepared: LruCache::new(rules.capacity),
             prepared_bytes: 0,

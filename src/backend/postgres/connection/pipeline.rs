@@ -11,6 +11,7 @@ use futures_util::{FutureExt, StreamExt};
 use super::Connection;
 use super::prepared::Prepared;
 use crate::backend::postgres::codec::Parameter;
+use crate::backend::postgres::connect::capabilities::lacks_ability;
 use crate::backend::postgres::protocol::requests::{Exchange, RequestKind};
 use crate::backend::postgres::protocol::simple_query::first_value;
 use crate::error::Error;
@@ -99,6 +100,11 @@ impl StepError {
         if let Self::Driver(error) = self { error.code() } else { None }
     }
 
+    /// Returns true if it is the reply of a server that cannot answer a question.
+    pub(crate) fn is_inability(&self) -> bool {
+        matches!(self, Self::Driver(error) if lacks_ability(error))
+    }
+
     fn is_connection_loss(&self) -> bool {
         matches!(self, Self::Driver(error) if error.as_db_error().is_none())
     }
@@ -132,10 +138,28 @@ impl PipelineResponses {
         if self.results.get(index)?.is_err() { self.results.remove(index)?.err() } else { None }
     }
 
+    /// The end of the transaction, whose commit is the last request.
+    pub(crate) fn transaction_end(&self) -> TransactionEnd {
+        match self.exchanges.as_slice() {
+            [.., before, _] if before.status == b'I' => TransactionEnd::Earlier,
+            [.., last] if last.tag == "COMMIT" => TransactionEnd::Committed,
+            _ => TransactionEnd::RolledBack,
+        }
+    }
+
     /// The last command tag of the request at a position; empty when it has none.
     pub(crate) fn tag(&self, index: usize) -> String {
         self.exchanges.get(index).map(|exchange| exchange.tag.clone()).unwrap_or_default()
     }
+}
+
+/// The end of the transaction that a pipeline was to commit, by what the server says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TransactionEnd {
+    Committed,
+    RolledBack,
+    /// It was not open any more.
+    Earlier,
 }
 
 /// Tells whether a pipeline lost its connection.

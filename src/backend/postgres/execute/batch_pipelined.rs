@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use super::batch_result::{CHECK_CONSTRAINTS, check_results, end, result_set};
+use super::batch_result::{check_of_constraints, check_results, end, result_set};
 use super::batch_sequential;
 use crate::backend::postgres::commit::{
-    CommitAnswers, begin, commit_of, conclude, query_incarnation, xid_of,
+    CommitAnswers, begin, commit_of, conclude, number, query_incarnation, xid_of,
 };
 use crate::backend::postgres::connection::pipeline::{
     PipelineEnd, PipelineResponses, PipelineStep, ResultQuota, StepOutput,
@@ -19,6 +19,7 @@ use crate::backend::postgres::idempotency::{
 };
 use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::attempt::AttemptResult;
+use crate::backend::postgres::session::failure::of_own_statement;
 use crate::backend::postgres::session::work::RetryScope;
 use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy, IdempotencyKey};
 use crate::error::{Outcome, Result};
@@ -103,8 +104,9 @@ impl<'a> BatchRun<'a> {
     }
 
     /// BEGIN and the statements.
-    fn steps(&self) -> Result<Vec<PipelineStep<'a>>> {
-        let mut steps = vec![PipelineStep::Script(begin(self.batch.mode))];
+    fn steps(&mut self) -> Result<Vec<PipelineStep<'a>>> {
+        let begin = begin(self.batch.mode, &self.session.connection().capabilities)?;
+        let mut steps = vec![PipelineStep::Script(begin)];
         let statements = self.batch.statements.iter().zip(&self.statements);
         for (index, (statement, prepared)) in statements.enumerate() {
             let parameters = prepared.encode(&statement.parameters);
@@ -118,9 +120,10 @@ impl<'a> BatchRun<'a> {
     async fn in_one_pipeline(mut self) -> AttemptResult<BatchResult> {
         let Batch { mode, dry_run, max_rows, max_bytes, .. } = *self.batch;
         let (last, end) = if dry_run {
-            ([CHECK_CONSTRAINTS, "ROLLBACK"], PipelineEnd::NoCommit)
+            ([check_of_constraints(&mut self.session), "ROLLBACK"], PipelineEnd::NoCommit)
         } else {
-            ([xid_of(&self.session.work), commit_of(&self.session.work)], PipelineEnd::Commit)
+            let xid = xid_of(&mut self.session);
+            ([xid, commit_of(&mut self.session)], PipelineEnd::Commit)
         };
         let mut steps = self.steps()?;
         steps.extend(last.map(PipelineStep::script));
@@ -131,13 +134,16 @@ impl<'a> BatchRun<'a> {
         let [first, second] = [responses.next(), responses.next()];
         let outcome = if dry_run {
             self.session.step_output(first, "")?;
-            self.session.step_output(second, "")?;
+            let output = self.session.step_output(second, "");
+            output.map_err(|error| of_own_statement(error, &self.session.database.name))?;
             Outcome::NotApplied
         } else {
             // Without a number nothing was written before the commit, and a read writes nothing in it.
             let has_written = !matches!(first, Some(Ok(StepOutput::Script(None))));
             let may_write = self.session.work.may_write || has_written;
-            conclude(self.session, CommitAnswers { xid: first, commit: second }).await?;
+            let xid = number(&mut self.session, first)?;
+            let end = responses.transaction_end();
+            conclude(self.session, CommitAnswers { xid, commit: second, end }).await?;
             if may_write && !mode.read_only { Outcome::Applied } else { Outcome::NotApplied }
         };
         let checked = check_results(self.batch, &results, &mut quota);
@@ -194,7 +200,8 @@ impl<'a> BatchRun<'a> {
         // They are behind BEGIN and the claim of the key.
         let first_statement = if self.claim.is_some() { 2 } else { 1 };
         for _ in 0..first_statement {
-            self.session.step_output(responses.next(), "")?;
+            let output = self.session.step_output(responses.next(), "");
+            output.map_err(|error| of_own_statement(error, &self.session.database.name))?;
         }
         let mut results = Vec::with_capacity(self.statements.len());
         for (index, prepared) in self.statements.iter().enumerate() {

@@ -2,6 +2,7 @@
 
 use super::command_tag::{Returned, completion, controls_transaction};
 use crate::backend::postgres::commit::{commit, transaction_controlled};
+use crate::backend::postgres::connect::capabilities::{Ability, Expected, Probe};
 use crate::backend::postgres::connection::pipeline::{ResultQuota, StepOutput};
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::idempotency::with_claimed_key;
@@ -11,7 +12,18 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::value::proto::ResultSet;
 
 /// Checks deferred constraints before the commit.
-pub(crate) const CHECK_CONSTRAINTS: &str = "SET CONSTRAINTS ALL IMMEDIATE";
+const CHECK_CONSTRAINTS: &str = "SET CONSTRAINTS ALL IMMEDIATE";
+
+/// The question that shows whether deferred constraints can be checked.
+pub(crate) fn probe() -> Probe {
+    let script = format!("BEGIN; {CHECK_CONSTRAINTS}; COMMIT");
+    Probe::new(Ability::DeferredConstraints, script, Expected::Answered)
+}
+
+/// The statement that checks deferred constraints, or does nothing where a server has none.
+pub(crate) fn check_of_constraints(session: &mut Session) -> &'static str {
+    if session.can(Ability::DeferredConstraints) { CHECK_CONSTRAINTS } else { "SELECT 1" }
+}
 
 /// The result of one statement; an error if its text controlled the transaction.
 pub(crate) fn result_set(prepared: &Prepared, output: StepOutput, tag: &str) -> Result<ResultSet> {
@@ -51,7 +63,8 @@ pub(crate) async fn end(
     results: Vec<ResultSet>,
 ) -> Result<BatchResult> {
     if batch.dry_run {
-        let checked = session.run(CHECK_CONSTRAINTS).await;
+        let check = check_of_constraints(&mut session);
+        let checked = session.run(check).await;
         session.roll_back().await;
         checked?;
     } else {

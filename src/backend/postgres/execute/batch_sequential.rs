@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::batch_result::{check_results, end, result_set};
-use crate::backend::postgres::commit::begin;
+use crate::backend::postgres::commit::open_transaction;
 use crate::backend::postgres::connection::pipeline::{PipelineEnd, PipelineStep, ResultQuota};
 use crate::backend::postgres::idempotency::{claim, with_claimed_key};
 use crate::backend::postgres::session::Session;
@@ -33,7 +33,7 @@ async fn run_statements(
     session: &mut Session,
 ) -> Result<BatchResult> {
     let key = batch.key.as_ref();
-    session.run(&begin(batch.mode)).await?;
+    open_transaction(session, batch.mode).await?;
     if let Some(key) = key
         && let Some(row) = claim(session, key).await?
     {

@@ -1,7 +1,7 @@
 //! The execution of statements, batches and transactions on a session.
 
 pub(crate) mod batch_pipelined;
-mod batch_result;
+pub(crate) mod batch_result;
 mod batch_sequential;
 mod command_tag;
 pub(crate) mod row_stream;

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
 use super::command_tag::{Returned, completion, controls_transaction};
-use crate::backend::postgres::commit::{begin, commit_of, transaction_controlled};
+use crate::backend::postgres::commit::{commit_of, open_transaction, transaction_controlled};
 use crate::backend::postgres::connection::cancel::CANCEL_GRACE;
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::session::Session;
@@ -161,7 +161,8 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
                 return Err(transaction_controlled());
             }
             StatementScope::Autocommit if read_only => {
-                session.run(commit_of(&session.work)).await?;
+                let end = commit_of(session);
+                session.run(end).await?;
             }
             StatementScope::Autocommit if session.connection().protocol.in_transaction() => {
                 let message = "the statement opened a transaction, which SQL text may not do here";
@@ -187,7 +188,7 @@ async fn start(
         StatementScope::Autocommit if *read_only => {
             session.work.forbids_writes = true;
             let mode = TransactionMode { read_only: true, ..TransactionMode::default() };
-            session.run(&begin(mode)).await?;
+            open_transaction(session, mode).await?;
         }
         StatementScope::Autocommit => session.autocommit(sql, effects),
         StatementScope::Transaction => {}

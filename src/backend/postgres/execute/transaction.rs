@@ -7,7 +7,9 @@ use futures_util::future::BoxFuture;
 use super::row_stream::{StatementRows, StatementScope};
 use crate::backend::idempotency::applied_before;
 use crate::backend::postgres::commit::resolution::{outcome_of_claim, resolve};
-use crate::backend::postgres::commit::{READ_ONLY_SAVEPOINT, begin, commit, query_incarnation};
+use crate::backend::postgres::commit::{
+    READ_ONLY_SAVEPOINT, commit, open_transaction, query_incarnation,
+};
 use crate::backend::postgres::idempotency::claim;
 use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::attempt::AttemptResult;
@@ -38,7 +40,7 @@ impl PostgresTransaction {
 /// Opens a transaction and claims its key.
 async fn open(session: &mut Session, request: &BeginRequest) -> Result<()> {
     query_incarnation(session).await?;
-    session.run(&begin(request.mode)).await?;
+    open_transaction(session, request.mode).await?;
     if let Some(key) = &request.key
         && let Some(row) = claim(session, key).await?
     {

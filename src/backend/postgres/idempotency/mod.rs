@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
+use super::connect::capabilities::{Ability, Expected, Probe};
 use super::connection::pipeline::{PipelineEnd, PipelineStep, ResultQuota, StepOutput};
 use super::session::Session;
-use super::session::failure::not_primary;
+use super::session::failure::{not_primary, of_own_statement};
 use crate::backend::idempotency::{Claimed, in_progress};
 use crate::backend::postgres::connection::idempotency_table::{KeyTable, key_values};
 use crate::backend::{IdempotencyKey, Installed, TransactionOutcome};
@@ -22,13 +23,22 @@ const NOT_INSTALLED: &str = "IDEMPOTENCY_NOT_INSTALLED";
 /// IF NOT EXISTS. The number is the word `rowgate` in ASCII.
 const CREATE_LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(32210705971246181)";
 
+/// A query of one value: whether the server is a standby.
+const IN_RECOVERY: &str = "select pg_catalog.pg_is_in_recovery()";
+
+/// The question that shows whether a standby can be told from a primary.
+pub(crate) fn probe() -> Probe {
+    Probe::new(Ability::Recovery, IN_RECOVERY, Expected::Answered)
+}
+
 /// Returns the table of keys as the session's connection sees it, to work on it: its triggers, rules and
 /// policies are somebody's code.
 pub(crate) async fn key_table(session: &mut Session) -> Result<Arc<KeyTable>> {
     let database = Arc::clone(&session.database);
     let table =
         session.request("", async |connection| connection.key_table(&database.key_table).await);
-    let table = table.await?.ok_or_else(not_installed)?;
+    let table = table.await.map_err(|error| of_own_statement(error, &database.name))?;
+    let table = table.ok_or_else(not_installed)?;
     session.effects_of(&table.change).await?;
     Ok(table)
 }
@@ -36,7 +46,7 @@ pub(crate) async fn key_table(session: &mut Session) -> Result<Arc<KeyTable>> {
 /// The meaning of an error of a statement on the table of keys: one that is not there may be elsewhere.
 pub(crate) fn key_table_error(session: &mut Session, error: Error) -> Error {
     if !has_sqlstate(&error, "42P01") {
-        return error;
+        return of_own_statement(error, &session.database.name);
     }
     session.connection().key_table = None;
     not_installed()
@@ -86,11 +96,11 @@ pub(crate) async fn outcome_of_key(
         return Ok(TransactionOutcome::Applied);
     }
     // A standby may not have the row yet.
-    let standby = session.query_value("select pg_catalog.pg_is_in_recovery()").await?;
-    if standby.as_deref() == Some("f") {
-        return Ok(TransactionOutcome::NotApplied);
+    match session.ask(Ability::Recovery, IN_RECOVERY).await?.as_deref() {
+        Some("f") => Ok(TransactionOutcome::NotApplied),
+        Some(_) => Err(may_be_behind(&session.database.name)),
+        None => Ok(TransactionOutcome::Unknown),
     }
-    Err(may_be_behind(&session.database.name))
 }
 
 /// Deletes keys that have expired; returns their number, 0 without a table.

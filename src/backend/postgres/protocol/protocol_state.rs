@@ -195,8 +195,14 @@ impl ProtocolState {
     pub(crate) fn received(&self, kind: u8, head: &[u8]) {
         match kind {
             b'Z' => {
-                self.transaction_status.store(head.first().copied().unwrap_or(b'E'), SeqCst);
-                self.requests.lock().answer();
+                let status = head.first().copied().unwrap_or(b'E');
+                self.transaction_status.store(status, SeqCst);
+                let mut requests = self.requests.lock();
+                if let Some(exchange) = requests.current() {
+                    exchange.status = status;
+                }
+                requests.answer();
+                drop(requests);
                 self.changed.notify_waiters();
             }
             b'K' => {

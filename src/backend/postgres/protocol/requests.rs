@@ -50,6 +50,8 @@ pub(crate) struct Exchange {
     pub(crate) bound: bool,
     /// The last command tag, or nothing.
     pub(crate) tag: String,
+    /// The status of the transaction after it: `I`, `T` or `E`; 0 without an answer.
+    pub(crate) status: u8,
 }
 
 /// Returns true if the requests that were sent are the first of the intended ones.
@@ -111,7 +113,12 @@ impl Requests {
     fn number(&mut self, kind: RequestKind) {
         self.last_sent += 1;
         if let Some(recording) = &mut self.recording {
-            recording.exchanges.push(Exchange { kind, bound: false, tag: String::new() });
+            recording.exchanges.push(Exchange {
+                kind,
+                bound: false,
+                tag: String::new(),
+                status: 0,
+            });
         }
     }
 
@@ -152,7 +159,7 @@ mod tests {
     use super::*;
 
     fn script() -> Exchange {
-        Exchange { kind: RequestKind::Script, bound: false, tag: String::new() }
+        Exchange { kind: RequestKind::Script, bound: false, tag: String::new(), status: 0 }
     }
 
     #[test]
@@ -178,7 +185,7 @@ mod tests {
         let statement = RequestKind::Statement(Some(b"s1".to_vec()));
         let recorded = requests.take_recorded();
         assert_eq!(recorded[0], Exchange { tag: "BEGIN".to_owned(), ..script() });
-        assert_eq!(recorded[1], Exchange { kind: statement, bound: true, tag: String::new() });
+        assert_eq!(recorded[1], Exchange { kind: statement, bound: true, ..script() });
     }
 
     #[test]

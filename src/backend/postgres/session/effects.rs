@@ -18,6 +18,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio_postgres::types::{Kind, Type};
 
+use crate::backend::postgres::connect::capabilities::{Ability, Expected, Probe};
 use crate::backend::postgres::connection::Connection;
 use crate::sql::{Analysis, StatementClass};
 
@@ -29,6 +30,31 @@ const ENTRY_BYTES: usize = 320;
 
 /// The assumed weight of an entry, from which the number of entries is estimated.
 const TYPICAL_ENTRY_BYTES: u64 = 512;
+
+/// A query of one value, which no catalogs answer with yes that only look like PostgreSQL's.
+const CATALOGS: &str = "\
+    select (select pg_catalog.count(*) from pg_catalog.pg_proc) operator(pg_catalog.>) 2500 \
+       and (select pg_catalog.count(*) from pg_catalog.pg_operator) operator(pg_catalog.>) 700 \
+       and (select pg_catalog.count(*) from pg_catalog.pg_cast) operator(pg_catalog.>) 150 \
+       and (select pg_catalog.count(*) from pg_catalog.pg_amproc) operator(pg_catalog.>) 200 \
+       and (select pg_catalog.count(*) from pg_catalog.pg_opclass) operator(pg_catalog.>) 100 \
+       and (select pg_catalog.count(*) from pg_catalog.pg_ts_template) operator(pg_catalog.>) 3";
+
+/// The questions that show whether the catalogs tell what a statement can reach.
+pub(crate) fn probes() -> [Probe; 2] {
+    let names = |query: String, (parameter, value): (&str, &str)| query.replace(parameter, value);
+    let writer = [
+        ("$1", "'{nextval}'::pg_catalog.text[]"),
+        ("$2", "'{}'::pg_catalog.text[]"),
+        ("$3", "'{pg_catalog.pg_class}'::pg_catalog.text[]"),
+        ("$4", "false"),
+    ];
+    let judged = writer.into_iter().fold(CATALOG_QUERY.to_owned(), names);
+    [
+        Probe::new(Ability::Judgement, CATALOGS, Expected::Value("t")),
+        Probe::new(Ability::Judgement, judged, Expected::Value("f")),
+    ]
+}
 
 /// The state that a statement can leave in its session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

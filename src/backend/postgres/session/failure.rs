@@ -191,6 +191,38 @@ fn meaning(failure: SessionFailure, context: &FailureContext) -> Meaning {
     }
 }
 
+/// Returns true if an error says that the server lacks a name, a syntax or a privilege.
+pub(crate) fn is_inability(error: &Error) -> bool {
+    let lacks = |code: &str| code.starts_with("42") || code.starts_with("0A");
+    error.report().is_some_and(|report| lacks(&report.sqlstate))
+}
+
+/// Returns true if an error says that a function, a relation, a column or a privilege is missing.
+pub(crate) fn lacks_name(error: &Error) -> bool {
+    let missing = ["42883", "42P01", "42703", "42501"];
+    error.report().is_some_and(|report| missing.contains(&report.sqlstate.as_str()))
+}
+
+/// The error of a statement of our own: the caller is not to blame for one that the server does not know.
+pub(crate) fn of_own_statement(error: Error, database: &str) -> Error {
+    if error.kind() != ErrorKind::InvalidStatement || !is_inability(&error) {
+        return error;
+    }
+    let message = format!("database \"{database}\" does not know a statement that this call needs");
+    let report = error.report().cloned().unwrap_or_default();
+    Error::new(ErrorKind::Unsupported, message)
+        .with_report(report)
+        .with_hint("GetServerInfo tells the engine, and what it lacks.")
+        .with_cause(error)
+}
+
+/// The error of a unit in whose transaction a question of our own failed that was answered before.
+pub(crate) fn ability_lost(database: &str) -> Error {
+    let message =
+        format!("database \"{database}\" does not answer a question any more that it did");
+    Error::new(ErrorKind::DatabaseUnavailable, message)
+}
+
 /// The error of a lost connection; nothing was applied.
 pub(crate) fn connection_lost(database: &str) -> Error {
     let message = format!("the connection to database \"{database}\" was lost");

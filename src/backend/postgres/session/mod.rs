@@ -12,12 +12,13 @@ mod error_mapping;
 pub(crate) mod failure;
 mod in_flight;
 mod request;
-mod reset;
+pub(crate) mod reset;
 pub(crate) mod work;
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::connect::capabilities::Ability;
 use super::connection::Connection;
 use super::connection::cancel::Cancel;
 use super::connection::opener::Opener;
@@ -76,6 +77,11 @@ impl Session {
 
     pub(crate) fn connection(&mut self) -> &mut Connection {
         &mut self.parts().checkout
+    }
+
+    /// Returns true if the server has an ability.
+    pub(crate) fn can(&mut self, ability: Ability) -> bool {
+        self.connection().capabilities.has(ability)
     }
 
     /// Has later statements prepared anew: one ran that changes the meaning of others.

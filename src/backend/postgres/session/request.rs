@@ -11,6 +11,7 @@ use super::failure;
 use super::reset::SessionConnection;
 use super::work::{PlanOrigin, PlanUse, WriteState};
 use crate::backend::postgres::codec::{MAX_MESSAGE, Parameter};
+use crate::backend::postgres::connect::capabilities::Ability;
 use crate::backend::postgres::connection::Connection;
 use crate::backend::postgres::connection::pipeline::{
     self, PipelineEnd, PipelineResponses, PipelineStep, ResultQuota, StepError, lost_connection,
@@ -33,14 +34,25 @@ impl Session {
             self.connection().close_statements();
         }
         self.custom_settings.add(&analysis.custom_settings);
-        let effects = if self.checkin.effect == SessionEffect::Anything {
+        let is_judged = self.can(Ability::Judgement);
+        let effects = if self.checkin.effect == SessionEffect::Anything || !is_judged {
             // Names may have another meaning here than in other sessions, and than before.
             StatementEffects::UNKNOWN
         } else if let Some(known) = database.effects.get(analysis) {
             known
         } else {
             let query = async |on: &mut Connection| database.effects.query(on, analysis).await;
-            self.request("", query).await?
+            match self.request("", query).await {
+                Err(error) if failure::lacks_name(&error) => {
+                    let answer = self.own_answer(Ability::Judgement, Err(error))?;
+                    answer.unwrap_or(StatementEffects::UNKNOWN)
+                }
+                // It is the names of the statement that cannot be looked up.
+                Err(error) if failure::is_inability(&error) && !self.is_in_transaction() => {
+                    StatementEffects::UNKNOWN
+                }
+                answer => answer?,
+            }
         };
         self.add_effects(effects).await?;
         Ok(effects)
@@ -58,7 +70,8 @@ impl Session {
     }
 
     async fn add_effects(&mut self, effects: StatementEffects) -> Result<()> {
-        self.checkin.add(effects.session);
+        let is_cleaned = effects.session == SessionEffect::Nothing || self.can(Ability::Reset);
+        self.checkin.add(if is_cleaned { effects.session } else { SessionEffect::Anything });
         self.work.may_write |= !effects.reads;
         if effects.session == SessionEffect::Anything && self.connection().sequences_drawn {
             self.run("DISCARD SEQUENCES").await?;
@@ -148,17 +161,45 @@ impl Session {
 
     /// Runs statements of our own, without parameters.
     pub(crate) async fn run(&mut self, sql: &str) -> Result<()> {
-        self.request(sql, async |on| on.client.batch_execute(sql).await).await
+        let ran = self.request(sql, async |on| on.client.batch_execute(sql).await).await;
+        ran.map_err(|error| failure::of_own_statement(error, &self.database.name))
     }
 
     /// Queries one value.
     pub(crate) async fn query_value(&mut self, sql: &str) -> Result<Option<String>> {
-        let messages = self.request(sql, async |on| on.client.simple_query(sql).await).await?;
+        let messages = self.request(sql, async |on| on.client.simple_query(sql).await).await;
+        let messages =
+            messages.map_err(|error| failure::of_own_statement(error, &self.database.name))?;
         Ok(first_value(&messages))
     }
 
+    /// As [`Self::query_value`], for a question that takes an ability; `None` without it.
+    pub(crate) async fn ask(&mut self, ability: Ability, sql: &str) -> Result<Option<String>> {
+        if !self.can(ability) {
+            return Ok(None);
+        }
+        let messages = self.request(sql, async |on| on.client.simple_query(sql).await).await;
+        let messages = self.own_answer(ability, messages)?;
+        Ok(messages.and_then(|messages| first_value(&messages)))
+    }
+
+    /// The answer to a question of our own; `None` from a server that has lost the ability. In a transaction,
+    /// which has failed with it, that is an error, and the next attempt does not ask.
+    fn own_answer<T>(&mut self, ability: Ability, answer: Result<T>) -> Result<Option<T>> {
+        match answer {
+            Err(error) if failure::is_inability(&error) => {
+                self.connection().capabilities.lose(ability);
+                if self.connection().protocol.in_transaction() {
+                    return Err(failure::ability_lost(&self.database.name));
+                }
+                Ok(None)
+            }
+            answer => answer.map(Some),
+        }
+    }
+
     /// Returns the plan of a prepared statement, which is a single one and does not run; `None` from a
-    /// server older than 16, which plans no parameters.
+    /// server that plans none, or, older than 16, no parameters.
     pub(crate) async fn explain(
         &mut self,
         sql: &str,
@@ -169,7 +210,8 @@ impl Session {
         let explain = format!("EXPLAIN {options}{sql}");
         let plan = async |on: &mut Connection| on.client.simple_query(&explain).await;
         match self.request(&explain, plan).await {
-            Err(error) if is_generic && error.kind() == ErrorKind::InvalidStatement => Ok(None),
+            // The statement itself was prepared, so that it is the plan that cannot be had.
+            Err(error) if failure::is_inability(&error) => Ok(None),
             explained => {
                 let messages = explained?;
                 let lines: Vec<&str> = rows(&messages).filter_map(|row| row.get(0)).collect();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::checkin::{Checkin, Disposition};
 use super::database_context::DatabaseContext;
 use super::effects::SessionEffect;
+use crate::backend::postgres::connect::capabilities::{Ability, Expected, Probe};
 use crate::backend::postgres::connection::Connection;
 use crate::backend::postgres::connection::cancel::Cancel;
 use crate::backend::postgres::connection::opener::Opener;
@@ -58,6 +59,11 @@ const RESET: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UN
     pg_stat_statements, pg_trgm, pg_visibility, pgcrypto, pgrowlocks, pgstattuple, postgis, seg, \
     sslinfo, tablefunc, unaccent, uuid-ossp, vector, xml2}'))) \
     FROM pg_catalog.pg_prepared_statements";
+
+/// The question that shows whether a session can be reset.
+pub(crate) fn probe() -> Probe {
+    Probe::new(Ability::Reset, RESET, Expected::Answered)
+}
 
 /// A checked-out connection, and the means to cancel its statements.
 pub(crate) struct SessionConnection {
@@ -117,6 +123,9 @@ impl SessionReset {
                 checkout.has_drawn();
             }
             return Some(());
+        }
+        if !checkout.capabilities.has(Ability::Reset) {
+            return None;
         }
         let messages = checkout.client.simple_query(RESET).await.ok()?;
         self.database.resets.fetch_add(1, Relaxed);

@@ -1,0 +1,131 @@
+//! A proxy before PostgreSQL that reads the texts of all statements, and replaces some: what is behind it
+//! looks like another engine.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+
+use super::postgres::Postgres;
+
+/// A statement that no server knows: it fails as one of ours does on an engine that lacks a function.
+pub(crate) const UNKNOWN: &str = "select rowgate_look_alike_lacks_this(1)";
+
+/// Returns the text that is sent in place of another; `None` leaves it.
+pub(crate) type Rewrite = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// The codes of first messages after which another first message comes: of TLS and of GSSAPI.
+const ASKING: [u32; 2] = [80_877_103, 80_877_104];
+
+/// A running proxy; dropped, it accepts no more.
+pub(crate) struct Rewriting {
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<String>>>,
+    acceptor: AbortHandle,
+}
+
+impl Rewriting {
+    /// A proxy on a free port before a database.
+    pub(crate) async fn start(postgres: &Postgres, rewrite: Rewrite) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+        let address = listener.local_addr().expect("it is bound");
+        let target = SocketAddr::from(([127, 0, 0, 1], postgres.port()));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let texts = Arc::clone(&seen);
+        let accepting = async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = TcpStream::connect(target).await else { continue };
+                let (mut answers, requests) = server.into_split();
+                let (from, mut back) = client.into_split();
+                let session = Session {
+                    rewrite: Arc::clone(&rewrite),
+                    seen: Arc::clone(&texts),
+                    from,
+                    to: requests,
+                };
+                tokio::spawn(async move { drop(session.run().await) });
+                tokio::spawn(async move {
+                    drop(tokio::io::copy(&mut answers, &mut back).await);
+                    drop(back.shutdown().await);
+                });
+            }
+        };
+        let acceptor = tokio::spawn(accepting).abort_handle();
+        Self { address, seen, acceptor }
+    }
+
+    /// The URL of a database with the proxy in its place.
+    pub(crate) fn url(&self, postgres: &Postgres) -> String {
+        let direct = format!("127.0.0.1:{}", postgres.port());
+        postgres.url().replace(&direct, &self.address.to_string())
+    }
+
+    /// The texts that were sent so far, before they were replaced.
+    pub(crate) fn seen(&self) -> Vec<String> {
+        self.seen.lock().expect("nobody panics with it").clone()
+    }
+}
+
+impl Drop for Rewriting {
+    fn drop(&mut self) {
+        self.acceptor.abort();
+    }
+}
+
+struct Session {
+    rewrite: Rewrite,
+    seen: Arc<Mutex<Vec<String>>>,
+    from: OwnedReadHalf,
+    to: OwnedWriteHalf,
+}
+
+impl Session {
+    async fn run(mut self) -> io::Result<()> {
+        loop {
+            let body = self.body().await?;
+            let code = body.first_chunk::<4>().map_or(0, |code| u32::from_be_bytes(*code));
+            self.send(&[], &body).await?;
+            if !ASKING.contains(&code) {
+                break;
+            }
+        }
+        loop {
+            let kind = self.from.read_u8().await?;
+            let body = self.body().await?;
+            let body = match kind {
+                b'Q' => self.replaced(&[], &body),
+                b'P' => {
+                    let name = body.iter().position(|byte| *byte == 0).map_or(0, |end| end + 1);
+                    self.replaced(&body[..name], &body[name..])
+                }
+                _ => body,
+            };
+            self.send(&[kind], &body).await?;
+        }
+    }
+
+    async fn body(&mut self) -> io::Result<Vec<u8>> {
+        let length = usize::try_from(self.from.read_u32().await?).unwrap_or(4);
+        let mut body = vec![0; length.saturating_sub(4)];
+        self.from.read_exact(&mut body).await?;
+        Ok(body)
+    }
+
+    /// Replaces the text that is the first of these bytes.
+    fn replaced(&self, before: &[u8], text: &[u8]) -> Vec<u8> {
+        let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+        let sql = String::from_utf8_lossy(&text[..end]).into_owned();
+        let other = (self.rewrite)(&sql);
+        self.seen.lock().expect("nobody panics with it").push(sql.clone());
+        [before, other.unwrap_or(sql).as_bytes(), &text[end..]].concat()
+    }
+
+    async fn send(&mut self, kind: &[u8], body: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(body.len() + 4).expect("it came with such a length");
+        self.to.write_all(&[kind, &length.to_be_bytes(), body].concat()).await
+    }
+}
