@@ -8,7 +8,7 @@ use quick_cache::sync::Cache;
 use super::class::{StatementClass, Uses};
 use super::classify::{MAX_TEXT_BYTES, classify_text};
 use super::client_copy::copies_with_client;
-use super::custom_settings::CustomSettings;
+use super::custom_setting_names::CustomSettings;
 use super::plan_lifetime::PlanLifetime;
 use super::scanner::{Dialect, first_word};
 use super::session_state::{SessionState, session_state};

@@ -10,7 +10,7 @@ mod analysis;
 pub(crate) mod class;
 mod classify;
 mod client_copy;
-mod custom_settings;
+mod custom_setting_names;
 mod definition_change;
 mod parameter_count;
 mod partial_commit;
@@ -24,7 +24,7 @@ mod transaction_control;
 
 pub(crate) use analysis::{Analysis, Analyzer};
 pub(crate) use class::StatementClass;
-pub(crate) use custom_settings::CustomSettings;
+pub(crate) use custom_setting_names::CustomSettings;
 pub(crate) use definition_change::changes_definitions;
 pub(crate) use parameter_count::excess_parameter;
 pub(crate) use partial_commit::is_atomic;

@@ -1,5 +1,4 @@
-//! The ways in which a statement that looks harmless reaches somebody's code: none of them may pass for a
-//! read, nor leave its session as it is.
+//! Statements that look harmless and reach somebody's code: none passes for a read, or leaves its session as it is.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +6,7 @@ use rowgate::value::proto::{DescribeStatementRequest, Value};
 
 use crate::harness::client::{PATIENCE, with_deadline};
 use crate::harness::postgres::Postgres;
-use crate::harness::unit::batch;
+use crate::harness::unit::{batch, keyed};
 use crate::harness::{Service, behind::KEYS};
 use crate::session_effects::{pool, resetting};
 
@@ -379,8 +378,8 @@ async fn no_verdict_comes_from_a_session_that_was_changed_or_goes_to_one() {
     // A temporary table stands before all others.
     let harmless = ["select * from t"];
     assert_eq!(resetting(&service, &harmless).await, [""; 0]);
-    let changed = ["create temp view t as select mark(1)", "select * from t"];
-    service.client.batch(batch(&changed)).await.expect("it runs");
+    let changed = batch(&["create temp view t as select mark(1)", "select * from t"]);
+    service.client.batch(changed).await.expect("it runs");
     assert_eq!(resetting(&service, &harmless).await, [""; 0]);
 }
 
@@ -393,9 +392,9 @@ async fn a_trigger_on_the_table_of_keys_is_somebodys_code() {
          create trigger marking before insert on rowgate_idempotency for each row execute function on_insert();"
     );
     let service = service(&setup).await;
-    let mut keyed = batch(&["insert into t values (1)"]);
-    keyed.options = Some(crate::harness::unit::keyed("k"));
+    let mut insert = batch(&["insert into t values (1)"]);
+    insert.options = Some(keyed("k"));
     let before = pool(&service).await.resets;
-    service.client.batch(keyed).await.expect("it runs");
+    service.client.batch(insert).await.expect("it runs");
     assert!(pool(&service).await.resets > before, "the session was reset");
 }

@@ -198,8 +198,7 @@ impl Session {
     fn compile_nothing(&self) -> rusqlite::Result<Compiled<'_>> {
         self.authorizer.enter(Phase::Internal);
         // SQLite does nothing for a PRAGMA that it does not know.
-        let nothing = self.connection.prepare("PRAGMA rowgate_nothing")?;
-        Ok(Box::new(Box::new(nothing)))
+        Ok(Box::new(Box::new(self.connection.prepare("PRAGMA rowgate_nothing")?)))
     }
 
     /// Tells whether a text holds more than one statement.
