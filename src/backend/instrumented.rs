@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::connect_breaker::ConnectBreaker;
-use super::interface::{Backend, EngineInfo, Installed};
+use super::interface::{Backend, EngineInfo, Installed, ServerWait};
 use super::row_stream::{Completion, Fill, RowSink, RowStream};
 use super::statement::{
     Batch, BatchResult, BatchStatement, BatchStrategy, DescribeRequest, Description, Statement,
@@ -143,6 +143,8 @@ impl Backend for Instrumented {
         key_table_sql() -> Option<String>;
         install_keys(deadline: Deadline) -> BoxFuture<'_, Result<Installed>>;
         describe(request: DescribeRequest) -> BoxFuture<'_, Result<Description>>;
+        await_server(deadline: Deadline, context: Arc<CallContext>)
+            -> BoxFuture<'_, Result<ServerWait>>;
         breaker() -> &Arc<ConnectBreaker>;
         probe(limit: Duration) -> BoxFuture<'_, Result<()>>;
         warm_up(connections: usize) -> BoxFuture<'_, Result<()>>;

@@ -75,6 +75,19 @@ pub(crate) trait Backend: Send + Sync {
     /// The breaker through which connections are opened.
     fn breaker(&self) -> &Arc<ConnectBreaker>;
 
+    /// Waits while the breaker is open, in line with other callers: a failover is in progress. Fails when the
+    /// deadline passes, when too many wait, and at once when the database was never reached.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await, which leaves the line.
+    fn await_server(
+        &self,
+        _deadline: Deadline,
+        _context: Arc<CallContext>,
+    ) -> BoxFuture<'_, Result<ServerWait>> {
+        Box::pin(async { Ok(ServerWait::NotNeeded) })
+    }
+
     /// Checks, on a connection outside the pool, that the database answers within `limit`. While the breaker is
     /// open, a connection is attempted whenever a probe is due.
     fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>>;
@@ -120,6 +133,15 @@ pub(crate) struct MissingAbility {
     pub(crate) name: &'static str,
     /// The effect on calls, in plain words.
     pub(crate) effect: &'static str,
+}
+
+/// The result of [`Backend::await_server`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServerWait {
+    /// The breaker is closed, as far as it is known.
+    NotNeeded,
+    /// A server was reached again.
+    Over,
 }
 
 /// The result of [`Backend::install_keys`].

@@ -18,7 +18,7 @@ mod transaction;
 
 pub(crate) use connect_breaker::ConnectBreaker;
 pub(crate) use instrumented::Instrumented;
-pub(crate) use interface::{Backend, EngineInfo, Installed, MissingAbility};
+pub(crate) use interface::{Backend, EngineInfo, Installed, MissingAbility, ServerWait};
 pub(crate) use row_stream::{Completion, Fill, RowSink, RowStream, fill};
 pub(crate) use statement::{
     Batch, BatchResult, BatchStatement, BatchStrategy, DescribeRequest, Description, Expect,

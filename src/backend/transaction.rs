@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::pool::CallContext;
 
 /// A transaction to open.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct BeginRequest {
     pub mode: TransactionMode,
     pub key: Option<IdempotencyKey>,

@@ -1,5 +1,9 @@
 //! The loop over the attempts of a call: it retries as `resilience` decides.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::{Backend, ServerWait};
 use crate::clock::now;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -14,7 +18,8 @@ pub(super) struct Success<T> {
     pub(super) attempts: u32,
 }
 
-/// Runs attempts until one succeeds or an error is final.
+/// Runs attempts until one succeeds or an error is final. During a failover it waits for a server first; a
+/// wait in vain, or none because too many wait, leaves the error as it is.
 ///
 /// An attempt that may have been applied decides the answer: unless a later one shows that it was not,
 /// the call's outcome is unknown, whatever the later ones failed with.
@@ -22,7 +27,8 @@ pub(super) struct Success<T> {
 /// # Cancel safety
 /// As the attempts; nothing is left behind between them.
 pub(super) async fn retry<T, F>(
-    context: &CallContext,
+    backend: &dyn Backend,
+    context: &Arc<CallContext>,
     mut attempts: Attempts<'_>,
     deadline: Deadline,
     mut attempt: impl FnMut() -> F,
@@ -41,13 +47,27 @@ where
         let Some(pause) = attempts.after(&error, deadline, now()) else {
             return Err(context.explain(answer(error, unresolved, attempts.in_doubt)));
         };
+        let wait = match attempts.awaits_server_until {
+            Some(until) => {
+                let until = deadline.no_later_than(until);
+                backend.await_server(until, Arc::clone(context)).await
+            }
+            None => Ok(ServerWait::NotNeeded),
+        };
+        let Ok(wait) = wait else {
+            return Err(context.explain(answer(error, unresolved, attempts.in_doubt)));
+        };
+        // Those that have waited go on in the order of coming.
+        let pause = if wait == ServerWait::Over { Duration::ZERO } else { pause };
         let pause_ms = pause.as_millis();
         tracing::debug!(attempt = made, reason = error.reason(), pause_ms, "retrying");
         let reason = error.label();
         if is_unresolved(&error) {
             unresolved = Some(error);
         }
-        tokio::time::sleep(pause).await;
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         context.telemetry().trace().retry(made + 1, reason);
     }
 }

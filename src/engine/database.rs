@@ -50,11 +50,13 @@ impl Database {
             config::Target::Sqlite(_) => Dialect::Sqlite,
         };
         let unreachable = Arc::clone(&backend.breaker().unreachable);
+        let connect_timeout = settings.pool.connect_timeout;
+        let wait = settings.failover_wait;
         Self {
             name: name.into(),
             backend,
             analyzer: Analyzer::new(dialect, settings.analysis_cache),
-            retries: Retries::new(&settings.retry, settings.pool.connect_timeout, unreachable),
+            retries: Retries::new(&settings.retry, connect_timeout, wait, unreachable),
             settings,
             transactions_run: AtomicU64::default(),
         }

@@ -34,7 +34,8 @@ impl Engine {
                 context: Arc::clone(&context),
             })
         };
-        let description = retry(&context, attempts, deadline, describe).await?.value;
+        let description =
+            retry(&*database.backend, &context, attempts, deadline, describe).await?.value;
         Ok(DescribeStatementResponse {
             has_columns: description.columns.is_some(),
             columns: description.columns.unwrap_or_default(),

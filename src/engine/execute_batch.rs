@@ -67,7 +67,7 @@ impl Database {
             }
             done
         };
-        let done = retry(&batch.context, attempts, batch.deadline, attempt).await;
+        let done = retry(&*self.backend, &batch.context, attempts, batch.deadline, attempt).await;
         let done = done.map_err(with_path_in_batch)?;
         // The backend has checked all but replayed results.
         let checked = batch.check_response(&done.value.results);

@@ -27,7 +27,8 @@ impl Engine {
         let attempts = database.retries.start(RetryUnit::Statement, None);
         let context = database.context(&caller, "GetTransactionOutcome", "");
         let ask = || database.backend.outcome(handle.clone(), deadline, Arc::clone(&context));
-        let state = match retry(&context, attempts, deadline, ask).await?.value {
+        let state = match retry(&*database.backend, &context, attempts, deadline, ask).await?.value
+        {
             TransactionOutcome::Applied => TransactionState::Applied,
             TransactionOutcome::NotApplied => TransactionState::NotApplied,
             TransactionOutcome::InProgress => TransactionState::InProgress,

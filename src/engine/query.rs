@@ -41,7 +41,9 @@ impl Engine {
         let attempts = database.retries.start(unit, None);
         // Nothing reaches the caller before the whole result does: every failure may be retried.
         let attempt = || database.collect(Arc::clone(&statement), bounds, limit);
-        let done = retry(&statement.context, attempts, statement.deadline, attempt).await?;
+        let done =
+            retry(&*database.backend, &statement.context, attempts, statement.deadline, attempt)
+                .await?;
         Ok(QueryResponse { result: Some(done.value), attempts: done.attempts, replayed: false })
     }
 }

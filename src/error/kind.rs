@@ -29,6 +29,8 @@ pub enum RetryClass {
     Never,
     /// Nothing was applied; the database was unreachable or the connection was lost.
     Outage,
+    /// As an outage, of a database of which another server may take over: the call waits for that.
+    Failover,
     /// Nothing was applied, as the tables changed under a prepared statement: one more attempt.
     StalePlan,
     /// Nothing was applied; another transaction was in the way.

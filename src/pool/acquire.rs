@@ -30,6 +30,8 @@ use crate::telemetry::{Acquiring, DatabaseTelemetry};
 /// The number of tries that a caller with a permit makes before it pauses between tries.
 const TRIES_WITHOUT_PAUSE: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(1);
+/// As long as any `failover_wait`.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 /// A pool.
 pub(crate) struct Pool<M: Manager>(pub(super) Arc<PoolState<M>>);
@@ -44,10 +46,13 @@ impl<M: Manager> Pool<M> {
         let counters = Arc::new(Counters::new(telemetry.name(), settings));
         let queue = |kind, limit| Admission::new(kind, limit, settings, Arc::clone(&counters));
         let transactions = transaction_limit(settings.max.get(), settings.transaction_share);
+        // The deadline is the only limit.
+        let of_servers = PoolSettings { acquire_timeout: LONGEST_WAIT, ..settings.clone() };
         Self(Arc::new(PoolState {
             manager: Arc::new(manager),
             queue: queue(QueueKind::Connection, counters.limit()),
             transactions: queue(QueueKind::Transaction, transactions),
+            servers: Admission::new(QueueKind::Server, 1, &of_servers, Arc::clone(&counters)),
             context: Arc::new(ShardContext {
                 counters,
                 health: PoolHealth::default(),
@@ -97,6 +102,25 @@ impl<M: Manager> Pool<M> {
             self.acquire_after(waited, deadline, context, Some(permit)).await
         };
         self.recorded(context, acquiring).await
+    }
+
+    /// Waits until there is a server, in the order of coming; callers take turns as for a connection. No
+    /// connection is held meanwhile.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any await, which leaves the line.
+    pub(crate) async fn wait_for_server(
+        &self,
+        reached: impl Future<Output = ()>,
+        deadline: Deadline,
+        caller: &str,
+    ) -> Result<()> {
+        let servers = &self.0.servers;
+        // Whoever is first waits for the server, and then lets the next one pass.
+        let turn = servers.enter(Duration::ZERO, deadline, caller).await?;
+        let waited = tokio::time::timeout_at(deadline.instant().into(), reached).await;
+        drop(turn);
+        waited.map_err(|_elapsed| servers.deadline_passed("waiting for a server"))
     }
 
     /// Records an acquisition and its result.
@@ -178,6 +202,7 @@ impl<M: Manager> Pool<M> {
         let counters = &self.0.context.counters;
         counters.closing.store(true, SeqCst);
         self.0.transactions.close();
+        self.0.servers.close();
         self.0.queue.close();
         for shard in self.0.shards.read().iter() {
             shard.close();

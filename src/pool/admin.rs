@@ -69,14 +69,17 @@ impl PoolBounds {
 
 impl<M: Manager> PoolAdmin for Pool<M> {
     fn snapshot(&self) -> PoolSnapshot {
-        let PoolState { context, queue, transactions, shards, .. } = &*self.0;
+        let PoolState { context, queue, transactions, servers, shards, .. } = &*self.0;
         let idle = shards.read().iter().map(Shard::idle).sum();
         let now = now();
         let for_connection = queue.waiting(now);
         let for_transaction = transactions.waiting(now);
+        let for_server = servers.waiting(now);
+        let waiting = for_connection.callers + for_transaction.callers + for_server.callers;
         PoolSnapshot {
-            waiting: for_connection.callers + for_transaction.callers,
-            oldest_wait: for_connection.oldest.max(for_transaction.oldest),
+            // The first of those that wait for a server has been admitted.
+            waiting: waiting + servers.admitted(),
+            oldest_wait: for_connection.oldest.max(for_transaction.oldest).max(for_server.oldest),
             paused: queue.is_paused(),
             ..context.counters.snapshot(idle)
         }

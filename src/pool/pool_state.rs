@@ -18,6 +18,8 @@ pub(crate) struct PoolState<M: Manager> {
     pub(crate) queue: Arc<Admission>,
     /// The queue before it, for callers that hold a connection through a whole transaction.
     pub(crate) transactions: Arc<Admission>,
+    /// The queue of callers that wait for a failover, before they come for a connection again.
+    pub(crate) servers: Arc<Admission>,
     pub(crate) registry: CheckoutRegistry,
     pub(crate) shards: RwLock<Vec<Shard<M>>>,
     /// Held while connections are counted and closed, and while the bounds change.

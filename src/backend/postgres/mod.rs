@@ -23,9 +23,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
+use crate::backend::connect_breaker::BreakerState;
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
-    Description, EngineInfo, Installed, RowStream, Statement, Transaction, TransactionHandle,
+    Description, EngineInfo, Installed, RowStream, ServerWait, Statement, Transaction,
+    TransactionHandle,
     TransactionOutcome,
 };
 use crate::config::{Database, Idempotency, PostgresTarget};
@@ -242,6 +244,28 @@ impl Backend for Postgres {
 
     fn breaker(&self) -> &Arc<ConnectBreaker> {
         &self.context.opener.breaker
+    }
+
+    fn await_server(
+        &self,
+        deadline: Deadline,
+        context: Arc<CallContext>,
+    ) -> BoxFuture<'_, Result<ServerWait>> {
+        Box::pin(async move {
+            let DatabaseContext { opener, pool, .. } = &*self.context;
+            let mut state = opener.breaker.state();
+            let BreakerState { open, reached } = *state.borrow();
+            if !open {
+                return Ok(ServerWait::NotNeeded);
+            }
+            if !reached {
+                // The address may be wrong: nothing says that waiting helps.
+                opener.breaker.may_connect()?;
+            }
+            let closed = async { drop(state.wait_for(|state| !state.open).await) };
+            pool.wait_for_server(closed, deadline, context.caller()).await?;
+            Ok(ServerWait::Over)
+        })
     }
 
     fn probe(&self, limit: Duration) -> BoxFuture<'_, Result<()>> {

@@ -15,6 +15,9 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 /// The default of `statement_timeout` is longer than `max_deadline` by this.
 const BACKSTOP: Duration = Duration::from_secs(5);
 
+/// The default of `failover_wait` where there are several servers.
+const FAILOVER_WAIT: Duration = Duration::from_secs(10);
+
 /// The default of `max_bytes`, unless it is more than ¾ of `grpc.max_response_size`.
 const MAX_BYTES: usize = 3 << 20;
 
@@ -92,6 +95,11 @@ section! {
         /// function that begins to change session settings may affect the next caller for so long.
         /// `"0s"` reads them before each statement.
         catalog_ttl: Duration = Duration("0s", "1h"), "10s";
+        /// The longest wait of a call for PostgreSQL's next primary, when none of the servers will do although
+        /// one did before: nothing of the call was applied, and it waits within its deadline, in the order of
+        /// coming and at most `pool.max_waiting` of them, instead of failing. `"0s"` turns it off.
+        failover_wait: Duration = Duration("0s", "1h"),
+            "`10s` when `url` names several servers, otherwise `0s`" => failover_wait(&target);
         /// The use of a pooler that is found between Rowgate and PostgreSQL: `allow` does without prepared
         /// statements, transaction tokens and cancels, `refuse` fails. See docs/OPERATIONS.md.
         pooler: PoolerUse = OneOf(&["allow", "refuse"]), "allow";
@@ -116,6 +124,15 @@ section! {
         transaction: TransactionSettings = TransactionSettings::read(reader);
         /// `idempotency.*`, the same for all databases.
         idempotency: Idempotency = idempotency.clone();
+    }
+}
+
+/// The default of `failover_wait`: only where there are several servers may another take over, and planned
+/// failovers take seconds. A single server that is away is away for nobody knows how long.
+fn failover_wait(target: &Target) -> Duration {
+    match target {
+        Target::Postgres(target) if target.servers.len() > 1 => FAILOVER_WAIT,
+        Target::Postgres(_) | Target::Sqlite(_) => Duration::ZERO,
     }
 }
 

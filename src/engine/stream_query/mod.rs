@@ -133,7 +133,9 @@ impl Source {
         let statement = Arc::new(statement);
         let attempts = self.database.retries.start(self.unit, None);
         let attempt = || self.database.backend.execute(Arc::clone(&statement));
-        let started = retry(&statement.context, attempts, statement.deadline, attempt).await;
+        let backend = &*self.database.backend;
+        let started =
+            retry(backend, &statement.context, attempts, statement.deadline, attempt).await;
         started.map(|started| started.value)
     }
 }

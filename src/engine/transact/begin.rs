@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::limits::TransactionLimits;
 use crate::backend::{BeginRequest, Transaction};
 use crate::clock::now;
+use crate::engine::attempt_loop::retry;
 use crate::engine::database::{Caller, Database};
 use crate::engine::request_hash;
 use crate::engine::validate::{check_tag, idempotency_key, positive, transaction_mode};
 use crate::error::Result;
 use crate::pool::CallContext;
+use crate::resilience::RetryUnit;
 use crate::value::proto::Begin;
 
 /// An open transaction.
@@ -48,8 +50,9 @@ pub(super) async fn begin(
     let deadline = limits.command_deadline(database, None);
     let context = database.context(caller, "Transact", &begin.tag);
     let request = BeginRequest { mode, key, deadline, context: Arc::clone(&context) };
-    let transaction = database.backend.begin(request).await;
-    let transaction = transaction.map_err(|error| context.explain(error))?;
+    let attempts = database.retries.start(RetryUnit::Begin, None);
+    let open = || database.backend.begin(request.clone());
+    let transaction = retry(&*database.backend, &context, attempts, deadline, open).await?.value;
     database.count_transaction();
     let database = Arc::clone(database);
     Ok(OpenTransaction { database, transaction, limits, is_aborted: false, context })

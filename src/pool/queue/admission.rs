@@ -22,6 +22,8 @@ pub(crate) enum QueueKind {
     /// The share of connections that may be held for whole transactions, `pool.transaction_share`; its callers
     /// then wait for a connection.
     Transaction,
+    /// A server, while a failover is in progress: its callers then wait for a connection.
+    Server,
 }
 
 pub(crate) struct Admission {
@@ -152,6 +154,11 @@ impl Admission {
         }
     }
 
+    /// The number of permits that are held.
+    pub(crate) fn admitted(&self) -> usize {
+        self.state.lock().admitted
+    }
+
     pub(crate) fn shutting_down(&self) -> Error {
         let database = &self.counters.database;
         Error::new(ErrorKind::ShuttingDown, format!("database \"{database}\" is shutting down"))
@@ -217,7 +224,10 @@ impl Admission {
     fn release(self: &Arc<Self>, since: Instant) {
         let now = now();
         let mut state = self.state.lock();
-        state.wait_estimate.note(now.saturating_duration_since(since), now);
+        // Those that come after a server was reached again do not wait as the first one did.
+        if self.kind != QueueKind::Server {
+            state.wait_estimate.note(now.saturating_duration_since(since), now);
+        }
         loop {
             let may_pass_on = state.mode == AdmissionMode::Open && state.admitted <= state.limit;
             let next = if may_pass_on { state.waiters.next() } else { None };
@@ -252,7 +262,7 @@ impl Admission {
             return self.paused(&format!("it was not resumed within {limit}"));
         }
         self.exhausted(&match self.kind {
-            QueueKind::Connection => format!("none became free within {limit}"),
+            QueueKind::Connection | QueueKind::Server => format!("none became free within {limit}"),
             QueueKind::Transaction => format!("open transactions held their share for {limit}"),
         })
     }
@@ -266,7 +276,9 @@ impl Admission {
 
     fn exhausted(&self, why: &str) -> Error {
         let (purpose, hint) = match self.kind {
-            QueueKind::Connection => ("", "Raise pool.max or lower the number of callers."),
+            QueueKind::Connection | QueueKind::Server => {
+                ("", "Raise pool.max or lower the number of callers.")
+            }
             QueueKind::Transaction => (
                 " for a transaction",
                 "Raise pool.max or pool.transaction_share, or keep transactions short.",
@@ -337,18 +349,6 @@ impl Drop for QueueEntry<'_> {
         counters.waited(now().saturating_duration_since(self.since));
         if !self.finished {
             counters.cancelled_waits.fetch_add(1, Relaxed);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    impl Admission {
-        /// The number of permits that are held.
-        pub(crate) fn admitted(&self) -> usize {
-            self.state.lock().admitted
         }
     }
 }

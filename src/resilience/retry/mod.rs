@@ -30,6 +30,8 @@ pub(crate) enum RetryUnit {
     Batch,
     /// A unit that runs once under its idempotency key, however often it is sent.
     Keyed,
+    /// The begin of an interactive transaction, which is repeated only to wait for a failover.
+    Begin,
 }
 
 /// Attempts after the first of a call, since start.
@@ -47,6 +49,8 @@ pub(crate) struct Retries {
     outage: Backoff,
     conflict: Backoff,
     budget: Budget,
+    /// The longest wait for another server; zero where none will take over.
+    failover_wait: Duration,
     /// A call that has waited so long for an unreachable database is not retried.
     max_connect_wait: Duration,
     /// The breaker is open: pauses help in a short outage only, and meanwhile calls fail in milliseconds.
@@ -61,6 +65,7 @@ impl Retries {
     pub(crate) fn new(
         settings: &RetrySettings,
         connect_timeout: Duration,
+        failover_wait: Duration,
         unreachable: Arc<AtomicBool>,
     ) -> Self {
         Self {
@@ -71,6 +76,7 @@ impl Retries {
                 max: settings.conflict_max_backoff,
             },
             budget: Budget::new(settings.budget),
+            failover_wait,
             // An attempt ends a little before, to say which server failed how.
             max_connect_wait: connect_timeout / 5 * 4,
             unreachable,
@@ -91,6 +97,8 @@ impl Retries {
             made: 1,
             in_doubt: 0,
             prepared_anew: false,
+            failover_end: None,
+            awaits_server_until: None,
             outage_pauses: self.outage.series(),
             conflict_pauses: self.conflict.series(),
             in_doubt_pauses: in_doubt.series(),
@@ -126,6 +134,10 @@ pub(crate) struct Attempts<'a> {
     pub(crate) in_doubt: u32,
     /// A stale plan was prepared anew already.
     prepared_anew: bool,
+    /// The end of the wait for another server, once there was a reason to wait.
+    failover_end: Option<Instant>,
+    /// The next attempt waits for a server, at most until then.
+    pub(crate) awaits_server_until: Option<Instant>,
     outage_pauses: BackoffSeries,
     conflict_pauses: BackoffSeries,
     in_doubt_pauses: BackoffSeries,
@@ -142,13 +154,16 @@ impl Attempts<'_> {
     /// | the attempt failed with | attempts at most | pause | charged to the budget |
     /// |---|---|---|---|
     /// | an outage, nothing applied, unless the breaker is open or connecting took all of its time | `retry.max_attempts`, the caller's | `retry.*_backoff` | yes |
+    /// | the same, where `failover_wait` is not zero: no connection was opened | until `failover_wait` is over | as in doubt, or the wait for a server | no |
+    /// | the same: the connection was lost, or its server is a standby | `retry.max_attempts`, the caller's | as in doubt, or the wait for a server | no |
     /// | a stale plan | one more | `retry.conflict_*_backoff` | yes |
     /// | a conflict, of one statement | `retry.max_attempts`, the caller's | `retry.conflict_*_backoff` | no |
     /// | a conflict, of any other unit | the caller's, else the deadline | `retry.conflict_*_backoff` | no |
     /// | its key in progress elsewhere | the deadline | `retry.conflict_*_backoff` | no |
     /// | in doubt, or after it was; idempotent or keyed | the caller's, else the deadline | `retry.*_backoff` up to 1 s | no |
     ///
-    /// Everything else is final. A pause never reaches the deadline.
+    /// Everything else is final, and for the begin of a transaction all but the wait for a server. A pause never
+    /// reaches the deadline.
     pub(crate) fn after(
         &mut self,
         error: &Error,
@@ -156,27 +171,53 @@ impl Attempts<'_> {
         now: Instant,
     ) -> Option<Duration> {
         let class = self.classify(error, now);
+        self.awaits_server_until = None;
         let pauses = match class {
             RetryClass::Never => return None,
             RetryClass::Outage => &mut self.outage_pauses,
             RetryClass::StalePlan | RetryClass::Conflict | RetryClass::KeyInProgress => {
                 &mut self.conflict_pauses
             }
-            RetryClass::InDoubt => &mut self.in_doubt_pauses,
+            RetryClass::InDoubt | RetryClass::Failover => &mut self.in_doubt_pauses,
         };
         let pause = pauses.next(fastrand::f64());
-        if pause >= deadline.left(now) || !self.allows(class) {
+        if pause >= deadline.left(now) {
             return None;
         }
-        if class != RetryClass::KeyInProgress {
+        // Without a connection there was no attempt to speak of.
+        let is_free = class == RetryClass::KeyInProgress
+            || (class == RetryClass::Failover && error.kind() == ErrorKind::DatabaseUnavailable);
+        if class == RetryClass::Failover {
+            self.awaits_server_until = self.failover_end.filter(|end| *end > now);
+            self.awaits_server_until?;
+        }
+        if !is_free && !self.allows(class) {
+            return None;
+        }
+        if !is_free {
             self.made += 1;
             self.retries.made.fetch_add(1, Relaxed);
         }
         Some(pause)
     }
 
-    /// Classifies an error with regard to earlier attempts.
+    /// Classifies an error with regard to the unit and to earlier attempts.
     fn classify(&mut self, error: &Error, now: Instant) -> RetryClass {
+        match (self.unit, self.classify_failure(error, now)) {
+            (_, RetryClass::Failover) => RetryClass::Failover,
+            (RetryUnit::Begin, _) => RetryClass::Never,
+            (_, class) => class,
+        }
+    }
+
+    /// Returns true if another server may do what this one did not. A server that is full is there.
+    fn may_fail_over(&self, error: &Error) -> bool {
+        let is_full = error.report().is_some_and(|report| report.sqlstate.starts_with("53"));
+        !self.retries.failover_wait.is_zero() && !is_full
+    }
+
+    /// Classifies an error with regard to earlier attempts.
+    fn classify_failure(&mut self, error: &Error, now: Instant) -> RetryClass {
         if self.unit == RetryUnit::Keyed && error.claimed_key() {
             self.in_doubt = 0;
         }
@@ -192,6 +233,10 @@ impl Attempts<'_> {
         if self.in_doubt > 0 {
             // Only another attempt can resolve the earlier one.
             return RetryClass::InDoubt;
+        }
+        if self.may_fail_over(error) {
+            self.failover_end.get_or_insert(now + self.retries.failover_wait);
+            return RetryClass::Failover;
         }
         let waited = self.began.map(|began| now.saturating_duration_since(began));
         let has_waited = waited.is_some_and(|waited| waited >= self.retries.max_connect_wait);
@@ -211,6 +256,7 @@ impl Attempts<'_> {
             RetryClass::Outage => {
                 within_both && !self.retries.unreachable.load(Relaxed) && self.retries.charge()
             }
+            RetryClass::Failover => within_both,
             RetryClass::StalePlan => {
                 let is_first = !std::mem::replace(&mut self.prepared_anew, true);
                 is_first && within_both && self.retries.charge()

@@ -23,7 +23,7 @@ fn settings() -> RetrySettings {
 }
 
 fn retries() -> Retries {
-    Retries::new(&settings(), CONNECT, Arc::default())
+    Retries::new(&settings(), CONNECT, Duration::ZERO, Arc::default())
 }
 
 fn error(kind: ErrorKind) -> Error {
@@ -193,7 +193,7 @@ fn while_the_breaker_is_open_calls_fail_at_once() {
     let now = Instant::now();
     let deadline = Deadline::at(now + Duration::from_secs(3_600));
     let unreachable = Arc::new(AtomicBool::new(false));
-    let retries = Retries::new(&settings(), CONNECT, unreachable.clone());
+    let retries = Retries::new(&settings(), CONNECT, Duration::ZERO, unreachable.clone());
     let made = |kind| {
         let mut call = retries.start(RetryUnit::Statement, None);
         while call.after(&error(kind), deadline, now).is_some() {}
@@ -206,6 +206,51 @@ fn while_the_breaker_is_open_calls_fail_at_once() {
     assert_eq!(made(ErrorKind::DeadlockDetected), 3, "what is connected goes on to serve");
     unreachable.store(false, Relaxed);
     assert_eq!(outages.map(made), [3, 3]);
+}
+
+#[test]
+fn where_another_server_may_take_over_calls_wait_and_are_not_charged() {
+    let wait = Duration::from_secs(10);
+    let now = Instant::now();
+    let deadline = Deadline::at(now + Duration::from_secs(3_600));
+    let open = Arc::new(AtomicBool::new(true));
+    let retries = Retries::new(&settings(), CONNECT, wait, open);
+    let away = error(ErrorKind::DatabaseUnavailable);
+    for unit in UNITS.into_iter().chain([RetryUnit::Begin]) {
+        let mut call = retries.start(unit, Some(1));
+        call.begin(now);
+        for second in 0..10 {
+            let now = now + Duration::from_secs(second);
+            assert!(call.after(&away, deadline, now).is_some(), "{unit:?} after {second} s");
+            assert_eq!(call.made, 1, "nothing was sent");
+        }
+        assert_eq!(call.awaits_server_until, Some(now + wait), "since the first failure");
+        assert_eq!(call.after(&away, deadline, now + wait), None, "{unit:?} has waited");
+    }
+    for kind in [ErrorKind::ConnectionLost, ErrorKind::NotPrimary] {
+        let mut call = retries.start(RetryUnit::Statement, None);
+        while call.after(&error(kind), deadline, now).is_some() {}
+        assert_eq!(call.made, 3, "what was sent counts");
+    }
+    assert_eq!(retries.counts().refused, 0);
+}
+
+#[test]
+fn nobody_waits_for_what_another_server_does_not_mend() {
+    let now = Instant::now();
+    let deadline = Deadline::at(now + Duration::from_secs(3_600));
+    let retries = Retries::new(&settings(), CONNECT, Duration::from_secs(10), Arc::default());
+    for kind in [ErrorKind::BackendMisconfigured, ErrorKind::PoolExhausted, ErrorKind::ShuttingDown]
+    {
+        let mut call = retries.start(RetryUnit::Statement, None);
+        assert_eq!(call.after(&error(kind), deadline, now), None, "{kind:?}");
+        assert_eq!(call.awaits_server_until, None, "{kind:?}");
+    }
+    let mut begin = retries.start(RetryUnit::Begin, None);
+    let conflict = error(ErrorKind::SerializationFailure);
+    assert_eq!(begin.after(&conflict, deadline, now), None, "its caller has to know");
+    let mut write = retries.start(RetryUnit::Statement, None);
+    assert_eq!(write.after(&unknown(), deadline, now), None, "it may have been applied");
 }
 
 #[test]
@@ -304,7 +349,7 @@ proptest! {
         ][kind];
         let ms = Duration::from_millis;
         let many = RetrySettings { max_attempts: 100, budget: 1.0, ..settings() };
-        let retries = Retries::new(&many, CONNECT, Arc::default());
+        let retries = Retries::new(&many, CONNECT, Duration::ZERO, Arc::default());
         let now = Instant::now();
         let deadline = Deadline::at(now + Duration::from_secs(3_600));
         let mut attempts = retries.start(RetryUnit::Keyed, None);

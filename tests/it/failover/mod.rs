@@ -280,3 +280,68 @@ async fn when_no_server_will_do_the_operator_learns_why_of_each() {
         server.log().contains(&expected).then_some(())
     });
 }
+
+/// The time that each caller of a planned failover has left.
+const LEFT_OF_CALLERS: Duration = Duration::from_secs(10);
+
+/// Writes until told to stop, keyed and without a key in turn; returns the numbers and the failures.
+async fn write_through(
+    client: Client,
+    first: i64,
+    stop: tokio::sync::watch::Receiver<bool>,
+) -> (Vec<i64>, Vec<String>) {
+    let mut written = Vec::new();
+    let mut failures = Vec::new();
+    for number in first.. {
+        if *stop.borrow() {
+            break;
+        }
+        let mut write = keyed(number);
+        if number % 2 == 0 {
+            write.options = None;
+        }
+        match client.call(write, LEFT_OF_CALLERS).await {
+            Ok(_) => written.push(number),
+            Err(failure) => failures.push(format!("{number}: {failure:?}")),
+        }
+    }
+    (written, failures)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_with_time_left_wait_through_a_planned_failover() {
+    let mut old = Postgres::start();
+    old.admit_standbys();
+    old.psql(TABLE);
+    old.psql(KEYS);
+    let new = Postgres::standby_of(&old);
+    let server = Server::start(&configuration(&url(&[&old, &new]), ""));
+    let client = Client::connect(server.grpc()).await;
+    writes_go_on(&client, "the first write").await;
+    old.psql("alter system set synchronous_standby_names = '*'");
+    old.psql("select pg_reload_conf()");
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let writing = |caller: i64| {
+        tokio::spawn(write_through(client.clone(), caller * 10_000_000, stopped.clone()))
+    };
+    let callers: Vec<_> = (1..=8).map(writing).collect();
+    until_more(&old, "there is load", 100);
+    // A fast shutdown: what is in progress is told so, and the standby has all of it.
+    old.stop();
+    // The breaker has to be open for a while, with all callers in line.
+    eventually_async("all callers wait", Duration::from_secs(5), async || {
+        let status = crate::harness::http::get(server.ops(), "/status").await.json();
+        (status["databases"][0]["pool"]["waiting"] == 8).then_some(())
+    })
+    .await;
+    new.promote();
+    until_more(&new, "writes go on", 100);
+    stop.send(true).expect("they listen");
+    for caller in callers {
+        let (written, failures) = caller.await.expect("no caller panics");
+        assert!(failures.is_empty(), "{failures:?}");
+        let there = rows(&new);
+        let lost: Vec<_> = written.iter().filter(|id| !there.contains_key(id)).collect();
+        assert!(lost.is_empty(), "acknowledged and not there: {lost:?}");
+    }
+}

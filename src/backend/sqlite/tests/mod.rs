@@ -51,6 +51,7 @@ fn config(target: &SqliteTarget) -> Database {
         analysis_cache: 8 << 20,
         statement_ttl: Duration::from_secs(60),
         catalog_ttl: Duration::from_secs(10),
+        failover_wait: Duration::ZERO,
         pooler: crate::config::PoolerUse::Allow,
         error_details: ErrorDetails::Safe,
         session_statements: SessionStatements::Refuse,
