@@ -27,8 +27,7 @@ use crate::backend::connect_breaker::BreakerState;
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
     Description, EngineInfo, Installed, RowStream, ServerWait, Statement, Transaction,
-    TransactionHandle,
-    TransactionOutcome,
+    TransactionHandle, TransactionOutcome,
 };
 use crate::config::{Database, Idempotency, PostgresTarget};
 use crate::deadline::Deadline;
