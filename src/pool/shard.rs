@@ -96,6 +96,21 @@ pub(crate) struct Surplus {
     pub(crate) over_min: usize,
 }
 
+impl Surplus {
+    fn reason_to_close(&self, was_idle_for_long: bool) -> Option<CloseReason> {
+        if self.over_max > 0 {
+            return Some(CloseReason::Overflow);
+        }
+        (self.over_min > 0 && was_idle_for_long).then_some(CloseReason::Idle)
+    }
+
+    /// Counts one that is closed, for whatever reason: it is one less above either bound.
+    fn take(&mut self) {
+        self.over_max = self.over_max.saturating_sub(1);
+        self.over_min = self.over_min.saturating_sub(1);
+    }
+}
+
 impl<M: Manager> Shard<M> {
     pub(crate) fn new(worker: Id, manager: Arc<M>, context: Arc<ShardContext>) -> Self {
         let size = context.counters.limit();
@@ -167,9 +182,26 @@ impl<M: Manager> Shard<M> {
     /// Closes idle connections that are dead, too old, or too many.
     pub(crate) fn reap(&self, now: Instant, surplus: &mut Surplus) {
         let manager = self.pool.manager();
+        // Those that have to go come first: so many fewer of the others are too many.
+        self.close_idle(|pooled| manager.reason_to_evict(pooled, now).inspect(|_| surplus.take()));
+        let limit = manager.context.settings.idle_timeout;
+        self.close_idle(|pooled| {
+            let idle = now.saturating_duration_since(pooled.lifetime.idle_since);
+            let was_idle_for_long = !limit.is_zero() && idle >= limit;
+            let reason = surplus.reason_to_close(was_idle_for_long)?;
+            surplus.take();
+            Some(reason)
+        });
+    }
+
+    /// Closes the idle connections for which there is a reason.
+    fn close_idle(
+        &self,
+        mut reason_to_close: impl FnMut(&PooledConnection<M::Connection>) -> Option<CloseReason>,
+    ) {
         let mut reasons = Vec::new();
         let mut stays = |pooled: &PooledConnection<M::Connection>| {
-            let reason = manager.evict_reason(pooled, now, surplus);
+            let reason = reason_to_close(pooled);
             reasons.extend(reason);
             reason.is_none()
         };
@@ -230,6 +262,8 @@ impl<M: Manager> ShardManager<M> {
         let connecting = Arc::clone(&counters.connecting);
         let attempt = Connecting::begin(telemetry);
         let opened = self.connect().instrument(attempt.0.clone()).await;
+        // Counted while this one is still being opened: its own permit is none of a connection.
+        let are_others_open = counters.open() > 0;
         drop(connecting);
         match opened {
             Ok(connection) => {
@@ -247,7 +281,7 @@ impl<M: Manager> ShardManager<M> {
             Err(error) => {
                 counters.connect_failures.fetch_add(1, Relaxed);
                 attempt.failed(&error);
-                if !self.manager.is_full(&error) || counters.open() == 0 {
+                if !self.manager.is_full(&error) || !are_others_open {
                     return Err(TakeError::Connect(error));
                 }
                 *self.context.server_full_until.lock() = Some(now() + SERVER_FULL_PAUSE);
@@ -322,30 +356,16 @@ impl<M: Manager> ShardManager<M> {
         health.check(&pooled.lifetime, now, validate_after)
     }
 
-    /// The reason to close an idle connection now, if any.
-    fn evict_reason(
+    /// The reason to close an idle connection now, however many there are.
+    fn reason_to_evict(
         &self,
         pooled: &PooledConnection<M::Connection>,
         now: Instant,
-        surplus: &mut Surplus,
     ) -> Option<CloseReason> {
         if let IdleCheck::Evict(reason) = self.check(pooled, now, Duration::MAX) {
             return Some(reason);
         }
-        if pooled.lifetime.is_over(now) {
-            return Some(CloseReason::Lifetime);
-        }
-        if surplus.over_max > 0 {
-            surplus.over_max -= 1;
-            return Some(CloseReason::Overflow);
-        }
-        let idle = now.saturating_duration_since(pooled.lifetime.idle_since);
-        let limit = self.context.settings.idle_timeout;
-        if surplus.over_min > 0 && !limit.is_zero() && idle >= limit {
-            surplus.over_min -= 1;
-            return Some(CloseReason::Idle);
-        }
-        None
+        pooled.lifetime.is_over(now).then_some(CloseReason::Lifetime)
     }
 
     fn server_full(&self) -> Error {

@@ -247,6 +247,47 @@ async fn a_full_server_is_waited_for_while_some_of_its_connections_are_ours() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_is_full_of_others_fails_callers_at_once() {
+    let (pool, script) = scripted(&PoolSettings { min: 0, ..settings(4, 10) });
+    script.alive.store(2, SeqCst);
+    script.limit.store(2, SeqCst);
+    let start = now();
+    let error = pool.acquire(later(), &nobody()).await.expect_err("none of them is ours");
+    assert_eq!(error.kind(), ErrorKind::DatabaseUnavailable);
+    assert_eq!(now() - start, Duration::ZERO, "nothing that is waited for comes back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_have_to_go_are_among_those_above_the_bounds() {
+    let long = 60 * SECOND;
+    for dead in [0, 4] {
+        let (pool, script) = scripted(&PoolSettings { min: 2, ..settings(5, 10) });
+        let mut held = acquire_many(&pool, 5).await;
+        // The idle ones are looked at in the order in which they came back.
+        if dead == 4 {
+            held.reverse();
+        }
+        drop(held);
+        script.lost.store(1, SeqCst);
+        pool.resize(None, Some(4)).expect("it fits");
+        let closed =
+            [CloseReason::Broken, CloseReason::Overflow].map(|reason| count(&pool, reason));
+        assert_eq!((closed, pool.snapshot().open), ([1, 0], 4), "the dead one is at {dead}");
+        pass(long + SECOND).await;
+        let after = pool.snapshot();
+        assert_eq!((after.open, after.opened), (2, 5), "the dead one was at {dead}");
+    }
+    let (pool, _) = scripted(&PoolSettings { min: 2, ..settings(5, 10) });
+    drop(acquire_many(&pool, 5).await);
+    pass(long - SECOND / 10).await;
+    // Both bounds are exceeded at the same moment.
+    tokio::time::advance(SECOND).await;
+    pool.resize(None, Some(3)).expect("it fits");
+    let after = pool.snapshot();
+    assert_eq!((after.open, after.opened), (2, 5), "never below min");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caller_that_opens_a_connection_takes_one_that_is_returned_first() {
     let manager = Numbers::default();
     let silent = Arc::clone(&manager.silent);
