@@ -29,6 +29,32 @@ async fn a_read_only_transaction_sees_what_was_committed_before_its_first_statem
 }
 
 #[tokio::test]
+async fn what_earlier_callers_drew_from_sequences_costs_a_transaction_neither_its_own_nor_its_snapshot()
+ {
+    let service = Service::with(Backend::Postgres, "pool.min = 1\npool.max = 1").await;
+    let client = &service.client;
+    client.must("create table t (id serial)", &[]).await;
+    let draw = "insert into t default values";
+    client.must(draw, &[]).await;
+    let mut transaction = client.begin().await;
+    transaction.query(draw, &[]).await.expect("it draws");
+    let own = transaction.query("select currval('t_id_seq')", &[]).await.expect("it drew itself");
+    assert_eq!(first(&own), &Value::int64(2));
+    transaction.commit().await.expect("it ends");
+    for level in [IsolationLevel::RepeatableRead, IsolationLevel::Serializable] {
+        client.must(draw, &[]).await;
+        let options = TransactionOptions { isolation_level: level.into(), ..Default::default() };
+        let mut transaction = begin(client, options).await;
+        transaction.query("set local work_mem = '5MB'", &[]).await.expect("it runs");
+        service.postgres().psql(draw);
+        let before = service.postgres().psql("select count(*) from t");
+        let seen = transaction.query("select count(*)::text from t", &[]).await.expect("it reads");
+        assert_eq!(first(&seen), &Value::text(before.trim()), "{level:?}");
+        transaction.rollback().await.expect("it ends");
+    }
+}
+
+#[tokio::test]
 async fn the_mode_of_a_read_only_transaction_is_pinned_before_its_first_statement() {
     let service = Service::start(Backend::Postgres).await;
     let shown = "select current_setting('transaction_isolation')";

@@ -33,6 +33,7 @@ async fn run_statements(
     session: &mut Session,
 ) -> Result<BatchResult> {
     let key = batch.key.as_ref();
+    session.hide_sequences().await?;
     open_transaction(session, batch.mode).await?;
     if let Some(key) = key
         && let Some(row) = claim(session, key).await?

@@ -40,6 +40,7 @@ impl PostgresTransaction {
 /// Opens a transaction and claims its key.
 async fn open(session: &mut Session, request: &BeginRequest) -> Result<()> {
     query_incarnation(session).await?;
+    session.hide_sequences().await?;
     open_transaction(session, request.mode).await?;
     if let Some(key) = &request.key
         && let Some(row) = claim(session, key).await?

@@ -73,9 +73,17 @@ impl Session {
         let is_cleaned = effects.session == SessionEffect::Nothing || self.can(Ability::Reset);
         self.checkin.add(if is_cleaned { effects.session } else { SessionEffect::Anything });
         self.work.may_write |= !effects.reads;
-        if effects.session == SessionEffect::Anything && self.connection().sequences_drawn {
+        if effects.session == SessionEffect::Anything {
+            self.hide_sequences().await?;
+        }
+        Ok(())
+    }
+
+    /// Hides what earlier callers drew from sequences. In a transaction it would also hide what this caller drew, and
+    /// take the transaction's snapshot.
+    pub(crate) async fn hide_sequences(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.connection().sequences_drawn) {
             self.run("DISCARD SEQUENCES").await?;
-            self.connection().sequences_drawn = false;
         }
         Ok(())
     }
