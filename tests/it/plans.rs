@@ -118,6 +118,8 @@ async fn a_long_statement_is_not_kept_and_its_connection_is() {
     }
     let now = client.must("select pg_backend_pid()", &[]).await;
     assert_eq!(now.rows, pid.rows, "the connection was closed");
-    let kept = "select count(*) from pg_prepared_statements where length(statement) > 16384";
+    // The gateway's own question of the catalogs is kept, and long.
+    let kept = "select count(*) from pg_prepared_statements \
+        where length(statement) > 16384 and statement like 'select % as n %'";
     assert_eq!(client.must(kept, &[]).await.rows[0].values, [Value::int64(0)]);
 }

@@ -5,8 +5,11 @@ use std::time::Duration;
 use rowgate::value::proto::ExecuteBatchRequest;
 use tonic::Code;
 
+use crate::harness::client::PATIENCE;
 use crate::harness::unit::batch;
+use crate::harness::wait::eventually_async;
 use crate::harness::{Backend, Service};
+use crate::session_effects::pool;
 
 const END_SLEEPERS: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
                             where wait_event = 'PgSleep'";
@@ -91,6 +94,11 @@ async fn connections_that_were_ended_while_idle_cost_no_attempt() {
     let settings = "[databases.main.pool]\nmin = 4\nmax = 4";
     let service = Service::with(Backend::Postgres, settings).await;
     service.postgres().psql("create table t (n int)");
+    // One that is ended while it logs in is no idle one.
+    eventually_async("all are idle", PATIENCE, async || {
+        (pool(&service).await.idle == 4).then_some(())
+    })
+    .await;
     let request = ExecuteBatchRequest { max_attempts: 1, ..batch(&["insert into t values (1)"]) };
     for round in 1..=5 {
         tokio::task::block_in_place(|| service.postgres().terminate_backends());
