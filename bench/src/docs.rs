@@ -24,7 +24,7 @@ Rates are medians over the rounds, with the least and the most. Processor times 
 /proc; they are steadier than rates.
 ";
 
-/// Where the picture's bars begin, how long the longest is, and the height of a line.
+/// The start of the picture's bars, the length of the longest, and the height of a line.
 const LEFT: f64 = 150.0;
 const LONGEST: f64 = 420.0;
 const LINE: f64 = 24.0;

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// What pgbench runs.
+/// The script that pgbench runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Script {
     Point,
@@ -70,7 +70,7 @@ pub async fn pgbench(
     Ok(sample)
 }
 
-/// Where h2load is.
+/// The path of h2load.
 pub fn h2load(options: &Options) -> Option<PathBuf> {
     options.path.iter().map(|place| place.join("h2load")).find(|path| path.is_file())
 }

@@ -313,7 +313,7 @@ fn field(mut message: &[u8]) -> Option<(u64, &[u8])> {
     Some((key >> 3, message.get(..length)?))
 }
 
-/// How many fields with a length stand in a row: the rows of a batch.
+/// The number of fields with a length that stand in a row: the rows of a batch.
 fn count(mut batch: &[u8]) -> u64 {
     let mut count = 0;
     while let Some((_, bytes)) = field(batch) {

@@ -9,7 +9,7 @@ use std::time::Instant;
 /// The unit of processor times in /proc, USER_HZ, which is 100 on every platform of Linux's.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Whose processor time is told apart.
+/// The processes whose time is told apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Gateway,

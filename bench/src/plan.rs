@@ -1,4 +1,4 @@
-//! What is measured: rows of variants, which are run in turn.
+//! The plan of a run: rows of variants, which are run in turn.
 
 use crate::options::Options;
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// The share of the processors above which a round that went to others is repeated.
 pub const FOREIGN: f64 = 0.05;
 
-/// What came of one variant.
+/// The outcome of one variant.
 pub enum Outcome {
     Measured(Vec<Sample>),
     /// The reason for which it was not.

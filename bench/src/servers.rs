@@ -1,4 +1,4 @@
-//! What is measured, started by ourselves: PostgreSQL, PgBouncer and Rowgate, on loopback and in a scratch directory.
+//! The servers that are measured, started by ourselves: PostgreSQL, PgBouncer and Rowgate, on loopback and in a scratch directory.
 
 use crate::options::Options;
 use crate::{Result, fail};

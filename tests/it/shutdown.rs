@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rowgate::value::proto::transact_request::Command;
-use rowgate::value::proto::{Begin, TransactRequest};
+use rowgate::value::proto::{Begin, QueryOptions, TransactRequest};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tonic::Code;
@@ -13,7 +13,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::harness::client::{Client, Failure, PATIENCE, request};
+use crate::harness::client::{Client, Failure, PATIENCE, request, request_with};
 use crate::harness::http2::{Balancer, GOAWAY, HEADERS, PING, RST_STREAM, Raw};
 use crate::harness::server::Server;
 use crate::harness::wait::eventually_async;
@@ -364,4 +364,19 @@ async fn a_server_that_ends_leaves_one_file() {
         assert!(service.server.wait_for_exit(PATIENCE).success());
         assert_eq!(beside(&service), [""; 0], "{}", service.server.log());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_that_do_not_end_are_not_waited_for() {
+    let mut service = Service::start(Backend::Sqlite).await;
+    // It reads, and takes minutes.
+    let sql = "select printf('%.*c', 15000000, 'a') like '%' || printf('%.*c', 49000, 'a') || 'b%'";
+    let timeout = Duration::from_millis(300).try_into().ok();
+    let options = QueryOptions { timeout, ..QueryOptions::default() };
+    let failure = service.client.run(request_with(sql, options)).await;
+    assert_eq!(failure.expect_err("it takes minutes").code, Code::DeadlineExceeded);
+    let start = Instant::now();
+    service.server.signal("TERM");
+    assert!(service.server.wait_for_exit(PATIENCE).success());
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
 }
