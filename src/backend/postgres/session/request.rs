@@ -82,8 +82,9 @@ impl Session {
     /// Hides what earlier callers drew from sequences. In a transaction it would also hide what this caller drew, and
     /// take the transaction's snapshot.
     pub(crate) async fn hide_sequences(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.connection().sequences_drawn) {
+        if self.connection().sequences_drawn {
             self.run("DISCARD SEQUENCES").await?;
+            self.connection().sequences_drawn = false;
         }
         Ok(())
     }
