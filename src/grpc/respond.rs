@@ -16,9 +16,8 @@ pub(crate) fn respond<T>(call: &RpcCall, result: Result<T>) -> Answer<T> {
 
 /// As [`respond`]. `outcome` is that of a success, which it keeps when nobody takes its answer.
 pub(crate) fn respond_with<T>(call: &RpcCall, outcome: Outcome, result: Result<T>) -> Answer<T> {
-    let mut response = respond(call, result)?;
-    response.extensions_mut().insert(outcome);
-    Ok(response)
+    call.does(outcome);
+    respond(call, result)
 }
 
 /// Logs and counts an error of a call, and makes the status of it.

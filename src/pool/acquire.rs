@@ -1,5 +1,6 @@
 //! The handle of a pool, and the acquisition of connections.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
@@ -84,7 +85,8 @@ impl<M: Manager> Pool<M> {
         deadline: Deadline,
         context: &Arc<CallContext>,
     ) -> Result<Checkout<M>> {
-        self.recorded(context, self.acquire_after(Duration::ZERO, deadline, context, None)).await
+        let acquiring = pin!(self.acquire_after(Duration::ZERO, deadline, context, None));
+        self.recorded(context, acquiring).await
     }
 
     /// Acquires a connection for a whole transaction: `pool.transaction_share` bounds the number of such
@@ -94,13 +96,13 @@ impl<M: Manager> Pool<M> {
         deadline: Deadline,
         context: &Arc<CallContext>,
     ) -> Result<Checkout<M>> {
-        let acquiring = async {
+        let acquiring = pin!(async {
             let began = now();
             let transactions = &self.0.transactions;
             let permit = transactions.enter(Duration::ZERO, deadline, context.caller()).await?;
             let waited = now().saturating_duration_since(began);
             self.acquire_after(waited, deadline, context, Some(permit)).await
-        };
+        });
         self.recorded(context, acquiring).await
     }
 
@@ -127,13 +129,11 @@ impl<M: Manager> Pool<M> {
     async fn recorded(
         &self,
         context: &CallContext,
-        acquiring: impl Future<Output = Result<Checkout<M>>>,
+        acquiring: Pin<&mut impl Future<Output = Result<Checkout<M>>>>,
     ) -> Result<Checkout<M>> {
         let database = &self.0.context.telemetry;
         let call = context.telemetry();
         let attempt = Acquiring::begin(database, call, now());
-        // Nearly no call is sampled, and its future is large: it is not moved for one that is not.
-        let acquiring = std::pin::pin!(acquiring);
         let acquired = if attempt.span.is_none() {
             acquiring.await
         } else {
@@ -254,9 +254,16 @@ impl<M: Manager> Pool<M> {
     /// for long while its open ones work: one that is idle elsewhere, or becomes idle, is taken at once, and the one that
     /// is being opened is for a later caller.
     async fn take_own(&self, own: &Shard<M>) -> Result<PooledObject<M>, TakeError> {
-        if let Ok(object) = own.take_idle().await {
-            return Ok(object);
+        match own.take_idle().await {
+            Err(TakeError::Exhausted) if self.0.context.counters.may_open() => {
+                // The future is large, and nearly no call needs it.
+                Box::pin(self.open_or_take_returned(own)).await
+            }
+            taken => taken,
         }
+    }
+
+    async fn open_or_take_returned(&self, own: &Shard<M>) -> Result<PooledObject<M>, TakeError> {
         let shard = own.clone();
         let mut taking = Box::pin(async move { shard.take().await });
         tokio::select! {
@@ -276,7 +283,7 @@ impl<M: Manager> Pool<M> {
     /// Waits for a connection that is idle, of whichever worker, and takes it.
     async fn take_returned(&self, own: &Shard<M>) -> PooledObject<M> {
         loop {
-            let mut returned = std::pin::pin!(self.0.context.returned.notified());
+            let mut returned = pin!(self.0.context.returned.notified());
             returned.as_mut().enable();
             if let Ok(object) = own.take_idle().await {
                 return object;

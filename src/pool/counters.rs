@@ -65,6 +65,11 @@ impl Counters {
         self.max().saturating_add(self.overflow)
     }
 
+    /// Returns true if the bound allows another connection.
+    pub(crate) fn may_open(&self) -> bool {
+        self.permits() < self.limit()
+    }
+
     pub(crate) fn resize(&self, min: usize, max: usize) {
         self.min.store(min, SeqCst);
         self.max.store(max, SeqCst);

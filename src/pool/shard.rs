@@ -1,5 +1,6 @@
 //! The connections of one worker.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -82,7 +83,8 @@ pub(crate) enum TakeError {
 
 /// A connection of the pool and its state.
 pub(crate) struct PooledConnection<C> {
-    pub(crate) connection: C,
+    /// Boxed: it is moved many times between the pool and its callers.
+    pub(crate) connection: Box<C>,
     pub(crate) permit: ConnectionPermit,
     pub(crate) lifetime: Lifetime,
     pub(crate) activity: Option<Arc<dyn ConnectionActivity>>,
@@ -161,7 +163,7 @@ impl<M: Manager> Shard<M> {
     /// Takes an idle connection. Where all turn out to be dead none is opened: callers of another worker open one on
     /// their own, which will drive it.
     pub(crate) async fn take_idle(&self) -> Result<PooledObject<M>, TakeError> {
-        IDLE_ONLY.scope((), self.take()).await
+        IDLE_ONLY.scope((), pin!(self.take())).await
     }
 
     /// Opens a connection for any caller.
@@ -236,7 +238,8 @@ impl<M: Manager> managed::Manager for ShardManager<M> {
                 if IDLE_ONLY.try_with(|()| ()).is_ok() {
                     return Err(TakeError::Exhausted);
                 }
-                return self.open().await;
+                // The future is large, deadpool keeps room for it several times over, and nearly no call needs it.
+                return Box::pin(self.open()).await;
             };
             if self.is_healthy(&mut pooled).await {
                 return Ok(pooled);
@@ -276,6 +279,7 @@ impl<M: Manager> ShardManager<M> {
                 let expires = expiry(now, max_lifetime, lifetime_jitter, fastrand::f64());
                 let lifetime = Lifetime { expires, idle_since: now, generation };
                 let activity = self.manager.activity(&connection);
+                let connection = Box::new(connection);
                 Ok(PooledConnection { connection, permit, lifetime, activity })
             }
             Err(error) => {
@@ -317,9 +321,8 @@ impl<M: Manager> ShardManager<M> {
     /// Returns true if an idle connection may be checked out. Only one that was idle for long, or at the time
     /// when another was lost, is validated.
     async fn is_healthy(&self, pooled: &mut PooledConnection<M::Connection>) -> bool {
-        let ShardContext { health, settings, .. } = &*self.context;
         let now = now();
-        match self.check(pooled, now, settings.validate_after_idle) {
+        match self.check(pooled, now, self.context.settings.validate_after_idle) {
             IdleCheck::Healthy => return true,
             IdleCheck::Evict(reason) => {
                 pooled.permit.set_close_reason(reason);
@@ -327,6 +330,11 @@ impl<M: Manager> ShardManager<M> {
             }
             IdleCheck::Validate => {}
         }
+        Box::pin(self.validate(pooled, now)).await
+    }
+
+    async fn validate(&self, pooled: &mut PooledConnection<M::Connection>, now: Instant) -> bool {
+        let ShardContext { health, settings, .. } = &*self.context;
         // If the caller stops waiting for the answer, the connection is closed as it is.
         pooled.permit.set_close_reason(CloseReason::Broken);
         let limit = VALIDATION_TIMEOUT.min(settings.connect_timeout);

@@ -128,7 +128,8 @@ pub(crate) fn first_word(sql: &str, dialect: Dialect) -> Option<&str> {
 
 /// Tells whether a text is one of the words of a list, in any case.
 pub(crate) fn is_among(text: &str, words: &str) -> bool {
-    words.split(' ').any(|word| text.eq_ignore_ascii_case(word))
+    let mut words = words.as_bytes().split(|byte| *byte == b' ');
+    words.any(|word| word.eq_ignore_ascii_case(text.as_bytes()))
 }
 
 /// Tells whether a character continues an identifier, in both dialects: both take every character beyond

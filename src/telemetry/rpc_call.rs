@@ -15,7 +15,7 @@ use super::log_rate_limit::{LineKind, LogRateLimit};
 use super::metrics::{Instruments, is_server_error};
 use super::top_statements::{FailureKind, Statement, TopStatements};
 use super::traces::{self, TraceContext};
-use crate::error::Error;
+use crate::error::{Error, Outcome};
 
 /// The most bytes of a span's attribute that a caller chose.
 const MAX_ATTRIBUTE: usize = 200;
@@ -35,6 +35,8 @@ pub(crate) struct RpcCall {
     trace: TraceContext,
     labels: OnceLock<CallLabels>,
     statement: OnceLock<Arc<str>>,
+    /// The outcome of its work if it succeeds.
+    outcome: OnceLock<Outcome>,
     work: Mutex<Work>,
     failure: Mutex<Option<Failure>>,
 }
@@ -138,6 +140,16 @@ impl RpcCall {
     /// Sets the summary of its statement, unless it has one.
     pub(crate) fn set_statement(&self, summary: &Arc<str>) {
         self.statement.get_or_init(|| Arc::clone(summary));
+    }
+
+    /// Sets the outcome of its work if it succeeds.
+    pub(crate) fn does(&self, outcome: Outcome) {
+        self.outcome.get_or_init(|| outcome);
+    }
+
+    /// The outcome of its work if it succeeds; `Unknown` if it was not set, as of streams.
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.outcome.get().copied().unwrap_or(Outcome::Unknown)
     }
 
     pub(crate) fn statement(&self) -> Option<&str> {

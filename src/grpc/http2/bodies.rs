@@ -126,7 +126,7 @@ pub(crate) struct PiecewiseBody {
     made: Option<Frame<Bytes>>,
     unread: Option<UnreadFrame>,
     /// The status of a body whose frame was given up: its other frames are no use to anybody.
-    lost: Option<Status>,
+    lost: Option<Box<Status>>,
 }
 
 impl PiecewiseBody {
@@ -197,7 +197,7 @@ impl Body for PiecewiseBody {
         loop {
             match this.unread.as_ref().map(UnreadFrame::take) {
                 Some(Piece::Data(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
-                Some(Piece::Lost(status)) => this.lost = Some(status),
+                Some(Piece::Lost(status)) => this.lost = Some(Box::new(status)),
                 Some(Piece::End) | None => {}
             }
             this.unread = None;

@@ -28,7 +28,6 @@ use super::bodies::{PiecewiseBody, RequestBody, WatchBody};
 use super::preface::CountGuard;
 use super::unread::UnreadAnswers;
 use crate::deadline::{CallLimits, Deadline};
-use crate::error::Outcome;
 use crate::grpc::method_names::{STATUS, code_name, method_of};
 use crate::grpc::request_context;
 use crate::grpc::respond::{answer, replace_status};
@@ -187,7 +186,7 @@ impl Future for ResponseFuture {
         let count = this.count.take();
         let drain = this.drain.take();
         // What a stream has done when a part of it is lost is not known here.
-        let outcome = response.extensions().get().copied().unwrap_or(Outcome::Unknown);
+        let outcome = recorder.call.outcome();
         Poll::Ready(Ok(response.map(|body| {
             let body = match drain {
                 Some(drain) => {

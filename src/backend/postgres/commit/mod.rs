@@ -220,8 +220,8 @@ pub(crate) async fn conclude(mut session: Session, answers: CommitAnswers) -> Re
     // The connection is of no more use, and the server may be waiting for its end.
     drop(session);
     let error = error.with_transaction_token(token.print());
-    let resolved =
-        resolve(&database, || outcome_of_token(&database, &token), error, deadline).await;
+    let resolving = resolve(&database, || outcome_of_token(&database, &token), error, deadline);
+    let resolved = Box::pin(resolving).await;
     if changes_definitions {
         database.definitions_changed();
     }

@@ -195,6 +195,11 @@ impl Connection {
         {
             return Ok(Arc::clone(prepared));
         }
+        // The future is large, and nearly no call needs it.
+        Box::pin(self.prepare_new(sql)).await
+    }
+
+    async fn prepare_new(&mut self, sql: &str) -> DriverResult<Arc<Prepared>> {
         self.protocol.text_results.expect_statement(sql);
         let statement = self.client.prepare(sql).await?;
         let columns = statement.columns();

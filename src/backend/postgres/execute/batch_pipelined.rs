@@ -45,8 +45,13 @@ pub(crate) async fn run(
     let prepared = run.prepare(strategy).await;
     let expects = batch.statements.iter().any(|statement| statement.expect.is_some());
     match prepared.map_err(|error| run.session.attempt_error(error))? {
-        BatchStrategy::Sequential => batch_sequential::run(batch, strategy, run.session).await,
-        BatchStrategy::Pipelined if run.claim.is_some() || expects => run.in_two_pipelines().await,
+        // Boxed: the usual batch, in one pipeline, has no room for the large futures of the others.
+        BatchStrategy::Sequential => {
+            Box::pin(batch_sequential::run(batch, strategy, run.session)).await
+        }
+        BatchStrategy::Pipelined if run.claim.is_some() || expects => {
+            Box::pin(run.in_two_pipelines()).await
+        }
         BatchStrategy::Pipelined => run.in_one_pipeline().await,
     }
 }

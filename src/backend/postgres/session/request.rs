@@ -42,7 +42,8 @@ impl Session {
             known
         } else {
             let query = async |on: &mut Connection| database.effects.query(on, analysis).await;
-            match self.request("", query).await {
+            // The future is large, and nearly no call needs it.
+            match Box::pin(self.request("", query)).await {
                 Err(error) if failure::lacks_name(&error) => {
                     let answer = self.own_answer(Ability::Judgement, Err(error))?;
                     answer.unwrap_or(StatementEffects::UNKNOWN)
@@ -157,10 +158,11 @@ impl Session {
         sql: &str,
         values: &'a [Value],
     ) -> Result<(Arc<Prepared>, Vec<Parameter<'a>>)> {
-        let is_kept = self.connection().is_prepared(sql);
         let mut prepared = self.prepare(sql).await?;
         let mut parameters = prepared.encode(values);
-        if parameters.is_err() && (is_kept || prepared.has_looked_up_types()) {
+        let may_be_old =
+            self.work.plan_origin == PlanOrigin::Kept || prepared.has_looked_up_types();
+        if parameters.is_err() && may_be_old {
             self.connection().forget_statement(sql);
             prepared = self.prepare(sql).await?;
             parameters = prepared.encode(values);
@@ -272,7 +274,9 @@ impl Session {
     pub(crate) fn autocommit(&mut self, sql: &str, effects: StatementEffects) {
         let next = self.connection().protocol.last_sent() + 1;
         let applied_by = (!effects.reads).then_some(next);
-        self.work.writes = WriteState { applied_by, is_partial: !is_atomic(sql) };
+        // What only reads commits nothing along the way.
+        let is_partial = !effects.reads && !is_atomic(sql);
+        self.work.writes = WriteState { applied_by, is_partial };
     }
 
     /// Starts a prepared statement; from here on the session is busy until its rows are over.
