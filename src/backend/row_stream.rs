@@ -35,7 +35,7 @@ pub(crate) trait RowStream: Send {
 /// The state of a stream after its rows were moved into a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fill {
-    /// The sink is full; there may be more.
+    /// The sink takes no more, at least in this turn; there may be more.
     Full,
     /// All rows are in.
     Done,
@@ -59,6 +59,8 @@ pub(crate) struct RowSink {
     memory: usize,
     /// The size at which it is full.
     pub(crate) target: usize,
+    /// The number of rows at which it takes no more in this turn.
+    end_of_turn: usize,
 }
 
 /// The memory that a sink may take, as a multiple of its target: small values need far more memory than they
@@ -68,7 +70,7 @@ const MEMORY_FACTOR: usize = 2;
 impl RowSink {
     /// Returns a sink that is full at `target` bytes of encoded rows, or twice that of memory.
     pub(crate) fn new(target: usize) -> Self {
-        Self { rows: Vec::new(), bytes: 0, memory: 0, target }
+        Self { rows: Vec::new(), bytes: 0, memory: 0, target, end_of_turn: usize::MAX }
     }
 
     pub(crate) fn push(&mut self, row: Row) {
@@ -78,7 +80,17 @@ impl RowSink {
         self.rows.push(row);
     }
 
+    /// Has it take no more than `rows` until the next turn.
+    pub(crate) fn begin_turn(&mut self, rows: usize) {
+        self.end_of_turn = self.rows.len().saturating_add(rows);
+    }
+
+    /// Returns true if it takes no more, at least in this turn.
     pub(crate) fn is_full(&self) -> bool {
+        self.has_target_size() || self.rows.len() >= self.end_of_turn
+    }
+
+    pub(crate) fn has_target_size(&self) -> bool {
         self.bytes >= self.target || self.memory >= self.target.saturating_mul(MEMORY_FACTOR)
     }
 

@@ -12,6 +12,8 @@ use crate::wire_size::encoded_row_size;
 
 /// The size at which a batch is sent, in bytes.
 pub(super) const BATCH_SIZE: usize = 64 << 10;
+/// The rows that are decoded in one turn. Other calls wait for no more: a batch of narrow rows has thousands.
+const ROWS_OF_TURN: usize = 256;
 /// The age at which a batch that is not full is sent.
 const MAX_BATCH_AGE: Duration = Duration::from_millis(20);
 
@@ -54,7 +56,6 @@ impl RowBatches {
         size: usize,
     ) -> Result<Result<RowBatch>> {
         self.sink.target = size;
-        self.fair_yield.wait(self.deadline).await;
         let is_last = self.fill(stream).await?;
         self.max_age = MAX_BATCH_AGE;
         let counted = self.counter.add(&self.sink);
@@ -62,16 +63,24 @@ impl RowBatches {
         Ok(messages.map(|messages| RowBatch { messages, is_last }))
     }
 
-    /// Fills the sink until it is full, or until it has rows and `max_age` has passed. Returns true after
-    /// the last row.
+    /// Fills the sink, in turns, until it has its size, or until it has rows and `max_age` has passed. Returns true
+    /// after the last row.
     async fn fill(&mut self, stream: &mut dyn RowStream) -> Result<bool> {
         let mut timer = std::pin::pin!(tokio::time::sleep(self.max_age));
-        std::future::poll_fn(|cx| match stream.poll_rows(cx, &mut self.sink) {
-            Poll::Ready(filled) => Poll::Ready(filled.map(|fill| fill == Fill::Done)),
-            Poll::Pending if self.sink.is_empty() => Poll::Pending,
-            Poll::Pending => timer.as_mut().poll(cx).map(|()| Ok(false)),
-        })
-        .await
+        loop {
+            self.fair_yield.wait(self.deadline).await;
+            self.sink.begin_turn(ROWS_OF_TURN);
+            let filled = std::future::poll_fn(|cx| match stream.poll_rows(cx, &mut self.sink) {
+                Poll::Ready(filled) => Poll::Ready(filled.map(Some)),
+                Poll::Pending if self.sink.is_empty() => Poll::Pending,
+                Poll::Pending => timer.as_mut().poll(cx).map(|()| Ok(None)),
+            });
+            match filled.await? {
+                Some(Fill::Done) => return Ok(true),
+                Some(Fill::Full) if !self.sink.has_target_size() => {}
+                Some(Fill::Full) | None => return Ok(false),
+            }
+        }
     }
 }
 
