@@ -185,3 +185,31 @@ fn reasons_are_literals_in_capitals_before_the_tests() {
     assert_eq!(Vec::from_iter(reasons(&Source::new("src/a.rs", text))), ["A_B"]);
     assert_eq!(Vec::from_iter(reasons(&Source::new("src/error/kind.rs", text))), ["A_B", "INSERT"]);
 }
+
+/// The file of a module of the integration tests.
+fn module_file(path: &[&str]) -> Option<String> {
+    let base = root().join("tests/it").join(path.join("/"));
+    [base.with_extension("rs"), base.join("mod.rs")]
+        .iter()
+        .find_map(|file| std::fs::read_to_string(file).ok())
+}
+
+#[test]
+fn scripts_run_tests_that_exist() {
+    let scripts = ["chaos", "measure", "oracle", "restarts", "soak"];
+    let mut found = 0;
+    for script in scripts {
+        let text =
+            std::fs::read_to_string(root().join("scripts").join(script)).expect("it is there");
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+        for path in words.filter(|word| word.contains("::")) {
+            let parts: Vec<_> = path.split("::").collect();
+            let (name, module) = parts.split_last().expect("it has parts");
+            // A name that no test has runs none, and passes.
+            let file = module_file(module).unwrap_or_default();
+            assert!(has_word(&file, name), "scripts/{script} runs {path}, which is no test");
+            found += 1;
+        }
+    }
+    assert!(found >= 10, "only {found} were found");
+}
