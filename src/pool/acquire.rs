@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tracing::Instrument as _;
 
 use super::call_context::CallContext;
-use super::checkout::Checkout;
+use super::checkout::{Checkout, Permits};
 use super::checkout_registry::CheckoutRegistry;
 use super::counters::Counters;
 use super::lifetime::PoolHealth;
@@ -164,11 +164,14 @@ impl<M: Manager> Pool<M> {
         if deadline.left(now()).is_zero() {
             return Err(queue.deadline_passed("getting a connection"));
         }
-        let taken = tokio::time::timeout_at(deadline.instant().into(), self.take(&permit)).await;
+        let own = self.own_shard();
+        let taking = self.take(&own, &permit);
+        let taken = tokio::time::timeout_at(deadline.instant().into(), taking).await;
         let Ok(object) = taken else {
             return Err(queue.deadline_passed("opening a connection"));
         };
-        let checkout = Checkout::new(object?, Arc::clone(&self.0), context, permit, transaction);
+        let permits = Permits { connection: permit, transaction };
+        let checkout = Checkout::new(object?, own, Arc::clone(&self.0), context, permits);
         self.0.context.counters.acquired.fetch_add(1, Relaxed);
         Ok(checkout)
     }
@@ -213,21 +216,20 @@ impl<M: Manager> Pool<M> {
     /// Takes a connection for a caller that holds a permit, so one is idle somewhere or may be
     /// opened; only a race with another caller can hide it, and that caller then moves on. In case that
     /// takes long (its thread was suspended, say), the tries must not keep this worker busy.
-    async fn take(&self, permit: &Permit) -> Result<PooledObject<M>> {
-        let own = self.own_shard();
+    async fn take(&self, own: &Shard<M>, permit: &Permit) -> Result<PooledObject<M>> {
         let mut tries = 0;
         let mut server_full = None;
         loop {
-            let full_error = match self.take_own(&own).await {
+            let full_error = match self.take_own(own).await {
                 Ok(object) => return Ok(object),
                 Err(TakeError::Connect(error)) => {
-                    return self.take_elsewhere(&own).await.ok_or(error);
+                    return self.take_elsewhere(own).await.ok_or(error);
                 }
                 Err(TakeError::Closed) => return Err(self.0.queue.shutting_down()),
                 Err(TakeError::Exhausted) => None,
                 Err(TakeError::ServerFull(error)) => Some(error),
             };
-            if let Some(object) = self.take_elsewhere(&own).await {
+            if let Some(object) = self.take_elsewhere(own).await {
                 return Ok(object);
             }
             if let Some(error) = full_error {

@@ -2,47 +2,57 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
-
-use deadpool::managed;
 
 use super::call_context::CallContext;
 use super::manager::Manager;
 use super::pool_state::PoolState;
 use super::queue::admission::Permit;
-use super::shard::PooledObject;
+use super::rebalance;
+use super::shard::{PooledObject, Shard};
 use super::snapshot::CloseReason;
 use crate::clock::now;
 
 /// A connection that is checked out; returns to the pool when dropped.
 pub(crate) struct Checkout<M: Manager> {
     object: Option<PooledObject<M>>,
+    /// The shard of the caller's worker.
+    own: Shard<M>,
     pool: Arc<PoolState<M>>,
     context: Arc<CallContext>,
     id: u64,
     acquired_at: Instant,
     // Dropped last: the connection is back before the next caller is admitted.
-    _permit: Permit,
-    _transaction_permit: Option<Permit>,
+    permits: Option<Permits>,
+}
+
+/// The permits of a caller that holds a connection.
+pub(crate) struct Permits {
+    pub(crate) connection: Permit,
+    /// The permit of one that holds it through a whole transaction.
+    #[expect(dead_code, reason = "it is held")]
+    pub(crate) transaction: Option<Permit>,
 }
 
 impl<M: Manager> Checkout<M> {
     pub(crate) fn new(
         object: PooledObject<M>,
+        own: Shard<M>,
         pool: Arc<PoolState<M>>,
         context: &Arc<CallContext>,
-        permit: Permit,
-        transaction_permit: Option<Permit>,
+        permits: Permits,
     ) -> Self {
-        let id = pool.registry.add(context, permit.since, object.activity.clone());
+        let id = pool.registry.add(context, permits.connection.since, object.activity.clone());
+        own.held().fetch_add(1, Relaxed);
         Self {
             object: Some(object),
+            own,
             pool,
             context: Arc::clone(context),
             id,
             acquired_at: now(),
-            _permit: permit,
-            _transaction_permit: transaction_permit,
+            permits: Some(permits),
         }
     }
 
@@ -56,7 +66,7 @@ impl<M: Manager> Checkout<M> {
             self.pool.context.health.connection_lost(now());
         }
         if let Some(object) = self.object.take() {
-            close::<M>(object, reason);
+            Shard::close_taken(object, reason);
         }
     }
 }
@@ -65,23 +75,23 @@ impl<M: Manager> Drop for Checkout<M> {
     fn drop(&mut self) {
         let now = now();
         if let Some(mut object) = self.object.take() {
+            object.lifetime.idle_since = now;
             match self.pool.close_reason_on_return(&object, now) {
-                Some(reason) => close::<M>(object, reason),
+                Some(reason) => Shard::close_taken(object, reason),
+                None if rebalance::is_due(&self.pool, &self.own, &object) => {
+                    rebalance::start(&self.pool, &self.own, object, self.permits.take());
+                }
                 None => {
-                    object.lifetime.idle_since = now;
                     drop(object);
                     self.pool.context.returned.notify_waiters();
                 }
             }
         }
+        self.own.held().fetch_sub(1, Relaxed);
         self.pool.registry.remove(self.id);
         let held = now.saturating_duration_since(self.acquired_at);
         self.pool.context.telemetry.connection_returned(held);
     }
-}
-
-fn close<M: Manager>(object: PooledObject<M>, reason: CloseReason) {
-    managed::Object::take(object).permit.set_close_reason(reason);
 }
 
 impl<M: Manager> Deref for Checkout<M> {

@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 pub(crate) trait Manager: Send + Sync + 'static {
     type Connection: Send + 'static;
 
+    /// True if a connection is driven by the worker that opened it.
+    const BOUND_TO_WORKER: bool;
+
     /// Checks without I/O that it makes sense to open a connection.
     fn may_connect(&self) -> Result<()> {
         Ok(())

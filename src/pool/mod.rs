@@ -16,9 +16,11 @@ mod maintenance;
 mod manager;
 mod pool_state;
 mod queue;
+mod rebalance;
 mod refill;
 mod shard;
 mod snapshot;
+mod surplus;
 #[cfg(test)]
 mod tests;
 

@@ -7,8 +7,9 @@ use parking_lot::{Mutex, RwLock};
 
 use super::checkout_registry::CheckoutRegistry;
 use super::manager::Manager;
-use super::shard::{PooledObject, Shard, ShardContext, Surplus};
+use super::shard::{PooledObject, Shard, ShardContext};
 use super::snapshot::CloseReason;
+use super::surplus::Surplus;
 use crate::clock::now;
 use crate::pool::queue::admission::Admission;
 

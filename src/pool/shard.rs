@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use super::lifetime::{IdleCheck, Lifetime, PoolHealth, expiry};
 use super::manager::Manager;
 use super::refill::Refill;
 use super::snapshot::CloseReason;
+use super::surplus::Surplus;
 use crate::clock::now;
 use crate::config::PoolSettings;
 use crate::error::{Error, ErrorKind, Result};
@@ -88,35 +90,20 @@ pub(crate) struct PooledConnection<C> {
     pub(crate) permit: ConnectionPermit,
     pub(crate) lifetime: Lifetime,
     pub(crate) activity: Option<Arc<dyn ConnectionActivity>>,
-}
-
-/// The numbers of idle connections that may be closed.
-pub(crate) struct Surplus {
-    /// Above `max`.
-    pub(crate) over_max: usize,
-    /// Above `min`, of those that were idle for long.
-    pub(crate) over_min: usize,
-}
-
-impl Surplus {
-    fn reason_to_close(&self, was_idle_for_long: bool) -> Option<CloseReason> {
-        if self.over_max > 0 {
-            return Some(CloseReason::Overflow);
-        }
-        (self.over_min > 0 && was_idle_for_long).then_some(CloseReason::Idle)
-    }
-
-    /// Counts one that is closed, for whatever reason: it is one less above either bound.
-    fn take(&mut self) {
-        self.over_max = self.over_max.saturating_sub(1);
-        self.over_min = self.over_min.saturating_sub(1);
-    }
+    /// The worker that opened it.
+    pub(crate) worker: Id,
 }
 
 impl<M: Manager> Shard<M> {
     pub(crate) fn new(worker: Id, manager: Arc<M>, context: Arc<ShardContext>) -> Self {
         let size = context.counters.limit();
-        let manager = ShardManager { manager, context, unclaimed: Mutex::default() };
+        let manager = ShardManager {
+            worker,
+            manager,
+            context,
+            unclaimed: Mutex::default(),
+            held: AtomicUsize::new(0),
+        };
         // The most recently used first: few busy connections cost less than many.
         let pool = managed::Pool::builder(manager)
             .max_size(size)
@@ -135,9 +122,28 @@ impl<M: Manager> Shard<M> {
         self.pool.status().size + self.unclaimed().lock().len()
     }
 
+    /// The number of connections that callers of its worker hold, of whichever worker these are.
+    pub(crate) fn held(&self) -> &AtomicUsize {
+        &self.pool.manager().held
+    }
+
+    /// Returns true if it needs a connection more than `other` does, which has more.
+    pub(crate) fn needs_one_of(&self, other: &Self) -> bool {
+        let size = self.size();
+        let others = other.size();
+        others >= size + 2
+            && self.held().load(Relaxed) > size
+            && other.held().load(Relaxed) < others
+    }
+
     pub(crate) fn close(&self) {
         self.pool.close();
         drop(std::mem::take(&mut *self.unclaimed().lock()));
+    }
+
+    /// Closes a connection that was taken.
+    pub(crate) fn close_taken(object: PooledObject<M>, reason: CloseReason) {
+        managed::Object::take(object).permit.set_close_reason(reason);
     }
 
     /// Raises its capacity, which never falls, as other bounds limit the pool.
@@ -221,11 +227,13 @@ impl<M: Manager> Shard<M> {
 
 /// Opens the connections of one worker, on that worker.
 pub(crate) struct ShardManager<M: Manager> {
+    worker: Id,
     manager: Arc<M>,
     context: Arc<ShardContext>,
     /// Connections that were opened ahead and not taken yet: deadpool itself opens one only for a caller that
     /// needs it at once.
     unclaimed: Mutex<Vec<PooledConnection<M::Connection>>>,
+    held: AtomicUsize,
 }
 
 impl<M: Manager> managed::Manager for ShardManager<M> {
@@ -280,7 +288,8 @@ impl<M: Manager> ShardManager<M> {
                 let lifetime = Lifetime { expires, idle_since: now, generation };
                 let activity = self.manager.activity(&connection);
                 let connection = Box::new(connection);
-                Ok(PooledConnection { connection, permit, lifetime, activity })
+                let worker = self.worker;
+                Ok(PooledConnection { connection, permit, lifetime, activity, worker })
             }
             Err(error) => {
                 counters.connect_failures.fetch_add(1, Relaxed);

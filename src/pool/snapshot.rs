@@ -15,6 +15,8 @@ pub(crate) enum CloseReason {
     Dirty,
     /// It was above `pool.max`, and no caller waited for it when it was returned.
     Overflow,
+    /// Another worker had fewer connections than it needed.
+    Rebalanced,
     /// The server that it led to was no longer the right one.
     Failover,
     /// An operator asked for new ones.
@@ -25,12 +27,13 @@ pub(crate) enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of its counters.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Lifetime,
         Self::Idle,
         Self::Broken,
         Self::Dirty,
         Self::Overflow,
+        Self::Rebalanced,
         Self::Failover,
         Self::Admin,
         Self::Shutdown,
@@ -43,6 +46,7 @@ impl CloseReason {
             Self::Broken => "broken",
             Self::Dirty => "dirty",
             Self::Overflow => "overflow",
+            Self::Rebalanced => "rebalanced",
             Self::Failover => "failover",
             Self::Admin => "admin",
             Self::Shutdown => "shutdown",

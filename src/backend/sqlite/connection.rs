@@ -41,6 +41,8 @@ pub(crate) struct Opener {
 impl Manager for Opener {
     type Connection = ConnectionThread;
 
+    const BOUND_TO_WORKER: bool = false;
+
     fn may_connect(&self) -> Result<()> {
         self.breaker.may_connect()
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::value::proto::CloseReason::{
-    Admin, Broken, Dirty, Failover, Idle, Lifetime, Overflow, Shutdown,
+    Admin, Broken, Dirty, Failover, Idle, Lifetime, Overflow, Rebalanced, Shutdown,
 };
 use crate::value::proto::{BreakerState, CloseReason, DataType, PoolStats, ResultSet};
 use crate::value::{Column, Kind, Row, Value};
@@ -13,8 +13,8 @@ use crate::value::{Column, Kind, Row, Value};
 pub(crate) type Figures = Vec<(String, Value)>;
 
 /// The reasons to close connections, in the order of the figures.
-const REASONS: [CloseReason; 8] =
-    [Lifetime, Idle, Overflow, Broken, Dirty, Failover, Admin, Shutdown];
+const REASONS: [CloseReason; 9] =
+    [Lifetime, Idle, Overflow, Rebalanced, Broken, Dirty, Failover, Admin, Shutdown];
 
 /// Returns the figures of a pool; durations are in milliseconds.
 pub(crate) fn figures(instance: &str, stats: &PoolStats) -> Figures {

@@ -321,3 +321,38 @@ async fn a_connection_that_its_caller_no_longer_needs_is_idle_when_it_is_open() 
     assert_eq!((*first == 0, pool.snapshot().open, pool.snapshot().idle), (true, 2, 1));
     assert_eq!(*acquire_many(&pool, 1).await[0], 1);
 }
+
+#[test]
+fn a_connection_moves_to_the_worker_that_needs_it_until_both_have_as_many() {
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(4, 10), Numbers::default());
+    let worker = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let one = worker().expect("a runtime");
+    let two = worker().expect("a runtime");
+    one.block_on(pool.warm_up(4)).expect("all connections on the first worker");
+    let use_three = async || {
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(pool.acquire(soon(), &nobody()).await.expect("there are four"));
+        }
+        let numbers: Vec<_> = held.iter().map(|number| number.0).collect();
+        while let Some(checkout) = held.pop() {
+            drop(checkout);
+            while pool.snapshot().in_use > held.len() || pool.snapshot().connecting > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        numbers
+    };
+    let first = two.block_on(use_three());
+    assert!(first.iter().all(|number| *number < 4), "{first:?}");
+    assert_eq!(pool.snapshot().closed_because(CloseReason::Rebalanced), 2);
+    let own = |numbers: &[usize]| numbers.iter().filter(|number| **number >= 4).count();
+    for _ in 0..3 {
+        assert_eq!(
+            own(&two.block_on(use_three())),
+            2,
+            "two of its own, and one of the other worker"
+        );
+    }
+    assert_eq!((pool.snapshot().opened, pool.snapshot().open), (6, 4));
+}

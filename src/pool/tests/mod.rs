@@ -89,6 +89,8 @@ impl Drop for Number {
 impl Manager for Numbers {
     type Connection = Number;
 
+    const BOUND_TO_WORKER: bool = true;
+
     async fn connect(&self) -> Result<Number> {
         let script = &self.script;
         let opening = script.opening.fetch_add(1, SeqCst) + 1;

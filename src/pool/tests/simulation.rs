@@ -69,6 +69,8 @@ impl World {
 impl Manager for Database {
     type Connection = (Session, Live);
 
+    const BOUND_TO_WORKER: bool = true;
+
     async fn connect(&self) -> Result<(Session, Live)> {
         let world = &self.0;
         let open = world.live.fetch_add(1, SeqCst) + 1;

@@ -36,6 +36,8 @@ impl Opener {
 impl Manager for Opener {
     type Connection = Connection;
 
+    const BOUND_TO_WORKER: bool = true;
+
     fn may_connect(&self) -> Result<()> {
         self.breaker.may_connect()
     }

@@ -81,6 +81,7 @@ fn reason_of(reason: CloseReason) -> proto::CloseReason {
         CloseReason::Broken => proto::CloseReason::Broken,
         CloseReason::Dirty => proto::CloseReason::Dirty,
         CloseReason::Overflow => proto::CloseReason::Overflow,
+        CloseReason::Rebalanced => proto::CloseReason::Rebalanced,
         CloseReason::Failover => proto::CloseReason::Failover,
         CloseReason::Admin => proto::CloseReason::Admin,
         CloseReason::Shutdown => proto::CloseReason::Shutdown,
