@@ -197,6 +197,7 @@ fn value_schemas(value_type: ValueType) -> Vec<Value> {
         ValueType::Text
         | ValueType::LogFilter
         | ValueType::TableName
+        | ValueType::Options
         | ValueType::Url
         | ValueType::PemFile => vec![json!({"type": "string"})],
     }

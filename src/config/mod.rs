@@ -16,6 +16,7 @@ mod problem;
 mod schema;
 mod secrets;
 mod section_reader;
+mod session_options;
 mod source;
 mod target_resolution;
 mod unknown_keys;
@@ -39,4 +40,5 @@ pub use schema::server_keys::{
 pub use secrets::secret;
 pub use secrets::secret::Secret;
 pub use section_reader::Setting;
+pub use session_options::SessionOptions;
 pub use source::{Environment, Flag, Inputs};

@@ -10,8 +10,18 @@ use crate::session_effects::pool;
 /// Runs statements one by one, each as a caller of its own, and returns what the last one answers; also
 /// the number of connections that were replaced meanwhile.
 async fn answer(postgres: Postgres, statements: &[&str]) -> (Option<Value>, u64) {
-    let service =
-        Service::on(postgres, "session_statements = \"allow\"\npool.min = 1\npool.max = 1").await;
+    answer_with(postgres, "", statements).await
+}
+
+/// As [`answer`], with settings of the database.
+async fn answer_with(
+    postgres: Postgres,
+    settings: &str,
+    statements: &[&str],
+) -> (Option<Value>, u64) {
+    let settings =
+        format!("session_statements = \"allow\"\npool.min = 1\npool.max = 1\n{settings}");
+    let service = Service::on(postgres, &settings).await;
     service.client.must("select 1", &[]).await;
     let opened = pool(&service).await.opened;
     let mut value = None;
@@ -114,6 +124,26 @@ async fn a_custom_setting_that_every_session_begins_with_costs_no_connection() {
     let set = "set local tenant.id = '5'";
     let (is_null, replaced) = answer(postgres, &[set, set, IS_NULL]).await;
     assert_eq!((is_null, replaced), (Some(Value::bool(false)), 0));
+}
+
+#[tokio::test]
+async fn a_custom_setting_of_the_configured_options_costs_no_connection() {
+    let value = "select current_setting('tenant.id', true)";
+    let set = "set local tenant.id = '5'";
+    for (options, set, left) in [
+        ("-c tenant.id=", set, Value::text("")),
+        ("-c Tenant.ID=7", set, Value::text("7")),
+        ("-c tenant.id=7", "select set_config('TENANT.id', '5', false)", Value::text("7")),
+    ] {
+        let options = format!("options = \"{options}\"");
+        let (seen, replaced) =
+            answer_with(Postgres::start(), &options, &[set, set, value, "reset all", value]).await;
+        assert_eq!((seen, replaced), (Some(left), 0), "{options}");
+    }
+    let other = "set local tenant.other = '5'";
+    let (_, replaced) =
+        answer_with(Postgres::start(), "options = \"-c tenant.id=\"", &[other, value]).await;
+    assert_eq!(replaced, 1);
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ impl Postgres {
             resets: AtomicU64::new(0),
             statements: AtomicU64::new(0),
             effects: EffectCache::new(config.catalog_ttl, config.analysis_cache),
-            custom_settings: FunctionSettings::new(config.catalog_ttl),
+            custom_settings: FunctionSettings::new(config.catalog_ttl, &config.options),
             key_table: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
             pool: Pool::new(telemetry, &config.pool, opener.clone()),
             opener,

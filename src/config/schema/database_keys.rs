@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::database_target::{PemFile, Target, TlsMode};
+use super::super::session_options::SessionOptions;
 use super::section::*;
 use super::server_keys::Idempotency;
 
@@ -100,6 +101,11 @@ section! {
         /// coming and at most `pool.max_waiting` of them, instead of failing. `"0s"` turns it off.
         failover_wait: Duration = Duration("0s", "1h"),
             "`10s` when `url` names several servers, otherwise `0s`" => failover_wait(&target);
+        /// The settings that each of PostgreSQL's sessions begins with, as in libpq's `options`:
+        /// `"-c search_path=app,public -c tenant.id="`; a blank in a value has a backslash before it. A custom
+        /// setting that callers give a value with SET LOCAL, as row security does, belongs here: otherwise each
+        /// such call costs a connection. Not behind a pooler.
+        options: SessionOptions = Options, "";
         /// The use of a pooler that is found between Rowgate and PostgreSQL: `allow` does without prepared
         /// statements, transaction tokens and cancels, `refuse` fails. See docs/OPERATIONS.md.
         pooler: PoolerUse = OneOf(&["allow", "refuse"]), "allow";

@@ -9,6 +9,7 @@ use super::super::database_target::{PEM_START, PemFile};
 use super::super::entries::{literal, quote};
 use super::super::problem::ValueError;
 use super::super::secrets::secret::{MASK, Secret};
+use super::super::session_options::{self, SessionOptions};
 
 /// The type of a key's value, with its bounds. Sizes and durations are bounded as they are written.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,8 @@ pub(crate) enum ValueType {
     TableName,
     /// An IP address and a port.
     Address,
+    /// Settings of sessions in the syntax of libpq's `options`.
+    Options,
     /// A list of names: `["main", "orders"]`, or `main,orders` where only text can be given.
     Names,
     /// The URL of a database, which may contain a password.
@@ -56,6 +59,7 @@ impl ValueType {
             Self::Text => text("a string").map(Value::from),
             Self::LogFilter => text("a string").and_then(log_filter),
             Self::TableName => text("the name of a table").and_then(table_name),
+            Self::Options => text("a string").and_then(session_options::parse).map(|it| json!(it)),
             Self::Address => address(written),
             Self::Names => names(written),
             Self::Url => text("a URL").map(Value::from),
@@ -93,6 +97,9 @@ impl ValueType {
                 alone, \"0.0.0.0:50051\" or \"[::]:50051\" for all."
                     .into()
             }
+            Self::Options => {
+                "Write each setting with a -c: \"-c search_path=app,public -c tenant.id=\".".into()
+            }
             Self::Names => "Write a list of strings: [\"main\", \"orders\"].".into(),
             Self::Url => "Write a URL in quotes.".into(),
             Self::PemFile => "Write a path in quotes.".into(),
@@ -107,6 +114,7 @@ impl ValueType {
                 quote(&humantime::format_duration(duration).to_string())
             }
             (Self::Size(..), _) => show_size(value.as_u64().unwrap_or_default()),
+            (Self::Options, _) => quote(&SessionOptions::written(value)),
             (Self::Url, _) | (Self::PemFile, Some("")) => quote(MASK),
             (Self::PemFile, path) => quote(path.unwrap_or_default()),
             _ => literal(value),
@@ -130,6 +138,7 @@ impl ValueType {
             Self::LogFilter => "the syntax of `RUST_LOG`".into(),
             Self::TableName => "the name of a table".into(),
             Self::Address => "an IP address and a port".into(),
+            Self::Options => "the syntax of libpq's `options`".into(),
             Self::Names => "names of databases".into(),
             Self::PemFile => "the path of a PEM file".into(),
             Self::Text | Self::Url => return None,

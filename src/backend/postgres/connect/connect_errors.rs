@@ -25,6 +25,8 @@ pub(crate) enum ConnectFailure {
     Pooler,
     /// It accepted the login, and sessions cannot begin with these settings.
     Baseline { names: String, cause: Option<Box<ConnectFailure>> },
+    /// It accepted the login, and sessions cannot begin with these settings of `databases.NAME.options`.
+    Options { names: String, cause: Option<Box<ConnectFailure>> },
 }
 
 impl ConnectFailure {
@@ -55,7 +57,7 @@ impl ConnectFailure {
     fn is_permanent(&self) -> bool {
         match self {
             Self::Rejected(error) => rejects_permanently(error),
-            Self::Baseline { .. } | Self::Pooler => true,
+            Self::Baseline { .. } | Self::Options { .. } | Self::Pooler => true,
             Self::Unreachable(_) | Self::Unsuitable(_) => false,
         }
     }
@@ -80,7 +82,7 @@ impl ConnectFailure {
         match self {
             Self::Unreachable(_) => 0,
             Self::Unsuitable(_) => 1,
-            Self::Rejected(_) | Self::Baseline { .. } | Self::Pooler => {
+            Self::Rejected(_) | Self::Baseline { .. } | Self::Options { .. } | Self::Pooler => {
                 2 + u8::from(self.is_permanent())
             }
         }
@@ -146,6 +148,10 @@ impl ConnectErrors {
                 let error = off_baseline(database, &names);
                 if let Some(cause) = cause { error.with_cause(cause.to_string()) } else { error }
             }
+            Some(ConnectFailure::Options { names, cause }) => {
+                let error = options_refused(database, &names);
+                if let Some(cause) = cause { error.with_cause(cause.to_string()) } else { error }
+            }
             None => unreachable(database),
         };
         if is_several { error.with_cause(list) } else { error }
@@ -163,6 +169,7 @@ impl fmt::Display for ConnectFailure {
             Self::Unsuitable(attrs) => write!(f, "{attrs}"),
             Self::Pooler => f.write_str("a pooler is between"),
             Self::Baseline { names, .. } => write!(f, "sessions begin with another {names}"),
+            Self::Options { names, .. } => write!(f, "sessions cannot begin with {names}"),
         }
     }
 }
@@ -210,6 +217,13 @@ fn off_baseline(database: &str, names: &str) -> Error {
     Error::new(ErrorKind::BackendMisconfigured, message).with_hint(
         "Have the role begin with what docs/OPERATIONS.md lists (ALTER ROLE … SET …), or connect \
          without the pooler.",
+    )
+}
+
+fn options_refused(database: &str, names: &str) -> Error {
+    let message = format!("sessions of database \"{database}\" cannot begin with {names}");
+    Error::new(ErrorKind::BackendMisconfigured, message).with_hint(
+        "Correct databases.NAME.options: the role must be allowed to set them, and no pooler be between.",
     )
 }
 

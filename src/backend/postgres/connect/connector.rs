@@ -14,6 +14,7 @@ use super::cancel_request;
 use super::capabilities::{Capabilities, Probe, is_inability};
 use super::connect_errors::{ConnectErrors, ConnectFailure};
 use super::credentials::{Credentials, Login};
+use super::options_script::OptionsScript;
 use super::pooler::{self, Handshake};
 use super::role_settings::RoleSettings;
 use super::server_probes::ServerProbes;
@@ -43,6 +44,7 @@ pub(crate) struct Connector {
     baseline: Baseline,
     pub(crate) role_settings: RoleSettings,
     pooler: PoolerUse,
+    options: OptionsScript,
     /// The traits of each server that logins have shown.
     traits: Vec<ServerTraits>,
     limits: MessageLimits,
@@ -91,6 +93,7 @@ impl Connector {
             probes,
             role_settings: RoleSettings::default(),
             pooler: config.pooler,
+            options: OptionsScript::new(&config.options),
             traits: target.servers.iter().map(|_| ServerTraits::default()).collect(),
             limits: MessageLimits {
                 row: config.max_row_size,
@@ -258,10 +261,10 @@ impl Connector {
         let capabilities = self.probes.capabilities(&client, &self.servers[server], traits).await?;
         let language = found.language.clone();
         let mut settings = self.baseline.establish(&client, found, route).await?;
-        settings.push_str(self.baseline.untranslate(&client, language, route).await?);
-        settings.push_str(capabilities.settings(&client).await?);
-        let kept = self.role_settings.keep(&self.database, &client, route).await?;
-        settings.push_str(&kept);
+        settings += self.baseline.untranslate(&client, language, route).await?;
+        settings += capabilities.settings(&client).await?;
+        settings += &self.role_settings.keep(&self.database, &client, route).await?;
+        settings += self.options.give(&client, route).await?;
         let is_preference = self.session == TargetSession::PreferStandby;
         let required = if is_preference { TargetSession::Standby } else { self.session };
         let mut attrs = state.session_attrs();

@@ -116,12 +116,7 @@ impl FirstSession {
             return None;
         }
         let value = |name: &str| self.values.get(name).map_or("", String::as_str);
-        let set = |name: &&str| {
-            let value = literal(value(name));
-            let name = literal(name);
-            format!("SELECT pg_catalog.set_config({name}, {value}, false); ")
-        };
-        let script = names.iter().map(set).collect();
+        let script = names.iter().map(|name| set_config(name, value(name))).collect();
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         Some(ChangedSettings { names, script })
     }
@@ -165,6 +160,11 @@ fn values(messages: &[SimpleQueryMessage]) -> HashMap<String, String> {
 fn name(entry: &str) -> &str {
     let setting = entry.splitn(3, ' ').nth(2).unwrap_or_default();
     setting.split('=').next().unwrap_or_default()
+}
+
+/// The statement that gives a session the value of a setting.
+pub(super) fn set_config(name: &str, value: &str) -> String {
+    format!("SELECT pg_catalog.set_config({}, {}, false); ", literal(name), literal(value))
 }
 
 /// A text as a literal, whatever `standard_conforming_strings` says.

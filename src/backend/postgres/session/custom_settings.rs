@@ -3,7 +3,7 @@
 //! Once `tenant.id` was set, even by SET LOCAL, it reads as `''` in its session for good, where one that never
 //! had it reads NULL; and no catalog lists such settings. So those are asked for that the texts of the
 //! session name, or the functions of the database: one that is left costs the connection. Settings that
-//! ALTER DATABASE or ALTER ROLE gives to every session are none.
+//! `databases.NAME.options`, ALTER DATABASE or ALTER ROLE gives to every session are none.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::backend::postgres::connection::Connection;
 use crate::backend::postgres::protocol::simple_query::rows;
+use crate::config::SessionOptions;
 use crate::sql::CustomSettings;
 
 /// A query of the settings that the functions of a database name, and of the number of those functions that
@@ -48,13 +49,17 @@ const IS_LEFT: &str = "\
 /// The custom settings that the functions of a database may set, as they were at a time.
 pub(crate) struct FunctionSettings {
     ttl: Duration,
+    /// The names that the configuration gives to every session, as the text of an array.
+    given: String,
     queried: Mutex<Option<(Instant, CustomSettings)>>,
     was_told: AtomicBool,
 }
 
 impl FunctionSettings {
-    pub(crate) fn new(ttl: Duration) -> Self {
-        Self { ttl, queried: Mutex::default(), was_told: AtomicBool::default() }
+    pub(crate) fn new(ttl: Duration, given: &SessionOptions) -> Self {
+        let names: Vec<_> = given.0.iter().map(|(name, _)| name.as_str()).collect();
+        let given = format!("{{{}}}", names.join(","));
+        Self { ttl, given, queried: Mutex::default(), was_told: AtomicBool::default() }
     }
 
     /// Has the functions read again.
@@ -76,8 +81,10 @@ impl FunctionSettings {
             CustomSettings::Any => true,
             CustomSettings::Named(names) => {
                 let names = names.trim_end_matches(',');
+                let given = &self.given;
                 let left = format!(
-                    "select 1 from pg_catalog.unnest('{{{names}}}'::pg_catalog.text[]) as name where {IS_LEFT} limit 1"
+                    "select 1 from pg_catalog.unnest('{{{names}}}'::pg_catalog.text[]) as name \
+                     where pg_catalog.lower(name) operator(pg_catalog.<>) all ('{given}') and {IS_LEFT} limit 1"
                 );
                 let messages = connection.client.simple_query(&left).await?;
                 rows(&messages).next().is_some()
@@ -115,7 +122,7 @@ impl FunctionSettings {
             tracing::warn!(
                 database,
                 "custom settings that callers set cost a connection each: let every session begin with them \
-                 (ALTER DATABASE … SET name = '')"
+                 (databases.NAME.options = \"-c name=\", or ALTER DATABASE … SET name = '')"
             );
         }
     }

@@ -52,6 +52,7 @@ fn config(target: &SqliteTarget) -> Database {
         statement_ttl: Duration::from_secs(60),
         catalog_ttl: Duration::from_secs(10),
         failover_wait: Duration::ZERO,
+        options: crate::config::SessionOptions::default(),
         pooler: crate::config::PoolerUse::Allow,
         error_details: ErrorDetails::Safe,
         session_statements: SessionStatements::Refuse,
