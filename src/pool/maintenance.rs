@@ -12,7 +12,8 @@ use tokio::runtime::Id;
 use super::counters::Counters;
 use super::manager::Manager;
 use super::pool_state::PoolState;
-use super::shard::{Shard, TakeError};
+use super::shard::Shard;
+use super::shard_manager::TakeError;
 use crate::clock::{milliseconds, now};
 
 /// The time between two rounds: an idle connection that was lost is replaced within a second.

@@ -19,6 +19,7 @@ mod queue;
 mod rebalance;
 mod refill;
 mod shard;
+mod shard_manager;
 mod snapshot;
 mod surplus;
 #[cfg(test)]

@@ -7,7 +7,8 @@ use parking_lot::{Mutex, RwLock};
 
 use super::checkout_registry::CheckoutRegistry;
 use super::manager::Manager;
-use super::shard::{PooledObject, Shard, ShardContext};
+use super::shard::{PooledObject, Shard};
+use super::shard_manager::ShardContext;
 use super::snapshot::CloseReason;
 use super::surplus::Surplus;
 use crate::clock::now;

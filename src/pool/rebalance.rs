@@ -10,8 +10,7 @@ use tokio::runtime::Handle;
 
 use super::manager::Manager;
 use super::pool_state::PoolState;
-use super::shard::{PooledObject, Shard, TakeError};
-use super::snapshot::CloseReason;
+use super::shard::{PooledObject, Shard};
 use crate::clock::now;
 
 /// Returns true if a connection that a caller of `own` returns had better be one of that worker.
@@ -30,7 +29,8 @@ pub(super) fn is_due<M: Manager>(
         && Handle::try_current().is_ok_and(|current| current.id() == own.worker)
 }
 
-/// Starts to replace a connection of another worker. The permits are held meanwhile: nobody waits in vain for it.
+/// Starts to replace a connection of another worker, which is closed once the new one is open. The permits are held
+/// meanwhile: nobody waits in vain for it.
 pub(super) fn start<M: Manager>(
     pool: &Arc<PoolState<M>>,
     own: &Shard<M>,
@@ -46,10 +46,10 @@ pub(super) fn start<M: Manager>(
             drop(object);
             return pool.context.returned.notify_waiters();
         };
-        Shard::close_taken(object, CloseReason::Rebalanced);
-        if let Err(TakeError::ServerFull(error) | TakeError::Connect(error)) = own.open_one().await
-        {
+        if let Err((object, error)) = own.open_instead(object).await {
             refill.failed(error.kind(), now());
+            drop(object);
+            pool.context.returned.notify_waiters();
         }
         drop(turn);
         drop(permits);

@@ -356,3 +356,22 @@ fn a_connection_moves_to_the_worker_that_needs_it_until_both_have_as_many() {
     }
     assert_eq!((pool.snapshot().opened, pool.snapshot().open), (6, 4));
 }
+
+#[test]
+fn a_connection_of_another_worker_is_kept_when_no_other_can_be_opened() {
+    let manager = Numbers::default();
+    let down = Arc::clone(&manager.down);
+    let pool = Pool::new(&Telemetry::silent("db"), &settings(4, 10), manager);
+    let worker = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let one = worker().expect("a runtime");
+    let two = worker().expect("a runtime");
+    one.block_on(pool.warm_up(4)).expect("all connections on the first worker");
+    down.store(true, Relaxed);
+    two.block_on(async {
+        drop(pool.acquire(soon(), &nobody()).await.expect("one of the first worker"));
+        while pool.snapshot().connect_failures == 0 || pool.snapshot().in_use > 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!((pool.snapshot().open, pool.snapshot().idle, closed(&pool)), (4, 4, vec![]));
+}
