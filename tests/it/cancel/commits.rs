@@ -111,10 +111,10 @@ async fn what_ends_as_it_is_cancelled_is_never_told_to_be_committed() {
         .map(|id| {
             let client = service.client.clone();
             // From well before the deadline to well behind it.
-            let sleep = format!("select pg_sleep({})", f64::from(id) * 0.03 + 0.1);
+            let sleep = format!("select pg_sleep({})", f64::from(id) * 0.09 + 0.1);
             let insert = format!("insert into t values ({id})");
             tokio::spawn(async move {
-                let answer = client.batch(limited(&[&insert, &sleep], 1000)).await;
+                let answer = client.batch(limited(&[&insert, &sleep], 2800)).await;
                 (u64::from(id), answer.expect_err("nobody confirms it"))
             })
         })
