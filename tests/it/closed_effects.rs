@@ -224,38 +224,16 @@ fn the_two_lists_of_extensions_differ_for_known_reasons() {
     // They read or write files, indexes, pages or large objects, run the SQL that they are given, or look
     // up objects by name: code that leaves nothing, and is no read for all that. Of postgis the functions
     // in SQL and PL/pgSQL call each other by the search path. The others compute, and were not read.
-    let only_cleaned = [
-        "adminpack",
-        "amcheck",
-        "bloom",
-        "dict_int",
-        "dict_xsyn",
-        "earthdistance",
-        "file_fdw",
-        "intagg",
-        "lo",
-        "moddatetime",
-        "pageinspect",
-        "pg_buffercache",
-        "pg_freespacemap",
-        "pg_prewarm",
-        "pg_stat_statements",
-        "pg_visibility",
-        "pgrowlocks",
-        "pgstattuple",
-        "postgis",
-        "sslinfo",
-        "tablefunc",
-        "uuid-ossp",
-        "xml2",
-    ];
+    let only_cleaned = "adminpack amcheck bloom dict_int dict_xsyn earthdistance file_fdw intagg lo moddatetime \
+        pageinspect pg_buffercache pg_freespacemap pg_prewarm pg_stat_statements pg_visibility \
+        pgrowlocks pgstattuple postgis sslinfo tablefunc uuid-ossp xml2";
     assert_eq!(
         believed.difference(&cleaned).collect::<Vec<_>>(),
         only_believed.iter().collect::<Vec<_>>()
     );
     assert_eq!(
         cleaned.difference(&believed).collect::<Vec<_>>(),
-        only_cleaned.iter().collect::<Vec<_>>()
+        only_cleaned.split(' ').collect::<Vec<_>>()
     );
 }
 
