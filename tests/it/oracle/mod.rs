@@ -95,10 +95,15 @@ impl Oracle {
             self.call(text, way).await;
             if is_read && way < 2 {
                 self.reads += 1;
-                let after = self.observed().await;
-                if after != before {
-                    self.wrong
-                        .insert(format!("a read wrote: {text} ({name}): {before:?}, {after:?}"));
+                let mut seen = [before, self.observed().await];
+                if only_wal_differs(&seen) {
+                    // The server prunes a page that a read comes by, once. A statement that writes does so again.
+                    let before = self.observed().await;
+                    self.call(text, way).await;
+                    seen = [before, self.observed().await];
+                }
+                if seen[0] != seen[1] {
+                    self.wrong.insert(format!("a read wrote: {text} ({name}): {seen:?}"));
                 }
             }
             self.look(&format!("{text} ({name}), way {way}")).await;
@@ -205,6 +210,11 @@ struct Judged {
     calls: u64,
     reads: u64,
     wrong: Vec<String>,
+}
+
+/// Returns true if only the first value, the position of the WAL, is another one.
+fn only_wal_differs([before, after]: &[Vec<Value>; 2]) -> bool {
+    before.first() != after.first() && before.get(1..) == after.get(1..)
 }
 
 /// Makes so many calls, and judges each.
