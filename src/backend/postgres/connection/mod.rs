@@ -6,13 +6,14 @@ pub(crate) mod idempotency_table;
 pub(crate) mod opener;
 pub(crate) mod pipeline;
 pub(crate) mod prepared;
+pub(crate) mod prepared_cache;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use deadpool_postgres::ClientWrapper;
-use lru::LruCache;
+use tokio::task::AbortHandle;
 use tokio_postgres::types::Type;
 
 use super::codec::{Intervals, RowDecoder, describe_column};
@@ -22,23 +23,17 @@ use super::protocol::session_attrs::SessionAttrs;
 use super::protocol::simple_query::first_value;
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::config::TargetSession;
-use crate::sql::PlanLifetime;
 use definitions::{KnownDefinitions, StatementRules};
 use idempotency_table::KeyTable;
 use prepared::Prepared;
-
-/// The part of the memory for prepared statements that one text may take. Callers send megabytes; to prepare a long
-/// text again costs little beside sending it.
-const LONGEST_PART: usize = 256;
+use prepared_cache::PreparedCache;
 
 type DriverResult<T> = Result<T, tokio_postgres::Error>;
 
 pub(crate) struct Connection {
     pub(crate) client: ClientWrapper,
     pub(crate) protocol: Arc<ProtocolState>,
-    prepared: LruCache<String, Arc<Prepared>>,
-    /// The sum of the weights of `prepared`.
-    prepared_bytes: usize,
+    prepared: PreparedCache,
     rules: StatementRules,
     known: KnownDefinitions,
     /// Grows when statements that were prepared before must not be used any more.
@@ -59,6 +54,7 @@ pub(crate) struct Connection {
     pub(crate) opened_at: Instant,
     /// Set where the connection is the pool's.
     held: Option<Arc<()>>,
+    driver: AbortHandle,
 }
 
 impl Connection {
@@ -66,14 +62,14 @@ impl Connection {
         let OpenedConnection { client, driver, state, session, settings, capabilities, .. } =
             opened;
         Self {
+            driver: driver.abort_handle(),
             client: ClientWrapper::new(client, driver),
             protocol: state,
             required_role: session,
             settings,
             capabilities,
             opened_at: Instant::now(),
-            prepared: LruCache::new(rules.capacity),
-            prepared_bytes: 0,
+            prepared: PreparedCache::new(rules),
             rules: rules.clone(),
             known: KnownDefinitions::new(rules),
             sequences_drawn: false,
@@ -83,6 +79,11 @@ impl Connection {
             key_table: None,
             held: None,
         }
+    }
+
+    /// Ends it at once: what it is asked fails.
+    pub(crate) fn abort(&self) {
+        self.driver.abort();
     }
 
     /// Returns true if the server is known to have left the role that it was connected to for.
@@ -120,14 +121,11 @@ impl Connection {
     /// Closes the statements that are kept: the server lists their texts.
     pub(crate) fn close_statements(&mut self) {
         self.prepared.clear();
-        self.prepared_bytes = 0;
     }
 
     /// Has one statement prepared anew when it is used again, with its types looked up anew.
     pub(crate) fn forget_statement(&mut self, sql: &str) {
-        if let Some(prepared) = self.prepared.pop(sql) {
-            self.prepared_bytes -= prepared.weight(sql);
-        }
+        self.prepared.remove(sql);
         self.client.clear_type_cache();
     }
 
@@ -141,7 +139,7 @@ impl Connection {
     pub(crate) fn has_all_statements(&self, names: &str) -> bool {
         let on_server: HashSet<&[u8]> = names.split(' ').map(str::as_bytes).collect();
         let names = &self.protocol.statement_names;
-        let mut cached = self.prepared.iter().filter_map(|(_, prepared)| prepared.name.as_deref());
+        let mut cached = self.prepared.iter().filter_map(|prepared| prepared.name.as_deref());
         cached.all(|name| on_server.contains(names.get(name).name.as_slice()))
     }
 
@@ -196,10 +194,20 @@ impl Connection {
             return Ok(Arc::clone(prepared));
         }
         // The future is large, and nearly no call needs it.
-        Box::pin(self.prepare_new(sql)).await
+        Box::pin(self.prepare_and_keep(sql)).await
     }
 
-    async fn prepare_new(&mut self, sql: &str) -> DriverResult<Arc<Prepared>> {
+    async fn prepare_and_keep(&mut self, sql: &str) -> DriverResult<Arc<Prepared>> {
+        let prepared = Arc::new(self.prepare_new(sql).await?);
+        // Behind a pooler nothing tells that what the text means has changed since.
+        if !self.protocol.is_behind_pooler() && self.prepared.takes(sql) {
+            self.prepared.keep(sql, &prepared);
+        }
+        Ok(prepared)
+    }
+
+    /// Prepares a statement, whether this connection has or not. One at a time: the protocol state expects it.
+    pub(crate) async fn prepare_new(&self, sql: &str) -> DriverResult<Prepared> {
         self.protocol.text_results.expect_statement(sql);
         let statement = self.client.prepare(sql).await?;
         let columns = statement.columns();
@@ -209,32 +217,12 @@ impl Connection {
         let name = self.protocol.text_results.prepared(decoder.formats());
         let described =
             columns.iter().map(|column| describe_column(column.name(), column.type_())).collect();
-        let prepared = Arc::new(Prepared {
+        Ok(Prepared {
             columns: (returns_rows || !columns.is_empty()).then_some(described),
             name,
             generation: self.generation,
             decoder,
             statement,
-        });
-        // Behind a pooler nothing tells that what the text means has changed since.
-        let is_short = sql.len() <= self.rules.max_bytes / LONGEST_PART;
-        let may_be_kept = is_short && !self.protocol.is_behind_pooler();
-        if may_be_kept && PlanLifetime::of(sql) == PlanLifetime::Kept {
-            self.keep(sql, &prepared);
-        }
-        Ok(prepared)
-    }
-
-    /// Caches a statement, and evicts those that were not used for the longest time.
-    fn keep(&mut self, sql: &str, prepared: &Arc<Prepared>) {
-        self.prepared_bytes += prepared.weight(sql);
-        if let Some((sql, evicted)) = self.prepared.push(sql.to_owned(), Arc::clone(prepared)) {
-            self.prepared_bytes -= evicted.weight(&sql);
-        }
-        while self.prepared_bytes > self.rules.max_bytes
-            && let Some((sql, prepared)) = self.prepared.pop_lru()
-        {
-            self.prepared_bytes -= prepared.weight(&sql);
-        }
+        })
     }
 }
