@@ -44,6 +44,9 @@ fn gauges(database: &Database) -> DatabaseGauges {
         statements: pool.statements,
         transactions: counts.transactions,
         resets: pool.resets,
+        lanes: widen(pool.lanes.open),
+        lane_statements: pool.lanes.statements,
+        lane_demotions: pool.lanes.demotions().into(),
         leaks: pool.leaks,
     }
 }

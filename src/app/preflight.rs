@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::workers::single_threaded;
-use crate::backend::{Backend, Fill, RowSink, Statement, fill};
-use crate::config::{Config, Database, Target};
+use crate::backend::postgres::lanes::LANES_OF_WORKER;
+use crate::backend::{Backend, Delivery, Fill, RowSink, Statement, fill};
+use crate::config::{Config, Database, PoolSettings, Target};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::pool::CallContext;
@@ -142,7 +143,7 @@ fn failed(name: &str, error: &Error) -> Finding {
 }
 
 /// The connections that this configuration may open to the database's server: for every database on it those of the
-/// pool and one probe. 0 for SQLite.
+/// pool, the lanes and one probe. 0 for SQLite.
 fn connections_needed(config: &Config, name: &str) -> usize {
     let servers = |database: &Database| match &database.target {
         Target::Postgres(target) => target.servers.clone(),
@@ -153,7 +154,12 @@ fn connections_needed(config: &Config, name: &str) -> usize {
         servers(database).iter().any(|server| own.iter().any(|own| own.is_at(server)))
     };
     // Of several servers, any may have to take all connections.
-    let most = |database: &Database| database.pool.max.get() + database.pool.overflow + 1;
+    let workers = config.grpc.workers.get();
+    let lanes = |pool: &PoolSettings| pool.lanes.min(LANES_OF_WORKER * workers);
+    let most = |database: &Database| {
+        let Database { pool, .. } = database;
+        pool.max.get() + pool.overflow + lanes(pool) + 1
+    };
     config.databases.values().filter(shares).map(most).sum()
 }
 
@@ -180,6 +186,7 @@ async fn connection_limits(backend: &dyn Backend) -> Result<[i64; 3]> {
         parameters: Vec::new(),
         analysis: Arc::new(Analysis::unknown()),
         read_only: true,
+        delivery: Delivery::Streamed,
         deadline: Deadline::at(Instant::now() + QUERY_TIMEOUT),
         context: CallContext::own("check"),
     };

@@ -21,8 +21,8 @@ pub(crate) use instrumented::Instrumented;
 pub(crate) use interface::{Backend, EngineInfo, Installed, MissingAbility, ServerWait};
 pub(crate) use row_stream::{Completion, Fill, RowSink, RowStream, fill};
 pub(crate) use statement::{
-    Batch, BatchResult, BatchStatement, BatchStrategy, DescribeRequest, Description, Expect,
-    IdempotencyKey, IsolationLevel, Statement, TransactionMode, copy_unsupported,
+    Batch, BatchResult, BatchStatement, BatchStrategy, Delivery, DescribeRequest, Description,
+    Expect, IdempotencyKey, IsolationLevel, Statement, TransactionMode, copy_unsupported,
     response_too_large,
 };
 #[cfg(test)]

@@ -18,8 +18,18 @@ pub(crate) struct Statement {
     pub analysis: Arc<Analysis>,
     /// The database must refuse writes.
     pub read_only: bool,
+    pub delivery: Delivery,
     pub deadline: Deadline,
     pub context: Arc<CallContext>,
+}
+
+/// The way in which the caller takes a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// All of it at once.
+    Whole,
+    /// As it reads it, which may take long.
+    Streamed,
 }
 
 /// A statement to describe.

@@ -11,7 +11,9 @@ use super::request_hash;
 use super::result_bounds::{ResultBounds, ResultCounter, check_response_size};
 use super::row_batches::BATCH_SIZE;
 use super::validate::{idempotency_key, statement_unit};
-use crate::backend::{Batch, BatchStatement, Fill, RowSink, Statement, TransactionMode, fill};
+use crate::backend::{
+    Batch, BatchStatement, Delivery, Fill, RowSink, Statement, TransactionMode, fill,
+};
 use crate::error::Result;
 use crate::resilience::RetryUnit;
 use crate::value::proto::{QueryRequest, QueryResponse, ResultSet};
@@ -36,7 +38,7 @@ impl Engine {
         }
         let unit = statement_unit(&request);
         let (statement, bounds) =
-            database.validate_query(request, &caller, "Query", database.bounds())?;
+            database.validate_query(request, &caller, Delivery::Whole, database.bounds())?;
         let statement = Arc::new(statement);
         let attempts = database.retries.start(unit, None);
         // Nothing reaches the caller before the whole result does: every failure may be retried.
@@ -89,8 +91,9 @@ impl Database {
     ) -> Result<QueryResponse> {
         let field = "options.idempotency_key";
         let request_hash = request_hash::of_query(&request, &self.name);
-        let (statement, bounds) = self.validate_query(request, caller, "Query", self.bounds())?;
-        let Statement { sql, parameters, analysis, read_only, deadline, context } = statement;
+        let (statement, bounds) =
+            self.validate_query(request, caller, Delivery::Whole, self.bounds())?;
+        let Statement { sql, parameters, analysis, read_only, deadline, context, .. } = statement;
         let unstored = read_only.then_some("READ_ONLY");
         let batch = Batch {
             statements: vec![BatchStatement { sql, parameters, analysis, expect: None }],

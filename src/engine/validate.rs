@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::database::{Caller, Database};
 use super::result_bounds::ResultBounds;
 use crate::backend::{
-    IdempotencyKey, IsolationLevel, Statement, TransactionMode, copy_unsupported,
+    Delivery, IdempotencyKey, IsolationLevel, Statement, TransactionMode, copy_unsupported,
 };
 use crate::config::SessionStatements;
 use crate::error::{Error, ErrorKind, FieldViolation, Result};
@@ -69,7 +69,7 @@ impl Database {
         &self,
         query: QueryRequest,
         caller: &Caller,
-        rpc: &'static str,
+        delivery: Delivery,
         server: ResultBounds,
     ) -> Result<(Statement, ResultBounds)> {
         let QueryRequest { sql, parameters, options, .. } = query;
@@ -80,9 +80,14 @@ impl Database {
         check_tag(&options.tag, "options.tag")?;
         let read_only = read_only(options.access_mode, "options.access_mode")?;
         let deadline = self.deadline(caller, positive(options.timeout, "options.timeout")?);
+        let rpc = match delivery {
+            Delivery::Whole => "Query",
+            Delivery::Streamed => "StreamQuery",
+        };
         let context = self.context(caller, rpc, &options.tag);
         context.runs(&analysis.summary);
-        let statement = Statement { sql, parameters, analysis, read_only, deadline, context };
+        let statement =
+            Statement { sql, parameters, analysis, read_only, delivery, deadline, context };
         Ok((statement, server.lowered(&options)))
     }
 

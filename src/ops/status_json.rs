@@ -81,6 +81,9 @@ fn pool(pool: &PoolSnapshot) -> Value {
         "closed": Value::from_iter(closed),
         "statements": pool.statements,
         "resets": pool.resets,
+        "lanes": pool.lanes.open,
+        "lane_statements": pool.lanes.statements,
+        "lane_demotions": Value::from_iter(pool.lanes.demotions()),
     })
 }
 

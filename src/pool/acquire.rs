@@ -196,6 +196,12 @@ impl<M: Manager> Pool<M> {
         Ok(())
     }
 
+    /// The generation that connections outside of the pool must be of to be used for its callers; `None` while it
+    /// is paused or closed.
+    pub(crate) fn open_generation(&self) -> Option<u64> {
+        self.0.queue.is_open().then(|| self.0.context.health.generation())
+    }
+
     /// Notes that the database was reached on another connection: missing connections are opened at once.
     pub(crate) fn reached(&self) {
         self.0.context.reached();

@@ -31,4 +31,4 @@ pub(crate) use call_context::CallContext;
 pub(crate) use checkout::Checkout;
 pub(crate) use checkout_registry::{CheckoutInfo, ConnectionActivity};
 pub(crate) use manager::Manager;
-pub(crate) use snapshot::{CloseReason, PoolSnapshot};
+pub(crate) use snapshot::{CloseReason, LaneCounts, LaneDemotion, PoolSnapshot};

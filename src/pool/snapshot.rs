@@ -98,6 +98,58 @@ pub(crate) struct PoolSnapshot {
     pub statements: u64,
     /// Sessions reset because a statement may have changed their state.
     pub resets: u64,
+    pub lanes: LaneCounts,
+}
+
+/// The lanes beside a pool, and their counters since start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LaneCounts {
+    pub open: usize,
+    /// Statements that ran on a lane to their end.
+    pub statements: u64,
+    /// Statements that were kept off the lanes for a while, in the order of [`LaneDemotion::ALL`].
+    pub demoted: [u64; LaneDemotion::ALL.len()],
+}
+
+impl LaneCounts {
+    /// The demotions by the names of their reasons.
+    pub(crate) fn demotions(&self) -> [(&'static str, u64); LaneDemotion::ALL.len()] {
+        LaneDemotion::ALL.map(|reason| (reason.as_str(), self.demoted[reason as usize]))
+    }
+}
+
+/// The reason why a statement is kept off the lanes for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LaneDemotion {
+    /// Its runs kept the lane from others for too long, on average.
+    Slow,
+    /// It ran into the lane's timeout.
+    Timeout,
+    /// It tried to write.
+    Write,
+    /// It failed in some other way.
+    Error,
+    /// Its result was too large.
+    Large,
+    /// The lane was lost while it ran.
+    Lost,
+}
+
+impl LaneDemotion {
+    /// Every reason, in the order of its counters.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Slow, Self::Timeout, Self::Write, Self::Error, Self::Large, Self::Lost];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Timeout => "timeout",
+            Self::Write => "write",
+            Self::Error => "error",
+            Self::Large => "large",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 impl PoolSnapshot {
@@ -109,6 +161,11 @@ impl PoolSnapshot {
         add!(max min overflow open idle in_use connecting waiting acquired waited wait_time timeouts);
         add!(cancelled_waits rejected opened connect_failures leaks statements resets);
         for (count, more) in self.closed.iter_mut().zip(other.closed) {
+            *count += more;
+        }
+        self.lanes.open += other.lanes.open;
+        self.lanes.statements += other.lanes.statements;
+        for (count, more) in self.lanes.demoted.iter_mut().zip(other.lanes.demoted) {
             *count += more;
         }
         self.paused |= other.paused;

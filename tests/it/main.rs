@@ -32,6 +32,7 @@
 //! | `pool_life` | connections that are replaced, leaks that are reported, callers that share |
 //! | `commit_outcome` | commits whose answer is lost or late, their resolution, and the rows of keys |
 //! | `oracle` | random schemas whose code marks its session, and what the next caller sees of it |
+//! | `lanes` | short reads that share connections |
 //! | `languages` | servers whose messages are translated |
 //! | `memory` | memory that is bounded by size |
 //! | `logs` | the log, and secrets that must not be in it |
@@ -78,6 +79,8 @@ mod failover;
 mod harness;
 #[cfg(test)]
 mod idempotency_cli;
+#[cfg(test)]
+mod lanes;
 #[cfg(test)]
 mod languages;
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod connection;
 pub(crate) mod error;
 pub(crate) mod execute;
 pub(crate) mod idempotency;
+pub(crate) mod lanes;
 pub(crate) mod protocol;
 mod session;
 
@@ -45,6 +46,7 @@ use connection::opener::Opener;
 use execute::batch_pipelined;
 use execute::row_stream::{StatementRows, StatementScope};
 use execute::transaction::PostgresTransaction;
+use lanes::{Candidate, Lanes, Way};
 use session::Session;
 use session::attempt::{AttemptResult, run_attempts};
 use session::custom_settings::FunctionSettings;
@@ -71,6 +73,7 @@ fn probes() -> Vec<Probe> {
 /// A PostgreSQL database and its pool.
 pub(crate) struct Postgres {
     context: Arc<DatabaseContext>,
+    lanes: Lanes,
     probe: tokio::sync::Mutex<Option<Connection>>,
 }
 
@@ -104,7 +107,8 @@ impl Postgres {
             opener,
             last_failover: Mutex::default(),
         });
-        Ok(Self { context, probe: tokio::sync::Mutex::default() })
+        let lanes = Lanes::new(&config.pool);
+        Ok(Self { context, lanes, probe: tokio::sync::Mutex::default() })
     }
 
     async fn session(&self, deadline: Deadline, caller: &Arc<CallContext>) -> Result<Session> {
@@ -116,12 +120,22 @@ impl Postgres {
         &self,
         statement: &Arc<Statement>,
         plans: PlanUse,
+        candidate: Option<&Arc<Candidate>>,
     ) -> AttemptResult<Box<dyn RowStream>> {
         let mut session = self.session(statement.deadline, &statement.context).await?;
         session.work.plans = plans;
         let statement = Arc::clone(statement);
-        let rows = StatementRows::start(session, statement, StatementScope::Autocommit).await?;
+        let mut rows = StatementRows::start(session, statement, StatementScope::Autocommit).await?;
+        rows.candidate = candidate.cloned();
         Ok(Box::new(rows))
+    }
+
+    async fn execute_alone(
+        &self,
+        statement: Arc<Statement>,
+        candidate: Option<Arc<Candidate>>,
+    ) -> Result<Box<dyn RowStream>> {
+        run_attempts(|plans| self.execute_once(&statement, plans, candidate.as_ref())).await
     }
 
     async fn execute_batch_once(
@@ -164,7 +178,15 @@ impl Backend for Postgres {
     }
 
     fn execute(&self, statement: Arc<Statement>) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
-        Box::pin(async move { run_attempts(|plans| self.execute_once(&statement, plans)).await })
+        match self.lanes.find(&self.context, &statement) {
+            Way::Alone(candidate) => Box::pin(self.execute_alone(statement, candidate)),
+            Way::Shared(ride) => Box::pin(async move {
+                match ride.run(&self.context, &statement, &self.lanes.settings).await? {
+                    Ok(rows) => Ok(rows),
+                    Err(candidate) => Box::pin(self.execute_alone(statement, candidate)).await,
+                }
+            }),
+        }
     }
 
     fn execute_batch(
@@ -312,6 +334,7 @@ impl Backend for Postgres {
         snapshot.statements = self.context.statements.load(Relaxed);
         snapshot.behind_pooler = self.context.opener.connector.is_behind_pooler();
         snapshot.resets = self.context.resets.load(Relaxed);
+        snapshot.lanes = self.lanes.counts();
         snapshot
     }
 

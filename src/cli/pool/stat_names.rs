@@ -6,7 +6,9 @@ use crate::clock;
 use crate::value::proto::CloseReason::{
     Admin, Broken, Dirty, Failover, Idle, Lifetime, Overflow, Rebalanced, Shutdown,
 };
-use crate::value::proto::{BreakerState, CloseReason, DataType, PoolStats, ResultSet};
+use crate::value::proto::{
+    BreakerState, CloseReason, DataType, LaneDemotionReason, PoolStats, ResultSet,
+};
 use crate::value::{Column, Kind, Row, Value};
 
 /// Figures with their names, in the order of the columns.
@@ -15,6 +17,16 @@ pub(crate) type Figures = Vec<(String, Value)>;
 /// The reasons to close connections, in the order of the figures.
 const REASONS: [CloseReason; 9] =
     [Lifetime, Idle, Overflow, Rebalanced, Broken, Dirty, Failover, Admin, Shutdown];
+
+/// The reasons to keep statements off the lanes, in the order of the figures.
+const DEMOTIONS: [LaneDemotionReason; 6] = [
+    LaneDemotionReason::Slow,
+    LaneDemotionReason::Timeout,
+    LaneDemotionReason::Write,
+    LaneDemotionReason::Error,
+    LaneDemotionReason::Large,
+    LaneDemotionReason::Lost,
+];
 
 /// Returns the figures of a pool; durations are in milliseconds.
 pub(crate) fn figures(instance: &str, stats: &PoolStats) -> Figures {
@@ -53,6 +65,8 @@ pub(crate) fn figures(instance: &str, stats: &PoolStats) -> Figures {
         ("retries", count(stats.retries)),
         ("retries_refused", count(stats.retries_refused)),
         ("resets", count(stats.resets)),
+        ("lanes", count(stats.lanes.into())),
+        ("lane_statements", count(stats.lane_statements)),
         ("opened", count(stats.opened)),
         ("connect_failures", count(stats.connect_failures)),
     ];
@@ -61,7 +75,13 @@ pub(crate) fn figures(instance: &str, stats: &PoolStats) -> Figures {
         let closed = stats.closed.iter().filter(|closed| closed.reason() == *reason);
         (format!("closed_{name}"), count(closed.map(|closed| closed.count).sum()))
     });
-    all.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(closed).collect()
+    let demoted = DEMOTIONS.iter().map(|reason| {
+        let name = reason.as_str_name().trim_start_matches("LANE_DEMOTION_REASON_").to_lowercase();
+        let demoted = stats.lane_demotions.iter().filter(|demoted| demoted.reason() == *reason);
+        (format!("lane_demoted_{name}"), count(demoted.map(|demoted| demoted.count).sum()))
+    });
+    let all = all.into_iter().map(|(name, value)| (name.to_owned(), value));
+    all.chain(closed).chain(demoted).collect()
 }
 
 /// Returns the figures of items as a result set, for programs; the figures of a default item have its names and types.
@@ -151,6 +171,10 @@ mod tests {
         for number in 1.. {
             let Ok(reason) = CloseReason::try_from(number) else { break };
             assert!(REASONS.contains(&reason), "{reason:?} is shown nowhere");
+        }
+        for number in 1.. {
+            let Ok(reason) = LaneDemotionReason::try_from(number) else { break };
+            assert!(DEMOTIONS.contains(&reason), "{reason:?} is shown nowhere");
         }
     }
 }

@@ -14,7 +14,7 @@ use super::result_bounds::ResultBounds;
 use super::row_batches::{BATCH_SIZE, RowBatches};
 use super::task_stream::{self, PartSender, SendFailure};
 use super::validate::{invalid_option, statement_unit};
-use crate::backend::{Completion, RowStream, Statement};
+use crate::backend::{Completion, Delivery, RowStream, Statement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::resilience::RetryUnit;
 use crate::value::proto::stream_query_response::Part;
@@ -42,8 +42,12 @@ impl Engine {
         let unit = statement_unit(&request);
         // A stream whose caller sent no deadline gets the longest one.
         caller.time_left.get_or_insert(database.limits().cap.saturating_mul(2));
-        let (statement, bounds) =
-            database.validate_query(request, &caller, "StreamQuery", ResultBounds::UNBOUNDED)?;
+        let (statement, bounds) = database.validate_query(
+            request,
+            &caller,
+            Delivery::Streamed,
+            ResultBounds::UNBOUNDED,
+        )?;
         let message_limit = self.response_limit.saturating_sub(ROW_BATCH_OVERHEAD);
         let fair_yield = self.fair_yields.of_this_worker();
         let deadline = statement.deadline.instant();

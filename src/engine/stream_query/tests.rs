@@ -11,8 +11,9 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::backend::{
-    Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
-    Description, Fill, RowSink, Transaction, TransactionHandle, TransactionOutcome,
+    Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, Delivery,
+    DescribeRequest, Description, Fill, RowSink, Transaction, TransactionHandle,
+    TransactionOutcome,
 };
 use crate::clock::now;
 use crate::deadline::Deadline;
@@ -64,6 +65,7 @@ impl ScriptedStatement {
             parameters: Vec::new(),
             analysis: Analyzer::new(Dialect::Sqlite, 1 << 10).analyze("select 1"),
             read_only: false,
+            delivery: Delivery::Streamed,
             deadline: Deadline::at(deadline),
             context: CallContext::own("test"),
         };

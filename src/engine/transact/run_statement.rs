@@ -7,7 +7,7 @@ use prost::Message;
 use super::begin::OpenTransaction;
 use super::errors::CommandError;
 use super::replies::{Replies, ReplyBody};
-use crate::backend::{RowStream, Statement};
+use crate::backend::{Delivery, RowStream, Statement};
 use crate::engine::databases::Engine;
 use crate::engine::result_bounds::{ResultBounds, check_response_size};
 use crate::engine::row_batches::{BATCH_SIZE, RowBatches};
@@ -148,5 +148,6 @@ fn validate(
     let context = Arc::clone(&open.context);
     // The access mode is the transaction's.
     let read_only = false;
-    Ok((Statement { sql, parameters, analysis, read_only, deadline, context }, bounds))
+    let delivery = Delivery::Streamed;
+    Ok((Statement { sql, parameters, analysis, read_only, delivery, deadline, context }, bounds))
 }

@@ -141,6 +141,10 @@ impl Admission {
         self.admit_waiters();
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.state.lock().mode == AdmissionMode::Open
+    }
+
     pub(crate) fn is_paused(&self) -> bool {
         self.state.lock().mode == AdmissionMode::Paused
     }

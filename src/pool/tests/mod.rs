@@ -152,6 +152,8 @@ fn settings(max: usize, max_waiting: usize) -> PoolSettings {
         validate_after_idle: Duration::from_secs(5),
         leak_threshold: Duration::from_secs(60),
         warm_up: true,
+        lanes: 0,
+        lane_timeout: Duration::from_millis(50),
         transaction_share: 1.0,
     }
 }

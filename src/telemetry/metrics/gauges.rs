@@ -34,6 +34,11 @@ pub(crate) struct DatabaseGauges {
     pub(crate) statements: u64,
     pub(crate) transactions: u64,
     pub(crate) resets: u64,
+    /// Open lanes, and the statements that ran on them.
+    pub(crate) lanes: u64,
+    pub(crate) lane_statements: u64,
+    /// Statements that were kept off the lanes, by reason.
+    pub(crate) lane_demotions: Vec<(&'static str, u64)>,
     pub(crate) leaks: u64,
 }
 
@@ -117,7 +122,7 @@ impl Observed {
 
 use Kind::{Counter, Gauge, UpDownCounter};
 
-static OBSERVED: [Observed; 21] = [
+static OBSERVED: [Observed; 24] = [
     pool(UpDownCounter, metric::DB_CLIENT_CONNECTION_COUNT, "{connection}", |all| all.used)
         .by(attribute::DB_CLIENT_CONNECTION_STATE, |all| {
             vec![("idle", all.idle), ("used", all.used)]
@@ -151,6 +156,13 @@ static OBSERVED: [Observed; 21] = [
         .help("Checkouts that lasted longer than pool.leak_threshold"),
     pool(Counter, "rowgate.pool.resets", "{connection}", |all| all.resets)
         .help("Sessions that were reset, as a statement may have changed their state"),
+    pool(UpDownCounter, "rowgate.pool.lanes", "{connection}", |all| all.lanes)
+        .help("Connections beside the pool's that short reads share"),
+    pool(Counter, "rowgate.pool.lane_statements", "{statement}", |all| all.lane_statements)
+        .help("Statements that ran on a lane to their end"),
+    pool(Counter, "rowgate.pool.lane_demotions", "{statement}", |_| 0)
+        .by("rowgate.reason", |all| all.lane_demotions.clone())
+        .help("Statements that were kept off the lanes for a while, by reason"),
     database(Gauge, "rowgate.database.available", "{database}", |all| all.available.into())
         .help("1 while the database is reachable"),
     database(Gauge, "rowgate.breaker.state", "{breaker}", |all| all.breaker_open.into())

@@ -14,9 +14,11 @@ use super::command_tag::{Returned, completion, controls_transaction};
 use crate::backend::postgres::commit::{commit_of, open_transaction, transaction_controlled};
 use crate::backend::postgres::connection::cancel::CANCEL_GRACE;
 use crate::backend::postgres::connection::prepared::Prepared;
+use crate::backend::postgres::lanes::Candidate;
 use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::attempt::AttemptResult;
 use crate::backend::{Completion, Fill, RowSink, RowStream, Statement, TransactionMode};
+use crate::clock::now;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::Column;
 
@@ -51,6 +53,9 @@ pub(crate) struct StatementRows<S> {
     state: ReadState,
     /// The error of a row of a write that could not be decoded: the write runs to its end.
     undecoded: Option<Error>,
+    began: Instant,
+    /// Takes note of the time that it ran.
+    pub(crate) candidate: Option<Arc<Candidate>>,
 }
 
 impl<S: BorrowMut<Session>> StatementRows<S> {
@@ -61,7 +66,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
         scope: StatementScope,
     ) -> AttemptResult<Self> {
         let started = start(session.borrow_mut(), &statement, scope).await;
-        let (rows, prepared) =
+        let Started { rows, prepared, began } =
             started.map_err(|error| session.borrow_mut().attempt_error(error))?;
         Ok(Self {
             rows: Box::pin(rows),
@@ -73,6 +78,8 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
             terminated: None,
             state: ReadState::Reading,
             undecoded: None,
+            began,
+            candidate: None,
         })
     }
 
@@ -89,6 +96,10 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
                     Some(Err(error)) => Err(session.failed(error, &self.statement.sql)),
                     None => {
                         self.state = ReadState::Done;
+                        if let Some(candidate) = self.candidate.take() {
+                            let now = now();
+                            candidate.ran_alone(now.saturating_duration_since(self.began), now);
+                        }
                         session.rows_ended().map(|()| None)
                     }
                 });
@@ -174,11 +185,18 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
     }
 }
 
+/// A statement that has been sent.
+struct Started {
+    rows: tokio_postgres::RowStream,
+    prepared: Arc<Prepared>,
+    began: Instant,
+}
+
 async fn start(
     session: &mut Session,
     statement: &Statement,
     scope: StatementScope,
-) -> Result<(tokio_postgres::RowStream, Arc<Prepared>)> {
+) -> Result<Started> {
     let Statement { sql, parameters, analysis, read_only, .. } = statement;
     let effects = session.effects_of(analysis).await?;
     let (prepared, parameters) = session.prepare_with(sql, parameters).await?;
@@ -193,11 +211,12 @@ async fn start(
         StatementScope::Autocommit => session.autocommit(sql, effects),
         StatementScope::Transaction => {}
     }
+    let began = now();
     let rows = session.start(sql, &prepared, parameters).await?;
     if scope == StatementScope::Transaction {
         session.has_run(sql, analysis, effects);
     }
-    Ok((rows, prepared))
+    Ok(Started { rows, prepared, began })
 }
 
 impl<S: BorrowMut<Session> + Send + Unpin> RowStream for StatementRows<S> {

@@ -111,6 +111,13 @@ impl ProtocolState {
         self.requests.lock().last_answered
     }
 
+    /// Returns the number of requests that were sent, at least in part, and are not answered.
+    pub(crate) fn unanswered(&self) -> usize {
+        let requests = self.requests.lock();
+        let unanswered = requests.last_sent.saturating_sub(requests.last_answered);
+        usize::try_from(unanswered).unwrap_or(usize::MAX)
+    }
+
     /// Returns the process and the secret key for a CancelRequest.
     pub(crate) fn key(&self) -> [u8; 8] {
         *self.key.lock()

@@ -73,10 +73,17 @@ pub(crate) struct StatementEffects {
     /// True if nothing can be applied, however the statement ends.
     pub(crate) reads: bool,
     pub(crate) session: SessionEffect,
+    /// True if it may share a session with others: its result depends on nothing that sessions differ in.
+    pub(crate) shares: bool,
 }
 
 impl StatementEffects {
-    pub(crate) const UNKNOWN: Self = Self { reads: false, session: SessionEffect::Anything };
+    pub(crate) const UNKNOWN: Self =
+        Self { reads: false, session: SessionEffect::Anything, shares: false };
+
+    /// Those of a read that may share a session.
+    pub(crate) const READ: Self =
+        Self { reads: true, session: SessionEffect::Nothing, shares: true };
 
     /// The effects with parameters of these types: the checks of a domain run as its value is read in.
     pub(crate) fn with_parameters(self, types: &[Type]) -> Self {
@@ -153,6 +160,19 @@ impl EffectCache {
         Some(entry.effects)
     }
 
+    /// The generation of answers: those of others must not be used.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(SeqCst)
+    }
+
+    /// Returns the effects of a statement with the time until which they stand, if they are known and not too old.
+    pub(crate) fn standing(&self, analysis: &Analysis) -> Option<(StatementEffects, Instant)> {
+        let entry = self.entries.get(&analysis.class)?;
+        let until = *entry.queried_at.lock() + self.ttl;
+        let stands = entry.generation == self.generation() && Instant::now() < until;
+        stands.then_some((entry.effects, until))
+    }
+
     /// Queries the catalogs and caches the answer.
     pub(crate) async fn query(
         &self,
@@ -181,7 +201,7 @@ impl EffectCache {
             (true, true) => SessionEffect::Sequences,
             (false, _) => SessionEffect::Anything,
         };
-        let effects = StatementEffects { reads: row.get(0), session };
+        let effects = StatementEffects { reads: row.get(0), session, shares: row.get(3) };
         let entry = CacheEntry { generation, effects, queried_at };
         self.entries.insert(analysis.class.clone(), Arc::new(entry));
         Ok(effects)

@@ -2,6 +2,7 @@
 --   reads      nothing but built-in code that reads can run
 --   traceless  nothing can run that changes its session
 --   sequences  it draws from a sequence, which the session remembers for currval and lastval
+--   shares     it reads, and nothing that it calls depends on the session: it may share one with others
 -- $1 functions it may call, $2 columns after a point (t.f is f(t)), $3 relations as written,
 -- $4 whether it changes data.
 --
@@ -39,6 +40,12 @@ callable as not materialized (
            and p.proname operator(pg_catalog.<>) all ('{populate_record, txid_current, pg_current_xact_id,
                isn_weak, set_limit}')
              as computes,
+           p.provolatile operator(pg_catalog.=) 'i' or p.proname operator(pg_catalog.=) any ('{age, array_agg,
+               array_to_json, array_to_string, concat, concat_ws, count, date_part, date_trunc, extract, format, generate_series,
+               json_agg, json_build_array, json_build_object, json_object_agg, jsonb_agg, jsonb_build_array,
+               jsonb_build_object, jsonb_object_agg, make_timestamptz, now, row_to_json, string_agg, timezone,
+               to_char, to_date, to_json, to_jsonb, to_number, to_timestamp, transaction_timestamp}')
+             as is_independent,
            p.oid operator(pg_catalog.<) 16384 and p.proname operator(pg_catalog.=) any ('{nextval, pg_notify,
                pg_advisory_xact_lock, pg_advisory_xact_lock_shared, pg_try_advisory_xact_lock,
                pg_try_advisory_xact_lock_shared}')
@@ -277,6 +284,9 @@ verdict as (
         and not exists (select from reached as r
             join pg_catalog.pg_trigger as t on t.tgrelid operator(pg_catalog.=) r.oid where not t.tgisinternal)
             as changes_tables,
+        not exists (select from called where not is_independent)
+        and not exists (select from named where relkind operator(pg_catalog.=) 'v' or oid operator(pg_catalog.<) 16384)
+            as independent,
         exists (select from called where draws) or exists (select from set_off where draws)
         or exists (select from forest where tree operator(pg_catalog.~) 'NEXTVALUEEXPR')
         or exists (select from reached as r
@@ -286,5 +296,6 @@ verdict as (
 )
 select plain and not $4 and computes and reads_tables as reads,
        plain and leaves_nothing and case when $4 then changes_tables else reads_tables end as traceless,
-       draws as sequences
+       draws as sequences,
+       plain and not $4 and computes and reads_tables and independent as shares
 from verdict

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::*;
-use crate::backend::{BatchStatement, Completion, Fill, IdempotencyKey, RowSink, fill};
+use crate::backend::{BatchStatement, Completion, Delivery, Fill, IdempotencyKey, RowSink, fill};
 use crate::config::{
     BreakerSettings, ErrorDetails, Idempotency, RetrySettings, SessionStatements, Target,
     TransactionSettings,
@@ -24,6 +24,26 @@ use crate::value::{ArrayValue, Column, DataType, Kind, Row, Value};
 
 const ENDLESS: &str =
     "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c";
+
+fn pool_settings() -> PoolSettings {
+    PoolSettings {
+        min: 0,
+        max: NonZeroUsize::new(2).expect("not zero"),
+        acquire_timeout: Duration::from_secs(10),
+        connect_timeout: Duration::from_secs(5),
+        max_waiting: 1000,
+        overflow: 0,
+        idle_timeout: Duration::from_secs(60),
+        max_lifetime: Duration::from_secs(3600),
+        lifetime_jitter: 0.1,
+        validate_after_idle: Duration::from_secs(5),
+        leak_threshold: Duration::from_secs(60),
+        warm_up: false,
+        lanes: 0,
+        lane_timeout: Duration::from_millis(50),
+        transaction_share: 0.8,
+    }
+}
 
 struct Fixture {
     directory: TempDir,
@@ -56,21 +76,7 @@ fn config(target: &SqliteTarget) -> Database {
         pooler: crate::config::PoolerUse::Allow,
         error_details: ErrorDetails::Safe,
         session_statements: SessionStatements::Refuse,
-        pool: PoolSettings {
-            min: 0,
-            max: number(2),
-            acquire_timeout: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(5),
-            max_waiting: 1000,
-            overflow: 0,
-            idle_timeout: Duration::from_secs(60),
-            max_lifetime: Duration::from_secs(3600),
-            lifetime_jitter: 0.1,
-            validate_after_idle: Duration::from_secs(5),
-            leak_threshold: Duration::from_secs(60),
-            warm_up: false,
-            transaction_share: 0.8,
-        },
+        pool: pool_settings(),
         max_batch: 1000,
         breaker: BreakerSettings { failures: 5, probe_interval: Duration::from_millis(250) },
         retry: RetrySettings {
@@ -117,6 +123,7 @@ fn statement(sql: &str, parameters: Vec<Value>) -> Statement {
         analysis: analysis(StatementClass::Other),
         context: CallContext::own("test"),
         read_only: false,
+        delivery: Delivery::Whole,
         deadline: after(Duration::from_secs(20)),
     }
 }

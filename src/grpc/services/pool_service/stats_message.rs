@@ -2,12 +2,14 @@
 
 use crate::engine::Database;
 use crate::grpc::services::{count, duration};
-use crate::pool::CloseReason;
+use crate::pool::{CloseReason, LaneDemotion};
 use crate::value::proto;
 
 pub(crate) fn encode(database: &Database) -> proto::PoolStats {
     let pool = database.backend().pool();
     let closed = CloseReason::ALL.iter().zip(pool.closed).filter(|(_, closed)| *closed > 0);
+    let demotions = LaneDemotion::ALL.iter().zip(pool.lanes.demoted);
+    let demotions = demotions.filter(|(_, demoted)| *demoted > 0);
     let counts = database.counts();
     let breaker = database.backend().breaker().snapshot();
     let state = if breaker.open { proto::BreakerState::Open } else { proto::BreakerState::Closed };
@@ -48,6 +50,14 @@ pub(crate) fn encode(database: &Database) -> proto::PoolStats {
         breaker_since: duration(breaker.since),
         breaker_opened: breaker.opened,
         retries_refused: counts.retries.refused,
+        lanes: count(pool.lanes.open),
+        lane_statements: pool.lanes.statements,
+        lane_demotions: demotions
+            .map(|(reason, demoted)| proto::LaneDemotions {
+                reason: demotion_of(*reason).into(),
+                count: demoted,
+            })
+            .collect(),
     }
 }
 
@@ -70,6 +80,8 @@ pub(crate) fn without_counters(stats: &proto::PoolStats) -> proto::PoolStats {
         retries: 0,
         breaker_since: None,
         retries_refused: 0,
+        lane_statements: 0,
+        lane_demotions: Vec::new(),
         ..stats.clone()
     }
 }
@@ -85,6 +97,17 @@ fn reason_of(reason: CloseReason) -> proto::CloseReason {
         CloseReason::Failover => proto::CloseReason::Failover,
         CloseReason::Admin => proto::CloseReason::Admin,
         CloseReason::Shutdown => proto::CloseReason::Shutdown,
+    }
+}
+
+fn demotion_of(reason: LaneDemotion) -> proto::LaneDemotionReason {
+    match reason {
+        LaneDemotion::Slow => proto::LaneDemotionReason::Slow,
+        LaneDemotion::Timeout => proto::LaneDemotionReason::Timeout,
+        LaneDemotion::Write => proto::LaneDemotionReason::Write,
+        LaneDemotion::Error => proto::LaneDemotionReason::Error,
+        LaneDemotion::Large => proto::LaneDemotionReason::Large,
+        LaneDemotion::Lost => proto::LaneDemotionReason::Lost,
     }
 }
 
