@@ -194,7 +194,7 @@ section! {
         /// The most lanes, at most two for each worker: PostgreSQL connections beside the pool's that short reads
         /// share, up to 32 at a time on each. A statement runs on one if nothing but built-in code can be reached
         /// by it and it was measured to be fast. 0 turns them off.
-        lanes: usize = Integer(0, 10_000), "`pool.max`" => max.get();
+        lanes: usize = Integer(0, 10_000), "0";
         /// The timeout of a statement on a lane; one that reaches it runs again on a connection of its own.
         lane_timeout: Duration = Duration("1ms", "10s"), "50ms";
         /// The share of `pool.max`, as it was last resized, that interactive transactions may use at the same

@@ -58,6 +58,10 @@ const ALONE: &[&str] = &[
 const POINT: &str = "select name from items where id = $1";
 
 async fn service(settings: &str) -> Service {
+    without_lanes(&format!("pool.lanes = 4\n{settings}")).await
+}
+
+async fn without_lanes(settings: &str) -> Service {
     let postgres = Postgres::start();
     postgres.psql(SETUP);
     Service::on(postgres, &format!("session_statements = \"allow\"\n{settings}")).await
