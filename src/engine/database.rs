@@ -28,7 +28,7 @@ pub(crate) struct Database {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Caller {
     /// Its identity when it has one, otherwise its address without the port. Callers are distinguished by it.
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     /// Its call, as telemetry knows it.
     pub(crate) call: Arc<RpcCall>,
     /// The rest of its gRPC timeout; `None` when it sent none.
@@ -112,7 +112,8 @@ impl Database {
         tag: &str,
     ) -> Arc<CallContext> {
         let Caller { name, call, .. } = caller;
-        call.set_labels(&self.name, name, tag);
-        CallContext::new(Arc::clone(call), name.clone(), rpc, tag.to_owned())
+        let tag = if tag.is_empty() { Arc::default() } else { Arc::from(tag) };
+        call.set_labels(&self.name, name, &tag);
+        CallContext::new(Arc::clone(call), Arc::clone(name), rpc, tag)
     }
 }

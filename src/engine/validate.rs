@@ -215,12 +215,14 @@ pub(super) fn refuse_options(options: &[(&str, bool, &str)]) -> Result<()> {
 /// Validates a label for logs and metrics.
 pub(super) fn check_tag(tag: &str, field: &str) -> Result<()> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_.:/-".contains(c);
-    let is_valid = tag.len() <= 64 && tag.chars().all(is_allowed);
+    if tag.len() <= 64 && tag.chars().all(is_allowed) {
+        return Ok(());
+    }
     let length = tag.len();
     let description = format!(
         "a tag has 1 to 64 characters of A-Z a-z 0-9 _ . : / -; the given one has {length} bytes"
     );
-    refuse_options(&[(field, !is_valid, &description)])
+    refuse_options(&[(field, true, &description)])
 }
 
 /// The rule for idempotency keys.

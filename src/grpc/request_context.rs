@@ -1,5 +1,6 @@
 //! The context of a request: its call, its caller, and the caller's deadline.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,14 +59,30 @@ pub(crate) fn time_left<T>(request: &Request<T>) -> Option<Duration> {
     Some(parse_timeout(timeout)?.saturating_sub(elapsed))
 }
 
-/// Returns the caller: the peer, by its address. Many services behind one proxy count as one.
-pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
-    let name = request.remote_addr().map(|peer| peer.ip().to_canonical().to_string());
-    Caller {
-        name: name.unwrap_or_default(),
-        call: rpc_call(request),
-        time_left: time_left(request),
+/// The client of a connection, for each call on it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Peer {
+    pub(crate) address: Option<IpAddr>,
+    /// The address as text. Many services behind one proxy count as one.
+    pub(crate) name: Arc<str>,
+}
+
+impl Peer {
+    pub(crate) fn new(address: Option<SocketAddr>) -> Self {
+        let address = address.map(|address| address.ip().to_canonical());
+        let name = address.map(|address| address.to_string().into()).unwrap_or_default();
+        Self { address, name }
     }
+}
+
+/// Returns the name of the peer. Empty if it is not known.
+pub(crate) fn peer_name<T>(request: &Request<T>) -> Arc<str> {
+    request.extensions().get::<Peer>().map(|peer| Arc::clone(&peer.name)).unwrap_or_default()
+}
+
+/// Returns the caller: the peer.
+pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
+    Caller { name: peer_name(request), call: rpc_call(request), time_left: time_left(request) }
 }
 
 #[cfg(test)]

@@ -47,8 +47,8 @@ fn record(call: &RpcCall, error: &Error) {
             tracing::$level!(
                 rpc = call.method(),
                 database = about.map(|about| &*about.database),
-                caller = about.map(|about| about.caller.as_str()),
-                tag = about.map(|about| about.tag.as_str()).filter(is_set),
+                caller = about.map(|about| &*about.caller),
+                tag = about.map(|about| &*about.tag).filter(is_set),
                 statement = call.statement().filter(is_set),
                 reason = error.reason(),
                 outcome = error.outcome().as_str(),

@@ -103,9 +103,9 @@ fn checkouts(all: &[CheckoutInfo]) -> Value {
 fn checkout(one: &CheckoutInfo) -> Value {
     json!({
         "id": one.id,
-        "caller": one.holder.caller,
+        "caller": *one.holder.caller,
         "rpc": one.holder.rpc,
-        "tag": one.holder.tag,
+        "tag": *one.holder.tag,
         "statement": one.holder.summary,
         "state": one.state,
         "age_ms": milliseconds(one.age),

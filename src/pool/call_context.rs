@@ -13,11 +13,11 @@ use crate::telemetry::RpcCall;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CheckoutHolder {
     /// The caller: its identity if it has one, else its address without the port. Empty for the server itself.
-    pub caller: String,
+    pub caller: Arc<str>,
     /// The RPC's name, as in `StreamQuery`; work of the server itself in lower case, as in `sweep`.
     pub rpc: &'static str,
     /// The caller's own label.
-    pub tag: String,
+    pub tag: Arc<str>,
     /// The first statement, without literals and parameters. Empty while unknown.
     pub summary: String,
 }
@@ -37,9 +37,9 @@ impl CallContext {
     /// Returns a call by a caller, which is named by its identity or else by its address without the port.
     pub(crate) fn new(
         telemetry: Arc<RpcCall>,
-        caller: String,
+        caller: Arc<str>,
         rpc: &'static str,
-        tag: String,
+        tag: Arc<str>,
     ) -> Arc<Self> {
         Arc::new(Self {
             telemetry,
@@ -52,7 +52,7 @@ impl CallContext {
 
     /// Returns a call by the server itself; its work is named in lower case, as in `sweep`.
     pub(crate) fn own(work: &'static str) -> Arc<Self> {
-        Self::new(Arc::default(), String::new(), work, String::new())
+        Self::new(Arc::default(), Arc::default(), work, Arc::default())
     }
 
     /// The caller. Empty for the server itself.
@@ -114,8 +114,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_terminated_call_is_woken_whenever_it_waits() {
-        let call =
-            CallContext::new(Arc::default(), "10.0.0.7".to_owned(), "Query", "nightly".to_owned());
+        let call = CallContext::new(Arc::default(), "10.0.0.7".into(), "Query", "nightly".into());
         let mut early = Box::pin(call.terminated());
         assert!(futures_util::poll!(early.as_mut()).is_pending());
         call.terminate();
@@ -138,8 +137,7 @@ mod tests {
 
     #[test]
     fn operators_see_the_first_statement() {
-        let call =
-            CallContext::new(Arc::default(), "10.0.0.7".to_owned(), "Transact", String::new());
+        let call = CallContext::new(Arc::default(), "10.0.0.7".into(), "Transact", Arc::default());
         assert_eq!(call.holder().summary, "");
         call.runs(&"SELECT a".into());
         call.runs(&"SELECT b".into());

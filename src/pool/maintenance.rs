@@ -44,9 +44,9 @@ fn log_leaks<M: Manager>(pool: &PoolState<M>) {
         tracing::warn!(
             pool = counters.database,
             checkout = leak.id,
-            caller = leak.holder.caller,
+            caller = &*leak.holder.caller,
             rpc = leak.holder.rpc,
-            tag = leak.holder.tag,
+            tag = &*leak.holder.tag,
             statement = leak.holder.summary,
             age_ms = milliseconds(leak.age),
             "connection held for longer than pool.leak_threshold"

@@ -45,9 +45,9 @@ pub(crate) struct RpcCall {
 #[derive(Debug)]
 pub(crate) struct CallLabels {
     pub(crate) database: Arc<str>,
-    pub(crate) caller: String,
+    pub(crate) caller: Arc<str>,
     /// The caller's own name for the call.
-    pub(crate) tag: String,
+    pub(crate) tag: Arc<str>,
 }
 
 /// The failure of a sampled call, for its span.
@@ -124,11 +124,11 @@ impl RpcCall {
     }
 
     /// Sets its labels, unless it has some.
-    pub(crate) fn set_labels(&self, database: &Arc<str>, caller: &str, tag: &str) {
+    pub(crate) fn set_labels(&self, database: &Arc<str>, caller: &Arc<str>, tag: &Arc<str>) {
         self.labels.get_or_init(|| CallLabels {
             database: Arc::clone(database),
-            caller: caller.to_owned(),
-            tag: tag.to_owned(),
+            caller: Arc::clone(caller),
+            tag: Arc::clone(tag),
         });
     }
 

@@ -4,7 +4,6 @@
 //! or task.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -20,7 +19,6 @@ use hyper::body::{Body as HttpBody, Frame, Incoming};
 use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::service::Routes;
-use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
 use tower::Service as _;
 
@@ -29,7 +27,7 @@ use super::preface::CountGuard;
 use super::unread::UnreadAnswers;
 use crate::deadline::{CallLimits, Deadline};
 use crate::grpc::method_names::{STATUS, code_name, method_of};
-use crate::grpc::request_context;
+use crate::grpc::request_context::{self, Peer};
 use crate::grpc::respond::{answer, replace_status};
 use crate::grpc::services::database_service::DatabaseHandler;
 use crate::telemetry::{RpcCall, Telemetry};
@@ -54,8 +52,7 @@ pub(crate) struct Dispatch {
     pub(crate) calls: Arc<AtomicUsize>,
     /// It turns true once.
     pub(crate) draining: watch::Receiver<bool>,
-    /// The address that `Request::remote_addr` returns.
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) peer: Peer,
 }
 
 /// The kinds of calls, by their end when the server drains.
@@ -109,7 +106,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let kind = CallKind::of(request.uri().path());
         let method = method_of(request.uri().path());
         let call = Arc::new(services.telemetry.call(method, request.headers(), arrived));
-        call.set_peers(request.uri(), self.peer.map(|peer| peer.ip()));
+        call.set_peers(request.uri(), self.peer.address);
         let recorder = StatusRecorder { call: Arc::clone(&call), is_recorded: false };
         let is_refused = kind == CallKind::Transaction && *self.draining.borrow();
         let count = kind.ends_by_itself().then(|| CountGuard::new(&self.calls));
@@ -121,8 +118,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let deadline = Deadline::of_call(arrived, timeout, None, services.receive_limits);
         let deadline = count.is_some().then_some(deadline);
         request.extensions_mut().insert(Arc::clone(&call));
-        let peer = TcpConnectInfo { local_addr: None, remote_addr: self.peer };
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(self.peer.clone());
         let request = request.map(|body| RequestBody::new(call, body, deadline));
         let service = if is_refused {
             None

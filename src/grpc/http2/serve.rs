@@ -15,6 +15,7 @@ use super::dispatch::Dispatch;
 use super::preface::{AcceptedConnection, Http2Connection};
 use crate::config::Grpc;
 use crate::grpc::grpc_server::GrpcServer;
+use crate::grpc::request_context::Peer;
 
 /// The limit on streams that are reset before they are accepted, or for errors of the peer. A worker that was
 /// stopped for a while finds all streams that its clients have reset meanwhile; more than this is an attack.
@@ -42,7 +43,7 @@ impl GrpcServer {
         calls: Arc<AtomicUsize>,
         draining: watch::Receiver<bool>,
     ) {
-        let dispatch = Dispatch { services: self.services, calls, draining, peer: None };
+        let dispatch = Dispatch { services: self.services, calls, draining, peer: Peer::default() };
         let mut drain = pin!(dispatch.drained());
         let mut is_draining = false;
         let server = ConnectionServer {
@@ -102,7 +103,7 @@ impl ConnectionServer {
         let opened =
             Http2Connection::open(stream, self.preface_timeout, self.dispatch.drained()).await;
         let Some(Http2Connection { stream, peer }) = opened else { return };
-        let dispatch = Dispatch { peer, ..self.dispatch.clone() };
+        let dispatch = Dispatch { peer: Peer::new(peer), ..self.dispatch.clone() };
         let mut serving = pin!(self.http2.serve_connection(TokioIo::new(stream), dispatch));
         let served = tokio::select! {
             served = serving.as_mut() => Some(served),

@@ -7,7 +7,7 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 
 fn caller(name: &str) -> Arc<CallContext> {
-    CallContext::new(Arc::default(), name.to_owned(), "Query", String::new())
+    CallContext::new(Arc::default(), name.into(), "Query", Arc::default())
 }
 
 fn patient(max: usize, max_waiting: usize) -> PoolSettings {

@@ -199,12 +199,8 @@ async fn a_caller_that_stops_waiting_for_a_validation_leaves_no_connection_behin
 #[tokio::test(start_paused = true)]
 async fn a_leak_is_reported_once_with_its_holder() {
     let (pool, _) = scripted(&settings(2, 10));
-    let batch = CallContext::new(
-        Arc::default(),
-        "10.0.0.7".to_owned(),
-        "ExecuteBatch",
-        "nightly".to_owned(),
-    );
+    let batch =
+        CallContext::new(Arc::default(), "10.0.0.7".into(), "ExecuteBatch", "nightly".into());
     let held = pool.acquire(later(), &batch).await.expect("one");
     batch.runs(&"UPDATE t SET a = ?".into());
     pass(60 * SECOND).await;
@@ -216,9 +212,9 @@ async fn a_leak_is_reported_once_with_its_holder() {
     assert_eq!(
         pool.checkouts()[0].holder,
         CheckoutHolder {
-            caller: "10.0.0.7".to_owned(),
+            caller: "10.0.0.7".into(),
             rpc: "ExecuteBatch",
-            tag: "nightly".to_owned(),
+            tag: "nightly".into(),
             summary: "UPDATE t SET a = ?".to_owned(),
         }
     );

@@ -159,7 +159,7 @@ fn settings(max: usize, max_waiting: usize) -> PoolSettings {
 }
 
 fn nobody() -> Arc<CallContext> {
-    CallContext::new(Arc::default(), "somebody".to_owned(), "Query", String::new())
+    CallContext::new(Arc::default(), "somebody".into(), "Query", Arc::default())
 }
 
 /// The reasons for which connections were closed, each once.

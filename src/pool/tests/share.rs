@@ -7,7 +7,7 @@ fn half(max: usize) -> PoolSettings {
 }
 
 fn caller(name: &str) -> Arc<CallContext> {
-    CallContext::new(Arc::default(), name.to_owned(), "Transact", String::new())
+    CallContext::new(Arc::default(), name.into(), "Transact", Arc::default())
 }
 
 #[test]

@@ -175,8 +175,12 @@ impl Simulation {
 
     async fn one_call(&self, caller: usize, number: u64) {
         let world = &self.world;
-        let context =
-            CallContext::new(Arc::default(), format!("10.0.0.{caller}"), "Query", String::new());
+        let context = CallContext::new(
+            Arc::default(),
+            format!("10.0.0.{caller}").into(),
+            "Query",
+            Arc::default(),
+        );
         let start = now();
         let given = if world.calm { 7200 * 1000 * MS } else { world.millis(1..700) };
         let deadline = Deadline::at(start + given);

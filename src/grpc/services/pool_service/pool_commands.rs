@@ -1,5 +1,6 @@
 //! The commands of operators. Each is logged with the operator's address: it changes the service of callers.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
@@ -17,7 +18,7 @@ pub(crate) struct PoolCommand<'a> {
     /// The name of this process, for the response.
     pub(crate) instance: String,
     /// The operator's address, for the log.
-    pub(crate) operator: String,
+    pub(crate) operator: Arc<str>,
 }
 
 impl PoolCommand<'_> {
@@ -38,7 +39,7 @@ impl PoolCommand<'_> {
         let deadline = Deadline::of_call(start, grpc_timeout, timeout, self.database.limits());
         let control = self.database.backend().control();
         control.pause();
-        tracing::info!(pool = self.database.name(), operator = self.operator, "pool paused");
+        tracing::info!(pool = self.database.name(), operator = &*self.operator, "pool paused");
         loop {
             let snapshot = control.snapshot();
             let left = deadline.left(Instant::now());
@@ -58,7 +59,7 @@ impl PoolCommand<'_> {
         let control = self.database.backend().control();
         let before = control.snapshot();
         control.resume();
-        tracing::info!(pool = self.database.name(), operator = self.operator, "pool resumed");
+        tracing::info!(pool = self.database.name(), operator = &*self.operator, "pool resumed");
         let waiting = if before.paused { count(before.waiting) } else { 0 };
         proto::ResumePoolResponse { instance: self.instance, waiting, was_paused: before.paused }
     }
@@ -67,7 +68,7 @@ impl PoolCommand<'_> {
         let control = self.database.backend().control();
         let before = control.snapshot();
         control.flush(CloseReason::Admin);
-        tracing::info!(pool = self.database.name(), operator = self.operator, "pool reconnects");
+        tracing::info!(pool = self.database.name(), operator = &*self.operator, "pool reconnects");
         proto::ReconnectPoolResponse {
             instance: self.instance,
             closed: count(before.idle),
@@ -90,7 +91,7 @@ impl PoolCommand<'_> {
         control.resize(connections(request.min), connections(request.max))?;
         let after = control.snapshot();
         let pool = self.database.name();
-        let operator = &self.operator;
+        let operator = &*self.operator;
         tracing::info!(pool, operator, min = after.min, max = after.max, "pool resized");
         Ok(proto::ResizePoolResponse {
             instance: self.instance,
@@ -111,7 +112,7 @@ impl PoolCommand<'_> {
                 .with_condition("CHECKOUT_NOT_FOUND")
                 .with_hint("List the checkouts with ListCheckouts."));
         }
-        tracing::info!(pool, checkout, operator = self.operator, "checkout terminated");
+        tracing::info!(pool, checkout, operator = &*self.operator, "checkout terminated");
         Ok(proto::TerminateCheckoutResponse { instance: self.instance })
     }
 }

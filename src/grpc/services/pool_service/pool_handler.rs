@@ -10,7 +10,7 @@ use super::pool_commands::PoolCommand;
 use super::{pool, pools, stats_message, watch_stream};
 use crate::engine::{Database, Engine};
 use crate::error::Result;
-use crate::grpc::request_context::{rpc_call, time_left};
+use crate::grpc::request_context::{peer_name, rpc_call, time_left};
 use crate::grpc::respond::{Answer, answer, respond};
 use crate::grpc::services::duration;
 use crate::value::proto::pool_service_server::PoolService;
@@ -30,9 +30,8 @@ pub(crate) struct PoolHandler {
 impl PoolHandler {
     fn command<T>(&self, request: &Request<T>, name: &str) -> Result<PoolCommand<'_>> {
         let database = pool(&self.engine, name)?;
-        let operator = request.remote_addr().map(|address| address.ip().to_string());
-        let instance = self.instance.clone();
-        Ok(PoolCommand { database, instance, operator: operator.unwrap_or_default() })
+        let operator = peer_name(request);
+        Ok(PoolCommand { database, instance: self.instance.clone(), operator })
     }
 }
 
@@ -120,9 +119,9 @@ fn checkouts(database: &Database) -> impl Iterator<Item = Checkout> {
     checkouts.map(|checkout| Checkout {
         pool: database.name().to_owned(),
         id: checkout.id,
-        caller: checkout.holder.caller,
+        caller: checkout.holder.caller.to_string(),
         rpc: checkout.holder.rpc.to_owned(),
-        tag: checkout.holder.tag,
+        tag: checkout.holder.tag.to_string(),
         statement: checkout.holder.summary,
         since: Some(checkout.since.into()),
         age: duration(checkout.age),
