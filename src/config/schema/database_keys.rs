@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::database_target::{PemFile, Target, TlsMode};
 use super::super::session_options::SessionOptions;
+use super::super::source;
 use super::section::*;
 use super::server_keys::Idempotency;
 
@@ -194,7 +195,7 @@ section! {
         /// The most lanes, at most two for each worker: PostgreSQL connections beside the pool's that short reads
         /// share, up to 32 at a time on each. A statement runs on one if nothing but built-in code can be reached
         /// by it and it was measured to be fast. 0 turns them off.
-        lanes: usize = Integer(0, 10_000), "0";
+        lanes: usize = Integer(0, 10_000), "two for each core" => source::cores().get() * 2;
         /// The timeout of a statement on a lane; one that reaches it runs again on a connection of its own.
         lane_timeout: Duration = Duration("1ms", "10s"), "50ms";
         /// The share of `pool.max`, as it was last resized, that interactive transactions may use at the same

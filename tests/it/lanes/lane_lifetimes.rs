@@ -8,7 +8,7 @@ use rowgate::value::proto::{
     ListPoolStatsRequest, PausePoolRequest, ReconnectPoolRequest, ResumePoolRequest,
 };
 
-use super::{POINT, SETUP, on_lane, service, without_lanes};
+use super::{POINT, SETUP, on_lane, service};
 use crate::harness::client::{Client, PATIENCE, request, with_deadline};
 use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::postgres::Postgres;
@@ -33,7 +33,7 @@ async fn a_paused_pool_pauses_the_lanes_too() {
 
 #[tokio::test]
 async fn without_lanes_every_call_has_a_session_of_its_own() {
-    let service = without_lanes("").await;
+    let service = service("pool.lanes = 0").await;
     for _ in 0..20 {
         service.client.must(POINT, &[Value::int64(1)]).await;
     }

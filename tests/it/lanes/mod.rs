@@ -3,6 +3,7 @@
 mod lane_faults;
 mod lane_guards;
 mod lane_lifetimes;
+mod neighbours;
 
 use rowgate::value::Value;
 use rowgate::value::proto::{PoolStats, ResultSet};
@@ -58,10 +59,6 @@ const ALONE: &[&str] = &[
 const POINT: &str = "select name from items where id = $1";
 
 async fn service(settings: &str) -> Service {
-    without_lanes(&format!("pool.lanes = 4\n{settings}")).await
-}
-
-async fn without_lanes(settings: &str) -> Service {
     let postgres = Postgres::start();
     postgres.psql(SETUP);
     Service::on(postgres, &format!("session_statements = \"allow\"\n{settings}")).await
