@@ -326,9 +326,11 @@ mod tests {
             ("databases.main.pool.max", pool_max),
             ("databases.reports.url", "postgres://me@127.0.0.1:5432/reports"),
             ("databases.reports.pool.max", "9"),
+            ("databases.reports.pool.lanes", "0"),
             ("databases.elsewhere.url", "postgres://me@127.0.0.1:5433/shop"),
             ("databases.local.url", "sqlite:local.db"),
             ("default_database", "main"),
+            ("grpc.workers", "1"),
         ])
         .unwrap()
     }
@@ -348,13 +350,13 @@ mod tests {
                 finding(
                     "main",
                     CheckStatus::Passed,
-                    "needs up to 21 connections, 97 are allowed".to_owned()
+                    "needs up to 23 connections, 97 are allowed".to_owned()
                 ),
             ]
         );
         let full = checked(&shop("88"), "main", Some([97, -1, -1])).await;
         assert_eq!(full[1].status, CheckStatus::Failed);
-        assert!(full[1].text.contains("up to 99 connections"), "{full:?}");
+        assert!(full[1].text.contains("up to 101 connections"), "{full:?}");
     }
 
     #[tokio::test]

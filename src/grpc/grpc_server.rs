@@ -6,6 +6,7 @@ use std::time::Duration;
 use tonic::service::Routes;
 
 use super::http2::dispatch::Services;
+use super::http2::unary::UnaryLimits;
 use super::http2::unread::UnreadAnswers;
 use super::services::database_service::DatabaseHandler;
 use super::services::health_service::HealthReporter;
@@ -41,8 +42,8 @@ impl GrpcServer {
         let settings = config.grpc.clone();
         let max_request_size = settings.max_request_size;
         let (health, health_service) = HealthReporter::new();
-        let database = DatabaseHandler { engine: Arc::clone(engine), max_request_size };
-        let database = DatabaseServiceServer::new(database)
+        let handler = Arc::new(DatabaseHandler { engine: Arc::clone(engine), max_request_size });
+        let database = DatabaseServiceServer::from_arc(Arc::clone(&handler))
             .max_decoding_message_size(max_request_size)
             .max_encoding_message_size(settings.max_response_size);
         let instance = instance.to_owned();
@@ -62,11 +63,12 @@ impl GrpcServer {
             routes = routes.add_service(v1).add_service(v1alpha);
         }
         let services = Arc::new(Services {
+            handler,
             database,
             routes: routes.prepare(),
             telemetry: telemetry.clone(),
             receive_limits: receive_limits(config),
-            max_request_size,
+            limits: UnaryLimits { request: max_request_size, response: settings.max_response_size },
             unread: UnreadAnswers::new(settings.max_unread_bytes, config.stream.stall_timeout),
         });
         Ok((Self { services, settings }, health))

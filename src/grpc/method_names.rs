@@ -1,9 +1,10 @@
 //! The names of methods and of status codes in telemetry.
 
+use http::HeaderName;
 use tonic::Code;
 
 /// The header or trailer of the status code.
-pub(crate) const STATUS: &str = "grpc-status";
+pub(crate) const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// Every method of this server.
 const METHODS: [&str; 19] = [

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tonic::Request;
 
 use crate::engine::Caller;
@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::RpcCall;
 
 /// The header of a call's timeout (gRPC over HTTP/2, Requests).
-const TIMEOUT_HEADER: &str = "grpc-timeout";
+const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Returns the timeout among a call's headers. A malformed one is an error: without it, the call would run for the
 /// default time, which its caller did not ask for.
@@ -53,7 +53,7 @@ pub(crate) fn rpc_call<T>(request: &Request<T>) -> Arc<RpcCall> {
 /// Returns the rest of the caller's timeout. It started with the call's headers, and the request's message
 /// may have come later.
 pub(crate) fn time_left<T>(request: &Request<T>) -> Option<Duration> {
-    let timeout = request.metadata().get(TIMEOUT_HEADER)?.as_encoded_bytes();
+    let timeout = request.metadata().as_ref().get(TIMEOUT_HEADER)?.as_bytes();
     let began = rpc_call(request).began();
     let elapsed = began.map_or(Duration::ZERO, |began| began.elapsed());
     Some(parse_timeout(timeout)?.saturating_sub(elapsed))

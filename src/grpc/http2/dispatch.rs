@@ -24,23 +24,26 @@ use tower::Service as _;
 
 use super::bodies::{PiecewiseBody, RequestBody, WatchBody};
 use super::preface::CountGuard;
+use super::unary::{self, UnaryLimits};
 use super::unread::UnreadAnswers;
 use crate::deadline::{CallLimits, Deadline};
 use crate::grpc::method_names::{STATUS, code_name, method_of};
 use crate::grpc::request_context::{self, Peer};
 use crate::grpc::respond::{answer, replace_status};
 use crate::grpc::services::database_service::DatabaseHandler;
+
 use crate::telemetry::{RpcCall, Telemetry};
 use crate::value::proto::database_service_server::DatabaseServiceServer;
 
 /// All services, and the settings of the dispatch.
 pub(crate) struct Services {
+    pub(crate) handler: Arc<DatabaseHandler>,
     /// Not among the routes: it gets nearly all calls, and routing allocates.
     pub(crate) database: DatabaseServiceServer<DatabaseHandler>,
     pub(crate) routes: Routes,
     pub(crate) telemetry: Telemetry,
     pub(crate) receive_limits: CallLimits,
-    pub(crate) max_request_size: usize,
+    pub(crate) limits: UnaryLimits,
     pub(crate) unread: Arc<UnreadAnswers>,
 }
 
@@ -124,10 +127,8 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
             None
         } else if let Some(response) = malformed {
             Some(future::ready(Ok(response)).boxed())
-        } else if is_for_database_service(request.uri().path()) {
-            Some(services.database.clone().call(request))
         } else {
-            Some(services.routes.clone().call(request).boxed())
+            Some(services.serve(request))
         };
         ResponseFuture {
             service,
@@ -141,14 +142,38 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
     }
 }
 
+impl Services {
+    fn serve(&self, request: Request<RequestBody>) -> ServiceFuture {
+        let path = request.uri().path();
+        let is_plain = !unary::may_be_compressed(request.headers());
+        if path == "/rowgate.v1.DatabaseService/Query" && is_plain {
+            let handler = Arc::clone(&self.handler);
+            let query = |request| async move { handler.query(request).await };
+            return unary::serve(request, self.limits, query).map(Ok).boxed();
+        }
+        if path == "/rowgate.v1.DatabaseService/ExecuteBatch" && is_plain {
+            let handler = Arc::clone(&self.handler);
+            let execute = |request| async move { handler.execute_batch(request).await };
+            return unary::serve(request, self.limits, execute).map(Ok).boxed();
+        }
+        if is_for_database_service(path) {
+            return self.database.clone().call(request);
+        }
+        self.routes.clone().call(request).boxed()
+    }
+}
+
 fn is_for_database_service(path: &str) -> bool {
     path.starts_with("/rowgate.v1.DatabaseService/")
 }
 
+/// The answer of a service.
+type ServiceFuture = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
 /// A call until its response begins.
 pub(crate) struct ResponseFuture {
     /// The service; `None` for a refused call, which gRPC clients send elsewhere by themselves.
-    service: Option<BoxFuture<'static, Result<Response<Body>, Infallible>>>,
+    service: Option<ServiceFuture>,
     has_yielded: bool,
     recorder: Option<StatusRecorder>,
     count: Option<CountGuard>,
@@ -176,7 +201,7 @@ impl Future for ResponseFuture {
         };
         let Ok(response) = ready!(service.as_mut().poll(cx));
         let mut recorder = this.recorder.take().unwrap_or_default();
-        let response = replace_status(&recorder.call, response, this.services.max_request_size);
+        let response = replace_status(&recorder.call, response, this.services.limits.request);
         // The answer of an error alone has its status among the headers.
         recorder.read(response.headers());
         let count = this.count.take();

@@ -4,4 +4,5 @@ mod bodies;
 pub(crate) mod dispatch;
 pub(crate) mod preface;
 mod serve;
+pub(crate) mod unary;
 pub(crate) mod unread;

@@ -19,17 +19,39 @@ pub(crate) struct DatabaseHandler {
     pub(crate) max_request_size: usize,
 }
 
+// Beside the trait, whose methods allocate their futures.
+impl DatabaseHandler {
+    pub(crate) async fn query(
+        &self,
+        request: Request<proto::QueryRequest>,
+    ) -> Answer<proto::QueryResponse> {
+        let call = rpc_call(&request);
+        let caller = caller(&request);
+        let request = request.into_inner();
+        let outcome = done(request.options.as_ref().map(|options| options.access_mode()));
+        respond_with(&call, outcome, self.engine.query(request, caller).await)
+    }
+
+    pub(crate) async fn execute_batch(
+        &self,
+        request: Request<proto::ExecuteBatchRequest>,
+    ) -> Answer<proto::ExecuteBatchResponse> {
+        let call = rpc_call(&request);
+        let caller = caller(&request);
+        let request = request.into_inner();
+        let mode = request.transaction.map(|transaction| transaction.access_mode());
+        let outcome = if request.dry_run { Outcome::NotApplied } else { done(mode) };
+        respond_with(&call, outcome, self.engine.execute_batch(request, caller).await)
+    }
+}
+
 #[tonic::async_trait]
 impl DatabaseService for DatabaseHandler {
     type StreamQueryStream = BoxStream<'static, Result<proto::StreamQueryResponse, Status>>;
     type TransactStream = BoxStream<'static, Result<proto::TransactResponse, Status>>;
 
     async fn query(&self, request: Request<proto::QueryRequest>) -> Answer<proto::QueryResponse> {
-        let call = rpc_call(&request);
-        let caller = caller(&request);
-        let request = request.into_inner();
-        let outcome = done(request.options.as_ref().map(|options| options.access_mode()));
-        respond_with(&call, outcome, self.engine.query(request, caller).await)
+        self.query(request).await
     }
 
     async fn stream_query(
@@ -53,12 +75,7 @@ impl DatabaseService for DatabaseHandler {
         &self,
         request: Request<proto::ExecuteBatchRequest>,
     ) -> Answer<proto::ExecuteBatchResponse> {
-        let call = rpc_call(&request);
-        let caller = caller(&request);
-        let request = request.into_inner();
-        let mode = request.transaction.map(|transaction| transaction.access_mode());
-        let outcome = if request.dry_run { Outcome::NotApplied } else { done(mode) };
-        respond_with(&call, outcome, self.engine.execute_batch(request, caller).await)
+        self.execute_batch(request).await
     }
 
     async fn transact(
