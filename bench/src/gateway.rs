@@ -171,7 +171,7 @@ impl Caller for Stream {
             Reply::Committed(_) => self.committed.set(self.committed.get() + 1),
             other => return fail(format!("not committed: {other:?}")),
         }
-        sender.close()?;
+        // The server ends the stream with its last reply, and so there is nothing left to close.
         match answers.next().await? {
             None => Ok(1),
             Some(_) => fail("a reply after the commit's"),

@@ -83,10 +83,6 @@ impl Sender {
     pub fn send(&mut self, message: &impl Message) -> Result<()> {
         Ok(self.0.send_data(frame(message), false)?)
     }
-
-    pub fn close(&mut self) -> Result<()> {
-        Ok(self.0.send_data(Bytes::new(), true)?)
-    }
 }
 
 /// The server's half of a call.

@@ -155,9 +155,8 @@ void Transaction::commit() {
   v1::TransactRequest command;
   command.mutable_commit();
   ask(command);
-  stream_->WritesDone();
   finished_ = true;
-  check(stream_->Finish());
+  check(stream_->Finish());  // the stream ends with the last reply
 }
 
 v1::TransactResponse Transaction::ask(v1::TransactRequest command) {

@@ -162,8 +162,15 @@ func InTransaction(
 	if err := work(tx); err != nil {
 		return err
 	}
-	_, err = tx.ask(&rowgatev1.TransactRequest{Command: &rowgatev1.TransactRequest_Commit{Commit: &rowgatev1.Commit{}}})
-	return err
+	commit := &rowgatev1.TransactRequest_Commit{Commit: &rowgatev1.Commit{}}
+	if _, err := tx.ask(&rowgatev1.TransactRequest{Command: commit}); err != nil {
+		return err
+	}
+	// The stream ends with it.
+	if _, err := tx.stream.Recv(); err != io.EOF {
+		return FromError(err)
+	}
+	return nil
 }
 
 // Query runs a statement.

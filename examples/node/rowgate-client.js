@@ -164,7 +164,7 @@ export async function transaction(client, work, { begin = {}, timeout = 30_000 }
     await opened.ask({ begin });
     const result = await work(opened);
     await opened.ask({ commit: {} });
-    stream.end();
+    await opened.end();
     return result;
   } finally {
     stream.cancel(); // without a commit this rolls back at once
@@ -210,6 +210,14 @@ class Transaction {
     this.#sequence += 1;
     this.#stream.write({ sequence: this.#sequence, ...command });
     return this.#reply();
+  }
+
+  // Waits for the end of the stream, which comes with the last reply.
+  async end() {
+    const { done } = await this.#replies.next().catch((error) => {
+      throw RowgateError.of(error);
+    });
+    if (!done) throw new Error('a reply after the end');
   }
 
   async #reply() {

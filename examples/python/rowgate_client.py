@@ -178,6 +178,8 @@ class Transaction:
         try:
             if kind is None:
                 self._ask(commit=database_pb2.Commit())
+                with rowgate_errors():
+                    next(self._replies, None)  # the stream ends with it
         finally:
             self._close()
 

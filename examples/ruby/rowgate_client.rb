@@ -141,6 +141,7 @@ module Rowgate
     transaction.ask(begin: start)
     result = yield transaction
     transaction.ask(commit: V1::Commit.new)
+    transaction.finish
     result
   ensure
     call&.cancel # without a commit this rolls back at once
@@ -182,6 +183,15 @@ module Rowgate
       @sequence += 1
       @commands << V1::TransactRequest.new(sequence: @sequence, **command)
       reply
+    end
+
+    # Waits for the end of the stream, which comes with the last reply; the library waits for that of ours, too.
+    def finish
+      @commands << nil
+      Rowgate.errors { @replies.next }
+      raise 'a reply after the end'
+    rescue StopIteration
+      nil
     end
 
     private

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Load balancers: haproxy and nginx, from the machine or from Debian's packages. Needs common.sh.
+# Load balancers: haproxy and nginx, from the machine or from Debian's packages; Envoy from PyPI. Needs common.sh.
 # Packages are unpacked into the cache directory and not installed: no service of the machine starts.
 
 balancer_root=$cache/verify/balancers
@@ -84,5 +84,45 @@ http {
     location / { grpc_pass grpc://rowgate; }
   }
 }
+CFG
+}
+
+# balancer_envoy PORT REPLICA REPLICA: its configuration; streams go to the replicas in turn.
+balancer_envoy() {
+  local endpoints=
+  for replica in "$2" "$3"; do
+    endpoints+="
+        - endpoint: { address: { socket_address: { address: ${replica%:*}, port_value: ${replica##*:} } } }"
+  done
+  cat <<CFG
+static_resources:
+  listeners:
+  - address: { socket_address: { address: 127.0.0.1, port_value: $1 } }
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: rowgate
+          codec_type: HTTP2
+          http_filters:
+          - name: router
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes: [{ match: { prefix: / }, route: { cluster: rowgate, timeout: 0s } }]
+  clusters:
+  - name: rowgate
+    type: STATIC
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: { http2_protocol_options: {} }
+    load_assignment:
+      cluster_name: rowgate
+      endpoints:
+      - lb_endpoints:$endpoints
 CFG
 }

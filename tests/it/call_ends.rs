@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use prost::Message;
 use rowgate::value::proto::pool_service_client::PoolServiceClient;
-use rowgate::value::proto::{QueryRequest, StreamQueryRequest, WatchPoolStatsRequest};
+use rowgate::value::proto::transact_request::Command;
+use rowgate::value::proto::{
+    Begin, Commit, QueryRequest, StreamQueryRequest, TransactRequest, WatchPoolStatsRequest,
+};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
@@ -12,11 +15,12 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::harness::client::{Client, Failure, PATIENCE, request};
-use crate::harness::http2::{DATA, HEADERS, QUERY, Raw};
+use crate::harness::http2::{DATA, HEADERS, PING, QUERY, RST_STREAM, Raw};
 use crate::harness::server::Server;
 use crate::harness::wait::idle_for;
 
 const STREAM: &str = "/rowgate.v1.DatabaseService/StreamQuery";
+const TRANSACT: &str = "/rowgate.v1.DatabaseService/Transact";
 const WATCH_POOLS: &str = "/rowgate.v1.PoolService/WatchPoolStats";
 const WATCH_HEALTH: &str = "/grpc.health.v1.Health/Watch";
 const CHECK_HEALTH: &str = "/grpc.health.v1.Health/Check";
@@ -168,4 +172,47 @@ async fn a_watch_of_health_tells_each_status_once() {
     idle_for(Duration::from_millis(300)).await;
     let next = tokio::time::timeout(Duration::from_millis(100), watch.message()).await;
     assert!(next.is_err(), "it was told twice: {next:?}");
+}
+
+/// Commits on a stream without ending the caller's side, and returns once the server's side has ended.
+async fn commit(raw: &mut Raw, stream: u32) {
+    raw.begin(stream, TRANSACT, &[]).await;
+    let commands = [Command::Begin(Begin::default()), Command::Commit(Commit {})];
+    for (sequence, command) in (1..).zip(commands) {
+        raw.part(stream, &TransactRequest { sequence, command: Some(command) }).await;
+    }
+    loop {
+        let frame = raw.next().await.expect("the connection is open");
+        assert_ne!(frame.kind, RST_STREAM, "{frame:?}");
+        if frame.stream == stream && frame.ends_stream() {
+            return;
+        }
+    }
+}
+
+/// Tells whether a stream is reset before the answer to a PING.
+async fn is_reset(raw: &mut Raw) -> bool {
+    raw.ping().await;
+    loop {
+        match raw.next().await.expect("the connection is open").kind {
+            PING => return false,
+            RST_STREAM => return true,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_the_server_ends_first_is_not_reset_while_its_caller_may_close_it() {
+    let server = Server::start("");
+    let mut raw = Raw::connect(server.grpc()).await;
+    commit(&mut raw, 1).await;
+    assert!(!is_reset(&mut raw).await);
+    raw.close(1).await;
+    assert!(!is_reset(&mut raw).await);
+    // A caller that never closes its side does not occupy the stream for ever.
+    commit(&mut raw, 3).await;
+    assert!(!is_reset(&mut raw).await);
+    let reset = raw.find(RST_STREAM).await;
+    assert_eq!((reset.stream, reset.code()), (3, 0));
 }

@@ -1,12 +1,11 @@
 //! The task that owns a transaction.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tokio::sync::mpsc::Sender;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 
 use super::begin::{OpenTransaction, begin};
 use super::errors::{
@@ -26,10 +25,6 @@ use crate::planted_bug::PlantedBug;
 use crate::pool::CallContext;
 use crate::value::proto::transact_request::Command;
 use crate::value::proto::{Begun, Committed, Done, RolledBack, TransactQuery};
-
-/// The time for the caller to close its side after the transaction: long enough for a network's round trip;
-/// nothing is occupied meanwhile.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct TransactionTask {
     pub(super) engine: Arc<Engine>,
@@ -221,20 +216,14 @@ impl TransactionTask {
         self.end(ReplyBody::Committed(Committed {}), Outcome::Applied).await
     }
 
-    /// Sends the last reply, then waits a moment for the caller to close its side: some clients report an
-    /// error when a stream ends before that. Failures have the outcome of the transaction.
+    /// Sends the last reply; with it the stream ends at once, and commands behind it are not read. Failures have
+    /// the outcome of the transaction.
     async fn end(&mut self, last: ReplyBody, outcome: Outcome) -> Result<()> {
-        let error = match self.replies.try_send(Ok(last), None).await {
-            Err(SendFailure::Disconnected) => disconnected(),
-            Err(SendFailure::Stalled | SendFailure::Late) => stalled(self.engine.stall_timeout),
-            Ok(()) => match timeout(CLOSE_TIMEOUT, self.events.next()).await {
-                Ok(Some(CallerEvent::Command(_))) => invalid_command("the transaction has ended"),
-                Ok(Some(CallerEvent::Invalid(error))) => error,
-                Ok(Some(CallerEvent::HalfClosed | CallerEvent::Disconnected) | None) | Err(_) => {
-                    return Ok(());
-                }
-            },
-        };
-        Err(error.with_outcome(outcome))
+        let sent = self.replies.try_send(Ok(last), None).await;
+        let failed = sent.map_err(|failure| match failure {
+            SendFailure::Disconnected => disconnected(),
+            SendFailure::Stalled | SendFailure::Late => stalled(self.engine.stall_timeout),
+        });
+        failed.map_err(|error| error.with_outcome(outcome))
     }
 }

@@ -1,15 +1,18 @@
 //! Bodies that this server ends: a request that is late, a response that nobody takes or that would last as long
 //! as the server.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::Sleep;
+use tokio::runtime::Handle;
+use tokio::time::{Sleep, timeout};
 use tonic::{Code, Status};
 
 use super::unread::{PIECE, Piece, UnreadAnswers, UnreadFrame};
@@ -21,10 +24,18 @@ use crate::telemetry::RpcCall;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// The time for a caller to close its side after its answer: long enough for a network's round trip.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The body of a request; it fails unless it is received before a deadline.
+///
+/// Dropped before its end, it is read on for [`CLOSE_TIMEOUT`] and thrown away. HTTP/2 (RFC 9113, 8.1) would let the
+/// server reset the stream instead, with NO_ERROR, once its answer is complete; but haproxy makes that a reset
+/// with CANCEL, which takes the place of the status.
 pub(crate) struct RequestBody {
     call: Arc<RpcCall>,
-    body: Incoming,
+    /// The body; `None` only in `drop`.
+    body: Option<Incoming>,
     deadline: Option<Deadline>,
     /// Made when the body must be waited for, which is rare.
     timer: Option<Pin<Box<Sleep>>>,
@@ -33,6 +44,7 @@ pub(crate) struct RequestBody {
 
 impl RequestBody {
     pub(super) fn new(call: Arc<RpcCall>, body: Incoming, deadline: Option<Deadline>) -> Self {
+        let body = Some(body);
         Self { call, body, deadline, timer: None, has_waited: false }
     }
 }
@@ -52,7 +64,9 @@ impl Body for RequestBody {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+        if let Some(body) = &mut this.body
+            && let Poll::Ready(frame) = Pin::new(body).poll_frame(cx)
+        {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let Some(deadline) = this.deadline else { return Poll::Pending };
@@ -65,11 +79,24 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map(Incoming::size_hint).unwrap_or_default()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let Some(mut body) = self.body.take().filter(|body| !body.is_end_stream()) else { return };
+        let closed = async move {
+            while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
+        };
+        // Without a runtime the process is ending.
+        if let Ok(runtime) = Handle::try_current() {
+            drop(runtime.spawn(timeout(CLOSE_TIMEOUT, closed)));
+        }
     }
 }
 

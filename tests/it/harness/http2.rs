@@ -113,6 +113,21 @@ impl Raw {
         self.send(RST_STREAM, 0, stream, &8_u32.to_be_bytes()).await;
     }
 
+    /// Sends a message of a call that more may follow.
+    pub(crate) async fn part(&mut self, stream: u32, message: &impl Message) {
+        self.send(DATA, 0, stream, &prefixed(message)).await;
+    }
+
+    /// Ends the caller's side of a call.
+    pub(crate) async fn close(&mut self, stream: u32) {
+        self.send(DATA, END_STREAM, stream, &[]).await;
+    }
+
+    /// Sends a PING.
+    pub(crate) async fn ping(&mut self) {
+        self.send(PING, 0, 0, &[7; 8]).await;
+    }
+
     /// Answers a PING.
     pub(crate) async fn pong(&mut self, ping: &Frame) {
         self.send(PING, ACK, 0, &ping.payload).await;

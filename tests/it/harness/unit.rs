@@ -193,25 +193,23 @@ impl Transaction {
         self.done(Command::RollbackTo(RollbackTo { name: name.to_owned() })).await
     }
 
-    /// Commits, and closes the stream.
+    /// Commits. The stream ends though the caller's side is open.
     pub(crate) async fn commit(mut self) -> Result<(), Failure> {
         self.send(Command::Commit(Commit {})).await;
         match self.reply().await? {
             Some(Reply::Committed(_)) => {}
             other => panic!("not committed but {other:?}"),
         }
-        self.half_close();
         self.end().await
     }
 
-    /// Rolls back, and closes the stream.
+    /// Rolls back. The stream ends though the caller's side is open.
     pub(crate) async fn rollback(mut self) -> Result<(), Failure> {
         self.send(Command::Rollback(Rollback {})).await;
         match self.reply().await? {
             Some(Reply::RolledBack(_)) => {}
             other => panic!("not rolled back but {other:?}"),
         }
-        self.half_close();
         self.end().await
     }
 

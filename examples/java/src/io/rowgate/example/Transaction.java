@@ -1,6 +1,5 @@
 package io.rowgate.example;
 
-import io.grpc.Status;
 import io.grpc.stub.ClientCallStreamObserver;
 import io.grpc.stub.ClientResponseObserver;
 import io.rowgate.v1.Begin;
@@ -60,7 +59,9 @@ final class Transaction implements AutoCloseable {
 
   void commit() {
     ask(TransactRequest.newBuilder().setCommit(Commit.getDefaultInstance()));
-    replies.commands.onCompleted();
+    if (replies.take() != Replies.END) { // the stream ends with the last reply
+      throw new IllegalStateException("a reply after the end");
+    }
   }
 
   @Override
@@ -76,6 +77,8 @@ final class Transaction implements AutoCloseable {
 
   /** Hands replies from gRPC's threads to ours, one at a time: what is not asked for stays on the server. */
   private static final class Replies implements ClientResponseObserver<TransactRequest, TransactResponse> {
+    private static final Object END = new Object();
+
     private final BlockingQueue<Object> arrived = new LinkedBlockingQueue<>();
     private ClientCallStreamObserver<TransactRequest> commands;
 
@@ -97,10 +100,23 @@ final class Transaction implements AutoCloseable {
 
     @Override
     public void onCompleted() {
-      arrived.add(Status.FAILED_PRECONDITION.withDescription("the transaction is over").asException());
+      arrived.add(END);
     }
 
     TransactResponse next() {
+      Object next = take();
+      if (next == END) {
+        throw new IllegalStateException("the transaction is over");
+      }
+      var reply = (TransactResponse) next;
+      if (reply.hasError()) { // a statement failed, the transaction is open
+        throw new RowgateException(reply.getError());
+      }
+      return reply;
+    }
+
+    /** Takes the next reply, or {@code END}. */
+    private Object take() {
       commands.request(1);
       Object next;
       try {
@@ -112,11 +128,7 @@ final class Transaction implements AutoCloseable {
       if (next instanceof Throwable error) { // the status of the stream: the transaction is over
         throw RowgateException.of(error);
       }
-      var reply = (TransactResponse) next;
-      if (reply.hasError()) { // a statement failed, the transaction is open
-        throw new RowgateException(reply.getError());
-      }
-      return reply;
+      return next;
     }
   }
 }
