@@ -116,6 +116,8 @@ mod session;
 mod session_effects;
 mod session_statements;
 #[cfg(test)]
+mod shared_commits;
+#[cfg(test)]
 mod shutdown;
 #[cfg(test)]
 mod statements;

@@ -1,9 +1,12 @@
-//! The database's file: where it is, and who may read it.
+//! The database's file: where it is, who may read it, and its log.
 
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -27,4 +30,30 @@ pub(crate) fn create_private(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         created => created.map(drop),
     }
+}
+
+/// Switches the file to a write-ahead log, which lets readers read while the writer writes.
+///
+/// The mode stays in the file, so usually this only checks it. The switch needs exclusive access, and
+/// SQLite fails without calling the busy handler when two connections attempt it at once.
+pub(super) fn write_ahead(connection: &Connection, until: Instant) -> rusqlite::Result<()> {
+    if connection.is_readonly(rusqlite::MAIN_DB)? {
+        return Ok(());
+    }
+    let mode: String = loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)) {
+            Err(error) if is_busy(&error) && Instant::now() < until => {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            mode => break mode?,
+        }
+    };
+    if mode != "wal" {
+        tracing::warn!(%mode, "no write-ahead log: readers and the writer block each other");
+    }
+    Ok(())
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
 }

@@ -22,6 +22,7 @@ mod pattern;
 mod reader_writer_pools;
 mod row_channel;
 mod session;
+mod shared_commit;
 mod stop_check;
 
 #[cfg(test)]
@@ -57,6 +58,10 @@ use open_connections::OpenConnections;
 use reader_writer_pools::PoolPair;
 use row_channel::{RowSender, connection_lost, row_channel};
 use session::{Role, Session, SessionConfig};
+use shared_commit::{
+    BatchWrite, GroupLimits, SharedWork, StatementWrite, Write, WriteQueue, batch_may_share,
+    group_job, statement_may_share,
+};
 
 /// A SQLite database: a pool of readers and a pool of one writer.
 pub(crate) struct Sqlite {
@@ -64,6 +69,9 @@ pub(crate) struct Sqlite {
     breaker: Arc<ConnectBreaker>,
     pools: PoolPair,
     give_up: GiveUp,
+    /// The writes that may share a commit and wait for the connection.
+    writes: Arc<WriteQueue>,
+    group: GroupLimits,
 }
 
 impl Sqlite {
@@ -106,7 +114,8 @@ impl Sqlite {
             after: config.sqlite_unresponsive_after,
             spare: Arc::new(Semaphore::new(config.sqlite_max_given_up)),
         };
-        Self { config: shared, breaker, pools, give_up }
+        let group = GroupLimits { max: config.sqlite_group_max, time: config.sqlite_group_time };
+        Self { config: shared, breaker, pools, give_up, writes: Arc::default(), group }
     }
 
     async fn start(&self, statement: Arc<Statement>) -> Result<Box<dyn RowStream>> {
@@ -116,8 +125,37 @@ impl Sqlite {
         {
             return Ok(Box::new(stream));
         }
-        let stream = self.start_on(Role::Writer, &statement, deadline).await?;
+        let stream = if statement_may_share(&statement) {
+            let work = StatementWrite::new(Arc::clone(&statement));
+            let job = self.submit_shared(work, deadline, &statement.context).await?;
+            SqliteRowStream::start(job, Outcome::Applied).await?
+        } else {
+            self.start_on(Role::Writer, &statement, deadline).await?
+        };
         Ok(Box::new(stream.ok_or_else(connection_lost)?))
+    }
+
+    /// Submits a write that may share its commit with others. It waits for the connection like any other, unless
+    /// one that has got it takes it along.
+    async fn submit_shared<W: SharedWork>(
+        &self,
+        work: W,
+        deadline: Deadline,
+        context: &Arc<CallContext>,
+    ) -> Result<PendingJob<W::Output>> {
+        let (sender, receiver) = row_channel(deadline.instant());
+        let (place, taken) = self.writes.enter(Box::new(Write::new(sender, work)));
+        let acquired = tokio::select! {
+            biased;
+            _closed = taken => None,
+            acquired = self.pools.writer.acquire(deadline, context) => Some(acquired),
+        };
+        if let Some(acquired) = acquired
+            && let Some(write) = place.take()
+        {
+            submit(acquired?, group_job(write, Arc::clone(&self.writes), self.group))?;
+        }
+        Ok(PendingJob::new(receiver, deadline).terminated_by(context))
     }
 
     /// Starts a statement on a connection of this role; `None`: it writes, and the connection is a reader.
@@ -190,7 +228,13 @@ impl Backend for Sqlite {
         _: BatchStrategy,
     ) -> BoxFuture<'_, Result<BatchResult>> {
         let context = Arc::clone(&batch.context);
-        Box::pin(self.run(role(batch.mode), batch.deadline, context, move |session, sender| {
+        let deadline = batch.deadline;
+        if batch_may_share(&batch) {
+            return Box::pin(async move {
+                self.submit_shared(BatchWrite(batch), deadline, &context).await?.end().await
+            });
+        }
+        Box::pin(self.run(role(batch.mode), deadline, context, move |session, sender| {
             run_batch(session, &batch, sender)
         }))
     }

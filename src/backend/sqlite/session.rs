@@ -1,6 +1,7 @@
 //! A SQLite connection as its thread sees it: how it is opened, armed for a statement, committed and reset.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::ffi::c_int;
 use std::ops::DerefMut;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use rusqlite::{Batch, Connection, OpenFlags, Statement, ffi};
 use super::authorizer::{Authorizer, Phase};
 use super::error::{Origin, Step, several_statements, translate};
 use super::figures::Figures;
-use super::file::{absolute_path, create_private};
+use super::file::{absolute_path, create_private, write_ahead};
 use super::idempotency_table::KeyTable;
 use super::interruptible::{Replaced, replace_functions};
 use super::open_connections::OpenConnections;
@@ -35,7 +36,7 @@ const LOCK_PAUSES_MS: [u64; 5] = [1, 2, 5, 10, 20];
 /// The longest text whose compiled statement is cached: the cache is bounded by the number of its statements.
 const MAX_CACHED_BYTES: usize = 16 * 1024;
 
-const COMMIT: &str = "COMMIT";
+pub(crate) const COMMIT: &str = "COMMIT";
 
 /// The hint of a transaction that ended before its commit.
 pub(crate) const ROLLED_BACK: &str = "SQLite has rolled the whole transaction back, as it does when a write is \
@@ -80,6 +81,8 @@ pub(crate) struct Session {
     stop: StopCheck,
     pub(crate) config: Arc<SessionConfig>,
     pub(crate) role: Role,
+    /// The version of the schema for which it is known if calls may share a commit.
+    pub(crate) shared_schema: Cell<Option<(i64, bool)>>,
 }
 
 impl Session {
@@ -101,7 +104,8 @@ impl Session {
             .map_err(|error| {
                 translate(error, &Origin { sql: "", step: Step::Open, details: config.details })
             })?;
-        Ok(Self { connection, authorizer, figures, stop, config, role })
+        let shared_schema = Cell::new(None);
+        Ok(Self { connection, authorizer, figures, stop, config, role, shared_schema })
     }
 
     /// Makes SQLite look at the call's deadline and cancellation and at `until`, while it works and
@@ -268,7 +272,8 @@ impl Session {
         })
     }
 
-    fn execute_internal(&self, sql: &str) -> rusqlite::Result<()> {
+    /// The same, with SQLite's own error.
+    pub(crate) fn execute_internal(&self, sql: &str) -> rusqlite::Result<()> {
         self.authorizer.enter(Phase::Internal);
         // Not by the cache: a caller's same text would find it there, and nothing would be denied.
         let ran = self.connection.prepare(sql).and_then(|mut control| control.raw_execute());
@@ -371,30 +376,4 @@ fn connect(
     connection.set_prepared_statement_cache_capacity(config.statement_cache);
     connection.authorizer(Some(authorizer.callback()))?;
     Ok((connection, figures))
-}
-
-/// Switches the file to a write-ahead log, which lets readers read while the writer writes.
-///
-/// The mode stays in the file, so usually this only checks it. The switch needs exclusive access, and
-/// SQLite fails without calling the busy handler when two connections attempt it at once.
-fn write_ahead(connection: &Connection, until: Instant) -> rusqlite::Result<()> {
-    if connection.is_readonly(rusqlite::MAIN_DB)? {
-        return Ok(());
-    }
-    let mode: String = loop {
-        match connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)) {
-            Err(error) if is_busy(&error) && Instant::now() < until => {
-                std::thread::park_timeout(Duration::from_millis(5));
-            }
-            mode => break mode?,
-        }
-    };
-    if mode != "wal" {
-        tracing::warn!(%mode, "no write-ahead log: readers and the writer block each other");
-    }
-    Ok(())
-}
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
 }

@@ -76,6 +76,12 @@ section! {
         sqlite_unresponsive_after: Duration = Duration("10ms", "1h"), "1s";
         /// The SQLite connections that may be given up at a time. Beyond them callers wait.
         sqlite_max_given_up: usize = Integer(0, 10_000), "20";
+        /// The writes that may share one commit of SQLite's, and so one sync of the file: those that wait while
+        /// another one runs. Each has its own outcome. `1` commits each write by itself.
+        sqlite_group_max: usize = Integer(1, 10_000), "64";
+        /// The time in which writes join those whose commit they share, and run; what is not done by then runs
+        /// by itself. A call with less than ten times as much time left shares none.
+        sqlite_group_time: Duration = Duration("1ms", "1s"), "20ms";
         /// The statements of one batch.
         max_batch: usize = Integer(1, 100_000), "1000";
         /// The prepared statements that each connection keeps.

@@ -23,6 +23,27 @@ pub(crate) fn run_batch(
     sender: &RowSender<BatchResult>,
 ) -> Result<BatchResult> {
     session.begin()?;
+    let done = run_statements(session, batch, sender, sender.deadline())?;
+    if done.replayed {
+        return Ok(done);
+    }
+    if batch.dry_run {
+        session.check_open()?;
+        session.rehearse_commit()?;
+    } else {
+        session.commit(sender)?;
+    }
+    Ok(done)
+}
+
+/// Runs the statements of a batch in the open transaction, until `until` at most, unless their results are stored
+/// under its key.
+pub(crate) fn run_statements(
+    session: &mut Session,
+    batch: &Batch,
+    sender: &RowSender<BatchResult>,
+    until: Instant,
+) -> Result<BatchResult> {
     if let Some(key) = &batch.key
         && let Some(claimed) = idempotency::claim(session, key)?
     {
@@ -31,18 +52,17 @@ pub(crate) fn run_batch(
     let mut quota = ResultQuota { rows: batch.max_rows, bytes: batch.max_bytes, batch };
     let mut results = Vec::with_capacity(batch.statements.len());
     for (index, one) in batch.statements.iter().enumerate() {
-        let result = run_one(session, one, &mut quota, sender);
+        // A statement of few steps ends before SQLite looks.
+        sender.check()?;
+        // Each statement has a time limit of its own.
+        let own = Instant::now() + session.config.statement_timeout;
+        session.arm(sender, own.min(until))?;
+        let result = run_one(session, one, &mut quota);
         results.push(result.map_err(|error| error.with_failed_statement(index))?);
     }
     batch.check_response(&results)?;
     if let Some(key) = &batch.key {
         idempotency::store(session, key, &results)?;
-    }
-    if batch.dry_run {
-        session.check_open()?;
-        session.rehearse_commit()?;
-    } else {
-        session.commit(sender)?;
     }
     Ok(BatchResult { results, replayed: false })
 }
@@ -51,12 +71,7 @@ fn run_one(
     session: &mut Session,
     one: &BatchStatement,
     quota: &mut ResultQuota<'_>,
-    sender: &RowSender<BatchResult>,
 ) -> Result<ResultSet> {
-    // A statement of few steps ends before SQLite looks.
-    sender.check()?;
-    // Each statement has a time limit of its own.
-    session.arm(sender, Instant::now() + session.config.statement_timeout)?;
     let access = Access::of(quota.batch.mode.read_only);
     let mut rows = BatchRows { result: ResultSet::default(), quota };
     let completion = run_in_transaction(session, &one.sql, &one.parameters, access, &mut rows)?;

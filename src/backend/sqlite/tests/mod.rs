@@ -6,6 +6,7 @@ mod rolled_back;
 mod running;
 mod schema;
 mod session;
+mod shared_commit;
 mod values;
 
 use std::time::{Duration, Instant};
@@ -66,6 +67,8 @@ fn config(target: &SqliteTarget) -> Database {
         sqlite_heap_limit: 256 << 20,
         sqlite_unresponsive_after: Duration::from_secs(1),
         sqlite_max_given_up: 20,
+        sqlite_group_max: 64,
+        sqlite_group_time: Duration::from_millis(20),
         statement_cache: number(8),
         statement_cache_size: 4 << 20,
         analysis_cache: 8 << 20,
