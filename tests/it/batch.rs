@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use rowgate::value::proto::expectation::Rows;
 use rowgate::value::proto::get_transaction_outcome_request::Handle;
 use rowgate::value::proto::transact_request::Command;
 use rowgate::value::proto::{
-    AccessMode, Begin, ExecuteBatchRequest, ExecuteBatchResponse, IsolationLevel, QueryOptions,
-    TransactionOptions, TransactionState, Value,
+    AccessMode, Begin, ExecuteBatchRequest, ExecuteBatchResponse, Expectation, IsolationLevel,
+    QueryOptions, TransactionOptions, TransactionState, Value,
 };
 use tonic::Code;
 
@@ -375,4 +376,22 @@ async fn with_keys_no_caller_sees_a_conflict_either() {
 #[ignore = "takes a minute: scripts/measure runs it"]
 async fn sixteen_thousand_increments_all_count() {
     increments(1000, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expectation_costs_a_round_trip_only_where_the_commit_depends_on_it() {
+    let behind = behind(1).await;
+    let latency = Duration::from_millis(150);
+    behind.proxy.set_weather(Weather { latency, ..Weather::default() });
+    for (dry_run, rows) in [(true, 9), (true, 1), (false, 1)] {
+        let mut request = ExecuteBatchRequest { dry_run, ..batch(&INSERT) };
+        request.statements[1].expect = Some(Expectation { rows: Some(Rows::Exactly(rows)) });
+        let start = Instant::now();
+        let reason = behind.client.batch(request).await.err().map(|failure| failure.reason);
+        let took = start.elapsed();
+        assert_eq!(reason.as_deref(), (rows == 9).then_some("EXPECTATION_FAILED"));
+        // There and back, twice. The proxy may delay an answer in two parts.
+        assert_eq!(took < 4 * latency, dry_run, "{took:?}");
+    }
+    assert_eq!(count(&behind.client).await, 1);
 }

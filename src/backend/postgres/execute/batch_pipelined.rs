@@ -1,7 +1,9 @@
 //! A batch in one or two pipelines: all requests are sent at once, and answered in one round trip.
 //!
-//! Without a key and without expectations one pipeline is enough: BEGIN, the statements, the number of the
-//! transaction, the commit. With either, the commit waits until the results are known.
+//! One pipeline is enough where the commit does not depend on the results: BEGIN, the statements, the number of the
+//! transaction, the commit. With a key their results are stored before it, and an expectation of a batch that may
+//! write decides if there is one; PostgreSQL tells no statement how many rows the one before it has changed. So
+//! both take two. What only reads, or is a dry run, applies nothing in any case.
 
 use std::sync::Arc;
 
@@ -43,17 +45,22 @@ pub(crate) async fn run(
 ) -> AttemptResult<BatchResult> {
     let mut run = BatchRun { batch, session, claim: None, statements: Vec::new() };
     let prepared = run.prepare(strategy).await;
-    let expects = batch.statements.iter().any(|statement| statement.expect.is_some());
     match prepared.map_err(|error| run.session.attempt_error(error))? {
         // Boxed: the usual batch, in one pipeline, has no room for the large futures of the others.
         BatchStrategy::Sequential => {
             Box::pin(batch_sequential::run(batch, strategy, run.session)).await
         }
-        BatchStrategy::Pipelined if run.claim.is_some() || expects => {
+        BatchStrategy::Pipelined if run.claim.is_some() || is_guarded(batch) => {
             Box::pin(run.in_two_pipelines()).await
         }
         BatchStrategy::Pipelined => run.in_one_pipeline().await,
     }
+}
+
+/// Tells whether the commit of a batch depends on the counts of rows.
+fn is_guarded(batch: &Batch) -> bool {
+    let expects = batch.statements.iter().any(|statement| statement.expect.is_some());
+    expects && !batch.dry_run && !batch.mode.read_only
 }
 
 impl<'a> BatchRun<'a> {
@@ -136,12 +143,14 @@ impl<'a> BatchRun<'a> {
         let mut responses = self.session.send_pipeline(steps, &quota, end).await?;
         let results = self.results(&mut responses);
         let results = results.map_err(|error| self.session.attempt_error(error))?;
+        let checked = self.check(&results, &mut quota);
         let [first, second] = [responses.next(), responses.next()];
-        let outcome = if dry_run {
+        if dry_run {
+            // As in the run that it rehearses, before deferred constraints.
+            checked.map_err(|error| error.with_outcome(Outcome::NotApplied))?;
             self.session.step_output(first, "")?;
             let output = self.session.step_output(second, "");
             output.map_err(|error| of_own_statement(error, &self.session.database.name))?;
-            Outcome::NotApplied
         } else {
             // Without a number nothing was written before the commit, and a read writes nothing in it.
             let has_written = !matches!(first, Some(Ok(StepOutput::Script(None))));
@@ -149,10 +158,10 @@ impl<'a> BatchRun<'a> {
             let xid = number(&mut self.session, first)?;
             let end = responses.transaction_end();
             conclude(self.session, CommitAnswers { xid, commit: second, end }).await?;
-            if may_write && !mode.read_only { Outcome::Applied } else { Outcome::NotApplied }
-        };
-        let checked = check_results(self.batch, &results, &mut quota);
-        checked.map_err(|error| error.with_outcome(outcome))?;
+            let applied = may_write && !mode.read_only;
+            let outcome = if applied { Outcome::Applied } else { Outcome::NotApplied };
+            checked.map_err(|error| error.with_outcome(outcome))?;
+        }
         Ok(BatchResult { results, replayed: false })
     }
 
@@ -179,7 +188,7 @@ impl<'a> BatchRun<'a> {
             return replayed.map_err(|error| self.session.attempt_error(error));
         }
         let checked = self.results(&mut responses).and_then(|results| {
-            let checked = self.check_before_commit(&results, &mut quota);
+            let checked = self.check(&results, &mut quota);
             checked.map_err(|error| with_claimed_key(key.as_ref(), error)).map(|()| results)
         });
         match checked {
@@ -188,8 +197,8 @@ impl<'a> BatchRun<'a> {
         }
     }
 
-    /// Checks what may not be committed: too large a result, or an unexpected count of rows.
-    fn check_before_commit(&self, results: &[ResultSet], quota: &mut ResultQuota) -> Result<()> {
+    /// Checks the results for what may not be committed: their size, and unexpected counts of rows.
+    fn check(&self, results: &[ResultSet], quota: &mut ResultQuota) -> Result<()> {
         check_results(self.batch, results, quota)?;
         for (index, (statement, result)) in self.batch.statements.iter().zip(results).enumerate() {
             if let Some(expect) = statement.expect {
