@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .build_transport(false)
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
+        .extern_path(".rowgate.v1.RowBatch", "crate::value::RowBatch")
         .compile_fds(descriptors)?;
     Ok(())
 }

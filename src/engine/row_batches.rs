@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::fair_yield::FairYield;
 use super::result_bounds::{ResultBounds, ResultCounter};
-use crate::backend::{Fill, RowSink, RowStream};
-use crate::error::{Error, ErrorKind, Result};
+use crate::backend::{Fill, RowSink, RowStream, row_too_large};
+use crate::error::Result;
+use crate::value::proto;
 use crate::value::proto::Row;
 use crate::wire_size::encoded_row_size;
 
@@ -35,6 +36,12 @@ pub(super) struct RowBatch {
     pub(super) is_last: bool,
 }
 
+/// As [`RowBatch`], encoded.
+pub(super) struct EncodedBatch {
+    pub(super) messages: Vec<proto::RowBatch>,
+    pub(super) is_last: bool,
+}
+
 impl RowBatches {
     /// Makes batches within bounds, for messages with `message_limit` bytes for their rows.
     pub(super) fn new(
@@ -48,6 +55,12 @@ impl RowBatches {
         Self { sink, counter, max_age: Duration::ZERO, message_limit, fair_yield, deadline }
     }
 
+    /// Encodes the rows from here on.
+    pub(super) fn encoded(mut self) -> Self {
+        self.sink = RowSink::encoded(BATCH_SIZE, self.message_limit);
+        self
+    }
+
     /// Takes the next batch, of about `size` bytes. After an inner error the caller cannot get the result,
     /// and the statement must be abandoned.
     pub(super) async fn next(
@@ -55,17 +68,36 @@ impl RowBatches {
         stream: &mut dyn RowStream,
         size: usize,
     ) -> Result<Result<RowBatch>> {
-        self.sink.target = size;
-        let is_last = self.fill(stream).await?;
-        self.max_age = MAX_BATCH_AGE;
-        let counted = self.counter.add(&self.sink);
-        let messages = counted.and_then(|()| split(self.sink.take(), self.message_limit));
-        Ok(messages.map(|messages| RowBatch { messages, is_last }))
+        let counted = self.advance(stream, size).await?;
+        Ok(counted.and_then(|filled| {
+            let messages = split(self.sink.take(), self.message_limit)?;
+            Ok(RowBatch { messages, is_last: filled == Fill::Done })
+        }))
     }
 
-    /// Fills the sink, in turns, until it has its size, or until it has rows and `max_age` has passed. Returns true
-    /// after the last row.
-    async fn fill(&mut self, stream: &mut dyn RowStream) -> Result<bool> {
+    /// As [`RowBatches::next`], of rows that are encoded.
+    pub(super) async fn next_encoded(
+        &mut self,
+        stream: &mut dyn RowStream,
+        size: usize,
+    ) -> Result<Result<EncodedBatch>> {
+        let counted = self.advance(stream, size).await?;
+        Ok(counted.and_then(|filled| {
+            let messages = self.sink.take_encoded()?;
+            Ok(EncodedBatch { messages, is_last: filled == Fill::Done })
+        }))
+    }
+
+    /// Fills the sink and counts its rows.
+    async fn advance(&mut self, stream: &mut dyn RowStream, size: usize) -> Result<Result<Fill>> {
+        self.sink.target = size;
+        let filled = self.fill(stream).await?;
+        self.max_age = MAX_BATCH_AGE;
+        Ok(self.counter.add(&self.sink).map(|()| filled))
+    }
+
+    /// Fills the sink, in turns, until it has its size, or until it has rows and `max_age` has passed.
+    async fn fill(&mut self, stream: &mut dyn RowStream) -> Result<Fill> {
         let mut timer = std::pin::pin!(tokio::time::sleep(self.max_age));
         loop {
             self.fair_yield.wait(self.deadline).await;
@@ -76,9 +108,9 @@ impl RowBatches {
                 Poll::Pending => timer.as_mut().poll(cx).map(|()| Ok(None)),
             });
             match filled.await? {
-                Some(Fill::Done) => return Ok(true),
+                Some(Fill::Done) => return Ok(Fill::Done),
                 Some(Fill::Full) if !self.sink.has_target_size() => {}
-                Some(Fill::Full) | None => return Ok(false),
+                Some(Fill::Full) | None => return Ok(Fill::Full),
             }
         }
     }
@@ -92,9 +124,7 @@ pub(super) fn split(rows: Vec<Row>, limit: usize) -> Result<Vec<Vec<Row>>> {
     for row in rows {
         let size = encoded_row_size(&row);
         if size > limit {
-            let text = format!("a row has {size} bytes, more than a message may have");
-            return Err(Error::new(ErrorKind::RowTooLarge, text)
-                .with_hint("Select less of it, or raise grpc.max_response_size."));
+            return Err(row_too_large(size));
         }
         if bytes + size > limit {
             messages.push(std::mem::take(&mut message));

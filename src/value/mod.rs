@@ -3,14 +3,21 @@
 //! The wire's model is the domain's model: backends encode straight into these types, so there is no
 //! second model to convert to. This module knows no backend and no RPC.
 
+mod encoded_rows;
+
 use prost_types::Timestamp;
 
 #[expect(clippy::pedantic, reason = "generated; the proto files hold the comments")]
 pub mod proto {
     //! The code generated from `proto/rowgate/v1`.
     include!(concat!(env!("OUT_DIR"), "/rowgate.v1.rs"));
+
+    // The only message that is written by hand.
+    pub use super::RowBatch;
 }
 
+pub use encoded_rows::RowBatch;
+pub(crate) use encoded_rows::RowEncoder;
 pub use proto::value::Kind;
 pub use proto::{ArrayValue, Column, DataType, RecordValue, Row, Value};
 

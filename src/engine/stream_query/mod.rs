@@ -18,7 +18,7 @@ use crate::backend::{Completion, Delivery, RowStream, Statement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::resilience::RetryUnit;
 use crate::value::proto::stream_query_response::Part;
-use crate::value::proto::{QueryRequest, ResultHeader, ResultSummary, RowBatch};
+use crate::value::proto::{QueryRequest, ResultHeader, ResultSummary};
 use crate::wire_size::ROW_BATCH_OVERHEAD;
 
 /// The size at which a batch is sent while the reader is behind, in bytes: it waits in memory, and many
@@ -51,7 +51,7 @@ impl Engine {
         let message_limit = self.response_limit.saturating_sub(ROW_BATCH_OVERHEAD);
         let fair_yield = self.fair_yields.of_this_worker();
         let deadline = statement.deadline.instant();
-        let batches = RowBatches::new(bounds, message_limit, fair_yield, deadline);
+        let batches = RowBatches::new(bounds, message_limit, fair_yield, deadline).encoded();
         let source = Source { database: Arc::clone(database), unit, batches };
         Ok(task_stream::spawn(self.stall_timeout, |parts| run(source, statement, parts)))
     }
@@ -123,11 +123,11 @@ impl Source {
             }
             let is_behind = parts.channel.capacity() == 0;
             let size = if is_behind { SMALL_BATCH_SIZE } else { BATCH_SIZE };
-            let batch = match self.batches.next(&mut *stream, size).await? {
+            let batch = match self.batches.next_encoded(&mut *stream, size).await? {
                 Ok(batch) => batch,
                 Err(error) => return Err(error.with_outcome(stream.abandon().await)),
             };
-            next = batch.messages.into_iter().map(|rows| Part::Rows(RowBatch { rows })).collect();
+            next = batch.messages.into_iter().map(Part::Rows).collect();
             is_over = batch.is_last;
         }
     }

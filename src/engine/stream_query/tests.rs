@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use prost::Message as _;
 use tokio::sync::Notify;
 
 use super::*;
@@ -22,7 +23,7 @@ use crate::engine::row_batches::split;
 use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
 use crate::sql::{Analyzer, Dialect};
 use crate::value::Value;
-use crate::value::proto::{Column, Row};
+use crate::value::proto::{Column, Row, RowBatch};
 
 /// A database with one statement, and the course of that statement.
 #[derive(Clone)]
@@ -195,7 +196,10 @@ async fn read(mut parts: Parts, pause: Duration) -> (usize, Result<ResultSummary
         tokio::time::sleep(pause).await;
         match parts.next().await.expect("no end without a summary or an error") {
             Ok(Part::Header(_)) => {}
-            Ok(Part::Rows(batch)) => rows += batch.rows.len(),
+            Ok(Part::Rows(batch)) => {
+                let sent = RowBatch::decode(&*batch.encode_to_vec()).expect("it is well-formed");
+                rows += sent.rows.len();
+            }
             Ok(Part::Summary(summary)) => return (rows, Ok(summary)),
             Err(error) => return (rows, Err(error)),
         }

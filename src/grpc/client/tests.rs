@@ -53,7 +53,7 @@ fn rows_header() -> Result<StreamQueryResponse, Status> {
 }
 
 fn rows(id: i64) -> Result<StreamQueryResponse, Status> {
-    part(Part::Rows(RowBatch { rows: vec![Row { values: vec![Value::int64(id)] }] }))
+    part(Part::Rows(RowBatch::new(vec![Row { values: vec![Value::int64(id)] }])))
 }
 
 fn rich_status() -> Status {

@@ -4,7 +4,7 @@ use tokio_postgres::types::{Format, Type};
 
 use super::value_decoder::{Intervals, ValueDecoder};
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::{Row, Value};
+use crate::value::{Row, RowEncoder, Value};
 
 #[derive(Debug, Clone)]
 pub(crate) struct RowDecoder {
@@ -32,20 +32,47 @@ impl RowDecoder {
         &self,
         columns: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
     ) -> Result<Row> {
+        let mut values = Vec::with_capacity(self.columns.len());
+        self.read(columns, |decoder, format, raw| {
+            let value = raw.map_or_else(|| Some(Value::null()), |raw| decoder.decode(format, raw));
+            value.map(|value| values.push(value))
+        })?;
+        Ok(Row { values })
+    }
+
+    /// Encodes one row as [`RowDecoder::decode`] decodes it.
+    pub(crate) fn encode<'a>(
+        &self,
+        columns: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
+        row: &mut RowEncoder,
+    ) -> Result<()> {
+        row.begin_row();
+        self.read(columns, |decoder, format, raw| match raw {
+            None => {
+                row.null();
+                Some(())
+            }
+            Some(raw) => decoder.encode(format, raw, row),
+        })
+    }
+
+    fn read<'a>(
+        &self,
+        columns: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
+        mut read: impl FnMut(&ValueDecoder, Format, Option<&'a [u8]>) -> Option<()>,
+    ) -> Result<()> {
         let width = self.columns.len();
         if columns.len() != width {
             return Err(malformed(format!("a row that does not have {width} columns")));
         }
-        let mut values = Vec::with_capacity(width);
         let decoders = self.columns.iter().zip(&self.formats);
         for (index, ((decoder, format), raw)) in decoders.zip(columns).enumerate() {
-            let value = raw.map_or_else(|| Some(Value::null()), |raw| decoder.decode(*format, raw));
-            values.push(value.ok_or_else(|| {
+            read(decoder, *format, raw).ok_or_else(|| {
                 let size = raw.unwrap_or_default().len();
                 malformed(format!("{size} malformed bytes in column {}", index + 1))
-            })?);
+            })?;
         }
-        Ok(Row { values })
+        Ok(())
     }
 }
 

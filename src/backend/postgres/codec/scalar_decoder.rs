@@ -3,10 +3,13 @@
 use tokio_postgres::types::Type;
 
 use super::{datetime, geometry, numeric};
-use crate::value::Value;
+use crate::value::{RowEncoder, Value};
 
 /// A decoder of one format; `None` when the bytes are not a value of the type.
 type Decode = fn(&[u8]) -> Option<Value>;
+
+/// An encoder of the binary format; `None` when the bytes are not a value of the type.
+type Encode = fn(&[u8], &mut RowEncoder) -> Option<()>;
 
 /// The decoders of a scalar type. Both return the same value.
 #[derive(Debug, Clone, Copy)]
@@ -15,11 +18,19 @@ pub(crate) struct ScalarDecoder {
     pub(crate) binary: Decode,
     /// Decodes the text that the type's output function prints.
     pub(crate) text: Decode,
+    /// Encodes for a result what [`Self::binary`] decodes; `None` where that must be decoded.
+    pub(crate) encode: Option<Encode>,
 }
 
 impl ScalarDecoder {
     /// The decoder of types whose binary format is their text.
-    pub(crate) const TEXT: Self = Self::as_text(text);
+    pub(crate) const TEXT: Self = Self {
+        encode: Some(|raw, row| {
+            row.text_or_bytes(raw);
+            Some(())
+        }),
+        ..Self::as_text(text)
+    };
 
     /// The decoder of intervals before PostgreSQL 17.
     pub(crate) const FINITE_INTERVAL: Self =
@@ -27,15 +38,20 @@ impl ScalarDecoder {
 
     /// The decoder of a type whose value is its text.
     const fn as_text(binary: Decode) -> Self {
-        Self { binary, text }
+        Self { binary, text, encode: None }
     }
 
     /// Returns the decoder of a built-in type, `None` for types that are read in text only.
     pub(crate) fn of(ty: &Type) -> Option<Self> {
         /// The decoder of a number that both formats hold without loss.
         macro_rules! number {
-            ($number:ty, $value:path) => {
+            ($number:ty, $value:path, $encode:path) => {
                 Self {
+                    encode: Some(|raw, row| {
+                        let number = <$number>::from_be_bytes(raw.try_into().ok()?);
+                        $encode(row, number.into());
+                        Some(())
+                    }),
                     binary: |raw| {
                         let number = <$number>::from_be_bytes(raw.try_into().ok()?);
                         Some($value(number.into()))
@@ -48,17 +64,40 @@ impl ScalarDecoder {
             };
         }
         Some(match *ty {
-            Type::BOOL => Self { binary: bool_from_binary, text: bool_from_text },
-            Type::INT2 => number!(i16, Value::int64),
-            Type::INT4 => number!(i32, Value::int64),
-            Type::INT8 => number!(i64, Value::int64),
-            Type::OID => number!(u32, Value::int64),
-            Type::FLOAT4 => number!(f32, Value::float64),
-            Type::FLOAT8 => number!(f64, Value::float64),
-            Type::BYTEA => Self { binary: |raw| Some(Value::bytes(raw)), text: bytea_from_text },
+            Type::BOOL => Self {
+                binary: bool_from_binary,
+                text: bool_from_text,
+                encode: Some(|raw, row| {
+                    let [byte] = raw else { return None };
+                    row.bool(*byte != 0);
+                    Some(())
+                }),
+            },
+            Type::INT2 => number!(i16, Value::int64, RowEncoder::int64),
+            Type::INT4 => number!(i32, Value::int64, RowEncoder::int64),
+            Type::INT8 => number!(i64, Value::int64, RowEncoder::int64),
+            Type::OID => number!(u32, Value::int64, RowEncoder::int64),
+            Type::FLOAT4 => number!(f32, Value::float64, RowEncoder::float64),
+            Type::FLOAT8 => number!(f64, Value::float64, RowEncoder::float64),
+            Type::BYTEA => Self {
+                binary: |raw| Some(Value::bytes(raw)),
+                text: bytea_from_text,
+                encode: Some(|raw, row| {
+                    row.bytes(raw);
+                    Some(())
+                }),
+            },
             Type::TIMESTAMPTZ => Self {
                 binary: |raw| int8(raw).map(datetime::timestamptz_value),
                 text: timestamptz_from_text,
+                encode: Some(|raw, row| {
+                    let micros = int8(raw)?;
+                    match datetime::timestamp_parts(micros) {
+                        Some((seconds, nanos)) => row.timestamp(seconds, nanos),
+                        None => row.value(&datetime::timestamptz_value(micros)),
+                    }
+                    Some(())
+                }),
             },
             Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN => Self::TEXT,
             Type::XML | Type::JSON | Type::REFCURSOR | Type::CSTRING | Type::VOID => Self::TEXT,

@@ -7,7 +7,7 @@ use tokio_postgres::types::{FromSql, Type};
 
 use crate::backend::postgres::codec::{self, Parameter, RowDecoder};
 use crate::error::Result;
-use crate::value::{Column, Row, Value};
+use crate::value::{Column, Row, RowEncoder, Value};
 
 pub(crate) struct Prepared {
     pub(crate) statement: tokio_postgres::Statement,
@@ -50,6 +50,16 @@ impl Prepared {
     pub(crate) fn decode(&self, row: &tokio_postgres::Row) -> Result<Row> {
         let value = |index| row.get::<_, Option<RawColumn<'_>>>(index).map(|RawColumn(raw)| raw);
         self.decoder.decode((0..row.len()).map(value))
+    }
+
+    /// Encodes a row as [`Prepared::decode`] decodes it.
+    pub(crate) fn encode_row(
+        &self,
+        row: &tokio_postgres::Row,
+        encoder: &mut RowEncoder,
+    ) -> Result<()> {
+        let value = |index| row.get::<_, Option<RawColumn<'_>>>(index).map(|RawColumn(raw)| raw);
+        self.decoder.encode((0..row.len()).map(value), encoder)
     }
 }
 

@@ -137,8 +137,12 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
         if self.undecoded.is_some() {
             return Ok(());
         }
-        match self.prepared.decode(row) {
-            Ok(row) => sink.push(row),
+        let taken = match sink.encoder() {
+            Some(encoder) => self.prepared.encode_row(row, encoder).map(|()| sink.end_row()),
+            None => self.prepared.decode(row).map(|row| sink.push(row)),
+        };
+        match taken {
+            Ok(()) => {}
             Err(error) if self.scope == StatementScope::Transaction => {
                 // The transaction goes on, as after any other failed statement.
                 self.cancel();
