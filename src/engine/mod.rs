@@ -23,5 +23,5 @@ mod validate;
 
 pub(crate) use database::{Caller, Database};
 pub(crate) use databases::Engine;
-pub(crate) use transact::replies::{CallerEvent, ReplyBody};
+pub(crate) use transact::replies::{CallerEvent, CallerEvents, ReplyBody};
 pub(crate) use validate::{KEY_RULE, is_key};

@@ -16,24 +16,22 @@ mod transaction_task;
 use std::sync::Arc;
 
 use futures_util::Stream;
-use futures_util::stream::BoxStream;
 
 use super::database::Caller;
 use super::databases::Engine;
 use super::task_stream;
 use crate::error::Result;
 use limits::TransactionLimits;
-use replies::{CallerEvent, Replies, TransactReply};
+use replies::{CallerEvents, Replies, TransactReply};
 use transaction_task::TransactionTask;
 
 impl Engine {
     /// Serves one transaction in a task of its own until it ends. Replies come in the order of the
     /// commands; a stream that does not end with an error was committed or rolled back by command.
-    /// Dropping the stream rolls back, unless a COMMIT was sent. The task takes one event at a time: the
-    /// maker of `events` bounds how many are read ahead.
+    /// Dropping the stream rolls back, unless a COMMIT was sent.
     pub(crate) fn transact(
         self: &Arc<Self>,
-        events: BoxStream<'static, CallerEvent>,
+        events: Box<dyn CallerEvents>,
         caller: Caller,
     ) -> impl Stream<Item = Result<TransactReply>> + Send + use<> {
         let engine = Arc::clone(self);
@@ -41,8 +39,8 @@ impl Engine {
             let stream_limits =
                 TransactionLimits::before_begin(engine.stall_timeout, caller.time_left);
             let replies = Replies { sender, sequence: None };
-            let task = TransactionTask { engine, events, replies, caller, stream_limits };
-            task.run().await.err().map(Err)
+            let task = TransactionTask { engine, replies, caller, stream_limits };
+            task.run(events).await.err().map(Err)
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The two sides of a transaction's stream: the events of the caller, and the replies.
 
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::errors::{disconnected, stalled};
@@ -21,6 +22,17 @@ pub(crate) enum CallerEvent {
     HalfClosed,
     /// The caller has cancelled, or its connection is lost.
     Disconnected,
+}
+
+/// The events of one caller. They are read in the transaction's own task: each task between would cost every command
+/// one more wake-up.
+pub(crate) trait CallerEvents: Send {
+    /// Takes the next event. The last one is the end of the stream, in one way or the other.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<CallerEvent>;
+
+    /// Reads what has come, within bounds of its own. Unread commands would stop the other calls of their
+    /// connection.
+    fn read_ahead(&mut self, cx: &mut Context<'_>);
 }
 
 /// A reply to a command.

@@ -1,9 +1,10 @@
 //! The task that owns a transaction.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout_at;
 
@@ -13,7 +14,7 @@ use super::errors::{
     not_committed, stalled,
 };
 use super::limits::TransactionLimits;
-use super::replies::{CallerEvent, Replies, ReplyBody, TransactReply};
+use super::replies::{CallerEvent, CallerEvents, Replies, ReplyBody, TransactReply};
 use super::run_statement;
 use crate::backend::SavepointCommand::{self, Release, RollbackTo, Set};
 use crate::clock::now;
@@ -28,7 +29,6 @@ use crate::value::proto::{Begun, Committed, Done, RolledBack, TransactQuery};
 
 pub(super) struct TransactionTask {
     pub(super) engine: Arc<Engine>,
-    pub(super) events: BoxStream<'static, CallerEvent>,
     pub(super) replies: Replies,
     pub(super) caller: Caller,
     /// The limits of the stream before `begin`.
@@ -62,6 +62,26 @@ impl Interrupts {
         }
     }
 
+    /// The same, reading ahead meanwhile.
+    async fn race_reading<T>(
+        &self,
+        events: &mut dyn CallerEvents,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let reading = poll_fn(|cx| {
+            events.read_ahead(cx);
+            Poll::<Infallible>::Pending
+        });
+        self.race(async {
+            tokio::select! {
+                biased;
+                done = work => done,
+                never = reading => match never {},
+            }
+        })
+        .await
+    }
+
     /// Returns the error of a transaction that an operator ends.
     async fn terminated(&self) -> Error {
         let Some(context) = &self.context else { return std::future::pending().await };
@@ -85,12 +105,13 @@ impl Interrupts {
 
 impl TransactionTask {
     /// Serves the transaction until its end. Every early return drops it, which rolls back.
-    pub(super) async fn run(mut self) -> Result<()> {
+    pub(super) async fn run(mut self, mut events: Box<dyn CallerEvents>) -> Result<()> {
+        let events = &mut *events;
         let engine = Arc::clone(&self.engine);
         let replies = self.replies.sender.channel.clone();
         let mut interrupts = Interrupts { engine, replies, context: None };
-        let first = interrupts.race_drain(self.next(self.stream_limits)).await?;
-        let mut open = interrupts.race(self.open(first)).await?;
+        let first = interrupts.race_drain(self.next(events, self.stream_limits)).await?;
+        let mut open = interrupts.race_reading(events, self.open(first)).await?;
         interrupts.context = Some(Arc::clone(&open.context));
         let mut lost = open.transaction.lost();
         loop {
@@ -98,7 +119,7 @@ impl TransactionTask {
             let next = async {
                 tokio::select! {
                     biased;
-                    next = self.next(open.limits) => next,
+                    next = self.next(events, open.limits) => next,
                     error = &mut lost => Err(error),
                 }
             };
@@ -118,7 +139,7 @@ impl TransactionTask {
                 Some(Command::RollbackTo(it)) => InnerCommand::Savepoint(RollbackTo, it.name),
                 Some(Command::Release(it)) => InnerCommand::Savepoint(Release, it.name),
             };
-            interrupts.race(self.command(command, &mut open)).await?;
+            interrupts.race_reading(events, self.command(command, &mut open)).await?;
         }
     }
 
@@ -134,19 +155,23 @@ impl TransactionTask {
     }
 
     /// Returns the next command, or an error when there is none in time.
-    async fn next(&mut self, limits: TransactionLimits) -> Result<Option<Command>> {
+    async fn next(
+        &mut self,
+        events: &mut dyn CallerEvents,
+        limits: TransactionLimits,
+    ) -> Result<Option<Command>> {
         let idle_end = now() + limits.idle_timeout;
         let until = limits.end().map_or(idle_end, |end| end.min(idle_end));
-        let event = timeout_at(until.into(), self.events.next()).await;
+        let event = timeout_at(until.into(), poll_fn(|cx| events.poll_next(cx))).await;
         // A command that comes too late is not started, even if it was received.
         if let Some(overdue) = limits.overdue(now()) {
             return Err(overdue);
         }
         let request = match event {
-            Ok(Some(CallerEvent::Command(request))) => request,
-            Ok(Some(CallerEvent::Invalid(error))) => return Err(error),
-            Ok(Some(CallerEvent::HalfClosed)) => return Err(not_committed()),
-            Ok(Some(CallerEvent::Disconnected) | None) => return Err(disconnected()),
+            Ok(CallerEvent::Command(request)) => request,
+            Ok(CallerEvent::Invalid(error)) => return Err(error),
+            Ok(CallerEvent::HalfClosed) => return Err(not_committed()),
+            Ok(CallerEvent::Disconnected) => return Err(disconnected()),
             Err(_elapsed) => return Err(idle(limits.idle_timeout)),
         };
         let last = self.replies.sequence;

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::transact_streams;
+use super::transact_streams::{self, CommandReader};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::grpc::request_context::{caller, rpc_call};
@@ -83,8 +83,8 @@ impl DatabaseService for DatabaseHandler {
         request: Request<Streaming<proto::TransactRequest>>,
     ) -> Answer<Self::TransactStream> {
         let caller = caller(&request);
-        let events = transact_streams::events(request.into_inner(), self.max_request_size);
-        let replies = transact_streams::responses(&self.engine, events, caller);
+        let commands = CommandReader::new(request.into_inner(), self.max_request_size);
+        let replies = transact_streams::responses(&self.engine, commands, caller);
         Ok(Response::new(replies.boxed()))
     }
 

@@ -1,17 +1,15 @@
 //! Transact: the two streams of an interactive transaction.
 
+use std::collections::VecDeque;
 use std::error::Error as _;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use prost::Message;
-use tokio::sync::mpsc::{Sender, channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use crate::engine::{Caller, CallerEvent, Engine, ReplyBody};
+use crate::engine::{Caller, CallerEvent, CallerEvents, Engine, ReplyBody};
 use crate::grpc::respond::{answer, detail, request_error};
 use crate::value::proto::{TransactRequest, TransactResponse};
 
@@ -22,73 +20,72 @@ const READ_AHEAD: usize = 64;
 /// Serves one transaction; the response's headers need not wait for anything.
 pub(crate) fn responses(
     engine: &Arc<Engine>,
-    events: BoxStream<'static, CallerEvent>,
+    commands: CommandReader,
     caller: Caller,
 ) -> impl Stream<Item = Result<TransactResponse, Status>> + Send + use<> {
     let call = Arc::clone(&caller.call);
-    engine.transact(events, caller).map(move |reply| {
+    engine.transact(Box::new(commands), caller).map(move |reply| {
         let reply = reply.map_err(|error| answer(&call, &error))?;
         let body = reply.body.unwrap_or_else(|error| ReplyBody::Error(detail(&call, &error)));
         Ok(TransactResponse { sequence: reply.sequence, reply: Some(body) })
     })
 }
 
-/// Reads commands ahead in a task of its own, which ends with the returned stream.
-pub(crate) fn events(
+/// The commands of one stream, read ahead: no more than [`READ_AHEAD`], and none once those that wait have as many
+/// bytes as one request may have.
+pub(crate) struct CommandReader {
     commands: Streaming<TransactRequest>,
     max_request_size: usize,
-) -> BoxStream<'static, CallerEvent> {
-    let (queue, receiver) = channel(READ_AHEAD);
-    let quota = Arc::new(Semaphore::new(max_request_size.min(Semaphore::MAX_PERMITS)));
-    let reader = CommandReader { queue, quota, max_request_size };
-    tokio::spawn(reader.run(commands));
-    // Taking an event frees its part of the quota.
-    ReceiverStream::new(receiver).map(|queued| queued.event).boxed()
+    waiting: VecDeque<WaitingEvent>,
+    /// The bytes of the commands that wait.
+    bytes: usize,
+    /// True once no event follows those that wait.
+    has_ended: bool,
 }
 
 /// An event that was read ahead.
-struct QueuedEvent {
+struct WaitingEvent {
     event: CallerEvent,
-    _quota: Option<OwnedSemaphorePermit>,
-}
-
-/// Reads commands ahead: no more than [`READ_AHEAD`], and no more bytes than one request may have.
-struct CommandReader {
-    queue: Sender<QueuedEvent>,
-    quota: Arc<Semaphore>,
-    max_request_size: usize,
+    bytes: usize,
 }
 
 impl CommandReader {
-    /// Reads commands until there are no more, or until the queue is closed.
-    async fn run(self, mut commands: Streaming<TransactRequest>) {
-        tokio::select! {
-            () = self.read(&mut commands) => {}
-            () = self.queue.closed() => {}
-        }
+    pub(crate) fn new(commands: Streaming<TransactRequest>, max_request_size: usize) -> Self {
+        let waiting = VecDeque::new();
+        Self { commands, max_request_size, waiting, bytes: 0, has_ended: false }
     }
+}
 
-    async fn read(&self, commands: &mut Streaming<TransactRequest>) {
-        loop {
-            let event = event(commands.message().await, self.max_request_size);
-            let quota = if let CallerEvent::Command(command) = &event {
-                self.acquire_quota(command).await
-            } else {
-                None
-            };
-            let is_last = quota.is_none();
-            if self.queue.send(QueuedEvent { event, _quota: quota }).await.is_err() || is_last {
-                return;
+impl CallerEvents for CommandReader {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<CallerEvent> {
+        self.read_ahead(cx);
+        match self.waiting.pop_front() {
+            Some(WaitingEvent { event, bytes }) => {
+                self.bytes -= bytes;
+                Poll::Ready(event)
             }
+            None if self.has_ended => Poll::Ready(CallerEvent::Disconnected),
+            None => Poll::Pending,
         }
     }
 
-    /// Waits until the queued commands leave enough bytes for another one.
-    async fn acquire_quota(&self, command: &TransactRequest) -> Option<OwnedSemaphorePermit> {
-        let all = u32::try_from(self.max_request_size).unwrap_or(u32::MAX);
-        let size = u32::try_from(command.encoded_len()).unwrap_or(u32::MAX).min(all);
-        // The semaphore is never closed.
-        Arc::clone(&self.quota).acquire_many_owned(size).await.ok()
+    fn read_ahead(&mut self, cx: &mut Context<'_>) {
+        while !self.has_ended
+            && self.waiting.len() < READ_AHEAD
+            && self.bytes < self.max_request_size
+            && let Poll::Ready(message) = self.commands.poll_next_unpin(cx)
+        {
+            let event = event(message.transpose(), self.max_request_size);
+            let bytes = match &event {
+                CallerEvent::Command(command) => command.encoded_len(),
+                CallerEvent::Invalid(_) | CallerEvent::HalfClosed | CallerEvent::Disconnected => {
+                    self.has_ended = true;
+                    0
+                }
+            };
+            self.bytes += bytes;
+            self.waiting.push_back(WaitingEvent { event, bytes });
+        }
     }
 }
 

@@ -2,17 +2,17 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use tokio::sync::mpsc::{Sender, channel};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::fake::Fake;
 use crate::backend::Backend;
 use crate::config;
 use crate::engine::transact::replies::TransactReply;
-use crate::engine::{Caller, CallerEvent, Engine, ReplyBody};
+use crate::engine::{Caller, CallerEvent, CallerEvents, Engine, ReplyBody};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::proto::transact_request::Command;
 use crate::value::proto::{
@@ -63,6 +63,16 @@ pub(crate) fn release(name: &str) -> Command {
 pub(crate) const COMMIT: Command = Command::Commit(Commit {});
 pub(crate) const ROLLBACK: Command = Command::Rollback(Rollback {});
 
+struct Events(Receiver<CallerEvent>);
+
+impl CallerEvents for Events {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<CallerEvent> {
+        self.0.poll_recv(cx).map(|event| event.unwrap_or(CallerEvent::Disconnected))
+    }
+
+    fn read_ahead(&mut self, _cx: &mut Context<'_>) {}
+}
+
 /// The caller's side of a stream.
 pub(crate) struct Session {
     commands: Option<Sender<CallerEvent>>,
@@ -76,7 +86,7 @@ impl Session {
     pub(crate) fn start(engine: &Arc<Engine>, grpc_timeout: Option<Duration>) -> Self {
         let (commands, receiver) = channel(64);
         let caller = Caller { time_left: grpc_timeout, ..Caller::default() };
-        let replies = engine.transact(ReceiverStream::new(receiver).boxed(), caller);
+        let replies = engine.transact(Box::new(Events(receiver)), caller);
         Self { commands: Some(commands), replies: Box::pin(replies), sequence: 0 }
     }
 
