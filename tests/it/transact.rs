@@ -369,21 +369,3 @@ async fn commands_sent_ahead_take_bounded_memory_and_are_all_done() {
     transaction.commit().await.expect("it commits");
     assert_eq!(service.postgres().psql("select count(*) from t where n = 1 << 20"), "100");
 }
-
-#[tokio::test]
-async fn a_command_that_runs_for_long_holds_up_no_other_call_of_its_connection() {
-    let service = service("").await;
-    let mut transaction = begin(&service.client, TransactionOptions::default()).await;
-    transaction.send_query(LONG).await;
-    // Together they are more than a connection takes unread.
-    let large = [Value::text("x".repeat(50_000))];
-    for _ in 0..40 {
-        transaction.send(Command::Query(query("select length($1::text)", &large))).await;
-    }
-    running(service.postgres(), 1, "pg_sleep(60)").await;
-    for _ in 0..20 {
-        let other = service.client.query("select 1", &[]);
-        let other = tokio::time::timeout(Duration::from_secs(5), other).await;
-        other.expect("it is not held up").expect("it runs");
-    }
-}
