@@ -156,7 +156,10 @@ impl RowSink {
     /// Takes out the rows of a sink that encodes them, by message. Fails if one of them does not fit into any.
     pub(crate) fn take_encoded(&mut self) -> Result<Vec<RowBatch>> {
         self.clear();
-        self.encoded.as_mut().map_or(Ok(Vec::new()), |encoded| encoded.take())
+        match &mut self.encoded {
+            Some(encoded) => encoded.take(),
+            None => Ok(vec![RowBatch::new(self.take())]),
+        }
     }
 
     fn clear(&mut self) {

@@ -81,7 +81,8 @@ impl ScriptedStatement {
                 1000 - ROW_BATCH_OVERHEAD,
                 FairYields::default().of_this_worker(),
                 deadline,
-            ),
+            )
+            .encoded(),
         };
         let stall_timeout = Duration::from_secs(10);
         Box::pin(task_stream::spawn(stall_timeout, |parts| run(source, statement, parts)))
