@@ -4,7 +4,8 @@ use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 
-use crate::error::{Outcome, Result};
+use super::arrow::{ArrowRows, Decimal, MAX_BATCH_ROWS};
+use crate::error::{Error, Outcome, Result};
 use crate::value::proto::{Column, Row, Value};
 use crate::wire_size::encoded_row_size;
 
@@ -12,6 +13,11 @@ use crate::wire_size::encoded_row_size;
 pub(crate) trait RowStream: Send {
     /// The columns; `None` when the statement returns no rows at all.
     fn columns(&self) -> Option<&[Column]>;
+
+    /// The precision and scale that a column was declared with, where its values are bound to them.
+    fn decimal(&self, _column: usize) -> Option<Decimal> {
+        None
+    }
 
     /// Moves rows into the sink until the sink is full or the database has no more at hand.
     ///
@@ -51,9 +57,12 @@ pub(crate) struct Completion {
 }
 
 /// A buffer for a stream's rows.
-#[derive(Debug)]
 pub(crate) struct RowSink {
     rows: Vec<Row>,
+    /// Takes the rows where the caller wants them in Arrow's format.
+    arrow: Option<Box<ArrowRows>>,
+    /// The number of rows.
+    count: usize,
     /// The encoded size of the rows.
     pub(crate) bytes: usize,
     memory: usize,
@@ -61,6 +70,8 @@ pub(crate) struct RowSink {
     pub(crate) target: usize,
     /// The number of rows at which it takes no more in this turn.
     end_of_turn: usize,
+    /// The error of a row that its format cannot hold. The rows after it are dropped.
+    misfit: Option<Error>,
 }
 
 /// The memory that a sink may take, as a multiple of its target: small values need far more memory than they
@@ -70,44 +81,98 @@ const MEMORY_FACTOR: usize = 2;
 impl RowSink {
     /// Returns a sink that is full at `target` bytes of encoded rows, or twice that of memory.
     pub(crate) fn new(target: usize) -> Self {
-        Self { rows: Vec::new(), bytes: 0, memory: 0, target, end_of_turn: usize::MAX }
+        Self {
+            rows: Vec::new(),
+            arrow: None,
+            count: 0,
+            bytes: 0,
+            memory: 0,
+            target,
+            end_of_turn: usize::MAX,
+            misfit: None,
+        }
+    }
+
+    /// Returns a sink that makes an Arrow stream of a statement's rows. It is full at `target` bytes of arrays, or at
+    /// the rows of a record batch.
+    pub(crate) fn arrow(stream: &dyn RowStream, target: usize) -> Result<Self> {
+        let columns = stream.columns().unwrap_or_default();
+        let rows = ArrowRows::new(columns, |column| stream.decimal(column))?;
+        Ok(Self { arrow: Some(Box::new(rows)), ..Self::new(target) })
     }
 
     pub(crate) fn push(&mut self, row: Row) {
-        let size = encoded_row_size(&row);
-        self.bytes += size;
-        self.memory += size + size_of::<Row>() + row.values.len() * size_of::<Value>();
-        self.rows.push(row);
+        let Some(arrow) = &mut self.arrow else {
+            let size = encoded_row_size(&row);
+            self.bytes += size;
+            self.memory += size + size_of::<Row>() + row.values.len() * size_of::<Value>();
+            self.count += 1;
+            self.rows.push(row);
+            return;
+        };
+        if self.misfit.is_some() {
+            return;
+        }
+        match arrow.push(&row) {
+            Ok(size) => {
+                self.bytes += size;
+                self.count += 1;
+            }
+            Err(misfit) => self.misfit = Some(misfit),
+        }
+    }
+
+    /// Fails if a row did not fit the format.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.misfit.take().map_or(Ok(()), Err)
     }
 
     /// Has it take no more than `rows` until the next turn.
     pub(crate) fn begin_turn(&mut self, rows: usize) {
-        self.end_of_turn = self.rows.len().saturating_add(rows);
+        self.end_of_turn = self.count.saturating_add(rows);
     }
 
     /// Returns true if it takes no more, at least in this turn.
     pub(crate) fn is_full(&self) -> bool {
-        self.has_target_size() || self.rows.len() >= self.end_of_turn
+        self.has_target_size() || self.count >= self.end_of_turn
     }
 
     pub(crate) fn has_target_size(&self) -> bool {
-        self.bytes >= self.target || self.memory >= self.target.saturating_mul(MEMORY_FACTOR)
+        self.bytes >= self.target
+            || self.memory >= self.target.saturating_mul(MEMORY_FACTOR)
+            || self.arrow.is_some() && self.count >= MAX_BATCH_ROWS
+            || self.misfit.is_some()
     }
 
     /// Takes out the rows it holds.
     pub(crate) fn take(&mut self) -> Vec<Row> {
-        self.bytes = 0;
-        self.memory = 0;
+        self.clear();
         let next = Vec::with_capacity(self.rows.len());
         std::mem::replace(&mut self.rows, next)
     }
 
+    /// Takes out the next bytes of the Arrow stream; after the last rows with its end. Empty for a sink of rows.
+    pub(crate) fn take_arrow(&mut self, filled: Fill) -> Result<Vec<u8>> {
+        self.clear();
+        let Some(arrow) = &mut self.arrow else { return Ok(Vec::new()) };
+        match filled {
+            Fill::Full => arrow.take(),
+            Fill::Done => arrow.finish(),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.count = 0;
+        self.bytes = 0;
+        self.memory = 0;
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+        self.count
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.count == 0 && self.misfit.is_none()
     }
 }
 

@@ -12,6 +12,10 @@ use crate::wire_size::encoded_row_size;
 
 /// The size at which a batch is sent, in bytes.
 pub(super) const BATCH_SIZE: usize = 64 << 10;
+/// The size at which a record batch of Arrow is sent, in bytes of its arrays.
+pub(super) const ARROW_BATCH_SIZE: usize = 1 << 20;
+/// The largest part of an Arrow stream, in bytes: clients take messages of 4 MiB unless they are told otherwise.
+const ARROW_PART_SIZE: usize = 2 << 20;
 /// The rows that are decoded in one turn. Other calls wait for no more: a batch of narrow rows has thousands.
 const ROWS_OF_TURN: usize = 256;
 /// The age at which a batch that is not full is sent.
@@ -35,6 +39,13 @@ pub(super) struct RowBatch {
     pub(super) is_last: bool,
 }
 
+/// The bytes of an Arrow stream that one batch of rows gives.
+pub(super) struct ArrowBatch {
+    /// The bytes by message.
+    pub(super) messages: Vec<Vec<u8>>,
+    pub(super) is_last: bool,
+}
+
 impl RowBatches {
     /// Makes batches within bounds, for messages with `message_limit` bytes for their rows.
     pub(super) fn new(
@@ -48,6 +59,12 @@ impl RowBatches {
         Self { sink, counter, max_age: Duration::ZERO, message_limit, fair_yield, deadline }
     }
 
+    /// Makes Arrow's batches from here on, of a statement that returns rows.
+    pub(super) fn encode_for_arrow(&mut self, stream: &dyn RowStream) -> Result<()> {
+        self.sink = RowSink::arrow(stream, ARROW_BATCH_SIZE)?;
+        Ok(())
+    }
+
     /// Takes the next batch, of about `size` bytes. After an inner error the caller cannot get the result,
     /// and the statement must be abandoned.
     pub(super) async fn next(
@@ -55,17 +72,38 @@ impl RowBatches {
         stream: &mut dyn RowStream,
         size: usize,
     ) -> Result<Result<RowBatch>> {
-        self.sink.target = size;
-        let is_last = self.fill(stream).await?;
-        self.max_age = MAX_BATCH_AGE;
-        let counted = self.counter.add(&self.sink);
-        let messages = counted.and_then(|()| split(self.sink.take(), self.message_limit));
-        Ok(messages.map(|messages| RowBatch { messages, is_last }))
+        let counted = self.advance(stream, size).await?;
+        Ok(counted.and_then(|filled| {
+            let messages = split(self.sink.take(), self.message_limit)?;
+            Ok(RowBatch { messages, is_last: filled == Fill::Done })
+        }))
     }
 
-    /// Fills the sink, in turns, until it has its size, or until it has rows and `max_age` has passed. Returns true
-    /// after the last row.
-    async fn fill(&mut self, stream: &mut dyn RowStream) -> Result<bool> {
+    /// As [`RowBatches::next`], with Arrow's batches.
+    pub(super) async fn next_arrow(
+        &mut self,
+        stream: &mut dyn RowStream,
+        size: usize,
+    ) -> Result<Result<ArrowBatch>> {
+        let counted = self.advance(stream, size).await?;
+        Ok(counted.and_then(|filled| {
+            let bytes = self.sink.take_arrow(filled)?;
+            let limit = self.message_limit.clamp(1, ARROW_PART_SIZE);
+            let messages = bytes.chunks(limit).map(<[u8]>::to_vec).collect();
+            Ok(ArrowBatch { messages, is_last: filled == Fill::Done })
+        }))
+    }
+
+    /// Fills the sink and counts its rows.
+    async fn advance(&mut self, stream: &mut dyn RowStream, size: usize) -> Result<Result<Fill>> {
+        self.sink.target = size;
+        let filled = self.fill(stream).await?;
+        self.max_age = MAX_BATCH_AGE;
+        Ok(self.counter.add(&mut self.sink).map(|()| filled))
+    }
+
+    /// Fills the sink, in turns, until it has its size, or until it has rows and `max_age` has passed.
+    async fn fill(&mut self, stream: &mut dyn RowStream) -> Result<Fill> {
         let mut timer = std::pin::pin!(tokio::time::sleep(self.max_age));
         loop {
             self.fair_yield.wait(self.deadline).await;
@@ -76,9 +114,9 @@ impl RowBatches {
                 Poll::Pending => timer.as_mut().poll(cx).map(|()| Ok(None)),
             });
             match filled.await? {
-                Some(Fill::Done) => return Ok(true),
+                Some(Fill::Done) => return Ok(Fill::Done),
                 Some(Fill::Full) if !self.sink.has_target_size() => {}
-                Some(Fill::Full) | None => return Ok(false),
+                Some(Fill::Full) | None => return Ok(Fill::Full),
             }
         }
     }

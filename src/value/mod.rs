@@ -11,6 +11,8 @@ pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/rowgate.v1.rs"));
 }
 
+pub(crate) mod text;
+
 pub use proto::value::Kind;
 pub use proto::{ArrayValue, Column, DataType, RecordValue, Row, Value};
 

@@ -75,6 +75,7 @@ impl ScriptedStatement {
         let source = Source {
             database: Arc::new(database),
             unit: RetryUnit::Statement,
+            format: ResultFormat::Rows,
             batches: RowBatches::new(
                 ResultBounds::UNBOUNDED,
                 1000 - ROW_BATCH_OVERHEAD,
@@ -196,6 +197,7 @@ async fn read(mut parts: Parts, pause: Duration) -> (usize, Result<ResultSummary
         match parts.next().await.expect("no end without a summary or an error") {
             Ok(Part::Header(_)) => {}
             Ok(Part::Rows(batch)) => rows += batch.rows.len(),
+            Ok(Part::Arrow(_)) => panic!("rows were wanted"),
             Ok(Part::Summary(summary)) => return (rows, Ok(summary)),
             Err(error) => return (rows, Err(error)),
         }

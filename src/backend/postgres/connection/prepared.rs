@@ -5,6 +5,7 @@ use std::mem::size_of;
 
 use tokio_postgres::types::{FromSql, Type};
 
+use crate::backend::Decimal;
 use crate::backend::postgres::codec::{self, Parameter, RowDecoder};
 use crate::error::Result;
 use crate::value::{Column, Row, Value};
@@ -41,6 +42,15 @@ impl Prepared {
     /// Returns true if a parameter has a type that is not built in: the driver remembers what it looked up.
     pub(crate) fn has_looked_up_types(&self) -> bool {
         self.parameter_types().iter().any(|ty| Type::from_oid(ty.oid()).is_none())
+    }
+
+    /// The precision and scale that a column of numeric was declared with.
+    pub(crate) fn decimal(&self, column: usize) -> Option<Decimal> {
+        let column = self.statement.columns().get(column)?;
+        if *column.type_() != Type::NUMERIC {
+            return None;
+        }
+        codec::decimal(column.type_modifier())
     }
 
     pub(crate) fn encode<'a>(&self, values: &'a [Value]) -> Result<Vec<Parameter<'a>>> {

@@ -17,7 +17,7 @@ use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::lanes::Candidate;
 use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::attempt::AttemptResult;
-use crate::backend::{Completion, Fill, RowSink, RowStream, Statement, TransactionMode};
+use crate::backend::{Completion, Decimal, Fill, RowSink, RowStream, Statement, TransactionMode};
 use crate::clock::now;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::Column;
@@ -222,6 +222,10 @@ async fn start(
 impl<S: BorrowMut<Session> + Send + Unpin> RowStream for StatementRows<S> {
     fn columns(&self) -> Option<&[Column]> {
         self.prepared.columns.as_deref()
+    }
+
+    fn decimal(&self, column: usize) -> Option<Decimal> {
+        self.prepared.decimal(column)
     }
 
     fn poll_rows(&mut self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
