@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 
-use super::arrow::{ArrowRows, Decimal, MAX_BATCH_ROWS};
+use super::arrow::{ArrowRows, Cell, Decimal, MAX_BATCH_ROWS};
 use crate::error::{Error, Outcome, Result};
 use crate::value::proto::{Column, Row, Value};
 use crate::wire_size::encoded_row_size;
@@ -110,10 +110,37 @@ impl RowSink {
             self.rows.push(row);
             return;
         };
-        if self.misfit.is_some() {
-            return;
+        if self.misfit.is_none() {
+            let pushed = arrow.push(row);
+            self.count(pushed);
         }
-        match arrow.push(&row) {
+    }
+
+    /// Returns true if [`RowSink::push_cells`] takes rows: without messages in between.
+    pub(crate) fn takes_cells(&self) -> bool {
+        self.arrow.is_some()
+    }
+
+    /// Adds a row to an Arrow stream by its values, one of each column. Fails with the first of them that failed.
+    pub(crate) fn push_cells<'a>(
+        &mut self,
+        cells: impl Iterator<Item = Result<Cell<'a>>>,
+    ) -> Result<()> {
+        let Some(arrow) = self.arrow.as_mut().filter(|_| self.misfit.is_none()) else {
+            return Ok(());
+        };
+        let mut pushed = Ok(0);
+        for (at, cell) in cells.enumerate() {
+            let cell = cell?;
+            pushed = pushed.and_then(|size| arrow.append(at, cell).map(|added| size + added));
+        }
+        arrow.end_row();
+        self.count(pushed);
+        Ok(())
+    }
+
+    fn count(&mut self, pushed: Result<usize>) {
+        match pushed {
             Ok(size) => {
                 self.bytes += size;
                 self.count += 1;

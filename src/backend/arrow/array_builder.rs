@@ -23,6 +23,8 @@ const MAX_VALUE_SIZE: usize = 1 << 30;
 /// The size of an offset in an array, in bytes.
 const OFFSET_SIZE: usize = size_of::<i32>();
 
+const NOT_TEXT: &str = "bytes that are not text in UTF-8";
+
 /// The reason why a value does not fit its column. It never quotes the value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Misfit(pub(super) Cow<'static, str>);
@@ -31,6 +33,24 @@ impl From<&'static str> for Misfit {
     fn from(what: &'static str) -> Self {
         Self(what.into())
     }
+}
+
+/// A value on its way into an array, as a backend has it at hand.
+#[derive(Debug)]
+pub(crate) enum Cell<'a> {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Float32(f32),
+    Float64(f64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    /// Days since 1970-01-01.
+    Date(i32),
+    /// Microseconds of the day, or since 1970-01-01.
+    Micros(i64),
+    /// Anything else.
+    Value(Value),
 }
 
 /// The builder of a column's arrays.
@@ -75,6 +95,38 @@ impl ArrayBuilder {
             ArrowType::List(element) => Self::List(Box::new(ListBuilder::new(element)?)),
             _ => return None,
         })
+    }
+
+    /// As [`ArrayBuilder::append`].
+    pub(super) fn append_cell(&mut self, cell: Cell<'_>, column: &Column) -> Result<usize, Misfit> {
+        match (self, cell) {
+            (builder, Cell::Null) => Ok(builder.append_null()),
+            (builder, Cell::Value(value)) => builder.append(&value, column),
+            (Self::Bool(builder), Cell::Bool(value)) => {
+                builder.append_value(value);
+                Ok(1)
+            }
+            (Self::Int16(builder), Cell::Integer(value)) => integer(builder, value),
+            (Self::Int32(builder), Cell::Integer(value)) => integer(builder, value),
+            (Self::Int64(builder), Cell::Integer(value)) => integer(builder, value),
+            (Self::Float32(builder), Cell::Float32(value)) => Ok(push(builder, value)),
+            (Self::Float64(builder), Cell::Float64(value)) => Ok(push(builder, value)),
+            (Self::Text(builder), Cell::Text(text)) => {
+                let size = variable_size(text.as_bytes())?;
+                builder.append_value(text);
+                Ok(size)
+            }
+            (Self::Bytes(builder), Cell::Bytes(bytes)) => {
+                let size = variable_size(bytes)?;
+                builder.append_value(bytes);
+                Ok(size)
+            }
+            (Self::Date(builder), Cell::Date(days)) => Ok(push(builder, days)),
+            (Self::Time(builder), Cell::Micros(micros)) => Ok(push(builder, micros)),
+            (Self::Timestamp(builder, _), Cell::Micros(micros)) => Ok(push(builder, micros)),
+            (Self::Text(_), Cell::Bytes(_)) => Err(NOT_TEXT.into()),
+            _ => Err("a value of another type".into()),
+        }
     }
 
     /// Adds a value of the column, and returns the bytes that it takes.
@@ -209,7 +261,7 @@ fn append_text(
 ) -> Result<usize, Misfit> {
     let written: Cow<'_, str> = match kind {
         Kind::TextValue(text) => text.into(),
-        Kind::BytesValue(_) => return Err("bytes that are not text in UTF-8".into()),
+        Kind::BytesValue(_) => return Err(NOT_TEXT.into()),
         Kind::NullValue(_)
         | Kind::BoolValue(_)
         | Kind::Int64Value(_)

@@ -6,7 +6,7 @@ use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 
-use super::array_builder::{ArrayBuilder, Misfit};
+use super::array_builder::{ArrayBuilder, Cell, Misfit};
 use super::schema::{Decimal, field};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Column, Row};
@@ -41,18 +41,31 @@ impl ArrowRows {
     }
 
     /// Adds a row, and returns the bytes that it takes in the arrays. After an error the result cannot go on.
-    pub(crate) fn push(&mut self, row: &Row) -> Result<usize> {
+    pub(crate) fn push(&mut self, row: Row) -> Result<usize> {
         if row.values.len() != self.columns.len() {
             return Err(Error::new(ErrorKind::Internal, "a row of another width than its columns"));
         }
         let mut size = 0;
-        let values = self.builders.iter_mut().zip(&row.values).zip(&self.columns);
-        for (at, ((builder, value), column)) in values.enumerate() {
-            let added = builder.append(value, column);
-            size += added.map_err(|misfit| does_not_fit(&misfit, at, column, &self.schema))?;
+        for (at, value) in row.values.into_iter().enumerate() {
+            size += self.append(at, Cell::Value(value))?;
         }
-        self.rows += 1;
+        self.end_row();
         Ok(size)
+    }
+
+    /// Adds the value of a column to a row, which has to get one of each.
+    pub(crate) fn append(&mut self, at: usize, cell: Cell<'_>) -> Result<usize> {
+        let column = self.builders.get_mut(at).zip(self.columns.get(at));
+        let Some((builder, column)) = column else {
+            return Err(Error::new(ErrorKind::Internal, "a value without a column"));
+        };
+        let added = builder.append_cell(cell, column);
+        added.map_err(|misfit| does_not_fit(&misfit, at, column, &self.schema))
+    }
+
+    /// Ends a row whose values were added.
+    pub(crate) fn end_row(&mut self) {
+        self.rows += 1;
     }
 
     /// Takes the bytes that follow in the stream: the rows so far are a record batch.
@@ -133,7 +146,7 @@ mod tests {
             (DataType::Numeric, Value::text("1234.5"), "a text that is not of its type"),
         ];
         for (data_type, value, what) in cases {
-            let error = rows_of(data_type).push(&row(value)).expect_err("it does not fit");
+            let error = rows_of(data_type).push(row(value)).expect_err("it does not fit");
             let text = error.message();
             assert_eq!((error.kind(), error.reason()), (ErrorKind::OutOfRange, "NOT_IN_ARROW"));
             assert!(text.starts_with("column 1 (\"c\") holds ") && text.contains(what), "{text}");
@@ -143,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_row_of_another_width_is_a_defect() {
-        let error = rows_of(DataType::Int64).push(&Row::default()).expect_err("no value");
+        let error = rows_of(DataType::Int64).push(Row::default()).expect_err("no value");
         assert_eq!(error.kind(), ErrorKind::Internal);
     }
 }

@@ -6,6 +6,7 @@
 
 mod array;
 mod binary_fields;
+mod cell_reader;
 mod column_types;
 mod datetime;
 mod geometry;

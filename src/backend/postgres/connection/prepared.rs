@@ -5,8 +5,8 @@ use std::mem::size_of;
 
 use tokio_postgres::types::{FromSql, Type};
 
-use crate::backend::Decimal;
 use crate::backend::postgres::codec::{self, Parameter, RowDecoder};
+use crate::backend::{Cell, Decimal};
 use crate::error::Result;
 use crate::value::{Column, Row, Value};
 
@@ -58,9 +58,21 @@ impl Prepared {
     }
 
     pub(crate) fn decode(&self, row: &tokio_postgres::Row) -> Result<Row> {
-        let value = |index| row.get::<_, Option<RawColumn<'_>>>(index).map(|RawColumn(raw)| raw);
-        self.decoder.decode((0..row.len()).map(value))
+        self.decoder.decode(raw_columns(row))
     }
+
+    /// As [`Prepared::decode`], with values on their way into Arrow's arrays.
+    pub(crate) fn cells<'a>(
+        &self,
+        row: &'a tokio_postgres::Row,
+    ) -> Result<impl Iterator<Item = Result<Cell<'a>>>> {
+        self.decoder.cells(raw_columns(row))
+    }
+}
+
+fn raw_columns(row: &tokio_postgres::Row) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
+    let value = |index| row.get::<_, Option<RawColumn<'_>>>(index).map(|RawColumn(raw)| raw);
+    (0..row.len()).map(value)
 }
 
 /// The bytes of a column as the server sent them.

@@ -137,8 +137,13 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
         if self.undecoded.is_some() {
             return Ok(());
         }
-        match self.prepared.decode(row) {
-            Ok(row) => sink.push(row),
+        let pushed = if sink.takes_cells() {
+            self.prepared.cells(row).and_then(|cells| sink.push_cells(cells))
+        } else {
+            self.prepared.decode(row).map(|row| sink.push(row))
+        };
+        match pushed {
+            Ok(()) => {}
             Err(error) if self.scope == StatementScope::Transaction => {
                 // The transaction goes on, as after any other failed statement.
                 self.cancel();
