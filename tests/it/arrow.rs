@@ -10,6 +10,7 @@ use arrow_array::types::{
 use arrow_array::{Array, RecordBatch};
 use arrow_ipc::reader::StreamReader;
 use arrow_schema::{DataType, Schema};
+use rowgate::value::proto::stream_query_response::Part;
 use rowgate::value::proto::{
     ArrayValue, ExecuteBatchRequest, QueryOptions, QueryRequest, ResultFormat, Value,
 };
@@ -354,4 +355,26 @@ async fn the_command_line_passes_the_stream_on() {
     assert_eq!((output.stdout.len(), output.stderr.as_slice()), (0, &b"CREATE TABLE\n"[..]));
     let output = ask(&["--batch", "nothing.sql"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_million_rows_take_constant_memory() {
+    let service = Service::start(Backend::Postgres).await;
+    let sql = |count| {
+        format!("select n, n / 8.0::float8, 'label ' || n from generate_series(1, {count}) as n")
+    };
+    service.client.stream(arrow(&sql(100_000))).await.expect("it runs");
+    let before = service.server.resident();
+    let mut parts = service.client.open(arrow(&sql(1_000_000))).await.expect("it starts");
+    let mut peak = 0;
+    let rows = loop {
+        match parts.next().await.expect("it runs").expect("no end without a summary") {
+            Part::Arrow(_) => peak = peak.max(service.server.resident()),
+            Part::Summary(summary) => break summary.row_count,
+            other => assert!(matches!(other, Part::Header(_)), "{other:?}"),
+        }
+    };
+    assert_eq!(rows, 1_000_000);
+    let growth = peak.saturating_sub(before) >> 20;
+    assert!(growth < 16, "it grew by {growth} MiB");
 }
