@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use super::arrow::Decimal;
 use super::connect_breaker::ConnectBreaker;
 use super::interface::{Backend, EngineInfo, Installed, ServerWait};
 use super::row_stream::{Completion, Fill, RowSink, RowStream};
@@ -200,6 +201,10 @@ struct InstrumentedRows<'r> {
 impl RowStream for InstrumentedRows<'_> {
     fn columns(&self) -> Option<&[Column]> {
         self.rows.columns()
+    }
+
+    fn decimal(&self, column: usize) -> Option<Decimal> {
+        self.rows.decimal(column)
     }
 
     fn poll_rows(&mut self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {

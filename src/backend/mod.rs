@@ -4,6 +4,7 @@
 //! messages of `rowgate.v1`. It knows no RPC. Rows are passed in batches: a virtual call costs per
 //! batch, not per row.
 
+mod arrow;
 pub(crate) mod connect_breaker;
 mod idempotency;
 mod instrumented;
@@ -16,6 +17,7 @@ mod statement;
 mod tests;
 mod transaction;
 
+pub(crate) use arrow::{Cell, Decimal};
 pub(crate) use connect_breaker::ConnectBreaker;
 pub(crate) use instrumented::Instrumented;
 pub(crate) use interface::{Backend, EngineInfo, Installed, MissingAbility, ServerWait};

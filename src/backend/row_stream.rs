@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 
+use super::arrow::{ArrowRows, Cell, Decimal, MAX_BATCH_ROWS};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::RowEncoder;
 use crate::value::proto::{Column, Row, RowBatch, Value};
@@ -13,6 +14,11 @@ use crate::wire_size::encoded_row_size;
 pub(crate) trait RowStream: Send {
     /// The columns; `None` when the statement returns no rows at all.
     fn columns(&self) -> Option<&[Column]>;
+
+    /// The precision and scale that a column was declared with, where its values are bound to them.
+    fn decimal(&self, _column: usize) -> Option<Decimal> {
+        None
+    }
 
     /// Moves rows into the sink until the sink is full or the database has no more at hand.
     ///
@@ -52,11 +58,12 @@ pub(crate) struct Completion {
 }
 
 /// A buffer for a stream's rows.
-#[derive(Debug)]
 pub(crate) struct RowSink {
     rows: Vec<Row>,
     /// Takes the rows where they are sent as they come.
     encoded: Option<Box<EncodedRows>>,
+    /// Takes the rows where the caller wants them in Arrow's format.
+    arrow: Option<Box<ArrowRows>>,
     /// The number of rows.
     count: usize,
     /// The encoded size of the rows.
@@ -66,6 +73,8 @@ pub(crate) struct RowSink {
     pub(crate) target: usize,
     /// The number of rows at which it takes no more in this turn.
     end_of_turn: usize,
+    /// The error of a row that its format cannot hold. The rows after it are dropped.
+    misfit: Option<Error>,
 }
 
 /// Rows that are encoded for messages.
@@ -76,8 +85,6 @@ struct EncodedRows {
     limit: usize,
     /// The messages that are full.
     full: Vec<RowBatch>,
-    /// The error of a row that is larger than a message. The rows after it are dropped.
-    too_large: Option<Error>,
 }
 
 /// The memory that a sink may take, as a multiple of its target: small values need far more memory than they
@@ -87,15 +94,31 @@ const MEMORY_FACTOR: usize = 2;
 impl RowSink {
     /// Returns a sink that is full at `target` bytes of encoded rows, or twice that of memory.
     pub(crate) fn new(target: usize) -> Self {
-        let rows = Vec::new();
-        Self { rows, encoded: None, count: 0, bytes: 0, memory: 0, target, end_of_turn: usize::MAX }
+        Self {
+            rows: Vec::new(),
+            encoded: None,
+            arrow: None,
+            count: 0,
+            bytes: 0,
+            memory: 0,
+            target,
+            end_of_turn: usize::MAX,
+            misfit: None,
+        }
     }
 
     /// Returns a sink that encodes its rows, for messages with at most `limit` bytes of them.
     pub(crate) fn encoded(target: usize, limit: usize) -> Self {
-        let encoder = RowEncoder::default();
-        let rows = EncodedRows { encoder, limit, full: Vec::new(), too_large: None };
+        let rows = EncodedRows { encoder: RowEncoder::default(), limit, full: Vec::new() };
         Self { encoded: Some(Box::new(rows)), ..Self::new(target) }
+    }
+
+    /// Returns a sink that makes an Arrow stream of a statement's rows. It is full at `target` bytes of arrays, or at
+    /// the rows of a record batch.
+    pub(crate) fn arrow(stream: &dyn RowStream, target: usize) -> Result<Self> {
+        let columns = stream.columns().unwrap_or_default();
+        let rows = ArrowRows::new(columns, |column| stream.decimal(column))?;
+        Ok(Self { arrow: Some(Box::new(rows)), ..Self::new(target) })
     }
 
     pub(crate) fn push(&mut self, row: Row) {
@@ -103,13 +126,15 @@ impl RowSink {
             encoder.begin_row();
             row.values.iter().for_each(|value| encoder.value(value));
             self.end_row();
-            return;
+        } else if self.arrow.is_none() {
+            let size = encoded_row_size(&row);
+            self.memory += size + size_of::<Row>() + row.values.len() * size_of::<Value>();
+            self.rows.push(row);
+            self.count(Ok(size));
+        } else if let Some(arrow) = self.arrow.as_mut().filter(|_| self.misfit.is_none()) {
+            let pushed = arrow.push(row);
+            self.count(pushed);
         }
-        let size = encoded_row_size(&row);
-        self.count += 1;
-        self.bytes += size;
-        self.memory += size + size_of::<Row>() + row.values.len() * size_of::<Value>();
-        self.rows.push(row);
     }
 
     /// The encoder of a sink that encodes its rows: each is begun there, and ended by [`RowSink::end_row`].
@@ -119,11 +144,48 @@ impl RowSink {
 
     /// Takes the row that was encoded.
     pub(crate) fn end_row(&mut self) {
-        let Some(encoded) = &mut self.encoded else { return };
-        if let Some(size) = encoded.end_row() {
-            self.count += 1;
-            self.bytes += size;
+        if let Some(encoded) = self.encoded.as_mut().filter(|_| self.misfit.is_none()) {
+            let ended = encoded.end_row();
+            self.count(ended);
         }
+    }
+
+    /// Returns true if [`RowSink::push_cells`] takes rows: without messages in between.
+    pub(crate) fn takes_cells(&self) -> bool {
+        self.arrow.is_some()
+    }
+
+    /// Adds a row to an Arrow stream by its values, one of each column. Fails with the first of them that failed.
+    pub(crate) fn push_cells<'a>(
+        &mut self,
+        cells: impl Iterator<Item = Result<Cell<'a>>>,
+    ) -> Result<()> {
+        let Some(arrow) = self.arrow.as_mut().filter(|_| self.misfit.is_none()) else {
+            return Ok(());
+        };
+        let mut pushed = Ok(0);
+        for (at, cell) in cells.enumerate() {
+            let cell = cell?;
+            pushed = pushed.and_then(|size| arrow.append(at, cell).map(|added| size + added));
+        }
+        arrow.end_row();
+        self.count(pushed);
+        Ok(())
+    }
+
+    fn count(&mut self, pushed: Result<usize>) {
+        match pushed {
+            Ok(size) => {
+                self.bytes += size;
+                self.count += 1;
+            }
+            Err(misfit) => self.misfit = Some(misfit),
+        }
+    }
+
+    /// Fails if a row did not fit the format.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.misfit.take().map_or(Ok(()), Err)
     }
 
     /// Has it take no more than `rows` until the next turn.
@@ -139,11 +201,8 @@ impl RowSink {
     pub(crate) fn has_target_size(&self) -> bool {
         self.bytes >= self.target
             || self.memory >= self.target.saturating_mul(MEMORY_FACTOR)
-            || self.has_failed()
-    }
-
-    fn has_failed(&self) -> bool {
-        self.encoded.as_ref().is_some_and(|encoded| encoded.too_large.is_some())
+            || self.arrow.is_some() && self.count >= MAX_BATCH_ROWS
+            || self.misfit.is_some()
     }
 
     /// Takes out the rows it holds.
@@ -153,12 +212,22 @@ impl RowSink {
         std::mem::replace(&mut self.rows, next)
     }
 
-    /// Takes out the rows of a sink that encodes them, by message. Fails if one of them does not fit into any.
-    pub(crate) fn take_encoded(&mut self) -> Result<Vec<RowBatch>> {
+    /// Takes out the rows of a sink that encodes them, by message.
+    pub(crate) fn take_encoded(&mut self) -> Vec<RowBatch> {
         self.clear();
         match &mut self.encoded {
             Some(encoded) => encoded.take(),
-            None => Ok(vec![RowBatch::new(self.take())]),
+            None => vec![RowBatch::new(self.take())],
+        }
+    }
+
+    /// Takes out the next bytes of the Arrow stream; after the last rows with its end. Empty for a sink of rows.
+    pub(crate) fn take_arrow(&mut self, filled: Fill) -> Result<Vec<u8>> {
+        self.clear();
+        let Some(arrow) = &mut self.arrow else { return Ok(Vec::new()) };
+        match filled {
+            Fill::Full => arrow.take(),
+            Fill::Done => arrow.finish(),
         }
     }
 
@@ -173,38 +242,31 @@ impl RowSink {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0 && !self.has_failed()
+        self.count == 0 && self.misfit.is_none()
     }
 }
 
 impl EncodedRows {
-    /// Ends a row and returns its size; `None` if it is dropped.
-    fn end_row(&mut self) -> Option<usize> {
-        let Self { encoder, limit, full, too_large } = self;
-        if too_large.is_some() {
-            return None;
-        }
+    /// Ends a row and returns its size. Fails if it does not fit into a message.
+    fn end_row(&mut self) -> Result<usize> {
+        let Self { encoder, limit, full } = self;
         let size = encoder.row_size();
         if size > *limit {
-            *too_large = Some(row_too_large(size));
-            return None;
+            return Err(row_too_large(size));
         }
         if encoder.size() + size > *limit {
             full.push(encoder.take());
         }
         encoder.end_row();
-        Some(size)
+        Ok(size)
     }
 
-    fn take(&mut self) -> Result<Vec<RowBatch>> {
-        if let Some(error) = self.too_large.take() {
-            return Err(error);
-        }
+    fn take(&mut self) -> Vec<RowBatch> {
         let mut batches = std::mem::take(&mut self.full);
         if self.encoder.size() > 0 {
             batches.push(self.encoder.take());
         }
-        Ok(batches)
+        batches
     }
 }
 

@@ -9,14 +9,14 @@ use super::database::{Caller, Database};
 use super::databases::Engine;
 use super::request_hash;
 use super::result_bounds::{ResultBounds, ResultCounter, check_response_size};
-use super::row_batches::BATCH_SIZE;
-use super::validate::{idempotency_key, statement_unit};
+use super::row_batches::{ARROW_BATCH_SIZE, BATCH_SIZE};
+use super::validate::{idempotency_key, refuse_arrow, result_format, statement_unit};
 use crate::backend::{
     Batch, BatchStatement, Delivery, Fill, RowSink, Statement, TransactionMode, fill,
 };
 use crate::error::Result;
 use crate::resilience::RetryUnit;
-use crate::value::proto::{QueryRequest, QueryResponse, ResultSet};
+use crate::value::proto::{QueryRequest, QueryResponse, ResultFormat, ResultSet};
 use crate::wire_size::{RESPONSE_OVERHEAD, widen};
 
 impl Engine {
@@ -36,13 +36,15 @@ impl Engine {
         if let Some(key) = key.filter(|key| !key.is_empty()) {
             return database.query_with_key(request, &key, &caller, limit).await;
         }
+        let format = request.options.as_ref().map_or(Ok(ResultFormat::Rows), result_format)?;
         let unit = statement_unit(&request);
         let (statement, bounds) =
             database.validate_query(request, &caller, Delivery::Whole, database.bounds())?;
         let statement = Arc::new(statement);
         let attempts = database.retries.start(unit, None);
         // Nothing reaches the caller before the whole result does: every failure may be retried.
-        let attempt = || database.collect(Arc::clone(&statement), bounds, limit);
+        let collector = Collector { database, bounds, response_limit: limit, format };
+        let attempt = || collector.collect(Arc::clone(&statement));
         let done =
             retry(&*database.backend, &statement.context, attempts, statement.deadline, attempt)
                 .await?;
@@ -50,29 +52,39 @@ impl Engine {
     }
 }
 
-impl Database {
-    async fn collect(
-        &self,
-        statement: Arc<Statement>,
-        bounds: ResultBounds,
-        response_limit: usize,
-    ) -> Result<ResultSet> {
-        let mut stream = self.backend.execute(statement).await?;
-        let mut sink = RowSink::new(BATCH_SIZE);
+/// Takes whole results.
+struct Collector<'a> {
+    database: &'a Database,
+    bounds: ResultBounds,
+    response_limit: usize,
+    format: ResultFormat,
+}
+
+impl Collector<'_> {
+    async fn collect(&self, statement: Arc<Statement>) -> Result<ResultSet> {
+        let mut stream = self.database.backend.execute(statement).await?;
         let has_columns = stream.columns().is_some();
         let columns = stream.columns().unwrap_or_default().to_vec();
+        let mut sink = match self.format {
+            ResultFormat::Arrow if has_columns => RowSink::arrow(&*stream, ARROW_BATCH_SIZE)?,
+            ResultFormat::Arrow | ResultFormat::Rows | ResultFormat::Unspecified => {
+                RowSink::new(BATCH_SIZE)
+            }
+        };
         let mut result = ResultSet { has_columns, columns, ..ResultSet::default() };
         let overhead = widen(RESPONSE_OVERHEAD + result.encoded_len());
-        let mut counter = ResultCounter { bounds, rows: 0, bytes: 0 };
+        let mut counter = ResultCounter { bounds: self.bounds, rows: 0, bytes: 0 };
         while result.has_columns {
             let filled = fill(&mut *stream, &mut sink).await?;
-            let checked = counter
-                .add(&sink)
-                .and_then(|()| check_response_size(overhead + counter.bytes, response_limit));
-            if let Err(error) = checked {
+            let added = counter.add(&mut sink).and_then(|()| {
+                result.rows.append(&mut sink.take());
+                result.arrow.append(&mut sink.take_arrow(filled)?);
+                let rows = counter.bytes.max(widen(result.arrow.len()));
+                check_response_size(overhead + rows, self.response_limit)
+            });
+            if let Err(error) = added {
                 return Err(error.with_outcome(stream.abandon().await));
             }
-            result.rows.append(&mut sink.take());
             if filled == Fill::Done {
                 break;
             }
@@ -80,7 +92,9 @@ impl Database {
         let end = stream.finish().await?;
         Ok(ResultSet { rows_affected: end.rows_affected, command: end.command, ..result })
     }
+}
 
+impl Database {
     /// Runs a query under its idempotency key, as a batch of one statement.
     async fn query_with_key(
         &self,
@@ -90,6 +104,9 @@ impl Database {
         response_limit: usize,
     ) -> Result<QueryResponse> {
         let field = "options.idempotency_key";
+        if let Some(options) = &request.options {
+            refuse_arrow(options, "a result in Arrow's format is not stored under a key")?;
+        }
         let request_hash = request_hash::of_query(&request, &self.name);
         let (statement, bounds) =
             self.validate_query(request, caller, Delivery::Whole, self.bounds())?;

@@ -35,8 +35,9 @@ pub(super) struct ResultCounter {
 }
 
 impl ResultCounter {
-    /// Adds the rows of a sink, or fails with `ResultTooLarge`.
-    pub(super) fn add(&mut self, sink: &RowSink) -> Result<()> {
+    /// Adds the rows of a sink. Fails with `ResultTooLarge`, or if a row does not fit its format.
+    pub(super) fn add(&mut self, sink: &mut RowSink) -> Result<()> {
+        sink.check()?;
         self.rows += widen(sink.len());
         self.bytes += widen(sink.bytes);
         let message = if self.rows > self.bounds.rows {

@@ -13,6 +13,10 @@ use crate::wire_size::encoded_row_size;
 
 /// The size at which a batch is sent, in bytes.
 pub(super) const BATCH_SIZE: usize = 64 << 10;
+/// The size at which a record batch of Arrow is sent, in bytes of its arrays.
+pub(super) const ARROW_BATCH_SIZE: usize = 1 << 20;
+/// The largest part of an Arrow stream, in bytes: clients take messages of 4 MiB unless they are told otherwise.
+const ARROW_PART_SIZE: usize = 2 << 20;
 /// The rows that are decoded in one turn. Other calls wait for no more: a batch of narrow rows has thousands.
 const ROWS_OF_TURN: usize = 256;
 /// The age at which a batch that is not full is sent.
@@ -42,6 +46,13 @@ pub(super) struct EncodedBatch {
     pub(super) is_last: bool,
 }
 
+/// The bytes of an Arrow stream that one batch of rows gives.
+pub(super) struct ArrowBatch {
+    /// The bytes by message.
+    pub(super) messages: Vec<Vec<u8>>,
+    pub(super) is_last: bool,
+}
+
 impl RowBatches {
     /// Makes batches within bounds, for messages with `message_limit` bytes for their rows.
     pub(super) fn new(
@@ -59,6 +70,12 @@ impl RowBatches {
     pub(super) fn encoded(mut self) -> Self {
         self.sink = RowSink::encoded(BATCH_SIZE, self.message_limit);
         self
+    }
+
+    /// Makes Arrow's batches from here on, of a statement that returns rows.
+    pub(super) fn encode_for_arrow(&mut self, stream: &dyn RowStream) -> Result<()> {
+        self.sink = RowSink::arrow(stream, ARROW_BATCH_SIZE)?;
+        Ok(())
     }
 
     /// Takes the next batch, of about `size` bytes. After an inner error the caller cannot get the result,
@@ -82,9 +99,24 @@ impl RowBatches {
         size: usize,
     ) -> Result<Result<EncodedBatch>> {
         let counted = self.advance(stream, size).await?;
+        Ok(counted.map(|filled| {
+            let messages = self.sink.take_encoded();
+            EncodedBatch { messages, is_last: filled == Fill::Done }
+        }))
+    }
+
+    /// As [`RowBatches::next`], with Arrow's batches.
+    pub(super) async fn next_arrow(
+        &mut self,
+        stream: &mut dyn RowStream,
+        size: usize,
+    ) -> Result<Result<ArrowBatch>> {
+        let counted = self.advance(stream, size).await?;
         Ok(counted.and_then(|filled| {
-            let messages = self.sink.take_encoded()?;
-            Ok(EncodedBatch { messages, is_last: filled == Fill::Done })
+            let bytes = self.sink.take_arrow(filled)?;
+            let limit = self.message_limit.clamp(1, ARROW_PART_SIZE);
+            let messages = bytes.chunks(limit).map(<[u8]>::to_vec).collect();
+            Ok(ArrowBatch { messages, is_last: filled == Fill::Done })
         }))
     }
 
@@ -93,7 +125,7 @@ impl RowBatches {
         self.sink.target = size;
         let filled = self.fill(stream).await?;
         self.max_age = MAX_BATCH_AGE;
-        Ok(self.counter.add(&self.sink).map(|()| filled))
+        Ok(self.counter.add(&mut self.sink).map(|()| filled))
     }
 
     /// Fills the sink, in turns, until it has its size, or until it has rows and `max_age` has passed.

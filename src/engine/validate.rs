@@ -13,7 +13,8 @@ use crate::error::{Error, ErrorKind, FieldViolation, Result};
 use crate::resilience::RetryUnit;
 use crate::sql::{Analysis, EffectLifetime, SessionState, excess_parameter};
 use crate::value::proto::{
-    AccessMode, IsolationLevel as WireIsolation, QueryRequest, TransactionOptions, Value,
+    AccessMode, IsolationLevel as WireIsolation, QueryOptions, QueryRequest, ResultFormat,
+    TransactionOptions, Value,
 };
 
 /// The place of a statement in its request.
@@ -244,6 +245,19 @@ pub(super) fn read_only(access_mode: i32, field: &str) -> Result<bool> {
     let mode = AccessMode::try_from(access_mode)
         .map_err(|unknown| invalid_option(field, &unknown.to_string()))?;
     Ok(mode == AccessMode::ReadOnly)
+}
+
+/// Validates the format of a result.
+pub(super) fn result_format(options: &QueryOptions) -> Result<ResultFormat> {
+    let format = ResultFormat::try_from(options.format)
+        .map_err(|unknown| invalid_option("options.format", &unknown.to_string()))?;
+    Ok(if format == ResultFormat::Arrow { format } else { ResultFormat::Rows })
+}
+
+/// Refuses a result in Arrow's format.
+pub(super) fn refuse_arrow(options: &QueryOptions, why: &str) -> Result<()> {
+    let is_arrow = result_format(options)? == ResultFormat::Arrow;
+    refuse_options(&[("options.format", is_arrow, why)])
 }
 
 /// Validates a duration that must be positive where it is set.

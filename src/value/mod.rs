@@ -16,6 +16,8 @@ pub mod proto {
     pub use super::RowBatch;
 }
 
+pub(crate) mod text;
+
 pub use encoded_rows::RowBatch;
 pub(crate) use encoded_rows::RowEncoder;
 pub use proto::value::Kind;

@@ -17,6 +17,7 @@
 //! | `look_alikes` | servers that lack what the gateway itself asks for |
 //! | `breaker` | calls while a database is unreachable, the probes, and the recovery |
 //! | `failover` | several servers, one of which accepts writes, and secrets that change |
+//! | `arrow` | results as Arrow IPC streams, compared with the same results as rows |
 //! | `batch` | commits whose answer is lost, keys, conflicts over one row |
 //! | `cancel` | statements that are cancelled: by a deadline, by a disconnected caller, past a frozen database |
 //! | `transact` | how interactive transactions end by themselves, and how much they hold |
@@ -47,6 +48,8 @@
 //! | `telemetry` | traces, metrics and logs, as collectors receive them |
 //! | `tidy` | the rules of the architecture that a program can check |
 
+#[cfg(test)]
+mod arrow;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]

@@ -47,6 +47,7 @@ async fn read(service: &Service, parts: &mut Parts, mut next: i64) -> Result<u64
                 }
                 peak = peak.max(service.server.resident());
             }
+            Part::Arrow(_) => panic!("rows were wanted"),
             Part::Summary(summary) => {
                 assert_eq!((summary.row_count, next), (ROWS, 1_000_001));
                 return Ok(peak);

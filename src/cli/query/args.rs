@@ -11,7 +11,7 @@ use crate::cli::server_flag::Server;
 use crate::engine::{KEY_RULE, is_key};
 use crate::grpc::client::{CallError, Client};
 use crate::value::Value;
-use crate::value::proto::{AccessMode, IsolationLevel, QueryOptions, QueryRequest};
+use crate::value::proto::{AccessMode, IsolationLevel, QueryOptions, QueryRequest, ResultFormat};
 use crate::wire_size::widen;
 
 /// The time beyond `--timeout` that the server has to report the outcome of the statement.
@@ -23,7 +23,8 @@ characters \\N are NULL.
 
 Formats: `table` is for people. `csv` has a header; NULL is an empty field and the empty text is \
 \"\". `json` is one object a line: numeric is a string, json is embedded, bytea is \\x and hex \
-digits, repeated column names get a number. csv and json print rows as they arrive, and nothing but rows.
+digits, repeated column names get a number. csv and json print rows as they arrive, and nothing but rows. \
+`arrow` is an Arrow IPC stream, for a file or a program: pyarrow, Polars, DuckDB.
 
 With --batch the statements of a file, or of standard input for `-`, are run in one transaction: all of \
 them are applied, or none. They end with semicolons and have no parameters. Their results are printed \
@@ -35,6 +36,7 @@ Examples:
   rowgate query 'select 1 as one'
   rowgate query 'select * from orders where id = $1 and state = $2' -p 42 -p open
   rowgate query --format csv 'select * from orders' > orders.csv
+  rowgate query --format arrow 'select * from orders' > orders.arrows
   rowgate query --read-only --timeout 10s --database reports < report.sql
   rowgate query --key order-4711 'insert into orders values (4711)'
   rowgate query --batch migration.sql --dry-run
@@ -54,8 +56,8 @@ pub(crate) struct Args {
     #[arg(short, long = "parameter", value_name = "VALUE", allow_hyphen_values = true)]
     pub(crate) parameters: Vec<String>,
     /// The output format
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
+    #[arg(long, value_enum, default_value_t = QueryFormat::Table)]
+    pub(crate) format: QueryFormat,
     #[command(flatten)]
     pub(crate) server: Server,
     /// The logical name of the database; the server's default one if omitted
@@ -79,6 +81,27 @@ pub(crate) struct Args {
     /// The isolation level of the batch; the database's default if omitted
     #[arg(long, value_name = "LEVEL", value_enum, requires = "batch", conflicts_with = "sql")]
     pub(crate) isolation: Option<Isolation>,
+}
+
+/// The format of a query's result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum QueryFormat {
+    Table,
+    Json,
+    Csv,
+    Arrow,
+}
+
+impl QueryFormat {
+    /// The format in which rows are printed; `None` for bytes that are passed on.
+    pub(crate) fn printed(self) -> Option<Format> {
+        match self {
+            Self::Table => Some(Format::Table),
+            Self::Json => Some(Format::Json),
+            Self::Csv => Some(Format::Csv),
+            Self::Arrow => None,
+        }
+    }
 }
 
 /// The isolation level of a batch, with the numbers of the protocol.
@@ -126,6 +149,11 @@ impl Args {
         }
     }
 
+    fn wire_format(&self) -> i32 {
+        let format = self.format.printed().map(|_printed| ResultFormat::Unspecified);
+        format.unwrap_or(ResultFormat::Arrow).into()
+    }
+
     pub(crate) fn request(&self, sql: &str) -> QueryRequest {
         let access_mode = self.access_mode().into();
         let parameter =
@@ -134,7 +162,11 @@ impl Args {
             database: self.database.clone().unwrap_or_default(),
             sql: sql.to_owned(),
             parameters: self.parameters.iter().map(parameter).collect(),
-            options: Some(QueryOptions { access_mode, ..self.options() }),
+            options: Some(QueryOptions {
+                access_mode,
+                format: self.wire_format(),
+                ..self.options()
+            }),
         }
     }
 }

@@ -21,6 +21,10 @@ use crate::wire_size::widen;
 const MAX_SIZE: u64 = 1 << 26;
 
 pub(crate) fn run(args: &Args, file: &Path, console: &mut Console<'_>) -> Result<Exit> {
+    let Some(format) = args.format.printed() else {
+        let why = "--format arrow is for one statement: a batch has several results";
+        return Err(CommandError::Usage(why.to_owned()));
+    };
     let text = read(file, console)?;
     let failed = |why: String| CommandError::Failed(format!("{}: {why}", name(file)));
     block_on(async {
@@ -34,7 +38,7 @@ pub(crate) fn run(args: &Args, file: &Path, console: &mut Console<'_>) -> Result
         }
         let response = client.execute_batch(request(args, &pieces)).await;
         let response = response.map_err(|error| CommandError::Failed(describe(error, &pieces)))?;
-        print(args, response, console)?;
+        print(args, format, response, console)?;
         Ok(Exit::Success)
     })
 }
@@ -89,17 +93,22 @@ fn request(args: &Args, pieces: &[SplitStatement<'_>]) -> ExecuteBatchRequest {
     }
 }
 
-fn print(args: &Args, response: ExecuteBatchResponse, console: &mut Console<'_>) -> io::Result<()> {
+fn print(
+    args: &Args,
+    format: Format,
+    response: ExecuteBatchResponse,
+    console: &mut Console<'_>,
+) -> io::Result<()> {
     let count = widen(response.results.len());
     let mut printed = false;
     for result in response.results {
-        if result.has_columns && args.format == Format::Csv && printed {
+        if result.has_columns && format == Format::Csv && printed {
             writeln!(console.out)?;
         }
         printed |= result.has_columns;
-        print_set(result, args.format, &mut Summary::default(), console)?;
+        print_set(result, format, &mut Summary::default(), console)?;
     }
-    if args.format == Format::Table {
+    if format == Format::Table {
         let end = if response.replayed {
             "replayed"
         } else if args.dry_run {

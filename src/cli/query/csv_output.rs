@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 
 use super::printer::Printer;
-use super::value_text::{list, text};
+use crate::value::text::{list, text};
 use crate::value::{Column, Row};
 
 #[derive(Default)]

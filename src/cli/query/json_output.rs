@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use serde_json::to_string;
 
 use super::printer::Printer;
-use super::value_text::{Precision, dimensions, float, hex, list, nested};
 use crate::value::proto::DataType;
+use crate::value::text::{Precision, dimensions, float, hex, list, nested};
 use crate::value::{Column, Kind, Row, Value};
 
 #[derive(Default)]

@@ -10,7 +10,6 @@ mod single_statement;
 mod table_output;
 #[cfg(test)]
 mod tests;
-mod value_text;
 
 pub(crate) use args::Args;
 pub(crate) use format::{Format, print_set};

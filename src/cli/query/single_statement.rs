@@ -3,13 +3,14 @@
 use std::io::{self, IsTerminal as _, Read as _, Write};
 
 use super::args::Args;
-use super::format::{print_set, print_without_rows};
+use super::format::{Format, print_set, print_without_rows};
 use super::printer::{Printer, Summary};
 use crate::cli::command_error::{CommandError, Result, Text, describe};
 use crate::cli::console::{Console, Exit, counted};
 use crate::cli::server_flag::block_on;
 use crate::grpc::client::ResultStream;
 use crate::value::proto::stream_query_response::Part;
+use crate::value::{Column, Row};
 
 /// The size limit of a statement from standard input, in bytes; servers accept less.
 const MAX_SQL: u64 = 1 << 26;
@@ -20,6 +21,7 @@ pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit> {
         None => read_statement(console)?,
     };
     check(&sql)?;
+    let format = output_format(&args, console)?;
     let mut summary = Summary::default();
     let ended = block_on(async {
         let client = args.connect().await?;
@@ -30,14 +32,17 @@ pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit> {
             summary.attempts = response.attempts;
             summary.replayed = response.replayed;
             let result = response.result.unwrap_or_default();
-            print_set(result, args.format, &mut summary, console)?;
+            print_set(result, format, &mut summary, console)?;
             return Ok(Exit::Success);
         }
         let mut stream = client.stream_query(request).await?;
-        let mut printer = args.format.printer(console);
+        let mut printer: Box<dyn Printer> = match args.format.printed() {
+            Some(format) => format.printer(console),
+            None => Box::new(PassedOn),
+        };
         print(&mut stream, &mut *printer, &mut summary, console.out).await?;
         if !summary.has_columns {
-            print_without_rows(&summary, args.format, console)?;
+            print_without_rows(&summary, format, console)?;
         }
         Ok(Exit::Success)
     });
@@ -48,6 +53,34 @@ pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit> {
         writeln!(console.err, "  the result is incomplete: it failed after {rows}")?;
     }
     Ok(Exit::Failure)
+}
+
+/// The printer of a result whose bytes are passed on as they come.
+struct PassedOn;
+
+impl Printer for PassedOn {
+    fn columns(&mut self, _columns: Vec<Column>, _out: &mut dyn Write) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn row(&mut self, _row: &Row, _out: &mut dyn Write) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The format of what is printed: beside bytes for a program only what is for people.
+fn output_format(args: &Args, console: &Console<'_>) -> Result<Format> {
+    if let Some(format) = args.format.printed() {
+        return Ok(format);
+    }
+    let why = if console.is_terminal {
+        "--format arrow writes bytes that are no text: send them to a file or a program, as in > result.arrows"
+    } else if args.key.is_some() {
+        "--format arrow cannot be used with --key: only rows are stored under a key"
+    } else {
+        return Ok(Format::Csv);
+    };
+    Err(CommandError::Usage(why.to_owned()))
 }
 
 /// Prints parts as they arrive, and keeps the summary up to date.
@@ -71,6 +104,7 @@ async fn print(
                     summary.row_count += 1;
                 }
             }
+            Part::Arrow(bytes) => out.write_all(&bytes)?,
             Part::Summary(end) => {
                 summary.rows_affected = end.rows_affected;
                 summary.command = end.command;
@@ -159,7 +193,7 @@ mod tests {
         let cases: [(&[&str], &str); 14] = [
             (&["--timeout", "10"], "write it as 500ms, 10s or 1m"),
             (&["--timeout", "0s"], "longer than nothing"),
-            (&["--format", "xml"], "possible values: table, json, csv"),
+            (&["--format", "xml"], "possible values: table, json, csv, arrow"),
             (&["--address", "https://db:1"], "does not speak TLS yet"),
             (&["select 1", "select 2"], "unexpected argument"),
             (&["--dry-run"], "--batch"),
@@ -212,6 +246,20 @@ mod tests {
             let (exit, out, err) = ran("rows", format);
             assert_eq!((exit, out.as_str(), err.as_str()), (Exit::Success, expected, ""));
         }
+    }
+
+    #[test]
+    fn arrow_goes_to_programs_only() {
+        let args = parse(&["rows", "--format", "arrow", "--address", "127.0.0.1:1"]);
+        let mut console = Console { out: &mut io::sink(), is_terminal: true, err: &mut io::sink() };
+        let error = run(args, &mut console).unwrap_err();
+        let CommandError::Usage(why) = error else { panic!("{error:?}") };
+        assert!(why.contains("a file or a program"), "{why}");
+        let args = parse(&["rows", "--format", "arrow", "--key", "k"]);
+        let mut console = Console { is_terminal: false, ..console };
+        let error = run(args, &mut console).unwrap_err();
+        let CommandError::Usage(why) = error else { panic!("{error:?}") };
+        assert!(why.contains("--key"), "{why}");
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use comfy_table::{Cell, CellAlignment, Table as Grid, presets};
 
 use super::printer::{Printer, Summary};
-use super::value_text::text;
 use crate::cli::console::{counted, visible};
 use crate::value::proto::DataType;
+use crate::value::text::text;
 use crate::value::{Column, Row};
 
 /// The rows that are buffered to find the widths of columns; a longer result is printed as several tables.

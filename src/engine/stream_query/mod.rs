@@ -11,19 +11,21 @@ use super::attempt_loop::retry;
 use super::database::{Caller, Database};
 use super::databases::Engine;
 use super::result_bounds::ResultBounds;
-use super::row_batches::{BATCH_SIZE, RowBatches};
+use super::row_batches::{ARROW_BATCH_SIZE, ArrowBatch, BATCH_SIZE, EncodedBatch, RowBatches};
 use super::task_stream::{self, PartSender, SendFailure};
-use super::validate::{invalid_option, statement_unit};
+use super::validate::{invalid_option, result_format, statement_unit};
 use crate::backend::{Completion, Delivery, RowStream, Statement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::resilience::RetryUnit;
 use crate::value::proto::stream_query_response::Part;
-use crate::value::proto::{QueryRequest, ResultHeader, ResultSummary};
+use crate::value::proto::{QueryRequest, ResultFormat, ResultHeader, ResultSummary};
 use crate::wire_size::ROW_BATCH_OVERHEAD;
 
 /// The size at which a batch is sent while the reader is behind, in bytes: it waits in memory, and many
 /// readers may be behind.
 const SMALL_BATCH_SIZE: usize = 8 << 10;
+/// The same of a record batch of Arrow: smaller ones cost their reader more.
+const SMALL_ARROW_BATCH_SIZE: usize = 256 << 10;
 
 impl Engine {
     /// Starts one statement. The stream always ends with a summary or an error: without either it would
@@ -39,6 +41,7 @@ impl Engine {
             let description = "a streamed result is not stored under a key; use Query";
             return Err(invalid_option("options.idempotency_key", description));
         }
+        let format = options.map_or(Ok(ResultFormat::Rows), result_format)?;
         let unit = statement_unit(&request);
         // A stream whose caller sent no deadline gets the longest one.
         caller.time_left.get_or_insert(database.limits().cap.saturating_mul(2));
@@ -52,7 +55,7 @@ impl Engine {
         let fair_yield = self.fair_yields.of_this_worker();
         let deadline = statement.deadline.instant();
         let batches = RowBatches::new(bounds, message_limit, fair_yield, deadline).encoded();
-        let source = Source { database: Arc::clone(database), unit, batches };
+        let source = Source { database: Arc::clone(database), unit, format, batches };
         Ok(task_stream::spawn(self.stall_timeout, |parts| run(source, statement, parts)))
     }
 }
@@ -61,6 +64,7 @@ impl Engine {
 struct Source {
     database: Arc<Database>,
     unit: RetryUnit,
+    format: ResultFormat,
     batches: RowBatches,
 }
 
@@ -99,6 +103,12 @@ async fn run(
     }))
 }
 
+/// The parts that a batch makes.
+struct NextParts {
+    parts: Vec<Part>,
+    is_last: bool,
+}
+
 impl Source {
     /// Sends the header and all rows; `None` when the reader has disconnected.
     async fn send_rows(
@@ -110,6 +120,9 @@ impl Source {
         let mut stream = self.start(statement).await?;
         let has_columns = stream.columns().is_some();
         let columns = stream.columns().unwrap_or_default().to_vec();
+        if has_columns && self.format == ResultFormat::Arrow {
+            self.batches.encode_for_arrow(&*stream)?;
+        }
         let mut next = vec![Part::Header(ResultHeader { has_columns, columns })];
         let mut is_over = !has_columns;
         loop {
@@ -122,14 +135,35 @@ impl Source {
                 return Ok(Some(SentRows { stream, has_columns }));
             }
             let is_behind = parts.channel.capacity() == 0;
-            let size = if is_behind { SMALL_BATCH_SIZE } else { BATCH_SIZE };
-            let batch = match self.batches.next_encoded(&mut *stream, size).await? {
+            let batch = match self.next_parts(&mut *stream, is_behind).await? {
                 Ok(batch) => batch,
                 Err(error) => return Err(error.with_outcome(stream.abandon().await)),
             };
-            next = batch.messages.into_iter().map(Part::Rows).collect();
+            next = batch.parts;
             is_over = batch.is_last;
         }
+    }
+
+    /// Takes the next batch of the format; small while the reader is behind.
+    async fn next_parts(
+        &mut self,
+        stream: &mut dyn RowStream,
+        is_behind: bool,
+    ) -> Result<Result<NextParts>> {
+        if self.format == ResultFormat::Arrow {
+            let size = if is_behind { SMALL_ARROW_BATCH_SIZE } else { ARROW_BATCH_SIZE };
+            let batch = self.batches.next_arrow(stream, size).await?;
+            return Ok(batch.map(|ArrowBatch { messages, is_last }| {
+                let parts = messages.into_iter().map(Part::Arrow).collect();
+                NextParts { parts, is_last }
+            }));
+        }
+        let size = if is_behind { SMALL_BATCH_SIZE } else { BATCH_SIZE };
+        let batch = self.batches.next_encoded(stream, size).await?;
+        Ok(batch.map(|EncodedBatch { messages, is_last }| {
+            let parts = messages.into_iter().map(Part::Rows).collect();
+            NextParts { parts, is_last }
+        }))
     }
 
     /// Starts the statement, with retries. Once it runs, its errors are final: the caller gets its parts.

@@ -76,6 +76,7 @@ impl ScriptedStatement {
         let source = Source {
             database: Arc::new(database),
             unit: RetryUnit::Statement,
+            format: ResultFormat::Rows,
             batches: RowBatches::new(
                 ResultBounds::UNBOUNDED,
                 1000 - ROW_BATCH_OVERHEAD,
@@ -201,6 +202,7 @@ async fn read(mut parts: Parts, pause: Duration) -> (usize, Result<ResultSummary
                 let sent = RowBatch::decode(&*batch.encode_to_vec()).expect("it is well-formed");
                 rows += sent.rows.len();
             }
+            Ok(Part::Arrow(_)) => panic!("rows were wanted"),
             Ok(Part::Summary(summary)) => return (rows, Ok(summary)),
             Err(error) => return (rows, Err(error)),
         }

@@ -148,6 +148,7 @@ impl Client {
                     streamed.batches += 1;
                     streamed.rows.extend(batch.rows);
                 }
+                Part::Arrow(bytes) => streamed.arrow.extend(bytes),
                 Part::Summary(summary) => streamed.summary = Some(summary),
             }
         }
@@ -182,6 +183,8 @@ pub(crate) struct Streamed {
     pub(crate) header: ResultHeader,
     /// All rows.
     pub(crate) rows: Vec<Row>,
+    /// The bytes of the Arrow stream, where the caller wanted one.
+    pub(crate) arrow: Vec<u8>,
     /// The number of messages that brought them.
     pub(crate) batches: usize,
     /// The last part.

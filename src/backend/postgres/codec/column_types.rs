@@ -2,6 +2,7 @@
 
 use tokio_postgres::types::{Kind, Type};
 
+use crate::backend::Decimal;
 use crate::value::proto::ParameterType;
 use crate::value::{Column, DataType};
 
@@ -19,6 +20,15 @@ pub(crate) fn describe_column(name: &str, ty: &Type) -> Column {
 pub(crate) fn describe_parameter(ty: &Type) -> ParameterType {
     let Column { r#type, element_type, type_name, type_oid, .. } = describe_column("", ty);
     ParameterType { r#type, element_type, type_name, type_oid }
+}
+
+/// Returns the precision and scale that the modifier of a numeric type holds; `None` for none.
+pub(crate) fn decimal(modifier: i32) -> Option<Decimal> {
+    // Behind the length of a header: the precision, and a scale of 11 bits with a sign.
+    let packed = modifier.checked_sub(4).filter(|packed| *packed >= 0)?;
+    let precision = u8::try_from(packed >> 16).ok()?;
+    let scale = i8::try_from(((packed & 0x7ff) ^ 0x400) - 0x400).ok()?;
+    Some(Decimal { precision, scale })
 }
 
 /// Returns the name that users write: `int4[]`, where the catalog has `_int4`.
@@ -149,6 +159,15 @@ mod tests {
         }
         assert_eq!(describe_column("", &Type::INT4).type_oid, 23);
         assert_eq!(describe_parameter(&Type::INT4_ARRAY).type_name, "int4[]");
+    }
+
+    #[test]
+    fn a_modifier_holds_precision_and_scale() {
+        let of = |precision, scale: i32| decimal((precision << 16 | (scale & 0x7ff)) + 4);
+        assert_eq!(of(12, 2), Some(Decimal { precision: 12, scale: 2 }));
+        assert_eq!(of(3, -5), Some(Decimal { precision: 3, scale: -5 }));
+        assert_eq!(of(1000, 2), None);
+        assert_eq!(decimal(-1), None);
     }
 
     #[test]

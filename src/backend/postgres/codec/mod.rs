@@ -6,6 +6,7 @@
 
 mod array;
 mod binary_fields;
+mod cell_reader;
 mod column_types;
 mod datetime;
 mod geometry;
@@ -18,7 +19,7 @@ mod row_decoder;
 mod scalar_decoder;
 mod value_decoder;
 
-pub(crate) use column_types::{describe_column, describe_parameter};
+pub(crate) use column_types::{decimal, describe_column, describe_parameter};
 pub(crate) use parameters::{MAX_MESSAGE, Parameter, encode};
 pub(crate) use row_decoder::RowDecoder;
 pub(crate) use value_decoder::Intervals;

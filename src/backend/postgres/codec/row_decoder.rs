@@ -2,7 +2,9 @@
 
 use tokio_postgres::types::{Format, Type};
 
+use super::cell_reader::{self, ReadCell};
 use super::value_decoder::{Intervals, ValueDecoder};
+use crate::backend::Cell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Row, RowEncoder, Value};
 
@@ -10,6 +12,8 @@ use crate::value::{Row, RowEncoder, Value};
 pub(crate) struct RowDecoder {
     columns: Box<[ValueDecoder]>,
     formats: Box<[Format]>,
+    /// The readers of columns whose bytes become an array as they are.
+    cells: Box<[Option<ReadCell>]>,
 }
 
 impl RowDecoder {
@@ -17,7 +21,8 @@ impl RowDecoder {
         let decoder = |ty: &Type| ValueDecoder::new(ty, intervals);
         let columns: Box<[ValueDecoder]> = types.iter().map(decoder).collect();
         let formats = columns.iter().map(ValueDecoder::format).collect();
-        Self { columns, formats }
+        let cells = types.iter().map(cell_reader::reader).collect();
+        Self { columns, formats, cells }
     }
 
     /// Returns the formats that [`RowDecoder::decode`] expects of the columns: text of those without a binary decoder.
@@ -32,11 +37,11 @@ impl RowDecoder {
         &self,
         columns: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
     ) -> Result<Row> {
-        let mut values = Vec::with_capacity(self.columns.len());
-        self.read(columns, |decoder, format, raw| {
-            let value = raw.map_or_else(|| Some(Value::null()), |raw| decoder.decode(format, raw));
-            value.map(|value| values.push(value))
-        })?;
+        self.check_width(columns.len())?;
+        let mut values = Vec::with_capacity(columns.len());
+        for (index, raw) in columns.enumerate() {
+            values.push(raw.map_or_else(|| Ok(Value::null()), |raw| self.value(index, raw))?);
+        }
         Ok(Row { values })
     }
 
@@ -46,34 +51,49 @@ impl RowDecoder {
         columns: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
         row: &mut RowEncoder,
     ) -> Result<()> {
+        self.check_width(columns.len())?;
         row.begin_row();
-        self.read(columns, |decoder, format, raw| match raw {
-            None => {
-                row.null();
-                Some(())
-            }
-            Some(raw) => decoder.encode(format, raw, row),
-        })
-    }
-
-    fn read<'a>(
-        &self,
-        columns: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
-        mut read: impl FnMut(&ValueDecoder, Format, Option<&'a [u8]>) -> Option<()>,
-    ) -> Result<()> {
-        let width = self.columns.len();
-        if columns.len() != width {
-            return Err(malformed(format!("a row that does not have {width} columns")));
-        }
         let decoders = self.columns.iter().zip(&self.formats);
         for (index, ((decoder, format), raw)) in decoders.zip(columns).enumerate() {
-            read(decoder, *format, raw).ok_or_else(|| {
-                let size = raw.unwrap_or_default().len();
-                malformed(format!("{size} malformed bytes in column {}", index + 1))
-            })?;
+            match raw {
+                None => row.null(),
+                Some(raw) => {
+                    decoder.encode(*format, raw, row).ok_or_else(|| malformed_value(index, raw))?
+                }
+            }
         }
         Ok(())
     }
+
+    /// As [`RowDecoder::decode`], with values on their way into Arrow's arrays.
+    pub(crate) fn cells<'a>(
+        &self,
+        columns: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
+    ) -> Result<impl Iterator<Item = Result<Cell<'a>>>> {
+        self.check_width(columns.len())?;
+        Ok(columns.enumerate().map(|(index, raw)| {
+            let Some(raw) = raw else { return Ok(Cell::Null) };
+            let reader = self.cells.get(index).copied().flatten();
+            let cell = reader.and_then(|read| read(raw));
+            cell.map_or_else(|| self.value(index, raw).map(Cell::Value), Ok)
+        }))
+    }
+
+    fn check_width(&self, sent: usize) -> Result<()> {
+        let width = self.columns.len();
+        let text = || malformed(format!("a row that does not have {width} columns"));
+        if sent == width { Ok(()) } else { Err(text()) }
+    }
+
+    fn value(&self, index: usize, raw: &[u8]) -> Result<Value> {
+        let decoder = self.columns.get(index).zip(self.formats.get(index));
+        let value = decoder.and_then(|(decoder, format)| decoder.decode(*format, raw));
+        value.ok_or_else(|| malformed_value(index, raw))
+    }
+}
+
+fn malformed_value(index: usize, raw: &[u8]) -> Error {
+    malformed(format!("{} malformed bytes in column {}", raw.len(), index + 1))
 }
 
 fn malformed(sent: String) -> Error {
@@ -129,6 +149,30 @@ mod tests {
         assert_eq!(is_binary(&binary), [true; 10]);
         assert_eq!(is_binary(&text_only), [false; 11]);
         assert_eq!(is_binary(&[Type::DATE, Type::INET, Type::DATE]), [true, false, true]);
+    }
+
+    #[test]
+    fn cells_are_the_values_of_a_row_and_malformed_ones_an_error() {
+        let decoder =
+            RowDecoder::new(&[Type::INT4, Type::TEXT, Type::DATE], Intervals::WithInfinity);
+        let one = 1_i32.to_be_bytes();
+        let never = i32::MAX.to_be_bytes();
+        let cells = |raw: [Option<&'static [u8]>; 3]| {
+            let cells = decoder.cells(raw.into_iter()).expect("three columns");
+            cells.map(|cell| cell.map(|cell| format!("{cell:?}"))).collect::<Result<Vec<_>>>()
+        };
+        let read = cells([Some(&[0, 0, 0, 1]), Some(b"a"), None]).expect("well-formed");
+        assert_eq!(read, ["Integer(1)", "Text(\"a\")", "Null"]);
+        let raw = [Some(&one[..]), Some(b"\xff"), Some(&never[..])];
+        let read = decoder.cells(raw.into_iter()).expect("three columns");
+        let values = [Value::int64(1), Value::bytes(*b"\xff"), Value::text("infinity")];
+        for (cell, value) in read.zip(values).skip(1) {
+            let Ok(Cell::Value(cell)) = cell else { panic!("{cell:?}") };
+            assert_eq!(cell, value);
+        }
+        let error = cells([Some(b"abc"), None, None]).expect_err("malformed");
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert!(decoder.cells([None].into_iter()).is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::mem::size_of;
 use tokio_postgres::types::{FromSql, Type};
 
 use crate::backend::postgres::codec::{self, Parameter, RowDecoder};
+use crate::backend::{Cell, Decimal};
 use crate::error::Result;
 use crate::value::{Column, Row, RowEncoder, Value};
 
@@ -43,13 +44,21 @@ impl Prepared {
         self.parameter_types().iter().any(|ty| Type::from_oid(ty.oid()).is_none())
     }
 
+    /// The precision and scale that a column of numeric was declared with.
+    pub(crate) fn decimal(&self, column: usize) -> Option<Decimal> {
+        let column = self.statement.columns().get(column)?;
+        if *column.type_() != Type::NUMERIC {
+            return None;
+        }
+        codec::decimal(column.type_modifier())
+    }
+
     pub(crate) fn encode<'a>(&self, values: &'a [Value]) -> Result<Vec<Parameter<'a>>> {
         codec::encode(values, self.parameter_types())
     }
 
     pub(crate) fn decode(&self, row: &tokio_postgres::Row) -> Result<Row> {
-        let value = |index| row.get::<_, Option<RawColumn<'_>>>(index).map(|RawColumn(raw)| raw);
-        self.decoder.decode((0..row.len()).map(value))
+        self.decoder.decode(raw_columns(row))
     }
 
     /// Encodes a row as [`Prepared::decode`] decodes it.
@@ -58,9 +67,21 @@ impl Prepared {
         row: &tokio_postgres::Row,
         encoder: &mut RowEncoder,
     ) -> Result<()> {
-        let value = |index| row.get::<_, Option<RawColumn<'_>>>(index).map(|RawColumn(raw)| raw);
-        self.decoder.encode((0..row.len()).map(value), encoder)
+        self.decoder.encode(raw_columns(row), encoder)
     }
+
+    /// As [`Prepared::decode`], with values on their way into Arrow's arrays.
+    pub(crate) fn cells<'a>(
+        &self,
+        row: &'a tokio_postgres::Row,
+    ) -> Result<impl Iterator<Item = Result<Cell<'a>>>> {
+        self.decoder.cells(raw_columns(row))
+    }
+}
+
+fn raw_columns(row: &tokio_postgres::Row) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
+    let value = |index| row.get::<_, Option<RawColumn<'_>>>(index).map(|RawColumn(raw)| raw);
+    (0..row.len()).map(value)
 }
 
 /// The bytes of a column as the server sent them.

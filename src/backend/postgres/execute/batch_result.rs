@@ -33,7 +33,8 @@ pub(crate) fn result_set(prepared: &Prepared, output: StepOutput, tag: &str) -> 
             let Completion { rows_affected, command } = completion(tag, returned);
             let has_columns = prepared.columns.is_some();
             let columns = prepared.columns.clone().unwrap_or_default();
-            Ok(ResultSet { has_columns, columns, rows, rows_affected, command })
+            let result = ResultSet { has_columns, columns, rows, ..ResultSet::default() };
+            Ok(ResultSet { rows_affected, command, ..result })
         }
         StepOutput::Rows(_) | StepOutput::Script(_) => Err(transaction_controlled()),
     }

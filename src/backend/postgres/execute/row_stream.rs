@@ -17,7 +17,7 @@ use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::lanes::Candidate;
 use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::attempt::AttemptResult;
-use crate::backend::{Completion, Fill, RowSink, RowStream, Statement, TransactionMode};
+use crate::backend::{Completion, Decimal, Fill, RowSink, RowStream, Statement, TransactionMode};
 use crate::clock::now;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::Column;
@@ -137,9 +137,12 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
         if self.undecoded.is_some() {
             return Ok(());
         }
-        let taken = match sink.encoder() {
-            Some(encoder) => self.prepared.encode_row(row, encoder).map(|()| sink.end_row()),
-            None => self.prepared.decode(row).map(|row| sink.push(row)),
+        let taken = if let Some(encoder) = sink.encoder() {
+            self.prepared.encode_row(row, encoder).map(|()| sink.end_row())
+        } else if sink.takes_cells() {
+            self.prepared.cells(row).and_then(|cells| sink.push_cells(cells))
+        } else {
+            self.prepared.decode(row).map(|row| sink.push(row))
         };
         match taken {
             Ok(()) => {}
@@ -226,6 +229,10 @@ async fn start(
 impl<S: BorrowMut<Session> + Send + Unpin> RowStream for StatementRows<S> {
     fn columns(&self) -> Option<&[Column]> {
         self.prepared.columns.as_deref()
+    }
+
+    fn decimal(&self, column: usize) -> Option<Decimal> {
+        self.prepared.decimal(column)
     }
 
     fn poll_rows(&mut self, cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {

@@ -5,13 +5,17 @@ use std::task::{Context, Poll};
 use futures_util::future::BoxFuture;
 
 use super::ride::LaneResult;
-use crate::backend::{Completion, Fill, RowSink, RowStream};
+use crate::backend::{Completion, Decimal, Fill, RowSink, RowStream};
 use crate::error::{Outcome, Result};
 use crate::value::Column;
 
 impl RowStream for LaneResult {
     fn columns(&self) -> Option<&[Column]> {
         self.prepared.columns.as_deref()
+    }
+
+    fn decimal(&self, column: usize) -> Option<Decimal> {
+        self.prepared.decimal(column)
     }
 
     fn poll_rows(&mut self, _: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {

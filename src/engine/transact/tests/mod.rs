@@ -74,10 +74,13 @@ async fn an_invalid_command_aborts_its_transaction_as_a_failed_statement_does() 
     let long = "x".repeat(64);
     let keyed =
         crate::value::proto::QueryOptions { idempotency_key: "k".to_owned(), ..Default::default() };
+    let format = crate::value::proto::ResultFormat::Arrow.into();
+    let arrow = crate::value::proto::QueryOptions { format, ..Default::default() };
     let cases = [
         (query(""), ErrorKind::InvalidSql, "sql"),
         (query("commit"), ErrorKind::TransactionControl, "sql"),
         (query_with("a", keyed), ErrorKind::InvalidOption, "options.idempotency_key"),
+        (query_with("a", arrow), ErrorKind::InvalidOption, "options.format"),
         (savepoint(""), ErrorKind::InvalidParameter, "name"),
         (savepoint(&long), ErrorKind::InvalidParameter, "name"),
         (savepoint("a\0b"), ErrorKind::InvalidParameter, "name"),

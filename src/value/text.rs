@@ -1,10 +1,10 @@
-//! Values as text, for tables and CSV: PostgreSQL's own formats, but booleans as words and times as RFC 3339; both can be
+//! Values as text, for people, CSV and columns of text: PostgreSQL's own formats, but booleans as words and times as RFC 3339; both can be
 //! sent back as parameters.
 
 use std::fmt::Write as _;
 
-use crate::value::proto::{ArrayValue, DataType};
-use crate::value::{Column, Kind, Value};
+use super::proto::{ArrayValue, DataType};
+use super::{Column, Kind, Value};
 
 /// The text of a value; `None` for NULL.
 pub(crate) fn text(value: &Value, column: &Column) -> Option<String> {
@@ -156,10 +156,19 @@ fn quoted(item: &str, quote_escape: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::query::tests::{array, column, record};
+    use crate::value::RecordValue;
 
     fn shown(value: &Value) -> Option<String> {
-        text(value, &column("c", DataType::Other))
+        text(value, &Column::default())
+    }
+
+    fn array(elements: Vec<Value>, dimensions: &[i32], low: &[i32]) -> Value {
+        let dimensions = dimensions.to_vec();
+        Kind::ArrayValue(ArrayValue { elements, dimensions, lower_bounds: low.to_vec() }).into()
+    }
+
+    fn record(fields: Vec<Value>) -> Value {
+        Kind::RecordValue(RecordValue { fields }).into()
     }
 
     #[test]
