@@ -361,7 +361,7 @@ async fn the_command_line_passes_the_stream_on() {
 async fn a_million_rows_take_constant_memory() {
     let service = Service::start(Backend::Postgres).await;
     let sql = |count| {
-        format!("select n, n / 8.0::float8, 'label ' || n from generate_series(1, {count}) as n")
+        format!("select n, n / 8.0::float8, repeat('x', 120) from generate_series(1, {count}) as n")
     };
     service.client.stream(arrow(&sql(100_000))).await.expect("it runs");
     let before = service.server.resident();
@@ -377,5 +377,7 @@ async fn a_million_rows_take_constant_memory() {
     };
     assert_eq!(rows, 1_000_000);
     let growth = peak.saturating_sub(before) >> 20;
-    assert!(growth < 16, "it grew by {growth} MiB");
+    eprintln!("{growth} MiB of growth");
+    // All rows have 130 MiB. A batch of 1 MiB is in a few buffers at once, and the allocator keeps some.
+    assert!(growth < 48, "it grew by {growth} MiB");
 }
