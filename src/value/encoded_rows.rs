@@ -197,6 +197,7 @@ impl Message for RowBatch {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Kind;
     use super::*;
 
     /// Encodes the values by their own methods.
@@ -206,16 +207,14 @@ mod tests {
             encoder.begin_row();
             for value in &row.values {
                 match value.kind.as_ref().expect("it has a kind") {
-                    super::super::Kind::NullValue(_) => encoder.null(),
-                    super::super::Kind::BoolValue(value) => encoder.bool(*value),
-                    super::super::Kind::Int64Value(value) => encoder.int64(*value),
-                    super::super::Kind::Float64Value(value) => encoder.float64(*value),
-                    super::super::Kind::TextValue(value) => encoder.text_or_bytes(value.as_bytes()),
-                    super::super::Kind::BytesValue(value) => encoder.bytes(value),
-                    super::super::Kind::TimestampValue(at) => {
-                        encoder.timestamp(at.seconds, at.nanos)
-                    }
-                    _ => encoder.value(value),
+                    Kind::NullValue(_) => encoder.null(),
+                    Kind::BoolValue(value) => encoder.bool(*value),
+                    Kind::Int64Value(value) => encoder.int64(*value),
+                    Kind::Float64Value(value) => encoder.float64(*value),
+                    Kind::TextValue(value) => encoder.text_or_bytes(value.as_bytes()),
+                    Kind::BytesValue(value) => encoder.bytes(value),
+                    Kind::TimestampValue(at) => encoder.timestamp(at.seconds, at.nanos),
+                    Kind::ArrayValue(_) | Kind::RecordValue(_) => encoder.value(value),
                 }
             }
             encoder.end_row();

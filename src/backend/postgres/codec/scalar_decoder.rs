@@ -11,6 +11,27 @@ type Decode = fn(&[u8]) -> Option<Value>;
 /// An encoder of the binary format; `None` when the bytes are not a value of the type.
 type Encode = fn(&[u8], &mut RowEncoder) -> Option<()>;
 
+/// The decoder of a number that both formats hold without loss.
+macro_rules! number {
+    ($number:ty, $value:path, $encode:path) => {
+        Self {
+            encode: Some(|raw, row| {
+                let number = <$number>::from_be_bytes(raw.try_into().ok()?);
+                $encode(row, number.into());
+                Some(())
+            }),
+            binary: |raw| {
+                let number = <$number>::from_be_bytes(raw.try_into().ok()?);
+                Some($value(number.into()))
+            },
+            text: |raw| {
+                let number: $number = std::str::from_utf8(raw).ok()?.parse().ok()?;
+                Some($value(number.into()))
+            },
+        }
+    };
+}
+
 /// The decoders of a scalar type. Both return the same value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ScalarDecoder {
@@ -43,36 +64,10 @@ impl ScalarDecoder {
 
     /// Returns the decoder of a built-in type, `None` for types that are read in text only.
     pub(crate) fn of(ty: &Type) -> Option<Self> {
-        /// The decoder of a number that both formats hold without loss.
-        macro_rules! number {
-            ($number:ty, $value:path, $encode:path) => {
-                Self {
-                    encode: Some(|raw, row| {
-                        let number = <$number>::from_be_bytes(raw.try_into().ok()?);
-                        $encode(row, number.into());
-                        Some(())
-                    }),
-                    binary: |raw| {
-                        let number = <$number>::from_be_bytes(raw.try_into().ok()?);
-                        Some($value(number.into()))
-                    },
-                    text: |raw| {
-                        let number: $number = std::str::from_utf8(raw).ok()?.parse().ok()?;
-                        Some($value(number.into()))
-                    },
-                }
-            };
-        }
         Some(match *ty {
-            Type::BOOL => Self {
-                binary: bool_from_binary,
-                text: bool_from_text,
-                encode: Some(|raw, row| {
-                    let [byte] = raw else { return None };
-                    row.bool(*byte != 0);
-                    Some(())
-                }),
-            },
+            Type::BOOL => {
+                Self { binary: bool_from_binary, text: bool_from_text, encode: Some(encode_bool) }
+            }
             Type::INT2 => number!(i16, Value::int64, RowEncoder::int64),
             Type::INT4 => number!(i32, Value::int64, RowEncoder::int64),
             Type::INT8 => number!(i64, Value::int64, RowEncoder::int64),
@@ -82,22 +77,12 @@ impl ScalarDecoder {
             Type::BYTEA => Self {
                 binary: |raw| Some(Value::bytes(raw)),
                 text: bytea_from_text,
-                encode: Some(|raw, row| {
-                    row.bytes(raw);
-                    Some(())
-                }),
+                encode: Some(encode_bytes),
             },
             Type::TIMESTAMPTZ => Self {
                 binary: |raw| int8(raw).map(datetime::timestamptz_value),
                 text: timestamptz_from_text,
-                encode: Some(|raw, row| {
-                    let micros = int8(raw)?;
-                    match datetime::timestamp_parts(micros) {
-                        Some((seconds, nanos)) => row.timestamp(seconds, nanos),
-                        None => row.value(&datetime::timestamptz_value(micros)),
-                    }
-                    Some(())
-                }),
+                encode: Some(encode_timestamptz),
             },
             Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN => Self::TEXT,
             Type::XML | Type::JSON | Type::REFCURSOR | Type::CSTRING | Type::VOID => Self::TEXT,
@@ -128,6 +113,27 @@ fn int8(raw: &[u8]) -> Option<i64> {
 
 fn text(raw: &[u8]) -> Option<Value> {
     Some(Value::text_or_bytes(raw))
+}
+
+fn encode_bool(raw: &[u8], row: &mut RowEncoder) -> Option<()> {
+    let [byte] = raw else { return None };
+    row.bool(*byte != 0);
+    Some(())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as all encoders")]
+fn encode_bytes(raw: &[u8], row: &mut RowEncoder) -> Option<()> {
+    row.bytes(raw);
+    Some(())
+}
+
+fn encode_timestamptz(raw: &[u8], row: &mut RowEncoder) -> Option<()> {
+    let micros = int8(raw)?;
+    match datetime::timestamp_parts(micros) {
+        Some((seconds, nanos)) => row.timestamp(seconds, nanos),
+        None => row.value(&datetime::timestamptz_value(micros)),
+    }
+    Some(())
 }
 
 fn bool_from_binary(raw: &[u8]) -> Option<Value> {
