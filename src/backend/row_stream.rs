@@ -255,7 +255,7 @@ impl EncodedRows {
             return Err(row_too_large(size));
         }
         if encoder.size() + size > *limit {
-            full.push(encoder.take());
+            full.push(RowBatch::encoded(encoder.take()));
         }
         encoder.end_row();
         Ok(size)
@@ -264,7 +264,7 @@ impl EncodedRows {
     fn take(&mut self) -> Vec<RowBatch> {
         let mut batches = std::mem::take(&mut self.full);
         if self.encoder.size() > 0 {
-            batches.push(self.encoder.take());
+            batches.push(RowBatch::encoded(self.encoder.take()));
         }
         batches
     }

@@ -1,12 +1,8 @@
 //! Rows that are encoded as they come, without a tree of values.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message;
-use prost::bytes::{Buf, BufMut};
-use prost::encoding::{DecodeContext, WireType, encoded_len_varint, message, skip_field};
-use prost::{DecodeError, encoding};
-
-use super::{Row, Value};
+use prost::encoding::{encode_varint, encoded_len_varint};
 
 // The keys of fields: their number, then their wire type (Protocol Buffers, Encoding).
 
@@ -67,7 +63,7 @@ impl RowEncoder {
         self.delimited(BYTES, value);
     }
 
-    /// Text if the bytes are valid UTF-8, as [`Value::text_or_bytes`].
+    /// Text if the bytes are valid UTF-8, as `Value::text_or_bytes`.
     pub(crate) fn text_or_bytes(&mut self, value: &[u8]) {
         let key = if std::str::from_utf8(value).is_ok() { TEXT } else { BYTES };
         self.delimited(key, value);
@@ -88,8 +84,8 @@ impl RowEncoder {
         }
     }
 
-    /// Any value.
-    pub(crate) fn value(&mut self, value: &Value) {
+    /// Any value: a message `Value`.
+    pub(crate) fn value(&mut self, value: &impl Message) {
         self.row.push(VALUES);
         varint(&mut self.row, widen(value.encoded_len()));
         value.encode_raw(&mut self.row);
@@ -113,7 +109,7 @@ impl RowEncoder {
     pub(crate) fn end_row(&mut self) {
         self.rows.reserve(self.row_size());
         self.rows.put_u8(ROWS);
-        encoding::encode_varint(widen(self.row.len()), &mut self.rows);
+        encode_varint(widen(self.row.len()), &mut self.rows);
         self.rows.extend_from_slice(&self.row);
         self.row.clear();
     }
@@ -124,8 +120,8 @@ impl RowEncoder {
     }
 
     /// Takes out the rows so far.
-    pub(crate) fn take(&mut self) -> RowBatch {
-        RowBatch { rows: Vec::new(), encoded: self.rows.split().freeze() }
+    pub(crate) fn take(&mut self) -> Bytes {
+        self.rows.split().freeze()
     }
 }
 
@@ -144,114 +140,4 @@ fn varint(buffer: &mut Vec<u8>, mut value: u64) {
         value >>= 7;
     }
     buffer.push(value.to_le_bytes()[0]);
-}
-
-/// Some rows of a streamed result: the message `rowgate.v1.RowBatch`, whose rows may be encoded already.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct RowBatch {
-    /// The rows, but for those that are encoded.
-    pub rows: Vec<Row>,
-    /// Rows as they are sent.
-    encoded: Bytes,
-}
-
-impl RowBatch {
-    /// A batch of these rows.
-    pub fn new(rows: Vec<Row>) -> Self {
-        Self { rows, encoded: Bytes::new() }
-    }
-}
-
-impl Message for RowBatch {
-    fn encode_raw(&self, buffer: &mut impl BufMut) {
-        buffer.put_slice(&self.encoded);
-        message::encode_repeated(1, &self.rows, buffer);
-    }
-
-    fn merge_field(
-        &mut self,
-        tag: u32,
-        wire_type: WireType,
-        buffer: &mut impl Buf,
-        context: DecodeContext,
-    ) -> Result<(), DecodeError> {
-        if tag != 1 {
-            return skip_field(wire_type, tag, buffer, context);
-        }
-        message::merge_repeated(wire_type, &mut self.rows, buffer, context).map_err(|mut error| {
-            error.push("RowBatch", "rows");
-            error
-        })
-    }
-
-    fn encoded_len(&self) -> usize {
-        self.encoded.len() + message::encoded_len_repeated(1, &self.rows)
-    }
-
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::super::Kind;
-    use super::*;
-
-    /// Encodes the values by their own methods.
-    fn encoded(rows: &[Row]) -> RowBatch {
-        let mut encoder = RowEncoder::default();
-        for row in rows {
-            encoder.begin_row();
-            for value in &row.values {
-                match value.kind.as_ref().expect("it has a kind") {
-                    Kind::NullValue(_) => encoder.null(),
-                    Kind::BoolValue(value) => encoder.bool(*value),
-                    Kind::Int64Value(value) => encoder.int64(*value),
-                    Kind::Float64Value(value) => encoder.float64(*value),
-                    Kind::TextValue(value) => encoder.text_or_bytes(value.as_bytes()),
-                    Kind::BytesValue(value) => encoder.bytes(value),
-                    Kind::TimestampValue(at) => encoder.timestamp(at.seconds, at.nanos),
-                    Kind::ArrayValue(_) | Kind::RecordValue(_) => encoder.value(value),
-                }
-            }
-            encoder.end_row();
-        }
-        encoder.take()
-    }
-
-    fn value() -> impl Strategy<Value = Value> {
-        prop_oneof![
-            Just(Value::null()),
-            any::<bool>().prop_map(Value::bool),
-            any::<i64>().prop_map(Value::int64),
-            (0_u32..64).prop_map(|bits| Value::int64(1_i64.rotate_left(bits))),
-            any::<f64>().prop_filter("equal to itself", |n| !n.is_nan()).prop_map(Value::float64),
-            ".{0,200}".prop_map(Value::text),
-            prop::collection::vec(any::<u8>(), 0..300).prop_map(Value::bytes),
-            (-62_135_596_800..253_402_300_800_i64, 0..1_000_000_000_i32)
-                .prop_map(|(seconds, nanos)| Value::timestamp(seconds, nanos)),
-            Just(Value::timestamp(0, 0)),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn rows_are_encoded_as_the_generated_code_does(
-            rows in prop::collection::vec(
-                prop::collection::vec(value(), 0..5).prop_map(|values| Row { values }),
-                0..5,
-            ),
-        ) {
-            let batch = encoded(&rows);
-            let expected = RowBatch::new(rows);
-            prop_assert_eq!(batch.encoded_len(), expected.encoded_len());
-            let bytes = batch.encode_to_vec();
-            prop_assert_eq!(&bytes, &expected.encode_to_vec());
-            let read = RowBatch::decode(&*bytes).expect("it is one");
-            prop_assert_eq!(read, expected);
-        }
-    }
 }
