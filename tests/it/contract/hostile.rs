@@ -1,11 +1,13 @@
 //! Statements that nobody would write: the server answers something, and goes on.
 
+use bytes::Bytes;
 use rowgate::value::proto::{DescribeStatementRequest, QueryResponse, Value};
 use tonic::{Code, Request};
 
 use super::contract;
 use crate::harness::Service;
-use crate::harness::client::{Failure, request};
+use crate::harness::client::{Failure, PATIENCE, request};
+use crate::harness::http2::{Patient, prefixed};
 
 contract! {
     long_and_deep_statements_do_not_end_the_server
@@ -15,6 +17,7 @@ contract! {
     five_hundred_calls_at_once_are_all_answered
     names_are_not_taken_for_code
     what_is_no_request_is_refused_in_our_own_words
+    a_request_is_one_message_in_any_number_of_frames
 }
 
 async fn assert_alive(service: &Service) {
@@ -129,6 +132,32 @@ async fn misuse(
     let codec = tonic_prost::ProstCodec::<_, QueryResponse>::default();
     let path = http::uri::PathAndQuery::from_static(method);
     grpc.unary(request, path, codec).await.expect_err("it is no request of this method's").into()
+}
+
+async fn a_request_is_one_message_in_any_number_of_frames(service: Service) {
+    const QUERY: &str = "/rowgate.v1.DatabaseService/Query";
+    let caller = Patient::connect(service.server.grpc()).await;
+    let whole = prefixed(&request("select 1", &[]));
+    let called = async |frames: Vec<Bytes>| caller.status(QUERY, PATIENCE, frames, true).await;
+    let pieces = whole.iter().map(|byte| Bytes::copy_from_slice(&[*byte])).collect();
+    assert_eq!(called(pieces).await.code(), Code::Ok);
+    let compressed = [&[1], &whole[1..]].concat().into();
+    for frames in [
+        vec![Bytes::new()],
+        vec![whole.slice(..3)],
+        vec![whole.slice(..whole.len() - 1)],
+        vec![whole.clone(), whole.clone()],
+        vec![[&whole[..], &whole[..]].concat().into()],
+        vec![compressed],
+    ] {
+        let failure = Failure::from(called(frames.clone()).await);
+        let what = (Code::InvalidArgument, "MALFORMED_REQUEST");
+        assert_eq!(failure.what(), what, "{frames:?}: {failure:?}");
+    }
+    let announced = Bytes::from_static(&[0, 0x7F, 0xFF, 0xFF, 0xFF]);
+    let failure = Failure::from(called(vec![announced]).await);
+    assert_eq!(failure.what(), (Code::ResourceExhausted, "REQUEST_TOO_LARGE"), "{failure:?}");
+    assert_alive(&service).await;
 }
 
 async fn what_is_no_request_is_refused_in_our_own_words(service: Service) {
