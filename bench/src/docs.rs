@@ -24,30 +24,8 @@ Rates are medians over the rounds, with the least and the most. Processor times 
 /proc; they are steadier than rates.
 ";
 
-const WHERE_THE_TIME_GOES: &str = "
-## Where the time goes
-
-A point select on a lane takes 65,600 instructions in the gateway, one on a connection of its own 81,200 (`select $1::int4`, 32 in flight
-over 4 connections, telemetry off; counted, not timed, so that they can be compared between machines). Of the first:
-
-| part | share |
-|---|---|
-| HTTP/2: frames, header compression, streams, flow control | 27 % |
-| HTTP: header maps, URIs, bodies | 12 % |
-| our own code: validation, look-ups, the lane, the protocol's tap, statistics | 16 % |
-| copies of memory, most of them futures and frames that move | 12 % |
-| allocator | 7 % |
-| tokio: tasks, timers, readiness | 5 % |
-| PostgreSQL's driver | 4 % |
-| the rest: generic code of the standard library, Protocol Buffers | 17 % |
-
-The bound of a call is not in the database: 40 % are HTTP/2 and HTTP, whose library allocates for each header and each stream. A lane saves
-what a connection of its own costs beside that: a wake-up and a write in the gateway, and as much in PostgreSQL, whose
-process then answers several calls for one wake-up. At one call in flight nothing is shared, and gRPC costs its price.
-
-Microseconds depend on the machine: where PgBouncer takes 20 µs for a call, the same work took 33 µs in a slower hour on the same
-machine. So the processor time of the gateway is also given against PgBouncer's.
-";
+/// What follows it on the page is written by hand, and kept.
+const BY_HAND: &str = "\n<!-- bench/run --write-docs keeps what follows. -->\n";
 
 /// The start of the picture's bars, the length of the longest, and the height of a line.
 const LEFT: f64 = 150.0;
@@ -56,7 +34,10 @@ const LINE: f64 = 24.0;
 
 pub fn write(options: &Options, versions: &Versions, results: &Results) -> Result<()> {
     let docs = options.repository.join("docs");
-    std::fs::write(docs.join("BENCHMARKS.md"), page(options, versions, results)?)?;
+    let path = docs.join("BENCHMARKS.md");
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    let by_hand = before.find(BY_HAND).and_then(|at| before.get(at..)).unwrap_or(BY_HAND);
+    std::fs::write(&path, page(options, versions, results)? + by_hand)?;
     std::fs::write(docs.join("benchmarks.svg"), picture(results)?)?;
     Ok(())
 }
@@ -86,7 +67,6 @@ fn page(options: &Options, versions: &Versions, results: &Results) -> Result<Str
     for measured in &results.rows {
         table(&mut page, measured)?;
     }
-    page.push_str(WHERE_THE_TIME_GOES);
     Ok(page)
 }
 
