@@ -59,11 +59,7 @@ pub(crate) struct Completion {
 
 /// A buffer for a stream's rows.
 pub(crate) struct RowSink {
-    rows: Vec<Row>,
-    /// Takes the rows where they are sent as they come.
-    encoded: Option<Box<EncodedRows>>,
-    /// Takes the rows where the caller wants them in Arrow's format.
-    arrow: Option<Box<ArrowRows>>,
+    rows: SinkRows,
     /// The number of rows.
     count: usize,
     /// The encoded size of the rows.
@@ -75,6 +71,13 @@ pub(crate) struct RowSink {
     end_of_turn: usize,
     /// The error of a row that its format cannot hold. The rows after it are dropped.
     misfit: Option<Error>,
+}
+
+/// The rows of a sink, in the form in which they are wanted.
+enum SinkRows {
+    Values(Vec<Row>),
+    Encoded(EncodedRows),
+    Arrow(Box<ArrowRows>),
 }
 
 /// Rows that are encoded for messages.
@@ -94,23 +97,13 @@ const MEMORY_FACTOR: usize = 2;
 impl RowSink {
     /// Returns a sink that is full at `target` bytes of encoded rows, or twice that of memory.
     pub(crate) fn new(target: usize) -> Self {
-        Self {
-            rows: Vec::new(),
-            encoded: None,
-            arrow: None,
-            count: 0,
-            bytes: 0,
-            memory: 0,
-            target,
-            end_of_turn: usize::MAX,
-            misfit: None,
-        }
+        Self::of(SinkRows::Values(Vec::new()), target)
     }
 
     /// Returns a sink that encodes its rows, for messages with at most `limit` bytes of them.
     pub(crate) fn encoded(target: usize, limit: usize) -> Self {
         let rows = EncodedRows { encoder: RowEncoder::default(), limit, full: Vec::new() };
-        Self { encoded: Some(Box::new(rows)), ..Self::new(target) }
+        Self::of(SinkRows::Encoded(rows), target)
     }
 
     /// Returns a sink that makes an Arrow stream of a statement's rows. It is full at `target` bytes of arrays, or at
@@ -118,41 +111,56 @@ impl RowSink {
     pub(crate) fn arrow(stream: &dyn RowStream, target: usize) -> Result<Self> {
         let columns = stream.columns().unwrap_or_default();
         let rows = ArrowRows::new(columns, |column| stream.decimal(column))?;
-        Ok(Self { arrow: Some(Box::new(rows)), ..Self::new(target) })
+        Ok(Self::of(SinkRows::Arrow(Box::new(rows)), target))
+    }
+
+    fn of(rows: SinkRows, target: usize) -> Self {
+        let end_of_turn = usize::MAX;
+        Self { rows, count: 0, bytes: 0, memory: 0, target, end_of_turn, misfit: None }
     }
 
     pub(crate) fn push(&mut self, row: Row) {
-        if let Some(encoder) = self.encoder() {
-            encoder.begin_row();
-            row.values.iter().for_each(|value| encoder.value(value));
-            self.end_row();
-        } else if self.arrow.is_none() {
-            let size = encoded_row_size(&row);
-            self.memory += size + size_of::<Row>() + row.values.len() * size_of::<Value>();
-            self.rows.push(row);
-            self.count(Ok(size));
-        } else if let Some(arrow) = self.arrow.as_mut().filter(|_| self.misfit.is_none()) {
-            let pushed = arrow.push(row);
-            self.count(pushed);
+        if self.misfit.is_some() {
+            return;
         }
+        let pushed = match &mut self.rows {
+            SinkRows::Values(rows) => {
+                let size = encoded_row_size(&row);
+                self.memory += size + size_of::<Row>() + row.values.len() * size_of::<Value>();
+                rows.push(row);
+                Ok(size)
+            }
+            SinkRows::Encoded(rows) => {
+                rows.encoder.begin_row();
+                row.values.iter().for_each(|value| rows.encoder.value(value));
+                rows.end_row()
+            }
+            SinkRows::Arrow(rows) => rows.push(row),
+        };
+        self.count(pushed);
     }
 
     /// The encoder of a sink that encodes its rows: each is begun there, and ended by [`RowSink::end_row`].
     pub(crate) fn encoder(&mut self) -> Option<&mut RowEncoder> {
-        self.encoded.as_mut().map(|encoded| &mut encoded.encoder)
+        match &mut self.rows {
+            SinkRows::Encoded(rows) => Some(&mut rows.encoder),
+            SinkRows::Values(_) | SinkRows::Arrow(_) => None,
+        }
     }
 
     /// Takes the row that was encoded.
     pub(crate) fn end_row(&mut self) {
-        if let Some(encoded) = self.encoded.as_mut().filter(|_| self.misfit.is_none()) {
-            let ended = encoded.end_row();
+        if self.misfit.is_none()
+            && let SinkRows::Encoded(rows) = &mut self.rows
+        {
+            let ended = rows.end_row();
             self.count(ended);
         }
     }
 
     /// Returns true if [`RowSink::push_cells`] takes rows: without messages in between.
     pub(crate) fn takes_cells(&self) -> bool {
-        self.arrow.is_some()
+        matches!(self.rows, SinkRows::Arrow(_))
     }
 
     /// Adds a row to an Arrow stream by its values, one of each column. Fails with the first of them that failed.
@@ -160,15 +168,16 @@ impl RowSink {
         &mut self,
         cells: impl Iterator<Item = Result<Cell<'a>>>,
     ) -> Result<()> {
-        let Some(arrow) = self.arrow.as_mut().filter(|_| self.misfit.is_none()) else {
+        if self.misfit.is_some() {
             return Ok(());
-        };
+        }
+        let SinkRows::Arrow(rows) = &mut self.rows else { return Ok(()) };
         let mut pushed = Ok(0);
         for (at, cell) in cells.enumerate() {
             let cell = cell?;
-            pushed = pushed.and_then(|size| arrow.append(at, cell).map(|added| size + added));
+            pushed = pushed.and_then(|size| rows.append(at, cell).map(|added| size + added));
         }
-        arrow.end_row();
+        rows.end_row();
         self.count(pushed);
         Ok(())
     }
@@ -201,33 +210,35 @@ impl RowSink {
     pub(crate) fn has_target_size(&self) -> bool {
         self.bytes >= self.target
             || self.memory >= self.target.saturating_mul(MEMORY_FACTOR)
-            || self.arrow.is_some() && self.count >= MAX_BATCH_ROWS
+            || self.takes_cells() && self.count >= MAX_BATCH_ROWS
             || self.misfit.is_some()
     }
 
-    /// Takes out the rows it holds.
+    /// Takes out the rows of a sink of values.
     pub(crate) fn take(&mut self) -> Vec<Row> {
         self.clear();
-        let next = Vec::with_capacity(self.rows.len());
-        std::mem::replace(&mut self.rows, next)
+        let SinkRows::Values(rows) = &mut self.rows else { return Vec::new() };
+        let next = Vec::with_capacity(rows.len());
+        std::mem::replace(rows, next)
     }
 
-    /// Takes out the rows of a sink that encodes them, by message.
+    /// Takes out the rows by message; those of a sink of values are one.
     pub(crate) fn take_encoded(&mut self) -> Vec<RowBatch> {
         self.clear();
-        match &mut self.encoded {
-            Some(encoded) => encoded.take(),
-            None => vec![RowBatch::new(self.take())],
+        match &mut self.rows {
+            SinkRows::Values(rows) => vec![RowBatch::new(std::mem::take(rows))],
+            SinkRows::Encoded(rows) => rows.take(),
+            SinkRows::Arrow(_) => Vec::new(),
         }
     }
 
-    /// Takes out the next bytes of the Arrow stream; after the last rows with its end. Empty for a sink of rows.
+    /// Takes out the next bytes of an Arrow stream; after the last rows with its end.
     pub(crate) fn take_arrow(&mut self, filled: Fill) -> Result<Vec<u8>> {
         self.clear();
-        let Some(arrow) = &mut self.arrow else { return Ok(Vec::new()) };
+        let SinkRows::Arrow(rows) = &mut self.rows else { return Ok(Vec::new()) };
         match filled {
-            Fill::Full => arrow.take(),
-            Fill::Done => arrow.finish(),
+            Fill::Full => rows.take(),
+            Fill::Done => rows.finish(),
         }
     }
 

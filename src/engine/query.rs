@@ -65,11 +65,14 @@ impl Collector<'_> {
         let mut stream = self.database.backend.execute(statement).await?;
         let has_columns = stream.columns().is_some();
         let columns = stream.columns().unwrap_or_default().to_vec();
-        let mut sink = match self.format {
-            ResultFormat::Arrow if has_columns => RowSink::arrow(&*stream, ARROW_BATCH_SIZE)?,
-            ResultFormat::Arrow | ResultFormat::Rows | ResultFormat::Unspecified => {
-                RowSink::new(BATCH_SIZE)
-            }
+        let sink = if has_columns && self.format == ResultFormat::Arrow {
+            RowSink::arrow(&*stream, ARROW_BATCH_SIZE)
+        } else {
+            Ok(RowSink::new(BATCH_SIZE))
+        };
+        let mut sink = match sink {
+            Ok(sink) => sink,
+            Err(error) => return Err(error.with_outcome(stream.abandon().await)),
         };
         let mut result = ResultSet { has_columns, columns, ..ResultSet::default() };
         let overhead = widen(RESPONSE_OVERHEAD + result.encoded_len());

@@ -7,8 +7,7 @@ use super::fair_yield::FairYield;
 use super::result_bounds::{ResultBounds, ResultCounter};
 use crate::backend::{Fill, RowSink, RowStream, row_too_large};
 use crate::error::Result;
-use crate::value::proto;
-use crate::value::proto::Row;
+use crate::value::proto::{Row, RowBatch};
 use crate::wire_size::encoded_row_size;
 
 /// The size at which a batch is sent, in bytes.
@@ -33,23 +32,9 @@ pub(super) struct RowBatches {
     deadline: Instant,
 }
 
-/// The rows of one batch.
-pub(super) struct RowBatch {
-    /// The rows by message.
-    pub(super) messages: Vec<Vec<Row>>,
-    pub(super) is_last: bool,
-}
-
-/// As [`RowBatch`], encoded.
-pub(super) struct EncodedBatch {
-    pub(super) messages: Vec<proto::RowBatch>,
-    pub(super) is_last: bool,
-}
-
-/// The bytes of an Arrow stream that one batch of rows gives.
-pub(super) struct ArrowBatch {
-    /// The bytes by message.
-    pub(super) messages: Vec<Vec<u8>>,
+/// One batch, by message.
+pub(super) struct Batch<M> {
+    pub(super) messages: Vec<M>,
     pub(super) is_last: bool,
 }
 
@@ -84,12 +69,9 @@ impl RowBatches {
         &mut self,
         stream: &mut dyn RowStream,
         size: usize,
-    ) -> Result<Result<RowBatch>> {
-        let counted = self.advance(stream, size).await?;
-        Ok(counted.and_then(|filled| {
-            let messages = split(self.sink.take(), self.message_limit)?;
-            Ok(RowBatch { messages, is_last: filled == Fill::Done })
-        }))
+    ) -> Result<Result<Batch<Vec<Row>>>> {
+        let limit = self.message_limit;
+        self.next_of(stream, size, |sink, _| split(sink.take(), limit)).await
     }
 
     /// As [`RowBatches::next`], of rows that are encoded.
@@ -97,35 +79,35 @@ impl RowBatches {
         &mut self,
         stream: &mut dyn RowStream,
         size: usize,
-    ) -> Result<Result<EncodedBatch>> {
-        let counted = self.advance(stream, size).await?;
-        Ok(counted.map(|filled| {
-            let messages = self.sink.take_encoded();
-            EncodedBatch { messages, is_last: filled == Fill::Done }
-        }))
+    ) -> Result<Result<Batch<RowBatch>>> {
+        self.next_of(stream, size, |sink, _| Ok(sink.take_encoded())).await
     }
 
-    /// As [`RowBatches::next`], with Arrow's batches.
+    /// As [`RowBatches::next`], of the bytes of an Arrow stream.
     pub(super) async fn next_arrow(
         &mut self,
         stream: &mut dyn RowStream,
         size: usize,
-    ) -> Result<Result<ArrowBatch>> {
-        let counted = self.advance(stream, size).await?;
-        Ok(counted.and_then(|filled| {
-            let bytes = self.sink.take_arrow(filled)?;
-            let limit = self.message_limit.clamp(1, ARROW_PART_SIZE);
-            let messages = bytes.chunks(limit).map(<[u8]>::to_vec).collect();
-            Ok(ArrowBatch { messages, is_last: filled == Fill::Done })
-        }))
+    ) -> Result<Result<Batch<Vec<u8>>>> {
+        let limit = self.message_limit.clamp(1, ARROW_PART_SIZE);
+        let take = |sink: &mut RowSink, filled| {
+            Ok(sink.take_arrow(filled)?.chunks(limit).map(<[u8]>::to_vec).collect())
+        };
+        self.next_of(stream, size, take).await
     }
 
-    /// Fills the sink and counts its rows.
-    async fn advance(&mut self, stream: &mut dyn RowStream, size: usize) -> Result<Result<Fill>> {
+    async fn next_of<M>(
+        &mut self,
+        stream: &mut dyn RowStream,
+        size: usize,
+        take: impl FnOnce(&mut RowSink, Fill) -> Result<Vec<M>>,
+    ) -> Result<Result<Batch<M>>> {
         self.sink.target = size;
         let filled = self.fill(stream).await?;
         self.max_age = MAX_BATCH_AGE;
-        Ok(self.counter.add(&mut self.sink).map(|()| filled))
+        let counted = self.counter.add(&mut self.sink);
+        let messages = counted.and_then(|()| take(&mut self.sink, filled));
+        Ok(messages.map(|messages| Batch { messages, is_last: filled == Fill::Done }))
     }
 
     /// Fills the sink, in turns, until it has its size, or until it has rows and `max_age` has passed.

@@ -63,10 +63,8 @@ impl RowEncoder {
         self.delimited(BYTES, value);
     }
 
-    /// Text if the bytes are valid UTF-8, as `Value::text_or_bytes`.
-    pub(crate) fn text_or_bytes(&mut self, value: &[u8]) {
-        let key = if std::str::from_utf8(value).is_ok() { TEXT } else { BYTES };
-        self.delimited(key, value);
+    pub(crate) fn text(&mut self, value: &str) {
+        self.delimited(TEXT, value.as_bytes());
     }
 
     /// A point in time; the caller has checked `google.protobuf.Timestamp`'s range.

@@ -167,7 +167,7 @@ mod tests {
                     Kind::BoolValue(value) => encoder.bool(*value),
                     Kind::Int64Value(value) => encoder.int64(*value),
                     Kind::Float64Value(value) => encoder.float64(*value),
-                    Kind::TextValue(value) => encoder.text_or_bytes(value.as_bytes()),
+                    Kind::TextValue(value) => encoder.text(value),
                     Kind::BytesValue(value) => encoder.bytes(value),
                     Kind::TimestampValue(at) => encoder.timestamp(at.seconds, at.nanos),
                     Kind::ArrayValue(_) | Kind::RecordValue(_) => encoder.value(value),

@@ -35,7 +35,7 @@ impl From<&'static str> for Misfit {
     }
 }
 
-/// A value on its way into an array, as a backend has it at hand.
+/// A value on its way into a result, as a backend has it at hand.
 #[derive(Debug)]
 pub(crate) enum Cell<'a> {
     Null,
@@ -47,8 +47,11 @@ pub(crate) enum Cell<'a> {
     Bytes(&'a [u8]),
     /// Days since 1970-01-01.
     Date(i32),
-    /// Microseconds of the day, or since 1970-01-01.
-    Micros(i64),
+    /// Microseconds of the day.
+    Time(i64),
+    /// Microseconds since 1970-01-01, without and with a zone.
+    Timestamp(i64),
+    Timestamptz(i64),
     /// Anything else.
     Value(Value),
 }
@@ -122,8 +125,11 @@ impl ArrayBuilder {
                 Ok(size)
             }
             (Self::Date(builder), Cell::Date(days)) => Ok(push(builder, days)),
-            (Self::Time(builder), Cell::Micros(micros)) => Ok(push(builder, micros)),
-            (Self::Timestamp(builder, _), Cell::Micros(micros)) => Ok(push(builder, micros)),
+            (Self::Time(builder), Cell::Time(micros)) => Ok(push(builder, micros)),
+            (Self::Timestamp(builder, ""), Cell::Timestamp(micros)) => Ok(push(builder, micros)),
+            (Self::Timestamp(builder, "+00"), Cell::Timestamptz(micros)) => {
+                Ok(push(builder, micros))
+            }
             (Self::Text(_), Cell::Bytes(_)) => Err(NOT_TEXT.into()),
             _ => Err("a value of another type".into()),
         }

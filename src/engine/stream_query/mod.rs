@@ -11,7 +11,7 @@ use super::attempt_loop::retry;
 use super::database::{Caller, Database};
 use super::databases::Engine;
 use super::result_bounds::ResultBounds;
-use super::row_batches::{ARROW_BATCH_SIZE, ArrowBatch, BATCH_SIZE, EncodedBatch, RowBatches};
+use super::row_batches::{ARROW_BATCH_SIZE, BATCH_SIZE, Batch, RowBatches};
 use super::task_stream::{self, PartSender, SendFailure};
 use super::validate::{invalid_option, result_format, statement_unit};
 use crate::backend::{Completion, Delivery, RowStream, Statement};
@@ -103,12 +103,6 @@ async fn run(
     }))
 }
 
-/// The parts that a batch makes.
-struct NextParts {
-    parts: Vec<Part>,
-    is_last: bool,
-}
-
 impl Source {
     /// Sends the header and all rows; `None` when the reader has disconnected.
     async fn send_rows(
@@ -120,8 +114,11 @@ impl Source {
         let mut stream = self.start(statement).await?;
         let has_columns = stream.columns().is_some();
         let columns = stream.columns().unwrap_or_default().to_vec();
-        if has_columns && self.format == ResultFormat::Arrow {
-            self.batches.encode_for_arrow(&*stream)?;
+        if has_columns
+            && self.format == ResultFormat::Arrow
+            && let Err(error) = self.batches.encode_for_arrow(&*stream)
+        {
+            return Err(error.with_outcome(stream.abandon().await));
         }
         let mut next = vec![Part::Header(ResultHeader { has_columns, columns })];
         let mut is_over = !has_columns;
@@ -139,7 +136,7 @@ impl Source {
                 Ok(batch) => batch,
                 Err(error) => return Err(error.with_outcome(stream.abandon().await)),
             };
-            next = batch.parts;
+            next = batch.messages;
             is_over = batch.is_last;
         }
     }
@@ -149,21 +146,15 @@ impl Source {
         &mut self,
         stream: &mut dyn RowStream,
         is_behind: bool,
-    ) -> Result<Result<NextParts>> {
+    ) -> Result<Result<Batch<Part>>> {
         if self.format == ResultFormat::Arrow {
             let size = if is_behind { SMALL_ARROW_BATCH_SIZE } else { ARROW_BATCH_SIZE };
             let batch = self.batches.next_arrow(stream, size).await?;
-            return Ok(batch.map(|ArrowBatch { messages, is_last }| {
-                let parts = messages.into_iter().map(Part::Arrow).collect();
-                NextParts { parts, is_last }
-            }));
+            return Ok(batch.map(|batch| parts(batch, Part::Arrow)));
         }
         let size = if is_behind { SMALL_BATCH_SIZE } else { BATCH_SIZE };
         let batch = self.batches.next_encoded(stream, size).await?;
-        Ok(batch.map(|EncodedBatch { messages, is_last }| {
-            let parts = messages.into_iter().map(Part::Rows).collect();
-            NextParts { parts, is_last }
-        }))
+        Ok(batch.map(|batch| parts(batch, Part::Rows)))
     }
 
     /// Starts the statement, with retries. Once it runs, its errors are final: the caller gets its parts.
@@ -176,6 +167,11 @@ impl Source {
             retry(backend, &statement.context, attempts, statement.deadline, attempt).await;
         started.map(|started| started.value)
     }
+}
+
+fn parts<M>(batch: Batch<M>, part: fn(M) -> Part) -> Batch<Part> {
+    let Batch { messages, is_last } = batch;
+    Batch { messages: messages.into_iter().map(part).collect(), is_last }
 }
 
 /// Stops a statement whose part was not sent; `None` when the reader has disconnected.

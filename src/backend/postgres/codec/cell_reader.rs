@@ -1,9 +1,11 @@
-//! Values on their way into Arrow's arrays, straight from the bytes of the binary format.
+//! Values on their way into a result, straight from the bytes of the binary format.
 
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{Kind as TypeKind, Type};
 
 use super::column_types::base;
+use super::datetime::timestamp_parts;
 use crate::backend::Cell;
+use crate::value::RowEncoder;
 
 /// A reader of one type; `None` for a value that only its text tells, or that is malformed.
 pub(crate) type ReadCell = for<'a> fn(&'a [u8]) -> Option<Cell<'a>>;
@@ -14,7 +16,11 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// Returns the reader of a type; `None` for one that has its value decoded first.
 pub(crate) fn reader(ty: &Type) -> Option<ReadCell> {
-    Some(match *base(ty) {
+    let ty = base(ty);
+    if let TypeKind::Enum(_) = ty.kind() {
+        return Some(text);
+    }
+    Some(match *ty {
         Type::BOOL => |raw| if let [byte] = raw { Some(Cell::Bool(*byte != 0)) } else { None },
         Type::INT2 => |raw| Some(Cell::Integer(i16::from_be_bytes(raw.try_into().ok()?).into())),
         Type::INT4 => |raw| Some(Cell::Integer(i32::from_be_bytes(raw.try_into().ok()?).into())),
@@ -22,15 +28,39 @@ pub(crate) fn reader(ty: &Type) -> Option<ReadCell> {
         Type::OID => |raw| Some(Cell::Integer(u32::from_be_bytes(raw.try_into().ok()?).into())),
         Type::FLOAT4 => |raw| Some(Cell::Float32(f32::from_be_bytes(raw.try_into().ok()?))),
         Type::FLOAT8 => |raw| Some(Cell::Float64(f64::from_be_bytes(raw.try_into().ok()?))),
-        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::JSON => {
-            |raw| std::str::from_utf8(raw).ok().map(Cell::Text)
-        }
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::JSON => text,
+        Type::UNKNOWN | Type::XML | Type::REFCURSOR | Type::CSTRING | Type::VOID => text,
         Type::BYTEA => |raw| Some(Cell::Bytes(raw)),
         Type::DATE => date,
         Type::TIME => time,
-        Type::TIMESTAMP | Type::TIMESTAMPTZ => timestamp,
+        Type::TIMESTAMP => |raw| since_1970(raw).map(Cell::Timestamp),
+        Type::TIMESTAMPTZ => |raw| since_1970(raw).map(Cell::Timestamptz),
         _ => return None,
     })
+}
+
+/// Encodes a value as its decoder's would be; false if that has another form.
+pub(crate) fn encode(cell: &Cell<'_>, row: &mut RowEncoder) -> bool {
+    match *cell {
+        Cell::Bool(value) => row.bool(value),
+        Cell::Integer(value) => row.int64(value),
+        Cell::Float32(value) => row.float64(value.into()),
+        Cell::Float64(value) => row.float64(value),
+        Cell::Text(text) => row.text(text),
+        Cell::Bytes(bytes) => row.bytes(bytes),
+        Cell::Timestamptz(micros) => match timestamp_parts(micros) {
+            Some((seconds, nanos)) => row.timestamp(seconds, nanos),
+            None => return false,
+        },
+        Cell::Null | Cell::Date(_) | Cell::Time(_) | Cell::Timestamp(_) | Cell::Value(_) => {
+            return false;
+        }
+    }
+    true
+}
+
+fn text(raw: &[u8]) -> Option<Cell<'_>> {
+    std::str::from_utf8(raw).ok().map(Cell::Text)
 }
 
 fn date(raw: &[u8]) -> Option<Cell<'_>> {
@@ -41,14 +71,14 @@ fn date(raw: &[u8]) -> Option<Cell<'_>> {
 
 fn time(raw: &[u8]) -> Option<Cell<'_>> {
     let micros = i64::from_be_bytes(raw.try_into().ok()?);
-    (0..MICROS_PER_DAY).contains(&micros).then_some(Cell::Micros(micros))
+    (0..MICROS_PER_DAY).contains(&micros).then_some(Cell::Time(micros))
 }
 
-fn timestamp(raw: &[u8]) -> Option<Cell<'_>> {
+fn since_1970(raw: &[u8]) -> Option<i64> {
     let micros = i64::from_be_bytes(raw.try_into().ok()?);
     let is_finite = micros != i64::MAX && micros != i64::MIN;
     let since_1970 = micros.checked_add(i64::from(EPOCH_DAYS) * MICROS_PER_DAY);
-    since_1970.filter(|_| is_finite).map(Cell::Micros)
+    since_1970.filter(|_| is_finite)
 }
 
 #[cfg(test)]
@@ -64,12 +94,15 @@ mod tests {
         assert_eq!(read(&Type::DATE, &0_i32.to_be_bytes()), "Some(Date(10957))");
         assert_eq!(read(&Type::DATE, &i32::MAX.to_be_bytes()), "None");
         assert_eq!(read(&Type::DATE, &i32::MIN.to_be_bytes()), "None");
-        assert_eq!(read(&Type::TIMESTAMP, &1_i64.to_be_bytes()), "Some(Micros(946684800000001))");
+        assert_eq!(
+            read(&Type::TIMESTAMP, &1_i64.to_be_bytes()),
+            "Some(Timestamp(946684800000001))"
+        );
         assert_eq!(read(&Type::TIMESTAMPTZ, &i64::MAX.to_be_bytes()), "None");
         assert_eq!(read(&Type::TIMESTAMPTZ, &i64::MIN.to_be_bytes()), "None");
         assert_eq!(
             read(&Type::TIME, &(MICROS_PER_DAY - 1).to_be_bytes()),
-            "Some(Micros(86399999999))"
+            "Some(Time(86399999999))"
         );
         assert_eq!(read(&Type::TIME, &MICROS_PER_DAY.to_be_bytes()), "None");
     }

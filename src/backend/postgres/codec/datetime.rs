@@ -30,12 +30,13 @@ pub(crate) fn timestamptz_value(micros: i64) -> Value {
 
 /// Returns a `timestamptz` as a timestamp; `None` outside protobuf's range.
 pub(crate) fn timestamp_value(micros: i64) -> Option<Value> {
-    timestamp_parts(micros).map(|(seconds, nanos)| Value::timestamp(seconds, nanos))
+    let since_1970 = micros.checked_add(POSTGRES_EPOCH * MICROS_PER_SECOND)?;
+    timestamp_parts(since_1970).map(|(seconds, nanos)| Value::timestamp(seconds, nanos))
 }
 
-/// Returns a `timestamptz` as seconds since 1970 and nanoseconds; `None` outside protobuf's range.
+/// Splits microseconds since 1970 into seconds and nanoseconds; `None` outside protobuf's range.
 pub(crate) fn timestamp_parts(micros: i64) -> Option<(i64, i32)> {
-    let seconds = micros.div_euclid(MICROS_PER_SECOND) + POSTGRES_EPOCH;
+    let seconds = micros.div_euclid(MICROS_PER_SECOND);
     let nanos = i32::try_from(micros.rem_euclid(MICROS_PER_SECOND) * 1_000).ok()?;
     TIMESTAMP_SECONDS.contains(&seconds).then_some((seconds, nanos))
 }

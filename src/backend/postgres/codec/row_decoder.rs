@@ -12,7 +12,7 @@ use crate::value::{Row, RowEncoder, Value};
 pub(crate) struct RowDecoder {
     columns: Box<[ValueDecoder]>,
     formats: Box<[Format]>,
-    /// The readers of columns whose bytes become an array as they are.
+    /// The readers of columns whose values need not be decoded on their way into a result.
     cells: Box<[Option<ReadCell>]>,
 }
 
@@ -53,13 +53,14 @@ impl RowDecoder {
     ) -> Result<()> {
         self.check_width(columns.len())?;
         row.begin_row();
-        let decoders = self.columns.iter().zip(&self.formats);
-        for (index, ((decoder, format), raw)) in decoders.zip(columns).enumerate() {
-            match raw {
-                None => row.null(),
-                Some(raw) => {
-                    decoder.encode(*format, raw, row).ok_or_else(|| malformed_value(index, raw))?
-                }
+        for (index, raw) in columns.enumerate() {
+            let Some(raw) = raw else {
+                row.null();
+                continue;
+            };
+            let is_encoded = self.cell(index, raw).is_some_and(|it| cell_reader::encode(&it, row));
+            if !is_encoded {
+                row.value(&self.value(index, raw)?);
             }
         }
         Ok(())
@@ -73,8 +74,7 @@ impl RowDecoder {
         self.check_width(columns.len())?;
         Ok(columns.enumerate().map(|(index, raw)| {
             let Some(raw) = raw else { return Ok(Cell::Null) };
-            let reader = self.cells.get(index).copied().flatten();
-            let cell = reader.and_then(|read| read(raw));
+            let cell = self.cell(index, raw);
             cell.map_or_else(|| self.value(index, raw).map(Cell::Value), Ok)
         }))
     }
@@ -88,12 +88,13 @@ impl RowDecoder {
     fn value(&self, index: usize, raw: &[u8]) -> Result<Value> {
         let decoder = self.columns.get(index).zip(self.formats.get(index));
         let value = decoder.and_then(|(decoder, format)| decoder.decode(*format, raw));
-        value.ok_or_else(|| malformed_value(index, raw))
+        let text = || format!("{} malformed bytes in column {}", raw.len(), index + 1);
+        value.ok_or_else(|| malformed(text()))
     }
-}
 
-fn malformed_value(index: usize, raw: &[u8]) -> Error {
-    malformed(format!("{} malformed bytes in column {}", raw.len(), index + 1))
+    fn cell<'a>(&self, index: usize, raw: &'a [u8]) -> Option<Cell<'a>> {
+        self.cells.get(index).copied().flatten().and_then(|read| read(raw))
+    }
 }
 
 fn malformed(sent: String) -> Error {

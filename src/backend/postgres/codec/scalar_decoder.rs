@@ -3,23 +3,15 @@
 use tokio_postgres::types::Type;
 
 use super::{datetime, geometry, numeric};
-use crate::value::{RowEncoder, Value};
+use crate::value::Value;
 
 /// A decoder of one format; `None` when the bytes are not a value of the type.
 type Decode = fn(&[u8]) -> Option<Value>;
 
-/// An encoder of the binary format; `None` when the bytes are not a value of the type.
-type Encode = fn(&[u8], &mut RowEncoder) -> Option<()>;
-
 /// The decoder of a number that both formats hold without loss.
 macro_rules! number {
-    ($number:ty, $value:path, $encode:path) => {
+    ($number:ty, $value:path) => {
         Self {
-            encode: Some(|raw, row| {
-                let number = <$number>::from_be_bytes(raw.try_into().ok()?);
-                $encode(row, number.into());
-                Some(())
-            }),
             binary: |raw| {
                 let number = <$number>::from_be_bytes(raw.try_into().ok()?);
                 Some($value(number.into()))
@@ -39,19 +31,11 @@ pub(crate) struct ScalarDecoder {
     pub(crate) binary: Decode,
     /// Decodes the text that the type's output function prints.
     pub(crate) text: Decode,
-    /// Encodes for a result what [`Self::binary`] decodes; `None` where that must be decoded.
-    pub(crate) encode: Option<Encode>,
 }
 
 impl ScalarDecoder {
     /// The decoder of types whose binary format is their text.
-    pub(crate) const TEXT: Self = Self {
-        encode: Some(|raw, row| {
-            row.text_or_bytes(raw);
-            Some(())
-        }),
-        ..Self::as_text(text)
-    };
+    pub(crate) const TEXT: Self = Self::as_text(text);
 
     /// The decoder of intervals before PostgreSQL 17.
     pub(crate) const FINITE_INTERVAL: Self =
@@ -59,30 +43,23 @@ impl ScalarDecoder {
 
     /// The decoder of a type whose value is its text.
     const fn as_text(binary: Decode) -> Self {
-        Self { binary, text, encode: None }
+        Self { binary, text }
     }
 
     /// Returns the decoder of a built-in type, `None` for types that are read in text only.
     pub(crate) fn of(ty: &Type) -> Option<Self> {
         Some(match *ty {
-            Type::BOOL => {
-                Self { binary: bool_from_binary, text: bool_from_text, encode: Some(encode_bool) }
-            }
-            Type::INT2 => number!(i16, Value::int64, RowEncoder::int64),
-            Type::INT4 => number!(i32, Value::int64, RowEncoder::int64),
-            Type::INT8 => number!(i64, Value::int64, RowEncoder::int64),
-            Type::OID => number!(u32, Value::int64, RowEncoder::int64),
-            Type::FLOAT4 => number!(f32, Value::float64, RowEncoder::float64),
-            Type::FLOAT8 => number!(f64, Value::float64, RowEncoder::float64),
-            Type::BYTEA => Self {
-                binary: |raw| Some(Value::bytes(raw)),
-                text: bytea_from_text,
-                encode: Some(encode_bytes),
-            },
+            Type::BOOL => Self { binary: bool_from_binary, text: bool_from_text },
+            Type::INT2 => number!(i16, Value::int64),
+            Type::INT4 => number!(i32, Value::int64),
+            Type::INT8 => number!(i64, Value::int64),
+            Type::OID => number!(u32, Value::int64),
+            Type::FLOAT4 => number!(f32, Value::float64),
+            Type::FLOAT8 => number!(f64, Value::float64),
+            Type::BYTEA => Self { binary: |raw| Some(Value::bytes(raw)), text: bytea_from_text },
             Type::TIMESTAMPTZ => Self {
                 binary: |raw| int8(raw).map(datetime::timestamptz_value),
                 text: timestamptz_from_text,
-                encode: Some(encode_timestamptz),
             },
             Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN => Self::TEXT,
             Type::XML | Type::JSON | Type::REFCURSOR | Type::CSTRING | Type::VOID => Self::TEXT,
@@ -113,27 +90,6 @@ fn int8(raw: &[u8]) -> Option<i64> {
 
 fn text(raw: &[u8]) -> Option<Value> {
     Some(Value::text_or_bytes(raw))
-}
-
-fn encode_bool(raw: &[u8], row: &mut RowEncoder) -> Option<()> {
-    let [byte] = raw else { return None };
-    row.bool(*byte != 0);
-    Some(())
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "as all encoders")]
-fn encode_bytes(raw: &[u8], row: &mut RowEncoder) -> Option<()> {
-    row.bytes(raw);
-    Some(())
-}
-
-fn encode_timestamptz(raw: &[u8], row: &mut RowEncoder) -> Option<()> {
-    let micros = int8(raw)?;
-    match datetime::timestamp_parts(micros) {
-        Some((seconds, nanos)) => row.timestamp(seconds, nanos),
-        None => row.value(&datetime::timestamptz_value(micros)),
-    }
-    Some(())
 }
 
 fn bool_from_binary(raw: &[u8]) -> Option<Value> {

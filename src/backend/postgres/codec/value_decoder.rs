@@ -12,7 +12,7 @@ use super::column_types;
 use super::range::{BoundText, multirange_text, range_text};
 use super::record_text::parse_record;
 use super::scalar_decoder::ScalarDecoder;
-use crate::value::{Kind, RecordValue, RowEncoder, Value};
+use crate::value::{Kind, RecordValue, Value};
 
 #[derive(Debug, Clone)]
 pub(crate) enum ValueDecoder {
@@ -96,19 +96,6 @@ impl ValueDecoder {
         match format {
             Format::Binary => self.decode_binary(raw),
             Format::Text => Some(self.decode_text(raw)),
-        }
-    }
-
-    /// Encodes a value for a result; `None` when the bytes are not a value of the type.
-    pub(crate) fn encode(&self, format: Format, raw: &[u8], row: &mut RowEncoder) -> Option<()> {
-        match (self, format) {
-            (Self::Scalar(ScalarDecoder { encode: Some(encode), .. }), Format::Binary) => {
-                encode(raw, row)
-            }
-            (_, format) => {
-                row.value(&self.decode(format, raw)?);
-                Some(())
-            }
         }
     }
 
