@@ -19,6 +19,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The longest time that a keyed unit may stay without an answer.
 const ANSWER: Duration = Duration::from_secs(20);
 
+/// How every violation of a call that is never answered begins.
+pub(super) const UNANSWERED: &str = "never answered";
+
+/// Waits for an answer, no longer than any call may take: `None` is a violation.
+async fn answered<T>(answer: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(ANSWER, answer).await.ok()
+}
+
 /// The answer to a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -120,11 +128,15 @@ async fn settle(client: &Client, unit: &Unit, seen: &mut Seen) -> Fate {
     let first = Instant::now();
     loop {
         let start = Instant::now();
-        let answer = unit.run(client).await;
+        let answer = answered(unit.run(client)).await;
         seen.longest = seen.longest.max((start.elapsed(), Some(unit.how)));
         let failure = match answer {
-            Ok(done) => return applied(unit, done, seen),
-            Err(failure) => failure,
+            Some(Ok(done)) => return applied(unit, done, seen),
+            Some(Err(failure)) => failure,
+            None => {
+                seen.violations.push(format!("{UNANSWERED}: {unit:?}"));
+                return Fate::Unknown(String::new());
+            }
         };
         seen.answer(unit.how, format!("{} {}", failure.outcome, failure.reason));
         if let Some(wrong) = wrong(unit, &failure) {
@@ -195,15 +207,20 @@ pub(super) async fn read(client: Client, together: Together) -> Seen {
     while !*together.stop.borrow() {
         in_transaction = !in_transaction;
         let start = Instant::now();
-        let sums = if in_transaction { sum_twice(&client).await } else { sum(&client).await };
-        match sums {
-            Ok(sums) => {
+        let sums = answered(async {
+            if in_transaction { sum_twice(&client).await } else { sum(&client).await }
+        });
+        match sums.await {
+            None => seen
+                .violations
+                .push(format!("{UNANSWERED}: a read, in a transaction: {in_transaction}")),
+            Some(Ok(sums)) => {
                 seen.snapshots += 1;
                 if sums.iter().any(|sum| *sum != Value::int64(ACCOUNTS * BALANCE)) {
                     seen.violations.push(format!("the accounts hold {sums:?}"));
                 }
             }
-            Err(failure) => {
+            Some(Err(failure)) => {
                 if failure.outcome != "NOT_APPLIED" {
                     seen.violations.push(format!("a read is never in doubt: {failure:?}"));
                 }

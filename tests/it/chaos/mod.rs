@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use check::{Logged, Report};
-use client::{Load, Seen, Together, read, write};
+use client::{Load, Seen, Together, UNANSWERED, read, write};
 use inject::Scene;
 use plan::{FaultKind, InjectedFault, Plan};
 
@@ -192,6 +192,8 @@ async fn must_be_found(bug: &str, found: &str, plan: &Plan) {
     eprintln!("{}", report.print(bug));
     let is_found = |violation: &String| violation.starts_with(found);
     assert!(report.violations.iter().any(is_found), "{bug} was not found as {found:?}");
+    let unanswered = report.violations.iter().any(|violation| violation.starts_with(UNANSWERED));
+    assert!(!unanswered, "a call has no answer");
     assert!(report.took < Duration::from_secs(60), "it took {:?}", report.took);
 }
 

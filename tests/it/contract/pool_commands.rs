@@ -134,6 +134,7 @@ async fn checkouts_are_listed_and_terminated(service: Service) {
 
 async fn connections_are_replaced_and_bounds_changed(service: Service) {
     service.client.must("select 1", &[]).await;
+    service.until_pool("the connection is back", |pool| pool.in_use == 0).await;
     let (status, out, _) = pool(&service, &["reconnect", "main"]);
     assert_eq!(status, Some(0));
     assert!(out.contains(" reconnects: ") && out.contains(" closed, none was in use"), "{out}");
