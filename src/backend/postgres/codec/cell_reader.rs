@@ -40,8 +40,9 @@ pub(crate) fn reader(ty: &Type) -> Option<ReadCell> {
 }
 
 /// Encodes a value as its decoder's would be; false if that has another form.
-pub(crate) fn encode(cell: &Cell<'_>, row: &mut RowEncoder) -> bool {
-    match *cell {
+#[inline]
+pub(crate) fn encode(cell: Cell<'_>, row: &mut RowEncoder) -> bool {
+    match cell {
         Cell::Bool(value) => row.bool(value),
         Cell::Integer(value) => row.int64(value),
         Cell::Float32(value) => row.float64(value.into()),

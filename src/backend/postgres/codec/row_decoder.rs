@@ -53,13 +53,13 @@ impl RowDecoder {
     ) -> Result<()> {
         self.check_width(columns.len())?;
         row.begin_row();
-        for (index, raw) in columns.enumerate() {
+        for (index, (read, raw)) in self.cells.iter().zip(columns).enumerate() {
             let Some(raw) = raw else {
                 row.null();
                 continue;
             };
-            let is_encoded = self.cell(index, raw).is_some_and(|it| cell_reader::encode(&it, row));
-            if !is_encoded {
+            let cell = read.and_then(|read| read(raw));
+            if !cell.is_some_and(|cell| cell_reader::encode(cell, row)) {
                 row.value(&self.value(index, raw)?);
             }
         }
@@ -72,9 +72,9 @@ impl RowDecoder {
         columns: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
     ) -> Result<impl Iterator<Item = Result<Cell<'a>>>> {
         self.check_width(columns.len())?;
-        Ok(columns.enumerate().map(|(index, raw)| {
+        Ok(self.cells.iter().zip(columns).enumerate().map(|(index, (read, raw))| {
             let Some(raw) = raw else { return Ok(Cell::Null) };
-            let cell = self.cell(index, raw);
+            let cell = read.and_then(|read| read(raw));
             cell.map_or_else(|| self.value(index, raw).map(Cell::Value), Ok)
         }))
     }
@@ -90,10 +90,6 @@ impl RowDecoder {
         let value = decoder.and_then(|(decoder, format)| decoder.decode(*format, raw));
         let text = || format!("{} malformed bytes in column {}", raw.len(), index + 1);
         value.ok_or_else(|| malformed(text()))
-    }
-
-    fn cell<'a>(&self, index: usize, raw: &'a [u8]) -> Option<Cell<'a>> {
-        self.cells.get(index).copied().flatten().and_then(|read| read(raw))
     }
 }
 
