@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use rowgate::value::proto::Value;
 use rowgate::value::proto::stream_query_response::Part;
+use rowgate::value::proto::{QueryOptions, QueryRequest, ResultFormat, Value};
 use tonic::Code;
 
-use crate::harness::client::{Failure, Parts, request};
+use crate::harness::client::{Failure, PATIENCE, Parts, request, request_with};
 use crate::harness::postgres::Postgres;
 use crate::harness::wait::{eventually_async, idle_for};
 use crate::harness::{Backend, Service};
@@ -96,28 +96,82 @@ async fn a_reader_who_stops_for_five_seconds_costs_no_memory() {
     assert_flat(before, peak);
 }
 
-#[tokio::test]
-async fn a_reader_who_never_reads_again_loses_the_stream_and_frees_the_connection() {
+/// A query for all accounts in a format.
+fn all_as(format: ResultFormat) -> QueryRequest {
+    let options = QueryOptions { format: format.into(), ..QueryOptions::default() };
+    request_with("select * from pgbench_accounts order by aid", options)
+}
+
+/// Reads on, to the failure that must come.
+async fn failure(mut parts: Parts) -> Failure {
+    loop {
+        match parts.next().await {
+            Ok(Some(part)) => assert!(!matches!(part, Part::Summary(_)), "it is not complete"),
+            Ok(None) => panic!("it ended without a status"),
+            Err(failure) => return failure,
+        }
+    }
+}
+
+/// The failure of a stream whose reader takes nothing behind the header, while the only connection is wanted.
+async fn failure_unread(settings: &str, format: ResultFormat, deadline: Duration) -> Failure {
     let postgres = Postgres::start();
     postgres.psql(ACCOUNTS);
-    let settings = "[databases.main.pool]\nmin = 1\nmax = 1\n[stream]\nstall_timeout = \"1s\"";
-    let service = Service::on(postgres, settings).await;
-    let all = request("select * from pgbench_accounts", &[]);
-    let mut parts = service.client.open(all).await.expect("it starts");
+    let settings = format!("[databases.main.pool]\nmin = 1\nmax = 1\n{settings}");
+    let service = Service::on(postgres, &settings).await;
+    let all = all_as(format);
+    let mut parts = service.client.open_within(all, deadline).await.expect("it starts");
     parts.header().await.expect("it runs");
     // The only connection is free again long before the reader comes back.
     let start = Instant::now();
     service.client.must("select 1", &[]).await;
     let took = start.elapsed();
     assert!(took < Duration::from_secs(5), "the next caller waited {took:?}");
-    let failure = loop {
-        match parts.next().await {
-            Ok(Some(part)) => assert!(!matches!(part, Part::Summary(_)), "it is not complete"),
-            Ok(None) => panic!("it ended without a status"),
-            Err(failure) => break failure,
+    failure(parts).await
+}
+
+#[tokio::test]
+async fn a_reader_who_never_reads_again_loses_the_stream_and_frees_the_connection() {
+    for format in [ResultFormat::Rows, ResultFormat::Arrow] {
+        let settings = "[stream]\nstall_timeout = \"1s\"";
+        let failure = failure_unread(settings, format, PATIENCE).await;
+        assert_eq!(failure.what(), (Code::Aborted, "STREAM_STALLED"), "{format:?}: {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_whose_deadline_passes_loses_the_stream_and_frees_the_connection() {
+    for format in [ResultFormat::Rows, ResultFormat::Arrow] {
+        let failure = failure_unread("", format, Duration::from_secs(1)).await;
+        let what = (Code::DeadlineExceeded, "DEADLINE");
+        assert_eq!(failure.what(), what, "{format:?}: {failure:?}");
+        assert_eq!(failure.outcome, "NOT_APPLIED");
+    }
+}
+
+#[tokio::test]
+async fn a_million_rows_are_streamed_to_arrow_in_constant_memory() {
+    let service = accounts().await;
+    let before = service.server.resident();
+    let mut parts = service.client.open(all_as(ResultFormat::Arrow)).await.expect("it starts");
+    let mut peak = 0;
+    let mut bytes = 0;
+    parts.header().await.expect("it runs");
+    let summary = loop {
+        match parts.next().await.expect("it runs").expect("no end without a summary") {
+            Part::Arrow(part) => {
+                // A reader who is slower than the database.
+                idle_for(Duration::from_millis(5)).await;
+                bytes += part.len();
+                peak = peak.max(service.server.resident());
+            }
+            Part::Summary(summary) => break summary,
+            other => panic!("{other:?}"),
         }
     };
-    assert_eq!(failure.what(), (Code::Aborted, "STREAM_STALLED"), "{failure:?}");
+    assert_eq!(summary.row_count, ROWS);
+    assert!(bytes > 84_000_000, "the fillers alone have 84 bytes a row");
+    assert_flat(before, peak);
 }
 
 #[tokio::test]

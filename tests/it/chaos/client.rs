@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The longest time that a keyed unit may stay without an answer.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// How every violation of a call that is never answered begins.
+/// The begin of each violation of a call that is never answered.
 pub(super) const UNANSWERED: &str = "never answered";
 
 /// Waits for an answer, no longer than any call may take: `None` is a violation.

@@ -130,8 +130,17 @@ impl Client {
 
     /// Starts a stream.
     pub(crate) async fn open(&self, request: QueryRequest) -> Result<Parts, Failure> {
+        self.open_within(request, PATIENCE).await
+    }
+
+    /// Starts a stream that has this long for all of its parts.
+    pub(crate) async fn open_within(
+        &self,
+        request: QueryRequest,
+        deadline: Duration,
+    ) -> Result<Parts, Failure> {
         let request = StreamQueryRequest { query: Some(request) };
-        let stream = self.raw().stream_query(with_deadline(request, PATIENCE)).await?;
+        let stream = self.raw().stream_query(with_deadline(request, deadline)).await?;
         Ok(Parts(stream.into_inner()))
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::framing::FrameVisitor;
+use super::framing::{FrameVisitor, leading_rows};
 use super::protocol_state::ProtocolState;
 
 /// The bytes that are kept of a message: status, key and command tag fit.
@@ -42,6 +42,10 @@ impl BackendMessages {
 }
 
 impl FrameVisitor for BackendMessages {
+    fn skip(&self, bytes: &[u8]) -> usize {
+        leading_rows(bytes, self.limits.row)
+    }
+
     fn begin(&mut self, kind: u8, length: usize) {
         self.head.clear();
         if matches!(kind, b'T' | b'n') {

@@ -4,6 +4,8 @@
 use bytes::BytesMut;
 use tokio::io::ReadBuf;
 
+use super::framing::leading_rows;
+
 /// The part of the longest report that is kept of each field of a longer one.
 const FIELD_PART: usize = 16;
 
@@ -63,6 +65,9 @@ impl LongReports {
                 at += body.len();
                 self.body(body, direct.is_some());
                 continue;
+            }
+            if direct.is_none() && self.header_length == 0 {
+                at += leading_rows(&bytes[at..], usize::MAX);
             }
             let begin = at;
             let taken = (HEADER - self.header_length).min(bytes.len() - at);
