@@ -98,17 +98,18 @@ impl ConnectionServer {
     /// Serves one connection until its client closes it. Once it is too old or the server drains, the client is
     /// asked to close it, and its calls may end.
     async fn serve(self, accepted: AcceptedConnection) {
+        let Self { http2, dispatch, preface_timeout, max_age } = self;
         let AcceptedConnection { stream, count: _count } = accepted;
-        let drained = self.dispatch.drained();
-        let opened =
-            Http2Connection::open(stream, self.preface_timeout, self.dispatch.drained()).await;
-        let Some(Http2Connection { stream, peer }) = opened else { return };
-        let dispatch = Dispatch { peer: Peer::new(peer), ..self.dispatch.clone() };
-        let mut serving = pin!(self.http2.serve_connection(TokioIo::new(stream), dispatch));
+        // Boxed, as what follows is: a connection that is idle keeps no room for what is over.
+        let opening = Box::pin(Http2Connection::open(stream, preface_timeout, dispatch.drained()));
+        let Some(Http2Connection { stream, peer }) = opening.await else { return };
+        let drained = dispatch.drained();
+        let dispatch = Dispatch { peer: Peer::new(peer), ..dispatch };
+        let mut serving = Box::pin(http2.serve_connection(TokioIo::new(stream), dispatch));
         let served = tokio::select! {
             served = serving.as_mut() => Some(served),
             () = drained => None,
-            () = tokio::time::sleep(jittered(self.max_age, fastrand::f64())) => None,
+            () = tokio::time::sleep(jittered(max_age, fastrand::f64())) => None,
         };
         let served = match served {
             Some(served) => served,
