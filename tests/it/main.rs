@@ -13,6 +13,7 @@
 //! | `outcomes` | what is refused, what only reads, and what commands count |
 //! | `outage` | a database that becomes unreachable and returns |
 //! | `closed_effects` | statements that look harmless and reach somebody's code |
+//! | `column_origins` | the origins of columns, and which can hold NULL, compared with what statements return |
 //! | `own_statements` | the statements of the gateway itself, with everything in the search path shadowed |
 //! | `look_alikes` | servers that lack what the gateway itself asks for |
 //! | `breaker` | calls while a database is unreachable, the probes, and the recovery |
@@ -64,6 +65,8 @@ mod cancel;
 mod chaos;
 #[cfg(test)]
 mod closed_effects;
+#[cfg(test)]
+mod column_origins;
 #[cfg(test)]
 mod commit_outcome;
 #[cfg(test)]

@@ -249,13 +249,15 @@ impl Backend for Postgres {
             let DescribeRequest { sql, deadline, context, analysis, .. } = &request;
             let mut session = self.session(*deadline, context).await?;
             let effects = session.effects_of(analysis).await?;
+            // A kept one may name the columns of tables that others have taken the place of.
+            session.connection().forget_statement(sql);
             let prepared = session.prepare(sql).await?;
             let effects = session.effects_with_parameters(effects, &prepared).await?;
             let plan =
                 if request.include_plan { session.explain(sql, &prepared).await? } else { None };
             let parameters = prepared.parameter_types().iter().map(codec::describe_parameter);
             Ok(Description {
-                columns: prepared.columns.clone(),
+                columns: session.columns_with_origins(sql, &prepared).await?,
                 parameters: parameters.collect(),
                 read_only: effects.reads,
                 plan,

@@ -14,6 +14,7 @@ pub(crate) fn describe_column(name: &str, ty: &Type) -> Column {
         element_type: element_type.into(),
         type_name: type_name(ty),
         type_oid: ty.oid(),
+        ..Column::default()
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod effects;
 mod error_mapping;
 pub(crate) mod failure;
 mod in_flight;
+mod origins;
 mod request;
 pub(crate) mod reset;
 pub(crate) mod work;

@@ -1,0 +1,95 @@
+//! The statements that can return NULL for a column that holds none.
+//!
+//! An outer join, a set operation, a grouping set, MERGE, and `old` or `new` behind RETURNING put NULL where a table
+//! has a value, and the database still names the table's column as the origin. The rule is closed: other commands
+//! return rows of statements that are not in the text (EXECUTE, FETCH), and count as such.
+
+use super::scanner::{Dialect, Scanner, SqlToken, TokenKind, is_among};
+
+/// First words of statements whose rows are those of their text.
+const SELF_CONTAINED: &str = "SELECT WITH TABLE INSERT UPDATE DELETE (";
+
+/// Keywords that put NULL in the place of values. They are none in quotes.
+const EXTENDING: &str =
+    "LEFT RIGHT FULL OUTER UNION INTERSECT EXCEPT GROUPING ROLLUP CUBE MERGE EXECUTE FETCH";
+
+/// Returns true unless a statement for PostgreSQL certainly returns the columns of its tables as they are stored.
+pub(crate) fn may_extend_with_nulls(sql: &str) -> bool {
+    let mut scanner = Scanner::at_first_statement(sql, Dialect::Postgres).peekable();
+    if !scanner.peek().is_some_and(|first| is_among(first.text, SELF_CONTAINED)) {
+        return true;
+    }
+    let mut returns = false;
+    let mut may_name_versions = false;
+    for token in scanner {
+        if matches!(token.kind, TokenKind::Unterminated(_)) || is_word(&token, EXTENDING) {
+            return true;
+        }
+        returns |= is_word(&token, "RETURNING");
+        may_name_versions |= may_name_version(&token);
+    }
+    returns && may_name_versions
+}
+
+fn is_word(token: &SqlToken<'_>, words: &str) -> bool {
+    token.kind == TokenKind::Word && is_among(token.text, words)
+}
+
+/// Returns true if a token may be `old` or `new`, the versions of a changed row: also in quotes, or in quotes with
+/// escapes.
+fn may_name_version(token: &SqlToken<'_>) -> bool {
+    let is_quoted = token.kind == TokenKind::QuotedName;
+    is_word(token, "OLD NEW UESCAPE")
+        || is_quoted && (token.text.contains('\\') || is_among(token.text, "\"old\" \"new\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_returns_its_tables_columns_as_they_are_is_let_through() {
+        for sql in [
+            "select id from t",
+            " ;; /* left */ Select \"left\" from t where a = 'left join' -- union",
+            "(select id from t)",
+            "table t",
+            "with x as (select id from t) select * from x, lateral (select x.id) as y",
+            "insert into t values (1) returning id, \"t\".\"name\"",
+            "select old, new, \"old\" from t",
+            "select id from a join b using (id) natural join c cross join d",
+        ] {
+            assert!(!may_extend_with_nulls(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_may_put_null_for_a_value_is_found_in_every_spelling() {
+        for sql in [
+            "",
+            "execute p",
+            "fetch all from c",
+            "explain analyze select 1",
+            "values (1)",
+            "select b.id from a lEFt/**/join b on true",
+            "select a.id from a right join b on true",
+            "select * from a natural full join b",
+            "select id from t union all select null",
+            "select id from t intersect select id from u",
+            "select id from t except select id from u",
+            "select id from t group by grouping sets ((id), ())",
+            "select id from t group by rollup (id)",
+            "select id from t group by cube (id)",
+            "with m as (merge into t using s on true when matched then do nothing returning s.id) \
+             select * from m",
+            "insert into t values (1) returning old.id",
+            "insert into t values (1) returning \"old\".id",
+            "delete from t returning with (new as n) n.id",
+            "insert into t values (1) returning U&\"\\006fld\".id",
+            "insert into t values (1) returning U&\"!006fld\" uescape '!'",
+            "select id from t /* no end",
+        ] {
+            assert!(may_extend_with_nulls(sql), "{sql}");
+        }
+    }
+}
