@@ -187,6 +187,7 @@ async fn connection_limits(backend: &dyn Backend) -> Result<[i64; 3]> {
         analysis: Arc::new(Analysis::unknown()),
         read_only: true,
         delivery: Delivery::Streamed,
+        describe_columns: false,
         deadline: Deadline::at(Instant::now() + QUERY_TIMEOUT),
         context: CallContext::own("check"),
     };

@@ -19,6 +19,8 @@ pub(crate) struct Statement {
     /// The database must refuse writes.
     pub read_only: bool,
     pub delivery: Delivery,
+    /// The columns of the result are to have their nullability and origin.
+    pub describe_columns: bool,
     pub deadline: Deadline,
     pub context: Arc<CallContext>,
 }

@@ -12,7 +12,7 @@ use super::database::{Caller, Database};
 use super::databases::Engine;
 use super::request_hash;
 use super::validate::{
-    StatementPlace, check_tag, idempotency_key, positive, refuse_arrow, refuse_options,
+    StatementPlace, check_tag, idempotency_key, positive, refuse_options, refuse_result_options,
     transaction_mode,
 };
 use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy, Expect};
@@ -97,7 +97,10 @@ impl Database {
             ("transaction.idle_timeout", transaction.idle_timeout.is_some(), interactive),
             ("transaction.max_duration", transaction.max_duration.is_some(), interactive),
         ])?;
-        refuse_arrow(&options, "the results of a batch are rows; use Query or StreamQuery")?;
+        refuse_result_options(
+            &options,
+            "the results of a batch are rows; use Query or StreamQuery",
+        )?;
         let mode = transaction_mode(&transaction, "transaction")?;
         let timeout = positive(options.timeout, "options.timeout")?;
         let unstored =

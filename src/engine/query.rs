@@ -10,7 +10,7 @@ use super::databases::Engine;
 use super::request_hash;
 use super::result_bounds::{ResultBounds, ResultCounter, check_response_size};
 use super::row_batches::{ARROW_BATCH_SIZE, BATCH_SIZE};
-use super::validate::{idempotency_key, refuse_arrow, result_format, statement_unit};
+use super::validate::{idempotency_key, refuse_result_options, result_format, statement_unit};
 use crate::backend::{
     Batch, BatchStatement, Delivery, Fill, RowSink, Statement, TransactionMode, fill,
 };
@@ -108,7 +108,7 @@ impl Database {
     ) -> Result<QueryResponse> {
         let field = "options.idempotency_key";
         if let Some(options) = &request.options {
-            refuse_arrow(options, "a result in Arrow's format is not stored under a key")?;
+            refuse_result_options(options, "a result in Arrow's format is not stored under a key")?;
         }
         let request_hash = request_hash::of_query(&request, &self.name);
         let (statement, bounds) =

@@ -87,8 +87,17 @@ impl Database {
         };
         let context = self.context(caller, rpc, &options.tag);
         context.runs(&analysis.summary);
-        let statement =
-            Statement { sql, parameters, analysis, read_only, delivery, deadline, context };
+        let describe_columns = options.describe_columns;
+        let statement = Statement {
+            sql,
+            parameters,
+            analysis,
+            read_only,
+            delivery,
+            describe_columns,
+            deadline,
+            context,
+        };
         Ok((statement, server.lowered(&options)))
     }
 
@@ -254,10 +263,15 @@ pub(super) fn result_format(options: &QueryOptions) -> Result<ResultFormat> {
     Ok(if format == ResultFormat::Arrow { format } else { ResultFormat::Rows })
 }
 
-/// Refuses a result in Arrow's format.
-pub(super) fn refuse_arrow(options: &QueryOptions, why: &str) -> Result<()> {
+/// Refuses what only the results of Query and StreamQuery without a key have; `why_not_arrow` is the reason for one of
+/// them.
+pub(super) fn refuse_result_options(options: &QueryOptions, why_not_arrow: &str) -> Result<()> {
     let is_arrow = result_format(options)? == ResultFormat::Arrow;
-    refuse_options(&[("options.format", is_arrow, why)])
+    let why_not_described = "only Query and StreamQuery without a key describe their columns";
+    refuse_options(&[
+        ("options.format", is_arrow, why_not_arrow),
+        ("options.describe_columns", options.describe_columns, why_not_described),
+    ])
 }
 
 /// Validates a duration that must be positive where it is set.

@@ -9,22 +9,37 @@ use super::scanner::{Dialect, Scanner, SqlToken, TokenKind, is_among};
 /// First words of statements whose rows are those of their text.
 const SELF_CONTAINED: &str = "SELECT WITH TABLE INSERT UPDATE DELETE (";
 
-/// Keywords that put NULL in the place of values. They are none in quotes.
+/// The same of SQLite, which names an origin also for what RETURNING computes.
+const SELF_CONTAINED_SQLITE: &str = "SELECT WITH";
+
+/// Keywords that put NULL in the place of values. They are none in quotes. An aggregate without GROUP BY may be told by
+/// HAVING alone.
 const EXTENDING: &str =
     "LEFT RIGHT FULL OUTER UNION INTERSECT EXCEPT GROUPING ROLLUP CUBE MERGE EXECUTE FETCH";
 
-/// Returns true unless a statement for PostgreSQL certainly returns the columns of its tables as they are stored.
-pub(crate) fn may_extend_with_nulls(sql: &str) -> bool {
-    let mut scanner = Scanner::at_first_statement(sql, Dialect::Postgres).peekable();
-    if !scanner.peek().is_some_and(|first| is_among(first.text, SELF_CONTAINED)) {
+/// Words before a parenthesis that is neither a call nor a value. SQLite names an origin for the column of a subquery
+/// that is a value, which is NULL if it finds no row, and for columns beside an aggregate, which are NULL over none.
+const BEFORE_PARENTHESIS: &str = "IN AND OR NOT WHERE ON AS FROM JOIN";
+
+/// Returns true unless a statement certainly returns the columns of its tables as they are stored.
+pub(crate) fn may_extend_with_nulls(sql: &str, dialect: Dialect) -> bool {
+    let is_sqlite = dialect == Dialect::Sqlite;
+    let first_words = if is_sqlite { SELF_CONTAINED_SQLITE } else { SELF_CONTAINED };
+    let mut scanner = Scanner::at_first_statement(sql, dialect).peekable();
+    if !scanner.peek().is_some_and(|first| is_among(first.text, first_words)) {
         return true;
     }
     let mut returns = false;
     let mut may_name_versions = false;
+    let mut before_is_harmless = false;
     for token in scanner {
         if matches!(token.kind, TokenKind::Unterminated(_)) || is_word(&token, EXTENDING) {
             return true;
         }
+        if is_sqlite && (is_word(&token, "HAVING") || token.text == "(" && !before_is_harmless) {
+            return true;
+        }
+        before_is_harmless = is_word(&token, BEFORE_PARENTHESIS);
         returns |= is_word(&token, "RETURNING");
         may_name_versions |= may_name_version(&token);
     }
@@ -59,7 +74,7 @@ mod tests {
             "select old, new, \"old\" from t",
             "select id from a join b using (id) natural join c cross join d",
         ] {
-            assert!(!may_extend_with_nulls(sql), "{sql}");
+            assert!(!may_extend_with_nulls(sql, Dialect::Postgres), "{sql}");
         }
     }
 
@@ -89,7 +104,34 @@ mod tests {
             "insert into t values (1) returning U&\"!006fld\" uescape '!'",
             "select id from t /* no end",
         ] {
-            assert!(may_extend_with_nulls(sql), "{sql}");
+            assert!(may_extend_with_nulls(sql, Dialect::Postgres), "{sql}");
+        }
+    }
+
+    #[test]
+    fn in_sqlite_calls_and_subqueries_that_are_values_are_found_too() {
+        let may_extend = |sql| may_extend_with_nulls(sql, Dialect::Sqlite);
+        for sql in [
+            "select id from t",
+            "select id from t where id in (1, 2) and (n > 1 or not (n = 3))",
+            "with x as (select id from t) select * from x join (select id from u) as y on (x.id = y.id)",
+        ] {
+            assert!(!may_extend(sql), "{sql}");
+        }
+        for sql in [
+            "select (select id from t where 0)",
+            "select 1, (select id from t where 0)",
+            "select id, max(n) from t",
+            "select id, [max](n) from t",
+            "select id from t having 1",
+            "select * from \"t\"(1)",
+            "select a.id from b left join a",
+            "select id from t union select null",
+            "insert into t values (1) returning id",
+            "values (1)",
+            "select id from t where 'no end",
+        ] {
+            assert!(may_extend(sql), "{sql}");
         }
     }
 }

@@ -1,11 +1,20 @@
 //! The origins of columns and their nullability, compared with the rows that the statements return.
 
-use rowgate::value::proto::{DescribeStatementRequest, Nullability};
-use rowgate::value::{Column, Kind};
+use std::io::Cursor;
 
-use crate::harness::Service;
-use crate::harness::client::{PATIENCE, with_deadline};
+use arrow_ipc::reader::StreamReader;
+use rowgate::value::proto::transact_request::Command;
+use rowgate::value::proto::{
+    DescribeStatementRequest, ExecuteBatchRequest, Nullability, QueryOptions, QueryRequest,
+    ResultFormat,
+};
+use rowgate::value::{Column, Kind};
+use tonic::Code;
+
+use crate::harness::client::{PATIENCE, request_with, with_deadline};
 use crate::harness::postgres::Postgres;
+use crate::harness::unit::{query, statement};
+use crate::harness::{Backend, Service};
 
 /// Tables with a NULL wherever one fits.
 const TABLES: &str = "
@@ -64,22 +73,35 @@ fn said(column: &Column) -> String {
         Nullability::Unspecified => "",
     };
     let Some(origin) = &column.origin else { return format!("-{mark}") };
-    assert!(origin.table_oid > 0 && !origin.schema.is_empty(), "{origin:?}");
+    assert!(!origin.schema.is_empty(), "{origin:?}");
     format!("{}.{}{mark}", origin.table, origin.column)
 }
 
-async fn described(service: &Service, sql: &str) -> String {
-    let columns = columns(service, sql).await;
+fn all_said(columns: &[Column]) -> String {
     columns.iter().map(said).collect::<Vec<_>>().join(" ")
 }
 
-/// Checks what is said of each statement's columns, and that none that is said to hold no NULL returns one.
+async fn described(service: &Service, sql: &str) -> String {
+    all_said(&columns(service, sql).await)
+}
+
+fn described_as(format: ResultFormat) -> QueryOptions {
+    QueryOptions { describe_columns: true, format: format.into(), ..QueryOptions::default() }
+}
+
+fn describing(sql: &str) -> QueryRequest {
+    request_with(sql, described_as(ResultFormat::Rows))
+}
+
+/// Checks what DescribeStatement and Query say of each statement's columns, and that none that is said to hold no NULL
+/// returns one.
 async fn check(service: &Service, cases: &[(&str, &str)]) {
     for (sql, expected) in cases {
         assert_eq!(described(service, sql).await, *expected, "{sql}");
-        let columns = columns(service, sql).await;
-        for row in service.client.must(sql, &[]).await.rows {
-            for (column, value) in columns.iter().zip(row.values) {
+        let result = service.client.run(describing(sql)).await.expect(sql);
+        assert_eq!(all_said(&result.columns), *expected, "{sql}");
+        for row in result.rows {
+            for (column, value) in result.columns.iter().zip(row.values) {
                 let is_null = matches!(value.kind, Some(Kind::NullValue(_)));
                 let is_promised = column.nullability() == Nullability::NotNull;
                 assert!(!(is_null && is_promised), "{sql} returned NULL as {}", said(column));
@@ -170,4 +192,114 @@ async fn a_look_up_that_fails_leaves_the_columns_without_origins() {
     let lose = "alter function pg_catalog.pg_partition_tree(regclass) rename to lost";
     service.postgres().psql(lose);
     assert_eq!(described(&service, "select a from t").await, "-");
+}
+
+/// Tables of SQLite with a NULL wherever one fits.
+const SQLITE_TABLES: [&str; 10] = [
+    "create table t (id integer primary key, name text, n int not null)",
+    "insert into t values (1, null, 1), (2, 'b', 2)",
+    "create table u (id int not null, t_id int, primary key (id, t_id))",
+    "insert into u values (1, 1), (3, null)",
+    "create table empty (id int not null)",
+    "create table keyed (k text primary key, w text not null) without rowid",
+    "create view v as select empty.id, t.n from t left join empty",
+    "create view \"odd \"\" name\" as select empty.id from t left join empty",
+    "create virtual table words using fts5(word)",
+    "create table \"in quotes\" (\"a b\" int not null)",
+];
+
+async fn sqlite(setup: &[&str]) -> Service {
+    let service = Service::start(Backend::Sqlite).await;
+    for sql in setup {
+        service.client.must(sql, &[]).await;
+    }
+    service
+}
+
+#[tokio::test]
+async fn sqlite_promises_what_its_tables_check_and_the_statement_keeps() {
+    let [tables @ .., _, _, _, quoted] = SQLITE_TABLES;
+    let service = sqlite(&[&tables[..], &[quoted]].concat()).await;
+    let cases = [
+        ("select * from t", "t.id t.name? t.n!"),
+        ("select n as m, n + 1, 1 from t where id in (1, 2)", "t.n! - -"),
+        ("select * from u", "u.id! u.t_id"),
+        ("select k, w from keyed", "keyed.k! keyed.w!"),
+        ("select x.n from (select n from t) as x join u on (u.id = x.n)", "t.n!"),
+        ("with x as (select n from t) select * from x", "t.n!"),
+        ("select \"a b\" from [in quotes]", "in quotes.a b!"),
+        ("select n from t group by name", "t.n!"),
+        ("select empty.id, name from t left join empty", "empty.id t.name?"),
+        ("select empty.id from empty right join t", "empty.id"),
+        ("select (select id from empty)", "empty.id"),
+        ("select id, max(id) from empty", "empty.id -"),
+        ("select n from t union all select null", "t.n"),
+        ("insert into t values (7, null, 7) returning id, n", "t.id t.n"),
+    ];
+    check(&service, &cases).await;
+}
+
+#[tokio::test]
+async fn sqlite_promises_nothing_of_views_and_of_tables_of_modules() {
+    let [tables @ .., odd, words, quoted] = SQLITE_TABLES;
+    let service = sqlite(&[&tables[..], &[words, quoted]].concat()).await;
+    let cases = [
+        ("select id, n from v", "empty.id t.n"),
+        ("select \"ID\", n from \"V\"", "empty.id t.n"),
+        ("select id from 'v'", "empty.id"),
+        ("select id from [v]", "empty.id"),
+        ("select word from words", "words.word?"),
+        ("select n from t", "t.n!"),
+    ];
+    check(&service, &cases).await;
+    service.client.must(odd, &[]).await;
+    let cases = [("select id from \"odd \"\" name\"", "empty.id"), ("select n from t", "t.n")];
+    check(&service, &cases).await;
+}
+
+#[tokio::test]
+async fn streams_and_arrow_have_them_too_and_other_results_only_on_request() {
+    let setup = "create table t (id int not null, name text)";
+    for service in [service(setup).await, sqlite(&[setup]).await] {
+        let sql = "select id, name from t";
+        // By now it is known to be fast: the calls that ask for no more ride a lane.
+        for _ in 0..100 {
+            let plain = service.client.must(sql, &[]).await;
+            assert_eq!(all_said(&plain.columns), "- -");
+        }
+        let result = service.client.run(describing(sql)).await.expect("it runs");
+        assert_eq!(all_said(&result.columns), "t.id! t.name?");
+        let streamed = service.client.stream(describing(sql)).await.expect("it runs");
+        assert_eq!(all_said(&streamed.header.columns), "t.id! t.name?");
+        let arrow = request_with(sql, described_as(ResultFormat::Arrow));
+        let arrow = service.client.run(arrow).await.expect("it runs").arrow;
+        let reader = StreamReader::try_new(Cursor::new(arrow), None).expect("a stream");
+        let nullable: Vec<_> =
+            reader.schema().fields().iter().map(|field| field.is_nullable()).collect();
+        assert_eq!(nullable, [false, true]);
+    }
+}
+
+#[tokio::test]
+async fn batches_transactions_and_keys_refuse_to_describe() {
+    let service = sqlite(&["create table t (id int not null)"]).await;
+    let sql = "select id from t";
+    let options = described_as(ResultFormat::Rows);
+    let keyed = QueryOptions { idempotency_key: "k".to_owned(), ..options.clone() };
+    let failure = service.client.run(request_with(sql, keyed)).await.expect_err("under a key");
+    assert_eq!(failure.what(), (Code::InvalidArgument, "INVALID_OPTION"));
+    assert!(failure.message.contains("options.describe_columns"), "{failure:?}");
+    let batch = ExecuteBatchRequest {
+        statements: vec![statement(sql, &[])],
+        options: Some(options.clone()),
+        ..Default::default()
+    };
+    let status = service.client.raw().execute_batch(batch).await.expect_err("a batch");
+    assert!(status.message().contains("options.describe_columns"), "{status:?}");
+    let mut transaction = service.client.begin().await;
+    let mut command = query(sql, &[]);
+    command.options = Some(options);
+    transaction.send(Command::Query(command)).await;
+    let reply = format!("{:?}", transaction.reply().await.expect("the transaction goes on"));
+    assert!(reply.contains("Error") && reply.contains("options.describe_columns"), "{reply}");
 }

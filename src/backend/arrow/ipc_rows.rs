@@ -9,7 +9,8 @@ use arrow_schema::{ArrowError, Schema, SchemaRef};
 use super::array_builder::{ArrayBuilder, Cell, Misfit};
 use super::schema::{Decimal, field};
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::{Column, Row};
+use crate::value::proto::Nullability;
+use crate::value::{Column, Kind, Row, Value};
 
 /// The most rows of a record batch.
 pub(crate) const MAX_BATCH_ROWS: usize = 8_192;
@@ -59,6 +60,14 @@ impl ArrowRows {
         let Some((builder, column)) = column else {
             return Err(Error::new(ErrorKind::Internal, "a value without a column"));
         };
+        let is_null = matches!(
+            &cell,
+            Cell::Null | Cell::Value(Value { kind: None | Some(Kind::NullValue(_)) })
+        );
+        if is_null && column.nullability() == Nullability::NotNull {
+            let misfit = "NULL, as its definition was changed meanwhile".into();
+            return Err(does_not_fit(&misfit, at, column, &self.schema));
+        }
         let added = builder.append_cell(cell, column);
         added.map_err(|misfit| does_not_fit(&misfit, at, column, &self.schema))
     }
@@ -151,6 +160,19 @@ mod tests {
             assert_eq!((error.kind(), error.reason()), (ErrorKind::OutOfRange, "NOT_IN_ARROW"));
             assert!(text.starts_with("column 1 (\"c\") holds ") && text.contains(what), "{text}");
             assert!(!text.contains("secret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn null_does_not_fit_a_column_that_is_said_to_hold_none() {
+        let mut column = Column { type_name: "t".to_owned(), ..Column::default() };
+        column.set_type(DataType::Int64);
+        column.set_nullability(Nullability::NotNull);
+        for cell in [Cell::Null, Cell::Value(Value::null()), Cell::Value(Value::default())] {
+            let mut rows = ArrowRows::new(&[column.clone()], |_| None).expect("a schema");
+            rows.append(0, Cell::Integer(1)).expect("it fits");
+            let error = rows.append(0, cell).expect_err("it does not");
+            assert_eq!((error.kind(), error.reason()), (ErrorKind::OutOfRange, "NOT_IN_ARROW"));
         }
     }
 

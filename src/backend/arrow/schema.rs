@@ -2,6 +2,7 @@
 
 use arrow_schema::{DataType as ArrowType, Field, TimeUnit};
 
+use crate::value::proto::Nullability;
 use crate::value::{Column, DataType};
 
 /// The largest precision of a Decimal128.
@@ -35,7 +36,7 @@ pub(super) fn field(column: &Column, decimal: Option<Decimal>) -> Field {
         let decimal = decimal.filter(|_| declared == DataType::Numeric);
         decimal.and_then(Decimal::as_type).unwrap_or_else(|| scalar_type(declared))
     };
-    Field::new(&column.name, data_type, true)
+    Field::new(&column.name, data_type, column.nullability() != Nullability::NotNull)
 }
 
 fn scalar_type(data_type: DataType) -> ArrowType {

@@ -67,6 +67,7 @@ impl ScriptedStatement {
             analysis: Analyzer::new(Dialect::Sqlite, 1 << 10).analyze("select 1"),
             read_only: false,
             delivery: Delivery::Streamed,
+            describe_columns: false,
             deadline: Deadline::at(deadline),
             context: CallContext::own("test"),
         };

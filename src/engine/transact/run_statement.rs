@@ -12,7 +12,9 @@ use crate::engine::databases::Engine;
 use crate::engine::result_bounds::{ResultBounds, check_response_size};
 use crate::engine::row_batches::{BATCH_SIZE, RowBatches};
 use crate::engine::task_stream::SendFailure;
-use crate::engine::validate::{StatementPlace, check_tag, positive, refuse_arrow, refuse_options};
+use crate::engine::validate::{
+    StatementPlace, check_tag, positive, refuse_options, refuse_result_options,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::proto::{Column, ResultSet, Row, TransactQuery, TransactResult};
 use crate::wire_size::{REPLY_OVERHEAD, ROW_BATCH_OVERHEAD, encoded_row_size, widen};
@@ -140,15 +142,23 @@ fn validate(
         ("options.idempotent", options.idempotent, "the server never retries a transaction"),
         ("options.idempotency_key", has_key, "the key is set in begin"),
     ])?;
-    refuse_arrow(&options, "the rows of a transaction are messages; use StreamQuery")?;
+    refuse_result_options(&options, "the rows of a transaction are messages; use StreamQuery")?;
     let timeout = positive(options.timeout, "options.timeout")?;
     let deadline = open.limits.command_deadline(&open.database, timeout);
     // Large results come in several replies, so the server needs no cap.
     let bounds = ResultBounds::UNBOUNDED.lowered(&options);
     open.context.runs(&analysis.summary);
     let context = Arc::clone(&open.context);
-    // The access mode is the transaction's.
-    let read_only = false;
-    let delivery = Delivery::Streamed;
-    Ok((Statement { sql, parameters, analysis, read_only, delivery, deadline, context }, bounds))
+    let statement = Statement {
+        sql,
+        parameters,
+        analysis,
+        // The access mode is the transaction's.
+        read_only: false,
+        delivery: Delivery::Streamed,
+        describe_columns: false,
+        deadline,
+        context,
+    };
+    Ok((statement, bounds))
 }

@@ -46,6 +46,8 @@ pub(crate) struct StatementRows<S> {
     session: S,
     scope: StatementScope,
     prepared: Arc<Prepared>,
+    /// The columns with their origins, if they were asked for.
+    described: Option<Vec<Column>>,
     statement: Arc<Statement>,
     timer: Pin<Box<Sleep>>,
     /// Ready when an operator terminates the call; created when rows are first waited for.
@@ -66,13 +68,14 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
         scope: StatementScope,
     ) -> AttemptResult<Self> {
         let started = start(session.borrow_mut(), &statement, scope).await;
-        let Started { rows, prepared, began } =
+        let Started { rows, prepared, described, began } =
             started.map_err(|error| session.borrow_mut().attempt_error(error))?;
         Ok(Self {
             rows: Box::pin(rows),
             session,
             scope,
             prepared,
+            described,
             timer: Box::pin(tokio::time::sleep_until(statement.deadline.instant().into())),
             statement,
             terminated: None,
@@ -196,6 +199,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
 struct Started {
     rows: tokio_postgres::RowStream,
     prepared: Arc<Prepared>,
+    described: Option<Vec<Column>>,
     began: Instant,
 }
 
@@ -208,6 +212,12 @@ async fn start(
     let effects = session.effects_of(analysis).await?;
     let (prepared, parameters) = session.prepare_with(sql, parameters).await?;
     let effects = session.effects_with_parameters(effects, &prepared).await?;
+    let described = match scope {
+        StatementScope::Autocommit if statement.describe_columns => {
+            session.columns_with_origins(sql, &prepared).await?
+        }
+        StatementScope::Transaction | StatementScope::Autocommit => None,
+    };
     session.will_run(sql, analysis);
     match scope {
         StatementScope::Autocommit if *read_only => {
@@ -223,12 +233,12 @@ async fn start(
     if scope == StatementScope::Transaction {
         session.has_run(sql, analysis, effects);
     }
-    Ok(Started { rows, prepared, began })
+    Ok(Started { rows, prepared, described, began })
 }
 
 impl<S: BorrowMut<Session> + Send + Unpin> RowStream for StatementRows<S> {
     fn columns(&self) -> Option<&[Column]> {
-        self.prepared.columns.as_deref()
+        self.described.as_deref().or(self.prepared.columns.as_deref())
     }
 
     fn decimal(&self, column: usize) -> Option<Decimal> {

@@ -13,7 +13,7 @@ use crate::backend::postgres::connection::Connection;
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::protocol::simple_query::rows;
 use crate::error::{ErrorKind, Result};
-use crate::sql::may_extend_with_nulls;
+use crate::sql::{Dialect, may_extend_with_nulls};
 use crate::value::Column;
 use crate::value::proto::{ColumnOrigin, Nullability};
 
@@ -39,7 +39,7 @@ impl Session {
         let Some(mut columns) = prepared.columns.clone() else { return Ok(None) };
         let numbers: Vec<_> = prepared.statement.columns().iter().map(number).collect();
         let known = self.table_columns(numbers.iter().flatten().copied().collect()).await?;
-        let extends = may_extend_with_nulls(sql);
+        let extends = may_extend_with_nulls(sql, Dialect::Postgres);
         for (column, number) in columns.iter_mut().zip(numbers) {
             let Some(known) = number.and_then(|number| known.get(&number)) else { continue };
             column.origin = Some(known.origin.clone());

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::origins::add_origins;
 use super::statement_run::columns;
 use crate::backend::Description;
 use crate::backend::sqlite::authorizer::Phase;
@@ -23,8 +24,13 @@ pub(crate) fn describe(session: &Session, sql: &str, include_plan: bool) -> Resu
     let statement = session.prepare_once(sql)?;
     let parameter = ParameterType { r#type: DataType::Other.into(), ..ParameterType::default() };
     let explains = statement.is_explain() != 0;
+    let columns = (statement.column_count() > 0).then(|| {
+        let mut columns = columns(&statement, None);
+        add_origins(session, &statement, sql, &mut columns);
+        columns
+    });
     let description = Description {
-        columns: (statement.column_count() > 0).then(|| columns(&statement, None)),
+        columns,
         parameters: vec![parameter; parameters::count(&statement)?],
         read_only: explains || statement.readonly(),
         plan: None,

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use rusqlite::types::ValueRef;
 use rusqlite::{Row as SqliteRow, Statement as SqliteStatement};
 
+use super::origins::add_origins;
 use crate::backend::sqlite::authorizer::Phase;
 use crate::backend::sqlite::column_types::{ValueConversion, column};
 use crate::backend::sqlite::command_tag::{
@@ -57,6 +58,7 @@ struct Prepared<'session> {
     sql: &'session str,
     command: String,
     access: Access,
+    describe_columns: bool,
 }
 
 /// Runs a statement outside a transaction and sends its rows. Returns `None`, and runs nothing, if it writes and
@@ -72,6 +74,7 @@ pub(crate) fn run(
         session.begin()?;
     }
     let mut prepared = prepare(session, &sent.sql, command, Access::of(sent.read_only))?;
+    prepared.describe_columns = sent.describe_columns;
     let writes = prepared.access == Access::ReadWrite;
     if writes && session.role == Role::Reader {
         return Ok(None);
@@ -139,7 +142,7 @@ fn prepare<'s>(
         let message = "the statement writes, and the call asked for READ_ONLY";
         return Err(Error::new(ErrorKind::ReadOnly, message));
     }
-    Ok(Prepared { statement, sql, command, access })
+    Ok(Prepared { statement, sql, command, access, describe_columns: false })
 }
 
 /// Steps a statement to its end.
@@ -171,22 +174,30 @@ fn send_rows(
 ) -> Result<()> {
     let reads = prepared.access == Access::ReadOnly;
     let step = if reads { Step::Read } else { Step::Write };
-    let sql = prepared.sql;
+    let Prepared { sql, describe_columns, .. } = *prepared;
+    let header = |statement: &SqliteStatement<'_>, first: Option<&SqliteRow<'_>>| {
+        let mut columns = columns(statement, first);
+        if describe_columns {
+            add_origins(session, statement, sql, &mut columns);
+        }
+        ResultHeader { columns, reads }
+    };
     let mut conversions: Option<Vec<ValueConversion>> = None;
     let mut rows = prepared.statement.raw_query();
     while let Some(row) = rows.next().map_err(|error| session.translate(error, sql, step))? {
         // Not before the first step: a statement compiled earlier learns of a changed schema then.
         let conversions = conversions.get_or_insert_with(|| {
-            let columns = columns(row.as_ref(), Some(row));
-            let found = columns.iter().map(|column| ValueConversion::of(column.r#type())).collect();
-            consumer.start(ResultHeader { columns, reads });
+            let header = header(row.as_ref(), Some(row));
+            let types = header.columns.iter().map(Column::r#type);
+            let found = types.map(ValueConversion::of).collect();
+            consumer.start(header);
             found
         });
         consumer.push(read_row(session, row, conversions)?)?;
     }
     drop(rows);
     if conversions.is_none() && prepared.statement.column_count() > 0 {
-        consumer.start(ResultHeader { columns: columns(&prepared.statement, None), reads });
+        consumer.start(header(&prepared.statement, None));
     }
     Ok(())
 }

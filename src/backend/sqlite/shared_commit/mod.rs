@@ -26,7 +26,9 @@ use crate::backend::{Batch, Delivery, Statement};
 
 /// Tells whether a statement may share a commit.
 pub(super) fn statement_may_share(statement: &Statement) -> bool {
-    statement.delivery == Delivery::Whole && counts_changes(&command(&statement.sql))
+    statement.delivery == Delivery::Whole
+        && !statement.describe_columns
+        && counts_changes(&command(&statement.sql))
 }
 
 /// Tells whether a batch may share a commit.

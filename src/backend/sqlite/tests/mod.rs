@@ -127,6 +127,7 @@ fn statement(sql: &str, parameters: Vec<Value>) -> Statement {
         context: CallContext::own("test"),
         read_only: false,
         delivery: Delivery::Whole,
+        describe_columns: false,
         deadline: after(Duration::from_secs(20)),
     }
 }
