@@ -14,7 +14,8 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
 use h2::Reason;
-use http::{HeaderMap, Request, Response};
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as HttpBody, Frame, Incoming};
 use tokio::sync::watch;
 use tonic::body::Body;
@@ -116,7 +117,8 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let drain = (kind == CallKind::Watch).then(|| self.drained().boxed());
         // No service has seen a late request, so it is answered here.
         let timeout = request_context::timeout(request.headers());
-        let malformed = timeout.as_ref().err().map(|error| answer(&call, error).into_http());
+        let malformed = not_grpc(&request)
+            .or_else(|| timeout.as_ref().err().map(|error| answer(&call, error).into_http()));
         let timeout = timeout.unwrap_or_default();
         let deadline = Deadline::of_call(arrived, timeout, None, services.receive_limits);
         let deadline = count.is_some().then_some(deadline);
@@ -140,6 +142,33 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
             services: Arc::clone(&self.services),
         }
     }
+}
+
+/// The answer to what is no call (gRPC over HTTP/2, Requests): one without a status of gRPC, which other clients would
+/// take for a success. A browser can send nothing else by itself.
+fn not_grpc(request: &Request<Incoming>) -> Option<Response<Body>> {
+    let mut response = Response::new(Body::empty());
+    if request.method() != Method::POST {
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    } else if !has_grpc_content(request.headers()) {
+        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    } else {
+        return None;
+    }
+    Some(response)
+}
+
+/// Returns true if the content is said to be messages of gRPC, in Protocol Buffers.
+fn has_grpc_content(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let Some((content, None)) = types.next().map(|first| (first, types.next())) else {
+        return false;
+    };
+    let content = content.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    let content = content.trim_ascii();
+    content.eq_ignore_ascii_case(b"application/grpc")
+        || content.eq_ignore_ascii_case(b"application/grpc+proto")
 }
 
 impl Services {
@@ -204,6 +233,10 @@ impl Future for ResponseFuture {
         let response = replace_status(&recorder.call, response, this.services.limits.request);
         // The answer of an error alone has its status among the headers.
         recorder.read(response.headers());
+        if response.status() != StatusCode::OK {
+            // As clients of gRPC read it (HTTP to gRPC Status Code Mapping).
+            recorder.record(code_name(Code::Unknown));
+        }
         let count = this.count.take();
         let drain = this.drain.take();
         // What a stream has done when a part of it is lost is not known here.

@@ -16,6 +16,7 @@ contract! {
     more_parameters_than_the_protocol_has_are_refused
     five_hundred_calls_at_once_are_all_answered
     names_are_not_taken_for_code
+    what_is_no_grpc_runs_nothing
     what_is_no_request_is_refused_in_our_own_words
     a_request_is_one_message_in_any_number_of_frames
 }
@@ -158,6 +159,31 @@ async fn a_request_is_one_message_in_any_number_of_frames(service: Service) {
     let failure = Failure::from(called(vec![announced]).await);
     assert_eq!(failure.what(), (Code::ResourceExhausted, "REQUEST_TOO_LARGE"), "{failure:?}");
     assert_alive(&service).await;
+}
+
+async fn what_is_no_grpc_runs_nothing(service: Service) {
+    service.client.must("create table t (a int)", &[]).await;
+    let caller = Patient::connect(service.server.grpc()).await;
+    let message = prefixed(&request("insert into t values (1)", &[]));
+    let proto = "application/grpc+proto";
+    for (method, content_type, expected) in [
+        ("GET", Some("application/grpc"), 405),
+        ("PUT", Some("application/grpc"), 405),
+        ("OPTIONS", None, 405),
+        ("POST", None, 415),
+        ("POST", Some("text/plain"), 415),
+        ("POST", Some("application/json"), 415),
+        ("POST", Some("application/grpc-web+proto"), 415),
+        ("POST", Some("application/grpcx"), 415),
+        ("POST", Some("application/grpc+json"), 415),
+        ("POST", Some(proto), 200),
+        ("POST", Some("Application/gRPC; charset=x"), 200),
+    ] {
+        let status = caller.http_status(method, content_type, message.clone()).await;
+        assert_eq!(status, expected, "{method} {content_type:?}");
+    }
+    let count = service.client.must("select count(*) from t", &[]).await;
+    assert_eq!(count.rows[0].values, [Value::int64(2)], "by the two that are gRPC");
 }
 
 async fn what_is_no_request_is_refused_in_our_own_words(service: Service) {

@@ -303,6 +303,34 @@ impl Patient {
 }
 
 impl Patient {
+    /// Sends a query in another form of HTTP, and returns the status that HTTP has for it.
+    pub(crate) async fn http_status(
+        &self,
+        method: &str,
+        content_type: Option<&str>,
+        message: Bytes,
+    ) -> u16 {
+        let mut connection = self.0.clone().ready().await.expect("it is open");
+        let mut head = http::Request::builder()
+            .method(method)
+            .uri("http://x/rowgate.v1.DatabaseService/Query")
+            .header("te", "trailers");
+        if let Some(content_type) = content_type {
+            head = head.header("content-type", content_type);
+        }
+        let head = head.body(()).expect("it is well formed");
+        let (response, mut body) = connection.send_request(head, false).expect("it is open");
+        body.send_data(message, true).expect("it is open");
+        let response = response.await.expect("the server answers");
+        let status = response.status().as_u16();
+        assert_eq!(status == 405, response.headers().contains_key("allow"));
+        let mut body = response.into_body();
+        while let Some(data) = body.data().await {
+            data.expect("it is whole");
+        }
+        status
+    }
+
     /// Makes a call, and returns its answer as far as its headers: nothing of it is taken.
     pub(crate) async fn unread(&self, path: &str, message: Bytes) -> h2::RecvStream {
         let mut connection = self.0.clone().ready().await.expect("it is open");
