@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::host_check::check_host;
 use super::server_status::Status;
 use super::{status_json, status_page};
 use crate::clock::milliseconds;
@@ -39,6 +40,7 @@ pub(crate) async fn serve(
         .route("/status", get(status_json::status))
         .route("/history", get(history))
         .route("/metrics", get(metrics))
+        .layer(from_fn_with_state(settings.allowed_hosts.clone().into(), check_host))
         .layer(map_response(status_page::set_headers))
         .with_state(status);
     let registered = TcpListener::from_std(listener)
@@ -155,6 +157,7 @@ mod tests {
             max_connections: 4,
             header_timeout: Duration::from_millis(200),
             history: Duration::from_secs(3600),
+            allowed_hosts: Vec::new(),
         };
         let (_open, draining) = watch::channel(());
         let mut server = OpsServer { router, settings, draining, connections: JoinSet::new() };

@@ -1,6 +1,7 @@
 //! HTTP for operators: `/livez`, `/readyz`, `/metrics`, `/status` and `/history` for programs, and at `/` a page that shows them.
 
 mod history;
+mod host_check;
 mod http;
 mod server_status;
 mod status_json;

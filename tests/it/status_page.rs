@@ -175,3 +175,18 @@ async fn status_says_why_a_database_is_away_until_it_is_back() {
     .await;
     assert_eq!(back["why"], serde_json::Value::Null);
 }
+
+#[tokio::test]
+async fn a_page_that_gives_its_own_name_this_address_reads_nothing() {
+    let server = Server::start("[ops]\nallowed_hosts = [\"rowgate.internal\"]\n");
+    let port = server.ops().port();
+    for path in ["/", "/status", "/metrics", "/history", "/readyz", "/livez"] {
+        let rebound = http::get_of(&format!("evil.example:{port}"), server.ops(), path).await;
+        assert_eq!(rebound.status, 421, "{path}");
+        assert!(rebound.body.contains("ops.allowed_hosts"), "{path}: {}", rebound.body);
+        assert!(!rebound.body.contains("main") && rebound.body.len() < 200, "{path}");
+        for host in ["localhost", "rowgate.internal:80", "[::1]:9464", "10.1.2.3"] {
+            assert_ne!(http::get_of(host, server.ops(), path).await.status, 421, "{host}{path}");
+        }
+    }
+}

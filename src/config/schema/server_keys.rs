@@ -70,6 +70,10 @@ section! {
         /// The time for which the figures of the page's charts are kept, in points of two minutes; the last hour in
         /// points of ten seconds, and the last five minutes in points of a second. A day takes about 300 KB a database.
         history: Duration = Duration("1h", "7d"), "24h";
+        /// The names that requests may have for this server in their header Host, without ports. Addresses and `localhost`
+        /// are always allowed; a request for any other name is refused, 421: a page of another site may have sent it
+        /// (DNS rebinding). Monitoring that comes by a name, as that of a service, needs it here.
+        allowed_hosts: Vec<String> = Names, "no names" => Vec::new();
     }
 }
 

@@ -139,7 +139,7 @@ impl ValueType {
             Self::TableName => "the name of a table".into(),
             Self::Address => "an IP address and a port".into(),
             Self::Options => "the syntax of libpq's `options`".into(),
-            Self::Names => "names of databases".into(),
+            Self::Names => "a list of names".into(),
             Self::PemFile => "the path of a PEM file".into(),
             Self::Text | Self::Url => return None,
         })

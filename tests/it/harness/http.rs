@@ -35,10 +35,14 @@ impl Response {
 
 /// Asks for `path`.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> Response {
+    get_of(&address.to_string(), address, path).await
+}
+
+/// As [`get`], by another name of the host.
+pub(crate) async fn get_of(host: &str, address: SocketAddr, path: &str) -> Response {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.expect("the server accepts");
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("the server reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("the server answers in UTF-8");
