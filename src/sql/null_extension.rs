@@ -33,7 +33,12 @@ pub(crate) fn may_extend_with_nulls(sql: &str, dialect: Dialect) -> bool {
     let mut may_name_versions = false;
     let mut before_is_harmless = false;
     for token in scanner {
-        if matches!(token.kind, TokenKind::Unterminated(_)) || is_word(&token, EXTENDING) {
+        // A session may take a backslash for an escape: then the string ends elsewhere, and may hide a keyword.
+        let may_end_elsewhere = token.kind == TokenKind::String && token.text.contains('\\');
+        if may_end_elsewhere
+            || matches!(token.kind, TokenKind::Unterminated(_))
+            || is_word(&token, EXTENDING)
+        {
             return true;
         }
         if is_sqlite && (is_word(&token, "HAVING") || token.text == "(" && !before_is_harmless) {
@@ -103,6 +108,7 @@ mod tests {
             "insert into t values (1) returning U&\"\\006fld\".id",
             "insert into t values (1) returning U&\"!006fld\" uescape '!'",
             "select id from t /* no end",
+            "select b.id, 'it\\'s' from a left join b on a.x = ' y'",
         ] {
             assert!(may_extend_with_nulls(sql, Dialect::Postgres), "{sql}");
         }
