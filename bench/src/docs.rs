@@ -24,7 +24,7 @@ Rates are medians over the rounds, with the least and the most. Processor times 
 /proc; they are steadier than rates.
 ";
 
-/// What follows it on the page is written by hand, and kept.
+/// The mark behind which the page is written by hand, and kept.
 const BY_HAND: &str = "\n<!-- bench/run --write-docs keeps what follows. -->\n";
 
 /// The start of the picture's bars, the length of the longest, and the height of a line.
