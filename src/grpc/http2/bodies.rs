@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
-use tokio::time::{Sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tonic::{Code, Status};
 
 use super::unread::{PIECE, Piece, UnreadAnswers, UnreadFrame};
@@ -23,6 +23,10 @@ use crate::grpc::respond::answer;
 use crate::telemetry::RpcCall;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The time for a call to end with an error of its own after a part of its answer was given up: what it has done
+/// says more than that the answer is lost.
+const LOST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The time for a caller to close its side after its answer: long enough for a network's round trip.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -71,8 +75,8 @@ impl Body for RequestBody {
         }
         let Some(deadline) = this.deadline else { return Poll::Pending };
         this.has_waited = true;
-        let sleep = || Box::pin(tokio::time::sleep_until(deadline.instant().into()));
-        ready!(this.timer.get_or_insert_with(sleep).as_mut().poll(cx));
+        let timer = || Box::pin(tokio::time::sleep_until(deadline.instant().into()));
+        ready!(this.timer.get_or_insert_with(timer).as_mut().poll(cx));
         let message = "the deadline passed before the whole request was received";
         let late = Error::new(ErrorKind::DeadlineExceeded, message);
         Poll::Ready(Some(Err(answer(&this.call, &late).into())))
@@ -152,8 +156,25 @@ pub(crate) struct PiecewiseBody {
     /// The frame that was made ahead of its time.
     made: Option<Frame<Bytes>>,
     unread: Option<UnreadFrame>,
-    /// The status of a body whose frame was given up: its other frames are no use to anybody.
-    lost: Option<Box<Status>>,
+    lost: Option<Box<LostAnswer>>,
+}
+
+/// The end of a body whose frame was given up: its other frames are no use to anybody.
+struct LostAnswer {
+    status: Status,
+    /// The end of [`LOST_TIMEOUT`]; then the call is dropped, so that its statement does not run on for nobody.
+    end: Pin<Box<Sleep>>,
+}
+
+impl LostAnswer {
+    fn new(status: Status) -> Box<Self> {
+        Box::new(Self { status, end: Box::pin(sleep(LOST_TIMEOUT)) })
+    }
+
+    fn trailers(&self) -> Result<Frame<Bytes>, Status> {
+        let mut trailers = HeaderMap::new();
+        self.status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))
+    }
 }
 
 impl PiecewiseBody {
@@ -200,15 +221,22 @@ impl PiecewiseBody {
         }
     }
 
+    /// Ends a body that was given up and that does not end by itself.
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Some(lost) = &mut self.lost else { return Poll::Pending };
+        ready!(lost.end.as_mut().poll(cx));
+        self.body = tonic::body::Body::empty();
+        Poll::Ready(Some(lost.trailers()))
+    }
+
     /// The trailers of a body that was given up, unless the frame is data: an error of its own says more.
-    fn end(frame: Frame<Bytes>, lost: &Status) -> Option<Result<Frame<Bytes>, Status>> {
+    fn end(frame: Frame<Bytes>, lost: &LostAnswer) -> Option<Result<Frame<Bytes>, Status>> {
         let trailers = frame.into_trailers().ok()?;
         let code = trailers.get(STATUS).map(|code| Code::from_bytes(code.as_bytes()));
         if code.is_some_and(|code| code != Code::Ok) {
             return Some(Ok(Frame::trailers(trailers)));
         }
-        let mut trailers = HeaderMap::new();
-        Some(lost.add_header(&mut trailers).map(|()| Frame::trailers(trailers)))
+        Some(lost.trailers())
     }
 }
 
@@ -224,15 +252,16 @@ impl Body for PiecewiseBody {
         loop {
             match this.unread.as_ref().map(UnreadFrame::take) {
                 Some(Piece::Data(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
-                Some(Piece::Lost(status)) => this.lost = Some(Box::new(status)),
+                Some(Piece::Lost(status)) => this.lost = Some(LostAnswer::new(status)),
                 Some(Piece::End) | None => {}
             }
             this.unread = None;
             let frame = match this.made.take() {
                 Some(frame) => frame,
-                None => match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                    Some(frame) => frame?,
-                    None => return Poll::Ready(None),
+                None => match Pin::new(&mut this.body).poll_frame(cx) {
+                    Poll::Ready(Some(frame)) => frame?,
+                    Poll::Ready(None) => return Poll::Ready(None),
+                    Poll::Pending => return this.poll_lost(cx),
                 },
             };
             let ready = match &this.lost {
