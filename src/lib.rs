@@ -8,11 +8,13 @@
 //! 3. [`grpc`], [`ops`]: the transports: gRPC for services, HTTP for operators.
 //! 4. [`engine`]: the calls, independent of transport and database.
 //! 5. [`backend`]: the databases behind one trait.
-//! 6. [`pool`], [`resilience`], [`sql`]: connections, decisions after failures, the analysis of statements.
+//! 6. [`pool`], [`resilience`], [`sql`], [`access`]: connections, decisions after failures, the analysis of statements, the
+//!    rights of callers.
 //! 7. [`telemetry`]: logs, traces and metrics.
 //! 8. [`error`], [`deadline`], [`wire_size`]: the shared types of a call.
 //! 9. [`value`], [`config`], [`clock`], [`printable`], [`planted_bug`]: the foundation.
 
+pub mod access;
 pub mod app;
 mod backend;
 pub mod cli;

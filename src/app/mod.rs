@@ -11,6 +11,7 @@ mod idempotency_install;
 mod preflight;
 mod prober;
 mod shutdown;
+mod token_watch;
 mod workers;
 
 use std::net::{SocketAddr, TcpListener};
@@ -26,11 +27,12 @@ pub use idempotency_install::{install_keys, key_table_sql, postgres_key_table_sq
 pub use preflight::{CheckStatus, Finding, check};
 pub use shutdown::signalled;
 
+use crate::access::Authenticator;
 use crate::clock::milliseconds;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
-use crate::grpc::GrpcServer;
+use crate::grpc::{Front, GrpcServer};
 use crate::ops;
 use crate::telemetry::{Tasks, Telemetry};
 use prober::Prober;
@@ -71,7 +73,14 @@ impl App {
         let host = whoami::hostname().unwrap_or_else(|_error| "localhost".to_owned());
         let instance = format!("{host}:{}", std::process::id());
         let tasks = Tasks::default();
-        let (service, health) = GrpcServer::new(&engine, &config, &instance, &tasks, telemetry)?;
+        let authenticator = Authenticator::new(&config)?;
+        let front = Front {
+            authenticator: authenticator.clone(),
+            instance: &instance,
+            tasks: &tasks,
+            telemetry,
+        };
+        let (service, health) = GrpcServer::new(&engine, &config, front)?;
         gauge_sources::observe(telemetry, &engine);
         let runtime = single_threaded()?;
         let workers = Workers::start(&config.grpc, &service)?;
@@ -88,8 +97,16 @@ impl App {
         };
         let runtimes = workers.runtimes.clone();
         let prober = Prober::new(config.health.clone(), engine, health, readiness, runtimes);
-        let server =
-            Server { grpc_listener, ops_listener, status, prober, config, workers, stopping };
+        let server = Server {
+            grpc_listener,
+            ops_listener,
+            status,
+            prober,
+            config,
+            workers,
+            authenticator,
+            stopping,
+        };
         let (announced, announcement) = std::sync::mpsc::sync_channel(1);
         let control = std::thread::Builder::new()
             .name("control".to_owned())
@@ -146,13 +163,22 @@ struct Server {
     prober: Prober,
     config: Config,
     workers: Workers,
+    authenticator: Option<Arc<Authenticator>>,
     stopping: watch::Receiver<Option<StopCause>>,
 }
 
 impl Server {
     fn run(self, runtime: Runtime) {
-        let Self { grpc_listener, ops_listener, status, prober, config, mut workers, stopping } =
-            self;
+        let Self {
+            grpc_listener,
+            ops_listener,
+            status,
+            prober,
+            config,
+            mut workers,
+            authenticator,
+            stopping,
+        } = self;
         runtime.block_on(async move {
             let engine = Arc::clone(&status.engine);
             let telemetry = status.telemetry.clone();
@@ -167,6 +193,7 @@ impl Server {
             let prober = tokio::spawn(prober.run());
             let gc = idempotency_gc::run(Arc::clone(&engine), workers.runtimes.clone());
             let gc = tokio::spawn(gc);
+            let tokens = authenticator.map(|it| tokio::spawn(token_watch::run(it)));
             let mut signals = shutdown::wait(stopping).await;
             let start = Instant::now();
             tracing::info!("shutting down");
@@ -192,6 +219,9 @@ impl Server {
                 database.backend().close();
             }
             workers.end().await;
+            if let Some(tokens) = tokens {
+                tokens.abort();
+            }
             shutdown::closed(&engine, remaining()).await;
             drop(tokio::time::timeout(OPS_TIMEOUT, ops).await);
             telemetry.end(remaining().max(MIN_FLUSH_TIMEOUT)).await;

@@ -145,7 +145,7 @@ impl Prober {
         };
         let readiness = if draining || !is_starting {
             let ready =
-                |name: &str| self.engine.database(name).is_ok_and(|each| self.is_ready(each));
+                |name: &str| self.engine.database(name).is_some_and(|each| self.is_ready(each));
             let unreachable = self.settings.require.iter().filter(|name| !ready(name)).cloned();
             Readiness::new(draining, unreachable.collect())
         } else {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::database_target::{SqliteTarget, Target, TargetSource};
 use super::postgres_url::FoundUrl;
 use super::problem::{Problem, ValueError};
+use super::schema::access_keys::{Access, CallerSettings, ClientAuth, GrpcTls, Jwt};
 use super::schema::database_keys::Database;
 use super::schema::server_keys::{
     DefaultDatabaseKey, Grpc, Health, Idempotency, Ops, Shutdown, Stream, Telemetry,
@@ -22,6 +23,14 @@ pub(crate) const MAIN: &str = "main";
 pub struct Config {
     /// `grpc.*`
     pub grpc: Grpc,
+    /// `grpc.tls.*`
+    pub tls: GrpcTls,
+    /// `access.*`
+    pub access: Access,
+    /// `access.jwt.*`
+    pub jwt: Jwt,
+    /// `callers.NAME.*`; with none callers are not authenticated.
+    pub callers: BTreeMap<String, CallerSettings>,
     /// `ops.*`
     pub ops: Ops,
     /// `shutdown.*`
@@ -51,12 +60,28 @@ pub(crate) struct DatabaseNames {
 pub(crate) fn config(
     reader: &mut SectionReader<'_>,
     databases: DatabaseNames,
+    callers: BTreeSet<String>,
     insecure: bool,
 ) -> Config {
     let default_database = default_database(reader, &databases);
     let grpc = Grpc::read(reader);
+    let tls = GrpcTls::read(reader);
+    check_tls(reader, &tls);
+    let access = Access::read(reader);
+    let jwt = Jwt::read(reader);
+    check_jwt(reader, &jwt);
+    let callers = read_callers(reader, callers, &databases);
     let ops = Ops::read(reader);
-    check_listeners(reader, &grpc, &ops, insecure);
+    check_listeners(
+        reader,
+        &grpc,
+        &ops,
+        Protection {
+            insecure,
+            is_authenticated: !callers.is_empty(),
+            is_encrypted: tls.cert.is_some(),
+        },
+    );
     let shutdown = Shutdown::read(reader);
     let is_part = shutdown.delay <= shutdown.grace;
     reader.require(is_part, "shutdown.delay", "must not exceed", "shutdown.grace");
@@ -68,7 +93,7 @@ pub(crate) fn config(
     let telemetry = Telemetry::read(reader, otel);
     let mut built = BTreeMap::new();
     for name in databases.names {
-        reader.database.clone_from(&name);
+        reader.name.clone_from(&name);
         // Without a target there is a problem, and the configuration is not used.
         let target =
             target(reader).unwrap_or_else(|| Target::Sqlite(SqliteTarget { path: PathBuf::new() }));
@@ -78,6 +103,10 @@ pub(crate) fn config(
     }
     Config {
         grpc,
+        tls,
+        access,
+        jwt,
+        callers,
         ops,
         shutdown,
         stream,
@@ -93,7 +122,7 @@ pub(crate) fn config(
 /// it has no URL.
 pub(crate) fn target(reader: &mut SectionReader<'_>) -> Option<Target> {
     let url = reader.full_name(target_resolution::URL);
-    let needs_url = reader.database == MAIN && !reader.entries.contains_key(&url);
+    let needs_url = reader.name == MAIN && !reader.entries.contains_key(&url);
     let fallback = needs_url.then(|| {
         let variables = libpq::from_variables(reader.environment, &mut reader.problems);
         variables.unwrap_or_else(FoundUrl::embedded)
@@ -101,7 +130,7 @@ pub(crate) fn target(reader: &mut SectionReader<'_>) -> Option<Target> {
     let mut target = target_resolution::read(reader, reader.environment, fallback)?;
     if let Target::Postgres(target) = &mut target {
         target.source = Some(Arc::new(TargetSource {
-            database: reader.database.clone(),
+            database: reader.name.clone(),
             entries: Arc::clone(reader.entries),
             environment: Arc::clone(reader.environment),
         }));
@@ -109,17 +138,95 @@ pub(crate) fn target(reader: &mut SectionReader<'_>) -> Option<Target> {
     Some(target)
 }
 
-fn check_listeners(reader: &mut SectionReader<'_>, grpc: &Grpc, ops: &Ops, insecure: bool) {
-    if !grpc.listen.ip().is_loopback() && !insecure {
-        let error = ValueError::new("callers are not authenticated: anyone who reaches this address may query the databases")
-            .instead("Listen on 127.0.0.1, or allow it with --insecure where the network itself restricts access.");
-        reader.report("grpc.listen", error);
+/// The protection of the listener for services.
+#[derive(Debug, Clone, Copy)]
+struct Protection {
+    /// `--insecure`: the network itself restricts access.
+    insecure: bool,
+    is_authenticated: bool,
+    is_encrypted: bool,
+}
+
+fn check_listeners(reader: &mut SectionReader<'_>, grpc: &Grpc, ops: &Ops, protection: Protection) {
+    let Protection { insecure, is_authenticated, is_encrypted } = protection;
+    let missing = match (is_authenticated, is_encrypted) {
+        (true, true) => None,
+        (false, _) => Some((
+            "callers are not authenticated: anyone who reaches this address may query the databases",
+            "Listen on 127.0.0.1, or configure callers (docs/SECURITY.md), or allow it with --insecure where the network \
+             itself restricts access.",
+        )),
+        (true, false) => Some((
+            "it is not encrypted: tokens and rows can be read on their way",
+            "Set grpc.tls.cert and grpc.tls.key, or allow it with --insecure where the network itself is encrypted.",
+        )),
+    };
+    if let Some((why, instead)) = missing.filter(|_| !grpc.listen.ip().is_loopback() && !insecure) {
+        reader.report("grpc.listen", ValueError::new(why).instead(instead));
     }
     // Port 0 is another port each time.
     if ops.listen == grpc.listen && ops.listen.port() != 0 {
         let error = ValueError::new("grpc.listen is the same address");
         reader.report("ops.listen", error.instead("Choose another port."));
     }
+}
+
+fn check_tls(reader: &mut SectionReader<'_>, tls: &GrpcTls) {
+    let (cert, key) = (tls.cert.is_some(), tls.key.is_some());
+    let needs = |reader: &mut SectionReader<'_>, is_met: bool, key: &str, other: &str| {
+        if !is_met && reader.setting(other).status != Status::Invalid {
+            let error = ValueError::new(format!("{other} is not set"));
+            reader.report(key, error.instead(format!("Set {other} too.")));
+        }
+    };
+    needs(reader, key || !cert, "grpc.tls.cert", "grpc.tls.key");
+    needs(reader, cert || !key, "grpc.tls.key", "grpc.tls.cert");
+    needs(reader, cert || tls.client_ca.is_none(), "grpc.tls.client_ca", "grpc.tls.cert");
+    let is_checked = tls.client_auth == ClientAuth::Off || tls.client_ca.is_some();
+    needs(reader, is_checked, "grpc.tls.client_auth", "grpc.tls.client_ca");
+    needs(
+        reader,
+        tls.client_ca.is_some() || tls.crl.is_none(),
+        "grpc.tls.crl",
+        "grpc.tls.client_ca",
+    );
+}
+
+fn check_jwt(reader: &mut SectionReader<'_>, jwt: &Jwt) {
+    if jwt.keys.is_none() {
+        return;
+    }
+    let missing = [
+        ("access.jwt.issuer", jwt.issuer.is_none()),
+        ("access.jwt.audiences", jwt.audiences.is_empty()),
+    ];
+    for (key, _) in missing.into_iter().filter(|(_, is_missing)| *is_missing) {
+        let error = ValueError::new(format!("{key} is not set"));
+        reader.report(
+            "access.jwt.keys",
+            error.instead(format!("Set {key} too: a token for somebody else must not get in.")),
+        );
+    }
+}
+
+fn read_callers(
+    reader: &mut SectionReader<'_>,
+    names: BTreeSet<String>,
+    databases: &DatabaseNames,
+) -> BTreeMap<String, CallerSettings> {
+    let mut callers = BTreeMap::new();
+    for name in names {
+        reader.name.clone_from(&name);
+        let caller = CallerSettings::read(reader);
+        let unknown = caller.databases.iter().find(|name| !databases.names.contains(*name));
+        if let Some(unknown) = unknown.filter(|_| !databases.is_incomplete) {
+            let error = ValueError::new(format!("there is no database named {unknown}"))
+                .instead(format!("Name some of {}.", list(&databases.names)));
+            reader.report("callers.NAME.databases", error);
+        }
+        callers.insert(name, caller);
+    }
+    callers
 }
 
 fn default_database(reader: &mut SectionReader<'_>, databases: &DatabaseNames) -> String {

@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use super::build::MAIN;
-use super::schema::SECTIONS;
 use super::schema::key::{Key, Section};
-use super::schema::value_types::{ValueType, parse_size};
+use super::schema::value_types::{RPCS, ValueType, parse_size};
+use super::schema::{CALLERS, SECTIONS};
 use super::section_reader::NAME;
 
 /// The first lines of the example.
@@ -21,8 +21,8 @@ const TABLE_HEAD: &str = "\
 |---|---|---|---|
 ";
 
-/// The names of databases.
-const DATABASE_NAME: &str = "^[a-z][a-z0-9_-]{0,62}$";
+/// The names of databases and of callers.
+const SECTION_NAME: &str = "^[a-z][a-z0-9_-]{0,62}$";
 
 /// Text that stands for another value.
 const REFERENCE: &str = r"\$\{[^}]*\}|^\s*fernet:";
@@ -33,11 +33,11 @@ pub fn example() -> String {
     let mut text = EXAMPLE_HEAD.to_owned();
     for (section, is_first) in sections() {
         if is_first && !section.path.is_empty() {
-            let title = format!("{}: {}", section.path.replace(NAME, MAIN), section.about);
+            let title = format!("{}: {}", named(section.path), section.about);
             text.push_str(&format!("\n# {}\n{}", "-".repeat(WIDTH - 2), comment(&title)));
         }
         for key in section.keys {
-            let name = section.full_name(key.name).replace(NAME, MAIN);
+            let name = named(&section.full_name(key.name));
             let bounds = remark("Values", key.value_type.bounds().as_deref());
             let default = remark("Default", key.derived_default());
             let about = format!("{}{bounds}{default}{}", key.about, restart(key));
@@ -68,6 +68,11 @@ pub fn key_tables() -> String {
         }
     }
     text
+}
+
+/// A path with an example of the name in it.
+fn named(path: &str) -> String {
+    path.replace(NAME, if path.starts_with(CALLERS) { "shop" } else { MAIN })
 }
 
 /// The sections, each with whether it is the first of its path.
@@ -117,7 +122,7 @@ pub fn json_schema() -> Value {
         let mut node = &mut root;
         for part in section.path.split('.').filter(|part| !part.is_empty()) {
             let (group, name) = if part == NAME {
-                ("patternProperties", DATABASE_NAME)
+                ("patternProperties", SECTION_NAME)
             } else {
                 ("properties", part)
             };
@@ -192,6 +197,13 @@ fn value_schemas(value_type: ValueType) -> Vec<Value> {
         ValueType::OneOf(known) => vec![json!({"enum": known})],
         ValueType::Names => {
             vec![json!({"type": "array", "items": {"type": "string"}}), json!({"type": "string"})]
+        }
+        ValueType::Rpcs => {
+            let methods = json!({"type": "array", "items": {"enum": RPCS}});
+            vec![methods, json!({"type": "string"})]
+        }
+        ValueType::Numbers => {
+            vec![json!({"type": "array", "items": {"type": "integer"}}), json!({"type": "string"})]
         }
         ValueType::Address => vec![text(r":\d{1,5}\s*$")],
         ValueType::Text

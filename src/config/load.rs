@@ -8,7 +8,7 @@ use super::build::{self, Config, DatabaseNames, MAIN};
 use super::database_target::{PostgresTarget, Target};
 use super::entries::{Entries, Entry, FILE_SUFFIX};
 use super::problem::{Problem, Problems};
-use super::schema::{DATABASES, key_names};
+use super::schema::{CALLERS, DATABASES, SectionNames, key_names};
 use super::secrets::{interpolation, secret};
 use super::section_reader::{SectionReader, Setting, Status};
 use super::source::{self, Environment, Flag, Inputs};
@@ -17,7 +17,7 @@ use super::unknown_keys;
 const DATABASE_URL: &str = "DATABASE_URL";
 const MAIN_URL: &str = "databases.main.url";
 
-/// The longest name of a database.
+/// The longest name of a database or of a caller.
 const LONGEST_NAME: usize = 63;
 
 /// A configuration, and where its values came from.
@@ -58,14 +58,16 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
         let entry = || Entry::new(MAIN_URL, url.as_str(), DATABASE_URL.to_owned());
         entries.entry(MAIN_URL.to_owned()).or_insert_with(entry);
     }
-    problems.extend(unknown_keys::problems(&entries, &databases.names));
+    let callers = names_below(CALLERS, "a caller", &entries, &mut problems);
+    let names = SectionNames { databases: databases.names.clone(), callers: callers.clone() };
+    problems.extend(unknown_keys::problems(&entries, &names));
     let entries = Arc::new(entries);
     let shared = Arc::new(environment.clone());
     let mut reader = SectionReader::new(&entries, &shared);
     reader.problems = problems;
     reader.warnings.extend(near_misses(environment));
     reader.warnings.extend(ignored_url(environment, &entries));
-    let config = build::config(&mut reader, databases, inputs.insecure);
+    let config = build::config(&mut reader, databases, callers, inputs.insecure);
     let SectionReader { problems, settings, warnings, .. } = reader;
     Problems::check(problems)?;
     Ok(Loaded { config, settings, warnings })
@@ -111,26 +113,37 @@ fn merge(layers: [Vec<Entry>; 4], problems: &mut Vec<Problem>) -> Entries {
 
 /// The databases that the entries name; `main` when they name none.
 fn database_names(entries: &Entries, problems: &mut Vec<Problem>) -> DatabaseNames {
-    let mut names = BTreeSet::new();
-    for (key, entry) in entries {
-        let mut parts = key.split('.');
-        let (Some(DATABASES), Some(name)) = (parts.next(), parts.next()) else { continue };
-        if names.insert(name.to_owned()) && !is_name(name) {
-            let why = "this cannot be the name of a database";
-            let problem = Problem::new(format!("{DATABASES}.{name}"), why).origin(&entry.origin);
-            let instead = "Write a letter, then up to 62 lower-case letters, digits, - and _.";
-            problems.push(problem.instead(instead));
-        }
-    }
+    let mut names = names_below(DATABASES, "a database", entries, problems);
     if names.is_empty() {
         names.insert(MAIN.to_owned());
     }
     DatabaseNames { names, is_incomplete: unknown_keys::hides_databases(entries) }
 }
 
+/// The names of the sections below a section; `named` says what has them.
+fn names_below(
+    section: &str,
+    named: &str,
+    entries: &Entries,
+    problems: &mut Vec<Problem>,
+) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (key, entry) in entries {
+        let mut parts = key.split('.');
+        let (Some(first), Some(name)) = (parts.next(), parts.next()) else { continue };
+        if first == section && names.insert(name.to_owned()) && !is_name(name) {
+            let why = format!("this cannot be the name of {named}");
+            let problem = Problem::new(format!("{section}.{name}"), why).origin(&entry.origin);
+            let instead = "Write a letter, then up to 62 lower-case letters, digits, - and _.";
+            problems.push(problem.instead(instead));
+        }
+    }
+    names
+}
+
 /// Warnings of variables such as `ROWGATE_GRPC_LISTEN`, which lack an underscore and set nothing.
 fn near_misses(environment: &Environment) -> Vec<String> {
-    let keys: Vec<_> = key_names([MAIN]).collect();
+    let keys: Vec<_> = key_names(&SectionNames::of_databases([MAIN])).collect();
     let near = |name: &String| {
         let rest = name.strip_prefix("ROWGATE_").filter(|rest| !rest.starts_with('_'))?;
         let rest = rest.to_ascii_lowercase().replace("__", "_");
@@ -167,7 +180,7 @@ impl PostgresTarget {
     pub fn reread(&self) -> Result<(Self, Vec<String>), Problems> {
         let Some(written) = &self.source else { return Ok((self.clone(), Vec::new())) };
         let mut reader = SectionReader::new(&written.entries, &written.environment);
-        reader.database.clone_from(&written.database);
+        reader.name.clone_from(&written.database);
         let target = build::target(&mut reader);
         Problems::check(reader.problems)?;
         let Some(Target::Postgres(target)) = target else {
@@ -707,7 +720,7 @@ mod tests {
         let loaded =
             load(&Inputs::new(Environment::of(&[("DATABASE_URL", "postgres://me@h/d")]))).unwrap();
         let keys: BTreeSet<_> = loaded.settings.iter().map(|setting| setting.key.clone()).collect();
-        let expected = key_names([MAIN]).collect();
+        let expected = key_names(&SectionNames::of_databases([MAIN])).collect();
         assert_eq!(keys, expected);
         assert_eq!(keys.len(), loaded.settings.len());
         let line = |s: &Setting| format!("{} = {} # {}\n", s.key, s.value, s.origin);
@@ -732,15 +745,21 @@ mod tests {
         };
         let defaults = format!("{:?}", load_from(&[]).unwrap());
         let lines = example_keys();
-        assert_eq!(debug(&lines.join("\n")), defaults);
+        let others: Vec<_> =
+            lines.iter().filter(|line| !line.starts_with("callers.")).cloned().collect();
+        assert_eq!(debug(&others.join("\n")), defaults);
         assert_eq!(debug(&example()), defaults);
         for line in &lines {
-            assert_eq!(debug(&example().replace(&format!("#{line}"), line)), defaults, "{line}");
+            let one = debug(&example().replace(&format!("#{line}"), line));
+            // A caller that is named exists.
+            assert!(one == defaults || line.starts_with("callers."), "{line}");
         }
         let table = config::Format::parse(&config::FileFormat::Toml, None, &lines.join("\n"));
         let entries = entries::of_file(table.unwrap(), "");
         let keys: BTreeSet<_> = entries.into_iter().map(|entry| entry.key).collect();
-        assert_eq!(keys, key_names([MAIN]).collect());
+        let mut names = SectionNames::of_databases([MAIN]);
+        names.callers.insert("shop".to_owned());
+        assert_eq!(keys, key_names(&names).collect());
     }
 
     #[test]
@@ -760,7 +779,10 @@ mod tests {
             let key = key.replace("NAME", "main");
             for word in words {
                 let pairs = [(key.as_str(), *word), ("databases.main.url", "postgres://me@h/d")];
-                assert!(load_from(&pairs).is_ok(), "{key} = {word}");
+                // Another key may have to be set with it.
+                let problems = load_from(&pairs).err();
+                let mut problems = problems.iter().flat_map(Problems::iter);
+                assert!(problems.all(|it| it.why.ends_with("is not set")), "{key} = {word}");
             }
         }
     }

@@ -30,6 +30,7 @@ pub use export::{example, json_schema, key_tables};
 pub use load::{Loaded, keyring, load, load_from};
 pub use otel::{Otel, Protocol, Sampler};
 pub use problem::{Problem, Problems};
+pub use schema::access_keys::{Access, CallerSettings, ClientAuth, GrpcTls, Jwt};
 pub use schema::database_keys::{
     BreakerSettings, Database, ErrorDetails, PoolSettings, PoolerUse, RetrySettings,
     SessionStatements, TransactionSettings,
@@ -37,6 +38,8 @@ pub use schema::database_keys::{
 pub use schema::server_keys::{
     Grpc, Health, Idempotency, LogFormat, Ops, Shutdown, Stream, Telemetry,
 };
+#[cfg(test)]
+pub(crate) use schema::value_types::RPCS;
 pub use secrets::secret;
 pub use secrets::secret::Secret;
 pub use section_reader::Setting;

@@ -12,7 +12,7 @@ use super::secrets::interpolation::{Resolved, Resolver};
 use super::secrets::secret::MASK;
 use super::source::Environment;
 
-/// The part of a key that stands for the name of a database.
+/// The part of a key that stands for the name of a database or of a caller.
 pub(crate) const NAME: &str = "NAME";
 
 /// The effective value of a key.
@@ -54,8 +54,8 @@ pub(crate) struct SectionReader<'a> {
     pub(crate) entries: &'a Arc<Entries>,
     pub(crate) environment: &'a Arc<Environment>,
     resolver: Resolver<'a>,
-    /// The database whose sections are read: `NAME` in a key.
-    pub(crate) database: String,
+    /// The database or the caller whose sections are read: `NAME` in a key.
+    pub(crate) name: String,
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<String>,
     pub(crate) settings: Vec<Setting>,
@@ -67,7 +67,7 @@ impl<'a> SectionReader<'a> {
             entries,
             environment,
             resolver: Resolver::new(environment),
-            database: String::new(),
+            name: String::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
             settings: Vec::new(),
@@ -76,7 +76,7 @@ impl<'a> SectionReader<'a> {
 
     /// The whole name of a key.
     pub(crate) fn full_name(&self, key: &str) -> String {
-        key.replace(NAME, &self.database)
+        key.replace(NAME, &self.name)
     }
 
     /// The value of a key; without one its constant default, or the default that was derived.

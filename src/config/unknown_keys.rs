@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use super::entries::Entries;
 use super::problem::Problem;
-use super::schema::{DATABASES, key_names};
+use super::schema::{CALLERS, DATABASES, SectionNames, key_names};
 
 /// The least similarity of a suggestion, in strsim's measure from 0 to 1.
 const SIMILAR: f64 = 0.7;
 
 /// Returns one problem for each key or section that does not exist, and for each section with a value of
 /// its own. No value is quoted: it may be a secret.
-pub(crate) fn problems(entries: &Entries, databases: &BTreeSet<String>) -> Vec<Problem> {
-    let known = KnownNames::new(databases);
+pub(crate) fn problems(entries: &Entries, names: &SectionNames) -> Vec<Problem> {
+    let known = KnownNames::new(names);
     let mut reported = BTreeSet::new();
     let mut problems = Vec::new();
     for (key, entry) in entries {
@@ -31,7 +31,7 @@ pub(crate) fn problems(entries: &Entries, databases: &BTreeSet<String>) -> Vec<P
 
 /// Returns true if a misspelt section may define databases that are missing elsewhere.
 pub(crate) fn hides_databases(entries: &Entries) -> bool {
-    let known = KnownNames::new(&BTreeSet::new());
+    let known = KnownNames::new(&SectionNames::default());
     let mut sections = entries.keys().filter_map(|key| starts(key).next());
     sections.any(|section| {
         !known.names.contains(section) && known.suggestion(section) == Some(DATABASES)
@@ -46,9 +46,9 @@ struct KnownNames {
 }
 
 impl KnownNames {
-    fn new(databases: &BTreeSet<String>) -> Self {
-        let keys: Vec<_> = key_names(databases.iter().map(String::as_str)).collect();
-        let names = keys.iter().flat_map(|key| starts(key)).chain([DATABASES]);
+    fn new(names: &SectionNames) -> Self {
+        let keys: Vec<_> = key_names(names).collect();
+        let names = keys.iter().flat_map(|key| starts(key)).chain([DATABASES, CALLERS]);
         Self { names: names.map(str::to_owned).collect(), keys }
     }
 
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     fn suggested(unknown: &str) -> Option<String> {
-        let known = KnownNames::new(&BTreeSet::from(["main".to_owned()]));
+        let known = KnownNames::new(&SectionNames::of_databases(["main"]));
         known.suggestion(unknown).map(str::to_owned)
     }
 

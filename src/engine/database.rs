@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::result_bounds::ResultBounds;
+use crate::access::Identity;
 use crate::backend::Backend;
 use crate::clock::now;
 use crate::config;
@@ -25,7 +26,7 @@ pub(crate) struct Database {
 }
 
 /// The caller of a call, and the time that it allows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Caller {
     /// Its identity when it has one, otherwise its address without the port. Callers are distinguished by it.
     pub(crate) name: Arc<str>,
@@ -33,6 +34,16 @@ pub(crate) struct Caller {
     pub(crate) call: Arc<RpcCall>,
     /// The rest of its gRPC timeout; `None` when it sent none.
     pub(crate) time_left: Option<Duration>,
+    /// Its identity, and its rights.
+    pub(crate) identity: Arc<Identity>,
+}
+
+#[cfg(test)]
+impl Default for Caller {
+    fn default() -> Self {
+        let identity = Arc::new(Identity::anybody());
+        Self { name: Arc::default(), call: Arc::default(), time_left: None, identity }
+    }
 }
 
 /// The counts of a database's calls since the start, beyond the counters of its pool.
@@ -80,9 +91,17 @@ impl Database {
         CallLimits { default: self.settings.default_deadline, cap: self.settings.max_deadline }
     }
 
+    /// The limits of the time of a caller's calls.
+    fn limits_of(&self, caller: &Caller) -> CallLimits {
+        let CallLimits { default, cap } = self.limits();
+        let cap = caller.identity.policy.max_deadline(cap);
+        CallLimits { default: default.min(cap), cap }
+    }
+
     /// The caps on a unary result.
-    pub(super) fn bounds(&self) -> ResultBounds {
-        ResultBounds { rows: self.settings.max_rows, bytes: self.settings.max_bytes }
+    pub(super) fn bounds(&self, caller: &Caller) -> ResultBounds {
+        let rows = caller.identity.policy.max_rows(self.settings.max_rows);
+        ResultBounds { rows, bytes: self.settings.max_bytes }
     }
 
     pub(crate) fn counts(&self) -> CallCounts {
@@ -101,7 +120,7 @@ impl Database {
 
     /// The deadline of a call that starts now; `option` is its own timeout.
     pub(super) fn deadline(&self, caller: &Caller, option: Option<Duration>) -> Deadline {
-        Deadline::of_call(now(), caller.time_left, option, self.limits())
+        Deadline::of_call(now(), caller.time_left, option, self.limits_of(caller))
     }
 
     /// Makes the context of a call for the pool and telemetry.

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::database::Database;
+use super::database::{Caller, Database};
 use super::fair_yield::FairYields;
+use crate::access::Policy;
 use crate::backend::Backend;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
@@ -63,14 +64,32 @@ impl Engine {
         tokio::time::sleep_until(self.drain_started().await.into()).await;
     }
 
-    /// Finds the database of a request; an empty name is the default one.
-    pub(crate) fn database(&self, name: &str) -> Result<&Arc<Database>> {
-        let name = if name.is_empty() { &self.default_database } else { name };
-        self.databases.get(name).ok_or_else(|| {
-            let known: Vec<&str> = self.databases.keys().map(String::as_str).collect();
+    /// Finds the database of a request; an empty name is the caller's default one. One that the caller may not use
+    /// is not there for it.
+    pub(crate) fn database_of(&self, caller: &Caller, name: &str) -> Result<&Arc<Database>> {
+        let policy = &caller.identity.policy;
+        let default = policy.default_database(&self.default_database);
+        let name = if name.is_empty() { default } else { name };
+        let found = self.databases.get(name).filter(|_| policy.permits_database(name));
+        found.ok_or_else(|| {
+            let known: Vec<&str> = self.databases_of(policy).map(Database::name).collect();
             Error::new(ErrorKind::DatabaseNotFound, format!("there is no database \"{name}\""))
                 .with_hint(format!("Known here: {}.", known.join(", ")))
         })
+    }
+
+    /// Finds a database for the server itself; an empty name is the default one.
+    pub(crate) fn database(&self, name: &str) -> Option<&Arc<Database>> {
+        let name = if name.is_empty() { &*self.default_database } else { name };
+        self.databases.get(name)
+    }
+
+    /// Returns the databases that a caller may use, by name.
+    pub(crate) fn databases_of<'a>(
+        &'a self,
+        policy: &'a Policy,
+    ) -> impl Iterator<Item = &'a Database> {
+        self.databases().filter(|database| policy.permits_database(database.name()))
     }
 
     /// Returns all databases, by name.

@@ -19,7 +19,7 @@ impl Engine {
         caller: Caller,
     ) -> Result<DescribeStatementResponse> {
         let DescribeStatementRequest { database, sql, include_plan } = request;
-        let database = self.database(&database)?;
+        let database = self.database_of(&caller, &database)?;
         let analysis = database.validate_statement(&sql, &[], StatementPlace::Request)?;
         let deadline = database.deadline(&caller, None);
         let context = database.context(&caller, "DescribeStatement", "");

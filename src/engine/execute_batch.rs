@@ -32,7 +32,7 @@ impl Engine {
         request: ExecuteBatchRequest,
         caller: Caller,
     ) -> Result<ExecuteBatchResponse> {
-        let database = self.database(&request.database)?;
+        let database = self.database_of(&caller, &request.database)?;
         let max_attempts = Some(request.max_attempts).filter(|max| *max > 0);
         let idempotent = request.options.as_ref().is_some_and(|options| options.idempotent);
         let limit = widen(self.response_limit);
@@ -82,7 +82,7 @@ impl Database {
         caller: &Caller,
     ) -> Result<Batch> {
         let count = request.statements.len();
-        let max = self.settings().max_batch;
+        let max = caller.identity.policy.max_batch(self.settings().max_batch);
         if !(1..=max).contains(&count) {
             let description = format!("a batch has 1 to {max} statements, not {count}");
             return Err(Error::field(ErrorKind::InvalidParameter, "statements", description));
@@ -102,14 +102,16 @@ impl Database {
             "the results of a batch are rows; use Query or StreamQuery",
         )?;
         let mode = transaction_mode(&transaction, "transaction")?;
+        let access_mode = "transaction.access_mode";
+        caller.identity.policy.check_access_mode(mode.read_only, access_mode)?;
         let timeout = positive(options.timeout, "options.timeout")?;
         let unstored =
             if request.dry_run { Some("dry_run") } else { mode.read_only.then_some("READ_ONLY") };
         let hash = || request_hash::of_batch(&request, &self.name);
         let field = "options.idempotency_key";
-        let key = idempotency_key(&options.idempotency_key, field, unstored, hash)?;
+        let key = idempotency_key(caller, &options.idempotency_key, field, unstored, hash)?;
         let deadline = self.deadline(caller, timeout);
-        let bounds = self.bounds().lowered(&options);
+        let bounds = self.bounds(caller).lowered(&options);
         let statements = request.statements.into_iter().enumerate();
         let statements =
             statements.map(|(index, statement)| self.validate_batch_statement(index, statement));

@@ -21,8 +21,8 @@ impl Engine {
         request: GetTransactionOutcomeRequest,
         caller: Caller,
     ) -> Result<GetTransactionOutcomeResponse> {
-        let database = self.database(&request.database)?;
-        let handle = handle(request.handle)?;
+        let database = self.database_of(&caller, &request.database)?;
+        let handle = handle(request.handle, &caller)?;
         let deadline = database.deadline(&caller, None);
         let attempts = database.retries.start(RetryUnit::Statement, None);
         let context = database.context(&caller, "GetTransactionOutcome", "");
@@ -38,11 +38,11 @@ impl Engine {
     }
 }
 
-fn handle(handle: Option<Handle>) -> Result<TransactionHandle> {
+fn handle(handle: Option<Handle>, caller: &Caller) -> Result<TransactionHandle> {
     let field = match handle {
         Some(Handle::IdempotencyKey(key)) if !key.is_empty() => {
             check_key(&key, "idempotency_key")?;
-            return Ok(TransactionHandle::Key { caller: String::new(), key });
+            return Ok(TransactionHandle::Key { caller: caller.identity.name.to_string(), key });
         }
         Some(Handle::TransactionToken(token)) if !token.is_empty() => {
             return Ok(TransactionHandle::Token(token));

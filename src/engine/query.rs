@@ -30,7 +30,7 @@ impl Engine {
         request: QueryRequest,
         caller: Caller,
     ) -> Result<QueryResponse> {
-        let database = self.database(&request.database)?;
+        let database = self.database_of(&caller, &request.database)?;
         let limit = self.response_limit;
         let key = request.options.as_ref().map(|options| options.idempotency_key.clone());
         if let Some(key) = key.filter(|key| !key.is_empty()) {
@@ -39,7 +39,7 @@ impl Engine {
         let format = request.options.as_ref().map_or(Ok(ResultFormat::Rows), result_format)?;
         let unit = statement_unit(&request);
         let (statement, bounds) =
-            database.validate_query(request, &caller, Delivery::Whole, database.bounds())?;
+            database.validate_query(request, &caller, Delivery::Whole, database.bounds(&caller))?;
         let statement = Arc::new(statement);
         let attempts = database.retries.start(unit, None);
         // Nothing reaches the caller before the whole result does: every failure may be retried.
@@ -112,13 +112,13 @@ impl Database {
         }
         let request_hash = request_hash::of_query(&request, &self.name);
         let (statement, bounds) =
-            self.validate_query(request, caller, Delivery::Whole, self.bounds())?;
+            self.validate_query(request, caller, Delivery::Whole, self.bounds(caller))?;
         let Statement { sql, parameters, analysis, read_only, deadline, context, .. } = statement;
         let unstored = read_only.then_some("READ_ONLY");
         let batch = Batch {
             statements: vec![BatchStatement { sql, parameters, analysis, expect: None }],
             mode: TransactionMode::default(),
-            key: idempotency_key(key, field, unstored, || request_hash)?,
+            key: idempotency_key(caller, key, field, unstored, || request_hash)?,
             dry_run: false,
             max_rows: bounds.rows,
             max_bytes: bounds.bytes,

@@ -80,6 +80,7 @@ impl Database {
         let options = options.unwrap_or_default();
         check_tag(&options.tag, "options.tag")?;
         let read_only = read_only(options.access_mode, "options.access_mode")?;
+        caller.identity.policy.check_access_mode(read_only, "options.access_mode")?;
         let deadline = self.deadline(caller, positive(options.timeout, "options.timeout")?);
         let rpc = match delivery {
             Delivery::Whole => "Query",
@@ -194,9 +195,10 @@ pub(super) fn statement_unit(query: &QueryRequest) -> RetryUnit {
     if idempotent { RetryUnit::Idempotent } else { RetryUnit::Statement }
 }
 
-/// Validates a request's idempotency key; `None` when it is empty. `unstored` names the mode of a request
+/// Validates a request's idempotency key, which is its caller's own; `None` when it is empty. `unstored` names the mode of a request
 /// that cannot have one, as in `READ_ONLY`.
 pub(super) fn idempotency_key(
+    caller: &Caller,
     key: &str,
     field: &str,
     unstored: Option<&str>,
@@ -211,7 +213,8 @@ pub(super) fn idempotency_key(
         return Err(invalid_option(field, &description));
     }
     let request_hash = request_hash();
-    Ok(Some(IdempotencyKey { caller: String::new(), key: key.to_owned(), request_hash }))
+    let caller = caller.identity.name.to_string();
+    Ok(Some(IdempotencyKey { caller, key: key.to_owned(), request_hash }))
 }
 
 /// Refuses the first option that is wrong: each has its field, the finding and the reason.

@@ -20,6 +20,7 @@ pub enum GrpcCode {
     Internal = 13,
     Unavailable = 14,
     DataLoss = 15,
+    Unauthenticated = 16,
 }
 
 /// The retries that the server itself makes after an error.
@@ -158,6 +159,10 @@ error_kinds! {
     /// The database: the statement or its data is invalid.
     InvalidStatement = "INVALID_STATEMENT", InvalidArgument, Never, Reason;
     PermissionDenied = "PERMISSION_DENIED", PermissionDenied, Never, Reason;
+    /// Nobody knows who the caller is; the cause says why, to operators alone.
+    Unauthenticated = "UNAUTHENTICATED", Unauthenticated, Never, Warning;
+    /// The caller is over a limit of its own.
+    CallerLimit = "CALLER_LIMIT", ResourceExhausted, Never, Message, 100 ms;
     Unsupported = "FEATURE_NOT_SUPPORTED", Unimplemented, Never, Reason;
     /// The database: out of disk, memory, or over a limit of its own.
     ResourceExhausted = "RESOURCE_EXHAUSTED", ResourceExhausted, Never, Reason;

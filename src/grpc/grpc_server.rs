@@ -6,12 +6,14 @@ use std::time::Duration;
 use tonic::service::Routes;
 
 use super::http2::dispatch::Services;
+use super::http2::gate::Gate;
 use super::http2::unary::UnaryLimits;
 use super::http2::unread::UnreadAnswers;
 use super::services::database_service::DatabaseHandler;
 use super::services::health_service::HealthReporter;
 use super::services::pool_service::pool_handler::PoolHandler;
 use super::services::server_service::ServerInfoHandler;
+use crate::access::Authenticator;
 use crate::config::{Config, Database, Grpc};
 use crate::deadline::CallLimits;
 use crate::engine::Engine;
@@ -22,6 +24,17 @@ use crate::value::proto::database_service_server::DatabaseServiceServer;
 use crate::value::proto::pool_service_server::PoolServiceServer;
 use crate::value::proto::server_service_server::ServerServiceServer;
 
+/// The parts of the front that are not its own.
+pub(crate) struct Front<'a> {
+    /// `None` where callers are not authenticated.
+    pub(crate) authenticator: Option<Arc<Authenticator>>,
+    /// The name of this process in responses.
+    pub(crate) instance: &'a str,
+    /// The tasks of the process.
+    pub(crate) tasks: &'a Tasks,
+    pub(crate) telemetry: &'a Telemetry,
+}
+
 /// All services, ready to be served by any worker.
 #[derive(Clone)]
 pub(crate) struct GrpcServer {
@@ -30,15 +43,13 @@ pub(crate) struct GrpcServer {
 }
 
 impl GrpcServer {
-    /// Makes the services of an engine. `instance` is the name of this process in responses; `tasks` are
-    /// those of the process.
+    /// Makes the services of an engine.
     pub(crate) fn new(
         engine: &Arc<Engine>,
         config: &Config,
-        instance: &str,
-        tasks: &Tasks,
-        telemetry: &Telemetry,
+        front: Front<'_>,
     ) -> Result<(Self, HealthReporter)> {
+        let Front { authenticator, instance, tasks, telemetry } = front;
         let settings = config.grpc.clone();
         let max_request_size = settings.max_request_size;
         let (health, health_service) = HealthReporter::new();
@@ -69,6 +80,7 @@ impl GrpcServer {
             telemetry: telemetry.clone(),
             receive_limits: receive_limits(config),
             limits: UnaryLimits { request: max_request_size, response: settings.max_response_size },
+            gate: Gate::new(authenticator),
             unread: UnreadAnswers::new(settings.max_unread_bytes, config.stream.stall_timeout),
         });
         Ok((Self { services, settings }, health))

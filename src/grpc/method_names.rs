@@ -94,6 +94,10 @@ mod tests {
         // The descriptors of health have it, the linked service does not.
         served.remove("grpc.health.v1.Health/List");
         assert_eq!(served, known);
+        // What a caller needs the right to call: a method that is not listed here is denied to all.
+        let needing_rights = METHODS.into_iter().filter(|name| !name.starts_with("grpc.health."));
+        let short = needing_rights.map(|method| method.rsplit('/').next().unwrap());
+        assert_eq!(short.collect::<BTreeSet<_>>(), BTreeSet::from(crate::config::RPCS));
         for method in METHODS {
             assert_eq!(method_of(&format!("/{method}")), method);
         }

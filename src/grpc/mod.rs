@@ -10,6 +10,6 @@ mod request_context;
 mod respond;
 mod services;
 
-pub(crate) use grpc_server::GrpcServer;
+pub(crate) use grpc_server::{Front, GrpcServer};
 pub(crate) use http2::preface::{AcceptedConnection, CountGuard};
 pub(crate) use services::health_service::HealthReporter;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 use tonic::Request;
 
+use crate::access::Identity;
 use crate::engine::Caller;
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::RpcCall;
@@ -65,24 +66,32 @@ pub(crate) struct Peer {
     pub(crate) address: Option<IpAddr>,
     /// The address as text. Many services behind one proxy count as one.
     pub(crate) name: Arc<str>,
+    /// The names in the certificate that it has presented, which was verified.
+    pub(crate) certificate_names: Arc<[String]>,
+    /// The user at the other end of a Unix socket.
+    pub(crate) uid: Option<u32>,
 }
 
 impl Peer {
     pub(crate) fn new(address: Option<SocketAddr>) -> Self {
         let address = address.map(|address| address.ip().to_canonical());
         let name = address.map(|address| address.to_string().into()).unwrap_or_default();
-        Self { address, name }
+        Self { address, name, ..Self::default() }
     }
 }
 
-/// Returns the name of the peer. Empty if it is not known.
-pub(crate) fn peer_name<T>(request: &Request<T>) -> Arc<str> {
-    request.extensions().get::<Peer>().map(|peer| Arc::clone(&peer.name)).unwrap_or_default()
-}
-
-/// Returns the caller: the peer.
+/// Returns the caller: its identity, or the peer where callers are not authenticated.
 pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
-    Caller { name: peer_name(request), call: rpc_call(request), time_left: time_left(request) }
+    let extensions = request.extensions();
+    let identity = extensions.get::<Arc<Identity>>().cloned();
+    // The gate gives every call one.
+    let identity = identity.unwrap_or_else(|| Arc::new(Identity::nobody()));
+    let name = if identity.name.is_empty() {
+        extensions.get::<Peer>().map(|peer| Arc::clone(&peer.name)).unwrap_or_default()
+    } else {
+        Arc::clone(&identity.name)
+    };
+    Caller { name, call: rpc_call(request), time_left: time_left(request), identity }
 }
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
 //! The keys of the configuration. Each is declared once, in one of the files `…_keys`.
 
+pub(crate) mod access_keys;
 pub(crate) mod database_keys;
 pub(crate) mod key;
 pub(crate) mod section;
 pub(crate) mod server_keys;
 pub(crate) mod value_types;
 
+use std::collections::BTreeSet;
+
+use self::access_keys::{Access, CallerSettings, GrpcTls, Jwt};
 use self::database_keys::{
     BreakerSettings, Database, PoolSettings, RetrySettings, TlsKeys, TransactionSettings, UrlKey,
 };
@@ -17,11 +21,17 @@ use super::section_reader::NAME;
 
 /// The section above the databases.
 pub(crate) const DATABASES: &str = "databases";
+/// The section above the callers.
+pub(crate) const CALLERS: &str = "callers";
 
 /// All sections.
-pub(crate) const SECTIONS: [&Section; 15] = [
+pub(crate) const SECTIONS: [&Section; 19] = [
     &DefaultDatabaseKey::SECTION,
     &Grpc::SECTION,
+    &GrpcTls::SECTION,
+    &Access::SECTION,
+    &Jwt::SECTION,
+    &CallerSettings::SECTION,
     &Ops::SECTION,
     &Shutdown::SECTION,
     &Stream::SECTION,
@@ -37,23 +47,41 @@ pub(crate) const SECTIONS: [&Section; 15] = [
     &TransactionSettings::SECTION,
 ];
 
-/// All keys with their whole names, those of a database below `databases.NAME`.
+/// The names that take the place of `NAME` in keys.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SectionNames {
+    pub(crate) databases: BTreeSet<String>,
+    pub(crate) callers: BTreeSet<String>,
+}
+
+impl SectionNames {
+    /// These databases, and no callers.
+    pub(crate) fn of_databases<const N: usize>(databases: [&str; N]) -> Self {
+        let databases = databases.map(str::to_owned).into();
+        Self { databases, callers: BTreeSet::new() }
+    }
+
+    /// The names below a section.
+    fn below(&self, path: &str) -> &BTreeSet<String> {
+        if path.starts_with(CALLERS) { &self.callers } else { &self.databases }
+    }
+}
+
+/// All keys with their whole names, those of a database below `databases.NAME`, of a caller below `callers.NAME`.
 pub(crate) fn all_keys() -> impl Iterator<Item = (String, &'static Key)> {
     SECTIONS
         .into_iter()
         .flat_map(|section| section.keys.iter().map(|key| (section.full_name(key.name), key)))
 }
 
-/// The names of all keys, when these are the databases.
-pub(crate) fn key_names<'a>(
-    databases: impl IntoIterator<Item = &'a str> + Clone,
-) -> impl Iterator<Item = String> {
+/// The names of all keys, when these are the databases and callers.
+pub(crate) fn key_names(names: &SectionNames) -> impl Iterator<Item = String> {
     all_keys().flat_map(move |(key, _)| {
-        let names: Vec<_> = if key.contains(NAME) {
-            databases.clone().into_iter().map(|name| key.replace(NAME, name)).collect()
+        let named: Vec<_> = if key.contains(NAME) {
+            names.below(&key).iter().map(|name| key.replace(NAME, name)).collect()
         } else {
             vec![key]
         };
-        names
+        named
     })
 }

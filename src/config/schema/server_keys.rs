@@ -24,8 +24,8 @@ section! {
     /// The listener for services.
     #[derive(Debug, Clone)]
     pub struct Grpc in "grpc" (reader) {
-        /// The address where services connect. An address beyond loopback needs `--insecure`, because
-        /// callers are not authenticated.
+        /// The address where services connect. An address beyond loopback needs callers (`callers.NAME`) and
+        /// encryption (`grpc.tls`), or `--insecure`.
         listen: SocketAddr = Address, "127.0.0.1:50051";
         /// The largest message that is received.
         max_request_size: usize = Size("1KiB", "1GiB"), "4MiB";

@@ -11,6 +11,26 @@ use super::super::problem::ValueError;
 use super::super::secrets::secret::{MASK, Secret};
 use super::super::session_options::{self, SessionOptions};
 
+/// The methods that a caller needs the right to call: all but those of the standard health service.
+pub(crate) const RPCS: [&str; 16] = [
+    "Query",
+    "StreamQuery",
+    "ExecuteBatch",
+    "Transact",
+    "GetTransactionOutcome",
+    "DescribeStatement",
+    "ListPoolStats",
+    "WatchPoolStats",
+    "ListCheckouts",
+    "PausePool",
+    "ResumePool",
+    "ReconnectPool",
+    "ResizePool",
+    "TerminateCheckout",
+    "GetServerInfo",
+    "ServerReflectionInfo",
+];
+
 /// The type of a key's value, with its bounds. Sizes and durations are bounded as they are written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ValueType {
@@ -38,6 +58,10 @@ pub(crate) enum ValueType {
     Options,
     /// A list of names: `["main", "orders"]`, or `main,orders` where only text can be given.
     Names,
+    /// A list of whole numbers: `[1000, 1001]`.
+    Numbers,
+    /// A list of methods: `["Query", "Transact"]`.
+    Rpcs,
     /// The URL of a database, which may contain a password.
     Url,
     /// The path of a PEM file, or the PEM text itself, as a reference may yield it.
@@ -62,6 +86,8 @@ impl ValueType {
             Self::Options => text("a string").and_then(session_options::parse).map(|it| json!(it)),
             Self::Address => address(written),
             Self::Names => names(written),
+            Self::Numbers => numbers(written),
+            Self::Rpcs => names(written).and_then(rpcs),
             Self::Url => text("a URL").map(Value::from),
             Self::PemFile => match text("a path") {
                 Ok(text) => return pem_file(text),
@@ -101,6 +127,8 @@ impl ValueType {
                 "Write each setting with a -c: \"-c search_path=app,public -c tenant.id=\".".into()
             }
             Self::Names => "Write a list of strings: [\"main\", \"orders\"].".into(),
+            Self::Numbers => "Write a list of whole numbers: [1000, 1001].".into(),
+            Self::Rpcs => format!("Write a list of methods, some of {}.", RPCS.join(", ")),
             Self::Url => "Write a URL in quotes.".into(),
             Self::PemFile => "Write a path in quotes.".into(),
         }
@@ -140,6 +168,8 @@ impl ValueType {
             Self::Address => "an IP address and a port".into(),
             Self::Options => "the syntax of libpq's `options`".into(),
             Self::Names => "a list of names".into(),
+            Self::Numbers => "a list of whole numbers".into(),
+            Self::Rpcs => "a list of methods".into(),
             Self::PemFile => "the path of a PEM file".into(),
             Self::Text | Self::Url => return None,
         })
@@ -287,6 +317,23 @@ fn names(written: &Value) -> Result<Value, String> {
     }
     let is_list = written.as_array().is_some_and(|items| items.iter().all(Value::is_string));
     if is_list { Ok(written.clone()) } else { Err("this is not a list of names".to_owned()) }
+}
+
+fn numbers(written: &Value) -> Result<Value, String> {
+    let items = match written.as_array() {
+        Some(items) => items.clone(),
+        None => names(written)?.as_array().cloned().unwrap_or_default(),
+    };
+    items.iter().map(|item| integer(item, 0, u64::from(u32::MAX))).collect()
+}
+
+fn rpcs(names: Value) -> Result<Value, String> {
+    let listed: Vec<&str> =
+        names.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    match listed.iter().find(|name| !RPCS.contains(name)) {
+        Some(unknown) => Err(format!("there is no method {unknown}")),
+        None => Ok(names),
+    }
 }
 
 fn pem_file(text: &str) -> Result<Value, ValueError> {

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
@@ -16,6 +17,7 @@ use super::task_stream::{self, PartSender, SendFailure};
 use super::validate::{invalid_option, result_format, statement_unit};
 use crate::backend::{Completion, Delivery, RowStream, Statement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::pool::CallContext;
 use crate::resilience::RetryUnit;
 use crate::value::proto::stream_query_response::Part;
 use crate::value::proto::{QueryRequest, ResultFormat, ResultHeader, ResultSummary};
@@ -35,7 +37,7 @@ impl Engine {
         request: QueryRequest,
         mut caller: Caller,
     ) -> Result<impl Stream<Item = Result<Part>> + Send + use<>> {
-        let database = self.database(&request.database)?;
+        let database = self.database_of(&caller, &request.database)?;
         let options = request.options.as_ref();
         if options.is_some_and(|options| !options.idempotency_key.is_empty()) {
             let description = "a streamed result is not stored under a key; use Query";
@@ -56,8 +58,27 @@ impl Engine {
         let deadline = statement.deadline.instant();
         let batches = RowBatches::new(bounds, message_limit, fair_yield, deadline).encoded();
         let source = Source { database: Arc::clone(database), unit, format, batches };
-        Ok(task_stream::spawn(self.stall_timeout, |parts| run(source, statement, parts)))
+        let context = Arc::clone(&statement.context);
+        let revoked = caller.identity.revocation.revoked();
+        Ok(task_stream::spawn(self.stall_timeout, |parts| {
+            terminate_on(revoked, context, run(source, statement, parts))
+        }))
     }
+}
+
+/// Terminates a call once its caller is revoked; its work then ends with the outcome that it has.
+async fn terminate_on<T>(
+    revoked: impl Future<Output = ()>,
+    context: Arc<CallContext>,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        done = &mut work => return done,
+        () = revoked => context.terminate(),
+    }
+    work.await
 }
 
 /// The source of a stream's rows.

@@ -35,18 +35,21 @@ pub(super) async fn begin(
     let options = begin.transaction.unwrap_or_default();
     check_tag(&begin.tag, "begin.tag")?;
     let mode = transaction_mode(&options, "begin.transaction")?;
+    caller.identity.policy.check_access_mode(mode.read_only, "begin.transaction.access_mode")?;
     let lower = |own: Option<Duration>, server: Duration| own.map_or(server, |own| own.min(server));
     let idle = positive(options.idle_timeout, "begin.transaction.idle_timeout")?;
     let duration = positive(options.max_duration, "begin.transaction.max_duration")?;
     let settings = &database.settings().transaction;
+    let longest = caller.identity.policy.max_deadline(settings.max_duration);
     let limits = TransactionLimits {
         idle_timeout: lower(idle, settings.idle_timeout),
-        max_duration_end: Some(now() + lower(duration, settings.max_duration)),
+        max_duration_end: Some(now() + lower(duration, longest)),
         ..stream
     };
     let unstored = mode.read_only.then_some("READ_ONLY");
     let hash = || request_hash::of_begin(begin, &database.name);
-    let key = idempotency_key(&begin.idempotency_key, "begin.idempotency_key", unstored, hash)?;
+    let key =
+        idempotency_key(caller, &begin.idempotency_key, "begin.idempotency_key", unstored, hash)?;
     let deadline = limits.command_deadline(database, None);
     let context = database.context(caller, "Transact", &begin.tag);
     let request = BeginRequest { mode, key, deadline, context: Arc::clone(&context) };

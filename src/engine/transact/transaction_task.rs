@@ -16,6 +16,7 @@ use super::errors::{
 use super::limits::TransactionLimits;
 use super::replies::{CallerEvent, CallerEvents, Replies, ReplyBody, TransactReply};
 use super::run_statement;
+use crate::access::{Identity, revoked_error};
 use crate::backend::SavepointCommand::{self, Release, RollbackTo, Set};
 use crate::clock::now;
 use crate::engine::database::Caller;
@@ -47,6 +48,7 @@ struct Interrupts {
     replies: Sender<TransactReply>,
     /// The context by which an operator can end the transaction; `None` before it is open.
     context: Option<Arc<CallContext>>,
+    identity: Arc<Identity>,
 }
 
 impl Interrupts {
@@ -82,11 +84,17 @@ impl Interrupts {
         .await
     }
 
-    /// Returns the error of a transaction that an operator ends.
+    /// Returns the error of a transaction that an operator ends, or whose caller is revoked.
     async fn terminated(&self) -> Error {
-        let Some(context) = &self.context else { return std::future::pending().await };
-        context.terminated().await;
-        context.terminated_error()
+        let by_operator = async {
+            let Some(context) = &self.context else { return std::future::pending().await };
+            context.terminated().await;
+            context.terminated_error()
+        };
+        tokio::select! {
+            terminated = by_operator => terminated,
+            () = self.identity.revocation.revoked() => revoked_error(),
+        }
     }
 
     /// Waits for the caller. A draining server does not wait for idle callers, which may have locks, but
@@ -109,7 +117,12 @@ impl TransactionTask {
         let events = &mut *events;
         let engine = Arc::clone(&self.engine);
         let replies = self.replies.sender.channel.clone();
-        let mut interrupts = Interrupts { engine, replies, context: None };
+        let mut interrupts = Interrupts {
+            engine,
+            replies,
+            context: None,
+            identity: Arc::clone(&self.caller.identity),
+        };
         let first = interrupts.race_drain(self.next(events, self.stream_limits)).await?;
         let mut open = interrupts.race_reading(events, self.open(first)).await?;
         interrupts.context = Some(Arc::clone(&open.context));
@@ -148,7 +161,7 @@ impl TransactionTask {
         let Some(Command::Begin(first)) = first else {
             return Err(invalid_command("the first command must be begin"));
         };
-        let database = self.engine.database(&first.database)?;
+        let database = self.engine.database_of(&self.caller, &first.database)?;
         let open = begin(database, &first, &self.caller, self.stream_limits).await?;
         self.replies.send(Ok(ReplyBody::Begun(Begun {})), open.limits).await?;
         Ok(open)

@@ -104,12 +104,11 @@ impl Drop for RequestBody {
     }
 }
 
-/// The body of a response that never ends by itself. It ends when the server drains, after its frames that are
-/// ready.
+/// The body of a response that never ends by itself. It ends with an error, after its frames that are ready.
 pub(crate) struct WatchBody {
     pub(super) call: Arc<RpcCall>,
     pub(super) body: tonic::body::Body,
-    pub(super) drain: BoxFuture<'static, ()>,
+    pub(super) end: BoxFuture<'static, Error>,
     pub(super) has_ended: bool,
 }
 
@@ -128,9 +127,8 @@ impl Body for WatchBody {
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             return Poll::Ready(frame);
         }
-        ready!(this.drain.as_mut().poll(cx));
+        let error = ready!(this.end.as_mut().poll(cx));
         this.has_ended = true;
-        let error = Error::new(ErrorKind::ShuttingDown, "the server is shutting down");
         let status = answer(&this.call, &error);
         let mut trailers = HeaderMap::new();
         let added = status.add_header(&mut trailers);

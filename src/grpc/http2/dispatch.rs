@@ -24,10 +24,13 @@ use tonic::{Code, Status};
 use tower::Service as _;
 
 use super::bodies::{PiecewiseBody, RequestBody, WatchBody};
+use super::gate::{Admitted, Arrival, Gate};
 use super::preface::CountGuard;
 use super::unary::{self, UnaryLimits};
 use super::unread::UnreadAnswers;
+use crate::access::{CallPermit, Identity, revoked_error};
 use crate::deadline::{CallLimits, Deadline};
+use crate::error::{Error, ErrorKind};
 use crate::grpc::method_names::{STATUS, code_name, method_of};
 use crate::grpc::request_context::{self, Peer};
 use crate::grpc::respond::{answer, replace_status};
@@ -45,6 +48,7 @@ pub(crate) struct Services {
     pub(crate) telemetry: Telemetry,
     pub(crate) receive_limits: CallLimits,
     pub(crate) limits: UnaryLimits,
+    pub(crate) gate: Gate,
     pub(crate) unread: Arc<UnreadAnswers>,
 }
 
@@ -97,6 +101,36 @@ impl Dispatch {
         let mut draining = self.draining.clone();
         async move { drop(draining.wait_for(|draining| *draining).await) }
     }
+
+    /// Returns once a watch must end, with the reason.
+    fn watch_end(&self, identity: &Identity) -> impl Future<Output = Error> + Send + use<> {
+        let drained = self.drained();
+        let revoked = identity.revocation.revoked();
+        async move {
+            tokio::select! {
+                () = drained => Error::new(ErrorKind::ShuttingDown, "the server is shutting down"),
+                () = revoked => revoked_error(),
+            }
+        }
+    }
+
+    /// Lets a call in, or answers it.
+    fn admit(
+        &self,
+        call: &Arc<RpcCall>,
+        request: &Request<Incoming>,
+        arrival: Arrival<'_>,
+    ) -> Result<Admitted, Response<Body>> {
+        let gate = &self.services.gate;
+        let identified = gate.identify(request.headers(), &self.peer, arrival.method);
+        let admitted = identified.and_then(|identity| {
+            let name = Arc::clone(&identity.name);
+            gate.admit(identity, arrival).inspect_err(|_refused| {
+                call.set_labels(&Arc::default(), &name, &Arc::default());
+            })
+        });
+        admitted.map_err(|error| answer(call, &error).into_http())
+    }
 }
 
 impl hyper::service::Service<Request<Incoming>> for Dispatch {
@@ -114,30 +148,43 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let recorder = StatusRecorder { call: Arc::clone(&call), is_recorded: false };
         let is_refused = kind == CallKind::Transaction && *self.draining.borrow();
         let count = kind.ends_by_itself().then(|| CountGuard::new(&self.calls));
-        let drain = (kind == CallKind::Watch).then(|| self.drained().boxed());
         // No service has seen a late request, so it is answered here.
         let timeout = request_context::timeout(request.headers());
-        let malformed = not_grpc(&request)
+        let refused = not_grpc(&request)
             .or_else(|| timeout.as_ref().err().map(|error| answer(&call, error).into_http()));
+        let admitted = match refused {
+            Some(response) => Err(response),
+            None => self.admit(
+                &call,
+                &request,
+                Arrival { method, is_transaction: kind == CallKind::Transaction, at: arrived },
+            ),
+        };
         let timeout = timeout.unwrap_or_default();
         let deadline = Deadline::of_call(arrived, timeout, None, services.receive_limits);
         let deadline = count.is_some().then_some(deadline);
         request.extensions_mut().insert(Arc::clone(&call));
         request.extensions_mut().insert(self.peer.clone());
-        let request = request.map(|body| RequestBody::new(call, body, deadline));
-        let service = if is_refused {
-            None
-        } else if let Some(response) = malformed {
-            Some(future::ready(Ok(response)).boxed())
-        } else {
-            Some(services.serve(request))
+        let mut permit = None;
+        let mut end = None;
+        let service = match admitted {
+            _ if is_refused => None,
+            Err(response) => Some(future::ready(Ok(response)).boxed()),
+            Ok(admitted) => {
+                end = (kind == CallKind::Watch).then(|| self.watch_end(&admitted.identity).boxed());
+                request.extensions_mut().insert(admitted.identity);
+                permit = admitted.permit;
+                let request = request.map(|body| RequestBody::new(call, body, deadline));
+                Some(services.serve(request))
+            }
         };
         ResponseFuture {
             service,
+            permit,
             has_yielded: false,
             recorder: Some(recorder),
             count,
-            drain,
+            end,
             kind,
             services: Arc::clone(&self.services),
         }
@@ -206,8 +253,9 @@ pub(crate) struct ResponseFuture {
     has_yielded: bool,
     recorder: Option<StatusRecorder>,
     count: Option<CountGuard>,
-    /// The drain that ends a watch.
-    drain: Option<BoxFuture<'static, ()>>,
+    /// The event that ends a watch.
+    end: Option<BoxFuture<'static, Error>>,
+    permit: Option<CallPermit>,
     kind: CallKind,
     services: Arc<Services>,
 }
@@ -238,14 +286,15 @@ impl Future for ResponseFuture {
             recorder.record(code_name(Code::Unknown));
         }
         let count = this.count.take();
-        let drain = this.drain.take();
+        let end = this.end.take();
+        let permit = this.permit.take();
         // What a stream has done when a part of it is lost is not known here.
         let outcome = recorder.call.outcome();
         Poll::Ready(Ok(response.map(|body| {
-            let body = match drain {
-                Some(drain) => {
+            let body = match end {
+                Some(end) => {
                     let call = Arc::clone(&recorder.call);
-                    Body::new(WatchBody { call, body, drain, has_ended: false })
+                    Body::new(WatchBody { call, body, end, has_ended: false })
                 }
                 None => body,
             };
@@ -254,7 +303,7 @@ impl Future for ResponseFuture {
             if this.kind == CallKind::Unary {
                 body.encode(cx);
             }
-            ResponseBody { body, recorder, _count: count }
+            ResponseBody { body, recorder, _count: count, _permit: permit }
         })))
     }
 }
@@ -264,6 +313,7 @@ pub(crate) struct ResponseBody {
     body: PiecewiseBody,
     recorder: StatusRecorder,
     _count: Option<CountGuard>,
+    _permit: Option<CallPermit>,
 }
 
 impl HttpBody for ResponseBody {

@@ -2,6 +2,7 @@
 
 mod bodies;
 pub(crate) mod dispatch;
+pub(crate) mod gate;
 pub(crate) mod preface;
 mod serve;
 pub(crate) mod unary;

@@ -8,6 +8,7 @@ use super::duration;
 use crate::backend::MissingAbility;
 use crate::config::Grpc;
 use crate::engine::{Database, Engine};
+use crate::grpc::request_context::caller;
 use crate::grpc::respond::Answer;
 use crate::telemetry::Tasks;
 use crate::value::proto::server_service_server::ServerService;
@@ -25,13 +26,15 @@ pub(crate) struct ServerInfoHandler {
 impl ServerService for ServerInfoHandler {
     async fn get_server_info(
         &self,
-        _request: Request<GetServerInfoRequest>,
+        request: Request<GetServerInfoRequest>,
     ) -> Answer<GetServerInfoResponse> {
+        let policy = &caller(&request).identity.policy;
+        let default_database = policy.default_database(self.engine.default_database());
         Ok(Response::new(GetServerInfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance: self.instance.clone(),
-            default_database: self.engine.default_database().to_owned(),
-            databases: self.engine.databases().map(info).collect(),
+            default_database: default_database.to_owned(),
+            databases: self.engine.databases_of(policy).map(info).collect(),
             max_request_size: widen(self.settings.max_request_size),
             max_response_size: widen(self.settings.max_response_size),
             tasks: widen(self.tasks.alive()),

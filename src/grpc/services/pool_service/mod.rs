@@ -7,28 +7,36 @@ pub(crate) mod pool_handler;
 mod stats_message;
 mod watch_stream;
 
+use crate::access::Policy;
 use crate::engine::{Database, Engine};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Finds the pool that a request names, or all for an empty name.
-pub(crate) fn pools<'a>(engine: &'a Engine, name: &str) -> Result<Vec<&'a Database>> {
+/// Finds the pool that a request names, or all of the caller's for an empty name.
+pub(crate) fn pools<'a>(
+    engine: &'a Engine,
+    policy: &Policy,
+    name: &str,
+) -> Result<Vec<&'a Database>> {
     if name.is_empty() {
-        return Ok(engine.databases().collect());
+        let permitted = |database: &&Database| policy.permits_database(database.name());
+        return Ok(engine.databases().filter(permitted).collect());
     }
-    pool(engine, name).map(|database| vec![database])
+    pool(engine, policy, name).map(|database| vec![database])
 }
 
 /// Finds the pool that a request names. An empty name is an error, not the default pool: a command must name
 /// the pool that it changes.
-pub(crate) fn pool<'a>(engine: &'a Engine, name: &str) -> Result<&'a Database> {
-    let found = engine.databases().find(|database| database.name() == name);
+pub(crate) fn pool<'a>(engine: &'a Engine, policy: &Policy, name: &str) -> Result<&'a Database> {
+    let permitted =
+        || engine.databases().filter(|database| policy.permits_database(database.name()));
+    let found = permitted().find(|database| database.name() == name);
     found.filter(|_| !name.is_empty()).ok_or_else(|| {
         let error = if name.is_empty() {
             Error::field(ErrorKind::InvalidOption, "pool", "the pool must be named")
         } else {
             Error::new(ErrorKind::PoolNotFound, format!("there is no pool \"{name}\""))
         };
-        let names: Vec<_> = engine.databases().map(Database::name).collect();
+        let names: Vec<_> = permitted().map(Database::name).collect();
         error.with_hint(format!("Known here: {}.", names.join(", ")))
     })
 }

@@ -103,9 +103,19 @@ impl PoolCommand<'_> {
         })
     }
 
-    pub(crate) fn terminate(self, checkout: u64) -> Result<proto::TerminateCheckoutResponse> {
+    /// Ends the call that has a checkout: any call, or one of the operator's own.
+    pub(crate) fn terminate(
+        self,
+        checkout: u64,
+        sees_all: bool,
+    ) -> Result<proto::TerminateCheckoutResponse> {
         let pool = self.database.name();
-        if !self.database.backend().control().terminate(checkout) {
+        let control = self.database.backend().control();
+        let is_own = || {
+            let mut checkouts = control.checkouts().into_iter();
+            checkouts.any(|it| it.id == checkout && it.holder.caller == self.operator)
+        };
+        if !(sees_all || is_own()) || !control.terminate(checkout) {
             let message =
                 format!("pool \"{pool}\" has no checkout {checkout}, or no longer has it");
             return Err(Error::new(ErrorKind::PoolNotFound, message)

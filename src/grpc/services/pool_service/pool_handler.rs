@@ -7,10 +7,11 @@ use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status};
 
 use super::pool_commands::PoolCommand;
+use super::watch_stream::WatchedPools;
 use super::{pool, pools, stats_message, watch_stream};
 use crate::engine::{Database, Engine};
 use crate::error::Result;
-use crate::grpc::request_context::{peer_name, rpc_call, time_left};
+use crate::grpc::request_context::{caller, rpc_call, time_left};
 use crate::grpc::respond::{Answer, answer, respond};
 use crate::grpc::services::duration;
 use crate::value::proto::pool_service_server::PoolService;
@@ -28,10 +29,17 @@ pub(crate) struct PoolHandler {
 }
 
 impl PoolHandler {
+    /// Makes a command of an operator on the pool of a name.
     fn command<T>(&self, request: &Request<T>, name: &str) -> Result<PoolCommand<'_>> {
-        let database = pool(&self.engine, name)?;
-        let operator = peer_name(request);
-        Ok(PoolCommand { database, instance: self.instance.clone(), operator })
+        caller(request).identity.policy.check_pool_admin()?;
+        self.own_command(request, name)
+    }
+
+    /// As [`Self::command`], for what any caller may do to its own calls.
+    fn own_command<T>(&self, request: &Request<T>, name: &str) -> Result<PoolCommand<'_>> {
+        let caller = caller(request);
+        let database = pool(&self.engine, &caller.identity.policy, name)?;
+        Ok(PoolCommand { database, instance: self.instance.clone(), operator: caller.name })
     }
 }
 
@@ -43,7 +51,8 @@ impl PoolService for PoolHandler {
         &self,
         request: Request<ListPoolStatsRequest>,
     ) -> Answer<ListPoolStatsResponse> {
-        let response = pools(&self.engine, &request.get_ref().pool).map(|pools| {
+        let policy = &caller(&request).identity.policy;
+        let response = pools(&self.engine, policy, &request.get_ref().pool).map(|pools| {
             let pools = pools.into_iter().map(stats_message::encode).collect();
             ListPoolStatsResponse { instance: self.instance.clone(), pools }
         });
@@ -58,7 +67,9 @@ impl PoolService for PoolHandler {
         let timeout = time_left(&request);
         let engine = Arc::clone(&self.engine);
         let instance = self.instance.clone();
-        let watch = watch_stream::watch(engine, instance, request.into_inner(), timeout);
+        let policy = Arc::clone(&caller(&request).identity.policy);
+        let pools = WatchedPools { engine, policy, instance };
+        let watch = watch_stream::watch(pools, request.into_inner(), timeout);
         let messages = watch.map_err(|error| answer(&call, &error))?;
         let messages = messages.map(move |next| next.map_err(|error| answer(&call, &error)));
         Ok(Response::new(messages.boxed()))
@@ -68,8 +79,13 @@ impl PoolService for PoolHandler {
         &self,
         request: Request<ListCheckoutsRequest>,
     ) -> Answer<ListCheckoutsResponse> {
-        let response = pools(&self.engine, &request.get_ref().pool).map(|pools| {
-            let checkouts = pools.into_iter().flat_map(checkouts).collect();
+        let caller = caller(&request);
+        let policy = &caller.identity.policy;
+        let response = pools(&self.engine, policy, &request.get_ref().pool).map(|pools| {
+            let checkouts = pools.into_iter().flat_map(checkouts);
+            let is_shown =
+                |checkout: &Checkout| policy.administers_pools() || checkout.caller == *caller.name;
+            let checkouts = checkouts.filter(is_shown).collect();
             ListCheckoutsResponse { instance: self.instance.clone(), checkouts }
         });
         respond(&rpc_call(&request), response)
@@ -108,8 +124,10 @@ impl PoolService for PoolHandler {
         &self,
         request: Request<TerminateCheckoutRequest>,
     ) -> Answer<TerminateCheckoutResponse> {
-        let command = self.command(&request, &request.get_ref().pool);
-        let terminated = command.and_then(|command| command.terminate(request.get_ref().checkout));
+        let command = self.own_command(&request, &request.get_ref().pool);
+        let sees_all = caller(&request).identity.policy.administers_pools();
+        let checkout = request.get_ref().checkout;
+        let terminated = command.and_then(|command| command.terminate(checkout, sees_all));
         respond(&rpc_call(&request), terminated)
     }
 }

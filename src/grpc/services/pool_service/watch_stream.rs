@@ -7,6 +7,7 @@ use futures_util::{Stream, stream};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{pools, stats_message};
+use crate::access::Policy;
 use crate::deadline::{CallLimits, Deadline};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,9 +21,15 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 /// The deadline of a watch whose caller sent none: longer than any watch, and within the clock's range.
 const NO_DEADLINE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// The pools that a caller may watch.
+pub(crate) struct WatchedPools {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) instance: String,
+}
+
 struct Watch {
-    engine: Arc<Engine>,
-    instance: String,
+    pools: WatchedPools,
     pool: String,
     interval: Duration,
     checks: tokio::time::Interval,
@@ -34,19 +41,18 @@ struct Watch {
 /// Watches until the caller disconnects or its deadline passes, which is the status. The dispatch ends watches
 /// when the server shuts down.
 pub(crate) fn watch(
-    engine: Arc<Engine>,
-    instance: String,
+    watched: WatchedPools,
     request: WatchPoolStatsRequest,
     grpc_timeout: Option<Duration>,
 ) -> Result<impl Stream<Item = Result<WatchPoolStatsResponse>> + Send + use<>> {
-    pools(&engine, &request.pool)?;
+    pools(&watched.engine, &watched.policy, &request.pool)?;
     let interval = interval(&request)?;
     let mut checks = tokio::time::interval(CHECK_INTERVAL);
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let limits = CallLimits { default: NO_DEADLINE, cap: NO_DEADLINE };
     let deadline = Deadline::of_call(std::time::Instant::now(), grpc_timeout, None, limits);
     let pool = request.pool;
-    let watch = Watch { engine, instance, pool, interval, checks, deadline, sent: None };
+    let watch = Watch { pools: watched, pool, interval, checks, deadline, sent: None };
     Ok(stream::try_unfold(watch, async |mut watch| {
         let message = watch.next().await?;
         Ok(Some((message, watch)))
@@ -85,7 +91,8 @@ impl Watch {
 
     /// Returns a message if one is due.
     fn check(&mut self, now: Instant) -> Result<Option<WatchPoolStatsResponse>> {
-        let found = pools(&self.engine, &self.pool)?;
+        let WatchedPools { engine, policy, instance } = &self.pools;
+        let found = pools(engine, policy, &self.pool)?;
         let pools: Vec<_> = found.into_iter().map(stats_message::encode).collect();
         let states: Vec<_> = pools.iter().map(stats_message::without_counters).collect();
         let is_due = self.sent.as_ref().is_none_or(|(sent, last)| {
@@ -96,6 +103,6 @@ impl Watch {
             return Ok(None);
         }
         self.sent = Some((now, states));
-        Ok(Some(WatchPoolStatsResponse { instance: self.instance.clone(), pools }))
+        Ok(Some(WatchPoolStatsResponse { instance: instance.clone(), pools }))
     }
 }

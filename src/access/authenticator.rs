@@ -1,0 +1,191 @@
+//! The authenticator: from what a call presents to the identity of its caller.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::RwLock;
+
+use super::identity::Identity;
+use super::limits::CallerLimits;
+use super::policy::Policy;
+use super::revocation::Revocation;
+use super::token::{self, TokenHash};
+use super::token_file::{TokenEntry, TokenFile};
+use crate::config::{CallerSettings, Config};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The credentials that a call presents.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Presented<'a> {
+    /// The values of its headers `authorization`; `None` for one that is not text.
+    pub(crate) authorization: &'a [Option<&'a str>],
+    /// The names in the certificate of its connection, which was verified.
+    pub(crate) certificate_names: &'a [String],
+    /// The user at the other end of a Unix socket.
+    pub(crate) uid: Option<u32>,
+}
+
+/// The callers of a configuration, and the tokens that are in force.
+#[derive(Debug)]
+pub(crate) struct Authenticator {
+    callers: HashMap<String, Caller>,
+    token_file: Option<TokenFile>,
+    tokens: RwLock<HashMap<String, Arc<Token>>>,
+}
+
+/// A caller's section of the configuration.
+#[derive(Debug)]
+struct Caller {
+    settings: CallerSettings,
+    identity: Identity,
+}
+
+/// A token in force.
+#[derive(Debug)]
+struct Token {
+    entry: TokenEntry,
+    hash: TokenHash,
+    expires: Option<SystemTime>,
+    identity: Arc<Identity>,
+}
+
+impl Token {
+    fn has_expired(&self, now: SystemTime) -> bool {
+        self.expires.is_some_and(|end| end <= now)
+    }
+}
+
+impl Authenticator {
+    /// Makes the authenticator of a configuration; `None` when no caller is configured, and so nobody is
+    /// authenticated. Blocks.
+    ///
+    /// # Errors
+    /// The file of tokens cannot be used.
+    pub(crate) fn new(config: &Config) -> Result<Option<Arc<Self>>> {
+        if config.callers.is_empty() {
+            return Ok(None);
+        }
+        let caller = |(name, settings): (&String, &CallerSettings)| {
+            let identity = Identity {
+                name: name.as_str().into(),
+                policy: Arc::new(Policy::new(name, settings.clone())),
+                limits: Arc::new(CallerLimits::new(name, settings)),
+                revocation: Arc::default(),
+            };
+            (name.clone(), Caller { settings: settings.clone(), identity })
+        };
+        let authenticator = Arc::new(Self {
+            callers: config.callers.iter().map(caller).collect(),
+            token_file: config.access.tokens.as_ref().map(TokenFile::new),
+            tokens: RwLock::default(),
+        });
+        authenticator.reload_tokens()?;
+        Ok(Some(authenticator))
+    }
+
+    /// Returns the identity of a call. Every failure has the same message: the reason is its cause, for the log.
+    pub(crate) fn authenticate(&self, presented: Presented<'_>) -> Result<Arc<Identity>> {
+        let by_token = match presented.authorization {
+            [] => None,
+            [Some(value)] => Some(self.by_authorization(value)?),
+            [None] => return Err(unauthenticated("the header authorization is not text")),
+            [_, _, ..] => return Err(unauthenticated("there are several headers authorization")),
+        };
+        let by_certificate = self.by_certificate(presented.certificate_names);
+        let by_uid = presented.uid.map(|uid| self.by_uid(uid)).unwrap_or_default();
+        let mut identities = by_token.into_iter().chain(by_certificate).chain(by_uid);
+        match (identities.next(), identities.next()) {
+            (Some(only), None) => Ok(only),
+            (Some(_), Some(_)) => Err(unauthenticated("the call has two identities")),
+            (None, _) => Err(unauthenticated("the call has no identity")),
+        }
+    }
+
+    fn by_authorization(&self, value: &str) -> Result<Arc<Identity>> {
+        // The scheme is compared without regard to case (RFC 9110, 11.1).
+        let (scheme, credentials) = value.split_once(' ').unwrap_or((value, ""));
+        let credentials = credentials.trim_ascii();
+        if !scheme.eq_ignore_ascii_case("bearer") || credentials.is_empty() {
+            return Err(unauthenticated("the header authorization is no bearer token"));
+        }
+        if token::is_token(credentials) {
+            return self.by_token(credentials);
+        }
+        Err(unauthenticated("the token is malformed"))
+    }
+
+    fn by_token(&self, text: &str) -> Result<Arc<Identity>> {
+        let found = token::id_of(text).and_then(|id| self.tokens.read().get(id).cloned());
+        let hash = token::hash(text);
+        let Some(token) = found.filter(|token| token::are_equal(&token.hash, &hash)) else {
+            return Err(unauthenticated("the token is not known"));
+        };
+        if token.has_expired(SystemTime::now()) {
+            return Err(unauthenticated("the token has expired"));
+        }
+        Ok(Arc::clone(&token.identity))
+    }
+
+    /// The identities that a certificate has: more than one is too many.
+    fn by_certificate(&self, names: &[String]) -> Vec<Arc<Identity>> {
+        let callers = self.callers.values().filter(|caller| {
+            caller.settings.certificates.iter().any(|listed| names.contains(listed))
+        });
+        callers.map(|caller| Arc::new(caller.identity.clone())).collect()
+    }
+
+    fn by_uid(&self, uid: u32) -> Vec<Arc<Identity>> {
+        let callers = self.callers.values().filter(|caller| caller.settings.uids.contains(&uid));
+        callers.map(|caller| Arc::new(caller.identity.clone())).collect()
+    }
+
+    /// The file of tokens, if there is one.
+    pub(crate) fn token_path(&self) -> Option<&Path> {
+        self.token_file.as_ref().map(TokenFile::path)
+    }
+
+    /// Reads the file of tokens again, and revokes those that are gone. Blocks.
+    pub(crate) fn reload_tokens(&self) -> Result<()> {
+        let Some(file) = &self.token_file else { return Ok(()) };
+        let entries = file.read()?;
+        let old = self.tokens.read().clone();
+        let mut new = HashMap::new();
+        for entry in entries {
+            let kept = old.get(&entry.id).filter(|token| token.entry == entry).cloned();
+            if let Some(token) = kept.or_else(|| self.token(&entry)) {
+                new.insert(entry.id, token);
+            }
+        }
+        let gone = old.iter().filter(|(id, _)| !new.contains_key(*id));
+        let gone: Vec<_> = gone.map(|(_, token)| Arc::clone(token)).collect();
+        *self.tokens.write() = new;
+        for token in gone {
+            token.identity.revocation.revoke();
+        }
+        Ok(())
+    }
+
+    fn token(&self, entry: &TokenEntry) -> Option<Arc<Token>> {
+        // A token of a caller that is not configured lets nobody in.
+        let caller = self.callers.get(&entry.caller)?;
+        let revocation = Arc::new(Revocation::default());
+        let identity = Arc::new(Identity { revocation, ..caller.identity.clone() });
+        let (hash, expires) = (entry.hash()?, entry.end()?);
+        Some(Arc::new(Token { entry: entry.clone(), hash, expires, identity }))
+    }
+
+    /// Ends the calls of tokens that have expired.
+    pub(crate) fn revoke_expired(&self, now: SystemTime) {
+        for token in self.tokens.read().values().filter(|token| token.has_expired(now)) {
+            token.identity.revocation.revoke();
+        }
+    }
+}
+
+/// The error of a call whose caller is not known: one for all reasons, so that nobody learns from it.
+fn unauthenticated(reason: &'static str) -> Error {
+    Error::new(ErrorKind::Unauthenticated, "the caller is not authenticated")
+        .with_cause(std::io::Error::other(reason))
+}

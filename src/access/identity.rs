@@ -1,0 +1,37 @@
+//! Authenticated callers.
+
+use std::sync::Arc;
+
+use super::limits::CallerLimits;
+use super::policy::Policy;
+use super::revocation::Revocation;
+
+/// A caller that has proved who it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// The name of its section in the configuration, with a member's own name behind it where that stands for
+    /// many: `shop`, `users/alice`. Empty where callers are not authenticated.
+    pub(crate) name: Arc<str>,
+    pub(crate) policy: Arc<Policy>,
+    /// The limits, which all members of a group have together.
+    pub(crate) limits: Arc<CallerLimits>,
+    /// The end of what proved it.
+    pub(crate) revocation: Arc<Revocation>,
+}
+
+impl Identity {
+    /// Nobody: it has no right.
+    pub(crate) fn nobody() -> Self {
+        Self { policy: Arc::new(Policy::Nothing), ..Self::anybody() }
+    }
+
+    /// Anybody, where callers are not authenticated.
+    pub(crate) fn anybody() -> Self {
+        Self {
+            name: Arc::default(),
+            policy: Arc::new(Policy::Everything),
+            limits: Arc::default(),
+            revocation: Arc::default(),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The gate before the services: who calls, and if it may. Nothing of a call's body is read before.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+
+use crate::access::{Authenticator, CallPermit, Identity, Presented};
+use crate::error::Result;
+use crate::grpc::request_context::Peer;
+
+/// The methods that anybody may call: probes have no identity.
+const HEALTH: &str = "grpc.health.v1.Health/";
+
+/// The gate of all calls.
+pub(crate) struct Gate {
+    /// `None` where callers are not authenticated.
+    authenticator: Option<Arc<Authenticator>>,
+    anybody: Arc<Identity>,
+}
+
+/// The kind of a call, as limits count it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrival<'a> {
+    /// The method, as in `rowgate.v1.DatabaseService/Query`.
+    pub(crate) method: &'a str,
+    pub(crate) is_transaction: bool,
+    pub(crate) at: Instant,
+}
+
+/// A call that may go on.
+pub(crate) struct Admitted {
+    pub(crate) identity: Arc<Identity>,
+    /// Counts the call until it is dropped.
+    pub(crate) permit: Option<CallPermit>,
+}
+
+impl Gate {
+    pub(crate) fn new(authenticator: Option<Arc<Authenticator>>) -> Self {
+        Self { authenticator, anybody: Arc::new(Identity::anybody()) }
+    }
+
+    /// Identifies the caller of a call.
+    pub(crate) fn identify(
+        &self,
+        headers: &HeaderMap,
+        peer: &Peer,
+        method: &str,
+    ) -> Result<Arc<Identity>> {
+        let Some(authenticator) = &self.authenticator else { return Ok(Arc::clone(&self.anybody)) };
+        if method.starts_with(HEALTH) {
+            return Ok(Arc::clone(&self.anybody));
+        }
+        let mut values = headers.get_all(AUTHORIZATION).iter().map(text);
+        // More than two are not counted.
+        let authorization = [values.next(), values.next()];
+        let authorization: &[Option<&str>] = match &authorization {
+            [None, _] => &[],
+            [Some(first), None] => &[*first],
+            [Some(first), Some(second)] => &[*first, *second],
+        };
+        let certificate_names = &peer.certificate_names;
+        authenticator.authenticate(Presented { authorization, certificate_names, uid: peer.uid })
+    }
+
+    /// Admits a call of a caller, or returns the error of the right that it lacks or of the limit that it is over.
+    pub(crate) fn admit(&self, identity: Arc<Identity>, arrival: Arrival<'_>) -> Result<Admitted> {
+        let Arrival { method, is_transaction, at } = arrival;
+        if !method.starts_with(HEALTH) {
+            identity.policy.check_rpc(method)?;
+        }
+        let permit = identity.limits.admit(is_transaction, at)?;
+        Ok(Admitted { identity, permit })
+    }
+}
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok()
+}
