@@ -11,7 +11,7 @@ pub(crate) enum Policy {
     /// Callers are not authenticated.
     Everything,
     Nothing,
-    Listed(Rights),
+    Listed(Box<Rights>),
 }
 
 /// The rights that a section of the configuration lists.
@@ -30,7 +30,7 @@ impl Rights {
 
 impl Policy {
     pub(crate) fn new(section: &str, settings: CallerSettings) -> Self {
-        Self::Listed(Rights { section: section.to_owned(), settings })
+        Self::Listed(Box::new(Rights { section: section.to_owned(), settings }))
     }
 
     /// Returns the rights that are listed, `None` for all.

@@ -120,7 +120,7 @@ impl Dispatch {
         call: &Arc<RpcCall>,
         request: &Request<Incoming>,
         arrival: Arrival<'_>,
-    ) -> Result<Admitted, Response<Body>> {
+    ) -> Result<Admitted, Box<Response<Body>>> {
         let gate = &self.services.gate;
         let identified = gate.identify(request.headers(), &self.peer, arrival.method);
         let admitted = identified.and_then(|identity| {
@@ -129,7 +129,7 @@ impl Dispatch {
                 call.set_labels(&Arc::default(), &name, &Arc::default());
             })
         });
-        admitted.map_err(|error| answer(call, &error).into_http())
+        admitted.map_err(|error| Box::new(answer(call, &error).into_http()))
     }
 }
 
@@ -153,7 +153,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let refused = not_grpc(&request)
             .or_else(|| timeout.as_ref().err().map(|error| answer(&call, error).into_http()));
         let admitted = match refused {
-            Some(response) => Err(response),
+            Some(response) => Err(Box::new(response)),
             None => self.admit(
                 &call,
                 &request,
@@ -169,7 +169,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let mut end = None;
         let service = match admitted {
             _ if is_refused => None,
-            Err(response) => Some(future::ready(Ok(response)).boxed()),
+            Err(response) => Some(future::ready(Ok(*response)).boxed()),
             Ok(admitted) => {
                 end = (kind == CallKind::Watch).then(|| self.watch_end(&admitted.identity).boxed());
                 request.extensions_mut().insert(admitted.identity);
