@@ -95,6 +95,21 @@ impl fmt::Display for TargetSession {
     }
 }
 
+/// A way in which PostgreSQL authenticates a login: libpq's `require_auth`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthMethod {
+    /// It does not reveal the password (RFC 7677).
+    #[serde(rename = "scram-sha-256")]
+    ScramSha256,
+    /// It reveals a hash that is as good as the password.
+    Md5,
+    /// It reveals the password.
+    Password,
+    /// Nothing is asked for.
+    None,
+}
+
 /// The address of a PostgreSQL server, without its port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {

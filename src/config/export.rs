@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::build::MAIN;
 use super::schema::key::{Key, Section};
-use super::schema::value_types::{RPCS, ValueType, parse_size};
+use super::schema::value_types::{ValueType, parse_size};
 use super::schema::{CALLERS, SECTIONS};
 use super::section_reader::NAME;
 
@@ -198,9 +198,9 @@ fn value_schemas(value_type: ValueType) -> Vec<Value> {
         ValueType::Names => {
             vec![json!({"type": "array", "items": {"type": "string"}}), json!({"type": "string"})]
         }
-        ValueType::Rpcs => {
-            let methods = json!({"type": "array", "items": {"enum": RPCS}});
-            vec![methods, json!({"type": "string"})]
+        ValueType::SomeOf(known) => {
+            let some = json!({"type": "array", "items": {"enum": known}});
+            vec![some, json!({"type": "string"})]
         }
         ValueType::Numbers => {
             vec![json!({"type": "array", "items": {"type": "integer"}}), json!({"type": "string"})]

@@ -23,8 +23,8 @@ mod unknown_keys;
 
 pub use build::Config;
 pub use database_target::{
-    Host, PemFile, PostgresTarget, Server, SqliteTarget, Target, TargetSession, TargetSource, Tls,
-    TlsMode,
+    AuthMethod, Host, PemFile, PostgresTarget, Server, SqliteTarget, Target, TargetSession,
+    TargetSource, Tls, TlsMode,
 };
 pub use export::{example, json_schema, key_tables};
 pub use load::{Loaded, keyring, load, load_from};

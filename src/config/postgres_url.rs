@@ -66,7 +66,8 @@ const TLS_MODES: &str = "Write verify-full (or verify-ca, or require, which chec
                          disable to send plain text.";
 
 /// libpq's parameters that are set elsewhere here.
-const ELSEWHERE: [(&str, &str); 7] = [
+const ELSEWHERE: [(&str, &str); 8] = [
+    ("require_auth", "Set require_auth of this database."),
     ("connect_timeout", "Set pool.connect_timeout of this database."),
     ("statement_timeout", "Set statement_timeout of this database."),
     ("lock_timeout", "Set lock_timeout of this database."),

@@ -184,6 +184,14 @@ async fn every_kind_of_password_is_understood() {
         postgres.put("pg_hba.conf", hba.as_bytes());
         postgres.psql("select pg_reload_conf()");
         assert_eq!(is_encrypted(&postgres.url(), "").await, Ok(false), "{method}");
+        // In another way the password is not given.
+        let others = ["scram-sha-256", "md5", "password", "none"].map(|other| format!("\"{other}\""));
+        let others = others.into_iter().filter(|other| !other.contains(method));
+        let others = others.collect::<Vec<_>>().join(", ");
+        let others = format!("require_auth = [{others}]");
+        assert_eq!(is_encrypted(&postgres.url(), &others).await, Err(Code::FailedPrecondition));
+        let this = format!("require_auth = \"{method}\"");
+        assert_eq!(is_encrypted(&postgres.url(), &this).await, Ok(false), "{method}");
     }
 }
 

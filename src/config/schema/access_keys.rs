@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::database_target::PemFile;
 use super::section::*;
+use super::value_types::RPCS;
 
 /// The check of clients' certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +82,7 @@ section! {
         /// a database here: one with that role's login in its URL.
         databases: Vec<String> = Names, "none" => Vec::new();
         /// The methods that it may call, as in `["Query", "StreamQuery"]`; those of PoolService change or show pools.
-        rpcs: Vec<String> = Rpcs, "none" => Vec::new();
+        rpcs: Vec<String> = SomeOf(&RPCS), "none" => Vec::new();
         /// Show it the checkouts of all callers of its databases, and let it end them, and pause, resume, reconnect and resize
         /// their pools. The methods must be listed too.
         pool_admin: bool = Bool, "false";

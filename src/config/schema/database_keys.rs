@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::database_target::{PemFile, Target, TlsMode};
+use super::super::database_target::{AuthMethod, PemFile, Target, TlsMode};
 use super::super::session_options::SessionOptions;
 use super::super::source;
 use super::section::*;
@@ -116,6 +116,11 @@ section! {
         /// The use of a pooler that is found between Rowgate and PostgreSQL: `allow` does without prepared
         /// statements, transaction tokens and cancels, `refuse` fails. See docs/OPERATIONS.md.
         pooler: PoolerUse = OneOf(&["allow", "refuse"]), "allow";
+        /// The ways in which PostgreSQL may ask for the password, as in libpq's `require_auth`: `scram-sha-256`, which does not
+        /// reveal it; `md5` and `password`, which do to who reads them; `none`. A server that asks in another way gets
+        /// nothing, and the login fails. Tokens of cloud providers are a `password`.
+        require_auth: Option<Vec<AuthMethod>> = SomeOf(&["scram-sha-256", "md5", "password", "none"]),
+            "all on loopback and Unix sockets, `scram-sha-256,none` elsewhere" => None;
         /// The details of errors that callers get: `safe` leaves out what is quoted from rows, `full` is
         /// all that the database reports.
         error_details: ErrorDetails = OneOf(&["safe", "full"]), "safe";

@@ -46,6 +46,8 @@ pub(crate) enum ValueType {
     Bool,
     /// One of a few words.
     OneOf(&'static [&'static str]),
+    /// A list of some of a few words.
+    SomeOf(&'static [&'static str]),
     /// Any string.
     Text,
     /// The syntax of `RUST_LOG`.
@@ -60,8 +62,6 @@ pub(crate) enum ValueType {
     Names,
     /// A list of whole numbers: `[1000, 1001]`.
     Numbers,
-    /// A list of methods: `["Query", "Transact"]`.
-    Rpcs,
     /// The URL of a database, which may contain a password.
     Url,
     /// The path of a PEM file, or the PEM text itself, as a reference may yield it.
@@ -80,6 +80,7 @@ impl ValueType {
             Self::Ratio => ratio(written),
             Self::Bool => boolean(written),
             Self::OneOf(words) => one_of(written, words),
+            Self::SomeOf(words) => names(written).and_then(|it| some_of(it, words)),
             Self::Text => text("a string").map(Value::from),
             Self::LogFilter => text("a string").and_then(log_filter),
             Self::TableName => text("the name of a table").and_then(table_name),
@@ -87,7 +88,6 @@ impl ValueType {
             Self::Address => address(written),
             Self::Names => names(written),
             Self::Numbers => numbers(written),
-            Self::Rpcs => names(written).and_then(rpcs),
             Self::Url => text("a URL").map(Value::from),
             Self::PemFile => match text("a path") {
                 Ok(text) => return pem_file(text),
@@ -111,6 +111,9 @@ impl ValueType {
             Self::Ratio => format!("Write a number from {bounds}, as in 0.8."),
             Self::Bool => "Write true or false, without quotes.".into(),
             Self::OneOf(words) => format!("Write one of \"{}\".", words.join("\", \"")),
+            Self::SomeOf(words) => {
+                format!("Write a list of some of \"{}\".", words.join("\", \""))
+            }
             Self::Text => "Write a string in quotes.".into(),
             Self::LogFilter => {
                 "Write a level, or levels by module: \"info,rowgate::pool=debug\".".into()
@@ -128,7 +131,6 @@ impl ValueType {
             }
             Self::Names => "Write a list of strings: [\"main\", \"orders\"].".into(),
             Self::Numbers => "Write a list of whole numbers: [1000, 1001].".into(),
-            Self::Rpcs => format!("Write a list of methods, some of {}.", RPCS.join(", ")),
             Self::Url => "Write a URL in quotes.".into(),
             Self::PemFile => "Write a path in quotes.".into(),
         }
@@ -163,13 +165,13 @@ impl ValueType {
             Self::Ratio => "0 to 1".into(),
             Self::Bool => "`true`, `false`".into(),
             Self::OneOf(words) => format!("`{}`", words.join("`, `")),
+            Self::SomeOf(words) => format!("a list of `{}`", words.join("`, `")),
             Self::LogFilter => "the syntax of `RUST_LOG`".into(),
             Self::TableName => "the name of a table".into(),
             Self::Address => "an IP address and a port".into(),
             Self::Options => "the syntax of libpq's `options`".into(),
             Self::Names => "a list of names".into(),
             Self::Numbers => "a list of whole numbers".into(),
-            Self::Rpcs => "a list of methods".into(),
             Self::PemFile => "the path of a PEM file".into(),
             Self::Text | Self::Url => return None,
         })
@@ -327,11 +329,10 @@ fn numbers(written: &Value) -> Result<Value, String> {
     items.iter().map(|item| integer(item, 0, u64::from(u32::MAX))).collect()
 }
 
-fn rpcs(names: Value) -> Result<Value, String> {
-    let listed: Vec<&str> =
-        names.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    match listed.iter().find(|name| !RPCS.contains(name)) {
-        Some(unknown) => Err(format!("there is no method {unknown}")),
+fn some_of(names: Value, words: &[&str]) -> Result<Value, String> {
+    let listed = names.as_array().into_iter().flatten().filter_map(Value::as_str);
+    match listed.into_iter().find(|name| !words.contains(name)) {
+        Some(unknown) => Err(format!("\"{unknown}\" is not one of the possible values")),
         None => Ok(names),
     }
 }

@@ -7,6 +7,7 @@ use std::io;
 use tokio_postgres::error::SqlState;
 
 use crate::backend::postgres::error::{ErrorReply, report};
+use crate::backend::postgres::protocol::auth_guard::AuthRefused;
 use crate::backend::postgres::protocol::server_address::ServerAddress;
 use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
 use crate::config::{ErrorDetails, Server, TargetSession};
@@ -21,6 +22,8 @@ pub(crate) enum ConnectFailure {
     Rejected(tokio_postgres::Error),
     /// It accepted the login, and does not have the required attributes.
     Unsuitable(SessionAttrs),
+    /// It asks for the password in a way that is not allowed.
+    Auth(AuthRefused),
     /// It is a pooler's, which is not to be used.
     Pooler,
     /// It accepted the login, and sessions cannot begin with these settings.
@@ -40,7 +43,9 @@ impl ConnectFailure {
 
     /// Classifies an error of the driver during the login.
     pub(crate) fn of_login(error: tokio_postgres::Error) -> Self {
-        if error.as_db_error().is_some() || is_of_credentials(&error) {
+        if let Some(refused) = auth_refused(&error) {
+            Self::Auth(refused)
+        } else if error.as_db_error().is_some() || is_of_credentials(&error) {
             Self::Rejected(error)
         } else {
             Self::Unreachable(error.into())
@@ -57,7 +62,7 @@ impl ConnectFailure {
     fn is_permanent(&self) -> bool {
         match self {
             Self::Rejected(error) => rejects_permanently(error),
-            Self::Baseline { .. } | Self::Options { .. } | Self::Pooler => true,
+            Self::Auth(_) | Self::Baseline { .. } | Self::Options { .. } | Self::Pooler => true,
             Self::Unreachable(_) | Self::Unsuitable(_) => false,
         }
     }
@@ -82,9 +87,11 @@ impl ConnectFailure {
         match self {
             Self::Unreachable(_) => 0,
             Self::Unsuitable(_) => 1,
-            Self::Rejected(_) | Self::Baseline { .. } | Self::Options { .. } | Self::Pooler => {
-                2 + u8::from(self.is_permanent())
-            }
+            Self::Rejected(_)
+            | Self::Auth(_)
+            | Self::Baseline { .. }
+            | Self::Options { .. }
+            | Self::Pooler => 2 + u8::from(self.is_permanent()),
         }
     }
 }
@@ -143,6 +150,7 @@ impl ConnectErrors {
             Some(ConnectFailure::Unreachable(cause)) => unreachable(database).with_cause(cause),
             Some(ConnectFailure::Rejected(error)) => rejected(database, error),
             Some(ConnectFailure::Unsuitable(_)) => unsuitable(database, session),
+            Some(ConnectFailure::Auth(refused)) => auth_not_allowed(database, refused),
             Some(ConnectFailure::Pooler) => behind_pooler(database),
             Some(ConnectFailure::Baseline { names, cause }) => {
                 let error = off_baseline(database, &names);
@@ -167,6 +175,7 @@ impl fmt::Display for ConnectFailure {
                 None => write_chain(f, error),
             },
             Self::Unsuitable(attrs) => write!(f, "{attrs}"),
+            Self::Auth(refused) => write!(f, "{refused}"),
             Self::Pooler => f.write_str("a pooler is between"),
             Self::Baseline { names, .. } => write!(f, "sessions begin with another {names}"),
             Self::Options { names, .. } => write!(f, "sessions cannot begin with {names}"),
@@ -293,6 +302,19 @@ fn is_permanent(code: &str) -> bool {
 
 /// Returns true if the driver itself gave up on the login: it has no password, does not support the
 /// method, or the server could not prove that it knows the password. Only the text tells the kind.
+/// Finds our own refusal among the causes of an error of the driver.
+fn auth_refused(error: &tokio_postgres::Error) -> Option<AuthRefused> {
+    let of_stream = error.source()?.downcast_ref::<io::Error>()?;
+    of_stream.get_ref()?.downcast_ref::<AuthRefused>().copied()
+}
+
+fn auth_not_allowed(database: &str, refused: AuthRefused) -> Error {
+    let message = format!("database \"{database}\" cannot be logged in to: {refused}");
+    Error::new(ErrorKind::BackendMisconfigured, message).with_hint(
+        "Let its server use scram-sha-256, or allow another way with require_auth of this database.",
+    )
+}
+
 fn is_of_credentials(error: &tokio_postgres::Error) -> bool {
     matches!(error.to_string().as_str(), "invalid configuration" | "authentication error")
 }

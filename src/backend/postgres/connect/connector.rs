@@ -21,6 +21,7 @@ use super::server_probes::ServerProbes;
 use super::server_traits::ServerTraits;
 use super::slow_servers::{SlowServers, Target};
 use super::socket::{self, HandshakeDone};
+use crate::backend::postgres::protocol::auth_guard::AllowedAuth;
 use crate::backend::postgres::protocol::backend::MessageLimits;
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::backend::postgres::protocol::renaming::Renaming;
@@ -28,7 +29,7 @@ use crate::backend::postgres::protocol::server_address::ServerAddress;
 use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
 use crate::backend::postgres::protocol::statement_names::Route;
 use crate::backend::postgres::protocol::tap::Tap;
-use crate::config::{Database, Host, PoolerUse, PostgresTarget, Server, TargetSession};
+use crate::config::{AuthMethod, Database, Host, PoolerUse, PostgresTarget, Server, TargetSession};
 use crate::error::Result;
 
 /// The part of `pool.connect_timeout` that is left to report the failure of each server.
@@ -45,6 +46,7 @@ pub(crate) struct Connector {
     pub(crate) role_settings: RoleSettings,
     pooler: PoolerUse,
     options: OptionsScript,
+    require_auth: Option<Vec<AuthMethod>>,
     /// The traits of each server that logins have shown.
     traits: Vec<ServerTraits>,
     limits: MessageLimits,
@@ -94,6 +96,7 @@ impl Connector {
             role_settings: RoleSettings::default(),
             pooler: config.pooler,
             options: OptionsScript::new(&config.options),
+            require_auth: config.require_auth.clone(),
             traits: target.servers.iter().map(|_| ServerTraits::default()).collect(),
             limits: MessageLimits {
                 row: config.max_row_size,
@@ -345,12 +348,24 @@ impl Connector {
         let state = Arc::new(ProtocolState::new(route));
         state.set_address(address.clone());
         let renaming = Renaming::new(socket, Arc::clone(&state.statement_names));
-        let tap = Tap::new(renaming, Arc::clone(&state), self.limits);
+        let tap = Tap::new(renaming, Arc::clone(&state), self.limits)
+            .allowing(self.allowed_auth(address));
         let (client, connection) =
             driver.connect_raw(tap, HandshakeDone).await.map_err(ConnectFailure::of_login)?;
         // The state of the protocol tells its users how it ended.
         let driver = tokio::spawn(async move { drop(connection.await) });
         Ok(Handshake { client, driver, state })
+    }
+
+    /// The ways in which the server at an address may authenticate the login.
+    fn allowed_auth(&self, address: &ServerAddress) -> AllowedAuth {
+        match (&self.require_auth, address) {
+            (Some(methods), _) => AllowedAuth::of(methods),
+            (None, ServerAddress::Tcp(address, _)) if !address.ip().is_loopback() => {
+                AllowedAuth::of(&[AuthMethod::ScramSha256, AuthMethod::None])
+            }
+            (None, _) => AllowedAuth::ALL,
+        }
     }
 
     /// Logs a change of servers.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::auth_guard::{AllowedAuth, AuthGuard};
 use super::framing::{FrameVisitor, leading_rows};
 use super::protocol_state::ProtocolState;
 
@@ -32,12 +33,14 @@ pub(crate) struct BackendMessages {
     pub(crate) row_too_large: bool,
     /// True once another message was larger than its limit.
     pub(crate) message_too_large: bool,
+    pub(crate) auth: AuthGuard,
 }
 
 impl BackendMessages {
     pub(crate) fn new(state: Arc<ProtocolState>, limits: MessageLimits) -> Self {
         let head = Vec::with_capacity(HEAD);
-        Self { state, limits, limit: 0, head, row_too_large: false, message_too_large: false }
+        let auth = AuthGuard::new(AllowedAuth::ALL);
+        Self { state, limits, limit: 0, head, row_too_large: false, message_too_large: false, auth }
     }
 }
 
@@ -52,7 +55,7 @@ impl FrameVisitor for BackendMessages {
             self.state.text_results.described(kind);
         }
         self.limit = match kind {
-            b'Z' | b'K' | b'C' | b'I' | b'2' | b'G' | b'H' | b'W' | b'S' => HEAD,
+            b'Z' | b'K' | b'C' | b'I' | b'2' | b'G' | b'H' | b'W' | b'S' | b'R' => HEAD,
             b'N' => NOTICE,
             _ => 0,
         };
@@ -72,7 +75,9 @@ impl FrameVisitor for BackendMessages {
     }
 
     fn end(&mut self, kind: u8, _: usize) {
-        if self.limit > 0 {
+        if kind == b'R' {
+            self.auth.received(&self.head);
+        } else if self.limit > 0 {
             self.state.received(kind, &self.head);
         }
     }

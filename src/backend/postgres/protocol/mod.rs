@@ -1,5 +1,6 @@
 //! The wire protocol between the driver and the server, as the stream under the driver sees it.
 
+pub(crate) mod auth_guard;
 pub(crate) mod backend;
 mod bind_formats;
 mod driver_queries;

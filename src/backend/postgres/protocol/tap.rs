@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
+use super::auth_guard::{AllowedAuth, AuthGuard};
 use super::backend::{BackendMessages, MessageLimits};
 use super::bind_formats::BindFormats;
 use super::framing::FrameParser;
@@ -42,8 +43,16 @@ impl<S> Tap<S> {
         }
     }
 
+    /// The same tap, on which the server may authenticate the login in these ways only.
+    pub(crate) fn allowing(mut self, allowed: AllowedAuth) -> Self {
+        self.backend.auth = AuthGuard::new(allowed);
+        self
+    }
+
     fn read(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.incoming.feed(bytes, &mut self.backend);
+        // The driver never sees the request, and so never answers it.
+        self.backend.auth.check().map_err(io::Error::other)?;
         if !self.state.count_received(bytes.len()) {
             let message = "the rest of an abandoned result is larger than its limit";
             return Err(io::Error::other(message));
