@@ -32,8 +32,8 @@ pub use otel::{Otel, Protocol, Sampler};
 pub use problem::{Problem, Problems};
 pub use schema::access_keys::{Access, CallerSettings, ClientAuth, GrpcTls, Jwt};
 pub use schema::database_keys::{
-    BreakerSettings, Database, ErrorDetails, PoolSettings, PoolerUse, RetrySettings,
-    SessionStatements, TransactionSettings,
+    BreakerSettings, CredentialsCommandSettings, Database, ErrorDetails, PoolSettings, PoolerUse,
+    RetrySettings, SessionStatements, TransactionSettings,
 };
 pub use schema::server_keys::{
     Grpc, Health, Idempotency, LogFormat, Ops, Shutdown, Stream, Telemetry,

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tonic::Code;
 
 use crate::harness::Service;
-use crate::harness::client::Client;
+use crate::harness::client::{Client, PATIENCE};
 use crate::harness::postgres::{PASSWORD, Postgres};
 use crate::harness::server::Server;
 use crate::harness::wait::eventually_async;
@@ -185,7 +185,8 @@ async fn every_kind_of_password_is_understood() {
         postgres.psql("select pg_reload_conf()");
         assert_eq!(is_encrypted(&postgres.url(), "").await, Ok(false), "{method}");
         // In another way the password is not given.
-        let others = ["scram-sha-256", "md5", "password", "none"].map(|other| format!("\"{other}\""));
+        let others =
+            ["scram-sha-256", "md5", "password", "none"].map(|other| format!("\"{other}\""));
         let others = others.into_iter().filter(|other| !other.contains(method));
         let others = others.collect::<Vec<_>>().join(", ");
         let others = format!("require_auth = [{others}]");
@@ -193,6 +194,33 @@ async fn every_kind_of_password_is_understood() {
         let this = format!("require_auth = \"{method}\"");
         assert_eq!(is_encrypted(&postgres.url(), &this).await, Ok(false), "{method}");
     }
+}
+
+#[tokio::test]
+async fn credentials_of_a_command_are_renewed_after_a_refused_login() {
+    let postgres = Postgres::start();
+    postgres.psql("create role app login password 'one'");
+    let printed = postgres.directory().join("printed");
+    let print = |password: &str| {
+        let credentials = format!("{{\"user\": \"app\", \"password\": \"{password}\"}}");
+        std::fs::write(&printed, credentials).expect("there is room");
+    };
+    print("one");
+    let url = format!("postgres://nobody@127.0.0.1:{}/postgres", postgres.port());
+    let command = format!("command = [\"cat\", \"{}\"]", printed.display());
+    let server = Server::start(&format!(
+        "[databases.main]\nurl = \"{url}\"\npool = {{ min = 0, lanes = 0, max_lifetime = \"1ms\" }}\n\
+         [databases.main.credentials]\n{command}\n"
+    ));
+    let client = Client::connect(server.grpc()).await;
+    let who = async || client.query("select current_user", &[]).await.ok();
+    let app = who().await.expect("the command names the role");
+    assert_eq!(app.rows[0].values, [Value::text("app")]);
+    postgres.psql("alter role app password 'two'");
+    print("two");
+    let again = eventually_async("the new password is used", PATIENCE, who).await;
+    assert_eq!(again.rows[0].values, [Value::text("app")]);
+    assert!(server.log().contains("credentials taken from the command"), "{}", server.log());
 }
 
 #[tokio::test]

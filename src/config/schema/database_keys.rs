@@ -134,6 +134,8 @@ section! {
         target: Target = target;
         /// `pool.*`
         pool: PoolSettings = PoolSettings::read(reader);
+        /// `credentials.*`
+        credentials: CredentialsCommandSettings = CredentialsCommandSettings::read(reader);
         /// `retry.*`
         retry: RetrySettings = RetrySettings::read(reader);
         /// `breaker.*`
@@ -168,6 +170,19 @@ section! {
         cert: Option<PemFile> = PemFile, "none" => None, REREAD;
         /// A PEM file with the private key of the client's certificate.
         key: Option<PemFile> = PemFile, "none" => None, REREAD;
+    }
+}
+
+section! {
+    /// Credentials that a command prints: short-lived tokens of cloud providers and of Vault.
+    #[derive(Debug, Clone)]
+    pub struct CredentialsCommandSettings in "databases.NAME.credentials" (reader) {
+        /// The program and its arguments, without a shell. It prints
+        /// `{"user": "app", "password": "…", "expires": "2026-01-31T12:00:00Z"}`; `user` and `expires` may be missing. It is run again a
+        /// minute before the end, and after a refused login; while it fails, the credentials before serve to their end.
+        command: Vec<String> = Names, "none" => Vec::new();
+        /// The longest time that it may take.
+        timeout: Duration = Duration("100ms", "5m"), "10s";
     }
 }
 

@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 
 use self::access_keys::{Access, CallerSettings, GrpcTls, Jwt};
 use self::database_keys::{
-    BreakerSettings, Database, PoolSettings, RetrySettings, TlsKeys, TransactionSettings, UrlKey,
+    BreakerSettings, CredentialsCommandSettings, Database, PoolSettings, RetrySettings, TlsKeys,
+    TransactionSettings, UrlKey,
 };
 use self::key::{Key, Section};
 use self::server_keys::{
@@ -25,7 +26,7 @@ pub(crate) const DATABASES: &str = "databases";
 pub(crate) const CALLERS: &str = "callers";
 
 /// All sections.
-pub(crate) const SECTIONS: [&Section; 19] = [
+pub(crate) const SECTIONS: [&Section; 20] = [
     &DefaultDatabaseKey::SECTION,
     &Grpc::SECTION,
     &GrpcTls::SECTION,
@@ -41,6 +42,7 @@ pub(crate) const SECTIONS: [&Section; 19] = [
     &UrlKey::SECTION,
     &Database::SECTION,
     &TlsKeys::SECTION,
+    &CredentialsCommandSettings::SECTION,
     &PoolSettings::SECTION,
     &RetrySettings::SECTION,
     &BreakerSettings::SECTION,

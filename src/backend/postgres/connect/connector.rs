@@ -89,7 +89,7 @@ impl Connector {
             servers: target.servers.clone(),
             session: target.session,
             balance: target.balance,
-            credentials: Credentials::new(name, target)?,
+            credentials: Credentials::new(name, target, &config.credentials)?,
             driver: driver_config(target),
             baseline,
             probes,
@@ -131,7 +131,7 @@ impl Connector {
     /// runs on the calling runtime. Names are resolved anew, and changed secrets are read again.
     pub(crate) async fn open(&self) -> Result<OpenedConnection> {
         let end = Instant::now() + self.timeout.saturating_sub(RESERVE.min(self.timeout / 10));
-        let login = self.credentials.fresh().await;
+        let login = self.credentials.fresh().await?;
         let mut opened = self.try_servers(&login, end).await;
         // The password may have been replaced a moment ago.
         if let Err(errors) = &opened
@@ -150,7 +150,8 @@ impl Connector {
     /// worthwhile.
     pub(crate) async fn login_has_changed(&self) -> bool {
         let Some(rejected) = self.rejected.lock().clone() else { return false };
-        let changed = !Arc::ptr_eq(&rejected, &self.credentials.fresh().await);
+        let fresh = self.credentials.fresh().await;
+        let changed = fresh.is_ok_and(|fresh| !Arc::ptr_eq(&rejected, &fresh));
         if changed {
             *self.rejected.lock() = None;
         }

@@ -7,8 +7,9 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::credentials_command::{CredentialsCommand, GivenCredentials};
 use super::tls::client_config;
-use crate::config::{PostgresTarget, TlsMode};
+use crate::config::{CredentialsCommandSettings, PostgresTarget, TlsMode};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The maximum age of credentials when a connection is opened; 5 s are documented.
@@ -16,21 +17,26 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Login {
     target: PostgresTarget,
+    /// What a command has printed; it is used instead of the target's own.
+    given: Option<Arc<GivenCredentials>>,
     /// The TLS connector; `None` if TLS is disabled.
     pub(super) tls: Option<MakeRustlsConnect>,
 }
 
 impl Login {
-    fn new(target: PostgresTarget) -> Result<Self> {
+    fn new(target: PostgresTarget, given: Option<Arc<GivenCredentials>>) -> Result<Self> {
         let is_encrypted = target.tls.mode != TlsMode::Disable;
         let tls = is_encrypted.then(|| client_config(&target.tls)).transpose()?;
-        Ok(Self { target, tls: tls.map(MakeRustlsConnect::new) })
+        Ok(Self { target, given, tls: tls.map(MakeRustlsConnect::new) })
     }
 
     /// Writes role and password for one of the servers, by its index, to the driver's configuration.
     pub(crate) fn write_to(&self, driver: &mut tokio_postgres::Config, server: usize) {
         driver.user(&self.target.user);
-        if let Some(password) = &self.target.servers[server].password {
+        if let Some(given) = &self.given {
+            driver.user(given.user.as_ref().unwrap_or(&self.target.user));
+            driver.password(given.password.expose());
+        } else if let Some(password) = &self.target.servers[server].password {
             driver.password(password.expose());
         }
     }
@@ -53,7 +59,7 @@ impl Login {
         }
         let is_same =
             before == now && target.user == self.target.user && target.tls == self.target.tls;
-        if is_same { Ok(None) } else { Self::new(target).map(Some) }
+        if is_same { Ok(None) } else { Self::new(target, self.given.clone()).map(Some) }
     }
 }
 
@@ -72,6 +78,7 @@ fn is_same_target(one: &PostgresTarget, other: &PostgresTarget) -> bool {
 /// The login of one database.
 pub(crate) struct Credentials {
     database: String,
+    command: Option<CredentialsCommand>,
     login: Mutex<Arc<Login>>,
     /// The time of the last look at the files.
     checked: Mutex<Instant>,
@@ -81,10 +88,15 @@ pub(crate) struct Credentials {
 
 impl Credentials {
     /// Starts with the login that the configuration was loaded with.
-    pub(crate) fn new(database: &str, target: &PostgresTarget) -> Result<Self> {
+    pub(crate) fn new(
+        database: &str,
+        target: &PostgresTarget,
+        command: &CredentialsCommandSettings,
+    ) -> Result<Self> {
         Ok(Self {
             database: database.to_owned(),
-            login: Mutex::new(Arc::new(Login::new(target.clone())?)),
+            command: CredentialsCommand::new(database, command),
+            login: Mutex::new(Arc::new(Login::new(target.clone(), None)?)),
             checked: Mutex::new(Instant::now()),
             logged: Mutex::default(),
         })
@@ -95,12 +107,24 @@ impl Credentials {
         Arc::clone(&self.login.lock())
     }
 
-    /// Returns the login, read again if it is older than [`MAX_AGE`].
-    pub(crate) async fn fresh(&self) -> Arc<Login> {
+    /// Returns the login, read again if it is older than [`MAX_AGE`], with the credentials of the command.
+    pub(crate) async fn fresh(&self) -> Result<Arc<Login>> {
         if self.is_due() {
             self.reread().await;
         }
-        self.latest()
+        if let Some(command) = &self.command {
+            self.take(command.fresh().await?)?;
+        }
+        Ok(self.latest())
+    }
+
+    /// Makes the login of the credentials that the command has printed.
+    fn take(&self, given: Arc<GivenCredentials>) -> Result<()> {
+        let mut login = self.login.lock();
+        if login.given.as_ref().is_none_or(|current| !Arc::ptr_eq(current, &given)) {
+            *login = Arc::new(Login::new(login.target.clone(), Some(given))?);
+        }
+        Ok(())
     }
 
     fn is_due(&self) -> bool {
@@ -115,6 +139,12 @@ impl Credentials {
     /// Reads the files and returns the login that has replaced a rejected one, if any has.
     pub(crate) async fn renewed(&self, rejected: &Arc<Login>) -> Option<Arc<Login>> {
         self.reread().await;
+        if let (Some(command), Some(rejected)) = (&self.command, &rejected.given) {
+            let renewed = command.renewed(rejected).await.and_then(|given| self.take(given));
+            if let Err(error) = renewed {
+                self.log(&error);
+            }
+        }
         Some(self.latest()).filter(|latest| !Arc::ptr_eq(latest, rejected))
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod capabilities;
 mod connect_errors;
 mod connector;
 mod credentials;
+mod credentials_command;
 mod options_script;
 mod pooler;
 mod role_settings;

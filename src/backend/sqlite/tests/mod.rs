@@ -15,10 +15,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::backend::{BatchStatement, Completion, Delivery, Fill, IdempotencyKey, RowSink, fill};
-use crate::config::{
-    BreakerSettings, ErrorDetails, Idempotency, RetrySettings, SessionStatements, Target,
-    TransactionSettings,
-};
+use crate::config::{ErrorDetails, Target};
 use crate::sql::Analysis;
 use crate::sql::StatementClass;
 use crate::value::{ArrayValue, Column, DataType, Kind, Row, Value};
@@ -26,80 +23,23 @@ use crate::value::{ArrayValue, Column, DataType, Kind, Row, Value};
 const ENDLESS: &str =
     "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c";
 
-fn pool_settings() -> PoolSettings {
-    PoolSettings {
-        min: 0,
-        max: NonZeroUsize::new(2).expect("not zero"),
-        acquire_timeout: Duration::from_secs(10),
-        connect_timeout: Duration::from_secs(5),
-        max_waiting: 1000,
-        overflow: 0,
-        idle_timeout: Duration::from_secs(60),
-        max_lifetime: Duration::from_secs(3600),
-        lifetime_jitter: 0.1,
-        validate_after_idle: Duration::from_secs(5),
-        leak_threshold: Duration::from_secs(60),
-        warm_up: false,
-        lanes: 0,
-        lane_timeout: Duration::from_millis(50),
-        transaction_share: 0.8,
-    }
-}
-
 struct Fixture {
     directory: TempDir,
     database: Sqlite,
 }
 
+/// The defaults, with small pools and caches.
 fn config(target: &SqliteTarget) -> Database {
+    let defaults = crate::config::load_from(&[]).expect("the defaults are right");
+    let mut config = defaults.databases["main"].clone();
     let number = |n| NonZeroUsize::new(n).expect("not zero");
-    Database {
-        target: Target::Sqlite(target.clone()),
-        default_deadline: Duration::from_secs(30),
-        max_deadline: Duration::from_secs(300),
-        statement_timeout: Duration::from_secs(305),
-        lock_timeout: Duration::from_secs(5),
-        max_rows: 10_000,
-        max_bytes: 3 << 20,
-        max_row_size: 1 << 20,
-        max_report_size: 64 << 10,
-        max_message_size: 1 << 20,
-        sqlite_heap_limit: 256 << 20,
-        sqlite_unresponsive_after: Duration::from_secs(1),
-        sqlite_max_given_up: 20,
-        sqlite_group_max: 64,
-        sqlite_group_time: Duration::from_millis(20),
-        statement_cache: number(8),
-        statement_cache_size: 4 << 20,
-        analysis_cache: 8 << 20,
-        statement_ttl: Duration::from_secs(60),
-        catalog_ttl: Duration::from_secs(10),
-        failover_wait: Duration::ZERO,
-        options: crate::config::SessionOptions::default(),
-        pooler: crate::config::PoolerUse::Allow,
-        error_details: ErrorDetails::Safe,
-        session_statements: SessionStatements::Refuse,
-        pool: pool_settings(),
-        max_batch: 1000,
-        breaker: BreakerSettings { failures: 5, probe_interval: Duration::from_millis(250) },
-        retry: RetrySettings {
-            max_attempts: 3,
-            initial_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(30),
-            budget: 0.1,
-            conflict_initial_backoff: Duration::from_millis(2),
-            conflict_max_backoff: Duration::from_millis(100),
-        },
-        transaction: TransactionSettings {
-            idle_timeout: Duration::from_secs(30),
-            max_duration: Duration::from_secs(300),
-        },
-        idempotency: Idempotency {
-            table: "rowgate_idempotency".to_owned(),
-            retention: Duration::from_secs(24 * 3600),
-            create_table: false,
-        },
-    }
+    config.target = Target::Sqlite(target.clone());
+    config.max_row_size = 1 << 20;
+    config.statement_cache = number(8);
+    config.pool.min = 0;
+    config.pool.max = number(2);
+    config.pool.warm_up = false;
+    config
 }
 
 fn fixture() -> Fixture {
