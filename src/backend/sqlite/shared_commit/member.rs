@@ -12,7 +12,7 @@ use crate::backend::sqlite::execute::statement_run::{
 use crate::backend::sqlite::row_channel::{ResultHeader, RowSender};
 use crate::backend::sqlite::session::Session;
 use crate::backend::{Batch, BatchResult, Completion, Statement};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::CloseReason;
 use crate::value::{RowEncoder, RowsField, size_in_field};
 
@@ -163,7 +163,9 @@ impl<W: SharedWork> Member for Write<W> {
         }
         self.sender.end(match (result, failure) {
             (Ok(_), Some(failure)) => Err(failure),
-            (result, _) => result,
+            // It may have failed by what another wrote, which may not be there.
+            (Err(_), Some(failure)) => Err(failure.with_outcome(Outcome::NotApplied)),
+            (result, None) => result,
         });
     }
 }
