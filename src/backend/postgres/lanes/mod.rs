@@ -48,9 +48,16 @@ const CANDIDATE_WEIGHT: usize = 512;
 pub(crate) struct Lanes {
     pub(crate) settings: PoolSettings,
     /// By the address of the analysis: there is one for each text.
-    candidates: Cache<usize, Arc<Candidate>, Weight>,
+    candidates: CandidateCache,
     workers: RwLock<Vec<Arc<WorkerLanes>>>,
     record: Arc<LaneRecord>,
+}
+
+type CandidateCache = Cache<usize, Arc<Candidate>, Weight>;
+
+/// The cache of what is known of statements: bounded, however many there are.
+fn candidate_cache() -> CandidateCache {
+    Cache::with_weighter(CANDIDATES, CANDIDATE_BYTES, Weight)
 }
 
 #[derive(Debug, Clone)]
@@ -58,7 +65,7 @@ struct Weight;
 
 impl Weighter<usize, Arc<Candidate>> for Weight {
     fn weight(&self, _: &usize, candidate: &Arc<Candidate>) -> u64 {
-        let bytes = CANDIDATE_WEIGHT + candidate.analysis.class.weight();
+        let bytes = CANDIDATE_WEIGHT + candidate.analysis.weight();
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }
@@ -118,7 +125,7 @@ impl Lanes {
     pub(crate) fn new(settings: &PoolSettings) -> Self {
         Self {
             settings: settings.clone(),
-            candidates: Cache::with_weighter(CANDIDATES, CANDIDATE_BYTES, Weight),
+            candidates: candidate_cache(),
             workers: RwLock::default(),
             record: Arc::default(),
         }
@@ -206,5 +213,29 @@ impl Lanes {
     /// The counts for statistics.
     pub(crate) fn counts(&self) -> LaneCounts {
         self.record.counts(self.open_lanes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{Analyzer, Dialect};
+
+    #[test]
+    fn what_is_kept_of_statements_is_bounded_however_many_there_are() {
+        let analyzer = Analyzer::new(Dialect::Postgres, 64 << 20);
+        let candidates = candidate_cache();
+        let record = Arc::default();
+        // Names that may be those of settings are kept with the analysis.
+        let names: String = (0..200).map(|n| format!("name{n}.part ")).collect();
+        for n in 0..2500 {
+            let sql = format!("select {n} from t where a = '{names}' offset 0");
+            let analysis = analyzer.analyze(&sql);
+            assert!(matches!(analysis.class, StatementClass::Read(_)), "{sql}");
+            let candidate = Arc::new(Candidate::new(&analysis, &record));
+            candidates.insert(Arc::as_ptr(&analysis).addr(), candidate);
+        }
+        let held: usize = candidates.iter().map(|(_, one)| one.analysis.weight()).sum();
+        assert!(held > 0 && held <= 2 << 20, "{} candidates hold {held}", candidates.len());
     }
 }
