@@ -98,10 +98,13 @@ impl Ride {
     ) -> Result<Result<Box<dyn RowStream>, Option<Arc<Candidate>>>> {
         let Self { place, candidate, began } = self;
         statement.context.telemetry().connection_acquired(Duration::ZERO, began);
-        let running = ride::run(&place, statement, &candidate, began);
+        let prepared = place.0.prepared(&statement.sql);
+        let waits_once = prepared.is_some();
+        let running = ride::run(&place, statement, &candidate, began, prepared);
         let deadline = statement.deadline.instant();
+        let is_far = deadline.saturating_duration_since(began) > longest_wait(settings);
         // A lane ends before most deadlines: they need no timer.
-        let result = if deadline.saturating_duration_since(began) > longest_wait(settings) {
+        let result = if waits_once && is_far {
             running.await
         } else {
             tokio::time::timeout_at(deadline.into(), running).await.map_err(|_elapsed| {

@@ -56,7 +56,7 @@ impl Drop for Request<'_> {
     }
 }
 
-/// Runs a statement.
+/// Runs a statement, which is prepared first unless it is already.
 ///
 /// # Cancel safety
 /// May be dropped at any await: the statement runs to its end, and its rows are dropped.
@@ -65,10 +65,11 @@ pub(super) async fn run(
     statement: &Statement,
     candidate: &Candidate,
     sent_at: Instant,
+    prepared: Option<Arc<Prepared>>,
 ) -> Result<LaneResult, LaneFailure> {
     let Statement { sql, parameters, .. } = statement;
     let mut request = Request { lane, candidate, sent_at, is_answered: false };
-    let prepared = match lane.prepared(sql) {
+    let prepared = match prepared {
         Some(prepared) => prepared,
         None => match Box::pin(lane.prepare(sql)).await {
             Ok(prepared) => prepared,

@@ -38,7 +38,7 @@ pub(super) enum PlaceSearch {
     None(usize),
 }
 
-/// The longest time for which a call may wait on a lane until it is answered or the lane is given up.
+/// The longest time for which a request may wait on a lane until it is answered or the lane is given up.
 pub(super) fn longest_wait(settings: &PoolSettings) -> Duration {
     let depth = u32::try_from(super::lane::DEEPEST).unwrap_or(u32::MAX);
     (settings.lane_timeout + STUCK + LOOK * 2).saturating_add(settings.lane_timeout * depth)
@@ -121,8 +121,8 @@ async fn attend(lane: &Lane, context: &DatabaseContext, settings: &PoolSettings)
     let PoolSettings { idle_timeout, lane_timeout, .. } = *settings;
     let protocol = &lane.connection.protocol;
     let mut progress = (protocol.last_answered(), now());
-    // Once it takes no more, what is under way on it still must end.
-    while !lane.has_ended() || protocol.unanswered() > 0 && !lane.connection.client.is_closed() {
+    // Once it takes no more, what is under way on it still must end; also what is yet to be sent.
+    while !lane.has_ended() || lane.is_in_use() && !lane.connection.client.is_closed() {
         tokio::time::sleep(LOOK).await;
         let now = now();
         let answered = protocol.last_answered();
