@@ -3,6 +3,8 @@
 mod lane_faults;
 mod lane_guards;
 mod lane_lifetimes;
+mod lane_servers;
+mod lane_texts;
 mod neighbours;
 
 use rowgate::value::Value;
