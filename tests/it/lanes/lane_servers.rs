@@ -111,3 +111,29 @@ async fn a_server_without_room_for_a_lane_serves_the_calls_all_the_same() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn workers_that_open_lanes_at_once_open_no_more_than_allowed() {
+    let postgres = Postgres::start();
+    postgres.psql(SETUP);
+    let url = postgres.url();
+    let server = Server::start(&format!(
+        "[grpc]\nworkers = 4\n[databases.main]\nurl = \"{url}\"\npool.lanes = 1\n"
+    ));
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        clients.push(Client::connect(server.grpc()).await);
+    }
+    let calls = clients.iter().map(|client| async {
+        for id in 1..=100 {
+            client.must(POINT, &[Value::int64(id)]).await;
+        }
+    });
+    futures_util::future::join_all(calls).await;
+    eventually_async("a lane is opened", PATIENCE, async || {
+        clients[0].must(POINT, &[Value::int64(1)]).await;
+        (stats(&clients[0]).await.lanes > 0).then_some(())
+    })
+    .await;
+    assert_eq!(stats(&clients[0]).await.lanes, 1);
+}

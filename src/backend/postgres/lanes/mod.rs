@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::runtime::Handle;
@@ -50,6 +50,8 @@ pub(crate) struct Lanes {
     /// By the address of the analysis: there is one for each text.
     candidates: CandidateCache,
     workers: RwLock<Vec<Arc<WorkerLanes>>>,
+    /// Held from the count of the lanes until another one counts: workers count at once.
+    opening: Mutex<()>,
     record: Arc<LaneRecord>,
 }
 
@@ -130,6 +132,7 @@ impl Lanes {
             settings: settings.clone(),
             candidates: candidate_cache(),
             workers: RwLock::default(),
+            opening: Mutex::default(),
             record: Arc::default(),
         }
     }
@@ -182,12 +185,15 @@ impl Lanes {
             PlaceSearch::Found(place) => return Some(place),
             PlaceSearch::None(open) => open,
         };
-        if open < LANES_OF_WORKER
-            && self.open_lanes() < self.settings.lanes
+        if open >= LANES_OF_WORKER {
+            return None;
+        }
+        let _counts_alone = self.opening.lock();
+        if self.sum(WorkerLanes::open_or_opening) < self.settings.lanes
             && !context.opener.connector.is_behind_pooler()
             && context.opener.breaker.may_connect().is_ok()
         {
-            worker.open(context, &self.settings, &self.record, generation);
+            worker.open_another(context, &self.settings, &self.record, generation);
         }
         None
     }
@@ -209,13 +215,13 @@ impl Lanes {
         })
     }
 
-    fn open_lanes(&self) -> usize {
-        self.workers.read().iter().map(|worker| worker.open_lanes()).sum()
+    fn sum(&self, count: fn(&WorkerLanes) -> usize) -> usize {
+        self.workers.read().iter().map(|worker| count(worker)).sum()
     }
 
     /// The counts for statistics.
     pub(crate) fn counts(&self) -> LaneCounts {
-        self.record.counts(self.open_lanes())
+        self.record.counts(self.sum(WorkerLanes::open))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The lanes of one worker, which opens them, uses them and drives their connections.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
@@ -74,12 +74,19 @@ impl WorkerLanes {
     }
 
     /// The number of open lanes.
-    pub(super) fn open_lanes(&self) -> usize {
+    pub(super) fn open(&self) -> usize {
         self.lanes.read().iter().filter(|lane| !lane.has_ended()).count()
     }
 
+    /// The same, with one that is being opened.
+    pub(super) fn open_or_opening(&self) -> usize {
+        // In this order: one that has just been opened is counted twice rather than not at all.
+        let opening = usize::from(self.is_opening.load(SeqCst));
+        opening + self.open()
+    }
+
     /// Opens another lane in a task of its own, unless one is being opened or could not be a moment ago.
-    pub(super) fn open(
+    pub(super) fn open_another(
         self: &Arc<Self>,
         context: &Arc<DatabaseContext>,
         settings: &PoolSettings,
@@ -87,7 +94,7 @@ impl WorkerLanes {
         generation: u64,
     ) {
         if self.paused_until.lock().is_some_and(|until| now() < until)
-            || self.is_opening.swap(true, Relaxed)
+            || self.is_opening.swap(true, SeqCst)
         {
             return;
         }
@@ -101,14 +108,14 @@ impl WorkerLanes {
                 Ok(lane) => {
                     let lane = Arc::new(lane);
                     worker.lanes.write().push(Arc::clone(&lane));
-                    worker.is_opening.store(false, Relaxed);
+                    worker.is_opening.store(false, SeqCst);
                     attend(&lane, &context, &settings).await;
                     worker.lanes.write().retain(|other| !Arc::ptr_eq(other, &lane));
                 }
                 Err(error) => {
                     tracing::debug!(database = %context.name, reason = error, "no lane was opened");
                     *worker.paused_until.lock() = Some(now() + PAUSE);
-                    worker.is_opening.store(false, Relaxed);
+                    worker.is_opening.store(false, SeqCst);
                 }
             }
         });
