@@ -123,11 +123,12 @@ impl WorkerLanes {
 }
 
 /// Watches a lane until it takes no more statements. Ends it at its idle time, when the pool is flushed, paused or
-/// closed, and when its server has changed; at once when it is stuck.
+/// closed, and when its server has changed; at once when it is stuck, or was lost while it was idle.
 async fn attend(lane: &Lane, context: &DatabaseContext, settings: &PoolSettings) {
-    let PoolSettings { idle_timeout, lane_timeout, .. } = *settings;
+    let PoolSettings { idle_timeout, lane_timeout, validate_after_idle, .. } = *settings;
     let protocol = &lane.connection.protocol;
     let mut progress = (protocol.last_answered(), now());
+    let mut validated_at = now();
     // Once it takes no more, what is under way on it still must end; also what is yet to be sent.
     while !lane.has_ended() || lane.is_in_use() && !lane.connection.client.is_closed() {
         tokio::time::sleep(LOOK).await;
@@ -139,12 +140,26 @@ async fn attend(lane: &Lane, context: &DatabaseContext, settings: &PoolSettings)
             lane.abort();
             return;
         }
+        let unused = lane.idle_time().min(now.saturating_duration_since(validated_at));
+        if unused >= validate_after_idle && !lane.is_in_use() {
+            if !is_valid(lane, lane_timeout).await {
+                lane.abort();
+                return;
+            }
+            validated_at = self::now();
+        }
         let is_idle = !idle_timeout.is_zero() && lane.idle_time() >= idle_timeout;
         let is_current = context.pool.open_generation() == Some(lane.lifetime.generation);
         if is_idle || !is_current || lane.has_changed() {
             lane.end();
         }
     }
+}
+
+/// Returns true if the server answers. No call takes a place meanwhile: the lane stands still.
+async fn is_valid(lane: &Lane, lane_timeout: Duration) -> bool {
+    let answer = lane.connection.client.check_connection();
+    tokio::time::timeout(STUCK + lane_timeout, answer).await.is_ok_and(|answer| answer.is_ok())
 }
 
 /// Opens a lane.
