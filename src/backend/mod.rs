@@ -17,7 +17,7 @@ mod statement;
 mod tests;
 mod transaction;
 
-pub(crate) use arrow::{Cell, Decimal};
+pub(crate) use arrow::Decimal;
 pub(crate) use connect_breaker::ConnectBreaker;
 pub(crate) use instrumented::Instrumented;
 pub(crate) use interface::{Backend, EngineInfo, Installed, MissingAbility, ServerWait};

@@ -3,11 +3,11 @@
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
-use prost::Message as _;
 
-use super::arrow::{ArrowRows, Cell, Decimal, MAX_BATCH_ROWS};
+use super::arrow::{ArrowRows, Decimal, MAX_BATCH_ROWS};
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::value::{Column, EncodedRows, Row, RowEncoder, RowsField, size_in_field};
+use crate::value::cell::Cell;
+use crate::value::{Column, EncodedRows, RowEncoder, RowsField, size_in_field};
 
 /// A running statement: its rows, then how it ended.
 pub(crate) trait RowStream: Send {
@@ -120,11 +120,7 @@ impl RowSink {
         }
         let pushed = match &mut self.rows {
             SinkRows::Encoded(rows) => rows.push(row),
-            SinkRows::Arrow(rows) => Row::decode(row)
-                .map_err(|error| {
-                    Error::new(ErrorKind::Internal, "a row cannot be read").with_cause(error)
-                })
-                .and_then(|row| rows.push(row)),
+            SinkRows::Arrow(rows) => rows.push(row),
         };
         self.count(pushed);
     }

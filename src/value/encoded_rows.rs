@@ -11,12 +11,12 @@ const ROWS_OF_BATCH: u8 = 1 << 3 | LENGTH;
 const ROWS_OF_RESULT: u8 = 3 << 3 | LENGTH;
 /// `Row.values`.
 const VALUES: u8 = 1 << 3 | LENGTH;
-const NULL: u8 = 1 << 3 | VARINT;
-const BOOL: u8 = 2 << 3 | VARINT;
-const INT64: u8 = 3 << 3 | VARINT;
-const FLOAT64: u8 = 4 << 3 | FIXED64;
-const TEXT: u8 = 5 << 3 | LENGTH;
-const BYTES: u8 = 6 << 3 | LENGTH;
+pub(super) const NULL: u8 = 1 << 3 | VARINT;
+pub(super) const BOOL: u8 = 2 << 3 | VARINT;
+pub(super) const INT64: u8 = 3 << 3 | VARINT;
+pub(super) const FLOAT64: u8 = 4 << 3 | FIXED64;
+pub(super) const TEXT: u8 = 5 << 3 | LENGTH;
+pub(super) const BYTES: u8 = 6 << 3 | LENGTH;
 const TIMESTAMP: u8 = 7 << 3 | LENGTH;
 /// `google.protobuf.Timestamp`.
 const SECONDS: u8 = 1 << 3 | VARINT;
@@ -54,15 +54,19 @@ impl EncodedRows {
 
     /// Each row as a message of its own.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = self.as_bytes();
-        std::iter::from_fn(move || {
-            rest = rest.get(1..)?;
-            let length = usize::try_from(decode_varint(&mut rest).ok()?).ok()?;
-            let (row, others) = rest.split_at_checked(length)?;
-            rest = others;
-            Some(row)
-        })
+        messages(self.as_bytes())
     }
+}
+
+/// The messages of a repeated field whose key has one byte.
+pub(super) fn messages(mut field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let mut rest = field.get(1..)?;
+        let length = usize::try_from(decode_varint(&mut rest).ok()?).ok()?;
+        let (message, others) = rest.split_at_checked(length)?;
+        field = others;
+        Some(message)
+    })
 }
 
 /// The size of a row in its field, by that of its message.

@@ -17,6 +17,7 @@ pub mod proto {
     pub use super::row_messages::{ResultSet, RowBatch};
 }
 
+pub(crate) mod cell;
 pub(crate) mod text;
 
 pub(crate) use encoded_rows::{EncodedRows, RowEncoder, RowsField, size_in_field};

@@ -4,8 +4,8 @@ use tokio_postgres::types::{Format, Type};
 
 use super::cell_reader::{self, ReadCell};
 use super::value_decoder::{Intervals, ValueDecoder};
-use crate::backend::Cell;
 use crate::error::{Error, ErrorKind, Result};
+use crate::value::cell::Cell;
 use crate::value::{RowEncoder, Value};
 
 #[derive(Debug, Clone)]

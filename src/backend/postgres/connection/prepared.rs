@@ -5,9 +5,10 @@ use std::mem::size_of;
 
 use tokio_postgres::types::{FromSql, Type};
 
+use crate::backend::Decimal;
 use crate::backend::postgres::codec::{self, Parameter, RowDecoder};
-use crate::backend::{Cell, Decimal};
 use crate::error::Result;
+use crate::value::cell::Cell;
 use crate::value::{Column, RowEncoder, Value};
 
 pub(crate) struct Prepared {
