@@ -38,7 +38,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .build_transport(false)
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
-        .extern_path(".rowgate.v1.RowBatch", "crate::value::RowBatch")
+        // Written by hand: their rows are encoded before the message is.
+        .extern_path(".rowgate.v1.ResultSet", "crate::value::proto::ResultSet")
+        .extern_path(".rowgate.v1.RowBatch", "crate::value::proto::RowBatch")
         .compile_fds(descriptors)?;
     Ok(())
 }

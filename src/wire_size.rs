@@ -2,18 +2,11 @@
 
 use prost::Message as _;
 
-use crate::value::Row;
 use crate::value::proto::ResultSet;
 
 /// Converts a count or size to the type in which the contract carries it.
 pub(crate) fn widen(size: usize) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX)
-}
-
-/// The number of bytes a row takes in a `repeated Row` field: its body, a tag, and a length.
-pub(crate) fn encoded_row_size(row: &Row) -> usize {
-    let body = row.encoded_len();
-    1 + prost::length_delimiter_len(body) + body
 }
 
 /// The largest size of a unary response without its results, in bytes: tags, lengths, counters.

@@ -12,7 +12,7 @@ use crate::backend::postgres::lanes::LANES_OF_WORKER;
 use crate::backend::{Backend, Delivery, Fill, RowSink, Statement, fill};
 use crate::config::{Config, Database, PoolSettings, Target};
 use crate::deadline::Deadline;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pool::CallContext;
 use crate::sql::Analysis;
 use crate::value::{Kind, Value};
@@ -192,10 +192,12 @@ async fn connection_limits(backend: &dyn Backend) -> Result<[i64; 3]> {
         context: CallContext::own("check"),
     };
     let mut stream = backend.execute(Arc::new(statement)).await?;
-    let mut sink = RowSink::new(usize::MAX);
+    let mut sink = RowSink::of_result(usize::MAX);
     while fill(&mut *stream, &mut sink).await? != Fill::Done {}
     stream.finish().await?;
-    let rows = sink.take();
+    let rows = sink.take().decode().map_err(|error| {
+        Error::new(ErrorKind::Internal, "the limits cannot be read").with_cause(error)
+    })?;
     let values = rows.first().map(|row| row.values.as_slice()).unwrap_or_default();
     let limit = |index: usize| match values.get(index) {
         Some(Value { kind: Some(Kind::Int64Value(limit)) }) => *limit,
@@ -209,6 +211,7 @@ mod tests {
     use std::task::{Context, Poll};
 
     use futures_util::future::BoxFuture;
+    use prost::Message as _;
 
     use super::*;
     use crate::backend::{
@@ -217,7 +220,7 @@ mod tests {
         TransactionOutcome,
     };
     use crate::config;
-    use crate::error::{ErrorKind, Outcome};
+    use crate::error::Outcome;
     use crate::pool::{PoolAdmin, PoolSnapshot};
     use crate::value::{Column, Row};
 
@@ -302,7 +305,7 @@ mod tests {
         }
 
         fn poll_rows(&mut self, _cx: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
-            sink.push(Row { values: std::mem::take(&mut self.0) });
+            sink.push(&Row { values: std::mem::take(&mut self.0) }.encode_to_vec());
             Poll::Ready(Ok(Fill::Done))
         }
 

@@ -1,14 +1,20 @@
 //! Idempotency keys of any database: the stored responses and their meaning.
 
 use prost::Message;
+use prost::encoding::message::{encode_repeated, encoded_len_repeated};
 
 use super::statement::{BatchResult, IdempotencyKey};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::{ExecuteBatchResponse, ResultSet};
 
-/// The encoded results of a unit, as they are stored.
+/// The number of `ExecuteBatchResponse.results`.
+const RESULTS: u32 = 1;
+
+/// The encoded results of a unit, as they are stored: an `ExecuteBatchResponse`.
 pub(crate) fn stored(results: &[ResultSet]) -> Vec<u8> {
-    ExecuteBatchResponse { results: results.to_vec(), ..Default::default() }.encode_to_vec()
+    let mut stored = Vec::with_capacity(encoded_len_repeated(RESULTS, results));
+    encode_repeated(RESULTS, results, &mut stored);
+    stored
 }
 
 /// A row of the table, after the unit that wrote it has committed.

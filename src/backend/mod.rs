@@ -17,11 +17,11 @@ mod statement;
 mod tests;
 mod transaction;
 
-pub(crate) use arrow::{Cell, Decimal};
+pub(crate) use arrow::Decimal;
 pub(crate) use connect_breaker::ConnectBreaker;
 pub(crate) use instrumented::Instrumented;
 pub(crate) use interface::{Backend, EngineInfo, Installed, MissingAbility, ServerWait};
-pub(crate) use row_stream::{Completion, Fill, RowSink, RowStream, fill, row_too_large};
+pub(crate) use row_stream::{Completion, Fill, RowSink, RowStream, fill};
 pub(crate) use statement::{
     Batch, BatchResult, BatchStatement, BatchStrategy, Delivery, DescribeRequest, Description,
     Expect, IdempotencyKey, IsolationLevel, Statement, TransactionMode, copy_unsupported,

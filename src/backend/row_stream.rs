@@ -4,11 +4,10 @@ use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 
-use super::arrow::{ArrowRows, Cell, Decimal, MAX_BATCH_ROWS};
+use super::arrow::{ArrowRows, Decimal, MAX_BATCH_ROWS};
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::value::RowEncoder;
-use crate::value::proto::{Column, Row, RowBatch, Value};
-use crate::wire_size::encoded_row_size;
+use crate::value::cell::Cell;
+use crate::value::{Column, EncodedRows, RowEncoder, RowsField, size_in_field};
 
 /// A running statement: its rows, then how it ended.
 pub(crate) trait RowStream: Send {
@@ -64,7 +63,6 @@ pub(crate) struct RowSink {
     count: usize,
     /// The encoded size of the rows.
     pub(crate) bytes: usize,
-    memory: usize,
     /// The size at which it is full.
     pub(crate) target: usize,
     /// The number of rows at which it takes no more in this turn.
@@ -75,35 +73,31 @@ pub(crate) struct RowSink {
 
 /// The rows of a sink, in the form in which they are wanted.
 enum SinkRows {
-    Values(Vec<Row>),
-    Encoded(EncodedRows),
+    Encoded(RowMessages),
     Arrow(Box<ArrowRows>),
 }
 
 /// Rows that are encoded for messages.
 #[derive(Debug)]
-struct EncodedRows {
+struct RowMessages {
     encoder: RowEncoder,
     /// The most bytes of rows in a message.
     limit: usize,
-    /// The messages that are full.
-    full: Vec<RowBatch>,
+    /// The rows of messages that are full.
+    full: Vec<EncodedRows>,
 }
 
-/// The memory that a sink may take, as a multiple of its target: small values need far more memory than they
-/// have bytes.
-const MEMORY_FACTOR: usize = 2;
-
 impl RowSink {
-    /// Returns a sink that is full at `target` bytes of encoded rows, or twice that of memory.
-    pub(crate) fn new(target: usize) -> Self {
-        Self::of(SinkRows::Values(Vec::new()), target)
+    /// Returns a sink that is full at `target` bytes of rows. They are encoded for messages with at most `limit` bytes
+    /// of them in this field.
+    pub(crate) fn new(field: RowsField, target: usize, limit: usize) -> Self {
+        let rows = RowMessages { encoder: RowEncoder::new(field), limit, full: Vec::new() };
+        Self::of(SinkRows::Encoded(rows), target)
     }
 
-    /// Returns a sink that encodes its rows, for messages with at most `limit` bytes of them.
-    pub(crate) fn encoded(target: usize, limit: usize) -> Self {
-        let rows = EncodedRows { encoder: RowEncoder::default(), limit, full: Vec::new() };
-        Self::of(SinkRows::Encoded(rows), target)
+    /// Returns a sink for rows of one result, whatever their size: full at `target` bytes of them.
+    pub(crate) fn of_result(target: usize) -> Self {
+        Self::new(RowsField::OfResult, target, usize::MAX)
     }
 
     /// Returns a sink that makes an Arrow stream of a statement's rows. It is full at `target` bytes of arrays, or at
@@ -116,35 +110,27 @@ impl RowSink {
 
     fn of(rows: SinkRows, target: usize) -> Self {
         let end_of_turn = usize::MAX;
-        Self { rows, count: 0, bytes: 0, memory: 0, target, end_of_turn, misfit: None }
+        Self { rows, count: 0, bytes: 0, target, end_of_turn, misfit: None }
     }
 
-    pub(crate) fn push(&mut self, row: Row) {
+    /// Adds a row that is encoded already: a message `Row`.
+    pub(crate) fn push(&mut self, row: &[u8]) {
         if self.misfit.is_some() {
             return;
         }
         let pushed = match &mut self.rows {
-            SinkRows::Values(rows) => {
-                let size = encoded_row_size(&row);
-                self.memory += size + size_of::<Row>() + row.values.len() * size_of::<Value>();
-                rows.push(row);
-                Ok(size)
-            }
-            SinkRows::Encoded(rows) => {
-                rows.encoder.begin_row();
-                row.values.iter().for_each(|value| rows.encoder.value(value));
-                rows.end_row()
-            }
+            SinkRows::Encoded(rows) => rows.push(row),
             SinkRows::Arrow(rows) => rows.push(row),
         };
         self.count(pushed);
     }
 
-    /// The encoder of a sink that encodes its rows: each is begun there, and ended by [`RowSink::end_row`].
+    /// The encoder of the rows, each of which is begun there and ended by [`RowSink::end_row`]; `None` for a sink that
+    /// takes cells.
     pub(crate) fn encoder(&mut self) -> Option<&mut RowEncoder> {
         match &mut self.rows {
             SinkRows::Encoded(rows) => Some(&mut rows.encoder),
-            SinkRows::Values(_) | SinkRows::Arrow(_) => None,
+            SinkRows::Arrow(_) => None,
         }
     }
 
@@ -156,11 +142,6 @@ impl RowSink {
             let ended = rows.end_row();
             self.count(ended);
         }
-    }
-
-    /// Returns true if [`RowSink::push_cells`] takes rows: without messages in between.
-    pub(crate) fn takes_cells(&self) -> bool {
-        matches!(self.rows, SinkRows::Arrow(_))
     }
 
     /// Adds a row to an Arrow stream by its values, one of each column. Fails with the first of them that failed.
@@ -209,27 +190,25 @@ impl RowSink {
 
     pub(crate) fn has_target_size(&self) -> bool {
         self.bytes >= self.target
-            || self.memory >= self.target.saturating_mul(MEMORY_FACTOR)
-            || self.takes_cells() && self.count >= MAX_BATCH_ROWS
+            || self.count >= MAX_BATCH_ROWS && matches!(self.rows, SinkRows::Arrow(_))
             || self.misfit.is_some()
     }
 
-    /// Takes out the rows of a sink of values.
-    pub(crate) fn take(&mut self) -> Vec<Row> {
+    /// Takes out the rows that follow the messages that were full.
+    pub(crate) fn take(&mut self) -> EncodedRows {
         self.clear();
-        let SinkRows::Values(rows) = &mut self.rows else { return Vec::new() };
-        let next = Vec::with_capacity(rows.len());
-        std::mem::replace(rows, next)
+        self.encoder().map(RowEncoder::take).unwrap_or_default()
     }
 
-    /// Takes out the rows by message; those of a sink of values are one.
-    pub(crate) fn take_encoded(&mut self) -> Vec<RowBatch> {
-        self.clear();
-        match &mut self.rows {
-            SinkRows::Values(rows) => vec![RowBatch::new(std::mem::take(rows))],
-            SinkRows::Encoded(rows) => rows.take(),
-            SinkRows::Arrow(_) => Vec::new(),
+    /// Takes out the rows by message.
+    pub(crate) fn take_messages(&mut self) -> Vec<EncodedRows> {
+        let rows = self.take();
+        let SinkRows::Encoded(RowMessages { full, .. }) = &mut self.rows else { return Vec::new() };
+        let mut messages = std::mem::take(full);
+        if !rows.is_empty() {
+            messages.push(rows);
         }
+        messages
     }
 
     /// Takes out the next bytes of an Arrow stream; after the last rows with its end.
@@ -242,10 +221,10 @@ impl RowSink {
         }
     }
 
-    fn clear(&mut self) {
+    /// Counts rows and bytes from here on.
+    pub(crate) fn clear(&mut self) {
         self.count = 0;
         self.bytes = 0;
-        self.memory = 0;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -257,32 +236,30 @@ impl RowSink {
     }
 }
 
-impl EncodedRows {
-    /// Ends a row and returns its size. Fails if it does not fit into a message.
-    fn end_row(&mut self) -> Result<usize> {
-        let Self { encoder, limit, full } = self;
-        let size = encoder.row_size();
-        if size > *limit {
-            return Err(row_too_large(size));
-        }
-        if encoder.size() + size > *limit {
-            full.push(RowBatch::encoded(encoder.take()));
-        }
-        encoder.end_row();
-        Ok(size)
+impl RowMessages {
+    fn push(&mut self, row: &[u8]) -> Result<usize> {
+        self.begin_message(size_in_field(row.len())).inspect(|_| self.encoder.push(row))
     }
 
-    fn take(&mut self) -> Vec<RowBatch> {
-        let mut batches = std::mem::take(&mut self.full);
-        if self.encoder.size() > 0 {
-            batches.push(RowBatch::encoded(self.encoder.take()));
+    /// Ends a row and returns its size. Fails if it does not fit into a message.
+    fn end_row(&mut self) -> Result<usize> {
+        self.begin_message(self.encoder.row_size()).inspect(|_| self.encoder.end_row())
+    }
+
+    /// Begins another message if a row of this size needs one; returns the size.
+    fn begin_message(&mut self, size: usize) -> Result<usize> {
+        if size > self.limit {
+            return Err(row_too_large(size));
         }
-        batches
+        if self.encoder.size() + size > self.limit {
+            self.full.push(self.encoder.take());
+        }
+        Ok(size)
     }
 }
 
 /// The error of a row that does not fit into a message.
-pub(crate) fn row_too_large(size: usize) -> Error {
+fn row_too_large(size: usize) -> Error {
     let text = format!("a row has {size} bytes, more than a message may have");
     Error::new(ErrorKind::RowTooLarge, text)
         .with_hint("Select less of it, or raise grpc.max_response_size.")

@@ -68,7 +68,7 @@ impl Collector<'_> {
         let sink = if has_columns && self.format == ResultFormat::Arrow {
             RowSink::arrow(&*stream, ARROW_BATCH_SIZE)
         } else {
-            Ok(RowSink::new(BATCH_SIZE))
+            Ok(RowSink::of_result(BATCH_SIZE))
         };
         let mut sink = match sink {
             Ok(sink) => sink,
@@ -80,7 +80,8 @@ impl Collector<'_> {
         while result.has_columns {
             let filled = fill(&mut *stream, &mut sink).await?;
             let added = counter.add(&mut sink).and_then(|()| {
-                result.rows.append(&mut sink.take());
+                // Encoded rows stay where they are until all are there.
+                sink.clear();
                 result.arrow.append(&mut sink.take_arrow(filled)?);
                 let rows = counter.bytes.max(widen(result.arrow.len()));
                 check_response_size(overhead + rows, self.response_limit)
@@ -92,6 +93,7 @@ impl Collector<'_> {
                 break;
             }
         }
+        result.encoded = sink.take();
         let end = stream.finish().await?;
         Ok(ResultSet { rows_affected: end.rows_affected, command: end.command, ..result })
     }

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::fair_yield::FairYield;
 use super::result_bounds::{ResultBounds, ResultCounter};
-use crate::backend::{Fill, RowSink, RowStream, row_too_large};
+use crate::backend::{Fill, RowSink, RowStream};
 use crate::error::Result;
-use crate::value::proto::{Row, RowBatch};
-use crate::wire_size::encoded_row_size;
+use crate::value::{EncodedRows, RowsField};
 
 /// The size at which a batch is sent, in bytes.
 pub(super) const BATCH_SIZE: usize = 64 << 10;
@@ -39,22 +38,17 @@ pub(super) struct Batch<M> {
 }
 
 impl RowBatches {
-    /// Makes batches within bounds, for messages with `message_limit` bytes for their rows.
+    /// Makes batches within bounds, for messages with `message_limit` bytes for their rows in this field.
     pub(super) fn new(
+        field: RowsField,
         bounds: ResultBounds,
         message_limit: usize,
         fair_yield: FairYield,
         deadline: Instant,
     ) -> Self {
         let counter = ResultCounter { bounds, rows: 0, bytes: 0 };
-        let sink = RowSink::new(BATCH_SIZE);
+        let sink = RowSink::new(field, BATCH_SIZE, message_limit);
         Self { sink, counter, max_age: Duration::ZERO, message_limit, fair_yield, deadline }
-    }
-
-    /// Encodes the rows from here on.
-    pub(super) fn encoded(mut self) -> Self {
-        self.sink = RowSink::encoded(BATCH_SIZE, self.message_limit);
-        self
     }
 
     /// Makes Arrow's batches from here on, of a statement that returns rows.
@@ -69,18 +63,8 @@ impl RowBatches {
         &mut self,
         stream: &mut dyn RowStream,
         size: usize,
-    ) -> Result<Result<Batch<Vec<Row>>>> {
-        let limit = self.message_limit;
-        self.next_of(stream, size, |sink, _| split(sink.take(), limit)).await
-    }
-
-    /// As [`RowBatches::next`], of rows that are encoded.
-    pub(super) async fn next_encoded(
-        &mut self,
-        stream: &mut dyn RowStream,
-        size: usize,
-    ) -> Result<Result<Batch<RowBatch>>> {
-        self.next_of(stream, size, |sink, _| Ok(sink.take_encoded())).await
+    ) -> Result<Result<Batch<EncodedRows>>> {
+        self.next_of(stream, size, |sink, _| Ok(sink.take_messages())).await
     }
 
     /// As [`RowBatches::next`], of the bytes of an Arrow stream.
@@ -128,27 +112,4 @@ impl RowBatches {
             }
         }
     }
-}
-
-/// Splits rows into messages of at most `limit` bytes of rows.
-pub(super) fn split(rows: Vec<Row>, limit: usize) -> Result<Vec<Vec<Row>>> {
-    let mut messages = Vec::with_capacity(1);
-    let mut message = Vec::new();
-    let mut bytes = 0;
-    for row in rows {
-        let size = encoded_row_size(&row);
-        if size > limit {
-            return Err(row_too_large(size));
-        }
-        if bytes + size > limit {
-            messages.push(std::mem::take(&mut message));
-            bytes = 0;
-        }
-        bytes += size;
-        message.push(row);
-    }
-    if !message.is_empty() {
-        messages.push(message);
-    }
-    Ok(messages)
 }

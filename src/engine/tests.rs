@@ -88,7 +88,7 @@ async fn a_query_is_retried_and_its_attempts_are_counted() {
     ]);
     let answer = engine(&script).query(query(QueryOptions::default()), caller()).await.unwrap();
     assert_eq!((answer.attempts, answer.replayed), (3, false));
-    assert_eq!(answer.result.map(|result| result.rows.len()), Some(2));
+    assert_eq!(answer.result.map(|result| result.received().rows.len()), Some(2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,6 +41,15 @@ pub(crate) struct Analysis {
 }
 
 impl Analysis {
+    /// The bytes that it takes in a cache beyond its own size, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        let settings = match &self.custom_settings {
+            CustomSettings::Named(names) => names.len(),
+            CustomSettings::None | CustomSettings::Any => 0,
+        };
+        self.summary.len() + self.class.weight() + settings
+    }
+
     /// The analysis of a statement that only changes this relation.
     pub(crate) fn of_change(relation: String) -> Self {
         let uses = Uses { relations: vec![relation], ..Uses::default() };
@@ -164,12 +173,7 @@ struct Weight;
 
 impl Weighter<Box<str>, Arc<Analysis>> for Weight {
     fn weight(&self, sql: &Box<str>, analysis: &Arc<Analysis>) -> u64 {
-        let names = analysis.class.weight();
-        let settings = match &analysis.custom_settings {
-            CustomSettings::Named(names) => names.len(),
-            CustomSettings::None | CustomSettings::Any => 0,
-        };
-        let bytes = ENTRY_BYTES + sql.len() + analysis.summary.len() + names + settings;
+        let bytes = ENTRY_BYTES + sql.len() + analysis.weight();
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }

@@ -27,8 +27,8 @@ impl StatementClass {
 /// The things in a statement that can run user-defined code: all the ways in which a statement that
 /// looks harmless can leave something behind in its session.
 ///
-/// Operators and casts of ordinary spelling are not listed: a database in which somebody defined one is
-/// known by its catalogs.
+/// Operators with the names of built-in ones, and casts, are not listed: a database in which somebody defined one
+/// is known by its catalogs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Uses {
     /// Function names, folded as PostgreSQL folds them, without `pg_catalog.`, other schemas kept as

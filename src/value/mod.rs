@@ -4,11 +4,8 @@
 //! second model to convert to. This module knows no backend and no RPC.
 
 mod encoded_rows;
+mod row_messages;
 
-use bytes::Bytes;
-use prost::bytes::{Buf, BufMut};
-use prost::encoding::{DecodeContext, WireType, message, skip_field};
-use prost::{DecodeError, Message};
 use prost_types::Timestamp;
 
 #[expect(clippy::pedantic, reason = "generated; the proto files hold the comments")]
@@ -16,13 +13,14 @@ pub mod proto {
     //! The code generated from `proto/rowgate/v1`.
     include!(concat!(env!("OUT_DIR"), "/rowgate.v1.rs"));
 
-    // The only message that is written by hand.
-    pub use super::RowBatch;
+    // The only messages that are written by hand.
+    pub use super::row_messages::{ResultSet, RowBatch};
 }
 
+pub(crate) mod cell;
 pub(crate) mod text;
 
-pub(crate) use encoded_rows::RowEncoder;
+pub(crate) use encoded_rows::{EncodedRows, RowEncoder, RowsField, size_in_field};
 pub use proto::value::Kind;
 pub use proto::{ArrayValue, Column, DataType, RecordValue, Row, Value};
 
@@ -94,120 +92,6 @@ impl Kind {
             Self::TimestampValue(_) => "timestamp_value",
             Self::ArrayValue(_) => "array_value",
             Self::RecordValue(_) => "record_value",
-        }
-    }
-}
-
-/// Some rows of a streamed result: the message `rowgate.v1.RowBatch`, whose rows may be encoded already.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct RowBatch {
-    /// The rows, but for those that are encoded.
-    pub rows: Vec<Row>,
-    /// Rows as they are sent.
-    encoded: Bytes,
-}
-
-impl RowBatch {
-    /// A batch of these rows.
-    pub fn new(rows: Vec<Row>) -> Self {
-        Self { rows, encoded: Bytes::new() }
-    }
-
-    /// A batch of the rows that a [`RowEncoder`] has made.
-    pub(crate) fn encoded(encoded: Bytes) -> Self {
-        Self { rows: Vec::new(), encoded }
-    }
-}
-
-impl Message for RowBatch {
-    fn encode_raw(&self, buffer: &mut impl BufMut) {
-        buffer.put_slice(&self.encoded);
-        message::encode_repeated(1, &self.rows, buffer);
-    }
-
-    fn merge_field(
-        &mut self,
-        tag: u32,
-        wire_type: WireType,
-        buffer: &mut impl Buf,
-        context: DecodeContext,
-    ) -> Result<(), DecodeError> {
-        if tag != 1 {
-            return skip_field(wire_type, tag, buffer, context);
-        }
-        message::merge_repeated(wire_type, &mut self.rows, buffer, context).map_err(|mut error| {
-            error.push("RowBatch", "rows");
-            error
-        })
-    }
-
-    fn encoded_len(&self) -> usize {
-        self.encoded.len() + message::encoded_len_repeated(1, &self.rows)
-    }
-
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Encodes the values by their own methods.
-    fn encoded(rows: &[Row]) -> RowBatch {
-        let mut encoder = RowEncoder::default();
-        for row in rows {
-            encoder.begin_row();
-            for value in &row.values {
-                match value.kind.as_ref().expect("it has a kind") {
-                    Kind::NullValue(_) => encoder.null(),
-                    Kind::BoolValue(value) => encoder.bool(*value),
-                    Kind::Int64Value(value) => encoder.int64(*value),
-                    Kind::Float64Value(value) => encoder.float64(*value),
-                    Kind::TextValue(value) => encoder.text(value),
-                    Kind::BytesValue(value) => encoder.bytes(value),
-                    Kind::TimestampValue(at) => encoder.timestamp(at.seconds, at.nanos),
-                    Kind::ArrayValue(_) | Kind::RecordValue(_) => encoder.value(value),
-                }
-            }
-            encoder.end_row();
-        }
-        RowBatch::encoded(encoder.take())
-    }
-
-    fn value() -> impl Strategy<Value = Value> {
-        prop_oneof![
-            Just(Value::null()),
-            any::<bool>().prop_map(Value::bool),
-            any::<i64>().prop_map(Value::int64),
-            (0_u32..64).prop_map(|bits| Value::int64(1_i64.rotate_left(bits))),
-            any::<f64>().prop_filter("equal to itself", |n| !n.is_nan()).prop_map(Value::float64),
-            ".{0,200}".prop_map(Value::text),
-            prop::collection::vec(any::<u8>(), 0..300).prop_map(Value::bytes),
-            (-62_135_596_800..253_402_300_800_i64, 0..1_000_000_000_i32)
-                .prop_map(|(seconds, nanos)| Value::timestamp(seconds, nanos)),
-            Just(Value::timestamp(0, 0)),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn rows_are_encoded_as_the_generated_code_does(
-            rows in prop::collection::vec(
-                prop::collection::vec(value(), 0..5).prop_map(|values| Row { values }),
-                0..5,
-            ),
-        ) {
-            let batch = encoded(&rows);
-            let expected = RowBatch::new(rows);
-            prop_assert_eq!(batch.encoded_len(), expected.encoded_len());
-            let bytes = batch.encode_to_vec();
-            prop_assert_eq!(&bytes, &expected.encode_to_vec());
-            let read = RowBatch::decode(&*bytes).expect("it is one");
-            prop_assert_eq!(read, expected);
         }
     }
 }

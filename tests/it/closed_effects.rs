@@ -18,7 +18,7 @@ const MARK: &str = "
     create function mark(int) returns int language plpgsql immutable as
       $$ begin perform set_config('my.leak', 'x', false); return $1; end $$;";
 
-async fn service(setup: &str) -> Service {
+pub(crate) async fn service(setup: &str) -> Service {
     let postgres = Postgres::start();
     let mut setup = format!("{MARK}{setup}");
     if postgres.major() < 14 {
@@ -30,7 +30,7 @@ async fn service(setup: &str) -> Service {
 }
 
 /// Checks that these statements reset their session and are no reads.
-async fn check(setup: &str, statements: &[&str]) {
+pub(crate) async fn check(setup: &str, statements: &[&str]) {
     let service = service(setup).await;
     assert_eq!(resetting(&service, statements).await, statements, "with {setup}");
     for sql in statements {

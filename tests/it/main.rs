@@ -13,6 +13,7 @@
 //! | `outcomes` | what is refused, what only reads, and what commands count |
 //! | `outage` | a database that becomes unreachable and returns |
 //! | `closed_effects` | statements that look harmless and reach somebody's code |
+//! | `closed_operators` | operators of somebody's, and the statements that can reach them |
 //! | `column_origins` | the origins of columns, and which can hold NULL, compared with what statements return |
 //! | `own_statements` | the statements of the gateway itself, with everything in the search path shadowed |
 //! | `look_alikes` | servers that lack what the gateway itself asks for |
@@ -65,6 +66,7 @@ mod cancel;
 mod chaos;
 #[cfg(test)]
 mod closed_effects;
+mod closed_operators;
 #[cfg(test)]
 mod column_origins;
 #[cfg(test)]

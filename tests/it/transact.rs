@@ -369,3 +369,22 @@ async fn commands_sent_ahead_take_bounded_memory_and_are_all_done() {
     transaction.commit().await.expect("it commits");
     assert_eq!(service.postgres().psql("select count(*) from t where n = 1 << 20"), "100");
 }
+
+#[tokio::test]
+async fn what_follows_a_commit_holds_up_no_other_call_of_its_connection() {
+    let service = service("").await;
+    let mut transaction = committing(&service.client, 1, TransactionOptions::default()).await;
+    let sender = transaction.sender();
+    running(service.postgres(), 1, "COMMIT").await;
+    // Many times what HTTP/2 lets one connection have unread.
+    for sequence in 100_u32..300 {
+        let command = Some(Command::Query(query("select $1", &[Value::text("x".repeat(1 << 16))])));
+        sender.send(TransactRequest { sequence, command }).await.expect("it is read");
+    }
+    let text = Value::text("x".repeat(1 << 16));
+    let sql = "select count(*) from slow where length($1::text) > 0";
+    let before = service.client.must(sql, &[text]).await;
+    assert_eq!(before.rows[0].values, [Value::int64(0)], "the commit still runs");
+    assert!(matches!(transaction.reply().await, Ok(Some(Reply::Committed(_)))));
+    transaction.end().await.expect("it ends well");
+}

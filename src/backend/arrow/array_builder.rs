@@ -13,6 +13,7 @@ use arrow_buffer::{NullBufferBuilder, OffsetBuffer};
 use arrow_schema::{ArrowError, DataType as ArrowType, FieldRef, TimeUnit};
 
 use super::{decimal_text, time_text};
+use crate::value::cell::Cell;
 use crate::value::proto::ArrayValue;
 use crate::value::text::text;
 use crate::value::{Column, Kind, Value};
@@ -33,27 +34,6 @@ impl From<&'static str> for Misfit {
     fn from(what: &'static str) -> Self {
         Self(what.into())
     }
-}
-
-/// A value on its way into a result, as a backend has it at hand.
-#[derive(Debug)]
-pub(crate) enum Cell<'a> {
-    Null,
-    Bool(bool),
-    Integer(i64),
-    Float32(f32),
-    Float64(f64),
-    Text(&'a str),
-    Bytes(&'a [u8]),
-    /// Days since 1970-01-01.
-    Date(i32),
-    /// Microseconds of the day.
-    Time(i64),
-    /// Microseconds since 1970-01-01, without and with a zone.
-    Timestamp(i64),
-    Timestamptz(i64),
-    /// Anything else.
-    Value(Value),
 }
 
 /// The builder of a column's arrays.
@@ -130,7 +110,12 @@ impl ArrayBuilder {
             (Self::Timestamp(builder, "+00"), Cell::Timestamptz(micros)) => {
                 Ok(push(builder, micros))
             }
-            (Self::Text(_), Cell::Bytes(_)) => Err(NOT_TEXT.into()),
+            // Values that are not of the type of their column have its form, or are errors.
+            (builder, Cell::Bool(value)) => builder.append(&Value::bool(value), column),
+            (builder, Cell::Integer(value)) => builder.append(&Value::int64(value), column),
+            (builder, Cell::Float64(value)) => builder.append(&Value::float64(value), column),
+            (builder, Cell::Text(text)) => builder.append(&Value::text(text), column),
+            (builder, Cell::Bytes(bytes)) => builder.append(&Value::bytes(bytes), column),
             _ => Err("a value of another type".into()),
         }
     }

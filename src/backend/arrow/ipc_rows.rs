@@ -6,11 +6,12 @@ use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 
-use super::array_builder::{ArrayBuilder, Cell, Misfit};
+use super::array_builder::{ArrayBuilder, Misfit};
 use super::schema::{Decimal, field};
 use crate::error::{Error, ErrorKind, Result};
+use crate::value::cell::{Cell, cells};
 use crate::value::proto::Nullability;
-use crate::value::{Column, Kind, Row, Value};
+use crate::value::{Column, Kind, Value};
 
 /// The most rows of a record batch.
 pub(crate) const MAX_BATCH_ROWS: usize = 8_192;
@@ -41,14 +42,20 @@ impl ArrowRows {
         Ok(Self { columns: columns.to_vec(), builders, rows: 0, schema, writer })
     }
 
-    /// Adds a row, and returns the bytes that it takes in the arrays. After an error the result cannot go on.
-    pub(crate) fn push(&mut self, row: Row) -> Result<usize> {
-        if row.values.len() != self.columns.len() {
-            return Err(Error::new(ErrorKind::Internal, "a row of another width than its columns"));
-        }
+    /// Adds a row, a message `Row`, and returns the bytes that it takes in the arrays. After an error the result cannot
+    /// go on.
+    pub(crate) fn push(&mut self, row: &[u8]) -> Result<usize> {
         let mut size = 0;
-        for (at, value) in row.values.into_iter().enumerate() {
-            size += self.append(at, Cell::Value(value))?;
+        let mut width = 0;
+        for cell in cells(row) {
+            let cell = cell.map_err(|error| {
+                Error::new(ErrorKind::Internal, "a value cannot be read").with_cause(error)
+            })?;
+            size += self.append(width, cell)?;
+            width += 1;
+        }
+        if width != self.columns.len() {
+            return Err(Error::new(ErrorKind::Internal, "a row of another width than its columns"));
         }
         self.end_row();
         Ok(size)
@@ -122,8 +129,10 @@ fn does_not_fit(misfit: &Misfit, at: usize, column: &Column, schema: &Schema) ->
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
-    use crate::value::{DataType, Value};
+    use crate::value::{DataType, Row};
 
     fn rows_of(data_type: DataType) -> ArrowRows {
         let mut column =
@@ -132,8 +141,8 @@ mod tests {
         ArrowRows::new(&[column], |_| Some(Decimal { precision: 5, scale: 2 })).expect("a schema")
     }
 
-    fn row(value: Value) -> Row {
-        Row { values: vec![value] }
+    fn row(value: Value) -> Vec<u8> {
+        Row { values: vec![value] }.encode_to_vec()
     }
 
     #[test]
@@ -155,7 +164,7 @@ mod tests {
             (DataType::Numeric, Value::text("1234.5"), "a text that is not of its type"),
         ];
         for (data_type, value, what) in cases {
-            let error = rows_of(data_type).push(row(value)).expect_err("it does not fit");
+            let error = rows_of(data_type).push(&row(value)).expect_err("it does not fit");
             let text = error.message();
             assert_eq!((error.kind(), error.reason()), (ErrorKind::OutOfRange, "NOT_IN_ARROW"));
             assert!(text.starts_with("column 1 (\"c\") holds ") && text.contains(what), "{text}");
@@ -178,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_row_of_another_width_is_a_defect() {
-        let error = rows_of(DataType::Int64).push(Row::default()).expect_err("no value");
+        let error = rows_of(DataType::Int64).push(&[]).expect_err("no value");
         assert_eq!(error.kind(), ErrorKind::Internal);
     }
 }

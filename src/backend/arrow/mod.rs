@@ -8,6 +8,5 @@ mod ipc_rows;
 mod schema;
 mod time_text;
 
-pub(crate) use array_builder::Cell;
 pub(crate) use ipc_rows::{ArrowRows, MAX_BATCH_ROWS};
 pub(crate) use schema::Decimal;

@@ -7,7 +7,7 @@
 
 use rusqlite::types::ValueRef;
 
-use crate::value::{Column, DataType, Value};
+use crate::value::{Column, DataType, RowEncoder};
 
 /// The conversion of values that a column's declared type asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,18 +32,30 @@ impl ValueConversion {
         }
     }
 
-    /// Reads a value; returns it with the size of its content in bytes.
-    pub(crate) fn read(self, stored: ValueRef<'_>) -> (Value, usize) {
+    /// Adds a value to a row; returns the size of its content in bytes.
+    pub(crate) fn encode(self, stored: ValueRef<'_>, row: &mut RowEncoder) -> usize {
         match (stored, self) {
-            (ValueRef::Null, _) => (Value::null(), 0),
-            (ValueRef::Integer(number @ (0 | 1)), Self::Bool) => (Value::bool(number == 1), 1),
-            (ValueRef::Integer(number), Self::Numeric) => (Value::text(number.to_string()), 8),
-            (ValueRef::Integer(number), Self::Bool | Self::Stored) => (Value::int64(number), 8),
-            (ValueRef::Real(number), Self::Numeric) => (Value::text(decimal(number)), 8),
-            (ValueRef::Real(number), Self::Bool | Self::Stored) => (Value::float64(number), 8),
-            (ValueRef::Text(text), _) => (Value::text_or_bytes(text), text.len()),
-            (ValueRef::Blob(bytes), _) => (Value::bytes(bytes), bytes.len()),
+            (ValueRef::Null, _) => {
+                row.null();
+                return 0;
+            }
+            (ValueRef::Integer(number @ (0 | 1)), Self::Bool) => {
+                row.bool(number == 1);
+                return 1;
+            }
+            (ValueRef::Integer(number), Self::Numeric) => row.text(&number.to_string()),
+            (ValueRef::Integer(number), Self::Bool | Self::Stored) => row.int64(number),
+            (ValueRef::Real(number), Self::Numeric) => row.text(&decimal(number)),
+            (ValueRef::Real(number), Self::Bool | Self::Stored) => row.float64(number),
+            (ValueRef::Text(raw) | ValueRef::Blob(raw), _) => {
+                match (stored, std::str::from_utf8(raw)) {
+                    (ValueRef::Text(_), Ok(text)) => row.text(text),
+                    _ => row.bytes(raw),
+                }
+                return raw.len();
+            }
         }
+        8
     }
 }
 
@@ -114,7 +126,10 @@ fn is_integer(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
+    use crate::value::{Row, RowsField, Value};
 
     #[test]
     fn a_declared_type_gives_a_column_its_type() {
@@ -159,7 +174,12 @@ mod tests {
 
     #[test]
     fn a_value_keeps_its_storage_class_unless_the_declared_type_says_otherwise() {
-        let read = |conversion: ValueConversion, stored| conversion.read(stored).0;
+        let read = |conversion: ValueConversion, stored| {
+            let mut encoder = RowEncoder::new(RowsField::OfResult);
+            encoder.begin_row();
+            conversion.encode(stored, &mut encoder);
+            Row::decode(encoder.row()).expect("a row").values.remove(0)
+        };
         assert_eq!(read(ValueConversion::Bool, ValueRef::Integer(1)), Value::bool(true));
         assert_eq!(read(ValueConversion::Bool, ValueRef::Integer(2)), Value::int64(2));
         assert_eq!(read(ValueConversion::Numeric, ValueRef::Integer(2)), Value::text("2"));

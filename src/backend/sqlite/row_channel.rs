@@ -14,8 +14,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::backend::{Fill, RowSink};
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::{Column, Row};
-use crate::wire_size::encoded_row_size;
+use crate::value::Column;
 
 /// The encoded bytes that may wait between the two ends; one row more than that at most.
 const CAPACITY: usize = 128 * 1024;
@@ -84,7 +83,8 @@ struct Shared<T> {
 
 struct ChannelState<T> {
     header: Option<ResultHeader>,
-    rows: VecDeque<Row>,
+    /// Messages `Row`.
+    rows: VecDeque<Box<[u8]>>,
     bytes: usize,
     /// Set when the call wants only the end, not the rows.
     discard: bool,
@@ -194,17 +194,16 @@ impl<T> RowSender<T> {
         wake(receiver);
     }
 
-    /// Sends a row; blocks while too many wait.
-    pub(crate) fn push(&self, row: Row) -> Result<(), StopReason> {
-        let size = encoded_row_size(&row);
+    /// Sends a row, a message `Row`; blocks while too many wait.
+    pub(crate) fn push(&self, row: &[u8]) -> Result<(), StopReason> {
         let mut state = self.0.state.lock();
         while state.bytes >= CAPACITY && !state.discard {
             self.check()?;
             self.0.changed.wait_until(&mut state, self.0.deadline);
         }
         if !state.discard {
-            state.bytes += size;
-            state.rows.push_back(row);
+            state.bytes += row.len();
+            state.rows.push_back(row.into());
             let receiver = state.due_receiver(Instant::now());
             drop(state);
             wake(receiver);
@@ -288,8 +287,8 @@ impl<T> RowReceiver<T> {
         while !sink.is_full()
             && let Some(row) = state.rows.pop_front()
         {
-            state.bytes -= encoded_row_size(&row);
-            sink.push(row);
+            state.bytes -= row.len();
+            sink.push(&row);
         }
         if state.bytes <= CHUNK {
             self.shared.changed.notify_one();
@@ -331,11 +330,13 @@ impl<T> Drop for RowReceiver<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::value::Value;
+    use prost::Message as _;
 
-    fn row(size: usize) -> Row {
-        Row { values: vec![Value::text("x".repeat(size))] }
+    use super::*;
+    use crate::value::{Row, Value};
+
+    fn row(size: usize) -> Vec<u8> {
+        Row { values: vec![Value::text("x".repeat(size))] }.encode_to_vec()
     }
 
     fn soon() -> Instant {
@@ -347,7 +348,7 @@ mod tests {
         let (sender, receiver) = row_channel::<()>(soon());
         let writer = std::thread::spawn(move || {
             for _ in 0..100 {
-                sender.push(row(32 * 1024))?;
+                sender.push(&row(32 * 1024))?;
             }
             sender.end(Ok(()));
             Ok::<_, StopReason>(())
@@ -356,7 +357,7 @@ mod tests {
         let mut received = 0;
         let mut most = 0;
         loop {
-            let mut sink = RowSink::new(CHUNK);
+            let mut sink = RowSink::of_result(CHUNK);
             let polled = receiver.poll_rows(&mut cx, &mut sink);
             received += sink.len();
             most = most.max(receiver.shared.state.lock().bytes);
@@ -375,7 +376,7 @@ mod tests {
         let (sender, receiver) = row_channel::<()>(soon());
         let writer = std::thread::spawn(move || {
             loop {
-                if let Err(stop) = sender.push(row(CHUNK)) {
+                if let Err(stop) = sender.push(&row(CHUNK)) {
                     return stop;
                 }
             }
@@ -385,7 +386,7 @@ mod tests {
 
         let (sender, _receiver) = row_channel::<()>(Instant::now() + Duration::from_millis(20));
         let stop = loop {
-            if let Err(stop) = sender.push(row(CHUNK)) {
+            if let Err(stop) = sender.push(&row(CHUNK)) {
                 break stop;
             }
         };
@@ -398,7 +399,7 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let writer = std::thread::spawn(move || {
             for _ in 0..10 {
-                sender.push(row(CHUNK)).expect("never stopped");
+                sender.push(&row(CHUNK)).expect("never stopped");
             }
             sender.end(Ok(7));
         });

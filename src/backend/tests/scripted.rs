@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use prost::Message as _;
 
 use crate::backend::connect_breaker::ConnectBreaker;
 use crate::backend::interface::Backend;
@@ -233,7 +234,7 @@ impl RowStream for Running {
 
     fn poll_rows(&mut self, _: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
         for text in self.answer.texts.take().into_iter().flatten() {
-            sink.push(Row { values: vec![Value::text(text)] });
+            sink.push(&Row { values: vec![Value::text(text)] }.encode_to_vec());
         }
         Poll::Ready(Ok(Fill::Done))
     }

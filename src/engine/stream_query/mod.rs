@@ -19,8 +19,9 @@ use crate::backend::{Completion, Delivery, RowStream, Statement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::CallContext;
 use crate::resilience::RetryUnit;
+use crate::value::RowsField;
 use crate::value::proto::stream_query_response::Part;
-use crate::value::proto::{QueryRequest, ResultFormat, ResultHeader, ResultSummary};
+use crate::value::proto::{QueryRequest, ResultFormat, ResultHeader, ResultSummary, RowBatch};
 use crate::wire_size::ROW_BATCH_OVERHEAD;
 
 /// The size at which a batch is sent while the reader is behind, in bytes: it waits in memory, and many
@@ -56,7 +57,8 @@ impl Engine {
         let message_limit = self.response_limit.saturating_sub(ROW_BATCH_OVERHEAD);
         let fair_yield = self.fair_yields.of_this_worker();
         let deadline = statement.deadline.instant();
-        let batches = RowBatches::new(bounds, message_limit, fair_yield, deadline).encoded();
+        let batches =
+            RowBatches::new(RowsField::OfBatch, bounds, message_limit, fair_yield, deadline);
         let source = Source { database: Arc::clone(database), unit, format, batches };
         let context = Arc::clone(&statement.context);
         let revoked = caller.identity.revocation.revoked();
@@ -174,8 +176,9 @@ impl Source {
             return Ok(batch.map(|batch| parts(batch, Part::Arrow)));
         }
         let size = if is_behind { SMALL_BATCH_SIZE } else { BATCH_SIZE };
-        let batch = self.batches.next_encoded(stream, size).await?;
-        Ok(batch.map(|batch| parts(batch, Part::Rows)))
+        let batch = self.batches.next(stream, size).await?;
+        let part = |encoded| Part::Rows(RowBatch { encoded, ..RowBatch::default() });
+        Ok(batch.map(|batch| parts(batch, part)))
     }
 
     /// Starts the statement, with retries. Once it runs, its errors are final: the caller gets its parts.

@@ -19,7 +19,6 @@ use crate::backend::{
 use crate::clock::now;
 use crate::deadline::Deadline;
 use crate::engine::fair_yield::FairYields;
-use crate::engine::row_batches::split;
 use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
 use crate::sql::{Analyzer, Dialect};
 use crate::value::Value;
@@ -79,12 +78,12 @@ impl ScriptedStatement {
             unit: RetryUnit::Statement,
             format: ResultFormat::Rows,
             batches: RowBatches::new(
+                RowsField::OfBatch,
                 ResultBounds::UNBOUNDED,
                 1000 - ROW_BATCH_OVERHEAD,
                 FairYields::default().of_this_worker(),
                 deadline,
-            )
-            .encoded(),
+            ),
         };
         let stall_timeout = Duration::from_secs(10);
         Box::pin(task_stream::spawn(stall_timeout, |parts| run(source, statement, parts)))
@@ -161,7 +160,7 @@ impl RowStream for ScriptedStatement {
             return Poll::Ready(Ok(Fill::Done));
         }
         for size in self.rows.remove(0) {
-            sink.push(Row { values: vec![Value::text("x".repeat(size))] });
+            sink.push(&Row { values: vec![Value::text("x".repeat(size))] }.encode_to_vec());
         }
         Poll::Ready(Ok(Fill::Full))
     }
@@ -287,9 +286,6 @@ async fn a_statement_without_rows_is_cancelled_when_the_reader_disconnects() {
 async fn rows_are_split_into_messages_and_a_row_over_the_limit_fails() {
     let parts = ScriptedStatement::of(vec![vec![300; 7]]).start(far());
     assert_eq!(read(parts, Duration::ZERO).await.0, 7);
-    let rows = |count| (0..count).map(|_| Row { values: vec![Value::text("x".repeat(300))] });
-    let spread = split(rows(7).collect(), 1000 - ROW_BATCH_OVERHEAD).expect("each fits");
-    assert_eq!(spread.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 1]);
     let parts = ScriptedStatement::of(vec![vec![2000]]).start(far());
     let error = read(parts, Duration::ZERO).await.1.expect_err("it fits no message");
     assert_eq!(error.kind(), ErrorKind::RowTooLarge);

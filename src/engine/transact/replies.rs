@@ -33,6 +33,9 @@ pub(crate) trait CallerEvents: Send {
     /// Reads what has come, within bounds of its own. Unread commands would stop the other calls of their
     /// connection.
     fn read_ahead(&mut self, cx: &mut Context<'_>);
+
+    /// Throws away what has come and what comes, of any length. No event is taken after that.
+    fn discard(&mut self, cx: &mut Context<'_>);
 }
 
 /// A reply to a command.

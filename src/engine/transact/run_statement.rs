@@ -16,8 +16,9 @@ use crate::engine::validate::{
     StatementPlace, check_tag, positive, refuse_options, refuse_result_options,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::proto::{Column, ResultSet, Row, TransactQuery, TransactResult};
-use crate::wire_size::{REPLY_OVERHEAD, ROW_BATCH_OVERHEAD, encoded_row_size, widen};
+use crate::value::proto::{Column, ResultSet, TransactQuery, TransactResult};
+use crate::value::{EncodedRows, RowsField};
+use crate::wire_size::{REPLY_OVERHEAD, ROW_BATCH_OVERHEAD, widen};
 
 /// Runs a statement and replies with its result, in as many parts as it takes.
 pub(super) async fn run(
@@ -36,7 +37,7 @@ pub(super) async fn run(
     };
     let row_limit = parts.limit.saturating_sub(ROW_BATCH_OVERHEAD);
     let fair_yield = engine.fair_yields.of_this_worker();
-    let mut batches = RowBatches::new(bounds, row_limit, fair_yield, deadline);
+    let mut batches = RowBatches::new(RowsField::OfResult, bounds, row_limit, fair_yield, deadline);
     let mut last = None;
     while parts.has_columns && last.is_none() {
         let batch = match batches.next(&mut *stream, BATCH_SIZE).await? {
@@ -45,7 +46,7 @@ pub(super) async fn run(
         };
         let mut results = parts.results(batch.messages);
         if batch.is_last {
-            last = Some(results.pop().unwrap_or_else(|| parts.result(Vec::new())));
+            last = Some(results.pop().unwrap_or_else(|| parts.result(EncodedRows::default())));
         }
         for result_set in results {
             let body = TransactResult { result_set: Some(result_set), more: true };
@@ -62,7 +63,7 @@ pub(super) async fn run(
         }
     }
     let end = stream.finish().await?;
-    let last = last.unwrap_or_else(|| parts.result(Vec::new()));
+    let last = last.unwrap_or_else(|| parts.result(EncodedRows::default()));
     let last = ResultSet { rows_affected: end.rows_affected, command: end.command, ..last };
     let body = TransactResult { result_set: Some(last), more: false };
     replies.send(Ok(ReplyBody::Result(body)), limits).await.map_err(CommandError::Stream)
@@ -97,21 +98,20 @@ impl ResultParts {
 
     /// Makes a part of the rows of each message. Columns that do not fit beside the first rows get a part
     /// of their own.
-    fn results(&mut self, messages: Vec<Vec<Row>>) -> Vec<ResultSet> {
+    fn results(&mut self, messages: Vec<EncodedRows>) -> Vec<ResultSet> {
         let mut results = Vec::with_capacity(1);
         for rows in messages {
-            let size: usize = rows.iter().map(encoded_row_size).sum();
-            if !self.columns.is_empty() && size + self.columns_size > self.limit {
-                results.push(self.result(Vec::new()));
+            if !self.columns.is_empty() && rows.as_bytes().len() + self.columns_size > self.limit {
+                results.push(self.result(EncodedRows::default()));
             }
             results.push(self.result(rows));
         }
         results
     }
 
-    fn result(&mut self, rows: Vec<Row>) -> ResultSet {
+    fn result(&mut self, encoded: EncodedRows) -> ResultSet {
         let columns = std::mem::take(&mut self.columns);
-        ResultSet { has_columns: self.has_columns, columns, rows, ..ResultSet::default() }
+        ResultSet { has_columns: self.has_columns, columns, encoded, ..ResultSet::default() }
     }
 }
 

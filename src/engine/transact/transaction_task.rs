@@ -137,11 +137,9 @@ impl TransactionTask {
                 }
             };
             let command = match interrupts.race_drain(next).await? {
-                Some(Command::Commit(_)) => return self.commit(open).await,
+                Some(Command::Commit(_)) => return discarding(events, self.commit(open)).await,
                 Some(Command::Rollback(_)) => {
-                    open.transaction.rollback().await;
-                    let reply = ReplyBody::RolledBack(RolledBack {});
-                    return self.end(reply, Outcome::NotApplied).await;
+                    return discarding(events, self.roll_back(open)).await;
                 }
                 Some(Command::Begin(_)) => {
                     return Err(invalid_command("begin must be the first command"));
@@ -254,7 +252,12 @@ impl TransactionTask {
         self.end(ReplyBody::Committed(Committed {}), Outcome::Applied).await
     }
 
-    /// Sends the last reply; with it the stream ends at once, and commands behind it are not read. Failures have
+    async fn roll_back(&mut self, open: OpenTransaction) -> Result<()> {
+        open.transaction.rollback().await;
+        self.end(ReplyBody::RolledBack(RolledBack {}), Outcome::NotApplied).await
+    }
+
+    /// Sends the last reply; with it the stream ends at once, and commands behind it are not run. Failures have
     /// the outcome of the transaction.
     async fn end(&mut self, last: ReplyBody, outcome: Outcome) -> Result<()> {
         let sent = self.replies.try_send(Ok(last), None).await;
@@ -263,5 +266,19 @@ impl TransactionTask {
             SendFailure::Stalled | SendFailure::Late => stalled(self.engine.stall_timeout),
         });
         failed.map_err(|error| error.with_outcome(outcome))
+    }
+}
+
+/// Does the last work of a stream to its end, whatever its caller does, and throws away what comes meanwhile: no
+/// command behind the last one is run, but unread it would stop the other calls of its connection.
+async fn discarding<T>(events: &mut dyn CallerEvents, work: impl Future<Output = T>) -> T {
+    let reading = poll_fn(|cx| {
+        events.discard(cx);
+        Poll::<Infallible>::Pending
+    });
+    tokio::select! {
+        biased;
+        done = work => done,
+        never = reading => match never {},
     }
 }

@@ -87,6 +87,16 @@ impl CallerEvents for CommandReader {
             self.waiting.push_back(WaitingEvent { event, bytes });
         }
     }
+
+    fn discard(&mut self, cx: &mut Context<'_>) {
+        self.waiting.clear();
+        self.bytes = 0;
+        while !self.has_ended
+            && let Poll::Ready(message) = self.commands.poll_next_unpin(cx)
+        {
+            self.has_ended = !matches!(message, Some(Ok(_)));
+        }
+    }
 }
 
 /// Makes the event of a message. A reset with CANCEL looks like the end of the stream here; the stream of the

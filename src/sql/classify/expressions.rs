@@ -10,7 +10,8 @@ use super::functions::is_value;
 use super::walk::{Node, NotUnderstood, Understood, Walk, only_if};
 use crate::sql::scanner::is_among;
 
-/// The operators of SQL and of PostgreSQL's own types, as the parser writes them.
+/// The operators of SQL and of PostgreSQL's own types, as the parser writes them. Each has the name of a built-in one:
+/// the judgement by the catalogs takes no other operator for one that an ordinary text can reach.
 const OPERATORS: &str = "\
     + - * / % || > < >= <= = <> and or overlaps | & # << >> ^ && ~ ~* !~ !~* ~~ ~~* !~~ !~~* ^@ \
     -> ->> #> #>> #- @@ @> <@ @? ? ?& ?|";

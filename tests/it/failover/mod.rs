@@ -25,7 +25,7 @@ const TABLE: &str = "create table t (id bigint primary key, port text not null \
                      default current_setting('port'), at timestamptz not null default clock_timestamp())";
 
 /// The URL of several servers, tried in this order.
-fn url(servers: &[&Postgres]) -> String {
+pub(crate) fn url(servers: &[&Postgres]) -> String {
     let place = |server: &&Postgres| format!("127.0.0.1:{}", server.port());
     let places: Vec<_> = servers.iter().map(place).collect();
     let password = PASSWORD.replace(' ', "%20");
@@ -121,7 +121,7 @@ async fn promotion(old: &mut Postgres, new: &Postgres, client: &Client, round: u
 }
 
 /// Makes a server refuse writes, or take them again, without a word to those who are connected.
-fn set_read_only(postgres: &Postgres, read_only: bool) {
+pub(crate) fn set_read_only(postgres: &Postgres, read_only: bool) {
     let value = if read_only { "on" } else { "off" };
     // psql's own session is subject to it.
     postgres.psql(&format!("alter system set default_transaction_read_only = {value}"));

@@ -160,11 +160,12 @@ impl Transaction {
             };
             whole = Some(match whole {
                 None => part,
-                Some(before) => {
+                Some(mut before) => {
                     assert!(part.columns.is_empty(), "only the first part has the columns");
-                    let rows = before.rows.into_iter().chain(part.rows).collect();
-                    let (rows_affected, command) = (part.rows_affected, part.command);
-                    ResultSet { rows, rows_affected, command, ..before }
+                    before.rows.extend(part.rows);
+                    before.rows_affected = part.rows_affected;
+                    before.command = part.command;
+                    before
                 }
             });
             if !more {

@@ -5,6 +5,7 @@ use rowgate::value::Value;
 use tonic::Code;
 
 use super::{POINT, on_lane, service};
+use crate::harness::Service;
 use crate::harness::process::Stopped;
 
 #[tokio::test]
@@ -51,9 +52,7 @@ async fn a_row_that_is_too_large_fails_its_own_call_only() {
 async fn a_lane_that_answers_nothing_is_given_up() {
     let service = service("").await;
     on_lane(&service, POINT, &[Value::int64(1)]).await;
-    let newest = "select pid from pg_stat_activity where backend_type = 'client backend' \
-        and pid <> pg_backend_pid() order by backend_start desc limit 1";
-    let stopped = Stopped::new(service.postgres().psql(newest).trim());
+    let stopped = stop_newest(&service);
     let before = service.pool().await;
     let calls = (1..=20).map(|id| service.client.must(POINT, &[Value::int64(id)]));
     for (id, answer) in (1..).zip(join_all(calls).await) {
@@ -63,4 +62,21 @@ async fn a_lane_that_answers_nothing_is_given_up() {
     assert!(after.lanes < before.lanes, "it was another session: {after:?}");
     drop(stopped);
     on_lane(&service, POINT, &[Value::int64(1)]).await;
+}
+
+#[tokio::test]
+async fn a_lane_that_was_lost_while_it_was_idle_is_found_before_a_call_waits_on_it() {
+    let service = service("pool.validate_after_idle = \"1s\"").await;
+    on_lane(&service, POINT, &[Value::int64(1)]).await;
+    let before = service.pool().await.lanes;
+    let _stopped = stop_newest(&service);
+    service.until_pool("it is given up", |pool| pool.lanes < before).await;
+    on_lane(&service, POINT, &[Value::int64(1)]).await;
+}
+
+/// Stops the session that was opened last: that of the lane.
+fn stop_newest(service: &Service) -> Stopped {
+    let newest = "select pid from pg_stat_activity where backend_type = 'client backend' \
+        and pid <> pg_backend_pid() order by backend_start desc limit 1";
+    Stopped::new(service.postgres().psql(newest).trim())
 }

@@ -3,13 +3,15 @@
 mod lane_faults;
 mod lane_guards;
 mod lane_lifetimes;
+mod lane_servers;
+mod lane_texts;
 mod neighbours;
 
 use rowgate::value::Value;
-use rowgate::value::proto::{PoolStats, ResultSet};
+use rowgate::value::proto::{PoolStats, QueryOptions, ResultFormat, ResultSet};
 
 use crate::harness::Service;
-use crate::harness::client::PATIENCE;
+use crate::harness::client::{PATIENCE, request_with};
 use crate::harness::postgres::Postgres;
 use crate::harness::wait::eventually_async;
 
@@ -98,6 +100,25 @@ async fn short_reads_share_a_session_and_answer_the_same() {
     assert!(stats.lanes > 0 && stats.acquired < acquired + 200, "{stats:?}");
     let sessions = "select count(*) from pg_stat_activity where state = 'idle in transaction'";
     assert_eq!(service.postgres().psql(sessions).trim(), "0");
+}
+
+#[tokio::test]
+async fn a_result_in_arrows_format_is_the_same_from_a_shared_session() {
+    let service = service("").await;
+    let sql = "select id, name, id / 3::float8, case when id = 7 then null else name end, \
+               date '2026-01-31' + id, 1.50::numeric(5, 2) from items where id in (7, 8) order by id";
+    let options = || QueryOptions { format: ResultFormat::Arrow.into(), ..QueryOptions::default() };
+    let query = async || service.client.run(request_with(sql, options())).await.expect("it runs");
+    let alone = query().await;
+    on_lane(&service, sql, &[]).await;
+    let shared = eventually_async("it runs on a lane", PATIENCE, async || {
+        let before = service.pool().await.lane_statements;
+        let answer = query().await;
+        (service.pool().await.lane_statements > before).then_some(answer)
+    })
+    .await;
+    assert!(!alone.arrow.is_empty());
+    assert_eq!(alone, shared);
 }
 
 #[tokio::test]

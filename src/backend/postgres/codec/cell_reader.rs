@@ -4,8 +4,8 @@ use tokio_postgres::types::{Kind as TypeKind, Type};
 
 use super::column_types::base;
 use super::datetime::timestamp_parts;
-use crate::backend::Cell;
 use crate::value::RowEncoder;
+use crate::value::cell::Cell;
 
 /// A reader of one type; `None` for a value that only its text tells, or that is malformed.
 pub(crate) type ReadCell = for<'a> fn(&'a [u8]) -> Option<Cell<'a>>;

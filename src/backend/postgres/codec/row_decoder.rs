@@ -4,9 +4,9 @@ use tokio_postgres::types::{Format, Type};
 
 use super::cell_reader::{self, ReadCell};
 use super::value_decoder::{Intervals, ValueDecoder};
-use crate::backend::Cell;
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::{Row, RowEncoder, Value};
+use crate::value::cell::Cell;
+use crate::value::{RowEncoder, Value};
 
 #[derive(Debug, Clone)]
 pub(crate) struct RowDecoder {
@@ -25,27 +25,14 @@ impl RowDecoder {
         Self { columns, formats, cells }
     }
 
-    /// Returns the formats that [`RowDecoder::decode`] expects of the columns: text of those without a binary decoder.
+    /// Returns the formats that [`RowDecoder::encode`] expects of the columns: text of those without a binary decoder.
     /// It does not depend on the neighbours of a column, as text depends on settings that statements change.
     pub(crate) fn formats(&self) -> &[Format] {
         &self.formats
     }
 
-    /// Decodes one row from the raw values of its columns, `None` for NULL. Only a defect of the
-    /// connection can make it fail, never the data.
-    pub(crate) fn decode<'a>(
-        &self,
-        columns: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
-    ) -> Result<Row> {
-        self.check_width(columns.len())?;
-        let mut values = Vec::with_capacity(columns.len());
-        for (index, raw) in columns.enumerate() {
-            values.push(raw.map_or_else(|| Ok(Value::null()), |raw| self.value(index, raw))?);
-        }
-        Ok(Row { values })
-    }
-
-    /// Encodes one row as [`RowDecoder::decode`] decodes it.
+    /// Encodes one row from the raw values of its columns, `None` for NULL. Only a defect of the connection can make
+    /// it fail, never the data.
     pub(crate) fn encode<'a>(
         &self,
         columns: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
@@ -66,7 +53,7 @@ impl RowDecoder {
         Ok(())
     }
 
-    /// As [`RowDecoder::decode`], with values on their way into Arrow's arrays.
+    /// As [`RowDecoder::encode`], with values on their way into Arrow's arrays.
     pub(crate) fn cells<'a>(
         &self,
         columns: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
@@ -102,6 +89,7 @@ mod tests {
     use tokio_postgres::types::{Field, Kind as TypeKind};
 
     use super::*;
+    use crate::value::{Row, RowsField};
 
     fn user_type(name: &str, kind: TypeKind) -> Type {
         Type::new(name.to_owned(), 70_000, kind, "public".to_owned())
@@ -176,12 +164,15 @@ mod tests {
     fn a_malformed_row_is_an_internal_error() {
         let decoder = RowDecoder::new(&[Type::INT4, Type::TEXT], Intervals::WithInfinity);
         let one = 1_i32.to_be_bytes();
-        let row = decoder.decode([Some(&one[..]), None].into_iter()).expect("well-formed");
-        assert_eq!(row.values, [Value::int64(1), Value::null()]);
+        let mut encoder = RowEncoder::new(RowsField::OfResult);
+        decoder.encode([Some(&one[..]), None].into_iter(), &mut encoder).expect("well-formed");
+        encoder.end_row();
         let rows: [&[Option<&[u8]>]; 3] = [&[None], &[None, None, None], &[Some(b"abc"), None]];
         for row in rows {
-            let error = decoder.decode(row.iter().copied()).expect_err("malformed");
-            assert_eq!(error.kind(), ErrorKind::Internal);
+            let encoded = decoder.encode(row.iter().copied(), &mut encoder);
+            assert_eq!(encoded.expect_err("malformed").kind(), ErrorKind::Internal);
         }
+        let rows = encoder.take().decode().expect("rows");
+        assert_eq!(rows, [Row { values: vec![Value::int64(1), Value::null()] }]);
     }
 }

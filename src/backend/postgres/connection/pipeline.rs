@@ -15,8 +15,8 @@ use crate::backend::postgres::connect::capabilities::lacks_ability;
 use crate::backend::postgres::protocol::requests::{Exchange, RequestKind};
 use crate::backend::postgres::protocol::simple_query::first_value;
 use crate::error::Error;
-use crate::value::proto::Row;
-use crate::wire_size::{encoded_row_size, widen};
+use crate::value::{EncodedRows, RowEncoder, RowsField};
+use crate::wire_size::widen;
 
 pub(crate) enum PipelineStep<'a> {
     /// Statements of our own, without parameters.
@@ -52,15 +52,15 @@ impl<'a> PipelineStep<'a> {
                 Box::pin(async move {
                     let rows = connection.client.query_raw(&prepared.statement, parameters).await?;
                     let mut rows = Box::pin(rows);
-                    let mut kept = Vec::new();
+                    let mut kept = RowEncoder::new(RowsField::OfResult);
                     while let Some(row) = rows.next().await {
-                        match prepared.decode(&row?) {
-                            Ok(row) if quota.take(&row) => kept.push(row),
-                            Ok(_) => {}
+                        match prepared.encode_row(&row?, &mut kept) {
+                            Ok(()) if quota.take(kept.row_size()) => kept.end_row(),
+                            Ok(()) => {}
                             Err(error) => quota.refuse(error),
                         }
                     }
-                    Ok(StepOutput::Rows(kept))
+                    Ok(StepOutput::Rows(kept.take()))
                 })
             }
         }
@@ -83,7 +83,7 @@ pub(crate) enum StepOutput {
     /// The first value of a script's first row.
     Script(Option<String>),
     /// The rows of a statement, as far as the quota allowed.
-    Rows(Vec<Row>),
+    Rows(EncodedRows),
 }
 
 #[derive(Debug)]
@@ -195,9 +195,9 @@ impl ResultQuota {
         Self::new(u64::MAX, u64::MAX)
     }
 
-    /// Counts a row; returns false when it is over the quota.
-    fn take(&self, row: &Row) -> bool {
-        let size = widen(encoded_row_size(row));
+    /// Counts a row of a size; returns false when it is over the quota.
+    fn take(&self, size: usize) -> bool {
+        let size = widen(size);
         let rows = self.rows.fetch_add(1, Relaxed) + 1;
         let bytes = self.bytes.fetch_add(size, Relaxed) + size;
         rows <= self.max_rows && bytes <= self.max_bytes

@@ -5,10 +5,11 @@ use std::mem::size_of;
 
 use tokio_postgres::types::{FromSql, Type};
 
+use crate::backend::Decimal;
 use crate::backend::postgres::codec::{self, Parameter, RowDecoder};
-use crate::backend::{Cell, Decimal};
 use crate::error::Result;
-use crate::value::{Column, Row, RowEncoder, Value};
+use crate::value::cell::Cell;
+use crate::value::{Column, RowEncoder, Value};
 
 pub(crate) struct Prepared {
     pub(crate) statement: tokio_postgres::Statement,
@@ -57,11 +58,7 @@ impl Prepared {
         codec::encode(values, self.parameter_types())
     }
 
-    pub(crate) fn decode(&self, row: &tokio_postgres::Row) -> Result<Row> {
-        self.decoder.decode(raw_columns(row))
-    }
-
-    /// Encodes a row as [`Prepared::decode`] decodes it.
+    /// Encodes a row.
     pub(crate) fn encode_row(
         &self,
         row: &tokio_postgres::Row,
@@ -70,7 +67,7 @@ impl Prepared {
         self.decoder.encode(raw_columns(row), encoder)
     }
 
-    /// As [`Prepared::decode`], with values on their way into Arrow's arrays.
+    /// As [`Prepared::encode_row`], with values on their way into Arrow's arrays.
     pub(crate) fn cells<'a>(
         &self,
         row: &'a tokio_postgres::Row,

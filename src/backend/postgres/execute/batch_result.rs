@@ -29,11 +29,11 @@ pub(crate) fn check_of_constraints(session: &mut Session) -> &'static str {
 pub(crate) fn result_set(prepared: &Prepared, output: StepOutput, tag: &str) -> Result<ResultSet> {
     match output {
         StepOutput::Rows(rows) if !controls_transaction(tag) => {
-            let returned = Returned::of(prepared.columns.as_deref(), rows.len());
+            let returned = Returned::of(prepared.columns.as_deref(), usize::from(!rows.is_empty()));
             let Completion { rows_affected, command } = completion(tag, returned);
             let has_columns = prepared.columns.is_some();
             let columns = prepared.columns.clone().unwrap_or_default();
-            let result = ResultSet { has_columns, columns, rows, ..ResultSet::default() };
+            let result = ResultSet { has_columns, columns, encoded: rows, ..ResultSet::default() };
             Ok(ResultSet { rows_affected, command, ..result })
         }
         StepOutput::Rows(_) | StepOutput::Script(_) => Err(transaction_controlled()),

@@ -140,12 +140,9 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
         if self.undecoded.is_some() {
             return Ok(());
         }
-        let taken = if let Some(encoder) = sink.encoder() {
-            self.prepared.encode_row(row, encoder).map(|()| sink.end_row())
-        } else if sink.takes_cells() {
-            self.prepared.cells(row).and_then(|cells| sink.push_cells(cells))
-        } else {
-            self.prepared.decode(row).map(|row| sink.push(row))
+        let taken = match sink.encoder() {
+            Some(encoder) => self.prepared.encode_row(row, encoder).map(|()| sink.end_row()),
+            None => self.prepared.cells(row).and_then(|cells| sink.push_cells(cells)),
         };
         match taken {
             Ok(()) => {}

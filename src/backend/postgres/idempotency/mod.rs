@@ -158,7 +158,11 @@ async fn execute(session: &mut Session, sql: &str, values: &[Value]) -> Result<V
     if let Some(undecoded) = quota.take_undecoded() {
         return Err(undecoded);
     }
-    if let StepOutput::Rows(rows) = output { Ok(rows) } else { Ok(Vec::new()) }
+    let StepOutput::Rows(rows) = output else { return Ok(Vec::new()) };
+    rows.decode().map_err(|error| {
+        Error::new(ErrorKind::Internal, "a row of the table of keys cannot be read")
+            .with_cause(error)
+    })
 }
 
 /// Reads the row under a key.

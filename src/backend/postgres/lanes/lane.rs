@@ -139,6 +139,11 @@ impl Lane {
         self.has_ended.load(Relaxed) || self.connection.client.is_closed()
     }
 
+    /// Returns true while a call has a place on it, or an answer is missing.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.in_flight.load(Relaxed) > 0 || self.connection.protocol.unanswered() > 0
+    }
+
     /// Lets it take no more statements; those under way run to their end.
     pub(super) fn end(&self) {
         self.has_ended.store(true, Relaxed);

@@ -19,9 +19,8 @@ impl RowStream for LaneResult {
     }
 
     fn poll_rows(&mut self, _: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
-        for row in self.rows.drain(..) {
-            sink.push(row);
-        }
+        let rows = std::mem::take(&mut self.rows);
+        rows.iter().for_each(|row| sink.push(row));
         Poll::Ready(Ok(Fill::Done))
     }
 

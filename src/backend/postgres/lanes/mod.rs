@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::runtime::Handle;
@@ -48,9 +48,18 @@ const CANDIDATE_WEIGHT: usize = 512;
 pub(crate) struct Lanes {
     pub(crate) settings: PoolSettings,
     /// By the address of the analysis: there is one for each text.
-    candidates: Cache<usize, Arc<Candidate>, Weight>,
+    candidates: CandidateCache,
     workers: RwLock<Vec<Arc<WorkerLanes>>>,
+    /// Held from the count of the lanes until another one counts: workers count at once.
+    opening: Mutex<()>,
     record: Arc<LaneRecord>,
+}
+
+type CandidateCache = Cache<usize, Arc<Candidate>, Weight>;
+
+/// The cache of what is known of statements: bounded, however many there are.
+fn candidate_cache() -> CandidateCache {
+    Cache::with_weighter(CANDIDATES, CANDIDATE_BYTES, Weight)
 }
 
 #[derive(Debug, Clone)]
@@ -58,7 +67,7 @@ struct Weight;
 
 impl Weighter<usize, Arc<Candidate>> for Weight {
     fn weight(&self, _: &usize, candidate: &Arc<Candidate>) -> u64 {
-        let bytes = CANDIDATE_WEIGHT + candidate.analysis.class.weight();
+        let bytes = CANDIDATE_WEIGHT + candidate.analysis.weight();
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }
@@ -91,10 +100,13 @@ impl Ride {
     ) -> Result<Result<Box<dyn RowStream>, Option<Arc<Candidate>>>> {
         let Self { place, candidate, began } = self;
         statement.context.telemetry().connection_acquired(Duration::ZERO, began);
-        let running = ride::run(&place, statement, &candidate, began);
+        let prepared = place.0.prepared(&statement.sql);
+        let waits_once = prepared.is_some();
+        let running = ride::run(&place, statement, &candidate, began, prepared);
         let deadline = statement.deadline.instant();
+        let is_far = deadline.saturating_duration_since(began) > longest_wait(settings);
         // A lane ends before most deadlines: they need no timer.
-        let result = if deadline.saturating_duration_since(began) > longest_wait(settings) {
+        let result = if waits_once && is_far {
             running.await
         } else {
             tokio::time::timeout_at(deadline.into(), running).await.map_err(|_elapsed| {
@@ -118,8 +130,9 @@ impl Lanes {
     pub(crate) fn new(settings: &PoolSettings) -> Self {
         Self {
             settings: settings.clone(),
-            candidates: Cache::with_weighter(CANDIDATES, CANDIDATE_BYTES, Weight),
+            candidates: candidate_cache(),
             workers: RwLock::default(),
+            opening: Mutex::default(),
             record: Arc::default(),
         }
     }
@@ -172,12 +185,15 @@ impl Lanes {
             PlaceSearch::Found(place) => return Some(place),
             PlaceSearch::None(open) => open,
         };
-        if open < LANES_OF_WORKER
-            && self.open_lanes() < self.settings.lanes
+        if open >= LANES_OF_WORKER {
+            return None;
+        }
+        let _counts_alone = self.opening.lock();
+        if self.sum(WorkerLanes::open_or_opening) < self.settings.lanes
             && !context.opener.connector.is_behind_pooler()
             && context.opener.breaker.may_connect().is_ok()
         {
-            worker.open(context, &self.settings, &self.record, generation);
+            worker.open_another(context, &self.settings, &self.record, generation);
         }
         None
     }
@@ -199,12 +215,36 @@ impl Lanes {
         })
     }
 
-    fn open_lanes(&self) -> usize {
-        self.workers.read().iter().map(|worker| worker.open_lanes()).sum()
+    fn sum(&self, count: fn(&WorkerLanes) -> usize) -> usize {
+        self.workers.read().iter().map(|worker| count(worker)).sum()
     }
 
     /// The counts for statistics.
     pub(crate) fn counts(&self) -> LaneCounts {
-        self.record.counts(self.open_lanes())
+        self.record.counts(self.sum(WorkerLanes::open))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{Analyzer, Dialect};
+
+    #[test]
+    fn what_is_kept_of_statements_is_bounded_however_many_there_are() {
+        let analyzer = Analyzer::new(Dialect::Postgres, 64 << 20);
+        let candidates = candidate_cache();
+        let record = Arc::default();
+        // Names that may be those of settings are kept with the analysis.
+        let names: String = (0..200).map(|n| format!("name{n}.part ")).collect();
+        for n in 0..2500 {
+            let sql = format!("select {n} from t where a = '{names}' offset 0");
+            let analysis = analyzer.analyze(&sql);
+            assert!(matches!(analysis.class, StatementClass::Read(_)), "{sql}");
+            let candidate = Arc::new(Candidate::new(&analysis, &record));
+            candidates.insert(Arc::as_ptr(&analysis).addr(), candidate);
+        }
+        let held: usize = candidates.iter().map(|(_, one)| one.analysis.weight()).sum();
+        assert!(held > 0 && held <= 2 << 20, "{} candidates hold {held}", candidates.len());
     }
 }

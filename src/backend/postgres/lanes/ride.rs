@@ -11,8 +11,7 @@ use crate::backend::Statement;
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::clock::now;
 use crate::pool::LaneDemotion;
-use crate::value::Row;
-use crate::wire_size::encoded_row_size;
+use crate::value::{EncodedRows, RowEncoder, RowsField};
 
 /// The largest result, in encoded bytes.
 const LARGEST: usize = 64 << 10;
@@ -20,7 +19,7 @@ const LARGEST: usize = 64 << 10;
 /// The rows of a statement that ran on a lane.
 pub(super) struct LaneResult {
     pub(super) prepared: Arc<Prepared>,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: EncodedRows,
 }
 
 /// A request in the pipeline of a lane. When it is dropped without an answer, its caller did not wait for that.
@@ -57,7 +56,7 @@ impl Drop for Request<'_> {
     }
 }
 
-/// Runs a statement.
+/// Runs a statement, which is prepared first unless it is already.
 ///
 /// # Cancel safety
 /// May be dropped at any await: the statement runs to its end, and its rows are dropped.
@@ -66,10 +65,11 @@ pub(super) async fn run(
     statement: &Statement,
     candidate: &Candidate,
     sent_at: Instant,
+    prepared: Option<Arc<Prepared>>,
 ) -> Result<LaneResult, LaneFailure> {
     let Statement { sql, parameters, .. } = statement;
     let mut request = Request { lane, candidate, sent_at, is_answered: false };
-    let prepared = match lane.prepared(sql) {
+    let prepared = match prepared {
         Some(prepared) => prepared,
         None => match Box::pin(lane.prepare(sql)).await {
             Ok(prepared) => prepared,
@@ -88,33 +88,31 @@ async fn rows(
     sql: &str,
     prepared: &Prepared,
     parameters: &[crate::value::Value],
-) -> Result<Vec<Row>, LaneFailure> {
+) -> Result<EncodedRows, LaneFailure> {
     let Ok(parameters) = prepared.encode(parameters) else {
         request.is_answered = true;
         return Err(LaneFailure::Alone);
     };
     let lane = request.lane;
     let started = lane.connection.client.query_raw(&prepared.statement, parameters).await;
-    let mut rows = Vec::new();
-    let mut bytes = 0;
+    let mut rows = RowEncoder::new(RowsField::OfResult);
     let read = async {
         let mut stream = std::pin::pin!(started?);
         while let Some(row) = stream.next().await {
-            let Ok(row) = prepared.decode(&row?) else {
+            if prepared.encode_row(&row?, &mut rows).is_err() {
                 return Ok(Err(LaneFailure::Demoted(LaneDemotion::Error)));
-            };
-            bytes += encoded_row_size(&row);
-            if bytes > LARGEST {
+            }
+            rows.end_row();
+            if rows.size() > LARGEST {
                 return Ok(Err(LaneFailure::Demoted(LaneDemotion::Large)));
             }
-            rows.push(row);
         }
         Ok(Ok(()))
     };
     match read.await {
         Ok(Ok(())) => {
             request.answered();
-            Ok(rows)
+            Ok(rows.take())
         }
         Ok(Err(failure)) => {
             request.is_answered = true;

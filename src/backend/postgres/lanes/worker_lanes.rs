@@ -1,7 +1,7 @@
 //! The lanes of one worker, which opens them, uses them and drives their connections.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
@@ -38,7 +38,7 @@ pub(super) enum PlaceSearch {
     None(usize),
 }
 
-/// The longest time for which a call may wait on a lane until it is answered or the lane is given up.
+/// The longest time for which a request may wait on a lane until it is answered or the lane is given up.
 pub(super) fn longest_wait(settings: &PoolSettings) -> Duration {
     let depth = u32::try_from(super::lane::DEEPEST).unwrap_or(u32::MAX);
     (settings.lane_timeout + STUCK + LOOK * 2).saturating_add(settings.lane_timeout * depth)
@@ -74,12 +74,19 @@ impl WorkerLanes {
     }
 
     /// The number of open lanes.
-    pub(super) fn open_lanes(&self) -> usize {
+    pub(super) fn open(&self) -> usize {
         self.lanes.read().iter().filter(|lane| !lane.has_ended()).count()
     }
 
+    /// The same, with one that is being opened.
+    pub(super) fn open_or_opening(&self) -> usize {
+        // In this order: one that has just been opened is counted twice rather than not at all.
+        let opening = usize::from(self.is_opening.load(SeqCst));
+        opening + self.open()
+    }
+
     /// Opens another lane in a task of its own, unless one is being opened or could not be a moment ago.
-    pub(super) fn open(
+    pub(super) fn open_another(
         self: &Arc<Self>,
         context: &Arc<DatabaseContext>,
         settings: &PoolSettings,
@@ -87,7 +94,7 @@ impl WorkerLanes {
         generation: u64,
     ) {
         if self.paused_until.lock().is_some_and(|until| now() < until)
-            || self.is_opening.swap(true, Relaxed)
+            || self.is_opening.swap(true, SeqCst)
         {
             return;
         }
@@ -101,14 +108,14 @@ impl WorkerLanes {
                 Ok(lane) => {
                     let lane = Arc::new(lane);
                     worker.lanes.write().push(Arc::clone(&lane));
-                    worker.is_opening.store(false, Relaxed);
+                    worker.is_opening.store(false, SeqCst);
                     attend(&lane, &context, &settings).await;
                     worker.lanes.write().retain(|other| !Arc::ptr_eq(other, &lane));
                 }
                 Err(error) => {
                     tracing::debug!(database = %context.name, reason = error, "no lane was opened");
                     *worker.paused_until.lock() = Some(now() + PAUSE);
-                    worker.is_opening.store(false, Relaxed);
+                    worker.is_opening.store(false, SeqCst);
                 }
             }
         });
@@ -116,13 +123,14 @@ impl WorkerLanes {
 }
 
 /// Watches a lane until it takes no more statements. Ends it at its idle time, when the pool is flushed, paused or
-/// closed, and when its server has changed; at once when it is stuck.
+/// closed, and when its server has changed; at once when it is stuck, or was lost while it was idle.
 async fn attend(lane: &Lane, context: &DatabaseContext, settings: &PoolSettings) {
-    let PoolSettings { idle_timeout, lane_timeout, .. } = *settings;
+    let PoolSettings { idle_timeout, lane_timeout, validate_after_idle, .. } = *settings;
     let protocol = &lane.connection.protocol;
     let mut progress = (protocol.last_answered(), now());
-    // Once it takes no more, what is under way on it still must end.
-    while !lane.has_ended() || protocol.unanswered() > 0 && !lane.connection.client.is_closed() {
+    let mut validated_at = now();
+    // Once it takes no more, what is under way on it still must end; also what is yet to be sent.
+    while !lane.has_ended() || lane.is_in_use() && !lane.connection.client.is_closed() {
         tokio::time::sleep(LOOK).await;
         let now = now();
         let answered = protocol.last_answered();
@@ -132,12 +140,26 @@ async fn attend(lane: &Lane, context: &DatabaseContext, settings: &PoolSettings)
             lane.abort();
             return;
         }
+        let unused = lane.idle_time().min(now.saturating_duration_since(validated_at));
+        if unused >= validate_after_idle && !lane.is_in_use() {
+            if !is_valid(lane, lane_timeout).await {
+                lane.abort();
+                return;
+            }
+            validated_at = self::now();
+        }
         let is_idle = !idle_timeout.is_zero() && lane.idle_time() >= idle_timeout;
         let is_current = context.pool.open_generation() == Some(lane.lifetime.generation);
         if is_idle || !is_current || lane.has_changed() {
             lane.end();
         }
     }
+}
+
+/// Returns true if the server answers. No call takes a place meanwhile: the lane stands still.
+async fn is_valid(lane: &Lane, lane_timeout: Duration) -> bool {
+    let answer = lane.connection.client.check_connection();
+    tokio::time::timeout(STUCK + lane_timeout, answer).await.is_ok_and(|answer| answer.is_ok())
 }
 
 /// Opens a lane.

@@ -50,7 +50,9 @@ callable as not materialized (
                pg_advisory_xact_lock, pg_advisory_xact_lock_shared, pg_try_advisory_xact_lock,
                pg_try_advisory_xact_lock_shared}')
              as writes_only,
-           p.oid operator(pg_catalog.<) 16384 and p.proname operator(pg_catalog.=) 'nextval' as draws
+           p.oid operator(pg_catalog.<) 16384 and p.proname operator(pg_catalog.=) 'nextval' as draws,
+           -- Before version 14 its body names operators that are looked up when it is called.
+           p.prolang operator(pg_catalog.=) 14 as is_sql
     from pg_catalog.pg_proc as p
 ),
 called as (
@@ -88,7 +90,10 @@ odd as (
         left join callable as c on c.computes and c.oid operator(pg_catalog.=)
           case when f.part[1] operator(pg_catalog.=) 'opno' then o.oprcode::pg_catalog.oid else f.part[2]::pg_catalog.oid end
         where case when f.part[1] operator(pg_catalog.=) any ('{resulttype, typid}')
-          then f.part[2]::pg_catalog.oid operator(pg_catalog.>=) 16384 else c.oid is null end)
+          then f.part[2]::pg_catalog.oid operator(pg_catalog.>=) 16384
+          else c.oid is null or c.is_sql or o.oid operator(pg_catalog.>=) 16384 and not exists (
+            select from trusted where class operator(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass
+              and id operator(pg_catalog.=) o.oid) end)
     union
     select holder.holder from odd as o
     join (
@@ -198,7 +203,21 @@ set_off as (
 unnamed as (
     select 'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid as class, o.oid as id,
         o.oprcode::pg_catalog.oid as code
-    from pg_catalog.pg_operator as o where o.oid operator(pg_catalog.>=) 16384
+    from pg_catalog.pg_operator as o
+    where o.oid operator(pg_catalog.>=) 16384
+      -- A text whose operators have other names than built-in ones is not judged at all. Beside texts reach it:
+      -- families of operators, operators that it negates or commutes, and functions in SQL.
+      and (exists (select from pg_catalog.pg_operator as b
+          where b.oid operator(pg_catalog.<) 16384 and b.oprname operator(pg_catalog.=) o.oprname)
+        or exists (select from pg_catalog.pg_amop as a where a.amopopr operator(pg_catalog.=) o.oid)
+        or exists (select from pg_catalog.pg_operator as l
+          left join trusted as t on t.class operator(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass
+            and t.id operator(pg_catalog.=) l.oid
+          where (l.oprcom operator(pg_catalog.=) o.oid or l.oprnegate operator(pg_catalog.=) o.oid)
+            and l.oid operator(pg_catalog.<>) o.oid
+            and (l.oid operator(pg_catalog.<) 16384 or t.id is not null))
+        or exists (select from called where is_sql)
+        or exists (select from set_off where is_sql))
     union all
     select 'pg_catalog.pg_cast'::pg_catalog.regclass, c.oid, c.castfunc from pg_catalog.pg_cast as c
     where c.oid operator(pg_catalog.>=) 16384
@@ -266,6 +285,11 @@ verdict as (
         and not exists (select from set_off where not computes and not (writes_only and $4))
         and not exists (select from parts as p join odd as o on o.oid operator(pg_catalog.=) p.id
             where p.kind operator(pg_catalog.=) any ('{resulttype, typid}'))
+        and not exists (select from parts as p
+            where p.kind operator(pg_catalog.=) 'opno' and p.id operator(pg_catalog.>=) 16384
+              and not exists (select from trusted as t
+                where t.class operator(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass
+                  and t.id operator(pg_catalog.=) p.id))
         -- A literal beside such a column is read in as its type: lag(c, 1, '5').
         and not exists (select from planned as p
             join pg_catalog.pg_attribute as a on a.attrelid operator(pg_catalog.=) p.oid

@@ -12,9 +12,9 @@ use crate::backend::sqlite::row_channel::{ResultHeader, RowSender};
 use crate::backend::sqlite::session::Session;
 use crate::backend::{Batch, BatchResult, BatchStatement, Completion};
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::Row;
 use crate::value::proto::ResultSet;
-use crate::wire_size::encoded_row_size;
+use crate::value::{RowEncoder, RowsField, size_in_field};
+use crate::wire_size::widen;
 
 /// Runs a batch once. An error names the statement that failed; nothing of the batch is applied then.
 pub(crate) fn run_batch(
@@ -73,13 +73,15 @@ fn run_one(
     quota: &mut ResultQuota<'_>,
 ) -> Result<ResultSet> {
     let access = Access::of(quota.batch.mode.read_only);
-    let mut rows = BatchRows { result: ResultSet::default(), quota };
+    let encoder = RowEncoder::new(RowsField::OfResult);
+    let mut rows = BatchRows { result: ResultSet::default(), encoder, quota };
     let completion = run_in_transaction(session, &one.sql, &one.parameters, access, &mut rows)?;
     if let Some(expect) = one.expect {
         expect.check(completion.rows_affected)?;
     }
+    let encoded = rows.encoder.take();
     let Completion { rows_affected, command } = completion;
-    Ok(ResultSet { rows_affected, command, ..rows.result })
+    Ok(ResultSet { encoded, rows_affected, command, ..rows.result })
 }
 
 /// The rest of the result size that a batch is allowed.
@@ -92,6 +94,7 @@ struct ResultQuota<'a> {
 /// The rows of one statement of a batch.
 struct BatchRows<'q, 'b> {
     result: ResultSet,
+    encoder: RowEncoder,
     quota: &'q mut ResultQuota<'b>,
 }
 
@@ -101,8 +104,8 @@ impl RowConsumer for BatchRows<'_, '_> {
         self.result.columns = header.columns;
     }
 
-    fn push(&mut self, row: Row) -> Result<()> {
-        let size = u64::try_from(encoded_row_size(&row)).unwrap_or(u64::MAX);
+    fn push(&mut self, row: &[u8]) -> Result<()> {
+        let size = widen(size_in_field(row.len()));
         let ResultQuota { rows, bytes, batch } = &mut *self.quota;
         let message = if *rows == 0 {
             format!("the results have more than {} rows", batch.max_rows)
@@ -111,7 +114,7 @@ impl RowConsumer for BatchRows<'_, '_> {
         } else {
             *rows -= 1;
             *bytes -= size;
-            self.result.rows.push(row);
+            self.encoder.push(row);
             return Ok(());
         };
         Err(Error::new(ErrorKind::ResultTooLarge, message).with_hint(

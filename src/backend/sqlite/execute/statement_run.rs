@@ -17,15 +17,15 @@ use crate::backend::sqlite::row_channel::{ResultHeader, RowSender};
 use crate::backend::sqlite::session::{Compiled, ROLLED_BACK, Role, Session};
 use crate::backend::{Completion, Statement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::value::{Column, Row, Value};
+use crate::value::{Column, RowEncoder, RowsField, Value};
 
 /// The consumer of a statement's rows.
 pub(crate) trait RowConsumer {
     /// Takes the columns, before the first row. Not called for a statement that returns none.
     fn start(&mut self, header: ResultHeader);
 
-    /// Takes a row.
-    fn push(&mut self, row: Row) -> Result<()>;
+    /// Takes a row: a message `Row`.
+    fn push(&mut self, row: &[u8]) -> Result<()>;
 }
 
 impl<T> RowConsumer for &RowSender<T> {
@@ -33,7 +33,7 @@ impl<T> RowConsumer for &RowSender<T> {
         RowSender::start(self, header);
     }
 
-    fn push(&mut self, row: Row) -> Result<()> {
+    fn push(&mut self, row: &[u8]) -> Result<()> {
         Ok(RowSender::push(self, row)?)
     }
 }
@@ -183,6 +183,7 @@ fn send_rows(
         ResultHeader { columns, reads }
     };
     let mut conversions: Option<Vec<ValueConversion>> = None;
+    let mut encoder = RowEncoder::new(RowsField::OfResult);
     let mut rows = prepared.statement.raw_query();
     while let Some(row) = rows.next().map_err(|error| session.translate(error, sql, step))? {
         // Not before the first step: a statement compiled earlier learns of a changed schema then.
@@ -193,7 +194,8 @@ fn send_rows(
             consumer.start(header);
             found
         });
-        consumer.push(read_row(session, row, conversions)?)?;
+        encode_row(session, row, conversions, &mut encoder)?;
+        consumer.push(encoder.row())?;
     }
     drop(rows);
     if conversions.is_none() && prepared.statement.column_count() > 0 {
@@ -202,24 +204,23 @@ fn send_rows(
     Ok(())
 }
 
-fn read_row(
+fn encode_row(
     session: &Session,
     row: &SqliteRow<'_>,
     conversions: &[ValueConversion],
-) -> Result<Row> {
+    encoder: &mut RowEncoder,
+) -> Result<()> {
     // Before anything is copied: SQLite bounds each value, and this all of them.
     let lengths = (0..conversions.len()).map(|index| length(stored(row, index)));
     if lengths.sum::<usize>() > session.config.max_row_size {
         return Err(too_large());
     }
-    let mut values = Vec::with_capacity(conversions.len());
+    encoder.begin_row();
     let mut size = 0;
     for (index, conversion) in conversions.iter().enumerate() {
-        let (value, bytes) = conversion.read(stored(row, index));
-        size += bytes;
-        values.push(value);
+        size += conversion.encode(stored(row, index), encoder);
     }
-    if size > session.config.max_row_size { Err(too_large()) } else { Ok(Row { values }) }
+    if size > session.config.max_row_size { Err(too_large()) } else { Ok(()) }
 }
 
 fn length(value: ValueRef<'_>) -> usize {

@@ -12,10 +12,9 @@ use crate::backend::sqlite::execute::statement_run::{
 use crate::backend::sqlite::row_channel::{ResultHeader, RowSender};
 use crate::backend::sqlite::session::Session;
 use crate::backend::{Batch, BatchResult, Completion, Statement};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::CloseReason;
-use crate::value::Row;
-use crate::wire_size::encoded_row_size;
+use crate::value::{RowEncoder, RowsField, size_in_field};
 
 /// The largest rows of one statement that wait for the commit: less than its channel takes without a reader.
 const MAX_KEPT_BYTES: usize = 64 * 1024;
@@ -164,7 +163,9 @@ impl<W: SharedWork> Member for Write<W> {
         }
         self.sender.end(match (result, failure) {
             (Ok(_), Some(failure)) => Err(failure),
-            (result, _) => result,
+            // It may have failed by what another wrote, which may not be there.
+            (Err(_), Some(failure)) => Err(failure.with_outcome(Outcome::NotApplied)),
+            (result, None) => result,
         });
     }
 }
@@ -218,12 +219,12 @@ impl SharedWork for StatementWrite {
     }
 
     fn deliver(&mut self, sender: &RowSender<Self::Output>) {
-        let KeptRows { header, rows, .. } = std::mem::take(&mut self.kept);
-        if let Some(header) = header {
+        if let Some(header) = self.kept.header.take() {
             sender.start(header);
         }
+        let rows = self.kept.rows.take();
         // A caller that is gone takes none.
-        let _sent = rows.into_iter().try_for_each(|row| sender.push(row));
+        let _sent = rows.iter().try_for_each(|row| sender.push(row));
     }
 
     fn run_alone(
@@ -238,11 +239,17 @@ impl SharedWork for StatementWrite {
 }
 
 /// The rows of a statement until the commit.
-#[derive(Default)]
 struct KeptRows {
     header: Option<ResultHeader>,
-    rows: Vec<Row>,
+    rows: RowEncoder,
+    /// The size of all rows, those included that are too large to keep.
     bytes: usize,
+}
+
+impl Default for KeptRows {
+    fn default() -> Self {
+        Self { header: None, rows: RowEncoder::new(RowsField::OfResult), bytes: 0 }
+    }
 }
 
 impl RowConsumer for KeptRows {
@@ -250,8 +257,8 @@ impl RowConsumer for KeptRows {
         self.header = Some(header);
     }
 
-    fn push(&mut self, row: Row) -> Result<()> {
-        self.bytes += encoded_row_size(&row);
+    fn push(&mut self, row: &[u8]) -> Result<()> {
+        self.bytes += size_in_field(row.len());
         if self.bytes > MAX_KEPT_BYTES {
             // Nobody is told: the statement runs by itself then.
             let message = "the rows are too large to wait for a shared commit";

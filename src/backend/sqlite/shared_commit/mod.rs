@@ -5,7 +5,7 @@
 //! Each keeps its own outcome. One that fails is rolled back to its savepoint. Whatever ends or endangers the
 //! transaction itself (`OR ROLLBACK`, an interrupt, a full disk, a COMMIT that failed) makes each of them run again
 //! by itself, as it would without the others; only where a COMMIT's outcome is not known, that is what all are
-//! told.
+//! told. Then those that had failed are told that they are not applied, and of no reason that may be another's write.
 //!
 //! A closed list says what may share: INSERT, UPDATE and DELETE, alone or in batches, whose results are small, in a
 //! database without constraints that are checked at the COMMIT and without virtual tables.

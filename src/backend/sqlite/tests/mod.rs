@@ -121,11 +121,11 @@ impl Fixture {
         let mut stream = self.database.execute(Arc::new(statement)).await?;
         let columns = stream.columns().map(<[Column]>::to_vec);
         let mut rows = Vec::new();
-        let mut sink = RowSink::new(64 * 1024);
+        let mut sink = RowSink::of_result(64 * 1024);
         while fill(&mut *stream, &mut sink).await? == Fill::Full {
-            rows.extend(sink.take());
+            rows.extend(sink.take().decode().expect("rows"));
         }
-        rows.extend(sink.take());
+        rows.extend(sink.take().decode().expect("rows"));
         Ok(Answer { columns, rows, completion: stream.finish().await? })
     }
 

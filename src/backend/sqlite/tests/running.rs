@@ -83,7 +83,7 @@ async fn a_stream_that_nobody_reads_ends_at_the_deadline() {
         fixture.database.execute(Arc::new(Statement { deadline, ..statement(ENDLESS, vec![]) }));
     let mut stream = stream.await.expect("it starts");
     tokio::time::sleep_until((deadline.instant() + Duration::from_millis(20)).into()).await;
-    let mut sink = RowSink::new(usize::MAX);
+    let mut sink = RowSink::of_result(usize::MAX);
     let error = fill(&mut *stream, &mut sink).await.expect_err("too late");
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
 }
@@ -95,7 +95,7 @@ async fn a_dropped_stream_stops_its_statement_and_frees_its_connection() {
         let stream = fixture.database.execute(Arc::new(statement(ENDLESS, vec![])));
         let mut stream = stream.await.expect("it starts");
         if round % 2 == 0 {
-            let mut sink = RowSink::new(1024);
+            let mut sink = RowSink::of_result(1024);
             assert_eq!(fill(&mut *stream, &mut sink).await.expect("rows"), Fill::Full);
         }
         drop(stream);
@@ -238,7 +238,7 @@ async fn rows_at_hand_do_not_wait_for_a_slow_one() {
     let sql = format!("{quick} SELECT count(*) FROM ({ENDLESS})");
     let mut stream =
         fixture.database.execute(Arc::new(statement(&sql, vec![]))).await.expect("it starts");
-    let mut sink = RowSink::new(usize::MAX);
+    let mut sink = RowSink::of_result(usize::MAX);
     let quick_rows = std::future::poll_fn(|cx| {
         assert!(stream.poll_rows(cx, &mut sink).is_pending(), "the last row never comes");
         if sink.len() == 5 { Poll::Ready(()) } else { Poll::Pending }

@@ -127,7 +127,7 @@ struct Nowhere;
 impl RowConsumer for Nowhere {
     fn start(&mut self, _header: ResultHeader) {}
 
-    fn push(&mut self, _row: Row) -> Result<()> {
+    fn push(&mut self, _row: &[u8]) -> Result<()> {
         Ok(())
     }
 }

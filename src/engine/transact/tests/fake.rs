@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use prost::Message as _;
 
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, Completion, ConnectBreaker,
@@ -231,7 +232,7 @@ impl RowStream for Running {
     fn poll_rows(&mut self, _: &mut Context<'_>, sink: &mut RowSink) -> Poll<Result<Fill>> {
         while self.left > 0 && !sink.is_full() {
             self.left -= 1;
-            sink.push(Row { values: vec![Value::text("x".repeat(self.size))] });
+            sink.push(&Row { values: vec![Value::text("x".repeat(self.size))] }.encode_to_vec());
         }
         Poll::Ready(Ok(if self.left == 0 { Fill::Done } else { Fill::Full }))
     }

@@ -15,7 +15,7 @@ async fn open(settings: &[(&str, &str)]) -> (Fake, Session) {
 }
 
 fn rows(parts: &[ResultSet]) -> usize {
-    parts.iter().map(|part| part.rows.len()).sum()
+    parts.iter().map(|part| part.received().rows.len()).sum()
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,6 +71,10 @@ impl CallerEvents for Events {
     }
 
     fn read_ahead(&mut self, _cx: &mut Context<'_>) {}
+
+    fn discard(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(_)) = self.0.poll_recv(cx) {}
+    }
 }
 
 /// The caller's side of a stream.

@@ -1,5 +1,8 @@
 //! Ends of writes that share a commit which the others must not notice.
 
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use tokio::signal::unix::SignalKind;
+
 use super::*;
 
 #[tokio::test]
@@ -116,4 +119,60 @@ async fn a_call_that_is_nearly_late_shares_no_commit() {
     group.turns().await;
     outcome(near).await.expect("it commits");
     assert_eq!(group.ids(), [1, 2, 7]);
+}
+
+/// Lets no file of this process grow beyond a size.
+fn bound_files(bytes: Option<u64>) {
+    let own = getrlimit(Resource::Fsize);
+    setrlimit(Resource::Fsize, Rlimit { current: bytes.or(own.maximum), ..own })
+        .expect("it is set");
+}
+
+#[test]
+fn a_commit_of_unknown_outcome_is_told_so_to_all_who_share_it() {
+    let inner = "backend::sqlite::tests::shared_commit::ends::whose_log_cannot_be_written";
+    let own = std::env::current_exe().expect("it has a path");
+    let ran = std::process::Command::new(own).args([inner, "--exact", "--ignored"]).output();
+    let ran = ran.expect("it is started");
+    let told = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && told.contains("1 passed"), "{told}");
+}
+
+#[tokio::test]
+#[ignore = "bounds the files of its process: the test above starts it in one of its own"]
+async fn whose_log_cannot_be_written() {
+    let grown = SignalKind::from_raw(Signal::XFSZ.as_raw());
+    let _instead_of_its_end = tokio::signal::unix::signal(grown).expect("it is caught");
+    let mut group = Group::new(SCHEMA).await;
+    let log = group.path.with_file_name("test.db-wal");
+    let bounded = group.before(move |session| {
+        let hook = move || {
+            bound_files(Some(std::fs::metadata(&log).expect("there is a log").len()));
+            false
+        };
+        session.connection.commit_hook(Some(hook)).expect("it is hooked");
+    });
+    bounded.await;
+    let written = [insert(1), insert(2)].map(|sql| group.statement(&sql));
+    // It finds what may not be there.
+    let again = group.statement(&insert(1));
+    let own = group.statement("INSERT INTO nowhere VALUES (1)");
+    let wide = group.statement("INSERT INTO t (id) VALUES (3) RETURNING hex(zeroblob(50000))");
+    let batched = group.batch(batch(&["INSERT INTO t (id) VALUES (4)"]));
+    assert!(group.turn().await);
+    bound_files(None);
+    for written in written {
+        let error = outcome(written).await.expect_err("its log cannot be written");
+        assert_eq!((error.reason(), error.outcome()), ("IO_ERROR", Outcome::Unknown));
+    }
+    let error = outcome(batched).await.expect_err("its log cannot be written");
+    assert_eq!((error.reason(), error.outcome()), ("IO_ERROR", Outcome::Unknown));
+    for failed in [again, own] {
+        let error = outcome(failed).await.expect_err("it is not applied");
+        assert_eq!((error.reason(), error.outcome()), ("IO_ERROR", Outcome::NotApplied));
+    }
+    // It was to run by itself, and its connection is lost: it runs again on another.
+    let error = outcome(wide).await.expect_err("its connection is lost");
+    assert_eq!((error.reason(), error.outcome()), ("CONNECTION_LOST", Outcome::NotApplied));
+    assert!(group.ids().is_empty(), "none is there, as it happens");
 }

@@ -240,11 +240,11 @@ async fn rows(receiver: RowReceiver<Option<Completion>>) -> Vec<Row> {
     let stream = SqliteRowStream::start(job, Outcome::Applied).await.expect("it runs");
     let mut stream = stream.expect("it is the connection that writes");
     let mut rows = Vec::new();
-    let mut sink = RowSink::new(64 * 1024);
+    let mut sink = RowSink::of_result(64 * 1024);
     while fill(&mut stream, &mut sink).await.expect("rows") == Fill::Full {
-        rows.extend(sink.take());
+        rows.extend(sink.take().decode().expect("rows"));
     }
-    rows.extend(sink.take());
+    rows.extend(sink.take().decode().expect("rows"));
     rows
 }
 
