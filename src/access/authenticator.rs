@@ -172,7 +172,8 @@ impl Authenticator {
         let caller = self.callers.get(&entry.caller)?;
         let revocation = Arc::new(Revocation::default());
         let identity = Arc::new(Identity { revocation, ..caller.identity.clone() });
-        let (hash, expires) = (entry.hash()?, entry.end()?);
+        let hash = entry.hash()?;
+        let expires = entry.end()?;
         Some(Arc::new(Token { entry: entry.clone(), hash, expires, identity }))
     }
 

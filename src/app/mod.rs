@@ -10,6 +10,7 @@ mod idempotency_gc;
 mod idempotency_install;
 mod preflight;
 mod prober;
+mod safety;
 mod shutdown;
 mod token_watch;
 mod workers;
@@ -65,6 +66,7 @@ impl App {
     /// # Errors
     /// A listener that cannot be bound, or a certificate that cannot be used.
     pub fn start(config: Config, telemetry: &Telemetry) -> Result<Self, Error> {
+        preflight::check_safety(&config)?;
         let (grpc_listener, grpc) = listen(config.grpc.listen)?;
         let (ops_listener, ops) = listen(config.ops.listen)?;
         let databases = config.databases.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -193,7 +195,7 @@ impl Server {
             let prober = tokio::spawn(prober.run());
             let gc = idempotency_gc::run(Arc::clone(&engine), workers.runtimes.clone());
             let gc = tokio::spawn(gc);
-            let tokens = authenticator.map(|it| tokio::spawn(token_watch::run(it)));
+            drop(authenticator.map(|it| tokio::spawn(token_watch::run(it))));
             let mut signals = shutdown::wait(stopping).await;
             let start = Instant::now();
             tracing::info!("shutting down");
@@ -219,9 +221,6 @@ impl Server {
                 database.backend().close();
             }
             workers.end().await;
-            if let Some(tokens) = tokens {
-                tokens.abort();
-            }
             shutdown::closed(&engine, remaining()).await;
             drop(tokio::time::timeout(OPS_TIMEOUT, ops).await);
             telemetry.end(remaining().max(MIN_FLUSH_TIMEOUT)).await;

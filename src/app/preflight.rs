@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use super::safety;
 use super::workers::single_threaded;
 use crate::backend::postgres::lanes::LANES_OF_WORKER;
 use crate::backend::{Backend, Delivery, Fill, RowSink, Statement, fill};
@@ -15,7 +16,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::CallContext;
 use crate::sql::Analysis;
-use crate::value::{Kind, Value};
+use crate::value::{Kind, Row, Value};
 
 /// The connections that the server has for ordinary roles, then the limits of the role and of the database; -1 is no
 /// limit. The third setting exists since PostgreSQL 16.
@@ -39,7 +40,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A finding about a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The database's name.
+    /// The database's name; empty for the server itself.
     pub database: String,
     /// The status of the check.
     pub status: CheckStatus,
@@ -52,6 +53,8 @@ pub struct Finding {
 pub enum CheckStatus {
     /// The check passed.
     Passed,
+    /// It works, and is unsafe.
+    Unsafe,
     /// The check could not be made.
     Unknown,
     /// The check failed: the server would not work as configured.
@@ -75,7 +78,34 @@ pub fn check(config: &Config) -> Result<Vec<Finding>> {
             Err(error) => vec![failed(name, &error)],
         }
     });
-    Ok(single_threaded()?.block_on(join_all(checks)).concat())
+    let of_server = safety::of_server(config);
+    let mut findings: Vec<_> =
+        of_server.into_iter().map(|text| finding("", CheckStatus::Unsafe, text)).collect();
+    findings.extend(single_threaded()?.block_on(join_all(checks)).concat());
+    Ok(findings)
+}
+
+/// Warns of an unsafe configuration. With `access.strict` it blocks, and must not be called from a runtime.
+///
+/// # Errors
+/// Findings that are unsafe, or not known to be safe, with `access.strict`.
+pub(super) fn check_safety(config: &Config) -> Result<()> {
+    if !config.access.strict {
+        safety::warn(config);
+        return Ok(());
+    }
+    let findings = check(config)?;
+    let bad = findings.iter().filter(|finding| finding.status != CheckStatus::Passed);
+    let about = bad.map(|finding| match &*finding.database {
+        "" => finding.text.clone(),
+        database => format!("database {database}: {}", finding.text),
+    });
+    let about = about.collect::<Vec<_>>().join("; ");
+    if about.is_empty() {
+        return Ok(());
+    }
+    let message = format!("access.strict allows no start: {about}");
+    Err(Error::new(ErrorKind::BackendMisconfigured, message))
 }
 
 /// Checks the directory of a database file that does not exist.
@@ -127,12 +157,25 @@ async fn check_reachable(config: &Config, name: &str, backend: &dyn Backend) -> 
                 finding(name, CheckStatus::Unknown, text)
             }
         });
+        match ask(backend, safety::ROLE_RIGHTS).await {
+            Ok(rows) => findings.extend(unsafe_findings(name, safety::of_role(&rows))),
+            Err(error) => {
+                let text = format!("the rights of its role are unknown: {error}");
+                findings.push(finding(name, CheckStatus::Unknown, text));
+            }
+        }
     }
+    let database = config.databases.get(name).map(safety::of_database);
+    findings.extend(unsafe_findings(name, database.unwrap_or_default()));
     findings
 }
 
 fn finding(name: &str, status: CheckStatus, text: String) -> Finding {
     Finding { database: name.to_owned(), status, text }
+}
+
+fn unsafe_findings(name: &str, texts: Vec<String>) -> impl Iterator<Item = Finding> {
+    texts.into_iter().map(move |text| finding(name, CheckStatus::Unsafe, text))
 }
 
 fn failed(name: &str, error: &Error) -> Finding {
@@ -181,8 +224,19 @@ fn compare(name: &str, needed: usize, limits: [i64; 3]) -> Finding {
 }
 
 async fn connection_limits(backend: &dyn Backend) -> Result<[i64; 3]> {
+    let rows = ask(backend, CONNECTION_LIMITS).await?;
+    let values = rows.first().map(|row| row.values.as_slice()).unwrap_or_default();
+    let limit = |index: usize| match values.get(index) {
+        Some(Value { kind: Some(Kind::Int64Value(limit)) }) => *limit,
+        Some(_) | None => -1,
+    };
+    Ok([0, 1, 2].map(limit))
+}
+
+/// Runs a statement of the server's own.
+async fn ask(backend: &dyn Backend, sql: &str) -> Result<Vec<Row>> {
     let statement = Statement {
-        sql: CONNECTION_LIMITS.to_owned(),
+        sql: sql.to_owned(),
         parameters: Vec::new(),
         analysis: Arc::new(Analysis::unknown()),
         read_only: true,
@@ -195,15 +249,9 @@ async fn connection_limits(backend: &dyn Backend) -> Result<[i64; 3]> {
     let mut sink = RowSink::of_result(usize::MAX);
     while fill(&mut *stream, &mut sink).await? != Fill::Done {}
     stream.finish().await?;
-    let rows = sink.take().decode().map_err(|error| {
-        Error::new(ErrorKind::Internal, "the limits cannot be read").with_cause(error)
-    })?;
-    let values = rows.first().map(|row| row.values.as_slice()).unwrap_or_default();
-    let limit = |index: usize| match values.get(index) {
-        Some(Value { kind: Some(Kind::Int64Value(limit)) }) => *limit,
-        Some(_) | None => -1,
-    };
-    Ok([0, 1, 2].map(limit))
+    sink.take().decode().map_err(|error| {
+        Error::new(ErrorKind::Internal, "the answer cannot be read").with_cause(error)
+    })
 }
 
 #[cfg(test)]
@@ -222,7 +270,7 @@ mod tests {
     use crate::config;
     use crate::error::Outcome;
     use crate::pool::{PoolAdmin, PoolSnapshot};
-    use crate::value::{Column, Row};
+    use crate::value::Column;
 
     /// A database that has these limits, or is unreachable.
     struct Answers(Option<Vec<Value>>);
@@ -233,8 +281,8 @@ mod tests {
         }
 
         fn execute(&self, statement: Arc<Statement>) -> BoxFuture<'_, Result<Box<dyn RowStream>>> {
-            assert_eq!(statement.sql, CONNECTION_LIMITS);
-            let values = self.0.clone().unwrap_or_default();
+            let is_asked_for = statement.sql == CONNECTION_LIMITS;
+            let values = self.0.clone().filter(|_| is_asked_for).unwrap_or_default();
             Box::pin(async { Ok(Box::new(OneRow(values)) as Box<dyn RowStream>) })
         }
 

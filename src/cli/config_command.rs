@@ -94,10 +94,16 @@ fn findings(lines: &[Finding], console: &mut Console<'_>) -> io::Result<Exit> {
     for line in lines {
         let word = match line.status {
             CheckStatus::Passed => "ok",
+            CheckStatus::Unsafe => "unsafe",
             CheckStatus::Unknown => "unclear",
             CheckStatus::Failed => "failed",
         };
-        let text = visible(&format!("database {}: {}", line.database, line.text));
+        let about = if line.database.is_empty() {
+            "server".to_owned()
+        } else {
+            format!("database {}", line.database)
+        };
+        let text = visible(&format!("{about}: {}", line.text));
         writeln!(console.out, "{word:<7} {text}")?;
     }
     let failed = lines.iter().any(|line| line.status == CheckStatus::Failed);

@@ -35,7 +35,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     let config = args.settings.load(console)?.config;
-    if let Some(warning) = exposure(config.grpc.listen) {
+    if let Some(warning) = exposure(&config) {
         writeln!(console.err, "warning: {warning}")?;
     }
     let telemetry = Telemetry::start(&config.telemetry);
@@ -53,13 +53,21 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
 }
 
 /// Returns the warning of a listener that `--insecure` allowed.
-fn exposure(listener: SocketAddr) -> Option<String> {
-    let open = !listener.ip().is_loopback();
-    open.then(|| {
-        format!(
+fn exposure(config: &Config) -> Option<String> {
+    let listener = config.grpc.listen;
+    if listener.ip().is_loopback() {
+        None
+    } else if config.callers.is_empty() {
+        Some(format!(
             "anyone who reaches {listener} may query the databases: callers are not authenticated"
-        )
-    })
+        ))
+    } else if config.tls.cert.is_none() {
+        Some(format!(
+            "whoever sees the traffic to {listener} reads tokens and rows: it is not encrypted"
+        ))
+    } else {
+        None
+    }
 }
 
 /// Returns the name by which a shell starts this program: `cargo run` puts nothing on the PATH.
@@ -151,9 +159,15 @@ mod tests {
 
     #[test]
     fn a_listener_beyond_this_machine_gets_a_warning() {
-        assert_eq!(exposure(([127, 0, 0, 1], 7000).into()), None);
-        let warning = exposure(([0, 0, 0, 0], 7000).into()).unwrap();
+        let mut config = config::load_from(&[]).unwrap();
+        assert_eq!(exposure(&config), None);
+        config.grpc.listen = ([0, 0, 0, 0], 7000).into();
+        let warning = exposure(&config).unwrap();
         assert!(warning.contains("0.0.0.0:7000 may query the databases"), "{warning}");
+        let with_caller = config::load_from(&[("callers.shop.databases", "main")]).unwrap();
+        config.callers = with_caller.callers;
+        let warning = exposure(&config).unwrap();
+        assert!(warning.contains("it is not encrypted"), "{warning}");
     }
 
     #[test]

@@ -172,7 +172,8 @@ fn check_listeners(reader: &mut SectionReader<'_>, grpc: &Grpc, ops: &Ops, prote
 }
 
 fn check_tls(reader: &mut SectionReader<'_>, tls: &GrpcTls) {
-    let (cert, key) = (tls.cert.is_some(), tls.key.is_some());
+    let cert = tls.cert.is_some();
+    let key = tls.key.is_some();
     let needs = |reader: &mut SectionReader<'_>, is_met: bool, key: &str, other: &str| {
         if !is_met && reader.setting(other).status != Status::Invalid {
             let error = ValueError::new(format!("{other} is not set"));

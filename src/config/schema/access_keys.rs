@@ -1,4 +1,4 @@
-//! Who may do what: `grpc.tls.*`, `access.*` and `callers.NAME.*`.
+//! The keys of callers and their rights: `grpc.tls.*`, `access.*` and `callers.NAME.*`.
 
 use std::time::Duration;
 
@@ -46,7 +46,8 @@ section! {
         /// The file of tokens, which `rowgate token new` makes. A change counts within a second, for open streams and
         /// transactions too.
         tokens: Option<String> = Text, "none" => None, REREAD;
-        /// Refuse to start where `rowgate config check` warns of something that makes this server unsafe.
+        /// Refuse to start unless `rowgate config check` finds everything to be safe: connections that are encrypted and verified,
+        /// roles without rights over their database server, files with secrets that others cannot read.
         strict: bool = Bool, "false";
     }
 }

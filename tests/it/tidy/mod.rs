@@ -19,7 +19,7 @@ const ROWS: &[&[&str]] = &[
     &["grpc", "ops"],
     &["engine"],
     &["backend"],
-    &["pool", "resilience", "sql"],
+    &["pool", "resilience", "sql", "access"],
     &["telemetry"],
     &["error", "deadline", "wire_size"],
     &["value", "config", "clock", "printable", "planted_bug"],
@@ -61,7 +61,14 @@ const FENCES: &[(&[&str], &[&str])] = &[
     ),
     (
         &["std::fs", "tokio::fs", "fs::read", "File::open"],
-        &["config/source.rs", "cli", "backend/sqlite/file.rs"],
+        &[
+            "config/source.rs",
+            "cli",
+            "backend/sqlite/file.rs",
+            "access/token_file.rs",
+            "app/safety.rs",
+            "app/token_watch.rs",
+        ],
     ),
     (&["tokio::signal", "signal::unix", "signal::ctrl_c"], &["app"]),
 ];

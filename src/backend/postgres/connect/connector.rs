@@ -14,6 +14,7 @@ use super::cancel_request;
 use super::capabilities::{Capabilities, Probe, is_inability};
 use super::connect_errors::{ConnectErrors, ConnectFailure};
 use super::credentials::{Credentials, Login};
+use super::opened_connection::OpenedConnection;
 use super::options_script::OptionsScript;
 use super::pooler::{self, Handshake};
 use super::role_settings::RoleSettings;
@@ -57,20 +58,6 @@ pub(crate) struct Connector {
     last: Mutex<Option<String>>,
     /// The login that was rejected, since no other was accepted.
     rejected: Mutex<Option<Arc<Login>>>,
-}
-
-pub(crate) struct OpenedConnection {
-    pub(crate) client: tokio_postgres::Client,
-    pub(crate) driver: tokio::task::JoinHandle<()>,
-    pub(crate) state: Arc<ProtocolState>,
-    /// The attributes that its session must keep, or the connection is closed.
-    pub(crate) session: TargetSession,
-    /// The statements that bring its settings back to the baseline after `RESET ALL`.
-    pub(crate) settings: String,
-    /// The abilities of its server.
-    pub(crate) capabilities: Capabilities,
-    /// False if it is only taken when no standby, which is preferred, can be reached.
-    is_preferred: bool,
 }
 
 impl Connector {
@@ -350,23 +337,12 @@ impl Connector {
         state.set_address(address.clone());
         let renaming = Renaming::new(socket, Arc::clone(&state.statement_names));
         let tap = Tap::new(renaming, Arc::clone(&state), self.limits)
-            .allowing(self.allowed_auth(address));
+            .allowing(AllowedAuth::at(address, self.require_auth.as_deref()));
         let (client, connection) =
             driver.connect_raw(tap, HandshakeDone).await.map_err(ConnectFailure::of_login)?;
         // The state of the protocol tells its users how it ended.
         let driver = tokio::spawn(async move { drop(connection.await) });
         Ok(Handshake { client, driver, state })
-    }
-
-    /// The ways in which the server at an address may authenticate the login.
-    fn allowed_auth(&self, address: &ServerAddress) -> AllowedAuth {
-        match (&self.require_auth, address) {
-            (Some(methods), _) => AllowedAuth::of(methods),
-            (None, ServerAddress::Tcp(address, _)) if !address.ip().is_loopback() => {
-                AllowedAuth::of(&[AuthMethod::ScramSha256, AuthMethod::None])
-            }
-            (None, _) => AllowedAuth::ALL,
-        }
     }
 
     /// Logs a change of servers.

@@ -17,7 +17,7 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Login {
     target: PostgresTarget,
-    /// What a command has printed; it is used instead of the target's own.
+    /// The credentials of a command; they are used instead of the target's own.
     given: Option<Arc<GivenCredentials>>,
     /// The TLS connector; `None` if TLS is disabled.
     pub(super) tls: Option<MakeRustlsConnect>,

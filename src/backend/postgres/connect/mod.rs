@@ -7,6 +7,7 @@ mod connect_errors;
 mod connector;
 mod credentials;
 mod credentials_command;
+mod opened_connection;
 mod options_script;
 mod pooler;
 mod role_settings;
@@ -17,4 +18,5 @@ mod slow_servers;
 mod socket;
 mod tls;
 
-pub(crate) use connector::{Connector, OpenedConnection};
+pub(crate) use connector::Connector;
+pub(crate) use opened_connection::OpenedConnection;

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::server_address::ServerAddress;
 use crate::config::AuthMethod;
 
 /// The ways that are allowed.
@@ -18,6 +19,17 @@ impl AllowedAuth {
             allowed[*method as usize] = true;
         }
         Self(allowed)
+    }
+
+    /// The ways in which the server at an address may authenticate the login; `written` is the configured list.
+    pub(crate) fn at(address: &ServerAddress, written: Option<&[AuthMethod]>) -> Self {
+        match (written, address) {
+            (Some(methods), _) => Self::of(methods),
+            (None, ServerAddress::Tcp(address, _)) if !address.ip().is_loopback() => {
+                Self::of(&[AuthMethod::ScramSha256, AuthMethod::None])
+            }
+            (None, _) => Self::ALL,
+        }
     }
 
     fn permits(self, method: AuthMethod) -> bool {
@@ -93,6 +105,20 @@ mod tests {
             guard.received(&kind.to_be_bytes());
         }
         guard.check()
+    }
+
+    #[test]
+    fn beyond_loopback_the_password_is_given_by_scram_alone() {
+        let at = |address: &str| {
+            let address = address.parse().expect("it is an address");
+            AllowedAuth::at(&ServerAddress::Tcp(address, "db".to_owned()), None)
+        };
+        for local in ["127.0.0.1:5432", "[::1]:5432"] {
+            assert_eq!(at(local), AllowedAuth::ALL);
+        }
+        for remote in ["10.0.0.7:5432", "[fd00::7]:5432"] {
+            assert_eq!(at(remote), AllowedAuth::of(&[AuthMethod::ScramSha256, AuthMethod::None]));
+        }
     }
 
     #[test]
