@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::workers::WorkerHandle;
+use crate::config::Config;
 use crate::resilience::AcceptBackoff;
 
 /// The pauses while no worker takes a connection, because of a burst or because all are stuck.
@@ -25,10 +26,25 @@ const REJECTION: &[u8] = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00\
 const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_REJECTIONS: usize = 64;
 
+/// The limit on connections, and what a client beyond it is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConnectionLimit {
+    max_connections: usize,
+    /// Empty where only TLS is spoken: a handshake costs more than a client beyond the limit is worth.
+    rejection: &'static [u8],
+}
+
+impl ConnectionLimit {
+    pub(crate) fn new(config: &Config) -> Self {
+        let rejection = if config.tls.cert.is_some() { &[] } else { REJECTION };
+        Self { max_connections: config.grpc.max_connections, rejection }
+    }
+}
+
 /// Accepts until the sender of `stop` is dropped, then takes the connections in the backlog and closes the listener.
 pub(crate) async fn run(
     workers: Vec<WorkerHandle>,
-    max_connections: usize,
+    limit: ConnectionLimit,
     listener: std::net::TcpListener,
     stop: oneshot::Receiver<()>,
 ) {
@@ -36,7 +52,7 @@ pub(crate) async fn run(
         .inspect_err(|error| tracing::error!(%error, "listener cannot be registered"));
     let Ok(listener) = registered else { return };
     let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
-    let mut acceptor = Acceptor { workers, max_connections, is_full: false, rejections };
+    let mut acceptor = Acceptor { workers, limit, is_full: false, rejections };
     tokio::select! {
         biased;
         _ = stop => {}
@@ -51,7 +67,7 @@ pub(crate) async fn run(
 
 struct Acceptor {
     workers: Vec<WorkerHandle>,
-    max_connections: usize,
+    limit: ConnectionLimit,
     /// Tells whether the last connection was rejected.
     is_full: bool,
     rejections: Arc<Semaphore>,
@@ -77,7 +93,7 @@ impl Acceptor {
         if tuned.is_err() {
             return;
         }
-        let max_connections = self.max_connections;
+        let max_connections = self.limit.max_connections;
         let connections: usize = self.workers.iter().map(WorkerHandle::connections).sum();
         let was_full = std::mem::replace(&mut self.is_full, connections >= max_connections);
         if !self.is_full {
@@ -91,10 +107,14 @@ impl Acceptor {
 
     /// Sends the reason, and waits until it is read: closing a socket with unread bytes resets it, maybe too early.
     fn reject(&self, stream: TcpStream) {
+        let rejection = self.limit.rejection;
+        if rejection.is_empty() {
+            return;
+        }
         let Ok(permit) = Arc::clone(&self.rejections).try_acquire_owned() else { return };
         let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) else { return };
         let rejection = async move {
-            stream.write_all(REJECTION).await?;
+            stream.write_all(rejection).await?;
             stream.shutdown().await?;
             let mut unread = [0; 1024];
             while stream.read(&mut unread).await? > 0 {}

@@ -12,6 +12,7 @@ mod preflight;
 mod prober;
 mod safety;
 mod shutdown;
+mod tls_watch;
 mod token_watch;
 mod workers;
 
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 
 pub use idempotency_install::{install_keys, key_table_sql, postgres_key_table_sql};
 pub use preflight::{CheckStatus, Finding, check};
@@ -33,9 +35,10 @@ use crate::clock::milliseconds;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
-use crate::grpc::{Front, GrpcServer};
+use crate::grpc::{Front, GrpcServer, ListenerTls};
 use crate::ops;
 use crate::telemetry::{Tasks, Telemetry};
+use acceptor::ConnectionLimit;
 use prober::Prober;
 use shutdown::{ShutdownSequence, StopCause};
 use workers::{Workers, cannot, single_threaded};
@@ -67,6 +70,7 @@ impl App {
     /// A listener that cannot be bound, or a certificate that cannot be used.
     pub fn start(config: Config, telemetry: &Telemetry) -> Result<Self, Error> {
         preflight::check_safety(&config)?;
+        let tls = ListenerTls::new(&config.tls)?;
         let (grpc_listener, grpc) = listen(config.grpc.listen)?;
         let (ops_listener, ops) = listen(config.ops.listen)?;
         let databases = config.databases.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -81,6 +85,7 @@ impl App {
             instance: &instance,
             tasks: &tasks,
             telemetry,
+            tls: tls.clone(),
         };
         let (service, health) = GrpcServer::new(&engine, &config, front)?;
         gauge_sources::observe(telemetry, &engine);
@@ -107,6 +112,7 @@ impl App {
             config,
             workers,
             authenticator,
+            tls,
             stopping,
         };
         let (announced, announcement) = std::sync::mpsc::sync_channel(1);
@@ -166,6 +172,7 @@ struct Server {
     config: Config,
     workers: Workers,
     authenticator: Option<Arc<Authenticator>>,
+    tls: Option<Arc<ListenerTls>>,
     stopping: watch::Receiver<Option<StopCause>>,
 }
 
@@ -179,6 +186,7 @@ impl Server {
             config,
             mut workers,
             authenticator,
+            tls,
             stopping,
         } = self;
         runtime.block_on(async move {
@@ -188,14 +196,14 @@ impl Server {
             let ops = tokio::spawn(ops::serve(ops_listener, status, config.ops.clone(), ops_stop));
             let (accept, stop) = oneshot::channel();
             let handles = workers.handles.clone();
-            let max_connections = config.grpc.max_connections;
-            let acceptor = acceptor::run(handles, max_connections, grpc_listener, stop);
+            let limit = ConnectionLimit::new(&config);
+            let acceptor = acceptor::run(handles, limit, grpc_listener, stop);
             let acceptor = tokio::spawn(acceptor);
             let draining = prober.draining.clone();
             let prober = tokio::spawn(prober.run());
             let gc = idempotency_gc::run(Arc::clone(&engine), workers.runtimes.clone());
             let gc = tokio::spawn(gc);
-            drop(authenticator.map(|it| tokio::spawn(token_watch::run(it))));
+            let watches = watch_files(authenticator, tls);
             let mut signals = shutdown::wait(stopping).await;
             let start = Instant::now();
             tracing::info!("shutting down");
@@ -221,6 +229,7 @@ impl Server {
                 database.backend().close();
             }
             workers.end().await;
+            drop(watches);
             shutdown::closed(&engine, remaining()).await;
             drop(tokio::time::timeout(OPS_TIMEOUT, ops).await);
             telemetry.end(remaining().max(MIN_FLUSH_TIMEOUT)).await;
@@ -228,6 +237,29 @@ impl Server {
         });
         runtime.shutdown_background();
     }
+}
+
+/// Starts the watches over files that change; they end when the set is dropped.
+fn watch_files(
+    authenticator: Option<Arc<Authenticator>>,
+    tls: Option<Arc<ListenerTls>>,
+) -> JoinSet<()> {
+    let mut watches = JoinSet::new();
+    if let Some(authenticator) = authenticator {
+        watches.spawn(token_watch::run(authenticator));
+    }
+    if let Some(tls) = tls {
+        watches.spawn(tls_watch::run(tls));
+    }
+    watches
+}
+
+/// Checks the files of `grpc.tls`, as a start does. Blocks.
+///
+/// # Errors
+/// A file cannot be used.
+pub fn check_tls(config: &Config) -> Result<(), Error> {
+    ListenerTls::new(&config.tls).map(drop)
 }
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {

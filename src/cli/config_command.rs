@@ -4,9 +4,9 @@ use std::io;
 
 use clap::Subcommand;
 
-use super::command_error::Result;
+use super::command_error::{CommandError, Result};
 use super::config_flags::Settings;
-use super::console::{Console, Exit, counted, visible};
+use super::console::{Console, Exit, counted, one_line, visible};
 use crate::app::{self, CheckStatus, Finding};
 use crate::config::{self, Config, Loaded};
 use crate::wire_size::widen;
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
         Command::Show(settings) => return Ok(show(&settings.load(console)?, console)?),
         Command::Check { settings, no_connect } => {
             let loaded = settings.load(console)?;
-            return Ok(check(&loaded.config, *no_connect, console)?);
+            return check(&loaded.config, *no_connect, console);
         }
     }
     Ok(Exit::Success)
@@ -76,7 +76,8 @@ fn show(loaded: &Loaded, console: &mut Console<'_>) -> io::Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn check(config: &Config, no_connect: bool, console: &mut Console<'_>) -> io::Result<Exit> {
+fn check(config: &Config, no_connect: bool, console: &mut Console<'_>) -> Result<Exit> {
+    app::check_tls(config).map_err(|error| CommandError::Config(one_line(&error)))?;
     let databases = counted(widen(config.databases.len()), "database");
     writeln!(console.out, "ok      configuration, {databases}")?;
     if no_connect {
@@ -85,8 +86,8 @@ fn check(config: &Config, no_connect: bool, console: &mut Console<'_>) -> io::Re
     // Connecting takes time: the first line is to be seen before.
     console.out.flush()?;
     match app::check(config) {
-        Ok(lines) => findings(&lines, console),
-        Err(error) => console.fail(&error),
+        Ok(lines) => Ok(findings(&lines, console)?),
+        Err(error) => Ok(console.fail(&error)?),
     }
 }
 

@@ -25,6 +25,9 @@ Examples:
 SIGTERM or SIGINT shuts it down, after the calls in progress. Exit status: 0 after a shutdown, 1 when it cannot \
 start, 78 when the configuration has problems.";
 
+/// The option of grpcurl for a listener without encryption.
+const PLAIN: &str = "-plaintext";
+
 /// Serve databases over gRPC
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -41,9 +44,11 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     let telemetry = Telemetry::start(&config.telemetry);
     let telemetry = telemetry.map_err(|error| CommandError::Config(error.to_string()))?;
     let databases = describe_databases(&config);
+    let encryption = if config.tls.cert.is_some() { "-cacert ca.crt" } else { PLAIN };
     let app = App::start(config, &telemetry)?;
     let program = program(std::env::args_os().next());
-    let banner = banner(&program, app.grpc_address(), app.ops_address(), &databases);
+    let addresses = [app.grpc_address(), app.ops_address()];
+    let banner = banner(&program, addresses, encryption, &databases);
     // A closed standard output does not prevent serving.
     if let Err(error) = console.out.write_all(banner.as_bytes()).and(console.out.flush()) {
         tracing::warn!(%error, "standard output cannot be written");
@@ -55,19 +60,17 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
 /// Returns the warning of a listener that `--insecure` allowed.
 fn exposure(config: &Config) -> Option<String> {
     let listener = config.grpc.listen;
-    if listener.ip().is_loopback() {
-        None
-    } else if config.callers.is_empty() {
-        Some(format!(
+    let warning = match (config.callers.is_empty(), config.tls.cert.is_some()) {
+        _ if listener.ip().is_loopback() => return None,
+        (false, true) => return None,
+        (true, _) => format!(
             "anyone who reaches {listener} may query the databases: callers are not authenticated"
-        ))
-    } else if config.tls.cert.is_none() {
-        Some(format!(
-            "whoever sees the traffic to {listener} reads tokens and rows: it is not encrypted"
-        ))
-    } else {
-        None
-    }
+        ),
+        (false, false) => {
+            format!("tokens and rows can be read on their way to {listener}: it is not encrypted")
+        }
+    };
+    Some(warning)
 }
 
 /// Returns the name by which a shell starts this program: `cargo run` puts nothing on the PATH.
@@ -79,7 +82,12 @@ fn program(started_as: Option<OsString>) -> String {
 }
 
 /// Returns the addresses and databases of the server, and commands to try.
-fn banner(program: &str, grpc: SocketAddr, ops: SocketAddr, databases: &[String]) -> String {
+fn banner(
+    program: &str,
+    [grpc, ops]: [SocketAddr; 2],
+    encryption: &str,
+    databases: &[String],
+) -> String {
     let mut text = format!("rowgate {}\n\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, value: &str| {
         writeln!(text, "  {name:<10} {value}").expect("writing to a String never fails");
@@ -90,10 +98,15 @@ fn banner(program: &str, grpc: SocketAddr, ops: SocketAddr, databases: &[String]
         line("database", database);
     }
     let address = reachable(grpc);
-    format!(
-        "{text}\nTry it:\n  {program} query --address http://{address} 'select 1 as one'\n  grpcurl -plaintext -d \
-         '{{\"sql\":\"select 1 as one\"}}' {address} rowgate.v1.DatabaseService/Query\n\n"
-    )
+    text.push_str("\nTry it:\n");
+    if encryption == PLAIN {
+        text.push_str(&format!("  {program} query --address http://{address} 'select 1 as one'\n"));
+    }
+    text.push_str(&format!(
+        "  grpcurl {encryption} -d '{{\"sql\":\"select 1 as one\"}}' {address} \
+         rowgate.v1.DatabaseService/Query\n\n"
+    ));
+    text
 }
 
 /// Returns the address at which a client on this machine reaches a listener.
@@ -144,7 +157,7 @@ mod tests {
         let databases = ["main: embedded SQLite in rowgate.db: not for production".to_owned()];
         let grpc = ([0, 0, 0, 0], 7000).into();
         let ops = ([127, 0, 0, 1], 9464).into();
-        let text = banner("target/debug/rowgate", grpc, ops, &databases);
+        let text = banner("target/debug/rowgate", [grpc, ops], PLAIN, &databases);
         for line in [
             "  gRPC       0.0.0.0:7000\n",
             "  operators  http://127.0.0.1:9464/\n",
@@ -159,15 +172,20 @@ mod tests {
 
     #[test]
     fn a_listener_beyond_this_machine_gets_a_warning() {
-        let mut config = config::load_from(&[]).unwrap();
-        assert_eq!(exposure(&config), None);
-        config.grpc.listen = ([0, 0, 0, 0], 7000).into();
-        let warning = exposure(&config).unwrap();
-        assert!(warning.contains("0.0.0.0:7000 may query the databases"), "{warning}");
-        let with_caller = config::load_from(&[("callers.shop.databases", "main")]).unwrap();
-        config.callers = with_caller.callers;
-        let warning = exposure(&config).unwrap();
-        assert!(warning.contains("it is not encrypted"), "{warning}");
+        let warning = |listen: &str, caller: &[(&str, &str)]| {
+            let pairs = [&[("grpc.listen", listen)], caller].concat();
+            let mut inputs = config::Inputs::new(config::Environment::of(&[]));
+            inputs.insecure = true;
+            let flag = |(key, value): &(&str, &str)| config::Flag::new("(given)", *key, *value);
+            inputs.flags = pairs.iter().map(flag).collect();
+            exposure(&config::load(&inputs).unwrap().config)
+        };
+        assert_eq!(warning("127.0.0.1:7000", &[]), None);
+        let open = warning("0.0.0.0:7000", &[]).unwrap();
+        assert!(open.contains("0.0.0.0:7000 may query the databases"), "{open}");
+        let caller = [("callers.shop.databases", "main")];
+        let plain = warning("0.0.0.0:7000", &caller).unwrap();
+        assert!(plain.contains("not encrypted") && !plain.contains("may query"), "{plain}");
     }
 
     #[test]

@@ -171,7 +171,8 @@ fn check_listeners(reader: &mut SectionReader<'_>, grpc: &Grpc, ops: &Ops, prote
     }
 }
 
-fn check_tls(reader: &mut SectionReader<'_>, tls: &GrpcTls) {
+/// Checks which keys of `grpc.tls` need another.
+pub(crate) fn check_tls(reader: &mut SectionReader<'_>, tls: &GrpcTls) {
     let cert = tls.cert.is_some();
     let key = tls.key.is_some();
     let needs = |reader: &mut SectionReader<'_>, is_met: bool, key: &str, other: &str| {

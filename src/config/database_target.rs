@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 
 use super::entries::Entries;
@@ -157,6 +159,23 @@ impl PemFile {
                 .instead("Convert it to PEM, as `openssl x509 -in FILE -outform pem` does."));
         }
         Ok(Self { path, pem: Secret::new(pem) })
+    }
+
+    /// Returns the certificates, at least one.
+    pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
+        self.all()
+    }
+
+    /// Returns the first private key, which must not be encrypted.
+    pub(crate) fn private_key(&self) -> Result<PrivateKeyDer<'static>, pem::Error> {
+        PrivateKeyDer::from_pem_slice(self.pem.expose().as_bytes())
+    }
+
+    /// Returns everything of one kind, at least one.
+    pub(crate) fn all<T: PemObject>(&self) -> Result<Vec<T>, pem::Error> {
+        let found: Vec<T> =
+            T::pem_slice_iter(self.pem.expose().as_bytes()).collect::<Result<_, _>>()?;
+        if found.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(found) }
     }
 }
 

@@ -8,11 +8,13 @@ use super::build::{self, Config, DatabaseNames, MAIN};
 use super::database_target::{PostgresTarget, Target};
 use super::entries::{Entries, Entry, FILE_SUFFIX};
 use super::problem::{Problem, Problems};
+use super::schema::access_keys::GrpcTls;
 use super::schema::{CALLERS, DATABASES, SectionNames, key_names};
 use super::secrets::{interpolation, secret};
 use super::section_reader::{SectionReader, Setting, Status};
 use super::source::{self, Environment, Flag, Inputs};
 use super::unknown_keys;
+use super::written::Written;
 
 const DATABASE_URL: &str = "DATABASE_URL";
 const MAIN_URL: &str = "databases.main.url";
@@ -188,6 +190,21 @@ impl PostgresTarget {
             return Err(Problem::new(key, "this is no longer a URL of PostgreSQL").into());
         };
         Ok((*target, reader.warnings))
+    }
+}
+
+impl GrpcTls {
+    /// Reads the same keys from the files as they are now. Blocks.
+    ///
+    /// # Errors
+    /// All problems; no secret is in them.
+    pub fn reread(&self) -> Result<Self, Problems> {
+        let Written { entries, environment } = &self.written;
+        let mut reader = SectionReader::new(entries, environment);
+        let tls = Self::read(&mut reader);
+        build::check_tls(&mut reader, &tls);
+        Problems::check(reader.problems)?;
+        Ok(tls)
     }
 }
 

@@ -20,6 +20,7 @@ mod session_options;
 mod source;
 mod target_resolution;
 mod unknown_keys;
+mod written;
 
 pub use build::Config;
 pub use database_target::{

@@ -11,6 +11,7 @@ use super::schema::key::{Key, Section};
 use super::secrets::interpolation::{Resolved, Resolver};
 use super::secrets::secret::MASK;
 use super::source::Environment;
+use super::written::Written;
 
 /// The part of a key that stands for the name of a database or of a caller.
 pub(crate) const NAME: &str = "NAME";
@@ -72,6 +73,12 @@ impl<'a> SectionReader<'a> {
             warnings: Vec::new(),
             settings: Vec::new(),
         }
+    }
+
+    /// The configuration, to be read again.
+    pub(crate) fn written(&self) -> Written {
+        let entries = Arc::clone(self.entries);
+        Written { entries, environment: Arc::clone(self.environment) }
     }
 
     /// The whole name of a key.

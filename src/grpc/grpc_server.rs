@@ -7,6 +7,7 @@ use tonic::service::Routes;
 
 use super::http2::dispatch::Services;
 use super::http2::gate::Gate;
+use super::http2::listener_tls::ListenerTls;
 use super::http2::unary::UnaryLimits;
 use super::http2::unread::UnreadAnswers;
 use super::services::database_service::DatabaseHandler;
@@ -33,6 +34,8 @@ pub(crate) struct Front<'a> {
     /// The tasks of the process.
     pub(crate) tasks: &'a Tasks,
     pub(crate) telemetry: &'a Telemetry,
+    /// `None` where connections are plain.
+    pub(crate) tls: Option<Arc<ListenerTls>>,
 }
 
 /// All services, ready to be served by any worker.
@@ -40,6 +43,7 @@ pub(crate) struct Front<'a> {
 pub(crate) struct GrpcServer {
     pub(super) services: Arc<Services>,
     pub(super) settings: Grpc,
+    pub(super) tls: Option<Arc<ListenerTls>>,
 }
 
 impl GrpcServer {
@@ -49,7 +53,7 @@ impl GrpcServer {
         config: &Config,
         front: Front<'_>,
     ) -> Result<(Self, HealthReporter)> {
-        let Front { authenticator, instance, tasks, telemetry } = front;
+        let Front { authenticator, instance, tasks, telemetry, tls } = front;
         let settings = config.grpc.clone();
         let max_request_size = settings.max_request_size;
         let (health, health_service) = HealthReporter::new();
@@ -83,7 +87,7 @@ impl GrpcServer {
             gate: Gate::new(authenticator),
             unread: UnreadAnswers::new(settings.max_unread_bytes, config.stream.stall_timeout),
         });
-        Ok((Self { services, settings }, health))
+        Ok((Self { services, settings, tls }, health))
     }
 }
 

@@ -1,55 +1,17 @@
 //! Ways to the database: sockets, TLS in all its modes, passwords, and the variables that name it.
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use rowgate::value::proto::{ReconnectPoolRequest, Value};
-use tempfile::TempDir;
 use tonic::Code;
 
 use crate::harness::Service;
+use crate::harness::certificates::Certificates;
 use crate::harness::client::{Client, PATIENCE};
 use crate::harness::postgres::{PASSWORD, Postgres};
 use crate::harness::server::Server;
 use crate::harness::wait::eventually_async;
-
-/// Certificates that are good for a day: an authority, a server called `localhost`, a client.
-struct Certificates(TempDir);
-
-impl Certificates {
-    fn make() -> Self {
-        let certificates = Self(tempfile::tempdir().expect("a directory can be made"));
-        certificates.openssl(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 \
-             -subj /CN=authority -keyout ca.key -out ca.crt",
-        );
-        for (name, subject) in [("server", "localhost"), ("client", "postgres")] {
-            certificates.openssl(&format!(
-                "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={subject} \
-                 -keyout {name}.key -out {name}.csr"
-            ));
-            let extension = format!("subjectAltName=DNS:{subject}\n");
-            fs::write(certificates.0.path().join("extension"), extension).expect("it is ours");
-            certificates.openssl(&format!(
-                "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 1 \
-                 -extfile extension -out {name}.crt"
-            ));
-        }
-        certificates
-    }
-
-    fn openssl(&self, arguments: &str) {
-        let mut command = Command::new("openssl");
-        command.args(arguments.split_whitespace()).current_dir(self.0.path());
-        let output = command.output().expect("openssl is installed");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).display().to_string()
-    }
-}
 
 /// A server that speaks TLS; `hba` says who may come, and how.
 fn postgres(certificates: &Certificates, hba: &str) -> Postgres {

@@ -28,6 +28,7 @@
 //! | `conformance` | statements that each way of the API answers alike |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
 //! | `poolers` | databases behind PgBouncer |
+//! | `tls` | connections of callers over TLS, their certificates, and files that change |
 //! | `connection_limits` | deadlines, limits on connections, exhausted descriptors |
 //! | `call_ends` | the frames that end a call, watches of health, and calls refused by their headers |
 //! | `shutdown` | the shutdown of a server, with calls that must not fail and clients that do not disconnect |
@@ -137,6 +138,8 @@ mod stream;
 mod telemetry;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod transact;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::database_target::PemFile;
+use super::super::written::Written;
 use super::section::*;
 use super::value_types::RPCS;
 
@@ -34,8 +35,13 @@ section! {
         client_auth: ClientAuth = OneOf(&["off", "optional", "required"]),
             "`required` with `client_ca`, otherwise `off`"
             => if client_ca.is_some() { ClientAuth::Required } else { ClientAuth::Off };
-        /// A PEM file with the authorities' lists of revoked certificates.
+        /// A PEM file with the lists of revoked certificates, one of each authority. A certificate of which none tells, or
+        /// an outdated one, is refused.
         crl: Option<PemFile> = PemFile, "none" => None, REREAD;
+    }
+    and {
+        /// The same keys, to be read again.
+        written: Written = reader.written();
     }
 }
 

@@ -36,13 +36,14 @@ section! {
         max_unread_bytes: usize = Size("1MiB", "1024GiB"), "256MiB";
         /// Concurrent calls on one connection.
         max_concurrent_streams: u32 = Integer(1, 65_535), "200";
-        /// Concurrent connections. A further one gets GOAWAY, "too many connections", and is closed.
+        /// Concurrent connections. A further one gets GOAWAY, "too many connections", and is closed; with TLS it is
+        /// only closed.
         max_connections: usize = Integer(1, 1_000_000), "10000";
         /// The time without data after which a connection is pinged.
         keepalive_interval: Duration = Duration("1s", "1h"), "20s";
         /// The time to wait for the answer to a ping before the connection is closed.
         keepalive_timeout: Duration = Duration("1s", "1h"), "10s";
-        /// The time within which a new connection must send the preface of HTTP/2.
+        /// The time within which a new connection must complete the handshake of TLS and send the preface of HTTP/2.
         preface_timeout: Duration = Duration("100ms", "1h"), "10s";
         /// The age, ± 10 %, at which a connection gets GOAWAY, so that clients spread over new replicas.
         /// Its calls in progress are completed.

@@ -3,7 +3,9 @@
 mod bodies;
 pub(crate) mod dispatch;
 pub(crate) mod gate;
+pub(crate) mod listener_tls;
 pub(crate) mod preface;
 mod serve;
+mod transport;
 pub(crate) mod unary;
 pub(crate) mod unread;

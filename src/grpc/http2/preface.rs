@@ -1,14 +1,16 @@
 //! Accepted connections, from the acceptor to the HTTP/2 preface.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, Chain, Join, join};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::listener_tls::{ListenerTls, certificate_names};
+use super::transport::{Http2Stream, Transport};
+use crate::grpc::request_context::Peer;
 
 /// The first bytes of every client (HTTP/2, 3.4). Before them no limit of HTTP/2 applies.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -43,32 +45,48 @@ impl Drop for CountGuard {
 
 /// A connection whose client speaks HTTP/2.
 pub(crate) struct Http2Connection {
-    /// The socket, which first repeats the preface for hyper.
-    pub(crate) stream: Join<Chain<&'static [u8], OwnedReadHalf>, OwnedWriteHalf>,
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) stream: Http2Stream,
+    pub(crate) peer: Peer,
 }
 
 impl Http2Connection {
-    /// Reads the preface of a connection; `None` when the client sends anything else, or nothing in time.
+    /// Makes the handshake of TLS, if there is one, and reads the preface of a connection; `None` when the client sends
+    /// anything else, or nothing in time.
     pub(crate) async fn open(
         stream: std::net::TcpStream,
+        tls: Option<Arc<ListenerTls>>,
         preface_timeout: Duration,
         drain: impl Future<Output = ()>,
     ) -> Option<Self> {
-        let mut stream = TcpStream::from_std(stream).ok()?;
-        let peer = stream.peer_addr().ok();
         let drain_timeout = async {
             drain.await;
             tokio::time::sleep(DRAIN_TIMEOUT).await;
         };
-        let mut preface = [0; PREFACE.len()];
-        let read = tokio::select! {
-            read = tokio::time::timeout(preface_timeout, stream.read_exact(&mut preface)) => read,
-            () = drain_timeout => return None,
+        tokio::select! {
+            opened = tokio::time::timeout(preface_timeout, Self::greet(stream, tls)) => opened.ok()?,
+            () = drain_timeout => None,
+        }
+    }
+
+    async fn greet(stream: std::net::TcpStream, tls: Option<Arc<ListenerTls>>) -> Option<Self> {
+        let stream = TcpStream::from_std(stream).ok()?;
+        let mut peer = Peer::new(stream.peer_addr().ok());
+        let mut transport = match tls {
+            None => Transport::Tcp(stream),
+            Some(tls) => {
+                // Boxed: only connections with TLS have room for it.
+                let shaken = Box::pin(tls.accept(stream)).await;
+                let stream = shaken.inspect_err(|error| {
+                    tracing::debug!(client = %peer.name, %error, "TLS handshake failed");
+                });
+                let stream = stream.ok()?;
+                peer.certificate_names = certificate_names(&stream);
+                Transport::Tls(Box::new(stream))
+            }
         };
-        read.ok()?.ok()?;
-        let (reader, writer) = stream.into_split();
-        let stream = join(PREFACE.chain(reader), writer);
+        let mut preface = [0; PREFACE.len()];
+        transport.read_exact(&mut preface).await.ok()?;
+        let stream = Http2Stream { replay: PREFACE, transport };
         (preface == *PREFACE).then_some(Self { stream, peer })
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use super::dispatch::Dispatch;
+use super::listener_tls::ListenerTls;
 use super::preface::{AcceptedConnection, Http2Connection};
 use crate::config::Grpc;
 use crate::grpc::grpc_server::GrpcServer;
@@ -29,6 +30,7 @@ const JITTER: f64 = 0.1;
 struct ConnectionServer {
     http2: Builder<TokioExecutor>,
     dispatch: Dispatch,
+    tls: Option<Arc<ListenerTls>>,
     preface_timeout: Duration,
     max_age: Duration,
 }
@@ -49,6 +51,7 @@ impl GrpcServer {
         let server = ConnectionServer {
             http2: http2(&self.settings),
             dispatch,
+            tls: self.tls,
             preface_timeout: self.settings.preface_timeout,
             max_age: self.settings.max_connection_age,
         };
@@ -98,13 +101,14 @@ impl ConnectionServer {
     /// Serves one connection until its client closes it. Once it is too old or the server drains, the client is
     /// asked to close it, and its calls may end.
     async fn serve(self, accepted: AcceptedConnection) {
-        let Self { http2, dispatch, preface_timeout, max_age } = self;
+        let Self { http2, dispatch, tls, preface_timeout, max_age } = self;
         let AcceptedConnection { stream, count: _count } = accepted;
         // Boxed, as what follows is: a connection that is idle keeps no room for what is over.
-        let opening = Box::pin(Http2Connection::open(stream, preface_timeout, dispatch.drained()));
+        let drain = dispatch.drained();
+        let opening = Box::pin(Http2Connection::open(stream, tls, preface_timeout, drain));
         let Some(Http2Connection { stream, peer }) = opening.await else { return };
         let drained = dispatch.drained();
-        let dispatch = Dispatch { peer: Peer::new(peer), ..dispatch };
+        let dispatch = Dispatch { peer, ..dispatch };
         let mut serving = Box::pin(http2.serve_connection(TokioIo::new(stream), dispatch));
         let served = tokio::select! {
             served = serving.as_mut() => Some(served),

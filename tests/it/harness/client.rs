@@ -1,6 +1,7 @@
 //! An ordinary gRPC client, and what it reads from a failed call.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -11,7 +12,10 @@ use rowgate::value::proto::{
     AccessMode, DatabaseError, QueryOptions, QueryRequest, QueryResponse, ResultHeader, ResultSet,
     ResultSummary, Row, StreamQueryRequest, StreamQueryResponse, Value,
 };
-use tokio::net::TcpSocket;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
 use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
@@ -48,6 +52,25 @@ impl Client {
         });
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("it is a URL");
         Self::over(endpoint.connect_with_connector(connector).await.expect("the server accepts"))
+    }
+
+    /// Connects over TLS to a server that is called `localhost`.
+    pub(crate) async fn connect_tls(
+        address: SocketAddr,
+        config: ClientConfig,
+    ) -> Result<Self, tonic::transport::Error> {
+        let tls = TlsConnector::from(Arc::new(config));
+        let connector = tower::service_fn(move |_uri: Uri| {
+            let tls = tls.clone();
+            async move {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                let name = ServerName::try_from("localhost").expect("it is a name");
+                Ok::<_, std::io::Error>(TokioIo::new(tls.connect(name, stream).await?))
+            }
+        });
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("it is a URL");
+        Ok(Self::over(endpoint.connect_with_connector(connector).await?))
     }
 
     fn over(channel: Channel) -> Self {

@@ -1,6 +1,7 @@
 //! Databases, servers and clients for the tests. Knows no test.
 
 pub(crate) mod behind;
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod http2;

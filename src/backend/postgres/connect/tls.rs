@@ -7,7 +7,6 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
 };
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -56,14 +55,11 @@ fn chain(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVe
 }
 
 fn certificates(file: &PemFile) -> Result<Vec<CertificateDer<'static>>> {
-    CertificateDer::pem_slice_iter(file.pem.expose().as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|error| unusable(&file.path.display().to_string(), error))
+    file.certificates().map_err(|error| unusable(&file.path.display().to_string(), error))
 }
 
 fn private_key(file: &PemFile) -> Result<PrivateKeyDer<'static>> {
-    PrivateKeyDer::from_pem_slice(file.pem.expose().as_bytes())
-        .map_err(|error| unusable(&file.path.display().to_string(), error))
+    file.private_key().map_err(|error| unusable(&file.path.display().to_string(), error))
 }
 
 fn unusable(what: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -1,0 +1,170 @@
+//! The encryption of the listener for services: rustls with ring. Its files are read again when they change.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::CertificateDer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use webpki::EndEntityCert;
+
+use crate::config::{ClientAuth, GrpcTls, PemFile};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The only protocol that is spoken, as ALPN names it (HTTP/2, 3.2).
+const ALPN: &[u8] = b"h2";
+
+/// The hint for a private key.
+const KEY: &str = "Write the path of the certificate's private key as PEM, not encrypted: PKCS #8, PKCS #1 or SEC 1.";
+/// The hint for everything else.
+const PEM: &str = "Write the path of a PEM file that has it.";
+
+/// The encryption of a listener.
+#[derive(Debug)]
+pub(crate) struct ListenerTls {
+    current: RwLock<Arc<ServerConfig>>,
+    /// The keys as they were read last, usable or not; or the problems.
+    seen: Mutex<Result<GrpcTls, String>>,
+    settings: GrpcTls,
+}
+
+impl ListenerTls {
+    /// Makes the encryption of a listener; `None` without a certificate.
+    ///
+    /// # Errors
+    /// A file cannot be used.
+    pub(crate) fn new(settings: &GrpcTls) -> Result<Option<Arc<Self>>> {
+        let Some(current) = server_config(settings)? else { return Ok(None) };
+        Ok(Some(Arc::new(Self {
+            current: RwLock::new(current),
+            seen: Mutex::new(Ok(settings.clone())),
+            settings: settings.clone(),
+        })))
+    }
+
+    /// Reads the files again, and uses them for new connections if they have changed. Returns true if so. Blocks.
+    ///
+    /// # Errors
+    /// A file has changed and cannot be used: those before are in force. It is told once for each change.
+    pub(crate) fn reload(&self) -> Result<bool> {
+        let read = self.settings.reread().map_err(|problems| problems.to_string());
+        let mut seen = self.seen.lock();
+        let is_known = match (&*seen, &read) {
+            (Ok(seen), Ok(read)) => files(seen) == files(read),
+            (Err(seen), Err(read)) => seen == read,
+            (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
+        };
+        if is_known {
+            return Ok(false);
+        }
+        seen.clone_from(&read);
+        let settings = read.map_err(|problems| Error::new(ErrorKind::InvalidOption, problems))?;
+        if let Some(new) = server_config(&settings)? {
+            *self.current.write() = new;
+        }
+        Ok(true)
+    }
+
+    /// Makes the handshake of a connection.
+    ///
+    /// # Errors
+    /// The client speaks no TLS, or not HTTP/2 above it, or its certificate is refused. It was sent an alert.
+    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let current = Arc::clone(&self.current.read());
+        let stream = TlsAcceptor::from(current).accept(stream).await?;
+        // A client that offers other protocols was refused already; one that offers none is not.
+        if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
+            return Ok(stream);
+        }
+        Err(io::Error::new(io::ErrorKind::Unsupported, "the client does not offer h2 (ALPN)"))
+    }
+}
+
+/// The names in the certificate of a client, which was verified: URIs and DNS names of its subjectAltName.
+pub(crate) fn certificate_names(stream: &TlsStream<TcpStream>) -> Arc<[String]> {
+    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    certificate.map(names).unwrap_or_default()
+}
+
+fn names(certificate: &CertificateDer<'_>) -> Arc<[String]> {
+    let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Arc::default() };
+    // A URI has a scheme: one without could pass for a DNS name.
+    let uris = certificate.valid_uri_names().filter(|uri| uri.contains(':'));
+    uris.chain(certificate.valid_dns_names()).map(str::to_owned).collect()
+}
+
+fn files(tls: &GrpcTls) -> [Option<&PemFile>; 4] {
+    let GrpcTls { cert, key, client_ca, crl, .. } = tls;
+    [cert, key, client_ca, crl].map(Option::as_ref)
+}
+
+/// The configuration of rustls; `None` without a certificate.
+fn server_config(tls: &GrpcTls) -> Result<Option<Arc<ServerConfig>>> {
+    let (Some(cert), Some(key)) = (&tls.cert, &tls.key) else { return Ok(None) };
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| {
+            Error::new(ErrorKind::Internal, "TLS has no versions").with_cause(error)
+        })?;
+    let builder = match client_verifier(tls, provider)? {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let chain = cert.certificates().map_err(|error| unusable("cert", cert, PEM, error))?;
+    let private_key = key.private_key().map_err(|error| unusable("key", key, KEY, error))?;
+    let mut config = builder
+        .with_single_cert(chain, private_key)
+        .map_err(|error| unusable("key", key, KEY, error))?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    // A resumed session would not be checked again: its certificate may have expired. Clients of gRPC keep their
+    // connections, and gain nothing from it.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Some(Arc::new(config)))
+}
+
+fn client_verifier(
+    tls: &GrpcTls,
+    provider: Arc<CryptoProvider>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>> {
+    let GrpcTls { client_auth, client_ca: Some(ca), crl, .. } = tls else { return Ok(None) };
+    if *client_auth == ClientAuth::Off {
+        return Ok(None);
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in ca.certificates().map_err(|error| unusable("client_ca", ca, PEM, error))? {
+        roots.add(certificate).map_err(|error| unusable("client_ca", ca, PEM, error))?;
+    }
+    let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    if let Some(crl) = crl {
+        let lists = crl.all().map_err(|error| unusable("crl", crl, PEM, error))?;
+        // Of the whole chain; a certificate of which no list tells is refused.
+        verifier = verifier.with_crls(lists).enforce_revocation_expiration();
+    }
+    if *client_auth == ClientAuth::Optional {
+        verifier = verifier.allow_unauthenticated();
+    }
+    let file = crl.as_ref().unwrap_or(ca);
+    let verifier = verifier.build().map_err(|error| unusable("crl", file, PEM, error))?;
+    Ok(Some(verifier))
+}
+
+fn unusable(
+    key: &str,
+    file: &PemFile,
+    hint: &'static str,
+    cause: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
+    let path = file.path.display().to_string();
+    let path = if path.is_empty() { path } else { format!(" {path}") };
+    Error::new(ErrorKind::InvalidOption, format!("grpc.tls.{key}{path} cannot be used"))
+        .with_cause(cause)
+        .with_hint(hint)
+}
