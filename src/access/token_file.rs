@@ -1,8 +1,8 @@
 //! The file of tokens: one JSON object a line, hashes only.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind as IoErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -43,6 +43,12 @@ impl TokenEntry {
             created: time(SystemTime::now()),
             expires: expires.map(time),
         }
+    }
+
+    /// Returns true once it is refused for its age.
+    #[must_use]
+    pub fn has_expired(&self, now: SystemTime) -> bool {
+        self.end().flatten().is_some_and(|end| end <= now)
     }
 
     pub(crate) fn hash(&self) -> Option<TokenHash> {
@@ -107,48 +113,71 @@ impl TokenFile {
         Ok(tokens)
     }
 
-    /// Adds a token. Blocks.
+    /// Adds a token. Blocks, also while another process changes the file.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn add(&self, entry: &TokenEntry) -> Result<()> {
+        let _lock = self.lock()?;
         let tokens = if self.path.exists() { self.read()? } else { Vec::new() };
         self.write(tokens.iter().chain([entry]))
     }
 
-    /// Removes a token, and returns it; `None` when there is none of that identifier. Blocks.
+    /// Removes a token, and returns it; `None` when there is none of that identifier. Blocks, also while another process
+    /// changes the file.
     ///
     /// # Errors
     /// The file cannot be read or written.
     pub fn revoke(&self, id: &str) -> Result<Option<TokenEntry>> {
+        let _lock = self.lock()?;
         let tokens = self.read()?;
         let Some(revoked) = tokens.iter().find(|token| token.id == id) else { return Ok(None) };
         self.write(tokens.iter().filter(|token| token.id != id))?;
         Ok(Some(revoked.clone()))
     }
 
-    /// Replaces the file as a whole, so that a server never reads half of it. Only its owner can read it.
+    /// Locks the directory, which stays while the file is replaced: of two changes at once none is lost. Released when the
+    /// result is dropped.
+    fn lock(&self) -> Result<File> {
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let locked = File::open(parent.unwrap_or(Path::new(".")))
+            .and_then(|directory| directory.lock().map(|()| directory));
+        locked.map_err(|cause| self.failed("change", cause))
+    }
+
+    /// Replaces the file as a whole, so that a server never reads half of it. A new one can be read by its owner alone; one
+    /// that is replaced keeps its owner and its mode, lest its server cannot read it any more.
     fn write<'a>(&self, tokens: impl Iterator<Item = &'a TokenEntry>) -> Result<()> {
         let mut text = HEAD.to_owned();
         for token in tokens {
             text.push_str(&serde_json::to_string(token).unwrap_or_default());
             text.push('\n');
         }
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        // A link stays one.
+        let path = fs::canonicalize(&self.path).unwrap_or_else(|_absent| self.path.clone());
+        let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".new");
-        let new = self.path.with_file_name(name);
-        let written = Self::create(&new)
+        let new = path.with_file_name(name);
+        let written = Self::create(&new, fs::metadata(&path).ok().as_ref())
             .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&new, &self.path));
+            .and_then(|()| fs::rename(&new, &path));
         written.map_err(|cause| self.failed("write", cause))
     }
 
-    fn create(path: &Path) -> std::io::Result<File> {
+    fn create(path: &Path, replaced: Option<&Metadata>) -> std::io::Result<File> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != IoErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        if let Some(replaced) = replaced {
+            let own = file.metadata()?;
+            if (own.uid(), own.gid()) != (replaced.uid(), replaced.gid()) {
+                fchown(&file, Some(replaced.uid()), Some(replaced.gid()))?;
+            }
+            file.set_permissions(replaced.permissions())?;
+        }
+        Ok(file)
     }
 
     fn failed(&self, action: &str, cause: std::io::Error) -> Error {
@@ -186,6 +215,23 @@ mod tests {
         assert_eq!(revoked.as_ref(), Some(&read[1]));
         assert_eq!(file.revoke(&tokens[1].0).expect("it is read"), None);
         assert_eq!(file.read().expect("it is well formed"), [read[0].clone(), read[2].clone()]);
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_stays_behind_its_link_and_keeps_its_mode() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let directory = tempfile::tempdir().expect("there is room");
+        let target = directory.path().join("target");
+        let file = TokenFile::new(directory.path().join("tokens"));
+        symlink(&target, file.path()).expect("a link");
+        fs::write(&target, "").expect("it is written");
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).expect("it is ours");
+        let (id, token) = token::new_token().expect("a token");
+        file.add(&TokenEntry::new(&id, &token, "shop", None)).expect("it is written");
+        assert!(fs::symlink_metadata(file.path()).expect("it is there").is_symlink());
+        let mode = fs::metadata(&target).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+        assert!(fs::read_to_string(&target).expect("it is read").contains(&id));
     }
 
     #[test]

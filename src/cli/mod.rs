@@ -17,6 +17,7 @@ mod serve_command;
 mod server_flag;
 #[cfg(test)]
 mod tests;
+mod token_command;
 
 use std::io::{self, IsTerminal as _};
 
@@ -60,6 +61,7 @@ enum Command {
     Health(health_command::Args),
     Pool(pool::Args),
     Idempotency(idempotency_command::Args),
+    Token(token_command::Args),
     Completions(completions_command::Args),
 }
 
@@ -95,6 +97,7 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<Exit, CommandError> {
         Command::Health(args) => health_command::run(&args, console),
         Command::Pool(args) => pool::run(&args, console),
         Command::Idempotency(args) => idempotency_command::run(&args, console),
+        Command::Token(args) => token_command::run(&args, console),
         Command::Completions(args) => completions_command::run(&args, Cli::command(), console),
     }
 }

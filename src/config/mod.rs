@@ -46,3 +46,4 @@ pub use secrets::secret::Secret;
 pub use section_reader::Setting;
 pub use session_options::SessionOptions;
 pub use source::{Environment, Flag, Inputs};
+pub(crate) use unknown_keys::most_similar;

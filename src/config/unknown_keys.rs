@@ -74,22 +74,29 @@ impl KnownNames {
         }
     }
 
-    /// The known name that is most similar. Its last part weighs twice: sections are often left out, and a
-    /// common section makes whole names similar.
     fn suggestion(&self, unknown: &str) -> Option<&str> {
-        let similarity = |known: &String| {
-            let written = last(unknown);
-            let meant = last(known);
-            // The one knows `ulr` for `url`, the other `maximum` for `max`.
-            let part = strsim::normalized_damerau_levenshtein(written, meant)
-                .max(strsim::jaro_winkler(written, meant));
-            let whole = strsim::normalized_damerau_levenshtein(unknown, known);
-            (2.0 * part + whole) / 3.0
-        };
-        let scored = self.names.iter().map(|known| (similarity(known), known));
-        let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
-        best.filter(|(score, _)| *score >= SIMILAR).map(|(_, known)| known.as_str())
+        most_similar(unknown, self.names.iter().map(String::as_str))
     }
+}
+
+/// The known name that is most similar. Its last part weighs twice: sections are often left out, and a
+/// common section makes whole names similar.
+pub(crate) fn most_similar<'a>(
+    unknown: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let similarity = |known: &str| {
+        let written = last(unknown);
+        let meant = last(known);
+        // The one knows `ulr` for `url`, the other `maximum` for `max`.
+        let part = strsim::normalized_damerau_levenshtein(written, meant)
+            .max(strsim::jaro_winkler(written, meant));
+        let whole = strsim::normalized_damerau_levenshtein(unknown, known);
+        (2.0 * part + whole) / 3.0
+    };
+    let scored = known.map(|known| (similarity(known), known));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(score, _)| *score >= SIMILAR).map(|(_, known)| known)
 }
 
 /// `a`, `a.b` and `a.b.c`, when the key is `a.b.c`.

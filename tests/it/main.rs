@@ -4,6 +4,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `harness` | databases, servers and clients for tests |
+//! | `access` | callers, and attacks on what they may not do |
 //! | `contract` | the contract of every backend, run for each of them |
 //! | `types` | every PostgreSQL type, compared with what `psql` prints |
 //! | `audit` | connections at each checkout, examined from inside |
@@ -51,6 +52,8 @@
 //! | `telemetry` | traces, metrics and logs, as collectors receive them |
 //! | `tidy` | the rules of the architecture that a program can check |
 
+#[cfg(test)]
+mod access;
 #[cfg(test)]
 mod arrow;
 #[cfg(test)]

@@ -1,0 +1,3 @@
+//! Callers: who gets in, and what each may do. Attacks are tables: what is tried, and what must come of it.
+
+mod token_command;
