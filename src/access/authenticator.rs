@@ -7,11 +7,11 @@ use std::time::SystemTime;
 
 use parking_lot::RwLock;
 
+use super::access_token::{self, TokenHash};
+use super::caller_limits::CallerLimits;
 use super::identity::Identity;
-use super::limits::CallerLimits;
 use super::policy::Policy;
 use super::revocation::Revocation;
-use super::token::{self, TokenHash};
 use super::token_file::{TokenEntry, TokenFile};
 use crate::config::{CallerSettings, Config};
 use crate::error::{Error, ErrorKind, Result};
@@ -110,16 +110,16 @@ impl Authenticator {
         if !scheme.eq_ignore_ascii_case("bearer") || credentials.is_empty() {
             return Err(unauthenticated("the header authorization is no bearer token"));
         }
-        if token::is_token(credentials) {
+        if access_token::is_token(credentials) {
             return self.by_token(credentials);
         }
         Err(unauthenticated("the token is malformed"))
     }
 
     fn by_token(&self, text: &str) -> Result<Arc<Identity>> {
-        let found = token::id_of(text).and_then(|id| self.tokens.read().get(id).cloned());
-        let hash = token::hash(text);
-        let Some(token) = found.filter(|token| token::are_equal(&token.hash, &hash)) else {
+        let found = access_token::id_of(text).and_then(|id| self.tokens.read().get(id).cloned());
+        let hash = access_token::hash(text);
+        let Some(token) = found.filter(|token| access_token::are_equal(&token.hash, &hash)) else {
             return Err(unauthenticated("the token is not known"));
         };
         if token.has_expired(SystemTime::now()) {

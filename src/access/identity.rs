@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::limits::CallerLimits;
+use super::caller_limits::CallerLimits;
 use super::policy::Policy;
 use super::revocation::Revocation;
 

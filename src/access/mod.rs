@@ -3,18 +3,18 @@
 //! Knows no transport and no database. [`Authenticator`] turns what a call presents into an [`Identity`]; its
 //! [`Policy`] is asked by whoever does the work.
 
+mod access_token;
 mod authenticator;
+mod caller_limits;
 mod identity;
-mod limits;
 mod policy;
 mod revocation;
-mod token;
 mod token_file;
 
+pub use access_token::new_token;
 pub(crate) use authenticator::{Authenticator, Presented};
+pub(crate) use caller_limits::CallPermit;
 pub(crate) use identity::Identity;
-pub(crate) use limits::CallPermit;
 pub(crate) use policy::Policy;
 pub(crate) use revocation::revoked_error;
-pub use token::new_token;
 pub use token_file::{TokenEntry, TokenFile};

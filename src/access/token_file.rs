@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::token::{self, TokenHash};
+use super::access_token::{self, TokenHash};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The first line of a new file.
@@ -34,7 +34,7 @@ pub struct TokenEntry {
 impl TokenEntry {
     /// Makes the entry of a new token.
     pub fn new(id: &str, token: &str, caller: &str, expires: Option<SystemTime>) -> Self {
-        let hash = token::hash(token);
+        let hash = access_token::hash(token);
         let time = |time| humantime::format_rfc3339_seconds(time).to_string();
         Self {
             id: id.to_owned(),
@@ -195,7 +195,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let directory = tempfile::tempdir().expect("there is room");
         let file = TokenFile::new(directory.path().join("tokens"));
-        let tokens: Vec<_> = (0..3).map(|_| token::new_token().expect("a token")).collect();
+        let tokens: Vec<_> = (0..3).map(|_| access_token::new_token().expect("a token")).collect();
         for (id, token) in &tokens {
             file.add(&TokenEntry::new(id, token, "shop", None)).expect("it is written");
         }
@@ -209,7 +209,7 @@ mod tests {
             tokens
                 .iter()
                 .zip(&read)
-                .all(|((_, token), entry)| entry.hash() == Some(token::hash(token)))
+                .all(|((_, token), entry)| entry.hash() == Some(access_token::hash(token)))
         );
         let revoked = file.revoke(&tokens[1].0).expect("it is written");
         assert_eq!(revoked.as_ref(), Some(&read[1]));
@@ -226,7 +226,7 @@ mod tests {
         symlink(&target, file.path()).expect("a link");
         fs::write(&target, "").expect("it is written");
         fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).expect("it is ours");
-        let (id, token) = token::new_token().expect("a token");
+        let (id, token) = access_token::new_token().expect("a token");
         file.add(&TokenEntry::new(&id, &token, "shop", None)).expect("it is written");
         assert!(fs::symlink_metadata(file.path()).expect("it is there").is_symlink());
         let mode = fs::metadata(&target).expect("it is there").permissions().mode();
@@ -238,7 +238,7 @@ mod tests {
     fn a_malformed_line_is_told_by_its_number_without_its_content() {
         let directory = tempfile::tempdir().expect("there is room");
         let file = TokenFile::new(directory.path().join("tokens"));
-        let (id, token) = token::new_token().expect("a token");
+        let (id, token) = access_token::new_token().expect("a token");
         let entry =
             serde_json::to_string(&TokenEntry::new(&id, &token, "shop", None)).expect("JSON");
         let cases = [

@@ -88,6 +88,7 @@ mod contract;
 #[cfg(test)]
 mod failover;
 #[cfg(test)]
+mod floods;
 mod harness;
 #[cfg(test)]
 mod idempotency_cli;

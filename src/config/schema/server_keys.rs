@@ -36,6 +36,9 @@ section! {
         max_unread_bytes: usize = Size("1MiB", "1024GiB"), "256MiB";
         /// Concurrent calls on one connection.
         max_concurrent_streams: u32 = Integer(1, 65_535), "200";
+        /// Control frames of HTTP/2 (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, empty DATA and unknown ones) that a client may send
+        /// a second beyond those that its calls need, ten times as many at once. A connection with more is closed.
+        max_control_frames: u32 = Integer(1, 1_000_000), "100";
         /// Concurrent connections. A further one gets GOAWAY, "too many connections", and is closed; with TLS it is
         /// only closed.
         max_connections: usize = Integer(1, 1_000_000), "10000";

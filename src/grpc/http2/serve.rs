@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use super::dispatch::Dispatch;
+use super::frame_guard::FrameGuard;
 use super::listener_tls::ListenerTls;
 use super::preface::{AcceptedConnection, Http2Connection};
 use crate::config::Grpc;
@@ -33,6 +34,7 @@ struct ConnectionServer {
     tls: Option<Arc<ListenerTls>>,
     preface_timeout: Duration,
     max_age: Duration,
+    max_control_frames: u32,
 }
 
 impl GrpcServer {
@@ -54,6 +56,7 @@ impl GrpcServer {
             tls: self.tls,
             preface_timeout: self.settings.preface_timeout,
             max_age: self.settings.max_connection_age,
+            max_control_frames: self.settings.max_control_frames,
         };
         let mut open = JoinSet::new();
         loop {
@@ -101,12 +104,13 @@ impl ConnectionServer {
     /// Serves one connection until its client closes it. Once it is too old or the server drains, the client is
     /// asked to close it, and its calls may end.
     async fn serve(self, accepted: AcceptedConnection) {
-        let Self { http2, dispatch, tls, preface_timeout, max_age } = self;
+        let Self { http2, dispatch, tls, preface_timeout, max_age, max_control_frames } = self;
         let AcceptedConnection { stream, count: _count } = accepted;
         // Boxed, as what follows is: a connection that is idle keeps no room for what is over.
         let drain = dispatch.drained();
         let opening = Box::pin(Http2Connection::open(stream, tls, preface_timeout, drain));
         let Some(Http2Connection { stream, peer }) = opening.await else { return };
+        let stream = FrameGuard::new(stream, max_control_frames);
         let drained = dispatch.drained();
         let dispatch = Dispatch { peer, ..dispatch };
         let mut serving = Box::pin(http2.serve_connection(TokioIo::new(stream), dispatch));

@@ -72,13 +72,25 @@ impl Raw {
 
     /// Sends a frame.
     async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let mut frame = BytesMut::new();
-        frame.put_uint(payload.len().try_into().expect("it is short"), 3);
-        frame.put_u8(kind);
-        frame.put_u8(flags);
-        frame.put_u32(stream);
-        frame.put_slice(payload);
+        let frame = encoded(kind, flags, stream, payload);
         self.0.write_all(&frame).await.expect("it is open");
+    }
+
+    /// Sends a frame `count` times, and returns once the server has closed the connection.
+    pub(crate) async fn flood_to_the_end(
+        &mut self,
+        kind: u8,
+        stream: u32,
+        payload: &[u8],
+        count: usize,
+    ) {
+        let frame = encoded(kind, 0, stream, payload);
+        for _ in 0..count {
+            if self.0.write_all(&frame).await.is_err() {
+                return;
+            }
+        }
+        while self.next().await.is_some() {}
     }
 
     /// Begins a call; its message follows.
@@ -156,6 +168,17 @@ impl Raw {
             }
         }
     }
+}
+
+/// A frame as HTTP/2 has it (RFC 9113, 4.1).
+fn encoded(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> BytesMut {
+    let mut frame = BytesMut::new();
+    frame.put_uint(payload.len().try_into().expect("it is short"), 3);
+    frame.put_u8(kind);
+    frame.put_u8(flags);
+    frame.put_u32(stream);
+    frame.put_slice(payload);
+    frame
 }
 
 /// A message as gRPC sends it.
