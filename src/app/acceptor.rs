@@ -1,15 +1,18 @@
 //! Accepts connections and hands each to the worker with the fewest.
 
-use std::net::TcpStream;
+use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, oneshot};
 
+use super::listener::{Listener, SocketFile};
 use super::workers::WorkerHandle;
 use crate::config::Config;
+use crate::grpc::AcceptedStream;
 use crate::resilience::AcceptBackoff;
 
 /// The pauses while no worker takes a connection, because of a burst or because all are stuck.
@@ -45,23 +48,17 @@ impl ConnectionLimit {
 pub(crate) async fn run(
     workers: Vec<WorkerHandle>,
     limit: ConnectionLimit,
-    listener: std::net::TcpListener,
+    listener: Listener,
     stop: oneshot::Receiver<()>,
 ) {
-    let registered = TcpListener::from_std(listener)
-        .inspect_err(|error| tracing::error!(%error, "listener cannot be registered"));
-    let Ok(listener) = registered else { return };
     let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
-    let mut acceptor = Acceptor { workers, limit, is_full: false, rejections };
-    tokio::select! {
-        biased;
-        _ = stop => {}
-        () = acceptor.accept(&listener) => {}
-    }
-    // The runtime does not know yet of the latest connections; the system does.
-    let Ok(listener) = listener.into_std() else { return };
-    while let Ok((stream, _)) = listener.accept() {
-        acceptor.take(stream).await;
+    let acceptor = Acceptor { workers, limit, is_full: false, rejections };
+    let ended = match listener {
+        Listener::Tcp(listener) => acceptor.run_on_tcp(listener, stop).await,
+        Listener::Unix(file, listener) => acceptor.run_on_socket(file, listener, stop).await,
+    };
+    if let Err(error) = ended {
+        tracing::error!(%error, "listener cannot be registered");
     }
 }
 
@@ -74,23 +71,69 @@ struct Acceptor {
 }
 
 impl Acceptor {
+    async fn run_on_tcp(
+        mut self,
+        listener: std::net::TcpListener,
+        stop: oneshot::Receiver<()>,
+    ) -> io::Result<()> {
+        let listener = TcpListener::from_std(listener)?;
+        tokio::select! {
+            biased;
+            _ = stop => {}
+            () = self.accept(|cx| listener.poll_accept(cx), |stream| {
+                stream.into_std().map(AcceptedStream::Tcp)
+            }) => {}
+        }
+        // The runtime does not know yet of the latest connections; the system does.
+        let listener = listener.into_std()?;
+        while let Ok((stream, _)) = listener.accept() {
+            self.take(AcceptedStream::Tcp(stream)).await;
+        }
+        Ok(())
+    }
+
+    async fn run_on_socket(
+        mut self,
+        file: SocketFile,
+        listener: std::os::unix::net::UnixListener,
+        stop: oneshot::Receiver<()>,
+    ) -> io::Result<()> {
+        let listener = UnixListener::from_std(listener)?;
+        tokio::select! {
+            biased;
+            _ = stop => {}
+            () = self.accept(|cx| listener.poll_accept(cx), |stream| {
+                stream.into_std().map(AcceptedStream::Unix)
+            }) => {}
+        }
+        // Without the file nobody comes any more; those who came are taken.
+        drop(file);
+        let listener = listener.into_std()?;
+        while let Ok((stream, _)) = listener.accept() {
+            self.take(AcceptedStream::Unix(stream)).await;
+        }
+        Ok(())
+    }
+
     /// # Cancel safety
     /// A connection that was accepted is handed over, unless all workers are stuck.
-    async fn accept(&mut self, listener: &TcpListener) {
+    async fn accept<T, A>(
+        &mut self,
+        poll_accept: impl Fn(&mut Context<'_>) -> Poll<io::Result<(T, A)>>,
+        take_out: impl Fn(T) -> io::Result<AcceptedStream>,
+    ) {
         let mut accept_backoff = AcceptBackoff::default();
         loop {
             let log = |error: &_| tracing::warn!(%error, "accept failed; retrying");
-            let stream = accept_backoff.accept(listener, log).await;
             // It fails if the client has reset the connection.
-            if let Ok(stream) = stream.into_std() {
+            if let Ok(stream) = take_out(accept_backoff.accept(&poll_accept, log).await) {
                 self.take(stream).await;
             }
         }
     }
 
-    async fn take(&mut self, stream: TcpStream) {
-        let tuned = stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true));
-        if tuned.is_err() {
+    async fn take(&mut self, stream: AcceptedStream) {
+        if stream.tune().is_err() {
             return;
         }
         let max_connections = self.limit.max_connections;
@@ -106,13 +149,13 @@ impl Acceptor {
     }
 
     /// Sends the reason, and waits until it is read: closing a socket with unread bytes resets it, maybe too early.
-    fn reject(&self, stream: TcpStream) {
+    fn reject(&self, stream: AcceptedStream) {
         let rejection = self.limit.rejection;
         if rejection.is_empty() {
             return;
         }
         let Ok(permit) = Arc::clone(&self.rejections).try_acquire_owned() else { return };
-        let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) else { return };
+        let Ok(mut stream) = stream.register() else { return };
         let rejection = async move {
             stream.write_all(rejection).await?;
             stream.shutdown().await?;
@@ -129,7 +172,7 @@ impl Acceptor {
 
 /// Hands a connection to the worker with the fewest that takes it: one that is stuck or has ended takes none. While
 /// none does, later connections wait in the listener's backlog.
-async fn hand_over(mut stream: TcpStream, workers: &[WorkerHandle]) {
+async fn hand_over(mut stream: AcceptedStream, workers: &[WorkerHandle]) {
     let mut workers: Vec<&WorkerHandle> = workers.iter().collect();
     let mut pause = FIRST_PAUSE;
     loop {
@@ -149,9 +192,10 @@ async fn hand_over(mut stream: TcpStream, workers: &[WorkerHandle]) {
 mod tests {
     use super::*;
 
-    fn connection() -> TcpStream {
+    fn connection() -> AcceptedStream {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it accepts")
+        let address = listener.local_addr().expect("it is bound");
+        AcceptedStream::Tcp(std::net::TcpStream::connect(address).expect("it accepts"))
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ mod backends;
 mod gauge_sources;
 mod idempotency_gc;
 mod idempotency_install;
+mod listener;
 mod preflight;
 mod prober;
 mod safety;
@@ -21,7 +22,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -32,20 +32,17 @@ pub use shutdown::signalled;
 
 use crate::access::Authenticator;
 use crate::clock::milliseconds;
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
 use crate::engine::Engine;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::grpc::{Front, GrpcServer, ListenerTls};
 use crate::ops;
 use crate::telemetry::{Tasks, Telemetry};
 use acceptor::ConnectionLimit;
+use listener::{Listener, bind_tcp};
 use prober::Prober;
 use shutdown::{ShutdownSequence, StopCause};
 use workers::{Workers, cannot, single_threaded};
-
-/// The listener's backlog, where the system allows it: std's 128 are too few for the clients of a replica that has
-/// ended, and a client that does not fit retries after a second.
-const BACKLOG: i32 = 4096;
 
 /// The time that operators' last responses have after everything else has ended.
 const OPS_TIMEOUT: Duration = Duration::from_millis(100);
@@ -56,7 +53,7 @@ const MIN_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 /// A running server; dropped, it shuts down.
 #[derive(Debug)]
 pub struct App {
-    grpc: SocketAddr,
+    grpc: ListenAddress,
     ops: SocketAddr,
     stop: watch::Sender<Option<StopCause>>,
     control: Option<JoinHandle<()>>,
@@ -71,8 +68,8 @@ impl App {
     pub fn start(config: Config, telemetry: &Telemetry) -> Result<Self, Error> {
         preflight::check_safety(&config)?;
         let tls = ListenerTls::new(&config.tls)?;
-        let (grpc_listener, grpc) = listen(config.grpc.listen)?;
-        let (ops_listener, ops) = listen(config.ops.listen)?;
+        let (grpc_listener, grpc) = Listener::bind(&config.grpc.listen)?;
+        let (ops_listener, ops) = bind_tcp(config.ops.listen)?;
         let databases = config.databases.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let engine = Arc::new(Engine::new(backends::open_all(&config, telemetry)?, &config));
         // The name of this process in responses.
@@ -130,8 +127,8 @@ impl App {
     }
 
     /// The address of gRPC.
-    pub fn grpc_address(&self) -> SocketAddr {
-        self.grpc
+    pub fn grpc_address(&self) -> &ListenAddress {
+        &self.grpc
     }
 
     /// The address of operators' HTTP.
@@ -165,7 +162,7 @@ impl Drop for App {
 
 /// The parts that the control thread runs.
 struct Server {
-    grpc_listener: TcpListener,
+    grpc_listener: Listener,
     ops_listener: TcpListener,
     status: ops::Status,
     prober: Prober,
@@ -260,24 +257,4 @@ fn watch_files(
 /// A file cannot be used.
 pub fn check_tls(config: &Config) -> Result<(), Error> {
     ListenerTls::new(&config.tls).map(drop)
-}
-
-fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
-    bind(address).map_err(|error| {
-        Error::new(ErrorKind::Internal, format!("cannot listen on {address}"))
-            .with_cause(error)
-            .with_hint("Choose another address with --listen or --ops-listen.")
-    })
-}
-
-fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // As std does: a restarted server gets its address at once.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    let listener = TcpListener::from(socket);
-    let address = listener.local_addr()?;
-    Ok((listener, address))
 }

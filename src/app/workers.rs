@@ -1,6 +1,5 @@
 //! Worker threads: each serves gRPC connections on a single-threaded runtime.
 
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::Grpc;
 use crate::error::{Error, ErrorKind};
-use crate::grpc::{AcceptedConnection, CountGuard, GrpcServer};
+use crate::grpc::{AcceptedConnection, AcceptedStream, CountGuard, GrpcServer};
 
 /// The connections that are queued for one worker.
 const QUEUE: usize = 16;
@@ -68,7 +67,7 @@ impl WorkerHandle {
     }
 
     /// Sends a connection to the worker, or returns it if the worker takes none.
-    pub(crate) fn send(&self, stream: TcpStream) -> Result<(), TcpStream> {
+    pub(crate) fn send(&self, stream: AcceptedStream) -> Result<(), AcceptedStream> {
         let accepted = AcceptedConnection { stream, count: self.count() };
         self.sender.try_send(accepted).map_err(|rejected| rejected.into_inner().stream)
     }

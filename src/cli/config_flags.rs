@@ -12,7 +12,8 @@ pub(crate) struct Settings {
     /// The configuration file: TOML, YAML or JSON [default: rowgate.toml in the working directory, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The address for gRPC, as `grpc.listen`; port 0 chooses a free port
+    /// The address for gRPC, as `grpc.listen`; port 0 chooses a free port;
+    /// `unix:/path` is a Unix socket
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// The address for operators' HTTP, as `ops.listen`
@@ -64,7 +65,7 @@ mod tests {
             ..Settings::default()
         };
         let loaded = config::load(&settings.inputs(Environment::of(&[]))).unwrap();
-        assert_eq!(loaded.config.grpc.listen, ([127, 0, 0, 1], 7000).into());
+        assert_eq!(loaded.config.grpc.listen.to_string(), "127.0.0.1:7000");
         let origin = |key: &str| {
             let setting = loaded.settings.iter().find(|setting| setting.key == key).unwrap();
             setting.origin.clone()

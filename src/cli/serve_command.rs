@@ -8,7 +8,7 @@ use super::command_error::{CommandError, Result};
 use super::config_flags::Settings;
 use super::console::{Console, Exit};
 use crate::app::App;
-use crate::config::{Config, Database, Target, TargetSession};
+use crate::config::{Config, Database, ListenAddress, Target, TargetSession};
 use crate::telemetry::Telemetry;
 
 const EXAMPLES: &str = "\
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     let encryption = if config.tls.cert.is_some() { "-cacert ca.crt" } else { PLAIN };
     let app = App::start(config, &telemetry)?;
     let program = program(std::env::args_os().next());
-    let addresses = [app.grpc_address(), app.ops_address()];
+    let addresses = (app.grpc_address(), app.ops_address());
     let banner = banner(&program, addresses, encryption, &databases);
     // A closed standard output does not prevent serving.
     if let Err(error) = console.out.write_all(banner.as_bytes()).and(console.out.flush()) {
@@ -59,9 +59,9 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
 
 /// Returns the warning of a listener that `--insecure` allowed.
 fn exposure(config: &Config) -> Option<String> {
-    let listener = config.grpc.listen;
+    let listener = &config.grpc.listen;
     let warning = match (config.callers.is_empty(), config.tls.cert.is_some()) {
-        _ if listener.ip().is_loopback() => return None,
+        _ if listener.is_local() => return None,
         (false, true) => return None,
         (true, _) => format!(
             "anyone who reaches {listener} may query the databases: callers are not authenticated"
@@ -84,7 +84,7 @@ fn program(started_as: Option<OsString>) -> String {
 /// Returns the addresses and databases of the server, and commands to try.
 fn banner(
     program: &str,
-    [grpc, ops]: [SocketAddr; 2],
+    (grpc, ops): (&ListenAddress, SocketAddr),
     encryption: &str,
     databases: &[String],
 ) -> String {
@@ -97,13 +97,19 @@ fn banner(
     for database in databases {
         line("database", database);
     }
-    let address = reachable(grpc);
+    let [address, target] = match grpc {
+        ListenAddress::Tcp(address) => {
+            let address = reachable(*address);
+            [format!("http://{address}"), address.to_string()]
+        }
+        ListenAddress::Unix(path) => [grpc.to_string(), format!("-unix {}", path.display())],
+    };
     text.push_str("\nTry it:\n");
     if encryption == PLAIN {
-        text.push_str(&format!("  {program} query --address http://{address} 'select 1 as one'\n"));
+        text.push_str(&format!("  {program} query --address {address} 'select 1 as one'\n"));
     }
     text.push_str(&format!(
-        "  grpcurl {encryption} -d '{{\"sql\":\"select 1 as one\"}}' {address} \
+        "  grpcurl {encryption} -d '{{\"sql\":\"select 1 as one\"}}' {target} \
          rowgate.v1.DatabaseService/Query\n\n"
     ));
     text
@@ -155,9 +161,9 @@ mod tests {
     #[test]
     fn the_banner_has_lines_to_paste() {
         let databases = ["main: embedded SQLite in rowgate.db: not for production".to_owned()];
-        let grpc = ([0, 0, 0, 0], 7000).into();
+        let grpc = ListenAddress::Tcp(([0, 0, 0, 0], 7000).into());
         let ops = ([127, 0, 0, 1], 9464).into();
-        let text = banner("target/debug/rowgate", [grpc, ops], PLAIN, &databases);
+        let text = banner("target/debug/rowgate", (&grpc, ops), PLAIN, &databases);
         for line in [
             "  gRPC       0.0.0.0:7000\n",
             "  operators  http://127.0.0.1:9464/\n",
@@ -166,6 +172,13 @@ mod tests {
             "  grpcurl -plaintext -d '{\"sql\":\"select 1 as one\"}' 127.0.0.1:7000 \
              rowgate.v1.DatabaseService/Query\n",
         ] {
+            assert!(text.contains(line), "{line} is missing in {text}");
+        }
+        let socket = ListenAddress::Unix("/run/rowgate.sock".into());
+        let text = banner("rowgate", (&socket, ops), PLAIN, &databases);
+        for line in
+            ["--address unix:/run/rowgate.sock 'select", "' -unix /run/rowgate.sock rowgate.v1."]
+        {
             assert!(text.contains(line), "{line} is missing in {text}");
         }
     }

@@ -10,7 +10,7 @@ use crate::grpc::client::{Address, CallError, Client};
 /// The address of the server.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Server {
-    /// The server to call, in plain text: `http://host:port`
+    /// The server to call, in plain text: `http://host:port`, or `unix:/path`
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051")]
     #[arg(env = "ROWGATE_ADDRESS", hide_env_values = true)]
     address: Address,

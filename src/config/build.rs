@@ -161,11 +161,15 @@ fn check_listeners(reader: &mut SectionReader<'_>, grpc: &Grpc, ops: &Ops, prote
             "Set grpc.tls.cert and grpc.tls.key, or allow it with --insecure where the network itself is encrypted.",
         )),
     };
-    if let Some((why, instead)) = missing.filter(|_| !grpc.listen.ip().is_loopback() && !insecure) {
+    if let Some((why, instead)) = missing.filter(|_| !grpc.listen.is_local() && !insecure) {
         reader.report("grpc.listen", ValueError::new(why).instead(instead));
     }
+    if is_encrypted && grpc.listen.tcp().is_none() {
+        let error = ValueError::new("grpc.listen is a Unix socket, which is not encrypted");
+        reader.report("grpc.tls.cert", error.instead("Remove it, or listen on an address."));
+    }
     // Port 0 is another port each time.
-    if ops.listen == grpc.listen && ops.listen.port() != 0 {
+    if grpc.listen.tcp() == Some(ops.listen) && ops.listen.port() != 0 {
         let error = ValueError::new("grpc.listen is the same address");
         reader.report("ops.listen", error.instead("Choose another port."));
     }

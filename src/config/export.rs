@@ -206,6 +206,7 @@ fn value_schemas(value_type: ValueType) -> Vec<Value> {
             vec![json!({"type": "array", "items": {"type": "integer"}}), json!({"type": "string"})]
         }
         ValueType::Address => vec![text(r":\d{1,5}\s*$")],
+        ValueType::Listen => vec![text(r":\d{1,5}\s*$|^\s*unix:/")],
         ValueType::Text
         | ValueType::LogFilter
         | ValueType::TableName

@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(setting(&loaded, "grpc.max_connections"), ("7", "rowgate.toml"));
         assert_eq!(setting(&loaded, "grpc.reflection"), ("true", "default"));
         assert_eq!(setting(&loaded, "telemetry.log_filter"), ("\"debug\"", "environment RUST_LOG"));
-        assert_eq!(loaded.config.grpc.listen.port(), 3);
+        assert_eq!(loaded.config.grpc.listen.to_string(), "127.0.0.1:3");
     }
 
     #[test]

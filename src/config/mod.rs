@@ -9,6 +9,7 @@ mod database_target;
 mod entries;
 mod export;
 mod libpq;
+mod listen_address;
 mod load;
 mod otel;
 mod postgres_url;
@@ -28,6 +29,7 @@ pub use database_target::{
     TargetSource, Tls, TlsMode,
 };
 pub use export::{example, json_schema, key_tables};
+pub use listen_address::ListenAddress;
 pub use load::{Loaded, keyring, load, load_from};
 pub use otel::{Otel, Protocol, Sampler};
 pub use problem::{Problem, Problems};

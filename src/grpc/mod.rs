@@ -13,4 +13,5 @@ mod services;
 pub(crate) use grpc_server::{Front, GrpcServer};
 pub(crate) use http2::listener_tls::ListenerTls;
 pub(crate) use http2::preface::{AcceptedConnection, CountGuard};
+pub(crate) use http2::transport::AcceptedStream;
 pub(crate) use services::health_service::HealthReporter;

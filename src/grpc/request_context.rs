@@ -64,7 +64,7 @@ pub(crate) fn time_left<T>(request: &Request<T>) -> Option<Duration> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Peer {
     pub(crate) address: Option<IpAddr>,
-    /// The address as text. Many services behind one proxy count as one.
+    /// The address or the user as text. Many services behind one proxy count as one.
     pub(crate) name: Arc<str>,
     /// The names in the certificate that it has presented, which was verified.
     pub(crate) certificate_names: Arc<[String]>,
@@ -77,6 +77,12 @@ impl Peer {
         let address = address.map(|address| address.ip().to_canonical());
         let name = address.map(|address| address.to_string().into()).unwrap_or_default();
         Self { address, name, ..Self::default() }
+    }
+
+    /// The client of a Unix socket.
+    pub(crate) fn on_socket(uid: Option<u32>) -> Self {
+        let name = uid.map(|uid| format!("uid:{uid}").into()).unwrap_or_default();
+        Self { name, uid, ..Self::default() }
     }
 }
 

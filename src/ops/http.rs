@@ -79,7 +79,7 @@ impl OpsServer {
             let log = |error: &_| {
                 tracing::warn!(%error, "accept of operators' connections failed; retrying");
             };
-            let stream = accept_backoff.accept(listener, log).await;
+            let stream = accept_backoff.accept(|cx| listener.poll_accept(cx), log).await;
             let header_timeout = self.settings.header_timeout;
             let draining = self.draining.clone();
             let router = self.router.clone();

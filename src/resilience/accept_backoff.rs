@@ -1,9 +1,9 @@
 //! Pauses of a listener that cannot accept connections.
 
+use std::future::poll_fn;
 use std::io;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-
-use tokio::net::{TcpListener, TcpStream};
 
 use super::backoff::Backoff;
 
@@ -21,14 +21,15 @@ pub(crate) struct AcceptBackoff {
 }
 
 impl AcceptBackoff {
-    /// Accepts a connection, with pauses after failures; `log` gets the first after a quiet time.
-    pub(crate) async fn accept(
+    /// Accepts a connection by a listener's `poll_accept`, with pauses after failures; `log` gets the first after a
+    /// quiet time.
+    pub(crate) async fn accept<T, A>(
         &mut self,
-        listener: &TcpListener,
+        poll_accept: impl Fn(&mut Context<'_>) -> Poll<io::Result<(T, A)>>,
         log: impl Fn(&io::Error),
-    ) -> TcpStream {
+    ) -> T {
         loop {
-            match listener.accept().await {
+            match poll_fn(&poll_accept).await {
                 Ok((stream, _)) => {
                     self.accepted();
                     return stream;

@@ -232,7 +232,7 @@ async fn an_app_starts_in_a_process_of_somebody_else() {
     let config = config::load_from(&pairs).expect("it is valid");
     let telemetry = Telemetry::without_logs(&config.telemetry).expect("nothing is sent");
     let app = App::start(config, &telemetry).expect("it starts");
-    let client = Client::connect(app.grpc_address()).await;
+    let client = Client::connect(app.grpc_address().tcp().expect("it has a port")).await;
     let result = client.must("select $1", &[Value::int64(7)]).await;
     assert_eq!(result.rows[0].values, [Value::int64(7)]);
     let live = crate::harness::http::get(app.ops_address(), "/livez").await;

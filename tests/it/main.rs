@@ -30,6 +30,7 @@
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
 //! | `poolers` | databases behind PgBouncer |
 //! | `tls` | connections of callers over TLS, their certificates, and files that change |
+//! | `unix_socket` | a server on a Unix socket: its file, and callers by their users |
 //! | `connection_limits` | deadlines, limits on connections, exhausted descriptors |
 //! | `call_ends` | the frames that end a call, watches of health, and calls refused by their headers |
 //! | `shutdown` | the shutdown of a server, with calls that must not fail and clients that do not disconnect |
@@ -148,6 +149,8 @@ mod tls;
 mod transact;
 #[cfg(test)]
 mod types;
+#[cfg(test)]
+mod unix_socket;
 #[cfg(test)]
 mod unread_answers;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::listen_address::ListenAddress;
 use super::super::otel::Otel;
 use super::super::source;
 use super::section::*;
@@ -25,8 +26,9 @@ section! {
     #[derive(Debug, Clone)]
     pub struct Grpc in "grpc" (reader) {
         /// The address where services connect. An address beyond loopback needs callers (`callers.NAME`) and
-        /// encryption (`grpc.tls`), or `--insecure`.
-        listen: SocketAddr = Address, "127.0.0.1:50051";
+        /// encryption (`grpc.tls`), or `--insecure`. `unix:/path` is a Unix socket, made with the permissions 0660: whoever
+        /// may write to it connects, without encryption, and its user (uid) can be a caller.
+        listen: ListenAddress = Listen, "127.0.0.1:50051";
         /// The largest message that is received.
         max_request_size: usize = Size("1KiB", "1GiB"), "4MiB";
         /// The largest message that is sent.

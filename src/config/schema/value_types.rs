@@ -1,12 +1,12 @@
 //! The types of values: how each is written, checked against its bounds, and shown.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::super::database_target::{PEM_START, PemFile};
 use super::super::entries::{literal, quote};
+use super::super::listen_address::ListenAddress;
 use super::super::problem::ValueError;
 use super::super::secrets::secret::{MASK, Secret};
 use super::super::session_options::{self, SessionOptions};
@@ -56,6 +56,8 @@ pub(crate) enum ValueType {
     TableName,
     /// An IP address and a port.
     Address,
+    /// The same, or the path of a Unix socket.
+    Listen,
     /// Settings of sessions in the syntax of libpq's `options`.
     Options,
     /// A list of names: `["main", "orders"]`, or `main,orders` where only text can be given.
@@ -86,6 +88,7 @@ impl ValueType {
             Self::TableName => text("the name of a table").and_then(table_name),
             Self::Options => text("a string").and_then(session_options::parse).map(|it| json!(it)),
             Self::Address => address(written),
+            Self::Listen => listen(written),
             Self::Names => names(written),
             Self::Numbers => numbers(written),
             Self::Url => text("a URL").map(Value::from),
@@ -126,6 +129,10 @@ impl ValueType {
                 alone, \"0.0.0.0:50051\" or \"[::]:50051\" for all."
                     .into()
             }
+            Self::Listen => "Write an IP address and a port: \"127.0.0.1:50051\" for this machine \
+                alone, \"0.0.0.0:50051\" or \"[::]:50051\" for all; or a Unix socket: \
+                \"unix:/run/rowgate/rowgate.sock\"."
+                .into(),
             Self::Options => {
                 "Write each setting with a -c: \"-c search_path=app,public -c tenant.id=\".".into()
             }
@@ -169,6 +176,7 @@ impl ValueType {
             Self::LogFilter => "the syntax of `RUST_LOG`".into(),
             Self::TableName => "the name of a table".into(),
             Self::Address => "an IP address and a port".into(),
+            Self::Listen => "an IP address and a port, or `unix:` and a path".into(),
             Self::Options => "the syntax of libpq's `options`".into(),
             Self::Names => "a list of names".into(),
             Self::Numbers => "a list of whole numbers".into(),
@@ -300,16 +308,14 @@ fn table_name(name: &str) -> Result<Value, String> {
     if is_name { Ok(name.into()) } else { Err("this is not the name of a table".to_owned()) }
 }
 
+fn listen(written: &Value) -> Result<Value, String> {
+    let address = ListenAddress::try_from(scalar(written).unwrap_or_default())?;
+    Ok(address.to_string().into())
+}
+
 fn address(written: &Value) -> Result<Value, String> {
-    let text = scalar(written).unwrap_or_default();
-    let has_port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let address: SocketAddr = text.parse().map_err(|_error| {
-        if has_port {
-            "this is not an address: there is no IP address before the port"
-        } else {
-            "this is not an address with a port from 0 to 65535"
-        }
-    })?;
+    let address = ListenAddress::try_from(scalar(written).unwrap_or_default())?;
+    let address = address.tcp().ok_or("this is not an IP address and a port")?;
     Ok(address.to_string().into())
 }
 

@@ -57,14 +57,18 @@ impl CallLimit {
 
 impl Client {
     pub(crate) async fn connect(address: &Address) -> CallResult<Self> {
-        let endpoint = Endpoint::from(address.uri().clone())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(2 * WINDOW);
+        let connecting = async {
+            endpoint(address)?
+                .connect_timeout(CONNECT_TIMEOUT)
+                .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+                .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+                .initial_stream_window_size(WINDOW)
+                .initial_connection_window_size(2 * WINDOW)
+                .connect()
+                .await
+        };
         let limit = CallLimit { after: Duration::MAX, at: None };
-        match endpoint.connect().await {
+        match connecting.await {
             Ok(channel) => Ok(Self { address: address.clone(), channel, limit }),
             Err(error) => {
                 let cause = root_cause(&error).unwrap_or_else(|| error.to_string());
@@ -94,5 +98,12 @@ impl Client {
             Err(error) if error.may_be_of_transport() => Err(explain(&self.address, error).await),
             Err(error) => Err(error),
         }
+    }
+}
+
+fn endpoint(address: &Address) -> Result<Endpoint, tonic::transport::Error> {
+    match address {
+        Address::Tcp(uri) => Ok(Endpoint::from(uri.clone())),
+        Address::Unix(path) => Endpoint::from_shared(format!("unix:{path}")),
     }
 }

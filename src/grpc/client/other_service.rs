@@ -143,7 +143,9 @@ async fn find(address: &Address) -> Option<OtherService> {
 
 /// Sends a question on a connection of its own, and returns the start of the answer; nothing if there is none in time.
 async fn ask(address: &Address, question: &[u8]) -> std::io::Result<Vec<u8>> {
-    let connect = TcpStream::connect(address.host_and_port());
+    // Of a socket's path nobody is mistaken.
+    let place = address.host_and_port().ok_or(std::io::ErrorKind::Unsupported)?;
+    let connect = TcpStream::connect(place);
     let mut stream = timeout(QUESTION_TIMEOUT, connect).await??;
     let mut answer = Vec::new();
     let talk = async {

@@ -7,6 +7,6 @@ pub(crate) mod gate;
 pub(crate) mod listener_tls;
 pub(crate) mod preface;
 mod serve;
-mod transport;
+pub(crate) mod transport;
 pub(crate) mod unary;
 pub(crate) mod unread;

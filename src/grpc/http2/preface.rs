@@ -6,10 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
 
 use super::listener_tls::{ListenerTls, certificate_names};
-use super::transport::{Http2Stream, Transport};
+use super::transport::{AcceptedStream, ClientSocket, ClientStream};
 use crate::grpc::request_context::Peer;
 
 /// The first bytes of every client (HTTP/2, 3.4). Before them no limit of HTTP/2 applies.
@@ -22,7 +21,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct AcceptedConnection {
     /// The socket: non-blocking, without delay.
-    pub(crate) stream: std::net::TcpStream,
+    pub(crate) stream: AcceptedStream,
     pub(crate) count: CountGuard,
 }
 
@@ -45,7 +44,8 @@ impl Drop for CountGuard {
 
 /// A connection whose client speaks HTTP/2.
 pub(crate) struct Http2Connection {
-    pub(crate) stream: Http2Stream,
+    /// The socket, which first repeats the preface for hyper.
+    pub(crate) stream: ClientStream,
     pub(crate) peer: Peer,
 }
 
@@ -53,7 +53,7 @@ impl Http2Connection {
     /// Makes the handshake of TLS, if there is one, and reads the preface of a connection; `None` when the client sends
     /// anything else, or nothing in time.
     pub(crate) async fn open(
-        stream: std::net::TcpStream,
+        stream: AcceptedStream,
         tls: Option<Arc<ListenerTls>>,
         preface_timeout: Duration,
         drain: impl Future<Output = ()>,
@@ -68,25 +68,35 @@ impl Http2Connection {
         }
     }
 
-    async fn greet(stream: std::net::TcpStream, tls: Option<Arc<ListenerTls>>) -> Option<Self> {
-        let stream = TcpStream::from_std(stream).ok()?;
-        let mut peer = Peer::new(stream.peer_addr().ok());
-        let mut transport = match tls {
-            None => Transport::Tcp(stream),
-            Some(tls) => {
-                // Boxed: only connections with TLS have room for it.
-                let shaken = Box::pin(tls.accept(stream)).await;
-                let stream = shaken.inspect_err(|error| {
-                    tracing::debug!(client = %peer.name, %error, "TLS handshake failed");
-                });
-                let stream = stream.ok()?;
-                peer.certificate_names = certificate_names(&stream);
-                Transport::Tls(Box::new(stream))
-            }
-        };
+    async fn greet(stream: AcceptedStream, tls: Option<Arc<ListenerTls>>) -> Option<Self> {
+        let mut stream = stream.register().ok()?;
+        let mut peer = peer(&stream.socket);
+        if let Some(tls) = tls {
+            // A Unix socket is never encrypted: the configuration allows one or the other.
+            let ClientSocket::Tcp(plain) = stream.socket else { return None };
+            // Boxed: only connections with TLS have room for it.
+            let shaken = Box::pin(tls.accept(plain)).await;
+            let encrypted = shaken.inspect_err(|error| {
+                tracing::debug!(client = %peer.name, %error, "TLS handshake failed");
+            });
+            let encrypted = encrypted.ok()?;
+            peer.certificate_names = certificate_names(&encrypted);
+            stream = ClientSocket::Tls(Box::new(encrypted)).into();
+        }
         let mut preface = [0; PREFACE.len()];
-        transport.read_exact(&mut preface).await.ok()?;
-        let stream = Http2Stream { replay: PREFACE, transport };
+        stream.read_exact(&mut preface).await.ok()?;
+        stream.replay = PREFACE;
         (preface == *PREFACE).then_some(Self { stream, peer })
+    }
+}
+
+fn peer(socket: &ClientSocket) -> Peer {
+    match socket {
+        ClientSocket::Tcp(stream) => Peer::new(stream.peer_addr().ok()),
+        // The credentials of whoever has connected (SO_PEERCRED).
+        ClientSocket::Unix(stream) => {
+            Peer::on_socket(stream.peer_cred().ok().map(|user| user.uid()))
+        }
+        ClientSocket::Tls(stream) => Peer::new(stream.get_ref().0.peer_addr().ok()),
     }
 }

@@ -1,70 +1,99 @@
-//! The bytes of a connection, plain or encrypted.
+//! The bytes of a connection: over TCP, plain or encrypted, or over a Unix socket.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
-/// A connection after its preface.
-pub(crate) struct Http2Stream {
-    /// The rest of the preface, which hyper reads once more.
-    pub(crate) replay: &'static [u8],
-    pub(crate) transport: Transport,
+/// A socket that was accepted, not yet known to a runtime.
+#[derive(Debug)]
+pub(crate) enum AcceptedStream {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
 }
 
-/// The way of the bytes.
-pub(crate) enum Transport {
+impl AcceptedStream {
+    /// Sets what a connection needs.
+    pub(crate) fn tune(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => {
+                stream.set_nodelay(true)?;
+                stream.set_nonblocking(true)
+            }
+            Self::Unix(stream) => stream.set_nonblocking(true),
+        }
+    }
+
+    /// Registers it with the current runtime.
+    pub(crate) fn register(self) -> io::Result<ClientStream> {
+        let socket = match self {
+            Self::Tcp(stream) => ClientSocket::Tcp(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => ClientSocket::Unix(UnixStream::from_std(stream)?),
+        };
+        Ok(socket.into())
+    }
+}
+
+/// A connection of a client.
+#[derive(Debug)]
+pub(crate) struct ClientStream {
+    /// Bytes that are read once more, before those of the socket.
+    pub(crate) replay: &'static [u8],
+    pub(crate) socket: ClientSocket,
+}
+
+/// The socket of a client.
+#[derive(Debug)]
+pub(crate) enum ClientSocket {
     Tcp(TcpStream),
+    Unix(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl From<ClientSocket> for ClientStream {
+    fn from(socket: ClientSocket) -> Self {
+        Self { replay: &[], socket }
+    }
 }
 
 /// Calls a method of the stream within.
 macro_rules! within {
-    ($transport:expr, $method:ident($($argument:expr),*)) => {
-        match $transport {
-            Transport::Tcp(stream) => Pin::new(stream).$method($($argument),*),
-            Transport::Tls(stream) => Pin::new(stream.as_mut()).$method($($argument),*),
+    ($stream:expr, $method:ident($($argument:expr),*)) => {
+        match &mut $stream.get_mut().socket {
+            ClientSocket::Tcp(stream) => Pin::new(stream).$method($($argument),*),
+            ClientSocket::Unix(stream) => Pin::new(stream).$method($($argument),*),
+            ClientSocket::Tls(stream) => Pin::new(stream.as_mut()).$method($($argument),*),
         }
     };
 }
 
-impl AsyncRead for Transport {
+impl AsyncRead for ClientStream {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        within!(self.get_mut(), poll_read(cx, buffer))
-    }
-}
-
-impl AsyncRead for Http2Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let Self { replay, transport } = self.get_mut();
+        let replay = self.replay;
         if replay.is_empty() {
-            return Pin::new(transport).poll_read(cx, buffer);
+            return within!(self, poll_read(cx, buffer));
         }
-        let (now, later) = replay.split_at(replay.len().min(buffer.remaining()));
-        buffer.put_slice(now);
-        *replay = later;
+        let now = replay.len().min(buffer.remaining());
+        buffer.put_slice(&replay[..now]);
+        self.replay = &replay[now..];
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Http2Stream {
+impl AsyncWrite for ClientStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        within!(&mut self.get_mut().transport, poll_write(cx, bytes))
+        within!(self, poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -72,21 +101,22 @@ impl AsyncWrite for Http2Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        within!(&mut self.get_mut().transport, poll_write_vectored(cx, slices))
+        within!(self, poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.transport {
-            Transport::Tcp(stream) => stream.is_write_vectored(),
-            Transport::Tls(stream) => stream.is_write_vectored(),
+        match &self.socket {
+            ClientSocket::Tcp(stream) => stream.is_write_vectored(),
+            ClientSocket::Unix(stream) => stream.is_write_vectored(),
+            ClientSocket::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        within!(&mut self.get_mut().transport, poll_flush(cx))
+        within!(self, poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        within!(&mut self.get_mut().transport, poll_shutdown(cx))
+        within!(self, poll_shutdown(cx))
     }
 }

@@ -1,6 +1,7 @@
 //! An ordinary gRPC client, and what it reads from a failed call.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,12 @@ impl Client {
         });
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("it is a URL");
         Self::over(endpoint.connect_with_connector(connector).await.expect("the server accepts"))
+    }
+
+    /// Connects to the socket of a server.
+    pub(crate) async fn connect_socket(path: &Path) -> Result<Self, tonic::transport::Error> {
+        let endpoint = Endpoint::from_shared(format!("unix:{}", path.display()));
+        Ok(Self::over(endpoint.expect("it is a path").connect().await?))
     }
 
     /// Connects over TLS to a server that is called `localhost`.

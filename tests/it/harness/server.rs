@@ -13,6 +13,9 @@ use tempfile::TempDir;
 use super::postgres::tail;
 use super::wait::{eventually, eventually_async};
 
+/// The variable of the listener for services.
+pub(crate) const LISTEN: &str = "ROWGATE__GRPC__LISTEN";
+
 const START: Duration = Duration::from_secs(20);
 
 /// A running server.
@@ -48,7 +51,10 @@ impl Server {
     }
 
     fn spawn(mut command: Command, directory: TempDir) -> Self {
-        command.env("ROWGATE__GRPC__LISTEN", "127.0.0.1:0");
+        // Unless the test has chosen another.
+        if !command.get_envs().any(|(name, _)| name == LISTEN) {
+            command.env(LISTEN, "127.0.0.1:0");
+        }
         command.env("ROWGATE__OPS__LISTEN", "127.0.0.1:0");
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(File::create(directory.path().join("log")).expect("it is ours"));
@@ -73,7 +79,9 @@ impl Server {
             }
             self.greeting.push(line);
         }
-        assert!(self.grpc != unset() && self.ops != unset(), "no address in {:?}", self.greeting);
+        let has_socket = self.greeting.iter().any(|line| line.contains("unix:/"));
+        let has_grpc = has_socket || self.grpc != unset();
+        assert!(has_grpc && self.ops != unset(), "no address in {:?}", self.greeting);
     }
 
     /// The lines that it printed when it was ready.

@@ -66,6 +66,7 @@ const FENCES: &[(&[&str], &[&str])] = &[
             "cli",
             "backend/sqlite/file.rs",
             "access/token_file.rs",
+            "app/listener.rs",
             "app/safety.rs",
             "app/token_watch.rs",
         ],
