@@ -10,11 +10,19 @@ use parking_lot::RwLock;
 use super::access_token::{self, TokenHash};
 use super::caller_limits::CallerLimits;
 use super::identity::Identity;
+use super::jwks::Reason;
+use super::jwt::JwtVerifier;
 use super::policy::Policy;
 use super::revocation::Revocation;
 use super::token_file::{TokenEntry, TokenFile};
 use crate::config::{CallerSettings, Config};
 use crate::error::{Error, ErrorKind, Result};
+
+/// The subject in a caller's list that stands for all.
+const ANY_SUBJECT: &str = "*";
+
+/// The longest subject that is a part of a caller's name.
+const LONGEST_SUBJECT: usize = 255;
 
 /// The credentials that a call presents.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,6 +41,7 @@ pub(crate) struct Authenticator {
     callers: HashMap<String, Caller>,
     token_file: Option<TokenFile>,
     tokens: RwLock<HashMap<String, Arc<Token>>>,
+    jwt: Option<Arc<JwtVerifier>>,
 }
 
 /// A caller's section of the configuration.
@@ -80,6 +89,7 @@ impl Authenticator {
             callers: config.callers.iter().map(caller).collect(),
             token_file: config.access.tokens.as_ref().map(TokenFile::new),
             tokens: RwLock::default(),
+            jwt: JwtVerifier::new(&config.jwt).map(Arc::new),
         });
         authenticator.reload_tokens()?;
         Ok(Some(authenticator))
@@ -113,7 +123,46 @@ impl Authenticator {
         if access_token::is_token(credentials) {
             return self.by_token(credentials);
         }
-        Err(unauthenticated("the token is malformed"))
+        self.by_jwt(credentials).map_err(unauthenticated)
+    }
+
+    fn by_jwt(&self, text: &str) -> Result<Arc<Identity>, Reason> {
+        let Some(verifier) = &self.jwt else { return Err("the token is malformed") };
+        verifier.verify(text, SystemTime::now(), |subject, revocation| {
+            let (caller, name) = self.by_subject(subject)?;
+            let revocation = Arc::new(revocation);
+            Ok(Identity { name, revocation, ..caller.identity.clone() })
+        })
+    }
+
+    /// Returns the caller that lists a subject, or else the one of any subject, whose members have names of their own.
+    fn by_subject(&self, subject: &str) -> Result<(&Caller, Arc<str>), Reason> {
+        let listed = self.lister(subject)?.filter(|_caller| subject != ANY_SUBJECT);
+        if let Some(caller) = listed {
+            return Ok((caller, Arc::clone(&caller.identity.name)));
+        }
+        let Some(caller) = self.lister(ANY_SUBJECT)? else {
+            return Err("no caller lists the subject of the JSON Web Token");
+        };
+        // OpenID Connect Core, 8: no longer than 255 ASCII characters.
+        if subject.len() > LONGEST_SUBJECT || !subject.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("the subject of the JSON Web Token cannot be a part of a name");
+        }
+        Ok((caller, format!("{}/{subject}", caller.identity.name).into()))
+    }
+
+    fn lister(&self, subject: &str) -> Result<Option<&Caller>, Reason> {
+        let is_listed = |caller: &&Caller| caller.settings.subjects.iter().any(|it| it == subject);
+        let mut callers = self.callers.values().filter(is_listed);
+        match (callers.next(), callers.next()) {
+            (_, Some(_)) => Err("several callers list the subject of the JSON Web Token"),
+            (only, None) => Ok(only),
+        }
+    }
+
+    /// The verifier of JSON Web Tokens, if there is one.
+    pub(crate) fn jwt(&self) -> Option<&Arc<JwtVerifier>> {
+        self.jwt.as_ref()
     }
 
     fn by_token(&self, text: &str) -> Result<Arc<Identity>> {
@@ -189,4 +238,68 @@ impl Authenticator {
 fn unauthenticated(reason: &'static str) -> Error {
     Error::new(ErrorKind::Unauthenticated, "the caller is not authenticated")
         .with_cause(std::io::Error::other(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_from;
+
+    #[test]
+    fn a_subject_is_the_caller_that_lists_it_or_a_member_of_the_one_for_all() {
+        let config = load_from(&[
+            ("callers.shop.subjects", "alice,bob"),
+            ("callers.audit.subjects", "bob,*"),
+            ("callers.none.uids", "7"),
+        ]);
+        let authenticator = Authenticator::new(&config.expect("it is a configuration"));
+        let authenticator = authenticator.expect("it can be made").expect("there are callers");
+        let name = |subject: &str| authenticator.by_subject(subject).map(|(_, name)| name);
+        let longest = "x".repeat(LONGEST_SUBJECT);
+        let cases = [
+            ("alice", "shop".to_owned()),
+            ("Alice", "audit/Alice".to_owned()),
+            ("*", "audit/*".to_owned()),
+            ("auth0|a/b", "audit/auth0|a/b".to_owned()),
+            (longest.as_str(), format!("audit/{longest}")),
+        ];
+        for (subject, expected) in cases {
+            assert_eq!(name(subject).as_deref(), Ok(expected.as_str()));
+        }
+        assert!(name("bob").is_err_and(|reason| reason.contains("several")));
+        let longer = "x".repeat(LONGEST_SUBJECT + 1);
+        for subject in ["a b", "a\nb", "\u{202e}a", "\u{e9}", "a\0", longer.as_str()] {
+            assert!(name(subject).is_err_and(|reason| reason.contains("a name")), "{subject:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_caller_for_all_an_unlisted_subject_is_refused() {
+        let config = load_from(&[("callers.shop.subjects", "alice")]);
+        let authenticator = Authenticator::new(&config.expect("it is a configuration"));
+        let authenticator = authenticator.expect("it can be made").expect("there are callers");
+        for subject in ["bob", "*", "", "shop"] {
+            authenticator.by_subject(subject).expect_err(subject);
+        }
+    }
+
+    #[test]
+    fn whatever_is_wrong_with_a_credential_the_caller_is_told_the_same() {
+        let config = load_from(&[
+            ("callers.shop.subjects", "alice"),
+            ("access.jwt.keys", "keys.json"),
+            ("access.jwt.issuer", "https://idp"),
+            ("access.jwt.audiences", "rowgate"),
+        ]);
+        let authenticator = Authenticator::new(&config.expect("it is a configuration"));
+        let authenticator = authenticator.expect("it can be made").expect("there are callers");
+        for value in
+            ["", "Basic YTpi", "Bearer", "Bearer rg_a_b", "Bearer a.b.c", "bearer e30.e30.e30"]
+        {
+            let presented = Presented { authorization: &[Some(value)], ..Presented::default() };
+            let error = authenticator.authenticate(presented).expect_err(value);
+            assert_eq!(error.message(), "the caller is not authenticated", "{value}");
+            assert!(!error.cause().is_empty(), "{value}");
+        }
+    }
 }

@@ -8,6 +8,8 @@ mod backends;
 mod gauge_sources;
 mod idempotency_gc;
 mod idempotency_install;
+mod jwks_fetch;
+mod jwks_watch;
 mod listener;
 mod preflight;
 mod prober;
@@ -39,6 +41,7 @@ use crate::grpc::{Front, GrpcServer, ListenerTls};
 use crate::ops;
 use crate::telemetry::{Tasks, Telemetry};
 use acceptor::ConnectionLimit;
+use jwks_watch::JwksWatch;
 use listener::{Listener, bind_tcp};
 use prober::Prober;
 use shutdown::{ShutdownSequence, StopCause};
@@ -77,6 +80,8 @@ impl App {
         let instance = format!("{host}:{}", std::process::id());
         let tasks = Tasks::default();
         let authenticator = Authenticator::new(&config)?;
+        let jwks = authenticator.as_ref().map(|it| JwksWatch::new(it, &config.jwt));
+        let jwks = jwks.transpose()?.flatten();
         let front = Front {
             authenticator: authenticator.clone(),
             instance: &instance,
@@ -110,6 +115,7 @@ impl App {
             workers,
             authenticator,
             tls,
+            jwks,
             stopping,
         };
         let (announced, announcement) = std::sync::mpsc::sync_channel(1);
@@ -170,6 +176,7 @@ struct Server {
     workers: Workers,
     authenticator: Option<Arc<Authenticator>>,
     tls: Option<Arc<ListenerTls>>,
+    jwks: Option<JwksWatch>,
     stopping: watch::Receiver<Option<StopCause>>,
 }
 
@@ -184,6 +191,7 @@ impl Server {
             mut workers,
             authenticator,
             tls,
+            jwks,
             stopping,
         } = self;
         runtime.block_on(async move {
@@ -200,7 +208,7 @@ impl Server {
             let prober = tokio::spawn(prober.run());
             let gc = idempotency_gc::run(Arc::clone(&engine), workers.runtimes.clone());
             let gc = tokio::spawn(gc);
-            let watches = watch_files(authenticator, tls);
+            let watches = watch_files(authenticator, jwks, tls);
             let mut signals = shutdown::wait(stopping).await;
             let start = Instant::now();
             tracing::info!("shutting down");
@@ -239,11 +247,15 @@ impl Server {
 /// Starts the watches over files that change; they end when the set is dropped.
 fn watch_files(
     authenticator: Option<Arc<Authenticator>>,
+    jwks: Option<JwksWatch>,
     tls: Option<Arc<ListenerTls>>,
 ) -> JoinSet<()> {
     let mut watches = JoinSet::new();
     if let Some(authenticator) = authenticator {
         watches.spawn(token_watch::run(authenticator));
+    }
+    if let Some(jwks) = jwks {
+        watches.spawn(jwks.run());
     }
     if let Some(tls) = tls {
         watches.spawn(tls_watch::run(tls));

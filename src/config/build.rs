@@ -199,9 +199,15 @@ pub(crate) fn check_tls(reader: &mut SectionReader<'_>, tls: &GrpcTls) {
 }
 
 fn check_jwt(reader: &mut SectionReader<'_>, jwt: &Jwt) {
-    if jwt.keys.is_none() {
-        return;
+    let Some(keys) = &jwt.keys else { return };
+    if keys.contains("://") && !is_https(keys) {
+        let error = ValueError::new("this is no https URL");
+        let instead = "Write https://HOST/PATH without a user, or the path of a file.";
+        reader.report("access.jwt.keys", error.instead(instead));
     }
+    let is_least = jwt.min_refresh_interval <= jwt.refresh_interval;
+    let other = "access.jwt.refresh_interval";
+    reader.require(is_least, "access.jwt.min_refresh_interval", "must not exceed", other);
     let missing = [
         ("access.jwt.issuer", jwt.issuer.is_none()),
         ("access.jwt.audiences", jwt.audiences.is_empty()),
@@ -213,6 +219,12 @@ fn check_jwt(reader: &mut SectionReader<'_>, jwt: &Jwt) {
             error.instead(format!("Set {key} too: a token for somebody else must not get in.")),
         );
     }
+}
+
+fn is_https(url: &str) -> bool {
+    let Ok(url) = url.parse::<http::Uri>() else { return false };
+    let host = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    url.scheme_str() == Some("https") && !host.is_empty() && !host.contains('@')
 }
 
 fn read_callers(

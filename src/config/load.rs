@@ -648,6 +648,31 @@ mod tests {
     }
 
     #[test]
+    fn json_web_tokens_need_an_issuer_audiences_and_keys_of_a_file_or_https() {
+        let jwt = |keys: &str, more: &[(&str, &str)]| {
+            let mut pairs = vec![("access.jwt.keys", keys)];
+            pairs.extend(more);
+            load_from(&pairs).map(|config| config.jwt)
+        };
+        let whole = [("access.jwt.issuer", "https://idp"), ("access.jwt.audiences", "rowgate")];
+        for keys in ["keys.json", "/etc/keys", "https://idp/keys", "https://idp:8443/a?b=c"] {
+            assert_eq!(jwt(keys, &whole).unwrap().keys.as_deref(), Some(keys));
+        }
+        for keys in
+            ["http://idp/keys", "https://", "https://me:secret@idp/", "file:///keys", "ftp://a"]
+        {
+            let problems = jwt(keys, &whole).unwrap_err().to_string();
+            assert!(problems.contains("no https URL"), "{keys}: {problems}");
+        }
+        let problems = jwt("keys.json", &[]).unwrap_err().to_string();
+        let missing = ["access.jwt.issuer is not set", "access.jwt.audiences is not set"];
+        assert!(missing.iter().all(|key| problems.contains(key)), "{problems}");
+        let often = [&whole[..], &[("access.jwt.refresh_interval", "59s")]].concat();
+        let problems = jwt("keys.json", &often).unwrap_err().to_string();
+        assert!(problems.contains("must not exceed access.jwt.refresh_interval"), "{problems}");
+    }
+
+    #[test]
     fn tls_is_taken_from_keys_or_the_url_and_is_consistent() {
         let place = Place::new("");
         let pem = place.write("ca.pem", "-----BEGIN CERTIFICATE-----\n");

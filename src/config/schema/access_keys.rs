@@ -64,12 +64,22 @@ section! {
     pub struct Jwt in "access.jwt" (reader) {
         /// The provider's keys (JWKS): the path of a file, or an https URL. Without them there are no such tokens.
         keys: Option<String> = Text, "none" => None, REREAD;
+        /// A PEM file with the authorities of the server of that URL.
+        ca: Option<PemFile> = PemFile, "the system's" => None, REREAD;
         /// The issuer that tokens must have, `iss`.
         issuer: Option<String> = Text, "none" => None;
         /// The audiences of which tokens must have one, `aud`.
         audiences: Vec<String> = Names, "none" => Vec::new();
         /// The difference between the clocks of the provider and of this server that is allowed.
         leeway: Duration = Duration("0s", "5m"), "10s";
+        /// The time after which keys of a URL are read again, so that removed ones go out of force. Those before serve
+        /// while it fails.
+        refresh_interval: Duration = Duration("1s", "24h"), "10m";
+        /// The least time between two readings of a URL. A token with an unknown key, `kid`, causes one that is earlier
+        /// than `refresh_interval`, never than this; so does a reading that failed.
+        min_refresh_interval: Duration = Duration("1s", "1h"), "1m";
+        /// The verified tokens that are remembered until they expire, and so cost no signature at each call.
+        max_cached: usize = Integer(1, 1_000_000), "10000";
     }
 }
 
@@ -77,8 +87,8 @@ section! {
     /// A caller, or a group of callers with the same rights. Everything is denied that is not allowed here.
     #[derive(Debug, Clone)]
     pub struct CallerSettings in "callers.NAME" (reader) {
-        /// The subjects of its JSON Web Tokens, `sub`; `*` is any subject. Its tokens of `access.tokens` name the
-        /// caller themselves.
+        /// The subjects of its JSON Web Tokens, `sub`; `*` is any that no caller lists, of up to 255 printable ASCII
+        /// characters: each is then told apart as `NAME/SUBJECT`. Its tokens of `access.tokens` name the caller themselves.
         subjects: Vec<String> = Names, "none" => Vec::new();
         /// The names in its client certificates (subjectAltName): a URI, as in SPIFFE, or a DNS name; compared as they
         /// are.

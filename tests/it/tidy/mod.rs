@@ -36,9 +36,11 @@ const FENCES: &[(&[&str], &[&str])] = &[
     (&["rusqlite"], &["backend/sqlite"]),
     (&["sqlparser"], &["sql"]),
     (&["axum"], &["ops"]),
-    (&["hyper_util"], &["grpc", "ops"]),
+    // The keys of JSON Web Tokens are fetched by its client.
+    (&["hyper_util"], &["grpc", "ops", "app/jwks_fetch.rs"]),
     // OTLP over HTTP is sent by its client.
-    (&["hyper"], &["grpc", "ops", "telemetry"]),
+    (&["hyper"], &["grpc", "ops", "telemetry", "app/jwks_fetch.rs"]),
+    (&["hyper_rustls"], &["telemetry", "app/jwks_fetch.rs"]),
     (&["h2"], &["grpc"]),
     (&["clap"], &["cli", "main.rs"]),
     (
@@ -51,7 +53,6 @@ const FENCES: &[(&[&str], &[&str])] = &[
             "opentelemetry_semantic_conventions",
             "tracing_opentelemetry",
             "prometheus",
-            "hyper_rustls",
         ],
         &["telemetry"],
     ),
@@ -66,6 +67,7 @@ const FENCES: &[(&[&str], &[&str])] = &[
             "cli",
             "backend/sqlite/file.rs",
             "access/token_file.rs",
+            "app/jwks_watch.rs",
             "app/listener.rs",
             "app/safety.rs",
             "app/token_watch.rs",

@@ -1,0 +1,154 @@
+//! The watch over the keys of JSON Web Tokens: a file that changes, or a URL that is read again.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use tokio::time::Instant;
+
+use super::jwks_fetch::{self, MAX_JWKS_BYTES};
+use crate::access::{Authenticator, JwtVerifier, KeySet};
+use crate::config::Jwt;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The time between two looks at a file. It is read each time: its content tells a change, however it came about.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// The watch over the keys of a verifier.
+pub(super) struct JwksWatch {
+    verifier: Arc<JwtVerifier>,
+    settings: Jwt,
+    source: JwksSource,
+}
+
+enum JwksSource {
+    /// A file, and its content that was read last; `None` if it could not be.
+    File(PathBuf, Option<Vec<u8>>),
+    Url(Uri),
+}
+
+impl JwksWatch {
+    /// Makes the watch of an authenticator that verifies such tokens. A file is read at once, a URL later: a provider
+    /// that is unreachable does not prevent the start. Blocks.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub(super) fn new(authenticator: &Authenticator, settings: &Jwt) -> Result<Option<Self>> {
+        let Some((verifier, keys)) = authenticator.jwt().zip(settings.keys.as_deref()) else {
+            return Ok(None);
+        };
+        let source = match keys.parse::<Uri>() {
+            Ok(url) if url.scheme().is_some() => JwksSource::Url(url),
+            Ok(_) | Err(_) => {
+                let path = PathBuf::from(keys);
+                let content = read(&path)?;
+                put_in_force(verifier, &content, keys)?;
+                JwksSource::File(path, Some(content))
+            }
+        };
+        let verifier = Arc::clone(verifier);
+        Ok(Some(Self { verifier, settings: settings.clone(), source }))
+    }
+
+    /// Watches until it is dropped. While the source cannot be used, the keys before are in force, and the reason is
+    /// logged.
+    pub(super) async fn run(self) {
+        let Self { verifier, settings, source } = self;
+        match source {
+            JwksSource::File(path, content) => watch_file(&verifier, &path, content).await,
+            JwksSource::Url(url) => watch_url(&verifier, &url, &settings).await,
+        }
+    }
+}
+
+async fn watch_file(verifier: &JwtVerifier, path: &Path, mut known: Option<Vec<u8>>) {
+    let name = path.display().to_string();
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        let again = path.to_path_buf();
+        let content = match tokio::task::spawn_blocking(move || read(&again)).await {
+            Ok(content) => content,
+            Err(error) => {
+                tracing::error!(%error, "reading keys of JSON Web Tokens panicked");
+                continue;
+            }
+        };
+        if content.as_ref().ok() == known.as_ref() {
+            continue;
+        }
+        let put = content.as_ref().map_or(Ok(()), |content| put_in_force(verifier, content, &name));
+        let (content, unread) =
+            content.map_or_else(|error| (None, Some(error)), |it| (Some(it), None));
+        known = content;
+        if let Some(error) = unread.or(put.err()) {
+            warn(&error);
+        }
+    }
+}
+
+async fn watch_url(verifier: &JwtVerifier, url: &Uri, settings: &Jwt) {
+    let name = format!("{}{}", url.authority().map_or("", |it| it.as_str()), url.path());
+    loop {
+        let began = Instant::now();
+        let read = jwks_fetch::fetch(url, settings.ca.as_ref()).await;
+        let read = read.and_then(|content| put_in_force(verifier, &content, &name));
+        let read = read.inspect_err(warn);
+        tokio::time::sleep_until(began + settings.min_refresh_interval).await;
+        if read.is_ok() {
+            tokio::select! {
+                () = verifier.unknown_key() => {}
+                () = tokio::time::sleep_until(began + settings.refresh_interval) => {}
+            }
+        }
+    }
+}
+
+fn put_in_force(verifier: &JwtVerifier, content: &[u8], source: &str) -> Result<()> {
+    let keys = KeySet::parse(content).map_err(|reason| {
+        let message = format!("the keys of JSON Web Tokens of {source} cannot be used: {reason}");
+        Error::new(ErrorKind::InvalidOption, message)
+    })?;
+    for (number, reason) in &keys.ignored {
+        tracing::debug!(source, number, reason, "key of JSON Web Tokens ignored");
+    }
+    let used = keys.len();
+    let ignored = keys.ignored.len();
+    // The reason of the first one.
+    let reason = keys.ignored.first().map(|(_, reason)| *reason);
+    if verifier.replace_keys(keys) {
+        tracing::info!(source, keys = used, ignored, reason, "keys of JSON Web Tokens read");
+    }
+    if used == 0 {
+        tracing::warn!(source, ignored, reason, "no key of JSON Web Tokens; nobody gets in by one");
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let failed = |why: &dyn std::fmt::Display| {
+        let path = path.display();
+        let message = format!("cannot read the keys of JSON Web Tokens in {path}: {why}");
+        Error::new(ErrorKind::InvalidOption, message)
+    };
+    let mut content = Vec::new();
+    let most = u64::try_from(MAX_JWKS_BYTES).unwrap_or(u64::MAX);
+    File::open(path)
+        .and_then(|file| file.take(most + 1).read_to_end(&mut content))
+        .map_err(|error| failed(&error))?;
+    if content.len() > MAX_JWKS_BYTES {
+        return Err(failed(&"it has more than 1 MiB"));
+    }
+    Ok(content)
+}
+
+fn warn(error: &Error) {
+    let cause = error.cause();
+    tracing::warn!(
+        error = error.message(),
+        cause,
+        "keys of JSON Web Tokens not read; those before are in force"
+    );
+}
