@@ -37,7 +37,7 @@ use crate::clock::milliseconds;
 use crate::config::{Config, ListenAddress};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::grpc::{Front, GrpcServer, ListenerTls};
+use crate::grpc::{Front, GrpcServer, ListenerTls, ProbeServer};
 use crate::ops;
 use crate::telemetry::{Tasks, Telemetry};
 use acceptor::ConnectionLimit;
@@ -73,6 +73,7 @@ impl App {
         let tls = ListenerTls::new(&config.tls)?;
         let (grpc_listener, grpc) = Listener::bind(&config.grpc.listen)?;
         let (ops_listener, ops) = bind_tcp(config.ops.listen)?;
+        let probes = config.health.listen.map(bind_tcp).transpose()?;
         let databases = config.databases.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let engine = Arc::new(Engine::new(backends::open_all(&config, telemetry)?, &config));
         // The name of this process in responses.
@@ -90,6 +91,15 @@ impl App {
             tls: tls.clone(),
         };
         let (service, health) = GrpcServer::new(&engine, &config, front)?;
+        let background = Background {
+            authenticator,
+            jwks,
+            tls,
+            probes: probes.map(|(listener, address)| {
+                tracing::info!(%address, "serving probes");
+                (ProbeServer::new(&health, &config), listener)
+            }),
+        };
         gauge_sources::observe(telemetry, &engine);
         let runtime = single_threaded()?;
         let workers = Workers::start(&config.grpc, &service)?;
@@ -113,21 +123,10 @@ impl App {
             prober,
             config,
             workers,
-            authenticator,
-            tls,
-            jwks,
+            background,
             stopping,
         };
-        let (announced, announcement) = std::sync::mpsc::sync_channel(1);
-        let control = std::thread::Builder::new()
-            .name("control".to_owned())
-            .spawn(move || {
-                server.prober.announce();
-                announced.send(()).unwrap_or_default();
-                server.run(runtime);
-            })
-            .map_err(|error| cannot("start the control thread", error))?;
-        announcement.recv().unwrap_or_default();
+        let control = server.start(runtime)?;
         tracing::info!(%grpc, %ops, databases, "serving on both listeners");
         Ok(Self { grpc, ops, stop, control: Some(control) })
     }
@@ -174,13 +173,26 @@ struct Server {
     prober: Prober,
     config: Config,
     workers: Workers,
-    authenticator: Option<Arc<Authenticator>>,
-    tls: Option<Arc<ListenerTls>>,
-    jwks: Option<JwksWatch>,
+    background: Background,
     stopping: watch::Receiver<Option<StopCause>>,
 }
 
 impl Server {
+    /// Starts the control thread, and returns once every name is registered with health.
+    fn start(self, runtime: Runtime) -> Result<JoinHandle<()>, Error> {
+        let (announced, announcement) = std::sync::mpsc::sync_channel(1);
+        let control = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || {
+                self.prober.announce();
+                announced.send(()).unwrap_or_default();
+                self.run(runtime);
+            })
+            .map_err(|error| cannot("start the control thread", error))?;
+        announcement.recv().unwrap_or_default();
+        Ok(control)
+    }
+
     fn run(self, runtime: Runtime) {
         let Self {
             grpc_listener,
@@ -189,9 +201,7 @@ impl Server {
             prober,
             config,
             mut workers,
-            authenticator,
-            tls,
-            jwks,
+            background,
             stopping,
         } = self;
         runtime.block_on(async move {
@@ -208,7 +218,7 @@ impl Server {
             let prober = tokio::spawn(prober.run());
             let gc = idempotency_gc::run(Arc::clone(&engine), workers.runtimes.clone());
             let gc = tokio::spawn(gc);
-            let watches = watch_files(authenticator, jwks, tls);
+            let background = background.start();
             let mut signals = shutdown::wait(stopping).await;
             let start = Instant::now();
             tracing::info!("shutting down");
@@ -234,7 +244,7 @@ impl Server {
                 database.backend().close();
             }
             workers.end().await;
-            drop(watches);
+            drop(background);
             shutdown::closed(&engine, remaining()).await;
             drop(tokio::time::timeout(OPS_TIMEOUT, ops).await);
             telemetry.end(remaining().max(MIN_FLUSH_TIMEOUT)).await;
@@ -244,23 +254,32 @@ impl Server {
     }
 }
 
-/// Starts the watches over files that change; they end when the set is dropped.
-fn watch_files(
+/// The tasks that last as long as the server.
+struct Background {
     authenticator: Option<Arc<Authenticator>>,
     jwks: Option<JwksWatch>,
     tls: Option<Arc<ListenerTls>>,
-) -> JoinSet<()> {
-    let mut watches = JoinSet::new();
-    if let Some(authenticator) = authenticator {
-        watches.spawn(token_watch::run(authenticator));
+    probes: Option<(ProbeServer, TcpListener)>,
+}
+
+impl Background {
+    /// Starts them; they end when the set is dropped.
+    fn start(self) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        if let Some(authenticator) = self.authenticator {
+            tasks.spawn(token_watch::run(authenticator));
+        }
+        if let Some(jwks) = self.jwks {
+            tasks.spawn(jwks.run());
+        }
+        if let Some(tls) = self.tls {
+            tasks.spawn(tls_watch::run(tls));
+        }
+        if let Some((server, listener)) = self.probes {
+            tasks.spawn(server.run(listener));
+        }
+        tasks
     }
-    if let Some(jwks) = jwks {
-        watches.spawn(jwks.run());
-    }
-    if let Some(tls) = tls {
-        watches.spawn(tls_watch::run(tls));
-    }
-    watches
 }
 
 /// Checks the files of `grpc.tls`, as a start does. Blocks.

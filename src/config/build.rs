@@ -1,6 +1,7 @@
 //! Builds the typed configuration from its sections, and checks keys against each other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -88,7 +89,7 @@ pub(crate) fn config(
     let stream = Stream::read(reader);
     let idempotency = Idempotency::read(reader);
     let health = Health::read(reader, &default_database);
-    check_required(reader, &health, &databases);
+    check_health(reader, &health, &databases, [grpc.listen.tcp(), Some(ops.listen)]);
     let otel = otel::read(reader.environment, &mut reader.warnings);
     let telemetry = Telemetry::read(reader, otel);
     let mut built = BTreeMap::new();
@@ -263,7 +264,17 @@ fn default_database(reader: &mut SectionReader<'_>, databases: &DatabaseNames) -
     name
 }
 
-fn check_required(reader: &mut SectionReader<'_>, health: &Health, databases: &DatabaseNames) {
+fn check_health(
+    reader: &mut SectionReader<'_>,
+    health: &Health,
+    databases: &DatabaseNames,
+    other_listeners: [Option<SocketAddr>; 2],
+) {
+    let is_taken = |own: SocketAddr| own.port() != 0 && other_listeners.contains(&Some(own));
+    if health.listen.is_some_and(is_taken) {
+        let error = ValueError::new("another listener has the same address");
+        reader.report("health.listen", error.instead("Choose another port."));
+    }
     // A wrong default database is reported already.
     let is_default = reader.setting("health.require").status == Status::Default;
     let is_missing = |name: &&String| !databases.names.contains(*name);

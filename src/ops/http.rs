@@ -3,10 +3,10 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -16,14 +16,13 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
 
 use super::host_check::check_host;
 use super::server_status::Status;
 use super::{status_json, status_page};
 use crate::clock::milliseconds;
 use crate::config::Ops;
-use crate::resilience::AcceptBackoff;
+use crate::resilience::{AcceptBackoff, ConnectionSlots};
 
 /// Serves operators until the sender of `stop` is dropped, and then the requests in progress.
 pub(crate) async fn serve(
@@ -47,43 +46,47 @@ pub(crate) async fn serve(
         .inspect_err(|error| tracing::error!(%error, "operators' listener cannot be registered"));
     let Ok(listener) = registered else { return };
     let (open, draining) = watch::channel(());
-    let mut server = OpsServer { router, settings, draining, connections: JoinSet::new() };
+    let mut server = OpsServer::new(router, &settings, draining);
     tokio::select! {
         () = server.accept(&listener) => {}
         () = recorded.history.record(&recorded.engine, &recorded.telemetry, recorded.started) => {}
         _ = stop => {}
     }
     drop((listener, open));
-    while server.connections.join_next().await.is_some() {}
+    server.connections.ended().await;
 }
 
 /// Serves each connection in a task of its own, which is aborted when the server is dropped.
 struct OpsServer {
     router: Router,
-    settings: Ops,
+    header_timeout: Duration,
     /// Closed when connections are to be drained.
     draining: watch::Receiver<()>,
-    connections: JoinSet<()>,
+    connections: ConnectionSlots,
 }
 
 impl OpsServer {
+    fn new(router: Router, settings: &Ops, draining: watch::Receiver<()>) -> Self {
+        let connections = ConnectionSlots::new(settings.max_connections);
+        Self { router, header_timeout: settings.header_timeout, draining, connections }
+    }
+
     async fn accept(&mut self, listener: &TcpListener) {
         let mut accept_backoff = AcceptBackoff::default();
         loop {
-            while self.connections.try_join_next().is_some() {}
-            if self.connections.len() >= self.settings.max_connections {
-                // The header timeout ends one of them soon.
-                drop(self.connections.join_next().await);
-                continue;
-            }
             let log = |error: &_| {
                 tracing::warn!(%error, "accept of operators' connections failed; retrying");
             };
             let stream = accept_backoff.accept(|cx| listener.poll_accept(cx), log).await;
-            let header_timeout = self.settings.header_timeout;
+            let header_timeout = self.header_timeout;
             let draining = self.draining.clone();
             let router = self.router.clone();
-            self.connections.spawn(serve_connection(stream, router, header_timeout, draining));
+            self.connections.serve(|activity| {
+                let noted = from_fn(move |request: Request, next: Next| {
+                    activity.clone().during(next.run(request))
+                });
+                serve_connection(stream, router.layer(noted), header_timeout, draining)
+            });
         }
     }
 }
@@ -160,7 +163,7 @@ mod tests {
             allowed_hosts: Vec::new(),
         };
         let (_open, draining) = watch::channel(());
-        let mut server = OpsServer { router, settings, draining, connections: JoinSet::new() };
+        let mut server = OpsServer::new(router, &settings, draining);
         let serving = tokio::spawn(async move { server.accept(&listener).await });
         let mut slow = Vec::new();
         for number in 0..4 {

@@ -5,10 +5,12 @@
 mod accept_backoff;
 mod backoff;
 mod circuit_breaker;
+mod connection_slots;
 mod retry;
 
 pub(crate) use accept_backoff::AcceptBackoff;
 pub(crate) use circuit_breaker::{
     BreakerLimits, BreakerTransition, CircuitBreaker, ConnectFailureKind,
 };
+pub(crate) use connection_slots::ConnectionSlots;
 pub(crate) use retry::{Attempts, Retries, RetryCounts, RetryUnit};

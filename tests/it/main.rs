@@ -31,6 +31,8 @@
 //! | `poolers` | databases behind PgBouncer |
 //! | `tls` | connections of callers over TLS, their certificates, and files that change |
 //! | `unix_socket` | a server on a Unix socket: its file, and callers by their users |
+//! | `probes` | the listener for probes |
+//! | `operators` | the operators' port: silent clients, and its token |
 //! | `connection_limits` | deadlines, limits on connections, exhausted descriptors |
 //! | `call_ends` | the frames that end a call, watches of health, and calls refused by their headers |
 //! | `shutdown` | the shutdown of a server, with calls that must not fail and clients that do not disconnect |
@@ -104,6 +106,8 @@ mod look_alikes;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod operators;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod outage;
@@ -119,6 +123,8 @@ mod pool;
 mod pool_life;
 #[cfg(test)]
 mod poolers;
+#[cfg(test)]
+mod probes;
 #[cfg(test)]
 mod procedures;
 mod readme;

@@ -69,7 +69,7 @@ section! {
     pub struct Ops in "ops" (reader) {
         /// The address of the listener. It is plain HTTP.
         listen: SocketAddr = Address, "127.0.0.1:9464";
-        /// Concurrent connections. Further ones wait until one ends.
+        /// Concurrent connections. A further one takes the place of the oldest that waits for its client.
         max_connections: usize = Integer(1, 65_535), "128";
         /// The time within which the head of a request must arrive, on an idle connection too.
         header_timeout: Duration = Duration("100ms", "1h"), "10s";
@@ -126,6 +126,11 @@ section! {
     /// Probes of the databases, which decide about readiness.
     #[derive(Debug, Clone)]
     pub struct Health in "health" (reader, default_database: &str) {
+        /// An address for probes that speak neither TLS nor tokens, such as Kubernetes' own: plain HTTP/2, where the standard
+        /// health service is all there is, for anybody who reaches it.
+        listen: Option<SocketAddr> = Address, "none" => None;
+        /// Concurrent connections to `health.listen`. A further one takes the place of the oldest.
+        max_connections: usize = Integer(1, 65_535), "64";
         /// The time between two probes of a database.
         interval: Duration = Duration("100ms", "1h"), "5s";
         /// The timeout of a probe. While the breaker is open it is `pool.connect_timeout`.

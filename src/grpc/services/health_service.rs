@@ -18,10 +18,15 @@ type Statuses = BTreeMap<String, ServingStatus>;
 pub(crate) struct HealthReporter(watch::Sender<Statuses>);
 
 impl HealthReporter {
-    pub(crate) fn new() -> (Self, HealthServer<impl Health>) {
-        let statuses = watch::Sender::new(Statuses::new());
-        let service = HealthHandler { statuses: statuses.clone() };
-        (Self(statuses), HealthServer::new(service))
+    pub(crate) fn new() -> (Self, HealthServer<impl Health + use<>>) {
+        let reporter = Self(watch::Sender::new(Statuses::new()));
+        let service = reporter.service();
+        (reporter, service)
+    }
+
+    /// Makes a service that tells what is reported here.
+    pub(crate) fn service(&self) -> HealthServer<impl Health + use<>> {
+        HealthServer::new(HealthHandler { statuses: self.0.clone() })
     }
 
     /// Sets the status of a service.
