@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 
 use super::format::Format;
+use crate::cli::command_error::Result;
 use crate::cli::console::counted;
 use crate::cli::server_flag::Server;
 use crate::engine::{KEY_RULE, is_key};
-use crate::grpc::client::{CallError, Client};
+use crate::grpc::client::Client;
 use crate::value::Value;
 use crate::value::proto::{AccessMode, IsolationLevel, QueryOptions, QueryRequest, ResultFormat};
 use crate::wire_size::widen;
@@ -128,7 +129,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 impl Args {
-    pub(crate) async fn connect(&self) -> Result<Client, CallError> {
+    pub(crate) async fn connect(&self) -> Result<Client> {
         let client = self.server.connect().await?;
         Ok(match self.timeout {
             Some(timeout) => client.with_limit(timeout.saturating_add(RESPONSE_TIME)),

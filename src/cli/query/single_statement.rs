@@ -190,11 +190,13 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_rejected_with_a_reason() {
-        let cases: [(&[&str], &str); 14] = [
+        let cases: [(&[&str], &str); 16] = [
             (&["--timeout", "10"], "write it as 500ms, 10s or 1m"),
             (&["--timeout", "0s"], "longer than nothing"),
             (&["--format", "xml"], "possible values: table, json, csv, arrow"),
-            (&["--address", "https://db:1"], "does not speak TLS yet"),
+            (&["--address", "ftp://db:1"], "must be http:// or https://"),
+            (&["select 1", "--cert", "x"], "--cert-key"),
+            (&["select 1", "--token", "rg_a_b"], "unexpected argument"),
             (&["select 1", "select 2"], "unexpected argument"),
             (&["--dry-run"], "--batch"),
             (&["select 1", "--isolation", "serializable"], "cannot be used with"),

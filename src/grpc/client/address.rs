@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The address of a server: `http://host:port`, the scheme may be left out; or `unix:/path`.
+/// The address of a server: `http://host:port`, the scheme may be left out; `https://host:port` for TLS; or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
     Tcp(http::Uri),
@@ -25,11 +25,10 @@ impl FromStr for Address {
         let uri: http::Uri =
             full.parse().map_err(|error| format!("{error}; write it as http://127.0.0.1:50051"))?;
         match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err("this client does not speak TLS yet; use http://".to_owned());
+            Some("http" | "https") => {}
+            Some(_) | None => {
+                return Err("the scheme must be http://, https:// or unix:".to_owned());
             }
-            Some(_) | None => return Err("the scheme must be http:// or unix:".to_owned()),
         }
         if uri.port().is_none() {
             return Err(format!("it needs a port, as in {full}:50051"));
@@ -49,6 +48,25 @@ impl Address {
             Self::Unix(_) => None,
         }
     }
+
+    /// True for a server that is called over TLS.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        match self {
+            Self::Tcp(uri) => uri.scheme_str() == Some("https"),
+            Self::Unix(_) => false,
+        }
+    }
+
+    /// The same server, called over TLS. A Unix socket stays as it is.
+    pub(crate) fn encrypted(&self) -> Self {
+        let Some(authority) = self.host_and_port() else { return self.clone() };
+        let uri = http::Uri::builder()
+            .scheme(http::uri::Scheme::HTTPS)
+            .authority(authority)
+            .path_and_query("/")
+            .build();
+        uri.map_or_else(|_invalid| self.clone(), Self::Tcp)
+    }
 }
 
 impl fmt::Display for Address {
@@ -65,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_plain_http_with_a_port() {
+    fn addresses_are_http_with_a_port() {
         let cases = [
             ("127.0.0.1:50051", Ok("http://127.0.0.1:50051")),
             ("http://[::1]:1/", Ok("http://[::1]:1")),
@@ -73,7 +91,7 @@ mod tests {
             ("unix:///run/rowgate.sock", Ok("unix:/run/rowgate.sock")),
             ("unix:rowgate.sock", Err("absolute")),
             ("unix://run/rowgate.sock", Err("absolute")),
-            ("https://db:1", Err("TLS")),
+            ("https://db:1", Ok("https://db:1")),
             ("ftp://db:1", Err("http://")),
             ("db", Err("needs a port")),
             ("http://db:1/path", Err("end after the port")),
@@ -81,7 +99,12 @@ mod tests {
         ];
         for (text, expected) in cases {
             match (text.parse::<Address>(), expected) {
-                (Ok(address), Ok(shown)) => assert_eq!(address.to_string(), shown),
+                (Ok(address), Ok(shown)) => {
+                    assert_eq!(address.to_string(), shown);
+                    assert_eq!(address.is_encrypted(), shown.starts_with("https"));
+                    let over_tls = shown.replace("http:", "https:");
+                    assert_eq!(address.encrypted().to_string(), over_tls);
+                }
                 (Err(error), Err(part)) => assert!(error.contains(part), "{text}: {error}"),
                 (parsed, _) => panic!("{text}: {parsed:?}"),
             }

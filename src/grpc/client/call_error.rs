@@ -40,7 +40,8 @@ impl CallError {
 
     /// Returns true if the transport may have made the error.
     pub(crate) fn may_be_of_transport(&self) -> bool {
-        self.reason.is_none() && matches!(self.code, "UNKNOWN" | "UNAVAILABLE" | "INTERNAL")
+        self.reason.is_none()
+            && matches!(self.code, "UNKNOWN" | "UNAVAILABLE" | "INTERNAL" | "CANCELLED")
     }
 
     /// Reads Rowgate's details. A status without its ErrorInfo was made by a proxy or the transport, and tells

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::call_error::{CallError, CallResult};
-use super::channel::{CallLimit, Client, MAX_MESSAGE_SIZE};
+use super::channel::{CallLimit, Client, MAX_MESSAGE_SIZE, Wire};
 use crate::error::Outcome;
 use crate::value::proto::database_service_client::DatabaseServiceClient;
 use crate::value::proto::pool_service_client::PoolServiceClient;
@@ -63,7 +62,7 @@ impl Client {
         Ok(ResultStream { parts, is_complete: false, limit: self.limit })
     }
 
-    fn databases(&self) -> DatabaseServiceClient<Channel> {
+    fn databases(&self) -> DatabaseServiceClient<Wire> {
         DatabaseServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_SIZE)
     }
 
@@ -148,7 +147,7 @@ impl Client {
         self.response(self.pools().terminate_checkout(request)).await
     }
 
-    fn pools(&self) -> PoolServiceClient<Channel> {
+    fn pools(&self) -> PoolServiceClient<Wire> {
         PoolServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_SIZE)
     }
 }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 
 use super::address::Address;
 use super::call_error::{CallError, CallResult, root_cause};
 use super::other_service::explain;
+use super::security::{Bearer, Security};
 use crate::error::Outcome;
 
 /// The limit on connecting: TCP and HTTP/2 to a running server take milliseconds.
@@ -24,10 +26,13 @@ pub(crate) const MAX_MESSAGE_SIZE: usize = 1 << 30;
 /// The flow-control window of a stream: HTTP/2's default of 64 KiB would stall the server on each batch.
 const WINDOW: u32 = 1 << 20;
 
+/// A connection on which every call has the token.
+pub(crate) type Wire = InterceptedService<Channel, Bearer>;
+
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     address: Address,
-    pub(crate) channel: Channel,
+    pub(crate) channel: Wire,
     pub(crate) limit: CallLimit,
 }
 
@@ -56,20 +61,27 @@ impl CallLimit {
 }
 
 impl Client {
-    pub(crate) async fn connect(address: &Address) -> CallResult<Self> {
-        let connecting = async {
-            endpoint(address)?
+    pub(crate) async fn connect(address: &Address, security: &Security) -> CallResult<Self> {
+        let limit = CallLimit { after: Duration::MAX, at: None };
+        let connected = async {
+            let endpoint = endpoint(address)?
                 .connect_timeout(CONNECT_TIMEOUT)
                 .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
                 .keep_alive_timeout(KEEPALIVE_TIMEOUT)
                 .initial_stream_window_size(WINDOW)
-                .initial_connection_window_size(2 * WINDOW)
-                .connect()
-                .await
+                .initial_connection_window_size(2 * WINDOW);
+            let endpoint = if address.is_encrypted() {
+                endpoint.tls_config(security.tls().timeout(CONNECT_TIMEOUT))?
+            } else {
+                endpoint
+            };
+            endpoint.connect().await
         };
-        let limit = CallLimit { after: Duration::MAX, at: None };
-        match connecting.await {
-            Ok(channel) => Ok(Self { address: address.clone(), channel, limit }),
+        match connected.await {
+            Ok(channel) => {
+                let channel = InterceptedService::new(channel, security.bearer());
+                Ok(Self { address: address.clone(), channel, limit })
+            }
             Err(error) => {
                 let cause = root_cause(&error).unwrap_or_else(|| error.to_string());
                 let message = format!("cannot connect to {address}: {cause}");

@@ -1,12 +1,13 @@
 //! A client of any Rowgate server, for the command line.
 //!
-//! It turns tonic's types into plain ones, so that its callers never name them. It has no TLS yet.
+//! It turns tonic's types into plain ones, so that its callers never name them.
 
 mod address;
 mod call_error;
 mod calls;
 mod channel;
 mod other_service;
+mod security;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -14,3 +15,4 @@ pub(crate) use address::Address;
 pub(crate) use call_error::CallError;
 pub(crate) use calls::{Health, ResultStream};
 pub(crate) use channel::Client;
+pub(crate) use security::Security;

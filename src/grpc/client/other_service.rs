@@ -53,10 +53,15 @@ enum OtherService {
 
 /// Names the service at the address in an error of the transport. Nothing was run by a service of another kind.
 pub(crate) async fn explain(address: &Address, error: CallError) -> CallError {
+    if address.is_encrypted() {
+        return explain_tls(address, error).await;
+    }
     let Some(service) = find(address).await else { return error };
     let hint = match service {
         OtherService::Nothing => "Start a server with `rowgate serve`, or name one with --address.",
-        OtherService::Tls => "This client does not speak TLS yet: use the server's own port.",
+        OtherService::Tls => {
+            "Write https:// in --address, or name the server's authority with --ca."
+        }
         OtherService::Operators
         | OtherService::Http
         | OtherService::Postgres
@@ -80,6 +85,33 @@ pub(crate) async fn explain(address: &Address, error: CallError) -> CallError {
     let is_known = !matches!(service, OtherService::Nothing | OtherService::Silent);
     let outcome = if is_known { Outcome::NotApplied } else { error.outcome };
     CallError::new("UNAVAILABLE", message, outcome).with_hint(hint)
+}
+
+/// The same for a server that is called over TLS: what speaks no TLS is found, and otherwise the error says why.
+async fn explain_tls(address: &Address, error: CallError) -> CallError {
+    let cause = &error.message;
+    match ask(address, HTTP2).await {
+        Err(refused) if refused.kind() == std::io::ErrorKind::ConnectionRefused => {
+            let message = format!("{cause}: {}", OtherService::Nothing.describe());
+            CallError::new("UNAVAILABLE", message, error.outcome)
+                .with_hint("Start a server with `rowgate serve`, or name one with --address.")
+        }
+        Ok(answer) if is_http2(&answer) => {
+            let message = format!("{address} does not speak TLS: {cause}");
+            CallError::new("UNAVAILABLE", message, Outcome::NotApplied)
+                .with_hint("Without TLS, write http:// in --address and leave out --ca.")
+        }
+        Ok(_) | Err(_) => {
+            let hint = "Name the authority that signed the server's certificate with --ca, and the host by a name in \
+                        that certificate. A server may ask for --cert and --cert-key.";
+            error.with_hint(hint)
+        }
+    }
+}
+
+/// True for the first frame of HTTP/2.
+fn is_http2(answer: &[u8]) -> bool {
+    answer.get(SETTINGS.0) == Some(&SETTINGS.1) && answer.first() == Some(&0)
 }
 
 impl OtherService {
@@ -121,7 +153,7 @@ async fn find(address: &Address) -> Option<OtherService> {
         }
         Err(_unreachable) => return None,
     };
-    if answer.get(SETTINGS.0) == Some(&SETTINGS.1) && answer.first() == Some(&0) {
+    if is_http2(&answer) {
         return None;
     }
     let first = OtherService::of_answer(&answer);

@@ -11,7 +11,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::pb;
 
-use super::{Address, CallError, Client, Health};
+use super::{Address, CallError, Client, Health, Security};
 use crate::error::{DatabaseReport, FieldViolation, Outcome};
 use crate::value::proto::database_service_server::{DatabaseService, DatabaseServiceServer};
 use crate::value::proto::stream_query_response::Part;
@@ -181,7 +181,7 @@ fn query(sql: &str) -> QueryRequest {
 }
 
 async fn parts(sql: &str) -> Result<usize, CallError> {
-    let client = Client::connect(&server().await).await?;
+    let client = Client::connect(&server().await, &Security::default()).await?;
     let mut stream = client.stream_query(query(sql)).await?;
     let mut count = 0;
     while stream.next().await?.is_some() {
@@ -237,7 +237,7 @@ async fn a_status_that_a_proxy_made_has_an_unknown_outcome() {
 
 #[tokio::test]
 async fn a_call_to_a_silent_server_ends_at_the_limit() {
-    let client = Client::connect(&server().await).await.unwrap();
+    let client = Client::connect(&server().await, &Security::default()).await.unwrap();
     let client = client.with_limit(Duration::from_millis(50));
     let error = client.stream_query(query("silence")).await.unwrap_err();
     assert_eq!((error.code, error.outcome), ("DEADLINE_EXCEEDED", Outcome::Unknown));
@@ -247,7 +247,9 @@ async fn a_call_to_a_silent_server_ends_at_the_limit() {
 #[tokio::test]
 async fn an_unreachable_server_is_named_by_its_address() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let error = Client::connect(&free.to_string().parse().unwrap()).await.unwrap_err();
+    let error = Client::connect(&free.to_string().parse().unwrap(), &Security::default())
+        .await
+        .unwrap_err();
     assert_eq!((error.code, error.outcome), ("UNAVAILABLE", Outcome::NotApplied));
     let start = format!("cannot connect to http://{free}: Connection refused");
     assert!(error.message.starts_with(&start), "{error}");
@@ -255,7 +257,7 @@ async fn an_unreachable_server_is_named_by_its_address() {
 
 #[tokio::test]
 async fn health_is_read_by_the_name_of_a_service() {
-    let client = Client::connect(&server().await).await.unwrap();
+    let client = Client::connect(&server().await, &Security::default()).await.unwrap();
     assert_eq!(client.health("").await, Ok(Health::Serving));
     assert_eq!(client.health("database.main").await, Ok(Health::NotServing));
     assert_eq!(client.health("database.other").await.unwrap_err().code, "NOT_FOUND");
