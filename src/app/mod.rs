@@ -76,9 +76,7 @@ impl App {
         let probes = config.health.listen.map(bind_tcp).transpose()?;
         let databases = config.databases.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let engine = Arc::new(Engine::new(backends::open_all(&config, telemetry)?, &config));
-        // The name of this process in responses.
-        let host = whoami::hostname().unwrap_or_else(|_error| "localhost".to_owned());
-        let instance = format!("{host}:{}", std::process::id());
+        let instance = instance_name();
         let tasks = Tasks::default();
         let authenticator = Authenticator::new(&config)?;
         let jwks = authenticator.as_ref().map(|it| JwksWatch::new(it, &config.jwt));
@@ -152,6 +150,12 @@ impl App {
         self.stop.send_replace(Some(StopCause::Signal));
         self.shutdown();
     }
+}
+
+/// The name of this process in responses.
+fn instance_name() -> String {
+    let host = whoami::hostname().unwrap_or_else(|_error| "localhost".to_owned());
+    format!("{host}:{}", std::process::id())
 }
 
 impl Drop for App {

@@ -131,6 +131,7 @@ mod readme;
 #[cfg(test)]
 mod renewed_sessions;
 #[cfg(test)]
+mod security_page;
 mod self_ended;
 mod session;
 mod session_effects;

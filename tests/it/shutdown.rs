@@ -13,8 +13,9 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::harness::balancer::Balancer;
 use crate::harness::client::{Client, Failure, PATIENCE, request, request_with};
-use crate::harness::http2::{Balancer, GOAWAY, HEADERS, PING, RST_STREAM, Raw};
+use crate::harness::http2::{GOAWAY, HEADERS, PING, RST_STREAM, Raw};
 use crate::harness::server::Server;
 use crate::harness::wait::eventually_async;
 use crate::harness::{Backend, Service, http};

@@ -1,5 +1,6 @@
 //! Databases, servers and clients for the tests. Knows no test.
 
+pub(crate) mod balancer;
 pub(crate) mod behind;
 pub(crate) mod certificates;
 pub(crate) mod client;
