@@ -134,6 +134,7 @@ impl Source {
         parts: &PartSender<Part>,
     ) -> Result<Option<SentRows>> {
         let deadline = statement.deadline.instant();
+        let context = Arc::clone(&statement.context);
         let mut stream = self.start(statement).await?;
         let has_columns = stream.columns().is_some();
         let columns = stream.columns().unwrap_or_default().to_vec();
@@ -153,6 +154,10 @@ impl Source {
             }
             if is_over {
                 return Ok(Some(SentRows { stream, has_columns }));
+            }
+            if context.is_terminated() {
+                // A stream looks itself only while it waits for rows, and they may always be there.
+                return stop(stream, SendFailure::Late, parts).await;
             }
             let is_behind = parts.channel.capacity() == 0;
             let batch = match self.next_parts(&mut *stream, is_behind).await? {
