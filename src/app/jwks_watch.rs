@@ -25,8 +25,8 @@ pub(super) struct JwksWatch {
 }
 
 enum JwksSource {
-    /// A file, and its content that was read last; `None` if it could not be.
-    File(PathBuf, Option<Vec<u8>>),
+    /// A file, and its content at the start.
+    File(PathBuf, Vec<u8>),
     Url(Uri),
 }
 
@@ -46,7 +46,7 @@ impl JwksWatch {
                 let path = PathBuf::from(keys);
                 let content = read(&path)?;
                 put_in_force(verifier, &content, keys)?;
-                JwksSource::File(path, Some(content))
+                JwksSource::File(path, content)
             }
         };
         let verifier = Arc::clone(verifier);
@@ -64,28 +64,34 @@ impl JwksWatch {
     }
 }
 
-async fn watch_file(verifier: &JwtVerifier, path: &Path, mut known: Option<Vec<u8>>) {
+async fn watch_file(verifier: &JwtVerifier, path: &Path, content: Vec<u8>) {
     let name = path.display().to_string();
+    // Content, or the reason why there is none: each change of either is told once.
+    let mut known: Result<Vec<u8>, String> = Ok(content);
     loop {
         tokio::time::sleep(INTERVAL).await;
         let again = path.to_path_buf();
-        let content = match tokio::task::spawn_blocking(move || read(&again)).await {
-            Ok(content) => content,
+        let seen = match tokio::task::spawn_blocking(move || read(&again)).await {
+            Ok(seen) => seen,
             Err(error) => {
                 tracing::error!(%error, "reading keys of JSON Web Tokens panicked");
                 continue;
             }
         };
-        if content.as_ref().ok() == known.as_ref() {
+        let before = known.as_ref().map(Vec::as_slice).map_err(String::as_str);
+        if seen.as_ref().map(Vec::as_slice).map_err(Error::message) == before {
             continue;
         }
-        let put = content.as_ref().map_or(Ok(()), |content| put_in_force(verifier, content, &name));
-        let (content, unread) =
-            content.map_or_else(|error| (None, Some(error)), |it| (Some(it), None));
-        known = content;
-        if let Some(error) = unread.or(put.err()) {
-            warn(&error);
-        }
+        known = match seen {
+            Ok(content) => {
+                put_in_force(verifier, &content, &name).unwrap_or_else(|error| warn(&error));
+                Ok(content)
+            }
+            Err(error) => {
+                warn(&error);
+                Err(error.message().to_owned())
+            }
+        };
     }
 }
 

@@ -7,6 +7,8 @@
 //! | `access` | callers, and attacks on what they may not do |
 //! | `contract` | the contract of every backend, run for each of them |
 //! | `types` | every PostgreSQL type, compared with what `psql` prints |
+//! | `access_jwt` | callers with JSON Web Tokens: who gets in, and when they are out again |
+//! | `jwks_url` | the keys of such tokens from an https URL |
 //! | `audit` | connections at each checkout, examined from inside |
 //! | `session` | statements that dirty their session, and the callers after them |
 //! | `renewed_sessions` | state that only the end of a connection removes |
@@ -57,6 +59,7 @@
 
 #[cfg(test)]
 mod access;
+mod access_jwt;
 #[cfg(test)]
 mod arrow;
 #[cfg(test)]
@@ -95,6 +98,8 @@ mod floods;
 mod harness;
 #[cfg(test)]
 mod idempotency_cli;
+#[cfg(test)]
+mod jwks_url;
 #[cfg(test)]
 mod lanes;
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub(crate) mod pools;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod programs;
+pub(crate) mod provider;
 pub(crate) mod proxy;
 pub(crate) mod random;
 pub(crate) mod rewriting;
