@@ -59,6 +59,7 @@
 
 #[cfg(test)]
 mod access;
+#[cfg(test)]
 mod access_jwt;
 #[cfg(test)]
 mod arrow;

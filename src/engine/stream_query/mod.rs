@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
+use tokio::task::coop::unconstrained;
 
 use super::attempt_loop::retry;
 use super::database::{Caller, Database};
@@ -78,7 +79,8 @@ async fn terminate_on<T>(
     tokio::select! {
         biased;
         done = &mut work => return done,
-        () = revoked => context.terminate(),
+        // A stream that is read fast uses up the budget of its task, with which the event would be seen.
+        () = unconstrained(revoked) => context.terminate(),
     }
     work.await
 }
@@ -148,16 +150,21 @@ impl Source {
         let mut is_over = !has_columns;
         loop {
             for part in next {
-                if let Err(failure) = parts.send(part, Some(deadline)).await {
+                let sent = tokio::select! {
+                    biased;
+                    sent = parts.send(part, Some(deadline)) => sent,
+                    () = unconstrained(context.terminated()) => return Err(ended(stream).await),
+                };
+                if let Err(failure) = sent {
                     return stop(stream, failure, parts).await;
                 }
             }
             if is_over {
                 return Ok(Some(SentRows { stream, has_columns }));
             }
+            // The rows that have come already would hide the end of the statement for as long as they last.
             if context.is_terminated() {
-                // A stream looks itself only while it waits for rows, and they may always be there.
-                return stop(stream, SendFailure::Late, parts).await;
+                return Err(ended(stream).await);
             }
             let is_behind = parts.channel.capacity() == 0;
             let batch = match self.next_parts(&mut *stream, is_behind).await? {
@@ -201,6 +208,12 @@ impl Source {
 fn parts<M>(batch: Batch<M>, part: fn(M) -> Part) -> Batch<Part> {
     let Batch { messages, is_last } = batch;
     Batch { messages: messages.into_iter().map(part).collect(), is_last }
+}
+
+/// Stops a statement of a call that was terminated. The context explains the error, unless something was applied.
+async fn ended(stream: Box<dyn RowStream>) -> Error {
+    let message = "the call was terminated while its rows were sent";
+    Error::new(ErrorKind::Cancelled, message).with_outcome(stream.abandon().await)
 }
 
 /// Stops a statement whose part was not sent; `None` when the reader has disconnected.

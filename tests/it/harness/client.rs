@@ -17,7 +17,10 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
-use tonic::codegen::http::Uri;
+use tonic::codegen::http::{HeaderMap, Uri};
+use tonic::metadata::MetadataMap;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt as _;
@@ -28,11 +31,28 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Larger than any result in the tests: the server's caps are what is tested, not the client's.
 const LARGEST: usize = 64 << 20;
 
+/// Headers that every call has.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Headers(pub(crate) HeaderMap);
+
+impl Interceptor for Headers {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let (mut metadata, extensions, ()) = request.into_parts();
+        let mut all = std::mem::take(&mut metadata).into_headers();
+        all.extend(self.0.clone());
+        Ok(Request::from_parts(MetadataMap::from_headers(all), extensions, ()))
+    }
+}
+
+/// A connection whose calls have headers.
+pub(crate) type Wire = InterceptedService<Channel, Headers>;
+
 /// A client on one connection; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     channel: Channel,
-    database: DatabaseServiceClient<Channel>,
+    headers: Headers,
+    database: DatabaseServiceClient<Wire>,
 }
 
 impl Client {
@@ -81,10 +101,25 @@ impl Client {
     }
 
     fn over(channel: Channel) -> Self {
-        let database = DatabaseServiceClient::new(channel.clone())
+        Self::with(channel, Headers::default())
+    }
+
+    fn with(channel: Channel, headers: Headers) -> Self {
+        let wire = InterceptedService::new(channel.clone(), headers.clone());
+        let database = DatabaseServiceClient::new(wire)
             .max_decoding_message_size(LARGEST)
             .max_encoding_message_size(LARGEST);
-        Self { channel, database }
+        Self { channel, headers, database }
+    }
+
+    /// A client on the same connection whose calls have these headers too.
+    pub(crate) fn with_headers(&self, headers: Headers) -> Self {
+        Self::with(self.channel.clone(), headers)
+    }
+
+    /// The connection with its headers, for other services' clients.
+    pub(crate) fn wire(&self) -> Wire {
+        InterceptedService::new(self.channel(), self.headers.clone())
     }
 
     /// The connection, for other services' clients.
@@ -93,7 +128,7 @@ impl Client {
     }
 
     /// The generated client.
-    pub(crate) fn raw(&self) -> DatabaseServiceClient<Channel> {
+    pub(crate) fn raw(&self) -> DatabaseServiceClient<Wire> {
         self.database.clone()
     }
 

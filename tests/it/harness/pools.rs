@@ -5,8 +5,15 @@ use rowgate::value::proto::{Checkout, ListCheckoutsRequest, ListPoolStatsRequest
 use tonic::transport::Channel;
 
 use super::Service;
-use super::client::PATIENCE;
+use super::client::{Client, PATIENCE, Wire};
 use super::wait::eventually_async;
+
+impl Client {
+    /// Asks for pools.
+    pub(crate) fn pools(&self) -> PoolServiceClient<Wire> {
+        PoolServiceClient::new(self.wire())
+    }
+}
 
 impl Service {
     /// Asks for pools.

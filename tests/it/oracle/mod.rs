@@ -13,11 +13,10 @@ use rowgate::value::proto::transact_request::Command;
 use rowgate::value::proto::{
     Begin, Commit, DescribeStatementRequest, QueryOptions, QueryRequest, Value,
 };
-use tonic::transport::Channel;
 
 use crate::chaos::rows::variable;
 use crate::harness::Service;
-use crate::harness::client::{Client, PATIENCE, request};
+use crate::harness::client::{Client, PATIENCE, Wire, request};
 use crate::harness::postgres::Postgres;
 use crate::harness::random::Random;
 use crate::harness::unit::{batch, keyed, statement};
@@ -42,7 +41,7 @@ const QUIET: &[&str] =
 /// A caller on a database with traps, and an observer on a connection of its own.
 struct Oracle {
     client: Client,
-    describer: DatabaseServiceClient<Channel>,
+    describer: DatabaseServiceClient<Wire>,
     number: u64,
     random: Random,
     traps: Vec<&'static Trap>,

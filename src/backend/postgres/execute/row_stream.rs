@@ -125,7 +125,8 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
             let context = Arc::clone(context);
             Box::pin(async move { context.terminated().await })
         });
-        terminated.as_mut().poll(cx).is_ready()
+        // Rows that come fast use up the budget of the task (tokio's coop), with which the event would be seen.
+        terminated.as_mut().poll(cx).is_ready() || context.is_terminated()
     }
 
     fn cancel(&mut self) {
