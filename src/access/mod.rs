@@ -14,6 +14,7 @@ mod revocation;
 mod token_file;
 
 pub use access_token::new_token;
+pub(crate) use access_token::{TokenHash, are_equal, hash};
 pub(crate) use authenticator::{Authenticator, Presented};
 pub(crate) use caller_limits::CallPermit;
 pub(crate) use identity::Identity;

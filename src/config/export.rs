@@ -211,6 +211,7 @@ fn value_schemas(value_type: ValueType) -> Vec<Value> {
         | ValueType::LogFilter
         | ValueType::TableName
         | ValueType::Options
+        | ValueType::Secret
         | ValueType::Url
         | ValueType::PemFile => vec![json!({"type": "string"})],
     }

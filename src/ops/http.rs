@@ -19,6 +19,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::host_check::check_host;
 use super::server_status::Status;
+use super::token_check::{check_token, required};
 use super::{status_json, status_page};
 use crate::clock::milliseconds;
 use crate::config::Ops;
@@ -39,6 +40,7 @@ pub(crate) async fn serve(
         .route("/status", get(status_json::status))
         .route("/history", get(history))
         .route("/metrics", get(metrics))
+        .layer(from_fn_with_state(required(settings.token.as_ref()), check_token))
         .layer(from_fn_with_state(settings.allowed_hosts.clone().into(), check_host))
         .layer(map_response(status_page::set_headers))
         .with_state(status);
@@ -160,6 +162,7 @@ mod tests {
             max_connections: 4,
             header_timeout: Duration::from_millis(200),
             history: Duration::from_secs(3600),
+            token: None,
             allowed_hosts: Vec::new(),
         };
         let (_open, draining) = watch::channel(());

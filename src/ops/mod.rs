@@ -6,6 +6,7 @@ mod http;
 mod server_status;
 mod status_json;
 mod status_page;
+mod token_check;
 
 pub(crate) use history::History;
 pub(crate) use http::serve;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::listen_address::ListenAddress;
 use super::super::otel::Otel;
+use super::super::secrets::secret::Secret;
 use super::super::source;
 use super::section::*;
 
@@ -76,6 +77,9 @@ section! {
         /// The time for which the figures of the page's charts are kept, in points of two minutes; the last hour in
         /// points of ten seconds, and the last five minutes in points of a second. A day takes about 300 KB a database.
         history: Duration = Duration("1h", "7d"), "24h";
+        /// A token that every request must present, `Authorization: Bearer TOKEN`, except for `/livez` and `/readyz`. Browsers
+        /// cannot present it by themselves: the page is then for a proxy that does.
+        token: Option<Secret> = Secret, "none" => None;
         /// The names that requests may have for this server in their header Host, without ports. Addresses and `localhost`
         /// are always allowed; a request for any other name is refused, 421: a page of another site may have sent it
         /// (DNS rebinding). Monitoring that comes by a name, as that of a service, needs it here.

@@ -64,6 +64,8 @@ pub(crate) enum ValueType {
     Names,
     /// A list of whole numbers: `[1000, 1001]`.
     Numbers,
+    /// A secret of some length, never shown.
+    Secret,
     /// The URL of a database, which may contain a password.
     Url,
     /// The path of a PEM file, or the PEM text itself, as a reference may yield it.
@@ -91,6 +93,7 @@ impl ValueType {
             Self::Listen => listen(written),
             Self::Names => names(written),
             Self::Numbers => numbers(written),
+            Self::Secret => text("a string").and_then(secret),
             Self::Url => text("a URL").map(Value::from),
             Self::PemFile => match text("a path") {
                 Ok(text) => return pem_file(text),
@@ -138,6 +141,10 @@ impl ValueType {
             }
             Self::Names => "Write a list of strings: [\"main\", \"orders\"].".into(),
             Self::Numbers => "Write a list of whole numbers: [1000, 1001].".into(),
+            Self::Secret => format!(
+                "Write at least {SHORTEST_SECRET} letters, digits and signs, as of `openssl rand -hex 32`, or \
+                 the path of a file that has them as the value of the key with _file at its end."
+            ),
             Self::Url => "Write a URL in quotes.".into(),
             Self::PemFile => "Write a path in quotes.".into(),
         }
@@ -152,7 +159,8 @@ impl ValueType {
             }
             (Self::Size(..), _) => show_size(value.as_u64().unwrap_or_default()),
             (Self::Options, _) => quote(&SessionOptions::written(value)),
-            (Self::Url, _) | (Self::PemFile, Some("")) => quote(MASK),
+            (Self::Secret, _) if value.is_null() => quote(""),
+            (Self::Secret | Self::Url, _) | (Self::PemFile, Some("")) => quote(MASK),
             (Self::PemFile, path) => quote(path.unwrap_or_default()),
             _ => literal(value),
         }
@@ -160,7 +168,7 @@ impl ValueType {
 
     /// The word that stands for a derived default.
     pub(crate) fn default_word(self) -> Option<&'static str> {
-        let word = if matches!(self, Self::PemFile) { "" } else { "auto" };
+        let word = if matches!(self, Self::PemFile | Self::Secret) { "" } else { "auto" };
         (!matches!(self, Self::Url)).then_some(word)
     }
 
@@ -181,6 +189,7 @@ impl ValueType {
             Self::Names => "a list of names".into(),
             Self::Numbers => "a list of whole numbers".into(),
             Self::PemFile => "the path of a PEM file".into(),
+            Self::Secret => format!("at least {SHORTEST_SECRET} characters"),
             Self::Text | Self::Url => return None,
         })
     }
@@ -189,7 +198,7 @@ impl ValueType {
     pub(crate) fn hides(self, written: &Value) -> bool {
         let is_pem = |text: &str| text.contains(PEM_START) || text.contains('\n');
         let may_be_pem = matches!(self, Self::PemFile) && written.as_str().is_some_and(is_pem);
-        may_be_pem || matches!(self, Self::Url)
+        may_be_pem || matches!(self, Self::Url | Self::Secret)
     }
 }
 
@@ -306,6 +315,19 @@ fn table_name(name: &str) -> Result<Value, String> {
     };
     let is_name = name.split('.').count() <= 2 && name.split('.').all(is_identifier);
     if is_name { Ok(name.into()) } else { Err("this is not the name of a table".to_owned()) }
+}
+
+/// The shortest secret, in characters: it must not be guessed.
+const SHORTEST_SECRET: usize = 16;
+
+fn secret(text: &str) -> Result<Value, String> {
+    if text.len() < SHORTEST_SECRET {
+        return Err("this is too short for a secret".to_owned());
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("this has spaces, line breaks or letters beyond ASCII".to_owned());
+    }
+    Ok(text.into())
 }
 
 fn listen(written: &Value) -> Result<Value, String> {
