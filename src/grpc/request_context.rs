@@ -86,17 +86,19 @@ impl Peer {
     }
 }
 
+/// Returns the name of the peer. Empty if it is not known.
+pub(crate) fn peer_name<T>(request: &Request<T>) -> Arc<str> {
+    request.extensions().get::<Peer>().map(|peer| Arc::clone(&peer.name)).unwrap_or_default()
+}
+
 /// Returns the caller: its identity, or the peer where callers are not authenticated.
 pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
     let extensions = request.extensions();
     let identity = extensions.get::<Arc<Identity>>().cloned();
     // The gate gives every call one.
     let identity = identity.unwrap_or_else(|| Arc::new(Identity::nobody()));
-    let name = if identity.name.is_empty() {
-        extensions.get::<Peer>().map(|peer| Arc::clone(&peer.name)).unwrap_or_default()
-    } else {
-        Arc::clone(&identity.name)
-    };
+    let name =
+        if identity.name.is_empty() { peer_name(request) } else { Arc::clone(&identity.name) };
     Caller { name, call: rpc_call(request), time_left: time_left(request), identity }
 }
 

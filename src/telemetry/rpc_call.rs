@@ -15,7 +15,7 @@ use super::log_rate_limit::{LineKind, LogRateLimit};
 use super::metrics::{Instruments, is_server_error};
 use super::top_statements::{FailureKind, Statement, TopStatements};
 use super::traces::{self, TraceContext};
-use crate::error::{Error, Outcome};
+use crate::error::{Error, ErrorKind, Outcome};
 
 /// The most bytes of a span's attribute that a caller chose.
 const MAX_ATTRIBUTE: usize = 200;
@@ -35,6 +35,8 @@ pub(crate) struct RpcCall {
     trace: TraceContext,
     labels: OnceLock<CallLabels>,
     statement: OnceLock<Arc<str>>,
+    /// The name of the identity of its caller.
+    identity: OnceLock<Arc<str>>,
     /// The outcome of its work if it succeeds.
     outcome: OnceLock<Outcome>,
     work: Mutex<Work>,
@@ -101,6 +103,12 @@ pub(crate) struct OperationTiming {
     pub(crate) ran: Duration,
 }
 
+/// True for an error of a caller that is not known, lacks a right, or is over a limit of its own.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unauthenticated | ErrorKind::CallerLimit)
+        || error.reason() == "ACCESS_DENIED"
+}
+
 impl RpcCall {
     pub(crate) fn new(
         records: Arc<CallRecords>,
@@ -130,6 +138,11 @@ impl RpcCall {
             caller: Arc::clone(caller),
             tag: Arc::clone(tag),
         });
+    }
+
+    /// Sets the identity of its caller: the section of the configuration, with a member's own name behind a slash.
+    pub(crate) fn set_identity(&self, name: &Arc<str>) {
+        self.identity.get_or_init(|| Arc::clone(name));
     }
 
     /// Its labels; `None` if it was rejected before they were known.
@@ -163,6 +176,12 @@ impl RpcCall {
         let outcome = error.outcome().as_str();
         let database = self.labels.get().map(|labels| &labels.database);
         records.instruments.record_failure(method, database, reason, outcome);
+        if is_refusal(error) {
+            let identity = self.identity.get().map_or("", |name| &**name);
+            // The names of members have no bound.
+            let section = identity.split('/').next().unwrap_or_default();
+            records.instruments.record_refusal(method, section, reason);
+        }
         let kind = FailureKind { method, reason, outcome, database: database.cloned() };
         records.top_statements.record_failure(kind, Instant::now());
     }

@@ -125,6 +125,7 @@ impl Dispatch {
         let identified = gate.identify(request.headers(), &self.peer, arrival.method);
         let admitted = identified.and_then(|identity| {
             let name = Arc::clone(&identity.name);
+            call.set_identity(&name);
             gate.admit(identity, arrival).inspect_err(|_refused| {
                 call.set_labels(&Arc::default(), &name, &Arc::default());
             })

@@ -34,7 +34,7 @@ impl Description {
 }
 
 /// The metrics that calls record themselves: times, then counts.
-pub const RECORDED: [Description; 8] = [
+pub const RECORDED: [Description; 9] = [
     Description::new(metric::RPC_SERVER_CALL_DURATION, "s")
         .help("The time of calls, from their headers to the end of their answers"),
     Description::new(metric::DB_CLIENT_OPERATION_DURATION, "s").help(
@@ -48,6 +48,8 @@ pub const RECORDED: [Description; 8] = [
         .help("The time that calls held connections, including the reset afterwards"),
     Description::new("rowgate.failures", "{error}")
         .help("Errors that were answered, by reason and outcome"),
+    Description::new("rowgate.access.refused", "{call}")
+        .help("Errors of callers that are not known, lack a right, or are over a limit of their own"),
     Description::new("rowgate.cancellations", "{statement}")
         .help("Statements that were stopped in the database before their end, by cause"),
     Description::new("rowgate.slow_statements", "{statement}")
@@ -62,6 +64,7 @@ pub(crate) struct Instruments {
     pub(crate) wait_time: Histogram<f64>,
     pub(crate) use_time: Histogram<f64>,
     failures: Counter<u64>,
+    refused: Counter<u64>,
     pub(crate) cancellations: Counter<u64>,
     pub(crate) slow: Counter<u64>,
 }
@@ -75,7 +78,7 @@ impl Instruments {
         let count = |Description { name, unit, help }| {
             meter.u64_counter(name).with_description(help).with_unit(unit).build()
         };
-        let [times @ .., failures, cancellations, slow] = RECORDED;
+        let [times @ .., failures, refused, cancellations, slow] = RECORDED;
         let [rpc_duration, operation_duration, create_time, wait_time, use_time] =
             times.map(seconds);
         Self {
@@ -85,6 +88,7 @@ impl Instruments {
             wait_time,
             use_time,
             failures: count(failures),
+            refused: count(refused),
             cancellations: count(cancellations),
             slow: count(slow),
         }
@@ -116,6 +120,16 @@ impl Instruments {
             KeyValue::new("rowgate.outcome", outcome),
         ];
         self.failures.add(1, &labels);
+    }
+
+    /// Counts an error of a caller, by its section; empty for one that is not known.
+    pub(crate) fn record_refusal(&self, method: &'static str, caller: &str, reason: &'static str) {
+        let labels = [
+            KeyValue::new(attribute::RPC_METHOD, method),
+            KeyValue::new("rowgate.caller", caller.to_owned()),
+            KeyValue::new("rowgate.reason", reason),
+        ];
+        self.refused.add(1, &labels);
     }
 }
 

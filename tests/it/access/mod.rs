@@ -35,8 +35,9 @@ const METHODS: &str = "['Query', 'StreamQuery', 'ExecuteBatch', 'Transact', 'Get
     'ReconnectPool', 'ResizePool', 'TerminateCheckout', 'GetServerInfo', 'ServerReflectionInfo']";
 
 /// A service with the databases `main` and `other`, and with a token for each caller.
-struct Guarded {
-    service: Service,
+pub(crate) struct Guarded {
+    /// Its own client has no token.
+    pub(crate) service: Service,
     /// The directory of the file of tokens.
     directory: TempDir,
     tokens: BTreeMap<String, String>,
@@ -49,7 +50,7 @@ impl Guarded {
     }
 
     /// The same with further tables of the configuration.
-    async fn with(backend: Backend, tables: &str, callers: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with(backend: Backend, tables: &str, callers: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let file = directory.path().join("tokens");
         std::fs::write(&file, "").expect("it is ours");
@@ -86,7 +87,7 @@ impl Guarded {
     }
 
     /// A client with the token of a caller.
-    fn client(&self, caller: &str) -> Client {
+    pub(crate) fn client(&self, caller: &str) -> Client {
         let value = format!("Bearer {}", self.token(caller));
         self.service.client.with_headers(headers(&[("authorization", value.as_bytes())]))
     }

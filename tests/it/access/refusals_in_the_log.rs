@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use rowgate::value::proto::Value;
+use rowgate::value::proto::{ReconnectPoolRequest, Value};
 
 use super::{Guarded, headers};
 use crate::harness::Backend;
 use crate::harness::client::Client;
+use crate::harness::http;
 use crate::harness::wait::eventually;
 
 const CALLERS: &[(&str, &str)] = &[
@@ -75,4 +76,54 @@ async fn a_refused_call_is_logged_with_its_reason_and_a_flood_is_few_lines() {
     }
     let lines = guarded.service.server.log().matches("call failed").count();
     assert!(lines < 200, "{lines} lines of 304 refusals");
+}
+
+#[tokio::test]
+async fn refused_calls_are_counted_by_caller_and_pool_commands_name_theirs() {
+    const CALLERS: &[(&str, &str)] = &[
+        ("shop", "databases = ['main']\nrpcs = METHODS\nmax_rate = 3"),
+        ("admin", "databases = ['main']\npool_admin = true\nrpcs = METHODS"),
+        ("idle", ""),
+    ];
+    let log = "[telemetry]\nlog_format = 'json'";
+    let guarded = Guarded::with(Backend::Sqlite, log, CALLERS).await;
+    let request = || ReconnectPoolRequest { pool: "main".to_owned() };
+    guarded.service.client.must_fail("select 1", &[]).await;
+    guarded.client("idle").must_fail("select 1", &[]).await;
+    let shop = guarded.client("shop");
+    shop.pools().reconnect_pool(request()).await.expect_err("it is denied");
+    shop.must_fail("select 1", &[]).await;
+    for _ in 0..6 {
+        drop(shop.query("select 1", &[]).await);
+    }
+    guarded.client("admin").pools().reconnect_pool(request()).await.expect("it administers");
+
+    let metrics = http::get(guarded.service.server.ops(), "/metrics").await.body;
+    for (caller, reason) in [
+        ("", "UNAUTHENTICATED"),
+        ("idle", "ACCESS_DENIED"),
+        ("shop", "ACCESS_DENIED"),
+        ("shop", "CALLER_LIMIT"),
+    ] {
+        let labels =
+            [format!("rowgate_caller=\"{caller}\""), format!("rowgate_reason=\"{reason}\"")];
+        let is_it = |line: &&str| {
+            line.starts_with("rowgate_access_refused_total{")
+                && labels.iter().all(|label| line.contains(label))
+        };
+        assert!(metrics.lines().any(|line| is_it(&line)), "{caller}, {reason}: {metrics}");
+    }
+    let lines = eventually("the command is logged", Duration::from_secs(5), || {
+        let log = guarded.service.server.log();
+        log.contains("pool reconnects").then_some(log)
+    });
+    let line = |part: &str| -> serde_json::Value {
+        let line = lines.lines().find(|line| line.contains(part));
+        serde_json::from_str(line.expect(part)).expect("JSON")
+    };
+    let done = line("pool reconnects");
+    assert_eq!((&done["operator"], &done["address"]), (&"admin".into(), &"127.0.0.1".into()));
+    assert_eq!((&done["pool"], &done["allowed"]), (&"main".into(), &true.into()));
+    let denied = line("PoolService/ReconnectPool");
+    assert_eq!((&denied["caller"], &denied["reason"]), (&"shop".into(), &"ACCESS_DENIED".into()));
 }

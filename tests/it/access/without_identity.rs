@@ -38,7 +38,7 @@ async fn without_an_identity_every_method_is_refused_but_health() {
     }
 }
 
-/// What is presented as `authorization`, and if it lets in. `{T}` is the token of shop, `{B}` that of billing, `{OLD}`
+/// Values of `authorization`, each with its outcome: true for one that lets in. `{T}` is the token of shop, `{B}` that of billing, `{OLD}`
 /// one that has expired, `{GONE}` one of a caller that is not configured; `{ID}`, `{SECRET}` and `{OTHER}` are the parts of
 /// `{T}` and the secret of `{B}`.
 const CREDENTIALS: &[(&str, bool)] = &[

@@ -7,7 +7,8 @@ use rowgate::telemetry::metrics::{RECORDED, described};
 
 use super::scrape::Scrape;
 use super::{Caller, ending_after};
-use crate::harness::{Backend, Service};
+use crate::access::Guarded;
+use crate::harness::Backend;
 
 /// A row of the table of metrics.
 #[derive(Debug)]
@@ -65,25 +66,29 @@ fn every_metric_has_its_row_and_every_row_its_metric() {
     assert_eq!(known, written);
 }
 
-/// A service of which every metric has a value: something was opened, waited for, slow, stopped, and failed.
-async fn exercised() -> Service {
+/// A service of which every metric has a value: something was opened, waited for, slow, stopped, refused, and failed.
+async fn exercised() -> Guarded {
     let settings = "[telemetry]\nslow_query = \"1ms\"\n";
-    let service = Service::with(Backend::Postgres, settings).await;
-    service.client.must("select pg_sleep(0.01)", &[]).await;
-    service.client.must_fail("select 1 / (select 0)", &[]).await;
+    let shop = ("shop", "databases = ['main']\nread_only = false\nrpcs = ['Query']");
+    let guarded = Guarded::with(Backend::Postgres, settings, &[shop]).await;
+    guarded.service.client.must_fail("select 1", &[]).await;
+    let client = guarded.client("shop");
+    client.must("select pg_sleep(0.01)", &[]).await;
+    client.must_fail("select 1 / (select 0)", &[]).await;
     let late = ending_after("select pg_sleep(60)", Duration::from_millis(100));
-    service.client.run(late).await.expect_err("its time is short");
-    service
+    client.run(late).await.expect_err("its time is short");
+    guarded
 }
 
 #[tokio::test]
 async fn what_is_scraped_is_as_it_is_written() {
-    let service = exercised().await;
+    let guarded = exercised().await;
+    let service = &guarded.service;
     let all = |scrape: &Scrape| {
         scrape.types.contains_key("db_client_connection_use_time_seconds")
             && scrape.types.contains_key("rowgate_cancellations_total")
     };
-    let scrape = Scrape::until(&service, "all have a value", all).await;
+    let scrape = Scrape::until(service, "all have a value", all).await;
     let rows = metrics();
     let written: BTreeSet<_> = rows.keys().map(String::as_str).collect();
     let scraped: BTreeSet<_> = scrape.types.keys().map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! The commands of operators. Each is logged with the operator's address: it changes the service of callers.
+//! The commands of operators. Each is logged with the operator and its address: it changes the service of callers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,12 +13,28 @@ use crate::value::proto;
 /// The time between two checks for a pool without work.
 const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
+/// Logs a command; the message of an event is a constant.
+macro_rules! log {
+    ($command:expr, $message:literal $(, $field:ident = $value:expr)*) => {
+        tracing::info!(
+            pool = $command.database.name(),
+            operator = &*$command.operator,
+            address = &*$command.address,
+            allowed = true,
+            $($field = $value,)*
+            $message
+        )
+    };
+}
+
 pub(crate) struct PoolCommand<'a> {
     pub(crate) database: &'a Database,
     /// The name of this process, for the response.
     pub(crate) instance: String,
-    /// The operator's address, for the log.
+    /// The name of the operator, as of any caller, for the log.
     pub(crate) operator: Arc<str>,
+    /// The operator's address, for the log.
+    pub(crate) address: Arc<str>,
 }
 
 impl PoolCommand<'_> {
@@ -39,7 +55,7 @@ impl PoolCommand<'_> {
         let deadline = Deadline::of_call(start, grpc_timeout, timeout, self.database.limits());
         let control = self.database.backend().control();
         control.pause();
-        tracing::info!(pool = self.database.name(), operator = &*self.operator, "pool paused");
+        log!(self, "pool paused");
         loop {
             let snapshot = control.snapshot();
             let left = deadline.left(Instant::now());
@@ -59,7 +75,7 @@ impl PoolCommand<'_> {
         let control = self.database.backend().control();
         let before = control.snapshot();
         control.resume();
-        tracing::info!(pool = self.database.name(), operator = &*self.operator, "pool resumed");
+        log!(self, "pool resumed");
         let waiting = if before.paused { count(before.waiting) } else { 0 };
         proto::ResumePoolResponse { instance: self.instance, waiting, was_paused: before.paused }
     }
@@ -68,7 +84,7 @@ impl PoolCommand<'_> {
         let control = self.database.backend().control();
         let before = control.snapshot();
         control.flush(CloseReason::Admin);
-        tracing::info!(pool = self.database.name(), operator = &*self.operator, "pool reconnects");
+        log!(self, "pool reconnects");
         proto::ReconnectPoolResponse {
             instance: self.instance,
             closed: count(before.idle),
@@ -90,9 +106,7 @@ impl PoolCommand<'_> {
             |bound: Option<u32>| bound.map(|bound| usize::try_from(bound).unwrap_or(usize::MAX));
         control.resize(connections(request.min), connections(request.max))?;
         let after = control.snapshot();
-        let pool = self.database.name();
-        let operator = &*self.operator;
-        tracing::info!(pool, operator, min = after.min, max = after.max, "pool resized");
+        log!(self, "pool resized", min = after.min, max = after.max);
         Ok(proto::ResizePoolResponse {
             instance: self.instance,
             min: count(after.min),
@@ -122,7 +136,7 @@ impl PoolCommand<'_> {
                 .with_condition("CHECKOUT_NOT_FOUND")
                 .with_hint("List the checkouts with ListCheckouts."));
         }
-        tracing::info!(pool, checkout, operator = &*self.operator, "checkout terminated");
+        log!(self, "checkout terminated", checkout = checkout);
         Ok(proto::TerminateCheckoutResponse { instance: self.instance })
     }
 }

@@ -9,9 +9,9 @@ use tonic::{Request, Response, Status};
 use super::pool_commands::PoolCommand;
 use super::watch_stream::WatchedPools;
 use super::{pool, pools, stats_message, watch_stream};
-use crate::engine::{Database, Engine};
+use crate::engine::{Caller, Database, Engine};
 use crate::error::Result;
-use crate::grpc::request_context::{caller, rpc_call, time_left};
+use crate::grpc::request_context::{caller, peer_name, rpc_call, time_left};
 use crate::grpc::respond::{Answer, answer, respond};
 use crate::grpc::services::duration;
 use crate::value::proto::pool_service_server::PoolService;
@@ -31,7 +31,11 @@ pub(crate) struct PoolHandler {
 impl PoolHandler {
     /// Makes a command of an operator on the pool of a name.
     fn command<T>(&self, request: &Request<T>, name: &str) -> Result<PoolCommand<'_>> {
-        caller(request).identity.policy.check_pool_admin()?;
+        let Caller { name: operator, identity, call, .. } = caller(request);
+        identity.policy.check_pool_admin().inspect_err(|_denied| {
+            // The line of the failed call names the operator.
+            call.set_labels(&Arc::default(), &operator, &Arc::default());
+        })?;
         self.own_command(request, name)
     }
 
@@ -39,7 +43,9 @@ impl PoolHandler {
     fn own_command<T>(&self, request: &Request<T>, name: &str) -> Result<PoolCommand<'_>> {
         let caller = caller(request);
         let database = pool(&self.engine, &caller.identity.policy, name)?;
-        Ok(PoolCommand { database, instance: self.instance.clone(), operator: caller.name })
+        let address = peer_name(request);
+        let instance = self.instance.clone();
+        Ok(PoolCommand { database, instance, operator: caller.name, address })
     }
 }
 
