@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
 use rowgate::access::TokenFile;
-use rowgate::value::proto::{Value, WatchPoolStatsRequest};
+use rowgate::value::proto::{ListPoolStatsRequest, Value, WatchPoolStatsRequest};
 use tonic::Code;
 
 use super::{Guarded, add_token, headers};
@@ -90,6 +90,35 @@ async fn what_a_token_let_in_ends_within_a_second_after_it_is_revoked() {
             assert_eq!(count.rows[0].values, [Value::int64(0)], "it is rolled back");
         }
         second.begin().await.rollback().await.expect("another token of the caller is in force");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_reader_takes_nothing_ends_with_its_token_too() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let guarded = Guarded::start(backend, CALLERS).await;
+        let (shop, billing) = (guarded.client("shop"), guarded.client("billing"));
+        let mut stream = shop.open(request(ENDLESS, &[])).await.expect("it opens");
+        stream.header().await.expect("it begins");
+        let in_use = async || {
+            let request = ListPoolStatsRequest { pool: "main".to_owned() };
+            let answer = billing.pools().list_pool_stats(request).await.expect("it is listed");
+            answer.into_inner().pools[0].in_use
+        };
+        assert_eq!(in_use().await, 1, "{backend:?}");
+        let stutter = Stutter::watch();
+        let id = guarded.token("shop").split('_').nth(1).expect("it has one");
+        let revoked = TokenFile::new(guarded.file()).revoke(id).expect("it is written");
+        assert!(revoked.is_some());
+        let start = Instant::now();
+        eventually_async("its connection is returned", PATIENCE, async || {
+            (in_use().await == 0).then_some(())
+        })
+        .await;
+        // The session is cancelled and reset after that second; a stalled reader has ten.
+        let limit = Duration::from_secs(2) + stutter.allowance();
+        assert!(start.elapsed() < limit, "{backend:?}: {:?}", start.elapsed());
+        drop(stream);
     }
 }
 
