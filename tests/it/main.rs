@@ -4,6 +4,8 @@
 //! | module | holds |
 //! |---|---|
 //! | `harness` | databases, servers and clients for tests |
+//! | `floods` | floods of control frames on one connection |
+//! | `security_page` | the ten minutes of docs/SECURITY.md |
 //! | `access` | callers, and attacks on what they may not do |
 //! | `contract` | the contract of every backend, run for each of them |
 //! | `types` | every PostgreSQL type, compared with what `psql` prints |
@@ -77,6 +79,7 @@ mod cancel;
 mod chaos;
 #[cfg(test)]
 mod closed_effects;
+#[cfg(test)]
 mod closed_operators;
 #[cfg(test)]
 mod column_origins;
@@ -96,6 +99,7 @@ mod contract;
 mod failover;
 #[cfg(test)]
 mod floods;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod idempotency_cli;
@@ -133,14 +137,19 @@ mod poolers;
 mod probes;
 #[cfg(test)]
 mod procedures;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod renewed_sessions;
 #[cfg(test)]
 mod security_page;
+#[cfg(test)]
 mod self_ended;
+#[cfg(test)]
 mod session;
+#[cfg(test)]
 mod session_effects;
+#[cfg(test)]
 mod session_statements;
 #[cfg(test)]
 mod shared_commits;

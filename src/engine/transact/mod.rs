@@ -40,7 +40,7 @@ impl Engine {
                 TransactionLimits::before_begin(engine.stall_timeout, caller.time_left);
             let replies = Replies { sender, sequence: None };
             let task = TransactionTask { engine, replies, caller, stream_limits };
-            task.run(events).await.err().map(Err)
+            Box::pin(task.run(events)).await.err().map(Err)
         })
     }
 }
