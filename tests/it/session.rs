@@ -125,7 +125,7 @@ pub(crate) async fn service(pool: u32) -> Service {
     let postgres = Postgres::start();
     postgres.psql(SETUP);
     let settings = format!(
-        "session_statements = \"allow\"\n[databases.main.pool]\nmin = {pool}\nmax = {pool}"
+        "session_statements = \"allow\"\n[databases.main.pool]\nmin = {pool}\nmax = {pool}\nlanes = 1"
     );
     Service::on(postgres, &settings).await
 }
@@ -296,9 +296,9 @@ fn check_from_outside(postgres: &Postgres) {
         assert_eq!(postgres.psql(sql), "", "{what} are left");
     }
     // One that was closed leaves the list a moment later.
-    eventually("the pool has 4 connections, and the probe one", PATIENCE, || {
+    eventually("the pool has 4 connections, the lane and the probe one each", PATIENCE, || {
         let count = postgres.psql(&format!("select count(*) {sessions}"));
-        (count.parse::<u32>().expect("a number") <= 5).then_some(())
+        (count.parse::<u32>().expect("a number") <= 6).then_some(())
     });
 }
 

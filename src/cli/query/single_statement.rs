@@ -194,7 +194,7 @@ mod tests {
             (&["--timeout", "10"], "write it as 500ms, 10s or 1m"),
             (&["--timeout", "0s"], "longer than nothing"),
             (&["--format", "xml"], "possible values: table, json, csv, arrow"),
-            (&["--address", "ftp://db:1"], "must be http:// or https://"),
+            (&["--address", "ftp://db:1"], "must be http://, https:// or unix:"),
             (&["select 1", "--cert", "x"], "--cert-key"),
             (&["select 1", "--token", "rg_a_b"], "unexpected argument"),
             (&["select 1", "select 2"], "unexpected argument"),
