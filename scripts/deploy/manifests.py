@@ -17,7 +17,7 @@ VERSIONS = [f"1.{minor}" for minor in range(30, 37)]
 # Kinds that a cluster may not have, and which Kubernetes has no schema of.
 CUSTOM = {"ServiceMonitor"}
 # Made outside of what is rendered.
-EXTERNAL_SECRETS = {"rowgate-databases"}
+EXTERNAL_SECRETS = {"rowgate-databases", "rowgate-tls", "rowgate-tokens"}
 NAME = "app.kubernetes.io/name"
 UNITS = {"s": 1, "m": 60}
 
@@ -131,7 +131,8 @@ def ports(manifest):
     names = {port["name"]: port["containerPort"] for port in container["ports"]}
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         port = container[probe]["grpc"]["port"]
-        manifest.expect(port == names["grpc"], f"{probe} asks port {port}")
+        # Probes speak no TLS: they ask the listener that has health alone, where there is one.
+        manifest.expect(port == names.get("health", names["grpc"]), f"{probe} asks port {port}")
     ours = [each for each in manifest.of("Service") if each["spec"]["selector"].get(NAME) == "rowgate"]
     for service in ours:
         for port in service["spec"]["ports"]:
@@ -139,12 +140,15 @@ def ports(manifest):
             manifest.expect(known, f"{label(service)}: {port['targetPort']} is no port of the container")
             if port["name"] == "grpc":
                 spoken = port.get("appProtocol")
-                manifest.expect(spoken == "kubernetes.io/h2c", f"{label(service)}: appProtocol {spoken}")
+                wanted = "kubernetes.io/h2c" if "--insecure" in container["args"] else "https"
+                manifest.expect(spoken == wanted, f"{label(service)}: appProtocol {spoken}")
     headless = [each for each in ours if each["spec"].get("clusterIP") == "None"]
     manifest.expect(len(headless) == 1 and len(ours) == 2, "not one headless and one ordinary Service")
     policy = manifest.named("NetworkPolicy", "rowgate")["spec"]["ingress"]
     opened = {port["port"] for rule in policy for port in rule["ports"]}
-    manifest.expect(opened == set(names.values()), f"the NetworkPolicy opens {opened}")
+    # Kubelet is on the node, which a NetworkPolicy does not keep out.
+    offered = {port for name, port in names.items() if name != "health"}
+    manifest.expect(opened == offered, f"the NetworkPolicy opens {opened}")
     manifest.expect(all(rule.get("from") for rule in policy), "the NetworkPolicy lets everybody in")
     for monitor in manifest.of("ServiceMonitor"):
         wanted = monitor["spec"]["selector"]["matchLabels"].items()
@@ -167,7 +171,7 @@ def configuration(manifest):
     text = manifest.named("ConfigMap", volume["configMap"]["name"])["data"]["rowgate.toml"]
     config, container = tomllib.loads(text), pod["containers"][0]
     names = {port["name"]: port["containerPort"] for port in container["ports"]}
-    for section in ("grpc", "ops"):
+    for section in ("grpc", "ops", *(["health"] if "health" in names else [])):
         port = int(config[section]["listen"].rsplit(":", 1)[1])
         manifest.expect(port == names[section], f"{section}.listen is no port of the container")
     shutdown, allowed = config["shutdown"], pod["terminationGracePeriodSeconds"]

@@ -3,7 +3,7 @@
 Usage: probes.py DIRECTORY BINARY POSTGRES_HOST:PORT
 
 DIRECTORY has rendered.yaml and the rowgate.toml of its ConfigMap. The server runs with that configuration;
-only its addresses, the place of its secrets and its databases are this machine's. The database goes and
+only its addresses, its secrets and its databases are this machine's. The database goes and
 comes as a relay in front of PostgreSQL does.
 """
 
@@ -139,6 +139,7 @@ class Pod:
         spec = deployment["spec"]["template"]["spec"]
         self.container, self.allowed = spec["containers"][0], spec["terminationGracePeriodSeconds"]
         self.address = f"127.0.0.1:{free_port()}"
+        self.health, self.flags = self.address, []
         self.work = Path(tempfile.mkdtemp(dir=DIRECTORY))
         arguments = [self._here(argument, relay) for argument in self.container["args"]]
         self.log = open(self.work / "log", "w")
@@ -152,8 +153,10 @@ class Pod:
         if flag != "--config":
             return argument
         text = (DIRECTORY / Path(path).name).read_text()
-        (self.work / "password").write_text("secret")
-        text = text.replace("/run/secrets/rowgate", str(self.work))
+        text = text.replace("/run/secrets/", f"{self.work}/")
+        for each in ("rowgate", "tls", "tokens"):
+            (self.work / each).mkdir()
+        (self.work / "rowgate" / "password").write_text("secret")
         text = "".join(line for line in text.splitlines(True) if not line.startswith("tls."))
         self.config = tomllib.loads(text)
         url = rf"\g<1>127.0.0.1:{relay.port}/\g<2>?sslmode=disable"
@@ -163,10 +166,37 @@ class Pod:
             "ROWGATE__GRPC__LISTEN": self.address,
             "ROWGATE__OPS__LISTEN": "127.0.0.1:0",
         }
+        if "tls" in self.config["grpc"]:
+            self._protect()
         return f"--config={self.work / 'rowgate.toml'}"
 
+    def _protect(self):
+        """A certificate, a token, and the port for probes, which speak no TLS."""
+        self.health = f"127.0.0.1:{free_port()}"
+        self.environment["ROWGATE__HEALTH__LISTEN"] = self.health
+        certificate = self.work / "tls" / "tls.crt"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]
+            + ["-subj", "/CN=rowgate", "-addext", "subjectAltName=IP:127.0.0.1"]
+            + ["-addext", "basicConstraints=critical,CA:FALSE"]
+            + ["-keyout", self.work / "tls" / "tls.key", "-out", certificate],
+            check=True,
+            capture_output=True,
+        )
+        self.flags = ["--ca", str(certificate)]
+        for caller in self.config["callers"]:
+            command = [BINARY, "token", "new", caller, "--config", self.work / "rowgate.toml"]
+            token = subprocess.run(command, check=True, capture_output=True, text=True, env=self.environment).stdout
+            (self.work / f"{caller}.token").write_text(token)
+
+    def command(self, caller, *arguments):
+        """A command of the client, by a caller if there are some."""
+        scheme = "https" if self.flags else "http"
+        token = ["--token-file", str(self.work / f"{caller}.token")] if self.flags else []
+        return [BINARY, *arguments, "--address", f"{scheme}://{self.address}", *self.flags, *token]
+
     def query(self, sql):
-        command = [BINARY, "query", "--address", f"http://{self.address}", sql]
+        command = self.command("shop", "query", sql)
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
     def answers(self, sql="select 1"):
@@ -239,7 +269,7 @@ def drain(pod, kubelet):
 
 
 def checkouts(pod):
-    command = [BINARY, "pool", "checkouts", "--address", f"http://{pod.address}"]
+    command = pod.command("operator", "pool", "checkouts")
     return subprocess.run(command, capture_output=True, text=True).stdout
 
 
@@ -255,7 +285,7 @@ def listens(pod):
 def main():
     relay = Relay(POSTGRES)
     pod = Pod(relay)
-    kubelet = Kubelet(pod.container, pod.address)
+    kubelet = Kubelet(pod.container, pod.health)
     try:
         outages(pod, kubelet, relay)
         drain(pod, kubelet)

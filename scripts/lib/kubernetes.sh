@@ -18,12 +18,15 @@ kubernetes_validate() {
   "$python/bin/python" scripts/deploy/manifests.py "$scratch"/kubernetes/*
 }
 
-# The ConfigMaps hold valid configurations. Certificates are not available here.
+# The ConfigMaps hold valid configurations. Certificates of databases are not available here.
 kubernetes_configurations() {
   local each
-  printf 'secret\n' >"$scratch/password"
+  mkdir -p "$scratch"/secrets/{rowgate,tls}
+  printf 'secret\n' >"$scratch/secrets/rowgate/password"
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=rowgate \
+    -keyout "$scratch/secrets/tls/tls.key" -out "$scratch/secrets/tls/tls.crt" 2>/dev/null
   for each in "$scratch"/kubernetes/*/rowgate.toml; do
-    sed -i.rendered -e "s#/run/secrets/rowgate#$scratch#" -e '/^tls\./d' "$each"
+    sed -i.rendered -e "s#/run/secrets/#$scratch/secrets/#" -e '/^tls\./d' "$each"
     "$server_bin" config show --insecure --config "$each" >/dev/null
     mv "$each.rendered" "$each"
   done
