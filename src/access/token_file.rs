@@ -182,7 +182,12 @@ impl TokenFile {
 
     fn failed(&self, action: &str, cause: std::io::Error) -> Error {
         let message = format!("cannot {action} the file of tokens {}", self.path.display());
-        Error::new(ErrorKind::InvalidOption, message).with_cause(cause)
+        let is_missing = cause.kind() == std::io::ErrorKind::NotFound;
+        let error = Error::new(ErrorKind::InvalidOption, message).with_cause(cause);
+        if is_missing {
+            return error.with_hint("Make it with the first token: `rowgate token new CALLER`.");
+        }
+        error
     }
 }
 

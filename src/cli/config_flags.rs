@@ -31,7 +31,17 @@ pub(crate) struct Settings {
 impl Settings {
     /// Loads the configuration of this process, and prints its warnings.
     pub(crate) fn load(&self, console: &mut Console<'_>) -> Result<Loaded> {
-        let loaded = config::load(&self.inputs(Environment::of_process()))?;
+        Self::loaded(&self.inputs(Environment::of_process()), console)
+    }
+
+    /// Loads the configuration for a command that opens no listener: which addresses need `--insecure` is not asked.
+    pub(crate) fn load_without_listeners(&self, console: &mut Console<'_>) -> Result<Loaded> {
+        let inputs = self.inputs(Environment::of_process());
+        Self::loaded(&Inputs { insecure: true, ..inputs }, console)
+    }
+
+    fn loaded(inputs: &Inputs, console: &mut Console<'_>) -> Result<Loaded> {
+        let loaded = config::load(inputs)?;
         for warning in &loaded.warnings {
             writeln!(console.err, "warning: {}", visible(warning))?;
         }

@@ -50,7 +50,7 @@ enum Command {
 
 pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     let Command::Install { settings, database, print } = &args.command;
-    let loaded = settings.load(console)?;
+    let loaded = settings.load_without_listeners(console)?;
     let is_guess = database.is_none() && !loaded.names_a_database();
     let config = loaded.config;
     let name = database.as_ref().unwrap_or(&config.default_database);

@@ -98,12 +98,12 @@ enum Command {
 pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     match &args.command {
         Command::New { caller, expires, place } => {
-            let config = place.settings.load(console)?.config;
+            let config = place.settings.load_without_listeners(console)?.config;
             check_caller(&config, caller)?;
             make(caller, *expires, &place.path(&config)?, console)?;
         }
         Command::List { format, place } => {
-            let config = place.settings.load(console)?.config;
+            let config = place.settings.load_without_listeners(console)?.config;
             let tokens = TokenFile::new(place.path(&config)?).read()?;
             let set = result_set(&tokens, &config, SystemTime::now());
             print_set(set, *format, &mut Summary::default(), console)?;
@@ -111,7 +111,7 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
         Command::Revoke { id, place } => {
             let path = match &place.file {
                 Some(file) => file.clone(),
-                None => place.path(&place.settings.load(console)?.config)?,
+                None => place.path(&place.settings.load_without_listeners(console)?.config)?,
             };
             revoke(id, &path, console)?;
         }

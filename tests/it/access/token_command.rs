@@ -6,7 +6,10 @@ use std::process::Output;
 
 use crate::harness::server::run;
 
+/// It may not be served without `--insecure`, which is no matter for tokens.
 const CONFIGURATION: &str = "\
+[grpc]
+listen = '0.0.0.0:50051'
 [access]
 tokens = 'tokens'
 [callers.shop]
