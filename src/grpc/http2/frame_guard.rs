@@ -117,7 +117,8 @@ impl FrameCounter {
             u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).saturating_mul(self.rate) / 1000;
         if frames > 0 {
             self.refilled = now;
-            self.credit = self.credit.saturating_add(frames).min(self.most());
+            // However long it was idle.
+            self.credit = self.credit.saturating_add(frames.min(self.rate * BURST));
         }
     }
 
@@ -237,6 +238,8 @@ mod tests {
         assert_eq!(admitted(&mut counter, &frame(PING, 0, 8)), 0);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(admitted(&mut counter, &frame(0xfa, 0, 0)), 10, "unknown frames too");
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert_eq!(admitted(&mut counter, &frame(PING, 0, 8)), 100, "no more after an idle hour");
         assert!(counter.received(&frame(HEADERS, 4, 100)));
         assert_eq!(admitted(&mut counter, &frame(WINDOW_UPDATE, 0, 4)), 16);
         counter.sent(100 << 10);
