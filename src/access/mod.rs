@@ -12,6 +12,7 @@ mod jwt;
 mod policy;
 mod revocation;
 mod token_file;
+mod transaction_tokens;
 
 pub use access_token::new_token;
 pub(crate) use access_token::{TokenHash, are_equal, hash};
@@ -23,3 +24,4 @@ pub(crate) use jwt::JwtVerifier;
 pub(crate) use policy::Policy;
 pub(crate) use revocation::revoked_error;
 pub use token_file::{TokenEntry, TokenFile};
+pub(crate) use transaction_tokens::TransactionTokens;

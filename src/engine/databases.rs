@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::database::{Caller, Database};
 use super::fair_yield::FairYields;
-use crate::access::Policy;
+use crate::access::{Policy, TransactionTokens};
 use crate::backend::Backend;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,6 +20,7 @@ pub(crate) struct Engine {
     pub(super) stall_timeout: Duration,
     pub(super) response_limit: usize,
     pub(super) fair_yields: FairYields,
+    pub(super) transaction_tokens: Arc<TransactionTokens>,
     /// The moment at which interactive transactions must have ended, once the server drains.
     drain: watch::Sender<Option<Instant>>,
 }
@@ -39,6 +40,7 @@ impl Engine {
             stall_timeout: config.stream.stall_timeout,
             response_limit: config.grpc.max_response_size,
             fair_yields: FairYields::default(),
+            transaction_tokens: Arc::new(TransactionTokens::new(&config.access)),
             drain: watch::Sender::new(None),
         }
     }

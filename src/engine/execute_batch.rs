@@ -44,7 +44,9 @@ impl Engine {
         };
         let attempts = database.retries.start(unit, max_attempts);
         database.count_transaction();
-        let Success { value, attempts } = database.run_batch(batch, attempts).await?;
+        let done = database.run_batch(batch, attempts).await;
+        let Success { value, attempts } =
+            done.map_err(|error| self.transaction_tokens.bind(&caller.identity, error))?;
         Ok(ExecuteBatchResponse { results: value.results, attempts, replayed: value.replayed })
     }
 }

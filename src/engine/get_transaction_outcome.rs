@@ -22,7 +22,7 @@ impl Engine {
         caller: Caller,
     ) -> Result<GetTransactionOutcomeResponse> {
         let database = self.database_of(&caller, &request.database)?;
-        let handle = handle(request.handle, &caller)?;
+        let handle = self.handle(request.handle, &caller)?;
         let deadline = database.deadline(&caller, None);
         let attempts = database.retries.start(RetryUnit::Statement, None);
         let context = database.context(&caller, "GetTransactionOutcome", "");
@@ -36,21 +36,25 @@ impl Engine {
         };
         Ok(GetTransactionOutcomeResponse { state: state.into() })
     }
-}
 
-fn handle(handle: Option<Handle>, caller: &Caller) -> Result<TransactionHandle> {
-    let field = match handle {
-        Some(Handle::IdempotencyKey(key)) if !key.is_empty() => {
-            check_key(&key, "idempotency_key")?;
-            return Ok(TransactionHandle::Key { caller: caller.identity.name.to_string(), key });
-        }
-        Some(Handle::TransactionToken(token)) if !token.is_empty() => {
-            return Ok(TransactionHandle::Token(token));
-        }
-        Some(Handle::IdempotencyKey(_)) => "idempotency_key",
-        Some(Handle::TransactionToken(_)) => "transaction_token",
-        None => "handle",
-    };
-    let description = "neither idempotency_key nor transaction_token is set";
-    Err(Error::field(ErrorKind::InvalidParameter, field, description))
+    fn handle(&self, handle: Option<Handle>, caller: &Caller) -> Result<TransactionHandle> {
+        let field = match handle {
+            Some(Handle::IdempotencyKey(key)) if !key.is_empty() => {
+                check_key(&key, "idempotency_key")?;
+                return Ok(TransactionHandle::Key {
+                    caller: caller.identity.name.to_string(),
+                    key,
+                });
+            }
+            Some(Handle::TransactionToken(token)) if !token.is_empty() => {
+                let token = self.transaction_tokens.unbind(&caller.identity, &token)?;
+                return Ok(TransactionHandle::Token(token));
+            }
+            Some(Handle::IdempotencyKey(_)) => "idempotency_key",
+            Some(Handle::TransactionToken(_)) => "transaction_token",
+            None => "handle",
+        };
+        let description = "neither idempotency_key nor transaction_token is set";
+        Err(Error::field(ErrorKind::InvalidParameter, field, description))
+    }
 }

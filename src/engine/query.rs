@@ -30,16 +30,22 @@ impl Engine {
         request: QueryRequest,
         caller: Caller,
     ) -> Result<QueryResponse> {
-        let database = self.database_of(&caller, &request.database)?;
+        let done = self.query_unbound(request, &caller).await;
+        done.map_err(|error| self.transaction_tokens.bind(&caller.identity, error))
+    }
+
+    /// Runs it; a transaction token is not bound to the caller yet.
+    async fn query_unbound(&self, request: QueryRequest, caller: &Caller) -> Result<QueryResponse> {
+        let database = self.database_of(caller, &request.database)?;
         let limit = self.response_limit;
         let key = request.options.as_ref().map(|options| options.idempotency_key.clone());
         if let Some(key) = key.filter(|key| !key.is_empty()) {
-            return database.query_with_key(request, &key, &caller, limit).await;
+            return database.query_with_key(request, &key, caller, limit).await;
         }
         let format = request.options.as_ref().map_or(Ok(ResultFormat::Rows), result_format)?;
         let unit = statement_unit(&request);
         let (statement, bounds) =
-            database.validate_query(request, &caller, Delivery::Whole, database.bounds(&caller))?;
+            database.validate_query(request, caller, Delivery::Whole, database.bounds(caller))?;
         let statement = Arc::new(statement);
         let attempts = database.retries.start(unit, None);
         // Nothing reaches the caller before the whole result does: every failure may be retried.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::database_target::PemFile;
+use super::super::secrets::secret::Secret;
 use super::super::written::Written;
 use super::section::*;
 use super::value_types::RPCS;
@@ -23,7 +24,7 @@ pub enum ClientAuth {
 
 section! {
     /// The encryption of the listener for services: TLS 1.2 and 1.3. Without a certificate there is none.
-    #[derive(Debug, Clone)]
+    #[derive(Debug, Clone, PartialEq)]
     pub struct GrpcTls in "grpc.tls" (reader) {
         /// A PEM file with the server's certificate, and those between it and the authority.
         cert: Option<PemFile> = PemFile, "none" => None, REREAD;
@@ -52,6 +53,12 @@ section! {
         /// The file of tokens, which `rowgate token new` makes. A change counts within a second, for open streams and
         /// transactions too.
         tokens: Option<String> = Text, "none" => None, REREAD;
+        /// A key that binds transaction tokens (the error of an unknown outcome carries one) to the caller that gets them: it signs
+        /// them with HMAC-SHA-256, and another caller's is refused. The same for all replicas. Without it whoever has a
+        /// token learns that transaction's outcome.
+        transaction_token_key: Option<Secret> = Secret, "none" => None;
+        /// The key before, whose tokens are still accepted.
+        previous_transaction_token_key: Option<Secret> = Secret, "none" => None;
         /// Refuse to start unless `rowgate config check` finds everything to be safe: connections that are encrypted and verified,
         /// roles without rights over their database server, files with secrets that others cannot read.
         strict: bool = Bool, "false";

@@ -63,8 +63,10 @@ impl Engine {
         let source = Source { database: Arc::clone(database), unit, format, batches };
         let context = Arc::clone(&statement.context);
         let revoked = caller.identity.revocation.revoked();
-        Ok(task_stream::spawn(self.stall_timeout, |parts| {
-            terminate_on(revoked, context, run(source, statement, parts))
+        let tokens = Arc::clone(&self.transaction_tokens);
+        Ok(task_stream::spawn(self.stall_timeout, |parts| async move {
+            let last = terminate_on(revoked, context, run(source, statement, parts)).await?;
+            Some(last.map_err(|error| tokens.bind(&caller.identity, error)))
         }))
     }
 }

@@ -39,8 +39,11 @@ impl Engine {
             let stream_limits =
                 TransactionLimits::before_begin(engine.stall_timeout, caller.time_left);
             let replies = Replies { sender, sequence: None };
+            let tokens = Arc::clone(&engine.transaction_tokens);
+            let identity = Arc::clone(&caller.identity);
             let task = TransactionTask { engine, replies, caller, stream_limits };
-            Box::pin(task.run(events)).await.err().map(Err)
+            let error = Box::pin(task.run(events)).await.err()?;
+            Some(Err(tokens.bind(&identity, error)))
         })
     }
 }
