@@ -10,7 +10,7 @@
 //! 5. [`backend`]: the databases behind one trait.
 //! 6. [`pool`], [`resilience`], [`sql`], [`access`]: connections, decisions after failures, the analysis of statements, the
 //!    rights of callers.
-//! 7. [`telemetry`]: logs, traces and metrics.
+//! 7. [`telemetry`], [`last_read`]: logs, traces and metrics; files that are watched.
 //! 8. [`error`], [`deadline`], [`wire_size`]: the shared types of a call.
 //! 9. [`value`], [`config`], [`clock`], [`printable`], [`planted_bug`]: the foundation.
 
@@ -24,6 +24,7 @@ mod deadline;
 mod engine;
 mod error;
 mod grpc;
+mod last_read;
 mod ops;
 mod planted_bug;
 mod pool;

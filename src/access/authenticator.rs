@@ -1,7 +1,6 @@
 //! The authenticator: from what a call presents to the identity of its caller.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -17,6 +16,7 @@ use super::revocation::Revocation;
 use super::token_file::{TokenEntry, TokenFile};
 use crate::config::{CallerSettings, Config};
 use crate::error::{Error, ErrorKind, Result};
+use crate::last_read::LastRead;
 
 /// The subject in a caller's list that stands for all.
 const ANY_SUBJECT: &str = "*";
@@ -40,6 +40,7 @@ pub(crate) struct Presented<'a> {
 pub(crate) struct Authenticator {
     callers: HashMap<String, Caller>,
     token_file: Option<TokenFile>,
+    last: LastRead<String>,
     tokens: RwLock<HashMap<String, Arc<Token>>>,
     jwt: Option<Arc<JwtVerifier>>,
 }
@@ -88,6 +89,7 @@ impl Authenticator {
         let authenticator = Arc::new(Self {
             callers: config.callers.iter().map(caller).collect(),
             token_file: config.access.tokens.as_ref().map(TokenFile::new),
+            last: LastRead::default(),
             tokens: RwLock::default(),
             jwt: JwtVerifier::new(&config.jwt).map(Arc::new),
         });
@@ -190,15 +192,14 @@ impl Authenticator {
         callers.map(|caller| Arc::new(caller.identity.clone())).collect()
     }
 
-    /// The file of tokens, if there is one.
-    pub(crate) fn token_path(&self) -> Option<&Path> {
-        self.token_file.as_ref().map(TokenFile::path)
-    }
-
-    /// Reads the file of tokens again, and revokes those that are gone. Blocks.
-    pub(crate) fn reload_tokens(&self) -> Result<()> {
-        let Some(file) = &self.token_file else { return Ok(()) };
-        let entries = file.read()?;
+    /// Reads the file of tokens again, and revokes those that are gone. Returns true if there was a change. Blocks.
+    ///
+    /// # Errors
+    /// The file has changed and cannot be used: the tokens before are in force. It is told once for each change.
+    pub(crate) fn reload_tokens(&self) -> Result<bool> {
+        let Some(file) = &self.token_file else { return Ok(false) };
+        let Some(text) = self.last.changed(file.read_text())? else { return Ok(false) };
+        let entries = file.parse(&text)?;
         let old = self.tokens.read().clone();
         let mut new = HashMap::new();
         for entry in entries {
@@ -213,7 +214,7 @@ impl Authenticator {
         for token in gone {
             token.identity.revocation.revoke();
         }
-        Ok(())
+        Ok(true)
     }
 
     fn token(&self, entry: &TokenEntry) -> Option<Arc<Token>> {

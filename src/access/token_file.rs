@@ -82,16 +82,21 @@ impl TokenFile {
         Self { path: path.into() }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Reads all tokens. Blocks.
     ///
     /// # Errors
     /// The file cannot be read, or a line of it is malformed; no hash is in the message.
     pub fn read(&self) -> Result<Vec<TokenEntry>> {
-        let text = fs::read_to_string(&self.path).map_err(|cause| self.failed("read", cause))?;
+        self.parse(&self.read_text()?)
+    }
+
+    /// Reads its text. Blocks.
+    pub(crate) fn read_text(&self) -> Result<String> {
+        fs::read_to_string(&self.path).map_err(|cause| self.failed("read", cause))
+    }
+
+    /// Reads the tokens in its text.
+    pub(crate) fn parse(&self, text: &str) -> Result<Vec<TokenEntry>> {
         let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         let mut tokens: Vec<TokenEntry> = Vec::new();
@@ -204,9 +209,9 @@ mod tests {
         for (id, token) in &tokens {
             file.add(&TokenEntry::new(id, token, "shop", None)).expect("it is written");
         }
-        let mode = fs::metadata(file.path()).expect("it is there").permissions().mode();
+        let mode = fs::metadata(&file.path).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let text = fs::read_to_string(file.path()).expect("it is read");
+        let text = fs::read_to_string(&file.path).expect("it is read");
         assert!(tokens.iter().all(|(_, token)| !text.contains(token.as_str())));
         let read = file.read().expect("it is well formed");
         assert_eq!(read.len(), 3);
@@ -228,12 +233,12 @@ mod tests {
         let directory = tempfile::tempdir().expect("there is room");
         let target = directory.path().join("target");
         let file = TokenFile::new(directory.path().join("tokens"));
-        symlink(&target, file.path()).expect("a link");
+        symlink(&target, &file.path).expect("a link");
         fs::write(&target, "").expect("it is written");
         fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).expect("it is ours");
         let (id, token) = access_token::new_token().expect("a token");
         file.add(&TokenEntry::new(&id, &token, "shop", None)).expect("it is written");
-        assert!(fs::symlink_metadata(file.path()).expect("it is there").is_symlink());
+        assert!(fs::symlink_metadata(&file.path).expect("it is there").is_symlink());
         let mode = fs::metadata(&target).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o640);
         assert!(fs::read_to_string(&target).expect("it is read").contains(&id));
@@ -254,7 +259,7 @@ mod tests {
             format!("{entry}\n{entry}"),
         ];
         for text in cases {
-            fs::write(file.path(), format!("# a comment\n\n{text}\n")).expect("it is written");
+            fs::write(&file.path, format!("# a comment\n\n{text}\n")).expect("it is written");
             let error = file.read().expect_err(&text);
             assert!(
                 error.message().contains(", line ") && !error.message().contains("secret"),

@@ -4,18 +4,16 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Uri;
 use tokio::time::Instant;
 
+use super::file_watch;
 use super::jwks_fetch::{self, MAX_JWKS_BYTES};
 use crate::access::{Authenticator, JwtVerifier, KeySet};
 use crate::config::Jwt;
 use crate::error::{Error, ErrorKind, Result};
-
-/// The time between two looks at a file. It is read each time: its content tells a change, however it came about.
-const INTERVAL: Duration = Duration::from_millis(250);
+use crate::last_read::LastRead;
 
 /// The watch over the keys of a verifier.
 pub(super) struct JwksWatch {
@@ -25,9 +23,23 @@ pub(super) struct JwksWatch {
 }
 
 enum JwksSource {
-    /// A file, and its content at the start.
-    File(PathBuf, Vec<u8>),
+    File(Arc<JwksFile>),
     Url(Uri),
+}
+
+/// A file of keys.
+struct JwksFile {
+    path: PathBuf,
+    last: LastRead<Vec<u8>>,
+}
+
+impl JwksFile {
+    /// Reads the file again, and puts its keys in force if it has changed. Returns true if so. Blocks.
+    fn reload(&self, verifier: &JwtVerifier) -> Result<bool> {
+        let Some(content) = self.last.changed(read(&self.path))? else { return Ok(false) };
+        put_in_force(verifier, &content, &self.path.display().to_string())?;
+        Ok(true)
+    }
 }
 
 impl JwksWatch {
@@ -43,10 +55,9 @@ impl JwksWatch {
         let source = match keys.parse::<Uri>() {
             Ok(url) if url.scheme().is_some() => JwksSource::Url(url),
             Ok(_) | Err(_) => {
-                let path = PathBuf::from(keys);
-                let content = read(&path)?;
-                put_in_force(verifier, &content, keys)?;
-                JwksSource::File(path, content)
+                let file = JwksFile { path: PathBuf::from(keys), last: LastRead::default() };
+                file.reload(verifier)?;
+                JwksSource::File(Arc::new(file))
             }
         };
         let verifier = Arc::clone(verifier);
@@ -58,40 +69,11 @@ impl JwksWatch {
     pub(super) async fn run(self) {
         let Self { verifier, settings, source } = self;
         match source {
-            JwksSource::File(path, content) => watch_file(&verifier, &path, content).await,
+            JwksSource::File(file) => {
+                file_watch::run("keys of JSON Web Tokens", move || file.reload(&verifier)).await;
+            }
             JwksSource::Url(url) => watch_url(&verifier, &url, &settings).await,
         }
-    }
-}
-
-async fn watch_file(verifier: &JwtVerifier, path: &Path, content: Vec<u8>) {
-    let name = path.display().to_string();
-    // Content, or the reason why there is none: each change of either is told once.
-    let mut known: Result<Vec<u8>, String> = Ok(content);
-    loop {
-        tokio::time::sleep(INTERVAL).await;
-        let again = path.to_path_buf();
-        let seen = match tokio::task::spawn_blocking(move || read(&again)).await {
-            Ok(seen) => seen,
-            Err(error) => {
-                tracing::error!(%error, "reading keys of JSON Web Tokens panicked");
-                continue;
-            }
-        };
-        let before = known.as_ref().map(Vec::as_slice).map_err(String::as_str);
-        if seen.as_ref().map(Vec::as_slice).map_err(Error::message) == before {
-            continue;
-        }
-        known = match seen {
-            Ok(content) => {
-                put_in_force(verifier, &content, &name).unwrap_or_else(|error| warn(&error));
-                Ok(content)
-            }
-            Err(error) => {
-                warn(&error);
-                Err(error.message().to_owned())
-            }
-        };
     }
 }
 

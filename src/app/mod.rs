@@ -5,6 +5,7 @@
 
 mod acceptor;
 mod backends;
+mod file_watch;
 mod gauge_sources;
 mod idempotency_gc;
 mod idempotency_install;
@@ -15,14 +16,12 @@ mod preflight;
 mod prober;
 mod safety;
 mod shutdown;
-mod tls_watch;
-mod token_watch;
 mod workers;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
@@ -271,13 +270,16 @@ impl Background {
     fn start(self) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         if let Some(authenticator) = self.authenticator {
-            tasks.spawn(token_watch::run(authenticator));
+            tasks.spawn(file_watch::run("tokens", move || {
+                authenticator.revoke_expired(SystemTime::now());
+                authenticator.reload_tokens()
+            }));
         }
         if let Some(jwks) = self.jwks {
             tasks.spawn(jwks.run());
         }
         if let Some(tls) = self.tls {
-            tasks.spawn(tls_watch::run(tls));
+            tasks.spawn(file_watch::run("certificates", move || tls.reload()));
         }
         if let Some((server, listener)) = self.probes {
             tasks.spawn(server.run(listener));

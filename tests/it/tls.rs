@@ -100,12 +100,25 @@ async fn a_revoked_certificate_is_refused_once_it_is_listed() {
     let list = format!("crl = \"{}\"", certificates.path("crl.pem"));
     let server = Server::start(&format!("{}{list}\n", checking(&certificates, "required")));
     assert!(gets_in(&server, certificates.client(Some("client"))).await);
+    let connect = async |name| {
+        let client = Client::connect_tls(server.grpc(), certificates.client(Some(name))).await;
+        client.expect("it is accepted")
+    };
+    let mut held = connect("client").await.begin().await;
+    let kept = connect("other").await;
     certificates.list_revoked(&["client"]);
+    // What an open connection does ends with its certificate, and the others go on.
+    let ended = tokio::time::timeout(SOON, held.raw_reply()).await.expect("it ends");
+    ended.expect_err("its connection is closed");
+    let closed = || server.log().matches("client certificate no longer accepted").count();
+    eventually_async("it is told", SOON, async || (closed() == 1).then_some(())).await;
     eventually_async("it is refused", SOON, async || {
         (!gets_in(&server, certificates.client(Some("client"))).await).then_some(())
     })
     .await;
     assert!(gets_in(&server, certificates.client(Some("other"))).await, "it is not listed");
+    kept.must("select 1", &[]).await;
+    assert_eq!(closed(), 1, "the other's connection is open: {}", server.log());
 }
 
 #[tokio::test]
@@ -188,7 +201,7 @@ async fn certificates_are_replaced_under_load_and_no_call_fails() {
             })
         })
         .collect();
-    let bad = || server.log().matches("certificates not read").count();
+    let bad = || server.log().matches("files not read").count();
     // Half of a file, and then a certificate whose key is still to come.
     fs::write(place.path().join("..1/server.crt"), "-----BEGIN CERTIFICATE-----\nMII")
         .expect("ours");

@@ -2,23 +2,28 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use webpki::EndEntityCert;
 
 use crate::config::{ClientAuth, GrpcTls, PemFile};
 use crate::error::{Error, ErrorKind, Result};
+use crate::last_read::LastRead;
 
 /// The only protocol that is spoken, as ALPN names it (HTTP/2, 3.2).
 const ALPN: &[u8] = b"h2";
+
+/// The time between two looks at the certificate of an open connection, which may expire. A change of the files counts at once.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The hint for a private key.
 const KEY: &str = "Write the path of the certificate's private key as PEM, not encrypted: PKCS #8, PKCS #1 or SEC 1.";
@@ -28,10 +33,16 @@ const PEM: &str = "Write the path of a PEM file that has it.";
 /// The encryption of a listener.
 #[derive(Debug)]
 pub(crate) struct ListenerTls {
-    current: RwLock<Arc<ServerConfig>>,
-    /// The keys as they were read last, usable or not; or the problems.
-    seen: Mutex<Result<GrpcTls, String>>,
+    in_force: watch::Sender<InForce>,
+    last: LastRead<GrpcTls>,
     settings: GrpcTls,
+}
+
+/// The configuration of new connections, and the check of clients' certificates, which open ones must pass, too.
+#[derive(Debug, Clone)]
+struct InForce {
+    config: Arc<ServerConfig>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 impl ListenerTls {
@@ -40,12 +51,11 @@ impl ListenerTls {
     /// # Errors
     /// A file cannot be used.
     pub(crate) fn new(settings: &GrpcTls) -> Result<Option<Arc<Self>>> {
-        let Some(current) = server_config(settings)? else { return Ok(None) };
-        Ok(Some(Arc::new(Self {
-            current: RwLock::new(current),
-            seen: Mutex::new(Ok(settings.clone())),
-            settings: settings.clone(),
-        })))
+        let Some(in_force) = InForce::new(settings)? else { return Ok(None) };
+        let last = LastRead::default();
+        last.changed(Ok(settings.clone()))?;
+        let in_force = watch::Sender::new(in_force);
+        Ok(Some(Arc::new(Self { in_force, last, settings: settings.clone() })))
     }
 
     /// Reads the files again, and uses them for new connections if they have changed. Returns true if so. Blocks.
@@ -53,20 +63,12 @@ impl ListenerTls {
     /// # Errors
     /// A file has changed and cannot be used: those before are in force. It is told once for each change.
     pub(crate) fn reload(&self) -> Result<bool> {
-        let read = self.settings.reread().map_err(|problems| problems.to_string());
-        let mut seen = self.seen.lock();
-        let is_known = match (&*seen, &read) {
-            (Ok(seen), Ok(read)) => files(seen) == files(read),
-            (Err(seen), Err(read)) => seen == read,
-            (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
-        };
-        if is_known {
-            return Ok(false);
-        }
-        seen.clone_from(&read);
-        let settings = read.map_err(|problems| Error::new(ErrorKind::InvalidOption, problems))?;
-        if let Some(new) = server_config(&settings)? {
-            *self.current.write() = new;
+        let read = self.settings.reread();
+        let read =
+            read.map_err(|problems| Error::new(ErrorKind::InvalidOption, problems.to_string()));
+        let Some(settings) = self.last.changed(read)? else { return Ok(false) };
+        if let Some(new) = InForce::new(&settings)? {
+            self.in_force.send_replace(new);
         }
         Ok(true)
     }
@@ -76,13 +78,36 @@ impl ListenerTls {
     /// # Errors
     /// The client speaks no TLS, or not HTTP/2 above it, or its certificate is refused. It was sent an alert.
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let current = Arc::clone(&self.current.read());
-        let stream = TlsAcceptor::from(current).accept(stream).await?;
+        let config = Arc::clone(&self.in_force.borrow().config);
+        let stream = TlsAcceptor::from(config).accept(stream).await?;
         // A client that offers other protocols was refused already; one that offers none is not.
         if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
             return Ok(stream);
         }
         Err(io::Error::new(io::ErrorKind::Unsupported, "the client does not offer h2 (ALPN)"))
+    }
+
+    /// Waits until the certificate of an open connection's client is accepted no more, and returns why: it has expired, or
+    /// it or its authority was revoked or taken out of the files.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn client_refused(&self, chain: &[CertificateDer<'_>]) -> rustls::Error {
+        let mut in_force = self.in_force.subscribe();
+        loop {
+            let clients = in_force.borrow_and_update().clients.clone();
+            if let Some((clients, (certificate, between))) = clients.zip(chain.split_first())
+                && let Err(error) =
+                    clients.verify_client_cert(certificate, between, UnixTime::now())
+            {
+                return error;
+            }
+            tokio::select! {
+                // The sender lives as long as this encryption.
+                _changed = in_force.changed() => {}
+                () = tokio::time::sleep(EXPIRY_INTERVAL) => {}
+            }
+        }
     }
 }
 
@@ -99,21 +124,29 @@ fn names(certificate: &CertificateDer<'_>) -> Arc<[String]> {
     uris.chain(certificate.valid_dns_names()).map(str::to_owned).collect()
 }
 
-fn files(tls: &GrpcTls) -> [Option<&PemFile>; 4] {
-    let GrpcTls { cert, key, client_ca, crl, .. } = tls;
-    [cert, key, client_ca, crl].map(Option::as_ref)
+impl InForce {
+    /// Makes it of files that were read; `None` without a certificate.
+    fn new(tls: &GrpcTls) -> Result<Option<Self>> {
+        let (Some(cert), Some(key)) = (&tls.cert, &tls.key) else { return Ok(None) };
+        let provider = Arc::new(ring::default_provider());
+        let clients = client_verifier(tls, Arc::clone(&provider))?;
+        let config = server_config((cert, key), clients.clone(), provider)?;
+        Ok(Some(Self { config: Arc::new(config), clients }))
+    }
 }
 
-/// The configuration of rustls; `None` without a certificate.
-fn server_config(tls: &GrpcTls) -> Result<Option<Arc<ServerConfig>>> {
-    let (Some(cert), Some(key)) = (&tls.cert, &tls.key) else { return Ok(None) };
-    let provider = Arc::new(ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+/// The configuration of rustls.
+fn server_config(
+    (cert, key): (&PemFile, &PemFile),
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<ServerConfig> {
+    let builder = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| {
             Error::new(ErrorKind::Internal, "TLS has no versions").with_cause(error)
         })?;
-    let builder = match client_verifier(tls, provider)? {
+    let builder = match clients {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
@@ -127,7 +160,7 @@ fn server_config(tls: &GrpcTls) -> Result<Option<Arc<ServerConfig>>> {
     // connections, and gain nothing from it.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Some(Arc::new(config)))
+    Ok(config)
 }
 
 fn client_verifier(

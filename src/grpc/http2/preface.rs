@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use tokio::io::AsyncReadExt as _;
 
 use super::listener_tls::{ListenerTls, certificate_names};
@@ -47,6 +48,20 @@ pub(crate) struct Http2Connection {
     /// The socket, which first repeats the preface for hyper.
     pub(crate) stream: ClientStream,
     pub(crate) peer: Peer,
+    pub(crate) certificate: Option<ClientCertificate>,
+}
+
+/// The certificate of a connection's client, with those between it and an authority.
+pub(crate) struct ClientCertificate {
+    chain: Vec<CertificateDer<'static>>,
+    tls: Arc<ListenerTls>,
+}
+
+impl ClientCertificate {
+    /// Waits until it is accepted no more, and returns why.
+    pub(crate) async fn refused(self) -> rustls::Error {
+        self.tls.client_refused(&self.chain).await
+    }
 }
 
 impl Http2Connection {
@@ -71,6 +86,7 @@ impl Http2Connection {
     async fn greet(stream: AcceptedStream, tls: Option<Arc<ListenerTls>>) -> Option<Self> {
         let mut stream = stream.register().ok()?;
         let mut peer = peer(&stream.socket);
+        let mut certificate = None;
         if let Some(tls) = tls {
             // A Unix socket is never encrypted: the configuration allows one or the other.
             let ClientSocket::Tcp(plain) = stream.socket else { return None };
@@ -81,12 +97,14 @@ impl Http2Connection {
             });
             let encrypted = encrypted.ok()?;
             peer.certificate_names = certificate_names(&encrypted);
+            let chain = encrypted.get_ref().1.peer_certificates().map(<[_]>::to_vec);
+            certificate = chain.map(|chain| ClientCertificate { chain, tls });
             stream = ClientSocket::Tls(Box::new(encrypted)).into();
         }
         let mut preface = [0; PREFACE.len()];
         stream.read_exact(&mut preface).await.ok()?;
         stream.replay = PREFACE;
-        (preface == *PREFACE).then_some(Self { stream, peer })
+        (preface == *PREFACE).then_some(Self { stream, peer, certificate })
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use hyper::server::conn::http2::Builder;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::mpsc::Receiver;
@@ -109,23 +110,29 @@ impl ConnectionServer {
         // Boxed, as what follows is: a connection that is idle keeps no room for what is over.
         let drain = dispatch.drained();
         let opening = Box::pin(Http2Connection::open(stream, tls, preface_timeout, drain));
-        let Some(Http2Connection { stream, peer }) = opening.await else { return };
+        let Some(Http2Connection { stream, peer, certificate }) = opening.await else { return };
+        let client = Arc::clone(&peer.name);
+        let refused = OptionFuture::from(certificate.map(|it| Box::pin(it.refused())));
         let stream = FrameGuard::new(stream, max_control_frames);
         let drained = dispatch.drained();
         let dispatch = Dispatch { peer, ..dispatch };
         let mut serving = Box::pin(http2.serve_connection(TokioIo::new(stream), dispatch));
-        let served = tokio::select! {
-            served = serving.as_mut() => Some(served),
-            () = drained => None,
-            () = tokio::time::sleep(jittered(max_age, fastrand::f64())) => None,
+        let served = async {
+            tokio::select! {
+                served = serving.as_mut() => return served,
+                () = drained => {}
+                () = tokio::time::sleep(jittered(max_age, fastrand::f64())) => {}
+            }
+            // GOAWAY, in the two steps of HTTP/2, 6.8: calls on their way are served, later ones go elsewhere, and none
+            // fails.
+            serving.as_mut().graceful_shutdown();
+            serving.await
         };
-        let served = match served {
-            Some(served) => served,
-            None => {
-                // GOAWAY, in the two steps of HTTP/2, 6.8: calls on their way are served, later ones go
-                // elsewhere, and none fails.
-                serving.as_mut().graceful_shutdown();
-                serving.await
+        let served = tokio::select! {
+            served = served => served,
+            // Its calls end as if the client had gone.
+            Some(error) = refused => {
+                return tracing::info!(%client, %error, "client certificate no longer accepted; closing its connection");
             }
         };
         if let Err(error) = served {

@@ -152,16 +152,15 @@ async fn a_file_that_cannot_be_used_keeps_the_tokens_before_in_force() {
         fs::write(guarded.file(), bad).expect("it is ours");
         let told = async || {
             let log = guarded.service.server.log();
-            (log.matches("tokens not read").count() > number).then_some(())
+            (log.matches("files not read").count() > number).then_some(())
         };
         eventually_async("it is told", PATIENCE, told).await;
         shop.must("select 1", &[]).await;
     }
     assert!(!guarded.service.server.log().contains("not a token"));
     fs::remove_file(guarded.file()).expect("it is ours");
-    let told = async || {
-        (guarded.service.server.log().matches("tokens not read").count() > 3).then_some(())
-    };
+    let told =
+        async || (guarded.service.server.log().matches("files not read").count() > 3).then_some(());
     eventually_async("it is told", PATIENCE, told).await;
     shop.must("select 1", &[]).await;
     let without: String = good.lines().filter(|line| !line.contains("\"shop\"")).collect();

@@ -20,7 +20,7 @@ const ROWS: &[&[&str]] = &[
     &["engine"],
     &["backend"],
     &["pool", "resilience", "sql", "access"],
-    &["telemetry"],
+    &["telemetry", "last_read"],
     &["error", "deadline", "wire_size"],
     &["value", "config", "clock", "printable", "planted_bug"],
 ];
