@@ -20,6 +20,7 @@ struct Bounds {
     section: String,
     max_calls: usize,
     max_transactions: usize,
+    max_connections: usize,
     max_rate: Option<u32>,
 }
 
@@ -27,6 +28,7 @@ struct Bounds {
 struct State {
     calls: usize,
     transactions: usize,
+    connections: usize,
     /// The moment at which all calls of the rate so far are paid for (a leaky bucket as a meter, ITU-T I.371).
     paid_until: Option<Instant>,
 }
@@ -44,6 +46,7 @@ impl CallerLimits {
             section: section.to_owned(),
             max_calls: settings.max_calls,
             max_transactions: settings.max_transactions,
+            max_connections: settings.max_connections,
             max_rate: settings.max_rate,
         };
         Self { bounds: Some(bounds), state: Mutex::default() }
@@ -76,6 +79,37 @@ impl CallerLimits {
         state.calls += 1;
         state.transactions += usize::from(is_transaction);
         Ok(Some(CallPermit { limits: Arc::clone(self), is_transaction }))
+    }
+}
+
+/// The callers that have called on a connection, each counted for it until it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionCallers(Mutex<Vec<Arc<CallerLimits>>>);
+
+impl ConnectionCallers {
+    /// Counts the connection for a caller, unless it was already; or returns the error of the limit.
+    pub(crate) fn admit(&self, limits: &Arc<CallerLimits>) -> Result<()> {
+        let Some(bounds) = &limits.bounds else { return Ok(()) };
+        let mut callers = self.0.lock();
+        if callers.iter().any(|known| Arc::ptr_eq(known, limits)) {
+            return Ok(());
+        }
+        let mut state = limits.state.lock();
+        if state.connections >= bounds.max_connections {
+            let max = bounds.max_connections;
+            return Err(exceeded(bounds, "max_connections", max, "connections at once"));
+        }
+        state.connections += 1;
+        callers.push(Arc::clone(limits));
+        Ok(())
+    }
+}
+
+impl Drop for ConnectionCallers {
+    fn drop(&mut self) {
+        for limits in self.0.get_mut() {
+            limits.state.lock().connections -= 1;
+        }
     }
 }
 
@@ -119,6 +153,24 @@ mod tests {
         let _second = limits.admit(true, now).expect("there is room again");
         drop(call);
         limits.admit(true, now).expect_err("the transaction is open");
+    }
+
+    #[test]
+    fn a_connection_counts_once_for_each_caller_until_it_ends() {
+        let shop = limits(&[("callers.shop.max_connections", "2")]);
+        let other = limits(&[("callers.shop.max_connections", "1")]);
+        let connections = [(); 3].map(|()| ConnectionCallers::default());
+        let [first, second, third] = &connections;
+        for connection in [first, first, second, second] {
+            connection.admit(&shop).expect("there is room");
+        }
+        let error = third.admit(&shop).expect_err("a third connection");
+        assert_eq!(error.kind(), ErrorKind::CallerLimit);
+        third.admit(&other).expect("another caller has its own limit");
+        drop(connections);
+        let next = ConnectionCallers::default();
+        next.admit(&shop).expect("there is room again");
+        next.admit(&other).expect("there is room again");
     }
 
     #[test]

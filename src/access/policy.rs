@@ -33,6 +33,15 @@ impl Policy {
         Self::Listed(Box::new(Rights { section: section.to_owned(), settings }))
     }
 
+    /// The section of the configuration that lists the rights; `None` where callers are not authenticated.
+    pub(crate) fn section(&self) -> Option<&str> {
+        match self {
+            Self::Everything => None,
+            Self::Nothing => Some(""),
+            Self::Listed(rights) => Some(&rights.section),
+        }
+    }
+
     /// Returns the rights that are listed, `None` for all.
     fn rights(&self) -> Result<Option<&Rights>> {
         match self {

@@ -94,11 +94,37 @@ async fn watch_url(verifier: &JwtVerifier, url: &Uri, settings: &Jwt) {
     }
 }
 
-fn put_in_force(verifier: &JwtVerifier, content: &[u8], source: &str) -> Result<()> {
-    let keys = KeySet::parse(content).map_err(|reason| {
+/// Reads the configured keys once; returns their number and source. `None` where there are no such tokens.
+///
+/// # Errors
+/// The source cannot be read or used, or has no key that can be.
+pub(super) async fn check(settings: &Jwt) -> Option<Result<String>> {
+    let keys = settings.keys.as_deref()?;
+    let content = match keys.parse::<Uri>() {
+        Ok(url) if url.scheme().is_some() => jwks_fetch::fetch(&url, settings.ca.as_ref()).await,
+        Ok(_) | Err(_) => read(Path::new(keys)),
+    };
+    Some(content.and_then(|content| {
+        let found = parse(&content, keys)?;
+        if found.len() == 0 {
+            let reason = found.ignored.first().map(|(_, reason)| *reason).unwrap_or_default();
+            let message =
+                format!("{keys} has no key of JSON Web Tokens that can be used: {reason}");
+            return Err(Error::new(ErrorKind::InvalidOption, message));
+        }
+        Ok(format!("keys of JSON Web Tokens in {keys}: {}", found.len()))
+    }))
+}
+
+fn parse(content: &[u8], source: &str) -> Result<KeySet> {
+    KeySet::parse(content).map_err(|reason| {
         let message = format!("the keys of JSON Web Tokens of {source} cannot be used: {reason}");
         Error::new(ErrorKind::InvalidOption, message)
-    })?;
+    })
+}
+
+fn put_in_force(verifier: &JwtVerifier, content: &[u8], source: &str) -> Result<()> {
+    let keys = parse(content, source)?;
     for (number, reason) in &keys.ignored {
         tracing::debug!(source, number, reason, "key of JSON Web Tokens ignored");
     }

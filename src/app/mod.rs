@@ -14,6 +14,7 @@ mod jwks_watch;
 mod listener;
 mod preflight;
 mod prober;
+mod role_warnings;
 mod safety;
 mod shutdown;
 mod workers;
@@ -112,7 +113,7 @@ impl App {
             history: Arc::new(ops::History::new(config.ops.history)),
         };
         let runtimes = workers.runtimes.clone();
-        let prober = Prober::new(config.health.clone(), engine, health, readiness, runtimes);
+        let prober = Prober::new(&config, engine, health, readiness, runtimes);
         let server = Server {
             grpc_listener,
             ops_listener,
@@ -288,10 +289,14 @@ impl Background {
     }
 }
 
-/// Checks the files of `grpc.tls`, as a start does. Blocks.
+/// Checks the files of `grpc.tls` and `access`, as a start does. Blocks.
 ///
 /// # Errors
 /// A file cannot be used.
-pub fn check_tls(config: &Config) -> Result<(), Error> {
-    ListenerTls::new(&config.tls).map(drop)
+pub fn check_files(config: &Config) -> Result<(), Error> {
+    ListenerTls::new(&config.tls)?;
+    if let Some(authenticator) = Authenticator::new(config)? {
+        JwksWatch::new(&authenticator, &config.jwt)?;
+    }
+    Ok(())
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::safety;
 use super::workers::single_threaded;
+use super::{jwks_watch, safety};
 use crate::backend::postgres::lanes::LANES_OF_WORKER;
 use crate::backend::{Backend, Delivery, Fill, RowSink, Statement, fill};
 use crate::config::{Config, Database, PoolSettings, Target};
@@ -81,7 +81,12 @@ pub fn check(config: &Config) -> Result<Vec<Finding>> {
     let of_server = safety::of_server(config);
     let mut findings: Vec<_> =
         of_server.into_iter().map(|text| finding("", CheckStatus::Unsafe, text)).collect();
-    findings.extend(single_threaded()?.block_on(join_all(checks)).concat());
+    let runtime = single_threaded()?;
+    findings.extend(runtime.block_on(jwks_watch::check(&config.jwt)).map(|read| match read {
+        Ok(text) => finding("", CheckStatus::Passed, text),
+        Err(error) => failed("", &error),
+    }));
+    findings.extend(runtime.block_on(join_all(checks)).concat());
     Ok(findings)
 }
 
@@ -234,7 +239,7 @@ async fn connection_limits(backend: &dyn Backend) -> Result<[i64; 3]> {
 }
 
 /// Runs a statement of the server's own.
-async fn ask(backend: &dyn Backend, sql: &str) -> Result<Vec<Row>> {
+pub(super) async fn ask(backend: &dyn Backend, sql: &str) -> Result<Vec<Row>> {
     let statement = Statement {
         sql: sql.to_owned(),
         parameters: Vec::new(),

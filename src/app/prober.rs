@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use super::idempotency_install::create_table;
+use super::role_warnings::warn_of_role;
 use crate::config;
 use crate::engine::{Database, Engine};
 use crate::grpc::HealthReporter;
@@ -29,6 +30,8 @@ pub(crate) struct Prober {
     pub(crate) draining: watch::Sender<bool>,
     workers: Vec<Handle>,
     settings: config::Health,
+    /// True to tell, once a database is reachable, what is unsafe about its role.
+    checks_roles: bool,
     /// The databases that were probed, and set up if they were reachable.
     probed: Mutex<BTreeSet<String>>,
     /// Notified when a report is due.
@@ -37,7 +40,7 @@ pub(crate) struct Prober {
 
 impl Prober {
     pub(crate) fn new(
-        settings: config::Health,
+        config: &config::Config,
         engine: Arc<Engine>,
         health: HealthReporter,
         readiness: watch::Sender<Readiness>,
@@ -46,7 +49,20 @@ impl Prober {
         let draining = watch::Sender::new(false);
         let probed = Mutex::default();
         let changed = Notify::new();
-        Self { engine, health, readiness, draining, workers, settings, probed, changed }
+        let settings = config.health.clone();
+        // With `access.strict` they were looked at before the start; without callers nobody has fewer rights than a role.
+        let checks_roles = !config.callers.is_empty() && !config.access.strict;
+        Self {
+            engine,
+            health,
+            readiness,
+            draining,
+            workers,
+            settings,
+            checks_roles,
+            probed,
+            changed,
+        }
     }
 
     /// Registers every name with health, before any probe.
@@ -69,6 +85,7 @@ impl Prober {
         // The work that is due once the database is reachable: its table of keys, the connections of readiness.
         let mut is_table_due = idempotency.create_table;
         let mut connections_due = if pool.warm_up { pool.min } else { 0 };
+        let mut is_role_due = self.checks_roles;
         let breaker = database.backend().breaker();
         let mut changes = breaker.state();
         let reporting = async {
@@ -84,6 +101,10 @@ impl Prober {
                 if is_reachable {
                     if is_table_due {
                         is_table_due = !create_table(database, &self.workers).await;
+                    }
+                    if is_role_due {
+                        is_role_due = false;
+                        warn_of_role(database, &self.workers).await;
                     }
                     if connections_due > 0 && self.warm_up(database, connections_due).await {
                         connections_due = 0;

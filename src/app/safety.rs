@@ -84,12 +84,13 @@ pub(super) fn of_database(database: &Database) -> Vec<String> {
 pub(super) fn of_server(config: &Config) -> Vec<String> {
     let key = config.tls.key.as_ref().and_then(key_readable_by_others);
     let tokens = config.access.tokens.as_deref().map(Path::new).and_then(readable_by_others);
+    let secrets = config.secret_files.iter().filter_map(|file| readable_by_others(file));
     let is_unbound = config.callers.len() > 1 && config.access.transaction_token_key.is_none();
     let unbound = is_unbound.then(|| {
         "transaction tokens are not bound to their callers (Set access.transaction_token_key.)"
             .to_owned()
     });
-    key.into_iter().chain(tokens).chain(unbound).collect()
+    key.into_iter().chain(tokens).chain(secrets).chain(unbound).collect()
 }
 
 fn key_readable_by_others(key: &PemFile) -> Option<String> {

@@ -77,7 +77,7 @@ fn show(loaded: &Loaded, console: &mut Console<'_>) -> io::Result<Exit> {
 }
 
 fn check(config: &Config, no_connect: bool, console: &mut Console<'_>) -> Result<Exit> {
-    app::check_tls(config).map_err(|error| CommandError::Config(one_line(&error)))?;
+    app::check_files(config).map_err(|error| CommandError::Config(one_line(&error)))?;
     let databases = counted(widen(config.databases.len()), "database");
     writeln!(console.out, "ok      configuration, {databases}")?;
     if no_connect {

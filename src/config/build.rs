@@ -48,6 +48,8 @@ pub struct Config {
     pub databases: BTreeMap<String, Database>,
     /// `--insecure`: allow a listener beyond loopback without authentication.
     pub insecure: bool,
+    /// The files that values are read from: `${file:…}` and `KEY_file`.
+    pub secret_files: BTreeSet<PathBuf>,
 }
 
 /// The databases that are configured.
@@ -84,8 +86,7 @@ pub(crate) fn config(
         },
     );
     let shutdown = Shutdown::read(reader);
-    let is_part = shutdown.delay <= shutdown.grace;
-    reader.require(is_part, "shutdown.delay", "must not exceed", "shutdown.grace");
+    check_shutdown(reader, &shutdown);
     let stream = Stream::read(reader);
     let idempotency = Idempotency::read(reader);
     let health = Health::read(reader, &default_database);
@@ -116,7 +117,13 @@ pub(crate) fn config(
         default_database,
         databases: built,
         insecure,
+        secret_files: reader.files(),
     }
+}
+
+fn check_shutdown(reader: &mut SectionReader<'_>, shutdown: &Shutdown) {
+    let is_part = shutdown.delay <= shutdown.grace;
+    reader.require(is_part, "shutdown.delay", "must not exceed", "shutdown.grace");
 }
 
 /// Reads the target of the current database. `main` is the one of the `PG*` variables, or embedded, when

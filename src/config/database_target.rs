@@ -29,6 +29,8 @@ pub struct PostgresTarget {
     pub servers: Vec<Server>,
     /// `target_session_attrs`: the kind of server to accept. Default: read-write when there are several.
     pub session: TargetSession,
+    /// `channel_binding`: the binding of the password's proof to the TLS connection.
+    pub channel_binding: ChannelBinding,
     /// `load_balance_hosts`: try the servers in random order.
     pub balance: bool,
     /// The role.
@@ -92,6 +94,26 @@ pub enum TargetSession {
 
 impl fmt::Display for TargetSession {
     // The name that libpq uses.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// The binding of SCRAM's proof to the certificate of the connection (RFC 5929, `tls-server-end-point`): libpq's
+/// `channel_binding`. It shows a server in between that has a certificate of its own, but not the password.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelBinding {
+    /// Never.
+    Disable,
+    /// Over TLS, if the server offers it.
+    #[default]
+    Prefer,
+    /// A login without it fails.
+    Require,
+}
+
+impl fmt::Display for ChannelBinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
     }

@@ -8,7 +8,7 @@ use super::secrets::secret::Secret;
 use super::source::{self, Environment};
 
 /// The variables that are read, and the parameters that they set.
-const VARIABLES: [(&str, &str); 10] = [
+const VARIABLES: [(&str, &str); 11] = [
     ("PGHOST", "host"),
     ("PGPORT", "port"),
     ("PGUSER", "user"),
@@ -18,6 +18,7 @@ const VARIABLES: [(&str, &str); 10] = [
     ("PGSSLROOTCERT", "sslrootcert"),
     ("PGAPPNAME", "application_name"),
     ("PGTARGETSESSIONATTRS", "target_session_attrs"),
+    ("PGCHANNELBINDING", "channel_binding"),
     ("PGLOADBALANCEHOSTS", "load_balance_hosts"),
 ];
 

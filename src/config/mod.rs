@@ -21,12 +21,13 @@ mod session_options;
 mod source;
 mod target_resolution;
 mod unknown_keys;
+mod unknown_parameters;
 mod written;
 
 pub use build::Config;
 pub use database_target::{
-    AuthMethod, Host, PemFile, PostgresTarget, Server, SqliteTarget, Target, TargetSession,
-    TargetSource, Tls, TlsMode,
+    AuthMethod, ChannelBinding, Host, PemFile, PostgresTarget, Server, SqliteTarget, Target,
+    TargetSession, TargetSource, Tls, TlsMode,
 };
 pub use export::{example, json_schema, key_tables};
 pub use listen_address::ListenAddress;

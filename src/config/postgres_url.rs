@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
-use super::database_target::{TargetSession, TlsMode};
+use super::database_target::{ChannelBinding, TargetSession, TlsMode};
 use super::problem::ValueError;
 use super::schema::key::EMBEDDED_URL;
 use super::secrets::secret::{MASK, Secret};
+use super::unknown_parameters;
 
 /// The URL of a database for which none was written.
 pub(crate) struct FoundUrl {
@@ -44,6 +45,7 @@ pub(crate) struct PostgresUrl {
     /// No port, one for all hosts, or one for each.
     ports: Vec<Option<u16>>,
     pub(crate) session: Option<TargetSession>,
+    pub(crate) channel_binding: ChannelBinding,
     pub(crate) balance: bool,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<Secret>,
@@ -57,25 +59,10 @@ pub(crate) struct PostgresUrl {
 
 const FORMS: &str = "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE or sqlite:PATH.";
 
-const PARAMETERS: &str = "application_name, dbname, host, load_balance_hosts, password, port, sslcert, \
-                          sslkey, sslmode, sslrootcert, target_session_attrs, user";
-
 const SESSIONS: &str = "Write one of any, read-write, read-only, primary, standby, prefer-standby.";
 
 const TLS_MODES: &str = "Write verify-full (or verify-ca, or require, which checks no certificate) to encrypt, \
                          disable to send plain text.";
-
-/// libpq's parameters that are set elsewhere here.
-const ELSEWHERE: [(&str, &str); 8] = [
-    ("require_auth", "Set require_auth of this database."),
-    ("connect_timeout", "Set pool.connect_timeout of this database."),
-    ("statement_timeout", "Set statement_timeout of this database."),
-    ("lock_timeout", "Set lock_timeout of this database."),
-    ("pool_size", "Set pool.max of this database."),
-    ("hostaddr", "Write the address as the host."),
-    ("ssl", "Write sslmode=verify-full."),
-    ("channel_binding", "Remove it: over TLS it is used whenever the server offers it."),
-];
 
 fn refuse<T>(why: impl Into<String>, instead: impl Into<String>) -> Result<T, ValueError> {
     Err(ValueError::new(why).instead(instead))
@@ -223,6 +210,10 @@ impl PostgresUrl {
             "host" => self.hosts = value.split(',').map(non_empty).collect(),
             "port" => self.ports = value.split(',').map(port).collect::<Result<_, _>>()?,
             "target_session_attrs" => self.session = Some(word(parameter, &value, SESSIONS)?),
+            "channel_binding" => {
+                let instead = "Write one of disable, prefer, require.";
+                self.channel_binding = word(parameter, &value, instead)?;
+            }
             "load_balance_hosts" => match value.as_str() {
                 "disable" => self.balance = false,
                 "random" => self.balance = true,
@@ -244,7 +235,7 @@ impl PostgresUrl {
             "sslrootcert" => self.sslrootcert = Some(value),
             "sslcert" => self.sslcert = Some(value),
             "sslkey" => self.sslkey = Some(value),
-            unknown => return refuse_parameter(unknown),
+            unknown => return Err(unknown_parameters::refusal(unknown)),
         }
         Ok(())
     }
@@ -288,18 +279,6 @@ fn word<T: DeserializeOwned>(parameter: &str, text: &str, instead: &str) -> Resu
     variant.or_else(|_error| refuse(format!("{parameter} has an unknown value"), instead))
 }
 
-fn refuse_parameter<T>(name: &str) -> Result<T, ValueError> {
-    if let Some((_, instead)) = ELSEWHERE.iter().find(|(known, _)| *known == name) {
-        return refuse(format!("the URL's parameter {name} is not supported here"), *instead);
-    }
-    let is_similar = |known: &&str| strsim::damerau_levenshtein(name, known) <= 2;
-    let instead = match PARAMETERS.split(", ").find(is_similar) {
-        Some(meant) => format!("Did you mean {meant}?"),
-        None => format!("The parameters are {PARAMETERS}."),
-    };
-    refuse(format!("the URL has an unknown parameter {name}"), instead)
-}
-
 fn decode(text: &str, what: &str) -> Result<String, ValueError> {
     let mut escapes = text.match_indices('%').map(|(at, _)| text.as_bytes().get(at + 1..at + 3));
     if !escapes.all(|hex| hex.is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))) {
@@ -338,6 +317,9 @@ impl fmt::Display for DatabaseUrl {
             hosts.push(host + &port);
         }
         query.extend(url.session.map(|session| format!("target_session_attrs={session}")));
+        if url.channel_binding != ChannelBinding::Prefer {
+            query.push(format!("channel_binding={}", url.channel_binding));
+        }
         if url.balance {
             query.push("load_balance_hosts=random".to_owned());
         }
@@ -388,8 +370,9 @@ fn end_of_hosts(authority: &str) -> Option<usize> {
 }
 
 fn masked_parameter(pair: &str) -> String {
-    let is_shown =
-        |name: &str| name != "password" && PARAMETERS.split(", ").any(|known| known == name);
+    let is_shown = |name: &str| {
+        name != "password" && unknown_parameters::PARAMETERS.split(", ").any(|known| known == name)
+    };
     match pair.split_once('=') {
         Some((name, _)) if !is_shown(name) => format!("{name}={MASK}"),
         Some(_) | None => pair.to_owned(),
@@ -498,6 +481,7 @@ mod tests {
             ("postgres://h/d?sslmode=prefer", "plain text"),
             ("postgres://h/d?sslmode=allow", "plain text"),
             ("postgres://h/d?sslmode=on", "sslmode has an unknown value"),
+            ("postgres://h/d?channel_binding=yes", "channel_binding has an unknown value"),
             ("postgres://h/d?connect_timeout=3", "pool.connect_timeout"),
             ("sqlite:", "no file"),
             ("sqlite::memory:", "they need a file"),

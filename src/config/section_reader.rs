@@ -1,5 +1,7 @@
 //! Reads the keys of sections out of the entries, and collects the problems of their values.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -63,6 +65,11 @@ pub(crate) struct SectionReader<'a> {
 }
 
 impl<'a> SectionReader<'a> {
+    /// Returns the files that values were read from so far.
+    pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
+        self.resolver.files()
+    }
+
     pub(crate) fn new(entries: &'a Arc<Entries>, environment: &'a Arc<Environment>) -> Self {
         Self {
             entries,

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::database_target::{
-    Host, PemFile, PostgresTarget, Server, SqliteTarget, Target, TargetSession, Tls, TlsMode,
+    ChannelBinding, Host, PemFile, PostgresTarget, Server, SqliteTarget, Target, TargetSession,
+    Tls, TlsMode,
 };
 use super::entries::{literal, quote};
 use super::libpq::{self, Login};
@@ -78,6 +79,10 @@ fn complete(
     };
     let mut servers: Vec<_> = url.places().into_iter().map(server).collect();
     let tls = complete_tls(reader, tls, &url, &servers);
+    if url.channel_binding == ChannelBinding::Require && tls.mode == TlsMode::Disable {
+        let why = "channel_binding=require needs TLS, and the connection is plain text";
+        report(reader, URL, why, "Set tls.mode = \"verify-full\", or remove channel_binding.");
+    }
     let user = url.user.or_else(|| environment.get("PGUSER").map(str::to_owned));
     let Some(user) = user.or_else(|| environment.user.clone()) else {
         let problem = Problem::new(reader.full_name(URL), "the URL names no user")
@@ -106,6 +111,7 @@ fn complete(
         servers,
         session: url.session.unwrap_or(session),
         balance: url.balance,
+        channel_binding: url.channel_binding,
         user,
         dbname,
         application_name: url.application_name.unwrap_or_else(|| DEFAULT_APPLICATION.to_owned()),

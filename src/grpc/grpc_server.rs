@@ -13,14 +13,14 @@ use super::http2::unread::UnreadAnswers;
 use super::services::database_service::DatabaseHandler;
 use super::services::health_service::HealthReporter;
 use super::services::pool_service::pool_handler::PoolHandler;
+use super::services::reflection_service::ReflectionServices;
 use super::services::server_service::ServerInfoHandler;
 use crate::access::Authenticator;
 use crate::config::{Config, Database, Grpc};
 use crate::deadline::CallLimits;
 use crate::engine::Engine;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::telemetry::{Tasks, Telemetry};
-use crate::value::FILE_DESCRIPTOR_SET;
 use crate::value::proto::database_service_server::DatabaseServiceServer;
 use crate::value::proto::pool_service_server::PoolServiceServer;
 use crate::value::proto::server_service_server::ServerServiceServer;
@@ -71,16 +71,12 @@ impl GrpcServer {
             tasks: tasks.clone(),
         };
         let server = ServerServiceServer::new(server).max_decoding_message_size(max_request_size);
-        let mut routes = Routes::new(health_service).add_service(pool).add_service(server);
-        if settings.reflection {
-            let v1 = reflection().build_v1().map_err(inconsistent)?;
-            let v1alpha = reflection().build_v1alpha().map_err(inconsistent)?;
-            routes = routes.add_service(v1).add_service(v1alpha);
-        }
+        let routes = Routes::new(health_service).add_service(pool).add_service(server);
         let services = Arc::new(Services {
             handler,
             database,
             routes: routes.prepare(),
+            reflection: ReflectionServices::new(config)?,
             telemetry: telemetry.clone(),
             receive_limits: receive_limits(config),
             limits: UnaryLimits { request: max_request_size, response: settings.max_response_size },
@@ -100,16 +96,4 @@ fn receive_limits(config: &Config) -> CallLimits {
         default: longest(|database| database.default_deadline),
         cap: longest(|database| database.max_deadline),
     }
-}
-
-fn reflection() -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-}
-
-/// Makes the error of a defect of the build.
-fn inconsistent(error: tonic_reflection::server::Error) -> Error {
-    Error::new(ErrorKind::Internal, "the descriptors are inconsistent").with_cause(error)
 }

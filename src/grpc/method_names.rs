@@ -4,6 +4,9 @@ use http::HeaderName;
 use tonic::Code;
 
 /// The header or trailer of the status code.
+/// The methods that anybody may call: probes have no identity.
+pub(crate) const HEALTH: &str = "grpc.health.v1.Health/";
+
 pub(crate) const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// Every method of this server.

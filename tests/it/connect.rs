@@ -159,6 +159,24 @@ async fn every_kind_of_password_is_understood() {
 }
 
 #[tokio::test]
+async fn a_password_that_is_bound_to_the_connection_is_given_in_no_other_way() {
+    let certificates = Certificates::make();
+    let scram = format!("local all all trust\n{SCRAM}\n");
+    let postgres = postgres(&certificates, &scram);
+    let tls = "[databases.main.tls]\nmode = \"require\"";
+    let url = format!("{}?channel_binding=require", postgres.url());
+    assert_eq!(is_encrypted(&url, tls).await, Ok(true));
+    postgres.psql(&format!(
+        "set password_encryption = 'md5'; alter role postgres password '{PASSWORD}'"
+    ));
+    postgres.put("pg_hba.conf", scram.replace("scram-sha-256", "md5").as_bytes());
+    postgres.psql("select pg_reload_conf()");
+    let allowed = format!("require_auth = \"md5\"\n{tls}");
+    assert_eq!(is_encrypted(&postgres.url(), &allowed).await, Ok(true));
+    assert_refused(is_encrypted(&url, &allowed).await, "nothing is bound");
+}
+
+#[tokio::test]
 async fn credentials_of_a_command_are_renewed_after_a_refused_login() {
     let postgres = Postgres::start();
     postgres.psql("create role app login password 'one'");

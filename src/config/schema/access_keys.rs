@@ -118,6 +118,8 @@ section! {
         max_rate: Option<u32> = Integer(1, 1_000_000), "unlimited" => None;
         /// Concurrent interactive transactions.
         max_transactions: usize = Integer(1, 1_000_000), "100";
+        /// Concurrent connections on which it calls. A connection counts from its first call to its end.
+        max_connections: usize = Integer(1, 1_000_000), "1000";
         /// The statements of a batch.
         max_batch: Option<usize> = Integer(1, 1_000_000), "as of the database" => None;
         /// The rows of a unary result.

@@ -1,6 +1,8 @@
 //! Values that are kept elsewhere: `${file:/path}`, `${env:NAME}`, `fernet:gAAAA…`, and `KEY_FILE`.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -19,6 +21,7 @@ pub(crate) struct Resolver<'a> {
     environment: &'a Environment,
     // Read once, and only when a value is encrypted.
     ring: OnceCell<Result<Keyring, ValueError>>,
+    files: RefCell<BTreeSet<PathBuf>>,
 }
 
 /// A value whose references are replaced.
@@ -30,7 +33,12 @@ pub(crate) struct Resolved {
 
 impl<'a> Resolver<'a> {
     pub(crate) fn new(environment: &'a Environment) -> Self {
-        Self { environment, ring: OnceCell::new() }
+        Self { environment, ring: OnceCell::new(), files: RefCell::default() }
+    }
+
+    /// Returns the files that values were read from.
+    pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
+        self.files.borrow().clone()
     }
 
     /// The value that an entry gives to its key.
@@ -53,7 +61,7 @@ impl<'a> Resolver<'a> {
             ValueError::new("this is not the path of a file")
                 .instead("Write the path of the file that holds the value, in quotes.")
         })?;
-        let content = self.decrypt_if_encrypted(file(path)?)?;
+        let content = self.decrypt_if_encrypted(self.file(path)?)?;
         Ok(Resolved { value: content.into(), is_secret: true })
     }
 
@@ -102,7 +110,7 @@ impl<'a> Resolver<'a> {
     fn find(&self, reference: &str) -> Result<String, ValueError> {
         let variables = &self.environment.variables;
         match reference.split_once(':') {
-            Some(("file", path)) => file(path),
+            Some(("file", path)) => self.file(path),
             Some(("env", name)) => variables.get(name).cloned().ok_or_else(|| {
                 ValueError::new(format!("the variable {name} that it refers to is not set"))
                     .instead(format!("Set {name}, or write the value in another way."))
@@ -115,6 +123,15 @@ impl<'a> Resolver<'a> {
                      write $${ for the characters ${ themselves.",
                 )),
         }
+    }
+
+    fn file(&self, path: &str) -> Result<String, ValueError> {
+        let text = source::read_secret(path.as_ref()).map_err(|why| {
+            ValueError::new(why)
+                .instead("Name a file that exists and that this process's account may read.")
+        })?;
+        self.files.borrow_mut().insert(path.into());
+        Ok(text)
     }
 
     fn decrypt_if_encrypted(&self, text: String) -> Result<String, ValueError> {
@@ -133,13 +150,6 @@ impl<'a> Resolver<'a> {
             ))
         })
     }
-}
-
-fn file(path: &str) -> Result<String, ValueError> {
-    source::read_secret(path.as_ref()).map_err(|why| {
-        ValueError::new(why)
-            .instead("Name a file that exists and that this process's account may read.")
-    })
 }
 
 /// The Fernet keys of the environment.

@@ -28,16 +28,20 @@ use super::gate::{Admitted, Arrival, Gate};
 use super::preface::CountGuard;
 use super::unary::{self, UnaryLimits};
 use super::unread::UnreadAnswers;
-use crate::access::{CallPermit, Identity, revoked_error};
+use crate::access::{CallPermit, ConnectionCallers, Identity, revoked_error};
 use crate::deadline::{CallLimits, Deadline};
 use crate::error::{Error, ErrorKind};
 use crate::grpc::method_names::{STATUS, code_name, method_of};
 use crate::grpc::request_context::{self, Peer};
 use crate::grpc::respond::{answer, replace_status};
 use crate::grpc::services::database_service::DatabaseHandler;
+use crate::grpc::services::reflection_service::ReflectionServices;
 
 use crate::telemetry::{RpcCall, Telemetry};
 use crate::value::proto::database_service_server::DatabaseServiceServer;
+
+/// The start of the paths of server reflection, in both versions.
+const REFLECTION: &str = "/grpc.reflection.";
 
 /// All services, and the settings of the dispatch.
 pub(crate) struct Services {
@@ -45,6 +49,7 @@ pub(crate) struct Services {
     /// Not among the routes: it gets nearly all calls, and routing allocates.
     pub(crate) database: DatabaseServiceServer<DatabaseHandler>,
     pub(crate) routes: Routes,
+    pub(crate) reflection: Option<ReflectionServices>,
     pub(crate) telemetry: Telemetry,
     pub(crate) receive_limits: CallLimits,
     pub(crate) limits: UnaryLimits,
@@ -61,6 +66,8 @@ pub(crate) struct Dispatch {
     /// It turns true once.
     pub(crate) draining: watch::Receiver<bool>,
     pub(crate) peer: Peer,
+    /// Those of this connection.
+    pub(crate) callers: Arc<ConnectionCallers>,
 }
 
 /// The kinds of calls, by their end when the server drains.
@@ -84,7 +91,7 @@ impl CallKind {
             "/grpc.health.v1.Health/Watch" | "/rowgate.v1.PoolService/WatchPoolStats" => {
                 Self::Watch
             }
-            other if other.starts_with("/grpc.reflection.") => Self::Watch,
+            other if other.starts_with(REFLECTION) => Self::Watch,
             _ => Self::Unary,
         }
     }
@@ -158,7 +165,12 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
             None => self.admit(
                 &call,
                 &request,
-                Arrival { method, is_transaction: kind == CallKind::Transaction, at: arrived },
+                Arrival {
+                    method,
+                    is_transaction: kind == CallKind::Transaction,
+                    at: arrived,
+                    connection: &self.callers,
+                },
             ),
         };
         let timeout = timeout.unwrap_or_default();
@@ -236,7 +248,13 @@ impl Services {
         if is_for_database_service(path) {
             return self.database.clone().call(request);
         }
-        self.routes.clone().call(request).boxed()
+        let routes = match (&self.reflection, request.extensions().get::<Arc<Identity>>()) {
+            (Some(reflection), Some(caller)) if path.starts_with(REFLECTION) => {
+                reflection.of(caller)
+            }
+            _ => None,
+        };
+        routes.unwrap_or(&self.routes).clone().call(request).boxed()
     }
 }
 

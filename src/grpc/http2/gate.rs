@@ -6,12 +6,10 @@ use std::time::Instant;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
-use crate::access::{Authenticator, CallPermit, Identity, Presented};
+use crate::access::{Authenticator, CallPermit, ConnectionCallers, Identity, Presented};
 use crate::error::Result;
+use crate::grpc::method_names::HEALTH;
 use crate::grpc::request_context::Peer;
-
-/// The methods that anybody may call: probes have no identity.
-const HEALTH: &str = "grpc.health.v1.Health/";
 
 /// The gate of all calls.
 pub(crate) struct Gate {
@@ -21,12 +19,14 @@ pub(crate) struct Gate {
 }
 
 /// The kind of a call, as limits count it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival<'a> {
     /// The method, as in `rowgate.v1.DatabaseService/Query`.
     pub(crate) method: &'a str,
     pub(crate) is_transaction: bool,
     pub(crate) at: Instant,
+    /// The callers of its connection.
+    pub(crate) connection: &'a ConnectionCallers,
 }
 
 /// A call that may go on.
@@ -66,10 +66,11 @@ impl Gate {
 
     /// Admits a call of a caller, or returns the error of the right that it lacks or of the limit that it is over.
     pub(crate) fn admit(&self, identity: Arc<Identity>, arrival: Arrival<'_>) -> Result<Admitted> {
-        let Arrival { method, is_transaction, at } = arrival;
+        let Arrival { method, is_transaction, at, connection } = arrival;
         if !method.starts_with(HEALTH) {
             identity.policy.check_rpc(method)?;
         }
+        connection.admit(&identity.limits)?;
         let permit = identity.limits.admit(is_transaction, at)?;
         Ok(Admitted { identity, permit })
     }

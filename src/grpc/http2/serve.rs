@@ -48,7 +48,13 @@ impl GrpcServer {
         calls: Arc<AtomicUsize>,
         draining: watch::Receiver<bool>,
     ) {
-        let dispatch = Dispatch { services: self.services, calls, draining, peer: Peer::default() };
+        let dispatch = Dispatch {
+            services: self.services,
+            calls,
+            draining,
+            peer: Peer::default(),
+            callers: Arc::default(),
+        };
         let mut drain = pin!(dispatch.drained());
         let mut is_draining = false;
         let server = ConnectionServer {
@@ -115,7 +121,7 @@ impl ConnectionServer {
         let refused = OptionFuture::from(certificate.map(|it| Box::pin(it.refused())));
         let stream = FrameGuard::new(stream, max_control_frames);
         let drained = dispatch.drained();
-        let dispatch = Dispatch { peer, ..dispatch };
+        let dispatch = Dispatch { peer, callers: Arc::default(), ..dispatch };
         let mut serving = Box::pin(http2.serve_connection(TokioIo::new(stream), dispatch));
         let served = async {
             tokio::select! {

@@ -3,6 +3,7 @@
 pub(crate) mod database_service;
 pub(crate) mod health_service;
 pub(crate) mod pool_service;
+pub(crate) mod reflection_service;
 pub(crate) mod server_service;
 mod transact_streams;
 

@@ -6,9 +6,9 @@ use rowgate::value::proto::transact_request::Command;
 use rowgate::value::proto::{Begin, TransactRequest};
 use tonic::Code;
 
-use super::Guarded;
+use super::{Guarded, headers};
 use crate::harness::Backend;
-use crate::harness::client::{Client, Failure, PATIENCE, request};
+use crate::harness::client::{Client, Failure, PATIENCE, read_only, request, request_with};
 use crate::harness::unit::batch;
 use crate::harness::wait::eventually_async;
 
@@ -21,6 +21,7 @@ const CALLERS: &[(&str, &str)] = &[
         "databases = ['main']\nread_only = false\nrpcs = METHODS\nmax_batch = 2\nmax_rows = 3\n\
          max_deadline = '200ms'",
     ),
+    ("sockets", "databases = ['main']\nrpcs = METHODS\nmax_connections = 1"),
     ("free", "databases = ['main']\nread_only = false\nrpcs = METHODS"),
 ];
 
@@ -37,6 +38,24 @@ fn check_limit(failure: &Failure, key: &str) {
     assert_eq!(failure.outcome, "NOT_APPLIED");
     assert!(failure.retry_after.is_some_and(|pause| !pause.is_zero()), "{failure:?}");
     assert!(failure.report.hint.contains(key), "{failure:?}");
+}
+
+#[tokio::test]
+async fn the_connections_of_a_caller_are_limited() {
+    let guarded = Guarded::start(Backend::Sqlite, CALLERS).await;
+    let call = async |client: &Client| client.run(request_with("select 1", read_only())).await;
+    let first = guarded.client("sockets");
+    call(&first).await.expect("the first");
+    let another = Client::connect(guarded.service.server.grpc()).await;
+    let bearer = format!("Bearer {}", guarded.token("sockets"));
+    let second = another.with_headers(headers(&[("authorization", bearer.as_bytes())]));
+    let failure = call(&second).await.expect_err("the second");
+    check_limit(&failure, "callers.sockets.max_connections");
+    call(&first).await.expect("it is the first still");
+    // The same connection, another caller.
+    let bearer = format!("Bearer {}", guarded.token("free"));
+    let free = another.with_headers(headers(&[("authorization", bearer.as_bytes())]));
+    free.must("select 1", &[]).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod client_flags;
 mod limits_of_callers;
 mod own_databases;
+mod own_methods;
 mod own_work;
 mod reading_alone;
 mod refusals_in_the_log;

@@ -105,7 +105,9 @@ async fn a_stream_whose_reader_takes_nothing_ends_with_its_token_too() {
             let answer = billing.pools().list_pool_stats(request).await.expect("it is listed");
             answer.into_inner().pools[0].in_use
         };
-        assert_eq!(in_use().await, 1, "{backend:?}");
+        // The server itself may still look at the rights of the role.
+        let alone = async || (in_use().await == 1).then_some(());
+        eventually_async("the stream alone has a connection", PATIENCE, alone).await;
         let stutter = Stutter::watch();
         let id = guarded.token("shop").split('_').nth(1).expect("it has one");
         let revoked = TokenFile::new(guarded.file()).revoke(id).expect("it is written");

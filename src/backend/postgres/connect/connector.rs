@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tokio_postgres::config::{SslMode, SslNegotiation};
+use tokio_postgres::config::{self, SslMode, SslNegotiation};
 
 use super::baseline::Baseline;
 use super::cancel_request;
@@ -30,7 +30,9 @@ use crate::backend::postgres::protocol::server_address::ServerAddress;
 use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
 use crate::backend::postgres::protocol::statement_names::Route;
 use crate::backend::postgres::protocol::tap::Tap;
-use crate::config::{AuthMethod, Database, Host, PoolerUse, PostgresTarget, Server, TargetSession};
+use crate::config::{
+    AuthMethod, ChannelBinding, Database, Host, PoolerUse, PostgresTarget, Server, TargetSession,
+};
 use crate::error::Result;
 
 /// The part of `pool.connect_timeout` that is left to report the failure of each server.
@@ -381,7 +383,13 @@ fn share(end: Instant, parts: usize, shares: usize) -> Instant {
 
 fn driver_config(target: &PostgresTarget) -> tokio_postgres::Config {
     let mut driver = tokio_postgres::Config::new();
+    let channel_binding = match target.channel_binding {
+        ChannelBinding::Disable => config::ChannelBinding::Disable,
+        ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+        ChannelBinding::Require => config::ChannelBinding::Require,
+    };
     driver
+        .channel_binding(channel_binding)
         .dbname(&target.dbname)
         .application_name(&target.application_name)
         // The driver gets the stream after the TLS handshake, if there is any.

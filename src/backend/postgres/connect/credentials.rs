@@ -69,8 +69,10 @@ fn is_same_target(one: &PostgresTarget, other: &PostgresTarget) -> bool {
     let servers = one.servers.len() == other.servers.len()
         && one.servers.iter().zip(&other.servers).all(|(one, other)| one.is_at(other));
     let rest = |target: &PostgresTarget| {
-        let PostgresTarget { session, balance, dbname, application_name, tls, .. } = target;
-        (*session, *balance, dbname.clone(), application_name.clone(), tls.mode)
+        let PostgresTarget { dbname, application_name, tls, .. } = target;
+        let PostgresTarget { session, balance, channel_binding, .. } = target;
+        let choices = (*session, *balance, *channel_binding, tls.mode);
+        (choices, dbname.clone(), application_name.clone())
     };
     servers && rest(one) == rest(other)
 }

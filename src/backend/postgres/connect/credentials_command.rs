@@ -1,12 +1,14 @@
 //! Credentials that a command prints: short-lived tokens of cloud providers, without the SDK of any.
 
-use std::process::Stdio;
+use std::io;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use serde::Deserialize;
-use tokio::process::Command;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use crate::config::{CredentialsCommandSettings, Secret};
@@ -17,8 +19,9 @@ use crate::error::{Error, ErrorKind, Result};
 const MARGIN: Duration = Duration::from_secs(60);
 /// The least time between two runs: a command that fails, or whose credentials are rejected, is not run in a loop.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
-/// The most bytes of the output, and of the errors, of a command.
+/// The most bytes of a command's output, and of its errors.
 const MAX_OUTPUT: usize = 64 << 10;
+/// The most characters of its errors that are logged.
 const MAX_ERRORS: usize = 200;
 
 /// The credentials that a command has printed.
@@ -156,21 +159,43 @@ impl CredentialsCommand {
         };
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-        let run = tokio::time::timeout(self.settings.timeout, command.output()).await;
-        let output = run
-            .map_err(|_elapsed| failed("it did not end in time"))?
-            .map_err(|error| failed(&format!("it cannot be started: {error}")))?;
-        if !output.status.success() {
-            let errors = String::from_utf8_lossy(&output.stderr);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let started = command.spawn();
+        let child = started.map_err(|error| failed(&format!("it cannot be started: {error}")))?;
+        // Dropping it kills the process.
+        let ended = tokio::time::timeout(self.settings.timeout, read_to_end(child)).await;
+        let ended = ended.map_err(|_elapsed| failed("it did not end in time"))?;
+        let (status, output, errors) =
+            ended.map_err(|error| failed(&format!("its output cannot be read: {error}")))?;
+        if output.len() > MAX_OUTPUT {
+            return Err(failed("its output is longer than 64 KiB"));
+        }
+        if !status.success() {
+            let errors = String::from_utf8_lossy(&errors);
             let errors: String = errors.split_whitespace().collect::<Vec<_>>().join(" ");
             let errors: String = errors.chars().take(MAX_ERRORS).collect();
-            return Err(failed(&format!("{}: {errors}", output.status)));
+            return Err(failed(&format!("{status}: {errors}")));
         }
-        if output.stdout.len() > MAX_OUTPUT {
-            return Err(failed("its output is too long"));
-        }
-        GivenCredentials::parse(&output.stdout, SystemTime::now())
+        GivenCredentials::parse(&output, SystemTime::now())
     }
+}
+
+/// Reads the output and the errors of a process up to its end; of each at most a little more than is allowed, behind which
+/// the process finds its pipe closed.
+async fn read_to_end(mut child: Child) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
+    let output = read_some(child.stdout.take());
+    let errors = read_some(child.stderr.take());
+    let (output, errors) = tokio::try_join!(output, errors)?;
+    Ok((child.wait().await?, output, errors))
+}
+
+async fn read_some(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        let most = u64::try_from(MAX_OUTPUT).unwrap_or(u64::MAX) + 1;
+        pipe.take(most).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
 }
 
 fn failed(why: &str) -> Error {
