@@ -186,16 +186,16 @@ void deadline(v1::DatabaseService::Stub& stub) {
   show("deadline", "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED");
 }
 
-std::string address(int argc, char** argv) {
-  const char* set = std::getenv("ROWGATE_ADDRESS");
-  std::string address = argc > 1 ? argv[1] : set ? set : "127.0.0.1:50051";
-  return address.rfind("http://", 0) == 0 ? address.substr(7) : address;
+std::string variable(const char* name, const std::string& otherwise = "") {
+  const char* set = std::getenv(name);
+  return set ? set : otherwise;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) try {
-  auto channel = rowgate::connect(address(argc, argv));
+  auto address = argc > 1 ? argv[1] : variable("ROWGATE_ADDRESS", "127.0.0.1:50051");
+  auto channel = rowgate::connect(address, variable("ROWGATE_CA"), variable("ROWGATE_TOKEN"));
   auto stub = v1::DatabaseService::NewStub(channel);
   health(channel);
   make_table(*stub);

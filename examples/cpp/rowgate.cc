@@ -1,5 +1,7 @@
 #include "rowgate.h"
 
+#include <fstream>
+#include <iterator>
 #include <random>
 #include <thread>
 
@@ -43,12 +45,30 @@ google::rpc::Status rich(const grpc::Status& status) {
   return rich;
 }
 
+std::shared_ptr<grpc::ChannelCredentials> tls(const std::string& ca, const std::string& token) {
+  grpc::SslCredentialsOptions options;
+  if (!ca.empty()) {
+    std::ifstream file(ca);
+    if (!file) throw std::invalid_argument("cannot read " + ca);
+    options.pem_root_certs.assign(std::istreambuf_iterator<char>(file), {});
+  }
+  auto tls = grpc::SslCredentials(options);
+  return token.empty() ? tls : grpc::CompositeChannelCredentials(tls, grpc::AccessTokenCredentials(token));
+}
+
 }  // namespace
 
-std::shared_ptr<grpc::Channel> connect(const std::string& address) {
+std::shared_ptr<grpc::Channel> connect(const std::string& address, const std::string& ca, const std::string& token) {
+  auto scheme_end = address.find("://");
+  auto host = scheme_end == std::string::npos ? address : address.substr(scheme_end + 3);
+  auto encrypted = !ca.empty() || address.rfind("https://", 0) == 0;
+  if (!encrypted && !token.empty()) {
+    throw std::invalid_argument("a token is sent over TLS only: name the authorities, or write https://");
+  }
   grpc::ChannelArguments arguments;
   arguments.SetServiceConfigJSON(kServiceConfig);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  auto shown = encrypted ? tls(ca, token) : grpc::InsecureChannelCredentials();
+  return grpc::CreateCustomChannel(host, shown, arguments);
 }
 
 std::unique_ptr<grpc::ClientContext> within(milliseconds timeout) {

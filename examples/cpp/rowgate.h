@@ -21,8 +21,10 @@ namespace rowgate {
 
 using std::chrono::milliseconds;
 
-// A channel for the whole process: it is thread-safe, and reconnects by itself.
-std::shared_ptr<grpc::Channel> connect(const std::string& address);
+// A channel for the whole process: it is thread-safe, and reconnects by itself. It speaks TLS to an address with https://,
+// and where `ca` names a PEM file with the authorities that are trusted. The token is sent with each call.
+std::shared_ptr<grpc::Channel> connect(const std::string& address, const std::string& ca = "",
+                                       const std::string& token = "");
 
 // The context of one call, with its deadline.
 std::unique_ptr<grpc::ClientContext> within(milliseconds timeout);

@@ -32,7 +32,8 @@ type tour struct {
 
 func main() {
 	log.SetFlags(0)
-	connection, err := Connect(address())
+	security := Security{CA: os.Getenv("ROWGATE_CA"), Token: os.Getenv("ROWGATE_TOKEN")}
+	connection, err := Connect(address(), security)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -81,7 +82,7 @@ func address() string {
 	if len(os.Args) > 1 {
 		address = os.Args[1]
 	}
-	return strings.TrimPrefix(address, "http://")
+	return address
 }
 
 func (t tour) checkHealth(ctx context.Context) (string, error) {

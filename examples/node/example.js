@@ -9,7 +9,8 @@ import { connect, retrying, streamQuery, toRows, toValue, transaction, unary } f
 
 const table = 'example_node';
 const address = process.argv[2] ?? process.env.ROWGATE_ADDRESS ?? '127.0.0.1:50051';
-const { database, health, close } = connect(address.replace(/^http:\/\//, ''));
+const { ROWGATE_CA: ca, ROWGATE_TOKEN: token } = process.env;
+const { database, health, close } = connect(address, { ca, token });
 
 async function query(sql, ...parameters) {
   const request = { sql, parameters: parameters.map(toValue) };

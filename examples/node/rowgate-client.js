@@ -1,6 +1,7 @@
 // What a service wants around the contract: a channel, plain values, errors that say what became of the work,
 // retries that respect that, and transactions as functions.
 
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import grpc from '@grpc/grpc-js';
@@ -50,9 +51,25 @@ const SERVICE_CONFIG = `
 
 const packages = grpc.loadPackageDefinition(loaded);
 
+// TLS with an address of https://, and where `ca` names a PEM file with the authorities that are trusted. The token is
+// sent with each call.
+function credentialsFor(address, { ca, token }) {
+  if (!ca && !address.startsWith('https://')) {
+    if (token) throw new Error('a token is sent over TLS only: name the authorities, or write https://');
+    return grpc.credentials.createInsecure();
+  }
+  const tls = grpc.credentials.createSsl(ca ? readFileSync(ca) : null);
+  if (!token) return tls;
+  const metadata = new grpc.Metadata();
+  metadata.set('authorization', `Bearer ${token}`);
+  const bearer = grpc.credentials.createFromMetadataGenerator((_, callback) => callback(null, metadata));
+  return grpc.credentials.combineChannelCredentials(tls, bearer);
+}
+
 // The clients of a process: they share a channel, which reconnects by itself.
-export function connect(address) {
-  const credentials = grpc.credentials.createInsecure();
+export function connect(url, security = {}) {
+  const credentials = credentialsFor(url, security);
+  const address = url.replace(/^https?:\/\//, '');
   const channel = new grpc.Channel(address, credentials, {
     'grpc.service_config': SERVICE_CONFIG,
   });

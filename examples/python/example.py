@@ -18,7 +18,8 @@ TABLE = "example_python"
 
 def main() -> None:
     address = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("ROWGATE_ADDRESS", "127.0.0.1:50051")
-    with connect(address.removeprefix("http://")) as channel, rowgate_errors():
+    security = {"ca": os.environ.get("ROWGATE_CA"), "token": os.environ.get("ROWGATE_TOKEN")}
+    with connect(address, **security) as channel, rowgate_errors():
         stub = database_pb2_grpc.DatabaseServiceStub(channel)
         health(channel)
         make_table(stub)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -42,9 +43,22 @@ SERVICE_CONFIG = """
 """
 
 
-def connect(address: str) -> grpc.Channel:
-    """A channel for the whole process: it is thread-safe, and reconnects by itself."""
-    return grpc.insecure_channel(address, options=[("grpc.service_config", SERVICE_CONFIG)])
+def connect(address: str, ca: str | None = None, token: str | None = None) -> grpc.Channel:
+    """A channel for the whole process: it is thread-safe, and reconnects by itself.
+
+    TLS is spoken to an address with https://, and where `ca` names a PEM file with the authorities that are trusted.
+    The token is sent with each call.
+    """
+    scheme, _, host = address.rpartition("://")
+    options = [("grpc.service_config", SERVICE_CONFIG)]
+    if scheme != "https" and not ca:
+        if token:
+            raise ValueError("a token is sent over TLS only: name the authorities, or write https://")
+        return grpc.insecure_channel(host, options)
+    credentials = grpc.ssl_channel_credentials(Path(ca).read_bytes() if ca else None)
+    if token:
+        credentials = grpc.composite_channel_credentials(credentials, grpc.access_token_call_credentials(token))
+    return grpc.secure_channel(host, credentials, options)
 
 
 def value(plain: Any) -> value_pb2.Value:

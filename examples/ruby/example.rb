@@ -11,8 +11,8 @@ TABLE = 'example_ruby'
 INSERT = "insert into #{TABLE} (id, owner, cents) values ($1, $2, $3)"
 V1 = Rowgate::V1
 
-address = (ARGV[0] || ENV['ROWGATE_ADDRESS'] || '127.0.0.1:50051').delete_prefix('http://')
-channel = Rowgate.connect(address)
+address = ARGV[0] || ENV['ROWGATE_ADDRESS'] || '127.0.0.1:50051'
+channel = Rowgate.connect(address, ca: ENV['ROWGATE_CA'], token: ENV['ROWGATE_TOKEN'])
 DATABASE = Rowgate.stub(V1::DatabaseService, channel)
 HEALTH = Rowgate.stub(Grpc::Health::V1::Health, channel)
 

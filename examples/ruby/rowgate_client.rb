@@ -62,10 +62,23 @@ module Rowgate
 
   module_function
 
-  # A channel for the whole process: it is thread-safe, and reconnects by itself.
-  def connect(address)
+  # A channel for the whole process: it is thread-safe, and reconnects by itself. TLS with an address of https://, and
+  # where ca names a PEM file with the authorities that are trusted. The token is sent with each call.
+  def connect(address, ca: nil, token: nil)
     arguments = { 'grpc.service_config' => SERVICE_CONFIG }
-    GRPC::Core::Channel.new(address, arguments, :this_channel_is_insecure)
+    encrypted = ca || address.start_with?('https://')
+    raise ArgumentError, 'a token is sent over TLS only: name the authorities, or write https://' if token && !encrypted
+
+    credentials = encrypted ? tls(ca, token) : :this_channel_is_insecure
+    GRPC::Core::Channel.new(address.sub(%r{\Ahttps?://}, ''), arguments, credentials)
+  end
+
+  def tls(ca, token)
+    credentials = ca ? GRPC::Core::ChannelCredentials.new(File.read(ca)) : GRPC::Core::ChannelCredentials.new
+    return credentials unless token
+
+    bearer = GRPC::Core::CallCredentials.new(->(_) { { authorization: "Bearer #{token}" } })
+    credentials.compose(bearer)
   end
 
   # A stub of a service on the channel, with a default of seconds for the calls that give no deadline.

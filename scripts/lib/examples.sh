@@ -25,11 +25,17 @@ verify_examples() {
     fi
     part "examples: $language, SQLite" example_run "$language" "$command" "$sqlite_address"
     part "examples: $language, PostgreSQL" example_run "$language" "$command" "$postgres_address"
+    if [ -n "$tls_address" ]; then
+      part "examples: $language, TLS and a token" example_secured "$language" "$command"
+    else
+      skipped "examples: $language, TLS and a token" 'openssl is not installed'
+    fi
   done
   clean_up
 }
 
-# Sets sqlite_address and postgres_address, and copies all files that git does not ignore to $scratch/copy.
+# Sets sqlite_address, postgres_address and, where certificates can be made, tls_address with example_token; copies all
+# files that git does not ignore to $scratch/copy.
 example_servers() {
   start_postgres
   start_server on-sqlite </dev/null
@@ -41,9 +47,31 @@ url = "$postgres_url"
 create_table = true
 TOML
   postgres_address=$server_address
+  tls_address= example_token=
+  ! has openssl || example_tls_server
   mkdir "$scratch/copy"
   git ls-files -z --cached --others --exclude-standard examples proto |
     xargs -0 cp --parents -t "$scratch/copy"
+}
+
+# A server over TLS that knows its callers.
+example_tls_server() {
+  certificates server
+  server_binary
+  cat >"$scratch/callers.toml" <<TOML
+[grpc.tls]
+cert = "$scratch/server.crt"
+key = "$scratch/server.key"
+[access]
+tokens = "$scratch/tokens"
+[callers.examples]
+databases = ["main"]
+rpcs = ["Query", "StreamQuery", "ExecuteBatch", "Transact"]
+read_only = false
+TOML
+  example_token=$("$server_bin" token new examples --config "$scratch/callers.toml")
+  start_server on-tls <"$scratch/callers.toml"
+  tls_address=$server_address
 }
 
 # example_command LANGUAGE: the first command of its README.
@@ -88,6 +116,21 @@ sudo() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else command sudo -n "$@"; fi
 }
 export -f sudo
+
+# example_secured LANGUAGE COMMAND: with the token it passes; with another one, without one, and without TLS it does
+# nothing at all.
+example_secured() {
+  local wrong output=$scratch/$1.refused
+  ROWGATE_CA=$scratch/ca.crt ROWGATE_TOKEN=$example_token example_run "$1" "$2" "$tls_address"
+  for wrong in "ROWGATE_CA=$scratch/ca.crt ROWGATE_TOKEN=rg_000000000000_wrong" "ROWGATE_CA=$scratch/ca.crt" \
+    "ROWGATE_TOKEN=$example_token"; do
+    # shellcheck disable=SC2086 # they are words
+    ! env --chdir "$scratch/copy" $wrong ROWGATE_ADDRESS="$tls_address" "examples/$1/run" >"$output" 2>&1 ||
+      die "the example passes with ${wrong//$example_token/TOKEN}"
+    ! grep -E "^(query|batch|ok)" "$output" || die "a step passes with ${wrong//$example_token/TOKEN}"
+  done
+  echo 'refused: another token, no token, no TLS'
+}
 
 # example_run LANGUAGE COMMAND ADDRESS
 example_run() {

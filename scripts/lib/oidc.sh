@@ -2,20 +2,10 @@
 # A real OpenID provider, npm's oidc-provider, over TLS with an authority of its own. Needs common.sh, and of scripts/verify
 # what starts servers.
 
-# oidc_certificates: an authority and a server's certificate, in $scratch.
-oidc_certificates() {
-  local key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
-  printf 'subjectAltName=IP:127.0.0.1\n' >"$scratch/extension"
-  openssl req -x509 "${key[@]}" -days 1 -subj /CN=authority -keyout "$scratch/ca.key" -out "$scratch/ca.crt" 2>/dev/null
-  openssl req -new "${key[@]}" -subj /CN=provider -keyout "$scratch/provider.key" -out "$scratch/provider.csr" 2>/dev/null
-  openssl x509 -req -in "$scratch/provider.csr" -CA "$scratch/ca.crt" -CAkey "$scratch/ca.key" -CAcreateserial -days 1 \
-    -extfile "$scratch/extension" -out "$scratch/provider.crt" 2>/dev/null
-}
-
 # oidc_start: the providers, and a server of one of them. Sets oidc_port and oidc_other_port.
 oidc_start() {
   scratch=$(mktemp -d)
-  oidc_certificates
+  certificates provider
   oidc_port=$(free_port) oidc_other_port=$(free_port)
   node scripts/clients/oidc_provider.js "$oidc_port" "$oidc_other_port" "$scratch/provider.crt" "$scratch/provider.key" \
     >"$scratch/provider.log" 2>&1 &

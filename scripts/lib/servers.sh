@@ -40,6 +40,17 @@ start_postgres() {
   postgres_url=postgres://postgres@127.0.0.1:$postgres_port/postgres
 }
 
+# certificates NAME: an authority, $scratch/ca.crt, and a server's certificate of it for 127.0.0.1 and localhost,
+# $scratch/NAME.crt with NAME.key.
+certificates() {
+  local key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes) to=$scratch/$1
+  printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\n' >"$to.extension"
+  openssl req -x509 "${key[@]}" -days 1 -subj /CN=authority -keyout "$scratch/ca.key" -out "$scratch/ca.crt" 2>/dev/null
+  openssl req -new "${key[@]}" -subj "/CN=$1" -keyout "$to.key" -out "$to.csr" 2>/dev/null
+  openssl x509 -req -in "$to.csr" -CA "$scratch/ca.crt" -CAkey "$scratch/ca.key" -CAcreateserial -days 1 \
+    -extfile "$to.extension" -out "$to.crt" 2>/dev/null
+}
+
 # The binary to check. Sets server_bin.
 server_binary() {
   server_bin=${ROWGATE_BIN:-}

@@ -14,6 +14,9 @@ use crate::grpc::client::{Address, CallError, Client, Security};
 /// The variable of the caller's token.
 const TOKEN: &str = "ROWGATE_TOKEN";
 
+/// The variable of the file with the authorities that are trusted.
+const CA: &str = "ROWGATE_CA";
+
 /// The size limit of a token, a certificate or a key, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -27,8 +30,8 @@ pub(crate) struct Server {
     /// The file with the token of this caller; without it, the variable ROWGATE_TOKEN has the token, if any
     #[arg(long, value_name = "PATH")]
     token_file: Option<PathBuf>,
-    /// The PEM file with the authorities that sign the server's certificate; without it, those of the system. Calls over
-    /// TLS whatever the address says
+    /// The PEM file with the authorities that sign the server's certificate; without it, the one that the variable
+    /// ROWGATE_CA names, if any, or those of the system. Calls over TLS whatever the address says
     #[arg(long, value_name = "PATH")]
     ca: Option<PathBuf>,
     /// The PEM file with the certificate that this caller shows
@@ -52,10 +55,17 @@ pub(crate) struct Target {
 
 impl Server {
     pub(crate) async fn connect(&self) -> Result<Client> {
-        let encrypted = self.ca.as_ref().map(|_| self.address.encrypted());
+        let environment = Environment::of_process();
+        let encrypted = self.authorities(&environment).map(|_| self.address.encrypted());
         let address = encrypted.as_ref().unwrap_or(&self.address);
-        let security = self.security(address, &Environment::of_process())?;
+        let security = self.security(address, &environment)?;
         Ok(Client::connect(address, &security).await?)
+    }
+
+    /// The file with the authorities that are trusted instead of the system's.
+    fn authorities(&self, environment: &Environment) -> Option<PathBuf> {
+        let named = environment.get(CA).filter(|path| !path.is_empty());
+        self.ca.clone().or_else(|| named.map(PathBuf::from))
     }
 
     /// Reads what is shown to the server, and what is trusted.
@@ -68,9 +78,9 @@ impl Server {
             let failed = |why| CommandError::Failed(format!("{TOKEN} cannot be used: {why}"));
             security = security.with_token(token.trim()).map_err(failed)?;
         }
-        if let Some(path) = &self.ca {
-            let added = security.with_authorities(&read(path)?);
-            security = added.map_err(|why| failed(path, &why))?;
+        if let Some(path) = self.authorities(environment) {
+            let added = security.with_authorities(&read(&path)?);
+            security = added.map_err(|why| failed(&path, &why))?;
         }
         if let (Some(cert), Some(key)) = (&self.cert, &self.cert_key) {
             if !address.is_encrypted() {

@@ -125,6 +125,29 @@ async fn a_server_is_called_over_tls_if_its_certificate_is_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_authorities_may_be_named_by_a_variable_and_the_flag_goes_first() {
+    let certificates = Certificates::make();
+    let others = Certificates::make();
+    let (tls, _) = health_server(&certificates, Encryption::Tls).await;
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    for (name, of) in [("ca.pem", &certificates), ("other.pem", &others)] {
+        fs::copy(of.path("ca.crt"), directory.path().join(name)).expect("there is room");
+    }
+    let cases: [(&str, Environment, i32); 5] = [
+        ("", &[("ROWGATE_CA", "ca.pem")], 0),
+        ("--ca ca.pem", &[("ROWGATE_CA", "other.pem")], 0),
+        ("--ca other.pem", &[("ROWGATE_CA", "ca.pem")], 1),
+        ("", &[("ROWGATE_CA", "other.pem")], 1),
+        ("", &[("ROWGATE_CA", "")], 1),
+    ];
+    for (arguments, environment, status) in cases {
+        let arguments = words(&format!("--address http://localhost:{} {arguments}", tls.port()));
+        let (ended, err) = health(directory.path(), &arguments, environment).await;
+        assert_eq!(ended, Some(status), "{arguments:?} {environment:?}: {err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_comes_from_a_file_or_from_a_variable_and_is_never_shown() {
     let certificates = Certificates::make();
     let (server, seen) = health_server(&certificates, Encryption::None).await;

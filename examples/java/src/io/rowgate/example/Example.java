@@ -47,7 +47,8 @@ public final class Example {
   public static void main(String[] arguments) throws Exception {
     String set = System.getenv().getOrDefault("ROWGATE_ADDRESS", "127.0.0.1:50051");
     String address = arguments.length > 0 ? arguments[0] : set;
-    ManagedChannel channel = Rowgate.connect(address.replaceFirst("^http://", ""));
+    ManagedChannel channel =
+        Rowgate.connect(address, System.getenv("ROWGATE_CA"), System.getenv("ROWGATE_TOKEN"));
     try {
       new Example(channel).run();
     } finally {

@@ -4,14 +4,23 @@ import com.google.gson.Gson;
 import com.google.protobuf.ByteString;
 import com.google.protobuf.NullValue;
 import com.google.protobuf.Timestamp;
+import io.grpc.CallCredentials;
+import io.grpc.ChannelCredentials;
+import io.grpc.CompositeChannelCredentials;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
-import io.grpc.ManagedChannelBuilder;
+import io.grpc.Metadata;
 import io.grpc.StatusRuntimeException;
+import io.grpc.TlsChannelCredentials;
 import io.rowgate.v1.Value;
+import java.io.File;
+import java.io.IOException;
 import java.time.Instant;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Executor;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.Supplier;
 
@@ -44,15 +53,50 @@ final class Rowgate {
 
   private Rowgate() {}
 
-  /** A channel for the whole process: it is thread-safe, and reconnects by itself. */
-  static ManagedChannel connect(String address) {
+  /**
+   * A channel for the whole process: it is thread-safe, and reconnects by itself. It speaks TLS to an address with
+   * https://, and where {@code ca} names a PEM file with the authorities that are trusted. The token, which may be null
+   * like the file, is sent with each call.
+   */
+  static ManagedChannel connect(String address, String ca, String token) throws IOException {
     @SuppressWarnings("unchecked")
     Map<String, ?> parsed = new Gson().fromJson(SERVICE_CONFIG, Map.class);
-    return ManagedChannelBuilder.forTarget(address)
-        .usePlaintext()
+    boolean encrypted = ca != null || address.startsWith("https://");
+    if (token != null && !encrypted) {
+      throw new IllegalArgumentException(
+          "a token is sent over TLS only: name the authorities, or write https://");
+    }
+    var credentials = encrypted ? tls(ca, token) : InsecureChannelCredentials.create();
+    return Grpc.newChannelBuilder(address.replaceFirst("^https?://", ""), credentials)
         .defaultServiceConfig(parsed)
         .enableRetry()
         .build();
+  }
+
+  private static ChannelCredentials tls(String ca, String token) throws IOException {
+    var tls = TlsChannelCredentials.newBuilder();
+    if (ca != null) {
+      tls.trustManager(new File(ca));
+    }
+    var channel = tls.build();
+    return token == null ? channel : CompositeChannelCredentials.create(channel, new Bearer(token));
+  }
+
+  /** Sends a token with each call. */
+  private static final class Bearer extends CallCredentials {
+    private final Metadata headers = new Metadata();
+
+    Bearer(String token) {
+      headers.put(Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER), "Bearer " + token);
+    }
+
+    @Override
+    public void applyRequestMetadata(RequestInfo call, Executor executor, MetadataApplier applier) {
+      applier.apply(headers);
+    }
+
+    @Override
+    public void thisUsesUnstableApi() {}
   }
 
   /** Parameters. */
