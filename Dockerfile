@@ -38,8 +38,8 @@ WORKDIR /var/lib/rowgate
 USER 65532:65532
 EXPOSE 50051 9464
 ENTRYPOINT ["/usr/bin/rowgate"]
-# --insecure: it listens beyond loopback, and callers are not authenticated yet. Whoever reaches the port
-# may query the databases: publish it to those only who may.
+# --insecure: without a configuration it knows no callers. Whoever reaches the port may query the databases: publish it to
+# those only who may, or configure callers and TLS (docs/SECURITY.md) and run `serve` alone.
 CMD ["serve", "--insecure", "--listen", "0.0.0.0:50051", "--ops-listen", "0.0.0.0:9464"]
 # SERVING while the databases that health.require names can be reached.
 HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 \

@@ -66,6 +66,27 @@ def rowgate():
         expect(hardened, "rowgate can write its root, or has capabilities")
 
 
+def callers():
+    """Who calls has a token and is served over TLS, with files that are made before the server starts."""
+    service = SERVICES["rowgate"]
+    config = tomllib.loads(mounted("rowgate", argument("rowgate", "--config")).read_text())
+    expect("--insecure" not in service["command"], "rowgate serves whoever comes")
+    expect(config["callers"], "rowgate knows no callers")
+    made = service["depends_on"].get("certificates", {}).get("condition")
+    expect(made == "service_completed_successfully", "rowgate does not wait for its certificate")
+    files = [*config["grpc"]["tls"].values(), config["access"]["tokens"], service["environment"]["ROWGATE_CA"]]
+    for name, is_read_only in (("rowgate", True), ("certificates", False), ("token", False)):
+        volumes = [one for one in SERVICES[name]["volumes"] if one["type"] == "volume"]
+        expect([one["source"] for one in volumes] == ["identity"], f"{name}: the files of the identity are not its volume")
+        expect(volumes[0].get("read_only", False) == is_read_only, f"{name}: read_only is not {is_read_only}")
+        for file in files:
+            expect(Path(file).is_relative_to(volumes[0]["target"]), f"{name}: {file} is not in {volumes[0]['target']}")
+    asked = urlsplit(service["environment"]["ROWGATE_ADDRESS"])
+    expect(asked.scheme == "https", "the health check does not speak TLS")
+    told = mounted("token", "/var/lib/rowgate/rowgate.toml")
+    expect(told == mounted("rowgate", argument("rowgate", "--config")), "tokens are made for another configuration")
+
+
 def telemetry():
     """The collector's pipelines are whole, and the addresses that others use are right."""
     config = yaml.safe_load(mounted("collector", argument("collector", "--config")).read_text())
@@ -87,6 +108,7 @@ def telemetry():
 
 each_service()
 rowgate()
+callers()
 telemetry()
 for problem in PROBLEMS:
     print(f"FAIL {problem}")

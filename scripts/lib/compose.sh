@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# deploy/compose.yaml, read by Docker Compose itself. Nothing is started: that needs an engine. Needs
-# common.sh and the functions of scripts/verify.
+# deploy/compose.yaml, read by Docker Compose itself. No container is started: that needs an engine. What its services
+# run is run here: their commands, with their configuration, by the real binary. Needs common.sh, postgres.sh,
+# servers.sh and the functions of scripts/verify.
 
 # compose_command: the words that run Docker Compose, one a line: the machine's, or the one that a package
 # of Python's has.
@@ -14,14 +15,71 @@ compose_command() {
 }
 
 compose_read() {
-  "$@" -f deploy/compose.yaml config --format json >"$scratch/compose.json"
+  "$@" -f deploy/compose.yaml --profile '*' config --format json >"$scratch/compose.json"
   "$python/bin/python" scripts/deploy/compose.py "$scratch/compose.json"
 }
 
-compose_configuration() {
+# compose_words SERVICE: its command as it is in the project, one word a line.
+compose_words() {
+  "$python/bin/python" -c 'import json, sys; print(*json.load(open(sys.argv[1]))["services"][sys.argv[2]]["command"], sep="\n")' \
+    "$scratch/compose.json" "$1"
+}
+
+# Makes the certificate as its service does, in $scratch/identity; a second time it changes nothing.
+compose_certificate() {
+  local before words owner
+  mkdir "$scratch/identity"
+  mapfile -t words < <(compose_words certificates)
+  owner=$(id -u):$(id -g)
+  [ "$(id -u)" -ne 0 ] || owner=${words[1]}
+  sh deploy/compose/certificates.sh "$scratch/identity" "$owner"
+  before=$(sha256sum "$scratch"/identity/*)
+  sh deploy/compose/certificates.sh "$scratch/identity" "$owner"
+  [ "$before" = "$(sha256sum "$scratch"/identity/*)" ] || die 'the second start makes another certificate'
+  [ "$(stat -c %u:%g "$scratch/identity/tls.key")" = "$owner" ] || die "the key is not of $owner"
+  openssl verify -CAfile "$scratch/identity/ca.crt" "$scratch/identity/tls.crt"
+}
+
+# The real binary with the project's command and configuration, on ports and a PostgreSQL of this machine.
+compose_start() {
+  local words grpc ops
+  start_postgres_in_scratch
+  "$ROWGATE_PG_BIN/psql" -q -d "$postgres_url" -c 'create role rowgate login' -c 'create database shop owner rowgate'
+  grpc=$(free_port) ops=$(free_port)
   printf 'secret\n' >"$scratch/password"
-  sed "s#/run/secrets#$scratch#" deploy/compose/rowgate.toml >"$scratch/rowgate.toml"
-  "$server_bin" config show --insecure --config "$scratch/rowgate.toml" >/dev/null
+  sed -e "s#/run/secrets#$scratch#" -e "s#/identity#$scratch/identity#" -e "s#@postgres/#@127.0.0.1:$postgres_port/#" \
+    -e "s#0.0.0.0:50051#0.0.0.0:$grpc#" -e "s#0.0.0.0:9464#0.0.0.0:$ops#" deploy/compose/rowgate.toml >"$scratch/rowgate.toml"
+  mapfile -t words < <(compose_words rowgate | sed "s#/etc/rowgate#$scratch#")
+  "$server_bin" "${words[@]}" >"$scratch/rowgate.log" 2>&1 &
+  pids+=($!)
+  await rowgate $! "$grpc" "$scratch/rowgate.log"
+  compose_address=https://localhost:$grpc
+}
+
+# The commands of the file's head and of the health check, and what must not work.
+compose_calls() {
+  local words call
+  export ROWGATE_ADDRESS=$compose_address ROWGATE_CA=$scratch/identity/ca.crt
+  await_call "$server_bin" health
+  mapfile -t words < <(compose_words token)
+  (cd "$scratch" && "$server_bin" token "${words[@]}" >"$scratch/shop.token")
+  call=("$server_bin" query --format json)
+  await_call "${call[@]}" --token-file "$scratch/shop.token" 'select 40 + 2 as answer'
+  ! "${call[@]}" 'select 1' 2>"$scratch/refused" || die 'a caller without a token is served'
+  grep -q 'the caller is not authenticated' "$scratch/refused" || die "$(cat "$scratch/refused")"
+  ! ROWGATE_CA='' "$server_bin" health --address "http://${compose_address#https://}" 2>"$scratch/refused" ||
+    die 'it is served without TLS'
+  unset ROWGATE_ADDRESS ROWGATE_CA
+}
+
+# await_call COMMAND...: until the server has reached its database, or knows the token.
+await_call() {
+  local tries
+  for tries in $(seq 20); do
+    ! "$@" 2>"$scratch/refused" || return 0
+    sleep 0.1
+  done
+  die "$(cat "$scratch/refused")"
 }
 
 verify_compose() {
@@ -30,11 +88,19 @@ verify_compose() {
     skipped compose 'Docker Compose is neither installed nor installable (python3 with venv)'
     return
   fi
-  mapfile -t compose_words <<<"$words"
+  mapfile -t compose <<<"$words"
   scratch=$(mktemp -d)
+  chmod 755 "$scratch"
   server_binary
-  part 'compose: the project' compose_read "${compose_words[@]}"
-  part "compose: Rowgate's configuration" compose_configuration
+  part 'compose: the project' compose_read "${compose[@]}"
+  if has openssl; then
+    postgres_require
+    part 'compose: the certificate' compose_certificate
+    part 'compose: Rowgate and its database' compose_start
+    part 'compose: a token, and calls over TLS' compose_calls
+  else
+    skipped 'compose: Rowgate, its certificate and its tokens' 'openssl is not installed'
+  fi
   if has promtool; then
     part "compose: Prometheus' configuration" promtool check config deploy/prometheus/prometheus.yaml
   else

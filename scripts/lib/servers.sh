@@ -34,6 +34,11 @@ await() {
 start_postgres() {
   scratch=$(mktemp -d)
   chmod 755 "$scratch"
+  start_postgres_in_scratch
+}
+
+# The same in a $scratch that is there.
+start_postgres_in_scratch() {
   mkdir "$scratch/postgres"
   postgres_port=$(free_port)
   postgres_private_start "$scratch/postgres" "$postgres_port"
