@@ -35,7 +35,8 @@ section! {
         /// The largest message that is sent.
         max_response_size: usize = Size("512KiB", "1GiB"), "4MiB";
         /// The bytes of answers that wait for their readers, of all calls together. Beyond them the answer is
-        /// given up from which nothing was taken for the longest time: STREAM_STALLED, with the outcome.
+        /// given up from which nothing was taken for the longest time: STREAM_STALLED, with the outcome. Beyond a quarter of
+        /// them so is one whose reader took nothing for 250 ms.
         max_unread_bytes: usize = Size("1MiB", "1024GiB"), "256MiB";
         /// Concurrent calls on one connection.
         max_concurrent_streams: u32 = Integer(1, 65_535), "200";

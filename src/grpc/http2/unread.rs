@@ -2,7 +2,8 @@
 //!
 //! hyper hands a frame of a body to h2 whole, which keeps it until the client takes it, for ever if need be. So
 //! a large frame is handed over in pieces. Its rest is given up once its reader has taken nothing for
-//! `stream.stall_timeout`, or when the answers of all calls together exceed `grpc.max_unread_bytes`.
+//! `stream.stall_timeout`, or when the answers of all calls together exceed `grpc.max_unread_bytes`, a quarter of which is
+//! enough where the reader takes nothing at the moment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,9 @@ use crate::telemetry::RpcCall;
 
 /// The size of a piece, that of HTTP/2's frames by default. A smaller answer is a piece by itself.
 pub(super) const PIECE: usize = 16 << 10;
+
+/// The time that a reader on a slow network needs from one piece to the next, with a lost packet.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The large frames of all calls that were not taken whole.
 pub(crate) struct UnreadAnswers {
@@ -84,9 +88,9 @@ impl UnreadAnswers {
         let waiting = Waiting { call, outcome, bytes, taken: 0, taken_at: now() };
         state.frames.insert(id, Unread::Waiting(waiting));
         let mut given_up = Vec::new();
-        while state.bytes > self.max_bytes
-            && let Some((oldest, _)) = state.oldest()
+        while let Some((oldest, taken_at)) = state.oldest()
             && oldest != id
+            && state.bytes > self.room(taken_at)
         {
             given_up.extend(state.give_up(oldest, "too many answers wait for their readers"));
         }
@@ -96,6 +100,12 @@ impl UnreadAnswers {
         drop(state);
         drop(given_up);
         UnreadFrame { answers: Arc::clone(self), id }
+    }
+
+    /// The bytes beyond which the frame goes from which nothing was taken for the longest time: few of readers that read
+    /// nothing, lest they fill the memory, and all of those that only read slowly.
+    fn room(&self, taken_at: Instant) -> usize {
+        if now() >= taken_at + PAUSE { self.max_bytes / 4 } else { self.max_bytes }
     }
 
     /// Gives up the frames of stalled readers, until none waits.
@@ -221,6 +231,18 @@ mod tests {
             Piece::Lost(_) | Piece::End => None,
         });
         assert_eq!(sizes.collect::<Vec<_>>(), [PIECE, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_a_quarter_of_the_bound_answers_that_nobody_reads_are_given_up() {
+        let answers = UnreadAnswers::new(400_000, TIMEOUT);
+        let [unread, read] = [keep(&answers, 60_000), keep(&answers, 60_000)];
+        tokio::time::sleep(PAUSE - Duration::from_millis(1)).await;
+        assert!(matches!(read.take(), Piece::Data(_)));
+        let next = keep(&answers, 60_000);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let last = keep(&answers, 60_000);
+        assert!(is_lost(&unread) && !is_lost(&read) && !is_lost(&next) && !is_lost(&last));
     }
 
     #[tokio::test(start_paused = true)]
