@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 
 use super::access_token::{self, TokenHash};
 use super::caller_limits::CallerLimits;
-use super::identity::Identity;
+use super::identity::{Identity, IdentityKind};
 use super::jwks::Reason;
 use super::jwt::JwtVerifier;
 use super::policy::Policy;
@@ -52,6 +52,27 @@ struct Caller {
     identity: Identity,
 }
 
+impl Caller {
+    /// The identity of a call that shows what the section lists.
+    fn shown(&self, kind: IdentityKind) -> Arc<Identity> {
+        Arc::new(Identity { kind, ..self.identity.clone() })
+    }
+}
+
+/// The state of a caller, for operators.
+#[derive(Debug)]
+pub(crate) struct CallerState {
+    pub(crate) name: String,
+    /// The kinds of identities that it can prove.
+    pub(crate) identities: Vec<IdentityKind>,
+    pub(crate) calls: usize,
+    pub(crate) transactions: usize,
+    /// Its tokens in the file that have not expired.
+    pub(crate) tokens: usize,
+    /// The time at which the first of them expires.
+    pub(crate) next_expiry: Option<SystemTime>,
+}
+
 /// A token in force.
 #[derive(Debug)]
 struct Token {
@@ -80,6 +101,7 @@ impl Authenticator {
         let caller = |(name, settings): (&String, &CallerSettings)| {
             let identity = Identity {
                 name: name.as_str().into(),
+                kind: IdentityKind::None,
                 policy: Arc::new(Policy::new(name, settings.clone())),
                 limits: Arc::new(CallerLimits::new(name, settings)),
                 revocation: Arc::default(),
@@ -133,7 +155,8 @@ impl Authenticator {
         verifier.verify(text, SystemTime::now(), |subject, revocation| {
             let (caller, name) = self.by_subject(subject)?;
             let revocation = Arc::new(revocation);
-            Ok(Identity { name, revocation, ..caller.identity.clone() })
+            let kind = IdentityKind::JsonWebToken;
+            Ok(Identity { name, kind, revocation, ..caller.identity.clone() })
         })
     }
 
@@ -184,12 +207,47 @@ impl Authenticator {
         let callers = self.callers.values().filter(|caller| {
             caller.settings.certificates.iter().any(|listed| names.contains(listed))
         });
-        callers.map(|caller| Arc::new(caller.identity.clone())).collect()
+        callers.map(|caller| caller.shown(IdentityKind::Certificate)).collect()
     }
 
     fn by_uid(&self, uid: u32) -> Vec<Arc<Identity>> {
         let callers = self.callers.values().filter(|caller| caller.settings.uids.contains(&uid));
-        callers.map(|caller| Arc::new(caller.identity.clone())).collect()
+        callers.map(|caller| caller.shown(IdentityKind::User)).collect()
+    }
+
+    /// The callers by their names, for operators.
+    pub(crate) fn callers(&self) -> Vec<CallerState> {
+        let now = SystemTime::now();
+        let tokens = self.tokens.read();
+        let mut states: Vec<_> = self
+            .callers
+            .iter()
+            .map(|(name, caller)| {
+                let own =
+                    tokens.values().filter(|it| it.entry.caller == *name && !it.has_expired(now));
+                let own: Vec<_> = own.collect();
+                let CallerSettings { subjects, certificates, uids, .. } = &caller.settings;
+                let kinds = [
+                    (!own.is_empty(), IdentityKind::Token),
+                    (!subjects.is_empty(), IdentityKind::JsonWebToken),
+                    (!certificates.is_empty(), IdentityKind::Certificate),
+                    (!uids.is_empty(), IdentityKind::User),
+                ];
+                CallerState {
+                    name: name.clone(),
+                    identities: kinds
+                        .into_iter()
+                        .filter_map(|(has, kind)| has.then_some(kind))
+                        .collect(),
+                    calls: caller.identity.limits.calls(),
+                    transactions: caller.identity.limits.transactions(),
+                    tokens: own.len(),
+                    next_expiry: own.iter().filter_map(|token| token.expires).min(),
+                }
+            })
+            .collect();
+        states.sort_by(|a, b| a.name.cmp(&b.name));
+        states
     }
 
     /// Reads the file of tokens again, and revokes those that are gone. Returns true if there was a change. Blocks.
@@ -221,7 +279,8 @@ impl Authenticator {
         // A token of a caller that is not configured lets nobody in.
         let caller = self.callers.get(&entry.caller)?;
         let revocation = Arc::new(Revocation::default());
-        let identity = Arc::new(Identity { revocation, ..caller.identity.clone() });
+        let kind = IdentityKind::Token;
+        let identity = Arc::new(Identity { kind, revocation, ..caller.identity.clone() });
         let hash = entry.hash()?;
         let expires = entry.end()?;
         Some(Arc::new(Token { entry: entry.clone(), hash, expires, identity }))

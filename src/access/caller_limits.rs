@@ -52,6 +52,16 @@ impl CallerLimits {
         Self { bounds: Some(bounds), state: Mutex::default() }
     }
 
+    /// The calls that run now.
+    pub(crate) fn calls(&self) -> usize {
+        self.state.lock().calls
+    }
+
+    /// The interactive transactions that are open now.
+    pub(crate) fn transactions(&self) -> usize {
+        self.state.lock().transactions
+    }
+
     /// Admits a call, or returns the error of the limit that it would exceed.
     pub(crate) fn admit(
         self: &Arc<Self>,

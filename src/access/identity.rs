@@ -6,12 +6,38 @@ use super::caller_limits::CallerLimits;
 use super::policy::Policy;
 use super::revocation::Revocation;
 
+/// The kind of what proves an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IdentityKind {
+    /// Nothing.
+    None,
+    Token,
+    JsonWebToken,
+    Certificate,
+    /// A user of this machine, at the other end of a Unix socket.
+    User,
+}
+
+impl IdentityKind {
+    /// Its name in log lines.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Token => "token",
+            Self::JsonWebToken => "jwt",
+            Self::Certificate => "certificate",
+            Self::User => "uid",
+        }
+    }
+}
+
 /// A caller that has proved who it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     /// The name of its section in the configuration, with a member's own name behind it where that stands for
     /// many: `shop`, `users/alice`. Empty where callers are not authenticated.
     pub(crate) name: Arc<str>,
+    pub(crate) kind: IdentityKind,
     pub(crate) policy: Arc<Policy>,
     /// The limits, which all members of a group have together.
     pub(crate) limits: Arc<CallerLimits>,
@@ -29,6 +55,7 @@ impl Identity {
     pub(crate) fn anybody() -> Self {
         Self {
             name: Arc::default(),
+            kind: IdentityKind::None,
             policy: Arc::new(Policy::Everything),
             limits: Arc::default(),
             revocation: Arc::default(),

@@ -16,7 +16,7 @@ mod transaction_tokens;
 
 pub use access_token::new_token;
 pub(crate) use access_token::{TokenHash, are_equal, hash};
-pub(crate) use authenticator::{Authenticator, Presented};
+pub(crate) use authenticator::{Authenticator, CallerState, Presented};
 pub(crate) use caller_limits::{CallPermit, ConnectionCallers};
 pub(crate) use identity::Identity;
 pub(crate) use jwks::KeySet;

@@ -79,8 +79,7 @@ impl App {
         let instance = instance_name();
         let tasks = Tasks::default();
         let authenticator = Authenticator::new(&config)?;
-        let jwks = authenticator.as_ref().map(|it| JwksWatch::new(it, &config.jwt));
-        let jwks = jwks.transpose()?.flatten();
+        let jwks = watch_of_keys(authenticator.as_ref(), &config)?;
         let front = Front {
             authenticator: authenticator.clone(),
             instance: &instance,
@@ -106,6 +105,7 @@ impl App {
         let (readiness, ready) = watch::channel(ops::Readiness::starting());
         let status = ops::Status {
             engine: Arc::clone(&engine),
+            authenticator: background.authenticator.clone(),
             instance,
             readiness: ready,
             telemetry: telemetry.clone(),
@@ -150,6 +150,15 @@ impl App {
         self.stop.send_replace(Some(StopCause::Signal));
         self.shutdown();
     }
+}
+
+/// The watch over the keys of JSON Web Tokens, if they are at a URL.
+fn watch_of_keys(
+    authenticator: Option<&Arc<Authenticator>>,
+    config: &Config,
+) -> Result<Option<JwksWatch>, Error> {
+    let watch = authenticator.map(|authenticator| JwksWatch::new(authenticator, &config.jwt));
+    Ok(watch.transpose()?.flatten())
 }
 
 /// The name of this process in responses.

@@ -34,7 +34,7 @@ pub use listen_address::ListenAddress;
 pub use load::{Loaded, keyring, load, load_from};
 pub use otel::{Otel, Protocol, Sampler};
 pub use problem::{Problem, Problems};
-pub use schema::access_keys::{Access, CallerSettings, ClientAuth, GrpcTls, Jwt};
+pub use schema::access_keys::{Access, Audit, CallerSettings, ClientAuth, GrpcTls, Jwt};
 pub use schema::database_keys::{
     BreakerSettings, CredentialsCommandSettings, Database, ErrorDetails, PoolSettings, PoolerUse,
     RetrySettings, SessionStatements, TransactionSettings,

@@ -104,8 +104,6 @@ impl Database {
             "the results of a batch are rows; use Query or StreamQuery",
         )?;
         let mode = transaction_mode(&transaction, "transaction")?;
-        let access_mode = "transaction.access_mode";
-        caller.identity.policy.check_access_mode(mode.read_only, access_mode)?;
         let timeout = positive(options.timeout, "options.timeout")?;
         let unstored =
             if request.dry_run { Some("dry_run") } else { mode.read_only.then_some("READ_ONLY") };
@@ -122,6 +120,9 @@ impl Database {
         if let Some(first) = statements.first() {
             context.runs(&first.analysis.summary);
         }
+        // Now that the line of audit can tell what is refused.
+        let access_mode = "transaction.access_mode";
+        caller.identity.policy.check_access_mode(mode.read_only, access_mode)?;
         Ok(Batch {
             statements,
             mode,

@@ -80,14 +80,15 @@ impl Database {
         let options = options.unwrap_or_default();
         check_tag(&options.tag, "options.tag")?;
         let read_only = read_only(options.access_mode, "options.access_mode")?;
-        caller.identity.policy.check_access_mode(read_only, "options.access_mode")?;
-        let deadline = self.deadline(caller, positive(options.timeout, "options.timeout")?);
         let rpc = match delivery {
             Delivery::Whole => "Query",
             Delivery::Streamed => "StreamQuery",
         };
+        // Before it may be refused: the line of audit tells what was.
         let context = self.context(caller, rpc, &options.tag);
         context.runs(&analysis.summary);
+        caller.identity.policy.check_access_mode(read_only, "options.access_mode")?;
+        let deadline = self.deadline(caller, positive(options.timeout, "options.timeout")?);
         let describe_columns = options.describe_columns;
         let statement = Statement {
             sql,

@@ -80,7 +80,7 @@ impl GrpcServer {
             telemetry: telemetry.clone(),
             receive_limits: receive_limits(config),
             limits: UnaryLimits { request: max_request_size, response: settings.max_response_size },
-            gate: Gate::new(authenticator),
+            gate: Gate::new(authenticator, config.access.audit),
             unread: UnreadAnswers::new(settings.max_unread_bytes, config.stream.stall_timeout),
         });
         Ok((Self { services, settings, tls }, health))

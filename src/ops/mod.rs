@@ -1,5 +1,6 @@
 //! HTTP for operators: `/livez`, `/readyz`, `/metrics`, `/status` and `/history` for programs, and at `/` a page that shows them.
 
+mod caller_status;
 mod history;
 mod host_check;
 mod http;

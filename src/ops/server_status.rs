@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::history::History;
+use crate::access::Authenticator;
 use crate::engine::Engine;
 use crate::telemetry::Telemetry;
 
@@ -39,6 +40,8 @@ impl Readiness {
 #[derive(Clone)]
 pub(crate) struct Status {
     pub(crate) engine: Arc<Engine>,
+    /// `None` where callers are not authenticated.
+    pub(crate) authenticator: Option<Arc<Authenticator>>,
     pub(crate) instance: String,
     pub(crate) readiness: watch::Receiver<Readiness>,
     pub(crate) telemetry: Telemetry,

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
+use super::caller_status::callers;
 use super::server_status::Status;
 use crate::clock::{microseconds, milliseconds};
 use crate::engine::Database;
@@ -30,6 +31,7 @@ pub(crate) async fn status(State(status): State<Status>) -> Json<Value> {
         "reasons": readiness.reasons,
         "recent_ms": milliseconds(WINDOW),
         "failures": failures(&status.telemetry),
+        "callers": callers(&status),
         "databases": databases.collect::<Vec<_>>(),
     }))
 }

@@ -4,6 +4,7 @@
 //! `Operation` in a `DatabaseTelemetry`, an error that was answered. Settings are arguments: only the SDK itself reads
 //! parts of `OTEL_*` from the environment.
 
+mod audit;
 mod connection_timing;
 mod database_telemetry;
 mod db_operation;
@@ -33,6 +34,7 @@ use opentelemetry_semantic_conventions::attribute as semconv;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
+pub(crate) use audit::Refusals;
 pub(crate) use connection_timing::{Acquiring, Connecting};
 pub(crate) use database_telemetry::DatabaseTelemetry;
 pub(crate) use db_operation::Operation;
@@ -40,6 +42,7 @@ pub use logs::InitError;
 pub(crate) use rpc_call::{OperationTiming, RpcCall};
 
 use crate::config;
+use audit::RefusalCounts;
 use log_rate_limit::LogRateLimit;
 use metrics::{DatabaseGauges, Instruments};
 use rpc_call::CallRecords;
@@ -132,7 +135,9 @@ impl Telemetry {
         let records = CallRecords {
             instruments: Instruments::new(&meter),
             log_rate_limit: LogRateLimit::default(),
+            audit_rate_limit: LogRateLimit::default(),
             top_statements: TopStatements::new(Instant::now()),
+            refusals: RefusalCounts::default(),
         };
         Ok(Self(Arc::new(Inner {
             tracing: Tracing::new(otel, traces.is_some()),
@@ -180,6 +185,11 @@ impl Telemetry {
     /// The errors that were recently answered, the most frequent first.
     pub(crate) fn failures(&self) -> Vec<Failures> {
         self.0.records.top_statements.failures(Instant::now())
+    }
+
+    /// The calls that were refused since the start, by caller and reason.
+    pub(crate) fn refusals(&self) -> Vec<Refusals> {
+        self.0.records.refusals.all()
     }
 
     /// Renders all metrics in Prometheus' text format; fails with the reason why they cannot be written.

@@ -10,12 +10,14 @@ use parking_lot::Mutex;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use super::audit::{AuditFacts, AuditedCall, RefusalCounts, is_refusal};
 use super::database_telemetry::DatabaseTelemetry;
 use super::log_rate_limit::{LineKind, LogRateLimit};
 use super::metrics::{Instruments, is_server_error};
 use super::top_statements::{FailureKind, Statement, TopStatements};
 use super::traces::{self, TraceContext};
-use crate::error::{Error, ErrorKind, Outcome};
+use crate::config::Audit;
+use crate::error::{Error, Outcome};
 
 /// The most bytes of a span's attribute that a caller chose.
 const MAX_ATTRIBUTE: usize = 200;
@@ -25,7 +27,10 @@ const MAX_ATTRIBUTE: usize = 200;
 pub(crate) struct CallRecords {
     pub(crate) instruments: Instruments,
     pub(crate) log_rate_limit: LogRateLimit,
+    /// Of lines of audit.
+    pub(crate) audit_rate_limit: LogRateLimit,
     pub(crate) top_statements: TopStatements,
+    pub(crate) refusals: RefusalCounts,
 }
 
 /// The telemetry of one call. The default one belongs to no caller.
@@ -41,6 +46,7 @@ pub(crate) struct RpcCall {
     outcome: OnceLock<Outcome>,
     work: Mutex<Work>,
     failure: Mutex<Option<Failure>>,
+    audit: AuditFacts,
 }
 
 /// The labels of a call in log lines.
@@ -103,12 +109,6 @@ pub(crate) struct OperationTiming {
     pub(crate) ran: Duration,
 }
 
-/// True for an error of a caller that is not known, lacks a right, or is over a limit of its own.
-fn is_refusal(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unauthenticated | ErrorKind::CallerLimit)
-        || error.reason() == "ACCESS_DENIED"
-}
-
 impl RpcCall {
     pub(crate) fn new(
         records: Arc<CallRecords>,
@@ -140,9 +140,16 @@ impl RpcCall {
         });
     }
 
-    /// Sets the identity of its caller: the section of the configuration, with a member's own name behind a slash.
-    pub(crate) fn set_identity(&self, name: &Arc<str>) {
+    /// Sets the identity of its caller: the section of the configuration, with a member's own name behind a slash; and its
+    /// kind.
+    pub(crate) fn set_identity(&self, name: &Arc<str>, kind: &'static str) {
         self.identity.get_or_init(|| Arc::clone(name));
+        self.audit.set_identity_kind(kind);
+    }
+
+    /// Lets it have a line of audit, if it belongs to those that are to have one.
+    pub(crate) fn set_audit(&self, scope: Audit, peer: &Arc<str>) {
+        self.audit.begin(scope, peer);
     }
 
     /// Its labels; `None` if it was rejected before they were known.
@@ -172,6 +179,7 @@ impl RpcCall {
     /// Records an error that it, or one command within it, was answered with.
     pub(crate) fn answered_with(&self, error: &Error) {
         let Some(Received { records, method, .. }) = &self.received else { return };
+        self.audit.answered_with(error);
         let reason = error.label();
         let outcome = error.outcome().as_str();
         let database = self.labels.get().map(|labels| &labels.database);
@@ -181,6 +189,7 @@ impl RpcCall {
             // The names of members have no bound.
             let section = identity.split('/').next().unwrap_or_default();
             records.instruments.record_refusal(method, section, reason);
+            records.refusals.add(section, reason);
         }
         let kind = FailureKind { method, reason, outcome, database: database.cloned() };
         records.top_statements.record_failure(kind, Instant::now());
@@ -228,7 +237,21 @@ impl RpcCall {
     /// Ends it with a status by its name, as in `OK`.
     pub(crate) fn ended(&self, code: &'static str) {
         let Some(Received { records, method, began }) = &self.received else { return };
-        records.instruments.record_call(method, code, began.elapsed());
+        let duration = began.elapsed();
+        records.instruments.record_call(method, code, duration);
+        let labels = self.labels.get();
+        let audited = AuditedCall {
+            facts: &self.audit,
+            method,
+            identity: self.identity.get().map_or("", |name| &**name),
+            database: labels.map_or("", |labels| &*labels.database),
+            tag: labels.map_or("", |labels| &*labels.tag),
+            statement: self.statement().unwrap_or_default(),
+            code,
+            outcome: self.outcome(),
+            duration,
+        };
+        audited.write(&records.audit_rate_limit);
         if self.trace.is_sampled() {
             self.trace.set(attribute::RPC_RESPONSE_STATUS_CODE, code);
             if code != "OK" {

@@ -46,6 +46,18 @@ section! {
     }
 }
 
+/// The calls that have a line of audit in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Audit {
+    /// None.
+    Off,
+    /// Those that were refused something.
+    Denied,
+    /// All but those of the health service.
+    All,
+}
+
 section! {
     /// The identities of callers. Once a caller is configured, every call needs one, except for health.
     #[derive(Debug, Clone)]
@@ -59,6 +71,9 @@ section! {
         transaction_token_key: Option<Secret> = Secret, "none" => None;
         /// The key before, whose tokens are still accepted.
         previous_transaction_token_key: Option<Secret> = Secret, "none" => None;
+        /// The calls that have a line `call audited` in the log, which says who called what, and if it was allowed: none, those
+        /// that were refused, or all but those of the health service.
+        audit: Audit = OneOf(&["off", "denied", "all"]), "denied";
         /// Refuse to start unless `rowgate config check` finds everything to be safe: connections that are encrypted and verified,
         /// roles without rights over their database server, files with secrets that others cannot read.
         strict: bool = Bool, "false";

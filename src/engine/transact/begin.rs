@@ -35,6 +35,7 @@ pub(super) async fn begin(
     let options = begin.transaction.unwrap_or_default();
     check_tag(&begin.tag, "begin.tag")?;
     let mode = transaction_mode(&options, "begin.transaction")?;
+    let context = database.context(caller, "Transact", &begin.tag);
     caller.identity.policy.check_access_mode(mode.read_only, "begin.transaction.access_mode")?;
     let lower = |own: Option<Duration>, server: Duration| own.map_or(server, |own| own.min(server));
     let idle = positive(options.idle_timeout, "begin.transaction.idle_timeout")?;
@@ -51,7 +52,6 @@ pub(super) async fn begin(
     let key =
         idempotency_key(caller, &begin.idempotency_key, "begin.idempotency_key", unstored, hash)?;
     let deadline = limits.command_deadline(database, None);
-    let context = database.context(caller, "Transact", &begin.tag);
     let request = BeginRequest { mode, key, deadline, context: Arc::clone(&context) };
     let attempts = database.retries.start(RetryUnit::Begin, None);
     let open = || database.backend.begin(request.clone());

@@ -132,7 +132,7 @@ impl Dispatch {
         let identified = gate.identify(request.headers(), &self.peer, arrival.method);
         let admitted = identified.and_then(|identity| {
             let name = Arc::clone(&identity.name);
-            call.set_identity(&name);
+            call.set_identity(&name, identity.kind.as_str());
             gate.admit(identity, arrival).inspect_err(|_refused| {
                 call.set_labels(&Arc::default(), &name, &Arc::default());
             })
@@ -153,6 +153,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         let method = method_of(request.uri().path());
         let call = Arc::new(services.telemetry.call(method, request.headers(), arrived));
         call.set_peers(request.uri(), self.peer.address);
+        services.gate.audit(&call, &self.peer);
         let recorder = StatusRecorder { call: Arc::clone(&call), is_recorded: false };
         let is_refused = kind == CallKind::Transaction && *self.draining.borrow();
         let count = kind.ends_by_itself().then(|| CountGuard::new(&self.calls));

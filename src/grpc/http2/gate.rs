@@ -7,15 +7,18 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
 use crate::access::{Authenticator, CallPermit, ConnectionCallers, Identity, Presented};
+use crate::config::Audit;
 use crate::error::Result;
 use crate::grpc::method_names::HEALTH;
 use crate::grpc::request_context::Peer;
+use crate::telemetry::RpcCall;
 
 /// The gate of all calls.
 pub(crate) struct Gate {
     /// `None` where callers are not authenticated.
     authenticator: Option<Arc<Authenticator>>,
     anybody: Arc<Identity>,
+    audit: Audit,
 }
 
 /// The kind of a call, as limits count it.
@@ -37,8 +40,15 @@ pub(crate) struct Admitted {
 }
 
 impl Gate {
-    pub(crate) fn new(authenticator: Option<Arc<Authenticator>>) -> Self {
-        Self { authenticator, anybody: Arc::new(Identity::anybody()) }
+    pub(crate) fn new(authenticator: Option<Arc<Authenticator>>, audit: Audit) -> Self {
+        Self { authenticator, anybody: Arc::new(Identity::anybody()), audit }
+    }
+
+    /// Lets a call have a line of audit. Probes have none.
+    pub(crate) fn audit(&self, call: &RpcCall, peer: &Peer) {
+        if self.audit != Audit::Off && !call.method().starts_with(HEALTH) {
+            call.set_audit(self.audit, &peer.name);
+        }
     }
 
     /// Identifies the caller of a call.

@@ -1,5 +1,6 @@
 //! Callers: who gets in, and what each may do. Attacks are tables: what is tried, and what must come of it.
 
+mod audit_lines;
 mod client_flags;
 mod limits_of_callers;
 mod own_databases;

@@ -1,0 +1,159 @@
+//! Lines of audit: who called what, and if it was allowed.
+
+use std::time::Duration;
+
+use rowgate::value::proto::Value;
+use serde_json::{Value as Json, json};
+
+use super::Guarded;
+use crate::harness::Backend;
+use crate::harness::http;
+use crate::harness::wait::{eventually, eventually_async};
+
+const CALLERS: &[(&str, &str)] = &[
+    ("shop", "databases = ['main']\nread_only = false\nrpcs = ['Query', 'StreamQuery']"),
+    ("reader", "databases = ['main']\nrpcs = ['Query', 'Transact']\nmax_rate = 5"),
+];
+
+/// A service with JSON lines, and a value of `access.audit` if there is one.
+async fn audited(backend: Backend, audit: &str) -> Guarded {
+    let tables = format!("{audit}\n[telemetry]\nlog_format = 'json'");
+    Guarded::with(backend, &tables, CALLERS).await
+}
+
+/// The lines, once there are so many.
+fn lines(guarded: &Guarded, count: usize) -> Vec<Json> {
+    eventually("the calls are audited", Duration::from_secs(5), || {
+        let log = guarded.service.server.log();
+        let lines = log.lines().filter(|line| line.contains("call audited"));
+        let lines: Vec<Json> =
+            lines.map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        (lines.len() >= count).then_some(lines)
+    })
+}
+
+/// Compares fields of a line.
+fn check(line: &Json, fields: &[(&str, &str)]) {
+    for (field, expected) in fields {
+        assert_eq!(line[*field], *expected, "{field} of {line}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_call_has_a_line_and_one_that_is_served_has_none() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let guarded = audited(backend, "").await;
+        let shop = guarded.client("shop");
+        shop.must("create table t (name text)", &[]).await;
+        shop.must_fail("select * from missing", &[]).await;
+        let write = "insert into t values ('literal-7f3a', $1)";
+        guarded.client("reader").must_fail(write, &[Value::text("parameter-7f3a")]).await;
+        guarded.service.client.must_fail("select 1", &[]).await;
+        let lines = lines(&guarded, 2);
+        let [denied, stranger] = &lines[..] else { panic!("{backend:?}: {lines:?}") };
+        let common = [
+            ("level", "INFO"),
+            ("target", "rowgate::audit"),
+            ("rpc", "rowgate.v1.DatabaseService/Query"),
+            ("peer", "127.0.0.1"),
+            ("access", "denied"),
+            ("outcome", "NOT_APPLIED"),
+        ];
+        check(denied, &common);
+        check(stranger, &common);
+        check(
+            denied,
+            &[
+                ("identity", "reader"),
+                ("identity_kind", "token"),
+                ("database", "main"),
+                ("reason", "ACCESS_DENIED"),
+                ("code", "PERMISSION_DENIED"),
+            ],
+        );
+        check(
+            stranger,
+            &[
+                ("identity", ""),
+                ("identity_kind", "none"),
+                ("reason", "UNAUTHENTICATED"),
+                ("code", "UNAUTHENTICATED"),
+            ],
+        );
+        assert!(denied["duration_ms"].is_u64(), "{denied}");
+        assert!(denied["statement"].as_str().is_some_and(|it| it.contains("insert")), "{denied}");
+        assert!(!guarded.service.server.log().contains("7f3a"));
+    }
+}
+
+#[tokio::test]
+async fn all_calls_have_a_line_where_that_is_configured_and_probes_have_none() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let guarded = audited(backend, "audit = 'all'").await;
+        let shop = guarded.client("shop");
+        shop.must("select 'literal-7f3a' as name", &[]).await;
+        shop.must_fail("select * from missing where name = 'literal-7f3a'", &[]).await;
+        let lines = lines(&guarded, 2);
+        // The harness has asked for health, too.
+        let [served, failed] = &lines[..] else { panic!("{backend:?}: {lines:?}") };
+        let common = [("identity", "shop"), ("database", "main"), ("access", "allowed")];
+        check(served, &common);
+        check(failed, &common);
+        check(served, &[("code", "OK")]);
+        check(failed, &[("code", "INVALID_ARGUMENT"), ("outcome", "NOT_APPLIED")]);
+        assert_eq!(served["reason"], Json::Null, "{served}");
+        assert_eq!(failed["reason"], "UNDEFINED_TABLE", "{failed}");
+        assert!(served["statement"].as_str().is_some_and(|text| !text.is_empty()), "{served}");
+        assert!(!guarded.service.server.log().contains("7f3a"));
+    }
+}
+
+#[tokio::test]
+async fn operators_see_the_callers_what_they_do_and_what_they_were_refused() {
+    let guarded = audited(Backend::Sqlite, "").await;
+    let ops = guarded.service.server.ops();
+    guarded.client("reader").must_fail("create table t (n int)", &[]).await;
+    guarded.service.client.must_fail("select 1", &[]).await;
+    guarded.service.client.must_fail("select 1", &[]).await;
+    let body = eventually_async("no call is open", Duration::from_secs(5), async || {
+        let body = http::get(ops, "/status").await;
+        (body.json()["callers"]["configured"][0]["calls"] == 0).then_some(body)
+    })
+    .await;
+    let callers = &body.json()["callers"];
+    assert_eq!(callers["strangers"], json!({ "UNAUTHENTICATED": 2 }));
+    let reader = json!({
+        "name": "reader", "identities": ["token"], "calls": 0, "transactions": 0, "tokens": 1,
+        "token_expires_ms": null, "refused": { "ACCESS_DENIED": 1 },
+    });
+    assert_eq!(callers["configured"][0], reader);
+    assert_eq!(callers["configured"][1]["name"], "shop");
+    let secret = guarded.token("reader").rsplit('_').next().expect("it has one");
+    assert!(!body.body.contains(secret));
+}
+
+#[tokio::test]
+async fn without_an_audit_a_refusal_has_no_such_line() {
+    let guarded = audited(Backend::Sqlite, "audit = 'off'").await;
+    guarded.client("reader").must_fail("create table t (n int)", &[]).await;
+    let log = eventually("it is logged", Duration::from_secs(5), || {
+        let log = guarded.service.server.log();
+        log.contains("call failed").then_some(log)
+    });
+    assert!(!log.contains("call audited"), "{log}");
+}
+
+#[tokio::test]
+async fn floods_of_strangers_and_of_callers_over_their_limits_are_few_lines() {
+    let guarded = audited(Backend::Sqlite, "").await;
+    let reader = guarded.client("reader");
+    for _ in 0..300 {
+        guarded.service.client.must_fail("select 1", &[]).await;
+        drop(reader.query("select 1", &[]).await);
+    }
+    let lines = lines(&guarded, 20);
+    assert!(lines.len() < 250, "{} lines of 600 calls", lines.len());
+    for reason in ["UNAUTHENTICATED", "CALLER_LIMIT"] {
+        assert!(lines.iter().any(|line| line["reason"] == reason), "{reason}");
+    }
+}
