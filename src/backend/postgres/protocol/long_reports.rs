@@ -88,7 +88,7 @@ impl LongReports {
                     kind,
                     longest: self.longest,
                     fields: Vec::new(),
-                    value: None,
+                    part: ReportPart::Kind,
                 });
             } else if direct.is_some() {
                 self.ready.extend_from_slice(&self.header);
@@ -118,23 +118,38 @@ struct CutReport {
     kind: u8,
     longest: usize,
     fields: Vec<u8>,
-    /// The offset of the value of the current field.
-    value: Option<usize>,
+    part: ReportPart,
+}
+
+/// The part of a report that comes next.
+#[derive(Debug, Clone, Copy)]
+enum ReportPart {
+    /// The kind of a field, or the zero byte behind the last field.
+    Kind,
+    /// The value of a field, which begins at this offset of the fields.
+    Value(usize),
+    /// Nothing: whatever comes behind the last field is left out.
+    Ended,
 }
 
 impl CutReport {
     fn feed(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while let Some((first, others)) = rest.split_first() {
-            let Some(value) = self.value else {
-                // The zero byte behind the last field; a server has some twenty kinds of fields.
-                if *first == 0 || self.fields.len() > self.longest {
+            let value = match self.part {
+                ReportPart::Ended => return,
+                ReportPart::Value(value) => value,
+                // A server has some twenty kinds of fields.
+                ReportPart::Kind if *first == 0 || self.fields.len() > self.longest => {
+                    self.part = ReportPart::Ended;
                     return;
                 }
-                self.fields.push(*first);
-                self.value = Some(self.fields.len());
-                rest = others;
-                continue;
+                ReportPart::Kind => {
+                    self.fields.push(*first);
+                    self.part = ReportPart::Value(self.fields.len());
+                    rest = others;
+                    continue;
+                }
             };
             let end = rest.iter().position(|byte| *byte == 0);
             let part = &rest[..end.unwrap_or(rest.len())];
@@ -154,11 +169,11 @@ impl CutReport {
             self.fields.truncate(value + error.valid_up_to());
         }
         self.fields.push(0);
-        self.value = None;
+        self.part = ReportPart::Kind;
     }
 
     fn message(mut self) -> Vec<u8> {
-        if let Some(value) = self.value {
+        if let ReportPart::Value(value) = self.part {
             self.end_value(value);
         }
         self.fields.push(0);

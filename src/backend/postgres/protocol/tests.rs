@@ -311,6 +311,17 @@ proptest! {
 }
 
 #[test]
+fn what_follows_the_last_field_of_a_long_report_is_left_out_however_reads_are_cut() {
+    let fields = [&b"SERROR\0Mno\0\0Dhidden\0"[..], &vec![b'x'; LIMITS.report]].concat();
+    let expected = message(b'E', b"SERROR\0Mno\0\0");
+    for cut in [1, 13, 18, 20, 1000, usize::MAX] {
+        let cuts = vec![cut; LIMITS.report + 100];
+        let (got, _) = read(&message(b'E', &fields), &cuts);
+        assert_eq!(got.expect("a long report is cut"), expected, "in pieces of {cut}");
+    }
+}
+
+#[test]
 fn a_length_below_four_is_a_message_without_a_body() {
     for length in [0_u32, 1, 3, 4] {
         let empty = [&[b'Z'][..], &length.to_be_bytes()].concat();
