@@ -137,6 +137,10 @@ fn array_from_binary(decoder: &ValueDecoder, raw: &[u8]) -> Option<Value> {
         dimensions.push(Dimension { length, lower_bound: rest.try_get_i32().ok()? });
     }
     let count = element_count(&dimensions)?;
+    // PostgreSQL reads one without elements as the empty array, whatever its dimensions are.
+    if count == 0 {
+        dimensions.clear();
+    }
     // Each element takes at least its length: no more is reserved than the bytes can hold.
     if count > rest.len() / 4 {
         return None;
@@ -319,6 +323,8 @@ mod tests {
                 array(vec![Value::int64(7), Value::null()], vec![], vec![2]),
             ),
             (Type::INT4_ARRAY, words(&[0, 0, 23]), "{}", array(vec![], vec![], vec![])),
+            (Type::INT4_ARRAY, words(&[1, 0, 23, 0, 7]), "{}", array(vec![], vec![], vec![])),
+            (Type::INT4_ARRAY, words(&[2, 0, 23, 3, 1, 0, 1]), "{}", array(vec![], vec![], vec![])),
             (
                 Type::INT4_ARRAY,
                 words(&[2, 0, 23, 2, 1, 1, 1, 4, 7, 4, 8]),
