@@ -3,7 +3,7 @@
 //! The modules, from the top. Each uses only those below it; neighbours in one group never use each other (`tests/it/tidy`
 //! checks it):
 //!
-//! 1. [`cli`]: the command line.
+//! 1. [`cli`]: the command line; above it `fuzzing`, the doors of `fuzz/`, which no other build has.
 //! 2. [`app`]: the composition root: workers, signals, shutdown.
 //! 3. [`grpc`], [`ops`]: the transports: gRPC for services, HTTP for operators.
 //! 4. [`engine`]: the calls, independent of transport and database.
@@ -23,6 +23,8 @@ pub mod config;
 mod deadline;
 mod engine;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod grpc;
 mod last_read;
 mod ops;

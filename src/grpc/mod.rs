@@ -12,6 +12,8 @@ mod respond;
 mod services;
 
 pub(crate) use grpc_server::{Front, GrpcServer};
+#[cfg(feature = "fuzzing")]
+pub(crate) use http2::frame_guard::FrameGuard;
 pub(crate) use http2::listener_tls::ListenerTls;
 pub(crate) use http2::preface::{AcceptedConnection, CountGuard};
 pub(crate) use http2::transport::AcceptedStream;

@@ -11,6 +11,8 @@ mod connect;
 mod connection;
 pub(crate) mod error;
 pub(crate) mod execute;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 pub(crate) mod idempotency;
 pub(crate) mod lanes;
 pub(crate) mod protocol;

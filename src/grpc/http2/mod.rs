@@ -2,7 +2,7 @@
 
 mod bodies;
 pub(crate) mod dispatch;
-mod frame_guard;
+pub(crate) mod frame_guard;
 pub(crate) mod gate;
 pub(crate) mod listener_tls;
 pub(crate) mod preface;

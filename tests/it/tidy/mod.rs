@@ -14,6 +14,7 @@ use source::Source;
 /// The modules in rows, from the top: one may use those of the rows below its own.
 const ROWS: &[&[&str]] = &[
     &["main"],
+    &["fuzzing"],
     &["cli"],
     &["app"],
     &["grpc", "ops"],

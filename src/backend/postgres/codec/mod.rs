@@ -23,3 +23,5 @@ pub(crate) use column_types::{decimal, describe_column, describe_parameter};
 pub(crate) use parameters::{MAX_MESSAGE, Parameter, encode};
 pub(crate) use row_decoder::RowDecoder;
 pub(crate) use value_decoder::Intervals;
+#[cfg(feature = "fuzzing")]
+pub(crate) use value_decoder::ValueDecoder;

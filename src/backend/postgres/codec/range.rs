@@ -16,7 +16,7 @@ const UPPER_INFINITE: u8 = 0x10;
 
 /// A printer of the bounds of a range, from their binary format.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum BoundText {
+pub(crate) enum BoundText {
     Float4,
     Float8,
     Timestamptz,

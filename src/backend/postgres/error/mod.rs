@@ -8,7 +8,7 @@
 
 mod error_reply;
 mod from_reply;
-mod redaction;
+pub(crate) mod redaction;
 mod sqlstate_names;
 
 pub(crate) use error_reply::{

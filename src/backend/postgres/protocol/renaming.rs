@@ -20,7 +20,7 @@ const READ: usize = 8 << 10;
 /// A write takes all bytes or none: after `Pending` the same bytes must be written again, perhaps with
 /// others behind them, as the driver does.
 pub(crate) struct Renaming<S> {
-    stream: S,
+    pub(crate) stream: S,
     route: Route,
     outgoing: FrameParser,
     rewriter: Rewriter,
