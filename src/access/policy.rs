@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::config::CallerSettings;
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::{CallerSettings, setting_names};
+use crate::error::{Error, ErrorKind, FieldViolation, Result};
 
 /// The rights of a caller.
 #[derive(Debug)]
@@ -85,6 +85,19 @@ impl Policy {
         let message = format!("this caller may only read, and {field} is not READ_ONLY");
         let instead = "Send it, or ask an operator to set callers.NAME.read_only = false.";
         Err(rights.denied(&message, instead))
+    }
+
+    /// Returns an error unless the caller may set a setting for its transaction, whose name is this field.
+    pub(crate) fn check_setting(&self, name: &str, field: &str) -> Result<()> {
+        let Some(rights) = self.rights()? else { return Ok(()) };
+        if setting_names::are_listed(&rights.settings.settings, name) {
+            return Ok(());
+        }
+        let description = format!("this caller may not set {name}");
+        let violation = FieldViolation { field: field.to_owned(), description };
+        let message = format!("{}: {}", violation.field, violation.description);
+        let error = rights.denied(&message, "An operator can list it in callers.NAME.settings.");
+        Err(error.with_violation(violation))
     }
 
     /// True for a caller that administers the pools of its databases.

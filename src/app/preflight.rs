@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use super::workers::single_threaded;
 use super::{jwks_watch, safety};
 use crate::backend::postgres::lanes::LANES_OF_WORKER;
-use crate::backend::{Backend, Delivery, Fill, RowSink, Statement, fill};
+use crate::backend::{Backend, Delivery, Fill, Preamble, RowSink, Statement, fill};
 use crate::config::{Config, Database, PoolSettings, Target};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
@@ -247,6 +247,7 @@ pub(super) async fn ask(backend: &dyn Backend, sql: &str) -> Result<Vec<Row>> {
         read_only: true,
         delivery: Delivery::Streamed,
         describe_columns: false,
+        preamble: Preamble::default(),
         deadline: Deadline::at(Instant::now() + QUERY_TIMEOUT),
         context: CallContext::own("check"),
     };

@@ -10,6 +10,7 @@ mod idempotency;
 mod instrumented;
 mod interface;
 pub(crate) mod postgres;
+mod preamble;
 mod row_stream;
 pub(crate) mod sqlite;
 mod statement;
@@ -21,6 +22,7 @@ pub(crate) use arrow::Decimal;
 pub(crate) use connect_breaker::ConnectBreaker;
 pub(crate) use instrumented::Instrumented;
 pub(crate) use interface::{Backend, EngineInfo, Installed, MissingAbility, ServerWait};
+pub(crate) use preamble::{Preamble, TransactionSetting};
 pub(crate) use row_stream::{Completion, Fill, RowSink, RowStream, fill};
 pub(crate) use statement::{
     Batch, BatchResult, BatchStatement, BatchStrategy, Delivery, DescribeRequest, Description,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::preamble::Preamble;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::CallContext;
@@ -21,6 +22,8 @@ pub(crate) struct Statement {
     pub delivery: Delivery,
     /// The columns of the result are to have their nullability and origin.
     pub describe_columns: bool,
+    /// The beginning of its transaction; with one it has a transaction of its own.
+    pub preamble: Preamble,
     pub deadline: Deadline,
     pub context: Arc<CallContext>,
 }
@@ -92,6 +95,7 @@ pub(crate) struct Batch {
     /// The statements, at least one, already admitted by the engine.
     pub statements: Vec<BatchStatement>,
     pub mode: TransactionMode,
+    pub preamble: Preamble,
     pub key: Option<IdempotencyKey>,
     /// The batch is rolled back at the end.
     pub dry_run: bool,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::preamble::Preamble;
 use super::row_stream::RowStream;
 use super::statement::{IdempotencyKey, Statement, TransactionMode};
 use crate::deadline::Deadline;
@@ -14,6 +15,7 @@ use crate::pool::CallContext;
 #[derive(Debug, Clone)]
 pub(crate) struct BeginRequest {
     pub mode: TransactionMode,
+    pub preamble: Preamble,
     pub key: Option<IdempotencyKey>,
     /// The time at which the transaction must be open.
     pub deadline: Deadline,

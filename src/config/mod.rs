@@ -18,6 +18,7 @@ mod schema;
 mod secrets;
 mod section_reader;
 mod session_options;
+pub(crate) mod setting_names;
 mod source;
 mod target_resolution;
 mod unknown_keys;

@@ -2,30 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::setting_names;
+
 /// The settings that every session of a database begins with, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionOptions(pub Vec<(String, String)>);
-
-/// The settings that Rowgate chooses itself: the form of values, the ends of statements and transactions, and the
-/// identity of a session depend on them.
-const CHOSEN: [&str; 16] = [
-    "bytea_output",
-    "client_encoding",
-    "datestyle",
-    "default_transaction_deferrable",
-    "default_transaction_isolation",
-    "default_transaction_read_only",
-    "extra_float_digits",
-    "integer_datetimes",
-    "intervalstyle",
-    "lc_messages",
-    "lock_timeout",
-    "role",
-    "session_authorization",
-    "standard_conforming_strings",
-    "statement_timeout",
-    "timezone",
-];
 
 impl SessionOptions {
     /// The text of a value that was checked.
@@ -89,20 +70,11 @@ fn words(text: &str) -> Vec<String> {
 
 /// Checks that a name is one of a setting that a session may begin with. It is put into SQL.
 fn check_name(name: &str) -> Result<(), String> {
-    let is_identifier = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$')
-    };
-    if !name.split('.').all(is_identifier) {
-        return Err(format!("\"{name}\" is not the name of a setting"));
+    setting_names::check(name)?;
+    match setting_names::instead_in_session(name) {
+        Some(instead) => Err(format!("{name} cannot be set here: {instead}")),
+        None => Ok(()),
     }
-    if name.ends_with("_timeout") && CHOSEN.contains(&name) {
-        return Err(format!("{name} is a key of its own, databases.NAME.{name}"));
-    }
-    if CHOSEN.contains(&name) || name.starts_with("transaction_") {
-        return Err(format!("Rowgate chooses {name} itself"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -143,11 +115,9 @@ mod tests {
             ("-c search_path", "there is no value in \"search_path\""),
             ("-c search_path=a, b", "\"b\" is no -c NAME=VALUE"),
             ("-c a'b=1", "\"a'b\" is not the name of a setting"),
-            ("-c DateStyle=SQL", "Rowgate chooses datestyle itself"),
-            ("-c role=admin", "Rowgate chooses role itself"),
             (
                 "--statement-timeout=5s",
-                "statement_timeout is a key of its own, databases.NAME.statement_timeout",
+                "statement_timeout cannot be set here: Set databases.NAME.statement_timeout.",
             ),
         ] {
             assert_eq!(settings(text), Err(why.to_owned()), "{text}");

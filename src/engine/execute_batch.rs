@@ -123,9 +123,11 @@ impl Database {
         // Now that the line of audit can tell what is refused.
         let access_mode = "transaction.access_mode";
         caller.identity.policy.check_access_mode(mode.read_only, access_mode)?;
+        let preamble = self.preamble(&options.settings, "options.settings", caller)?;
         Ok(Batch {
             statements,
             mode,
+            preamble,
             key,
             dry_run: request.dry_run,
             max_rows: bounds.rows,

@@ -4,6 +4,7 @@
 //! disconnected reader only until the statement is stopped.
 
 mod attempt_loop;
+mod call_settings;
 mod database;
 mod databases;
 mod describe_statement;

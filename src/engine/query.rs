@@ -12,10 +12,11 @@ use super::result_bounds::{ResultBounds, ResultCounter, check_response_size};
 use super::row_batches::{ARROW_BATCH_SIZE, BATCH_SIZE};
 use super::validate::{idempotency_key, refuse_result_options, result_format, statement_unit};
 use crate::backend::{
-    Batch, BatchStatement, Delivery, Fill, RowSink, Statement, TransactionMode, fill,
+    Batch, BatchStatement, Delivery, Fill, IdempotencyKey, RowSink, Statement, TransactionMode,
+    fill,
 };
 use crate::error::Result;
-use crate::resilience::RetryUnit;
+use crate::resilience::{Attempts, RetryUnit};
 use crate::value::proto::{QueryRequest, QueryResponse, ResultFormat, ResultSet};
 use crate::wire_size::{RESPONSE_OVERHEAD, widen};
 
@@ -46,8 +47,13 @@ impl Engine {
         let unit = statement_unit(&request);
         let (statement, bounds) =
             database.validate_query(request, caller, Delivery::Whole, database.bounds(caller))?;
-        let statement = Arc::new(statement);
         let attempts = database.retries.start(unit, None);
+        let is_plain = format == ResultFormat::Rows && !statement.describe_columns;
+        if is_plain && !statement.preamble.is_empty() {
+            let batch = batch_of(statement, bounds, None, limit);
+            return database.run_query_batch(batch, attempts).await;
+        }
+        let statement = Arc::new(statement);
         // Nothing reaches the caller before the whole result does: every failure may be retried.
         let collector = Collector { database, bounds, response_limit: limit, format };
         let attempt = || collector.collect(Arc::clone(&statement));
@@ -121,20 +127,14 @@ impl Database {
         let request_hash = request_hash::of_query(&request, &self.name);
         let (statement, bounds) =
             self.validate_query(request, caller, Delivery::Whole, self.bounds(caller))?;
-        let Statement { sql, parameters, analysis, read_only, deadline, context, .. } = statement;
-        let unstored = read_only.then_some("READ_ONLY");
-        let batch = Batch {
-            statements: vec![BatchStatement { sql, parameters, analysis, expect: None }],
-            mode: TransactionMode::default(),
-            key: idempotency_key(caller, key, field, unstored, || request_hash)?,
-            dry_run: false,
-            max_rows: bounds.rows,
-            max_bytes: bounds.bytes,
-            max_response: widen(response_limit),
-            deadline,
-            context,
-        };
-        let attempts = self.retries.start(RetryUnit::Keyed, None);
+        let unstored = statement.read_only.then_some("READ_ONLY");
+        let key = idempotency_key(caller, key, field, unstored, || request_hash)?;
+        let batch = batch_of(statement, bounds, key, response_limit);
+        self.run_query_batch(batch, self.retries.start(RetryUnit::Keyed, None)).await
+    }
+
+    /// Runs the batch of a query: a transaction, with its truth about outcomes.
+    async fn run_query_batch(&self, batch: Batch, attempts: Attempts<'_>) -> Result<QueryResponse> {
         let Success { value: mut done, attempts } =
             self.run_batch(batch, attempts).await.map_err(|error| {
                 error
@@ -142,5 +142,28 @@ impl Database {
                     .with_field(|path| path.replace("statements[0].", ""))
             })?;
         Ok(QueryResponse { result: done.results.pop(), attempts, replayed: done.replayed })
+    }
+}
+
+/// The batch that runs a query in a transaction of its own.
+fn batch_of(
+    statement: Statement,
+    bounds: ResultBounds,
+    key: Option<IdempotencyKey>,
+    response_limit: usize,
+) -> Batch {
+    let Statement { sql, parameters, analysis, read_only, preamble, deadline, context, .. } =
+        statement;
+    Batch {
+        statements: vec![BatchStatement { sql, parameters, analysis, expect: None }],
+        mode: TransactionMode { read_only, ..TransactionMode::default() },
+        preamble,
+        key,
+        dry_run: false,
+        max_rows: bounds.rows,
+        max_bytes: bounds.bytes,
+        max_response: widen(response_limit),
+        deadline,
+        context,
     }
 }

@@ -4,7 +4,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use crate::value::proto::{
-    Begin, ExecuteBatchRequest, QueryOptions, QueryRequest, TransactionOptions,
+    Begin, ExecuteBatchRequest, QueryOptions, QueryRequest, Setting, TransactionOptions,
 };
 
 /// The hash of a query. `database` is the resolved name.
@@ -41,11 +41,20 @@ pub(super) fn of_batch(request: &ExecuteBatchRequest, database: &str) -> [u8; 32
 
 /// The hash of a transaction's `begin`. All fields count except the tag and the timeouts.
 pub(super) fn of_begin(begin: &Begin, database: &str) -> [u8; 32] {
-    let Begin { database: _, transaction, idempotency_key: _, tag: _ } = begin;
+    let Begin { database: _, transaction, idempotency_key: _, tag: _, settings } = begin;
     let mut hash = Hash::new("Transact", database);
     let transaction = transaction.unwrap_or_default();
     hash.message(&TransactionOptions { idle_timeout: None, max_duration: None, ..transaction });
+    if !settings.is_empty() {
+        hash.messages(&sorted(settings.clone()));
+    }
     hash.end()
+}
+
+/// Settings in an order of their own: a client may keep them in a map, which has none.
+fn sorted(mut settings: Vec<Setting>) -> Vec<Setting> {
+    settings.sort_by(|a, b| (&a.name, &a.value).cmp(&(&b.name, &b.value)));
+    settings
 }
 
 /// A hash of parts, each after its length, so that different lists of parts have different hashes.
@@ -85,7 +94,8 @@ impl Hash {
 
     fn options(&mut self, options: Option<&QueryOptions>) {
         let options = options.cloned().unwrap_or_default();
-        self.message(&QueryOptions { timeout: None, tag: String::new(), ..options });
+        let settings = sorted(options.settings);
+        self.message(&QueryOptions { timeout: None, tag: String::new(), settings, ..options });
     }
 
     fn end(self) -> [u8; 32] {

@@ -88,6 +88,7 @@ impl Database {
         let context = self.context(caller, rpc, &options.tag);
         context.runs(&analysis.summary);
         caller.identity.policy.check_access_mode(read_only, "options.access_mode")?;
+        let preamble = self.preamble(&options.settings, "options.settings", caller)?;
         let deadline = self.deadline(caller, positive(options.timeout, "options.timeout")?);
         let describe_columns = options.describe_columns;
         let statement = Statement {
@@ -97,6 +98,7 @@ impl Database {
             read_only,
             delivery,
             describe_columns,
+            preamble,
             deadline,
             context,
         };

@@ -30,7 +30,7 @@ pub(crate) use definition_change::changes_definitions;
 pub(crate) use null_extension::may_extend_with_nulls;
 pub(crate) use parameter_count::excess_parameter;
 pub(crate) use partial_commit::is_atomic;
-pub(crate) use plan_invalidation::{invalidates_plans, may_run_code};
+pub(crate) use plan_invalidation::{invalidates_plans, keeps_meaning, may_run_code};
 pub(crate) use plan_lifetime::PlanLifetime;
 pub(crate) use scanner::{Dialect, Scanner, TokenKind, is_among};
 pub(crate) use session_state::{EffectLifetime, SessionState};

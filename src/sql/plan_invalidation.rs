@@ -19,10 +19,22 @@ const PLAIN: &str = "\
 const WITHOUT_CODE: &str = "\
     ANALYZE CHECKPOINT CLOSE COMMENT DECLARE GRANT LISTEN LOCK NOTIFY REVOKE SET SHOW UNLISTEN";
 
-/// Settings that change the meaning of no text.
+/// Settings that change the meaning of no text: at most the plan, and the resources that it takes.
 const HARMLESS: &str = "\
-    application_name constraints synchronous_commit work_mem local_preload_libraries \
-    maintenance_work_mem";
+    application_name constraint_exclusion constraints cpu_index_tuple_cost cpu_operator_cost \
+    cpu_tuple_cost cursor_tuple_fraction default_statistics_target effective_cache_size \
+    effective_io_concurrency enable_async_append enable_bitmapscan enable_gathermerge \
+    enable_hashagg enable_hashjoin enable_incremental_sort enable_indexonlyscan \
+    enable_indexscan enable_material enable_memoize enable_mergejoin enable_nestloop \
+    enable_parallel_append enable_parallel_hash enable_partition_pruning \
+    enable_partitionwise_aggregate enable_partitionwise_join enable_seqscan enable_sort \
+    enable_tidscan from_collapse_limit geqo geqo_threshold hash_mem_multiplier jit \
+    jit_above_cost jit_inline_above_cost jit_optimize_above_cost join_collapse_limit \
+    local_preload_libraries logical_decoding_work_mem maintenance_work_mem \
+    max_parallel_maintenance_workers max_parallel_workers max_parallel_workers_per_gather \
+    min_parallel_index_scan_size min_parallel_table_scan_size parallel_leader_participation \
+    parallel_setup_cost parallel_tuple_cost plan_cache_mode random_page_cost \
+    recursive_worktable_factor seq_page_cost synchronous_commit temp_buffers work_mem";
 
 /// Returns true if a statement may change the meaning of those after it.
 pub(crate) fn invalidates_plans(sql: &str, analysis: &Analysis) -> bool {
@@ -59,6 +71,11 @@ fn other_invalidates(sql: &str) -> bool {
     !is_custom && !is_harmless(setting)
 }
 
+/// True for a setting that changes the meaning of no text. One with a point is an application's own.
+pub(crate) fn keeps_meaning(setting: &str) -> bool {
+    setting.contains('.') || is_harmless(setting)
+}
+
 fn is_harmless(setting: &str) -> bool {
     setting.to_ascii_lowercase().ends_with("_timeout") || is_among(setting, HARMLESS)
 }
@@ -73,7 +90,7 @@ fn sets_by_function(sql: &str) -> bool {
         rest = rest[at + CALL.len()..].trim_start();
         let literal = rest.strip_prefix('(').map(str::trim_start);
         let name = literal.and_then(|text| text.strip_prefix('\'')?.split('\'').next());
-        if !name.is_some_and(|name| name.contains('.') || is_harmless(name)) {
+        if !name.is_some_and(keeps_meaning) {
             return true;
         }
     }

@@ -7,6 +7,7 @@
 //! | `floods` | floods of control frames on one connection |
 //! | `security_page` | the ten minutes of docs/SECURITY.md |
 //! | `access` | callers, and attacks on what they may not do |
+//! | `call_settings` | settings that calls ask for: what they reach, who may, and that they are gone behind the call |
 //! | `contract` | the contract of every backend, run for each of them |
 //! | `types` | every PostgreSQL type, compared with what `psql` prints |
 //! | `access_jwt` | callers with JSON Web Tokens: who gets in, and when they are out again |
@@ -73,6 +74,7 @@ mod batch;
 mod breaker;
 #[cfg(test)]
 mod call_ends;
+mod call_settings;
 #[cfg(test)]
 mod cancel;
 #[cfg(test)]

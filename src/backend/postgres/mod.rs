@@ -32,6 +32,7 @@ use crate::backend::{
     Description, EngineInfo, Installed, RowStream, ServerWait, Statement, Transaction,
     TransactionHandle, TransactionOutcome,
 };
+use crate::config::setting_names::custom_names;
 use crate::config::{Database, Idempotency, PostgresTarget};
 use crate::deadline::Deadline;
 use crate::error::Result;
@@ -46,6 +47,7 @@ use connection::definitions::StatementRules;
 use connection::idempotency_table::KeyTable;
 use connection::opener::Opener;
 use execute::batch_pipelined;
+use execute::own_transaction::OwnTransactionRows;
 use execute::row_stream::{StatementRows, StatementScope};
 use execute::transaction::PostgresTransaction;
 use lanes::{Candidate, Lanes, Way};
@@ -103,7 +105,7 @@ impl Postgres {
             resets: AtomicU64::new(0),
             statements: AtomicU64::new(0),
             effects: EffectCache::new(config.catalog_ttl, config.analysis_cache),
-            custom_settings: FunctionSettings::new(config.catalog_ttl, &config.options),
+            custom_settings: FunctionSettings::new(config.catalog_ttl, begun_settings(config)),
             key_table: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
             pool: Pool::new(telemetry, &config.pool, opener.clone()),
             opener,
@@ -127,6 +129,9 @@ impl Postgres {
         let mut session = self.session(statement.deadline, &statement.context).await?;
         session.work.plans = plans;
         let statement = Arc::clone(statement);
+        if !statement.preamble.is_empty() {
+            return Ok(Box::new(OwnTransactionRows::start(session, statement).await?));
+        }
         let mut rows = StatementRows::start(session, statement, StatementScope::Autocommit).await?;
         rows.candidate = candidate.cloned();
         Ok(Box::new(rows))
@@ -166,6 +171,12 @@ impl Postgres {
         session.work.isolation = request.mode.isolation;
         PostgresTransaction::begin(session, request).await
     }
+}
+
+/// The names of the settings that the configuration has every session begin with.
+fn begun_settings(config: &Database) -> Vec<String> {
+    let options = config.options.0.iter().map(|(name, _)| name.as_str());
+    options.chain(custom_names(&config.settings_allowed)).map(str::to_owned).collect()
 }
 
 /// Returns true if a connection's server has changed its role; `None` if the connection is lost.

@@ -127,6 +127,9 @@ section! {
         pool_admin: bool = Bool, "false";
         /// Refuse everything that is not READ_ONLY.
         read_only: bool = Bool, "true";
+        /// The settings of PostgreSQL's that it may set for its own transactions, as in `settings_allowed` of its databases,
+        /// which must list them too.
+        settings: Vec<String> = SettingNames, "none" => Vec::new();
         /// Concurrent calls.
         max_calls: usize = Integer(1, 1_000_000), "1000";
         /// Calls a second; as many may come at once.

@@ -113,6 +113,15 @@ section! {
         /// setting that callers give a value with SET LOCAL, as row security does, belongs here: otherwise each
         /// such call costs a connection. Not behind a pooler.
         options: SessionOptions = Options, "";
+        /// PostgreSQL's settings that calls may set for their own transaction (`options.settings`), by their names, or by
+        /// their starts with a star: `["work_mem", "app.*"]`. Where callers are configured, each also needs
+        /// `callers.NAME.settings`. A custom setting whose whole name is listed begins empty in every session; one that is
+        /// allowed by its start costs a connection for each call that sets it. See docs/SECURITY.md.
+        settings_allowed: Vec<String> = SettingNames, "none" => Vec::new();
+        /// The settings of one call.
+        max_settings: usize = Integer(1, 1000), "16";
+        /// The names and values of the settings of one call, together.
+        max_settings_size: usize = Size("64B", "1MiB"), "4KiB";
         /// The use of a pooler that is found between Rowgate and PostgreSQL: `allow` does without prepared
         /// statements, transaction tokens and cancels, `refuse` fails. See docs/OPERATIONS.md.
         pooler: PoolerUse = OneOf(&["allow", "refuse"]), "allow";

@@ -10,6 +10,7 @@ use super::super::listen_address::ListenAddress;
 use super::super::problem::ValueError;
 use super::super::secrets::secret::{MASK, Secret};
 use super::super::session_options::{self, SessionOptions};
+use super::super::setting_names;
 
 /// The methods that a caller needs the right to call: all but those of the standard health service.
 pub(crate) const RPCS: [&str; 16] = [
@@ -62,6 +63,8 @@ pub(crate) enum ValueType {
     Options,
     /// A list of names: `["main", "orders"]`, or `main,orders` where only text can be given.
     Names,
+    /// A list of names of settings, or of their starts with a star: `["search_path", "app.*"]`.
+    SettingNames,
     /// A list of whole numbers: `[1000, 1001]`.
     Numbers,
     /// A secret of some length, never shown.
@@ -92,6 +95,7 @@ impl ValueType {
             Self::Address => address(written),
             Self::Listen => listen(written),
             Self::Names => names(written),
+            Self::SettingNames => names(written).and_then(listed_settings),
             Self::Numbers => numbers(written),
             Self::Secret => text("a string").and_then(secret),
             Self::Url => text("a URL").map(Value::from),
@@ -140,6 +144,9 @@ impl ValueType {
                 "Write each setting with a -c: \"-c search_path=app,public -c tenant.id=\".".into()
             }
             Self::Names => "Write a list of strings: [\"main\", \"orders\"].".into(),
+            Self::SettingNames => {
+                "Write a list of names, or of their starts with a star: [\"search_path\", \"app.*\"].".into()
+            }
             Self::Numbers => "Write a list of whole numbers: [1000, 1001].".into(),
             Self::Secret => format!(
                 "Write at least {SHORTEST_SECRET} letters, digits and signs, as of `openssl rand -hex 32`, or \
@@ -187,6 +194,9 @@ impl ValueType {
             Self::Listen => "an IP address and a port, or `unix:` and a path".into(),
             Self::Options => "the syntax of libpq's `options`".into(),
             Self::Names => "a list of names".into(),
+            Self::SettingNames => {
+                "a list of names of settings, or of their starts as in `app.*`".into()
+            }
             Self::Numbers => "a list of whole numbers".into(),
             Self::PemFile => "the path of a PEM file".into(),
             Self::Secret => format!("at least {SHORTEST_SECRET} characters"),
@@ -347,6 +357,13 @@ fn names(written: &Value) -> Result<Value, String> {
     }
     let is_list = written.as_array().is_some_and(|items| items.iter().all(Value::is_string));
     if is_list { Ok(written.clone()) } else { Err("this is not a list of names".to_owned()) }
+}
+
+fn listed_settings(names: Value) -> Result<Value, String> {
+    let listed = names.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let listed: Vec<_> = listed.map(str::to_ascii_lowercase).collect();
+    listed.iter().try_for_each(|entry| setting_names::check_listed(entry))?;
+    Ok(listed.into())
 }
 
 fn numbers(written: &Value) -> Result<Value, String> {

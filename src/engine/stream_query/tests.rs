@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, Delivery,
-    DescribeRequest, Description, Fill, RowSink, Transaction, TransactionHandle,
+    DescribeRequest, Description, Fill, Preamble, RowSink, Transaction, TransactionHandle,
     TransactionOutcome,
 };
 use crate::clock::now;
@@ -67,6 +67,7 @@ impl ScriptedStatement {
             read_only: false,
             delivery: Delivery::Streamed,
             describe_columns: false,
+            preamble: Preamble::default(),
             deadline: Deadline::at(deadline),
             context: CallContext::own("test"),
         };

@@ -37,6 +37,7 @@ pub(super) async fn begin(
     let mode = transaction_mode(&options, "begin.transaction")?;
     let context = database.context(caller, "Transact", &begin.tag);
     caller.identity.policy.check_access_mode(mode.read_only, "begin.transaction.access_mode")?;
+    let preamble = database.preamble(&begin.settings, "begin.settings", caller)?;
     let lower = |own: Option<Duration>, server: Duration| own.map_or(server, |own| own.min(server));
     let idle = positive(options.idle_timeout, "begin.transaction.idle_timeout")?;
     let duration = positive(options.max_duration, "begin.transaction.max_duration")?;
@@ -52,7 +53,7 @@ pub(super) async fn begin(
     let key =
         idempotency_key(caller, &begin.idempotency_key, "begin.idempotency_key", unstored, hash)?;
     let deadline = limits.command_deadline(database, None);
-    let request = BeginRequest { mode, key, deadline, context: Arc::clone(&context) };
+    let request = BeginRequest { mode, preamble, key, deadline, context: Arc::clone(&context) };
     let attempts = database.retries.start(RetryUnit::Begin, None);
     let open = || database.backend.begin(request.clone());
     let transaction = retry(&*database.backend, &context, attempts, deadline, open).await?.value;

@@ -7,7 +7,7 @@ use prost::Message;
 use super::begin::OpenTransaction;
 use super::errors::CommandError;
 use super::replies::{Replies, ReplyBody};
-use crate::backend::{Delivery, RowStream, Statement};
+use crate::backend::{Delivery, Preamble, RowStream, Statement};
 use crate::engine::databases::Engine;
 use crate::engine::result_bounds::{ResultBounds, check_response_size};
 use crate::engine::row_batches::{BATCH_SIZE, RowBatches};
@@ -141,6 +141,7 @@ fn validate(
         ("options.access_mode", options.access_mode != 0, "the access mode is set in begin"),
         ("options.idempotent", options.idempotent, "the server never retries a transaction"),
         ("options.idempotency_key", has_key, "the key is set in begin"),
+        ("options.settings", !options.settings.is_empty(), "the settings are set in begin"),
     ])?;
     refuse_result_options(&options, "the rows of a transaction are messages; use StreamQuery")?;
     let timeout = positive(options.timeout, "options.timeout")?;
@@ -157,6 +158,7 @@ fn validate(
         read_only: false,
         delivery: Delivery::Streamed,
         describe_columns: false,
+        preamble: Preamble::default(),
         deadline,
         context,
     };

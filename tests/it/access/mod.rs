@@ -51,12 +51,29 @@ impl Guarded {
         Self::with(backend, "", callers).await
     }
 
+    /// The same with lines of TOML for the database `main`.
+    pub(crate) async fn with_lines(
+        backend: Backend,
+        lines: &str,
+        callers: &[(&str, &str)],
+    ) -> Self {
+        Self::build(backend, (lines, ""), callers).await
+    }
+
     /// The same with further tables of the configuration.
     pub(crate) async fn with(backend: Backend, tables: &str, callers: &[(&str, &str)]) -> Self {
+        Self::build(backend, ("", tables), callers).await
+    }
+
+    async fn build(
+        backend: Backend,
+        (lines, tables): (&str, &str),
+        callers: &[(&str, &str)],
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a directory can be made");
         let file = directory.path().join("tokens");
         std::fs::write(&file, "").expect("it is ours");
-        let mut settings = format!("[access]\ntokens = '{}'\n{tables}\n", file.display());
+        let mut settings = format!("{lines}\n[access]\ntokens = '{}'\n{tables}\n", file.display());
         let mut tokens = BTreeMap::new();
         for (name, lines) in callers {
             let lines = lines.replace("METHODS", METHODS);

@@ -14,6 +14,7 @@ use super::capabilities::definite;
 use super::connect_errors::ConnectFailure;
 use crate::backend::postgres::protocol::simple_query::{first_value, rows};
 use crate::backend::postgres::protocol::statement_names::Route;
+use crate::config::setting_names::duration;
 
 /// The settings of a session as Rowgate needs them.
 pub(crate) struct Baseline {
@@ -217,24 +218,9 @@ impl Setting {
                 let number = |text: &str| text.trim().parse::<i64>().ok();
                 number(value).is_some_and(|value| Some(value) >= number(&self.value))
             }
-            Form::Milliseconds => milliseconds(value) == milliseconds(&self.value),
+            Form::Milliseconds => duration(value) == duration(&self.value),
         }
     }
-}
-
-/// Reads a duration as PostgreSQL prints it, in the largest unit that has no rest.
-fn milliseconds(text: &str) -> Option<u64> {
-    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let factor = match unit.trim() {
-        "" | "ms" => 1,
-        "s" => 1000,
-        "min" => 60 * 1000,
-        "h" => 60 * 60 * 1000,
-        "d" => 24 * 60 * 60 * 1000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 #[cfg(test)]

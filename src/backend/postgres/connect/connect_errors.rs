@@ -28,8 +28,8 @@ pub(crate) enum ConnectFailure {
     Pooler,
     /// It accepted the login, and sessions cannot begin with these settings.
     Baseline { names: String, cause: Option<Box<ConnectFailure>> },
-    /// It accepted the login, and sessions cannot begin with these settings of `databases.NAME.options`.
-    Options { names: String, cause: Option<Box<ConnectFailure>> },
+    /// It accepted the login, and sessions cannot begin with this setting of `databases.NAME.options`.
+    Options { name: String, cause: Option<Box<ConnectFailure>> },
 }
 
 impl ConnectFailure {
@@ -156,8 +156,8 @@ impl ConnectErrors {
                 let error = off_baseline(database, &names);
                 if let Some(cause) = cause { error.with_cause(cause.to_string()) } else { error }
             }
-            Some(ConnectFailure::Options { names, cause }) => {
-                let error = options_refused(database, &names);
+            Some(ConnectFailure::Options { name, cause }) => {
+                let error = options_refused(database, &name);
                 if let Some(cause) = cause { error.with_cause(cause.to_string()) } else { error }
             }
             None => unreachable(database),
@@ -178,7 +178,7 @@ impl fmt::Display for ConnectFailure {
             Self::Auth(refused) => write!(f, "{refused}"),
             Self::Pooler => f.write_str("a pooler is between"),
             Self::Baseline { names, .. } => write!(f, "sessions begin with another {names}"),
-            Self::Options { names, .. } => write!(f, "sessions cannot begin with {names}"),
+            Self::Options { name, .. } => write!(f, "sessions cannot begin with {name}"),
         }
     }
 }
@@ -229,8 +229,8 @@ fn off_baseline(database: &str, names: &str) -> Error {
     )
 }
 
-fn options_refused(database: &str, names: &str) -> Error {
-    let message = format!("sessions of database \"{database}\" cannot begin with {names}");
+fn options_refused(database: &str, name: &str) -> Error {
+    let message = format!("sessions of database \"{database}\" cannot begin with {name}");
     Error::new(ErrorKind::BackendMisconfigured, message).with_hint(
         "Correct databases.NAME.options: the role must be allowed to set them, and no pooler be between.",
     )

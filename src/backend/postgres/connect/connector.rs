@@ -84,7 +84,7 @@ impl Connector {
             probes,
             role_settings: RoleSettings::default(),
             pooler: config.pooler,
-            options: OptionsScript::new(&config.options),
+            options: OptionsScript::new(&config.options, &config.settings_allowed),
             require_auth: config.require_auth.clone(),
             traits: target.servers.iter().map(|_| ServerTraits::default()).collect(),
             limits: MessageLimits {

@@ -3,23 +3,24 @@
 use tokio_postgres::Client;
 
 use super::connect_errors::ConnectFailure;
-use super::role_settings::set_config;
+use super::role_settings::{literal, set_config};
 use crate::backend::postgres::protocol::statement_names::Route;
 use crate::config::SessionOptions;
+use crate::config::setting_names::custom_names;
 
-/// The statements for `databases.NAME.options`.
+/// The statements for `databases.NAME.options`, and for the custom settings of `settings_allowed`.
 #[derive(Debug)]
 pub(crate) struct OptionsScript {
+    options: Vec<(String, String)>,
     script: String,
-    names: String,
 }
 
 impl OptionsScript {
-    pub(crate) fn new(options: &SessionOptions) -> Self {
-        let SessionOptions(settings) = options;
-        let script = settings.iter().map(|(name, value)| set_config(name, value)).collect();
-        let names: Vec<_> = settings.iter().map(|(name, _)| name.as_str()).collect();
-        Self { script, names: names.join(", ") }
+    pub(crate) fn new(options: &SessionOptions, allowed: &[String]) -> Self {
+        let SessionOptions(options) = options;
+        let script: String = options.iter().map(|(name, value)| set_config(name, value)).collect();
+        let allowed: String = custom_names(allowed).map(begin_empty).collect();
+        Self { options: options.clone(), script: script + &allowed }
     }
 
     /// Gives the settings to a session. Returns the statements for it, to be run again after each `RESET ALL`.
@@ -27,15 +28,40 @@ impl OptionsScript {
         if self.script.is_empty() {
             return Ok("");
         }
-        let options = |cause| ConnectFailure::Options { names: self.names.clone(), cause };
         if route == Route::Pooler {
             // The next transaction may be another session's.
-            return Err(options(None));
+            let first = self.options.first().map(|(name, _)| name.clone());
+            return match first {
+                Some(name) => Err(ConnectFailure::Options { name, cause: None }),
+                None => Ok(""),
+            };
         }
         match client.batch_execute(&self.script).await {
             Ok(()) => Ok(&self.script),
             Err(error) if error.as_db_error().is_none() => Err(ConnectFailure::of_login(error)),
-            Err(error) => Err(options(Some(Box::new(ConnectFailure::of_login(error))))),
+            Err(error) => Err(self.refused(client, error).await),
         }
     }
+
+    /// The failure of the first setting that the server refuses.
+    async fn refused(&self, client: &Client, error: tokio_postgres::Error) -> ConnectFailure {
+        let options = self.options.iter().map(|(name, value)| (name, set_config(name, value)));
+        for (name, statement) in options {
+            if let Err(error) = client.batch_execute(&statement).await {
+                let cause = Some(Box::new(ConnectFailure::of_login(error)));
+                return ConnectFailure::Options { name: name.clone(), cause };
+            }
+        }
+        let cause = Some(Box::new(ConnectFailure::of_login(error)));
+        ConnectFailure::Options { name: "the settings of settings_allowed".to_owned(), cause }
+    }
+}
+
+/// The statement that begins a custom setting empty, unless the session has it. After a call that sets it, it would read
+/// as empty for good, and in other sessions as NULL.
+fn begin_empty(name: &str) -> String {
+    let name = literal(name);
+    format!(
+        "SELECT pg_catalog.set_config({name}, '', false) WHERE pg_catalog.current_setting({name}, true) IS NULL; "
+    )
 }

@@ -168,7 +168,7 @@ pub(super) fn set_config(name: &str, value: &str) -> String {
 }
 
 /// A text as a literal, whatever `standard_conforming_strings` says.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 

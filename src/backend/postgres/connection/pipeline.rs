@@ -43,19 +43,21 @@ impl<'a> PipelineStep<'a> {
     }
 
     fn send(self, connection: &'a Connection, quota: &'a ResultQuota) -> BoxFuture<'a, StepResult> {
+        let is_callers = matches!(self, Self::Statement(..));
         match self {
             Self::Script(sql) => Box::pin(async move {
                 let messages = connection.client.simple_query(&sql).await?;
                 Ok(StepOutput::Script(first_value(&messages)))
             }),
             Self::Statement(prepared, parameters) | Self::OwnStatement(prepared, parameters) => {
+                let takes = move |size| !is_callers || quota.take(size);
                 Box::pin(async move {
                     let rows = connection.client.query_raw(&prepared.statement, parameters).await?;
                     let mut rows = Box::pin(rows);
                     let mut kept = RowEncoder::new(RowsField::OfResult);
                     while let Some(row) = rows.next().await {
                         match prepared.encode_row(&row?, &mut kept) {
-                            Ok(()) if quota.take(kept.row_size()) => kept.end_row(),
+                            Ok(()) if takes(kept.row_size()) => kept.end_row(),
                             Ok(()) => {}
                             Err(error) => quota.refuse(error),
                         }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use super::batch_result::{check_of_constraints, check_results, end, result_set};
 use super::batch_sequential;
+use super::opening::Opening;
 use crate::backend::postgres::commit::{
-    CommitAnswers, begin, commit_of, conclude, number, query_incarnation, xid_of,
+    CommitAnswers, commit_of, conclude, number, query_incarnation, xid_of,
 };
 use crate::backend::postgres::connection::pipeline::{
     PipelineEnd, PipelineResponses, PipelineStep, ResultQuota, StepOutput,
@@ -32,6 +33,7 @@ use crate::value::proto::ResultSet;
 struct BatchRun<'a> {
     batch: &'a Batch,
     session: Session,
+    opening: Option<Opening>,
     /// The statement that claims the key, when there is one.
     claim: Option<(&'a IdempotencyKey, Arc<Prepared>)>,
     statements: Vec<Arc<Prepared>>,
@@ -43,7 +45,7 @@ pub(crate) async fn run(
     strategy: BatchStrategy,
     session: Session,
 ) -> AttemptResult<BatchResult> {
-    let mut run = BatchRun { batch, session, claim: None, statements: Vec::new() };
+    let mut run = BatchRun { batch, session, opening: None, claim: None, statements: Vec::new() };
     let prepared = run.prepare(strategy).await;
     match prepared.map_err(|error| run.session.attempt_error(error))? {
         // Boxed: the usual batch, in one pipeline, has no room for the large futures of the others.
@@ -69,8 +71,9 @@ impl<'a> BatchRun<'a> {
     /// cannot be prepared, perhaps because it needs what an earlier one creates.
     async fn prepare(&mut self, strategy: BatchStrategy) -> Result<BatchStrategy> {
         let session = &mut self.session;
-        let Batch { statements, key, .. } = self.batch;
+        let Batch { statements, mode, preamble, key, .. } = self.batch;
         query_incarnation(session).await?;
+        self.opening = Some(Opening::prepare(session, *mode, preamble).await?);
         let mut effects = Vec::with_capacity(statements.len());
         for statement in statements {
             effects.push(session.effects_of(&statement.analysis).await?);
@@ -86,7 +89,8 @@ impl<'a> BatchRun<'a> {
         let redefines_others = redefining.is_some_and(|index| index + 1 < statements.len());
         let is_passing = |one: &BatchStatement| one.analysis.lifetime == PlanLifetime::Moment;
         let has_passing = statements.iter().any(is_passing);
-        if strategy == BatchStrategy::Sequential || redefines_others || has_passing {
+        let has_meaning = preamble.changes_meaning();
+        if strategy == BatchStrategy::Sequential || redefines_others || has_passing || has_meaning {
             return Ok(BatchStrategy::Sequential);
         }
         for (index, (statement, effects)) in statements.iter().zip(effects).enumerate() {
@@ -115,10 +119,12 @@ impl<'a> BatchRun<'a> {
         Ok(BatchStrategy::Pipelined)
     }
 
-    /// BEGIN and the statements.
-    fn steps(&mut self) -> Result<Vec<PipelineStep<'a>>> {
-        let begin = begin(self.batch.mode, &self.session.connection().capabilities)?;
-        let mut steps = vec![PipelineStep::Script(begin)];
+    /// The opening of the transaction and the statements.
+    fn steps<'s>(&self, opening: &'s Opening) -> Result<Vec<PipelineStep<'s>>>
+    where
+        'a: 's,
+    {
+        let mut steps = opening.steps()?;
         let statements = self.batch.statements.iter().zip(&self.statements);
         for (index, (statement, prepared)) in statements.enumerate() {
             let parameters = prepared.encode(&statement.parameters);
@@ -128,7 +134,7 @@ impl<'a> BatchRun<'a> {
         Ok(steps)
     }
 
-    /// Sends BEGIN, the statements, the number of the transaction and the commit at once.
+    /// Sends the opening, the statements, the number of the transaction and the commit at once.
     async fn in_one_pipeline(mut self) -> AttemptResult<BatchResult> {
         let Batch { mode, dry_run, max_rows, max_bytes, .. } = *self.batch;
         let (last, end) = if dry_run {
@@ -137,11 +143,13 @@ impl<'a> BatchRun<'a> {
             let xid = xid_of(&mut self.session);
             ([xid, commit_of(&mut self.session)], PipelineEnd::Commit)
         };
-        let mut steps = self.steps()?;
+        let opening = self.take_opening();
+        let mut steps = self.steps(&opening)?;
         steps.extend(last.map(PipelineStep::script));
         let mut quota = ResultQuota::new(max_rows, max_bytes);
         let mut responses = self.session.send_pipeline(steps, &quota, end).await?;
-        let results = self.results(&mut responses);
+        let opened = opening.check(&mut self.session, &mut responses);
+        let results = opened.and_then(|()| self.results(&mut responses, opening.len()));
         let results = results.map_err(|error| self.session.attempt_error(error))?;
         let checked = self.check(&results, &mut quota);
         let [first, second] = [responses.next(), responses.next()];
@@ -165,21 +173,26 @@ impl<'a> BatchRun<'a> {
         Ok(BatchResult { results, replayed: false })
     }
 
-    /// Sends BEGIN, the claim of the key and the statements; then, once their results are known, the
+    /// Sends the opening, the claim of the key and the statements; then, once their results are known, the
     /// response to store, the number of the transaction and the commit.
     async fn in_two_pipelines(mut self) -> AttemptResult<BatchResult> {
         let Batch { ref key, max_rows, max_bytes, .. } = *self.batch;
         let database = Arc::clone(&self.session.database);
         let claim_values = key.as_ref().map(|key| database.key_table.claim_values(key));
-        let mut steps = self.steps()?;
+        let opening = self.take_opening();
+        let mut steps = self.steps(&opening)?;
         if let (Some((_, claim)), Some(values)) = (&self.claim, &claim_values) {
-            steps.insert(1, PipelineStep::OwnStatement(Arc::clone(claim), claim.encode(values)?));
+            let claim = PipelineStep::OwnStatement(Arc::clone(claim), claim.encode(values)?);
+            steps.insert(opening.len(), claim);
         }
         let mut quota = ResultQuota::new(max_rows, max_bytes);
         let open = PipelineEnd::NoCommit;
         let mut responses = self.session.send_pipeline(steps, &quota, open).await?;
+        if let Err(error) = opening.check(&mut self.session, &mut responses) {
+            return Err(self.session.abort(error).await);
+        }
         if let Some((key, _)) = self.claim
-            && let Some(failed) = responses.take_error(1)
+            && let Some(failed) = responses.take_error(0)
         {
             // The results may be stored under the key.
             let error = self.session.step_failed(failed, "");
@@ -187,7 +200,7 @@ impl<'a> BatchRun<'a> {
             let replayed = row.and_then(|row| row.replay(key));
             return replayed.map_err(|error| self.session.attempt_error(error));
         }
-        let checked = self.results(&mut responses).and_then(|results| {
+        let checked = self.results(&mut responses, opening.len()).and_then(|results| {
             let checked = self.check(&results, &mut quota);
             checked.map_err(|error| with_claimed_key(key.as_ref(), error)).map(|()| results)
         });
@@ -195,6 +208,11 @@ impl<'a> BatchRun<'a> {
             Ok(results) => Ok(end(self.batch, self.session, results).await?),
             Err(error) => Err(self.session.abort(error).await),
         }
+    }
+
+    /// Takes the opening, which was prepared with the statements.
+    fn take_opening(&mut self) -> Opening {
+        self.opening.take().expect("a run is prepared before it is sent")
     }
 
     /// Checks the results for what may not be committed: their size, and unexpected counts of rows.
@@ -209,11 +227,15 @@ impl<'a> BatchRun<'a> {
         Ok(())
     }
 
-    /// Returns the results of the statements, or the first error.
-    fn results(&mut self, responses: &mut PipelineResponses) -> Result<Vec<ResultSet>> {
-        // They are behind BEGIN and the claim of the key.
-        let first_statement = if self.claim.is_some() { 2 } else { 1 };
-        for _ in 0..first_statement {
+    /// Returns the results of the statements, or the first error. They are behind the opening, which was `opened` with
+    /// so many requests, and the claim of the key.
+    fn results(
+        &mut self,
+        responses: &mut PipelineResponses,
+        opened: usize,
+    ) -> Result<Vec<ResultSet>> {
+        let first_statement = opened + usize::from(self.claim.is_some());
+        if self.claim.is_some() {
             let output = self.session.step_output(responses.next(), "");
             output.map_err(|error| of_own_statement(error, &self.session.database.name))?;
         }

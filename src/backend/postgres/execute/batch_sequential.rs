@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::batch_result::{check_results, end, result_set};
-use crate::backend::postgres::commit::open_transaction;
+use super::opening::open;
 use crate::backend::postgres::connection::pipeline::{PipelineEnd, PipelineStep, ResultQuota};
 use crate::backend::postgres::idempotency::{claim, with_claimed_key};
 use crate::backend::postgres::session::Session;
@@ -34,7 +34,7 @@ async fn run_statements(
 ) -> Result<BatchResult> {
     let key = batch.key.as_ref();
     session.hide_sequences().await?;
-    open_transaction(session, batch.mode).await?;
+    open(session, batch.mode, &batch.preamble).await?;
     if let Some(key) = key
         && let Some(row) = claim(session, key).await?
     {

@@ -4,5 +4,7 @@ pub(crate) mod batch_pipelined;
 pub(crate) mod batch_result;
 mod batch_sequential;
 mod command_tag;
+mod opening;
+pub(crate) mod own_transaction;
 pub(crate) mod row_stream;
 pub(crate) mod transaction;

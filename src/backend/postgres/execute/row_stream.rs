@@ -168,7 +168,8 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
         Ok(rows)
     }
 
-    async fn complete(mut self: Box<Self>) -> Result<Completion> {
+    /// Reads the rest of the rows. Returns the end of the statement, and the session for the next one.
+    pub(super) async fn complete(mut self: Box<Self>) -> Result<(Completion, S)> {
         let drained = self.drain().await?;
         let returned = Returned::of(self.prepared.columns.as_deref(), drained);
         let read_only = self.statement.read_only;
@@ -189,7 +190,8 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
             }
             StatementScope::Transaction | StatementScope::Autocommit => {}
         }
-        Ok(completion(&tag, returned))
+        let Self { session, .. } = *self;
+        Ok((completion(&tag, returned), session))
     }
 }
 
@@ -210,11 +212,10 @@ async fn start(
     let effects = session.effects_of(analysis).await?;
     let (prepared, parameters) = session.prepare_with(sql, parameters).await?;
     let effects = session.effects_with_parameters(effects, &prepared).await?;
-    let described = match scope {
-        StatementScope::Autocommit if statement.describe_columns => {
-            session.columns_with_origins(sql, &prepared).await?
-        }
-        StatementScope::Transaction | StatementScope::Autocommit => None,
+    let described = if statement.describe_columns {
+        session.columns_with_origins(sql, &prepared).await?
+    } else {
+        None
     };
     session.will_run(sql, analysis);
     match scope {
@@ -261,7 +262,7 @@ impl<S: BorrowMut<Session> + Send + Unpin> RowStream for StatementRows<S> {
     where
         Self: 'a,
     {
-        Box::pin(self.complete())
+        Box::pin(async move { Ok(self.complete().await?.0) })
     }
 
     fn abandon<'a>(mut self: Box<Self>) -> BoxFuture<'a, Outcome>

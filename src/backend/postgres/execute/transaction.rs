@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::opening::open;
 use super::row_stream::{StatementRows, StatementScope};
 use crate::backend::idempotency::applied_before;
 use crate::backend::postgres::commit::resolution::{outcome_of_claim, resolve};
-use crate::backend::postgres::commit::{
-    READ_ONLY_SAVEPOINT, commit, open_transaction, query_incarnation,
-};
+use crate::backend::postgres::commit::{READ_ONLY_SAVEPOINT, commit, query_incarnation};
 use crate::backend::postgres::idempotency::claim;
 use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::attempt::AttemptResult;
@@ -31,17 +30,17 @@ impl PostgresTransaction {
         mut session: Session,
         request: &BeginRequest,
     ) -> AttemptResult<Box<dyn Transaction>> {
-        let opened = open(&mut session, request).await;
+        let opened = open_and_claim(&mut session, request).await;
         opened.map_err(|error| session.attempt_error(error))?;
         Ok(Box::new(Self { session, key: request.key.clone() }))
     }
 }
 
 /// Opens a transaction and claims its key.
-async fn open(session: &mut Session, request: &BeginRequest) -> Result<()> {
+async fn open_and_claim(session: &mut Session, request: &BeginRequest) -> Result<()> {
     query_incarnation(session).await?;
     session.hide_sequences().await?;
-    open_transaction(session, request.mode).await?;
+    open(session, request.mode, &request.preamble).await?;
     if let Some(key) = &request.key
         && let Some(row) = claim(session, key).await?
     {

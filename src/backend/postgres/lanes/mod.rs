@@ -156,10 +156,11 @@ impl Lanes {
 
     /// Returns true if a statement may ride a lane by what its text tells.
     fn may_take(&self, statement: &Statement) -> bool {
-        let Statement { sql, analysis, delivery, describe_columns, .. } = statement;
+        let Statement { sql, analysis, delivery, describe_columns, preamble, .. } = statement;
         self.settings.lanes > 0
             && *delivery == Delivery::Whole
             && !describe_columns
+            && preamble.is_empty()
             && sql.len() <= LONGEST_TEXT
             && analysis.lifetime == PlanLifetime::Kept
             && !analysis.lists_statements

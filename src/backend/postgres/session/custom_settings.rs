@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 
 use crate::backend::postgres::connection::Connection;
 use crate::backend::postgres::protocol::simple_query::rows;
-use crate::config::SessionOptions;
 use crate::sql::CustomSettings;
 
 /// A query of the settings that the functions of a database name, and of the number of those functions that
@@ -49,17 +48,20 @@ const IS_LEFT: &str = "\
 /// The custom settings that the functions of a database may set, as they were at a time.
 pub(crate) struct FunctionSettings {
     ttl: Duration,
-    /// The names that the configuration gives to every session, as the text of an array.
-    given: String,
+    /// The names that the configuration gives to every session, in lower case.
+    begun: Vec<String>,
     queried: Mutex<Option<(Instant, CustomSettings)>>,
     was_told: AtomicBool,
 }
 
 impl FunctionSettings {
-    pub(crate) fn new(ttl: Duration, given: &SessionOptions) -> Self {
-        let names: Vec<_> = given.0.iter().map(|(name, _)| name.as_str()).collect();
-        let given = format!("{{{}}}", names.join(","));
-        Self { ttl, given, queried: Mutex::default(), was_told: AtomicBool::default() }
+    pub(crate) fn new(ttl: Duration, begun: Vec<String>) -> Self {
+        Self { ttl, begun, queried: Mutex::default(), was_told: AtomicBool::default() }
+    }
+
+    /// True for a setting that every session begins with; its name is in lower case.
+    pub(crate) fn are_begun_with(&self, name: &str) -> bool {
+        self.begun.iter().any(|begun| begun == name)
     }
 
     /// Has the functions read again.
@@ -81,10 +83,10 @@ impl FunctionSettings {
             CustomSettings::Any => true,
             CustomSettings::Named(names) => {
                 let names = names.trim_end_matches(',');
-                let given = &self.given;
+                let given = self.begun.join(",");
                 let left = format!(
                     "select 1 from pg_catalog.unnest('{{{names}}}'::pg_catalog.text[]) as name \
-                     where pg_catalog.lower(name) operator(pg_catalog.<>) all ('{given}') and {IS_LEFT} limit 1"
+                     where pg_catalog.lower(name) operator(pg_catalog.<>) all ('{{{given}}}') and {IS_LEFT} limit 1"
                 );
                 let messages = connection.client.simple_query(&left).await?;
                 rows(&messages).next().is_some()

@@ -29,8 +29,8 @@ struct TableColumn {
 }
 
 impl Session {
-    /// Returns the columns of a prepared statement with their origins and nullability. Not for a session with an open
-    /// transaction, which a failed query would abort.
+    /// Returns the columns of a prepared statement with their origins and nullability. In an open transaction
+    /// a failed query aborts it.
     pub(crate) async fn columns_with_origins(
         &mut self,
         sql: &str,

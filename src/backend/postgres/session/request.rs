@@ -19,8 +19,11 @@ use crate::backend::postgres::connection::pipeline::{
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::protocol::requests::{RequestKind, is_prefix};
 use crate::backend::postgres::protocol::simple_query::{first_value, rows};
+use crate::backend::{Preamble, TransactionSetting};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sql::{Analysis, changes_definitions, invalidates_plans, is_atomic, may_run_code};
+use crate::sql::{
+    Analysis, CustomSettings, changes_definitions, invalidates_plans, is_atomic, may_run_code,
+};
 use crate::value::Value;
 use crate::wire_size::widen;
 
@@ -86,6 +89,25 @@ impl Session {
         if self.connection().sequences_drawn {
             self.run("DISCARD SEQUENCES").await?;
             self.connection().sequences_drawn = false;
+        }
+        Ok(())
+    }
+
+    /// Notes that the next transaction begins with a preamble. To be called before it is opened.
+    pub(crate) async fn begins_with(&mut self, preamble: &Preamble) -> Result<()> {
+        let given = &self.database.custom_settings;
+        let is_left =
+            |one: &&TransactionSetting| one.is_custom() && !given.are_begun_with(&one.name);
+        let left: String = preamble
+            .settings
+            .iter()
+            .filter(is_left)
+            .fold(String::new(), |names, setting| names + &setting.name + ",");
+        if !left.is_empty() {
+            self.custom_settings.add(&CustomSettings::Named(left.as_str().into()));
+        }
+        if !left.is_empty() || preamble.changes_meaning() {
+            self.add_effects(StatementEffects::UNKNOWN).await?;
         }
         Ok(())
     }

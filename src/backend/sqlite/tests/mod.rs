@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::*;
-use crate::backend::{BatchStatement, Completion, Delivery, Fill, IdempotencyKey, RowSink, fill};
+use crate::backend::{
+    BatchStatement, Completion, Delivery, Fill, IdempotencyKey, Preamble, RowSink, fill,
+};
 use crate::config::{ErrorDetails, Target};
 use crate::sql::Analysis;
 use crate::sql::StatementClass;
@@ -68,6 +70,7 @@ fn statement(sql: &str, parameters: Vec<Value>) -> Statement {
         read_only: false,
         delivery: Delivery::Whole,
         describe_columns: false,
+        preamble: Preamble::default(),
         deadline: after(Duration::from_secs(20)),
     }
 }
@@ -82,6 +85,7 @@ fn batch(statements: &[&str]) -> Batch {
     Batch {
         statements: statements.iter().map(one).collect(),
         mode: TransactionMode::default(),
+        preamble: Preamble::default(),
         context: CallContext::own("test"),
         deadline: after(Duration::from_secs(5)),
         max_rows: 100,

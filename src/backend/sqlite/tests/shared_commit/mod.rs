@@ -310,6 +310,7 @@ async fn calls_that_wait_for_the_connection_share_a_commit() {
     fixture.run("CREATE TABLE t (id INTEGER PRIMARY KEY)").await;
     let request = BeginRequest {
         mode: TransactionMode::default(),
+        preamble: crate::backend::Preamble::default(),
         key: None,
         deadline: after(Duration::from_secs(5)),
         context: CallContext::own("test"),
