@@ -308,6 +308,20 @@ fn check_database(reader: &mut SectionReader<'_>, database: &Database, grpc: &Gr
     );
     require(*max_bytes < response_size, "max_bytes", "must be less than", "grpc.max_response_size");
     require(pool.min <= pool.max.get(), "pool.min", "must not exceed", "databases.NAME.pool.max");
+    if let Target::Sqlite(_) = &database.target {
+        reject_settings(reader, database);
+    }
+}
+
+/// Reports settings of a database that has none.
+fn reject_settings(reader: &mut SectionReader<'_>, database: &Database) {
+    let first = database.settings.0.first().map(|(name, _)| format!("settings.{name}"));
+    let listed = (!database.settings_allowed.is_empty()).then(|| "settings_allowed".to_owned());
+    for key in first.into_iter().chain(listed) {
+        let key = reader.full_name(&format!("databases.NAME.{key}"));
+        let problem = Problem::new(key, "SQLite has no settings of sessions and transactions");
+        reader.problems.push(problem.instead("Remove this key, or write a postgres:// URL."));
+    }
 }
 
 fn list(names: &BTreeSet<String>) -> String {

@@ -205,12 +205,15 @@ fn value_schemas(value_type: ValueType) -> Vec<Value> {
         ValueType::Numbers => {
             vec![json!({"type": "array", "items": {"type": "integer"}}), json!({"type": "string"})]
         }
+        ValueType::Settings => {
+            let value = json!({"type": ["string", "number", "boolean", "object"]});
+            vec![json!({"type": "object", "additionalProperties": value})]
+        }
         ValueType::Address => vec![text(r":\d{1,5}\s*$")],
         ValueType::Listen => vec![text(r":\d{1,5}\s*$|^\s*unix:/")],
         ValueType::Text
         | ValueType::LogFilter
         | ValueType::TableName
-        | ValueType::Options
         | ValueType::Secret
         | ValueType::Url
         | ValueType::PemFile => vec![json!({"type": "string"})],
@@ -249,7 +252,7 @@ mod tests {
                     !schemas.is_empty() && schemas.into_iter().all(|one| accepts(one, value))
                 })
             }
-            ("additionalProperties", rule) => rule == &json!(false),
+            ("additionalProperties", rule) => rule == &json!(false) || rule.is_object(),
             _ => ["patternProperties", "$defs", "$schema", "title", "description", "default"]
                 .contains(&word.as_str()),
         })
@@ -307,6 +310,8 @@ mod tests {
             "databases.shop-1.url_file = '/run/url'",
             "databases.main.tls.mode = 'verify-full'",
             "databases.main.retry.budget = 0.5",
+            "databases.main.settings.search_path = 'app'",
+            "databases.main.settings.tenant.id = ''",
         ] {
             assert!(accepts_toml(toml), "{toml}");
         }
@@ -332,6 +337,7 @@ mod tests {
             "databases.Main.url = 'sqlite:a'",
             "databases.main.pool.maximum = 5",
             "databases.main.retry.budget = 10",
+            "databases.main.settings = 'app'",
         ] {
             assert!(!accepts_toml(toml), "{toml}");
         }

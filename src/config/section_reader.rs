@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use super::entries::{Entries, Entry, literal, quote};
+use super::initial_settings::InitialSettings;
 use super::problem::{Problem, ValueError};
 use super::schema::key::{Key, Section};
+use super::schema::value_types::ValueType;
 use super::secrets::interpolation::{Resolved, Resolver};
 use super::secrets::secret::MASK;
 use super::source::Environment;
@@ -99,6 +102,10 @@ impl<'a> SectionReader<'a> {
         T: Serialize + DeserializeOwned,
     {
         let key = section.key(name);
+        if matches!(key.value_type, ValueType::Settings) {
+            let settings = self.read_settings(&section.full_name(key.name), key);
+            return serde_json::from_value(json!(settings)).expect("its field has settings");
+        }
         let mut value = key.constant_default().unwrap_or_else(|| {
             serde_json::to_value(derived).expect("values of fields are plain data")
         });
@@ -130,6 +137,45 @@ impl<'a> SectionReader<'a> {
         }
         self.settings.push(setting);
         serde_json::from_value(value).expect("a checked value fits the field of its key")
+    }
+
+    /// The table of settings below a key: each is an entry of its own.
+    fn read_settings(&mut self, name: &str, key: &Key) -> InitialSettings {
+        let name = self.full_name(name);
+        let entries = self.entries;
+        if let Some(entry) = entries.get(&name).filter(|entry| !entry.value.is_null())
+            && let Err(problem) = self.check(key, entry)
+        {
+            self.problems.push(problem);
+        }
+        let start = format!("{name}.");
+        let below = entries.range(start.clone()..).take_while(|(key, _)| key.starts_with(&start));
+        let mut settings = InitialSettings::default();
+        for (key, entry) in below.filter(|(_, entry)| !entry.value.is_null()) {
+            let Resolved { value, is_secret } = match self.resolver.resolve(entry) {
+                Ok(resolved) => resolved,
+                Err(problem) => {
+                    self.problems.push(problem);
+                    continue;
+                }
+            };
+            let value_shown = if is_secret { quote(MASK) } else { literal(&value) };
+            // A point within a name is escaped.
+            let added = settings.add(&key[start.len()..].replace("\\u002E", "."), &value);
+            let status = if added.is_ok() { Status::Written } else { Status::Invalid };
+            if let Err(error) = added {
+                let problem = error.of(key).value(abridge(value_shown.clone()));
+                self.problems.push(problem.origin(&entry.origin));
+            }
+            let origin = entry.origin.clone();
+            self.settings.push(Setting { key: key.clone(), value: value_shown, origin, status });
+        }
+        if settings == InitialSettings::default() {
+            let value = key.default_literal();
+            let origin = DEFAULT.to_owned();
+            self.settings.push(Setting { key: name, value, origin, status: Status::Default });
+        }
+        settings
     }
 
     /// The value that an entry gives to its key; `None` for the word for its default.

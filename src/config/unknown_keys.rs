@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::entries::Entries;
 use super::problem::Problem;
-use super::schema::{CALLERS, DATABASES, SectionNames, key_names};
+use super::schema::{CALLERS, DATABASES, SectionNames, key_names, table_names};
 
 /// The least similarity of a suggestion, in strsim's measure from 0 to 1.
 const SIMILAR: f64 = 0.7;
@@ -15,7 +15,9 @@ pub(crate) fn problems(entries: &Entries, names: &SectionNames) -> Vec<Problem> 
     let known = KnownNames::new(names);
     let mut reported = BTreeSet::new();
     let mut problems = Vec::new();
-    for (key, entry) in entries {
+    let tables: BTreeSet<_> = table_names(names).collect();
+    let is_in_table = |key: &str| starts(key).any(|start| start != key && tables.contains(start));
+    for (key, entry) in entries.iter().filter(|(key, _)| !is_in_table(key)) {
         let problem = match starts(key).find(|start| !known.names.contains(*start)) {
             // Several keys below one misspelt section are one mistake.
             Some(unknown) if reported.insert(unknown) => known.unknown_problem(unknown),

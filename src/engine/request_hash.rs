@@ -128,6 +128,26 @@ mod tests {
         ExecuteBatchRequest { statements: vec![statement; 2], ..Default::default() }
     }
 
+    fn settings(names: &[&str]) -> Vec<Setting> {
+        let setting = |name: &&str| Setting { name: (*name).to_owned(), value: "1".to_owned() };
+        names.iter().map(setting).collect()
+    }
+
+    #[test]
+    fn settings_count_in_any_order() {
+        let with = |names: &[&str]| {
+            let mut request = query();
+            request.options.get_or_insert_default().settings = settings(names);
+            let begin = Begin { settings: settings(names), ..Begin::default() };
+            (of_query(&request, "main"), of_begin(&begin, "main"))
+        };
+        assert_eq!(with(&["a", "b"]), with(&["b", "a"]));
+        for other in [&[][..], &["a"], &["a", "c"]] {
+            assert_ne!(with(&["a", "b"]).0, with(other).0);
+            assert_ne!(with(&["a", "b"]).1, with(other).1);
+        }
+    }
+
     type Change = fn(&mut QueryOptions);
 
     /// Changes to the options, with true if they make it another request.
@@ -140,6 +160,7 @@ mod tests {
         (true, |options| options.access_mode = 1),
         (true, |options| options.idempotent = true),
         (true, |options| options.idempotency_key = "k".to_owned()),
+        (true, |options| options.settings = settings(&["a", "b"])),
     ];
 
     #[test]

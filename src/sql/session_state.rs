@@ -32,7 +32,7 @@ const MAX_HELD: usize = 16 << 10;
 const HELD: usize = 64;
 
 const TRANSACT: &str = "Use a Transact: what it sets up is removed at its end.";
-const LOCAL: &str = "Use SET LOCAL in an ExecuteBatch, or a Transact.";
+const LOCAL: &str = "Use options.settings, SET LOCAL in an ExecuteBatch, or a Transact.";
 const TOGETHER: &str =
     "Send it with the statements that need it, in an ExecuteBatch or a Transact.";
 const TEMPORARY: &str = "Use ON COMMIT DROP in an ExecuteBatch, a Transact, a common table expression \

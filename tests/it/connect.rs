@@ -322,32 +322,3 @@ async fn later_sessions_begin_as_the_first_one_did() {
     let warning = "role or database settings changed since the start";
     assert!(server.log().contains(warning), "{}", server.log());
 }
-
-#[tokio::test]
-async fn sessions_begin_with_the_configured_options() {
-    let postgres = Postgres::start();
-    postgres.psql("create schema app; create table app.t (id int)");
-    let options = r"options = '-c search_path=app,\ public --work-mem=8MB -c my.note=its'";
-    let service = Service::on(postgres, &format!("{options}\npool.min = 2\npool.max = 2")).await;
-    let state = "select concat_ws(' ', current_setting('search_path'), current_setting('work_mem'), \
-        current_setting('my.note'))";
-    for _ in 0..3 {
-        let begun = service.client.must(state, &[]).await.rows[0].values[0].clone();
-        assert_eq!(begun, Value::text("app, public 8MB its"));
-        service.client.must("insert into t values (1)", &[]).await;
-        let change = "do $$ begin perform set_config('search_path', 'pg_catalog', false), \
-            set_config('work_mem', '1MB', false), set_config('my.note', '', false); end $$";
-        service.client.must(change, &[]).await;
-    }
-}
-
-#[tokio::test]
-async fn options_that_the_server_refuses_are_a_misconfiguration() {
-    for (options, name) in [("-c work_mem=much", "work_mem"), ("-c no_such=1", "no_such")] {
-        let postgres = Postgres::start();
-        let service = Service::on(postgres, &format!("options = \"{options}\"")).await;
-        let failure = service.client.must_fail("select 1", &[]).await;
-        assert_eq!(failure.what(), (Code::FailedPrecondition, "BACKEND_MISCONFIGURED"));
-        assert!(failure.message.contains(name), "{}", failure.message);
-    }
-}

@@ -148,6 +148,22 @@ fn the_pages_shell_blocks_work_twice_on_postgres() {
     follow(Database::Postgres, &postgres.url());
 }
 
+#[test]
+fn the_recipe_for_settings_works_with_the_configuration_that_it_shows() {
+    let postgres = Postgres::start();
+    let all = blocks(&page("docs/COOKBOOK.md"));
+    let recipe: Vec<_> = all.iter().filter(|block| block.is_marked("recipe")).collect();
+    let [config, commands @ ..] = &recipe[..] else { panic!("{recipe:?}") };
+    assert_eq!((config.language.as_str(), commands.len()), ("toml", 2), "{recipe:?}");
+    let server = Server::start(&format!("{}url = '{}'\n", config.text, postgres.url()));
+    let (_directory, path) = path_with_rowgate();
+    for block in commands.iter().chain(commands) {
+        let out = shell(&block.text, &server, "", &path);
+        let shown = block.output.as_deref().expect("its output is shown");
+        assert!(shows(shown, &out), "{}the page shows {shown}, the output is\n{out}", block.text);
+    }
+}
+
 /// Runs a block in the server's directory; returns its output.
 #[track_caller]
 fn shell(block: &str, server: &Server, url: &str, path: &str) -> String {

@@ -130,22 +130,22 @@ async fn a_custom_setting_that_every_session_begins_with_costs_no_connection() {
 }
 
 #[tokio::test]
-async fn a_custom_setting_of_the_configured_options_costs_no_connection() {
+async fn a_custom_setting_of_the_configuration_costs_no_connection() {
     let value = "select current_setting('tenant.id', true)";
     let set = "set local tenant.id = '5'";
-    for (options, set, left) in [
-        ("-c tenant.id=", set, Value::text("")),
-        ("-c Tenant.ID=7", set, Value::text("7")),
-        ("-c tenant.id=7", "select set_config('TENANT.id', '5', false)", Value::text("7")),
+    for (settings, set, left) in [
+        ("settings.tenant.id = ''", set, Value::text("")),
+        ("settings.Tenant.ID = '7'", set, Value::text("7")),
+        ("settings.tenant.id = 7", "select set_config('TENANT.id', '5', false)", Value::text("7")),
+        ("settings_allowed = ['tenant.id']", set, Value::text("")),
     ] {
-        let options = format!("options = \"{options}\"");
-        let (seen, replaced) =
-            answer_with(Postgres::start(), &options, &[set, set, value, "reset all", value]).await;
-        assert_eq!((seen, replaced), (Some(left), 0), "{options}");
+        let statements = [set, set, value, "reset all", value];
+        let (seen, replaced) = answer_with(Postgres::start(), settings, &statements).await;
+        assert_eq!((seen, replaced), (Some(left), 0), "{settings}");
     }
     let other = "set local tenant.other = '5'";
     let (_, replaced) =
-        answer_with(Postgres::start(), "options = \"-c tenant.id=\"", &[other, value]).await;
+        answer_with(Postgres::start(), "settings.tenant.id = ''", &[other, value]).await;
     assert_eq!(replaced, 1);
 }
 

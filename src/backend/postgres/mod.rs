@@ -175,8 +175,8 @@ impl Postgres {
 
 /// The names of the settings that the configuration has every session begin with.
 fn begun_settings(config: &Database) -> Vec<String> {
-    let options = config.options.0.iter().map(|(name, _)| name.as_str());
-    options.chain(custom_names(&config.settings_allowed)).map(str::to_owned).collect()
+    let settings = config.settings.0.iter().map(|(name, _)| name.as_str());
+    settings.chain(custom_names(&config.settings_allowed)).map(str::to_owned).collect()
 }
 
 /// Returns true if a connection's server has changed its role; `None` if the connection is lost.

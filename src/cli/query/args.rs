@@ -12,7 +12,9 @@ use crate::cli::server_flag::Server;
 use crate::engine::{KEY_RULE, is_key};
 use crate::grpc::client::Client;
 use crate::value::Value;
-use crate::value::proto::{AccessMode, IsolationLevel, QueryOptions, QueryRequest, ResultFormat};
+use crate::value::proto::{
+    AccessMode, IsolationLevel, QueryOptions, QueryRequest, ResultFormat, Setting,
+};
 use crate::wire_size::widen;
 
 /// The time beyond `--timeout` that the server has to report the outcome of the statement.
@@ -39,6 +41,7 @@ Examples:
   rowgate query --format csv 'select * from orders' > orders.csv
   rowgate query --format arrow 'select * from orders' > orders.arrows
   rowgate query --read-only --timeout 10s --database reports < report.sql
+  rowgate query --setting work_mem=256MB --format csv 'select * from report' > report.csv
   rowgate query --key order-4711 'insert into orders values (4711)'
   rowgate query --batch migration.sql --dry-run
 
@@ -67,6 +70,9 @@ pub(crate) struct Args {
     /// The time limit, as in `500ms` or `1m 30s`; the server's own limits if omitted
     #[arg(long, value_name = "DURATION", value_parser = timeout)]
     pub(crate) timeout: Option<Duration>,
+    /// A setting of PostgreSQL's for this call alone; repeat it for more. The server must allow it
+    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = setting)]
+    pub(crate) settings: Vec<Setting>,
     /// Have the database refuse writes
     #[arg(long)]
     pub(crate) read_only: bool,
@@ -120,6 +126,11 @@ fn key(text: &str) -> Result<String, String> {
     is_key(text).then(|| text.to_owned()).ok_or_else(refused)
 }
 
+fn setting(text: &str) -> Result<Setting, String> {
+    let (name, value) = text.split_once('=').ok_or("there is no = behind the name")?;
+    Ok(Setting { name: name.trim().to_owned(), value: value.to_owned() })
+}
+
 fn timeout(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
@@ -146,6 +157,7 @@ impl Args {
         QueryOptions {
             timeout: self.timeout.and_then(|timeout| timeout.try_into().ok()),
             idempotency_key: self.key.clone().unwrap_or_default(),
+            settings: self.settings.clone(),
             ..QueryOptions::default()
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::database_target::{AuthMethod, PemFile, Target, TlsMode};
-use super::super::session_options::SessionOptions;
+use super::super::initial_settings::InitialSettings;
 use super::super::source;
 use super::section::*;
 use super::server_keys::Idempotency;
@@ -108,11 +108,11 @@ section! {
         /// coming and at most `pool.max_waiting` of them, instead of failing. `"0s"` turns it off.
         failover_wait: Duration = Duration("0s", "1h"),
             "`10s` when `url` names several servers, otherwise `0s`" => failover_wait(&target);
-        /// The settings that each of PostgreSQL's sessions begins with, as in libpq's `options`:
-        /// `"-c search_path=app,public -c tenant.id="`; a blank in a value has a backslash before it. A custom
-        /// setting that callers give a value with SET LOCAL, as row security does, belongs here: otherwise each
-        /// such call costs a connection. Not behind a pooler.
-        options: SessionOptions = Options, "";
+        /// PostgreSQL's settings that every session begins with, and is brought back to: `settings.search_path = "app, public"`,
+        /// `settings.plan_cache_mode = "force_custom_plan"`. They win over ALTER ROLE and ALTER DATABASE. A custom
+        /// setting that callers give a value with SET LOCAL, as row security does, belongs here too, as in
+        /// `settings.tenant.id = ""`: otherwise each such call costs a connection. Not behind a pooler.
+        settings: InitialSettings = Settings, "{}";
         /// PostgreSQL's settings that calls may set for their own transaction (`options.settings`), by their names, or by
         /// their starts with a star: `["work_mem", "app.*"]`. Where callers are configured, each also needs
         /// `callers.NAME.settings`. A custom setting whose whole name is listed begins empty in every session; one that is

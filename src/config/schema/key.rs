@@ -64,10 +64,10 @@ impl Key {
 
     /// A value in TOML that means the default: the default itself, or the word for it.
     pub(crate) fn default_literal(&self) -> String {
-        use ValueType::{Bool, Integer, Ratio};
+        use ValueType::{Bool, Integer, Ratio, Settings};
         if self.is_derived {
             quote(self.value_type.default_word().unwrap_or(EMBEDDED_URL))
-        } else if matches!(self.value_type, Integer(..) | Ratio | Bool) {
+        } else if matches!(self.value_type, Integer(..) | Ratio | Bool | Settings) {
             self.default.to_owned()
         } else {
             quote(self.default)

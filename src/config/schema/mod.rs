@@ -18,6 +18,7 @@ use self::key::{Key, Section};
 use self::server_keys::{
     DefaultDatabaseKey, Grpc, Health, Idempotency, Ops, Shutdown, Stream, Telemetry,
 };
+use self::value_types::ValueType;
 use super::section_reader::NAME;
 
 /// The section above the databases.
@@ -74,6 +75,15 @@ pub(crate) fn all_keys() -> impl Iterator<Item = (String, &'static Key)> {
     SECTIONS
         .into_iter()
         .flat_map(|section| section.keys.iter().map(|key| (section.full_name(key.name), key)))
+}
+
+/// The names of the keys that are tables of settings, when these are the databases.
+pub(crate) fn table_names(names: &SectionNames) -> impl Iterator<Item = String> {
+    let tables = all_keys().filter(|(_, key)| matches!(key.value_type, ValueType::Settings));
+    tables.flat_map(move |(key, _)| {
+        let named = names.below(&key).iter().map(move |name| key.replace(NAME, name));
+        named.collect::<Vec<_>>()
+    })
 }
 
 /// The names of all keys, when these are the databases and callers.

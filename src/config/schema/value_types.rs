@@ -9,7 +9,6 @@ use super::super::entries::{literal, quote};
 use super::super::listen_address::ListenAddress;
 use super::super::problem::ValueError;
 use super::super::secrets::secret::{MASK, Secret};
-use super::super::session_options::{self, SessionOptions};
 use super::super::setting_names;
 
 /// The methods that a caller needs the right to call: all but those of the standard health service.
@@ -59,8 +58,8 @@ pub(crate) enum ValueType {
     Address,
     /// The same, or the path of a Unix socket.
     Listen,
-    /// Settings of sessions in the syntax of libpq's `options`.
-    Options,
+    /// A table of settings, each a key below this one.
+    Settings,
     /// A list of names: `["main", "orders"]`, or `main,orders` where only text can be given.
     Names,
     /// A list of names of settings, or of their starts with a star: `["search_path", "app.*"]`.
@@ -91,7 +90,10 @@ impl ValueType {
             Self::Text => text("a string").map(Value::from),
             Self::LogFilter => text("a string").and_then(log_filter),
             Self::TableName => text("the name of a table").and_then(table_name),
-            Self::Options => text("a string").and_then(session_options::parse).map(|it| json!(it)),
+            Self::Settings => match written.as_str() {
+                Some("{}") => Ok(json!([])),
+                Some(_) | None => Err("this is not a table of settings".to_owned()),
+            },
             Self::Address => address(written),
             Self::Listen => listen(written),
             Self::Names => names(written),
@@ -140,8 +142,8 @@ impl ValueType {
                 alone, \"0.0.0.0:50051\" or \"[::]:50051\" for all; or a Unix socket: \
                 \"unix:/run/rowgate/rowgate.sock\"."
                 .into(),
-            Self::Options => {
-                "Write each setting with a -c: \"-c search_path=app,public -c tenant.id=\".".into()
+            Self::Settings => {
+                "Write each setting as a key in it: settings.search_path = \"app, public\".".into()
             }
             Self::Names => "Write a list of strings: [\"main\", \"orders\"].".into(),
             Self::SettingNames => {
@@ -165,7 +167,6 @@ impl ValueType {
                 quote(&humantime::format_duration(duration).to_string())
             }
             (Self::Size(..), _) => show_size(value.as_u64().unwrap_or_default()),
-            (Self::Options, _) => quote(&SessionOptions::written(value)),
             (Self::Secret, _) if value.is_null() => quote(""),
             (Self::Secret | Self::Url, _) | (Self::PemFile, Some("")) => quote(MASK),
             (Self::PemFile, path) => quote(path.unwrap_or_default()),
@@ -192,7 +193,7 @@ impl ValueType {
             Self::TableName => "the name of a table".into(),
             Self::Address => "an IP address and a port".into(),
             Self::Listen => "an IP address and a port, or `unix:` and a path".into(),
-            Self::Options => "the syntax of libpq's `options`".into(),
+            Self::Settings => "a table of names and values".into(),
             Self::Names => "a list of names".into(),
             Self::SettingNames => {
                 "a list of names of settings, or of their starts as in `app.*`".into()

@@ -67,7 +67,7 @@ async fn service(settings: &str) -> Service {
 }
 
 /// Runs a read until it has shared a session with others.
-async fn on_lane(service: &Service, sql: &str, parameters: &[Value]) -> ResultSet {
+pub(crate) async fn on_lane(service: &Service, sql: &str, parameters: &[Value]) -> ResultSet {
     eventually_async("it runs on a lane", PATIENCE, async || {
         let before = service.pool().await.lane_statements;
         let answer = service.client.must(sql, parameters).await;

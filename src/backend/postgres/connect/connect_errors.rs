@@ -28,8 +28,8 @@ pub(crate) enum ConnectFailure {
     Pooler,
     /// It accepted the login, and sessions cannot begin with these settings.
     Baseline { names: String, cause: Option<Box<ConnectFailure>> },
-    /// It accepted the login, and sessions cannot begin with this setting of `databases.NAME.options`.
-    Options { name: String, cause: Option<Box<ConnectFailure>> },
+    /// It accepted the login, and sessions cannot begin with what this key of `databases.NAME` gives them.
+    Settings { key: String, cause: Option<Box<ConnectFailure>> },
 }
 
 impl ConnectFailure {
@@ -62,7 +62,7 @@ impl ConnectFailure {
     fn is_permanent(&self) -> bool {
         match self {
             Self::Rejected(error) => rejects_permanently(error),
-            Self::Auth(_) | Self::Baseline { .. } | Self::Options { .. } | Self::Pooler => true,
+            Self::Auth(_) | Self::Baseline { .. } | Self::Settings { .. } | Self::Pooler => true,
             Self::Unreachable(_) | Self::Unsuitable(_) => false,
         }
     }
@@ -90,7 +90,7 @@ impl ConnectFailure {
             Self::Rejected(_)
             | Self::Auth(_)
             | Self::Baseline { .. }
-            | Self::Options { .. }
+            | Self::Settings { .. }
             | Self::Pooler => 2 + u8::from(self.is_permanent()),
         }
     }
@@ -156,8 +156,8 @@ impl ConnectErrors {
                 let error = off_baseline(database, &names);
                 if let Some(cause) = cause { error.with_cause(cause.to_string()) } else { error }
             }
-            Some(ConnectFailure::Options { name, cause }) => {
-                let error = options_refused(database, &name);
+            Some(ConnectFailure::Settings { key, cause }) => {
+                let error = settings_refused(database, &key);
                 if let Some(cause) = cause { error.with_cause(cause.to_string()) } else { error }
             }
             None => unreachable(database),
@@ -178,7 +178,7 @@ impl fmt::Display for ConnectFailure {
             Self::Auth(refused) => write!(f, "{refused}"),
             Self::Pooler => f.write_str("a pooler is between"),
             Self::Baseline { names, .. } => write!(f, "sessions begin with another {names}"),
-            Self::Options { name, .. } => write!(f, "sessions cannot begin with {name}"),
+            Self::Settings { key, .. } => write!(f, "sessions cannot begin with {key}"),
         }
     }
 }
@@ -229,11 +229,13 @@ fn off_baseline(database: &str, names: &str) -> Error {
     )
 }
 
-fn options_refused(database: &str, name: &str) -> Error {
-    let message = format!("sessions of database \"{database}\" cannot begin with {name}");
-    Error::new(ErrorKind::BackendMisconfigured, message).with_hint(
-        "Correct databases.NAME.options: the role must be allowed to set them, and no pooler be between.",
-    )
+fn settings_refused(database: &str, key: &str) -> Error {
+    let message = format!("sessions of database \"{database}\" cannot begin with its {key}");
+    let hint = format!(
+        "Correct databases.{database}.{key}: the server must know it, the role be allowed to set it, and no \
+         pooler be between."
+    );
+    Error::new(ErrorKind::BackendMisconfigured, message).with_hint(hint)
 }
 
 /// Returns the error of a rejected login. The server's own words name roles, hosts and databases, which

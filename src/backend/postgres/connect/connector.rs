@@ -15,11 +15,11 @@ use super::capabilities::{Capabilities, Probe, is_inability};
 use super::connect_errors::{ConnectErrors, ConnectFailure};
 use super::credentials::{Credentials, Login};
 use super::opened_connection::OpenedConnection;
-use super::options_script::OptionsScript;
 use super::pooler::{self, Handshake};
 use super::role_settings::RoleSettings;
 use super::server_probes::ServerProbes;
 use super::server_traits::ServerTraits;
+use super::settings_script::SettingsScript;
 use super::slow_servers::{SlowServers, Target};
 use super::socket::{self, HandshakeDone};
 use crate::backend::postgres::protocol::auth_guard::AllowedAuth;
@@ -48,7 +48,7 @@ pub(crate) struct Connector {
     baseline: Baseline,
     pub(crate) role_settings: RoleSettings,
     pooler: PoolerUse,
-    options: OptionsScript,
+    settings: SettingsScript,
     require_auth: Option<Vec<AuthMethod>>,
     /// The traits of each server that logins have shown.
     traits: Vec<ServerTraits>,
@@ -84,7 +84,7 @@ impl Connector {
             probes,
             role_settings: RoleSettings::default(),
             pooler: config.pooler,
-            options: OptionsScript::new(&config.options, &config.settings_allowed),
+            settings: SettingsScript::new(&config.settings, &config.settings_allowed),
             require_auth: config.require_auth.clone(),
             traits: target.servers.iter().map(|_| ServerTraits::default()).collect(),
             limits: MessageLimits {
@@ -257,7 +257,7 @@ impl Connector {
         settings += self.baseline.untranslate(&client, language, route).await?;
         settings += capabilities.settings(&client).await?;
         settings += &self.role_settings.keep(&self.database, &client, route).await?;
-        settings += self.options.give(&client, route).await?;
+        settings += self.settings.give(&client, route).await?;
         let is_preference = self.session == TargetSession::PreferStandby;
         let required = if is_preference { TargetSession::Standby } else { self.session };
         let mut attrs = state.session_attrs();

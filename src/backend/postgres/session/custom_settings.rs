@@ -3,7 +3,7 @@
 //! Once `tenant.id` was set, even by SET LOCAL, it reads as `''` in its session for good, where one that never
 //! had it reads NULL; and no catalog lists such settings. So those are asked for that the texts of the
 //! session name, or the functions of the database: one that is left costs the connection. Settings that
-//! `databases.NAME.options`, ALTER DATABASE or ALTER ROLE gives to every session are none.
+//! `databases.NAME.settings` and `settings_allowed`, ALTER DATABASE or ALTER ROLE gives to every session are none.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -124,7 +124,7 @@ impl FunctionSettings {
             tracing::warn!(
                 database,
                 "custom settings that callers set cost a connection each: let every session begin with them \
-                 (databases.NAME.options = \"-c name=\", or ALTER DATABASE … SET name = '')"
+                 (databases.NAME.settings.name = \"\", or ALTER DATABASE … SET name = '')"
             );
         }
     }

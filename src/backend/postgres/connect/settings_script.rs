@@ -5,22 +5,22 @@ use tokio_postgres::Client;
 use super::connect_errors::ConnectFailure;
 use super::role_settings::{literal, set_config};
 use crate::backend::postgres::protocol::statement_names::Route;
-use crate::config::SessionOptions;
+use crate::config::InitialSettings;
 use crate::config::setting_names::custom_names;
 
-/// The statements for `databases.NAME.options`, and for the custom settings of `settings_allowed`.
+/// The statements for `databases.NAME.settings`, and for the custom settings of `settings_allowed`.
 #[derive(Debug)]
-pub(crate) struct OptionsScript {
-    options: Vec<(String, String)>,
+pub(crate) struct SettingsScript {
+    settings: Vec<(String, String)>,
     script: String,
 }
 
-impl OptionsScript {
-    pub(crate) fn new(options: &SessionOptions, allowed: &[String]) -> Self {
-        let SessionOptions(options) = options;
-        let script: String = options.iter().map(|(name, value)| set_config(name, value)).collect();
+impl SettingsScript {
+    pub(crate) fn new(settings: &InitialSettings, allowed: &[String]) -> Self {
+        let InitialSettings(settings) = settings;
+        let script: String = settings.iter().map(|(name, value)| set_config(name, value)).collect();
         let allowed: String = custom_names(allowed).map(begin_empty).collect();
-        Self { options: options.clone(), script: script + &allowed }
+        Self { settings: settings.clone(), script: script + &allowed }
     }
 
     /// Gives the settings to a session. Returns the statements for it, to be run again after each `RESET ALL`.
@@ -30,9 +30,9 @@ impl OptionsScript {
         }
         if route == Route::Pooler {
             // The next transaction may be another session's.
-            let first = self.options.first().map(|(name, _)| name.clone());
+            let first = self.settings.first().map(|(name, _)| name.clone());
             return match first {
-                Some(name) => Err(ConnectFailure::Options { name, cause: None }),
+                Some(name) => Err(ConnectFailure::Settings { key: key(&name), cause: None }),
                 None => Ok(""),
             };
         }
@@ -45,15 +45,15 @@ impl OptionsScript {
 
     /// The failure of the first setting that the server refuses.
     async fn refused(&self, client: &Client, error: tokio_postgres::Error) -> ConnectFailure {
-        let options = self.options.iter().map(|(name, value)| (name, set_config(name, value)));
-        for (name, statement) in options {
+        let settings = self.settings.iter().map(|(name, value)| (name, set_config(name, value)));
+        for (name, statement) in settings {
             if let Err(error) = client.batch_execute(&statement).await {
                 let cause = Some(Box::new(ConnectFailure::of_login(error)));
-                return ConnectFailure::Options { name: name.clone(), cause };
+                return ConnectFailure::Settings { key: key(name), cause };
             }
         }
         let cause = Some(Box::new(ConnectFailure::of_login(error)));
-        ConnectFailure::Options { name: "the settings of settings_allowed".to_owned(), cause }
+        ConnectFailure::Settings { key: "settings_allowed".to_owned(), cause }
     }
 }
 
@@ -64,4 +64,8 @@ fn begin_empty(name: &str) -> String {
     format!(
         "SELECT pg_catalog.set_config({name}, '', false) WHERE pg_catalog.current_setting({name}, true) IS NULL; "
     )
+}
+
+fn key(name: &str) -> String {
+    format!("settings.{name}")
 }
