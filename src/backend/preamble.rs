@@ -25,6 +25,11 @@ impl TransactionSetting {
     pub(crate) fn is_custom(&self) -> bool {
         self.name.contains('.')
     }
+
+    /// True if it gives no text another meaning.
+    pub(crate) fn keeps_meaning(&self) -> bool {
+        keeps_meaning(&self.name)
+    }
 }
 
 impl Preamble {
@@ -35,6 +40,6 @@ impl Preamble {
     /// True if texts may have another meaning behind it than in other transactions, as with another
     /// `search_path`.
     pub(crate) fn changes_meaning(&self) -> bool {
-        self.settings.iter().any(|setting| !keeps_meaning(&setting.name))
+        !self.settings.iter().all(TransactionSetting::keeps_meaning)
     }
 }

@@ -1,6 +1,7 @@
 //! Settings that calls ask for: what they reach, who may, and that they are gone behind the call.
 
 mod allowed_settings;
+mod lost_commits;
 mod session_settings;
 mod settings_behind;
 

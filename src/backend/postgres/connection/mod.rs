@@ -124,15 +124,15 @@ impl Connection {
     }
 
     /// Has one statement prepared anew when it is used again, with its types looked up anew.
-    pub(crate) fn forget_statement(&mut self, sql: &str) {
-        self.prepared.remove(sql);
+    pub(crate) fn forget_statement(&mut self, key: &str) {
+        self.prepared.remove(key);
         self.client.clear_type_cache();
     }
 
     /// Returns true if a statement is prepared, and its meaning is not known to have changed.
-    pub(crate) fn is_prepared(&self, sql: &str) -> bool {
+    pub(crate) fn is_prepared(&self, key: &str) -> bool {
         let is_current = |kept: &Arc<Prepared>| kept.generation == self.generation;
-        self.prepared.peek(sql).is_some_and(is_current) && !self.known.are_stale(&self.rules)
+        self.prepared.peek(key).is_some_and(is_current) && !self.known.are_stale(&self.rules)
     }
 
     /// Returns true if all cached statements are among `names`, which are separated by blanks.
@@ -178,30 +178,35 @@ impl Connection {
         if self.protocol.is_before(17) { Intervals::Finite } else { Intervals::WithInfinity }
     }
 
-    /// Prepares a statement, unless this connection has. One that may not be kept, or is long, is closed
+    /// Prepares a statement under its text.
+    pub(crate) async fn prepare(&mut self, sql: &str) -> DriverResult<Arc<Prepared>> {
+        self.prepare_as(sql, sql).await
+    }
+
+    /// Prepares a statement, unless this connection has under the same key. One that may not be kept, or is long, is closed
     /// after its last use.
     ///
     /// # Cancel safety
     /// May be dropped at any await: a half-prepared statement is closed by the driver, or ends with the
     /// connection.
-    pub(crate) async fn prepare(&mut self, sql: &str) -> DriverResult<Arc<Prepared>> {
+    pub(crate) async fn prepare_as(&mut self, key: &str, sql: &str) -> DriverResult<Arc<Prepared>> {
         if self.known.are_stale(&self.rules) {
             self.forget_definitions();
         }
-        if let Some(prepared) = self.prepared.get(sql)
+        if let Some(prepared) = self.prepared.get(key)
             && prepared.generation == self.generation
         {
             return Ok(Arc::clone(prepared));
         }
         // The future is large, and nearly no call needs it.
-        Box::pin(self.prepare_and_keep(sql)).await
+        Box::pin(self.prepare_and_keep(key, sql)).await
     }
 
-    async fn prepare_and_keep(&mut self, sql: &str) -> DriverResult<Arc<Prepared>> {
+    async fn prepare_and_keep(&mut self, key: &str, sql: &str) -> DriverResult<Arc<Prepared>> {
         let prepared = Arc::new(self.prepare_new(sql).await?);
         // Behind a pooler nothing tells that what the text means has changed since.
         if !self.protocol.is_behind_pooler() && self.prepared.takes(sql) {
-            self.prepared.keep(sql, &prepared);
+            self.prepared.keep(key, &prepared);
         }
         Ok(prepared)
     }

@@ -12,7 +12,7 @@ use crate::sql::PlanLifetime;
 /// text again costs little beside sending it.
 const LONGEST_PART: usize = 256;
 
-/// The prepared statements of one connection by their texts.
+/// The prepared statements of one connection by their texts, behind the settings that give them another meaning.
 pub(crate) struct PreparedCache {
     statements: LruCache<String, Arc<Prepared>>,
     /// The sum of their weights.

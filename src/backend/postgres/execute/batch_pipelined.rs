@@ -89,14 +89,20 @@ impl<'a> BatchRun<'a> {
         let redefines_others = redefining.is_some_and(|index| index + 1 < statements.len());
         let is_passing = |one: &BatchStatement| one.analysis.lifetime == PlanLifetime::Moment;
         let has_passing = statements.iter().any(is_passing);
-        let has_meaning = preamble.changes_meaning();
-        if strategy == BatchStrategy::Sequential || redefines_others || has_passing || has_meaning {
+        // They can only be prepared behind the settings that give them their meaning.
+        let has_unprepared = preamble.changes_meaning()
+            && !statements.iter().all(|one| session.is_prepared(&one.sql));
+        if strategy == BatchStrategy::Sequential
+            || redefines_others
+            || has_passing
+            || has_unprepared
+        {
             return Ok(BatchStrategy::Sequential);
         }
         for (index, (statement, effects)) in statements.iter().zip(effects).enumerate() {
             match session.prepare(&statement.sql).await {
                 Ok(mut prepared) => {
-                    if prepared.has_looked_up_types() {
+                    if prepared.has_looked_up_types() && !preamble.changes_meaning() {
                         let fitting =
                             session.prepare_with(&statement.sql, &statement.parameters).await;
                         prepared = fitting.map_err(|error| error.with_failed_statement(index))?.0;

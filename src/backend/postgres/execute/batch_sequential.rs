@@ -9,6 +9,7 @@ use crate::backend::postgres::connection::pipeline::{PipelineEnd, PipelineStep, 
 use crate::backend::postgres::idempotency::{claim, with_claimed_key};
 use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::attempt::AttemptResult;
+use crate::backend::postgres::session::effects::StatementEffects;
 use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy};
 use crate::error::Result;
 use crate::value::proto::ResultSet;
@@ -44,19 +45,29 @@ async fn run_statements(
     let mut quota = ResultQuota::new(batch.max_rows, batch.max_bytes);
     let mut results = Vec::with_capacity(batch.statements.len());
     for (index, statement) in batch.statements.iter().enumerate() {
-        let result = run_statement(strategy, session, statement, &quota).await;
-        results.push(result.map_err(|error| claimed(error).with_failed_statement(index))?);
+        let result = run_statement(session, statement, &quota).await;
+        let failed = |error| claimed(error).with_failed_statement(index);
+        let (result, effects) = result.map_err(failed)?;
+        if strategy == BatchStrategy::Sequential {
+            session.redefine();
+        } else if index + 1 < batch.statements.len() || key.is_some() {
+            // Behind the last one nothing is prepared.
+            session.has_run(&statement.sql, &statement.analysis, effects);
+        }
+        if let Some(expect) = statement.expect {
+            expect.check(result.rows_affected).map_err(failed)?;
+        }
+        results.push(result);
     }
     check_results(batch, &results, &mut quota).map_err(claimed)?;
     Ok(BatchResult { results, replayed: false })
 }
 
 async fn run_statement(
-    strategy: BatchStrategy,
     session: &mut Session,
     statement: &BatchStatement,
     quota: &ResultQuota,
-) -> Result<ResultSet> {
+) -> Result<(ResultSet, StatementEffects)> {
     let effects = session.effects_of(&statement.analysis).await?;
     let (prepared, parameters) =
         session.prepare_with(&statement.sql, &statement.parameters).await?;
@@ -66,13 +77,5 @@ async fn run_statement(
     let tag = responses.tag(0);
     let output = session.step_output(responses.next(), &statement.sql)?;
     let result = result_set(&prepared, output, &tag)?;
-    if strategy == BatchStrategy::Sequential {
-        session.redefine();
-    } else {
-        session.has_run(&statement.sql, &statement.analysis, effects);
-    }
-    if let Some(expect) = statement.expect {
-        expect.check(result.rows_affected)?;
-    }
-    Ok(result)
+    Ok((result, effects))
 }

@@ -47,7 +47,6 @@ impl Opening {
     ) -> Result<Self> {
         let begin = begin(mode, &session.connection().capabilities)?;
         let mut parts = Vec::new();
-        session.begins_with(preamble).await?;
         if !preamble.settings.is_empty() {
             let set = session.prepare(SET).await;
             let set = set.map_err(|error| of_own_statement(error, &session.database.name))?;
@@ -59,6 +58,8 @@ impl Opening {
                 });
             }
         }
+        // Its own statements have one meaning: they are prepared before.
+        session.begins_with(preamble).await?;
         Ok(Self { begin, parts })
     }
 
@@ -119,9 +120,5 @@ pub(crate) async fn open(
     let quota = ResultQuota::unlimited();
     let mut responses =
         session.send_pipeline(opening.steps()?, &quota, PipelineEnd::NoCommit).await?;
-    opening.check(session, &mut responses)?;
-    if preamble.changes_meaning() {
-        session.redefine();
-    }
-    Ok(())
+    opening.check(session, &mut responses)
 }

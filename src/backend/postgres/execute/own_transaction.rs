@@ -26,7 +26,7 @@ impl OwnTransactionRows {
         session.work.forbids_writes = statement.read_only;
         let opened = begin(&mut session, &statement).await;
         opened.map_err(|error| session.attempt_error(error))?;
-        let scope = StatementScope::Transaction;
+        let scope = StatementScope::Alone;
         Ok(Self(Box::new(StatementRows::start(session, statement, scope).await?)))
     }
 }

@@ -27,6 +27,8 @@ use crate::value::Column;
 pub(crate) enum StatementScope {
     /// A transaction of its own.
     Autocommit,
+    /// The only statement of a transaction that was opened for it.
+    Alone,
     /// An interactive transaction, which goes on.
     Transaction,
 }
@@ -147,8 +149,8 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
         };
         match taken {
             Ok(()) => {}
-            Err(error) if self.scope == StatementScope::Transaction => {
-                // The transaction goes on, as after any other failed statement.
+            Err(error) if self.scope != StatementScope::Autocommit => {
+                // Its transaction applies nothing yet, or goes on as after any other failed statement.
                 self.cancel();
                 return Err(error);
             }
@@ -177,7 +179,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
         let session = self.session();
         let tag = session.connection().protocol.tag();
         match scope {
-            StatementScope::Transaction if controls_transaction(&tag) => {
+            StatementScope::Alone | StatementScope::Transaction if controls_transaction(&tag) => {
                 return Err(transaction_controlled());
             }
             StatementScope::Autocommit if read_only => {
@@ -188,7 +190,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
                 let message = "the statement opened a transaction, which SQL text may not do here";
                 return Err(Error::new(ErrorKind::TransactionControl, message));
             }
-            StatementScope::Transaction | StatementScope::Autocommit => {}
+            StatementScope::Alone | StatementScope::Transaction | StatementScope::Autocommit => {}
         }
         let Self { session, .. } = *self;
         Ok((completion(&tag, returned), session))
@@ -225,7 +227,7 @@ async fn start(
             open_transaction(session, mode).await?;
         }
         StatementScope::Autocommit => session.autocommit(sql, effects),
-        StatementScope::Transaction => {}
+        StatementScope::Alone | StatementScope::Transaction => {}
     }
     let began = now();
     let rows = session.start(sql, &prepared, parameters).await?;
@@ -270,8 +272,8 @@ impl<S: BorrowMut<Session> + Send + Unpin> RowStream for StatementRows<S> {
         Self: 'a,
     {
         Box::pin(async move {
-            if self.scope == StatementScope::Transaction {
-                // The transaction goes on; its next command waits until this one has ended.
+            if self.scope != StatementScope::Autocommit {
+                // The next command of a transaction that goes on waits until this one has ended.
                 self.cancel();
                 return Outcome::NotApplied;
             }

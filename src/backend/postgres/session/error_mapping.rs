@@ -97,7 +97,8 @@ impl Session {
             }
             ReplyCause::LostStatement => self.connection().forget_statements(),
             ReplyCause::Misfit if self.work.plan_origin == PlanOrigin::Kept => {
-                self.connection().forget_statement(sql)
+                let key = self.work.statement_key(sql);
+                self.connection().forget_statement(&key);
             }
             ReplyCause::StalePlan
             | ReplyCause::StaleReference

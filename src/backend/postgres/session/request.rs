@@ -95,6 +95,7 @@ impl Session {
 
     /// Notes that the next transaction begins with a preamble. To be called before it is opened.
     pub(crate) async fn begins_with(&mut self, preamble: &Preamble) -> Result<()> {
+        self.work.begins_with(preamble);
         let given = &self.database.custom_settings;
         let is_left =
             |one: &&TransactionSetting| one.is_custom() && !given.are_begun_with(&one.name);
@@ -165,12 +166,20 @@ impl Session {
         if std::mem::take(&mut self.work.plans) == PlanUse::Fresh {
             self.connection().forget_definitions();
         }
-        let is_kept = self.connection().is_prepared(sql);
+        let key = self.work.statement_key(sql);
+        let is_kept = self.connection().is_prepared(&key);
         // An error of the preparation itself is not due to what was prepared before.
         let before = std::mem::take(&mut self.work.plan_origin);
-        let prepared = self.request(sql, async |on| on.prepare(sql).await).await?;
+        let prepared = self.request(sql, async |on| on.prepare_as(&key, sql).await).await?;
         self.work.plan_origin = if is_kept { PlanOrigin::Kept } else { before };
         Ok(prepared)
+    }
+
+    /// Returns true if a statement is prepared with the meaning that it has in the transaction to come, and will not be
+    /// prepared anew before it.
+    pub(crate) fn is_prepared(&mut self, sql: &str) -> bool {
+        let key = self.work.statement_key(sql);
+        self.work.plans == PlanUse::Cached && self.connection().is_prepared(&key)
     }
 
     /// Prepares a statement and encodes its parameters. If they do not fit the types that a kept statement
@@ -185,7 +194,8 @@ impl Session {
         let may_be_old =
             self.work.plan_origin == PlanOrigin::Kept || prepared.has_looked_up_types();
         if parameters.is_err() && may_be_old {
-            self.connection().forget_statement(sql);
+            let key = self.work.statement_key(sql);
+            self.connection().forget_statement(&key);
             prepared = self.prepare(sql).await?;
             parameters = prepared.encode(values);
         }

@@ -1,6 +1,8 @@
 //! The caller's work on a session: the writes that may be applied, and the retries that are allowed.
 
-use crate::backend::IsolationLevel;
+use std::borrow::Cow;
+
+use crate::backend::{IsolationLevel, Preamble};
 
 /// The caller's work on a session.
 #[derive(Debug, Default)]
@@ -10,6 +12,9 @@ pub(crate) struct SessionWork {
     /// The level that the caller asked for.
     pub(crate) isolation: Option<IsolationLevel>,
     pub(crate) plans: PlanUse,
+    /// The settings of its transaction that give texts another meaning, before the key of a prepared statement; empty
+    /// without.
+    meaning: String,
     pub(crate) writes: WriteState,
     /// True if, by the catalogs, one of the statements so far may write.
     pub(crate) may_write: bool,
@@ -18,6 +23,23 @@ pub(crate) struct SessionWork {
     pub(crate) plan_origin: PlanOrigin,
     /// The retry that is allowed after the failure of the attempt.
     pub(crate) retry: RetryScope,
+}
+
+impl SessionWork {
+    /// Notes the preamble of the transaction that comes next.
+    pub(crate) fn begins_with(&mut self, preamble: &Preamble) {
+        // A NUL is in no text of a statement, and in no value.
+        let changes = preamble.settings.iter().filter(|setting| !setting.keeps_meaning());
+        self.meaning = changes.map(|one| format!("{}={}\0", one.name, one.value)).collect();
+    }
+
+    /// The key under which a statement is kept prepared: its meaning depends on the settings before it.
+    pub(crate) fn statement_key<'a>(&self, sql: &'a str) -> Cow<'a, str> {
+        if self.meaning.is_empty() {
+            return Cow::Borrowed(sql);
+        }
+        Cow::Owned(format!("{}{sql}", self.meaning))
+    }
 }
 
 /// The use of statements that the connection has prepared: again, or prepared anew.
