@@ -12,6 +12,7 @@ use crate::backend::postgres::session::attempt::AttemptResult;
 use crate::backend::postgres::session::effects::StatementEffects;
 use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy};
 use crate::error::Result;
+use crate::sql::invalidates_plans;
 use crate::value::proto::ResultSet;
 
 /// Runs a batch once.
@@ -50,8 +51,11 @@ async fn run_statements(
         let (result, effects) = result.map_err(failed)?;
         if strategy == BatchStrategy::Sequential {
             session.redefine();
-        } else if index + 1 < batch.statements.len() || key.is_some() {
-            // Behind the last one nothing is prepared.
+        } else if index + 1 < batch.statements.len()
+            || key.is_some()
+            || invalidates_plans(&statement.sql, &statement.analysis)
+        {
+            // Whatever code the last one ran: nothing is prepared behind it.
             session.has_run(&statement.sql, &statement.analysis, effects);
         }
         if let Some(expect) = statement.expect {
