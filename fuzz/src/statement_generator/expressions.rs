@@ -1,6 +1,6 @@
 //! Expressions, calls, casts.
 
-use super::vocabulary::{FUNCTIONS, LITERALS, OPERATORS, TYPES};
+use super::vocabulary::{FUNCTIONS, LITERALS, OPERATORS, TRIMS, TYPES};
 use super::{DEEPEST, Generator, LONGEST};
 
 impl Generator<'_, '_> {
@@ -172,13 +172,7 @@ impl Generator<'_, '_> {
                 "extract('epoch' from f(a))",
                 "extract(zz from a)",
             ]),
-            1 => self.put(&[
-                "trim(both 'x' from a)",
-                "trim(a)",
-                "trim(leading from f(a))",
-                "substring(a from 1 for f(2))",
-                "substring(a similar b escape c)",
-            ]),
+            1 => self.put(&TRIMS),
             2 => self.put(&[
                 "position(a in f(b))",
                 "overlay(a placing b from 1)",

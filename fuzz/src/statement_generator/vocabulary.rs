@@ -248,3 +248,10 @@ pub(super) const OTHERS: [&str; 70] = [
     "alter role u set work_mem = '1'",
     "checkpoint",
 ];
+pub(super) const TRIMS: [&str; 5] = [
+    "trim(both 'x' from a)",
+    "trim(a)",
+    "trim(leading from f(a))",
+    "substring(a from 1 for f(2))",
+    "substring(a similar b escape c)",
+];
