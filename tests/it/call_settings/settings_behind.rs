@@ -25,6 +25,10 @@ async fn settings_hold_for_their_call_and_for_no_other() {
         let result = way.run(client, STATE, &pairs).await.expect("it runs");
         assert_eq!(text(&result), r#"8MB|"$user", public|it's 5|x"#, "{way:?}");
         assert_eq!(text(&client.must(STATE, &[]).await), quiet, "behind {way:?}");
+        // These need no reset: the end of the transaction alone takes them away.
+        let result = way.run(client, STATE, &[("work_mem", "8MB"), ("tenant.id", "5")]).await;
+        assert_eq!(text(&result.expect("it runs")), r#"8MB|"$user", public|5|NULL"#, "{way:?}");
+        assert_eq!(text(&client.must(STATE, &[]).await), quiet, "behind {way:?}");
         let result = way.run(client, STATE, &[("search_path", "acme, beta")]).await;
         assert_eq!(text(&result.expect("it runs")), "4MB|acme, beta||NULL", "{way:?}");
         assert_eq!(text(&client.must(STATE, &[]).await), quiet, "behind {way:?}");
