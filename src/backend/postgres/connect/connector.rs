@@ -796,11 +796,11 @@ mod tests {
     async fn a_server_that_hangs_takes_its_share_of_the_time_once() {
         let (hung, hung_port) = listen().await;
         let (primary, _) = server(PRIMARY).await;
-        let connector = connector_to(&[hung_port, primary], "", "1s");
+        let connector = connector_to(&[hung_port, primary], "", "3s");
         let start = Instant::now();
         assert_eq!(port_of(&connector.open().await.expect("the second answers")), primary);
         let first = start.elapsed();
-        assert!(first >= Duration::from_millis(400), "{first:?}");
+        assert!(first >= Duration::from_millis(1400), "{first:?}");
         let start = Instant::now();
         assert_eq!(port_of(&connector.open().await.expect("the second answers")), primary);
         assert!(start.elapsed() < first / 2, "{:?} after {first:?}", start.elapsed());
