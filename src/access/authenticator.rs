@@ -8,9 +8,10 @@ use parking_lot::RwLock;
 
 use super::access_token::{self, TokenHash};
 use super::caller_limits::CallerLimits;
+use super::claims::claims_of;
 use super::identity::{Identity, IdentityKind};
 use super::jwks::Reason;
-use super::jwt::JwtVerifier;
+use super::jwt::{JwtVerifier, VerifiedClaims};
 use super::policy::Policy;
 use super::revocation::Revocation;
 use super::token_file::{TokenEntry, TokenFile};
@@ -99,17 +100,21 @@ impl Authenticator {
             return Ok(None);
         }
         let caller = |(name, settings): (&String, &CallerSettings)| {
+            let claims = claims_of(&settings.claims, name, None).map_err(|why| {
+                Error::new(ErrorKind::BackendMisconfigured, format!("caller {name}: {why}"))
+            })?;
             let identity = Identity {
+                claims: Some(claims),
                 name: name.as_str().into(),
                 kind: IdentityKind::None,
                 policy: Arc::new(Policy::new(name, settings.clone())),
                 limits: Arc::new(CallerLimits::new(name, settings)),
                 revocation: Arc::default(),
             };
-            (name.clone(), Caller { settings: settings.clone(), identity })
+            Ok((name.clone(), Caller { settings: settings.clone(), identity }))
         };
         let authenticator = Arc::new(Self {
-            callers: config.callers.iter().map(caller).collect(),
+            callers: config.callers.iter().map(caller).collect::<Result<_>>()?,
             token_file: config.access.tokens.as_ref().map(TokenFile::new),
             last: LastRead::default(),
             tokens: RwLock::default(),
@@ -152,11 +157,12 @@ impl Authenticator {
 
     fn by_jwt(&self, text: &str) -> Result<Arc<Identity>, Reason> {
         let Some(verifier) = &self.jwt else { return Err("the token is malformed") };
-        verifier.verify(text, SystemTime::now(), |subject, revocation| {
+        verifier.verify(text, SystemTime::now(), |VerifiedClaims { subject, text }, revocation| {
             let (caller, name) = self.by_subject(subject)?;
             let revocation = Arc::new(revocation);
             let kind = IdentityKind::JsonWebToken;
-            Ok(Identity { name, kind, revocation, ..caller.identity.clone() })
+            let claims = Some(claims_of(&caller.settings.claims, &name, Some(text))?);
+            Ok(Identity { name, kind, revocation, claims, ..caller.identity.clone() })
         })
     }
 

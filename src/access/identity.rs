@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::caller_limits::CallerLimits;
+use super::claims::Claims;
 use super::policy::Policy;
 use super::revocation::Revocation;
 
@@ -43,6 +44,8 @@ pub(crate) struct Identity {
     pub(crate) limits: Arc<CallerLimits>,
     /// The end of what proved it.
     pub(crate) revocation: Arc<Revocation>,
+    /// Its claims, for databases that take them. None where callers are not authenticated.
+    pub(crate) claims: Option<Claims>,
 }
 
 impl Identity {
@@ -59,6 +62,7 @@ impl Identity {
             policy: Arc::new(Policy::Everything),
             limits: Arc::default(),
             revocation: Arc::default(),
+            claims: None,
         }
     }
 }

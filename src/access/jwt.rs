@@ -47,6 +47,14 @@ struct VerifiedToken {
     end: SystemTime,
 }
 
+/// The claims of a token that was verified.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct VerifiedClaims<'a> {
+    pub(crate) subject: &'a str,
+    /// All of them, as JSON.
+    pub(crate) text: &'a [u8],
+}
+
 /// The parameters of a header that are used; others, as `jku` and `jwk`, are ignored.
 #[derive(Debug, Deserialize)]
 struct JwtHeader {
@@ -110,12 +118,12 @@ impl JwtVerifier {
         self.unknown_key.notified().await;
     }
 
-    /// Verifies a token; `identify` returns the identity of its subject, with that revocation.
+    /// Verifies a token; `identify` returns the identity of its claims, with that revocation.
     pub(crate) fn verify(
         &self,
         token: &str,
         now: SystemTime,
-        identify: impl FnOnce(&str, Revocation) -> Result<Identity, Reason>,
+        identify: impl FnOnce(VerifiedClaims<'_>, Revocation) -> Result<Identity, Reason>,
     ) -> Result<Arc<Identity>, Reason> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err("the JSON Web Token is too long");
@@ -125,23 +133,26 @@ impl JwtVerifier {
         if let Some(VerifiedToken { identity, end }) = in_force.verified.get(&hash) {
             return if now < end { Ok(identity) } else { Err(EXPIRED) };
         }
-        let (key, claims) = self.signed_claims(&in_force.keys, token)?;
+        let (key, text) = self.signed_claims(&in_force.keys, token)?;
+        let claims = object(&text).ok_or("the claims of the JSON Web Token are malformed")?;
         let (subject, end) = self.check(claims, now)?;
-        let identity = Arc::new(identify(&subject, key.revocation.expiring(end))?);
+        let claims = VerifiedClaims { subject: &subject, text: &text };
+        let identity = Arc::new(identify(claims, key.revocation.expiring(end))?);
         in_force.verified.insert(hash, VerifiedToken { identity: Arc::clone(&identity), end });
         Ok(identity)
     }
 
-    /// Returns the claims of a token whose signature is right, and the key that made it.
+    /// Returns the text of the claims of a token whose signature is right, and the key that made it.
     fn signed_claims<'a>(
         &self,
         keys: &'a KeySet,
         token: &str,
-    ) -> Result<(&'a VerificationKey, JwtClaims), Reason> {
+    ) -> Result<(&'a VerificationKey, Vec<u8>), Reason> {
         let malformed = "the token is neither of access.tokens nor a JSON Web Token";
         let (message, signature) = token.rsplit_once('.').ok_or(malformed)?;
         let (header, claims) = message.split_once('.').ok_or(malformed)?;
-        let header: JwtHeader = object(header).ok_or(malformed)?;
+        let header = URL_SAFE_NO_PAD.decode(header).ok().and_then(|header| object(&header));
+        let header: JwtHeader = header.ok_or(malformed)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_error| malformed)?;
         if header.has_critical {
             return Err("the JSON Web Token has a critical header, and none is known");
@@ -158,8 +169,8 @@ impl JwtVerifier {
         if !key.verifies(message.as_bytes(), &signature) {
             return Err("the signature of the JSON Web Token is wrong");
         }
-        let claims = object(claims).ok_or("the claims of the JSON Web Token are malformed")?;
-        Ok((key, claims))
+        let claims = URL_SAFE_NO_PAD.decode(claims);
+        Ok((key, claims.map_err(|_error| "the claims of the JSON Web Token are malformed")?))
     }
 
     /// Returns the subject of a token, and the time from which it is refused.
@@ -192,11 +203,10 @@ impl JwtVerifier {
 const EXPIRED: Reason = "the JSON Web Token has expired";
 
 /// Reads a part of a token, which must be an object.
-fn object<T: DeserializeOwned>(part: &str) -> Option<T> {
-    let text = URL_SAFE_NO_PAD.decode(part).ok()?;
+fn object<T: DeserializeOwned>(text: &[u8]) -> Option<T> {
     // An array would be read as the fields in their order.
     text.trim_ascii_start().starts_with(b"{").then_some(())?;
-    serde_json::from_slice(&text).ok()
+    serde_json::from_slice(text).ok()
 }
 
 fn is_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
@@ -346,7 +356,7 @@ mod tests {
 
     fn verify_at(verifier: &JwtVerifier, token: &str, now: u64) -> Result<Arc<Identity>, Reason> {
         let now = UNIX_EPOCH + Duration::from_secs(now);
-        verifier.verify(token, now, |subject, revocation| {
+        verifier.verify(token, now, |VerifiedClaims { subject, .. }, revocation| {
             let revocation = Arc::new(revocation);
             Ok(Identity { name: subject.into(), revocation, ..Identity::anybody() })
         })
@@ -642,7 +652,7 @@ mod tests {
                 prop_assert!(verify(&verifier, &with_signature(&message, &signature)).is_err());
             }
             drop(KeySet::parse(text.as_bytes()));
-            drop(object::<JwtClaims>(&claims));
+            drop(object::<JwtClaims>(claims.as_bytes()));
         }
     }
 }

@@ -6,6 +6,7 @@
 mod access_token;
 mod authenticator;
 mod caller_limits;
+mod claims;
 mod identity;
 mod jwks;
 mod jwt;

@@ -43,7 +43,8 @@ pub fn postgres_key_table_sql(config: &Config, name: &str) -> Option<String> {
     config.databases.get(name).map(|database| postgres::key_table_sql(&database.idempotency))
 }
 
-fn backend(config: &Config, name: &str) -> Result<Arc<dyn Backend>> {
+/// The backend of a configured database.
+pub(super) fn backend(config: &Config, name: &str) -> Result<Arc<dyn Backend>> {
     let Some(database) = config.databases.get(name) else {
         let message = format!("there is no database \"{name}\"");
         let names: Vec<_> = config.databases.keys().map(String::as_str).collect();

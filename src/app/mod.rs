@@ -5,6 +5,8 @@
 
 mod acceptor;
 mod backends;
+mod claims_install;
+mod claims_preflight;
 mod file_watch;
 mod gauge_sources;
 mod idempotency_gc;
@@ -28,6 +30,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+pub use claims_install::{claim_keys_sql, claims_sql, install_claims};
 pub use idempotency_install::{install_keys, key_table_sql, postgres_key_table_sql};
 pub use preflight::{CheckStatus, Finding, check};
 pub use shutdown::signalled;

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use super::claims_preflight::check_claims;
 use super::workers::single_threaded;
 use super::{jwks_watch, safety};
+use crate::backend::postgres::CLAIM_SESSION;
 use crate::backend::postgres::lanes::LANES_OF_WORKER;
 use crate::backend::{Backend, Delivery, Fill, Preamble, RowSink, Statement, fill};
 use crate::config::{Config, Database, PoolSettings, Target};
@@ -169,6 +171,13 @@ async fn check_reachable(config: &Config, name: &str, backend: &dyn Backend) -> 
                 findings.push(finding(name, CheckStatus::Unknown, text));
             }
         }
+    }
+    let claims = config.databases.get(name).and_then(|database| database.claims.key.as_ref());
+    if claims.is_some() {
+        findings.push(match check_claims(ask(backend, CLAIM_SESSION).await) {
+            Ok(text) => finding(name, CheckStatus::Passed, text),
+            Err(text) => finding(name, CheckStatus::Failed, text),
+        });
     }
     let database = config.databases.get(name).map(safety::of_database);
     findings.extend(unsafe_findings(name, database.unwrap_or_default()));

@@ -18,6 +18,7 @@ use super::transaction::{
     BeginRequest, SavepointCommand, Transaction, TransactionHandle, TransactionOutcome,
 };
 use crate::clock::milliseconds;
+use crate::config::ClaimsSettings;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
@@ -143,6 +144,7 @@ impl Backend for Instrumented {
         delete_expired_keys(deadline: Deadline) -> BoxFuture<'_, Result<u64>>;
         key_table_sql() -> Option<String>;
         install_keys(deadline: Deadline) -> BoxFuture<'_, Result<Installed>>;
+        install_claims(settings: ClaimsSettings, deadline: Deadline) -> BoxFuture<'_, Result<usize>>;
         describe(request: DescribeRequest) -> BoxFuture<'_, Result<Description>>;
         await_server(deadline: Deadline, context: Arc<CallContext>)
             -> BoxFuture<'_, Result<ServerWait>>;

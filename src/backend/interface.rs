@@ -11,8 +11,9 @@ use super::statement::{
     Batch, BatchResult, BatchStrategy, DescribeRequest, Description, Statement,
 };
 use super::transaction::{BeginRequest, Transaction, TransactionHandle, TransactionOutcome};
+use crate::config::ClaimsSettings;
 use crate::deadline::Deadline;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
 
 /// A database and its pool.
@@ -67,6 +68,18 @@ pub(crate) trait Backend: Send + Sync {
     /// Does nothing if [`Backend::key_table_sql`] is `None`.
     fn install_keys(&self, _deadline: Deadline) -> BoxFuture<'_, Result<Installed>> {
         Box::pin(async { Ok(Installed::NotNeeded) })
+    }
+
+    /// Creates the functions of claims in the database, or brings them up to date, and makes the keys of the settings those that it
+    /// accepts; returns their number.
+    fn install_claims(
+        &self,
+        _settings: ClaimsSettings,
+        _deadline: Deadline,
+    ) -> BoxFuture<'_, Result<usize>> {
+        Box::pin(async {
+            Err(Error::new(ErrorKind::Unsupported, "SQLite has no row-level security"))
+        })
     }
 
     /// Describes the parameters and columns of a statement without running it.

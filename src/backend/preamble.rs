@@ -2,6 +2,9 @@
 //!
 //! It is opaque to the engine beyond its making. Each backend sends it in the same flight as BEGIN.
 
+use std::sync::Arc;
+
+use crate::config::Secret;
 use crate::sql::keeps_meaning;
 
 /// A setting that holds for one transaction.
@@ -15,6 +18,8 @@ pub(crate) struct TransactionSetting {
 /// The beginning of a transaction, behind BEGIN. A call that has a preamble runs in a transaction of its own, and on no lane.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Preamble {
+    /// The claims of the caller, if the database takes them: an object of JSON in ASCII.
+    pub claims: Option<Arc<Secret>>,
     pub settings: Vec<TransactionSetting>,
     /// The field of the request that has the settings: `options.settings`.
     pub settings_field: &'static str,
@@ -34,7 +39,7 @@ impl TransactionSetting {
 
 impl Preamble {
     pub(crate) fn is_empty(&self) -> bool {
-        self.settings.is_empty()
+        self.claims.is_none() && self.settings.is_empty()
     }
 
     /// True if texts may have another meaning behind it than in other transactions, as with another

@@ -40,6 +40,18 @@ impl Settings {
         Self::loaded(&Inputs { insecure: true, ..inputs }, console)
     }
 
+    /// As [`Self::load_without_listeners`], with a key that another flag sets.
+    pub(crate) fn load_with(&self, flag: Flag, console: &mut Console<'_>) -> Result<Loaded> {
+        let mut inputs = self.inputs(Environment::of_process());
+        inputs.flags.push(flag);
+        Self::loaded(&Inputs { insecure: true, ..inputs }, console)
+    }
+
+    /// The value of a variable of this process.
+    pub(crate) fn variable(name: &str) -> Option<String> {
+        Environment::of_process().get(name).map(str::to_owned)
+    }
+
     fn loaded(inputs: &Inputs, console: &mut Console<'_>) -> Result<Loaded> {
         let loaded = config::load(inputs)?;
         for warning in &loaded.warnings {

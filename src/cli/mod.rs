@@ -3,6 +3,7 @@
 //! A command reads its arguments, calls the module that does the work, and prints the results. Standard output has
 //! results, standard error everything else.
 
+mod claims_command;
 mod command_error;
 mod completions_command;
 mod config_command;
@@ -61,6 +62,7 @@ enum Command {
     Health(health_command::Args),
     Pool(pool::Args),
     Idempotency(idempotency_command::Args),
+    Claims(claims_command::Args),
     Token(token_command::Args),
     Completions(completions_command::Args),
 }
@@ -97,6 +99,7 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<Exit, CommandError> {
         Command::Health(args) => health_command::run(&args, console),
         Command::Pool(args) => pool::run(&args, console),
         Command::Idempotency(args) => idempotency_command::run(&args, console),
+        Command::Claims(args) => claims_command::run(&args, console),
         Command::Token(args) => token_command::run(&args, console),
         Command::Completions(args) => completions_command::run(&args, Cli::command(), console),
     }

@@ -14,7 +14,7 @@ use super::schema::server_keys::{
     DefaultDatabaseKey, Grpc, Health, Idempotency, Ops, Shutdown, Stream, Telemetry,
 };
 use super::section_reader::{SectionReader, Status};
-use super::{libpq, otel, target_resolution};
+use super::{claims_check, libpq, otel, target_resolution};
 
 /// The database that exists without any configuration.
 pub(crate) const MAIN: &str = "main";
@@ -93,16 +93,8 @@ pub(crate) fn config(
     check_health(reader, &health, &databases, [grpc.listen.tcp(), Some(ops.listen)]);
     let otel = otel::read(reader.environment, &mut reader.warnings);
     let telemetry = Telemetry::read(reader, otel);
-    let mut built = BTreeMap::new();
-    for name in databases.names {
-        reader.name.clone_from(&name);
-        // Without a target there is a problem, and the configuration is not used.
-        let target =
-            target(reader).unwrap_or_else(|| Target::Sqlite(SqliteTarget { path: PathBuf::new() }));
-        let database = Database::read(reader, target, grpc.max_response_size, &idempotency);
-        check_database(reader, &database, &grpc);
-        built.insert(name, database);
-    }
+    let built = read_databases(reader, databases.names, &grpc, &idempotency);
+    claims_check::check(reader, &callers, &built);
     Config {
         grpc,
         tls,
@@ -124,6 +116,25 @@ pub(crate) fn config(
 fn check_shutdown(reader: &mut SectionReader<'_>, shutdown: &Shutdown) {
     let is_part = shutdown.delay <= shutdown.grace;
     reader.require(is_part, "shutdown.delay", "must not exceed", "shutdown.grace");
+}
+
+fn read_databases(
+    reader: &mut SectionReader<'_>,
+    names: BTreeSet<String>,
+    grpc: &Grpc,
+    idempotency: &Idempotency,
+) -> BTreeMap<String, Database> {
+    let mut databases = BTreeMap::new();
+    for name in names {
+        reader.name.clone_from(&name);
+        // Without a target there is a problem, and the configuration is not used.
+        let target =
+            target(reader).unwrap_or_else(|| Target::Sqlite(SqliteTarget { path: PathBuf::new() }));
+        let database = Database::read(reader, target, grpc.max_response_size, idempotency);
+        check_database(reader, &database, grpc);
+        databases.insert(name, database);
+    }
+    databases
 }
 
 /// Reads the target of the current database. `main` is the one of the `PG*` variables, or embedded, when

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::build::{self, Config, DatabaseNames, MAIN};
+use super::claims_check;
 use super::database_target::{PostgresTarget, Target};
 use super::entries::{Entries, Entry, FILE_SUFFIX};
 use super::problem::{Problem, Problems};
 use super::schema::access_keys::GrpcTls;
+use super::schema::claims_keys::ClaimsSettings;
 use super::schema::{CALLERS, DATABASES, SectionNames, key_names};
 use super::secrets::{interpolation, secret};
 use super::section_reader::{SectionReader, Setting, Status};
@@ -190,6 +192,22 @@ impl PostgresTarget {
             return Err(Problem::new(key, "this is no longer a URL of PostgreSQL").into());
         };
         Ok((*target, reader.warnings))
+    }
+}
+
+impl ClaimsSettings {
+    /// Reads the same keys from the files as they are now. Blocks.
+    ///
+    /// # Errors
+    /// All problems; no secret is in them.
+    pub fn reread(&self) -> Result<Self, Problems> {
+        let Written { entries, environment } = &self.written;
+        let mut reader = SectionReader::new(entries, environment);
+        reader.name.clone_from(&self.database);
+        let claims = Self::read(&mut reader);
+        claims_check::check_keys(&mut reader, &claims);
+        Problems::check(reader.problems)?;
+        Ok(claims)
     }
 }
 

@@ -5,6 +5,7 @@
 //! environment. Other modules get their section by value, through a constructor.
 
 mod build;
+mod claims_check;
 mod database_target;
 mod entries;
 mod export;
@@ -26,6 +27,7 @@ mod unknown_parameters;
 mod written;
 
 pub use build::Config;
+pub(crate) use claims_check::{OWN_CLAIM, fixed_claim};
 pub use database_target::{
     AuthMethod, ChannelBinding, Host, PemFile, PostgresTarget, Server, SqliteTarget, Target,
     TargetSession, TargetSource, Tls, TlsMode,
@@ -37,6 +39,7 @@ pub use load::{Loaded, keyring, load, load_from};
 pub use otel::{Otel, Protocol, Sampler};
 pub use problem::{Problem, Problems};
 pub use schema::access_keys::{Access, Audit, CallerSettings, ClientAuth, GrpcTls, Jwt};
+pub use schema::claims_keys::{CallerClaims, ClaimsSettings};
 pub use schema::database_keys::{
     BreakerSettings, CredentialsCommandSettings, Database, ErrorDetails, PoolSettings, PoolerUse,
     RetrySettings, SessionStatements, TransactionSettings,

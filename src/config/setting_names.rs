@@ -43,6 +43,9 @@ const OF_KEYS: [(&str, &str); 4] = [
     ("statement_timeout", "Set databases.NAME.statement_timeout."),
 ];
 
+/// The setting that holds the claims of a transaction; its name is in the SQL of their functions.
+pub(crate) const CLAIMS_SETTING: &str = "rowgate.claims";
+
 /// The start of the names of Rowgate's own settings.
 const OWN: &str = "rowgate.";
 

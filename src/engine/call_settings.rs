@@ -18,8 +18,9 @@ impl Database {
         field: &'static str,
         caller: &Caller,
     ) -> Result<Preamble> {
+        let claims = self.claims_of(caller);
         if settings.is_empty() {
-            return Ok(Preamble::default());
+            return Ok(Preamble { claims, ..Preamble::default() });
         }
         if self.analyzer.dialect == Dialect::Sqlite {
             let description = "SQLite has no settings of a transaction";
@@ -39,7 +40,7 @@ impl Database {
             self.check_value(&name, value, &path("value"))?;
             checked.push(TransactionSetting { name, value: value.clone() });
         }
-        Ok(Preamble { settings: checked, settings_field: field })
+        Ok(Preamble { claims, settings: checked, settings_field: field })
     }
 
     fn check_amount(&self, settings: &[Setting], field: &str) -> Result<()> {

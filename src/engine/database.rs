@@ -8,7 +8,7 @@ use super::result_bounds::ResultBounds;
 use crate::access::Identity;
 use crate::backend::Backend;
 use crate::clock::now;
-use crate::config;
+use crate::config::{self, Secret};
 use crate::deadline::{CallLimits, Deadline};
 use crate::pool::CallContext;
 use crate::resilience::{Retries, RetryCounts};
@@ -96,6 +96,11 @@ impl Database {
         let CallLimits { default, cap } = self.limits();
         let cap = caller.identity.policy.max_deadline(cap);
         CallLimits { default: default.min(cap), cap }
+    }
+
+    /// The claims of a caller, if the database takes them.
+    pub(super) fn claims_of(&self, caller: &Caller) -> Option<Arc<Secret>> {
+        self.settings.claims.key.as_ref().and(caller.identity.claims.clone())
     }
 
     /// The caps on a unary result.

@@ -127,8 +127,8 @@ impl Database {
         Ok(Batch {
             statements,
             mode,
+            key: request_hash::with_claims(key, preamble.claims.as_deref()),
             preamble,
-            key,
             dry_run: request.dry_run,
             max_rows: bounds.rows,
             max_bytes: bounds.bytes,

@@ -129,6 +129,7 @@ impl Database {
             self.validate_query(request, caller, Delivery::Whole, self.bounds(caller))?;
         let unstored = statement.read_only.then_some("READ_ONLY");
         let key = idempotency_key(caller, key, field, unstored, || request_hash)?;
+        let key = request_hash::with_claims(key, statement.preamble.claims.as_deref());
         let batch = batch_of(statement, bounds, key, response_limit);
         self.run_query_batch(batch, self.retries.start(RetryUnit::Keyed, None)).await
     }

@@ -3,6 +3,8 @@
 use prost::Message;
 use sha2::{Digest, Sha256};
 
+use crate::backend::IdempotencyKey;
+use crate::config::Secret;
 use crate::value::proto::{
     Begin, ExecuteBatchRequest, QueryOptions, QueryRequest, Setting, TransactionOptions,
 };
@@ -49,6 +51,21 @@ pub(super) fn of_begin(begin: &Begin, database: &str) -> [u8; 32] {
         hash.messages(&sorted(settings.clone()));
     }
     hash.end()
+}
+
+/// Makes the claims of the caller a part of what its key is for: with others it may have other rows to see, and the request is
+/// another one.
+pub(super) fn with_claims(
+    key: Option<IdempotencyKey>,
+    claims: Option<&Secret>,
+) -> Option<IdempotencyKey> {
+    let Some(claims) = claims else { return key };
+    key.map(|key| {
+        let mut hash = Hash::new("claims", "");
+        hash.bytes(&key.request_hash);
+        hash.bytes(claims.expose().as_bytes());
+        IdempotencyKey { request_hash: hash.end(), ..key }
+    })
 }
 
 /// Settings in an order of their own: a client may keep them in a map, which has none.

@@ -8,6 +8,7 @@
 //! | `security_page` | the ten minutes of docs/SECURITY.md |
 //! | `access` | callers, and attacks on what they may not do |
 //! | `call_settings` | settings that calls ask for: what they reach, who may, and that they are gone behind the call |
+//! | `claims` | claims of callers under row-level security, and attacks on them |
 //! | `contract` | the contract of every backend, run for each of them |
 //! | `types` | every PostgreSQL type, compared with what `psql` prints |
 //! | `access_jwt` | callers with JSON Web Tokens: who gets in, and when they are out again |
@@ -79,6 +80,8 @@ mod call_settings;
 mod cancel;
 #[cfg(test)]
 mod chaos;
+#[cfg(test)]
+mod claims;
 #[cfg(test)]
 mod closed_effects;
 #[cfg(test)]

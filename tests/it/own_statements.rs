@@ -19,7 +19,7 @@ const VERBS: &str = " select with insert update delete merge do begin commit rol
 
 /// Words before a parenthesis that call nothing.
 const SYNTAX: &str = " from join any all array exists extract values as and or not where select lateral case when then \
-    else key on recursive materialized operator ";
+    else key on recursive materialized operator coalesce ";
 
 /// Words after which a name before a parenthesis is no call: it is defined there, or is a table.
 const DEFINING: &str = " as recursive into exists on ";

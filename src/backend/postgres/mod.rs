@@ -5,6 +5,7 @@
 //! at work for one caller; `connect` opens connections, whose `protocol` state tells what the driver hides;
 //! `codec` converts values and `error` maps error replies.
 
+mod claims;
 pub(crate) mod codec;
 mod commit;
 mod connect;
@@ -32,8 +33,8 @@ use crate::backend::{
     Description, EngineInfo, Installed, RowStream, ServerWait, Statement, Transaction,
     TransactionHandle, TransactionOutcome,
 };
-use crate::config::setting_names::custom_names;
-use crate::config::{Database, Idempotency, PostgresTarget};
+use crate::config::setting_names::{CLAIMS_SETTING, custom_names};
+use crate::config::{ClaimsSettings, Database, Idempotency, PostgresTarget};
 use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::pool::{CallContext, Pool, PoolAdmin, PoolSnapshot};
@@ -53,10 +54,15 @@ use execute::transaction::PostgresTransaction;
 use lanes::{Candidate, Lanes, Way};
 use session::Session;
 use session::attempt::{AttemptResult, run_attempts};
+use session::claim_keys::ClaimKeys;
 use session::custom_settings::FunctionSettings;
 use session::database_context::DatabaseContext;
 use session::effects::{self, EffectCache};
 use session::work::PlanUse;
+
+/// The SQL of the schema for claims, and of the keys that sign them.
+pub(crate) use claims::install::{keys_sql as claim_keys_sql, schema_sql as claims_sql};
+pub(crate) use claims::{SESSION as CLAIM_SESSION, dangers as claim_session_dangers};
 
 /// The SQL that creates the table of idempotency keys.
 pub(crate) fn key_table_sql(settings: &Idempotency) -> String {
@@ -106,6 +112,7 @@ impl Postgres {
             statements: AtomicU64::new(0),
             effects: EffectCache::new(config.catalog_ttl, config.analysis_cache),
             custom_settings: FunctionSettings::new(config.catalog_ttl, begun_settings(config)),
+            claim_keys: ClaimKeys::new(&config.claims),
             key_table: KeyTable::new(&config.idempotency.table, config.idempotency.retention),
             pool: Pool::new(telemetry, &config.pool, opener.clone()),
             opener,
@@ -176,7 +183,9 @@ impl Postgres {
 /// The names of the settings that the configuration has every session begin with.
 fn begun_settings(config: &Database) -> Vec<String> {
     let settings = config.settings.0.iter().map(|(name, _)| name.as_str());
-    settings.chain(custom_names(&config.settings_allowed)).map(str::to_owned).collect()
+    let claims = config.claims.key.is_some().then_some(CLAIMS_SETTING);
+    let empty = custom_names(&config.settings_allowed).chain(claims);
+    settings.chain(empty).map(str::to_owned).collect()
 }
 
 /// Returns true if a connection's server has changed its role; `None` if the connection is lost.
@@ -254,6 +263,17 @@ impl Backend for Postgres {
         Box::pin(async move {
             let mut session = self.session(deadline, &CallContext::own("install")).await?;
             idempotency::install(&mut session).await
+        })
+    }
+
+    fn install_claims(
+        &self,
+        settings: ClaimsSettings,
+        deadline: Deadline,
+    ) -> BoxFuture<'_, Result<usize>> {
+        Box::pin(async move {
+            let mut session = self.session(deadline, &CallContext::own("install")).await?;
+            claims::install::install(&mut session, &settings).await
         })
     }
 

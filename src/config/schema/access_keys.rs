@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::database_target::PemFile;
 use super::super::secrets::secret::Secret;
 use super::super::written::Written;
+use super::claims_keys::CallerClaims;
 use super::section::*;
 use super::value_types::RPCS;
 
@@ -144,5 +145,9 @@ section! {
         max_rows: Option<u64> = Integer(1, 1_000_000_000), "as of the database" => None;
         /// The longest deadline of a call.
         max_deadline: Option<Duration> = Duration("1ms", "24h"), "as of the database" => None;
+    }
+    and {
+        /// `claims.*`
+        claims: CallerClaims = CallerClaims::read(reader);
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::database_target::{AuthMethod, PemFile, Target, TlsMode};
 use super::super::initial_settings::InitialSettings;
 use super::super::source;
+use super::claims_keys::ClaimsSettings;
 use super::section::*;
 use super::server_keys::Idempotency;
 
@@ -145,6 +146,8 @@ section! {
         pool: PoolSettings = PoolSettings::read(reader);
         /// `credentials.*`
         credentials: CredentialsCommandSettings = CredentialsCommandSettings::read(reader);
+        /// `claims.*`
+        claims: ClaimsSettings = ClaimsSettings::read(reader);
         /// `retry.*`
         retry: RetrySettings = RetrySettings::read(reader);
         /// `breaker.*`

@@ -1,6 +1,7 @@
 //! The keys of the configuration. Each is declared once, in one of the files `…_keys`.
 
 pub(crate) mod access_keys;
+pub(crate) mod claims_keys;
 pub(crate) mod database_keys;
 pub(crate) mod key;
 pub(crate) mod section;
@@ -10,6 +11,7 @@ pub(crate) mod value_types;
 use std::collections::BTreeSet;
 
 use self::access_keys::{Access, CallerSettings, GrpcTls, Jwt};
+use self::claims_keys::{CallerClaims, ClaimsSettings};
 use self::database_keys::{
     BreakerSettings, CredentialsCommandSettings, Database, PoolSettings, RetrySettings, TlsKeys,
     TransactionSettings, UrlKey,
@@ -27,13 +29,14 @@ pub(crate) const DATABASES: &str = "databases";
 pub(crate) const CALLERS: &str = "callers";
 
 /// All sections.
-pub(crate) const SECTIONS: [&Section; 20] = [
+pub(crate) const SECTIONS: [&Section; 22] = [
     &DefaultDatabaseKey::SECTION,
     &Grpc::SECTION,
     &GrpcTls::SECTION,
     &Access::SECTION,
     &Jwt::SECTION,
     &CallerSettings::SECTION,
+    &CallerClaims::SECTION,
     &Ops::SECTION,
     &Shutdown::SECTION,
     &Stream::SECTION,
@@ -44,6 +47,7 @@ pub(crate) const SECTIONS: [&Section; 20] = [
     &Database::SECTION,
     &TlsKeys::SECTION,
     &CredentialsCommandSettings::SECTION,
+    &ClaimsSettings::SECTION,
     &PoolSettings::SECTION,
     &RetrySettings::SECTION,
     &BreakerSettings::SECTION,

@@ -52,6 +52,7 @@ pub(super) async fn begin(
     let hash = || request_hash::of_begin(begin, &database.name);
     let key =
         idempotency_key(caller, &begin.idempotency_key, "begin.idempotency_key", unstored, hash)?;
+    let key = request_hash::with_claims(key, preamble.claims.as_deref());
     let deadline = limits.command_deadline(database, None);
     let request = BeginRequest { mode, preamble, key, deadline, context: Arc::clone(&context) };
     let attempts = database.retries.start(RetryUnit::Begin, None);

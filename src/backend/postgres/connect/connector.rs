@@ -84,7 +84,7 @@ impl Connector {
             probes,
             role_settings: RoleSettings::default(),
             pooler: config.pooler,
-            settings: SettingsScript::new(&config.settings, &config.settings_allowed),
+            settings: SettingsScript::new(config),
             require_auth: config.require_auth.clone(),
             traits: target.servers.iter().map(|_| ServerTraits::default()).collect(),
             limits: MessageLimits {

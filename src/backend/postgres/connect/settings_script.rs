@@ -5,10 +5,11 @@ use tokio_postgres::Client;
 use super::connect_errors::ConnectFailure;
 use super::role_settings::{literal, set_config};
 use crate::backend::postgres::protocol::statement_names::Route;
-use crate::config::InitialSettings;
-use crate::config::setting_names::custom_names;
+use crate::config::setting_names::{CLAIMS_SETTING, custom_names};
+use crate::config::{Database, InitialSettings};
 
-/// The statements for `databases.NAME.settings`, and for the custom settings of `settings_allowed`.
+/// The statements for `databases.NAME.settings`, and for the custom settings that begin empty: those of
+/// `settings_allowed`, and the one of claims.
 #[derive(Debug)]
 pub(crate) struct SettingsScript {
     settings: Vec<(String, String)>,
@@ -16,11 +17,13 @@ pub(crate) struct SettingsScript {
 }
 
 impl SettingsScript {
-    pub(crate) fn new(settings: &InitialSettings, allowed: &[String]) -> Self {
-        let InitialSettings(settings) = settings;
+    pub(crate) fn new(config: &Database) -> Self {
+        let InitialSettings(settings) = &config.settings;
+        let claims = config.claims.key.is_some().then_some(CLAIMS_SETTING);
+        let empty = custom_names(&config.settings_allowed).chain(claims);
         let script: String = settings.iter().map(|(name, value)| set_config(name, value)).collect();
-        let allowed: String = custom_names(allowed).map(begin_empty).collect();
-        Self { settings: settings.clone(), script: script + &allowed }
+        let empty: String = empty.map(begin_empty).collect();
+        Self { settings: settings.clone(), script: script + &empty }
     }
 
     /// Gives the settings to a session. Returns the statements for it, to be run again after each `RESET ALL`.

@@ -1,6 +1,7 @@
 //! An open connection with its protocol state and its prepared statements.
 
 pub(crate) mod cancel;
+pub(crate) mod claim_signature;
 pub(crate) mod definitions;
 pub(crate) mod idempotency_table;
 pub(crate) mod opener;
@@ -23,6 +24,7 @@ use super::protocol::session_attrs::SessionAttrs;
 use super::protocol::simple_query::first_value;
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::config::TargetSession;
+use claim_signature::ClaimSession;
 use definitions::{KnownDefinitions, StatementRules};
 use idempotency_table::KeyTable;
 use prepared::Prepared;
@@ -45,6 +47,8 @@ pub(crate) struct Connection {
     pub(crate) key_table: Option<Arc<KeyTable>>,
     /// The incarnation of the server, once it was asked.
     pub(crate) incarnation: Option<String>,
+    /// The session as claims are signed for it, once it was asked.
+    pub(crate) claim_session: Option<ClaimSession>,
     /// The role that its session must keep.
     pub(crate) required_role: TargetSession,
     /// The statements that bring its settings back to the baseline after `RESET ALL`; may be none.
@@ -75,6 +79,7 @@ impl Connection {
             sequences_drawn: false,
             catalog_query: None,
             incarnation: None,
+            claim_session: None,
             generation: 0,
             key_table: None,
             held: None,

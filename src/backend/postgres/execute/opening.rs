@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::backend::postgres::claims::{SignedClaims, refused, sign};
 use crate::backend::postgres::commit::{begin, open_transaction};
 use crate::backend::postgres::connection::pipeline::{
     PipelineEnd, PipelineResponses, PipelineStep, ResultQuota,
@@ -34,6 +35,8 @@ struct OpeningPart {
 
 /// The purpose of a part, by which its error is explained.
 enum Purpose {
+    /// It gives the transaction the claims of its caller.
+    Claims,
     /// It gives the transaction the setting of this field of the request.
     Setting(String),
 }
@@ -47,6 +50,12 @@ impl Opening {
     ) -> Result<Self> {
         let begin = begin(mode, &session.connection().capabilities)?;
         let mut parts = Vec::new();
+        if let Some(claims) = &preamble.claims {
+            // Before any setting of the call is in force.
+            let SignedClaims { set, values } = sign(session, claims).await?;
+            let values = Vec::from(values);
+            parts.push(OpeningPart { prepared: set, values, purpose: Purpose::Claims });
+        }
         if !preamble.settings.is_empty() {
             let set = session.prepare(SET).await;
             let set = set.map_err(|error| of_own_statement(error, &session.database.name))?;
@@ -88,7 +97,7 @@ impl Opening {
         begun.map_err(|error| of_own_statement(error, &session.database.name))?;
         for part in &self.parts {
             let answer = session.step_output(responses.next(), "");
-            answer.map_err(|error| part.purpose.explain(error))?;
+            answer.map_err(|error| part.purpose.explain(session, error))?;
         }
         Ok(())
     }
@@ -96,8 +105,9 @@ impl Opening {
 
 impl Purpose {
     /// Names what the request has to do with an error reply.
-    fn explain(&self, error: Error) -> Error {
+    fn explain(&self, session: &mut Session, error: Error) -> Error {
         match self {
+            Self::Claims => refused(session, error),
             Self::Setting(field) if error.report().is_some() => {
                 let description = error.message().to_owned();
                 error.with_violation(FieldViolation { field: field.clone(), description })

@@ -147,8 +147,12 @@ pub(crate) fn may_be_behind(database: &str) -> Error {
         .with_hint("Ask the database that the transaction was sent to.")
 }
 
-/// Runs a statement on the table of keys, in or outside a transaction.
-async fn execute(session: &mut Session, sql: &str, values: &[Value]) -> Result<Vec<Row>> {
+/// Runs a statement of our own, in or outside a transaction.
+pub(crate) async fn execute(
+    session: &mut Session,
+    sql: &str,
+    values: &[Value],
+) -> Result<Vec<Row>> {
     let prepared = session.prepare(sql).await?;
     let parameters = prepared.encode(values)?;
     let mut quota = ResultQuota::unlimited();

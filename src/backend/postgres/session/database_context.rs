@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::claim_keys::ClaimKeys;
 use super::custom_settings::FunctionSettings;
 use super::effects::EffectCache;
 use crate::backend::postgres::connection::Connection;
@@ -23,6 +24,8 @@ pub(crate) struct DatabaseContext {
     pub(crate) statements: AtomicU64,
     pub(crate) effects: EffectCache,
     pub(crate) custom_settings: FunctionSettings,
+    /// The key that signs claims of callers, if they have any.
+    pub(crate) claim_keys: Option<ClaimKeys>,
     /// The table of idempotency keys, as it is configured.
     pub(crate) key_table: KeyTable,
     /// Opens connections, for the pool and beside it.

@@ -5,6 +5,7 @@
 
 pub(crate) mod attempt;
 mod checkin;
+pub(crate) mod claim_keys;
 pub(crate) mod custom_settings;
 pub(crate) mod database_context;
 pub(crate) mod effects;
@@ -116,6 +117,11 @@ impl Session {
         self.in_flight.begin(requests);
         self.parts().cancel.begin_request();
         Ok(())
+    }
+
+    /// Has the connection closed at the end of the session.
+    pub(crate) fn close(&mut self) {
+        self.checkin.at_least(Disposition::Close);
     }
 
     /// Starts a cancel of the statement that runs, without waiting for it.
