@@ -4,7 +4,7 @@ use crate::{Result, fail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
-use http::{HeaderMap, Request, Uri};
+use http::{HeaderMap, HeaderValue, Request, Uri};
 use prost::Message;
 use std::net::SocketAddr;
 
@@ -25,6 +25,8 @@ impl Method {
 #[derive(Clone)]
 pub struct Connection {
     requests: SendRequest<Bytes>,
+    /// The header that proves the caller, if it has one.
+    authorization: Option<HeaderValue>,
 }
 
 impl Connection {
@@ -35,7 +37,13 @@ impl Connection {
         builder.initial_window_size(1 << 20).initial_connection_window_size(4 << 20);
         let (requests, connection) = builder.handshake(socket).await?;
         tokio::task::spawn_local(connection);
-        Ok(Self { requests })
+        Ok(Self { requests, authorization: None })
+    }
+
+    /// The same connection of a caller with a token.
+    pub fn with_token(self, token: &str) -> Result<Self> {
+        let authorization = Some(HeaderValue::try_from(format!("Bearer {token}"))?);
+        Ok(Self { authorization, ..self })
     }
 
     /// The answer to one message.
@@ -65,10 +73,13 @@ impl Connection {
         message: Bytes,
         last: bool,
     ) -> Result<(SendStream<Bytes>, Answers)> {
-        let request = Request::post(method.0.clone())
+        let mut request = Request::post(method.0.clone())
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .body(())?;
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert("authorization", authorization.clone());
+        }
         let mut requests = self.requests.clone().ready().await?;
         let (response, mut sender) = requests.send_request(request, false)?;
         sender.send_data(message, last)?;

@@ -1,6 +1,7 @@
 //! One round of one variant.
 
 use crate::gateway;
+use crate::handshakes::Handshake;
 use crate::load::{Caller, Sample, drive};
 use crate::options::Options;
 use crate::plan::{Cell, Via, Work};
@@ -47,6 +48,12 @@ pub async fn measure(options: &Options, stand: &Stand, cell: &Cell) -> Result<Sa
         Work::Rows { arrow } => rows(options, stand, cell.via, arrow).await,
         Work::Python { mode } => foreign::python(options, stand, mode).await,
         Work::Writes { calls } => writes(options, stand, calls).await,
+        Work::Handshakes { clients } => {
+            let address = stand.address(cell.via)?;
+            let caller = |_| Handshake::new(address, &stand.known.certificate);
+            let callers = (0..clients).map(caller).collect::<Result<Vec<_>>>()?;
+            load(options, stand, callers).await
+        }
         Work::Idle => memory::idle(options, stand).await,
         Work::Memory => memory::rows(options, stand).await,
         Work::Foreign { calls, connections } => {
@@ -119,7 +126,9 @@ async fn transfer(options: &Options, stand: &Stand, cell: &Cell) -> Result<Sampl
                 load(options, stand, callers).await
             }
         }
-        Via::Sqlite => fail("SQLite has no tables of TPC-B"),
+        Via::Sqlite | Via::Token | Via::WebToken | Via::Encrypted => {
+            fail("TPC-B is not measured there")
+        }
     }
 }
 

@@ -12,6 +12,10 @@ pub enum Via {
     Pooled,
     Lanes,
     Sqlite,
+    /// As Lanes, from callers that prove who they are.
+    Token,
+    WebToken,
+    Encrypted,
 }
 
 /// The kind of work, with its size.
@@ -36,6 +40,10 @@ pub enum Work {
     /// Rows written by as many writers.
     Writes {
         calls: usize,
+    },
+    /// Handshakes of TLS by as many clients.
+    Handshakes {
+        clients: usize,
     },
     /// Bytes that a connection costs, and those that a million rows do.
     Idle,
@@ -67,6 +75,10 @@ pub const DIRECT: &str = "direct";
 pub const POOLER: &str = "PgBouncer";
 pub const POOLED: &str = "Rowgate pooled";
 pub const LANES: &str = "Rowgate lanes";
+pub const NO_IDENTITY: &str = "no identity";
+pub const TOKEN: &str = "a token";
+pub const WEB_TOKEN: &str = "a JSON Web Token";
+pub const FULL: &str = "full handshakes";
 
 const VIAS: [(&str, Via); 5] = [
     (PGBENCH, Via::Pgbench),
@@ -99,6 +111,8 @@ pub fn rows(options: &Options) -> Vec<Row> {
         slow(),
         memory(),
         sqlite(),
+        identity(),
+        handshakes(),
         foreign(),
     ];
     rows.retain(|row| options.wants(row.id) && (row.quick || !options.quick));
@@ -176,6 +190,24 @@ fn sqlite() -> Row {
         cells,
         quick: true,
     }
+}
+
+fn identity() -> Row {
+    let select = Work::Select { calls: 32, connections: 4, slow: 0 };
+    let cells = vec![
+        cell(NO_IDENTITY, Via::Lanes, select),
+        cell(TOKEN, Via::Token, select),
+        cell(WEB_TOKEN, Via::WebToken, select),
+    ];
+    let title =
+        "point selects by lanes, 32 in flight over 4 connections, by the identity of the caller";
+    Row { id: "identity", title, unit: "queries/s", cells, quick: true }
+}
+
+fn handshakes() -> Row {
+    let cells = vec![cell(FULL, Via::Encrypted, Work::Handshakes { clients: 8 })];
+    let title = "handshakes of TLS 1.3, ECDSA P-256, 8 clients";
+    Row { id: "handshakes", title, unit: "handshakes/s", cells, quick: true }
 }
 
 fn foreign() -> Row {

@@ -1,6 +1,7 @@
 //! Everything that is started for a run, with its data.
 
 use crate::grpc::Connection;
+use crate::identities::Known;
 use crate::machine::Role;
 use crate::options::Options;
 use crate::plan::Via;
@@ -34,6 +35,8 @@ pub struct Stand {
     /// Rowgate with lanes, where the binary has them.
     pub lanes: Option<Server>,
     pub sqlite: Server,
+    /// The servers that know their callers.
+    pub known: Known,
     pub pooler: Option<(Server, PoolerProgram)>,
     pub postgres: Server,
     pub admin: Client,
@@ -72,6 +75,7 @@ impl Stand {
         } else {
             None
         };
+        let known = Known::start(options, &scratch, &url).await?;
         let sqlite = servers::rowgate(options, &scratch, "sqlite:bench.db", "").await?;
         let connection = Connection::open(sqlite.address).await?;
         for statement in FILL_SQLITE {
@@ -88,6 +92,7 @@ impl Stand {
             pooled,
             lanes,
             sqlite,
+            known,
             pooler,
             postgres,
             admin,
@@ -100,9 +105,14 @@ impl Stand {
 
     /// The processes whose time is told apart. Gateways other than the one in use are idle.
     pub fn known(&self) -> Vec<(Role, u32)> {
-        let gateways = [Some(&self.pooled), self.lanes.as_ref(), Some(&self.sqlite)];
-        let mut known: Vec<_> =
-            gateways.into_iter().flatten().map(|server| (Role::Gateway, server.id())).collect();
+        let Known { plain, encrypted, .. } = &self.known;
+        let gateways = [&self.pooled, &self.sqlite, plain, encrypted].map(Some);
+        let mut known: Vec<_> = gateways
+            .into_iter()
+            .chain([self.lanes.as_ref()])
+            .flatten()
+            .map(|server| (Role::Gateway, server.id()))
+            .collect();
         known.push((Role::Postgres, self.postgres.id()));
         known.extend(self.pooler.as_ref().map(|(server, _)| (Role::Pooler, server.id())));
         known
@@ -120,6 +130,8 @@ impl Stand {
             Via::Pooled => Ok(self.pooled.address),
             Via::Lanes => self.lanes.as_ref().map(|server| server.address).ok_or("not built"),
             Via::Sqlite => Ok(self.sqlite.address),
+            Via::Token | Via::WebToken => Ok(self.known.plain.address),
+            Via::Encrypted => Ok(self.known.encrypted.address),
         }
     }
 
@@ -132,7 +144,12 @@ impl Stand {
         let address = self.address(via)?;
         let mut connections = Vec::new();
         for _ in 0..count {
-            connections.push(Connection::open(address).await?);
+            let connection = Connection::open(address).await?;
+            connections.push(match via {
+                Via::Token => connection.with_token(&self.known.token)?,
+                Via::WebToken => connection.with_token(&self.known.web_token)?,
+                _ => connection,
+            });
         }
         Ok(connections)
     }

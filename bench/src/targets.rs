@@ -1,6 +1,6 @@
 //! The ratios that must hold, and those that are wanted.
 
-use crate::plan::{LANES, PGBENCH, POOLED, POOLER};
+use crate::plan::{FULL, LANES, NO_IDENTITY, PGBENCH, POOLED, POOLER, TOKEN, WEB_TOKEN};
 use crate::rounds::Results;
 
 const MIB: f64 = 1_048_576.0;
@@ -228,6 +228,30 @@ impl Builder<'_> {
     }
 }
 
+impl Builder<'_> {
+    /// The cost of identities, by the processor time of the gateway, and of connections with TLS.
+    fn access(&mut self) {
+        let cost = |label| ("identity", label, "gateway_us");
+        for (title, label) in [
+            ("point selects with a token: processor time of the gateway against none", TOKEN),
+            (
+                "point selects with a JSON Web Token: processor time of the gateway against none",
+                WEB_TOKEN,
+            ),
+        ] {
+            let ratio = self.ratio(cost(label), cost(NO_IDENTITY));
+            self.at_most(title, "×", [1.05, 1.02], ratio);
+        }
+        let each = self.get(("handshakes", FULL, "gateway_us"));
+        self.at_least(
+            "handshakes of TLS a second and core of the gateway",
+            "/s",
+            [500.0, 2000.0],
+            each.map(|micros| 1e6 / micros),
+        );
+    }
+}
+
 pub fn targets(results: &Results) -> Vec<Target> {
     let mut builder = Builder { results, targets: Vec::new() };
     builder.selects();
@@ -235,5 +259,6 @@ pub fn targets(results: &Results) -> Vec<Target> {
     builder.pooled();
     builder.rows_and_transactions();
     builder.quality();
+    builder.access();
     builder.targets
 }
