@@ -43,6 +43,8 @@ pub(crate) struct Authenticator {
     token_file: Option<TokenFile>,
     last: LastRead<String>,
     tokens: RwLock<HashMap<String, Arc<Token>>>,
+    /// The hashes of tokens whose caller is not configured, by their ids: they let nobody in.
+    orphans: RwLock<HashMap<String, TokenHash>>,
     jwt: Option<Arc<JwtVerifier>>,
 }
 
@@ -118,6 +120,7 @@ impl Authenticator {
             token_file: config.access.tokens.as_ref().map(TokenFile::new),
             last: LastRead::default(),
             tokens: RwLock::default(),
+            orphans: RwLock::default(),
             jwt: JwtVerifier::new(&config.jwt).map(Arc::new),
         });
         authenticator.reload_tokens()?;
@@ -200,12 +203,22 @@ impl Authenticator {
         let found = access_token::id_of(text).and_then(|id| self.tokens.read().get(id).cloned());
         let hash = access_token::hash(text);
         let Some(token) = found.filter(|token| access_token::are_equal(&token.hash, &hash)) else {
-            return Err(unauthenticated("the token is not known"));
+            return Err(unauthenticated(self.why_unknown(text, &hash)));
         };
         if token.has_expired(SystemTime::now()) {
             return Err(unauthenticated("the token has expired"));
         }
         Ok(Arc::clone(&token.identity))
+    }
+
+    /// The reason why a token is not among those in force.
+    fn why_unknown(&self, text: &str, hash: &TokenHash) -> Reason {
+        let orphans = self.orphans.read();
+        let orphan = access_token::id_of(text).and_then(|id| orphans.get(id));
+        if orphan.is_some_and(|orphan| access_token::are_equal(orphan, hash)) {
+            return "the caller of the token is not configured";
+        }
+        "the token is not known"
     }
 
     /// The identities that a certificate has: more than one is too many.
@@ -266,6 +279,10 @@ impl Authenticator {
         let entries = file.parse(&text)?;
         let old = self.tokens.read().clone();
         let mut new = HashMap::new();
+        let is_orphan = |entry: &&TokenEntry| !self.callers.contains_key(&entry.caller);
+        let orphans = entries.iter().filter(is_orphan);
+        let orphans = orphans.filter_map(|entry| Some((entry.id.clone(), entry.hash()?)));
+        *self.orphans.write() = orphans.collect();
         for entry in entries {
             let kept = old.get(&entry.id).filter(|token| token.entry == entry).cloned();
             if let Some(token) = kept.or_else(|| self.token(&entry)) {

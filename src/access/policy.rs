@@ -83,7 +83,7 @@ impl Policy {
             return Ok(());
         }
         let message = format!("this caller may only read, and {field} is not READ_ONLY");
-        let instead = "Send it, or ask an operator to set callers.NAME.read_only = false.";
+        let instead = "Send READ_ONLY as the access mode, or ask an operator to set callers.NAME.read_only = false.";
         Err(rights.denied(&message, instead))
     }
 

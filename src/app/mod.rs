@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 
 pub use claims_install::{claim_keys_sql, claims_sql, install_claims};
 pub use idempotency_install::{install_keys, key_table_sql, postgres_key_table_sql};
-pub use preflight::{CheckStatus, Finding, check};
+pub use preflight::{CheckStatus, Finding, check, check_offline};
 pub use shutdown::signalled;
 
 use crate::access::Authenticator;

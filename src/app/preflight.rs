@@ -1,5 +1,5 @@
-//! Checks of a configuration that need a connection: each database is reachable, and its server allows as many
-//! connections as the pools may open.
+//! Checks of a configuration beyond its keys: what is unsafe about it, each database is reachable, and its server allows
+//! as many connections as the pools may open.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -80,9 +80,7 @@ pub fn check(config: &Config) -> Result<Vec<Finding>> {
             Err(error) => vec![failed(name, &error)],
         }
     });
-    let of_server = safety::of_server(config);
-    let mut findings: Vec<_> =
-        of_server.into_iter().map(|text| finding("", CheckStatus::Unsafe, text)).collect();
+    let mut findings: Vec<_> = unsafe_findings("", safety::of_server(config)).collect();
     let runtime = single_threaded()?;
     findings.extend(runtime.block_on(jwks_watch::check(&config.jwt)).map(|read| match read {
         Ok(text) => finding("", CheckStatus::Passed, text),
@@ -90,6 +88,15 @@ pub fn check(config: &Config) -> Result<Vec<Finding>> {
     }));
     findings.extend(runtime.block_on(join_all(checks)).concat());
     Ok(findings)
+}
+
+/// Returns the findings that need no connection: what is unsafe about the server and each database as configured.
+pub fn check_offline(config: &Config) -> Vec<Finding> {
+    let of_databases = config
+        .databases
+        .iter()
+        .flat_map(|(name, database)| unsafe_findings(name, safety::of_database(database)));
+    unsafe_findings("", safety::of_server(config)).chain(of_databases).collect()
 }
 
 /// Warns of an unsafe configuration. With `access.strict` it blocks, and must not be called from a runtime.
@@ -188,7 +195,7 @@ fn finding(name: &str, status: CheckStatus, text: String) -> Finding {
     Finding { database: name.to_owned(), status, text }
 }
 
-fn unsafe_findings(name: &str, texts: Vec<String>) -> impl Iterator<Item = Finding> {
+fn unsafe_findings(name: &str, texts: Vec<String>) -> impl Iterator<Item = Finding> + use<'_> {
     texts.into_iter().map(move |text| finding(name, CheckStatus::Unsafe, text))
 }
 

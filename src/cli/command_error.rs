@@ -15,6 +15,9 @@ const WINDOW: usize = 100;
 const NO_SUCH_METHOD: &str = "The server does not serve Rowgate's gRPC: check that it is the address that \
     `rowgate serve` prints as gRPC.";
 
+/// The hint for a statement or a batch of a caller that may only read.
+const READ_ONLY: &str = "On this command line --read-only sends READ_ONLY.";
+
 /// The result of a command or of a part of it.
 pub(crate) type Result<T, E = CommandError> = std::result::Result<T, E>;
 
@@ -111,6 +114,10 @@ pub(crate) fn describe(error: &CallError, statement: Option<Text<'_>>) -> String
     line(&mut text, "detail", &report.detail);
     let is_other_server = error.reason.is_none() && error.code == "UNIMPLEMENTED";
     line(&mut text, "hint", if is_other_server { NO_SUCH_METHOD } else { &report.hint });
+    let is_denied = error.reason.as_deref() == Some("ACCESS_DENIED");
+    if is_denied && error.message.ends_with("is not READ_ONLY") {
+        line(&mut text, "hint", READ_ONLY);
+    }
     if let Some(delay) = error.retry_after {
         line(&mut text, "retry after", &humantime::format_duration(delay).to_string());
     }
@@ -201,6 +208,18 @@ upstream\\u{1b}[31m lost
         assert!(describe(&error, None).contains("hint: The server does not serve Rowgate's gRPC"));
         error.reason = Some("FEATURE_NOT_SUPPORTED".to_owned());
         assert!(!describe(&error, None).contains("hint"));
+    }
+
+    #[test]
+    fn who_may_only_read_is_told_the_flag_that_says_so() {
+        let message = "this caller may only read, and options.access_mode is not READ_ONLY";
+        let mut error = CallError::new("PERMISSION_DENIED", message, Outcome::NotApplied);
+        assert!(!describe(&error, None).contains("--read-only"));
+        error.reason = Some("ACCESS_DENIED".to_owned());
+        error.report.hint = "Send READ_ONLY.".to_owned();
+        let described = describe(&error, None);
+        assert!(described.contains("hint: Send READ_ONLY.\n  hint: On this"), "{described}");
+        assert!(described.contains("--read-only"), "{described}");
     }
 
     #[test]

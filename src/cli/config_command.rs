@@ -12,11 +12,12 @@ use crate::config::{self, Config, Loaded};
 use crate::wire_size::widen;
 
 const CHECK: &str = "\
-All problems are reported at once. Without --no-connect, the command then connects to each database, and \
-compares the connections that the pools may open with the limits of the server.
+All problems are reported at once, then what is unsafe about the configuration. Without --no-connect, the command \
+then connects to each database, looks at the rights of its role, and compares the connections that the pools may open \
+with the limits of the server.
 
-Exit status: 0 without problems; 78 if the configuration has problems; 1 if a database is unreachable, or \
-its limits are too small for the pools.";
+Exit status: 0 without problems; 78 if the configuration has problems; 1 if a database is unreachable, its limits are \
+too small for the pools, or access.strict allows no start with what was found.";
 
 const SCHEMA: &str = "\
 With `rowgate config schema > rowgate.schema.json`, editors with Taplo (Even Better TOML) complete and check \
@@ -81,17 +82,18 @@ fn check(config: &Config, no_connect: bool, console: &mut Console<'_>) -> Result
     let databases = counted(widen(config.databases.len()), "database");
     writeln!(console.out, "ok      configuration, {databases}")?;
     if no_connect {
-        return Ok(Exit::Success);
+        return Ok(findings(&app::check_offline(config), config.access.strict, console)?);
     }
     // Connecting takes time: the first line is to be seen before.
     console.out.flush()?;
     match app::check(config) {
-        Ok(lines) => Ok(findings(&lines, console)?),
+        Ok(lines) => Ok(findings(&lines, config.access.strict, console)?),
         Err(error) => Ok(console.fail(&error)?),
     }
 }
 
-fn findings(lines: &[Finding], console: &mut Console<'_>) -> io::Result<Exit> {
+/// Prints findings. The server would not start with one that failed, and with `access.strict` only with those that passed.
+fn findings(lines: &[Finding], is_strict: bool, console: &mut Console<'_>) -> io::Result<Exit> {
     for line in lines {
         let word = match line.status {
             CheckStatus::Passed => "ok",
@@ -106,6 +108,10 @@ fn findings(lines: &[Finding], console: &mut Console<'_>) -> io::Result<Exit> {
         };
         let text = visible(&format!("{about}: {}", line.text));
         writeln!(console.out, "{word:<7} {text}")?;
+    }
+    let is_safe = lines.iter().all(|line| line.status == CheckStatus::Passed);
+    if is_strict && !is_safe {
+        return console.fail(&"access.strict allows no start unless all is safe");
     }
     let failed = lines.iter().any(|line| line.status == CheckStatus::Failed);
     Ok(if failed { Exit::Failure } else { Exit::Success })
@@ -126,16 +132,33 @@ mod tests {
             line("main", CheckStatus::Passed, "answers"),
             line("main", CheckStatus::Unknown, "its connection limits are unknown"),
         ];
-        let (exit, out, _) = on_console(|console| findings(&lines, console));
+        let (exit, out, _) = on_console(|console| findings(&lines, false, console));
         assert_eq!(exit, Exit::Success);
         assert_eq!(
             out,
             "ok      database main: answers\nunclear database main: its connection limits are unknown\n"
         );
         lines.push(line("reports", CheckStatus::Failed, "cannot connect"));
-        let (exit, out, _) = on_console(|console| findings(&lines, console));
+        let (exit, out, _) = on_console(|console| findings(&lines, false, console));
         assert_eq!(exit, Exit::Failure);
         assert!(out.ends_with("failed  database reports: cannot connect\n"), "{out}");
+    }
+
+    #[test]
+    fn a_strict_check_fails_unless_all_findings_passed() {
+        let passed = line("main", CheckStatus::Passed, "reachable");
+        for (status, expected) in [
+            (CheckStatus::Passed, Exit::Success),
+            (CheckStatus::Unsafe, Exit::Failure),
+            (CheckStatus::Unknown, Exit::Failure),
+            (CheckStatus::Failed, Exit::Failure),
+        ] {
+            let lines = [passed.clone(), line("", status, "the other finding")];
+            let (exit, out, err) = on_console(|console| findings(&lines, true, console));
+            assert_eq!(exit, expected, "{status:?}");
+            assert!(out.ends_with("server: the other finding\n"), "{out}");
+            assert_eq!(err.contains("access.strict"), expected == Exit::Failure, "{err}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::callers_check::WaysIn;
 use super::database_target::{SqliteTarget, Target, TargetSource};
 use super::postgres_url::FoundUrl;
 use super::problem::{Problem, ValueError};
@@ -14,7 +15,7 @@ use super::schema::server_keys::{
     DefaultDatabaseKey, Grpc, Health, Idempotency, Ops, Shutdown, Stream, Telemetry,
 };
 use super::section_reader::{SectionReader, Status};
-use super::{claims_check, libpq, otel, target_resolution};
+use super::{callers_check, claims_check, libpq, otel, target_resolution};
 
 /// The database that exists without any configuration.
 pub(crate) const MAIN: &str = "main";
@@ -95,6 +96,8 @@ pub(crate) fn config(
     let telemetry = Telemetry::read(reader, otel);
     let built = read_databases(reader, databases.names, &grpc, &idempotency);
     claims_check::check(reader, &callers, &built);
+    let ways_in = WaysIn { grpc: &grpc, tls: &tls, access: &access, jwt: &jwt };
+    reader.warnings.extend(callers_check::warnings(ways_in, &callers));
     Config {
         grpc,
         tls,

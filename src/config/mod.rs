@@ -5,6 +5,7 @@
 //! environment. Other modules get their section by value, through a constructor.
 
 mod build;
+mod callers_check;
 mod claims_check;
 mod database_target;
 mod entries;

@@ -56,15 +56,15 @@ impl Database {
         Err(Error::field(ErrorKind::InvalidOption, field, description))
     }
 
-    /// Checks that the caller may set it. What is not listed is denied.
+    /// Checks that the caller may set it. What is not listed is denied, and so is what no list can have.
     fn check_name(&self, name: &str, path: &str, caller: &Caller) -> Result<()> {
         if let Err(why) = setting_names::check(name) {
-            return Err(Error::field(ErrorKind::InvalidOption, path, why));
+            return Err(Error::field(ErrorKind::InvalidOption, path, why).denying());
         }
         if let Some(instead) = setting_names::instead_in_call(name) {
             let description = format!("{name} cannot be set by a call");
             let error = Error::field(ErrorKind::InvalidOption, path, description);
-            return Err(error.with_hint(instead));
+            return Err(error.with_hint(instead).denying());
         }
         if !setting_names::are_listed(&self.settings().settings_allowed, name) {
             let description = format!("this database allows no call to set {name}");

@@ -75,8 +75,10 @@ impl Engine {
         let found = self.databases.get(name).filter(|_| policy.permits_database(name));
         found.ok_or_else(|| {
             let known: Vec<&str> = self.databases_of(policy).map(Database::name).collect();
-            Error::new(ErrorKind::DatabaseNotFound, format!("there is no database \"{name}\""))
-                .with_hint(format!("Known here: {}.", known.join(", ")))
+            let message = format!("there is no database \"{name}\"");
+            let error = Error::new(ErrorKind::DatabaseNotFound, message)
+                .with_hint(format!("Known here: {}.", known.join(", ")));
+            if policy.permits_database(name) { error } else { error.denying_database(name) }
         })
     }
 

@@ -66,6 +66,8 @@ struct Parts {
     failed_statement: Option<u32>,
     transaction_token: Option<String>,
     claimed_key: bool,
+    is_denial: bool,
+    denied_database: Option<String>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -101,6 +103,18 @@ impl Error {
 
     pub fn claimed_key(&self) -> bool {
         self.0.claimed_key
+    }
+
+    /// Notes that the caller lacks a right, whatever it is told: operators see a refusal.
+    pub fn denying(mut self) -> Self {
+        self.0.is_denial = true;
+        self
+    }
+
+    /// Notes that the caller may not use the database of this name, although it is told that there is none.
+    pub fn denying_database(mut self, database: &str) -> Self {
+        self.0.denied_database = Some(database.to_owned());
+        self.denying()
     }
 
     /// Replaces the message by the database's own.
@@ -183,6 +197,16 @@ impl Error {
     ) -> Self {
         self.0.cause = Some(cause.into());
         self
+    }
+
+    /// Returns true if the caller lacks a right.
+    pub fn is_denial(&self) -> bool {
+        self.0.is_denial || self.reason() == "ACCESS_DENIED"
+    }
+
+    /// The name of the database that the caller may not use, for operators alone.
+    pub fn denied_database(&self) -> Option<&str> {
+        self.0.denied_database.as_deref()
     }
 
     /// The text of the private cause, for logs: the driver's own words, and the system's errors beneath it.

@@ -51,6 +51,8 @@ pub(super) struct AuditFacts {
     error: Mutex<Option<(&'static str, Outcome)>>,
     /// The reason of its first refusal.
     refusal: OnceLock<&'static str>,
+    /// The database that it asked for and may not use.
+    denied_database: OnceLock<String>,
 }
 
 /// The call of a line, when it has ended.
@@ -69,10 +71,15 @@ pub(super) struct AuditedCall<'a> {
     pub(super) duration: Duration,
 }
 
+/// The kinds of refusals of which callers make as many as they like.
+const FLOODS: [ErrorKind; 2] = [ErrorKind::Unauthenticated, ErrorKind::CallerLimit];
+
+/// The most bytes of the name of a database that a caller may not use.
+const MAX_NAME: usize = 200;
+
 /// True for an error of a caller that is not known, lacks a right, or is over a limit of its own.
 pub(super) fn is_refusal(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unauthenticated | ErrorKind::CallerLimit)
-        || error.reason() == "ACCESS_DENIED"
+    FLOODS.contains(&error.kind()) || error.is_denial()
 }
 
 impl AuditFacts {
@@ -93,6 +100,10 @@ impl AuditFacts {
         }
         if is_refusal(error) {
             self.refusal.get_or_init(|| error.label());
+        }
+        if let Some(name) = error.denied_database() {
+            let shown = name.get(..name.floor_char_boundary(MAX_NAME)).unwrap_or_default();
+            self.denied_database.get_or_init(|| shown.to_owned());
         }
         *self.error.lock() = Some((error.label(), error.outcome()));
     }
@@ -122,19 +133,21 @@ impl AuditedCall<'_> {
         // That of a stream that ended well is not known here.
         let is_known = self.code != "OK" || outcome != Outcome::Unknown;
         let mut suppressed = 0;
-        if let Some(reason) = refusal.filter(|reason| *reason != "ACCESS_DENIED") {
+        let is_flood = |reason: &&str| FLOODS.iter().any(|kind| kind.reason() == *reason);
+        if let Some(reason) = refusal.filter(is_flood) {
             let kind = LineKind { method: self.method, reason, database: None };
             let Some(count) = rate_limit.admit(kind, Instant::now()) else { return };
             suppressed = count;
         }
         let is_set = |text: &&str| !text.is_empty();
+        let denied_database = self.facts.denied_database.get().map(String::as_str).filter(is_set);
         tracing::info!(
             target: "rowgate::audit",
             identity = self.identity,
             identity_kind = self.facts.identity_kind.get().copied().unwrap_or("none"),
             peer = self.facts.peer.get().map(|peer| &**peer).filter(is_set),
             rpc = self.method,
-            database = Some(self.database).filter(is_set),
+            database = Some(self.database).filter(is_set).or(denied_database),
             tag = Some(self.tag).filter(is_set),
             statement = Some(self.statement).filter(is_set),
             access = if refusal.is_some() { "denied" } else { "allowed" },

@@ -278,7 +278,7 @@ fn files_that_cannot_be_used_are_told_at_the_start_and_by_the_check() {
         (format!("cert = \"{cert}\"\nkey = \"{cert}\""), ["grpc.tls.key", "not encrypted"]),
         (
             format!("cert = \"{cert}\"\nkey = \"{}\"", others.path("server.key")),
-            ["grpc.tls.key", "keys may not be consistent"],
+            ["grpc.tls.key", "does not belong to the certificate grpc.tls.cert"],
         ),
         (
             format!("cert = \"{cert}\"\nkey = \"{key}\"\nclient_ca = \"{key}\""),

@@ -31,8 +31,7 @@ pub(crate) fn run(args: &Args, file: &Path, console: &mut Console<'_>) -> Result
         let client = args.connect().await?;
         // The ends of statements depend on the database's own ways to quote.
         let dialect = dialect(&client, args.database.as_deref()).await?;
-        let pieces = split_statements(&text, dialect)
-            .map_err(|error| failed(format!("line {}: {}", error.line, error.why)))?;
+        let pieces = split(&text, dialect).map_err(failed)?;
         if pieces.is_empty() {
             return Err(failed("there is no statement in it".to_owned()));
         }
@@ -65,13 +64,36 @@ fn name(file: &Path) -> String {
     if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() }
 }
 
-async fn dialect(client: &Client, database: Option<&str>) -> Result<Dialect, CallError> {
-    let info = client.server_info().await?;
+/// Splits the text; without a dialect only where all agree on the ends of its statements.
+fn split(text: &str, dialect: Option<Dialect>) -> Result<Vec<SplitStatement<'_>>, String> {
+    let of = |dialect| {
+        split_statements(text, dialect)
+            .map_err(|error| format!("line {}: {}", error.line, error.why))
+    };
+    if let Some(dialect) = dialect {
+        return of(dialect);
+    }
+    let pieces = of(Dialect::Postgres)?;
+    if of(Dialect::Sqlite)? == pieces {
+        return Ok(pieces);
+    }
+    Err("statements end elsewhere in PostgreSQL than in SQLite, and this caller may not ask which it is\n  \
+         hint: An operator can list GetServerInfo in callers.NAME.rpcs."
+        .to_owned())
+}
+
+/// The dialect of the database; `None` for a caller that may run batches and not call GetServerInfo.
+async fn dialect(client: &Client, database: Option<&str>) -> Result<Option<Dialect>, CallError> {
+    let info = match client.server_info().await {
+        Ok(info) => info,
+        Err(error) if error.code == "PERMISSION_DENIED" => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let name = database.unwrap_or(&info.default_database);
     let found = info.databases.iter().find(|database| database.name == name);
     // The server will answer that it has no such database.
     let is_sqlite = found.is_some_and(|database| database.backend == "sqlite");
-    Ok(if is_sqlite { Dialect::Sqlite } else { Dialect::Postgres })
+    Ok(Some(if is_sqlite { Dialect::Sqlite } else { Dialect::Postgres }))
 }
 
 fn request(args: &Args, pieces: &[SplitStatement<'_>]) -> ExecuteBatchRequest {
@@ -172,6 +194,22 @@ mod tests {
         assert_eq!(texts, ["select 1", "select 2"]);
         let keyed = super::request(&parse(&["--batch", "-", "--key", "k"]), &pieces);
         assert_eq!(keyed.options.unwrap().idempotency_key, "k");
+    }
+
+    #[test]
+    fn without_a_dialect_a_text_is_split_where_all_agree() {
+        let texts = |text| split(text, None).map(|all| all.iter().map(|one| one.sql).collect());
+        assert_eq!(texts("select ';'; -- a;\nselect 2"), Ok(vec!["select ';'", "-- a;\nselect 2"]));
+        let differ = [
+            "select $$ a; b $$",
+            "/* a /* b */ select 1; /* c */ select 2",
+            "create trigger t after insert on a begin select 1; select 2; end",
+        ];
+        for text in differ {
+            assert!(texts(text).is_err_and(|why: String| !why.is_empty()), "{text}");
+            let known = [Dialect::Postgres, Dialect::Sqlite];
+            assert!(known.into_iter().any(|one| split(text, Some(one)).is_ok()), "{text}");
+        }
     }
 
     #[test]

@@ -23,6 +23,10 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest message that is read. The server's own `grpc.max_response_size` is the effective bound.
 pub(crate) const MAX_MESSAGE_SIZE: usize = 1 << 30;
 
+/// The hint for a call without a token that the server does not let in.
+const NO_TOKEN: &str =
+    "No token was sent: name the file of yours with --token-file, or set ROWGATE_TOKEN.";
+
 /// The flow-control window of a stream: HTTP/2's default of 64 KiB would stall the server on each batch.
 const WINDOW: u32 = 1 << 20;
 
@@ -34,6 +38,7 @@ pub(crate) struct Client {
     address: Address,
     pub(crate) channel: Wire,
     pub(crate) limit: CallLimit,
+    sends_token: bool,
 }
 
 /// The limit on the time of calls.
@@ -79,8 +84,10 @@ impl Client {
         };
         match connected.await {
             Ok(channel) => {
-                let channel = InterceptedService::new(channel, security.bearer());
-                Ok(Self { address: address.clone(), channel, limit })
+                let bearer = security.bearer();
+                let sends_token = bearer.has_token();
+                let channel = InterceptedService::new(channel, bearer);
+                Ok(Self { address: address.clone(), channel, limit, sends_token })
             }
             Err(error) => {
                 let cause = root_cause(&error).unwrap_or_else(|| error.to_string());
@@ -108,6 +115,9 @@ impl Client {
         match self.limit.within(call).await {
             Ok(response) => Ok(response.into_inner()),
             Err(error) if error.may_be_of_transport() => Err(explain(&self.address, error).await),
+            Err(error) if error.code == "UNAUTHENTICATED" && !self.sends_token => {
+                Err(error.with_hint(NO_TOKEN))
+            }
             Err(error) => Err(error),
         }
     }

@@ -76,6 +76,13 @@ fn check_certificates(pem: &[u8]) -> Result<(), String> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
 
+impl Bearer {
+    /// Returns true if calls carry a token.
+    pub(super) fn has_token(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(token) = &self.0 {

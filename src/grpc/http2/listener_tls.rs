@@ -8,7 +8,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -27,6 +27,9 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The hint for a private key.
 const KEY: &str = "Write the path of the certificate's private key as PEM, not encrypted: PKCS #8, PKCS #1 or SEC 1.";
+/// The hint for a private key that is another certificate's.
+const OTHER_KEY: &str = "Write the path of the private key with which grpc.tls.cert was made. Where the file of the certificate \
+    has several, the server's own is the first.";
 /// The hint for everything else.
 const PEM: &str = "Write the path of a PEM file that has it.";
 
@@ -154,13 +157,30 @@ fn server_config(
     let private_key = key.private_key().map_err(|error| unusable("key", key, KEY, error))?;
     let mut config = builder
         .with_single_cert(chain, private_key)
-        .map_err(|error| unusable("key", key, KEY, error))?;
+        .map_err(|error| unusable_pair(cert, key, error))?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     // A resumed session would not be checked again: its certificate may have expired. Clients of gRPC keep their
     // connections, and gain nothing from it.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
+}
+
+/// The error of a certificate and a private key, each of which was read.
+fn unusable_pair(cert: &PemFile, key: &PemFile, cause: rustls::Error) -> Error {
+    if cause != rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) {
+        return unusable("key", key, KEY, cause);
+    }
+    let named = |file: &PemFile| match file.path.display().to_string() {
+        path if path.is_empty() => path,
+        path => format!(" {path}"),
+    };
+    let message = format!(
+        "grpc.tls.key{} cannot be used: it does not belong to the certificate grpc.tls.cert{}",
+        named(key),
+        named(cert),
+    );
+    Error::new(ErrorKind::InvalidOption, message).with_hint(OTHER_KEY)
 }
 
 fn client_verifier(

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use rowgate::value::proto::Value;
+use rowgate::value::proto::{QueryOptions, QueryRequest, Setting, Value};
 use serde_json::{Value as Json, json};
 
 use super::Guarded;
 use crate::harness::Backend;
+use crate::harness::client::{Client, request};
 use crate::harness::http;
 use crate::harness::wait::{eventually, eventually_async};
 
@@ -130,6 +131,60 @@ async fn operators_see_the_callers_what_they_do_and_what_they_were_refused() {
     assert_eq!(callers["configured"][1]["name"], "shop");
     let secret = guarded.token("reader").rsplit('_').next().expect("it has one");
     assert!(!body.body.contains(secret));
+}
+
+/// Calls a method on a database that its caller may not use.
+async fn ask_for(client: &Client, database: &str) {
+    let named = QueryRequest { database: database.into(), ..request("select 1", &[]) };
+    assert_eq!(client.run(named).await.expect_err("it is hidden").reason, "DATABASE_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_database_that_a_caller_may_not_use_is_a_refusal_and_the_line_has_its_name() {
+    for (backend, audit) in [(Backend::Sqlite, ""), (Backend::Postgres, "audit = 'all'")] {
+        let guarded = audited(backend, audit).await;
+        let shop = guarded.client("shop");
+        ask_for(&shop, "other").await;
+        ask_for(&shop, &format!("absent{}", "x".repeat(1000))).await;
+        let lines = lines(&guarded, 2);
+        let [other, absent] = &lines[..] else { panic!("{backend:?}: {lines:?}") };
+        let common = [
+            ("identity", "shop"),
+            ("access", "denied"),
+            ("reason", "DATABASE_NOT_FOUND"),
+            ("code", "NOT_FOUND"),
+            ("outcome", "NOT_APPLIED"),
+        ];
+        check(other, &common);
+        check(other, &[("database", "other")]);
+        check(absent, &common);
+        let name = absent["database"].as_str().expect("it is named");
+        assert!(name.starts_with("absentx") && name.len() == 200, "{name}");
+        let ops = guarded.service.server.ops();
+        let callers = &http::get(ops, "/status").await.json()["callers"]["configured"];
+        assert_eq!(callers[1]["refused"], json!({ "DATABASE_NOT_FOUND": 2 }));
+    }
+}
+
+#[tokio::test]
+async fn a_setting_that_no_call_may_have_is_a_refusal() {
+    let guarded = audited(Backend::Postgres, "").await;
+    let settings = vec![Setting { name: "role".into(), value: "owner".into() }];
+    let options = Some(QueryOptions { settings, ..QueryOptions::default() });
+    let named = QueryRequest { options, ..request("select 1", &[]) };
+    let failure = guarded.client("shop").run(named).await.expect_err("it is never allowed");
+    assert_eq!(failure.reason, "INVALID_OPTION");
+    let lines = lines(&guarded, 1);
+    check(
+        &lines[0],
+        &[
+            ("identity", "shop"),
+            ("access", "denied"),
+            ("reason", "INVALID_OPTION"),
+            ("code", "INVALID_ARGUMENT"),
+            ("database", "main"),
+        ],
+    );
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rowgate::access::{TokenEntry, TokenFile, new_token};
 use rowgate::value::proto::{ReconnectPoolRequest, Value};
 
 use super::{Guarded, headers};
@@ -51,10 +52,18 @@ async fn neither_tokens_nor_parameters_are_logged_however_much_is_asked_for() {
 async fn a_refused_call_is_logged_with_its_reason_and_a_flood_is_few_lines() {
     let guarded = Guarded::with(Backend::Sqlite, "[telemetry]\nlog_format = 'json'", CALLERS).await;
     let token = guarded.token("shop").to_owned();
+    let file = TokenFile::new(guarded.file());
+    let (id, orphan) = new_token().expect("there are random numbers");
+    file.add(&TokenEntry::new(&id, &orphan, "gone", None)).expect("it is written");
+    eventually("the file is read", Duration::from_secs(5), || {
+        let log = guarded.service.server.log();
+        log.contains("files read").then_some(())
+    });
     let cases = [
         ("Basic x".to_owned(), "the header authorization is no bearer token"),
         ("Bearer x".to_owned(), "the token is malformed"),
         (format!("Bearer {token}x"), "the token is not known"),
+        (format!("Bearer {orphan}"), "the caller of the token is not configured"),
     ];
     for (credentials, _) in &cases {
         with(&guarded, credentials).must_fail("select 1", &[]).await;
@@ -62,7 +71,7 @@ async fn a_refused_call_is_logged_with_its_reason_and_a_flood_is_few_lines() {
     guarded.service.client.must_fail("select 1", &[]).await;
     let log = eventually("the refusals are logged", Duration::from_secs(5), || {
         let log = guarded.service.server.log();
-        (log.matches("call failed").count() >= 4).then_some(log)
+        (log.matches("call failed").count() >= 5).then_some(log)
     });
     let reasons = cases.iter().map(|(_, reason)| *reason).chain(["the call has no identity"]);
     for reason in reasons {
@@ -75,7 +84,7 @@ async fn a_refused_call_is_logged_with_its_reason_and_a_flood_is_few_lines() {
         guarded.service.client.must_fail("select 1", &[]).await;
     }
     let lines = guarded.service.server.log().matches("call failed").count();
-    assert!(lines < 200, "{lines} lines of 304 refusals");
+    assert!(lines < 200, "{lines} lines of 305 refusals");
 }
 
 #[tokio::test]

@@ -13,8 +13,10 @@ listen = '0.0.0.0:50051'
 [access]
 tokens = 'tokens'
 [callers.shop]
+databases = ['main']
 rpcs = ['Query']
 [callers.billing]
+databases = ['main']
 rpcs = ['Query']
 ";
 

@@ -34,7 +34,9 @@ pub(crate) fn pool<'a>(engine: &'a Engine, policy: &Policy, name: &str) -> Resul
         let error = if name.is_empty() {
             Error::field(ErrorKind::InvalidOption, "pool", "the pool must be named")
         } else {
-            Error::new(ErrorKind::PoolNotFound, format!("there is no pool \"{name}\""))
+            let message = format!("there is no pool \"{name}\"");
+            let error = Error::new(ErrorKind::PoolNotFound, message);
+            if policy.permits_database(name) { error } else { error.denying_database(name) }
         };
         let names: Vec<_> = permitted().map(Database::name).collect();
         error.with_hint(format!("Known here: {}.", names.join(", ")))
