@@ -45,8 +45,8 @@ impl CheckedToken {
         verifier.replace_keys(keys.0);
         let now = UNIX_EPOCH + Duration::from_secs(now_seconds);
         let mut found = None;
-        let verified = verifier.verify(token, now, |subject, revocation| {
-            found = Some(subject.to_owned());
+        let verified = verifier.verify(token, now, |claims, revocation| {
+            found = Some(claims.subject.to_owned());
             Ok(Identity { revocation: revocation.into(), ..Identity::nobody() })
         });
         verified.ok()?;
