@@ -8,7 +8,7 @@ use super::command_error::{CommandError, Result};
 use super::config_flags::Settings;
 use super::console::{Console, Exit};
 use crate::app::App;
-use crate::config::{Config, Database, ListenAddress, Target, TargetSession};
+use crate::config::{ClientAuth, Config, Database, ListenAddress, Target, TargetSession};
 use crate::telemetry::Telemetry;
 
 const EXAMPLES: &str = "\
@@ -24,9 +24,6 @@ Examples:
 
 SIGTERM or SIGINT shuts it down, after the calls in progress. Exit status: 0 after a shutdown, 1 when it cannot \
 start, 78 when the configuration has problems.";
-
-/// The option of grpcurl for a listener without encryption.
-const PLAIN: &str = "-plaintext";
 
 /// Serve databases over gRPC
 #[derive(Debug, clap::Args)]
@@ -44,11 +41,11 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     let telemetry = Telemetry::start(&config.telemetry);
     let telemetry = telemetry.map_err(|error| CommandError::Config(error.to_string()))?;
     let databases = describe_databases(&config);
-    let encryption = if config.tls.cert.is_some() { "-cacert ca.crt" } else { PLAIN };
+    let example = Example::of(&config);
     let app = App::start(config, &telemetry)?;
     let program = program(std::env::args_os().next());
     let addresses = (app.grpc_address(), app.ops_address());
-    let banner = banner(&program, addresses, encryption, &databases);
+    let banner = banner(&program, addresses, &example, &databases);
     // A closed standard output does not prevent serving.
     if let Err(error) = console.out.write_all(banner.as_bytes()).and(console.out.flush()) {
         tracing::warn!(%error, "standard output cannot be written");
@@ -81,11 +78,50 @@ fn program(started_as: Option<OsString>) -> String {
     pasted.unwrap_or_else(|| "rowgate".to_owned())
 }
 
+/// The calls that the banner shows: what is not known here has a name in capitals.
+#[derive(Debug, Default)]
+struct Example {
+    is_encrypted: bool,
+    /// The flags of a caller, each with a space before it.
+    flags: String,
+    /// True if grpcurl finds the methods by itself.
+    has_reflection: bool,
+}
+
+impl Example {
+    fn of(config: &Config) -> Self {
+        let Config { tls, callers, .. } = config;
+        let is_encrypted = tls.cert.is_some();
+        let mut flags = String::new();
+        if is_encrypted {
+            flags.push_str(" --ca CA_FILE");
+        }
+        let has_tokens = config.access.tokens.is_some() || config.jwt.keys.is_some();
+        let is_asked = tls.client_auth != ClientAuth::Off;
+        let is_identity = callers.values().any(|caller| !caller.certificates.is_empty());
+        let shows_certificate = is_asked && is_identity && !has_tokens;
+        if tls.client_auth == ClientAuth::Required || shows_certificate {
+            flags.push_str(" --cert CERT_FILE --cert-key KEY_FILE");
+        }
+        // The user at the other end of a Unix socket is an identity, and two are refused.
+        let is_socket = config.grpc.listen.tcp().is_none();
+        let is_user = is_socket && callers.values().any(|caller| !caller.uids.is_empty());
+        if !callers.is_empty() && has_tokens && !is_user {
+            flags.push_str(" --token-file TOKEN_FILE");
+        }
+        if !callers.is_empty() {
+            flags.push_str(" --read-only");
+        }
+        let has_reflection = config.grpc.reflection && callers.is_empty() && !is_encrypted;
+        Self { is_encrypted, flags, has_reflection }
+    }
+}
+
 /// Returns the addresses and databases of the server, and commands to try.
 fn banner(
     program: &str,
     (grpc, ops): (&ListenAddress, SocketAddr),
-    encryption: &str,
+    example: &Example,
     databases: &[String],
 ) -> String {
     let mut text = format!("rowgate {}\n\n", env!("CARGO_PKG_VERSION"));
@@ -100,18 +136,26 @@ fn banner(
     let [address, target] = match grpc {
         ListenAddress::Tcp(address) => {
             let address = reachable(*address);
-            [format!("http://{address}"), address.to_string()]
+            let url = if example.is_encrypted {
+                // A client compares it with the names in the certificate.
+                format!("https://HOST:{}", address.port())
+            } else {
+                format!("http://{address}")
+            };
+            [url, address.to_string()]
         }
         ListenAddress::Unix(path) => [grpc.to_string(), format!("-unix {}", path.display())],
     };
+    let flags = &example.flags;
     text.push_str("\nTry it:\n");
-    if encryption == PLAIN {
-        text.push_str(&format!("  {program} query --address {address} 'select 1 as one'\n"));
+    text.push_str(&format!("  {program} query --address {address}{flags} 'select 1 as one'\n"));
+    if example.has_reflection {
+        text.push_str(&format!(
+            "  grpcurl -plaintext -d '{{\"sql\":\"select 1 as one\"}}' {target} \
+             rowgate.v1.DatabaseService/Query\n"
+        ));
     }
-    text.push_str(&format!(
-        "  grpcurl {encryption} -d '{{\"sql\":\"select 1 as one\"}}' {target} \
-         rowgate.v1.DatabaseService/Query\n\n"
-    ));
+    text.push('\n');
     text
 }
 
@@ -163,7 +207,8 @@ mod tests {
         let databases = ["main: embedded SQLite in rowgate.db: not for production".to_owned()];
         let grpc = ListenAddress::Tcp(([0, 0, 0, 0], 7000).into());
         let ops = ([127, 0, 0, 1], 9464).into();
-        let text = banner("target/debug/rowgate", (&grpc, ops), PLAIN, &databases);
+        let open = Example { has_reflection: true, ..Example::default() };
+        let text = banner("target/debug/rowgate", (&grpc, ops), &open, &databases);
         for line in [
             "  gRPC       0.0.0.0:7000\n",
             "  operators  http://127.0.0.1:9464/\n",
@@ -175,11 +220,51 @@ mod tests {
             assert!(text.contains(line), "{line} is missing in {text}");
         }
         let socket = ListenAddress::Unix("/run/rowgate.sock".into());
-        let text = banner("rowgate", (&socket, ops), PLAIN, &databases);
+        let text = banner("rowgate", (&socket, ops), &open, &databases);
         for line in
             ["--address unix:/run/rowgate.sock 'select", "' -unix /run/rowgate.sock rowgate.v1."]
         {
             assert!(text.contains(line), "{line} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn the_banner_shows_what_a_caller_needs_and_nothing_that_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("pem").display().to_string();
+        std::fs::write(&file, "-----BEGIN any").unwrap();
+        let tls = [("grpc.tls.cert", &*file), ("grpc.tls.key", &file)];
+        let checked = [("grpc.tls.client_ca", &*file)];
+        let caller = [("callers.shop.databases", "main")];
+        let named = [("callers.shop.certificates", "shop.example")];
+        let tokens = [("access.tokens", "tokens")];
+        let ops = ([127, 0, 0, 1], 9464).into();
+        type Case<'a> = (Vec<(&'a str, &'a str)>, &'a str, bool);
+        let cases: [Case<'_>; 6] = [
+            (vec![], "http://127.0.0.1:50051 'select", true),
+            (vec![("grpc.reflection", "false")], "http://127.0.0.1:50051 'select", false),
+            (tls.to_vec(), "https://HOST:50051 --ca CA_FILE 'select", false),
+            (
+                [&caller[..], &tokens].concat(),
+                "http://127.0.0.1:50051 --token-file TOKEN_FILE --read-only 'select",
+                false,
+            ),
+            (
+                [&tls[..], &caller, &tokens].concat(),
+                "https://HOST:50051 --ca CA_FILE --token-file TOKEN_FILE --read-only 'select",
+                false,
+            ),
+            (
+                [&tls[..], &checked, &named].concat(),
+                "https://HOST:50051 --ca CA_FILE --cert CERT_FILE --cert-key KEY_FILE --read-only 'select",
+                false,
+            ),
+        ];
+        for (pairs, line, has_grpcurl) in cases {
+            let config = config::load_from(&pairs).unwrap();
+            let text = banner("rowgate", (&config.grpc.listen, ops), &Example::of(&config), &[]);
+            assert!(text.contains(&format!("  rowgate query --address {line}")), "{text}");
+            assert_eq!(text.contains("grpcurl"), has_grpcurl, "{text}");
         }
     }
 

@@ -66,9 +66,10 @@ impl Server {
         server
     }
 
-    /// Reads the greeting, whose last line is the one to paste.
+    /// Reads the greeting, which ends with the lines to paste and an empty one.
     fn read_greeting(&mut self, lines: &Receiver<String>) {
-        while !self.greeting.last().is_some_and(|line| line.contains("grpcurl")) {
+        let mut has_line_to_paste = false;
+        while !has_line_to_paste || self.greeting.last().is_some_and(|line| !line.is_empty()) {
             let Ok(line) = lines.recv_timeout(START) else {
                 panic!("no greeting on standard output, only {:?}", self.greeting);
             };
@@ -77,6 +78,7 @@ impl Server {
                 (Some("operators"), Some(address)) => self.ops = address,
                 _ => {}
             }
+            has_line_to_paste |= line.contains(" query --address ");
             self.greeting.push(line);
         }
         let has_socket = self.greeting.iter().any(|line| line.contains("unix:/"));
