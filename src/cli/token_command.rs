@@ -23,7 +23,7 @@ The token is printed once, alone on standard output; the file has its hash only.
 the caller, and revoke the first. A running server knows a new token within a second.
 
 Examples:
-  rowgate token new shop --expires 90d > shop.token
+  (umask 077; rowgate token new shop --expires 90d > shop.token)
   rowgate token new shop | kubectl create secret generic shop-token --from-file token=/dev/stdin
 
 Exit status: 0 success; 1 the configuration has no such caller, or the file cannot be written; 78 the configuration \

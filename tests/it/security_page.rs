@@ -1,6 +1,7 @@
 //! The ten minutes of docs/SECURITY.md, as a reader goes through them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -38,6 +39,10 @@ fn the_ten_minutes_end_with_two_callers_of_different_rights() {
     fs::write(place.path().join("rowgate.toml"), &configuration).expect("there is room");
     shell(place.path(), &certificate).expect("openssl makes a certificate");
     shell(place.path(), &tokens).expect("the tokens are made");
+    for name in ["tokens", "shop.token", "report.token"] {
+        let mode = fs::metadata(place.path().join(name)).expect("it was made").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name} can be read by others: {mode:o}");
+    }
     let checked = shell(place.path(), "rowgate config check --no-connect");
     checked.expect("the configuration is right, beyond loopback too");
     // The server of a test has a directory of its own.
@@ -54,10 +59,11 @@ fn the_ten_minutes_end_with_two_callers_of_different_rights() {
     assert!(call(count).expect("report may read").contains('0'));
     let refused = call(delete).expect_err("report may not write");
     assert!(refused.contains("this caller may only read"), "{refused}");
+    assert!(refused.contains("--read-only"), "{refused}");
     // Nobody else gets in.
     let nobody =
         call(&count.replace("--token-file report.token", "")).expect_err("without a token");
-    assert!(nobody.contains("not authenticated"), "{nobody}");
+    assert!(nobody.contains("not authenticated") && nobody.contains("--token-file"), "{nobody}");
     let stranger =
         call(&count.replace("--ca server.crt", "")).expect_err("with an unknown authority");
     assert!(stranger.to_lowercase().contains("certificate"), "{stranger}");
