@@ -1,4 +1,4 @@
-//! The flags of commands that call a server: its token, and TLS.
+//! The flags of commands that call a server: its token, and TLS; and the rights that commands need.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,6 +13,8 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Status};
 
+use super::Guarded;
+use crate::harness::Backend;
 use crate::harness::certificates::Certificates;
 use crate::harness::server::run;
 
@@ -181,5 +183,52 @@ async fn a_token_comes_from_a_file_or_from_a_variable_and_is_never_shown() {
                 assert!(err.contains(told), "{arguments:?}: {err}");
             }
         }
+    }
+}
+
+/// Runs `rowgate query` on a server, with a token if there is one: status, standard output and standard error.
+fn query(guarded: &Guarded, token: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let address = format!("http://{}", guarded.service.server.grpc());
+    let arguments = [&["query", "--address", &*address], arguments].concat();
+    let environment = [("ROWGATE_TOKEN", token)];
+    let output = run(guarded.service.server.directory(), &arguments, &environment);
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_needs_one_right_unless_databases_differ_in_where_its_statements_end() {
+    let rights = "databases = ['main']\nread_only = false\nrpcs = ['ExecuteBatch']";
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let guarded = Guarded::start(backend, &[("batches", rights)]).await;
+        let file = guarded.service.server.directory().join("file.sql");
+        let batch = ["--batch", "file.sql"];
+        let text = "create table t (n int);\ninsert into t values (7);\nselect n from t;\n";
+        fs::write(&file, text).expect("it is ours");
+        let (status, out, err) = query(&guarded, guarded.token("batches"), &batch);
+        assert_eq!(status, Some(0), "{backend:?}: {err}");
+        assert!(out.contains('7') && out.contains("3 statements, committed"), "{out}");
+        fs::write(&file, "select $$ a; b $$;\n").expect("it is ours");
+        let (status, _, err) = query(&guarded, guarded.token("batches"), &batch);
+        assert_eq!(status, Some(1), "{backend:?}: {err}");
+        assert!(err.contains("GetServerInfo"), "{err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_command_is_told_the_flag_that_it_lacks() {
+    let rights = "databases = ['main']\nrpcs = ['StreamQuery', 'ExecuteBatch']";
+    let guarded = Guarded::start(Backend::Sqlite, &[("reader", rights)]).await;
+    fs::write(guarded.service.server.directory().join("file.sql"), "select 1").expect("ours");
+    let token = guarded.token("reader");
+    for arguments in [&["select 1"][..], &["--batch", "file.sql"]] {
+        for (token, flag) in [("", "--token-file"), (token, "--read-only")] {
+            let (status, _, err) = query(&guarded, token, arguments);
+            assert!(status == Some(1) && err.contains(flag), "{arguments:?}: {err}");
+        }
+        let (status, _, err) = query(&guarded, "rg_id_secret", arguments);
+        assert!(status == Some(1) && !err.contains("--token-file"), "{arguments:?}: {err}");
+        let (status, _, err) = query(&guarded, token, &[arguments, &["--read-only"]].concat());
+        assert_eq!(status, Some(0), "{arguments:?}: {err}");
     }
 }
