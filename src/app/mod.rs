@@ -6,7 +6,6 @@
 mod acceptor;
 mod backends;
 mod claims_install;
-mod claims_preflight;
 mod file_watch;
 mod gauge_sources;
 mod idempotency_gc;

@@ -1,10 +1,11 @@
-//! The rights of the role of a database, looked at once it is reachable: the log tells what is unsafe about them.
+//! The role of a database, looked at once it is reachable: the log tells what is unsafe about its rights, and if calls with
+//! claims will fail.
 
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::preflight::ask;
+use super::preflight::{ask, try_claims};
 use super::safety::{self, ROLE_RIGHTS};
 use crate::config::Target;
 use crate::engine::Database;
@@ -18,12 +19,23 @@ pub(super) async fn warn_of_role(database: &Database, workers: &[Handle]) {
     }
     let backend = Arc::clone(database.backend());
     let worker = workers.first().cloned().unwrap_or_else(Handle::current);
-    let asked = worker.spawn(async move { ask(&*backend, ROLE_RIGHTS).await }).await;
+    let has_claims = database.settings().claims.key.is_some();
+    let asking = async move {
+        let rights = ask(&*backend, ROLE_RIGHTS).await;
+        let claims = if has_claims { try_claims(&*backend).await } else { Ok(()) };
+        rights.map(|rows| (rows, claims))
+    };
+    let asked = worker.spawn(asking).await;
     let database = database.name();
     match asked {
-        Ok(Ok(rows)) => {
+        Ok(Ok((rows, claims))) => {
             for text in safety::of_role(&rows) {
                 tracing::warn!(database, "unsafe: {text}");
+            }
+            if let Err(error) = claims {
+                let reason = error.reason();
+                let hint = error.hint().unwrap_or_default();
+                tracing::warn!(database, reason, %error, hint, "calls on this database fail");
             }
         }
         Ok(Err(error)) => {

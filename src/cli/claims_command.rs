@@ -29,6 +29,9 @@ problems.";
 /// The variable with the URL of a login that may install.
 const ADMIN_URL: &str = "ROWGATE_ADMIN_URL";
 
+/// The hint for a login that may not install.
+const ADMIN_HINT: &str = "Give the URL of a superuser, or of a role that may create roles and schemas, with --admin-url or ROWGATE_ADMIN_URL.";
+
 /// Prepare databases for claims of callers and row-level security
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -81,13 +84,18 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     let flag = args.admin_url.clone().map(|url| ("--admin-url", url));
     let flag = flag.or_else(|| Settings::variable(ADMIN_URL).map(|url| (ADMIN_URL, url)));
     let flag = flag.map(|(origin, url)| Flag::new(origin, format!("databases.{name}.url"), url));
+    let is_admin = flag.is_some();
     let config = match flag {
         Some(flag) => args.settings.load_with(flag, console)?.config,
         None => config,
     };
-    let keys = app::install_claims(&config, name)?;
+    let keys = app::install_claims(&config, name).map_err(|error| {
+        let lacks_right = error.report().is_some_and(|report| report.sqlstate == "42501");
+        if is_admin || !lacks_right { error } else { error.with_hint(ADMIN_HINT) }
+    })?;
     let keys = if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") };
-    let text = format!("database {name}: schema rowgate is up to date, {keys} accepted");
+    let text =
+        format!("database {name}: claims are installed in the schema rowgate, {keys} accepted");
     writeln!(console.out, "{}", visible(&text))?;
     Ok(Exit::Success)
 }

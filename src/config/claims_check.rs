@@ -12,9 +12,6 @@ use super::section_reader::SectionReader;
 /// The claim that the server itself makes.
 pub(crate) const OWN_CLAIM: &str = "caller";
 
-/// The shortest key, in characters: half a byte each, as a rule.
-const SHORTEST_KEY: usize = 32;
-
 /// Checks the claims of all callers and databases.
 pub(crate) fn check(
     reader: &mut SectionReader<'_>,
@@ -36,13 +33,25 @@ pub(crate) fn check(
             reader.report(key, error.instead("Configure callers (docs/SECURITY.md)."));
         }
     }
-    let takes_claims =
-        |name: &String| databases.get(name).is_none_or(|database| database.claims.key.is_some());
+    // A key that cannot be used is a problem already.
+    let is_unusable = |name: &String| {
+        let key = format!("databases.{name}.claims.key");
+        reader.problems.iter().any(|problem| problem.key.starts_with(&key))
+    };
+    let has_key = |name: &String| {
+        databases.get(name).is_none_or(|it| it.claims.key.is_some()) || is_unusable(name)
+    };
+    let taking: BTreeSet<String> = callers
+        .values()
+        .flat_map(|it| &it.databases)
+        .filter(|name| has_key(name))
+        .cloned()
+        .collect();
     for (name, caller) in callers {
         reader.name.clone_from(name);
         let CallerClaims { from_token, fixed, .. } = &caller.claims;
         for (key, names) in [("from_token", from_token), ("fixed", fixed)] {
-            if !names.is_empty() && !caller.databases.iter().any(takes_claims) {
+            if !names.is_empty() && !caller.databases.iter().any(|name| taking.contains(name)) {
                 let error = ValueError::new("none of the databases of this caller has claims.key");
                 let instead = "Set databases.NAME.claims.key, or remove the claims.";
                 reader.report(&format!("callers.NAME.claims.{key}"), error.instead(instead));
@@ -54,15 +63,6 @@ pub(crate) fn check(
 
 /// Checks the keys that sign the claims of one database.
 pub(crate) fn check_keys(reader: &mut SectionReader<'_>, claims: &ClaimsSettings) {
-    let keys = [("key", &claims.key), ("other_key", &claims.other_key)];
-    for (name, key) in keys {
-        let is_short = key.as_ref().is_some_and(|key| key.expose().len() < SHORTEST_KEY);
-        if is_short {
-            let error = ValueError::new("this is too short for a key of HMAC-SHA-256");
-            let instead = "Write at least 32 characters, as of `openssl rand -hex 32`.";
-            reader.report(&format!("databases.NAME.claims.{name}"), error.instead(instead));
-        }
-    }
     if claims.other_key.is_some() && claims.key.is_none() {
         let error = ValueError::new("claims.key is not set, and nothing is signed");
         reader.report("databases.NAME.claims.other_key", error.instead("Set claims.key too."));
@@ -148,6 +148,16 @@ mod tests {
             let found = problems(pairs);
             assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{found}");
             assert!(!found.contains(KEY), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_one_problem() {
+        for key in ["short", "${file:/nowhere/claims.key}"] {
+            let pairs =
+                [("databases.main.claims.key", key), ("callers.shop.claims.fixed", "tenant=acme")];
+            let found = problems(&pairs);
+            assert!(found.contains("claims.key") && !found.contains("none of the"), "{found}");
         }
     }
 

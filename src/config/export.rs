@@ -214,7 +214,7 @@ fn value_schemas(value_type: ValueType) -> Vec<Value> {
         ValueType::Text
         | ValueType::LogFilter
         | ValueType::TableName
-        | ValueType::Secret
+        | ValueType::Secret(_)
         | ValueType::Url
         | ValueType::PemFile => vec![json!({"type": "string"})],
     }

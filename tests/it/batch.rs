@@ -23,7 +23,7 @@ use crate::harness::{Backend, Service};
 /// The longest time that a caller accepts: there and back, once the database is reachable.
 const SOON: Duration = Duration::from_secs(5);
 
-const TOKENS: &str = "[access]\ntransaction_token_key = '0123456789abcdef'\n";
+const TOKENS: &str = "[access]\ntransaction_token_key = '0123456789abcdef0123456789abcdef'\n";
 
 /// With one connection, that has met everything: then its next answers are those which are waited for.
 async fn behind(connections: u32) -> Behind {

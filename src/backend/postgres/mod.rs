@@ -62,7 +62,6 @@ use session::work::PlanUse;
 
 /// The SQL of the schema for claims, and of the keys that sign them.
 pub(crate) use claims::install::{keys_sql as claim_keys_sql, schema_sql as claims_sql};
-pub(crate) use claims::{SESSION as CLAIM_SESSION, dangers as claim_session_dangers};
 
 /// The SQL that creates the table of idempotency keys.
 pub(crate) fn key_table_sql(settings: &Idempotency) -> String {

@@ -69,9 +69,9 @@ section! {
         /// A key that binds transaction tokens (the error of an unknown outcome carries one) to the caller that gets them: it signs
         /// them with HMAC-SHA-256, and another caller's is refused. The same for all replicas. Without it whoever has a
         /// token learns that transaction's outcome.
-        transaction_token_key: Option<Secret> = Secret, "none" => None;
+        transaction_token_key: Option<Secret> = Secret(32), "none" => None;
         /// The key before, whose tokens are still accepted.
-        previous_transaction_token_key: Option<Secret> = Secret, "none" => None;
+        previous_transaction_token_key: Option<Secret> = Secret(32), "none" => None;
         /// The calls that have a line `call audited` in the log, which says who called what, and if it was allowed: none, those
         /// that were refused, or all but those of the health service.
         audit: Audit = OneOf(&["off", "denied", "all"]), "denied";

@@ -11,15 +11,18 @@ section! {
     /// prepares the database.
     #[derive(Debug, Clone)]
     pub struct ClaimsSettings in "databases.NAME.claims" (reader) {
-        /// The key that signs claims, at least 32 characters, as of `openssl rand -hex 32`. With it every call runs in a transaction
+        /// The key that signs claims, as of `openssl rand -hex 32`. With it every call runs in a transaction
         /// that begins with the claims of its caller. Not behind a pooler.
-        key: Option<Secret> = Secret, "none" => None, REREAD;
+        key: Option<Secret> = Secret(32), "none" => None, REREAD;
         /// A key that the database accepts too, when `rowgate claims install` has run: before a rotation the next one, behind it
         /// the one before.
-        other_key: Option<Secret> = Secret, "none" => None, REREAD;
+        other_key: Option<Secret> = Secret(32), "none" => None, REREAD;
         /// The time for which a signature is accepted, by the clock of the database. It is made when a transaction is opened; no
         /// call fails that reaches its database within it.
         validity: Duration = Duration("1s", "1h"), "30s";
+        /// The time after which a connection is asked again if its login passes over policies, before the next transaction with
+        /// claims. A right that the login gets counts no later.
+        check_interval: Duration = Duration("100ms", "1h"), "5s";
     }
     and {
         /// The name of the database.

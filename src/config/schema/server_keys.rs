@@ -80,7 +80,7 @@ section! {
         history: Duration = Duration("1h", "7d"), "24h";
         /// A token that every request must present, `Authorization: Bearer TOKEN`, except for `/livez` and `/readyz`. Browsers
         /// cannot present it by themselves: the page is then for a proxy that does.
-        token: Option<Secret> = Secret, "none" => None;
+        token: Option<Secret> = Secret(16), "none" => None;
         /// The names that requests may have for this server in their header Host, without ports. Addresses and `localhost`
         /// are always allowed; a request for any other name is refused, 421: a page of another site may have sent it
         /// (DNS rebinding). Monitoring that comes by a name, as that of a service, needs it here.

@@ -66,8 +66,8 @@ pub(crate) enum ValueType {
     SettingNames,
     /// A list of whole numbers: `[1000, 1001]`.
     Numbers,
-    /// A secret of some length, never shown.
-    Secret,
+    /// A secret of at least so many characters, never shown.
+    Secret(usize),
     /// The URL of a database, which may contain a password.
     Url,
     /// The path of a PEM file, or the PEM text itself, as a reference may yield it.
@@ -99,7 +99,7 @@ impl ValueType {
             Self::Names => names(written),
             Self::SettingNames => names(written).and_then(listed_settings),
             Self::Numbers => numbers(written),
-            Self::Secret => text("a string").and_then(secret),
+            Self::Secret(shortest) => text("a string").and_then(|text| secret(text, shortest)),
             Self::Url => text("a URL").map(Value::from),
             Self::PemFile => match text("a path") {
                 Ok(text) => return pem_file(text),
@@ -150,8 +150,8 @@ impl ValueType {
                 "Write a list of names, or of their starts with a star: [\"search_path\", \"app.*\"].".into()
             }
             Self::Numbers => "Write a list of whole numbers: [1000, 1001].".into(),
-            Self::Secret => format!(
-                "Write at least {SHORTEST_SECRET} letters, digits and signs, as of `openssl rand -hex 32`, or \
+            Self::Secret(shortest) => format!(
+                "Write at least {shortest} letters, digits and signs, as of `openssl rand -hex 32`, or \
                  the path of a file that has them as the value of the key with _file at its end."
             ),
             Self::Url => "Write a URL in quotes.".into(),
@@ -167,8 +167,8 @@ impl ValueType {
                 quote(&humantime::format_duration(duration).to_string())
             }
             (Self::Size(..), _) => show_size(value.as_u64().unwrap_or_default()),
-            (Self::Secret, _) if value.is_null() => quote(""),
-            (Self::Secret | Self::Url, _) | (Self::PemFile, Some("")) => quote(MASK),
+            (Self::Secret(_), _) if value.is_null() => quote(""),
+            (Self::Secret(_) | Self::Url, _) | (Self::PemFile, Some("")) => quote(MASK),
             (Self::PemFile, path) => quote(path.unwrap_or_default()),
             _ => literal(value),
         }
@@ -176,7 +176,7 @@ impl ValueType {
 
     /// The word that stands for a derived default.
     pub(crate) fn default_word(self) -> Option<&'static str> {
-        let word = if matches!(self, Self::PemFile | Self::Secret) { "" } else { "auto" };
+        let word = if matches!(self, Self::PemFile | Self::Secret(_)) { "" } else { "auto" };
         (!matches!(self, Self::Url)).then_some(word)
     }
 
@@ -200,7 +200,7 @@ impl ValueType {
             }
             Self::Numbers => "a list of whole numbers".into(),
             Self::PemFile => "the path of a PEM file".into(),
-            Self::Secret => format!("at least {SHORTEST_SECRET} characters"),
+            Self::Secret(shortest) => format!("at least {shortest} characters"),
             Self::Text | Self::Url => return None,
         })
     }
@@ -209,7 +209,7 @@ impl ValueType {
     pub(crate) fn hides(self, written: &Value) -> bool {
         let is_pem = |text: &str| text.contains(PEM_START) || text.contains('\n');
         let may_be_pem = matches!(self, Self::PemFile) && written.as_str().is_some_and(is_pem);
-        may_be_pem || matches!(self, Self::Url | Self::Secret)
+        may_be_pem || matches!(self, Self::Url | Self::Secret(_))
     }
 }
 
@@ -328,11 +328,8 @@ fn table_name(name: &str) -> Result<Value, String> {
     if is_name { Ok(name.into()) } else { Err("this is not the name of a table".to_owned()) }
 }
 
-/// The shortest secret, in characters: it must not be guessed.
-const SHORTEST_SECRET: usize = 16;
-
-fn secret(text: &str) -> Result<Value, String> {
-    if text.len() < SHORTEST_SECRET {
+fn secret(text: &str, shortest: usize) -> Result<Value, String> {
+    if text.len() < shortest {
         return Err("this is too short for a secret".to_owned());
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {

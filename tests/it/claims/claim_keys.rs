@@ -27,7 +27,8 @@ async fn a_key_is_rotated_under_load_without_a_failed_call() {
     let calls = Arc::new(AtomicUsize::new(0));
     let load = |caller: &'static str| {
         let client = database.client(&running, caller);
-        let (done, calls) = (Arc::clone(&done), Arc::clone(&calls));
+        let done = Arc::clone(&done);
+        let calls = Arc::clone(&calls);
         tokio::spawn(async move {
             while !done.load(SeqCst) {
                 let seen = client.query(TENANTS, &[]).await.expect("no call fails");

@@ -41,7 +41,7 @@ fn printed_and_installed_are_the_same_however_often() {
     for _ in 0..2 {
         assert_eq!(
             database.install(),
-            "database main: schema rowgate is up to date, 1 key accepted\n"
+            "database main: claims are installed in the schema rowgate, 1 key accepted\n"
         );
         assert_eq!(database.postgres.psql(SHAPE), printed);
     }
@@ -96,6 +96,7 @@ fn what_is_in_the_way_is_explained() {
     // The configured login may not.
     let (status, _, errors) = install(&database, &[], &[]);
     assert!(status == Some(1) && errors.contains("permission denied"), "{errors}");
+    assert!(errors.contains("ROWGATE_ADMIN_URL"), "{errors}");
     let arguments = ["claims", "install", "mian", "--print-keys"];
     let Output { status, stderr, .. } = run(database.directory.path(), &arguments, &[]);
     let errors = String::from_utf8_lossy(&stderr);

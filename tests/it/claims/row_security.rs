@@ -1,10 +1,12 @@
 //! Policies that ask for claims, by every way of the API.
 
+use std::fs;
+
 use rowgate::value::Value;
 use serde_json::json;
 use tonic::Code;
 
-use super::{Database, Running, TENANTS, only};
+use super::{Database, KEY, Running, TENANTS, only};
 use crate::call_settings::WAYS;
 use crate::harness::client::{PATIENCE, request_with};
 use crate::harness::postgres::Postgres;
@@ -127,6 +129,14 @@ async fn without_functions_or_with_a_login_that_may_too_much_nothing_runs() {
     assert_eq!(before.what(), (Code::FailedPrecondition, "CLAIMS_NOT_INSTALLED"));
     assert_eq!(before.outcome, "NOT_APPLIED");
     assert!(before.report.hint.contains("rowgate claims install"), "{before:?}");
+    // Operators are told at the start, and with each such call.
+    for message in ["calls on this database fail", "call failed"] {
+        let is_told = |line: &str| {
+            ["WARN", message, "CLAIMS_NOT_INSTALLED"].iter().all(|part| line.contains(part))
+        };
+        let told = async || running.server.log().lines().any(is_told).then_some(());
+        eventually_async(message, PATIENCE, told).await;
+    }
     database.install();
     client.must("select 1", &[]).await;
     for (grant, revoke, what) in [
@@ -159,6 +169,29 @@ async fn without_functions_or_with_a_login_that_may_too_much_nothing_runs() {
         database.postgres.psql(revoke);
         database.postgres.terminate_backends();
         client.must("select 1", &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_right_that_the_login_gets_later_counts_on_open_connections_too() {
+    let database = Database::new(&[]);
+    let running = database.serve("claims.check_interval = '100ms'").await;
+    let client = database.client(&running, "acme");
+    for (grant, revoke) in [
+        ("alter role app bypassrls", "alter role app nobypassrls"),
+        ("grant owner_of_orders to app", "revoke owner_of_orders from app"),
+    ] {
+        assert_eq!(only(&client.must(TENANTS, &[]).await), "acme");
+        let process = "select pg_backend_pid()::text";
+        let before = client.must(process, &[]).await;
+        database.postgres.psql(grant);
+        let refused = async || client.query(TENANTS, &[]).await.err();
+        let refused = eventually_async("it is refused", PATIENCE, refused).await;
+        assert_eq!(refused.what(), (Code::FailedPrecondition, "CLAIMS_UNSAFE"), "{grant}");
+        database.postgres.psql(revoke);
+        let after = async || client.query(process, &[]).await.ok();
+        let after = eventually_async("it is accepted again", PATIENCE, after).await;
+        assert_eq!(only(&after), only(&before), "the connection is the same");
     }
 }
 
@@ -213,11 +246,21 @@ async fn config_check_tells_whether_claims_are_a_boundary() {
     };
     let before = check();
     assert!(
-        before.contains("claims of callers") && before.contains("Run rowgate claims install"),
+        before.contains("does not know claims of callers")
+            && before.contains("rowgate claims install"),
         "{before}"
     );
     database.install();
     assert!(check().contains("claims of callers are accepted"));
+    let key = database.directory.path().join("claims.key");
+    fs::write(&key, KEY.replace('0', "1")).expect("it is ours");
+    let foreign = check();
+    assert!(foreign.contains("does not know the key that signed them"), "{foreign}");
+    fs::write(&key, KEY).expect("it is ours");
     database.postgres.psql("alter role app bypassrls");
-    assert!(check().contains("no boundary: the role passes over row-level security"));
+    let bypassing = check();
+    assert!(
+        bypassing.contains("no boundary: the role of the database passes over row-level security"),
+        "{bypassing}"
+    );
 }

@@ -6,6 +6,7 @@
 pub(crate) mod install;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::connection::claim_signature::ClaimSession;
 use super::connection::prepared::Prepared;
@@ -21,7 +22,7 @@ use crate::value::Value;
 const SET_CLAIMS: &str = "select rowgate.set_claims($1, $2, $3)";
 
 /// The question that shows which session it is.
-pub(crate) const SESSION: &str = include_str!("session.sql");
+const SESSION: &str = include_str!("session.sql");
 
 /// The SQLSTATE with which `rowgate.set_claims` refuses a signature.
 const NOT_SIGNED: &str = "RG001";
@@ -42,22 +43,24 @@ pub(crate) async fn sign(session: &mut Session, claims: &Secret) -> Result<Signe
         // The engine passes no claims to a database without a key.
         return Err(Error::new(ErrorKind::Internal, "there is no key to sign claims"));
     };
-    let own = claim_session(session).await?;
-    let set = session.prepare(SET_CLAIMS).await.map_err(|error| setup_error(session, error))?;
     let in_force = keys.fresh().await;
+    let own = claim_session(session, in_force.settings.check_interval).await?;
+    let set = session.prepare(SET_CLAIMS).await.map_err(|error| setup_error(session, error))?;
     let values = own.signed(claims, &in_force.key, in_force.settings.validity);
     Ok(SignedClaims { set, values })
 }
 
-/// The session that a connection has, asked once.
-async fn claim_session(session: &mut Session) -> Result<ClaimSession> {
-    if let Some(known) = &session.connection().claim_session {
-        return Ok(known.clone());
+/// The session that a connection has. It is asked anew once it is older than `check_interval`: its login may have got rights.
+async fn claim_session(session: &mut Session, check_interval: Duration) -> Result<ClaimSession> {
+    let known = session.connection().claim_session.take();
+    if let Some(known) = known.filter(|known| known.asked_at.elapsed() < check_interval) {
+        session.connection().claim_session = Some(known.clone());
+        return Ok(known);
     }
     if session.connection().protocol.is_behind_pooler() {
         let message =
             "claims are not passed on behind a pooler, where sessions change between transactions";
-        return Err(Error::new(ErrorKind::FailedPrecondition, message)
+        return Err(Error::new(ErrorKind::BackendMisconfigured, message)
             .with_condition("CLAIMS_UNSAFE")
             .with_hint("Connect databases.NAME.url to PostgreSQL itself."));
     }
@@ -70,12 +73,6 @@ async fn claim_session(session: &mut Session) -> Result<ClaimSession> {
     }
     session.connection().claim_session = Some(own.clone());
     Ok(own)
-}
-
-/// The rights by which claims would be no boundary, as the answer to [`SESSION`] names them; empty if there are none, and `None`
-/// where there are no functions of claims.
-pub(crate) fn dangers(answer: &str) -> Option<&str> {
-    ClaimSession::parse(answer, now()).map(|(_, dangers)| dangers)
 }
 
 /// The meaning of the error reply to [`SET_CLAIMS`].
@@ -96,7 +93,7 @@ pub(crate) fn refused(session: &mut Session, error: Error) -> Error {
     } else {
         "the database refused the claims of the caller: it does not know the key that signed them"
     };
-    Error::new(ErrorKind::FailedPrecondition, message)
+    Error::new(ErrorKind::BackendMisconfigured, message)
         .with_condition("CLAIMS_REFUSED")
         .with_hint(
             "An operator can run rowgate claims install with the configuration of this server.",
@@ -117,7 +114,7 @@ fn setup_error(session: &Session, error: Error) -> Error {
 }
 
 fn not_installed() -> Error {
-    Error::new(ErrorKind::FailedPrecondition, "the database does not know claims of callers")
+    Error::new(ErrorKind::BackendMisconfigured, "the database does not know claims of callers")
         .with_condition("CLAIMS_NOT_INSTALLED")
         .with_hint("An operator can run rowgate claims install once for this database.")
 }
@@ -125,7 +122,7 @@ fn not_installed() -> Error {
 /// The error of a role whose callers can pass over what claims decide.
 fn is_no_boundary(rights: &str) -> Error {
     let message = format!("claims would be no boundary: the role of the database {rights}");
-    Error::new(ErrorKind::FailedPrecondition, message).with_condition("CLAIMS_UNSAFE").with_hint(
+    Error::new(ErrorKind::BackendMisconfigured, message).with_condition("CLAIMS_UNSAFE").with_hint(
         "An operator can give databases.NAME.url a login without that right (docs/SECURITY.md).",
     )
 }

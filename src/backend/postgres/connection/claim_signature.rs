@@ -64,7 +64,7 @@ pub(crate) struct ClaimSession {
     identity: Vec<u8>,
     /// The clock of the database, in microseconds since 1970, at about this time.
     database_time: i64,
-    asked_at: Instant,
+    pub(crate) asked_at: Instant,
 }
 
 impl ClaimSession {
