@@ -16,6 +16,8 @@ import threading
 import time
 import urllib.request
 
+from frames import field, varint
+
 
 ROUNDS = 10
 CALLS = 50_000
@@ -37,18 +39,6 @@ class Sink(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
-
-
-def varint(number):
-    out = b""
-    while number > 127:
-        out += bytes([number & 127 | 128])
-        number >>= 7
-    return out + bytes([number])
-
-
-def field(number, data):
-    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
 def query(sql, number):

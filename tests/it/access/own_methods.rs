@@ -38,7 +38,8 @@ async fn reflection_tells_a_caller_of_the_methods_that_it_may_call() {
         ("operator", "databases = ['main']\nrpcs = METHODS"),
     ];
     let guarded = Guarded::start(Backend::Sqlite, &callers).await;
-    let (reader, operator) = (guarded.client("reader"), guarded.client("operator"));
+    let reader = guarded.client("reader");
+    let operator = guarded.client("operator");
     let database = "rowgate.v1.DatabaseService";
     let pool = "rowgate.v1.PoolService";
     assert_eq!(methods_of(&reader, database).await, Some(vec!["Query".to_owned()]));
