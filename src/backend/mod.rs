@@ -5,12 +5,17 @@
 //! batch, not per row.
 
 mod arrow;
+pub(crate) mod attempt;
+pub(crate) mod cancel;
 pub(crate) mod connect_breaker;
+pub(crate) mod definitions;
 mod idempotency;
 mod instrumented;
 mod interface;
 pub(crate) mod postgres;
 mod preamble;
+pub(crate) mod resolution;
+pub(crate) mod result_quota;
 mod row_stream;
 pub(crate) mod sqlite;
 mod statement;

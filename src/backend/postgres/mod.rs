@@ -27,7 +27,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
+use crate::backend::attempt::PlanUse;
+use crate::backend::attempt::{AttemptResult, run_attempts};
 use crate::backend::connect_breaker::BreakerState;
+use crate::backend::definitions::StatementRules;
+use crate::backend::resolution::outcome_timed_out;
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
     Description, EngineInfo, Installed, RowStream, ServerWait, Statement, Transaction,
@@ -39,12 +43,11 @@ use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::pool::{CallContext, Pool, PoolAdmin, PoolSnapshot};
 use crate::telemetry;
-use commit::resolution::{outcome_of_token, outcome_timed_out};
+use commit::resolution::outcome_of_token;
 use commit::token::Token;
 use connect::Connector;
 use connect::capabilities::Probe;
 use connection::Connection;
-use connection::definitions::StatementRules;
 use connection::idempotency_table::KeyTable;
 use connection::opener::Opener;
 use execute::batch_pipelined;
@@ -53,12 +56,10 @@ use execute::row_stream::{StatementRows, StatementScope};
 use execute::transaction::PostgresTransaction;
 use lanes::{Candidate, Lanes, Way};
 use session::Session;
-use session::attempt::{AttemptResult, run_attempts};
 use session::claim_keys::ClaimKeys;
 use session::custom_settings::FunctionSettings;
 use session::database_context::DatabaseContext;
 use session::effects::{self, EffectCache};
-use session::work::PlanUse;
 
 /// The SQL of the schema for claims, and of the keys that sign them.
 pub(crate) use claims::install::{keys_sql as claim_keys_sql, schema_sql as claims_sql};
@@ -237,7 +238,7 @@ impl Backend for Postgres {
                     let query = outcome_of_token(&self.context, &token);
                     let outcome = tokio::time::timeout_at(deadline.instant().into(), query).await;
                     // Not an unknown outcome: another query may be answered.
-                    outcome.unwrap_or_else(|_elapsed| Err(outcome_timed_out(&self.context)))
+                    outcome.unwrap_or_else(|_elapsed| Err(outcome_timed_out(&self.context.name)))
                 }
                 TransactionHandle::Key { caller, key } => {
                     let mut session = self.session(deadline, &context).await?;

@@ -12,7 +12,7 @@ use super::connection::claim_signature::ClaimSession;
 use super::connection::prepared::Prepared;
 use super::session::Session;
 use super::session::failure::of_own_statement;
-use super::session::work::RetryScope;
+use crate::backend::attempt::RetryScope;
 use crate::clock::now;
 use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};

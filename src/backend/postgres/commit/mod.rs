@@ -9,19 +9,21 @@ use tokio_postgres::error::SqlState;
 
 use super::connect::capabilities::{Ability, Capabilities, Expected, Probe};
 use super::connection::pipeline::{
-    PipelineEnd, PipelineStep, ResultQuota, StepOutput, StepResult, TransactionEnd,
+    PipelineEnd, PipelineStep, StepOutput, StepResult, TransactionEnd,
 };
 use super::idempotency::key_table;
 use super::session::Session;
 use super::session::failure::{ability_lost, of_own_statement};
 use crate::backend::idempotency::stored;
 use crate::backend::postgres::connection::idempotency_table::key_values;
+use crate::backend::resolution::resolve;
+use crate::backend::result_quota::ResultQuota;
 use crate::backend::{IdempotencyKey, IsolationLevel, TransactionMode};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::planted_bug::PlantedBug;
 use crate::value::Value;
 use crate::value::proto::ResultSet;
-use resolution::{outcome_of_token, resolve};
+use resolution::outcome_of_token;
 use token::{CURRENT_XID, INCARNATION, REPEATABLE_READ_XID, SERIALIZABLE_XID, Token, UNKNOWN_XID};
 
 /// Ends a transaction that we opened; fails in one that failed or ended before, which a mere COMMIT answers
@@ -220,7 +222,8 @@ pub(crate) async fn conclude(mut session: Session, answers: CommitAnswers) -> Re
     // The connection is of no more use, and the server may be waiting for its end.
     drop(session);
     let error = error.with_transaction_token(token.print());
-    let resolving = resolve(&database, || outcome_of_token(&database, &token), error, deadline);
+    let resolving =
+        resolve(&database.name, || outcome_of_token(&database, &token), error, deadline);
     let resolved = Box::pin(resolving).await;
     if changes_definitions {
         database.definitions_changed();

@@ -3,8 +3,6 @@
 //! Only the server that it was sent to knows, as long as that has not changed: a standby is behind, and a
 //! server that has restarted or taken over reuses transaction numbers that were lost.
 
-use std::time::{Duration, Instant};
-
 use futures_util::future::join;
 
 use super::token::{NEVER_ASSIGNED, ServerIdentity, Token};
@@ -12,55 +10,12 @@ use crate::backend::postgres::connect::capabilities::{Ability, lacks_ability};
 use crate::backend::postgres::idempotency::may_be_behind;
 use crate::backend::postgres::protocol::simple_query::{first_value, rows};
 use crate::backend::postgres::session::database_context::DatabaseContext;
-use crate::backend::postgres::session::failure::connection_lost;
+use crate::backend::resolution::no_answer;
 use crate::backend::{IdempotencyKey, TransactionOutcome};
-use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
-
-/// The pause between two attempts to query an outcome.
-const PAUSE: Duration = Duration::from_millis(50);
-/// The least time that an outcome is queried for, even if the deadline has passed.
-const MIN_QUERY_TIME: Duration = Duration::from_millis(30);
-/// The latest end of a call past its deadline, in hundredths of the time that is left to the caller: the
-/// way back takes a part.
-const LATEST_END: u32 = 80;
-/// The latest start of a query, in the same measure: a commit that was waited for until its deadline goes
-/// on, and its outcome cannot be known yet.
-const LATEST_START: u32 = 20;
+use crate::error::Result;
 
 /// Opens the transaction of a claim that only tests a key: the first to claim it may still be running.
 const BEGIN_CLAIM: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
-
-/// Resolves an error of a commit whose outcome is unknown: queries it until it is known or the deadline
-/// passes.
-pub(crate) async fn resolve<F>(
-    database: &DatabaseContext,
-    query: impl Fn() -> F,
-    error: Error,
-    deadline: Deadline,
-) -> Result<()>
-where
-    F: Future<Output = Result<TransactionOutcome>>,
-{
-    if Instant::now() >= deadline.late(LATEST_START) {
-        return Err(error);
-    }
-    let minimum = (Instant::now() + MIN_QUERY_TIME).min(deadline.late(LATEST_END));
-    let latest = deadline.instant().max(minimum);
-    let polling = async {
-        loop {
-            match query().await {
-                Ok(TransactionOutcome::InProgress) | Err(_) => tokio::time::sleep(PAUSE).await,
-                Ok(known) => return known,
-            }
-        }
-    };
-    match tokio::time::timeout_at(latest.into(), polling).await {
-        Ok(TransactionOutcome::Applied) => Ok(()),
-        Ok(TransactionOutcome::NotApplied) => Err(connection_lost(&database.name)),
-        Ok(TransactionOutcome::InProgress | TransactionOutcome::Unknown) | Err(_) => Err(error),
-    }
-}
 
 /// Queries the outcome of the transaction that has claimed a key, once, on a new connection, by claiming it
 /// again. If that succeeds, the first claim and everything in its transaction is gone.
@@ -68,11 +23,11 @@ pub(crate) async fn outcome_of_claim(
     database: &DatabaseContext,
     key: &IdempotencyKey,
 ) -> Result<TransactionOutcome> {
-    let lost = |error| no_answer(database).with_cause(error);
+    let lost = |error| no_answer(&database.name).with_cause(error);
     let mut connection = database.opener.open_through_breaker().await?;
     connection.client.batch_execute(BEGIN_CLAIM).await.map_err(lost)?;
     let table = connection.key_table(&database.key_table).await.map_err(lost)?;
-    let table = table.ok_or_else(|| no_answer(database))?;
+    let table = table.ok_or_else(|| no_answer(&database.name))?;
     let claim = connection.prepare(&table.claim).await.map_err(lost)?;
     let values = table.claim_values(key);
     let Err(error) = connection.client.execute_raw(&claim.statement, claim.encode(&values)?).await
@@ -112,7 +67,7 @@ pub(crate) async fn outcome_of_token(
         return Ok(TransactionOutcome::Unknown);
     }
     let client = &connection.client;
-    let lost = |error| no_answer(database).with_cause(error);
+    let lost = |error| no_answer(&database.name).with_cause(error);
     // The identity is queried first: an error in place of the status says nothing of it.
     let identity_query = ServerIdentity::query();
     let status_query = token.status_query();
@@ -123,7 +78,7 @@ pub(crate) async fn outcome_of_token(
     }
     let identity = identity.map_err(lost)?;
     let server = rows(&identity).next().and_then(ServerIdentity::read);
-    let server = server.ok_or_else(|| no_answer(database))?;
+    let server = server.ok_or_else(|| no_answer(&database.name))?;
     token.check(&server)?;
     if server.is_standby {
         return Err(may_be_behind(&database.name));
@@ -136,16 +91,4 @@ pub(crate) async fn outcome_of_token(
         }
         Err(error) => Err(lost(error)),
     }
-}
-
-/// The error of an outcome that was not answered in time.
-pub(crate) fn outcome_timed_out(database: &DatabaseContext) -> Error {
-    let name = &database.name;
-    let message = format!("the deadline passed before database \"{name}\" answered");
-    Error::new(ErrorKind::DeadlineExceeded, message)
-}
-
-fn no_answer(database: &DatabaseContext) -> Error {
-    let message = format!("database \"{}\" does not answer", database.name);
-    Error::new(ErrorKind::DatabaseUnavailable, message)
 }

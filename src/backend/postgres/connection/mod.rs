@@ -1,8 +1,7 @@
 //! An open connection with its protocol state and its prepared statements.
 
-pub(crate) mod cancel;
+pub(crate) mod cancel_target;
 pub(crate) mod claim_signature;
-pub(crate) mod definitions;
 pub(crate) mod idempotency_table;
 pub(crate) mod opener;
 pub(crate) mod pipeline;
@@ -22,10 +21,10 @@ use super::connect::OpenedConnection;
 use super::connect::capabilities::Capabilities;
 use super::protocol::session_attrs::SessionAttrs;
 use super::protocol::simple_query::first_value;
+use crate::backend::definitions::{KnownDefinitions, StatementRules};
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::config::TargetSession;
 use claim_signature::ClaimSession;
-use definitions::{KnownDefinitions, StatementRules};
 use idempotency_table::KeyTable;
 use prepared::Prepared;
 use prepared_cache::PreparedCache;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Connection;
-use super::definitions::StatementRules;
 use crate::backend::connect_breaker::ConnectBreaker;
+use crate::backend::definitions::StatementRules;
 use crate::backend::postgres::connect::Connector;
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::error::{Error, Result};

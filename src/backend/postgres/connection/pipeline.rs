@@ -1,9 +1,7 @@
 //! Requests that are sent together and answered in order, in one round trip.
 
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
@@ -14,9 +12,9 @@ use crate::backend::postgres::codec::Parameter;
 use crate::backend::postgres::connect::capabilities::lacks_ability;
 use crate::backend::postgres::protocol::requests::{Exchange, RequestKind};
 use crate::backend::postgres::protocol::simple_query::first_value;
+use crate::backend::result_quota::ResultQuota;
 use crate::error::Error;
 use crate::value::{EncodedRows, RowEncoder, RowsField};
-use crate::wire_size::widen;
 
 pub(crate) enum PipelineStep<'a> {
     /// Statements of our own, without parameters.
@@ -169,62 +167,6 @@ pub(crate) fn lost_connection(results: &[StepResult]) -> bool {
     results.iter().any(|result| matches!(result, Err(error) if error.is_connection_loss()))
 }
 
-/// The limit of the rows of all statements of a pipeline.
-///
-/// An excess is only noted: the statements run to their end, which may be their commit.
-pub(crate) struct ResultQuota {
-    max_rows: u64,
-    max_bytes: u64,
-    rows: AtomicU64,
-    bytes: AtomicU64,
-    /// The error of the first row that could not be decoded.
-    undecoded: OnceLock<Error>,
-}
-
-impl ResultQuota {
-    pub(crate) fn new(max_rows: u64, max_bytes: u64) -> Self {
-        Self {
-            max_rows,
-            max_bytes,
-            rows: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            undecoded: OnceLock::new(),
-        }
-    }
-
-    /// The quota of statements of our own.
-    pub(crate) fn unlimited() -> Self {
-        Self::new(u64::MAX, u64::MAX)
-    }
-
-    /// Counts a row of a size; returns false when it is over the quota.
-    fn take(&self, size: usize) -> bool {
-        let size = widen(size);
-        let rows = self.rows.fetch_add(1, Relaxed) + 1;
-        let bytes = self.bytes.fetch_add(size, Relaxed) + size;
-        rows <= self.max_rows && bytes <= self.max_bytes
-    }
-
-    /// Notes a row that could not be decoded.
-    fn refuse(&self, error: Error) {
-        self.undecoded.get_or_init(|| error);
-    }
-
-    /// Takes out the error of the first row that could not be decoded.
-    pub(crate) fn take_undecoded(&mut self) -> Option<Error> {
-        self.undecoded.take()
-    }
-
-    /// Describes the limit that was exceeded, if one was.
-    pub(crate) fn exceeded(&self) -> Option<String> {
-        if self.rows.load(Relaxed) > self.max_rows {
-            return Some(format!("the results have more than {} rows", self.max_rows));
-        }
-        (self.bytes.load(Relaxed) > self.max_bytes)
-            .then(|| format!("the results are larger than {} bytes", self.max_bytes))
-    }
-}
-
 /// Sends all requests, then reads the answers in order; those that came are in `results` even when
 /// this is dropped.
 ///
@@ -252,22 +194,5 @@ pub(crate) async fn send<'a>(
             Some(result) => result,
             None => request.await,
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::ErrorKind;
-
-    #[test]
-    fn the_first_row_that_could_not_be_decoded_is_the_error_of_the_results() {
-        let mut quota = ResultQuota::unlimited();
-        assert!(quota.take_undecoded().is_none());
-        for message in ["the first", "the second"] {
-            quota.refuse(Error::new(ErrorKind::Internal, message));
-        }
-        let error = quota.take_undecoded().expect("there was one");
-        assert_eq!(error.message(), "the first");
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use lru::LruCache;
 
-use super::definitions::StatementRules;
 use super::prepared::Prepared;
+use crate::backend::definitions::StatementRules;
 use crate::sql::PlanLifetime;
 
 /// The part of the memory for prepared statements that one text may take. Callers send megabytes; to prepare a long

@@ -10,20 +10,21 @@ use std::sync::Arc;
 use super::batch_result::{check_of_constraints, check_results, end, result_set};
 use super::batch_sequential;
 use super::opening::Opening;
+use crate::backend::attempt::AttemptResult;
+use crate::backend::attempt::RetryScope;
 use crate::backend::postgres::commit::{
     CommitAnswers, commit_of, conclude, number, query_incarnation, xid_of,
 };
 use crate::backend::postgres::connection::pipeline::{
-    PipelineEnd, PipelineResponses, PipelineStep, ResultQuota, StepOutput,
+    PipelineEnd, PipelineResponses, PipelineStep, StepOutput,
 };
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::idempotency::{
     conflicting_row, key_table, key_table_error, with_claimed_key,
 };
 use crate::backend::postgres::session::Session;
-use crate::backend::postgres::session::attempt::AttemptResult;
 use crate::backend::postgres::session::failure::of_own_statement;
-use crate::backend::postgres::session::work::RetryScope;
+use crate::backend::result_quota::ResultQuota;
 use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy, IdempotencyKey};
 use crate::error::{Outcome, Result};
 use crate::sql::{PlanLifetime, invalidates_plans};

@@ -3,10 +3,11 @@
 use super::command_tag::{Returned, completion, controls_transaction};
 use crate::backend::postgres::commit::{commit, transaction_controlled};
 use crate::backend::postgres::connect::capabilities::{Ability, Expected, Probe};
-use crate::backend::postgres::connection::pipeline::{ResultQuota, StepOutput};
+use crate::backend::postgres::connection::pipeline::StepOutput;
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::idempotency::with_claimed_key;
 use crate::backend::postgres::session::Session;
+use crate::backend::result_quota::ResultQuota;
 use crate::backend::{Batch, BatchResult, Completion};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::proto::ResultSet;

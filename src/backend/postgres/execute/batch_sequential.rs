@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::batch_result::{check_results, end, result_set};
 use super::opening::open;
-use crate::backend::postgres::connection::pipeline::{PipelineEnd, PipelineStep, ResultQuota};
+use crate::backend::attempt::AttemptResult;
+use crate::backend::postgres::connection::pipeline::{PipelineEnd, PipelineStep};
 use crate::backend::postgres::idempotency::{claim, with_claimed_key};
 use crate::backend::postgres::session::Session;
-use crate::backend::postgres::session::attempt::AttemptResult;
 use crate::backend::postgres::session::effects::StatementEffects;
+use crate::backend::result_quota::ResultQuota;
 use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy};
 use crate::error::Result;
 use crate::sql::invalidates_plans;

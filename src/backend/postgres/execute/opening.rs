@@ -8,11 +8,12 @@ use std::sync::Arc;
 use crate::backend::postgres::claims::{SignedClaims, refused, sign};
 use crate::backend::postgres::commit::{begin, open_transaction};
 use crate::backend::postgres::connection::pipeline::{
-    PipelineEnd, PipelineResponses, PipelineStep, ResultQuota,
+    PipelineEnd, PipelineResponses, PipelineStep,
 };
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::failure::of_own_statement;
+use crate::backend::result_quota::ResultQuota;
 use crate::backend::{Preamble, TransactionMode};
 use crate::error::{Error, FieldViolation, Result};
 use crate::value::Value;

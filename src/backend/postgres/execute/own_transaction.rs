@@ -7,9 +7,9 @@ use futures_util::future::BoxFuture;
 
 use super::opening::open;
 use super::row_stream::{StatementRows, StatementScope};
+use crate::backend::attempt::AttemptResult;
 use crate::backend::postgres::commit::{commit, query_incarnation};
 use crate::backend::postgres::session::Session;
-use crate::backend::postgres::session::attempt::AttemptResult;
 use crate::backend::{Completion, Decimal, Fill, RowSink, RowStream, Statement, TransactionMode};
 use crate::error::{Outcome, Result};
 use crate::value::Column;

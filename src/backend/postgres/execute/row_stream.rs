@@ -11,12 +11,12 @@ use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
 use super::command_tag::{Returned, completion, controls_transaction};
+use crate::backend::attempt::AttemptResult;
+use crate::backend::cancel::CANCEL_GRACE;
 use crate::backend::postgres::commit::{commit_of, open_transaction, transaction_controlled};
-use crate::backend::postgres::connection::cancel::CANCEL_GRACE;
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::lanes::Candidate;
 use crate::backend::postgres::session::Session;
-use crate::backend::postgres::session::attempt::AttemptResult;
 use crate::backend::{Completion, Decimal, Fill, RowSink, RowStream, Statement, TransactionMode};
 use crate::clock::now;
 use crate::error::{Error, ErrorKind, Outcome, Result};

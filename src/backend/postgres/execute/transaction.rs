@@ -6,12 +6,13 @@ use futures_util::future::BoxFuture;
 
 use super::opening::open;
 use super::row_stream::{StatementRows, StatementScope};
+use crate::backend::attempt::AttemptResult;
 use crate::backend::idempotency::applied_before;
-use crate::backend::postgres::commit::resolution::{outcome_of_claim, resolve};
+use crate::backend::postgres::commit::resolution::outcome_of_claim;
 use crate::backend::postgres::commit::{READ_ONLY_SAVEPOINT, commit, query_incarnation};
 use crate::backend::postgres::idempotency::claim;
 use crate::backend::postgres::session::Session;
-use crate::backend::postgres::session::attempt::AttemptResult;
+use crate::backend::resolution::resolve;
 use crate::backend::{
     BeginRequest, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
 };
@@ -106,7 +107,8 @@ impl Transaction for PostgresTransaction {
             let database = Arc::clone(&session.database);
             match (commit(session, None, &[]).await, key) {
                 (Err(error), Some(key)) if error.kind() == ErrorKind::OutcomeUnknown => {
-                    resolve(&database, || outcome_of_claim(&database, &key), error, deadline).await
+                    resolve(&database.name, || outcome_of_claim(&database, &key), error, deadline)
+                        .await
                 }
                 (ended, _) => ended,
             }

@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use super::connect::capabilities::{Ability, Expected, Probe};
-use super::connection::pipeline::{PipelineEnd, PipelineStep, ResultQuota, StepOutput};
+use super::connection::pipeline::{PipelineEnd, PipelineStep, StepOutput};
 use super::session::Session;
 use super::session::failure::{not_primary, of_own_statement};
 use crate::backend::idempotency::{Claimed, in_progress};
 use crate::backend::postgres::connection::idempotency_table::{KeyTable, key_values};
+use crate::backend::result_quota::ResultQuota;
 use crate::backend::{IdempotencyKey, Installed, TransactionOutcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Kind, Row, Value};

@@ -10,8 +10,8 @@ use tokio_postgres::error::SqlState;
 
 use super::candidate::averaged;
 use super::record::LaneRecord;
+use crate::backend::definitions::{KnownDefinitions, StatementRules};
 use crate::backend::postgres::connection::Connection;
-use crate::backend::postgres::connection::definitions::{KnownDefinitions, StatementRules};
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::connection::prepared_cache::PreparedCache;
 use crate::backend::postgres::protocol::session_attrs::SessionAttrs;

@@ -5,13 +5,14 @@ use tokio_postgres::Error as DriverError;
 use super::Session;
 use super::checkin::Disposition;
 use super::failure::{
-    FailureContext, Meaning, ReplyCause, SessionFailure, classify, connection_lost, not_primary,
-    outcome_unknown, unreadable,
+    FailureContext, Meaning, ReplyCause, SessionFailure, classify, not_primary, unreadable,
 };
-use super::work::{PlanOrigin, RetryScope, WriteState};
+use super::work::{PlanOrigin, WriteState};
+use crate::backend::attempt::RetryScope;
 use crate::backend::copy_unsupported;
 use crate::backend::postgres::connection::pipeline::{StepError, StepOutput, StepResult};
 use crate::backend::postgres::error::from_statement;
+use crate::backend::resolution::{connection_lost, outcome_unknown};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 
 impl Session {

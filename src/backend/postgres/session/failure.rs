@@ -5,13 +5,14 @@ use tokio_postgres::error::DbError;
 
 use super::checkin::Disposition;
 use super::in_flight::InFlight;
-use super::work::{PlanOrigin, RetryScope, WriteState};
+use super::work::{PlanOrigin, WriteState};
+use crate::backend::attempt::RetryScope;
 use crate::backend::postgres::error::{
     ends_connection, is_lost_statement, is_misfit, is_stale_plan, is_stale_reference, is_terminated,
 };
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::config::TargetSession;
-use crate::error::{Error, ErrorKind, Outcome};
+use crate::error::{Error, ErrorKind};
 
 /// The state of a session in which it fails.
 #[derive(Debug, Clone, Copy)]
@@ -223,12 +224,6 @@ pub(crate) fn ability_lost(database: &str) -> Error {
     Error::new(ErrorKind::DatabaseUnavailable, message)
 }
 
-/// The error of a lost connection; nothing was applied.
-pub(crate) fn connection_lost(database: &str) -> Error {
-    let message = format!("the connection to database \"{database}\" was lost");
-    Error::new(ErrorKind::ConnectionLost, message)
-}
-
 /// The error of a request that the driver could not encode, or whose answer it could not read: a defect
 /// of this server, and no outage. Nothing was applied.
 pub(super) fn unreadable(database: &str) -> Error {
@@ -240,11 +235,6 @@ pub(super) fn unreadable(database: &str) -> Error {
 /// The error of a server that is a standby.
 pub(crate) fn not_primary(message: String) -> Error {
     Error::new(ErrorKind::NotPrimary, message)
-}
-
-/// The error of writes that may have been applied.
-pub(crate) fn outcome_unknown(message: String) -> Error {
-    Error::new(ErrorKind::OutcomeUnknown, message).with_outcome(Outcome::Unknown)
 }
 
 #[cfg(test)]

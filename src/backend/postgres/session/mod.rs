@@ -3,7 +3,6 @@
 //! At its end a connection that is known to be idle and clean goes back to the pool. Any other is reset by a
 //! task of its own, off the caller's path, and closed if that fails.
 
-pub(crate) mod attempt;
 mod checkin;
 pub(crate) mod claim_keys;
 pub(crate) mod custom_settings;
@@ -22,15 +21,17 @@ use std::time::Instant;
 
 use super::connect::capabilities::Ability;
 use super::connection::Connection;
-use super::connection::cancel::Cancel;
+use super::connection::cancel_target::CancelTarget;
 use super::connection::opener::Opener;
 use super::protocol::requests::RequestKind;
+use crate::backend::attempt::AttemptError;
+use crate::backend::cancel::Cancel;
+use crate::backend::resolution::connection_lost;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::planted_bug::PlantedBug;
 use crate::pool::{Checkout, CloseReason};
 use crate::sql::CustomSettings;
-use attempt::AttemptError;
 use checkin::{Checkin, Disposition};
 use database_context::DatabaseContext;
 use effects::SessionEffect;
@@ -59,7 +60,8 @@ impl Session {
     ) -> Self {
         let connector = Arc::clone(&database.opener.connector);
         let protocol = Arc::clone(&checkout.protocol);
-        let cancel = Cancel::new(connector, protocol, Arc::clone(checkout.context()));
+        let target = CancelTarget { connector, protocol };
+        let cancel = Cancel::new(target, Arc::clone(checkout.context()));
         // The notice may be of a caller who did not wait for the answer.
         checkout.protocol.take_unconfirmed();
         Self {
@@ -153,7 +155,7 @@ impl Session {
             }
             Ok(false) => {
                 self.checkin.at_least(Disposition::Close);
-                Err(failure::connection_lost(&self.database.name))
+                Err(connection_lost(&self.database.name))
             }
             Err(_elapsed) => Err(self.deadline_passed()),
         }
@@ -167,7 +169,7 @@ impl Session {
             if let Some(protocol) = protocol {
                 protocol.ended().await;
             }
-            failure::connection_lost(&database.name)
+            connection_lost(&database.name)
         }
     }
 

@@ -9,16 +9,19 @@ use super::Session;
 use super::effects::{SessionEffect, StatementEffects};
 use super::failure;
 use super::reset::SessionConnection;
-use super::work::{PlanOrigin, PlanUse, WriteState};
+use super::work::{PlanOrigin, WriteState};
+use crate::backend::attempt::PlanUse;
 use crate::backend::postgres::codec::{MAX_MESSAGE, Parameter};
 use crate::backend::postgres::connect::capabilities::Ability;
 use crate::backend::postgres::connection::Connection;
 use crate::backend::postgres::connection::pipeline::{
-    self, PipelineEnd, PipelineResponses, PipelineStep, ResultQuota, StepError, lost_connection,
+    self, PipelineEnd, PipelineResponses, PipelineStep, StepError, lost_connection,
 };
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::protocol::requests::{RequestKind, is_prefix};
 use crate::backend::postgres::protocol::simple_query::{first_value, rows};
+use crate::backend::resolution::outcome_unknown;
+use crate::backend::result_quota::ResultQuota;
 use crate::backend::{Preamble, TransactionSetting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sql::{
@@ -348,7 +351,7 @@ impl Session {
             return Ok(());
         }
         let database = &self.database.name;
-        Err(failure::outcome_unknown(format!(
+        Err(outcome_unknown(format!(
             "no synchronous standby of database \"{database}\" confirmed the commit in time"
         )))
     }

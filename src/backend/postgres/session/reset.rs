@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::checkin::{Checkin, Disposition};
 use super::database_context::DatabaseContext;
 use super::effects::SessionEffect;
+use crate::backend::cancel::Cancel;
 use crate::backend::postgres::connect::capabilities::{Ability, Expected, Probe};
 use crate::backend::postgres::connection::Connection;
-use crate::backend::postgres::connection::cancel::Cancel;
+use crate::backend::postgres::connection::cancel_target::CancelTarget;
 use crate::backend::postgres::connection::opener::Opener;
 use crate::backend::postgres::protocol::simple_query::rows;
 use crate::planted_bug::PlantedBug;
@@ -68,7 +69,7 @@ pub(crate) fn probe() -> Probe {
 /// A checked-out connection, and the means to cancel its statements.
 pub(crate) struct SessionConnection {
     pub(crate) checkout: Checkout<Opener>,
-    pub(crate) cancel: Cancel,
+    pub(crate) cancel: Cancel<CancelTarget>,
 }
 
 /// Resets a connection, off the caller's path. Dropped before it is done, closes it.
@@ -153,7 +154,7 @@ impl SessionReset {
 
 /// Cancels the statement that runs and waits for its answer; returns true when it has come. A commit is
 /// only waited for.
-async fn stop(connection: &Connection, cancel: &mut Cancel) -> bool {
+async fn stop(connection: &Connection, cancel: &mut Cancel<CancelTarget>) -> bool {
     cancel.send();
     if connection.protocol.is_copying() {
         // The server waits for our data; after the cancel it sees the end of the connection.

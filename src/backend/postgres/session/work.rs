@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::backend::attempt::{PlanUse, RetryScope};
 use crate::backend::{IsolationLevel, Preamble};
 
 /// The caller's work on a session.
@@ -42,14 +43,6 @@ impl SessionWork {
     }
 }
 
-/// The use of statements that the connection has prepared: again, or prepared anew.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum PlanUse {
-    #[default]
-    Cached,
-    Fresh,
-}
-
 /// The preparation of the statements that a command has used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum PlanOrigin {
@@ -75,15 +68,4 @@ impl WriteState {
     pub(crate) fn is_none(self) -> bool {
         self.applied_by.is_none()
     }
-}
-
-/// The retry that is allowed at once and unseen by the caller: nothing of the failed attempt has begun.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum RetryScope {
-    #[default]
-    None,
-    /// Another connection: this one was ended while it was idle.
-    OtherConnection,
-    /// Statements that are prepared anew.
-    FreshPlans,
 }

@@ -1,6 +1,5 @@
 //! The attempts at one call that are made at once and unseen by the caller.
 
-use super::work::{PlanUse, RetryScope};
 use crate::error::{Error, Result};
 
 /// The number of connections that were ended while idle which one call may meet. Each is closed.
@@ -9,6 +8,25 @@ const CONNECTION_ATTEMPTS: usize = 8;
 /// The number of times that statements are prepared anew: the tables may change again between that and
 /// the run.
 const FRESH_PLAN_ATTEMPTS: usize = 3;
+
+/// The use of statements that the connection has prepared: again, or prepared anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum PlanUse {
+    #[default]
+    Cached,
+    Fresh,
+}
+
+/// The retry that is allowed at once and unseen by the caller: nothing of the failed attempt has begun.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum RetryScope {
+    #[default]
+    None,
+    /// Another connection: this one was ended while it was idle.
+    OtherConnection,
+    /// Statements that are prepared anew.
+    FreshPlans,
+}
 
 /// The error of an attempt.
 #[derive(Debug)]

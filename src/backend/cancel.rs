@@ -1,17 +1,16 @@
 //! Cancels a statement, and tells when that is over.
 //!
-//! A cancel request names a connection and not a statement: one that arrives late kills the next. The
-//! server closes the cancel's own socket once it has acted on it, so nothing else may run on the connection
-//! before the end of that socket is read. A cancel that arrives early is forgotten by the server, although
+//! A cancel names a connection and not a statement: one that arrives late kills the next. So nothing else may run on
+//! the connection before the server has shown that it has acted on the cancel: PostgreSQL closes the cancel's own
+//! socket then, and MySQL answers KILL QUERY. A cancel that arrives early is forgotten by the server, although
 //! the request may be in its socket already: so it is sent until the request is answered.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
 
-use crate::backend::postgres::connect::Connector;
-use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::deadline::Deadline;
 use crate::planted_bug::PlantedBug;
 use crate::pool::CallContext;
@@ -25,9 +24,17 @@ const COMMIT_GRACE: u32 = 20;
 /// The first and the longest pause between two cancels of one statement.
 const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(250)];
 
-pub(crate) struct Cancel {
-    connector: Arc<Connector>,
-    protocol: Arc<ProtocolState>,
+/// A connection whose running statement can be cancelled from outside.
+pub(crate) trait Cancellable {
+    /// Cancels the statement that runs. Returns true once the server has acted on it, and no cancel can arrive any more.
+    fn cancel(&self) -> BoxFuture<'static, bool>;
+
+    /// The number of the last request that was answered.
+    fn last_answered(&self) -> u64;
+}
+
+pub(crate) struct Cancel<C> {
+    connection: C,
     /// The caller whose statements run: an operator may terminate its call.
     context: Arc<CallContext>,
     /// The number of the request that commits: while it runs, nothing is cancelled. Under synchronous
@@ -42,21 +49,9 @@ pub(crate) struct Cancel {
     was_sent: bool,
 }
 
-impl Cancel {
-    pub(crate) fn new(
-        connector: Arc<Connector>,
-        protocol: Arc<ProtocolState>,
-        context: Arc<CallContext>,
-    ) -> Self {
-        Self {
-            connector,
-            protocol,
-            context,
-            commit: None,
-            sent: None,
-            is_lost: false,
-            was_sent: false,
-        }
+impl<C: Cancellable> Cancel<C> {
+    pub(crate) fn new(connection: C, context: Arc<CallContext>) -> Self {
+        Self { connection, context, commit: None, sent: None, is_lost: false, was_sent: false }
     }
 
     /// Returns true if a cancel may still arrive.
@@ -75,7 +70,7 @@ impl Cancel {
     }
 
     fn is_committing(&self) -> bool {
-        self.commit.is_some_and(|number| self.protocol.last_answered() + 1 >= number)
+        self.commit.is_some_and(|number| self.connection.last_answered() + 1 >= number)
     }
 
     /// Starts a cancel, without waiting for it, unless a commit runs.
@@ -84,10 +79,8 @@ impl Cancel {
         if self.sent.is_some() || self.is_committing() {
             return;
         }
-        let connector = Arc::clone(&self.connector);
-        let protocol = Arc::clone(&self.protocol);
         self.was_sent = true;
-        self.sent = Some(tokio::spawn(async move { connector.cancel(&protocol).await.is_ok() }));
+        self.sent = Some(tokio::spawn(self.connection.cancel()));
     }
 
     /// Waits for a request; at the deadline, or when an operator terminates the call, cancels it and gives
