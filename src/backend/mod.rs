@@ -12,6 +12,7 @@ pub(crate) mod definitions;
 mod idempotency;
 mod instrumented;
 mod interface;
+pub(crate) mod network;
 pub(crate) mod postgres;
 mod preamble;
 pub(crate) mod resolution;

@@ -2,11 +2,11 @@
 
 use std::io;
 
+use rustls::ClientConfig;
 use tokio::io::AsyncWriteExt;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::socket;
-use crate::backend::postgres::protocol::server_address::ServerAddress;
+use super::driver_stream;
+use crate::backend::network::ServerAddress;
 
 /// The start of a CancelRequest, before the key (protocol 3.0, "Message Formats").
 pub(super) const CANCEL_REQUEST: [u8; 8] = [0, 0, 0, 16, 4, 210, 22, 46];
@@ -14,10 +14,10 @@ pub(super) const CANCEL_REQUEST: [u8; 8] = [0, 0, 0, 16, 4, 210, 22, 46];
 /// Sends the request with the key of a connection, and waits until the server has processed it.
 pub(super) async fn send(
     address: &ServerAddress,
-    tls: Option<&MakeRustlsConnect>,
+    tls: Option<&ClientConfig>,
     key: [u8; 8],
 ) -> io::Result<()> {
-    let mut socket = socket::connect(address, tls).await?;
+    let mut socket = driver_stream::connect(address, tls).await?;
     socket.write_all(&[CANCEL_REQUEST, key].concat()).await?;
     socket.flush().await?;
     // The server closes the socket once it has processed the request; a cancel still in transit

@@ -6,11 +6,11 @@ use std::io;
 
 use tokio_postgres::error::SqlState;
 
+use crate::backend::network::{AttemptFailure, ConnectFailures};
 use crate::backend::postgres::error::{ErrorReply, report};
 use crate::backend::postgres::protocol::auth_guard::AuthRefused;
-use crate::backend::postgres::protocol::server_address::ServerAddress;
 use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
-use crate::config::{ErrorDetails, Server, TargetSession};
+use crate::config::{ErrorDetails, TargetSession};
 use crate::error::{Error, ErrorKind};
 
 /// The failure of one address.
@@ -33,14 +33,6 @@ pub(crate) enum ConnectFailure {
 }
 
 impl ConnectFailure {
-    pub(crate) fn unreachable(error: io::Error) -> Self {
-        Self::Unreachable(error.into())
-    }
-
-    pub(crate) fn timed_out() -> Self {
-        Self::unreachable(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))
-    }
-
     /// Classifies an error of the driver during the login.
     pub(crate) fn of_login(error: tokio_postgres::Error) -> Self {
         if let Some(refused) = auth_refused(&error) {
@@ -58,15 +50,6 @@ impl ConnectFailure {
         Some(error.code().map_or("", SqlState::code))
     }
 
-    /// Returns true if the login will be rejected until the configuration changes.
-    fn is_permanent(&self) -> bool {
-        match self {
-            Self::Rejected(error) => rejects_permanently(error),
-            Self::Auth(_) | Self::Baseline { .. } | Self::Settings { .. } | Self::Pooler => true,
-            Self::Unreachable(_) | Self::Unsuitable(_) => false,
-        }
-    }
-
     /// Returns true if the startup parameter `options` may be why the login was rejected: poolers have no
     /// SQLSTATE of their own for it. Role, password, database and a server that is full or stopping are
     /// other reasons.
@@ -75,14 +58,29 @@ impl ConnectFailure {
         self.rejection()
             .is_some_and(|code| code.get(..2).is_some_and(|class| !reasons.contains(&class)))
     }
+}
 
-    /// Returns true if role or password are rejected: another attempt at the same server would only
-    /// lock the account.
-    pub(crate) fn rejects_login(&self) -> bool {
+impl AttemptFailure for ConnectFailure {
+    fn unreachable(error: io::Error) -> Self {
+        Self::Unreachable(error.into())
+    }
+
+    fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable(_))
+    }
+
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::Rejected(error) => rejects_permanently(error),
+            Self::Auth(_) | Self::Baseline { .. } | Self::Settings { .. } | Self::Pooler => true,
+            Self::Unreachable(_) | Self::Unsuitable(_) => false,
+        }
+    }
+
+    fn rejects_login(&self) -> bool {
         self.rejection().is_some_and(|code| code.is_empty() || code.starts_with("28"))
     }
 
-    /// Returns the rank of the failure: of several, the highest is reported.
     fn rank(&self) -> u8 {
         match self {
             Self::Unreachable(_) => 0,
@@ -96,74 +94,30 @@ impl ConnectFailure {
     }
 }
 
-#[derive(Debug)]
-pub(crate) struct ConnectErrors {
-    servers: usize,
-    failures: Vec<ServerFailure>,
-}
-
-#[derive(Debug)]
-struct ServerFailure {
-    server: String,
-    failure: ConnectFailure,
-}
-
-impl ConnectErrors {
-    pub(crate) fn new(servers: usize) -> Self {
-        Self { servers, failures: Vec::new() }
-    }
-
-    pub(crate) fn add(
-        &mut self,
-        server: &Server,
-        address: Option<&ServerAddress>,
-        failure: ConnectFailure,
-    ) {
-        let mut server = server.to_string();
-        if let Some(ServerAddress::Tcp(address, name)) = address
-            && address.ip().to_string() != *name
-        {
-            server = format!("{server} ({})", address.ip());
+/// Returns the error of an attempt that failed at all servers.
+pub(crate) fn error(
+    failures: ConnectFailures<ConnectFailure>,
+    database: &str,
+    session: TargetSession,
+) -> Error {
+    let list = failures.list();
+    let error = match failures.reported() {
+        Some(ConnectFailure::Unreachable(cause)) => unreachable(database).with_cause(cause),
+        Some(ConnectFailure::Rejected(error)) => rejected(database, error),
+        Some(ConnectFailure::Unsuitable(_)) => unsuitable(database, session),
+        Some(ConnectFailure::Auth(refused)) => auth_not_allowed(database, refused),
+        Some(ConnectFailure::Pooler) => behind_pooler(database),
+        Some(ConnectFailure::Baseline { names, cause }) => {
+            let error = off_baseline(database, &names);
+            if let Some(cause) = cause { error.with_cause(cause.to_string()) } else { error }
         }
-        self.failures.push(ServerFailure { server, failure });
-    }
-
-    /// Returns true if any server rejected role or password.
-    pub(crate) fn rejects_login(&self) -> bool {
-        self.failures.iter().any(|each| each.failure.rejects_login())
-    }
-
-    /// Returns the error of all failures. A permanent rejection is reported only if every server was
-    /// reached: one that is unreachable may be the suitable one.
-    pub(crate) fn into_error(self, database: &str, session: TargetSession) -> Error {
-        let is_several = self.servers > 1 || self.failures.len() > 1;
-        let list = self.failures.iter().map(|each| format!("{}: {}", each.server, each.failure));
-        let list = list.collect::<Vec<_>>().join("; ");
-        let failures = self.failures.into_iter().map(|each| each.failure).collect::<Vec<_>>();
-        let is_unreachable = |each: &_| matches!(each, ConnectFailure::Unreachable(_));
-        let all_reached = !failures.iter().any(is_unreachable);
-        let reported = failures.into_iter().filter(|each| all_reached || !each.is_permanent());
-        // Of equal ranks the first, as its server is preferred.
-        let reported =
-            reported.reduce(|first, next| if next.rank() > first.rank() { next } else { first });
-        let error = match reported {
-            Some(ConnectFailure::Unreachable(cause)) => unreachable(database).with_cause(cause),
-            Some(ConnectFailure::Rejected(error)) => rejected(database, error),
-            Some(ConnectFailure::Unsuitable(_)) => unsuitable(database, session),
-            Some(ConnectFailure::Auth(refused)) => auth_not_allowed(database, refused),
-            Some(ConnectFailure::Pooler) => behind_pooler(database),
-            Some(ConnectFailure::Baseline { names, cause }) => {
-                let error = off_baseline(database, &names);
-                if let Some(cause) = cause { error.with_cause(cause.to_string()) } else { error }
-            }
-            Some(ConnectFailure::Settings { key, cause }) => {
-                let error = settings_refused(database, &key);
-                if let Some(cause) = cause { error.with_cause(cause.to_string()) } else { error }
-            }
-            None => unreachable(database),
-        };
-        if is_several { error.with_cause(list) } else { error }
-    }
+        Some(ConnectFailure::Settings { key, cause }) => {
+            let error = settings_refused(database, &key);
+            if let Some(cause) = cause { error.with_cause(cause.to_string()) } else { error }
+        }
+        None => unreachable(database),
+    };
+    if let Some(list) = list { error.with_cause(list) } else { error }
 }
 
 impl fmt::Display for ConnectFailure {
@@ -324,6 +278,8 @@ fn is_of_credentials(error: &tokio_postgres::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::network::ServerAddress;
+    use crate::config::Server;
 
     fn server(host: &str) -> Server {
         Server { host: crate::config::Host::Tcp(host.to_owned()), port: 5432, password: None }
@@ -335,12 +291,12 @@ mod tests {
 
     #[test]
     fn only_the_private_cause_names_each_server_and_its_failure() {
-        let mut errors = ConnectErrors::new(2);
+        let mut errors = ConnectFailures::new(2);
         let closed = io::Error::from(io::ErrorKind::ConnectionRefused);
         let address = ServerAddress::Tcp(([10, 0, 0, 1], 5432).into(), "a.example".to_owned());
         errors.add(&server("a.example"), Some(&address), ConnectFailure::unreachable(closed));
         errors.add(&server("b.example"), None, unsuitable());
-        let error = errors.into_error("main", TargetSession::ReadWrite);
+        let error = error(errors, "main", TargetSession::ReadWrite);
         assert_eq!(error.kind(), ErrorKind::DatabaseUnavailable);
         assert_eq!(error.message(), "no server of database \"main\" accepts writes");
         assert_eq!(
@@ -352,9 +308,9 @@ mod tests {
 
     #[test]
     fn a_single_server_keeps_its_own_cause() {
-        let mut errors = ConnectErrors::new(1);
+        let mut errors = ConnectFailures::new(1);
         errors.add(&server("a"), None, ConnectFailure::timed_out());
-        let error = errors.into_error("main", TargetSession::Any);
+        let error = error(errors, "main", TargetSession::Any);
         assert_eq!(error.message(), "cannot connect to database \"main\"");
         assert_eq!(error.cause(), "no answer in time");
     }

@@ -1,49 +1,43 @@
-//! The connector of a database: it tries its servers and addresses in order.
+//! The connector of a database: it logs in at one of its servers.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::time::Instant;
 use tokio_postgres::config::{self, SslMode, SslNegotiation};
 
 use super::baseline::Baseline;
 use super::cancel_request;
 use super::capabilities::{Capabilities, Probe, is_inability};
-use super::connect_errors::{ConnectErrors, ConnectFailure};
-use super::credentials::{Credentials, Login};
+use super::connect_errors::{self, ConnectFailure};
+use super::driver_login;
+use super::driver_stream::{self, HandshakeDone};
 use super::opened_connection::OpenedConnection;
 use super::pooler::{self, Handshake};
 use super::role_settings::RoleSettings;
 use super::server_probes::ServerProbes;
 use super::server_traits::ServerTraits;
 use super::settings_script::SettingsScript;
-use super::slow_servers::{SlowServers, Target};
-use super::socket::{self, HandshakeDone};
+use crate::backend::network::{
+    AttemptFailure as _, ConnectFailures, Dialer, LogIn, Login, ServerAddress,
+};
 use crate::backend::postgres::protocol::auth_guard::AllowedAuth;
 use crate::backend::postgres::protocol::backend::MessageLimits;
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 use crate::backend::postgres::protocol::renaming::Renaming;
-use crate::backend::postgres::protocol::server_address::ServerAddress;
 use crate::backend::postgres::protocol::session_attrs::SessionAttrs;
 use crate::backend::postgres::protocol::statement_names::Route;
 use crate::backend::postgres::protocol::tap::Tap;
 use crate::config::{
-    AuthMethod, ChannelBinding, Database, Host, PoolerUse, PostgresTarget, Server, TargetSession,
+    AuthMethod, ChannelBinding, Database, PoolerUse, PostgresTarget, TargetSession,
 };
-use crate::error::Result;
-
-/// The part of `pool.connect_timeout` that is left to report the failure of each server.
-const RESERVE: Duration = Duration::from_millis(50);
+use crate::error::{Error, Result};
 
 pub(crate) struct Connector {
     database: String,
-    servers: Vec<Server>,
+    dialer: Dialer<PostgresTarget>,
     session: TargetSession,
-    balance: bool,
-    credentials: Credentials,
     driver: tokio_postgres::Config,
     baseline: Baseline,
     pub(crate) role_settings: RoleSettings,
@@ -54,12 +48,6 @@ pub(crate) struct Connector {
     traits: Vec<ServerTraits>,
     limits: MessageLimits,
     probes: ServerProbes,
-    timeout: Duration,
-    slow: SlowServers,
-    /// The server of the last connection.
-    last: Mutex<Option<String>>,
-    /// The login that was rejected, since no other was accepted.
-    rejected: Mutex<Option<Arc<Login>>>,
 }
 
 impl Connector {
@@ -75,10 +63,8 @@ impl Connector {
         let probes = ServerProbes::new(name, timeout, &baseline, probes);
         Ok(Self {
             database: name.to_owned(),
-            servers: target.servers.clone(),
+            dialer: Dialer::new(name, config, target)?,
             session: target.session,
-            balance: target.balance,
-            credentials: Credentials::new(name, target, &config.credentials)?,
             driver: driver_config(target),
             baseline,
             probes,
@@ -92,10 +78,6 @@ impl Connector {
                 report: config.max_report_size,
                 other: config.max_message_size,
             },
-            timeout,
-            slow: SlowServers::new(timeout, target.servers.len()),
-            last: Mutex::default(),
-            rejected: Mutex::default(),
         })
     }
 
@@ -119,119 +101,19 @@ impl Connector {
     /// Opens a connection within `pool.connect_timeout` to the first suitable server; its driver
     /// runs on the calling runtime. Names are resolved anew, and changed secrets are read again.
     pub(crate) async fn open(&self) -> Result<OpenedConnection> {
-        let end = Instant::now() + self.timeout.saturating_sub(RESERVE.min(self.timeout / 10));
-        let login = self.credentials.fresh().await?;
-        let mut opened = self.try_servers(&login, end).await;
-        // The password may have been replaced a moment ago.
-        if let Err(errors) = &opened
-            && errors.rejects_login()
-        {
-            let renewed = self.credentials.renewed(&login).await;
-            *self.rejected.lock() = Some(Arc::clone(renewed.as_ref().unwrap_or(&login)));
-            if let Some(renewed) = renewed {
-                opened = self.try_servers(&renewed, end).await;
-            }
-        }
-        opened.map_err(|errors| errors.into_error(&self.database, self.session))
+        self.dialer.open(self).await
     }
 
     /// Returns true if the login that was last rejected has been replaced, so that an attempt is
     /// worthwhile.
     pub(crate) async fn login_has_changed(&self) -> bool {
-        let Some(rejected) = self.rejected.lock().clone() else { return false };
-        let fresh = self.credentials.fresh().await;
-        let changed = fresh.is_ok_and(|fresh| !Arc::ptr_eq(&rejected, &fresh));
-        if changed {
-            *self.rejected.lock() = None;
-        }
-        changed
-    }
-
-    /// Tries one server after the other; each gets an equal share of the time that is left.
-    async fn try_servers(
-        &self,
-        login: &Login,
-        end: Instant,
-    ) -> Result<OpenedConnection, ConnectErrors> {
-        let order = self.order();
-        let mut errors = ConnectErrors::new(self.servers.len());
-        let mut fallback = None;
-        for (position, index) in order.iter().enumerate() {
-            let server = &self.servers[*index];
-            let until = share(end, order.len() - position, 1);
-            let mut server_attempt = self.slow.attempt(Target::Server(*index));
-            let addresses = tokio::time::timeout_at(until, self.addresses(server)).await;
-            let addresses = addresses
-                .unwrap_or_else(|_elapsed| Err(ConnectFailure::timed_out()))
-                .unwrap_or_else(|failure| {
-                    errors.add(server, None, failure);
-                    Vec::new()
-                });
-            let count = addresses.len();
-            let ends: Vec<_> = (1..=count).map(|shares| share(until, count, shares)).collect();
-            for (address, until) in addresses.into_iter().zip(ends) {
-                let mut attempt = self.slow.attempt(Target::Address(address.clone()));
-                let opened =
-                    tokio::time::timeout_at(until, self.log_in(login, *index, &address)).await;
-                attempt.answered = opened.is_ok();
-                server_attempt.answered |= opened.is_ok();
-                match opened.unwrap_or_else(|_elapsed| Err(ConnectFailure::timed_out())) {
-                    Ok(opened) if opened.is_preferred => return Ok(self.connected(opened, *index)),
-                    Ok(opened) => drop(fallback.get_or_insert((opened, *index))),
-                    Err(failure) => {
-                        let rejects_login = failure.rejects_login();
-                        errors.add(server, Some(&address), failure);
-                        if rejects_login {
-                            break;
-                        }
-                    }
-                }
-            }
-        }
-        match fallback {
-            Some((opened, index)) => Ok(self.connected(opened, index)),
-            None => Err(errors),
-        }
-    }
-
-    /// Returns the order in which the servers are tried this time, by their indexes.
-    fn order(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.servers.len()).collect();
-        if self.balance {
-            fastrand::shuffle(&mut order);
-        }
-        order.sort_by_key(|index| self.slow.contains(&Target::Server(*index)));
-        order
-    }
-
-    /// Resolves a server's addresses, in the order in which they are tried.
-    async fn addresses(&self, server: &Server) -> Result<Vec<ServerAddress>, ConnectFailure> {
-        let host = match &server.host {
-            Host::Unix(directory) => {
-                let path = directory.join(format!(".s.PGSQL.{}", server.port));
-                return Ok(vec![ServerAddress::Unix(path)]);
-            }
-            Host::Tcp(host) => host,
-        };
-        let found = tokio::net::lookup_host((host.as_str(), server.port)).await;
-        let found = found.map_err(ConnectFailure::unreachable)?;
-        let mut addresses: Vec<_> =
-            found.map(|address| ServerAddress::Tcp(address, host.clone())).collect();
-        if addresses.is_empty() {
-            let error = io::Error::other("the host name has no address");
-            return Err(ConnectFailure::unreachable(error));
-        }
-        if self.balance {
-            fastrand::shuffle(&mut addresses);
-        }
-        addresses.sort_by_key(|address| self.slow.contains(&Target::Address(address.clone())));
-        Ok(addresses)
+        self.dialer.login_has_changed().await
     }
 
     /// Logs in at one address, compares the session with the required attributes and sets its settings.
-    async fn log_in(
+    async fn establish(
         &self,
-        login: &Login,
+        login: &Login<PostgresTarget>,
         server: usize,
         address: &ServerAddress,
     ) -> Result<OpenedConnection, ConnectFailure> {
@@ -251,7 +133,8 @@ impl Connector {
             pooler::check_transactions(&client).await?;
         }
         let traits = &self.traits[server];
-        let capabilities = self.probes.capabilities(&client, &self.servers[server], traits).await?;
+        let capabilities =
+            self.probes.capabilities(&client, self.dialer.server(server), traits).await?;
         let language = found.language.clone();
         let mut settings = self.baseline.establish(&client, found, route).await?;
         settings += self.baseline.untranslate(&client, language, route).await?;
@@ -289,7 +172,7 @@ impl Connector {
             return Err(ConnectFailure::Pooler);
         }
         if self.traits[server].found_pooler() {
-            let server = self.servers[server].to_string();
+            let server = self.dialer.server(server).to_string();
             tracing::warn!(
                 database = %self.database, server,
                 "a pooler is between, or cannot be ruled out: no prepared statements, transaction tokens or cancels"
@@ -301,12 +184,12 @@ impl Connector {
     /// Starts a session with `options`, and without where they are refused, which is remembered.
     async fn start_session(
         &self,
-        login: &Login,
+        login: &Login<PostgresTarget>,
         server: usize,
         address: &ServerAddress,
     ) -> Result<Handshake, ConnectFailure> {
         let mut driver = self.driver.clone();
-        login.write_to(&mut driver, server);
+        driver_login::write(login, &mut driver, server);
         let traits = &self.traits[server];
         let refuses_options = &traits.refuses_options;
         if !refuses_options.load(Relaxed) {
@@ -319,7 +202,7 @@ impl Connector {
         }
         let started = self.handshake(login, address, (&driver, traits.route())).await?;
         if !refuses_options.swap(true, Relaxed) {
-            let server = self.servers[server].to_string();
+            let server = self.dialer.server(server).to_string();
             tracing::info!(
                 database = %self.database, server, "options refused at login, setting them after it"
             );
@@ -329,11 +212,11 @@ impl Connector {
 
     async fn handshake(
         &self,
-        login: &Login,
+        login: &Login<PostgresTarget>,
         address: &ServerAddress,
         (driver, route): (&tokio_postgres::Config, Route),
     ) -> Result<Handshake, ConnectFailure> {
-        let socket = socket::connect(address, login.tls.as_ref()).await;
+        let socket = driver_stream::connect(address, login.tls().map(Arc::as_ref)).await;
         let socket = socket.map_err(ConnectFailure::unreachable)?;
         let state = Arc::new(ProtocolState::new(route));
         state.set_address(address.clone());
@@ -347,16 +230,6 @@ impl Connector {
         Ok(Handshake { client, driver, state })
     }
 
-    /// Logs a change of servers.
-    fn connected(&self, opened: OpenedConnection, server: usize) -> OpenedConnection {
-        let server = self.servers[server].to_string();
-        let last = self.last.lock().replace(server.clone());
-        if last.is_some_and(|last| last != server) {
-            tracing::info!(database = %self.database, server, "connected to another server");
-        }
-        opened
-    }
-
     /// Cancels the running statement of a connection, at the address that it was opened to: its name
     /// may resolve to another server now. Returns when the server has processed the request, or
     /// `pool.connect_timeout` has passed.
@@ -367,18 +240,37 @@ impl Connector {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let address = state.address().ok_or(io::ErrorKind::NotConnected)?;
-        let tls = self.credentials.latest().tls.clone();
-        let request = cancel_request::send(address, tls.as_ref(), state.key());
-        tokio::time::timeout(self.timeout, request).await?
+        let login = self.dialer.latest_login();
+        let tls = login.tls().map(Arc::as_ref);
+        let request = cancel_request::send(address, tls, state.key());
+        tokio::time::timeout(self.dialer.timeout(), request).await?
     }
 }
 
-/// Returns the end of the first `shares` of equal parts of the time up to `end`.
-fn share(end: Instant, parts: usize, shares: usize) -> Instant {
-    let now = Instant::now();
-    let parts = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
-    let shares = u32::try_from(shares).unwrap_or(u32::MAX).min(parts);
-    now + end.saturating_duration_since(now) / parts * shares
+impl LogIn<PostgresTarget> for Connector {
+    type Opened = OpenedConnection;
+    type Failure = ConnectFailure;
+
+    fn socket_path(&self, named: &Path, port: u16) -> PathBuf {
+        named.join(format!(".s.PGSQL.{port}"))
+    }
+
+    async fn log_in(
+        &self,
+        login: &Login<PostgresTarget>,
+        server: usize,
+        address: &ServerAddress,
+    ) -> Result<OpenedConnection, ConnectFailure> {
+        self.establish(login, server, address).await
+    }
+
+    fn is_preferred(&self, opened: &OpenedConnection) -> bool {
+        opened.is_preferred
+    }
+
+    fn error(&self, failures: ConnectFailures<ConnectFailure>) -> Error {
+        connect_errors::error(failures, &self.database, self.session)
+    }
 }
 
 fn driver_config(target: &PostgresTarget) -> tokio_postgres::Config {
@@ -401,15 +293,17 @@ fn driver_config(target: &PostgresTarget) -> tokio_postgres::Config {
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
+    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::oneshot;
+    use tokio::time::Instant;
 
-    use super::super::socket::SSL_REQUEST;
+    use super::super::driver_stream::SSL_REQUEST;
     use super::*;
     use crate::config::{Target, load_from};
-    use crate::error::{Error, ErrorKind};
+    use crate::error::ErrorKind;
 
     /// A connector to a port of this machine that gives up after a while.
     fn connector(port: u16, user: &str, query: &str, timeout: &str) -> Connector {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::server_address::ServerAddress;
+use crate::backend::network::ServerAddress;
 use crate::config::AuthMethod;
 
 /// The ways that are allowed.

@@ -11,7 +11,6 @@ pub(crate) mod protocol_state;
 pub(crate) mod renaming;
 pub(crate) mod requests;
 mod rewrite;
-pub(crate) mod server_address;
 pub(crate) mod session_attrs;
 pub(crate) mod simple_query;
 pub(crate) mod statement_names;

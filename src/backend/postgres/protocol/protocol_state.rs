@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::requests::{Exchange, Requests};
-use super::server_address::ServerAddress;
 use super::session_attrs::SessionAttrs;
 use super::statement_names::{Route, StatementNames};
 use super::text_results::TextResults;
+use crate::backend::network::ServerAddress;
 
 #[derive(Debug, Default)]
 pub(crate) struct ProtocolState {

@@ -1,98 +1,35 @@
-//! The credentials for the servers: role, passwords and certificates, read again when files change.
+//! The credentials for the servers: user, passwords and certificates, read again when files change.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::credentials_command::{CredentialsCommand, GivenCredentials};
-use super::tls::client_config;
-use crate::config::{CredentialsCommandSettings, PostgresTarget, TlsMode};
-use crate::error::{Error, ErrorKind, Result};
+use super::login::{Login, LoginTarget};
+use crate::config::CredentialsCommandSettings;
+use crate::error::{Error, Result};
 
 /// The maximum age of credentials when a connection is opened; 5 s are documented.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
-pub(crate) struct Login {
-    target: PostgresTarget,
-    /// The credentials of a command; they are used instead of the target's own.
-    given: Option<Arc<GivenCredentials>>,
-    /// The TLS connector; `None` if TLS is disabled.
-    pub(super) tls: Option<MakeRustlsConnect>,
-}
-
-impl Login {
-    fn new(target: PostgresTarget, given: Option<Arc<GivenCredentials>>) -> Result<Self> {
-        let is_encrypted = target.tls.mode != TlsMode::Disable;
-        let tls = is_encrypted.then(|| client_config(&target.tls)).transpose()?;
-        Ok(Self { target, given, tls: tls.map(MakeRustlsConnect::new) })
-    }
-
-    /// Writes role and password for one of the servers, by its index, to the driver's configuration.
-    pub(crate) fn write_to(&self, driver: &mut tokio_postgres::Config, server: usize) {
-        driver.user(&self.target.user);
-        if let Some(given) = &self.given {
-            driver.user(given.user.as_ref().unwrap_or(&self.target.user));
-            driver.password(given.password.expose());
-        } else if let Some(password) = &self.target.servers[server].password {
-            driver.password(password.expose());
-        }
-    }
-
-    /// Reads the files again. Returns `None` if nothing has changed.
-    fn reread(&self) -> Result<Option<Self>> {
-        let (target, warnings) =
-            self.target.reread().map_err(|problems| unusable(&problems.to_string()))?;
-        if !is_same_target(&target, &self.target) {
-            return Err(unusable("the target of the connection has changed: restart to use it"));
-        }
-        let passwords = |target: &PostgresTarget| -> Vec<_> {
-            target.servers.iter().map(|server| server.password.clone()).collect()
-        };
-        let before = passwords(&self.target);
-        let now = passwords(&target);
-        if before.iter().zip(&now).any(|(before, now)| before.is_some() && now.is_none()) {
-            let warning = warnings.first().map_or("the password is missing", String::as_str);
-            return Err(unusable(warning));
-        }
-        let is_same =
-            before == now && target.user == self.target.user && target.tls == self.target.tls;
-        if is_same { Ok(None) } else { Self::new(target, self.given.clone()).map(Some) }
-    }
-}
-
-/// Returns true if only role, passwords and certificates differ, as they may between the connections
-/// of one pool.
-fn is_same_target(one: &PostgresTarget, other: &PostgresTarget) -> bool {
-    let servers = one.servers.len() == other.servers.len()
-        && one.servers.iter().zip(&other.servers).all(|(one, other)| one.is_at(other));
-    let rest = |target: &PostgresTarget| {
-        let PostgresTarget { dbname, application_name, tls, .. } = target;
-        let PostgresTarget { session, balance, channel_binding, .. } = target;
-        let choices = (*session, *balance, *channel_binding, tls.mode);
-        (choices, dbname.clone(), application_name.clone())
-    };
-    servers && rest(one) == rest(other)
-}
-
-/// The login of one database.
-pub(crate) struct Credentials {
+/// The current login of one database.
+pub(crate) struct Credentials<T> {
     database: String,
     command: Option<CredentialsCommand>,
-    login: Mutex<Arc<Login>>,
+    login: Mutex<Arc<Login<T>>>,
     /// The time of the last look at the files.
     checked: Mutex<Instant>,
     /// The problem with the files that was logged last.
     logged: Mutex<Option<String>>,
 }
 
-impl Credentials {
+impl<T: LoginTarget> Credentials<T> {
     /// Starts with the login that the configuration was loaded with.
     pub(crate) fn new(
         database: &str,
-        target: &PostgresTarget,
+        target: &T,
         command: &CredentialsCommandSettings,
     ) -> Result<Self> {
         Ok(Self {
@@ -105,12 +42,12 @@ impl Credentials {
     }
 
     /// Returns the current login without reading files.
-    pub(crate) fn latest(&self) -> Arc<Login> {
+    pub(crate) fn latest(&self) -> Arc<Login<T>> {
         Arc::clone(&self.login.lock())
     }
 
     /// Returns the login, read again if it is older than [`MAX_AGE`], with the credentials of the command.
-    pub(crate) async fn fresh(&self) -> Result<Arc<Login>> {
+    pub(crate) async fn fresh(&self) -> Result<Arc<Login<T>>> {
         if self.is_due() {
             self.reread().await;
         }
@@ -139,7 +76,7 @@ impl Credentials {
     }
 
     /// Reads the files and returns the login that has replaced a rejected one, if any has.
-    pub(crate) async fn renewed(&self, rejected: &Arc<Login>) -> Option<Arc<Login>> {
+    pub(crate) async fn renewed(&self, rejected: &Arc<Login<T>>) -> Option<Arc<Login<T>>> {
         self.reread().await;
         if let (Some(command), Some(rejected)) = (&self.command, &rejected.given) {
             let renewed = command.renewed(rejected).await.and_then(|given| self.take(given));
@@ -181,10 +118,4 @@ impl Credentials {
             *logged = Some(why);
         }
     }
-}
-
-/// Returns an error whose message is on one line, for the log.
-fn unusable(why: &str) -> Error {
-    let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
-    Error::new(ErrorKind::BackendMisconfigured, line)
 }

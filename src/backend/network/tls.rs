@@ -1,4 +1,4 @@
-//! TLS to a PostgreSQL server: libpq's modes on rustls.
+//! The client side of TLS to a server: libpq's modes on rustls.
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::backend::postgres::protocol::server_address::ServerAddress;
+use super::server_address::ServerAddress;
 
 /// The time after which an attempt without an answer makes its target slow.
 const SLOW_AFTER: Duration = Duration::from_millis(500);
