@@ -13,6 +13,7 @@ mod idempotency;
 mod instrumented;
 mod interface;
 pub(crate) mod network;
+mod mysql;
 pub(crate) mod postgres;
 mod preamble;
 pub(crate) mod resolution;

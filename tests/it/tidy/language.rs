@@ -31,7 +31,11 @@ pub(super) fn opens_with_a_riddle(source: &Source) -> Wrong {
 
 /// The part of the tree in which a name stands for one thing: a backend, what backends share, or all else.
 fn part(path: &str) -> &'static str {
-    let parts = [("src/backend/postgres/", "postgres"), ("src/backend/sqlite/", "sqlite")];
+    let parts = [
+        ("src/backend/mysql/", "mysql"),
+        ("src/backend/postgres/", "postgres"),
+        ("src/backend/sqlite/", "sqlite"),
+    ];
     let own = parts.iter().find(|(prefix, _)| path.starts_with(prefix)).map(|(_, name)| *name);
     own.unwrap_or(if path.starts_with("src/backend/") { "backend" } else { "elsewhere" })
 }

@@ -1,0 +1,4 @@
+//! MySQL and MariaDB behind the backend's trait.
+#![expect(dead_code, reason = "the backend's next commit uses it")]
+
+mod protocol;
