@@ -2,4 +2,5 @@
 #![expect(dead_code, reason = "the backend's next commit uses it")]
 
 mod codec;
+mod error;
 mod protocol;
