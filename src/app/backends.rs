@@ -6,7 +6,7 @@ use crate::backend::postgres::Postgres;
 use crate::backend::sqlite::Sqlite;
 use crate::backend::{Backend, Instrumented};
 use crate::config::{Config, Database, Target};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::{DatabaseTelemetry, Telemetry};
 
 /// Opens a backend without telemetry.
@@ -17,6 +17,11 @@ pub(crate) fn open(name: &str, database: &Database) -> Result<Arc<dyn Backend>> 
 fn open_with(telemetry: &Arc<DatabaseTelemetry>, database: &Database) -> Result<Arc<dyn Backend>> {
     Ok(match &database.target {
         Target::Postgres(target) => Arc::new(Postgres::open(telemetry, database, target)?),
+        Target::Mysql(_) => {
+            let message = "databases of MySQL and MariaDB cannot be opened by this version";
+            let error = Error::new(ErrorKind::BackendMisconfigured, message);
+            return Err(error.with_hint("Write a postgres:// or sqlite: URL."));
+        }
         Target::Sqlite(target) => Arc::new(Sqlite::open(telemetry, database, target)),
     })
 }
@@ -30,6 +35,8 @@ pub(crate) fn open_all(config: &Config, telemetry: &Telemetry) -> Result<Vec<Ope
         // OpenTelemetry's `db.system.name`.
         let system = match &database.target {
             Target::Postgres(_) => "postgresql",
+            // MariaDB is told apart by its greeting only.
+            Target::Mysql(_) => "mysql",
             Target::Sqlite(_) => "sqlite",
         };
         let telemetry = telemetry.database(name, system);

@@ -13,6 +13,7 @@ mod idempotency_install;
 mod jwks_fetch;
 mod jwks_watch;
 mod listener;
+mod mysql_safety;
 mod preflight;
 mod prober;
 mod role_warnings;

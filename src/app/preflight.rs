@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::workers::single_threaded;
-use super::{jwks_watch, safety};
+use super::{jwks_watch, mysql_safety, safety};
 use crate::backend::postgres::lanes::LANES_OF_WORKER;
 use crate::backend::{Backend, Delivery, Fill, Preamble, RowSink, Statement, fill};
 use crate::config::{Config, Database, PoolSettings, Secret, Target};
@@ -160,17 +160,19 @@ async fn check_backend(config: &Config, name: &str, backend: &dyn Backend) -> Ve
 
 async fn check_reachable(config: &Config, name: &str, backend: &dyn Backend) -> Vec<Finding> {
     let mut findings = vec![finding(name, CheckStatus::Passed, "reachable".to_owned())];
-    let needed = connections_needed(config, name);
-    if needed > 0 {
-        findings.push(match connection_limits(backend).await {
-            Ok(limits) => compare(name, needed, limits),
+    let target = config.databases.get(name).map(|database| &database.target);
+    let rights = target.and_then(|target| Some((target, safety::rights_question(target)?)));
+    if let Some((target, question)) = rights {
+        let needed = connections_needed(config, name);
+        findings.push(match connection_limits(target, backend).await {
+            Ok(limits) => compare(name, needed, &limits),
             Err(error) => {
                 let text = format!("connection limits are unknown: {error}");
                 finding(name, CheckStatus::Unknown, text)
             }
         });
-        match ask(backend, safety::ROLE_RIGHTS).await {
-            Ok(rows) => findings.extend(unsafe_findings(name, safety::of_role(&rows))),
+        match ask(backend, question).await {
+            Ok(rows) => findings.extend(unsafe_findings(name, safety::of_rights(target, &rows))),
             Err(error) => {
                 let text = format!("the rights of its role are unknown: {error}");
                 findings.push(finding(name, CheckStatus::Unknown, text));
@@ -209,27 +211,25 @@ fn failed(name: &str, error: &Error) -> Finding {
 /// The connections that this configuration may open to the database's server: for every database on it those of the
 /// pool, the lanes and one probe. 0 for SQLite.
 fn connections_needed(config: &Config, name: &str) -> usize {
-    let servers = |database: &Database| match &database.target {
-        Target::Postgres(target) => target.servers.clone(),
-        Target::Sqlite(_) => Vec::new(),
-    };
-    let own = config.databases.get(name).map(servers).unwrap_or_default();
+    let own = config.databases.get(name).map(|database| database.target.servers());
+    let own = own.unwrap_or_default();
     let shares = |database: &&Database| {
-        servers(database).iter().any(|server| own.iter().any(|own| own.is_at(server)))
+        database.target.servers().iter().any(|server| own.iter().any(|own| own.is_at(server)))
     };
     // Of several servers, any may have to take all connections.
     let workers = config.grpc.workers.get();
     let lanes = |pool: &PoolSettings| pool.lanes.min(LANES_OF_WORKER * workers);
     let most = |database: &Database| {
-        let Database { pool, .. } = database;
-        pool.max.get() + pool.overflow + lanes(pool) + 1
+        let Database { pool, target, .. } = database;
+        let lanes = if matches!(target, Target::Postgres(_)) { lanes(pool) } else { 0 };
+        pool.max.get() + pool.overflow + lanes + 1
     };
     config.databases.values().filter(shares).map(most).sum()
 }
 
-fn compare(name: &str, needed: usize, limits: [i64; 3]) -> Finding {
-    let limits = limits.into_iter().zip(LIMIT_SOURCES).filter(|(limit, _)| *limit >= 0);
-    let lowest = limits.min_by_key(|(limit, _)| *limit);
+fn compare(name: &str, needed: usize, limits: &[(i64, &str)]) -> Finding {
+    let limits = limits.iter().filter(|(limit, _)| *limit >= 0);
+    let lowest = limits.copied().min_by_key(|(limit, _)| *limit);
     let Some((limit, source)) = lowest else {
         return finding(name, CheckStatus::Passed, "the server has no connection limit".to_owned());
     };
@@ -244,14 +244,23 @@ fn compare(name: &str, needed: usize, limits: [i64; 3]) -> Finding {
     finding(name, CheckStatus::Failed, text)
 }
 
-async fn connection_limits(backend: &dyn Backend) -> Result<[i64; 3]> {
-    let rows = ask(backend, CONNECTION_LIMITS).await?;
+/// Returns the limits of the connections to a server, each with its source; -1 is none.
+async fn connection_limits(
+    target: &Target,
+    backend: &dyn Backend,
+) -> Result<Vec<(i64, &'static str)>> {
+    let (question, sources): (_, &[&str]) = match target {
+        Target::Postgres(_) => (CONNECTION_LIMITS, &LIMIT_SOURCES),
+        Target::Mysql(_) => (mysql_safety::CONNECTION_LIMITS, &mysql_safety::LIMIT_SOURCES),
+        Target::Sqlite(_) => return Ok(Vec::new()),
+    };
+    let rows = ask(backend, question).await?;
     let values = rows.first().map(|row| row.values.as_slice()).unwrap_or_default();
     let limit = |index: usize| match values.get(index) {
         Some(Value { kind: Some(Kind::Int64Value(limit)) }) => *limit,
         Some(_) | None => -1,
     };
-    Ok([0, 1, 2].map(limit))
+    Ok(sources.iter().enumerate().map(|(index, source)| (limit(index), *source)).collect())
 }
 
 /// Begins a transaction with claims, as calls do, and returns why it fails.

@@ -6,22 +6,19 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::preflight::{ask, try_claims};
-use super::safety::{self, ROLE_RIGHTS};
-use crate::config::Target;
+use super::safety;
 use crate::engine::Database;
 
 /// Warns of the rights by which the callers of a database get more than its tables. Runs on a worker, which then drives the
 /// connection.
 pub(super) async fn warn_of_role(database: &Database, workers: &[Handle]) {
-    match &database.settings().target {
-        Target::Sqlite(_) => return,
-        Target::Postgres(_) => {}
-    }
+    let target = &database.settings().target;
+    let Some(question) = safety::rights_question(target) else { return };
     let backend = Arc::clone(database.backend());
     let worker = workers.first().cloned().unwrap_or_else(Handle::current);
     let has_claims = database.settings().claims.key.is_some();
     let asking = async move {
-        let rights = ask(&*backend, ROLE_RIGHTS).await;
+        let rights = ask(&*backend, question).await;
         let claims = if has_claims { try_claims(&*backend).await } else { Ok(()) };
         rights.map(|rows| (rows, claims))
     };
@@ -29,7 +26,7 @@ pub(super) async fn warn_of_role(database: &Database, workers: &[Handle]) {
     let database = database.name();
     match asked {
         Ok(Ok((rows, claims))) => {
-            for text in safety::of_role(&rows) {
+            for text in safety::of_rights(target, &rows) {
                 tracing::warn!(database, "unsafe: {text}");
             }
             if let Err(error) = claims {

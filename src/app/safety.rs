@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::config::{Config, Database, Host, PemFile, Target, TlsMode};
+use super::mysql_safety;
+use crate::config::{Config, Database, Host, PemFile, Server, Target, Tls, TlsMode};
 use crate::value::{Kind, Row, Value};
 
 /// The bits of a file's mode by which others than its owner and group can read it.
@@ -14,7 +15,7 @@ const OTHERS_READ: u32 = 0o004;
 
 /// The rights of the role by which its callers get more than its tables: one row, a text for each, NULL without it.
 /// The schemas are those of the search path in which it may create something, which then takes the place of what others call.
-pub(super) const ROLE_RIGHTS: &str = "\
+const ROLE_RIGHTS: &str = "\
 select case when r.rolsuper then 'is a superuser' end,
        case when r.rolbypassrls and not r.rolsuper then 'passes over row-level security (BYPASSRLS)' end,
        case when r.rolreplication and not r.rolsuper then 'may read everything by replication (REPLICATION)' end,
@@ -29,14 +30,31 @@ select case when r.rolsuper then 'is a superuser' end,
         where not r.rolsuper and pg_catalog.has_schema_privilege(r.oid, s::text, 'create'))
 from pg_catalog.pg_roles r where r.rolname = current_user";
 
-/// The texts about a role that [`ROLE_RIGHTS`] returns.
-pub(super) fn of_role(rows: &[Row]) -> Vec<String> {
+/// Returns the question for the rights of a database's role or account; `None` for a file.
+pub(super) fn rights_question(target: &Target) -> Option<&'static str> {
+    match target {
+        Target::Postgres(_) => Some(ROLE_RIGHTS),
+        Target::Mysql(_) => Some(mysql_safety::RIGHTS),
+        Target::Sqlite(_) => None,
+    }
+}
+
+/// The dangers that the answer to [`rights_question`] tells of.
+pub(super) fn of_rights(target: &Target, rows: &[Row]) -> Vec<String> {
+    let texts = texts(rows);
+    match target {
+        Target::Postgres(_) => texts.map(|text| format!("the role {text}")).collect(),
+        Target::Mysql(_) | Target::Sqlite(_) => texts.map(ToOwned::to_owned).collect(),
+    }
+}
+
+/// The texts of the first row, without those that are NULL.
+fn texts(rows: &[Row]) -> impl Iterator<Item = &str> {
     let values = rows.first().map(|row| row.values.as_slice()).unwrap_or_default();
-    let texts = values.iter().filter_map(|value| match value {
-        Value { kind: Some(Kind::TextValue(text)) } => Some(text),
+    values.iter().filter_map(|value| match value {
+        Value { kind: Some(Kind::TextValue(text)) } => Some(text.as_str()),
         _ => None,
-    });
-    texts.map(|text| format!("the role {text}")).collect()
+    })
 }
 
 /// Logs the dangers that can be told without a connection.
@@ -53,30 +71,32 @@ pub(super) fn warn(config: &Config) {
 
 /// Returns the dangers of a database as it is configured.
 pub(super) fn of_database(database: &Database) -> Vec<String> {
-    let mut found = Vec::new();
     match &database.target {
-        Target::Sqlite(target) => found.extend(readable_by_others(&target.path)),
-        Target::Postgres(target) => {
-            let is_remote = |host: &Host| match host {
-                Host::Tcp(name) => {
-                    let address = name.parse::<IpAddr>();
-                    name != "localhost" && !address.is_ok_and(|address| address.is_loopback())
-                }
-                Host::Unix(_) => false,
-            };
-            let remote = target.servers.iter().find(|server| is_remote(&server.host));
-            let unsafe_mode = match target.tls.mode {
-                TlsMode::Disable => Some("in plain text"),
-                TlsMode::Require => Some("over TLS without verifying who it is"),
-                TlsMode::VerifyCa | TlsMode::VerifyFull => None,
-            };
-            if let (Some(server), Some(how)) = (remote, unsafe_mode) {
-                found
-                    .push(format!("{server} is spoken to {how} (Set tls.mode = \"verify-full\".)"));
-            }
-            found.extend(target.tls.key.as_ref().and_then(key_readable_by_others));
-        }
+        Target::Sqlite(target) => readable_by_others(&target.path).into_iter().collect(),
+        Target::Postgres(target) => of_connections(&target.servers, &target.tls),
+        Target::Mysql(target) => of_connections(&target.servers, &target.tls),
     }
+}
+
+fn of_connections(servers: &[Server], tls: &Tls) -> Vec<String> {
+    let mut found = Vec::new();
+    let is_remote = |host: &Host| match host {
+        Host::Tcp(name) => {
+            let address = name.parse::<IpAddr>();
+            name != "localhost" && !address.is_ok_and(|address| address.is_loopback())
+        }
+        Host::Unix(_) => false,
+    };
+    let remote = servers.iter().find(|server| is_remote(&server.host));
+    let unsafe_mode = match tls.mode {
+        TlsMode::Disable => Some("in plain text"),
+        TlsMode::Require => Some("over TLS without verifying who it is"),
+        TlsMode::VerifyCa | TlsMode::VerifyFull => None,
+    };
+    if let (Some(server), Some(how)) = (remote, unsafe_mode) {
+        found.push(format!("{server} is spoken to {how} (Set tls.mode = \"verify-full\".)"));
+    }
+    found.extend(tls.key.as_ref().and_then(key_readable_by_others));
     found
 }
 
@@ -118,6 +138,11 @@ mod tests {
             ("postgres://me@localhost/shop", "disable", false),
             ("postgres://me@127.0.0.1/shop", "disable", false),
             ("postgres://me@%2Ftmp/shop", "disable", false),
+            ("mysql://me@db.example/shop", "disable", true),
+            ("mysql://me@a.example,b.example/shop", "require", true),
+            ("mysql://me@db.example/shop", "verify-full", false),
+            ("mysql://me@127.0.0.1/shop", "disable", false),
+            ("mysql://me@/shop?socket=%2Ftmp%2Fx.sock", "disable", false),
         ] {
             let pairs = [("databases.main.url", url), ("databases.main.tls.mode", mode)];
             let pairs = if url.contains("%2F") { &pairs[..1] } else { &pairs[..] };

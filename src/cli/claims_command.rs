@@ -108,6 +108,7 @@ fn check(config: &Config, name: &str) -> Result<()> {
     };
     let why = match (&database.target, &database.claims.key) {
         (Target::Sqlite(_), _) => "SQLite has no row-level security",
+        (Target::Mysql(_), _) => "MySQL has no row-level security",
         (Target::Postgres(_), None) => {
             "databases.NAME.claims.key is not set: set it in the configuration of the server, as of openssl rand -hex 32"
         }

@@ -8,7 +8,7 @@ use super::command_error::{CommandError, Result};
 use super::config_flags::Settings;
 use super::console::{Console, Exit};
 use crate::app::App;
-use crate::config::{ClientAuth, Config, Database, ListenAddress, Target, TargetSession};
+use crate::config::{ClientAuth, Config, Database, ListenAddress, Server, Target, TargetSession};
 use crate::telemetry::Telemetry;
 
 const EXAMPLES: &str = "\
@@ -185,16 +185,20 @@ fn describe(target: &Target) -> String {
             format!("embedded SQLite in {}: not for production", target.path.display())
         }
         Target::Postgres(target) => {
-            let servers: Vec<_> = target.servers.iter().map(ToString::to_string).collect();
-            let session = if target.session == TargetSession::Any {
-                String::new()
-            } else {
-                format!(" ({})", target.session)
-            };
-            let servers = servers.join(", ");
-            format!("PostgreSQL {} on {servers}{session} as {}", target.dbname, target.user)
+            let servers = on_servers(&target.servers, target.session);
+            format!("PostgreSQL {} on {servers} as {}", target.dbname, target.user)
+        }
+        Target::Mysql(target) => {
+            let servers = on_servers(&target.servers, target.session);
+            let dbname = target.dbname.as_deref().unwrap_or("without a schema");
+            format!("MySQL {dbname} on {servers} as {}", target.user)
         }
     }
+}
+
+fn on_servers(servers: &[Server], session: TargetSession) -> String {
+    let servers = servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if session == TargetSession::Any { servers } else { format!("{servers} ({session})") }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::callers_check::WaysIn;
 use super::database_target::{SqliteTarget, Target, TargetSource};
-use super::postgres_url::FoundUrl;
+use super::database_url::FoundUrl;
 use super::problem::{Problem, ValueError};
 use super::schema::access_keys::{Access, CallerSettings, ClientAuth, GrpcTls, Jwt};
 use super::schema::database_keys::Database;
@@ -15,7 +15,9 @@ use super::schema::server_keys::{
     DefaultDatabaseKey, Grpc, Health, Idempotency, Ops, Shutdown, Stream, Telemetry,
 };
 use super::section_reader::{SectionReader, Status};
-use super::{callers_check, claims_check, libpq, otel, target_resolution};
+use super::{
+    callers_check, claims_check, database_check, libpq, mysql_variables, otel, target_resolution,
+};
 
 /// The database that exists without any configuration.
 pub(crate) const MAIN: &str = "main";
@@ -134,28 +136,32 @@ fn read_databases(
         let target =
             target(reader).unwrap_or_else(|| Target::Sqlite(SqliteTarget { path: PathBuf::new() }));
         let database = Database::read(reader, target, grpc.max_response_size, idempotency);
-        check_database(reader, &database, grpc);
+        database_check::check(reader, &database, grpc);
         databases.insert(name, database);
     }
     databases
 }
 
-/// Reads the target of the current database. `main` is the one of the `PG*` variables, or embedded, when
-/// it has no URL.
+/// Reads the target of the current database. `main` is the one of the `PG*` variables, or of `MYSQL_*`, or embedded,
+/// when it has no URL.
 pub(crate) fn target(reader: &mut SectionReader<'_>) -> Option<Target> {
     let url = reader.full_name(target_resolution::URL);
     let needs_url = reader.name == MAIN && !reader.entries.contains_key(&url);
     let fallback = needs_url.then(|| {
-        let variables = libpq::from_variables(reader.environment, &mut reader.problems);
+        let variables = libpq::from_variables(reader.environment, &mut reader.problems)
+            .or_else(|| mysql_variables::from_variables(reader.environment, &mut reader.problems));
         variables.unwrap_or_else(FoundUrl::embedded)
     });
     let mut target = target_resolution::read(reader, reader.environment, fallback)?;
-    if let Target::Postgres(target) = &mut target {
-        target.source = Some(Arc::new(TargetSource {
-            database: reader.name.clone(),
-            entries: Arc::clone(reader.entries),
-            environment: Arc::clone(reader.environment),
-        }));
+    let source = Some(Arc::new(TargetSource {
+        database: reader.name.clone(),
+        entries: Arc::clone(reader.entries),
+        environment: Arc::clone(reader.environment),
+    }));
+    match &mut target {
+        Target::Postgres(target) => target.source = source,
+        Target::Mysql(target) => target.source = source,
+        Target::Sqlite(_) => {}
     }
     Some(target)
 }
@@ -305,36 +311,6 @@ fn check_health(
                 .instead(format!("Name some of {}.", list(&databases.names)));
             reader.report("health.require", error);
         }
-    }
-}
-
-fn check_database(reader: &mut SectionReader<'_>, database: &Database, grpc: &Grpc) {
-    let Database { default_deadline, max_deadline, max_bytes, pool, .. } = database;
-    let response_size = u64::try_from(grpc.max_response_size).unwrap_or(u64::MAX);
-    let mut require = |holds, key: &str, relation: &str, other: &str| {
-        reader.require(holds, &format!("databases.NAME.{key}"), relation, other);
-    };
-    require(
-        default_deadline <= max_deadline,
-        "default_deadline",
-        "must not exceed",
-        "databases.NAME.max_deadline",
-    );
-    require(*max_bytes < response_size, "max_bytes", "must be less than", "grpc.max_response_size");
-    require(pool.min <= pool.max.get(), "pool.min", "must not exceed", "databases.NAME.pool.max");
-    if let Target::Sqlite(_) = &database.target {
-        reject_settings(reader, database);
-    }
-}
-
-/// Reports settings of a database that has none.
-fn reject_settings(reader: &mut SectionReader<'_>, database: &Database) {
-    let first = database.settings.0.first().map(|(name, _)| format!("settings.{name}"));
-    let listed = (!database.settings_allowed.is_empty()).then(|| "settings_allowed".to_owned());
-    for key in first.into_iter().chain(listed) {
-        let key = reader.full_name(&format!("databases.NAME.{key}"));
-        let problem = Problem::new(key, "SQLite has no settings of sessions and transactions");
-        reader.problems.push(problem.instead("Remove this key, or write a postgres:// URL."));
     }
 }
 

@@ -25,8 +25,13 @@ pub(crate) fn check(
             continue;
         }
         let key = "databases.NAME.claims.key";
-        if matches!(database.target, Target::Sqlite(_)) {
-            let error = ValueError::new("SQLite has no row-level security");
+        let lacks = match database.target {
+            Target::Sqlite(_) => Some("SQLite has no row-level security"),
+            Target::Mysql(_) => Some("MySQL has no row-level security"),
+            Target::Postgres(_) => None,
+        };
+        if let Some(why) = lacks {
+            let error = ValueError::new(why);
             reader.report(key, error.instead("Remove it, or use PostgreSQL."));
         } else if callers.is_empty() {
             let error = ValueError::new("callers are not authenticated, and so have no claims");

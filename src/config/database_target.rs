@@ -18,6 +18,8 @@ use super::source::{self, Environment};
 pub enum Target {
     /// `postgres://…`
     Postgres(Box<PostgresTarget>),
+    /// `mysql://…`
+    Mysql(Box<MysqlTarget>),
     /// `sqlite:path`
     Sqlite(SqliteTarget),
 }
@@ -45,12 +47,53 @@ pub struct PostgresTarget {
     pub source: Option<Arc<TargetSource>>,
 }
 
+/// Servers of MySQL or MariaDB, a schema on them, and the account and credentials to use.
+#[derive(Debug, Clone)]
+pub struct MysqlTarget {
+    /// The servers to try, in this order; at least one.
+    pub servers: Vec<Server>,
+    /// `target_session_attrs`: any, or read-write, the default when there are several.
+    pub session: TargetSession,
+    /// `load_balance_hosts`: try the servers in random order.
+    pub balance: bool,
+    /// The account's name.
+    pub user: String,
+    /// The schema that sessions begin in; `None`: none.
+    pub dbname: Option<String>,
+    /// `tls.*`
+    pub tls: Tls,
+    /// The configuration that the target was read from, to be read again when files change.
+    pub source: Option<Arc<TargetSource>>,
+}
+
+impl Target {
+    /// The servers; none of a file.
+    #[must_use]
+    pub fn servers(&self) -> &[Server] {
+        match self {
+            Self::Postgres(target) => &target.servers,
+            Self::Mysql(target) => &target.servers,
+            Self::Sqlite(_) => &[],
+        }
+    }
+
+    /// The encryption of connections; `None` for a file.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Postgres(target) => Some(&target.tls),
+            Self::Mysql(target) => Some(&target.tls),
+            Self::Sqlite(_) => None,
+        }
+    }
+}
+
 /// One server of a database.
 #[derive(Debug, Clone)]
 pub struct Server {
     /// The host.
     pub host: Host,
-    /// The port; also names the socket in a directory.
+    /// The port; also names the socket in a directory. 0 for a socket that is named itself.
     pub port: u16,
     /// The role's password there: the password file may have another for each.
     pub password: Option<Secret>,
@@ -69,6 +112,7 @@ impl fmt::Display for Server {
         match &self.host {
             Host::Tcp(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
             Host::Tcp(host) => write!(f, "{host}:{}", self.port),
+            Host::Unix(socket) if self.port == 0 => write!(f, "{}", socket.display()),
             Host::Unix(directory) => write!(f, "{}:{}", directory.display(), self.port),
         }
     }
@@ -134,12 +178,12 @@ pub enum AuthMethod {
     None,
 }
 
-/// The address of a PostgreSQL server, without its port.
+/// The address of a server, without its port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
     /// A host name or address.
     Tcp(String),
-    /// The directory of a unix socket.
+    /// The directory of a unix socket of PostgreSQL, or the path of one of MySQL.
     Unix(PathBuf),
 }
 

@@ -211,7 +211,9 @@ fn value_schemas(value_type: ValueType) -> Vec<Value> {
         }
         ValueType::Address => vec![text(r":\d{1,5}\s*$")],
         ValueType::Listen => vec![text(r":\d{1,5}\s*$|^\s*unix:/")],
+        ValueType::ZoneOffset => vec![text(r"^\s*[+-]\d{1,2}:\d{2}\s*$")],
         ValueType::Text
+        | ValueType::SqlMode
         | ValueType::LogFilter
         | ValueType::TableName
         | ValueType::Secret(_)

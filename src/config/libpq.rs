@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::postgres_url::{DatabaseUrl, FoundUrl, PostgresUrl};
+use super::database_url::{DatabaseUrl, FoundUrl};
+use super::postgres_url::PostgresUrl;
 use super::problem::{Problem, ValueError};
 use super::secrets::secret::Secret;
 use super::source::{self, Environment};
@@ -25,12 +26,17 @@ const VARIABLES: [(&str, &str); 11] = [
 /// The number of the first variables, each of which defines a database.
 const DEFINING: usize = 5;
 
+/// Returns true if the `PG*` variables define a database.
+pub(crate) fn define(environment: &Environment) -> bool {
+    VARIABLES[..DEFINING].iter().any(|(name, _)| environment.get(name).is_some())
+}
+
 /// Returns the database of the `PG*` variables, if they define one.
 pub(crate) fn from_variables(
     environment: &Environment,
     problems: &mut Vec<Problem>,
 ) -> Option<FoundUrl> {
-    if VARIABLES[..DEFINING].iter().all(|(name, _)| environment.get(name).is_none()) {
+    if !define(environment) {
         return None;
     }
     let mut url = PostgresUrl::default();

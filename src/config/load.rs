@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::build::{self, Config, DatabaseNames, MAIN};
 use super::claims_check;
-use super::database_target::{PostgresTarget, Target};
+use super::database_target::{MysqlTarget, PostgresTarget, Target, TargetSource};
 use super::entries::{Entries, Entry, FILE_SUFFIX};
 use super::problem::{Problem, Problems};
 use super::schema::access_keys::GrpcTls;
@@ -15,8 +15,8 @@ use super::schema::{CALLERS, DATABASES, SectionNames, key_names};
 use super::secrets::{interpolation, secret};
 use super::section_reader::{SectionReader, Setting, Status};
 use super::source::{self, Environment, Flag, Inputs};
-use super::unknown_keys;
 use super::written::Written;
+use super::{libpq, mysql_variables, unknown_keys};
 
 const DATABASE_URL: &str = "DATABASE_URL";
 const MAIN_URL: &str = "databases.main.url";
@@ -71,6 +71,10 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
     reader.problems = problems;
     reader.warnings.extend(near_misses(environment));
     reader.warnings.extend(ignored_url(environment, &entries));
+    if databases.names.contains(MAIN) && !entries.contains_key(MAIN_URL) {
+        let is_overridden = libpq::define(environment);
+        reader.warnings.extend(mysql_variables::warnings(environment, is_overridden));
+    }
     let config = build::config(&mut reader, databases, callers, inputs.insecure);
     let SectionReader { problems, settings, warnings, .. } = reader;
     Problems::check(problems)?;
@@ -183,16 +187,38 @@ impl PostgresTarget {
     /// All problems; no secret is in them.
     pub fn reread(&self) -> Result<(Self, Vec<String>), Problems> {
         let Some(written) = &self.source else { return Ok((self.clone(), Vec::new())) };
-        let mut reader = SectionReader::new(&written.entries, &written.environment);
-        reader.name.clone_from(&written.database);
-        let target = build::target(&mut reader);
-        Problems::check(reader.problems)?;
-        let Some(Target::Postgres(target)) = target else {
-            let key = format!("databases.{}.url", written.database);
-            return Err(Problem::new(key, "this is no longer a URL of PostgreSQL").into());
-        };
-        Ok((*target, reader.warnings))
+        match reread(written)? {
+            (Some(Target::Postgres(target)), warnings) => Ok((*target, warnings)),
+            _ => Err(is_another_kind(written, "PostgreSQL")),
+        }
     }
+}
+
+impl MysqlTarget {
+    /// Reads the same target from the files as they are now, with its warnings. Blocks.
+    ///
+    /// # Errors
+    /// All problems; no secret is in them.
+    pub fn reread(&self) -> Result<(Self, Vec<String>), Problems> {
+        let Some(written) = &self.source else { return Ok((self.clone(), Vec::new())) };
+        match reread(written)? {
+            (Some(Target::Mysql(target)), warnings) => Ok((*target, warnings)),
+            _ => Err(is_another_kind(written, "MySQL")),
+        }
+    }
+}
+
+fn reread(written: &TargetSource) -> Result<(Option<Target>, Vec<String>), Problems> {
+    let mut reader = SectionReader::new(&written.entries, &written.environment);
+    reader.name.clone_from(&written.database);
+    let target = build::target(&mut reader);
+    Problems::check(reader.problems)?;
+    Ok((target, reader.warnings))
+}
+
+fn is_another_kind(written: &TargetSource, kind: &str) -> Problems {
+    let key = format!("databases.{}.url", written.database);
+    Problem::new(key, format!("this is no longer a URL of {kind}")).into()
 }
 
 impl ClaimsSettings {
@@ -279,7 +305,7 @@ mod tests {
     fn postgres(config: &Config) -> &PostgresTarget {
         match &config.databases["main"].target {
             Target::Postgres(target) => target,
-            Target::Sqlite(target) => panic!("{target:?}"),
+            other @ (Target::Sqlite(_) | Target::Mysql(_)) => panic!("{other:?}"),
         }
     }
 
@@ -853,7 +879,7 @@ mod tests {
         let config = load(&inputs).unwrap().config;
         match &config.databases["main"].target {
             Target::Postgres(target) => (**target).clone(),
-            Target::Sqlite(target) => panic!("{target:?}"),
+            other @ (Target::Sqlite(_) | Target::Mysql(_)) => panic!("{other:?}"),
         }
     }
 

@@ -7,13 +7,17 @@
 mod build;
 mod callers_check;
 mod claims_check;
+mod database_check;
 mod database_target;
+mod database_url;
 mod entries;
 mod export;
 mod initial_settings;
 mod libpq;
 mod listen_address;
 mod load;
+mod mysql_url;
+mod mysql_variables;
 mod otel;
 mod postgres_url;
 mod problem;
@@ -23,15 +27,17 @@ mod section_reader;
 pub(crate) mod setting_names;
 mod source;
 mod target_resolution;
+mod tls_resolution;
 mod unknown_keys;
 mod unknown_parameters;
+mod url_parts;
 mod written;
 
 pub use build::Config;
 pub(crate) use claims_check::{OWN_CLAIM, fixed_claim};
 pub use database_target::{
-    AuthMethod, ChannelBinding, Host, PemFile, PostgresTarget, Server, SqliteTarget, Target,
-    TargetSession, TargetSource, Tls, TlsMode,
+    AuthMethod, ChannelBinding, Host, MysqlTarget, PemFile, PostgresTarget, Server, SqliteTarget,
+    Target, TargetSession, TargetSource, Tls, TlsMode,
 };
 pub use export::{example, json_schema, key_tables};
 pub use initial_settings::InitialSettings;

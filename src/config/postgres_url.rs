@@ -1,41 +1,13 @@
-//! The parser of `databases.NAME.url`.
-//!
-//! PostgreSQL's URLs are read as by libpq. Parameters that libpq would accept but that mean something
-//! weaker, or are not supported here, are errors.
+//! The parser of PostgreSQL's URLs, which are read as by libpq. Parameters that libpq would accept but that mean
+//! something weaker, or are not supported here, are errors.
 
 use std::fmt;
-use std::net::Ipv6Addr;
-use std::path::PathBuf;
-
-use percent_encoding::percent_decode_str;
-use serde::de::DeserializeOwned;
 
 use super::database_target::{ChannelBinding, TargetSession, TlsMode};
 use super::problem::ValueError;
-use super::schema::key::EMBEDDED_URL;
-use super::secrets::secret::{MASK, Secret};
+use super::secrets::secret::Secret;
 use super::unknown_parameters;
-
-/// The URL of a database for which none was written.
-pub(crate) struct FoundUrl {
-    pub(crate) url: DatabaseUrl,
-    /// The variables that define it; `None`: the default.
-    pub(crate) origin: Option<String>,
-}
-
-impl FoundUrl {
-    /// The embedded database in the working directory.
-    pub(crate) fn embedded() -> Self {
-        let path = EMBEDDED_URL.trim_start_matches("sqlite:");
-        Self { url: DatabaseUrl::Sqlite(PathBuf::from(path)), origin: None }
-    }
-}
-
-/// A parsed URL.
-pub(crate) enum DatabaseUrl {
-    Postgres(Box<PostgresUrl>),
-    Sqlite(PathBuf),
-}
+use super::url_parts::{self, Place, decode, non_empty, port, refuse, split_place, word};
 
 /// The parts of a PostgreSQL URL, or of the `PG*` variables; each may be missing.
 #[derive(Default)]
@@ -57,112 +29,28 @@ pub(crate) struct PostgresUrl {
     pub(crate) sslkey: Option<String>,
 }
 
-const FORMS: &str = "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE or sqlite:PATH.";
-
 const SESSIONS: &str = "Write one of any, read-write, read-only, primary, standby, prefer-standby.";
 
 const TLS_MODES: &str = "Write verify-full (or verify-ca, or require, which checks no certificate) to encrypt, \
                          disable to send plain text.";
 
-fn refuse<T>(why: impl Into<String>, instead: impl Into<String>) -> Result<T, ValueError> {
-    Err(ValueError::new(why).instead(instead))
-}
-
-/// Parses a URL.
-pub(crate) fn parse(url: &str) -> Result<DatabaseUrl, Vec<ValueError>> {
-    let url = url.trim();
-    let (scheme, rest) = url.split_at(url.find(':').unwrap_or_default());
-    let parsed = match scheme.to_ascii_lowercase().as_str() {
-        "postgres" | "postgresql" => match rest.strip_prefix("://") {
-            Some(rest) => return parse_postgres(rest).map(Box::new).map(DatabaseUrl::Postgres),
-            None => refuse("the slashes after postgres: are missing", FORMS),
-        },
-        "sqlite" => parse_sqlite(&rest[1..]).map(DatabaseUrl::Sqlite),
-        other => refuse_scheme(other, url),
-    };
-    parsed.map_err(|error| vec![error])
-}
-
-fn refuse_scheme<T>(scheme: &str, url: &str) -> Result<T, ValueError> {
-    let known = ["postgres", "postgresql", "sqlite"];
-    let base = scheme.trim_start_matches("jdbc").split('+').next().unwrap_or_default();
-    let alike = |known: &&str| strsim::damerau_levenshtein(scheme, known) <= 2;
-    let why = if url.is_empty() {
-        "the URL is empty"
-    } else if scheme.is_empty() && url.contains('=') {
-        "this is not a URL; keywords and values are not supported"
-    } else if scheme == "jdbc" || base != scheme && known.contains(&base) {
-        let why = "the URL starts with the name of a driver";
-        return refuse(why, "Start it with postgres:// alone.");
-    } else if let Some(meant) = known.into_iter().find(alike) {
-        return refuse("this kind of database is unknown", format!("Did you mean {meant}:?"));
-    } else if scheme == "mysql" || scheme == "mariadb" {
-        "MySQL is not supported yet: PostgreSQL and SQLite are"
-    } else {
-        "the kind of database is not supported"
-    };
-    refuse(why, FORMS)
-}
-
-fn parse_sqlite(rest: &str) -> Result<PathBuf, ValueError> {
-    let path = rest.strip_prefix("//").unwrap_or(rest);
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let path = decode(path, "the path")?;
-    if path.is_empty() {
-        return refuse("this URL names no file", "Write sqlite:PATH.");
-    }
-    if path.starts_with(":memory:") || path.starts_with("file::memory:") {
-        return refuse(
-            "an in-memory database belongs to one connection, but one connection writes here and \
-             others read: they need a file",
-            "Write sqlite:PATH; /dev/shm/rowgate.db is a file in memory on Linux.",
-        );
-    }
-    if !query.is_empty() {
-        let instead = "Remove the ? and what follows; a ? in the path itself is written %3F.";
-        return refuse("a SQLite path takes no parameters", instead);
-    }
-    Ok(PathBuf::from(path))
-}
-
 /// Parses the text after `postgres://`.
-fn parse_postgres(rest: &str) -> Result<PostgresUrl, Vec<ValueError>> {
-    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-    // Nothing after this is quoted, then: it may be half of a password.
-    if tail.contains('@') {
-        let why = "there is an @ after one of the characters / ? #, which a password must not contain unescaped";
-        return Err(vec![ValueError::new(why).instead(
-            "Percent-encode them: %2F for /, %3F for ?, %23 for #, %40 for @; or refer to the \
-             password: ${file:/path} needs no escapes.",
-        )]);
-    }
+pub(crate) fn parse(rest: &str) -> Result<PostgresUrl, Vec<ValueError>> {
+    let text = url_parts::split(rest).map_err(|error| vec![error])?;
     let mut url = PostgresUrl::default();
     let mut errors = Vec::new();
-    errors.extend(url.set_user(user).err());
-    errors.extend(url.set_hosts(hosts).err());
-    let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
-    if tail.contains('#') {
-        errors.push(ValueError::new("this URL contains a #").instead("Write %23 for it."));
-    }
-    let dbname = decode(path.strip_prefix('/').unwrap_or(path), "the database's name");
+    errors.extend(url.set_user(text.user).err());
+    errors.extend(url.set_hosts(text.hosts).err());
+    errors.extend(text.check_fragment().err());
+    let dbname = decode(text.path, "the database's name");
     errors.extend(dbname.map(|name| url.dbname = non_empty(&name)).err());
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = decode(value, "a parameter");
+    for (name, value) in text.parameters() {
         errors.extend(value.and_then(|value| url.set(name, value)).err());
     }
     if errors.is_empty() {
         errors.extend(url.check_ports().err());
     }
     if errors.is_empty() { Ok(url) } else { Err(errors) }
-}
-
-/// A host and a port; `None` where the default is meant.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Place<'a> {
-    pub(crate) host: Option<&'a str>,
-    pub(crate) port: Option<u16>,
 }
 
 impl PostgresUrl {
@@ -199,7 +87,7 @@ impl PostgresUrl {
         for place in authority.split(',') {
             let (host, port) = split_place(place)?;
             self.hosts.push(non_empty(&decode(host, "the host")?));
-            self.ports.push(self::port(port)?);
+            self.ports.push(url_parts::port(port)?);
         }
         Ok(())
     }
@@ -241,69 +129,12 @@ impl PostgresUrl {
     }
 }
 
-fn non_empty(text: &str) -> Option<String> {
-    Some(text.to_owned()).filter(|text| !text.is_empty())
-}
-
-/// Splits a host from its port, which may be empty.
-fn split_place(place: &str) -> Result<(&str, &str), ValueError> {
-    let (host, port) = match place.strip_prefix('[') {
-        Some(bracketed) => match bracketed.split_once(']') {
-            Some((address, after)) => (address, after.strip_prefix(':').unwrap_or(after)),
-            None => return refuse("the URL's host starts with [ but has no ]", "Write [::1]."),
-        },
-        None => place.rsplit_once(':').unwrap_or((place, "")),
-    };
-    if host.contains(':') && host.parse::<Ipv6Addr>().is_err() {
-        let why = "the URL's host contains a : but is not an IPv6 address";
-        return refuse(why, "Write HOST:PORT, or [ADDRESS]:PORT for IPv6.");
-    }
-    Ok((host, port))
-}
-
-/// Parses a port; an empty one is the default.
-fn port(text: &str) -> Result<Option<u16>, ValueError> {
-    let instead = "Write one from 1 to 65535.";
-    match text.parse() {
-        _ if text.is_empty() => Ok(None),
-        Ok(0) => refuse("there is no port 0", instead),
-        Ok(port) => Ok(Some(port)),
-        // Not quoted: a part of a password with an @ or / ends up here.
-        Err(_) => refuse("the port is not a number", instead),
-    }
-}
-
-/// Parses a word that is the name of a variant.
-fn word<T: DeserializeOwned>(parameter: &str, text: &str, instead: &str) -> Result<T, ValueError> {
-    let variant = serde_json::from_value(text.into());
-    variant.or_else(|_error| refuse(format!("{parameter} has an unknown value"), instead))
-}
-
-fn decode(text: &str, what: &str) -> Result<String, ValueError> {
-    let mut escapes = text.match_indices('%').map(|(at, _)| text.as_bytes().get(at + 1..at + 3));
-    if !escapes.all(|hex| hex.is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))) {
-        let why = format!("in {what}, a % is not followed by two hexadecimal digits");
-        return refuse(why, "Write %25 for the character % itself.");
-    }
-    match percent_decode_str(text).decode_utf8() {
-        Ok(text) if text.contains('\0') => {
-            Err(ValueError::new(format!("{what} contains a zero byte")))
-        }
-        Ok(text) => Ok(text.into_owned()),
-        Err(error) => Err(ValueError::new(format!("{what} is not UTF-8: {error}"))),
-    }
-}
-
-impl fmt::Display for DatabaseUrl {
+impl fmt::Display for PostgresUrl {
     // The password is masked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = match self {
-            Self::Sqlite(path) => return write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(url) => url,
-        };
         let mut query = Vec::new();
         let mut hosts = Vec::new();
-        let places = url.places();
+        let places = self.places();
         for place in &places {
             let host = match place.host.unwrap_or_default() {
                 socket if socket.starts_with('/') && places.len() == 1 => {
@@ -316,77 +147,34 @@ impl fmt::Display for DatabaseUrl {
             let port = place.port.map(|port| format!(":{port}")).unwrap_or_default();
             hosts.push(host + &port);
         }
-        query.extend(url.session.map(|session| format!("target_session_attrs={session}")));
-        if url.channel_binding != ChannelBinding::Prefer {
-            query.push(format!("channel_binding={}", url.channel_binding));
+        query.extend(self.session.map(|session| format!("target_session_attrs={session}")));
+        if self.channel_binding != ChannelBinding::Prefer {
+            query.push(format!("channel_binding={}", self.channel_binding));
         }
-        if url.balance {
+        if self.balance {
             query.push("load_balance_hosts=random".to_owned());
         }
         f.write_str("postgres://")?;
-        if let Some(user) = &url.user {
-            let password = if url.password.is_some() { ":******" } else { "" };
+        if let Some(user) = &self.user {
+            let password = if self.password.is_some() { ":******" } else { "" };
             write!(f, "{user}{password}@")?;
         }
-        write!(f, "{}/{}", hosts.join(","), url.dbname.as_deref().unwrap_or_default())?;
+        write!(f, "{}/{}", hosts.join(","), self.dbname.as_deref().unwrap_or_default())?;
         if query.is_empty() { Ok(()) } else { write!(f, "?{}", query.join("&")) }
-    }
-}
-
-/// Masks all parts of a URL that may be a password, even if it is malformed.
-pub(crate) fn masked(url: &str) -> String {
-    let url = url.trim();
-    if url.to_ascii_lowercase().starts_with("sqlite:") {
-        return url.to_owned();
-    }
-    let Some((scheme, rest)) = url.split_once("://") else { return MASK.to_owned() };
-    // Up to the last @: an unescaped password may hold @, / and ? itself.
-    let (user, rest) = rest.split_at(rest.rfind('@').map_or(0, |at| at + 1));
-    let user = match user.find([':', '/', '?', '#']) {
-        Some(end) => format!("{}:{MASK}@", &user[..end]),
-        None => user.to_owned(),
-    };
-    let (place, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
-    // Without a user, what stands in a port's place may be one's password.
-    let authority = place.split('/').next().unwrap_or_default();
-    let place = match end_of_hosts(authority) {
-        Some(end) => format!("{}{MASK}", &authority[..end]),
-        None => place.to_owned(),
-    };
-    let query = query.strip_prefix('?').map(|query| {
-        let parameters: Vec<_> = query.split('&').map(masked_parameter).collect();
-        format!("?{}", parameters.join("&"))
-    });
-    format!("{scheme}://{user}{place}{}", query.unwrap_or_default())
-}
-
-/// The offset of the first port in a list of hosts that is not a number.
-fn end_of_hosts(authority: &str) -> Option<usize> {
-    authority.match_indices(':').map(|(at, _)| at + 1).find(|at| {
-        let port = authority[*at..].split(',').next().unwrap_or_default();
-        // An address in brackets has colons of its own.
-        !port.contains(']') && !port.bytes().all(|byte| byte.is_ascii_digit())
-    })
-}
-
-fn masked_parameter(pair: &str) -> String {
-    let is_shown = |name: &str| {
-        name != "password" && unknown_parameters::PARAMETERS.split(", ").any(|known| known == name)
-    };
-    match pair.split_once('=') {
-        Some((name, _)) if !is_shown(name) => format!("{name}={MASK}"),
-        Some(_) | None => pair.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use super::super::database_url::{DatabaseUrl, masked, parse};
     use super::*;
 
     fn postgres(url: &str) -> PostgresUrl {
         match parse(url) {
             Ok(DatabaseUrl::Postgres(url)) => *url,
-            Ok(DatabaseUrl::Sqlite(_)) => panic!("{url} is SQLite"),
+            Ok(DatabaseUrl::Sqlite(_) | DatabaseUrl::Mysql(_)) => panic!("{url}"),
             Err(errors) => panic!("{url}: {errors:?}"),
         }
     }
@@ -460,7 +248,6 @@ mod tests {
             ("rowgate.db", "not supported"),
             ("host=db user=me", "keywords"),
             ("postgress://u@h/d", "Did you mean postgres:?"),
-            ("mysql://h/d", "MySQL is not supported yet"),
             ("jdbc:postgresql://h/d", "name of a driver"),
             ("postgresql+psycopg2://h/d", "name of a driver"),
             ("postgres:h/d", "slashes"),
@@ -506,7 +293,7 @@ mod tests {
         for (url, path) in cases {
             match parse(url) {
                 Ok(DatabaseUrl::Sqlite(found)) => assert_eq!(found, PathBuf::from(path), "{url}"),
-                Ok(DatabaseUrl::Postgres(_)) | Err(_) => panic!("{url}"),
+                Ok(DatabaseUrl::Postgres(_) | DatabaseUrl::Mysql(_)) | Err(_) => panic!("{url}"),
             }
         }
     }

@@ -1,28 +1,28 @@
-//! The target of a database, completed from its URL, `tls.*`, and the defaults of libpq.
+//! The target of a database, completed from its URL, `tls.*`, and the defaults of libpq and of MySQL's client.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::database_target::{
-    ChannelBinding, Host, PemFile, PostgresTarget, Server, SqliteTarget, Target, TargetSession,
-    Tls, TlsMode,
+    ChannelBinding, Host, MysqlTarget, PostgresTarget, Server, SqliteTarget, Target, TargetSession,
+    TlsMode,
 };
-use super::entries::{literal, quote};
+use super::database_url::{self, DatabaseUrl, FoundUrl};
+use super::entries::quote;
 use super::libpq::{self, Login};
-use super::postgres_url::{self, DatabaseUrl, FoundUrl, Place, PostgresUrl};
+use super::mysql_url::MysqlUrl;
+use super::postgres_url::PostgresUrl;
 use super::problem::{Problem, ValueError};
 use super::schema::database_keys::{TlsKeys, UrlKey};
 use super::section_reader::{SectionReader, Status};
 use super::source::Environment;
+use super::tls_resolution::{UrlTls, complete_tls, reject_tls};
+use super::url_parts::Place;
 
 const DEFAULT_PORT: u16 = 5432;
+const MYSQL_PORT: u16 = 3306;
 const DEFAULT_APPLICATION: &str = "rowgate";
 
 pub(crate) const URL: &str = "databases.NAME.url";
-const TLS_MODE: &str = "databases.NAME.tls.mode";
-const TLS_CA: &str = "databases.NAME.tls.ca";
-const TLS_CERT: &str = "databases.NAME.tls.cert";
-const TLS_KEY: &str = "databases.NAME.tls.key";
 
 /// Reads the target of the current database. Without a URL of its own it is `fallback`. Returns `None` if
 /// a problem was reported.
@@ -39,6 +39,7 @@ pub(crate) fn read(
             Some(Target::Sqlite(SqliteTarget { path }))
         }
         DatabaseUrl::Postgres(url) => complete(reader, environment, *url, tls),
+        DatabaseUrl::Mysql(url) => complete_mysql(reader, environment, *url, tls),
     }
 }
 
@@ -48,9 +49,9 @@ fn read_url(reader: &mut SectionReader<'_>, fallback: Option<FoundUrl>) -> Optio
     match (setting.status, fallback) {
         (Status::Written, _) => {
             let origin = setting.origin.clone();
-            reader.show(URL, quote(&postgres_url::masked(&written)), Some(origin));
+            reader.show(URL, quote(&database_url::masked(&written)), Some(origin));
             let report = |error| reader.report(URL, error);
-            postgres_url::parse(&written).map_err(|errors| errors.into_iter().for_each(report)).ok()
+            database_url::parse(&written).map_err(|errors| errors.into_iter().for_each(report)).ok()
         }
         (Status::Default, Some(found)) => {
             reader.show(URL, quote(&found.url.to_string()), found.origin);
@@ -58,7 +59,7 @@ fn read_url(reader: &mut SectionReader<'_>, fallback: Option<FoundUrl>) -> Optio
         }
         (Status::Default, None) => {
             let problem = Problem::new(&setting.key, "this database has no URL")
-                .instead("Write postgres://USER:PASSWORD@HOST/DATABASE or sqlite:PATH.");
+                .instead("Write postgres://USER:PASSWORD@HOST/DATABASE, mysql://… or sqlite:PATH.");
             reader.problems.push(problem);
             None
         }
@@ -78,10 +79,20 @@ fn complete(
         password: url.password.clone(),
     };
     let mut servers: Vec<_> = url.places().into_iter().map(server).collect();
-    let tls = complete_tls(reader, tls, &url, &servers);
+    let url_tls = UrlTls {
+        url_key: reader.full_name(URL),
+        parameter: "sslmode",
+        mode: url.sslmode,
+        // "system" is libpq's word for the default here.
+        ca: url.sslrootcert.as_deref().filter(|path| *path != "system"),
+        cert: url.sslcert.as_deref(),
+        key: url.sslkey.as_deref(),
+    };
+    let tls = complete_tls(reader, tls, &url_tls, &servers);
     if url.channel_binding == ChannelBinding::Require && tls.mode == TlsMode::Disable {
         let why = "channel_binding=require needs TLS, and the connection is plain text";
-        report(reader, URL, why, "Set tls.mode = \"verify-full\", or remove channel_binding.");
+        let instead = "Set tls.mode = \"verify-full\", or remove channel_binding.";
+        reader.report(URL, ValueError::new(why).instead(instead));
     }
     let user = url.user.or_else(|| environment.get("PGUSER").map(str::to_owned));
     let Some(user) = user.or_else(|| environment.user.clone()) else {
@@ -105,16 +116,65 @@ fn complete(
             Err(warning) => reader.warnings.push(warning),
         }
     }
-    // libpq's default is Any for several servers too: a pool that writes needs the primary.
-    let session = if servers.len() > 1 { TargetSession::ReadWrite } else { TargetSession::Any };
     Some(Target::Postgres(Box::new(PostgresTarget {
+        session: url.session.unwrap_or(default_session(&servers)),
         servers,
-        session: url.session.unwrap_or(session),
         balance: url.balance,
         channel_binding: url.channel_binding,
         user,
         dbname,
         application_name: url.application_name.unwrap_or_else(|| DEFAULT_APPLICATION.to_owned()),
+        tls,
+        source: None,
+    })))
+}
+
+/// Returns the kind of server to accept where the URL says nothing. libpq's default is any for several servers too: a
+/// pool that writes needs the primary.
+fn default_session(servers: &[Server]) -> TargetSession {
+    if servers.len() > 1 { TargetSession::ReadWrite } else { TargetSession::Any }
+}
+
+fn complete_mysql(
+    reader: &mut SectionReader<'_>,
+    environment: &Environment,
+    url: MysqlUrl,
+    tls: TlsKeys,
+) -> Option<Target> {
+    let server = |host, port| Server { host, port, password: url.password.clone() };
+    let mut servers: Vec<_> = url
+        .places()
+        .into_iter()
+        .map(|Place { host, port }| {
+            let host = Host::Tcp(host.unwrap_or("localhost").to_owned());
+            server(host, port.unwrap_or(MYSQL_PORT))
+        })
+        .collect();
+    // A socket has no port.
+    servers.extend(url.socket.iter().map(|path| server(Host::Unix(PathBuf::from(path)), 0)));
+    let url_tls = UrlTls {
+        url_key: reader.full_name(URL),
+        parameter: "ssl-mode",
+        mode: url.ssl_mode,
+        ca: url.ssl_ca.as_deref(),
+        cert: url.ssl_cert.as_deref(),
+        key: url.ssl_key.as_deref(),
+    };
+    let tls = complete_tls(reader, tls, &url_tls, &servers);
+    // As in MySQL's client: the account, and the variable where that is unknown.
+    let user = url.user.clone().or_else(|| environment.user.clone());
+    let Some(user) = user.or_else(|| environment.get("USER").map(str::to_owned)) else {
+        let problem = Problem::new(reader.full_name(URL), "the URL names no user")
+            .instead("Write mysql://USER@HOST/DATABASE, or set USER.");
+        reader.problems.push(problem);
+        return None;
+    };
+    Some(Target::Mysql(Box::new(MysqlTarget {
+        session: url.session.unwrap_or(default_session(&servers)),
+        servers,
+        balance: url.balance,
+        user,
+        dbname: url.dbname,
         tls,
         source: None,
     })))
@@ -129,106 +189,128 @@ fn complete_host(environment: &Environment, host: Option<&str>) -> Host {
     }
 }
 
-/// Reports the keys `tls.*` of a database that is a file.
-fn reject_tls(reader: &mut SectionReader<'_>) {
-    for key in [TLS_MODE, TLS_CA, TLS_CERT, TLS_KEY] {
-        if reader.setting(key).status == Status::Written {
-            let why = "SQLite is a file: there is no connection to encrypt";
-            report(reader, key, why, "Remove this key, or write a postgres:// URL.");
+#[cfg(test)]
+mod tests {
+    use super::super::load::{Loaded, load};
+    use super::super::source::{Flag, Inputs};
+    use super::*;
+
+    /// Loads `main` with these keys and variables.
+    fn loaded(keys: &[(&str, &str)], variables: &[(&str, &str)]) -> Loaded {
+        let mut inputs = Inputs::new(Environment::of(variables));
+        let flag = |(key, value): &(&str, &str)| {
+            Flag::new("(given)", format!("databases.main.{key}"), *value)
+        };
+        inputs.flags = keys.iter().map(flag).collect();
+        load(&inputs).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn mysql(loaded: &Loaded) -> &MysqlTarget {
+        match &loaded.config.databases["main"].target {
+            Target::Mysql(target) => target,
+            other @ (Target::Postgres(_) | Target::Sqlite(_)) => panic!("{other:?}"),
         }
     }
-}
 
-fn report(reader: &mut SectionReader<'_>, key: &str, why: impl Into<String>, instead: &str) {
-    reader.report(key, ValueError::new(why).instead(instead));
-}
+    fn servers(target: &MysqlTarget) -> Vec<String> {
+        target.servers.iter().map(ToString::to_string).collect()
+    }
 
-fn complete_tls(
-    reader: &mut SectionReader<'_>,
-    keys: TlsKeys,
-    url: &PostgresUrl,
-    servers: &[Server],
-) -> Tls {
-    let known = reader.problems.len();
-    // "system" is libpq's word for the default here.
-    let rootcert = url.sslrootcert.as_deref().filter(|path| *path != "system");
-    let ca = merge_file(reader, TLS_CA, keys.ca, rootcert);
-    let cert = merge_file(reader, TLS_CERT, keys.cert, url.sslcert.as_deref());
-    let key = merge_file(reader, TLS_KEY, keys.key, url.sslkey.as_deref());
-    let is_file_invalid = reader.problems.len() > known
-        || [TLS_CA, TLS_CERT, TLS_KEY]
-            .iter()
-            .any(|key| reader.setting(key).status == Status::Invalid);
-    let url_key = reader.full_name(URL);
-    if keys.mode.is_some_and(|mode| url.sslmode.is_some_and(|other| mode != other)) {
-        let why = format!("it contradicts sslmode in {url_key}");
-        report(reader, TLS_MODE, why, "Remove one of them.");
+    #[test]
+    fn the_missing_parts_of_a_mysql_url_have_the_defaults_of_its_client() {
+        let loaded = loaded(&[("url", "mysql:///")], &[("USER", "me")]);
+        let target = mysql(&loaded);
+        assert_eq!(servers(target), ["localhost:3306"]);
+        assert_eq!((target.user.as_str(), target.dbname.as_deref()), ("me", None));
+        assert_eq!((target.session, target.balance), (TargetSession::Any, false));
+        assert_eq!(target.tls.mode, TlsMode::Disable);
+        assert!(target.servers[0].password.is_none());
     }
-    let is_tcp = servers.iter().any(|server| matches!(server.host, Host::Tcp(_)));
-    let is_plain = servers.iter().all(is_local) && ca.is_none() && cert.is_none();
-    let (mode, origin) = match (keys.mode, url.sslmode) {
-        // As in libpq: a unix socket is never encrypted.
-        _ if !is_tcp => (TlsMode::Disable, None),
-        (Some(mode), _) => (mode, Some(reader.setting(TLS_MODE).origin.clone())),
-        (None, Some(mode)) => (mode, Some(format!("sslmode in {url_key}"))),
-        (None, None) if is_plain => (TlsMode::Disable, None),
-        (None, None) => (TlsMode::VerifyFull, None),
-    };
-    reader.show(TLS_MODE, literal(&serde_json::json!(mode)), origin);
-    let tls = Tls { mode, ca, cert, key };
-    if is_tcp && !is_file_invalid {
-        check_files(reader, &tls);
-    }
-    tls
-}
 
-/// Reports files that are never used, and a certificate or key without the other.
-fn check_files(reader: &mut SectionReader<'_>, tls: &Tls) {
-    if tls.ca.is_some() && matches!(tls.mode, TlsMode::Disable | TlsMode::Require) {
-        let why = "this tls.mode checks no certificate, so this is never used";
-        let instead = "Set tls.mode to verify-full or verify-ca, or remove this.";
-        report(reader, TLS_CA, why, instead);
+    #[test]
+    fn several_mysql_servers_have_one_that_takes_writes() {
+        let several = "mysql://me:hunter2@a:3307,[::1],b/shop";
+        let loaded = loaded(&[("url", several)], &[]);
+        let target = mysql(&loaded);
+        assert_eq!(servers(target), ["a:3307", "[::1]:3306", "b:3306"]);
+        assert_eq!(
+            (target.session, target.tls.mode),
+            (TargetSession::ReadWrite, TlsMode::VerifyFull)
+        );
+        let has_password =
+            |server: &Server| server.password.as_ref().map(|it| it.expose() == "hunter2");
+        assert!(target.servers.iter().all(|server| has_password(server) == Some(true)));
+        assert!(!format!("{loaded:?}").contains("hunter2"));
+        assert_eq!(loaded.config.databases["main"].failover_wait.as_secs(), 10);
     }
-    match (&tls.cert, &tls.key) {
-        (Some(_), None) => {
-            report(reader, TLS_CERT, "a certificate needs its private key", "Set tls.key too.");
-        }
-        (None, Some(_)) => {
-            report(reader, TLS_KEY, "a private key needs its certificate", "Set tls.cert too.");
-        }
-        (Some(_), Some(_)) if tls.mode == TlsMode::Disable => {
-            let why = "with tls.mode disable this is never used";
-            report(reader, TLS_CERT, why, "Set tls.mode to verify-full, or remove this.");
-        }
-        (Some(_), Some(_)) | (None, None) => {}
-    }
-}
 
-/// The file of the key or of the URL.
-fn merge_file(
-    reader: &mut SectionReader<'_>,
-    name: &str,
-    key: Option<PemFile>,
-    url: Option<&str>,
-) -> Option<PemFile> {
-    let Some(path) = url else { return key };
-    let url_key = reader.full_name(URL);
-    if let Some(file) = key {
-        if file.path.as_os_str() != path {
-            report(reader, name, format!("{url_key} names another file"), "Remove one of them.");
-        }
-        return Some(file);
+    #[test]
+    fn a_mysql_socket_is_a_path_and_never_encrypted() {
+        let url = "mysql://me@/shop?socket=/run/mysqld/mysqld.sock&ssl-mode=VERIFY_IDENTITY";
+        let loaded = loaded(&[("url", url)], &[]);
+        let target = mysql(&loaded);
+        assert_eq!(servers(target), ["/run/mysqld/mysqld.sock"]);
+        assert_eq!(target.tls.mode, TlsMode::Disable);
     }
-    reader.show(name, quote(path), Some(url_key));
-    PemFile::read(path).map_err(|error| reader.report(name, error)).ok()
-}
 
-fn is_local(server: &Server) -> bool {
-    match &server.host {
-        Host::Unix(_) => true,
-        Host::Tcp(host) => {
-            host.eq_ignore_ascii_case("localhost")
-                || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    #[test]
+    fn main_is_named_by_one_kind_of_variables_in_a_fixed_order() {
+        let mysql_variables = [("MYSQL_HOST", "db"), ("MYSQL_PWD", "hunter2"), ("USER", "me")];
+        let all =
+            [&mysql_variables[..], &[("PGHOST", "pg"), ("DATABASE_URL", "mysql://you@other/")]]
+                .concat();
+        let by_url = loaded(&[], &all);
+        assert_eq!(servers(mysql(&by_url)), ["other:3306"]);
+        assert!(mysql(&by_url).servers[0].password.is_none(), "variables are not mixed");
+        let by_variables = loaded(&[], &mysql_variables);
+        let target = mysql(&by_variables);
+        assert_eq!((servers(target), target.user.as_str()), (vec!["db:3306".to_owned()], "me"));
+        assert_eq!(target.servers[0].password.as_ref().map(|it| it.expose()), Some("hunter2"));
+        let shown = by_variables.settings.iter().find(|it| it.key == "databases.main.url");
+        let shown = shown.map(|it| (it.value.as_str(), it.origin.as_str()));
+        assert_eq!(shown, Some(("\"mysql://:******@db/\"", "MYSQL_HOST, MYSQL_PWD")));
+        let with_postgres =
+            loaded(&[], &[&mysql_variables[..], &[("PGHOST", "pg"), ("PGUSER", "me")]].concat());
+        assert!(matches!(with_postgres.config.databases["main"].target, Target::Postgres(_)));
+        assert!(with_postgres.warnings.iter().any(|it| it.starts_with("MYSQL_* is ignored")));
+        let with_key = loaded(&[("url", "sqlite:a.db")], &mysql_variables);
+        assert!(matches!(with_key.config.databases["main"].target, Target::Sqlite(_)));
+    }
+
+    #[test]
+    fn the_password_of_a_mysql_url_is_read_again_with_its_file() {
+        let directory = tempfile::tempdir().expect("there is room");
+        let path = directory.path().join("password");
+        std::fs::write(&path, "one\n").expect("there is room");
+        let url = format!("mysql://me:${{file:{}}}@db/shop", path.display());
+        let loaded = loaded(&[("url", &url)], &[]);
+        let target = mysql(&loaded);
+        std::fs::write(&path, "t/wo@\n").expect("there is room");
+        let (renewed, _) = target.reread().expect("it is as before");
+        let password = |target: &MysqlTarget| {
+            target.servers[0].password.as_ref().map(|it| it.expose().to_owned())
+        };
+        assert_eq!(password(target).as_deref(), Some("one"));
+        assert_eq!(password(&renewed).as_deref(), Some("t/wo@"));
+    }
+
+    #[test]
+    fn a_mysql_url_needs_a_user_and_one_way_to_be_encrypted() {
+        for (keys, expected) in [
+            (&[("url", "mysql://h/d")][..], "or set USER"),
+            (
+                &[("url", "mysql://me@h/d?ssl-mode=REQUIRED"), ("tls.mode", "disable")],
+                "contradicts ssl-mode",
+            ),
+            (&[("url", "mysql://me@h/d?ssl-ca=/none.pem")], "/none.pem"),
+        ] {
+            let mut inputs = Inputs::new(Environment::default());
+            let flag = |(key, value): &(&str, &str)| {
+                Flag::new("x", format!("databases.main.{key}"), *value)
+            };
+            inputs.flags = keys.iter().map(flag).collect();
+            let problems = load(&inputs).err().unwrap_or_else(|| panic!("{keys:?}")).to_string();
+            assert!(problems.contains(expected), "{problems}");
         }
     }
 }

@@ -13,7 +13,6 @@ use tokio::sync::watch;
 
 use crate::clock::{milliseconds, now};
 use crate::config;
-use crate::config::Target;
 use crate::error::{Error, ErrorKind, Result};
 use crate::resilience::{BreakerLimits, BreakerTransition, CircuitBreaker, ConnectFailureKind};
 
@@ -96,10 +95,9 @@ impl ConnectBreaker {
         let breaker = CircuitBreaker::new(limits, now());
         let connect_timeout = config.pool.connect_timeout;
         // Of several servers each has its share of the whole time, and any may be the one that answers.
-        let min_abandoned_wait = match &config.target {
-            Target::Postgres(target) if target.servers.len() > 1 => connect_timeout,
-            Target::Postgres(_) | Target::Sqlite(_) => MIN_ABANDONED_WAIT.min(connect_timeout),
-        };
+        let is_several = config.target.servers().len() > 1;
+        let min_abandoned_wait =
+            if is_several { connect_timeout } else { MIN_ABANDONED_WAIT.min(connect_timeout) };
         Arc::new(Self {
             database: name.to_owned(),
             interval: limits.interval,

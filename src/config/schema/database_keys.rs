@@ -32,8 +32,9 @@ section! {
     /// lower-case letters, digits, `-` and `_`.
     #[derive(Debug, Clone)]
     pub(crate) struct UrlKey in "databases.NAME" (reader) {
-        /// The database: `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…` or `sqlite:PATH`.
-        /// `DATABASE_URL`, or `PGHOST`, `PGUSER` …, define `main` when no database is configured.
+        /// The database: `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…`, `mysql://USER:PASSWORD@HOST:PORT/DATABASE?ssl-mode=…`
+        /// for MySQL and MariaDB, or `sqlite:PATH`. `DATABASE_URL`, or `PGHOST`, `PGUSER` …, or `MYSQL_HOST` …, define
+        /// `main` when no database is configured.
         url: Option<String> = Url, "`sqlite:rowgate.db` for `main`, otherwise none" => None, REREAD;
     }
 }
@@ -104,7 +105,7 @@ section! {
         /// function that begins to change session settings may affect the next caller for so long.
         /// `"0s"` reads them before each statement.
         catalog_ttl: Duration = Duration("0s", "1h"), "10s";
-        /// The longest wait of a call for PostgreSQL's next primary, when none of the servers will do although
+        /// The longest wait of a call for the next primary of PostgreSQL or MySQL, when none of the servers will do although
         /// one did before: nothing of the call was applied, and it waits within its deadline, in the order of
         /// coming and at most `pool.max_waiting` of them, instead of failing. `"0s"` turns it off.
         failover_wait: Duration = Duration("0s", "1h"),
@@ -131,6 +132,16 @@ section! {
         /// nothing, and the login fails. Tokens of cloud providers are a `password`.
         require_auth: Option<Vec<AuthMethod>> = SomeOf(&["scram-sha-256", "md5", "password", "none"]),
             "all on loopback and Unix sockets, `scram-sha-256,none` elsewhere" => None;
+        /// The `sql_mode` of every session of MySQL and MariaDB: names with commas between them. Modes that change how the
+        /// text of statements is read (ANSI_QUOTES, NO_BACKSLASH_ESCAPES, PIPES_AS_CONCAT, IGNORE_SPACE and the names of other
+        /// databases) are refused: Rowgate would read it otherwise than the server.
+        sql_mode: String = SqlMode, "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
+        /// The `time_zone` of every session of MySQL and MariaDB, as a distance from UTC. It is what NOW() and the texts
+        /// of statements mean; values of TIMESTAMP are the same moments in any.
+        time_zone: String = ZoneOffset, "+00:00";
+        /// Send several requests to MySQL or MariaDB before the first one's answer, as a batch in one round trip. Turn it off
+        /// where a proxy or a server between does not read on, as Aurora with MySQL 5.7.
+        pipelining: bool = Bool, "true";
         /// The details of errors that callers get: `safe` leaves out what is quoted from rows, `full` is
         /// all that the database reports.
         error_details: ErrorDetails = OneOf(&["safe", "full"]), "safe";
@@ -162,20 +173,17 @@ section! {
 /// The default of `failover_wait`: only where there are several servers may another take over, and planned
 /// failovers take seconds. A single server that is away is away for nobody knows how long.
 fn failover_wait(target: &Target) -> Duration {
-    match target {
-        Target::Postgres(target) if target.servers.len() > 1 => FAILOVER_WAIT,
-        Target::Postgres(_) | Target::Sqlite(_) => Duration::ZERO,
-    }
+    if target.servers().len() > 1 { FAILOVER_WAIT } else { Duration::ZERO }
 }
 
 section! {
-    /// The encryption of a database's connections, for PostgreSQL over TCP only.
+    /// The encryption of a database's connections, for PostgreSQL, MySQL and MariaDB over TCP only.
     #[derive(Debug, Clone)]
     pub(crate) struct TlsKeys in "databases.NAME.tls" (reader) {
         /// The encryption, and what of the server's certificate is verified: nothing (`require`), its
         /// signature (`verify-ca`), or also the host name (`verify-full`).
         mode: Option<TlsMode> = OneOf(&["disable", "require", "verify-ca", "verify-full"]),
-            "`sslmode` of the URL; without it `disable` on loopback, `verify-full` elsewhere" => None;
+            "`sslmode` or `ssl-mode` of the URL; without it `disable` on loopback, `verify-full` elsewhere" => None;
         /// A PEM file with the trusted certificate authorities.
         ca: Option<PemFile> = PemFile, "the system's" => None, REREAD;
         /// A PEM file with the client's certificate.
@@ -233,13 +241,18 @@ section! {
         /// The most lanes, at most two for each worker: PostgreSQL connections beside the pool's that short reads
         /// share, up to 32 at a time on each. A statement runs on one if nothing but built-in code can be reached
         /// by it and it was measured to be fast. 0 turns them off.
-        lanes: usize = Integer(0, 10_000), "two for each core" => source::cores().get() * 2;
+        lanes: usize = Integer(0, 10_000), "two for each core" => default_lanes();
         /// The timeout of a statement on a lane; one that reaches it runs again on a connection of its own.
         lane_timeout: Duration = Duration("1ms", "10s"), "50ms";
         /// The share of `pool.max`, as it was last resized, that interactive transactions may use at the same
         /// time, but at least one connection. Callers queue for it as for the pool.
         transaction_share: f64 = Ratio, "0.8";
     }
+}
+
+/// The default of `pool.lanes`.
+pub(crate) fn default_lanes() -> usize {
+    source::cores().get() * 2
 }
 
 section! {

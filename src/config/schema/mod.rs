@@ -4,6 +4,8 @@ pub(crate) mod access_keys;
 pub(crate) mod claims_keys;
 pub(crate) mod database_keys;
 pub(crate) mod key;
+mod list_values;
+mod mysql_values;
 pub(crate) mod section;
 pub(crate) mod server_keys;
 pub(crate) mod value_types;

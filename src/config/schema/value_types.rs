@@ -9,7 +9,8 @@ use super::super::entries::{literal, quote};
 use super::super::listen_address::ListenAddress;
 use super::super::problem::ValueError;
 use super::super::secrets::secret::{MASK, Secret};
-use super::super::setting_names;
+use super::list_values::{listed_settings, names, some_of};
+use super::mysql_values;
 
 /// The methods that a caller needs the right to call: all but those of the standard health service.
 pub(crate) const RPCS: [&str; 16] = [
@@ -72,6 +73,10 @@ pub(crate) enum ValueType {
     Url,
     /// The path of a PEM file, or the PEM text itself, as a reference may yield it.
     PemFile,
+    /// Names of MySQL's modes, with commas between them.
+    SqlMode,
+    /// A distance from UTC: `"+00:00"`.
+    ZoneOffset,
 }
 
 impl ValueType {
@@ -101,6 +106,8 @@ impl ValueType {
             Self::Numbers => numbers(written),
             Self::Secret(shortest) => text("a string").and_then(|text| secret(text, shortest)),
             Self::Url => text("a URL").map(Value::from),
+            Self::SqlMode => text("a list of modes").and_then(mysql_values::sql_mode),
+            Self::ZoneOffset => text("a distance from UTC").and_then(mysql_values::zone_offset),
             Self::PemFile => match text("a path") {
                 Ok(text) => return pem_file(text),
                 Err(why) => Err(why),
@@ -156,6 +163,8 @@ impl ValueType {
             ),
             Self::Url => "Write a URL in quotes.".into(),
             Self::PemFile => "Write a path in quotes.".into(),
+            Self::SqlMode => mysql_values::MODES_INSTEAD.into(),
+            Self::ZoneOffset => mysql_values::OFFSET_INSTEAD.into(),
         }
     }
 
@@ -201,6 +210,8 @@ impl ValueType {
             Self::Numbers => "a list of whole numbers".into(),
             Self::PemFile => "the path of a PEM file".into(),
             Self::Secret(shortest) => format!("at least {shortest} characters"),
+            Self::SqlMode => "names of modes, with commas between them".into(),
+            Self::ZoneOffset => "`-13:59` to `+14:00`".into(),
             Self::Text | Self::Url => return None,
         })
     }
@@ -349,35 +360,12 @@ fn address(written: &Value) -> Result<Value, String> {
     Ok(address.to_string().into())
 }
 
-fn names(written: &Value) -> Result<Value, String> {
-    if let Some(text) = written.as_str() {
-        return Ok(text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect());
-    }
-    let is_list = written.as_array().is_some_and(|items| items.iter().all(Value::is_string));
-    if is_list { Ok(written.clone()) } else { Err("this is not a list of names".to_owned()) }
-}
-
-fn listed_settings(names: Value) -> Result<Value, String> {
-    let listed = names.as_array().into_iter().flatten().filter_map(Value::as_str);
-    let listed: Vec<_> = listed.map(str::to_ascii_lowercase).collect();
-    listed.iter().try_for_each(|entry| setting_names::check_listed(entry))?;
-    Ok(listed.into())
-}
-
 fn numbers(written: &Value) -> Result<Value, String> {
     let items = match written.as_array() {
         Some(items) => items.clone(),
         None => names(written)?.as_array().cloned().unwrap_or_default(),
     };
     items.iter().map(|item| integer(item, 0, u64::from(u32::MAX))).collect()
-}
-
-fn some_of(names: Value, words: &[&str]) -> Result<Value, String> {
-    let listed = names.as_array().into_iter().flatten().filter_map(Value::as_str);
-    match listed.into_iter().find(|name| !words.contains(name)) {
-        Some(unknown) => Err(format!("\"{unknown}\" is not one of the possible values")),
-        None => Ok(names),
-    }
 }
 
 fn pem_file(text: &str) -> Result<Value, ValueError> {
