@@ -9,6 +9,7 @@ use super::class::{StatementClass, Uses};
 use super::classify::{MAX_TEXT_BYTES, classify_text};
 use super::client_copy::copies_with_client;
 use super::custom_setting_names::CustomSettings;
+use super::mysql::MysqlStatement;
 use super::plan_lifetime::PlanLifetime;
 use super::scanner::{Dialect, first_word};
 use super::session_state::{SessionState, session_state};
@@ -23,6 +24,8 @@ pub(crate) struct Analysis {
     pub transaction_control: Option<&'static str>,
     /// True if it may be a COPY to or from the client.
     pub client_copy: bool,
+    /// More facts of a statement of MySQL or MariaDB; `None` of another.
+    pub mysql: Option<Arc<MysqlStatement>>,
     /// The effect on the session that it has; only of PostgreSQL: SQLite's own authorizer decides there.
     pub session_state: Option<SessionState>,
     /// The class, as far as the parser understood all of it. Always [`StatementClass::Other`] for
@@ -47,7 +50,8 @@ impl Analysis {
             CustomSettings::Named(names) => names.len(),
             CustomSettings::None | CustomSettings::Any => 0,
         };
-        self.summary.len() + self.class.weight() + settings
+        let mysql = self.mysql.as_ref().map_or(0, |facts| facts.weight());
+        self.summary.len() + self.class.weight() + settings + mysql
     }
 
     /// The analysis of a statement that only changes this relation.
@@ -61,6 +65,7 @@ impl Analysis {
         Self {
             transaction_control: None,
             client_copy: false,
+            mysql: None,
             session_state: None,
             class: StatementClass::Other,
             command: OTHER,
@@ -103,25 +108,30 @@ impl Analyzer {
     }
 
     fn read(&self, sql: &str) -> Analysis {
-        let transaction_control = transaction_control(sql, self.dialect);
+        let mysql = (self.dialect == Dialect::Mysql).then(|| Arc::new(MysqlStatement::of(sql)));
+        let transaction_control = match &mysql {
+            Some(facts) => facts.transaction_control(),
+            None => transaction_control(sql, self.dialect),
+        };
         let session_state = match self.dialect {
             Dialect::Postgres => session_state(sql),
-            Dialect::Sqlite => None,
+            Dialect::Sqlite | Dialect::Mysql => None,
         };
         let class = match self.dialect {
             Dialect::Postgres if transaction_control.is_none() => classify_text(sql),
-            Dialect::Postgres | Dialect::Sqlite => StatementClass::Other,
+            Dialect::Postgres | Dialect::Sqlite | Dialect::Mysql => StatementClass::Other,
         };
         let lifetime = match self.dialect {
             Dialect::Postgres => PlanLifetime::of(sql),
-            Dialect::Sqlite => PlanLifetime::Kept,
+            Dialect::Sqlite | Dialect::Mysql => PlanLifetime::Kept,
         };
         let custom_settings = match self.dialect {
             Dialect::Postgres => CustomSettings::of(sql),
-            Dialect::Sqlite => CustomSettings::None,
+            Dialect::Sqlite | Dialect::Mysql => CustomSettings::None,
         };
         Analysis {
             transaction_control,
+            mysql,
             client_copy: self.dialect == Dialect::Postgres && copies_with_client(sql),
             session_state,
             class,

@@ -7,7 +7,7 @@ impl Dialect {
     pub(crate) fn max_parameters(self) -> usize {
         match self {
             // Its protocol counts them in 16 bits.
-            Self::Postgres => 65_535,
+            Self::Postgres | Self::Mysql => 65_535,
             // SQLITE_MAX_VARIABLE_NUMBER.
             Self::Sqlite => 32_766,
         }

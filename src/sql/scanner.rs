@@ -10,6 +10,8 @@ pub(crate) enum Dialect {
     Postgres,
     /// SQLite: names in backticks and brackets.
     Sqlite,
+    /// MySQL and MariaDB: strings in either quotes with backslash escapes, names in backticks, `#` comments.
+    Mysql,
 }
 
 /// The byte order mark: SQLite takes it for a blank, and clients leave it at the start of files.
@@ -152,6 +154,9 @@ fn ended(kind: TokenKind, length: Option<usize>, what: &'static str) -> (TokenKi
 fn token(text: &str, first: char, dialect: Dialect) -> (TokenKind, Option<usize>) {
     let postgres = dialect == Dialect::Postgres;
     let after = &text[first.len_utf8()..];
+    if dialect == Dialect::Mysql {
+        return mysql_token(text, first, after);
+    }
     let starts_number = after.starts_with(|c: char| c.is_ascii_digit());
     match first {
         '\'' => ended(TokenKind::String, quoted_length(text, b'\'', None), STRING),
@@ -176,13 +181,37 @@ fn token(text: &str, first: char, dialect: Dialect) -> (TokenKind, Option<usize>
     }
 }
 
+/// As [`token`], of MySQL: numbers are parts of names.
+fn mysql_token(text: &str, first: char, after: &str) -> (TokenKind, Option<usize>) {
+    match first {
+        '\'' => ended(TokenKind::String, quoted_length(text, b'\'', ESCAPE), STRING),
+        '"' => ended(TokenKind::String, quoted_length(text, b'"', ESCAPE), STRING),
+        '`' => ended(TokenKind::QuotedName, quoted_length(text, b'`', None), "a quoted name"),
+        '/' if after.starts_with('*') => (TokenKind::Unterminated(COMMENT), None),
+        '$' if digits(after) > 0 => (TokenKind::Parameter, Some(1 + digits(after))),
+        '0'..='9' if after.starts_with(is_word_part) => {
+            (TokenKind::Number, Some(word_length(text)))
+        }
+        '0'..='9' => (TokenKind::Number, Some(1)),
+        _ if is_word_part(first) => (TokenKind::Word, Some(word_length(text))),
+        _ => (TokenKind::Symbol, Some(first.len_utf8())),
+    }
+}
+
 /// `text` from its first character that is neither blank nor part of a comment that ends.
 fn skip_blanks(text: &str, dialect: Dialect) -> &str {
     let mut text = text;
     loop {
         // The vertical tab is a blank since PostgreSQL 16 and an error elsewhere.
         text = text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
-        text = if let Some(comment) = text.strip_prefix("--") {
+        text = if let Some(comment) = text.strip_prefix("--").filter(|comment| {
+            // In MySQL only before a blank: `5--1` is 6.
+            dialect != Dialect::Mysql
+                || comment.starts_with(|c: char| c.is_ascii_whitespace() || c.is_ascii_control())
+                || comment.is_empty()
+        }) {
+            after_line(comment, dialect)
+        } else if let Some(comment) = text.strip_prefix('#').filter(|_| dialect == Dialect::Mysql) {
             after_line(comment, dialect)
         } else if let Some(comment) = text.strip_prefix("/*") {
             match after_block(comment, dialect) {
@@ -198,7 +227,7 @@ fn skip_blanks(text: &str, dialect: Dialect) -> &str {
 
 /// `comment` from the end of its line. Only PostgreSQL lets a carriage return end it.
 fn after_line(comment: &str, dialect: Dialect) -> &str {
-    comment.trim_start_matches(|c| c != '\n' && (c != '\r' || dialect == Dialect::Sqlite))
+    comment.trim_start_matches(|c| c != '\n' && (c != '\r' || dialect != Dialect::Postgres))
 }
 
 /// The text behind a block comment whose start was read; `None` when it does not end.
@@ -339,7 +368,7 @@ mod tests {
             sqlish in "[a-e1$'\"\\\\.;:/*@?\\[\\]`é \n-]{0,40}",
         ) {
             for text in [&sql, &sqlish] {
-                for dialect in [Dialect::Postgres, Dialect::Sqlite] {
+                for dialect in [Dialect::Postgres, Dialect::Sqlite, Dialect::Mysql] {
                     let mut end = 0;
                     for token in Scanner::new(text, dialect) {
                         prop_assert!(token.start >= end && !token.text.is_empty());

@@ -94,14 +94,21 @@ fn shell_command(text: &str, is_first: bool, dialect: Dialect) -> Option<&str> {
     let is_command = match dialect {
         Dialect::Postgres => text.starts_with('\\'),
         Dialect::Sqlite => is_first && text.starts_with('.'),
+        Dialect::Mysql => is_first && (text.starts_with('\\') || is_delimiter(text)),
     };
     text.split_ascii_whitespace().next().filter(|_command| is_command)
+}
+
+/// Returns true for the command DELIMITER of the mysql client.
+fn is_delimiter(text: &str) -> bool {
+    text.get(..10).is_some_and(|word| word.eq_ignore_ascii_case("delimiter "))
 }
 
 fn shell(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Postgres => "psql",
         Dialect::Sqlite => "SQLite's shell",
+        Dialect::Mysql => "the mysql client",
     }
 }
 
@@ -190,6 +197,8 @@ impl Body {
         match dialect {
             Dialect::Postgres => self.parentheses == 0 && self.blocks == 0,
             Dialect::Sqlite => !creates_trigger(&self.head) || self.tail == Tail::End,
+            // As its own client without DELIMITER.
+            Dialect::Mysql => true,
         }
     }
 }

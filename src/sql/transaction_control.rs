@@ -18,7 +18,7 @@ pub(crate) fn transaction_control(sql: &str, dialect: Dialect) -> Option<&'stati
     match dialect {
         Dialect::Postgres => keyword.or_else(|| longer(first, words)),
         // SQLite has no ABORT.
-        Dialect::Sqlite => keyword.filter(|keyword| *keyword != "ABORT"),
+        Dialect::Sqlite | Dialect::Mysql => keyword.filter(|keyword| *keyword != "ABORT"),
     }
 }
 

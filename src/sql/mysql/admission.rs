@@ -1,0 +1,344 @@
+//! The command of a statement, and the units that it may run in.
+//!
+//! MySQL commits the open transaction for most statements that are no data modification, even when they fail, and tells
+//! nobody ("Statements That Cause an Implicit Commit"). So a unit takes what is known not to.
+
+use super::tokens::{Kind, Token};
+
+/// The admission of a statement to a batch or a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UnitAdmission {
+    Admitted,
+    /// It controls transactions.
+    TransactionControl(&'static str),
+    /// It commits the transaction that it runs in, or may.
+    ImplicitCommit(&'static str),
+}
+
+const START: &str = "START TRANSACTION";
+const SET_TRANSACTION: &str = "SET TRANSACTION";
+const SET_AUTOCOMMIT: &str = "SET autocommit";
+
+use UnitAdmission::{Admitted, ImplicitCommit, TransactionControl};
+
+/// The facts that the first words of a statement tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leading {
+    pub(crate) unit: UnitAdmission,
+    pub(crate) reads: bool,
+    pub(crate) command: &'static str,
+    /// The command with its kind of object.
+    pub(crate) tag: &'static str,
+    pub(crate) changes_definitions: bool,
+}
+
+/// The commands whose kind of object belongs to their name.
+const TAGS: [&str; 27] = [
+    "CREATE TABLE",
+    "CREATE INDEX",
+    "CREATE VIEW",
+    "CREATE PROCEDURE",
+    "CREATE FUNCTION",
+    "CREATE TRIGGER",
+    "CREATE EVENT",
+    "CREATE DATABASE",
+    "CREATE SCHEMA",
+    "CREATE USER",
+    "CREATE ROLE",
+    "CREATE SEQUENCE",
+    "DROP TABLE",
+    "DROP INDEX",
+    "DROP VIEW",
+    "DROP PROCEDURE",
+    "DROP FUNCTION",
+    "DROP TRIGGER",
+    "DROP EVENT",
+    "DROP DATABASE",
+    "DROP SCHEMA",
+    "DROP USER",
+    "DROP ROLE",
+    "DROP SEQUENCE",
+    "ALTER TABLE",
+    "LOCK TABLES",
+    "TRUNCATE TABLE",
+];
+
+/// The statements that modify or read data, and run no other.
+const PLAIN_COMMANDS: [&str; 8] =
+    ["SELECT", "VALUES", "TABLE", "INSERT", "REPLACE", "UPDATE", "DELETE", "DO"];
+
+/// The words with which transactions are controlled.
+const CONTROL: [&str; 8] =
+    ["BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "XA", "END"];
+
+/// The commands that are told apart otherwise.
+const OTHER_COMMANDS: [&str; 38] = [
+    "WITH",
+    "CALL",
+    "SHOW",
+    "EXPLAIN",
+    "DESCRIBE",
+    "DESC",
+    "SET",
+    "CREATE",
+    "DROP",
+    "ALTER",
+    "RENAME",
+    "TRUNCATE",
+    "GRANT",
+    "REVOKE",
+    "ANALYZE",
+    "CHECK",
+    "OPTIMIZE",
+    "REPAIR",
+    "FLUSH",
+    "RESET",
+    "LOCK",
+    "UNLOCK",
+    "USE",
+    "LOAD",
+    "HANDLER",
+    "PREPARE",
+    "EXECUTE",
+    "DEALLOCATE",
+    "KILL",
+    "INSTALL",
+    "UNINSTALL",
+    "CACHE",
+    "CHANGE",
+    "STOP",
+    "PURGE",
+    "HELP",
+    "IMPORT",
+    "SIGNAL",
+];
+
+/// The command of a statement that is none of them.
+pub(super) const OTHER: &str = "OTHER";
+
+impl UnitAdmission {
+    /// The control of transactions that no statement may contain, alone or not.
+    pub(crate) fn control(self) -> Option<&'static str> {
+        let control = match self {
+            TransactionControl(control) => control,
+            Admitted | ImplicitCommit(_) => return None,
+        };
+        let is_known = CONTROL.contains(&control)
+            || [START, SET_TRANSACTION, SET_AUTOCOMMIT].contains(&control);
+        is_known.then_some(control)
+    }
+}
+
+impl Leading {
+    /// Reads the first words.
+    pub(crate) fn of(tokens: &[Token<'_>], has_executable_comment: bool, sql: &str) -> Self {
+        let words: Vec<&str> = tokens.iter().take(8).map(text).collect();
+        let command = main_command(tokens);
+        let mut leading = Self {
+            unit: unit(&words, command, sql),
+            reads: reads(tokens, &words, command),
+            command,
+            tag: tag(&words, command),
+            changes_definitions: changes_definitions(command),
+        };
+        if has_executable_comment {
+            leading.unit = unit_of_all_readings(tokens, leading.unit);
+            leading.reads = false;
+        }
+        leading
+    }
+}
+
+/// The text of a token that is a word; else nothing that could be taken for one.
+fn text<'a>(token: &Token<'a>) -> &'a str {
+    match token.kind {
+        Kind::Word(word) => word,
+        Kind::Symbol('(') => "(",
+        Kind::Variable => "@",
+        Kind::QuotedName(_) | Kind::String | Kind::Parameter(_) | Kind::Hint | Kind::Symbol(_) => {
+            ""
+        }
+    }
+}
+
+/// The name of a command, if it is known.
+fn known(word: &str) -> Option<&'static str> {
+    let all = PLAIN_COMMANDS.iter().chain(&CONTROL).chain(&OTHER_COMMANDS);
+    all.copied().find(|name| name.eq_ignore_ascii_case(word))
+}
+
+/// The command: the first word, or behind common table expressions the one that they are for.
+fn main_command(tokens: &[Token<'_>]) -> &'static str {
+    let mut depth = 0_usize;
+    let first = tokens.iter().find(|token| token.kind != Kind::Symbol('('));
+    let Some(Kind::Word(first)) = first.map(|token| token.kind) else { return OTHER };
+    let Some(command) = known(first) else { return OTHER };
+    if command != "WITH" {
+        return command;
+    }
+    for token in tokens {
+        match token.kind {
+            Kind::Symbol('(') => depth += 1,
+            Kind::Symbol(')') => depth = depth.saturating_sub(1),
+            Kind::Word(word) if depth == 0 => {
+                let main = ["SELECT", "VALUES", "TABLE", "INSERT", "REPLACE", "UPDATE", "DELETE"];
+                if let Some(main) = main.iter().find(|name| name.eq_ignore_ascii_case(word)) {
+                    return main;
+                }
+            }
+            Kind::Word(_)
+            | Kind::QuotedName(_)
+            | Kind::String
+            | Kind::Parameter(_)
+            | Kind::Variable
+            | Kind::Hint
+            | Kind::Symbol(_) => {}
+        }
+    }
+    // The query itself is in parentheses.
+    "SELECT"
+}
+
+/// The command with its kind of object, if that belongs to its name: the first that is named.
+fn tag(words: &[&str], command: &'static str) -> &'static str {
+    let named = words.iter().skip(1).find_map(|word| {
+        TAGS.iter().copied().find(|tag| {
+            let object = tag.strip_prefix(command).and_then(|object| object.strip_prefix(' '));
+            object.is_some_and(|object| object.eq_ignore_ascii_case(word))
+        })
+    });
+    match named {
+        Some(tag) => tag,
+        None if command == OTHER => "",
+        None => command,
+    }
+}
+
+fn is(word: Option<&&str>, name: &str) -> bool {
+    word.is_some_and(|word| word.eq_ignore_ascii_case(name))
+}
+
+fn unit(words: &[&str], command: &'static str, sql: &str) -> UnitAdmission {
+    match command {
+        "SELECT" | "VALUES" | "TABLE" | "INSERT" | "REPLACE" | "UPDATE" | "DELETE" | "DO"
+        | "CALL" | "SHOW" => Admitted,
+        // What ANALYZE runs is what it would be alone, but for DDL, which it does not take.
+        "EXPLAIN" | "DESCRIBE" | "DESC" => Admitted,
+        "CREATE" => temporary(words, command, &["OR", "REPLACE"]),
+        "DROP" => temporary(words, command, &[]),
+        "SET" => set(words, sql),
+        "START" => TransactionControl(START),
+        "BEGIN" | "COMMIT" | "ROLLBACK" | "SAVEPOINT" | "RELEASE" | "XA" | "END" => {
+            TransactionControl(command)
+        }
+        // These run a text that nobody has read.
+        "PREPARE" | "EXECUTE" | "DEALLOCATE" => TransactionControl(command),
+        OTHER => TransactionControl("a statement that is not known"),
+        _ => ImplicitCommit(command),
+    }
+}
+
+/// Admits `CREATE TEMPORARY TABLE` and `DROP TEMPORARY TABLE`.
+fn temporary(words: &[&str], command: &'static str, skipped: &[&str]) -> UnitAdmission {
+    let mut rest = &words[1.min(words.len())..];
+    if !skipped.is_empty()
+        && rest.len() >= 2
+        && skipped.iter().zip(rest).all(|(skip, word)| skip.eq_ignore_ascii_case(word))
+    {
+        rest = &rest[2..];
+    }
+    if is(rest.first(), "TEMPORARY") && is(rest.get(1), "TABLE") {
+        Admitted
+    } else {
+        ImplicitCommit(command)
+    }
+}
+
+/// Admits SET, but for what commits, opens a transaction, or runs another statement.
+fn set(words: &[&str], sql: &str) -> UnitAdmission {
+    const OF_TRANSACTIONS: [&str; 2] = ["TRANSACTION", "STATEMENT"];
+    const COMMITTING: [&str; 4] = ["PASSWORD", "DEFAULT", "ROLE", "RESOURCE"];
+    let scopes = ["SESSION", "GLOBAL", "LOCAL"];
+    let second = words.get(1).copied().unwrap_or_default();
+    let target = if scopes.iter().any(|scope| scope.eq_ignore_ascii_case(second)) {
+        words.get(2).copied().unwrap_or_default()
+    } else {
+        second
+    };
+    let among = |list: &[&str]| {
+        list.iter()
+            .any(|word| word.eq_ignore_ascii_case(target) || word.eq_ignore_ascii_case(second))
+    };
+    if among(&OF_TRANSACTIONS) {
+        return TransactionControl(SET_TRANSACTION);
+    }
+    if among(&COMMITTING) {
+        return ImplicitCommit("SET");
+    }
+    let name = b"autocommit";
+    let names_autocommit =
+        sql.as_bytes().windows(name.len()).any(|part| part.eq_ignore_ascii_case(name));
+    if names_autocommit { TransactionControl(SET_AUTOCOMMIT) } else { Admitted }
+}
+
+/// The admission of a statement with executable comments: of each in front of the first word that stands outside, any
+/// may be code. Behind simple commands nothing that a comment holds changes the command.
+fn unit_of_all_readings(tokens: &[Token<'_>], as_code: UnitAdmission) -> UnitAdmission {
+    let refused = TransactionControl("an executable comment");
+    let outside = tokens.iter().position(|token| !token.is_optional);
+    let outside_is_missing = outside.is_none();
+    let outside = outside.unwrap_or(tokens.len().saturating_sub(1));
+    let is_simple = |token: &Token<'_>| {
+        // A text that is all comment may be none.
+        let word = if token.is_optional && outside_is_missing { "" } else { text(token) };
+        PLAIN_COMMANDS.iter().any(|name| name.eq_ignore_ascii_case(word))
+    };
+    let all = tokens[..=outside].iter();
+    if as_code == Admitted && all.clone().all(is_simple) {
+        return Admitted;
+    }
+    let control = all.map(text).find_map(|word| {
+        CONTROL.iter().copied().find(|control| control.eq_ignore_ascii_case(word))
+    });
+    control.map_or(refused, TransactionControl)
+}
+
+fn reads(tokens: &[Token<'_>], words: &[&str], command: &str) -> bool {
+    let has = |name: &str| {
+        tokens
+            .iter()
+            .any(|token| matches!(token.kind, Kind::Word(word) if word.eq_ignore_ascii_case(name)))
+    };
+    match command {
+        // INTO writes a file or a variable; FOR UPDATE, FOR SHARE and LOCK IN SHARE MODE lock rows.
+        "SELECT" | "VALUES" | "TABLE" => {
+            !has("INTO") && !has("UPDATE") && !has("LOCK") && !has("SHARE") && !has("PROCEDURE")
+        }
+        "SHOW" => true,
+        "EXPLAIN" | "DESCRIBE" | "DESC" => {
+            !words.iter().any(|word| word.eq_ignore_ascii_case("ANALYZE"))
+        }
+        _ => false,
+    }
+}
+
+/// Returns true if a command may change definitions: all that is not known to leave them.
+fn changes_definitions(command: &str) -> bool {
+    let leaves = [
+        "SHOW",
+        "EXPLAIN",
+        "DESCRIBE",
+        "DESC",
+        "SET",
+        "USE",
+        "LOCK",
+        "UNLOCK",
+        "HANDLER",
+        "KILL",
+        "HELP",
+        "DEALLOCATE",
+        "WITH",
+        "SIGNAL",
+    ];
+    !PLAIN_COMMANDS.iter().chain(&leaves).chain(&CONTROL).any(|known| *known == command)
+}

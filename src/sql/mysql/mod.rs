@@ -1,0 +1,182 @@
+//! The facts of a statement of MySQL or MariaDB, from its text.
+//!
+//! Each rule is closed: what it does not know by name is refused, or taken for a statement that leaves something
+//! behind. Executable comments are read as code and as nothing, since the server decides by its version.
+
+mod admission;
+mod builtin_functions;
+mod plain;
+mod tokens;
+
+use tokens::{Kind, LexError, Token, Tokens};
+
+pub(crate) use admission::UnitAdmission;
+
+/// The text of a statement as it is sent: `?` for each parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MysqlText {
+    pub(crate) sql: String,
+    /// The number of the parameter at each `?`, from 1.
+    pub(crate) order: Vec<u16>,
+}
+
+/// A table that a statement names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct MysqlTable {
+    /// `None`: the schema of the session.
+    pub(crate) schema: Option<String>,
+    pub(crate) name: String,
+}
+
+/// The facts of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MysqlStatement {
+    /// The text that is sent, or the reason why none is.
+    pub(crate) text: Result<MysqlText, Unsendable>,
+    pub(crate) unit: UnitAdmission,
+    /// It leaves nothing behind in its session, if its tables do not.
+    pub(crate) plain: bool,
+    /// All tables that it names, if it is plain.
+    pub(crate) tables: Vec<MysqlTable>,
+    /// It reads, as far as no function in it writes.
+    pub(crate) reads: bool,
+    pub(crate) command: &'static str,
+    /// The command with its kind of object, as in `CREATE TABLE`.
+    pub(crate) tag: &'static str,
+    pub(crate) changes_definitions: bool,
+}
+
+/// The reason why a text is not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unsendable {
+    /// It cannot be read, or holds no statement.
+    Invalid(String),
+    /// It holds more than one statement; the second is on this line.
+    Several { line: usize },
+}
+
+/// The most bytes of a text of which more is known than that it is a statement.
+const MAX_PLAIN_BYTES: usize = 64 << 10;
+
+impl MysqlStatement {
+    /// Reads a text.
+    pub(crate) fn of(sql: &str) -> Self {
+        let tokens = match tokens::read(sql) {
+            Ok(tokens) => tokens,
+            Err(LexError { at, why }) => {
+                let line = 1 + sql[..at.min(sql.len())].matches('\n').count();
+                return Self::invalid(format!("{why} (line {line})"));
+            }
+        };
+        let Tokens { tokens, has_executable_comment } = trimmed(tokens);
+        if tokens.is_empty() {
+            return Self::invalid("it holds no statement".to_owned());
+        }
+        let leading = admission::Leading::of(&tokens, has_executable_comment, sql);
+        if let Some(second) = second_statement(&tokens) {
+            let line = 1 + sql[..second].matches('\n').count();
+            let unit = leading.unit;
+            return Self { unit, ..Self::unsendable(Unsendable::Several { line }) };
+        }
+        let plain = (sql.len() <= MAX_PLAIN_BYTES && !has_executable_comment)
+            .then(|| plain::tables(&tokens, leading.command))
+            .flatten();
+        Self {
+            text: Ok(translated(sql, &tokens)),
+            unit: leading.unit,
+            reads: leading.reads,
+            command: leading.command,
+            tag: leading.tag,
+            changes_definitions: leading.changes_definitions,
+            plain: plain.is_some(),
+            tables: plain.unwrap_or_default(),
+        }
+    }
+
+    /// The control of transactions that it starts with.
+    pub(crate) fn transaction_control(&self) -> Option<&'static str> {
+        self.unit.control()
+    }
+
+    fn invalid(why: String) -> Self {
+        Self::unsendable(Unsendable::Invalid(why))
+    }
+
+    fn unsendable(why: Unsendable) -> Self {
+        Self {
+            text: Err(why),
+            unit: UnitAdmission::TransactionControl("a text that cannot be read"),
+            plain: false,
+            tables: Vec::new(),
+            reads: false,
+            command: admission::OTHER,
+            tag: "",
+            changes_definitions: false,
+        }
+    }
+
+    /// The bytes that it takes in a cache beyond its own size, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        let text = self.text.as_ref().map_or(0, |text| text.sql.len() + 2 * text.order.len());
+        let tables = self.tables.iter().map(|table| 64 + table.name.len());
+        128 + text + tables.sum::<usize>()
+    }
+}
+
+/// The tokens without the semicolons at the start and the end.
+fn trimmed(mut tokens: Tokens<'_>) -> Tokens<'_> {
+    let empty = tokens.tokens.iter().take_while(|token| token.kind == Kind::Symbol(';')).count();
+    drop(tokens.tokens.drain(..empty));
+    while tokens.tokens.last().is_some_and(|last| last.kind == Kind::Symbol(';')) {
+        tokens.tokens.pop();
+    }
+    tokens
+}
+
+/// The place behind a semicolon with more code behind it, unless it is the body of a routine.
+fn second_statement(tokens: &[Token<'_>]) -> Option<usize> {
+    let end = tokens.iter().position(|token| token.kind == Kind::Symbol(';'))?;
+    let is_create = tokens.first().is_some_and(|first| is_word(first, "CREATE"));
+    let routines = ["PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "PACKAGE"];
+    let has_body = is_create
+        && tokens[..end].iter().any(|token| routines.iter().any(|word| is_word(token, word)));
+    if has_body { None } else { tokens.get(end + 1).map(|token| token.start) }
+}
+
+fn is_word(token: &Token<'_>, word: &str) -> bool {
+    matches!(token.kind, Kind::Word(text) if text.eq_ignore_ascii_case(word))
+}
+
+/// The place at which the statement starts: behind empty ones, and before comments.
+fn start(sql: &str, tokens: &[Token<'_>]) -> usize {
+    let first = tokens.first().map_or(0, |first| first.start);
+    match sql[..first].rfind(';') {
+        // A comment may hold it.
+        Some(at) if sql[at + 1..first].trim().is_empty() => at + 1,
+        Some(_) | None => 0,
+    }
+}
+
+fn translated(sql: &str, tokens: &[Token<'_>]) -> MysqlText {
+    let end = tokens.last().map_or(sql.len(), |last| last.end);
+    let mut text = String::with_capacity(end);
+    let mut order = Vec::new();
+    let mut at = start(sql, tokens);
+    for token in tokens {
+        if let Kind::Parameter(number) = token.kind {
+            text.push_str(&sql[at..token.start]);
+            text.push('?');
+            order.push(number);
+            at = token.end;
+        }
+    }
+    text.push_str(&sql[at..end]);
+    // An executable comment ends behind the last token.
+    if sql[end..].trim_start().starts_with("*/") {
+        text.push_str(" */");
+    }
+    MysqlText { sql: text, order }
+}
+
+#[cfg(test)]
+mod tests;
