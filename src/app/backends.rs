@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::backend::mysql::Mysql;
 use crate::backend::postgres::Postgres;
 use crate::backend::sqlite::Sqlite;
 use crate::backend::{Backend, Instrumented};
 use crate::config::{Config, Database, Target};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::telemetry::{DatabaseTelemetry, Telemetry};
 
 /// Opens a backend without telemetry.
@@ -17,11 +18,7 @@ pub(crate) fn open(name: &str, database: &Database) -> Result<Arc<dyn Backend>> 
 fn open_with(telemetry: &Arc<DatabaseTelemetry>, database: &Database) -> Result<Arc<dyn Backend>> {
     Ok(match &database.target {
         Target::Postgres(target) => Arc::new(Postgres::open(telemetry, database, target)?),
-        Target::Mysql(_) => {
-            let message = "databases of MySQL and MariaDB cannot be opened by this version";
-            let error = Error::new(ErrorKind::BackendMisconfigured, message);
-            return Err(error.with_hint("Write a postgres:// or sqlite: URL."));
-        }
+        Target::Mysql(target) => Arc::new(Mysql::open(telemetry, database, target)?),
         Target::Sqlite(target) => Arc::new(Sqlite::open(telemetry, database, target)),
     })
 }

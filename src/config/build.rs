@@ -132,11 +132,16 @@ fn read_databases(
     let mut databases = BTreeMap::new();
     for name in names {
         reader.name.clone_from(&name);
+        let target = target(reader);
+        let is_known = target.is_some();
         // Without a target there is a problem, and the configuration is not used.
         let target =
-            target(reader).unwrap_or_else(|| Target::Sqlite(SqliteTarget { path: PathBuf::new() }));
+            target.unwrap_or_else(|| Target::Sqlite(SqliteTarget { path: PathBuf::new() }));
         let database = Database::read(reader, target, grpc.max_response_size, idempotency);
         database_check::check(reader, &database, grpc);
+        if is_known {
+            database_check::check_kind(reader, &database);
+        }
         databases.insert(name, database);
     }
     databases

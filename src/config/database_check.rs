@@ -14,7 +14,7 @@ const LANES: &str = "databases.NAME.pool.lanes";
 const OF_MYSQL: [&str; 3] = ["sql_mode", "time_zone", "pipelining"];
 
 /// The keys that PostgreSQL or SQLite have a use for, and MySQL has none.
-const NOT_OF_MYSQL: [&str; 14] = [
+const NOT_OF_MYSQL: [&str; 12] = [
     "max_report_size",
     "max_settings",
     "max_settings_size",
@@ -27,11 +27,9 @@ const NOT_OF_MYSQL: [&str; 14] = [
     "sqlite_heap_limit",
     "sqlite_max_given_up",
     "sqlite_unresponsive_after",
-    "statement_cache_size",
-    "statement_ttl",
 ];
 
-/// Checks the keys of one database, after they were read.
+/// Checks the keys of one database against each other, after they were read.
 pub(crate) fn check(reader: &mut SectionReader<'_>, database: &Database, grpc: &Grpc) {
     let Database { default_deadline, max_deadline, max_bytes, pool, .. } = database;
     let response_size = u64::try_from(grpc.max_response_size).unwrap_or(u64::MAX);
@@ -46,6 +44,10 @@ pub(crate) fn check(reader: &mut SectionReader<'_>, database: &Database, grpc: &
     );
     require(*max_bytes < response_size, "max_bytes", "must be less than", "grpc.max_response_size");
     require(pool.min <= pool.max.get(), "pool.min", "must not exceed", "databases.NAME.pool.max");
+}
+
+/// Checks the keys of one database against the kind that its URL names.
+pub(crate) fn check_kind(reader: &mut SectionReader<'_>, database: &Database) {
     match &database.target {
         Target::Postgres(_) => reject(reader, &OF_MYSQL, "PostgreSQL"),
         Target::Sqlite(_) => {
@@ -123,6 +125,12 @@ mod tests {
     }
 
     #[test]
+    fn a_url_that_cannot_be_read_makes_no_other_key_wrong() {
+        let text = problems("mysql://me@h:x/d", "sql_mode", "TRADITIONAL");
+        assert!(text.starts_with("1 problem") && text.contains("not a number"), "{text}");
+    }
+
+    #[test]
     fn the_keys_of_mysql_have_no_meaning_for_other_databases() {
         for (key, value) in
             [("sql_mode", "TRADITIONAL"), ("time_zone", "+01:00"), ("pipelining", "false")]
@@ -138,10 +146,8 @@ mod tests {
 
     #[test]
     fn the_keys_of_other_databases_have_no_meaning_for_mysql() {
-        let values = [
-            "32KiB", "1", "64B", "1ms", "0", "refuse", "none", "1", "1ms", "16MiB", "1", "10ms",
-            "64KiB", "0s",
-        ];
+        let values =
+            ["32KiB", "1", "64B", "1ms", "0", "refuse", "none", "1", "1ms", "16MiB", "1", "10ms"];
         for (key, value) in NOT_OF_MYSQL.into_iter().zip(values) {
             let text = problems(MYSQL, key, value);
             assert!(text.contains("no meaning for MySQL"), "{key}: {text}");
@@ -163,6 +169,8 @@ mod tests {
             ("statement_timeout", "10s"),
             ("lock_timeout", "1s"),
             ("statement_cache", "10"),
+            ("statement_cache_size", "64KiB"),
+            ("statement_ttl", "0s"),
             ("failover_wait", "1s"),
             ("pool.max", "7"),
             ("tls.mode", "verify-full"),

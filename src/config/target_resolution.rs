@@ -79,16 +79,7 @@ fn complete(
         password: url.password.clone(),
     };
     let mut servers: Vec<_> = url.places().into_iter().map(server).collect();
-    let url_tls = UrlTls {
-        url_key: reader.full_name(URL),
-        parameter: "sslmode",
-        mode: url.sslmode,
-        // "system" is libpq's word for the default here.
-        ca: url.sslrootcert.as_deref().filter(|path| *path != "system"),
-        cert: url.sslcert.as_deref(),
-        key: url.sslkey.as_deref(),
-    };
-    let tls = complete_tls(reader, tls, &url_tls, &servers);
+    let tls = complete_tls(reader, tls, &postgres_tls(reader.full_name(URL), &url), &servers);
     if url.channel_binding == ChannelBinding::Require && tls.mode == TlsMode::Disable {
         let why = "channel_binding=require needs TLS, and the connection is plain text";
         let instead = "Set tls.mode = \"verify-full\", or remove channel_binding.";
@@ -127,6 +118,18 @@ fn complete(
         tls,
         source: None,
     })))
+}
+
+fn postgres_tls(url_key: String, url: &PostgresUrl) -> UrlTls<'_> {
+    UrlTls {
+        url_key,
+        parameter: "sslmode",
+        mode: url.sslmode,
+        // "system" is libpq's word for the default here.
+        ca: url.sslrootcert.as_deref().filter(|path| *path != "system"),
+        cert: url.sslcert.as_deref(),
+        key: url.sslkey.as_deref(),
+    }
 }
 
 /// Returns the kind of server to accept where the URL says nothing. libpq's default is any for several servers too: a

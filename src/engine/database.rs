@@ -57,7 +57,8 @@ pub(crate) struct CallCounts {
 impl Database {
     pub(super) fn new(name: String, settings: config::Database, backend: Arc<dyn Backend>) -> Self {
         let dialect = match settings.target {
-            config::Target::Postgres(_) | config::Target::Mysql(_) => Dialect::Postgres,
+            config::Target::Postgres(_) => Dialect::Postgres,
+            config::Target::Mysql(_) => Dialect::Mysql,
             config::Target::Sqlite(_) => Dialect::Sqlite,
         };
         let unreachable = Arc::clone(&backend.breaker().unreachable);

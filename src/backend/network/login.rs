@@ -26,8 +26,8 @@ pub(crate) trait LoginTarget: Clone + Send + Sync + 'static {
     /// Reads the same target from the files as they are now, with its warnings. Blocks.
     fn reread(&self) -> Result<(Self, Vec<String>), Problems>;
 
-    /// Returns true if nothing but user, passwords, certificates and what [`servers_match`] compares differs, as
-    /// they may between the connections of one pool.
+    /// Returns true if all is the same but the servers, which are compared apart, and what may differ between the
+    /// connections of one pool: user, passwords, TLS.
     fn is_same_database(&self, other: &Self) -> bool;
 }
 
@@ -103,4 +103,51 @@ impl<T: LoginTarget> Login<T> {
 fn unusable(why: &str) -> Error {
     let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
     Error::new(ErrorKind::BackendMisconfigured, line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{MysqlTarget, Target, load_from};
+
+    fn login(url: &str) -> Login<MysqlTarget> {
+        let config = load_from(&[("databases.main.url", url)]).expect("it is valid");
+        let Target::Mysql(target) = &config.databases["main"].target else { panic!("not MySQL") };
+        Login::new((**target).clone(), None).expect("no certificate is asked for")
+    }
+
+    #[test]
+    fn a_login_is_made_anew_when_its_files_change_and_only_then() {
+        let directory = tempfile::tempdir().expect("there is room");
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).expect("there is room");
+            format!("${{file:{}}}", path.display())
+        };
+        let password = file("password", "one");
+        let host = file("host", "127.0.0.1");
+        let login = login(&format!("mysql://me:{password}@{host}:3307,[::1]/shop"));
+        assert!(login.reread().expect("nothing is wrong").is_none());
+        file("password", "two");
+        let renewed = login.reread().expect("nothing is wrong").expect("it is another");
+        for (login, expected) in [(&login, "one"), (&renewed, "two")] {
+            assert_eq!(login.user(), "me");
+            for server in [0, 1] {
+                assert_eq!(login.password(server).map(Secret::expose), Some(expected));
+            }
+        }
+        file("host", "127.0.0.2");
+        let error = login.reread().map(drop).expect_err("other servers need another pool");
+        assert!(error.message().contains("restart"), "{error}");
+        file("host", "127.0.0.1");
+        file("password", "");
+        let error = login.reread().map(drop).expect_err("a password must not vanish");
+        assert!(!error.message().contains("two"), "{error}");
+    }
+
+    #[test]
+    fn a_login_has_tls_unless_it_is_disabled() {
+        assert!(login("mysql://me@127.0.0.1/shop").tls().is_none());
+        assert!(login("mysql://me@127.0.0.1/shop?ssl-mode=REQUIRED").tls().is_some());
+    }
 }

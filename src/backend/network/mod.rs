@@ -11,10 +11,11 @@ mod login;
 mod server_address;
 mod slow_servers;
 mod socket;
+mod targets;
 mod tls;
 
 pub(crate) use connect_failures::{AttemptFailure, ConnectFailures};
 pub(crate) use dialer::{Dialer, LogIn};
-pub(crate) use login::{Login, LoginTarget};
+pub(crate) use login::Login;
 pub(crate) use server_address::ServerAddress;
-pub(crate) use socket::{Socket, open as open_socket};
+pub(crate) use socket::{Socket, SocketWatch, open as open_socket};

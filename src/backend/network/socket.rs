@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::server_address::ServerAddress;
@@ -16,6 +16,55 @@ use super::server_address::ServerAddress;
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+/// A second handle of a socket, which only tells when the server has closed it.
+#[derive(Debug)]
+pub(crate) struct SocketWatch(Socket);
+
+impl Socket {
+    /// Makes a watch of the socket.
+    pub(crate) fn watch(&self) -> io::Result<SocketWatch> {
+        Ok(SocketWatch(match self {
+            Self::Tcp(stream) => {
+                let clone = SockRef::from(stream).try_clone()?;
+                Self::Tcp(TcpStream::from_std(clone.into())?)
+            }
+            Self::Unix(stream) => {
+                let clone = SockRef::from(stream).try_clone()?;
+                let clone = std::os::fd::OwnedFd::from(clone);
+                Self::Unix(UnixStream::from_std(clone.into())?)
+            }
+        }))
+    }
+
+    async fn ready(&self) -> io::Result<Ready> {
+        match self {
+            Self::Tcp(stream) => stream.ready(Interest::READABLE).await,
+            Self::Unix(stream) => stream.ready(Interest::READABLE).await,
+        }
+    }
+
+    /// Forgets that it is ready, until something more has come.
+    fn forget_ready(&self) {
+        let nothing = || Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock));
+        let forgotten = match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, nothing),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, nothing),
+        };
+        drop(forgotten);
+    }
+}
+
+impl SocketWatch {
+    /// Waits until the server has closed the connection; what it sends meanwhile is not looked at.
+    pub(crate) async fn closed(self) {
+        while let Ok(ready) = self.0.ready().await
+            && !ready.is_read_closed()
+        {
+            self.0.forget_ready();
+        }
+    }
 }
 
 /// Connects to an address.

@@ -74,10 +74,11 @@ fn split(text: &str, dialect: Option<Dialect>) -> Result<Vec<SplitStatement<'_>>
         return of(dialect);
     }
     let pieces = of(Dialect::Postgres)?;
-    if of(Dialect::Sqlite)? == pieces {
+    if of(Dialect::Sqlite)? == pieces && of(Dialect::Mysql)? == pieces {
         return Ok(pieces);
     }
-    Err("statements end elsewhere in PostgreSQL than in SQLite, and this caller may not ask which it is\n  \
+    Err("PostgreSQL, SQLite and MySQL disagree on where its statements end, and this caller may not ask which it \
+         is\n  \
          hint: An operator can list GetServerInfo in callers.NAME.rpcs."
         .to_owned())
 }
@@ -91,9 +92,12 @@ async fn dialect(client: &Client, database: Option<&str>) -> Result<Option<Diale
     };
     let name = database.unwrap_or(&info.default_database);
     let found = info.databases.iter().find(|database| database.name == name);
-    // The server will answer that it has no such database.
-    let is_sqlite = found.is_some_and(|database| database.backend == "sqlite");
-    Ok(Some(if is_sqlite { Dialect::Sqlite } else { Dialect::Postgres }))
+    Ok(Some(match found.map(|database| database.backend.as_str()) {
+        Some("sqlite") => Dialect::Sqlite,
+        Some("mysql") => Dialect::Mysql,
+        // Without such a database, the server will answer that it has none.
+        Some(_) | None => Dialect::Postgres,
+    }))
 }
 
 fn request(args: &Args, pieces: &[SplitStatement<'_>]) -> ExecuteBatchRequest {

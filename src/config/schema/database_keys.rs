@@ -88,8 +88,8 @@ section! {
         max_batch: usize = Integer(1, 100_000), "1000";
         /// The prepared statements that each connection keeps.
         statement_cache: NonZeroUsize = Integer(1, 65_536), "256";
-        /// The memory of PostgreSQL's prepared statements that each connection keeps, beside their number. A text
-        /// longer than a 256th of it is prepared for each run.
+        /// The memory of the prepared statements that each connection to PostgreSQL, MySQL or MariaDB keeps,
+        /// beside their number. A text longer than a 256th of it is prepared for each run.
         statement_cache_size: usize = Size("64KiB", "1GiB"), "4MiB";
         /// The memory of what is known of the texts of PostgreSQL's statements, and as much again of what the
         /// catalogs say of their functions and tables.

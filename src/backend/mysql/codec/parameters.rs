@@ -3,6 +3,8 @@
 //! Each kind has one type on the wire, whatever the statement makes of it: MariaDB does not type parameters, and the
 //! server converts. Text stays text.
 
+use prost_types::Timestamp;
+
 use super::temporal::DateTime;
 use crate::backend::mysql::protocol::column_definition as types;
 use crate::backend::mysql::protocol::length_encoded::write_string;
@@ -19,6 +21,16 @@ const NEW_TYPES: u8 = 1;
 /// # Errors
 /// Values that are missing or superfluous, and those that MySQL has no form for, name the field, as in `parameters[0]`.
 pub(crate) fn encode_parameters(values: &[Value], order: &[u16], out: &mut Vec<u8>) -> Result<()> {
+    encode_parameters_in_zone(values, order, 0, out)
+}
+
+/// As [`encode_parameters`], in a session whose time zone is `ahead` seconds ahead of UTC.
+pub(crate) fn encode_parameters_in_zone(
+    values: &[Value],
+    order: &[u16],
+    ahead: i32,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     let expected = order.iter().copied().max().map_or(0, usize::from);
     let sent = values.len();
     if expected != sent {
@@ -29,7 +41,7 @@ pub(crate) fn encode_parameters(values: &[Value], order: &[u16], out: &mut Vec<u
     let kinds: Vec<&Kind> = values
         .iter()
         .enumerate()
-        .map(|(index, value)| checked(index, value))
+        .map(|(index, value)| checked(index, value, ahead))
         .collect::<Result<_>>()?;
     if order.is_empty() {
         return Ok(());
@@ -46,7 +58,7 @@ pub(crate) fn encode_parameters(values: &[Value], order: &[u16], out: &mut Vec<u
     }
     // The second byte would say that an integer has no sign.
     bound.iter().for_each(|kind| out.extend([type_of(kind), 0]));
-    bound.iter().for_each(|kind| write(kind, out));
+    bound.iter().for_each(|kind| write(kind, ahead, out));
     Ok(())
 }
 
@@ -60,7 +72,7 @@ fn numbered<'a>(kinds: &[&'a Kind], number: u16) -> Result<&'a Kind> {
 }
 
 /// Checks that MySQL has a form for a value.
-fn checked(index: usize, value: &Value) -> Result<&Kind> {
+fn checked(index: usize, value: &Value, ahead: i32) -> Result<&Kind> {
     let rejected = |kind, why: &str| Err(Error::field(kind, format!("parameters[{index}]"), why));
     let Some(kind) = &value.kind else {
         let why = "no kind is set; SQL NULL is a null_value";
@@ -70,7 +82,7 @@ fn checked(index: usize, value: &Value) -> Result<&Kind> {
         Kind::Float64Value(number) if !number.is_finite() => {
             rejected(ErrorKind::ParameterOutOfRange, "MySQL cannot store NaN and infinities")
         }
-        Kind::TimestampValue(at) if DateTime::of_timestamp(at.seconds, at.nanos).is_none() => {
+        Kind::TimestampValue(at) if local(at, ahead).is_none() => {
             let why = "the timestamp is outside the years 0001 to 9999";
             rejected(ErrorKind::ParameterOutOfRange, why)
         }
@@ -100,7 +112,12 @@ fn type_of(kind: &Kind) -> u8 {
     }
 }
 
-fn write(kind: &Kind, out: &mut Vec<u8>) {
+/// Returns the date and time of a moment in the session's time zone.
+fn local(at: &Timestamp, ahead: i32) -> Option<DateTime> {
+    DateTime::of_timestamp(at.seconds.checked_add(ahead.into())?, at.nanos)
+}
+
+fn write(kind: &Kind, ahead: i32, out: &mut Vec<u8>) {
     match kind {
         Kind::BoolValue(value) => out.push((*value).into()),
         Kind::Int64Value(value) => out.extend(value.to_le_bytes()),
@@ -108,7 +125,7 @@ fn write(kind: &Kind, out: &mut Vec<u8>) {
         Kind::TextValue(text) => write_string(text.as_bytes(), out),
         Kind::BytesValue(bytes) => write_string(bytes, out),
         Kind::TimestampValue(at) => {
-            DateTime::of_timestamp(at.seconds, at.nanos).unwrap_or_default().write(out);
+            local(at, ahead).unwrap_or_default().write(out);
         }
         Kind::NullValue(_) | Kind::ArrayValue(_) | Kind::RecordValue(_) => {}
     }
@@ -149,6 +166,10 @@ mod tests {
         }
         assert_eq!(encoded(&[Value::null()], &[1]), [1, 1, 6, 0]);
         assert!(encoded(&[], &[]).is_empty());
+        let mut out = Vec::new();
+        let moment = [Value::timestamp(0, 0)];
+        encode_parameters_in_zone(&moment, &[1], 7200, &mut out).expect("it has a form");
+        assert_eq!(out[4..], [11, 0xB2, 7, 1, 1, 2, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -11,14 +11,14 @@ use crate::value::cell::Cell;
 const BITMAP_OFFSET: usize = 2;
 
 /// A decoder of the rows of one result: those of the binary protocol, and those in text of statements that cannot be
-/// prepared. TIMESTAMP columns are read in UTC, the time zone of the baseline.
+/// prepared.
 #[derive(Debug, Clone)]
 pub(crate) struct RowDecoder {
     columns: Box<[WireType]>,
 }
 
 impl RowDecoder {
-    /// Makes the decoder of a result's rows.
+    /// Makes the decoder of a result's rows, in a session whose time zone is UTC.
     ///
     /// # Errors
     /// A column of a type that is not known: its values cannot be told from those behind it.
@@ -35,6 +35,16 @@ impl RowDecoder {
             })
         };
         Ok(Self { columns: columns.iter().enumerate().map(of).collect::<Result<_>>()? })
+    }
+
+    /// Reads TIMESTAMP columns in a session whose time zone is this many seconds ahead of UTC.
+    pub(crate) fn in_zone(mut self, seconds: i32) -> Self {
+        for column in &mut self.columns {
+            if let WireType::Timestamp { ahead, .. } = column {
+                *ahead = seconds;
+            }
+        }
+        self
     }
 
     /// Returns the number of columns.
@@ -226,6 +236,12 @@ mod tests {
             "Integer(5)".to_owned(),
         ];
         assert_eq!(cells, expected);
+        let local = RowDecoder::new(&columns[3..4]).expect("a known type").in_zone(-7200);
+        let packet = [&[0, 0][..], set[4]].concat();
+        let cells: Vec<_> = local.binary_cells(&packet).collect();
+        assert_eq!(format!("{cells:?}"), "[Ok(Timestamptz(7203000000))]");
+        let value = row(|row| local.encode_binary_row(&packet, row)).expect("a row").values;
+        assert_eq!(value, [crate::value::Value::timestamp(7_203, 0)]);
         let cells: Vec<_> = decoder.text_cells(b"\x0a1970-01-02\xfb").take(2).collect();
         assert_eq!(format!("{cells:?}"), "[Ok(Text(\"1970-01-02\")), Ok(Null)]");
     }

@@ -31,6 +31,8 @@ pub(super) enum WireType {
     /// A point in time, in the time zone of the session.
     Timestamp {
         decimals: u8,
+        /// The seconds that the session's time zone is ahead of UTC.
+        ahead: i32,
     },
 }
 
@@ -49,7 +51,8 @@ pub(super) enum WireValue<'a> {
     Date(DateTime),
     Time(TimeSpan, u8),
     DateTime(DateTime, u8),
-    Timestamp(DateTime, u8),
+    /// With the digits of its fraction, and the seconds that it is ahead of UTC.
+    Timestamp(DateTime, u8, i32),
 }
 
 impl WireType {
@@ -69,7 +72,7 @@ impl WireType {
             types::DATE | types::NEW_DATE => Self::Date,
             types::TIME | types::TIME2 => Self::Time { decimals },
             types::DATETIME | types::DATETIME2 => Self::DateTime { decimals },
-            types::TIMESTAMP | types::TIMESTAMP2 => Self::Timestamp { decimals },
+            types::TIMESTAMP | types::TIMESTAMP2 => Self::Timestamp { decimals, ahead: 0 },
             types::BIT if column.length == 1 => Self::Bool,
             types::BIT | types::VECTOR | types::GEOMETRY => Self::Bytes,
             types::DECIMAL | types::NEW_DECIMAL | types::JSON | types::ENUM | types::SET => {
@@ -102,7 +105,9 @@ impl WireType {
             Self::Date => WireValue::Date(DateTime::read(reader)?),
             Self::Time { decimals } => WireValue::Time(TimeSpan::read(reader)?, decimals),
             Self::DateTime { decimals } => WireValue::DateTime(DateTime::read(reader)?, decimals),
-            Self::Timestamp { decimals } => WireValue::Timestamp(DateTime::read(reader)?, decimals),
+            Self::Timestamp { decimals, ahead } => {
+                WireValue::Timestamp(DateTime::read(reader)?, decimals, ahead)
+            }
         })
     }
 
@@ -120,8 +125,8 @@ impl WireType {
             Self::Text | Self::Date | Self::Time { .. } | Self::DateTime { .. } => {
                 WireValue::Text(raw)
             }
-            Self::Timestamp { decimals } => {
-                WireValue::Timestamp(DateTime::parse(text()?)?, decimals)
+            Self::Timestamp { decimals, ahead } => {
+                WireValue::Timestamp(DateTime::parse(text()?)?, decimals, ahead)
             }
         })
     }
@@ -145,8 +150,8 @@ impl<'a> WireValue<'a> {
             Self::Date(date) => row.text(&date.date_text()),
             Self::Time(span, decimals) => row.text(&span.text(decimals)),
             Self::DateTime(at, decimals) => row.text(&at.text(decimals)),
-            Self::Timestamp(at, decimals) => match at.timestamp() {
-                Some(timestamp) => row.timestamp(timestamp.seconds, timestamp.nanos),
+            Self::Timestamp(at, decimals, ahead) => match at.timestamp() {
+                Some(local) => row.timestamp(local.seconds - i64::from(ahead), local.nanos),
                 None => row.text(&at.text(decimals)),
             },
         }
@@ -173,8 +178,9 @@ impl<'a> WireValue<'a> {
             Self::DateTime(at, decimals) => {
                 at.micros_since_1970().map_or_else(|| text(at.text(decimals)), Cell::Timestamp)
             }
-            Self::Timestamp(at, decimals) => {
-                at.micros_since_1970().map_or_else(|| text(at.text(decimals)), Cell::Timestamptz)
+            Self::Timestamp(at, decimals, ahead) => {
+                let micros = at.micros_since_1970().map(|it| it - i64::from(ahead) * 1_000_000);
+                micros.map_or_else(|| text(at.text(decimals)), Cell::Timestamptz)
             }
         }
     }

@@ -98,7 +98,7 @@ pub(super) fn meaning(errno: u16, message: &str) -> Option<Meaning> {
     Some(Meaning { kind: *kind, condition, template })
 }
 
-/// What follows the number in a line.
+/// The part of a line behind its number.
 struct Line {
     is_bound: bool,
     condition: &'static str,

@@ -103,7 +103,8 @@ fn shown<'m>(hole: &str, value: &'m str) -> &'m str {
 /// Tells whether a text looks like a name: one that a statement took from a row may be anything.
 pub(super) fn is_name(text: &str) -> bool {
     let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '.' | '-');
-    !text.is_empty() && text.len() <= NAME_LIMIT && text.chars().all(allowed)
+    let is_number = !text.contains(|c: char| c.is_alphabetic() || c == '_');
+    !is_number && text.len() <= NAME_LIMIT && text.chars().all(allowed)
 }
 
 fn is_words(text: &str) -> bool {
@@ -164,6 +165,7 @@ mod tests {
                 "Duplicate entry '…' for key 'PRIMARY'",
             ),
             (DUPLICATE, "Duplicate entry '' for key 'a b@c'", "Duplicate entry '' for key '…'"),
+            (DUPLICATE, "Duplicate entry 'a' for key '2024'", "Duplicate entry '…' for key '…'"),
             (DUPLICATE, "Doppelter Eintrag 'x'", "Duplicate entry '…' for key '…'"),
             (
                 VALUE,

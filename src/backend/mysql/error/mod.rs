@@ -67,13 +67,15 @@ pub(crate) struct ErrorContext<'a> {
 /// Returns the error of a reply.
 ///
 /// The outcome is [`Outcome::NotApplied`], as a reply says that the statement failed, except where the number itself says
-/// that it is unknown: an error of a commit, and a connection that ended otherwise than by a shutdown or as idle. A
-/// caller that knows more sets it. The reply is not kept as the cause, because causes are logged.
+/// that it is unknown: an error of a commit, and a connection that ended otherwise than by a shutdown or as idle. Nor
+/// is it known of a proxy's own errors about connections. A caller that knows more sets it. The reply is not kept as
+/// the cause, because causes are logged.
 pub(crate) fn from_server_error(reply: &ServerError, context: &ErrorContext<'_>) -> Error {
     let meaning = meaning(reply.errno, &reply.message);
     let kind = kind(reply, meaning, context);
     let error = Error::new(kind, message(reply, meaning, context.details));
-    let outcome = if is_in_doubt(reply, kind) { Outcome::Unknown } else { Outcome::NotApplied };
+    let is_in_doubt = context.phase == Phase::Statement && is_in_doubt(reply, kind);
+    let outcome = if is_in_doubt { Outcome::Unknown } else { Outcome::NotApplied };
     let error = error.with_report(report(reply, meaning, context)).with_outcome(outcome);
     if has_condition(kind) {
         return error.with_condition(condition(reply, meaning));
@@ -133,6 +135,7 @@ fn is_in_doubt(reply: &ServerError, kind: ErrorKind) -> bool {
     kind == ErrorKind::OutcomeUnknown
         || meaning == Some(ErrorKind::OutcomeUnknown)
         || (kind == ErrorKind::ConnectionLost && !is_told)
+        || (kind == ErrorKind::DatabaseUnavailable && meaning.is_none())
 }
 
 /// Returns true if the reason is the name of the condition, as the kind has none of its own.
@@ -213,8 +216,10 @@ fn report(
             "constraint" => &mut report.constraint,
             _ => continue,
         };
-        if is_name(value) {
-            value.clone_into(field);
+        // A column's name may stand behind that of its table.
+        let name = if hole == "column" { value.rsplit('.').next() } else { Some(value) };
+        if let Some(name) = name.filter(|name| is_name(name)) {
+            name.clone_into(field);
         }
     }
     report
@@ -334,6 +339,11 @@ mod tests {
             assert_eq!(error.outcome(), Outcome::Unknown, "{errno}");
             assert_eq!((error.code(), error.retry_after()), (GrpcCode::Unknown, None), "{errno}");
         }
+        let proxy = error(9_999, "08S01", "Lost connection to backend server");
+        assert_eq!(proxy.outcome(), Outcome::Unknown);
+        let login = ErrorContext { phase: Phase::Login, ..AT_WORK };
+        let bad = from_server_error(&reply(1043, "08S01", "Bad handshake"), &login);
+        assert_eq!((bad.kind(), bad.outcome()), (ErrorKind::ConnectionLost, Outcome::NotApplied));
         let idle =
             "The client was disconnected by the server because of inactivity. See wait_timeout";
         let conflict = "Got error 149 \"Lock deadlock; Retry transaction\" during COMMIT";
@@ -397,6 +407,26 @@ mod tests {
         for (errno, message, expected) in cases {
             assert_eq!(names(errno, &message), expected, "{message}");
         }
+    }
+
+    /// Errors as MariaDB 10.11 sent them, one a line: number, SQLSTATE and message; then what becomes of them: the reason,
+    /// the public message, and the schema, table, column and constraint.
+    const CAPTURED: &str = include_str!("captured_errors.txt");
+
+    fn read(line: &str) -> String {
+        let parts: Vec<&str> = line.split(" | ").collect();
+        let [errno, sqlstate, message, ..] = parts[..] else { panic!("{line}") };
+        let error = error(errno.parse().expect("a number"), sqlstate, message);
+        let report = error.report().cloned().expect("a report");
+        let names = [report.schema, report.table, report.column, report.constraint].join(",");
+        let parts = [errno, sqlstate, message, error.reason(), error.message(), &names];
+        format!("{}\n", parts.join(" | "))
+    }
+
+    #[test]
+    fn errors_as_a_server_sent_them_are_told_and_redacted() {
+        let read: String = CAPTURED.lines().map(read).collect();
+        assert!(read == CAPTURED, "it should be:\n{read}");
     }
 
     #[test]

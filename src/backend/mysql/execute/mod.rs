@@ -1,0 +1,9 @@
+//! Runs statements, batches and transactions.
+
+pub(crate) mod admission;
+pub(crate) mod batch_flights;
+pub(crate) mod description;
+pub(crate) mod interactive;
+pub(crate) mod statement_rows;
+pub(crate) mod statement_start;
+pub(crate) mod unit;

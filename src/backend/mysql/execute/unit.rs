@@ -1,0 +1,103 @@
+//! The beginning and the end of a transaction that the server itself opens.
+
+use crate::backend::mysql::session::{Applies, Session};
+use crate::backend::{IsolationLevel, TransactionMode};
+use crate::error::{Error, ErrorKind, Outcome, Result};
+
+/// The savepoint at the start of a unit whose statements may run code of the database's: a COMMIT in it removes the
+/// savepoint.
+pub(crate) const GUARD: &str = "SAVEPOINT rowgate_guard";
+const RELEASE_GUARD: &str = "RELEASE SAVEPOINT rowgate_guard";
+
+/// The number of an error: there is no such savepoint.
+const NO_SAVEPOINT: u16 = 1305;
+
+/// The statements that open a transaction. Without autocommit, what follows a statement with which the server rolled
+/// all back does not commit by itself.
+pub(crate) fn opening(mode: TransactionMode, is_guarded: bool) -> Vec<&'static str> {
+    let mut statements = vec!["SET autocommit=0"];
+    if mode.read_only {
+        // DDL leaves the transaction, and its mode; it does not leave the session's.
+        statements.push("SET SESSION TRANSACTION READ ONLY");
+    }
+    match mode.isolation {
+        None => {}
+        Some(IsolationLevel::ReadCommitted) => {
+            statements.push("SET TRANSACTION ISOLATION LEVEL READ COMMITTED");
+        }
+        Some(IsolationLevel::RepeatableRead) => {
+            statements.push("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+        }
+        Some(IsolationLevel::Serializable) => {
+            statements.push("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE");
+        }
+    }
+    statements.push(if mode.read_only {
+        "START TRANSACTION READ ONLY"
+    } else {
+        "START TRANSACTION"
+    });
+    if is_guarded {
+        statements.push(GUARD);
+    }
+    statements
+}
+
+/// The statements that bring the session back from a transaction to where each statement commits by itself.
+pub(crate) fn closing(is_read_only: bool) -> &'static [&'static str] {
+    if is_read_only {
+        &["SET SESSION TRANSACTION READ WRITE", "SET autocommit=1"]
+    } else {
+        &["SET autocommit=1"]
+    }
+}
+
+/// Opens a transaction.
+pub(crate) async fn open(
+    session: &mut Session,
+    mode: TransactionMode,
+    is_guarded: bool,
+) -> Result<()> {
+    session.run_own(&opening(mode, is_guarded)).await?;
+    Ok(())
+}
+
+/// Fails if the transaction that was opened is not open any more: a statement has ended it, or begun another.
+pub(crate) async fn check_guard(session: &mut Session) -> Result<()> {
+    if !session.connection().in_transaction() || session.connection().commits_each() {
+        return Err(transaction_controlled());
+    }
+    match session.run_own(&[RELEASE_GUARD]).await {
+        Err(error) if error.report().is_some_and(|report| is_no_savepoint(&report.sqlstate)) => {
+            Err(transaction_controlled())
+        }
+        released => released.map(drop),
+    }
+}
+
+fn is_no_savepoint(sqlstate: &str) -> bool {
+    // SQLSTATE of 1305.
+    const { assert!(NO_SAVEPOINT == 1305) };
+    sqlstate == "42000"
+}
+
+/// Rolls a transaction back, and brings the session back to where each statement commits by itself.
+pub(crate) async fn roll_back(session: &mut Session, is_read_only: bool) -> Result<()> {
+    session.applies(Applies::Nothing);
+    let mut statements = vec!["ROLLBACK"];
+    statements.extend(closing(is_read_only));
+    session.run_own(&statements).await.map(drop)
+}
+
+/// The error of a unit whose own text controlled its transaction: a part may be applied.
+pub(crate) fn transaction_controlled() -> Error {
+    let message = "the statement ended its transaction, which SQL text may not do here";
+    Error::new(ErrorKind::TransactionControl, message).with_outcome(Outcome::Unknown)
+}
+
+/// The error of a command in a transaction in which a statement has failed.
+pub(crate) fn transaction_aborted() -> Error {
+    let message = "an earlier statement of the transaction has failed: it can only be rolled back";
+    Error::new(ErrorKind::TransactionAborted, message)
+        .with_hint("Roll back, or roll back to a savepoint that was set before the failure.")
+}
