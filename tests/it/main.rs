@@ -1,5 +1,5 @@
 //! The tests of the whole: the real binary on free ports, over the embedded SQLite and over private
-//! PostgreSQL servers, asked by ordinary gRPC clients.
+//! PostgreSQL and MariaDB servers, asked by ordinary gRPC clients.
 //!
 //! | module | holds |
 //! |---|---|
@@ -48,6 +48,7 @@
 //! | `oracle` | random schemas whose code marks its session, and what the next caller sees of it |
 //! | `lanes` | short reads that share connections |
 //! | `languages` | servers whose messages are translated |
+//! | `mariadb_server` | MariaDB or MySQL over its socket, with its connections killed, and crashed |
 //! | `memory` | memory that is bounded by size |
 //! | `logs` | the log, and secrets that must not be in it |
 //! | `statements` | prepared statements: evicted, changed and deallocated |
@@ -118,6 +119,8 @@ mod languages;
 mod logs;
 #[cfg(test)]
 mod look_alikes;
+#[cfg(test)]
+mod mariadb_server;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]

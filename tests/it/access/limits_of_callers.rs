@@ -141,7 +141,7 @@ async fn batches_rows_and_deadlines_are_limited() {
         // Long for a deadline, and short enough for a test that fails.
         let long = rows(3_000_000).replace("select i from n", "select count(*) from n");
         let long = match backend {
-            Backend::Sqlite => long,
+            Backend::Sqlite | Backend::Mariadb => long,
             Backend::Postgres => "select pg_sleep(3)".to_owned(),
         };
         let start = Instant::now();

@@ -28,6 +28,7 @@ use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 
 use crate::harness::client::{Client, Headers};
+use crate::harness::mariadb::Mariadb;
 use crate::harness::postgres::Postgres;
 use crate::harness::{Backend, Service};
 
@@ -92,6 +93,14 @@ impl Guarded {
                 let url = url.trim_end_matches("/postgres");
                 settings.push_str(&format!("[databases.other]\nurl = '{url}/other'\n"));
                 Service::on(postgres, &settings).await
+            }
+            Backend::Mariadb => {
+                let mariadb = Mariadb::start();
+                mariadb.sql("create database other; grant all on other.* to rowgate@'%'");
+                let url = mariadb.url();
+                let url = url.trim_end_matches("/test");
+                settings.push_str(&format!("[databases.other]\nurl = '{url}/other'\n"));
+                Service::on_mariadb(mariadb, &settings, &[]).await
             }
         };
         Self { service, directory, tokens }

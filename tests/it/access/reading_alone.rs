@@ -44,7 +44,7 @@ async fn in_a_transaction(client: &Client, begin: Begin, sql: &str) -> Result<()
 
 #[tokio::test]
 async fn what_is_not_read_only_is_denied_and_the_rest_reads() {
-    for backend in [Backend::Sqlite, Backend::Postgres] {
+    for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
         let guarded = Guarded::start(backend, CALLERS).await;
         guarded.client("writer").must("create table t (id int)", &[]).await;
         let client = guarded.client("reader");
@@ -159,6 +159,122 @@ const SQLITE: &[&str] = &[
     "select * from pragma_query_only(0)",
 ];
 
+/// The same on MariaDB and MySQL, whose definitions leave a read-only transaction by themselves.
+const MARIADB: &[&str] = &[
+    "insert into t values (1)",
+    "insert into m values (1)",
+    "update t set id = 1",
+    "delete from t",
+    "replace into t values (1)",
+    "insert into t select 1",
+    "select id from t for update",
+    "create table made (id int)",
+    "create temporary table made (id int)",
+    "create or replace table t (id int, n int)",
+    "drop table t",
+    "truncate m",
+    "alter table t add n int",
+    "rename table t to made",
+    "create index made on t (id)",
+    "create view made as select 1",
+    "create procedure made() select 1",
+    "create trigger made before insert on t for each row set @a = 1",
+    "drop procedure writing",
+    "lock tables t write",
+    "flush tables",
+    "analyze table t",
+    "optimize table m",
+    "select nextval(s)",
+    "select next value for s",
+    "select setval(s, 7)",
+    "do nextval(s)",
+    "set transaction read write",
+    "set session transaction read write",
+    "set tx_read_only = off",
+    "set @@session.transaction_read_only = 0",
+    "set autocommit = 1",
+    "set autocommit = 0",
+    "start transaction read write",
+    "begin",
+    "commit",
+    "commit and chain",
+    "rollback",
+    "savepoint a",
+    "commit; insert into t values (1)",
+    "select 1; insert into t values (1)",
+    "/* x */ commit",
+    "# x\ncommit",
+    "/*! commit */",
+    "/*M! commit */",
+    "/*!99999 x */ commit",
+    "/*!50000 insert into t values (1) */",
+    "/*! set session transaction read write */",
+    "select 1 /*! into outfile 'MARK' */",
+    "select 1 into outfile 'MARK'",
+    "select 1 into dumpfile 'MARK'",
+    "select 1 into @a",
+    "select writes()",
+    "do writes()",
+    "values (writes())",
+    "set @a = writes()",
+    "select count(*) from v",
+    "select benchmark(1, writes())",
+    "select * from (select writes()) x",
+    "with w as (select writes() as a) select a from w",
+    "show tables where writes() = 1",
+    "explain select writes()",
+    "call writing()",
+    "call committing()",
+    "call leaving()",
+    "execute immediate 'insert into t values (1)'",
+    "prepare p from 'insert into t values (1)'",
+    "set statement max_statement_time = 1 for insert into t values (1)",
+    "begin not atomic commit; insert into t values (1); end",
+    "if true then commit; insert into t values (1); end if",
+    "explain insert into t values (1)",
+    "explain analyze insert into t values (1)",
+    "analyze insert into t values (1)",
+    "analyze format=json insert into t values (1)",
+    "load data local infile '/etc/hostname' into table t",
+    "load data infile '/etc/hostname' into table t",
+    "handler t open",
+    "xa start 'x'",
+    "xa commit 'x'",
+    "grant select on test.t to rowgate@'%'",
+    "create user made@'%'",
+    "kill query 1",
+    "select get_lock('a', 0)",
+];
+
+/// The client of the database reads the delimiters.
+const MARIADB_SETUP: &str = "create table t (id int) engine=innodb;
+    create table m (id int) engine=myisam;
+    insert into m values (1);
+    create procedure writing() insert into t values (1);
+    grant execute on test.* to rowgate@'%';
+delimiter //
+create function writes() returns int deterministic modifies sql data
+    begin insert into t values (1); return 1; end //
+create procedure committing() begin commit; insert into t values (1); end //
+create procedure leaving()
+    begin commit; set session transaction read write; insert into t values (1); end //
+delimiter ;
+    create view v as select writes() as id";
+
+/// All that may have been written, from the view of the user.
+const MYSQL_STATE: &str = "select count(*), (select count(*) from m), \
+    (select count(*) from information_schema.columns), \
+    (select count(*) from information_schema.statistics), \
+    (select count(*) from information_schema.triggers), \
+    (select count(*) from information_schema.routines) from t";
+
+const MARIADB_STATE: &str = "select count(*), (select count(*) from m), \
+    (select next_not_cached_value from s), \
+    (select count(*) from information_schema.columns), \
+    (select count(*) from information_schema.statistics), \
+    (select count(*) from information_schema.triggers), \
+    (select count(*) from information_schema.routines) from t";
+
 const SETUP: &str = "create table t (id int); create sequence s;
     create function writes() returns int language plpgsql as $$ begin
         insert into t values (1); return 1; end $$;
@@ -173,7 +289,9 @@ const SETUP: &str = "create table t (id int); create sequence s;
 
 #[tokio::test]
 async fn no_way_out_of_read_only_writes_anything() {
-    for (backend, ways) in [(Backend::Sqlite, SQLITE), (Backend::Postgres, POSTGRES)] {
+    let backends =
+        [(Backend::Sqlite, SQLITE), (Backend::Postgres, POSTGRES), (Backend::Mariadb, MARIADB)];
+    for (backend, ways) in backends {
         let guarded = Guarded::start(backend, CALLERS).await;
         let (writer, reader) = (guarded.client("writer"), guarded.client("reader"));
         let state = match backend {
@@ -181,6 +299,15 @@ async fn no_way_out_of_read_only_writes_anything() {
                 writer.must("create table t (id int)", &[]).await;
                 "select count(*), (select count(*) from sqlite_master), \
                  (select user_version from pragma_user_version) from t"
+            }
+            Backend::Mariadb => {
+                guarded.service.mariadb().sql(MARIADB_SETUP);
+                if guarded.service.mariadb().is_mysql() {
+                    MYSQL_STATE
+                } else {
+                    guarded.service.mariadb().sql("create sequence s");
+                    MARIADB_STATE
+                }
             }
             Backend::Postgres => {
                 guarded.service.postgres().psql(SETUP);

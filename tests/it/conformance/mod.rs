@@ -2,6 +2,7 @@
 //! rows, columns and counts, or with the same code, reason and details, and leave the same behind.
 
 mod cases;
+mod mariadb;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use cases::{Case, cases};
 
 use crate::harness::Backend;
 use crate::harness::client::{Client, Failure};
+use crate::harness::mariadb::Mariadb;
 use crate::harness::postgres::Postgres;
 use crate::harness::server::Server;
 use crate::harness::unit::{Transaction, statement};
@@ -25,9 +27,8 @@ use crate::harness::unit::{Transaction, statement};
 const ENOUGH: usize = 40;
 
 /// The content of the tables before each way of each case.
-const STATE: [&str; 6] = [
+const STATE: [&str; 5] = [
     "drop table if exists made",
-    "drop index if exists made_index",
     "delete from t",
     "delete from p",
     "insert into p values (1), (2)",
@@ -36,8 +37,9 @@ const STATE: [&str; 6] = [
 
 const TABLES: [&str; 2] = [
     "create table p (id integer primary key)",
-    "create table t (id integer primary key, n integer not null constraint positive check (n > 0), \
-     name text constraint one_name unique, p integer constraint of_p references p (id))",
+    "create table t (id integer primary key, n integer not null, name varchar(40), p integer, \
+     constraint positive check (n > 0), constraint one_name unique (name), \
+     constraint of_p foreign key (p) references p (id))",
 ];
 
 /// The tables that PostgreSQL alone has.
@@ -230,19 +232,50 @@ async fn nothing_commits(mut talk: Transaction) {
     }
 }
 
-/// A server on either database, asked by somebody who may not do everything.
-fn server(backend: Backend, settings: &str) -> (Option<Postgres>, Server) {
-    let postgres = (backend == Backend::Postgres).then(Postgres::start);
-    let url = postgres.as_ref().map_or("sqlite:test.db".to_owned(), |postgres| {
-        postgres.psql(MORE);
-        postgres.url_as("app", "secret")
-    });
-    let server = Server::start(&format!("[databases.main]\nurl = \"{url}\"\n{settings}\n"));
-    (postgres, server)
+/// The database below the server: it lives as long as this.
+enum Database {
+    Sqlite,
+    Postgres(Postgres),
+    Mariadb(Mariadb),
+}
+
+impl Database {
+    fn start(backend: Backend) -> Self {
+        match backend {
+            Backend::Sqlite => Self::Sqlite,
+            Backend::Postgres => Self::Postgres(Postgres::start()),
+            Backend::Mariadb => Self::Mariadb(Mariadb::start()),
+        }
+    }
+
+    /// The URL of somebody who may not do everything.
+    fn url(&self) -> String {
+        match self {
+            Self::Sqlite => "sqlite:test.db".to_owned(),
+            Self::Postgres(postgres) => {
+                postgres.psql(MORE);
+                postgres.url_as("app", "secret")
+            }
+            Self::Mariadb(mariadb) => mariadb.url(),
+        }
+    }
+
+    /// Removes the index that a case has made.
+    async fn drop_index(&self, client: &Client) {
+        match self {
+            Self::Sqlite | Self::Postgres(_) => {
+                client.must("drop index if exists made_index", &[]).await;
+            }
+            // No case makes one there.
+            Self::Mariadb(_) => {}
+        }
+    }
 }
 
 async fn conforms(backend: Backend, settings: &str) {
-    let (_postgres, server) = server(backend, settings);
+    let database = Database::start(backend);
+    let url = database.url();
+    let server = Server::start(&format!("[databases.main]\nurl = \"{url}\"\n{settings}\n"));
     let client = Client::connect(server.grpc()).await;
     for sql in TABLES {
         client.must(sql, &[]).await;
@@ -253,6 +286,7 @@ async fn conforms(backend: Backend, settings: &str) {
     for case in &cases {
         let mut first = None;
         for way in Way::ALL {
+            database.drop_index(&client).await;
             for sql in STATE {
                 client.must(sql, &[]).await;
             }
@@ -286,6 +320,11 @@ async fn each_case_is_the_same_by_every_way_on_sqlite() {
 #[tokio::test]
 async fn each_case_is_the_same_by_every_way_on_postgres() {
     conforms(Backend::Postgres, "").await;
+}
+
+#[tokio::test]
+async fn each_case_is_the_same_by_every_way_on_mariadb() {
+    conforms(Backend::Mariadb, "").await;
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ async fn garbage_is_an_invalid_argument(service: Service) {
         "'",
         "select '",
         "\"",
-        service.pick("'", "/* never closed"),
+        service.pick("'", "/* never closed", "/* never closed"),
         "$$",
         "$tag$ never closed",
         "select $",
@@ -93,7 +93,7 @@ async fn more_parameters_than_the_protocol_has_are_refused(service: Service) {
     let failure = service.client.must_fail("select $1", &parameters).await;
     assert_eq!(failure.code, Code::InvalidArgument, "{failure:?}");
     // SQLite takes `$70000` for a name like any other.
-    let far = service.pick("select ?70000", "select $70000");
+    let far = service.pick("select ?70000", "select $70000", "select $70000");
     let failure = service.client.must_fail(far, &parameters).await;
     assert_eq!(failure.code, Code::InvalidArgument, "{failure:?}");
     assert_alive(&service).await;

@@ -28,19 +28,20 @@ mod capped {
     }
 
     async fn the_configured_caps_hold(service: Service) {
-        assert_eq!(service.client.must(&numbers(10), &[]).await.rows.len(), 10);
-        assert_too_large(&service, &numbers(11), QueryOptions::default()).await;
-        let wide = service.pick("select hex(zeroblob(600))", "select repeat('x', 1200)");
+        assert_eq!(service.client.must(&numbers(&service, 10), &[]).await.rows.len(), 10);
+        assert_too_large(&service, &numbers(&service, 11), QueryOptions::default()).await;
+        let repeated = "select repeat('x', 1200)";
+        let wide = service.pick("select hex(zeroblob(600))", repeated, repeated);
         assert_too_large(&service, wide, QueryOptions::default()).await;
     }
 
     async fn options_only_lower_the_caps(service: Service) {
-        assert_too_large(&service, &numbers(6), max_rows(5)).await;
-        assert_too_large(&service, &numbers(11), max_rows(1000)).await;
+        assert_too_large(&service, &numbers(&service, 6), max_rows(5)).await;
+        assert_too_large(&service, &numbers(&service, 11), max_rows(1000)).await;
     }
 
     async fn a_stream_is_not_bound_by_the_caps_of_a_unary_result(service: Service) {
-        let request = request_with(&numbers(1000), QueryOptions::default());
+        let request = request_with(&numbers(&service, 1000), QueryOptions::default());
         let streamed =
             service.client.stream(request).await.expect("a stream has no cap of its own");
         assert_eq!(streamed.rows.len(), 1000);
@@ -48,7 +49,11 @@ mod capped {
 }
 
 /// A statement of `count` rows, 1, 2, 3 ….
-pub(super) fn numbers(count: u32) -> String {
+pub(super) fn numbers(service: &Service, count: u32) -> String {
+    // There the expression below is read to its end before its first row is there.
+    if service.pick(false, false, true) && !service.mariadb().is_mysql() {
+        return format!("select seq as n from seq_1_to_{count}");
+    }
     format!(
         "with recursive c(n) as (select 1 union all select n + 1 from c where n < {count}) \
          select n from c"
@@ -70,22 +75,22 @@ async fn assert_too_large(service: &Service, sql: &str, options: QueryOptions) {
 }
 
 async fn a_result_over_max_rows_is_refused(service: Service) {
-    let exact = request_with(&numbers(3), max_rows(3));
+    let exact = request_with(&numbers(&service, 3), max_rows(3));
     assert_eq!(service.client.run(exact).await.expect("three of three").rows.len(), 3);
-    assert_too_large(&service, &numbers(4), max_rows(3)).await;
-    assert_too_large(&service, &numbers(1_000_000), max_rows(3)).await;
+    assert_too_large(&service, &numbers(&service, 4), max_rows(3)).await;
+    assert_too_large(&service, &numbers(&service, 1_000_000), max_rows(3)).await;
 }
 
 async fn a_result_over_max_bytes_is_refused(service: Service) {
-    let sql = numbers(1000);
+    let sql = numbers(&service, 1000);
     service.client.run(request_with(&sql, max_bytes(100_000))).await.expect("they fit");
     assert_too_large(&service, &sql, max_bytes(1000)).await;
 }
 
 async fn a_stream_over_max_rows_is_refused(service: Service) {
-    let exact = service.client.stream(request_with(&numbers(3), max_rows(3))).await;
+    let exact = service.client.stream(request_with(&numbers(&service, 3), max_rows(3))).await;
     assert_eq!(exact.expect("three of three").rows.len(), 3);
-    let failure = service.client.stream(request_with(&numbers(4), max_rows(3))).await;
+    let failure = service.client.stream(request_with(&numbers(&service, 4), max_rows(3))).await;
     let failure = failure.expect_err("four of three");
     assert_eq!(failure.what(), (Code::ResourceExhausted, "RESULT_TOO_LARGE"), "{failure:?}");
 }
@@ -117,8 +122,9 @@ async fn an_oversized_request_is_refused_and_the_next_is_served(service: Service
 }
 
 async fn a_result_over_the_default_caps_is_refused(service: Service) {
-    assert_too_large(&service, &numbers(10_001), QueryOptions::default()).await;
-    let wide = service.pick("select hex(zeroblob(1600000))", "select repeat('x', 3200000)");
+    assert_too_large(&service, &numbers(&service, 10_001), QueryOptions::default()).await;
+    let repeated = "select repeat('x', 3200000)";
+    let wide = service.pick("select hex(zeroblob(1600000))", repeated, repeated);
     assert_too_large(&service, wide, QueryOptions::default()).await;
     service.client.must("select 1", &[]).await;
 }

@@ -1,11 +1,14 @@
 //! The contract of every backend. Each case runs once for each backend, on a database and a server of
-//! its own; where the databases' own words differ, `Service::pick` says so in the case.
+//! its own; where the databases' own words differ, `Service::pick` says so in the case, and what MariaDB or MySQL
+//! cannot do is in one table, `exceptions`.
 
 mod batches;
 mod command_line;
 mod deadlines;
 mod errors;
+mod exceptions;
 mod hostile;
+mod keyed_calls;
 mod limits;
 mod options;
 mod parameters;
@@ -34,6 +37,16 @@ macro_rules! contract {
                 super::$case(Service::start(Backend::Postgres).await).await;
             })*
         }
+        mod mariadb {
+            use crate::contract::exceptions::runs;
+            use crate::harness::{Backend, Service};
+            $(#[tokio::test]
+            async fn $case() {
+                if runs(module_path!(), stringify!($case)) {
+                    super::$case(Service::start(Backend::Mariadb).await).await;
+                }
+            })*
+        }
     };
     // The same with settings of the database, lines of TOML.
     (with $settings:literal: $($case:ident)*) => {
@@ -49,6 +62,16 @@ macro_rules! contract {
             $(#[tokio::test]
             async fn $case() {
                 super::$case(Service::with(Backend::Postgres, $settings).await).await;
+            })*
+        }
+        mod mariadb_configured {
+            use crate::contract::exceptions::runs;
+            use crate::harness::{Backend, Service};
+            $(#[tokio::test]
+            async fn $case() {
+                if runs(module_path!(), stringify!($case)) {
+                    super::$case(Service::with(Backend::Mariadb, $settings).await).await;
+                }
             })*
         }
     };

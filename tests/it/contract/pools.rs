@@ -154,6 +154,8 @@ async fn only_statements_that_were_sent_are_counted(service: Service) {
     client.must("create table t (id integer primary key)", &[]).await;
     if service.backend == Backend::Postgres {
         client.must(KEYS, &[]).await;
+    } else {
+        service.install_keys();
     }
     let count = async || service.pool().await.statements;
     let before = count().await;

@@ -6,9 +6,11 @@ pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod http2;
+pub(crate) mod mariadb;
 pub(crate) mod pgbouncer;
 pub(crate) mod pools;
 pub(crate) mod postgres;
+mod private_server;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod provider;
@@ -21,6 +23,7 @@ pub(crate) mod unit;
 pub(crate) mod wait;
 
 use client::Client;
+use mariadb::Mariadb;
 use postgres::Postgres;
 use server::Server;
 
@@ -31,6 +34,8 @@ pub(crate) enum Backend {
     Sqlite,
     /// A private PostgreSQL.
     Postgres,
+    /// A private MariaDB, or the MySQL that `ROWGATE_MYSQLD` names.
+    Mariadb,
 }
 
 /// A database, a server on it and a client of the server.
@@ -43,6 +48,8 @@ pub(crate) struct Service {
     pub(crate) server: Server,
     /// The database, when it is PostgreSQL.
     postgres: Option<Postgres>,
+    /// The database, when it is MariaDB or MySQL.
+    mariadb: Option<Mariadb>,
 }
 
 impl Service {
@@ -65,6 +72,7 @@ impl Service {
         match backend {
             Backend::Sqlite => Self::on_sqlite(settings, environment).await,
             Backend::Postgres => Self::on_with(Postgres::start(), settings, environment).await,
+            Backend::Mariadb => Self::on_mariadb(Mariadb::start(), settings, environment).await,
         }
     }
 
@@ -81,20 +89,34 @@ impl Service {
     ) -> Self {
         let server = Server::start_with(&database(&postgres.url(), settings), environment);
         let client = Client::connect(server.grpc()).await;
-        Self { backend: Backend::Postgres, client, server, postgres: Some(postgres) }
+        let postgres = Some(postgres);
+        Self { backend: Backend::Postgres, client, server, postgres, mariadb: None }
+    }
+
+    /// A service on a MariaDB that runs already, with environment variables.
+    pub(crate) async fn on_mariadb(
+        mariadb: Mariadb,
+        settings: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let server = Server::start_with(&database(&mariadb.url(), settings), environment);
+        let client = Client::connect(server.grpc()).await;
+        let mariadb = Some(mariadb);
+        Self { backend: Backend::Mariadb, client, server, postgres: None, mariadb }
     }
 
     /// A service on a PostgreSQL that runs already, over its socket.
     pub(crate) async fn on_socket(postgres: Postgres, settings: &str) -> Self {
         let server = Server::start(&database(&postgres.socket_url(), settings));
         let client = Client::connect(server.grpc()).await;
-        Self { backend: Backend::Postgres, client, server, postgres: Some(postgres) }
+        let postgres = Some(postgres);
+        Self { backend: Backend::Postgres, client, server, postgres, mariadb: None }
     }
 
     async fn on_sqlite(settings: &str, environment: &[(&str, &str)]) -> Self {
         let server = Server::start_with(&database("sqlite:test.db", settings), environment);
         let client = Client::connect(server.grpc()).await;
-        Self { backend: Backend::Sqlite, client, server, postgres: None }
+        Self { backend: Backend::Sqlite, client, server, postgres: None, mariadb: None }
     }
 
     /// The PostgreSQL below.
@@ -112,12 +134,35 @@ impl Service {
         self.postgres.take().expect("the service stands on PostgreSQL")
     }
 
-    /// One of two, by the backend: where the databases' own words differ.
-    pub(crate) fn pick<T>(&self, sqlite: T, postgres: T) -> T {
+    /// The MariaDB or MySQL below.
+    pub(crate) fn mariadb(&self) -> &Mariadb {
+        self.mariadb.as_ref().expect("the service stands on MariaDB")
+    }
+
+    /// The MariaDB or MySQL below, to stop it and to start it.
+    pub(crate) fn mariadb_mut(&mut self) -> &mut Mariadb {
+        self.mariadb.as_mut().expect("the service stands on MariaDB")
+    }
+
+    /// One of three, by the backend: where the databases' own words differ.
+    pub(crate) fn pick<T>(&self, sqlite: T, postgres: T, mariadb: T) -> T {
         match self.backend {
             Backend::Sqlite => sqlite,
             Backend::Postgres => postgres,
+            Backend::Mariadb => mariadb,
         }
+    }
+
+    /// Makes the table of idempotency keys, as an operator does. SQLite's makes itself.
+    pub(crate) fn install_keys(&self) {
+        let url = match self.backend {
+            Backend::Sqlite => return,
+            Backend::Postgres => self.postgres().url(),
+            Backend::Mariadb => self.mariadb().url(),
+        };
+        let install = ["idempotency", "install", "--database-url", &url];
+        let installed = server::run(self.server.directory(), &install, &[]);
+        assert!(installed.status.success(), "{installed:?}");
     }
 }
 

@@ -1,18 +1,16 @@
 //! A private PostgreSQL: its own directory, a socket there, a free port on loopback.
 //!
-//! `initdb` runs once on a machine and is copied from then on. The server runs under a shell that reads
-//! a pipe of the test's: whatever becomes of the test, the pipe closes, and the shell stops the server
-//! and removes its directory. Root starts it as an unprivileged user, which PostgreSQL insists on.
+//! `initdb` runs once on a machine and is copied from then on. The server ends with its test. Root starts it as
+//! an unprivileged user, which PostgreSQL insists on.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use super::private_server::{Keeper, User, free_port, tail, version_of};
 use super::programs::tool;
 use super::wait::eventually;
 
@@ -29,18 +27,6 @@ const SETTINGS: [&str; 4] = [
     "authentication_timeout=5s",
 ];
 
-/// Runs the server `"$@"` until a signal's name comes from standard input, or its end.
-const KEEPER: &str = r#"
-log=$1 directory=$2; shift 2
-"$@" </dev/null >>"$log" 2>&1 &
-pid=$!
-if read -r signal; then
-  kill -"$signal" $pid; wait $pid
-else
-  kill -QUIT $pid; wait $pid; rm -rf "$directory"
-fi
-"#;
-
 /// Local users are trusted; whoever comes over TCP proves who he is.
 pub(super) const HBA: &str = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
 
@@ -50,7 +36,7 @@ pub(crate) struct Postgres {
     directory: PathBuf,
     port: u16,
     pub(super) settings: Vec<String>,
-    pub(super) keeper: Option<Child>,
+    pub(super) keeper: Option<Keeper>,
     /// The language of its messages, unless it is English.
     language: Option<&'static str>,
 }
@@ -64,8 +50,7 @@ impl Postgres {
     /// The same, with settings as in `work_mem=1MB`.
     pub(crate) fn with(settings: &[&str]) -> Self {
         let mut server = Self::bare();
-        let base = base_directory(&server.user);
-        copy(&server.user, &template(&server.user, &base), &server.directory.join("data"));
+        server.user.copy(&template(&server.user), &server.data());
         server.settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         server.resume();
         server
@@ -82,10 +67,8 @@ impl Postgres {
 
     /// Without data, and not started.
     pub(super) fn bare() -> Self {
-        let user = User::find();
-        // Not by the process's id: those come again, and the keeper of an earlier one may still clear up.
-        let directory = base_directory(&user).join(format!("pg-{:016x}", fastrand::u64(..)));
-        user.own_directory(&directory);
+        let user = User::find(&["postgres", "nobody"]);
+        let directory = user.server_directory("pg");
         let settings = Vec::new();
         Self { user, directory, port: free_port(), settings, keeper: None, language: None }
     }
@@ -94,8 +77,7 @@ impl Postgres {
     pub(crate) fn resume(&mut self) {
         assert!(self.keeper.is_none(), "it runs already");
         let data = self.data();
-        let mut command = self.user.command("sh");
-        command.args(["-c", KEEPER, "keeper"]).args([&self.log_file(), &self.directory]);
+        let mut command = Keeper::command(&self.user, "QUIT", &self.log_file(), &self.directory);
         command.arg(tool("postgres")).arg("-D").arg(&data).arg("-k").arg(&self.directory);
         command.args(["-F", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
         if let Some(language) = self.language {
@@ -108,8 +90,7 @@ impl Postgres {
         for setting in &self.settings {
             command.args(["-c", setting]);
         }
-        let quiet = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.keeper = Some(quiet.process_group(0).spawn().expect("sh can be started"));
+        self.keeper = Some(Keeper::start(command));
         eventually("PostgreSQL accepts connections", START, || {
             let state = fs::read_to_string(data.join("postmaster.pid")).ok()?;
             state.lines().nth(7).filter(|line| line.starts_with("ready")).map(drop)
@@ -127,10 +108,7 @@ impl Postgres {
     }
 
     fn end_with(&mut self, signal: &str) {
-        let mut keeper = self.keeper.take().expect("it runs");
-        let pipe = keeper.stdin.as_mut().expect("the pipe was asked for");
-        writeln!(pipe, "{signal}").expect("the keeper reads");
-        keeper.wait().expect("the keeper is a child of ours");
+        self.keeper.take().expect("it runs").end_with(signal);
     }
 
     /// The URL of the superuser over TCP.
@@ -186,9 +164,7 @@ impl Postgres {
         let path = self.directory.join("data").join(name);
         fs::write(&path, content).expect("the directory is ours");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
-        if let Some((user, group)) = self.user.switch {
-            std::os::unix::fs::chown(&path, Some(user), Some(group)).expect("root may chown");
-        }
+        self.user.own(&path);
     }
 
     /// Returns what `psql -At` prints for one statement or several, without the last line's end.
@@ -248,87 +224,20 @@ impl Drop for Postgres {
         if std::thread::panicking() {
             eprintln!("PostgreSQL's log ends:\n{}", tail(&self.log(), 20));
         }
-        match self.keeper.take() {
-            // Its pipe closes here: the keeper stops the server and removes the directory.
-            Some(mut keeper) => {
-                drop(keeper.stdin.take());
-                keeper.wait().map(drop).unwrap_or_default();
-            }
-            None => fs::remove_dir_all(&self.directory).unwrap_or_default(),
+        if self.keeper.take().is_none() {
+            fs::remove_dir_all(&self.directory).unwrap_or_default();
         }
     }
 }
 
-/// The last lines of a log.
-pub(crate) fn tail(log: &str, lines: usize) -> String {
-    let skipped = log.lines().count().saturating_sub(lines);
-    log.lines().skip(skipped).collect::<Vec<_>>().join("\n")
-}
-
-/// The account that runs the server: our own, or one without privileges if we are root.
-pub(super) struct User {
-    switch: Option<(u32, u32)>,
-}
-
-impl User {
-    fn find() -> Self {
-        if id(&["-u"]) != Some(0) {
-            return Self { switch: None };
-        }
-        let switch = ["postgres", "nobody"].iter().find_map(|name| {
-            let user = id(&["-u", name])?;
-            Some((user, id(&["-g", name])?))
-        });
-        assert!(switch.is_some(), "root needs a user `postgres` or `nobody` to run PostgreSQL as");
-        Self { switch }
-    }
-
-    pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new(program);
-        if let Some((user, group)) = self.switch {
-            command.uid(user).gid(group);
-        }
-        command.current_dir("/").env("LC_ALL", "C");
-        command
-    }
-
-    fn own_directory(&self, directory: &Path) {
-        fs::create_dir_all(directory).expect("a directory can be made");
-        if let Some((user, group)) = self.switch {
-            std::os::unix::fs::chown(directory, Some(user), Some(group)).expect("root may chown");
-        }
-    }
-}
-
-fn id(arguments: &[&str]) -> Option<u32> {
-    let output = Command::new("id").args(arguments).stderr(Stdio::null()).output().ok()?;
-    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
-}
-
-/// Returns the directory of all servers' directories and of the template. Short, for the sake of socket paths.
-fn base_directory(user: &User) -> PathBuf {
-    let own = user.switch.map_or_else(|| id(&["-u"]).unwrap_or_default(), |_| 0);
-    let base = std::env::temp_dir().join(format!("rowgate-tests-{own}"));
-    fs::create_dir_all(&base).expect("a directory can be made");
-    // As /tmp: whoever owns a directory in it, the keeper for one, may remove it.
-    fs::set_permissions(&base, fs::Permissions::from_mode(0o1777)).expect("the directory is ours");
-    base
-}
-
-/// A data directory fresh from `initdb`, made by whoever comes first.
-fn template(user: &User, base: &Path) -> PathBuf {
-    let lock = File::create(base.join("lock")).expect("the directory is ours");
-    lock.lock().expect("files can be locked");
-    let version = Command::new(tool("postgres")).arg("--version").output().expect("postgres runs");
-    let version =
-        String::from_utf8_lossy(&version.stdout).replace(|c: char| !c.is_alphanumeric(), "");
-    let template = base.join(format!("template-scram-{version}"));
-    if !template.exists() {
-        let fresh = base.join(format!("fresh-{}", std::process::id()));
-        user.own_directory(&fresh);
-        fs::write(base.join("password"), PASSWORD).expect("the directory is ours");
+/// A data directory fresh from `initdb`.
+fn template(user: &User) -> PathBuf {
+    let version = version_of(&tool("postgres"));
+    user.template(&format!("scram-{version}"), |fresh| {
+        let password = user.base_directory().join("password");
+        fs::write(&password, PASSWORD).expect("the directory is ours");
         let mut command = user.command(tool("initdb"));
-        command.arg("-D").arg(&fresh).arg(format!("--pwfile={}", base.join("password").display()));
+        command.arg("-D").arg(fresh).arg(format!("--pwfile={}", password.display()));
         command.args([
             "-U",
             "postgres",
@@ -343,25 +252,7 @@ fn template(user: &User, base: &Path) -> PathBuf {
         let output = command.output().expect("initdb runs");
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
         fs::write(fresh.join("pg_hba.conf"), HBA).expect("the directory is ours");
-        fs::rename(&fresh, &template).expect("one directory, one file system");
-    }
-    template
-}
-
-/// Copies as the owner; where the file system can, blocks are shared.
-fn copy(user: &User, from: &Path, to: &Path) {
-    let clone = if cfg!(target_os = "macos") { "-c" } else { "--reflink=auto" };
-    let status = user.command("cp").args(["-R", "-p", clone]).arg(from).arg(to).status();
-    assert!(status.expect("cp runs").success(), "the template could not be copied");
-}
-
-/// A port that was free a moment ago.
-/// One that the system gives to nobody by itself (`ip_local_port_range` begins above): until it is bound, and
-/// while the server is down, no connection of another test may get it.
-fn free_port() -> u16 {
-    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    ports.find(is_free).expect("loopback has free ports")
+    })
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! PostgreSQL's own programs.
+//! The databases' own programs.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The path of one of PostgreSQL's programs.
 pub(crate) fn tool(name: &str) -> PathBuf {
@@ -25,4 +25,43 @@ fn bin_directory() -> PathBuf {
         .chain(std::env::split_paths(&path))
         .find(|directory| directory.join("initdb").exists() && directory.join("postgres").exists())
         .expect("PostgreSQL is installed (scripts/test finds or installs it)")
+}
+
+/// The server of MariaDB or MySQL: `ROWGATE_MYSQLD`, which scripts/test sets; else MariaDB's.
+#[expect(clippy::disallowed_methods, reason = "scripts/test says where the server is")]
+pub(crate) fn mysqld() -> PathBuf {
+    if let Some(program) = std::env::var_os("ROWGATE_MYSQLD") {
+        return program.into();
+    }
+    in_path(&["mariadbd"])
+}
+
+/// The client of MariaDB or MySQL, of either server.
+pub(crate) fn mysql_client() -> PathBuf {
+    beside_the_server(&["mariadb", "mysql"])
+}
+
+/// The program that makes MariaDB's data directory.
+pub(crate) fn mysql_install() -> PathBuf {
+    beside_the_server(&["mariadb-install-db", "mysql_install_db"])
+}
+
+/// A program from the directory of the server or, as Debian has it, from another of the path.
+fn beside_the_server(names: &[&str]) -> PathBuf {
+    let server = mysqld();
+    let directory = server.parent().unwrap_or(Path::new("/"));
+    let found = names.iter().map(|name| directory.join(name)).find(|path| path.exists());
+    found.unwrap_or_else(|| in_path(names))
+}
+
+/// The first of the programs that is in the path, or where servers are that it does not hold.
+#[expect(clippy::disallowed_methods, reason = "the path of whoever runs the tests")]
+fn in_path(names: &[&str]) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/sbin", "/usr/libexec", "/usr/local/sbin"].map(PathBuf::from);
+    let directories: Vec<_> = std::env::split_paths(&path).chain(usual).collect();
+    let found = names.iter().find_map(|name| {
+        directories.iter().map(|directory| directory.join(name)).find(|path| path.exists())
+    });
+    found.unwrap_or_else(|| panic!("{names:?}: none is installed (scripts/test installs MariaDB)"))
 }

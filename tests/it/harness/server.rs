@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::postgres::tail;
+use super::private_server::tail;
 use super::wait::{eventually, eventually_async};
 
 /// The variable of the listener for services.

@@ -62,7 +62,7 @@ async fn calls_move_the_metrics_of_calls_operations_and_waits() {
         assert_eq!(calls("rowgate.v1.DatabaseService/ExecuteBatch", "OK"), 1.0);
         assert_eq!(calls("rowgate.v1.DatabaseService/Transact", "OK"), 1.0);
         let main = ("db_namespace", "main");
-        let system = ("db_system_name", service.pick("sqlite", "postgresql"));
+        let system = ("db_system_name", service.pick("sqlite", "postgresql", "mysql"));
         for (command, count) in [
             ("CREATE", 1),
             ("INSERT", 2),

@@ -37,7 +37,7 @@ async fn a_callers_trace_goes_on_through_the_pool_to_the_statement() {
                 "SELECT main CLIENT of rowgate.v1.DatabaseService/Query",
             ]
         );
-        let (system, grpc) = (service.pick("sqlite", "postgresql"), service.server.grpc());
+        let (system, grpc) = (service.pick("sqlite", "postgresql", "mysql"), service.server.grpc());
         let port = format!("server.port={}", grpc.port());
         assert_eq!(
             attributes(trace.server()),

@@ -38,6 +38,8 @@ const FENCES: &[(&[&str], &[&str])] = &[
     // What backends share, such as `backend/network`, knows none of them, and none knows another.
     (&["backend::postgres"], &["backend/postgres", "app", "fuzzing"]),
     (&["backend::sqlite"], &["backend/sqlite", "app"]),
+    (&["backend::mysql"], &["backend/mysql", "app", "fuzzing"]),
+    (&["mysql_common"], &["backend/mysql"]),
     (&["sqlparser"], &["sql"]),
     (&["axum"], &["ops"]),
     // The keys of JSON Web Tokens are fetched by its client.
