@@ -10,6 +10,9 @@ use crate::sql::MysqlTable;
 const CAPACITY: usize = 4096;
 /// The questions about each table.
 const QUESTIONS: usize = 3;
+/// The condition for a default that may run code: it has a parenthesis or a variable, and is none of these functions.
+const RUNS_CODE: &str = "column_default REGEXP '[(@]' AND column_default NOT REGEXP \
+                         '^(current_timestamp|curdate|curtime|uuid)[(][0-9]*[)]$'";
 
 /// The facts of a table, or of several together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,7 @@ pub(crate) struct TableFacts {
     pub(crate) is_harmless: bool,
     /// What fails is undone.
     pub(crate) is_transactional: bool,
+    /// To write to it may run a trigger, or a default with an effect: MariaDB's may set a variable.
     pub(crate) may_have_triggers: bool,
 }
 
@@ -48,11 +52,12 @@ impl TableFacts {
         let facts = tables.iter().map(|row| {
             let kind = value(row, 0).unwrap_or_default();
             let engine = value(row, 1).unwrap_or_default();
+            let is_table =
+                matches!(kind.as_str(), "BASE TABLE" | "SYSTEM VERSIONED" | "SYSTEM VIEW");
+            // Beside variables, a column that is computed as it is read reaches nothing of the session.
+            let sets_variables = value(row, 2).as_deref() != Some("0");
             Self {
-                is_harmless: matches!(
-                    kind.as_str(),
-                    "BASE TABLE" | "SYSTEM VERSIONED" | "SYSTEM VIEW"
-                ),
+                is_harmless: is_table && !sets_variables,
                 is_transactional: kind != "SYSTEM VIEW" && engine.eq_ignore_ascii_case("InnoDB"),
                 may_have_triggers: false,
             }
@@ -108,10 +113,16 @@ impl Catalog {
     }
 }
 
-/// The questions about a table: what it is, its triggers, and whether its user sees triggers.
+/// The questions about a table: what it is, its triggers and defaults that run code, and whether its user sees triggers.
 pub(crate) fn questions(table: &MysqlTable) -> [String; QUESTIONS] {
     let schema = table.schema.as_deref().map_or_else(|| "DATABASE()".to_owned(), literal);
     let name = literal(&table.name);
+    let columns = |which: &str| {
+        format!(
+            "(SELECT COUNT(*) FROM information_schema.columns \
+             WHERE table_schema = {schema} AND table_name = {name} AND {which})"
+        )
+    };
     let grants = |view: &str, more: &str| {
         format!(
             "(SELECT COUNT(*) FROM information_schema.{view} \
@@ -120,12 +131,14 @@ pub(crate) fn questions(table: &MysqlTable) -> [String; QUESTIONS] {
     };
     [
         format!(
-            "SELECT table_type, engine FROM information_schema.tables \
-             WHERE table_schema = {schema} AND table_name = {name}"
+            "SELECT table_type, engine, {} FROM information_schema.tables \
+             WHERE table_schema = {schema} AND table_name = {name}",
+            columns("generation_expression LIKE '%@%'"),
         ),
         format!(
-            "SELECT COUNT(*) FROM information_schema.triggers \
-             WHERE event_object_schema = {schema} AND event_object_table = {name}"
+            "SELECT COUNT(*) + {} FROM information_schema.triggers \
+             WHERE event_object_schema = {schema} AND event_object_table = {name}",
+            columns(RUNS_CODE),
         ),
         format!(
             "SELECT {} + {} + {}",
