@@ -285,7 +285,9 @@ async fn begin(session: &mut Session, statement: &Statement, scope: Scope) -> Re
     } else {
         session.work.is_divisible |= effects.is_divisible;
     }
-    let head = start(session, &ready, effects.is_plain).await?;
+    // A later statement of the transaction may ask for what is left from before it.
+    let is_alone = scope != Scope::Transaction;
+    let head = start(session, &ready, effects.is_plain && is_alone).await?;
     let is_text = matches!(ready.runnable, Runnable::Text);
     Ok(Started { head, scope, facts: Arc::clone(&facts), is_text })
 }

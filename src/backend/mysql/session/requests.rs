@@ -18,6 +18,7 @@ use crate::backend::mysql::protocol::ok_packet::OkPacket;
 use crate::backend::mysql::protocol::packet_stream::StreamFailure;
 use crate::backend::mysql::protocol::server_error::ServerError;
 use crate::error::{Error, ErrorKind, Result};
+use crate::planted_bug::PlantedBug;
 use crate::sql::{Analysis, MysqlStatement, MysqlText};
 
 /// Removes what an earlier statement left for later ones to ask for: its warnings, its generated key, its count.
@@ -252,11 +253,15 @@ impl Session {
         }
     }
 
-    /// Queues what hides earlier callers' warnings, keys and counts, before a statement that may ask for them; returns
-    /// the number of answers to read before its own.
+    /// Queues what hides earlier callers' warnings, keys and counts, before the first statement of a caller's that may
+    /// ask for them, or that others follow which may; returns the number of answers to read before its own.
     pub(crate) fn queue_clearing(&mut self, is_plain: bool) -> usize {
+        // What the caller's own statements left is theirs to ask for.
+        if is_plain || self.work.has_begun || PlantedBug::KeptSession.is_planted() {
+            return 0;
+        }
         let connection = self.connection();
-        if is_plain || !connection.has_history {
+        if !connection.has_history {
             return 0;
         }
         connection.queue_own(Command::Query(CLEAR_HISTORY));
