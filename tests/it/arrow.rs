@@ -46,7 +46,8 @@ const SQLITE_TABLE: [&str; 2] = [
      '1969-12-31 23:59:59', 'null'), (null, null, null, null, null, null, null, null, null, null)",
 ];
 
-fn arrow(sql: &str) -> QueryRequest {
+/// A request whose result is to come in Arrow's form.
+pub(crate) fn arrow(sql: &str) -> QueryRequest {
     request_with(sql, arrow_options())
 }
 
@@ -122,7 +123,7 @@ fn types(schema: &Schema) -> Vec<String> {
 }
 
 /// Compares both calls with what comes as rows, of which records are written as text; returns the types of the columns.
-async fn compared(service: &Service, sql: &str) -> Vec<String> {
+pub(crate) async fn compared(service: &Service, sql: &str) -> Vec<String> {
     let expected = service.client.must(sql, &[]).await;
     let unary = service.client.run(arrow(sql)).await.expect("it runs");
     assert_eq!((unary.rows.len(), &unary.columns), (0, &expected.columns));

@@ -10,7 +10,7 @@
 //! | `call_settings` | settings that calls ask for: what they reach, who may, and that they are gone behind the call |
 //! | `claims` | claims of callers under row-level security, and attacks on them |
 //! | `contract` | the contract of every backend, run for each of them |
-//! | `types` | every PostgreSQL type, compared with what `psql` prints |
+//! | `types` | every type of PostgreSQL, and of MariaDB and MySQL, compared with what their own client prints |
 //! | `access_jwt` | callers with JSON Web Tokens: who gets in, and when they are out again |
 //! | `jwks_url` | the keys of such tokens from an https URL |
 //! | `audit` | connections at each checkout, examined from inside |

@@ -149,14 +149,15 @@ impl Mariadb {
     /// columns, without the columns' names and without the last line's end.
     #[track_caller]
     pub(crate) fn sql(&self, sql: &str) -> String {
-        let output = self.run_as_root(sql);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{errors}\nin: {sql}");
-        let mut text = String::from_utf8(output.stdout).expect("the client prints UTF-8");
-        if text.ends_with('\n') {
-            text.pop();
-        }
-        text
+        printed(&self.run_as_root(sql), sql)
+    }
+
+    /// The same with bytes in hexadecimal digits, as in `0x00FF`.
+    #[track_caller]
+    pub(crate) fn sql_in_hex(&self, sql: &str) -> String {
+        let socket = self.socket();
+        let login = ["-u", "root", "-S", &socket.to_string_lossy(), "--binary-as-hex"];
+        printed(&self.run_client(&login, sql), sql)
     }
 
     fn run_as_root(&self, sql: &str) -> Output {
@@ -206,6 +207,18 @@ impl Drop for Mariadb {
             fs::remove_dir_all(&self.directory).unwrap_or_default();
         }
     }
+}
+
+/// Returns what a client that succeeded printed, without the last line's end.
+#[track_caller]
+fn printed(output: &Output, sql: &str) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}\nin: {sql}");
+    let mut text = String::from_utf8(output.stdout.clone()).expect("the client prints UTF-8");
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    text
 }
 
 /// Tells MySQL from MariaDB, which is what runs by itself.

@@ -2,6 +2,11 @@
 //! can be written back, as text and as the value itself.
 
 mod families;
+mod mariadb_arrow;
+mod mariadb_families;
+mod mariadb_parameters;
+mod mariadb_render;
+mod mariadb_types;
 mod parameters;
 mod records;
 mod render;

@@ -138,7 +138,7 @@ fn float(shortest: &str, scientific: i32) -> String {
 }
 
 /// As `timestamptz_out` in UTC, for the years 1 to 9999.
-fn timestamp(seconds: i64, nanos: i32) -> String {
+pub(super) fn timestamp(seconds: i64, nanos: i32) -> String {
     assert_eq!(nanos % 1000, 0, "PostgreSQL has microseconds");
     let (days, time) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);
