@@ -12,7 +12,7 @@ use std::fmt::Write;
 const INTRODUCTION: &str = "# Benchmarks
 
 How fast Rowgate is beside direct connections and beside PgBouncer, measured side by side: `bench/run` makes this page and
-its picture. It starts PostgreSQL, PgBouncer and the release binary with their defaults on one machine, whose processors
+its picture. It starts PostgreSQL, PgBouncer, MariaDB and the release binary with their defaults on one machine, whose processors
 they share with the load generator. All have the same tables (pgbench's at scale 20), the same random keys and the same
 load generator, which checks each answer. Telemetry is as shipped: metrics on, no collector.
 

@@ -5,9 +5,11 @@ use crate::grpc::frame;
 use crate::load::{Sample, figures};
 use crate::machine::Snapshot;
 use crate::options::Options;
+use crate::plan::Via;
 use crate::stand::Stand;
 use crate::{ARROW, Result, fail, gateway, sql};
 use prost::Message;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::process::Command;
@@ -112,14 +114,19 @@ pub async fn h2load_round(
 }
 
 /// Reads the million rows in Python for as long as a round.
-pub async fn python(options: &Options, stand: &Stand, mode: &str) -> Result<Sample> {
+pub async fn python(
+    options: &Options,
+    stand: &Stand,
+    address: SocketAddr,
+    mode: &str,
+) -> Result<Sample> {
     let Ok(python) = &options.python else { return fail("no Python") };
     let request =
         StreamQueryRequest { query: Some(gateway::query(sql::ROWS, &[])) }.encode_to_vec();
     let mut command = Command::new(python);
     command.arg(options.repository.join("bench/rows.py")).arg(mode);
     command.arg(options.repository.join("proto")).arg(&stand.scratch.0);
-    command.arg(stand.postgres.address.port().to_string()).arg(stand.pooled.address.to_string());
+    command.arg(stand.postgres.address.port().to_string()).arg(address.to_string());
     command.arg(options.time.as_secs().to_string());
     command.arg(
         hex(&request)
@@ -130,6 +137,26 @@ pub async fn python(options: &Options, stand: &Stand, mode: &str) -> Result<Samp
     let spent = start.until(&Snapshot::take()?, &stand.known());
     let mut sample = figures(&spent, number(&output, "rows:")?);
     sample.insert("per_second", number(&output, "rows/s:")?);
+    Ok(sample)
+}
+
+/// Asks MariaDB as services in Python do.
+pub async fn alchemy(
+    options: &Options,
+    stand: &Stand,
+    mode: &str,
+    threads: usize,
+) -> Result<Sample> {
+    let Ok(python) = &options.python else { return fail("no Python") };
+    let port = stand.address(Via::Alchemy)?.port();
+    let mut command = Command::new(python);
+    command.arg(options.repository.join("bench/alchemy.py")).arg(mode).arg(port.to_string());
+    command.arg(options.time.as_secs().to_string()).arg(threads.to_string());
+    let start = Snapshot::take()?;
+    let output = output(options, command).await?;
+    let spent = start.until(&Snapshot::take()?, &stand.known());
+    let mut sample = figures(&spent, number(&output, "done:")?);
+    sample.insert("per_second", number(&output, "done/s:")?);
     Ok(sample)
 }
 

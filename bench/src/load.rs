@@ -87,9 +87,9 @@ pub fn figures(spent: &Spent, units: f64) -> Sample {
         ("per_second", units / spent.seconds),
         ("gateway_us", each(spent.gateway)),
         ("pooler_us", each(spent.pooler)),
-        ("postgres_us", each(spent.postgres)),
+        ("database_us", each(spent.database)),
         ("loader_us", each(spent.loader)),
-        ("all_us", each(spent.gateway + spent.pooler + spent.postgres + spent.loader)),
+        ("all_us", each(spent.gateway + spent.pooler + spent.database + spent.loader)),
         ("foreign", spent.foreign),
     ])
 }

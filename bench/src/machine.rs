@@ -14,7 +14,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub enum Role {
     Gateway,
     Pooler,
-    Postgres,
+    Database,
 }
 
 #[derive(Clone, Copy)]
@@ -36,7 +36,7 @@ pub struct Spent {
     pub seconds: f64,
     pub gateway: f64,
     pub pooler: f64,
-    pub postgres: f64,
+    pub database: f64,
     pub loader: f64,
     /// The share of all processors that went to processes which are not ours.
     pub foreign: f64,
@@ -69,12 +69,12 @@ impl Snapshot {
         let seconds = end.at.duration_since(self.at).as_secs_f64();
         let gateway = spent(Role::Gateway);
         let pooler = spent(Role::Pooler);
-        let postgres = spent(Role::Postgres);
+        let database = spent(Role::Database);
         let loader = difference(own_ticks(self), own_ticks(end));
-        let others = difference(all(self), all(end)) - gateway - pooler - postgres - loader
+        let others = difference(all(self), all(end)) - gateway - pooler - database - loader
             + difference(self.stolen, end.stolen);
         let foreign = others.max(0.0) / (seconds * cores() as f64);
-        Spent { seconds, gateway, pooler, postgres, loader, foreign }
+        Spent { seconds, gateway, pooler, database, loader, foreign }
     }
 
     /// The time of the processes and of all that descend from them.

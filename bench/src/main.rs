@@ -9,8 +9,10 @@ mod histogram;
 mod identities;
 mod load;
 mod machine;
+mod mariadb;
 mod measure;
 mod memory;
+mod mysql;
 mod options;
 mod plan;
 mod report;
@@ -64,7 +66,7 @@ fn start() -> Result<()> {
 }
 
 async fn run(options: &Options) -> Result<()> {
-    println!("starting PostgreSQL, PgBouncer and Rowgate, and filling the tables");
+    println!("starting PostgreSQL, PgBouncer, MariaDB and Rowgate, and filling the tables");
     let stand = Stand::start(options).await?;
     for (name, fact) in report::facts(options, &stand.versions) {
         println!("  {name:<10} {fact}");

@@ -3,10 +3,11 @@
 use crate::gateway;
 use crate::handshakes::Handshake;
 use crate::load::{Caller, Sample, drive};
+use crate::mariadb::MARIADB_ACCOUNTS;
 use crate::options::Options;
 use crate::plan::{Cell, Via, Work};
 use crate::stand::{SQLITE_ACCOUNTS, Stand};
-use crate::{ARROW, Result, fail, foreign, memory, sql};
+use crate::{ARROW, Result, fail, foreign, memory, mysql, sql};
 use std::rc::Rc;
 
 /// The clients of TPC-B, and the connections over which those of Rowgate call.
@@ -22,7 +23,7 @@ pub fn lack(options: &Options, stand: &Stand, cell: &Cell) -> Option<String> {
         Work::Rows { arrow: true } | Work::Python { mode: "arrow" } if ARROW.is_none() => {
             Some("not built".into())
         }
-        Work::Python { .. } => {
+        Work::Python { .. } | Work::Alchemy { .. } => {
             options.python.as_ref().err().map(|reason| format!("SKIPPED: {reason}"))
         }
         Work::Foreign { .. } => {
@@ -46,7 +47,10 @@ pub async fn measure(options: &Options, stand: &Stand, cell: &Cell) -> Result<Sa
             transfer(options, stand, cell).await
         }
         Work::Rows { arrow } => rows(options, stand, cell.via, arrow).await,
-        Work::Python { mode } => foreign::python(options, stand, mode).await,
+        Work::Python { mode } => {
+            foreign::python(options, stand, stand.address(cell.via)?, mode).await
+        }
+        Work::Alchemy { mode, threads } => foreign::alchemy(options, stand, mode, threads).await,
         Work::Writes { calls } => writes(options, stand, calls).await,
         Work::Handshakes { clients } => {
             let address = stand.address(cell.via)?;
@@ -84,7 +88,19 @@ async fn select(options: &Options, stand: &Stand, via: Via, numbers: [usize; 3])
         }
         return drive(&stand.known(), options.time, callers, beside).await;
     }
-    let keys = if via == Via::Sqlite { SQLITE_ACCOUNTS } else { sql::ACCOUNTS };
+    if via == Via::MysqlAsync {
+        let address = stand.address(via)?;
+        let mut callers = Vec::new();
+        for _ in 0..calls {
+            callers.push(mysql::DirectSelect::new(address).await?);
+        }
+        return load(options, stand, callers).await;
+    }
+    let keys = match via {
+        Via::Sqlite => SQLITE_ACCOUNTS,
+        Via::Mariadb => MARIADB_ACCOUNTS,
+        _ => sql::ACCOUNTS,
+    };
     let shared = stand.connections(via, connections).await?;
     let mut callers = Vec::new();
     for connection in shared.iter().cycle().take(calls) {
@@ -126,15 +142,23 @@ async fn transfer(options: &Options, stand: &Stand, cell: &Cell) -> Result<Sampl
                 load(options, stand, callers).await
             }
         }
-        Via::Sqlite | Via::Token | Via::WebToken | Via::Encrypted => {
-            fail("TPC-B is not measured there")
-        }
+        Via::Sqlite
+        | Via::Mariadb
+        | Via::MysqlAsync
+        | Via::Alchemy
+        | Via::Token
+        | Via::WebToken
+        | Via::Encrypted => fail("TPC-B is not measured there"),
     }
 }
 
 async fn rows(options: &Options, stand: &Stand, via: Via, arrow: bool) -> Result<Sample> {
     if via == Via::Direct {
         return load(options, stand, vec![sql::Copy::new(stand.postgres.address).await?]).await;
+    }
+    if via == Via::MysqlAsync {
+        let caller = mysql::DirectRows::new(stand.address(via)?).await?;
+        return load(options, stand, vec![caller]).await;
     }
     let connections = stand.connections(via, 1).await?;
     let format = if arrow { ARROW } else { None };

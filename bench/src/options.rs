@@ -22,6 +22,8 @@ pub struct Options {
     /// Python with its packages, otherwise the reason for which there is none.
     pub python: std::result::Result<PathBuf, String>,
     pub repository: PathBuf,
+    /// The server of MariaDB, where there is one.
+    pub mariadbd: Option<PathBuf>,
     /// Directories of programs.
     pub path: Vec<PathBuf>,
     /// The arguments of bench/run, as they were given.
@@ -42,6 +44,7 @@ impl Options {
             unprivileged: None,
             python: Err("no Python was found".into()),
             repository: PathBuf::from("."),
+            mariadbd: None,
             path: Vec::new(),
             command: String::new(),
         };
@@ -83,6 +86,7 @@ impl Options {
             "--python" => self.python = Ok(value.into()),
             "--no-python" => self.python = Err(value),
             "--repository" => self.repository = value.into(),
+            "--mariadbd" => self.mariadbd = Some(value.into()),
             "--path" => self.path = std::env::split_paths(&value).collect(),
             "--command" => self.command = value,
             _ => return fail(format!("unknown option {flag}\n{USAGE}")),

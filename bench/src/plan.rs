@@ -12,6 +12,10 @@ pub enum Via {
     Pooled,
     Lanes,
     Sqlite,
+    /// Rowgate on MariaDB, a driver of Rust's, and the Python that Rowgate replaces there.
+    Mariadb,
+    MysqlAsync,
+    Alchemy,
     /// As Lanes, from callers that prove who they are.
     Token,
     WebToken,
@@ -36,6 +40,11 @@ pub enum Work {
     },
     Python {
         mode: &'static str,
+    },
+    /// PyMySQL under SQLAlchemy, in as many threads.
+    Alchemy {
+        mode: &'static str,
+        threads: usize,
     },
     /// Rows written by as many writers.
     Writes {
@@ -75,6 +84,10 @@ pub const DIRECT: &str = "direct";
 pub const POOLER: &str = "PgBouncer";
 pub const POOLED: &str = "Rowgate pooled";
 pub const LANES: &str = "Rowgate lanes";
+pub const ALCHEMY: &str = "PyMySQL + SQLAlchemy, pre-ping";
+pub const MYSQL_ASYNC: &str = "direct, mysql_async";
+pub const ON_MARIADB: &str = "Rowgate on MariaDB";
+pub const ON_POSTGRES: &str = "Rowgate on PostgreSQL, pooled";
 pub const NO_IDENTITY: &str = "no identity";
 pub const TOKEN: &str = "a token";
 pub const WEB_TOKEN: &str = "a JSON Web Token";
@@ -111,6 +124,8 @@ pub fn rows(options: &Options) -> Vec<Row> {
         slow(),
         memory(),
         sqlite(),
+        mariadb(),
+        mariadb_rows(),
         identity(),
         handshakes(),
         foreign(),
@@ -190,6 +205,31 @@ fn sqlite() -> Row {
         cells,
         quick: true,
     }
+}
+
+fn mariadb() -> Row {
+    let select = Work::Select { calls: 32, connections: 4, slow: 0 };
+    let cells = vec![
+        cell(ALCHEMY, Via::Alchemy, Work::Alchemy { mode: "select", threads: 32 }),
+        cell(MYSQL_ASYNC, Via::MysqlAsync, select),
+        cell(ON_MARIADB, Via::Mariadb, select),
+        cell(ON_POSTGRES, Via::Pooled, select),
+    ];
+    let title =
+        "MariaDB: point selects, 32 in flight over 4 connections, or in 32 threads of Python";
+    Row { id: "mariadb", title, unit: "queries/s", cells, quick: true }
+}
+
+fn mariadb_rows() -> Row {
+    let cells = vec![
+        cell(ALCHEMY, Via::Alchemy, Work::Alchemy { mode: "rows", threads: 1 }),
+        cell(MYSQL_ASYNC, Via::MysqlAsync, Work::Rows { arrow: false }),
+        cell("Rowgate ROWS", Via::Mariadb, Work::Rows { arrow: false }),
+        cell("Rowgate ARROW", Via::Mariadb, Work::Rows { arrow: true }),
+        cell("grpcio ARROW", Via::Mariadb, Work::Python { mode: "arrow" }),
+    ];
+    let title = "MariaDB: 1 M rows (bigint, double, varchar, timestamp), one stream";
+    Row { id: "mariadb-rows", title, unit: "rows/s", cells, quick: true }
 }
 
 fn identity() -> Row {

@@ -8,7 +8,7 @@ use crate::stand::Versions;
 use crate::targets::{Target, targets};
 use serde_json::{Map, Value, json};
 
-const COSTS: [&str; 5] = ["gateway_us", "pooler_us", "postgres_us", "loader_us", "all_us"];
+const COSTS: [&str; 5] = ["gateway_us", "pooler_us", "database_us", "loader_us", "all_us"];
 
 /// The columns of a table of variants.
 pub const HEADS: [&str; 11] = [
@@ -19,7 +19,7 @@ pub const HEADS: [&str; 11] = [
     "p99 µs",
     "gateway",
     "pooler",
-    "PostgreSQL",
+    "database",
     "loader",
     "all",
     "× PgBouncer",
@@ -28,12 +28,14 @@ pub const HEADS: [&str; 11] = [
 /// The machine and the versions: no name of a host, no path.
 pub fn facts(options: &Options, versions: &Versions) -> Vec<(&'static str, String)> {
     let pooler = versions.pooler.clone().unwrap_or_else(|| "not found".into());
+    let mariadb = versions.mariadb.clone().unwrap_or_else(|| "not found".into());
     vec![
         ("command", options.command.clone()),
         ("processor", format!("{} cores, {}", cores(), processor())),
         ("rowgate", versions.rowgate.clone()),
         ("postgres", versions.postgres.clone()),
         ("pgbouncer", pooler),
+        ("mariadb", mariadb),
         (
             "rounds",
             format!(

@@ -1,4 +1,5 @@
-//! The servers that are measured, started by ourselves: PostgreSQL, PgBouncer and Rowgate, on loopback and in a scratch directory.
+//! The servers that are measured, started by ourselves: PostgreSQL, PgBouncer and Rowgate, on loopback and in a scratch
+//! directory.
 
 use crate::options::Options;
 use crate::{Result, fail};
@@ -46,7 +47,7 @@ impl Server {
     }
 
     /// Starts it in a process group of its own, so that Ctrl-C reaches us alone, and awaits its listener.
-    async fn start(mut command: Command, port: u16, log: &Path) -> Result<Self> {
+    pub async fn start(mut command: Command, port: u16, log: &Path) -> Result<Self> {
         let output = File::create(log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -75,12 +76,12 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// The command as the account that PostgreSQL and PgBouncer may run as: they refuse to run as root.
-fn unprivileged(options: &Options, program: impl AsRef<std::ffi::OsStr>) -> Command {
+/// The command as the account that databases and PgBouncer may run as: they refuse to run as root.
+pub fn unprivileged(options: &Options, program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     if let Some((user, group)) = options.unprivileged {
         command.uid(user).gid(group);
@@ -89,7 +90,7 @@ fn unprivileged(options: &Options, program: impl AsRef<std::ffi::OsStr>) -> Comm
     command
 }
 
-fn give_away(options: &Options, path: &Path) -> Result<()> {
+pub fn give_away(options: &Options, path: &Path) -> Result<()> {
     if let Some((user, group)) = options.unprivileged {
         std::os::unix::fs::chown(path, Some(user), Some(group))?;
     }
@@ -202,4 +203,15 @@ pub async fn rowgate(
 pub fn knows_lanes(options: &Options) -> Result<bool> {
     let output = Command::new(&options.rowgate).args(["config", "schema"]).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).contains("\"lanes\""))
+}
+
+/// The version that a program tells.
+pub async fn version(program: &Path) -> Result<String> {
+    let output = tokio::process::Command::new(program).arg("--version").output().await?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    // A program may name itself by its path.
+    Ok(text.strip_prefix(&*program.to_string_lossy()).map_or(text.clone(), |rest| {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        format!("{name}{rest}")
+    }))
 }

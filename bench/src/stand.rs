@@ -3,6 +3,7 @@
 use crate::grpc::Connection;
 use crate::identities::Known;
 use crate::machine::Role;
+use crate::mariadb::Mariadb;
 use crate::options::Options;
 use crate::plan::Via;
 use crate::servers::{self, PoolerProgram, Scratch, Server};
@@ -38,6 +39,7 @@ pub struct Stand {
     /// The servers that know their callers.
     pub known: Known,
     pub pooler: Option<(Server, PoolerProgram)>,
+    pub mariadb: Option<Mariadb>,
     pub postgres: Server,
     pub admin: Client,
     pub versions: Versions,
@@ -52,6 +54,7 @@ pub struct Versions {
     pub rowgate: String,
     pub postgres: String,
     pub pooler: Option<String>,
+    pub mariadb: Option<String>,
 }
 
 impl Stand {
@@ -81,10 +84,12 @@ impl Stand {
         for statement in FILL_SQLITE {
             gateway::run(&connection, statement).await?;
         }
+        let mariadb = Mariadb::start(options, &scratch).await?;
         let versions = Versions {
-            rowgate: version(&options.rowgate).await?,
-            postgres: version(&options.postgres_bin.join("postgres")).await?,
+            rowgate: servers::version(&options.rowgate).await?,
+            postgres: servers::version(&options.postgres_bin.join("postgres")).await?,
             pooler: pooler.as_ref().map(|(_, program)| program.version.clone()),
+            mariadb: mariadb.as_ref().map(|both| both.version.clone()),
         };
         let committed = Rc::default();
         let written = Rc::default();
@@ -94,6 +99,7 @@ impl Stand {
             sqlite,
             known,
             pooler,
+            mariadb,
             postgres,
             admin,
             versions,
@@ -109,11 +115,12 @@ impl Stand {
         let gateways = [&self.pooled, &self.sqlite, plain, encrypted].map(Some);
         let mut known: Vec<_> = gateways
             .into_iter()
-            .chain([self.lanes.as_ref()])
+            .chain([self.lanes.as_ref(), self.mariadb.as_ref().map(|both| &both.gateway)])
             .flatten()
             .map(|server| (Role::Gateway, server.id()))
             .collect();
-        known.push((Role::Postgres, self.postgres.id()));
+        let databases = [Some(&self.postgres), self.mariadb.as_ref().map(|both| &both.server)];
+        known.extend(databases.into_iter().flatten().map(|server| (Role::Database, server.id())));
         known.extend(self.pooler.as_ref().map(|(server, _)| (Role::Pooler, server.id())));
         known
     }
@@ -130,9 +137,15 @@ impl Stand {
             Via::Pooled => Ok(self.pooled.address),
             Via::Lanes => self.lanes.as_ref().map(|server| server.address).ok_or("not built"),
             Via::Sqlite => Ok(self.sqlite.address),
+            Via::Mariadb => self.mariadb().map(|both| both.gateway.address),
+            Via::MysqlAsync | Via::Alchemy => self.mariadb().map(|both| both.server.address),
             Via::Token | Via::WebToken => Ok(self.known.plain.address),
             Via::Encrypted => Ok(self.known.encrypted.address),
         }
+    }
+
+    fn mariadb(&self) -> std::result::Result<&Mariadb, &'static str> {
+        self.mariadb.as_ref().ok_or("SKIPPED: no MariaDB")
     }
 
     /// Says whether statements are prepared by name.
@@ -184,11 +197,6 @@ impl Stand {
 
 pub fn url(postgres: SocketAddr) -> String {
     format!("postgres://postgres@{postgres}/postgres")
-}
-
-async fn version(program: &std::path::Path) -> Result<String> {
-    let output = tokio::process::Command::new(program).arg("--version").output().await?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Makes pgbench's tables at scale 20 and the table of a million rows.

@@ -1,6 +1,9 @@
 //! The ratios that must hold, and those that are wanted.
 
-use crate::plan::{FULL, LANES, NO_IDENTITY, PGBENCH, POOLED, POOLER, TOKEN, WEB_TOKEN};
+use crate::plan::{
+    ALCHEMY, FULL, LANES, NO_IDENTITY, ON_MARIADB, ON_POSTGRES, PGBENCH, POOLED, POOLER, TOKEN,
+    WEB_TOKEN,
+};
 use crate::rounds::Results;
 
 const MIB: f64 = 1_048_576.0;
@@ -252,6 +255,30 @@ impl Builder<'_> {
     }
 }
 
+impl Builder<'_> {
+    /// Against the stack of Python that Rowgate replaces on MariaDB, and against itself on PostgreSQL.
+    fn mariadb(&mut self) {
+        let rate = |row, label| (row, label, "per_second");
+        let cost = |label| ("mariadb", label, "gateway_us");
+        let selects = self.ratio(rate("mariadb", ON_MARIADB), rate("mariadb", ALCHEMY));
+        let rows = self.ratio(rate("mariadb-rows", "Rowgate ROWS"), rate("mariadb-rows", ALCHEMY));
+        let against = self.ratio(cost(ON_MARIADB), cost(ON_POSTGRES));
+        self.at_least(
+            "MariaDB: point selects a second against PyMySQL + SQLAlchemy with pre-ping",
+            "×",
+            [15.0, 25.0],
+            selects,
+        );
+        self.at_least("MariaDB: 1 M rows against PyMySQL + SQLAlchemy", "×", [15.0, 25.0], rows);
+        self.at_most(
+            "MariaDB: processor time of the gateway against PostgreSQL's, pooled",
+            "×",
+            [1.2, 1.0],
+            against,
+        );
+    }
+}
+
 pub fn targets(results: &Results) -> Vec<Target> {
     let mut builder = Builder { results, targets: Vec::new() };
     builder.selects();
@@ -260,5 +287,6 @@ pub fn targets(results: &Results) -> Vec<Target> {
     builder.rows_and_transactions();
     builder.quality();
     builder.access();
+    builder.mariadb();
     builder.targets
 }
