@@ -15,6 +15,8 @@ pub(crate) enum PlantedBug {
     UnawaitedCancel,
     /// A connection returns to the pool without a reset.
     KeptSession,
+    /// A commit of MariaDB without an answer counts as committed.
+    AssumedCommit,
 }
 
 impl PlantedBug {
@@ -30,6 +32,7 @@ impl PlantedBug {
             Self::RecycledTransaction => "recycled-transaction",
             Self::UnawaitedCancel => "unawaited-cancel",
             Self::KeptSession => "kept-session",
+            Self::AssumedCommit => "assumed-commit",
         };
         cfg!(debug_assertions)
             && std::env::var_os("ROWGATE_PLANTED_BUG").is_some_and(|planted| planted == name)

@@ -23,6 +23,7 @@ use crate::backend::resolution::{no_answer, resolve};
 use crate::backend::{IdempotencyKey, TransactionOutcome};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::planted_bug::PlantedBug;
 use crate::pool::CallContext;
 use crate::value::proto::ResultSet;
 
@@ -177,6 +178,7 @@ async fn send_commit(
             Ok(())
         }
         Some(Err(error)) => Err(session.refused(&error, "")),
+        None if PlantedBug::AssumedCommit.is_planted() => Ok(()),
         None => match read {
             Some(Err(failure)) => Err(session.stream_failed(failure)),
             Some(Ok(())) | None => Err(session.deadline_passed()),

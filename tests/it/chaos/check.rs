@@ -28,8 +28,8 @@ pub(super) struct Report {
     pub(super) faults: BTreeMap<FaultKind, usize>,
     /// The faults that the proxy caused.
     pub(super) proxy: Counts,
-    /// The faults that the database logged.
-    pub(super) logged: Logged,
+    /// The faults that the database was seen to have.
+    pub(super) seen_faults: BTreeMap<FaultKind, usize>,
     /// The answers to clients.
     pub(super) seen: Seen,
     /// The later answers to clients that asked with their tokens.
@@ -44,26 +44,6 @@ pub(super) struct Report {
     pub(super) violations: Vec<String>,
 }
 
-/// The faults in a database's log.
-#[derive(Debug, Default)]
-pub(super) struct Logged {
-    /// Backends that were told to end.
-    pub(super) terminated: usize,
-    /// Backends that were killed.
-    pub(super) killed: usize,
-}
-
-impl Logged {
-    /// Reads it from a log.
-    pub(super) fn read(log: &str) -> Self {
-        let count = |what: &str| log.matches(what).count();
-        Self {
-            terminated: count("terminating connection due to administrator command"),
-            killed: count("was terminated by signal 9"),
-        }
-    }
-}
-
 impl Report {
     /// Counts a fault that happened.
     pub(super) fn count(&mut self, fault: InjectedFault) {
@@ -73,16 +53,19 @@ impl Report {
     /// Faults that took effect: as the database logged them, or the proxy counted. One signal may end a
     /// backend that another was on its way to, and what a crash ends is not counted twice.
     pub(super) fn effects(&self, plan: &Plan) -> usize {
-        let Counts { resets, closes, losses, .. } = self.proxy;
+        let Counts { resets, closes, losses, abandoned, .. } = self.proxy;
         let wide = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         let seen = |kind| match kind {
-            FaultKind::Terminated => self.logged.terminated,
-            FaultKind::Killed => self.logged.killed,
             // Each was waited for until it had happened.
-            FaultKind::Restarted => usize::MAX,
+            FaultKind::Restarted | FaultKind::Stopped => usize::MAX,
             // A connection that lost an answer is reset, too.
             FaultKind::Cut => wide(resets + closes - losses),
-            FaultKind::AnswerLost => wide(losses),
+            FaultKind::AnswerLost => wide(losses + abandoned),
+            FaultKind::Terminated
+            | FaultKind::Killed
+            | FaultKind::QueryKilled
+            | FaultKind::ReadOnly
+            | FaultKind::NoRoom => self.seen_faults.get(&kind).copied().unwrap_or_default(),
         };
         self.faults.iter().map(|(kind, count)| seen(*kind).min(plan.count(*kind)).min(*count)).sum()
     }
@@ -196,10 +179,11 @@ impl Report {
         for (kind, count) in &self.faults {
             line(&format!("  {kind:?}"), count.to_string());
         }
-        let Counts { connections, resets, closes, losses, lost_bytes } = self.proxy;
+        let Counts { connections, resets, closes, losses, lost_bytes, abandoned } = self.proxy;
         line("connections to the database", connections.to_string());
         line("  reset, closed", format!("{resets}, {closes}"));
         line("  answers lost, bytes", format!("{losses}, {lost_bytes}"));
+        line("  abandoned", abandoned.to_string());
         let [applied, not_applied, unknown] = self.fates();
         line("units", self.seen.units.len().to_string());
         line("  applied", applied.to_string());

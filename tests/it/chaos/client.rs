@@ -9,6 +9,7 @@ use rowgate::value::proto::{AccessMode, Begin, IsolationLevel, TransactionOption
 use tokio::sync::watch;
 use tonic::Code;
 
+use super::dialect::Dialect;
 use super::unit::{ACCOUNTS, BALANCE, Done, How, Unit, at, open};
 use crate::harness::client::{Client, Failure, read_only, request_with};
 use crate::harness::wait::idle_for;
@@ -83,6 +84,8 @@ pub(super) struct Together {
     pub(super) applied: Arc<AtomicU64>,
     /// Turns true when the run is over.
     pub(super) stop: watch::Receiver<bool>,
+    /// The words of the database.
+    pub(super) dialect: Dialect,
     /// The load of each client.
     pub(super) load: Load,
 }
@@ -111,7 +114,7 @@ pub(super) async fn write(client: Client, number: u64, seed: u64, together: Toge
     let mut seen = Seen::default();
     while !*together.stop.borrow() {
         token += 1;
-        let unit = Unit::new(token, &mut random);
+        let unit = Unit::new(token, together.dialect, &mut random);
         let start = Instant::now();
         let fate = settle(&client, &unit, &mut seen).await;
         if fate == Fate::Applied {
@@ -168,6 +171,9 @@ fn applied(unit: &Unit, done: Done, seen: &mut Seen) -> Fate {
         seen.answer(unit.how, "left".to_owned());
         return Fate::NotApplied;
     }
+    if unit.how == How::TransactCareless {
+        seen.violations.push(format!("committed after a failure: {}", unit.token));
+    }
     seen.answer(unit.how, if done.replayed { "applied before" } else { "applied" }.to_owned());
     Fate::Applied
 }
@@ -203,12 +209,13 @@ fn is_passing(failure: &Failure) -> bool {
 /// Reads until it is over: money is never made or lost, not even for a moment.
 pub(super) async fn read(client: Client, together: Together) -> Seen {
     let mut seen = Seen::default();
+    let dialect = together.dialect;
     let mut in_transaction = false;
     while !*together.stop.borrow() {
         in_transaction = !in_transaction;
         let start = Instant::now();
         let sums = answered(async {
-            if in_transaction { sum_twice(&client).await } else { sum(&client).await }
+            if in_transaction { sum_twice(&client).await } else { sum(&client, dialect).await }
         });
         match sums.await {
             None => seen
@@ -232,10 +239,8 @@ pub(super) async fn read(client: Client, together: Together) -> Seen {
     seen
 }
 
-const SUM: &str = "select sum(balance)::bigint from accounts";
-
-async fn sum(client: &Client) -> Result<Vec<Value>, Failure> {
-    let mut result = client.run(request_with(SUM, read_only())).await?;
+async fn sum(client: &Client, dialect: Dialect) -> Result<Vec<Value>, Failure> {
+    let mut result = client.run(request_with(dialect.sum(), read_only())).await?;
     Ok(result.rows.remove(0).values)
 }
 

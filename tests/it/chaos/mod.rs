@@ -7,6 +7,8 @@
 //! |---|---|
 //! | `plan` | what goes wrong, the same for the same seed |
 //! | `inject` | makes it go wrong |
+//! | `mariadb_faults` | what goes wrong with MariaDB alone |
+//! | `dialect` | the statements, in the words of each database |
 //! | `unit` | what clients do: the workloads *set* and *bank* |
 //! | `client` | clients, and what they remember |
 //! | `check` | compares, counts, prints |
@@ -15,7 +17,9 @@
 
 mod check;
 mod client;
+mod dialect;
 mod inject;
+mod mariadb_faults;
 mod plan;
 pub(crate) mod rows;
 mod soak;
@@ -29,15 +33,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use check::{Logged, Report};
+use check::Report;
 use client::{Load, Seen, Together, UNANSWERED, read, write};
-use inject::Scene;
+use dialect::Dialect;
+use inject::{Database, Scene};
 use plan::{FaultKind, InjectedFault, Plan};
 
-use crate::harness::behind::Behind;
+use crate::harness::behind::through_proxy;
 use crate::harness::client::Client;
-use crate::harness::postgres::Postgres;
-use crate::harness::server::Server;
+use crate::harness::server::{self, Server};
 use crate::harness::wait::eventually_async;
 
 /// Units that are applied between two faults, at least.
@@ -49,12 +53,14 @@ const RECOVERY: Duration = Duration::from_secs(30);
 /// The number of clients that read while others write.
 const READERS: u64 = 2;
 
-/// Deadlocks are looked for soon: there are many.
-const SETTINGS: [&str; 2] = ["deadlock_timeout=50ms", "autovacuum_naptime=5s"];
-
 /// Runs a plan; the server gets these variables, too.
 async fn run(plan: &Plan, environment: &[(&str, &str)]) -> Report {
-    let mut trial = Trial::start("", "", environment).await;
+    let settings = match plan.dialect {
+        Dialect::Postgres => "",
+        Dialect::Mariadb => mariadb_faults::SETTINGS,
+    };
+    let database = Database::start(plan.dialect);
+    let mut trial = Trial::start(database, settings, environment).await;
     trial.load(1..=plan.clients, plan.seed, Load::Full).await;
     for fault in &plan.faults {
         if !trial.inject(*fault).await {
@@ -78,18 +84,20 @@ struct Trial {
 }
 
 impl Trial {
-    /// A server whose database has `settings`, lines of TOML, and what `sql` makes.
-    async fn start(settings: &str, sql: &str, environment: &[(&str, &str)]) -> Self {
+    /// A server whose database has `settings`, lines of TOML.
+    async fn start(database: Database, settings: &str, environment: &[(&str, &str)]) -> Self {
         let began = Instant::now();
-        let postgres = Postgres::with(&SETTINGS);
-        postgres.psql(&unit::setup());
-        postgres.psql(sql);
         let settings = format!("default_deadline = \"{:?}\"\n{settings}", unit::TOLD);
-        let Behind { postgres, proxy, server, client } =
-            Behind::start(postgres, &settings, environment).await;
+        let (url, port) = database.url();
+        let (proxy, server, client) = through_proxy((&url, port), &settings, environment).await;
+        if matches!(database, Database::Mariadb(_)) {
+            let install = ["idempotency", "install", "--database-url", &url];
+            let installed = server::run(server.directory(), &install, &[]);
+            assert!(installed.status.success(), "{installed:?}");
+        }
         Self {
             began,
-            scene: Scene { postgres, proxy },
+            scene: Scene::new(database, proxy),
             server,
             client,
             clients: JoinSet::new(),
@@ -102,8 +110,12 @@ impl Trial {
     /// Lets those with these numbers write, each on its own connection, and a few others read.
     async fn load(&mut self, writers: RangeInclusive<u64>, seed: u64, load: Load) {
         self.stop.send_replace(false);
-        let together =
-            Together { applied: Arc::clone(&self.applied), stop: self.stop.subscribe(), load };
+        let together = Together {
+            applied: Arc::clone(&self.applied),
+            stop: self.stop.subscribe(),
+            dialect: self.scene.database.dialect(),
+            load,
+        };
         for number in writers {
             let client = Client::connect(self.server.grpc()).await;
             self.clients.spawn(write(client, number, seed, together.clone()));
@@ -124,7 +136,7 @@ impl Trial {
             self.report.violations.push(violation);
             return false;
         };
-        if fault.kind() == FaultKind::Restarted {
+        if matches!(fault.kind(), FaultKind::Restarted | FaultKind::Stopped) {
             self.report.slowest_return = self.report.slowest_return.max(first);
         }
         true
@@ -145,7 +157,7 @@ impl Trial {
     async fn report(self) -> Report {
         let Self { began, scene, client, mut report, .. } = self;
         report.proxy = scene.proxy.counts();
-        report.logged = Logged::read(&scene.postgres.log());
+        report.seen_faults = scene.effects();
         report.check(&scene, &client).await;
         report.took = began.elapsed();
         report
@@ -185,6 +197,12 @@ async fn what_callers_are_told_is_true_whatever_happens() {
     assert_eq!(report.faults.len(), 5, "every sort of fault: {:?}", report.faults);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_callers_are_told_is_true_whatever_happens_to_mariadb() {
+    let report = must_hold("short run of MariaDB", &Plan::of_mariadb(40, 20_261_129)).await;
+    assert_eq!(report.faults.len(), 8, "every sort of fault: {:?}", report.faults);
+}
+
 /// A checker that finds nothing where something is wrong is none.
 #[cfg(debug_assertions)]
 async fn must_be_found(bug: &str, found: &str, plan: &Plan) {
@@ -218,4 +236,32 @@ async fn a_transaction_that_goes_back_to_the_pool_is_found() {
         &Plan::of(&[(FaultKind::AnswerLost, 5)], 7),
     )
     .await;
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_without_an_answer_that_is_taken_for_applied_is_found() {
+    let faults = [(FaultKind::Cut, 20), (FaultKind::Terminated, 20), (FaultKind::Restarted, 2)];
+    must_be_found("assumed-commit", "lost", &Plan::on(Dialect::Mariadb, &faults, 7)).await;
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_of_mariadb_that_is_committed_after_a_failure_is_found() {
+    let plan = Plan::on(Dialect::Mariadb, &[(FaultKind::QueryKilled, 5)], 7);
+    must_be_found("ignored-tag", "committed after a failure", &plan).await;
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_of_what_mariadb_may_have_applied_is_found() {
+    let plan = Plan::on(Dialect::Mariadb, &[(FaultKind::AnswerLost, 60)], 7);
+    must_be_found("repeated-doubt", "doubled", &plan).await;
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_of_mariadb_that_goes_back_to_the_pool_is_found() {
+    let plan = Plan::on(Dialect::Mariadb, &[(FaultKind::QueryKilled, 5)], 7);
+    must_be_found("recycled-transaction", "NOT_APPLIED and there", &plan).await;
 }

@@ -11,6 +11,8 @@ use rowgate::value::proto::{GetServerInfoRequest, ListPoolStatsRequest, PoolStat
 use tokio::task::JoinSet;
 
 use super::client::Load;
+use super::dialect::Dialect;
+use super::inject::Database;
 use super::plan::Plan;
 use super::{Trial, rows};
 use crate::harness::client::{Client, request, request_with};
@@ -171,7 +173,9 @@ async fn soak(trial: &mut Trial, plan: &Plan, first: u64, during: Duration) -> F
 
 /// A load long enough to have caches filled, then one of `during`.
 async fn all_comes_back(during: Duration) {
-    let mut trial = Trial::start(SETTINGS, SETUP, &[]).await;
+    let database = Database::start(Dialect::Postgres);
+    let mut trial = Trial::start(database, SETTINGS, &[]).await;
+    trial.scene.ask(SETUP).expect("the server answers");
     let plan = Plan::new(1000, 9);
     let warm = (during / 6).max(RECENT.min(during)).max(Duration::from_secs(5));
     let before = soak(&mut trial, &plan, 1, warm).await;

@@ -8,10 +8,10 @@ use rowgate::value::proto::transact_request::Command;
 use rowgate::value::proto::transact_response::Reply;
 use rowgate::value::proto::{
     BatchStatement, Begin, Commit, ExecuteBatchRequest, Expectation, IsolationLevel, QueryRequest,
-    Rollback, TransactionOptions, Value,
+    Rollback, Row, TransactionOptions, Value,
 };
 
-use crate::harness::behind::KEYS;
+use super::dialect::Dialect;
 use crate::harness::client::{Client, Failure, request};
 use crate::harness::unit::{Transaction, keyed, query, statement};
 
@@ -24,21 +24,6 @@ pub(super) const BALANCE: i64 = 1000;
 
 /// Within which the truth is told, or that it is not known: the limit of every unit.
 pub(super) const TOLD: Duration = Duration::from_secs(5);
-
-/// Tokens have no index: a double must be seen, not refused.
-pub(super) fn setup() -> String {
-    format!(
-        "create table units (token bigint not null, shard int not null);
-         create table counters (shard int primary key, n bigint not null);
-         insert into counters select g, 0 from generate_series(0, {SHARDS} - 1) g;
-         create table accounts (id int primary key, balance bigint not null);
-         insert into accounts select g, {BALANCE} from generate_series(1, {ACCOUNTS}) g;
-         create table parents (id bigint primary key);
-         create table children
-           (parent bigint references parents deferrable initially deferred);
-         {KEYS}"
-    )
-}
 
 /// The ways to do a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +42,7 @@ pub(super) enum How {
     BatchKeyed,
     /// A batch whose last statement fails.
     BatchFailing,
-    /// A batch whose commit fails, by a deferred constraint.
+    /// A batch whose commit fails, by a deferred constraint, or its last statement, where none is deferred.
     BatchDeferred,
     /// An interactive transaction.
     Transact,
@@ -105,6 +90,7 @@ pub(super) struct Unit {
     pub(super) token: i64,
     /// By which way.
     pub(super) how: How,
+    dialect: Dialect,
     from: i64,
     to: i64,
     amount: i64,
@@ -123,11 +109,11 @@ const FIRST: Done = Done { attempts: 1, replayed: false };
 
 impl Unit {
     /// The unit that leaves `token`.
-    pub(super) fn new(token: i64, random: &mut fastrand::Rng) -> Self {
+    pub(super) fn new(token: i64, dialect: Dialect, random: &mut fastrand::Rng) -> Self {
         let how = How::ALL[random.usize(..How::ALL.len())];
         let from = random.i64(1..=ACCOUNTS);
         let to = (from + random.i64(1..ACCOUNTS) - 1) % ACCOUNTS + 1;
-        Self { token, how, from, to, amount: random.i64(1..10) }
+        Self { token, how, dialect, from, to, amount: random.i64(1..10) }
     }
 
     fn shard(&self) -> Value {
@@ -150,21 +136,23 @@ impl Unit {
             | How::BatchDeferred => self.run_batch(client).await,
             How::Transact | How::TransactKeyed => self.interact(client).await,
             How::TransactPipelined => self.pipeline(client, None).await,
-            How::TransactCareless => self.pipeline(client, Some("select 1 / 0")).await,
+            How::TransactCareless => self.pipeline(client, Some(self.dialect.failing())).await,
             How::TransactAbandoned | How::TransactHalfClosed => self.forsake(client).await,
         }
     }
 
     /// All of it in one statement.
     fn query(&self) -> QueryRequest {
-        let sql = "with token as (insert into units (token, shard) values ($1, $2)), \
-             counter as (update counters set n = n + 1 where shard = $2), \
-             transfer as (update accounts set balance = balance \
-               + case id when $3 then -$5::bigint else $5::bigint end where id in ($3, $4)) \
-             select $1::bigint as token";
-        let [from, to, amount] = [self.from, self.to, self.amount].map(Value::int64);
-        let token = Value::int64(self.token);
-        request(sql, &[token, self.shard(), from, to, amount])
+        let transfer = [self.from, self.to, self.amount];
+        let (sql, parameters) = self.dialect.unit(self.token, self.token % SHARDS, transfer);
+        request(&sql, &parameters)
+    }
+
+    /// Checks that the rows of an answer are those of this unit.
+    fn check_rows(&self, rows: &[Row]) {
+        if self.dialect.returns() {
+            assert_eq!(rows[0].values, [Value::int64(self.token)], "another's answer");
+        }
     }
 
     async fn run_query(&self, client: &Client) -> Result<Done, Failure> {
@@ -174,19 +162,18 @@ impl Unit {
         }
         // Without a deadline of the client's: the server's own holds.
         let answer = client.raw().query(request).await?.into_inner();
-        let rows = answer.result.expect("an answer has a result").rows;
-        assert_eq!(rows[0].values, [Value::int64(self.token)], "another's answer");
+        self.check_rows(&answer.result.expect("an answer has a result").rows);
         Ok(Done { attempts: answer.attempts, replayed: answer.replayed })
     }
 
     fn statements(&self) -> Vec<BatchStatement> {
         let [from, to, amount] = [self.from, self.to, self.amount].map(Value::int64);
         let token = Value::int64(self.token);
-        let insert = "insert into units (token, shard) values ($1, $2) returning token";
+        let insert = self.dialect.insert();
         let update =
             |sign: char| format!("update accounts set balance = balance {sign} $2 where id = $1");
         vec![
-            statement(insert, &[token, self.shard()]),
+            statement(&insert, &[token, self.shard()]),
             statement("update counters set n = n + 1 where shard = $1", &[self.shard()]),
             statement(&update('-'), &[from, amount.clone()]),
             statement(&update('+'), &[to, amount]),
@@ -206,7 +193,9 @@ impl Unit {
                 request.transaction = Some(at(IsolationLevel::Serializable));
             }
             How::BatchKeyed => request.options = Some(keyed(&self.key())),
-            How::BatchFailing => request.statements.push(statement("select 1 / 0", &[])),
+            How::BatchFailing => {
+                request.statements.push(statement(self.dialect.failing(), &[]));
+            }
             How::BatchDeferred => request
                 .statements
                 .push(statement("insert into children values ($1)", &[Value::int64(self.token)])),
@@ -224,8 +213,7 @@ impl Unit {
         let count = statements.len();
         let answer = client.raw().execute_batch(request).await?.into_inner();
         assert_eq!(answer.results.len(), count, "each statement has a result");
-        let token = &answer.results[0].rows[0].values;
-        assert_eq!(*token, [Value::int64(self.token)], "another's answer");
+        self.check_rows(&answer.results[0].rows);
         Ok(Done { attempts: answer.attempts, replayed: answer.replayed })
     }
 

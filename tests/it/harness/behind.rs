@@ -1,4 +1,4 @@
-//! A server that reaches its PostgreSQL through the fault proxy.
+//! A server that reaches its database through the fault proxy.
 
 use super::client::Client;
 use super::postgres::Postgres;
@@ -30,12 +30,23 @@ impl Behind {
         settings: &str,
         environment: &[(&str, &str)],
     ) -> Self {
-        let direct = format!("127.0.0.1:{}", postgres.port());
-        let proxy = Proxy::start(direct.parse().expect("it is an address")).await;
-        let url = postgres.url().replace(&direct, &proxy.address().to_string());
-        let configuration = format!("[databases.main]\nurl = \"{url}\"\n{settings}\n");
-        let server = Server::start_with(&configuration, environment);
-        let client = Client::connect(server.grpc()).await;
+        let at = (&*postgres.url(), postgres.port());
+        let (proxy, server, client) = through_proxy(at, settings, environment).await;
         Self { postgres, proxy, server, client }
     }
+}
+
+/// A server on the database of a URL on a port of loopback, through a proxy.
+pub(crate) async fn through_proxy(
+    (url, port): (&str, u16),
+    settings: &str,
+    environment: &[(&str, &str)],
+) -> (Proxy, Server, Client) {
+    let direct = format!("127.0.0.1:{port}");
+    let proxy = Proxy::start(direct.parse().expect("it is an address")).await;
+    let url = url.replace(&direct, &proxy.address().to_string());
+    let configuration = format!("[databases.main]\nurl = \"{url}\"\n{settings}\n");
+    let server = Server::start_with(&configuration, environment);
+    let client = Client::connect(server.grpc()).await;
+    (proxy, server, client)
 }

@@ -96,6 +96,8 @@ pub(crate) struct Counts {
     pub(crate) losses: u64,
     /// Bytes that were lost so.
     pub(crate) lost_bytes: u64,
+    /// Connections of which the database does not know that they are gone.
+    pub(crate) abandoned: u64,
 }
 
 /// A running proxy; dropped, it accepts no more.
@@ -151,13 +153,15 @@ impl Proxy {
 
     /// Returns the faults so far.
     pub(crate) fn counts(&self) -> Counts {
-        let Counters { connections, resets, closes, losses, lost_bytes } = &self.shared.counters;
+        let Counters { connections, resets, closes, losses, lost_bytes, abandoned } =
+            &self.shared.counters;
         Counts {
             connections: connections.load(Relaxed),
             resets: resets.load(Relaxed),
             closes: closes.load(Relaxed),
             losses: losses.load(Relaxed),
             lost_bytes: lost_bytes.load(Relaxed),
+            abandoned: abandoned.load(Relaxed),
         }
     }
 }
@@ -182,6 +186,7 @@ struct Counters {
     closes: AtomicU64,
     losses: AtomicU64,
     lost_bytes: AtomicU64,
+    abandoned: AtomicU64,
 }
 
 struct Shared {
@@ -287,6 +292,7 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
             }
         }
         Some(Cut::Abandon) => {
+            shared.counters.abandoned.fetch_add(1, Relaxed);
             client.set_zero_linger().unwrap_or_default();
             shared.abandoned.lock().expect("nobody panics with it").push(server);
         }

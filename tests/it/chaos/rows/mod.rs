@@ -11,6 +11,7 @@
 //! | `worst` | what was measured, against its limit |
 //! | `written` | faults under which clients write, with the checkers *set* and *bank* |
 //! | `database` | a database that is away, demoted, or full |
+//! | `mariadb` | idle connections that MariaDB closes |
 //! | `silence` | peers, backends and servers that say nothing |
 //! | `callers` | clients who vanish, do not read, or leave their session dirty; tables that change |
 //! | `gateway` | what happens to the server itself |
@@ -18,6 +19,7 @@
 mod callers;
 mod database;
 mod gateway;
+mod mariadb;
 mod run;
 mod silence;
 mod table;

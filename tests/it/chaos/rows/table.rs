@@ -2,11 +2,15 @@
 
 use futures_util::FutureExt as _;
 
-use super::{Row, Run, Short, callers, database, gateway, silence, written};
+use super::{Row, Run, Short, callers, database, gateway, mariadb, silence, written};
 use crate::chaos::plan::FaultKind;
 
 /// The ordinary test of all faults under which clients write, one after the other.
 const WRITTEN: Short = Short::Tests(&["chaos::what_callers_are_told_is_true_whatever_happens"]);
+
+/// The same for MariaDB.
+const MARIADB: Short =
+    Short::Tests(&["chaos::what_callers_are_told_is_true_whatever_happens_to_mariadb"]);
 
 const fn row(name: &'static str, (share, least): (usize, usize), short: Short, run: Run) -> Row {
     Row { name, share, least, short, run }
@@ -164,4 +168,34 @@ pub(super) static TABLE: &[Row] = &[
         ]),
         |faults| callers::dirty(faults).boxed_local(),
     ),
+    row("MariaDB: KILL CONNECTION mid-write", (150, 20), MARIADB, |faults| {
+        written::only_mariadb(FaultKind::Terminated, faults).boxed_local()
+    }),
+    row("MariaDB: KILL QUERY mid-write", (150, 20), MARIADB, |faults| {
+        written::only_mariadb(FaultKind::QueryKilled, faults).boxed_local()
+    }),
+    row("MariaDB: SIGKILL and restart", (25, 20), MARIADB, |faults| {
+        written::only_mariadb(FaultKind::Restarted, faults).boxed_local()
+    }),
+    row("MariaDB: SIGTERM and restart", (25, 20), MARIADB, |faults| {
+        written::only_mariadb(FaultKind::Stopped, faults).boxed_local()
+    }),
+    row("MariaDB: read_only for a while", (40, 20), MARIADB, |faults| {
+        written::only_mariadb(FaultKind::ReadOnly, faults).boxed_local()
+    }),
+    row("MariaDB: max_connections exhausted", (40, 20), MARIADB, |faults| {
+        written::only_mariadb(FaultKind::NoRoom, faults).boxed_local()
+    }),
+    row("MariaDB: connection cut at a random byte", (200, 20), MARIADB, |faults| {
+        written::only_mariadb(FaultKind::Cut, faults).boxed_local()
+    }),
+    row("MariaDB: acknowledgement lost", (200, 20), MARIADB, |faults| {
+        written::only_mariadb(FaultKind::AnswerLost, faults).boxed_local()
+    }),
+    row("MariaDB: all of these, mixed", (250, 40), MARIADB, |faults| {
+        written::mixed_mariadb(faults).boxed_local()
+    }),
+    row("MariaDB: wait_timeout of idle connections", (40, 20), Short::Own(4), |faults| {
+        mariadb::timed_out(faults).boxed_local()
+    }),
 ];

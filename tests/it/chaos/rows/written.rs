@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Held, variable};
+use crate::chaos::dialect::Dialect;
 use crate::chaos::plan::{FaultKind, Plan};
 use crate::chaos::run;
 use crate::chaos::unit::TOLD;
@@ -19,6 +20,17 @@ pub(super) async fn only(kind: FaultKind, faults: usize) -> Held {
 /// Faults of all kinds, restarts of the server among them, in any order.
 pub(super) async fn mixed(faults: usize) -> Held {
     hold(Plan::new(faults, seed())).await
+}
+
+/// The same of MariaDB.
+pub(super) async fn only_mariadb(kind: FaultKind, faults: usize) -> Held {
+    let count = faults + faults.div_ceil(20);
+    hold(Plan::on(Dialect::Mariadb, &[(kind, count)], seed())).await
+}
+
+/// Faults of all kinds of MariaDB, in any order.
+pub(super) async fn mixed_mariadb(faults: usize) -> Held {
+    hold(Plan::of_mariadb(faults, seed())).await
 }
 
 fn seed() -> u64 {
