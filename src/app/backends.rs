@@ -32,7 +32,7 @@ pub(crate) fn open_all(config: &Config, telemetry: &Telemetry) -> Result<Vec<Ope
         // OpenTelemetry's `db.system.name`.
         let system = match &database.target {
             Target::Postgres(_) => "postgresql",
-            // MariaDB is told apart by its greeting only.
+            // MariaDB tells in its greeting that it is that.
             Target::Mysql(_) => "mysql",
             Target::Sqlite(_) => "sqlite",
         };

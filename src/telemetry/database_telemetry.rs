@@ -1,6 +1,6 @@
 //! The telemetry of one database.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
@@ -16,7 +16,10 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(crate) struct DatabaseTelemetry {
     name: Arc<str>,
+    /// The system that its URL names.
     system: &'static str,
+    /// The system that its first server said it is, which a URL may leave open.
+    told_system: OnceLock<&'static str>,
     pub(super) instruments: Instruments,
     /// The labels of the metrics of its pool.
     pub(super) pool: [KeyValue; 1],
@@ -35,7 +38,18 @@ impl DatabaseTelemetry {
     ) -> Arc<Self> {
         let name: Arc<str> = name.into();
         let pool = [KeyValue::new(attribute::DB_CLIENT_CONNECTION_POOL_NAME, Arc::clone(&name))];
-        Arc::new(Self { name, system, instruments, pool, slow, statements })
+        let told_system = OnceLock::new();
+        Arc::new(Self { name, system, told_system, instruments, pool, slow, statements })
+    }
+
+    /// Names the system that a server says it is, as OpenTelemetry's `db.system.name`; the first one counts.
+    pub(crate) fn server_says(&self, system: &'static str) {
+        self.told_system.get_or_init(|| system);
+    }
+
+    /// OpenTelemetry's `db.system.name`.
+    fn system(&self) -> &'static str {
+        self.told_system.get().copied().unwrap_or(self.system)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -55,7 +69,7 @@ impl DatabaseTelemetry {
         error: Option<&Error>,
     ) -> bool {
         let labels = [
-            KeyValue::new(attribute::DB_SYSTEM_NAME, self.system),
+            KeyValue::new(attribute::DB_SYSTEM_NAME, self.system()),
             self.namespace(),
             KeyValue::new(attribute::DB_OPERATION_NAME, statement.operation),
             KeyValue::new(attribute::ERROR_TYPE, error.map(Error::label).unwrap_or_default()),
@@ -79,7 +93,7 @@ impl DatabaseTelemetry {
     /// Sets the attributes of a span that name the database.
     pub(crate) fn describe(&self, span: &Span) {
         if !span.is_none() {
-            span.set_attribute(attribute::DB_SYSTEM_NAME, self.system);
+            span.set_attribute(attribute::DB_SYSTEM_NAME, self.system());
             span.set_attribute(attribute::DB_NAMESPACE, Arc::clone(&self.name));
         }
     }

@@ -39,7 +39,7 @@ use crate::backend::{
     Description, EngineInfo, Installed, RowStream, ServerWait, Statement, Transaction,
     TransactionHandle, TransactionOutcome,
 };
-use crate::config::{ClaimsSettings, Database, Idempotency, MysqlTarget};
+use crate::config::{ClaimsSettings, Database, MysqlTarget};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::{CallContext, Pool, PoolAdmin, PoolSnapshot};
@@ -59,11 +59,6 @@ use key_rows::KeyRows;
 use session::Session;
 use session::catalog::Catalog;
 use session::mysql_context::MysqlContext;
-
-/// The SQL that creates the table of idempotency keys.
-pub(crate) fn key_table_sql(settings: &Idempotency) -> String {
-    KeyRows::new(&settings.table, settings.retention).create()
-}
 
 /// The seconds of a distance from UTC, as in `+02:00`.
 fn seconds_ahead(zone: &str) -> i32 {
@@ -93,7 +88,7 @@ impl Mysql {
     ) -> Result<Self> {
         let name = telemetry.name();
         let opener = Opener {
-            connector: Arc::new(Connector::new(name, config, target)?),
+            connector: Arc::new(Connector::new(telemetry, config, target)?),
             breaker: ConnectBreaker::new(name, config),
             statements: StatementRules {
                 capacity: config.statement_cache,

@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -100,6 +101,22 @@ impl Mariadb {
     /// Ends it in order: connections are closed, and transactions rolled back.
     pub(crate) fn stop(&mut self) {
         self.keeper.take().expect("it runs").end_with("TERM");
+    }
+
+    /// Starts it again with further settings.
+    pub(crate) fn restart_with(&mut self, settings: &[String]) {
+        self.stop();
+        self.settings.extend_from_slice(settings);
+        self.resume();
+    }
+
+    /// Writes a file in its data directory that only the server can read; returns its path.
+    pub(crate) fn put(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.directory.join("data").join(name);
+        fs::write(&path, content).expect("the directory is ours");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
+        self.user.own(&path);
+        path
     }
 
     /// Ends it as a crash does: connections just break.
@@ -224,6 +241,11 @@ fn printed(output: &Output, sql: &str) -> String {
 /// Tells MySQL from MariaDB, which is what runs by itself.
 pub(crate) fn is_mysql() -> bool {
     !version_of(&mysqld()).contains("MariaDB")
+}
+
+/// Its name as OpenTelemetry's `db.system.name`.
+pub(crate) fn system_name() -> &'static str {
+    if is_mysql() { "mysql" } else { "mariadb" }
 }
 
 /// The server, its data, and the settings of every server.

@@ -118,7 +118,7 @@ fn the_values_of_labels_are_written() {
         ("rowgate_outcome", &["APPLIED", "NOT_APPLIED", "UNKNOWN"]),
         ("rowgate_state", &["closed", "open"]),
         ("db_client_connection_state", &["idle", "used"]),
-        ("db_system_name", &["postgresql", "sqlite"]),
+        ("db_system_name", &["mariadb", "mysql", "postgresql", "sqlite"]),
     ] {
         let expected: BTreeSet<_> = expected.iter().map(|value| (*value).to_owned()).collect();
         assert_eq!(label(name), expected, "{name}");

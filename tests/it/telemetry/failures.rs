@@ -169,7 +169,7 @@ async fn a_connection_that_cannot_be_opened_is_the_error_of_its_span() {
 
 #[tokio::test]
 async fn a_call_that_its_caller_leaves_is_cancelled_and_not_the_servers_error() {
-    for backend in [Backend::Sqlite, Backend::Postgres] {
+    for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
         let Watched { service, collector } = Watched::start(backend).await;
         let caller = Caller::new();
         let endless = "with recursive c(n) as (select 1 union all select n + 1 from c) \

@@ -25,8 +25,9 @@ async fn endless(service: &Service) -> (tokio::task::JoinHandle<()>, u64) {
 
 #[tokio::test]
 async fn a_cancellation_is_counted_under_its_cause() {
-    for backend in [Backend::Sqlite, Backend::Postgres] {
+    for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
         let service = Service::start(backend).await;
+        service.client.must("select 1", &[]).await;
         let stopped = async |cause: &str| {
             let labels = [("db_namespace", "main"), ("rowgate_cause", cause)];
             let is_so = |scrape: &Scrape| scrape.sum("rowgate_cancellations_total", &labels) == 1.0;
@@ -113,7 +114,7 @@ async fn retries_are_counted() {
 
 #[tokio::test]
 async fn leaks_slow_statements_and_waits_that_end_are_counted() {
-    for backend in [Backend::Sqlite, Backend::Postgres] {
+    for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
         let settings = "pool.max = 1\npool.acquire_timeout = \"50ms\"\n\
                         pool.leak_threshold = \"100ms\"\n[telemetry]\nslow_query = \"1ms\"\n";
         let service = Service::with(backend, settings).await;

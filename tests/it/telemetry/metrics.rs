@@ -8,6 +8,7 @@ use super::Watched;
 use super::scrape::Scrape;
 use crate::harness::client::{PATIENCE, request};
 use crate::harness::http::get;
+use crate::harness::mariadb;
 use crate::harness::unit::batch;
 use crate::harness::{Backend, Service};
 
@@ -37,7 +38,7 @@ async fn metrics_are_prometheus_text_with_a_help_for_each() {
 
 #[tokio::test]
 async fn calls_move_the_metrics_of_calls_operations_and_waits() {
-    for backend in [Backend::Sqlite, Backend::Postgres] {
+    for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
         let service = Service::start(backend).await;
         let client = &service.client;
         client.must("create table t (id integer primary key)", &[]).await;
@@ -62,7 +63,8 @@ async fn calls_move_the_metrics_of_calls_operations_and_waits() {
         assert_eq!(calls("rowgate.v1.DatabaseService/ExecuteBatch", "OK"), 1.0);
         assert_eq!(calls("rowgate.v1.DatabaseService/Transact", "OK"), 1.0);
         let main = ("db_namespace", "main");
-        let system = ("db_system_name", service.pick("sqlite", "postgresql", "mysql"));
+        let system =
+            ("db_system_name", service.pick("sqlite", "postgresql", mariadb::system_name()));
         for (command, count) in [
             ("CREATE", 1),
             ("INSERT", 2),
@@ -96,7 +98,7 @@ async fn calls_move_the_metrics_of_calls_operations_and_waits() {
 
 #[tokio::test]
 async fn the_pool_is_seen_as_it_is() {
-    for backend in [Backend::Sqlite, Backend::Postgres] {
+    for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
         let settings = "pool.min = 1\npool.max = 3\n";
         let service = Service::with(backend, settings).await;
         let scrape = Scrape::of(&service).await;

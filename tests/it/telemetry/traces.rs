@@ -9,6 +9,7 @@ use tonic::metadata::MetadataValue;
 use super::{Caller, Watched, attributes};
 use crate::harness::Backend;
 use crate::harness::client::request;
+use crate::harness::mariadb;
 use crate::harness::unit::batch;
 
 /// Nobody but a call opens a connection.
@@ -18,7 +19,7 @@ const QUERY: &str = "rowgate.v1.DatabaseService/Query";
 
 #[tokio::test]
 async fn a_callers_trace_goes_on_through_the_pool_to_the_statement() {
-    for backend in [Backend::Sqlite, Backend::Postgres] {
+    for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
         let Watched { service, collector } = Watched::with(backend, COLD, &[]).await;
         let reconnect = ReconnectPoolRequest { pool: "main".to_owned() };
         service.pools().reconnect_pool(reconnect).await.expect("it is there");
@@ -37,7 +38,8 @@ async fn a_callers_trace_goes_on_through_the_pool_to_the_statement() {
                 "SELECT main CLIENT of rowgate.v1.DatabaseService/Query",
             ]
         );
-        let (system, grpc) = (service.pick("sqlite", "postgresql", "mysql"), service.server.grpc());
+        let system = service.pick("sqlite", "postgresql", mariadb::system_name());
+        let grpc = service.server.grpc();
         let port = format!("server.port={}", grpc.port());
         assert_eq!(
             attributes(trace.server()),
@@ -89,7 +91,7 @@ async fn a_server_span_lasts_from_the_headers_to_the_end_of_the_answer() {
 
 #[tokio::test]
 async fn each_command_of_a_transaction_has_its_span() {
-    for backend in [Backend::Sqlite, Backend::Postgres] {
+    for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
         let Watched { service, collector } = Watched::start(backend).await;
         service.client.must("create table t (id integer)", &[]).await;
         let caller = Caller::new();
@@ -113,7 +115,7 @@ async fn each_command_of_a_transaction_has_its_span() {
 
 #[tokio::test]
 async fn a_batch_is_one_span_and_one_statement_is_none() {
-    for backend in [Backend::Sqlite, Backend::Postgres] {
+    for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
         let Watched { service, collector } = Watched::start(backend).await;
         let (several, one) = (Caller::new(), Caller::new());
         let statements = ["select 'a literal'", "select 2"];

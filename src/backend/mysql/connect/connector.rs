@@ -21,6 +21,7 @@ use crate::backend::mysql::protocol::server_error::ServerError;
 use crate::backend::network::{ConnectFailures, Dialer, LogIn, Login, ServerAddress, open_socket};
 use crate::config::{Database, MysqlTarget, TargetSession};
 use crate::error::{Error, Result};
+use crate::telemetry::DatabaseTelemetry;
 
 /// The bound on packets beside rows, while a connection is opened or killed.
 const MAX_ANSWER: usize = 1 << 20;
@@ -28,7 +29,7 @@ const MAX_ANSWER: usize = 1 << 20;
 const ROW_OVERHEAD: usize = 64 << 10;
 
 pub(crate) struct Connector {
-    database: String,
+    telemetry: Arc<DatabaseTelemetry>,
     dialer: Dialer<MysqlTarget>,
     session: TargetSession,
     schema: Option<Arc<str>>,
@@ -39,10 +40,14 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(name: &str, config: &Database, target: &MysqlTarget) -> Result<Self> {
+    pub(crate) fn new(
+        telemetry: &Arc<DatabaseTelemetry>,
+        config: &Database,
+        target: &MysqlTarget,
+    ) -> Result<Self> {
         Ok(Self {
-            database: name.to_owned(),
-            dialer: Dialer::new(name, config, target)?,
+            telemetry: Arc::clone(telemetry),
+            dialer: Dialer::new(telemetry.name(), config, target)?,
             session: target.session,
             schema: target.dbname.as_deref().map(Arc::from),
             baseline: Baseline::new(config),
@@ -183,6 +188,7 @@ impl LogIn<MysqlTarget> for Connector {
     ) -> Result<OpenedConnection, ConnectFailure> {
         let logged_in = self.log_in_raw(login, server, address).await?;
         let version = logged_in.greeting.version.clone();
+        self.telemetry.server_says(version.flavor.system_name());
         let thread_id = u64::from(logged_in.greeting.thread_id);
         let has_extended_types = logged_in.has_extended_types;
         let baseline = self.baseline.statement(version.flavor);
@@ -221,7 +227,7 @@ impl LogIn<MysqlTarget> for Connector {
     }
 
     fn error(&self, failures: ConnectFailures<ConnectFailure>) -> Error {
-        connect_error(failures, &self.database)
+        connect_error(failures, self.telemetry.name())
     }
 }
 

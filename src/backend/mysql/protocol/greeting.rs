@@ -17,6 +17,16 @@ pub(crate) enum Flavor {
     MySql,
 }
 
+impl Flavor {
+    /// OpenTelemetry's `db.system.name`.
+    pub(crate) fn system_name(self) -> &'static str {
+        match self {
+            Self::MariaDb => "mariadb",
+            Self::MySql => "mysql",
+        }
+    }
+}
+
 /// A server's version, as its greeting tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerVersion {
