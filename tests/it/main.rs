@@ -48,6 +48,7 @@
 //! | `oracle` | random schemas whose code marks its session, and what the next caller sees of it |
 //! | `lanes` | short reads that share connections |
 //! | `languages` | servers whose messages are translated |
+//! | `mariadb_connect` | ways to MariaDB: TLS in all its modes, passwords, credentials that change, and refused logins |
 //! | `mariadb_server` | MariaDB or MySQL over its socket, with its connections killed, and crashed |
 //! | `memory` | memory that is bounded by size |
 //! | `logs` | the log, and secrets that must not be in it |
@@ -120,6 +121,8 @@ mod logs;
 #[cfg(test)]
 mod look_alikes;
 #[cfg(test)]
+mod mariadb_connect;
+
 mod mariadb_server;
 #[cfg(test)]
 mod memory;

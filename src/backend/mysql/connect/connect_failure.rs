@@ -178,13 +178,20 @@ fn rejected(failure: ConnectFailure, database: &str) -> Error {
             (ErrorKind::DatabaseUnavailable, "does not accept connections")
         }
     };
-    let is_full = failure.rejection() == Some(Rejection::Full);
     let message = format!("the server of database \"{database}\" {what}");
     let error = Error::new(kind, message).with_cause(failure.to_string());
-    if is_full {
-        let report =
-            DatabaseReport { sqlstate: TOO_MANY_CONNECTIONS.to_owned(), ..Default::default() };
-        return error.with_report(report);
+    let report = DatabaseReport { sqlstate: TOO_MANY_CONNECTIONS.to_owned(), ..Default::default() };
+    match failure.rejection() {
+        Some(Rejection::Login) => error.with_hint(format!(
+            "Correct user and password in databases.{database}.url or its credentials, and let the user come from \
+             this host."
+        )),
+        Some(Rejection::Database) => error.with_hint(format!(
+            "Correct the name in databases.{database}.url, or create the database and grant the user its rights."
+        )),
+        Some(Rejection::Full) => error
+            .with_report(report)
+            .with_hint(format!("Lower databases.{database}.pool.max, or raise the limit.")),
+        Some(Rejection::Other) | None => error,
     }
-    error
 }

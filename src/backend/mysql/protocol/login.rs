@@ -103,6 +103,11 @@ pub(crate) async fn log_in(
         Welcome::Refused(error) => return Err(LoginFailure::Refused(error)),
     };
     check(&greeting)?;
+    if request.encryption.is_some() && !greeting.capabilities.contains(CapabilityFlags::CLIENT_SSL)
+    {
+        let text = "the server has no TLS; set tls.mode = \"disable\" to connect without";
+        return Err(LoginFailure::Unsuitable(text.to_owned()));
+    }
     let capabilities = capabilities(&greeting, &request);
     let mariadb_capabilities =
         greeting.mariadb_capabilities & MariadbCapabilities::MARIADB_CLIENT_EXTENDED_METADATA;
