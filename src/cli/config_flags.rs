@@ -19,8 +19,8 @@ pub(crate) struct Settings {
     /// The address for operators' HTTP, as `ops.listen`
     #[arg(long, value_name = "ADDRESS")]
     ops_listen: Option<String>,
-    /// The URL of the database `main`: `postgres://…` or `sqlite:path`. Other users of this machine can see
-    /// a password given here; use DATABASE_URL instead
+    /// The URL of the database `main`: `postgres://…`, `mysql://…` or `sqlite:path`. Other users of this
+    /// machine can see a password given here; use DATABASE_URL instead
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
     /// Allow a gRPC address beyond this machine although callers are not authenticated

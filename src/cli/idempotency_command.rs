@@ -15,12 +15,14 @@ const INSTALL: &str = "\
 Calls with an idempotency key need one table in their database, `idempotency.table`. This command \
 creates it, as the role of the database's URL; it may be repeated at any time. Where a migration tool creates \
 the tables, --print prints the SQL for it. SQLite needs nothing: its table is created with the first key. \
-The command needs the server's configuration; without one, only --print works, for PostgreSQL.
+The command needs the server's configuration, as the SQL is that of the database's kind; without one, only --print \
+works, for PostgreSQL.
 
 Examples:
   rowgate idempotency install                        in the default database
   rowgate idempotency install --database reports
   rowgate idempotency install --print > migrations/0042_rowgate_keys.sql
+  DATABASE_URL=mysql://me@db/shop rowgate idempotency install --print
 
 Exit status: 0 when the table exists; 1 when it cannot be created; 78 when the configuration has \
 problems.";
@@ -57,7 +59,9 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     if *print && is_guess {
         let sql = app::postgres_key_table_sql(&config, name).unwrap_or_default();
         console.out.write_all(sql.as_bytes())?;
-        writeln!(console.err, "no database is configured here: this is the SQL for PostgreSQL")?;
+        let note = "no database is configured here: this is the SQL for PostgreSQL (For MySQL or MariaDB set \
+                    DATABASE_URL=mysql://….)";
+        writeln!(console.err, "{note}")?;
     } else if *print {
         print_sql(name, app::key_table_sql(&config, name)?.as_deref(), console)?;
     } else if is_guess {

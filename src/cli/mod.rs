@@ -33,6 +33,7 @@ const EXAMPLES: &str = "\
 Examples:
   rowgate                                        serve; the default database is a SQLite file here
   DATABASE_URL=postgres://me@db/shop rowgate     serve a PostgreSQL database
+  DATABASE_URL=mysql://me@db/shop rowgate        serve a database of MySQL or MariaDB
   rowgate query 'select * from orders where id = $1' -p 42
   rowgate pool watch                             watch the connections, live
   rowgate config check                           check the configuration

@@ -20,6 +20,7 @@ Examples:
   rowgate serve                                        SQLite, in rowgate.db
   rowgate serve --database-url sqlite:/var/lib/shop.db
   DATABASE_URL=postgres://me@db/shop rowgate serve
+  DATABASE_URL=mysql://me@db/shop rowgate serve        MySQL or MariaDB
   rowgate serve --config /etc/rowgate.toml --listen 127.0.0.1:7000
 
 SIGTERM or SIGINT shuts it down, after the calls in progress. Exit status: 0 after a shutdown, 1 when it cannot \

@@ -1,4 +1,4 @@
-//! `rowgate idempotency install`, on a private PostgreSQL and on SQLite.
+//! `rowgate idempotency install`, on a private PostgreSQL, on MariaDB and on SQLite.
 
 use std::fs;
 use std::process::Output;
@@ -7,6 +7,7 @@ use rowgate::value::proto::Value;
 use tonic::Code;
 
 use crate::harness::client::{Client, PATIENCE, request_with};
+use crate::harness::mariadb::Mariadb;
 use crate::harness::postgres::Postgres;
 use crate::harness::server::{Server, run};
 use crate::harness::unit::{batch, keyed};
@@ -35,17 +36,17 @@ fn said(text: &str) -> (Option<i32>, String, String) {
 
 #[tokio::test]
 async fn the_table_is_made_at_start_where_that_is_allowed() {
-    let postgres = Postgres::start();
-    let settings = format!(
-        "[idempotency]\ncreate_table = true\n[databases.main]\nurl = \"{}\"",
-        postgres.url()
-    );
-    for replayed in [false, true] {
-        let server = Server::start(&settings);
-        let client = Client::connect(server.grpc()).await;
-        let asking = async || outcome_of_a_keyed_call(&client).await;
-        let seen = eventually_async("the table is there", PATIENCE, asking).await;
-        assert_eq!(seen, replayed, "the second server finds the table and what is in it");
+    let (postgres, mariadb) = (Postgres::start(), Mariadb::start());
+    for url in [postgres.url(), mariadb.url()] {
+        let settings =
+            format!("[idempotency]\ncreate_table = true\n[databases.main]\nurl = \"{url}\"");
+        for replayed in [false, true] {
+            let server = Server::start(&settings);
+            let client = Client::connect(server.grpc()).await;
+            let asking = async || outcome_of_a_keyed_call(&client).await;
+            let seen = eventually_async("the table is there", PATIENCE, asking).await;
+            assert_eq!(seen, replayed, "{url}: the second server finds the table and its rows");
+        }
     }
 }
 
@@ -63,9 +64,14 @@ async fn outcome_of_a_keyed_call(client: &Client) -> Option<bool> {
 
 #[tokio::test]
 async fn a_keyed_call_works_once_the_table_is_installed() {
-    let service = Service::start(Backend::Postgres).await;
+    for backend in [Backend::Postgres, Backend::Mariadb] {
+        works_once_installed(&Service::start(backend).await).await;
+    }
+}
+
+async fn works_once_installed(service: &Service) {
     service.client.must("create table t (id integer)", &[]).await;
-    let mut keyed_batch = batch(&["insert into t values (1) returning id"]);
+    let mut keyed_batch = batch(&["insert into t values (1)", "select id from t"]);
     keyed_batch.options = Some(keyed("k"));
     let failure = service.client.batch(keyed_batch.clone()).await.expect_err("not installed");
     assert_eq!(failure.what(), (Code::FailedPrecondition, "IDEMPOTENCY_NOT_INSTALLED"));
@@ -73,7 +79,11 @@ async fn a_keyed_call_works_once_the_table_is_installed() {
     assert!(failure.report.hint.contains("rowgate idempotency install"), "{failure:?}");
 
     let directory = tempfile::tempdir().expect("a directory can be made");
-    configure(directory.path(), &service.postgres().url(), "rowgate_idempotency");
+    let url = match service.backend {
+        Backend::Mariadb => service.mariadb().url(),
+        Backend::Postgres | Backend::Sqlite => service.postgres().url(),
+    };
+    configure(directory.path(), &url, "rowgate_idempotency");
     let done = install(directory.path(), &[]);
     assert_eq!(done, said("database main: table rowgate_idempotency created"));
     let again = install(directory.path(), &["--database", "main"]);
@@ -120,6 +130,47 @@ fn the_printed_sql_makes_the_same_table_and_may_run_twice() {
 }
 
 #[test]
+fn the_sql_printed_for_mariadb_makes_the_same_table_and_may_run_twice() {
+    let mariadb = Mariadb::start();
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    mariadb.sql("create database infra; grant all on infra.* to rowgate@'%'");
+    configure(directory.path(), &mariadb.url(), "infra.Odd_keys");
+    let (status, sql, errors) = install(directory.path(), &["--print"]);
+    assert_eq!((status, errors.as_str()), (Some(0), ""));
+    mariadb.sql(&sql);
+    mariadb.sql(&sql);
+    let shape = || mariadb.sql("show create table infra.Odd_keys");
+    let printed = shape();
+    assert!(install(directory.path(), &[]).1.ends_with("exists already\n"));
+    mariadb.sql("drop table infra.Odd_keys");
+    assert!(install(directory.path(), &[]).1.ends_with("created\n"));
+    assert_eq!(shape(), printed);
+    for part in ["PRIMARY KEY (`id`)", "(`expires_at`)", "ENGINE=InnoDB"] {
+        assert!(printed.contains(part), "{printed}");
+    }
+}
+
+#[test]
+fn what_is_in_the_way_on_mariadb_is_explained() {
+    let mariadb = Mariadb::start();
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    mariadb.sql("create table other (id integer); create user reader@'%' identified by 'r'");
+    mariadb.sql("grant select on test.* to reader@'%'");
+    for (url, table, reported) in [
+        (mariadb.url(), "other", "cannot hold idempotency keys"),
+        (mariadb.url(), "infra.keys", "denied"),
+        (mariadb.url_as("reader", "r"), "keys", "denied"),
+        (mariadb.url_as("reader", "wrong"), "keys", "rejects the login"),
+        ("mysql://me@127.0.0.1:1/shop".to_owned(), "keys", "refused"),
+    ] {
+        configure(directory.path(), &url, table);
+        let (status, out, errors) = install(directory.path(), &[]);
+        assert_eq!((status, out.as_str()), (Some(1), ""), "{table}: {errors}");
+        assert!(errors.starts_with("error: ") && errors.contains(reported), "{table}: {errors}");
+    }
+}
+
+#[test]
 fn what_is_in_the_way_is_explained() {
     let postgres = Postgres::start();
     let directory = tempfile::tempdir().expect("a directory can be made");
@@ -141,16 +192,18 @@ fn what_is_in_the_way_is_explained() {
 
 #[test]
 fn several_may_install_at_once() {
-    let postgres = Postgres::start();
-    let directory = tempfile::tempdir().expect("a directory can be made");
-    configure(directory.path(), &postgres.url(), "keys");
-    std::thread::scope(|scope| {
-        let all: Vec<_> = (0..4).map(|_| scope.spawn(|| install(directory.path(), &[]))).collect();
-        for one in all {
-            let (status, _, errors) = one.join().expect("it does not panic");
-            assert_eq!((status, errors.as_str()), (Some(0), ""));
-        }
-    });
+    let (postgres, mariadb) = (Postgres::start(), Mariadb::start());
+    for url in [postgres.url(), mariadb.url()] {
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        configure(directory.path(), &url, "keys");
+        std::thread::scope(|scope| {
+            let all = (0..4).map(|_| scope.spawn(|| install(directory.path(), &[])));
+            for one in all.collect::<Vec<_>>() {
+                let (status, _, errors) = one.join().expect("it does not panic");
+                assert_eq!((status, errors.as_str()), (Some(0), ""), "{url}");
+            }
+        });
+    }
 }
 
 #[test]
