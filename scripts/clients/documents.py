@@ -1,15 +1,16 @@
 """Runs the code blocks of pages as a reader would: in order, in a clean clone, against a server that a block started.
 
-documents.py DATABASE CLONE BIN POSTGRES PAGE...
+documents.py DATABASE CLONE BIN POSTGRES MYSQL PAGE...
 
-DATABASE is `sqlite` or `postgres`: which server serves. CLONE is the directory that the blocks run in, twice, and must
-leave as git has it. BIN is the server; POSTGRES is the host:port of a PostgreSQL with the role and the database that the pages name.
+DATABASE is `sqlite`, `postgres` or `mysql`: which server serves. CLONE is the directory that the blocks run in, twice, and must
+leave as git has it. BIN is the server; POSTGRES and MYSQL are the host:port of a PostgreSQL, and of a MySQL or MariaDB, with the user and the
+database that the pages name.
 
 The info string of a block says what is done with it:
 
   sh                run by bash
-  sh server         run until the end of the round; the one with `postgres` only there, the other only with sqlite
-  sh postgres       only with PostgreSQL
+  sh server         run until the end of the round; the one with `postgres` or `mysql` only there, the other only with sqlite
+  sh postgres       only with PostgreSQL; `sqlite` and `mysql` likewise, and several of them
   sh manual         shown only: it does not end, takes too long, or changes the machine
   python FILE       appended to FILE; a block of bash runs it. js likewise
   toml              a configuration: `rowgate config show` accepts it
@@ -32,7 +33,9 @@ from pathlib import Path
 
 # Programs that a reader may not have; everything else must be there.
 OPTIONAL = {"grpcurl", "curl", "python3", "node", "npm"}
-GRPC, OPS, POSTGRES = "127.0.0.1:50051", "127.0.0.1:9464", "localhost:5432"
+GRPC, OPS = "127.0.0.1:50051", "127.0.0.1:9464"
+POSTGRES, MYSQL = "localhost:5432", "localhost:3306"
+DATABASES = {"sqlite", "postgres", "mysql"}
 
 
 @dataclass
@@ -44,6 +47,13 @@ class Block:
     marks: list[str]
     text: str
     output: str | None = None
+
+    def is_for(self, database: str) -> bool:
+        """Tells whether the block names the database, or none; a server without a name is SQLite's."""
+        named = DATABASES & set(self.marks)
+        if "server" in self.marks and not named:
+            named = {"sqlite"}
+        return not named or database in named
 
 
 def blocks(page: Path) -> list[Block]:
@@ -96,12 +106,12 @@ def free_address() -> str:
 class Reader:
     """A reader of pages: a directory, programs, and a server."""
 
-    def __init__(self, database: str, clone: Path, binary: Path, postgres: str):
+    def __init__(self, database: str, clone: Path, binary: Path, replaced: dict[str, str]):
         self.database, self.clone = database, clone
         self.skipped: list[str] = []
         self.durations: dict[str, float] = {}
         self.server: subprocess.Popen | None = None
-        self.replaced = {POSTGRES: postgres}
+        self.replaced = replaced
         programs = Path(tempfile.mkdtemp(prefix="readme-programs-"))
         self.programs = programs
         (programs / "rowgate").symlink_to(binary)
@@ -137,7 +147,7 @@ class Reader:
         """One round: all blocks of the pages, in order."""
         every = [block for page in pages for block in blocks(page)]
         servers = [block for block in every if "server" in block.marks]
-        wanted = [block for block in servers if ("postgres" in block.marks) == (self.database == "postgres")]
+        wanted = [block for block in servers if block.is_for(self.database)]
         assert len(wanted) == 1, f"one block must start a server on {self.database}: {[b.place for b in wanted]}"
         written: set[str] = set()
         try:
@@ -150,8 +160,7 @@ class Reader:
             self.stop()
 
     def run(self, block: Block, written: set[str]) -> None:
-        other = "postgres" in block.marks and self.database != "postgres"
-        if other or {"server", "manual"} & set(block.marks):
+        if not block.is_for(self.database) or {"server", "manual"} & set(block.marks):
             return
         if block.language in ("python", "js") and block.marks:
             path = self.clone / block.marks[0]
@@ -223,8 +232,8 @@ class Reader:
 
 
 def main() -> None:
-    database, clone, binary, postgres, *pages = sys.argv[1:]
-    reader = Reader(database, Path(clone), Path(binary), postgres)
+    database, clone, binary, postgres, mysql, *pages = sys.argv[1:]
+    reader = Reader(database, Path(clone), Path(binary), {POSTGRES: postgres, MYSQL: mysql})
     try:
         for number in (1, 2):
             started = time.monotonic()

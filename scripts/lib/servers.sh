@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Servers to check: a private PostgreSQL and the real binary, in a scratch directory, ended with the script. Needs
-# common.sh and postgres.sh.
+# Servers to check: a private PostgreSQL, a private MariaDB and the real binary, in a scratch directory, ended with the
+# script. Needs common.sh, postgres.sh and mariadb.sh.
 
 scratch=
 pids=()
@@ -43,6 +43,14 @@ start_postgres_in_scratch() {
   postgres_port=$(free_port)
   postgres_private_start "$scratch/postgres" "$postgres_port"
   postgres_url=postgres://postgres@127.0.0.1:$postgres_port/postgres
+}
+
+# start_mariadb STATEMENT...: a private MariaDB in the $scratch that is there, after these statements. Sets mariadb_port.
+start_mariadb() {
+  mkdir "$scratch/mariadb"
+  mariadb_port=$(free_port)
+  mariadb_private_start "$scratch/mariadb" "$mariadb_port" "$@"
+  pids+=("$mariadb_pid")
 }
 
 # certificates NAME: an authority, $scratch/ca.crt, and a server's certificate of it for 127.0.0.1 and localhost,

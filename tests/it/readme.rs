@@ -1,14 +1,15 @@
 //! The shell blocks of README.md and docs/COOKBOOK.md that need no other program than the server, run as a reader
-//! would: in order, twice, on SQLite and on PostgreSQL. `scripts/verify readme` runs all other blocks, too.
+//! would: in order, twice, on SQLite, on PostgreSQL and on MariaDB. `scripts/verify readme` runs all other blocks, too.
 //!
 //! The first word of a block's info string is its language. Of the others `server` starts a server, which is done by
-//! the test, `manual` is not run, and `postgres` is run on PostgreSQL only. A block of text directly after a
-//! block that is run is its output, where `…` stands for anything.
+//! the test, and `manual` is not run; a block that names databases (`sqlite`, `postgres`, `mysql`) is run on those only.
+//! A block of text directly after a block that is run is its output, where `…` stands for anything.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::harness::mariadb::Mariadb;
 use crate::harness::postgres::Postgres;
 use crate::harness::server::{Server, binary, run};
 
@@ -43,12 +44,18 @@ impl Block {
         self.marks.iter().any(|found| found == mark)
     }
 
+    /// Returns true if the block names the database, or none.
+    fn is_for(&self, database: Database) -> bool {
+        let named = |one: &Database| self.is_marked(one.mark());
+        !Database::ALL.iter().any(named) || named(&database)
+    }
+
     /// Returns true if this test runs it on the database.
     fn is_run_on(&self, database: Database) -> bool {
         self.language == "sh"
             && !self.is_marked("server")
             && !self.is_marked("manual")
-            && (!self.is_marked("postgres") || database == Database::Postgres)
+            && self.is_for(database)
             && !FOREIGN.iter().any(|word| self.text.contains(word))
     }
 }
@@ -57,6 +64,20 @@ impl Block {
 enum Database {
     Sqlite,
     Postgres,
+    Mysql,
+}
+
+impl Database {
+    const ALL: [Self; 3] = [Self::Sqlite, Self::Postgres, Self::Mysql];
+
+    /// The word by which a block names it.
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+        }
+    }
 }
 
 /// The blocks of a page.
@@ -149,6 +170,12 @@ fn the_pages_shell_blocks_work_twice_on_postgres() {
 }
 
 #[test]
+fn the_pages_shell_blocks_work_twice_on_mariadb() {
+    let mariadb = Mariadb::start();
+    follow(Database::Mysql, &mariadb.url());
+}
+
+#[test]
 fn the_recipe_for_settings_works_with_the_configuration_that_it_shows() {
     let postgres = Postgres::start();
     let all = blocks(&page("docs/COOKBOOK.md"));
@@ -223,12 +250,13 @@ fn without_anything_it_serves_sqlite_in_the_working_directory() {
 
 #[test]
 fn blocks_are_found_with_their_marks_and_output() {
-    let text = "a\n```sh server\nserve\n```\n```sh postgres\none\ntwo\n```\n\n```text\nthree\n```\nb\n```text\nfour\n```\n";
+    let text = "a\n```sh server\nserve\n```\n```sh postgres mysql\none\ntwo\n```\n\n```text\nthree\n```\nb\n```text\nfour\n```\n";
     let found = blocks(text);
     let [server, run, text] = &found[..] else { panic!("{found:?}") };
     assert!(server.is_marked("server") && !server.is_run_on(Database::Sqlite));
     assert_eq!((run.text.as_str(), run.output.as_deref()), ("one\ntwo\n", Some("three\n")));
-    assert!(run.is_run_on(Database::Postgres) && !run.is_run_on(Database::Sqlite));
+    assert!(run.is_run_on(Database::Postgres) && run.is_run_on(Database::Mysql));
+    assert!(!run.is_run_on(Database::Sqlite));
     assert_eq!(text.text, "four\n");
 }
 
