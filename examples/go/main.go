@@ -91,11 +91,15 @@ func (t tour) checkHealth(ctx context.Context) (string, error) {
 	return answer.GetStatus().String(), err
 }
 
+// A table is created outside of batches and transactions: MySQL and MariaDB would commit them.
 func (t tour) makeTable(ctx context.Context) error {
 	create := "create table " + table + " (id bigint primary key, owner text not null, cents bigint not null)"
+	for _, sql := range []string{"drop table if exists " + table, create} {
+		if _, err := t.client.Query(ctx, &rowgatev1.QueryRequest{Sql: sql}); err != nil {
+			return err
+		}
+	}
 	_, err := t.client.ExecuteBatch(ctx, &rowgatev1.ExecuteBatchRequest{Statements: []*rowgatev1.BatchStatement{
-		{Sql: "drop table if exists " + table},
-		{Sql: create},
 		{Sql: insert, Parameters: Values(1, "ann", 1000)},
 		{Sql: insert, Parameters: Values(2, "bob", 500)},
 	}})

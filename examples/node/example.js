@@ -39,10 +39,11 @@ async function showHealth() {
 
 const insert = `insert into ${table} (id, owner, cents) values ($1, $2, $3)`;
 
+// A table is created outside of batches and transactions: MySQL and MariaDB would commit them.
 async function makeTable() {
+  await query(`drop table if exists ${table}`);
+  await query(`create table ${table} (id bigint primary key, owner text not null, cents bigint not null)`);
   const statements = [
-    statement(`drop table if exists ${table}`),
-    statement(`create table ${table} (id bigint primary key, owner text not null, cents bigint not null)`),
     statement(insert, 1, 'ann', 1000),
     statement(insert, 2, 'bob', 500),
   ];

@@ -42,11 +42,12 @@ def health(channel: grpc.Channel) -> None:
 
 
 def make_table(stub) -> None:
+    """A table is created outside of batches and transactions: MySQL and MariaDB would commit them."""
     create = f"create table {TABLE} (id bigint primary key, owner text not null, cents bigint not null)"
     insert = f"insert into {TABLE} (id, owner, cents) values ($1, $2, $3)"
+    for sql in (f"drop table if exists {TABLE}", create):
+        stub.Query(database_pb2.QueryRequest(sql=sql), timeout=5)
     statements = [
-        database_pb2.BatchStatement(sql=f"drop table if exists {TABLE}"),
-        database_pb2.BatchStatement(sql=create),
         database_pb2.BatchStatement(sql=insert, parameters=parameters(1, "ann", 1000)),
         database_pb2.BatchStatement(sql=insert, parameters=parameters(2, "bob", 500)),
     ]

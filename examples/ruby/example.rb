@@ -47,10 +47,11 @@ def show_health
   show('health', HEALTH.check(request).status.to_s, 'SERVING')
 end
 
+# A table is created outside of batches and transactions: MySQL and MariaDB would commit them.
 def make_table
+  query("drop table if exists #{TABLE}")
+  query("create table #{TABLE} (id bigint primary key, owner text not null, cents bigint not null)")
   statements = [
-    statement("drop table if exists #{TABLE}"),
-    statement("create table #{TABLE} (id bigint primary key, owner text not null, cents bigint not null)"),
     statement(INSERT, 1, 'ann', 1000),
     statement(INSERT, 2, 'bob', 500)
   ]

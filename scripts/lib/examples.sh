@@ -1,13 +1,14 @@
 # shellcheck shell=bash
 # The clients in examples/, each by the command of its README, in a copy that nothing was built in. Needs
-# common.sh, postgres.sh, and the servers and packages of scripts/verify.
+# common.sh, postgres.sh, mariadb.sh, and the servers and packages of scripts/verify.
 
 # The steps that each must print, in any order, before `ok`.
 example_steps='health query stream batch transaction error retry deadline'
 
 verify_examples() {
   postgres_require
-  part 'examples: a server on SQLite, one on PostgreSQL' example_servers
+  mariadb_require
+  part 'examples: a server on SQLite, one on PostgreSQL, one on MariaDB' example_servers
   if python_packages grpcio grpcio-reflection grpcio-status; then
     part 'examples: the service config repeats no write' "$python/bin/python" \
       scripts/clients/service_config.py "$sqlite_address" examples/service-config.json
@@ -25,6 +26,7 @@ verify_examples() {
     fi
     part "examples: $language, SQLite" example_run "$language" "$command" "$sqlite_address"
     part "examples: $language, PostgreSQL" example_run "$language" "$command" "$postgres_address"
+    part "examples: $language, MariaDB" example_run "$language" "$command" "$mariadb_address"
     if [ -n "$tls_address" ]; then
       part "examples: $language, TLS and a token" example_secured "$language" "$command"
     else
@@ -34,7 +36,7 @@ verify_examples() {
   clean_up
 }
 
-# Sets sqlite_address, postgres_address and, where certificates can be made, tls_address with example_token; copies all
+# Sets sqlite_address, postgres_address, mariadb_address and, where certificates can be made, tls_address with example_token; copies all
 # files that git does not ignore to $scratch/copy.
 example_servers() {
   start_postgres
@@ -47,6 +49,14 @@ url = "$postgres_url"
 create_table = true
 TOML
   postgres_address=$server_address
+  start_mariadb 'create database shop' "create user app@'%' identified by 'secret'" "grant all on shop.* to app@'%'"
+  start_server on-mariadb <<TOML
+[databases.main]
+url = "mysql://app:secret@127.0.0.1:$mariadb_port/shop"
+[idempotency]
+create_table = true
+TOML
+  mariadb_address=$server_address
   tls_address= example_token=
   ! has openssl || example_tls_server
   mkdir "$scratch/copy"

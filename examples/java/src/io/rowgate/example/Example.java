@@ -77,13 +77,12 @@ public final class Example {
     show("health", answer.getStatus().name(), "SERVING");
   }
 
+  /** A table is created outside of batches and transactions: MySQL and MariaDB would commit them. */
   private void makeTable() {
-    String create =
-        "create table " + TABLE + " (id bigint primary key, owner text not null, cents bigint not null)";
+    query("drop table if exists " + TABLE);
+    query("create table " + TABLE + " (id bigint primary key, owner text not null, cents bigint not null)");
     execute(
         ExecuteBatchRequest.newBuilder()
-            .addStatements(statement("drop table if exists " + TABLE))
-            .addStatements(statement(create))
             .addStatements(statement(INSERT, 1, "ann", 1000))
             .addStatements(statement(INSERT, 2, "bob", 500))
             .build());
