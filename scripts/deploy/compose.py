@@ -1,4 +1,4 @@
-"""Checks what `docker compose config --format json` prints: that what is named there is there.
+"""Checks what `docker compose config --format json` prints: that what is named there is there, whichever database it has.
 
 Usage: compose.py PROJECT.json
 """
@@ -57,7 +57,8 @@ def rowgate():
     config = tomllib.loads(mounted("rowgate", argument("rowgate", "--config")).read_text())
     grace, allowed = (float(text.rstrip("s")) for text in (config["shutdown"]["grace"], service["stop_grace_period"]))
     expect(grace < allowed, f"rowgate ends within {grace} s, and is killed after {allowed} s")
-    host = re.search("@([^/:?]+)", config["databases"]["main"]["url"])[1]
+    url = service["environment"].get("ROWGATE__DATABASES__MAIN__URL", config["databases"]["main"]["url"])
+    host = re.search("@([^/:?]+)", url)[1]
     expect(host in SERVICES and host in service["depends_on"], f"rowgate waits for no {host}")
     published = {port["target"] for port in service["ports"]}
     listened = {int(config[section]["listen"].rsplit(":", 1)[1]) for section in ("grpc", "ops")}

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # deploy/compose.yaml, read by Docker Compose itself. No container is started: that needs an engine. What its services
-# run is run here: their commands, with their configuration, by the real binary. Needs common.sh, postgres.sh,
+# run is run here: their commands, with their configuration, by the real binary. Needs common.sh, postgres.sh, mariadb.sh,
 # servers.sh and the functions of scripts/verify.
 
 # compose_command: the words that run Docker Compose, one a line: the machine's, or the one that a package
@@ -14,8 +14,11 @@ compose_command() {
   "$python/bin/python" -c 'import compose, os; print(os.path.dirname(compose.__file__) + "/docker-compose")'
 }
 
+# compose_read FILE...: the project of these files.
 compose_read() {
-  "$@" -f deploy/compose.yaml --profile '*' config --format json >"$scratch/compose.json"
+  local file files=()
+  for file in "$@"; do files+=(-f "$file"); done
+  "${compose[@]}" "${files[@]}" --profile '*' config --format json >"$scratch/compose.json"
   "$python/bin/python" scripts/deploy/compose.py "$scratch/compose.json"
 }
 
@@ -42,17 +45,32 @@ compose_certificate() {
 
 # The real binary with the project's command and configuration, on ports and a PostgreSQL of this machine.
 compose_start() {
-  local words grpc ops
   start_postgres_in_scratch
   "$ROWGATE_PG_BIN/psql" -q -d "$postgres_url" -c 'create role rowgate login' -c 'create database shop owner rowgate'
+  compose_rowgate rowgate
+}
+
+# The same on a MariaDB, by the URL of the project's environment.
+compose_start_mariadb() {
+  local url
+  start_mariadb 'create database shop' "create user rowgate@'%' identified by 'secret'" \
+    "grant all on shop.* to rowgate@'%'"
+  url=$("$python/bin/python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["services"]["rowgate"]["environment"]["ROWGATE__DATABASES__MAIN__URL"])' \
+    "$scratch/compose.json" | sed -e 's#\$\$#$#' -e "s#/run/secrets#$scratch#" -e "s#@mariadb/#@127.0.0.1:$mariadb_port/#")
+  ROWGATE__DATABASES__MAIN__URL=$url compose_rowgate rowgate-mariadb
+}
+
+# compose_rowgate NAME: the binary, with the environment as it is.
+compose_rowgate() {
+  local words grpc ops
   grpc=$(free_port) ops=$(free_port)
   printf 'secret\n' >"$scratch/password"
-  sed -e "s#/run/secrets#$scratch#" -e "s#/identity#$scratch/identity#" -e "s#@postgres/#@127.0.0.1:$postgres_port/#" \
+  sed -e "s#/run/secrets#$scratch#" -e "s#/identity#$scratch/identity#" -e "s#@postgres/#@127.0.0.1:${postgres_port:-1}/#" \
     -e "s#0.0.0.0:50051#0.0.0.0:$grpc#" -e "s#0.0.0.0:9464#0.0.0.0:$ops#" deploy/compose/rowgate.toml >"$scratch/rowgate.toml"
   mapfile -t words < <(compose_words rowgate | sed "s#/etc/rowgate#$scratch#")
-  "$server_bin" "${words[@]}" >"$scratch/rowgate.log" 2>&1 &
+  "$server_bin" "${words[@]}" >"$scratch/$1.log" 2>&1 &
   pids+=($!)
-  await rowgate $! "$grpc" "$scratch/rowgate.log"
+  await "$1" $! "$grpc" "$scratch/$1.log"
   compose_address=https://localhost:$grpc
 }
 
@@ -92,12 +110,16 @@ verify_compose() {
   scratch=$(mktemp -d)
   chmod 755 "$scratch"
   server_binary
-  part 'compose: the project' compose_read "${compose[@]}"
+  part 'compose: the project' compose_read deploy/compose.yaml
   if has openssl; then
     postgres_require
     part 'compose: the certificate' compose_certificate
     part 'compose: Rowgate and its database' compose_start
     part 'compose: a token, and calls over TLS' compose_calls
+    mariadb_require
+    part 'compose: the project with MariaDB' compose_read deploy/compose.yaml deploy/compose.mariadb.yaml
+    part 'compose: Rowgate and its MariaDB' compose_start_mariadb
+    part 'compose: a token, and calls over TLS, with MariaDB' compose_calls
   else
     skipped 'compose: Rowgate, its certificate and its tokens' 'openssl is not installed'
   fi

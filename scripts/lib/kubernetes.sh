@@ -2,7 +2,7 @@
 # The Kubernetes manifests: rendered, validated, and their probes sent to the real binary. Needs common.sh
 # and postgres.sh, and the functions of scripts/verify.
 
-kubernetes_rendered=(base overlays/development overlays/production)
+kubernetes_rendered=(base overlays/development overlays/development-mariadb overlays/production)
 
 # Renders each into a directory of its own, $scratch/kubernetes/NAME.
 kubernetes_render() {
