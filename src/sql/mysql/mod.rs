@@ -3,14 +3,16 @@
 //! Each rule is closed: what it does not know by name is refused, or taken for a statement that leaves something
 //! behind. Executable comments are read as code and as nothing, since the server decides by its version.
 
-mod admission;
 mod builtin_functions;
 mod plain;
+mod table_name;
 mod tokens;
+mod unit_admission;
 
 use tokens::{Kind, LexError, Token, Tokens};
 
-pub(crate) use admission::UnitAdmission;
+pub(crate) use table_name::MysqlTable;
+pub(crate) use unit_admission::UnitAdmission;
 
 /// The text of a statement as it is sent: `?` for each parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,14 +20,6 @@ pub(crate) struct MysqlText {
     pub(crate) sql: String,
     /// The number of the parameter at each `?`, from 1.
     pub(crate) order: Vec<u16>,
-}
-
-/// A table that a statement names.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct MysqlTable {
-    /// `None`: the schema of the session.
-    pub(crate) schema: Option<String>,
-    pub(crate) name: String,
 }
 
 /// The facts of a statement.
@@ -72,7 +66,7 @@ impl MysqlStatement {
         if tokens.is_empty() {
             return Self::invalid("it holds no statement".to_owned());
         }
-        let leading = admission::Leading::of(&tokens, has_executable_comment, sql);
+        let leading = unit_admission::Leading::of(&tokens, has_executable_comment, sql);
         if let Some(second) = second_statement(&tokens) {
             let line = 1 + sql[..second].matches('\n').count();
             let unit = leading.unit;
@@ -109,7 +103,7 @@ impl MysqlStatement {
             plain: false,
             tables: Vec::new(),
             reads: false,
-            command: admission::OTHER,
+            command: unit_admission::OTHER,
             tag: "",
             changes_definitions: false,
         }

@@ -2,8 +2,8 @@
 //!
 //! A token scan, not a parser: it follows the places in which a table can stand, and gives up at what it does not know.
 
-use super::MysqlTable;
 use super::builtin_functions::{is_builtin, may_precede_parenthesis, needs_cast, needs_comparison};
+use super::table_name::MysqlTable;
 use super::tokens::{Kind, Token};
 
 /// The commands that may be plain.

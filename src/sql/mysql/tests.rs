@@ -1,3 +1,5 @@
+//! The facts of texts, in tables.
+
 use super::*;
 
 fn sent(sql: &str) -> (String, Vec<u16>) {

@@ -18,7 +18,7 @@ pub(super) enum FaultKind {
     Cut,
     /// The database's answer is lost from some byte on, then the connection.
     AnswerLost,
-    /// What a connection runs is ended by another: KILL QUERY.
+    /// KILL QUERY by another connection ends the statement of one.
     QueryKilled,
     /// The server is stopped in order, and started again.
     Stopped,
@@ -39,7 +39,7 @@ pub(super) enum InjectedFault {
     Restart { postmaster_first: bool },
     /// A fault of the proxy.
     Connection(Fault),
-    /// What the `pick`th of the connections at work runs is killed.
+    /// The statement of the `pick`th of the connections at work is killed.
     KillQuery { pick: usize },
     /// The server is stopped in order, and started again.
     Stop,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::admission::{admit_to_read_only, admit_to_unit, text_of};
+use super::admitted_text::{admit_to_read_only, admit_to_unit, text_of};
 use super::statement_start::{ReadyStatement, completion, shape_of};
 use super::unit::{opening, roll_back, transaction_controlled};
 use crate::backend::attempt::{AttemptError, AttemptResult};

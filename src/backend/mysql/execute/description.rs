@@ -1,6 +1,6 @@
 //! The description of a statement that is not run.
 
-use super::admission::text_of;
+use super::admitted_text::text_of;
 use crate::backend::mysql::codec::column_types::describe_column;
 use crate::backend::mysql::error::is_not_preparable;
 use crate::backend::mysql::protocol::answers::PreparedAnswer;

@@ -1,6 +1,6 @@
 //! Runs statements, batches and transactions.
 
-pub(crate) mod admission;
+pub(crate) mod admitted_text;
 pub(crate) mod batch_flights;
 pub(crate) mod description;
 pub(crate) mod interactive;

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::admission::{admit_to_read_only, admit_to_unit, text_of};
+use super::admitted_text::{admit_to_read_only, admit_to_unit, text_of};
 use super::statement_start::{Head, ReadyStatement, completion, start};
 use super::unit::{closing, open, transaction_controlled};
 use crate::backend::attempt::AttemptResult;

@@ -19,7 +19,7 @@ const RUNS_CODE: &str = "column_default REGEXP '[(@]' AND column_default NOT REG
 pub(crate) struct TableFacts {
     /// To read or write it runs no code of anybody's, but for triggers.
     pub(crate) is_harmless: bool,
-    /// What fails is undone.
+    /// A statement that fails is undone.
     pub(crate) is_transactional: bool,
     /// To write to it may run a trigger, or a default with an effect: MariaDB's may set a variable.
     pub(crate) may_have_triggers: bool,

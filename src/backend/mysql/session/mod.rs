@@ -5,6 +5,7 @@
 
 pub(crate) mod catalog;
 mod failures;
+mod held_connection;
 pub(crate) mod mysql_context;
 pub(crate) mod requests;
 mod session_reset;
@@ -22,6 +23,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::planted_bug::PlantedBug;
 use crate::pool::{Checkout, CloseReason};
+pub(crate) use held_connection::SessionConnection;
 use mysql_context::MysqlContext;
 use session_reset::SessionReset;
 
@@ -33,11 +35,6 @@ pub(crate) struct Session {
     pub(crate) deadline: Deadline,
     pub(crate) work: SessionWork,
     pub(crate) checkin: Checkin,
-}
-
-pub(crate) struct SessionConnection {
-    pub(crate) checkout: Checkout<Opener>,
-    pub(crate) cancel: Cancel<KillTarget>,
 }
 
 /// The part of the caller's work that the next answer decides.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::SessionConnection;
+use super::held_connection::SessionConnection;
 use super::mysql_context::MysqlContext;
 use crate::backend::mysql::connection::connection_state::ConnectionState;
 use crate::backend::mysql::protocol::commands::Command;

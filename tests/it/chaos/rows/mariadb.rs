@@ -1,4 +1,4 @@
-//! What MariaDB does to connections of its own accord.
+//! The things that MariaDB does to connections of its own accord.
 
 use rowgate::value::proto::{PoolStats, Value};
 
