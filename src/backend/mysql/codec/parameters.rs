@@ -20,7 +20,7 @@ const NEW_TYPES: u8 = 1;
 ///
 /// # Errors
 /// Values that are missing or superfluous, and those that MySQL has no form for, name the field, as in `parameters[0]`.
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(test)]
 pub(crate) fn encode_parameters(values: &[Value], order: &[u16], out: &mut Vec<u8>) -> Result<()> {
     encode_parameters_in_zone(values, order, 0, out)
 }
