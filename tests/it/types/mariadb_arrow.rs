@@ -37,10 +37,13 @@ async fn every_type_of_mariadb_has_the_values_that_come_as_rows() {
 #[tokio::test]
 async fn values_of_mariadb_that_arrow_has_no_place_for_are_refused_and_come_as_text() {
     let service = Service::start(Backend::Mariadb).await;
+    let zero = "set sql_mode = ''; create table z (c date); insert into z values ('0000-00-00')";
+    service.mariadb().sql(zero);
     for (sql, text) in [
         ("select cast(18446744073709551615 as unsigned) as c", "18446744073709551615"),
         ("select cast('-838:59:59' as time) as c", "-838:59:59"),
         ("select cast('24:00:00' as time) as c", "24:00:00"),
+        ("select c from z", "0000-00-00"),
     ] {
         let failure = service.client.run(arrow(sql)).await.expect_err("it has no place");
         assert_eq!(failure.what(), (Code::OutOfRange, "NOT_IN_ARROW"), "{sql}: {failure:?}");
