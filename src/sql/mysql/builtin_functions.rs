@@ -52,6 +52,21 @@ pub(super) fn is_builtin(upper: &str) -> bool {
     FUNCTIONS.binary_search(&upper).is_ok()
 }
 
+/// Returns true for functions that read or leave something in the session, and write nothing else.
+pub(super) fn is_of_session(upper: &str) -> bool {
+    let names = [
+        "GET_LOCK",
+        "RELEASE_LOCK",
+        "RELEASE_ALL_LOCKS",
+        "IS_FREE_LOCK",
+        "IS_USED_LOCK",
+        "LAST_INSERT_ID",
+        "FOUND_ROWS",
+        "ROW_COUNT",
+    ];
+    names.contains(&upper)
+}
+
 pub(super) fn may_precede_parenthesis(upper: &str) -> bool {
     KEYWORDS.binary_search(&upper).is_ok()
 }

@@ -34,6 +34,8 @@ pub(crate) struct MysqlStatement {
     pub(crate) tables: Vec<MysqlTable>,
     /// It reads, as far as no function in it writes.
     pub(crate) reads: bool,
+    /// A function may be called that is not built in.
+    pub(crate) calls_unknown: bool,
     pub(crate) command: &'static str,
     /// The command with its kind of object, as in `CREATE TABLE`.
     pub(crate) tag: &'static str,
@@ -79,6 +81,7 @@ impl MysqlStatement {
             text: Ok(translated(sql, &tokens)),
             unit: leading.unit,
             reads: leading.reads,
+            calls_unknown: has_executable_comment || plain::calls_unknown(&tokens),
             command: leading.command,
             tag: leading.tag,
             changes_definitions: leading.changes_definitions,
@@ -103,6 +106,7 @@ impl MysqlStatement {
             plain: false,
             tables: Vec::new(),
             reads: false,
+            calls_unknown: true,
             command: unit_admission::OTHER,
             tag: "",
             changes_definitions: false,

@@ -2,7 +2,9 @@
 //!
 //! A token scan, not a parser: it follows the places in which a table can stand, and gives up at what it does not know.
 
-use super::builtin_functions::{is_builtin, may_precede_parenthesis, needs_cast, needs_comparison};
+use super::builtin_functions::{
+    is_builtin, is_of_session, may_precede_parenthesis, needs_cast, needs_comparison,
+};
 use super::table_name::MysqlTable;
 use super::tokens::{Kind, Token};
 
@@ -93,6 +95,34 @@ pub(super) fn tables(tokens: &[Token<'_>], command: &str) -> Option<Vec<MysqlTab
     tables.sort_by(|one, other| (&one.schema, &one.name).cmp(&(&other.schema, &other.name)));
     tables.dedup();
     is_whole.then_some(tables)
+}
+
+/// Returns true if a function may be called that is not built in: it may write.
+pub(super) fn calls_unknown(tokens: &[Token<'_>]) -> bool {
+    let is_call = |(at, token): (usize, &Token<'_>)| {
+        let next = tokens.get(at + 1);
+        if next.is_none_or(|next| next.kind != Kind::Symbol('(')) {
+            return false;
+        }
+        match token.kind {
+            Kind::QuotedName(_) => true,
+            Kind::Word(word) => {
+                let upper = word.to_ascii_uppercase();
+                let is_qualified = at > 0 && tokens[at - 1].kind == Kind::Symbol('.');
+                let is_adjacent = next.is_some_and(|next| next.start == token.end);
+                let is_known = may_precede_parenthesis(&upper)
+                    || needs_cast(&upper)
+                    || needs_comparison(&upper)
+                    || upper == "AGAINST"
+                    || is_adjacent && (is_builtin(&upper) || is_of_session(&upper));
+                is_qualified || !is_known
+            }
+            Kind::String | Kind::Parameter(_) | Kind::Variable | Kind::Hint | Kind::Symbol(_) => {
+                false
+            }
+        }
+    };
+    tokens.iter().enumerate().any(is_call)
 }
 
 impl Scan<'_> {

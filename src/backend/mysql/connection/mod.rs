@@ -149,7 +149,9 @@ impl Connection {
         if let Some(ok) = ok {
             self.status = ok.status;
             let is_own = awaited.is_some_and(|awaited| awaited.is_own);
-            if !is_own {
+            if is_own {
+                self.changes.transaction = ok.changes.transaction.or(self.changes.transaction);
+            } else {
                 self.changes.add(&ok.changes);
             }
             let in_transaction = self.in_transaction();

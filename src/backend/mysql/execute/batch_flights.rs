@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::admitted_text::{admit_to_read_only, admit_to_unit, text_of};
 use super::statement_start::{ReadyStatement, completion, shape_of};
-use super::unit::{opening, roll_back, transaction_controlled};
+use super::unit::{opening, roll_back, roll_back_after_failure, transaction_controlled};
 use crate::backend::attempt::{AttemptError, AttemptResult};
 use crate::backend::mysql::commit::{CommitPlan, commit};
 use crate::backend::mysql::connection::CommandEnd;
@@ -89,7 +89,7 @@ async fn prepare<'a>(batch: &'a Batch, session: &mut Session) -> Result<BatchRun
     for facts in &facts {
         let effects = session.effects_of(facts).await?;
         is_plain &= effects.is_plain;
-        writes |= !effects.reads || !effects.is_plain;
+        writes |= effects.may_write;
         divisible.push(effects.is_divisible);
     }
     session.work.unit = UnitState::Open;
@@ -342,15 +342,12 @@ impl BatchRun<'_> {
 
     /// Rolls back after the failure of a statement.
     async fn abort(&self, mut session: Session, error: Error) -> AttemptError {
-        let outcome = session.rolled_back_outcome();
-        let error = if error.outcome() == Outcome::NotApplied {
-            error.with_outcome(outcome)
-        } else {
-            error
-        };
         let failed = session.attempt_error(error);
-        if session.takes_commands() {
-            drop(roll_back(&mut session, self.batch.mode.read_only).await);
+        let is_read_only = self.batch.mode.read_only;
+        let outcome = roll_back_after_failure(&mut session, is_read_only).await;
+        if failed.error.outcome() == Outcome::NotApplied {
+            let AttemptError { error, retry } = failed;
+            return AttemptError { error: error.with_outcome(outcome), retry };
         }
         failed
     }

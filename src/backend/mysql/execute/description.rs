@@ -28,7 +28,7 @@ pub(crate) async fn describe(
     let answer = match answers {
         Ok(answer) => answer,
         Err(error) if is_not_preparable(&error) && text.order.is_empty() => {
-            return Ok(Description { read_only: effects.reads, ..Description::default() });
+            return Ok(Description { read_only: !effects.may_write, ..Description::default() });
         }
         Err(error) => return Err(session.refused(&error, sql)),
     };
@@ -43,7 +43,7 @@ pub(crate) async fn describe(
     Ok(Description {
         columns,
         parameters: parameters(text, &answer, session),
-        read_only: effects.reads && effects.is_plain,
+        read_only: !effects.may_write && effects.is_plain,
         plan,
     })
 }

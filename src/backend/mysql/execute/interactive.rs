@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::statement_rows::{Scope, StatementRows};
-use super::unit::{open, roll_back, transaction_aborted};
+use super::unit::{ROLLBACK_LIMIT, open, roll_back, roll_back_after_failure, transaction_aborted};
 use crate::backend::attempt::AttemptResult;
 use crate::backend::idempotency::applied_before;
 use crate::backend::mysql::commit::{CommitPlan, commit};
@@ -148,8 +148,7 @@ impl Transaction for MysqlTransaction {
         Box::pin(async move {
             session.begin_command(deadline).await?;
             if session.work.unit != UnitState::Open {
-                let outcome = session.rolled_back_outcome();
-                drop(roll_back(&mut session, is_read_only).await);
+                let outcome = roll_back_after_failure(&mut session, is_read_only).await;
                 let message = "a statement of the transaction had failed, and it was rolled back";
                 let error = Error::new(ErrorKind::TransactionAborted, message);
                 return Err(error.with_outcome(outcome));
@@ -171,6 +170,3 @@ impl Transaction for MysqlTransaction {
         })
     }
 }
-
-/// The time that a rollback is waited for; it goes on by itself.
-const ROLLBACK_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);

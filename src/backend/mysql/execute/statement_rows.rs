@@ -275,12 +275,9 @@ async fn begin(session: &mut Session, statement: &Statement, scope: Scope) -> Re
             let mode = TransactionMode { read_only: true, ..TransactionMode::default() };
             open(session, mode, false).await?;
             scope = Scope::ReadOnly;
-        } else if !effects.reads {
+        } else if effects.may_write {
             session.applies(Applies::Statement);
             session.work.is_divisible = effects.is_divisible;
-        } else if !effects.is_plain {
-            // A function in a query may write.
-            session.applies(Applies::Statement);
         }
     } else {
         session.work.is_divisible |= effects.is_divisible;

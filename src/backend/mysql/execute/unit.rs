@@ -1,7 +1,10 @@
 //! The beginning and the end of a transaction that the server itself opens.
 
+use std::time::{Duration, Instant};
+
 use crate::backend::mysql::session::{Applies, Session};
 use crate::backend::{IsolationLevel, TransactionMode};
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 
 /// The savepoint at the start of a unit whose statements may run code of the database's: a COMMIT in it removes the
@@ -88,6 +91,28 @@ pub(crate) async fn roll_back(session: &mut Session, is_read_only: bool) -> Resu
     statements.extend(closing(is_read_only));
     session.run_own(&statements).await.map(drop)
 }
+
+/// Rolls back after a failure, and tells what that left: a table without transactions keeps what was written.
+pub(crate) async fn roll_back_after_failure(session: &mut Session, is_read_only: bool) -> Outcome {
+    let unknown = session.rolled_back_outcome();
+    if !session.takes_commands() {
+        return unknown;
+    }
+    session.applies(Applies::Nothing);
+    let deadline = Deadline::at(Instant::now() + ROLLBACK_LIMIT);
+    if session.begin_command(deadline).await.is_err() {
+        return unknown;
+    }
+    let rolled_back = session.roll_back_and_look(closing(is_read_only)).await;
+    match rolled_back {
+        Ok(true) => Outcome::NotApplied,
+        Ok(false) => Outcome::Unknown,
+        Err(_) => unknown,
+    }
+}
+
+/// The time that a rollback is waited for; it goes on by itself.
+pub(crate) const ROLLBACK_LIMIT: Duration = Duration::from_secs(5);
 
 /// The error of a unit whose own text controlled its transaction: a part may be applied.
 pub(crate) fn transaction_controlled() -> Error {

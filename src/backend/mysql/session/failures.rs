@@ -24,9 +24,7 @@ impl Session {
         if self.connection().was_ended_before() {
             // It was sent before the statement came: the connection had been ended while it was idle.
             self.close();
-            if !self.work.has_begun {
-                self.work.retry = RetryScope::OtherConnection;
-            }
+            self.work.retry = RetryScope::OtherConnection;
             return connection_lost(&self.database.name).with_cause(error.message.clone());
         }
         if is_connection_end(error) {
@@ -48,7 +46,8 @@ impl Session {
             sql,
         };
         let reported = from_server_error(error, &context);
-        let is_divided = self.work.is_divisible;
+        // In a unit its rollback tells.
+        let is_divided = self.work.is_divisible && self.work.unit == UnitState::None;
         let mut failed = match errno {
             QUERY_INTERRUPTED if was_killed => {
                 let message = "the deadline passed; the statement was cancelled";

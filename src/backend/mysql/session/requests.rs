@@ -37,8 +37,8 @@ pub(crate) enum Runnable {
 pub(crate) struct StatementEffects {
     /// It leaves nothing behind in its session.
     pub(crate) is_plain: bool,
-    /// It only reads.
-    pub(crate) reads: bool,
+    /// It may write: by what it says, by a function that is not built in, or behind a view.
+    pub(crate) may_write: bool,
     /// A part of what it writes may stay although it fails.
     pub(crate) is_divisible: bool,
 }
@@ -77,6 +77,18 @@ impl Session {
         Ok(last)
     }
 
+    /// Rolls back and runs statements behind; returns true if nothing of the transaction was left. The state of the
+    /// transaction is asked for before, as an error tells none.
+    pub(crate) async fn roll_back_and_look(&mut self, behind: &[&str]) -> Result<bool> {
+        self.connection().queue_own(Command::Ping);
+        let end = self.answer(async |on| on.end_of_command().await).await?;
+        end.map_err(|error| self.refused(&error, ""))?;
+        let state = self.connection().changes.transaction;
+        let warned = self.run_own(&["ROLLBACK"]).await?.warnings > 0;
+        self.run_own(behind).await?;
+        Ok(!warned && !state.is_some_and(|state| state.wrote_without_transaction))
+    }
+
     /// Queries with statements of our own in one flight: the rows of each, in text.
     pub(crate) async fn query_own(
         &mut self,
@@ -98,14 +110,21 @@ impl Session {
     pub(crate) async fn effects_of(&mut self, facts: &MysqlStatement) -> Result<StatementEffects> {
         let mut effects = StatementEffects {
             is_plain: facts.plain,
-            reads: facts.reads,
-            is_divisible: !facts.reads,
+            may_write: !facts.reads || facts.calls_unknown,
+            is_divisible: !facts.reads || facts.calls_unknown,
         };
         // A temporary table of this session may have the name of another table.
         if facts.plain && !self.checkin.is_touched {
             let tables = self.tables(facts).await?;
             effects.is_plain = tables.is_harmless && (facts.reads || !tables.may_have_triggers);
+            // A view may call functions.
+            effects.may_write |= !tables.is_harmless;
             effects.is_divisible = !facts.reads && !tables.is_transactional;
+            if effects.is_plain && facts.command == "SELECT" {
+                // FOR UPDATE locks rows, and writes none.
+                effects.may_write = false;
+                effects.is_divisible = false;
+            }
         } else {
             effects.is_plain = false;
         }
