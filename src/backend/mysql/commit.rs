@@ -13,13 +13,14 @@ use super::connection::{CommandEnd, Connection};
 use super::execute::statement_start::ReadyStatement;
 use super::execute::unit::{check_guard, closing, roll_back};
 use super::key_rows::KeyRows;
-use super::keys::{outcome_of_claim, store, with_claimed_key};
+use super::keys::{SYNC_WAIT, outcome_of_claim, store, with_claimed_key};
 use super::protocol::commands::Command;
+use super::protocol::server_error::ServerError;
 use super::session::mysql_context::MysqlContext;
 use super::session::requests::Runnable;
 use super::session::{Applies, Session, SessionConnection, UnitState};
 use crate::backend::idempotency::stored;
-use crate::backend::resolution::{no_answer, resolve};
+use crate::backend::resolution::{no_answer, outcome_unknown, resolve};
 use crate::backend::{IdempotencyKey, TransactionOutcome};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -39,6 +40,10 @@ pub(crate) struct CommitPlan<'a> {
     pub(crate) writes: bool,
 }
 
+/// The numbers of the errors of a server without a table for marks, or without a right to it: NO_SUCH_TABLE,
+/// TABLEACCESS_DENIED, COLUMNACCESS_DENIED. They leave the transaction as it was.
+const HAS_NO_MARKS: [u16; 3] = [1146, 1142, 1143];
+
 /// The number and place of a commit, by which it can be resolved.
 struct Mark {
     number: [u8; 32],
@@ -54,8 +59,18 @@ pub(crate) async fn commit(mut session: Session, plan: CommitPlan<'_>) -> Result
         }
         return Err(error);
     }
-    let mark = if plan.writes && plan.key.is_none() { mark(&mut session).await? } else { None };
-    let ended = send_commit(&mut session, &plan, mark.as_ref()).await;
+    let needs_mark = plan.writes && plan.key.is_none();
+    let marked = if needs_mark { mark(&mut session).await } else { Ok(None) };
+    let mut mark = match marked {
+        Ok(mark) => mark,
+        Err(error) => {
+            if session.takes_commands() {
+                drop(roll_back(&mut session, plan.is_read_only).await);
+            }
+            return Err(error);
+        }
+    };
+    let ended = send_commit(&mut session, &plan, &mut mark).await;
     let Err(error) = ended else { return Ok(()) };
     if error.kind() != ErrorKind::OutcomeUnknown || error.outcome() != Outcome::Unknown {
         return Err(error);
@@ -63,25 +78,39 @@ pub(crate) async fn commit(mut session: Session, plan: CommitPlan<'_>) -> Result
     let database = Arc::clone(&session.database);
     let state = Arc::clone(&session.connection().state);
     let deadline = session.deadline;
+    let is_node = session.connection().server.is_galera;
     // The connection is of no more use.
     drop(session);
     match (plan.key, mark) {
         (Some(key), _) => {
-            let query = || outcome_by_key(&database, &state, key, deadline);
+            let row = CommitRow::Key(key, deadline);
+            let query = || outcome_after_the_end(&database, &state, is_node, row);
             resolve(&database.name, query, error, deadline).await
         }
         (None, Some((Mark { token, .. }, _))) => {
             let error = error.with_transaction_token(token.print());
-            let query = async || {
-                if database.opener.connector.has_ended(&state).await {
-                    outcome_of_token(&database, &token).await
-                } else {
-                    Ok(TransactionOutcome::InProgress)
-                }
-            };
+            let row = CommitRow::Mark(&token);
+            let query = || outcome_after_the_end(&database, &state, is_node, row);
             resolve(&database.name, query, error, deadline).await
         }
         (None, None) => Err(error),
+    }
+}
+
+/// The row that is committed with a unit, by which its commit can be resolved.
+#[derive(Clone, Copy)]
+enum CommitRow<'a> {
+    /// That of a key, looked for until the deadline.
+    Key(&'a IdempotencyKey, Deadline),
+    Mark(&'a CommitToken),
+}
+
+impl CommitRow<'_> {
+    async fn ask(self, database: &Arc<MysqlContext>) -> Result<TransactionOutcome> {
+        match self {
+            Self::Key(key, deadline) => outcome_by_key(database, key, deadline).await,
+            Self::Mark(token) => outcome_of_token(database, token).await,
+        }
     }
 }
 
@@ -105,10 +134,15 @@ async fn mark(session: &mut Session) -> Result<Option<(Mark, Runnable)>> {
         return Ok(None);
     }
     let claim = &database.keys.claim;
-    let Some(Ok(runnable)) = session.prepare_all(&[(&claim.sql, claim)]).await?.pop() else {
-        // No table, or no right to it.
-        database.marks.are_refused();
-        return Ok(None);
+    let runnable = match session.prepare_all(&[(&claim.sql, claim)]).await?.pop() {
+        Some(Ok(runnable)) => runnable,
+        Some(Err(error)) if HAS_NO_MARKS.contains(&error.errno) => {
+            database.marks.are_refused();
+            return Ok(None);
+        }
+        // It may have rolled all of it back: the commit would say OK of nothing.
+        Some(Err(error)) => return Err(session.refused(&error, "")),
+        None => return Ok(None),
     };
     let mut number = [0; 32];
     SystemRandom::new().fill(&mut number).map_err(|_unspecified| {
@@ -129,7 +163,7 @@ async fn mark(session: &mut Session) -> Result<Option<(Mark, Runnable)>> {
 async fn send_commit(
     session: &mut Session,
     plan: &CommitPlan<'_>,
-    mark: Option<&(Mark, Runnable)>,
+    mark: &mut Option<(Mark, Runnable)>,
 ) -> Result<()> {
     session.begin_request()?;
     let database = Arc::clone(&session.database);
@@ -161,21 +195,19 @@ async fn send_commit(
         cancel.commit = None;
     }
     let mut ends = ends.into_iter();
+    let mut doubt = None;
     if mark.is_some()
         && let Some(Err(error)) = ends.next()
     {
-        let failed = session.refused(&error, "");
-        if session.work.unit == UnitState::RolledBack {
-            // The commit behind it committed nothing.
-            session.work.applies = Applies::Nothing;
-            return Err(failed.with_outcome(session.rolled_back_outcome()));
-        }
+        // There is no row by which the commit could be resolved.
+        *mark = None;
+        doubt = mark_refused(session, &error)?;
     }
     match ends.next() {
         Some(Ok(_)) => {
             session.work.applies = Applies::Nothing;
             session.work.is_divisible = false;
-            Ok(())
+            doubt.map_or(Ok(()), Err)
         }
         Some(Err(error)) => Err(session.refused(&error, "")),
         None if PlantedBug::AssumedCommit.is_planted() => Ok(()),
@@ -186,16 +218,47 @@ async fn send_commit(
     }
 }
 
-/// Returns the outcome of a unit by its key, on another connection, after the end of its own.
-async fn outcome_by_key(
+/// The meaning of a mark that was refused, to the commit behind it: an error if that has committed nothing, and a doubt
+/// if it may have. Whoever is rolled back gets OK for a commit of nothing.
+fn mark_refused(session: &mut Session, error: &ServerError) -> Result<Option<Error>> {
+    let failed = session.refused(error, "");
+    if session.work.unit == UnitState::RolledBack {
+        session.work.applies = Applies::Nothing;
+        return Err(failed.with_outcome(session.rolled_back_outcome()));
+    }
+    if HAS_NO_MARKS.contains(&error.errno) {
+        session.database.marks.are_refused();
+        return Ok(None);
+    }
+    let message = "the commit's mark was refused, and perhaps all was rolled back with it";
+    Ok(Some(outcome_unknown(message.to_owned()).with_cause(failed)))
+}
+
+/// Returns the outcome of a commit by its row, of which the absence means something only when the commit's connection
+/// has ended.
+async fn outcome_after_the_end(
     database: &Arc<MysqlContext>,
     state: &ConnectionState,
+    is_node: bool,
+    row: CommitRow<'_>,
+) -> Result<TransactionOutcome> {
+    // The node may be silent or gone for good: what it has committed is on the others.
+    if is_node && matches!(row.ask(database).await, Ok(TransactionOutcome::Applied)) {
+        return Ok(TransactionOutcome::Applied);
+    }
+    if database.opener.connector.has_ended(state).await {
+        row.ask(database).await
+    } else {
+        Ok(TransactionOutcome::InProgress)
+    }
+}
+
+/// Returns the outcome of a unit by its key, on another connection.
+async fn outcome_by_key(
+    database: &Arc<MysqlContext>,
     key: &IdempotencyKey,
     deadline: Deadline,
 ) -> Result<TransactionOutcome> {
-    if !database.opener.connector.has_ended(state).await {
-        return Ok(TransactionOutcome::InProgress);
-    }
     let checkout = database.pool.acquire(deadline, &CallContext::own("resolve")).await?;
     let mut session = Session::new(checkout, database, deadline);
     outcome_of_claim(&mut session, key).await
@@ -211,7 +274,7 @@ pub(crate) async fn outcome_of_token(
     let is_same_server = token.is_of(&server.uuid, server.started);
     let mut questions = Vec::new();
     if server.is_galera {
-        questions.push("SET SESSION wsrep_sync_wait=1".to_owned());
+        questions.push(SYNC_WAIT.to_owned());
     }
     // In this order: once the connection is gone, nothing can add the row.
     questions

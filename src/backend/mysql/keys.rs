@@ -145,12 +145,25 @@ async fn read(session: &mut Session, id: &Value) -> Result<Option<Claimed>> {
     }))
 }
 
+/// Has a node of a Galera cluster read what the others have committed; a reset undoes it.
+async fn wait_for_others(session: &mut Session) -> Result<()> {
+    if !session.connection().server.is_galera {
+        return Ok(());
+    }
+    session.checkin.is_touched = true;
+    session.run_own(&[SYNC_WAIT]).await.map(drop)
+}
+
+/// Has reads on a node wait until it has all that the cluster had committed before.
+pub(crate) const SYNC_WAIT: &str = "SET SESSION wsrep_sync_wait=1";
+
 /// Returns the outcome, so far, of the unit under a key.
 pub(crate) async fn outcome_of_key(
     session: &mut Session,
     caller: &str,
     key: &str,
 ) -> Result<TransactionOutcome> {
+    wait_for_others(session).await?;
     let id = Value::bytes(key_id(caller, key));
     if read(session, &id).await?.is_some_and(|row| !row.expired) {
         return Ok(TransactionOutcome::Applied);
@@ -169,6 +182,7 @@ pub(crate) async fn outcome_of_claim(
     session: &mut Session,
     key: &IdempotencyKey,
 ) -> Result<TransactionOutcome> {
+    wait_for_others(session).await?;
     let id = Value::bytes(key_id(&key.caller, &key.key));
     Ok(match read(session, &id).await? {
         Some(row) if row.request_hash == key.request_hash => TransactionOutcome::Applied,

@@ -256,7 +256,8 @@ impl BatchRun<'_> {
         session.begin_request()?;
         let before = ready.queue(session, self.is_plain)?;
         for _ in 0..before {
-            drop(session.answer(async |on| on.end_of_command().await).await?);
+            let end = session.answer(async |on| on.end_of_command().await).await?;
+            session.must_be_cleared(end.map(drop), &statement.sql)?;
         }
         let result = self.result(session, &ready, index).await?;
         let connection = session.connection();

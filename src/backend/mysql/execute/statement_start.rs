@@ -93,10 +93,12 @@ async fn first_part(
     statement: &ReadyStatement<'_>,
     before: usize,
 ) -> Result<Head> {
-    let event = session
+    let (cleared, event) = session
         .answer(async |on| {
+            let mut cleared = Ok(());
             for _ in 0..before {
-                drop(on.end_of_command().await?);
+                let end = on.end_of_command().await?;
+                cleared = cleared.and(end.map(drop));
             }
             loop {
                 // A procedure may have results without rows before those with some.
@@ -106,11 +108,12 @@ async fn first_part(
                     | Event::Row(_)
                     | Event::Prepared(_)
                     | Event::Done(_)
-                    | Event::Failed(_)) => return Ok(event),
+                    | Event::Failed(_)) => return Ok((cleared, event)),
                 }
             }
         })
         .await?;
+    session.must_be_cleared(cleared, statement.sql)?;
     head(session, event, statement)
 }
 

@@ -76,6 +76,23 @@ impl Session {
         failed
     }
 
+    /// Fails if what clears the session's history in front of a statement was refused within a transaction: with it,
+    /// all may have been rolled back, and the statement behind it has begun another one. Its connection is closed.
+    pub(crate) fn must_be_cleared(
+        &mut self,
+        cleared: Result<(), ServerError>,
+        sql: &str,
+    ) -> Result<(), Error> {
+        match cleared {
+            Err(error) if self.work.unit != UnitState::None => {
+                self.close();
+                Err(self.refused(&error, sql))
+            }
+            // What stands for itself answers for itself.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Has statements prepared anew: definitions have changed.
     fn forget_plans(&mut self) {
         self.database.definitions_changed();
