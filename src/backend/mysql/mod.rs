@@ -48,7 +48,7 @@ use commit::outcome_of_token;
 use commit_marks::CommitMarks;
 use commit_token::CommitToken;
 use connect::Connector;
-use connect::server_questions::TAKES_WRITES;
+use connect::server_questions::{TAKES_WRITES, TAKES_WRITES_IN_CLUSTER};
 use connection::Connection;
 use connection::mysql_opener::Opener;
 use execute::batch_flights;
@@ -157,7 +157,9 @@ impl Mysql {
 
 /// Returns true if a connection's server takes no writes any more, although it must; `None` if the connection is lost.
 async fn has_changed_role(connection: &mut Connection, needs_writes: bool) -> Option<bool> {
-    let takes_writes = connection.ask(TAKES_WRITES).await?;
+    let is_node = connection.server.is_galera;
+    let question = if is_node { TAKES_WRITES_IN_CLUSTER } else { TAKES_WRITES };
+    let takes_writes = connection.ask(question).await?;
     Some(needs_writes && takes_writes != "1")
 }
 

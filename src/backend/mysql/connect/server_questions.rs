@@ -29,6 +29,11 @@ pub(crate) const UPTIME: &str = "SHOW GLOBAL STATUS LIKE 'uptime'";
 /// The text that asks a connection whether its server still takes writes; the answer is `1` or `0`.
 pub(crate) const TAKES_WRITES: &str = "SELECT NOT (@@read_only OR @@innodb_read_only)";
 
+/// The same for a node of a Galera cluster: without a quorum, too, it takes none.
+pub(crate) const TAKES_WRITES_IN_CLUSTER: &str = "SELECT NOT (@@read_only OR @@innodb_read_only) AND \
+     (SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS \
+      WHERE VARIABLE_NAME = 'WSREP_READY') = 'ON'";
+
 /// The answers: the first row of each, in text.
 pub(crate) type AnswerRows = Vec<Vec<Option<String>>>;
 
