@@ -15,7 +15,7 @@ use crate::config::{Config, Database, PoolSettings, Secret, Target};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::CallContext;
-use crate::sql::Analysis;
+use crate::sql::{Analysis, Analyzer, Dialect};
 use crate::value::{Kind, Row, Value};
 
 /// The connections that the server has for ordinary roles, then the limits of the role and of the database; -1 is no
@@ -171,7 +171,7 @@ async fn check_reachable(config: &Config, name: &str, backend: &dyn Backend) -> 
                 finding(name, CheckStatus::Unknown, text)
             }
         });
-        match ask(backend, question).await {
+        match ask(backend, target, question).await {
             Ok(rows) => findings.extend(unsafe_findings(name, safety::of_rights(target, &rows))),
             Err(error) => {
                 let text = format!("the rights of its role are unknown: {error}");
@@ -254,7 +254,7 @@ async fn connection_limits(
         Target::Mysql(_) => (mysql_safety::CONNECTION_LIMITS, &mysql_safety::LIMIT_SOURCES),
         Target::Sqlite(_) => return Ok(Vec::new()),
     };
-    let rows = ask(backend, question).await?;
+    let rows = ask(backend, target, question).await?;
     let values = rows.first().map(|row| row.values.as_slice()).unwrap_or_default();
     let limit = |index: usize| match values.get(index) {
         Some(Value { kind: Some(Kind::Int64Value(limit)) }) => *limit,
@@ -267,19 +267,30 @@ async fn connection_limits(
 pub(super) async fn try_claims(backend: &dyn Backend) -> Result<()> {
     let claims = Some(Arc::new(Secret::new("{}")));
     let preamble = Preamble { claims, ..Preamble::default() };
-    ask_behind(backend, preamble, "select 1").await.map(drop)
+    let analysis = Arc::new(Analysis::unknown());
+    ask_behind(backend, preamble, "select 1", analysis).await.map(drop)
 }
 
 /// Runs a statement of the server's own.
-pub(super) async fn ask(backend: &dyn Backend, sql: &str) -> Result<Vec<Row>> {
-    ask_behind(backend, Preamble::default(), sql).await
+pub(super) async fn ask(backend: &dyn Backend, target: &Target, sql: &str) -> Result<Vec<Row>> {
+    let analysis = match target {
+        // Its backend runs no text that was not read.
+        Target::Mysql(_) => Analyzer::new(Dialect::Mysql, 0).analyze(sql),
+        Target::Postgres(_) | Target::Sqlite(_) => Arc::new(Analysis::unknown()),
+    };
+    ask_behind(backend, Preamble::default(), sql, analysis).await
 }
 
-async fn ask_behind(backend: &dyn Backend, preamble: Preamble, sql: &str) -> Result<Vec<Row>> {
+async fn ask_behind(
+    backend: &dyn Backend,
+    preamble: Preamble,
+    sql: &str,
+    analysis: Arc<Analysis>,
+) -> Result<Vec<Row>> {
     let statement = Statement {
         sql: sql.to_owned(),
         parameters: Vec::new(),
-        analysis: Arc::new(Analysis::unknown()),
+        analysis,
         read_only: true,
         delivery: Delivery::Streamed,
         describe_columns: false,

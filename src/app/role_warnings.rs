@@ -17,8 +17,9 @@ pub(super) async fn warn_of_role(database: &Database, workers: &[Handle]) {
     let backend = Arc::clone(database.backend());
     let worker = workers.first().cloned().unwrap_or_else(Handle::current);
     let has_claims = database.settings().claims.key.is_some();
+    let asked_target = target.clone();
     let asking = async move {
-        let rights = ask(&*backend, question).await;
+        let rights = ask(&*backend, &asked_target, question).await;
         let claims = if has_claims { try_claims(&*backend).await } else { Ok(()) };
         rights.map(|rows| (rows, claims))
     };
