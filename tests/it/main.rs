@@ -48,6 +48,7 @@
 //! | `oracle` | random schemas whose code marks its session, and what the next caller sees of it |
 //! | `lanes` | short reads that share connections |
 //! | `languages` | servers whose messages are translated |
+//! | `mariadb_checks` | what `rowgate config check` and GetServerInfo say of MariaDB, and the files of `rowgate query` |
 //! | `mariadb_connect` | ways to MariaDB: TLS in all its modes, passwords, credentials that change, and refused logins |
 //! | `mariadb_server` | MariaDB or MySQL over its socket, with its connections killed, and crashed |
 //! | `memory` | memory that is bounded by size |
@@ -121,6 +122,8 @@ mod logs;
 #[cfg(test)]
 mod look_alikes;
 #[cfg(test)]
+mod mariadb_checks;
+
 mod mariadb_connect;
 
 mod mariadb_server;

@@ -11,11 +11,8 @@ use tonic::Code;
 use crate::harness::certificates::Certificates;
 use crate::harness::client::{Client, Failure, PATIENCE};
 use crate::harness::mariadb::{Mariadb, PASSWORD};
-use crate::harness::server::{Server, run};
+use crate::harness::server::{Server, checked};
 use crate::harness::wait::eventually_async;
-
-/// The command line that checks a configuration against its databases.
-const CHECK: [&str; 2] = ["config", "check"];
 
 /// A server that speaks TLS with the certificate of `localhost`.
 fn with_tls(certificates: &Certificates) -> Mariadb {
@@ -98,21 +95,6 @@ fn a_check_says_why_tls_fails() {
         let text = checked(&format!("[databases.main]\nurl = \"{url}\"\n{tls}\n"), 1);
         assert!(text.contains(expected), "{expected}: {text}");
     }
-}
-
-/// The output of `rowgate config check` on a configuration, with this exit status.
-#[track_caller]
-fn checked(configuration: &str, status: i32) -> String {
-    let directory = tempfile::tempdir().expect("a directory can be made");
-    fs::write(directory.path().join("rowgate.toml"), configuration).expect("it is ours");
-    let output = run(directory.path(), &CHECK, &[]);
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(output.status.code(), Some(status), "{text}");
-    text
 }
 
 #[tokio::test]

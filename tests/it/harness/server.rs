@@ -204,6 +204,17 @@ impl Drop for Server {
     }
 }
 
+/// The output of `rowgate config check` on a configuration, with this exit status.
+#[track_caller]
+pub(crate) fn checked(configuration: &str, status: i32) -> String {
+    let directory = configured(configuration);
+    let output = run(directory.path(), &["config", "check"], &[]);
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let told = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(status), "{told}");
+    told
+}
+
 /// Runs one command to its end, in `directory`.
 pub(crate) fn run(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = rowgate(directory);
