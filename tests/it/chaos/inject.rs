@@ -125,7 +125,9 @@ impl Scene {
             (InjectedFault::RefuseWrites { lasts }, _) => {
                 return refuse_writes(self.database.mariadb(), lasts);
             }
-            (InjectedFault::TakeRoom { lasts }, _) => take_room(self.database.mariadb(), lasts),
+            (InjectedFault::TakeRoom { lasts }, _) => {
+                return take_room(self.database.mariadb(), lasts);
+            }
             (InjectedFault::Connection(_), _) => panic!("a fault of the proxy"),
         }
         true

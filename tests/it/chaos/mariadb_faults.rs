@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::harness::mariadb::Mariadb;
+use crate::harness::mariadb::{Mariadb, is_mysql};
 use crate::harness::wait::eventually;
 
 /// The longest time until a fault takes effect.
@@ -19,13 +19,13 @@ const NO_ROOM: u32 = 10;
 pub(super) const SETTINGS: &str = "pool.max = 16\n";
 
 /// A procedure looks for its victim and kills it at once: what another process was told would long have ended. Those at
-/// work come first. It tells how many it killed.
+/// work come first. It tells if it killed one.
 const PROCEDURE: &str = "delimiter //
-create procedure kill_one(is_connection boolean, pick int)
+create procedure kill_one(is_connection boolean, pick int, out killed int)
 begin
   declare victim, number bigint;
-  declare killed int default 1;
   declare continue handler for 1094, not found set killed = 0;
+  set killed = 1;
   select count(*) into number from information_schema.processlist
     where user = 'rowgate' and command in ('Query', 'Execute');
   set pick = pick mod greatest(number, 1);
@@ -36,19 +36,48 @@ begin
   elseif is_connection then kill connection victim;
   else kill query victim;
   end if;
-  select killed;
 end //
 delimiter ;
 ";
 
-/// Makes the procedure that the faults need.
+/// Takes room away, waits for a refusal, and gives it back; tells if there was one.
+fn room_procedure() -> String {
+    let status = if is_mysql() { "performance_schema" } else { "information_schema" };
+    let refused = format!(
+        "(select variable_value from {status}.global_status \
+         where variable_name = 'Connection_errors_max_connections')"
+    );
+    let kills = "call kill_one(true, 0, @killed);\n  ".repeat(8);
+    let waits = LIMIT.as_secs() * 50;
+    format!(
+        "delimiter //
+create procedure take_room(lasts double)
+begin
+  declare before_it, waited bigint default 0;
+  set before_it = {refused};
+  set global max_connections = {NO_ROOM};
+  {kills}
+  while {refused} = before_it and waited < {waits} do
+    set waited = waited + 1 + sleep(0.02);
+  end while;
+  do sleep(lasts);
+  select {refused} > before_it;
+  set global max_connections = {ROOM};
+end //
+delimiter ;
+"
+    )
+}
+
+/// Makes the procedures that the faults need.
 pub(super) fn install(mariadb: &Mariadb) {
     mariadb.sql(PROCEDURE);
+    mariadb.sql(&room_procedure());
 }
 
 /// Kills a connection, or what it runs.
 pub(super) fn kill(mariadb: &Mariadb, is_connection: bool, pick: usize) {
-    let call = format!("call kill_one({is_connection}, {pick})");
+    let call = format!("call kill_one({is_connection}, {pick}, @killed); select @killed");
     eventually("somebody is killed", LIMIT, || (mariadb.sql(&call) == "1").then_some(()));
 }
 
@@ -61,13 +90,7 @@ pub(super) fn refuse_writes(mariadb: &Mariadb, lasts: Duration) -> bool {
     before == after
 }
 
-/// Takes room from the pool until a connection is refused.
-pub(super) fn take_room(mariadb: &Mariadb, lasts: Duration) {
-    let refused = "show global status like 'Connection_errors_max_connections'";
-    let before = mariadb.sql(refused);
-    let kills = "call kill_one(true, 0);".repeat(8);
-    mariadb.sql(&format!("set global max_connections = {NO_ROOM}; {kills}"));
-    eventually("a connection is refused", LIMIT, || (mariadb.sql(refused) != before).then_some(()));
-    std::thread::sleep(lasts);
-    mariadb.sql(&format!("set global max_connections = {ROOM}"));
+/// Takes room from the pool until a connection is refused. One session does all of it: another would be refused, too.
+pub(super) fn take_room(mariadb: &Mariadb, lasts: Duration) -> bool {
+    mariadb.sql(&format!("call take_room({})", lasts.as_secs_f64())) == "1"
 }

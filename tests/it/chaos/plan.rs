@@ -16,7 +16,7 @@ pub(super) enum FaultKind {
     Restarted,
     /// A connection is cut at some byte.
     Cut,
-    /// The database's answer is lost from some byte on, then the connection.
+    /// The database's answer is lost from some byte on, then the connection; of MariaDB also the commit itself.
     AnswerLost,
     /// KILL QUERY by another connection ends the statement of one.
     QueryKilled,
@@ -171,19 +171,19 @@ fn cut(dialect: Dialect, random: &mut fastrand::Rng) -> Fault {
     Fault { direction, place, then: Then::Cut(cut) }
 }
 
-/// MariaDB's answers have no words: of what is sent the commit is the last that the server gets, which acts upon it.
+/// MariaDB's answers have no words: a commit is the last that the server hears, and acts upon, or is lost itself.
 fn answer_lost(dialect: Dialect, random: &mut fastrand::Rng) -> Fault {
     let then = Then::Lose(Duration::from_millis(random.u64(1..30)));
-    match dialect {
-        Dialect::Postgres => Fault { direction: Direction::Down, place: place(random, 900), then },
-        Dialect::Mariadb if random.bool() => {
-            let then = Then::Cut(Cut::Abandon);
-            Fault { direction: Direction::Up, place: Place::Text("COMMIT"), then }
-        }
-        Dialect::Mariadb => {
-            Fault { direction: Direction::Down, place: Place::Byte(random.u64(..900)), then }
-        }
-    }
+    let commit = Place::Text("COMMIT");
+    let (direction, place, then) = match dialect {
+        Dialect::Postgres => (Direction::Down, place(random, 900), then),
+        Dialect::Mariadb => match random.u8(..4) {
+            0 => (Direction::Up, commit, then),
+            1 => (Direction::Up, commit, Then::Cut(Cut::Abandon)),
+            _ => (Direction::Down, Place::Byte(random.u64(..900)), then),
+        },
+    };
+    Fault { direction, place, then }
 }
 
 fn place(random: &mut fastrand::Rng, bytes: u64) -> Place {

@@ -15,9 +15,6 @@ use super::dialect::Dialect;
 use crate::harness::client::{Client, Failure, request};
 use crate::harness::unit::{Transaction, keyed, query, statement};
 
-/// Counters: as many units can run at once.
-pub(super) const SHARDS: i64 = 4;
-
 /// Accounts, and what is in each at first.
 pub(super) const ACCOUNTS: i64 = 64;
 pub(super) const BALANCE: i64 = 1000;
@@ -117,7 +114,7 @@ impl Unit {
     }
 
     fn shard(&self) -> Value {
-        Value::int64(self.token % SHARDS)
+        Value::int64(self.token % self.dialect.shards())
     }
 
     fn key(&self) -> String {
@@ -144,7 +141,8 @@ impl Unit {
     /// All of it in one statement.
     fn query(&self) -> QueryRequest {
         let transfer = [self.from, self.to, self.amount];
-        let (sql, parameters) = self.dialect.unit(self.token, self.token % SHARDS, transfer);
+        let (sql, parameters) =
+            self.dialect.unit(self.token, self.token % self.dialect.shards(), transfer);
         request(&sql, &parameters)
     }
 

@@ -41,7 +41,7 @@ struct Held {
 struct Row {
     /// As in `docs/FAULTS.md`.
     name: &'static str,
-    /// Faults of a run of 3000.
+    /// Faults of a run of 4000.
     share: usize,
     /// Faults of any run.
     least: usize,
