@@ -41,12 +41,14 @@ pub enum ClassifiedAs {
     Other,
 }
 
-/// Analyzes a text of PostgreSQL. SQLite's analysis of it must not panic.
+/// Analyzes a text of PostgreSQL. The analysis of it by other dialects must not panic.
 #[must_use]
 pub fn analyze_text(sql: &str) -> AnalyzedText {
-    drop(Analyzer::new(Dialect::Sqlite, 1 << 10).analyze(sql));
-    drop(split_statements(sql, Dialect::Sqlite));
-    let _excess = excess_parameter(sql, Dialect::Sqlite);
+    for dialect in [Dialect::Sqlite, Dialect::Mysql] {
+        drop(Analyzer::new(dialect, 1 << 10).analyze(sql));
+        drop(split_statements(sql, dialect));
+        let _excess = excess_parameter(sql, dialect);
+    }
     let analysis = Analyzer::new(Dialect::Postgres, 1 << 10).analyze(sql);
     let class = match &analysis.class {
         StatementClass::Other => ClassifiedAs::Other,

@@ -24,6 +24,10 @@ const BEFORE_PARENTHESIS: &str = "IN AND OR NOT WHERE ON AS FROM JOIN";
 /// Returns true unless a statement certainly returns the columns of its tables as they are stored.
 pub(crate) fn may_extend_with_nulls(sql: &str, dialect: Dialect) -> bool {
     let is_sqlite = dialect == Dialect::Sqlite;
+    // The scanner takes an executable comment for a comment.
+    if dialect == Dialect::Mysql && ["/*!", "/*M!"].iter().any(|start| sql.contains(start)) {
+        return true;
+    }
     let first_words = if is_sqlite { SELF_CONTAINED_SQLITE } else { SELF_CONTAINED };
     let mut scanner = Scanner::at_first_statement(sql, dialect).peekable();
     if !scanner.peek().is_some_and(|first| is_among(first.text, first_words)) {
@@ -116,6 +120,10 @@ mod tests {
 
     #[test]
     fn in_sqlite_calls_and_subqueries_that_are_values_are_found_too() {
+        for sql in ["select a from t /*! left join u on 1 */", "select a from t /*M! , u */"] {
+            assert!(may_extend_with_nulls(sql, Dialect::Mysql), "{sql}");
+        }
+        assert!(!may_extend_with_nulls("select a from t /* left */", Dialect::Mysql));
         let may_extend = |sql| may_extend_with_nulls(sql, Dialect::Sqlite);
         for sql in [
             "select id from t",

@@ -362,7 +362,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_is_lost_but_semicolons(text in "[a-e1$'\"\\\\;(){}\\[\\]`/*+é \n-]{0,40}") {
-            for dialect in [Dialect::Postgres, Dialect::Sqlite] {
+            for dialect in [Dialect::Postgres, Dialect::Sqlite, Dialect::Mysql] {
                 let Ok(pieces) = split_statements(&text, dialect) else { continue };
                 let mut rest = text.as_str();
                 for piece in pieces {

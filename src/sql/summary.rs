@@ -140,6 +140,7 @@ mod tests {
             for text in [&sql, &sqlish] {
                 summary(text, Dialect::Postgres);
                 summary(text, Dialect::Sqlite);
+                summary(text, Dialect::Mysql);
             }
         }
 

@@ -3,16 +3,18 @@
 //! Each rule is closed: what it does not know by name is refused, or taken for a statement that leaves something
 //! behind. Executable comments are read as code and as nothing, since the server decides by its version.
 
+mod admission_kind;
 mod builtin_functions;
 mod plain;
+mod set_variables;
 mod table_name;
 mod tokens;
 mod unit_admission;
 
 use tokens::{Kind, LexError, Token, Tokens};
 
+pub(crate) use admission_kind::UnitAdmission;
 pub(crate) use table_name::MysqlTable;
-pub(crate) use unit_admission::UnitAdmission;
 
 /// The text of a statement as it is sent: `?` for each parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +66,7 @@ impl MysqlStatement {
                 return Self::invalid(format!("{why} (line {line})"));
             }
         };
-        let Tokens { tokens, has_executable_comment } = trimmed(tokens);
+        let Tokens { tokens, has_executable_comment, start } = trimmed(tokens);
         if tokens.is_empty() {
             return Self::invalid("it holds no statement".to_owned());
         }
@@ -78,7 +80,7 @@ impl MysqlStatement {
             .then(|| plain::tables(&tokens, leading.command))
             .flatten();
         Self {
-            text: Ok(translated(sql, &tokens)),
+            text: Ok(translated(sql, start, &tokens)),
             unit: leading.unit,
             reads: leading.reads,
             calls_unknown: has_executable_comment || plain::calls_unknown(&tokens),
@@ -124,7 +126,7 @@ impl MysqlStatement {
 /// The tokens without the semicolons at the start and the end.
 fn trimmed(mut tokens: Tokens<'_>) -> Tokens<'_> {
     let empty = tokens.tokens.iter().take_while(|token| token.kind == Kind::Symbol(';')).count();
-    drop(tokens.tokens.drain(..empty));
+    tokens.start = tokens.tokens.drain(..empty).next_back().map_or(0, |last| last.end);
     while tokens.tokens.last().is_some_and(|last| last.kind == Kind::Symbol(';')) {
         tokens.tokens.pop();
     }
@@ -145,21 +147,11 @@ fn is_word(token: &Token<'_>, word: &str) -> bool {
     matches!(token.kind, Kind::Word(text) if text.eq_ignore_ascii_case(word))
 }
 
-/// The place at which the statement starts: behind empty ones, and before comments.
-fn start(sql: &str, tokens: &[Token<'_>]) -> usize {
-    let first = tokens.first().map_or(0, |first| first.start);
-    match sql[..first].rfind(';') {
-        // A comment may hold it.
-        Some(at) if sql[at + 1..first].trim().is_empty() => at + 1,
-        Some(_) | None => 0,
-    }
-}
-
-fn translated(sql: &str, tokens: &[Token<'_>]) -> MysqlText {
+fn translated(sql: &str, start: usize, tokens: &[Token<'_>]) -> MysqlText {
     let end = tokens.last().map_or(sql.len(), |last| last.end);
-    let mut text = String::with_capacity(end);
+    let mut text = String::with_capacity(end - start);
     let mut order = Vec::new();
-    let mut at = start(sql, tokens);
+    let mut at = start;
     for token in tokens {
         if let Kind::Parameter(number) = token.kind {
             text.push_str(&sql[at..token.start]);
@@ -169,8 +161,8 @@ fn translated(sql: &str, tokens: &[Token<'_>]) -> MysqlText {
         }
     }
     text.push_str(&sql[at..end]);
-    // An executable comment ends behind the last token.
-    if sql[end..].trim_start().starts_with("*/") {
+    // An executable comment ends behind the last token, and perhaps behind semicolons and comments.
+    if tokens.last().is_some_and(|last| last.is_optional) {
         text.push_str(" */");
     }
     MysqlText { sql: text, order }

@@ -11,8 +11,9 @@ use super::tokens::{Kind, Token};
 /// The commands that may be plain.
 const COMMANDS: [&str; 7] = ["SELECT", "VALUES", "TABLE", "INSERT", "REPLACE", "UPDATE", "DELETE"];
 
-/// Words behind which, in a list of tables, another clause begins.
-const CLAUSES: [&str; 17] = [
+/// Words behind which, in a list of tables, another clause begins. All are reserved by both servers, as what could be an
+/// alias or a column may be followed by a table.
+const CLAUSES: [&str; 13] = [
     "WHERE",
     "GROUP",
     "HAVING",
@@ -20,14 +21,10 @@ const CLAUSES: [&str; 17] = [
     "LIMIT",
     "UNION",
     "EXCEPT",
-    "INTERSECT",
     "SET",
-    "RETURNING",
-    "WINDOW",
     "FOR",
     "LOCK",
     "VALUES",
-    "VALUE",
     "SELECT",
     "PROCEDURE",
 ];
@@ -56,10 +53,8 @@ struct Scan<'a> {
     levels: Vec<Level>,
     tables: Vec<MysqlTable>,
     /// The names of the common table expressions of the statement as a whole, or of the query that an INSERT takes its
-    /// rows from.
+    /// rows from, as far as they are known here.
     expressions: Vec<String>,
-    /// The number of tables before them, which they do not hide.
-    tables_before: usize,
     /// The command of the statement was seen.
     has_command: bool,
 }
@@ -76,22 +71,13 @@ pub(super) fn tables(tokens: &[Token<'_>], command: &str) -> Option<Vec<MysqlTab
         levels: vec![top],
         tables: Vec::new(),
         expressions: Vec::new(),
-        tables_before: 0,
         has_command: false,
     };
     while scan.at < tokens.len() {
         scan.step(command)?;
     }
-    let Scan { tables, expressions, tables_before, levels, .. } = scan;
+    let Scan { mut tables, levels, .. } = scan;
     let is_whole = levels.len() == 1 && !levels[0].expects_table;
-    // The name of an expression is taken for it only where no table can be meant.
-    let is_hidden = |table: &MysqlTable| {
-        table.schema.is_none()
-            && expressions.iter().any(|name| name.eq_ignore_ascii_case(&table.name))
-    };
-    let named = tables.into_iter().enumerate();
-    let shown = named.filter(|(at, table)| *at < tables_before || !is_hidden(table));
-    let mut tables: Vec<MysqlTable> = shown.map(|(_, table)| table).collect();
     tables.sort_by(|one, other| (&one.schema, &one.name).cmp(&(&other.schema, &other.name)));
     tables.dedup();
     is_whole.then_some(tables)
@@ -175,8 +161,10 @@ impl Scan<'_> {
     fn word(&mut self, command: &str) -> Option<()> {
         let Some(Kind::Word(word)) = self.kind(0) else { return None };
         let upper = word.to_ascii_uppercase();
-        let is_qualified = self.at > 0 && self.tokens[self.at - 1].kind == Kind::Symbol('.');
-        if is_qualified {
+        if self.is_behind_point() {
+            if !self.is_qualified() && !word.starts_with(|c: char| c.is_ascii_digit()) {
+                return None;
+            }
             // A column, or a function of a schema.
             return (!self.is_symbol(1, '(')).then(|| self.at += 1);
         }
@@ -191,6 +179,7 @@ impl Scan<'_> {
             "INTO" | "PROCEDURE" => return None,
             "FROM" if self.levels.last()?.is_query => self.begin_tables()?,
             "JOIN" | "STRAIGHT_JOIN" if self.levels.last()?.in_tables => self.begin_tables()?,
+            "JOIN" => return None,
             "USING" if command == "DELETE" && is_top && !self.is_symbol(1, '(') => {
                 self.begin_tables()?;
             }
@@ -201,20 +190,54 @@ impl Scan<'_> {
                     _ => {}
                 }
             }
-            "TABLE" if self.levels.last()?.is_query => self.begin_tables()?,
-            _ if CLAUSES.contains(&upper.as_str()) => {
-                let level = self.level()?;
-                level.in_tables = false;
-                if upper == "SELECT" {
-                    level.is_query = true;
-                }
-            }
+            "TABLE" => self.begin_tables()?,
+            _ if CLAUSES.contains(&upper.as_str()) => self.end_tables(&upper, command)?,
             _ => {}
         }
         if self.is_symbol(1, '(') && !self.levels.last()?.expects_table {
             self.check_call(&upper)?;
         }
         self.at += 1;
+        Some(())
+    }
+
+    fn is_behind_point(&self) -> bool {
+        self.at > 0 && self.tokens[self.at - 1].kind == Kind::Symbol('.')
+    }
+
+    /// Returns true if the point behind which a word stands follows a name. `1.` is a number.
+    fn is_qualified(&self) -> bool {
+        let before = self.at.checked_sub(2).and_then(|at| self.tokens.get(at));
+        match before.map(|token| token.kind) {
+            Some(Kind::Word(word)) => !word.starts_with(|c: char| c.is_ascii_digit()),
+            Some(Kind::QuotedName(_)) => true,
+            Some(
+                Kind::String | Kind::Parameter(_) | Kind::Variable | Kind::Hint | Kind::Symbol(_),
+            )
+            | None => false,
+        }
+    }
+
+    /// Leaves the list of tables at a word that begins another clause.
+    fn end_tables(&mut self, upper: &str, command: &str) -> Option<()> {
+        let is_insert = self.levels.len() == 1 && matches!(command, "INSERT" | "REPLACE");
+        let has_query = || {
+            self.tokens[..self.at].iter().any(
+                |token| matches!(token.kind, Kind::Word(word) if word.eq_ignore_ascii_case("SELECT")),
+            )
+        };
+        let in_tables = self.levels.last()?.in_tables;
+        // The rows of an INSERT. Elsewhere it is a function, behind which tables may follow.
+        if upper == "VALUES" && in_tables && (!is_insert || has_query()) {
+            return None;
+        }
+        // `USE INDEX FOR JOIN (…)` and `FOR SYSTEM_TIME` do not end it.
+        if upper == "FOR" && in_tables && !self.is_word(1, &["UPDATE", "SHARE"]) {
+            return None;
+        }
+        let level = self.level()?;
+        level.in_tables = false;
+        level.is_query |= upper == "SELECT";
         Some(())
     }
 
@@ -268,7 +291,8 @@ impl Scan<'_> {
         if self.is_symbol(0, '(') && !is_insert {
             return None;
         }
-        if !is_dual {
+        let is_expression = schema.is_none() && self.expressions.contains(&name);
+        if !is_dual && !is_expression {
             self.tables.push(MysqlTable { schema, name });
         }
         self.level()?.expects_table = false;
@@ -297,17 +321,18 @@ impl Scan<'_> {
     /// Takes the heads of common table expressions: `WITH [RECURSIVE] name [(columns)] AS (`. The queries in them are
     /// scanned like any other.
     fn expressions(&mut self) -> Option<()> {
-        self.tables_before = self.tables.len();
         if let Some(top) = self.levels.first_mut() {
             top.in_tables = false;
         }
         self.at += 1;
-        if self.is_word(0, &["RECURSIVE"]) {
-            self.at += 1;
-        }
+        let is_recursive = self.is_word(0, &["RECURSIVE"]);
+        self.at += usize::from(is_recursive);
         loop {
             let name = self.name(0)?;
-            self.expressions.push(name);
+            // In its own query the name is that of a table, unless it is recursive.
+            if is_recursive {
+                self.expressions.push(name.clone());
+            }
             self.at += 1;
             if self.is_symbol(0, '(') {
                 self.skip_columns()?;
@@ -317,6 +342,7 @@ impl Scan<'_> {
             }
             self.at += 1;
             self.query_in_parentheses()?;
+            self.expressions.push(name);
             if !self.is_symbol(0, ',') {
                 return Some(());
             }
@@ -357,4 +383,62 @@ fn is_rollup(tokens: &[Token<'_>], at: usize) -> bool {
     tokens.get(at + 1).is_some_and(
         |next| matches!(next.kind, Kind::Word(word) if word.eq_ignore_ascii_case("ROLLUP")),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MysqlStatement;
+
+    fn named(sql: &str) -> Option<Vec<String>> {
+        let facts = MysqlStatement::of(sql);
+        facts.plain.then(|| facts.tables.into_iter().map(|table| table.name).collect())
+    }
+
+    #[test]
+    fn no_table_is_missed_behind_a_word_that_may_be_a_name() {
+        for sql in [
+            "select * from a x join b y on value = 1, t",
+            "select * from a join b on a.x = returning, t",
+            "select * from a intersect, t",
+            "select * from a window, t",
+            "select * from ((select 1) union table t) x",
+            "select ((select 1) union table t)",
+            "select * from (select 1 union select 2) x, t",
+            "with t as (select * from t) select * from t",
+            "with x as (select * from t), t as (select 1) select * from x",
+            "with T as (select 1) select * from t",
+            "with x as (table t) select * from x",
+            "select * from a union (select * from t)",
+        ] {
+            let found = named(sql);
+            assert!(found.is_some_and(|tables| tables.contains(&"t".to_owned())), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_tables_that_is_not_certain_makes_a_statement_not_plain() {
+        for sql in [
+            "select 1. from t",
+            "select 1.from t",
+            "select * from a where b = 1. union select * from t",
+            "select 'x'.from t",
+            "select * from a use index for join (i), t",
+            "select * from a force index for order by (i) join t",
+            "select * from a for system_time as of now(), t",
+            "select * from a join b on values(x) = 1, t",
+            "insert into a select * from b join c on values(x) = 1, t",
+            "select * from a where join t",
+        ] {
+            assert_eq!(named(sql), None, "{sql}");
+        }
+        for (sql, expected) in [
+            ("select 1.5, .5, a.b, a.`b`.c from t", vec!["t"]),
+            ("select * from t for share", vec!["t"]),
+            ("with x as (select 1), y as (select * from x) select * from y", vec![]),
+            ("with recursive x as (select 1 union select * from x) table x", vec![]),
+        ] {
+            let expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
+            assert_eq!(named(sql), Some(expected), "{sql}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ fn sent(sql: &str) -> (String, Vec<u16>) {
 
 #[test]
 fn parameters_are_written_as_the_protocol_takes_them() {
-    let cases: [(&str, &str, &[u16]); 22] = [
+    let cases: [(&str, &str, &[u16]); 26] = [
         ("select $1", "select ?", &[1]),
         ("select $2, $1, $2", "select ?, ?, ?", &[2, 1, 2]),
         ("select '$1', \"$2\", `$3`, $1", "select '$1', \"$2\", `$3`, ?", &[1]),
@@ -36,6 +36,10 @@ fn parameters_are_written_as_the_protocol_takes_them() {
         ),
         ("select a->'$.x', a->>'$[1]' from t", "select a->'$.x', a->>'$[1]' from t", &[]),
         ("select ($1)in($2)", "select (?)in(?)", &[1, 2]),
+        (";/* a; */ select $1", "/* a; */ select ?", &[1]),
+        ("/* a; */ select $1", "/* a; */ select ?", &[1]),
+        ("/*! select $1; */", "/*! select ? */", &[1]),
+        ("/*! select $1 /* x */ -- y\n*/;", "/*! select ? */", &[1]),
     ];
     for (sql, expected, order) in cases {
         assert_eq!(sent(sql), (expected.to_owned(), order.to_vec()), "{sql}");
@@ -97,8 +101,8 @@ fn units_take_what_commits_nothing() {
         "delete from t",
         "do 1",
         "set @a = 1",
-        "set session sql_mode = ''",
-        "set names utf8mb4",
+        "set session foreign_key_checks = 0",
+        "set @@local.unique_checks := 0, @a := (select 1, 2)",
         "show tables",
         "explain select 1",
         "describe t",

@@ -3,23 +3,10 @@
 //! MySQL commits the open transaction for most statements that are no data modification, even when they fail, and tells
 //! nobody ("Statements That Cause an Implicit Commit"). So a unit takes what is known not to.
 
+use super::admission_kind::UnitAdmission::{self, Admitted, ImplicitCommit, TransactionControl};
+use super::admission_kind::{CONTROL, START};
+use super::set_variables;
 use super::tokens::{Kind, Token};
-
-/// The admission of a statement to a batch or a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum UnitAdmission {
-    Admitted,
-    /// It controls transactions.
-    TransactionControl(&'static str),
-    /// It commits the transaction that it runs in, or may.
-    ImplicitCommit(&'static str),
-}
-
-const START: &str = "START TRANSACTION";
-const SET_TRANSACTION: &str = "SET TRANSACTION";
-const SET_AUTOCOMMIT: &str = "SET autocommit";
-
-use UnitAdmission::{Admitted, ImplicitCommit, TransactionControl};
 
 /// The facts that the first words of a statement tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,10 +54,6 @@ const TAGS: [&str; 27] = [
 const PLAIN_COMMANDS: [&str; 8] =
     ["SELECT", "VALUES", "TABLE", "INSERT", "REPLACE", "UPDATE", "DELETE", "DO"];
 
-/// The words with which transactions are controlled.
-const CONTROL: [&str; 8] =
-    ["BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "XA", "END"];
-
 /// The commands that are told apart otherwise.
 const OTHER_COMMANDS: [&str; 38] = [
     "WITH",
@@ -116,33 +99,28 @@ const OTHER_COMMANDS: [&str; 38] = [
 /// The command of a statement that is none of them.
 pub(super) const OTHER: &str = "OTHER";
 
-impl UnitAdmission {
-    /// The control of transactions that no statement may contain, alone or not.
-    pub(crate) fn control(self) -> Option<&'static str> {
-        let control = match self {
-            TransactionControl(control) => control,
-            Admitted | ImplicitCommit(_) => return None,
-        };
-        let is_known = CONTROL.contains(&control)
-            || [START, SET_TRANSACTION, SET_AUTOCOMMIT].contains(&control);
-        is_known.then_some(control)
-    }
-}
-
 impl Leading {
     /// Reads the first words.
     pub(crate) fn of(tokens: &[Token<'_>], has_executable_comment: bool, sql: &str) -> Self {
+        // To all but the commands that take them, hints are comments.
+        let tokens: Vec<_> =
+            tokens.iter().filter(|token| token.kind != Kind::Hint).copied().collect();
         let words: Vec<&str> = tokens.iter().take(8).map(text).collect();
-        let command = main_command(tokens);
+        let command = main_command(&tokens);
+        let unit = if command == "SET" {
+            set_variables::unit(&tokens, sql)
+        } else {
+            unit(&words, command)
+        };
         let mut leading = Self {
-            unit: unit(&words, command, sql),
-            reads: reads(tokens, &words, command),
+            unit,
+            reads: reads(&tokens, &words, command),
             command,
             tag: tag(&words, command),
             changes_definitions: changes_definitions(command),
         };
         if has_executable_comment {
-            leading.unit = unit_of_all_readings(tokens, leading.unit);
+            leading.unit = unit_of_all_readings(&tokens, leading.unit);
             leading.reads = false;
         }
         leading
@@ -218,7 +196,7 @@ fn is(word: Option<&&str>, name: &str) -> bool {
     word.is_some_and(|word| word.eq_ignore_ascii_case(name))
 }
 
-fn unit(words: &[&str], command: &'static str, sql: &str) -> UnitAdmission {
+fn unit(words: &[&str], command: &'static str) -> UnitAdmission {
     match command {
         "SELECT" | "VALUES" | "TABLE" | "INSERT" | "REPLACE" | "UPDATE" | "DELETE" | "DO"
         | "CALL" | "SHOW" => Admitted,
@@ -226,7 +204,6 @@ fn unit(words: &[&str], command: &'static str, sql: &str) -> UnitAdmission {
         "EXPLAIN" | "DESCRIBE" | "DESC" => Admitted,
         "CREATE" => temporary(words, command, &["OR", "REPLACE"]),
         "DROP" => temporary(words, command, &[]),
-        "SET" => set(words, sql),
         "START" => TransactionControl(START),
         "BEGIN" | "COMMIT" | "ROLLBACK" | "SAVEPOINT" | "RELEASE" | "XA" | "END" => {
             TransactionControl(command)
@@ -254,36 +231,12 @@ fn temporary(words: &[&str], command: &'static str, skipped: &[&str]) -> UnitAdm
     }
 }
 
-/// Admits SET, but for what commits, opens a transaction, or runs another statement.
-fn set(words: &[&str], sql: &str) -> UnitAdmission {
-    const OF_TRANSACTIONS: [&str; 2] = ["TRANSACTION", "STATEMENT"];
-    const COMMITTING: [&str; 4] = ["PASSWORD", "DEFAULT", "ROLE", "RESOURCE"];
-    let scopes = ["SESSION", "GLOBAL", "LOCAL"];
-    let second = words.get(1).copied().unwrap_or_default();
-    let target = if scopes.iter().any(|scope| scope.eq_ignore_ascii_case(second)) {
-        words.get(2).copied().unwrap_or_default()
-    } else {
-        second
-    };
-    let among = |list: &[&str]| {
-        list.iter()
-            .any(|word| word.eq_ignore_ascii_case(target) || word.eq_ignore_ascii_case(second))
-    };
-    if among(&OF_TRANSACTIONS) {
-        return TransactionControl(SET_TRANSACTION);
-    }
-    if among(&COMMITTING) {
-        return ImplicitCommit("SET");
-    }
-    let name = b"autocommit";
-    let names_autocommit =
-        sql.as_bytes().windows(name.len()).any(|part| part.eq_ignore_ascii_case(name));
-    if names_autocommit { TransactionControl(SET_AUTOCOMMIT) } else { Admitted }
-}
-
 /// The admission of a statement with executable comments: of each in front of the first word that stands outside, any
 /// may be code. Behind simple commands nothing that a comment holds changes the command.
 fn unit_of_all_readings(tokens: &[Token<'_>], as_code: UnitAdmission) -> UnitAdmission {
+    if as_code.control().is_some() {
+        return as_code;
+    }
     let refused = TransactionControl("an executable comment");
     let outside = tokens.iter().position(|token| !token.is_optional);
     let outside_is_missing = outside.is_none();
@@ -312,7 +265,7 @@ fn reads(tokens: &[Token<'_>], words: &[&str], command: &str) -> bool {
     match command {
         // INTO writes a file or a variable; FOR UPDATE, FOR SHARE and LOCK IN SHARE MODE lock rows.
         "SELECT" | "VALUES" | "TABLE" => {
-            !has("INTO") && !has("UPDATE") && !has("LOCK") && !has("SHARE") && !has("PROCEDURE")
+            !["INTO", "UPDATE", "LOCK", "SHARE", "PROCEDURE", "GET_LOCK"].into_iter().any(has)
         }
         "SHOW" => true,
         "EXPLAIN" | "DESCRIBE" | "DESC" => {
@@ -341,4 +294,31 @@ fn changes_definitions(command: &str) -> bool {
         "SIGNAL",
     ];
     !PLAIN_COMMANDS.iter().chain(&leaves).chain(&CONTROL).any(|known| *known == command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MysqlStatement;
+
+    #[test]
+    fn a_hint_is_a_comment_to_commands_that_take_none() {
+        for (sql, is_admitted) in [
+            ("/*+ x */ select 1", true),
+            ("/*+ x */ commit", false),
+            ("create /*+ x */ temporary table t (a int)", true),
+            ("create /*+ temporary table */ table t (a int)", false),
+            ("/*+ x */ drop table t", false),
+        ] {
+            let unit = MysqlStatement::of(sql).unit;
+            assert_eq!(unit == super::Admitted, is_admitted, "{sql}: {unit:?}");
+        }
+        let hinted = "explain /*+ a *//*+ a *//*+ a *//*+ a *//*+ a *//*+ a *//*+ a */ analyze";
+        assert!(!MysqlStatement::of(&format!("{hinted} delete from t")).reads);
+    }
+
+    #[test]
+    fn a_lock_by_name_is_no_read() {
+        assert!(!MysqlStatement::of("select get_lock('a', 1)").reads);
+        assert!(MysqlStatement::of("select 'get_lock'").reads);
+    }
 }

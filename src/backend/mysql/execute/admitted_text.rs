@@ -19,18 +19,18 @@ pub(crate) fn text_of(facts: &MysqlStatement) -> Result<&MysqlText> {
 
 /// Checks that a statement may run in a batch or transaction.
 pub(crate) fn admit_to_unit(facts: &MysqlStatement) -> Result<()> {
-    let keyword = match &facts.unit {
-        UnitAdmission::Admitted => return Ok(()),
-        UnitAdmission::TransactionControl(keyword) | UnitAdmission::ImplicitCommit(keyword) => {
-            keyword
-        }
-    };
     let message = match facts.unit {
-        UnitAdmission::ImplicitCommit(_) => {
+        UnitAdmission::Admitted => return Ok(()),
+        UnitAdmission::ImplicitCommit(keyword) => {
             format!("{keyword} would commit the transaction that it runs in")
         }
-        UnitAdmission::Admitted | UnitAdmission::TransactionControl(_) => {
+        UnitAdmission::TransactionControl(keyword) => {
             format!("{keyword} controls the transaction, which SQL text may not do here")
+        }
+        UnitAdmission::UnknownVariable => {
+            "SET may change how the transaction ends or how texts are read: the variable is none \
+             of those known to be harmless"
+                .to_owned()
         }
     };
     Err(Error::new(ErrorKind::TransactionControl, message)
