@@ -1,4 +1,4 @@
-//! What `rowgate config check` and GetServerInfo say of MariaDB and MySQL, and files of statements in their dialect.
+//! The words of `rowgate config check` and GetServerInfo about MariaDB and MySQL, and files of statements in their dialect.
 
 use std::fs;
 

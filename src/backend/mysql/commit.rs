@@ -100,7 +100,7 @@ pub(crate) async fn commit(mut session: Session, plan: CommitPlan<'_>) -> Result
 /// The row that is committed with a unit, by which its commit can be resolved.
 #[derive(Clone, Copy)]
 enum CommitRow<'a> {
-    /// That of a key, looked for until the deadline.
+    /// The row of a key, looked for until the deadline.
     Key(&'a IdempotencyKey, Deadline),
     Mark(&'a CommitToken),
 }
