@@ -8,11 +8,11 @@ pub(crate) fn questions(flavor: Flavor) -> [&'static str; 5] {
     let variables = match flavor {
         Flavor::MariaDb => {
             "SELECT @@max_allowed_packet, @@read_only, @@innodb_read_only, \
-             @@read_only, UNIX_TIMESTAMP()"
+             @@read_only, UNIX_TIMESTAMP(), COALESCE(CURRENT_ROLE(), '')"
         }
         Flavor::MySql => {
             "SELECT @@max_allowed_packet, @@read_only, @@innodb_read_only, \
-             @@super_read_only, UNIX_TIMESTAMP()"
+             @@super_read_only, UNIX_TIMESTAMP(), COALESCE(CURRENT_ROLE(), '')"
         }
     };
     // MySQL's `server_uuid`, and MariaDB's `server_uid`.
@@ -25,6 +25,9 @@ pub(crate) fn questions(flavor: Flavor) -> [&'static str; 5] {
 
 /// Asks how many seconds ago the server started.
 pub(crate) const UPTIME: &str = "SHOW GLOBAL STATUS LIKE 'uptime'";
+
+/// Asks for the role of the session; empty without one.
+pub(crate) const ROLE: &str = "SELECT COALESCE(CURRENT_ROLE(), '')";
 
 /// The text that asks a connection whether its server still takes writes; the answer is `1` or `0`.
 pub(crate) const TAKES_WRITES: &str = "SELECT NOT (@@read_only OR @@innodb_read_only)";
@@ -58,6 +61,7 @@ pub(crate) fn facts(version: ServerVersion, answers: &AnswerRows) -> Option<Serv
         takes_writes: takes_writes && !is_unready,
         is_galera,
         uuid: identity.get(1).cloned().flatten().unwrap_or_default(),
+        role: variables.get(5)?.clone()?,
         started: now.saturating_sub(number(uptime, 1)?),
     })
 }
@@ -69,7 +73,7 @@ mod tests {
     /// The answers of a server that takes writes, but for those of Galera.
     fn answers(ready: &[&str], in_cluster: &[&str]) -> AnswerRows {
         let rows: [&[&str]; 5] = [
-            &["16777216", "0", "0", "0", "1700000100"],
+            &["16777216", "0", "0", "0", "1700000100", ""],
             &["Uptime", "100"],
             ready,
             &["server_uid", "an id"],

@@ -192,6 +192,11 @@ impl Connection {
     /// Asks a question of our own; `None` if the connection is lost, or the server refuses to answer.
     pub(crate) async fn ask(&mut self, sql: &str) -> Option<String> {
         self.queue_own(Command::Query(sql));
+        self.first_answer().await
+    }
+
+    /// Receives the answer to a question that was queued, as [`Self::ask`] does.
+    pub(crate) async fn first_answer(&mut self) -> Option<String> {
         let mut answer = None;
         loop {
             match self.event().await.ok()? {

@@ -29,6 +29,8 @@ pub(crate) struct ServerFacts {
     pub(crate) is_galera: bool,
     /// The name that the server has for itself; empty if it has none.
     pub(crate) uuid: String,
+    /// The role that the login has: no reset brings it back after a SET ROLE.
+    pub(crate) role: String,
     /// The second of its start since 1970, by its own clock; a second more or less.
     pub(crate) started: u64,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::held_connection::SessionConnection;
 use super::mysql_context::MysqlContext;
+use crate::backend::mysql::connect::server_questions::ROLE;
 use crate::backend::mysql::connection::connection_state::ConnectionState;
 use crate::backend::mysql::protocol::commands::Command;
 use crate::pool::CloseReason;
@@ -92,8 +93,13 @@ impl SessionReset {
         }
         let baseline = Arc::clone(&checkout.baseline);
         checkout.queue_own(Command::Query(&baseline));
+        checkout.queue_own(Command::Query(ROLE));
         for _ in 0..answers {
             checkout.end_of_command().await.ok()?.ok()?;
+        }
+        if checkout.first_answer().await? != checkout.server.role {
+            // A reset keeps the role, too.
+            return None;
         }
         checkout.was_reset();
         checkout.shrink();
