@@ -51,6 +51,8 @@
 //! | `mariadb_checks` | what `rowgate config check` and GetServerInfo say of MariaDB, and the files of `rowgate query` |
 //! | `mariadb_connect` | ways to MariaDB: TLS in all its modes, passwords, credentials that change, and refused logins |
 //! | `mariadb_server` | MariaDB or MySQL over its socket, with its connections killed, and crashed |
+//! | `mariadb_kills` | kills that race with the ends of statements on MariaDB or MySQL |
+//! | `mariadb_sessions` | statements that dirty a session of MariaDB or MySQL, the callers after them, and what a clean one costs |
 //! | `memory` | memory that is bounded by size |
 //! | `logs` | the log, and secrets that must not be in it |
 //! | `statements` | prepared statements: evicted, changed and deallocated |
@@ -126,7 +128,11 @@ mod mariadb_checks;
 
 mod mariadb_connect;
 
+#[cfg(test)]
+mod mariadb_kills;
 mod mariadb_server;
+#[cfg(test)]
+mod mariadb_sessions;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
