@@ -1,6 +1,7 @@
 //! Several servers, of which one takes writes: another does after a while, and what was written stays.
 
 pub(crate) mod load;
+mod mariadb;
 mod secrets;
 
 use std::collections::BTreeMap;
