@@ -26,6 +26,7 @@
 //! | `look_alikes` | servers that lack what the gateway itself asks for |
 //! | `breaker` | calls while a database is unreachable, the probes, and the recovery |
 //! | `failover` | several servers, one of which accepts writes, and secrets that change |
+//! | `galera` | a cluster of three nodes that all take writes |
 //! | `arrow` | results as Arrow IPC streams, compared with the same results as rows |
 //! | `batch` | commits whose answer is lost, keys, conflicts over one row |
 //! | `cancel` | statements that are cancelled: by a deadline, by a disconnected caller, past a frozen database |
@@ -110,6 +111,8 @@ mod failover;
 #[cfg(test)]
 mod floods;
 #[cfg(test)]
+mod galera;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod idempotency_cli;
@@ -130,6 +133,7 @@ mod mariadb_connect;
 
 #[cfg(test)]
 mod mariadb_kills;
+#[cfg(test)]
 mod mariadb_server;
 #[cfg(test)]
 mod mariadb_sessions;

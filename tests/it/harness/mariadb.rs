@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use super::private_server::{Keeper, User, free_port, tail, version_of};
-use super::programs::{mysql_client, mysql_install, mysqld};
+use super::programs::{mysql_client, mysql_install, mysqld, path_behind};
 use super::wait::eventually;
 
 /// The password of [`ROLE`]; the superuser `root` has none and comes over the socket only.
@@ -64,13 +64,18 @@ impl Mariadb {
 
     /// The same, with settings as in `max-connections=20`.
     pub(crate) fn with(settings: &[&str]) -> Self {
+        let mut server = Self::stopped(settings);
+        server.resume();
+        server
+    }
+
+    /// The same, not yet started.
+    pub(super) fn stopped(settings: &[&str]) -> Self {
         let user = User::find(&["mysql", "postgres", "nobody"]);
         let directory = user.server_directory("my");
         user.copy(&template(&user), &directory.join("data"));
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut server = Self { user, directory, port: free_port(), settings, keeper: None };
-        server.resume();
-        server
+        Self { user, directory, port: free_port(), settings, keeper: None }
     }
 
     /// Starts it again after [`Mariadb::stop`] or [`Mariadb::crash`], on the same port.
@@ -81,21 +86,62 @@ impl Mariadb {
             fs::remove_file(self.directory.join(name)).unwrap_or_default();
         }
         let mut command = Keeper::command(&self.user, "KILL", &self.log_file(), &self.directory);
-        command.args(base_command(&self.directory.join("data")));
-        command.arg(format!("--port={}", self.port));
-        for (option, name) in [("socket", "socket"), ("pid-file", "pid")] {
-            command.arg(format!("--{option}={}", self.directory.join(name).display()));
-        }
-        for option in ["tmpdir", "secure-file-priv"] {
-            command.arg(format!("--{option}={}", self.directory.display()));
-        }
-        command.args(self.settings.iter().map(|setting| format!("--{setting}")));
+        command.args(self.words()).env("PATH", path_behind(&self.directory));
         let earlier = self.log().len();
         self.keeper = Some(Keeper::start(command));
         eventually("the server accepts connections", START, || {
             let log = self.log();
             log.get(earlier..).is_some_and(|log| log.contains(": ready for conn")).then_some(())
         });
+    }
+
+    /// The server with all that it is told.
+    fn words(&self) -> Vec<String> {
+        let mut words = base_command(&self.directory.join("data"));
+        words.push(format!("--port={}", self.port));
+        for (option, name) in [("socket", "socket"), ("pid-file", "pid")] {
+            words.push(format!("--{option}={}", self.directory.join(name).display()));
+        }
+        for option in ["tmpdir", "secure-file-priv"] {
+            words.push(format!("--{option}={}", self.directory.display()));
+        }
+        words.extend(self.settings.iter().map(|setting| format!("--{setting}")));
+        words
+    }
+
+    /// Runs the program, which ends by itself; returns what it printed.
+    pub(super) fn run_to_its_end(&self, setting: &str) -> String {
+        assert!(self.keeper.is_none(), "it runs already");
+        let mut words = self.words();
+        words.push(format!("--{setting}"));
+        let output = by_words(&self.user, &words).output().expect("the server's program runs");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    /// Changes the settings with which it starts the next time.
+    pub(super) fn set_settings(&mut self, settings: Vec<String>) {
+        self.settings = settings;
+    }
+
+    /// Takes the data of another; neither runs.
+    pub(super) fn take_data_of(&self, other: &Self) {
+        assert!(self.keeper.is_none() && other.keeper.is_none(), "neither runs");
+        let data = self.directory.join("data");
+        fs::remove_dir_all(&data).expect("it is there");
+        self.user.copy(&other.directory.join("data"), &data);
+    }
+
+    /// Puts a program into its directory, which is in its path.
+    pub(super) fn add_program(&self, name: &str, text: &str) {
+        let path = self.directory.join(name);
+        fs::write(&path, text).expect("the directory is there");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the file is ours");
+    }
+
+    /// Sends the running server a signal that does not end it, as in `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.pid()]).status();
+        assert!(status.expect("kill runs").success(), "{name}");
     }
 
     /// Ends it in order: connections are closed, and transactions rolled back.

@@ -1,5 +1,6 @@
 //! The databases' own programs.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -64,4 +65,18 @@ fn in_path(names: &[&str]) -> PathBuf {
         directories.iter().map(|directory| directory.join(name)).find(|path| path.exists())
     });
     found.unwrap_or_else(|| panic!("{names:?}: none is installed (scripts/test installs MariaDB)"))
+}
+
+/// The path of whoever runs the tests, behind a directory.
+#[expect(clippy::disallowed_methods, reason = "the path of whoever runs the tests")]
+pub(crate) fn path_behind(directory: &Path) -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::iter::once(directory.to_owned()).chain(std::env::split_paths(&path));
+    std::env::join_paths(directories).expect("the directory's name has no colon")
+}
+
+/// Debian's library of Galera, where it is installed.
+pub(crate) fn galera_library() -> Option<PathBuf> {
+    let path = PathBuf::from("/usr/lib/galera/libgalera_smm.so");
+    path.exists().then_some(path)
 }

@@ -105,6 +105,13 @@ impl Transaction {
         self
     }
 
+    /// Begins it without options; it may fail.
+    pub(crate) async fn try_begun(mut self) -> Result<Self, Failure> {
+        self.send(Command::Begin(Begin::default())).await;
+        self.reply().await?;
+        Ok(self)
+    }
+
     /// Sends a command.
     pub(crate) async fn send(&mut self, command: Command) {
         self.sequence += 1;
