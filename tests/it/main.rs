@@ -81,6 +81,7 @@ mod batch;
 mod breaker;
 #[cfg(test)]
 mod call_ends;
+#[cfg(test)]
 mod call_settings;
 #[cfg(test)]
 mod cancel;
@@ -128,9 +129,8 @@ mod logs;
 mod look_alikes;
 #[cfg(test)]
 mod mariadb_checks;
-
+#[cfg(test)]
 mod mariadb_connect;
-
 #[cfg(test)]
 mod mariadb_kills;
 #[cfg(test)]
