@@ -30,10 +30,8 @@ pub(crate) struct MysqlStatement {
     /// The text that is sent, or the reason why none is.
     pub(crate) text: Result<MysqlText, Unsendable>,
     pub(crate) unit: UnitAdmission,
-    /// It leaves nothing behind in its session, if its tables do not.
-    pub(crate) plain: bool,
-    /// All tables that it names, if it is plain.
-    pub(crate) tables: Vec<MysqlTable>,
+    /// All tables that it names, if it is plain: it leaves nothing behind in its session if they do not.
+    pub(crate) tables: Option<Vec<MysqlTable>>,
     /// It reads, as far as no function in it writes.
     pub(crate) reads: bool,
     /// A function may be called that is not built in.
@@ -76,7 +74,7 @@ impl MysqlStatement {
             let unit = leading.unit;
             return Self { unit, ..Self::unsendable(Unsendable::Several { line }) };
         }
-        let plain = (sql.len() <= MAX_PLAIN_BYTES && !has_executable_comment)
+        let tables = (sql.len() <= MAX_PLAIN_BYTES && !has_executable_comment)
             .then(|| plain::tables(&tokens, leading.command))
             .flatten();
         Self {
@@ -87,9 +85,13 @@ impl MysqlStatement {
             command: leading.command,
             tag: leading.tag,
             changes_definitions: leading.changes_definitions,
-            plain: plain.is_some(),
-            tables: plain.unwrap_or_default(),
+            tables,
         }
+    }
+
+    /// Returns true if it leaves nothing behind in its session, if its tables do not.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.tables.is_some()
     }
 
     /// The control of transactions that it starts with.
@@ -105,8 +107,7 @@ impl MysqlStatement {
         Self {
             text: Err(why),
             unit: UnitAdmission::TransactionControl("a text that cannot be read"),
-            plain: false,
-            tables: Vec::new(),
+            tables: None,
             reads: false,
             calls_unknown: true,
             command: unit_admission::OTHER,
@@ -118,7 +119,7 @@ impl MysqlStatement {
     /// The bytes that it takes in a cache beyond its own size, roughly.
     pub(crate) fn weight(&self) -> usize {
         let text = self.text.as_ref().map_or(0, |text| text.sql.len() + 2 * text.order.len());
-        let tables = self.tables.iter().map(|table| 64 + table.name.len());
+        let tables = self.tables.iter().flatten().map(|table| 64 + table.name.len());
         128 + text + tables.sum::<usize>()
     }
 }

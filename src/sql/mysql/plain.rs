@@ -391,7 +391,7 @@ mod tests {
 
     fn named(sql: &str) -> Option<Vec<String>> {
         let facts = MysqlStatement::of(sql);
-        facts.plain.then(|| facts.tables.into_iter().map(|table| table.name).collect())
+        facts.tables.map(|tables| tables.into_iter().map(|table| table.name).collect())
     }
 
     #[test]

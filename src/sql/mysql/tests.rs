@@ -83,7 +83,7 @@ fn the_body_of_a_routine_may_hold_semicolons() {
         "create or replace function f() returns int begin return 1; end",
     ] {
         assert!(MysqlStatement::of(sql).text.is_ok(), "{sql}");
-        assert!(!MysqlStatement::of(sql).plain, "{sql}");
+        assert!(!MysqlStatement::of(sql).is_plain(), "{sql}");
     }
 }
 
@@ -258,7 +258,7 @@ fn tables(sql: &str) -> Option<Vec<String>> {
         Some(schema) => format!("{schema}.{}", table.name),
         None => table.name.clone(),
     };
-    facts.plain.then(|| facts.tables.iter().map(name).collect())
+    facts.tables.map(|tables| tables.iter().map(name).collect())
 }
 
 /// Plain statements, and the tables that they name.

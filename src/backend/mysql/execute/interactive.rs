@@ -89,8 +89,11 @@ impl Transaction for MysqlTransaction {
         Box::pin(async move {
             self.session.begin_command(statement.deadline).await?;
             self.check_usable()?;
-            let reads =
-                statement.analysis.mysql.as_ref().is_some_and(|facts| facts.reads && facts.plain);
+            let reads = statement
+                .analysis
+                .mysql
+                .as_ref()
+                .is_some_and(|facts| facts.reads && facts.is_plain());
             self.writes |= !reads;
             let rows = StatementRows::start(&mut self.session, statement, Scope::Transaction).await;
             Ok(Box::new(rows.map_err(|failed| failed.error)?) as _)

@@ -19,7 +19,7 @@ use crate::backend::mysql::protocol::packet_stream::StreamFailure;
 use crate::backend::mysql::protocol::server_error::ServerError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::planted_bug::PlantedBug;
-use crate::sql::{Analysis, MysqlStatement, MysqlText};
+use crate::sql::{Analysis, MysqlStatement, MysqlTable, MysqlText};
 
 /// Removes what an earlier statement left for later ones to ask for: its warnings, its generated key, its count.
 const CLEAR_HISTORY: &str = "SELECT LAST_INSERT_ID(0) FROM (SELECT 1) x";
@@ -109,13 +109,13 @@ impl Session {
     /// Returns the effects of a statement that is about to be prepared, and adds them to those of the session.
     pub(crate) async fn effects_of(&mut self, facts: &MysqlStatement) -> Result<StatementEffects> {
         let mut effects = StatementEffects {
-            is_plain: facts.plain,
+            is_plain: facts.is_plain(),
             may_write: !facts.reads || facts.calls_unknown,
             is_divisible: !facts.reads || facts.calls_unknown,
         };
         // A temporary table of this session may have the name of another table.
-        if facts.plain && !self.checkin.is_touched {
-            let tables = self.tables(facts).await?;
+        if let Some(tables) = facts.tables.as_deref().filter(|_| !self.checkin.is_touched) {
+            let tables = self.tables(tables).await?;
             effects.is_plain = tables.is_harmless && (facts.reads || !tables.may_have_triggers);
             // A view may call functions.
             effects.may_write |= !tables.is_harmless;
@@ -133,18 +133,18 @@ impl Session {
         Ok(effects)
     }
 
-    /// The facts of the tables that a statement names, all together.
-    async fn tables(&mut self, facts: &MysqlStatement) -> Result<TableFacts> {
+    /// The facts of tables, all together.
+    async fn tables(&mut self, tables: &[MysqlTable]) -> Result<TableFacts> {
         let database = Arc::clone(&self.database);
         let catalog = &database.catalog;
-        let unknown = catalog.unknown(&facts.tables);
+        let unknown = catalog.unknown(tables);
         if !unknown.is_empty() {
             let questions: Vec<String> =
                 unknown.iter().flat_map(|table| super::catalog::questions(table)).collect();
             let answers = self.query_own(&questions).await?;
             catalog.learn(&unknown, &answers);
         }
-        Ok(catalog.known(&facts.tables))
+        Ok(catalog.known(tables))
     }
 
     /// Makes a statement ready to run: prepares it, unless the connection has.
