@@ -88,5 +88,5 @@ async fn a_file_is_split_by_the_rules_of_mysql() {
     let output = run(directory, &arguments, &[]);
     let out = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
-    assert!(out.ends_with(";\n`;\na'; b\nc;\n"), "{out}");
+    assert!(out.ends_with(";\na'; b\nc;\n`;\n"), "{out}");
 }

@@ -2,6 +2,7 @@
 //! is refused.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -141,11 +142,17 @@ fn user_with(mariadb: &Mariadb, plugin: &str) {
 async fn every_way_to_prove_a_password_is_understood() {
     let certificates = Certificates::make();
     let mariadb = with_tls(&certificates);
-    let plugins: &[&str] = if mariadb.is_mysql() {
-        &["caching_sha2_password", "sha256_password"]
+    let mut plugins = if mariadb.is_mysql() {
+        vec!["caching_sha2_password", "sha256_password"]
     } else {
-        &["mysql_native_password"]
+        vec!["mysql_native_password"]
     };
+    // A library that only the whole package of the server has.
+    let library = Path::new(&mariadb.sql("select @@plugin_dir")).join("auth_ed25519.so");
+    if !mariadb.is_mysql() && library.exists() {
+        mariadb.sql("install soname 'auth_ed25519'");
+        plugins.push("ed25519");
+    }
     let url = mariadb.url_as("app", PASSWORD);
     for plugin in plugins {
         user_with(&mariadb, plugin);
