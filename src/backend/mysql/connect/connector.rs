@@ -82,11 +82,13 @@ impl Connector {
         let login = self.dialer.latest_login();
         let killing = async {
             let logged_in = self.log_in_raw(&login, target.server, &target.address).await.ok()?;
+            let own = u64::from(logged_in.greeting.thread_id);
             let mut side = Side::new(logged_in);
             // After a restart the number is another connection's.
             side.queue(Command::Query(UPTIME));
             let uptime: u64 = side.first_row().await.ok()?.get(1)?.as_deref()?.parse().ok()?;
-            if uptime + CLOCK_ERROR < target.since.elapsed().as_secs() {
+            let age = target.since.elapsed().as_secs();
+            if has_restarted((uptime, own), (age, target.thread_id)) {
                 return Some(kill == Kill::Connection);
             }
             let word = match kill {
@@ -146,6 +148,12 @@ impl Connector {
         };
         log_in(Box::new(socket), MAX_ANSWER, request).await.map_err(ConnectFailure::of_login)
     }
+}
+
+/// Tells if a server, from its uptime and the number of its newest connection, has started since a connection was opened,
+/// from its age and number: where the clocks leave it open, numbers that begin anew tell.
+fn has_restarted((uptime, newest): (u64, u64), (age, number): (u64, u64)) -> bool {
+    uptime + CLOCK_ERROR < age || (uptime <= age + CLOCK_ERROR && newest < number)
 }
 
 /// The pauses between looks for the end of a connection that was killed, in milliseconds.
@@ -290,4 +298,21 @@ pub(crate) fn text_values(packet: &[u8]) -> Vec<Option<String>> {
     };
     let values = std::iter::from_fn(next);
     values.map(|value| value.map(|value| String::from_utf8_lossy(value).into_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_restarted;
+
+    #[test]
+    fn a_restart_shows_in_the_uptime_or_in_numbers_that_begin_anew() {
+        assert!(has_restarted((10, 900), (13, 7)), "younger than the connection");
+        assert!(
+            has_restarted((1, 5), (2, 40)),
+            "as old as the connection, whose number is to come"
+        );
+        assert!(!has_restarted((1, 41), (2, 40)), "perhaps the same server");
+        assert!(!has_restarted((100, 5), (2, 40)), "numbers of an old server that has run through");
+        assert!(!has_restarted((100, 50), (90, 40)), "the same server");
+    }
 }
