@@ -251,10 +251,3 @@ async fn a_transaction_of_mariadb_that_is_committed_after_a_failure_is_found() {
     let plan = Plan::on(Dialect::Mariadb, &[(FaultKind::QueryKilled, 5)], 7);
     must_be_found("ignored-tag", "committed after a failure", &plan).await;
 }
-
-#[cfg(debug_assertions)]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_transaction_of_mariadb_that_goes_back_to_the_pool_is_found() {
-    let plan = Plan::on(Dialect::Mariadb, &[(FaultKind::QueryKilled, 5)], 7);
-    must_be_found("recycled-transaction", "NOT_APPLIED and there", &plan).await;
-}

@@ -16,6 +16,7 @@ use crate::backend::{
 };
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
+use crate::planted_bug::PlantedBug;
 
 /// A transaction that is open on a session of its own.
 pub(crate) struct MysqlTransaction {
@@ -150,7 +151,7 @@ impl Transaction for MysqlTransaction {
         let Self { mut session, key, is_read_only, writes, .. } = *self;
         Box::pin(async move {
             session.begin_command(deadline).await?;
-            if session.work.unit != UnitState::Open {
+            if session.work.unit != UnitState::Open && !PlantedBug::IgnoredTag.is_planted() {
                 let outcome = roll_back_after_failure(&mut session, is_read_only).await;
                 let message = "a statement of the transaction had failed, and it was rolled back";
                 let error = Error::new(ErrorKind::TransactionAborted, message);
