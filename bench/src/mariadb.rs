@@ -19,9 +19,9 @@ const FILL: [&str; 6] = [
     "CREATE DATABASE bench CHARACTER SET utf8mb4",
     "GRANT ALL ON bench.* TO bench@'%' IDENTIFIED BY 'bench'",
     "CREATE TABLE bench.pgbench_accounts (aid int PRIMARY KEY, bid int NOT NULL, abalance int NOT NULL, filler char(84) NOT NULL)",
-    "INSERT INTO bench.pgbench_accounts SELECT seq, 1, 0, '' FROM seq_1_to_100000",
+    "INSERT INTO bench.pgbench_accounts SELECT seq, 1, 0, '' FROM bench.seq_1_to_100000",
     "CREATE TABLE bench.bench_rows (id bigint PRIMARY KEY, amount double NOT NULL, label varchar(40) NOT NULL, at timestamp(6) NOT NULL)",
-    "INSERT INTO bench.bench_rows SELECT seq, seq / 8e0, concat('label ', seq), from_unixtime(1700000000 + seq) FROM seq_1_to_1000000",
+    "INSERT INTO bench.bench_rows SELECT seq, seq / 8e0, concat('label ', seq), from_unixtime(1700000000 + seq) FROM bench.seq_1_to_1000000",
 ];
 
 /// Both servers, ended in this order.
@@ -92,7 +92,7 @@ async fn start_server(options: &Options, scratch: &Scratch, program: &PathBuf) -
     let port = free_port()?;
     let mut command = unprivileged(options, program);
     command.args(&settings).args(["--bind-address=127.0.0.1", "--skip-name-resolve"]);
-    command.args(["--max-connections=300", "--skip-log-bin", "--time-zone=+00:00"]);
+    command.args(["--max-connections=300", "--skip-log-bin", "--default-time-zone=+00:00"]);
     command.args([format!("--port={port}"), format!("--init-file={}", fill.display())]);
     for file in ["socket", "pid-file"] {
         command.arg(format!("--{file}={}", directory.join(file).display()));
