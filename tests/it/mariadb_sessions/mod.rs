@@ -84,9 +84,6 @@ const OF_BOTH: &[Leak] = &[
     leak("update t set n = last_insert_id(43) where id = 1", "select last_insert_id()"),
     leak("insert into t (n) values (1)", "select last_insert_id()"),
     leak("select sql_calc_found_rows id from seven limit 1", "select found_rows()"),
-    leak("insert ignore into t (id) values (1)", "show warnings"),
-    leak("select cast('secret' as signed)", "show warnings"),
-    leak("select 1 / 0", "select @@warning_count"),
     leak("prepare leaked from 'select 1'", "execute leaked"),
     leak("call preparing()", "execute leaked"),
     leak("use information_schema", "select database()"),
@@ -98,6 +95,10 @@ const OF_BOTH: &[Leak] = &[
 ];
 
 const OF_MARIADB: &[Leak] = &[
+    // MySQL forgets them as it prepares the next statement.
+    leak("insert ignore into t (id) values (1)", "show warnings"),
+    leak("select cast('secret' as signed)", "show warnings"),
+    leak("select 1 / 0", "select @@warning_count"),
     leak("select nextval(numbers)", "select lastval(numbers)"),
     leak("select next value for numbers", "select previous value for numbers"),
     leak("insert into drawing (id) values (1)", "select lastval(numbers)"),
@@ -114,10 +115,6 @@ const OF_MYSQL: &[Leak] = &[
     leak("set @@session.transaction_isolation = 'SERIALIZABLE'", "select @@transaction_isolation"),
     leak("set @@transaction_read_only = 1", "insert into guarded values (1)"),
     leak("set max_execution_time = 1234", "select @@max_execution_time"),
-    leak(
-        "set sql_generate_invisible_primary_key = 1",
-        "select @@sql_generate_invisible_primary_key",
-    ),
 ];
 
 /// All that the server of this run takes.
