@@ -36,7 +36,10 @@ def main():
     mode, port, seconds, threads = sys.argv[1:]
     call = {"select": select, "rows": rows}[mode]
     url = f"mysql+pymysql://bench:bench@127.0.0.1:{port}/bench"
-    engine = create_engine(url, pool_pre_ping=True, pool_size=20, max_overflow=int(threads))
+    engine = create_engine(url, pool_pre_ping=True, pool_size=int(threads))
+    # Opened before the time begins, and kept by the pool.
+    for connection in [engine.connect() for _ in range(int(threads))]:
+        connection.close()
     done = [0] * int(threads)
     start = time.perf_counter()
 
