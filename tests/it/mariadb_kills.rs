@@ -2,9 +2,8 @@
 //! comes as its statement ends must not make callers believe what is not so.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rowgate::value::proto::{QueryOptions, QueryRequest, Value};

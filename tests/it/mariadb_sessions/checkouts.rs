@@ -46,7 +46,8 @@ const FAILING: &[&str] = &[
 /// All that a session can remember, in one row.
 fn look() -> String {
     // They differ from connection to connection, or by the time.
-    let others = "'timestamp', 'pseudo_thread_id', 'last_gtid', 'rand_seed1', 'rand_seed2', 'statement_id', 'warning_count', 'error_count'";
+    let others = "'timestamp', 'pseudo_thread_id', 'last_gtid', 'rand_seed1', 'rand_seed2', \
+                  'statement_id', 'warning_count', 'error_count'";
     let (variables, own) = if is_mysql() {
         (
             "select json_objectagg(variable_name, variable_value) from performance_schema.session_variables",
