@@ -51,6 +51,7 @@
 //! | `languages` | servers whose messages are translated |
 //! | `mariadb_checks` | what `rowgate config check` and GetServerInfo say of MariaDB, and the files of `rowgate query` |
 //! | `mariadb_connect` | ways to MariaDB: TLS in all its modes, passwords, credentials that change, and refused logins |
+//! | `mariadb_failures` | the failures of MariaDB after which programs used to try again, by each way to write |
 //! | `mariadb_server` | MariaDB or MySQL over its socket, with its connections killed, and crashed |
 //! | `mariadb_kills` | kills that race with the ends of statements on MariaDB or MySQL |
 //! | `mariadb_sessions` | statements that dirty a session of MariaDB or MySQL, the callers after them, and what a clean one costs |
@@ -131,6 +132,8 @@ mod look_alikes;
 mod mariadb_checks;
 #[cfg(test)]
 mod mariadb_connect;
+#[cfg(test)]
+mod mariadb_failures;
 #[cfg(test)]
 mod mariadb_kills;
 #[cfg(test)]
