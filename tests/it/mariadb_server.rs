@@ -1,6 +1,6 @@
 //! MariaDB or MySQL as a server: over its socket, with its connections killed, and crashed.
 
-use rowgate::value::proto::Value;
+use rowgate::value::proto::{ReconnectPoolRequest, Value};
 
 use crate::harness::client::{Client, PATIENCE};
 use crate::harness::mariadb::Mariadb;
@@ -19,6 +19,27 @@ async fn the_socket_is_a_way_to_the_database() {
     assert_eq!(mariadb.sql("select id from t"), "7");
     let user = client.must("select current_user()", &[]).await;
     assert_eq!(user.rows[0].values, [Value::text("rowgate@%")]);
+}
+
+#[tokio::test]
+async fn connections_that_the_pool_closes_are_no_aborted_clients() {
+    let service = Service::start(Backend::Mariadb).await;
+    service.client.must("select 1", &[]).await;
+    let count = |name: &str| {
+        let row = service.mariadb().sql(&format!("show global status like '{name}'"));
+        row.rsplit('\t').next().and_then(|text| text.parse::<u32>().ok()).expect("a number")
+    };
+    let before = count("Connections");
+    let reconnect = ReconnectPoolRequest { pool: "main".to_owned() };
+    service.pools().reconnect_pool(reconnect).await.expect("it is there");
+    service.client.must("select 1", &[]).await;
+    eventually_async("the closed ones are gone", PATIENCE, async || {
+        let open = service.pool().await.open;
+        // Beside the pool's: the probe, and who asks.
+        (count("Threads_connected") <= open + 2 && count("Connections") > before + 1).then_some(())
+    })
+    .await;
+    assert_eq!(count("Aborted_clients"), 0, "{}", service.mariadb().log());
 }
 
 #[tokio::test]

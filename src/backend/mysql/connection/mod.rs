@@ -296,6 +296,17 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    /// Tells the server that the connection ends: it counts and logs those that just close.
+    fn drop(&mut self) {
+        if self.is_quiet() {
+            let packets = self.packets.get_mut();
+            packets.queue(0, |body| Command::Quit.write(body));
+            packets.send_now();
+        }
+    }
+}
+
 /// The first value of a row in text.
 fn first_text(packet: &[u8]) -> Option<String> {
     let value = PacketReader::new(packet).nullable_string()??;

@@ -149,6 +149,12 @@ impl PacketStream {
         std::future::poll_fn(|cx| self.poll_send(cx)).await
     }
 
+    /// Sends what is queued, as far as the stream takes it at once.
+    pub(crate) fn send_now(&mut self) {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        drop(self.poll_send(&mut cx));
+    }
+
     /// Receives the next packet, and sends meanwhile what is queued: a server that waits for its answers to be read
     /// reads nothing.
     pub(crate) fn poll_packet(
