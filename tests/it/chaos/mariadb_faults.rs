@@ -82,6 +82,7 @@ pub(super) fn kill(mariadb: &Mariadb, is_connection: bool, pick: usize) {
 }
 
 /// Lets the server refuse to write for a while; true when nothing was written meanwhile.
+#[expect(clippy::disallowed_methods, reason = "the fault lasts so long, and no event ends it")]
 pub(super) fn refuse_writes(mariadb: &Mariadb, lasts: Duration) -> bool {
     let units = "select count(*) from units";
     let before = mariadb.sql(&format!("set global read_only = 1; {units}"));

@@ -233,7 +233,7 @@ async fn run(client: &Client, way: Way, number: i64) -> Result<u32, Failure> {
     let shard = Value::int64(number / 4 % COUNTERS);
     let unit = [
         statement(INSERT, &[Value::int64(number), shard.clone()]),
-        statement(COUNT, &[shard.clone()]),
+        statement(COUNT, std::slice::from_ref(&shard)),
     ];
     match way {
         Way::Batch | Way::KeyedBatch => {
