@@ -16,17 +16,11 @@ const NEW_TYPES: u8 = 1;
 
 /// Writes the values for the placeholders of a statement, as they stand behind the iteration count: the null bitmap,
 /// the types and the values. `order` has the number of each placeholder's parameter, from 1: `[2, 1, 2]` for
-/// `$2, $1, $2`.
+/// `$2, $1, $2`. The time zone of the session is `ahead` seconds ahead of UTC.
 ///
 /// # Errors
 /// Values that are missing or superfluous, and those that MySQL has no form for, name the field, as in `parameters[0]`.
-#[cfg(test)]
-pub(crate) fn encode_parameters(values: &[Value], order: &[u16], out: &mut Vec<u8>) -> Result<()> {
-    encode_parameters_in_zone(values, order, 0, out)
-}
-
-/// As [`encode_parameters`], in a session whose time zone is `ahead` seconds ahead of UTC.
-pub(crate) fn encode_parameters_in_zone(
+pub(crate) fn encode_parameters(
     values: &[Value],
     order: &[u16],
     ahead: i32,
@@ -139,13 +133,13 @@ mod tests {
 
     fn encoded(values: &[Value], order: &[u16]) -> Vec<u8> {
         let mut out = vec![b'>'];
-        encode_parameters(values, order, &mut out).expect("they have a form");
+        encode_parameters(values, order, 0, &mut out).expect("they have a form");
         out.split_off(1)
     }
 
     fn refused(values: &[Value], order: &[u16]) -> (ErrorKind, String) {
         let mut out = Vec::new();
-        let error = encode_parameters(values, order, &mut out).expect_err("refused");
+        let error = encode_parameters(values, order, 0, &mut out).expect_err("refused");
         (error.kind(), error.message().to_owned())
     }
 
@@ -169,7 +163,7 @@ mod tests {
         assert!(encoded(&[], &[]).is_empty());
         let mut out = Vec::new();
         let moment = [Value::timestamp(0, 0)];
-        encode_parameters_in_zone(&moment, &[1], 7200, &mut out).expect("it has a form");
+        encode_parameters(&moment, &[1], 7200, &mut out).expect("it has a form");
         assert_eq!(out[4..], [11, 0xB2, 7, 1, 1, 2, 0, 0, 0, 0, 0, 0]);
     }
 

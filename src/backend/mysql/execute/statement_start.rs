@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::Completion;
-use crate::backend::mysql::codec::parameters::encode_parameters_in_zone;
+use crate::backend::mysql::codec::parameters::encode_parameters;
 use crate::backend::mysql::connection::result_shape::ResultShape;
 use crate::backend::mysql::protocol::answers::{Event, RawColumns};
 use crate::backend::mysql::protocol::commands::Command;
@@ -40,7 +40,7 @@ impl<'a> ReadyStatement<'a> {
         ahead_of_utc: i32,
     ) -> Result<Self> {
         let mut parameters = Vec::new();
-        encode_parameters_in_zone(values, &text.order, ahead_of_utc, &mut parameters)?;
+        encode_parameters(values, &text.order, ahead_of_utc, &mut parameters)?;
         Ok(Self { sql, text, runnable, parameters })
     }
 
