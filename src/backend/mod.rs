@@ -6,6 +6,7 @@
 
 mod arrow;
 pub(crate) mod attempt;
+pub(crate) mod await_server;
 pub(crate) mod cancel;
 pub(crate) mod connect_breaker;
 pub(crate) mod definitions;

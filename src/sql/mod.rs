@@ -28,7 +28,9 @@ pub(crate) use analysis::{Analysis, Analyzer};
 pub(crate) use class::StatementClass;
 pub(crate) use custom_setting_names::CustomSettings;
 pub(crate) use definition_change::changes_definitions;
-pub(crate) use mysql::{MysqlStatement, MysqlTable, MysqlText, UnitAdmission, Unsendable};
+pub(crate) use mysql::{
+    Definition, MysqlStatement, MysqlTable, MysqlText, UnitAdmission, Unsendable,
+};
 pub(crate) use null_extension::may_extend_with_nulls;
 pub(crate) use parameter_count::excess_parameter;
 pub(crate) use partial_commit::is_atomic;

@@ -9,6 +9,7 @@
 
 mod codec;
 mod commit;
+mod commit_mark;
 mod commit_marks;
 mod commit_token;
 mod connect;
@@ -31,7 +32,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::backend::attempt::{AttemptResult, PlanUse, run_attempts};
-use crate::backend::connect_breaker::BreakerState;
+use crate::backend::await_server::await_server;
 use crate::backend::definitions::StatementRules;
 use crate::backend::resolution::outcome_timed_out;
 use crate::backend::{
@@ -257,18 +258,7 @@ impl Backend for Mysql {
     ) -> BoxFuture<'_, Result<ServerWait>> {
         Box::pin(async move {
             let MysqlContext { opener, pool, .. } = &*self.context;
-            let mut state = opener.breaker.state();
-            let BreakerState { open, reached } = *state.borrow();
-            if !open {
-                return Ok(ServerWait::NotNeeded);
-            }
-            if !reached {
-                // The address may be wrong: nothing says that waiting helps.
-                opener.breaker.may_connect()?;
-            }
-            let closed = async { drop(state.wait_for(|state| !state.open).await) };
-            pool.wait_for_server(closed, deadline, context.caller()).await?;
-            Ok(ServerWait::Over)
+            await_server(&opener.breaker, pool, deadline, &context).await
         })
     }
 

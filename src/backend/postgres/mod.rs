@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 
 use crate::backend::attempt::PlanUse;
 use crate::backend::attempt::{AttemptResult, run_attempts};
-use crate::backend::connect_breaker::BreakerState;
+use crate::backend::await_server::await_server;
 use crate::backend::definitions::StatementRules;
 use crate::backend::resolution::outcome_timed_out;
 use crate::backend::{
@@ -309,18 +309,7 @@ impl Backend for Postgres {
     ) -> BoxFuture<'_, Result<ServerWait>> {
         Box::pin(async move {
             let DatabaseContext { opener, pool, .. } = &*self.context;
-            let mut state = opener.breaker.state();
-            let BreakerState { open, reached } = *state.borrow();
-            if !open {
-                return Ok(ServerWait::NotNeeded);
-            }
-            if !reached {
-                // The address may be wrong: nothing says that waiting helps.
-                opener.breaker.may_connect()?;
-            }
-            let closed = async { drop(state.wait_for(|state| !state.open).await) };
-            pool.wait_for_server(closed, deadline, context.caller()).await?;
-            Ok(ServerWait::Over)
+            await_server(&opener.breaker, pool, deadline, &context).await
         })
     }
 

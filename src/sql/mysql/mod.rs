@@ -5,6 +5,7 @@
 
 mod admission_kind;
 mod builtin_functions;
+mod definition;
 mod plain;
 mod set_variables;
 mod table_name;
@@ -14,6 +15,7 @@ mod unit_admission;
 use tokens::{Kind, LexError, Token, Tokens};
 
 pub(crate) use admission_kind::UnitAdmission;
+pub(crate) use definition::Definition;
 pub(crate) use table_name::MysqlTable;
 
 /// The text of a statement as it is sent: `?` for each parameter.
@@ -39,7 +41,7 @@ pub(crate) struct MysqlStatement {
     pub(crate) command: &'static str,
     /// The command with its kind of object, as in `CREATE TABLE`.
     pub(crate) tag: &'static str,
-    pub(crate) changes_definitions: bool,
+    pub(crate) definition: Definition,
 }
 
 /// The reason why a text is not sent.
@@ -84,7 +86,7 @@ impl MysqlStatement {
             calls_unknown: has_executable_comment || plain::calls_unknown(&tokens),
             command: leading.command,
             tag: leading.tag,
-            changes_definitions: leading.changes_definitions,
+            definition: leading.definition,
             tables,
         }
     }
@@ -112,7 +114,7 @@ impl MysqlStatement {
             calls_unknown: true,
             command: unit_admission::OTHER,
             tag: "",
-            changes_definitions: false,
+            definition: Definition::Unchanged,
         }
     }
 

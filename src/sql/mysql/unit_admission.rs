@@ -5,6 +5,7 @@
 
 use super::admission_kind::UnitAdmission::{self, Admitted, ImplicitCommit, TransactionControl};
 use super::admission_kind::{CONTROL, START};
+use super::definition::{Definition, PLAIN_COMMANDS};
 use super::set_variables;
 use super::tokens::{Kind, Token};
 
@@ -16,7 +17,7 @@ pub(crate) struct Leading {
     pub(crate) command: &'static str,
     /// The command with its kind of object.
     pub(crate) tag: &'static str,
-    pub(crate) changes_definitions: bool,
+    pub(crate) definition: Definition,
 }
 
 /// The commands whose kind of object belongs to their name.
@@ -49,10 +50,6 @@ const TAGS: [&str; 27] = [
     "LOCK TABLES",
     "TRUNCATE TABLE",
 ];
-
-/// The statements that modify or read data, and run no other.
-const PLAIN_COMMANDS: [&str; 8] =
-    ["SELECT", "VALUES", "TABLE", "INSERT", "REPLACE", "UPDATE", "DELETE", "DO"];
 
 /// The commands that are told apart otherwise.
 const OTHER_COMMANDS: [&str; 38] = [
@@ -117,7 +114,7 @@ impl Leading {
             reads: reads(&tokens, &words, command),
             command,
             tag: tag(&words, command),
-            changes_definitions: changes_definitions(command),
+            definition: Definition::of(&tokens, command, has_executable_comment),
         };
         if has_executable_comment {
             leading.unit = unit_of_all_readings(&tokens, leading.unit);
@@ -273,27 +270,6 @@ fn reads(tokens: &[Token<'_>], words: &[&str], command: &str) -> bool {
         }
         _ => false,
     }
-}
-
-/// Returns true if a command may change definitions: all that is not known to leave them.
-fn changes_definitions(command: &str) -> bool {
-    let leaves = [
-        "SHOW",
-        "EXPLAIN",
-        "DESCRIBE",
-        "DESC",
-        "SET",
-        "USE",
-        "LOCK",
-        "UNLOCK",
-        "HANDLER",
-        "KILL",
-        "HELP",
-        "DEALLOCATE",
-        "WITH",
-        "SIGNAL",
-    ];
-    !PLAIN_COMMANDS.iter().chain(&leaves).chain(&CONTROL).any(|known| *known == command)
 }
 
 #[cfg(test)]

@@ -8,11 +8,15 @@
 //! | 1053, server shutdown in progress; connection refused | `stopped_servers` |
 //! | 1927, connection was killed; 1317, query execution was interrupted | `killed_statements` |
 //! | 1205, lock wait timeout exceeded; 1213, deadlock found | `locks` |
+//!
+//! Beside them `refused_marks` and `failed_definitions`: failures of what makes an outcome known.
 
+mod failed_definitions;
 mod idle_connections;
 mod killed_statements;
 mod locks;
 mod lost_connections;
+mod refused_marks;
 mod stopped_servers;
 
 use rowgate::value::proto::{ExecuteBatchRequest, Value};
@@ -63,6 +67,7 @@ async fn write(client: &Client, way: Way, sql: &str, value: &Value) -> Result<u3
     let key = || Some(keyed(&format!("key-{:016x}", fastrand::u64(..))));
     match way {
         Way::Autocommit | Way::Keyed => {
+            let values = if sql.contains('$') { values } else { &[] };
             let mut request = request(sql, values);
             request.options = if way == Way::Keyed { key() } else { None };
             Ok(client.call(request, crate::harness::client::PATIENCE).await?.attempts)

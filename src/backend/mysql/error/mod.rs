@@ -29,6 +29,13 @@ const TEXT_LIMIT: usize = 1024;
 const LOGIN: [u16; 15] =
     [1044, 1045, 1049, 1129, 1130, 1251, 1275, 1524, 1698, 1820, 1862, 3118, 3159, 4150, 4151];
 
+/// Errors of names, of rights and of what a definition says.
+const BEFORE_CHANGE: [u16; 33] = [
+    1007, 1044, 1046, 1049, 1050, 1051, 1054, 1059, 1060, 1061, 1063, 1064, 1067, 1068, 1069, 1070,
+    1071, 1072, 1074, 1075, 1091, 1142, 1143, 1146, 1227, 1304, 1305, 1347, 1359, 1360, 1370, 1537,
+    1539,
+];
+
 /// The packet was larger than the server takes: it closes the connection.
 const PACKET_TOO_LARGE: u16 = 1153;
 
@@ -99,6 +106,12 @@ pub(crate) fn is_whole_rollback(reply: &ServerError) -> bool {
     // A deadlock, a snapshot's conflict, a full lock table, a certification failure, and branches of XA.
     matches!(reply.errno, 1213 | 1020 | 1206 | 3101 | 1402 | 1613 | 1614)
         || (reply.errno == 1180 && !is_in_doubt(reply, ErrorKind::SerializationFailure))
+}
+
+/// Returns true if the error, of a statement that changes the definition of one object, came before it has changed it: the
+/// names, the rights and the new definition are checked first.
+pub(crate) fn is_before_change(reply: &ServerError) -> bool {
+    BEFORE_CHANGE.contains(&reply.errno)
 }
 
 /// Returns true if a statement cannot be prepared, and may be sent as text.

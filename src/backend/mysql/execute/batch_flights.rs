@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::admitted_text::{admit_to_read_only, admit_to_unit, text_of};
 use super::statement_start::{ReadyStatement, completion, shape_of};
-use super::unit::{opening, roll_back, roll_back_after_failure, transaction_controlled};
+use super::unit::{check_open, opening, roll_back, roll_back_after_failure};
 use crate::backend::attempt::{AttemptError, AttemptResult};
 use crate::backend::mysql::commit::{CommitPlan, commit};
+use crate::backend::mysql::commit_mark::CommitMark;
 use crate::backend::mysql::connection::CommandEnd;
 use crate::backend::mysql::keys::{claim, with_claimed_key};
 use crate::backend::mysql::protocol::answers::Event;
@@ -29,8 +30,10 @@ struct BatchRun<'a> {
     divisible: Vec<bool>,
     /// All statements are known to leave nothing behind.
     is_plain: bool,
-    /// One of them may write.
+    /// One of them may write, or the row of a key is written.
     writes: bool,
+    /// The mark of the commit, once it was written.
+    mark: Option<CommitMark>,
     quota: ResultQuota,
 }
 
@@ -61,7 +64,8 @@ pub(crate) async fn run(
         results: &results,
         is_read_only: batch.mode.read_only,
         is_guarded: !run.is_plain,
-        writes: (run.writes || batch.key.is_some()) && !batch.mode.read_only,
+        writes: run.writes && !batch.mode.read_only,
+        mark: run.mark,
     };
     let committed = commit(session, plan).await;
     committed.map_err(|error| with_claimed_key(batch.key.as_ref(), error))?;
@@ -84,7 +88,7 @@ async fn prepare<'a>(batch: &'a Batch, session: &mut Session) -> Result<BatchRun
     }
     session.work.forbids_writes = batch.mode.read_only;
     let mut is_plain = true;
-    let mut writes = false;
+    let mut writes = batch.key.is_some();
     let mut divisible = Vec::with_capacity(facts.len());
     for facts in &facts {
         let effects = session.effects_of(facts).await?;
@@ -94,7 +98,7 @@ async fn prepare<'a>(batch: &'a Batch, session: &mut Session) -> Result<BatchRun
     }
     session.work.unit = UnitState::Open;
     let quota = ResultQuota::new(batch.max_rows, batch.max_bytes);
-    Ok(BatchRun { batch, facts, divisible, is_plain, writes, quota })
+    Ok(BatchRun { batch, facts, divisible, is_plain, writes, mark: None, quota })
 }
 
 fn admit(batch: &Batch, statement: &BatchStatement) -> Result<Arc<MysqlStatement>> {
@@ -105,6 +109,16 @@ fn admit(batch: &Batch, statement: &BatchStatement) -> Result<Arc<MysqlStatement
         admit_to_read_only(&facts)?;
     }
     Ok(facts)
+}
+
+/// Reads how a command of our own ended, and keeps the first failure.
+async fn take_end(session: &mut Session, failed: &mut Option<Error>) -> Result<()> {
+    let end: CommandEnd = session.answer(async |on| on.end_of_command().await).await?;
+    if let Err(error) = end {
+        let error = session.refused(&error, "");
+        failed.get_or_insert(error);
+    }
+    Ok(())
 }
 
 impl BatchRun<'_> {
@@ -161,6 +175,8 @@ impl BatchRun<'_> {
         session: &mut Session,
         ready: &[ReadyStatement<'_>],
     ) -> Result<Vec<ResultSet>> {
+        let leaves_mark = self.writes && !self.batch.mode.read_only && !self.batch.dry_run;
+        let mark = if leaves_mark { CommitMark::prepare(session).await? } else { None };
         session.begin_request()?;
         let opening = opening(self.batch.mode, false);
         for statement in &opening {
@@ -171,11 +187,14 @@ impl BatchRun<'_> {
             let queued = statement.queue(session, true);
             queued.map_err(|error| error.with_failed_statement(index))?;
         }
+        if let Some(mark) = &mark {
+            mark.queue(session)?;
+        }
         // Its answer has the state of the transaction, which that of an error has not.
         session.connection().queue_own(Command::Ping);
         let mut failed = None;
         for _ in &opening {
-            self.take_end(session, None, &mut failed).await?;
+            take_end(session, &mut failed).await?;
         }
         let mut results = Vec::with_capacity(ready.len());
         for (index, statement) in ready.iter().enumerate() {
@@ -188,30 +207,18 @@ impl BatchRun<'_> {
                 Err(error) => return Err(error.with_failed_statement(index)),
             }
         }
-        self.take_end(session, None, &mut failed).await?;
+        if let Some(mark) = mark {
+            let end = session.answer(async |on| on.end_of_command().await).await?;
+            match mark.written(session, end) {
+                Ok(mark) => self.mark = mark,
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
+        take_end(session, &mut failed).await?;
         match failed {
             Some(error) => Err(error),
             None => Ok(results),
         }
-    }
-
-    /// Reads how a command of our own ended.
-    async fn take_end(
-        &self,
-        session: &mut Session,
-        index: Option<usize>,
-        failed: &mut Option<Error>,
-    ) -> Result<()> {
-        let end: CommandEnd = session.answer(async |on| on.end_of_command().await).await?;
-        if let Err(error) = end {
-            let error = session.refused(&error, "");
-            let error = match index {
-                Some(index) => error.with_failed_statement(index),
-                None => error,
-            };
-            failed.get_or_insert(error);
-        }
-        Ok(())
     }
 
     /// Claims the key and runs the statements, each after the one before it has ended.
@@ -260,10 +267,7 @@ impl BatchRun<'_> {
             session.must_be_cleared(end.map(drop), &statement.sql)?;
         }
         let result = self.result(session, &ready, index).await?;
-        let connection = session.connection();
-        if !connection.in_transaction() || connection.commits_each() {
-            return Err(transaction_controlled());
-        }
+        check_open(session)?;
         Ok(result)
     }
 
@@ -334,11 +338,7 @@ impl BatchRun<'_> {
                 checked.map_err(|error| error.with_failed_statement(index))?;
             }
         }
-        let connection = session.connection();
-        if !connection.in_transaction() || connection.commits_each() {
-            return Err(transaction_controlled());
-        }
-        Ok(())
+        check_open(session)
     }
 
     /// Rolls back after the failure of a statement.

@@ -159,7 +159,14 @@ impl Transaction for MysqlTransaction {
             }
             let writes = writes && !is_read_only;
             let key = key.as_ref();
-            let plan = CommitPlan { key, results: &[], is_read_only, is_guarded: true, writes };
+            let plan = CommitPlan {
+                key,
+                results: &[],
+                is_read_only,
+                is_guarded: true,
+                writes,
+                mark: None,
+            };
             commit(session, plan).await
         })
     }

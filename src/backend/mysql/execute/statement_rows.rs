@@ -12,7 +12,7 @@ use tokio::time::Sleep;
 
 use super::admitted_text::{admit_to_read_only, admit_to_unit, text_of};
 use super::statement_start::{Head, ReadyStatement, completion, start};
-use super::unit::{closing, open, transaction_controlled};
+use super::unit::{check_open, closing, open, transaction_controlled};
 use crate::backend::attempt::AttemptResult;
 use crate::backend::cancel::CANCEL_GRACE;
 use crate::backend::mysql::connection::result_shape::ResultShape;
@@ -225,11 +225,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
                     return Err(transaction_controlled());
                 }
             }
-            Scope::Transaction => {
-                if !session.connection().in_transaction() || session.connection().commits_each() {
-                    return Err(transaction_controlled());
-                }
-            }
+            Scope::Transaction => check_open(session)?,
             Scope::ReadOnly => {
                 let mut end = vec!["COMMIT"];
                 end.extend(closing(true));

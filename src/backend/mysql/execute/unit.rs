@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::backend::mysql::connection::CommandEnd;
 use crate::backend::mysql::session::{Applies, Session};
 use crate::backend::{IsolationLevel, TransactionMode};
 use crate::deadline::Deadline;
@@ -10,7 +11,7 @@ use crate::error::{Error, ErrorKind, Outcome, Result};
 /// The savepoint at the start of a unit whose statements may run code of the database's: a COMMIT in it removes the
 /// savepoint.
 pub(crate) const GUARD: &str = "SAVEPOINT rowgate_guard";
-const RELEASE_GUARD: &str = "RELEASE SAVEPOINT rowgate_guard";
+pub(crate) const RELEASE_GUARD: &str = "RELEASE SAVEPOINT rowgate_guard";
 
 /// The number of an error: there is no such savepoint.
 const NO_SAVEPOINT: u16 = 1305;
@@ -65,23 +66,23 @@ pub(crate) async fn open(
     Ok(())
 }
 
-/// Fails if the transaction that was opened is not open any more: a statement has ended it, or begun another.
-pub(crate) async fn check_guard(session: &mut Session) -> Result<()> {
-    if !session.connection().in_transaction() || session.connection().commits_each() {
+/// Fails if no transaction is open: a statement has ended it.
+pub(crate) fn check_open(session: &mut Session) -> Result<()> {
+    let connection = session.connection();
+    if !connection.in_transaction() || connection.commits_each() {
         return Err(transaction_controlled());
     }
-    match session.run_own(&[RELEASE_GUARD]).await {
-        Err(error) if error.report().is_some_and(|report| is_no_savepoint(&report.sqlstate)) => {
-            Err(transaction_controlled())
-        }
-        released => released.map(drop),
-    }
+    Ok(())
 }
 
-fn is_no_savepoint(sqlstate: &str) -> bool {
-    // SQLSTATE of 1305.
-    const { assert!(NO_SAVEPOINT == 1305) };
-    sqlstate == "42000"
+/// Takes the answer to [`RELEASE_GUARD`]: fails if a statement has ended the transaction that was opened, and begun
+/// another.
+pub(crate) fn check_released(session: &mut Session, end: CommandEnd) -> Result<()> {
+    match end {
+        Ok(_) => Ok(()),
+        Err(error) if error.errno == NO_SAVEPOINT => Err(transaction_controlled()),
+        Err(error) => Err(session.refused(&error, "")),
+    }
 }
 
 /// Rolls a transaction back, and brings the session back to where each statement commits by itself.

@@ -3,13 +3,14 @@
 use super::{Applies, Disposition, Session, UnitState};
 use crate::backend::attempt::RetryScope;
 use crate::backend::mysql::error::{
-    ErrorContext, Phase, RefusedWrite, from_server_error, is_connection_end, is_stale_statement,
-    is_whole_rollback,
+    ErrorContext, Phase, RefusedWrite, from_server_error, is_before_change, is_connection_end,
+    is_stale_statement, is_whole_rollback,
 };
 use crate::backend::mysql::protocol::packet_stream::StreamFailure;
 use crate::backend::mysql::protocol::server_error::ServerError;
 use crate::backend::resolution::{connection_lost, outcome_unknown};
 use crate::error::{Error, ErrorKind, Outcome};
+use crate::sql::Definition;
 
 // Numbers of errors (MySQL and MariaDB, "Server Error Message Reference").
 
@@ -46,8 +47,10 @@ impl Session {
             sql,
         };
         let reported = from_server_error(error, &context);
+        let has_not_begun = self.work.definition == Definition::OfOne && is_before_change(error);
         // In a unit its rollback tells.
-        let is_divided = self.work.is_divisible && self.work.unit == UnitState::None;
+        let is_divided =
+            self.work.is_divisible && self.work.unit == UnitState::None && !has_not_begun;
         let mut failed = match errno {
             QUERY_INTERRUPTED if was_killed => {
                 let message = "the deadline passed; the statement was cancelled";

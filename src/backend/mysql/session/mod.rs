@@ -23,6 +23,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::planted_bug::PlantedBug;
 use crate::pool::{Checkout, CloseReason};
+use crate::sql::Definition;
 pub(crate) use held_connection::SessionConnection;
 use mysql_context::MysqlContext;
 use session_reset::SessionReset;
@@ -78,6 +79,8 @@ pub(crate) struct SessionWork {
     pub(crate) applies: Applies,
     /// True if a part of what was written may stay although it failed or was rolled back: a table without transactions.
     pub(crate) is_divisible: bool,
+    /// The definitions that the statement changes which runs.
+    pub(crate) definition: Definition,
     /// True if the caller asked the database to forbid writes.
     pub(crate) forbids_writes: bool,
     /// True once a statement of the caller's has been sent.

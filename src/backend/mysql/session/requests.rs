@@ -19,7 +19,7 @@ use crate::backend::mysql::protocol::packet_stream::StreamFailure;
 use crate::backend::mysql::protocol::server_error::ServerError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::planted_bug::PlantedBug;
-use crate::sql::{Analysis, MysqlStatement, MysqlTable, MysqlText};
+use crate::sql::{Analysis, Definition, MysqlStatement, MysqlTable, MysqlText};
 
 /// Removes what an earlier statement left for later ones to ask for: its warnings, its generated key, its count.
 const CLEAR_HISTORY: &str = "SELECT LAST_INSERT_ID(0) FROM (SELECT 1) x";
@@ -129,7 +129,8 @@ impl Session {
             effects.is_plain = false;
         }
         self.checkin.is_touched |= !effects.is_plain;
-        self.checkin.changes_definitions |= facts.changes_definitions;
+        self.checkin.changes_definitions |= facts.definition != Definition::Unchanged;
+        self.work.definition = facts.definition;
         Ok(effects)
     }
 
