@@ -194,6 +194,9 @@ class Reader:
         with tempfile.TemporaryDirectory() as directory:
             for secret in set(re.findall(r"\$\{file:([^}]+)\}", block.text)):
                 Path(directory, Path(secret).name).write_text("secret\n")
+            for key in re.findall(r'key_file = "([\w.]+)"', block.text):
+                Path(directory, key).write_text("ab" * 32 + "\n")
+                Path(directory, key).chmod(0o600)
             text = re.sub(r"\$\{file:[^}]*/([^/}]+)\}", rf"${{file:{directory}/\1}}", block.text)
             Path(directory, "rowgate.toml").write_text(text)
             self.shell(block, f"rowgate config show --insecure --config {directory}/rowgate.toml")
