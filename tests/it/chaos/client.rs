@@ -17,7 +17,7 @@ use crate::harness::wait::idle_for;
 /// The longest pause of a client that was told when to come again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The longest time that a keyed unit may stay without an answer.
+/// The longest time that a keyed unit may stay without an answer when nothing goes wrong any more.
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// The begin of each violation of a call that is never answered.
@@ -84,6 +84,8 @@ pub(super) struct Together {
     pub(super) applied: Arc<AtomicU64>,
     /// Turns true when the run is over.
     pub(super) stop: watch::Receiver<bool>,
+    /// The end of the last fault.
+    pub(super) last_fault: watch::Receiver<Instant>,
     /// The words of the database.
     pub(super) dialect: Dialect,
     /// The load of each client.
@@ -116,7 +118,7 @@ pub(super) async fn write(client: Client, number: u64, seed: u64, together: Toge
         token += 1;
         let unit = Unit::new(token, together.dialect, &mut random);
         let start = Instant::now();
-        let fate = settle(&client, &unit, &mut seen).await;
+        let fate = settle(&client, &unit, &together, &mut seen).await;
         if fate == Fate::Applied {
             together.applied.fetch_add(1, Relaxed);
         }
@@ -127,7 +129,7 @@ pub(super) async fn write(client: Client, number: u64, seed: u64, together: Toge
 }
 
 /// Does a unit, with a key until it is answered.
-async fn settle(client: &Client, unit: &Unit, seen: &mut Seen) -> Fate {
+async fn settle(client: &Client, unit: &Unit, together: &Together, seen: &mut Seen) -> Fate {
     let first = Instant::now();
     loop {
         let start = Instant::now();
@@ -146,7 +148,7 @@ async fn settle(client: &Client, unit: &Unit, seen: &mut Seen) -> Fate {
             seen.violations.push(format!("{} {:?}: {wrong}: {failure:?}", unit.token, unit.how));
         }
         if unit.how.has_key() && is_passing(&failure) {
-            if first.elapsed() > ANSWER {
+            if first.max(*together.last_fault.borrow()).elapsed() > ANSWER {
                 seen.violations.push(format!("{unit:?}: no answer in {ANSWER:?}: {failure:?}"));
                 return Fate::Unknown(String::new());
             }

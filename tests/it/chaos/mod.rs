@@ -34,7 +34,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use check::Report;
-use client::{Load, Seen, Together, UNANSWERED, read, write};
+use client::{Load, Seen, Together, read, write};
 use dialect::Dialect;
 use inject::{Database, Scene};
 use plan::{FaultKind, InjectedFault, Plan};
@@ -80,6 +80,7 @@ struct Trial {
     clients: JoinSet<Seen>,
     applied: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
+    last_fault: watch::Sender<Instant>,
     report: Report,
 }
 
@@ -103,6 +104,7 @@ impl Trial {
             clients: JoinSet::new(),
             applied: Arc::default(),
             stop: watch::Sender::new(false),
+            last_fault: watch::Sender::new(began),
             report: Report::default(),
         }
     }
@@ -113,6 +115,7 @@ impl Trial {
         let together = Together {
             applied: Arc::clone(&self.applied),
             stop: self.stop.subscribe(),
+            last_fault: self.last_fault.subscribe(),
             dialect: self.scene.database.dialect(),
             load,
         };
@@ -129,6 +132,7 @@ impl Trial {
     /// Lets something go wrong; false when nobody gets on after it.
     async fn inject(&mut self, fault: InjectedFault) -> bool {
         self.scene.inject(fault).await;
+        self.last_fault.send_replace(Instant::now());
         self.report.count(fault);
         // Where nobody is left to write, the rest tells why.
         let Some(first) = applied_again(&self.applied, &self.clients).await else {
@@ -210,7 +214,8 @@ async fn must_be_found(bug: &str, found: &str, plan: &Plan) {
     eprintln!("{}", report.print(bug));
     let is_found = |violation: &String| violation.starts_with(found);
     assert!(report.violations.iter().any(is_found), "{bug} was not found as {found:?}");
-    let unanswered = report.violations.iter().any(|violation| violation.starts_with(UNANSWERED));
+    let is_unanswered = |violation: &String| violation.starts_with(client::UNANSWERED);
+    let unanswered = report.violations.iter().any(is_unanswered);
     assert!(!unanswered, "a call has no answer");
     assert!(report.took < Duration::from_secs(60), "it took {:?}", report.took);
 }
