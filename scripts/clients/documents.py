@@ -14,6 +14,7 @@ The info string of a block says what is done with it:
   sh manual         shown only: it does not end, takes too long, or changes the machine
   python FILE       appended to FILE; a block of bash runs it. js likewise
   toml              a configuration: `rowgate config show` accepts it
+  json console sql  shown only
   text              directly after a block that runs: its standard output; `…` stands for anything
 
 A block whose program is not installed is skipped with a message.
@@ -177,7 +178,7 @@ class Reader:
             output = self.shell(block, self.here(block.text))
             if block.output is not None and not matches(self.here(block.output), output):
                 raise SystemExit(f"{block.place}: the page shows\n{block.output}\nbut the output is\n{output}")
-        elif block.language not in ("text", "json", "console"):
+        elif block.language not in ("text", "json", "console", "sql"):
             raise SystemExit(f"{block.place}: unknown kind of block: {block.language!r} {block.marks}")
 
     def shell(self, block: Block, text: str) -> str:
@@ -194,10 +195,11 @@ class Reader:
         with tempfile.TemporaryDirectory() as directory:
             for secret in set(re.findall(r"\$\{file:([^}]+)\}", block.text)):
                 Path(directory, Path(secret).name).write_text("secret\n")
-            for key in re.findall(r'key_file = "([\w.]+)"', block.text):
+            text = re.sub(r"\$\{file:[^}]*/([^/}]+)\}", rf"${{file:{directory}/\1}}", block.text)
+            for key in re.findall(r'key_file = "([\w.]+)"', text):
                 Path(directory, key).write_text("ab" * 32 + "\n")
                 Path(directory, key).chmod(0o600)
-            text = re.sub(r"\$\{file:[^}]*/([^/}]+)\}", rf"${{file:{directory}/\1}}", block.text)
+            text = re.sub(r'key_file = "([\w.]+)"', rf'key_file = "{directory}/\1"', text)
             Path(directory, "rowgate.toml").write_text(text)
             self.shell(block, f"rowgate config show --insecure --config {directory}/rowgate.toml")
 
