@@ -7,8 +7,18 @@ use crate::backend::postgres::Postgres;
 use crate::backend::sqlite::Sqlite;
 use crate::backend::{Backend, Instrumented};
 use crate::config::{Config, Database, Target};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::{DatabaseTelemetry, Telemetry};
+
+/// Finds a configured database.
+pub(crate) fn configured<'a>(config: &'a Config, name: &str) -> Result<&'a Database> {
+    config.databases.get(name).ok_or_else(|| {
+        let message = format!("there is no database \"{name}\"");
+        let names: Vec<_> = config.databases.keys().map(String::as_str).collect();
+        Error::new(ErrorKind::DatabaseNotFound, message)
+            .with_hint(format!("The databases are {}.", names.join(", ")))
+    })
+}
 
 /// Opens a backend without telemetry.
 pub(crate) fn open(name: &str, database: &Database) -> Result<Arc<dyn Backend>> {

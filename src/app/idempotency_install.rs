@@ -45,13 +45,7 @@ pub fn postgres_key_table_sql(config: &Config, name: &str) -> Option<String> {
 
 /// The backend of a configured database.
 pub(super) fn backend(config: &Config, name: &str) -> Result<Arc<dyn Backend>> {
-    let Some(database) = config.databases.get(name) else {
-        let message = format!("there is no database \"{name}\"");
-        let names: Vec<_> = config.databases.keys().map(String::as_str).collect();
-        return Err(Error::new(ErrorKind::DatabaseNotFound, message)
-            .with_hint(format!("The databases are {}.", names.join(", "))));
-    };
-    super::backends::open(name, database)
+    super::backends::open(name, super::backends::configured(config, name)?)
 }
 
 /// Creates the table of a reachable database. Returns false if the database has become unreachable, and the table is

@@ -4,6 +4,7 @@
 //! thread serves gRPC connections on a runtime of its own.
 
 mod acceptor;
+mod admin_connections;
 mod backends;
 mod claims_install;
 mod file_watch;

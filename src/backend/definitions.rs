@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use crate::config::Database;
+
 /// The generation of a database's definitions: its tables, types, functions and so on.
 #[derive(Debug, Default)]
 pub(crate) struct Definitions(AtomicU64);
@@ -30,6 +32,18 @@ pub(crate) struct StatementRules {
     /// The age at which they are prepared anew: what changes past this process is not told.
     pub(crate) ttl: Duration,
     pub(crate) definitions: Arc<Definitions>,
+}
+
+impl StatementRules {
+    /// The rules of a configured database.
+    pub(crate) fn new(config: &Database) -> Self {
+        Self {
+            capacity: config.statement_cache,
+            max_bytes: config.statement_cache_size,
+            ttl: config.statement_ttl,
+            definitions: Arc::default(),
+        }
+    }
 }
 
 /// The generation and the time of what a connection knows of the definitions.

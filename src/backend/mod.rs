@@ -4,6 +4,7 @@
 //! messages of `rowgate.v1`. It knows no RPC. Rows are passed in batches: a virtual call costs per
 //! batch, not per row.
 
+mod admin_connection;
 mod arrow;
 pub(crate) mod attempt;
 pub(crate) mod await_server;
@@ -26,6 +27,9 @@ mod statement;
 mod tests;
 mod transaction;
 
+pub(crate) use admin_connection::{
+    AdminConnection, AdminLogin, AdminRows, Interrupt, Interruption,
+};
 pub(crate) use arrow::Decimal;
 pub(crate) use connect_breaker::ConnectBreaker;
 pub(crate) use instrumented::Instrumented;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::callers_check::WaysIn;
 use super::database_target::{SqliteTarget, Target, TargetSource};
 use super::database_url::FoundUrl;
+use super::entries::Entry;
 use super::problem::{Problem, ValueError};
 use super::schema::access_keys::{Access, CallerSettings, ClientAuth, GrpcTls, Jwt};
 use super::schema::database_keys::Database;
@@ -134,10 +135,12 @@ fn read_databases(
         reader.name.clone_from(&name);
         let target = target(reader);
         let is_known = target.is_some();
+        let admin = admin_target(reader, target.as_ref());
         // Without a target there is a problem, and the configuration is not used.
         let target =
             target.unwrap_or_else(|| Target::Sqlite(SqliteTarget { path: PathBuf::new() }));
-        let database = Database::read(reader, target, grpc.max_response_size, idempotency);
+        let max_response_size = grpc.max_response_size;
+        let database = Database::read(reader, target, admin, max_response_size, idempotency);
         database_check::check(reader, &database, grpc);
         if is_known {
             database_check::check_kind(reader, &database);
@@ -169,6 +172,47 @@ pub(crate) fn target(reader: &mut SectionReader<'_>) -> Option<Target> {
         Target::Sqlite(_) => {}
     }
     Some(target)
+}
+
+/// Reads the target of `admin_url` as if it were the `url` of the current database; `None` without one, or if a problem was
+/// reported.
+fn admin_target(reader: &mut SectionReader<'_>, target: Option<&Target>) -> Option<Target> {
+    if reader.setting(target_resolution::ADMIN_URL).status != Status::Written {
+        return None;
+    }
+    let url = reader.full_name(target_resolution::URL);
+    let admin_url = reader.full_name(target_resolution::ADMIN_URL);
+    let mut entries = (**reader.entries).clone();
+    let written = entries.remove(&admin_url)?;
+    entries.insert(url.clone(), Entry { key: url.clone(), ..written });
+    let entries = Arc::new(entries);
+    let mut as_url = SectionReader::new(&entries, reader.environment);
+    as_url.name.clone_from(&reader.name);
+    let admin = self::target(&mut as_url);
+    let renamed = as_url.problems.into_iter().map(|problem| problem.with_key(&url, &admin_url));
+    // Those of the values of `tls.*` are reported already.
+    add_new(&mut reader.problems, renamed);
+    add_new(&mut reader.warnings, as_url.warnings.into_iter());
+    let kind = |target: &Target| std::mem::discriminant(target);
+    if let (Some(target), Some(admin)) = (target, &admin)
+        && kind(target) != kind(admin)
+    {
+        let why = format!("this is another kind of database than {url}");
+        reader.report(
+            target_resolution::ADMIN_URL,
+            ValueError::new(why).instead("Write a URL of the same database."),
+        );
+    }
+    admin
+}
+
+/// Adds what is not yet known.
+fn add_new<T: PartialEq>(known: &mut Vec<T>, found: impl Iterator<Item = T>) {
+    for new in found {
+        if !known.contains(&new) {
+            known.push(new);
+        }
+    }
 }
 
 /// The protection of the listener for services.

@@ -9,6 +9,7 @@ use serde_json::Value;
 pub(crate) const FILE_SUFFIX: &str = "_file";
 
 /// A value and where it was written. No `Debug`: the value may be a secret.
+#[derive(Clone)]
 pub(crate) struct Entry {
     /// `databases.main.url`, for `databases.main.url_file` too.
     pub(crate) key: String,

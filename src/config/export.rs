@@ -218,6 +218,7 @@ fn value_schemas(value_type: ValueType) -> Vec<Value> {
         | ValueType::TableName
         | ValueType::Secret(_)
         | ValueType::Url
+        | ValueType::OtherUrl
         | ValueType::PemFile => vec![json!({"type": "string"})],
     }
 }

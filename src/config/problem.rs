@@ -36,6 +36,13 @@ impl Problem {
         self.instead = Some(instead.into());
         self
     }
+
+    /// Names another key wherever it names this one.
+    pub(crate) fn with_key(self, key: &str, other: &str) -> Self {
+        let renamed = |text: String| text.replace(key, other);
+        let Self { key, why, instead, .. } = self;
+        Self { key: renamed(key), why: renamed(why), instead: instead.map(renamed), ..self }
+    }
 }
 
 impl fmt::Display for Problem {

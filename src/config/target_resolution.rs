@@ -23,6 +23,7 @@ const MYSQL_PORT: u16 = 3306;
 const DEFAULT_APPLICATION: &str = "rowgate";
 
 pub(crate) const URL: &str = "databases.NAME.url";
+pub(crate) const ADMIN_URL: &str = "databases.NAME.admin_url";
 
 /// Reads the target of the current database. Without a URL of its own it is `fallback`. Returns `None` if
 /// a problem was reported.
@@ -44,7 +45,12 @@ pub(crate) fn read(
 }
 
 fn read_url(reader: &mut SectionReader<'_>, fallback: Option<FoundUrl>) -> Option<DatabaseUrl> {
-    let written = UrlKey::read(reader).url.unwrap_or_default();
+    let UrlKey { url, admin_url } = UrlKey::read(reader);
+    if let Some(written) = admin_url {
+        let origin = reader.setting(ADMIN_URL).origin.clone();
+        reader.show(ADMIN_URL, quote(&database_url::masked(&written)), Some(origin));
+    }
+    let written = url.unwrap_or_default();
     let setting = reader.setting(URL);
     match (setting.status, fallback) {
         (Status::Written, _) => {

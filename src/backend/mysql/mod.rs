@@ -20,6 +20,7 @@ mod execute;
 pub(crate) mod fuzz;
 mod key_rows;
 mod keys;
+mod mysql_admin;
 mod protocol;
 mod session;
 
@@ -57,6 +58,7 @@ use execute::description::describe;
 use execute::interactive::MysqlTransaction;
 use execute::statement_rows::{Scope, StatementRows};
 use key_rows::KeyRows;
+pub(crate) use mysql_admin::MysqlAdmin;
 use session::Session;
 use session::catalog::Catalog;
 use session::mysql_context::MysqlContext;
@@ -91,12 +93,7 @@ impl Mysql {
         let opener = Opener {
             connector: Arc::new(Connector::new(telemetry, config, target)?),
             breaker: ConnectBreaker::new(name, config),
-            statements: StatementRules {
-                capacity: config.statement_cache,
-                max_bytes: config.statement_cache_size,
-                ttl: config.statement_ttl,
-                definitions: Arc::default(),
-            },
+            statements: StatementRules::new(config),
         };
         let context = Arc::new(MysqlContext {
             name: name.to_owned(),

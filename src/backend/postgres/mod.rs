@@ -16,6 +16,7 @@ pub(crate) mod execute;
 pub(crate) mod fuzz;
 pub(crate) mod idempotency;
 pub(crate) mod lanes;
+mod postgres_admin;
 pub(crate) mod protocol;
 mod session;
 
@@ -61,6 +62,8 @@ use session::custom_settings::FunctionSettings;
 use session::database_context::DatabaseContext;
 use session::effects::{self, EffectCache};
 
+pub(crate) use postgres_admin::PostgresAdmin;
+
 /// The SQL of the schema for claims, and of the keys that sign them.
 pub(crate) use claims::install::{keys_sql as claim_keys_sql, schema_sql as claims_sql};
 
@@ -98,12 +101,7 @@ impl Postgres {
         let opener = Opener {
             connector: Arc::new(Connector::new(name, config, target, probes())?),
             breaker: ConnectBreaker::new(name, config),
-            statements: StatementRules {
-                capacity: config.statement_cache,
-                max_bytes: config.statement_cache_size,
-                ttl: config.statement_ttl,
-                definitions: Arc::default(),
-            },
+            statements: StatementRules::new(config),
         };
         let context = Arc::new(DatabaseContext {
             name: name.to_owned(),

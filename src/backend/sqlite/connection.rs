@@ -29,7 +29,7 @@ use crate::pool::{Checkout, CloseReason, Manager};
 
 /// The stack that SQLite's own limits are made for, a main thread's: its code generator recurses on nested
 /// expressions and views.
-const STACK_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const STACK_BYTES: usize = 8 * 1024 * 1024;
 
 /// Opens connections of one role.
 pub(crate) struct Opener {

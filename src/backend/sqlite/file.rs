@@ -1,6 +1,6 @@
 //! The database's file: where it is, who may read it, and its log.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,29 @@ pub(crate) fn create_private(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         created => created.map(drop),
+    }
+}
+
+/// The directory of a database, locked for one process. The lock leaves no file, and ends with this.
+pub(super) struct DirectoryLock {
+    _directory: File,
+}
+
+impl DirectoryLock {
+    /// Locks the directory of a file; `None` while another process has it.
+    pub(super) fn take(path: &Path) -> Result<Option<Self>> {
+        let path = absolute_path(path)?;
+        let directory = path.parent().unwrap_or(&path);
+        let cannot = |error: io::Error| {
+            let message = format!("cannot lock the directory {}", directory.display());
+            Error::new(ErrorKind::DatabaseUnavailable, message).with_cause(error)
+        };
+        let directory = File::open(directory).map_err(cannot)?;
+        match directory.try_lock() {
+            Ok(()) => Ok(Some(Self { _directory: directory })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(cannot(error)),
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod reader_writer_pools;
 mod row_channel;
 mod session;
 mod shared_commit;
+mod sqlite_admin;
 mod stop_check;
 
 #[cfg(test)]
@@ -62,6 +63,7 @@ use shared_commit::{
     BatchWrite, GroupLimits, SharedWork, StatementWrite, Write, WriteQueue, batch_may_share,
     group_job, statement_may_share,
 };
+pub(crate) use sqlite_admin::SqliteAdmin;
 
 /// A SQLite database: a pool of readers and a pool of one writer.
 pub(crate) struct Sqlite {

@@ -24,6 +24,9 @@ const FAILOVER_WAIT: Duration = Duration::from_secs(10);
 /// The default of `max_bytes`, unless it is more than ¾ of `grpc.max_response_size`.
 const MAX_BYTES: usize = 3 << 20;
 
+/// The largest row that a command reads: the content of a file of migrations is one.
+const LARGEST_ROW: usize = 1 << 30;
+
 /// PostgreSQL stores both timeouts in milliseconds, in 31 bits.
 const LONGEST_TIMEOUT: &str = "24d";
 
@@ -36,6 +39,10 @@ section! {
         /// for MySQL and MariaDB, or `sqlite:PATH`. `DATABASE_URL`, or `PGHOST`, `PGUSER` …, or `MYSQL_HOST` …, define
         /// `main` when no database is configured.
         url: Option<String> = Url, "`sqlite:rowgate.db` for `main`, otherwise none" => None, REREAD;
+        /// The database as its owner reaches it, for the commands that change or copy it, as `rowgate migrate` and
+        /// `rowgate schema`: a URL as `url`, of the same kind of database, past any pooler. `tls.*` is for both. The server
+        /// itself never uses it: give it to the commands alone, as by `ROWGATE__DATABASES__MAIN__ADMIN_URL`.
+        admin_url: Option<String> = OtherUrl, "`url`" => None;
     }
 }
 
@@ -43,7 +50,7 @@ section! {
     /// One database.
     #[derive(Debug, Clone)]
     pub struct Database in "databases.NAME" (
-        reader, target: Target, max_response_size: usize, idempotency: &Idempotency
+        reader, target: Target, admin: Option<Target>, max_response_size: usize, idempotency: &Idempotency
     ) {
         /// The longest deadline of any call.
         max_deadline: Duration = Duration("1ms", "24h"), "5m";
@@ -153,6 +160,8 @@ section! {
     and {
         /// `url` and `tls.*`: which backend, and where.
         target: Target = target;
+        /// `admin_url` and `tls.*`: where commands administer it; `None`: at the target.
+        admin: Option<Target> = admin;
         /// `pool.*`
         pool: PoolSettings = PoolSettings::read(reader);
         /// `credentials.*`
@@ -167,6 +176,26 @@ section! {
         transaction: TransactionSettings = TransactionSettings::read(reader);
         /// `idempotency.*`, the same for all databases.
         idempotency: Idempotency = idempotency.clone();
+    }
+}
+
+impl Database {
+    /// The database as the commands that administer it use it: at `admin_url`, without a timeout of statements, and with
+    /// all that errors and rows say.
+    #[must_use]
+    pub fn administered(&self) -> Self {
+        let mut administered = Self {
+            statement_timeout: Duration::ZERO,
+            error_details: ErrorDetails::Full,
+            max_row_size: LARGEST_ROW,
+            ..self.clone()
+        };
+        if let Some(admin) = &self.admin {
+            administered.target = admin.clone();
+            // They are another login's.
+            administered.credentials.command.clear();
+        }
+        administered
     }
 }
 

@@ -71,6 +71,8 @@ pub(crate) enum ValueType {
     Secret(usize),
     /// The URL of a database, which may contain a password.
     Url,
+    /// As [`Self::Url`]; an empty text stands for the URL of another key.
+    OtherUrl,
     /// The path of a PEM file, or the PEM text itself, as a reference may yield it.
     PemFile,
     /// Names of MySQL's modes, with commas between them.
@@ -105,7 +107,7 @@ impl ValueType {
             Self::SettingNames => names(written).and_then(listed_settings),
             Self::Numbers => numbers(written),
             Self::Secret(shortest) => text("a string").and_then(|text| secret(text, shortest)),
-            Self::Url => text("a URL").map(Value::from),
+            Self::Url | Self::OtherUrl => text("a URL").map(Value::from),
             Self::SqlMode => text("a list of modes").and_then(mysql_values::sql_mode),
             Self::ZoneOffset => text("a distance from UTC").and_then(mysql_values::zone_offset),
             Self::PemFile => match text("a path") {
@@ -161,7 +163,7 @@ impl ValueType {
                 "Write at least {shortest} letters, digits and signs, as of `openssl rand -hex 32`, or \
                  the path of a file that has them as the value of the key with _file at its end."
             ),
-            Self::Url => "Write a URL in quotes.".into(),
+            Self::Url | Self::OtherUrl => "Write a URL in quotes.".into(),
             Self::PemFile => "Write a path in quotes.".into(),
             Self::SqlMode => mysql_values::MODES_INSTEAD.into(),
             Self::ZoneOffset => mysql_values::OFFSET_INSTEAD.into(),
@@ -176,8 +178,10 @@ impl ValueType {
                 quote(&humantime::format_duration(duration).to_string())
             }
             (Self::Size(..), _) => show_size(value.as_u64().unwrap_or_default()),
-            (Self::Secret(_), _) if value.is_null() => quote(""),
-            (Self::Secret(_) | Self::Url, _) | (Self::PemFile, Some("")) => quote(MASK),
+            (Self::Secret(_) | Self::OtherUrl, _) if value.is_null() => quote(""),
+            (Self::Secret(_) | Self::Url | Self::OtherUrl, _) | (Self::PemFile, Some("")) => {
+                quote(MASK)
+            }
             (Self::PemFile, path) => quote(path.unwrap_or_default()),
             _ => literal(value),
         }
@@ -185,7 +189,8 @@ impl ValueType {
 
     /// The word that stands for a derived default.
     pub(crate) fn default_word(self) -> Option<&'static str> {
-        let word = if matches!(self, Self::PemFile | Self::Secret(_)) { "" } else { "auto" };
+        let is_text = matches!(self, Self::PemFile | Self::Secret(_) | Self::OtherUrl);
+        let word = if is_text { "" } else { "auto" };
         (!matches!(self, Self::Url)).then_some(word)
     }
 
@@ -212,7 +217,7 @@ impl ValueType {
             Self::Secret(shortest) => format!("at least {shortest} characters"),
             Self::SqlMode => "names of modes, with commas between them".into(),
             Self::ZoneOffset => "`-13:59` to `+14:00`".into(),
-            Self::Text | Self::Url => return None,
+            Self::Text | Self::Url | Self::OtherUrl => return None,
         })
     }
 
@@ -220,7 +225,7 @@ impl ValueType {
     pub(crate) fn hides(self, written: &Value) -> bool {
         let is_pem = |text: &str| text.contains(PEM_START) || text.contains('\n');
         let may_be_pem = matches!(self, Self::PemFile) && written.as_str().is_some_and(is_pem);
-        may_be_pem || matches!(self, Self::Url | Self::Secret(_))
+        may_be_pem || matches!(self, Self::Url | Self::OtherUrl | Self::Secret(_))
     }
 }
 

@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 use super::baseline::Baseline;
 use super::connect_failure::{ConnectFailure, connect_error};
 use super::server_questions::{AnswerRows, UPTIME, facts, questions};
+use crate::backend::AdminLogin;
 use crate::backend::mysql::connection::connection_state::ConnectionState;
 use crate::backend::mysql::connection::opened::{OpenedConnection, ServerFacts};
 use crate::backend::mysql::protocol::answers::{AnswerKind, Answers, Awaited, Event};
@@ -59,6 +60,12 @@ impl Connector {
     /// Opens a connection to the first suitable server.
     pub(crate) async fn open(&self) -> Result<OpenedConnection> {
         self.dialer.open(self).await
+    }
+
+    /// Returns the current login, for the first server.
+    pub(crate) fn login(&self) -> AdminLogin {
+        let login = self.dialer.latest_login();
+        AdminLogin { user: login.user().to_owned(), password: login.password(0).cloned() }
     }
 
     /// Returns true if the login that was last rejected has been replaced.

@@ -19,6 +19,7 @@ use super::role_settings::RoleSettings;
 use super::server_probes::ServerProbes;
 use super::server_traits::ServerTraits;
 use super::settings_script::SettingsScript;
+use crate::backend::AdminLogin;
 use crate::backend::network::{
     AttemptFailure as _, ConnectFailures, Dialer, LogIn, Login, ServerAddress,
 };
@@ -102,6 +103,12 @@ impl Connector {
     /// runs on the calling runtime. Names are resolved anew, and changed secrets are read again.
     pub(crate) async fn open(&self) -> Result<OpenedConnection> {
         self.dialer.open(self).await
+    }
+
+    /// Returns the current login, for the first server.
+    pub(crate) fn login(&self) -> AdminLogin {
+        let login = self.dialer.latest_login();
+        AdminLogin { user: login.user().to_owned(), password: login.password(0).cloned() }
     }
 
     /// Returns true if the login that was last rejected has been replaced, so that an attempt is

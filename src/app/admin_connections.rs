@@ -1,0 +1,49 @@
+//! The connections of commands that administer a database: beside the pools, as its owner, and ended by the operator.
+
+use super::shutdown::signalled;
+use super::workers::single_threaded;
+use crate::backend::mysql::MysqlAdmin;
+use crate::backend::postgres::PostgresAdmin;
+use crate::backend::sqlite::SqliteAdmin;
+use crate::backend::{AdminConnection, Interrupt, Interruption};
+use crate::config::{Database, Target};
+use crate::error::{Error, Result};
+use crate::telemetry::Telemetry;
+
+/// Opens a connection to where a database is administered.
+pub(crate) async fn open_admin(
+    name: &str,
+    database: &Database,
+    interruption: &Interruption,
+) -> Result<Box<dyn AdminConnection>> {
+    let database = database.administered();
+    Ok(match &database.target {
+        Target::Postgres(target) => {
+            Box::new(PostgresAdmin::open(name, &database, target, interruption).await?)
+        }
+        Target::Mysql(target) => {
+            let telemetry = Telemetry::silent(name);
+            Box::new(MysqlAdmin::open(&telemetry, &database, target, interruption).await?)
+        }
+        Target::Sqlite(target) => {
+            Box::new(SqliteAdmin::open(&database, target, interruption).await?)
+        }
+    })
+}
+
+/// Runs a command on a runtime of its own, until it ends or the process gets SIGINT or SIGTERM, which cancels its statements.
+/// Blocks; must not be called from a runtime.
+pub(crate) fn administer<T, E: From<Error>>(
+    work: impl AsyncFnOnce(Interruption) -> Result<T, E>,
+) -> Result<T, E> {
+    single_threaded()?.block_on(async {
+        let (interrupt, interruption) = Interrupt::new();
+        tokio::spawn(async move {
+            signalled().await;
+            interrupt.request();
+            // Kept, so that nobody waits in vain for what was requested.
+            std::future::pending::<()>().await;
+        });
+        work(interruption).await
+    })
+}

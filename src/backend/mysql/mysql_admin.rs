@@ -1,0 +1,149 @@
+//! The connection of an operator's command to MySQL or MariaDB.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::connect::Connector;
+use super::connect::connector::text_values;
+use super::connection::Connection;
+use super::connection::kill_target::KillTarget;
+use super::connection::mysql_opener::Opener;
+use super::error::{ErrorContext, Phase, RefusedWrite, from_server_error};
+use super::protocol::answers::Event;
+use super::protocol::commands::Command;
+use super::protocol::packet_stream::StreamFailure;
+use super::protocol::server_error::ServerError;
+use crate::backend::definitions::StatementRules;
+use crate::backend::resolution::connection_lost;
+use crate::backend::{AdminConnection, AdminLogin, AdminRows, ConnectBreaker, Interruption};
+use crate::config::{Database, ErrorDetails, MysqlTarget};
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::sql::Dialect;
+use crate::telemetry::DatabaseTelemetry;
+
+/// The lock of commands that change definitions. Its name has at most 64 characters, and is one for the whole server.
+const LOCK: &str = "SELECT GET_LOCK(CONCAT('rowgate migrate ', MD5(DATABASE())), 0)";
+
+/// The bytes of a packet beside the text in it.
+const PACKET_OVERHEAD: usize = 1024;
+
+/// A connection to MySQL or MariaDB as the owner of a database.
+pub(crate) struct MysqlAdmin {
+    name: String,
+    connector: Arc<Connector>,
+    connection: Connection,
+    interruption: Interruption,
+}
+
+impl MysqlAdmin {
+    /// Connects to the target; it is driven by the calling runtime.
+    pub(crate) async fn open(
+        telemetry: &Arc<DatabaseTelemetry>,
+        config: &Database,
+        target: &MysqlTarget,
+        interruption: &Interruption,
+    ) -> Result<Self> {
+        let name = telemetry.name().to_owned();
+        let opener = Opener {
+            connector: Arc::new(Connector::new(telemetry, config, target)?),
+            breaker: ConnectBreaker::new(&name, config),
+            statements: StatementRules::new(config),
+        };
+        let mut interruption = interruption.clone();
+        let connection = interruption.or_fail(opener.open()).await?;
+        Ok(Self { name, connector: opener.connector, connection, interruption })
+    }
+
+    fn check_size(&self, sql: &str) -> Result<()> {
+        let limit = self.connection.server.max_allowed_packet;
+        if sql.len().saturating_add(PACKET_OVERHEAD) <= limit {
+            return Ok(());
+        }
+        let message =
+            format!("the statement is larger than the {limit} bytes of max_allowed_packet");
+        Err(Error::new(ErrorKind::ResourceExhausted, message)
+            .with_hint("Split it, or raise max_allowed_packet on the server."))
+    }
+}
+
+impl AdminConnection for MysqlAdmin {
+    fn dialect(&self) -> Dialect {
+        Dialect::Mysql
+    }
+
+    fn server(&self) -> String {
+        self.connection.server.version.to_string()
+    }
+
+    fn login(&self) -> AdminLogin {
+        self.connector.login()
+    }
+
+    fn run<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<AdminRows>> {
+        Box::pin(async move {
+            self.check_size(sql)?;
+            let Self { name, connector, connection, interruption } = self;
+            let target = KillTarget {
+                connector: Arc::clone(connector),
+                state: Arc::clone(&connection.state),
+            };
+            let statement = async {
+                match query(connection, sql).await {
+                    Ok(Ok(rows)) => Ok(rows),
+                    Ok(Err(error)) => Err(refused(&error, sql)),
+                    Err(failure) => Err(lost(name, failure)),
+                }
+            };
+            interruption.watch(target, statement).await
+        })
+    }
+
+    fn try_lock(&mut self) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(async move {
+            if self.connection.schema.is_none() {
+                let message = format!("the URL of database \"{}\" names no schema", self.name);
+                return Err(Error::new(ErrorKind::FailedPrecondition, message)
+                    .with_hint("Write mysql://USER@HOST/DATABASE."));
+            }
+            let rows = self.run(LOCK).await?;
+            Ok(rows.first().is_some_and(|row| row == &[Some("1".to_owned())]))
+        })
+    }
+}
+
+/// Runs a statement and reads its rows.
+async fn query(
+    on: &mut Connection,
+    sql: &str,
+) -> Result<Result<AdminRows, ServerError>, StreamFailure> {
+    on.queue_own(Command::Query(sql));
+    let mut rows = AdminRows::new();
+    loop {
+        match on.event().await? {
+            Event::Columns(_) | Event::ResultEnd(_) | Event::Prepared(_) => {}
+            Event::Row(packet) => rows.push(text_values(&packet)),
+            Event::Done(_) => return Ok(Ok(rows)),
+            Event::Failed(error) => return Ok(Err(error)),
+        }
+    }
+}
+
+fn refused(error: &ServerError, sql: &str) -> Error {
+    let context = ErrorContext {
+        phase: Phase::Statement,
+        refused_write: RefusedWrite::NotPrimary,
+        details: ErrorDetails::Full,
+        sql,
+    };
+    from_server_error(error, &context)
+}
+
+fn lost(name: &str, failure: StreamFailure) -> Error {
+    let error = connection_lost(name).with_outcome(Outcome::Unknown);
+    match failure {
+        StreamFailure::Lost(cause) => error.with_cause(cause),
+        StreamFailure::Malformed(what) => error.with_cause(what),
+        StreamFailure::TooLarge => error.with_cause("a row is too large"),
+    }
+}
