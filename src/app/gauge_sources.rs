@@ -20,6 +20,7 @@ pub(crate) fn observe(telemetry: &Telemetry, engine: &Arc<Engine>) {
 fn gauges(database: &Database) -> DatabaseGauges {
     let pool = database.backend().pool();
     let counts = database.counts();
+    let listen = database.backend().listeners();
     let breaker = database.backend().breaker().snapshot();
     let closed = CloseReason::ALL.map(|reason| (reason.as_str(), pool.closed_because(reason)));
     DatabaseGauges {
@@ -48,5 +49,9 @@ fn gauges(database: &Database) -> DatabaseGauges {
         lane_statements: pool.lanes.statements,
         lane_demotions: pool.lanes.demotions().into(),
         leaks: pool.leaks,
+        listeners: widen(listen.listeners),
+        notifications: listen.notifications,
+        listen_gaps: listen.gaps,
+        listeners_too_slow: listen.too_slow,
     }
 }

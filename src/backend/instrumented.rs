@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use super::arrow::Decimal;
 use super::connect_breaker::ConnectBreaker;
 use super::interface::{Backend, EngineInfo, Installed, ServerWait};
+use super::notification_queue::{ListenCounts, Subscription};
 use super::row_stream::{Completion, Fill, RowSink, RowStream};
 use super::statement::{
     Batch, BatchResult, BatchStatement, BatchStrategy, DescribeRequest, Description, Statement,
@@ -148,6 +149,8 @@ impl Backend for Instrumented {
         describe(request: DescribeRequest) -> BoxFuture<'_, Result<Description>>;
         await_server(deadline: Deadline, context: Arc<CallContext>)
             -> BoxFuture<'_, Result<ServerWait>>;
+        listen(channels: Vec<Arc<str>>) -> Result<Subscription>;
+        listeners() -> ListenCounts;
         breaker() -> &Arc<ConnectBreaker>;
         probe(limit: Duration) -> BoxFuture<'_, Result<()>>;
         warm_up(connections: usize) -> BoxFuture<'_, Result<()>>;

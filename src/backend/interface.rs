@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::connect_breaker::ConnectBreaker;
+use super::notification_queue::{ListenCounts, Subscription, cannot_listen};
 use super::row_stream::RowStream;
 use super::statement::{
     Batch, BatchResult, BatchStrategy, DescribeRequest, Description, Statement,
@@ -84,6 +85,17 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Describes the parameters and columns of a statement without running it.
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>>;
+
+    /// Adds a listener of channels, which are distinct and of 1 to 63 bytes. Fails at once where nobody can listen, and by
+    /// the subscription when the database cannot be reached.
+    fn listen(&self, _channels: Vec<Arc<str>>) -> Result<Subscription> {
+        Err(cannot_listen(self.name()))
+    }
+
+    /// The counts of the listeners.
+    fn listeners(&self) -> ListenCounts {
+        ListenCounts::default()
+    }
 
     /// The breaker through which connections are opened.
     fn breaker(&self) -> &Arc<ConnectBreaker>;

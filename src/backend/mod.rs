@@ -16,6 +16,7 @@ mod instrumented;
 mod interface;
 pub(crate) mod mysql;
 pub(crate) mod network;
+pub(crate) mod notification_queue;
 pub(crate) mod postgres;
 mod preamble;
 pub(crate) mod resolution;
@@ -34,6 +35,7 @@ pub(crate) use arrow::Decimal;
 pub(crate) use connect_breaker::ConnectBreaker;
 pub(crate) use instrumented::Instrumented;
 pub(crate) use interface::{Backend, EngineInfo, Installed, MissingAbility, ServerWait};
+pub(crate) use notification_queue::{ListenCounts, ListenEvent, Subscription};
 pub(crate) use preamble::{Preamble, TransactionSetting};
 pub(crate) use row_stream::{Completion, Fill, RowSink, RowStream, fill};
 pub(crate) use statement::{

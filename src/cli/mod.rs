@@ -11,6 +11,7 @@ mod config_flags;
 mod console;
 mod health_command;
 mod idempotency_command;
+mod listen_command;
 mod pool;
 mod query;
 mod secret_command;
@@ -61,6 +62,7 @@ enum Command {
     Secret(secret_command::Args),
     Query(query::Args),
     Health(health_command::Args),
+    Listen(listen_command::Args),
     Pool(pool::Args),
     Idempotency(idempotency_command::Args),
     Claims(claims_command::Args),
@@ -98,6 +100,7 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<Exit, CommandError> {
         Command::Secret(args) => secret_command::run(&args, console),
         Command::Query(args) => query::run(args, console),
         Command::Health(args) => health_command::run(&args, console),
+        Command::Listen(args) => listen_command::run(args, console),
         Command::Pool(args) => pool::run(&args, console),
         Command::Idempotency(args) => idempotency_command::run(&args, console),
         Command::Claims(args) => claims_command::run(&args, console),

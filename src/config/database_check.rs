@@ -14,7 +14,13 @@ const LANES: &str = "databases.NAME.pool.lanes";
 const OF_MYSQL: [&str; 3] = ["sql_mode", "time_zone", "pipelining"];
 
 /// The keys that PostgreSQL or SQLite have a use for, and MySQL has none.
-const NOT_OF_MYSQL: [&str; 12] = [
+const NOT_OF_MYSQL: [&str; 18] = [
+    "listen.check_interval",
+    "listen.idle_timeout",
+    "listen.max_channels",
+    "listen.max_listeners",
+    "listen.queue",
+    "listen.queue_size",
     "max_report_size",
     "max_settings",
     "max_settings_size",
@@ -146,8 +152,10 @@ mod tests {
 
     #[test]
     fn the_keys_of_other_databases_have_no_meaning_for_mysql() {
-        let values =
-            ["32KiB", "1", "64B", "1ms", "0", "refuse", "none", "1", "1ms", "16MiB", "1", "10ms"];
+        let values = [
+            "1s", "1s", "1", "1", "1", "16KiB", "32KiB", "1", "64B", "1ms", "0", "refuse", "none",
+            "1", "1ms", "16MiB", "1", "10ms",
+        ];
         for (key, value) in NOT_OF_MYSQL.into_iter().zip(values) {
             let text = problems(MYSQL, key, value);
             assert!(text.contains("no meaning for MySQL"), "{key}: {text}");

@@ -51,6 +51,7 @@ pub use schema::database_keys::{
     BreakerSettings, CredentialsCommandSettings, Database, ErrorDetails, PoolSettings, PoolerUse,
     RetrySettings, SessionStatements, TransactionSettings,
 };
+pub use schema::listen_keys::ListenSettings;
 pub use schema::server_keys::{
     Grpc, Health, Idempotency, LogFormat, Ops, Shutdown, Stream, Telemetry,
 };

@@ -11,6 +11,7 @@ mod describe_statement;
 mod execute_batch;
 mod fair_yield;
 mod get_transaction_outcome;
+mod listen;
 mod query;
 mod request_hash;
 mod result_bounds;

@@ -112,6 +112,8 @@ error_kinds! {
     Cancelled = "CANCELLED", Cancelled, Never, Message;
     /// The reader of a stream took nothing for too long.
     StreamStalled = "STREAM_STALLED", Aborted, Never, Message;
+    /// More notifications wait for a listener than may.
+    ListenerTooSlow = "LISTENER_TOO_SLOW", Aborted, Never, Message;
     /// The result is over a cap on rows or bytes.
     ResultTooLarge = "RESULT_TOO_LARGE", ResourceExhausted, Never, Message;
     RowTooLarge = "ROW_TOO_LARGE", ResourceExhausted, Never, Message;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::caller_status::callers;
 use super::server_status::Status;
+use crate::backend::ListenCounts;
 use crate::clock::{microseconds, milliseconds};
 use crate::engine::Database;
 use crate::pool::{CheckoutInfo, CloseReason, PoolSnapshot};
@@ -53,6 +54,7 @@ fn database(database: &Database, telemetry: &Telemetry) -> Value {
         "retries": { "made": counts.retries.made, "refused": counts.retries.refused },
         "transactions": counts.transactions,
         "pool": pool(&backend.pool()),
+        "listen": listen(backend.listeners()),
         "checkouts": checkouts(&backend.control().checkouts()),
         "recent": recent(&telemetry.recent_operations(database.name())),
     })
@@ -86,6 +88,17 @@ fn pool(pool: &PoolSnapshot) -> Value {
         "lanes": pool.lanes.open,
         "lane_statements": pool.lanes.statements,
         "lane_demotions": Value::from_iter(pool.lanes.demotions()),
+    })
+}
+
+fn listen(counts: ListenCounts) -> Value {
+    let ListenCounts { listeners, channels, notifications, gaps, too_slow } = counts;
+    json!({
+        "listeners": listeners,
+        "channels": channels,
+        "notifications": notifications,
+        "gaps": gaps,
+        "too_slow": too_slow,
     })
 }
 

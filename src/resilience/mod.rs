@@ -9,6 +9,7 @@ mod connection_slots;
 mod retry;
 
 pub(crate) use accept_backoff::AcceptBackoff;
+pub(crate) use backoff::Backoff;
 pub(crate) use circuit_breaker::{
     BreakerLimits, BreakerTransition, CircuitBreaker, ConnectFailureKind,
 };

@@ -37,7 +37,7 @@ const TOGETHER: &str =
     "Send it with the statements that need it, in an ExecuteBatch or a Transact.";
 const TEMPORARY: &str = "Use ON COMMIT DROP in an ExecuteBatch, a Transact, a common table expression \
     or an ordinary table.";
-const LISTEN: &str = "Notifications are not delivered: read what you wait for from a table.";
+const LISTEN: &str = "Use the RPC Listen, which streams the notifications of channels.";
 const LOCK: &str = "Use pg_advisory_xact_lock in an ExecuteBatch or a Transact.";
 const PREPARE: &str = "Send the statement itself: the server prepares it and keeps it prepared.";
 const HOLD: &str = "Use StreamQuery to read many rows, or a Transact.";

@@ -48,6 +48,7 @@
 //! | `commit_outcome` | commits whose answer is lost or late, their resolution, and the rows of keys |
 //! | `oracle` | random schemas whose code marks its session, and what the next caller sees of it |
 //! | `lanes` | short reads that share connections |
+//! | `listen` | listeners of channels: what arrives, gaps, and how they end |
 //! | `languages` | servers whose messages are translated |
 //! | `mariadb_checks` | what `rowgate config check` and GetServerInfo say of MariaDB, and the files of `rowgate query` |
 //! | `mariadb_connect` | ways to MariaDB: TLS in all its modes, passwords, credentials that change, and refused logins |
@@ -124,6 +125,8 @@ mod jwks_url;
 mod lanes;
 #[cfg(test)]
 mod languages;
+#[cfg(test)]
+mod listen;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub(crate) mod fuzz;
 pub(crate) mod idempotency;
 pub(crate) mod lanes;
 mod postgres_admin;
+mod listen;
 pub(crate) mod protocol;
 mod session;
 
@@ -35,8 +36,8 @@ use crate::backend::definitions::StatementRules;
 use crate::backend::resolution::outcome_timed_out;
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
-    Description, EngineInfo, Installed, RowStream, ServerWait, Statement, Transaction,
-    TransactionHandle, TransactionOutcome,
+    Description, EngineInfo, Installed, ListenCounts, RowStream, ServerWait, Statement,
+    Subscription, Transaction, TransactionHandle, TransactionOutcome,
 };
 use crate::config::setting_names::{CLAIMS_SETTING, custom_names};
 use crate::config::{ClaimsSettings, Database, Idempotency, PostgresTarget};
@@ -56,6 +57,7 @@ use execute::own_transaction::OwnTransactionRows;
 use execute::row_stream::{StatementRows, StatementScope};
 use execute::transaction::PostgresTransaction;
 use lanes::{Candidate, Lanes, Way};
+use listen::Listeners;
 use session::Session;
 use session::claim_keys::ClaimKeys;
 use session::custom_settings::FunctionSettings;
@@ -87,6 +89,7 @@ fn probes() -> Vec<Probe> {
 pub(crate) struct Postgres {
     context: Arc<DatabaseContext>,
     lanes: Lanes,
+    listeners: Listeners,
     probe: tokio::sync::Mutex<Option<Connection>>,
 }
 
@@ -117,7 +120,8 @@ impl Postgres {
             last_failover: Mutex::default(),
         });
         let lanes = Lanes::new(&config.pool);
-        Ok(Self { context, lanes, probe: tokio::sync::Mutex::default() })
+        let listeners = Listeners::new(name, config);
+        Ok(Self { context, lanes, listeners, probe: tokio::sync::Mutex::default() })
     }
 
     async fn session(&self, deadline: Deadline, caller: &Arc<CallContext>) -> Result<Session> {
@@ -296,6 +300,14 @@ impl Backend for Postgres {
         })
     }
 
+    fn listen(&self, channels: Vec<Arc<str>>) -> Result<Subscription> {
+        self.listeners.listen(&self.context, channels)
+    }
+
+    fn listeners(&self) -> ListenCounts {
+        self.listeners.counts()
+    }
+
     fn breaker(&self) -> &Arc<ConnectBreaker> {
         &self.context.opener.breaker
     }
@@ -365,6 +377,7 @@ impl Backend for Postgres {
     }
 
     fn close(&self) {
+        self.listeners.close();
         self.context.pool.close();
     }
 }

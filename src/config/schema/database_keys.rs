@@ -9,6 +9,7 @@ use super::super::database_target::{AuthMethod, PemFile, Target, TlsMode};
 use super::super::initial_settings::InitialSettings;
 use super::super::source;
 use super::claims_keys::ClaimsSettings;
+use super::listen_keys::ListenSettings;
 use super::section::*;
 use super::server_keys::Idempotency;
 
@@ -174,6 +175,8 @@ section! {
         breaker: BreakerSettings = BreakerSettings::read(reader);
         /// `transaction.*`
         transaction: TransactionSettings = TransactionSettings::read(reader);
+        /// `listen.*`
+        listen: ListenSettings = ListenSettings::read(reader);
         /// `idempotency.*`, the same for all databases.
         idempotency: Idempotency = idempotency.clone();
     }

@@ -5,6 +5,7 @@ pub(crate) mod claims_keys;
 pub(crate) mod database_keys;
 pub(crate) mod key;
 mod list_values;
+pub(crate) mod listen_keys;
 mod mysql_values;
 pub(crate) mod section;
 pub(crate) mod server_keys;
@@ -19,6 +20,7 @@ use self::database_keys::{
     TransactionSettings, UrlKey,
 };
 use self::key::{Key, Section};
+use self::listen_keys::ListenSettings;
 use self::server_keys::{
     DefaultDatabaseKey, Grpc, Health, Idempotency, Ops, Shutdown, Stream, Telemetry,
 };
@@ -31,7 +33,7 @@ pub(crate) const DATABASES: &str = "databases";
 pub(crate) const CALLERS: &str = "callers";
 
 /// All sections.
-pub(crate) const SECTIONS: [&Section; 22] = [
+pub(crate) const SECTIONS: [&Section; 23] = [
     &DefaultDatabaseKey::SECTION,
     &Grpc::SECTION,
     &GrpcTls::SECTION,
@@ -54,6 +56,7 @@ pub(crate) const SECTIONS: [&Section; 22] = [
     &RetrySettings::SECTION,
     &BreakerSettings::SECTION,
     &TransactionSettings::SECTION,
+    &ListenSettings::SECTION,
 ];
 
 /// The names that take the place of `NAME` in keys.

@@ -13,13 +13,14 @@ use super::list_values::{listed_settings, names, some_of};
 use super::mysql_values;
 
 /// The methods that a caller needs the right to call: all but those of the standard health service.
-pub(crate) const RPCS: [&str; 16] = [
+pub(crate) const RPCS: [&str; 17] = [
     "Query",
     "StreamQuery",
     "ExecuteBatch",
     "Transact",
     "GetTransactionOutcome",
     "DescribeStatement",
+    "Listen",
     "ListPoolStats",
     "WatchPoolStats",
     "ListCheckouts",

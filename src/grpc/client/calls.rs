@@ -11,16 +11,18 @@ use super::call_error::{CallError, CallResult};
 use super::channel::{CallLimit, Client, MAX_MESSAGE_SIZE, Wire};
 use crate::error::Outcome;
 use crate::value::proto::database_service_client::DatabaseServiceClient;
+use crate::value::proto::listen_response::Event;
 use crate::value::proto::pool_service_client::PoolServiceClient;
 use crate::value::proto::server_service_client::ServerServiceClient;
 use crate::value::proto::stream_query_response::Part;
 use crate::value::proto::{
     ExecuteBatchRequest, ExecuteBatchResponse, GetServerInfoRequest, GetServerInfoResponse,
     ListCheckoutsRequest, ListCheckoutsResponse, ListPoolStatsRequest, ListPoolStatsResponse,
-    PausePoolRequest, PausePoolResponse, QueryRequest, QueryResponse, ReconnectPoolRequest,
-    ReconnectPoolResponse, ResizePoolRequest, ResizePoolResponse, ResumePoolRequest,
-    ResumePoolResponse, StreamQueryRequest, StreamQueryResponse, TerminateCheckoutRequest,
-    TerminateCheckoutResponse, WatchPoolStatsRequest, WatchPoolStatsResponse,
+    ListenRequest, ListenResponse, PausePoolRequest, PausePoolResponse, QueryRequest,
+    QueryResponse, ReconnectPoolRequest, ReconnectPoolResponse, ResizePoolRequest,
+    ResizePoolResponse, ResumePoolRequest, ResumePoolResponse, StreamQueryRequest,
+    StreamQueryResponse, TerminateCheckoutRequest, TerminateCheckoutResponse,
+    WatchPoolStatsRequest, WatchPoolStatsResponse,
 };
 
 /// The time that a waiting call gets beyond its wait: the server answers before the call's deadline, so that
@@ -60,6 +62,11 @@ impl Client {
         let request = StreamQueryRequest { query: Some(query) };
         let parts = self.response(self.databases().stream_query(request)).await?;
         Ok(ResultStream { parts, is_complete: false, limit: self.limit })
+    }
+
+    /// Starts to listen to channels.
+    pub(crate) async fn listen(&self, request: ListenRequest) -> CallResult<EventStream> {
+        self.response(self.databases().listen(request)).await.map(EventStream)
     }
 
     fn databases(&self) -> DatabaseServiceClient<Wire> {
@@ -177,6 +184,25 @@ impl ResultStream {
             None => {
                 let message = "the stream ended without a summary";
                 Err(CallError::new("UNKNOWN", message, Outcome::Unknown))
+            }
+        }
+    }
+}
+
+/// The events of a listener.
+#[derive(Debug)]
+pub(crate) struct EventStream(Streaming<ListenResponse>);
+
+impl EventStream {
+    /// Returns the next event; `None` when the server ended the stream without a reason. Events that this client does not
+    /// know are left out.
+    pub(crate) async fn next(&mut self) -> CallResult<Option<Event>> {
+        loop {
+            let next = self.0.message().await.map_err(|status| CallError::from_status(&status))?;
+            match next {
+                Some(ListenResponse { event: Some(event) }) => return Ok(Some(event)),
+                Some(ListenResponse { event: None }) => {}
+                None => return Ok(None),
             }
         }
     }

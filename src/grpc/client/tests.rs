@@ -18,8 +18,8 @@ use crate::value::proto::stream_query_response::Part;
 use crate::value::proto::{
     DatabaseError, DescribeStatementRequest, DescribeStatementResponse, ExecuteBatchRequest,
     ExecuteBatchResponse, GetTransactionOutcomeRequest, GetTransactionOutcomeResponse,
-    QueryRequest, QueryResponse, ResultHeader, ResultSummary, RowBatch, StreamQueryRequest,
-    StreamQueryResponse, TransactRequest, TransactResponse,
+    ListenRequest, ListenResponse, QueryRequest, QueryResponse, ResultHeader, ResultSummary,
+    RowBatch, StreamQueryRequest, StreamQueryResponse, TransactRequest, TransactResponse,
 };
 use crate::value::{Column, Row, Value};
 
@@ -140,6 +140,16 @@ impl DatabaseService for ScriptedServer {
             std::future::pending::<()>().await;
         }
         Ok(Response::new(Box::pin(tokio_stream::iter(script(&sql)?))))
+    }
+
+    type ListenStream =
+        std::pin::Pin<Box<dyn Stream<Item = Result<ListenResponse, Status>> + Send>>;
+
+    async fn listen(
+        &self,
+        _request: Request<ListenRequest>,
+    ) -> Result<Response<Self::ListenStream>, Status> {
+        Err(Status::unimplemented("not scripted"))
     }
 
     async fn describe_statement(

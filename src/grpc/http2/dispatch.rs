@@ -88,9 +88,9 @@ impl CallKind {
         match path {
             "/rowgate.v1.DatabaseService/Transact" => Self::Transaction,
             "/rowgate.v1.DatabaseService/StreamQuery" => Self::Stream,
-            "/grpc.health.v1.Health/Watch" | "/rowgate.v1.PoolService/WatchPoolStats" => {
-                Self::Watch
-            }
+            "/grpc.health.v1.Health/Watch"
+            | "/rowgate.v1.DatabaseService/Listen"
+            | "/rowgate.v1.PoolService/WatchPoolStats" => Self::Watch,
             other if other.starts_with(REFLECTION) => Self::Watch,
             _ => Self::Unary,
         }
@@ -398,6 +398,7 @@ mod tests {
             ("/rowgate.v1.DatabaseService/Query", CallKind::Unary, true),
             ("/rowgate.v1.DatabaseService/StreamQuery", CallKind::Stream, true),
             ("/rowgate.v1.DatabaseService/Transact", CallKind::Transaction, true),
+            ("/rowgate.v1.DatabaseService/Listen", CallKind::Watch, true),
             ("/rowgate.v1.DatabaseServices/Query", CallKind::Unary, false),
             ("/rowgate.v1.PoolService/WatchPoolStats", CallKind::Watch, false),
             ("/rowgate.v1.PoolService/ListPoolStats", CallKind::Unary, false),

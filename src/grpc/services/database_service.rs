@@ -49,6 +49,7 @@ impl DatabaseHandler {
 impl DatabaseService for DatabaseHandler {
     type StreamQueryStream = BoxStream<'static, Result<proto::StreamQueryResponse, Status>>;
     type TransactStream = BoxStream<'static, Result<proto::TransactResponse, Status>>;
+    type ListenStream = BoxStream<'static, Result<proto::ListenResponse, Status>>;
 
     async fn query(&self, request: Request<proto::QueryRequest>) -> Answer<proto::QueryResponse> {
         self.query(request).await
@@ -114,6 +115,18 @@ impl DatabaseService for DatabaseHandler {
             outcome,
             self.engine.describe_statement(request.into_inner(), caller).await,
         )
+    }
+
+    async fn listen(&self, request: Request<proto::ListenRequest>) -> Answer<Self::ListenStream> {
+        let call = rpc_call(&request);
+        let caller = caller(&request);
+        let events = self.engine.listen(request.into_inner(), &caller);
+        let events = events.map_err(|error| answer(&call, &error))?;
+        let responses = events.map(move |event| match event {
+            Ok(event) => Ok(proto::ListenResponse { event: Some(event) }),
+            Err(error) => Err(answer(&call, &error)),
+        });
+        Ok(Response::new(responses.boxed()))
     }
 }
 

@@ -40,6 +40,11 @@ pub(crate) struct DatabaseGauges {
     /// Statements that were kept off the lanes, by reason.
     pub(crate) lane_demotions: Vec<(&'static str, u64)>,
     pub(crate) leaks: u64,
+    pub(crate) listeners: u64,
+    /// Notifications that were received, gaps that were told, and listeners that were too slow.
+    pub(crate) notifications: u64,
+    pub(crate) listen_gaps: u64,
+    pub(crate) listeners_too_slow: u64,
 }
 
 struct Observed {
@@ -122,7 +127,7 @@ impl Observed {
 
 use Kind::{Counter, Gauge, UpDownCounter};
 
-static OBSERVED: [Observed; 24] = [
+static OBSERVED: [Observed; 28] = [
     pool(UpDownCounter, metric::DB_CLIENT_CONNECTION_COUNT, "{connection}", |all| all.used)
         .by(attribute::DB_CLIENT_CONNECTION_STATE, |all| {
             vec![("idle", all.idle), ("used", all.used)]
@@ -184,6 +189,14 @@ static OBSERVED: [Observed; 24] = [
         .help("Callers' statements that were sent to the database"),
     database(Counter, "rowgate.transactions", "{transaction}", |all| all.transactions)
         .help("Batches, and interactive transactions that were begun"),
+    database(UpDownCounter, "rowgate.listeners", "{listener}", |all| all.listeners)
+        .help("Calls of Listen"),
+    database(Counter, "rowgate.listen.notifications", "{notification}", |all| all.notifications)
+        .help("Notifications that were received, each once however many listeners have got it"),
+    database(Counter, "rowgate.listen.gaps", "{gap}", |all| all.listen_gaps)
+        .help("Gaps that listeners were told of"),
+    database(Counter, "rowgate.listen.too_slow", "{listener}", |all| all.listeners_too_slow)
+        .help("Listeners that were ended, as more waited for them than listen.queue allows"),
     Observed { subject: "", ..pool(Gauge, "rowgate.build_info", "{build}", |_| 1) }
         .by("version", |_| vec![(env!("CARGO_PKG_VERSION"), 1)])
         .help("1, and the version as a label"),

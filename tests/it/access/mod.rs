@@ -34,7 +34,7 @@ use crate::harness::{Backend, Service};
 
 /// All methods of the proto, as they may be listed for a caller.
 const METHODS: &str = "['Query', 'StreamQuery', 'ExecuteBatch', 'Transact', 'GetTransactionOutcome', \
-    'DescribeStatement', 'ListPoolStats', 'WatchPoolStats', 'ListCheckouts', 'PausePool', 'ResumePool', \
+    'DescribeStatement', 'Listen', 'ListPoolStats', 'WatchPoolStats', 'ListCheckouts', 'PausePool', 'ResumePool', \
     'ReconnectPool', 'ResizePool', 'TerminateCheckout', 'GetServerInfo', 'ServerReflectionInfo']";
 
 /// A service with the databases `main` and `other`, and with a token for each caller.

@@ -13,6 +13,7 @@ use super::capabilities::{Capabilities, Probe, is_inability};
 use super::connect_errors::{self, ConnectFailure};
 use super::driver_login;
 use super::driver_stream::{self, HandshakeDone};
+use super::driver_task;
 use super::opened_connection::OpenedConnection;
 use super::pooler::{self, Handshake};
 use super::role_settings::RoleSettings;
@@ -232,8 +233,7 @@ impl Connector {
             .allowing(AllowedAuth::at(address, self.require_auth.as_deref()));
         let (client, connection) =
             driver.connect_raw(tap, HandshakeDone).await.map_err(ConnectFailure::of_login)?;
-        // The state of the protocol tells its users how it ended.
-        let driver = tokio::spawn(async move { drop(connection.await) });
+        let driver = tokio::spawn(driver_task::drive(connection, Arc::clone(&state)));
         Ok(Handshake { client, driver, state })
     }
 

@@ -7,6 +7,7 @@ mod connect_errors;
 mod connector;
 mod driver_login;
 mod driver_stream;
+mod driver_task;
 mod opened_connection;
 mod pooler;
 mod role_settings;

@@ -7,6 +7,7 @@ mod driver_queries;
 pub(crate) mod framing;
 pub(crate) mod frontend;
 mod long_reports;
+pub(crate) mod notifications;
 pub(crate) mod protocol_state;
 pub(crate) mod renaming;
 pub(crate) mod requests;

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::notifications::NotificationSink;
 use super::requests::{Exchange, Requests};
 use super::session_attrs::SessionAttrs;
 use super::statement_names::{Route, StatementNames};
@@ -31,6 +32,8 @@ pub(crate) struct ProtocolState {
     pub(super) requests: Mutex<Requests>,
     pub(crate) text_results: TextResults,
     pub(crate) statement_names: Arc<StatementNames>,
+    /// The receiver of notifications, where anybody listens on this connection.
+    pub(crate) notifications: OnceLock<Arc<dyn NotificationSink>>,
     address: OnceLock<ServerAddress>,
     session_attrs: Mutex<SessionAttrs>,
     /// The major version that the server reported, or 0.
