@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
+use crate::config::Health;
 use crate::deadline::Deadline;
 use crate::engine::{Database, Engine};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,18 +18,39 @@ const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 /// The deletions of one collection, each of some thousands of keys; the next collection deletes what is left.
 const MAX_ROUNDS: usize = 100;
 
-/// Deletes the expired keys of every database at intervals, until it is dropped.
-pub(crate) async fn run(engine: Arc<Engine>, workers: Vec<Handle>) {
-    // A worker drives the connections that it opens: the databases are spread over the workers.
-    let pairs = engine.databases().zip(workers.iter().cycle());
-    join_all(pairs.map(|(database, worker)| run_database(database, worker))).await;
+/// The time between two looks for a call on a database that is to be left alone, which send nothing.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The moment of a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CollectAt {
+    /// The end of the interval.
+    Interval,
+    /// The next call behind it that takes a connection: an idle database is not woken.
+    NextCall,
 }
 
-async fn run_database(database: &Database, worker: &Handle) {
+impl CollectAt {
+    pub(crate) fn of(health: &Health) -> Self {
+        if health.probes() { Self::Interval } else { Self::NextCall }
+    }
+}
+
+/// Deletes the expired keys of every database at intervals, until it is dropped.
+pub(crate) async fn run(engine: Arc<Engine>, workers: Vec<Handle>, at: CollectAt) {
+    // A worker drives the connections that it opens: the databases are spread over the workers.
+    let pairs = engine.databases().zip(workers.iter().cycle());
+    join_all(pairs.map(|(database, worker)| run_database(database, worker, at))).await;
+}
+
+async fn run_database(database: &Database, worker: &Handle, at: CollectAt) {
     let interval = interval(database.settings().idempotency.retention);
     loop {
         // Instances that were started together do not collect together.
         tokio::time::sleep(interval.mul_f64(0.5 + fastrand::f64())).await;
+        if at == CollectAt::NextCall {
+            called(database).await;
+        }
         match collect(database, worker).await {
             Ok(0) => {}
             Ok(keys) => tracing::debug!(database = database.name(), keys, "expired keys deleted"),
@@ -37,6 +59,15 @@ async fn run_database(database: &Database, worker: &Handle) {
                 tracing::warn!(database = database.name(), reason, %error, "expired keys not deleted");
             }
         }
+    }
+}
+
+/// Waits for the next call.
+async fn called(database: &Database) {
+    let acquired = || database.backend().pool().acquired;
+    let before = acquired();
+    while acquired() == before {
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -67,6 +98,8 @@ async fn collect(database: &Database, worker: &Handle) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
     use super::*;
     use crate::backend::Backend;
     use crate::backend::scripted::{Scripted, Step};
@@ -152,11 +185,30 @@ mod tests {
             }
         };
         tokio::select! {
-            () = run(Arc::clone(&engine), vec![Handle::current()]) => panic!("it ended"),
+            () = run(Arc::clone(&engine), vec![Handle::current()], CollectAt::Interval) => panic!("it ended"),
             () = both => {}
         }
         let bounds = MAX_INTERVAL..=MAX_INTERVAL * 3 + Duration::from_secs(2);
         let took = now() - start;
         assert!(bounds.contains(&took), "two collections took {took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_database_is_not_woken_for_its_keys() {
+        let script = scripted([Ok(3), Ok(0)]);
+        let engine = unreachable(&script);
+        reach(&engine).await;
+        let idle = async {
+            tokio::time::sleep(MAX_INTERVAL * 100).await;
+            assert!(!script.is_played(), "nobody has called");
+            script.acquired.fetch_add(1, Relaxed);
+            tokio::time::sleep(LOOK * 2).await;
+            assert!(script.is_played(), "somebody has");
+        };
+        let workers = vec![Handle::current()];
+        tokio::select! {
+            () = run(Arc::clone(&engine), workers, CollectAt::NextCall) => panic!("it ended"),
+            () = idle => {}
+        }
     }
 }

@@ -45,6 +45,7 @@ use crate::grpc::{Front, GrpcServer, ListenerTls, ProbeServer};
 use crate::ops;
 use crate::telemetry::{Tasks, Telemetry};
 use acceptor::ConnectionLimit;
+use idempotency_gc::CollectAt;
 use jwks_watch::JwksWatch;
 use listener::{Listener, bind_tcp};
 use prober::Prober;
@@ -233,7 +234,8 @@ impl Server {
             let acceptor = tokio::spawn(acceptor);
             let draining = prober.draining.clone();
             let prober = tokio::spawn(prober.run());
-            let gc = idempotency_gc::run(Arc::clone(&engine), workers.runtimes.clone());
+            let at = CollectAt::of(&config.health);
+            let gc = idempotency_gc::run(Arc::clone(&engine), workers.runtimes.clone(), at);
             let gc = tokio::spawn(gc);
             let background = background.start();
             let mut signals = shutdown::wait(stopping).await;

@@ -1,7 +1,8 @@
 //! Probes databases in the background, and reports health and readiness.
 //!
 //! The state of a database is its breaker's, which every connection attempt updates: health, readiness and callers
-//! learn of an outage and of its end at the same moment.
+//! learn of an outage and of its end at the same moment. With `health.interval = "0s"` nothing is probed: health and
+//! readiness then follow the breaker and the last call.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,6 +22,21 @@ use crate::ops::Readiness;
 
 /// The longest pause while a breaker is open: a changed login is soon used.
 const MAX_OPEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// The work that is due once a database is reachable.
+struct Setup {
+    /// Its table of keys.
+    is_table_due: bool,
+    is_role_due: bool,
+    /// The connections of readiness.
+    connections_due: usize,
+}
+
+impl Setup {
+    fn is_done(&self) -> bool {
+        !self.is_table_due && !self.is_role_due && self.connections_due == 0
+    }
+}
 
 pub(crate) struct Prober {
     engine: Arc<Engine>,
@@ -79,49 +95,79 @@ impl Prober {
         }
     }
 
-    /// Probes a database for ever, and sets it up when it is reachable.
+    /// Probes a database for ever, or follows its calls, and sets it up when it is reachable.
     async fn probe(&self, database: &Database) {
         let config::Database { pool, idempotency, .. } = database.settings();
-        // The work that is due once the database is reachable: its table of keys, the connections of readiness.
-        let mut is_table_due = idempotency.create_table;
-        let mut connections_due = if pool.warm_up { pool.min } else { 0 };
-        let mut is_role_due = self.checks_roles;
+        let mut setup = Setup {
+            is_table_due: idempotency.create_table,
+            is_role_due: self.checks_roles,
+            connections_due: if pool.warm_up { pool.min } else { 0 },
+        };
         let breaker = database.backend().breaker();
         let mut changes = breaker.state();
+        let mut calls = breaker.call_failures();
         let reporting = async {
-            let mut changes = breaker.state();
-            // The channel is open as long as the breaker lives.
-            while changes.changed().await.is_ok() {
-                self.changed.notify_one();
-            }
-        };
-        let probing = async {
+            // The channels are open as long as the breaker lives.
             loop {
-                let is_reachable = database.backend().probe(self.settings.timeout).await.is_ok();
-                if is_reachable {
-                    if is_table_due {
-                        is_table_due = !create_table(database, &self.workers).await;
-                    }
-                    if is_role_due {
-                        is_role_due = false;
-                        warn_of_role(database, &self.workers).await;
-                    }
-                    if connections_due > 0 && self.warm_up(database, connections_due).await {
-                        connections_due = 0;
-                    }
+                tokio::select! {
+                    _ = changes.changed() => {}
+                    _ = calls.changed(), if !self.settings.probes() => {}
                 }
-                self.probed.lock().insert(database.name().to_owned());
                 self.changed.notify_one();
-                let is_open = changes.borrow_and_update().open;
-                let pause = if is_reachable && !is_open {
-                    self.settings.interval
-                } else {
-                    breaker.time_to_next_probe().min(MAX_OPEN_PAUSE)
-                };
-                drop(tokio::time::timeout(pause, changes.changed()).await);
             }
         };
-        join(reporting, probing).await;
+        if self.settings.probes() {
+            join(reporting, self.probe_at_intervals(database, &mut setup)).await;
+        } else {
+            join(reporting, self.set_up_when_reached(database, &mut setup)).await;
+        }
+    }
+
+    async fn probe_at_intervals(&self, database: &Database, setup: &mut Setup) {
+        let breaker = database.backend().breaker();
+        let mut changes = breaker.state();
+        loop {
+            let is_reachable = database.backend().probe(self.settings.timeout).await.is_ok();
+            if is_reachable {
+                self.set_up(database, setup).await;
+            }
+            self.probed.lock().insert(database.name().to_owned());
+            self.changed.notify_one();
+            let is_open = changes.borrow_and_update().open;
+            let pause = if is_reachable && !is_open {
+                self.settings.interval
+            } else {
+                breaker.time_to_next_probe().min(MAX_OPEN_PAUSE)
+            };
+            drop(tokio::time::timeout(pause, changes.changed()).await);
+        }
+    }
+
+    /// Sends nothing by itself: what is due is done right behind the call that has reached the database.
+    async fn set_up_when_reached(&self, database: &Database, setup: &mut Setup) {
+        let mut changes = database.backend().breaker().state();
+        while !setup.is_done() {
+            if changes.borrow_and_update().is_available() {
+                self.set_up(database, setup).await;
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Does what is due once a database is reachable.
+    async fn set_up(&self, database: &Database, setup: &mut Setup) {
+        if setup.is_table_due {
+            setup.is_table_due = !create_table(database, &self.workers).await;
+        }
+        if setup.is_role_due {
+            setup.is_role_due = false;
+            warn_of_role(database, &self.workers).await;
+        }
+        if setup.connections_due > 0 && self.warm_up(database, setup.connections_due).await {
+            setup.connections_due = 0;
+        }
     }
 
     /// Opens the connections that readiness requires, on each worker its share.
@@ -155,14 +201,16 @@ impl Prober {
     }
 
     fn is_ready(&self, database: &Database) -> bool {
-        database.is_available() && self.probed.lock().contains(database.name())
+        let is_known = !self.settings.probes() || self.probed.lock().contains(database.name());
+        database.is_available() && is_known
     }
 
     fn publish(&self) {
         let draining = *self.draining.borrow();
         let is_starting = {
             let probed = self.probed.lock();
-            self.settings.require.iter().any(|name| !probed.contains(name))
+            let is_unknown = |name: &String| self.settings.probes() && !probed.contains(name);
+            self.settings.require.iter().any(is_unknown)
         };
         let readiness = if draining || !is_starting {
             let ready =

@@ -22,7 +22,13 @@ pub(crate) async fn await_server<M: Manager>(
         // The address may be wrong: nothing says that waiting helps.
         breaker.may_connect()?;
     }
-    let closed = async { drop(state.wait_for(|state| !state.open).await) };
-    pool.wait_for_server(closed, deadline, context.caller()).await?;
+    let reached = async {
+        tokio::select! {
+            _ = state.wait_for(|state| !state.open) => {}
+            // Nobody probes: this call tries.
+            () = breaker.probe_overdue() => {}
+        }
+    };
+    pool.wait_for_server(reached, deadline, context.caller()).await?;
     Ok(ServerWait::Over)
 }

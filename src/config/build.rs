@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::callers_check::WaysIn;
 use super::database_target::{SqliteTarget, Target, TargetSource};
@@ -19,6 +20,9 @@ use super::section_reader::{SectionReader, Status};
 use super::{
     callers_check, claims_check, database_check, libpq, mysql_variables, otel, target_resolution,
 };
+
+/// The shortest interval of probes.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The database that exists without any configuration.
 pub(crate) const MAIN: &str = "main";
@@ -350,6 +354,13 @@ fn check_health(
     if health.listen.is_some_and(is_taken) {
         let error = ValueError::new("another listener has the same address");
         reader.report("health.listen", error.instead("Choose another port."));
+    }
+    if health.probes() && health.interval < SHORTEST_INTERVAL {
+        let error = ValueError::new("this is too short");
+        reader.report(
+            "health.interval",
+            error.instead("Write a duration from 100ms to 1h, or \"0s\" to probe no database."),
+        );
     }
     // A wrong default database is reported already.
     let is_default = reader.setting("health.require").status == Status::Default;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::connect_breaker::CallReach;
 use crate::backend::{Backend, ServerWait};
 use crate::clock::now;
 use crate::deadline::Deadline;
@@ -40,11 +41,15 @@ where
     attempts.begin(now());
     loop {
         let error = match attempt().await {
-            Ok(value) => return Ok(Success { value, attempts: attempts.made }),
+            Ok(value) => {
+                backend.breaker().note_call(CallReach::Reached);
+                return Ok(Success { value, attempts: attempts.made });
+            }
             Err(error) => error,
         };
         let made = attempts.made;
         let Some(pause) = attempts.after(&error, deadline, now()) else {
+            backend.breaker().note_call(reach(&error));
             return Err(context.explain(answer(error, unresolved, attempts.in_doubt)));
         };
         let wait = match attempts.awaits_server_until {
@@ -55,6 +60,7 @@ where
             None => Ok(ServerWait::NotNeeded),
         };
         let Ok(wait) = wait else {
+            backend.breaker().note_call(reach(&error));
             return Err(context.explain(answer(error, unresolved, attempts.in_doubt)));
         };
         // Those that have waited go on in the order of coming.
@@ -69,6 +75,36 @@ where
             tokio::time::sleep(pause).await;
         }
         context.telemetry().trace().retry(made + 1, reason);
+    }
+}
+
+/// Tells by the last error of a call if its database was reached.
+fn reach(error: &Error) -> CallReach {
+    let kind = error.kind();
+    let is_failure = matches!(
+        kind,
+        ErrorKind::DatabaseUnavailable
+            | ErrorKind::BackendMisconfigured
+            | ErrorKind::ConnectionLost
+            | ErrorKind::NotPrimary
+    );
+    let is_silent = matches!(
+        kind,
+        ErrorKind::PoolExhausted
+            | ErrorKind::PoolPaused
+            | ErrorKind::ShuttingDown
+            | ErrorKind::DeadlineExceeded
+            | ErrorKind::OutcomeUnknown
+            | ErrorKind::Cancelled
+            | ErrorKind::Terminated
+            | ErrorKind::Internal
+    );
+    if is_failure {
+        CallReach::Failed
+    } else if is_silent {
+        CallReach::Unknown
+    } else {
+        CallReach::Reached
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Database {
     pub(super) analyzer: Analyzer,
     pub(super) retries: Retries,
     settings: config::Database,
+    /// True if the database is probed: otherwise its calls alone show if it can be reached.
+    is_probed: bool,
     transactions_run: AtomicU64,
 }
 
@@ -55,7 +57,12 @@ pub(crate) struct CallCounts {
 }
 
 impl Database {
-    pub(super) fn new(name: String, settings: config::Database, backend: Arc<dyn Backend>) -> Self {
+    pub(super) fn new(
+        name: String,
+        settings: config::Database,
+        health: &config::Health,
+        backend: Arc<dyn Backend>,
+    ) -> Self {
         let dialect = match settings.target {
             config::Target::Postgres(_) => Dialect::Postgres,
             config::Target::Mysql(_) => Dialect::Mysql,
@@ -70,6 +77,7 @@ impl Database {
             analyzer: Analyzer::new(dialect, settings.analysis_cache),
             retries: Retries::new(&settings.retry, connect_timeout, wait, unreachable),
             settings,
+            is_probed: health.probes(),
             transactions_run: AtomicU64::default(),
         }
     }
@@ -119,9 +127,16 @@ impl Database {
         self.transactions_run.fetch_add(1, Relaxed);
     }
 
-    /// Returns true if the database was reached and its breaker is closed.
+    /// Returns true if the database was reached and its breaker is closed. Where nobody probes: unless its breaker is open,
+    /// or the last call could not reach it.
     pub(crate) fn is_available(&self) -> bool {
-        self.backend.breaker().state().borrow().is_available()
+        let breaker = self.backend.breaker();
+        let state = *breaker.state().borrow();
+        if self.is_probed {
+            state.is_available()
+        } else {
+            !state.open && !breaker.has_call_failed()
+        }
     }
 
     /// The deadline of a call that starts now; `option` is its own timeout.

@@ -31,8 +31,9 @@ impl Engine {
         databases: Vec<(String, config::Database, Arc<dyn Backend>)>,
         config: &config::Config,
     ) -> Self {
+        let health = config.health.clone();
         let open = |(name, config, backend): (String, config::Database, _)| {
-            (name.clone(), Arc::new(Database::new(name, config, backend)))
+            (name.clone(), Arc::new(Database::new(name, config, &health, backend)))
         };
         Self {
             databases: databases.into_iter().map(open).collect(),

@@ -49,6 +49,7 @@
 //! | `oracle` | random schemas whose code marks its session, and what the next caller sees of it |
 //! | `lanes` | short reads that share connections |
 //! | `listen` | listeners of channels: what arrives, gaps, and how they end |
+//! | `scale_to_zero` | databases that nobody probes, and that sleep while nobody calls |
 //! | `languages` | servers whose messages are translated |
 //! | `mariadb_checks` | what `rowgate config check` and GetServerInfo say of MariaDB, and the files of `rowgate query` |
 //! | `mariadb_connect` | ways to MariaDB: TLS in all its modes, passwords, credentials that change, and refused logins |
@@ -171,6 +172,8 @@ mod procedures;
 mod readme;
 #[cfg(test)]
 mod renewed_sessions;
+#[cfg(test)]
+mod scale_to_zero;
 #[cfg(test)]
 mod security_page;
 #[cfg(test)]

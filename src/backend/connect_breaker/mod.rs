@@ -31,6 +31,9 @@ pub(crate) struct ConnectBreaker {
     /// It is open, for those that run calls.
     pub(crate) unreachable: Arc<AtomicBool>,
     state: watch::Sender<BreakerState>,
+    /// The last call could not reach the database.
+    call_failed: AtomicBool,
+    calls: watch::Sender<bool>,
     /// Held once more by each connection of the pool.
     pub(crate) pooled: Arc<()>,
 }
@@ -74,6 +77,17 @@ impl BreakerState {
     }
 }
 
+/// The knowledge of a database that a call leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallReach {
+    /// The database has answered.
+    Reached,
+    /// It could not be reached, or the connection was lost.
+    Failed,
+    /// Nothing: the call has failed before, or was ended.
+    Unknown,
+}
+
 /// The operators' view of a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BreakerSnapshot {
@@ -106,6 +120,8 @@ impl ConnectBreaker {
             inner: Mutex::new(Inner { breaker, last_failure: None }),
             unreachable: Arc::default(),
             state: watch::Sender::default(),
+            call_failed: AtomicBool::default(),
+            calls: watch::Sender::default(),
             pooled: Arc::default(),
         })
     }
@@ -117,6 +133,30 @@ impl ConnectBreaker {
     /// The state, and all changes of it.
     pub(crate) fn state(&self) -> watch::Receiver<BreakerState> {
         self.state.subscribe()
+    }
+
+    /// Notes what a call has shown, whose last error or success this is.
+    pub(crate) fn note_call(&self, reach: CallReach) {
+        let failed = match reach {
+            CallReach::Reached => false,
+            CallReach::Failed => true,
+            CallReach::Unknown => return,
+        };
+        // Nearly every call shows what the last one did.
+        if self.call_failed.load(Relaxed) != failed {
+            self.call_failed.store(failed, Relaxed);
+            self.calls.send_replace(failed);
+        }
+    }
+
+    /// Returns true if the last call that shows it could not reach the database.
+    pub(crate) fn has_call_failed(&self) -> bool {
+        self.call_failed.load(Relaxed)
+    }
+
+    /// The same, and all changes of it.
+    pub(crate) fn call_failures(&self) -> watch::Receiver<bool> {
+        self.calls.subscribe()
     }
 
     pub(crate) fn snapshot(&self) -> BreakerSnapshot {
@@ -140,6 +180,15 @@ impl ConnectBreaker {
     pub(crate) fn time_to_next_probe(&self) -> Duration {
         let due = self.inner.lock().breaker.next_probe();
         due.map_or(self.interval, |due| due.saturating_duration_since(now()))
+    }
+
+    /// Waits until a probe is overdue, which the next caller that connects makes.
+    pub(crate) async fn probe_overdue(&self) {
+        while self.may_connect().is_err() {
+            let due = self.inner.lock().breaker.next_probe();
+            let left = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now()));
+            tokio::time::sleep(left + self.interval).await;
+        }
     }
 
     /// Lets the next probe begin now: something has changed that may help.

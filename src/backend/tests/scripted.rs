@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -74,6 +75,8 @@ pub(crate) struct Scripted {
     batches: Mutex<Vec<Arc<Batch>>>,
     handles: Mutex<Vec<TransactionHandle>>,
     breaker: Arc<ConnectBreaker>,
+    /// The checkouts of its pool.
+    pub(crate) acquired: AtomicU64,
     /// A call that no step was left for: a task that is not the test's may have swallowed its panic.
     unexpected: Mutex<Option<String>>,
 }
@@ -86,6 +89,7 @@ impl Scripted {
             batches: Mutex::default(),
             handles: Mutex::default(),
             breaker: Arc::default(),
+            acquired: AtomicU64::default(),
             unexpected: Mutex::default(),
         })
     }
@@ -204,7 +208,8 @@ impl Backend for Scripted {
     }
 
     fn pool(&self) -> PoolSnapshot {
-        PoolSnapshot::default()
+        let acquired = self.acquired.load(Relaxed);
+        PoolSnapshot { acquired, ..PoolSnapshot::default() }
     }
 
     fn control(&self) -> &dyn PoolAdmin {

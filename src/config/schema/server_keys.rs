@@ -136,12 +136,20 @@ section! {
         listen: Option<SocketAddr> = Address, "none" => None;
         /// Concurrent connections to `health.listen`. A further one takes the place of the oldest.
         max_connections: usize = Integer(1, 65_535), "64";
-        /// The time between two probes of a database.
-        interval: Duration = Duration("100ms", "1h"), "5s";
+        /// The time between two probes of a database; 100 ms or more. `"0s"` probes none, and an idle database is left alone: what
+        /// is known of it is then what its last call has shown. See docs/OPERATIONS.md.
+        interval: Duration = Duration("0s", "1h"), "5s";
         /// The timeout of a probe. While the breaker is open it is `pool.connect_timeout`.
         timeout: Duration = Duration("10ms", "1h"), "2s";
         /// The databases that must be reachable for the server to be ready.
         require: Vec<String> = Names, "the default database" => vec![default_database.to_owned()];
+    }
+}
+
+impl Health {
+    /// Returns true if databases are probed.
+    pub(crate) fn probes(&self) -> bool {
+        !self.interval.is_zero()
     }
 }
 

@@ -73,7 +73,8 @@ impl ScriptedStatement {
         };
         let defaults = crate::config::load_from(&[]).expect("the defaults are right");
         let settings = defaults.databases["main"].clone();
-        let database = Database::new("main".to_owned(), settings, Arc::new(self.clone()));
+        let name = "main".to_owned();
+        let database = Database::new(name, settings, &defaults.health, Arc::new(self.clone()));
         let source = Source {
             database: Arc::new(database),
             unit: RetryUnit::Statement,
