@@ -9,11 +9,13 @@ use futures_util::future::BoxFuture;
 
 use super::arrow::Decimal;
 use super::connect_breaker::ConnectBreaker;
+use super::copy::{CopyData, CopyIn, CopyText, CopyWriter};
 use super::interface::{Backend, EngineInfo, Installed, ServerWait};
 use super::notification_queue::{ListenCounts, Subscription};
 use super::row_stream::{Completion, Fill, RowSink, RowStream};
 use super::statement::{
-    Batch, BatchResult, BatchStatement, BatchStrategy, DescribeRequest, Description, Statement,
+    Batch, BatchResult, BatchStatement, BatchStrategy, DescribeRequest, Description,
+    IdempotencyKey, Statement,
 };
 use super::transaction::{
     BeginRequest, SavepointCommand, Transaction, TransactionHandle, TransactionOutcome,
@@ -25,6 +27,7 @@ use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
 use crate::telemetry::{DatabaseTelemetry, Operation, OperationTiming};
 use crate::value::Column;
+use crate::value::proto::ResultSet;
 
 /// The longest text of a batch, in bytes.
 const MAX_BATCH_TEXT: usize = 500;
@@ -142,6 +145,9 @@ impl Backend for Instrumented {
         name() -> &'static str;
         outcome(handle: TransactionHandle, deadline: Deadline, context: Arc<CallContext>)
             -> BoxFuture<'_, Result<TransactionOutcome>>;
+        stored_results(key: IdempotencyKey, deadline: Deadline, context: Arc<CallContext>)
+            -> BoxFuture<'_, Result<Option<BatchResult>>>;
+        copy_statement(query: &str, text: &CopyText) -> Option<String>;
         delete_expired_keys(deadline: Deadline) -> BoxFuture<'_, Result<u64>>;
         key_table_sql() -> Option<String>;
         install_keys(deadline: Deadline) -> BoxFuture<'_, Result<Installed>>;
@@ -236,6 +242,28 @@ impl RowStream for InstrumentedRows<'_> {
     }
 }
 
+/// A copy into a table that is recorded.
+struct InstrumentedCopy<'c> {
+    writer: Box<dyn CopyWriter + 'c>,
+    recording: Recording,
+}
+
+impl CopyWriter for InstrumentedCopy<'_> {
+    fn write<'w>(&'w mut self, data: CopyData) -> BoxFuture<'w, Result<bool>> {
+        Box::pin(async move {
+            let written = self.writer.write(data).await;
+            written.or_else(|error| self.recording.end(Err(error)))
+        })
+    }
+
+    fn finish<'w>(mut self: Box<Self>) -> BoxFuture<'w, Result<u64>>
+    where
+        Self: 'w,
+    {
+        Box::pin(async move { self.recording.end(self.writer.finish().await) })
+    }
+}
+
 /// A transaction whose commands are recorded.
 struct InstrumentedTransaction {
     transaction: Box<dyn Transaction>,
@@ -269,6 +297,23 @@ impl Transaction for InstrumentedTransaction {
         Box::pin(
             async move { recording.end(self.transaction.savepoint(command, name, deadline).await) },
         )
+    }
+
+    fn copy_in<'a>(
+        &'a mut self,
+        copy: Arc<CopyIn>,
+    ) -> BoxFuture<'a, Result<Box<dyn CopyWriter + 'a>>> {
+        let mut recording = self.record("COPY", &copy.analysis.summary);
+        Box::pin(async move {
+            match self.transaction.copy_in(copy).await {
+                Ok(writer) => Ok(Box::new(InstrumentedCopy { writer, recording }) as _),
+                Err(error) => recording.end(Err(error)),
+            }
+        })
+    }
+
+    fn store(&mut self, results: Vec<ResultSet>) {
+        self.transaction.store(results);
     }
 
     fn is_open(&self) -> bool {

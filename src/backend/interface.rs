@@ -7,9 +7,10 @@ use futures_util::future::BoxFuture;
 
 use super::connect_breaker::ConnectBreaker;
 use super::notification_queue::{ListenCounts, Subscription, cannot_listen};
+use super::copy::CopyText;
 use super::row_stream::RowStream;
 use super::statement::{
-    Batch, BatchResult, BatchStrategy, DescribeRequest, Description, Statement,
+    Batch, BatchResult, BatchStrategy, DescribeRequest, Description, IdempotencyKey, Statement,
 };
 use super::transaction::{BeginRequest, Transaction, TransactionHandle, TransactionOutcome};
 use crate::config::ClaimsSettings;
@@ -46,6 +47,23 @@ pub(crate) trait Backend: Send + Sync {
     /// Opens a transaction, which owns its connection. Dropped, it rolls back. Where a key is claimed, it may fail
     /// with `KeyApplied` or `KeyInProgress`.
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<Box<dyn Transaction>>>;
+
+    /// Returns the results that the unit under a key has stored, which [`Backend::begin`] has found to be applied; `None` if
+    /// they are gone.
+    fn stored_results(
+        &self,
+        _key: IdempotencyKey,
+        _deadline: Deadline,
+        _context: Arc<CallContext>,
+    ) -> BoxFuture<'_, Result<Option<BatchResult>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Returns the statement by which the database itself writes the rows of a query as text, to be run with
+    /// [`super::Delivery::Copied`]; `None` where there is none.
+    fn copy_statement(&self, _query: &str, _text: &CopyText) -> Option<String> {
+        None
+    }
 
     /// Returns the outcome of a unit of work; `InvalidParameter` for a token that is not of this database.
     fn outcome(

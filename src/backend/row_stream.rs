@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use futures_util::future::BoxFuture;
 
 use super::arrow::{ArrowRows, Decimal, MAX_BATCH_ROWS};
+use super::copy::{CopyText, TextRows};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::cell::Cell;
 use crate::value::{Column, EncodedRows, RowEncoder, RowsField, size_in_field};
@@ -75,6 +76,7 @@ pub(crate) struct RowSink {
 enum SinkRows {
     Encoded(RowMessages),
     Arrow(Box<ArrowRows>),
+    Text(TextRows),
 }
 
 /// Rows that are encoded for messages.
@@ -108,6 +110,14 @@ impl RowSink {
         Ok(Self::of(SinkRows::Arrow(Box::new(rows)), target))
     }
 
+    /// Returns a sink that makes text of a statement's rows, full at `target` bytes of it; `None` for the text that the database
+    /// itself writes.
+    pub(crate) fn text(stream: &dyn RowStream, form: Option<&CopyText>, target: usize) -> Self {
+        let columns = stream.columns().unwrap_or_default();
+        let rows = form.map_or_else(TextRows::written, |form| TextRows::new(columns, form));
+        Self::of(SinkRows::Text(rows), target)
+    }
+
     fn of(rows: SinkRows, target: usize) -> Self {
         let end_of_turn = usize::MAX;
         Self { rows, count: 0, bytes: 0, target, end_of_turn, misfit: None }
@@ -121,6 +131,7 @@ impl RowSink {
         let pushed = match &mut self.rows {
             SinkRows::Encoded(rows) => rows.push(row),
             SinkRows::Arrow(rows) => rows.push(row),
+            SinkRows::Text(rows) => rows.push(row),
         };
         self.count(pushed);
     }
@@ -130,7 +141,15 @@ impl RowSink {
     pub(crate) fn encoder(&mut self) -> Option<&mut RowEncoder> {
         match &mut self.rows {
             SinkRows::Encoded(rows) => Some(&mut rows.encoder),
-            SinkRows::Arrow(_) => None,
+            SinkRows::Arrow(_) | SinkRows::Text(_) => None,
+        }
+    }
+
+    /// Adds the text of a row that the database has written.
+    pub(crate) fn push_data(&mut self, data: &[u8]) {
+        if let SinkRows::Text(rows) = &mut self.rows {
+            let size = rows.push_data(data);
+            self.count(Ok(size));
         }
     }
 
@@ -144,7 +163,7 @@ impl RowSink {
         }
     }
 
-    /// Adds a row to an Arrow stream by its values, one of each column. Fails with the first of them that failed.
+    /// Adds a row to an Arrow stream or to a text by its values, one of each column. Fails with the first of them that failed.
     pub(crate) fn push_cells<'a>(
         &mut self,
         cells: impl Iterator<Item = Result<Cell<'a>>>,
@@ -152,7 +171,15 @@ impl RowSink {
         if self.misfit.is_some() {
             return Ok(());
         }
-        let SinkRows::Arrow(rows) = &mut self.rows else { return Ok(()) };
+        let rows = match &mut self.rows {
+            SinkRows::Arrow(rows) => rows,
+            SinkRows::Text(rows) => {
+                let size = rows.push_cells(&cells.collect::<Result<Vec<_>>>()?);
+                self.count(Ok(size));
+                return Ok(());
+            }
+            SinkRows::Encoded(_) => return Ok(()),
+        };
         let mut pushed = Ok(0);
         for (at, cell) in cells.enumerate() {
             let cell = cell?;
@@ -211,10 +238,14 @@ impl RowSink {
         messages
     }
 
-    /// Takes out the next bytes of an Arrow stream; after the last rows with its end.
-    pub(crate) fn take_arrow(&mut self, filled: Fill) -> Result<Vec<u8>> {
+    /// Takes out the next bytes of an Arrow stream or of a text; after the last rows with its end.
+    pub(crate) fn take_bytes(&mut self, filled: Fill) -> Result<Vec<u8>> {
         self.clear();
-        let SinkRows::Arrow(rows) = &mut self.rows else { return Ok(Vec::new()) };
+        let rows = match &mut self.rows {
+            SinkRows::Arrow(rows) => rows,
+            SinkRows::Text(rows) => return Ok(rows.take()),
+            SinkRows::Encoded(_) => return Ok(Vec::new()),
+        };
         match filled {
             Fill::Full => rows.take(),
             Fill::Done => rows.finish(),

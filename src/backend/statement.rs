@@ -35,6 +35,8 @@ pub(crate) enum Delivery {
     Whole,
     /// As it reads it, which may take long.
     Streamed,
+    /// The same, of a statement of [`super::Backend::copy_statement`]: its data instead of rows.
+    Copied,
 }
 
 /// A statement to describe.
@@ -130,7 +132,7 @@ pub(crate) fn response_too_large(limit: u64) -> Error {
 /// The error of a COPY to or from the client.
 pub(crate) fn copy_unsupported() -> Error {
     Error::new(ErrorKind::Unsupported, "COPY to or from the client is not supported")
-        .with_hint("Use StreamQuery to read and parameters to write.")
+        .with_hint("Use CopyIn to write and CopyOut to read.")
 }
 
 /// The way in which the statements of a batch are sent.

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::copy::{CopyIn, CopyWriter};
 use super::preamble::Preamble;
 use super::row_stream::RowStream;
 use super::statement::{IdempotencyKey, Statement, TransactionMode};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::pool::CallContext;
+use crate::value::proto::ResultSet;
 
 /// A transaction to open.
 #[derive(Debug, Clone)]
@@ -50,6 +52,16 @@ pub(crate) trait Transaction: Send {
         name: &'a str,
         deadline: Deadline,
     ) -> BoxFuture<'a, Result<()>>;
+
+    /// Starts to copy rows into a table. The writer must be finished or dropped before the next command; after a drop or
+    /// an error the transaction can only be rolled back.
+    fn copy_in<'a>(
+        &'a mut self,
+        copy: Arc<CopyIn>,
+    ) -> BoxFuture<'a, Result<Box<dyn CopyWriter + 'a>>>;
+
+    /// Has the commit store results under the transaction's key.
+    fn store(&mut self, results: Vec<ResultSet>);
 
     /// Returns true if commands can still be sent: the connection lives and the transaction is open,
     /// aborted or not.

@@ -5,6 +5,9 @@
 
 mod attempt_loop;
 mod call_settings;
+mod copy_in;
+mod copy_options;
+mod copy_out;
 mod database;
 mod databases;
 mod describe_statement;
@@ -23,6 +26,7 @@ mod tests;
 mod transact;
 mod validate;
 
+pub(crate) use copy_in::CopyParts;
 pub(crate) use database::{Caller, Database};
 pub(crate) use databases::Engine;
 pub(crate) use transact::replies::{CallerEvent, CallerEvents, ReplyBody};

@@ -94,7 +94,7 @@ impl Collector<'_> {
             let added = counter.add(&mut sink).and_then(|()| {
                 // Encoded rows stay where they are until all are there.
                 sink.clear();
-                result.arrow.append(&mut sink.take_arrow(filled)?);
+                result.arrow.append(&mut sink.take_bytes(filled)?);
                 let rows = counter.bytes.max(widen(result.arrow.len()));
                 check_response_size(overhead + rows, self.response_limit)
             });

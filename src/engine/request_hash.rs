@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 use crate::backend::IdempotencyKey;
 use crate::config::Secret;
 use crate::value::proto::{
-    Begin, ExecuteBatchRequest, QueryOptions, QueryRequest, Setting, TransactionOptions,
+    Begin, CopyInStart, ExecuteBatchRequest, QueryOptions, QueryRequest, Row, Setting,
+    TransactionOptions,
 };
 
 /// The hash of a query. `database` is the resolved name.
@@ -51,6 +52,44 @@ pub(super) fn of_begin(begin: &Begin, database: &str) -> [u8; 32] {
         hash.messages(&sorted(settings.clone()));
     }
     hash.end()
+}
+
+/// The hash of the start of a CopyIn. All fields count except those excepted in a query; the data has a hash of its own.
+pub(super) fn of_copy_in(start: &CopyInStart, database: &str) -> [u8; 32] {
+    let CopyInStart { database: _, schema, table, columns, format, text, options } = start;
+    let mut hash = Hash::new("CopyIn", database);
+    hash.bytes(schema.as_bytes());
+    hash.bytes(table.as_bytes());
+    hash.length(columns.len());
+    columns.iter().for_each(|column| hash.bytes(column.as_bytes()));
+    hash.bytes(&format.to_be_bytes());
+    // An unset message means the same as an empty one.
+    hash.message(&text.clone().unwrap_or_default());
+    hash.options(options.as_ref());
+    hash.end()
+}
+
+/// The running hash of the data of a CopyIn, which is the same however it is cut.
+pub(super) struct DataHash(Sha256);
+
+impl DataHash {
+    pub(super) fn new() -> Self {
+        Self(Sha256::new())
+    }
+
+    /// Adds the next bytes.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Adds the next row.
+    pub(super) fn row(&mut self, row: &Row) {
+        self.0.update(row.encode_length_delimited_to_vec());
+    }
+
+    pub(super) fn end(self) -> Vec<u8> {
+        self.0.finalize().to_vec()
+    }
 }
 
 /// Makes the claims of the caller a part of what its key is for: with others it may have other rows to see, and the request is
@@ -237,6 +276,36 @@ mod tests {
             assert_eq!(of_batch(&request, "main") != first, *counts, "change {index}");
         }
         assert_ne!(of_batch(&batch(), "other"), first);
+    }
+
+    #[test]
+    fn every_field_of_a_copys_start_counts_but_its_timeout_and_tag() {
+        let start = || CopyInStart {
+            table: "t".to_owned(),
+            columns: vec!["a".to_owned(), "b".to_owned()],
+            ..CopyInStart::default()
+        };
+        let first = of_copy_in(&start(), "main");
+        for (index, (counts, change)) in OPTIONS.iter().enumerate() {
+            let mut request = start();
+            change(request.options.get_or_insert_default());
+            assert_eq!(of_copy_in(&request, "main") != first, *counts, "option {index}");
+        }
+        let changes: [fn(&mut CopyInStart); 6] = [
+            |start| start.schema.push('s'),
+            |start| start.table.push('t'),
+            |start| start.columns.reverse(),
+            |start| start.columns = vec!["ab".to_owned()],
+            |start| start.format = 2,
+            |start| start.text.get_or_insert_default().header = true,
+        ];
+        for (index, change) in changes.iter().enumerate() {
+            let mut request = start();
+            change(&mut request);
+            assert_ne!(of_copy_in(&request, "main"), first, "change {index}");
+        }
+        let unset = CopyInStart { text: Some(Default::default()), ..start() };
+        assert_eq!(of_copy_in(&unset, "main"), first);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::fair_yield::FairYield;
 use super::result_bounds::{ResultBounds, ResultCounter};
+use crate::backend::copy::CopyText;
 use crate::backend::{Fill, RowSink, RowStream};
 use crate::error::Result;
 use crate::value::{EncodedRows, RowsField};
@@ -57,6 +58,11 @@ impl RowBatches {
         Ok(())
     }
 
+    /// Makes text from here on; without a form, of what the database itself has written.
+    pub(super) fn encode_as_text(&mut self, stream: &dyn RowStream, form: Option<&CopyText>) {
+        self.sink = RowSink::text(stream, form, BATCH_SIZE);
+    }
+
     /// Takes the next batch, of about `size` bytes. After an inner error the caller cannot get the result,
     /// and the statement must be abandoned.
     pub(super) async fn next(
@@ -67,15 +73,15 @@ impl RowBatches {
         self.next_of(stream, size, |sink, _| Ok(sink.take_messages())).await
     }
 
-    /// As [`RowBatches::next`], of the bytes of an Arrow stream.
-    pub(super) async fn next_arrow(
+    /// As [`RowBatches::next`], of the bytes of an Arrow stream or of a text.
+    pub(super) async fn next_bytes(
         &mut self,
         stream: &mut dyn RowStream,
         size: usize,
     ) -> Result<Result<Batch<Vec<u8>>>> {
         let limit = self.message_limit.clamp(1, ARROW_PART_SIZE);
         let take = |sink: &mut RowSink, filled| {
-            Ok(sink.take_arrow(filled)?.chunks(limit).map(<[u8]>::to_vec).collect())
+            Ok(sink.take_bytes(filled)?.chunks(limit).map(<[u8]>::to_vec).collect())
         };
         self.next_of(stream, size, take).await
     }

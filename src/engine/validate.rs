@@ -83,6 +83,7 @@ impl Database {
         let rpc = match delivery {
             Delivery::Whole => "Query",
             Delivery::Streamed => "StreamQuery",
+            Delivery::Copied => "CopyOut",
         };
         // Before it may be refused: the line of audit tells what was.
         let context = self.context(caller, rpc, &options.tag);

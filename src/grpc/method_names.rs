@@ -10,13 +10,15 @@ pub(crate) const HEALTH: &str = "grpc.health.v1.Health/";
 pub(crate) const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// Every method of this server.
-const METHODS: [&str; 20] = [
+const METHODS: [&str; 22] = [
     "rowgate.v1.DatabaseService/Query",
     "rowgate.v1.DatabaseService/StreamQuery",
     "rowgate.v1.DatabaseService/ExecuteBatch",
     "rowgate.v1.DatabaseService/Transact",
     "rowgate.v1.DatabaseService/GetTransactionOutcome",
     "rowgate.v1.DatabaseService/DescribeStatement",
+    "rowgate.v1.DatabaseService/CopyIn",
+    "rowgate.v1.DatabaseService/CopyOut",
     "rowgate.v1.DatabaseService/Listen",
     "rowgate.v1.PoolService/ListPoolStats",
     "rowgate.v1.PoolService/WatchPoolStats",

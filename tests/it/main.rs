@@ -21,6 +21,7 @@
 //! | `outage` | a database that becomes unreachable and returns |
 //! | `closed_effects` | statements that look harmless and reach somebody's code |
 //! | `closed_operators` | operators of somebody's, and the statements that can reach them |
+//! | `copy` | rows in bulk: what only PostgreSQL has, `rowgate copy`, and a million rows |
 //! | `column_origins` | the origins of columns, and which can hold NULL, compared with what statements return |
 //! | `own_statements` | the statements of the gateway itself, with everything in the search path shadowed |
 //! | `look_alikes` | servers that lack what the gateway itself asks for |
@@ -110,6 +111,8 @@ mod connect;
 mod connection_limits;
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod copy;
 #[cfg(test)]
 mod failover;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::key_rows::{KeyRows, key_id};
 use super::protocol::answers::Event;
 use super::session::Session;
 use crate::backend::idempotency::{Claimed, in_progress};
-use crate::backend::{IdempotencyKey, Installed, TransactionOutcome};
+use crate::backend::{BatchResult, IdempotencyKey, Installed, TransactionOutcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sql::MysqlText;
 use crate::value::{EncodedRows, Kind, Row, RowEncoder, RowsField, Value};
@@ -108,6 +108,17 @@ pub(crate) async fn conflicting_row(
         return Err(in_progress());
     }
     Ok(row)
+}
+
+/// Returns the results that the unit under a key has stored.
+pub(crate) async fn stored_results(
+    session: &mut Session,
+    key: &IdempotencyKey,
+) -> Result<Option<BatchResult>> {
+    wait_for_others(session).await?;
+    let id = Value::bytes(key_id(&key.caller, &key.key));
+    let row = read(session, &id).await?.filter(|row| !row.expired);
+    row.map(|row| row.replay(key)).transpose()
 }
 
 /// Stores the response of a unit in the row of its key; fails if the row is gone.

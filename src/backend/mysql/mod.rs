@@ -38,8 +38,8 @@ use crate::backend::definitions::StatementRules;
 use crate::backend::resolution::outcome_timed_out;
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
-    Description, EngineInfo, Installed, RowStream, ServerWait, Statement, Transaction,
-    TransactionHandle, TransactionOutcome,
+    Description, EngineInfo, IdempotencyKey, Installed, RowStream, ServerWait, Statement,
+    Transaction, TransactionHandle, TransactionOutcome,
 };
 use crate::config::{ClaimsSettings, Database, MysqlTarget};
 use crate::deadline::Deadline;
@@ -204,6 +204,18 @@ impl Backend for Mysql {
                     keys::outcome_of_key(&mut session, &caller, &key).await
                 }
             }
+        })
+    }
+
+    fn stored_results(
+        &self,
+        key: IdempotencyKey,
+        deadline: Deadline,
+        context: Arc<CallContext>,
+    ) -> BoxFuture<'_, Result<Option<BatchResult>>> {
+        Box::pin(async move {
+            let mut session = self.session(deadline, &context).await?;
+            keys::stored_results(&mut session, &key).await
         })
     }
 

@@ -32,12 +32,15 @@ use parking_lot::Mutex;
 use crate::backend::attempt::PlanUse;
 use crate::backend::attempt::{AttemptResult, run_attempts};
 use crate::backend::await_server::await_server;
+use crate::backend::copy::CopyText;
 use crate::backend::definitions::StatementRules;
 use crate::backend::resolution::outcome_timed_out;
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
     Description, EngineInfo, Installed, ListenCounts, RowStream, ServerWait, Statement,
     Subscription, Transaction, TransactionHandle, TransactionOutcome,
+    Description, EngineInfo, IdempotencyKey, Installed, RowStream, ServerWait, Statement,
+    Transaction, TransactionHandle, TransactionOutcome,
 };
 use crate::config::setting_names::{CLAIMS_SETTING, custom_names};
 use crate::config::{ClaimsSettings, Database, Idempotency, PostgresTarget};
@@ -53,6 +56,7 @@ use connection::Connection;
 use connection::idempotency_table::KeyTable;
 use connection::opener::Opener;
 use execute::batch_pipelined;
+use execute::copy_statement::copy_out_statement;
 use execute::own_transaction::OwnTransactionRows;
 use execute::row_stream::{StatementRows, StatementScope};
 use execute::transaction::PostgresTransaction;
@@ -306,6 +310,20 @@ impl Backend for Postgres {
 
     fn listeners(&self) -> ListenCounts {
         self.listeners.counts()
+    fn copy_statement(&self, query: &str, text: &CopyText) -> Option<String> {
+        Some(copy_out_statement(query, text))
+    }
+
+    fn stored_results(
+        &self,
+        key: IdempotencyKey,
+        deadline: Deadline,
+        context: Arc<CallContext>,
+    ) -> BoxFuture<'_, Result<Option<BatchResult>>> {
+        Box::pin(async move {
+            let mut session = self.session(deadline, &context).await?;
+            idempotency::stored_results(&mut session, &key).await
+        })
     }
 
     fn breaker(&self) -> &Arc<ConnectBreaker> {

@@ -12,7 +12,7 @@ use super::error::{Step, UNDEFINED_TABLE};
 use super::row_channel::RowSender;
 use super::session::Session;
 use crate::backend::idempotency::{Claimed, stored};
-use crate::backend::{IdempotencyKey, TransactionOutcome};
+use crate::backend::{BatchResult, IdempotencyKey, TransactionOutcome};
 use crate::error::Result;
 use crate::value::proto::ResultSet;
 
@@ -37,9 +37,7 @@ pub(crate) fn claim(session: &Session, key: &IdempotencyKey) -> Result<Option<Cl
     }
     let read = |connection: &Connection| {
         let mut statement = connection.prepare_cached(&keys.read)?;
-        statement.query_row(params![key.caller, key.key], |row| {
-            Ok(Claimed { request_hash: row.get(0)?, response: row.get(1)?, expired: false })
-        })
+        statement.query_row(params![key.caller, key.key], claimed)
     };
     on_keys(session, &keys.read, read).map(Some)
 }
@@ -52,6 +50,23 @@ pub(crate) fn store(session: &Session, key: &IdempotencyKey, results: &[ResultSe
         connection.prepare_cached(sql)?.execute(params![key.caller, key.key, response])
     };
     on_keys(session, sql, store).map(drop)
+}
+
+/// Returns the results that the unit under a key has stored.
+pub(crate) fn stored_results(
+    session: &Session,
+    key: &IdempotencyKey,
+) -> Result<Option<BatchResult>> {
+    let read = &session.config.keys.read;
+    let found = on_keys(session, read, |connection| {
+        let mut statement = connection.prepare_cached(read)?;
+        statement.query_row(params![key.caller, key.key], claimed).optional()
+    })?;
+    found.map(|row| row.replay(key)).transpose()
+}
+
+fn claimed(row: &rusqlite::Row<'_>) -> rusqlite::Result<Claimed> {
+    Ok(Claimed { request_hash: row.get(0)?, response: row.get(1)?, expired: false })
 }
 
 /// Looks up the outcome of the batch under a key.

@@ -39,8 +39,8 @@ use tokio::sync::Semaphore;
 
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
-    Description, EngineInfo, RowStream, Statement, Transaction, TransactionHandle, TransactionMode,
-    TransactionOutcome,
+    Description, EngineInfo, IdempotencyKey, RowStream, Statement, Transaction, TransactionHandle,
+    TransactionMode, TransactionOutcome,
 };
 use crate::config::{Database, PoolSettings, SqliteTarget};
 use crate::deadline::Deadline;
@@ -272,6 +272,18 @@ impl Backend for Sqlite {
             };
             self.run(Role::Reader, deadline, context, work).await
         })
+    }
+
+    fn stored_results(
+        &self,
+        key: IdempotencyKey,
+        deadline: Deadline,
+        context: Arc<CallContext>,
+    ) -> BoxFuture<'_, Result<Option<BatchResult>>> {
+        let work = move |session: &mut Session, _: &RowSender<_>| {
+            idempotency::stored_results(session, &key)
+        };
+        Box::pin(self.run(Role::Reader, deadline, context, work))
     }
 
     fn delete_expired_keys(&self, deadline: Deadline) -> BoxFuture<'_, Result<u64>> {

@@ -13,13 +13,15 @@ use super::list_values::{listed_settings, names, some_of};
 use super::mysql_values;
 
 /// The methods that a caller needs the right to call: all but those of the standard health service.
-pub(crate) const RPCS: [&str; 17] = [
+pub(crate) const RPCS: [&str; 19] = [
     "Query",
     "StreamQuery",
     "ExecuteBatch",
     "Transact",
     "GetTransactionOutcome",
     "DescribeStatement",
+    "CopyIn",
+    "CopyOut",
     "Listen",
     "ListPoolStats",
     "WatchPoolStats",

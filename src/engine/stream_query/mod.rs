@@ -16,6 +16,7 @@ use super::result_bounds::ResultBounds;
 use super::row_batches::{ARROW_BATCH_SIZE, BATCH_SIZE, Batch, RowBatches};
 use super::task_stream::{self, PartSender, SendFailure};
 use super::validate::{invalid_option, result_format, statement_unit};
+use crate::backend::copy::CopyText;
 use crate::backend::{Completion, Delivery, RowStream, Statement};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::CallContext;
@@ -55,20 +56,51 @@ impl Engine {
             Delivery::Streamed,
             ResultBounds::UNBOUNDED,
         )?;
+        let form = if format == ResultFormat::Arrow { RowForm::Arrow } else { RowForm::Rows };
+        let database = Arc::clone(database);
+        Ok(self.stream(StreamedStatement { database, unit, form, statement, bounds }, caller))
+    }
+
+    /// Streams a statement that is valid.
+    pub(super) fn stream(
+        &self,
+        streamed: StreamedStatement,
+        caller: Caller,
+    ) -> impl Stream<Item = Result<Part>> + Send + use<> {
+        let StreamedStatement { database, unit, form, statement, bounds } = streamed;
         let message_limit = self.response_limit.saturating_sub(ROW_BATCH_OVERHEAD);
         let fair_yield = self.fair_yields.of_this_worker();
         let deadline = statement.deadline.instant();
         let batches =
             RowBatches::new(RowsField::OfBatch, bounds, message_limit, fair_yield, deadline);
-        let source = Source { database: Arc::clone(database), unit, format, batches };
+        let source = Source { database, unit, form, batches };
         let context = Arc::clone(&statement.context);
         let revoked = caller.identity.revocation.revoked();
         let tokens = Arc::clone(&self.transaction_tokens);
-        Ok(task_stream::spawn(self.stall_timeout, |parts| async move {
+        task_stream::spawn(self.stall_timeout, |parts| async move {
             let last = terminate_on(revoked, context, run(source, statement, parts)).await?;
             Some(last.map_err(|error| tokens.bind(&caller.identity, error)))
-        }))
+        })
     }
+}
+
+/// A statement to stream, and how.
+pub(super) struct StreamedStatement {
+    pub(super) database: Arc<Database>,
+    pub(super) unit: RetryUnit,
+    pub(super) form: RowForm,
+    pub(super) statement: Statement,
+    pub(super) bounds: ResultBounds,
+}
+
+/// The form in which rows are sent.
+pub(super) enum RowForm {
+    Rows,
+    Arrow,
+    /// Text that is made of the rows here.
+    Text(CopyText),
+    /// Text that the database has written.
+    Written,
 }
 
 /// Terminates a call once its caller is revoked; its work then ends with the outcome that it has.
@@ -91,14 +123,14 @@ async fn terminate_on<T>(
 struct Source {
     database: Arc<Database>,
     unit: RetryUnit,
-    format: ResultFormat,
+    form: RowForm,
     batches: RowBatches,
 }
 
 /// A statement whose rows have all been sent.
 struct SentRows {
     stream: Box<dyn RowStream>,
-    has_columns: bool,
+    has_rows: bool,
 }
 
 /// Runs the statement and returns the last item of the stream; `None` when the reader has disconnected.
@@ -115,13 +147,13 @@ async fn run(
         sent = source.send_rows(statement, &parts) => sent,
         () = parts.channel.closed() => return None,
     };
-    let SentRows { stream, has_columns } = match sent {
+    let SentRows { stream, has_rows } = match sent {
         Ok(sent) => sent?,
         Err(error) => return Some(Err(context.explain(error))),
     };
     let ended = tokio::select! {
         ended = stream.finish() => ended,
-        () = parts.channel.closed(), if !has_columns => return None,
+        () = parts.channel.closed(), if !has_rows => return None,
     };
     let ended = ended.map_err(|error| context.explain(error));
     Some(ended.map(|Completion { rows_affected, command }| {
@@ -143,13 +175,19 @@ impl Source {
         let has_columns = stream.columns().is_some();
         let columns = stream.columns().unwrap_or_default().to_vec();
         if has_columns
-            && self.format == ResultFormat::Arrow
+            && matches!(self.form, RowForm::Arrow)
             && let Err(error) = self.batches.encode_for_arrow(&*stream)
         {
             return Err(error.with_outcome(stream.abandon().await));
         }
+        match &self.form {
+            RowForm::Text(text) => self.batches.encode_as_text(&*stream, Some(text)),
+            RowForm::Written => self.batches.encode_as_text(&*stream, None),
+            RowForm::Rows | RowForm::Arrow => {}
+        }
         let mut next = vec![Part::Header(ResultHeader { has_columns, columns })];
-        let mut is_over = !has_columns;
+        let has_rows = has_columns || matches!(self.form, RowForm::Written);
+        let mut is_over = !has_rows;
         loop {
             for part in next {
                 let sent = tokio::select! {
@@ -162,7 +200,7 @@ impl Source {
                 }
             }
             if is_over {
-                return Ok(Some(SentRows { stream, has_columns }));
+                return Ok(Some(SentRows { stream, has_rows }));
             }
             // The rows that have come already would hide the end of the statement for as long as they last.
             if context.is_terminated() {
@@ -184,12 +222,16 @@ impl Source {
         stream: &mut dyn RowStream,
         is_behind: bool,
     ) -> Result<Result<Batch<Part>>> {
-        if self.format == ResultFormat::Arrow {
+        if matches!(self.form, RowForm::Arrow) {
             let size = if is_behind { SMALL_ARROW_BATCH_SIZE } else { ARROW_BATCH_SIZE };
-            let batch = self.batches.next_arrow(stream, size).await?;
+            let batch = self.batches.next_bytes(stream, size).await?;
             return Ok(batch.map(|batch| parts(batch, Part::Arrow)));
         }
         let size = if is_behind { SMALL_BATCH_SIZE } else { BATCH_SIZE };
+        if !matches!(self.form, RowForm::Rows) {
+            let batch = self.batches.next_bytes(stream, size).await?;
+            return Ok(batch.map(|batch| parts(batch, Part::Arrow)));
+        }
         let batch = self.batches.next(stream, size).await?;
         let part = |encoded| Part::Rows(RowBatch { encoded, ..RowBatch::default() });
         Ok(batch.map(|batch| parts(batch, part)))

@@ -78,7 +78,7 @@ impl ScriptedStatement {
         let source = Source {
             database: Arc::new(database),
             unit: RetryUnit::Statement,
-            format: ResultFormat::Rows,
+            form: RowForm::Rows,
             batches: RowBatches::new(
                 RowsField::OfBatch,
                 ResultBounds::UNBOUNDED,

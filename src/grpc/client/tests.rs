@@ -16,10 +16,7 @@ use crate::error::{DatabaseReport, FieldViolation, Outcome};
 use crate::value::proto::database_service_server::{DatabaseService, DatabaseServiceServer};
 use crate::value::proto::stream_query_response::Part;
 use crate::value::proto::{
-    DatabaseError, DescribeStatementRequest, DescribeStatementResponse, ExecuteBatchRequest,
-    ExecuteBatchResponse, GetTransactionOutcomeRequest, GetTransactionOutcomeResponse,
-    ListenRequest, ListenResponse, QueryRequest, QueryResponse, ResultHeader, ResultSummary,
-    RowBatch, StreamQueryRequest, StreamQueryResponse, TransactRequest, TransactResponse,
+    CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse, DatabaseError, DescribeStatementRequest, DescribeStatementResponse, ExecuteBatchRequest, ExecuteBatchResponse, GetTransactionOutcomeRequest, GetTransactionOutcomeResponse, ListenRequest, ListenResponse, QueryRequest, QueryResponse, ResultHeader, ResultSummary, RowBatch, StreamQueryRequest, StreamQueryResponse, TransactRequest, TransactResponse,
 };
 use crate::value::{Column, Row, Value};
 
@@ -149,6 +146,23 @@ impl DatabaseService for ScriptedServer {
         &self,
         _request: Request<ListenRequest>,
     ) -> Result<Response<Self::ListenStream>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+
+    async fn copy_in(
+        &self,
+        _request: Request<tonic::Streaming<CopyInRequest>>,
+    ) -> Result<Response<CopyInResponse>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+
+    type CopyOutStream =
+        std::pin::Pin<Box<dyn Stream<Item = Result<CopyOutResponse, Status>> + Send>>;
+
+    async fn copy_out(
+        &self,
+        _request: Request<CopyOutRequest>,
+    ) -> Result<Response<Self::CopyOutStream>, Status> {
         Err(Status::unimplemented("not scripted"))
     }
 

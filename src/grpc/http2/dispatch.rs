@@ -77,6 +77,8 @@ enum CallKind {
     Unary,
     /// It has a stream of answers. The drain waits for its end.
     Stream,
+    /// It has a stream of requests, whose parts have a limit of their own. The drain waits for its end.
+    Upload,
     /// A new one is refused; the engine ends the open ones.
     Transaction,
     /// It never ends by itself, so the drain ends it.
@@ -87,7 +89,10 @@ impl CallKind {
     fn of(path: &str) -> Self {
         match path {
             "/rowgate.v1.DatabaseService/Transact" => Self::Transaction,
-            "/rowgate.v1.DatabaseService/StreamQuery" => Self::Stream,
+            "/rowgate.v1.DatabaseService/StreamQuery" | "/rowgate.v1.DatabaseService/CopyOut" => {
+                Self::Stream
+            }
+            "/rowgate.v1.DatabaseService/CopyIn" => Self::Upload,
             "/grpc.health.v1.Health/Watch"
             | "/rowgate.v1.DatabaseService/Listen"
             | "/rowgate.v1.PoolService/WatchPoolStats" => Self::Watch,
@@ -98,6 +103,11 @@ impl CallKind {
 
     /// True for a call that the drain waits for.
     fn ends_by_itself(self) -> bool {
+        matches!(self, Self::Unary | Self::Stream | Self::Upload)
+    }
+
+    /// True for a call whose whole request must come in time.
+    fn has_one_request(self) -> bool {
         matches!(self, Self::Unary | Self::Stream)
     }
 }
@@ -176,7 +186,7 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         };
         let timeout = timeout.unwrap_or_default();
         let deadline = Deadline::of_call(arrived, timeout, None, services.receive_limits);
-        let deadline = count.is_some().then_some(deadline);
+        let deadline = kind.has_one_request().then_some(deadline);
         request.extensions_mut().insert(Arc::clone(&call));
         request.extensions_mut().insert(self.peer.clone());
         let mut permit = None;

@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::copy_streams;
 use super::transact_streams::{self, CommandReader};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Outcome};
@@ -48,6 +49,7 @@ impl DatabaseHandler {
 #[tonic::async_trait]
 impl DatabaseService for DatabaseHandler {
     type StreamQueryStream = BoxStream<'static, Result<proto::StreamQueryResponse, Status>>;
+    type CopyOutStream = BoxStream<'static, Result<proto::CopyOutResponse, Status>>;
     type TransactStream = BoxStream<'static, Result<proto::TransactResponse, Status>>;
     type ListenStream = BoxStream<'static, Result<proto::ListenResponse, Status>>;
 
@@ -87,6 +89,31 @@ impl DatabaseService for DatabaseHandler {
         let commands = CommandReader::new(request.into_inner(), self.max_request_size);
         let replies = transact_streams::responses(&self.engine, commands, caller);
         Ok(Response::new(replies.boxed()))
+    }
+
+    async fn copy_in(
+        &self,
+        request: Request<Streaming<proto::CopyInRequest>>,
+    ) -> Answer<proto::CopyInResponse> {
+        let call = rpc_call(&request);
+        let caller = caller(&request);
+        let parts = copy_streams::parts(request.into_inner(), self.max_request_size);
+        respond_with(&call, Outcome::Applied, self.engine.copy_in(parts, caller).await)
+    }
+
+    async fn copy_out(
+        &self,
+        request: Request<proto::CopyOutRequest>,
+    ) -> Answer<Self::CopyOutStream> {
+        let call = rpc_call(&request);
+        let caller = caller(&request);
+        let parts = self.engine.copy_out(request.into_inner(), caller);
+        let parts = parts.map_err(|error| answer(&call, &error))?;
+        let responses = parts.map(move |part| match part {
+            Ok(part) => Ok(copy_streams::response(part)),
+            Err(error) => Err(answer(&call, &error)),
+        });
+        Ok(Response::new(responses.boxed()))
     }
 
     async fn get_transaction_outcome(

@@ -1,5 +1,6 @@
 //! The services of the contract, one file or folder each.
 
+mod copy_streams;
 pub(crate) mod database_service;
 pub(crate) mod health_service;
 pub(crate) mod pool_service;

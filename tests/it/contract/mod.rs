@@ -4,6 +4,7 @@
 
 mod batches;
 mod command_line;
+mod copies;
 mod deadlines;
 mod errors;
 mod exceptions;

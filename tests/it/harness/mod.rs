@@ -4,6 +4,7 @@ pub(crate) mod balancer;
 pub(crate) mod behind;
 pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod copies;
 pub(crate) mod galera;
 pub(crate) mod http;
 pub(crate) mod http2;

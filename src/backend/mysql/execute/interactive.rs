@@ -7,7 +7,9 @@ use futures_util::future::BoxFuture;
 use super::statement_rows::{Scope, StatementRows};
 use super::unit::{ROLLBACK_LIMIT, open, roll_back, roll_back_after_failure, transaction_aborted};
 use crate::backend::attempt::AttemptResult;
+use crate::backend::copy::{CopyIn, CopyWriter};
 use crate::backend::idempotency::applied_before;
+use crate::backend::inserts::InsertWriter;
 use crate::backend::mysql::commit::{CommitPlan, commit};
 use crate::backend::mysql::keys::claim;
 use crate::backend::mysql::session::{Session, UnitState};
@@ -17,6 +19,7 @@ use crate::backend::{
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::planted_bug::PlantedBug;
+use crate::value::proto::ResultSet;
 
 /// A transaction that is open on a session of its own.
 pub(crate) struct MysqlTransaction {
@@ -26,6 +29,8 @@ pub(crate) struct MysqlTransaction {
     savepoints: Savepoints,
     /// Something may have been written.
     writes: bool,
+    /// The results to store under the key.
+    stored: Vec<ResultSet>,
 }
 
 /// The savepoints that are set, by the names of the caller. The database knows them by numbers: to it a second one of
@@ -60,6 +65,7 @@ impl MysqlTransaction {
             is_read_only: request.mode.read_only,
             savepoints: Savepoints::default(),
             writes: request.key.is_some(),
+            stored: Vec::new(),
         }))
     }
 
@@ -138,6 +144,17 @@ impl Transaction for MysqlTransaction {
         })
     }
 
+    fn copy_in<'a>(
+        &'a mut self,
+        copy: Arc<CopyIn>,
+    ) -> BoxFuture<'a, Result<Box<dyn CopyWriter + 'a>>> {
+        Box::pin(async move { Ok(Box::new(InsertWriter::start(self, copy).await?) as _) })
+    }
+
+    fn store(&mut self, results: Vec<ResultSet>) {
+        self.stored = results;
+    }
+
     fn is_open(&self) -> bool {
         self.session.takes_commands()
     }
@@ -148,7 +165,7 @@ impl Transaction for MysqlTransaction {
     }
 
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
-        let Self { mut session, key, is_read_only, writes, .. } = *self;
+        let Self { mut session, key, is_read_only, writes, stored, .. } = *self;
         Box::pin(async move {
             session.begin_command(deadline).await?;
             if session.work.unit != UnitState::Open && !PlantedBug::IgnoredTag.is_planted() {
@@ -161,7 +178,7 @@ impl Transaction for MysqlTransaction {
             let key = key.as_ref();
             let plan = CommitPlan {
                 key,
-                results: &[],
+                results: &stored,
                 is_read_only,
                 is_guarded: true,
                 writes,

@@ -6,11 +6,13 @@
 //!
 //! [`Error`]: crate::error::Error
 
+mod copy_place;
 mod error_reply;
 mod from_reply;
 pub(crate) mod redaction;
 mod sqlstate_names;
 
+pub(crate) use copy_place::copy_place;
 pub(crate) use error_reply::{
     ErrorReply, ends_connection, is_lost_statement, is_misfit, is_stale_plan, is_stale_reference,
     is_terminated,

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
 use super::command_tag::{Returned, completion, controls_transaction};
+use super::incoming::{Incoming, Received};
 use crate::backend::attempt::AttemptResult;
 use crate::backend::cancel::CANCEL_GRACE;
 use crate::backend::postgres::commit::{commit_of, open_transaction, transaction_controlled};
 use crate::backend::postgres::connection::prepared::Prepared;
 use crate::backend::postgres::lanes::Candidate;
 use crate::backend::postgres::session::Session;
-use crate::backend::{Completion, Decimal, Fill, RowSink, RowStream, Statement, TransactionMode};
+use crate::backend::{
+    Completion, Decimal, Delivery, Fill, RowSink, RowStream, Statement, TransactionMode,
+};
 use crate::clock::now;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::Column;
@@ -44,7 +46,7 @@ enum ReadState {
 /// A statement whose rows are being read.
 pub(crate) struct StatementRows<S> {
     // Declared before the session: the stream releases the connection first.
-    rows: Pin<Box<tokio_postgres::RowStream>>,
+    rows: Incoming,
     session: S,
     scope: StatementScope,
     prepared: Arc<Prepared>,
@@ -73,7 +75,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
         let Started { rows, prepared, described, began } =
             started.map_err(|error| session.borrow_mut().attempt_error(error))?;
         Ok(Self {
-            rows: Box::pin(rows),
+            rows,
             session,
             scope,
             prepared,
@@ -92,9 +94,9 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
         self.session.borrow_mut()
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<tokio_postgres::Row>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Received>>> {
         loop {
-            if let Poll::Ready(row) = self.rows.as_mut().poll_next(cx) {
+            if let Poll::Ready(row) = self.rows.poll_next(cx) {
                 let session = self.session.borrow_mut();
                 return Poll::Ready(match row {
                     Some(Ok(row)) => Ok(Some(row)),
@@ -139,10 +141,17 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
 
     /// Moves a row into the sink. One that cannot be decoded ends a read; a write runs to its end, as its
     /// outcome is not known before.
-    fn push(&mut self, row: &tokio_postgres::Row, sink: &mut RowSink) -> Result<()> {
+    fn push(&mut self, received: &Received, sink: &mut RowSink) -> Result<()> {
         if self.undecoded.is_some() {
             return Ok(());
         }
+        let row = match received {
+            Received::Row(row) => row,
+            Received::Data(data) => {
+                sink.push_data(data);
+                return Ok(());
+            }
+        };
         let taken = match sink.encoder() {
             Some(encoder) => self.prepared.encode_row(row, encoder).map(|()| sink.end_row()),
             None => self.prepared.cells(row).and_then(|cells| sink.push_cells(cells)),
@@ -199,7 +208,7 @@ impl<S: BorrowMut<Session>> StatementRows<S> {
 
 /// A statement that has been sent.
 struct Started {
-    rows: tokio_postgres::RowStream,
+    rows: Incoming,
     prepared: Arc<Prepared>,
     described: Option<Vec<Column>>,
     began: Instant,
@@ -230,7 +239,11 @@ async fn start(
         StatementScope::Alone | StatementScope::Transaction => {}
     }
     let began = now();
-    let rows = session.start(sql, &prepared, parameters).await?;
+    let rows = if statement.delivery == Delivery::Copied {
+        Incoming::copy(session.start_copy_out(sql, &prepared).await?)
+    } else {
+        Incoming::rows(session.start(sql, &prepared, parameters).await?)
+    };
     if scope == StatementScope::Transaction {
         session.has_run(sql, analysis, effects);
     }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::copy_writer::PostgresCopy;
 use super::opening::open;
 use super::row_stream::{StatementRows, StatementScope};
 use crate::backend::attempt::AttemptResult;
+use crate::backend::copy::{CopyIn, CopyWriter};
 use crate::backend::idempotency::applied_before;
 use crate::backend::postgres::commit::resolution::outcome_of_claim;
 use crate::backend::postgres::commit::{READ_ONLY_SAVEPOINT, commit, query_incarnation};
@@ -18,11 +20,14 @@ use crate::backend::{
 };
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
+use crate::value::proto::ResultSet;
 
 /// A transaction that is open on a session of its own.
 pub(crate) struct PostgresTransaction {
     session: Session,
     key: Option<IdempotencyKey>,
+    /// The results to store under the key; empty for none.
+    stored: Vec<ResultSet>,
 }
 
 impl PostgresTransaction {
@@ -33,7 +38,7 @@ impl PostgresTransaction {
     ) -> AttemptResult<Box<dyn Transaction>> {
         let opened = open_and_claim(&mut session, request).await;
         opened.map_err(|error| session.attempt_error(error))?;
-        Ok(Box::new(Self { session, key: request.key.clone() }))
+        Ok(Box::new(Self { session, key: request.key.clone(), stored: Vec::new() }))
     }
 }
 
@@ -91,6 +96,20 @@ impl Transaction for PostgresTransaction {
         })
     }
 
+    fn copy_in<'a>(
+        &'a mut self,
+        copy: Arc<CopyIn>,
+    ) -> BoxFuture<'a, Result<Box<dyn CopyWriter + 'a>>> {
+        Box::pin(async move {
+            self.session.begin_command(copy.deadline).await?;
+            Ok(Box::new(PostgresCopy::start(&mut self.session, copy).await?) as _)
+        })
+    }
+
+    fn store(&mut self, results: Vec<ResultSet>) {
+        self.stored = results;
+    }
+
     fn is_open(&self) -> bool {
         self.session.is_in_transaction()
     }
@@ -101,11 +120,12 @@ impl Transaction for PostgresTransaction {
     }
 
     fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
-        let Self { mut session, key } = *self;
+        let Self { mut session, key, stored } = *self;
         Box::pin(async move {
             session.begin_command(deadline).await?;
             let database = Arc::clone(&session.database);
-            match (commit(session, None, &[]).await, key) {
+            let storing = key.as_ref().filter(|_| !stored.is_empty());
+            match (commit(session, storing, &stored).await, key.clone()) {
                 (Err(error), Some(key)) if error.kind() == ErrorKind::OutcomeUnknown => {
                     resolve(&database.name, || outcome_of_claim(&database, &key), error, deadline)
                         .await

@@ -13,7 +13,7 @@ use super::session::failure::{not_primary, of_own_statement};
 use crate::backend::idempotency::{Claimed, in_progress};
 use crate::backend::postgres::connection::idempotency_table::{KeyTable, key_values};
 use crate::backend::result_quota::ResultQuota;
-use crate::backend::{IdempotencyKey, Installed, TransactionOutcome};
+use crate::backend::{BatchResult, IdempotencyKey, Installed, TransactionOutcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Kind, Row, Value};
 
@@ -102,6 +102,15 @@ pub(crate) async fn outcome_of_key(
         Some(_) => Err(may_be_behind(&session.database.name)),
         None => Ok(TransactionOutcome::Unknown),
     }
+}
+
+/// Returns the results that the unit under a key has stored.
+pub(crate) async fn stored_results(
+    session: &mut Session,
+    key: &IdempotencyKey,
+) -> Result<Option<BatchResult>> {
+    let row = read(session, &key.caller, &key.key).await?;
+    row.filter(|row| !row.expired).map(|row| row.replay(key)).transpose()
 }
 
 /// Deletes keys that have expired; returns their number, 0 without a table.

@@ -64,7 +64,8 @@ impl FrameVisitor for BackendMessages {
             // Rows, and data of a COPY.
             b'D' | b'd' => self.row_too_large |= length > self.limits.row,
             // They are cut.
-            b'E' | b'N' => {}
+            b'E' => self.state.copies().error_received(),
+            b'N' => {}
             _ => self.message_too_large |= length > self.limits.other,
         }
     }

@@ -12,6 +12,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::AsyncWrite;
 use tokio_postgres::types::Format;
 
+use super::own_copies::OwnCopies;
 use super::text_results::TextResults;
 
 /// The size of a header: the kind, and the length of the rest with itself.
@@ -27,6 +28,8 @@ pub(super) struct BindFormats {
     held: BytesMut,
     /// The bytes that the socket has not accepted.
     ready: BytesMut,
+    /// The Bind of a COPY was the last one.
+    is_behind_copy: bool,
 }
 
 impl BindFormats {
@@ -36,16 +39,27 @@ impl BindFormats {
     }
 
     /// Takes the next bytes of the driver, which begin a message or continue the last one.
-    pub(super) fn feed(&mut self, bytes: &[u8], results: &TextResults) -> io::Result<()> {
+    pub(super) fn feed(
+        &mut self,
+        bytes: &[u8],
+        results: &TextResults,
+        copies: &OwnCopies,
+    ) -> io::Result<()> {
         self.held.extend_from_slice(bytes);
         while let Some(length) =
             message_length(&self.held).filter(|length| *length <= self.held.len())
         {
             let message = self.held.split_to(length);
             if message[0] != b'B' {
-                self.ready.extend_from_slice(&message);
+                let is_dropped = message[0] == b'S'
+                    && std::mem::take(&mut self.is_behind_copy)
+                    && copies.take_dropped_sync();
+                if !is_dropped {
+                    self.ready.extend_from_slice(&message);
+                }
                 continue;
             }
+            self.is_behind_copy = copies.drops_sync();
             // The rows would arrive in another format than they are decoded from.
             let refused = || {
                 let message = "a statement's result format cannot be changed";

@@ -7,10 +7,11 @@ pub(crate) const STARTUP: u8 = 0;
 /// The size of a header: the kind, and the length of the rest with itself.
 const HEADER: usize = 5;
 
-/// Returns the length of the whole rows at the begin of `bytes`, each with a body of at most `limit` bytes.
+/// Returns the length of the whole rows at the begin of `bytes`, also as data of a COPY, each with a body of at most `limit`
+/// bytes.
 pub(super) fn leading_rows(bytes: &[u8], limit: usize) -> usize {
     let mut at = 0;
-    while let Some([b'D', length @ ..]) = bytes[at..].first_chunk::<HEADER>() {
+    while let Some([b'D' | b'd', length @ ..]) = bytes[at..].first_chunk::<HEADER>() {
         let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
         let end = at.saturating_add(length).saturating_add(1);
         if length < 4 || length - 4 > limit || end > bytes.len() {

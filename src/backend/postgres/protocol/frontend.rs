@@ -81,7 +81,8 @@ impl FrameVisitor for FrontendMessages {
                 }
             }
         }
-        if matches!(kind, b'S' | b'Q') {
+        if matches!(kind, b'S' | b'Q') && !(kind == b'S' && self.state.copies().take_ignored_sync())
+        {
             self.in_request = false;
         }
     }

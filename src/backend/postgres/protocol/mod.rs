@@ -8,6 +8,7 @@ pub(crate) mod framing;
 pub(crate) mod frontend;
 mod long_reports;
 pub(crate) mod notifications;
+pub(crate) mod own_copies;
 pub(crate) mod protocol_state;
 pub(crate) mod renaming;
 pub(crate) mod requests;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::notifications::NotificationSink;
+use super::own_copies::OwnCopies;
 use super::requests::{Exchange, Requests};
 use super::session_attrs::SessionAttrs;
 use super::statement_names::{Route, StatementNames};
@@ -23,6 +24,7 @@ pub(crate) struct ProtocolState {
     changed: Notify,
     end: OnceLock<ConnectionEnd>,
     copying: AtomicBool,
+    copies: OwnCopies,
     unconfirmed: AtomicBool,
     deallocated: AtomicBool,
     /// The bytes that may still be received of an abandoned result; 0 is no limit.
@@ -150,7 +152,12 @@ impl ProtocolState {
         self.end.get() == Some(&ConnectionEnd::RowTooLarge)
     }
 
-    /// Returns true if the last request started a COPY, which is not supported.
+    /// The COPYs that this server runs itself.
+    pub(crate) fn copies(&self) -> &OwnCopies {
+        &self.copies
+    }
+
+    /// Returns true if the last request started a COPY that is not this server's own: nobody sends or reads its data.
     pub(crate) fn is_copying(&self) -> bool {
         self.copying.load(SeqCst)
     }
@@ -197,6 +204,7 @@ impl ProtocolState {
         // A COPY of the previous request is not one of this one; a Close does not count.
         if message != b'C' {
             self.copying.store(false, SeqCst);
+            self.copies.begin_request();
         }
         self.requests.lock().begin(message);
     }
@@ -234,7 +242,7 @@ impl ProtocolState {
             }
             b'I' => self.tag.lock().clear(),
             b'N' if is_interrupted_wait(head) => self.unconfirmed.store(true, SeqCst),
-            b'G' | b'H' | b'W' => self.copying.store(true, SeqCst),
+            b'G' | b'H' | b'W' => self.copying.store(!self.copies.is_running(), SeqCst),
             _ => {}
         }
     }
@@ -269,6 +277,7 @@ fn is_interrupted_wait(notice: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::own_copies::CopyDirection;
     use super::*;
 
     #[test]
@@ -281,6 +290,19 @@ mod tests {
         assert!(state.is_copying(), "it may be queried after the answer");
         state.begin_request(b'Q');
         assert!(!state.is_copying(), "the next request is no COPY");
+    }
+
+    #[test]
+    fn a_copy_that_was_announced_is_none_that_nobody_reads() {
+        let state = ProtocolState::default();
+        state.copies().announce(CopyDirection::Out);
+        state.begin_request(b'C');
+        state.begin_request(b'B');
+        state.received(b'H', b"");
+        assert!(!state.is_copying() && state.copies().is_running());
+        state.begin_request(b'Q');
+        state.received(b'H', b"");
+        assert!(state.is_copying(), "only the next request was announced");
     }
 
     #[test]

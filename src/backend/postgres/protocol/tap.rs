@@ -1,5 +1,6 @@
 //! The tap: the stream under the driver, which observes all messages, and changes the result formats of some Binds
-//! ([`BindFormats`]), and cuts very long errors and notices ([`LongReports`]). Nothing else is altered.
+//! ([`BindFormats`]), leaves out the first Sync of a COPY, and cuts very long errors and notices ([`LongReports`]). Nothing else is
+//! altered.
 
 use std::io;
 use std::pin::Pin;
@@ -116,15 +117,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
         let tap = self.get_mut();
         std::task::ready!(tap.poll_write_ready(cx))?;
         let text_results = &tap.state.text_results;
+        let copies = tap.state.copies();
         let within_message = tap.bind_formats.is_within_message();
-        let written = if !within_message && text_results.is_empty() {
+        let is_unchanged = text_results.is_empty() && !copies.drops_sync();
+        let written = if !within_message && is_unchanged {
             std::task::ready!(Pin::new(&mut tap.stream).poll_write(cx, bytes))?
         } else if !within_message && tap.outgoing.missing() > 0 {
             // The rest of a message that has begun without changes.
             let rest = &bytes[..bytes.len().min(tap.outgoing.missing())];
             std::task::ready!(Pin::new(&mut tap.stream).poll_write(cx, rest))?
         } else {
-            tap.bind_formats.feed(bytes, text_results)?;
+            tap.bind_formats.feed(bytes, text_results, copies)?;
             if let Poll::Ready(written) = tap.poll_write_ready(cx) {
                 written?;
             }

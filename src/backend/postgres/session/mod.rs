@@ -14,6 +14,7 @@ mod in_flight;
 mod origins;
 mod request;
 pub(crate) mod reset;
+pub(crate) mod session_copies;
 pub(crate) mod work;
 
 use std::sync::Arc;

@@ -141,7 +141,7 @@ impl Session {
     }
 
     /// As [`Self::request`], for scripts and prepared statements of the caller.
-    async fn request_as<T>(
+    pub(super) async fn request_as<T>(
         &mut self,
         kinds: Vec<RequestKind>,
         sql: &str,

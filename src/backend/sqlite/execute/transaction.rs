@@ -10,12 +10,14 @@ use futures_util::future::BoxFuture;
 
 use super::row_stream::{PendingJob, SqliteRowStream};
 use super::statement_run::{Access, run_in_transaction};
+use crate::backend::copy::{CopyIn, CopyWriter};
 use crate::backend::idempotency::applied_before;
+use crate::backend::inserts::InsertWriter;
 use crate::backend::sqlite::connection::{
     CheckoutSlot, ConnectionCheckout, GiveUp, ThreadWatch, Work, answer, finish, release,
     run_armed, submit,
 };
-use crate::backend::sqlite::idempotency::claim;
+use crate::backend::sqlite::idempotency::{claim, store};
 use crate::backend::sqlite::row_channel::{RowReceiver, RowSender, connection_lost, row_channel};
 use crate::backend::sqlite::session::{Role, Session};
 use crate::backend::{
@@ -24,6 +26,7 @@ use crate::backend::{
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::CloseReason;
+use crate::value::proto::ResultSet;
 
 /// The commands that may wait for the thread: one that is overdue, and the next.
 const QUEUE: usize = 2;
@@ -38,6 +41,9 @@ pub(crate) struct SqliteTransaction {
     /// True while a command runs, and for good once one was dropped: its progress is unknown.
     interrupted: bool,
     statement_timeout: Duration,
+    key: Option<IdempotencyKey>,
+    /// The results to store under the key; empty for none.
+    stored: Vec<ResultSet>,
     _watch: Option<ThreadWatch>,
 }
 
@@ -60,11 +66,12 @@ impl SqliteTransaction {
         let open = Arc::new(AtomicBool::new(false));
         let (opened, receiver) = row_channel(deadline.instant());
         let thread = TransactionThread { commands: queue, open: Arc::clone(&open) };
-        let slot = submit(checkout, transaction_job(thread, key, opened))?;
+        let slot = submit(checkout, transaction_job(thread, key.clone(), opened))?;
         let TransactionSettings { role, statement_timeout, give_up } = settings;
         let _watch = ThreadWatch::new(slot, role, &give_up);
         PendingJob::new(receiver, deadline).end().await?;
-        Ok(Self { commands, open, interrupted: false, statement_timeout, _watch })
+        let stored = Vec::new();
+        Ok(Self { commands, open, interrupted: false, statement_timeout, key, stored, _watch })
     }
 
     fn send<T>(
@@ -132,6 +139,17 @@ impl Transaction for SqliteTransaction {
         })
     }
 
+    fn copy_in<'a>(
+        &'a mut self,
+        copy: Arc<CopyIn>,
+    ) -> BoxFuture<'a, Result<Box<dyn CopyWriter + 'a>>> {
+        Box::pin(async move { Ok(Box::new(InsertWriter::start(self, copy).await?) as _) })
+    }
+
+    fn store(&mut self, results: Vec<ResultSet>) {
+        self.stored = results;
+    }
+
     fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
     }
@@ -140,13 +158,17 @@ impl Transaction for SqliteTransaction {
         Box::pin(std::future::pending())
     }
 
-    fn commit(self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
+    fn commit(mut self: Box<Self>, deadline: Deadline) -> BoxFuture<'static, Result<()>> {
         Box::pin(async move {
             if let Err(error) = self.check_uninterrupted() {
                 self.rollback().await;
                 return Err(error);
             }
-            let receiver = self.send(Command::Commit, deadline)?.let_finish();
+            let results = std::mem::take(&mut self.stored);
+            let stored = self.key.take().filter(|_| !results.is_empty());
+            let stored = stored.map(|key| StoredResults { key, results });
+            let commit = |sender| Command::Commit(stored, sender);
+            let receiver = self.send(commit, deadline)?.let_finish();
             PendingJob::new(receiver, deadline).end().await
         })
     }
@@ -168,10 +190,16 @@ enum Command {
     Run(Arc<Statement>, RowSender<Option<Completion>>),
     /// Sets, rolls back to or releases a savepoint.
     Savepoint(SavepointCommand, String, RowSender<()>),
-    /// Commits and ends the transaction.
-    Commit(RowSender<()>),
+    /// Stores results, if there are any, then commits and ends the transaction.
+    Commit(Option<StoredResults>, RowSender<()>),
     /// Rolls back and ends the transaction.
     Rollback(RowSender<()>),
+}
+
+/// Results that are stored under the key of a transaction.
+struct StoredResults {
+    key: IdempotencyKey,
+    results: Vec<ResultSet>,
 }
 
 /// The thread's side of a transaction.
@@ -213,9 +241,14 @@ impl TransactionThread {
                 Command::Savepoint(command, name, sender) => {
                     self.run(session, &sender, |session| savepoint(session, command, &name))
                 }
-                Command::Commit(sender) => {
+                Command::Commit(stored, sender) => {
                     self.open.store(false, Ordering::Release);
-                    let committed = run_armed(session, &sender, |session| session.commit(&sender));
+                    let committed = run_armed(session, &sender, |session| {
+                        if let Some(StoredResults { key, results }) = stored {
+                            store(session, &key, &results)?;
+                        }
+                        session.commit(&sender)
+                    });
                     return finish(session, checkout, &sender, committed);
                 }
                 Command::Rollback(sender) => {

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use prost::Message as _;
 
+use crate::backend::copy::{CopyIn, CopyWriter};
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, Completion, ConnectBreaker,
     DescribeRequest, Description, Fill, RowSink, RowStream, SavepointCommand, Statement,
@@ -18,7 +19,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::pool::{CallContext, PoolAdmin, PoolSnapshot};
 use crate::value::Value;
-use crate::value::proto::{Column, Row};
+use crate::value::proto::{Column, ResultSet, Row};
 
 /// A fake database that obeys the texts of statements: `rows COUNT SIZE`, `column SIZE SIZE` (one row;
 /// first the size of its column's name), `sleep MS` (whatever its deadline), `hang` (until its
@@ -169,6 +170,15 @@ impl Transaction for FakeTransaction {
         let done = if name == "unknown" { Err(unknown()) } else { Ok(()) };
         Box::pin(async { done })
     }
+
+    fn copy_in<'a>(
+        &'a mut self,
+        _: Arc<CopyIn>,
+    ) -> BoxFuture<'a, Result<Box<dyn CopyWriter + 'a>>> {
+        unreachable!("nothing is copied in these tests")
+    }
+
+    fn store(&mut self, _: Vec<ResultSet>) {}
 
     fn is_open(&self) -> bool {
         self.open.load(SeqCst)

@@ -1,0 +1,16 @@
+//! Rows in bulk, into a table and out of it: what is common to all databases.
+//!
+//! PostgreSQL reads and writes the data itself. For the others rows are written here as PostgreSQL does it (PostgreSQL,
+//! COPY, "File Formats"), and `backend/inserts` reads and inserts them. Knows no RPC.
+
+mod copy_source;
+mod copy_table;
+mod data_place;
+mod text_form;
+mod text_rows;
+
+pub(crate) use copy_source::{CopyData, CopyIn, CopyWriter};
+pub(crate) use copy_table::CopyTable;
+pub(crate) use data_place::at_line;
+pub(crate) use text_form::{CopyText, TextFormat};
+pub(crate) use text_rows::{TextRows, unset_kind, write_text_row};
