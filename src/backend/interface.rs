@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::connect_breaker::ConnectBreaker;
-use super::notification_queue::{ListenCounts, Subscription, cannot_listen};
 use super::copy::CopyText;
+use super::notification_queue::{ListenCounts, Subscription, cannot_listen};
 use super::row_stream::RowStream;
 use super::statement::{
     Batch, BatchResult, BatchStrategy, DescribeRequest, Description, IdempotencyKey, Statement,

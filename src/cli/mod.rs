@@ -9,6 +9,7 @@ mod completions_command;
 mod config_command;
 mod config_flags;
 mod console;
+mod copy;
 mod health_command;
 mod idempotency_command;
 mod listen_command;
@@ -36,6 +37,7 @@ Examples:
   DATABASE_URL=postgres://me@db/shop rowgate     serve a PostgreSQL database
   DATABASE_URL=mysql://me@db/shop rowgate        serve a database of MySQL or MariaDB
   rowgate query 'select * from orders where id = $1' -p 42
+  rowgate copy orders --from orders.csv --header load a file into a table
   rowgate pool watch                             watch the connections, live
   rowgate config check                           check the configuration
 
@@ -61,6 +63,7 @@ enum Command {
     Config(config_command::Args),
     Secret(secret_command::Args),
     Query(query::Args),
+    Copy(copy::Args),
     Health(health_command::Args),
     Listen(listen_command::Args),
     Pool(pool::Args),
@@ -99,6 +102,7 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<Exit, CommandError> {
         Command::Config(args) => config_command::run(&args, console),
         Command::Secret(args) => secret_command::run(&args, console),
         Command::Query(args) => query::run(args, console),
+        Command::Copy(args) => copy::run(&args, console),
         Command::Health(args) => health_command::run(&args, console),
         Command::Listen(args) => listen_command::run(args, console),
         Command::Pool(args) => pool::run(&args, console),

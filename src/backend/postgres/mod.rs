@@ -16,8 +16,8 @@ pub(crate) mod execute;
 pub(crate) mod fuzz;
 pub(crate) mod idempotency;
 pub(crate) mod lanes;
-mod postgres_admin;
 mod listen;
+mod postgres_admin;
 pub(crate) mod protocol;
 mod session;
 
@@ -37,10 +37,8 @@ use crate::backend::definitions::StatementRules;
 use crate::backend::resolution::outcome_timed_out;
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
-    Description, EngineInfo, Installed, ListenCounts, RowStream, ServerWait, Statement,
-    Subscription, Transaction, TransactionHandle, TransactionOutcome,
-    Description, EngineInfo, IdempotencyKey, Installed, RowStream, ServerWait, Statement,
-    Transaction, TransactionHandle, TransactionOutcome,
+    Description, EngineInfo, IdempotencyKey, Installed, ListenCounts, RowStream, ServerWait,
+    Statement, Subscription, Transaction, TransactionHandle, TransactionOutcome,
 };
 use crate::config::setting_names::{CLAIMS_SETTING, custom_names};
 use crate::config::{ClaimsSettings, Database, Idempotency, PostgresTarget};
@@ -310,6 +308,8 @@ impl Backend for Postgres {
 
     fn listeners(&self) -> ListenCounts {
         self.listeners.counts()
+    }
+
     fn copy_statement(&self, query: &str, text: &CopyText) -> Option<String> {
         Some(copy_out_statement(query, text))
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::Stream;
 use tonic::{Request, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -10,19 +11,21 @@ use tonic_health::pb::health_client::HealthClient;
 use super::call_error::{CallError, CallResult};
 use super::channel::{CallLimit, Client, MAX_MESSAGE_SIZE, Wire};
 use crate::error::Outcome;
+use crate::value::proto::copy_out_response::Part as CopyPart;
 use crate::value::proto::database_service_client::DatabaseServiceClient;
 use crate::value::proto::listen_response::Event;
 use crate::value::proto::pool_service_client::PoolServiceClient;
 use crate::value::proto::server_service_client::ServerServiceClient;
 use crate::value::proto::stream_query_response::Part;
 use crate::value::proto::{
-    ExecuteBatchRequest, ExecuteBatchResponse, GetServerInfoRequest, GetServerInfoResponse,
-    ListCheckoutsRequest, ListCheckoutsResponse, ListPoolStatsRequest, ListPoolStatsResponse,
-    ListenRequest, ListenResponse, PausePoolRequest, PausePoolResponse, QueryRequest,
-    QueryResponse, ReconnectPoolRequest, ReconnectPoolResponse, ResizePoolRequest,
-    ResizePoolResponse, ResumePoolRequest, ResumePoolResponse, StreamQueryRequest,
-    StreamQueryResponse, TerminateCheckoutRequest, TerminateCheckoutResponse,
-    WatchPoolStatsRequest, WatchPoolStatsResponse,
+    CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse, ExecuteBatchRequest,
+    ExecuteBatchResponse, GetServerInfoRequest, GetServerInfoResponse, ListCheckoutsRequest,
+    ListCheckoutsResponse, ListPoolStatsRequest, ListPoolStatsResponse, ListenRequest,
+    ListenResponse, PausePoolRequest, PausePoolResponse, QueryRequest, QueryResponse,
+    ReconnectPoolRequest, ReconnectPoolResponse, ResizePoolRequest, ResizePoolResponse,
+    ResumePoolRequest, ResumePoolResponse, StreamQueryRequest, StreamQueryResponse,
+    TerminateCheckoutRequest, TerminateCheckoutResponse, WatchPoolStatsRequest,
+    WatchPoolStatsResponse,
 };
 
 /// The time that a waiting call gets beyond its wait: the server answers before the call's deadline, so that
@@ -67,6 +70,20 @@ impl Client {
     /// Starts to listen to channels.
     pub(crate) async fn listen(&self, request: ListenRequest) -> CallResult<EventStream> {
         self.response(self.databases().listen(request)).await.map(EventStream)
+    }
+
+    /// Copies rows into a table: the requests end with the end of the data.
+    pub(crate) async fn copy_in(
+        &self,
+        requests: impl Stream<Item = CopyInRequest> + Send + 'static,
+    ) -> CallResult<CopyInResponse> {
+        self.response(self.databases().copy_in(requests)).await
+    }
+
+    /// Starts to copy rows out.
+    pub(crate) async fn copy_out(&self, request: CopyOutRequest) -> CallResult<CopyStream> {
+        let parts = self.response(self.databases().copy_out(request)).await?;
+        Ok(CopyStream { parts, limit: self.limit })
     }
 
     fn databases(&self) -> DatabaseServiceClient<Wire> {
@@ -205,6 +222,24 @@ impl EventStream {
                 None => return Ok(None),
             }
         }
+    }
+}
+
+/// The rows of a CopyOut.
+#[derive(Debug)]
+pub(crate) struct CopyStream {
+    parts: Streaming<CopyOutResponse>,
+    limit: CallLimit,
+}
+
+impl CopyStream {
+    /// Returns the next part, of which the summary is the last. A stream that ends without one is an error: its data is
+    /// incomplete.
+    pub(crate) async fn next(&mut self) -> CallResult<CopyPart> {
+        let part = self.limit.within(self.parts.message()).await?.and_then(|part| part.part);
+        part.ok_or_else(|| {
+            CallError::new("UNKNOWN", "the stream ended without a summary", Outcome::Unknown)
+        })
     }
 }
 

@@ -16,7 +16,11 @@ use crate::error::{DatabaseReport, FieldViolation, Outcome};
 use crate::value::proto::database_service_server::{DatabaseService, DatabaseServiceServer};
 use crate::value::proto::stream_query_response::Part;
 use crate::value::proto::{
-    CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse, DatabaseError, DescribeStatementRequest, DescribeStatementResponse, ExecuteBatchRequest, ExecuteBatchResponse, GetTransactionOutcomeRequest, GetTransactionOutcomeResponse, ListenRequest, ListenResponse, QueryRequest, QueryResponse, ResultHeader, ResultSummary, RowBatch, StreamQueryRequest, StreamQueryResponse, TransactRequest, TransactResponse,
+    CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse, DatabaseError,
+    DescribeStatementRequest, DescribeStatementResponse, ExecuteBatchRequest, ExecuteBatchResponse,
+    GetTransactionOutcomeRequest, GetTransactionOutcomeResponse, ListenRequest, ListenResponse,
+    QueryRequest, QueryResponse, ResultHeader, ResultSummary, RowBatch, StreamQueryRequest,
+    StreamQueryResponse, TransactRequest, TransactResponse,
 };
 use crate::value::{Column, Row, Value};
 

@@ -1,0 +1,105 @@
+//! `rowgate copy`: files into tables, and tables into files.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::{Output, Stdio};
+
+use rowgate::value::proto::Value;
+
+use crate::harness::server::{rowgate, run};
+use crate::harness::{Backend, Service};
+
+const CSV: &str = "id,name\n1,a\n2,\n3,\"say \"\"hi\"\"\"\n";
+
+async fn service(backend: Backend) -> Service {
+    let service = Service::start(backend).await;
+    service.client.must("create table t (id integer primary key, name varchar(100))", &[]).await;
+    service
+}
+
+fn copy(service: &Service, arguments: &[&str]) -> Output {
+    let address = format!("http://{}", service.server.grpc());
+    let arguments = [&["copy", "--address", &address], arguments].concat();
+    run(service.server.directory(), &arguments, &[])
+}
+
+#[track_caller]
+fn says(output: &Output, status: i32, words: &[&str]) {
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{err}");
+    for word in words {
+        assert!(err.contains(word), "{word} is not in {err}");
+    }
+}
+
+async fn count(service: &Service) -> Value {
+    service.client.must("select count(*) from t", &[]).await.rows[0].values[0].clone()
+}
+
+async fn a_file_goes_in_and_comes_out(backend: Backend) {
+    let service = service(backend).await;
+    let directory = service.server.directory().to_owned();
+    fs::write(directory.join("t.csv"), CSV).expect("it is ours");
+    says(&copy(&service, &["t", "--from", "t.csv", "--header"]), 0, &["3 rows copied in"]);
+    says(&copy(&service, &["t", "--to", "u.csv", "--header"]), 0, &["3 rows copied in"]);
+    assert_eq!(fs::read_to_string(directory.join("u.csv")).expect("it is whole"), CSV);
+    let out = copy(&service, &["t", "--columns", "name,id", "--format", "text", "--to", "-"]);
+    says(&out, 0, &["3 rows copied in"]);
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "a\t1\n\\N\t2\nsay \"hi\"\t3\n");
+    let query = "select id from t where id > 1 order by id";
+    let out = copy(&service, &["--query", query, "--to", "-"]);
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "2\n3\n");
+}
+
+#[tokio::test]
+async fn a_file_goes_in_and_comes_out_of_sqlite() {
+    a_file_goes_in_and_comes_out(Backend::Sqlite).await;
+}
+
+#[tokio::test]
+async fn a_file_goes_in_and_comes_out_of_postgresql() {
+    a_file_goes_in_and_comes_out(Backend::Postgres).await;
+}
+
+#[tokio::test]
+async fn a_file_goes_in_and_comes_out_of_mariadb() {
+    a_file_goes_in_and_comes_out(Backend::Mariadb).await;
+}
+
+#[tokio::test]
+async fn standard_input_is_loaded_once_under_a_key() {
+    let service = service(Backend::Sqlite).await;
+    let address = format!("http://{}", service.server.grpc());
+    for how in ["3 rows copied in", "3 rows were copied by an earlier call with this key"] {
+        let mut command = rowgate(service.server.directory());
+        command.args(["copy", "--address", &address, "t", "--from", "-", "--header", "--key", "k"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = command.spawn().expect("it starts");
+        running.stdin.take().expect("a pipe").write_all(CSV.as_bytes()).expect("it reads");
+        says(&running.wait_with_output().expect("it ends"), 0, &[how]);
+    }
+    assert_eq!(count(&service).await, Value::int64(3));
+}
+
+#[tokio::test]
+async fn a_bad_row_is_named_and_nothing_is_loaded() {
+    let service = service(Backend::Postgres).await;
+    fs::write(service.server.directory().join("t.csv"), "1,a\n2,b\nx,c\n").expect("it is ours");
+    let output = copy(&service, &["t", "--from", "t.csv"]);
+    says(&output, 1, &["line 3, column \"id\"", "INVALID_TEXT_REPRESENTATION"]);
+    assert_eq!(count(&service).await, Value::int64(0));
+    says(&copy(&service, &["t", "--from", "none.csv"]), 1, &["none.csv cannot be read"]);
+    says(&copy(&service, &["t"]), 2, &["--from"]);
+}
+
+#[tokio::test]
+async fn what_fails_leaves_the_file_of_before() {
+    let service = service(Backend::Postgres).await;
+    let directory = service.server.directory().to_owned();
+    fs::write(directory.join("t.csv"), "before").expect("it is ours");
+    let query = "select 1 / (9000 - n), repeat('x', 100) from generate_series(1, 10000) as n";
+    says(&copy(&service, &["--query", query, "--to", "t.csv"]), 1, &["division by zero"]);
+    says(&copy(&service, &["none", "--to", "t.csv"]), 1, &["none"]);
+    assert_eq!(fs::read_to_string(directory.join("t.csv")).expect("it is there"), "before");
+    assert!(!directory.join("t.csv.part").exists());
+}
