@@ -9,7 +9,7 @@ use tokio_postgres::{AsyncMessage, Connection};
 use crate::backend::postgres::protocol::protocol_state::ProtocolState;
 
 /// The deliveries of notifications after which other tasks of the worker have their turn.
-const DELIVERIES: usize = 256;
+const DELIVERIES: usize = 32;
 
 /// Drives a connection to its end, which the state of its protocol tells to its users. The next notification is not read
 /// before the last one was taken: the server keeps what is not read.
