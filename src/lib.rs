@@ -6,7 +6,8 @@
 //! 1. [`cli`]: the command line; above it `fuzzing`, the doors of `fuzz/`, which no other build has.
 //! 2. [`app`]: the composition root: workers, signals, shutdown.
 //! 3. [`grpc`], [`ops`]: the transports: gRPC for services, HTTP for operators.
-//! 4. [`engine`]: the calls, independent of transport and database.
+//! 4. [`engine`]: the calls, independent of transport and database; [`migrations`], [`schema_dump`]: definitions that
+//!    files change, and their text.
 //! 5. [`backend`]: the databases behind one trait.
 //! 6. [`pool`], [`resilience`], [`sql`], [`access`]: connections, decisions after failures, the analysis of statements, the
 //!    rights of callers.
@@ -27,11 +28,13 @@ mod error;
 pub mod fuzzing;
 mod grpc;
 mod last_read;
+mod migrations;
 mod ops;
 mod planted_bug;
 mod pool;
 mod printable;
 mod resilience;
+mod schema_dump;
 mod sql;
 pub mod telemetry;
 pub mod value;

@@ -14,11 +14,13 @@ mod idempotency_install;
 mod jwks_fetch;
 mod jwks_watch;
 mod listener;
+mod migrate;
 mod mysql_safety;
 mod preflight;
 mod prober;
 mod role_warnings;
 mod safety;
+mod schema_export;
 mod shutdown;
 mod workers;
 
@@ -31,9 +33,12 @@ use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+pub(crate) use backends::configured;
 pub use claims_install::{claim_keys_sql, claims_sql, install_claims};
 pub use idempotency_install::{install_keys, key_table_sql, postgres_key_table_sql};
+pub(crate) use migrate::{migrate_up, migration_plan, pending_migrations, reset_database};
 pub use preflight::{CheckStatus, Finding, check, check_offline};
+pub(crate) use schema_export::{ExportedSchema, export_schema};
 pub use shutdown::signalled;
 
 use crate::access::Authenticator;

@@ -20,7 +20,7 @@ pub(crate) type AdminRows = Vec<Vec<Option<String>>>;
 /// A connection to a database as its owner, beside all pools. It has no timeout of statements, but the database's
 /// `lock_timeout`; its errors quote all that the database says, as the terminal is the operator's.
 ///
-/// When the operator interrupts the process, the statement that runs is cancelled, and no other begins. Dropped, the
+/// Once the operator interrupts the process, the statement that runs is cancelled, and no other begins. Dropped, the
 /// connection ends, and with it a transaction that is open.
 pub(crate) trait AdminConnection: Send {
     /// The dialect of its statements.

@@ -144,7 +144,7 @@ fn outcome(outcome: Outcome) -> &'static str {
 
 /// Returns the line of the statement that contains the position, with a caret below. Positions count characters from 1;
 /// one past the end means that more text was expected.
-fn place(text: Text<'_>, position: u32) -> Option<String> {
+pub(crate) fn place(text: Text<'_>, position: u32) -> Option<String> {
     let index = usize::try_from(position.checked_sub(1)?).ok()?;
     let sql = text.sql.trim_end();
     let before: String = sql.chars().take(index).collect();

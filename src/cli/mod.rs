@@ -13,8 +13,11 @@ mod copy;
 mod health_command;
 mod idempotency_command;
 mod listen_command;
+mod migrate_command;
 mod pool;
 mod query;
+mod reset_command;
+mod schema_command;
 mod secret_command;
 mod serve_command;
 mod server_flag;
@@ -69,6 +72,9 @@ enum Command {
     Pool(pool::Args),
     Idempotency(idempotency_command::Args),
     Claims(claims_command::Args),
+    Migrate(migrate_command::Args),
+    Schema(schema_command::Args),
+    Reset(reset_command::Args),
     Token(token_command::Args),
     Completions(completions_command::Args),
 }
@@ -108,6 +114,9 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<Exit, CommandError> {
         Command::Pool(args) => pool::run(&args, console),
         Command::Idempotency(args) => idempotency_command::run(&args, console),
         Command::Claims(args) => claims_command::run(&args, console),
+        Command::Migrate(args) => migrate_command::run(&args, console),
+        Command::Schema(args) => schema_command::run(args, console),
+        Command::Reset(args) => reset_command::run(&args, console),
         Command::Token(args) => token_command::run(&args, console),
         Command::Completions(args) => completions_command::run(&args, Cli::command(), console),
     }

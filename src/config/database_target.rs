@@ -1,6 +1,7 @@
 //! The target of a database: which backend, where it is, and how the connection is secured.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -104,6 +105,18 @@ impl Server {
     #[must_use]
     pub fn is_at(&self, other: &Self) -> bool {
         (&self.host, self.port) == (&other.host, other.port)
+    }
+
+    /// Returns true if it is on this machine: a socket, or an address of loopback.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match &self.host {
+            Host::Unix(_) => true,
+            Host::Tcp(host) => {
+                host.eq_ignore_ascii_case("localhost")
+                    || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! The encryption of a database's connections, completed from `tls.*` and the URL.
 
-use std::net::IpAddr;
-
 use super::database_target::{Host, PemFile, Server, Tls, TlsMode};
 use super::entries::{literal, quote};
 use super::problem::ValueError;
@@ -66,7 +64,7 @@ pub(crate) fn complete_tls(
         report(reader, TLS_MODE, why, "Remove one of them.");
     }
     let is_tcp = servers.iter().any(|server| matches!(server.host, Host::Tcp(_)));
-    let is_plain = servers.iter().all(is_local) && ca.is_none() && cert.is_none();
+    let is_plain = servers.iter().all(Server::is_local) && ca.is_none() && cert.is_none();
     let (mode, origin) = match (keys.mode, url.mode) {
         // As in libpq: a unix socket is never encrypted.
         _ if !is_tcp => (TlsMode::Disable, None),
@@ -121,14 +119,4 @@ fn merge_file(
     }
     reader.show(name, quote(path), Some(url_key.to_owned()));
     PemFile::read(path).map_err(|error| reader.report(name, error)).ok()
-}
-
-fn is_local(server: &Server) -> bool {
-    match &server.host {
-        Host::Unix(_) => true,
-        Host::Tcp(host) => {
-            host.eq_ignore_ascii_case("localhost")
-                || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
-    }
 }

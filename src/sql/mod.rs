@@ -41,6 +41,7 @@ pub(crate) use plan_lifetime::PlanLifetime;
 pub(crate) use scanner::{Dialect, Scanner, TokenKind, is_among};
 pub(crate) use session_state::{EffectLifetime, SessionState};
 pub(crate) use split::{SplitStatement, split_statements};
+pub(crate) use transaction_control::transaction_control;
 
 #[cfg(test)]
 mod tests;

@@ -59,6 +59,7 @@
 //! | `mariadb_kills` | kills that race with the ends of statements on MariaDB or MySQL |
 //! | `mariadb_sessions` | statements that dirty a session of MariaDB or MySQL, the callers after them, and what a clean one costs |
 //! | `memory` | memory that is bounded by size |
+//! | `migrations` | the commands that change, copy and reset definitions, killed and interrupted |
 //! | `logs` | the log, and secrets that must not be in it |
 //! | `statements` | prepared statements: evicted, changed and deallocated |
 //! | `status_page` | the page at `/`, and its protection against hostile names |
@@ -149,6 +150,8 @@ mod mariadb_server;
 mod mariadb_sessions;
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod migrations;
 #[cfg(test)]
 mod operators;
 #[cfg(test)]

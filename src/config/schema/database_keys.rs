@@ -157,6 +157,8 @@ section! {
         /// locks of the session), outside a Transact: `refuse` answers SESSION_STATE, `allow` runs them, and
         /// the reset behind the call removes what they did. It never decides if a session is reset.
         session_statements: SessionStatements = OneOf(&["refuse", "allow"]), "refuse";
+        /// The directory of the files of `rowgate migrate`, as `V1__create_orders.sql`.
+        migrations: String = Text, "migrations";
     }
     and {
         /// `url` and `tls.*`: which backend, and where.

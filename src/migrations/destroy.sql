@@ -1,0 +1,32 @@
+DO $destroy$
+DECLARE
+    doomed record;
+    granted record;
+BEGIN
+    FOR doomed IN
+        SELECT nspname, pg_catalog.pg_get_userbyid(nspowner) AS owner, nspacl,
+            pg_catalog.obj_description(oid, 'pg_namespace') AS comment
+        FROM pg_catalog.pg_namespace
+        WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+            AND (nspname = 'public' OR pg_catalog.pg_has_role(nspowner, 'USAGE'))
+        ORDER BY nspname
+    LOOP
+        EXECUTE pg_catalog.format('DROP SCHEMA %I CASCADE', doomed.nspname);
+        IF doomed.nspname = 'public' THEN
+            EXECUTE pg_catalog.format('CREATE SCHEMA public AUTHORIZATION %I', doomed.owner);
+            IF doomed.comment IS NOT NULL THEN
+                EXECUTE pg_catalog.format('COMMENT ON SCHEMA public IS %L', doomed.comment);
+            END IF;
+            FOR granted IN
+                SELECT grantee, privilege_type
+                FROM pg_catalog.aclexplode(doomed.nspacl)
+                WHERE grantee <> 0 OR privilege_type IN ('USAGE', 'CREATE')
+            LOOP
+                EXECUTE pg_catalog.format('GRANT %s ON SCHEMA public TO %s', granted.privilege_type,
+                    CASE granted.grantee WHEN 0 THEN 'PUBLIC'
+                        ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(granted.grantee)) END);
+            END LOOP;
+        END IF;
+    END LOOP;
+END
+$destroy$

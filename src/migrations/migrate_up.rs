@@ -1,0 +1,173 @@
+//! The migrator: it brings a database to the state of its files.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::LocalBoxFuture;
+
+use super::destruction::destroy;
+use super::migration_error::MigrationError;
+use super::migration_files::{MigrationFile, MigrationFiles};
+use super::migration_ledger::Ledger;
+use super::migration_plan::MigrationPlan;
+use super::migration_run::FileRun;
+use super::migration_script::MigrationScript;
+use super::migrator_lock::MigratorLock;
+use crate::backend::AdminConnection;
+use crate::error::Result;
+use crate::sql::Dialect;
+
+/// Opens a connection to the database that is migrated.
+pub(crate) type OpenAdmin<'a> =
+    dyn Fn() -> LocalBoxFuture<'a, Result<Box<dyn AdminConnection>>> + 'a;
+
+/// The files of a database, and the way to it.
+pub(crate) struct Migrator<'a> {
+    pub(crate) files: &'a MigrationFiles,
+    pub(crate) open: &'a OpenAdmin<'a>,
+}
+
+/// A file that would run.
+#[derive(Debug)]
+pub(crate) struct PendingFile {
+    pub(crate) name: String,
+    pub(crate) script: MigrationScript,
+}
+
+/// The options of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UpOptions {
+    /// The last version to run.
+    pub(crate) target: Option<i64>,
+    /// The longest wait for another migrator.
+    pub(crate) wait: Duration,
+}
+
+/// A step of a run.
+#[derive(Debug)]
+pub(crate) enum UpStep<'a> {
+    /// Another migrator is at work.
+    Waiting,
+    /// Everything is dropped.
+    Destroyed,
+    Applied {
+        file: &'a str,
+        took: Duration,
+    },
+}
+
+/// The result of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UpSummary {
+    /// The files that ran.
+    pub(crate) applied: usize,
+    /// The last version that ran, ever; 0 before the first.
+    pub(crate) version: i64,
+}
+
+impl Migrator<'_> {
+    /// Compares the files with the ledger. Changes nothing.
+    pub(crate) async fn plan(&self) -> Result<(MigrationPlan, Dialect)> {
+        let mut connection = (self.open)().await?;
+        let dialect = connection.dialect();
+        let (ledger, exists) = Ledger::find(&mut *connection).await?;
+        let rows = if exists { ledger.rows(&mut *connection).await? } else { Vec::new() };
+        Ok((MigrationPlan::new(self.files, &rows, &ledger, dialect), dialect))
+    }
+
+    /// Reads the statements of the files that would run. Changes nothing.
+    pub(crate) async fn pending(
+        &self,
+        target: Option<i64>,
+    ) -> Result<Vec<PendingFile>, MigrationError> {
+        let (plan, dialect) = self.plan().await?;
+        let scripts = self.scripts(plan, target, dialect)?;
+        let pending = |(file, script): (&MigrationFile, MigrationScript)| PendingFile {
+            name: file.name.clone(),
+            script,
+        };
+        Ok(scripts.into_iter().map(pending).collect())
+    }
+
+    /// Runs what is pending, alone.
+    pub(crate) async fn up(
+        &self,
+        options: UpOptions,
+        progress: &mut dyn FnMut(UpStep<'_>),
+    ) -> Result<UpSummary, MigrationError> {
+        MigrationError::refuse(self.files.findings.clone())?;
+        let mut lock = self.lock(options.wait, progress).await?;
+        self.up_alone(&mut lock, options.target, progress).await
+    }
+
+    /// Drops everything, and runs all files; returns the schemas that could not be dropped, too.
+    pub(crate) async fn reset(
+        &self,
+        options: UpOptions,
+        progress: &mut dyn FnMut(UpStep<'_>),
+    ) -> Result<(UpSummary, Vec<String>), MigrationError> {
+        MigrationError::refuse(self.files.findings.clone())?;
+        let mut lock = self.lock(options.wait, progress).await?;
+        let left = destroy(&mut *(self.open)().await?).await?;
+        progress(UpStep::Destroyed);
+        Ok((self.up_alone(&mut lock, options.target, progress).await?, left))
+    }
+
+    async fn lock(
+        &self,
+        wait: Duration,
+        progress: &mut dyn FnMut(UpStep<'_>),
+    ) -> Result<MigratorLock, MigrationError> {
+        let waiting = || progress(UpStep::Waiting);
+        MigratorLock::take((self.open)().await?, wait, waiting).await
+    }
+
+    /// Runs what is pending, under the lock.
+    async fn up_alone(
+        &self,
+        lock: &mut MigratorLock,
+        target: Option<i64>,
+        progress: &mut dyn FnMut(UpStep<'_>),
+    ) -> Result<UpSummary, MigrationError> {
+        let mut connection = (self.open)().await?;
+        let dialect = connection.dialect();
+        let (ledger, exists) = Ledger::find(&mut *connection).await?;
+        if !exists {
+            connection.run(&ledger.create()).await?;
+        }
+        let rows = ledger.rows(&mut *connection).await?;
+        drop(connection);
+        let plan = MigrationPlan::new(self.files, &rows, &ledger, dialect);
+        let mut summary = UpSummary { applied: 0, version: plan.version() };
+        for (file, script) in self.scripts(plan, target, dialect)? {
+            lock.check().await?;
+            let start = Instant::now();
+            let mut connection = (self.open)().await?;
+            let connection = &mut *connection;
+            FileRun { file, script: &script, ledger: &ledger, connection }.run().await?;
+            progress(UpStep::Applied { file: &file.name, took: start.elapsed() });
+            summary = UpSummary { applied: summary.applied + 1, version: file.version };
+        }
+        Ok(summary)
+    }
+
+    /// The statements of what is pending, unless something forbids to go on.
+    fn scripts(
+        &self,
+        plan: MigrationPlan,
+        target: Option<i64>,
+        dialect: Dialect,
+    ) -> Result<Vec<(&MigrationFile, MigrationScript)>, MigrationError> {
+        let pending = plan.pending(self.files, target);
+        MigrationError::refuse(plan.findings)?;
+        let mut scripts = Vec::with_capacity(pending.len());
+        let mut findings = Vec::new();
+        for file in pending {
+            match MigrationScript::of(file, dialect) {
+                Ok(script) => scripts.push((file, script)),
+                Err(found) => findings.extend(found),
+            }
+        }
+        MigrationError::refuse(findings)?;
+        Ok(scripts)
+    }
+}

@@ -1,0 +1,200 @@
+//! The statements of a file of migrations, and how they are to run.
+
+use super::delimiters::{Span, split_delimited};
+use super::finding::Finding;
+use super::migration_files::MigrationFile;
+use crate::sql::{Dialect, MysqlStatement, Unsendable, split_statements, transaction_control};
+
+/// The way in which a file runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ScriptMode {
+    /// All or nothing, together with the row of the ledger.
+    OneTransaction,
+    /// Each statement commits by itself.
+    EachAlone,
+}
+
+/// A statement of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ScriptStatement {
+    /// Its text, with the comments before it.
+    pub(crate) sql: String,
+    /// The line on which the text begins.
+    pub(crate) first_line: usize,
+    /// The line of its first word.
+    pub(crate) line: usize,
+}
+
+/// A file, split into statements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MigrationScript {
+    pub(crate) mode: ScriptMode,
+    pub(crate) statements: Vec<ScriptStatement>,
+}
+
+/// The start of a comment that is for this program.
+const DIRECTIVE: &str = "rowgate:";
+const NO_TRANSACTION: &str = "no-transaction";
+
+impl MigrationScript {
+    /// Reads the statements of a file; fails with all that must not be in it.
+    pub(crate) fn of(file: &MigrationFile, dialect: Dialect) -> Result<Self, Vec<Finding>> {
+        let finding = |(line, why): (usize, String), instead: &str| {
+            Finding::new(format!("{}:{line}", file.name), why, instead)
+        };
+        let mode = mode(&file.text, dialect).map_err(|unknown| {
+            let instead = "The only one is `-- rowgate: no-transaction`.";
+            vec![finding(unknown, instead)]
+        })?;
+        let statements = statements(&file.text, dialect)
+            .map_err(|error| vec![finding(error, "Mend the file.")])?;
+        let mut findings = Vec::new();
+        for statement in &statements {
+            if let Some((why, instead)) = refusal(&statement.sql, dialect) {
+                findings.push(finding((statement.line, why), instead));
+            }
+        }
+        if findings.is_empty() { Ok(Self { mode, statements }) } else { Err(findings) }
+    }
+}
+
+/// The mode that the first comments of a file ask for; fails with the line of a directive that there is not.
+fn mode(text: &str, dialect: Dialect) -> Result<ScriptMode, (usize, String)> {
+    let mut mode = match dialect {
+        Dialect::Postgres | Dialect::Sqlite => ScriptMode::OneTransaction,
+        // It commits at each definition by itself.
+        Dialect::Mysql => ScriptMode::EachAlone,
+    };
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        let Some(comment) = line.strip_prefix("--") else {
+            if line.is_empty() {
+                continue;
+            }
+            break;
+        };
+        match comment.trim_start().strip_prefix(DIRECTIVE).map(str::trim) {
+            Some(NO_TRANSACTION) => mode = ScriptMode::EachAlone,
+            Some(other) => {
+                return Err((index + 1, format!("there is no directive `rowgate: {other}`")));
+            }
+            None => {}
+        }
+    }
+    Ok(mode)
+}
+
+/// Splits a text into statements; fails with the line and the reason.
+pub(crate) fn statements(
+    text: &str,
+    dialect: Dialect,
+) -> Result<Vec<ScriptStatement>, (usize, String)> {
+    let sets_delimiter = || text.to_ascii_lowercase().contains("delimiter");
+    if dialect == Dialect::Mysql && sets_delimiter() {
+        let line_at = |at: usize| 1 + text[..at].matches('\n').count();
+        let spans = split_delimited(text).map_err(|(at, why)| (line_at(at), why))?;
+        let statement = |Span { start, first_word, end }| {
+            let whole: &str = &text[start..end];
+            let start = start + (whole.len() - whole.trim_ascii_start().len());
+            ScriptStatement {
+                sql: whole.trim_ascii().to_owned(),
+                first_line: line_at(start),
+                line: line_at(first_word),
+            }
+        };
+        return Ok(spans.into_iter().map(statement).collect());
+    }
+    let split = split_statements(text, dialect).map_err(|error| (error.line, error.why))?;
+    let statement = |it: crate::sql::SplitStatement<'_>| ScriptStatement {
+        sql: it.sql.to_owned(),
+        first_line: it.first_line,
+        line: it.line,
+    };
+    Ok(split.into_iter().map(statement).collect())
+}
+
+/// The reason for which a statement must not be in a file, and what to do.
+fn refusal(sql: &str, dialect: Dialect) -> Option<(String, &'static str)> {
+    const REMOVE: &str = "Remove it: each file is one transaction by itself, or none with \
+        `-- rowgate: no-transaction` as its first line.";
+    const REMOVE_ON_MYSQL: &str =
+        "Remove it: on MySQL and MariaDB each statement of a file commits by itself.";
+    let [control, instead] = if dialect == Dialect::Mysql {
+        let facts = MysqlStatement::of(sql);
+        match &facts.text {
+            Err(Unsendable::Invalid(why)) => return Some((why.clone(), "Mend the file.")),
+            Err(Unsendable::Several { .. }) => {
+                let why = "there are several statements in one".to_owned();
+                return Some((why, "End each with the delimiter."));
+            }
+            Ok(_) => {}
+        }
+        [facts.transaction_control()?, REMOVE_ON_MYSQL]
+    } else {
+        [transaction_control(sql, dialect)?, REMOVE]
+    };
+    Some((format!("{control} controls the transaction"), instead))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, dialect: Dialect) -> Result<MigrationScript, Vec<String>> {
+        let file = MigrationFile { version: 1, name: "V1__a.sql".into(), text: text.into() };
+        MigrationScript::of(&file, dialect)
+            .map_err(|findings| findings.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_first_comments_choose_the_way() {
+        use Dialect::{Mysql, Postgres, Sqlite};
+        for (text, dialect, expected) in [
+            ("create table t (a int)", Postgres, ScriptMode::OneTransaction),
+            ("-- about\n\n--rowgate: no-transaction\nvacuum", Sqlite, ScriptMode::EachAlone),
+            ("select 1; -- rowgate: no-transaction", Postgres, ScriptMode::OneTransaction),
+            ("select 1", Mysql, ScriptMode::EachAlone),
+        ] {
+            assert_eq!(read(text, dialect).unwrap().mode, expected, "{text}");
+        }
+        let unknown = read("-- a\n-- rowgate: no transaction\nvacuum", Postgres).unwrap_err();
+        assert!(unknown[0].starts_with("V1__a.sql:2: there is no directive"), "{unknown:?}");
+    }
+
+    #[test]
+    fn statements_know_their_lines() {
+        let text = "-- a\ncreate table t (a int);\n\n-- b\n/* c */ create index i\n on t (a);\n";
+        for dialect in [Dialect::Postgres, Dialect::Sqlite, Dialect::Mysql] {
+            let statements = read(text, dialect).unwrap().statements;
+            let lines: Vec<_> = statements.iter().map(|it| (it.first_line, it.line)).collect();
+            assert_eq!(lines, [(1, 2), (4, 5)], "{dialect:?}");
+        }
+        let with_delimiter =
+            format!("{text}DELIMITER //\ncreate procedure p() begin select 1; end//\n");
+        let statements = read(&with_delimiter, Dialect::Mysql).unwrap().statements;
+        let lines: Vec<_> = statements.iter().map(|it| (it.first_line, it.line)).collect();
+        assert_eq!(lines, [(1, 2), (4, 5), (8, 8)]);
+    }
+
+    #[test]
+    fn transaction_control_and_texts_without_an_end_are_refused_by_line() {
+        use Dialect::{Mysql, Postgres, Sqlite};
+        for (text, dialect, expected) in [
+            (
+                "select 1;\nBEGIN;\nselect 2;\ncommit",
+                Postgres,
+                "V1__a.sql:2: BEGIN|V1__a.sql:4: COMMIT",
+            ),
+            ("select 1;\n\nsavepoint a", Sqlite, "V1__a.sql:3: SAVEPOINT"),
+            ("select 1;\nset autocommit = 0", Mysql, "V1__a.sql:2: SET autocommit"),
+            ("select 1;\nselect 'a", Postgres, "V1__a.sql:2: a string does not end"),
+        ] {
+            let found = read(text, dialect).unwrap_err();
+            let expected: Vec<_> = expected.split('|').collect();
+            assert_eq!(found.len(), expected.len(), "{found:?}");
+            for (found, expected) in found.iter().zip(expected) {
+                assert!(found.starts_with(expected), "{found}");
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The advice about a file that ran statement by statement, and not to its end.
+
+use super::migration_ledger::{Ledger, LedgerRow};
+use super::migration_script::{ScriptStatement, statements};
+use crate::sql::Dialect;
+
+/// The longest part of a statement that is shown.
+const SHOWN: usize = 72;
+
+/// Tells how far a file came, as the ledger knows it, and what to do.
+pub(crate) fn advice_for_row(ledger: &Ledger, row: &LedgerRow, dialect: Dialect) -> String {
+    let statements = statements(&row.content, dialect).unwrap_or_default();
+    advice(ledger, row.version, &statements, row.done)
+}
+
+/// Tells how far a file came of which so many statements are known to be done, and what to do.
+pub(crate) fn advice(
+    ledger: &Ledger,
+    version: i64,
+    statements: &[ScriptStatement],
+    done: usize,
+) -> String {
+    let total = statements.len();
+    let mut text = format!("{done} of its {total} statements are known to be done.\n");
+    match statements.get(done) {
+        Some(next) => {
+            let line = next.line;
+            let shown = first_words(next);
+            text += &format!(
+                "Statement {} (line {line}) may have run, in part or whole: {shown}\n",
+                done + 1
+            );
+        }
+        None => text += "All have run; only this was not noted.\n",
+    }
+    text +=
+        "Look into the database. Then run one of these there, and `rowgate migrate up` again:\n";
+    text += &format!(
+        "  once what the file did is undone, so that it runs anew from its first statement:\n    {};\n",
+        ledger.forget(version)
+    );
+    text += &format!(
+        "  once you have run the rest of it by hand:\n    {};",
+        ledger.finish_by_hand(version)
+    );
+    text
+}
+
+/// The first words of a statement, on one line, without the comments before it.
+fn first_words(statement: &ScriptStatement) -> String {
+    let skipped = statement.line.saturating_sub(statement.first_line);
+    let lines: Vec<_> = statement.sql.lines().skip(skipped).collect();
+    let line = lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(SHOWN) {
+        None => line,
+        Some((end, _)) => format!("{}…", &line[..end]),
+    }
+}

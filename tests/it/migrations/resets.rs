@@ -1,0 +1,76 @@
+//! `rowgate reset`: everything is gone, and the files ran anew.
+
+use super::{BACKENDS, Project};
+use crate::harness::Backend;
+
+/// Further objects of each kind.
+fn clutter(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Postgres => {
+            "create schema s; create table s.x (id integer); create table t9 (id integer references t1); \
+             create type mood as enum ('a'); create function f() returns integer language sql return 1; \
+             create view v as select * from t1; create sequence q; create materialized view m as select 1"
+        }
+        Backend::Mariadb => {
+            "create table t9 (id integer, foreign key (id) references t1 (id)); create view v as select * from t1; \
+             create view w as select * from v; create procedure p() select 1; \
+             create function f() returns integer deterministic return 1; \
+             create trigger g before insert on t9 for each row set new.id = 1; \
+             create event e on schedule every 1 year do select 1"
+        }
+        Backend::Sqlite => {
+            "create table t9 (id integer references t1 (id)); insert into t1 values (7); insert into t9 values (7); \
+             create view v as select * from t1; create index i on t9 (id); \
+             create trigger g after insert on t9 begin select 1; end; create virtual table ft using fts5(a); \
+             create table \"t\"\"q\" (id integer primary key autoincrement); pragma user_version = 7"
+        }
+    }
+}
+
+#[test]
+fn a_reset_leaves_what_the_files_make_and_nothing_else() {
+    for backend in BACKENDS {
+        let project = Project::start(backend);
+        project.file("V1__a.sql", "create table t1 (id integer primary key);\n");
+        project.migrate(&["up"]).fine();
+        let pg_dump = crate::harness::programs::tool("pg_dump");
+        let pg_dump = ["--pg-dump", pg_dump.to_str().expect("a path")];
+        let schema = || project.command(&[&["schema", "main"], &pg_dump[..]].concat()).fine();
+        let fresh = schema();
+        project.file("V2__clutter.sql", clutter(backend));
+        project.migrate(&["up"]).fine();
+        project.remove("V2__clutter.sql");
+        assert_ne!(schema(), fresh, "{backend:?}");
+
+        let other = project.command(&["reset", "main", "--yes-destroy", "mian"]);
+        assert_eq!(other.status, Some(2), "{other:?}");
+        let missing = project.command(&["reset", "main"]);
+        assert_eq!(missing.status, Some(2), "{missing:?}");
+        assert_ne!(schema(), fresh, "{backend:?}: nothing was dropped");
+
+        let done = project.command(&["reset", "main", "--yes-destroy", "main"]).fine();
+        assert!(done.contains("everything is dropped"), "{done}");
+        assert!(done.ends_with("1 file applied, it is at V1\n"), "{done}");
+        assert_eq!(schema(), fresh, "{backend:?}");
+        assert_eq!(project.values("select count(*) from t1"), "0");
+        if backend == Backend::Postgres {
+            let acl = "select has_schema_privilege('public', 'public', 'usage')";
+            assert_eq!(project.values(acl), "t", "everybody may use it as before");
+        }
+    }
+}
+
+#[test]
+fn a_database_on_another_machine_is_not_reset() {
+    let project = Project::start(Backend::Sqlite);
+    for (url, admin) in [
+        ("postgres://me@db.example.com/shop", ""),
+        ("mysql://me@127.0.0.1,db.example.com/shop", ""),
+        ("postgres://me@127.0.0.1/shop", "admin_url = \"postgres://me@192.0.2.1/shop\""),
+    ] {
+        let text = format!("[databases.main]\nurl = \"{url}\"\n{admin}\n");
+        std::fs::write(project.path().join("rowgate.toml"), text).expect("it is ours");
+        let error = project.command(&["reset", "main", "--yes-destroy", "main"]).refused();
+        assert!(error.contains("which is not this machine"), "{error}");
+    }
+}
