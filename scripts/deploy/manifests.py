@@ -5,6 +5,7 @@ Usage: manifests.py DIRECTORY...   each with rendered.yaml; writes rowgate.toml 
 Validation is by the schemas of every version of Kubernetes in VERSIONS that kubernetes-validate has.
 """
 
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -17,7 +18,7 @@ VERSIONS = [f"1.{minor}" for minor in range(30, 37)]
 # Kinds that a cluster may not have, and which Kubernetes has no schema of.
 CUSTOM = {"ServiceMonitor"}
 # Made outside of what is rendered.
-EXTERNAL_SECRETS = {"rowgate-databases", "rowgate-tls", "rowgate-tokens"}
+EXTERNAL_SECRETS = {"rowgate-admin", "rowgate-databases", "rowgate-tls", "rowgate-tokens"}
 NAME = "app.kubernetes.io/name"
 UNITS = {"s": 1, "m": 60}
 
@@ -66,8 +67,8 @@ def label(each):
 
 def pod_security(manifest):
     """The profile "restricted" of the Pod Security Standards, as far as a pod of ours has the fields."""
-    for deployment in manifest.of("Deployment"):
-        pod, name = deployment["spec"]["template"]["spec"], label(deployment)
+    for each in manifest.of("Deployment") + manifest.of("Job"):
+        pod, name = each["spec"]["template"]["spec"], label(each)
         context = pod.get("securityContext", {})
         for field in ("hostNetwork", "hostPID", "hostIPC"):
             manifest.expect(not pod.get(field), f"{name}: {field} is set")
@@ -96,7 +97,8 @@ def pod_security(manifest):
 def references(manifest):
     """What is named is there."""
     pod = manifest.rowgate()
-    for volume in pod["volumes"]:
+    jobs = [each["spec"]["template"]["spec"] for each in manifest.of("Job")]
+    for volume in [volume for each in [pod, *jobs] for volume in each["volumes"]]:
         if "configMap" in volume:
             name = volume["configMap"]["name"]
             manifest.expect(manifest.named("ConfigMap", name), f"there is no ConfigMap {name}")
@@ -160,6 +162,20 @@ def ports(manifest):
             manifest.expect(len(having) == 1, f"{label(monitor)} scrapes each pod {len(having)} times")
 
 
+def migrations(manifest):
+    """The Job of migrations runs the same program as the servers, once, with files whose names are in the order that they run in."""
+    for job in manifest.of("Job"):
+        container = job["spec"]["template"]["spec"]["containers"][0]
+        wanted = manifest.rowgate()["containers"][0]["image"]
+        manifest.expect(container["image"] == wanted, f"{label(job)}: another image, {container['image']}")
+        manifest.expect(container["args"][:2] == ["migrate", "up"], f"{label(job)} does not migrate")
+        manifest.expect(job["spec"]["backoffLimit"] == 0, f"{label(job)} is repeated when it fails")
+        for volume in job["spec"]["template"]["spec"]["volumes"]:
+            files = manifest.named("ConfigMap", volume.get("configMap", {}).get("name"))
+            for name in files["data"] if files else []:
+                manifest.expect(re.fullmatch(r"V[0-9]+__[A-Za-z0-9_-]+\.sql", name), f"{name} is no migration")
+
+
 def seconds(text):
     return float(text[:-1]) * UNITS[text[-1]]
 
@@ -192,7 +208,7 @@ def main():
     for directory in sys.argv[1:]:
         manifest = Manifest(directory)
         validate(manifest, versions)
-        for check in (pod_security, references, ports):
+        for check in (pod_security, references, ports, migrations):
             check(manifest)
         (manifest.directory / "rowgate.toml").write_text(configuration(manifest))
         failed |= bool(manifest.problems)
