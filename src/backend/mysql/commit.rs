@@ -7,18 +7,20 @@ use super::commit_mark::CommitMark;
 use super::commit_token::CommitToken;
 use super::connection::connection_state::ConnectionState;
 use super::connection::{CommandEnd, Connection};
+use super::error::is_whole_rollback;
 use super::execute::unit::{
     RELEASE_GUARD, check_open, check_released, closing, roll_back_after_failure,
 };
 use super::keys::{SYNC_WAIT, outcome_of_claim, store, with_claimed_key};
 use super::protocol::commands::Command;
+use super::protocol::server_error::ServerError;
 use super::session::mysql_context::MysqlContext;
 use super::session::{Applies, Session, SessionConnection};
 use crate::backend::idempotency::stored;
-use crate::backend::resolution::{no_answer, resolve};
+use crate::backend::resolution::{no_answer, outcome_unknown, resolve};
 use crate::backend::{IdempotencyKey, TransactionOutcome};
 use crate::deadline::Deadline;
-use crate::error::{ErrorKind, Outcome, Result};
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::planted_bug::PlantedBug;
 use crate::pool::CallContext;
 use crate::value::proto::ResultSet;
@@ -37,38 +39,62 @@ pub(crate) struct CommitPlan<'a> {
     pub(crate) mark: Option<CommitMark>,
 }
 
+/// The numbers of errors of a commit after which the server has rolled back, beside those that say so: it takes no
+/// writes any more.
+const ROLLED_BACK_BY_COMMIT: [u16; 2] = [1290, 1836];
+
+/// The failure of a commit that was sent.
+enum CommitFailure {
+    /// Its outcome is known, or nothing can find it out.
+    Told(Error),
+    /// The server refused it, but may have committed with what follows; or there is no answer.
+    InDoubt { error: Error, refusal: Option<Error> },
+}
+
 /// Commits an open transaction, and resolves the outcome where it is unknown.
 pub(crate) async fn commit(mut session: Session, mut plan: CommitPlan<'_>) -> Result<()> {
     if let Err(error) = prepare_end(&mut session, &mut plan).await {
         let outcome = roll_back_after_failure(&mut session, plan.is_read_only).await;
-        let is_told = error.outcome() != Outcome::NotApplied;
-        return Err(if is_told { error } else { error.with_outcome(outcome) });
+        return Err(not_better_than(error, outcome));
     }
-    let ended = send_commit(&mut session, &plan).await;
-    let Err(error) = ended else { return Ok(()) };
-    if error.kind() != ErrorKind::OutcomeUnknown || error.outcome() != Outcome::Unknown {
-        return Err(error);
-    }
+    // A table without transactions keeps its rows, whatever became of the commit.
+    let rolled_back = session.rolled_back_outcome();
+    let (error, refusal) = match send_commit(&mut session, &plan).await {
+        Ok(()) => return Ok(()),
+        Err(CommitFailure::Told(error)) => return Err(not_better_than(error, rolled_back)),
+        Err(CommitFailure::InDoubt { error, refusal }) => (error, refusal),
+    };
+    session.close();
     let database = Arc::clone(&session.database);
     let state = Arc::clone(&session.connection().state);
     let deadline = session.deadline;
     let is_node = session.connection().server.is_galera;
     // The connection is of no more use.
     drop(session);
-    match (plan.key, plan.mark) {
+    let resolved = match (plan.key, plan.mark) {
         (Some(key), _) => {
             let row = CommitRow::Key(key, deadline);
             let query = || outcome_after_the_end(&database, &state, is_node, row);
             resolve(&database.name, query, error, deadline).await
         }
         (None, Some(CommitMark { token, .. })) => {
-            let error = error.with_transaction_token(token.print());
+            let is_whole = rolled_back == Outcome::NotApplied;
+            let error = if is_whole { error.with_transaction_token(token.print()) } else { error };
             let row = CommitRow::Mark(&token);
             let query = || outcome_after_the_end(&database, &state, is_node, row);
             resolve(&database.name, query, error, deadline).await
         }
         (None, None) => Err(error),
-    }
+    };
+    resolved.map_err(|error| {
+        let is_known = error.outcome() == Outcome::NotApplied;
+        not_better_than(refusal.filter(|_| is_known).unwrap_or(error), rolled_back)
+    })
+}
+
+/// An error with this outcome, if it says that nothing was applied.
+fn not_better_than(error: Error, outcome: Outcome) -> Error {
+    if error.outcome() == Outcome::NotApplied { error.with_outcome(outcome) } else { error }
 }
 
 /// The row that is committed with a unit, by which its commit can be resolved.
@@ -105,24 +131,29 @@ async fn prepare_end(session: &mut Session, plan: &mut CommitPlan<'_>) -> Result
     if let Some(mark) = &mark {
         mark.queue(session)?;
     }
+    let mut released = None;
+    let mut marked = None;
     if is_guarded {
-        let end = session.answer(async |on| on.end_of_command().await).await?;
+        released = Some(session.answer(async |on| on.end_of_command().await).await?);
+    }
+    if mark.is_some() {
+        marked = Some(session.answer(async |on| on.end_of_command().await).await?);
+    }
+    if let Some(end) = released {
         check_released(session, end)?;
     }
-    if let Some(mark) = mark {
-        let end = session.answer(async |on| on.end_of_command().await).await?;
+    if let (Some(mark), Some(end)) = (mark, marked) {
         plan.mark = mark.written(session, end)?;
     }
     if let Some(key) = plan.key {
         let stored = store(session, key, stored(plan.results)).await;
         stored.map_err(|error| with_claimed_key(plan.key, error))?;
     }
-    Ok(())
+    session.begin_request()
 }
 
 /// Sends the commit and what follows in one flight, and tells how the commit ended.
-async fn send_commit(session: &mut Session, plan: &CommitPlan<'_>) -> Result<()> {
-    session.begin_request()?;
+async fn send_commit(session: &mut Session, plan: &CommitPlan<'_>) -> Result<(), CommitFailure> {
     let before = session.connection().state.sent.load(Relaxed);
     session.connection().queue_own(Command::Query("COMMIT"));
     for statement in closing(plan.is_read_only) {
@@ -150,18 +181,36 @@ async fn send_commit(session: &mut Session, plan: &CommitPlan<'_>) -> Result<()>
             session.work.is_divisible = false;
             Ok(())
         }
-        Some(Err(error)) => {
-            let failed = session.refused(&error, "");
-            let is_told = failed.outcome() != Outcome::NotApplied;
-            let outcome = session.rolled_back_outcome();
-            Err(if is_told { failed } else { failed.with_outcome(outcome) })
-        }
+        Some(Err(error)) => Err(refused(session, plan, &error)),
         None if PlantedBug::AssumedCommit.is_planted() => Ok(()),
-        None => match read {
-            Some(Err(failure)) => Err(session.stream_failed(failure)),
-            Some(Ok(())) | None => Err(session.deadline_passed()),
-        },
+        None => {
+            let error = match read {
+                Some(Err(failure)) => session.stream_failed(failure),
+                Some(Ok(())) | None => session.deadline_passed(),
+            };
+            let is_in_doubt = error.kind() == ErrorKind::OutcomeUnknown;
+            Err(if is_in_doubt {
+                CommitFailure::InDoubt { error, refusal: None }
+            } else {
+                CommitFailure::Told(error)
+            })
+        }
     }
+}
+
+/// The failure of a commit that the server refused. Where it has not rolled back, what restores autocommit behind it has
+/// committed.
+fn refused(session: &mut Session, plan: &CommitPlan<'_>, error: &ServerError) -> CommitFailure {
+    let failed = session.refused(error, "");
+    let is_rolled_back = is_whole_rollback(error) || ROLLED_BACK_BY_COMMIT.contains(&error.errno);
+    if is_rolled_back || !plan.writes {
+        return CommitFailure::Told(failed);
+    }
+    if failed.outcome() != Outcome::NotApplied {
+        return CommitFailure::InDoubt { error: failed, refusal: None };
+    }
+    let message = format!("the commit was refused, and perhaps done all the same: {failed}");
+    CommitFailure::InDoubt { error: outcome_unknown(message), refusal: Some(failed) }
 }
 
 /// Returns the outcome of a commit by its row, of which the absence means something only when the commit's connection

@@ -28,19 +28,34 @@ pub(crate) struct CommitMark {
 }
 
 impl CommitMark {
+    /// Returns false where it is known that no table holds marks, or that nothing could name the commit.
+    pub(crate) fn is_possible(session: &mut Session) -> bool {
+        session.database.marks.are_possible() && !session.connection().server.uuid.is_empty()
+    }
+
     /// Makes a mark and prepares its statement; `None` where no table holds marks.
     pub(crate) async fn prepare(session: &mut Session) -> Result<Option<Self>> {
-        let database = Arc::clone(&session.database);
-        let server = Arc::clone(&session.connection().server);
-        if !database.marks.are_possible() || server.uuid.is_empty() {
+        if !Self::is_possible(session) {
             return Ok(None);
         }
+        let database = Arc::clone(&session.database);
         let claim = &database.keys.claim;
-        let insert = match session.prepare_all(&[(&claim.sql, claim)]).await?.pop() {
-            Some(Ok(insert)) => insert,
-            Some(Err(error)) => return refused(session, &error).map(|()| None),
-            None => return Ok(None),
+        match session.prepare_all(&[(&claim.sql, claim)]).await?.pop() {
+            Some(insert) => Self::new(session, insert),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes a mark whose statement was prepared; `None` where no table holds marks.
+    pub(crate) fn new(
+        session: &mut Session,
+        insert: Result<Runnable, ServerError>,
+    ) -> Result<Option<Self>> {
+        let insert = match insert {
+            Ok(insert) => insert,
+            Err(error) => return refused(session, &error).map(|()| None),
         };
+        let server = Arc::clone(&session.connection().server);
         let mut number = [0; 32];
         SystemRandom::new().fill(&mut number).map_err(|_unspecified| {
             Error::new(ErrorKind::Internal, "the system has no random numbers")

@@ -111,6 +111,11 @@ CREATE TABLE IF NOT EXISTS {table} (
     pub(crate) fn table(&self) -> &str {
         &self.table
     }
+
+    /// The name of the table, without its schema and without quotes.
+    pub(crate) fn unquoted_name(&self) -> &str {
+        self.table.rsplit('.').next().unwrap_or_default().trim_matches('`')
+    }
 }
 
 /// The number of a key's row.

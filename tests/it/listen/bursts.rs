@@ -131,5 +131,8 @@ async fn a_thousand_listeners_miss_nothing_but_around_a_gap_and_disturb_nobody()
     println!(
         "{delivered} deliveries in {took:?}, {missing} missing in the gap; p99 {alone:?} alone, {beside:?} beside them"
     );
-    assert!(beside <= 2 * alone + stutter.allowance(), "{alone:?} alone, {beside:?} beside the notifications");
+    assert!(
+        beside <= 2 * alone + stutter.allowance(),
+        "{alone:?} alone, {beside:?} beside the notifications"
+    );
 }

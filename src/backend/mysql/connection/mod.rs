@@ -26,7 +26,7 @@ use crate::backend::definitions::{KnownDefinitions, StatementRules};
 use crate::backend::network::SocketWatch;
 use connection_state::ConnectionState;
 use opened::{OpenedConnection, ServerFacts};
-use statement_cache::StatementCache;
+use statement_cache::{Prepared, StatementCache};
 
 /// The end of a command: the packet that ended it, or the error with which it failed.
 pub(crate) type CommandEnd = Result<OkPacket, ServerError>;
@@ -43,6 +43,8 @@ pub(crate) struct Connection {
     /// True if a statement ran of which later ones can ask: its warnings, its generated key, its count of rows.
     pub(crate) has_history: bool,
     pub(crate) statements: StatementCache,
+    /// The numbers of statements that are not kept any more, and are still to be closed.
+    evicted: Vec<u32>,
     rules: StatementRules,
     known: KnownDefinitions,
     pub(crate) opened_at: Instant,
@@ -70,6 +72,7 @@ impl Connection {
             changes: SessionChanges::default(),
             has_history: false,
             statements: StatementCache::new(rules),
+            evicted: Vec::new(),
             known: KnownDefinitions::new(rules),
             rules: rules.clone(),
             opened_at: Instant::now(),
@@ -281,6 +284,19 @@ impl Connection {
         }
     }
 
+    /// Keeps a prepared statement. Those that are evicted for it may be about to run: they are closed later.
+    pub(crate) fn keep(&mut self, sql: &str, prepared: &Arc<Prepared>) {
+        let evicted = self.statements.keep(sql, prepared);
+        self.evicted.extend(evicted);
+    }
+
+    /// Closes the statements that were evicted, of which none is about to run.
+    pub(crate) fn close_evicted(&mut self) {
+        for id in std::mem::take(&mut self.evicted) {
+            self.queue_own(Command::CloseStatement(id));
+        }
+    }
+
     /// Closes one prepared statement.
     pub(crate) fn forget_statement(&mut self, sql: &str) {
         if let Some(id) = self.statements.remove(sql) {
@@ -291,6 +307,7 @@ impl Connection {
     /// Notes that a reset has made the session new: its prepared statements are gone.
     pub(crate) fn was_reset(&mut self) {
         drop(self.statements.clear());
+        self.evicted.clear();
         self.changes = SessionChanges::default();
         self.has_history = false;
     }

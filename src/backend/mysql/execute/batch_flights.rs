@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::admitted_text::{admit_to_read_only, admit_to_unit, text_of};
 use super::statement_start::{ReadyStatement, completion, shape_of};
 use super::unit::{check_open, opening, roll_back, roll_back_after_failure};
-use crate::backend::attempt::{AttemptError, AttemptResult};
+use crate::backend::attempt::{AttemptError, AttemptResult, RetryScope};
 use crate::backend::mysql::commit::{CommitPlan, commit};
 use crate::backend::mysql::commit_mark::CommitMark;
 use crate::backend::mysql::connection::CommandEnd;
@@ -15,6 +15,7 @@ use crate::backend::mysql::protocol::answers::Event;
 use crate::backend::mysql::protocol::commands::Command;
 use crate::backend::mysql::session::requests::Runnable;
 use crate::backend::mysql::session::{Session, UnitState};
+use crate::backend::resolution::outcome_unknown;
 use crate::backend::result_quota::ResultQuota;
 use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy, Completion};
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -55,8 +56,11 @@ pub(crate) async fn run(
         Err(error) => return Err(run.abort(session, error).await),
     };
     if batch.dry_run {
-        let ended = roll_back(&mut session, batch.mode.read_only).await;
-        ended.map_err(|error| session.attempt_error(error))?;
+        let outcome = roll_back_after_failure(&mut session, batch.mode.read_only).await;
+        if outcome != Outcome::NotApplied {
+            let message = "the dry run wrote to a table without transactions, which keeps it";
+            return Err(outcome_unknown(message.to_owned()).into());
+        }
         return Ok(BatchResult { results, replayed: false });
     }
     let plan = CommitPlan {
@@ -129,10 +133,15 @@ impl BatchRun<'_> {
             && session.database.is_pipelined
             && self.batch.key.is_none();
         let facts = self.facts.clone();
-        let ready =
-            if is_together { Self::ready(self.batch, &facts, session).await? } else { None };
+        let leaves_mark = self.writes && !self.batch.mode.read_only && !self.batch.dry_run;
+        let leaves_mark = leaves_mark && CommitMark::is_possible(session);
+        let ready = if is_together {
+            Self::ready(self.batch, &facts, leaves_mark, session).await?
+        } else {
+            None
+        };
         let results = match ready {
-            Some(ready) => self.together(session, &ready).await?,
+            Some((ready, mark)) => self.together(session, &ready, mark).await?,
             None => match self.one_by_one(session).await? {
                 Ran::Replayed(done) => return Ok(Ran::Replayed(done)),
                 Ran::Results(results) => results,
@@ -143,18 +152,30 @@ impl BatchRun<'_> {
         Ok(Ran::Results(results))
     }
 
-    /// Makes all statements ready; `None` if one cannot be prepared before those in front of it have run.
+    /// Makes all statements ready, and the mark of their commit; `None` if one cannot be prepared before those in front
+    /// of it have run.
     async fn ready<'a>(
         batch: &'a Batch,
         facts: &'a [Arc<MysqlStatement>],
+        leaves_mark: bool,
         session: &mut Session,
-    ) -> Result<Option<Vec<ReadyStatement<'a>>>> {
-        let mut texts = Vec::with_capacity(facts.len());
+    ) -> Result<Option<(Vec<ReadyStatement<'a>>, Option<CommitMark>)>> {
+        let database = Arc::clone(&session.database);
+        let mut texts = Vec::with_capacity(facts.len() + 1);
         for (statement, facts) in batch.statements.iter().zip(facts) {
             texts.push((statement.sql.as_str(), text_of(facts)?));
         }
-        let runnables = session.prepare_all(&texts).await?;
-        let mut ready = Vec::with_capacity(texts.len());
+        if leaves_mark {
+            texts.push((&database.keys.claim.sql, &database.keys.claim));
+        }
+        // All of them at once: to prepare one may close another.
+        let mut runnables = session.prepare_all(&texts).await?;
+        let insert = if leaves_mark { runnables.pop() } else { None };
+        let mark = match insert {
+            Some(insert) => CommitMark::new(session, insert)?,
+            None => None,
+        };
+        let mut ready = Vec::with_capacity(runnables.len());
         for ((index, statement), runnable) in batch.statements.iter().enumerate().zip(runnables) {
             let Ok(runnable) = runnable else { return Ok(None) };
             let made = ReadyStatement::new(
@@ -166,7 +187,7 @@ impl BatchRun<'_> {
             );
             ready.push(made.map_err(|error| error.with_failed_statement(index))?);
         }
-        Ok(Some(ready))
+        Ok(Some((ready, mark)))
     }
 
     /// Sends the opening and all statements at once.
@@ -174,9 +195,8 @@ impl BatchRun<'_> {
         &mut self,
         session: &mut Session,
         ready: &[ReadyStatement<'_>],
+        mark: Option<CommitMark>,
     ) -> Result<Vec<ResultSet>> {
-        let leaves_mark = self.writes && !self.batch.mode.read_only && !self.batch.dry_run;
-        let mark = if leaves_mark { CommitMark::prepare(session).await? } else { None };
         session.begin_request()?;
         let opening = opening(self.batch.mode, false);
         for statement in &opening {
@@ -195,18 +215,13 @@ impl BatchRun<'_> {
         let mut failed = None;
         for _ in &opening {
             take_end(session, &mut failed).await?;
-        }
-        let mut results = Vec::with_capacity(ready.len());
-        for (index, statement) in ready.iter().enumerate() {
-            let result = self.result(session, statement, index).await;
-            match result {
-                Ok(result) => results.push(result),
-                Err(error) if session.takes_commands() => {
-                    failed.get_or_insert(error.with_failed_statement(index));
-                }
-                Err(error) => return Err(error.with_failed_statement(index)),
+            if session.connection().was_ended_before() {
+                // Nothing of it has arrived.
+                session.work.is_divisible = false;
+                break;
             }
         }
+        let results = self.results(session, ready, &mut failed).await?;
         if let Some(mark) = mark {
             let end = session.answer(async |on| on.end_of_command().await).await?;
             match mark.written(session, end) {
@@ -218,6 +233,42 @@ impl BatchRun<'_> {
         match failed {
             Some(error) => Err(error),
             None => Ok(results),
+        }
+    }
+
+    /// Reads the answers to statements that were sent together, also those behind one that failed: the last one tells
+    /// what became of the transaction.
+    async fn results(
+        &mut self,
+        session: &mut Session,
+        ready: &[ReadyStatement<'_>],
+        failed: &mut Option<Error>,
+    ) -> Result<Vec<ResultSet>> {
+        let mut results = Vec::with_capacity(ready.len());
+        let mut is_escaped = false;
+        for (index, statement) in ready.iter().enumerate() {
+            if !session.reads_on() {
+                break;
+            }
+            match self.result(session, statement, index).await {
+                Ok(result) => {
+                    // Where the opening failed, it has committed by itself.
+                    is_escaped |= check_open(session).is_err();
+                    results.push(result);
+                }
+                Err(error) => {
+                    let error = error.with_failed_statement(index);
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        match failed.take() {
+            Some(error) if is_escaped => Err(error.with_outcome(Outcome::Unknown)),
+            Some(error) if !session.reads_on() => Err(error),
+            other => {
+                *failed = other;
+                Ok(results)
+            }
         }
     }
 
@@ -346,10 +397,11 @@ impl BatchRun<'_> {
         let failed = session.attempt_error(error);
         let is_read_only = self.batch.mode.read_only;
         let outcome = roll_back_after_failure(&mut session, is_read_only).await;
-        if failed.error.outcome() == Outcome::NotApplied {
-            let AttemptError { error, retry } = failed;
-            return AttemptError { error: error.with_outcome(outcome), retry };
-        }
-        failed
+        let AttemptError { error, retry } = failed;
+        let is_known = error.outcome() == Outcome::NotApplied;
+        let error = if is_known { error.with_outcome(outcome) } else { error };
+        // What may have been applied in part is not run again.
+        let is_whole = error.outcome() == Outcome::NotApplied;
+        AttemptError { error, retry: if is_whole { retry } else { RetryScope::None } }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::backend::mysql::connection::CommandEnd;
-use crate::backend::mysql::session::{Applies, Session};
+use crate::backend::mysql::session::{Applies, Session, UnitState};
 use crate::backend::{IsolationLevel, TransactionMode};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -85,12 +85,15 @@ pub(crate) fn check_released(session: &mut Session, end: CommandEnd) -> Result<(
     }
 }
 
-/// Rolls a transaction back, and brings the session back to where each statement commits by itself.
+/// Rolls a transaction back, and brings the session back to where each statement commits by itself: only once nothing
+/// is left, as that would commit it.
 pub(crate) async fn roll_back(session: &mut Session, is_read_only: bool) -> Result<()> {
     session.applies(Applies::Nothing);
-    let mut statements = vec!["ROLLBACK"];
-    statements.extend(closing(is_read_only));
-    session.run_own(&statements).await.map(drop)
+    if let Err(error) = session.run_own(&["ROLLBACK"]).await {
+        session.close();
+        return Err(error);
+    }
+    session.run_own(closing(is_read_only)).await.map(drop)
 }
 
 /// Rolls back after a failure, and tells what that left: a table without transactions keeps what was written.
@@ -104,11 +107,16 @@ pub(crate) async fn roll_back_after_failure(session: &mut Session, is_read_only:
     if session.begin_command(deadline).await.is_err() {
         return unknown;
     }
-    let rolled_back = session.roll_back_and_look(closing(is_read_only)).await;
-    match rolled_back {
-        Ok(true) => Outcome::NotApplied,
+    // The server tells only of what it rolls back now.
+    let was_rolled_back = session.work.unit == UnitState::RolledBack;
+    match session.roll_back_and_look(closing(is_read_only)).await {
+        Ok(true) if !was_rolled_back => Outcome::NotApplied,
         Ok(false) => Outcome::Unknown,
-        Err(_) => unknown,
+        Ok(true) => unknown,
+        Err(_) => {
+            session.close();
+            unknown
+        }
     }
 }
 

@@ -185,6 +185,13 @@ impl Session {
         will_end && self.checkin.disposition == Disposition::Reuse && !checkout.has_ended()
     }
 
+    /// Returns true if the answers to what was sent are worth reading: the connection works, and nothing was killed.
+    pub(crate) fn reads_on(&self) -> bool {
+        let Some(SessionConnection { checkout, cancel }) = &self.connection else { return false };
+        let works = self.checkin.disposition == Disposition::Reuse && !checkout.has_ended();
+        works && !cancel.was_requested()
+    }
+
     /// Waits until the server has closed the connection.
     pub(crate) fn lost(&self) -> impl Future<Output = Error> + use<> {
         let own = self.connection.as_ref();

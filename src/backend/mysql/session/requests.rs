@@ -19,7 +19,7 @@ use crate::backend::mysql::protocol::packet_stream::StreamFailure;
 use crate::backend::mysql::protocol::server_error::ServerError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::planted_bug::PlantedBug;
-use crate::sql::{Analysis, Definition, MysqlStatement, MysqlTable, MysqlText};
+use crate::sql::{Analysis, Definition, MysqlStatement, MysqlTable, MysqlText, UnitAdmission};
 
 /// Removes what an earlier statement left for later ones to ask for: its warnings, its generated key, its count.
 const CLEAR_HISTORY: &str = "SELECT LAST_INSERT_ID(0) FROM (SELECT 1) x";
@@ -108,6 +108,7 @@ impl Session {
 
     /// Returns the effects of a statement that is about to be prepared, and adds them to those of the session.
     pub(crate) async fn effects_of(&mut self, facts: &MysqlStatement) -> Result<StatementEffects> {
+        self.check_hides_no_keys(facts)?;
         let mut effects = StatementEffects {
             is_plain: facts.is_plain(),
             may_write: !facts.reads || facts.calls_unknown,
@@ -132,6 +133,18 @@ impl Session {
         self.checkin.changes_definitions |= facts.definition != Definition::Unchanged;
         self.work.definition = facts.definition;
         Ok(effects)
+    }
+
+    /// Fails for a temporary table with the name of the table of keys: to the session it would take its place.
+    fn check_hides_no_keys(&self, facts: &MysqlStatement) -> Result<()> {
+        let is_temporary = facts.command == "CREATE" && facts.unit == UnitAdmission::Admitted;
+        let Some(text) = facts.text.as_ref().ok().filter(|_| is_temporary) else { return Ok(()) };
+        let name = self.database.keys.unquoted_name().to_lowercase();
+        if !text.sql.to_lowercase().contains(&name) {
+            return Ok(());
+        }
+        let message = "a temporary table cannot hide the table of idempotency keys";
+        Err(Error::new(ErrorKind::InvalidStatement, message).with_hint("Give it another name."))
     }
 
     /// The facts of tables, all together.
@@ -169,37 +182,50 @@ impl Session {
             self.connection().forget_statements();
         }
         self.connection().forget_stale_statements();
-        let known: Vec<Option<Arc<Prepared>>> =
-            statements.iter().map(|(sql, _)| self.connection().statements.get(sql)).collect();
-        let missing: Vec<_> = statements
-            .iter()
-            .zip(&known)
-            .filter(|(_, known)| known.is_none())
-            .map(|(it, _)| *it)
-            .collect();
-        let mut answers = Vec::new();
-        if !missing.is_empty() {
-            answers = self.request(async |on| prepare_flight(on, &missing).await).await?;
-        }
-        let mut answers = answers.into_iter();
-        let mut ready = Vec::with_capacity(statements.len());
-        for ((sql, text), known) in statements.iter().zip(known) {
-            ready.push(match known {
-                Some(prepared) => Ok(Runnable::Prepared(prepared)),
-                None => match answers.next() {
-                    Some(Ok(answer)) => Ok(Runnable::Prepared(self.keep(sql, text, &answer)?)),
-                    Some(Err(error)) if is_not_preparable(&error) && text.order.is_empty() => {
-                        Ok(Runnable::Text)
-                    }
-                    Some(Err(error)) => Err(error),
+        self.connection().close_evicted();
+        let mut missing: Vec<(&str, &MysqlText)> = Vec::new();
+        let mut places = Vec::with_capacity(statements.len());
+        for (sql, text) in statements {
+            let connection = self.connection();
+            let known = connection.statements.get(sql);
+            let is_kept = connection.statements.takes(sql);
+            places.push(match known {
+                Some(prepared) => Err(prepared),
+                None => Ok(match missing.iter().position(|(other, _)| is_kept && other == sql) {
+                    Some(same) => same,
                     None => {
-                        let message = "a statement was not prepared";
-                        return Err(Error::new(ErrorKind::Internal, message));
+                        missing.push((sql, text));
+                        missing.len() - 1
                     }
-                },
+                }),
             });
         }
-        Ok(ready)
+        let mut prepared = Vec::with_capacity(missing.len());
+        if !missing.is_empty() {
+            let answers = self.request(async |on| prepare_flight(on, &missing).await).await?;
+            for ((sql, text), answer) in missing.iter().zip(answers) {
+                prepared.push(self.runnable(sql, text, answer)?);
+            }
+        }
+        let runnables = places.into_iter().map(|place| match place {
+            Err(known) => Ok(Runnable::Prepared(known)),
+            Ok(number) => prepared[number].clone(),
+        });
+        Ok(runnables.collect())
+    }
+
+    /// Makes a statement runnable that the server has answered for.
+    fn runnable(
+        &mut self,
+        sql: &str,
+        text: &MysqlText,
+        answer: Result<PreparedAnswer, ServerError>,
+    ) -> Result<Result<Runnable, ServerError>> {
+        Ok(match answer {
+            Ok(answer) => Ok(Runnable::Prepared(self.keep(sql, text, &answer)?)),
+            Err(error) if is_not_preparable(&error) && text.order.is_empty() => Ok(Runnable::Text),
+            Err(error) => Err(error),
+        })
     }
 
     /// Prepares a statement that is not to be kept.
@@ -236,9 +262,7 @@ impl Session {
             is_passing: !connection.statements.takes(sql),
         });
         if !prepared.is_passing {
-            for evicted in connection.statements.keep(sql, &prepared) {
-                connection.queue_own(Command::CloseStatement(evicted));
-            }
+            connection.keep(sql, &prepared);
         }
         Ok(prepared)
     }
