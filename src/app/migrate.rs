@@ -72,10 +72,12 @@ fn with_migrator<T>(
     work: impl AsyncFnOnce(Migrator<'_>) -> Result<T, MigrationError>,
 ) -> Result<T, MigrationError> {
     let database = configured(config, name)?;
+    let target = database.admin.as_ref().unwrap_or(&database.target);
+    let is_new_file = matches!(target, Target::Sqlite(file) if !file.path.exists());
     administer(async |interruption| {
         let open = || -> LocalBoxFuture<'_, Result<Box<dyn AdminConnection>>> {
             Box::pin(open_admin(name, database, &interruption))
         };
-        Box::pin(work(Migrator { files, open: &open })).await
+        Box::pin(work(Migrator { files, open: &open, is_new_file })).await
     })
 }

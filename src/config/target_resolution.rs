@@ -304,6 +304,73 @@ mod tests {
     }
 
     #[test]
+    fn an_admin_url_is_read_as_a_url_and_used_by_commands_alone() {
+        let keys = [
+            ("url", "postgres://service:hunter1@db/shop"),
+            ("admin_url", "postgres://owner:hunter2@db/shop"),
+            ("credentials.command", "/bin/true"),
+            ("tls.mode", "require"),
+        ];
+        let loaded = loaded(&keys, &[]);
+        let database = &loaded.config.databases["main"];
+        let login = |target: &Target| match target {
+            Target::Postgres(it) => {
+                let password = it.servers[0].password.as_ref().map(|it| it.expose().to_owned());
+                (it.user.clone(), password.unwrap_or_default(), it.tls.mode)
+            }
+            other @ (Target::Mysql(_) | Target::Sqlite(_)) => panic!("{other:?}"),
+        };
+        let expected =
+            |user: &str, password: &str| (user.to_owned(), password.to_owned(), TlsMode::Require);
+        assert_eq!(login(&database.target), expected("service", "hunter1"));
+        let administered = database.administered();
+        assert_eq!(login(&administered.target), expected("owner", "hunter2"));
+        assert!(administered.credentials.command.is_empty(), "it is the service's");
+        assert!(administered.statement_timeout.is_zero());
+        let shown = loaded.settings.iter().find(|it| it.key == "databases.main.admin_url");
+        let shown = shown.map(|it| it.value.as_str());
+        assert_eq!(shown, Some("\"postgres://owner:******@db/shop\""));
+        assert!(!format!("{loaded:?}").contains("hunter"));
+        let Target::Postgres(admin) = &administered.target else { panic!("not PostgreSQL") };
+        assert_eq!(admin.reread().expect("it is as before").0.user, "owner");
+    }
+
+    #[test]
+    fn without_an_admin_url_commands_are_the_services_own() {
+        for keys in [
+            &[("url", "postgres://me@db/shop"), ("credentials.command", "/bin/true")][..],
+            &[
+                ("url", "postgres://me@db/shop"),
+                ("credentials.command", "/bin/true"),
+                ("admin_url", ""),
+            ],
+        ] {
+            let database = loaded(keys, &[]).config.databases["main"].administered();
+            assert!(database.admin.is_none());
+            assert_eq!(database.credentials.command, ["/bin/true"]);
+        }
+    }
+
+    #[test]
+    fn a_wrong_admin_url_is_told_by_its_own_key() {
+        for (admin_url, expected) in [
+            ("postgres://owner:hunter2@db:x/shop", "databases.main.admin_url = "),
+            ("mysql://owner:hunter2@db/shop", "another kind of database than databases.main.url"),
+            ("sqlite:other.db", "another kind of database than databases.main.url"),
+        ] {
+            let mut inputs = Inputs::new(Environment::default());
+            let keys = [("url", "postgres://me@db/shop"), ("admin_url", admin_url)];
+            let flag =
+                |(key, value): (&str, &str)| Flag::new("x", format!("databases.main.{key}"), value);
+            inputs.flags = keys.map(flag).into();
+            let problems = load(&inputs).err().unwrap_or_else(|| panic!("{admin_url}"));
+            let text = problems.to_string();
+            assert!(text.starts_with("1 problem") && text.contains(expected), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_mysql_url_needs_a_user_and_one_way_to_be_encrypted() {
         for (keys, expected) in [
             (&[("url", "mysql://h/d")][..], "or set USER"),

@@ -24,6 +24,8 @@ pub(crate) type OpenAdmin<'a> =
 pub(crate) struct Migrator<'a> {
     pub(crate) files: &'a MigrationFiles,
     pub(crate) open: &'a OpenAdmin<'a>,
+    /// True for a file of SQLite that is not there yet: a connection would create it.
+    pub(crate) is_new_file: bool,
 }
 
 /// A file that would run.
@@ -67,6 +69,11 @@ pub(crate) struct UpSummary {
 impl Migrator<'_> {
     /// Compares the files with the ledger. Changes nothing.
     pub(crate) async fn plan(&self) -> Result<(MigrationPlan, Dialect)> {
+        if self.is_new_file {
+            let ledger = Ledger::in_schema(Dialect::Sqlite, "main");
+            let plan = MigrationPlan::new(self.files, &[], &ledger, Dialect::Sqlite);
+            return Ok((plan, Dialect::Sqlite));
+        }
         let mut connection = (self.open)().await?;
         let dialect = connection.dialect();
         let (ledger, exists) = Ledger::find(&mut *connection).await?;

@@ -1,5 +1,7 @@
 //! Two migrators at once.
 
+use std::fs::File;
+
 use super::{Ended, Project};
 use crate::harness::Backend;
 
@@ -41,4 +43,23 @@ fn two_migrators_of_mariadb_run_each_file_once() {
 #[test]
 fn two_migrators_of_sqlite_run_each_file_once() {
     two_at_once(Backend::Sqlite, 20);
+}
+
+#[test]
+fn a_migrator_waits_for_another_as_long_as_it_may() {
+    let project = Project::start(Backend::Sqlite);
+    project.file("V1__a.sql", "create table t1 (id integer);\n");
+    let directory = File::open(project.path()).expect("it is there");
+    directory.lock().expect("nobody has it");
+    let ended = project.migrate(&["up", "--wait", "500ms"]);
+    assert_eq!(
+        ended.err.matches("another migrator is at work, waiting for it").count(),
+        1,
+        "{ended:?}"
+    );
+    assert!(ended.refused().contains("another migrator has worked on it for 500ms"));
+    // Those who only look do not wait.
+    assert_eq!(project.states(), ["1 pending"]);
+    directory.unlock().expect("it is ours");
+    project.migrate(&["up", "--wait", "0s"]).fine();
 }

@@ -87,7 +87,8 @@ impl Project {
 
     fn url(&self) -> String {
         match (&self.postgres, &self.mariadb) {
-            (Some(postgres), _) => postgres.url(),
+            // Without a proof of the password, which takes a debug build long.
+            (Some(postgres), _) => postgres.socket_url(),
             (None, Some(mariadb)) => mariadb.url(),
             (None, None) => "sqlite:main.db".to_owned(),
         }

@@ -139,6 +139,9 @@ fn a_new_file_has_the_next_number_and_needs_no_database() {
     let made = project.migrate(&["new", "more", "--dir", "migrations"]).fine();
     assert_eq!(made, "migrations/V2__more.sql\n");
     assert_eq!(project.migrate(&["new", "…"]).status, Some(2));
+    assert_eq!(project.states(), ["1 pending", "2 pending"]);
+    project.migrate(&["up", "--dry-run"]).fine();
+    assert!(project.migrate(&["verify"]).refused().contains("it did not run"));
     assert!(!project.path().join("main.db").exists());
     // Files without a statement are applied, too.
     project.migrate(&["up"]).fine();
