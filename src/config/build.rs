@@ -377,3 +377,22 @@ fn check_health(
 fn list(names: &BTreeSet<String>) -> String {
     names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::load_from;
+
+    #[test]
+    fn probes_are_at_least_100_ms_apart_or_turned_off() {
+        for (interval, is_right) in
+            [("0s", true), ("1ms", false), ("99ms", false), ("100ms", true), ("1h", true)]
+        {
+            let loaded = load_from(&[("health.interval", interval)]);
+            assert_eq!(loaded.is_ok(), is_right, "{interval}");
+            if let Err(problems) = loaded {
+                let text = problems.to_string();
+                assert!(text.contains("too short") && text.contains("\"0s\" to probe"), "{text}");
+            }
+        }
+    }
+}

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use rowgate::value::proto::QueryOptions;
 use tonic::Code;
 
-use crate::harness::client::request_with;
+use crate::failover::url;
+use crate::harness::client::{Client, request_with};
 use crate::harness::mariadb::Mariadb;
 use crate::harness::postgres::Postgres;
+use crate::harness::server::Server;
 use crate::harness::unit::batch;
 use crate::harness::wait::{eventually_async, idle_for};
 use crate::harness::{Backend, Service, http};
@@ -168,4 +170,32 @@ async fn what_is_due_at_the_start_is_done_behind_the_first_call() {
         (service.postgres().psql(tables) == "1").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn calls_find_the_next_primary_without_probes() {
+    let mut first = Postgres::start();
+    first.admit_standbys();
+    let second = Postgres::standby_of(&first);
+    let url = url(&[&first, &second]) + "?target_session_attrs=read-write";
+    let server = Server::start(&format!("[databases.main]\nurl = \"{url}\"\n{SETTINGS}"));
+    let client = Client::connect(server.grpc()).await;
+    client.must("create table t (a int)", &[]).await;
+    first.stop();
+    let insert = "insert into t values (1)";
+    let waiting: Vec<_> = (0..8)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.must(insert, &[]).await })
+        })
+        .collect();
+    eventually_async("the breaker is open", SOON, async || {
+        server.log().contains("database unreachable").then_some(())
+    })
+    .await;
+    second.promote();
+    for one in waiting {
+        one.await.expect("each call waits for the next primary, and tries in its turn");
+    }
+    assert_eq!(second.psql("select count(*) from t"), "8");
 }
