@@ -15,15 +15,19 @@ use crate::backend::row_stream::{Fill, RowSink, fill};
 use crate::backend::statement::{Delivery, Statement};
 use crate::backend::transaction::{SavepointCommand, Transaction};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sql::Analyzer;
+use crate::sql::{Analyzer, Dialect};
 use crate::value::{Column, Kind, Value};
 use crate::wire_size::widen;
 
-/// The numbers of rows that are inserted by one statement, the most first: there is one text for each.
-const ROWS: [usize; 4] = [512, 64, 8, 1];
+/// The most rows that are inserted by one statement.
+const MAX_ROWS: usize = 512;
 
-/// The most values in one statement: SQLite takes no more.
+/// The rows of the statements behind the last full one: there is one text for each number of rows.
+const FEW_ROWS: usize = 8;
+
+/// The most values in one statement. SQLite looks for each by its name, in a list.
 const MAX_VALUES: usize = 32_766;
+const MAX_SQLITE_VALUES: usize = 128;
 
 /// The size of the rows that are inserted together, in bytes.
 const CHUNK: usize = 256 << 10;
@@ -118,7 +122,11 @@ impl<'a> InsertWriter<'a> {
     }
 
     fn rows_at_once(&self) -> usize {
-        (MAX_VALUES / self.columns.len().max(1)).clamp(1, ROWS[0])
+        let values = match self.copy.dialect {
+            Dialect::Sqlite => MAX_SQLITE_VALUES,
+            Dialect::Postgres | Dialect::Mysql => MAX_VALUES,
+        };
+        (values / self.columns.len().max(1)).clamp(1, MAX_ROWS)
     }
 
     async fn insert_waiting(&mut self) -> Result<()> {
@@ -127,7 +135,8 @@ impl<'a> InsertWriter<'a> {
         self.waiting_bytes = 0;
         let mut left = waiting.len();
         while left > 0 {
-            let count = ROWS.into_iter().find(|count| *count <= left.min(most)).unwrap_or(1);
+            let sizes = [most, FEW_ROWS.min(most)];
+            let count = sizes.into_iter().find(|count| *count <= left).unwrap_or(1);
             left -= count;
             let rows = waiting.by_ref().take(count).collect();
             self.insert(rows).await?;
