@@ -24,6 +24,7 @@ mod preamble;
 pub(crate) mod resolution;
 pub(crate) mod result_quota;
 mod row_stream;
+pub(crate) mod result_reference;
 pub(crate) mod sqlite;
 mod statement;
 #[cfg(test)]

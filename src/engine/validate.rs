@@ -12,6 +12,7 @@ use crate::config::SessionStatements;
 use crate::error::{Error, ErrorKind, FieldViolation, Result};
 use crate::resilience::RetryUnit;
 use crate::sql::{Analysis, EffectLifetime, SessionState, excess_parameter};
+use crate::value::Kind;
 use crate::value::proto::{
     AccessMode, IsolationLevel as WireIsolation, QueryOptions, QueryRequest, ResultFormat,
     TransactionOptions, Value,
@@ -141,6 +142,7 @@ impl Database {
             let name = format!("parameters[{index}]");
             return Err(place.error(ErrorKind::InvalidParameter, &name, description));
         }
+        check_references(parameters, place)?;
         Ok(analysis)
     }
 
@@ -186,6 +188,48 @@ impl Database {
         let error = place.error(ErrorKind::InvalidParameter, "parameters", &description);
         Err(error.with_hint("Send an array or JSON in one parameter, or several statements."))
     }
+}
+
+/// Checks that only statements of a batch refer to results, as whole parameters, and to those of earlier statements.
+fn check_references(parameters: &[Value], place: StatementPlace) -> Result<()> {
+    for (index, parameter) in parameters.iter().enumerate() {
+        let description = match (&parameter.kind, place) {
+            (Some(Kind::ResultReference(reference)), StatementPlace::Batch(own)) => {
+                let statement = reference.statement;
+                if usize::try_from(statement).is_ok_and(|earlier| earlier < own) {
+                    continue;
+                }
+                format!("statement {statement} is not an earlier one of this batch")
+            }
+            (Some(Kind::ResultReference(_)), _) => {
+                "only a statement of ExecuteBatch may refer to a result".to_owned()
+            }
+            (Some(kind), _) if holds_reference(kind) => {
+                "a result_reference is a whole parameter, not a part of one".to_owned()
+            }
+            _ => continue,
+        };
+        let name = format!("parameters[{index}]");
+        return Err(place.error(ErrorKind::InvalidParameter, &name, &description));
+    }
+    Ok(())
+}
+
+/// Tells whether a part of an array or of a record is a reference.
+fn holds_reference(kind: &Kind) -> bool {
+    let parts = match kind {
+        Kind::ArrayValue(array) => &array.elements,
+        Kind::RecordValue(record) => &record.fields,
+        Kind::ResultReference(_) => return true,
+        Kind::NullValue(_)
+        | Kind::BoolValue(_)
+        | Kind::Int64Value(_)
+        | Kind::Float64Value(_)
+        | Kind::TextValue(_)
+        | Kind::BytesValue(_)
+        | Kind::TimestampValue(_) => return false,
+    };
+    parts.iter().filter_map(|part| part.kind.as_ref()).any(holds_reference)
 }
 
 /// Makes the error of an option.

@@ -26,7 +26,7 @@ pub(crate) mod text;
 
 pub(crate) use encoded_rows::{EncodedRows, RowEncoder, RowsField, size_in_field};
 pub use proto::value::Kind;
-pub use proto::{ArrayValue, Column, DataType, RecordValue, Row, Value};
+pub use proto::{ArrayValue, Column, DataType, RecordValue, ResultReference, Row, Value};
 
 /// The encoded `FileDescriptorSet` of `rowgate.v1` and its imports, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rowgate.bin"));
@@ -96,6 +96,7 @@ impl Kind {
             Self::TimestampValue(_) => "timestamp_value",
             Self::ArrayValue(_) => "array_value",
             Self::RecordValue(_) => "record_value",
+            Self::ResultReference(_) => "result_reference",
         }
     }
 }

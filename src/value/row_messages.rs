@@ -204,7 +204,9 @@ mod tests {
                     Kind::TextValue(value) => encoder.text(value),
                     Kind::BytesValue(value) => encoder.bytes(value),
                     Kind::TimestampValue(at) => encoder.timestamp(at.seconds, at.nanos),
-                    Kind::ArrayValue(_) | Kind::RecordValue(_) => encoder.value(value),
+                    Kind::ArrayValue(_) | Kind::RecordValue(_) | Kind::ResultReference(_) => {
+                        encoder.value(value);
+                    }
                 }
             }
             assert_eq!(encoder.row(), row.encode_to_vec());

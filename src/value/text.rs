@@ -27,7 +27,8 @@ impl Precision {
 
 fn text_with(value: &Value, precision: Precision) -> Option<String> {
     Some(match &value.kind {
-        None | Some(Kind::NullValue(_)) => return None,
+        // A result holds no reference.
+        None | Some(Kind::NullValue(_) | Kind::ResultReference(_)) => return None,
         Some(Kind::BoolValue(value)) => value.to_string(),
         Some(Kind::Int64Value(value)) => value.to_string(),
         Some(Kind::Float64Value(value)) => float(*value, precision),

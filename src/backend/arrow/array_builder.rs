@@ -259,7 +259,8 @@ fn append_text(
         | Kind::Float64Value(_)
         | Kind::TimestampValue(_)
         | Kind::ArrayValue(_)
-        | Kind::RecordValue(_) => text(value, column).unwrap_or_default().into(),
+        | Kind::RecordValue(_)
+        | Kind::ResultReference(_) => text(value, column).unwrap_or_default().into(),
     };
     let size = variable_size(written.as_bytes())?;
     builder.append_value(written);

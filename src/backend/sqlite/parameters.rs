@@ -84,7 +84,7 @@ fn stored(at: usize, value: &Value) -> Result<ToSqlOutput<'_>> {
                 .ok_or_else(|| rejected(ErrorKind::ParameterOutOfRange, why))?;
             return Ok(ToSqlOutput::Owned(Owned::Text(text)));
         }
-        Kind::ArrayValue(_) | Kind::RecordValue(_) => {
+        Kind::ArrayValue(_) | Kind::RecordValue(_) | Kind::ResultReference(_) => {
             let why = format!("SQLite has no form for {}", kind.name());
             return Err(rejected(ErrorKind::InvalidParameter, &why));
         }

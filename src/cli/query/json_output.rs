@@ -38,7 +38,7 @@ fn json(value: &Value, column: &Column) -> String {
         nested(elements, lengths, ['[', ']'], &|value| json(value, column))
     };
     match &value.kind {
-        None | Some(Kind::NullValue(_)) => "null".to_owned(),
+        None | Some(Kind::NullValue(_) | Kind::ResultReference(_)) => "null".to_owned(),
         Some(Kind::BoolValue(value)) => value.to_string(),
         Some(Kind::Int64Value(value)) => value.to_string(),
         Some(Kind::Float64Value(value)) if value.is_finite() => float(*value),

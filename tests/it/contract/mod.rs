@@ -15,6 +15,7 @@ mod options;
 mod parameters;
 mod pool_commands;
 mod pools;
+mod references;
 mod retries;
 mod rows;
 mod services;

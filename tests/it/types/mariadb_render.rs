@@ -45,7 +45,9 @@ pub(super) fn render_mariadb(value: &Value, column: &Column, declared: &str) -> 
                 _ => whole,
             }
         }
-        Kind::ArrayValue(_) | Kind::RecordValue(_) => panic!("no column becomes {value:?}"),
+        Kind::ArrayValue(_) | Kind::RecordValue(_) | Kind::ResultReference(_) => {
+            panic!("no column becomes {value:?}")
+        }
     }
 }
 

@@ -56,7 +56,10 @@ async fn read(
 /// The value as text, in a form that loses nothing; `None` of bytes, which are no text.
 fn as_text(value: &Value, printed: &str) -> Option<Value> {
     match value.kind.as_ref()? {
-        Kind::BoolValue(_) | Kind::BytesValue(_) | Kind::NullValue(_) => None,
+        Kind::BoolValue(_)
+        | Kind::BytesValue(_)
+        | Kind::NullValue(_)
+        | Kind::ResultReference(_) => None,
         // The client prints six digits of a FLOAT.
         Kind::Float64Value(number) => Some(Value::text(format!("{number:e}"))),
         Kind::Int64Value(_)

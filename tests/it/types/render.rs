@@ -25,7 +25,7 @@ impl Renderer {
     /// `None` for NULL.
     fn text(self, value: &Value) -> Option<String> {
         Some(match value.kind.as_ref().expect("a result holds no unset value") {
-            Kind::NullValue(_) => return None,
+            Kind::NullValue(_) | Kind::ResultReference(_) => return None,
             Kind::BoolValue(true) => "t".to_owned(),
             Kind::BoolValue(false) => "f".to_owned(),
             Kind::Int64Value(number) => number.to_string(),

@@ -81,7 +81,7 @@ fn checked(index: usize, value: &Value, ahead: i32) -> Result<&Kind> {
             let why = "the timestamp is outside the years 0001 to 9999";
             rejected(ErrorKind::ParameterOutOfRange, why)
         }
-        Kind::ArrayValue(_) | Kind::RecordValue(_) => {
+        Kind::ArrayValue(_) | Kind::RecordValue(_) | Kind::ResultReference(_) => {
             let why = format!("MySQL has no form for {}", kind.name());
             rejected(ErrorKind::InvalidParameter, &why)
         }
@@ -103,7 +103,10 @@ fn type_of(kind: &Kind) -> u8 {
         Kind::TextValue(_) => types::VAR_STRING,
         Kind::BytesValue(_) => types::LONG_BLOB,
         Kind::TimestampValue(_) => types::DATETIME,
-        Kind::NullValue(_) | Kind::ArrayValue(_) | Kind::RecordValue(_) => types::NULL,
+        Kind::NullValue(_)
+        | Kind::ArrayValue(_)
+        | Kind::RecordValue(_)
+        | Kind::ResultReference(_) => types::NULL,
     }
 }
 
@@ -122,7 +125,10 @@ fn write(kind: &Kind, ahead: i32, out: &mut Vec<u8>) {
         Kind::TimestampValue(at) => {
             local(at, ahead).unwrap_or_default().write(out);
         }
-        Kind::NullValue(_) | Kind::ArrayValue(_) | Kind::RecordValue(_) => {}
+        Kind::NullValue(_)
+        | Kind::ArrayValue(_)
+        | Kind::RecordValue(_)
+        | Kind::ResultReference(_) => {}
     }
 }
 

@@ -17,11 +17,12 @@ use crate::backend::mysql::session::requests::Runnable;
 use crate::backend::mysql::session::{Session, UnitState};
 use crate::backend::resolution::outcome_unknown;
 use crate::backend::result_quota::ResultQuota;
+use crate::backend::result_reference::{refers_to_result, resolved};
 use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy, Completion};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::sql::MysqlStatement;
 use crate::value::proto::ResultSet;
-use crate::value::{RowEncoder, RowsField};
+use crate::value::{RowEncoder, RowsField, Value};
 
 /// A batch at work on a session.
 struct BatchRun<'a> {
@@ -131,6 +132,7 @@ impl BatchRun<'_> {
         let is_together = strategy == BatchStrategy::Pipelined
             && self.is_plain
             && session.database.is_pipelined
+            && !self.batch.statements.iter().any(|one| refers_to_result(&one.parameters))
             && self.batch.key.is_none();
         let facts = self.facts.clone();
         let leaves_mark = self.writes && !self.batch.mode.read_only && !self.batch.dry_run;
@@ -285,7 +287,9 @@ impl BatchRun<'_> {
         let batch = self.batch;
         for (index, statement) in batch.statements.iter().enumerate() {
             let failed = |error| with_claimed_key(key, error).with_failed_statement(index);
-            let result = self.run_one(session, statement, index).await.map_err(failed)?;
+            let values = resolved(&statement.parameters, &results).map_err(failed)?;
+            let result = self.run_one(session, statement, index, &values).await;
+            let result = result.map_err(failed)?;
             if let Some(expect) = statement.expect {
                 expect.check(result.rows_affected).map_err(failed)?;
             }
@@ -299,23 +303,20 @@ impl BatchRun<'_> {
         session: &mut Session,
         statement: &BatchStatement,
         index: usize,
+        values: &[Value],
     ) -> Result<ResultSet> {
+        let sql = &statement.sql;
         let facts = Arc::clone(&self.facts[index]);
         let text = text_of(&facts)?;
-        let runnable = session.prepare(&statement.sql, text).await?;
-        let ready = ReadyStatement::new(
-            &statement.sql,
-            text,
-            runnable,
-            &statement.parameters,
-            session.database.ahead_of_utc,
-        )?;
+        let runnable = session.prepare(sql, text).await?;
+        let ready =
+            ReadyStatement::new(sql, text, runnable, values, session.database.ahead_of_utc)?;
         session.work.is_divisible |= self.divisible[index];
         session.begin_request()?;
         let before = ready.queue(session, self.is_plain)?;
         for _ in 0..before {
             let end = session.answer(async |on| on.end_of_command().await).await?;
-            session.must_be_cleared(end.map(drop), &statement.sql)?;
+            session.must_be_cleared(end.map(drop), sql)?;
         }
         let result = self.result(session, &ready, index).await?;
         check_open(session)?;

@@ -218,7 +218,8 @@ fn parameter<'a>(value: &'a Value, ty: &Type, path: &Path<'_>) -> Result<Paramet
                 .ok_or_else(|| path.out_of_range(ty, kind.name()))?;
             Some(Parameter::TimestampTz(micros))
         }
-        Kind::TimestampValue(_) => None,
+        // References are resolved before.
+        Kind::TimestampValue(_) | Kind::ResultReference(_) => None,
         Kind::ArrayValue(array) => {
             element(target).map(|element| array_literal(array, &element, path)).transpose()?
         }

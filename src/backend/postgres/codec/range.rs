@@ -54,7 +54,8 @@ impl BoundText {
                 | Kind::Float64Value(_)
                 | Kind::TimestampValue(_)
                 | Kind::ArrayValue(_)
-                | Kind::RecordValue(_) => return None,
+                | Kind::RecordValue(_)
+                | Kind::ResultReference(_) => return None,
             },
         })
     }

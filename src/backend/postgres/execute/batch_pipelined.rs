@@ -25,6 +25,7 @@ use crate::backend::postgres::idempotency::{
 use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::failure::of_own_statement;
 use crate::backend::result_quota::ResultQuota;
+use crate::backend::result_reference::refers_to_result;
 use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy, IdempotencyKey};
 use crate::error::{Outcome, Result};
 use crate::sql::{PlanLifetime, invalidates_plans};
@@ -68,8 +69,8 @@ fn is_guarded(batch: &Batch) -> bool {
 
 impl<'a> BatchRun<'a> {
     /// Prepares every statement, and returns the strategy to run them: they must be prepared one by one if
-    /// an earlier one may change the meaning of a later one, one has its meaning only when it runs, or one
-    /// cannot be prepared, perhaps because it needs what an earlier one creates.
+    /// an earlier one may change the meaning of a later one, one has its meaning only when it runs, refers to an earlier
+    /// result, or cannot be prepared, perhaps because it needs what an earlier one creates.
     async fn prepare(&mut self, strategy: BatchStrategy) -> Result<BatchStrategy> {
         let session = &mut self.session;
         let Batch { statements, mode, preamble, key, .. } = self.batch;
@@ -96,6 +97,7 @@ impl<'a> BatchRun<'a> {
         if strategy == BatchStrategy::Sequential
             || redefines_others
             || has_passing
+            || statements.iter().any(|one| refers_to_result(&one.parameters))
             || has_unprepared
         {
             return Ok(BatchStrategy::Sequential);

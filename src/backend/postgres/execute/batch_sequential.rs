@@ -1,5 +1,5 @@
 //! A batch statement by statement: where one needs what an earlier one creates, they cannot be prepared
-//! before they run.
+//! before they run; where one refers to an earlier result, its parameters are not known.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use crate::backend::postgres::idempotency::{claim, with_claimed_key};
 use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::effects::StatementEffects;
 use crate::backend::result_quota::ResultQuota;
+use crate::backend::result_reference::resolved;
 use crate::backend::{Batch, BatchResult, BatchStatement, BatchStrategy};
 use crate::error::Result;
 use crate::sql::invalidates_plans;
@@ -47,7 +48,7 @@ async fn run_statements(
     let mut quota = ResultQuota::new(batch.max_rows, batch.max_bytes);
     let mut results = Vec::with_capacity(batch.statements.len());
     for (index, statement) in batch.statements.iter().enumerate() {
-        let result = run_statement(session, statement, &quota).await;
+        let result = run_statement(session, statement, &results, &quota).await;
         let failed = |error| claimed(error).with_failed_statement(index);
         let (result, effects) = result.map_err(failed)?;
         if strategy == BatchStrategy::Sequential {
@@ -71,11 +72,12 @@ async fn run_statements(
 async fn run_statement(
     session: &mut Session,
     statement: &BatchStatement,
+    earlier: &[ResultSet],
     quota: &ResultQuota,
 ) -> Result<(ResultSet, StatementEffects)> {
+    let values = resolved(&statement.parameters, earlier)?;
     let effects = session.effects_of(&statement.analysis).await?;
-    let (prepared, parameters) =
-        session.prepare_with(&statement.sql, &statement.parameters).await?;
+    let (prepared, parameters) = session.prepare_with(&statement.sql, &values).await?;
     session.effects_with_parameters(effects, &prepared).await?;
     let steps = vec![PipelineStep::Statement(Arc::clone(&prepared), parameters)];
     let mut responses = session.send_pipeline(steps, quota, PipelineEnd::NoCommit).await?;

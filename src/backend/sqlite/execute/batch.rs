@@ -7,13 +7,14 @@
 use std::time::Instant;
 
 use super::statement_run::{Access, RowConsumer, run_in_transaction};
+use crate::backend::result_reference::resolved;
 use crate::backend::sqlite::idempotency;
 use crate::backend::sqlite::row_channel::{ResultHeader, RowSender};
 use crate::backend::sqlite::session::Session;
 use crate::backend::{Batch, BatchResult, BatchStatement, Completion};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::proto::ResultSet;
-use crate::value::{RowEncoder, RowsField, size_in_field};
+use crate::value::{RowEncoder, RowsField, Value, size_in_field};
 use crate::wire_size::widen;
 
 /// Runs a batch once. An error names the statement that failed; nothing of the batch is applied then.
@@ -57,7 +58,9 @@ pub(crate) fn run_statements(
         // Each statement has a time limit of its own.
         let own = Instant::now() + session.config.statement_timeout;
         session.arm(sender, own.min(until))?;
-        let result = run_one(session, one, &mut quota);
+        let parameters = resolved(&one.parameters, &results);
+        let result =
+            parameters.and_then(|parameters| run_one(session, one, &parameters, &mut quota));
         results.push(result.map_err(|error| error.with_failed_statement(index))?);
     }
     batch.check_response(&results)?;
@@ -70,12 +73,13 @@ pub(crate) fn run_statements(
 fn run_one(
     session: &mut Session,
     one: &BatchStatement,
+    parameters: &[Value],
     quota: &mut ResultQuota<'_>,
 ) -> Result<ResultSet> {
     let access = Access::of(quota.batch.mode.read_only);
     let encoder = RowEncoder::new(RowsField::OfResult);
     let mut rows = BatchRows { result: ResultSet::default(), encoder, quota };
-    let completion = run_in_transaction(session, &one.sql, &one.parameters, access, &mut rows)?;
+    let completion = run_in_transaction(session, &one.sql, parameters, access, &mut rows)?;
     if let Some(expect) = one.expect {
         expect.check(completion.rows_affected)?;
     }
