@@ -19,6 +19,7 @@ mariadb_lack() {
   version=$("$server" --version 2>/dev/null) || { echo "$server does not run"; return; }
   local PATH=${server%/*}:$PATH
   has mariadb || has mysql || { echo 'no client (mariadb, or mysql)'; return; }
+  has mariadb-dump || has mysqldump || { echo 'no mariadb-dump, or mysqldump'; return; }
   version=$(sed -E 's/.*Ver ([0-9]+)\.([0-9]+).*/\1 \2/' <<<"$version")
   local major=${version% *} minor=${version#* }
   if "$server" --version | grep -q MariaDB; then
@@ -41,7 +42,7 @@ mariadb_install() {
   {
     "${as_root[@]}" apt-get update -q &&
       "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -q -y --no-install-recommends mariadb-server-core mariadb-client-core
+        apt-get install -q -y --no-install-recommends mariadb-server-core mariadb-client
   } </dev/null
 }
 
@@ -53,8 +54,8 @@ mariadb_require() {
   if [ -n "$lack" ]; then
     [ -z "${ROWGATE_MYSQLD:-}" ] || die "ROWGATE_MYSQLD will not do: $lack"
     echo "MariaDB will not do: $lack; trying to install it"
-    mariadb_install || die 'MariaDB 10.6 or later is needed: its server, its client and mariadb-install-db.
-  Debian, Ubuntu: apt-get install mariadb-server-core mariadb-client-core
+    mariadb_install || die 'MariaDB 10.6 or later is needed: its server, its clients and mariadb-install-db.
+  Debian, Ubuntu: apt-get install mariadb-server-core mariadb-client
   Fedora:         dnf install mariadb-server
   macOS:          brew install mariadb
   or name the server of MariaDB or of MySQL 8.0 or later in ROWGATE_MYSQLD.'

@@ -6,6 +6,7 @@
 mod acceptor;
 mod admin_connections;
 mod backends;
+mod backup;
 mod claims_install;
 mod file_watch;
 mod gauge_sources;
@@ -39,6 +40,7 @@ pub use idempotency_install::{install_keys, key_table_sql, postgres_key_table_sq
 pub(crate) use migrate::{migrate_up, migration_plan, pending_migrations, reset_database};
 pub use preflight::{CheckStatus, Finding, check, check_offline};
 pub(crate) use schema_export::{ExportedSchema, export_schema};
+pub use backup::{FileJob, Progress, Summary, backup, restore};
 pub use shutdown::signalled;
 
 use crate::access::Authenticator;

@@ -3,6 +3,7 @@
 //! A command reads its arguments, calls the module that does the work, and prints the results. Standard output has
 //! results, standard error everything else.
 
+mod backup_command;
 mod claims_command;
 mod command_error;
 mod completions_command;
@@ -15,6 +16,7 @@ mod idempotency_command;
 mod listen_command;
 mod migrate_command;
 mod pool;
+mod progress_line;
 mod query;
 mod reset_command;
 mod schema_command;
@@ -75,6 +77,8 @@ enum Command {
     Migrate(migrate_command::Args),
     Schema(schema_command::Args),
     Reset(reset_command::Args),
+    Backup(backup_command::BackupArgs),
+    Restore(backup_command::RestoreArgs),
     Token(token_command::Args),
     Completions(completions_command::Args),
 }
@@ -113,6 +117,8 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<Exit, CommandError> {
         Command::Listen(args) => listen_command::run(args, console),
         Command::Pool(args) => pool::run(&args, console),
         Command::Idempotency(args) => idempotency_command::run(&args, console),
+        Command::Backup(args) => backup_command::back_up(args, console),
+        Command::Restore(args) => backup_command::restore(args, console),
         Command::Claims(args) => claims_command::run(&args, console),
         Command::Migrate(args) => migrate_command::run(&args, console),
         Command::Schema(args) => schema_command::run(args, console),

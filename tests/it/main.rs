@@ -29,6 +29,7 @@
 //! | `failover` | several servers, one of which accepts writes, and secrets that change |
 //! | `galera` | a cluster of three nodes that all take writes |
 //! | `arrow` | results as Arrow IPC streams, compared with the same results as rows |
+//! | `backup` | backups of databases in use, their interruption and restoration, and the secrets of the programs that make them |
 //! | `batch` | commits whose answer is lost, keys, conflicts over one row |
 //! | `cancel` | statements that are cancelled: by a deadline, by a disconnected caller, past a frozen database |
 //! | `transact` | how interactive transactions end by themselves, and how much they hold |
@@ -82,6 +83,8 @@ mod arrow;
 mod audit;
 #[cfg(test)]
 mod batch;
+mod backup;
+#[cfg(test)]
 #[cfg(test)]
 mod breaker;
 #[cfg(test)]

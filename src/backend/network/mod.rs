@@ -15,6 +15,7 @@ mod targets;
 mod tls;
 
 pub(crate) use connect_failures::{AttemptFailure, ConnectFailures};
+pub(crate) use credentials::Credentials;
 pub(crate) use dialer::{Dialer, LogIn};
 pub(crate) use login::Login;
 pub(crate) use server_address::ServerAddress;

@@ -4,9 +4,11 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
+use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -53,6 +55,31 @@ impl DirectoryLock {
             Err(TryLockError::Error(error)) => Err(cannot(error)),
         }
     }
+}
+
+/// All bytes of a file, locked for this process: those that SQLite locks are among them.
+pub(crate) struct WholeFileLock {
+    _file: File,
+}
+
+impl WholeFileLock {
+    /// Locks a file; `None` while another process has a lock of SQLite's on it.
+    pub(super) fn take(path: &Path) -> io::Result<Option<Self>> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(Errno::AGAIN | Errno::ACCESS) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The size of a file beside the database, or of the database itself, and the time of its last change; `None` if there is none.
+pub(super) fn size_and_time(path: &Path, suffix: &str) -> Option<(u64, SystemTime)> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    let metadata = std::fs::metadata(name).ok()?;
+    Some((metadata.len(), metadata.modified().ok()?))
 }
 
 /// Switches the file to a write-ahead log, which lets readers read while the writer writes.

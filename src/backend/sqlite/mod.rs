@@ -17,6 +17,7 @@ mod idempotency;
 mod idempotency_table;
 mod interruptible;
 mod open_connections;
+mod online_copy;
 mod parameters;
 mod pattern;
 mod reader_writer_pools;
@@ -57,6 +58,7 @@ use execute::transaction::{SqliteTransaction, TransactionSettings};
 use idempotency_table::KeyTable;
 use open_connections::OpenConnections;
 use reader_writer_pools::PoolPair;
+pub(crate) use online_copy::{Claim, Copied, check_copy, claim_file, copy_database};
 use row_channel::{RowSender, connection_lost, row_channel};
 use session::{Role, Session, SessionConfig};
 use shared_commit::{

@@ -42,6 +42,11 @@ pub(crate) fn mysql_client() -> PathBuf {
     beside_the_server(&["mariadb", "mysql"])
 }
 
+/// The program that dumps a database of MariaDB or MySQL.
+pub(crate) fn mysql_dump() -> PathBuf {
+    beside_the_server(&["mariadb-dump", "mysqldump"])
+}
+
 /// The program that makes MariaDB's data directory.
 pub(crate) fn mysql_install() -> PathBuf {
     beside_the_server(&["mariadb-install-db", "mysql_install_db"])

@@ -75,6 +75,7 @@ const FENCES: &[(&[&str], &[&str])] = &[
             "migrations/migration_files.rs",
             "access/token_file.rs",
             "app/jwks_watch.rs",
+            "app/backup",
             "app/listener.rs",
             "app/safety.rs",
             "app/token_watch.rs",

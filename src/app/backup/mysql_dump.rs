@@ -1,0 +1,301 @@
+//! The backup of a database of MySQL or MariaDB: the SQL of its dump program, which its client runs.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::client_login::{PrivateDirectory, TlsFiles};
+use super::client_program::{ClientProgram, Wanted, position};
+use super::file_job::{Done, FileJob, refused};
+use super::partial_file::{PartialFile, cannot};
+use super::supervision::Control;
+use crate::backend::network::{Credentials, Login};
+use crate::config::{Database, Host, MysqlTarget, Server, Tls, TlsMode};
+use crate::error::Result;
+
+const PACKAGES: &str = "the client programs of the server (Debian: mariadb-client or default-mysql-client; Fedora: mariadb or \
+    mysql; Alpine: mariadb-client; Homebrew: mariadb or mysql-client)";
+const DUMP: Wanted = Wanted { names: &["mariadb-dump", "mysqldump"], packages: PACKAGES };
+const CLIENT: Wanted = Wanted { names: &["mariadb", "mysql"], packages: PACKAGES };
+
+/// The last line of a whole dump.
+const END: &str = "-- Dump completed";
+
+/// The bytes in which that line is looked for.
+const TAIL: u64 = 256;
+
+/// The content of a dump: one moment of tables with transactions, and all that belongs to the schema. Rows are read one by one,
+/// and bytes are in hexadecimal digits, which no connection converts.
+const CONTENT: [&str; 7] = [
+    "--single-transaction",
+    "--quick",
+    "--routines",
+    "--triggers",
+    "--events",
+    "--hex-blob",
+    "--no-tablespaces",
+];
+
+/// Writes a dump.
+pub(super) async fn backup(
+    database: &Database,
+    target: &MysqlTarget,
+    job: &FileJob,
+    control: Control,
+) -> Result<Done> {
+    let schema = schema_of(target)?;
+    let program = ClientProgram::find(&DUMP, &job.environment).await?;
+    let connection = Connection::new(database, target, job, &program).await?;
+    let partial = PartialFile::create(&job.file, job.replaces)?;
+    let mut command = connection.command(&program);
+    command.args(CONTENT);
+    if !is_mariadb(&program) {
+        command.args(["--set-gtid-purged=OFF", "--column-statistics=0"]);
+    }
+    command.args(["--", schema]).stdout(partial.for_writer()?);
+    let look = || control.reached(partial.size(), 0);
+    let mut notes = vec![program.told()];
+    notes.extend(program.run(&mut command, &control, look).await?);
+    check_end(partial.file(), partial.path())?;
+    Ok(Done { bytes: partial.finish()?, notes })
+}
+
+/// Runs a dump.
+pub(super) async fn restore(
+    database: &Database,
+    target: &MysqlTarget,
+    job: &FileJob,
+    control: Control,
+) -> Result<Done> {
+    let schema = schema_of(target)?;
+    let program = ClientProgram::find(&CLIENT, &job.environment).await?;
+    let mut file = File::open(&job.file).map_err(|error| cannot("open", &job.file, error))?;
+    check_end(&file, &job.file)?;
+    file.rewind().map_err(|error| cannot("read", &job.file, error))?;
+    let connection = Connection::new(database, target, job, &program).await?;
+    if !job.replaces {
+        check_empty(&program, &connection, schema, &control).await?;
+    }
+    let shared = file.try_clone().map_err(|error| cannot("open", &job.file, error))?;
+    let mut command = connection.command(&program);
+    // Without the client's own commands, such as one that runs a program.
+    command.args(["--binary-mode", "--", schema]).stdin(shared);
+    let total = file.metadata().map_or(0, |metadata| metadata.len());
+    let look = || control.reached(position(&file), total);
+    let mut notes = vec![program.told()];
+    let ran = program.run(&mut command, &control, look).await;
+    notes.extend(ran.map_err(|error| error.with_hint(PARTIAL))?);
+    Ok(Done { bytes: total, notes })
+}
+
+/// The hint for a restoration that has failed: no transaction holds definitions.
+const PARTIAL: &str = "The database holds a part of the backup. Restore again with --force, which drops and creates each table of \
+    the backup.";
+
+fn schema_of(target: &MysqlTarget) -> Result<&str> {
+    target.dbname.as_deref().ok_or_else(|| {
+        refused("the URL names no database").with_hint("Write mysql://USER@HOST/DATABASE.")
+    })
+}
+
+/// Fails if a database has tables.
+async fn check_empty(
+    program: &ClientProgram,
+    connection: &Connection,
+    schema: &str,
+    control: &Control,
+) -> Result<()> {
+    let mut command = connection.command(program);
+    let count = "select if(count(*) = 0, 'empty', 'full') from information_schema.tables \
+                 where table_schema = database()";
+    command.args(["--batch", "--skip-column-names", "--execute", count, "--", schema]);
+    let answer = connection.directory.write("answer", "")?;
+    let into = File::create(&answer).map_err(|error| cannot("write", &answer, error))?;
+    command.stdout(into);
+    program.run(&mut command, control, || {}).await?;
+    let answer = std::fs::read_to_string(&answer).unwrap_or_default();
+    if answer.trim() == "empty" {
+        return Ok(());
+    }
+    Err(refused(format!("the database {schema} is not empty")).with_hint(
+        "Restore into an empty database, or let --force drop and create again the tables of the backup.",
+    ))
+}
+
+/// Checks that a dump has its last line.
+fn check_end(file: &File, path: &Path) -> Result<()> {
+    let mut file = file;
+    let mut tail = Vec::new();
+    let read = file
+        .metadata()
+        .and_then(|metadata| file.seek(SeekFrom::Start(metadata.len().saturating_sub(TAIL))))
+        .and_then(|_start| file.take(TAIL).read_to_end(&mut tail));
+    read.map_err(|error| cannot("read", path, error))?;
+    let tail = String::from_utf8_lossy(&tail);
+    if tail.lines().last().is_some_and(|line| line.starts_with(END)) {
+        return Ok(());
+    }
+    let message = format!("{} is not a whole dump: its last line is not \"{END}\"", path.display());
+    Err(refused(message).with_hint("Make a backup with `rowgate backup`."))
+}
+
+fn is_mariadb(program: &ClientProgram) -> bool {
+    program.version.contains("MariaDB")
+}
+
+/// The connection as MySQL's programs take it: by a file of options.
+struct Connection {
+    options: PathBuf,
+    directory: PrivateDirectory,
+}
+
+impl Connection {
+    async fn new(
+        database: &Database,
+        target: &MysqlTarget,
+        job: &FileJob,
+        program: &ClientProgram,
+    ) -> Result<Self> {
+        let credentials = Credentials::new(&job.database, target, &database.credentials)?;
+        let login = credentials.fresh().await?;
+        let directory = PrivateDirectory::create(&job.environment)?;
+        let server = reachable(database, &target.servers).await;
+        let mut lines = vec!["[client]".to_owned()];
+        lines.extend(address(&target.servers[server]));
+        lines.push(option("user", login.user()));
+        lines.extend(password(&login, server));
+        lines.push("default-character-set=utf8mb4".to_owned());
+        lines.push("max-allowed-packet=1073741824".to_owned());
+        lines.extend(tls_options(&target.tls, &directory, is_mariadb(program))?);
+        let options = directory.write("options.cnf", &(lines.join("\n") + "\n"))?;
+        Ok(Self { options, directory })
+    }
+
+    /// The command with its options. The file is the only one that is read: one of the account's own would win over it.
+    fn command(&self, program: &ClientProgram) -> Command {
+        let mut command = program.command();
+        command.arg(format!("--defaults-file={}", self.options.display()));
+        // MySQL's programs read one more, whatever they are told.
+        command.env("MYSQL_TEST_LOGIN_FILE", self.directory.nothing());
+        command.stdin(Stdio::null());
+        command
+    }
+}
+
+fn password(login: &Login<MysqlTarget>, server: usize) -> Option<String> {
+    login.password(server).map(|password| option("password", password.expose()))
+}
+
+fn address(server: &Server) -> Vec<String> {
+    match &server.host {
+        Host::Tcp(host) => vec![
+            // The name localhost means the socket otherwise.
+            "protocol=tcp".to_owned(),
+            option("host", host),
+            format!("port={}", server.port),
+        ],
+        Host::Unix(socket) => {
+            vec!["protocol=socket".to_owned(), option("socket", &socket.display().to_string())]
+        }
+    }
+}
+
+/// The index of the first server that takes connections; the first of all if none does.
+async fn reachable(database: &Database, servers: &[Server]) -> usize {
+    if servers.len() == 1 {
+        return 0;
+    }
+    for (index, server) in servers.iter().enumerate() {
+        let connecting = async {
+            match &server.host {
+                Host::Tcp(host) => TcpStream::connect((host.as_str(), server.port)).await.is_ok(),
+                Host::Unix(socket) => UnixStream::connect(socket).await.is_ok(),
+            }
+        };
+        if timeout(database.pool.connect_timeout, connecting).await.unwrap_or(false) {
+            return index;
+        }
+    }
+    0
+}
+
+/// The options of TLS. MariaDB's programs have no mode that checks the chain alone: they check the name, too.
+fn tls_options(tls: &Tls, directory: &PrivateDirectory, is_mariadb: bool) -> Result<Vec<String>> {
+    let files = TlsFiles::write(tls, directory)?;
+    let is_verified = matches!(tls.mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
+    let mut lines = match (is_mariadb, tls.mode) {
+        (true, TlsMode::Disable) => vec!["ssl=0".to_owned()],
+        (true, _) => {
+            let verify = u8::from(is_verified);
+            vec!["ssl=1".to_owned(), format!("ssl-verify-server-cert={verify}")]
+        }
+        (false, TlsMode::Disable) => vec!["ssl-mode=DISABLED".to_owned()],
+        (false, TlsMode::Require) => vec!["ssl-mode=REQUIRED".to_owned()],
+        (false, TlsMode::VerifyCa) => vec!["ssl-mode=VERIFY_CA".to_owned()],
+        (false, TlsMode::VerifyFull) => vec!["ssl-mode=VERIFY_IDENTITY".to_owned()],
+    };
+    for (name, path) in [("ssl-ca", files.ca), ("ssl-cert", files.cert), ("ssl-key", files.key)] {
+        lines.extend(path.map(|path| option(name, &path.display().to_string())));
+    }
+    Ok(lines)
+}
+
+/// A line of an option file. Within quotes a number sign begins no comment.
+fn option(name: &str, value: &str) -> String {
+    let mut quoted = String::new();
+    for character in value.chars() {
+        match character {
+            '\\' => quoted.push_str("\\\\"),
+            '"' => quoted.push_str("\\\""),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            other => quoted.push(other),
+        }
+    }
+    format!("{name}=\"{quoted}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_quoted_whatever_is_in_it() {
+        assert_eq!(option("password", "a#b\"c\\d\n e"), r#"password="a#b\"c\\d\n e""#);
+    }
+
+    #[test]
+    fn a_dump_without_its_last_line_is_not_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dump.sql");
+        for (text, is_whole) in [
+            ("create table t;\n-- Dump completed on 2026-01-31\n", true),
+            ("create table t;\n-- Dump completed", true),
+            ("-- Dump completed\ninsert into t", false),
+            ("", false),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let file = File::open(&path).unwrap();
+            assert_eq!(check_end(&file, &path).is_ok(), is_whole, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_programs_of_each_kind_get_the_mode_of_tls_in_their_own_words() {
+        let directory = PrivateDirectory::create(&crate::config::Environment::of(&[])).unwrap();
+        let tls = |mode| Tls { mode, ca: None, cert: None, key: None };
+        for (mode, mariadb, mysql) in [
+            (TlsMode::Disable, "ssl=0", "ssl-mode=DISABLED"),
+            (TlsMode::Require, "ssl=1 ssl-verify-server-cert=0", "ssl-mode=REQUIRED"),
+        ] {
+            let lines = |is| tls_options(&tls(mode), &directory, is).unwrap().join(" ");
+            assert_eq!((lines(true).as_str(), lines(false).as_str()), (mariadb, mysql));
+        }
+    }
+}

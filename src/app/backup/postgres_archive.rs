@@ -1,0 +1,244 @@
+//! The backup of a PostgreSQL database: an archive of pg_dump's custom format, which pg_restore reads.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::client_login::{PrivateDirectory, TlsFiles};
+use super::client_program::{ClientProgram, Wanted, position};
+use super::file_job::{Done, FileJob, refused};
+use super::partial_file::{PartialFile, cannot};
+use super::supervision::Control;
+use crate::backend::network::{Credentials, Login};
+use crate::config::{Database, Host, PostgresTarget, TargetSession, TlsMode};
+use crate::error::Result;
+
+const PACKAGES: &str = "the client programs of PostgreSQL, of the server's version or newer (Debian: postgresql-client; \
+    Fedora: postgresql; Alpine: postgresql-client; Homebrew: libpq)";
+const DUMP: Wanted = Wanted { names: &["pg_dump"], packages: PACKAGES };
+const RESTORE: Wanted = Wanted { names: &["pg_restore"], packages: PACKAGES };
+
+/// Writes an archive.
+pub(super) async fn backup(
+    database: &Database,
+    target: &PostgresTarget,
+    job: &FileJob,
+    control: Control,
+) -> Result<Done> {
+    let program = ClientProgram::find(&DUMP, &job.environment).await?;
+    let connection = Connection::new(database, target, job).await?;
+    let partial = PartialFile::create(&job.file, job.replaces)?;
+    let mut command = program.command();
+    connection.apply(&mut command);
+    command.args(["--format=custom", "--no-password"]).stdout(partial.for_writer()?);
+    let look = || control.reached(partial.size(), 0);
+    let mut notes = vec![program.told()];
+    notes.extend(program.run(&mut command, &control, look).await?);
+    if let Some(reader) = program.sibling("pg_restore") {
+        list(&reader, partial.path(), &control).await?;
+    }
+    Ok(Done { bytes: partial.finish()?, notes })
+}
+
+/// Restores an archive in one transaction.
+pub(super) async fn restore(
+    database: &Database,
+    target: &PostgresTarget,
+    job: &FileJob,
+    control: Control,
+) -> Result<Done> {
+    let program = ClientProgram::find(&RESTORE, &job.environment).await?;
+    let file = open(&job.file)?;
+    list(&program, &job.file, &control).await?;
+    let connection = Connection::new(database, target, job).await?;
+    let mut command = program.command();
+    connection.apply(&mut command);
+    let total = file.metadata().map_or(0, |metadata| metadata.len());
+    let shared = file.try_clone().map_err(|error| cannot("open", &job.file, error))?;
+    command.args(["--format=custom", "--no-password", "--single-transaction", "--exit-on-error"]);
+    command.arg(format!("--dbname={}", quoted(&target.dbname)));
+    if job.replaces {
+        command.args(["--clean", "--if-exists"]);
+    }
+    if job.without_owners {
+        command.args(["--no-owner", "--no-privileges"]);
+    }
+    command.stdin(shared);
+    let look = || control.reached(position(&file), total);
+    let mut notes = vec![program.told()];
+    let ran = program.run(&mut command, &control, look).await;
+    notes.extend(ran.map_err(|error| {
+        let clash = !job.replaces && error.message().contains("already exists");
+        if clash { error.with_hint(CLASH) } else { error }
+    })?);
+    Ok(Done { bytes: total, notes })
+}
+
+/// The hint for a database that is not empty.
+const CLASH: &str = "Nothing was changed. Restore into an empty database, or let --force drop and create again the objects that \
+    are in the backup.";
+
+/// Reads the archive's table of contents, which fails for other files and for those that were cut off there.
+async fn list(program: &ClientProgram, file: &Path, control: &Control) -> Result<()> {
+    let mut command = program.command();
+    command.arg("--list").stdin(open(file)?).stdout(Stdio::null());
+    let listed = program.run(&mut command, control, || {}).await;
+    listed.map(drop).map_err(|error| {
+        control.check().err().unwrap_or_else(|| {
+            let message = format!("{} is not a whole archive of pg_dump: ", file.display());
+            let why = error.message().to_owned();
+            error.with_message(message + &why)
+        })
+    })
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| cannot("open", path, error))
+}
+
+/// A database's name as a connection string, so that one that looks like such a string is none.
+fn quoted(dbname: &str) -> String {
+    format!("dbname='{}'", dbname.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// The connection as libpq takes it: by its variables. What they do not say, libpq does not look up elsewhere.
+struct Connection {
+    variables: Vec<(&'static str, String)>,
+    /// Holds the files that the variables name.
+    _directory: PrivateDirectory,
+}
+
+impl Connection {
+    async fn new(database: &Database, target: &PostgresTarget, job: &FileJob) -> Result<Self> {
+        let credentials = Credentials::new(&job.database, target, &database.credentials)?;
+        let login = credentials.fresh().await?;
+        let directory = PrivateDirectory::create(&job.environment)?;
+        let hosts = target.servers.iter().map(|server| match &server.host {
+            Host::Tcp(host) => host.clone(),
+            Host::Unix(directory) => directory.display().to_string(),
+        });
+        let ports = target.servers.iter().map(|server| server.port.to_string());
+        let joined = |parts: Vec<String>| parts.join(",");
+        let timeout = database.pool.connect_timeout.max(Duration::from_secs(2));
+        let mut variables = vec![
+            ("PGHOST", joined(hosts.collect())),
+            ("PGPORT", joined(ports.collect())),
+            ("PGDATABASE", target.dbname.clone()),
+            ("PGUSER", login.user().to_owned()),
+            ("PGAPPNAME", target.application_name.clone()),
+            ("PGCONNECT_TIMEOUT", timeout.as_secs().to_string()),
+            ("PGGSSENCMODE", "disable".to_owned()),
+            ("PGCHANNELBINDING", target.channel_binding.to_string()),
+        ];
+        if target.session != TargetSession::Any {
+            variables.push(("PGTARGETSESSIONATTRS", target.session.to_string()));
+        }
+        variables.extend(tls_variables(target, &directory)?);
+        let file = directory.write("pgpass", &password_file(&login, target)?)?;
+        variables.push(("PGPASSFILE", file.display().to_string()));
+        Ok(Self { variables, _directory: directory })
+    }
+
+    fn apply(&self, command: &mut Command) {
+        command.envs(self.variables.iter().map(|(name, value)| (*name, value.as_str())));
+    }
+}
+
+fn tls_variables(
+    target: &PostgresTarget,
+    directory: &PrivateDirectory,
+) -> Result<Vec<(&'static str, String)>> {
+    let mode = match target.tls.mode {
+        TlsMode::Disable => "disable",
+        TlsMode::Require => "require",
+        TlsMode::VerifyCa => "verify-ca",
+        TlsMode::VerifyFull => "verify-full",
+    };
+    let files = TlsFiles::write(&target.tls, directory)?;
+    // Without a path libpq takes those of the home directory.
+    let path = |path: Option<std::path::PathBuf>| {
+        path.unwrap_or_else(|| directory.nothing()).display().to_string()
+    };
+    Ok(vec![
+        ("PGSSLMODE", mode.to_owned()),
+        ("PGSSLROOTCERT", path(files.ca)),
+        ("PGSSLCERT", path(files.cert)),
+        ("PGSSLKEY", path(files.key)),
+    ])
+}
+
+/// The lines of a password file. A socket matches by its directory, or as localhost if it is the default one.
+fn password_file(login: &Login<PostgresTarget>, target: &PostgresTarget) -> Result<String> {
+    let mut tcp = String::new();
+    let mut sockets = String::new();
+    for (index, server) in target.servers.iter().enumerate() {
+        let Some(password) = login.password(index) else { continue };
+        let password = password.expose();
+        if password.contains(['\n', '\r', '\0']) {
+            let message = "a password with a line break cannot be given to PostgreSQL's programs";
+            return Err(refused(message).with_hint("Choose another password."));
+        }
+        let password = escaped(password);
+        match &server.host {
+            Host::Tcp(host) => {
+                tcp += &format!("{}:{}:*:*:{password}\n", escaped(host), server.port);
+            }
+            Host::Unix(_) => sockets += &format!("*:{}:*:*:{password}\n", server.port),
+        }
+    }
+    Ok(tcp + &sockets)
+}
+
+fn escaped(field: &str) -> String {
+    field.replace('\\', "\\\\").replace(':', "\\:")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Target, load_from};
+
+    async fn connection(pairs: &[(&str, &str)]) -> (String, Vec<(&'static str, String)>) {
+        let config = load_from(pairs).unwrap();
+        let database = &config.databases["main"];
+        let Target::Postgres(target) = &database.target else { panic!("not PostgreSQL") };
+        let job = FileJob {
+            database: "main".to_owned(),
+            file: "backup".into(),
+            replaces: false,
+            without_owners: false,
+            environment: crate::config::Environment::of(&[]),
+        };
+        let connection = Connection::new(database, target, &job).await.unwrap();
+        let value = |name| connection.variables.iter().find(|(own, _)| *own == name).unwrap();
+        let passwords = std::fs::read_to_string(&value("PGPASSFILE").1).unwrap();
+        (passwords, connection.variables.clone())
+    }
+
+    #[tokio::test]
+    async fn the_parts_of_the_url_are_variables_and_the_password_is_in_a_file() {
+        let url = "postgres://me:a%3Ab%5C@db1:5433,db2:5434/shop?sslmode=require";
+        let (passwords, variables) = connection(&[("databases.main.url", url)]).await;
+        assert_eq!(passwords, "db1:5433:*:*:a\\:b\\\\\ndb2:5434:*:*:a\\:b\\\\\n");
+        for expected in [
+            ("PGHOST", "db1,db2"),
+            ("PGPORT", "5433,5434"),
+            ("PGDATABASE", "shop"),
+            ("PGUSER", "me"),
+            ("PGSSLMODE", "require"),
+            ("PGTARGETSESSIONATTRS", "read-write"),
+        ] {
+            let found = variables.iter().any(|(name, value)| (*name, value.as_str()) == expected);
+            assert!(found, "{expected:?} in {variables:?}");
+        }
+        assert!(variables.iter().all(|(_, value)| !value.contains("a:b")), "{variables:?}");
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_connection_string_is_a_name() {
+        assert_eq!(quoted("a b='c\\"), "dbname='a b=\\'c\\\\'");
+    }
+}

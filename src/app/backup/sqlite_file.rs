@@ -1,0 +1,113 @@
+//! The backup and the restoration of a SQLite database.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, fchown};
+use std::path::Path;
+
+use super::file_job::{Done, FileJob, refused};
+use super::partial_file::{PartialFile, beside, cannot, remove_beside};
+use super::supervision::Control;
+use crate::backend::sqlite::{Claim, Copied, check_copy, claim_file, copy_database};
+use crate::config::SqliteTarget;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The bytes that are copied between two looks at the signals.
+const CHUNK: usize = 1 << 20;
+
+/// Copies the database while it is in use.
+pub(super) async fn backup(target: &SqliteTarget, job: &FileJob, control: Control) -> Result<Done> {
+    let source = target.path.clone();
+    let file = job.file.clone();
+    let replaces = job.replaces;
+    on_thread(move || {
+        let partial = PartialFile::create(&file, replaces)?;
+        copy_database(&source, partial.path(), &mut |done, total| {
+            control.reached(done, total);
+            !control.is_stopped()
+        })?;
+        let notes = checked(partial.path(), &control)?;
+        Ok(Done { bytes: partial.finish()?, notes })
+    })
+    .await
+}
+
+/// Puts a backup in the place of the database.
+pub(super) async fn restore(
+    target: &SqliteTarget,
+    job: &FileJob,
+    control: Control,
+) -> Result<Done> {
+    let target = target.path.clone();
+    let file = job.file.clone();
+    let replaces = job.replaces;
+    on_thread(move || {
+        if let Some(log) = beside(&file) {
+            let message =
+                format!("{} is a database in use, as {} shows", file.display(), log.display());
+            return Err(refused(message).with_hint("Make a backup of it with `rowgate backup`."));
+        }
+        let mut source = File::open(&file).map_err(|error| cannot("open", &file, error))?;
+        let partial = PartialFile::create(&target, replaces)?;
+        copy_bytes(&mut source, &partial, &control)
+            .map_err(|error| cannot("copy", &file, error))?;
+        control.check()?;
+        let notes = checked(partial.path(), &control)?;
+        let bytes = replace(partial, &target)?;
+        Ok(Done { bytes, notes })
+    })
+    .await
+}
+
+/// Gives the new file its name while no process has the one before open.
+fn replace(partial: PartialFile, target: &Path) -> Result<u64> {
+    let claim = match fs::metadata(target) {
+        Ok(before) => {
+            let claim = claim_file(target)?;
+            let owned = fchown(partial.file(), Some(before.uid()), Some(before.gid()));
+            owned
+                .and_then(|()| partial.file().set_permissions(before.permissions()))
+                .map_err(|error| cannot("give its owner to", target, error))?;
+            claim
+        }
+        Err(_none) => Claim::Free,
+    };
+    // A log of the database before would be read as one of the new database's.
+    remove_beside(target).map_err(|error| cannot("remove the log of", target, error))?;
+    let bytes = partial.finish()?;
+    drop(claim);
+    Ok(bytes)
+}
+
+/// Checks a copy, and returns the warnings.
+fn checked(path: &Path, control: &Control) -> Result<Vec<String>> {
+    let watch = control.clone();
+    let Copied { orphans } = check_copy(path, move || watch.is_stopped())?;
+    let warning = |orphans| {
+        format!("warning: foreign keys point to nothing in {orphans}; the database is the same")
+    };
+    Ok(orphans.map(warning).into_iter().collect())
+}
+
+fn copy_bytes(source: &mut File, partial: &PartialFile, control: &Control) -> io::Result<()> {
+    let total = source.metadata()?.len();
+    let mut to = partial.file();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let read = source.read(&mut chunk)?;
+        if read == 0 || control.is_stopped() {
+            return Ok(());
+        }
+        to.write_all(&chunk[..read])?;
+        control.reached(source.stream_position()?, total);
+    }
+}
+
+/// Runs work that blocks.
+async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::new(ErrorKind::Internal, "the task has failed").with_cause(error))?
+}
