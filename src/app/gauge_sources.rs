@@ -22,6 +22,7 @@ fn gauges(database: &Database) -> DatabaseGauges {
     let counts = database.counts();
     let listen = database.backend().listeners();
     let breaker = database.backend().breaker().snapshot();
+    let maintenance = database.backend().maintenance().unwrap_or_default();
     let closed = CloseReason::ALL.map(|reason| (reason.as_str(), pool.closed_because(reason)));
     DatabaseGauges {
         database: database.name().to_owned(),
@@ -53,5 +54,12 @@ fn gauges(database: &Database) -> DatabaseGauges {
         notifications: listen.notifications,
         listen_gaps: listen.gaps,
         listeners_too_slow: listen.too_slow,
+        maintenance_runs: vec![
+            ("done", maintenance.done),
+            ("failed", maintenance.failed),
+            ("skipped", maintenance.skipped),
+        ],
+        pages_freed: maintenance.pages_freed,
+        tables_analyzed: maintenance.tables_analyzed,
     }
 }

@@ -15,6 +15,8 @@ mod idempotency_install;
 mod jwks_fetch;
 mod jwks_watch;
 mod listener;
+mod maintain;
+mod maintenance_schedule;
 mod migrate;
 mod mysql_safety;
 mod preflight;
@@ -30,17 +32,23 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::future::join;
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 pub(crate) use backends::configured;
+pub use backup::{FileJob, Progress, Summary, backup, restore};
+pub use backup::{FileJob, Progress, Summary, backup, restore};
+pub use claims_install::{claim_keys_sql, claims_sql, install_claims};
 pub use claims_install::{claim_keys_sql, claims_sql, install_claims};
 pub use idempotency_install::{install_keys, key_table_sql, postgres_key_table_sql};
+pub use idempotency_install::{install_keys, key_table_sql, postgres_key_table_sql};
+pub use maintain::{MaintenanceStep, MaintenanceTasks, maintain};
 pub(crate) use migrate::{migrate_up, migration_plan, pending_migrations, reset_database};
 pub use preflight::{CheckStatus, Finding, check, check_offline};
+pub use preflight::{CheckStatus, Finding, check, check_offline};
 pub(crate) use schema_export::{ExportedSchema, export_schema};
-pub use backup::{FileJob, Progress, Summary, backup, restore};
 pub use shutdown::signalled;
 
 use crate::access::Authenticator;
@@ -244,11 +252,14 @@ impl Server {
             let at = CollectAt::of(&config.health);
             let gc = idempotency_gc::run(Arc::clone(&engine), workers.runtimes.clone(), at);
             let gc = tokio::spawn(gc);
+            let gc = idempotency_gc::run(Arc::clone(&engine), workers.runtimes.clone());
+            let maintenance = maintenance_schedule::run(Arc::clone(&engine));
+            let upkeep = tokio::spawn(join(gc, maintenance));
             let background = background.start();
             let mut signals = shutdown::wait(stopping).await;
             let start = Instant::now();
             tracing::info!("shutting down");
-            gc.abort();
+            upkeep.abort();
             let sequence = ShutdownSequence {
                 engine: Arc::clone(&engine),
                 workers: &mut workers,

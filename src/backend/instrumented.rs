@@ -11,6 +11,7 @@ use super::arrow::Decimal;
 use super::connect_breaker::ConnectBreaker;
 use super::copy::{CopyData, CopyIn, CopyText, CopyWriter};
 use super::interface::{Backend, EngineInfo, Installed, ServerWait};
+use super::maintenance_state::MaintenanceState;
 use super::notification_queue::{ListenCounts, Subscription};
 use super::row_stream::{Completion, Fill, RowSink, RowStream};
 use super::statement::{
@@ -152,6 +153,8 @@ impl Backend for Instrumented {
         key_table_sql() -> Option<String>;
         install_keys(deadline: Deadline) -> BoxFuture<'_, Result<Installed>>;
         install_claims(settings: ClaimsSettings, deadline: Deadline) -> BoxFuture<'_, Result<usize>>;
+        maintain() -> BoxFuture<'_, Result<()>>;
+        maintenance() -> Option<MaintenanceState>;
         describe(request: DescribeRequest) -> BoxFuture<'_, Result<Description>>;
         await_server(deadline: Deadline, context: Arc<CallContext>)
             -> BoxFuture<'_, Result<ServerWait>>;

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::connect_breaker::ConnectBreaker;
 use super::copy::CopyText;
+use super::maintenance_state::MaintenanceState;
 use super::notification_queue::{ListenCounts, Subscription, cannot_listen};
 use super::row_stream::RowStream;
 use super::statement::{
@@ -99,6 +100,17 @@ pub(crate) trait Backend: Send + Sync {
         Box::pin(async {
             Err(Error::new(ErrorKind::Unsupported, "SQLite has no row-level security"))
         })
+    }
+
+    /// Does what keeps the database in order and can be done beside calls, for a bounded time; nothing where the database does
+    /// that itself.
+    fn maintain(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// The runs of [`Backend::maintain`]; `None` where it does nothing.
+    fn maintenance(&self) -> Option<MaintenanceState> {
+        None
     }
 
     /// Describes the parameters and columns of a statement without running it.

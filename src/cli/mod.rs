@@ -14,6 +14,7 @@ mod copy;
 mod health_command;
 mod idempotency_command;
 mod listen_command;
+mod maintain_command;
 mod migrate_command;
 mod pool;
 mod progress_line;
@@ -79,6 +80,7 @@ enum Command {
     Reset(reset_command::Args),
     Backup(backup_command::BackupArgs),
     Restore(backup_command::RestoreArgs),
+    Maintain(maintain_command::Args),
     Token(token_command::Args),
     Completions(completions_command::Args),
 }
@@ -119,6 +121,7 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<Exit, CommandError> {
         Command::Idempotency(args) => idempotency_command::run(&args, console),
         Command::Backup(args) => backup_command::back_up(args, console),
         Command::Restore(args) => backup_command::restore(args, console),
+        Command::Maintain(args) => maintain_command::run(&args, console),
         Command::Claims(args) => claims_command::run(&args, console),
         Command::Migrate(args) => migrate_command::run(&args, console),
         Command::Schema(args) => schema_command::run(args, console),

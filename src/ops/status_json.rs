@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::caller_status::callers;
 use super::server_status::Status;
 use crate::backend::ListenCounts;
+use crate::backend::{LastMaintenance, MaintenanceState};
 use crate::clock::{microseconds, milliseconds};
 use crate::engine::Database;
 use crate::pool::{CheckoutInfo, CloseReason, PoolSnapshot};
@@ -53,10 +54,32 @@ fn database(database: &Database, telemetry: &Telemetry) -> Value {
         },
         "retries": { "made": counts.retries.made, "refused": counts.retries.refused },
         "transactions": counts.transactions,
+        "maintenance": backend.maintenance().as_ref().map(maintenance),
         "pool": pool(&backend.pool()),
         "listen": listen(backend.listeners()),
         "checkouts": checkouts(&backend.control().checkouts()),
         "recent": recent(&telemetry.recent_operations(database.name())),
+    })
+}
+
+fn maintenance(state: &MaintenanceState) -> Value {
+    json!({
+        "done": state.done,
+        "failed": state.failed,
+        "skipped": state.skipped,
+        "last": state.last.as_ref().map(last_maintenance),
+    })
+}
+
+fn last_maintenance(last: &LastMaintenance) -> Value {
+    json!({
+        "ago_ms": milliseconds(last.began.elapsed()),
+        "took_ms": milliseconds(last.took),
+        "error": last.error,
+        "tables_analyzed": last.work.tables_analyzed,
+        "pages_freed": last.work.pages_freed,
+        "log_bytes": last.work.log_size,
+        "partial": last.work.is_partial,
     })
 }
 

@@ -53,6 +53,7 @@
 //! | `listen` | listeners of channels: what arrives, gaps, and how they end |
 //! | `scale_to_zero` | databases that nobody probes, and that sleep while nobody calls |
 //! | `languages` | servers whose messages are translated |
+//! | `maintenance` | what a server does to keep the file of SQLite in order, and `rowgate maintain` |
 //! | `mariadb_checks` | what `rowgate config check` and GetServerInfo say of MariaDB, and the files of `rowgate query` |
 //! | `mariadb_connect` | ways to MariaDB: TLS in all its modes, passwords, credentials that change, and refused logins |
 //! | `mariadb_failures` | the failures of MariaDB after which programs used to try again, by each way to write |
@@ -82,9 +83,9 @@ mod arrow;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
-mod batch;
 mod backup;
 #[cfg(test)]
+mod batch;
 #[cfg(test)]
 mod breaker;
 #[cfg(test)]
@@ -139,6 +140,8 @@ mod listen;
 mod logs;
 #[cfg(test)]
 mod look_alikes;
+#[cfg(test)]
+mod maintenance;
 #[cfg(test)]
 mod mariadb_checks;
 #[cfg(test)]

@@ -13,11 +13,12 @@ mod error;
 mod execute;
 mod figures;
 mod file;
+mod file_maintenance;
 mod idempotency;
 mod idempotency_table;
 mod interruptible;
-mod open_connections;
 mod online_copy;
+mod open_connections;
 mod parameters;
 mod pattern;
 mod reader_writer_pools;
@@ -40,8 +41,8 @@ use tokio::sync::Semaphore;
 
 use crate::backend::{
     Backend, Batch, BatchResult, BatchStrategy, BeginRequest, ConnectBreaker, DescribeRequest,
-    Description, EngineInfo, IdempotencyKey, RowStream, Statement, Transaction, TransactionHandle,
-    TransactionMode, TransactionOutcome,
+    Description, EngineInfo, IdempotencyKey, MaintenanceState, RowStream, Statement, Transaction,
+    TransactionHandle, TransactionMode, TransactionOutcome,
 };
 use crate::config::{Database, PoolSettings, SqliteTarget};
 use crate::deadline::Deadline;
@@ -55,10 +56,11 @@ use execute::describe::describe;
 use execute::row_stream::{PendingJob, SqliteRowStream};
 use execute::statement_run::run;
 use execute::transaction::{SqliteTransaction, TransactionSettings};
+use file_maintenance::{FileMaintenance, MaintenanceLimits, maintain};
 use idempotency_table::KeyTable;
+pub(crate) use online_copy::{Claim, Copied, check_copy, claim_file, copy_database};
 use open_connections::OpenConnections;
 use reader_writer_pools::PoolPair;
-pub(crate) use online_copy::{Claim, Copied, check_copy, claim_file, copy_database};
 use row_channel::{RowSender, connection_lost, row_channel};
 use session::{Role, Session, SessionConfig};
 use shared_commit::{
@@ -76,6 +78,7 @@ pub(crate) struct Sqlite {
     /// The writes that may share a commit and wait for the connection.
     writes: Arc<WriteQueue>,
     group: GroupLimits,
+    maintenance: Arc<FileMaintenance>,
 }
 
 impl Sqlite {
@@ -119,7 +122,13 @@ impl Sqlite {
             spare: Arc::new(Semaphore::new(config.sqlite_max_given_up)),
         };
         let group = GroupLimits { max: config.sqlite_group_max, time: config.sqlite_group_time };
-        Self { config: shared, breaker, pools, give_up, writes: Arc::default(), group }
+        let limits = MaintenanceLimits {
+            time: config.sqlite_maintenance_time,
+            log_size: config.sqlite_log_limit,
+        };
+        let maintenance = Arc::new(FileMaintenance::new(Arc::clone(&shared), limits));
+        let writes = Arc::default();
+        Self { config: shared, breaker, pools, give_up, writes, group, maintenance }
     }
 
     async fn start(&self, statement: Arc<Statement>) -> Result<Box<dyn RowStream>> {
@@ -295,6 +304,14 @@ impl Backend for Sqlite {
         }))
     }
 
+    fn maintain(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(maintain(&self.maintenance))
+    }
+
+    fn maintenance(&self) -> Option<MaintenanceState> {
+        Some(self.maintenance.state())
+    }
+
     fn describe(&self, request: DescribeRequest) -> BoxFuture<'_, Result<Description>> {
         let DescribeRequest { sql, include_plan, deadline, context, .. } = request;
         Box::pin(self.run(Role::Reader, deadline, context, move |session, _sender| {
@@ -343,6 +360,7 @@ impl Backend for Sqlite {
     }
 
     fn close(&self) {
+        self.maintenance.close();
         self.pools.readers.close();
         self.pools.writer.close();
     }

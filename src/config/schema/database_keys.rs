@@ -92,6 +92,15 @@ section! {
         /// The time in which writes join those whose commit they share, and run; what is not done by then runs
         /// by itself. A call with less than ten times as much time left shares none.
         sqlite_group_time: Duration = Duration("1ms", "1s"), "20ms";
+        /// The interval at which a server maintains SQLite's file, if anything was written to it: the statistics of the planner
+        /// (`PRAGMA optimize`), free pages (`incremental_vacuum`, of a file with `auto_vacuum = INCREMENTAL`), the write-ahead log.
+        /// It takes from a half to one and a half of it. `"0s"` means never.
+        sqlite_maintenance_interval: Duration = Duration("0s", LONGEST_TIMEOUT), "1h";
+        /// The longest time of one such run. It writes in steps of about four milliseconds, for which callers' writes wait; what is
+        /// left is for the next run.
+        sqlite_maintenance_time: Duration = Duration("10ms", "1h"), "1s";
+        /// The size of SQLite's write-ahead log from which maintenance empties it, instead of leaving the file to be used again.
+        sqlite_log_limit: u64 = Size("64KiB", "1024GiB"), "16MiB";
         /// The statements of one batch.
         max_batch: usize = Integer(1, 100_000), "1000";
         /// The prepared statements that each connection keeps.

@@ -45,6 +45,10 @@ pub(crate) struct DatabaseGauges {
     pub(crate) notifications: u64,
     pub(crate) listen_gaps: u64,
     pub(crate) listeners_too_slow: u64,
+    /// Runs of maintenance, by outcome.
+    pub(crate) maintenance_runs: Vec<(&'static str, u64)>,
+    pub(crate) pages_freed: u64,
+    pub(crate) tables_analyzed: u64,
 }
 
 struct Observed {
@@ -127,7 +131,7 @@ impl Observed {
 
 use Kind::{Counter, Gauge, UpDownCounter};
 
-static OBSERVED: [Observed; 28] = [
+static OBSERVED: [Observed; 31] = [
     pool(UpDownCounter, metric::DB_CLIENT_CONNECTION_COUNT, "{connection}", |all| all.used)
         .by(attribute::DB_CLIENT_CONNECTION_STATE, |all| {
             vec![("idle", all.idle), ("used", all.used)]
@@ -197,6 +201,13 @@ static OBSERVED: [Observed; 28] = [
         .help("Gaps that listeners were told of"),
     database(Counter, "rowgate.listen.too_slow", "{listener}", |all| all.listeners_too_slow)
         .help("Listeners that were ended, as more waited for them than listen.queue allows"),
+    database(Counter, "rowgate.maintenance.runs", "{run}", |_| 0)
+        .by("rowgate.outcome", |all| all.maintenance_runs.clone())
+        .help("Runs of SQLite's maintenance; skipped, as nothing had been written since the last"),
+    database(Counter, "rowgate.maintenance.pages_freed", "{page}", |all| all.pages_freed)
+        .help("Pages that maintenance has given back to the file system"),
+    database(Counter, "rowgate.maintenance.tables_analyzed", "{table}", |all| all.tables_analyzed)
+        .help("Tables whose statistics maintenance has made anew"),
     Observed { subject: "", ..pool(Gauge, "rowgate.build_info", "{build}", |_| 1) }
         .by("version", |_| vec![(env!("CARGO_PKG_VERSION"), 1)])
         .help("1, and the version as a label"),

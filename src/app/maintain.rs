@@ -1,0 +1,179 @@
+//! Maintenance of a database at an operator's command (`rowgate maintain`): table by table, where the database has that.
+
+use std::time::{Duration, Instant};
+
+use super::admin_connections::{administer, open_admin};
+use super::backends::configured;
+use crate::backend::{AdminConnection, AdminRows};
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sql::Dialect;
+
+/// The kinds of maintenance to do; without one it is the analysis.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MaintenanceTasks {
+    /// Give the room of deleted rows back.
+    pub vacuum: bool,
+    /// Make the statistics of the planner anew.
+    pub analyze: bool,
+    /// Build indexes anew.
+    pub reindex: bool,
+}
+
+/// A statement of the maintenance that has ended.
+#[derive(Debug)]
+pub struct MaintenanceStep {
+    /// The statement.
+    pub sql: String,
+    /// The time that it took.
+    pub took: Duration,
+    /// The reason of its failure; the others run all the same.
+    pub error: Option<Error>,
+}
+
+/// The tables of PostgreSQL that the role may maintain: materialized views among them, and partitioned tables, which only
+/// have statistics. The last row counts the others.
+const POSTGRES_TABLES: &str = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::pg_catalog.text, \
+    pg_catalog.pg_has_role(c.relowner, 'USAGE')::pg_catalog.text \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+    WHERE c.relkind::pg_catalog.text IN ('r', 'm', 'p') AND c.relpersistence::pg_catalog.text <> 't' \
+    AND n.nspname::pg_catalog.text NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
+    ORDER BY n.nspname, c.relname";
+
+const MYSQL_TABLES: &str = "SELECT table_name FROM information_schema.tables \
+    WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY table_name";
+
+/// Runs the maintenance, and tells of each statement; returns the tables that belong to others. Blocks; must not be called from a runtime.
+///
+/// # Errors
+/// There is no such database, it cannot be reached, or the operator has interrupted.
+pub fn maintain(
+    config: &Config,
+    name: &str,
+    tasks: MaintenanceTasks,
+    report: &mut dyn FnMut(MaintenanceStep),
+) -> Result<Vec<String>> {
+    let database = configured(config, name)?;
+    administer(async |interruption| {
+        let mut connection = open_admin(name, database, &interruption).await?;
+        let (statements, skipped) = plan(&mut *connection, tasks).await?;
+        for sql in statements {
+            let start = Instant::now();
+            let ran = connection.run(&sql).await.and_then(|rows| check(&rows));
+            interruption.check()?;
+            report(MaintenanceStep { sql, took: start.elapsed(), error: ran.err() });
+        }
+        Ok(skipped)
+    })
+}
+
+/// The statements to run, and the tables that belong to others.
+async fn plan(
+    connection: &mut dyn AdminConnection,
+    tasks: MaintenanceTasks,
+) -> Result<(Vec<String>, Vec<String>)> {
+    let MaintenanceTasks { vacuum, analyze, reindex } = tasks;
+    let is_default = !(vacuum || analyze || reindex);
+    let tasks = MaintenanceTasks { analyze: analyze || is_default, ..tasks };
+    Ok(match connection.dialect() {
+        Dialect::Sqlite => (sqlite_statements(tasks), Vec::new()),
+        Dialect::Mysql => {
+            let tables = connection.run(MYSQL_TABLES).await?;
+            (mysql_statements(&tables, tasks), Vec::new())
+        }
+        Dialect::Postgres => {
+            let tables = connection.run(POSTGRES_TABLES).await?;
+            let (own, others): (Vec<_>, Vec<_>) =
+                tables.into_iter().partition(|row| text(row, 2).starts_with('t'));
+            let others = others.iter().map(|row| text(row, 0).to_owned()).collect();
+            (postgres_statements(&own, tasks), others)
+        }
+    })
+}
+
+fn sqlite_statements(tasks: MaintenanceTasks) -> Vec<String> {
+    let all = [
+        (tasks.reindex, "REINDEX"),
+        (tasks.vacuum, "VACUUM"),
+        (tasks.analyze, "ANALYZE"),
+        // The file that VACUUM has written is in the log.
+        (tasks.vacuum, "PRAGMA wal_checkpoint(TRUNCATE)"),
+    ];
+    all.iter().filter(|(is_wanted, _)| *is_wanted).map(|(_, sql)| (*sql).to_owned()).collect()
+}
+
+/// OPTIMIZE builds a table of InnoDB with its indexes anew, and its statistics.
+fn mysql_statements(tables: &AdminRows, tasks: MaintenanceTasks) -> Vec<String> {
+    let command = if tasks.vacuum || tasks.reindex { "OPTIMIZE" } else { "ANALYZE" };
+    let quoted = |row: &Vec<Option<String>>| text(row, 0).replace('`', "``");
+    tables.iter().map(|row| format!("{command} TABLE `{}`", quoted(row))).collect()
+}
+
+fn postgres_statements(tables: &AdminRows, tasks: MaintenanceTasks) -> Vec<String> {
+    let mut statements = Vec::new();
+    let has_storage = |row: &&Vec<Option<String>>| text(row, 1) != "p";
+    if tasks.reindex {
+        // Callers write meanwhile.
+        let reindex = |row: &Vec<_>| format!("REINDEX TABLE CONCURRENTLY {}", text(row, 0));
+        statements.extend(tables.iter().filter(has_storage).map(reindex));
+    }
+    for row in tables {
+        let table = text(row, 0);
+        let vacuums = tasks.vacuum && has_storage(&row);
+        statements.extend(match (vacuums, tasks.analyze) {
+            (true, true) => Some(format!("VACUUM (ANALYZE) {table}")),
+            (true, false) => Some(format!("VACUUM {table}")),
+            (false, true) => Some(format!("ANALYZE {table}")),
+            (false, false) => None,
+        });
+    }
+    statements
+}
+
+/// Checks the rows in which MySQL tells of a failure.
+fn check(rows: &AdminRows) -> Result<()> {
+    let failed = rows.iter().find(|row| text(row, 2).eq_ignore_ascii_case("error"));
+    failed.map_or(Ok(()), |row| {
+        Err(Error::new(ErrorKind::FailedPrecondition, text(row, 3).to_owned()))
+    })
+}
+
+fn text(row: &[Option<String>], index: usize) -> &str {
+    row.get(index).and_then(Option::as_deref).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(values: &[&str]) -> Vec<Option<String>> {
+        values.iter().map(|value| Some((*value).to_owned())).collect()
+    }
+
+    const ALL: MaintenanceTasks = MaintenanceTasks { vacuum: true, analyze: true, reindex: true };
+
+    #[test]
+    fn each_table_gets_what_it_can_have() {
+        let tables = vec![row(&["public.parts", "p", "t"]), row(&["public.\"T\"", "r", "t"])];
+        let expected = [
+            "REINDEX TABLE CONCURRENTLY public.\"T\"",
+            "ANALYZE public.parts",
+            "VACUUM (ANALYZE) public.\"T\"",
+        ];
+        assert_eq!(postgres_statements(&tables, ALL), expected);
+        let vacuum = MaintenanceTasks { vacuum: true, ..MaintenanceTasks::default() };
+        assert_eq!(postgres_statements(&tables, vacuum), ["VACUUM public.\"T\""]);
+        assert_eq!(mysql_statements(&vec![row(&["a`b"])], ALL), ["OPTIMIZE TABLE `a``b`"]);
+        assert_eq!(sqlite_statements(vacuum), ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"]);
+    }
+
+    #[test]
+    fn a_row_of_an_error_is_a_failure() {
+        let note = row(&["shop.t", "optimize", "note", "doing recreate + analyze instead"]);
+        let status = row(&["shop.t", "optimize", "status", "OK"]);
+        assert!(check(&vec![note.clone(), status]).is_ok());
+        let error = row(&["shop.t", "optimize", "Error", "Table 'shop.t' doesn't exist"]);
+        let failed = check(&vec![note, error]).expect_err("it failed");
+        assert_eq!(failed.message(), "Table 'shop.t' doesn't exist");
+    }
+}
