@@ -39,14 +39,10 @@ use tokio::task::JoinSet;
 
 pub(crate) use backends::configured;
 pub use backup::{FileJob, Progress, Summary, backup, restore};
-pub use backup::{FileJob, Progress, Summary, backup, restore};
 pub use claims_install::{claim_keys_sql, claims_sql, install_claims};
-pub use claims_install::{claim_keys_sql, claims_sql, install_claims};
-pub use idempotency_install::{install_keys, key_table_sql, postgres_key_table_sql};
 pub use idempotency_install::{install_keys, key_table_sql, postgres_key_table_sql};
 pub use maintain::{MaintenanceStep, MaintenanceTasks, maintain};
 pub(crate) use migrate::{migrate_up, migration_plan, pending_migrations, reset_database};
-pub use preflight::{CheckStatus, Finding, check, check_offline};
 pub use preflight::{CheckStatus, Finding, check, check_offline};
 pub(crate) use schema_export::{ExportedSchema, export_schema};
 pub use shutdown::signalled;
@@ -251,8 +247,6 @@ impl Server {
             let prober = tokio::spawn(prober.run());
             let at = CollectAt::of(&config.health);
             let gc = idempotency_gc::run(Arc::clone(&engine), workers.runtimes.clone(), at);
-            let gc = tokio::spawn(gc);
-            let gc = idempotency_gc::run(Arc::clone(&engine), workers.runtimes.clone());
             let maintenance = maintenance_schedule::run(Arc::clone(&engine));
             let upkeep = tokio::spawn(join(gc, maintenance));
             let background = background.start();

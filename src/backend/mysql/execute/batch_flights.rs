@@ -9,10 +9,8 @@ use super::unit::{check_open, opening, roll_back, roll_back_after_failure};
 use crate::backend::attempt::{AttemptError, AttemptResult, RetryScope};
 use crate::backend::mysql::commit::{CommitPlan, commit};
 use crate::backend::mysql::commit_mark::CommitMark;
-use crate::backend::mysql::connection::CommandEnd;
 use crate::backend::mysql::keys::{claim, with_claimed_key};
 use crate::backend::mysql::protocol::answers::Event;
-use crate::backend::mysql::protocol::commands::Command;
 use crate::backend::mysql::session::requests::Runnable;
 use crate::backend::mysql::session::{Session, UnitState};
 use crate::backend::resolution::outcome_unknown;
@@ -25,18 +23,18 @@ use crate::value::proto::ResultSet;
 use crate::value::{RowEncoder, RowsField, Value};
 
 /// A batch at work on a session.
-struct BatchRun<'a> {
-    batch: &'a Batch,
-    facts: Vec<Arc<MysqlStatement>>,
+pub(super) struct BatchRun<'a> {
+    pub(super) batch: &'a Batch,
+    pub(super) facts: Vec<Arc<MysqlStatement>>,
     /// Those that may stay in part although the batch fails.
-    divisible: Vec<bool>,
+    pub(super) divisible: Vec<bool>,
     /// All statements are known to leave nothing behind.
-    is_plain: bool,
+    pub(super) is_plain: bool,
     /// One of them may write, or the row of a key is written.
-    writes: bool,
+    pub(super) writes: bool,
     /// The mark of the commit, once it was written.
-    mark: Option<CommitMark>,
-    quota: ResultQuota,
+    pub(super) mark: Option<CommitMark>,
+    pub(super) quota: ResultQuota,
 }
 
 /// Runs a batch once.
@@ -116,16 +114,6 @@ fn admit(batch: &Batch, statement: &BatchStatement) -> Result<Arc<MysqlStatement
     Ok(facts)
 }
 
-/// Reads how a command of our own ended, and keeps the first failure.
-async fn take_end(session: &mut Session, failed: &mut Option<Error>) -> Result<()> {
-    let end: CommandEnd = session.answer(async |on| on.end_of_command().await).await?;
-    if let Err(error) = end {
-        let error = session.refused(&error, "");
-        failed.get_or_insert(error);
-    }
-    Ok(())
-}
-
 impl BatchRun<'_> {
     /// Opens a transaction and runs the statements.
     async fn statements(&mut self, session: &mut Session, strategy: BatchStrategy) -> Result<Ran> {
@@ -152,126 +140,6 @@ impl BatchRun<'_> {
         let claimed = |error| with_claimed_key(self.batch.key.as_ref(), error);
         self.check(session, &results).map_err(claimed)?;
         Ok(Ran::Results(results))
-    }
-
-    /// Makes all statements ready, and the mark of their commit; `None` if one cannot be prepared before those in front
-    /// of it have run.
-    async fn ready<'a>(
-        batch: &'a Batch,
-        facts: &'a [Arc<MysqlStatement>],
-        leaves_mark: bool,
-        session: &mut Session,
-    ) -> Result<Option<(Vec<ReadyStatement<'a>>, Option<CommitMark>)>> {
-        let database = Arc::clone(&session.database);
-        let mut texts = Vec::with_capacity(facts.len() + 1);
-        for (statement, facts) in batch.statements.iter().zip(facts) {
-            texts.push((statement.sql.as_str(), text_of(facts)?));
-        }
-        if leaves_mark {
-            texts.push((&database.keys.claim.sql, &database.keys.claim));
-        }
-        // All of them at once: to prepare one may close another.
-        let mut runnables = session.prepare_all(&texts).await?;
-        let insert = if leaves_mark { runnables.pop() } else { None };
-        let mark = match insert {
-            Some(insert) => CommitMark::new(session, insert)?,
-            None => None,
-        };
-        let mut ready = Vec::with_capacity(runnables.len());
-        for ((index, statement), runnable) in batch.statements.iter().enumerate().zip(runnables) {
-            let Ok(runnable) = runnable else { return Ok(None) };
-            let made = ReadyStatement::new(
-                &statement.sql,
-                text_of(&facts[index])?,
-                runnable,
-                &statement.parameters,
-                session.database.ahead_of_utc,
-            );
-            ready.push(made.map_err(|error| error.with_failed_statement(index))?);
-        }
-        Ok(Some((ready, mark)))
-    }
-
-    /// Sends the opening and all statements at once.
-    async fn together(
-        &mut self,
-        session: &mut Session,
-        ready: &[ReadyStatement<'_>],
-        mark: Option<CommitMark>,
-    ) -> Result<Vec<ResultSet>> {
-        session.begin_request()?;
-        let opening = opening(self.batch.mode, false);
-        for statement in &opening {
-            session.connection().queue_own(Command::Query(statement));
-        }
-        session.work.is_divisible |= self.divisible.contains(&true);
-        for (index, statement) in ready.iter().enumerate() {
-            let queued = statement.queue(session, true);
-            queued.map_err(|error| error.with_failed_statement(index))?;
-        }
-        if let Some(mark) = &mark {
-            mark.queue(session)?;
-        }
-        // Its answer has the state of the transaction, which that of an error has not.
-        session.connection().queue_own(Command::Ping);
-        let mut failed = None;
-        for _ in &opening {
-            take_end(session, &mut failed).await?;
-            if session.connection().was_ended_before() {
-                // Nothing of it has arrived.
-                session.work.is_divisible = false;
-                break;
-            }
-        }
-        let results = self.results(session, ready, &mut failed).await?;
-        if let Some(mark) = mark {
-            let end = session.answer(async |on| on.end_of_command().await).await?;
-            match mark.written(session, end) {
-                Ok(mark) => self.mark = mark,
-                Err(error) => drop(failed.get_or_insert(error)),
-            }
-        }
-        take_end(session, &mut failed).await?;
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(results),
-        }
-    }
-
-    /// Reads the answers to statements that were sent together, also those behind one that failed: the last one tells
-    /// what became of the transaction.
-    async fn results(
-        &mut self,
-        session: &mut Session,
-        ready: &[ReadyStatement<'_>],
-        failed: &mut Option<Error>,
-    ) -> Result<Vec<ResultSet>> {
-        let mut results = Vec::with_capacity(ready.len());
-        let mut is_escaped = false;
-        for (index, statement) in ready.iter().enumerate() {
-            if !session.reads_on() {
-                break;
-            }
-            match self.result(session, statement, index).await {
-                Ok(result) => {
-                    // Where the opening failed, it has committed by itself.
-                    is_escaped |= check_open(session).is_err();
-                    results.push(result);
-                }
-                Err(error) => {
-                    let error = error.with_failed_statement(index);
-                    failed.get_or_insert(error);
-                }
-            }
-        }
-        match failed.take() {
-            Some(error) if is_escaped => Err(error.with_outcome(Outcome::Unknown)),
-            Some(error) if !session.reads_on() => Err(error),
-            other => {
-                *failed = other;
-                Ok(results)
-            }
-        }
     }
 
     /// Claims the key and runs the statements, each after the one before it has ended.
@@ -324,7 +192,7 @@ impl BatchRun<'_> {
     }
 
     /// Reads the answer to a statement.
-    async fn result(
+    pub(super) async fn result(
         &mut self,
         session: &mut Session,
         statement: &ReadyStatement<'_>,
