@@ -332,6 +332,15 @@ impl Transaction for InstrumentedTransaction {
         Box::pin(async move { recording.end(self.transaction.commit(deadline).await) })
     }
 
+    fn undo(self: Box<Self>) -> BoxFuture<'static, Outcome> {
+        let mut recording = self.record("ROLLBACK", &"".into());
+        Box::pin(async move {
+            let outcome = self.transaction.undo().await;
+            recording.end(Ok(())).unwrap_or_default();
+            outcome
+        })
+    }
+
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()> {
         let mut recording = self.record("ROLLBACK", &"".into());
         Box::pin(async move {

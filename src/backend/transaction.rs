@@ -9,7 +9,7 @@ use super::preamble::Preamble;
 use super::row_stream::RowStream;
 use super::statement::{IdempotencyKey, Statement, TransactionMode};
 use crate::deadline::Deadline;
-use crate::error::{Error, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::pool::CallContext;
 use crate::value::proto::ResultSet;
 
@@ -78,6 +78,15 @@ pub(crate) trait Transaction: Send {
 
     /// Rolls back, and waits for it.
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()>;
+
+    /// Rolls back after a failure, and tells what that left: a table without transactions keeps what was written.
+    fn undo(self: Box<Self>) -> BoxFuture<'static, Outcome> {
+        let rolled_back = self.rollback();
+        Box::pin(async move {
+            rolled_back.await;
+            Outcome::NotApplied
+        })
+    }
 }
 
 /// The handle by which the outcome of a transaction is queried.

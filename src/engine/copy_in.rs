@@ -155,8 +155,13 @@ impl Database {
         let rows_affected = match copied {
             Ok(rows) => rows,
             Err(error) => {
-                // The caller learns of it when it is undone.
-                transaction.rollback().await;
+                // The caller learns of it when it is undone, as far as that is possible.
+                let outcome = transaction.undo().await;
+                let error = if outcome == Outcome::NotApplied {
+                    error
+                } else {
+                    error.with_outcome(outcome)
+                };
                 return Err(if begin.key.is_some() { error.with_claimed_key() } else { error });
             }
         };

@@ -1,5 +1,6 @@
-//! Rows in bulk: what only PostgreSQL has, the command, and a million rows.
+//! Rows in bulk: what only PostgreSQL or MariaDB has, the command, and a million rows.
 
 mod copy_command;
+mod mariadb_copies;
 mod million_rows;
 mod postgres_copies;

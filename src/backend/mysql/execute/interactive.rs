@@ -17,7 +17,7 @@ use crate::backend::{
     BeginRequest, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
 };
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::planted_bug::PlantedBug;
 use crate::value::proto::ResultSet;
 
@@ -186,6 +186,11 @@ impl Transaction for MysqlTransaction {
             };
             commit(session, plan).await
         })
+    }
+
+    fn undo(self: Box<Self>) -> BoxFuture<'static, Outcome> {
+        let Self { mut session, is_read_only, .. } = *self;
+        Box::pin(async move { roll_back_after_failure(&mut session, is_read_only).await })
     }
 
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()> {
