@@ -1,0 +1,120 @@
+//! Tables without transactions: their rows stay whatever is rolled back, so that what wrote them is never told as
+//! NOT_APPLIED, and never run again.
+
+use std::time::Duration;
+
+use rowgate::value::proto::ExecuteBatchRequest;
+
+use super::{running, service, told};
+use crate::harness::Service;
+use crate::harness::unit::{Transaction, statement};
+use crate::harness::wait::eventually;
+
+/// The service has a table `m` without transactions, and a holder of row 2 that a deadlock does not choose.
+async fn with_holder() -> (Service, Transaction) {
+    let service = service("").await;
+    service.mariadb().sql("create table m (id int) engine = myisam");
+    let mut holder = service.client.begin().await;
+    let rows = "insert into t select seq, 0 from seq_100_to_400";
+    holder.query(rows, &[]).await.expect("they are new");
+    holder.query("update t set n = 5 where id = 2", &[]).await.expect("it is free");
+    (service, holder)
+}
+
+/// Waits until somebody waits for row 2, and closes the circle.
+async fn close_circle(service: &Service, holder: &mut Transaction) {
+    let wait = Duration::from_secs(10);
+    eventually("it waits for row 2", wait, || {
+        let waiting = running(service.mariadb(), "update t set n = 7 where id = 2");
+        (!waiting.is_empty()).then_some(())
+    });
+    holder.query("update t set n = 6 where id = 1", &[]).await.expect("it is not chosen");
+}
+
+const UNIT: [&str; 3] = [
+    "insert into m values (1)",
+    "update t set n = 7 where id = 1",
+    "update t set n = 7 where id = 2",
+];
+
+fn batch(statements: &[&str]) -> ExecuteBatchRequest {
+    let statements = statements.iter().map(|sql| statement(sql, &[])).collect();
+    ExecuteBatchRequest { statements, ..ExecuteBatchRequest::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_a_deadlock_has_rolled_back_is_not_run_again_over_such_a_table() {
+    let (service, mut holder) = with_holder().await;
+    let client = service.client.clone();
+    let unit = tokio::spawn(async move { client.batch(batch(&UNIT)).await });
+    close_circle(&service, &mut holder).await;
+    let answer = unit.await.expect("no panic").map(|answer| answer.attempts);
+    assert_eq!(told(&answer), "Unknown DEADLOCK_DETECTED UNKNOWN");
+    assert_eq!(service.mariadb().sql("select count(*) from m"), "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_a_deadlock_has_rolled_back_may_have_left_such_rows() {
+    let (service, mut holder) = with_holder().await;
+    let mut unit = service.client.begin().await;
+    for sql in &UNIT[..2] {
+        unit.query(sql, &[]).await.expect("it is free");
+    }
+    unit.send_query(UNIT[2]).await;
+    close_circle(&service, &mut holder).await;
+    let failed = unit.result().await.expect_err("it is chosen");
+    assert_eq!(failed.reason, "DEADLOCK_DETECTED");
+    let ended = unit.commit().await.expect_err("nothing is left of it");
+    assert_eq!(ended.outcome, "UNKNOWN", "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_fails_behind_such_a_row_leaves_its_batch_unknown() {
+    let service = service("").await;
+    service.mariadb().sql("create table m (id int) engine = myisam");
+    for second in ["insert into t values (1, 1)", "insert into t values (1, (@a := 1))"] {
+        let failed = service.client.batch(batch(&["insert into m values (1)", second])).await;
+        let failed = failed.map(|answer| answer.attempts);
+        assert_eq!(told(&failed), "Unknown UNIQUE_VIOLATION UNKNOWN", "{second}");
+    }
+    assert_eq!(service.mariadb().sql("select count(*) from m"), "2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_that_leaves_rows_is_no_success() {
+    let service = service("").await;
+    service.mariadb().sql("create table m (id int) engine = myisam");
+    let request = ExecuteBatchRequest { dry_run: true, ..batch(&["insert into m values (1)"]) };
+    let answer = service.client.batch(request).await.map(|answer| answer.attempts);
+    assert_eq!(told(&answer), "Unknown OUTCOME_UNKNOWN UNKNOWN");
+    assert_eq!(service.mariadb().sql("select count(*) from m"), "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_runs_at_once_whatever_the_connection_keeps_of_its_statements() {
+    let service = service("statement_cache = 1").await;
+    let add = |id: u32| format!("insert into t values ({id}, 1)");
+    let twice = "update t set n = n + 1 where id = 1".to_owned();
+    for round in 0..3 {
+        let texts = [twice.clone(), add(10 + round), twice.clone(), add(20 + round), twice.clone()];
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let answer = service.client.batch(batch(&texts)).await.map(|answer| answer.attempts);
+        assert_eq!(told(&answer), "applied");
+    }
+    assert_eq!(service.mariadb().sql("select n from t where id = 1"), "9");
+    // Each text of a flight is prepared once, and runs on what was prepared.
+    assert_eq!(service.pool().await.resets, 0);
+    let unknown = service.mariadb().sql("show global status like 'Com_stmt_reprepare'");
+    assert_eq!(unknown, "Com_stmt_reprepare\t0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_temporary_table_does_not_hide_the_table_of_keys() {
+    let service = service("").await;
+    let hide = "create temporary table `ROWGATE_idempotency` (id int)";
+    let answer = service.client.batch(batch(&[hide])).await.map(|answer| answer.attempts);
+    assert!(told(&answer).ends_with("NOT_APPLIED"), "{answer:?}");
+    let mut unit = service.client.begin().await;
+    let failed = unit.query(hide, &[]).await.expect_err("it would hide the table");
+    assert!(failed.message.contains("idempotency keys"), "{failed:?}");
+}
