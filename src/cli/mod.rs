@@ -46,6 +46,7 @@ Examples:
   rowgate copy orders --from orders.csv --header load a file into a table
   rowgate pool watch                             watch the connections, live
   rowgate config check                           check the configuration
+  rowgate migrate up                             run the migrations that did not run yet
 
 Exit status: 0 success; 1 a call failed, or the server is not serving; 2 wrong usage of a command; \
 78 the configuration has problems.";

@@ -43,3 +43,18 @@ fn the_owner_migrates_and_the_service_does_not() {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(error.contains("this is another kind of database than databases.main.url"), "{error}");
 }
+
+#[test]
+fn the_job_of_kubernetes_needs_its_url_and_its_files_alone() {
+    let project = Project::start(Backend::Postgres);
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    std::fs::write(directory.path().join("url"), project.url()).expect("it is ours");
+    let files =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kubernetes/overlays/production/migrations");
+    let url = directory.path().join("url");
+    let environment = [("ROWGATE__DATABASES__MAIN__URL_FILE", url.to_str().expect("a path"))];
+    let arguments = ["migrate", "up", &format!("--dir={files}")];
+    let output = run(directory.path(), &arguments, &environment);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(project.values("select count(*) from orders"), "0");
+}
