@@ -107,7 +107,8 @@ section! {
     /// Readers of results.
     #[derive(Debug, Clone)]
     pub struct Stream in "stream" (reader) {
-        /// The time after which a stream is ended, or an answer given up, whose reader takes nothing.
+        /// The time after which a stream is ended, or an answer given up, whose reader takes nothing; also a CopyIn whose
+        /// caller sends nothing.
         stall_timeout: Duration = Duration("100ms", "1h"), "10s";
     }
 }

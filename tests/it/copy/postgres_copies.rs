@@ -126,6 +126,17 @@ async fn a_copy_that_waits_for_a_lock_ends_at_its_deadline() {
 }
 
 #[tokio::test]
+async fn a_caller_that_sends_nothing_is_stalled() {
+    let service = Service::with(Backend::Postgres, "[stream]\nstall_timeout = \"300ms\"\n").await;
+    service.client.must("create table t (a int)", &[]).await;
+    let mut open = service.client.open_copy(csv_into("t"), None).await;
+    assert!(open.text("1\n").await);
+    let failure = open.answer().await.expect_err("nothing follows");
+    assert_eq!(failure.what(), (Code::Aborted, "STREAM_STALLED"), "{failure:?}");
+    assert!(service.client.must("select * from t", &[]).await.rows.is_empty());
+}
+
+#[tokio::test]
 async fn a_lost_connection_is_not_applied() {
     let service = one_connection().await;
     let open = service.client.open_copy(csv_into("t"), Some(PATIENCE)).await;
