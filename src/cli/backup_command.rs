@@ -13,7 +13,7 @@ use crate::error::Error;
 const BACKUP: &str = "\
 The command connects to the database itself; no server is asked. SQLite is copied while it is in use, as it is in one moment, \
 and the copy is checked (integrity_check). PostgreSQL needs pg_dump and writes its custom format; MySQL and MariaDB need \
-mysqldump or mariadb-dump and write SQL. They are looked for in PATH and in the usual directories, and the newest is taken.
+mysqldump or mariadb-dump and write SQL. They are looked for in PATH and in the usual directories.
 
 FILE is made for its owner alone. It has its name when it is whole: until then it is FILE.partial-PID, which is \
 removed if the command is interrupted, and by the next backup if it was killed.

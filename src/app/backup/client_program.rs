@@ -68,21 +68,25 @@ pub(super) struct ClientProgram {
 }
 
 impl ClientProgram {
-    /// Finds the newest: it reads what older servers and programs have written, and not the other way round.
-    pub(super) async fn find(wanted: &Wanted, environment: &Environment) -> Result<Self> {
+    /// Finds the one that suits best, by what `rank` makes of its version.
+    pub(super) async fn find<R: Ord>(
+        wanted: &Wanted,
+        environment: &Environment,
+        rank: impl Fn(&str) -> R,
+    ) -> Result<Self> {
         let inherited = INHERITED
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), environment.get(name)?.to_owned())))
             .collect();
-        let mut newest: Option<(Vec<u32>, PathBuf, String)> = None;
+        let mut best: Option<(R, PathBuf, String)> = None;
         for path in candidates(wanted.names, environment) {
             let Some(version) = version_of(&path, &inherited).await else { continue };
-            let numbers = numbers(&version);
-            if newest.as_ref().is_none_or(|(best, ..)| *best < numbers) {
-                newest = Some((numbers, path, version));
+            let own = rank(&version);
+            if best.as_ref().is_none_or(|(rank, ..)| *rank < own) {
+                best = Some((own, path, version));
             }
         }
-        let Some((_, path, version)) = newest else {
+        let Some((_, path, version)) = best else {
             let names = wanted.names.join(" or ");
             let message =
                 format!("{names} is not installed: neither in PATH nor in the usual directories");
@@ -196,7 +200,7 @@ async fn version_of(path: &Path, inherited: &BTreeMap<String, String>) -> Option
 
 /// The version's numbers: `16, 3` of `pg_dump (PostgreSQL) 16.3`. MariaDB's client has one of its own before that of the
 /// distribution: `mysqldump  Ver 10.19 Distrib 10.11.6-MariaDB`.
-fn numbers(version: &str) -> Vec<u32> {
+pub(super) fn numbers(version: &str) -> Vec<u32> {
     let version = version.split_once("Distrib ").map_or(version, |(_, behind)| behind);
     let start = version.find(|c: char| c.is_ascii_digit()).unwrap_or(version.len());
     let rest = &version[start..];
@@ -276,11 +280,11 @@ mod tests {
         let paths = directories.each_ref().map(|directory| directory.path().to_str().unwrap());
         let environment = Environment::of(&[("PATH", &paths.join(":"))]);
         let wanted = Wanted { names: &["a_dump"], packages: "a-client" };
-        let found = ClientProgram::find(&wanted, &environment).await.unwrap();
+        let found = ClientProgram::find(&wanted, &environment, numbers).await.unwrap();
         assert_eq!(found.version, "d 400.1");
         assert_eq!(found.path.parent(), Some(directories[1].path()));
         let wanted = Wanted { names: &["no_dump"], packages: "a-client" };
-        let error = ClientProgram::find(&wanted, &environment).await.unwrap_err();
+        let error = ClientProgram::find(&wanted, &environment, numbers).await.unwrap_err();
         assert!(error.message().starts_with("no_dump is not installed"), "{error}");
         assert_eq!(error.hint(), Some("Install a-client."));
     }
@@ -293,7 +297,8 @@ mod tests {
         let path = format!("{}:/usr/bin:/bin", directory.path().display());
         let environment = [("PATH", path.as_str()), ("PGPASSWORD", "s3cret"), ("LANG", "C")];
         let wanted = Wanted { names: &["a_dump"], packages: "" };
-        let found = ClientProgram::find(&wanted, &Environment::of(&environment)).await.unwrap();
+        let found =
+            ClientProgram::find(&wanted, &Environment::of(&environment), numbers).await.unwrap();
         let control = Control::default();
         let error = found.run(&mut found.command(), &control, || {}).await.unwrap_err();
         let message = error.message();

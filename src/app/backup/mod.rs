@@ -14,14 +14,16 @@ mod supervision;
 
 use std::time::Instant;
 
+use super::admin_connections::open_admin;
 use super::backends::configured;
 use super::workers::single_threaded;
-use crate::config::{Config, Target};
+use crate::backend::Interrupt;
+use crate::config::{Config, Database, Target};
 use crate::error::Result;
 use file_job::Done;
 pub use file_job::{FileJob, Summary};
-use supervision::Control;
 pub use supervision::Progress;
+use supervision::{Control, interrupted};
 
 /// Writes a backup of a database into a file. Blocks; must not be called from a runtime.
 ///
@@ -31,8 +33,14 @@ pub fn backup(config: &Config, job: &FileJob, report: &mut dyn FnMut(Progress)) 
     let database = &configured(config, &job.database)?.administered();
     run(report, async |control| match &database.target {
         Target::Sqlite(target) => sqlite_file::backup(target, job, control).await,
-        Target::Postgres(target) => postgres_archive::backup(database, target, job, control).await,
-        Target::Mysql(target) => mysql_dump::backup(database, target, job, control).await,
+        Target::Postgres(target) => {
+            let server = server(&job.database, database, &control).await?;
+            postgres_archive::backup(database, target, job, control, &server).await
+        }
+        Target::Mysql(target) => {
+            let server = server(&job.database, database, &control).await?;
+            mysql_dump::backup(database, target, job, control, &server).await
+        }
     })
 }
 
@@ -48,8 +56,14 @@ pub fn restore(
     let database = &configured(config, &job.database)?.administered();
     run(report, async |control| match &database.target {
         Target::Sqlite(target) => sqlite_file::restore(target, job, control).await,
-        Target::Postgres(target) => postgres_archive::restore(database, target, job, control).await,
-        Target::Mysql(target) => mysql_dump::restore(database, target, job, control).await,
+        Target::Postgres(target) => {
+            let server = server(&job.database, database, &control).await?;
+            postgres_archive::restore(database, target, job, control, &server).await
+        }
+        Target::Mysql(target) => {
+            let server = server(&job.database, database, &control).await?;
+            mysql_dump::restore(database, target, job, control, &server).await
+        }
     })
 }
 
@@ -62,4 +76,13 @@ fn run(
     let working = work(control.clone());
     let done = single_threaded()?.block_on(supervision::supervise(working, &control, report))?;
     Ok(Summary { bytes: done.bytes, took: start.elapsed(), notes: done.notes })
+}
+
+/// The name and version of the server. A login that is refused is told here, before anything is made.
+async fn server(name: &str, database: &Database, control: &Control) -> Result<String> {
+    let (_interrupt, interruption) = Interrupt::new();
+    tokio::select! {
+        () = control.stopped() => Err(interrupted()),
+        opened = open_admin(name, database, &interruption) => Ok(opened?.server()),
+    }
 }

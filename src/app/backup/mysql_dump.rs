@@ -10,7 +10,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::client_login::{PrivateDirectory, TlsFiles};
-use super::client_program::{ClientProgram, Wanted, position};
+use super::client_program::{ClientProgram, Wanted, numbers, position};
 use super::file_job::{Done, FileJob, refused};
 use super::partial_file::{PartialFile, cannot};
 use super::supervision::Control;
@@ -47,14 +47,16 @@ pub(super) async fn backup(
     target: &MysqlTarget,
     job: &FileJob,
     control: Control,
+    server: &str,
 ) -> Result<Done> {
     let schema = schema_of(target)?;
-    let program = ClientProgram::find(&DUMP, &job.environment).await?;
+    let suits = |version: &str| rank(version, server);
+    let program = ClientProgram::find(&DUMP, &job.environment, suits).await?;
     let connection = Connection::new(database, target, job, &program).await?;
     let partial = PartialFile::create(&job.file, job.replaces)?;
     let mut command = connection.command(&program);
     command.args(CONTENT);
-    if !is_mariadb(&program) {
+    if !is_mariadb(&program.version) {
         command.args(["--set-gtid-purged=OFF", "--column-statistics=0"]);
     }
     command.args(["--", schema]).stdout(partial.for_writer()?);
@@ -71,9 +73,11 @@ pub(super) async fn restore(
     target: &MysqlTarget,
     job: &FileJob,
     control: Control,
+    server: &str,
 ) -> Result<Done> {
     let schema = schema_of(target)?;
-    let program = ClientProgram::find(&CLIENT, &job.environment).await?;
+    let suits = |version: &str| rank(version, server);
+    let program = ClientProgram::find(&CLIENT, &job.environment, suits).await?;
     let mut file = File::open(&job.file).map_err(|error| cannot("open", &job.file, error))?;
     check_end(&file, &job.file)?;
     file.rewind().map_err(|error| cannot("read", &job.file, error))?;
@@ -144,8 +148,13 @@ fn check_end(file: &File, path: &Path) -> Result<()> {
     Err(refused(message).with_hint("Make a backup with `rowgate backup`."))
 }
 
-fn is_mariadb(program: &ClientProgram) -> bool {
-    program.version.contains("MariaDB")
+/// The rank of a program: best is one of the server's kind, and of those the newest.
+fn rank(version: &str, server: &str) -> (bool, Vec<u32>) {
+    (is_mariadb(version) == is_mariadb(server), numbers(version))
+}
+
+fn is_mariadb(version: &str) -> bool {
+    version.contains("MariaDB")
 }
 
 /// The connection as MySQL's programs take it: by a file of options.
@@ -171,7 +180,7 @@ impl Connection {
         lines.extend(password(&login, server));
         lines.push("default-character-set=utf8mb4".to_owned());
         lines.push("max-allowed-packet=1073741824".to_owned());
-        lines.extend(tls_options(&target.tls, &directory, is_mariadb(program))?);
+        lines.extend(tls_options(&target.tls, &directory, is_mariadb(&program.version))?);
         let options = directory.write("options.cnf", &(lines.join("\n") + "\n"))?;
         Ok(Self { options, directory })
     }

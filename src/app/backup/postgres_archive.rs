@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::client_login::{PrivateDirectory, TlsFiles};
-use super::client_program::{ClientProgram, Wanted, position};
+use super::client_program::{ClientProgram, Wanted, numbers, position};
 use super::file_job::{Done, FileJob, refused};
 use super::partial_file::{PartialFile, cannot};
 use super::supervision::Control;
@@ -21,14 +21,26 @@ const PACKAGES: &str = "the client programs of PostgreSQL, of the server's versi
 const DUMP: Wanted = Wanted { names: &["pg_dump"], packages: PACKAGES };
 const RESTORE: Wanted = Wanted { names: &["pg_restore"], packages: PACKAGES };
 
+/// The rank of a program: best is the server's version, then the next newer one. An older pg_dump refuses a server, and a newer
+/// pg_restore sends settings that older servers do not know.
+fn rank(version: &str, server: &str) -> (bool, i64, Vec<u32>) {
+    let numbers = numbers(version);
+    let major = |numbers: &[u32]| numbers.first().copied().map_or(0, i64::from);
+    let own = major(&numbers);
+    let is_new = own >= major(&self::numbers(server));
+    (is_new, if is_new { -own } else { own }, numbers)
+}
+
 /// Writes an archive.
 pub(super) async fn backup(
     database: &Database,
     target: &PostgresTarget,
     job: &FileJob,
     control: Control,
+    server: &str,
 ) -> Result<Done> {
-    let program = ClientProgram::find(&DUMP, &job.environment).await?;
+    let suits = |version: &str| rank(version, server);
+    let program = ClientProgram::find(&DUMP, &job.environment, suits).await?;
     let connection = Connection::new(database, target, job).await?;
     let partial = PartialFile::create(&job.file, job.replaces)?;
     let mut command = program.command();
@@ -49,8 +61,10 @@ pub(super) async fn restore(
     target: &PostgresTarget,
     job: &FileJob,
     control: Control,
+    server: &str,
 ) -> Result<Done> {
-    let program = ClientProgram::find(&RESTORE, &job.environment).await?;
+    let suits = |version: &str| rank(version, server);
+    let program = ClientProgram::find(&RESTORE, &job.environment, suits).await?;
     let file = open(&job.file)?;
     list(&program, &job.file, &control).await?;
     let connection = Connection::new(database, target, job).await?;
@@ -235,6 +249,15 @@ mod tests {
             assert!(found, "{expected:?} in {variables:?}");
         }
         assert!(variables.iter().all(|(_, value)| !value.contains("a:b")), "{variables:?}");
+    }
+
+    #[test]
+    fn the_program_of_the_servers_version_is_best_and_a_newer_one_next() {
+        let mut versions = ["14.1", "16.2", "15.3", "15.8", "17.0", "9.6"]
+            .map(|number| format!("pg_dump (PostgreSQL) {number} (Debian)"));
+        versions.sort_by_key(|version| rank(version, "PostgreSQL 15.4"));
+        let order = versions.each_ref().map(|version| version.split(' ').nth(2).unwrap());
+        assert_eq!(order, ["9.6", "14.1", "17.0", "16.2", "15.3", "15.8"]);
     }
 
     #[test]
