@@ -241,8 +241,7 @@ impl Server {
             let (accept, stop) = oneshot::channel();
             let handles = workers.handles.clone();
             let limit = ConnectionLimit::new(&config);
-            let acceptor = acceptor::run(handles, limit, grpc_listener, stop);
-            let acceptor = tokio::spawn(acceptor);
+            let acceptor = tokio::spawn(acceptor::run(handles, limit, grpc_listener, stop));
             let draining = prober.draining.clone();
             let prober = tokio::spawn(prober.run());
             let at = CollectAt::of(&config.health);

@@ -323,6 +323,10 @@ impl Transaction for InstrumentedTransaction {
         self.transaction.is_open()
     }
 
+    fn rolled_back_outcome(&self) -> Outcome {
+        self.transaction.rolled_back_outcome()
+    }
+
     fn lost(&self) -> BoxFuture<'static, Error> {
         self.transaction.lost()
     }

@@ -71,6 +71,11 @@ pub(crate) trait Transaction: Send {
     /// process is never lost.
     fn lost(&self) -> BoxFuture<'static, Error>;
 
+    /// Returns the outcome of a rollback, or of a lost connection: a table without transactions keeps what was written.
+    fn rolled_back_outcome(&self) -> Outcome {
+        Outcome::NotApplied
+    }
+
     /// Commits. Never cancelled once it is sent; a commit that turns out to be a rollback is an error. It may fail
     /// with `TransactionAborted`, the error of a deferred constraint, or `OutcomeUnknown` as
     /// [`crate::backend::Backend::execute_batch`].

@@ -29,8 +29,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use crate::backend::attempt::PlanUse;
-use crate::backend::attempt::{AttemptResult, run_attempts};
+use crate::backend::attempt::{AttemptResult, PlanUse, run_attempts};
 use crate::backend::await_server::await_server;
 use crate::backend::copy::CopyText;
 use crate::backend::definitions::StatementRules;

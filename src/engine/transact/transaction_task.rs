@@ -136,7 +136,11 @@ impl TransactionTask {
                     error = &mut lost => Err(error),
                 }
             };
-            let command = match interrupts.race_drain(next).await? {
+            let next = match interrupts.race_drain(next).await {
+                Ok(next) => next,
+                Err(error) => return Err(ended(error, open).await),
+            };
+            let command = match next {
                 Some(Command::Commit(_)) => return discarding(events, self.commit(open)).await,
                 Some(Command::Rollback(_)) => {
                     return discarding(events, self.roll_back(open)).await;
@@ -150,7 +154,10 @@ impl TransactionTask {
                 Some(Command::RollbackTo(it)) => InnerCommand::Savepoint(RollbackTo, it.name),
                 Some(Command::Release(it)) => InnerCommand::Savepoint(Release, it.name),
             };
-            interrupts.race_reading(events, self.command(command, &mut open)).await?;
+            let done = interrupts.race_reading(events, self.command(command, &mut open)).await;
+            if let Err(error) = done {
+                return Err(ended(error, open).await);
+            }
         }
     }
 
@@ -244,8 +251,8 @@ impl TransactionTask {
     /// Commits; nothing that happens to the caller ends this early.
     async fn commit(&mut self, open: OpenTransaction) -> Result<()> {
         if open.is_aborted && !PlantedBug::IgnoredTag.is_planted() {
-            open.transaction.rollback().await;
-            return Err(aborted());
+            let outcome = open.transaction.undo().await;
+            return Err(aborted().with_outcome(outcome));
         }
         let deadline = open.limits.commit_deadline(&open.database);
         open.transaction.commit(deadline).await?;
@@ -267,6 +274,15 @@ impl TransactionTask {
         });
         failed.map_err(|error| error.with_outcome(outcome))
     }
+}
+
+/// The error of a stream whose transaction ends with it, by a rollback: where that may leave something, it is waited for.
+async fn ended(error: Error, open: OpenTransaction) -> Error {
+    let may_leave = open.transaction.rolled_back_outcome() != Outcome::NotApplied;
+    if !may_leave || error.outcome() != Outcome::NotApplied {
+        return error;
+    }
+    error.with_outcome(open.transaction.undo().await)
 }
 
 /// Does the last work of a stream to its end, whatever its caller does, and throws away what comes meanwhile: no

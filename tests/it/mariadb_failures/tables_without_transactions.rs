@@ -10,11 +10,13 @@ use crate::harness::Service;
 use crate::harness::unit::{Transaction, statement};
 use crate::harness::wait::eventually;
 
-/// The service has a table `m` without transactions, and a holder of row 2 that a deadlock does not choose.
+/// The service has a table `m` without transactions, and a holder of row 2 that a deadlock does not choose: it has written
+/// more, also to such a table.
 async fn with_holder() -> (Service, Transaction) {
     let service = service("").await;
-    service.mariadb().sql("create table m (id int) engine = myisam");
+    service.mariadb().sql("create table m (id int) engine = myisam; create table h like m");
     let mut holder = service.client.begin().await;
+    holder.query("insert into h values (1)", &[]).await.expect("it takes rows");
     let rows = "insert into t select seq, 0 from seq_100_to_400";
     holder.query(rows, &[]).await.expect("they are new");
     holder.query("update t set n = 5 where id = 2", &[]).await.expect("it is free");
@@ -69,13 +71,30 @@ async fn a_transaction_that_a_deadlock_has_rolled_back_may_have_left_such_rows()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_nobody_commits_may_have_left_such_rows() {
+    let service = service("").await;
+    service.mariadb().sql("create table m (id int) engine = myisam");
+    for (sql, outcome) in [
+        ("insert into m values (1)", "UNKNOWN"),
+        ("update t set n = 7 where id = 1", "NOT_APPLIED"),
+        ("update t set n = (@a := 7) where id = 1", "NOT_APPLIED"),
+    ] {
+        let mut unit = service.client.begin().await;
+        unit.query(sql, &[]).await.expect("it is free");
+        unit.half_close();
+        let ended = unit.reply().await.expect_err("nobody has committed");
+        assert_eq!((ended.reason.as_str(), ended.outcome.as_str()), ("NOT_COMMITTED", outcome));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_that_fails_behind_such_a_row_leaves_its_batch_unknown() {
     let service = service("").await;
     service.mariadb().sql("create table m (id int) engine = myisam");
     for second in ["insert into t values (1, 1)", "insert into t values (1, (@a := 1))"] {
         let failed = service.client.batch(batch(&["insert into m values (1)", second])).await;
         let failed = failed.map(|answer| answer.attempts);
-        assert_eq!(told(&failed), "Unknown UNIQUE_VIOLATION UNKNOWN", "{second}");
+        assert_eq!(told(&failed), "AlreadyExists UNIQUE_VIOLATION UNKNOWN", "{second}");
     }
     assert_eq!(service.mariadb().sql("select count(*) from m"), "2");
 }

@@ -159,6 +159,10 @@ impl Transaction for MysqlTransaction {
         self.session.takes_commands()
     }
 
+    fn rolled_back_outcome(&self) -> Outcome {
+        self.session.rolled_back_outcome()
+    }
+
     fn lost(&self) -> BoxFuture<'static, Error> {
         let lost = self.session.lost();
         Box::pin(lost)
