@@ -15,7 +15,8 @@ const NESTED: [(&str, u8); 3] =
     [("StreamQueryRequest", 1), ("QueryRequest", 4), ("QueryOptions", 0)];
 
 /// Not all calls are measured, and names are the contract's.
-const GENERATED: &str = "#[allow(dead_code, clippy::enum_variant_names)]";
+const GENERATED: &str =
+    "#[allow(dead_code, clippy::enum_variant_names, clippy::large_enum_variant)]";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=../proto");
