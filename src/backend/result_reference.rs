@@ -16,16 +16,25 @@ pub(crate) fn refers_to_result(parameters: &[Value]) -> bool {
     parameters.iter().any(|parameter| matches!(parameter.kind, Some(Kind::ResultReference(_))))
 }
 
-/// Puts the values of results in the places of the references to them. `results` are those of the statements before.
+/// Puts the values of results in the places of the references to them, which take `max_bytes` together at most. `results`
+/// are those of the statements before.
 pub(crate) fn resolved<'a>(
     parameters: &'a [Value],
     results: &[ResultSet],
+    max_bytes: u64,
 ) -> Result<Cow<'a, [Value]>> {
     if !refers_to_result(parameters) {
         return Ok(parameters.into());
     }
+    let mut left = max_bytes;
+    let mut limited = |reference: &ResultReference| {
+        let value = value(reference, results)?;
+        let bytes = u64::try_from(value.encoded_len()).unwrap_or(u64::MAX);
+        left = left.checked_sub(bytes).ok_or("the values referred to are larger than max_bytes")?;
+        Ok(value)
+    };
     let resolve = |(index, parameter): (usize, &Value)| match &parameter.kind {
-        Some(Kind::ResultReference(reference)) => value(reference, results).map_err(|why| {
+        Some(Kind::ResultReference(reference)) => limited(reference).map_err(|why: String| {
             let field = format!("parameters[{index}]");
             Error::field(ErrorKind::FailedPrecondition, field, why).with_condition(CONDITION)
         }),
@@ -83,8 +92,8 @@ mod tests {
         let parameters =
             [Value::bool(true), reference(1, "name"), reference(1, "id"), reference(1, "none")];
         let expected = [Value::bool(true), Value::text("x"), Value::int64(7), Value::null()];
-        assert_eq!(*resolved(&parameters, &results).unwrap(), expected);
-        assert!(matches!(resolved(&expected, &results).unwrap(), Cow::Borrowed(_)));
+        assert_eq!(*resolved(&parameters, &results, 1 << 20).unwrap(), expected);
+        assert!(matches!(resolved(&expected, &results, 1 << 20).unwrap(), Cow::Borrowed(_)));
     }
 
     #[test]
@@ -103,7 +112,7 @@ mod tests {
             (3, "id", "no result of statement 3"),
         ] {
             let parameters = [Value::null(), reference(statement, column)];
-            let error = resolved(&parameters, &results).expect_err("it leads nowhere");
+            let error = resolved(&parameters, &results, 1 << 20).expect_err("it leads nowhere");
             assert!(error.message().starts_with("parameters[1]: "), "{error}");
             assert!(error.message().contains(expected), "{error}");
             assert_eq!(error.reason(), CONDITION);

@@ -181,11 +181,19 @@ impl Database {
         applied: Error,
     ) -> Result<CopyInResponse> {
         let CopyIn { deadline, context, .. } = &*request.copy;
-        let results = self.backend.stored_results(key, *deadline, Arc::clone(context)).await?;
+        let stored = self.backend.stored_results(key, *deadline, Arc::clone(context)).await;
+        let results = stored.unwrap_or_default();
         let Some(result) = results.and_then(|stored| stored.results.into_iter().next()) else {
             return Err(applied);
         };
-        while data.next(*deadline, request.copy.text.is_some()).await?.is_some() {}
+        loop {
+            match data.next(*deadline, request.copy.text.is_some()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                // Whatever becomes of this call, the rows are there.
+                Err(_) => return Err(applied),
+            }
+        }
         let hash = data.hash.take().map(DataHash::end);
         if hash.as_ref() != Some(&result.arrow) {
             let message = "other data was sent under this idempotency key";

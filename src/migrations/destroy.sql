@@ -8,7 +8,7 @@ BEGIN
             pg_catalog.obj_description(oid, 'pg_namespace') AS comment
         FROM pg_catalog.pg_namespace
         WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
-            AND (nspname = 'public' OR pg_catalog.pg_has_role(nspowner, 'USAGE'))
+            AND pg_catalog.pg_has_role(nspowner, 'USAGE')
         ORDER BY nspname
     LOOP
         EXECUTE pg_catalog.format('DROP SCHEMA %I CASCADE', doomed.nspname);

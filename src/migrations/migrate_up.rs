@@ -114,7 +114,12 @@ impl Migrator<'_> {
     ) -> Result<(UpSummary, Vec<String>), MigrationError> {
         MigrationError::refuse(self.files.findings.clone())?;
         let mut lock = self.lock(options.wait, progress).await?;
-        let left = destroy(&mut *(self.open)().await?).await?;
+        let mut connection = (self.open)().await?;
+        // Nothing is dropped for files that cannot run.
+        let all = MigrationPlan::of_nothing(self.files);
+        self.scripts(all, options.target, connection.dialect())?;
+        let left = destroy(&mut *connection).await?;
+        drop(connection);
         progress(UpStep::Destroyed);
         Ok((self.up_alone(&mut lock, options.target, progress).await?, left))
     }

@@ -31,11 +31,11 @@ pub(crate) struct LedgerRow {
     pub(crate) done: usize,
 }
 
-/// Tells the schema of the ledger on PostgreSQL, or where it would be created, and if it is there.
-const FIND_POSTGRES: &str = "SELECT coalesce(n.nspname, pg_catalog.current_schema()), c.oid IS NOT NULL \
-    FROM (SELECT pg_catalog.to_regclass('rowgate_migrations') AS found) f \
-    LEFT JOIN pg_catalog.pg_class c ON c.oid = f.found \
-    LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
+/// Tells the schema of the ledger on PostgreSQL, the one in which tables are created, and if it is there. One of another
+/// schema in the search path belongs to others.
+const FIND_POSTGRES: &str = "SELECT pg_catalog.current_schema(), EXISTS (SELECT FROM pg_catalog.pg_class c \
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    WHERE n.nspname = pg_catalog.current_schema() AND c.relname = 'rowgate_migrations')";
 
 const FIND_MYSQL: &str = "SELECT DATABASE(), (SELECT COUNT(*) FROM information_schema.tables \
     WHERE table_schema = DATABASE() AND table_name = 'rowgate_migrations')";

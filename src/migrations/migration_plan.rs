@@ -59,6 +59,16 @@ pub(crate) struct MigrationPlan {
 }
 
 impl MigrationPlan {
+    /// The plan of an empty database, in which every file is pending.
+    pub(crate) fn of_nothing(files: &MigrationFiles) -> Self {
+        let mut plan = Self { findings: files.findings.clone(), ..Self::default() };
+        for file in &files.files {
+            let planned = plan.not_run(file, 0);
+            plan.files.push(planned);
+        }
+        plan
+    }
+
     /// Compares; the findings of the files themselves come first.
     pub(crate) fn new(
         files: &MigrationFiles,

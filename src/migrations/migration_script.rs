@@ -50,7 +50,8 @@ impl MigrationScript {
             .map_err(|error| vec![finding(error, "Mend the file.")])?;
         let mut findings = Vec::new();
         for statement in &statements {
-            if let Some((why, instead)) = refusal(&statement.sql, dialect) {
+            let without_effect = || ineffective(&statement.sql, mode, dialect);
+            if let Some((why, instead)) = refusal(&statement.sql, dialect).or_else(without_effect) {
                 findings.push(finding((statement.line, why), instead));
             }
         }
@@ -134,6 +135,17 @@ fn refusal(sql: &str, dialect: Dialect) -> Option<(String, &'static str)> {
         [transaction_control(sql, dialect)?, REMOVE]
     };
     Some((format!("{control} controls the transaction"), instead))
+}
+
+/// The reason for which a statement would do nothing in a transaction, without an error.
+fn ineffective(sql: &str, mode: ScriptMode, dialect: Dialect) -> Option<(String, &'static str)> {
+    let text = sql.to_ascii_lowercase();
+    let is_pragma = text.contains("pragma") && text.contains("foreign_keys");
+    if dialect != Dialect::Sqlite || mode != ScriptMode::OneTransaction || !is_pragma {
+        return None;
+    }
+    let why = "SQLite ignores PRAGMA foreign_keys within a transaction".to_owned();
+    Some((why, "Begin the file with `-- rowgate: no-transaction`; the setting ends with the file."))
 }
 
 #[cfg(test)]

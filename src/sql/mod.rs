@@ -1,6 +1,6 @@
 //! The facts known of a statement from its text.
 //!
-//! Readers have opposite duties. [`transaction_control`] and [`client_copy`] *reject*: they find transaction
+//! Readers have opposite duties. [`mod@transaction_control`] and [`client_copy`] *reject*: they find transaction
 //! control and COPY with the client, whatever comments stand before it. [`classify`] *admits*: a statement that it
 //! understands completely, and that is a read or plain data modification, may be treated as such once a backend
 //! has checked its functions and tables. A statement that does not parse is a write that may leave

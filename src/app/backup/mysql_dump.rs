@@ -5,9 +5,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use tokio::net::{TcpStream, UnixStream};
 use tokio::process::Command;
-use tokio::time::timeout;
 
 use super::client_login::{PrivateDirectory, TlsFiles};
 use super::client_program::{ClientProgram, Wanted, numbers, position};
@@ -16,7 +14,7 @@ use super::partial_file::{PartialFile, cannot};
 use super::supervision::Control;
 use crate::backend::network::{Credentials, Login};
 use crate::config::{Database, Host, MysqlTarget, Server, Tls, TlsMode};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 const PACKAGES: &str = "the client programs of the server (Debian: mariadb-client or default-mysql-client; Fedora: mariadb or \
     mysql; Alpine: mariadb-client; Homebrew: mariadb or mysql-client)";
@@ -57,7 +55,7 @@ pub(super) async fn backup(
     let mut command = connection.command(&program);
     command.args(CONTENT);
     if !is_mariadb(&program.version) {
-        command.args(["--set-gtid-purged=OFF", "--column-statistics=0"]);
+        command.args(["--set-gtid-purged=OFF", "--loose-column-statistics=0"]);
     }
     command.args(["--", schema]).stdout(partial.for_writer()?);
     let look = || control.reached(partial.size(), 0);
@@ -173,11 +171,11 @@ impl Connection {
         let credentials = Credentials::new(&job.database, target, &database.credentials)?;
         let login = credentials.fresh().await?;
         let directory = PrivateDirectory::create(&job.environment)?;
-        let server = reachable(database, &target.servers).await;
+        let server = the_only(&target.servers)?;
         let mut lines = vec!["[client]".to_owned()];
-        lines.extend(address(&target.servers[server]));
+        lines.extend(address(server));
         lines.push(option("user", login.user()));
-        lines.extend(password(&login, server));
+        lines.extend(password(&login, 0));
         lines.push("default-character-set=utf8mb4".to_owned());
         lines.push("max-allowed-packet=1073741824".to_owned());
         lines.extend(tls_options(&target.tls, &directory, is_mariadb(&program.version))?);
@@ -214,23 +212,16 @@ fn address(server: &Server) -> Vec<String> {
     }
 }
 
-/// The index of the first server that takes connections; the first of all if none does.
-async fn reachable(database: &Database, servers: &[Server]) -> usize {
-    if servers.len() == 1 {
-        return 0;
-    }
-    for (index, server) in servers.iter().enumerate() {
-        let connecting = async {
-            match &server.host {
-                Host::Tcp(host) => TcpStream::connect((host.as_str(), server.port)).await.is_ok(),
-                Host::Unix(socket) => UnixStream::connect(socket).await.is_ok(),
-            }
-        };
-        if timeout(database.pool.connect_timeout, connecting).await.unwrap_or(false) {
-            return index;
+/// Refuses several servers: the programs take one, and which of them takes writes is not theirs to find out.
+fn the_only(servers: &[Server]) -> Result<&Server> {
+    match servers {
+        [one] => Ok(one),
+        _ => {
+            let message = "the URL names several servers, and a backup is made of one";
+            Err(Error::new(ErrorKind::FailedPrecondition, message)
+                .with_hint("Name the primary alone in databases.NAME.admin_url."))
         }
     }
-    0
 }
 
 /// The options of TLS. MariaDB's programs have no mode that checks the chain alone: they check the name, too.

@@ -21,6 +21,7 @@ pub(super) async fn backup(target: &SqliteTarget, job: &FileJob, control: Contro
     let file = job.file.clone();
     let replaces = job.replaces;
     on_thread(move || {
+        check_not_in_use(&source, &file)?;
         let partial = PartialFile::create(&file, replaces)?;
         copy_database(&source, partial.path(), &mut |done, total| {
             control.reached(done, total);
@@ -30,6 +31,22 @@ pub(super) async fn backup(target: &SqliteTarget, job: &FileJob, control: Contro
         Ok(Done { bytes: partial.finish()?, notes })
     })
     .await
+}
+
+/// Fails where a backup would take the place of the database itself, or of one that has a log beside it.
+fn check_not_in_use(source: &Path, file: &Path) -> Result<()> {
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
+    let of_file = identity(file);
+    if of_file.is_some() && of_file == identity(source) {
+        let message = format!("{} is the database itself", file.display());
+        return Err(refused(message).with_hint("Name another file."));
+    }
+    if let Some(log) = beside(file) {
+        let message =
+            format!("{} is a database in use, as {} shows", file.display(), log.display());
+        return Err(refused(message).with_hint("Name another file, or remove both."));
+    }
+    Ok(())
 }
 
 /// Puts a backup in the place of the database.

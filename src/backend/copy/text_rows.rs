@@ -195,6 +195,10 @@ fn escape(field: &[u8], delimiter: u8, out: &mut Vec<u8>) {
 /// Writes the values of a row as a line of PostgreSQL's text format, each as its text.
 pub(crate) fn write_text_row(row: &Row, out: &mut Vec<u8>) -> Result<()> {
     let form = CopyText::TEXT;
+    if row.values.is_empty() {
+        let why = "a row has no values";
+        return Err(Error::field(ErrorKind::InvalidParameter, "rows", why));
+    }
     for (index, value) in row.values.iter().enumerate() {
         if index > 0 {
             out.push(form.delimiter);
@@ -208,7 +212,10 @@ pub(crate) fn write_text_row(row: &Row, out: &mut Vec<u8>) -> Result<()> {
                 out.extend_from_slice(number.to_string().as_bytes());
             }
             Some(_) => {
-                let text = text(value, &Column::default()).unwrap_or_default();
+                let text = text(value, &Column::default()).ok_or_else(|| {
+                    let why = "a value has no text in the place of a column";
+                    Error::field(ErrorKind::InvalidParameter, "rows", why)
+                })?;
                 escape(text.as_bytes(), form.delimiter, out);
             }
         }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use prost::Message as _;
 
 use super::field_values::values_of;
 use super::record_parser::{RecordParser, bad};
@@ -14,7 +15,7 @@ use crate::backend::preamble::Preamble;
 use crate::backend::row_stream::{Fill, RowSink, fill};
 use crate::backend::statement::{Delivery, Statement};
 use crate::backend::transaction::{SavepointCommand, Transaction};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::sql::{Analyzer, Dialect};
 use crate::value::{Column, Kind, Value};
 use crate::wire_size::widen;
@@ -174,6 +175,10 @@ impl<'a> InsertWriter<'a> {
         if !is_of_data(&error) || !self.transaction.is_open() {
             return Err(error);
         }
+        // A savepoint undoes nothing of a table without transactions: its rows would be there twice.
+        if self.transaction.rolled_back_outcome() != Outcome::NotApplied {
+            return Err(error);
+        }
         self.savepoint(SavepointCommand::RollbackTo).await?;
         self.savepoint(SavepointCommand::Release).await?;
         for InsertedRow { line, values } in rows {
@@ -263,11 +268,15 @@ fn is_of_data(error: &Error) -> bool {
     )
 }
 
+/// The bytes in memory of a byte of an encoded array or record, at most.
+const IN_MEMORY: usize = 32;
+
 fn size_of_value(value: &Value) -> usize {
     VALUE_BYTES
         + match &value.kind {
             Some(Kind::TextValue(text)) => text.len(),
             Some(Kind::BytesValue(bytes)) => bytes.len(),
+            Some(Kind::ArrayValue(_) | Kind::RecordValue(_)) => IN_MEMORY * value.encoded_len(),
             Some(_) | None => 0,
         }
 }

@@ -90,6 +90,9 @@ impl AdminConnection for MysqlAdmin {
             };
             let statement = async {
                 match query(connection, sql).await {
+                    Ok(Ok(_)) if connection.in_transaction() || !connection.commits_each() => {
+                        Err(left_open())
+                    }
                     Ok(Ok(rows)) => Ok(rows),
                     Ok(Err(error)) => Err(refused(&error, sql)),
                     Err(failure) => Err(lost(name, failure)),
@@ -127,6 +130,14 @@ async fn query(
             Event::Failed(error) => return Ok(Err(error)),
         }
     }
+}
+
+/// The error of a statement that leaves a transaction open: what follows it would be rolled back with the connection.
+fn left_open() -> Error {
+    let message = "the statement has left a transaction open, or autocommit off";
+    Error::new(ErrorKind::TransactionControl, message)
+        .with_outcome(Outcome::Unknown)
+        .with_hint("Have the routine commit what it has begun.")
 }
 
 fn refused(error: &ServerError, sql: &str) -> Error {

@@ -138,7 +138,9 @@ impl Drop for SqliteAdmin {
 
 fn run_jobs(connection: &Connection, queue: &Receiver<Job>) {
     while let Ok(Job { sql, answer }) = queue.recv() {
-        let rows = query(connection, &sql).map_err(|error| failed(error, &sql, Step::Write));
+        // A commit that could not be written may come back after a crash.
+        let step = if sql == super::session::COMMIT { Step::Commit } else { Step::Write };
+        let rows = query(connection, &sql).map_err(|error| failed(error, &sql, step));
         // Nobody waits if the command has ended.
         drop(answer.send(rows));
     }

@@ -155,7 +155,8 @@ impl BatchRun<'_> {
         let batch = self.batch;
         for (index, statement) in batch.statements.iter().enumerate() {
             let failed = |error| with_claimed_key(key, error).with_failed_statement(index);
-            let values = resolved(&statement.parameters, &results).map_err(failed)?;
+            let values =
+                resolved(&statement.parameters, &results, batch.max_bytes).map_err(failed)?;
             let result = self.run_one(session, statement, index, &values).await;
             let result = result.map_err(failed)?;
             if let Some(expect) = statement.expect {

@@ -48,7 +48,7 @@ async fn run_statements(
     let mut quota = ResultQuota::new(batch.max_rows, batch.max_bytes);
     let mut results = Vec::with_capacity(batch.statements.len());
     for (index, statement) in batch.statements.iter().enumerate() {
-        let result = run_statement(session, statement, &results, &quota).await;
+        let result = run_statement(session, statement, &results, &quota, batch.max_bytes).await;
         let failed = |error| claimed(error).with_failed_statement(index);
         let (result, effects) = result.map_err(failed)?;
         if strategy == BatchStrategy::Sequential {
@@ -74,8 +74,9 @@ async fn run_statement(
     statement: &BatchStatement,
     earlier: &[ResultSet],
     quota: &ResultQuota,
+    max_bytes: u64,
 ) -> Result<(ResultSet, StatementEffects)> {
-    let values = resolved(&statement.parameters, earlier)?;
+    let values = resolved(&statement.parameters, earlier, max_bytes)?;
     let effects = session.effects_of(&statement.analysis).await?;
     let (prepared, parameters) = session.prepare_with(&statement.sql, &values).await?;
     session.effects_with_parameters(effects, &prepared).await?;

@@ -145,15 +145,19 @@ impl ListenTask {
     async fn attend(&self, connection: &Connection, generation: Option<u64>) -> Ended {
         let hub = &self.hub;
         let mut listened = HashSet::new();
+        // Listeners that come and go do not put it off.
+        let mut next_look = now() + LOOK;
         loop {
             if let Err(ended) = self.tell(connection, &mut listened).await {
                 return ended;
             }
             let is_idle = hub.is_idle();
+            let until = if is_idle { now() + hub.settings.idle_timeout } else { next_look };
             tokio::select! {
                 () = connection.protocol.ended() => return Ended::Lost,
                 () = hub.changed.notified() => {}
-                () = tokio::time::sleep(if is_idle { hub.settings.idle_timeout } else { LOOK }) => {
+                () = tokio::time::sleep_until(until.into()) => {
+                    next_look = now() + LOOK;
                     if is_idle && hub.stop_if_idle() {
                         return Ended::Idle;
                     }

@@ -58,7 +58,7 @@ pub(crate) fn run_statements(
         // Each statement has a time limit of its own.
         let own = Instant::now() + session.config.statement_timeout;
         session.arm(sender, own.min(until))?;
-        let parameters = resolved(&one.parameters, &results);
+        let parameters = resolved(&one.parameters, &results, batch.max_bytes);
         let result =
             parameters.and_then(|parameters| run_one(session, one, &parameters, &mut quota));
         results.push(result.map_err(|error| error.with_failed_statement(index))?);
