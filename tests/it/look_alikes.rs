@@ -29,12 +29,13 @@ const ESSENTIAL: [&str; 4] = ["BEGIN", "COMMIT", "ROLLBACK", "SET "];
 
 /// Texts of ours that the calls here do not bring about: what is asked of an old server, of one that cannot answer
 /// for all settings, of a commit in doubt, of changed roles and custom settings, and what makes or sweeps the table of keys.
-const NOT_PROVOKED: [&str; 10] = [
+const NOT_PROVOKED: [&str; 11] = [
     "pg_catalog.split_part",
     "pg_is_in_recovery",
     "pg_xact_status",
     "set_config",
     "pg_advisory_xact_lock",
+    "pg_try_advisory_lock",
     "CREATE TABLE IF NOT EXISTS",
     "delete from",
     "with expired",

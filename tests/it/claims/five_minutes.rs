@@ -36,7 +36,8 @@ fn the_five_minutes_end_with_two_callers_who_see_their_own_rows() {
     let postgres = Postgres::start();
     postgres.psql("create role shop login password 'shop'");
     let place = tempfile::tempdir().expect("there is room");
-    let [configuration, users] = blocks("toml").try_into().expect("one configuration and more");
+    let [configuration] = blocks("toml").try_into().expect("one configuration");
+    let [users] = blocks("toml manual").try_into().expect("one excerpt of another");
     let [key, calls] = blocks("sh manual").try_into().expect("two blocks of commands");
     let [policy] = blocks("sql").try_into().expect("one block of SQL");
     let written = "postgres://shop:secret@127.0.0.1/shop";
