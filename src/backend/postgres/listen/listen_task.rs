@@ -280,7 +280,7 @@ impl ListenTask {
             "the server of database \"{database}\" is a standby, on which nobody can listen"
         );
         let hint = format!(
-            "Listen to the primary: target_session_attrs=read-write in databases.{database}.url finds it."
+            "Only the primary takes listeners: target_session_attrs=read-write in databases.{database}.url finds it."
         );
         Error::new(ErrorKind::NotPrimary, message).with_hint(hint)
     }
