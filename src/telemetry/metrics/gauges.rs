@@ -202,7 +202,7 @@ static OBSERVED: [Observed; 31] = [
     database(Counter, "rowgate.listen.too_slow", "{listener}", |all| all.listeners_too_slow)
         .help("Listeners that were ended, as more waited for them than listen.queue allows"),
     database(Counter, "rowgate.maintenance.runs", "{run}", |_| 0)
-        .by("rowgate.outcome", |all| all.maintenance_runs.clone())
+        .by("rowgate.result", |all| all.maintenance_runs.clone())
         .help("Runs of SQLite's maintenance; skipped, as nothing had been written since the last"),
     database(Counter, "rowgate.maintenance.pages_freed", "{page}", |all| all.pages_freed)
         .help("Pages that maintenance has given back to the file system"),
