@@ -18,7 +18,7 @@ const VERBS: &str = " select with insert update delete merge do begin commit rol
     close discard create lock listen unlisten deallocate where explain -- ";
 
 /// Words before a parenthesis that call nothing.
-const SYNTAX: &str = " from join any all array exists extract values as and or not where select lateral case when then \
+const SYNTAX: &str = " with from join any all array exists extract values as and or not where select lateral case when then \
     else key on recursive materialized operator coalesce ";
 
 /// Words after which a name before a parenthesis is no call: it is defined there, or is a table.
