@@ -65,7 +65,8 @@ async fn increment_both(client: &Client, way: Way, ids: [i64; 2]) -> Result<u32,
     let add = |id| statement("update t set n = n + 1 where id = $1", &[Value::int64(id)]);
     let options =
         (way == Way::KeyedBatch).then(|| keyed(&format!("both-{:016x}", fastrand::u64(..))));
-    let statements = vec![add(ids[0]), add(ids[1])];
+    // The last one opens no transaction anew behind a rollback of all.
+    let statements = vec![add(ids[0]), add(ids[1]), statement("select 1", &[])];
     let request = ExecuteBatchRequest { statements, options, ..ExecuteBatchRequest::default() };
     Ok(client.batch(request).await?.attempts)
 }

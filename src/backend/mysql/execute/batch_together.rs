@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::admitted_text::text_of;
 use super::batch_flights::BatchRun;
 use super::statement_start::ReadyStatement;
-use super::unit::{check_open, opening};
+use super::unit::opening;
 use crate::backend::Batch;
 use crate::backend::mysql::commit_mark::CommitMark;
 use crate::backend::mysql::connection::CommandEnd;
@@ -127,7 +127,7 @@ impl BatchRun<'_> {
             match self.result(session, statement, index).await {
                 Ok(result) => {
                     // Where the opening failed, it has committed by itself.
-                    is_escaped |= check_open(session).is_err();
+                    is_escaped |= session.connection().commits_each();
                     results.push(result);
                 }
                 Err(error) => {
