@@ -7,7 +7,7 @@ use crate::backend::postgres::PostgresAdmin;
 use crate::backend::sqlite::SqliteAdmin;
 use crate::backend::{AdminConnection, Interrupt, Interruption};
 use crate::config::{Database, Target};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::Telemetry;
 
 /// Opens a connection to where a database is administered.
@@ -29,6 +29,17 @@ pub(crate) async fn open_admin(
             Box::new(SqliteAdmin::open(&database, target, interruption).await?)
         }
     })
+}
+
+/// Fails where there is no file of a SQLite database: opened, it would be created.
+pub(crate) fn check_file_exists(database: &Database) -> Result<()> {
+    let Target::Sqlite(target) = &database.administered().target else { return Ok(()) };
+    if target.path.exists() {
+        return Ok(());
+    }
+    let message = format!("there is no file {}", target.path.display());
+    Err(Error::new(ErrorKind::FailedPrecondition, message)
+        .with_hint("The server, or `rowgate migrate up`, creates it."))
 }
 
 /// Runs a command on a runtime of its own, until it ends or the process gets SIGINT or SIGTERM, which cancels its statements.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::admin_connections::{administer, open_admin};
+use super::admin_connections::{administer, check_file_exists, open_admin};
 use super::backends::configured;
 use crate::backend::{AdminConnection, AdminRows};
 use crate::config::Config;
@@ -40,6 +40,9 @@ const POSTGRES_TABLES: &str = "SELECT pg_catalog.format('%I.%I', n.nspname, c.re
     AND n.nspname::pg_catalog.text NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
     ORDER BY n.nspname, c.relname";
 
+/// Moves SQLite's log into its file.
+const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
 const MYSQL_TABLES: &str = "SELECT table_name FROM information_schema.tables \
     WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY table_name";
 
@@ -54,12 +57,13 @@ pub fn maintain(
     report: &mut dyn FnMut(MaintenanceStep),
 ) -> Result<Vec<String>> {
     let database = configured(config, name)?;
+    check_file_exists(database)?;
     administer(async |interruption| {
         let mut connection = open_admin(name, database, &interruption).await?;
         let (statements, skipped) = plan(&mut *connection, tasks).await?;
         for sql in statements {
             let start = Instant::now();
-            let ran = connection.run(&sql).await.and_then(|rows| check(&rows));
+            let ran = connection.run(&sql).await.and_then(|rows| check(&sql, &rows));
             interruption.check()?;
             report(MaintenanceStep { sql, took: start.elapsed(), error: ran.err() });
         }
@@ -97,7 +101,7 @@ fn sqlite_statements(tasks: MaintenanceTasks) -> Vec<String> {
         (tasks.vacuum, "VACUUM"),
         (tasks.analyze, "ANALYZE"),
         // The file that VACUUM has written is in the log.
-        (tasks.vacuum, "PRAGMA wal_checkpoint(TRUNCATE)"),
+        (tasks.vacuum, CHECKPOINT),
     ];
     all.iter().filter(|(is_wanted, _)| *is_wanted).map(|(_, sql)| (*sql).to_owned()).collect()
 }
@@ -130,8 +134,15 @@ fn postgres_statements(tables: &AdminRows, tasks: MaintenanceTasks) -> Vec<Strin
     statements
 }
 
-/// Checks the rows in which MySQL tells of a failure.
-fn check(rows: &AdminRows) -> Result<()> {
+/// Checks the rows in which a failure is told: MySQL's, and those of SQLite's checkpoint, whose first value is 1 if it gave up.
+fn check(sql: &str, rows: &AdminRows) -> Result<()> {
+    if sql == CHECKPOINT && rows.first().is_some_and(|row| text(row, 0) == "1") {
+        let message =
+            "the log could not be emptied into the file: another connection reads or writes";
+        return Err(Error::new(ErrorKind::FailedPrecondition, message).with_hint(
+            "The server does it by itself, or run this again when the database is quiet.",
+        ));
+    }
     let failed = rows.iter().find(|row| text(row, 2).eq_ignore_ascii_case("error"));
     failed.map_or(Ok(()), |row| {
         Err(Error::new(ErrorKind::FailedPrecondition, text(row, 3).to_owned()))
@@ -171,9 +182,12 @@ mod tests {
     fn a_row_of_an_error_is_a_failure() {
         let note = row(&["shop.t", "optimize", "note", "doing recreate + analyze instead"]);
         let status = row(&["shop.t", "optimize", "status", "OK"]);
-        assert!(check(&vec![note.clone(), status]).is_ok());
+        assert!(check("", &vec![note.clone(), status]).is_ok());
         let error = row(&["shop.t", "optimize", "Error", "Table 'shop.t' doesn't exist"]);
-        let failed = check(&vec![note, error]).expect_err("it failed");
+        let failed = check("", &vec![note, error]).expect_err("it failed");
         assert_eq!(failed.message(), "Table 'shop.t' doesn't exist");
+        let busy = |value| check(CHECKPOINT, &vec![row(&[value, "12", "3"])]);
+        assert!(busy("0").is_ok());
+        assert!(busy("1").is_err());
     }
 }

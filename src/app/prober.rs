@@ -23,6 +23,9 @@ use crate::ops::Readiness;
 /// The longest pause while a breaker is open: a changed login is soon used.
 const MAX_OPEN_PAUSE: Duration = Duration::from_secs(1);
 
+/// The longest pause between two attempts to set up a database that is reachable.
+const MAX_SETUP_PAUSE: Duration = Duration::from_secs(60);
+
 /// The work that is due once a database is reachable.
 struct Setup {
     /// Its table of keys.
@@ -146,11 +149,17 @@ impl Prober {
     /// Sends nothing by itself: what is due is done right behind the call that has reached the database.
     async fn set_up_when_reached(&self, database: &Database, setup: &mut Setup) {
         let mut changes = database.backend().breaker().state();
+        let mut pause = MAX_OPEN_PAUSE;
         while !setup.is_done() {
-            if changes.borrow_and_update().is_available() {
+            let is_available = changes.borrow_and_update().is_available();
+            if is_available {
                 self.set_up(database, setup).await;
             }
-            if changes.changed().await.is_err() {
+            if is_available && !setup.is_done() {
+                // The connection was lost: the database is awake, and nothing else would tell that it answers again.
+                drop(tokio::time::timeout(pause, changes.changed()).await);
+                pause = MAX_SETUP_PAUSE.min(2 * pause);
+            } else if changes.changed().await.is_err() {
                 return;
             }
         }

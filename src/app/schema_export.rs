@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::admin_connections::{administer, open_admin};
+use super::admin_connections::{administer, check_file_exists, open_admin};
 use super::backends::configured;
 use crate::config::{Config, Target};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::schema_dump::{PgDump, major, mysql_schema, sqlite_schema};
 
 /// A schema, and what its reader should know.
@@ -23,13 +23,7 @@ pub(crate) fn export_schema(
 ) -> Result<ExportedSchema> {
     let database = configured(config, name)?;
     let administered = database.administered();
-    if let Target::Sqlite(target) = &administered.target
-        && !target.path.exists()
-    {
-        let message = format!("there is no file {}", target.path.display());
-        return Err(Error::new(ErrorKind::FailedPrecondition, message)
-            .with_hint("The server, or `rowgate migrate up`, creates it."));
-    }
+    check_file_exists(database)?;
     administer(async |mut interruption| {
         let mut connection = open_admin(name, database, &interruption).await?;
         let target = match &administered.target {

@@ -81,12 +81,12 @@ impl NotificationQueue {
         }
     }
 
-    /// Adds an event, unless a bound is reached; never waits.
-    pub(crate) fn push(&self, event: ListenEvent) -> Result<(), QueueBound> {
+    /// Adds an event, unless a bound is reached; never waits. Returns true if the listener must be woken for it.
+    pub(crate) fn push(&self, event: ListenEvent) -> Result<bool, QueueBound> {
         let mut state = self.state.lock();
         if let (ListenEvent::Gap(_), Some(ListenEvent::Gap(_))) = (&event, state.events.back()) {
             // The earlier one covers this one, too.
-            return Ok(());
+            return Ok(false);
         }
         let bytes = state.bytes + size(&event);
         if matches!(event, ListenEvent::Notification(_)) {
@@ -98,10 +98,14 @@ impl NotificationQueue {
             }
         }
         state.bytes = bytes;
+        let was_empty = state.events.is_empty();
         state.events.push_back(event);
-        drop(state);
+        Ok(was_empty)
+    }
+
+    /// Wakes the listener.
+    pub(crate) fn wake(&self) {
         self.changed.notify_one();
-        Ok(())
     }
 
     /// Throws away what waits, and ends the queue with an error.
@@ -111,7 +115,7 @@ impl NotificationQueue {
         state.bytes = 0;
         state.end = Some(error);
         drop(state);
-        self.changed.notify_one();
+        self.wake();
     }
 
     /// Waits for the next event, or for the error that ends the queue. Only one may wait.

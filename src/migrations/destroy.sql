@@ -2,6 +2,8 @@ DO $destroy$
 DECLARE
     doomed record;
     granted record;
+    -- New tables are created in it, so it was there before the first of the files.
+    home name := pg_catalog.current_schema();
 BEGIN
     FOR doomed IN
         SELECT nspname, pg_catalog.pg_get_userbyid(nspowner) AS owner, nspacl,
@@ -12,17 +14,17 @@ BEGIN
         ORDER BY nspname
     LOOP
         EXECUTE pg_catalog.format('DROP SCHEMA %I CASCADE', doomed.nspname);
-        IF doomed.nspname = 'public' THEN
-            EXECUTE pg_catalog.format('CREATE SCHEMA public AUTHORIZATION %I', doomed.owner);
+        IF doomed.nspname IN ('public', home) THEN
+            EXECUTE pg_catalog.format('CREATE SCHEMA %I AUTHORIZATION %I', doomed.nspname, doomed.owner);
             IF doomed.comment IS NOT NULL THEN
-                EXECUTE pg_catalog.format('COMMENT ON SCHEMA public IS %L', doomed.comment);
+                EXECUTE pg_catalog.format('COMMENT ON SCHEMA %I IS %L', doomed.nspname, doomed.comment);
             END IF;
             FOR granted IN
                 SELECT grantee, privilege_type
                 FROM pg_catalog.aclexplode(doomed.nspacl)
                 WHERE grantee <> 0 OR privilege_type IN ('USAGE', 'CREATE')
             LOOP
-                EXECUTE pg_catalog.format('GRANT %s ON SCHEMA public TO %s', granted.privilege_type,
+                EXECUTE pg_catalog.format('GRANT %s ON SCHEMA %I TO %s', granted.privilege_type, doomed.nspname,
                     CASE granted.grantee WHEN 0 THEN 'PUBLIC'
                         ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(granted.grantee)) END);
             END LOOP;

@@ -1,5 +1,6 @@
 //! The shell blocks of README.md and docs/COOKBOOK.md that need no other program than the server, run as a reader
 //! would: in order, twice, on SQLite, on PostgreSQL and on MariaDB. `scripts/verify readme` runs all other blocks, too.
+//! Those of docs/LIFECYCLE.md are run once on each, without a server.
 //!
 //! The first word of a block's info string is its language. Of the others `server` starts a server, which is done by
 //! the test, and `manual` is not run; a block that names databases (`sqlite`, `postgres`, `mysql`) is run on those only.
@@ -11,6 +12,7 @@ use std::process::Command;
 
 use crate::harness::mariadb::Mariadb;
 use crate::harness::postgres::Postgres;
+use crate::harness::programs::tool;
 use crate::harness::server::{Server, binary, run};
 
 const PAGES: [&str; 2] = ["README.md", "docs/COOKBOOK.md"];
@@ -175,6 +177,41 @@ fn the_pages_shell_blocks_work_twice_on_mariadb() {
     follow(Database::Mysql, &mariadb.url());
 }
 
+/// Runs the blocks of the page about the life of a database, in an empty directory, without a server.
+fn live(url: &str) {
+    let all = blocks(&page("docs/LIFECYCLE.md"));
+    let all: Vec<_> = all.iter().filter(|block| block.language == "sh").collect();
+    assert!(all.len() >= 4, "{all:?}");
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    fs::write(directory.path().join("owner-url"), url).expect("it is ours");
+    let (_directory, path) = path_with_rowgate();
+    let tools = tool("pg_dump");
+    let path = format!("{path}:{}", tools.parent().expect("a directory").display());
+    for block in all {
+        let mut command = shell_command(&block.text, directory.path(), url, &path);
+        let output = command.output().expect("bash runs");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{}{said}", block.text);
+    }
+    let schema = fs::read_to_string(directory.path().join("schema.sql")).expect("it was written");
+    assert!(schema.to_lowercase().contains("orders"), "{schema}");
+}
+
+#[test]
+fn the_life_of_a_database_is_as_its_page_says_on_sqlite() {
+    live("sqlite:main.db");
+}
+
+#[test]
+fn the_life_of_a_database_is_as_its_page_says_on_postgres() {
+    live(&Postgres::start().url());
+}
+
+#[test]
+fn the_life_of_a_database_is_as_its_page_says_on_mariadb() {
+    live(&Mariadb::start().url());
+}
+
 #[test]
 fn the_recipe_for_settings_works_with_the_configuration_that_it_shows() {
     let postgres = Postgres::start();
@@ -195,19 +232,21 @@ fn the_recipe_for_settings_works_with_the_configuration_that_it_shows() {
 #[track_caller]
 fn shell(block: &str, server: &Server, url: &str, path: &str) -> String {
     let command = block.replace("cargo run --release -q -- ", "rowgate ");
-    let output = Command::new("bash")
-        .args(["-euo", "pipefail", "-c", &command])
-        .current_dir(server.directory())
-        .env("PATH", path)
-        .env("DATABASE_URL", url)
+    let output = shell_command(&command, server.directory(), url, path)
         .env("ROWGATE_ADDRESS", format!("http://{}", server.grpc()))
-        .stdin(std::process::Stdio::null())
         .output()
         .expect("bash runs");
     let out = String::from_utf8_lossy(&output.stdout);
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "`{command}`: {}\n{out}{err}", output.status);
     out.into_owned()
+}
+
+fn shell_command(block: &str, directory: &Path, url: &str, path: &str) -> Command {
+    let mut command = Command::new("bash");
+    command.args(["-euo", "pipefail", "-c", block]).current_dir(directory);
+    command.env("PATH", path).env("DATABASE_URL", url).stdin(std::process::Stdio::null());
+    command
 }
 
 #[test]

@@ -145,14 +145,15 @@ async fn wait(child: &mut Child, control: &Control, look: impl Fn()) -> Result<E
     let ended = |error| refused("cannot wait for the program").with_cause(error);
     loop {
         tokio::select! {
+            // In this order a program that has done its work is not said to be interrupted.
             biased;
-            () = control.stopped() => {
-                end(child).await.map_err(ended)?;
-                return Err(interrupted());
-            }
             status = child.wait() => {
                 look();
                 return status.map_err(ended);
+            }
+            () = control.stopped() => {
+                end(child).await.map_err(ended)?;
+                return Err(interrupted());
             }
             _ = looks.tick() => look(),
         }

@@ -70,7 +70,14 @@ impl PartialFile {
             .map_err(|error| cannot("create", &self.target, error))?;
         let directory = directory_of(&self.target);
         let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        synced.map_err(|error| cannot("write", directory, error))?;
+        synced.map_err(|error| {
+            let message = format!(
+                "{} is whole and in its place, but a power failure may undo that: its directory {} cannot be synced",
+                self.target.display(),
+                directory.display()
+            );
+            refused(message).with_cause(error)
+        })?;
         Ok(size)
     }
 }

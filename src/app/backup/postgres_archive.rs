@@ -14,7 +14,7 @@ use super::partial_file::{PartialFile, cannot};
 use super::supervision::Control;
 use crate::backend::network::{Credentials, Login};
 use crate::config::{Database, Host, PostgresTarget, TargetSession, TlsMode};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 
 const PACKAGES: &str = "the client programs of PostgreSQL, of the server's version or newer (Debian: postgresql-client; \
     Fedora: postgresql; Alpine: postgresql-client; Homebrew: libpq)";
@@ -86,10 +86,20 @@ pub(super) async fn restore(
     let ran = program.run(&mut command, &control, look).await;
     notes.extend(ran.map_err(|error| {
         let clash = !job.replaces && error.message().contains("already exists");
-        if clash { error.with_hint(CLASH) } else { error }
+        if error.kind() == ErrorKind::Cancelled {
+            error.with_hint(INTERRUPTED)
+        } else if clash {
+            error.with_hint(CLASH)
+        } else {
+            error
+        }
     })?);
     Ok(Done { bytes: total, notes })
 }
+
+/// The hint for a restoration that was ended.
+const INTERRUPTED: &str = "It ran in one transaction. Unless its COMMIT had just been sent, nothing was changed: look whether the \
+    objects of the backup are there.";
 
 /// The hint for a database that is not empty.
 const CLASH: &str = "Nothing was changed. Restore into an empty database, or let --force drop and create again the objects that \

@@ -1,7 +1,6 @@
 //! The backup and the restoration of a SQLite database.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::fs;
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::Path;
 
@@ -11,9 +10,6 @@ use super::supervision::Control;
 use crate::backend::sqlite::{Claim, Copied, check_copy, claim_file, copy_database};
 use crate::config::SqliteTarget;
 use crate::error::{Error, ErrorKind, Result};
-
-/// The bytes that are copied between two looks at the signals.
-const CHUNK: usize = 1 << 20;
 
 /// Copies the database while it is in use.
 pub(super) async fn backup(target: &SqliteTarget, job: &FileJob, control: Control) -> Result<Done> {
@@ -27,8 +23,13 @@ pub(super) async fn backup(target: &SqliteTarget, job: &FileJob, control: Contro
             control.reached(done, total);
             !control.is_stopped()
         })?;
-        let notes = checked(partial.path(), &control)?;
-        Ok(Done { bytes: partial.finish()?, notes })
+        let Copied { damage, orphans } = look_at(partial.path(), &control)?;
+        if let Some(damage) = damage {
+            let message = format!("the copy is damaged: {damage}");
+            return Err(Error::new(ErrorKind::DataLoss, message)
+                .with_hint("The database itself is: restore an earlier backup."));
+        }
+        Ok(Done { bytes: partial.finish()?, notes: warnings(orphans) })
     })
     .await
 }
@@ -59,19 +60,21 @@ pub(super) async fn restore(
     let file = job.file.clone();
     let replaces = job.replaces;
     on_thread(move || {
-        if let Some(log) = beside(&file) {
-            let message =
-                format!("{} is a database in use, as {} shows", file.display(), log.display());
-            return Err(refused(message).with_hint("Make a backup of it with `rowgate backup`."));
-        }
-        let mut source = File::open(&file).map_err(|error| cannot("open", &file, error))?;
         let partial = PartialFile::create(&target, replaces)?;
-        copy_bytes(&mut source, &partial, &control)
-            .map_err(|error| cannot("copy", &file, error))?;
+        // As a backup is made: the file may be a database that others have open.
+        copy_database(&file, partial.path(), &mut |done, total| {
+            control.reached(done, total);
+            !control.is_stopped()
+        })?;
+        let Copied { damage, orphans } = look_at(partial.path(), &control)?;
+        if let Some(damage) = damage {
+            let message = format!("the backup {} is damaged: {damage}", file.display());
+            return Err(Error::new(ErrorKind::DataLoss, message)
+                .with_hint("Nothing was changed. Restore another backup."));
+        }
         control.check()?;
-        let notes = checked(partial.path(), &control)?;
         let bytes = replace(partial, &target)?;
-        Ok(Done { bytes, notes })
+        Ok(Done { bytes, notes: warnings(orphans) })
     })
     .await
 }
@@ -96,28 +99,16 @@ fn replace(partial: PartialFile, target: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Checks a copy, and returns the warnings.
-fn checked(path: &Path, control: &Control) -> Result<Vec<String>> {
+fn look_at(path: &Path, control: &Control) -> Result<Copied> {
     let watch = control.clone();
-    let Copied { orphans } = check_copy(path, move || watch.is_stopped())?;
+    check_copy(path, move || watch.is_stopped())
+}
+
+fn warnings(orphans: Option<String>) -> Vec<String> {
     let warning = |orphans| {
         format!("warning: foreign keys point to nothing in {orphans}; the database is the same")
     };
-    Ok(orphans.map(warning).into_iter().collect())
-}
-
-fn copy_bytes(source: &mut File, partial: &PartialFile, control: &Control) -> io::Result<()> {
-    let total = source.metadata()?.len();
-    let mut to = partial.file();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        let read = source.read(&mut chunk)?;
-        if read == 0 || control.is_stopped() {
-            return Ok(());
-        }
-        to.write_all(&chunk[..read])?;
-        control.reached(source.stream_position()?, total);
-    }
+    orphans.map(warning).into_iter().collect()
 }
 
 /// Runs work that blocks.

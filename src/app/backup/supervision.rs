@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::file_job::refused;
 use crate::app::shutdown::signalled;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The time between two reports of the progress.
 const REPORT_INTERVAL: Duration = Duration::from_millis(200);
@@ -70,7 +69,7 @@ impl Control {
 
 /// The error of work that a signal has stopped.
 pub(super) fn interrupted() -> Error {
-    refused("interrupted by a signal")
+    Error::new(ErrorKind::Cancelled, "interrupted by a signal")
 }
 
 /// Waits for the work, reports its progress, and tells it to stop on SIGINT or SIGTERM.
@@ -89,8 +88,10 @@ pub(super) async fn supervise<T>(
             () = &mut signal, if !control.is_stopped() => drop(control.stop.send_replace(true)),
             done = &mut work => {
                 report(control.progress());
+                // What it has left, its hint tells.
                 return done.map_err(|error| {
-                    if control.is_stopped() { interrupted() } else { error }
+                    let is_interrupted = error.kind() == ErrorKind::Cancelled;
+                    if is_interrupted { error.with_message("interrupted by a signal") } else { error }
                 });
             }
             _ = reports.tick() => report(control.progress()),

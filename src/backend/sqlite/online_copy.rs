@@ -41,6 +41,8 @@ pub(crate) enum Claim {
 
 /// The findings in a whole copy.
 pub(crate) struct Copied {
+    /// The damage that SQLite finds in it; `None` if there is none.
+    pub(crate) damage: Option<String>,
     /// The rows whose foreign keys point to nothing; `None` if there are none.
     pub(crate) orphans: Option<String>,
 }
@@ -82,7 +84,7 @@ pub(crate) fn copy_database(
 /// Opens a database and the snapshot that is copied.
 fn open_source(source: &Path) -> Result<Connection> {
     if !source.exists() {
-        let message = format!("the database {} does not exist", source.display());
+        let message = format!("there is no file {}", source.display());
         return Err(Error::new(ErrorKind::FailedPrecondition, message));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -101,7 +103,7 @@ fn open_own(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags_and_vfs(path, flags, NO_LOCKS)
 }
 
-/// Checks that a copy is a whole database, and makes it one file that needs none beside it. `is_stopped` ends it early.
+/// Looks whether a copy is a whole database, and makes it one file that needs none beside it. `is_stopped` ends it early.
 pub(crate) fn check_copy(
     path: &Path,
     is_stopped: impl Fn() -> bool + Send + 'static,
@@ -120,12 +122,8 @@ pub(crate) fn check_copy(
         Ok((found, orphans(&own)))
     };
     let (found, orphans) = check().map_err(|error| failed(path, error))?;
-    if found != ["ok"] {
-        let message = format!("the copy is damaged: {}", found.join("; "));
-        return Err(Error::new(ErrorKind::DataLoss, message)
-            .with_hint("The database itself is: restore an earlier backup."));
-    }
-    Ok(Copied { orphans })
+    let damage = (found != ["ok"]).then(|| found.join("; "));
+    Ok(Copied { damage, orphans })
 }
 
 /// The tables with rows whose foreign keys point to nothing. A definition that makes the check fail is told, too.
@@ -193,6 +191,9 @@ fn read<T: rusqlite::types::FromSql>(own: &Connection, sql: &str) -> rusqlite::R
 
 fn failed(path: &Path, error: rusqlite::Error) -> Error {
     let message = match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) => {
+            return Error::new(ErrorKind::Cancelled, "the copy was stopped").with_cause(error);
+        }
         Some(ErrorCode::DiskFull) => format!("there is no space left for {}", path.display()),
         Some(ErrorCode::NotADatabase) => format!("{} is not a SQLite database", path.display()),
         Some(ErrorCode::DatabaseCorrupt) => format!("the database {} is damaged", path.display()),

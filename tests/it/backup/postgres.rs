@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
-use super::{fail, names, started, succeed};
+use super::{fail, names, said, started, succeed};
 use crate::harness::certificates::Certificates;
 use crate::harness::postgres::{PASSWORD, Postgres};
 use crate::harness::process::send;
+use crate::harness::server::rowgate;
 use crate::harness::wait::eventually;
 use crate::harness::{Backend, Service};
 
@@ -52,6 +54,34 @@ fn a_database_is_backed_up_and_restored() {
     let refused = fail(directory, &["restore", "main", "half", "--force"], &url);
     assert!(refused.contains("half is not a whole archive"), "{refused}");
     assert_eq!(postgres.psql(READ), before);
+}
+
+#[tokio::test]
+async fn an_interrupted_restoration_tells_what_it_left() {
+    let service = Service::start(Backend::Postgres).await;
+    let postgres = service.postgres();
+    postgres.psql("create table t (n int); insert into t values (1)");
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path();
+    let url = postgres.url();
+    succeed(directory, &["backup", "main", "copy"], &url);
+    // The restoration waits for this lock.
+    let mut holder = service.client.begin().await;
+    holder.query("lock table t in access exclusive mode", &[]).await.expect("it is locked");
+    let mut command = rowgate(directory);
+    command.args(["restore", "main", "copy", "--force"]).env("DATABASE_URL", &url);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let restoring = command.spawn().expect("the binary was built");
+    let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+    eventually("it waits", START, || (postgres.psql(waits) == "1").then_some(()));
+    assert!(send("TERM", &restoring.id().to_string()));
+    let ended = restoring.wait_with_output().expect("it ends");
+    let said = said(&ended);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("interrupted by a signal"), "{said}");
+    assert!(said.contains("It ran in one transaction"), "{said}");
+    holder.rollback().await.expect("it was open");
+    assert_eq!(postgres.psql("select count(*) from t"), "1");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use rowgate::value::proto::copy_in_request::Part;
 use rowgate::value::proto::transact_request::Command;
 use rowgate::value::proto::{
-    CopyFormat, CopyInStart, CopyOutRequest, QueryOptions, Rollback, Row, Setting, Value,
+    CopyFormat, CopyInStart, CopyOutRequest, QueryOptions, Rollback, Row, RowBatch, Setting, Value,
 };
 use tonic::Code;
 
@@ -123,6 +124,30 @@ async fn a_copy_that_waits_for_a_lock_ends_at_its_deadline() {
     assert_eq!(failure.outcome, "NOT_APPLIED");
     holder.rollback().await.expect("it was open");
     service.client.copy_text(csv_into("t"), "1,2\n", 1000).await.expect("the lock is gone");
+}
+
+#[tokio::test]
+async fn a_copy_that_its_data_ends_is_undone_when_its_caller_is_told() {
+    let service = Service::start(Backend::Postgres).await;
+    let postgres = service.postgres();
+    postgres.psql(
+        "create table t (a int, b int); create function slow() returns trigger language plpgsql as \
+         $$ begin perform pg_sleep(3); return new; end $$; \
+         create trigger slow before insert on t for each row execute function slow()",
+    );
+    let start = CopyInStart { format: CopyFormat::Rows.into(), ..csv_into("t") };
+    let mut open = service.client.open_copy(start, Some(PATIENCE)).await;
+    // Enough for the server to begin.
+    let row = Row { values: vec![Value::int64(1); 2] };
+    assert!(open.send(Part::Rows(RowBatch::new(vec![row; 20_000]))).await);
+    let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+    let begins = async || (postgres.psql(sleeps).trim() == "1").then_some(());
+    eventually_async("it copies", PATIENCE, begins).await;
+    open.text("no rows").await;
+    let failure = open.answer().await.expect_err("it is no row");
+    assert_eq!(failure.code, Code::InvalidArgument, "{failure:?}");
+    assert_eq!(failure.outcome, "NOT_APPLIED");
+    postgres.psql("begin; lock table t in access exclusive mode nowait; commit");
 }
 
 #[tokio::test]

@@ -58,6 +58,35 @@ fn a_file_of_sqlite_becomes_small_again() {
 }
 
 #[test]
+fn a_file_that_is_missing_is_not_created() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (status, printed) = maintain(directory.path(), &[], "sqlite:typo.db");
+    assert_eq!(status, Some(1), "{printed}");
+    assert!(printed.contains("there is no file") && printed.contains("typo.db"), "{printed}");
+    assert!(!directory.path().join("typo.db").exists());
+}
+
+#[test]
+fn a_log_that_a_reader_needs_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("a.db");
+    let reader = Connection::open(&path).expect("it is made");
+    reader
+        .execute_batch(
+            "pragma journal_mode = wal; create table t (n integer); begin; select * from t",
+        )
+        .expect("it reads");
+    let text = "[databases.main]\nurl = \"sqlite:a.db\"\nlock_timeout = \"100ms\"\n";
+    fs::write(directory.path().join("rowgate.toml"), text).expect("it is ours");
+    let Output { status, stdout, stderr } =
+        run(directory.path(), &["maintain", "main", "--vacuum"], &[]);
+    let printed = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
+    assert_eq!(status.code(), Some(1), "{printed}");
+    assert!(printed.contains("VACUUM  ok"), "{printed}");
+    assert!(printed.contains("the log could not be emptied"), "{printed}");
+}
+
+#[test]
 fn the_tables_of_postgres_are_maintained_one_by_one() {
     let postgres = Postgres::start();
     postgres.psql(

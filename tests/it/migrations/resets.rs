@@ -61,6 +61,27 @@ fn a_reset_leaves_what_the_files_make_and_nothing_else() {
 }
 
 #[test]
+fn the_schema_of_new_tables_is_there_for_the_files() {
+    let project = Project::start(Backend::Postgres);
+    let postgres = project.postgres.as_ref().expect("it is PostgreSQL");
+    postgres.psql(
+        "create role reader; create schema app; grant usage on schema app to reader; comment on schema app is 'ours'",
+    );
+    project.configure("settings.search_path = \"app\"");
+    project.file("V1__a.sql", "create table t1 (id integer primary key);\n");
+    project.migrate(&["up"]).fine();
+    for _ in 0..2 {
+        let done = project.command(&["reset", "main", "--yes-destroy", "main"]).fine();
+        assert!(done.ends_with("1 file applied, it is at V1\n"), "{done}");
+        let kept =
+            "select has_schema_privilege('reader', 'app', 'usage')::text || count(*) from app.t1";
+        assert_eq!(project.values(kept), "true0");
+    }
+    let comment = "select obj_description('app'::regnamespace, 'pg_namespace')";
+    assert_eq!(project.values(comment), "ours");
+}
+
+#[test]
 fn a_database_on_another_machine_is_not_reset() {
     let project = Project::start(Backend::Sqlite);
     for (url, admin) in [

@@ -19,7 +19,7 @@ use crate::backend::{
     BeginRequest, IdempotencyKey, RowStream, SavepointCommand, Statement, Transaction,
 };
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::value::proto::ResultSet;
 
 /// A transaction that is open on a session of its own.
@@ -137,5 +137,15 @@ impl Transaction for PostgresTransaction {
 
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(self.session.roll_back())
+    }
+
+    fn undo(mut self: Box<Self>) -> BoxFuture<'static, Outcome> {
+        // What was given up still runs, such as a COPY whose data has ended.
+        self.session.cancel_if_busy();
+        let rolled_back = self.rollback();
+        Box::pin(async move {
+            rolled_back.await;
+            Outcome::NotApplied
+        })
     }
 }

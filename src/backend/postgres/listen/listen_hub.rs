@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::sleepers::Sleepers;
 use crate::backend::notification_queue::{
     ListenCounts, ListenEvent, Notification, NotificationQueue, QueueBound, Subscription,
 };
@@ -29,6 +30,8 @@ pub(super) struct ListenHub {
     state: Mutex<HubState>,
     /// Notified when channels were added or removed, and when the hub was closed.
     pub(super) changed: Notify,
+    /// Those that have notifications and were not woken for them yet.
+    pub(super) sleepers: Sleepers,
     /// The last sign of life of the connection.
     heard: Mutex<Instant>,
     notifications: AtomicU64,
@@ -95,6 +98,7 @@ impl ListenHub {
             settings,
             state: Mutex::default(),
             changed: Notify::new(),
+            sleepers: Sleepers::default(),
             heard: Mutex::new(now()),
             notifications: AtomicU64::default(),
             gaps: AtomicU64::default(),
@@ -154,6 +158,7 @@ impl ListenHub {
                 Phase::Starting | Phase::Live | Phase::Gone => ListenEvent::Listening,
             };
             listener.queue.push(event).expect("only notifications are bounded");
+            listener.queue.wake();
             false
         });
     }
@@ -246,26 +251,27 @@ impl ListenHub {
     /// Ends all listeners, and takes no more.
     pub(super) fn close(&self) {
         self.state.lock().is_closed = true;
-        self.end_all(&self.shutting_down());
+        self.end_all(&mut self.state.lock(), &self.shutting_down());
         self.changed.notify_one();
     }
 
     /// Ends all listeners: the task that listens has ended without them.
     pub(super) fn task_failed(&self) {
         let message = "the task that listens to the database has failed";
-        self.end_all(&Error::new(ErrorKind::Internal, message));
-        self.state.lock().is_running = false;
+        // Under one lock: a listener that joins behind it starts a task.
+        let mut state = self.state.lock();
+        self.end_all(&mut state, &Error::new(ErrorKind::Internal, message));
+        state.is_running = false;
     }
 
-    fn end_all(&self, error: &Error) {
-        let mut state = self.state.lock();
+    fn end_all(&self, state: &mut HubState, error: &Error) {
         let all: Vec<_> =
             state.channels.values().flat_map(|channel| &channel.listeners).cloned().collect();
         for listener in all {
             // One of several channels is among them several times.
             if *listener.phase.lock() != Phase::Gone {
                 listener.queue.end(copy(error));
-                remove(&mut state, &listener);
+                remove(state, &listener);
             }
         }
     }
@@ -339,10 +345,13 @@ impl NotificationSink for ListenHub {
         let delivered = channel.listeners.len();
         let mut slow = Vec::new();
         for listener in &channel.listeners {
-            if *listener.phase.lock() == Phase::Live
-                && let Err(bound) = listener.queue.push(event.clone())
-            {
-                slow.push((Arc::clone(listener), bound));
+            if *listener.phase.lock() != Phase::Live {
+                continue;
+            }
+            match listener.queue.push(event.clone()) {
+                Ok(true) => self.sleepers.add(&listener.queue),
+                Ok(false) => {}
+                Err(bound) => slow.push((Arc::clone(listener), bound)),
             }
         }
         for (listener, bound) in slow {

@@ -66,6 +66,16 @@ impl ListenTask {
     pub(super) async fn run(self) {
         let hub = Arc::clone(&self.hub);
         let mut running = Running { hub: &hub, has_ended: false };
+        tokio::select! {
+            () = self.keep_listening() => {}
+            never = hub.sleepers.wake() => match never {},
+        }
+        running.has_ended = true;
+    }
+
+    /// Opens one connection after the other, until nobody listens.
+    async fn keep_listening(&self) {
+        let hub = &self.hub;
         let mut breaker = self.context.opener.breaker.state();
         let mut pauses = self.backoff.series();
         loop {
@@ -89,7 +99,6 @@ impl ListenTask {
                 () = hub.changed.notified() => {}
             }
         }
-        running.has_ended = true;
     }
 
     /// Opens a connection, and listens on it until it ends.

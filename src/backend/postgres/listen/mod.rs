@@ -1,10 +1,11 @@
 //! LISTEN: notifications of channels for any number of listeners, over one connection beside the pool.
 //!
 //! `listen_hub` knows the listeners and channels, and no connection; `listen_task` keeps the connection. Notifications go
-//! from the task that drives the connection into the queues of the listeners, without a task between.
+//! from the task that drives the connection into the queues of the listeners, which `sleepers` wakes a few at a time.
 
 mod listen_hub;
 mod listen_task;
+mod sleepers;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -132,6 +132,13 @@ impl Session {
         self.parts().cancel.send();
     }
 
+    /// Starts a cancel of what runs, if something does.
+    pub(crate) fn cancel_if_busy(&mut self) {
+        if self.in_flight.is_busy() {
+            self.cancel();
+        }
+    }
+
     /// Begins a command with a deadline of its own: waits until a cancelled statement has ended, and no
     /// cancel can hit the next request.
     pub(crate) async fn begin_command(&mut self, deadline: Deadline) -> Result<()> {
