@@ -97,6 +97,16 @@ mod tests {
     }
 
     #[test]
+    fn values_that_are_referred_to_are_bounded_together() {
+        let results = [result(&["name"], &[vec![Value::text("0123456789")]])];
+        let two = [reference(0, "name"), reference(0, "name")];
+        assert!(resolved(&two, &results, 24).is_ok(), "of 12 bytes each");
+        let error = resolved(&two, &results, 23).expect_err("they are larger");
+        assert!(error.message().starts_with("parameters[1]: "), "{error}");
+        assert!(error.message().contains("larger than max_bytes"), "{error}");
+    }
+
+    #[test]
     fn a_reference_that_leads_to_no_value_is_an_error_that_says_why() {
         let row = || vec![Value::int64(1), Value::int64(2)];
         let results = [

@@ -58,6 +58,17 @@ fn a_database_is_backed_up_and_restored() {
 }
 
 #[test]
+fn several_servers_are_refused() {
+    let mariadb = Mariadb::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let one = format!("127.0.0.1:{}", mariadb.port());
+    let url = mariadb.url().replace(&one, &format!("{one},{one}"));
+    let refused = fail(directory.path(), &["backup", "main", "copy"], &url);
+    assert!(refused.contains("names several servers"), "{refused}");
+    assert_eq!(names(directory.path(), ""), [""; 0]);
+}
+
+#[test]
 fn a_login_that_is_refused_makes_no_file_and_its_reason_is_shown() {
     let mariadb = Mariadb::start();
     let directory = tempfile::tempdir().expect("a directory");

@@ -94,6 +94,22 @@ fn a_login_that_is_refused_makes_no_file_and_its_reason_is_shown() {
     assert_eq!(names(directory.path(), ""), [""; 0]);
 }
 
+#[test]
+fn the_owner_is_who_makes_the_backup() {
+    let postgres = Postgres::start();
+    postgres.psql("create table t (n int); create role service login password 'pass word'");
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path();
+    let service = postgres.url_as("service", "pass word");
+    let refused = fail(directory, &["backup", "main", "copy"], &service);
+    assert!(refused.contains("permission denied"), "{refused}");
+    let text =
+        format!("[databases.main]\nurl = \"{service}\"\nadmin_url = \"{}\"\n", postgres.url());
+    fs::write(directory.join("rowgate.toml"), text).expect("it is ours");
+    succeed(directory, &["backup", "main", "copy", "--config=rowgate.toml"], "");
+    assert_eq!(names(directory, "copy"), ["copy"]);
+}
+
 /// The children of a process, by their ids.
 fn children(parent: u32) -> Vec<String> {
     let is_child = |id: &str| {

@@ -150,6 +150,11 @@ fn an_existing_file_is_replaced_with_force_alone_and_a_missing_database_makes_no
     let refused = fail(directory, &["backup", "main", "other"], "sqlite:missing.db");
     assert!(refused.contains("there is no file missing.db"), "{refused}");
     assert!(names(directory, "other").is_empty() && names(directory, "missing").is_empty());
+    fs::hard_link(directory.join("a.db"), directory.join("link")).expect("it is ours");
+    for itself in ["a.db", "link"] {
+        let refused = fail(directory, &["backup", "main", itself, "--force"], "sqlite:a.db");
+        assert!(refused.contains("is the database itself"), "{refused}");
+    }
     let refused = fail(directory, &["backup", "none", "other"], "sqlite:a.db");
     assert!(refused.contains("there is no database \"none\""), "{refused}");
 }

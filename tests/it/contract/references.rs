@@ -142,6 +142,12 @@ async fn a_reference_is_refused_where_there_is_no_earlier_result(service: Servic
         assert_eq!(failure.what(), (Code::InvalidArgument, "INVALID_PARAMETER"), "{failure:?}");
         assert_eq!(failure.fields(), ["parameters[0]"]);
     }
+    let mut transaction = service.client.begin().await;
+    transaction.query("select 1 as id", &[]).await.expect("it runs");
+    let failure = transaction.query(insert, &[reference(0, "id")]).await;
+    let failure = failure.expect_err("the client has the result");
+    assert_eq!(failure.what(), (Code::InvalidArgument, "INVALID_PARAMETER"), "{failure:?}");
+    transaction.rollback().await.expect("it is aborted");
     assert_eq!(numbers(&service).await, []);
 }
 

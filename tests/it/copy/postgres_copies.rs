@@ -9,10 +9,12 @@ use rowgate::value::proto::{
 };
 use tonic::Code;
 
+use crate::harness::behind::{Behind, KEYS};
 use crate::harness::client::{Client, PATIENCE};
 use crate::harness::copies::{csv_into, into_as, out_of};
 use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::postgres::Postgres;
+use crate::harness::proxy::{Direction, Fault, Place, Then};
 use crate::harness::server::Server;
 use crate::harness::wait::eventually_async;
 use crate::harness::{Backend, Service};
@@ -175,6 +177,38 @@ async fn a_lost_connection_is_not_applied() {
     assert_eq!(failure.what(), (Code::Unavailable, "CONNECTION_LOST"), "{failure:?}");
     assert_eq!(failure.outcome, "NOT_APPLIED");
     assert!(service.client.must("select * from t", &[]).await.rows.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_whose_commit_is_lost_is_told_truthfully() {
+    let behind = Behind::start(Postgres::start(), ONE, &[]).await;
+    behind.postgres.psql(&format!("create table t (a int, b int); {KEYS}"));
+    let lost = |direction| {
+        let then = Then::Lose(Duration::from_millis(50));
+        Fault { direction, place: Place::Text("COMMIT"), then }
+    };
+    let count = "select count(*) from t";
+    for key in ["", "a key"] {
+        let options =
+            Some(QueryOptions { idempotency_key: key.to_owned(), ..QueryOptions::default() });
+        let start = CopyInStart { options, ..csv_into("t") };
+        behind.postgres.psql("truncate t");
+        // It never arrives: the rows were sent once, and are not sent again.
+        behind.client.must("select 1", &[]).await;
+        let happened = behind.proxy.arm(lost(Direction::Up));
+        let failure =
+            behind.client.copy_text(start.clone(), "1,2\n", 1000).await.expect_err("it is lost");
+        happened.await.expect("it was lost");
+        assert_eq!(failure.outcome, "NOT_APPLIED", "key {key:?}: {failure:?}");
+        assert_eq!(behind.postgres.psql(count), "0");
+        // It arrives, and its answer does not.
+        behind.client.must("select 1", &[]).await;
+        let happened = behind.proxy.arm(lost(Direction::Down));
+        let answer = behind.client.copy_text(start, "1,2\n", 1000).await.expect("it is applied");
+        happened.await.expect("it was lost");
+        assert_eq!(answer.rows_affected, 1, "key {key:?}");
+        assert_eq!(behind.postgres.psql(count), "1");
+    }
 }
 
 #[tokio::test]

@@ -70,6 +70,18 @@ fn what_must_not_be_in_a_file_is_refused_before_anything_runs() {
 }
 
 #[test]
+fn a_setting_that_a_transaction_ignores_is_refused() {
+    let project = Project::start(Backend::Sqlite);
+    let text = "create table t1 (id integer);\npragma foreign_keys = off;\n";
+    project.file("V1__a.sql", text);
+    let error = project.migrate(&["up"]).refused();
+    assert!(error.contains("V1__a.sql:2: SQLite ignores PRAGMA foreign_keys"), "{error}");
+    assert_eq!(project.tables(), "");
+    project.file("V1__a.sql", &format!("-- rowgate: no-transaction\n{text}"));
+    project.migrate(&["up"]).fine();
+}
+
+#[test]
 fn the_files_of_other_tools_are_told_the_names_to_give_them() {
     for (name, text, expected) in [
         ("000001_init.up.sql", "", "Rename it to V1__init.sql."),

@@ -82,6 +82,19 @@ fn the_schema_of_new_tables_is_there_for_the_files() {
 }
 
 #[test]
+fn nothing_is_dropped_for_files_that_cannot_run() {
+    for backend in BACKENDS {
+        let project = Project::start(backend);
+        project.file("V1__a.sql", "create table t1 (id integer primary key);\n");
+        project.migrate(&["up"]).fine();
+        project.file("V2__b.sql", "create table t2 (id integer);\ncommit;\n");
+        let error = project.command(&["reset", "main", "--yes-destroy", "main"]).refused();
+        assert!(error.contains("V2__b.sql:2: COMMIT controls the transaction"), "{error}");
+        assert_eq!(project.values("select count(*) from t1"), "0", "{backend:?}");
+    }
+}
+
+#[test]
 fn a_database_on_another_machine_is_not_reset() {
     let project = Project::start(Backend::Sqlite);
     for (url, admin) in [

@@ -132,6 +132,35 @@ fn nothing_that_a_file_sets_reaches_the_next_or_loses_the_ledger() {
 }
 
 #[test]
+fn the_ledger_of_another_schema_belongs_to_others() {
+    let project = Project::start(Backend::Postgres);
+    project.execute(
+        "create schema app; create schema other; \
+         create table other.rowgate_migrations (version bigint, name text)",
+    );
+    project.configure("settings.search_path = \"app, other\"");
+    project.file("V1__a.sql", "create table t1 (id integer);\n");
+    project.migrate(&["up"]).fine();
+    assert_eq!(project.values("select version from app.rowgate_migrations"), "1");
+    assert_eq!(project.values("select count(*) from other.rowgate_migrations"), "0");
+}
+
+#[test]
+fn a_transaction_that_a_routine_leaves_open_is_told() {
+    let project = Project::start(Backend::Mariadb);
+    let routine = "create table t1 (id integer) engine = innodb;\nDELIMITER //\n\
+                   create procedure leave_open() begin start transaction; insert into t1 values (1); end//\n\
+                   DELIMITER ;\n";
+    project.file("V1__a.sql", &format!("{routine}call leave_open();\n"));
+    let error = project.migrate(&["up"]).refused();
+    assert!(error.contains("has left a transaction open"), "{error}");
+    assert!(error.contains("V1__a.sql:5"), "{error}");
+    assert_eq!(project.values("select count(*) from t1"), "0");
+    let status = project.migrate(&["status"]);
+    assert!(!status.out.contains("applied"), "{status:?}");
+}
+
+#[test]
 fn a_new_file_has_the_next_number_and_needs_no_database() {
     let project = Project::start(Backend::Sqlite);
     let made = project.migrate(&["new", "Create orders"]).fine();
