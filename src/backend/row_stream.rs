@@ -110,12 +110,16 @@ impl RowSink {
         Ok(Self::of(SinkRows::Arrow(Box::new(rows)), target))
     }
 
-    /// Returns a sink that makes text of a statement's rows, full at `target` bytes of it; `None` for the text that the database
-    /// itself writes.
-    pub(crate) fn text(stream: &dyn RowStream, form: Option<&CopyText>, target: usize) -> Self {
+    /// Returns a sink that makes text of a statement's rows, full at `target` bytes of it.
+    pub(crate) fn text(stream: &dyn RowStream, form: &CopyText, target: usize) -> Self {
         let columns = stream.columns().unwrap_or_default();
-        let rows = form.map_or_else(TextRows::written, |form| TextRows::new(columns, form));
-        Self::of(SinkRows::Text(rows), target)
+        Self::of(SinkRows::Text(TextRows::new(columns, form)), target)
+    }
+
+    /// Returns a sink for the text that the database itself writes, with a header or without; full at `target` bytes of
+    /// rows.
+    pub(crate) fn written_text(header: bool, target: usize) -> Self {
+        Self::of(SinkRows::Text(TextRows::written(header)), target)
     }
 
     fn of(rows: SinkRows, target: usize) -> Self {
@@ -145,10 +149,11 @@ impl RowSink {
         }
     }
 
-    /// Adds the text of a row that the database has written.
+    /// Adds the text of a row, or of the header, that the database has written.
     pub(crate) fn push_data(&mut self, data: &[u8]) {
-        if let SinkRows::Text(rows) = &mut self.rows {
-            let size = rows.push_data(data);
+        if let SinkRows::Text(rows) = &mut self.rows
+            && let Some(size) = rows.push_data(data)
+        {
             self.count(Ok(size));
         }
     }

@@ -42,7 +42,7 @@ impl Engine {
             (CopyFormat::Arrow, None) => RowForm::Arrow,
             (_, None) => RowForm::Rows,
         };
-        if !matches!(form, RowForm::Written) {
+        if !matches!(form, RowForm::Written { .. }) {
             statement.delivery = Delivery::Streamed;
         }
         let database = Arc::clone(database);
@@ -97,6 +97,6 @@ impl Database {
         let command = "COPY";
         statement.analysis = Arc::new(Analysis { command, ..(*statement.analysis).clone() });
         statement.sql = sql;
-        Ok(RowForm::Written)
+        Ok(RowForm::Written { header: text.header })
     }
 }

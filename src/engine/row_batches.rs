@@ -58,9 +58,14 @@ impl RowBatches {
         Ok(())
     }
 
-    /// Makes text from here on; without a form, of what the database itself has written.
-    pub(super) fn encode_as_text(&mut self, stream: &dyn RowStream, form: Option<&CopyText>) {
+    /// Makes text from here on.
+    pub(super) fn encode_as_text(&mut self, stream: &dyn RowStream, form: &CopyText) {
         self.sink = RowSink::text(stream, form, BATCH_SIZE);
+    }
+
+    /// Takes the text that the database itself writes from here on, with a header or without.
+    pub(super) fn take_text(&mut self, header: bool) {
+        self.sink = RowSink::written_text(header, BATCH_SIZE);
     }
 
     /// Takes the next batch, of about `size` bytes. After an inner error the caller cannot get the result,

@@ -11,6 +11,6 @@ mod text_rows;
 
 pub(crate) use copy_source::{CopyData, CopyIn, CopyWriter};
 pub(crate) use copy_table::CopyTable;
-pub(crate) use data_place::at_line;
+pub(crate) use data_place::{BAD_FORMAT, at_line, bad_data, row_too_large};
 pub(crate) use text_form::{CopyText, TextFormat};
 pub(crate) use text_rows::{TextRows, unset_kind, write_text_row};

@@ -11,6 +11,8 @@ use crate::value::{Column, Kind, Row, Value};
 pub(crate) struct TextRows {
     /// The columns and the form; `None` if the database writes the text.
     form: Option<(Vec<Column>, CopyText)>,
+    /// The database has still to write the header.
+    expects_header: bool,
     out: Vec<u8>,
 }
 
@@ -22,18 +24,18 @@ impl TextRows {
             let names = columns.iter().map(|column| Some(column.name.as_bytes()));
             write_line(names, form, &mut out);
         }
-        Self { form: Some((columns.to_vec(), form.clone())), out }
+        Self { form: Some((columns.to_vec(), form.clone())), expects_header: false, out }
     }
 
-    /// Makes rows that the database writes.
-    pub(crate) fn written() -> Self {
-        Self { form: None, out: Vec::new() }
+    /// Makes rows that the database writes, behind a header if there is to be one.
+    pub(crate) fn written(header: bool) -> Self {
+        Self { form: None, expects_header: header, out: Vec::new() }
     }
 
-    /// Adds what the database has written; returns its size.
-    pub(crate) fn push_data(&mut self, data: &[u8]) -> usize {
+    /// Adds what the database has written; returns the size of a row, and `None` for the header, which is none.
+    pub(crate) fn push_data(&mut self, data: &[u8]) -> Option<usize> {
         self.out.extend_from_slice(data);
-        data.len()
+        (!std::mem::take(&mut self.expects_header)).then_some(data.len())
     }
 
     /// Adds a row, a message `Row`; returns the size of its text.

@@ -1,6 +1,7 @@
 //! The fields of a text as values for the columns of a table.
 
-use super::record_parser::{Record, bad};
+use super::record_parser::Record;
+use crate::backend::copy::bad_data;
 use crate::error::Result;
 use crate::value::{Column, DataType, Value};
 
@@ -8,17 +9,18 @@ use crate::value::{Column, DataType, Value};
 pub(super) fn values_of(record: Record, columns: &[Column]) -> Result<Vec<Value>> {
     let Record { line, fields } = record;
     if let Some(missing) = columns.get(fields.len()) {
-        return Err(bad("the data of a column is missing", line, Some(&missing.name)));
+        return Err(bad_data("the data of a column is missing", line, Some(&missing.name)));
     }
     if fields.len() > columns.len() {
-        return Err(bad("there is data behind the last column", line, None));
+        return Err(bad_data("there is data behind the last column", line, None));
     }
     let fields = fields.into_iter().zip(columns);
     fields
         .map(|(field, column)| match field {
             None => Ok(Value::null()),
-            Some(raw) => value_of(raw, column)
-                .ok_or_else(|| bad("the field is not text in UTF-8", line, Some(&column.name))),
+            Some(raw) => value_of(raw, column).ok_or_else(|| {
+                bad_data("the field is not text in UTF-8", line, Some(&column.name))
+            }),
         })
         .collect()
 }

@@ -9,18 +9,24 @@ use futures_util::future::BoxFuture;
 use prost::Message as _;
 
 use super::field_values::values_of;
-use super::record_parser::{RecordParser, bad};
-use crate::backend::copy::{CopyData, CopyIn, CopyWriter, at_line, unset_kind};
+use super::record_parser::RecordParser;
+use crate::backend::copy::{
+    CopyData, CopyIn, CopyWriter, at_line, bad_data, row_too_large, unset_kind,
+};
 use crate::backend::preamble::Preamble;
-use crate::backend::row_stream::{Fill, RowSink, fill};
+use crate::backend::row_stream::{Completion, Fill, RowSink, fill};
 use crate::backend::statement::{Delivery, Statement};
 use crate::backend::transaction::{SavepointCommand, Transaction};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::sql::{Analyzer, Dialect};
 use crate::value::{Column, Kind, Value};
-use crate::wire_size::widen;
 
 /// The most rows that are inserted by one statement.
+///
+/// It is a matter of speed, and bounds nothing that a caller may do: a copy has any number of statements, all in one
+/// transaction, and the error of a row names its line however many were sent with it. More rows gain nothing, as the time goes
+/// into the rows themselves; the memory is bounded by `CHUNK`. So it is no key of the configuration, as are the constants
+/// below.
 const MAX_ROWS: usize = 512;
 
 /// The rows of the statements behind the last full one: there is one text for each number of rows.
@@ -52,7 +58,7 @@ pub(crate) struct InsertWriter<'a> {
     parser: Option<RecordParser>,
     waiting: Vec<InsertedRow>,
     waiting_bytes: usize,
-    /// Rows that were taken, and rows that were inserted.
+    /// Rows that were taken, and rows that were inserted as the database counts: it may ignore some, or a trigger.
     taken: u64,
     inserted: u64,
 }
@@ -82,12 +88,17 @@ impl<'a> InsertWriter<'a> {
             inserted: 0,
         };
         let select = format!("{} limit 0", writer.copy.table.select(writer.copy.dialect));
-        writer.columns = writer.run(select, Vec::new()).await?;
+        let (columns, _) = writer.run(select, Vec::new()).await?;
+        writer.columns = columns;
         Ok(writer)
     }
 
-    /// Runs a statement to its end; returns the columns of its result.
-    async fn run(&mut self, sql: String, parameters: Vec<Value>) -> Result<Vec<Column>> {
+    /// Runs a statement to its end; returns the columns of its result, and how it ended.
+    async fn run(
+        &mut self,
+        sql: String,
+        parameters: Vec<Value>,
+    ) -> Result<(Vec<Column>, Completion)> {
         let CopyIn { deadline, context, .. } = &*self.copy;
         let statement = Statement {
             analysis: self.analyzer.analyze(&sql),
@@ -108,8 +119,8 @@ impl<'a> InsertWriter<'a> {
                 sink.take();
             }
         }
-        rows.finish().await?;
-        Ok(columns.unwrap_or_default())
+        let ended = rows.finish().await?;
+        Ok((columns.unwrap_or_default(), ended))
     }
 
     async fn add(&mut self, line: u64, values: Vec<Value>) -> Result<()> {
@@ -165,8 +176,8 @@ impl<'a> InsertWriter<'a> {
 
     async fn insert_values(&mut self, values: Vec<Value>, count: usize) -> Result<()> {
         let insert = self.copy.table.insert(self.copy.dialect, self.columns.len(), count);
-        self.run(insert, values).await?;
-        self.inserted += widen(count);
+        let (_, ended) = self.run(insert, values).await?;
+        self.inserted += ended.rows_affected;
         Ok(())
     }
 
@@ -215,6 +226,9 @@ impl CopyWriter for InsertWriter<'_> {
                 CopyData::Rows(rows) => {
                     for row in rows {
                         let line = self.taken + 1;
+                        if row.encoded_len() > self.copy.max_row_size {
+                            return Err(row_too_large(self.copy.max_row_size, line));
+                        }
                         check(&row.values, &self.columns, line)?;
                         self.add(line, row.values).await?;
                     }
@@ -243,10 +257,10 @@ impl CopyWriter for InsertWriter<'_> {
 /// Checks that a row has a value for each column.
 fn check(values: &[Value], columns: &[Column], line: u64) -> Result<()> {
     if let Some(missing) = columns.get(values.len()) {
-        return Err(bad("the data of a column is missing", line, Some(&missing.name)));
+        return Err(bad_data("the data of a column is missing", line, Some(&missing.name)));
     }
     if values.len() > columns.len() {
-        return Err(bad("there is data behind the last column", line, None));
+        return Err(bad_data("there is data behind the last column", line, None));
     }
     if values.iter().any(|value| value.kind.is_none()) {
         return Err(at_line(unset_kind(), line, None));

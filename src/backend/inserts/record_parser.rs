@@ -3,12 +3,8 @@
 //! A record ends with a line, but for line breaks in quotes or behind a backslash. Each byte is looked at once for
 //! that, however the pieces are cut.
 
-use crate::backend::copy::{CopyText, TextFormat, at_line};
-use crate::error::{Error, ErrorKind, Result};
-use crate::wire_size::widen;
-
-/// The reason of errors in the form of the data, which is PostgreSQL's.
-const BAD_FORMAT: &str = "BAD_COPY_FILE_FORMAT";
+use crate::backend::copy::{CopyText, TextFormat, bad_data, row_too_large};
+use crate::error::{Error, Result};
 
 /// The line that ends the data.
 const END_OF_DATA: &[u8] = b"\\.";
@@ -97,7 +93,7 @@ impl RecordParser {
         }
         self.lines += 1;
         if self.scan.in_quotes {
-            return Err(bad("unterminated CSV quoted field", self.lines, None));
+            return Err(bad_data("unterminated CSV quoted field", self.lines, None));
         }
         let record = self.buffer.split_off(self.start);
         self.start = self.buffer.len();
@@ -158,19 +154,9 @@ impl RecordParser {
     }
 
     fn too_large(&self, line: u64) -> Error {
-        let limit = widen(self.max_size);
-        let message = format!("the row has more than {limit} bytes");
-        let error = Error::new(ErrorKind::RowTooLarge, message).with_hint(
-            "Check the quotation marks before it, or raise databases.NAME.max_row_size.",
-        );
-        at_line(error, line, None)
+        let hint = "Check the quotation marks before it, or raise databases.NAME.max_row_size.";
+        row_too_large(self.max_size, line).with_hint(hint)
     }
-}
-
-/// The error of data that is not of its form.
-pub(super) fn bad(message: &str, line: u64, column: Option<&str>) -> Error {
-    let error = Error::new(ErrorKind::InvalidStatement, message.to_owned());
-    at_line(error.with_condition(BAD_FORMAT), line, column)
 }
 
 fn csv_fields(record: &[u8], form: &CopyText) -> Vec<Field> {
@@ -270,6 +256,8 @@ fn number<'a>(digits: &'a [u8], radix: u32, longest: usize, text: &mut Vec<u8>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::copy::BAD_FORMAT;
+    use crate::error::ErrorKind;
 
     /// All records of a text that comes in pieces of this size.
     fn records(

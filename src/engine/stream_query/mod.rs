@@ -99,8 +99,10 @@ pub(super) enum RowForm {
     Arrow,
     /// Text that is made of the rows here.
     Text(CopyText),
-    /// Text that the database has written.
-    Written,
+    /// Text that the database has written, with a header or without.
+    Written {
+        header: bool,
+    },
 }
 
 /// Terminates a call once its caller is revoked; its work then ends with the outcome that it has.
@@ -181,12 +183,12 @@ impl Source {
             return Err(error.with_outcome(stream.abandon().await));
         }
         match &self.form {
-            RowForm::Text(text) => self.batches.encode_as_text(&*stream, Some(text)),
-            RowForm::Written => self.batches.encode_as_text(&*stream, None),
+            RowForm::Text(text) => self.batches.encode_as_text(&*stream, text),
+            RowForm::Written { header } => self.batches.take_text(*header),
             RowForm::Rows | RowForm::Arrow => {}
         }
         let mut next = vec![Part::Header(ResultHeader { has_columns, columns })];
-        let has_rows = has_columns || matches!(self.form, RowForm::Written);
+        let has_rows = has_columns || matches!(self.form, RowForm::Written { .. });
         let mut is_over = !has_rows;
         loop {
             for part in next {

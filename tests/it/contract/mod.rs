@@ -5,6 +5,7 @@
 mod batches;
 mod command_line;
 mod copies;
+mod copy_counts;
 mod deadlines;
 mod errors;
 mod exceptions;

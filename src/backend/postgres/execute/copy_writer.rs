@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use prost::Message as _;
 
 use super::copy_statement::copy_in_statement;
-use crate::backend::copy::{CopyData, CopyIn, CopyWriter, write_text_row};
+use crate::backend::copy::{CopyData, CopyIn, CopyWriter, row_too_large, write_text_row};
 use crate::backend::postgres::session::Session;
 use crate::backend::postgres::session::session_copies::CopySink;
 use crate::error::Result;
@@ -20,6 +21,8 @@ pub(super) struct PostgresCopy<'a> {
     sink: CopySink,
     session: &'a mut Session,
     copy: Arc<CopyIn>,
+    /// The rows that were written here.
+    written: u64,
     /// The server takes no more data.
     has_failed: bool,
 }
@@ -30,7 +33,7 @@ impl<'a> PostgresCopy<'a> {
         session.effects_of(&copy.analysis).await?;
         let prepared = session.prepare(&sql).await?;
         let sink = session.start_copy_in(&sql, &prepared).await?;
-        Ok(Self { sink, session, copy, has_failed: false })
+        Ok(Self { sink, session, copy, written: 0, has_failed: false })
     }
 
     async fn send(&mut self, data: Bytes) -> Result<()> {
@@ -49,6 +52,10 @@ impl CopyWriter for PostgresCopy<'_> {
                 CopyData::Rows(rows) => {
                     let mut lines = Vec::with_capacity(CHUNK);
                     for row in &rows {
+                        self.written += 1;
+                        if row.encoded_len() > self.copy.max_row_size {
+                            return Err(row_too_large(self.copy.max_row_size, self.written));
+                        }
                         write_text_row(row, &mut lines)?;
                         if lines.len() >= CHUNK {
                             let chunk = std::mem::replace(&mut lines, Vec::with_capacity(CHUNK));
