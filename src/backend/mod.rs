@@ -6,6 +6,7 @@
 
 mod admin_connection;
 mod arrow;
+pub(crate) mod arrow_input;
 pub(crate) mod attempt;
 pub(crate) mod await_server;
 pub(crate) mod cancel;

@@ -4,14 +4,14 @@
 //! like one that has sent everything, as some transports tell a reset as an end: so the data has an end of its own.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use tokio::task::coop::unconstrained;
 use tokio::time::timeout_at;
 
+use super::arrow_transfer;
 use super::attempt_loop::{Success, retry};
+use super::caller_data::{CallerData, CopyParts, stalled, wrong_part};
 use super::copy_options;
 use super::database::{Caller, Database};
 use super::databases::Engine;
@@ -20,18 +20,14 @@ use super::validate::{
     check_tag, idempotency_key, positive, read_only, refuse_options, refuse_result_options,
 };
 use crate::access::revoked_error;
-use crate::backend::copy::{CopyData, CopyIn, CopyWriter};
+use crate::backend::copy::{CopyIn, CopyWriter};
 use crate::backend::{BeginRequest, IdempotencyKey, Transaction, TransactionMode};
 use crate::clock::now;
-use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::resilience::RetryUnit;
 use crate::sql::Analysis;
 use crate::value::proto::copy_in_request::Part;
 use crate::value::proto::{CopyFormat, CopyInResponse, CopyInStart, ResultSet};
-
-/// The parts of a caller's request. It ends with `None`, or with the error of a part that cannot be read.
-pub(crate) type CopyParts = BoxStream<'static, Result<Part>>;
 
 /// The command of the results that are stored under a key.
 const COMMAND: &str = "COPY";
@@ -43,11 +39,10 @@ impl Engine {
     /// As [`crate::backend::Backend::execute_batch`].
     pub(crate) async fn copy_in(
         &self,
-        parts: CopyParts,
+        mut parts: CopyParts,
         mut caller: Caller,
     ) -> Result<CopyInResponse> {
-        let mut data = Data { parts, stall_timeout: self.stall_timeout, hash: None };
-        let first = timeout_at((now() + self.stall_timeout).into(), data.parts.next()).await;
+        let first = timeout_at((now() + self.stall_timeout).into(), parts.next()).await;
         let start = match first {
             Ok(Some(part)) => match part? {
                 Part::Start(start) => start,
@@ -60,7 +55,12 @@ impl Engine {
         // As of any stream without a deadline of its caller's.
         caller.time_left.get_or_insert(database.limits().cap.saturating_mul(2));
         let request = database.validate_copy_in(start, &caller)?;
-        data.hash = request.begin.key.as_ref().map(|_key| DataHash::new());
+        let data = CallerData {
+            parts,
+            stall_timeout: self.stall_timeout,
+            has_bytes: request.format != CopyFormat::Rows,
+            hash: request.begin.key.as_ref().map(|_key| DataHash::new()),
+        };
         let context = Arc::clone(&request.copy.context);
         let copied = Box::pin(database.copy_in(&request, data, &caller)).await;
         copied
@@ -71,15 +71,8 @@ impl Engine {
 /// A CopyIn that is valid.
 struct CopyRequest {
     begin: BeginRequest,
+    format: CopyFormat,
     copy: Arc<CopyIn>,
-}
-
-/// The data of a caller.
-struct Data {
-    parts: CopyParts,
-    stall_timeout: Duration,
-    /// The hash of the data so far, where there is a key.
-    hash: Option<DataHash>,
 }
 
 impl Database {
@@ -95,9 +88,6 @@ impl Database {
         ])?;
         refuse_result_options(&options, "the format of a CopyIn is in format")?;
         let format = copy_options::format(start.format)?;
-        if format == CopyFormat::Arrow {
-            return Err(copy_options::arrow_in());
-        }
         let text = copy_options::text(format, start.text.as_ref())?;
         let hash = || request_hash::of_copy_in(&start, &self.name);
         let field = "options.idempotency_key";
@@ -125,16 +115,16 @@ impl Database {
             context: Arc::clone(&context),
         };
         let copy = CopyIn { table, text, dialect, analysis, max_row_size, deadline, context };
-        Ok(CopyRequest { begin, copy: Arc::new(copy) })
+        Ok(CopyRequest { begin, format, copy: Arc::new(copy) })
     }
 
     async fn copy_in(
         &self,
         request: &CopyRequest,
-        mut data: Data,
+        mut data: CallerData,
         caller: &Caller,
     ) -> Result<CopyInResponse> {
-        let CopyRequest { begin, copy } = request;
+        let CopyRequest { begin, copy, .. } = request;
         let attempts = self.retries.start(RetryUnit::Begin, None);
         let open = || self.backend.begin(begin.clone());
         let begun = retry(&*self.backend, &copy.context, attempts, copy.deadline, open).await;
@@ -147,7 +137,7 @@ impl Database {
         self.count_transaction();
         let copied = tokio::select! {
             biased;
-            copied = transfer(&mut *transaction, copy, &mut data) => copied,
+            copied = transfer(&mut *transaction, request, &mut data) => copied,
             // Data that comes fast uses up the budget of the task, with which these events would be seen.
             () = unconstrained(copy.context.terminated()) => Err(copy.context.terminated_error()),
             () = unconstrained(caller.identity.revocation.revoked()) => Err(revoked_error()),
@@ -177,7 +167,7 @@ impl Database {
         &self,
         request: &CopyRequest,
         key: IdempotencyKey,
-        mut data: Data,
+        mut data: CallerData,
         applied: Error,
     ) -> Result<CopyInResponse> {
         let CopyIn { deadline, context, .. } = &*request.copy;
@@ -187,7 +177,7 @@ impl Database {
             return Err(applied);
         };
         loop {
-            match data.next(*deadline, request.copy.text.is_some()).await {
+            match data.next(*deadline).await {
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 // Whatever becomes of this call, the rows are there.
@@ -214,11 +204,15 @@ fn stored(rows_affected: u64, hash: DataHash) -> ResultSet {
 /// Moves the data into the table; returns the number of rows.
 async fn transfer(
     transaction: &mut dyn Transaction,
-    copy: &Arc<CopyIn>,
-    data: &mut Data,
+    request: &CopyRequest,
+    data: &mut CallerData,
 ) -> Result<u64> {
+    let copy = &request.copy;
+    if request.format == CopyFormat::Arrow {
+        return arrow_transfer::transfer(transaction, copy, data).await;
+    }
     let mut writer: Box<dyn CopyWriter + '_> = transaction.copy_in(Arc::clone(copy)).await?;
-    while let Some(next) = data.next(copy.deadline, copy.text.is_some()).await? {
+    while let Some(next) = data.next(copy.deadline).await? {
         if !writer.write(next).await? {
             break;
         }
@@ -226,56 +220,6 @@ async fn transfer(
     writer.finish().await
 }
 
-impl Data {
-    /// The next data; `None` at its end. Fails when the caller goes away, or sends nothing in time.
-    async fn next(&mut self, deadline: Deadline, is_text: bool) -> Result<Option<CopyData>> {
-        let stall = now() + self.stall_timeout;
-        let until = deadline.instant().min(stall);
-        let part = match timeout_at(until.into(), self.parts.next()).await {
-            Ok(Some(part)) => part?,
-            Ok(None) => return Err(not_ended()),
-            Err(_elapsed) if until == stall => return Err(stalled(self.stall_timeout)),
-            Err(_elapsed) => {
-                let message = "the deadline passed before all data was received";
-                return Err(Error::new(ErrorKind::DeadlineExceeded, message));
-            }
-        };
-        match part {
-            Part::Data(bytes) if is_text => {
-                self.hash.iter_mut().for_each(|hash| hash.bytes(&bytes));
-                Ok(Some(CopyData::Bytes(bytes)))
-            }
-            Part::Rows(batch) if !is_text => {
-                self.hash
-                    .iter_mut()
-                    .for_each(|hash| batch.rows.iter().for_each(|row| hash.row(row)));
-                Ok(Some(CopyData::Rows(batch.rows)))
-            }
-            Part::End(_) => Ok(None),
-            Part::Start(_) => Err(wrong_part("start", "it is the first message alone")),
-            Part::Data(_) => Err(wrong_part("data", "COPY_FORMAT_ROWS has rows")),
-            Part::Rows(_) => Err(wrong_part("rows", "only COPY_FORMAT_ROWS has rows")),
-        }
-    }
-}
-
-fn wrong_part(field: &str, description: &str) -> Error {
-    Error::field(ErrorKind::InvalidCommand, field, description)
-}
-
 fn no_start() -> Error {
     wrong_part("start", "the first message must be the start")
-}
-
-fn not_ended() -> Error {
-    let message = "the stream was closed before the end of the data, and was rolled back";
-    Error::new(ErrorKind::NotCommitted, message).with_hint(
-        "Send end as the last message; some clients close the stream when their iterator fails.",
-    )
-}
-
-fn stalled(limit: Duration) -> Error {
-    let limit = humantime::format_duration(limit);
-    let message = format!("the caller sent nothing for {limit}");
-    Error::new(ErrorKind::StreamStalled, message).with_outcome(Outcome::NotApplied)
 }

@@ -2,7 +2,7 @@
 
 use super::validate::invalid_option;
 use crate::backend::copy::{CopyTable, CopyText};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::value::proto::{CopyFormat, CopyTextOptions};
 
 /// The longest text that stands for NULL, in bytes.
@@ -99,12 +99,6 @@ fn character(text: &str, default: u8, field: &str) -> Result<u8> {
         [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0) => Ok(*byte),
         _ => Err(invalid_option(field, "it is one character of ASCII, and no line break")),
     }
-}
-
-/// The error of a format that a CopyIn does not take.
-pub(super) fn arrow_in() -> Error {
-    let error = Error::field(ErrorKind::Unsupported, "format", "CopyIn takes no COPY_FORMAT_ARROW");
-    error.with_hint("Send the rows as COPY_FORMAT_ROWS or COPY_FORMAT_CSV.")
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 //! A unary call runs in its caller's future. A stream runs in a task of its own, which outlives a
 //! disconnected reader only until the statement is stopped.
 
+mod arrow_transfer;
 mod attempt_loop;
 mod call_settings;
+mod caller_data;
 mod copy_in;
 mod copy_options;
 mod copy_out;
@@ -26,7 +28,7 @@ mod tests;
 mod transact;
 mod validate;
 
-pub(crate) use copy_in::CopyParts;
+pub(crate) use caller_data::CopyParts;
 pub(crate) use database::{Caller, Database};
 pub(crate) use databases::Engine;
 pub(crate) use transact::replies::{CallerEvent, CallerEvents, ReplyBody};

@@ -22,7 +22,7 @@ use crate::harness::postgres::Postgres;
 use crate::harness::server::run;
 use crate::harness::{Backend, Service};
 
-const POSTGRES_TABLE: &str = r#"
+pub(crate) const POSTGRES_TABLE: &str = r#"
 create type mood as enum ('sad', 'ok');
 create type pair as (number int4, name text);
 create table t (b bool, i2 int2, i4 int4, i8 int8, o oid, f4 float4, f8 float8, n numeric(12, 2), nn numeric,
@@ -39,7 +39,7 @@ insert into t values
 insert into t default values;
 "#;
 
-const SQLITE_TABLE: [&str; 2] = [
+pub(crate) const SQLITE_TABLE: [&str; 2] = [
     "create table t (b boolean, i integer, r real, n numeric(5, 2), t text, y blob, d date, ti time, ts timestamp, j json)",
     "insert into t values (1, 9007199254740993, 0.5, 1.25, 'naïve', x'00ff', '2026-01-31', '23:59:59', \
      '2026-01-31 12:00:00.000001', '[1]'), (0, -1, -1e300, 7, '', x'', '0001-01-01', '00:00:00', \

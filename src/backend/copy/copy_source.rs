@@ -13,10 +13,10 @@ use crate::sql::{Analysis, Dialect};
 use crate::value::Row;
 
 /// Rows to copy into a table, already validated by the engine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CopyIn {
     pub(crate) table: CopyTable,
-    /// The form of the data; `None` for rows.
+    /// The form of the data; `None` for rows, as those of an Arrow stream are.
     pub(crate) text: Option<CopyText>,
     pub(crate) dialect: Dialect,
     /// The analysis of an insert into the table, which has the same effects.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ArgGroup;
 use clap::builder::NonEmptyStringValueParser;
 
-use crate::cli::command_error::Result;
+use crate::cli::command_error::{CommandError, Result};
 use crate::cli::server_flag::Server;
 use crate::grpc::client::Client;
 use crate::value::proto::{CopyFormat, CopyInStart, CopyOutRequest, CopyTextOptions, QueryOptions};
@@ -24,6 +24,7 @@ Examples:
   rowgate copy orders --schema shop --to orders.txt --format text
   rowgate copy --query 'select * from orders where year = 2026' --to - --header | gzip > orders.csv.gz
   rowgate copy orders --from orders.csv --key load-2026-01
+  rowgate copy orders --from orders.arrows --format arrow
 
 Exit status: 0 when all rows are copied, 2 when the command line is wrong, else 1.";
 
@@ -45,7 +46,7 @@ pub(crate) struct Args {
     /// A query whose rows are written, in the place of a table
     #[arg(long, value_name = "SQL", conflicts_with_all = ["from", "columns", "schema"])]
     query: Option<String>,
-    /// The columns in the order of the file; all if omitted
+    /// The columns in the order of the file; if omitted all, of Arrow those that the file names
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     columns: Vec<String>,
     /// The schema of the table; where the session finds it if omitted
@@ -83,6 +84,8 @@ enum FileFormat {
     Csv,
     /// The text format of PostgreSQL's COPY
     Text,
+    /// An Arrow IPC stream, without compression
+    Arrow,
 }
 
 impl FileFormat {
@@ -90,6 +93,7 @@ impl FileFormat {
         match self {
             Self::Csv => CopyFormat::Csv,
             Self::Text => CopyFormat::Text,
+            Self::Arrow => CopyFormat::Arrow,
         }
         .into()
     }
@@ -101,6 +105,16 @@ pub(super) fn is_standard(file: &Path) -> bool {
 }
 
 impl Args {
+    /// Refuses flags that the format has no use for.
+    pub(super) fn check(&self) -> Result<()> {
+        let has_text = self.header || self.delimiter.is_some() || self.null.is_some();
+        if has_text && self.format == FileFormat::Arrow {
+            let why = "--header, --delimiter and --null are for --format csv and text";
+            return Err(CommandError::Usage(why.to_owned()));
+        }
+        Ok(())
+    }
+
     pub(super) async fn connect(&self) -> Result<Client> {
         let client = self.server.connect().await?;
         Ok(match self.timeout {
@@ -175,6 +189,17 @@ mod tests {
             assert!(parse(words).is_err(), "{words:?}");
         }
         assert!(parse(&["--query", "select 1", "--to", "-"]).is_ok());
+    }
+
+    #[test]
+    fn arrow_has_no_form_of_a_text() {
+        let arrow = ["t", "--from", "f", "--format", "arrow"];
+        let parsed = |more: &[&str]| parse(&[&arrow, more].concat()).expect("it is valid");
+        parsed(&[]).check().expect("it is plain");
+        assert_eq!(parsed(&[]).start().format(), CopyFormat::Arrow);
+        for more in [&["--header"][..], &["--null", "-"], &["--delimiter", ";"]] {
+            assert!(matches!(parsed(more).check(), Err(CommandError::Usage(_))), "{more:?}");
+        }
     }
 
     #[test]

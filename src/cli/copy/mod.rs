@@ -12,6 +12,7 @@ use super::command_error::Result;
 use super::console::{Console, Exit};
 
 pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
+    args.check()?;
     match &args.from {
         Some(file) => upload::run(args, file, console),
         None => download::run(args, console),

@@ -69,7 +69,8 @@ section! {
         max_bytes: u64 = Size("1KiB", "1GiB"),
             "`3MiB`, or ¾ of `grpc.max_response_size` when that is less"
             => u64::try_from(MAX_BYTES.min(max_response_size / 4 * 3)).unwrap_or(u64::MAX);
-        /// The largest row that is read from the database.
+        /// The largest row that is read from the database, or copied into it as values or Arrow (into SQLite and MySQL
+        /// also as text), and the largest record batch of a CopyIn of Arrow.
         max_row_size: usize = Size("1KiB", "1GiB"), "16MiB";
         /// The longest error or notice that is taken from PostgreSQL as it is. Of a longer one each field is cut
         /// to a sixteenth of this.

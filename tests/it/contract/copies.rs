@@ -325,7 +325,6 @@ async fn what_cannot_be_copied_is_refused(service: Service) {
     let none = QueryOptions::default;
     let cases = [
         (csv_into(""), "table"),
-        (into_as("t", CopyFormat::Arrow), "format"),
         (CopyInStart { format: 99, ..csv_into("t") }, "format"),
         (options(QueryOptions { max_rows: 1, ..none() }), "options.max_rows"),
         (options(QueryOptions { idempotent: true, ..none() }), "options.idempotent"),

@@ -67,6 +67,26 @@ async fn a_file_goes_in_and_comes_out_of_mariadb() {
 }
 
 #[tokio::test]
+async fn an_arrow_file_goes_out_and_comes_in_again() {
+    let service = service(Backend::Postgres).await;
+    let directory = service.server.directory().to_owned();
+    fs::write(directory.join("t.csv"), CSV).expect("it is ours");
+    says(&copy(&service, &["t", "--from", "t.csv", "--header"]), 0, &["3 rows"]);
+    let arrow = ["--format", "arrow"];
+    says(&copy(&service, &[&["t", "--to", "t.arrows"], &arrow[..]].concat()), 0, &["3 rows"]);
+    service.client.must("delete from t", &[]).await;
+    says(&copy(&service, &[&["t", "--from", "t.arrows"], &arrow[..]].concat()), 0, &["3 rows"]);
+    says(&copy(&service, &["t", "--to", "u.csv", "--header"]), 0, &["3 rows"]);
+    assert_eq!(fs::read_to_string(directory.join("u.csv")).expect("it is whole"), CSV);
+    let whole = fs::read(directory.join("t.arrows")).expect("it is there");
+    fs::write(directory.join("cut.arrows"), &whole[..whole.len() - 8]).expect("it is ours");
+    let cut = [&["t", "--from", "cut.arrows"], &arrow[..]].concat();
+    says(&copy(&service, &cut), 1, &["it has no end", "BAD_COPY_FILE_FORMAT"]);
+    let header = [&["t", "--from", "t.arrows", "--header"], &arrow[..]].concat();
+    says(&copy(&service, &header), 2, &["--header, --delimiter and --null"]);
+}
+
+#[tokio::test]
 async fn standard_input_is_loaded_once_under_a_key() {
     let service = service(Backend::Sqlite).await;
     let address = format!("http://{}", service.server.grpc());

@@ -127,6 +127,28 @@ async fn a_million_rows_go_into_sqlite_and_mariadb() {
 
 #[tokio::test]
 #[ignore = "measures, in a release: scripts/measure runs it"]
+async fn a_million_rows_go_out_and_in_as_arrow() {
+    for backend in [Backend::Postgres, Backend::Sqlite, Backend::Mariadb] {
+        let service = Service::start(backend).await;
+        service.client.must(TABLE, &[]).await;
+        let name = file(service.server.directory(), None);
+        copy(&service, &["--from", name.to_str().expect("it is text")]);
+        let arrow = |direction| [direction, "million.arrows", "--format", "arrow"];
+        let (took, said) = copy(&service, &arrow("--to"));
+        println!("{backend:?}: out after {took:?}: {said}");
+        service.client.must("delete from t", &[]).await;
+        let before = service.server.resident();
+        let (took, said) = copy(&service, &arrow("--from"));
+        println!("{backend:?}: in after {took:?}: {said}");
+        assert!(said.contains("1000000 rows copied"), "{said}");
+        let growth = service.server.peak().saturating_sub(before);
+        println!("{backend:?}: the server grew by {} KiB", growth >> 10);
+        assert!(growth < GROWTH, "it grew by {} KiB", growth >> 10);
+    }
+}
+
+#[tokio::test]
+#[ignore = "measures, in a release: scripts/measure runs it"]
 async fn a_bad_row_behind_900_000_leaves_nothing() {
     let service = Service::start(Backend::Postgres).await;
     service.client.must(TABLE, &[]).await;

@@ -126,8 +126,18 @@ impl Client {
         text: &str,
         piece: usize,
     ) -> Result<CopyInResponse, Failure> {
+        self.copy_bytes(start, text.as_bytes(), piece).await
+    }
+
+    /// Copies bytes in, cut into pieces of this many.
+    pub(crate) async fn copy_bytes(
+        &self,
+        start: CopyInStart,
+        bytes: &[u8],
+        piece: usize,
+    ) -> Result<CopyInResponse, Failure> {
         let open = self.open_copy(start, Some(PATIENCE)).await;
-        for piece in text.as_bytes().chunks(piece) {
+        for piece in bytes.chunks(piece) {
             if !open.send(Part::Data(piece.to_vec())).await {
                 break;
             }
