@@ -8,6 +8,7 @@ mod configuration_text;
 mod control_frames;
 mod presented_credentials;
 
+pub use crate::backend::arrow_input::fuzzed_streams::decode_arrow;
 pub use crate::backend::mysql::fuzz::decode_packets;
 pub use crate::backend::postgres::fuzz::{
     decode_cells, encode_parameter, redact_error, tap_streams,

@@ -100,7 +100,10 @@ impl MessageFrames {
             ));
         }
         if !self.buffer.starts_with(MARKER) {
-            return Err(unreadable("no message begins where one has to"));
+            let error = unreadable("no message begins where one has to");
+            return Err(
+                error.with_hint("Send an Arrow IPC stream, as pyarrow.ipc.new_stream writes it.")
+            );
         }
         let word = self.buffer.last_chunk().copied().unwrap_or_default();
         let size = usize::try_from(u32::from_le_bytes(word)).unwrap_or(usize::MAX);

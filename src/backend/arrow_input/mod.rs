@@ -7,6 +7,8 @@ mod arrow_types;
 mod buffer_widths;
 mod cell_values;
 mod digits_text;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzed_streams;
 mod input_rows;
 mod message_check;
 mod message_frames;
