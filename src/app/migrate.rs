@@ -42,15 +42,14 @@ pub(crate) fn pending_migrations(
     with_migrator(config, name, files, async |migrator| migrator.pending(target).await)
 }
 
-/// Drops everything in a database of this machine, and runs all files; returns the schemas that could not be dropped, too.
-/// Blocks; must not be called from a runtime.
+/// Drops everything in a database of this machine, and runs all files. Blocks; must not be called from a runtime.
 pub(crate) fn reset_database(
     config: &Config,
     name: &str,
     files: &MigrationFiles,
     options: UpOptions,
     progress: &mut dyn FnMut(UpStep<'_>),
-) -> Result<(UpSummary, Vec<String>), MigrationError> {
+) -> Result<UpSummary, MigrationError> {
     let database = configured(config, name)?;
     let targets = [Some(&database.target), database.admin.as_ref()];
     let servers = targets.into_iter().flatten().flat_map(Target::servers);

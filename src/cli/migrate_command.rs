@@ -177,8 +177,18 @@ pub(crate) fn print_step(
             let text = format!("database {name}: another migrator is at work, waiting for it");
             writeln!(console.err, "{}", visible(&text))
         }
-        UpStep::Destroyed => {
+        UpStep::Destroyed { left: [] } => {
             writeln!(console.out, "database {}: everything is dropped", visible(name))
+        }
+        UpStep::Destroyed { left } => {
+            let left = left.join(", ");
+            let text = format!("database {name}: what belongs to the role is dropped");
+            writeln!(console.out, "{}", visible(&text))?;
+            let text = format!(
+                "these schemas were left, as they belong to other roles: {left}\n  Connect as their owner (admin_url) to \
+                 drop them."
+            );
+            writeln!(console.err, "warning: {}", visible(&text))
         }
         UpStep::Applied { file, took } => {
             let text = format!("{file} applied in {} ms", milliseconds(*took));
@@ -298,7 +308,9 @@ fn failure_text(failed: &FailedStatement) -> String {
         (false, _) => format!("{file}:{}: {error}", first_line + within),
     };
     let shown = Text { sql, first_line: *first_line };
-    text.extend(place(shown, position).map(|place| format!("\n{place}")));
+    if !sql.is_empty() {
+        text.extend(place(shown, position).map(|place| format!("\n{place}")));
+    }
     let mut add = |name: &str, value: &str| {
         if !value.is_empty() {
             text += &format!("\n  {name}: {value}");

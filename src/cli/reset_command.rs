@@ -56,12 +56,8 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
         let result = print_step(name, &step, console);
         written = std::mem::replace(&mut written, Ok(())).and(result);
     };
-    let (summary, left) = app::reset_database(&config, name, &files, options, &mut progress)?;
+    let summary = app::reset_database(&config, name, &files, options, &mut progress)?;
     written?;
-    for schema in left {
-        let text = format!("the schema {schema} was left, as it belongs to another role");
-        writeln!(console.err, "note: {}", visible(&text))?;
-    }
     writeln!(console.out, "{}", visible(&summary_text(name, summary)))?;
     Ok(Exit::Success)
 }

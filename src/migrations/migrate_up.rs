@@ -49,8 +49,10 @@ pub(crate) struct UpOptions {
 pub(crate) enum UpStep<'a> {
     /// Another migrator is at work.
     Waiting,
-    /// Everything is dropped.
-    Destroyed,
+    /// Everything is dropped but the schemas of other roles.
+    Destroyed {
+        left: &'a [String],
+    },
     Applied {
         file: &'a str,
         took: Duration,
@@ -78,7 +80,9 @@ impl Migrator<'_> {
         let dialect = connection.dialect();
         let (ledger, exists) = Ledger::find(&mut *connection).await?;
         let rows = if exists { ledger.rows(&mut *connection).await? } else { Vec::new() };
-        Ok((MigrationPlan::new(self.files, &rows, &ledger, dialect), dialect))
+        let plan = MigrationPlan::new(self.files, &rows, &ledger, dialect);
+        let is_at_work = plan.has_unfinished() && !connection.try_lock().await?;
+        Ok((if is_at_work { plan.at_work() } else { plan }, dialect))
     }
 
     /// Reads the statements of the files that would run. Changes nothing.
@@ -106,12 +110,12 @@ impl Migrator<'_> {
         self.up_alone(&mut lock, options.target, progress).await
     }
 
-    /// Drops everything, and runs all files; returns the schemas that could not be dropped, too.
+    /// Drops everything, and runs all files.
     pub(crate) async fn reset(
         &self,
         options: UpOptions,
         progress: &mut dyn FnMut(UpStep<'_>),
-    ) -> Result<(UpSummary, Vec<String>), MigrationError> {
+    ) -> Result<UpSummary, MigrationError> {
         MigrationError::refuse(self.files.findings.clone())?;
         let mut lock = self.lock(options.wait, progress).await?;
         let mut connection = (self.open)().await?;
@@ -120,8 +124,8 @@ impl Migrator<'_> {
         self.scripts(all, options.target, connection.dialect())?;
         let left = destroy(&mut *connection).await?;
         drop(connection);
-        progress(UpStep::Destroyed);
-        Ok((self.up_alone(&mut lock, options.target, progress).await?, left))
+        progress(UpStep::Destroyed { left: &left });
+        self.up_alone(&mut lock, options.target, progress).await
     }
 
     async fn lock(

@@ -114,10 +114,15 @@ impl Ledger {
             self.table
         );
         let rows = connection.run(&sql).await.map_err(|error| {
-            error.with_hint(format!(
-                "The table {} is Rowgate's: nothing else may change it.",
-                self.table
-            ))
+            let table = &self.table;
+            let hint = if error.kind() == ErrorKind::PermissionDenied {
+                format!(
+                    "The table {table} belongs to another role: connect as that one (admin_url)."
+                )
+            } else {
+                format!("The table {table} is Rowgate's: nothing else may change it.")
+            };
+            error.with_hint(hint)
         })?;
         read(rows)
     }
@@ -133,6 +138,11 @@ impl Ledger {
             file.checksum(),
             self.now()
         )
+    }
+
+    /// The query of a file's row.
+    pub(crate) fn find_row(&self, version: i64) -> String {
+        format!("SELECT version FROM {} WHERE version = {version}", self.table)
     }
 
     /// The statement that notes how many statements of a file are done.

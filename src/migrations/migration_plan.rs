@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::finding::Finding;
 use super::migration_files::{MigrationFile, MigrationFiles};
 use super::migration_ledger::{Ledger, LedgerRow};
-use super::unfinished::advice_for_row;
+use super::unfinished::{advice_for_row, is_finished_by_hand};
 use crate::sql::Dialect;
 
 /// The state of a file.
@@ -21,6 +21,8 @@ pub(crate) enum FileState {
     Missing,
     /// It began, and did not end.
     Unfinished,
+    /// It began, and a migrator is at work.
+    Running,
 }
 
 impl FileState {
@@ -33,6 +35,7 @@ impl FileState {
             Self::Changed => "changed",
             Self::Missing => "missing",
             Self::Unfinished => "unfinished",
+            Self::Running => "running",
         }
     }
 }
@@ -91,7 +94,7 @@ impl MigrationPlan {
             let planned = match found {
                 (Some(file), None) => plan.not_run(file, last),
                 (file, Some(row)) => {
-                    let state = plan.compare(file, row, || advice_for_row(ledger, row, dialect));
+                    let state = plan.compare(file, row, ledger, dialect);
                     let when = row.finished_at.as_ref().unwrap_or(&row.started_at).clone();
                     PlannedFile { version, name: row.name.clone(), state, when }
                 }
@@ -100,6 +103,24 @@ impl MigrationPlan {
             plan.files.push(planned);
         }
         plan
+    }
+
+    /// Returns true if a file began and did not end.
+    pub(crate) fn has_unfinished(&self) -> bool {
+        self.files.iter().any(|file| file.state == FileState::Unfinished)
+    }
+
+    /// Takes what did not end for what runs: the lock of migrators is held. No advice is given about it.
+    pub(crate) fn at_work(mut self) -> Self {
+        for file in &mut self.files {
+            if file.state == FileState::Unfinished {
+                file.state = FileState::Running;
+                self.findings.retain(|finding| finding.place != file.name);
+                let why = "a migrator is at work on it";
+                self.findings.push(Finding::new(&file.name, why, "Wait for its end."));
+            }
+        }
+        self
     }
 
     /// Returns the files to run, up to a version.
@@ -145,12 +166,14 @@ impl MigrationPlan {
         &mut self,
         file: Option<&MigrationFile>,
         row: &LedgerRow,
-        advice: impl FnOnce() -> String,
+        ledger: &Ledger,
+        dialect: Dialect,
     ) -> FileState {
         let name = file.map_or(&row.name, |file| &file.name);
         if row.finished_at.is_none() {
             let why = format!("it began at {} and did not end", row.started_at);
-            self.findings.push(Finding::new(name, why, advice()));
+            let advice = advice_for_row(ledger, row, dialect);
+            self.findings.push(Finding::new(name, why, advice));
             return FileState::Unfinished;
         }
         let Some(file) = file else {
@@ -159,6 +182,10 @@ impl MigrationPlan {
             self.findings.push(Finding::new(name, why, instead));
             return FileState::Missing;
         };
+        if file.checksum() != row.checksum && is_finished_by_hand(row, dialect) {
+            self.notes.push(format!("{} was finished by hand, and is not what ran", file.name));
+            return FileState::Applied;
+        }
         if file.checksum() != row.checksum {
             let (line, why) = first_difference(&row.content, &file.text);
             let instead = "Put it back as it was, and write the change into a further file.";
@@ -264,7 +291,7 @@ mod tests {
         for part in [
             "V3__a.sql: it began at 2026-01-31T12:00:00Z and did not end",
             "1 of its 2 statements are known to be done",
-            "Statement 2 (line 4) may have run, in part or whole: create index i on t (a)",
+            "Statement 2 (line 4) may have run, in part or whole, or still run: create index i on t (a)",
             "DELETE FROM \"public\".rowgate_migrations WHERE version = 3;",
             "UPDATE \"public\".rowgate_migrations SET finished_at = pg_catalog.clock_timestamp() WHERE version = 3;",
         ] {

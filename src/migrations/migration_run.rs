@@ -4,7 +4,7 @@ use super::migration_error::{FailedStatement, MigrationError};
 use super::migration_files::MigrationFile;
 use super::migration_ledger::Ledger;
 use super::migration_script::{MigrationScript, ScriptMode, ScriptStatement};
-use super::unfinished::advice;
+use super::unfinished::{NextStatement, advice};
 use crate::backend::AdminConnection;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::sql::{Dialect, Scanner, is_among};
@@ -68,11 +68,17 @@ impl FileRun<'_> {
         let total = script.statements.len();
         for (done, statement) in script.statements.iter().enumerate() {
             if let Err(error) = self.connection.run(&statement.sql).await {
-                let advice = if done == 0 && self.is_unread(&error, statement) {
+                let did_nothing = self.did_nothing(&error, statement);
+                let advice = if done == 0 && did_nothing {
                     self.connection.run(&ledger.forget(file.version)).await?;
                     "Nothing of the file was applied: mend it, and run this again.".to_owned()
                 } else {
-                    advice(ledger, file.version, &script.statements, done)
+                    let begun = if did_nothing {
+                        NextStatement::Untouched
+                    } else {
+                        NextStatement::MayHaveRun
+                    };
+                    advice(ledger, file.version, &script.statements, done, begun)
                 };
                 return Err(self.failed(statement, error, advice));
             }
@@ -82,26 +88,42 @@ impl FileRun<'_> {
                 noted.map_err(|error| self.not_noted(done, statement, error))?;
             }
         }
-        let finished = self.connection.run(&ledger.finish(file.version, total)).await;
+        let finished = self.note_end(total).await;
         let end = script.statements.last();
-        finished.map(drop).map_err(|error| match end {
+        finished.map_err(|error| match end {
             Some(statement) => self.not_noted(total, statement, error),
             None => error.into(),
         })
     }
 
-    /// Returns true if the database has not even read a statement, so that it did nothing.
-    fn is_unread(&self, error: &Error, statement: &ScriptStatement) -> bool {
+    /// Notes that all statements are done, also where somebody has deleted the row meanwhile.
+    async fn note_end(&mut self, total: usize) -> Result<(), Error> {
+        let version = self.file.version;
+        if self.connection.run(&self.ledger.find_row(version)).await?.is_empty() {
+            self.connection.run(&self.ledger.start(self.file)).await?;
+        }
+        self.connection.run(&self.ledger.finish(version, total)).await.map(drop)
+    }
+
+    /// Returns true if a statement is known to have done nothing: the database has not even read it, or says that it
+    /// has changed nothing yet.
+    fn did_nothing(&self, error: &Error, statement: &ScriptStatement) -> bool {
+        if error.reason() != "SYNTAX_ERROR" {
+            return self.connection.dialect() == Dialect::Mysql
+                && error.outcome() == Outcome::NotApplied;
+        }
         let mut tokens = Scanner::new(&statement.sql, self.connection.dialect());
         // What runs other SQL may have failed in the middle of it.
         let runs_sql = tokens.next().is_none_or(|first| is_among(first.text, "CALL EXECUTE DO"));
-        error.reason() == "SYNTAX_ERROR" && !runs_sql
+        !runs_sql
     }
 
     /// The error of a statement that ran, and which the ledger does not know of.
     fn not_noted(&self, done: usize, statement: &ScriptStatement, error: Error) -> MigrationError {
         let before = done.saturating_sub(1);
-        let advice = advice(self.ledger, self.file.version, &self.script.statements, before);
+        let version = self.file.version;
+        let statements = &self.script.statements;
+        let advice = advice(self.ledger, version, statements, before, NextStatement::MayHaveRun);
         let message = format!("the statement ran, but the ledger does not know: {error}");
         let error = Error::new(error.kind(), message).with_outcome(Outcome::Unknown);
         self.failed(statement, error, advice)

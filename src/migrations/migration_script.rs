@@ -49,6 +49,15 @@ impl MigrationScript {
         let statements = statements(&file.text, dialect)
             .map_err(|error| vec![finding(error, "Mend the file.")])?;
         let mut findings = Vec::new();
+        if statements.is_empty() {
+            let instead = "Write it, or remove the file: what ran once is not changed any more.";
+            findings.push(Finding::new(&file.name, "it has no statement", instead));
+        }
+        if let Some(line) = undo_mark(&file.text) {
+            let why = "here begin the statements by which another tool undoes the file".to_owned();
+            let instead = "Remove this line and what follows it: files go forward only.";
+            findings.push(finding((line, why), instead));
+        }
         for statement in &statements {
             let without_effect = || ineffective(&statement.sql, mode, dialect);
             if let Some((why, instead)) = refusal(&statement.sql, dialect).or_else(without_effect) {
@@ -83,6 +92,16 @@ fn mode(text: &str, dialect: Dialect) -> Result<ScriptMode, (usize, String)> {
         }
     }
     Ok(mode)
+}
+
+/// The line of a comment behind which other tools have the statements that undo a file: those of dbmate, goose and sql-migrate.
+fn undo_mark(text: &str) -> Option<usize> {
+    const MARKS: [&str; 3] = ["migrate:down", "+goose down", "+migrate down"];
+    let is_mark = |line: &str| {
+        let comment = line.trim_start().strip_prefix("--").map(|it| it.trim().to_ascii_lowercase());
+        comment.is_some_and(|comment| MARKS.iter().any(|mark| comment.starts_with(mark)))
+    };
+    text.lines().position(is_mark).map(|index| index + 1)
 }
 
 /// Splits a text into statements; fails with the line and the reason.
@@ -120,6 +139,8 @@ fn refusal(sql: &str, dialect: Dialect) -> Option<(String, &'static str)> {
         `-- rowgate: no-transaction` as its first line.";
     const REMOVE_ON_MYSQL: &str =
         "Remove it: on MySQL and MariaDB each statement of a file commits by itself.";
+    const DELIMIT: &str = "Where it belongs to the body of a routine, a trigger or an event, set another DELIMITER before it, \
+        as in the mysql client. Else remove it: on MySQL and MariaDB each statement of a file commits by itself.";
     let [control, instead] = if dialect == Dialect::Mysql {
         let facts = MysqlStatement::of(sql);
         match &facts.text {
@@ -130,7 +151,9 @@ fn refusal(sql: &str, dialect: Dialect) -> Option<(String, &'static str)> {
             }
             Ok(_) => {}
         }
-        [facts.transaction_control()?, REMOVE_ON_MYSQL]
+        let control = facts.transaction_control()?;
+        let ends_a_body = control.starts_with("END") || control.starts_with("BEGIN");
+        [control, if ends_a_body { DELIMIT } else { REMOVE_ON_MYSQL }]
     } else {
         [transaction_control(sql, dialect)?, REMOVE]
     };
@@ -186,6 +209,22 @@ mod tests {
         let statements = read(&with_delimiter, Dialect::Mysql).unwrap().statements;
         let lines: Vec<_> = statements.iter().map(|it| (it.first_line, it.line)).collect();
         assert_eq!(lines, [(1, 2), (4, 5), (8, 8)]);
+    }
+
+    #[test]
+    fn what_has_nothing_to_run_or_undoes_itself_is_refused() {
+        for text in ["", "-- create orders\n", ";;\n"] {
+            let found = read(text, Dialect::Postgres).unwrap_err();
+            assert!(found[0].starts_with("V1__a.sql: it has no statement"), "{found:?}");
+        }
+        for mark in ["-- migrate:down", "--+goose Down", "-- +migrate Down notransaction"] {
+            let text = format!("-- +goose Up\ncreate table t (a int);\n{mark}\ndrop table t;\n");
+            let found = read(&text, Dialect::Sqlite).unwrap_err();
+            assert!(found[0].starts_with("V1__a.sql:3: here begin the statements"), "{found:?}");
+        }
+        let body = "create procedure p() begin select 1; end;\n";
+        let found = read(body, Dialect::Mysql).unwrap_err();
+        assert!(found[0].contains("DELIMITER"), "{found:?}");
     }
 
     #[test]

@@ -7,10 +7,24 @@ use crate::sql::Dialect;
 /// The longest part of a statement that is shown.
 const SHOWN: usize = 72;
 
+/// The knowledge about the first statement that is not known to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NextStatement {
+    /// It failed, and did nothing.
+    Untouched,
+    MayHaveRun,
+}
+
 /// Tells how far a file came, as the ledger knows it, and what to do.
 pub(crate) fn advice_for_row(ledger: &Ledger, row: &LedgerRow, dialect: Dialect) -> String {
     let statements = statements(&row.content, dialect).unwrap_or_default();
-    advice(ledger, row.version, &statements, row.done)
+    advice(ledger, row.version, &statements, row.done, NextStatement::MayHaveRun)
+}
+
+/// Returns true if a row has an end that no migrator has noted.
+pub(crate) fn is_finished_by_hand(row: &LedgerRow, dialect: Dialect) -> bool {
+    let total = statements(&row.content, dialect).map_or(0, |statements| statements.len());
+    row.finished_at.is_some() && row.done < total
 }
 
 /// Tells how far a file came of which so many statements are known to be done, and what to do.
@@ -19,6 +33,7 @@ pub(crate) fn advice(
     version: i64,
     statements: &[ScriptStatement],
     done: usize,
+    begun: NextStatement,
 ) -> String {
     let total = statements.len();
     let mut text = format!("{done} of its {total} statements are known to be done.\n");
@@ -26,10 +41,11 @@ pub(crate) fn advice(
         Some(next) => {
             let line = next.line;
             let shown = first_words(next);
-            text += &format!(
-                "Statement {} (line {line}) may have run, in part or whole: {shown}\n",
-                done + 1
-            );
+            let fate = match begun {
+                NextStatement::Untouched => "failed and did nothing",
+                NextStatement::MayHaveRun => "may have run, in part or whole, or still run",
+            };
+            text += &format!("Statement {} (line {line}) {fate}: {shown}\n", done + 1);
         }
         None => text += "All have run; only this was not noted.\n",
     }
@@ -40,7 +56,7 @@ pub(crate) fn advice(
         ledger.forget(version)
     );
     text += &format!(
-        "  once you have run the rest of it by hand:\n    {};",
+        "  once you have run the rest of it by hand (mend the file, too: it is not compared any more):\n    {};",
         ledger.finish_by_hand(version)
     );
     text

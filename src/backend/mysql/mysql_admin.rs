@@ -9,7 +9,7 @@ use super::connect::connector::text_values;
 use super::connection::Connection;
 use super::connection::kill_target::KillTarget;
 use super::connection::mysql_opener::Opener;
-use super::error::{ErrorContext, Phase, RefusedWrite, from_server_error};
+use super::error::{ErrorContext, Phase, RefusedWrite, from_server_error, is_before_change};
 use super::protocol::answers::Event;
 use super::protocol::commands::Command;
 use super::protocol::packet_stream::StreamFailure;
@@ -19,7 +19,7 @@ use crate::backend::resolution::connection_lost;
 use crate::backend::{AdminConnection, AdminLogin, AdminRows, ConnectBreaker, Interruption};
 use crate::config::{Database, ErrorDetails, MysqlTarget};
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::sql::Dialect;
+use crate::sql::{Definition, Dialect, MysqlStatement};
 use crate::telemetry::DatabaseTelemetry;
 
 /// The lock of commands that change definitions. Its name has at most 64 characters, and is one for the whole server.
@@ -140,6 +140,7 @@ fn left_open() -> Error {
         .with_hint("Have the routine commit what it has begun.")
 }
 
+/// The error of a statement that the server has refused: a definition of one object may be known to have changed nothing.
 fn refused(error: &ServerError, sql: &str) -> Error {
     let context = ErrorContext {
         phase: Phase::Statement,
@@ -147,7 +148,14 @@ fn refused(error: &ServerError, sql: &str) -> Error {
         details: ErrorDetails::Full,
         sql,
     };
-    from_server_error(error, &context)
+    let reported = from_server_error(error, &context);
+    let is_definition = MysqlStatement::of(sql).definition == Definition::OfOne;
+    let outcome = if is_definition && is_before_change(error) {
+        Outcome::NotApplied
+    } else {
+        Outcome::Unknown
+    };
+    reported.with_outcome(outcome)
 }
 
 fn lost(name: &str, failure: StreamFailure) -> Error {

@@ -149,5 +149,36 @@ fn a_file_that_was_finished_by_hand_is_noted_by_hand() {
         let told = error.lines().find(|line| line.trim().starts_with("UPDATE "));
         project.execute(told.expect("it says what to run").trim());
         project.migrate(&["verify"]).fine();
+        // A fresh database takes the file as it is mended, and this one has it already.
+        project.file("V1__a.sql", "create table t1 (id integer);\ninsert into t1 values (1);\n");
+        let verified = project.migrate(&["verify"]);
+        assert!(verified.err.contains("V1__a.sql was finished by hand"), "{verified:?}");
+        verified.fine();
+    }
+}
+
+#[test]
+fn a_file_that_runs_is_told_from_one_that_did_not_end() {
+    for backend in [Backend::Postgres, Backend::Mariadb] {
+        let project = Project::start(backend);
+        let sleep = if backend == Backend::Postgres { "pg_sleep" } else { "sleep" };
+        let text = format!(
+            "-- rowgate: no-transaction\ncreate table t1 (id integer);\nselect {sleep}(4);\ninsert into t1 values (1);\n"
+        );
+        project.file("V1__a.sql", &text);
+        let migrator = project.spawn_up();
+        let running = || {
+            let status = project.migrate(&["status"]);
+            status.out.contains("running").then_some(status)
+        };
+        let status = eventually("it runs", PATIENCE, running);
+        assert!(status.err.contains("a migrator is at work on it"), "{status:?}");
+        assert!(!status.err.contains("DELETE"), "{status:?}");
+        // Whoever deletes its row all the same is not believed: the file has run.
+        project.execute("delete from rowgate_migrations");
+        let ended = super::Ended::of(migrator.wait_with_output().expect("it ends"));
+        ended.fine();
+        project.migrate(&["verify"]).fine();
+        assert_eq!(project.values("select count(*) from t1"), "1", "{backend:?}");
     }
 }

@@ -82,6 +82,21 @@ fn the_schema_of_new_tables_is_there_for_the_files() {
 }
 
 #[test]
+fn schemas_of_other_roles_are_left_and_named_before_anything_runs() {
+    let project = Project::start(Backend::Postgres);
+    project.execute(
+        "create role app login password 'pass word'; create table public.kept (id integer)",
+    );
+    let url = project.postgres.as_ref().expect("it is PostgreSQL").url_as("app", "pass word");
+    let text = format!("[databases.main]\nurl = \"{url}\"\n");
+    std::fs::write(project.path().join("rowgate.toml"), text).expect("it is ours");
+    let ended = project.command(&["reset", "main", "--yes-destroy", "main"]);
+    assert!(!ended.out.contains("everything is dropped"), "{ended:?}");
+    assert!(ended.err.contains("they belong to other roles: public"), "{ended:?}");
+    assert_eq!(project.values("select count(*) from kept"), "0");
+}
+
+#[test]
 fn nothing_is_dropped_for_files_that_cannot_run() {
     for backend in BACKENDS {
         let project = Project::start(backend);

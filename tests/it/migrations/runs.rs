@@ -78,6 +78,27 @@ fn a_statement_that_fails_is_told_with_its_file_line_and_text() {
 }
 
 #[test]
+fn a_definition_that_mysql_refuses_leaves_nothing_to_clear_up() {
+    let project = Project::start(Backend::Mariadb);
+    project.execute("create table t1 (id integer)");
+    for (first, then) in [
+        ("create table t1 (id integer);\n", "create table t2 (id integer);\n"),
+        ("alter table t1 drop column nope;\n", "alter table t1 add column b integer;\n"),
+    ] {
+        let name = if first.starts_with('c') { "V1__a.sql" } else { "V2__b.sql" };
+        project.file(name, first);
+        let error = project.migrate(&["up"]).refused();
+        assert!(error.contains("Nothing of the file was applied"), "{error}");
+        project.file(name, then);
+        project.migrate(&["up"]).fine();
+    }
+    project.file("V3__c.sql", "create table t3 (id integer);\ncreate table t1 (id integer);\n");
+    let error = project.migrate(&["up"]).refused();
+    assert!(error.contains("1 of its 2 statements are known to be done"), "{error}");
+    assert!(error.contains("Statement 2 (line 2) failed and did nothing"), "{error}");
+}
+
+#[test]
 fn a_text_that_mysql_cannot_read_leaves_nothing_to_clear_up() {
     let project = Project::start(Backend::Mariadb);
     project.file("V1__a.sql", "creat table t1 (id integer);\n");
@@ -169,10 +190,13 @@ fn a_new_file_has_the_next_number_and_needs_no_database() {
     assert_eq!(made, "migrations/V2__more.sql\n");
     assert_eq!(project.migrate(&["new", "…"]).status, Some(2));
     assert_eq!(project.states(), ["1 pending", "2 pending"]);
+    // What is applied empty could not be written any more.
+    let error = project.migrate(&["up"]).refused();
+    assert!(error.contains("V1__create_orders.sql: it has no statement"), "{error}");
+    project.file("V1__create_orders.sql", "create table t1 (id integer);\n");
+    project.file("V2__more.sql", "create table t2 (id integer);\n");
     project.migrate(&["up", "--dry-run"]).fine();
     assert!(project.migrate(&["verify"]).refused().contains("it did not run"));
-    assert!(!project.path().join("main.db").exists());
-    // Files without a statement are applied, too.
     project.migrate(&["up"]).fine();
     assert_eq!(project.states(), ["1 applied", "2 applied"]);
 }
