@@ -152,7 +152,8 @@ async fn savepoints_nest_and_have_any_name(service: Service) {
         .expect("the inner one");
     transaction.rollback_to("select \"x\"; --").await.expect("it is there");
     let failure = transaction.rollback_to("nobody's").await.expect_err("there is none");
-    assert_eq!(failure.code, Code::InvalidArgument, "{failure:?}");
+    let wanted = (Code::InvalidArgument, "INVALID_SAVEPOINT_SPECIFICATION");
+    assert_eq!(failure.what(), wanted, "{failure:?}");
     transaction.rollback_to("a").await.expect("the outer one");
     transaction.commit().await.expect("it commits");
     assert_eq!(count(&service).await, 0);

@@ -47,6 +47,7 @@ impl Savepoints {
         found.ok_or_else(|| {
             let message = "there is no such savepoint in the transaction";
             Error::new(ErrorKind::InvalidStatement, message)
+                .with_condition("INVALID_SAVEPOINT_SPECIFICATION")
         })
     }
 }
