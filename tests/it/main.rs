@@ -35,6 +35,7 @@
 //! | `transact` | how interactive transactions end by themselves, and how much they hold |
 //! | `self_ended` | transactions that SQLite ends by itself, and what comes after |
 //! | `chaos` | a database under faults, and whether callers are told the truth |
+//! | `client_list` | the conformance list for clients, `clients/conformance` |
 //! | `conformance` | statements that each way of the API answers alike |
 //! | `connect` | ways to the database: sockets, TLS, passwords, variables |
 //! | `poolers` | databases behind PgBouncer |
@@ -98,6 +99,8 @@ mod cancel;
 mod chaos;
 #[cfg(test)]
 mod claims;
+#[cfg(test)]
+mod client_list;
 #[cfg(test)]
 mod closed_effects;
 #[cfg(test)]

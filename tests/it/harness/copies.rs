@@ -5,7 +5,7 @@ use std::time::Duration;
 use rowgate::value::proto::copy_in_request::Part;
 use rowgate::value::proto::copy_out_response::Part as OutPart;
 use rowgate::value::proto::{
-    CopyFormat, CopyInEnd, CopyInRequest, CopyInResponse, CopyInStart, CopyOutRequest,
+    Column, CopyFormat, CopyInEnd, CopyInRequest, CopyInResponse, CopyInStart, CopyOutRequest,
     CopyTextOptions, Row, RowBatch,
 };
 use tokio::sync::mpsc::{Sender, channel};
@@ -37,6 +37,8 @@ pub(crate) fn with_header() -> Option<CopyTextOptions> {
 /// The rows that came out.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct CopiedOut {
+    /// The columns, where the database does not write the data itself.
+    pub(crate) columns: Vec<Column>,
     /// The text, or the Arrow stream.
     pub(crate) data: Vec<u8>,
     /// The rows, where they were asked for.
@@ -169,7 +171,10 @@ impl Client {
         while let Some(message) = parts.message().await? {
             assert!(!is_complete, "nothing follows the summary");
             match message.part.expect("a message has a part") {
-                OutPart::Header(_) => assert_eq!(number, 0, "the header is first"),
+                OutPart::Header(header) => {
+                    assert_eq!(number, 0, "the header is first");
+                    copied.columns = header.columns;
+                }
                 OutPart::Rows(batch) => copied.rows.extend(batch.rows),
                 OutPart::Data(data) => copied.data.extend(data),
                 OutPart::Summary(summary) => {
