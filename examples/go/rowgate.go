@@ -130,6 +130,8 @@ type Error struct {
 	Outcome string
 	// RetryDelay: after so long the same call may be sent again; nil when it may not.
 	RetryDelay *time.Duration
+	// Fields of the request that are to blame, as in parameters[0] for $1.
+	Fields []string
 	// Database holds the SQLSTATE, the constraint, the position and more; may be nil.
 	Database *rowgatev1.DatabaseError
 }
@@ -154,6 +156,10 @@ func fromStatus(s *status.Status) *Error {
 		case *errdetails.RetryInfo:
 			delay := time.Duration(d.RetryDelay.GetSeconds())*time.Second + time.Duration(d.RetryDelay.GetNanos())
 			e.RetryDelay = &delay
+		case *errdetails.BadRequest:
+			for _, violation := range d.FieldViolations {
+				e.Fields = append(e.Fields, violation.Field)
+			}
 		case *rowgatev1.DatabaseError:
 			e.Database = d
 		}

@@ -38,8 +38,8 @@ module Rowgate
   # A call, or a statement in a transaction, that failed.
   class Error < StandardError
     # outcome: NOT_APPLIED, APPLIED or UNKNOWN. retry_delay: with it the same call may be sent again, after so many
-    # seconds. database: SQLSTATE, constraint, position and more.
-    attr_reader :code, :reason, :outcome, :retry_delay, :database
+    # seconds. fields: those of the request that are to blame, as parameters[0]. database: SQLSTATE, constraint and more.
+    attr_reader :code, :reason, :outcome, :retry_delay, :fields, :database
 
     def self.of(error)
       # Without details the status was made on the way: by the client library, or a proxy.
@@ -56,6 +56,7 @@ module Rowgate
       @outcome = ours ? info.metadata['outcome'] : 'UNKNOWN'
       delay = find.(Google::Rpc::RetryInfo)&.retry_delay
       @retry_delay = delay && delay.seconds + delay.nanos / 1e9
+      @fields = find.(Google::Rpc::BadRequest)&.field_violations.to_a.map(&:field)
       @database = find.(V1::DatabaseError)
     end
   end

@@ -112,13 +112,18 @@ example_lack_debian() {
     echo 'its packages are installed by root, or by sudo without a password'
     return 1
   fi
-  packages=$(sed -E 's/ && .*//; s/.* install //; s/(^| )-[^ ]*//g' <<<"$1")
+  packages=$(example_packages "$1")
   # shellcheck disable=SC2086 # they are words
   if ! apt-get install --simulate -q $packages >/dev/null 2>&1; then
     sudo apt-get update -q >&2 || true
     apt-get install --simulate -q $packages >/dev/null 2>&1 ||
       { echo "Debian's packages cannot be had:$packages"; return 1; }
   fi
+}
+
+# example_packages COMMAND: the packages that it installs.
+example_packages() {
+  sed -E 's/ && .*//; s/.* install //; s/(^| )-[^ ]*//g' <<<"$1"
 }
 
 # Replaces sudo for the commands: root needs none, and often has none; nobody can enter a password.
