@@ -95,6 +95,7 @@ Error::Error(const google::rpc::Status& status)
     : std::runtime_error(status.message()), code(static_cast<grpc::StatusCode>(status.code())) {
   google::rpc::ErrorInfo info;
   google::rpc::RetryInfo retry;
+  google::rpc::BadRequest bad;
   for (const auto& detail : status.details()) {
     if (detail.UnpackTo(&info) && info.domain() == "rowgate") {
       reason = info.reason();
@@ -102,6 +103,8 @@ Error::Error(const google::rpc::Status& status)
     } else if (detail.UnpackTo(&retry)) {
       const auto& delay = retry.retry_delay();
       retry_delay = milliseconds(delay.seconds() * 1000 + delay.nanos() / 1000000);
+    } else if (detail.UnpackTo(&bad)) {
+      for (const auto& violation : bad.field_violations()) fields.push_back(violation.field());
     } else {
       detail.UnpackTo(&database);
     }

@@ -50,6 +50,8 @@ class Error : public std::runtime_error {
   std::string outcome = "UNKNOWN";
   // With it the same call may be sent again, after so long.
   std::optional<milliseconds> retry_delay;
+  // Fields of the request that are to blame, as in parameters[0] for $1.
+  std::vector<std::string> fields;
   // SQLSTATE, constraint, position and more.
   v1::DatabaseError database;
 };

@@ -2,12 +2,14 @@ package io.rowgate.example;
 
 import com.google.protobuf.Any;
 import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.rpc.BadRequest;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.RetryInfo;
 import com.google.rpc.Status;
 import io.grpc.protobuf.StatusProto;
 import io.rowgate.v1.DatabaseError;
 import java.time.Duration;
+import java.util.List;
 import java.util.Optional;
 
 /** A call, or a statement in a transaction, that failed. */
@@ -16,6 +18,7 @@ final class RowgateException extends RuntimeException {
   private String reason = "";
   private String outcome = "UNKNOWN";
   private Duration retryDelay;
+  private List<String> fields = List.of();
   private DatabaseError database = DatabaseError.getDefaultInstance();
 
   RowgateException(Status status) {
@@ -50,6 +53,9 @@ final class RowgateException extends RuntimeException {
     } else if (detail.is(RetryInfo.class)) {
       var delay = detail.unpack(RetryInfo.class).getRetryDelay();
       retryDelay = Duration.ofSeconds(delay.getSeconds(), delay.getNanos());
+    } else if (detail.is(BadRequest.class)) {
+      var violations = detail.unpack(BadRequest.class).getFieldViolationsList();
+      fields = violations.stream().map(BadRequest.FieldViolation::getField).toList();
     } else if (detail.is(DatabaseError.class)) {
       database = detail.unpack(DatabaseError.class);
     }
@@ -71,6 +77,11 @@ final class RowgateException extends RuntimeException {
   /** When it is there, the same call may be sent again, after so long. */
   Optional<Duration> retryDelay() {
     return Optional.ofNullable(retryDelay);
+  }
+
+  /** Fields of the request that are to blame, as in {@code parameters[0]} for {@code $1}. */
+  List<String> fields() {
+    return fields;
   }
 
   /** SQLSTATE, constraint, position and more. */
