@@ -1,13 +1,12 @@
 """Errors: a small hierarchy, and what a failed call tells.
 
-The upper classes are those of PEP 249, so that `rowgate.dbapi` raises the same ones. Below them `rowgate._reasons` has one
-class for each reason of docs/ERRORS.md.
+The upper classes are those of PEP 249, so that `rowgate.dbapi` raises the same ones. Below them `rowgate._reasons` has
+one class for each reason of docs/ERRORS.md, and `rowgate._conditions` one for each condition of the databases.
 """
 
-import re
 from datetime import timedelta
 from enum import Enum
-from typing import Any, ClassVar, Dict, Optional, Type
+from typing import Any, Dict, Optional, Type
 
 import grpc
 
@@ -146,16 +145,3 @@ class TransportError(OperationalError):
 
     `outcome` is UNKNOWN unless the request cannot have been sent, or can only have read.
     """
-
-
-class ReasonError:
-    """A mark of the classes of one reason each: `UniqueViolation` has the reason UNIQUE_VIOLATION."""
-
-    by_reason: ClassVar[Dict[str, Type[Error]]] = {}
-
-    def __init_subclass__(cls, **arguments: Any) -> None:
-        super().__init_subclass__(**arguments)
-        if ReasonError in cls.__bases__:
-            reason = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).upper()
-            cls.reason = reason  # type: ignore[attr-defined]
-            ReasonError.by_reason[reason] = cls  # type: ignore[assignment]

@@ -1,0 +1,1 @@
+"""The native client: what it shares between threads and asyncio, and the connection for threads."""

@@ -1,0 +1,275 @@
+"""The connection for threads."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, List, Optional, Sequence, Tuple, TypeVar
+
+import grpc
+
+from .. import _proto
+from .._errors import Error, InterfaceError
+from . import _copy, _failures, _options, _target
+from ._attempts import Attempt, attempts
+from ._caller import READS, Caller, State, outcome_request, safety_of
+from ._failures import Safety
+from ._listen import Listener
+from ._methods import Methods
+from ._result import BatchResult, Description, Result, ServerInfo, batch_result, result_of
+from ._streams import CopyOut, Stream
+from ._transaction import Transaction
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._copy import CopyInOptions, CopyOutOptions, CopyResult
+    from ._options import BatchItem, BatchOptions, CallOptions, TransactionOptions
+
+T = TypeVar("T")
+
+
+class Connection(Caller):
+    """A connection to a server and one of its databases. It may be used by all threads of a process, and reconnects itself.
+
+    It is made by `rowgate.connect`. A process that forks makes it after the fork.
+    """
+
+    def __init__(
+        self,
+        target: _target.Target,
+        *,
+        json_loads: Callable[[str], Any] = json.loads,
+        wait_for_ready: bool = False,
+        channel_options: Sequence[Tuple[str, Any]] = (),
+        shared: Optional[Connection] = None,
+    ) -> None:
+        super().__init__(target, json_loads, wait_for_ready)
+        self._owns_channel = shared is None
+        if shared is not None:
+            self._channel = shared._channel
+            self._methods = shared._methods
+        else:
+            options = target.channel_options(channel_options)
+            if target.secure:
+                self._channel = grpc.secure_channel(target.address, target.credentials(), options)
+            else:
+                self._channel = grpc.insecure_channel(target.address, options)
+            self._methods = Methods(self._channel)
+        self._is_closed = False
+
+    def using(self, *, database: Optional[str] = None, timeout: Any = ..., tag: Optional[str] = None) -> Connection:
+        """A connection with another database, timeout or tag over the same channel. It ends with this one."""
+        changes: dict[str, Any] = {}
+        if database is not None:
+            changes["database"] = database
+        if timeout is not ...:
+            changes["timeout"] = _options.seconds(timeout)
+        if tag is not None:
+            changes["tag"] = tag
+        target = self.target._replace(**changes)
+        return Connection(
+            target, json_loads=self.json_loads, wait_for_ready=bool(self.wait_for_ready), shared=self
+        )
+
+    # Calls
+
+    def query(self, sql: str, *parameters: Any, **options: Unpack[CallOptions]) -> Result:
+        """Runs one statement and returns its whole result. `$1` is the first parameter."""
+        return self.execute(sql, parameters, **options)
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), **options: Unpack[CallOptions]) -> Result:
+        """Does what `query` does, with the parameters as one sequence."""
+        request = _options.query_request(self.database, sql, parameters, options, self.tag)
+        response = self._unary(self._methods.Query, request, options)
+        return result_of(response.result, self.json_loads, response.attempts, response.replayed)
+
+    def stream(self, sql: str, *parameters: Any, **options: Unpack[CallOptions]) -> Stream:
+        """Runs one statement and streams its rows in constant memory. Begins when it is first read."""
+        return self.open_stream(sql, parameters, **options)
+
+    def open_stream(self, sql: str, parameters: Sequence[Any] = (), **options: Unpack[CallOptions]) -> Stream:
+        """Does what `stream` does, with the parameters as one sequence."""
+        request = _options.query_request(self.database, sql, parameters, options, self.tag)
+        return Stream(self, _proto.StreamQueryRequest(query=request), options)
+
+    def batch(self, statements: Sequence[BatchItem], **options: Unpack[BatchOptions]) -> BatchResult:
+        """Runs statements in one transaction and one round trip: all of them are applied, or none is.
+
+        A statement is a text, a sequence of a text and its parameters, or a `rowgate.Statement` with the number of rows
+        that it must change. A `rowgate.Reference` as a parameter is a value that an earlier statement returns.
+        """
+        request = _options.batch_request(self.database, statements, options, self.tag)
+        response = self._unary(self._methods.ExecuteBatch, request, options)
+        return batch_result(response, self.json_loads)
+
+    def transaction(self, **options: Unpack[TransactionOptions]) -> Transaction:
+        """An interactive transaction: `with db.transaction() as tx` commits at the end of the block, and rolls back when
+        the block raises.
+
+        Python cannot run a `with` block twice, so `retries` covers its begin alone. `run_transaction` and
+        `transactions` repeat the whole work.
+        """
+        return Transaction(self, options)
+
+    def run_transaction(
+        self, work: Callable[[Transaction], T], *, retries: int = 3, **options: Unpack[TransactionOptions]
+    ) -> T:
+        """Runs `work(tx)` in a transaction and returns what it returns. The whole is repeated when it is known that nothing
+        was applied and the server says when (serialization failures, deadlocks), and with a key also when the outcome is
+        unknown. An unknown outcome without a key is never repeated."""
+        result: Any = None
+        for attempt in attempts(self, retries, options):
+            with attempt as tx:
+                result = work(tx)
+        return result  # type: ignore[no-any-return]
+
+    def transactions(self, *, retries: int = 3, **options: Unpack[TransactionOptions]) -> Iterator[Attempt]:
+        """The attempts of a transaction, for a block that is repeated as by `run_transaction`:
+
+        `for attempt in db.transactions(retries=3):` / `with attempt as tx: …`
+        """
+        return attempts(self, retries, options)
+
+    def copy_in(self, table: str, data: Any, **options: Unpack[CopyInOptions]) -> CopyResult:
+        """Copies rows into a table, all of them or none: an iterable of rows, or CSV or text as str, bytes, a file or an
+        iterable of them. Memory stays constant."""
+        failure: List[BaseException] = []
+        requests = _copy.requests(self.database, table, data, options, self.tag, failure)
+        clock = self.clock(options, None)
+        try:
+            response = self._methods.CopyIn(
+                requests, timeout=clock.remaining(), metadata=self._metadata(), wait_for_ready=self.wait_for_ready
+            )
+        except grpc.RpcError as error:
+            if failure:
+                raise failure[0] from None
+            raise self._failure(error, reads=False) from None
+        return _copy.CopyResult(response.rows_affected, response.attempts, response.replayed)
+
+    def copy_out(
+        self, table: Optional[str] = None, *, sql: Optional[str] = None, **options: Unpack[CopyOutOptions]
+    ) -> CopyOut:
+        """Copies the rows of a table or of a query out, in constant memory and read-only."""
+        request = _copy.out_request(self.database, table, sql, options, self.tag)
+        return CopyOut(self, request, options)
+
+    def listen(self, *channels: str, timeout: Any = None) -> Listener:
+        """Listens to channels of PostgreSQL. The events are `Listening`, `Notification` and `Gap`, until it is closed."""
+        request = _proto.ListenRequest(database=self.database, channels=channels)
+        return Listener(self, request, _options.seconds(timeout))
+
+    def describe(self, sql: str, *, plan: bool = False, timeout: Any = ...) -> Description:
+        """The parameters and columns of a statement, and its plan if that is asked for. Runs nothing."""
+        request = _proto.DescribeStatementRequest(database=self.database, sql=sql, include_plan=plan)
+        options = {} if timeout is ... else {"timeout": timeout}
+        return Description.of(self._unary(self._methods.DescribeStatement, request, options, READS))
+
+    def outcome(self, key: Optional[str] = None, *, token: Optional[str] = None, timeout: Any = ...) -> State:
+        """The outcome of a unit of work, by its idempotency key or by the `transaction_token` of an error."""
+        request = outcome_request(self.database, key, token)
+        options = {} if timeout is ... else {"timeout": timeout}
+        return State.of(self._unary(self._methods.GetTransactionOutcome, request, options, READS).state)
+
+    def server_info(self, *, timeout: Any = ...) -> ServerInfo:
+        """The server's version, its databases and limits."""
+        options = {} if timeout is ... else {"timeout": timeout}
+        request = _proto.GetServerInfoRequest()
+        return ServerInfo.of(self._unary(self._methods.GetServerInfo, request, options, READS))
+
+    # How calls are made
+
+    def _metadata(self) -> Any:
+        token = self.target.token
+        if self._is_closed:
+            raise InterfaceError("the connection is closed")
+        if token is None:
+            return self.target.metadata or None
+        text = token if isinstance(token, str) else _target.token_now(token)
+        return (*self.target.metadata, _target.bearer(text))
+
+    def _failure(self, error: Any, reads: bool) -> Error:
+        return _failures.of_rpc(error, reads)
+
+    def _unary(self, method: Any, request: Any, options: Any, safety: Optional[Safety] = None) -> Any:
+        """Calls a method; repeats it where that is safe."""
+        clock = self.clock(options, self.target.timeout)
+        safety = safety_of(options) if safety is None else safety
+        while True:
+            try:
+                return method(
+                    request,
+                    timeout=clock.remaining(),
+                    metadata=self._metadata(),
+                    wait_for_ready=self.wait_for_ready,
+                )
+            except grpc.RpcError as error:
+                failure = self._failure(error, safety.reads)
+            pause = clock.pause(failure, safety)
+            if pause is None:
+                raise failure
+            time.sleep(pause)
+
+    def close(self) -> None:
+        """Ends the connection and what still runs over it."""
+        self._is_closed = True
+        if self._owns_channel:
+            self._channel.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<rowgate.Connection {self.target.address} database={self.database!r}>"
+
+
+def connect(
+    address: str = "127.0.0.1:50051",
+    *,
+    database: Optional[str] = None,
+    tls: Optional[bool] = None,
+    ca: _target.Pem = None,
+    certificate: _target.Pem = None,
+    private_key: _target.Pem = None,
+    server_name: Optional[str] = None,
+    token: _target.Secret = None,
+    metadata: Any = None,
+    timeout: _options.Timeout = 30.0,
+    tag: Optional[str] = None,
+    retries: int = 3,
+    json_loads: Callable[[str], Any] = json.loads,
+    wait_for_ready: bool = False,
+    channel_options: Iterable[Tuple[str, Any]] = (),
+) -> Connection:
+    """Connects to a server of Rowgate: `connect("127.0.0.1:50051", database="shop")`.
+
+    The address may be a URL: `rowgate://host:port/database`, or `rowgates://` for TLS. Nothing is sent before the first call.
+
+    * `tls`, `ca`, `certificate`, `private_key`: TLS with the system's authorities or those of a PEM file, and the
+      caller's own certificate. Each PEM is a path, or its content.
+    * `token`: the caller's token, or a function that returns it and is asked for each call.
+    * `timeout`: of calls that give none, in seconds. Streams, copies and transactions have the server's limits instead.
+    * `retries`: the most repetitions of what may safely be repeated.
+    * `json_loads`: the reader of JSON values.
+    * `wait_for_ready`: calls wait for the server to be reachable, within their timeout, instead of failing at once.
+    """
+    target = _target.resolve(
+        address,
+        database=database,
+        tls=tls,
+        ca=ca,
+        certificate=certificate,
+        private_key=private_key,
+        server_name=server_name,
+        token=token,
+        metadata=metadata,
+        timeout=timeout,
+        tag=tag,
+        retries=retries,
+    )
+    return Connection(
+        target, json_loads=json_loads, wait_for_ready=wait_for_ready, channel_options=tuple(channel_options)
+    )

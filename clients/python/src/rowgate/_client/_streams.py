@@ -1,0 +1,270 @@
+"""Streams of rows for threads: of a call of their own, of a copy, of a statement in a transaction."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import TYPE_CHECKING, Any, BinaryIO, Iterator, List, Mapping, Optional, Tuple
+
+import grpc
+
+from .._errors import InterfaceError
+from .._values._decode import Column
+from . import _arrow
+from ._caller import READS, safety_of
+from ._result import Summary
+from ._stream import StreamParts
+
+if TYPE_CHECKING:
+    from ._connection import Connection
+    from ._transaction import Transaction
+
+_ARROW = 2
+
+
+class RowStream:
+    """Rows as they arrive, in constant memory. A stream is read once; `with` or `close` ends one that is not read to its end."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.batches():
+            yield from batch
+
+    def batches(self) -> Iterator[List[Any]]:
+        """The rows in lists as they arrive: fast, and with less work for each row."""
+        while True:
+            batch = self._next_batch()
+            if batch is None:
+                return
+            yield batch
+
+    def scalars(self) -> Iterator[Any]:
+        """The first value of each row."""
+        for batch in self.batches():
+            for row in batch:
+                yield tuple.__getitem__(row, 0)
+
+    @property
+    def columns(self) -> Tuple[Column, ...]:
+        """The columns; waits for them if the stream has not begun."""
+        shape = self._begun().shape
+        return shape.columns if shape is not None else ()
+
+    @property
+    def has_columns(self) -> bool:
+        """True for a statement that returns rows, even if there are none."""
+        return bool(self._begun().has_columns)
+
+    @property
+    def summary(self) -> Optional[Summary]:
+        """The counts, at the end of a complete stream: a write is applied when they are there. None before."""
+        raise NotImplementedError
+
+    def _begun(self) -> Any:
+        raise NotImplementedError
+
+    def _next_batch(self) -> Optional[List[Any]]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Ends the stream."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+class Stream(RowStream):
+    """The rows of one statement. It is complete only with its `summary`; one that breaks off raises."""
+
+    def __init__(self, connection: Connection, request: Any, options: Mapping[str, Any]) -> None:
+        self._connection = connection
+        self._method = connection._methods.StreamQuery
+        self._request = request
+        self._safety = safety_of(options)
+        self._clock = connection.clock(options, None)
+        self._parts = StreamParts(connection.json_loads)
+        self._call: Any = None
+        self._is_closed = False
+
+    def _start(self) -> Any:
+        """Opens the call and returns its first message; repeats it where that is safe."""
+        if self._is_closed:
+            raise InterfaceError("the stream is closed")
+        while True:
+            self._call = self._method(
+                self._request,
+                timeout=self._clock.remaining(),
+                metadata=self._connection._metadata(),
+                wait_for_ready=self._connection.wait_for_ready,
+            )
+            try:
+                return next(self._call, None)
+            except grpc.RpcError as error:
+                failure = self._connection._failure(error, self._safety.reads)
+            pause = self._clock.pause(failure, self._safety)
+            if pause is None:
+                self._is_closed = True
+                raise failure
+            time.sleep(pause)
+
+    def _next_message(self) -> Any:
+        """The next message; None at the end."""
+        if self._call is None:
+            return self._start()
+        if self._is_closed:
+            return None
+        try:
+            message = next(self._call, None)
+        except grpc.RpcError as error:
+            self._is_closed = True
+            raise self._connection._failure(error, self._safety.reads) from None
+        if message is None:
+            self._is_closed = True
+            self._parts.check_complete(self._safety.reads)
+        return message
+
+    def _begun(self) -> StreamParts:
+        if self._call is None:
+            self._parts.accept(self._next_message())
+        return self._parts
+
+    def _next_batch(self) -> Optional[List[Any]]:
+        while True:
+            message = self._next_message()
+            if message is None:
+                return None
+            rows = self._parts.accept(message)
+            if rows is not None:
+                return rows
+
+    @property
+    def summary(self) -> Optional[Summary]:
+        return self._parts.summary
+
+    def _ask_for_arrow(self) -> None:
+        if self._call is not None:
+            raise InterfaceError("the stream has begun as rows: ask for Arrow before you read from it")
+        self._request.query.options.format = _ARROW
+
+    def arrow_batches(self) -> Iterator[Any]:
+        """The rows as `pyarrow.RecordBatch`es, in constant memory; needs pyarrow."""
+        arrow = _arrow.pyarrow()
+        self._ask_for_arrow()
+        with arrow.ipc.open_stream(io.BufferedReader(_Parts(self), 1 << 20)) as reader:
+            yield from reader
+        while self._next_message() is not None:
+            pass
+
+    def to_arrow(self) -> Any:
+        """All rows as a `pyarrow.Table`, as the server wrote it: the fastest way to many rows. Needs pyarrow."""
+        _arrow.pyarrow()
+        self._ask_for_arrow()
+        while self._next_batch() is not None:
+            pass
+        return _arrow.read_stream(self._parts.arrow)
+
+    def to_pandas(self, **options: Any) -> Any:
+        """All rows as a `pandas.DataFrame`; needs pandas and pyarrow. Options are those of pyarrow's `Table.to_pandas`."""
+        return _arrow.to_pandas(self.to_arrow(), options)
+
+    def close(self) -> None:
+        """Ends the stream. A statement that has not ended is cancelled in the database."""
+        self._is_closed = True
+        if self._call is not None:
+            self._call.cancel()
+
+
+class _Parts(io.RawIOBase):
+    """The Arrow parts of a stream as a file."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        arrow = self._stream._parts.arrow
+        while not self._rest:
+            message = self._stream._next_message()
+            if message is None:
+                return 0
+            self._stream._parts.accept(message)
+            if arrow:
+                self._rest = arrow.pop()
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+
+class CopyOut(Stream):
+    """A copy out: rows, or the pieces of CSV, text or Arrow as `data()`. It is complete only with its `summary`."""
+
+    def __init__(self, connection: Connection, request: Any, options: Mapping[str, Any]) -> None:
+        super().__init__(connection, request, options)
+        self._method = connection._methods.CopyOut
+        self._safety = READS
+
+    def data(self) -> Iterator[bytes]:
+        """The pieces of the data, with a format other than rows; one may begin anywhere in a line."""
+        while True:
+            message = self._next_message()
+            if message is None:
+                return
+            if message.WhichOneof("part") == "data":
+                yield message.data
+            else:
+                self._parts.accept(message)
+
+    def write_to(self, file: BinaryIO) -> Summary:
+        """Writes the data to a binary file and returns the counts."""
+        for part in self.data():
+            file.write(part)
+        assert self.summary is not None
+        return self.summary
+
+    def read(self) -> bytes:
+        """All of the data."""
+        return b"".join(self.data())
+
+    def _ask_for_arrow(self) -> None:
+        raise InterfaceError("set format='arrow' and read data(), or use stream(...).to_arrow()")
+
+
+class TransactionStream(RowStream):
+    """The rows of a statement in a transaction. No other command runs before it is read to its end, or closed."""
+
+    def __init__(self, transaction: Transaction, sequence: int) -> None:
+        self._transaction = transaction
+        self._parts = transaction._unit.parts(sequence)
+        self._first: Any = None
+
+    def _read(self) -> Any:
+        return self._parts.accept(self._transaction._reply())
+
+    def _begun(self) -> Any:
+        if self._parts.shape is None:
+            self._first = self._read()
+        return self._parts
+
+    def _next_batch(self) -> Optional[List[Any]]:
+        found, self._first = self._first, None
+        if found is None:
+            if self._parts.summary is not None:
+                return None
+            found = self._read()
+        assert self._parts.shape is not None
+        return self._parts.shape.decode(found.rows)
+
+    @property
+    def summary(self) -> Optional[Summary]:
+        return self._parts.summary
+
+    def close(self) -> None:
+        """Reads what is left, so that the transaction can go on."""
+        while self._next_batch() is not None:
+            pass

@@ -1,0 +1,248 @@
+"""The interactive transaction for threads."""
+
+from __future__ import annotations
+
+import time
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Iterable, List, Mapping, Optional, Sequence
+
+import grpc
+
+from .. import _proto
+from .._errors import Error, InterfaceError
+from . import _options
+from ._result import Result
+from ._streams import TransactionStream
+from ._unit import Unit
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._connection import Connection
+    from ._options import StatementOptions
+
+#: The most commands that wait for their replies.
+_AHEAD = 100
+
+
+class Transaction:
+    """An interactive transaction: a `with` block, or a handle that is begun and ended by hand.
+
+    It is used by one thread at a time. Losing it, also by the end of the process, rolls it back.
+    """
+
+    def __init__(self, connection: Connection, options: Mapping[str, Any]) -> None:
+        self._connection = connection
+        self._options = options
+        self._begin = _options.begin_command(connection.database, options, connection.tag)
+        self._clock = connection.clock(options, None)
+        self._unit = Unit(options, connection.json_loads)
+        self._commands: SimpleQueue[Any] = SimpleQueue()
+        self._call: Any = None
+        self._awaited = 0
+        self._savepoints = 0
+
+    @property
+    def state(self) -> str:
+        """new, open, failed (only `rollback_to` and `rollback` help), committed, rolled back, or lost."""
+        return self._unit.state
+
+    def begin(self) -> Transaction:
+        """Begins it. A begin that fails has changed nothing: it is repeated, `retries` times, when the server says when."""
+        while True:
+            self._open()
+            try:
+                self._ask(begin=self._begin)
+                return self
+            except Error as error:
+                failure = error
+                self._hang_up()
+            pause = self._clock.pause(failure, self._unit.begin_safety())
+            if pause is None:
+                raise failure
+            time.sleep(pause)
+            self._unit = Unit(self._options, self._connection.json_loads)
+
+    def _open(self) -> None:
+        if self._unit.state != "new":
+            raise InterfaceError("the transaction has begun already")
+        self._commands = SimpleQueue()
+        self._call = self._connection._methods.Transact(
+            iter(self._commands.get, None),
+            timeout=self._clock.remaining(),
+            metadata=self._connection._metadata(),
+            wait_for_ready=self._connection.wait_for_ready,
+        )
+
+    def query(self, sql: str, *parameters: Any, **options: Unpack[StatementOptions]) -> Result:
+        """Runs one statement and returns its whole result."""
+        return self.execute(sql, parameters, **options)
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), **options: Unpack[StatementOptions]) -> Result:
+        """Does what `query` does, with the parameters as one sequence."""
+        return self._result(self._send(query=_options.transact_query(sql, parameters, options)))
+
+    def execute_many(
+        self, sql: str, parameters: Iterable[Sequence[Any]], **options: Unpack[StatementOptions]
+    ) -> List[Result]:
+        """Runs one statement for each of the parameters, sent ahead of the replies. It stops at the first that fails."""
+        waiting: List[int] = []
+        results: List[Result] = []
+        try:
+            for each in parameters:
+                waiting.append(self._send(query=_options.transact_query(sql, each, options)))
+                if len(waiting) >= _AHEAD:
+                    results.append(self._result(waiting.pop(0)))
+            while waiting:
+                results.append(self._result(waiting.pop(0)))
+        except Exception:
+            self._skip(waiting)
+            raise
+        return results
+
+    def stream(self, sql: str, *parameters: Any, **options: Unpack[StatementOptions]) -> TransactionStream:
+        """Runs one statement and streams its rows. No other command runs before they are read, or the stream is closed."""
+        return self.open_stream(sql, parameters, **options)
+
+    def open_stream(
+        self, sql: str, parameters: Sequence[Any] = (), **options: Unpack[StatementOptions]
+    ) -> TransactionStream:
+        """Does what `stream` does, with the parameters as one sequence."""
+        return TransactionStream(self, self._send(query=_options.transact_query(sql, parameters, options)))
+
+    def savepoint(self, name: Optional[str] = None) -> Savepoint:
+        """Sets a savepoint. As a `with` block it is released at its end, and undone when the block raises."""
+        if name is None:
+            self._savepoints += 1
+            name = f"savepoint_{self._savepoints}"
+        self._ask(savepoint=_proto.Savepoint(name=name))
+        return Savepoint(self, name)
+
+    def rollback_to(self, name: str) -> None:
+        """Undoes what was done since the savepoint, which stays. Statements run again after one that failed."""
+        self._ask(rollback_to=_proto.RollbackTo(name=name))
+        self._unit.back_to_savepoint()
+
+    def release(self, name: str) -> None:
+        """Releases the savepoint and keeps what was done since."""
+        self._ask(release=_proto.Release(name=name))
+
+    def commit(self) -> None:
+        """Commits. If its outcome is unknown, the error says so, with a `transaction_token` where the database can tell."""
+        self._ask(commit=_proto.Commit())
+        self._hang_up()
+
+    def rollback(self) -> None:
+        """Rolls back. Does nothing if the transaction is over."""
+        if self._unit.state not in ("open", "failed"):
+            return
+        if self._awaited or self._unit.is_reading:
+            self.cancel()
+            return
+        try:
+            self._ask(rollback=_proto.Rollback())
+        except Error:
+            if self._unit.state not in ("lost", "rolled back"):
+                raise
+        self._hang_up()
+
+    def cancel(self) -> None:
+        """Ends the transaction at once, from any thread: a statement that runs is cancelled, and all is rolled back."""
+        if self._call is not None:
+            self._call.cancel()
+        self._hang_up()
+        if self._unit.state in ("open", "failed"):
+            self._unit.state = "rolled back"
+
+    # How commands are sent
+
+    def _send(self, **command: Any) -> int:
+        request, sequence = self._unit.request(**command)
+        self._commands.put(request)
+        return sequence
+
+    def _ask(self, **command: Any) -> Any:
+        sequence = self._send(**command)
+        return self._unit.accept(self._reply(), sequence)
+
+    def _reply(self) -> Any:
+        """The next reply; the error of the stream if it has ended."""
+        self._awaited += 1
+        try:
+            reply = next(self._call)
+        except StopIteration:
+            self._hang_up()
+            raise self._unit.ended(None) from None
+        except grpc.RpcError as error:
+            self._hang_up()
+            raise self._unit.ended(error) from None
+        self._awaited -= 1
+        return reply
+
+    def _result(self, sequence: int) -> Result:
+        reader = self._unit.parts(sequence)
+        parts = [reader.accept(self._reply())]
+        while reader.summary is None:
+            parts.append(reader.accept(self._reply()))
+        return reader.result(parts)
+
+    def _skip(self, waiting: Iterable[int]) -> None:
+        """Reads the replies to commands that were sent ahead of one that failed."""
+        for sequence in waiting:
+            try:
+                self._result(sequence)
+            except Error:
+                if self._unit.state == "lost":
+                    return
+
+    def _hang_up(self) -> None:
+        """Lets the thread go that sends the commands."""
+        self._awaited = 0
+        self._commands.put(None)
+
+    def __enter__(self) -> Transaction:
+        return self.begin()
+
+    def __exit__(self, kind: Any, error: Any, _: Any) -> None:
+        if kind is None:
+            if self._unit.state in ("open", "failed"):
+                self.commit()
+        elif issubclass(kind, Exception):
+            self.rollback()
+        else:
+            self.cancel()
+
+    def __del__(self) -> None:
+        # The thread that sends the commands waits for the next one as long as the transaction lives.
+        unit = getattr(self, "_unit", None)
+        if unit is not None and unit.state in ("open", "failed"):
+            self.cancel()
+
+    def __repr__(self) -> str:
+        return f"<rowgate.Transaction {self.state}>"
+
+
+class Savepoint:
+    """A savepoint of a transaction."""
+
+    def __init__(self, transaction: Transaction, name: str) -> None:
+        self._transaction = transaction
+        self.name = name
+
+    def rollback(self) -> None:
+        """Undoes what was done since, and keeps the savepoint."""
+        self._transaction.rollback_to(self.name)
+
+    def release(self) -> None:
+        """Releases the savepoint and keeps what was done since."""
+        self._transaction.release(self.name)
+
+    def __enter__(self) -> Savepoint:
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        if self._transaction.state not in ("open", "failed"):
+            return
+        if kind is not None:
+            self.rollback()
+        self.release()

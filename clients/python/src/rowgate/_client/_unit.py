@@ -1,0 +1,144 @@
+"""The state of an interactive transaction and its messages, without any input or output.
+
+The connections for threads and for asyncio send what `request` makes, and give each reply to `accept`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List, Mapping, Optional, Tuple
+
+import grpc
+
+from .. import _proto
+from .._errors import Error, InterfaceError, Outcome, TransportError
+from . import _failures
+from ._result import Result, Summary, result_of
+from ._rows import NO_COLUMNS, Shape, shape_of
+
+_STATES = {
+    "new": "the transaction has not begun",
+    "committed": "the transaction is committed",
+    "rolled back": "the transaction is rolled back",
+    "lost": "the transaction is over: its stream has ended",
+}
+
+
+class Unit:
+    """An interactive transaction, as the client knows it."""
+
+    def __init__(self, options: Mapping[str, Any], json_loads: Any) -> None:
+        #: new, open, failed, committed, rolled back or lost
+        self.state = "new"
+        self.reads = bool(options.get("read_only"))
+        self.has_key = options.get("key") is not None
+        self.json_loads = json_loads
+        self.error: Optional[Error] = None
+        self._sequence = 0
+        self._is_ending = False
+        self._reading: Optional[Parts] = None
+
+    def request(self, **command: Any) -> Tuple[Any, int]:
+        """The message of a command, and its sequence. InterfaceError if the transaction takes none."""
+        if self._reading is not None:
+            raise InterfaceError("a stream of this transaction is open: read it to its end, or close it")
+        if self.state not in ("open", "failed") and "begin" not in command:
+            raise InterfaceError(_STATES[self.state])
+        if "begin" in command and self.state != "new":
+            raise InterfaceError("the transaction has begun already")
+        self._is_ending = self._is_ending or "commit" in command
+        self._sequence += 1
+        return _proto.TransactRequest(sequence=self._sequence, **command), self._sequence
+
+    def accept(self, reply: Any, sequence: int) -> Any:
+        """The content of a reply; raises the error that it has."""
+        kind = reply.WhichOneof("reply")
+        if reply.sequence != sequence:
+            self.state = "lost"
+            raise InterfaceError(f"the reply to command {sequence} has the sequence {reply.sequence}")
+        if kind == "error":
+            self.state = "failed"
+            raise self._failed(_failures.of_status(reply.error), reply.error)
+        if kind == "begun":
+            self.state = "open"
+        elif kind == "committed":
+            self.state = "committed"
+        elif kind == "rolled_back":
+            self.state = "rolled back"
+        return getattr(reply, kind) if kind else None
+
+    @staticmethod
+    def _failed(error: Optional[Error], status: Any) -> Error:
+        return error or TransportError(status.message, outcome=Outcome.UNKNOWN, code=grpc.StatusCode.UNKNOWN)
+
+    def back_to_savepoint(self) -> None:
+        """A rollback to a savepoint has succeeded: statements run again."""
+        self.state = "open"
+
+    def ended(self, error: Any) -> Error:
+        """The error of a stream that has ended: nothing was applied unless a commit was sent."""
+        self.state = "lost"
+        self._reading = None
+        if error is None:
+            outcome = Outcome.UNKNOWN if self._is_ending and not self.reads else Outcome.NOT_APPLIED
+            self.error = TransportError("the server ended the transaction without a word", outcome=outcome)
+        else:
+            self.error = _failures.of_rpc(error, reads=self.reads or not self._is_ending)
+        return self.error
+
+    def begin_safety(self) -> _failures.Safety:
+        """A begin alone changes nothing: it may always be sent again."""
+        return _failures.Safety(key=self.has_key, reads=True)
+
+    def parts(self, sequence: int) -> Parts:
+        """The reader of a statement's replies."""
+        self._reading = Parts(self, sequence)
+        return self._reading
+
+    @property
+    def is_reading(self) -> bool:
+        """True while the replies to a statement are not read to their end."""
+        return self._reading is not None
+
+    def read_to_end(self) -> None:
+        """A statement's last reply has come."""
+        self._reading = None
+
+
+class Parts:
+    """The replies to one statement: the first has the columns, the last the counts."""
+
+    def __init__(self, unit: Unit, sequence: int) -> None:
+        self._unit = unit
+        self._sequence = sequence
+        self.shape: Optional[Shape] = None
+        self.has_columns = False
+        self.summary: Optional[Summary] = None
+        self._count = 0
+
+    def accept(self, reply: Any) -> Any:
+        """The message `ResultSet` of a reply."""
+        try:
+            part = self._unit.accept(reply, self._sequence)
+        except Error:
+            self._unit.read_to_end()
+            raise
+        found = part.result_set
+        if self.shape is None:
+            self.has_columns = found.has_columns
+            self.shape = shape_of(found.columns, self._unit.json_loads) if found.has_columns else NO_COLUMNS
+        self._count += len(found.rows)
+        if not part.more:
+            self._unit.read_to_end()
+            self.summary = Summary(found.rows_affected, found.command, self._count)
+        return found
+
+    def result(self, parts: List[Any]) -> Result:
+        """The whole result of all parts."""
+        if len(parts) == 1:
+            return result_of(parts[0], self._unit.json_loads)
+        assert self.shape is not None
+        whole = Result(parts[-1], self.shape)
+        whole.has_columns = self.has_columns
+        whole._rows = [row for part in parts for row in self.shape.decode(part.rows)]
+        whole._message = None
+        return whole
