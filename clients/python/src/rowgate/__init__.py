@@ -116,4 +116,3 @@ __all__ = [
     "Warning",
     "connect",
 ]
-__all__ += [cls.__name__ for cls in REASONS.values()]  # noqa: PLE0605

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from enum import Enum
-from typing import Any, Mapping, Optional
+from typing import Any, Callable, Iterable, Mapping, Optional, Tuple, TypedDict
 
 from .. import _proto
+from .._values._decode import plan, planner
 from ._failures import Retry, Safety
-from ._options import seconds
-from ._target import Target
+from ._options import Timeout, seconds
+from ._rows import Planner
+from ._target import Pem, Secret, Target, resolve
 
 
 class State(str, Enum):
@@ -30,15 +31,57 @@ class State(str, Enum):
         return {1: cls.APPLIED, 2: cls.NOT_APPLIED, 3: cls.IN_PROGRESS}.get(number, cls.UNKNOWN)
 
 
+_OWN = ("json_loads", "decoder", "wait_for_ready", "channel_options")
+
+
+class ConnectOptions(TypedDict, total=False):
+    """Options of a connection; all are optional."""
+
+    database: Optional[str]
+    tls: Optional[bool]
+    ca: Pem
+    certificate: Pem
+    private_key: Pem
+    server_name: Optional[str]
+    token: Secret
+    metadata: Optional[Mapping[str, str]]
+    timeout: Timeout
+    tag: Optional[str]
+    retries: int
+    json_loads: Optional[Callable[[str], Any]]
+    decoder: Optional[Planner]
+    wait_for_ready: bool
+    channel_options: Iterable[Tuple[str, Any]]
+
+
 class Caller:
     """The settings that the calls of a connection share."""
 
-    def __init__(self, target: Target, json_loads: Any = json.loads, wait_for_ready: bool = False) -> None:
-        self.target = target
-        self.database = target.database
-        self.tag = target.tag
-        self.json_loads = json_loads
-        self.wait_for_ready = True if wait_for_ready else None
+    def __init__(self, address: str, options: Mapping[str, Any], target: Optional[Target] = None) -> None:
+        known = {name: value for name, value in options.items() if name not in _OWN}
+        for name in known:
+            if name not in ConnectOptions.__annotations__:
+                raise TypeError(f"connect() has no option {name!r}")
+        self.target = resolve(address, **known) if target is None else target
+        self.database = self.target.database
+        self.tag = self.target.tag
+        json_loads = options.get("json_loads")
+        self.planner: Planner = options.get("decoder") or (planner(json_loads) if json_loads else plan)
+        self.wait_for_ready = True if options.get("wait_for_ready") else None
+        self.channel_options = self.target.channel_options(tuple(options.get("channel_options") or ()))
+
+    def changed(self, database: Optional[str], timeout: Any, tag: Optional[str]) -> Target:
+        """The target with another database, timeout or tag."""
+        target = self.target
+        if database is not None:
+            target = target._replace(database=database)
+        if timeout is not ...:
+            target = target._replace(timeout=seconds(timeout))
+        return target if tag is None else target._replace(tag=tag)
+
+    def shared_options(self) -> Mapping[str, Any]:
+        """The options that a connection over the same channel has as well."""
+        return {"decoder": self.planner, "wait_for_ready": self.wait_for_ready}
 
     def clock(self, options: Mapping[str, Any], default: Optional[float]) -> Clock:
         """The time of a call. Streams, copies and transactions have no default of the client's."""

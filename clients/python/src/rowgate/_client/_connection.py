@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, List, Optional, Sequence, Tuple, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Optional, Sequence, TypeVar
 
 import grpc
 
@@ -23,6 +22,7 @@ from ._transaction import Transaction
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from ._caller import ConnectOptions
     from ._copy import CopyInOptions, CopyOutOptions, CopyResult
     from ._options import BatchItem, BatchOptions, CallOptions, TransactionOptions
 
@@ -35,42 +35,22 @@ class Connection(Caller):
     It is made by `rowgate.connect`. A process that forks makes it after the fork.
     """
 
-    def __init__(
-        self,
-        target: _target.Target,
-        *,
-        json_loads: Callable[[str], Any] = json.loads,
-        wait_for_ready: bool = False,
-        channel_options: Sequence[Tuple[str, Any]] = (),
-        shared: Optional[Connection] = None,
-    ) -> None:
-        super().__init__(target, json_loads, wait_for_ready)
+    def __init__(self, address: str, *, shared: Optional[Connection] = None, target: Any = None, **options: Any) -> None:
+        super().__init__(address, options, target)
         self._owns_channel = shared is None
-        if shared is not None:
-            self._channel = shared._channel
-            self._methods = shared._methods
-        else:
-            options = target.channel_options(channel_options)
-            if target.secure:
-                self._channel = grpc.secure_channel(target.address, target.credentials(), options)
-            else:
-                self._channel = grpc.insecure_channel(target.address, options)
-            self._methods = Methods(self._channel)
+        self._channel = self._open() if shared is None else shared._channel
+        self._methods = Methods(self._channel) if shared is None else shared._methods
         self._is_closed = False
+
+    def _open(self) -> grpc.Channel:
+        if self.target.secure:
+            return grpc.secure_channel(self.target.address, self.target.credentials(), self.channel_options)
+        return grpc.insecure_channel(self.target.address, self.channel_options)
 
     def using(self, *, database: Optional[str] = None, timeout: Any = ..., tag: Optional[str] = None) -> Connection:
         """A connection with another database, timeout or tag over the same channel. It ends with this one."""
-        changes: dict[str, Any] = {}
-        if database is not None:
-            changes["database"] = database
-        if timeout is not ...:
-            changes["timeout"] = _options.seconds(timeout)
-        if tag is not None:
-            changes["tag"] = tag
-        target = self.target._replace(**changes)
-        return Connection(
-            target, json_loads=self.json_loads, wait_for_ready=bool(self.wait_for_ready), shared=self
-        )
+        target = self.changed(database, timeout, tag)
+        return Connection(target.address, shared=self, target=target, **self.shared_options())
 
     # Calls
 
@@ -82,7 +62,7 @@ class Connection(Caller):
         """Does what `query` does, with the parameters as one sequence."""
         request = _options.query_request(self.database, sql, parameters, options, self.tag)
         response = self._unary(self._methods.Query, request, options)
-        return result_of(response.result, self.json_loads, response.attempts, response.replayed)
+        return result_of(response.result, self.planner, response.attempts, response.replayed)
 
     def stream(self, sql: str, *parameters: Any, **options: Unpack[CallOptions]) -> Stream:
         """Runs one statement and streams its rows in constant memory. Begins when it is first read."""
@@ -101,7 +81,7 @@ class Connection(Caller):
         """
         request = _options.batch_request(self.database, statements, options, self.tag)
         response = self._unary(self._methods.ExecuteBatch, request, options)
-        return batch_result(response, self.json_loads)
+        return batch_result(response, self.planner)
 
     def transaction(self, **options: Unpack[TransactionOptions]) -> Transaction:
         """An interactive transaction: `with db.transaction() as tx` commits at the end of the block, and rolls back when
@@ -226,50 +206,24 @@ class Connection(Caller):
         return f"<rowgate.Connection {self.target.address} database={self.database!r}>"
 
 
-def connect(
-    address: str = "127.0.0.1:50051",
-    *,
-    database: Optional[str] = None,
-    tls: Optional[bool] = None,
-    ca: _target.Pem = None,
-    certificate: _target.Pem = None,
-    private_key: _target.Pem = None,
-    server_name: Optional[str] = None,
-    token: _target.Secret = None,
-    metadata: Any = None,
-    timeout: _options.Timeout = 30.0,
-    tag: Optional[str] = None,
-    retries: int = 3,
-    json_loads: Callable[[str], Any] = json.loads,
-    wait_for_ready: bool = False,
-    channel_options: Iterable[Tuple[str, Any]] = (),
-) -> Connection:
+def connect(address: str = "127.0.0.1:50051", **options: Unpack[ConnectOptions]) -> Connection:
     """Connects to a server of Rowgate: `connect("127.0.0.1:50051", database="shop")`.
 
-    The address may be a URL: `rowgate://host:port/database`, or `rowgates://` for TLS. Nothing is sent before the first call.
+    The address may be a URL: `rowgate://host:port/database`, or `rowgates://` for TLS. Nothing is sent before the first
+    call.
 
-    * `tls`, `ca`, `certificate`, `private_key`: TLS with the system's authorities or those of a PEM file, and the
-      caller's own certificate. Each PEM is a path, or its content.
+    * `database`: its name on the server; default: the server's default one.
+    * `tls`, `ca`, `certificate`, `private_key`, `server_name`: TLS with the system's authorities or those of a PEM file, the
+      caller's own certificate, and the name in the server's. Each PEM is a path, or its content.
     * `token`: the caller's token, or a function that returns it and is asked for each call.
-    * `timeout`: of calls that give none, in seconds. Streams, copies and transactions have the server's limits instead.
-    * `retries`: the most repetitions of what may safely be repeated.
-    * `json_loads`: the reader of JSON values.
+    * `metadata`: headers for each call.
+    * `timeout`: of calls that give none, in seconds or as a timedelta; 30 by default, None for the server's own. Streams,
+      copies and transactions have the server's limits instead.
+    * `tag`: the label of all calls for the server's logs and metrics.
+    * `retries`: the most repetitions of what may safely be repeated; 3 by default.
+    * `json_loads`: the reader of JSON values; default: `json.loads`.
+    * `decoder`: a function that returns the decoder of a `Column`'s values, in the place of the package's own.
     * `wait_for_ready`: calls wait for the server to be reachable, within their timeout, instead of failing at once.
+    * `channel_options`: options of grpc's channel.
     """
-    target = _target.resolve(
-        address,
-        database=database,
-        tls=tls,
-        ca=ca,
-        certificate=certificate,
-        private_key=private_key,
-        server_name=server_name,
-        token=token,
-        metadata=metadata,
-        timeout=timeout,
-        tag=tag,
-        retries=retries,
-    )
-    return Connection(
-        target, json_loads=json_loads, wait_for_ready=wait_for_ready, channel_options=tuple(channel_options)
-    )
+    return Connection(address, **options)

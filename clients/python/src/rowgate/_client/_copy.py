@@ -9,6 +9,7 @@ from .._values._encode import encode_all
 from . import _options
 
 _FORMATS = {"rows": 1, "csv": 2, "text": 3, "arrow": 4}
+ROWS = _FORMATS["rows"]
 _PART = 64 * 1024
 
 
@@ -147,9 +148,10 @@ def chunks(data: Any) -> Iterator[Any]:
         yield from data
 
 
-def _messages(first: Any, data: Any) -> Iterator[Any]:
+def messages(first: Any, data: Any) -> Iterator[Any]:
+    """All messages of a copy, from the first to the end."""
     yield first
-    if first.start.format == _FORMATS["rows"]:
+    if first.start.format == ROWS:
         rows = Rows()
         for row in data:
             full = rows.add(row)
@@ -177,7 +179,7 @@ def requests(
 
     def guarded() -> Iterator[Any]:
         try:
-            yield from _messages(first, data)
+            yield from messages(first, data)
         except GeneratorExit:
             raise
         except BaseException as error:

@@ -124,16 +124,16 @@ class BatchResult(List[Result]):
     replayed: bool = False
 
 
-def result_of(result_set: Any, json_loads: Any, attempts: int = 1, replayed: bool = False) -> Result:
+def result_of(result_set: Any, planner: Any, attempts: int = 1, replayed: bool = False) -> Result:
     """The result of a message `ResultSet`."""
-    shape = shape_of(result_set.columns, json_loads) if result_set.has_columns else NO_COLUMNS
+    shape = shape_of(result_set.columns, planner) if result_set.has_columns else NO_COLUMNS
     return Result(result_set, shape, attempts, replayed)
 
 
-def batch_result(response: Any, json_loads: Any) -> BatchResult:
+def batch_result(response: Any, planner: Any) -> BatchResult:
     """The results of an `ExecuteBatchResponse`."""
     results = BatchResult(
-        result_of(each, json_loads, response.attempts, response.replayed) for each in response.results
+        result_of(each, planner, response.attempts, response.replayed) for each in response.results
     )
     results.attempts = response.attempts
     results.replayed = response.replayed

@@ -3,12 +3,11 @@
 A `Row` is a tuple. Its values have positions, names (`row["id"]`) and attributes (`row.id`).
 """
 
-import json
 from functools import lru_cache, partial
 from keyword import iskeyword
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple, Union
 
-from .._values._decode import Column, Loads, plan
+from .._values._decode import Column, Plan, plan
 
 try:
     from _collections import _tuplegetter  # what namedtuple uses: reads a position at the speed of C
@@ -16,6 +15,10 @@ except ImportError:
 
     def _tuplegetter(index: int, doc: str) -> Any:
         return property(lambda row: tuple.__getitem__(row, index), doc=doc)
+
+
+#: A function that returns how the values of a column are decoded: a plan, or a function of each value.
+Planner = Callable[[Column], Union[Plan, Callable[[Any], Any]]]
 
 
 class Row(tuple):  # type: ignore[type-arg]
@@ -86,29 +89,30 @@ class Shape(NamedTuple):
 NO_COLUMNS = Shape((), lambda rows: [tuple.__new__(row_class(()), ()) for _ in rows])
 
 
-def shape_of(columns: Any, json_loads: Loads = json.loads) -> Shape:
+def shape_of(columns: Any, planner: Planner = plan) -> Shape:
     """The shape of a result with these columns (messages)."""
     if not columns:
         return NO_COLUMNS
-    return _shape(tuple([column.SerializeToString() for column in columns]), json_loads)
+    return _shape(tuple([column.SerializeToString() for column in columns]), planner)
 
 
 @lru_cache(maxsize=1024)
-def _shape(described: Tuple[bytes, ...], json_loads: Loads) -> Shape:
+def _shape(described: Tuple[bytes, ...], planner: Planner) -> Shape:
     from .._proto import message
 
     kind = message("Column")
     columns = tuple(Column.of(kind.FromString(each)) for each in described)
-    return Shape(columns, row_decoder(columns, json_loads))
+    return Shape(columns, row_decoder(columns, planner))
 
 
-def row_decoder(columns: Tuple[Column, ...], json_loads: Loads = json.loads) -> Callable[[Any], List[Any]]:
+def row_decoder(columns: Tuple[Column, ...], planner: Planner = plan) -> Callable[[Any], List[Any]]:
     """Compiles the decoder of rows: one expression for each column, so that a value costs no call where it needs none."""
     names = [f"v{index}" for index in range(len(columns))]
     scope: Dict[str, Any] = {"make": partial(tuple.__new__, row_class(tuple(column.name for column in columns)))}
     expressions: List[str] = []
     for name, column in zip(names, columns):
-        field, convert, general = plan(column, json_loads)
+        planned = planner(column)
+        field, convert, general = planned if isinstance(planned, Plan) else Plan(None, None, planned)
         scope[f"g_{name}"] = general
         scope[f"c_{name}"] = convert
         if field is None:

@@ -12,8 +12,8 @@ from ._rows import NO_COLUMNS, Shape, shape_of
 class StreamParts:
     """The header, the rows and the summary of a stream, as they arrive."""
 
-    def __init__(self, json_loads: Any) -> None:
-        self._json_loads = json_loads
+    def __init__(self, planner: Any) -> None:
+        self._planner = planner
         self.shape: Optional[Shape] = None
         self.has_columns = False
         self.summary: Optional[Summary] = None
@@ -27,7 +27,7 @@ class StreamParts:
             return self.shape.decode(message.rows.rows)
         if part == "header":
             self.has_columns = message.header.has_columns
-            self.shape = shape_of(message.header.columns, self._json_loads) if self.has_columns else NO_COLUMNS
+            self.shape = shape_of(message.header.columns, self._planner) if self.has_columns else NO_COLUMNS
         elif part == "summary":
             end = message.summary
             self.summary = Summary(

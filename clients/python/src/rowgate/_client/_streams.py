@@ -85,7 +85,7 @@ class Stream(RowStream):
         self._request = request
         self._safety = safety_of(options)
         self._clock = connection.clock(options, None)
-        self._parts = StreamParts(connection.json_loads)
+        self._parts = StreamParts(connection.planner)
         self._call: Any = None
         self._is_closed = False
 

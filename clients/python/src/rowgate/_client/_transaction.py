@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Iterable, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import grpc
 
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from ._options import StatementOptions
 
 #: The most commands that wait for their replies.
-_AHEAD = 100
+AHEAD = 200
+#: The states of a transaction that is not over.
+LIVE = ("begun", "open", "failed")
+_NAMED = {"savepoint": _proto.Savepoint, "rollback_to": _proto.RollbackTo, "release": _proto.Release}
+Command = Sequence[Any]
 
 
 class Transaction:
@@ -36,7 +40,7 @@ class Transaction:
         self._options = options
         self._begin = _options.begin_command(connection.database, options, connection.tag)
         self._clock = connection.clock(options, None)
-        self._unit = Unit(options, connection.json_loads)
+        self._unit = Unit(options, connection.planner)
         self._commands: SimpleQueue[Any] = SimpleQueue()
         self._call: Any = None
         self._awaited = 0
@@ -44,13 +48,20 @@ class Transaction:
 
     @property
     def state(self) -> str:
-        """new, open, failed (only `rollback_to` and `rollback` help), committed, rolled back, or lost."""
+        """new, begun (with `begin(wait=False)`, until the first reply), open, failed (only `rollback_to` and `rollback` help), committed, rolled back, or lost."""
         return self._unit.state
 
-    def begin(self) -> Transaction:
-        """Begins it. A begin that fails has changed nothing: it is repeated, `retries` times, when the server says when."""
+    def begin(self, wait: bool = True) -> Transaction:
+        """Begins it. A begin that fails has changed nothing: it is repeated, `retries` times, when the server says when.
+
+        Without `wait` it is sent ahead of the first command, which then raises if the begin has failed.
+        """
         while True:
             self._open()
+            if not wait:
+                self._send(begin=self._begin)
+                self._unit.begin_is_sent()
+                return self
             try:
                 self._ask(begin=self._begin)
                 return self
@@ -61,7 +72,7 @@ class Transaction:
             if pause is None:
                 raise failure
             time.sleep(pause)
-            self._unit = Unit(self._options, self._connection.json_loads)
+            self._unit = Unit(self._options, self._connection.planner)
 
     def _open(self) -> None:
         if self._unit.state != "new":
@@ -91,7 +102,7 @@ class Transaction:
         try:
             for each in parameters:
                 waiting.append(self._send(query=_options.transact_query(sql, each, options)))
-                if len(waiting) >= _AHEAD:
+                if len(waiting) >= AHEAD:
                     results.append(self._result(waiting.pop(0)))
             while waiting:
                 results.append(self._result(waiting.pop(0)))
@@ -99,6 +110,35 @@ class Transaction:
             self._skip(waiting)
             raise
         return results
+
+    def pipeline(self, commands: Sequence[Command], **options: Unpack[StatementOptions]) -> List[Any]:
+        """Runs commands that are sent ahead of their replies: `("execute", sql, parameters)`, `("savepoint", name)`,
+        `("rollback_to", name)`, `("release", name)`.
+
+        Returns for each what it returns, or the error that it would raise. What ends the transaction is raised.
+        """
+        answers: List[Any] = []
+        waiting: List[Tuple[str, int]] = []
+        for command in commands:
+            waiting.append((command[0], self._send(**command_message(command, options))))
+            if len(waiting) >= AHEAD:
+                answers.append(self._answer(*waiting.pop(0)))
+        answers.extend(self._answer(kind, sequence) for kind, sequence in waiting)
+        return answers
+
+    def _answer(self, kind: str, sequence: int) -> Any:
+        """The result of a command that was sent ahead, or its error."""
+        try:
+            if kind == "execute":
+                return self._result(sequence)
+            self._unit.accept(self._reply(), sequence)
+        except Error as error:
+            if self._unit.state == "lost":
+                raise
+            return error
+        if kind == "rollback_to":
+            self._unit.back_to_savepoint()
+        return None
 
     def stream(self, sql: str, *parameters: Any, **options: Unpack[StatementOptions]) -> TransactionStream:
         """Runs one statement and streams its rows. No other command runs before they are read, or the stream is closed."""
@@ -134,7 +174,7 @@ class Transaction:
 
     def rollback(self) -> None:
         """Rolls back. Does nothing if the transaction is over."""
-        if self._unit.state not in ("open", "failed"):
+        if self._unit.state not in LIVE:
             return
         if self._awaited or self._unit.is_reading:
             self.cancel()
@@ -151,7 +191,7 @@ class Transaction:
         if self._call is not None:
             self._call.cancel()
         self._hang_up()
-        if self._unit.state in ("open", "failed"):
+        if self._unit.state in LIVE:
             self._unit.state = "rolled back"
 
     # How commands are sent
@@ -167,6 +207,11 @@ class Transaction:
 
     def _reply(self) -> Any:
         """The next reply; the error of the stream if it has ended."""
+        if self._unit.awaits_begin:
+            self._unit.accept(self._next(), 1)
+        return self._next()
+
+    def _next(self) -> Any:
         self._awaited += 1
         try:
             reply = next(self._call)
@@ -205,7 +250,7 @@ class Transaction:
 
     def __exit__(self, kind: Any, error: Any, _: Any) -> None:
         if kind is None:
-            if self._unit.state in ("open", "failed"):
+            if self._unit.state in LIVE:
                 self.commit()
         elif issubclass(kind, Exception):
             self.rollback()
@@ -215,11 +260,21 @@ class Transaction:
     def __del__(self) -> None:
         # The thread that sends the commands waits for the next one as long as the transaction lives.
         unit = getattr(self, "_unit", None)
-        if unit is not None and unit.state in ("open", "failed"):
+        if unit is not None and unit.state in LIVE:
             self.cancel()
 
     def __repr__(self) -> str:
         return f"<rowgate.Transaction {self.state}>"
+
+
+def command_message(command: Command, options: Any) -> Dict[str, Any]:
+    """The message of a command of a pipeline."""
+    kind, argument = command[0], command[1]
+    if kind == "execute":
+        return {"query": _options.transact_query(argument, command[2] if len(command) > 2 else (), options)}
+    if kind not in _NAMED:
+        raise ValueError(f"a pipeline has no command {kind!r}; it has execute, {', '.join(_NAMED)}")
+    return {kind: _NAMED[kind](name=argument)}
 
 
 class Savepoint:
@@ -241,7 +296,7 @@ class Savepoint:
         return self
 
     def __exit__(self, kind: Any, *_: Any) -> None:
-        if self._transaction.state not in ("open", "failed"):
+        if self._transaction.state not in LIVE:
             return
         if kind is not None:
             self.rollback()

@@ -26,22 +26,31 @@ _STATES = {
 class Unit:
     """An interactive transaction, as the client knows it."""
 
-    def __init__(self, options: Mapping[str, Any], json_loads: Any) -> None:
-        #: new, open, failed, committed, rolled back or lost
+    def __init__(self, options: Mapping[str, Any], planner: Any) -> None:
+        #: new, begun (its reply was not read), open, failed, committed, rolled back or lost
         self.state = "new"
         self.reads = bool(options.get("read_only"))
         self.has_key = options.get("key") is not None
-        self.json_loads = json_loads
+        self.planner = planner
         self.error: Optional[Error] = None
         self._sequence = 0
         self._is_ending = False
         self._reading: Optional[Parts] = None
 
+    @property
+    def awaits_begin(self) -> bool:
+        """True while a begin was sent whose reply was not read."""
+        return self.state == "begun"
+
+    def begin_is_sent(self) -> None:
+        """Takes further commands before the reply to the begin."""
+        self.state = "begun"
+
     def request(self, **command: Any) -> Tuple[Any, int]:
         """The message of a command, and its sequence. InterfaceError if the transaction takes none."""
         if self._reading is not None:
             raise InterfaceError("a stream of this transaction is open: read it to its end, or close it")
-        if self.state not in ("open", "failed") and "begin" not in command:
+        if self.state not in ("begun", "open", "failed") and "begin" not in command:
             raise InterfaceError(_STATES[self.state])
         if "begin" in command and self.state != "new":
             raise InterfaceError("the transaction has begun already")
@@ -125,7 +134,7 @@ class Parts:
         found = part.result_set
         if self.shape is None:
             self.has_columns = found.has_columns
-            self.shape = shape_of(found.columns, self._unit.json_loads) if found.has_columns else NO_COLUMNS
+            self.shape = shape_of(found.columns, self._unit.planner) if found.has_columns else NO_COLUMNS
         self._count += len(found.rows)
         if not part.more:
             self._unit.read_to_end()
@@ -135,7 +144,7 @@ class Parts:
     def result(self, parts: List[Any]) -> Result:
         """The whole result of all parts."""
         if len(parts) == 1:
-            return result_of(parts[0], self._unit.json_loads)
+            return result_of(parts[0], self._unit.planner)
         assert self.shape is not None
         whole = Result(parts[-1], self.shape)
         whole.has_columns = self.has_columns

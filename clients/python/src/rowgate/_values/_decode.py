@@ -119,6 +119,11 @@ def decoder(column: Any, json_loads: Loads = json.loads) -> Callable[[Any], Any]
     return plan(column, json_loads).general
 
 
+def planner(json_loads: Loads) -> Callable[[Any], Plan]:
+    """The function `plan` with another reader of JSON."""
+    return lambda column: plan(column, json_loads)
+
+
 def plan(column: Any, json_loads: Loads = json.loads) -> Plan:
     """The plan for a column."""
     kind = DataType(column.type)

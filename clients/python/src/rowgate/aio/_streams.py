@@ -1,0 +1,254 @@
+"""Streams of rows for asyncio: of a call of their own, of a copy, of a statement in a transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, AsyncIterator, List, Mapping, Optional, Tuple
+
+import grpc
+from grpc.aio import EOF
+
+from .._client import _arrow
+from .._client._caller import READS, safety_of
+from .._client._result import Summary
+from .._client._stream import StreamParts
+from .._errors import InterfaceError
+from .._values._decode import Column
+
+if TYPE_CHECKING:
+    from ._connection import Connection
+    from ._transaction import Transaction
+
+_ARROW = 2
+
+
+class RowStream:
+    """Rows as they arrive, in constant memory. A stream is read once; `async with` or `close` ends one that is not read to
+    its end."""
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        async for batch in self.batches():
+            for row in batch:
+                yield row
+
+    async def batches(self) -> AsyncIterator[List[Any]]:
+        """The rows in lists as they arrive: fast, and with less work for each row."""
+        while True:
+            batch = await self._next_batch()
+            if batch is None:
+                return
+            yield batch
+
+    async def scalars(self) -> AsyncIterator[Any]:
+        """The first value of each row."""
+        async for batch in self.batches():
+            for row in batch:
+                yield tuple.__getitem__(row, 0)
+
+    async def open(self) -> Any:
+        """Waits for the columns, which `columns` and `has_columns` need."""
+        await self._begun()
+        return self
+
+    @property
+    def columns(self) -> Tuple[Column, ...]:
+        """The columns, once the stream is open."""
+        shape = self._opened().shape
+        return shape.columns if shape is not None else ()
+
+    @property
+    def has_columns(self) -> bool:
+        """True for a statement that returns rows, even if there are none; once the stream is open."""
+        return bool(self._opened().has_columns)
+
+    @property
+    def summary(self) -> Optional[Summary]:
+        """The counts, at the end of a complete stream: a write is applied when they are there. None before."""
+        raise NotImplementedError
+
+    def _opened(self) -> Any:
+        raise NotImplementedError
+
+    async def _begun(self) -> Any:
+        raise NotImplementedError
+
+    async def _next_batch(self) -> Optional[List[Any]]:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Ends the stream."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Any:
+        return await self.open()
+
+    async def __aexit__(self, *_: Any) -> None:
+        await self.close()
+
+
+class Stream(RowStream):
+    """The rows of one statement. It is complete only with its `summary`; one that breaks off raises."""
+
+    def __init__(self, connection: Connection, request: Any, options: Mapping[str, Any], method: str = "") -> None:
+        self._connection = connection
+        self._method = method or "StreamQuery"
+        self._request = request
+        self._safety = safety_of(options)
+        self._clock = connection.clock(options, None)
+        self._parts = StreamParts(connection.planner)
+        self._call: Any = None
+        self._is_closed = False
+
+    async def _start(self) -> Any:
+        """Opens the call and returns its first message; repeats it where that is safe."""
+        if self._is_closed:
+            raise InterfaceError("the stream is closed")
+        while True:
+            self._call = getattr(self._connection._methods, self._method)(
+                self._request,
+                timeout=self._clock.remaining(),
+                metadata=await self._connection._metadata(),
+                wait_for_ready=self._connection.wait_for_ready,
+            )
+            try:
+                message = await self._call.read()
+                return None if message is EOF else message
+            except grpc.RpcError as error:
+                failure = self._connection._failure(error, self._safety.reads)
+            pause = self._clock.pause(failure, self._safety)
+            if pause is None:
+                self._is_closed = True
+                raise failure
+            await asyncio.sleep(pause)
+
+    async def _next_message(self) -> Any:
+        """The next message; None at the end."""
+        if self._call is None:
+            return await self._start()
+        if self._is_closed:
+            return None
+        try:
+            message = await self._call.read()
+        except grpc.RpcError as error:
+            self._is_closed = True
+            raise self._connection._failure(error, self._safety.reads) from None
+        if message is EOF:
+            self._is_closed = True
+            self._parts.check_complete(self._safety.reads)
+            return None
+        return message
+
+    def _opened(self) -> StreamParts:
+        if self._call is None:
+            raise InterfaceError("the stream is not open: `await stream.open()`, or read from it first")
+        return self._parts
+
+    async def _begun(self) -> StreamParts:
+        if self._call is None:
+            self._parts.accept(await self._next_message())
+        return self._parts
+
+    async def _next_batch(self) -> Optional[List[Any]]:
+        while True:
+            message = await self._next_message()
+            if message is None:
+                return None
+            rows = self._parts.accept(message)
+            if rows is not None:
+                return rows
+
+    @property
+    def summary(self) -> Optional[Summary]:
+        return self._parts.summary
+
+    async def to_arrow(self) -> Any:
+        """All rows as a `pyarrow.Table`, as the server wrote it: the fastest way to many rows. Needs pyarrow."""
+        _arrow.pyarrow()
+        if self._call is not None:
+            raise InterfaceError("the stream has begun as rows: ask for Arrow before you read from it")
+        if self._method != "StreamQuery":
+            raise InterfaceError("set format='arrow' and read data(), or use stream(...).to_arrow()")
+        self._request.query.options.format = _ARROW
+        while await self._next_batch() is not None:
+            pass
+        return _arrow.read_stream(self._parts.arrow)
+
+    async def to_pandas(self, **options: Any) -> Any:
+        """All rows as a `pandas.DataFrame`; needs pandas and pyarrow. Options are those of pyarrow's `Table.to_pandas`."""
+        return _arrow.to_pandas(await self.to_arrow(), options)
+
+    async def close(self) -> None:
+        """Ends the stream. A statement that has not ended is cancelled in the database."""
+        self._is_closed = True
+        if self._call is not None:
+            self._call.cancel()
+
+
+class CopyOut(Stream):
+    """A copy out: rows, or the pieces of CSV, text or Arrow as `data()`. It is complete only with its `summary`."""
+
+    def __init__(self, connection: Connection, request: Any, options: Mapping[str, Any]) -> None:
+        super().__init__(connection, request, options, "CopyOut")
+        self._safety = READS
+
+    async def data(self) -> AsyncIterator[bytes]:
+        """The pieces of the data, with a format other than rows; one may begin anywhere in a line."""
+        while True:
+            message = await self._next_message()
+            if message is None:
+                return
+            if message.WhichOneof("part") == "data":
+                yield message.data
+            else:
+                self._parts.accept(message)
+
+    async def read(self) -> bytes:
+        """All of the data."""
+        return b"".join([part async for part in self.data()])
+
+
+class TransactionStream(RowStream):
+    """The rows of a statement in a transaction. No other command runs before it is read to its end, or closed.
+
+    The statement is sent when the stream is first read.
+    """
+
+    def __init__(self, transaction: Transaction, query: Any) -> None:
+        self._transaction = transaction
+        self._query = query
+        self._parts: Any = None
+        self._first: Any = None
+
+    async def _read(self) -> Any:
+        return self._parts.accept(await self._transaction._reply())
+
+    def _opened(self) -> Any:
+        if self._parts is None or self._parts.shape is None:
+            raise InterfaceError("the stream is not open: `await stream.open()`, or read from it first")
+        return self._parts
+
+    async def _begun(self) -> Any:
+        if self._parts is None:
+            self._parts = self._transaction._unit.parts(await self._transaction._send(query=self._query))
+            self._first = await self._read()
+        return self._parts
+
+    async def _next_batch(self) -> Optional[List[Any]]:
+        await self._begun()
+        found, self._first = self._first, None
+        if found is None:
+            if self._parts.summary is not None:
+                return None
+            found = await self._read()
+        rows: List[Any] = self._parts.shape.decode(found.rows)
+        return rows
+
+    @property
+    def summary(self) -> Optional[Summary]:
+        return None if self._parts is None else self._parts.summary
+
+    async def close(self) -> None:
+        """Reads what is left, so that the transaction can go on."""
+        if self._parts is not None:
+            while await self._next_batch() is not None:
+                pass

@@ -1,0 +1,278 @@
+"""The interactive transaction for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Generator, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+import grpc
+from grpc.aio import EOF
+
+from .. import _proto
+from .._client import _options
+from .._client._result import Result
+from .._client._transaction import AHEAD, LIVE, Command, command_message
+from .._client._unit import Unit
+from .._errors import Error, InterfaceError
+from ._streams import TransactionStream
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .._client._options import StatementOptions
+    from ._connection import Connection
+
+#: The most bytes of commands that wait for their replies: less than the server's window, so that a write never waits for a
+#: reply that nobody reads.
+_AHEAD_BYTES = 32 * 1024
+
+
+class Transaction:
+    """An interactive transaction: an `async with` block, or a handle that is begun and ended by hand.
+
+    It is used by one task at a time. Losing it rolls it back; so does the cancellation of a task that waits for a command.
+    """
+
+    def __init__(self, connection: Connection, options: Mapping[str, Any]) -> None:
+        self._connection = connection
+        self._options = options
+        self._begin = _options.begin_command(connection.database, options, connection.tag)
+        self._clock = connection.clock(options, None)
+        self._unit = Unit(options, connection.planner)
+        self._call: Any = None
+        self._awaited = 0
+        self._savepoints = 0
+
+    @property
+    def state(self) -> str:
+        """new, begun (with `begin(wait=False)`, until the first reply), open, failed (only `rollback_to` and `rollback`
+        help), committed, rolled back, or lost."""
+        return self._unit.state
+
+    async def begin(self, wait: bool = True) -> Transaction:
+        """Begins it. A begin that fails has changed nothing: it is repeated, `retries` times, when the server says when.
+
+        Without `wait` it is sent ahead of the first command, which then raises if the begin has failed.
+        """
+        while True:
+            await self._open()
+            try:
+                if not wait:
+                    await self._send(begin=self._begin)
+                    self._unit.begin_is_sent()
+                else:
+                    await self._ask(begin=self._begin)
+                return self
+            except Error as error:
+                failure = error
+            pause = self._clock.pause(failure, self._unit.begin_safety())
+            if pause is None:
+                raise failure
+            await asyncio.sleep(pause)
+            self._unit = Unit(self._options, self._connection.planner)
+
+    async def _open(self) -> None:
+        if self._unit.state != "new":
+            raise InterfaceError("the transaction has begun already")
+        self._call = self._connection._methods.Transact(
+            timeout=self._clock.remaining(),
+            metadata=await self._connection._metadata(),
+            wait_for_ready=self._connection.wait_for_ready,
+        )
+
+    async def query(self, sql: str, *parameters: Any, **options: Unpack[StatementOptions]) -> Result:
+        """Runs one statement and returns its whole result."""
+        return await self.execute(sql, parameters, **options)
+
+    async def execute(self, sql: str, parameters: Sequence[Any] = (), **options: Unpack[StatementOptions]) -> Result:
+        """Does what `query` does, with the parameters as one sequence."""
+        return await self._result(await self._send(query=_options.transact_query(sql, parameters, options)))
+
+    async def execute_many(
+        self, sql: str, parameters: Iterable[Sequence[Any]], **options: Unpack[StatementOptions]
+    ) -> List[Result]:
+        """Runs one statement for each of the parameters, sent ahead of the replies; raises the first error."""
+        answers = await self.pipeline([("execute", sql, each) for each in parameters], **options)
+        for answer in answers:
+            if isinstance(answer, Error):
+                raise answer
+        return answers
+
+    async def pipeline(self, commands: Sequence[Command], **options: Unpack[StatementOptions]) -> List[Any]:
+        """Runs commands that are sent ahead of their replies: `("execute", sql, parameters)`, `("savepoint", name)`,
+        `("rollback_to", name)`, `("release", name)`.
+
+        Returns for each what it returns, or the error that it would raise. What ends the transaction is raised.
+        """
+        answers: List[Any] = []
+        waiting: List[Tuple[str, int, int]] = []
+        size = 0
+        for command in commands:
+            message = command_message(command, options)
+            length = next(iter(message.values())).ByteSize()
+            while waiting and (len(waiting) >= AHEAD or size + length > _AHEAD_BYTES):
+                kind, sequence, freed = waiting.pop(0)
+                answers.append(await self._answer(kind, sequence))
+                size -= freed
+            waiting.append((command[0], await self._send(**message), length))
+            size += length
+        for kind, sequence, _ in waiting:
+            answers.append(await self._answer(kind, sequence))
+        return answers
+
+    async def _answer(self, kind: str, sequence: int) -> Any:
+        """The result of a command that was sent ahead, or its error."""
+        try:
+            if kind == "execute":
+                return await self._result(sequence)
+            self._unit.accept(await self._reply(), sequence)
+        except Error as error:
+            if self._unit.state == "lost":
+                raise
+            return error
+        if kind == "rollback_to":
+            self._unit.back_to_savepoint()
+        return None
+
+    def stream(self, sql: str, *parameters: Any, **options: Unpack[StatementOptions]) -> TransactionStream:
+        """Runs one statement and streams its rows. No other command runs before they are read, or the stream is closed."""
+        return self.open_stream(sql, parameters, **options)
+
+    def open_stream(
+        self, sql: str, parameters: Sequence[Any] = (), **options: Unpack[StatementOptions]
+    ) -> TransactionStream:
+        """Does what `stream` does, with the parameters as one sequence."""
+        return TransactionStream(self, _options.transact_query(sql, parameters, options))
+
+    def savepoint(self, name: Optional[str] = None) -> Savepoint:
+        """A savepoint: `await` sets it. As an `async with` block it is released at its end, and undone when the block
+        raises."""
+        if name is None:
+            self._savepoints += 1
+            name = f"savepoint_{self._savepoints}"
+        return Savepoint(self, name)
+
+    async def rollback_to(self, name: str) -> None:
+        """Undoes what was done since the savepoint, which stays. Statements run again after one that failed."""
+        await self._ask(rollback_to=_proto.RollbackTo(name=name))
+        self._unit.back_to_savepoint()
+
+    async def release(self, name: str) -> None:
+        """Releases the savepoint and keeps what was done since."""
+        await self._ask(release=_proto.Release(name=name))
+
+    async def commit(self) -> None:
+        """Commits. If its outcome is unknown, the error says so, with a `transaction_token` where the database can tell."""
+        await self._ask(commit=_proto.Commit())
+
+    async def rollback(self) -> None:
+        """Rolls back. Does nothing if the transaction is over."""
+        if self._unit.state not in LIVE:
+            return
+        if self._awaited or self._unit.is_reading:
+            self.cancel()
+            return
+        try:
+            await self._ask(rollback=_proto.Rollback())
+        except Error:
+            if self._unit.state not in ("lost", "rolled back"):
+                raise
+
+    def cancel(self) -> None:
+        """Ends the transaction at once: a statement that runs is cancelled, and all is rolled back."""
+        if self._call is not None:
+            self._call.cancel()
+        if self._unit.state in LIVE:
+            self._unit.state = "rolled back"
+
+    # How commands are sent
+
+    async def _send(self, **command: Any) -> int:
+        request, sequence = self._unit.request(**command)
+        self._awaited += 1
+        try:
+            await self._call.write(request)
+        except (grpc.RpcError, asyncio.InvalidStateError):
+            pass  # the stream has ended: its status, and the replies before it, are still to be read
+        self._awaited -= 1
+        return sequence
+
+    async def _ask(self, **command: Any) -> Any:
+        sequence = await self._send(**command)
+        return self._unit.accept(await self._reply(), sequence)
+
+    async def _reply(self) -> Any:
+        """The next reply; the error of the stream if it has ended."""
+        if self._unit.awaits_begin:
+            self._unit.accept(await self._next(), 1)
+        return await self._next()
+
+    async def _next(self) -> Any:
+        self._awaited += 1
+        try:
+            reply = await self._call.read()
+        except grpc.RpcError as error:
+            self._awaited = 0
+            raise self._unit.ended(error) from None
+        self._awaited -= 1
+        if reply is EOF:
+            raise self._unit.ended(None)
+        return reply
+
+    async def _result(self, sequence: int) -> Result:
+        reader = self._unit.parts(sequence)
+        parts = [reader.accept(await self._reply())]
+        while reader.summary is None:
+            parts.append(reader.accept(await self._reply()))
+        return reader.result(parts)
+
+    async def __aenter__(self) -> Transaction:
+        return await self.begin()
+
+    async def __aexit__(self, kind: Any, error: Any, _: Any) -> None:
+        if kind is None:
+            if self._unit.state in LIVE:
+                await self.commit()
+        elif issubclass(kind, Exception):
+            await self.rollback()
+        else:
+            self.cancel()
+
+    def __repr__(self) -> str:
+        return f"<rowgate.aio.Transaction {self.state}>"
+
+
+class Savepoint:
+    """A savepoint of a transaction."""
+
+    def __init__(self, transaction: Transaction, name: str) -> None:
+        self._transaction = transaction
+        self.name = name
+
+    async def _set(self) -> Savepoint:
+        await self._transaction._ask(savepoint=_proto.Savepoint(name=self.name))
+        return self
+
+    def __await__(self) -> Generator[Any, None, Savepoint]:
+        return self._set().__await__()
+
+    async def rollback(self) -> None:
+        """Undoes what was done since, and keeps the savepoint."""
+        await self._transaction.rollback_to(self.name)
+
+    async def release(self) -> None:
+        """Releases the savepoint and keeps what was done since."""
+        await self._transaction.release(self.name)
+
+    async def __aenter__(self) -> Savepoint:
+        return await self._set()
+
+    async def __aexit__(self, kind: Any, *_: Any) -> None:
+        if self._transaction.state not in LIVE:
+            return
+        if kind is not None and not issubclass(kind, Exception):
+            self._transaction.cancel()
+            return
+        if kind is not None:
+            await self.rollback()
+        await self.release()
