@@ -53,6 +53,11 @@ _PATTERNS = (
     (Kind.SET_TRANSACTION, _pattern(rf"SET\s+TRANSACTION\s+{_MODES}")),
 )
 _FIRST = re.compile(_BLANK + r"(?P<word>[A-Za-z]+)", re.DOTALL)
+# Statements of MySQL that end the transaction before them, and are never a part of one.
+_COMMITTING = frozenset(
+    "CREATE ALTER DROP TRUNCATE RENAME GRANT REVOKE ANALYZE OPTIMIZE REPAIR CHECK FLUSH LOCK UNLOCK".split()
+)
+_TEMPORARY = re.compile(_BLANK + r"(?:CREATE(?:\s+OR\s+REPLACE)?|DROP)\s+TEMPORARY\b", re.IGNORECASE | re.DOTALL)
 _WORDS = frozenset("BEGIN START COMMIT END ROLLBACK ABORT SAVEPOINT RELEASE SET".split())
 
 
@@ -60,6 +65,11 @@ def first_word(sql: str) -> str:
     """The first keyword of a statement in upper case; empty where it begins with none."""
     found = _FIRST.match(sql)
     return found["word"].upper() if found else ""
+
+
+def commits_by_itself(sql: str) -> bool:
+    """True for a statement that MySQL commits by itself, with what is open before it: definitions and their like."""
+    return first_word(sql) in _COMMITTING and not _TEMPORARY.match(sql)
 
 
 @lru_cache(maxsize=1024)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Callable, NamedTuple, Optional, Union
 
-from . import _errors as errors
+from .. import _errors as errors
 
 Parameters = Union[Sequence[Any], Mapping[str, Any]]
 Cast = Callable[[Any], str]

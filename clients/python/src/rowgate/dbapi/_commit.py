@@ -1,0 +1,98 @@
+"""The end of a transaction, and statements of one that are sent together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import _errors as errors
+
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
+
+
+def commit(database: Any, transaction: Any, outcome_timeout: float, sleep: Callable[[float], object]) -> None:
+    """Commits; an outcome in doubt is asked for by the token of the transaction.
+
+    Raises what the commit raised, unless the answer is that it was applied.
+    """
+    try:
+        transaction.commit()
+    except errors.Error as error:
+        if error.outcome is not errors.Outcome.UNKNOWN:
+            raise
+        state = _outcome(database, error.transaction_token, outcome_timeout, sleep)
+        if state == "NOT_APPLIED":
+            raise _not_applied(error) from error
+        if state != "APPLIED":
+            raise
+
+
+def _outcome(database: Any, token: str, limit: float, sleep: Callable[[float], object]) -> str:
+    """The state of a transaction by its token; UNKNOWN without one, and if nobody tells it in time."""
+    deadline = time.monotonic() + limit
+    for attempt in range(1 << 16):
+        if not token or time.monotonic() >= deadline:
+            return "UNKNOWN"
+        try:
+            state = str(database.outcome(token=token, timeout=max(0.1, deadline - time.monotonic())))
+        except errors.Error:
+            state = "IN_PROGRESS"
+        if state != "IN_PROGRESS":
+            return state
+        sleep(min(_PAUSES[min(attempt, len(_PAUSES) - 1)], max(0.0, deadline - time.monotonic())))
+    return "UNKNOWN"
+
+
+def _not_applied(error: errors.Error) -> errors.Error:
+    return errors.OperationalError(
+        f"the commit was not applied: its answer was lost, and the database says so now ({error.message})",
+        reason=error.reason,
+        outcome=errors.Outcome.NOT_APPLIED,
+        code=error.code,
+        hint="run the transaction again from its beginning",
+    )
+
+
+def lost(cause: errors.Error) -> errors.Error:
+    """The error of a statement that comes after the end of its transaction."""
+    return errors.OperationalError(
+        f"the transaction is over, and nothing of it was applied: {cause.message}",
+        reason="TRANSACTION_ABORTED",
+        outcome=cause.outcome,
+        hint="call rollback(), then run the transaction again from its beginning",
+    )
+
+
+def roll_back(transaction: Any) -> None:
+    """Rolls back. A transaction whose server or network is gone is undone by that."""
+    try:
+        transaction.rollback()
+    except errors.Error:
+        pass
+
+
+def run(transaction: Any, commands: Sequence[Any], **limits: Any) -> list[Any]:
+    """Sends commands together; their results, or the error of the first that failed."""
+    answers = transaction.pipeline(commands, **limits)
+    for index, answer in enumerate(answers):
+        if isinstance(answer, errors.Error):
+            if len(commands) > 1:
+                answer.failed_statement = index
+            raise answer
+    return answers
+
+
+def run_in_savepoint(transaction: Any, name: str, commands: Sequence[Any], **limits: Any) -> list[Any]:
+    """The same, and a failure undoes the commands and leaves the transaction open."""
+    guarded = [("savepoint", name), *commands, ("release", name)]
+    answers = transaction.pipeline(guarded, **limits)
+    failed = next((index for index, answer in enumerate(answers) if isinstance(answer, errors.Error)), None)
+    if failed is None:
+        return answers[1:-1]
+    error = answers[failed]
+    if failed > 0:
+        run(transaction, [("rollback_to", name), ("release", name)])
+        if len(commands) > 1:
+            error.failed_statement = failed - 1
+    raise error

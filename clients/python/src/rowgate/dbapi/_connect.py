@@ -1,0 +1,120 @@
+"""Connecting: the arguments of `connect`, in the forms that psycopg2 takes as well."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any, Optional
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import rowgate
+
+from .. import _errors as errors
+from . import _objects as objects
+from ._connection import Connection
+from ._settings import Settings, TransactionModes, level
+
+DEFAULT_PORT = 50051
+
+
+def connect(
+    dsn: Optional[str] = None,
+    *,
+    host: Optional[str] = None,
+    port: Optional[int] = None,
+    database: Optional[str] = None,
+    dbname: Optional[str] = None,
+    user: Optional[str] = None,
+    password: Optional[str] = None,
+    token: Optional[str] = None,
+    backend: Optional[str] = None,
+    autocommit: bool = False,
+    isolation_level: Optional[str] = None,
+    readonly: bool = False,
+    deferrable: bool = False,
+    paramstyle: str = "pyformat",
+    timeout: Optional[float] = None,
+    outcome_timeout: float = 10.0,
+    tag: Optional[str] = None,
+    settings: Optional[Mapping[str, str]] = None,
+    json_loads: Optional[Callable[[str], Any]] = None,
+    statement_savepoints: Optional[bool] = None,
+    **options: Any,
+) -> Connection:
+    """Connects to a database of a server.
+
+    `dsn` is `HOST:PORT/DATABASE`, a URL `rowgate://TOKEN@HOST:PORT/DATABASE?NAME=VALUE`, or `host=… port=… dbname=…` as
+    for psycopg2; the other arguments go before it. `database`, or `dbname`, is the logical name of the database at the
+    server; without it its default one. `token`, or `password`, is the caller's token; a `user` is not sent, as callers are
+    told by their tokens. `backend` (`postgres`, `mysql`, `sqlite`) saves the call that asks the server for it. All
+    other arguments are those of `rowgate.connect` (`tls`, …).
+    """
+    del user
+    given = _parse(dsn) if dsn else {}
+    named = {"host": host, "port": port, "database": database or dbname, "token": token or password}
+    given.update({name: value for name, value in named.items() if value is not None}, **options)
+    address = f"{given.pop('host', '127.0.0.1')}:{given.pop('port', DEFAULT_PORT)}"
+    name = given.pop("database", "")
+    own = Settings(
+        autocommit=autocommit,
+        paramstyle=paramstyle,
+        timeout=timeout,
+        outcome_timeout=outcome_timeout,
+        tag=tag,
+        settings=settings or {},
+        json_loads=json_loads,
+        statement_savepoints=statement_savepoints,
+    )
+    modes = TransactionModes(level(isolation_level), readonly, deferrable)
+    return given.pop("opener", _open)(address, name, backend, own, modes, given)
+
+
+def _open(
+    address: str, name: str, backend: Optional[str], own: Settings, modes: TransactionModes, options: Mapping[str, Any]
+) -> Connection:
+    if backend is None:
+        backend = _backend(address, name, options)
+    decoder = objects.decoder(backend)
+    database = rowgate.connect(address, database=name, decoder=decoder, json_loads=own.json_loads, **options)
+    return Connection(database, backend, own, modes)
+
+
+def _backend(address: str, name: str, options: Mapping[str, Any]) -> str:
+    """The kind of the database, as the server tells it: `postgres`, `mysql` or `sqlite`."""
+    with rowgate.connect(address, database=name, **options) as database:
+        info = database.server_info()
+    wanted = name or info.default_database
+    if wanted not in info.databases:
+        raise errors.OperationalError(
+            f"the server at {address} has no database {wanted!r}", hint=f"it has {', '.join(info.databases)}"
+        )
+    return str(info.databases[wanted].backend)
+
+
+def _parse(dsn: str) -> dict[str, Any]:
+    if "://" in dsn:
+        return _parse_url(dsn)
+    if "=" in dsn:
+        words = dict(word.split("=", 1) for word in shlex.split(dsn))
+        if "dbname" in words:
+            words["database"] = words.pop("dbname")
+        if "password" in words:
+            words["token"] = words.pop("password")
+        words.pop("user", None)
+        return words
+    return _parse_url(f"rowgate://{dsn}")
+
+
+def _parse_url(text: str) -> dict[str, Any]:
+    url = urlsplit(text)
+    if url.scheme != "rowgate":
+        raise errors.InterfaceError(
+            f"the DSN begins with {url.scheme}://, which is no server of Rowgate: write rowgate://HOST:PORT/DATABASE"
+        )
+    given: dict[str, Any] = dict(parse_qsl(url.query))
+    parts = {"host": url.hostname, "port": url.port, "database": url.path.strip("/")}
+    given.update({name: value for name, value in parts.items() if value})
+    secret = url.password or url.username
+    if secret:
+        given["token"] = unquote(secret)
+    return given

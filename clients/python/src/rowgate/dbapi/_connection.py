@@ -1,0 +1,431 @@
+"""The connection of PEP 249, over a `rowgate.Connection` or one of `rowgate.aio` that is awaited for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Optional, TypeVar
+
+from .. import _errors as errors
+from . import _casts as casts
+from . import _commit as commits
+from . import _objects as objects
+from . import _paramstyle as paramstyles
+from ._control import Control, Kind, commits_by_itself, first_word
+from ._cursor import Cursor
+from ._last_row import Written, last_row_query, returning_rowid
+from ._many import ManyRows
+from ._rows import StreamedRows
+from ._settings import Settings, TransactionModes, level
+
+# Statements that open no transaction on SQLite, where one that may write keeps others from writing. sqlite3 does the same.
+_READS = frozenset("SELECT VALUES PRAGMA EXPLAIN".split())
+_SAVEPOINT = "rowgate_statement"
+# The most times that a transaction begins.
+_ATTEMPTS = 4
+
+T = TypeVar("T")
+
+
+def _never() -> Any:
+    raise AssertionError("a statement of a transaction ran outside of it")
+
+
+class Connection:
+    """A connection of PEP 249.
+
+    Its transaction is opened by the first statement and ends with `commit` or `rollback`. With `autocommit` each
+    statement is a transaction of its own. When a transaction ends by itself, as its database was lost, its statements fail
+    until `rollback` is called: what comes after it would not belong to what came before. The connection stays usable.
+    """
+
+    Warning = errors.Warning
+    Error = errors.Error
+    InterfaceError = errors.InterfaceError
+    DatabaseError = errors.DatabaseError
+    DataError = errors.DataError
+    OperationalError = errors.OperationalError
+    IntegrityError = errors.IntegrityError
+    InternalError = errors.InternalError
+    ProgrammingError = errors.ProgrammingError
+    NotSupportedError = errors.NotSupportedError
+
+    def __init__(
+        self,
+        database: Any,
+        backend: str,
+        settings: Settings,
+        modes: TransactionModes,
+        *,
+        lock: Optional[Any] = None,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self.backend = backend
+        self._sleep = sleep
+        self._database = database
+        self._settings = settings
+        self._modes = modes
+        self._next_modes: Optional[TransactionModes] = None
+        self._lock = threading.RLock() if lock is None else lock
+        self._adapt = objects.adapter(backend)
+        self._cast = casts.cast if backend == "postgres" else casts.uncast
+        self._savepoints = settings.statement_savepoints
+        if self._savepoints is None:
+            self._savepoints = backend != "postgres"
+        # Inserts into tables of SQLite that have no rowid.
+        self._without_rowid: set[str] = set()
+        self._transaction: Optional[Any] = None
+        self._explicit = False
+        self._streamed: Optional[StreamedRows] = None
+        self._lost: Optional[errors.Error] = None
+        self._closed = False
+
+    # PEP 249
+
+    def cursor(self, name: Optional[str] = None) -> Cursor:
+        """A new cursor; with a name one that streams its rows."""
+        self._check_open()
+        return Cursor(self, name)
+
+    def commit(self) -> None:
+        """Commits the transaction; nothing, if none is open.
+
+        Returns only when the commit is known to be applied. An error says by its `outcome` what became of it: after a
+        lost answer the server is asked, for as long as `outcome_timeout`; if that does not help either, the outcome is
+        UNKNOWN.
+        """
+        self._check_open()
+        with self._lock:
+            self._check_transaction()
+            transaction = self._transaction
+            if transaction is not None:
+                self._finish_stream()
+                self._end()
+                self._commit(transaction)
+            self._end()
+
+    def _commit(self, transaction: Any) -> None:
+        commits.commit(self._database, transaction, self._settings.outcome_timeout, self._sleep)
+
+    def rollback(self) -> None:
+        """Undoes the transaction; nothing, if none is open."""
+        self._check_open()
+        with self._lock:
+            transaction, streamed = self._transaction, self._streamed
+            self._end()
+            if streamed is not None and streamed.open:
+                streamed.close()
+            if transaction is not None:
+                commits.roll_back(transaction)
+
+    def close(self) -> None:
+        """Closes the connection; an open transaction is undone."""
+        if self._closed:
+            return
+        try:
+            self.rollback()
+        finally:
+            self._closed = True
+            self._database.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Commits, or rolls back after an error; the connection stays open, as with psycopg2 and sqlite3."""
+        if kind is None:
+            self.commit()
+        elif not self._closed:
+            self.rollback()
+
+    # Beyond PEP 249
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
+    def in_transaction(self) -> bool:
+        """True while a transaction is open, or lost and not yet rolled back."""
+        return self._transaction is not None or self._lost is not None
+
+    @property
+    def paramstyle(self) -> str:
+        return self._settings.paramstyle
+
+    @property
+    def autocommit(self) -> bool:
+        """True: each statement is a transaction of its own. It cannot be changed within a transaction."""
+        return self._settings.autocommit
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        self._settings.autocommit = self._outside("autocommit", bool(value), self._settings.autocommit)
+
+    @property
+    def isolation_level(self) -> Optional[str]:
+        """The isolation level of the next transactions, as `REPEATABLE READ`; None: the database's default."""
+        return self._modes.isolation_level
+
+    @isolation_level.setter
+    def isolation_level(self, value: Optional[str]) -> None:
+        self._modes.isolation_level = self._outside("isolation_level", level(value), self._modes.isolation_level)
+
+    @property
+    def readonly(self) -> bool:
+        """True: the database refuses writes in the next transactions."""
+        return self._modes.readonly
+
+    @readonly.setter
+    def readonly(self, value: Optional[bool]) -> None:
+        self._modes.readonly = self._outside("readonly", bool(value), self._modes.readonly)
+
+    @property
+    def deferrable(self) -> bool:
+        """True: a transaction that is SERIALIZABLE and read-only waits for a snapshot that cannot fail."""
+        return self._modes.deferrable
+
+    @deferrable.setter
+    def deferrable(self, value: Optional[bool]) -> None:
+        self._modes.deferrable = self._outside("deferrable", bool(value), self._modes.deferrable)
+
+    def set_session(
+        self,
+        isolation_level: Optional[str] = None,
+        readonly: Optional[bool] = None,
+        deferrable: Optional[bool] = None,
+        autocommit: Optional[bool] = None,
+    ) -> None:
+        """Sets those that are given, as psycopg2 does."""
+        given = {"isolation_level": isolation_level, "readonly": readonly, "deferrable": deferrable, "autocommit": autocommit}
+        for name, value in given.items():
+            if value is not None:
+                setattr(self, name, value)
+
+    def ping(self) -> None:
+        """Asks the database for a sign of life, outside of the transaction."""
+        self.ask("SELECT 1")
+
+    def ask(self, sql: str) -> Any:
+        """The first value that a query returns, which runs outside of the transaction."""
+        self._check_open()
+        return self._database.execute(sql, (), **self._settings.call_options(None)).rows[0][0]
+
+    @property
+    def driver_connection(self) -> Any:
+        """The connection of `rowgate`, or of `rowgate.aio`, that this one uses."""
+        return getattr(self._database, "awaited", self._database)
+
+    def _outside(self, name: str, value: Any, now: Any) -> Any:
+        self._check_open()
+        if value != now and self.in_transaction:
+            raise errors.ProgrammingError(f"{name} cannot be changed within a transaction: commit or roll back first")
+        return value
+
+    # Statements, for cursors
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise errors.InterfaceError("the connection is closed: open another one with connect()")
+
+    def _check_transaction(self) -> None:
+        if self._lost is not None:
+            raise commits.lost(self._lost) from self._lost
+
+    def _bind(self, operation: str, parameters: Any) -> tuple[str, list[Any]]:
+        if self._settings.paramstyle == "numeric_dollar":
+            return operation, self._adapt(parameters or ())
+        sql, values = paramstyles.bind(operation, parameters, self._cast)
+        return sql, self._adapt(values)
+
+    def _execute(self, sql: str, values: Sequence[Any], timeout: Optional[float]) -> tuple[Any, Optional[int]]:
+        """Runs a statement; its result, and the id of the row that it inserted where the database has one."""
+        returning = returning_rowid(self.backend, sql)
+        if returning is not None and sql not in self._without_rowid:
+            try:
+                result, _ = self._execute_plain(returning, values, timeout)
+                return Written(result.rows_affected, result.command), result.rows[-1][0] if result.rows else None
+            except errors.Error as error:
+                if error.reason != "UNDEFINED_COLUMN":
+                    raise
+                self._without_rowid.add(sql)
+        return self._execute_plain(sql, values, timeout)
+
+    def _execute_plain(self, sql: str, values: Sequence[Any], timeout: Optional[float]) -> tuple[Any, Optional[int]]:
+        last = last_row_query(self.backend, sql)
+        commands: list[Any] = [("execute", sql, values)]
+        if last is not None:
+            commands.append(("execute", last, ()))
+
+        def in_transaction(transaction: Any) -> list[Any]:
+            if last is None and not self._savepoints:
+                return [transaction.execute(sql, values, **self._limits(timeout))]
+            return self._guarded(transaction, commands, timeout)
+
+        def alone() -> list[Any]:
+            if last is None:
+                return [self._database.execute(sql, values, **self._call_options(timeout))]
+            return list(self._database.batch([(sql, *values), last], **self._batch_options(timeout)))
+
+        result, *more = self._run(sql, in_transaction, alone)
+        return result, more[0].rows[0][0] if more else None
+
+    def _execute_many(self, operation: str, parameters: list[Any], timeout: Optional[float]) -> int:
+        """Runs a statement for each of the parameters; the sum of the rows that were written."""
+        if not parameters:
+            return 0
+        rows = ManyRows(self, operation, parameters)
+
+        def alone() -> list[Any]:
+            if rows.fit_a_batch:
+                return list(self._database.batch(rows.statements(), **self._batch_options(timeout)))
+            # Too many for a batch: a transaction of their own, so that all are applied or none.
+            self._explicit = True
+            try:
+                results = self._run(rows.sql, lambda transaction: commits.run(transaction, rows.commands(), **self._limits(timeout)))
+            except BaseException:
+                self.rollback()
+                raise
+            self.commit()
+            return results
+
+        results = self._run(rows.sql, lambda transaction: self._guarded(transaction, rows.commands(), timeout), alone)
+        return sum(result.rows_affected for result in results)
+
+    def _stream(self, sql: str, values: Sequence[Any], timeout: Optional[float]) -> StreamedRows:
+        def in_transaction(transaction: Any) -> StreamedRows:
+            self._streamed = StreamedRows(transaction.open_stream(sql, values, **self._limits(timeout)))
+            return self._streamed
+
+        return self._run(
+            sql, in_transaction, lambda: StreamedRows(self._database.open_stream(sql, values, **self._call_options(timeout)))
+        )
+
+    def _run(self, sql: str, in_transaction: Callable[[Any], T], alone: Callable[[], T] = _never) -> T:
+        """Runs `in_transaction(transaction)`, or in autocommit `alone()`.
+
+        A transaction that ends with its first command has done nothing that the program knows of: it is tried again,
+        where the server says that this may help.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            transaction = self._open(sql)
+            if transaction is None:
+                with self._reading():
+                    return alone()
+            is_first = transaction.state == "begun"
+            try:
+                with self._reading():
+                    return in_transaction(transaction)
+            except errors.Error as error:
+                if not is_first or attempt == _ATTEMPTS or error.retry_after is None or transaction.state != "lost":
+                    raise
+                pause = error.retry_after.total_seconds() * 2 ** (attempt - 1)
+            self._lost = None
+            self._sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _guarded(self, transaction: Any, commands: list[Any], timeout: Optional[float]) -> list[Any]:
+        """Runs commands in one round trip; with savepoints, a failure leaves the transaction as it was before them."""
+        limits = self._limits(timeout)
+        if not self._savepoints:
+            return commits.run(transaction, commands, **limits)
+        return commits.run_in_savepoint(transaction, _SAVEPOINT, commands, **limits)
+
+    def _limits(self, timeout: Optional[float]) -> dict[str, Any]:
+        limit = self._settings.timeout if timeout is None else timeout
+        return {} if limit is None else {"timeout": limit}
+
+    def _call_options(self, timeout: Optional[float]) -> dict[str, Any]:
+        options = self._settings.call_options(timeout)
+        if self._modes.readonly:
+            options["read_only"] = True
+        return options
+
+    def _batch_options(self, timeout: Optional[float]) -> dict[str, Any]:
+        return {**self._settings.call_options(timeout), **self._modes.options()}
+
+    # The transaction
+
+    def _control(self, command: Control) -> bool:
+        """Runs a command of transactions; False if the server has to answer it as a statement."""
+        if command.kind is Kind.COMMIT:
+            self.commit()
+        elif command.kind is Kind.ROLLBACK:
+            self.rollback()
+        elif command.kind in (Kind.BEGIN, Kind.SET_TRANSACTION):
+            return self._set_up(command)
+        else:
+            self._savepoint(command)
+        return True
+
+    def _savepoint(self, command: Control) -> None:
+        if self._settings.autocommit and not self._explicit:
+            raise errors.ProgrammingError(f"{command.kind.value} is for a transaction, and the connection is in autocommit")
+        kinds = {Kind.SAVEPOINT: "savepoint", Kind.ROLLBACK_TO: "rollback_to", Kind.RELEASE: "release"}
+        commands = [(kinds[command.kind], command.name)]
+        self._run("SAVEPOINT", lambda transaction: commits.run(transaction, commands))
+
+    def _set_up(self, command: Control) -> bool:
+        if self.in_transaction:
+            self._check_transaction()
+            if command.kind is Kind.SET_TRANSACTION:
+                return False
+            raise errors.ProgrammingError("a transaction is open already: commit or roll back before BEGIN")
+        self._next_modes = (self._next_modes or self._modes).with_control(command)
+        if command.kind is Kind.BEGIN:
+            self._explicit = True
+            self._open("BEGIN")
+        return True
+
+    def _open(self, sql: str) -> Optional[Any]:
+        """The transaction that the statement belongs to, which it may open; None in autocommit."""
+        self._check_transaction()
+        if self.backend == "mysql" and commits_by_itself(sql):
+            self.commit()
+            return None
+        if self._transaction is not None:
+            self._finish_stream()
+            return self._transaction
+        if self._settings.autocommit and not self._explicit:
+            return None
+        if self.backend == "sqlite" and not self._modes.readonly and first_word(sql) in _READS:
+            return None
+        self._transaction = self._begin()
+        return self._transaction
+
+    def _begin(self) -> Any:
+        options = (self._next_modes or self._modes).options()
+        if self._settings.tag is not None:
+            options["tag"] = self._settings.tag
+        if self._settings.settings:
+            options["settings"] = dict(self._settings.settings)
+        transaction = self._database.transaction(**options)
+        transaction.begin(wait=False)
+        return transaction
+
+    def _end(self) -> None:
+        self._transaction = self._streamed = self._lost = self._next_modes = None
+        self._explicit = False
+
+    def _finish_stream(self) -> None:
+        streamed, self._streamed = self._streamed, None
+        if streamed is not None and streamed.open:
+            with self._reading():
+                streamed.keep()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Notices the end of the transaction when the calls within it fail."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            if not str(error).startswith(("parameter $", "statement ")):
+                raise
+            raise errors.ProgrammingError(str(error)) from error
+        except errors.Error as error:
+            if self._transaction is not None and self._transaction.state == "lost":
+                self._transaction = self._streamed = None
+                self._lost = error
+            raise

@@ -1,0 +1,149 @@
+"""Objects of each database's usual driver: what rows hold, and what parameters become before they are sent.
+
+On PostgreSQL they are those of psycopg, which `rowgate` has as well. SQLite gives what sqlite3 gives, the value as it is
+stored, and MySQL what PyMySQL gives, so that a program finds the objects that it was written for.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+from collections.abc import Sequence
+from typing import Any, Callable, Optional
+
+from .._values._decode import Plan
+from . import _types as types
+
+Decoder = Callable[[Any], Any]
+
+# The field in which the values of a column of SQLite or MySQL usually come; others are told by their kind.
+_FIELDS = {
+    types.INT16: "int64_value",
+    types.INT32: "int64_value",
+    types.INT64: "int64_value",
+    types.FLOAT32: "float64_value",
+    types.FLOAT64: "float64_value",
+}
+
+
+def decoder(backend: str) -> Optional[Callable[[Any], Plan]]:
+    """The argument `decoder` of `rowgate.connect`: the objects that the rows of this database hold; None: the usual ones."""
+    return _PLANS.get(backend)
+
+
+def _plan_sqlite(column: Any) -> Plan:
+    return Plan(_FIELDS.get(column.type, "text_value"), None, _stored)
+
+
+def _plan_mysql(column: Any) -> Plan:
+    decode = _MYSQL.get(column.type)
+    return _plan_sqlite(column) if decode is None else Plan(None, None, decode)
+
+
+def _stored(value: Any) -> Any:
+    kind = value.WhichOneof("kind")
+    if kind == "null_value":
+        return None
+    return int(value.bool_value) if kind == "bool_value" else getattr(value, kind)
+
+
+def _text_as(convert: Callable[[str], Any]) -> Decoder:
+    """Decodes texts by `convert`; a text that it does not take, as `0000-00-00`, stays as it is."""
+
+    def decode(value: Any) -> Any:
+        if not value.HasField("text_value"):
+            return _stored(value)
+        try:
+            return convert(value.text_value)
+        except (ValueError, OverflowError, decimal.InvalidOperation):
+            return value.text_value
+
+    return decode
+
+
+def _timedelta(text: str) -> datetime.timedelta:
+    hours, minutes, seconds = text.lstrip("-").split(":")
+    whole, _, fraction = seconds.partition(".")
+    length = datetime.timedelta(
+        hours=int(hours), minutes=int(minutes), seconds=int(whole), microseconds=int(fraction.ljust(6, "0") or 0)
+    )
+    return -length if text.startswith("-") else length
+
+
+def _datetime(text: str) -> datetime.datetime:
+    whole, _, fraction = text.partition(".")
+    moment = datetime.datetime.strptime(whole, "%Y-%m-%d %H:%M:%S")
+    return moment.replace(microsecond=int(fraction.ljust(6, "0") or 0))
+
+
+def _instant(value: Any) -> Any:
+    """A MySQL timestamp as PyMySQL gives it: without a zone, in that of the session, which is UTC."""
+    if not value.HasField("timestamp_value"):
+        return _text_as(_datetime)(value)
+    instant = value.timestamp_value
+    return datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=instant.seconds, microseconds=instant.nanos // 1000)
+
+
+def _bits(value: Any) -> Any:
+    return bytes((int(value.bool_value),)) if value.HasField("bool_value") else _stored(value)
+
+
+_MYSQL: dict[int, Decoder] = {
+    types.BOOL: _bits,
+    types.NUMERIC: _text_as(decimal.Decimal),
+    types.DATE: _text_as(datetime.date.fromisoformat),
+    types.TIME: _text_as(_timedelta),
+    types.TIMESTAMP: _text_as(_datetime),
+    types.TIMESTAMPTZ: _instant,
+}
+
+_PLANS = {"sqlite": _plan_sqlite, "mysql": _plan_mysql}
+
+
+def _utc_text(value: datetime.datetime) -> Any:
+    """An instant as text, which is accepted for every type: also where the column is a timestamp without a zone."""
+    return value if value.tzinfo is None else value.astimezone(datetime.timezone.utc).isoformat(" ")
+
+
+def _mysql_datetime(value: datetime.datetime) -> str:
+    if value.tzinfo is not None:
+        value = value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+    return value.isoformat(" ")
+
+
+def _mysql_timedelta(value: datetime.timedelta) -> str:
+    sign = "-" if value < datetime.timedelta() else ""
+    value = abs(value)
+    hours, rest = divmod(value.days * 86400 + value.seconds, 3600)
+    fraction = f".{value.microseconds:06}" if value.microseconds else ""
+    return f"{sign}{hours}:{rest // 60:02}:{rest % 60:02}{fraction}"
+
+
+_Adapters = dict[type, Callable[[Any], Any]]
+_ADAPTERS: dict[str, _Adapters] = {
+    "postgres": {datetime.datetime: _utc_text},
+    "mysql": {
+        bool: int,
+        datetime.datetime: _mysql_datetime,
+        datetime.date: datetime.date.isoformat,
+        datetime.time: datetime.time.isoformat,
+        datetime.timedelta: _mysql_timedelta,
+    },
+    "sqlite": {
+        bool: int,
+        datetime.datetime: lambda value: value.isoformat(" "),
+        datetime.date: datetime.date.isoformat,
+        datetime.time: datetime.time.isoformat,
+    },
+}
+
+
+def adapter(backend: str) -> Callable[[Sequence[Any]], list[Any]]:
+    """The function that adapts the parameters of a statement to the database."""
+    adapters = _ADAPTERS[backend]
+
+    def adapt(value: Any) -> Any:
+        found = adapters.get(type(value))
+        return found(value) if found else value
+
+    return lambda values: [adapt(value) for value in values]

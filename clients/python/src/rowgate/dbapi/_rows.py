@@ -1,0 +1,90 @@
+"""Rows of a cursor: those of a whole result, or of a stream that is read as they are asked for."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, Optional
+
+
+class Rows:
+    """The rows of a result that is there."""
+
+    def __init__(self, rows: list[Any]) -> None:
+        self._rows = rows
+        self._next = 0
+
+    def one(self) -> Optional[Any]:
+        if self._next >= len(self._rows):
+            return None
+        row = self._rows[self._next]
+        self._next += 1
+        return row
+
+    def many(self, size: int) -> list[Any]:
+        rows = self._rows[self._next : self._next + size]
+        self._next += len(rows)
+        return rows
+
+    def all(self) -> list[Any]:
+        rows = self._rows[self._next :] if self._next else self._rows
+        self._next = len(self._rows)
+        return list(rows)
+
+    def close(self) -> None:
+        self._rows = []
+
+
+class StreamedRows:
+    """The rows of a stream, of which only what has arrived is kept."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.has_columns: bool = stream.has_columns
+        self.columns: Sequence[Any] = stream.columns
+        self._batches: Optional[Iterator[list[Any]]] = iter(stream.batches())
+        self._ready: deque[Any] = deque()
+
+    @property
+    def open(self) -> bool:
+        """True while the stream has not been read to its end."""
+        return self._batches is not None
+
+    def _fill(self) -> bool:
+        while self._batches is not None and not self._ready:
+            batch = next(self._batches, None)
+            if batch is None:
+                self._batches = None
+            else:
+                self._ready.extend(batch)
+        return bool(self._ready)
+
+    def one(self) -> Optional[Any]:
+        return self._ready.popleft() if self._fill() else None
+
+    def many(self, size: int) -> list[Any]:
+        rows: list[Any] = []
+        while len(rows) < size and self._fill():
+            rows.extend(self._ready.popleft() for _ in range(min(size - len(rows), len(self._ready))))
+        return rows
+
+    def all(self) -> list[Any]:
+        self.keep()
+        rows = list(self._ready)
+        self._ready.clear()
+        return rows
+
+    def keep(self) -> None:
+        """Reads the rest into memory, so that the connection is free for another statement."""
+        if self._batches is not None:
+            batches, self._batches = self._batches, None
+            for batch in batches:
+                self._ready.extend(batch)
+
+    def close(self) -> None:
+        self._ready.clear()
+        if self._batches is not None:
+            self._batches = None
+            self._stream.close()
+
+
