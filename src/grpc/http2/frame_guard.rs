@@ -22,6 +22,9 @@ const END_STREAM: u8 = 1;
 
 /// The control frames that a call brings with it: its reset, its window's updates, the settings of a connection.
 const FRAMES_OF_CALL: u64 = 16;
+/// The control frames that a message brings with it, in either direction: gRPC's C core widens the windows of the stream and
+/// of the connection for each message that it awaits, and may probe the connection with a PING.
+const FRAMES_OF_MESSAGE: u64 = 4;
 /// The bytes of an answer for which a client may send one control frame, a WINDOW_UPDATE as a rule.
 const BYTES_OF_FRAME: u64 = 1 << 10;
 /// The frames of a second that may come at once.
@@ -38,10 +41,8 @@ pub(crate) struct FrameGuard<S> {
 /// The frames of one connection.
 #[derive(Debug)]
 struct FrameCounter {
-    header: [u8; HEADER_LENGTH],
-    header_length: usize,
-    /// The bytes left of the payload, or of the preface.
-    left: usize,
+    received: FrameWalker,
+    written: FrameWalker,
     /// The frames a second beyond what calls need.
     rate: u64,
     /// The frames that may come now.
@@ -51,13 +52,66 @@ struct FrameCounter {
     sent: u64,
 }
 
+/// The place in the frames of one direction.
+#[derive(Debug)]
+struct FrameWalker {
+    header: [u8; HEADER_LENGTH],
+    header_length: usize,
+    /// The bytes left of the payload, or of the preface.
+    left: usize,
+}
+
+/// The header of a frame.
+#[derive(Debug, Clone, Copy)]
+struct FrameHeader {
+    kind: u8,
+    flags: u8,
+    length: u32,
+}
+
+impl FrameHeader {
+    /// Tells if the frame is a part of a message.
+    const fn is_content(self) -> bool {
+        self.kind == DATA && self.length > 0
+    }
+}
+
+impl FrameWalker {
+    const fn behind(preface: usize) -> Self {
+        Self { header: [0; HEADER_LENGTH], header_length: 0, left: preface }
+    }
+
+    /// Takes the bytes up to the end of the next header, which it returns; `None` once there are no more.
+    fn next(&mut self, bytes: &mut &[u8]) -> Option<FrameHeader> {
+        while !bytes.is_empty() {
+            if self.left > 0 {
+                let payload = self.left.min(bytes.len());
+                self.left -= payload;
+                *bytes = &bytes[payload..];
+                continue;
+            }
+            let missing = (HEADER_LENGTH - self.header_length).min(bytes.len());
+            self.header[self.header_length..][..missing].copy_from_slice(&bytes[..missing]);
+            self.header_length += missing;
+            *bytes = &bytes[missing..];
+            if self.header_length == HEADER_LENGTH {
+                self.header_length = 0;
+                let [a, b, c, kind, flags, ..] = self.header;
+                let length = u32::from_be_bytes([0, a, b, c]);
+                self.left = usize::try_from(length).unwrap_or(usize::MAX);
+                return Some(FrameHeader { kind, flags, length });
+            }
+        }
+        None
+    }
+}
+
 impl FrameCounter {
     fn new(rate: u32) -> Self {
         let rate = u64::from(rate);
         Self {
-            header: [0; HEADER_LENGTH],
-            header_length: 0,
-            left: PREFACE_LENGTH,
+            received: FrameWalker::behind(PREFACE_LENGTH),
+            written: FrameWalker::behind(0),
             rate,
             credit: rate * BURST,
             refilled: now(),
@@ -67,47 +121,38 @@ impl FrameCounter {
 
     /// Takes bytes that were received; returns false once there are too many control frames.
     fn received(&mut self, mut bytes: &[u8]) -> bool {
-        while !bytes.is_empty() {
-            if self.left > 0 {
-                let payload = self.left.min(bytes.len());
-                self.left -= payload;
-                bytes = &bytes[payload..];
-                continue;
-            }
-            let missing = (HEADER_LENGTH - self.header_length).min(bytes.len());
-            self.header[self.header_length..][..missing].copy_from_slice(&bytes[..missing]);
-            self.header_length += missing;
-            bytes = &bytes[missing..];
-            if self.header_length == HEADER_LENGTH {
-                self.header_length = 0;
-                let [a, b, c, kind, flags, ..] = self.header;
-                let length = u32::from_be_bytes([0, a, b, c]);
-                self.left = usize::try_from(length).unwrap_or(usize::MAX);
-                if !self.admits(kind, flags, length) {
-                    return false;
-                }
+        while let Some(header) = self.received.next(&mut bytes) {
+            if !self.admits(header) {
+                return false;
             }
         }
         true
     }
 
     /// Counts a frame by its header.
-    fn admits(&mut self, kind: u8, flags: u8, length: u32) -> bool {
-        match kind {
-            HEADERS => {
-                self.credit = self.credit.saturating_add(FRAMES_OF_CALL).min(self.most());
-                return true;
-            }
-            DATA if length > 0 || flags & END_STREAM != 0 => return true,
-            // Frames without a meaning are no better than control frames, and unknown ones are ignored by all.
-            _ => {}
+    fn admits(&mut self, header: FrameHeader) -> bool {
+        if header.kind == HEADERS {
+            self.grant(FRAMES_OF_CALL);
+            return true;
         }
+        if header.is_content() {
+            self.grant(FRAMES_OF_MESSAGE);
+            return true;
+        }
+        if header.kind == DATA && header.flags & END_STREAM != 0 {
+            return true;
+        }
+        // Frames without a meaning are no better than control frames, and unknown ones are ignored by all.
         if self.credit == 0 {
             self.refill();
         }
         let is_admitted = self.credit > 0;
         self.credit = self.credit.saturating_sub(1);
         is_admitted
+    }
+
+    fn grant(&mut self, frames: u64) {
+        self.credit = self.credit.saturating_add(frames).min(self.most());
     }
 
     fn refill(&mut self) {
@@ -122,12 +167,17 @@ impl FrameCounter {
         }
     }
 
-    /// Takes the number of bytes that were sent.
-    fn sent(&mut self, bytes: usize) {
-        self.sent = self.sent.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-        let frames = self.sent / BYTES_OF_FRAME;
+    /// Takes bytes that were sent: a client answers a message, and many bytes, with control frames. Other frames give
+    /// no credit, or its own PINGs would pay for more of them.
+    fn sent(&mut self, mut bytes: &[u8]) {
+        self.sent = self.sent.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.grant(self.sent / BYTES_OF_FRAME);
         self.sent %= BYTES_OF_FRAME;
-        self.credit = self.credit.saturating_add(frames).min(self.most());
+        while let Some(header) = self.written.next(&mut bytes) {
+            if header.is_content() {
+                self.grant(FRAMES_OF_MESSAGE);
+            }
+        }
     }
 
     fn most(&self) -> u64 {
@@ -171,7 +221,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameGuard<S> {
     ) -> Poll<io::Result<usize>> {
         let guard = self.get_mut();
         let written = ready!(Pin::new(&mut guard.stream).poll_write(cx, bytes))?;
-        guard.frames.sent(written);
+        guard.frames.sent(&bytes[..written]);
         Poll::Ready(Ok(written))
     }
 
@@ -182,7 +232,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameGuard<S> {
     ) -> Poll<io::Result<usize>> {
         let guard = self.get_mut();
         let written = ready!(Pin::new(&mut guard.stream).poll_write_vectored(cx, slices))?;
-        guard.frames.sent(written);
+        let mut left = written;
+        for slice in slices {
+            let taken = left.min(slice.len());
+            guard.frames.sent(&slice[..taken]);
+            left -= taken;
+        }
         Poll::Ready(Ok(written))
     }
 
@@ -226,8 +281,7 @@ mod tests {
         while admitted < 100_000 && frame.chunks(4).all(|part| counter.received(part)) {
             admitted += 1;
         }
-        counter.left = 0;
-        counter.header_length = 0;
+        counter.received = FrameWalker::behind(0);
         admitted
     }
 
@@ -242,7 +296,9 @@ mod tests {
         assert_eq!(admitted(&mut counter, &frame(PING, 0, 8)), 100, "no more after an idle hour");
         assert!(counter.received(&frame(HEADERS, 4, 100)));
         assert_eq!(admitted(&mut counter, &frame(WINDOW_UPDATE, 0, 4)), 16);
-        counter.sent(100 << 10);
+        // The inside of one message, whose header was counted before.
+        counter.written = FrameWalker::behind(100 << 10);
+        counter.sent(&vec![0; 100 << 10]);
         assert_eq!(admitted(&mut counter, &frame(WINDOW_UPDATE, 0, 4)), 100);
         assert_eq!(admitted(&mut counter, &frame(DATA, 0, 0)), 0, "empty frames are a flood, too");
     }
@@ -252,5 +308,17 @@ mod tests {
         let mut counter = counter();
         assert_eq!(admitted(&mut counter, &frame(DATA, 0, 5)), 100_000);
         assert_eq!(admitted(&mut counter, &frame(DATA, END_STREAM, 0)), 100_000);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn each_message_pays_for_the_frames_that_grpc_sends_with_it() {
+        let mut counter = counter();
+        assert_eq!(admitted(&mut counter, &frame(PING, 0, 8)), 100);
+        assert!(counter.received(&frame(DATA, 0, 5)));
+        assert_eq!(admitted(&mut counter, &frame(WINDOW_UPDATE, 0, 4)), 4, "received");
+        frame(DATA, 0, 5).chunks(4).for_each(|part| counter.sent(part));
+        assert_eq!(admitted(&mut counter, &frame(WINDOW_UPDATE, 0, 4)), 4, "sent");
+        counter.sent(&frame(PING, 1, 8));
+        counter.sent(&frame(DATA, END_STREAM, 0));
+        assert_eq!(admitted(&mut counter, &frame(PING, 0, 8)), 0, "answers to PINGs pay for none");
     }
 }
