@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Tuple, TypedDict
 from .. import _proto
 from .._values._decode import plan, planner
 from ._failures import Retry, Safety
-from ._options import Timeout, seconds
+from ._options import Timeout, seconds, set_duration
 from ._rows import Planner
 from ._target import Pem, Secret, Target, resolve
 
@@ -103,6 +103,18 @@ class Clock:
     def remaining(self) -> Optional[float]:
         """The rest of the time in seconds; None if there is no limit."""
         return None if self._end is None else max(self._end - time.monotonic(), 0.001)
+
+    def timeout(self, options: Any = None) -> Optional[float]:
+        """The deadline of the call by the client's own clock, in seconds.
+
+        Where the call has `options` (a message) the server keeps the time, and the client's clock only serves for a server
+        that does not answer: a little later, so that the server's answer, which tells the outcome, comes first.
+        """
+        left = self.remaining()
+        if left is None or options is None:
+            return left
+        set_duration(options.timeout, left)
+        return left + min(max(left * 0.1, 0.25), 2.0)
 
     def pause(self, error: Any, safety: Safety) -> Optional[float]:
         """The pause before the next attempt; None if the error is final."""

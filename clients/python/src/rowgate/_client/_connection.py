@@ -61,7 +61,7 @@ class Connection(Caller):
     def execute(self, sql: str, parameters: Sequence[Any] = (), **options: Unpack[CallOptions]) -> Result:
         """Does what `query` does, with the parameters as one sequence."""
         request = _options.query_request(self.database, sql, parameters, options, self.tag)
-        response = self._unary(self._methods.Query, request, options)
+        response = self._unary(self._methods.Query, request, options, request.options)
         return result_of(response.result, self.planner, response.attempts, response.replayed)
 
     def stream(self, sql: str, *parameters: Any, **options: Unpack[CallOptions]) -> Stream:
@@ -80,7 +80,7 @@ class Connection(Caller):
         that it must change. A `rowgate.Reference` as a parameter is a value that an earlier statement returns.
         """
         request = _options.batch_request(self.database, statements, options, self.tag)
-        response = self._unary(self._methods.ExecuteBatch, request, options)
+        response = self._unary(self._methods.ExecuteBatch, request, options, request.options)
         return batch_result(response, self.planner)
 
     def transaction(self, **options: Unpack[TransactionOptions]) -> Transaction:
@@ -115,11 +115,12 @@ class Connection(Caller):
         """Copies rows into a table, all of them or none: an iterable of rows, or CSV or text as str, bytes, a file or an
         iterable of them. Memory stays constant."""
         failure: List[BaseException] = []
-        requests = _copy.requests(self.database, table, data, options, self.tag, failure)
-        clock = self.clock(options, None)
+        first = _copy.start(self.database, table, options, self.tag)
+        timeout = self.clock(options, None).timeout(first.start.options)
+        requests = _copy.guarded(_copy.messages(first, data), failure)
         try:
             response = self._methods.CopyIn(
-                requests, timeout=clock.remaining(), metadata=self._metadata(), wait_for_ready=self.wait_for_ready
+                requests, timeout=timeout, metadata=self._metadata(), wait_for_ready=self.wait_for_ready
             )
         except grpc.RpcError as error:
             if failure:
@@ -143,19 +144,19 @@ class Connection(Caller):
         """The parameters and columns of a statement, and its plan if that is asked for. Runs nothing."""
         request = _proto.DescribeStatementRequest(database=self.database, sql=sql, include_plan=plan)
         options = {} if timeout is ... else {"timeout": timeout}
-        return Description.of(self._unary(self._methods.DescribeStatement, request, options, READS))
+        return Description.of(self._unary(self._methods.DescribeStatement, request, options, None, READS))
 
     def outcome(self, key: Optional[str] = None, *, token: Optional[str] = None, timeout: Any = ...) -> State:
         """The outcome of a unit of work, by its idempotency key or by the `transaction_token` of an error."""
         request = outcome_request(self.database, key, token)
         options = {} if timeout is ... else {"timeout": timeout}
-        return State.of(self._unary(self._methods.GetTransactionOutcome, request, options, READS).state)
+        return State.of(self._unary(self._methods.GetTransactionOutcome, request, options, None, READS).state)
 
     def server_info(self, *, timeout: Any = ...) -> ServerInfo:
         """The server's version, its databases and limits."""
         options = {} if timeout is ... else {"timeout": timeout}
         request = _proto.GetServerInfoRequest()
-        return ServerInfo.of(self._unary(self._methods.GetServerInfo, request, options, READS))
+        return ServerInfo.of(self._unary(self._methods.GetServerInfo, request, options, None, READS))
 
     # How calls are made
 
@@ -171,15 +172,17 @@ class Connection(Caller):
     def _failure(self, error: Any, reads: bool) -> Error:
         return _failures.of_rpc(error, reads)
 
-    def _unary(self, method: Any, request: Any, options: Any, safety: Optional[Safety] = None) -> Any:
-        """Calls a method; repeats it where that is safe."""
+    def _unary(
+        self, method: Any, request: Any, options: Any, timed: Any, safety: Optional[Safety] = None
+    ) -> Any:
+        """Calls a method; repeats it where that is safe. `timed` are the options in the request, if it has any."""
         clock = self.clock(options, self.target.timeout)
         safety = safety_of(options) if safety is None else safety
         while True:
             try:
                 return method(
                     request,
-                    timeout=clock.remaining(),
+                    timeout=clock.timeout(timed),
                     metadata=self._metadata(),
                     wait_for_ready=self.wait_for_ready,
                 )

@@ -166,27 +166,15 @@ def messages(first: Any, data: Any) -> Iterator[Any]:
     yield END
 
 
-def requests(
-    database: str,
-    table: str,
-    data: Any,
-    options: Mapping[str, Any],
-    tag: Optional[str],
-    failure: List[BaseException],
-) -> Iterator[Any]:
-    """All messages of a copy. What the caller's data raises ends them, without the end message, and is put into `failure`."""
-    first = start(database, table, options, tag)
-
-    def guarded() -> Iterator[Any]:
-        try:
-            yield from messages(first, data)
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            failure.append(error)
-            raise
-
-    return guarded()
+def guarded(requests: Iterator[Any], failure: List[BaseException]) -> Iterator[Any]:
+    """The messages of a copy. What the caller's data raises ends them, without the end message, and is put into `failure`."""
+    try:
+        yield from requests
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        failure.append(error)
+        raise
 
 
 def out_request(

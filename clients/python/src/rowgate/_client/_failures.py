@@ -48,8 +48,8 @@ class TransportDeadline(TransportError, _reasons.Deadline):
 
 
 def _by_reason() -> Dict[str, Type[Error]]:
-    """The class of each reason, told by its name: `UniqueViolation` is UNIQUE_VIOLATION."""
-    found: Dict[str, Type[Error]] = {}
+    """The class of each reason, told by its name: `UniqueViolation` is UNIQUE_VIOLATION. One has the name of PEP 249's."""
+    found: Dict[str, Type[Error]] = {"INTERNAL_ERROR": _errors.InternalError}
     for module in (_conditions, _reasons):
         for name, cls in vars(module).items():
             if isinstance(cls, type) and issubclass(cls, Error) and cls.__module__ == module.__name__:

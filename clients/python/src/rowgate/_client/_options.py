@@ -102,7 +102,8 @@ def seconds(timeout: Timeout) -> Optional[float]:
     return length
 
 
-def _set_duration(duration: Any, timeout: Timeout) -> None:
+def set_duration(duration: Any, timeout: Timeout) -> None:
+    """Sets a message `Duration` to a timeout."""
     length = seconds(timeout)
     if length is not None:
         duration.seconds, duration.nanos = divmod(max(round(length * 1e9), 1), 1_000_000_000)
@@ -234,7 +235,7 @@ def begin_command(database: str, options: Mapping[str, Any], tag: Optional[str])
     _set_transaction(begin.transaction, options)
     for name in ("idle_timeout", "max_duration"):
         if options.get(name) is not None:
-            _set_duration(getattr(begin.transaction, name), options[name])
+            set_duration(getattr(begin.transaction, name), options[name])
     _add_settings(begin.settings, options.get("settings"))
     return begin
 
@@ -246,5 +247,5 @@ def transact_query(sql: str, parameters: Sequence[Any], options: Mapping[str, An
         _check(options, StatementOptions, "a statement in a transaction")
         query.options.CopyFrom(_query_options(options, None))
         if options.get("timeout") is not None:
-            _set_duration(query.options.timeout, options["timeout"])
+            set_duration(query.options.timeout, options["timeout"])
     return query

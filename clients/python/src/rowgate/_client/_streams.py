@@ -89,6 +89,9 @@ class Stream(RowStream):
         self._call: Any = None
         self._is_closed = False
 
+    def _options(self) -> Any:
+        return self._request.query.options
+
     def _start(self) -> Any:
         """Opens the call and returns its first message; repeats it where that is safe."""
         if self._is_closed:
@@ -96,7 +99,7 @@ class Stream(RowStream):
         while True:
             self._call = self._method(
                 self._request,
-                timeout=self._clock.remaining(),
+                timeout=self._clock.timeout(self._options()),
                 metadata=self._connection._metadata(),
                 wait_for_ready=self._connection.wait_for_ready,
             )
@@ -208,6 +211,9 @@ class CopyOut(Stream):
         super().__init__(connection, request, options)
         self._method = connection._methods.CopyOut
         self._safety = READS
+
+    def _options(self) -> Any:
+        return self._request.options
 
     def data(self) -> Iterator[bytes]:
         """The pieces of the data, with a format other than rows; one may begin anywhere in a line."""

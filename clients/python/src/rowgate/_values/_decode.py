@@ -139,7 +139,7 @@ def plan(column: Any, json_loads: Loads = json.loads) -> Plan:
     field = _FIELDS.get(kind)
     if field is None:
         return Plan(None, None, general)
-    convert = datetime_of if field == "timestamp_value" else text
+    convert = {"timestamp_value": datetime_of, "text_value": text}.get(field)
     return Plan(field, convert, general)
 
 
@@ -222,10 +222,19 @@ def _or_text(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _numeric(text: str) -> Any:
+    # SQLite may hold any text in a column of numbers, and Python reads more as a number than a database does.
     try:
-        return Decimal(text)
+        return DatabaseText(text) if "_" in text or " " in text else Decimal(text)
     except InvalidOperation:
         return DatabaseText(text)
+
+
+def _integer(text: str) -> Any:
+    try:
+        number = int(text)
+    except ValueError:
+        return DatabaseText(text)
+    return number if str(number) == text else DatabaseText(text)
 
 
 def _uuid(text: str) -> Any:
@@ -263,6 +272,9 @@ def _inet(text: str) -> Any:
 
 _NETWORK = {"inet": _network(_inet), "cidr": _network(ip_network)}
 _TEXTS: Dict[DataType, Callable[[str], Any]] = {
+    DataType.INT16: _integer,
+    DataType.INT32: _integer,
+    DataType.INT64: _integer,
     DataType.NUMERIC: _numeric,
     DataType.UUID: _uuid,
     DataType.DATE: _or_text(parse_date),

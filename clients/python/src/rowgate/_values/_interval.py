@@ -81,7 +81,7 @@ def parse_interval(text: str) -> Optional[Union[timedelta, Interval]]:
             length = timedelta(days=days, microseconds=microseconds)
         except OverflowError:
             return Interval(months, days, microseconds)
-        is_kept = 0 <= microseconds < _DAY and days >= 0 or -_DAY < microseconds <= 0 == days
+        is_kept = 0 <= microseconds < _DAY and days >= 0 or -_DAY < microseconds <= 0 and 0 in (days, microseconds)
         return length if is_kept else ExactTimedelta(length, text)
     return Interval(months, days, microseconds)
 
@@ -100,7 +100,7 @@ def interval_text(length: timedelta) -> str:
     """The text of a timedelta that both an interval of PostgreSQL and a time of MySQL read."""
     if isinstance(length, ExactTimedelta):
         return length.text
-    if length.days > 0:
+    if length.days > 0 or length.days < 0 == length.seconds == length.microseconds:
         rest = length - timedelta(days=length.days)
         return f"{length.days} {_clock(_microseconds(rest))}"
     return _clock(_microseconds(length))

@@ -1,6 +1,6 @@
 """Ranges and multiranges of PostgreSQL."""
 
-from datetime import date, datetime, time
+from datetime import datetime
 from typing import Any, Callable, Iterable, List, Optional, Tuple
 
 _QUOTED = frozenset(' ()[]{},"\\')
@@ -75,15 +75,20 @@ class Multirange(tuple):  # type: ignore[type-arg]
 
 
 def _bound(value: Any) -> str:
+    """A bound as PostgreSQL writes it."""
     if value is None:
         return ""
-    text = value.isoformat(" ") if isinstance(value, datetime) else str(value)
-    if isinstance(value, (date, time)) and not isinstance(value, datetime):
-        text = value.isoformat()
+    text = _instant(value) if isinstance(value, datetime) else str(value)
     if text == "" or not _QUOTED.isdisjoint(text):
-        escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+        escaped = text.replace("\\", "\\\\").replace('"', '""')
         return f'"{escaped}"'
     return text
+
+
+def _instant(value: datetime) -> str:
+    text = value.replace(tzinfo=None).isoformat(" ")
+    zone = value.isoformat()[len(value.replace(tzinfo=None).isoformat()) :]
+    return (text.rstrip("0") if "." in text else text) + (zone[:-3] if zone.endswith(":00") else zone)
 
 
 def parse_range(text: str, bound: Callable[[str], Any]) -> Range:

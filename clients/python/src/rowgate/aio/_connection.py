@@ -76,7 +76,7 @@ class Connection(Caller):
     async def execute(self, sql: str, parameters: Sequence[Any] = (), **options: Unpack[CallOptions]) -> Result:
         """Does what `query` does, with the parameters as one sequence."""
         request = _options.query_request(self.database, sql, parameters, options, self.tag)
-        response = await self._unary(self._methods.Query, request, options)
+        response = await self._unary(self._methods.Query, request, options, request.options)
         return result_of(response.result, self.planner, response.attempts, response.replayed)
 
     def stream(self, sql: str, *parameters: Any, **options: Unpack[CallOptions]) -> Stream:
@@ -95,7 +95,7 @@ class Connection(Caller):
         that it must change. A `rowgate.Reference` as a parameter is a value that an earlier statement returns.
         """
         request = _options.batch_request(self.database, statements, options, self.tag)
-        response = await self._unary(self._methods.ExecuteBatch, request, options)
+        response = await self._unary(self._methods.ExecuteBatch, request, options, request.options)
         return batch_result(response, self.planner)
 
     def transaction(self, **options: Unpack[TransactionOptions]) -> Transaction:
@@ -131,7 +131,7 @@ class Connection(Caller):
         iterable of them; iterables may be asynchronous. Memory stays constant."""
         first = _copy.start(self.database, table, options, self.tag)
         call = self._methods.CopyIn(
-            timeout=self.clock(options, None).remaining(),
+            timeout=self.clock(options, None).timeout(first.start.options),
             metadata=await self._metadata(),
             wait_for_ready=self.wait_for_ready,
         )
@@ -163,19 +163,19 @@ class Connection(Caller):
         """The parameters and columns of a statement, and its plan if that is asked for. Runs nothing."""
         request = _proto.DescribeStatementRequest(database=self.database, sql=sql, include_plan=plan)
         options = {} if timeout is ... else {"timeout": timeout}
-        return Description.of(await self._unary(self._methods.DescribeStatement, request, options, READS))
+        return Description.of(await self._unary(self._methods.DescribeStatement, request, options, None, READS))
 
     async def outcome(self, key: Optional[str] = None, *, token: Optional[str] = None, timeout: Any = ...) -> State:
         """The outcome of a unit of work, by its idempotency key or by the `transaction_token` of an error."""
         request = outcome_request(self.database, key, token)
         options = {} if timeout is ... else {"timeout": timeout}
-        return State.of((await self._unary(self._methods.GetTransactionOutcome, request, options, READS)).state)
+        return State.of((await self._unary(self._methods.GetTransactionOutcome, request, options, None, READS)).state)
 
     async def server_info(self, *, timeout: Any = ...) -> ServerInfo:
         """The server's version, its databases and limits."""
         options = {} if timeout is ... else {"timeout": timeout}
         request = _proto.GetServerInfoRequest()
-        return ServerInfo.of(await self._unary(self._methods.GetServerInfo, request, options, READS))
+        return ServerInfo.of(await self._unary(self._methods.GetServerInfo, request, options, None, READS))
 
     # How calls are made
 
@@ -193,15 +193,17 @@ class Connection(Caller):
     def _failure(self, error: Any, reads: bool) -> Error:
         return _failures.of_rpc(error, reads)
 
-    async def _unary(self, method: Any, request: Any, options: Any, safety: Optional[Safety] = None) -> Any:
-        """Calls a method; repeats it where that is safe."""
+    async def _unary(
+        self, method: Any, request: Any, options: Any, timed: Any, safety: Optional[Safety] = None
+    ) -> Any:
+        """Calls a method; repeats it where that is safe. `timed` are the options in the request, if it has any."""
         clock = self.clock(options, self.target.timeout)
         safety = safety_of(options) if safety is None else safety
         while True:
             try:
                 return await method(
                     request,
-                    timeout=clock.remaining(),
+                    timeout=clock.timeout(timed),
                     metadata=await self._metadata(),
                     wait_for_ready=self.wait_for_ready,
                 )

@@ -99,6 +99,9 @@ class Stream(RowStream):
         self._call: Any = None
         self._is_closed = False
 
+    def _options(self) -> Any:
+        return self._request.query.options
+
     async def _start(self) -> Any:
         """Opens the call and returns its first message; repeats it where that is safe."""
         if self._is_closed:
@@ -106,7 +109,7 @@ class Stream(RowStream):
         while True:
             self._call = getattr(self._connection._methods, self._method)(
                 self._request,
-                timeout=self._clock.remaining(),
+                timeout=self._clock.timeout(self._options()),
                 metadata=await self._connection._metadata(),
                 wait_for_ready=self._connection.wait_for_ready,
             )
@@ -190,6 +193,9 @@ class CopyOut(Stream):
     def __init__(self, connection: Connection, request: Any, options: Mapping[str, Any]) -> None:
         super().__init__(connection, request, options, "CopyOut")
         self._safety = READS
+
+    def _options(self) -> Any:
+        return self._request.options
 
     async def data(self) -> AsyncIterator[bytes]:
         """The pieces of the data, with a format other than rows; one may begin anywhere in a line."""

@@ -1,0 +1,149 @@
+"""Servers to test against: the real binary over SQLite, PostgreSQL and MariaDB, one process for each.
+
+    ROWGATE_BIN           the server's binary; without it all that needs a server is skipped
+    ROWGATE_POSTGRES_URL  the URL of an empty PostgreSQL; without it PostgreSQL is skipped
+    ROWGATE_MYSQL_URL     the same of a MariaDB
+
+Each server's address is put into ROWGATE_TEST_SQLITE, ROWGATE_TEST_POSTGRES and ROWGATE_TEST_MYSQL, as HOST:PORT/DATABASE,
+unless it is there already.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Iterator, List
+
+import pytest
+
+import rowgate
+
+BACKENDS = ("sqlite", "postgres", "mysql")
+
+
+class Server:
+    """A server of our own: it ends with the tests."""
+
+    def __init__(self, url: str, more: str = "") -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="rowgate-python-"))
+        self.port, ops = free_ports(2)
+        self.address = f"127.0.0.1:{self.port}"
+        (self.folder / "rowgate.toml").write_text(
+            f'[grpc]\nlisten = "{self.address}"\n[ops]\nlisten = "127.0.0.1:{ops}"\n'
+            f'[idempotency]\ncreate_table = true\n[databases.main]\nurl = "{url}"\n{more}'
+        )
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, again after `kill`."""
+        with open(self.folder / "log", "ab") as log:
+            command = [os.environ["ROWGATE_BIN"], "serve"]
+            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+        deadline = time.monotonic() + 20
+        with rowgate.connect(self.address, wait_for_ready=True) as db:
+            while not db.server_info(timeout=20).databases["main"].available:
+                assert self.process.poll() is None and time.monotonic() < deadline, self.log()
+                time.sleep(0.02)
+
+    def log(self) -> str:
+        """What it has logged."""
+        return (self.folder / "log").read_text()
+
+    def kill(self) -> None:
+        """Ends it at once, as a crash does."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> None:
+        """Ends it and removes its files."""
+        self.process.terminate()
+        self.process.wait(20)
+        shutil.rmtree(self.folder)
+
+
+def free_ports(count: int) -> List[int]:
+    """Ports that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+_servers: List[Server] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Starts the servers."""
+    urls = {
+        "sqlite": "sqlite:test.db",
+        "postgres": os.environ.get("ROWGATE_POSTGRES_URL"),
+        "mysql": os.environ.get("ROWGATE_MYSQL_URL"),
+    }
+    for backend, url in urls.items():
+        name = f"ROWGATE_TEST_{backend.upper()}"
+        if name not in os.environ and url and "ROWGATE_BIN" in os.environ:
+            server = Server(url)
+            _servers.append(server)
+            os.environ[name] = f"{server.address}/main"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Ends them."""
+    while _servers:
+        _servers.pop().end()
+
+
+def address_of(backend: str) -> str:
+    """The address of a backend's server; skips the test if there is none."""
+    found = os.environ.get(f"ROWGATE_TEST_{backend.upper()}")
+    if not found:
+        pytest.skip(f"no server over {backend}: see tests/conftest.py")
+    return found
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each backend that there is a server for."""
+    address_of(request.param)
+    return str(request.param)
+
+
+@pytest.fixture
+def address(backend: str) -> str:
+    """The address of the backend's server, with the database, as a URL."""
+    return "rowgate://" + address_of(backend)
+
+
+@pytest.fixture
+def db(address: str) -> Iterator[rowgate.Connection]:
+    """A connection to the backend."""
+    with rowgate.connect(address) as connection:
+        yield connection
+
+
+@pytest.fixture
+def postgres() -> Iterator[rowgate.Connection]:
+    """A connection to the server over PostgreSQL."""
+    with rowgate.connect("rowgate://" + address_of("postgres")) as connection:
+        yield connection
+
+
+@pytest.fixture
+def sqlite() -> Iterator[rowgate.Connection]:
+    """A connection to the server over SQLite."""
+    with rowgate.connect("rowgate://" + address_of("sqlite")) as connection:
+        yield connection
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    """A server of the test's own, over SQLite: it may be killed."""
+    if "ROWGATE_BIN" not in os.environ:
+        pytest.skip("ROWGATE_BIN names no server")
+    server = Server("sqlite:own.db")
+    yield server
+    server.end()
