@@ -101,7 +101,8 @@ class Result:
         return [row._asdict() for row in self.rows]
 
     def to_arrow(self) -> Any:
-        """The rows as a `pyarrow.Table`, with the types that `stream(...).to_arrow()` has; needs pyarrow."""
+        """The rows as a `pyarrow.Table`, with the types that `stream(...).to_arrow()` has, but for expressions of SQLite, which are
+        text there; needs pyarrow."""
         return _arrow.table(self.columns, self.rows)
 
     def to_pandas(self, **options: Any) -> Any:

@@ -158,7 +158,7 @@ class Stream(RowStream):
         self._ask_for_arrow()
         with arrow.ipc.open_stream(io.BufferedReader(_Parts(self), 1 << 20)) as reader:
             yield from reader
-        while self._next_message() is not None:
+        while self._next_batch() is not None:
             pass
 
     def to_arrow(self) -> Any:

@@ -137,12 +137,11 @@ class Connection(Caller):
         )
         try:
             async for message in _messages(first, data):
-                await call.write(message)
+                if not await _is_written(call, message):
+                    break  # the server has ended the call before it read all: the call has its status
             response = await call
         except grpc.RpcError as error:
             raise self._failure(error, reads=False) from None
-        except asyncio.InvalidStateError:  # the server has ended the call before it read all
-            raise self._failure(await _status(call), reads=False) from None
         finally:
             call.cancel()
         return _copy.CopyResult(response.rows_affected, response.attempts, response.replayed)
@@ -252,10 +251,12 @@ async def _messages(first: Any, data: Any) -> AsyncIterator[Any]:
     yield _copy.END
 
 
-async def _status(call: Any) -> grpc.aio.AioRpcError:
-    return grpc.aio.AioRpcError(
-        await call.code(), await call.initial_metadata(), await call.trailing_metadata(), details=await call.details()
-    )
+async def _is_written(call: Any, message: Any) -> bool:
+    try:
+        await call.write(message)
+    except (grpc.RpcError, asyncio.InvalidStateError):
+        return False
+    return True
 
 
 def connect(address: str = "127.0.0.1:50051", **options: Unpack[ConnectOptions]) -> Connection:
