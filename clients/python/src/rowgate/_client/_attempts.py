@@ -67,7 +67,7 @@ def attempts(connection: Connection, retries: int, options: Mapping[str, Any]) -
     """The attempts of a transaction, until one is committed or fails for good."""
     plan = Plan(retries, options)
     while True:
-        transaction = connection.transaction(**{**options, "retries": 0})  # type: ignore[typeddict-item]
+        transaction = connection.transaction(**{**options, "retries": 0})
         try:
             transaction.begin()
         except Error as error:

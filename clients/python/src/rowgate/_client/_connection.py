@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ._caller import ConnectOptions
     from ._copy import CopyInOptions, CopyOutOptions, CopyResult
-    from ._options import BatchItem, BatchOptions, CallOptions, TransactionOptions
+    from ._options import BatchItem, BatchOptions, BlockOptions, CallOptions, TransactionOptions
 
 T = TypeVar("T")
 
@@ -38,8 +38,8 @@ class Connection(Caller):
     def __init__(self, address: str, *, shared: Optional[Connection] = None, target: Any = None, **options: Any) -> None:
         super().__init__(address, options, target)
         self._owns_channel = shared is None
-        self._channel = self._open() if shared is None else shared._channel
-        self._methods = Methods(self._channel) if shared is None else shared._methods
+        self._channel: grpc.Channel = self._open() if shared is None else shared._channel
+        self._methods: Methods = Methods(self._channel) if shared is None else shared._methods
         self._is_closed = False
 
     def _open(self) -> grpc.Channel:
@@ -83,7 +83,7 @@ class Connection(Caller):
         response = self._unary(self._methods.ExecuteBatch, request, options, request.options)
         return batch_result(response, self.planner)
 
-    def transaction(self, **options: Unpack[TransactionOptions]) -> Transaction:
+    def transaction(self, **options: Unpack[BlockOptions]) -> Transaction:
         """An interactive transaction: `with db.transaction() as tx` commits at the end of the block, and rolls back when
         the block raises.
 

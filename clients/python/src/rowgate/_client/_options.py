@@ -74,6 +74,11 @@ class TransactionOptions(TypedDict, total=False):
     key: Optional[str]
     tag: Optional[str]
     settings: Optional[Mapping[str, str]]
+
+
+class BlockOptions(TransactionOptions, total=False):
+    """Options of a transaction that is a `with` block."""
+
     #: The most repetitions of the begin, the only part that may be repeated for a `with` block.
     retries: int
 
@@ -228,7 +233,7 @@ def _set_transaction(target: Any, options: Mapping[str, Any]) -> None:
 
 def begin_command(database: str, options: Mapping[str, Any], tag: Optional[str]) -> Any:
     """The begin of a transaction, checked."""
-    _check(options, TransactionOptions, "a transaction")
+    _check(options, BlockOptions, "a transaction")
     begin = _proto.Begin(database=database, tag=options.get("tag") or tag or "")
     if options.get("key") is not None:
         begin.idempotency_key = options["key"]

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Tuple, Union
 from .._values._decode import Column, Plan, plan
 
 try:
-    from _collections import _tuplegetter  # what namedtuple uses: reads a position at the speed of C
+    from _collections import _tuplegetter  # type: ignore[import-not-found]  # what namedtuple uses: reads a position at the speed of C
 except ImportError:
 
     def _tuplegetter(index: int, doc: str) -> Any:
@@ -65,7 +65,8 @@ class Row(tuple):  # type: ignore[type-arg]
 
 
 def _rebuilt(fields: Tuple[str, ...], values: Tuple[Any, ...]) -> Row:
-    return tuple.__new__(row_class(fields), values)
+    row: Row = tuple.__new__(row_class(fields), values)
+    return row
 
 
 @lru_cache(maxsize=1024)

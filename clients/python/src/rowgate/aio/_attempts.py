@@ -46,7 +46,7 @@ async def attempts(connection: Connection, retries: int, options: Mapping[str, A
     """The attempts of a transaction, until one is committed or fails for good."""
     plan = Plan(retries, options)
     while True:
-        transaction = connection.transaction(**{**options, "retries": 0})  # type: ignore[typeddict-item]
+        transaction = connection.transaction(**{**options, "retries": 0})
         try:
             await transaction.begin()
         except Error as error:

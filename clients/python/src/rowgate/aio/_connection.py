@@ -20,13 +20,14 @@ from ._attempts import Attempt, attempts
 from ._listen import Listener
 from ._streams import CopyOut, Stream
 from ._transaction import Transaction
+from ._write import is_written
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .._client._caller import ConnectOptions
     from .._client._copy import CopyInOptions, CopyOutOptions, CopyResult
-    from .._client._options import BatchItem, BatchOptions, CallOptions, TransactionOptions
+    from .._client._options import BatchItem, BatchOptions, BlockOptions, CallOptions, TransactionOptions
 
 T = TypeVar("T")
 
@@ -98,7 +99,7 @@ class Connection(Caller):
         response = await self._unary(self._methods.ExecuteBatch, request, options, request.options)
         return batch_result(response, self.planner)
 
-    def transaction(self, **options: Unpack[TransactionOptions]) -> Transaction:
+    def transaction(self, **options: Unpack[BlockOptions]) -> Transaction:
         """An interactive transaction: `async with db.transaction() as tx` commits at the end of the block, and rolls back when
         the block raises.
 
@@ -137,7 +138,7 @@ class Connection(Caller):
         )
         try:
             async for message in _messages(first, data):
-                if not await _is_written(call, message):
+                if not await is_written(call, message):
                     break  # the server has ended the call before it read all: the call has its status
             response = await call
         except grpc.RpcError as error:
@@ -249,14 +250,6 @@ async def _messages(first: Any, data: Any) -> AsyncIterator[Any]:
     if rest is not None:
         yield rest
     yield _copy.END
-
-
-async def _is_written(call: Any, message: Any) -> bool:
-    try:
-        await call.write(message)
-    except (grpc.RpcError, asyncio.InvalidStateError):
-        return False
-    return True
 
 
 def connect(address: str = "127.0.0.1:50051", **options: Unpack[ConnectOptions]) -> Connection:

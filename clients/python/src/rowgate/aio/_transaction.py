@@ -15,6 +15,7 @@ from .._client._transaction import AHEAD, LIVE, Command, command_message
 from .._client._unit import Unit
 from .._errors import Error, InterfaceError
 from ._streams import TransactionStream
+from ._write import is_written
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -190,10 +191,7 @@ class Transaction:
     async def _send(self, **command: Any) -> int:
         request, sequence = self._unit.request(**command)
         self._awaited += 1
-        try:
-            await self._call.write(request)
-        except (grpc.RpcError, asyncio.InvalidStateError):
-            pass  # the stream has ended: its status, and the replies before it, are still to be read
+        await is_written(self._call, request)  # if not, the replies before the end and its status are still to be read
         self._awaited -= 1
         return sequence
 
