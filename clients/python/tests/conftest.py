@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 
@@ -27,7 +27,8 @@ BACKENDS = ("sqlite", "postgres", "mysql")
 class Server:
     """A server of our own: it ends with the tests."""
 
-    def __init__(self, url: str, more: str = "") -> None:
+    def __init__(self, url: str, more: str = "", options: Optional[Dict[str, Any]] = None) -> None:
+        self.options = options or {}
         self.folder = Path(tempfile.mkdtemp(prefix="rowgate-python-"))
         self.port, ops = free_ports(2)
         self.address = f"127.0.0.1:{self.port}"
@@ -43,10 +44,17 @@ class Server:
             command = [os.environ["ROWGATE_BIN"], "serve"]
             self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
         deadline = time.monotonic() + 20
-        with rowgate.connect(self.address, wait_for_ready=True) as db:
-            while not db.server_info(timeout=20).databases["main"].available:
+        with rowgate.connect(self.address, wait_for_ready=True, **self.options) as db:
+            while not self._is_ready(db):
                 assert self.process.poll() is None and time.monotonic() < deadline, self.log()
                 time.sleep(0.02)
+
+    @staticmethod
+    def _is_ready(db: rowgate.Connection) -> bool:
+        try:
+            return bool(db.query("select 1", timeout=20))
+        except rowgate.Error:
+            return False
 
     def log(self) -> str:
         """What it has logged."""

@@ -3,11 +3,13 @@
 A `Row` is a tuple. Its values have positions, names (`row["id"]`) and attributes (`row.id`).
 """
 
+from datetime import timedelta
 from functools import lru_cache, partial
 from keyword import iskeyword
 from typing import Any, Callable, Dict, List, NamedTuple, Tuple, Union
 
 from .._values._decode import Column, Plan, plan
+from .._values._temporal import EPOCH
 
 try:
     from _collections import _tuplegetter  # type: ignore[import-not-found]  # what namedtuple uses: reads a position at the speed of C
@@ -109,7 +111,8 @@ def _shape(described: Tuple[bytes, ...], planner: Planner) -> Shape:
 def row_decoder(columns: Tuple[Column, ...], planner: Planner = plan) -> Callable[[Any], List[Any]]:
     """Compiles the decoder of rows: one expression for each column, so that a value costs no call where it needs none."""
     names = [f"v{index}" for index in range(len(columns))]
-    scope: Dict[str, Any] = {"make": partial(tuple.__new__, row_class(tuple(column.name for column in columns)))}
+    make = partial(tuple.__new__, row_class(tuple(column.name for column in columns)))
+    scope: Dict[str, Any] = {"make": make, "EPOCH": EPOCH, "timedelta": timedelta}
     expressions: List[str] = []
     for name, column in zip(names, columns):
         planned = planner(column)
@@ -121,7 +124,9 @@ def row_decoder(columns: Tuple[Column, ...], planner: Planner = plan) -> Callabl
         elif convert is None:
             expressions.append(f"{name}.{field} or g_{name}({name})")
         elif field == "timestamp_value":
-            expressions.append(f"c_{name}(t) if (t := {name}.{field}).seconds else g_{name}({name})")
+            expressions.append(
+                f"EPOCH + timedelta(0, s, t.nanos // 1000) if (s := (t := {name}.{field}).seconds) else g_{name}({name})"
+            )
         else:
             expressions.append(f"c_{name}(t) if (t := {name}.{field}) else g_{name}({name})")
     source = (
