@@ -3,170 +3,138 @@
 Usage: example.py [ADDRESS]
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import time
 import uuid
 
 import grpc
+import rowgate
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from rowgate.v1 import database_pb2, database_pb2_grpc
-from rowgate_client import RowgateError, Transaction, connect, parameters, retrying, rowgate_errors, rows
+from rowgate import Statement
 
 TABLE = "example_python"
+ENDLESS = (
+    "with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < $1) select {} from numbers"
+)
 
 
 def main() -> None:
     address = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("ROWGATE_ADDRESS", "127.0.0.1:50051")
-    security = {"ca": os.environ.get("ROWGATE_CA"), "token": os.environ.get("ROWGATE_TOKEN")}
-    with connect(address, **security) as channel, rowgate_errors():
-        stub = database_pb2_grpc.DatabaseServiceStub(channel)
-        health(channel)
-        make_table(stub)
-        query(stub)
-        stream(stub)
-        batch_with_key(stub)
-        transaction_with_savepoint(stub)
-        error_details(stub)
-        transaction_again(stub)
-        deadline(stub)
-        stub.Query(database_pb2.QueryRequest(sql=f"drop table {TABLE}"), timeout=5)
+    ca, token = os.environ.get("ROWGATE_CA"), os.environ.get("ROWGATE_TOKEN")
+    health(address, ca, token)
+    with rowgate.connect(address, ca=ca, token=token, timeout=5) as db:
+        make_table(db)
+        query(db)
+        stream(db)
+        batch_with_key(db)
+        transaction_with_savepoint(db)
+        error_details(db)
+        transaction_again(db)
+        deadline(db)
+        db.query(f"drop table {TABLE}")
     print("ok")
 
 
-def health(channel: grpc.Channel) -> None:
-    stub = health_pb2_grpc.HealthStub(channel)
-    request = health_pb2.HealthCheckRequest(service="rowgate.v1.DatabaseService")
-    status = health_pb2.HealthCheckResponse.ServingStatus.Name(stub.Check(request, timeout=5).status)
-    show("health", status, wanted="SERVING")
+def health(address: str, ca: str | None, token: str | None) -> None:
+    """The health service is gRPC's own: any client of it will do."""
+    scheme, _, host = address.rpartition("://")
+    if scheme == "https" or ca:
+        authorities = open(ca, "rb").read() if ca else None
+        channel = grpc.secure_channel(host, grpc.ssl_channel_credentials(authorities))
+    else:
+        channel = grpc.insecure_channel(host)
+    with channel:
+        request = health_pb2.HealthCheckRequest(service="rowgate.v1.DatabaseService")
+        metadata = [("authorization", f"Bearer {token}")] if token else None
+        answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=5, metadata=metadata)
+    show("health", health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status), wanted="SERVING")
 
 
-def make_table(stub) -> None:
+def make_table(db: rowgate.Connection) -> None:
     """A table is created outside of batches and transactions: MySQL and MariaDB would commit them."""
-    create = f"create table {TABLE} (id bigint primary key, owner text not null, cents bigint not null)"
+    db.query(f"drop table if exists {TABLE}")
+    db.query(f"create table {TABLE} (id bigint primary key, owner varchar(20) not null, cents bigint not null)")
     insert = f"insert into {TABLE} (id, owner, cents) values ($1, $2, $3)"
-    for sql in (f"drop table if exists {TABLE}", create):
-        stub.Query(database_pb2.QueryRequest(sql=sql), timeout=5)
-    statements = [
-        database_pb2.BatchStatement(sql=insert, parameters=parameters(1, "ann", 1000)),
-        database_pb2.BatchStatement(sql=insert, parameters=parameters(2, "bob", 500)),
-    ]
-    stub.ExecuteBatch(database_pb2.ExecuteBatchRequest(statements=statements), timeout=5)
+    db.batch([(insert, 1, "ann", 1000), (insert, 2, "bob", 500)])
 
 
-def query(stub) -> None:
-    request = database_pb2.QueryRequest(
-        sql=f"select owner, cents from {TABLE} where owner = $1 and cents >= $2",
-        parameters=parameters("ann", 1000),
-    )
-    ((owner, cents),) = rows(stub.Query(request, timeout=2).result)
-    show("query", f"{owner} has {cents}", wanted="ann has 1000")
+def query(db: rowgate.Connection) -> None:
+    row = db.query(f"select owner, cents from {TABLE} where owner = $1 and cents >= $2", "ann", 1000).one()
+    show("query", f"{row.owner} has {row.cents}", wanted="ann has 1000")
 
 
-def stream(stub) -> None:
+def stream(db: rowgate.Connection) -> None:
     """A result of any size, in constant memory; it is complete only with its summary."""
-    numbers = (
-        "with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < $1)"
-        " select n from numbers"
-    )
-    request = database_pb2.StreamQueryRequest(
-        query=database_pb2.QueryRequest(sql=numbers, parameters=parameters(10_000))
-    )
-    total, summary = 0, None
-    for part in stub.StreamQuery(request, timeout=30):
-        match part.WhichOneof("part"):
-            case "rows":
-                total += sum(number for (number,) in rows(part.rows))
-            case "summary":
-                summary = part.summary
-    assert summary is not None, "the stream is incomplete"
-    show("stream", f"{summary.row_count} rows, sum {total}", wanted="10000 rows, sum 50005000")
+    with db.stream(ENDLESS.format("n"), 10_000, timeout=30) as numbers:
+        total = sum(row.n for row in numbers)
+        count = numbers.summary.row_count
+    show("stream", f"{count} rows, sum {total}", wanted="10000 rows, sum 50005000")
 
 
-def batch_with_key(stub) -> None:
+def batch_with_key(db: rowgate.Connection) -> None:
     """All or nothing, and once: with the key it may be sent again whatever became of the first call."""
-    transfer = database_pb2.ExecuteBatchRequest(
-        statements=[
-            database_pb2.BatchStatement(
-                sql=f"update {TABLE} set cents = cents - $1 where id = $2 and cents >= $1",
-                parameters=parameters(300, 1),
-                expect=database_pb2.Expectation(exactly=1),
-            ),
-            database_pb2.BatchStatement(
-                sql=f"update {TABLE} set cents = cents + $1 where id = $2",
-                parameters=parameters(300, 2),
-                expect=database_pb2.Expectation(exactly=1),
-            ),
-        ],
-        options=database_pb2.QueryOptions(idempotency_key=f"transfer-{uuid.uuid4()}"),
-    )
-    first, again = (stub.ExecuteBatch(transfer, timeout=5) for _ in range(2))
+    transfer = [
+        Statement(f"update {TABLE} set cents = cents - $1 where id = $2 and cents >= $1", 300, 1, exactly=1),
+        Statement(f"update {TABLE} set cents = cents + $1 where id = $2", 300, 2, exactly=1),
+    ]
+    key = f"transfer-{uuid.uuid4()}"
+    first, again = (db.batch(transfer, key=key) for _ in range(2))
     replayed = f"replayed {first.replayed}, then {again.replayed}"
-    show("batch", f"{replayed}, {balances(stub)}", wanted="replayed False, then True, ann 700, bob 800")
+    show("batch", f"{replayed}, {balances(db)}", wanted="replayed False, then True, ann 700, bob 800")
 
 
-def transaction_with_savepoint(stub) -> None:
-    with Transaction(stub) as transaction:
-        ((cents,),) = transaction.query(f"select cents from {TABLE} where id = $1", 1)
-        transaction.query(f"update {TABLE} set cents = $1 where id = $2", cents // 2, 1)
+def transaction_with_savepoint(db: rowgate.Connection) -> None:
+    with db.transaction() as tx:
+        cents = tx.query(f"select cents from {TABLE} where id = $1", 1).scalar()
+        tx.query(f"update {TABLE} set cents = $1 where id = $2", cents // 2, 1)
         try:
-            with transaction.savepoint("before_insert"):
-                transaction.query(f"insert into {TABLE} (id, owner, cents) values ($1, $2, $3)", 2, "bob", 0)
-        except RowgateError as error:
+            with tx.savepoint():
+                tx.query(f"insert into {TABLE} (id, owner, cents) values ($1, $2, $3)", 2, "bob", 0)
+        except rowgate.UniqueViolation as error:
             undone = error.reason
-    show("transaction", f"{undone} undone, {balances(stub)}", wanted="UNIQUE_VIOLATION undone, ann 350, bob 800")
+    show("transaction", f"{undone} undone, {balances(db)}", wanted="UNIQUE_VIOLATION undone, ann 350, bob 800")
 
 
-def error_details(stub) -> None:
-    request = database_pb2.QueryRequest(
-        sql=f"insert into {TABLE} (id, owner, cents) values ($1, $2, $3)", parameters=parameters(1, "ann", 0)
-    )
+def error_details(db: rowgate.Connection) -> None:
     try:
-        with rowgate_errors():
-            stub.Query(request, timeout=2)
-    except RowgateError as error:
+        db.query(f"insert into {TABLE} (id, owner, cents) values ($1, $2, $3)", 1, "ann", 0)
+    except rowgate.Error as error:
         told = f"{error.code.name} {error.reason} {error.outcome}"
     show("error", told, wanted="ALREADY_EXISTS UNIQUE_VIOLATION NOT_APPLIED")
 
 
-def transaction_again(stub) -> None:
-    """The server rolls back a transaction that is silent for too long; RetryInfo says when to begin again."""
-    begin = database_pb2.Begin()
-    begin.transaction.idle_timeout.FromMilliseconds(100)
+def transaction_again(db: rowgate.Connection) -> None:
+    """The server rolls back a transaction that is silent for too long; its error says when to begin again."""
     failures = []
 
-    def work() -> None:
+    def work(tx: rowgate.Transaction) -> None:
         try:
-            with Transaction(stub, begin) as transaction:
-                if not failures:
-                    time.sleep(0.5)
-                transaction.query(f"update {TABLE} set cents = cents + 1 where id = $1", 1)
-        except RowgateError as error:
+            if not failures:
+                time.sleep(0.5)
+            tx.query(f"update {TABLE} set cents = cents + 1 where id = $1", 1)
+        except rowgate.Error as error:
             failures.append(f"{error.reason} {error.outcome}")
             raise
 
-    retrying(work)
+    db.run_transaction(work, idle_timeout=0.1)
     wanted = "IDLE_IN_TRANSACTION_TIMEOUT NOT_APPLIED, ann 351, bob 800"
-    show("retry", f"{', '.join(failures)}, {balances(stub)}", wanted)
+    show("retry", f"{', '.join(failures)}, {balances(db)}", wanted)
 
 
-def deadline(stub) -> None:
-    """The statement ends in the database, too, and the answer says so just before the deadline."""
-    endless = (
-        "with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < 1000000000)"
-        " select count(*) from numbers"
-    )
+def deadline(db: rowgate.Connection) -> None:
+    """The statement ends in the database, too, and the answer says so."""
     try:
-        with rowgate_errors():
-            stub.Query(database_pb2.QueryRequest(sql=endless), timeout=0.5)
-    except RowgateError as error:
+        db.query(ENDLESS.format("count(*)"), 1_000_000_000, timeout=0.5)
+    except rowgate.Deadline as error:
         told = error.code.name
     show("deadline", told, wanted="DEADLINE_EXCEEDED")
 
 
-def balances(stub) -> str:
-    request = database_pb2.QueryRequest(sql=f"select owner, cents from {TABLE} order by id")
-    return ", ".join(f"{owner} {cents}" for owner, cents in rows(stub.Query(request, timeout=2).result))
+def balances(db: rowgate.Connection) -> str:
+    return ", ".join(f"{row.owner} {row.cents}" for row in db.query(f"select owner, cents from {TABLE} order by id"))
 
 
 def show(step: str, got: str, wanted: str) -> None:
@@ -178,5 +146,7 @@ def show(step: str, got: str, wanted: str) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except RowgateError as error:
-        sys.exit(str(error))
+    except rowgate.Error as error:
+        sys.exit(f"{error.code and error.code.name} {error}")
+    except grpc.RpcError as error:
+        sys.exit(f"{error.code().name} {error.details()}")

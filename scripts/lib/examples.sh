@@ -60,7 +60,7 @@ TOML
   tls_address= example_token=
   ! has openssl || example_tls_server
   mkdir "$scratch/copy"
-  git ls-files -z --cached --others --exclude-standard examples proto |
+  git ls-files -z --cached --others --exclude-standard examples proto clients/python |
     xargs -0 cp --parents -t "$scratch/copy"
 }
 
@@ -93,7 +93,7 @@ example_command() {
 example_lack() {
   case $1 in
     python)
-      python_packages -r examples/python/requirements.txt >&2 ||
+      python_packages grpcio-tools -r examples/python/requirements.txt >&2 ||
         { echo 'its packages could not be installed (python3 with venv)'; return 1; }
       ;;
     node)

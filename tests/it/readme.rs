@@ -263,7 +263,6 @@ fn each_client_in_the_examples_holds_the_service_config() {
     let dense = |text: String| text.split_whitespace().collect::<String>();
     let config = dense(page("examples/service-config.json"));
     for client in [
-        "python/rowgate_client.py",
         "node/rowgate-client.js",
         "go/rowgate.go",
         "java/src/io/rowgate/example/Rowgate.java",

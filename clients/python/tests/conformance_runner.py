@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from awaited import Blocking
 from conformance_values import exact_json, is_equal, parameter
 
 import rowgate
@@ -26,44 +27,6 @@ WITHOUT = {"half_close": "a transaction ends by commit, rollback or cancel"}
 
 class Mismatch(Exception):
     """A step that did not do what is expected."""
-
-
-class Blocking:
-    """The client for asyncio, awaited call by call."""
-
-    def __init__(self, inner: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._inner = inner
-        self._loop = loop
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inner, name)
-        return self._blocking(found) if callable(found) else found
-
-    def __iter__(self) -> Iterator[Any]:
-        iterator = self._inner.__aiter__()
-        while True:
-            try:
-                yield self._loop.run_until_complete(iterator.__anext__())
-            except StopAsyncIteration:
-                return
-
-    def sleep(self, seconds: float) -> None:
-        """Lets time pass for the event loop as well."""
-        self._loop.run_until_complete(asyncio.sleep(seconds))
-
-    def _blocking(self, function: Any) -> Any:
-        def call(*arguments: Any, **options: Any) -> Any:
-            found = function(*arguments, **options)
-            if asyncio.iscoroutine(found) or isinstance(found, aio.Savepoint):
-                found = self._loop.run_until_complete(_awaited(found))
-            is_ours = type(found).__module__.startswith("rowgate.aio")
-            return Blocking(found, self._loop) if is_ours else found
-
-        return call
-
-
-async def _awaited(found: Any) -> Any:
-    return await found
 
 
 def connect(address: str, **options: Any) -> Any:

@@ -9,6 +9,8 @@
 `rowgate.aio` has the same for asyncio, `rowgate.dbapi` the DB-API 2.0, `rowgate.sqlalchemy` a dialect of SQLAlchemy.
 """
 
+from pkgutil import extend_path
+
 from . import _conditions, _errors, _reasons
 from ._client._attempts import Attempt
 from ._client._caller import State
@@ -62,6 +64,8 @@ from ._values import (
 )
 
 __version__ = "0.1.0"
+# A program may have generated stubs of the contract beside this package: `rowgate.v1` is found where they are.
+__path__ = extend_path(__path__, __name__)
 
 __all__ = [
     "REASONS",

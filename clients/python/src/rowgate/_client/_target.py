@@ -15,7 +15,8 @@ Secret = Union[str, Callable[[], Any], None]
 Pem = Union[str, bytes, Path, None]
 
 PORT = 50051
-#: Turns over all addresses of the name. grpc's own retries are off: it cannot know what is safe to repeat.
+#: Turns over all addresses of the name. It has no retry policy, and no other one is asked for: grpc cannot know what is safe
+#: to repeat, but for a call that no server has seen, which it sends again without a policy.
 _SERVICE_CONFIG = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 _SCHEMES = {"rowgate": False, "rowgates": True, "http": False, "https": True, "grpc": False, "grpcs": True}
 _URL_OPTIONS = ("ca", "certificate", "private_key", "server_name", "tag", "timeout", "retries")
@@ -41,7 +42,7 @@ class Target(NamedTuple):
         """The options of the channel; `more` come last and win."""
         options: Dict[str, Any] = {
             "grpc.service_config": _SERVICE_CONFIG,
-            "grpc.enable_retries": 0,
+            "grpc.service_config_disable_resolution": 1,
             "grpc.max_receive_message_length": -1,
             "grpc.max_send_message_length": -1,
             "grpc.primary_user_agent": "rowgate-python",
