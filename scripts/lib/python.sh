@@ -13,7 +13,7 @@ package_install() {
     die "the package does not build: $(tail -n 5 "$scratch/build.log")"
   local wheel=("$scratch"/dist/*.whl)
   "${pip[@]}" install --force-reinstall --no-deps "${wheel[0]}"
-  "${pip[@]}" install "${wheel[0]}[test,sqlalchemy]" alembic mypy types-protobuf grpc-stubs
+  "${pip[@]}" install "${wheel[0]}[test,sqlalchemy]" alembic mypy
 }
 
 # What no backend is needed for: the types.

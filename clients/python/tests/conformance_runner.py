@@ -2,7 +2,7 @@
 
     ROWGATE_ADDRESS=127.0.0.1:50051 ROWGATE_BACKEND=postgres python tests/conformance_runner.py [PART_OF_A_NAME...]
 
-ROWGATE_CLIENT=aio runs it by `rowgate.aio`.
+ROWGATE_CLIENT=aio runs it by `rowgate.aio`; ROWGATE_CONFORMANCE is another folder of the list.
 """
 
 import asyncio

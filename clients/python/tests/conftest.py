@@ -52,7 +52,7 @@ class Server:
     @staticmethod
     def _is_ready(db: rowgate.Connection) -> bool:
         try:
-            return bool(db.query("select 1", timeout=20))
+            return len(db.query("select 1", timeout=20)) == 1
         except rowgate.Error:
             return False
 

@@ -336,6 +336,20 @@ def test_notifications_arrive_in_order(postgres: rowgate.Connection) -> None:
         assert list(events) == []
 
 
+def test_all_threads_share_a_connection(db: rowgate.Connection) -> None:
+    found: list = []
+
+    def work(number: int) -> None:
+        found.extend(db.query(f"select {number} as n").scalar() for _ in range(20))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == sorted(list(range(8)) * 20)
+
+
 def test_a_closed_connection_says_so(address: str) -> None:
     with rowgate.connect(address) as db:
         db.query("select 1")

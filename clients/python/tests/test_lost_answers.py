@@ -31,7 +31,11 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self._port))
+            try:
+                server = socket.create_connection(("127.0.0.1", self._port))
+            except OSError:
+                client.close()
+                continue
             self._sockets += [client, server]
             for pass_on in (self._requests, self._answers):
                 threading.Thread(target=pass_on, args=(client, server), daemon=True).start()
@@ -109,6 +113,26 @@ def test_a_batch_with_a_key_is_sent_again_and_runs_once(proxy: Proxy, db: rowgat
     proxy.loses = 1
     assert db.batch([INSERT, INSERT], key="payments").replayed
     assert count(db) == 2
+
+
+def test_a_copy_with_a_key_is_sent_again_if_its_data_is_still_there(proxy: Proxy, db: rowgate.Connection) -> None:
+    proxy.loses = 1
+    assert db.copy_in("paid", [(1, "x"), (2, "y")], key="copy").replayed and count(db) == 2
+    proxy.loses = 1
+    with pytest.raises(rowgate.TransportError) as raised:
+        db.copy_in("paid", iter([(3, "z")]), key="iterator")
+    assert raised.value.outcome == "UNKNOWN"
+
+
+def test_the_begin_of_a_block_is_sent_again(proxy: Proxy, db: rowgate.Connection) -> None:
+    proxy.loses = 2
+    with db.transaction(retries=2) as tx:
+        tx.query(INSERT)
+    assert proxy.loses == 0 and count(db) == 1
+    proxy.loses = 1
+    with pytest.raises(rowgate.TransportError) as raised, db.transaction(retries=0):
+        raise AssertionError("the block does not run")
+    assert raised.value.outcome == "NOT_APPLIED"
 
 
 def test_a_read_is_sent_again(proxy: Proxy, db: rowgate.Connection) -> None:

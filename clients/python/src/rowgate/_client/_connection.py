@@ -113,20 +113,28 @@ class Connection(Caller):
 
     def copy_in(self, table: str, data: Any, **options: Unpack[CopyInOptions]) -> CopyResult:
         """Copies rows into a table, all of them or none: an iterable of rows, or CSV or text as str, bytes, a file or an
-        iterable of them. Memory stays constant."""
-        failure: List[BaseException] = []
+        iterable of them. Memory stays constant. Only a list, a tuple, a str or bytes can be sent again where that is safe.
+        """
+        failed: List[BaseException] = []
         first = _copy.start(self.database, table, options, self.tag)
-        timeout = self.clock(options, None).timeout(first.start.options)
-        requests = _copy.guarded(_copy.messages(first, data), failure)
-        try:
-            response = self._methods.CopyIn(
-                requests, timeout=timeout, metadata=self._metadata(), wait_for_ready=self.wait_for_ready
-            )
-        except grpc.RpcError as error:
-            if failure:
-                raise failure[0] from None
-            raise self._failure(error, reads=False) from None
-        return _copy.CopyResult(response.rows_affected, response.attempts, response.replayed)
+        clock = self.clock(options, None)
+        while True:
+            try:
+                response = self._methods.CopyIn(
+                    _copy.guarded(_copy.messages(first, data), failed),
+                    timeout=clock.timeout(first.start.options),
+                    metadata=self._metadata(),
+                    wait_for_ready=self.wait_for_ready,
+                )
+                return _copy.CopyResult(response.rows_affected, response.attempts, response.replayed)
+            except grpc.RpcError as error:
+                if failed:
+                    raise failed[0] from None
+                failure = self._failure(error, reads=False)
+            pause = clock.pause(failure, safety_of(options)) if _copy.may_be_read_again(data) else None
+            if pause is None:
+                raise failure
+            time.sleep(pause)
 
     def copy_out(
         self, table: Optional[str] = None, *, sql: Optional[str] = None, **options: Unpack[CopyOutOptions]

@@ -166,6 +166,11 @@ def messages(first: Any, data: Any) -> Iterator[Any]:
     yield END
 
 
+def may_be_read_again(data: Any) -> bool:
+    """True for data that a second attempt finds as the first one did."""
+    return isinstance(data, (str, bytes, list, tuple))
+
+
 def guarded(requests: Iterator[Any], failure: List[BaseException]) -> Iterator[Any]:
     """The messages of a copy. What the caller's data raises ends them, without the end message, and is put into `failure`."""
     try:

@@ -61,9 +61,6 @@ class Result:
     def __len__(self) -> int:
         return len(self._message.rows) if self._rows is None else len(self._rows)
 
-    def __bool__(self) -> bool:
-        return True
-
     def __getitem__(self, index: Any) -> Any:
         return self.rows[index]
 

@@ -129,23 +129,30 @@ class Connection(Caller):
 
     async def copy_in(self, table: str, data: Any, **options: Unpack[CopyInOptions]) -> CopyResult:
         """Copies rows into a table, all of them or none: an iterable of rows, or CSV or text as str, bytes, a file or an
-        iterable of them; iterables may be asynchronous. Memory stays constant."""
+        iterable of them; iterables may be asynchronous. Memory stays constant. Only a list, a tuple, a str or bytes can be
+        sent again where that is safe."""
         first = _copy.start(self.database, table, options, self.tag)
-        call = self._methods.CopyIn(
-            timeout=self.clock(options, None).timeout(first.start.options),
-            metadata=await self._metadata(),
-            wait_for_ready=self.wait_for_ready,
-        )
-        try:
-            async for message in _messages(first, data):
-                if not await is_written(call, message):
-                    break  # the server has ended the call before it read all: the call has its status
-            response = await call
-        except grpc.RpcError as error:
-            raise self._failure(error, reads=False) from None
-        finally:
-            call.cancel()
-        return _copy.CopyResult(response.rows_affected, response.attempts, response.replayed)
+        clock = self.clock(options, None)
+        while True:
+            call = self._methods.CopyIn(
+                timeout=clock.timeout(first.start.options),
+                metadata=await self._metadata(),
+                wait_for_ready=self.wait_for_ready,
+            )
+            try:
+                async for message in _messages(first, data):
+                    if not await is_written(call, message):
+                        break  # the server has ended the call before it read all: the call has its status
+                response = await call
+                return _copy.CopyResult(response.rows_affected, response.attempts, response.replayed)
+            except grpc.RpcError as error:
+                failure = self._failure(error, reads=False)
+            finally:
+                call.cancel()
+            pause = clock.pause(failure, safety_of(options)) if _copy.may_be_read_again(data) else None
+            if pause is None:
+                raise failure
+            await asyncio.sleep(pause)
 
     def copy_out(
         self, table: Optional[str] = None, *, sql: Optional[str] = None, **options: Unpack[CopyOutOptions]
