@@ -1,6 +1,8 @@
 """Calls: options, streams, batches, transactions, copies, keys, on every backend."""
 
 import io
+import subprocess
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -348,6 +350,21 @@ def test_all_threads_share_a_connection(db: rowgate.Connection) -> None:
     for thread in threads:
         thread.join()
     assert sorted(found) == sorted(list(range(8)) * 20)
+
+
+def test_a_process_may_fork_before_the_first_call(address: str) -> None:
+    program = (
+        "import os, sys, rowgate\n"
+        "db = rowgate.connect(sys.argv[1])\n"
+        "children = []\n"
+        "for _ in range(2):\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        os._exit(0 if db.query('select 1 as one').scalar() == 1 else 1)\n"
+        "    children.append(child)\n"
+        "assert all(os.waitpid(child, 0)[1] == 0 for child in children)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, address], check=True, timeout=60)
 
 
 def test_a_closed_connection_says_so(address: str) -> None:

@@ -45,6 +45,7 @@ class Proxy:
         try:
             while data := client.recv(65536):
                 server.sendall(data)
+            server.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Optional, Sequence, TypeVar
 
@@ -32,20 +33,37 @@ T = TypeVar("T")
 class Connection(Caller):
     """A connection to a server and one of its databases. It may be used by all threads of a process, and reconnects itself.
 
-    It is made by `rowgate.connect`. A process that forks makes it after the fork.
+    It is made by `rowgate.connect`. A process that forks does so before the first call.
     """
 
     def __init__(self, address: str, *, shared: Optional[Connection] = None, target: Any = None, **options: Any) -> None:
         super().__init__(address, options, target)
-        self._owns_channel = shared is None
-        self._channel: grpc.Channel = self._open() if shared is None else shared._channel
-        self._methods: Methods = Methods(self._channel) if shared is None else shared._methods
+        self._shared = shared
+        self._opening = threading.Lock()
+        self._channel: Optional[grpc.Channel] = None
+        self._bound: Optional[Methods] = None
         self._is_closed = False
 
-    def _open(self) -> grpc.Channel:
-        if self.target.secure:
-            return grpc.secure_channel(self.target.address, self.target.credentials(), self.channel_options)
-        return grpc.insecure_channel(self.target.address, self.channel_options)
+    @property
+    def _methods(self) -> Methods:
+        """The methods over the channel, which is opened by the first call: a process may fork before that."""
+        if self._bound is None:
+            return self._open() if self._shared is None else self._shared._methods
+        return self._bound
+
+    def _open(self) -> Methods:
+        with self._opening:
+            if self._bound is not None:
+                return self._bound
+            if self._is_closed:
+                raise InterfaceError("the connection is closed")
+            if self.target.secure:
+                credentials = self.target.credentials()
+                self._channel = grpc.secure_channel(self.target.address, credentials, self.channel_options)
+            else:
+                self._channel = grpc.insecure_channel(self.target.address, self.channel_options)
+            self._bound = Methods(self._channel)
+            return self._bound
 
     def using(self, *, database: Optional[str] = None, timeout: Any = ..., tag: Optional[str] = None) -> Connection:
         """A connection with another database, timeout or tag over the same channel. It ends with this one."""
@@ -204,8 +222,9 @@ class Connection(Caller):
     def close(self) -> None:
         """Ends the connection and what still runs over it."""
         self._is_closed = True
-        if self._owns_channel:
-            self._channel.close()
+        with self._opening:
+            if self._channel is not None:
+                self._channel.close()
 
     def __enter__(self) -> Connection:
         return self
