@@ -185,9 +185,14 @@ def test_a_transaction_that_is_cancelled_or_forgotten_is_rolled_back(db: rowgate
     tx.query("insert into accounts values (1, 1)")
     tx.cancel()
     assert tx.state == "rolled back"
+    threads = threading.active_count()
     tx = db.transaction().begin()
     tx.query("insert into accounts values (2, 2)")
     del tx
+    deadline = time.monotonic() + 10
+    while threading.active_count() > threads and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= threads, "the thread that sends its commands is left"
     with db.transaction() as tx:  # the only writer of SQLite is free again
         tx.query("insert into accounts values (3, 3)")
     assert cents(db) == [(3, 3)]
@@ -249,6 +254,8 @@ def test_a_key_lets_a_transaction_commit_once(db: rowgate.Connection, table: str
     with pytest.raises(rowgate.KeyApplied) as raised, db.transaction(key=key):
         raise AssertionError("the block does not run")
     assert raised.value.outcome == "APPLIED"
+    with pytest.raises(rowgate.KeyApplied):
+        db.run_transaction(lambda tx: tx.query("insert into accounts values (1, 1)"), key=key)
 
 
 def test_the_whole_work_is_repeated_after_a_conflict(postgres: rowgate.Connection) -> None:

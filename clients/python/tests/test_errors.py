@@ -11,7 +11,9 @@ import pytest
 
 import rowgate
 from rowgate import Outcome, TransportError
+from rowgate._client._caller import Clock
 from rowgate._client._failures import Retry, Safety, error_class, may_repeat
+from rowgate._proto import QueryOptions
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "ERRORS.md"
 ROW = re.compile(r"^\| ((?:`[A-Z][A-Z0-9_]*`(?:, )?)+) \|", re.MULTILINE)
@@ -110,6 +112,15 @@ KEY, READS, IDEMPOTENT, NOTHING = Safety(key=True), Safety(reads=True), Safety(i
 )
 def test_only_what_is_known_to_be_safe_is_sent_again(error: rowgate.Error, safety: Safety, again: bool) -> None:
     assert may_repeat(error, safety) is again
+
+
+def test_the_server_keeps_the_time_and_the_clients_clock_fires_later() -> None:
+    options = QueryOptions()
+    own = Clock(1.0, Retry()).timeout(options)
+    assert own is not None and 1.2 < own <= 1.25
+    assert 0.9 < options.timeout.seconds + options.timeout.nanos / 1e9 <= 1.0
+    assert Clock(None, Retry()).timeout(QueryOptions()) is None
+    assert 0.9 < (Clock(1.0, Retry()).timeout() or 0) <= 1.0
 
 
 def test_pauses_are_the_servers_delay_or_longer_and_fit_into_the_time() -> None:

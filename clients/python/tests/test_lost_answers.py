@@ -229,6 +229,12 @@ async def test_the_client_for_asyncio_does_the_same(proxy: Proxy) -> None:
         assert (await db.query(INSERT, key="aio")).replayed
         proxy.loses = 1
         assert [row async for row in db.stream("select count(*) from paid", read_only=True)] == [(2,)]
+        proxy.loses = 1
+        async with db.transaction(retries=1) as tx:
+            await tx.query(INSERT)
+        proxy.loses = 1
+        assert (await db.copy_in("paid", [(9, "y")], key="copy")).replayed
+        assert (await db.query("select count(*) from paid")).scalar() == 4
 
 
 def test_calls_may_wait_for_a_server_that_is_not_there_yet(own_server: Server) -> None:

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 import rowgate
+from rowgate import _proto
 from rowgate._client._rows import Row, row_class
+from rowgate._client._stream import StreamParts
+from rowgate._values._decode import plan
 
 
 def row(names: str, *values: Any) -> Any:
@@ -54,6 +57,19 @@ def test_rows_are_pickled_and_hashed_as_tuples() -> None:
     again = pickle.loads(pickle.dumps(one))
     assert again == one and again.owner == "ann" and isinstance(again, Row)
     assert {one: 1}[(7, "ann")] == 1
+
+
+def test_a_stream_without_its_summary_is_incomplete() -> None:
+    parts = StreamParts(plan)
+    parts.accept(_proto.StreamQueryResponse(header={"has_columns": True, "columns": [{"name": "a", "type": 4}]}))
+    rows = parts.accept(_proto.StreamQueryResponse(rows={"rows": [{"values": [{"int64_value": 7}]}]}))
+    assert rows == [(7,)] and parts.summary is None
+    with pytest.raises(rowgate.OperationalError, match="incomplete") as raised:
+        parts.check_complete(reads=False)
+    assert raised.value.outcome == "UNKNOWN"
+    parts.accept(_proto.StreamQueryResponse(summary={"row_count": 1, "command": "SELECT"}))
+    parts.check_complete(reads=False)
+    assert parts.summary == (0, "SELECT", 1)
 
 
 def test_a_result_gives_rows_one_row_and_values(db: rowgate.Connection) -> None:
