@@ -10,7 +10,7 @@ import pytest
 
 from rowgate import dbapi
 from rowgate.dbapi._casts import cast, common, uncast
-from rowgate.dbapi._paramstyle import bind
+from rowgate.dbapi._paramstyle import bind, bind_numbered
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,24 @@ def test_many_rows_share_the_widest_integer() -> None:
     assert common([1, None, 1 << 40]) == "int8"
     assert common([1, "one"]) == ""
     assert common([None, None]) == ""
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters", "sql"),
+    [
+        ("select $1, $2::text, $1", (1, 2), "select $1::int2, $2::text, $1::int2"),
+        ("select '$1', \"$1\", $1 -- $1", (1,), "select '$1', \"$1\", $1::int2 -- $1"),
+        ("select $a$ $1 $a$, $$ $1 $$, E'\\'$1', $1", (1,), "select $a$ $1 $a$, $$ $1 $$, E'\\'$1', $1::int2"),
+        ("select $1 /* $1 */", ("a",), "select $1 /* $1 */"),
+        ("select %s", (1,), "select $1::int2"),
+        ("select %(a)s", {"a": 1}, "select $1::int2"),
+        ("select a ? 'b' and $1", (True,), "select a ? 'b' and $1::bool"),
+        ("select 5 % 2", (), "select 5 % 2"),
+    ],
+)
+def test_numbers_get_the_types_of_their_values_where_they_have_none(operation: str, parameters: Any, sql: str) -> None:
+    assert bind_numbered(operation, parameters, cast, False)[0] == sql
+
+
+def test_question_marks_are_numbered_for_sqlite() -> None:
+    assert bind_numbered("select ?, '?', ? -- ?", (1, 2), uncast, True) == ("select $1, '?', $2 -- ?", (1, 2))

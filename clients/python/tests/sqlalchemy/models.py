@@ -46,7 +46,7 @@ class Order(Base):
     token: Mapped[uuid.UUID] = mapped_column(Uuid)
     placed: Mapped[datetime.datetime] = mapped_column(DateTime)
     receipt: Mapped[Optional[bytes]] = mapped_column(LargeBinary)
-    version: Mapped[int]
+    version: Mapped[int] = mapped_column()
     customer: Mapped[Customer] = relationship(back_populates="orders")
     tags: Mapped[list[Tag]] = relationship(secondary="order_tags", order_by="Tag.label")
 

@@ -143,7 +143,7 @@ def postgresql(engine: Engine) -> None:
         row = upsert(Tag).values(label="rush", description="new")
         row = row.on_conflict_do_update(index_elements=[Tag.label], set_={"description": row.excluded.description})
         show("upsert", connection.execute(row.returning(Tag.label, Tag.description)).one())
-        show("jsonb", connection.scalar(select(Customer.notes["likes"][1].astext).where(Customer.email == "ada@example.com")))
+        show("jsonb", connection.scalar(select(Customer.notes["likes"][1].as_string()).where(Customer.email == "ada@example.com")))
         show("array", connection.scalar(select(array([1, 2, 3]))), connection.scalar(text("select :a = any(:b)"), {"a": 1, "b": [1, 2]}))
         show("interval", connection.scalar(select(func.now() - func.now())))
         connection.execute(text("lock table tags in share mode"))

@@ -234,10 +234,12 @@ class Connection:
         if self._lost is not None:
             raise commits.lost(self._lost) from self._lost
 
-    def _bind(self, operation: str, parameters: Any) -> tuple[str, list[Any]]:
+    def _bind(self, operation: str, parameters: Any) -> tuple[str, Sequence[Any]]:
+        values: Sequence[Any]
         if self._settings.paramstyle == "numeric_dollar":
-            return operation, self._adapt(parameters or ())
-        sql, values = paramstyles.bind(operation, parameters, self._cast)
+            sql, values = paramstyles.bind_numbered(operation, parameters, self._cast, self.backend == "sqlite")
+        else:
+            sql, values = paramstyles.bind(operation, parameters, self._cast)
         return sql, self._adapt(values)
 
     def _execute(self, sql: str, values: Sequence[Any], timeout: Optional[float]) -> tuple[Any, Optional[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import _casts as casts
@@ -19,10 +20,7 @@ class ManyRows:
     """One statement with many parameters: a text, where they allow it, so that the database prepares it once."""
 
     def __init__(self, connection: Connection, operation: str, parameters: list[Any]) -> None:
-        if connection.paramstyle == "numeric_dollar":
-            bound = [(operation, row) for row in parameters]
-        else:
-            bound = _bind_all(connection, operation, parameters)
+        bound = _bind_all(connection, operation, parameters)
         self._rows = [(sql, connection._adapt(values)) for sql, values in bound]
         self.sql = bound[0][0]
 
@@ -47,16 +45,20 @@ class ManyRows:
         return [("execute", sql, values) for sql, values in self._rows]
 
 
-def _bind_all(connection: Connection, operation: str, parameters: list[Any]) -> list[tuple[str, list[Any]]]:
+def _bind_all(connection: Connection, operation: str, parameters: list[Any]) -> list[tuple[str, Sequence[Any]]]:
+    def bind(row: Any, cast: paramstyles.Cast) -> tuple[str, Sequence[Any]]:
+        if connection.paramstyle == "numeric_dollar":
+            return paramstyles.bind_numbered(operation, row, cast, connection.backend == "sqlite")
+        return paramstyles.bind(operation, row, cast)
+
+    plain = [bind(row, casts.uncast) for row in parameters]
     if connection._cast is casts.uncast:
-        return [paramstyles.bind(operation, row, casts.uncast) for row in parameters]
+        return plain
     # One cast for each place, wide enough for all rows. Values that are tuples are placeholders of their own.
-    plain = [paramstyles.bind(operation, row, casts.uncast) for row in parameters]
     if len({sql for sql, _ in plain}) > 1:
-        return [paramstyles.bind(operation, row, casts.cast) for row in parameters]
+        return [bind(row, casts.cast) for row in parameters]
     names = [casts.common(column) for column in zip(*(values for _, values in plain))]
-    places = iter(f"::{name}" if name else "" for name in names)
-    sql, _ = paramstyles.bind(operation, parameters[0], lambda value: next(places))
+    sql, _ = paramstyles.bind_numbered(plain[0][0], names, lambda name: f"::{name}" if name else "", False)
     return [(sql, values) for _, values in plain]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Callable, NamedTuple, Optional, Union
@@ -81,6 +82,62 @@ def bind(operation: str, parameters: Optional[Parameters], cast: Cast) -> tuple[
         sql.append(placeholder)
         sql.append(text)
     return "".join(sql), values
+
+
+# What is text, a name or a comment is left alone; then `$1` with or without a cast, and `?`.
+_TOKENS = re.compile(
+    r"""(?:\b[eE]'(?:[^'\\]|\\.|'')*') | '(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | --[^\n]* | /\*.*?\*/
+      | \$(?P<tag>[^\W\d]?\w*)\$.*?\$(?P=tag)\$ | (?P<number>(?<!\w)\$\d+)(?P<cast>\s*::)? | (?P<mark>\?)""",
+    re.DOTALL | re.VERBOSE,
+)
+
+
+class Numbered(NamedTuple):
+    """A text cut behind its `$n` that have no cast: `numbers` are theirs. `has_numbers` tells of all, `marks` of `?`."""
+
+    texts: tuple[str, ...]
+    numbers: tuple[int, ...]
+    has_numbers: bool
+    marks: str
+
+
+@lru_cache(maxsize=1024)
+def parse_numbered(operation: str) -> Numbered:
+    """Finds the placeholders `$1`, `$2` … of a text, and those that `?` would be."""
+    texts, numbers, marked, marks, end, has_numbers = [], [], [], 0, 0, False
+    written = 0
+    for token in _TOKENS.finditer(operation):
+        if token["number"]:
+            has_numbers = True
+            if not token["cast"]:
+                texts.append(operation[end : token.end()])
+                end = token.end()
+                numbers.append(int(token["number"][1:]))
+        elif token["mark"]:
+            marks += 1
+            marked.append(f"{operation[written : token.start()]}${marks}")
+            written = token.end()
+    return Numbered((*texts, operation[end:]), tuple(numbers), has_numbers, "".join((*marked, operation[written:])))
+
+
+def bind_numbered(operation: str, parameters: Optional[Parameters], cast: Cast, marks: bool) -> tuple[str, Sequence[Any]]:
+    """A text that has `$n` already, with casts behind those that have none.
+
+    Without any it may have the placeholders of the usual driver: `%s` and `%(name)s`, and where `marks` says so `?`.
+    """
+    if not parameters:
+        return operation, ()
+    found = parse_numbered(operation)
+    if isinstance(parameters, Mapping):
+        return bind(operation, parameters, cast)
+    if not found.has_numbers:
+        if marks and found.marks != operation:
+            return found.marks, parameters
+        return bind(operation, parameters, cast)
+    casts = [cast(parameters[number - 1]) if number <= len(parameters) else "" for number in found.numbers]
+    if not any(casts):
+        return operation, parameters
+    return "".join(text + cast for text, cast in zip(found.texts, (*casts, ""))), parameters
 
 
 def _write(value: Any, values: list[Any], cast: Cast) -> str:
