@@ -19,7 +19,10 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 
-import rowgate
+# Programs that the tests start are forked off while calls run, and need none of grpc's help for a fork.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+
+import rowgate  # noqa: E402
 
 BACKENDS = ("sqlite", "postgres", "mysql")
 
