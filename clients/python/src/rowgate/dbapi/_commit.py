@@ -74,7 +74,7 @@ def roll_back(transaction: Any) -> None:
 
 def run(transaction: Any, commands: Sequence[Any], **limits: Any) -> list[Any]:
     """Sends commands together; their results, or the error of the first that failed."""
-    answers = transaction.pipeline(commands, **limits)
+    answers: list[Any] = transaction.pipeline(commands, **limits)
     for index, answer in enumerate(answers):
         if isinstance(answer, errors.Error):
             if len(commands) > 1:
@@ -86,7 +86,7 @@ def run(transaction: Any, commands: Sequence[Any], **limits: Any) -> list[Any]:
 def run_in_savepoint(transaction: Any, name: str, commands: Sequence[Any], **limits: Any) -> list[Any]:
     """The same, and a failure undoes the commands and leaves the transaction open."""
     guarded = [("savepoint", name), *commands, ("release", name)]
-    answers = transaction.pipeline(guarded, **limits)
+    answers: list[Any] = transaction.pipeline(guarded, **limits)
     failed = next((index for index, answer in enumerate(answers) if isinstance(answer, errors.Error)), None)
     if failed is None:
         return answers[1:-1]

@@ -66,7 +66,8 @@ def connect(
         statement_savepoints=statement_savepoints,
     )
     modes = TransactionModes(level(isolation_level), readonly, deferrable)
-    return given.pop("opener", _open)(address, name, backend, own, modes, given)
+    opened: Connection = given.pop("opener", _open)(address, name, backend, own, modes, given)
+    return opened
 
 
 def _open(

@@ -18,7 +18,8 @@ from ._cursor import Cursor
 from ._last_row import Written, last_row_query, returning_rowid
 from ._many import ManyRows
 from ._rows import StreamedRows
-from ._settings import Settings, TransactionModes, level
+from ._session_modes import SessionModes
+from ._settings import Settings, TransactionModes
 
 # Statements that open no transaction on SQLite, where one that may write keeps others from writing. sqlite3 does the same.
 _READS = frozenset("SELECT VALUES PRAGMA EXPLAIN".split())
@@ -33,7 +34,7 @@ def _never() -> Any:
     raise AssertionError("a statement of a transaction ran outside of it")
 
 
-class Connection:
+class Connection(SessionModes):
     """A connection of PEP 249.
 
     Its transaction is opened by the first statement and ends with `commit` or `rollback`. With `autocommit` each
@@ -155,55 +156,6 @@ class Connection:
     def paramstyle(self) -> str:
         return self._settings.paramstyle
 
-    @property
-    def autocommit(self) -> bool:
-        """True: each statement is a transaction of its own. It cannot be changed within a transaction."""
-        return self._settings.autocommit
-
-    @autocommit.setter
-    def autocommit(self, value: bool) -> None:
-        self._settings.autocommit = self._outside("autocommit", bool(value), self._settings.autocommit)
-
-    @property
-    def isolation_level(self) -> Optional[str]:
-        """The isolation level of the next transactions, as `REPEATABLE READ`; None: the database's default."""
-        return self._modes.isolation_level
-
-    @isolation_level.setter
-    def isolation_level(self, value: Optional[str]) -> None:
-        self._modes.isolation_level = self._outside("isolation_level", level(value), self._modes.isolation_level)
-
-    @property
-    def readonly(self) -> bool:
-        """True: the database refuses writes in the next transactions."""
-        return self._modes.readonly
-
-    @readonly.setter
-    def readonly(self, value: Optional[bool]) -> None:
-        self._modes.readonly = self._outside("readonly", bool(value), self._modes.readonly)
-
-    @property
-    def deferrable(self) -> bool:
-        """True: a transaction that is SERIALIZABLE and read-only waits for a snapshot that cannot fail."""
-        return self._modes.deferrable
-
-    @deferrable.setter
-    def deferrable(self, value: Optional[bool]) -> None:
-        self._modes.deferrable = self._outside("deferrable", bool(value), self._modes.deferrable)
-
-    def set_session(
-        self,
-        isolation_level: Optional[str] = None,
-        readonly: Optional[bool] = None,
-        deferrable: Optional[bool] = None,
-        autocommit: Optional[bool] = None,
-    ) -> None:
-        """Sets those that are given, as psycopg2 does."""
-        given = {"isolation_level": isolation_level, "readonly": readonly, "deferrable": deferrable, "autocommit": autocommit}
-        for name, value in given.items():
-            if value is not None:
-                setattr(self, name, value)
-
     def ping(self) -> None:
         """Asks the database for a sign of life, outside of the transaction."""
         self.ask("SELECT 1")
@@ -217,12 +169,6 @@ class Connection:
     def driver_connection(self) -> Any:
         """The connection of `rowgate`, or of `rowgate.aio`, that this one uses."""
         return getattr(self._database, "awaited", self._database)
-
-    def _outside(self, name: str, value: Any, now: Any) -> Any:
-        self._check_open()
-        if value != now and self.in_transaction:
-            raise errors.ProgrammingError(f"{name} cannot be changed within a transaction: commit or roll back first")
-        return value
 
     # Statements, for cursors
 

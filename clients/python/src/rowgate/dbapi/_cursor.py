@@ -22,7 +22,7 @@ _COUNTED = frozenset("INSERT UPDATE DELETE MERGE REPLACE COPY FETCH MOVE".split(
 def _count(result: Any) -> int:
     """The rows that were written, else those that were returned; -1 for a statement that does neither."""
     if result.rows_affected or result.command.partition(" ")[0].upper() in _COUNTED:
-        return result.rows_affected
+        return int(result.rows_affected)
     return len(result.rows) if result.has_columns else -1
 
 

@@ -27,7 +27,8 @@ class Template(NamedTuple):
 @lru_cache(maxsize=1024)
 def parse(operation: str) -> Template:
     """Cuts a text at `%s` and `%(name)s`; `%%` is a percent sign. Quotes do not matter, as in psycopg."""
-    texts, keys = [""], []
+    texts = [""]
+    keys: list[Any] = []
     position = 0
     while True:
         at = operation.find("%", position)
@@ -71,7 +72,8 @@ def bind(operation: str, parameters: Optional[Parameters], cast: Cast) -> tuple[
         return operation, []
     template = parse(operation)
     _check(template, parameters)
-    sql, values = [template.texts[0]], []
+    sql = [template.texts[0]]
+    values: list[Any] = []
     written: dict[str, str] = {}
     for key, text in zip(template.keys, template.texts[1:]):
         placeholder = written.get(key) if isinstance(key, str) else None
