@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The Python package of clients/python: built as a wheel out of an sdist, tested on all backends, and the commands of its
-# README. Needs common.sh, postgres.sh, mariadb.sh, servers.sh and the packages of scripts/verify.
+# The Python package of clients/python: built as a wheel out of an sdist, and tested on all backends. Needs common.sh,
+# postgres.sh, mariadb.sh and servers.sh.
 
 package_environment=$cache/verify/python-package
 

@@ -1,6 +1,7 @@
 """The client for asyncio; the conformance list runs by it as well (test_conformance.py)."""
 
 import asyncio
+import io
 import time
 from typing import Any, AsyncIterator
 
@@ -123,6 +124,9 @@ async def test_copies_take_asynchronous_data(adb: aio.Connection) -> None:
     assert await adb.copy_out(sql="select id, n from awaited where id = 3", format="csv").read() == b"3,3\n"
     await adb.copy_in("awaited", "9000,1\n9001,2\n", format="csv")
     assert await count(adb) == 2002
+    written = io.BytesIO()
+    assert (await adb.copy_out("awaited", format="csv").write_to(written)).row_count == 2002
+    assert written.getvalue().count(b"\n") == 2002
 
 
 async def test_a_listener_is_closed_by_another_task(address: str, backend: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, AsyncIterator, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, AsyncIterator, BinaryIO, List, Mapping, Optional, Tuple
 
 import grpc
 from grpc.aio import EOF
@@ -207,6 +207,13 @@ class CopyOut(Stream):
                 yield message.data
             else:
                 self._parts.accept(message)
+
+    async def write_to(self, file: BinaryIO) -> Summary:
+        """Writes the data to a binary file and returns the counts."""
+        async for part in self.data():
+            file.write(part)
+        assert self.summary is not None
+        return self.summary
 
     async def read(self) -> bytes:
         """All of the data."""
