@@ -56,6 +56,7 @@ class Cursor:
         """Runs a statement. Without parameters a percent sign in it is one; with them it is written `%%`."""
         self._check()
         self._discard()
+        self._forget()
         with self.connection._lock:
             sql, values = self.connection._bind(operation, parameters)
             command = control.recognise(sql)
@@ -75,6 +76,7 @@ class Cursor:
         """
         self._check()
         self._discard()
+        self._forget()
         if self.name is not None:
             raise errors.ProgrammingError("a named cursor cannot run executemany: use one without a name")
         with self.connection._lock:
@@ -164,8 +166,7 @@ class Cursor:
         self.connection._check_open()
 
     def _discard(self) -> None:
-        rows = self._rows
-        self._forget()
+        rows, self._rows = self._rows, None
         if isinstance(rows, StreamedRows) and rows.open:
             with self.connection._lock, self.connection._reading():
                 rows.close()

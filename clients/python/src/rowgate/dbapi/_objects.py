@@ -32,6 +32,8 @@ def decoder(backend: str) -> Optional[Callable[[Any], Plan]]:
 
 
 def _plan_sqlite(column: Any) -> Plan:
+    if column.type == types.NUMERIC:
+        return Plan(None, None, _text_as(_number))
     return Plan(_FIELDS.get(column.type, "text_value"), None, _stored)
 
 
@@ -59,6 +61,11 @@ def _text_as(convert: Callable[[str], Any]) -> Decoder:
             return value.text_value
 
     return decode
+
+
+def _number(text: str) -> Any:
+    """A number of a numeric column of SQLite, which is stored as an integer or as a float."""
+    return float(text) if text.strip("-0123456789") else int(text)
 
 
 def _timedelta(text: str) -> datetime.timedelta:

@@ -25,8 +25,6 @@ class Dialect(RowgateDialect, SQLiteDialect):
     backend = "sqlite"
     supports_statement_cache = True
     execution_ctx_cls = ExecutionContext
-    # One statement in the place of two.
-    favor_returning_over_lastrowid = True
     isolation_levels = ("AUTOCOMMIT", "SERIALIZABLE")
     _isolation_lookup = {"AUTOCOMMIT": None, "SERIALIZABLE": 0}
 

@@ -70,6 +70,7 @@ NOT_OVER_ROWGATE: dict[str, dict[str, str]] = {
         "has_temp_table": _SESSION,
         "temporary_views": _SESSION,
         "create_temp_table_as": _SESSION,
+        "unicode_ddl": "sessions of the pool enforce foreign keys, and the suite's refer to columns that are not unique",
         "schemas": "a schema of SQLite is an attached file, and ATTACH is refused: it would stay in a session of the pool",
     },
 }
