@@ -42,6 +42,8 @@ class Connection(SessionModes):
     until `rollback` is called: what comes after it would not belong to what came before. The connection stays usable.
     """
 
+    cursor_class: type[Cursor] = Cursor
+
     Warning = errors.Warning
     Error = errors.Error
     InterfaceError = errors.InterfaceError
@@ -88,7 +90,7 @@ class Connection(SessionModes):
     def cursor(self, name: Optional[str] = None) -> Cursor:
         """A new cursor; with a name one that streams its rows."""
         self._check_open()
-        return Cursor(self, name)
+        return self.cursor_class(self, name)
 
     def commit(self) -> None:
         """Commits the transaction; nothing, if none is open.

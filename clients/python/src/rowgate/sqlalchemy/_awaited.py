@@ -13,6 +13,7 @@ from sqlalchemy.util import await_only
 from .. import aio
 from ..dbapi import _objects as objects
 from ..dbapi._connection import Connection
+from ..dbapi._cursor import Cursor
 from ..dbapi._settings import Settings, TransactionModes
 
 
@@ -104,8 +105,17 @@ class AwaitedDatabase:
         await_only(self.awaited.close())
 
 
+class AwaitedCursor(Cursor):
+    """A cursor whose rows are all there when its statement has run, unless it streams."""
+
+    async def _async_soft_close(self) -> None:
+        """Does nothing: SQLAlchemy 2.1 asks for it when it goes on without awaiting."""
+
+
 class AwaitedConnection(Connection, AdaptedConnection):
     """The connection of PEP 249 that SQLAlchemy's asyncio engine uses."""
+
+    cursor_class = AwaitedCursor
 
     def __init__(self, database: Any, backend: str, settings: Any, modes: Any) -> None:
         super().__init__(

@@ -25,8 +25,8 @@ class Dialect(RowgateDialect, SQLiteDialect):
     backend = "sqlite"
     supports_statement_cache = True
     execution_ctx_cls = ExecutionContext
-    isolation_levels = ("AUTOCOMMIT", "SERIALIZABLE")
-    _isolation_lookup = {"AUTOCOMMIT": None, "SERIALIZABLE": 0}
+    # READ UNCOMMITTED is run as SERIALIZABLE: connections of the pool share no cache.
+    isolation_levels = ("AUTOCOMMIT", "READ UNCOMMITTED", "SERIALIZABLE")
 
     @classmethod
     def import_dbapi(cls) -> Module:
