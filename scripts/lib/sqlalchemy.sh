@@ -18,7 +18,7 @@ verify_sqlalchemy() {
   part 'sqlalchemy: a PostgreSQL, a MariaDB, and a server on them and on SQLite' sqlalchemy_servers
   part 'sqlalchemy: DB-API 2.0 and its compliance test' sqlalchemy_dbapi
   part 'sqlalchemy: the suite on PostgreSQL, psycopg beside Rowgate' sqlalchemy_suites psycopg \
-    "postgresql+psycopg://postgres@127.0.0.1:$postgres_port/direct" "rowgate+postgresql://$server_address/postgres"
+    "postgresql+psycopg://postgres@127.0.0.1:$postgres_port/direct" "rowgate+postgresql://$server_address/main"
   part 'sqlalchemy: the suite on SQLite, pysqlite beside Rowgate' sqlalchemy_suites pysqlite \
     "sqlite:///$scratch/direct.db" "rowgate+sqlite://$server_address/sqlite"
   part 'sqlalchemy: the asyncio engine' sqlalchemy_asyncio
@@ -26,9 +26,9 @@ verify_sqlalchemy() {
   for program in program.py migrate.py frames.py; do
     part "sqlalchemy: $program over the usual drivers and over Rowgate" sqlalchemy_same "$program"
   done
-  part 'sqlalchemy: PostgreSQL killed' sqlalchemy_killed postgres rowgate+postgresql
-  part 'sqlalchemy: MariaDB killed' sqlalchemy_killed mysql rowgate+mariadb
-  part 'sqlalchemy: SQLite killed, with the server that it is in' sqlalchemy_killed sqlite rowgate+sqlite
+  part 'sqlalchemy: PostgreSQL killed' sqlalchemy_killed postgres rowgate+postgresql main
+  part 'sqlalchemy: MariaDB killed' sqlalchemy_killed mysql rowgate+mariadb mysql
+  part 'sqlalchemy: SQLite killed, with the server that it is in' sqlalchemy_killed sqlite rowgate+sqlite sqlite
   clean_up
 }
 
@@ -45,7 +45,7 @@ sqlalchemy_servers() {
   start_mariadb 'create database direct character set utf8mb4' 'create database shop character set utf8mb4' \
     "create user app@'%' identified by 'secret'" "grant all on *.* to app@'%'"
   start_server sqlalchemy <<TOML
-[databases.postgres]
+[databases.main]
 url = "postgres://postgres@127.0.0.1:$postgres_port/over"
 [databases.mysql]
 url = "mysql://app:secret@127.0.0.1:$mariadb_port/shop"
@@ -57,7 +57,7 @@ TOML
 sqlalchemy_dbapi() {
   (
     cd clients/python
-    ROWGATE_TEST_POSTGRES=$server_address/postgres ROWGATE_TEST_MYSQL=$server_address/mysql \
+    ROWGATE_TEST_POSTGRES=$server_address/main ROWGATE_TEST_MYSQL=$server_address/mysql \
       ROWGATE_TEST_SQLITE=$server_address/sqlite "$python/bin/python" -m pytest -q -p no:cacheprovider -W ignore tests/dbapi
   )
 }
@@ -82,7 +82,7 @@ sqlalchemy_suites() {
 
 sqlalchemy_asyncio() {
   local dialect
-  for dialect in postgresql:postgres mariadb:mysql sqlite:sqlite; do
+  for dialect in postgresql:main mariadb:mysql sqlite:sqlite; do
     "$python/bin/python" "$sqlalchemy_tests/asynchronous.py" "rowgate+${dialect%:*}://$server_address/${dialect#*:}"
   done
 }
@@ -91,7 +91,7 @@ sqlalchemy_asyncio() {
 sqlalchemy_same() {
   local pair
   rm -f "$scratch/program.db"
-  for pair in "postgresql+psycopg2://postgres@127.0.0.1:$postgres_port/direct rowgate+postgresql://$server_address/postgres" \
+  for pair in "postgresql+psycopg2://postgres@127.0.0.1:$postgres_port/direct rowgate+postgresql://$server_address/main" \
     "sqlite:///$scratch/program.db rowgate+sqlite://$server_address/sqlite" \
     "mysql+pymysql://app:secret@127.0.0.1:$mariadb_port/direct rowgate+mysql://$server_address/mysql" \
     "mariadb+pymysql://app:secret@127.0.0.1:$mariadb_port/direct rowgate+mariadb://$server_address/mysql"; do
@@ -102,11 +102,11 @@ sqlalchemy_same() {
   done
 }
 
-# sqlalchemy_killed DATABASE DIALECT: the backend is killed and started again under a program that writes.
+# sqlalchemy_killed BACKEND DIALECT DATABASE: the backend is killed and started again under a program that writes.
 sqlalchemy_killed() {
   local stop=$scratch/stop.$1 log=$scratch/kills.$1.log program turn
   rm -f "$stop"
-  "$python/bin/python" "$sqlalchemy_tests/kills.py" "$2://$server_address/$1" "$stop" >"$log" 2>&1 &
+  "$python/bin/python" "$sqlalchemy_tests/kills.py" "$2://$server_address/$3" "$stop" >"$log" 2>&1 &
   program=$!
   for turn in $(seq 200); do
     ! grep -q '^writing' "$log" || break
