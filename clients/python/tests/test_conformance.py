@@ -4,7 +4,7 @@ from typing import Any, List
 
 import conformance_runner as runner
 import pytest
-from conftest import address_of
+from servers import address_of
 
 NAMES = {"sqlite": "sqlite", "postgres": "postgres", "mysql": "mariadb"}
 

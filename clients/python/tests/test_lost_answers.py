@@ -7,7 +7,7 @@ import time
 from typing import Any, Iterator, List
 
 import pytest
-from conftest import Server
+from servers import Server
 
 import rowgate
 from rowgate import aio

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator
 
 import pytest
-from conftest import Server
+from servers import Server
 
 import rowgate
 from rowgate._client._target import resolve

@@ -178,7 +178,7 @@ def test_composites_and_enums(postgres: rowgate.Connection) -> None:
 
 
 def test_mysql_keeps_its_own_families() -> None:
-    from conftest import address_of
+    from servers import address_of
 
     with rowgate.connect("rowgate://" + address_of("mysql")) as db:
         db.query("drop table if exists families")
