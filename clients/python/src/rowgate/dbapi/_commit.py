@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Optional
 
 from .. import _errors as errors
 
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
-def commit(database: Any, transaction: Any, outcome_timeout: float, sleep: Callable[[float], object]) -> None:
-    """Commits; an outcome in doubt is asked for by the token of the transaction.
+def commit(
+    database: Any, transaction: Any, key: Optional[str], outcome_timeout: float, sleep: Callable[[float], object]
+) -> None:
+    """Commits; an outcome in doubt is asked for, by the token in the error, else by the key of the transaction.
 
     Raises what the commit raised, unless the answer is that it was applied.
     """
@@ -21,26 +23,28 @@ def commit(database: Any, transaction: Any, outcome_timeout: float, sleep: Calla
     except errors.Error as error:
         if error.outcome is not errors.Outcome.UNKNOWN:
             raise
-        state = _outcome(database, error.transaction_token, outcome_timeout, sleep)
+        handle = {"token": error.transaction_token} if error.transaction_token else {"key": key}
+        state = _outcome(database, handle, outcome_timeout, sleep) if any(handle.values()) else "UNKNOWN"
         if state == "NOT_APPLIED":
             raise _not_applied(error) from error
         if state != "APPLIED":
             raise
 
 
-def _outcome(database: Any, token: str, limit: float, sleep: Callable[[float], object]) -> str:
-    """The state of a transaction by its token; UNKNOWN without one, and if nobody tells it in time."""
+def _outcome(database: Any, handle: dict[str, Any], limit: float, sleep: Callable[[float], object]) -> str:
+    """The state of a transaction; UNKNOWN if nobody tells it in time."""
     deadline = time.monotonic() + limit
-    for attempt in range(1 << 16):
-        if not token or time.monotonic() >= deadline:
-            return "UNKNOWN"
+    attempt = 0
+    while time.monotonic() < deadline:
         try:
-            state = str(database.outcome(token=token, timeout=max(0.1, deadline - time.monotonic())))
+            state = str(database.outcome(**handle, timeout=max(0.1, deadline - time.monotonic())))
         except errors.Error:
             state = "IN_PROGRESS"
-        if state != "IN_PROGRESS":
+        # Of a key NOT_APPLIED is "not so far": a commit that has arrived may still be at work.
+        if state != "IN_PROGRESS" and (state != "NOT_APPLIED" or "token" in handle):
             return state
         sleep(min(_PAUSES[min(attempt, len(_PAUSES) - 1)], max(0.0, deadline - time.monotonic())))
+        attempt += 1
     return "UNKNOWN"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Optional, TypeVar
@@ -81,6 +82,7 @@ class Connection(SessionModes):
         self._without_rowid: set[str] = set()
         self._transaction: Optional[Any] = None
         self._explicit = False
+        self._key: Optional[str] = None
         self._streamed: Optional[StreamedRows] = None
         self._lost: Optional[errors.Error] = None
         self._closed = False
@@ -110,7 +112,7 @@ class Connection(SessionModes):
             self._end()
 
     def _commit(self, transaction: Any) -> None:
-        commits.commit(self._database, transaction, self._settings.outcome_timeout, self._sleep)
+        commits.commit(self._database, transaction, self._key, self._settings.outcome_timeout, self._sleep)
 
     def rollback(self) -> None:
         """Undoes the transaction; nothing, if none is open."""
@@ -351,6 +353,9 @@ class Connection(SessionModes):
             options["tag"] = self._settings.tag
         if self._settings.settings:
             options["settings"] = dict(self._settings.settings)
+        self._key = uuid.uuid4().hex if self._settings.commit_keys and "read_only" not in options else None
+        if self._key is not None:
+            options["key"] = self._key
         transaction = self._database.transaction(**options)
         transaction.begin(wait=False)
         return transaction

@@ -67,6 +67,8 @@ class Settings:
     timeout: Optional[float] = None
     # Seconds for which the outcome of a commit in doubt is asked for.
     outcome_timeout: float = 10.0
+    # Each transaction has an idempotency key, by which its outcome is told when the answer is lost on the way.
+    commit_keys: bool = False
     tag: Optional[str] = None
     # Settings of PostgreSQL's for each transaction and call, as `search_path`.
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from ..dbapi._connection import Connection
 
 # Arguments of dbapi.connect that a URL has as text.
 _NUMBERS = ("timeout", "outcome_timeout")
-_SWITCHES = ("autocommit", "readonly", "deferrable", "statement_savepoints", "tls")
+_SWITCHES = ("autocommit", "readonly", "deferrable", "statement_savepoints", "commit_keys", "tls")
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
