@@ -236,7 +236,8 @@ class Connection(SessionModes):
             # Too many for a batch: a transaction of their own, so that all are applied or none.
             self._explicit = True
             try:
-                results = self._run(rows.sql, lambda transaction: commits.run(transaction, rows.commands(), **self._limits(timeout)))
+                limits = self._limits(timeout)
+                results = self._run(rows.sql, lambda transaction: commits.run(transaction, rows.commands(), **limits))
             except BaseException:
                 self.rollback()
                 raise

@@ -1,0 +1,3 @@
+"""SQLAlchemy's suite runs by itself, with its own plugin: scripts/verify sqlalchemy."""
+
+collect_ignore = ["suite"]
