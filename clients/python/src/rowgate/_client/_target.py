@@ -46,6 +46,10 @@ class Target(NamedTuple):
             "grpc.max_receive_message_length": -1,
             "grpc.max_send_message_length": -1,
             "grpc.primary_user_agent": "rowgate-python",
+            # A connection that has died without a word is noticed; more often is a flood to some proxies.
+            "grpc.keepalive_time_ms": 300_000,
+            "grpc.keepalive_timeout_ms": 20_000,
+            "grpc.http2.max_pings_without_data": 0,
         }
         if self.server_name:
             options["grpc.ssl_target_name_override"] = self.server_name
