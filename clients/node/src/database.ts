@@ -1,0 +1,373 @@
+import { create, fromBinary, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { copyFormat, copyIn, copyText, needsGrpc, type CopyData, type CopyInOptions, type CopyInResult, type CopyOutOptions } from './copy.js';
+import { RowgateError } from './errors/error.js';
+import { failureOf, type CallNature } from './errors/failure.js';
+import * as contract from './gen/rowgate/v1/database_pb.js';
+import { GetServerInfoRequestSchema, GetServerInfoResponseSchema, type GetServerInfoResponse } from './gen/rowgate/v1/server_pb.js';
+import { listenEvents, type ListenEvent } from './listen.js';
+import {
+  BATCH_FIELDS, COPY_OUT_FIELDS, COPY_OUT_PARTS, PartReader, QUERY_FIELDS, readResults, STREAM_PARTS, writeStatement, type Decoding,
+} from './messages.js';
+import {
+  DEFAULT_TIMEOUT, queryOptions, settings, transactionOptions, type BatchOptions, type CallOptions, type DatabaseOptions,
+  type QueryOptions, type StreamOptions, type TransactionOptions,
+} from './options.js';
+import type { Result, Row } from './result.js';
+import { repeated } from './retry.js';
+import { DataStream, PartSource, RowStream } from './rows.js';
+import { sql, type Sql } from './sql.js';
+import { TransactCall } from './transact.js';
+import { compiled, statementArguments, Transaction, type StatementInput, type TransactionContext } from './transaction.js';
+import type { CallLimits, Method, Transport } from './transport/transport.js';
+import { NEEDS_DIALECT, writeValue, type Dialect, type ParameterWriter } from './values/encode.js';
+import type { Column, DataType } from './values/types.js';
+import { dataType } from './values/types.js';
+import { nativeTypist, type Typist } from './values/typing.js';
+import { readColumn } from './values/decode.js';
+import { WireReader } from './values/wire.js';
+
+/** A statement of a batch. */
+export type BatchStatement = StatementInput | {
+  readonly sql: StatementInput;
+  readonly values?: readonly unknown[];
+  /** The number of rows that it must change; any other rolls the whole batch back. */
+  readonly expect?: number | { readonly atLeast: number } | { readonly atMost: number };
+};
+
+/** What became of a unit of work. */
+export type TransactionState = 'APPLIED' | 'NOT_APPLIED' | 'IN_PROGRESS' | 'UNKNOWN';
+
+/** A statement as the database sees it. */
+export interface Description {
+  readonly hasColumns: boolean;
+  readonly columns: readonly Column[];
+  readonly parameterTypes: readonly { readonly type: DataType; readonly elementType: DataType; readonly typeName: string; readonly typeOid: number }[];
+  readonly readOnly: boolean;
+  readonly plan: string;
+}
+
+/** Other forms for parameters and values than the native ones. @internal */
+export interface Adaptation {
+  readonly write: ParameterWriter;
+  readonly typist: Typist;
+}
+
+/** A database behind Rowgate. It is safe for any number of concurrent calls, and needs no pool here. */
+export class Database {
+  private readonly prefix: Uint8Array;
+  private readonly adaptation: Adaptation;
+  private dialectAsked: Promise<Dialect> | undefined;
+  private dialectKnown: Dialect | undefined;
+
+  /** @internal */
+  constructor(private readonly transport: Transport, private readonly options: DatabaseOptions = {}, adaptation?: Adaptation) {
+    this.adaptation = adaptation ?? { write: writeValue, typist: nativeTypist(options) };
+    this.dialectKnown = options.dialect;
+    this.prefix = this.named(1);
+  }
+
+  /** Runs one statement and returns its whole result: query(sql`…`, options) or query('… $1 …', [values], options). */
+  query<R = Row>(statement: Sql, options?: QueryOptions): Promise<Result<R>>;
+  query<R = Row>(text: string, values?: readonly unknown[], options?: QueryOptions): Promise<Result<R>>;
+  async query<R = Row>(input: StatementInput, second?: readonly unknown[] | QueryOptions, third?: QueryOptions): Promise<Result<R>> {
+    const { values, options } = statementArguments(input, second, third);
+    const decoding = this.decoding(options.rowMode);
+    const request = await this.built((dialect) => this.queryRequest(input, values, options, dialect));
+    const bytes = await this.unary('Query', request, options, { isHarmless: options.readOnly === true });
+    return readResults(bytes, decoding)[0]!;
+  }
+
+  /** A tag: await db.sql`select name from users where id = ${id}`. */
+  readonly sql = <R = Row>(strings: TemplateStringsArray, ...values: unknown[]): Promise<Result<R>> =>
+    this.query<R>(sql(strings, ...values));
+
+  /** The rows of a statement as they come, of any number: for await (const row of db.stream(sql`…`)). */
+  stream<R = Row>(statement: Sql, options?: StreamOptions): RowStream<R>;
+  stream<R = Row>(text: string, values?: readonly unknown[], options?: StreamOptions): RowStream<R>;
+  stream<R = Row>(input: StatementInput, second?: readonly unknown[] | StreamOptions, third?: StreamOptions): RowStream<R> {
+    const { values, options } = statementArguments(input, second, third);
+    const open = async () => {
+      const query = await this.built((dialect) => this.queryRequest(input, values, options, dialect));
+      const request = new BinaryWriter().uint32(0x0a).bytes(query).finish();
+      return this.transport.serverStream('StreamQuery', request, limitsOf(options));
+    };
+    const reader = new PartReader(STREAM_PARTS, this.decoding(options.rowMode));
+    return new RowStream<R>(new PartSource(open, reader, { isHarmless: options.readOnly === true }));
+  }
+
+  /** Runs statements in one transaction and one round trip: all of them are applied, or none is. */
+  async batch(statements: readonly BatchStatement[], options: BatchOptions = {}): Promise<Result[]> {
+    const decoding = this.decoding(options.rowMode);
+    const request = await this.built((dialect) => this.batchRequest(statements, options, dialect));
+    const isHarmless = options.readOnly === true || options.dryRun === true;
+    return readResults(await this.unary('ExecuteBatch', request, options, { isHarmless }), decoding);
+  }
+
+  /**
+   * Runs `work` in an interactive transaction: committed when it returns, rolled back when it fails. With `retries` it runs again
+   * after what was not applied and may succeed later; with a `key` also after a commit whose outcome is unknown.
+   */
+  async transaction<T>(work: (transaction: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+    const isKeyed = options.key !== undefined;
+    let last: { value: T } | undefined;
+    const repetition = { retries: this.retriesOf(options), isKeyed, signal: options.signal, timeout: options.timeout };
+    return repeated(repetition, async (timeout) => {
+      const transaction = await this.begin({ ...options, timeout });
+      try {
+        const value = await work(transaction);
+        await transaction.commit().catch((error: unknown) => {
+          const isInDoubt = error instanceof RowgateError && error.outcome === 'UNKNOWN';
+          last = isInDoubt ? { value } : undefined;
+          throw error;
+        });
+        return value;
+      } finally {
+        // Whatever failed: without a commit that was sent, giving it up rolls back.
+        transaction.abandon();
+      }
+    }).catch((error: unknown) => {
+      // The commit of the attempt before, whose answer was lost, was applied.
+      if (last && error instanceof RowgateError && error.reason === 'KEY_APPLIED') return last.value;
+      throw error;
+    });
+  }
+
+  /** Begins an interactive transaction that the caller ends: see `Transaction`. Mostly `transaction` is what you want. */
+  async begin(options: TransactionOptions = {}): Promise<Transaction> {
+    const { transport, options: { database, tag } } = this;
+    if (!transport.duplex) {
+      throw needsGrpc('an interactive transaction', 'use db.batch([...]), which is one transaction, or connect over gRPC from a server');
+    }
+    const isReadOnly = options.readOnly === true;
+    let call: TransactCall;
+    try {
+      call = new TransactCall(transport.duplex('Transact', limitsOf(options)), isReadOnly, this.adaptation.write);
+    } catch (error) {
+      throw failureOf(error, { isHarmless: true });
+    }
+    await call.command({
+      case: 'begin',
+      value: {
+        database,
+        transaction: transactionOptions(options),
+        idempotencyKey: options.key,
+        tag: options.tag ?? tag,
+        settings: options.settings && settings(options.settings),
+      },
+    });
+    return new Transaction(call, this.context);
+  }
+
+  /** Copies rows or data into a table: all of them, or none. */
+  async copyIn(options: CopyInOptions, data: CopyData): Promise<CopyInResult> {
+    const { transport } = this;
+    if (!transport.duplex) throw needsGrpc('copyIn', 'use db.batch([...]) with inserts, or connect over gRPC from a server');
+    const { schema, table, columns, format } = options;
+    const start = {
+      database: this.options.database, schema, table, columns: columns && [...columns], format: copyFormat(format), text: copyText(options),
+      options: queryOptions(options as QueryOptions, this.options.tag),
+    };
+    let call;
+    try {
+      call = transport.duplex('CopyIn', limitsOf(options));
+    } catch (error) {
+      throw failureOf(error, { isHarmless: true });
+    }
+    return copyIn(call, start, data, format === 'csv' || format === 'text', () => this.dialect());
+  }
+
+  /** The rows of a table (by its name) or of a query as data: CSV, PostgreSQL's text format, or Arrow. For rows use `stream`. */
+  copyOut(source: string | Sql, options: CopyOutOptions & { values?: readonly unknown[] } = {}): DataStream {
+    const isTable = typeof source === 'string';
+    const open = async () => {
+      const request = await this.built((dialect) => {
+        const { schema, columns } = options;
+        const writer = new BinaryWriter().raw(toBinary(contract.CopyOutRequestSchema, create(contract.CopyOutRequestSchema, {
+          database: this.options.database, schema, table: isTable ? source : '', columns: columns && [...columns],
+          format: copyFormat(options.format ?? 'csv'), text: copyText(options), options: queryOptions(options as QueryOptions, this.options.tag),
+        })));
+        if (!isTable) writeStatement(writer, source.compile(dialect), COPY_OUT_FIELDS, this.adaptation.write, dialect);
+        return writer.finish();
+      });
+      return this.transport.serverStream('CopyOut', request, limitsOf(options));
+    };
+    return new DataStream(new PartSource(open, new PartReader(COPY_OUT_PARTS, this.decoding('array')), { isHarmless: true }));
+  }
+
+  /** The notifications of channels (PostgreSQL), until the loop is left or the signal is aborted. */
+  listen(channels: string | readonly string[], options: CallOptions = {}): AsyncGenerator<ListenEvent, void> {
+    const request = toBinary(contract.ListenRequestSchema, create(contract.ListenRequestSchema, {
+      database: this.options.database, channels: typeof channels === 'string' ? [channels] : [...channels],
+    }));
+    return listenEvents(async () => this.transport.serverStream('Listen', request, limitsOf(options)));
+  }
+
+  /** What became of a key, or of the commit that an error with reason OUTCOME_UNKNOWN has a token for. */
+  async outcome(of: { key: string } | { transactionToken: string }, options: CallOptions = {}): Promise<TransactionState> {
+    const handle = 'key' in of
+      ? { case: 'idempotencyKey' as const, value: of.key }
+      : { case: 'transactionToken' as const, value: of.transactionToken };
+    const request = toBinary(contract.GetTransactionOutcomeRequestSchema, create(contract.GetTransactionOutcomeRequestSchema, {
+      database: this.options.database, handle,
+    }));
+    const bytes = await this.unary('GetTransactionOutcome', request, options, { isHarmless: true });
+    const { state } = fromBinary(contract.GetTransactionOutcomeResponseSchema, bytes);
+    return (contract.TransactionState[state] as TransactionState | 'UNSPECIFIED' | undefined) === 'UNSPECIFIED'
+      ? 'UNKNOWN'
+      : (contract.TransactionState[state] as TransactionState | undefined) ?? 'UNKNOWN';
+  }
+
+  /** The parameters and columns of a statement. Runs nothing. */
+  async describe(text: string, options: CallOptions & { plan?: boolean } = {}): Promise<Description> {
+    const request = toBinary(contract.DescribeStatementRequestSchema, create(contract.DescribeStatementRequestSchema, {
+      database: this.options.database, sql: text, includePlan: options.plan ?? false,
+    }));
+    const bytes = await this.unary('DescribeStatement', request, options, { isHarmless: true });
+    const found = fromBinary(contract.DescribeStatementResponseSchema, bytes);
+    return {
+      hasColumns: found.hasColumns,
+      columns: columnsOf(bytes),
+      parameterTypes: found.parameterTypes.map(({ type, elementType, typeName, typeOid }) => (
+        { type: dataType(type), elementType: dataType(elementType), typeName, typeOid })),
+      readOnly: found.readOnly,
+      plan: found.plan,
+    };
+  }
+
+  /** The server, its databases and their limits. */
+  async serverInfo(options: CallOptions = {}): Promise<GetServerInfoResponse> {
+    const request = toBinary(GetServerInfoRequestSchema, create(GetServerInfoRequestSchema));
+    return fromBinary(GetServerInfoResponseSchema, await this.unary('GetServerInfo', request, options, { isHarmless: true }));
+  }
+
+  /** The dialect of the database: as it was given, or as the server says. */
+  dialect(): Promise<Dialect> {
+    if (this.dialectKnown) return Promise.resolve(this.dialectKnown);
+    this.dialectAsked ??= this.askDialect().catch((error: unknown) => {
+      this.dialectAsked = undefined;
+      throw error;
+    });
+    return this.dialectAsked;
+  }
+
+  /** Ends the connection; calls in progress fail. */
+  close(): void {
+    this.transport.close();
+  }
+
+  private readonly context: TransactionContext = {
+    decoding: (rowMode) => this.decoding(rowMode),
+    dialect: () => this.dialect(),
+    knownDialect: () => this.dialectKnown,
+  };
+
+  private async askDialect(): Promise<Dialect> {
+    let info: GetServerInfoResponse;
+    try {
+      info = await this.serverInfo();
+    } catch (error) {
+      if (error instanceof RowgateError && error.reason === 'ACCESS_DENIED') {
+        error.message += "\nhint: what is to be sent depends on the kind of database: name it, connect(address, { dialect: 'postgres' })";
+      }
+      throw error;
+    }
+    const name = this.options.database || info.defaultDatabase;
+    const backend = info.databases.find((each) => each.name === name)?.backend;
+    this.dialectKnown = backend === 'sqlite' || backend === 'mysql' ? backend : 'postgres';
+    return this.dialectKnown;
+  }
+
+  private decoding(rowMode: 'object' | 'array' | undefined): Decoding {
+    return { typist: this.adaptation.typist, asArrays: rowMode === 'array' };
+  }
+
+  private async unary(method: Method, request: Uint8Array, options: QueryOptions, nature: CallNature): Promise<Uint8Array> {
+    const timeout = options.timeout ?? this.options.timeout ?? DEFAULT_TIMEOUT;
+    const { signal } = options;
+    const attempt = (left: number | undefined) => this.transport.unary(method, request, { timeout: left, signal }).catch((error: unknown) => {
+      throw failureOf(error, nature);
+    });
+    const retries = this.retriesOf(options);
+    if (retries === 0) return attempt(timeout);
+    return repeated({ retries, isKeyed: options.key !== undefined, signal, timeout }, attempt);
+  }
+
+  private retriesOf(options: { retries?: number }): number {
+    return options.retries ?? this.options.retries ?? 0;
+  }
+
+  // Builds a request again with the dialect where its form depends on it.
+  private async built(build: (dialect: Dialect | undefined) => Uint8Array): Promise<Uint8Array> {
+    try {
+      return build(this.dialectKnown);
+    } catch (error) {
+      if (error !== NEEDS_DIALECT) throw error;
+      return build(await this.dialect());
+    }
+  }
+
+  private queryRequest(input: StatementInput, values: readonly unknown[], options: QueryOptions, dialect: Dialect | undefined): Uint8Array {
+    const writer = new BinaryWriter().raw(this.prefix);
+    writeStatement(writer, compiled(input, values, dialect), QUERY_FIELDS, this.adaptation.write, dialect);
+    return this.withOptions(writer, queryOptions(options, this.options.tag));
+  }
+
+  private batchRequest(statements: readonly BatchStatement[], options: BatchOptions, dialect: Dialect | undefined): Uint8Array {
+    const { maxAttempts, dryRun, readOnly, ...rest } = options;
+    const own = toBinary(contract.ExecuteBatchRequestSchema, create(contract.ExecuteBatchRequestSchema, {
+      transaction: transactionOptions(options as TransactionOptions), maxAttempts, dryRun,
+    }));
+    const writer = new BinaryWriter().raw(this.prefix).raw(own);
+    for (const each of statements) {
+      const { sql: input, values = [], expect } = typeof each === 'object' && 'sql' in each ? each : { sql: each as StatementInput };
+      writer.uint32(0x12).fork();
+      writeStatement(writer, compiled(input, values, dialect), BATCH_FIELDS, this.adaptation.write, dialect);
+      if (expect !== undefined) {
+        writer.uint32(0x1a).bytes(toBinary(contract.ExpectationSchema, create(contract.ExpectationSchema, { rows: expectation(expect) })));
+      }
+      writer.join();
+    }
+    return this.withOptions(writer, queryOptions(rest as QueryOptions, this.options.tag));
+  }
+
+  // Both a QueryRequest and an ExecuteBatchRequest have their options in field 4.
+  private withOptions(writer: BinaryWriter, init: MessageInitShape<typeof contract.QueryOptionsSchema> | undefined): Uint8Array {
+    if (init) writer.uint32(0x22).bytes(toBinary(contract.QueryOptionsSchema, create(contract.QueryOptionsSchema, init)));
+    return writer.finish();
+  }
+
+  private named(field: number): Uint8Array {
+    const writer = new BinaryWriter();
+    if (this.options.database) writer.uint32((field << 3) | 2).string(this.options.database);
+    return writer.finish();
+  }
+}
+
+// A stream, a listener and a transaction last as long as they are used, unless the call itself says otherwise.
+function limitsOf({ timeout, signal }: CallOptions): CallLimits {
+  return { timeout, signal };
+}
+
+type ExpectationInit = MessageInitShape<typeof contract.ExpectationSchema>['rows'];
+
+function expectation(expect: NonNullable<Exclude<BatchStatement, StatementInput>['expect']>): ExpectationInit {
+  if (typeof expect === 'number') return { case: 'exactly', value: BigInt(expect) };
+  return 'atLeast' in expect ? { case: 'atLeast', value: BigInt(expect.atLeast) } : { case: 'atMost', value: BigInt(expect.atMost) };
+}
+
+// The columns of a DescribeStatementResponse.
+function columnsOf(bytes: Uint8Array): Column[] {
+  const reader = new WireReader(bytes);
+  const columns: Column[] = [];
+  while (reader.position < reader.end) {
+    const tag = reader.uint32();
+    if (tag === 0x12) {
+      const limit = reader.limit();
+      columns.push(readColumn(reader, limit));
+    } else {
+      reader.skip(tag);
+    }
+  }
+  return columns;
+}

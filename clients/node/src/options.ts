@@ -1,0 +1,143 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import {
+  AccessMode, IsolationLevel, type QueryOptionsSchema, type TransactionOptionsSchema,
+} from './gen/rowgate/v1/database_pb.js';
+import type { Dialect } from './values/encode.js';
+import type { ValueOptions } from './values/types.js';
+
+/** What every call takes. */
+export interface CallOptions {
+  /** Milliseconds; the server ends the statement a little earlier, so that its answer comes in time. */
+  timeout?: number;
+  /** Cancels the call, and the statement in the database. */
+  signal?: AbortSignal;
+  /** A label for the server's logs and metrics. */
+  tag?: string;
+  /** Settings of PostgreSQL's for this call alone, which the server must allow. */
+  settings?: Record<string, string>;
+}
+
+export interface RepeatOptions {
+  /**
+   * How often the call is repeated, 0 without. Repeated is only what was certainly not applied and may succeed later
+   * (NOT_APPLIED with RetryInfo), and what has a `key`.
+   */
+  retries?: number;
+}
+
+export interface KeyOptions {
+  /** Idempotency key: the call is applied once, however often it is sent. */
+  key?: string;
+}
+
+export interface RowOptions {
+  /** Rows as objects by name, or as arrays by position. */
+  rowMode?: 'object' | 'array';
+  /** The most rows; more are an error. */
+  maxRows?: number;
+  /** The most bytes, as encoded; more are an error. */
+  maxBytes?: number;
+}
+
+export interface StreamOptions extends CallOptions, RowOptions {
+  /** The database refuses writes. */
+  readOnly?: boolean;
+  /** Running it twice is harmless: the server repeats it, too, when its outcome is unknown. */
+  idempotent?: boolean;
+  /** Asks for nullability and origin of the columns. */
+  describeColumns?: boolean;
+}
+
+export interface QueryOptions extends StreamOptions, RepeatOptions, KeyOptions {}
+
+export type Isolation = 'read committed' | 'repeatable read' | 'serializable';
+
+export interface TransactionModes {
+  isolation?: Isolation;
+  readOnly?: boolean;
+  /** PostgreSQL, with `serializable` and `readOnly`: waits for a snapshot that cannot fail. */
+  deferrable?: boolean;
+}
+
+export interface BatchOptions extends CallOptions, RowOptions, RepeatOptions, KeyOptions, TransactionModes {
+  idempotent?: boolean;
+  /** The most attempts of the server. */
+  maxAttempts?: number;
+  /** Runs everything, then rolls back. */
+  dryRun?: boolean;
+}
+
+export interface TransactionOptions extends CallOptions, RepeatOptions, KeyOptions, TransactionModes {
+  /** The longest time between two statements, in milliseconds. */
+  idleTimeout?: number;
+  /** The longest time from begin to commit, in milliseconds. */
+  maxDuration?: number;
+}
+
+export interface StatementOptions extends RowOptions {
+  /** Milliseconds after which the statement ends; the transaction stays open. */
+  timeout?: number;
+  tag?: string;
+}
+
+/** What a connection is made with, whatever carries it. */
+export interface DatabaseOptions extends ValueOptions {
+  /** The logical name of the database; the server's default one without. */
+  database?: string;
+  /** Milliseconds for every call that has no timeout of its own; streams, listeners and transactions have none then. 30 s without. */
+  timeout?: number;
+  /** For every call that has no tag of its own. */
+  tag?: string;
+  /** As for each call. */
+  retries?: number;
+  /** The dialect of the database. Without it the server is asked, once, when it matters. */
+  dialect?: Dialect;
+}
+
+/** The default of `timeout`, in milliseconds. */
+export const DEFAULT_TIMEOUT = 30_000;
+
+type QueryOptionsInit = MessageInitShape<typeof QueryOptionsSchema>;
+
+/** The options of a call as the message has them; undefined where all are the defaults. */
+export function queryOptions(options: QueryOptions, tag: string | undefined): QueryOptionsInit | undefined {
+  const init: QueryOptionsInit = {};
+  if (options.maxRows !== undefined) init.maxRows = BigInt(options.maxRows);
+  if (options.maxBytes !== undefined) init.maxBytes = BigInt(options.maxBytes);
+  if (options.readOnly) init.accessMode = AccessMode.READ_ONLY;
+  if (options.idempotent) init.idempotent = true;
+  if (options.key !== undefined) init.idempotencyKey = options.key;
+  if (options.describeColumns) init.describeColumns = true;
+  if (options.settings) init.settings = settings(options.settings);
+  const label = options.tag ?? tag;
+  if (label) init.tag = label;
+  return Object.keys(init).length > 0 ? init : undefined;
+}
+
+export function statementOptions(options: StatementOptions): QueryOptionsInit | undefined {
+  const init = queryOptions(options as QueryOptions, undefined) ?? {};
+  if (options.timeout !== undefined) init.timeout = durationFromMs(options.timeout);
+  return Object.keys(init).length > 0 ? init : undefined;
+}
+
+export const settings = (given: Record<string, string>) => Object.entries(given).map(([name, value]) => ({ name, value: String(value) }));
+
+const ISOLATION: Record<Isolation, IsolationLevel> = {
+  'read committed': IsolationLevel.READ_COMMITTED,
+  'repeatable read': IsolationLevel.REPEATABLE_READ,
+  serializable: IsolationLevel.SERIALIZABLE,
+};
+
+export function transactionOptions(options: TransactionOptions): MessageInitShape<typeof TransactionOptionsSchema> | undefined {
+  const init: MessageInitShape<typeof TransactionOptionsSchema> = {};
+  if (options.isolation !== undefined) {
+    init.isolationLevel = ISOLATION[options.isolation];
+    if (init.isolationLevel === undefined) throw new TypeError(`isolation is one of ${Object.keys(ISOLATION).join(', ')}, not ${options.isolation}`);
+  }
+  if (options.readOnly) init.accessMode = AccessMode.READ_ONLY;
+  if (options.deferrable) init.deferrable = true;
+  if (options.idleTimeout !== undefined) init.idleTimeout = durationFromMs(options.idleTimeout);
+  if (options.maxDuration !== undefined) init.maxDuration = durationFromMs(options.maxDuration);
+  return Object.keys(init).length > 0 ? init : undefined;
+}

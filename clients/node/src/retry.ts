@@ -1,0 +1,58 @@
+import { RowgateError } from './errors/error.js';
+
+export interface Repetition {
+  readonly retries: number;
+  /** True for what has an idempotency key: it may be sent again whatever became of it. */
+  readonly isKeyed: boolean;
+  readonly signal?: AbortSignal;
+  /** Milliseconds for all attempts together. */
+  readonly timeout?: number;
+}
+
+const FIRST_PAUSE = 100;
+const LONGEST_PAUSE = 5_000;
+
+/**
+ * Runs `attempt` until it succeeds, at most `retries` times more. Each attempt gets the milliseconds that are left.
+ *
+ * Repeated is what was not applied and may succeed later, as its RetryInfo says, and what has a key and may have been applied.
+ */
+export async function repeated<T>(repetition: Repetition, attempt: (timeout: number | undefined, number: number) => Promise<T>): Promise<T> {
+  const { retries, timeout } = repetition;
+  const start = Date.now();
+  for (let number = 0; ; number += 1) {
+    const left = timeout === undefined ? undefined : timeout - (Date.now() - start);
+    try {
+      return await attempt(left, number);
+    } catch (error) {
+      const pause = number < retries ? pauseAfter(error, repetition.isKeyed, number) : undefined;
+      if (pause === undefined || (left !== undefined && Date.now() - start + pause >= timeout!)) throw error;
+      await rest(pause, repetition.signal, error);
+    }
+  }
+}
+
+/** The pause before the next attempt; undefined where there must be none. */
+export function pauseAfter(error: unknown, isKeyed: boolean, number: number): number | undefined {
+  if (!(error instanceof RowgateError)) return undefined;
+  let pause: number;
+  if (error.outcome === 'NOT_APPLIED' && error.retryAfter !== undefined) pause = error.retryAfter;
+  else if (isKeyed && error.outcome === 'UNKNOWN' && error.reason !== 'CANCELLED') pause = FIRST_PAUSE;
+  else return undefined;
+  return Math.min(pause * 2 ** number, Math.max(pause, LONGEST_PAUSE)) * (1 + Math.random() / 2);
+}
+
+function rest(milliseconds: number, signal: AbortSignal | undefined, error: unknown): Promise<void> {
+  if (signal?.aborted) return Promise.reject(error);
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', stop);
+      resolve();
+    }, milliseconds);
+    const stop = () => {
+      clearTimeout(timer);
+      reject(error);
+    };
+    signal?.addEventListener('abort', stop, { once: true });
+  });
+}

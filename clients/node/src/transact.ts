@@ -1,0 +1,165 @@
+import { toBinary, type MessageInitShape, create } from '@bufbuild/protobuf';
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { failure, failureOf, statusOf } from './errors/failure.js';
+import { TransactRequestSchema, QueryOptionsSchema } from './gen/rowgate/v1/database_pb.js';
+import { readResultSet, TRANSACT_QUERY_FIELDS, writeStatement, type Decoding, type Part } from './messages.js';
+import type { StatementOptions } from './options.js';
+import { statementOptions } from './options.js';
+import type { Statement } from './sql.js';
+import type { Duplex } from './transport/transport.js';
+import type { Dialect, ParameterWriter } from './values/encode.js';
+import { WireReader } from './values/wire.js';
+
+type Command = Exclude<MessageInitShape<typeof TransactRequestSchema>['command'], undefined | { case?: undefined }>;
+
+/** Takes the parts of a result one by one; the next is read when its promise is kept. */
+type Sink = (part: Part) => void | Promise<void>;
+
+interface Pending {
+  readonly sequence: number;
+  readonly decoding: Decoding | undefined;
+  readonly sink: Sink | undefined;
+  decoder: Part['decoder'];
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+// Fields of TransactResponse.
+const RESULT = 3;
+const ERROR = 7;
+
+/** The stream of one Transact: commands may be sent without waiting, and their replies come in order. */
+export class TransactCall {
+  private sequence = 0;
+  private readonly pending: Pending[] = [];
+  private isReading = false;
+  private isCommitSent = false;
+  private end: unknown;
+  /** Called once, when the stream has ended, however it did. */
+  onEnd: (() => void) | undefined;
+
+  constructor(private readonly duplex: Duplex, private readonly isReadOnly: boolean, private readonly write: ParameterWriter) {}
+
+  /** True when the transaction is over. */
+  get isOver(): boolean {
+    return this.end !== undefined;
+  }
+
+  /** Sends a command that returns nothing. */
+  command(command: Command): Promise<void> {
+    const sequence = (this.sequence += 1);
+    if (command.case === 'commit') this.isCommitSent = true;
+    return this.ask(toBinary(TransactRequestSchema, create(TransactRequestSchema, { sequence, command })), sequence);
+  }
+
+  /** Sends a statement; its parts go to `sink`. */
+  query(statement: Statement, options: StatementOptions, decoding: Decoding, dialect: Dialect | undefined, sink: Sink): Promise<void> {
+    const writer = new BinaryWriter();
+    const sequence = this.sequence + 1;
+    writer.uint32(0x08).uint32(sequence).uint32(0x1a).fork();
+    writeStatement(writer, statement, TRANSACT_QUERY_FIELDS, this.write, dialect);
+    const chosen = statementOptions(options);
+    if (chosen) writer.uint32(0x1a).bytes(toBinary(QueryOptionsSchema, create(QueryOptionsSchema, chosen)));
+    const message = writer.join().finish();
+    this.sequence = sequence;
+    return this.ask(message, sequence, decoding, sink);
+  }
+
+  /** Gives the transaction up: it is rolled back, unless its commit was sent. */
+  cancel(): void {
+    this.duplex.cancel();
+    this.finish(failure({ code: 1, message: 'the transaction was given up', details: [] }, this.nature()));
+  }
+
+  private ask(message: Uint8Array, sequence: number, decoding?: Decoding, sink?: Sink): Promise<void> {
+    if (this.end !== undefined) return Promise.reject(this.end);
+    return new Promise<void>((resolve, reject) => {
+      this.pending.push({ sequence, decoding, sink, decoder: undefined, resolve, reject });
+      void this.duplex.send(message);
+      if (!this.isReading) void this.readReplies();
+    });
+  }
+
+  // Reads while somebody waits, and after the end of the transaction to the status.
+  private async readReplies(): Promise<void> {
+    this.isReading = true;
+    try {
+      while (this.pending.length > 0) {
+        const bytes = await this.duplex.next();
+        if (!bytes) {
+          this.finish(failure({ code: 2, message: 'the transaction is over', details: [] }, this.nature()));
+          return;
+        }
+        await this.reply(bytes);
+      }
+    } catch (error) {
+      this.duplex.cancel();
+      this.finish(failureOf(error, this.nature()));
+    } finally {
+      this.isReading = false;
+    }
+  }
+
+  private async reply(bytes: Uint8Array): Promise<void> {
+    const reader = new WireReader(bytes);
+    const pending = this.pending[0]!;
+    while (reader.position < reader.end) {
+      const tag = reader.uint32();
+      if ((tag & 7) !== 2) {
+        reader.skip(tag);
+        continue;
+      }
+      const limit = reader.limit();
+      if (tag >>> 3 === RESULT) {
+        if (!(await this.result(reader, limit, pending))) return;
+      } else if (tag >>> 3 === ERROR) {
+        this.pending.shift();
+        pending.reject(failure(statusOf(reader.bytes.subarray(reader.position, limit)), { isHarmless: true }));
+        return;
+      }
+      reader.position = limit;
+    }
+    this.pending.shift();
+    pending.resolve();
+  }
+
+  // True after the last part.
+  private async result(reader: WireReader, end: number, pending: Pending): Promise<boolean> {
+    let isMore = false;
+    let part: Part | undefined;
+    while (reader.position < end) {
+      const tag = reader.uint32();
+      if (tag === 0x0a) {
+        const limit = reader.limit();
+        part = readResultSet(reader, limit, pending.decoding!, pending.decoder);
+        pending.decoder = part.decoder;
+      } else if (tag === 0x10) {
+        isMore = reader.uint32() !== 0;
+      } else {
+        reader.skip(tag);
+      }
+    }
+    if (part) await pending.sink?.(part);
+    return !isMore;
+  }
+
+  /** Ends the call after its last reply, and waits for the end. */
+  async close(): Promise<void> {
+    this.duplex.end();
+    this.finish(new TypeError('the transaction is over'));
+    // The status after the last reply says nothing more.
+    await this.duplex.next().catch(() => {});
+    this.duplex.cancel();
+  }
+
+  private nature() {
+    return { isHarmless: this.isReadOnly || !this.isCommitSent };
+  }
+
+  private finish(error: unknown): void {
+    if (this.end !== undefined) return;
+    this.end = error;
+    for (const each of this.pending.splice(0)) each.reject(error);
+    this.onEnd?.();
+  }
+}

@@ -1,0 +1,203 @@
+import { resultOfPart, type Decoding, type Part } from './messages.js';
+import type { StatementOptions } from './options.js';
+import type { Result, Row } from './result.js';
+import { Sql, sql, type Statement } from './sql.js';
+import type { TransactCall } from './transact.js';
+import { NEEDS_DIALECT, type Dialect } from './values/encode.js';
+import type { Column } from './values/types.js';
+
+/** What a transaction needs of its database. */
+export interface TransactionContext {
+  decoding(rowMode: 'object' | 'array' | undefined): Decoding;
+  dialect(): Promise<Dialect>;
+  knownDialect(): Dialect | undefined;
+}
+
+/** A statement as callers give it. */
+export type StatementInput = string | Sql;
+
+/**
+ * An interactive transaction.
+ *
+ * `db.transaction` commits it when its function returns, and rolls it back when that fails; one of `db.begin` ends by `commit`,
+ * `rollback` or `abandon`. A statement that fails leaves it open, for `rollbackTo` and `rollback` alone.
+ */
+export class Transaction {
+  private savepoints = 0;
+
+  /** @internal */
+  constructor(private readonly call: TransactCall, private readonly context: TransactionContext) {}
+
+  /** Runs one statement. A failure leaves the transaction open for `savepoint`s around it alone. */
+  query<R = Row>(statement: Sql, options?: StatementOptions): Promise<Result<R>>;
+  query<R = Row>(text: string, values?: readonly unknown[], options?: StatementOptions): Promise<Result<R>>;
+  async query<R = Row>(input: StatementInput, second?: readonly unknown[] | StatementOptions, third?: StatementOptions): Promise<Result<R>> {
+    const { values, options } = statementArguments(input, second, third);
+    let whole: Part | undefined;
+    await this.send(input, values, options, (part) => {
+      if (!whole) {
+        whole = part;
+        return;
+      }
+      for (const row of part.rows) whole.rows.push(row);
+      whole.rowsAffected = part.rowsAffected;
+      whole.command = part.command;
+    });
+    return resultOfPart(whole!);
+  }
+
+  /** A tag: await tx.sql`update …`. */
+  readonly sql = <R = Row>(strings: TemplateStringsArray, ...values: unknown[]): Promise<Result<R>> =>
+    this.query<R>(sql(strings, ...values));
+
+  /**
+   * The rows of a statement as they come. Until the last one was read the transaction does nothing else; a loop that is left early
+   * reads the rest and drops it.
+   */
+  async *stream<R = Row>(input: StatementInput, second?: readonly unknown[] | StatementOptions, third?: StatementOptions): AsyncGenerator<R, readonly Column[]> {
+    const { values, options } = statementArguments(input, second, third);
+    const parts = new Handover<Part>();
+    const done = this.send(input, values, options, (part) => parts.give(part)).then(() => parts.end(), (error) => parts.fail(error));
+    let columns: readonly Column[] = [];
+    try {
+      for (let part = await parts.take(); part; part = await parts.take()) {
+        if (part.columns.length > 0) columns = part.columns;
+        yield* part.rows as R[];
+      }
+    } finally {
+      parts.drop();
+      await done;
+    }
+    return columns;
+  }
+
+  /** Runs `work` behind a savepoint: what it did is undone when it fails, and the transaction goes on. */
+  async savepoint<T>(work: () => Promise<T>): Promise<T> {
+    const name = `savepoint_${(this.savepoints += 1)}`;
+    await this.setSavepoint(name);
+    let value: T;
+    try {
+      value = await work();
+    } catch (error) {
+      if (!this.call.isOver) await this.rollbackTo(name);
+      throw error;
+    }
+    await this.release(name);
+    return value;
+  }
+
+  setSavepoint(name: string): Promise<void> {
+    return this.call.command({ case: 'savepoint', value: { name } });
+  }
+
+  /** Undoes what was done since the savepoint, which stays. */
+  rollbackTo(name: string): Promise<void> {
+    return this.call.command({ case: 'rollbackTo', value: { name } });
+  }
+
+  /** Forgets the savepoint, and keeps what was done since. */
+  release(name: string): Promise<void> {
+    return this.call.command({ case: 'release', value: { name } });
+  }
+
+  /** Commits. A failure says by its outcome what became of the transaction. */
+  async commit(): Promise<void> {
+    await this.call.command({ case: 'commit', value: {} });
+    await this.call.close();
+  }
+
+  async rollback(): Promise<void> {
+    await this.call.command({ case: 'rollback', value: {} });
+    await this.call.close();
+  }
+
+  /** Gives the transaction up without waiting: it is rolled back. */
+  abandon(): void {
+    if (!this.call.isOver) this.call.cancel();
+  }
+
+  /** True when the transaction has ended, however it did. */
+  get isOver(): boolean {
+    return this.call.isOver;
+  }
+
+  private async send(input: StatementInput, values: readonly unknown[], options: StatementOptions, sink: (part: Part) => void | Promise<void>): Promise<void> {
+    const { call, context } = this;
+    const decoding = context.decoding(options.rowMode);
+    const dialect = context.knownDialect();
+    try {
+      return await call.query(compiled(input, values, dialect), options, decoding, dialect, sink);
+    } catch (error) {
+      if (error !== NEEDS_DIALECT) throw error;
+    }
+    const known = await context.dialect();
+    return call.query(compiled(input, values, known), options, decoding, known, sink);
+  }
+}
+
+export function compiled(input: StatementInput, values: readonly unknown[], dialect: Dialect | undefined): Statement {
+  return input instanceof Sql ? input.compile(dialect) : { text: input, values };
+}
+
+export interface StatementArguments<O> {
+  readonly values: readonly unknown[];
+  readonly options: O;
+}
+
+/** The values and options of a call with a text or with a piece of SQL. */
+export function statementArguments<O extends object>(input: StatementInput, second: readonly unknown[] | O | undefined, third: O | undefined): StatementArguments<O> {
+  if (input instanceof Sql) {
+    if (Array.isArray(second)) throw new TypeError('the values of sql`…` stand in it: give none beside it');
+    return { values: [], options: (second as O | undefined) ?? ({} as O) };
+  }
+  if (typeof input !== 'string') throw new TypeError('a statement is a text or sql`…`');
+  if (second !== undefined && !Array.isArray(second)) throw new TypeError('the values of a text are an array: query(text, [values], options)');
+  return { values: (second as readonly unknown[] | undefined) ?? [], options: third ?? ({} as O) };
+}
+
+/** Hands items from one task to another, one at a time: `give` waits until the item was taken. */
+class Handover<T> {
+  private item: T | undefined;
+  private isOver = false;
+  private isDropped = false;
+  private error: unknown;
+  private wakeTaker: (() => void) | undefined;
+  private wakeGiver: (() => void) | undefined;
+
+  give(item: T): void | Promise<void> {
+    if (this.isDropped) return;
+    this.item = item;
+    this.wakeTaker?.();
+    return new Promise((resolve) => {
+      this.wakeGiver = resolve;
+    });
+  }
+
+  end(): void {
+    this.isOver = true;
+    this.wakeTaker?.();
+  }
+
+  fail(error: unknown): void {
+    this.error = error;
+    this.end();
+  }
+
+  async take(): Promise<T | undefined> {
+    this.wakeGiver?.();
+    if (this.item === undefined && !this.isOver) {
+      await new Promise<void>((resolve) => {
+        this.wakeTaker = resolve;
+      });
+    }
+    const { item } = this;
+    this.item = undefined;
+    if (item === undefined && this.error !== undefined) throw this.error;
+    return item;
+  }
+
+  drop(): void {
+    this.isDropped = true;
+    this.wakeGiver?.();
+  }
+}

@@ -1,0 +1,203 @@
+import * as grpc from '@grpc/grpc-js';
+import { StatusError, statusOf, type Status } from '../errors/failure.js';
+import { pathOf, type CallLimits, type Duplex, type MessageSource, type Method, type Transport } from './transport.js';
+
+/** Files or texts in PEM for TLS. */
+export interface TlsOptions {
+  /** The authorities to trust; the system's without. */
+  ca?: string | Uint8Array;
+  /** The client's certificate and key, where the server asks for them. */
+  cert?: string | Uint8Array;
+  key?: string | Uint8Array;
+  /** The name in the server's certificate, where it is another than the address. */
+  serverName?: string;
+  /** False trusts any certificate: for tests alone. */
+  rejectUnauthorized?: boolean;
+}
+
+export interface GrpcOptions {
+  tls?: boolean | TlsOptions;
+  /** The caller's token. It is sent over TLS only. */
+  token?: string;
+  /** HTTP/2 connections to the server; calls take turns. 1 without. */
+  connections?: number;
+  /** Further options of grpc-js for the channel. */
+  channelOptions?: grpc.ChannelOptions;
+}
+
+const asIs = (bytes: Uint8Array): Buffer => (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+
+/** gRPC over HTTP/2, by grpc-js. */
+export class GrpcTransport implements Transport {
+  readonly name = 'gRPC';
+  private readonly clients: grpc.Client[];
+  private turn = 0;
+
+  constructor(address: string, options: GrpcOptions = {}) {
+    const isSecure = address.startsWith('https://') || Boolean(options.tls);
+    const target = address.replace(/^https?:\/\//, '').replace(/\/+$/, '');
+    const channel: grpc.ChannelOptions = {
+      'grpc.max_receive_message_length': -1,
+      'grpc.max_send_message_length': -1,
+      'grpc.keepalive_time_ms': 30_000,
+      'grpc.keepalive_timeout_ms': 10_000,
+      'grpc.service_config': '{"loadBalancingConfig":[{"round_robin":{}}]}',
+      // With a window of 64 KiB a stream waits for the network after each batch of rows.
+      'grpc-node.flow_control_window': 1 << 20,
+      ...nameOverride(options.tls),
+      ...options.channelOptions,
+    };
+    const credentials = credentialsOf(isSecure, options);
+    this.clients = Array.from({ length: Math.max(1, options.connections ?? 1) }, (_, index) =>
+      new grpc.Client(target, credentials, index === 0 ? channel : { ...channel, 'grpc.use_local_subchannel_pool': 1 }));
+  }
+
+  unary(method: Method, request: Uint8Array, limits: CallLimits): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      const done = (error: grpc.ServiceError | null, response?: Buffer) => {
+        release();
+        if (error) reject(new StatusError(statusFrom(error)));
+        else resolve(response!);
+      };
+      const call = this.client().makeUnaryRequest(pathOf(method), asIs, asRead, request, new grpc.Metadata(), callOptions(limits), done);
+      const release = onAbort(limits.signal, () => call.cancel());
+    });
+  }
+
+  serverStream(method: Method, request: Uint8Array, limits: CallLimits): MessageSource {
+    const call = this.client().makeServerStreamRequest(pathOf(method), asIs, asRead, request, new grpc.Metadata(), callOptions(limits));
+    return new ReadableSource(call, limits.signal);
+  }
+
+  duplex(method: Method, limits: CallLimits): Duplex {
+    const call = this.client().makeBidiStreamRequest<Uint8Array, Buffer>(
+      pathOf(method), asIs, asRead, new grpc.Metadata(), callOptions(limits));
+    return new DuplexCall(call, limits.signal);
+  }
+
+  close(): void {
+    for (const client of this.clients) client.close();
+  }
+
+  private client(): grpc.Client {
+    if (this.clients.length === 1) return this.clients[0]!;
+    this.turn = (this.turn + 1) % this.clients.length;
+    return this.clients[this.turn]!;
+  }
+}
+
+const asRead = (bytes: Buffer): Buffer => bytes;
+
+function nameOverride(tls: boolean | TlsOptions | undefined): grpc.ChannelOptions {
+  const name = typeof tls === 'object' ? tls.serverName : undefined;
+  return name ? { 'grpc.ssl_target_name_override': name, 'grpc.default_authority': name } : {};
+}
+
+function credentialsOf(isSecure: boolean, { tls, token }: GrpcOptions): grpc.ChannelCredentials {
+  if (!isSecure) {
+    if (token) {
+      throw new TypeError('a token is sent over TLS only\nhint: name the authorities in tls.ca, or write https:// before the address');
+    }
+    return grpc.credentials.createInsecure();
+  }
+  const files = typeof tls === 'object' ? tls : {};
+  const pem = (part: string | Uint8Array | undefined) => (part === undefined ? null : Buffer.from(part as string));
+  const channel = grpc.credentials.createSsl(pem(files.ca), pem(files.key), pem(files.cert),
+    files.rejectUnauthorized === undefined ? {} : { rejectUnauthorized: files.rejectUnauthorized });
+  if (!token) return channel;
+  const metadata = new grpc.Metadata();
+  metadata.set('authorization', `Bearer ${token}`);
+  const bearer = grpc.credentials.createFromMetadataGenerator((_, callback) => callback(null, metadata));
+  return grpc.credentials.combineChannelCredentials(channel, bearer);
+}
+
+function callOptions({ timeout, signal }: CallLimits): grpc.CallOptions {
+  if (signal?.aborted) throw aborted(signal);
+  return timeout === undefined ? {} : { deadline: Date.now() + timeout };
+}
+
+// It was never sent: the signal was aborted before.
+function aborted(signal: AbortSignal): StatusError {
+  return new StatusError({ code: grpc.status.CANCELLED, message: 'the signal was aborted before the call', details: [], isUnsent: true, cause: signal.reason });
+}
+
+function onAbort(signal: AbortSignal | undefined, act: () => void): () => void {
+  if (!signal) return () => {};
+  signal.addEventListener('abort', act, { once: true });
+  return () => signal.removeEventListener('abort', act);
+}
+
+function statusFrom(error: unknown): Status {
+  const { code, details, metadata, message } = error as Partial<grpc.ServiceError>;
+  const [bytes] = metadata?.get('grpc-status-details-bin') ?? [];
+  if (Buffer.isBuffer(bytes)) return { ...statusOf(bytes), message: details ?? message ?? '' };
+  if (typeof code !== 'number') return { code: grpc.status.UNKNOWN, message: message ?? String(error), details: [], cause: error };
+  const text = details || message || '';
+  // grpc-js says so of a call for which it had no connection. Nothing else that ends a call is known to be before the request.
+  const isUnsent = code === grpc.status.UNAVAILABLE && text.startsWith('No connection established');
+  return { code, message: text, details: [], isUnsent };
+}
+
+class ReadableSource implements MessageSource {
+  private readonly iterator: AsyncIterator<Buffer>;
+  private readonly release: () => void;
+  private isOver = false;
+
+  constructor(private readonly call: grpc.ClientReadableStream<Buffer> | grpc.ClientDuplexStream<Uint8Array, Buffer>, signal?: AbortSignal) {
+    // An error after the end of the reading has nobody who waits for it.
+    call.on('error', () => {});
+    this.iterator = call[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+    this.release = onAbort(signal, () => call.cancel());
+  }
+
+  async next(): Promise<Uint8Array | undefined> {
+    if (this.isOver) return undefined;
+    try {
+      const { value, done } = await this.iterator.next();
+      if (!done) return value as Buffer;
+      this.over();
+      return undefined;
+    } catch (error) {
+      this.over();
+      throw new StatusError(statusFrom(error));
+    }
+  }
+
+  cancel(): void {
+    if (this.isOver) return;
+    this.over();
+    this.call.cancel();
+  }
+
+  private over(): void {
+    this.isOver = true;
+    this.release();
+  }
+}
+
+class DuplexCall extends ReadableSource implements Duplex {
+  constructor(private readonly both: grpc.ClientDuplexStream<Uint8Array, Buffer>, signal?: AbortSignal) {
+    super(both, signal);
+  }
+
+  send(message: Uint8Array): Promise<void> {
+    const { both } = this;
+    if (both.destroyed || both.writableEnded) return Promise.resolve();
+    if (both.write(message)) return DONE;
+    return new Promise((resolve) => {
+      const finish = () => {
+        for (const event of ENDS) both.off(event, finish);
+        resolve();
+      };
+      for (const event of ENDS) both.on(event, finish);
+    });
+  }
+
+  end(): void {
+    this.both.end();
+  }
+}
+
+// A call that has ended takes no more, and its reader learns why.
+const ENDS = ['drain', 'error', 'close', 'status', 'end'];
+const DONE = Promise.resolve();
