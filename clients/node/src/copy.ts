@@ -6,6 +6,7 @@ import {
   CopyFormat, CopyInRequestSchema, CopyInResponseSchema, type CopyTextOptionsSchema,
 } from './gen/rowgate/v1/database_pb.js';
 import type { CallOptions, KeyOptions } from './options.js';
+import type { Sql } from './sql.js';
 import type { Duplex } from './transport/transport.js';
 import { NEEDS_DIALECT, writeValue, type Dialect } from './values/encode.js';
 
@@ -38,10 +39,15 @@ export interface CopyInResult {
 export interface CopyOutOptions extends CallOptions, CopyText {
   schema?: string;
   columns?: readonly string[];
-  format?: 'csv' | 'text' | 'arrow';
+  format?: 'csv' | 'text' | 'arrow' | 'rows';
+  /** The values of a query that is given as a text. */
+  values?: readonly unknown[];
   maxRows?: number;
   maxBytes?: number;
 }
+
+/** The name of a table, or a query. */
+export type CopySource = string | Sql | { readonly sql: string };
 
 /** Rows, or data in a text format, at once or as they come. */
 export type CopyData = Iterable<readonly unknown[]> | AsyncIterable<readonly unknown[]> | CopyTextData;

@@ -1,6 +1,6 @@
 import { create, fromBinary, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
-import { copyFormat, copyIn, copyText, needsGrpc, type CopyData, type CopyInOptions, type CopyInResult, type CopyOutOptions } from './copy.js';
+import { copyFormat, copyIn, copyText, needsGrpc, type CopyData, type CopyInOptions, type CopyInResult, type CopyOutOptions, type CopySource } from './copy.js';
 import { RowgateError } from './errors/error.js';
 import { failureOf, type CallNature } from './errors/failure.js';
 import * as contract from './gen/rowgate/v1/database_pb.js';
@@ -10,13 +10,13 @@ import {
   BATCH_FIELDS, COPY_OUT_FIELDS, COPY_OUT_PARTS, PartReader, QUERY_FIELDS, readResults, STREAM_PARTS, writeStatement, type Decoding,
 } from './messages.js';
 import {
-  DEFAULT_TIMEOUT, queryOptions, settings, transactionOptions, type BatchOptions, type CallOptions, type DatabaseOptions,
-  type QueryOptions, type StreamOptions, type TransactionOptions,
+  DEFAULT_TIMEOUT, isPlain, patience, queryOptions, settings, transactionOptions, type BatchOptions, type CallOptions, type DatabaseOptions,
+  type QueryOptions, type RowOptions, type StreamOptions, type TransactionOptions,
 } from './options.js';
 import type { Result, Row } from './result.js';
 import { repeated } from './retry.js';
 import { DataStream, PartSource, RowStream } from './rows.js';
-import { sql, type Sql } from './sql.js';
+import { Sql, sql } from './sql.js';
 import { TransactCall } from './transact.js';
 import { compiled, statementArguments, Transaction, type StatementInput, type TransactionContext } from './transaction.js';
 import type { CallLimits, Method, Transport } from './transport/transport.js';
@@ -59,6 +59,7 @@ export class Database {
   private readonly adaptation: Adaptation;
   private dialectAsked: Promise<Dialect> | undefined;
   private dialectKnown: Dialect | undefined;
+  private defaults: Uint8Array | undefined;
 
   /** @internal */
   constructor(private readonly transport: Transport, private readonly options: DatabaseOptions = {}, adaptation?: Adaptation) {
@@ -72,7 +73,7 @@ export class Database {
   query<R = Row>(text: string, values?: readonly unknown[], options?: QueryOptions): Promise<Result<R>>;
   async query<R = Row>(input: StatementInput, second?: readonly unknown[] | QueryOptions, third?: QueryOptions): Promise<Result<R>> {
     const { values, options } = statementArguments(input, second, third);
-    const decoding = this.decoding(options.rowMode);
+    const decoding = this.decoding(options);
     const request = await this.built((dialect) => this.queryRequest(input, values, options, dialect));
     const bytes = await this.unary('Query', request, options, { isHarmless: options.readOnly === true });
     return readResults(bytes, decoding)[0]!;
@@ -88,17 +89,17 @@ export class Database {
   stream<R = Row>(input: StatementInput, second?: readonly unknown[] | StreamOptions, third?: StreamOptions): RowStream<R> {
     const { values, options } = statementArguments(input, second, third);
     const open = async () => {
-      const query = await this.built((dialect) => this.queryRequest(input, values, options, dialect));
+      const query = await this.built((dialect) => this.streamQuery(input, values, options, dialect));
       const request = new BinaryWriter().uint32(0x0a).bytes(query).finish();
       return this.transport.serverStream('StreamQuery', request, limitsOf(options));
     };
-    const reader = new PartReader(STREAM_PARTS, this.decoding(options.rowMode));
+    const reader = new PartReader(STREAM_PARTS, this.decoding(options));
     return new RowStream<R>(new PartSource(open, reader, { isHarmless: options.readOnly === true }));
   }
 
   /** Runs statements in one transaction and one round trip: all of them are applied, or none is. */
   async batch(statements: readonly BatchStatement[], options: BatchOptions = {}): Promise<Result[]> {
-    const decoding = this.decoding(options.rowMode);
+    const decoding = this.decoding(options);
     const request = await this.built((dialect) => this.batchRequest(statements, options, dialect));
     const isHarmless = options.readOnly === true || options.dryRun === true;
     return readResults(await this.unary('ExecuteBatch', request, options, { isHarmless }), decoding);
@@ -135,6 +136,13 @@ export class Database {
 
   /** Begins an interactive transaction that the caller ends: see `Transaction`. Mostly `transaction` is what you want. */
   async begin(options: TransactionOptions = {}): Promise<Transaction> {
+    const { transaction, begun } = this.open(options);
+    await begun;
+    return transaction;
+  }
+
+  /** The same without waiting: what is sent before it has begun fails with it. @internal */
+  open(options: TransactionOptions): { transaction: Transaction; begun: Promise<void> } {
     const { transport, options: { database, tag } } = this;
     if (!transport.duplex) {
       throw needsGrpc('an interactive transaction', 'use db.batch([...]), which is one transaction, or connect over gRPC from a server');
@@ -146,7 +154,7 @@ export class Database {
     } catch (error) {
       throw failureOf(error, { isHarmless: true });
     }
-    await call.command({
+    const begun = call.command({
       case: 'begin',
       value: {
         database,
@@ -156,7 +164,7 @@ export class Database {
         settings: options.settings && settings(options.settings),
       },
     });
-    return new Transaction(call, this.context);
+    return { transaction: new Transaction(call, this.context), begun };
   }
 
   /** Copies rows or data into a table: all of them, or none. */
@@ -177,22 +185,16 @@ export class Database {
     return copyIn(call, start, data, format === 'csv' || format === 'text', () => this.dialect());
   }
 
-  /** The rows of a table (by its name) or of a query as data: CSV, PostgreSQL's text format, or Arrow. For rows use `stream`. */
-  copyOut(source: string | Sql, options: CopyOutOptions & { values?: readonly unknown[] } = {}): DataStream {
-    const isTable = typeof source === 'string';
-    const open = async () => {
-      const request = await this.built((dialect) => {
-        const { schema, columns } = options;
-        const writer = new BinaryWriter().raw(toBinary(contract.CopyOutRequestSchema, create(contract.CopyOutRequestSchema, {
-          database: this.options.database, schema, table: isTable ? source : '', columns: columns && [...columns],
-          format: copyFormat(options.format ?? 'csv'), text: copyText(options), options: queryOptions(options as QueryOptions, this.options.tag),
-        })));
-        if (!isTable) writeStatement(writer, source.compile(dialect), COPY_OUT_FIELDS, this.adaptation.write, dialect);
-        return writer.finish();
-      });
-      return this.transport.serverStream('CopyOut', request, limitsOf(options));
-    };
-    return new DataStream(new PartSource(open, new PartReader(COPY_OUT_PARTS, this.decoding('array')), { isHarmless: true }));
+  /**
+   * Copies a table (by its name) or a query out, in a READ_ONLY transaction: as CSV without a format, as PostgreSQL's text format, as
+   * Arrow, or as `rows`.
+   */
+  copyOut<R = unknown[]>(source: CopySource, options: CopyOutOptions & { format: 'rows' }): RowStream<R>;
+  copyOut(source: CopySource, options?: CopyOutOptions): DataStream;
+  copyOut(source: CopySource, options: CopyOutOptions = {}): DataStream | RowStream<unknown> {
+    const open = async () => this.transport.serverStream('CopyOut', await this.built((dialect) => this.copyOutRequest(source, options, dialect)), limitsOf(options));
+    const parts = new PartSource(open, new PartReader(COPY_OUT_PARTS, this.decoding({ rowMode: 'array' })), { isHarmless: true });
+    return options.format === 'rows' ? new RowStream(parts) : new DataStream(parts);
   }
 
   /** The notifications of channels (PostgreSQL), until the loop is left or the signal is aborted. */
@@ -257,7 +259,7 @@ export class Database {
   }
 
   private readonly context: TransactionContext = {
-    decoding: (rowMode) => this.decoding(rowMode),
+    decoding: (options) => this.decoding(options),
     dialect: () => this.dialect(),
     knownDialect: () => this.dialectKnown,
   };
@@ -278,14 +280,14 @@ export class Database {
     return this.dialectKnown;
   }
 
-  private decoding(rowMode: 'object' | 'array' | undefined): Decoding {
-    return { typist: this.adaptation.typist, asArrays: rowMode === 'array' };
+  private decoding({ rowMode, typist }: RowOptions): Decoding {
+    return { typist: typist ?? this.adaptation.typist, asArrays: rowMode === 'array' };
   }
 
   private async unary(method: Method, request: Uint8Array, options: QueryOptions, nature: CallNature): Promise<Uint8Array> {
     const timeout = options.timeout ?? this.options.timeout ?? DEFAULT_TIMEOUT;
     const { signal } = options;
-    const attempt = (left: number | undefined) => this.transport.unary(method, request, { timeout: left, signal }).catch((error: unknown) => {
+    const attempt = (left: number | undefined) => this.transport.unary(method, request, { timeout: patience(left), signal }).catch((error: unknown) => {
       throw failureOf(error, nature);
     });
     const retries = this.retriesOf(options);
@@ -310,7 +312,16 @@ export class Database {
   private queryRequest(input: StatementInput, values: readonly unknown[], options: QueryOptions, dialect: Dialect | undefined): Uint8Array {
     const writer = new BinaryWriter().raw(this.prefix);
     writeStatement(writer, compiled(input, values, dialect), QUERY_FIELDS, this.adaptation.write, dialect);
-    return this.withOptions(writer, queryOptions(options, this.options.tag));
+    return this.withOptions(writer, options);
+  }
+
+  // Without a timeout of its own a stream lasts as long as the server lets it.
+  private streamQuery(input: StatementInput, values: readonly unknown[], options: StreamOptions, dialect: Dialect | undefined): Uint8Array {
+    const writer = new BinaryWriter().raw(this.prefix);
+    writeStatement(writer, compiled(input, values, dialect), QUERY_FIELDS, this.adaptation.write, dialect);
+    const init = queryOptions(options as QueryOptions, this.options.tag);
+    if (init) writer.uint32(0x22).bytes(toBinary(contract.QueryOptionsSchema, create(contract.QueryOptionsSchema, init)));
+    return writer.finish();
   }
 
   private batchRequest(statements: readonly BatchStatement[], options: BatchOptions, dialect: Dialect | undefined): Uint8Array {
@@ -328,13 +339,31 @@ export class Database {
       }
       writer.join();
     }
-    return this.withOptions(writer, queryOptions(rest as QueryOptions, this.options.tag));
+    return this.withOptions(writer, rest as QueryOptions);
+  }
+
+  private copyOutRequest(source: CopySource, options: CopyOutOptions, dialect: Dialect | undefined): Uint8Array {
+    const { schema, columns, format = 'csv', values = [] } = options;
+    const writer = new BinaryWriter().raw(toBinary(contract.CopyOutRequestSchema, create(contract.CopyOutRequestSchema, {
+      database: this.options.database, schema, table: typeof source === 'string' ? source : '', columns: columns && [...columns],
+      format: copyFormat(format), text: copyText(options), options: queryOptions(options as QueryOptions, this.options.tag),
+    })));
+    if (typeof source !== 'string') {
+      const input = source instanceof Sql ? source : source.sql;
+      writeStatement(writer, compiled(input, values, dialect), COPY_OUT_FIELDS, this.adaptation.write, dialect);
+    }
+    return writer.finish();
   }
 
   // Both a QueryRequest and an ExecuteBatchRequest have their options in field 4.
-  private withOptions(writer: BinaryWriter, init: MessageInitShape<typeof contract.QueryOptionsSchema> | undefined): Uint8Array {
-    if (init) writer.uint32(0x22).bytes(toBinary(contract.QueryOptionsSchema, create(contract.QueryOptionsSchema, init)));
-    return writer.finish();
+  private withOptions(writer: BinaryWriter, options: QueryOptions): Uint8Array {
+    const bytes = isPlain(options) ? (this.defaults ??= this.optionsBytes({})) : this.optionsBytes(options);
+    return writer.uint32(0x22).bytes(bytes).finish();
+  }
+
+  private optionsBytes(options: QueryOptions): Uint8Array {
+    const timeout = options.timeout ?? this.options.timeout ?? DEFAULT_TIMEOUT;
+    return toBinary(contract.QueryOptionsSchema, create(contract.QueryOptionsSchema, queryOptions({ ...options, timeout }, this.options.tag)));
   }
 
   private named(field: number): Uint8Array {
@@ -346,7 +375,7 @@ export class Database {
 
 // A stream, a listener and a transaction last as long as they are used, unless the call itself says otherwise.
 function limitsOf({ timeout, signal }: CallOptions): CallLimits {
-  return { timeout, signal };
+  return { timeout: patience(timeout), signal };
 }
 
 type ExpectationInit = MessageInitShape<typeof contract.ExpectationSchema>['rows'];

@@ -5,6 +5,7 @@ import {
 } from './gen/rowgate/v1/database_pb.js';
 import type { Dialect } from './values/encode.js';
 import type { ValueOptions } from './values/types.js';
+import type { Typist } from './values/typing.js';
 
 /** What every call takes. */
 export interface CallOptions {
@@ -38,6 +39,8 @@ export interface RowOptions {
   maxRows?: number;
   /** The most bytes, as encoded; more are an error. */
   maxBytes?: number;
+  /** Other forms of values for this result. @internal */
+  typist?: Typist;
 }
 
 export interface StreamOptions extends CallOptions, RowOptions {
@@ -85,7 +88,7 @@ export interface StatementOptions extends RowOptions {
 export interface DatabaseOptions extends ValueOptions {
   /** The logical name of the database; the server's default one without. */
   database?: string;
-  /** Milliseconds for every call that has no timeout of its own; streams, listeners and transactions have none then. 30 s without. */
+  /** Milliseconds for every call that has no timeout of its own; streams, listeners and transactions have none then. 30 s without; Infinity: what the server sets. */
   timeout?: number;
   /** For every call that has no tag of its own. */
   tag?: string;
@@ -98,11 +101,29 @@ export interface DatabaseOptions extends ValueOptions {
 /** The default of `timeout`, in milliseconds. */
 export const DEFAULT_TIMEOUT = 30_000;
 
+/**
+ * The milliseconds after which a call is given up here, for the timeout that the server is told: it ends the statement in time and
+ * says what became of it, and that answer needs its way back.
+ */
+export function patience(timeout: number | undefined): number | undefined {
+  return timeout === undefined || timeout === Infinity ? undefined : timeout + Math.min(5_000, Math.max(250, timeout * 0.1));
+}
+
 type QueryOptionsInit = MessageInitShape<typeof QueryOptionsSchema>;
+
+/** What the message does not have. */
+const LOCAL = new Set(['rowMode', 'typist', 'signal', 'retries']);
+
+/** True where a call has no options of its own that the server sees. */
+export function isPlain(options: object): boolean {
+  for (const name in options) if (!LOCAL.has(name)) return false;
+  return true;
+}
 
 /** The options of a call as the message has them; undefined where all are the defaults. */
 export function queryOptions(options: QueryOptions, tag: string | undefined): QueryOptionsInit | undefined {
   const init: QueryOptionsInit = {};
+  if (options.timeout !== undefined && options.timeout !== Infinity) init.timeout = durationFromMs(options.timeout);
   if (options.maxRows !== undefined) init.maxRows = BigInt(options.maxRows);
   if (options.maxBytes !== undefined) init.maxBytes = BigInt(options.maxBytes);
   if (options.readOnly) init.accessMode = AccessMode.READ_ONLY;
@@ -116,9 +137,7 @@ export function queryOptions(options: QueryOptions, tag: string | undefined): Qu
 }
 
 export function statementOptions(options: StatementOptions): QueryOptionsInit | undefined {
-  const init = queryOptions(options as QueryOptions, undefined) ?? {};
-  if (options.timeout !== undefined) init.timeout = durationFromMs(options.timeout);
-  return Object.keys(init).length > 0 ? init : undefined;
+  return queryOptions(options as QueryOptions, undefined);
 }
 
 export const settings = (given: Record<string, string>) => Object.entries(given).map(([name, value]) => ({ name, value: String(value) }));

@@ -8,7 +8,7 @@ import type { Column } from './values/types.js';
 
 /** What a transaction needs of its database. */
 export interface TransactionContext {
-  decoding(rowMode: 'object' | 'array' | undefined): Decoding;
+  decoding(options: StatementOptions): Decoding;
   dialect(): Promise<Dialect>;
   knownDialect(): Dialect | undefined;
 }
@@ -123,7 +123,7 @@ export class Transaction {
 
   private async send(input: StatementInput, values: readonly unknown[], options: StatementOptions, sink: (part: Part) => void | Promise<void>): Promise<void> {
     const { call, context } = this;
-    const decoding = context.decoding(options.rowMode);
+    const decoding = context.decoding(options);
     const dialect = context.knownDialect();
     try {
       return await call.query(compiled(input, values, dialect), options, decoding, dialect, sink);

@@ -37,7 +37,8 @@ export const resultOf = (statement: number, column: string): ResultReference => 
 /** An array whose first index is not 1 in some dimension has this property beside its elements. */
 export const LOWER_BOUNDS = 'lowerBounds';
 
-export function withLowerBounds(array: unknown[], bounds: readonly number[]): unknown[] {
+/** Gives an array the index of the first element of each dimension, for databases whose arrays do not begin at 1. */
+export function withLowerBounds<T extends unknown[]>(array: T, bounds: readonly number[]): T {
   if (bounds.some((bound) => bound !== 1)) {
     Object.defineProperty(array, LOWER_BOUNDS, { value: bounds, enumerable: false });
   }

@@ -125,6 +125,7 @@ const FIELD: Typing = { integer: 'bigint' };
 function integer(reader: WireReader, typing: Typing): unknown {
   if (typing.integer === 'bigint') return reader.bigint();
   const number = reader.number();
+  if (typing.integer === 'safe' && Number.isSafeInteger(number)) return number;
   if (typing.integer === 'number') {
     return Number.isSafeInteger(number) ? number : exactNumber(number, reader.bigint());
   }

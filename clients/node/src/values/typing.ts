@@ -3,7 +3,8 @@ import type { Column, DataType, Int64Form, TextReader, ValueOptions } from './ty
 
 /** What becomes of the kinds of value that a column may hold. */
 export interface Typing {
-  readonly integer: Int64Form;
+  /** `safe` is a number up to 2^53, and its text beyond. */
+  readonly integer: Int64Form | 'safe';
   /** For `text_value`; without it the text itself. */
   readonly text?: TextReader;
   /** For every kind: the value is first written as PostgreSQL prints it. */

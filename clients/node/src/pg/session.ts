@@ -1,0 +1,158 @@
+import { RowgateError } from '../errors/error.js';
+import type { Database } from '../database.js';
+import type { TransactionModes } from '../options.js';
+import { Result } from '../result.js';
+import type { Transaction } from '../transaction.js';
+import type { Typist } from '../values/typing.js';
+import type { Control } from './control.js';
+import { controlResult, queryResult, type QueryResult } from './result.js';
+
+/** A statement of the program's, with its values. */
+export interface PgStatement {
+  readonly text: string;
+  readonly values: readonly unknown[];
+  readonly isArrays: boolean;
+  /** Other parsers than those of the client. */
+  readonly typist: Typist | undefined;
+}
+
+/**
+ * The transaction of a client, as its texts control it.
+ *
+ * BEGIN is sent with the first statement behind it: so `SET TRANSACTION` may still change the modes, and nothing waits for it.
+ */
+export class Session {
+  private modes: TransactionModes | undefined;
+  private transaction: Transaction | undefined;
+  /** True after a statement failed: only ROLLBACK and ROLLBACK TO help. */
+  private isFailed = false;
+
+  constructor(private readonly database: Database, private readonly idleTimeout: number | undefined) {}
+
+  get isInTransaction(): boolean {
+    return this.modes !== undefined;
+  }
+
+  /** Runs one statement, in the transaction if there is one. */
+  async run(statement: PgStatement): Promise<QueryResult> {
+    if (!this.modes) return queryResult(await this.alone(statement), statement.isArrays);
+    try {
+      const { transaction, begun } = this.opened();
+      const result = transaction.query(statement.text, statement.values, formOf(statement));
+      // The failure of the beginning is that of the statement, too, and says more.
+      const [, done] = await Promise.all([begun, result]);
+      return queryResult(done, statement.isArrays);
+    } catch (error) {
+      // What is wrong with a value is noticed here, and the transaction does not know of it.
+      if (error instanceof RowgateError) this.isFailed = true;
+      throw error;
+    }
+  }
+
+  /** Runs a text that controls the transaction. */
+  async control(control: Control): Promise<QueryResult> {
+    switch (control.kind) {
+      case 'begin':
+        this.modes ??= control.modes;
+        return controlResult(control.command);
+      case 'modes':
+        if (this.modes && this.transaction) throw new Error('SET TRANSACTION must be called before any query');
+        if (this.modes) Object.assign(this.modes, control.modes);
+        return controlResult('SET');
+      case 'commit':
+        return this.commit(control.isChained);
+      case 'rollback':
+        await this.rollback(control.isChained);
+        return controlResult('ROLLBACK');
+      default:
+        return this.savepoint(control);
+    }
+  }
+
+  /** Gives up an open transaction: it is rolled back. */
+  reset(): void {
+    this.transaction?.abandon();
+    this.finish(false);
+  }
+
+  // A Query has the server's cap on rows, which programs of node-postgres do not know: a larger result is streamed.
+  private async alone(statement: PgStatement): Promise<Result<any>> {
+    const { text, values } = statement;
+    const form = formOf(statement);
+    if (!large.has(text)) {
+      try {
+        return await this.database.query(text, values, form);
+      } catch (error) {
+        const isLarge = error instanceof RowgateError && error.reason === 'RESULT_TOO_LARGE' && error.outcome === 'NOT_APPLIED';
+        if (!isLarge) throw error;
+        remember(text);
+      }
+    }
+    const stream = this.database.stream(text, values, form);
+    const rows: any[] = [];
+    for await (const batch of stream.batches()) for (const row of batch) rows.push(row);
+    const { rowsAffected, command } = stream.summary!;
+    return new Result(rows, stream.columns, rowsAffected, command, stream.columns.length > 0);
+  }
+
+  private opened(): { transaction: Transaction; begun: Promise<void> | undefined } {
+    if (this.transaction) return { transaction: this.transaction, begun: undefined };
+    const { transaction, begun } = this.database.open({ ...this.modes, idleTimeout: this.idleTimeout });
+    this.transaction = transaction;
+    return { transaction, begun };
+  }
+
+  private async commit(isChained: boolean): Promise<QueryResult> {
+    const { transaction } = this;
+    // As in PostgreSQL, the COMMIT of a transaction that has failed rolls it back, and says so. One that was lost is an error.
+    if (this.isFailed && transaction && !transaction.isOver) {
+      await this.rollback(isChained);
+      return controlResult('ROLLBACK');
+    }
+    this.finish(isChained);
+    await transaction?.commit();
+    return controlResult('COMMIT');
+  }
+
+  private async rollback(isChained: boolean): Promise<void> {
+    const { transaction } = this;
+    this.finish(isChained);
+    // One that has ended is rolled back already.
+    if (!transaction || transaction.isOver) return;
+    await transaction.rollback();
+  }
+
+  private async savepoint(control: Control): Promise<QueryResult> {
+    if (!this.modes) throw new Error(`${control.kind === 'savepoint' ? 'SAVEPOINT' : 'this command'} can only be used in transaction blocks`);
+    const { transaction, begun } = this.opened();
+    const { name } = control as { name: string };
+    try {
+      if (control.kind === 'savepoint') await Promise.all([begun, transaction.setSavepoint(name)]);
+      else if (control.kind === 'release') await Promise.all([begun, transaction.release(name)]);
+      else await Promise.all([begun, transaction.rollbackTo(name)]);
+    } catch (error) {
+      // What is wrong with a value is noticed here, and the transaction does not know of it.
+      if (error instanceof RowgateError) this.isFailed = true;
+      throw error;
+    }
+    if (control.kind === 'rollbackTo') this.isFailed = false;
+    return controlResult({ savepoint: 'SAVEPOINT', release: 'RELEASE', rollbackTo: 'ROLLBACK' }[control.kind as 'savepoint']);
+  }
+
+  private finish(isChained: boolean): void {
+    if (!isChained) this.modes = undefined;
+    this.transaction = undefined;
+    this.isFailed = false;
+  }
+}
+
+const formOf = ({ isArrays, typist }: PgStatement) => ({ rowMode: isArrays ? 'array' as const : 'object' as const, typist });
+
+/** Texts whose results were too large for one message; the last ones. */
+const large = new Set<string>();
+const MOST_LARGE = 256;
+
+function remember(text: string): void {
+  if (large.size >= MOST_LARGE) large.delete(large.values().next().value!);
+  large.add(text);
+}
