@@ -52,15 +52,27 @@ export class GrpcTransport implements Transport {
       new grpc.Client(target, credentials, index === 0 ? channel : { ...channel, 'grpc.use_local_subchannel_pool': 1 }));
   }
 
+  // By a call of the channel itself: the client of grpc-js adds interceptors and the trace of its caller, a quarter of the cost.
   unary(method: Method, request: Uint8Array, limits: CallLimits): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
-      const done = (error: grpc.ServiceError | null, response?: Buffer) => {
-        release();
-        if (error) reject(new StatusError(statusFrom(error)));
-        else resolve(response!);
-      };
-      const call = this.client().makeUnaryRequest(pathOf(method), asIs, asRead, request, new grpc.Metadata(), callOptions(limits), done);
-      const release = onAbort(limits.signal, () => call.cancel());
+      const { deadline = Infinity } = callOptions(limits);
+      const call = this.client().getChannel().createCall(pathOf(method), deadline, null, null, null);
+      const release = onAbort(limits.signal, () => call.cancelWithStatus(grpc.status.CANCELLED, 'the call was cancelled'));
+      let response: Buffer | undefined;
+      call.start(new grpc.Metadata(), {
+        onReceiveMetadata() {},
+        onReceiveMessage(message: Buffer) {
+          response = message;
+        },
+        onReceiveStatus(status) {
+          release();
+          if (status.code === grpc.status.OK && response) resolve(response);
+          else reject(new StatusError(withCause(statusFrom(status), limits.signal)));
+        },
+      });
+      call.sendMessageWithContext({}, asIs(request));
+      call.startRead();
+      call.halfClose();
     });
   }
 
@@ -127,10 +139,15 @@ function onAbort(signal: AbortSignal | undefined, act: () => void): () => void {
   return () => signal.removeEventListener('abort', act);
 }
 
+function withCause(status: Status, signal: AbortSignal | undefined): Status {
+  return signal?.aborted && status.code === grpc.status.CANCELLED ? { ...status, cause: signal.reason } : status;
+}
+
 function statusFrom(error: unknown): Status {
-  const { code, details, metadata, message } = error as Partial<grpc.ServiceError>;
+  const { code, details, metadata, message } = error as Partial<grpc.ServiceError & grpc.StatusObject>;
   const [bytes] = metadata?.get('grpc-status-details-bin') ?? [];
   if (Buffer.isBuffer(bytes)) return { ...statusOf(bytes), message: details ?? message ?? '' };
+  if (code === grpc.status.OK) return { code: grpc.status.INTERNAL, message: 'the answer has no message', details: [] };
   if (typeof code !== 'number') return { code: grpc.status.UNKNOWN, message: message ?? String(error), details: [], cause: error };
   const text = details || message || '';
   // grpc-js says so of a call for which it had no connection. Nothing else that ends a call is known to be before the request.
@@ -143,7 +160,10 @@ class ReadableSource implements MessageSource {
   private readonly release: () => void;
   private isOver = false;
 
-  constructor(private readonly call: grpc.ClientReadableStream<Buffer> | grpc.ClientDuplexStream<Uint8Array, Buffer>, signal?: AbortSignal) {
+  constructor(
+    private readonly call: grpc.ClientReadableStream<Buffer> | grpc.ClientDuplexStream<Uint8Array, Buffer>,
+    private readonly signal?: AbortSignal,
+  ) {
     // An error after the end of the reading has nobody who waits for it.
     call.on('error', () => {});
     this.iterator = call[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
@@ -159,7 +179,7 @@ class ReadableSource implements MessageSource {
       return undefined;
     } catch (error) {
       this.over();
-      throw new StatusError(statusFrom(error));
+      throw new StatusError(withCause(statusFrom(error), this.signal));
     }
   }
 
