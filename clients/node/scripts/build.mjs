@@ -1,58 +1,72 @@
-// Builds the package: the messages from the contract of this repository, ESM and CommonJS by tsc, and one file for pages
-// without a bundler.
+// Builds the package: the messages from the contract of this repository, ESM and CommonJS, and one file for pages without a
+// bundler. What is there is replaced at the end, so that a program that runs meanwhile finds all of the old or all of the new.
 //
 // A packed package has no sources and nothing to build, so that `prepare` there does nothing.
 
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const contract = path.join(root, '../../proto');
+const sources = path.join(root, 'src');
+const generated = path.join(sources, 'gen');
+const work = path.join(root, `.build-${process.pid}`);
+const out = path.join(work, 'dist');
 
-if (!existsSync(path.join(root, 'src'))) process.exit(0);
+if (!existsSync(sources)) process.exit(0);
 if (!existsSync(contract)) {
   console.error(`rowgate: the contract is missing: ${contract}\n`
     + 'hint: build in a clone of the repository, or install a packed package, which is built already');
   process.exit(1);
 }
 
-// The command of a package, wherever npm has put it.
-function run(command, ...args) {
-  const bin = [path.join(root, 'node_modules/.bin', command), path.join(root, '../.bin', command)].find(existsSync) ?? command;
-  execFileSync(bin, args, { cwd: root, stdio: 'inherit', shell: process.platform === 'win32' });
-}
+const command = (name) => path.join(root, 'node_modules/.bin', name);
+const run = (name, ...args) => execFileSync(command(name), args, { cwd: root, stdio: 'inherit', shell: process.platform === 'win32' });
+const files = (folder) => (existsSync(folder) ? readdirSync(folder, { recursive: true, withFileTypes: true }) : [])
+  .filter((entry) => entry.isFile())
+  .map((entry) => path.relative(folder, path.join(entry.parentPath ?? entry.path, entry.name)))
+  .sort();
 
-const inputs = mkdtempSync(path.join(tmpdir(), 'rowgate-proto-'));
-try {
+function generate() {
+  const inputs = path.join(work, 'proto');
+  const fresh = path.join(work, 'gen');
   // The standard details of errors are no part of the contract.
   cpSync(path.join(root, 'proto'), inputs, { recursive: true });
   cpSync(contract, inputs, { recursive: true });
-  const plugin = path.join(root, 'node_modules/.bin/protoc-gen-es');
-  writeFileSync(path.join(inputs, 'buf.gen.yaml'), JSON.stringify({
+  const template = path.join(work, 'buf.gen.yaml');
+  writeFileSync(template, JSON.stringify({
     version: 'v2',
-    clean: true,
-    plugins: [{
-      local: existsSync(plugin) ? plugin : 'protoc-gen-es',
-      out: path.join(root, 'src/gen'),
-      opt: ['target=ts', 'import_extension=js'],
-    }],
+    plugins: [{ local: command('protoc-gen-es'), out: fresh, opt: ['target=ts', 'import_extension=js'] }],
   }));
-  run('buf', 'generate', inputs, '--template', path.join(inputs, 'buf.gen.yaml'));
+  run('buf', 'generate', inputs, '--template', template);
+  const read = (folder) => files(folder).map((name) => [name, readFileSync(path.join(folder, name), 'utf8')]);
+  if (JSON.stringify(read(fresh)) === JSON.stringify(read(generated))) return;
+  rmSync(generated, { recursive: true, force: true });
+  renameSync(fresh, generated);
+}
+
+function compile() {
+  run('tsc', '--outDir', path.join(out, 'esm'));
+  // CommonJS: each file by itself, and the same declarations beside it.
+  const typescript = files(sources).filter((name) => name.endsWith('.ts')).map((name) => path.join('src', name));
+  run('esbuild', ...typescript, '--format=cjs', '--platform=node', '--target=node18', '--log-level=warning', '--outbase=src',
+    `--outdir=${path.join(out, 'cjs')}`);
+  for (const name of files(path.join(out, 'esm')).filter((each) => each.endsWith('.d.ts'))) {
+    cpSync(path.join(out, 'esm', name), path.join(out, 'cjs', name));
+  }
+  writeFileSync(path.join(out, 'cjs/package.json'), '{ "type": "commonjs" }\n');
+  run('esbuild', 'src/web.ts', '--bundle', '--format=esm', '--target=es2022', '--minify', '--log-level=warning',
+    `--outfile=${path.join(out, 'web.bundle.js')}`);
+}
+
+try {
+  mkdirSync(work);
+  generate();
+  compile();
+  rmSync(path.join(root, 'dist'), { recursive: true, force: true });
+  renameSync(out, path.join(root, 'dist'));
 } finally {
-  rmSync(inputs, { recursive: true, force: true });
+  rmSync(work, { recursive: true, force: true });
 }
-rmSync(path.join(root, 'dist'), { recursive: true, force: true });
-run('tsc');
-// CommonJS: each file by itself, and the same declarations beside it.
-const sources = readdirSync(path.join(root, 'src'), { recursive: true }).filter((name) => name.endsWith('.ts'));
-run('esbuild', ...sources.map((name) => path.join('src', name)), '--format=cjs', '--platform=node', '--target=node18',
-  '--log-level=warning', '--outbase=src', '--outdir=dist/cjs');
-for (const name of readdirSync(path.join(root, 'dist/esm'), { recursive: true }).filter((name) => name.endsWith('.d.ts'))) {
-  cpSync(path.join(root, 'dist/esm', name), path.join(root, 'dist/cjs', name));
-}
-writeFileSync(path.join(root, 'dist/cjs/package.json'), '{ "type": "commonjs" }\n');
-run('esbuild', 'src/web.ts', '--bundle', '--format=esm', '--target=es2022', '--minify',
-  '--log-level=warning', '--outfile=dist/web.bundle.js');

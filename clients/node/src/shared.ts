@@ -13,7 +13,7 @@ export type {
 export { RowgateError, type FieldViolation, type Outcome, type StatusCode } from './errors/error.js';
 export { TransportFailure } from './errors/failure.js';
 export * from './errors/reasons.js';
-export { json, Json, record, resultOf, ResultReference, SqlRecord, withLowerBounds } from './values/composite.js';
+export { json, Json, record, resultOf, SqlRecord, withLowerBounds } from './values/composite.js';
 export { Instant } from './values/instant.js';
 export { MultiRange, Range } from './values/range.js';
 export type { Dialect } from './values/encode.js';

@@ -88,6 +88,7 @@ export class RowgateError extends Error implements ErrorFields {
 
   // The ES module and the CommonJS module of this package have classes of their own: an error of either is one of both.
   static override [Symbol.hasInstance](value: unknown): boolean {
+    if (Function.prototype[Symbol.hasInstance].call(this, value)) return true;
     if (typeof value !== 'object' || value === null || !(BRAND in value)) return false;
     return this.reason === undefined || (value as { reason?: unknown }).reason === this.reason;
   }

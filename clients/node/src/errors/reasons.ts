@@ -110,7 +110,6 @@ export class SqliteError extends RowgateError { static override readonly reason 
 export class SqliteInternal extends RowgateError { static override readonly reason = 'SQLITE_INTERNAL'; }
 export class SqlstateRg001 extends RowgateError { static override readonly reason = 'SQLSTATE_RG001'; }
 export class SqlstateRg002 extends RowgateError { static override readonly reason = 'SQLSTATE_RG002'; }
-export class SqlstateSh001 extends RowgateError { static override readonly reason = 'SQLSTATE_SH001'; }
 export class SqlRoutineException extends RowgateError { static override readonly reason = 'SQL_ROUTINE_EXCEPTION'; }
 export class StatementTooComplex extends RowgateError { static override readonly reason = 'STATEMENT_TOO_COMPLEX'; }
 export class StreamStalled extends RowgateError { static override readonly reason = 'STREAM_STALLED'; }

@@ -32,6 +32,7 @@ export class GrpcTransport implements Transport {
   readonly name = 'gRPC';
   private readonly clients: grpc.Client[];
   private turn = 0;
+  private isClosed = false;
 
   constructor(address: string, options: GrpcOptions = {}) {
     const isSecure = address.startsWith('https://') || Boolean(options.tls);
@@ -88,10 +89,12 @@ export class GrpcTransport implements Transport {
   }
 
   close(): void {
+    this.isClosed = true;
     for (const client of this.clients) client.close();
   }
 
   private client(): grpc.Client {
+    if (this.isClosed) throw new StatusError({ code: grpc.status.CANCELLED, message: 'the client was closed before the call', details: [], isUnsent: true });
     if (this.clients.length === 1) return this.clients[0]!;
     this.turn = (this.turn + 1) % this.clients.length;
     return this.clients[this.turn]!;
@@ -151,8 +154,9 @@ function statusFrom(error: unknown): Status {
   if (typeof code !== 'number') return { code: grpc.status.UNKNOWN, message: message ?? String(error), details: [], cause: error };
   const text = details || message || '';
   // grpc-js says so of a call for which it had no connection. Nothing else that ends a call is known to be before the request.
-  const isUnsent = code === grpc.status.UNAVAILABLE && text.startsWith('No connection established');
-  return { code, message: text, details: [], isUnsent };
+  const isUnsent = code === grpc.status.UNAVAILABLE && /^(?:\w+: )?(?:No connection established|Name resolution failed)/.test(text);
+  const why = isUnsent ? `no connection to Rowgate: ${/Error: (.+?)\. Resolution note/.exec(text)?.[1] ?? text}` : text;
+  return { code, message: why, details: [], isUnsent };
 }
 
 class ReadableSource implements MessageSource {

@@ -27,12 +27,12 @@ export class Json {
 export const json = (value: unknown): Json => new Json(value);
 
 /** A value that an earlier statement of the same batch returns. */
-export class ResultReference {
+export class StatementReference {
   constructor(readonly statement: number, readonly column: string) {}
 }
 
 /** A parameter of a batch: the column of the single row that statement `statement` (from 0) returns. */
-export const resultOf = (statement: number, column: string): ResultReference => new ResultReference(statement, column);
+export const resultOf = (statement: number, column: string): StatementReference => new StatementReference(statement, column);
 
 /** An array whose first index is not 1 in some dimension has this property beside its elements. */
 export const LOWER_BOUNDS = 'lowerBounds';

@@ -1,5 +1,5 @@
 import type { BinaryWriter } from '@bufbuild/protobuf/wire';
-import { dimensionsOf, flattened, isArray, Json, lowerBoundsOf, ResultReference, SqlRecord } from './composite.js';
+import { dimensionsOf, flattened, isArray, Json, lowerBoundsOf, StatementReference, SqlRecord } from './composite.js';
 import { dateText, Instant } from './instant.js';
 
 /** The kind of database behind a name, where values or quotation marks differ. */
@@ -62,7 +62,7 @@ function writeObject(writer: BinaryWriter, value: object | null, dialect: Dialec
   else if (value instanceof SqlRecord) writeRecord(writer, value, dialect);
   else if (isArray(value)) writeArray(writer, value, dialect);
   else if (value instanceof Json) writer.uint32(0x2a).string(value.text);
-  else if (value instanceof ResultReference) {
+  else if (value instanceof StatementReference) {
     writer.uint32(0x52).fork().uint32(0x08).uint32(value.statement).uint32(0x12).string(value.column).join();
   } else writer.uint32(0x2a).string(textOf(value));
 }
