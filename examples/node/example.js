@@ -4,24 +4,18 @@
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connect, retrying, streamQuery, toRows, toValue, transaction, unary } from './rowgate-client.js';
+import { connect, sql } from 'rowgate';
 
-const table = 'example_node';
+const table = sql.raw('example_node');
 const address = process.argv[2] ?? process.env.ROWGATE_ADDRESS ?? '127.0.0.1:50051';
 const { ROWGATE_CA: ca, ROWGATE_TOKEN: token } = process.env;
-const { database, health, close } = connect(address, { ca, token });
-
-async function query(sql, ...parameters) {
-  const request = { sql, parameters: parameters.map(toValue) };
-  return toRows((await unary(database, 'query', request, 2_000)).result);
-}
-
-const statement = (sql, ...parameters) => ({ sql, parameters: parameters.map(toValue) });
+const db = connect(address, { tls: ca && { ca: readFileSync(ca) }, token, timeout: 5_000 });
 
 async function balances() {
-  const rows = await query(`select owner, cents from ${table} order by id`);
-  return rows.map(([owner, cents]) => `${owner} ${cents}`).join(', ');
+  const rows = await db.sql`select owner, cents from ${table} order by id`;
+  return [...rows].map(({ owner, cents }) => `${owner} ${cents}`).join(', ');
 }
 
 // The error that a call fails with.
@@ -32,106 +26,76 @@ function show(step, got, wanted) {
   console.log(`${step}: ${got}`);
 }
 
-async function showHealth() {
-  const { status } = await unary(health, 'check', { service: 'rowgate.v1.DatabaseService' }, 5_000);
-  show('health', status, 'SERVING');
-}
-
-const insert = `insert into ${table} (id, owner, cents) values ($1, $2, $3)`;
-
 // A table is created outside of batches and transactions: MySQL and MariaDB would commit them.
 async function makeTable() {
-  await query(`drop table if exists ${table}`);
-  await query(`create table ${table} (id bigint primary key, owner text not null, cents bigint not null)`);
-  const statements = [
-    statement(insert, 1, 'ann', 1000),
-    statement(insert, 2, 'bob', 500),
-  ];
-  await unary(database, 'executeBatch', { statements }, 5_000);
+  await db.sql`drop table if exists ${table}`;
+  await db.sql`create table ${table} (id bigint primary key, owner text not null, cents bigint not null)`;
+  await db.batch([sql`insert into ${table} values (${1}, ${'ann'}, ${1000})`, sql`insert into ${table} values (${2}, ${'bob'}, ${500})`]);
 }
 
 async function showQuery() {
-  const [[owner, cents]] = await query(
-    `select owner, cents from ${table} where owner = $1 and cents >= $2`, 'ann', 1000);
+  const { owner, cents } = (await db.sql`select owner, cents from ${table} where owner = ${'ann'} and cents >= ${1000}`).one();
   show('query', `${owner} has ${cents}`, 'ann has 1000');
 }
 
-// A result of any size, in constant memory; it is complete only with its summary.
+// A result of any size, in constant memory; one that is not complete is an error.
 async function showStream() {
-  const numbers = 'with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < $1)'
-    + ' select n from numbers';
+  const numbers = db.stream(sql`with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < ${10_000})
+    select n from numbers`);
   let sum = 0;
-  let summary;
-  for await (const part of streamQuery(database, statement(numbers, 10_000), 30_000)) {
-    if (part.part === 'rows') sum = toRows(part.rows).reduce((total, [number]) => total + number, sum);
-    if (part.part === 'summary') ({ summary } = part);
-  }
-  assert.ok(summary, 'the stream is incomplete');
-  show('stream', `${summary.rowCount} rows, sum ${sum}`, '10000 rows, sum 50005000');
+  for await (const { n } of numbers) sum += Number(n);
+  show('stream', `${numbers.summary.rowCount} rows, sum ${sum}`, '10000 rows, sum 50005000');
 }
 
 // All or nothing, and once: with the key it may be sent again whatever became of the first call.
 async function showBatch() {
-  const transfer = {
-    statements: [
-      {
-        ...statement(`update ${table} set cents = cents - $1 where id = $2 and cents >= $1`, 300, 1),
-        expect: { exactly: 1 },
-      },
-      {
-        ...statement(`update ${table} set cents = cents + $1 where id = $2`, 300, 2),
-        expect: { exactly: 1 },
-      },
-    ],
-    options: { idempotencyKey: `transfer-${randomUUID()}` },
-  };
-  const first = await unary(database, 'executeBatch', transfer, 5_000);
-  const again = await unary(database, 'executeBatch', transfer, 5_000);
+  const transfer = [
+    { sql: sql`update ${table} set cents = cents - ${300} where id = ${1} and cents >= ${300}`, expect: 1 },
+    { sql: sql`update ${table} set cents = cents + ${300} where id = ${2}`, expect: 1 },
+  ];
+  const key = `transfer-${randomUUID()}`;
+  const [[first], [again]] = [await db.batch(transfer, { key }), await db.batch(transfer, { key })];
   show('batch', `replayed ${first.replayed}, then ${again.replayed}, ${await balances()}`,
     'replayed false, then true, ann 700, bob 800');
 }
 
 async function showTransaction() {
-  const undone = await transaction(database, async (opened) => {
-    const [[cents]] = await opened.query(`select cents from ${table} where id = $1`, 1);
-    await opened.query(`update ${table} set cents = $1 where id = $2`, cents / 2, 1);
-    return failure(opened.savepoint('before_insert', () => opened.query(insert, 2, 'bob', 0)));
+  const undone = await db.transaction(async (tx) => {
+    const cents = (await tx.sql`select cents from ${table} where id = ${1}`).value();
+    await tx.sql`update ${table} set cents = ${cents / 2n} where id = ${1}`;
+    return failure(tx.savepoint(() => tx.sql`insert into ${table} values (${2}, ${'bob'}, ${0})`));
   });
-  show('transaction', `${undone.reason} undone, ${await balances()}`,
-    'UNIQUE_VIOLATION undone, ann 350, bob 800');
+  show('transaction', `${undone.reason} undone, ${await balances()}`, 'UNIQUE_VIOLATION undone, ann 350, bob 800');
 }
 
 async function showError() {
-  const error = await failure(query(insert, 1, 'ann', 0));
-  show('error', `${error.code} ${error.reason} ${error.outcome}`, 'ALREADY_EXISTS UNIQUE_VIOLATION NOT_APPLIED');
+  const error = await failure(db.sql`insert into ${table} values (${1}, ${'ann'}, ${0})`);
+  show('error', `${error.status} ${error.reason} ${error.outcome}`, 'ALREADY_EXISTS UNIQUE_VIOLATION NOT_APPLIED');
 }
 
-// The server rolls back a transaction that is silent for too long; RetryInfo says when to begin again.
+// The server rolls back a transaction that is silent for too long, and says when to begin again: it runs twice.
 async function showRetry() {
-  const begin = { transaction: { idleTimeout: { nanos: 100e6 } } };
   const failures = [];
-  const work = async (opened) => {
+  await db.transaction(async (tx) => {
     if (failures.length === 0) await sleep(500);
-    await opened.query(`update ${table} set cents = cents + 1 where id = $1`, 1);
-  };
-  await retrying(() => transaction(database, work, { begin }).catch((error) => {
-    failures.push(`${error.reason} ${error.outcome}`);
-    throw error;
-  }));
-  show('retry', `${failures.join(', ')}, ${await balances()}`,
-    'IDLE_IN_TRANSACTION_TIMEOUT NOT_APPLIED, ann 351, bob 800');
+    await tx.sql`update ${table} set cents = cents + 1 where id = ${1}`.catch((error) => {
+      failures.push(`${error.reason} ${error.outcome}`);
+      throw error;
+    });
+  }, { retries: 3, idleTimeout: 100 });
+  show('retry', `${failures.join(', ')}, ${await balances()}`, 'IDLE_IN_TRANSACTION_TIMEOUT NOT_APPLIED, ann 351, bob 800');
 }
 
-// The statement ends in the database, too, and the answer says so just before the deadline.
+// The statement ends in the database, too, and the answer says what became of it.
 async function showDeadline() {
-  const sql = 'with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < 1000000000)'
-    + ' select count(*) from numbers';
-  const error = await failure(unary(database, 'query', { sql }, 500));
-  show('deadline', error.code, 'DEADLINE_EXCEEDED');
+  const error = await failure(db.query(
+    `with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < 1000000000) select count(*) from numbers`,
+    [], { timeout: 500 }));
+  show('deadline', error.status, 'DEADLINE_EXCEEDED');
 }
 
 try {
-  await showHealth();
+  show('health', await db.health(), 'SERVING');
   await makeTable();
   await showQuery();
   await showStream();
@@ -140,8 +104,8 @@ try {
   await showError();
   await showRetry();
   await showDeadline();
-  await query(`drop table ${table}`);
+  await db.sql`drop table ${table}`;
   console.log('ok');
 } finally {
-  close();
+  db.close();
 }

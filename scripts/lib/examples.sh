@@ -60,7 +60,7 @@ TOML
   tls_address= example_token=
   ! has openssl || example_tls_server
   mkdir "$scratch/copy"
-  git ls-files -z --cached --others --exclude-standard examples proto clients/python |
+  git ls-files -z --cached --others --exclude-standard clients examples proto |
     xargs -0 cp --parents -t "$scratch/copy"
 }
 
@@ -97,8 +97,7 @@ example_lack() {
         { echo 'its packages could not be installed (python3 with venv)'; return 1; }
       ;;
     node)
-      node_packages @grpc/grpc-js @grpc/proto-loader >&2 ||
-        { echo "node with npm is missing, or its packages: see $node/install.log"; return 1; }
+      { has node && has npm; } || { echo 'node with npm is missing'; return 1; }
       ;;
     *) example_lack_debian "$2" ;;
   esac

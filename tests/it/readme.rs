@@ -263,7 +263,7 @@ fn each_client_in_the_examples_holds_the_service_config() {
     let dense = |text: String| text.split_whitespace().collect::<String>();
     let config = dense(page("examples/service-config.json"));
     for client in [
-        "node/rowgate-client.js",
+        "../clients/node/src/transport/grpc.ts",
         "go/rowgate.go",
         "java/src/io/rowgate/example/Rowgate.java",
         "cpp/rowgate.cc",

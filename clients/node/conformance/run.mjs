@@ -4,11 +4,15 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connect, resultOf, RowgateError } from 'rowgate';
+import { connect as connectByGrpc, resultOf, RowgateError } from 'rowgate';
+import { connect as connectByFetch } from 'rowgate/web';
 import { parameter, same, sameRow } from './values.mjs';
 
 const { ROWGATE_ADDRESS: address = '127.0.0.1:50051', ROWGATE_BACKEND: backend = 'sqlite' } = process.env;
 const database = process.env.ROWGATE_DATABASE;
+// Over fetch, in `proto` or in `json`; without it over gRPC.
+const encoding = process.env.ROWGATE_FETCH;
+const NEED_STREAMS = ['begin', 'copy_in'];
 const FEATURES = ['abandon', 'cancel', 'copy', 'describe', 'lower_bounds', 'records'];
 const run = randomUUID().replaceAll('-', '');
 const folder = new URL('../../conformance/cases/', import.meta.url);
@@ -16,7 +20,8 @@ const connections = new Map();
 
 // JSON documents as text: JSON.parse would round their numbers.
 function databaseOf(name = database) {
-  if (!connections.has(name)) connections.set(name, connect(address, { database: name, json: 'text', timeout: 30_000 }));
+  const options = { database: name, json: 'text', timeout: 30_000 };
+  if (!connections.has(name)) connections.set(name, encoding ? connectByFetch(address, { ...options, encoding }) : connectByGrpc(address, options));
   return connections.get(name);
 }
 
@@ -208,8 +213,9 @@ async function runCase({ setup = [], steps: list }) {
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
 for (const each of cases(process.argv.slice(2))) {
-  const { title, not_on: notOn = {}, requires = [] } = each;
+  const { title, not_on: notOn = {}, requires = [], steps: list } = each;
   const lacking = requires.filter((feature) => !FEATURES.includes(feature));
+  if (encoding && list.some((one) => NEED_STREAMS.includes(one.do))) lacking.push('streams of requests over fetch');
   if (notOn[backend] || lacking.length > 0) {
     counts.skipped += 1;
     console.log(`SKIPPED: ${title}: ${notOn[backend] ?? `this client has no ${lacking.join(', ')}`}`);

@@ -22,6 +22,14 @@ if (!existsSync(contract)) {
   process.exit(1);
 }
 
+// Where a project installs this folder, npm links it and installs none of its tools.
+function installTools() {
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_(?!config_(?:registry|cache|userconfig|cafile)$)/i.test(name)));
+  execFileSync('npm', ['install', '--ignore-scripts', '--no-package-lock', '--no-audit', '--no-fund', '--silent'], {
+    cwd: root, env: { ...env, NODE_ENV: 'development' }, stdio: 'inherit', shell: process.platform === 'win32',
+  });
+}
+
 const command = (name) => path.join(root, 'node_modules/.bin', name);
 const run = (name, ...args) => execFileSync(command(name), args, { cwd: root, stdio: 'inherit', shell: process.platform === 'win32' });
 const files = (folder) => (existsSync(folder) ? readdirSync(folder, { recursive: true, withFileTypes: true }) : [])
@@ -62,6 +70,7 @@ function compile() {
 }
 
 try {
+  if (!existsSync(command('tsc'))) installTools();
   mkdirSync(work);
   generate();
   compile();

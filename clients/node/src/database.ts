@@ -1,10 +1,10 @@
-import { create, fromBinary, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
+import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { copyFormat, copyIn, copyText, needsGrpc, type CopyData, type CopyInOptions, type CopyInResult, type CopyOutOptions, type CopySource } from './copy.js';
 import { RowgateError } from './errors/error.js';
 import { failureOf, type CallNature } from './errors/failure.js';
 import * as contract from './gen/rowgate/v1/database_pb.js';
-import { GetServerInfoRequestSchema, GetServerInfoResponseSchema, type GetServerInfoResponse } from './gen/rowgate/v1/server_pb.js';
+import type { GetServerInfoResponse } from './gen/rowgate/v1/server_pb.js';
 import { listenEvents, type ListenEvent } from './listen.js';
 import {
   BATCH_FIELDS, COPY_OUT_FIELDS, COPY_OUT_PARTS, PartReader, QUERY_FIELDS, readResults, STREAM_PARTS, writeStatement, type Decoding,
@@ -13,6 +13,8 @@ import {
   DEFAULT_TIMEOUT, isPlain, patience, queryOptions, settings, transactionOptions, type BatchOptions, type CallOptions, type DatabaseOptions,
   type QueryOptions, type RowOptions, type StreamOptions, type TransactionOptions,
 } from './options.js';
+import * as questions from './questions.js';
+import type { Description, TransactionState } from './questions.js';
 import type { Result, Row } from './result.js';
 import { repeated } from './retry.js';
 import { DataStream, PartSource, RowStream } from './rows.js';
@@ -21,11 +23,7 @@ import { TransactCall } from './transact.js';
 import { compiled, statementArguments, Transaction, type StatementInput, type TransactionContext } from './transaction.js';
 import type { CallLimits, Method, Transport } from './transport/transport.js';
 import { NEEDS_DIALECT, writeValue, type Dialect, type ParameterWriter } from './values/encode.js';
-import type { Column, DataType } from './values/types.js';
-import { dataType } from './values/types.js';
 import { nativeTypist, type Typist } from './values/typing.js';
-import { readColumn } from './values/decode.js';
-import { WireReader } from './values/wire.js';
 
 /** A statement of a batch. */
 export type BatchStatement = StatementInput | {
@@ -34,18 +32,6 @@ export type BatchStatement = StatementInput | {
   /** The number of rows that it must change; any other rolls the whole batch back. */
   readonly expect?: number | { readonly atLeast: number } | { readonly atMost: number };
 };
-
-/** What became of a unit of work. */
-export type TransactionState = 'APPLIED' | 'NOT_APPLIED' | 'IN_PROGRESS' | 'UNKNOWN';
-
-/** A statement as the database sees it. */
-export interface Description {
-  readonly hasColumns: boolean;
-  readonly columns: readonly Column[];
-  readonly parameterTypes: readonly { readonly type: DataType; readonly elementType: DataType; readonly typeName: string; readonly typeOid: number }[];
-  readonly readOnly: boolean;
-  readonly plan: string;
-}
 
 /** Other forms for parameters and values than the native ones. @internal */
 export interface Adaptation {
@@ -206,41 +192,23 @@ export class Database {
   }
 
   /** What became of a key, or of the commit that an error with reason OUTCOME_UNKNOWN has a token for. */
-  async outcome(of: { key: string } | { transactionToken: string }, options: CallOptions = {}): Promise<TransactionState> {
-    const handle = 'key' in of
-      ? { case: 'idempotencyKey' as const, value: of.key }
-      : { case: 'transactionToken' as const, value: of.transactionToken };
-    const request = toBinary(contract.GetTransactionOutcomeRequestSchema, create(contract.GetTransactionOutcomeRequestSchema, {
-      database: this.options.database, handle,
-    }));
-    const bytes = await this.unary('GetTransactionOutcome', request, options, { isHarmless: true });
-    const { state } = fromBinary(contract.GetTransactionOutcomeResponseSchema, bytes);
-    return (contract.TransactionState[state] as TransactionState | 'UNSPECIFIED' | undefined) === 'UNSPECIFIED'
-      ? 'UNKNOWN'
-      : (contract.TransactionState[state] as TransactionState | undefined) ?? 'UNKNOWN';
+  outcome(of: { key: string } | { transactionToken: string }, options: CallOptions = {}): Promise<TransactionState> {
+    return questions.outcome(this.ask(options), this.options.database, of);
   }
 
   /** The parameters and columns of a statement. Runs nothing. */
-  async describe(text: string, options: CallOptions & { plan?: boolean } = {}): Promise<Description> {
-    const request = toBinary(contract.DescribeStatementRequestSchema, create(contract.DescribeStatementRequestSchema, {
-      database: this.options.database, sql: text, includePlan: options.plan ?? false,
-    }));
-    const bytes = await this.unary('DescribeStatement', request, options, { isHarmless: true });
-    const found = fromBinary(contract.DescribeStatementResponseSchema, bytes);
-    return {
-      hasColumns: found.hasColumns,
-      columns: columnsOf(bytes),
-      parameterTypes: found.parameterTypes.map(({ type, elementType, typeName, typeOid }) => (
-        { type: dataType(type), elementType: dataType(elementType), typeName, typeOid })),
-      readOnly: found.readOnly,
-      plan: found.plan,
-    };
+  describe(text: string, options: CallOptions & { plan?: boolean } = {}): Promise<Description> {
+    return questions.describe(this.ask(options), this.options.database, text, options.plan ?? false);
   }
 
   /** The server, its databases and their limits. */
-  async serverInfo(options: CallOptions = {}): Promise<GetServerInfoResponse> {
-    const request = toBinary(GetServerInfoRequestSchema, create(GetServerInfoRequestSchema));
-    return fromBinary(GetServerInfoResponseSchema, await this.unary('GetServerInfo', request, options, { isHarmless: true }));
+  serverInfo(options: CallOptions = {}): Promise<GetServerInfoResponse> {
+    return questions.serverInfo(this.ask(options));
+  }
+
+  /** The state of a service, as gRPC's health service tells it: `liveness`, `readiness`, `database.shop`, or that of DatabaseService. */
+  health(service = 'rowgate.v1.DatabaseService', options: CallOptions = {}): Promise<questions.HealthState> {
+    return questions.health(this.ask(options), service);
   }
 
   /** The dialect of the database: as it was given, or as the server says. */
@@ -265,18 +233,7 @@ export class Database {
   };
 
   private async askDialect(): Promise<Dialect> {
-    let info: GetServerInfoResponse;
-    try {
-      info = await this.serverInfo();
-    } catch (error) {
-      if (error instanceof RowgateError && error.reason === 'ACCESS_DENIED') {
-        error.message += "\nhint: what is to be sent depends on the kind of database: name it, connect(address, { dialect: 'postgres' })";
-      }
-      throw error;
-    }
-    const name = this.options.database || info.defaultDatabase;
-    const backend = info.databases.find((each) => each.name === name)?.backend;
-    this.dialectKnown = backend === 'sqlite' || backend === 'mysql' ? backend : 'postgres';
+    this.dialectKnown = await questions.dialect(this.ask({}), this.options.database);
     return this.dialectKnown;
   }
 
@@ -293,6 +250,10 @@ export class Database {
     const retries = this.retriesOf(options);
     if (retries === 0) return attempt(timeout);
     return repeated({ retries, isKeyed: options.key !== undefined, signal, timeout }, attempt);
+  }
+
+  private ask(options: CallOptions): questions.Ask {
+    return (method, request) => this.unary(method, request, options, { isHarmless: true });
   }
 
   private retriesOf(options: { retries?: number }): number {
@@ -383,20 +344,4 @@ type ExpectationInit = MessageInitShape<typeof contract.ExpectationSchema>['rows
 function expectation(expect: NonNullable<Exclude<BatchStatement, StatementInput>['expect']>): ExpectationInit {
   if (typeof expect === 'number') return { case: 'exactly', value: BigInt(expect) };
   return 'atLeast' in expect ? { case: 'atLeast', value: BigInt(expect.atLeast) } : { case: 'atMost', value: BigInt(expect.atMost) };
-}
-
-// The columns of a DescribeStatementResponse.
-function columnsOf(bytes: Uint8Array): Column[] {
-  const reader = new WireReader(bytes);
-  const columns: Column[] = [];
-  while (reader.position < reader.end) {
-    const tag = reader.uint32();
-    if (tag === 0x12) {
-      const limit = reader.limit();
-      columns.push(readColumn(reader, limit));
-    } else {
-      reader.skip(tag);
-    }
-  }
-  return columns;
 }

@@ -32,7 +32,7 @@ export class PartSource {
         const part = this.reader.read(bytes);
         if (part.kind === 'rows' || part.kind === 'data') return part;
         if (part.kind === 'header') this.columns = part.columns;
-        if (part.kind === 'summary') this.summary = part;
+        if (part.kind === 'summary') this.summary = { rowsAffected: part.rowsAffected, command: part.command, rowCount: part.rowCount };
       }
     } catch (error) {
       this.source?.cancel();

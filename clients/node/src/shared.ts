@@ -1,6 +1,7 @@
 // What both entries of the package offer.
 
-export { Database, type BatchStatement, type Description, type TransactionState } from './database.js';
+export { Database, type BatchStatement } from './database.js';
+export type { Description, HealthState, TransactionState } from './questions.js';
 export { Transaction, type StatementInput } from './transaction.js';
 export { Result, type Row } from './result.js';
 export { DataStream, RowStream, type Summary } from './rows.js';

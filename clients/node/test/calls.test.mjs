@@ -257,5 +257,6 @@ test('a statement and a server are described', async () => {
   assert.deepEqual([found.columns.map(({ name, type }) => [name, type]), found.parameterTypes[0].typeName, found.readOnly], [[['oid', 'INT64'], ['relname', 'TEXT']], 'name', true]);
   const info = await main.serverInfo();
   assert.deepEqual(info.databases.map(({ name }) => name), ['main', 'mariadb', 'postgres']);
+  assert.deepEqual([await main.health(), await main.health('database.main')], ['SERVING', 'SERVING']);
   assert.deepEqual(await Promise.all(connections.map((db) => db.dialect())), ['sqlite', 'postgres', 'mysql']);
 });

@@ -50,6 +50,9 @@ export interface ErrorFields {
 
 const BRAND = Symbol.for('rowgate.RowgateError');
 
+const nameOf = (reason: string | undefined) =>
+  (reason === undefined ? 'RowgateError' : reason.toLowerCase().replace(/(?:^|_)([a-z0-9])/g, (_, char: string) => char.toUpperCase()));
+
 /**
  * A call, or a statement in a transaction, that failed.
  *
@@ -82,7 +85,8 @@ export class RowgateError extends Error implements ErrorFields {
   constructor({ message, cause, ...fields }: ErrorFields) {
     super(message, cause === undefined ? undefined : { cause });
     Object.assign(this, fields);
-    Object.defineProperty(this, 'name', { value: new.target.name, enumerable: false });
+    // Not the name of the class, which a bundler may shorten.
+    Object.defineProperty(this, 'name', { value: nameOf(new.target.reason), enumerable: false });
     Object.defineProperty(this, BRAND, { value: true, enumerable: false });
   }
 

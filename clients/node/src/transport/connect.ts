@@ -1,6 +1,7 @@
 import { fromBinary, fromJson, toBinary, toJson, type DescMessage, type JsonValue } from '@bufbuild/protobuf';
 import { StatusError, type Status } from '../errors/failure.js';
 import { STATUS_CODES } from '../errors/error.js';
+import { HealthCheckRequestSchema, HealthCheckResponseSchema } from '../gen/grpc/health/v1/health_pb.js';
 import * as contract from '../gen/rowgate/v1/database_pb.js';
 import { GetServerInfoRequestSchema, GetServerInfoResponseSchema } from '../gen/rowgate/v1/server_pb.js';
 import { pathOf, type CallLimits, type MessageSource, type Method, type Transport } from './transport.js';
@@ -26,6 +27,7 @@ const MESSAGES: Partial<Record<Method, readonly [DescMessage, DescMessage]>> = {
   Listen: [contract.ListenRequestSchema, contract.ListenResponseSchema],
   CopyOut: [contract.CopyOutRequestSchema, contract.CopyOutResponseSchema],
   GetServerInfo: [GetServerInfoRequestSchema, GetServerInfoResponseSchema],
+  Check: [HealthCheckRequestSchema, HealthCheckResponseSchema],
 };
 
 const END_OF_STREAM = 0x02;
@@ -83,7 +85,7 @@ export class ConnectTransport implements Transport {
   private request(method: Method, bytes: Uint8Array): Uint8Array {
     if (this.encoding === 'proto') return bytes;
     const [schema] = messagesOf(method);
-    return new TextEncoder().encode(JSON.stringify(toJson(schema, fromBinary(schema, bytes))));
+    return new TextEncoder().encode(JSON.stringify(toJson(schema, fromBinary(schema, bytes)), signed));
   }
 
   private response(method: Method, body: Uint8Array): Uint8Array {
@@ -92,6 +94,9 @@ export class ConnectTransport implements Transport {
     return toBinary(schema, fromJson(schema, JSON.parse(new TextDecoder().decode(body)) as JsonValue, { ignoreUnknownFields: true }));
   }
 }
+
+// JSON.stringify loses the sign of a zero, which is a text then.
+const signed = (_: string, value: unknown) => (Object.is(value, -0) ? '-0' : value);
 
 function messagesOf(method: Method): readonly [DescMessage, DescMessage] {
   const messages = MESSAGES[method];

@@ -25,6 +25,30 @@ export interface GrpcOptions {
   channelOptions?: grpc.ChannelOptions;
 }
 
+/** Turns over all addresses, and repeats calls that only read; that of all examples. */
+const SERVICE_CONFIG = `
+{
+  "loadBalancingConfig": [{ "round_robin": {} }],
+  "methodConfig": [
+    {
+      "name": [
+        { "service": "rowgate.v1.DatabaseService", "method": "DescribeStatement" },
+        { "service": "rowgate.v1.DatabaseService", "method": "GetTransactionOutcome" },
+        { "service": "rowgate.v1.ServerService" }
+      ],
+      "retryPolicy": {
+        "maxAttempts": 4,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "2s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"]
+      }
+    }
+  ],
+  "retryThrottling": { "maxTokens": 10, "tokenRatio": 0.1 }
+}
+`;
+
 const asIs = (bytes: Uint8Array): Buffer => (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
 
 /** gRPC over HTTP/2, by grpc-js. */
@@ -42,7 +66,7 @@ export class GrpcTransport implements Transport {
       'grpc.max_send_message_length': -1,
       'grpc.keepalive_time_ms': 30_000,
       'grpc.keepalive_timeout_ms': 10_000,
-      'grpc.service_config': '{"loadBalancingConfig":[{"round_robin":{}}]}',
+      'grpc.service_config': SERVICE_CONFIG,
       // With a window of 64 KiB a stream waits for the network after each batch of rows.
       'grpc-node.flow_control_window': 1 << 20,
       ...nameOverride(options.tls),

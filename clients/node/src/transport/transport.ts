@@ -1,11 +1,12 @@
-/** The methods of `rowgate.v1.DatabaseService`, and one of `ServerService`. */
+/** The methods of `rowgate.v1.DatabaseService`, and one each of `ServerService` and of gRPC's health service. */
 export type Method =
   | 'Query' | 'StreamQuery' | 'ExecuteBatch' | 'Transact' | 'GetTransactionOutcome' | 'DescribeStatement' | 'Listen' | 'CopyIn'
-  | 'CopyOut' | 'GetServerInfo';
+  | 'CopyOut' | 'GetServerInfo' | 'Check';
+
+const SERVICES: Partial<Record<Method, string>> = { GetServerInfo: 'rowgate.v1.ServerService', Check: 'grpc.health.v1.Health' };
 
 /** The path of a method. */
-export const pathOf = (method: Method) =>
-  `/rowgate.v1.${method === 'GetServerInfo' ? 'ServerService' : 'DatabaseService'}/${method}`;
+export const pathOf = (method: Method) => `/${SERVICES[method] ?? 'rowgate.v1.DatabaseService'}/${method}`;
 
 export interface CallLimits {
   /** Milliseconds until the call is given up. */
