@@ -14,6 +14,7 @@ verify_node() {
   part 'node: types' npm --prefix clients/node run --silent types
   part 'node: tests' node_tests
   part 'node: packed, and used from nothing' node_packed
+  part 'node: Drizzle and Kysely' node_orms
   part 'node: installed from a clone by one command' node_from_clone
   local browser
   if browser=$(page_browser); then
@@ -66,6 +67,15 @@ node_packed() {
   npm pack ./clients/node --silent --pack-destination "$scratch/packed"
   node_used "$scratch/packed" "$scratch"/packed/rowgate-*.tgz
 }
+
+# Beside the packed package.
+node_orms() (
+  # Drizzle itself imports pg, and uses the pool that it gets.
+  cp clients/node/test/programs/orms.mjs "$scratch/packed"
+  cd "$scratch/packed"
+  npm install --silent --no-package-lock --no-audit --no-fund --no-save drizzle-orm kysely pg
+  node orms.mjs
+)
 
 # A copy in which nothing was built and installed.
 node_from_clone() {

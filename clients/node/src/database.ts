@@ -100,8 +100,11 @@ export class Database {
     let last: { value: T } | undefined;
     const repetition = { retries: this.retriesOf(options), isKeyed, signal: options.signal, timeout: options.timeout };
     return repeated(repetition, async (timeout) => {
-      const transaction = await this.begin({ ...options, timeout });
+      const { transaction, begun } = this.open({ ...options, timeout });
       try {
+        // Without a key nothing waits for the beginning: its failure is that of the first statement, or of the commit.
+        if (isKeyed) await begun;
+        else begun.catch(() => {});
         const value = await work(transaction);
         await transaction.commit().catch((error: unknown) => {
           const isInDoubt = error instanceof RowgateError && error.outcome === 'UNKNOWN';

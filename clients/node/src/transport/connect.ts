@@ -138,9 +138,8 @@ class FetchCall {
       headers: { 'content-type': type, ...headers, ...limit },
       body: body as Uint8Array<ArrayBuffer>,
       signal: this.controller.signal,
-      credentials: 'omit',
-      cache: 'no-store',
-      redirect: 'error',
+      // A redirect is an answer that is none. Edge runtimes refuse `error` here, and options of caches and cookies.
+      redirect: 'manual',
     });
   }
 
