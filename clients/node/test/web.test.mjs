@@ -1,10 +1,12 @@
 // The client over fetch, by the Connect protocol.
 
+import { create, toBinary } from '@bufbuild/protobuf';
 import { randomUUID } from 'node:crypto';
 import http from 'node:http';
 import { after, test } from 'node:test';
 import { Cancelled, connect, Deadline, FeatureNotSupported, Instant, RowgateError, sql, TransportFailure, UniqueViolation } from 'rowgate/web';
 import { UniqueViolation as UniqueViolationByGrpc } from 'rowgate';
+import { StreamQueryResponseSchema } from '../dist/esm/gen/rowgate/v1/database_pb.js';
 import { address, assert, DATABASES, failureOf, freePort, until, Way } from './harness.mjs';
 
 const NUMBERS = 'with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < 900) select n from numbers';
@@ -112,4 +114,16 @@ test('a stream without its end is an error, and never a short result', async () 
   })());
   assert.ok(error instanceof TransportFailure && rows < 1_000_000, `${error} after ${rows} rows`);
   way.close();
+});
+
+test('a stream that ends well without its summary is an error, too', async () => {
+  const envelope = (flag, body) => Buffer.concat([Buffer.from([flag, 0, 0, 0, body.length]), body]);
+  const rows = toBinary(StreamQueryResponseSchema, create(StreamQueryResponseSchema, { part: { case: 'header', value: { hasColumns: true } } }));
+  const server = http.createServer((_, response) => response.writeHead(200, { 'content-type': 'application/connect+proto' })
+    .end(Buffer.concat([envelope(0, Buffer.from(rows)), envelope(2, Buffer.from('{}'))])));
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const error = await failureOf((async () => { for await (const _ of connect(`127.0.0.1:${server.address().port}`).stream('select 1')); })());
+  server.close();
+  assert.match(error.message, /without its summary/);
+  assert.equal(error.outcome, 'UNKNOWN');
 });
