@@ -26,8 +26,8 @@ interface CopyTable {
 }
 
 export interface CopyInOptions extends CallOptions, KeyOptions, CopyTable, CopyText {
-  /** `rows` without: each row is an array of values. Else the data is text or bytes. */
-  format?: 'rows' | 'csv' | 'text';
+  /** `rows` without: each row is an array of values. Else the data is text or bytes; `arrow` where the server takes it. */
+  format?: 'rows' | 'csv' | 'text' | 'arrow';
 }
 
 export interface CopyInResult {

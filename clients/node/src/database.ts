@@ -171,7 +171,7 @@ export class Database {
     } catch (error) {
       throw failureOf(error, { isHarmless: true });
     }
-    return copyIn(call, start, data, format === 'csv' || format === 'text', () => this.dialect());
+    return copyIn(call, start, data, format !== undefined && format !== 'rows', () => this.dialect());
   }
 
   /**

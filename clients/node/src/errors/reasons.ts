@@ -41,6 +41,7 @@ export class ExpectationFailed extends RowgateError { static override readonly r
 export class FailedPrecondition extends RowgateError { static override readonly reason = 'FAILED_PRECONDITION'; }
 export class FeatureNotSupported extends RowgateError { static override readonly reason = 'FEATURE_NOT_SUPPORTED'; }
 export class ForeignKeyViolation extends RowgateError { static override readonly reason = 'FOREIGN_KEY_VIOLATION'; }
+export class GetNotAllowed extends RowgateError { static override readonly reason = 'GET_NOT_ALLOWED'; }
 export class GroupingError extends RowgateError { static override readonly reason = 'GROUPING_ERROR'; }
 export class IdempotencyKeyGone extends RowgateError { static override readonly reason = 'IDEMPOTENCY_KEY_GONE'; }
 export class IdempotencyNotInstalled extends RowgateError { static override readonly reason = 'IDEMPOTENCY_NOT_INSTALLED'; }
@@ -84,6 +85,7 @@ export class NoDataFound extends RowgateError { static override readonly reason 
 export class NumericValueOutOfRange extends RowgateError { static override readonly reason = 'NUMERIC_VALUE_OUT_OF_RANGE'; }
 export class ObjectInUse extends RowgateError { static override readonly reason = 'OBJECT_IN_USE'; }
 export class ObjectNotInPrerequisiteState extends RowgateError { static override readonly reason = 'OBJECT_NOT_IN_PREREQUISITE_STATE'; }
+export class OriginNotAllowed extends RowgateError { static override readonly reason = 'ORIGIN_NOT_ALLOWED'; }
 export class OutcomeUnknown extends RowgateError { static override readonly reason = 'OUTCOME_UNKNOWN'; }
 export class OutOfMemory extends RowgateError { static override readonly reason = 'OUT_OF_MEMORY'; }
 export class OutOfRange extends RowgateError { static override readonly reason = 'OUT_OF_RANGE'; }
