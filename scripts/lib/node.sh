@@ -54,7 +54,7 @@ TOML
 # `prepare` builds it: nothing that was built before is used.
 node_install() {
   rm -rf clients/node/dist clients/node/src/gen
-  npm install --prefix clients/node --silent --no-package-lock --no-audit --no-fund
+  npm install --prefix clients/node --loglevel=error --no-package-lock --no-audit --no-fund
 }
 
 node_tests() {
@@ -73,7 +73,7 @@ node_orms() (
   # Drizzle itself imports pg, and uses the pool that it gets.
   cp clients/node/test/programs/orms.mjs "$scratch/packed"
   cd "$scratch/packed"
-  npm install --silent --no-package-lock --no-audit --no-fund --no-save drizzle-orm kysely pg
+  npm install --loglevel=error --no-package-lock --no-audit --no-fund --no-save drizzle-orm kysely pg
   node orms.mjs
 )
 
@@ -89,7 +89,7 @@ node_used() (
   local language greets
   cd "$1"
   printf '{ "private": true }\n' >package.json
-  npm install --silent --no-package-lock --no-audit --no-fund "$2"
+  npm install --loglevel=error --no-package-lock --no-audit --no-fund "$2"
   # shellcheck disable=SC2016 # JavaScript's own
   greets='(async () => {
   const db = connect(process.env.ROWGATE_ADDRESS);

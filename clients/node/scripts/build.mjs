@@ -65,7 +65,8 @@ function compile() {
     cpSync(path.join(out, 'esm', name), path.join(out, 'cjs', name));
   }
   writeFileSync(path.join(out, 'cjs/package.json'), '{ "type": "commonjs" }\n');
-  cpSync(path.join(root, '../../LICENSE'), path.join(out, 'LICENSE'));
+  const license = path.join(root, '../../LICENSE');
+  if (existsSync(license)) cpSync(license, path.join(out, 'LICENSE'));
   run('esbuild', 'src/web.ts', '--bundle', '--format=esm', '--target=es2022', '--minify', '--log-level=warning',
     `--outfile=${path.join(out, 'web.bundle.js')}`);
 }
