@@ -38,6 +38,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 pub(crate) use backends::configured;
+pub(crate) use backup::PartialFile;
 pub use backup::{FileJob, Progress, Summary, backup, restore};
 pub use claims_install::{claim_keys_sql, claims_sql, install_claims};
 pub use idempotency_install::{install_keys, key_table_sql, postgres_key_table_sql};

@@ -7,6 +7,7 @@ mod client_login;
 mod client_program;
 mod file_job;
 mod mysql_dump;
+mod named_file;
 mod partial_file;
 mod postgres_archive;
 mod sqlite_file;
@@ -22,6 +23,8 @@ use crate::config::{Config, Database, Target};
 use crate::error::Result;
 use file_job::Done;
 pub use file_job::{FileJob, Summary};
+use named_file::{check_destination, check_source};
+pub(crate) use partial_file::PartialFile;
 pub use supervision::Progress;
 use supervision::{Control, interrupted};
 
@@ -31,6 +34,7 @@ use supervision::{Control, interrupted};
 /// The reason why there is none. No file of the final name was made or changed then.
 pub fn backup(config: &Config, job: &FileJob, report: &mut dyn FnMut(Progress)) -> Result<Summary> {
     let database = &configured(config, &job.database)?.administered();
+    check_destination(&job.file)?;
     run(report, async |control| match &database.target {
         Target::Sqlite(target) => sqlite_file::backup(target, job, control).await,
         Target::Postgres(target) => {
@@ -54,6 +58,7 @@ pub fn restore(
     report: &mut dyn FnMut(Progress),
 ) -> Result<Summary> {
     let database = &configured(config, &job.database)?.administered();
+    check_source(&job.file)?;
     run(report, async |control| match &database.target {
         Target::Sqlite(target) => sqlite_file::restore(target, job, control).await,
         Target::Postgres(target) => {

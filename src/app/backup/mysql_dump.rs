@@ -60,7 +60,8 @@ pub(super) async fn backup(
     command.args(["--", schema]).stdout(partial.for_writer()?);
     let look = || control.reached(partial.size(), 0);
     let mut notes = vec![program.told()];
-    notes.extend(program.run(&mut command, &control, look).await?);
+    let ran = program.run(&mut command, &control, look).await;
+    notes.extend(ran.map_err(|error| partial.not_made(error))?);
     check_end(partial.file(), partial.path())?;
     Ok(Done { bytes: partial.finish()?, notes })
 }

@@ -16,11 +16,11 @@ use crate::error::{Error, ErrorKind, Result};
 const PARTIAL: &str = ".partial-";
 
 /// The files that SQLite makes beside a database.
-const BESIDE: [&str; 3] = ["-journal", "-wal", "-shm"];
+pub(super) const BESIDE: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// A file that is being written. Dropped before its end, it is removed.
 #[derive(Debug)]
-pub(super) struct PartialFile {
+pub(crate) struct PartialFile {
     path: PathBuf,
     target: PathBuf,
     replaces: bool,
@@ -28,14 +28,24 @@ pub(super) struct PartialFile {
 }
 
 impl PartialFile {
-    /// Creates a file for the owner alone, and removes what killed processes have left of the same.
+    /// Creates a file for the owner alone.
     pub(super) fn create(target: &Path, replaces: bool) -> Result<Self> {
+        Self::create_with(target, replaces, 0o600)
+    }
+
+    /// Creates a file with the rights that the process gives to new ones.
+    pub(crate) fn create_for_all(target: &Path, replaces: bool) -> Result<Self> {
+        Self::create_with(target, replaces, 0o666)
+    }
+
+    /// Creates a file, and removes what killed processes have left of the same.
+    fn create_with(target: &Path, replaces: bool, mode: u32) -> Result<Self> {
         check_target(target, replaces)?;
         remove_stale(target)?;
         let path = with_suffix(target, &format!("{PARTIAL}{}", std::process::id()));
         let cannot = |error| cannot("create", &path, error);
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path);
+        let file = options.read(true).write(true).create_new(true).mode(mode).open(&path);
         let file = file.map_err(cannot)?;
         file.try_lock().map_err(|error| cannot(error.into()))?;
         Ok(Self { path, target: target.to_owned(), replaces, file })
@@ -46,7 +56,7 @@ impl PartialFile {
     }
 
     /// Opens the file once more, for a program that writes it. Not the same opening: its lock ends with this process.
-    pub(super) fn for_writer(&self) -> Result<File> {
+    pub(crate) fn for_writer(&self) -> Result<File> {
         let opened = OpenOptions::new().read(true).write(true).open(&self.path);
         opened.map_err(|error| cannot("open", &self.path, error))
     }
@@ -56,13 +66,24 @@ impl PartialFile {
         self.file.metadata().map_or(0, |metadata| metadata.len())
     }
 
+    /// The error of a program that has not written it to its end: names the file, which the program does not know.
+    pub(super) fn not_made(&self, error: Error) -> Error {
+        let target = self.target.display();
+        // The words of the system, whoever prints them.
+        let is_full = ["No space left", "Disk quota exceeded", "File too large"];
+        let is_full = is_full.iter().any(|words| error.message().contains(words));
+        let why = if is_full { ": there is no space left for it" } else { "" };
+        let version = error.hint().map(|hint| format!(" {hint}")).unwrap_or_default();
+        error.with_hint(format!("{target} was not made{why}.{version}"))
+    }
+
     /// The file itself.
     pub(super) fn file(&self) -> &File {
         &self.file
     }
 
     /// Writes everything to the disk and gives the file its name; returns its size.
-    pub(super) fn finish(self) -> Result<u64> {
+    pub(crate) fn finish(self) -> Result<u64> {
         let size = self.size();
         self.file.sync_all().map_err(|error| cannot("write", &self.path, error))?;
         check_target(&self.target, self.replaces)?;
@@ -95,6 +116,8 @@ fn check_target(target: &Path, replaces: bool) -> Result<()> {
     match fs::symlink_metadata(target) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(cannot("look at", target, error)),
+        Ok(existing) if existing.is_dir() => Err(refused(format!("{shown} is a directory"))
+            .with_hint("Name a file, which may be in it.")),
         Ok(_existing) if !replaces => {
             Err(refused(format!("{shown} exists already")).with_hint("Replace it with --force."))
         }
@@ -153,12 +176,12 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 /// The directory that a file is in.
-fn directory_of(path: &Path) -> &Path {
+pub(super) fn directory_of(path: &Path) -> &Path {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.unwrap_or(Path::new("."))
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
@@ -218,6 +241,22 @@ mod tests {
         let error = PartialFile::create(&target, false).unwrap_err();
         assert!(error.message().contains("is being written by another process"), "{error}");
         assert!(stale.exists());
+    }
+
+    #[test]
+    fn the_error_of_a_program_names_the_file_that_it_did_not_make() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("shop.dump");
+        let partial = PartialFile::create(&target, false).unwrap();
+        let hint = |text: &str| {
+            let failed = refused(text).with_hint("Its version is 15.");
+            partial.not_made(failed).hint().unwrap_or_default().to_owned()
+        };
+        let name = target.display().to_string();
+        let full = hint("could not write to output file: No space left on device");
+        let expected = "was not made: there is no space left for it. Its version is 15.";
+        assert_eq!(full, format!("{name} {expected}"));
+        assert_eq!(hint("it failed"), format!("{name} was not made. Its version is 15."));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::partial_file::{PartialFile, cannot};
 use super::supervision::Control;
 use crate::backend::network::{Credentials, Login};
 use crate::config::{Database, Host, PostgresTarget, TargetSession, TlsMode};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 const PACKAGES: &str = "the client programs of PostgreSQL, of the server's version or newer (Debian: postgresql-client; \
     Fedora: postgresql; Alpine: postgresql-client; Homebrew: libpq)";
@@ -48,7 +48,8 @@ pub(super) async fn backup(
     command.args(["--format=custom", "--no-password"]).stdout(partial.for_writer()?);
     let look = || control.reached(partial.size(), 0);
     let mut notes = vec![program.told()];
-    notes.extend(program.run(&mut command, &control, look).await?);
+    let ran = program.run(&mut command, &control, look).await;
+    notes.extend(ran.map_err(|error| partial.not_made(error))?);
     if let Some(reader) = program.sibling("pg_restore") {
         list(&reader, partial.path(), &control).await?;
     }
@@ -84,17 +85,22 @@ pub(super) async fn restore(
     let look = || control.reached(position(&file), total);
     let mut notes = vec![program.told()];
     let ran = program.run(&mut command, &control, look).await;
-    notes.extend(ran.map_err(|error| {
-        let clash = !job.replaces && error.message().contains("already exists");
-        if error.kind() == ErrorKind::Cancelled {
-            error.with_hint(INTERRUPTED)
-        } else if clash {
-            error.with_hint(CLASH)
-        } else {
-            error
-        }
-    })?);
+    notes.extend(ran.map_err(|error| not_restored(error, job.replaces))?);
     Ok(Done { bytes: total, notes })
+}
+
+/// The error of a restoration, with what it has left. Only an error that the server tells is known to be before a COMMIT, or to be
+/// its answer.
+fn not_restored(error: Error, replaces: bool) -> Error {
+    let is_told = error.message().contains("ERROR:");
+    if error.kind() == ErrorKind::Cancelled || !is_told {
+        return error.with_hint(INTERRUPTED);
+    }
+    if !replaces && error.message().contains("already exists") {
+        return error.with_hint(CLASH);
+    }
+    let version = error.hint().unwrap_or_default().to_owned();
+    error.with_hint(format!("Nothing was changed: it ran in one transaction. {version}"))
 }
 
 /// The hint for a restoration that was ended.
@@ -268,6 +274,19 @@ mod tests {
         versions.sort_by_key(|version| rank(version, "PostgreSQL 15.4"));
         let order = versions.each_ref().map(|version| version.split(' ').nth(2).unwrap());
         assert_eq!(order, ["9.6", "14.1", "17.0", "16.2", "15.3", "15.8"]);
+    }
+
+    #[test]
+    fn a_restoration_that_the_server_refused_has_changed_nothing() {
+        let failed = |text: &str| refused(text).with_hint("Its version is 15.");
+        let hint = |text: &str, replaces| {
+            not_restored(failed(text), replaces).hint().unwrap_or_default().to_owned()
+        };
+        let told = hint("could not execute query: ERROR:  role \"a\" does not exist", false);
+        assert_eq!(told, "Nothing was changed: it ran in one transaction. Its version is 15.");
+        assert_eq!(hint("ERROR:  relation \"t\" already exists", false), CLASH);
+        assert!(hint("ERROR:  relation \"t\" already exists", true).starts_with("Nothing was"));
+        assert_eq!(hint("server closed the connection unexpectedly", false), INTERRUPTED);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::Path;
 
 use super::file_job::{Done, FileJob, refused};
+use super::named_file::check_not_beside;
 use super::partial_file::{PartialFile, beside, cannot, remove_beside};
 use super::supervision::Control;
 use crate::backend::sqlite::{Claim, Copied, check_copy, claim_file, copy_database};
@@ -42,6 +43,7 @@ fn check_not_in_use(source: &Path, file: &Path) -> Result<()> {
         let message = format!("{} is the database itself", file.display());
         return Err(refused(message).with_hint("Name another file."));
     }
+    check_not_beside(source, file)?;
     if let Some(log) = beside(file) {
         let message =
             format!("{} is a database in use, as {} shows", file.display(), log.display());

@@ -160,6 +160,56 @@ fn an_existing_file_is_replaced_with_force_alone_and_a_missing_database_makes_no
 }
 
 #[test]
+fn names_that_are_no_place_for_a_backup_are_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path();
+    large(&directory.join("a.db"), 1);
+    fs::create_dir(directory.join("backups")).expect("it is made");
+    let cases = [
+        ("-", "is not written to standard output"),
+        ("a.db-wal", "is a file that SQLite keeps beside the database a.db"),
+        ("./a.db-shm", "is a file that SQLite keeps beside the database a.db"),
+        ("a.db-journal", "is a file that SQLite keeps beside the database a.db"),
+        ("backups", "backups is a directory"),
+    ];
+    for (name, why) in cases {
+        for force in [&[][..], &["--force"]] {
+            let arguments = [&["backup", "main", name], force].concat();
+            let refused = fail(directory, &arguments, "sqlite:a.db");
+            assert!(refused.contains(why), "{name}: {refused}");
+        }
+    }
+    assert_eq!(names(directory, ""), ["a.db", "backups"]);
+}
+
+#[test]
+fn a_restoration_looks_at_its_file_first_and_an_empty_one_is_no_backup() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path();
+    large(&directory.join("a.db"), 1);
+    fs::write(directory.join("empty"), "").expect("it is ours");
+    let before = fs::read(directory.join("a.db")).expect("it is there");
+    for force in [&[][..], &["--force"]] {
+        let restore =
+            |file| fail(directory, &[&["restore", "main", file], force].concat(), "sqlite:a.db");
+        let refused = restore("empty");
+        assert!(refused.contains("empty is empty: it is no backup"), "{refused}");
+        let refused = restore("missing");
+        assert!(refused.contains("there is no file missing"), "{refused}");
+        assert!(!refused.contains("--force"), "{refused}");
+    }
+    let refused = fail(directory, &["restore", "main", "empty"], "sqlite:new.db");
+    assert!(refused.contains("it is no backup"), "{refused}");
+    assert_eq!(fs::read(directory.join("a.db")).expect("it is there"), before);
+    // A database without tables is one, as long as its file says so.
+    let bare = Connection::open(directory.join("bare")).expect("it opens");
+    bare.execute_batch("create table t (n integer); drop table t").expect("it is made");
+    bare.close().expect("it closes");
+    succeed(directory, &["restore", "main", "bare"], "sqlite:new.db");
+    assert_eq!(names(directory, ""), ["a.db", "bare", "empty", "new.db"]);
+}
+
+#[test]
 fn what_is_no_database_or_damaged_is_not_restored() {
     let directory = tempfile::tempdir().expect("a directory");
     let directory = directory.path();
