@@ -68,5 +68,10 @@ fn with_columns(copy: &CopyIn, names: Vec<String>) -> Result<CopyIn> {
         return Err(Error::new(ErrorKind::InvalidStatement, message).with_condition(BAD_FORMAT));
     }
     let columns = if wanted == 0 { names } else { columns };
-    Ok(CopyIn { table: copy_options::table(schema, table, columns)?, ..copy.clone() })
+    let table = copy_options::table(schema, table, columns)?;
+    if let Some(column) = table.repeated_column(copy.dialect) {
+        let message = format!("the Arrow stream names the column \"{column}\" twice");
+        return Err(Error::new(ErrorKind::InvalidStatement, message).with_condition(BAD_FORMAT));
+    }
+    Ok(CopyIn { table, ..copy.clone() })
 }

@@ -12,6 +12,7 @@ use tokio::time::timeout_at;
 use super::arrow_transfer;
 use super::attempt_loop::{Success, retry};
 use super::caller_data::{CallerData, CopyParts, stalled, wrong_part};
+use super::copy_header::{self, ReadHeader};
 use super::copy_options;
 use super::database::{Caller, Database};
 use super::databases::Engine;
@@ -93,10 +94,10 @@ impl Database {
         let field = "options.idempotency_key";
         let key = idempotency_key(caller, &options.idempotency_key, field, None, hash)?;
         let CopyInStart { schema, table, columns, .. } = start;
-        let table = copy_options::table(schema, table, columns)?;
         let deadline = self.deadline(caller, positive(options.timeout, "options.timeout")?);
         let context = self.context(caller, "CopyIn", &options.tag);
         let dialect = self.analyzer.dialect;
+        let table = copy_options::into_table(schema, table, columns, dialect)?;
         // One value is enough: it is not run.
         let width = table.columns.len().max(1);
         let insert = self.analyzer.analyze(&table.insert(dialect, width, 1));
@@ -211,7 +212,18 @@ async fn transfer(
     if request.format == CopyFormat::Arrow {
         return arrow_transfer::transfer(transaction, copy, data).await;
     }
-    let mut writer: Box<dyn CopyWriter + '_> = transaction.copy_in(Arc::clone(copy)).await?;
+    let mut writer: Box<dyn CopyWriter + '_> = match copy.text.as_ref().filter(|it| it.header) {
+        Some(form) => {
+            let ReadHeader { copy, pieces } = copy_header::read(copy, form, data).await?;
+            let started = transaction.copy_in(copy).await;
+            let mut writer = started.map_err(copy_header::named)?;
+            for piece in pieces {
+                writer.write(piece).await?;
+            }
+            writer
+        }
+        None => transaction.copy_in(Arc::clone(copy)).await?,
+    };
     while let Some(next) = data.next(copy.deadline).await? {
         if !writer.write(next).await? {
             break;

@@ -3,6 +3,7 @@
 use super::validate::invalid_option;
 use crate::backend::copy::{CopyTable, CopyText};
 use crate::error::Result;
+use crate::sql::Dialect;
 use crate::value::proto::{CopyFormat, CopyTextOptions};
 
 /// The longest text that stands for NULL, in bytes.
@@ -24,6 +25,20 @@ pub(super) fn table(schema: String, table: String, columns: Vec<String>) -> Resu
         return Err(invalid_option("columns", "the name of a column is empty"));
     }
     Ok(CopyTable { schema, table, columns })
+}
+
+/// Validates a table that rows go into, and its columns: one that is named twice would lose a value on SQLite.
+pub(super) fn into_table(
+    schema: String,
+    table: String,
+    columns: Vec<String>,
+    dialect: Dialect,
+) -> Result<CopyTable> {
+    let table = self::table(schema, table, columns)?;
+    if let Some(column) = table.repeated_column(dialect) {
+        return Err(invalid_option("columns", &format!("\"{column}\" is named twice")));
+    }
+    Ok(table)
 }
 
 /// Validates a format.

@@ -7,6 +7,7 @@ mod arrow_transfer;
 mod attempt_loop;
 mod call_settings;
 mod caller_data;
+mod copy_header;
 mod copy_in;
 mod copy_options;
 mod copy_out;

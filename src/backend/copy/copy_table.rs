@@ -1,5 +1,8 @@
 //! The table of a copy, and the statements on it.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use crate::sql::Dialect;
 
 /// A table and some of its columns, by their exact names.
@@ -28,6 +31,13 @@ impl CopyTable {
         columns.collect::<Vec<_>>().join(",")
     }
 
+    /// The first column that is named again.
+    pub(crate) fn repeated_column(&self, dialect: Dialect) -> Option<&str> {
+        let mut seen = HashSet::new();
+        let columns = self.columns.iter().map(String::as_str);
+        columns.into_iter().find(|column| !seen.insert(folded(column, dialect)))
+    }
+
     /// The query of its rows.
     pub(crate) fn select(&self, dialect: Dialect) -> String {
         let columns = self.column_list(dialect);
@@ -53,6 +63,20 @@ impl CopyTable {
     }
 }
 
+/// Returns true for two names of one column.
+pub(crate) fn is_same_column(one: &str, other: &str, dialect: Dialect) -> bool {
+    folded(one, dialect) == folded(other, dialect)
+}
+
+/// A column's name as it is compared: only PostgreSQL tells upper case from lower case. MySQL folds more letters than those of
+/// ASCII, and refuses itself what is the same then.
+fn folded(name: &str, dialect: Dialect) -> Cow<'_, str> {
+    match dialect {
+        Dialect::Postgres => Cow::Borrowed(name),
+        Dialect::Sqlite | Dialect::Mysql => Cow::Owned(name.to_ascii_lowercase()),
+    }
+}
+
 /// A name in quotes. SQLite takes one in double quotes for a text where there is no such column, but not one in backticks.
 fn quoted(name: &str, dialect: Dialect) -> String {
     match dialect {
@@ -64,6 +88,23 @@ fn quoted(name: &str, dialect: Dialect) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_column_that_is_named_twice_is_found_as_the_database_compares() {
+        let table = |columns: [&str; 2]| CopyTable {
+            schema: String::new(),
+            table: "t".to_owned(),
+            columns: columns.map(str::to_owned).to_vec(),
+        };
+        let twice = table(["id", "id"]);
+        let folded = table(["id", "ID"]);
+        for dialect in [Dialect::Postgres, Dialect::Sqlite, Dialect::Mysql] {
+            assert_eq!(twice.repeated_column(dialect), Some("id"), "{dialect:?}");
+            assert_eq!(table(["id", "name"]).repeated_column(dialect), None, "{dialect:?}");
+        }
+        assert_eq!(folded.repeated_column(Dialect::Sqlite), Some("ID"));
+        assert_eq!(folded.repeated_column(Dialect::Postgres), None);
+    }
 
     #[test]
     fn names_are_quoted_in_each_dialect() {

@@ -32,6 +32,8 @@ pub(super) struct RecordParser {
     scan: Scan,
     /// The lines that have ended.
     lines: u64,
+    /// The line on which the last quotation mark opened.
+    quoted_from: u64,
     skips_header: bool,
     has_ended: bool,
 }
@@ -53,6 +55,7 @@ impl RecordParser {
             scanned: 0,
             scan: Scan::default(),
             lines: 0,
+            quoted_from: 0,
             skips_header: form.header,
             has_ended: false,
         }
@@ -93,7 +96,8 @@ impl RecordParser {
         }
         self.lines += 1;
         if self.scan.in_quotes {
-            return Err(bad_data("unterminated CSV quoted field", self.lines, None));
+            let message = "unterminated CSV quoted field, which begins on this line";
+            return Err(bad_data(message, self.quoted_from, None));
         }
         let record = self.buffer.split_off(self.start);
         self.start = self.buffer.len();
@@ -112,6 +116,9 @@ impl RecordParser {
                         escape != quote && byte == escape && in_quotes && !is_escaped;
                     if byte == quote && !is_escaped {
                         self.scan.in_quotes = !in_quotes;
+                        if !in_quotes {
+                            self.quoted_from = self.lines + 1;
+                        }
                     }
                 }
                 TextFormat::Text => self.scan.is_escaped = byte == b'\\' && !is_escaped,
@@ -338,7 +345,7 @@ mod tests {
     fn a_quotation_mark_that_does_not_end_is_an_error_with_its_line() {
         let error = records(&CopyText::CSV, "1\n\"2\n3\n", 2).expect_err("it does not end");
         assert_eq!(error.reason(), BAD_FORMAT);
-        assert_eq!(error.report().map(|report| report.line), Some(4));
+        assert_eq!(error.report().map(|report| report.line), Some(2));
         let long = format!("1\n\"{}\n", "x".repeat(100));
         let error = records(&CopyText::CSV, &long, 10).expect_err("it is too long");
         assert_eq!(error.kind(), ErrorKind::RowTooLarge);

@@ -170,8 +170,7 @@ async fn a_bad_row_is_named_and_nothing_stays(service: Service) {
 
 async fn data_that_is_not_of_its_form_is_named_by_its_line(service: Service) {
     table(&service).await;
-    // PostgreSQL counts lines in quotes only once it knows how lines end.
-    let unended = ("1,\"a,1\n2,b,2\n", service.pick(3, 1, 3));
+    let unended = ("1,\"a,1\n2,b,2\n", 1);
     for (csv, line) in [("1,a,1\n2,b\n3,c,3\n", 2), ("1,a,1\n2,b,2,3\n", 2), unended] {
         let failure = service.client.copy_text(csv_into("t"), csv, 1000).await.expect_err(csv);
         assert_eq!(failure.what(), (Code::InvalidArgument, "BAD_COPY_FILE_FORMAT"), "{failure:?}");

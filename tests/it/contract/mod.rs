@@ -6,6 +6,7 @@ mod batches;
 mod command_line;
 mod copies;
 mod copy_counts;
+mod copy_headers;
 mod deadlines;
 mod errors;
 mod exceptions;
