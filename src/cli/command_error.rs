@@ -27,6 +27,8 @@ pub(crate) enum CommandError {
     /// The output cannot be written.
     Output(io::Error),
     Call(Box<CallError>),
+    /// The error of a call that writes, so that its outcome is told.
+    Write(Box<CallError>),
     Failed(String),
     /// The command line lacks something.
     Usage(String),
@@ -40,6 +42,7 @@ impl CommandError {
         match self {
             Self::Output(error) => Err(error),
             Self::Call(error) => console.fail(&describe(&error, None)),
+            Self::Write(error) => console.fail(&describe_write(&error)),
             Self::Failed(why) => console.fail(&why),
             Self::Usage(why) => console.fail(&why).map(|_failure| Exit::Usage),
             Self::Config(problems) => console.fail(&problems).map(|_failure| Exit::Config),
@@ -126,6 +129,13 @@ pub(crate) fn describe(error: &CallError, statement: Option<Text<'_>>) -> String
     }
     line(&mut text, "transaction token", &report.transaction_token);
     visible(&text)
+}
+
+/// Describes a failed call that writes without a statement, and its outcome last.
+fn describe_write(error: &CallError) -> String {
+    let mut text = describe(error, None);
+    line(&mut text, "outcome", outcome(error.outcome));
+    text
 }
 
 fn line(text: &mut String, name: &str, value: &str) {

@@ -1,5 +1,6 @@
 //! The arguments of `rowgate copy`, and the requests that they make.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,8 +16,10 @@ use crate::value::proto::{CopyFormat, CopyInStart, CopyOutRequest, CopyTextOptio
 const REPORT_TIME: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
-Into a table all rows of the file are committed, or none: a row that cannot be taken is named by its line. Out of \
-a table, a file gets its name when it is whole; until then it has `.part` behind it. Progress is shown on a terminal.
+Into a table all rows of the file are committed, or none: a row that cannot be taken is named by its line. With --header \
+the first line says which columns of the table the others are for, in the order of the file; a name that the table does not \
+have, or that differs from --columns, is refused. Out of a table, a file gets its name when it is whole: until then it is \
+FILE.partial-PID, which is removed if the command is interrupted. Progress is shown on a terminal.
 
 Examples:
   rowgate copy orders --from orders.csv --header
@@ -46,8 +49,8 @@ pub(crate) struct Args {
     /// A query whose rows are written, in the place of a table
     #[arg(long, value_name = "SQL", conflicts_with_all = ["from", "columns", "schema"])]
     query: Option<String>,
-    /// The columns in the order of the file; if omitted all, of Arrow those that the file names
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    /// The columns in the order of the file, as in `id,name`; if omitted those that the file names, else all
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = column)]
     columns: Vec<String>,
     /// The schema of the table; where the session finds it if omitted
     #[arg(long, value_name = "NAME")]
@@ -55,9 +58,12 @@ pub(crate) struct Args {
     /// The format of the file
     #[arg(long, value_enum, default_value_t = FileFormat::Csv)]
     format: FileFormat,
-    /// The first line of the file has the names of the columns
+    /// The first line of the file has the names of its columns: they are read, not skipped
     #[arg(long)]
     header: bool,
+    /// Replace the FILE of --to if it exists
+    #[arg(long, requires = "to")]
+    pub(super) force: bool,
     /// The character between two fields; a comma if omitted, in text a tab
     #[arg(long, value_name = "CHARACTER")]
     delimiter: Option<String>,
@@ -75,6 +81,11 @@ pub(crate) struct Args {
     /// The idempotency key of the load, 1 to 128 printable ASCII characters
     #[arg(long, conflicts_with = "to")]
     key: Option<String>,
+}
+
+/// A column's name without the blanks around it.
+fn column(name: &str) -> Result<String, Infallible> {
+    Ok(name.trim().to_owned())
 }
 
 /// The format of a file.
@@ -185,6 +196,7 @@ mod tests {
             &["--query", "select 1", "--from", "f"],
             &["t", "--query", "select 1", "--to", "f"],
             &["t", "--to", "f", "--key", "k"],
+            &["t", "--from", "f", "--force"],
         ] {
             assert!(parse(words).is_err(), "{words:?}");
         }
@@ -209,7 +221,7 @@ mod tests {
             "--from",
             "-",
             "--columns",
-            "a,b",
+            "a, b",
             "--format",
             "text",
             "--header",

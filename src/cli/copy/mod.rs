@@ -2,7 +2,6 @@
 
 mod copy_args;
 mod download;
-mod part_file;
 mod progress;
 mod upload;
 

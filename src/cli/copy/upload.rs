@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args, name: &Path, console: &mut Console<'_>) -> Result
             // Why the data had no end.
             return Err(failed(error));
         }
-        let copied = copied?;
+        let copied = copied.map_err(|error| CommandError::Write(Box::new(error)))?;
         let rows = counted(copied.rows_affected, "row");
         let how = if copied.replayed {
             "were copied by an earlier call with this key".to_owned()

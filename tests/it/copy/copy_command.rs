@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Output, Stdio};
 
 use rowgate::value::proto::Value;
 
+use crate::harness::client::PATIENCE;
+use crate::harness::process::send;
 use crate::harness::server::{rowgate, run};
+use crate::harness::wait::eventually;
 use crate::harness::{Backend, Service};
 
 const CSV: &str = "id,name\n1,a\n2,\n3,\"say \"\"hi\"\"\"\n";
@@ -118,8 +122,72 @@ async fn what_fails_leaves_the_file_of_before() {
     let directory = service.server.directory().to_owned();
     fs::write(directory.join("t.csv"), "before").expect("it is ours");
     let query = "select 1 / (9000 - n), repeat('x', 100) from generate_series(1, 10000) as n";
-    says(&copy(&service, &["--query", query, "--to", "t.csv"]), 1, &["division by zero"]);
-    says(&copy(&service, &["none", "--to", "t.csv"]), 1, &["none"]);
+    let failing = ["--query", query, "--to", "t.csv", "--force"];
+    says(&copy(&service, &failing), 1, &["division by zero"]);
+    says(&copy(&service, &["none", "--to", "t.csv", "--force"]), 1, &["none"]);
     assert_eq!(fs::read_to_string(directory.join("t.csv")).expect("it is there"), "before");
-    assert!(!directory.join("t.csv.part").exists());
+    assert_eq!(copies(&directory), ["t.csv"]);
+}
+
+/// The names of files that begin as the copy's.
+fn copies(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("the directory is there").flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name.starts_with("t.csv")).collect()
+}
+
+#[tokio::test]
+async fn an_existing_file_is_replaced_with_force_alone() {
+    let service = service(Backend::Sqlite).await;
+    let directory = service.server.directory().to_owned();
+    // Meant for --from.
+    fs::write(directory.join("t.csv"), CSV).expect("it is ours");
+    says(&copy(&service, &["t", "--to", "t.csv"]), 1, &["t.csv exists already", "--force"]);
+    assert_eq!(fs::read_to_string(directory.join("t.csv")).expect("it is there"), CSV);
+    says(&copy(&service, &["t", "--to", "t.csv", "--force"]), 0, &["0 rows copied"]);
+    assert_eq!(fs::read_to_string(directory.join("t.csv")).expect("it is there"), "");
+    says(&copy(&service, &["t", "--to", "."]), 1, &[". is a directory"]);
+    assert_eq!(copies(&directory), ["t.csv"]);
+}
+
+#[tokio::test]
+async fn a_signal_leaves_no_part_of_a_file() {
+    let service = service(Backend::Postgres).await;
+    let directory = service.server.directory().to_owned();
+    let address = format!("http://{}", service.server.grpc());
+    let query = "select repeat('x', 1000), pg_sleep(0.001) from generate_series(1, 1000000)";
+    for name in ["INT", "TERM"] {
+        let mut command = rowgate(&directory);
+        command.args(["copy", "--address", &address, "--query", query, "--to", "t.csv"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let running = command.spawn().expect("it starts");
+        eventually("it has begun", PATIENCE, || (!copies(&directory).is_empty()).then_some(()));
+        assert!(send(name, &running.id().to_string()), "it has ended already");
+        let ended = running.wait_with_output().expect("it ends");
+        says(&ended, 1, &["error: interrupted by a signal"]);
+        assert_eq!(copies(&directory), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_header_is_read_and_a_failure_tells_its_outcome() {
+    let service = service(Backend::Sqlite).await;
+    let directory = service.server.directory().to_owned();
+    fs::write(directory.join("t.csv"), "name,id\n7,1\n").expect("it is ours");
+    let from = ["t", "--from", "t.csv", "--header"];
+    says(&copy(&service, &from), 0, &["1 row copied in"]);
+    let rows = service.client.must("select id, name from t", &[]).await.rows;
+    assert_eq!(rows[0].values, [Value::int64(1), Value::text("7")]);
+    service.client.must("delete from t", &[]).await;
+    let outcome = "outcome: NOT_APPLIED, nothing was changed";
+    for (columns, why) in [
+        ("id, name", "line 1: column 1 of the header is \"name\", and columns has \"id\""),
+        ("id,id", "\"id\" is named twice"),
+    ] {
+        let refused = copy(&service, &[&from[..], &["--columns", columns]].concat());
+        says(&refused, 1, &[why, outcome]);
+        assert!(String::from_utf8_lossy(&refused.stderr).trim_end().ends_with(outcome));
+    }
+    says(&copy(&service, &[&from[..], &["--columns", "name, id"]].concat()), 0, &["1 row"]);
+    assert_eq!(count(&service).await, Value::int64(1));
 }
