@@ -48,6 +48,9 @@ fn value(reference: &ResultReference, results: &[ResultSet]) -> Result<Value, St
     let ResultReference { statement, column } = reference;
     let result = usize::try_from(*statement).ok().and_then(|index| results.get(index));
     let result = result.ok_or_else(|| format!("there is no result of statement {statement}"))?;
+    if !result.has_columns {
+        return Err(format!("statement {statement} returns no rows: it has no RETURNING"));
+    }
     let mut rows = result.encoded.iter();
     let row = match (rows.next(), rows.next()) {
         (Some(row), None) => row,
@@ -113,13 +116,15 @@ mod tests {
             result(&["id", "id"], &[row()]),
             result(&["id", "b"], &[]),
             result(&["id", "b"], &[row(), row()]),
+            ResultSet { rows_affected: 1, ..ResultSet::default() },
         ];
         for (statement, column, expected) in [
             (0, "id", "several columns of the name \"id\""),
             (0, "b", "no column of the name \"b\""),
             (1, "id", "statement 1 returned no row"),
             (2, "id", "statement 2 returned several rows"),
-            (3, "id", "no result of statement 3"),
+            (3, "id", "statement 3 returns no rows: it has no RETURNING"),
+            (4, "id", "no result of statement 4"),
         ] {
             let parameters = [Value::null(), reference(statement, column)];
             let error = resolved(&parameters, &results, 1 << 20).expect_err("it leads nowhere");

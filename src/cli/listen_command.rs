@@ -14,7 +14,8 @@ use crate::value::proto::listen_response::Event;
 use crate::value::proto::{Gap, ListenRequest, Notification};
 
 const LISTEN: &str = "\
-Each notification is a line: the channel, a tab, and the payload. With --json it is an object, and so is the moment \
+Each notification is a line: the channel, a tab, and the payload. In both, a line break is \\n, a tab \\t, a backslash \\\\, and other \
+control characters are escaped too, so that no payload looks like another notification. With --json it is an object, and so is the moment \
 from which on nothing is lost silently, {\"event\": \"listening\"}, and each gap; without, these go to standard error. \
 Channels are exact names: `Orders` is the channel of NOTIFY \"Orders\".
 
@@ -75,13 +76,18 @@ fn print(event: &Event, channels: u64, console: &mut Console<'_>) -> io::Result<
             writeln!(console.err, "listening to {}", counted(channels, "channel"))
         }
         Event::Notification(Notification { channel, payload, .. }) => {
-            writeln!(console.out, "{}\t{}", visible(channel), visible(payload))
+            writeln!(console.out, "{}\t{}", field(channel), field(payload))
         }
         Event::Gap(gap) => {
             let since = since(gap);
             writeln!(console.err, "notifications since {since} may be missing; listening again")
         }
     }
+}
+
+/// A part of a line, which it neither ends nor divides. What is escaped can be read back, as backslashes are.
+fn field(text: &str) -> String {
+    visible(&text.replace('\\', "\\\\")).replace('\n', "\\n")
 }
 
 fn object(event: &Event) -> serde_json::Value {
@@ -127,6 +133,8 @@ mod tests {
         };
         assert_eq!(printed(notification("4711")).0, "orders\t4711\n");
         assert_eq!(printed(notification("\u{1b}[2J")).0, "orders\t\\u{1b}[2J\n");
+        let forged = printed(notification("1\norders\t2\\n\r")).0;
+        assert_eq!(forged, "orders\t1\\norders\\t2\\\\n\\r\n");
         let listening = printed(Event::Listening(crate::value::proto::Listening {}));
         assert_eq!(listening, (String::new(), "listening to 2 channels\n".to_owned()));
         let since = Some(SystemTime::UNIX_EPOCH.into());

@@ -104,7 +104,7 @@ async fn a_reference_that_leads_to_no_value_rolls_everything_back(service: Servi
         ("select id from t", "id", "returned several rows"),
         ("select id from t where id = 1", "other", "no column of the name \"other\""),
         ("select id, n as id from t where id = 1", "id", "several columns of the name \"id\""),
-        ("update t set n = 2 where id = 1", "id", "returned no row"),
+        ("update t set n = 2 where id = 1", "id", "returns no rows: it has no RETURNING"),
     ] {
         let batch = request_of(&[
             statement("insert into t values (3, 3)", &[]),
