@@ -11,6 +11,7 @@ mod config_command;
 mod config_flags;
 mod console;
 mod copy;
+mod descriptor_command;
 mod health_command;
 mod idempotency_command;
 mod listen_command;
@@ -83,6 +84,7 @@ enum Command {
     Restore(backup_command::RestoreArgs),
     Maintain(maintain_command::Args),
     Token(token_command::Args),
+    Descriptor(descriptor_command::Args),
     Completions(completions_command::Args),
 }
 
@@ -128,6 +130,7 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<Exit, CommandError> {
         Command::Schema(args) => schema_command::run(args, console),
         Command::Reset(args) => reset_command::run(&args, console),
         Command::Token(args) => token_command::run(&args, console),
+        Command::Descriptor(args) => descriptor_command::run(&args, console),
         Command::Completions(args) => completions_command::run(&args, Cli::command(), console),
     }
 }

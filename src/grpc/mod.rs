@@ -2,6 +2,7 @@
 //! `value` names its types.
 
 pub(crate) mod client;
+mod descriptors;
 mod grpc_server;
 mod grpc_status;
 mod http2;
@@ -11,6 +12,7 @@ mod request_context;
 mod respond;
 mod services;
 
+pub(crate) use descriptors::descriptor_set;
 pub(crate) use grpc_server::{Front, GrpcServer};
 #[cfg(feature = "fuzzing")]
 pub(crate) use http2::frame_guard::FrameGuard;

@@ -70,6 +70,7 @@
 //! | `unread_answers` | unary answers that nobody takes: their memory, their end and their outcome |
 //! | `unread_streams` | streams that nobody reads: their cost and their end |
 //! | `config_cli` | the command line, and configurations with mistakes |
+//! | `descriptor_cli` | the descriptor set that the command line prints |
 //! | `idempotency_cli` | the command that makes the table of idempotency keys |
 //! | `readme` | the commands that README.md shows |
 //! | `telemetry` | traces, metrics and logs, as collectors receive them |
@@ -121,6 +122,8 @@ mod connection_limits;
 mod contract;
 #[cfg(test)]
 mod copy;
+#[cfg(test)]
+mod descriptor_cli;
 #[cfg(test)]
 mod failover;
 #[cfg(test)]

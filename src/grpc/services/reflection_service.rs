@@ -10,15 +10,8 @@ use tonic_reflection::server::Builder;
 use crate::access::{Identity, Policy};
 use crate::config::{CallerSettings, Config};
 use crate::error::{Error, ErrorKind, Result};
+use crate::grpc::descriptors::DESCRIPTORS;
 use crate::grpc::method_names::HEALTH;
-use crate::value::FILE_DESCRIPTOR_SET;
-
-/// The descriptors of everything that is served, and of the details of errors.
-const DESCRIPTORS: [&[u8]; 3] = [
-    FILE_DESCRIPTOR_SET,
-    tonic_types::pb::FILE_DESCRIPTOR_SET,
-    tonic_health::pb::FILE_DESCRIPTOR_SET,
-];
 
 /// The reflection services.
 pub(crate) struct ReflectionServices {
