@@ -12,6 +12,7 @@ mod classify;
 mod client_copy;
 mod custom_setting_names;
 mod definition_change;
+mod first_statement;
 mod mysql;
 mod null_extension;
 mod one_query;
@@ -29,6 +30,7 @@ pub(crate) use analysis::{Analysis, Analyzer};
 pub(crate) use class::StatementClass;
 pub(crate) use custom_setting_names::CustomSettings;
 pub(crate) use definition_change::changes_definitions;
+pub(crate) use first_statement::{FirstStatement, OpenConstruct, first_statement};
 pub(crate) use mysql::{
     Definition, MysqlStatement, MysqlTable, MysqlText, UnitAdmission, Unsendable,
 };

@@ -130,7 +130,7 @@ impl Lines<'_> {
 
 /// The state within bodies that hold semicolons of their own.
 #[derive(Debug, Default)]
-struct Body {
+pub(super) struct Body {
     /// The first words of the statement in upper case, a space behind each.
     head: String,
     /// The number of these words.
@@ -159,7 +159,7 @@ enum Tail {
 const HEAD: usize = 6;
 
 impl Body {
-    fn see(&mut self, token: &SqlToken<'_>) {
+    pub(super) fn see(&mut self, token: &SqlToken<'_>) {
         let text = token.text;
         self.tail = match self.tail {
             _ if text == ";" => Tail::Semicolon,
@@ -193,7 +193,11 @@ impl Body {
         }
     }
 
-    fn ends_at_semicolon(&self, dialect: Dialect) -> bool {
+    pub(super) fn is_in_parentheses(&self) -> bool {
+        self.parentheses > 0
+    }
+
+    pub(super) fn ends_at_semicolon(&self, dialect: Dialect) -> bool {
         match dialect {
             Dialect::Postgres => self.parentheses == 0 && self.blocks == 0,
             Dialect::Sqlite => !creates_trigger(&self.head) || self.tail == Tail::End,

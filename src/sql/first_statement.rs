@@ -1,0 +1,117 @@
+//! The first statement of a text that is still being typed.
+
+use super::scanner::{Dialect, Scanner, TokenKind};
+use super::split::Body;
+
+/// The first statement of a text, as far as it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FirstStatement {
+    /// There are only blanks, comments and semicolons.
+    Nothing,
+    /// A statement, by its bytes: from the comments before it to its semicolon.
+    Complete { start: usize, end: usize },
+    /// A statement goes on where the text ends, perhaps within a construct.
+    Open(Option<OpenConstruct>),
+}
+
+/// A construct that does not end in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenConstruct {
+    Comment,
+    DollarString,
+    Name,
+    Parenthesis,
+    String,
+}
+
+/// Finds the first statement that is not empty.
+pub(crate) fn first_statement(text: &str, dialect: Dialect) -> FirstStatement {
+    let mut body = Body::default();
+    let mut start = 0;
+    let mut is_empty = true;
+    for token in Scanner::new(text, dialect) {
+        if let TokenKind::Unterminated(_) = token.kind {
+            return FirstStatement::Open(Some(OpenConstruct::of(token.text)));
+        }
+        if token.text == ";" && is_empty {
+            start = token.start + 1;
+            continue;
+        }
+        if token.text == ";" && body.ends_at_semicolon(dialect) {
+            return FirstStatement::Complete { start, end: token.start };
+        }
+        is_empty = false;
+        body.see(&token);
+    }
+    if is_empty {
+        return FirstStatement::Nothing;
+    }
+    FirstStatement::Open(body.is_in_parentheses().then_some(OpenConstruct::Parenthesis))
+}
+
+impl OpenConstruct {
+    /// The construct that a text begins with.
+    fn of(text: &str) -> Self {
+        match text.as_bytes().first() {
+            Some(b'/') => Self::Comment,
+            Some(b'$') => Self::DollarString,
+            Some(b'"' | b'`' | b'[') => Self::Name,
+            Some(_) | None => Self::String,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::split::split_statements;
+    use super::*;
+
+    const ALL: [Dialect; 3] = [Dialect::Postgres, Dialect::Sqlite, Dialect::Mysql];
+
+    #[test]
+    fn a_statement_is_complete_with_its_semicolon() {
+        let complete = |start, end| FirstStatement::Complete { start, end };
+        for (text, expected) in [
+            ("", FirstStatement::Nothing),
+            (" ;; -- a\n/* ; */", FirstStatement::Nothing),
+            ("select 1", FirstStatement::Open(None)),
+            ("select 1;", complete(0, 8)),
+            (" -- a;\n;select 1 ; select 2", complete(8, 17)),
+            ("; -- a\nselect 1;", complete(1, 15)),
+            ("select (1", FirstStatement::Open(Some(OpenConstruct::Parenthesis))),
+            ("select (1)", FirstStatement::Open(None)),
+            ("select '1;", FirstStatement::Open(Some(OpenConstruct::String))),
+            ("select e'1\\';", FirstStatement::Open(Some(OpenConstruct::String))),
+            ("select \"1;", FirstStatement::Open(Some(OpenConstruct::Name))),
+            ("select $a$ ; $$ ;", FirstStatement::Open(Some(OpenConstruct::DollarString))),
+            ("select /* /* */ ;", FirstStatement::Open(Some(OpenConstruct::Comment))),
+            ("/* a", FirstStatement::Open(Some(OpenConstruct::Comment))),
+        ] {
+            assert_eq!(first_statement(text, Dialect::Postgres), expected, "{text:?}");
+        }
+        let trigger = "create trigger t after insert on a begin select 1; end";
+        assert_eq!(first_statement(trigger, Dialect::Sqlite), FirstStatement::Open(None));
+        let ended = format!("{trigger}; select 2;");
+        assert_eq!(first_statement(&ended, Dialect::Sqlite), complete(0, trigger.len()));
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_the_first_that_a_split_finds(text in "[a-e1$'\"\\;()`/*é \n-]{0,40}") {
+            for dialect in ALL {
+                let Ok(all) = split_statements(&text, dialect) else { continue };
+                match first_statement(&text, dialect) {
+                    FirstStatement::Nothing => prop_assert!(all.is_empty(), "{:?}", text),
+                    FirstStatement::Open(_) => prop_assert_eq!(all.len(), 1),
+                    FirstStatement::Complete { start, end } => {
+                        prop_assert_eq!(all[0].sql, text[start..end].trim_ascii());
+                        let behind = split_statements(&text[end..], dialect).map(|all| all.len());
+                        prop_assert_eq!(behind, Ok(all.len() - 1));
+                    }
+                }
+            }
+        }
+    }
+}
