@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use prost::Message as _;
-use tonic::Status;
+use prost_types::Any;
+use tonic::{Code, Status};
 use tonic_types::pb;
 
 use crate::error::{DatabaseReport, FieldViolation, Outcome};
@@ -51,8 +52,17 @@ impl CallError {
         if let Some(cause) = root_cause(status).filter(|cause| !message.contains(cause)) {
             message = format!("{message}: {cause}");
         }
-        let mut error = Self::new(code_name(status.code()), message, Outcome::Unknown);
         let details = pb::Status::decode(status.details()).unwrap_or_default().details;
+        Self::with_details(status.code(), message, &details)
+    }
+
+    /// Reads the error of a command in a transaction.
+    pub(crate) fn from_reply(status: &pb::Status) -> Self {
+        Self::with_details(Code::from(status.code), status.message.clone(), &status.details)
+    }
+
+    fn with_details(code: Code, message: String, details: &[Any]) -> Self {
+        let mut error = Self::new(code_name(code), message, Outcome::Unknown);
         for detail in details {
             error.take_detail(&detail.type_url, &detail.value);
         }

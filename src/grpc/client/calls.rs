@@ -86,7 +86,7 @@ impl Client {
         Ok(CopyStream { parts, limit: self.limit })
     }
 
-    fn databases(&self) -> DatabaseServiceClient<Wire> {
+    pub(super) fn databases(&self) -> DatabaseServiceClient<Wire> {
         DatabaseServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_SIZE)
     }
 

@@ -10,9 +10,11 @@ mod other_service;
 mod security;
 #[cfg(test)]
 pub(crate) mod tests;
+mod transaction_stream;
 
 pub(crate) use address::Address;
 pub(crate) use call_error::CallError;
 pub(crate) use calls::{Health, ResultStream};
 pub(crate) use channel::Client;
 pub(crate) use security::Security;
+pub(crate) use transaction_stream::{CommandFailure, TransactionStream};
