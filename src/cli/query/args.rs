@@ -18,7 +18,7 @@ use crate::value::proto::{
 use crate::wire_size::widen;
 
 /// The time beyond `--timeout` that the server has to report the outcome of the statement.
-const RESPONSE_TIME: Duration = Duration::from_secs(1);
+pub(crate) const RESPONSE_TIME: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
 Parameters are sent as text, which the database converts to the type that it expects; the two \
@@ -126,12 +126,14 @@ fn key(text: &str) -> Result<String, String> {
     is_key(text).then(|| text.to_owned()).ok_or_else(refused)
 }
 
-fn setting(text: &str) -> Result<Setting, String> {
+/// Reads `NAME=VALUE`.
+pub(crate) fn setting(text: &str) -> Result<Setting, String> {
     let (name, value) = text.split_once('=').ok_or("there is no = behind the name")?;
     Ok(Setting { name: name.trim().to_owned(), value: value.to_owned() })
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
+/// Reads a time limit, which is not zero.
+pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
         Ok(timeout) => Ok(timeout),

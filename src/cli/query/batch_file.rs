@@ -92,12 +92,17 @@ async fn dialect(client: &Client, database: Option<&str>) -> Result<Option<Diale
     };
     let name = database.unwrap_or(&info.default_database);
     let found = info.databases.iter().find(|database| database.name == name);
-    Ok(Some(match found.map(|database| database.backend.as_str()) {
-        Some("sqlite") => Dialect::Sqlite,
-        Some("mysql") => Dialect::Mysql,
-        // Without such a database, the server will answer that it has none.
-        Some(_) | None => Dialect::Postgres,
-    }))
+    // Without such a database, the server will answer that it has none.
+    Ok(Some(found.map_or(Dialect::Postgres, |database| dialect_of(&database.backend))))
+}
+
+/// The dialect of a backend, by the name that GetServerInfo gives it.
+pub(crate) fn dialect_of(backend: &str) -> Dialect {
+    match backend {
+        "sqlite" => Dialect::Sqlite,
+        "mysql" => Dialect::Mysql,
+        _ => Dialect::Postgres,
+    }
 }
 
 fn request(args: &Args, pieces: &[SplitStatement<'_>]) -> ExecuteBatchRequest {

@@ -3,6 +3,7 @@
 mod args;
 mod batch_file;
 mod csv_output;
+mod expanded_output;
 mod format;
 mod json_output;
 mod printer;
@@ -11,9 +12,12 @@ mod table_output;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use args::Args;
+pub(crate) use args::{Args, RESPONSE_TIME, setting, timeout};
+pub(crate) use batch_file::dialect_of;
 pub(crate) use format::{Format, print_set};
 pub(crate) use printer::{Printer, Summary};
+pub(crate) use single_statement::print_stream;
+pub(crate) use table_output::{Layout, Table};
 
 use super::command_error::Result;
 use super::console::{Console, Exit};

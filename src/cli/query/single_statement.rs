@@ -40,7 +40,7 @@ pub(crate) fn run(mut args: Args, console: &mut Console<'_>) -> Result<Exit> {
             Some(format) => format.printer(console),
             None => Box::new(PassedOn),
         };
-        print(&mut stream, &mut *printer, &mut summary, console.out).await?;
+        print_stream(&mut stream, &mut *printer, &mut summary, console.out).await?;
         if !summary.has_columns {
             print_without_rows(&summary, format, console)?;
         }
@@ -84,7 +84,7 @@ fn output_format(args: &Args, console: &Console<'_>) -> Result<Format> {
 }
 
 /// Prints parts as they arrive, and keeps the summary up to date.
-async fn print(
+pub(crate) async fn print_stream(
     stream: &mut ResultStream,
     printer: &mut dyn Printer,
     summary: &mut Summary,

@@ -2,32 +2,119 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{Cell, CellAlignment, Table as Grid, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table as Grid, presets};
 
+use super::expanded_output::write_expanded;
 use super::printer::{Printer, Summary};
 use crate::cli::console::{counted, visible};
 use crate::value::proto::DataType;
 use crate::value::text::text;
-use crate::value::{Column, Row};
+use crate::value::{Column, Row, Value};
+use crate::wire_size::widen;
 
 /// The rows that are buffered to find the widths of columns; a longer result is printed as several tables.
 const MAX_BUFFERED_ROWS: usize = 10_000;
 
+/// The size of their text, in bytes.
+const MAX_BUFFERED_TEXT: usize = 16 << 20;
+
+/// The width of a column down to which longer values are wrapped, in [`Layout::Automatic`].
+const LEAST_WIDTH: u16 = 12;
+
+/// The text of NULL; the text `NULL` is quoted.
+const NULL: &str = "NULL";
+
+/// The form of a table; widths are those of the terminal, in columns of text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// As wide as its values.
+    #[default]
+    Natural,
+    /// Longer values are wrapped.
+    Fitting(u16),
+    /// One value a line.
+    Expanded(Option<u16>),
+    /// Fitting, or expanded where that would make columns too narrow to read.
+    Automatic(u16),
+}
+
 #[derive(Default)]
 pub(crate) struct Table {
+    layout: Layout,
     columns: Vec<Column>,
-    rows: Vec<Vec<Cell>>,
+    rows: Vec<Vec<String>>,
+    buffered_text: usize,
+    /// The rows of the tables before.
+    printed_rows: u64,
     printed: bool,
 }
 
 impl Table {
+    pub(crate) fn new(layout: Layout) -> Self {
+        Self { layout, ..Self::default() }
+    }
+
+    /// Prints the rows that are left, and the names of columns where there are no rows at all.
+    pub(crate) fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        if self.rows.is_empty() && self.printed { Ok(()) } else { self.flush(out) }
+    }
+
     fn flush(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.printed = true;
+        self.buffered_text = 0;
+        let rows = std::mem::take(&mut self.rows);
+        let first = self.printed_rows + 1;
+        self.printed_rows += widen(rows.len());
+        let names: Vec<_> = self.columns.iter().map(|column| visible(&column.name)).collect();
+        if let Layout::Expanded(width) = self.layout {
+            return write_expanded(&names, &rows, (first, width), out);
+        }
+        let mut grid = self.grid(&names, &rows);
+        if let Layout::Fitting(width) | Layout::Automatic(width) = self.layout {
+            let widths = grid.column_max_content_widths();
+            if let Layout::Automatic(_) = self.layout {
+                // Further tables of the same result look as the first.
+                self.layout = automatic(&widths, width);
+                if let Layout::Expanded(width) = self.layout {
+                    return write_expanded(&names, &rows, (first, width), out);
+                }
+            }
+            if total(widths.iter().copied()) > u64::from(width) {
+                grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+            }
+        }
+        writeln!(out, "{grid}")
+    }
+
+    fn grid(&self, names: &[String], rows: &[Vec<String>]) -> Grid {
         let mut grid = Grid::new();
         grid.load_preset(presets::UTF8_FULL_CONDENSED);
-        grid.set_header(self.columns.iter().map(|column| Cell::new(visible(&column.name))));
-        grid.add_rows(self.rows.drain(..));
-        self.printed = true;
-        writeln!(out, "{grid}")
+        grid.set_header(names);
+        grid.add_rows(rows.iter().map(|row| {
+            let cells = row.iter().zip(&self.columns);
+            cells.map(|(text, column)| Cell::new(text).set_alignment(alignment(column)))
+        }));
+        grid
+    }
+}
+
+/// The layout of a table whose columns have these widths.
+fn automatic(widths: &[u16], width: u16) -> Layout {
+    let least = total(widths.iter().map(|width| (*width).min(LEAST_WIDTH)));
+    if least > u64::from(width) { Layout::Expanded(Some(width)) } else { Layout::Fitting(width) }
+}
+
+/// The width of a table whose columns have these: each has a blank before and behind it, and a border.
+fn total(widths: impl Iterator<Item = u16>) -> u64 {
+    widths.map(|width| u64::from(width) + 3).sum::<u64>() + 1
+}
+
+/// The text of a value for people, which tells NULL apart from the text.
+fn shown(value: &Value, column: &Column) -> String {
+    match text(value, column) {
+        None => NULL.to_owned(),
+        Some(text) if text.trim_matches('\'') == NULL => format!("'{text}'"),
+        Some(text) => visible(&text),
     }
 }
 
@@ -38,21 +125,18 @@ impl Printer for Table {
     }
 
     fn row(&mut self, row: &Row, out: &mut dyn Write) -> io::Result<()> {
-        if self.rows.len() == MAX_BUFFERED_ROWS {
+        if self.rows.len() == MAX_BUFFERED_ROWS || self.buffered_text > MAX_BUFFERED_TEXT {
             self.flush(out)?;
         }
-        let cells = row.values.iter().zip(&self.columns).map(|(value, column)| {
-            let text = text(value, column);
-            Cell::new(visible(text.as_deref().unwrap_or("NULL"))).set_alignment(alignment(column))
-        });
-        self.rows.push(cells.collect());
+        let cells = row.values.iter().zip(&self.columns);
+        let cells: Vec<_> = cells.map(|(value, column)| shown(value, column)).collect();
+        self.buffered_text += cells.iter().map(String::len).sum::<usize>();
+        self.rows.push(cells);
         Ok(())
     }
 
     fn finish(&mut self, summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
-        if !self.rows.is_empty() || !self.printed {
-            self.flush(out)?;
-        }
+        self.end(out)?;
         let mut notes = vec![counted(summary.row_count, "row")];
         notes.extend(summary.change());
         notes.extend(summary.notes());
@@ -73,6 +157,15 @@ mod tests {
     use crate::value::Value;
 
     fn printed(columns: Vec<Column>, rows: Vec<Vec<Value>>, command: &str) -> String {
+        printed_as(Layout::Natural, columns, rows, command)
+    }
+
+    fn printed_as(
+        layout: Layout,
+        columns: Vec<Column>,
+        rows: Vec<Vec<Value>>,
+        command: &str,
+    ) -> String {
         let summary = Summary {
             has_columns: true,
             row_count: u64::try_from(rows.len()).unwrap(),
@@ -80,7 +173,7 @@ mod tests {
             command: command.to_owned(),
             ..Summary::default()
         };
-        let mut printer = Table::default();
+        let mut printer = Table::new(layout);
         let mut out = Vec::new();
         printer.columns(columns, &mut out).unwrap();
         for values in rows {
@@ -108,6 +201,52 @@ mod tests {
 (2 rows)
 ";
         assert_eq!(printed(columns, rows, "SELECT"), expected);
+    }
+
+    #[test]
+    fn null_is_told_apart_from_texts() {
+        let texts = ["NULL", "'NULL'", "", "null", "NULL'"];
+        let rows = std::iter::once(vec![Value::null()]);
+        let rows = rows.chain(texts.into_iter().map(|text| vec![Value::text(text)])).collect();
+        let table = printed(vec![column("a", DataType::Text)], rows, "SELECT");
+        let cells: Vec<_> = table.lines().filter(|line| line.starts_with('│')).collect();
+        let expected = [
+            "│ a        │",
+            "│ NULL     │",
+            "│ 'NULL'   │",
+            "│ ''NULL'' │",
+            "│          │",
+            "│ null     │",
+            "│ 'NULL''  │",
+        ];
+        assert_eq!(cells, expected);
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal() {
+        let columns = || vec![column("id", DataType::Int32), column("text", DataType::Text)];
+        let rows = || vec![vec![Value::int64(1), Value::text("漢字 ".repeat(20))]];
+        let lines = |layout| {
+            let table = printed_as(layout, columns(), rows(), "SELECT");
+            table.lines().map(unicode_width::UnicodeWidthStr::width).collect::<Vec<_>>()
+        };
+        let wrapped = lines(Layout::Fitting(40));
+        assert!(wrapped.iter().all(|width| *width <= 40) && wrapped.len() > 6, "{wrapped:?}");
+        assert_eq!(lines(Layout::Automatic(40)), wrapped);
+        assert_eq!(lines(Layout::Automatic(200)), lines(Layout::Natural));
+        assert!(lines(Layout::Natural).iter().any(|width| *width > 40));
+    }
+
+    #[test]
+    fn columns_that_would_be_too_narrow_are_expanded() {
+        let columns = (0..9).map(|n| column(&format!("column_number_{n}"), DataType::Int32));
+        let rows = vec![(0..9).map(Value::int64).collect()];
+        let columns: Vec<_> = columns.collect();
+        let printed = printed_as(Layout::Automatic(40), columns.clone(), rows, "SELECT");
+        assert!(printed.starts_with("─[ 1 ]─"), "{printed}");
+        assert!(printed.contains("\ncolumn_number_8 │ 8\n(1 row)\n"), "{printed}");
+        let empty = printed_as(Layout::Expanded(None), columns, vec![], "SELECT");
+        assert_eq!(empty, "(0 rows)\n");
     }
 
     #[test]
