@@ -25,6 +25,7 @@ mod schema_command;
 mod secret_command;
 mod serve_command;
 mod server_flag;
+mod sql;
 #[cfg(test)]
 mod tests;
 mod token_command;
@@ -44,6 +45,7 @@ Examples:
   DATABASE_URL=postgres://me@db/shop rowgate     serve a PostgreSQL database
   DATABASE_URL=mysql://me@db/shop rowgate        serve a database of MySQL or MariaDB
   rowgate query 'select * from orders where id = $1' -p 42
+  rowgate sql                                    prompt for SQL
   rowgate copy orders --from orders.csv --header load a file into a table
   rowgate pool watch                             watch the connections, live
   rowgate config check                           check the configuration
@@ -71,6 +73,7 @@ enum Command {
     Config(config_command::Args),
     Secret(secret_command::Args),
     Query(query::Args),
+    Sql(sql::Args),
     Copy(copy::Args),
     Health(health_command::Args),
     Listen(listen_command::Args),
@@ -117,6 +120,7 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<Exit, CommandError> {
         Command::Config(args) => config_command::run(&args, console),
         Command::Secret(args) => secret_command::run(&args, console),
         Command::Query(args) => query::run(args, console),
+        Command::Sql(args) => sql::run(&args, console),
         Command::Copy(args) => copy::run(&args, console),
         Command::Health(args) => health_command::run(&args, console),
         Command::Listen(args) => listen_command::run(args, console),

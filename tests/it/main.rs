@@ -72,6 +72,7 @@
 //! | `config_cli` | the command line, and configurations with mistakes |
 //! | `descriptor_cli` | the descriptor set that the command line prints |
 //! | `idempotency_cli` | the command that makes the table of idempotency keys |
+//! | `sql_prompt` | `rowgate sql` on a terminal, and the scripts that it runs |
 //! | `readme` | the commands that README.md shows |
 //! | `telemetry` | traces, metrics and logs, as collectors receive them |
 //! | `tidy` | the rules of the architecture that a program can check |
@@ -206,6 +207,8 @@ mod session_statements;
 mod shared_commits;
 #[cfg(test)]
 mod shutdown;
+#[cfg(test)]
+mod sql_prompt;
 #[cfg(test)]
 mod statements;
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub(crate) mod random;
 pub(crate) mod rewriting;
 pub(crate) mod server;
 mod standby;
+pub(crate) mod terminal;
 pub(crate) mod unit;
 pub(crate) mod wait;
 

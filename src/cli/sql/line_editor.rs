@@ -1,0 +1,246 @@
+//! The line that is typed: editing, history and completion.
+//!
+//! It has a thread of its own, so that the connection to the server lives while nobody types.
+
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use rustyline::completion::{Completer, FilenameCompleter};
+use rustyline::config::{Behavior, BellStyle};
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::FileHistory;
+use rustyline::validate::Validator;
+use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
+use tokio::sync::mpsc;
+
+use super::completion::{Cursor, complete};
+use super::history_file::{HISTORY_ENTRIES, HistoryFile};
+use super::meta_command;
+use super::name_cache::NameCache;
+
+/// A line, or the key that was pressed in its place.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Text, which has several lines where some were pasted.
+    Text(String),
+    /// Ctrl-C.
+    Cleared,
+    /// Ctrl-D.
+    End,
+    /// The terminal cannot be read.
+    Failed(String),
+}
+
+enum EditorRequest {
+    Read {
+        prompt: String,
+        /// The lines of the statement before.
+        before: String,
+    },
+    Remember(String),
+}
+
+/// The prompt on a terminal.
+pub(super) struct LineEditor {
+    requests: SyncSender<EditorRequest>,
+    lines: mpsc::Receiver<Line>,
+    /// Prints above the line that is being typed.
+    notices: Option<Box<dyn FnMut(String) + Send>>,
+}
+
+impl LineEditor {
+    /// Starts to use the terminal.
+    ///
+    /// # Errors
+    /// The terminal cannot be used.
+    pub(super) fn start(names: Arc<NameCache>, history: HistoryFile) -> io::Result<Self> {
+        let (requests, received) = sync_channel(1);
+        let (answers, lines) = mpsc::channel(1);
+        let (made, notices) = sync_channel(1);
+        let run = move || match editor(names, history.path()) {
+            Ok(mut editor) => {
+                let printer = editor.create_external_printer().ok().map(|mut printer| {
+                    Box::new(move |text| printer.print(text).unwrap_or(()))
+                        as Box<dyn FnMut(String) + Send>
+                });
+                made.send(Ok(printer)).unwrap_or(());
+                serve(&mut editor, &history, &received, &answers);
+            }
+            Err(error) => made.send(Err(io::Error::other(error))).unwrap_or(()),
+        };
+        thread::Builder::new().name("prompt".to_owned()).spawn(run)?;
+        let notices = notices.recv().map_err(io::Error::other)??;
+        Ok(Self { requests, lines, notices })
+    }
+
+    /// Starts to read a line behind a prompt; `before` has the lines of the statement that it continues.
+    pub(super) fn ask(&mut self, prompt: String, before: &str) {
+        let before = before.to_owned();
+        self.requests.send(EditorRequest::Read { prompt, before }).unwrap_or(());
+    }
+
+    /// Waits for the line.
+    ///
+    /// # Cancel safety
+    /// No line is lost by a cancellation.
+    pub(super) async fn line(&mut self) -> Line {
+        let stopped = || Line::Failed("the thread of the prompt has ended".to_owned());
+        self.lines.recv().await.unwrap_or_else(stopped)
+    }
+
+    /// Keeps an entry in the history.
+    pub(super) fn remember(&mut self, entry: &str) {
+        self.requests.send(EditorRequest::Remember(entry.to_owned())).unwrap_or(());
+    }
+
+    /// Prints a text above the line that is being typed; returns false on a terminal that cannot.
+    pub(super) fn notice(&mut self, text: &str) -> bool {
+        let Some(print) = &mut self.notices else { return false };
+        print(format!("{text}\n"));
+        true
+    }
+}
+
+type PromptEditor = Editor<PromptHelper, FileHistory>;
+
+fn editor(names: Arc<NameCache>, history: Option<&Path>) -> rustyline::Result<PromptEditor> {
+    // The prompt is not part of results that go to a file.
+    let behavior = if io::stdout().is_terminal() { Behavior::Stdio } else { Behavior::PreferTerm };
+    let config = Config::builder()
+        .behavior(behavior)
+        .bell_style(BellStyle::None)
+        .completion_type(CompletionType::List)
+        .history_ignore_space(true)
+        .max_history_size(HISTORY_ENTRIES)?
+        .build();
+    let mut editor = Editor::with_config(config)?;
+    editor.set_helper(Some(PromptHelper {
+        names,
+        before: String::new(),
+        files: FilenameCompleter::new(),
+    }));
+    if let Some(path) = history {
+        // There is none before the first statement.
+        editor.load_history(path).unwrap_or(());
+    }
+    Ok(editor)
+}
+
+/// Does what is requested until nobody is left who requests.
+fn serve(
+    editor: &mut PromptEditor,
+    history: &HistoryFile,
+    requests: &Receiver<EditorRequest>,
+    answers: &mpsc::Sender<Line>,
+) {
+    while let Ok(request) = requests.recv() {
+        match request {
+            EditorRequest::Read { prompt, before } => {
+                if let Some(helper) = editor.helper_mut() {
+                    helper.before = before;
+                }
+                let line = match editor.readline(&prompt) {
+                    Ok(text) => Line::Text(text),
+                    Err(ReadlineError::Interrupted) => Line::Cleared,
+                    Err(ReadlineError::Eof) => Line::End,
+                    Err(error) => Line::Failed(error.to_string()),
+                };
+                if answers.blocking_send(line).is_err() {
+                    return;
+                }
+            }
+            EditorRequest::Remember(entry) if HistoryFile::keeps(&entry) => {
+                let is_new = editor.add_history_entry(entry).unwrap_or_default();
+                if let Some(path) = history.path().filter(|_| is_new) {
+                    // A history that cannot be written is that of this prompt alone.
+                    editor.append_history(path).unwrap_or(());
+                }
+            }
+            EditorRequest::Remember(_) => {}
+        }
+    }
+}
+
+/// Completes what is typed.
+struct PromptHelper {
+    names: Arc<NameCache>,
+    before: String,
+    files: FilenameCompleter,
+}
+
+impl Helper for PromptHelper {}
+
+impl Highlighter for PromptHelper {}
+
+impl Validator for PromptHelper {}
+
+impl Hinter for PromptHelper {
+    type Hint = String;
+}
+
+impl Completer for PromptHelper {
+    type Candidate = String;
+
+    fn complete(
+        &self,
+        line: &str,
+        at: usize,
+        _context: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        let (before, behind) = line.split_at(at);
+        if self.before.is_empty() && before.trim_start().starts_with('\\') {
+            return self.command(before);
+        }
+        let before = if self.before.is_empty() {
+            before.to_owned()
+        } else {
+            format!("{}\n{before}", self.before)
+        };
+        let dialect = self.names.dialect();
+        let (length, words) =
+            complete(Cursor { before: &before, behind }, &self.names.names(), dialect);
+        Ok((at - length, words))
+    }
+}
+
+impl PromptHelper {
+    /// Completes a command of the prompt or its argument.
+    fn command(&self, line: &str) -> rustyline::Result<(usize, Vec<String>)> {
+        let start = line.len() - line.trim_start().len();
+        let Some((command, argument)) = line.trim_start().split_once(char::is_whitespace) else {
+            let typed = line.trim_start();
+            let names = meta_command::NAMES.into_iter().filter(|name| name.starts_with(typed));
+            return Ok((start, names.map(str::to_owned).collect()));
+        };
+        let argument = argument.trim_start();
+        let start = line.len() - argument.len();
+        let of = |words: &[&str]| {
+            let fitting = words.iter().filter(|word| word.starts_with(argument));
+            (start, fitting.map(|word| (*word).to_owned()).collect())
+        };
+        Ok(match command {
+            "\\x" => of(&["auto", "off", "on"]),
+            "\\timing" => of(&["off", "on"]),
+            "\\c" | "\\connect" => {
+                let databases = self.names.databases();
+                of(&databases.iter().map(String::as_str).collect::<Vec<_>>())
+            }
+            "\\d" | "\\dt" => {
+                let table = format!("table {argument}");
+                let cursor = Cursor { before: &table, behind: "" };
+                let (length, words) = complete(cursor, &self.names.names(), self.names.dialect());
+                (line.len() - length, words)
+            }
+            "\\i" | "\\o" => {
+                let (at, files) = self.files.complete_path(line, line.len())?;
+                (at, files.into_iter().map(|file| file.replacement).collect())
+            }
+            _ => (line.len(), Vec::new()),
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! The state of a prompt: its connection, its open transaction, its output.
+
+use std::sync::Arc;
+
+use super::name_cache::{NameCache, NameSource};
+use super::output::Output;
+use super::server_connection::Connection;
+use crate::app::{ConsoleSignal, ConsoleSignals};
+use crate::cli::command_error::Result;
+use crate::cli::console::visible;
+use crate::grpc::client::TransactionStream;
+use crate::value::proto::TransactionOptions;
+
+/// The prompt without its terminal.
+pub(super) struct SqlSession {
+    pub(super) connection: Connection,
+    pub(super) transaction: Option<OpenTransaction>,
+    pub(super) output: Output,
+    pub(super) signals: ConsoleSignals,
+    pub(super) names: Arc<NameCache>,
+    /// The last statement, for `\watch`.
+    pub(super) last: Option<String>,
+}
+
+/// A transaction over several statements.
+pub(super) struct OpenTransaction {
+    pub(super) stream: TransactionStream,
+    /// The options for another one, with AND CHAIN.
+    pub(super) options: TransactionOptions,
+    /// True after an error: only a rollback does anything.
+    pub(super) is_aborted: bool,
+}
+
+/// The result of a piece of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Continue,
+    /// It failed, and was told.
+    Failed,
+    Quit,
+}
+
+impl SqlSession {
+    pub(super) async fn open(connection: Connection, output: Output) -> Result<Self> {
+        let source = name_source(&connection).await?;
+        Ok(Self {
+            connection,
+            transaction: None,
+            output,
+            signals: ConsoleSignals::listen(),
+            names: NameCache::new(source),
+            last: None,
+        })
+    }
+
+    /// The prompt before a line; `sign` tells what the line continues.
+    pub(super) fn prompt(&self, sign: char) -> String {
+        let name = &self.connection.database.name;
+        let name = if name.is_empty() { "rowgate".to_owned() } else { visible(name) };
+        let state = match &self.transaction {
+            None => "",
+            Some(transaction) if transaction.is_aborted => "!",
+            Some(_) => "*",
+        };
+        format!("{name}{state}{sign}> ")
+    }
+}
+
+/// The way to read the names of the database of now.
+pub(super) async fn name_source(connection: &Connection) -> Result<NameSource> {
+    let dialect = connection.database.dialect;
+    let info = connection.server_info().await?.unwrap_or_default();
+    Ok(NameSource {
+        client: connection.client().clone(),
+        request: connection.question(super::catalog_questions::names(dialect), &[]),
+        dialect,
+        databases: info.databases.into_iter().map(|database| database.name).collect(),
+    })
+}
+
+/// Does some work unless a signal comes first; the work is dropped then.
+pub(super) async fn until_signalled<T>(
+    signals: &mut ConsoleSignals,
+    work: impl Future<Output = T>,
+) -> Result<T, ConsoleSignal> {
+    signals.forget_interrupt();
+    tokio::select! {
+        biased;
+        signal = signals.next() => Err(signal),
+        done = work => Ok(done),
+    }
+}

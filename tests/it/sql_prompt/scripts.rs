@@ -1,0 +1,90 @@
+//! Statements of standard input and of files.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::{Output, Stdio};
+
+use super::{READY, command, prompt};
+use crate::harness::{Backend, Service};
+
+/// The end of a script on standard input.
+fn scripted(service: &Service, script: &str) -> (Option<i32>, String, String) {
+    let mut command = command(service, &["main"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary was built");
+    child.stdin.take().expect("it is piped").write_all(script.as_bytes()).expect("it reads");
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("it ends");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[tokio::test]
+async fn a_script_runs_in_order_up_to_the_first_error() {
+    for backend in [Backend::Sqlite, Backend::Postgres, Backend::Mariadb] {
+        let service = Service::start(backend).await;
+        let script = "create table t (id int primary key);\nbegin;\ninsert into t\n values (1);\n\
+                      commit; select id from t;\n\ninsert into t values (1);\ninsert into t values (2);\n";
+        let (code, out, err) = scripted(&service, script);
+        assert_eq!(code, Some(1), "{err}");
+        assert!(out.starts_with("CREATE TABLE\nBEGIN\nINSERT: 1 row affected\nCOMMIT\n┌"), "{out}");
+        assert!(err.contains("outcome: NOT_APPLIED") && err.ends_with("at line 7\n"), "{err}");
+        assert_eq!(service.client.must("select id from t", &[]).await.rows.len(), 1);
+        // The last statement needs no semicolon.
+        let (code, out, err) = scripted(&service, "select 40 + 2 as answer");
+        assert_eq!((code, err.as_str()), (Some(0), ""));
+        assert!(out.contains("42"), "{out}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_whole_is_not_run() {
+    let service = Service::start(Backend::Sqlite).await;
+    service.client.must("create table t (id int primary key)", &[]).await;
+    let (code, _, err) = scripted(&service, "begin;\ninsert into t values (1);\n");
+    assert_eq!(code, Some(1));
+    assert!(err.contains("the open transaction is rolled back"), "{err}");
+    let (code, _, err) = scripted(&service, "insert into t values (1), ('a");
+    assert_eq!((code, err.as_str()), (Some(1), "error: line 1: a string does not end\n"));
+    let (code, _, err) = scripted(&service, "\n\\nope\ninsert into t values (1);");
+    assert_eq!(
+        (code, err.as_str()),
+        (Some(1), "error: line 2: \\nope is no command; \\? lists them\n")
+    );
+    assert_eq!(service.client.must("select id from t", &[]).await.rows.len(), 0);
+}
+
+#[tokio::test]
+async fn files_are_included_and_results_go_to_files() {
+    let service = Service::start(Backend::Sqlite).await;
+    let at = |name: &str| service.server.directory().join(name);
+    fs::write(at("inner.sql"), "insert into t values (2);\n").expect("it is ours");
+    let outer = "create table t (id int);\n\\i inner.sql\nselect nope;\ninsert into t values (3);";
+    fs::write(at("outer.sql"), outer).expect("it is ours");
+    fs::write(at("circle.sql"), "\\i circle.sql\n").expect("it is ours");
+    let mut terminal = prompt(&service, &[]);
+    terminal.ask("\\i outer.sql", "at outer.sql, line 3", READY);
+    terminal.ask("\\i circle.sql", "files include one another", READY);
+    terminal.ask("\\i none.sql", "none.sql cannot be read", READY);
+    terminal.ask("\\o result.txt", "", READY);
+    terminal.line("select id from t;");
+    terminal.expect(READY);
+    terminal.ask("\\o", "", READY);
+    terminal.ask("select 4711 as number;", "4711", READY);
+    let written = fs::read_to_string(at("result.txt")).expect("it was written");
+    assert!(written.contains(" 2 │\n") && written.ends_with("(1 row)\n"), "{written}");
+}
+
+#[tokio::test]
+async fn a_large_result_takes_little_memory() {
+    let service = Service::start(Backend::Postgres).await;
+    let mut terminal = prompt(&service, &[]);
+    terminal.ask("\\o /dev/null", "", READY);
+    terminal.line("select g, repeat('x', 100) as text from generate_series(1, 1000000) g;");
+    terminal.expect("g;\n");
+    terminal.expect(READY);
+    let status = fs::read_to_string(format!("/proc/{}/status", terminal.pid()));
+    let Ok(status) = status else { return };
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    let kibibytes: u64 = peak.trim_end_matches("kB").trim().parse().expect("a number");
+    assert!(kibibytes < 96 << 10, "{kibibytes} KiB");
+}
