@@ -1,6 +1,6 @@
 //! The first statement of a text that is still being typed.
 
-use super::scanner::{Dialect, Scanner, TokenKind};
+use super::scanner::{Dialect, Scanner, SqlToken, TokenKind};
 use super::split::Body;
 
 /// The first statement of a text, as far as it is there.
@@ -24,8 +24,8 @@ pub(crate) enum OpenConstruct {
     String,
 }
 
-/// Finds the first statement that is not empty.
-pub(crate) fn first_statement(text: &str, dialect: Dialect) -> FirstStatement {
+/// Finds the first statement that is not empty; `delimiter` ends it: a semicolon, or what the mysql client's DELIMITER sets.
+pub(crate) fn first_delimited(text: &str, dialect: Dialect, delimiter: &str) -> FirstStatement {
     let mut body = Body::default();
     let mut start = 0;
     let mut is_empty = true;
@@ -33,12 +33,18 @@ pub(crate) fn first_statement(text: &str, dialect: Dialect) -> FirstStatement {
         if let TokenKind::Unterminated(_) = token.kind {
             return FirstStatement::Open(Some(OpenConstruct::of(token.text)));
         }
-        if token.text == ";" && is_empty {
-            start = token.start + 1;
+        if token.start < start {
             continue;
         }
-        if token.text == ";" && body.ends_at_semicolon(dialect) {
-            return FirstStatement::Complete { start, end: token.start };
+        if let Some(within) = delimiter_in(&token, text, delimiter) {
+            let end = token.start + within;
+            if is_empty && within == 0 {
+                start = end + delimiter.len();
+                continue;
+            }
+            if delimiter != ";" || body.ends_at_semicolon(dialect) {
+                return FirstStatement::Complete { start, end };
+            }
         }
         is_empty = false;
         body.see(&token);
@@ -47,6 +53,19 @@ pub(crate) fn first_statement(text: &str, dialect: Dialect) -> FirstStatement {
         return FirstStatement::Nothing;
     }
     FirstStatement::Open(body.is_in_parentheses().then_some(OpenConstruct::Parenthesis))
+}
+
+/// The place of the delimiter that a token holds or begins; the mysql client finds it within a word, as in `END$$`.
+fn delimiter_in(token: &SqlToken<'_>, text: &str, delimiter: &str) -> Option<usize> {
+    match token.kind {
+        TokenKind::Word | TokenKind::Number | TokenKind::Parameter => token.text.find(delimiter),
+        TokenKind::Symbol => text[token.start..].starts_with(delimiter).then_some(0),
+        TokenKind::QuotedName
+        | TokenKind::String
+        | TokenKind::EscapeString
+        | TokenKind::DollarString
+        | TokenKind::Unterminated(_) => None,
+    }
 }
 
 impl OpenConstruct {
@@ -67,6 +86,10 @@ mod tests {
 
     use super::super::split::split_statements;
     use super::*;
+
+    fn first_statement(text: &str, dialect: Dialect) -> FirstStatement {
+        first_delimited(text, dialect, ";")
+    }
 
     const ALL: [Dialect; 3] = [Dialect::Postgres, Dialect::Sqlite, Dialect::Mysql];
 
@@ -95,6 +118,20 @@ mod tests {
         assert_eq!(first_statement(trigger, Dialect::Sqlite), FirstStatement::Open(None));
         let ended = format!("{trigger}; select 2;");
         assert_eq!(first_statement(&ended, Dialect::Sqlite), complete(0, trigger.len()));
+    }
+
+    #[test]
+    fn another_delimiter_leaves_semicolons_alone() {
+        let complete = |start, end| FirstStatement::Complete { start, end };
+        for (text, delimiter, expected) in [
+            ("select 1;", "//", FirstStatement::Open(None)),
+            ("begin a; end//", "//", complete(0, 12)),
+            ("// //\na ';//'//", "//", complete(5, 13)),
+            ("begin a; end$$", "$$", complete(0, 12)),
+            ("a;;", ";;", complete(0, 1)),
+        ] {
+            assert_eq!(first_delimited(text, Dialect::Mysql, delimiter), expected, "{text}");
+        }
     }
 
     proptest! {

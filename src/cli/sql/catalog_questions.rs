@@ -190,7 +190,7 @@ const MYSQL_RELATION: &[Listing] = &[
     listing(
         "",
         "select column_name as `column`, column_type as type, if(is_nullable = 'NO', 'not null', '') as nullable, \
-         coalesce(column_default, '') as `default`, extra, column_comment as comment \
+         coalesce(nullif(column_default, 'NULL'), '') as `default`, extra, column_comment as comment \
          from information_schema.columns where table_schema = database() and table_name = $1 order by ordinal_position",
     ),
     listing(

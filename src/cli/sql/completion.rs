@@ -32,6 +32,13 @@ pub(super) struct TableName {
     pub(super) columns: Vec<String>,
 }
 
+impl TableName {
+    /// Returns true for a catalog.
+    fn is_of_system(&self) -> bool {
+        matches!(&*self.schema, "pg_catalog" | "information_schema")
+    }
+}
+
 /// The place of the cursor in a statement.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cursor<'a> {
@@ -62,8 +69,10 @@ pub(super) fn complete(
         found.keywords(first_words(dialect));
     } else {
         let used = used_tables(&whole, dialect);
-        let columns =
-            |table: &&TableName| used.is_empty() || used.iter().any(|used| used.is(table));
+        let columns = |table: &&TableName| match used.as_slice() {
+            [] => !table.is_of_system(),
+            used => used.iter().any(|used| used.is(table)),
+        };
         if !(used.is_empty() && typed.word.is_empty()) {
             names.tables.iter().filter(columns).for_each(|table| found.columns(table));
         }
@@ -211,6 +220,10 @@ struct Found<'a> {
 
 impl Found<'_> {
     fn fits(&self, name: &str) -> bool {
+        // A quoted name of PostgreSQL is exact.
+        if self.dialect == Dialect::Postgres && self.typed.quote.is_some() {
+            return name.starts_with(self.typed.word);
+        }
         let start = name.get(..self.typed.word.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(self.typed.word))
     }
@@ -232,8 +245,7 @@ impl Found<'_> {
     /// Tables that are found without their schema, and schemas.
     fn tables(&mut self, names: &Names) {
         for table in &names.tables {
-            let is_system = matches!(&*table.schema, "pg_catalog" | "information_schema");
-            if is_system && self.typed.word.is_empty() {
+            if table.is_of_system() && self.typed.word.is_empty() {
                 continue;
             }
             if table.is_visible {
@@ -352,6 +364,8 @@ mod tests {
         assert_eq!(offered("select sk| from order_items"), ["sku"]);
         assert_eq!(offered("select reg| from orders"), Vec::<String>::new());
         assert_eq!(offered("select reg|"), ["region"]);
+        assert_eq!(offered("select reln|"), Vec::<String>::new());
+        assert_eq!(offered("select reln| from pg_class"), ["relname"]);
         assert_eq!(offered("select * from orders where |"), ["\"Order Date\"", "id", "state"]);
         assert_eq!(offered("select * from orders o where o.st|"), ["state"]);
         assert_eq!(offered("select i.s| from orders as o join order_items i"), ["sku"]);
@@ -371,9 +385,8 @@ mod tests {
 
     #[test]
     fn names_are_quoted_where_they_must_be() {
-        let (length, quoted) = words("select \"Or| from orders", Dialect::Postgres);
-        assert_eq!((length, &*quoted[0]), (3, "\"Order Date\""));
-        assert!(quoted.iter().all(|name| name.starts_with('"')), "{quoted:?}");
+        let quoted = vec!["\"Order Date\"".to_owned()];
+        assert_eq!(words("select \"Or| from orders", Dialect::Postgres), (3, quoted));
         assert_eq!(
             words("select * from orders where \"Or|", Dialect::Postgres).1,
             ["\"Order Date\""]

@@ -1,6 +1,6 @@
 //! The lines that were typed and not run yet, and the statements and commands in them.
 
-use crate::sql::{Dialect, FirstStatement, OpenConstruct, first_statement};
+use crate::sql::{Dialect, FirstStatement, OpenConstruct, first_delimited, is_among};
 use crate::wire_size::widen;
 
 /// The size limit of a statement, in bytes; servers accept less.
@@ -10,6 +10,8 @@ const MAX_STATEMENT: u64 = 1 << 26;
 #[derive(Debug)]
 pub(super) struct InputBuffer {
     dialect: Dialect,
+    /// The end of statements.
+    delimiter: String,
     text: String,
     /// The line of the input on which the text begins, from 1.
     first_line: usize,
@@ -44,11 +46,15 @@ impl InputBuffer {
     pub(super) fn new(dialect: Dialect) -> Self {
         let text = String::new();
         let state = FirstStatement::Nothing;
-        Self { dialect, text, first_line: 1, lines: 0, state, unread: Unread::Nothing }
+        let delimiter = SEMICOLON.to_owned();
+        Self { dialect, delimiter, text, first_line: 1, lines: 0, state, unread: Unread::Nothing }
     }
 
     /// Reads what follows in another dialect.
     pub(super) fn set_dialect(&mut self, dialect: Dialect) {
+        if self.dialect != dialect {
+            SEMICOLON.clone_into(&mut self.delimiter);
+        }
         self.dialect = dialect;
         self.unread = Unread::WithSemicolon;
     }
@@ -56,11 +62,21 @@ impl InputBuffer {
     /// Takes a line, without its end; a command of the prompt is returned at once.
     ///
     /// # Errors
-    /// A statement that is too large; it is forgotten.
+    /// A statement that is too large; it is forgotten. DELIMITER without a delimiter.
     pub(super) fn push(&mut self, line: &str) -> Result<Option<Piece>, String> {
         self.lines += 1;
         if line.trim_start().starts_with('\\') && !self.is_within_construct() {
             return Ok(Some(Piece::Command(line.trim().to_owned())));
+        }
+        if self.dialect == Dialect::Mysql
+            && let Some(delimiter) = delimiter_of(line)
+            && self.is_empty()
+        {
+            if delimiter.is_empty() || delimiter.contains(['\'', '"', '`', '\\']) {
+                return Err("DELIMITER is followed by no delimiter".to_owned());
+            }
+            delimiter.clone_into(&mut self.delimiter);
+            return Ok(None);
         }
         if self.text.is_empty() {
             self.first_line = self.lines;
@@ -72,7 +88,7 @@ impl InputBuffer {
             self.clear();
             return Err("a statement is larger than 64 MiB".to_owned());
         }
-        if line.contains(';') {
+        if line.contains(&self.delimiter) {
             self.unread = Unread::WithSemicolon;
         } else if self.unread == Unread::Nothing {
             self.unread = Unread::WithoutSemicolon;
@@ -86,7 +102,7 @@ impl InputBuffer {
             self.read();
         }
         if let FirstStatement::Complete { start, end } = self.state {
-            return Some(self.take(start, end, end + 1));
+            return Some(self.take(start, end, end + self.delimiter.len()));
         }
         if self.unread == Unread::Nothing && self.has_no_word() {
             self.text.clear();
@@ -154,7 +170,7 @@ impl InputBuffer {
 
     fn read(&mut self) -> FirstStatement {
         if self.unread != Unread::Nothing || self.text.is_empty() {
-            self.state = first_statement(&self.text, self.dialect);
+            self.state = first_delimited(&self.text, self.dialect, &self.delimiter);
             self.unread = Unread::Nothing;
         }
         self.state
@@ -184,6 +200,15 @@ impl InputBuffer {
         self.read();
         Piece::Statement { sql, first_line }
     }
+}
+
+const SEMICOLON: &str = ";";
+
+/// The delimiter that a line of the mysql client sets.
+fn delimiter_of(line: &str) -> Option<&str> {
+    let line = line.trim();
+    let (word, rest) = line.split_at(line.find(char::is_whitespace).unwrap_or(line.len()));
+    is_among(word, "DELIMITER").then_some(rest.trim())
 }
 
 /// Returns true for a character that may stand between statements.
@@ -258,6 +283,25 @@ mod tests {
         assert_eq!(buffer.finish(), Err("a string does not end".to_owned()));
         buffer.clear();
         assert_eq!((buffer.is_empty(), buffer.sign(), buffer.finish()), (true, '=', Ok(None)));
+    }
+
+    #[test]
+    fn a_delimiter_of_mysql_holds_until_the_next_one() {
+        let lines = [
+            "delimiter //",
+            "create procedure p() begin",
+            "select 1; end //",
+            "DELIMITER ;",
+            "call p();",
+        ];
+        let body = "create procedure p() begin\nselect 1; end";
+        let (pieces, signs) = read(&lines, Dialect::Mysql);
+        assert_eq!(pieces, [statement(body, 2), statement("call p()", 5)]);
+        assert_eq!(signs, "=-===");
+        // It is a word like others elsewhere.
+        assert_eq!(read(&lines[..1], Dialect::Postgres).0, [statement("delimiter //", 1)]);
+        let mut buffer = InputBuffer::new(Dialect::Mysql);
+        assert!(buffer.push("delimiter").is_err());
     }
 
     #[test]

@@ -30,7 +30,6 @@ pub(crate) use sql_args::Args;
 use super::command_error::Result;
 use super::console::{Console, Exit};
 use super::server_flag::block_on;
-use output::Output;
 use script::{Script, run_script};
 use server_connection::Connection;
 use sql_session::{Flow, SqlSession};
@@ -38,7 +37,7 @@ use sql_session::{Flow, SqlSession};
 pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<Exit> {
     block_on(async {
         let connection = Connection::open(args).await?;
-        let mut session = SqlSession::open(connection, Output::new()).await?;
+        let mut session = SqlSession::new(connection);
         let is_terminal = stdin().is_terminal();
         let ended = if is_terminal {
             prompt::converse(&mut session, console).await.map(|()| Flow::Continue)

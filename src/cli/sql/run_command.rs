@@ -61,12 +61,8 @@ async fn connect(session: &mut SqlSession, name: &str, console: &mut Console<'_>
         console.fail(&"a transaction is open\n  hint: COMMIT or ROLLBACK ends it.")?;
         return Ok(Flow::Failed);
     }
-    let used = async {
-        session.connection.use_database(name).await?;
-        name_source(&session.connection).await
-    };
-    match used.await {
-        Ok(source) => session.names.read_from(source),
+    match session.connection.use_database(name).await {
+        Ok(()) => session.names.read_from(name_source(&session.connection)),
         Err(CommandError::Output(error)) => return Err(error.into()),
         Err(error) => {
             error.print(console)?;

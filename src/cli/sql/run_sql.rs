@@ -12,7 +12,7 @@ use crate::cli::console::{Console, counted};
 use crate::cli::query::{Printer, Summary, print_stream};
 use crate::error::Outcome;
 use crate::grpc::client::{CallError, CommandFailure, TransactionStream};
-use crate::sql::{Analyzer, Dialect, StatementClass, is_among, transaction_control};
+use crate::sql::{Analyzer, Dialect, StatementClass, is_among};
 use crate::value::proto::{QueryRequest, TransactQuery};
 
 /// First words of statements after which names may be others; those that roll definitions back, too.
@@ -30,6 +30,10 @@ pub(super) async fn run_statement(
         Some(Ok(word)) => control(session, word, text, console).await?,
         Some(Err(why)) => {
             console.fail(&why)?;
+            Flow::Failed
+        }
+        None if sets_transaction(text.sql, dialect) => {
+            console.fail(&SET_TRANSACTION)?;
             Flow::Failed
         }
         None => {
@@ -60,6 +64,15 @@ pub(super) async fn run_statement(
     }
     console.out.flush()?;
     Ok(flow)
+}
+
+/// The finding about SET TRANSACTION, which the server would refuse.
+const SET_TRANSACTION: &str = "SET TRANSACTION is not sent: a transaction has its options from its beginning\n  \
+    hint: Write them behind BEGIN, as in BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY.";
+
+fn sets_transaction(sql: &str, dialect: Dialect) -> bool {
+    let control = Analyzer::new(dialect, 0).analyze(sql).transaction_control;
+    matches!(control, Some("SET TRANSACTION" | "SET SESSION CHARACTERISTICS"))
 }
 
 /// The end of a statement that did not succeed.
@@ -109,7 +122,6 @@ pub(super) async fn in_transaction(
     console: &mut Console<'_>,
 ) -> Result<Summary, Unfinished> {
     let mut summary = Summary::default();
-    let leaves_it = leaves_transaction(&query.sql, session);
     let Some(transaction) = &mut session.transaction else {
         return Err(io::Error::other("there is no transaction").into());
     };
@@ -121,7 +133,7 @@ pub(super) async fn in_transaction(
             Ok(summary)
         }
         Ok(Err(PartError::Failure(CommandFailure::Command(error)))) => {
-            transaction.is_aborted |= !leaves_it;
+            transaction.is_aborted = true;
             Err(Unfinished::Failed { error, rows: summary.row_count })
         }
         Ok(Err(PartError::Failure(CommandFailure::Ended(error)))) => {
@@ -138,12 +150,6 @@ pub(super) async fn in_transaction(
             Err(Unfinished::Signalled { signal, outcome, rows: summary.row_count })
         }
     }
-}
-
-/// Returns true for a statement whose refusal leaves a transaction as it was.
-fn leaves_transaction(sql: &str, session: &SqlSession) -> bool {
-    let control = transaction_control(sql, session.connection.database.dialect);
-    matches!(control, Some("SET TRANSACTION" | "SET SESSION CHARACTERISTICS"))
 }
 
 /// The outcome of a statement alone that is cancelled, as far as the prompt can tell: the server answers nothing any more.

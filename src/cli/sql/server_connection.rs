@@ -1,5 +1,6 @@
 //! The server and the database that the prompt works with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::sql_args::Args;
@@ -22,8 +23,8 @@ pub(super) struct Connection {
     settings: Vec<Setting>,
     read_only: bool,
     pub(super) database: CurrentDatabase,
-    /// Empty where the caller may not ask for it.
-    pub(super) server_version: String,
+    /// The logical names of the server's databases; none where the caller may not ask for them.
+    pub(super) databases: Arc<[String]>,
 }
 
 /// The database that statements run on.
@@ -51,7 +52,7 @@ impl Connection {
             settings: args.settings.clone(),
             read_only: args.read_only,
             database,
-            server_version: String::new(),
+            databases: Arc::default(),
         };
         let name = connection.database.name.clone();
         connection.use_database(&name).await?;
@@ -79,7 +80,7 @@ impl Connection {
             dialect: dialect_of(&found.backend),
             engine: engine(found),
         };
-        self.server_version = info.version;
+        self.databases = info.databases.iter().map(|database| database.name.clone()).collect();
         Ok(())
     }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::catalog_questions::names;
 use super::name_cache::{NameCache, NameSource};
 use super::output::Output;
 use super::server_connection::Connection;
 use crate::app::{ConsoleSignal, ConsoleSignals};
-use crate::cli::command_error::Result;
 use crate::cli::console::visible;
 use crate::grpc::client::TransactionStream;
 use crate::value::proto::TransactionOptions;
@@ -41,16 +41,17 @@ pub(super) enum Flow {
 }
 
 impl SqlSession {
-    pub(super) async fn open(connection: Connection, output: Output) -> Result<Self> {
-        let source = name_source(&connection).await?;
-        Ok(Self {
+    /// A session on a connection, in the runtime of now.
+    pub(super) fn new(connection: Connection) -> Self {
+        let names = NameCache::new(name_source(&connection));
+        Self {
             connection,
             transaction: None,
-            output,
+            output: Output::new(),
             signals: ConsoleSignals::listen(),
-            names: NameCache::new(source),
+            names,
             last: None,
-        })
+        }
     }
 
     /// The prompt before a line; `sign` tells what the line continues.
@@ -67,15 +68,14 @@ impl SqlSession {
 }
 
 /// The way to read the names of the database of now.
-pub(super) async fn name_source(connection: &Connection) -> Result<NameSource> {
+pub(super) fn name_source(connection: &Connection) -> NameSource {
     let dialect = connection.database.dialect;
-    let info = connection.server_info().await?.unwrap_or_default();
-    Ok(NameSource {
+    NameSource {
         client: connection.client().clone(),
-        request: connection.question(super::catalog_questions::names(dialect), &[]),
+        request: connection.question(names(dialect), &[]),
         dialect,
-        databases: info.databases.into_iter().map(|database| database.name).collect(),
-    })
+        databases: Arc::clone(&connection.databases),
+    }
 }
 
 /// Does some work unless a signal comes first; the work is dropped then.

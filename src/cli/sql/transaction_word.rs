@@ -153,8 +153,9 @@ impl Words<'_> {
                 self.take("WRITE").then_some(AccessMode::ReadWrite)?
             };
             options.access_mode = mode.into();
-        } else if is_postgres && self.take("ISOLATION") {
-            let level = self.take("LEVEL").then(|| self.level())??;
+        } else if self.take("ISOLATION") {
+            // MySQL itself has it in SET TRANSACTION alone.
+            let level = self.take("LEVEL").then(|| self.level(dialect))??;
             options.isolation_level = level.into();
         } else if is_postgres && self.take("DEFERRABLE") {
             options.deferrable = true;
@@ -166,7 +167,7 @@ impl Words<'_> {
         Some(())
     }
 
-    fn level(&mut self) -> Option<IsolationLevel> {
+    fn level(&mut self, dialect: Dialect) -> Option<IsolationLevel> {
         if self.take("SERIALIZABLE") {
             return Some(IsolationLevel::Serializable);
         }
@@ -175,7 +176,9 @@ impl Words<'_> {
         }
         // In PostgreSQL, READ UNCOMMITTED is READ COMMITTED.
         let is_read = self.take("READ");
-        (is_read && self.take("COMMITTED UNCOMMITTED")).then_some(IsolationLevel::ReadCommitted)
+        let is_committed =
+            self.take("COMMITTED") || dialect == Dialect::Postgres && self.take("UNCOMMITTED");
+        (is_read && is_committed).then_some(IsolationLevel::ReadCommitted)
     }
 
     /// The words behind COMMIT, and behind ROLLBACK of a whole transaction.
@@ -240,6 +243,11 @@ mod tests {
                 Mysql,
                 begun(IsolationLevel::Unspecified, AccessMode::ReadOnly, false),
             ),
+            (
+                "begin isolation level read committed",
+                Mysql,
+                begun(IsolationLevel::ReadCommitted, AccessMode::Unspecified, false),
+            ),
             ("commit", Postgres, TransactionWord::Commit(Next::Nothing)),
             ("END TRANSACTION", Sqlite, TransactionWord::Commit(Next::Nothing)),
             ("commit and chain", Postgres, TransactionWord::Commit(Next::Transaction)),
@@ -266,6 +274,7 @@ mod tests {
             ("begin read", Postgres),
             ("begin x", Sqlite),
             ("start transaction with consistent snapshot", Mysql),
+            ("begin isolation level read uncommitted", Mysql),
             ("commit x", Postgres),
             ("commit and", Postgres),
             ("rollback to", Postgres),

@@ -1,9 +1,10 @@
 //! The flags of commands that call a server: its token, and TLS; and the rights that commands need.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -16,7 +17,7 @@ use tonic::{Request, Status};
 use super::Guarded;
 use crate::harness::Backend;
 use crate::harness::certificates::Certificates;
-use crate::harness::server::run;
+use crate::harness::server::{rowgate, run};
 
 /// The tokens that a server was sent, `-` for none.
 type Seen = Arc<Mutex<Vec<String>>>;
@@ -230,5 +231,34 @@ async fn a_refused_command_is_told_the_flag_that_it_lacks() {
         assert!(status == Some(1) && !err.contains("--token-file"), "{arguments:?}: {err}");
         let (status, _, err) = query(&guarded, token, &[arguments, &["--read-only"]].concat());
         assert_eq!(status, Some(0), "{arguments:?}: {err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_finds_out_its_database_without_the_right_to_ask_the_server() {
+    let rights = "databases = ['main']\nrpcs = ['StreamQuery']";
+    for (backend, engine) in [
+        (Backend::Sqlite, "SQLite"),
+        (Backend::Postgres, "PostgreSQL"),
+        // Its version alone.
+        (Backend::Mariadb, "."),
+    ] {
+        let guarded = Guarded::start(backend, &[("reader", rights)]).await;
+        let address = format!("http://{}", guarded.service.server.grpc());
+        let mut command = rowgate(guarded.service.server.directory());
+        command.args(["sql", "--read-only", "--address", &address]);
+        command.env("ROWGATE_TOKEN", guarded.token("reader"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary was built");
+        let script = b"\\c\n\\dt\nselect 'a' as \"A b\";\nselect 40 + 2;\n\\l\nselect 4711;\n";
+        child.stdin.take().expect("it is piped").write_all(script).expect("it reads");
+        let output = child.wait_with_output().expect("it ends");
+        let told = String::from_utf8_lossy(&output.stdout);
+        let failed = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("the default one: ") && told.contains(engine), "{told}");
+        assert!(told.contains("there are no tables\n"), "{told}");
+        assert!(told.contains("42") && !told.contains("4711"), "{told}");
+        assert!(failed.contains("this caller may not ask for the databases"), "{failed}");
+        assert_eq!(output.status.code(), Some(1));
     }
 }

@@ -12,14 +12,14 @@ use std::time::Duration;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use super::wait::eventually;
+use super::wait::{eventually, seen_within};
 
 /// The longest wait for anything on the screen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Keys.
 pub(crate) const ENTER: &str = "\r";
-pub(crate) const TAB: &str = "\t";
+const TAB: &str = "\t";
 pub(crate) const CTRL_C: &str = "\x03";
 pub(crate) const CTRL_D: &str = "\x04";
 pub(crate) const UP: &str = "\x1b[A";
@@ -83,21 +83,33 @@ impl Terminal {
     /// Waits until a text appears behind what was expected before; returns what is between.
     #[track_caller]
     pub(crate) fn expect(&mut self, text: &str) -> String {
-        let start = self.seen;
-        let screen = Arc::clone(&self.screen);
-        let found = std::panic::catch_unwind(|| {
-            eventually(text, PATIENCE, || {
-                let screen = screen.lock().expect("nobody panics with it");
-                let at = screen[start..].find(text)?;
-                Some(screen[start..start + at].to_owned())
-            })
-        });
-        let Ok(between) = found else {
+        let Some(between) = self.find(text, PATIENCE) else {
             let screen = self.screen.lock().expect("nobody panics with it");
-            panic!("no {text:?} in {:?}", &screen[start..]);
+            panic!("no {text:?} in {:?}", &screen[self.seen..]);
         };
-        self.seen = start + between.len() + text.len();
         between
+    }
+
+    /// Presses TAB until a text appears: names that are not read yet are not waited for.
+    #[track_caller]
+    pub(crate) fn complete(&mut self, text: &str) {
+        for _ in 0..PATIENCE.as_secs() {
+            self.press(TAB);
+            if self.find(text, Duration::from_secs(1)).is_some() {
+                return;
+            }
+        }
+        self.expect(text);
+    }
+
+    fn find(&mut self, text: &str, within: Duration) -> Option<String> {
+        let between = seen_within(within, || {
+            let screen = self.screen.lock().expect("nobody panics with it");
+            let rest = &screen[self.seen..];
+            rest.find(text).map(|at| rest[..at].to_owned())
+        })?;
+        self.seen += between.len() + text.len();
+        Some(between)
     }
 
     /// Types a line, and waits for a text of its result, and for the next prompt.

@@ -9,17 +9,19 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// Waits until `look` sees something; fails the test after `within`.
 #[track_caller]
-pub(crate) fn eventually<T>(
-    what: &str,
-    within: Duration,
-    mut look: impl FnMut() -> Option<T>,
-) -> T {
+pub(crate) fn eventually<T>(what: &str, within: Duration, look: impl FnMut() -> Option<T>) -> T {
+    let Some(seen) = seen_within(within, look) else { panic!("{what}: not within {within:?}") };
+    seen
+}
+
+/// Waits until `look` sees something; `None` after `within`.
+pub(crate) fn seen_within<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
-        if let Some(seen) = look() {
+        let seen = look();
+        if seen.is_some() || start.elapsed() >= within {
             return seen;
         }
-        assert!(start.elapsed() < within, "{what}: not within {within:?}");
         std::thread::park_timeout(PAUSE);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{READY, command, prompt, wide_prompt};
 use crate::harness::client::PATIENCE;
-use crate::harness::terminal::{CTRL_C, CTRL_D, ENTER, TAB, Terminal, UP};
+use crate::harness::terminal::{CTRL_C, CTRL_D, ENTER, Terminal, UP};
 use crate::harness::wait::eventually_async;
 use crate::harness::{Backend, Service};
 
@@ -82,20 +82,17 @@ async fn names_are_completed_on_each_database() {
         service.client.must("insert into order_items values (1, 4711)", &[]).await;
         let mut terminal = prompt(&service, &[]);
         terminal.press("sel");
-        terminal.press(TAB);
-        terminal.expect("select");
+        terminal.complete("select");
         terminal.press(" sto");
-        terminal.press(TAB);
-        terminal.expect("stock_number");
+        terminal.complete("stock_number");
         terminal.press(" from ord");
-        terminal.press(TAB);
-        terminal.expect("order_items");
+        terminal.complete("order_items");
         terminal.ask(";", "4711", READY);
         terminal.press("\\d ord");
-        terminal.press(TAB);
+        terminal.complete("order_items");
         terminal.ask("", "│ stock_number ┆", READY);
         terminal.press("\\ti");
-        terminal.press(TAB);
+        terminal.complete("timing");
         terminal.ask("", "timing is on", READY);
     }
 }

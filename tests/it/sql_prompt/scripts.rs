@@ -37,6 +37,23 @@ async fn a_script_runs_in_order_up_to_the_first_error() {
 }
 
 #[tokio::test]
+async fn bodies_of_routines_hold_semicolons_on_each_database() {
+    let service = Service::start(Backend::Mariadb).await;
+    let script = "DELIMITER //\ncreate procedure p()\nbegin\n  select 1;\n  select 42 as answer;\nend//\nDELIMITER ;\n\
+                  select routine_name from information_schema.routines where routine_name = 'p';\n";
+    let (code, out, err) = scripted(&service, script);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("│ p "), "{out}");
+    let service = Service::start(Backend::Postgres).await;
+    let script = "create function f() returns int language plpgsql as $$\nbegin\n  return 42;\nend $$;\nselect f();";
+    assert!(scripted(&service, script).1.contains("42"));
+    let service = Service::start(Backend::Sqlite).await;
+    let script = "create table t (a);\ncreate trigger r after insert on t begin\n  delete from t where a = 1;\nend;\n\
+                  insert into t values (1), (42);\nselect a from t;";
+    assert!(scripted(&service, script).1.contains("│ 42 │\n└────┘\n(1 row)"));
+}
+
+#[tokio::test]
 async fn what_is_not_whole_is_not_run() {
     let service = Service::start(Backend::Sqlite).await;
     service.client.must("create table t (id int primary key)", &[]).await;

@@ -48,7 +48,7 @@ async fn the_options_of_a_transaction_are_those_that_were_typed() {
     terminal.ask("begin isolation level serializable, read only;", "BEGIN", OPEN);
     terminal.ask("show transaction_isolation;", "serializable", OPEN);
     terminal.ask("begin;", "error: a transaction is open already", OPEN);
-    terminal.ask("set transaction isolation level read committed;", "error: ", OPEN);
+    terminal.ask("set transaction read write;", "Write them behind BEGIN", OPEN);
     terminal.ask("insert into t values (1);", "sqlstate: 25006", ABORTED);
     terminal.ask("commit;", "the transaction is aborted", READY);
     terminal.ask("begin isolation level chaos;", "not understood from \"chaos\" on", READY);
