@@ -24,35 +24,79 @@ pub(crate) enum OpenConstruct {
     String,
 }
 
-/// Finds the first statement that is not empty; `delimiter` ends it: a semicolon, or what the mysql client's DELIMITER sets.
-pub(crate) fn first_delimited(text: &str, dialect: Dialect, delimiter: &str) -> FirstStatement {
-    let mut body = Body::default();
-    let mut start = 0;
-    let mut is_empty = true;
-    for token in Scanner::new(text, dialect) {
-        if let TokenKind::Unterminated(_) = token.kind {
-            return FirstStatement::Open(Some(OpenConstruct::of(token.text)));
+/// Reads a text that grows at its end by whole lines, up to its first statement. What was read is not read again, but for a
+/// construct that has not ended.
+#[derive(Debug)]
+pub(crate) struct StatementReader {
+    dialect: Dialect,
+    /// The end of a statement: a semicolon, or what the mysql client's DELIMITER sets.
+    delimiter: String,
+    body: Body,
+    /// The byte behind the empty statements before.
+    start: usize,
+    is_empty: bool,
+    /// The bytes whose tokens were read.
+    read: usize,
+    last: Option<TokenKind>,
+}
+
+impl StatementReader {
+    pub(crate) fn new(dialect: Dialect, delimiter: &str) -> Self {
+        Self {
+            dialect,
+            delimiter: delimiter.to_owned(),
+            body: Body::default(),
+            start: 0,
+            is_empty: true,
+            read: 0,
+            last: None,
         }
-        if token.start < start {
-            continue;
+    }
+
+    pub(crate) fn delimiter(&self) -> &str {
+        &self.delimiter
+    }
+
+    /// Finds the first statement that is not empty in the text, whose beginning was read before.
+    pub(crate) fn read(&mut self, text: &str) -> FirstStatement {
+        let base = self.read;
+        for token in Scanner::behind(&text[base..], self.dialect, self.last) {
+            let token = SqlToken { start: base + token.start, ..token };
+            if let TokenKind::Unterminated(_) = token.kind {
+                return FirstStatement::Open(Some(OpenConstruct::of(token.text)));
+            }
+            if let Some(end) = self.end_at(&token, text) {
+                return FirstStatement::Complete { start: self.start, end };
+            }
+            self.read = token.start + token.text.len();
+            self.last = Some(token.kind);
         }
-        if let Some(within) = delimiter_in(&token, text, delimiter) {
+        if self.is_empty {
+            return FirstStatement::Nothing;
+        }
+        let is_inside = self.body.is_in_parentheses();
+        FirstStatement::Open(is_inside.then_some(OpenConstruct::Parenthesis))
+    }
+
+    /// Returns the end of the statement if the token is it; takes the token into account otherwise.
+    fn end_at(&mut self, token: &SqlToken<'_>, text: &str) -> Option<usize> {
+        if token.start < self.start {
+            return None;
+        }
+        if let Some(within) = delimiter_in(token, text, &self.delimiter) {
             let end = token.start + within;
-            if is_empty && within == 0 {
-                start = end + delimiter.len();
-                continue;
+            if self.is_empty && within == 0 {
+                self.start = end + self.delimiter.len();
+                return None;
             }
-            if delimiter != ";" || body.ends_at_semicolon(dialect) {
-                return FirstStatement::Complete { start, end };
+            if self.delimiter != ";" || self.body.ends_at_semicolon(self.dialect) {
+                return Some(end);
             }
         }
-        is_empty = false;
-        body.see(&token);
+        self.is_empty = false;
+        self.body.see(token);
+        None
     }
-    if is_empty {
-        return FirstStatement::Nothing;
-    }
-    FirstStatement::Open(body.is_in_parentheses().then_some(OpenConstruct::Parenthesis))
 }
 
 /// The place of the delimiter that a token holds or begins; the mysql client finds it within a word, as in `END$$`.
@@ -86,6 +130,10 @@ mod tests {
 
     use super::super::split::split_statements;
     use super::*;
+
+    fn first_delimited(text: &str, dialect: Dialect, delimiter: &str) -> FirstStatement {
+        StatementReader::new(dialect, delimiter).read(text)
+    }
 
     fn first_statement(text: &str, dialect: Dialect) -> FirstStatement {
         first_delimited(text, dialect, ";")
@@ -135,6 +183,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn reading_line_by_line_finds_the_same(text in "[a-e1$'\"\\\\;()`/*é\n-]{0,60}") {
+            for dialect in ALL {
+                let mut reader = StatementReader::new(dialect, ";");
+                let ends = text.match_indices('\n').map(|(at, _)| at).chain([text.len()]);
+                for end in ends {
+                    let whole = first_statement(&text[..end], dialect);
+                    prop_assert_eq!(reader.read(&text[..end]), whole, "{:?}", &text[..end]);
+                    if matches!(whole, FirstStatement::Complete { .. }) {
+                        break;
+                    }
+                }
+            }
+        }
+
         #[test]
         fn it_is_the_first_that_a_split_finds(text in "[a-e1$'\"\\;()`/*é \n-]{0,40}") {
             for dialect in ALL {

@@ -30,7 +30,7 @@ pub(crate) use analysis::{Analysis, Analyzer};
 pub(crate) use class::StatementClass;
 pub(crate) use custom_setting_names::CustomSettings;
 pub(crate) use definition_change::changes_definitions;
-pub(crate) use first_statement::{FirstStatement, OpenConstruct, first_delimited};
+pub(crate) use first_statement::{FirstStatement, OpenConstruct, StatementReader};
 pub(crate) use mysql::{
     Definition, MysqlStatement, MysqlTable, MysqlText, UnitAdmission, Unsendable,
 };

@@ -71,6 +71,11 @@ impl<'a> Scanner<'a> {
         Self { sql, rest: sql, dialect, last: None }
     }
 
+    /// A scanner behind a token of this kind: a string may continue the one before.
+    pub(crate) fn behind(sql: &'a str, dialect: Dialect, last: Option<TokenKind>) -> Self {
+        Self { last, ..Self::new(sql, dialect) }
+    }
+
     /// A scanner at the first statement that is not empty.
     pub(crate) fn at_first_statement(sql: &'a str, dialect: Dialect) -> Self {
         let mut scanner = Self::new(sql, dialect);

@@ -1,6 +1,6 @@
 //! The lines that were typed and not run yet, and the statements and commands in them.
 
-use crate::sql::{Dialect, FirstStatement, OpenConstruct, first_delimited, is_among};
+use crate::sql::{Dialect, FirstStatement, OpenConstruct, StatementReader, is_among};
 use crate::wire_size::widen;
 
 /// The size limit of a statement, in bytes; servers accept less.
@@ -10,8 +10,7 @@ const MAX_STATEMENT: u64 = 1 << 26;
 #[derive(Debug)]
 pub(super) struct InputBuffer {
     dialect: Dialect,
-    /// The end of statements.
-    delimiter: String,
+    reader: StatementReader,
     text: String,
     /// The line of the input on which the text begins, from 1.
     first_line: usize,
@@ -46,17 +45,16 @@ impl InputBuffer {
     pub(super) fn new(dialect: Dialect) -> Self {
         let text = String::new();
         let state = FirstStatement::Nothing;
-        let delimiter = SEMICOLON.to_owned();
-        Self { dialect, delimiter, text, first_line: 1, lines: 0, state, unread: Unread::Nothing }
+        let reader = StatementReader::new(dialect, SEMICOLON);
+        Self { dialect, reader, text, first_line: 1, lines: 0, state, unread: Unread::Nothing }
     }
 
     /// Reads what follows in another dialect.
     pub(super) fn set_dialect(&mut self, dialect: Dialect) {
         if self.dialect != dialect {
-            SEMICOLON.clone_into(&mut self.delimiter);
+            self.dialect = dialect;
+            self.begin(SEMICOLON.to_owned());
         }
-        self.dialect = dialect;
-        self.unread = Unread::WithSemicolon;
     }
 
     /// Takes a line, without its end; a command of the prompt is returned at once.
@@ -75,7 +73,7 @@ impl InputBuffer {
             if delimiter.is_empty() || delimiter.contains(['\'', '"', '`', '\\']) {
                 return Err("DELIMITER is followed by no delimiter".to_owned());
             }
-            delimiter.clone_into(&mut self.delimiter);
+            self.begin(delimiter.to_owned());
             return Ok(None);
         }
         if self.text.is_empty() {
@@ -88,7 +86,7 @@ impl InputBuffer {
             self.clear();
             return Err("a statement is larger than 64 MiB".to_owned());
         }
-        if line.contains(&self.delimiter) {
+        if line.contains(self.reader.delimiter()) {
             self.unread = Unread::WithSemicolon;
         } else if self.unread == Unread::Nothing {
             self.unread = Unread::WithoutSemicolon;
@@ -102,10 +100,10 @@ impl InputBuffer {
             self.read();
         }
         if let FirstStatement::Complete { start, end } = self.state {
-            return Some(self.take(start, end, end + self.delimiter.len()));
+            return Some(self.take(start, end, end + self.reader.delimiter().len()));
         }
         if self.unread == Unread::Nothing && self.has_no_word() {
-            self.text.clear();
+            self.clear();
         }
         None
     }
@@ -135,6 +133,13 @@ impl InputBuffer {
     /// Forgets what was not run.
     pub(super) fn clear(&mut self) {
         self.text.clear();
+        self.begin(self.reader.delimiter().to_owned());
+    }
+
+    /// Reads the text from its beginning.
+    fn begin(&mut self, delimiter: String) {
+        self.reader = StatementReader::new(self.dialect, &delimiter);
+        self.unread = Unread::WithSemicolon;
         self.read();
     }
 
@@ -169,8 +174,8 @@ impl InputBuffer {
     }
 
     fn read(&mut self) -> FirstStatement {
-        if self.unread != Unread::Nothing || self.text.is_empty() {
-            self.state = first_delimited(&self.text, self.dialect, &self.delimiter);
+        if self.unread != Unread::Nothing {
+            self.state = self.reader.read(&self.text);
             self.unread = Unread::Nothing;
         }
         self.state
@@ -196,8 +201,7 @@ impl InputBuffer {
         let sql = self.text[start..end].trim_ascii().to_owned();
         self.text.drain(..behind);
         self.first_line = next_line;
-        self.unread = Unread::WithSemicolon;
-        self.read();
+        self.begin(self.reader.delimiter().to_owned());
         Piece::Statement { sql, first_line }
     }
 }

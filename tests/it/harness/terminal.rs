@@ -15,7 +15,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use super::wait::{eventually, seen_within};
 
 /// The longest wait for anything on the screen.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Keys.
 pub(crate) const ENTER: &str = "\r";
