@@ -89,7 +89,7 @@ impl App {
     /// A listener that cannot be bound, or a certificate that cannot be used.
     pub fn start(config: Config, telemetry: &Telemetry) -> Result<Self, Error> {
         preflight::check_safety(&config)?;
-        let tls = ListenerTls::new(&config.tls)?;
+        let tls = ListenerTls::new(&config.tls, &config.web)?;
         let (grpc_listener, grpc) = Listener::bind(&config.grpc.listen)?;
         let (ops_listener, ops) = bind_tcp(config.ops.listen)?;
         let probes = config.health.listen.map(bind_tcp).transpose()?;
@@ -102,6 +102,7 @@ impl App {
         let front = Front {
             authenticator: authenticator.clone(),
             instance: &instance,
+            operators: ops,
             tasks: &tasks,
             telemetry,
             tls: tls.clone(),
@@ -130,6 +131,7 @@ impl App {
             telemetry: telemetry.clone(),
             started: Instant::now(),
             history: Arc::new(ops::History::new(config.ops.history)),
+            services: grpc.to_string().into(),
         };
         let runtimes = workers.runtimes.clone();
         let prober = Prober::new(&config, engine, health, readiness, runtimes);
@@ -323,7 +325,7 @@ impl Background {
 /// # Errors
 /// A file cannot be used.
 pub fn check_files(config: &Config) -> Result<(), Error> {
-    ListenerTls::new(&config.tls)?;
+    ListenerTls::new(&config.tls, &config.web)?;
     if let Some(authenticator) = Authenticator::new(config)? {
         JwksWatch::new(&authenticator, &config.jwt)?;
     }

@@ -16,6 +16,7 @@ use super::schema::database_keys::Database;
 use super::schema::server_keys::{
     DefaultDatabaseKey, Grpc, Health, Idempotency, Ops, Shutdown, Stream, Telemetry,
 };
+use super::schema::web_keys::GrpcWeb;
 use super::section_reader::{SectionReader, Status};
 use super::{
     callers_check, claims_check, database_check, libpq, mysql_variables, otel, target_resolution,
@@ -34,6 +35,8 @@ pub struct Config {
     pub grpc: Grpc,
     /// `grpc.tls.*`
     pub tls: GrpcTls,
+    /// `grpc.web.*`
+    pub web: GrpcWeb,
     /// `access.*`
     pub access: Access,
     /// `access.jwt.*`
@@ -78,6 +81,7 @@ pub(crate) fn config(
     let grpc = Grpc::read(reader);
     let tls = GrpcTls::read(reader);
     check_tls(reader, &tls);
+    let web = GrpcWeb::read(reader);
     let access = Access::read(reader);
     let jwt = Jwt::read(reader);
     check_jwt(reader, &jwt);
@@ -108,6 +112,7 @@ pub(crate) fn config(
     Config {
         grpc,
         tls,
+        web,
         access,
         jwt,
         callers,

@@ -195,7 +195,7 @@ fn value_schemas(value_type: ValueType) -> Vec<Value> {
         ],
         ValueType::Bool => vec![json!({"type": "boolean"}), json!({"enum": ["true", "false"]})],
         ValueType::OneOf(known) => vec![json!({"enum": known})],
-        ValueType::Names | ValueType::SettingNames => {
+        ValueType::Names | ValueType::SettingNames | ValueType::Origins => {
             vec![json!({"type": "array", "items": {"type": "string"}}), json!({"type": "string"})]
         }
         ValueType::SomeOf(known) => {

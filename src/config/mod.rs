@@ -57,6 +57,7 @@ pub use schema::server_keys::{
 };
 #[cfg(test)]
 pub(crate) use schema::value_types::RPCS;
+pub use schema::web_keys::GrpcWeb;
 pub use secrets::secret;
 pub use secrets::secret::Secret;
 pub use section_reader::Setting;

@@ -1,5 +1,6 @@
 //! All services on the connections of a worker.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tonic::service::Routes;
 use super::http2::dispatch::Services;
 use super::http2::gate::Gate;
 use super::http2::listener_tls::ListenerTls;
+use super::http2::serve::ConnectionSettings;
 use super::http2::unary::UnaryLimits;
 use super::http2::unread::UnreadAnswers;
 use super::services::database_service::DatabaseHandler;
@@ -15,8 +17,9 @@ use super::services::health_service::HealthReporter;
 use super::services::pool_service::pool_handler::PoolHandler;
 use super::services::reflection_service::ReflectionServices;
 use super::services::server_service::ServerInfoHandler;
+use super::web::web_request::WebEdge;
 use crate::access::Authenticator;
-use crate::config::{Config, Database, Grpc};
+use crate::config::{Config, Database};
 use crate::deadline::CallLimits;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -34,6 +37,8 @@ pub(crate) struct Front<'a> {
     /// The tasks of the process.
     pub(crate) tasks: &'a Tasks,
     pub(crate) telemetry: &'a Telemetry,
+    /// The address of the operators' port.
+    pub(crate) operators: SocketAddr,
     /// `None` where connections are plain.
     pub(crate) tls: Option<Arc<ListenerTls>>,
 }
@@ -42,7 +47,8 @@ pub(crate) struct Front<'a> {
 #[derive(Clone)]
 pub(crate) struct GrpcServer {
     pub(super) services: Arc<Services>,
-    pub(super) settings: Grpc,
+    pub(super) edge: Arc<WebEdge>,
+    pub(super) connections: ConnectionSettings,
     pub(super) tls: Option<Arc<ListenerTls>>,
 }
 
@@ -53,7 +59,7 @@ impl GrpcServer {
         config: &Config,
         front: Front<'_>,
     ) -> Result<(Self, HealthReporter)> {
-        let Front { authenticator, instance, tasks, telemetry, tls } = front;
+        let Front { authenticator, instance, operators, tasks, telemetry, tls } = front;
         let settings = config.grpc.clone();
         let max_request_size = settings.max_request_size;
         let (health, health_service) = HealthReporter::new();
@@ -83,7 +89,9 @@ impl GrpcServer {
             gate: Gate::new(authenticator, config.access.audit),
             unread: UnreadAnswers::new(settings.max_unread_bytes, config.stream.stall_timeout),
         });
-        Ok((Self { services, settings, tls }, health))
+        let edge = WebEdge::new(&config.web, max_request_size, operators)?;
+        let connections = ConnectionSettings::new(config);
+        Ok((Self { services, edge: Arc::new(edge), connections, tls }, health))
     }
 }
 

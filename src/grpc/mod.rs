@@ -11,6 +11,7 @@ mod probe_server;
 mod request_context;
 mod respond;
 mod services;
+mod web;
 
 pub(crate) use descriptors::descriptor_set;
 pub(crate) use grpc_server::{Front, GrpcServer};

@@ -12,8 +12,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
-use super::http2::preface::Http2Connection;
-use super::http2::transport::AcceptedStream;
+use super::http2::preface::HttpConnection;
+use super::http2::transport::{AcceptedStream, ServedVersions};
 use super::services::health_service::HealthReporter;
 use crate::config::Config;
 use crate::resilience::{AcceptBackoff, ConnectionSlots};
@@ -73,8 +73,9 @@ impl ProbeServer {
         if stream.tune().is_err() {
             return;
         }
-        let opening = Http2Connection::open(stream, None, self.preface_timeout, pending());
-        let Some(Http2Connection { stream, .. }) = Box::pin(opening).await else { return };
+        let versions = ServedVersions::Http2;
+        let opening = HttpConnection::open(stream, None, versions, self.preface_timeout, pending());
+        let Some(HttpConnection { stream, .. }) = Box::pin(opening).await else { return };
         let service = TowerToHyperService::new(self.routes);
         if let Err(error) = self.http2.serve_connection(TokioIo::new(stream), service).await {
             tracing::debug!(%error, "probe's connection failed");

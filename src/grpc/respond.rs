@@ -1,5 +1,7 @@
 //! The answer to a call: a response, or the status of an error that is logged and counted here.
 
+use std::fmt;
+
 use tonic::body::Body;
 use tonic::{Code, Response, Status};
 
@@ -98,20 +100,29 @@ pub(crate) fn request_error(status: &Status, max_request_size: usize) -> Option<
     let message = status.message();
     let code = status.code();
     if code == Code::OutOfRange {
-        let message = format!("the request is larger than {max_request_size} bytes");
-        let error = Error::new(ErrorKind::ResourceExhausted, message);
-        let hint = "Send less at once, or raise grpc.max_request_size.";
-        Some(error.with_condition("REQUEST_TOO_LARGE").with_hint(hint))
+        Some(request_too_large(max_request_size))
     } else if code == Code::Internal {
-        let message = format!("the request cannot be read: {message}");
-        let error = Error::new(ErrorKind::InvalidParameter, message);
-        Some(error.with_condition("MALFORMED_REQUEST"))
+        Some(malformed_request(&message))
     } else if code == Code::Unimplemented {
         let message = if message.is_empty() { "there is no such method" } else { message };
         Some(Error::new(ErrorKind::Unsupported, message.to_owned()))
     } else {
         None
     }
+}
+
+/// The error of a request that is larger than one may be.
+pub(crate) fn request_too_large(max_request_size: usize) -> Error {
+    let message = format!("the request is larger than {max_request_size} bytes");
+    let error = Error::new(ErrorKind::ResourceExhausted, message);
+    let hint = "Send less at once, or raise grpc.max_request_size.";
+    error.with_condition("REQUEST_TOO_LARGE").with_hint(hint)
+}
+
+/// The error of a request that cannot be read.
+pub(crate) fn malformed_request(why: &dyn fmt::Display) -> Error {
+    let message = format!("the request cannot be read: {why}");
+    Error::new(ErrorKind::InvalidParameter, message).with_condition("MALFORMED_REQUEST")
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! The HTTP server for operators.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -24,6 +25,10 @@ use super::{status_json, status_page};
 use crate::clock::milliseconds;
 use crate::config::Ops;
 use crate::resilience::{AcceptBackoff, ConnectionSlots};
+
+/// The calls of one connection over HTTP/2, and the size of their headers.
+const MAX_STREAMS: u32 = 8;
+const MAX_HEADER_SIZE: u32 = 16 << 10;
 
 /// Serves operators until the sender of `stop` is dropped, and then the requests in progress.
 pub(crate) async fn serve(
@@ -43,6 +48,7 @@ pub(crate) async fn serve(
         .layer(from_fn_with_state(required(settings.token.as_ref()), check_token))
         .layer(from_fn_with_state(settings.allowed_hosts.clone().into(), check_host))
         .layer(map_response(status_page::set_headers))
+        .layer(from_fn_with_state(Arc::clone(&status.services), refuse_grpc))
         .with_state(status);
     let registered = TcpListener::from_std(listener)
         .inspect_err(|error| tracing::error!(%error, "operators' listener cannot be registered"));
@@ -99,8 +105,16 @@ async fn serve_connection(
     header_timeout: Duration,
     mut draining: watch::Receiver<()>,
 ) {
-    let mut server = Builder::new(TokioExecutor::new()).http1_only();
+    let mut server = Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
+    // For clients of gRPC that have the wrong port: they are told so, and hold little meanwhile.
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_SIZE)
+        .keep_alive_interval(header_timeout)
+        .keep_alive_timeout(header_timeout);
     let serving = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut serving = pin!(serving);
     let served = tokio::select! {
@@ -114,6 +128,20 @@ async fn serve_connection(
     if let Err(error) = served {
         tracing::debug!(error, "operator's connection failed");
     }
+}
+
+/// Tells clients of gRPC, in its own words, that this is another port; `services` is the address of the one they look for.
+async fn refuse_grpc(State(services): State<Arc<str>>, request: Request, next: Next) -> Response {
+    let is_grpc = |content: &HeaderValue| content.as_bytes().starts_with(b"application/grpc");
+    if !request.headers().get(CONTENT_TYPE).is_some_and(is_grpc) {
+        return next.run(request).await;
+    }
+    let text = format!(
+        "this is Rowgate's port for operators, which speaks HTTP and not gRPC: the services are at {services}"
+    );
+    // UNIMPLEMENTED, which no client tries again. Nothing ran: there is nothing here that could.
+    let head = [("content-type", "application/grpc"), ("grpc-status", "12")];
+    (head, [("grpc-message", text)]).into_response()
 }
 
 async fn readyz(State(status): State<Status>) -> (StatusCode, Json<Value>) {

@@ -47,4 +47,6 @@ pub(crate) struct Status {
     pub(crate) telemetry: Telemetry,
     pub(crate) started: Instant,
     pub(crate) history: Arc<History>,
+    /// The address of the services.
+    pub(crate) services: Arc<str>,
 }

@@ -154,11 +154,13 @@ impl Telemetry {
     /// Begins a call of `method`, whose `headers` arrived when it `began`.
     pub(crate) fn call(
         &self,
+        system: &'static str,
         method: &'static str,
         headers: &HeaderMap,
         began: Instant,
     ) -> RpcCall {
         let trace = self.0.tracing.begin(method, headers);
+        trace.set(semconv::RPC_SYSTEM_NAME, system);
         RpcCall::new(Arc::clone(&self.0.records), method, began, trace)
     }
 

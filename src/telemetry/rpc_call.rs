@@ -116,7 +116,6 @@ impl RpcCall {
         began: Instant,
         trace: TraceContext,
     ) -> Self {
-        trace.set(attribute::RPC_SYSTEM_NAME, "grpc");
         trace.set(attribute::RPC_METHOD, method);
         Self { received: Some(Received { records, method, began }), trace, ..Self::default() }
     }

@@ -368,7 +368,10 @@ async fn more_headers_than_are_allowed_end_their_call_alone() {
 
 #[tokio::test]
 async fn sockets_that_never_speak_do_not_keep_others_out() {
-    let server = Server::start("[grpc]\nmax_connections = 3\npreface_timeout = \"1s\"");
+    let server = Server::start(
+        "[grpc]\nmax_connections = 3\npreface_timeout = \"1s\"\n\
+        [grpc.web]\nheader_timeout = \"1s\"",
+    );
     let mut silent = Vec::new();
     for hello in ["", "PRI * HTTP/2.0", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
         let mut socket = TcpStream::connect(server.grpc()).await.expect("it accepts");

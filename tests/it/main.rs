@@ -75,6 +75,7 @@
 //! | `sql_prompt` | `rowgate sql` on a terminal, and the scripts that it runs |
 //! | `readme` | the commands that README.md shows |
 //! | `telemetry` | traces, metrics and logs, as collectors receive them |
+//! | `web` | Connect and gRPC-Web over HTTP/1.1 and HTTP/2, and what browsers may do |
 //! | `tidy` | the rules of the architecture that a program can check |
 
 #[cfg(test)]
@@ -231,3 +232,5 @@ mod unix_socket;
 mod unread_answers;
 #[cfg(test)]
 mod unread_streams;
+#[cfg(test)]
+mod web;

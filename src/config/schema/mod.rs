@@ -10,6 +10,7 @@ mod mysql_values;
 pub(crate) mod section;
 pub(crate) mod server_keys;
 pub(crate) mod value_types;
+pub(crate) mod web_keys;
 
 use std::collections::BTreeSet;
 
@@ -25,6 +26,7 @@ use self::server_keys::{
     DefaultDatabaseKey, Grpc, Health, Idempotency, Ops, Shutdown, Stream, Telemetry,
 };
 use self::value_types::ValueType;
+use self::web_keys::GrpcWeb;
 use super::section_reader::NAME;
 
 /// The section above the databases.
@@ -33,10 +35,11 @@ pub(crate) const DATABASES: &str = "databases";
 pub(crate) const CALLERS: &str = "callers";
 
 /// All sections.
-pub(crate) const SECTIONS: [&Section; 23] = [
+pub(crate) const SECTIONS: [&Section; 24] = [
     &DefaultDatabaseKey::SECTION,
     &Grpc::SECTION,
     &GrpcTls::SECTION,
+    &GrpcWeb::SECTION,
     &Access::SECTION,
     &Jwt::SECTION,
     &CallerSettings::SECTION,

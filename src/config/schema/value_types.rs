@@ -9,7 +9,7 @@ use super::super::entries::{literal, quote};
 use super::super::listen_address::ListenAddress;
 use super::super::problem::ValueError;
 use super::super::secrets::secret::{MASK, Secret};
-use super::list_values::{listed_settings, names, some_of};
+use super::list_values::{listed_settings, names, origins, some_of};
 use super::mysql_values;
 
 /// The methods that a caller needs the right to call: all but those of the standard health service.
@@ -68,6 +68,8 @@ pub(crate) enum ValueType {
     Names,
     /// A list of names of settings, or of their starts with a star: `["search_path", "app.*"]`.
     SettingNames,
+    /// A list of origins of pages: `["https://app.example.com"]`.
+    Origins,
     /// A list of whole numbers: `[1000, 1001]`.
     Numbers,
     /// A secret of at least so many characters, never shown.
@@ -108,6 +110,7 @@ impl ValueType {
             Self::Listen => listen(written),
             Self::Names => names(written),
             Self::SettingNames => names(written).and_then(listed_settings),
+            Self::Origins => origins(written),
             Self::Numbers => numbers(written),
             Self::Secret(shortest) => text("a string").and_then(|text| secret(text, shortest)),
             Self::Url | Self::OtherUrl => text("a URL").map(Value::from),
@@ -160,6 +163,9 @@ impl ValueType {
             Self::Names => "Write a list of strings: [\"main\", \"orders\"].".into(),
             Self::SettingNames => {
                 "Write a list of names, or of their starts with a star: [\"search_path\", \"app.*\"].".into()
+            }
+            Self::Origins => {
+                "Write a list of origins, each a scheme, a host and perhaps a port: [\"https://app.example.com\"].".into()
             }
             Self::Numbers => "Write a list of whole numbers: [1000, 1001].".into(),
             Self::Secret(shortest) => format!(
@@ -215,6 +221,7 @@ impl ValueType {
             Self::SettingNames => {
                 "a list of names of settings, or of their starts as in `app.*`".into()
             }
+            Self::Origins => "a list of origins, as in `https://app.example.com`".into(),
             Self::Numbers => "a list of whole numbers".into(),
             Self::PemFile => "the path of a PEM file".into(),
             Self::Secret(shortest) => format!("at least {shortest} characters"),

@@ -20,6 +20,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::grpc::method_names::STATUS;
 use crate::grpc::respond::answer;
+use crate::grpc::web::web_body::{WebBodyError, WebRequestBody};
 use crate::telemetry::RpcCall;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -31,6 +32,56 @@ const LOST_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time for a caller to close its side after its answer: long enough for a network's round trip.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The bytes of a request.
+pub(crate) enum CallBody {
+    Grpc(Incoming),
+    /// Those of another protocol, as gRPC has them.
+    Web(Box<WebRequestBody>),
+}
+
+impl CallBody {
+    fn poll_frame(
+        &mut self,
+        call: &RpcCall,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let body = match self {
+            Self::Grpc(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+            }
+            Self::Web(body) => body,
+        };
+        let message = ready!(body.poll_message(cx));
+        Poll::Ready(message.map(|message| match message {
+            Ok(message) => Ok(Frame::data(message)),
+            Err(WebBodyError::Transport(error)) => Err(error.into()),
+            Err(WebBodyError::Refused(error)) => Err(answer(call, &error).into()),
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Grpc(body) => body.is_end_stream(),
+            Self::Web(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Grpc(body) => body.size_hint(),
+            Self::Web(_) => SizeHint::default(),
+        }
+    }
+
+    fn into_incoming(self) -> Incoming {
+        match self {
+            Self::Grpc(body) => body,
+            Self::Web(body) => body.into_incoming(),
+        }
+    }
+}
+
 /// The body of a request; it fails unless it is received before a deadline.
 ///
 /// Dropped before its end, it is read on for [`CLOSE_TIMEOUT`] and thrown away. HTTP/2 (RFC 9113, 8.1) would let the
@@ -39,7 +90,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct RequestBody {
     call: Arc<RpcCall>,
     /// The body; `None` only in `drop`.
-    body: Option<Incoming>,
+    body: Option<CallBody>,
     deadline: Option<Deadline>,
     /// Made when the body must be waited for, which is rare.
     timer: Option<Pin<Box<Sleep>>>,
@@ -47,7 +98,7 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(super) fn new(call: Arc<RpcCall>, body: Incoming, deadline: Option<Deadline>) -> Self {
+    pub(super) fn new(call: Arc<RpcCall>, body: CallBody, deadline: Option<Deadline>) -> Self {
         let body = Some(body);
         Self { call, body, deadline, timer: None, has_waited: false }
     }
@@ -69,9 +120,9 @@ impl Body for RequestBody {
             return Poll::Pending;
         }
         if let Some(body) = &mut this.body
-            && let Poll::Ready(frame) = Pin::new(body).poll_frame(cx)
+            && let Poll::Ready(frame) = body.poll_frame(&this.call, cx)
         {
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+            return Poll::Ready(frame);
         }
         let Some(deadline) = this.deadline else { return Poll::Pending };
         this.has_waited = true;
@@ -83,17 +134,21 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+        self.body.as_ref().is_none_or(CallBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map(Incoming::size_hint).unwrap_or_default()
+        self.body.as_ref().map(CallBody::size_hint).unwrap_or_default()
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let Some(mut body) = self.body.take().filter(|body| !body.is_end_stream()) else { return };
+        let Some(body) = self.body.take() else { return };
+        let mut body = body.into_incoming();
+        if body.is_end_stream() {
+            return;
+        }
         let closed = async move {
             while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
         };

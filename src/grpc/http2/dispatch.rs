@@ -14,16 +14,15 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
 use h2::Reason;
-use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::{Body as HttpBody, Frame, Incoming};
+use http::{HeaderMap, Request, Response, StatusCode};
+use hyper::body::{Body as HttpBody, Frame};
 use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower::Service as _;
 
-use super::bodies::{PiecewiseBody, RequestBody, WatchBody};
+use super::bodies::{CallBody, PiecewiseBody, RequestBody, WatchBody};
 use super::gate::{Admitted, Arrival, Gate};
 use super::preface::CountGuard;
 use super::unary::{self, UnaryLimits};
@@ -135,7 +134,7 @@ impl Dispatch {
     fn admit(
         &self,
         call: &Arc<RpcCall>,
-        request: &Request<Incoming>,
+        request: &Request<CallBody>,
         arrival: Arrival<'_>,
     ) -> Result<Admitted, Box<Response<Body>>> {
         let gate = &self.services.gate;
@@ -151,26 +150,39 @@ impl Dispatch {
     }
 }
 
-impl hyper::service::Service<Request<Incoming>> for Dispatch {
-    type Response = Response<ResponseBody>;
-    type Error = h2::Error;
-    type Future = ResponseFuture;
+/// A request that is answered before anybody asks who has sent it.
+pub(crate) enum Refusal {
+    Error(Error),
+    /// It is no call.
+    Answer(Response<Body>),
+}
 
-    fn call(&self, mut request: Request<Incoming>) -> ResponseFuture {
+impl Dispatch {
+    /// Starts a call. `system` is the name of its protocol in telemetry.
+    pub(crate) fn start(
+        &self,
+        mut request: Request<CallBody>,
+        system: &'static str,
+        refusal: Option<Refusal>,
+    ) -> ResponseFuture {
         let arrived = Instant::now();
         let services = &*self.services;
         let kind = CallKind::of(request.uri().path());
         let method = method_of(request.uri().path());
-        let call = Arc::new(services.telemetry.call(method, request.headers(), arrived));
+        let call = Arc::new(services.telemetry.call(system, method, request.headers(), arrived));
         call.set_peers(request.uri(), self.peer.address);
         services.gate.audit(&call, &self.peer);
         let recorder = StatusRecorder { call: Arc::clone(&call), is_recorded: false };
-        let is_refused = kind == CallKind::Transaction && *self.draining.borrow();
+        let is_refused =
+            kind == CallKind::Transaction && refusal.is_none() && *self.draining.borrow();
         let count = kind.ends_by_itself().then(|| CountGuard::new(&self.calls));
         // No service has seen a late request, so it is answered here.
         let timeout = request_context::timeout(request.headers());
-        let refused = not_grpc(&request)
-            .or_else(|| timeout.as_ref().err().map(|error| answer(&call, error).into_http()));
+        let refused = match refusal {
+            Some(Refusal::Answer(response)) => Some(response),
+            Some(Refusal::Error(error)) => Some(answer(&call, &error).into_http()),
+            None => timeout.as_ref().err().map(|error| answer(&call, error).into_http()),
+        };
         let admitted = match refused {
             Some(response) => Err(Box::new(response)),
             None => self.admit(
@@ -213,33 +225,6 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
             services: Arc::clone(&self.services),
         }
     }
-}
-
-/// The answer to what is no call (gRPC over HTTP/2, Requests): one without a status of gRPC, which other clients would
-/// take for a success. A browser can send nothing else by itself.
-fn not_grpc(request: &Request<Incoming>) -> Option<Response<Body>> {
-    let mut response = Response::new(Body::empty());
-    if request.method() != Method::POST {
-        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-    } else if !has_grpc_content(request.headers()) {
-        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    } else {
-        return None;
-    }
-    Some(response)
-}
-
-/// Returns true if the content is said to be messages of gRPC, in Protocol Buffers.
-fn has_grpc_content(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let Some((content, None)) = types.next().map(|first| (first, types.next())) else {
-        return false;
-    };
-    let content = content.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-    let content = content.trim_ascii();
-    content.eq_ignore_ascii_case(b"application/grpc")
-        || content.eq_ignore_ascii_case(b"application/grpc+proto")
 }
 
 impl Services {
@@ -344,6 +329,12 @@ pub(crate) struct ResponseBody {
     recorder: StatusRecorder,
     _count: Option<CountGuard>,
     _permit: Option<CallPermit>,
+}
+
+impl ResponseBody {
+    pub(crate) fn call(&self) -> &Arc<RpcCall> {
+        &self.recorder.call
+    }
 }
 
 impl HttpBody for ResponseBody {

@@ -15,12 +15,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use webpki::EndEntityCert;
 
-use crate::config::{ClientAuth, GrpcTls, PemFile};
+use super::transport::ServedVersions;
+use crate::config::{ClientAuth, GrpcTls, GrpcWeb, PemFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::last_read::LastRead;
 
-/// The only protocol that is spoken, as ALPN names it (HTTP/2, 3.2).
-const ALPN: &[u8] = b"h2";
+/// The protocols as ALPN names them (RFC 9113, 3.2; RFC 7301, 6).
+const HTTP2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
 
 /// The time between two looks at the certificate of an open connection, which may expire. A change of the files counts at once.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
@@ -39,6 +41,7 @@ pub(crate) struct ListenerTls {
     in_force: watch::Sender<InForce>,
     last: LastRead<GrpcTls>,
     settings: GrpcTls,
+    versions: ServedVersions,
 }
 
 /// The configuration of new connections, and the check of clients' certificates, which open ones must pass, too.
@@ -53,12 +56,13 @@ impl ListenerTls {
     ///
     /// # Errors
     /// A file cannot be used.
-    pub(crate) fn new(settings: &GrpcTls) -> Result<Option<Arc<Self>>> {
-        let Some(in_force) = InForce::new(settings)? else { return Ok(None) };
+    pub(crate) fn new(settings: &GrpcTls, web: &GrpcWeb) -> Result<Option<Arc<Self>>> {
+        let versions = if web.enabled { ServedVersions::All } else { ServedVersions::Http2 };
+        let Some(in_force) = InForce::new(settings, versions)? else { return Ok(None) };
         let last = LastRead::default();
         last.changed(Ok(settings.clone()))?;
         let in_force = watch::Sender::new(in_force);
-        Ok(Some(Arc::new(Self { in_force, last, settings: settings.clone() })))
+        Ok(Some(Arc::new(Self { in_force, last, settings: settings.clone(), versions })))
     }
 
     /// Reads the files again, and uses them for new connections if they have changed. Returns true if so. Blocks.
@@ -70,7 +74,7 @@ impl ListenerTls {
         let read =
             read.map_err(|problems| Error::new(ErrorKind::InvalidOption, problems.to_string()));
         let Some(settings) = self.last.changed(read)? else { return Ok(false) };
-        if let Some(new) = InForce::new(&settings)? {
+        if let Some(new) = InForce::new(&settings, self.versions)? {
             self.in_force.send_replace(new);
         }
         Ok(true)
@@ -79,12 +83,13 @@ impl ListenerTls {
     /// Makes the handshake of a connection.
     ///
     /// # Errors
-    /// The client speaks no TLS, or not HTTP/2 above it, or its certificate is refused. It was sent an alert.
+    /// The client speaks no TLS, or no version of HTTP above it that is served, or its certificate is refused. It was sent
+    /// an alert.
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let config = Arc::clone(&self.in_force.borrow().config);
         let stream = TlsAcceptor::from(config).accept(stream).await?;
         // A client that offers other protocols was refused already; one that offers none is not.
-        if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
+        if is_http2_agreed(&stream) || self.versions == ServedVersions::All {
             return Ok(stream);
         }
         Err(io::Error::new(io::ErrorKind::Unsupported, "the client does not offer h2 (ALPN)"))
@@ -114,6 +119,11 @@ impl ListenerTls {
     }
 }
 
+/// Returns true if HTTP/2 was agreed upon; one that offers nothing speaks HTTP/1.1.
+pub(crate) fn is_http2_agreed(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(HTTP2)
+}
+
 /// The names in the certificate of a client, which was verified: URIs and DNS names of its subjectAltName.
 pub(crate) fn certificate_names(stream: &TlsStream<TcpStream>) -> Arc<[String]> {
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
@@ -129,11 +139,15 @@ fn names(certificate: &CertificateDer<'_>) -> Arc<[String]> {
 
 impl InForce {
     /// Makes it of files that were read; `None` without a certificate.
-    fn new(tls: &GrpcTls) -> Result<Option<Self>> {
+    fn new(tls: &GrpcTls, versions: ServedVersions) -> Result<Option<Self>> {
         let (Some(cert), Some(key)) = (&tls.cert, &tls.key) else { return Ok(None) };
         let provider = Arc::new(ring::default_provider());
         let clients = client_verifier(tls, Arc::clone(&provider))?;
-        let config = server_config((cert, key), clients.clone(), provider)?;
+        let mut config = server_config((cert, key), clients.clone(), provider)?;
+        config.alpn_protocols = match versions {
+            ServedVersions::Http2 => vec![HTTP2.to_vec()],
+            ServedVersions::All => vec![HTTP2.to_vec(), HTTP1.to_vec()],
+        };
         Ok(Some(Self { config: Arc::new(config), clients }))
     }
 }
@@ -158,7 +172,6 @@ fn server_config(
     let mut config = builder
         .with_single_cert(chain, private_key)
         .map_err(|error| unusable_pair(cert, key, error))?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
     // A resumed session would not be checked again: its certificate may have expired. Clients of gRPC keep their
     // connections, and gain nothing from it.
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -1,22 +1,26 @@
-//! The connections of one worker: HTTP/2 by hyper, one task for each connection.
+//! The connections of one worker: HTTP by hyper, one task for each connection.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use futures_util::future::OptionFuture;
-use hyper::server::conn::http2::Builder;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use super::dispatch::Dispatch;
+use super::entry::Entry;
 use super::frame_guard::FrameGuard;
 use super::listener_tls::ListenerTls;
-use super::preface::{AcceptedConnection, Http2Connection};
-use crate::config::Grpc;
+use super::preface::{AcceptedConnection, HttpConnection, SpokenVersion};
+use super::transport::{ClientStream, ServedVersions};
+use super::write_guard::WriteGuard;
+use crate::config::{Config, Grpc};
 use crate::grpc::grpc_server::GrpcServer;
 use crate::grpc::request_context::Peer;
 
@@ -27,15 +31,40 @@ const MAX_RESET_STREAMS: usize = 1024;
 /// The random part of a connection's maximum age: connections opened together are not closed together.
 const JITTER: f64 = 0.1;
 
-/// The settings that the connections of one worker share.
+/// The least buffer of a connection of HTTP/1.1, for what is read ahead and for what waits to be written.
+const MIN_BUFFER: usize = 64 << 10;
+
+/// The settings of connections.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectionSettings {
+    grpc: Grpc,
+    versions: ServedVersions,
+    /// The time for the head of a request over HTTP/1.1.
+    header_timeout: Duration,
+    /// The time for which a reader over HTTP/1.1 may take nothing.
+    stall_timeout: Duration,
+}
+
+impl ConnectionSettings {
+    pub(crate) fn new(config: &Config) -> Self {
+        let versions = if config.web.enabled { ServedVersions::All } else { ServedVersions::Http2 };
+        Self {
+            grpc: config.grpc.clone(),
+            versions,
+            header_timeout: config.web.header_timeout,
+            stall_timeout: config.stream.stall_timeout,
+        }
+    }
+}
+
+/// The connections of one worker.
 #[derive(Clone)]
 struct ConnectionServer {
-    http2: Builder<TokioExecutor>,
-    dispatch: Dispatch,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    entry: Entry,
     tls: Option<Arc<ListenerTls>>,
-    preface_timeout: Duration,
-    max_age: Duration,
-    max_control_frames: u32,
+    settings: Arc<ConnectionSettings>,
 }
 
 impl GrpcServer {
@@ -58,12 +87,11 @@ impl GrpcServer {
         let mut drain = pin!(dispatch.drained());
         let mut is_draining = false;
         let server = ConnectionServer {
-            http2: http2(&self.settings),
-            dispatch,
+            http1: http1(&self.connections),
+            http2: http2(&self.connections.grpc),
+            entry: Entry { dispatch, edge: self.edge },
             tls: self.tls,
-            preface_timeout: self.settings.preface_timeout,
-            max_age: self.settings.max_connection_age,
-            max_control_frames: self.settings.max_control_frames,
+            settings: Arc::new(self.connections),
         };
         let mut open = JoinSet::new();
         loop {
@@ -92,8 +120,19 @@ fn log_panic(ended: Result<(), JoinError>) {
     }
 }
 
-fn http2(settings: &Grpc) -> Builder<TokioExecutor> {
-    let mut http2 = Builder::new(TokioExecutor::new());
+fn http1(settings: &ConnectionSettings) -> http1::Builder {
+    let max_header_size = usize::try_from(settings.grpc.max_header_size).unwrap_or(usize::MAX);
+    let mut http1 = http1::Builder::new();
+    http1
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout)
+        .max_header_size(max_header_size)
+        .max_buf_size(max_header_size.max(MIN_BUFFER));
+    http1
+}
+
+fn http2(settings: &Grpc) -> http2::Builder<TokioExecutor> {
+    let mut http2 = http2::Builder::new(TokioExecutor::new());
     http2
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_concurrent_streams)
@@ -111,28 +150,38 @@ impl ConnectionServer {
     /// Serves one connection until its client closes it. Once it is too old or the server drains, the client is
     /// asked to close it, and its calls may end.
     async fn serve(self, accepted: AcceptedConnection) {
-        let Self { http2, dispatch, tls, preface_timeout, max_age, max_control_frames } = self;
+        let Self { http1, http2, entry, tls, settings } = self;
         let AcceptedConnection { stream, count: _count } = accepted;
         // Boxed, as what follows is: a connection that is idle keeps no room for what is over.
-        let drain = dispatch.drained();
-        let opening = Box::pin(Http2Connection::open(stream, tls, preface_timeout, drain));
-        let Some(Http2Connection { stream, peer, certificate }) = opening.await else { return };
+        let drain = entry.dispatch.drained();
+        let timeout = settings.grpc.preface_timeout;
+        let opening =
+            Box::pin(HttpConnection::open(stream, tls, settings.versions, timeout, drain));
+        let Some(HttpConnection { stream, version, peer, certificate }) = opening.await else {
+            return;
+        };
         let client = Arc::clone(&peer.name);
         let refused = OptionFuture::from(certificate.map(|it| Box::pin(it.refused())));
-        let stream = FrameGuard::new(stream, max_control_frames);
-        let drained = dispatch.drained();
-        let dispatch = Dispatch { peer, callers: Arc::default(), ..dispatch };
-        let mut serving = Box::pin(http2.serve_connection(TokioIo::new(stream), dispatch));
+        let end = ConnectionEnd {
+            drained: entry.dispatch.drained(),
+            max_age: jittered(settings.grpc.max_connection_age, fastrand::f64()),
+        };
+        let dispatch = Dispatch { peer, callers: Arc::default(), ..entry.dispatch };
+        let entry = Entry { dispatch, edge: entry.edge };
         let served = async {
-            tokio::select! {
-                served = serving.as_mut() => return served,
-                () = drained => {}
-                () = tokio::time::sleep(jittered(max_age, fastrand::f64())) => {}
+            match version {
+                SpokenVersion::Http2 => {
+                    let stream = FrameGuard::new(stream, settings.grpc.max_control_frames);
+                    let serving = http2.serve_connection(TokioIo::new(stream), entry);
+                    end.await_close(Box::pin(serving)).await
+                }
+                SpokenVersion::Http1 => {
+                    keep_alive(&stream, &settings.grpc);
+                    let stream = WriteGuard::new(stream, settings.stall_timeout);
+                    let serving = http1.serve_connection(TokioIo::new(stream), entry);
+                    end.await_close(Box::pin(serving)).await
+                }
             }
-            // GOAWAY, in the two steps of HTTP/2, 6.8: calls on their way are served, later ones go elsewhere, and none
-            // fails.
-            serving.as_mut().graceful_shutdown();
-            serving.await
         };
         let served = tokio::select! {
             served = served => served,
@@ -144,6 +193,57 @@ impl ConnectionServer {
         if let Err(error) = served {
             tracing::debug!(%error, "connection failed");
         }
+    }
+}
+
+/// Finds out that a client over HTTP/1.1 is gone without a word: there is no PING as in HTTP/2.
+fn keep_alive(stream: &ClientStream, settings: &Grpc) {
+    let Some(socket) = stream.socket.tcp() else { return };
+    let keepalive = TcpKeepalive::new()
+        .with_time(settings.keepalive_interval)
+        .with_interval(settings.keepalive_timeout)
+        .with_retries(1);
+    if let Err(error) = SockRef::from(socket).set_tcp_keepalive(&keepalive) {
+        tracing::debug!(%error, "keepalive cannot be set");
+    }
+}
+
+/// A connection of either version.
+trait Closable: Future<Output = hyper::Result<()>> {
+    /// Asks the client to close it. Calls on their way are served, later ones go elsewhere, and none fails.
+    fn close(self: Pin<&mut Self>);
+}
+
+impl Closable for http1::Connection<TokioIo<WriteGuard<ClientStream>>, Entry> {
+    // The answer on its way says that it is the last one.
+    fn close(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl Closable for http2::Connection<TokioIo<FrameGuard<ClientStream>>, Entry, TokioExecutor> {
+    // GOAWAY, in the two steps of HTTP/2, 6.8.
+    fn close(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// The end of a connection that its client does not close.
+struct ConnectionEnd<D> {
+    drained: D,
+    max_age: Duration,
+}
+
+impl<D: Future<Output = ()>> ConnectionEnd<D> {
+    async fn await_close(self, mut serving: Pin<Box<impl Closable>>) -> hyper::Result<()> {
+        let Self { drained, max_age } = self;
+        tokio::select! {
+            served = serving.as_mut() => return served,
+            () = drained => {}
+            () = tokio::time::sleep(max_age) => {}
+        }
+        serving.as_mut().close();
+        serving.await
     }
 }
 

@@ -8,6 +8,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
+/// The number of bytes that tell the protocol: the length of HTTP/2's preface.
+pub(crate) const FIRST_BYTES: usize = 24;
+
+/// The versions of HTTP that a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServedVersions {
+    Http2,
+    All,
+}
+
 /// A socket that was accepted, not yet known to a runtime.
 #[derive(Debug)]
 pub(crate) enum AcceptedStream {
@@ -41,8 +51,23 @@ impl AcceptedStream {
 #[derive(Debug)]
 pub(crate) struct ClientStream {
     /// Bytes that are read once more, before those of the socket.
-    pub(crate) replay: &'static [u8],
+    pub(crate) replay: Replay,
     pub(crate) socket: ClientSocket,
+}
+
+/// The first bytes of a connection, which tell its protocol.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    bytes: [u8; FIRST_BYTES],
+    start: usize,
+    end: usize,
+}
+
+impl Replay {
+    /// Bytes to be read once more, the first `length` of these.
+    pub(crate) fn new(bytes: [u8; FIRST_BYTES], length: usize) -> Self {
+        Self { bytes, start: 0, end: length }
+    }
 }
 
 /// The socket of a client.
@@ -53,9 +78,20 @@ pub(crate) enum ClientSocket {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl ClientSocket {
+    /// The connection of TCP, if it is one.
+    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Unix(_) => None,
+            Self::Tls(stream) => Some(stream.get_ref().0),
+        }
+    }
+}
+
 impl From<ClientSocket> for ClientStream {
     fn from(socket: ClientSocket) -> Self {
-        Self { replay: &[], socket }
+        Self { replay: Replay::default(), socket }
     }
 }
 
@@ -76,13 +112,13 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let replay = self.replay;
-        if replay.is_empty() {
+        let Replay { bytes, start, end } = &mut self.replay;
+        if start == end {
             return within!(self, poll_read(cx, buffer));
         }
-        let now = replay.len().min(buffer.remaining());
-        buffer.put_slice(&replay[..now]);
-        self.replay = &replay[now..];
+        let now = (*start + buffer.remaining()).min(*end);
+        buffer.put_slice(&bytes[*start..now]);
+        *start = now;
         Poll::Ready(Ok(()))
     }
 }

@@ -19,7 +19,7 @@ use crate::grpc::respond::answer;
 use crate::telemetry::RpcCall;
 
 /// The size of a piece, that of HTTP/2's frames by default. A smaller answer is a piece by itself.
-pub(super) const PIECE: usize = 16 << 10;
+pub(crate) const PIECE: usize = 16 << 10;
 
 /// The time that a reader on a slow network needs from one piece to the next, with a lost packet.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -57,7 +57,7 @@ struct Waiting {
 }
 
 /// A piece of a frame.
-pub(super) enum Piece {
+pub(crate) enum Piece {
     Data(Bytes),
     /// The rest of the frame was given up.
     Lost(Status),
@@ -72,7 +72,7 @@ impl UnreadAnswers {
 
     /// Keeps a frame of a call until its pieces are taken. `outcome` is that of the call's work, for the error if
     /// the frame is given up.
-    pub(super) fn keep(
+    pub(crate) fn keep(
         self: &Arc<Self>,
         call: &Arc<RpcCall>,
         outcome: Outcome,
@@ -166,14 +166,14 @@ impl State {
 }
 
 /// A large frame of one body. Dropping it gives it up.
-pub(super) struct UnreadFrame {
+pub(crate) struct UnreadFrame {
     answers: Arc<UnreadAnswers>,
     id: u64,
 }
 
 impl UnreadFrame {
     /// Takes the next piece. It is a copy, so that it does not keep the whole frame in memory.
-    pub(super) fn take(&self) -> Piece {
+    pub(crate) fn take(&self) -> Piece {
         let mut state = self.answers.state.lock();
         let waiting = match state.frames.get_mut(&self.id) {
             Some(Unread::Waiting(waiting)) => waiting,

@@ -110,7 +110,8 @@ impl Guarded {
         self.directory.path().join("tokens")
     }
 
-    fn token(&self, caller: &str) -> &str {
+    /// The token of a caller.
+    pub(crate) fn token(&self, caller: &str) -> &str {
         &self.tokens[caller]
     }
 

@@ -24,6 +24,7 @@ mod standby;
 pub(crate) mod terminal;
 pub(crate) mod unit;
 pub(crate) mod wait;
+pub(crate) mod web;
 
 use client::Client;
 use mariadb::Mariadb;

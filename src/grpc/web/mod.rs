@@ -1,0 +1,17 @@
+//! Connect and gRPC-Web, translated at the edge: a request becomes one of gRPC, which goes the way of all others, and its
+//! answer is translated back. Knows no service and no dispatch.
+
+pub(crate) mod answer_body;
+mod answer_form;
+mod connect_error;
+mod get_query;
+mod json_reader;
+mod json_shapes;
+mod json_writer;
+pub(crate) mod origins;
+pub(crate) mod plain_answer;
+pub(crate) mod web_answer;
+pub(crate) mod web_body;
+pub(crate) mod web_format;
+pub(crate) mod web_request;
+pub(crate) mod web_schema;
